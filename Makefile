@@ -10,23 +10,24 @@ AXE := node_modules/axe-core/axe.min.js
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test fuzz demo bench attacks proto constraints audit images sync-client wordnet redis browser deploy-tools clean
+.PHONY: help setup check format docs screenshot test test-fast fuzz demo bench attacks proto sync-client constraints audit images wordnet redis browser deploy-tools clean
 
 help:
-	@echo "make setup   a virtual environment in .venv with all that demo, check and test need"
-	@echo "make demo    judge a real model on real photographs"
-	@echo "make test    all tests"
-	@echo "make check   format, lint, types, import rules, proto lint, Dockerfiles, docker-compose.yml"
-	@echo "make docs    the documentation site, in build/site; fails on a broken link"
-	@echo "make screenshot   the picture of a report in README.md; PREDICTIONS=FILE NAME=TEXT instead of the demo"
-	@echo "make fuzz    the fuzz tests, longer: FUZZ_EXAMPLES=5000 a property; the heavy hostile uploads too"
-	@echo "make bench   measure, print a table and write build/bench.json"
-	@echo "make attacks hostile uploads against a service: answers, seconds and memory, as build/attacks.json"
-	@echo "make audit   known holes in what is installed"
-	@echo "make images  build both images and try them; BUILD_IMAGES names the builder"
-	@echo "make proto   generate client/errata/v1 again after a change of the proto"
-	@echo "make sync-client generate client/errata/_sync again after a change of client/errata/_async"
-	@echo "make constraints   the versions that the images install, anew"
+	@echo "make setup        create the virtual environment .venv for development"
+	@echo "make demo         analyze a real model on real photographs"
+	@echo "make test         run all tests in parallel, with branch coverage"
+	@echo "make test-fast    run the tests that start no process and no browser"
+	@echo "make check        check format, lint, types, import rules, the proto, Dockerfiles, and docker-compose.yml"
+	@echo "make docs         build the documentation site in build/site; fails on a broken link"
+	@echo "make screenshot   make the picture of a report in README.md; PREDICTIONS=FILE NAME=TEXT replaces the demo"
+	@echo "make fuzz         run the fuzz tests with FUZZ_EXAMPLES=5000 per property, and the security tests"
+	@echo "make bench        run the benchmarks; print a table and write build/bench.json"
+	@echo "make attacks      upload hostile files to a service; write build/attacks.json"
+	@echo "make audit        check the images' dependencies for known vulnerabilities"
+	@echo "make images       build and run both images; BUILD_IMAGES names the builder"
+	@echo "make proto        generate client/errata/v1 after a change of the proto"
+	@echo "make sync-client  generate client/errata/_sync after a change of client/errata/_async"
+	@echo "make constraints  resolve the versions that the images install"
 
 setup: $(STAMP)
 
@@ -42,8 +43,18 @@ proto: setup
 sync-client: setup
 	$(BIN)/python client/generate_sync.py
 
-demo: setup
-	$(BIN)/errata demo --output out/demo
+# The demo's own environment: without the development tools.
+DEMO := build/demo-environment
+DEMO_STAMP := $(DEMO)/.installed
+
+$(DEMO_STAMP): pyproject.toml client/pyproject.toml
+	@echo "Installing Errata and the demo's model into $(DEMO)"
+	test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet ./client '.[demo]'
+	@touch $(DEMO_STAMP)
+
+demo: $(DEMO_STAMP)
+	$(DEMO)/bin/errata demo --output out/demo
 
 check: setup $(BUF) deploy-tools
 	$(BIN)/ruff format --check .
@@ -58,8 +69,12 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Workers: two for each core, since tests of processes mostly wait.
 test: setup wordnet redis browser deploy-tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? 3 : $$(nproc) )) --cov --cov-report=term
+
+test-fast: setup wordnet
+	$(BIN)/python -m pytest --numprocesses logical -m "not processes and not browser and not containers and not slow"
 
 .PHONY: docs screenshot
 docs: setup

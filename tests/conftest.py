@@ -5,9 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiers import ProcessGuard, add_markers
 
 from service.evidence.bundle import Bundle
 from service.evidence.repository import EvidenceRepository
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep tests that start processes out of the fast tier."""
+    config.pluginmanager.register(ProcessGuard())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Assign each test to its tier."""
+    add_markers(items)
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ from service.analyses import (
     upload,
     verdicts,
 )
+from service.analyses.explain import explain_prediction
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest

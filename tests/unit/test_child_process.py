@@ -63,6 +63,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.processes
 def test_a_child_ends_when_its_parent_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None

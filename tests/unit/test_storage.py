@@ -378,6 +378,7 @@ def kill(path: Path, function: str, number: int, what: str) -> None:
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("function", ["fsync", "chmod", "replace"])
 def test_scratch_file_of_a_killed_writer_is_removed(tmp_path: Path, function: str) -> None:
     kill(tmp_path / "a.json", function, 1, "file")
@@ -390,6 +391,7 @@ def test_scratch_file_of_a_killed_writer_is_removed(tmp_path: Path, function: st
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("number", "content"),
     [(1, "before"), (2, "before")],

@@ -33,6 +33,7 @@ def measure(how: str, **environment: str) -> tuple[int, str]:
     return int(faults), policy
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 def test_freed_memory_is_reused_without_page_faults() -> None:
     plain, tuned = measure("plain")[0], measure("tuned")[0]
@@ -41,6 +42,7 @@ def test_freed_memory_is_reused_without_page_faults() -> None:
     assert tuned < plain / 10
 
 
+@pytest.mark.processes
 def test_openmp_waits_without_spinning_unless_the_user_wants_it() -> None:
     assert measure("tuned")[1] == "PASSIVE"
     assert measure("tuned", OMP_WAIT_POLICY="ACTIVE")[1] == "ACTIVE"

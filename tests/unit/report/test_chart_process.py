@@ -9,6 +9,8 @@ import pytest
 
 from service.report.chart_process import _WARM_UP, ChartProcess, draw_in_process
 
+pytestmark = pytest.mark.processes
+
 
 def spec(number: int) -> dict[str, object]:
     return _WARM_UP | {"data": {"values": [{"x": number}, {"x": -number}]}, "title": f"line\nbreak ü {number}"}

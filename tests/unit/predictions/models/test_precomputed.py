@@ -64,6 +64,7 @@ def written(folder: Path, text: str, name: str = "predictions.csv") -> Path:
     return path
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_each_format_gives_the_predictions_in_the_requested_order(tmp_path: Path, name: str) -> None:
     FORMATS[name](tmp_path / name)
@@ -163,6 +164,7 @@ def test_of_many_bad_rows_all_are_counted_and_ten_are_named(tmp_path: Path) -> N
     assert [violation.line for violation in caught.value.violations] == list(range(2, 12))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("name", "text"),
     [

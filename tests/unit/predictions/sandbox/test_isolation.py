@@ -8,6 +8,8 @@ import pytest
 
 from service.predictions.sandbox.isolation import missing_isolation
 
+pytestmark = pytest.mark.processes
+
 SETUP = """
 import errno, os, socket, sys, signal
 from service.predictions.sandbox.isolation import restrict_files, system_call_filter

@@ -26,6 +26,8 @@ from service.predictions.sandbox import pool as pool_module
 from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
 
+pytestmark = pytest.mark.processes
+
 Parser = Callable[[ParseRequest, BinaryIO], Rows]
 IMAGES = 12
 FD_SETSIZE = 1024  # descriptors that select(2) takes

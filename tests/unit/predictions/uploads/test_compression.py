@@ -201,6 +201,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], set[str]]] = {
 }
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_rejected_in_bounded_memory(tmp_path: Path, name) -> None:
     """Given less than a megabyte that unpacks to more than 100, then it is refused and takes less than 48 MiB."""

@@ -294,6 +294,7 @@ def test_a_damaged_file_is_read_or_refused(small, write, data) -> None:
     check_parse(small, bytes(content))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["parquet", "names", "npz", "npy", "csv.gz", "csv.zst"])
 def test_a_file_with_any_one_byte_dropped_changed_or_doubled_is_read_or_refused(small, write, name, tmp_path) -> None:
     """Run in a separate process, because a C++ library can crash it."""

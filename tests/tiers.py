@@ -1,0 +1,63 @@
+"""Test tiers: which tests need other processes or a browser, and a guard that keeps them out of the fast tier.
+
+`make test-fast` runs all tests without one of these markers:
+
+- processes: the test starts other processes, such as a service, Redis, a parser or a model.
+- browser: the test runs Chromium.
+- containers: the test needs a container engine.
+- slow: the test takes several seconds.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent
+FOLDERS = {  # all tests of these folders have the marker
+    "api": "processes",
+    "browser": "browser",
+    "deploy": "processes",
+    "fuzz": "processes",
+    "processes": "processes",
+    "security": "processes",
+}
+IMPLEMENTATIONS = ("[redis", "[process", "[torch", "[s3")  # of tests/ports: in another process, or slow
+STARTS = frozenset({"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"})  # audit events
+
+
+def add_markers(items: list[pytest.Item]) -> None:
+    """Add the marker of its folder, or of the implementation that it tests, to each test."""
+    for item in items:
+        folder = item.path.relative_to(ROOT).parts[0]
+        if marker := FOLDERS.get(folder):
+            item.add_marker(marker)
+        if folder == "ports" and any(name in item.name for name in IMPLEMENTATIONS):
+            item.add_marker("processes")
+
+
+class ProcessGuard:
+    """Fails a test without the marker `processes` when it starts a process."""
+
+    def __init__(self) -> None:
+        self._item: pytest.Item | None = None
+        sys.addaudithook(self._audit)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
+        """Remember which test runs."""
+        self._item = item
+        try:
+            return (yield)
+        finally:
+            self._item = None
+
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        item = self._item
+        if (
+            event in STARTS
+            and item is not None
+            and not any(item.get_closest_marker(name) for name in ("processes", "browser"))
+        ):
+            raise RuntimeError(f"{item.nodeid} starts a process ({event}). Mark it with pytest.mark.processes.")
