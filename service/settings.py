@@ -43,11 +43,15 @@ class RuleSettings(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
-    event: str = Field(pattern=r"^(created|alias:.+|tag:.+)$", max_length=300)
-    model: str = Field("*", min_length=1, max_length=300)  # glob pattern
-    dataset: str = Field("imagenet-real", min_length=1, max_length=256)
-    policy: Path | None = None
-    baseline: str = Field("", max_length=256)
+    event: str = Field(
+        pattern=r"^(created|alias:.+|tag:.+)$", max_length=300, description="`created`, `alias:NAME`, or `tag:KEY`."
+    )
+    model: str = Field("*", min_length=1, max_length=300, description="Glob pattern for the name of the model.")
+    dataset: str = Field("imagenet-real", min_length=1, max_length=256, description="Data set of the analysis.")
+    policy: Path | None = Field(None, description="File of the gate policy. If unset, there is no gate.")
+    baseline: str = Field(
+        "", max_length=256, description="Analysis to compare with, or `alias:NAME` for the version of an alias."
+    )
 
 
 class RegistrySettings(BaseModel):
@@ -55,13 +59,15 @@ class RegistrySettings(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["mlflow", "huggingface", "wandb", "generic"]
-    url: str = ""  # of the registry; for `generic`: the address that receives results
-    token: SecretStr | None = None  # sent by Errata to the registry
-    secrets: list[SecretStr] = Field(min_length=1)  # sign webhook calls; several during a rotation
-    rules: list[RuleSettings] = []
-    networks: list[str] = []  # for `generic`: private networks that may receive results, in CIDR notation
-    ports: list[int] = []  # for `generic`: permitted ports besides 443
+    kind: Literal["mlflow", "huggingface", "wandb", "generic"] = Field(description="Kind of the registry.")
+    url: str = Field("", description="Address of the registry. For `generic`: the address that receives results.")
+    token: SecretStr | None = Field(None, description="Token that Errata sends to the registry.")
+    secrets: list[SecretStr] = Field(
+        min_length=1, description="Secrets that authenticate the registry's calls. Several are valid during a rotation."
+    )
+    rules: list[RuleSettings] = Field([], description="Rules that map an event to an analysis.")
+    networks: list[str] = Field([], description="For `generic`: private networks (CIDR) that may receive results.")
+    ports: list[int] = Field([], description="For `generic`: permitted ports besides 443.")
 
     @field_validator("secrets")
     @classmethod

@@ -42,17 +42,19 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def store(kind: str, server: RedisServer) -> JobStore:
+def store(kind: str, request: pytest.FixtureRequest) -> JobStore:
     if kind == "local":
         return InMemoryJobStore(time.time)
-    client = connect(server.url, 5)
+    client = connect(request.getfixturevalue("server").url, 5)
     client.flushall()
     return RedisJobStore(client)
 
 
 @pytest.fixture
-def make_broker(kind: str, server: RedisServer) -> Callable[[], dramatiq.Broker]:
-    return local_broker if kind == "local" else partial(redis_broker, server.url, 5, HEARTBEAT)
+def make_broker(kind: str, request: pytest.FixtureRequest) -> Callable[[], dramatiq.Broker]:
+    if kind == "local":
+        return local_broker
+    return partial(redis_broker, request.getfixturevalue("server").url, 5, HEARTBEAT)
 
 
 @pytest.fixture
@@ -426,6 +428,7 @@ def test_a_cancelled_job_stops_at_its_batch_and_its_other_messages_are_skipped(e
     assert snapshot.record.failure == Failure("CANCELLED", "enough")
 
 
+@pytest.mark.processes
 def test_an_unavailable_queue_raises_an_error_and_stops_no_thread(tmp_path: Path) -> None:
     """Given a stopped Redis, sending raises an error; after its restart, lost messages are resent."""
     redis = RedisServer(tmp_path).start()
@@ -451,6 +454,7 @@ def test_an_unavailable_queue_raises_an_error_and_stops_no_thread(tmp_path: Path
         redis.stop()
 
 
+@pytest.mark.processes
 def test_a_frozen_redis_stops_no_consumer(tmp_path: Path) -> None:
     """Given a Redis that was frozen for longer than a call's timeout, messages with a later delay are delivered.
 

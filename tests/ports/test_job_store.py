@@ -61,18 +61,18 @@ def clock() -> Clock:
     return Clock()
 
 
-def make(kind: str, clock: Clock, server: RedisServer) -> JobStore:
-    """Return an empty store."""
+def make(request: pytest.FixtureRequest, kind: str, clock: Clock) -> JobStore:
+    """Return an empty store. Only the store in Redis starts a server."""
     if kind == "memory":
         return InMemoryJobStore(clock)
-    client = connect(server.url, timeout=10)
+    client = connect(request.getfixturevalue("server").url, timeout=10)
     client.flushall()
     return RedisJobStore(client, clock)
 
 
 @pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest, clock: Clock, server: RedisServer) -> Iterator[JobStore]:
-    made = make(request.param, clock, server)
+def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[JobStore]:
+    made = make(request, request.param, clock)
     yield made
     if isinstance(made, RedisJobStore):
         made._client.connection_pool.disconnect()  # pytest reports open sockets as errors
@@ -1226,9 +1226,11 @@ class JobStoreMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("implementation", ["memory", "redis"])
-def test_only_legal_transitions_happen_for_any_order_of_calls(implementation: str, server: RedisServer) -> None:
+def test_only_legal_transitions_happen_for_any_order_of_calls(
+    implementation: str, request: pytest.FixtureRequest
+) -> None:
     run_state_machine_as_test(
-        lambda: JobStoreMachine(lambda clock: make(implementation, clock, server)),
+        lambda: JobStoreMachine(lambda clock: make(request, implementation, clock)),
         settings=settings(max_examples=150, stateful_step_count=40, deadline=None),
     )
 

@@ -78,13 +78,15 @@ def test_the_scope_read_does_not_include_write(authorizer: Authorizer) -> None:
         authorizer.check(WRITE_CALL, bearer(READER), certified=False)
 
 
-@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Basic ", "Basic !!!", "Digest x", READER])
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer", "Bearer ", "Basic ", "Basic !!!", "Digest x", READER], ids=range(7)
+)
 def test_a_call_without_a_token_is_refused(authorizer: Authorizer, authorization: str) -> None:
     with pytest.raises(TokenMissing, match="Set ERRATA_TOKEN"):
         authorizer.check(READ_CALL, authorization, certified=False)
 
 
-@pytest.mark.parametrize("token", ["x", READER[:-1], READER + "x", READER.upper(), "y" * 10_000, "ü"])
+@pytest.mark.parametrize("token", ["x", READER[:-1], READER + "x", READER.upper(), "y" * 10_000, "ü"], ids=range(6))
 def test_an_unknown_token_is_refused(authorizer: Authorizer, token: str) -> None:
     with pytest.raises(TokenUnknown) as error:
         authorizer.check(READ_CALL, bearer(token), certified=False)

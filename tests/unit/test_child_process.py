@@ -83,6 +83,7 @@ def is_running(pid: int) -> bool:
     return state not in "ZX"
 
 
+@pytest.mark.processes
 def test_a_child_whose_parent_has_already_ended_exits() -> None:
     other = subprocess.run([sys.executable, "-c", FOLLOW, str(os.getpid() + 1)])
 

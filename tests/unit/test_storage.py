@@ -138,6 +138,7 @@ def test_checksum_covers_every_block(tmp_path: Path, size: int) -> None:
 # -- lock
 
 
+@pytest.mark.processes
 def test_lock_excludes_other_processes_until_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "lock"
 
@@ -147,6 +148,7 @@ def test_lock_excludes_other_processes_until_the_block_ends(tmp_path: Path) -> N
     assert not locked_for_others(path)
 
 
+@pytest.mark.processes
 def test_lock_is_released_after_an_error(tmp_path: Path) -> None:
     path = tmp_path / "lock"
 
@@ -442,6 +444,7 @@ with temporary_folder() as folder:
 """
 
 
+@pytest.mark.processes
 def test_old_temporary_folder_of_a_killed_process_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -35,7 +35,7 @@ class FailingArchive(InMemoryArchive):
 class Desk:
     """Ports, and the recorded calls of their callbacks."""
 
-    evidence_repository: EvidenceRepository
+    repository: EvidenceRepository
     archive: FailingArchive = field(default_factory=FailingArchive)
     now: float = 1_700_000_000.0
     runtime: str = "timm 1.0"

@@ -108,7 +108,7 @@ def test_an_invalid_schema_is_refused(schema: object) -> None:
 
 @pytest.mark.parametrize("schema", [2, 17])
 def test_a_newer_schema_is_refused_as_newer(schema: int) -> None:
-    with pytest.raises(NewerRecord, match=rf"expected schema 1 at most, got {schema}: a newer version of Errata"):
+    with pytest.raises(NewerRecord, match=rf"a newer version of Errata .*schema {schema};"):
         from_document(to_document(analysis()) | {"schema": schema})
 
 

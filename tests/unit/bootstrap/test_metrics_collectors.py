@@ -176,8 +176,8 @@ def test_a_failed_task_is_logged_and_repeated(error: Exception) -> None:
 
 
 def test_existing_bundles_are_reported_before_their_first_use(metrics: Metrics, data_dir: Path, demo: Any) -> None:
-    evidence_repository = EvidenceRepository({}, data_dir)
-    ports = cast(Ports, SimpleNamespace(evidence_repository=evidence_repository, archive=InMemoryArchive()))
+    repository = EvidenceRepository({}, data_dir)
+    ports = cast(Ports, SimpleNamespace(evidence=repository, archive=InMemoryArchive()))
     ResultsCollector(ports, metrics, ["*"], 10)()
 
     rules = str(demo.manifest.rules_version)
@@ -196,7 +196,7 @@ def test_results_are_collected_again_only_when_the_listing_changes(
 
     monkeypatch.setattr("service.bootstrap.metrics_collectors.find_watched_models", num_reads)
     collector = ResultsCollector(
-        cast(Ports, SimpleNamespace(evidence_repository=EvidenceRepository({}, data_dir), archive=archive)),
+        cast(Ports, SimpleNamespace(evidence=EvidenceRepository({}, data_dir), archive=archive)),
         metrics,
         ["*"],
         10,

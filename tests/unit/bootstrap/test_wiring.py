@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from errata.errors import InvalidModelId
 
-from service.bootstrap.wiring import model_offers, model_policy, pin_model
+from service.bootstrap.wiring import model_offers, model_policy, pin_allowed_model
 from service.predictions.model_id import SOURCES, parse_model_id
 from service.settings import read_settings
 
@@ -37,6 +37,6 @@ def test_the_policy_has_the_values_of_the_settings() -> None:
 def test_a_forbidden_model_is_refused_before_it_is_resolved() -> None:
     policy = model_policy(read_settings({"ERRATA_MODEL_SOURCES": '["timm:*"]'}))
 
-    assert pin_model(policy, parse_model_id("resnet50")) == parse_model_id("timm:resnet50")
+    assert pin_allowed_model(policy, parse_model_id("resnet50")) == parse_model_id("timm:resnet50")
     with pytest.raises(InvalidModelId, match="ERRATA_MODEL_SOURCES"):
-        pin_model(policy, parse_model_id("hf-hub:timm/resnet50.a1_in1k"))
+        pin_allowed_model(policy, parse_model_id("hf-hub:timm/resnet50.a1_in1k"))

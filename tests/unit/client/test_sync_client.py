@@ -12,6 +12,7 @@ from errata import AsyncClient, AsyncVerdicts, Client, Verdicts
 CLIENT = Path(errata.__file__).parents[1]
 
 
+@pytest.mark.processes
 def test_the_generated_modules_are_up_to_date(tmp_path: Path) -> None:
     generate_sync = runpy.run_path(str(CLIENT / "generate_sync.py"))["generate_sync"]
 

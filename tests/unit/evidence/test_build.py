@@ -166,6 +166,7 @@ with lock(folder / "demo.lock"):
 """
 
 
+@pytest.mark.processes
 def test_killed_build_leaves_no_incomplete_bundle(tmp_path: Path) -> None:
     folder = tmp_path / "evidence"
     place = folder / "demo" / fingerprint("demo")

@@ -277,6 +277,7 @@ print(build_evidence("mine", inputs, output).digest)
 """
 
 
+@pytest.mark.processes
 def test_killed_build_continues_with_the_same_result(
     inputs: Callable[..., Inputs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

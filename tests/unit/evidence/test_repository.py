@@ -25,6 +25,7 @@ print("digest", EvidenceRepository({}, Path(sys.argv[1])).find("demo", "").diges
 """
 
 
+@pytest.mark.processes
 def test_concurrent_builds_produce_one_bundle(tmp_path: Path) -> None:
     both = [
         subprocess.Popen(

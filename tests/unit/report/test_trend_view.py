@@ -203,22 +203,28 @@ def test_number_of_shown_models_is_limited() -> None:
 
 
 def test_requested_analyses_are_selected() -> None:
-    stored = [own(f"b{index}", asked=False) for index in range(300)]
+    stored = [own(f"b{index}", is_selected=False) for index in range(300)]
 
     result = view(points=(own("a1"), own("a2"), *stored))
     assert [model.id for model in result.models if model.is_selected] == ["a1", "a2"]
     crowd = view(points=tuple(own(f"a{index}") for index in range(50)))
     assert sum(model.is_selected for model in crowd.models) == 20
-    unasked = view("a1", points=(own(asked=False), own("a2", asked=False)))
+    unasked = view("a1", points=(own(is_selected=False), own("a2", is_selected=False)))
     assert [model.is_selected for model in unasked.models] == [True, False]
 
 
 def test_only_selected_analyses_have_percentiles() -> None:
-    standings = (
+    percentile_ranks = (
         PercentileRank(Metric.MODEL_FAILURE, 0.25, 0.1, None),
         PercentileRank(Metric.FINE_GRAINED, None, None, NoReferenceReason.NO_VALUE),
     )
-    result = view(points=(own(standings=standings), own("a2", standings=standings, asked=False), own("a3")))
+    result = view(
+        points=(
+            own(percentile_ranks=percentile_ranks),
+            own("a2", percentile_ranks=percentile_ranks, is_selected=False),
+            own("a3"),
+        )
+    )
 
     (mine,) = result.percentiles
     assert mine.title == "my a1"

@@ -1,7 +1,7 @@
 """The outcomes of many verdicts at once, against the trace of each."""
 
 from hypothesis import given, settings
-from unit.rules.worlds import ALSO_ASKED, INTERESTING, World, worlds
+from unit.rules.scenarios import UNUSED_CLASSES, USED_CLASSES, Scenario, scenarios
 
 from service.domain import Outcome
 from service.rules.decide import decide, trace
@@ -9,10 +9,10 @@ from service.rules.outcomes import outcomes
 
 
 @settings(max_examples=60, deadline=None)
-@given(worlds(max_samples=10))
-def test_outcomes_are_those_of_the_trace_of_each_verdict(world: World) -> None:
-    evidence, table = world.evidence, decide(world.evidence)
-    for predicted in (*INTERESTING, *ALSO_ASKED):
+@given(scenarios(max_samples=10))
+def test_outcomes_are_those_of_the_trace_of_each_verdict(scenario: Scenario) -> None:
+    evidence, table = scenario.evidence, decide(scenario.evidence)
+    for predicted in (*USED_CLASSES, *UNUSED_CLASSES):
         columns = outcomes(table[:, predicted], evidence.problematic, evidence)
         for row in range(len(evidence)):
             steps = trace(evidence.rows(row, row + 1), predicted)

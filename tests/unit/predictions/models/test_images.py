@@ -97,6 +97,7 @@ def test_an_image_within_the_bound_on_the_aspect_ratio_is_opened(tmp_path: Path,
     assert ImageFolder(tmp_path).open("a.png").size == size
 
 
+@pytest.mark.processes
 def test_an_image_that_exceeds_the_memory_is_unreadable(tmp_path: Path) -> None:
     Image.new("RGB", (8000, 8000)).save(tmp_path / "a.png")  # 192 MB decoded
     program = f"""

@@ -184,6 +184,7 @@ def test_a_file_without_predictions_is_rejected(tmp_path: Path, name: str, text:
         load_precomputed(MODEL, written(tmp_path, text, name))
 
 
+@pytest.mark.processes
 def test_a_parquet_file_without_rows_is_rejected(tmp_path: Path) -> None:
     names, top1 = pa.array([], type=pa.string()), pa.array([], type=pa.int64())
     parquet.write_table(pa.table({"file_name": names, "predicted_class": top1}), tmp_path / "predictions.parquet")
@@ -192,6 +193,7 @@ def test_a_parquet_file_without_rows_is_rejected(tmp_path: Path) -> None:
         load_precomputed(MODEL, tmp_path / "predictions.parquet")
 
 
+@pytest.mark.processes
 def test_a_name_that_is_not_utf8_is_rejected(tmp_path: Path) -> None:
     names, top1 = pa.array([b"\xff\xfe.jpg"], type=pa.binary()), pa.array([1])
     parquet.write_table(pa.table({"file_name": names, "predicted_class": top1}), tmp_path / "predictions.parquet")
@@ -200,6 +202,7 @@ def test_a_name_that_is_not_utf8_is_rejected(tmp_path: Path) -> None:
         load_precomputed(MODEL, tmp_path / "predictions.parquet")
 
 
+@pytest.mark.processes
 def test_a_parquet_file_that_crashes_its_parser_is_rejected_and_this_process_lives(tmp_path: Path) -> None:
     with (tmp_path / "predictions.parquet").open("wb") as file:
         nested_groups(file, 100_000)

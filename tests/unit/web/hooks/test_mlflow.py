@@ -244,7 +244,7 @@ def test_tag_value_can_be_any_text(value: str) -> None:
 def test_errata_own_tags_are_echoes(key: str) -> None:
     result = parsed({"name": "n", "version": "1", "key": key, "value": "analyze"}, "model_version_tag", "set")
 
-    assert result is not None and result.echo and not result.again
+    assert result is not None and result.is_own_change and not result.is_analysis_request
 
 
 def test_request_tag_is_no_echo() -> None:
@@ -252,8 +252,8 @@ def test_request_tag_is_no_echo() -> None:
     asks = parsed({**data, "value": "analyze"}, "model_version_tag", "set")
     other = parsed({**data, "value": "stop"}, "model_version_tag", "set")
 
-    assert asks is not None and asks.again and not asks.echo
-    assert other is not None and other.echo and not other.again
+    assert asks is not None and asks.is_analysis_request and not asks.is_own_change
+    assert other is not None and other.is_own_change and not other.is_analysis_request
 
 
 @pytest.mark.parametrize(
@@ -262,12 +262,12 @@ def test_request_tag_is_no_echo() -> None:
 def test_errata_own_aliases_are_echoes(alias: str, echo: bool) -> None:
     result = parsed({"name": "n", "version": "1", "alias": alias}, "model_version_alias", "created")
 
-    assert result is not None and result.echo is echo
+    assert result is not None and result.is_own_change is echo
 
 
 def test_other_tag_or_version_is_no_echo() -> None:
     tag = parsed({"name": "errata.n", "version": "1", "key": "stage", "value": "errata."}, "model_version_tag", "set")
     created = parsed({"name": "errata-n", "version": "1"})
 
-    assert tag is not None and not tag.echo
-    assert created is not None and not created.echo
+    assert tag is not None and not tag.is_own_change
+    assert created is not None and not created.is_own_change

@@ -104,7 +104,7 @@ def test_alias_is_parsed_and_an_alias_of_errata_is_an_echo(alias: str, echo: boo
         "v3",
         alias,
     )
-    assert result.echo is echo
+    assert result.is_own_change is echo
 
 
 @pytest.mark.parametrize("kind", ["CREATE_ARTIFACT", "ADD_ARTIFACT_TAG", "RUN_METRIC", "UPDATE_RUN_STATE", ""])
