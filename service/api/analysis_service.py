@@ -94,7 +94,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
             if not upload_timeout.expired():
                 raise
             raise Unavailable(
-                "The service is shutting down; send the upload again.", retry_after=UPLOAD_RETRY_SECONDS
+                "The service is shutting down. Send the upload again.", retry_after=UPLOAD_RETRY_SECONDS
             ) from error
         finally:
             self._open_uploads.discard(upload_timeout)
@@ -139,7 +139,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
             if analysis.state.is_final:
                 return
             if self._is_stopping:
-                raise Unavailable("The service is shutting down; start the watch again.", retry_after=HEARTBEAT_SECONDS)
+                raise Unavailable("The service is shutting down. Start the watch again.", retry_after=HEARTBEAT_SECONDS)
             await asyncio.sleep(POLL_SECONDS * max(1.0, self._watches.in_use / FAST_WATCHES))
 
     async def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: Context) -> pb.Analysis:

@@ -140,23 +140,25 @@ def test_the_token_of_the_environment_is_not_sent_to_an_explicit_server(
 
 
 def test_tls_with_an_own_certificate_authority(
-    secured: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]
+    tls_service: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]
 ) -> None:
-    service, address = secured
+    service, address = tls_service
     with Client(address, token="t0k3n", ca_file=certificate[0]) as client:
         client.models()
     assert service.calls[0]["authorization"] == "Bearer t0k3n"
 
 
-async def test_tls_of_the_async_client(secured: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]) -> None:
-    service, address = secured
+async def test_tls_of_the_async_client(
+    tls_service: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]
+) -> None:
+    service, address = tls_service
     async with AsyncClient(address, ca_file=str(certificate[0])) as client:
         await client.models()
     assert len(service.calls) == 1
 
 
-def test_a_certificate_that_is_not_trusted_is_rejected(secured: tuple[Recorder, str]) -> None:
-    service, address = secured
+def test_a_certificate_that_is_not_trusted_is_rejected(tls_service: tuple[Recorder, str]) -> None:
+    service, address = tls_service
     with Client(address, tls=True, attempts=1) as client, pytest.raises(ConnectionFailed, match="is not trusted"):
         client.models()
     assert service.calls == []
@@ -204,8 +206,8 @@ def test_tls_to_a_plain_text_port_is_recognized(running: Running) -> None:
         client.models()
 
 
-def test_plain_text_to_a_tls_port_is_recognized(secured: tuple[Recorder, str]) -> None:
-    with Client(secured[1], attempts=1) as client, pytest.raises(ConnectionFailed, match="connect with TLS"):
+def test_plain_text_to_a_tls_port_is_recognized(tls_service: tuple[Recorder, str]) -> None:
+    with Client(tls_service[1], attempts=1) as client, pytest.raises(ConnectionFailed, match="connect with TLS"):
         client.models()
 
 
@@ -306,7 +308,7 @@ async def test_both_clients_return_the_same_results(running: Running, demo_csv: 
 
 @pytest.fixture(scope="module")
 def analysis(running: Running, demo_csv: bytes) -> pb.Analysis:
-    return running.client.upload(io.BytesIO(demo_csv), "demo", row_order="file-name")
+    return running.client.upload(io.BytesIO(demo_csv), "demo")
 
 
 def test_enumerations_are_accepted_as_text(client: Client, analysis: pb.Analysis) -> None:

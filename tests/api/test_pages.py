@@ -73,21 +73,21 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
 @pytest.mark.parametrize(
     ("path", "status", "text"),
     [
-        ("/analyses/nothing", 404, "expected the name of an analysis"),
+        ("/analyses/nothing", 404, "Analysis &#39;nothing&#39; not found"),
         ("/analyses/..%2f..%2fetc", 404, "Page not found"),
         ("/analyses/a-b", 404, "Analysis &#39;a-b&#39; not found."),
         ("/analyses/nothing/report.html", 404, "nothing"),
         ("/nowhere", 404, "No page at &#39;/nowhere&#39;."),
         ("/?state=odd", 400, "Unknown state &#39;odd&#39;"),
-        ("/?order=odd", 400, "expected one of"),
+        ("/?order=odd", 400, "Expected one of"),
         ("/?page=0", 400, "Expected a number from 1."),
         ("/?page=%CB%9B", 400, "Expected a number from 1."),
         ("/?page=99999999999999999999", 400, "Expected a number from 1."),
         ("/?search=" + "x" * 300, 400, "At most 256 are allowed."),
         ("/compare?a=x", 400, "one as A and one as B"),
-        ("/compare/x/y", 404, "expected the name of an analysis"),
+        ("/compare/x/y", 404, "Analysis &#39;x&#39; not found"),
         ("/trend?group=odd", 400, "Unknown group &#39;odd&#39;"),
-        ("/trend?dataset=odd", 404, "expected one of the data sets"),
+        ("/trend?dataset=odd", 404, "not found. Expected one of"),
     ],
 )
 def test_errors_have_a_page_with_their_status(running: Running, path: str, status: int, text: str) -> None:

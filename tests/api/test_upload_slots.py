@@ -132,7 +132,7 @@ def test_an_upload_that_is_open_at_shutdown_is_unavailable(
 
     error = error_of(refused.value, "")
     assert type(error) is Unavailable
-    assert error.message == "The service is shutting down; send the upload again."
+    assert error.message == "The service is shutting down. Send the upload again."
 
 
 def test_a_header_without_chunks_occupies_no_slot(start: Start, demo_csv: bytes) -> None:

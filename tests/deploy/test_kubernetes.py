@@ -745,7 +745,9 @@ def test_the_autoscaler_counts_open_shards_in_redis(render: Render) -> None:
     assert spec["maxReplicaCount"] > 1
     assert spec["cooldownPeriod"] > 0
     assert trigger["type"] == "redis"
-    assert re.search(rf"^{trigger['metadata']['listName']}\s+zset\s+shards not done", redis_store.__doc__, re.MULTILINE)
+    assert re.search(
+        rf"^{trigger['metadata']['listName']}\s+zset\s+shards that are not done", redis_store.__doc__, re.MULTILINE
+    )
     assert trigger["metadata"]["listLength"] == "1"
     assert all(isinstance(item, str) for item in trigger["metadata"].values())
     place = f"{redis['metadata']['name']}.errata.svc:{redis['spec']['ports'][0]['port']}"
