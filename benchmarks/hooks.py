@@ -1,7 +1,8 @@
-"""The response time of webhooks at 200 deliveries per second, with a Redis. Needs redis-server.
+"""The response time of webhooks at 200 deliveries per second, with Redis. Needs redis-server.
 
-The client has a fixed number of threads with one connection each, and a fixed rate; each delivery is signed and has
-another version. The reference is the same client with requests to /livez.
+The client has a fixed number of threads with one connection each, and a fixed rate. Each delivery is signed and names a
+different version. The reference is the same client with
+requests to /livez.
 """
 
 import base64

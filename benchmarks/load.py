@@ -1,7 +1,7 @@
 """The duration of reads under load: 16 clients with uploads of 1.6 MB, GetAnalysis, ListVerdicts, and reports for 30 s.
 
 Each client has its own connection and rate. Calls that the service refuses with RESOURCE_EXHAUSTED are retried; other
-errors count as errors. The reference is the same reads without uploads and reports. The resident memory of the service
+errors count as errors. The reference is the same load without uploads and reports. The resident memory of the service
 is read from its metrics after a third of the time and at the end.
 """
 

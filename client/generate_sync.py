@@ -31,7 +31,7 @@ def generate_sync(target: Path) -> None:
 
 
 def _without_async_words(text: str) -> str:
-    """Finish what unasync leaves: docstrings, strings, and `Awaitable`."""
+    """Convert docstrings, strings, and `Awaitable`, which unasync leaves unchanged."""
     text = re.sub(r"Awaitable\[(\w+)\]", r"\1", text).replace(" Awaitable,", "")
     for name, replacement in NAMES.items():
         text = re.sub(rf"\b{name}\b", replacement, text)
@@ -39,7 +39,7 @@ def _without_async_words(text: str) -> str:
 
 
 def _formatted(text: str, name: str) -> str:
-    """Return the text as the repository formats it; names, lengths of lines, and loops have changed."""
+    """Return the text in the repository's format, because the conversion changed names, line lengths, and loops."""
     file_name = f"--stdin-filename={ERRATA / '_sync' / name}"
     fix = ["check", "--fix", "--unsafe-fixes", "--quiet", "--select=C416,F401,I,UP028"]
     for command in (fix, ["format", "--quiet"]):

@@ -32,8 +32,8 @@ HEAD = (
 def resolve_versions(extras: str) -> dict[str, str]:
     """Return package -> version for all dependencies of both projects; pip resolves them without installing.
 
-    pip's index applies, but not the machine's constraints and folders of wheels. (An empty variable would not disable
-    them.)
+    pip's configured index applies, but its configured constraints and wheel folders do not. An empty file and an empty
+    folder replace them, because empty variables would not disable them.
     """
     build = [
         line

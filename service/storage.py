@@ -62,7 +62,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 def read_arrays(content: bytes) -> Iterator[Mapping[str, NDArray[Any]]]:
     """Yield the arrays of an uncompressed npz archive, as `np.savez` writes it. Arrays are read on access.
 
-    Compressed archives are refused, because they may expand to more memory than there is.
+    Compressed archives are refused, because they may expand beyond the available memory.
 
     Raises:
         ValueError: If the content is no npz archive, or if it is compressed.

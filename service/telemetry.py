@@ -1,6 +1,7 @@
-"""Logs and metrics: the configuration of logging, and all metrics. Processes pass in the registry.
+"""Logs and metrics: the configuration of logging, and all metrics. Each process passes a registry.
 
-"Shared" metrics are read from the job store, so each process reports the same value: aggregate them with max, not sum.
+"Shared" metrics are read from the job store, so each process reports the same value.
+Aggregate them with max, not sum.
 
 Metric                                     Kind       Labels                                    Meaning
 errata_build_info                          gauge      version                                   1, with the version of the process

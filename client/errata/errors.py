@@ -97,7 +97,7 @@ class Violation:
 
 
 class ErrataError(Exception):
-    """Errata could not do what the caller requested. Every error of Errata is a subclass.
+    """Errata could not complete the request. Every error of Errata is a subclass.
 
     Branch on `reason`, which is stable. Show `message` to people. `violations` lists the problems in the input.
     """

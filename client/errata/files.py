@@ -1,4 +1,4 @@
-"""Files that readers see whole: atomic writes, and reads with a size limit."""
+"""File access: atomic writes, and reads with a size limit."""
 
 import errno
 import os

@@ -61,7 +61,7 @@ def verdicts_frame(content: bytes, limit: int | None) -> "pd.DataFrame":
         table = table.slice(0, max(limit, 0))
 
     def arrow_type(column_type: Any) -> Any:
-        """Keep lists and structures in Arrow: as Python objects, 50,000 rows of evidence take seconds."""
+        """Keep lists and structures in Arrow, because 50,000 rows of evidence take seconds as Python objects."""
         return pandas.ArrowDtype(column_type) if arrow.types.is_nested(column_type) else None
 
     for position, name in enumerate(table.column_names):

@@ -94,7 +94,7 @@ def name_of(analysis: AnalysisRef) -> str:
 
 
 def class_field(name: str, value: ClassRef | None) -> dict[str, Any]:
-    """Return the field of a request for a class: `name` for an index, `name`_class for text, none for None."""
+    """Return the request field of a class: `name` for an index, `name`_class for text, no field for None."""
     if value is None:
         return {}
     return {f"{name}_class": value} if isinstance(value, str) else {name: value}

@@ -19,21 +19,21 @@ from service.taxonomy.classes import class_names
 
 
 def named(values: NDArray[np.integer], names: pa.Array) -> pa.Array:
-    """Return the names of some values as a dictionary array, which a Parquet writer need not encode again.
+    """Return the names of values as a dictionary array, which a Parquet writer does not encode again.
 
-    The names are distinct: with equal ones, the writer is slower than with plain text.
+    The names must be distinct. With duplicates, the writer is slower than with plain text.
     """
     return pa.DictionaryArray.from_arrays(pa.array(values), names)
 
 
 def named_from_one(values: NDArray[np.integer], names: pa.Array) -> pa.Array:
-    """Return the names of some values, which count from 1; 0 is null. There are at most 127 names."""
+    """Return the names of values as a dictionary array of at most 127 names. Value 1 is the first name, 0 is null."""
     return pa.DictionaryArray.from_arrays(pa.array(values.astype(np.int8) - np.int8(1), mask=values == 0), names)
 
 
 @cache
 def _class_names() -> tuple[pa.Array, NDArray[np.int16]]:
-    """Return the distinct names of classes, and which of them each class has, (C,): two classes are called "crane"."""
+    """Return the distinct names of classes, and the index of each class's name, (C,): two classes are named "crane"."""
     names, index = np.unique(class_names(), return_inverse=True)
     return pa.array(names.tolist()), index.astype(np.int16)
 
@@ -46,7 +46,7 @@ def class_name(classes: Classes) -> pa.Array:
 
 @dataclass(frozen=True)
 class _Related:
-    """The labels of K samples, and their targets where those are no labels: L classes to compare predictions with."""
+    """The L classes to compare predictions with: the labels of K samples, and targets that are not labels."""
 
     of_sample: NDArray[np.intp]  # (L,) the sample, ascending
     classes: Classes  # (L,)
@@ -55,7 +55,7 @@ class _Related:
 
 
 def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[str, pa.Array]:
-    """Return the evidence of some of the judged samples, computed on arrays: row by row, 46,837 rows take 35 s.
+    """Return the evidence of selected samples, computed on arrays. One by one, 46,837 rows would take 35 s.
 
     Args:
         judged: The analysis with its verdicts.
@@ -193,7 +193,7 @@ def _vocabulary(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes, outc
 def _distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
     """Return the distinct pairs of classes, ascending, and the position of each of K pairs among them.
 
-    For 50,000 pairs, a table of all C * C of them takes a quarter of the time of `np.unique`, which sorts.
+    For 50,000 pairs, a lookup table of C * C entries takes a quarter of the time of `np.unique`, which sorts.
     """
     present = np.zeros(NUM_CLASSES * NUM_CLASSES, dtype=bool)
     present[codes] = True

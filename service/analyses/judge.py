@@ -149,8 +149,8 @@ def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> No
 def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
     """Archive the result of each analysis that waits for a job, and return the analyses.
 
-    A result that is already archived does not change: an earlier judge wrote it, or a store that was restored from an
-    older state runs its job again.
+    An archived result is not replaced. It exists if another process judged the job, or if a job store that was restored
+    from a backup runs the job again.
     """
     results = ports.store.shard_results(job.id)
     info = _check_same_model(job, results)
@@ -197,11 +197,11 @@ def _missing_image_warnings(bundle: Bundle, predictions: Predictions, max_missin
 
     Args:
         bundle: The evidence.
-        predictions: Of all images.
+        predictions: The predictions for all images.
         max_missing: Share of the images that may be missing.
 
     Raises:
-        ImagesMissing: More images are missing.
+        ImagesMissing: The share of missing images exceeds `max_missing`.
     """
     rows = np.flatnonzero(predictions.top1 < 0)
     if not len(rows):

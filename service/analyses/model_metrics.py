@@ -1,4 +1,4 @@
-"""Find the newest results of the models that an operator watches, for metrics; the number of results is bounded."""
+"""Find the newest results of watched models, up to a limit, for metrics."""
 
 import hashlib
 from collections.abc import Sequence
@@ -41,12 +41,11 @@ class WatchedModels:
 def find_watched_models(ports: Ports, patterns: Sequence[str], limit: int) -> WatchedModels:
     """Return the newest results of models whose names match a pattern.
 
-    The name of a model is its label `model`, which registries set, or else the identifier of the model that ran.
-    Uploads without that label have no name, and are not watched. Long names are shortened in the result, but not for
-    the patterns.
+    The name of a model is its label `model`, which registries set, or else its model identifier. Uploads without that
+    label have no name and are not watched. Patterns match the full name; the result has a shortened name.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         patterns: Shell-style patterns of model names.
         limit: Maximum number of results.
 

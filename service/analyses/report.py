@@ -83,7 +83,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
     """Return the content of a report.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         judged: The analysis.
         base: URL of the analysis's pages; empty for a self-contained file.
     """
@@ -130,7 +130,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
 def sort_by_severity(
     types: NDArray[np.uint8], problematic: NDArray[np.bool_], probability: NDArray[np.floating] | None
 ) -> NDArray[np.intp]:
-    """Return the rows of top-1 errors, (n,): not problematic first, then most severe, then most confident."""
+    """Return the rows of top-1 errors, (n,): not problematic first, then by falling severity and confidence."""
     rows = np.flatnonzero(types > ErrorType.CORRECT)
     confidence = np.zeros(len(rows)) if probability is None else np.nan_to_num(probability[rows].astype(float))
     return rows[np.lexsort((rows, -confidence, -types[rows].astype(int), problematic[rows]))]

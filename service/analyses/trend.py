@@ -87,7 +87,7 @@ def trend(ports: Ports, request: TrendRequest) -> Trend:
 
 
 def read_published_models(request: TrendRequest) -> list[PublishedModel]:
-    """Return the published models of a request; raise InvalidUpload if the file is invalid or of another group."""
+    """Return the published models of a request; raise InvalidUpload if the file or its group is wrong."""
     if not request.reference:
         return []
     models = read_models(request.reference)

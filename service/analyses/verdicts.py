@@ -116,7 +116,7 @@ def verdict_table(
 
     Args:
         judged: The analysis with its verdicts.
-        filter: Which verdicts.
+        filter: Selects the verdicts.
         with_evidence: Whether to add the columns of the evidence.
 
     Returns:
@@ -174,7 +174,7 @@ def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None)
         predicted: A class; None: the model's prediction.
 
     Raises:
-        ImageNotFound: The bundle does not judge the image.
+        ImageNotFound: The evidence does not cover the image.
     """
     image = int(judged.bundle.rows[judged.bundle.row(file_name)])
     model_prediction = int(judged.predictions.top1[image])

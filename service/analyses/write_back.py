@@ -63,7 +63,7 @@ def write_back_due_results(ports: Ports, writers: Mapping[str, Writer]) -> dict[
     """Write back the results of all due outbox items.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         writers: The registries by id.
 
     Returns:
@@ -137,7 +137,10 @@ def _is_model_missing(analysis: Analysis) -> bool:
 
 
 def _drop_missing_version(ports: Ports, item: OutboxItem, analysis: Analysis) -> WriteBackResult:
-    """Drop the item of a missing version; delete its analysis if the version never existed, as in a test of a hook."""
+    """Delete the outbox item of a missing version.
+
+    If the version never existed, as in a test of a webhook, delete its analysis too.
+    """
     if _is_model_missing(analysis):
         ports.store.delete(analysis.id)
     return _drop(ports, item)

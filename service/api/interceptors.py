@@ -74,7 +74,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._health_responses.evict_all()
 
     def _refusing_handler(self, method: str, error: ErrataError) -> Any:
-        """Return a handler that refuses a call; a stream handler, for which gRPC does not receive a message first."""
+        """Return a handler that refuses a call. For a stream handler, gRPC does not receive a message first."""
 
         async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             async with _Call(self._metrics, method, context):
@@ -162,7 +162,7 @@ async def _while_authorized(check: Callable[[], object]) -> AsyncIterator[None]:
 
 
 class _UnparsableMessage:
-    """Stands for a message that can't be parsed; gRPC itself would return UNKNOWN."""
+    """Placeholder for a message that can't be parsed. Without it, gRPC would return UNKNOWN."""
 
 
 def _make_decoder(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:

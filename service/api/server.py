@@ -48,7 +48,7 @@ class GrpcServer:
     port: int
 
     async def serve(self) -> None:
-        """Start to serve, and report the health of each service as SERVING."""
+        """Start serving, and report the health of each service as SERVING."""
         await self.server.start()
         for name in service_names():
             await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -111,6 +111,6 @@ def rpc_names() -> Sequence[str]:
 
 
 def service_names() -> tuple[str, ...]:
-    """Return the empty name, which stands for the server, and the full names of the services."""
+    """Return the names for health checks: the empty name (the whole server) and the full names of the services."""
     services = errata_pb2.DESCRIPTOR.services_by_name.values()
     return ("", *(service.full_name for service in services))

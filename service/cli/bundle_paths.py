@@ -1,7 +1,8 @@
-"""Where evidence bundles are: those in the data folder, and the paths that commands have used.
+"""Locations of evidence bundles: the data folder, and the paths that commands have used.
 
-`bundle-paths.json` in the data folder maps the digest of a bundle to its path. So `--local` finds the evidence of an
-analysis that `--evidence PATH` made, and `errata evidence show DIGEST` finds a bundle wherever it was built.
+`bundle-paths.json` in the data folder maps the digest of a bundle to its path. With it, `--local` finds the evidence of
+an earlier analysis with `--evidence PATH`, and `errata evidence show DIGEST`
+finds a bundle in any folder.
 """
 
 import json
@@ -48,7 +49,7 @@ class BundlePaths:
             write_file(self._file, (json.dumps(newest, indent=1) + "\n").encode())
 
     def add_used_bundles(self, configured: Mapping[str, Sequence[Path]]) -> dict[str, list[Path]]:
-        """Return the configured bundles of each data set, and after them those that analyses have used."""
+        """Return the configured bundles of each data set, followed by the bundles that analyses have used."""
         result = {dataset: [*paths] for dataset, paths in configured.items()}
         for digest, entry in self._read().items():
             path = Path(entry["path"])
@@ -105,7 +106,7 @@ class BundlePaths:
                     yield read_manifest(folder).digest, folder
 
     def _default(self, dataset: str) -> list[Path]:
-        """Return the bundle that a data set has without configuration."""
+        """Return the bundle of a data set that needs no configuration; empty if there is none."""
         try:
             return [EvidenceRepository({}, self._data_dir).find(dataset, "").path]
         except (DatasetNotFound, EvidenceNotFound):

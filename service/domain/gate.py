@@ -9,7 +9,7 @@ DEFAULT_MIN_SAMPLES = 100
 
 
 class GateDecision(IntEnum):
-    """Decision of a gate. Only PASS lets a model through."""
+    """Decision of a gate. A model is accepted only on PASS."""
 
     UNSPECIFIED = 0
     PASS = 1

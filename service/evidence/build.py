@@ -105,7 +105,7 @@ def digest_of(dataset: str, superclass_ids: tuple[str, ...], arrays: Mapping[str
 
 
 def _write_table(evidence: Evidence, path: Path) -> None:
-    """Write the verdict table in blocks, without a memory map: on a full disk, a map ends the process."""
+    """Write the verdict table in blocks. A memory map would end the process on a full disk."""
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header | {"shape": (len(evidence), NUM_CLASSES)})

@@ -140,7 +140,7 @@ class CachedEncoder:
 
 
 def checked(raw: object, count: int, dimensions: int, kind: str) -> Embeddings:
-    """Validate and normalize the embeddings of an encoder. Normalized vectors stay unchanged, to the last bit.
+    """Validate and normalize the embeddings of an encoder. Normalized vectors do not change in any bit.
 
     Args:
         raw: Result of the encoder.

@@ -150,7 +150,7 @@ NEEDS_NO_INPUT = frozenset({"demo", "imagenet-real"})
 
 
 def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, Source]:
-    """Return the superclasses: those of the --superclasses file, else of the artefacts, else the default ones."""
+    """Return the superclasses from the --superclasses file, else from the artefacts, else the default superclasses."""
     if inputs.superclasses is not None:
         return read_grouping(inputs.superclasses), _file_source("superclasses", inputs.superclasses, "its author's")
     if artefacts.superclasses is not None:
@@ -196,7 +196,7 @@ def _imagenet_m(annotation: Annotation | None, images: LabelInputs) -> Mask | No
 
 
 def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: Grouping) -> ClipInputs | None:
-    """Return the CLIP evidence; None, so that rule 5 abstains, without an encoder or without neighbors."""
+    """Return the CLIP evidence; None without an encoder or without neighbors, so that rule 5 abstains."""
     if not inputs.encoder or (artefacts.neighbors is None and inputs.train_images is None):
         return None
     if inputs.cache is None:
@@ -247,7 +247,7 @@ def _neighbors(
 
 
 def _row_names(artefacts: Artefacts, images: LabelInputs) -> list[str]:
-    """Return `wnid/file` of each row of the neighbors: the artefacts' order, else all images sorted by path."""
+    """Return `wnid/file` of each image, in the order of the artefacts if they exist, else sorted by path."""
     if artefacts.samples is not None:
         return list(artefacts.samples.names)
     return sorted(_paths(images.names.tolist(), images.all_targets.tolist()))

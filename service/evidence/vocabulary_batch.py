@@ -1,4 +1,4 @@
-"""Vocabulary evidence of many images at once: `vocabulary.compare`, a matrix product for each predicted class."""
+"""Batch version of `vocabulary.compare`, with one matrix product for each predicted class."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ def compare_all(
 
 
 def _owned(texts: NDArray[np.intp], allowed: Mask) -> Mask:
-    """Return which entries of a list propose their text, (k, n): of equal texts, the first that is allowed."""
+    """Return a mask of a list's entries that propose their text, (k, n): of equal texts, only the first allowed one."""
     order = np.argsort(texts, kind="stable")
     ordered = allowed[:, order]
     before: NDArray[np.intp] = np.cumsum(ordered, axis=1) - ordered  # allowed entries before each, over all texts

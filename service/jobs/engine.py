@@ -120,7 +120,7 @@ class Engine:
                 self.send_shard(job, shard)
 
     def _log_errors(self, call: Callable[[], None]) -> None:
-        """Make a call that is repeated soon, and log its errors: none of them may end the thread."""
+        """Make a periodic call, and log its errors, because an error must not end the thread."""
         try:
             call()
         except Unavailable as error:
@@ -191,8 +191,8 @@ def redis_broker(url: str, timeout: float, heartbeat_timeout: float) -> dramatiq
     """Return a broker over Redis.
 
     Args:
-        url: Of Redis.
-        timeout: Seconds, of a call to Redis.
+        url: URL of Redis.
+        timeout: Timeout of a call to Redis, in seconds.
         heartbeat_timeout: Seconds without a heartbeat after which a worker is considered dead.
     """
     broker = _Broker(  # type: ignore[no-untyped-call]

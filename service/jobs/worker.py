@@ -144,7 +144,7 @@ class Worker:
             self.on_finished(lease.job.id)
 
     def _retry(self, lease: "ShardLease", error: Exception) -> None:
-        """Queue the shard again and raise RetryLater, unless there were too many retries or the lease is lost."""
+        """Queue the shard again and raise RetryLater, unless the retries are exhausted or the lease is lost."""
         failure = failure_of(error)
         delay = self.retry_while_unavailable(
             lambda: self.store.retry_shard(lease.job.id, lease.shard, lease.fencing_token, failure)

@@ -1,4 +1,4 @@
-"""Image files in folders: their locations, by every name that identifies one."""
+"""Locations of image files in folders, by every name that identifies an image."""
 
 import os
 import stat
@@ -51,7 +51,7 @@ def list_images(folder: Path) -> Mapping[str, ImageLocation]:
 def index_by_name(locations: Mapping[str, ImageLocation]) -> Mapping[str, ImageLocation]:
     """Return locations by path, by the last two parts of the path, and by the last part.
 
-    A name that several images share is left out, except whole paths.
+    Names that several images share are omitted, except complete paths.
     """
     index: dict[str, ImageLocation] = {}
     for parts in (1, 2):

@@ -1,4 +1,4 @@
-"""Thumbnails of a data set's images for pages. Only plain folders have them, so that no torch is needed."""
+"""Thumbnails of a data set's images for pages. Only plain folders have thumbnails, because other sources need torch."""
 
 import io
 import threading
@@ -60,7 +60,7 @@ class Thumbnails:
 
 
 def _make_thumbnail(location: ImageLocation, size: int) -> bytes:
-    """Return an image as a small JPEG. As for models, the EXIF orientation is ignored."""
+    """Return an image as a small JPEG. The EXIF orientation is ignored, as it is for models."""
     with Image.open(io.BytesIO(location.read(MAX_BYTES)), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"The image has {image.width} x {image.height} pixels. Expected at most {MAX_PIXELS:,}.")

@@ -64,7 +64,7 @@ class FitRow:
 
 @dataclass(frozen=True)
 class ShiftRow:
-    """The differences of the models with one label at equal accuracy."""
+    """The mean distances of the models with one label from the reference at equal accuracy."""
 
     label: str
     models: str

@@ -54,7 +54,7 @@ class Baseline:
 
 
 def evaluate(policy: GatePolicy, summary: Summary, baseline: Baseline | None) -> list[GateReason]:
-    """Return the decision on each bound, with that on the coverage first."""
+    """Return the decision on each bound, starting with the bound on coverage."""
     reasons = []
     if policy.min_coverage is not None:
         reasons.append(_coverage(policy.min_coverage, coverage_of(summary)))

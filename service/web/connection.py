@@ -81,7 +81,7 @@ class Connection(H11Protocol):
         return not self._is_responding() or self.conn.their_state is h11.SEND_BODY
 
     def _evict_oldest(self) -> None:
-        """Close the connection that has waited longest; the new one if all others have complete requests."""
+        """Close the connection that has waited longest, or the new one if no other waits for a request."""
         candidates = [
             connection
             for connection in self.connections

@@ -42,7 +42,7 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen; raise OSError if the address is in use."""
+        """Start listening; raise OSError if the address is in use."""
         config, loop = self.config, asyncio.get_running_loop()
 
         def make_connection() -> asyncio.Protocol:
@@ -61,7 +61,7 @@ class _Server(uvicorn.Server):
 
 
 class _RequestMetrics:
-    """Assigns an ID to each request, and counts and times responses by route; never by path, which clients choose."""
+    """Assigns an ID to each request, and measures responses by route, because clients choose the path."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -131,7 +131,7 @@ class Listener:
     task: "asyncio.Task[None] | None" = None
 
     async def start(self) -> None:
-        """Start to listen; raise RuntimeError if the address is in use."""
+        """Start listening; raise RuntimeError if the address is in use."""
         self.task = asyncio.create_task(self._serve())
         while not self.server.started:
             if self.task.done():
@@ -140,7 +140,7 @@ class Listener:
             await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
-        """Stop to listen and wait for the responses in progress."""
+        """Stop listening, and wait for the responses in progress."""
         self.server.should_exit = True
         if self.task is not None:
             await self.task

@@ -1,6 +1,7 @@
 """`/metrics`: generated at most once a second, and sent to a bounded number of clients at a time.
 
-It needs no token, and has megabytes with many results. All responses share one text, and a connection gets one piece of
+The endpoint needs no token. Its text has megabytes if there are many results. All responses share one text, and a
+connection gets one piece of
 it at a time: a client that does not read costs no more memory than a piece.
 """
 
@@ -100,7 +101,7 @@ class _MetricsResponse(Response):
 
 
 async def _send_in_pieces(content: bytes, send: Send) -> None:
-    """Send a response piece by piece; each waits until the connection has taken most of those before it."""
+    """Send a response piece by piece. Each piece waits until most of the previous ones are sent."""
     headers = Response(headers=HEADERS | {"Content-Length": str(len(content))}).raw_headers
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for start in range(0, len(content), PIECE):

@@ -24,7 +24,7 @@ def load_extension(group: str, name: str, feature: str) -> Any:
     Args:
         group: Group of the entry point.
         name: Name of the entry point.
-        feature: What needs it, as the subject of a sentence, for example "'errata serve'".
+        feature: The feature that needs the part, as the subject of a sentence, for example "'errata serve'".
 
     Raises:
         InvalidInput: errata-service is not installed.

@@ -87,7 +87,8 @@ def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> l
     """Return a table of analyses: a header, and a line for each analysis.
 
     Args:
-        analyses: The analyses; those beyond `limit` only lengthen the IDs, so that the others remain unique.
+        analyses: The analyses. Those beyond `limit` are not shown, but the shown IDs are long enough to differ from
+            theirs.
         limit: Number of analyses in the table.
         width: Columns of the output. Names are shortened to fit, and narrow tables have fewer columns.
     """

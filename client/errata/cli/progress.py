@@ -28,7 +28,7 @@ def follow(client: Client, name: str, console: Console, timeout: float | None = 
     Args:
         client: The service.
         name: Name of the analysis.
-        console: Where the progress is shown.
+        console: The console that shows the progress.
         timeout: Seconds after which the last known state is returned; None: no limit.
 
     Returns:

@@ -1,7 +1,7 @@
 """Checks of ONNX graphs. A graph is parsed, but not run.
 
-Only operators of the ONNX standard and files in the folder of the graph are accepted. Nothing that the file states is
-trusted.
+Only operators of the ONNX standard and files in the folder of the graph are accepted. All values in the file are
+untrusted.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Predictions files that are registered in place of a model: read like uploads, and looked up by image."""
+"""Predictions files that replace a model in a registry. They are parsed like uploads, and looked up by image."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

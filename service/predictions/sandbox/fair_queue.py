@@ -23,10 +23,10 @@ class _Ticket:
 
 
 class FairQueue(Generic[Resource]):
-    """Lends resources. A free one goes to the caller with the fewest, and then to the call that has waited longest."""
+    """Lends resources. A free one goes to the waiting caller that uses the fewest; ties go to the oldest call."""
 
     def __init__(self, resources: Sequence[Resource], wait_seconds: float) -> None:
-        """Lend `resources`. A call waits at most `wait_seconds` for one."""
+        """Create a queue for `resources`. A call waits at most `wait_seconds` for one."""
         self._idle = list(resources)
         self._wait_seconds = wait_seconds
         self._num_used: Counter[str] = Counter()  # by caller

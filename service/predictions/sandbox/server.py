@@ -92,7 +92,7 @@ def _wait(control: socket.socket, child: int, exit_pipe: int) -> bool:
 def _samples() -> Mapping[str, bytes]:
     """Return a small file of each format.
 
-    Writing them makes the libraries import what they need. Reading would start a thread, and a process with threads
+    Writing the files makes the libraries import their modules. Reading would start a thread, and a process with threads
     must not fork.
     """
     files = {name: io.BytesIO() for name in READERS}

@@ -1,8 +1,8 @@
 """Requests to a URL that an operator configured, protected against server-side request forgery.
 
-Only https, exact host names, no credentials, and no addresses instead of names. Every resolved address must be public
-or in a network that the operator allows, and the connection uses that address. No redirects, no proxy, and a bounded
-response.
+A URL must use https and an exact host name, without credentials; IP addresses are refused. Every resolved address must
+be public or in a network that the operator allows, and the connection uses that address. Redirects and proxies are
+not used, and the size of the response is bounded.
 """
 
 import base64

@@ -29,7 +29,7 @@ def fetch(url: str, folder: Path, max_bytes: int = MAX_BYTES) -> int:
         The number of downloaded bytes.
 
     Raises:
-        ValueError: The files are not those of a bundle; no folder is left.
+        ValueError: The files are not a bundle. The destination does not exist afterward.
     """
     store, root = fsspec.core.url_to_fs(url)
     root = root.rstrip("/")
