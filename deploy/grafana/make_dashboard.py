@@ -108,7 +108,7 @@ def number(title: str, description: str, unit: str, query: Query, *steps: tuple[
 def bars(
     title: str, description: str, queries: Sequence[Query], colors: Mapping[str, str], stacking: str, **defaults: Any
 ) -> Panel:
-    """Return a panel with a bar or a group of bars per version, from the oldest to the newest; the queries aggregate by version."""
+    """Return a panel with a bar or a group of bars per version, oldest first. The queries aggregate by version."""
     end_time = Query(f"max by (version) (errata_result_timestamp_seconds{{{OF_MODEL}}})", ref="ended")
     return Panel(
         "barchart",

@@ -106,14 +106,14 @@ def test_message_names_the_row_that_is_not_finite() -> None:
 
 
 def test_hash_encoder_derives_unit_vectors_from_names() -> None:
-    twin = HashEncoder()
+    encoder = HashEncoder()
 
-    apart = np.concatenate([twin.embed_images([name]) for name in NAMES[:5]])
+    separate = np.concatenate([encoder.embed_images([name]) for name in NAMES[:5]])
 
-    assert np.array_equal(twin.embed_images(NAMES[:5]), apart)
-    assert np.array_equal(twin.embed_images([f"/far/away/{NAMES[0]}"])[0], apart[0])
-    assert np.allclose(np.linalg.norm(apart, axis=1), 1, atol=1e-6)
-    assert not np.array_equal(twin.embed_texts(["x"]), twin.embed_images(["x"]))
+    assert np.array_equal(encoder.embed_images(NAMES[:5]), separate)
+    assert np.array_equal(encoder.embed_images([f"/far/away/{NAMES[0]}"])[0], separate[0])
+    assert np.allclose(np.linalg.norm(separate, axis=1), 1, atol=1e-6)
+    assert not np.array_equal(encoder.embed_texts(["x"]), encoder.embed_images(["x"]))
 
 
 # the cache
@@ -240,11 +240,11 @@ def test_cache_file_with_a_damaged_header_is_ignored(worn: tuple[Path, bytes, Pa
 
 
 def test_progress_is_reported_per_chunk(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
+    progress: list[tuple[str, int, int]] = []
 
-    CachedEncoder(HashEncoder(), tmp_path, lambda *each: told.append(each)).images(NAMES)
+    CachedEncoder(HashEncoder(), tmp_path, lambda *call: progress.append(call)).images(NAMES)
 
-    assert told == [("images", done, len(NAMES)) for done in (CHUNK, 2 * CHUNK, len(NAMES))]
+    assert progress == [("images", done, len(NAMES)) for done in (CHUNK, 2 * CHUNK, len(NAMES))]
 
 
 # in a build
