@@ -1,8 +1,7 @@
 """The response time of webhooks at 200 deliveries per second, with Redis. Needs redis-server.
 
 The client has a fixed number of threads with one connection each, and a fixed rate. Each delivery is signed and names a
-different version. The reference is the same client with
-requests to /livez.
+different version. The reference is the same client with requests to /livez.
 """
 
 import base64

@@ -9,8 +9,7 @@ SHA-256 digest:
 A token has 256 random bits (`new_token`), so a SHA-256 digest without salt is sufficient. Several lines may have the
 same name, for example while a token is rotated. The file is read again when it changes. If the file has only comments,
 all callers are refused. If the file is empty, missing, or invalid, the previous tokens stay valid, since the file may
-be in
-the middle of an update; the log has an error.
+be in the middle of an update; the log has an error.
 """
 
 import base64

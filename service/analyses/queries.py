@@ -48,9 +48,8 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
     """Return an analysis. A finished analysis is available even while the job store is not.
 
     The archive's cache is read first. Therefore, a finished analysis never waits for the job store, and it stays
-    finished
-    if the job store is restored from a backup. The archive's files are read last, so that an open analysis never waits
-    for them.
+    finished if the job store is restored from a backup. The archive's files are read last, so that an open analysis
+    never waits for them.
 
     Raises:
         AnalysisNotFound: The analysis does not exist.

@@ -1,8 +1,7 @@
 """`/metrics`: generated at most once a second, and sent to a bounded number of clients at a time.
 
 The endpoint needs no token. Its text has megabytes if there are many results. All responses share one text, and a
-connection gets one piece of
-it at a time: a client that does not read costs no more memory than a piece.
+connection gets one piece of it at a time: a client that does not read costs no more memory than a piece.
 """
 
 import asyncio

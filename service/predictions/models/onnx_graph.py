@@ -106,7 +106,7 @@ def runtime_domains() -> frozenset[str]:
 
 
 def _check_function_domains(model: str, proto: Any) -> None:
-    """Raise ModelRefused for functions in domains of the runtime, which might run its own operator instead."""
+    """Raise ModelRefused for functions in the runtime's domains: the runtime may replace them by its own operators."""
     conflicts = sorted(
         {
             f"{function.domain}::{function.name}"
