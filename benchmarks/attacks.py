@@ -27,7 +27,7 @@ from benchmarks.synthetic import predictions_csv
 from service.evidence.repository import EvidenceRepository
 
 LIMITS = Limits(seconds=60, good_seconds=20, memory=8 << 30)
-COPIES = (1, 8)  # at once
+COPIES = (1, 8)  # numbers of concurrent copies
 TITLES = ("case", "copies", "sent", "answer", "seconds", "peak memory of the tree", "good uploads during", "after")
 
 

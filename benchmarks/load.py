@@ -27,7 +27,7 @@ from benchmarks.synthetic import predictions_csv
 SECONDS = 30.0
 ALONE_SECONDS = 8.0
 AIM_MS = 50.0
-GROWTH = 0.1  # of the resident memory after warm-up
+GROWTH = 0.1  # share of the resident memory after warm-up
 MIX = {
     "upload": (4, 1.0),
     "get": (6, 10.0),

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 PREFIX = "ERRATA_"
 MIN_SECRET = 8  # characters
 TEST_VARIABLES = frozenset({"ERRATA_REFERENCE_DIR"})
-JSON_TYPES = {  # of the settings that are JSON texts
+JSON_TYPES = {  # types of the settings that are JSON texts
     "evidence": dict,
     "images": dict,
     "model_sources": list,

@@ -26,7 +26,7 @@ DISK_FULL_RETRY_SECONDS = 30.0
 TEMPORARY_PREFIX = "errata-scratch-"
 ORPHAN_SECONDS = 3600.0  # no process writes to a scratch file after this time
 _SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # a name by tempfile; eight digits may be a date
-_REPLACED = "old"  # in a scratch folder: the folder that is being replaced
+_REPLACED = "old"  # name, inside a scratch folder, of the folder that is being replaced
 
 
 class Readable(Protocol):

@@ -12,7 +12,7 @@ from errata.errors import InvalidRequest
 
 REQUEST_ID = "x-request-id"
 DEADLINE = 60.0  # seconds for a unary call
-ATTEMPTS = 4  # for a call that is safe to repeat while the service is unavailable; gRPC allows at most 5
+ATTEMPTS = 4  # attempts of an idempotent call while the service is unavailable; gRPC allows at most 5
 FIRST_BACKOFF, MAX_BACKOFF = 0.2, 2.0  # seconds between attempts; gRPC adds jitter
 IDEMPOTENT_METHODS = {  # CreateAnalysis is idempotent because the client gives each request an id
     "errata.v1.AnalysisService": (

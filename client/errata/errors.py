@@ -128,7 +128,7 @@ class ErrataError(Exception):
         self.message = message
         self.violations = tuple(violations) or ((Violation(field, message, line),) if field or line else ())
         self.retry_after = retry_after  # seconds; None: a retry does not help
-        self.request_id = ""  # of the failed call, as in the logs of the service
+        self.request_id = ""  # id of the failed call, which the logs of the service contain
 
 
 class InvalidInput(ErrataError):

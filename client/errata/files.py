@@ -42,7 +42,7 @@ def read_file(path: Path, limit: int) -> bytes:
     Raises:
         OSError: The file cannot be read, is not a regular file, or is larger than `limit`.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # never waits for a writer of a pipe
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # does not wait for the writer of a pipe
         status = os.fstat(file.fileno())
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

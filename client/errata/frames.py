@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 TREND_COLUMNS = ("model", "name", "label", "requested", "top1_accuracy", "metric", "value", "percentile")
-_PREFIXES = {  # of names, by the start of the column's name
+_PREFIXES = {  # prefix of enum names by the start of the column's name
     "error_type": "ERROR_TYPE_",
     "problematic": "PROBLEMATIC_TAG_",
     "groups": "GROUP_",

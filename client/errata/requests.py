@@ -10,8 +10,8 @@ from errata.errors import InvalidRequest
 from errata.results import Analysis
 from errata.v1 import errata_pb2 as pb
 
-CHUNK_BYTES = 1 << 19  # of a file in one upload message
-PAGE_SIZE = 1000  # resources in one page of a list, the service's maximum
+CHUNK_BYTES = 1 << 19  # bytes of the file in one upload message
+PAGE_SIZE = 1000  # resources in one page of a list; the maximum of the service
 
 AnalysisRef: TypeAlias = str | pb.Analysis | Analysis
 """An analysis, or its name (`analyses/ID`), or its id."""

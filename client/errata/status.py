@@ -89,5 +89,5 @@ def _subclasses(error_class: type[ErrataError]) -> Iterator[type[ErrataError]]:
 _CLASSES: Mapping[str, type[ErrataError]] = {
     error_class.reason: error_class
     for error_class in _subclasses(ErrataError)
-    if error_class.__module__ == errors.__name__  # what a service sends
+    if error_class.__module__ == errors.__name__  # only errors that a service sends
 }

@@ -12,7 +12,7 @@ from errata.errors import InvalidSetting
 
 TOKEN_BYTES = 32
 PREFIX = "errata_"  # lets scanners of source code recognize a token that was committed
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of a token
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # name of a token
 
 
 class Scope(Enum):

@@ -13,7 +13,7 @@ from service.analyses.compare import check_comparable
 from service.analyses.ports import Ports
 from service.domain import Analysis, ErrorType, Group, State, Summary
 
-MAX_NAME_BYTES = 128  # of a model or a version, which are labels of about 40 series per result
+MAX_NAME_BYTES = 128  # limit of model and version names, which are labels of about 40 series per result
 DIGEST_DIGITS = 12  # hexadecimal digits at the end of a shortened name
 
 

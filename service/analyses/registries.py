@@ -31,7 +31,7 @@ class EventResult(StrEnum):
     QUEUED = "queued"
     REPEATED = "repeated"  # an equivalent event was handled before
     IGNORED = "ignored"  # no rule matches, or Errata itself caused the event
-    REFUSED = "refused"  # it can never be analyzed
+    REFUSED = "refused"  # the version can never be analyzed
 
 
 class Registry(Protocol):

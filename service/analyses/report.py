@@ -42,12 +42,12 @@ from service.taxonomy.classes import class_names
 from service.taxonomy.groups import class_groups
 from service.telemetry import Stage
 
-MAX_TABLE_ERRORS = 20_000  # in the table
-STATIC_ERRORS = 50  # that are visible without JavaScript
+MAX_TABLE_ERRORS = 20_000  # rows of the error table
+STATIC_ERRORS = 50  # rows that are visible without JavaScript
 MAX_CONFUSIONS = 25
-MAX_EXAMPLES = 3  # of a confusion
+MAX_EXAMPLES = 3  # example images of a confusion
 MAX_TEXTS = 300  # errors with vocabulary evidence
-MAX_PICTURES = 24  # in a self-contained file
+MAX_PICTURES = 24  # thumbnails in a self-contained file
 PICTURE_SIZE = 96  # pixels
 
 

@@ -20,7 +20,7 @@ from service.storage import Readable
 from service.summary.input_checks import rows_look_permuted, rows_look_reordered
 from service.telemetry import Stage
 
-JUDGING_SECONDS = 300.0  # that a request with a reserved id may take to archive its analysis
+JUDGING_SECONDS = 300.0  # time limit for a request with a reserved id to archive its analysis
 RETRY_AFTER = 60.0  # seconds, in the error for a full archive
 _log = structlog.get_logger()
 

@@ -20,7 +20,7 @@ from service.redact import log_fields
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
 
 AUTHORIZATION = "authorization"
-MAX_HEALTH_REQUESTS, MAX_HEALTH_RESPONSES = 32, 256  # concurrent health calls; one more evicts the oldest
+MAX_HEALTH_REQUESTS, MAX_HEALTH_RESPONSES = 32, 256  # concurrent health calls; a further call evicts the oldest
 HEALTH_REQUEST_SECONDS = 10.0  # timeout for the request message of a health call
 RECHECK_SECONDS = 2.0  # interval between two authorization checks of a stream
 MAX_SERVICE = 256  # characters of a service's name

@@ -20,7 +20,7 @@ from service.authorization import ALLOW_ALL, Authorizer
 from service.telemetry import SERVICE_FAULT_CODES, Metrics, initialize_series
 
 MAX_CONNECTIONS, RESERVED_FILES = 2000, 640  # reserved: file descriptors for HTTP connections, the archive, and Redis
-ABORT_SECONDS = 0.5  # before the end of the grace period: time to send the status of an aborted upload
+ABORT_SECONDS = 0.5  # time before the end of the grace period at which uploads are aborted, to send their status
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on the same port fails to start
     ("grpc.max_receive_message_length", 4 << 20),

@@ -58,7 +58,7 @@ class BundlePaths:
             try:
                 bundle = open_bundle(path)
             except InvalidEvidence:
-                continue  # it was moved, replaced, or damaged
+                continue  # the bundle was moved, replaced, or damaged
             paths = result.setdefault(bundle.dataset, [])
             if bundle.digest != digest or path in paths:
                 continue

@@ -54,7 +54,7 @@ class Bound:
 
     name: str
     measure: Measure
-    types: tuple[ErrorType, ...] = ()  # for COUNT, RATE, and the portions
+    types: tuple[ErrorType, ...] = ()  # error types of COUNT, RATE, and the portions
     group: Group = Group.ALL
     min: float | None = None
     max: float | None = None

@@ -23,7 +23,7 @@ from service.storage import write_array
 
 CHUNK = 512  # images or texts per file of the cache
 PROBE_TEXTS = ("A photo of a dog", "A photo of a paper towel", "A photo of a sea snake")
-NORM_TOLERANCE = 1e-5  # of a vector that counts as normalized
+NORM_TOLERANCE = 1e-5  # maximum deviation of the norm of a normalized vector from 1
 
 Embeddings = NDArray[np.float32]  # (n, d), L2-normalized
 Progress = Callable[[str, int, int], None]  # stage, number done, total

@@ -155,7 +155,7 @@ class EvidenceRepository:
         return bundle
 
     def _stored_paths(self, dataset: str) -> list[Path]:
-        """Return the folders of the bundles of a data set (a glob pattern) in the data folder."""
+        """Return the bundle folders in the data folder. `dataset` is a glob pattern."""
         paths = (path.parent for path in self._folder.glob(f"{dataset}/*/manifest.json"))
         return [path for path in paths if not path.name.startswith(".")]
 

@@ -25,7 +25,7 @@ MODELS, JUDGING = "models", "errands"
 POLL_MS = 50  # the broker polls: the longest delay before a message is delivered
 MAINTENANCE_CHANCE = 1_000_000  # per million calls: with the default, messages of dead workers wait for minutes
 MAX_RETRIES = 1_000_000  # no limit, because the job store counts retries
-RESEND_SECONDS = 5.0  # between two checks for lost messages
+RESEND_SECONDS = 5.0  # interval between two checks for lost messages
 _log = structlog.get_logger()
 
 

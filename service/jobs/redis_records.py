@@ -24,9 +24,9 @@ from service.jobs.store import Outcome, Snapshot, Submission, WorkerOffer
 from service.jobs.transitions import AnalysisRecord, Job, JobSpec, Shard, ShardResult
 from service.storage import read_arrays
 
-SCHEMA = 1  # of records and specs
+SCHEMA = 1  # schema number of records and specs
 MAX_TIME = 253_000_000_000.0  # seconds: the year 9987
-MAX_NAMES_BYTES = 256 << 20  # of the image names of a data set
+MAX_NAMES_BYTES = 256 << 20  # size limit of the image names of a data set
 DAMAGE_ERRORS = (
     ValueError,
     KeyError,

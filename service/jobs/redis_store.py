@@ -77,7 +77,7 @@ PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
 MESSAGES = "errata:mq"  # prefix of the engine's keys; transitions.lua reads the lengths of its lists
 _log = structlog.get_logger()
 BATCH = 200  # records per call, so that Redis can serve other clients between two calls
-CONNECTIONS = 32  # of one process; more callers wait
+CONNECTIONS = 32  # connections of one process; further callers wait
 CONNECT_TIMEOUT = 1.0  # seconds
 MAX_LOGGED = 1000  # damaged records that are logged once
 UNAVAILABLE_ERRORS = (redis.ConnectionError, redis.TimeoutError)  # the errors of a Redis that does not answer
@@ -155,7 +155,7 @@ class RedisJobStore:
     def store_image_names(self, digest: str, names: Sequence[str]) -> None:
         """Store the names of a data set's images."""
         with self._translate_errors():
-            key = f"errata:images:{digest}"  # without a TTL, so that it is never evicted: open jobs need it
+            key = f"errata:images:{digest}"  # no TTL, so that the key is never evicted: open jobs need it
             if not self._client.exists(key):
                 self._client.set(key, pack_names(names))
 

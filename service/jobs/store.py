@@ -59,7 +59,7 @@ class Depth:
     running_shards: int
     oldest_queued: float  # seconds; 0 if nothing is queued
     oldest_running: float  # seconds; 0 if nothing runs
-    workers: int  # with a recent heartbeat
+    workers: int  # number with a recent heartbeat
     refused: int  # writes of workers whose lease was lost
     crashes: int  # shards whose lease expired
     delayed: int = 0  # messages that are delivered later

@@ -35,7 +35,7 @@ class LeaseReply(Enum):
 class ShardResult:
     """The predictions of one shard, and the model that made them."""
 
-    predictions: Predictions  # of the shard's n images
+    predictions: Predictions  # predictions for the shard's n images
     model_info: ModelInfo
 
 
@@ -49,9 +49,9 @@ class JobSpec:
     images: str  # digest of the image names
     total: int  # images
     shard_size: int  # images
-    runtime: str = ""  # of the workers: the weights of a name can differ between versions of timm
+    runtime: str = ""  # package versions of the workers: the weights of a name can differ between versions of timm
     fresh: bool = False  # ignore cached and in-progress results
-    call_id: str = ""  # of the first request, for logs
+    call_id: str = ""  # request id of the first request, for logs
 
     def shard_result_key(self, shard: int, info: ModelInfo) -> str:
         """Return the SHA-256 of a shard's inputs: architecture, weights, transform, and images."""
@@ -155,7 +155,7 @@ class OutboxItem:
     """An analysis whose result must be written back to a registry."""
 
     analysis: str  # id
-    attempts: int  # that failed
+    attempts: int  # failed attempts
 
 
 class ClaimOutcome(Enum):

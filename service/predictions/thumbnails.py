@@ -10,9 +10,9 @@ from PIL import Image
 
 from service.predictions.image_files import FORMATS, ImageLocation, index_by_name, list_images
 
-QUALITY = 80  # of JPEG
-MAX_BYTES = 1 << 25  # of a file
-MAX_PIXELS = 1 << 25  # of an image; it is decoded whole, one at a time
+QUALITY = 80  # JPEG quality
+MAX_BYTES = 1 << 25  # size limit of a file
+MAX_PIXELS = 1 << 25  # size limit of an image; images are decoded completely, one at a time
 CACHE_SIZE = 512  # thumbnails
 _log = structlog.get_logger()
 

@@ -132,7 +132,7 @@ class ClassRow:
     multi_label: str
     failures: str
     segments: tuple[BarSegment, ...]
-    description: str  # of the segments
+    description: str  # description of the segments
     counts: tuple[str, ...]  # types 2 to 8
     gain_failures: str
     gain_all: str

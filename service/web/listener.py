@@ -29,7 +29,7 @@ from service.web.metrics_endpoint import MetricsEndpoint
 from service.web.status import status_of
 
 KEEP_ALIVE_SECONDS = 15
-ROUTE = "errata.route"  # in the scope: the path of the matching route
+ROUTE = "errata.route"  # scope key: the path of the matching route
 _log = structlog.get_logger()
 Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -41,7 +41,7 @@ from errata.status import check_serving, error_of
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
 
-RESUME_SECONDS = 60.0  # for which `watch` retries while the service is unavailable
+RESUME_SECONDS = 60.0  # `watch` retries for this time while the service is unavailable
 RESUME_INTERVAL = 0.5  # seconds between these retries
 
 
@@ -313,7 +313,7 @@ class Client:
         most: int | None = None,
         **conditions: Unpack[VerdictConditions],
     ) -> Verdicts:
-        """Return the verdicts that meet the conditions, to iterate over or to convert with `to_pandas`.
+        """Return the verdicts that meet the conditions. Iterate over the result, or convert it with `to_pandas`.
 
         Args:
             analysis: The analysis.

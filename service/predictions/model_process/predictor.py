@@ -25,8 +25,8 @@ from service.predictions.model_process.messages import (
 from service.predictions.model_process.process import KillReason, ModelProcess, ProcessEnded
 from service.predictions.model_process.protocol import MAX_RESPONSE, Message, ProtocolError
 
-START_SECONDS = 120.0  # to import torch
-STOP_SECONDS = 10.0  # to finish a batch after the caller has stopped
+START_SECONDS = 120.0  # time limit to start the process and import torch
+STOP_SECONDS = 10.0  # time limit to finish a batch after the caller has stopped
 _log = structlog.get_logger()
 Response = TypeVar("Response")
 

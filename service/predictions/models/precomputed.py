@@ -23,7 +23,7 @@ from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import sha256_of
 from service.taxonomy.classes import parse_class
 
-MAX_BYTES = 1 << 28  # of a file, compressed or not
+MAX_BYTES = 1 << 28  # size limit of a file, compressed and uncompressed
 MAX_IMAGES = 2_000_000
 BATCH_IMAGES = 5000  # predictions in one batch
 

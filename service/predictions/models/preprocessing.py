@@ -19,7 +19,7 @@ REQUIRED_KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct")  # a 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 CROP_MODES = ("center", "squash", "border")
 MAX_SIDE = 2048  # pixels
-MAX_NUMBER = 1e6  # of a mean or standard deviation; also excludes NaN, infinity, and integers beyond all floats
+MAX_NUMBER = 1e6  # limit of a mean or standard deviation; also excludes NaN, infinity, and integers beyond all floats
 MAX_RESIZED = 4096  # pixels of the shorter side before the crop
 
 

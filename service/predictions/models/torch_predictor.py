@@ -31,7 +31,7 @@ class _ActiveModel:
     """The model that was loaded last, on its device."""
 
     model_id: str
-    fingerprint: tuple[object, ...]  # of its files, which may change under the same model ID
+    fingerprint: tuple[object, ...]  # state of the model's files, which may change under the same model ID
     loaded: LoadedModel
     runner: Runner
     adaptive_size: AdaptiveBatchSize | None  # None on a GPU, whose batches are as large as its memory allows
@@ -45,8 +45,8 @@ class _ActiveModel:
 class _PendingBatch:
     """A batch that the device is computing."""
 
-    is_readable: list[bool]  # of each image
-    top: TopPredictions | None  # of the readable images; None if there are none
+    is_readable: list[bool]  # whether each image is readable
+    top: TopPredictions | None  # predictions for the readable images; None if there are none
 
 
 class TorchPredictor:

@@ -25,7 +25,7 @@ from service.predictions.sandbox.arrow_stream import check_messages
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
 from service.predictions.uploads.validation import MAX_VIOLATIONS
 
-LENGTH_BYTES = 8  # of the length of the document
+LENGTH_BYTES = 8  # size of the field with the length of the document
 MAX_DOCUMENT = 1 << 20  # bytes
 MAX_TEXT = 2_000  # characters of a message or warning
 ERRORS = {error.reason: error for error in (InvalidUpload, InvalidRow, UnsupportedFormat, TruncatedUpload, TooLarge)}

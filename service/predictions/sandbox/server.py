@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _signal_pipe() -> int:
-    """Return a pipe that becomes readable when a child ends. Some kernels lack pidfd_open(2)."""
+    """Return a pipe that becomes readable when a child ends; pidfd_open(2) is missing in some kernels."""
     exit_pipe, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakeup)
     signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -21,7 +21,7 @@ from service.wire import to_analysis, to_json
 
 MAX_BODY = 1 << 20  # bytes
 PAGE_SIZE = 100  # versions in one request
-MAX_VERSIONS = 10_000  # in one poll
+MAX_VERSIONS = 10_000  # versions in one poll
 MAX_TAG = 5000  # characters of the value of a tag
 ARTIFACT_FOLDER = "errata"
 PASSED_ALIAS = "errata-passed"
@@ -62,7 +62,7 @@ class MlflowRegistry:
 
     address: RegistryAddress
     rules: Sequence[RegistryRule]
-    public_url: str = ""  # of the pages of Errata; empty: no tag with a link
+    public_url: str = ""  # URL of the pages of Errata; empty: no tag with a link
 
     @property
     def id(self) -> str:

@@ -99,7 +99,7 @@ class Target:
         self.post(f"msg_{result.analysis.id}", json.dumps(document, separators=(",", ":")).encode())
 
     def post(self, message_id: str, body: bytes) -> None:
-        """Post a body; raise Unavailable if that fails. A retry has the same message ID but a new timestamp and signature."""
+        """Post a body; raise Unavailable if that fails. A retry has the same message ID and a new signature."""
         timestamp = str(int(self.clock()))
         message = b".".join([message_id.encode(), timestamp.encode(), body])
         signature = base64.b64encode(hmac.new(self.key, message, hashlib.sha256).digest()).decode()

@@ -42,7 +42,7 @@ def fetch(url: str, folder: Path, max_bytes: int = MAX_BYTES) -> int:
     if len(names) > MAX_FILES:
         raise ValueError(f"Too many files at {url}: {len(names)}. A bundle has at most {MAX_FILES} files.")
     part = folder.with_name(f"{folder.name}.part")
-    for previous in (part, folder):  # from an earlier start of the pod
+    for previous in (part, folder):  # an earlier start of the pod may have left these folders
         shutil.rmtree(previous, ignore_errors=True)
     part.mkdir(parents=True)
     num_bytes = 0
