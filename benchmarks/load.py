@@ -130,8 +130,8 @@ def _run(address: str, names: list[str], content: bytes, seconds: float, kinds: 
     clients = [(kind, pace) for kind, (count, pace) in MIX.items() if kind in kinds for _ in range(count)]
     with ThreadPoolExecutor(len(clients)) as pool:
         running = [pool.submit(run, kind, place, pace) for place, (kind, pace) in enumerate(clients)]
-    for item in running:
-        item.result()  # raises the error of a client
+    for future in running:
+        future.result()  # raises the error of a client
     return result
 
 

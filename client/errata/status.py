@@ -56,7 +56,10 @@ def _convert(error: grpc.RpcError, server: str, request: str) -> ErrataError:
         if detail.Unpack(info):
             reason = info.reason
         elif detail.Unpack(bad):
-            violations = [_violation(item.field, item.description) for item in bad.field_violations]
+            violations = [
+                _violation(field_violation.field, field_violation.description)
+                for field_violation in bad.field_violations
+            ]
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.ToMilliseconds() / 1000
     error_class = _CLASSES.get(reason)

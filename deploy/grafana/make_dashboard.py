@@ -134,7 +134,7 @@ def bars(
         },
         transformations=[
             {"id": "merge", "options": {}},
-            _sorted("Value #ended", desc=False),
+            _sort_transformation("Value #ended", desc=False),
             _columns(["version", *(query.ref for query in queries)], hidden=["Time", "Value #ended"]),
         ],
     )
@@ -157,7 +157,7 @@ def table(
         options={"showHeader": True, "cellHeight": "sm", "footer": {"show": False}},
         transformations=[
             {"id": "merge", "options": {}},
-            _sorted(f"Value #{by}" if len(queries) > 1 else "Value", desc=True),
+            _sort_transformation(f"Value #{by}" if len(queries) > 1 else "Value", desc=True),
             _columns([*labels, *(query.ref for query in queries)], hidden=["Time"]),
         ],
     )
@@ -175,7 +175,7 @@ def _color(name: str, color: str) -> dict[str, Any]:
     return _property(name, "color", {"mode": "fixed", "fixedColor": color})
 
 
-def _sorted(column: str, desc: bool) -> dict[str, Any]:
+def _sort_transformation(column: str, desc: bool) -> dict[str, Any]:
     return {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": column, "desc": desc}]}}
 
 

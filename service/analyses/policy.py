@@ -62,7 +62,7 @@ def _check_integer(value: Any) -> Any:
 
 
 def _to_text(value: Any) -> str:
-    """Return a value for an error message."""
+    """Format a value for an error message."""
     try:
         return f"{value!r:.80}"
     except ValueError:  # an int of thousands of digits

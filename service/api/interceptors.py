@@ -110,7 +110,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _wrap_unary(self, method: str, caller: str, behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _Call(self._metrics, method, context, caller):
-                return await behavior(_checked(request), context)
+                return await behavior(_check_parsed(request), context)
 
         return call
 
@@ -126,7 +126,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             async with (
                 _Call(self._metrics, method, context, caller),
                 _while_authorized(check),
-                aclosing(behavior(_checked(request), context)) as messages,
+                aclosing(behavior(_check_parsed(request), context)) as messages,
             ):
                 async for message in messages:
                     await context.write(message)  # inside _while_authorized, which also ends a blocked write
@@ -176,7 +176,7 @@ def _make_decoder(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes
     return decode
 
 
-def _checked(request: Any) -> Any:
+def _check_parsed(request: Any) -> Any:
     """Return a request, or a stream of requests; raise InvalidRequest for a message that can't be parsed."""
     return _checked_stream(request) if isinstance(request, AsyncIterator) else _checked_message(request)
 

@@ -82,7 +82,7 @@ class BundlePaths:
             return path.parent
         if path.exists() or "/" in text:
             return path
-        matches = {digest: path for digest, path in self._known(configured) if digest.startswith(text)}
+        matches = {digest: path for digest, path in self._iterate_bundles(configured) if digest.startswith(text)}
         if len(matches) == 1:
             return next(iter(matches.values()))
         if not matches:
@@ -95,7 +95,7 @@ class BundlePaths:
             field="bundle",
         )
 
-    def _known(self, configured: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, Path]]:
+    def _iterate_bundles(self, configured: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, Path]]:
         """Yield the digests and folders of all bundles that can be found."""
         folders = [Path(entry["path"]) for entry in self._read().values()]
         folders += [path for paths in configured.values() for path in paths]

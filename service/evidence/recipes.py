@@ -95,7 +95,7 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
         clip=clip,
         sources=(
             *images.sources,
-            _shipped("WordNet 3.0", "Princeton University", "WordNet 3.0 license", "wordnet.json"),
+            _data_file_source("WordNet 3.0", "Princeton University", "WordNet 3.0 license", "wordnet.json"),
             grouping_source,
             pair_source,
             *_file_sources(inputs, annotation is not None, clip is not None),
@@ -157,10 +157,12 @@ def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, Source]:
         return artefacts.superclasses, next(
             source for source in artefacts.sources if source.name == "superclasses.json"
         )
-    return default_grouping(), _shipped("superclasses", "Errata's default grouping", "Apache-2.0", "superclasses.json")
+    return default_grouping(), _data_file_source(
+        "superclasses", "Errata's default grouping", "Apache-2.0", "superclasses.json"
+    )
 
 
-def _shipped(name: str, origin: str, license_: str, file: str) -> Source:
+def _data_file_source(name: str, origin: str, license_: str, file: str) -> Source:
     """Return the source of a data file of the taxonomy."""
     content = (files("service.taxonomy") / "data" / file).read_bytes()
     return Source(name, f"{origin}, service/taxonomy/data/{file}", license_, hashlib.sha256(content).hexdigest())

@@ -173,18 +173,18 @@ def local_broker() -> dramatiq.Broker:
 
 
 class _Broker(RedisBroker):
-    """Dramatiq's Redis broker; it raises ConnectionClosed, which Dramatiq's threads handle, for each error of Redis."""
+    """Dramatiq's Redis broker. It converts each error of Redis to ConnectionClosed, which Dramatiq's threads handle."""
 
     def _dispatch(self, command: str) -> Callable[..., object]:
         dispatch: Callable[..., object] = super()._dispatch(command)  # type: ignore[no-untyped-call]
 
-        def translated(*arguments: object) -> object:
+        def call_actor(*arguments: object) -> object:
             try:
                 return dispatch(*arguments)
             except redis.RedisError as error:
                 raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]
 
-        return translated
+        return call_actor
 
 
 def redis_broker(url: str, timeout: float, heartbeat_timeout: float) -> dramatiq.Broker:

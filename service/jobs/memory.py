@@ -79,7 +79,7 @@ class InMemoryJobStore:
             return self._accept(record, spec, fresh=spec.fresh, limit=limit)
 
     def _accept(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
-        num_open = sum(not known.state.is_final for known in self._records.values())
+        num_open = sum(not record.state.is_final for record in self._records.values())
         if num_open >= limit:
             return Submission(Outcome.FULL, open=num_open)
         job = None if fresh else self._jobs.get(self._dedupe.get(spec.dedupe_key, ""))

@@ -207,7 +207,7 @@ def make_listener(
         return response
 
     app = Starlette(
-        routes=[_authorized(route, access, metrics, refusal or _refusal) for route in all_routes],
+        routes=[_require_authorization(route, access, metrics, refusal or _refusal) for route in all_routes],
         exception_handlers={} if http_error is None else {404: on_http_error, 405: on_http_error},
     )
     app.router.redirect_slashes = False
@@ -253,14 +253,14 @@ def _tls_context(certificates: Certificates) -> ssl.SSLContext:
     return context
 
 
-def _authorized(
+def _require_authorization(
     route: Route, access: Authorizer, metrics: Metrics, refusal: Callable[[str, ErrataError], Response]
 ) -> Route:
     """Return a route that authorizes requests before it calls the endpoint."""
     assert route.path in PERMISSIONS, f"This is a bug: {route.path} has no permission"
     endpoint: Endpoint = route.endpoint
 
-    async def authorized(request: Request) -> Response:
+    async def authorize_and_call(request: Request) -> Response:
         request.scope[ROUTE] = route.path
         authorization = request.headers.get("authorization", "")
         try:
@@ -277,7 +277,7 @@ def _authorized(
             structlog.contextvars.bind_contextvars(caller=caller)
         return await endpoint(request)
 
-    return Route(route.path, authorized, methods=list(route.methods or ()))
+    return Route(route.path, authorize_and_call, methods=list(route.methods or ()))
 
 
 def peer_of(request: Request) -> str:

@@ -67,16 +67,18 @@ def list_analyses(
     unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
     with connect(target) as connection:
         analyses = [*islice(connection.client.list(condition), None if unlimited else limit + 1)]
-    shown = analyses if unlimited else analyses[:limit]
+    visible = analyses if unlimited else analyses[:limit]
     if as_json:
-        print_json(json.dumps({"analyses": [to_dict(analysis) for analysis in shown], "next_page_token": ""}, indent=2))
+        print_json(
+            json.dumps({"analyses": [to_dict(analysis) for analysis in visible], "next_page_token": ""}, indent=2)
+        )
         return
-    if not shown:
+    if not visible:
         has_condition = condition != pb.AnalysisFilter()
         click.echo("No analyses match." if has_condition else "No analyses. 'errata analyze' creates one.", err=True)
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
-    header, *lines = analysis_lines(analyses, len(shown), width)
+    header, *lines = analysis_lines(analyses, len(visible), width)
     click.secho(header, bold=True)
     click.echo("\n".join(lines))
     if len(analyses) > limit:

@@ -61,7 +61,7 @@ class Errata(LazyGroup):
     """The top-level group. It handles closed pipes, because click would exit with 1, the code of a failed gate."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parse the arguments of the group; `--help` and `--version` write and end here."""
+        """Parse the arguments of the group. `--help` and `--version` write their text here and end the command."""
         try:
             return super().make_context(*args, **kwargs)
         except BrokenPipeError as error:

@@ -166,8 +166,8 @@ def show(
             return
         show_verdicts(page.verdicts, stdout_console())
         if page.total_size > len(page.verdicts):
-            shown, total = format_count(len(page.verdicts)), format_count(page.total_size)
-            stderr_console().print(f"{shown} of {total} verdicts are shown. --limit shows more.")
+            num_visible, total = format_count(len(page.verdicts)), format_count(page.total_size)
+            stderr_console().print(f"{num_visible} of {total} verdicts are shown. --limit shows more.")
     else:
         result = _get(analysis, target)
         if as_json:

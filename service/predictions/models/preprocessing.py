@@ -135,7 +135,7 @@ def _check_config(model: str, config: Mapping[str, Any]) -> None:
 
 
 def _are_numbers(value: object, count: int, kind: type[int] | tuple[type[int], type[float]]) -> bool:
-    return isinstance(value, list | tuple) and len(value) == count and all(_is_number(item, kind) for item in value)
+    return isinstance(value, list | tuple) and len(value) == count and all(_is_number(number, kind) for number in value)
 
 
 def _is_number(value: object, kind: type[int] | tuple[type[int], type[float]]) -> bool:

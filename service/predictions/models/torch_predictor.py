@@ -133,7 +133,7 @@ class TorchPredictor:
 
 
 def _fingerprint(model_id: ModelId, policy: ModelPolicy) -> tuple[object, ...]:
-    """Return names, sizes, and times of the files of a model in the operator's folder, and of JSON files beside it."""
+    """Return name, size, and time of each file of a model in the operator's folder, including JSON files."""
     if model_id.source not in FOLDER_SOURCES or policy.folder is None:
         return ()
     path = policy.folder / model_id.rest.partition("#")[0]
