@@ -107,7 +107,7 @@ def _call_at_rate(
         return result
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return [item for those in pool.map(run, range(THREADS)) for item in results]
+        return [call for calls in pool.map(run, range(THREADS)) for call in calls]
 
 
 def _deliver(connection: http.client.HTTPConnection, version: str) -> int:

@@ -27,9 +27,9 @@ class AnalysisOptions(TypedDict, total=False):
     display_name: str
     """Name on pages and in lists. Default: the model identifier, or the name of the uploaded file."""
     labels: Mapping[str, str]
-    """Your own labels, such as the registry and the version."""
+    """Custom labels, such as the registry and the version."""
     request_id: str
-    """Makes the call safe to repeat: the same id and request return the same analysis."""
+    """Id that makes the call safe to repeat: the same id and request return the same analysis."""
     fresh: bool
     """Ignore cached and in-progress results."""
     gate_policy: str
@@ -42,34 +42,34 @@ class AnalysisConditions(TypedDict, total=False):
     """Keyword conditions on analyses. All of them must be met."""
 
     states: str | int | Iterable[str | int]
-    """Any of these states, such as `failed`."""
+    """States, such as `failed`; the analysis has one of them."""
     dataset: str
-    """This data set."""
+    """Name of the data set."""
     model: str
-    """This model identifier."""
+    """Model identifier."""
     labels: Mapping[str, str]
-    """All of these labels."""
+    """Labels; the analysis has all of them."""
     id_prefix: str
-    """The id starts with this text."""
+    """Prefix of the id."""
     display_name: str
-    """Exactly this display name."""
+    """Display name, as an exact match."""
 
 
 class VerdictConditions(TypedDict, total=False):
     """Keyword conditions on verdicts. All of them must be met."""
 
     error_types: str | int | Iterable[str | int]
-    """Any of these error types, such as `model_failure`."""
+    """Error types, such as `model_failure`; the verdict has one of them."""
     target: ClassRef
-    """This original label."""
+    """Original label."""
     predicted: ClassRef
-    """This prediction."""
+    """Predicted class."""
     superclass: str
-    """The original label or the prediction is in this superclass."""
+    """Superclass that contains the original label or the prediction."""
     group: str | int
     """`all`, `organism`, `artifact`, or `other`."""
     problematic: bool
-    """Only problematic samples, or only samples that are not problematic."""
+    """True: only problematic samples; False: only other samples."""
 
 
 class TrendOptions(TypedDict, total=False):
@@ -82,7 +82,7 @@ class TrendOptions(TypedDict, total=False):
     group: str | int
     """The group whose errors the trend shows: `all`, `organism`, `artifact`, or `other`."""
     by: str
-    """The label that groups the models: one of the analyses' own, or `architecture`, `architecture-family`,
+    """The label that groups the models: a label of the analyses, or `architecture`, `architecture-family`,
     `pre-training`, or `size`."""
     reference: bytes
     """Published models (CSV)."""

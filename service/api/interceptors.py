@@ -41,7 +41,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Return the handler of an authorized call, or one that refuses the call before it receives a message."""
+        """Return the handler of an authorized call, or a handler that refuses the call before it receives a message."""
         handler = await continuation(handler_call_details)
         method, metadata = str(handler_call_details.method), handler_call_details.invocation_metadata
         if handler is None:

@@ -34,7 +34,7 @@ class RegistryEvent:
 
     @property
     def is_analysis_request(self) -> bool:
-        """Return whether a user requests another analysis of the version by a tag."""
+        """Return whether a tag requests another analysis of the version."""
         return self.action is Action.TAG and self.name == REQUEST_TAG and self.value == REQUEST_VALUE
 
 

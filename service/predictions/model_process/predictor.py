@@ -114,7 +114,7 @@ class ProcessPredictor:
             raise self._batch_error(model, ended) from ended
 
     def interrupt(self) -> None:
-        """Abort the current `load` or batch; do nothing without one."""
+        """Abort the current `load` or batch; do nothing if there is none."""
         with self._lock:
             process = self._process if self._is_busy else None
         if process is not None:
@@ -127,7 +127,7 @@ class ProcessPredictor:
 
     @property
     def pid(self) -> int | None:
-        """Return the ID of the child process; None without one."""
+        """Return the ID of the child process; None if there is none."""
         process = self._process
         return process.pid if process is not None and process.is_alive else None
 
