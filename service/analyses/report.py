@@ -52,7 +52,7 @@ PICTURE_SIZE = 96  # pixels
 
 
 def report(ports: Ports, analysis_id: str) -> str:
-    """Return the report of an analysis as a self-contained file; raise as `load_judged` does."""
+    """Return the report of an analysis as a self-contained file; raise the errors of `load_judged`."""
     judged = load_judged(ports, analysis_id)
     with ports.stage_timer(Stage.RENDER):
         return render_report(build_view(ports, judged))
@@ -67,7 +67,7 @@ def report_page(ports: Ports, analysis_id: str) -> str:
 
 
 def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) -> str:
-    """Return the comparison of two analyses as a self-contained file or as a page; raise as `compare` does."""
+    """Return the comparison of two analyses as a self-contained file or as a page; raise the errors of `compare`."""
     a, b = load_judged(ports, id_a), load_judged(ports, id_b)
     comparison = compare_judged(a, b)
     assert a.analysis.summary is not None and b.analysis.summary is not None, "this is a bug: both are judged"
@@ -75,7 +75,7 @@ def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) ->
 
 
 def trend_report(ports: Ports, request: TrendRequest, marked: str = "", site: bool = False) -> str:
-    """Return a trend as a self-contained file or as a page; raise as `trend` does."""
+    """Return a trend as a self-contained file or as a page; raise the errors of `trend`."""
     return render_trend(trend_view(trend(ports, request), marked), site)
 
 

@@ -1,4 +1,4 @@
-"""Registries that send webhooks but have no API to query. Generic ones can receive results at a URL."""
+"""Registries that send webhooks but have no API to query. Generic registries can receive results at a URL."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
