@@ -6,9 +6,9 @@ ErrataError                      base class; `reason` is for programs, `message`
 │   │   ├── InvalidPolicy        a gate policy; `violations` has fields and lines
 │   │   ├── NotComparable        analyses of different data sets, or of different evidence
 │   │   └── InvalidPageToken     a page token of another listing, or of other filters
-│   ├── InvalidSetting           an environment variable, or an address that must not be listened on
+│   ├── InvalidSetting           an environment variable, or a listening address that is not permitted
 │   ├── InvalidModelId           a model identifier that is malformed or points outside the permitted folder
-│   ├── InvalidUpload            a predictions file as a whole
+│   ├── InvalidUpload            a predictions file
 │   │   ├── InvalidRow           rows of a predictions file, with line numbers
 │   │   ├── UnsupportedFormat    a file in a format that Errata does not read, such as a pickle
 │   │   └── TruncatedUpload      a file or stream that ends too early

@@ -17,7 +17,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def temporary_file_beside(path: Path, content: bytes) -> Iterator[Path]:
-    """Yield a temporary file in the folder of `path`, with this content on disk; remove it at the end."""
+    """Write the content to a temporary file in the folder of `path`, and yield the file; remove it at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)

@@ -26,7 +26,8 @@ def error_of(error: grpc.RpcError, server: str, request_id: str = "", request: s
         request: The noun for what the caller sent, for messages.
 
     Returns:
-        An error of the class that the reason in the status names. Without a reason: `ConnectionFailed` if no service
+        An error whose class is determined by the reason in the status. Without a reason: `ConnectionFailed` if no
+        service
         received the call, otherwise the class of the status code.
     """
     result = _convert(error, server, request)
