@@ -17,7 +17,7 @@ help:
 	@echo "make demo         analyze a real model on real photographs"
 	@echo "make test         run all tests in parallel, with branch coverage"
 	@echo "make test-fast    run the tests that start no process and no browser"
-	@echo "make check        check format, lint, types, import rules, the proto, Dockerfiles, and docker-compose.yml"
+	@echo "make check        check format, lint, types, import rules, vocabulary, the proto, Dockerfiles, and docker-compose.yml"
 	@echo "make docs         build the documentation site in build/site; fails on a broken link"
 	@echo "make screenshot   make the picture of a report in README.md; PREDICTIONS=FILE NAME=TEXT replaces the demo"
 	@echo "make fuzz         run the fuzz tests with FUZZ_EXAMPLES=5000 per property, and the security tests"
@@ -61,6 +61,7 @@ check: setup $(BUF) deploy-tools
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/scripts/check_vocabulary.py
 	cd protos && ../$(BUF) lint
 	$(BIN)/hadolint deploy/api.Dockerfile deploy/worker.Dockerfile
 	docker-compose --profile monitoring config --quiet

@@ -1,1 +1,1 @@
-"""Benchmarks. Each file measures one figure and its reference in the same run."""
+"""Benchmarks. Each file measures a value and its reference in the same run."""

@@ -52,11 +52,16 @@ def main() -> None:
     table = Table(header_style="bold")
     for title in ("figure", "value", "reference", "ratio", "aim", "holds"):
         table.add_column(title)
-    for item in figures:
-        reference = "" if item.reference is None else f"{item.reference:,.1f} {item.unit}"
-        ratio = "" if item.ratio is None else f"{item.ratio:.2f}"
+    for figure in figures:
+        reference = "" if figure.reference is None else f"{figure.reference:,.1f} {figure.unit}"
+        ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
         table.add_row(
-            item.name, f"{item.value:,.1f} {item.unit}", reference, ratio, item.aim, "yes" if item.holds else "NO"
+            figure.name,
+            f"{figure.value:,.1f} {figure.unit}",
+            reference,
+            ratio,
+            figure.aim,
+            "yes" if figure.holds else "NO",
         )
     Console(width=160).print(table)
     OUTPUT.parent.mkdir(exist_ok=True)

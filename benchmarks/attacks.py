@@ -3,7 +3,7 @@
     PYTHONPATH=.:tests python -m benchmarks.attacks --source CHECKOUT --json AFTER.json --before BEFORE.json
 
 Each row starts a new service from any checkout. Its process tree is killed above 8 GiB, and a call is canceled
-after 60 s. The cases and the harness are those of `tests/security`.
+after 60 s. The cases and the harness come from `tests/security`.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from benchmarks.synthetic import predictions_csv
 from service.evidence.repository import EvidenceRepository
 
 LIMITS = Limits(seconds=60, good_seconds=20, memory=8 << 30)
-COPIES = (1, 8)  # at once
+COPIES = (1, 8)  # numbers of concurrent copies
 TITLES = ("case", "copies", "sent", "answer", "seconds", "peak memory of the tree", "good uploads during", "after")
 
 
@@ -108,7 +108,7 @@ def references() -> tuple[Case, ...]:
 
 
 def table(rows: Sequence[Row], earlier: Sequence[Row] = ()) -> str:
-    """Return the table as Markdown; cells that an earlier run measured have both values."""
+    """Return the table as Markdown. Cells that an earlier run also measured show both values."""
     before = {(row.case, row.copies): row.cells() for row in earlier}
     lines = [TITLES, ["---"] * len(TITLES)]
     for row in rows:

@@ -60,7 +60,7 @@ def measure() -> Iterator[Figure]:
 
 
 def _alternating_seconds(first: list[str], second: list[str]) -> tuple[float, float]:
-    """Return the median seconds of two commands, which take turns so that both see the same load."""
+    """Return the median seconds of two commands, run alternately so that both see the same load."""
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(TIMES + 1):
         for command, seconds in zip((first, second), times, strict=True):

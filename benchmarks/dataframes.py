@@ -1,4 +1,4 @@
-"""Data frames: verdicts of imagenet-real through the client, against the same rows in a local Parquet file."""
+"""Data frames: verdicts of imagenet-real through the client, compared with reads of a local Parquet file."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ EVIDENCE_AIM = 4.0  # times the data frame without evidence
 
 
 def measure() -> Iterator[Figure]:
-    """Yield the medians of `to_pandas` without and with evidence; the service runs in a process of its own."""
+    """Yield the medians of `to_pandas` without and with evidence; the service runs in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         bundle = build_evidence("imagenet-real", _inputs(Path(folder)), Path(folder) / "bundle")
         evidence = f'{{"imagenet-real": "{bundle.path}"}}'
@@ -63,7 +63,7 @@ def measure() -> Iterator[Figure]:
 
 
 def _medians(calls: Sequence[Callable[[], object]]) -> list[float]:
-    """Return the median seconds of some calls, which take turns so that other load slows all of them."""
+    """Return the median seconds of several calls, run alternately so that other load affects all of them."""
     seconds: list[list[float]] = [[] for _ in calls]
     for turn in range(WARM + TIMES):
         for call, measured in zip(calls, seconds, strict=True):

@@ -1,7 +1,7 @@
-"""The response time of webhooks at 200 deliveries per second, with a Redis. Needs redis-server.
+"""The response time of webhooks at 200 deliveries per second, with Redis. Needs redis-server.
 
-The client has a fixed number of threads with one connection each, and a fixed rate; each delivery is signed and has
-another version. The reference is the same client with requests to /livez.
+The client has a fixed number of threads with one connection each, and a fixed rate. Each delivery is signed and names a
+different version. The reference is the same client with requests to /livez.
 """
 
 import base64
@@ -32,7 +32,7 @@ PATH = "/v1/hooks/mlflow/prod"
 
 
 @dataclass(frozen=True)
-class Sent:
+class CallResult:
     """The result of one call."""
 
     status: int
@@ -70,40 +70,44 @@ def _hooks(redis: str, folder: str) -> Figure:
         _call_at_rate(address, lambda connection, _: _call(connection, "GET", "/livez", b"", {}), 1)
         bare = _call_at_rate(address, lambda connection, _: _call(connection, "GET", "/livez", b"", {}), SECONDS)
         _call_at_rate(address, lambda connection, number: _deliver(connection, f"9{number:06}"), 1)
-        sent = _call_at_rate(address, lambda connection, number: _deliver(connection, str(number)), SECONDS)
+        calls = _call_at_rate(address, lambda connection, number: _deliver(connection, str(number)), SECONDS)
         analysis_filter = pb.AnalysisFilter(labels={"registry": "prod", "model": "resnet50"})
         queued = {item.labels["version"] for item in client.list(analysis_filter)}
     lost = {str(number) for number in range(RATE * SECONDS)} - queued
-    value, reference = (1000 * float(np.quantile([item.seconds for item in those], 0.99)) for those in (sent, bare))
-    accepted = sum(item.status == 202 for item in sent)
+    value, reference = (
+        1000 * float(np.quantile([call.seconds for call in results], 0.99)) for results in (calls, bare)
+    )
+    accepted = sum(call.status == 202 for call in calls)
     return Figure(
-        f"hooks, {len(sent)} deliveries at {RATE}/s, {accepted} accepted, {len(lost)} lost: p99 to the 202",
+        f"hooks, {len(calls)} deliveries at {RATE}/s, {accepted} accepted, {len(lost)} lost: p99 to the 202",
         value=value,
         unit="ms",
         reference=reference,
         ratio=value / reference,
         aim=f"p99 under {AIM_MS:g} ms, all accepted, none lost",
-        holds=value < AIM_MS and accepted == len(sent) == RATE * SECONDS and not lost,
+        holds=value < AIM_MS and accepted == len(calls) == RATE * SECONDS and not lost,
     )
 
 
-def _call_at_rate(address: str, call: Callable[[http.client.HTTPConnection, int], int], seconds: int) -> list[Sent]:
+def _call_at_rate(
+    address: str, call: Callable[[http.client.HTTPConnection, int], int], seconds: int
+) -> list[CallResult]:
     """Make RATE calls per second at fixed times, from a fixed number of threads."""
     begin = time.perf_counter() + 0.2
 
-    def run(thread: int) -> list[Sent]:
+    def run(thread: int) -> list[CallResult]:
         connection = http.client.HTTPConnection(address, timeout=30)
         result = []
         for number in range(thread, RATE * seconds, THREADS):
             due = begin + number / RATE
             time.sleep(max(0.0, due - time.perf_counter()))
             started = time.perf_counter()
-            result.append(Sent(call(connection, number), time.perf_counter() - started))
+            result.append(CallResult(call(connection, number), time.perf_counter() - started))
         connection.close()
         return result
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return [item for those in pool.map(run, range(THREADS)) for item in those]
+        return [call for calls in pool.map(run, range(THREADS)) for call in calls]
 
 
 def _deliver(connection: http.client.HTTPConnection, version: str) -> int:

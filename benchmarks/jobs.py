@@ -1,6 +1,6 @@
 """Model analyses: the overhead of the service, the duration of a cached request, and the speed-up by a second worker.
 
-With a Redis and separate processes. Needs redis-server, and the folder of the tests on the path.
+The benchmark uses Redis and separate processes. It needs redis-server, and the folder `tests` on the Python path.
 """
 
 import os
@@ -94,7 +94,7 @@ def _two_workers(redis: str, folder: Path) -> Figure:
 
 
 def _measure_whole_path(redis: str, folder: Path) -> Figure:
-    """Measure one worker on all cores, from the request to the archived result, alternating with timm's loop."""
+    """Measure one worker on all cores from the request to the archived result, alternately with timm's loop."""
     tune_process()  # before torch is imported, as in a worker
     from benchmarks.loader_comparison import on_cpu, photographs
 

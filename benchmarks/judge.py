@@ -20,7 +20,7 @@ SLOW_ROWS = 500  # rows for the slow implementation; the figure is scaled
 
 
 def measure() -> Iterator[Figure]:
-    """Yield both figures, on 20,000 images."""
+    """Yield both values, measured on 20,000 images."""
     with tempfile.TemporaryDirectory() as folder:
         bundle = build_imagenet(Path(folder))
         random = np.random.default_rng(0)

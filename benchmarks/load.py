@@ -1,7 +1,7 @@
 """The duration of reads under load: 16 clients with uploads of 1.6 MB, GetAnalysis, ListVerdicts, and reports for 30 s.
 
 Each client has its own connection and rate. Calls that the service refuses with RESOURCE_EXHAUSTED are retried; other
-errors count as errors. The reference is the same reads without uploads and reports. The resident memory of the service
+errors count as errors. The reference is the same load without uploads and reports. The resident memory of the service
 is read from its metrics after a third of the time and at the end.
 """
 
@@ -27,7 +27,7 @@ from benchmarks.synthetic import predictions_csv
 SECONDS = 30.0
 ALONE_SECONDS = 8.0
 AIM_MS = 50.0
-GROWTH = 0.1  # of the resident memory after warm-up
+GROWTH = 0.1  # share of the resident memory after warm-up
 MIX = {
     "upload": (4, 1.0),
     "get": (6, 10.0),
@@ -130,8 +130,8 @@ def _run(address: str, names: list[str], content: bytes, seconds: float, kinds: 
     clients = [(kind, pace) for kind, (count, pace) in MIX.items() if kind in kinds for _ in range(count)]
     with ThreadPoolExecutor(len(clients)) as pool:
         running = [pool.submit(run, kind, place, pace) for place, (kind, pace) in enumerate(clients)]
-    for item in running:
-        item.result()  # raises the error of a client
+    for future in running:
+        future.result()  # raises the error of a client
     return result
 
 

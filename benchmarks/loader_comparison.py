@@ -90,7 +90,7 @@ def _predict(predictor: Predictor, model: str, names: Sequence[str]) -> int:
 
 
 def _timms_loop(folder: Path, module: torch.nn.Module, batch: int, workers: int, device: str) -> int:
-    """Run timm's reader, its loader with as many worker processes as the predictor has threads, and a plain loop."""
+    """Run a plain loop over timm's reader and loader, with one worker process per thread of the predictor."""
     config = resolve_model_data_config(module)
     loader = timm.data.create_loader(
         timm.data.create_dataset("", str(folder)),

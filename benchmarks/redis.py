@@ -1,4 +1,4 @@
-"""Runs a Redis for a benchmark."""
+"""Redis for benchmarks."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from redis_server import RedisServer
 
 @contextmanager
 def redis_server() -> Iterator[tuple[str, str]]:
-    """Run a Redis until the block ends; yield its URL and a temporary folder."""
+    """Run Redis while a block runs; yield its URL and a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(Path(folder)).start()
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of the table. `aim` describes the condition that `holds` has checked."""
+    """One row of the table. `aim` describes the condition of which `holds` is the outcome."""
 
     name: str
     value: float

@@ -38,14 +38,14 @@ def serving(arguments: list[str], folder: str, event_name: str = "ready", **sett
 
 @dataclass(frozen=True)
 class Service:
-    """A service with Redis that is ready."""
+    """A running service with Redis."""
 
     grpc: str
 
 
 @contextmanager
 def running(redis: str, folder: str, workers: int, **settings: str) -> Iterator[Service]:
-    """Run the API and workers with a Redis until the block ends."""
+    """Run the API, workers, and Redis while a block runs."""
     settings = {"ERRATA_REDIS_URL": redis, "ERRATA_WORKER_HTTP_ADDRESS": "127.0.0.1:0"} | settings
     with ExitStack() as stack:
         grpc = stack.enter_context(serving(["service", "serve"], folder, "ready", **settings))

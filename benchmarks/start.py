@@ -15,7 +15,7 @@ HELP_AIM, READY_AIM = 0.3, 2.0  # seconds
 
 
 def measure() -> Iterator[Figure]:
-    """Yield the median of both."""
+    """Yield the median of both start times."""
     errata = [sys.executable, "-m", "service"]
     bare = median_seconds(lambda: subprocess.run([sys.executable, "-c", ""], check=True), TIMES)
     help_seconds = median_seconds(

@@ -8,7 +8,7 @@ from grpc_tools import protoc
 
 CLIENT = Path(__file__).resolve().parent
 PROTO = "errata/v1/errata.proto"
-PROTO_FOLDERS = (CLIENT / "protos", CLIENT.parent / "protos")  # of a source distribution; of a checkout
+PROTO_FOLDERS = (CLIENT / "protos", CLIENT.parent / "protos")  # in a source distribution, or in a checkout
 
 
 def generate() -> None:

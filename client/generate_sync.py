@@ -26,20 +26,20 @@ def generate_sync(target: Path) -> None:
         for name in MODULES:
             shutil.copy(ERRATA / "_async" / name, source)
             unasync.unasync_files([str(source / name)], [rule])
-            text = _without_async_words((Path(folder) / "_sync" / name).read_text())
-            (target / name).write_text(_formatted(HEADER.format(name=name) + text, name))
+            text = _remove_async_words((Path(folder) / "_sync" / name).read_text())
+            (target / name).write_text(_format(HEADER.format(name=name) + text, name))
 
 
-def _without_async_words(text: str) -> str:
-    """Finish what unasync leaves: docstrings, strings, and `Awaitable`."""
+def _remove_async_words(text: str) -> str:
+    """Convert docstrings, strings, and `Awaitable`, which unasync leaves unchanged."""
     text = re.sub(r"Awaitable\[(\w+)\]", r"\1", text).replace(" Awaitable,", "")
     for name, replacement in NAMES.items():
         text = re.sub(rf"\b{name}\b", replacement, text)
     return re.sub(r"\b(async|await) ", "", text.replace("an `async with`", "a `with`"))
 
 
-def _formatted(text: str, name: str) -> str:
-    """Return the text as the repository formats it; names, lengths of lines, and loops have changed."""
+def _format(text: str, name: str) -> str:
+    """Return the text in the repository's format, because the conversion changed names, line lengths, and loops."""
     file_name = f"--stdin-filename={ERRATA / '_sync' / name}"
     fix = ["check", "--fix", "--unsafe-fixes", "--quiet", "--select=C416,F401,I,UP028"]
     for command in (fix, ["format", "--quiet"]):

@@ -1,4 +1,4 @@
-"""The build's one custom step: generate errata/v1 from errata.proto before the package is collected."""
+"""Build hook: generate errata/v1 from errata.proto before the package is collected."""
 
 import runpy
 from pathlib import Path

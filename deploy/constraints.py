@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIENT = ROOT / "client"
-EXTRAS = "demo,hub,mlflow,object-store,onnx"  # of both images
+EXTRAS = "demo,hub,mlflow,object-store,onnx"  # extras that the two images install
 TESTED = ("torch", "torchvision")
 LOCAL = ("errata-client", "errata-service")
 HEAD = (
@@ -32,8 +32,8 @@ HEAD = (
 def resolve_versions(extras: str) -> dict[str, str]:
     """Return package -> version for all dependencies of both projects; pip resolves them without installing.
 
-    pip's index applies, but not the machine's constraints and folders of wheels. (An empty variable would not disable
-    them.)
+    pip's configured index applies, but its configured constraints and wheel folders do not. An empty file and an empty
+    folder replace them, because empty variables would not disable them.
     """
     build = [
         line

@@ -23,7 +23,7 @@ This page is generated from `client/errata/errors.py`.
 
 
 def iterate_errors(base: type[ErrataError] = ErrataError) -> Iterator[type[ErrataError]]:
-    """Yield all error classes below the base, each before its subclasses."""
+    """Yield all subclasses of the base, each followed by its own subclasses."""
     for error in base.__subclasses__():
         yield error
         yield from iterate_errors(error)

@@ -1,4 +1,4 @@
-"""Links from pages of the site to files of the repository, and pages whose source lies beside what it describes."""
+"""Links from pages of the site to files of the repository, and manuals (pages whose source is outside docs/)."""
 
 import os
 import re
@@ -32,8 +32,7 @@ def adapt_links(text: str, page: str) -> tuple[str, set[str]]:
     """Rewrite the links of a page that lead out of docs/.
 
     A link to a manual, or to the source of a generated page, leads to that page. A link to another file leads to a copy
-    of it, and a link to a folder becomes plain text. Links within docs/ stay, except in a manual, whose source lies
-    elsewhere.
+    of it, and a link to a folder becomes plain text. Links within docs/ do not change, except in a manual.
 
     Args:
         text: Markdown of the page.
@@ -43,7 +42,7 @@ def adapt_links(text: str, page: str) -> tuple[str, set[str]]:
         The Markdown with adapted links, and the paths of the linked files, relative to the repository's root.
 
     Raises:
-        ValueError: A link leads to nothing.
+        ValueError: The target of a link does not exist.
     """
     source = MANUALS.get(page, f"docs/{page}")
     linked: set[str] = set()

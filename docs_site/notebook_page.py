@@ -23,7 +23,7 @@ def read_title(notebook: Path) -> str:
 
 
 def render_list(notebooks: Mapping[str, Path]) -> str:
-    """Return a section with links to notebooks, given by the path of their page; empty without notebooks."""
+    """Return a section with links to notebooks by the path of their page; empty if there are no notebooks."""
     links = [f"* [{read_title(notebook)}]({Path(page).name})\n" for page, notebook in notebooks.items()]
     return "\n".join(["\n\n## Notebooks\n", "".join(links)]) if links else ""
 

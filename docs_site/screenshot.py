@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 WIDTH, HEIGHT = 1300, 1000  # pixels
-COLORS = 128  # of the palette; a report has few colors, so this keeps the file under 300 kB
+COLORS = 128  # size of the palette; a report has few colors, so the file stays under 300 kB
 
 
 def take_screenshot(report: Path, output: Path, width: int = WIDTH, height: int = HEIGHT) -> None:

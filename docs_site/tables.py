@@ -15,7 +15,7 @@ def _escape(cell: str) -> str:
 
 
 def as_sentence(text: str) -> str:
-    """Return the text with a capital letter, unless it begins with code, and with a final period."""
+    """Return the text with a final period and an initial capital letter, unless it begins with code."""
     text = " ".join(text.split())
     if text and text[0].islower():
         text = text[0].upper() + text[1:]

@@ -1,1 +1,1 @@
-"""Errata: what kind of mistakes an image classifier makes, not just how many."""
+"""Errata: a service that classifies the errors of image classifiers."""

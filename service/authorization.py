@@ -7,9 +7,9 @@ SHA-256 digest:
     pipeline     write  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 
 A token has 256 random bits (`new_token`), so a SHA-256 digest without salt is sufficient. Several lines may have the
-same name, for example while a token is rotated. The file is read again when it changes. A file that has only comments
-refuses all callers. If the file is empty, missing, or invalid, the previous tokens stay valid, since the file may be in
-the middle of an update; the log has an error.
+same name, for example while a token is rotated. The file is read again when it changes. If the file has only comments,
+all callers are refused. If the file is empty, missing, or invalid, the previous tokens stay valid, since the file may
+be in the middle of an update; the log has an error.
 """
 
 import base64

@@ -20,7 +20,7 @@ class Pem:
     certificate: bytes  # certificate of the server and its intermediate certificates
     key: bytes = field(repr=False)
     client_ca: bytes | None  # verifies client certificates; None: clients need no certificate
-    context: ssl.SSLContext  # with the same content
+    context: ssl.SSLContext  # TLS context with the same content
 
 
 class Certificates:

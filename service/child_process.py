@@ -12,7 +12,7 @@ from pathlib import Path
 INHERITED_VARIABLES = frozenset({
     "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "TMPDIR",
 })  # fmt: skip
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+PR_SET_PDEATHSIG = 1  # constant from linux/prctl.h
 MEMORY_FIELDS = frozenset({"RssAnon", "RssShmem", "VmSwap"})  # not RssFile: the kernel can drop pages of files
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 PREFIX = "ERRATA_"
 MIN_SECRET = 8  # characters
 TEST_VARIABLES = frozenset({"ERRATA_REFERENCE_DIR"})
-JSON_TYPES = {  # of the settings that are JSON texts
+JSON_TYPES = {  # types of the settings that are JSON texts
     "evidence": dict,
     "images": dict,
     "model_sources": list,
@@ -378,15 +378,15 @@ def _decode(variable: str, value: str, json_type: type | None, is_secret: bool) 
     if json_type is None:
         return value
     expected = "a JSON list" if json_type is list else "a JSON object"
-    shown = REDACTED if is_secret else repr(value)[:80]
+    value_text = REDACTED if is_secret else repr(value)[:80]
     try:
         raw = parse_json(value)
     except ValueError as error:
-        raise InvalidSetting(f"{variable}: expected {expected}, got {shown} ({error}).", field=variable) from (
+        raise InvalidSetting(f"{variable}: expected {expected}, got {value_text} ({error}).", field=variable) from (
             None if is_secret else error
         )
     if not isinstance(raw, json_type):
-        raise InvalidSetting(f"{variable}: expected {expected}, got {shown}.", field=variable)
+        raise InvalidSetting(f"{variable}: expected {expected}, got {value_text}.", field=variable)
     return raw
 
 

@@ -26,7 +26,7 @@ DISK_FULL_RETRY_SECONDS = 30.0
 TEMPORARY_PREFIX = "errata-scratch-"
 ORPHAN_SECONDS = 3600.0  # no process writes to a scratch file after this time
 _SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # a name by tempfile; eight digits may be a date
-_REPLACED = "old"  # in a scratch folder: the folder that is being replaced
+_REPLACED = "old"  # name, inside a scratch folder, of the folder that is being replaced
 
 
 class Readable(Protocol):
@@ -62,7 +62,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 def read_arrays(content: bytes) -> Iterator[Mapping[str, NDArray[Any]]]:
     """Yield the arrays of an uncompressed npz archive, as `np.savez` writes it. Arrays are read on access.
 
-    Compressed archives are refused, because they may expand to more memory than there is.
+    Compressed archives are refused, because they may expand beyond the available memory.
 
     Raises:
         ValueError: If the content is no npz archive, or if it is compressed.

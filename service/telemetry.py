@@ -1,6 +1,7 @@
-"""Logs and metrics: the configuration of logging, and all metrics. Processes pass in the registry.
+"""Logs and metrics: the configuration of logging, and all metrics. Each process passes a registry.
 
-"Shared" metrics are read from the job store, so each process reports the same value: aggregate them with max, not sum.
+"Shared" metrics are read from the job store, so each process reports the same value.
+Aggregate them with max, not sum.
 
 Metric                                     Kind       Labels                                    Meaning
 errata_build_info                          gauge      version                                   1, with the version of the process
@@ -61,7 +62,8 @@ from prometheus_client.registry import Collector
 
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)  # seconds
 REPEAT_SECONDS = 10.0  # minimum interval between two log lines about exhausted file descriptors
-STAGE_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1200, 3600)  # from an array lookup to a shard
+# From an array lookup to the inference of a shard.
+STAGE_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1200, 3600)
 SERVICE_FAULT_CODES = ("INTERNAL", "UNAVAILABLE", "UNKNOWN")
 REQUEST_ID = "x-request-id"  # header of requests and responses
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -262,7 +264,7 @@ def configure_logging(level: str, form: str, stream: TextIO = sys.stderr) -> Non
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)  # of dramatiq and uvicorn, which use the standard library
+    handler = logging.StreamHandler(stream)  # for dramatiq and uvicorn, which log through the standard library
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -12,7 +12,7 @@ from errata.errors import InvalidRequest
 
 REQUEST_ID = "x-request-id"
 DEADLINE = 60.0  # seconds for a unary call
-ATTEMPTS = 4  # for a call that is safe to repeat while the service is unavailable; gRPC allows at most 5
+ATTEMPTS = 4  # attempts of an idempotent call while the service is unavailable; gRPC allows at most 5
 FIRST_BACKOFF, MAX_BACKOFF = 0.2, 2.0  # seconds between attempts; gRPC adds jitter
 IDEMPOTENT_METHODS = {  # CreateAnalysis is idempotent because the client gives each request an id
     "errata.v1.AnalysisService": (
@@ -27,7 +27,7 @@ def channel_options(attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:
     """Return the options of a channel.
 
     Args:
-        attempts: How often an idempotent call is sent while the service is unavailable, 1 to 5.
+        attempts: Maximum number of attempts of an idempotent call while the service is unavailable, 1 to 5.
 
     Raises:
         InvalidRequest: If `attempts` is out of range.
@@ -49,7 +49,7 @@ def channel_options(attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:
 def channel_credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials | None:
     """Return the credentials of a channel, or None for plain text.
 
-    A certificate file enables TLS, whatever `settings.tls` is.
+    A certificate file enables TLS even if `settings.tls` is false.
 
     Raises:
         InvalidRequest: If a file cannot be read or is not PEM, or only one of certificate and key is set.

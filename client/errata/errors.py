@@ -6,9 +6,9 @@ ErrataError                      base class; `reason` is for programs, `message`
 │   │   ├── InvalidPolicy        a gate policy; `violations` has fields and lines
 │   │   ├── NotComparable        analyses of different data sets, or of different evidence
 │   │   └── InvalidPageToken     a page token of another listing, or of other filters
-│   ├── InvalidSetting           an environment variable, or an address that must not be listened on
+│   ├── InvalidSetting           an environment variable, or a listening address that is not permitted
 │   ├── InvalidModelId           a model identifier that is malformed or points outside the permitted folder
-│   ├── InvalidUpload            a predictions file as a whole
+│   ├── InvalidUpload            a predictions file
 │   │   ├── InvalidRow           rows of a predictions file, with line numbers
 │   │   ├── UnsupportedFormat    a file in a format that Errata does not read, such as a pickle
 │   │   └── TruncatedUpload      a file or stream that ends too early
@@ -97,7 +97,7 @@ class Violation:
 
 
 class ErrataError(Exception):
-    """Errata could not do what the caller requested. Every error of Errata is a subclass.
+    """Errata could not complete the request. Every error of Errata is a subclass.
 
     Branch on `reason`, which is stable. Show `message` to people. `violations` lists the problems in the input.
     """
@@ -128,7 +128,7 @@ class ErrataError(Exception):
         self.message = message
         self.violations = tuple(violations) or ((Violation(field, message, line),) if field or line else ())
         self.retry_after = retry_after  # seconds; None: a retry does not help
-        self.request_id = ""  # of the failed call, as in the logs of the service
+        self.request_id = ""  # id of the failed call, which the logs of the service contain
 
 
 class InvalidInput(ErrataError):

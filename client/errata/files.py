@@ -1,4 +1,4 @@
-"""Files that readers see whole: atomic writes, and reads with a size limit."""
+"""File access: atomic writes, and reads with a size limit."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def temporary_file_beside(path: Path, content: bytes) -> Iterator[Path]:
-    """Yield a temporary file in the folder of `path`, with this content on disk; remove it at the end."""
+    """Write the content to a temporary file in the folder of `path`, and yield the file; remove it at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
@@ -42,7 +42,7 @@ def read_file(path: Path, limit: int) -> bytes:
     Raises:
         OSError: The file cannot be read, is not a regular file, or is larger than `limit`.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # never waits for a writer of a pipe
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # does not wait for the writer of a pipe
         status = os.fstat(file.fileno())
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

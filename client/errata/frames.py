@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 TREND_COLUMNS = ("model", "name", "label", "requested", "top1_accuracy", "metric", "value", "percentile")
-_PREFIXES = {  # of names, by the start of the column's name
+_PREFIXES = {  # prefix of enum names by the start of the column's name
     "error_type": "ERROR_TYPE_",
     "problematic": "PROBLEMATIC_TAG_",
     "groups": "GROUP_",
@@ -61,7 +61,7 @@ def verdicts_frame(content: bytes, limit: int | None) -> "pd.DataFrame":
         table = table.slice(0, max(limit, 0))
 
     def arrow_type(column_type: Any) -> Any:
-        """Keep lists and structures in Arrow: as Python objects, 50,000 rows of evidence take seconds."""
+        """Keep lists and structures in Arrow, because 50,000 rows of evidence take seconds as Python objects."""
         return pandas.ArrowDtype(column_type) if arrow.types.is_nested(column_type) else None
 
     for position, name in enumerate(table.column_names):

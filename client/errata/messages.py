@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from errata.enums import ErrorType, Group, LabelSource, Outcome, ProblematicTag, Severity, State
 
-MISSING = "–"  # stands for a value that does not exist
+MISSING = "–"  # placeholder for a missing value
 
 ERROR_TYPE_TITLES: Mapping[ErrorType, str] = {  # the terms of the paper
     ErrorType.CORRECT: "top-1 correct",

@@ -138,5 +138,5 @@ def _altair() -> Any:
 
 
 def _data(alt: Any, rows: Iterable[dict[str, Any]]) -> Any:
-    """Return the rows as inline data: a chart needs no data frame."""
+    """Return the rows as inline data, so that a chart needs no data frame."""
     return alt.Data(values=list(rows))

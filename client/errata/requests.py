@@ -10,8 +10,8 @@ from errata.errors import InvalidRequest
 from errata.results import Analysis
 from errata.v1 import errata_pb2 as pb
 
-CHUNK_BYTES = 1 << 19  # of a file in one upload message
-PAGE_SIZE = 1000  # resources in one page of a list, the service's maximum
+CHUNK_BYTES = 1 << 19  # bytes of the file in one upload message
+PAGE_SIZE = 1000  # resources in one page of a list; the maximum of the service
 
 AnalysisRef: TypeAlias = str | pb.Analysis | Analysis
 """An analysis, or its name (`analyses/ID`), or its id."""
@@ -27,9 +27,9 @@ class AnalysisOptions(TypedDict, total=False):
     display_name: str
     """Name on pages and in lists. Default: the model identifier, or the name of the uploaded file."""
     labels: Mapping[str, str]
-    """Your own labels, such as the registry and the version."""
+    """Custom labels, such as the registry and the version."""
     request_id: str
-    """Makes the call safe to repeat: the same id and request return the same analysis."""
+    """Id that makes the call safe to repeat: the same id and request return the same analysis."""
     fresh: bool
     """Ignore cached and in-progress results."""
     gate_policy: str
@@ -42,34 +42,34 @@ class AnalysisConditions(TypedDict, total=False):
     """Keyword conditions on analyses. All of them must be met."""
 
     states: str | int | Iterable[str | int]
-    """Any of these states, such as `failed`."""
+    """States, such as `failed`; the analysis has one of them."""
     dataset: str
-    """This data set."""
+    """Name of the data set."""
     model: str
-    """This model identifier."""
+    """Model identifier."""
     labels: Mapping[str, str]
-    """All of these labels."""
+    """Labels; the analysis has all of them."""
     id_prefix: str
-    """The id starts with this text."""
+    """Prefix of the id."""
     display_name: str
-    """Exactly this display name."""
+    """Display name, as an exact match."""
 
 
 class VerdictConditions(TypedDict, total=False):
     """Keyword conditions on verdicts. All of them must be met."""
 
     error_types: str | int | Iterable[str | int]
-    """Any of these error types, such as `model_failure`."""
+    """Error types, such as `model_failure`; the verdict has one of them."""
     target: ClassRef
-    """This original label."""
+    """Original label."""
     predicted: ClassRef
-    """This prediction."""
+    """Predicted class."""
     superclass: str
-    """The original label or the prediction is in this superclass."""
+    """Superclass that contains the original label or the prediction."""
     group: str | int
     """`all`, `organism`, `artifact`, or `other`."""
     problematic: bool
-    """Only problematic samples, or only samples that are not problematic."""
+    """True: only problematic samples; False: only other samples."""
 
 
 class TrendOptions(TypedDict, total=False):
@@ -82,7 +82,7 @@ class TrendOptions(TypedDict, total=False):
     group: str | int
     """The group whose errors the trend shows: `all`, `organism`, `artifact`, or `other`."""
     by: str
-    """The label that groups the models: one of the analyses' own, or `architecture`, `architecture-family`,
+    """The label that groups the models: a label of the analyses, or `architecture`, `architecture-family`,
     `pre-training`, or `size`."""
     reference: bytes
     """Published models (CSV)."""
@@ -94,7 +94,7 @@ def name_of(analysis: AnalysisRef) -> str:
 
 
 def class_field(name: str, value: ClassRef | None) -> dict[str, Any]:
-    """Return the field of a request for a class: `name` for an index, `name`_class for text, none for None."""
+    """Return the request field of a class: `name` for an index, `name`_class for text, no field for None."""
     if value is None:
         return {}
     return {f"{name}_class": value} if isinstance(value, str) else {name: value}

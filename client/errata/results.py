@@ -22,7 +22,7 @@ AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
 class Result(Generic[AnyMessage]):
-    """A message and more. All attributes of the message are attributes of the result."""
+    """A wrapper of a message. All attributes of the message are attributes of the result."""
 
     message: AnyMessage
     """The message itself, for code that needs exactly this type."""

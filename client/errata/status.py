@@ -26,7 +26,8 @@ def error_of(error: grpc.RpcError, server: str, request_id: str = "", request: s
         request: The noun for what the caller sent, for messages.
 
     Returns:
-        An error of the class that the reason in the status names. Without a reason: `ConnectionFailed` if no service
+        An error whose class is determined by the reason in the status. Without a reason: `ConnectionFailed` if no
+        service
         received the call, otherwise the class of the status code.
     """
     result = _convert(error, server, request)
@@ -56,7 +57,10 @@ def _convert(error: grpc.RpcError, server: str, request: str) -> ErrataError:
         if detail.Unpack(info):
             reason = info.reason
         elif detail.Unpack(bad):
-            violations = [_violation(item.field, item.description) for item in bad.field_violations]
+            violations = [
+                _violation(field_violation.field, field_violation.description)
+                for field_violation in bad.field_violations
+            ]
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.ToMilliseconds() / 1000
     error_class = _CLASSES.get(reason)
@@ -89,5 +93,5 @@ def _subclasses(error_class: type[ErrataError]) -> Iterator[type[ErrataError]]:
 _CLASSES: Mapping[str, type[ErrataError]] = {
     error_class.reason: error_class
     for error_class in _subclasses(ErrataError)
-    if error_class.__module__ == errors.__name__  # what a service sends
+    if error_class.__module__ == errors.__name__  # only errors that a service sends
 }

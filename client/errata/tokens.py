@@ -1,4 +1,4 @@
-"""Bearer tokens: how one is made, and its line for the file that ERRATA_TOKENS names.
+"""Bearer tokens: creation, and the line of a token in the file that ERRATA_TOKENS names.
 
 A token has 256 random bits, so a plain SHA-256 is enough to store it.
 """
@@ -12,11 +12,11 @@ from errata.errors import InvalidSetting
 
 TOKEN_BYTES = 32
 PREFIX = "errata_"  # lets scanners of source code recognize a token that was committed
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of a token
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # name of a token
 
 
 class Scope(Enum):
-    """What a call requires."""
+    """The authorization that a call requires."""
 
     OPEN = "open"  # nothing
     SIGNED = "signed"  # the signature of a registry, which the hooks verify themselves
@@ -38,7 +38,7 @@ def line_of(name: str, scope: Scope, token: str) -> str:
         token: The token; the line has only its SHA-256.
 
     Raises:
-        InvalidSetting: The name has other characters than the file allows.
+        InvalidSetting: The name contains characters that the file does not allow.
     """
     if not NAME.fullmatch(name):
         raise InvalidSetting(

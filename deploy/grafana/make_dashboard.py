@@ -1,8 +1,9 @@
-"""Generates dashboards/errata.json: `python deploy/grafana/make_dashboard.py`. Change the dashboard here, not there.
+"""Generates dashboards/errata.json: `python deploy/grafana/make_dashboard.py`. Edit this file, not the JSON file.
 
 `ROWS` has the queries and descriptions of the panels in display order; the functions above it produce Grafana's format.
 
-All processes report the same values for metrics that they read from Redis and for results: aggregate them with `max`.
+All processes report the same values for results and for metrics that they read from Redis. Aggregate these metrics
+with `max`.
 """
 
 import json
@@ -107,7 +108,7 @@ def number(title: str, description: str, unit: str, query: Query, *steps: tuple[
 def bars(
     title: str, description: str, queries: Sequence[Query], colors: Mapping[str, str], stacking: str, **defaults: Any
 ) -> Panel:
-    """Return a panel with a bar or a group of bars per version, the newest last; the queries aggregate by version."""
+    """Return a panel with a bar or a group of bars per version, oldest first. The queries aggregate by version."""
     end_time = Query(f"max by (version) (errata_result_timestamp_seconds{{{OF_MODEL}}})", ref="ended")
     return Panel(
         "barchart",
@@ -133,7 +134,7 @@ def bars(
         },
         transformations=[
             {"id": "merge", "options": {}},
-            _sorted("Value #ended", desc=False),
+            _sort_transformation("Value #ended", desc=False),
             _columns(["version", *(query.ref for query in queries)], hidden=["Time", "Value #ended"]),
         ],
     )
@@ -156,7 +157,7 @@ def table(
         options={"showHeader": True, "cellHeight": "sm", "footer": {"show": False}},
         transformations=[
             {"id": "merge", "options": {}},
-            _sorted(f"Value #{by}" if len(queries) > 1 else "Value", desc=True),
+            _sort_transformation(f"Value #{by}" if len(queries) > 1 else "Value", desc=True),
             _columns([*labels, *(query.ref for query in queries)], hidden=["Time"]),
         ],
     )
@@ -174,7 +175,7 @@ def _color(name: str, color: str) -> dict[str, Any]:
     return _property(name, "color", {"mode": "fixed", "fixedColor": color})
 
 
-def _sorted(column: str, desc: bool) -> dict[str, Any]:
+def _sort_transformation(column: str, desc: bool) -> dict[str, Any]:
     return {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": column, "desc": desc}]}}
 
 

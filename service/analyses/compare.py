@@ -60,7 +60,7 @@ def compare(ports: Ports, id_a: str, id_b: str, max_images: int = MAX_CHANGED_IM
     """Compare two archived analyses.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         id_a: The earlier analysis.
         id_b: The later analysis.
         max_images: Maximum number of fixed and of broken images.
@@ -154,7 +154,7 @@ def to_side(judged: JudgedAnalysis) -> Side:
 
 
 def align_verdicts(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
-    """Return the verdicts of both sides over all images, in the same order; an image of the other side has type 0."""
+    """Return the verdicts of both sides over the union of their images. A missing verdict has type 0."""
     if a.names is b.names:
         return a, b
     row_of = {name: row for row, name in enumerate(a.names)}
@@ -173,7 +173,7 @@ def align_verdicts(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
 
 
 def _spread_verdicts(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.intp]) -> Verdicts:
-    """Return verdicts over more images.
+    """Extend verdicts to all images. An image without a verdict gets type 0.
 
     Args:
         verdicts: The verdicts of n images.

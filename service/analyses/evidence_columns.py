@@ -18,22 +18,22 @@ from service.rules.outcomes import outcomes
 from service.taxonomy.classes import class_names
 
 
-def named(values: NDArray[np.integer], names: pa.Array) -> pa.Array:
-    """Return the names of some values as a dictionary array, which a Parquet writer need not encode again.
+def dictionary_array(values: NDArray[np.integer], names: pa.Array) -> pa.Array:
+    """Return the names of values as a dictionary array, which a Parquet writer does not encode again.
 
-    The names are distinct: with equal ones, the writer is slower than with plain text.
+    The names must be distinct. With duplicates, the writer is slower than with plain text.
     """
     return pa.DictionaryArray.from_arrays(pa.array(values), names)
 
 
 def named_from_one(values: NDArray[np.integer], names: pa.Array) -> pa.Array:
-    """Return the names of some values, which count from 1; 0 is null. There are at most 127 names."""
+    """Return the names of values as a dictionary array of at most 127 names. Value 1 is the first name, 0 is null."""
     return pa.DictionaryArray.from_arrays(pa.array(values.astype(np.int8) - np.int8(1), mask=values == 0), names)
 
 
 @cache
 def _class_names() -> tuple[pa.Array, NDArray[np.int16]]:
-    """Return the distinct names of classes, and which of them each class has, (C,): two classes are called "crane"."""
+    """Return the distinct names of classes, and the index of each class's name, (C,): two classes are named "crane"."""
     names, index = np.unique(class_names(), return_inverse=True)
     return pa.array(names.tolist()), index.astype(np.int16)
 
@@ -41,12 +41,12 @@ def _class_names() -> tuple[pa.Array, NDArray[np.int16]]:
 def class_name(classes: Classes) -> pa.Array:
     """Return the names of classes as a dictionary array."""
     names, index = _class_names()
-    return named(index[classes], names)
+    return dictionary_array(index[classes], names)
 
 
 @dataclass(frozen=True)
 class _Related:
-    """The labels of K samples, and their targets where those are no labels: L classes to compare predictions with."""
+    """The L classes to compare predictions with: the labels of K samples, and targets that are not labels."""
 
     of_sample: NDArray[np.intp]  # (L,) the sample, ascending
     classes: Classes  # (L,)
@@ -55,7 +55,7 @@ class _Related:
 
 
 def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[str, pa.Array]:
-    """Return the evidence of some of the judged samples, computed on arrays: row by row, 46,837 rows take 35 s.
+    """Return the evidence of selected samples, computed on arrays. One by one, 46,837 rows would take 35 s.
 
     Args:
         judged: The analysis with its verdicts.
@@ -69,7 +69,7 @@ def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[
     predicted = judged.predictions.top1[bundle.rows[rows]]
     rules = outcomes(judged.verdicts[rows], np.asarray(evidence.problematic[rows]), evidence)
     labels = evidence.labels.take(rows)
-    related = _related(labels, evidence.targets[rows], predicted)
+    related = _find_related(labels, evidence.targets[rows], predicted)
     return {
         "labels": _labels(labels),
         "shared_superclasses": _shared_superclasses(bundle, related),
@@ -86,7 +86,7 @@ _TEXT = pa.struct({"text": pa.string(), "probability": pa.float64(), "outside": 
 _VOCABULARY = pa.struct({"gate": pa.bool_(), "best": pa.list_(_TEXT), "num_texts": pa.int32()})
 
 
-def _related(labels: Labels, targets: Classes, predicted: Classes) -> _Related:
+def _find_related(labels: Labels, targets: Classes, predicted: Classes) -> _Related:
     of_label = np.repeat(np.arange(len(targets)), labels.counts)
     without_target = np.ones(len(targets), dtype=bool)
     without_target[of_label[labels.classes == targets[of_label]]] = False
@@ -99,7 +99,7 @@ def _related(labels: Labels, targets: Classes, predicted: Classes) -> _Related:
 
 def _labels(labels: Labels) -> pa.Array:
     structures = pa.StructArray.from_arrays(
-        [pa.array(labels.classes), class_name(labels.classes), named(labels.sources, SOURCE_NAMES)],
+        [pa.array(labels.classes), class_name(labels.classes), dictionary_array(labels.sources, SOURCE_NAMES)],
         ["class_index", "class_name", "source"],
     )
     return pa.ListArray.from_arrays(pa.array(labels.offsets), structures)
@@ -112,7 +112,7 @@ def _shared_superclasses(bundle: Bundle, related: _Related) -> pa.Array:
     members = np.ascontiguousarray(bundle.arrays["superclass_members"].T)  # (C, S)
     shared = members[pairs // NUM_CLASSES] & members[pairs % NUM_CLASSES]
     counts = np.count_nonzero(shared, axis=1)
-    ids = named(np.nonzero(shared)[1].astype(np.int16), pa.array(bundle.manifest.superclasses, pa.string()))
+    ids = dictionary_array(np.nonzero(shared)[1].astype(np.int16), pa.array(bundle.manifest.superclasses, pa.string()))
     lists = pa.ListArray.from_arrays(_offsets(counts), ids)
     present = counts[pair] > 0  # a class without superclasses shares none with itself
     label = related.classes[sharing][present]
@@ -120,7 +120,7 @@ def _shared_superclasses(bundle: Bundle, related: _Related) -> pa.Array:
         [pa.array(label), class_name(label), lists.take(pa.array(pair[present]))],
         ["label", "label_name", "superclasses"],
     )
-    return _grouped(structures, related.of_sample[sharing][present], related.size)
+    return _group_by_sample(structures, related.of_sample[sharing][present], related.size)
 
 
 def _co_occurrences(bundle: Bundle, related: _Related) -> pa.Array:
@@ -138,14 +138,14 @@ def _co_occurrences(bundle: Bundle, related: _Related) -> pa.Array:
     some, example = np.unique(used, return_inverse=True)
     numbers = examples[some]
     files, file = np.unique(numbers[numbers > 0], return_inverse=True)
-    names = named(file.astype(np.int32), pa.array(validation_names()[files - 1]).cast(pa.string()))
+    names = dictionary_array(file.astype(np.int32), pa.array(validation_names()[files - 1]).cast(pa.string()))
     lists = pa.ListArray.from_arrays(_offsets(np.count_nonzero(numbers, axis=1)), names)
     label = related.classes[present]
     structures = pa.StructArray.from_arrays(
         [pa.array(label), class_name(label), pa.array(counts[used]), lists.take(pa.array(example))],
         ["label", "label_name", "count", "examples"],
     )
-    return _grouped(structures, related.of_sample[present], related.size)
+    return _group_by_sample(structures, related.of_sample[present], related.size)
 
 
 def _overlap(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> pa.Array:
@@ -193,7 +193,7 @@ def _vocabulary(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes, outc
 def _distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
     """Return the distinct pairs of classes, ascending, and the position of each of K pairs among them.
 
-    For 50,000 pairs, a table of all C * C of them takes a quarter of the time of `np.unique`, which sorts.
+    For 50,000 pairs, a lookup table of C * C entries takes a quarter of the time of `np.unique`, which sorts.
     """
     present = np.zeros(NUM_CLASSES * NUM_CLASSES, dtype=bool)
     present[codes] = True
@@ -203,7 +203,7 @@ def _distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.in
     return pairs, positions[codes]
 
 
-def _grouped(values: pa.Array, of_sample: NDArray[np.intp], size: int) -> pa.Array:
+def _group_by_sample(values: pa.Array, of_sample: NDArray[np.intp], size: int) -> pa.Array:
     """Return the values as a list for each sample; `of_sample` is ascending."""
     return pa.ListArray.from_arrays(_offsets(np.bincount(of_sample, minlength=size)), values)
 

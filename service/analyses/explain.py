@@ -31,7 +31,7 @@ def explain_prediction(bundle: Bundle, file_name: str, predicted: int, probabili
         probability: The probability of the prediction; None if it is not known.
 
     Raises:
-        ImageNotFound: The bundle does not judge the image.
+        ImageNotFound: The evidence does not cover the image.
     """
     row = bundle.row(file_name)
     check_verdicts(bundle, bundle.verdicts[row, predicted : predicted + 1])

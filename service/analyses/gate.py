@@ -15,7 +15,7 @@ def evaluate_gate(ports: Ports, analysis_id: str, policy: str = "", baseline: st
     """Evaluate a gate policy for an analysis.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         analysis_id: The analysis.
         policy: The policy as YAML; empty: the policy of the analysis's request.
         baseline: The analysis to compare with; empty: the baseline of the analysis's request.

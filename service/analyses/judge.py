@@ -31,10 +31,10 @@ from service.rules.table import error_types, judge
 from service.summary.summarize import summarize
 from service.telemetry import Stage
 
-MAX_ATTEMPTS = 500  # to archive an analysis: about eight hours, because predicting again costs far more
+MAX_ATTEMPTS = 500  # attempts to archive an analysis, about eight hours: a new prediction would cost far more
 RETRY_SECONDS, MAX_RETRY_SECONDS = 5.0, 60.0  # the delay grows with each attempt
-STORE_WAIT_SECONDS = 300.0  # that a judge waits for an unavailable store
-POLL_SECONDS = 0.5  # between two pings of an unavailable store
+STORE_WAIT_SECONDS = 300.0  # maximum wait for an unavailable store
+POLL_SECONDS = 0.5  # interval between two pings of an unavailable store
 MAX_NAMED = 10  # missing images in a warning
 _log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class JudgedAnalysis:
 
     analysis: Analysis
     bundle: Bundle
-    predictions: Predictions  # of all A images
+    predictions: Predictions  # predictions of all A images
     verdicts: Bytes  # (N,) bytes of the verdict table
 
 
@@ -149,8 +149,8 @@ def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> No
 def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
     """Archive the result of each analysis that waits for a job, and return the analyses.
 
-    A result that is already archived does not change: an earlier judge wrote it, or a store that was restored from an
-    older state runs its job again.
+    An archived result is not replaced. It exists if another process judged the job, or if a job store that was restored
+    from a backup runs the job again.
     """
     results = ports.store.shard_results(job.id)
     info = _check_same_model(job, results)
@@ -171,7 +171,7 @@ def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
         with ports.stage_timer(Stage.ARCHIVE):
             ports.archive.put(analysis, predictions)
         after = ports.store.snapshot(analysis_id)
-        if after is not None and after.record.state.is_final:  # its user cancelled it meanwhile
+        if after is not None and after.record.state.is_final:  # the user cancelled the analysis meanwhile
             ports.archive.delete(analysis_id)
         else:
             analyses.append(analysis)
@@ -197,11 +197,11 @@ def _missing_image_warnings(bundle: Bundle, predictions: Predictions, max_missin
 
     Args:
         bundle: The evidence.
-        predictions: Of all images.
+        predictions: The predictions for all images.
         max_missing: Share of the images that may be missing.
 
     Raises:
-        ImagesMissing: More images are missing.
+        ImagesMissing: The share of missing images exceeds `max_missing`.
     """
     rows = np.flatnonzero(predictions.top1 < 0)
     if not len(rows):

@@ -1,4 +1,4 @@
-"""Find the newest results of the models that an operator watches, for metrics; the number of results is bounded."""
+"""Find the newest results of watched models, up to a limit, for metrics."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from service.analyses.compare import check_comparable
 from service.analyses.ports import Ports
 from service.domain import Analysis, ErrorType, Group, State, Summary
 
-MAX_NAME_BYTES = 128  # of a model or a version, which are labels of about 40 series per result
+MAX_NAME_BYTES = 128  # limit of model and version names, which are labels of about 40 series per result
 DIGEST_DIGITS = 12  # hexadecimal digits at the end of a shortened name
 
 
@@ -41,12 +41,11 @@ class WatchedModels:
 def find_watched_models(ports: Ports, patterns: Sequence[str], limit: int) -> WatchedModels:
     """Return the newest results of models whose names match a pattern.
 
-    The name of a model is its label `model`, which registries set, or else the identifier of the model that ran.
-    Uploads without that label have no name, and are not watched. Long names are shortened in the result, but not for
-    the patterns.
+    The name of a model is its label `model`, which registries set, or else its model identifier. Uploads without that
+    label have no name and are not watched. Patterns match the full name; the result has a shortened name.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         patterns: Shell-style patterns of model names.
         limit: Maximum number of results.
 

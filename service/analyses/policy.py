@@ -16,9 +16,9 @@ from service.summary.gate import OF_TYPES, TESTED
 
 MAX_BYTES = 64 << 10
 MAX_BOUNDS = 200
-MAX_EVENTS = 5000  # of the YAML parser: names, values, and starts and ends of lists and mappings
+MAX_EVENTS = 5000  # events of the YAML parser: names, values, and starts and ends of lists and mappings
 MAX_DEPTH = 20  # levels
-MAX_VIOLATIONS = 10  # in an error
+MAX_VIOLATIONS = 10  # violations in one error
 _COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
 _ON_VALUE, _ON_CHANGE = ("min", "max"), ("max_increase", "max_decrease")
 
@@ -62,7 +62,7 @@ def _check_integer(value: Any) -> Any:
 
 
 def _to_text(value: Any) -> str:
-    """Return a value for an error message."""
+    """Format a value for an error message."""
     try:
         return f"{value!r:.80}"
     except ValueError:  # an int of thousands of digits

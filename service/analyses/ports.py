@@ -30,7 +30,7 @@ class Limits:
     max_open: int  # open model analyses
     max_upload_bytes: int
     shard_size: int  # images
-    max_stored_bytes: int  # of the archive; 0: no limit
+    max_stored_bytes: int  # size limit of the archive; 0: no limit
     max_missing: float  # share of a data set's images that may be missing or damaged
 
 
@@ -44,12 +44,12 @@ class Ports:
     send_shards: Callable[[str, int], None]  # job, number of shards
     models: Callable[[], Sequence[ModelOffer]]
     pin_model: Callable[[ModelId], ModelId]  # refuses models that are not allowed, and pins references that can move
-    runtime: Callable[[], str]  # of the workers: versions of the packages that determine the weights of a model name
+    runtime: Callable[[], str]  # returns the workers' package versions, which determine the weights of a model name
     has_images: Callable[[str], bool]  # whether workers can read the images of a data set
     thumbnails: Thumbnails
     clock: Callable[[], datetime]
     on_finished: Callable[[Analysis], None]  # called with each analysis that ends
     limits: Limits
-    parsers: ParserPool  # of binary uploads
+    parsers: ParserPool  # parsers of binary uploads
     stage_timer: Callable[[Stage], AbstractContextManager[object]] = lambda _: nullcontext()  # times a stage
     on_cache_lookup: Callable[[str, bool], None] = lambda *_: None  # called with the cache and whether it hit

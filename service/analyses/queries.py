@@ -45,10 +45,10 @@ class AnalysisFilter:
 
 
 def get(ports: Ports, analysis_id: str) -> Analysis:
-    """Return an analysis; a finished one even while the job store is unavailable.
+    """Return an analysis. A finished analysis is available even while the job store is not.
 
-    The archive's cache is read first, so that a finished analysis never waits for the job store, and stays finished
-    after the job store was restored from an older state. The archive's files are read last, so that an open analysis
+    The archive's cache is read first. Therefore, a finished analysis never waits for the job store, and it stays
+    finished if the job store is restored from a backup. The archive's files are read last, so that an open analysis
     never waits for them.
 
     Raises:
@@ -75,10 +75,10 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
 
 
 def list_analyses(ports: Ports, analysis_filter: AnalysisFilter, order: str) -> Sequence[Analysis]:
-    """Return the analyses that match a filter, in order; only the finished ones while the job store is unavailable.
+    """Return the analyses that match a filter, in order. Open analyses are omitted while the job store is unavailable.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         analysis_filter: The filter.
         order: One of ORDERS; empty: newest first.
 
@@ -112,9 +112,9 @@ def _list_open(ports: Ports) -> Sequence[Snapshot]:
 
 
 def cancel(ports: Ports, analysis_id: str) -> Analysis:
-    """Cancel an open analysis, or return an ended one without a change.
+    """Cancel an open analysis. An ended one is returned unchanged.
 
-    An archived analysis has ended, even if a job store that was restored from an older state has it as open.
+    An archived analysis has ended, even if a job store that was restored from a backup lists it as open.
     """
     if (archived := _find_archived(ports, analysis_id)) is not None:
         return archived
@@ -125,7 +125,7 @@ def cancel(ports: Ports, analysis_id: str) -> Analysis:
 
 
 def _find_archived(ports: Ports, analysis_id: str) -> Analysis | None:
-    """Return an archived analysis; None if it does not exist or the archive is unavailable, which allows to cancel."""
+    """Return an archived analysis; None if it does not exist, or if the archive is unavailable (cancel still works)."""
     try:
         return ports.archive.get(analysis_id)
     except NewerRecord:

@@ -20,7 +20,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
     """Judge the predictions of an analysis again.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         analysis_id: The analysis.
         evidence: The digest of the bundle; empty: the default bundle of the data set.
         request_id: Makes the request idempotent; empty: always create an analysis.
@@ -30,7 +30,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
         AnalysisNotFound: The analysis does not exist.
         NotReady: The analysis has no result.
         EvidenceNotFound: The bundle does not exist.
-        InvalidRequest: The bundle is of other images.
+        InvalidRequest: The bundle covers other images.
     """
     before = queries.get_succeeded(ports, analysis_id)
     request = replace(before.request, evidence=evidence, request_id=request_id)

@@ -1,4 +1,4 @@
-"""Handle the events of model registries: queue the analyses that the rules of a registry require, each once."""
+"""Handle the events of model registries: queue each analysis that the rules of a registry require once."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ class EventResult(StrEnum):
     QUEUED = "queued"
     REPEATED = "repeated"  # an equivalent event was handled before
     IGNORED = "ignored"  # no rule matches, or Errata itself caused the event
-    REFUSED = "refused"  # it can never be analyzed
+    REFUSED = "refused"  # the version can never be analyzed
 
 
 class Registry(Protocol):
@@ -48,7 +48,7 @@ class Registry(Protocol):
         ...
 
     def model_id(self, event: RegistryEvent) -> str:
-        """Return the model identifier of an event's version for workers."""
+        """Return the model identifier that workers use to load an event's version."""
         ...
 
     def version_of(self, model: str, alias: str) -> str | None:
@@ -97,7 +97,7 @@ def handle_event(ports: Ports, registry: Registry, event: RegistryEvent) -> Even
 
 
 def poll(ports: Ports, registry: Registry) -> int:
-    """Handle the versions and aliases of a registry that were not handled before.
+    """Poll a registry, and handle its new versions and aliases.
 
     An event that fails does not stop the poll, unless several events in a row fail.
 
@@ -196,7 +196,7 @@ def _is_own_baseline(registry: Registry, rule: RegistryRule, event: RegistryEven
 
 
 def _request_id(registry: Registry, rule: RegistryRule, event: RegistryEvent, baseline: str) -> str:
-    """Return the request id of an event: the same for all its deliveries, and for the event that a poll yields.
+    """Return the request id of an event, which is the same for all deliveries and polls of the event.
 
     A request to analyze a version again has a new id for each delivery. An event of a watched alias has a new id for
     each baseline.
@@ -212,8 +212,7 @@ def _request_id(registry: Registry, rule: RegistryRule, event: RegistryEvent, ba
 def _find_baseline(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> str:
     """Return the id of the baseline analysis, which is submitted if necessary; empty if there is no baseline.
 
-    If the event has just moved the baseline's alias to its version, the baseline is the version that had the alias
-    before.
+    If the event moved the baseline's alias to the new version, the baseline is the previous version of the alias.
     """
     if not rule.baseline.startswith(ALIAS):
         return queries.get(ports, rule.baseline.removeprefix("analyses/")).id
@@ -234,9 +233,10 @@ def _find_baseline(ports: Ports, registry: Registry, rule: RegistryRule, event: 
 
 
 def _select_baseline(analyses: Sequence[Analysis], version: str) -> Analysis | None:
-    """Return the baseline among the analyses of a version: the newest that is no comparison, or else the oldest.
+    """Return the baseline among the analyses of a version: the newest without the label `alias`, else the oldest.
 
-    The newest comparison would be wrong: each comparison adds an analysis, so that each poll would add another.
+    Analyses with the label `alias` are comparisons with a baseline. If the newest of them were the baseline, each poll
+    would find a new baseline and add another comparison.
     """
     of_version = [analysis for analysis in analyses if _version(analysis) == version]
     no_comparison = [analysis for analysis in of_version if "alias" not in analysis.request.labels]

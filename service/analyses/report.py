@@ -42,17 +42,17 @@ from service.taxonomy.classes import class_names
 from service.taxonomy.groups import class_groups
 from service.telemetry import Stage
 
-MAX_TABLE_ERRORS = 20_000  # in the table
-STATIC_ERRORS = 50  # that are visible without JavaScript
+MAX_TABLE_ERRORS = 20_000  # rows of the error table
+STATIC_ERRORS = 50  # rows that are visible without JavaScript
 MAX_CONFUSIONS = 25
-MAX_EXAMPLES = 3  # of a confusion
+MAX_EXAMPLES = 3  # example images of a confusion
 MAX_TEXTS = 300  # errors with vocabulary evidence
-MAX_PICTURES = 24  # in a self-contained file
+MAX_PICTURES = 24  # thumbnails in a self-contained file
 PICTURE_SIZE = 96  # pixels
 
 
 def report(ports: Ports, analysis_id: str) -> str:
-    """Return the report of an analysis as a self-contained file; raise as `load_judged` does."""
+    """Return the report of an analysis as a self-contained file; raise the errors of `load_judged`."""
     judged = load_judged(ports, analysis_id)
     with ports.stage_timer(Stage.RENDER):
         return render_report(build_view(ports, judged))
@@ -67,7 +67,7 @@ def report_page(ports: Ports, analysis_id: str) -> str:
 
 
 def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) -> str:
-    """Return the comparison of two analyses as a self-contained file or as a page; raise as `compare` does."""
+    """Return the comparison of two analyses as a self-contained file or as a page; raise the errors of `compare`."""
     a, b = load_judged(ports, id_a), load_judged(ports, id_b)
     comparison = compare_judged(a, b)
     assert a.analysis.summary is not None and b.analysis.summary is not None, "this is a bug: both are judged"
@@ -75,7 +75,7 @@ def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) ->
 
 
 def trend_report(ports: Ports, request: TrendRequest, marked: str = "", site: bool = False) -> str:
-    """Return a trend as a self-contained file or as a page; raise as `trend` does."""
+    """Return a trend as a self-contained file or as a page; raise the errors of `trend`."""
     return render_trend(trend_view(trend(ports, request), marked), site)
 
 
@@ -83,7 +83,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
     """Return the content of a report.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         judged: The analysis.
         base: URL of the analysis's pages; empty for a self-contained file.
     """
@@ -130,7 +130,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
 def sort_by_severity(
     types: NDArray[np.uint8], problematic: NDArray[np.bool_], probability: NDArray[np.floating] | None
 ) -> NDArray[np.intp]:
-    """Return the rows of top-1 errors, (n,): not problematic first, then most severe, then most confident."""
+    """Return the rows of top-1 errors, (n,): not problematic first, then by falling severity and confidence."""
     rows = np.flatnonzero(types > ErrorType.CORRECT)
     confidence = np.zeros(len(rows)) if probability is None else np.nan_to_num(probability[rows].astype(float))
     return rows[np.lexsort((rows, -confidence, -types[rows].astype(int), problematic[rows]))]

@@ -14,7 +14,7 @@ from service.domain import REGISTRY_OWNER, AnalysisRequest
 MAX_TEXT = 256  # characters of a name, a label, or a request id
 MAX_LABELS = 64
 MAX_LABEL_BYTES = 16 << 10  # a page of analyses must fit into a message
-HOOK_PREFIX = "hook:"  # of the request ids of registries
+HOOK_PREFIX = "hook:"  # prefix of the request ids of registries
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, without letters that look alike
 
 

@@ -23,9 +23,9 @@ def reuse_predictions(
     owner: str,
     delivery: str = "",
 ) -> Analysis | None:
-    """Archive an analysis of archived predictions of the same model and images.
+    """Archive a new analysis that reuses archived predictions of the same model and images.
 
-    If they were judged with another bundle, they are judged again, which takes milliseconds.
+    If the predictions were judged with another bundle, they are judged again, which takes milliseconds.
 
     Returns:
         The analysis; None if there are no such predictions.

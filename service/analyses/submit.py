@@ -22,7 +22,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
     """Return an analysis of archived predictions, or queue the analysis of a model.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         request: The request. Its model reference is pinned to the current version.
         owner: The caller.
         delivery: The key of a registry's delivery; empty if there is none.

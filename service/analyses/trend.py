@@ -87,7 +87,7 @@ def trend(ports: Ports, request: TrendRequest) -> Trend:
 
 
 def read_published_models(request: TrendRequest) -> list[PublishedModel]:
-    """Return the published models of a request; raise InvalidUpload if the file is invalid or of another group."""
+    """Return the published models of a request; raise InvalidUpload if the file or its group is wrong."""
     if not request.reference:
         return []
     models = read_models(request.reference)
@@ -188,7 +188,7 @@ def _frequent_labels(points: Sequence[TrendPoint]) -> list[str]:
 
 
 def _default_evidence(ports: Ports, dataset: str, archived: Sequence[Analysis]) -> str:
-    """Return the evidence of the newest archived analysis; without one, the default bundle of the data set."""
+    """Return the evidence of the newest archived analysis, or the default bundle if there are no analyses."""
     if archived:
         return max(archived, key=lambda analysis: analysis.id).evidence
     return ports.evidence.find(dataset, "").digest

@@ -20,7 +20,7 @@ from service.storage import Readable
 from service.summary.input_checks import rows_look_permuted, rows_look_reordered
 from service.telemetry import Stage
 
-JUDGING_SECONDS = 300.0  # that a request with a reserved id may take to archive its analysis
+JUDGING_SECONDS = 300.0  # time limit for a request with a reserved id to archive its analysis
 RETRY_AFTER = 60.0  # seconds, in the error for a full archive
 _log = structlog.get_logger()
 
@@ -35,14 +35,14 @@ def upload(
     """Judge an uploaded predictions file.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         request: The request.
         content: The file.
         owner: The caller.
         is_cancelled: Returns whether the caller has cancelled the upload.
 
     Raises:
-        InvalidUpload: The file is invalid; with lines if single rows are wrong.
+        InvalidUpload: The file is invalid; `violations` has the lines of invalid rows.
         DatasetNotFound: The data set does not exist.
         EvidenceNotFound: The bundle does not exist.
         AlreadyExists: The request id was used with another body.
@@ -100,7 +100,7 @@ def upload(
 
 
 def _find_datasets(ports: Ports, dataset: str, file_name: bytes) -> list[str]:
-    """Return the other served data sets that have an image of a file name, with or without its class folder."""
+    """Return the other data sets that contain an image with this file name, with or without its class folder."""
     names = {file_name, file_name.rpartition(b"/")[2]}
     datasets = {manifest.dataset for manifest in ports.evidence.manifests()} - {dataset}
     return [other for other in sorted(datasets) if any(name in names for name in _image_names(ports, other))]
@@ -152,7 +152,7 @@ def find_repeated(
     """Return the analysis of an earlier request with the same id, or reserve the id.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         request: The request.
         request_digest: The digest of its body.
         analysis_id: The id of the analysis if the request is new.

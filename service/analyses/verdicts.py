@@ -9,7 +9,7 @@ from errata.errors import EvidenceNotFound, InvalidRequest, Unavailable
 from numpy.typing import NDArray
 
 from service.analyses import queries
-from service.analyses.evidence_columns import evidence_columns, named
+from service.analyses.evidence_columns import dictionary_array, evidence_columns
 from service.analyses.explain import collect_evidence, explain_prediction
 from service.analyses.judge import JudgedAnalysis, compute_verdicts
 from service.analyses.ports import Ports
@@ -116,7 +116,7 @@ def verdict_table(
 
     Args:
         judged: The analysis with its verdicts.
-        filter: Which verdicts.
+        filter: Selects the verdicts.
         with_evidence: Whether to add the columns of the evidence.
 
     Returns:
@@ -132,7 +132,7 @@ def verdict_table(
         "file_name": bundle.names.take(pa.array(images)).cast(pa.string()),
         "target": targets,
         "predicted": predicted,
-        "error_type": named(error_types(judged.verdicts)[rows], _ERROR_TYPE_NAMES),
+        "error_type": dictionary_array(error_types(judged.verdicts)[rows], _ERROR_TYPE_NAMES),
         "problematic": _tag_texts(judged.verdicts[rows], np.asarray(evidence.problematic[rows])),
         "target_name": class_name.take(pa.array(targets)),
         "predicted_name": class_name.take(pa.array(predicted)),
@@ -152,7 +152,7 @@ def _tag_texts(verdicts: Bytes, problematic: Mask) -> pa.Array:
     """Return the tags of each verdict as text, empty for a sample that is not problematic."""
     distinct, index = np.unique(np.where(problematic, verdicts, 0), return_inverse=True)
     texts = [" ".join(f"PROBLEMATIC_TAG_{tag.name}" for tag in tags(byte, byte != 0)) for byte in distinct.tolist()]
-    return named(index.astype(np.uint8), pa.array(texts, pa.string()))
+    return dictionary_array(index.astype(np.uint8), pa.array(texts, pa.string()))
 
 
 def _group_texts(groups: Mask) -> pa.Array:
@@ -162,7 +162,7 @@ def _group_texts(groups: Mask) -> pa.Array:
         for code in range(1 << len(CLASS_GROUPS))
     ]
     codes = sum(row.astype(np.uint8) << bit for bit, row in enumerate(groups))
-    return named(codes, pa.array(texts))
+    return dictionary_array(codes, pa.array(texts))
 
 
 def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None) -> Verdict:
@@ -174,7 +174,7 @@ def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None)
         predicted: A class; None: the model's prediction.
 
     Raises:
-        ImageNotFound: The bundle does not judge the image.
+        ImageNotFound: The evidence does not cover the image.
     """
     image = int(judged.bundle.rows[judged.bundle.row(file_name)])
     model_prediction = int(judged.predictions.top1[image])

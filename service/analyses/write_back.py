@@ -15,11 +15,11 @@ from service.analyses.report import report
 from service.domain import REGISTRY_OWNER, Analysis, GateDecision, GateResult, State
 from service.jobs.transitions import OutboxItem
 
-POLL_SECONDS = 2.0  # before an unfinished analysis is checked again
+POLL_SECONDS = 2.0  # interval between two checks of an unfinished analysis
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 300.0  # the delay doubles at each failed attempt
 MAX_ATTEMPTS = 600  # about two days
-MAX_PENDING_ATTEMPTS = 20  # for an analysis that does not exist, because it may be archived soon
-LEASE_SECONDS = 60.0  # after which an item that was neither written nor postponed is due again
+MAX_PENDING_ATTEMPTS = 20  # checks for a missing analysis, because it may be archived soon
+LEASE_SECONDS = 60.0  # an item that is neither written nor postponed is due again after this time
 _log = structlog.get_logger()
 
 
@@ -63,7 +63,7 @@ def write_back_due_results(ports: Ports, writers: Mapping[str, Writer]) -> dict[
     """Write back the results of all due outbox items.
 
     Args:
-        ports: The outside of the use cases.
+        ports: The ports of the use cases.
         writers: The registries by id.
 
     Returns:
@@ -137,7 +137,10 @@ def _is_model_missing(analysis: Analysis) -> bool:
 
 
 def _drop_missing_version(ports: Ports, item: OutboxItem, analysis: Analysis) -> WriteBackResult:
-    """Drop the item of a missing version; delete its analysis if the version never existed, as in a test of a hook."""
+    """Delete the outbox item of a missing version.
+
+    If the version never existed, as in a test of a webhook, delete its analysis too.
+    """
     if _is_model_missing(analysis):
         ports.store.delete(analysis.id)
     return _drop(ports, item)

@@ -20,7 +20,7 @@ from service.redact import log_fields
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
 
 AUTHORIZATION = "authorization"
-MAX_HEALTH_REQUESTS, MAX_HEALTH_RESPONSES = 32, 256  # concurrent health calls; one more evicts the oldest
+MAX_HEALTH_REQUESTS, MAX_HEALTH_RESPONSES = 32, 256  # concurrent health calls; a further call evicts the oldest
 HEALTH_REQUEST_SECONDS = 10.0  # timeout for the request message of a health call
 RECHECK_SECONDS = 2.0  # interval between two authorization checks of a stream
 MAX_SERVICE = 256  # characters of a service's name
@@ -41,7 +41,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Return the handler of an authorized call, or one that refuses the call before it receives a message."""
+        """Return the handler of an authorized call, or a handler that refuses the call before it receives a message."""
         handler = await continuation(handler_call_details)
         method, metadata = str(handler_call_details.method), handler_call_details.invocation_metadata
         if handler is None:
@@ -74,7 +74,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._health_responses.evict_all()
 
     def _refusing_handler(self, method: str, error: ErrataError) -> Any:
-        """Return a handler that refuses a call; a stream handler, for which gRPC does not receive a message first."""
+        """Return a handler that refuses a call. For a stream handler, gRPC does not receive a message first."""
 
         async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             async with _Call(self._metrics, method, context):
@@ -110,7 +110,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _wrap_unary(self, method: str, caller: str, behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _Call(self._metrics, method, context, caller):
-                return await behavior(_checked(request), context)
+                return await behavior(_check_parsed(request), context)
 
         return call
 
@@ -126,7 +126,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             async with (
                 _Call(self._metrics, method, context, caller),
                 _while_authorized(check),
-                aclosing(behavior(_checked(request), context)) as messages,
+                aclosing(behavior(_check_parsed(request), context)) as messages,
             ):
                 async for message in messages:
                     await context.write(message)  # inside _while_authorized, which also ends a blocked write
@@ -162,7 +162,7 @@ async def _while_authorized(check: Callable[[], object]) -> AsyncIterator[None]:
 
 
 class _UnparsableMessage:
-    """Stands for a message that can't be parsed; gRPC itself would return UNKNOWN."""
+    """Placeholder for a message that can't be parsed. Without it, gRPC would return UNKNOWN."""
 
 
 def _make_decoder(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
@@ -176,7 +176,7 @@ def _make_decoder(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes
     return decode
 
 
-def _checked(request: Any) -> Any:
+def _check_parsed(request: Any) -> Any:
     """Return a request, or a stream of requests; raise InvalidRequest for a message that can't be parsed."""
     return _checked_stream(request) if isinstance(request, AsyncIterator) else _checked_message(request)
 

@@ -8,7 +8,7 @@ from errata.errors import TruncatedUpload
 
 MAX_WAIT_SECONDS = 30.0  # initial and maximum wait budget of a sender
 MIN_RATE = 4 << 10  # bytes that add one second to the wait budget; about 200 rows of CSV
-MAX_SECONDS = 600.0  # from the first message to the last
+MAX_SECONDS = 600.0  # time limit from the first message to the last
 
 Message = TypeVar("Message")
 

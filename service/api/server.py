@@ -20,7 +20,7 @@ from service.authorization import ALLOW_ALL, Authorizer
 from service.telemetry import SERVICE_FAULT_CODES, Metrics, initialize_series
 
 MAX_CONNECTIONS, RESERVED_FILES = 2000, 640  # reserved: file descriptors for HTTP connections, the archive, and Redis
-ABORT_SECONDS = 0.5  # before the end of the grace period: time to send the status of an aborted upload
+ABORT_SECONDS = 0.5  # time before the end of the grace period at which uploads are aborted, to send their status
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on the same port fails to start
     ("grpc.max_receive_message_length", 4 << 20),
@@ -48,7 +48,7 @@ class GrpcServer:
     port: int
 
     async def serve(self) -> None:
-        """Start to serve, and report the health of each service as SERVING."""
+        """Start serving, and report the health of each service as SERVING."""
         await self.server.start()
         for name in service_names():
             await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -111,6 +111,6 @@ def rpc_names() -> Sequence[str]:
 
 
 def service_names() -> tuple[str, ...]:
-    """Return the empty name, which stands for the server, and the full names of the services."""
+    """Return the names for health checks: the empty name (the whole server) and the full names of the services."""
     services = errata_pb2.DESCRIPTOR.services_by_name.values()
     return ("", *(service.full_name for service in services))

@@ -1,1 +1,1 @@
-"""The archive of finished analyses: a port, an implementation on files (local or in an object store), one in memory."""
+"""The archive of finished analyses: a port, with implementations on files (local or remote) and in memory."""

@@ -99,7 +99,7 @@ class FileArchive:
             ) from error
 
     def list(self) -> Sequence[Analysis]:
-        """Return all analyses, without documents that cannot be read, which are logged.
+        """Return all analyses. Unreadable documents are logged and skipped.
 
         Concurrent callers share a listing, because the first listing of a process reads every document.
         """

@@ -243,6 +243,6 @@ def open_files(location: str) -> Files:
 
 
 def _unavailable(operation: str, error: Exception) -> Unavailable:
-    """Return the error for a failed operation, "read" or "written"."""
+    """Return the error for files that cannot be read or written."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return Unavailable(f"The archive could not be {operation}: {reason}.", retry_after=RETRY_AFTER)

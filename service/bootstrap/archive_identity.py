@@ -8,7 +8,7 @@ from errata.errors import InvalidSetting, Unavailable
 from service.archive.port import Archive
 from service.jobs.store import JobStore
 
-CHECK_SECONDS = 5.0  # between two checks of the id
+CHECK_SECONDS = 5.0  # interval between two checks of the id
 _log = structlog.get_logger()
 
 

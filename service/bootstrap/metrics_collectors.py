@@ -63,8 +63,8 @@ class PeriodicTask:
 class StoreCollector:
     """Checks whether the job store is available, and collects its metrics.
 
-    The metrics are the same in all processes, and reading them costs more than a ping. A process with `every` above 1
-    reads them only at each `every`th call and pings the store at the others.
+    The metrics are the same in all processes, and reading them costs more than a ping. If `every` is above 1, only
+    every `every`-th call reads them, and the other calls ping the store.
     """
 
     def __init__(self, store: JobStore, metrics: Metrics, gpu_memory: GpuMemory = dict, every: int = 1) -> None:
@@ -176,7 +176,7 @@ class ResultsCollector:
 
 
 def make_results_task(ports: Ports, metrics: Metrics, settings: Settings) -> PeriodicTask:
-    """Return the task that collects results; it runs less often for an object store, where a listing reads all."""
+    """Return the task that collects results; it runs less often for an object store, whose listing is slow."""
     collector = ResultsCollector(ports, metrics, settings.watched_models, settings.max_watched)
     seconds = REMOTE_SECONDS if is_remote(settings.archive_location) else RESULTS_SECONDS
     return PeriodicTask("results", collector, seconds)

@@ -44,7 +44,7 @@ class Servers:
     is_ready: Callable[[], bool]  # whether the dependencies of calls are available
     before_stop: Callable[[], None]  # ends the analyses that watches wait for
     after_stop: Callable[[float], None]  # gets the remaining seconds of the grace period
-    security: Security  # with checked addresses
+    security: Security  # the bind addresses are already checked
     callers: Mapping[str, Caller] = field(default_factory=dict)  # registries that may call webhooks
 
     async def serve(self, stopped: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:

@@ -70,7 +70,7 @@ def list_running_threads() -> Iterator[str]:
 
 
 def _relevant_frame(innermost: FrameType | None) -> FrameType | None:
-    """Return the innermost frame of this package; without one, the innermost frame, or None for an idle thread."""
+    """Return the innermost frame of this package, or else the innermost frame of all; None for an idle thread."""
     frame = innermost
     while frame is not None and not _module_of(frame).startswith("service."):
         frame = frame.f_back

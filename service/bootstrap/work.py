@@ -94,4 +94,4 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     models.close()
     await listener.stop()
     _log.info("stopped")
-    os._exit(0)  # without waiting for a thread that still runs a batch
+    os._exit(0)  # does not wait for a thread that still runs a batch

@@ -1,7 +1,8 @@
-"""Where evidence bundles are: those in the data folder, and the paths that commands have used.
+"""Locations of evidence bundles: the data folder, and the paths that commands have used.
 
-`bundle-paths.json` in the data folder maps the digest of a bundle to its path. So `--local` finds the evidence of an
-analysis that `--evidence PATH` made, and `errata evidence show DIGEST` finds a bundle wherever it was built.
+`bundle-paths.json` in the data folder maps the digest of a bundle to its path. With it, `--local` finds the evidence of
+an earlier analysis with `--evidence PATH`, and `errata evidence show DIGEST`
+finds a bundle in any folder.
 """
 
 import json
@@ -48,7 +49,7 @@ class BundlePaths:
             write_file(self._file, (json.dumps(newest, indent=1) + "\n").encode())
 
     def add_used_bundles(self, configured: Mapping[str, Sequence[Path]]) -> dict[str, list[Path]]:
-        """Return the configured bundles of each data set, and after them those that analyses have used."""
+        """Return the configured bundles of each data set, followed by the bundles that analyses have used."""
         result = {dataset: [*paths] for dataset, paths in configured.items()}
         for digest, entry in self._read().items():
             path = Path(entry["path"])
@@ -57,7 +58,7 @@ class BundlePaths:
             try:
                 bundle = open_bundle(path)
             except InvalidEvidence:
-                continue  # it was moved, replaced, or damaged
+                continue  # the bundle was moved, replaced, or damaged
             paths = result.setdefault(bundle.dataset, [])
             if bundle.digest != digest or path in paths:
                 continue
@@ -81,7 +82,7 @@ class BundlePaths:
             return path.parent
         if path.exists() or "/" in text:
             return path
-        matches = {digest: path for digest, path in self._known(configured) if digest.startswith(text)}
+        matches = {digest: path for digest, path in self._iterate_bundles(configured) if digest.startswith(text)}
         if len(matches) == 1:
             return next(iter(matches.values()))
         if not matches:
@@ -94,7 +95,7 @@ class BundlePaths:
             field="bundle",
         )
 
-    def _known(self, configured: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, Path]]:
+    def _iterate_bundles(self, configured: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, Path]]:
         """Yield the digests and folders of all bundles that can be found."""
         folders = [Path(entry["path"]) for entry in self._read().values()]
         folders += [path for paths in configured.values() for path in paths]
@@ -105,7 +106,7 @@ class BundlePaths:
                     yield read_manifest(folder).digest, folder
 
     def _default(self, dataset: str) -> list[Path]:
-        """Return the bundle that a data set has without configuration."""
+        """Return the bundle of a data set that needs no configuration; empty if there is none."""
         try:
             return [EvidenceRepository({}, self._data_dir).find(dataset, "").path]
         except (DatasetNotFound, EvidenceNotFound):

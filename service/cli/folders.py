@@ -31,7 +31,7 @@ class _Line:
     predicted: int
     error_type: ErrorType
     problematic: bool
-    groups: tuple[bool, ...]  # as CLASS_GROUPS
+    groups: tuple[bool, ...]  # in the order of CLASS_GROUPS
 
 
 def compare_folders(a: Path, b: Path, with_report: bool) -> tuple[pb.Comparison, bytes]:

@@ -20,9 +20,9 @@ MANIFEST = "manifest.json"
 class BundleChoice:
     """The evidence that a command selects."""
 
-    prefix: str  # of a digest; empty: the default of the data set
-    path: Path | None = None  # of a bundle
-    dataset: str = ""  # of the bundle at the path
+    prefix: str  # prefix of a digest; empty: the default bundle of the data set
+    path: Path | None = None  # path of a bundle
+    dataset: str = ""  # data set of the bundle at the path
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def serve(local: bool) -> None:
     from service.bootstrap.serve import run_service
 
     def on_ready(addresses: object) -> None:
-        """Do nothing: the log has the addresses."""
+        """Do nothing, because the log has the addresses."""
 
     run = run_local_until_signal if local else run_service
     asyncio.run(run(settings, on_ready))

@@ -99,7 +99,7 @@ errata taxonomy check superclasses.json
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def check(file: Path, as_json: bool) -> None:
-    """Check superclasses of your own: format, unknown lemmas, empty superclasses, and sizes.
+    """Check custom superclasses: format, unknown lemmas, empty superclasses, and sizes.
 
     The sizes are compared with those of the paper's authors. Exit code: 2 if a lemma is unknown or a superclass is
     empty; a bundle can still be built.

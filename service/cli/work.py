@@ -24,6 +24,6 @@ def work() -> None:
     from service.bootstrap.work import run_worker
 
     def on_ready(address: str) -> None:
-        """Do nothing: the log has the address."""
+        """Do nothing, because the log has the address."""
 
     asyncio.run(run_worker(settings, on_ready))

@@ -9,7 +9,7 @@ DEFAULT_MIN_SAMPLES = 100
 
 
 class GateDecision(IntEnum):
-    """Decision of a gate. Only PASS lets a model through."""
+    """Decision of a gate. A model is accepted only on PASS."""
 
     UNSPECIFIED = 0
     PASS = 1
@@ -54,7 +54,7 @@ class Bound:
 
     name: str
     measure: Measure
-    types: tuple[ErrorType, ...] = ()  # for COUNT, RATE, and the portions
+    types: tuple[ErrorType, ...] = ()  # error types of COUNT, RATE, and the portions
     group: Group = Group.ALL
     min: float | None = None
     max: float | None = None

@@ -23,7 +23,7 @@ class RegistryEvent:
     name: str = ""  # alias, or key of the tag
     value: str = ""  # value of the tag
     delivery: str = ""  # id of the delivery; empty: the registry has none
-    source: str = ""  # model identifier, for registries whose versions have no identifier of their own
+    source: str = ""  # model identifier, for registries whose versions have no identifier
 
     @property
     def is_own_change(self) -> bool:
@@ -34,7 +34,7 @@ class RegistryEvent:
 
     @property
     def is_analysis_request(self) -> bool:
-        """Return whether a user requests another analysis of the version by a tag."""
+        """Return whether a tag requests another analysis of the version."""
         return self.action is Action.TAG and self.name == REQUEST_TAG and self.value == REQUEST_VALUE
 
 

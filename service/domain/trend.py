@@ -80,7 +80,7 @@ class PercentileRank:
 class TrendPoint:
     """One model of a trend. Values are those of the trend's group; the accuracy is over all samples."""
 
-    id: str  # of the analysis; empty: a published model
+    id: str  # id of the analysis; empty: a published model
     title: str
     label: str  # value of the grouping label; empty: none
     is_selected: bool  # whether the request names the analysis

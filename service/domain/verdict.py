@@ -28,7 +28,7 @@ class Step:
 
     error_type: ErrorType
     outcome: Outcome
-    note: str = ""  # for steps that apply to problematic samples only
+    note: str = ""  # set only by steps for problematic samples
 
 
 @dataclass(frozen=True)
@@ -72,4 +72,4 @@ class Verdict:
     problematic: tuple[ProblematicTag, ...]
     probability: float | None = None
     evidence: VerdictEvidence | None = None
-    groups: tuple[Group, ...] = ()  # besides ALL
+    groups: tuple[Group, ...] = ()  # groups of the sample, without ALL

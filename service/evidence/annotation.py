@@ -20,7 +20,7 @@ from errata.json_input import parse_json
 from service.domain import NUM_CLASSES, LabelSource
 from service.taxonomy.wordnet import load_taxonomy
 
-MAX_DIGITS = 9  # of an index, including leading zeros
+MAX_DIGITS = 9  # digits of an index, including leading zeros
 _COLUMNS = ("id", "original_label", "proposed_labels", "unclear_multi_labels", "is_problematic")
 
 

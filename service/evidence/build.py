@@ -14,7 +14,7 @@ from service.domain import CLASS_GROUPS, NUM_CLASSES, Evidence, Labels
 from service.evidence.bundle import SCHEMA, evidence_of
 from service.evidence.inputs import BundleInputs
 from service.evidence.layout import VERDICTS
-from service.rules import RULES_VERSION, abstained
+from service.rules import RULES_VERSION, find_abstained_types
 from service.rules.decide import decide
 from service.storage import atomic_folder, sha256_of
 from service.taxonomy.groups import class_groups
@@ -37,7 +37,7 @@ def write_bundle(facts: BundleInputs, path: Path) -> str:
             "digest": digest,
             "rules_version": RULES_VERSION,
             "superclasses": list(facts.superclasses.ids),
-            "abstained": [error_type.name for error_type in abstained(evidence)],
+            "abstained": [error_type.name for error_type in find_abstained_types(evidence)],
             "counts": _counts(facts, evidence),
             "sources": [asdict(source) for source in facts.sources],
             "files": {
@@ -105,7 +105,7 @@ def digest_of(dataset: str, superclass_ids: tuple[str, ...], arrays: Mapping[str
 
 
 def _write_table(evidence: Evidence, path: Path) -> None:
-    """Write the verdict table in blocks, without a memory map: on a full disk, a map ends the process."""
+    """Write the verdict table in blocks. A memory map would end the process on a full disk."""
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header | {"shape": (len(evidence), NUM_CLASSES)})

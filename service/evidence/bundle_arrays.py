@@ -17,7 +17,7 @@ OnDamage = Callable[[str, Exception], Exception]  # creates the error to raise f
 
 
 class BundleArrays(Mapping[str, NDArray[Any]]):
-    """Arrays by name. A file that changes in place is damage. A file that a rename replaces is not."""
+    """Arrays by name. A file that changes in place counts as damaged. A file that a rename replaces does not."""
 
     def __init__(self, path: Path, files: Mapping[str, Mapping[str, Any]], on_damage: OnDamage) -> None:
         """Open the files of a bundle.
@@ -80,7 +80,7 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
     def damage(self) -> str | None:
         """Return a description of the damage to the files since they were opened; None if there is none.
 
-        A removed or replaced file is no damage, because the open file still has its content.
+        A removed or replaced file is not damaged, because the open file still has its content.
         """
         if self._damage is not None:
             return f"{self._damage[0]}.npy: {self._damage[1]}"

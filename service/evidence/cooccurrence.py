@@ -36,7 +36,7 @@ def count_pairs(labels: Labels, numbers: np.ndarray[tuple[int], np.dtype[np.int3
 
 
 def cooccurrence_matrix(pairs: CooccurrenceInputs, same_superclass: Mask) -> Mask:
-    """Return the co-occurrence pairs: seen at least twice and without a shared superclass; (C, C), symmetric."""
+    """Return the pairs that occur at least twice and share no superclass, shape (C, C), symmetric."""
     matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=bool)
     first, second = pairs.classes[pairs.counts >= MIN_COUNT].T
     matrix[first, second] = True

@@ -23,7 +23,7 @@ from service.storage import write_array
 
 CHUNK = 512  # images or texts per file of the cache
 PROBE_TEXTS = ("A photo of a dog", "A photo of a paper towel", "A photo of a sea snake")
-NORM_TOLERANCE = 1e-5  # of a vector that counts as normalized
+NORM_TOLERANCE = 1e-5  # maximum deviation of the norm of a normalized vector from 1
 
 Embeddings = NDArray[np.float32]  # (n, d), L2-normalized
 Progress = Callable[[str, int, int], None]  # stage, number done, total
@@ -120,7 +120,7 @@ class CachedEncoder:
             file = folder / f"{start:08d}.npy"
             chunk = _read(file, len(chunk_names))
             if chunk is None:
-                chunk = checked(embed(chunk_names), len(chunk_names), dimensions, kind)
+                chunk = validate_embeddings(embed(chunk_names), len(chunk_names), dimensions, kind)
                 write_array(file, chunk)
             dimensions = dimensions or chunk.shape[1]
             if chunk.shape[1] != dimensions:
@@ -132,15 +132,15 @@ class CachedEncoder:
 
     def _key(self, kind: str, first: Sequence[str]) -> str:
         """Return a key of the encoder: a digest of its class and of its embeddings of a probe."""
-        probe = checked(self.encoder.embed_texts(PROBE_TEXTS), len(PROBE_TEXTS), 0, "texts").tobytes()
+        probe = validate_embeddings(self.encoder.embed_texts(PROBE_TEXTS), len(PROBE_TEXTS), 0, "texts").tobytes()
         if kind == "images":
-            probe += checked(self.encoder.embed_images(first), len(first), 0, kind).tobytes()
+            probe += validate_embeddings(self.encoder.embed_images(first), len(first), 0, kind).tobytes()
         class_ = type(self.encoder)
         return hashlib.sha256(f"{class_.__module__}:{class_.__qualname__}".encode() + probe).hexdigest()[:16]
 
 
-def checked(raw: object, count: int, dimensions: int, kind: str) -> Embeddings:
-    """Validate and normalize the embeddings of an encoder. Normalized vectors stay unchanged, to the last bit.
+def validate_embeddings(raw: object, count: int, dimensions: int, kind: str) -> Embeddings:
+    """Validate and normalize the embeddings of an encoder. Normalized vectors do not change in any bit.
 
     Args:
         raw: Result of the encoder.

@@ -26,7 +26,7 @@ class LabelInputs:
     names: NDArray[np.bytes_]  # (A,) UTF-8, distinct
     all_targets: Classes  # (A,)
     rows: NDArray[np.int32]  # (N,) indices of the evaluated images, ascending
-    labels: Labels  # of the N evaluated images
+    labels: Labels  # labels of the N evaluated images
     problematic: Mask  # (N,)
     sources: tuple[Source, ...]
 

@@ -95,7 +95,7 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
         clip=clip,
         sources=(
             *images.sources,
-            _shipped("WordNet 3.0", "Princeton University", "WordNet 3.0 license", "wordnet.json"),
+            _data_file_source("WordNet 3.0", "Princeton University", "WordNet 3.0 license", "wordnet.json"),
             grouping_source,
             pair_source,
             *_file_sources(inputs, annotation is not None, clip is not None),
@@ -150,17 +150,19 @@ NEEDS_NO_INPUT = frozenset({"demo", "imagenet-real"})
 
 
 def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, Source]:
-    """Return the superclasses: those of the --superclasses file, else of the artefacts, else the default ones."""
+    """Return the superclasses from the --superclasses file, else from the artefacts, else the default superclasses."""
     if inputs.superclasses is not None:
         return read_grouping(inputs.superclasses), _file_source("superclasses", inputs.superclasses, "its author's")
     if artefacts.superclasses is not None:
         return artefacts.superclasses, next(
             source for source in artefacts.sources if source.name == "superclasses.json"
         )
-    return default_grouping(), _shipped("superclasses", "Errata's default grouping", "Apache-2.0", "superclasses.json")
+    return default_grouping(), _data_file_source(
+        "superclasses", "Errata's default grouping", "Apache-2.0", "superclasses.json"
+    )
 
 
-def _shipped(name: str, origin: str, license_: str, file: str) -> Source:
+def _data_file_source(name: str, origin: str, license_: str, file: str) -> Source:
     """Return the source of a data file of the taxonomy."""
     content = (files("service.taxonomy") / "data" / file).read_bytes()
     return Source(name, f"{origin}, service/taxonomy/data/{file}", license_, hashlib.sha256(content).hexdigest())
@@ -196,7 +198,7 @@ def _imagenet_m(annotation: Annotation | None, images: LabelInputs) -> Mask | No
 
 
 def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: Grouping) -> ClipInputs | None:
-    """Return the CLIP evidence; None, so that rule 5 abstains, without an encoder or without neighbors."""
+    """Return the CLIP evidence; None without an encoder or without neighbors, so that rule 5 abstains."""
     if not inputs.encoder or (artefacts.neighbors is None and inputs.train_images is None):
         return None
     if inputs.cache is None:
@@ -247,7 +249,7 @@ def _neighbors(
 
 
 def _row_names(artefacts: Artefacts, images: LabelInputs) -> list[str]:
-    """Return `wnid/file` of each row of the neighbors: the artefacts' order, else all images sorted by path."""
+    """Return `wnid/file` of each image, in the order of the artefacts if they exist, else sorted by path."""
     if artefacts.samples is not None:
         return list(artefacts.samples.names)
     return sorted(_paths(images.names.tolist(), images.all_targets.tolist()))

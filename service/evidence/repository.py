@@ -43,7 +43,7 @@ _log = structlog.get_logger()
 
 
 class EvidenceRepository:
-    """Finds, builds, and opens bundles, each of them once. Thread-safe."""
+    """Finds, builds, and opens each bundle once. Thread-safe."""
 
     def __init__(self, configured: Mapping[str, Sequence[Path]], data_dir: Path) -> None:
         """Create a repository.
@@ -155,7 +155,7 @@ class EvidenceRepository:
         return bundle
 
     def _stored_paths(self, dataset: str) -> list[Path]:
-        """Return the folders of the bundles of a data set (a glob pattern) in the data folder."""
+        """Return the bundle folders in the data folder. `dataset` is a glob pattern."""
         paths = (path.parent for path in self._folder.glob(f"{dataset}/*/manifest.json"))
         return [path for path in paths if not path.name.startswith(".")]
 
@@ -205,7 +205,7 @@ class EvidenceRepository:
         return self._opened[path]
 
     def _reopen(self, opened: Bundle, problem: str) -> Bundle:
-        """Open a bundle whose files changed in place again, if the files match their digests again.
+        """Reopen a bundle whose files changed in place, if the files match their digests.
 
         The digests are compared once per state of the files.
 

@@ -74,7 +74,7 @@ def compare(
         proposals: Proposals for all classes.
     """
     candidates = proposals.lists[predicted]
-    allowed = np.flatnonzero(proposals.allowed(predicted, np.array([target]))[0])
+    allowed = np.flatnonzero(proposals.allowed_texts(predicted, np.array([target]))[0])
     _, first = np.unique(candidates.texts[allowed], return_index=True)  # a text belongs to its first synset
     distinct = allowed[np.sort(first)]
     scores = similarities(image, texts[candidates.texts[distinct]])[0].astype(np.float64)
@@ -101,6 +101,6 @@ def _decide_block(scores: NDArray[np.float32], targets: Classes, gate_holds: Mas
         rows = np.flatnonzero(gate_holds[:, predicted])
         candidate_scores = scores[np.ix_(rows, candidates.texts)]
         if candidates.blockable.any():
-            candidate_scores = np.where(proposals.allowed(predicted, targets[rows]), candidate_scores, -np.inf)
+            candidate_scores = np.where(proposals.allowed_texts(predicted, targets[rows]), candidate_scores, -np.inf)
         outside[rows, predicted] = candidates.outside[candidate_scores.argmax(axis=1)]
     return outside

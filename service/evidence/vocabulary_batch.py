@@ -1,4 +1,4 @@
-"""Vocabulary evidence of many images at once: `vocabulary.compare`, a matrix product for each predicted class."""
+"""Batch version of `vocabulary.compare`, with one matrix product for each predicted class."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +38,12 @@ def compare_all(
         samples = np.flatnonzero(predicted == class_index)
         for start in range(0, len(samples), BLOCK):
             block = samples[start : start + BLOCK]
-            owned = _owned(listed.texts, proposals.allowed(class_index, targets[block]))
-            scores = np.where(owned, similarities(images[block], text_embeddings).astype(np.float64), -np.inf)
+            is_first = _first_occurrences(listed.texts, proposals.allowed_texts(class_index, targets[block]))
+            scores = np.where(is_first, similarities(images[block], text_embeddings).astype(np.float64), -np.inf)
             weights = np.exp(TEMPERATURE * (scores - scores.max(axis=1, keepdims=True)))
             probabilities = weights / weights.sum(axis=1, keepdims=True)
             best = np.argsort(-scores, axis=1, kind="stable")[:, :NUM_BEST]
-            num_texts = np.count_nonzero(owned, axis=1).tolist()
+            num_texts = np.count_nonzero(is_first, axis=1).tolist()
             for row, sample in enumerate(block.tolist()):
                 results[sample] = VocabularyEvidence(
                     gate=bool(gates[sample]),
@@ -60,12 +60,12 @@ def compare_all(
     return [results[sample] for sample in range(len(predicted))]
 
 
-def _owned(texts: NDArray[np.intp], allowed: Mask) -> Mask:
-    """Return which entries of a list propose their text, (k, n): of equal texts, the first that is allowed."""
+def _first_occurrences(texts: NDArray[np.intp], allowed: Mask) -> Mask:
+    """Return the first allowed entry of each text as a mask, (k, n)."""
     order = np.argsort(texts, kind="stable")
     ordered = allowed[:, order]
     before: NDArray[np.intp] = np.cumsum(ordered, axis=1) - ordered  # allowed entries before each, over all texts
     first_of_text = np.searchsorted(texts[order], texts[order])
-    owned = np.empty_like(allowed)
-    owned[:, order] = ordered & (before == before[:, first_of_text])
-    return owned
+    is_first = np.empty_like(allowed)
+    is_first[:, order] = ordered & (before == before[:, first_of_text])
+    return is_first

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import structlog
 
 SLOW_SECONDS = 0.5  # a faster error, such as a refused connection, does not open the breaker
-GRACE_SECONDS = 0.05  # that a call waits for an open breaker: a restarted server answers within milliseconds
-PROBE_SECONDS = 0.25  # at least, between the starts of two probes
+GRACE_SECONDS = 0.05  # maximum wait of a call for an open breaker: a restarted server answers within milliseconds
+PROBE_SECONDS = 0.25  # minimum interval between the starts of two probes
 _log = structlog.get_logger()
 
 

@@ -25,7 +25,7 @@ MODELS, JUDGING = "models", "errands"
 POLL_MS = 50  # the broker polls: the longest delay before a message is delivered
 MAINTENANCE_CHANCE = 1_000_000  # per million calls: with the default, messages of dead workers wait for minutes
 MAX_RETRIES = 1_000_000  # no limit, because the job store counts retries
-RESEND_SECONDS = 5.0  # between two checks for lost messages
+RESEND_SECONDS = 5.0  # interval between two checks for lost messages
 _log = structlog.get_logger()
 
 
@@ -120,7 +120,7 @@ class Engine:
                 self.send_shard(job, shard)
 
     def _log_errors(self, call: Callable[[], None]) -> None:
-        """Make a call that is repeated soon, and log its errors: none of them may end the thread."""
+        """Make a periodic call, and log its errors, because an error must not end the thread."""
         try:
             call()
         except Unavailable as error:
@@ -173,26 +173,26 @@ def local_broker() -> dramatiq.Broker:
 
 
 class _Broker(RedisBroker):
-    """Dramatiq's Redis broker; it raises ConnectionClosed, which Dramatiq's threads handle, for each error of Redis."""
+    """Dramatiq's Redis broker. It converts each error of Redis to ConnectionClosed, which Dramatiq's threads handle."""
 
     def _dispatch(self, command: str) -> Callable[..., object]:
         dispatch: Callable[..., object] = super()._dispatch(command)  # type: ignore[no-untyped-call]
 
-        def translated(*arguments: object) -> object:
+        def call_actor(*arguments: object) -> object:
             try:
                 return dispatch(*arguments)
             except redis.RedisError as error:
                 raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]
 
-        return translated
+        return call_actor
 
 
 def redis_broker(url: str, timeout: float, heartbeat_timeout: float) -> dramatiq.Broker:
     """Return a broker over Redis.
 
     Args:
-        url: Of Redis.
-        timeout: Seconds, of a call to Redis.
+        url: URL of Redis.
+        timeout: Timeout of a call to Redis, in seconds.
         heartbeat_timeout: Seconds without a heartbeat after which a worker is considered dead.
     """
     broker = _Broker(  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""A cache of failed and cancelled records, which never change: reading 1,000 of them takes most of a list's time."""
+"""A cache of failed and cancelled records, which never change. Reading 1,000 of them dominates the time of a list."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

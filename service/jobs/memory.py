@@ -79,7 +79,7 @@ class InMemoryJobStore:
             return self._accept(record, spec, fresh=spec.fresh, limit=limit)
 
     def _accept(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
-        num_open = sum(not known.state.is_final for known in self._records.values())
+        num_open = sum(not record.state.is_final for record in self._records.values())
         if num_open >= limit:
             return Submission(Outcome.FULL, open=num_open)
         job = None if fresh else self._jobs.get(self._dedupe.get(spec.dedupe_key, ""))
@@ -196,7 +196,7 @@ class InMemoryJobStore:
         return self._report(job_id, shard, fencing_token, lambda shard: replace(shard, lease=self._clock() + lease))
 
     def report_progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
-        """Store how many of the shard's images are predicted."""
+        """Store the number of predicted images of a shard."""
         return self._report(job_id, shard, fencing_token, lambda shard: replace(shard, done=done))
 
     def finish_shard(self, job_id: str, shard: int, fencing_token: int, result: ShardResult) -> int | None:
@@ -247,7 +247,7 @@ class InMemoryJobStore:
             return items
 
     def postpone_outbox_item(self, analysis_id: str, delay: float, *, failed: bool) -> None:
-        """Make an outbox item due later."""
+        """Postpone an outbox item."""
         with self._lock:
             if analysis_id in self._outbox:
                 self._outbox[analysis_id] = (self._clock() + delay, self._outbox[analysis_id][1] + failed)
@@ -321,7 +321,7 @@ class InMemoryJobStore:
             return self._archive_id
 
     def heartbeat(self, worker: str, offer: WorkerOffer | None = None) -> None:
-        """Store that a worker is alive, and what it offers."""
+        """Store the heartbeat and the offer of a worker."""
         with self._lock:
             self._workers[worker] = self._clock()
             if offer is not None:
@@ -478,7 +478,7 @@ class InMemoryJobStore:
                 del self._requests[request]
 
     def _close_job(self, job: Job) -> None:
-        """Delete what only an open job needs."""
+        """Delete the data that only an open job needs."""
         self._shard_results.pop(job.id, None)
         if self._dedupe.get(job.spec.dedupe_key) == job.id:
             del self._dedupe[job.spec.dedupe_key]

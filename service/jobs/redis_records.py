@@ -24,9 +24,9 @@ from service.jobs.store import Outcome, Snapshot, Submission, WorkerOffer
 from service.jobs.transitions import AnalysisRecord, Job, JobSpec, Shard, ShardResult
 from service.storage import read_arrays
 
-SCHEMA = 1  # of records and specs
+SCHEMA = 1  # schema number of records and specs
 MAX_TIME = 253_000_000_000.0  # seconds: the year 9987
-MAX_NAMES_BYTES = 256 << 20  # of the image names of a data set
+MAX_NAMES_BYTES = 256 << 20  # size limit of the image names of a data set
 DAMAGE_ERRORS = (
     ValueError,
     KeyError,
@@ -63,14 +63,14 @@ def job_arguments(spec: JobSpec) -> tuple[str, str, int, str]:
 
 
 def submission_from_reply(reply: Sequence[Any]) -> Submission:
-    """Return the submission of a script's reply."""
+    """Return the submission in a script's reply."""
     outcome, analysis, job, num_open = reply
     return Submission(Outcome(outcome.decode()), analysis.decode(), job.decode(), int(num_open))
 
 
 @contextmanager
 def translate_damage(what: str) -> Iterator[None]:
-    """Raise DamagedRecord for the errors of reading a record that no version of Errata wrote."""
+    """Convert the errors of reading an invalid record to DamagedRecord."""
     try:
         yield
     except DAMAGE_ERRORS as error:
@@ -78,11 +78,11 @@ def translate_damage(what: str) -> Iterator[None]:
 
 
 def snapshot_from_reply(analysis_id: str, reply: Sequence[Any]) -> Snapshot:
-    """Return the record and the job of a script's reply.
+    """Return the record and the job in a script's reply.
 
     Raises:
-        NewerRecord: A newer version wrote it.
-        DamagedRecord: No version wrote it.
+        NewerRecord: A newer version wrote the record.
+        DamagedRecord: The record is invalid.
     """
     with translate_damage(f"the open analysis {analysis_id}"):
         return _snapshot(analysis_id, reply)
@@ -114,11 +114,11 @@ def _snapshot(analysis_id: str, reply: Sequence[Any]) -> Snapshot:
 
 
 def job_from_reply(job_id: str, reply: Sequence[Any]) -> Job:
-    """Return the job of a script's reply, with its shards.
+    """Return the job in a script's reply, with its shards.
 
     Raises:
-        NewerRecord: A newer version wrote it.
-        DamagedRecord: No version wrote it.
+        NewerRecord: A newer version wrote the record.
+        DamagedRecord: The record is invalid.
     """
     with translate_damage(f"the job {job_id}"):
         return _job(job_id, reply)
@@ -174,7 +174,7 @@ def _parse_document(what: str, text: str) -> dict[str, Any]:
 
 
 def check_newer(reply: str) -> None:
-    """Raise NewerRecord if transitions.lua refused to change a newer version's record."""
+    """Raise NewerRecord if transitions.lua refused to change a record of a newer version."""
     if refusal := _NEWER.fullmatch(reply):
         check_schema(refusal["what"], int(refusal["schema"]), SCHEMA)
 
@@ -189,7 +189,7 @@ def to_json(document: object) -> str:
 
 
 def offer_from_json(content: bytes) -> WorkerOffer:
-    """Return the offer of a worker; raise DamagedRecord if no worker wrote it."""
+    """Return the offer of a worker; raise DamagedRecord if it is invalid."""
     with translate_damage("a worker's offer"):
         return _OFFERS.validate_json(content)
 
@@ -224,7 +224,7 @@ def pack_shard_result(result: ShardResult) -> bytes:
 
 
 def unpack_shard_result(content: bytes) -> ShardResult:
-    """Return a shard's predictions and their model from npz; raise DamagedRecord if no version wrote it."""
+    """Return a shard's predictions and their model from npz; raise DamagedRecord if they are invalid."""
     with translate_damage("predictions"), read_arrays(content) as arrays:
         info = json.loads(arrays["info"].tobytes())
         predictions = checked_predictions(Predictions(arrays["top1"], arrays.get("probability")))

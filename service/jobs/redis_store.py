@@ -77,7 +77,7 @@ PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
 MESSAGES = "errata:mq"  # prefix of the engine's keys; transitions.lua reads the lengths of its lists
 _log = structlog.get_logger()
 BATCH = 200  # records per call, so that Redis can serve other clients between two calls
-CONNECTIONS = 32  # of one process; more callers wait
+CONNECTIONS = 32  # connections of one process; further callers wait
 CONNECT_TIMEOUT = 1.0  # seconds
 MAX_LOGGED = 1000  # damaged records that are logged once
 UNAVAILABLE_ERRORS = (redis.ConnectionError, redis.TimeoutError)  # the errors of a Redis that does not answer
@@ -106,7 +106,7 @@ class RedisJobStore:
     After a call that timed out, calls fail immediately until Redis answers a probe.
 
     Args:
-        client: Of Redis.
+        client: Client of Redis.
         clock: Returns seconds since the epoch; None: the clock of the Redis server.
     """
 
@@ -155,7 +155,7 @@ class RedisJobStore:
     def store_image_names(self, digest: str, names: Sequence[str]) -> None:
         """Store the names of a data set's images."""
         with self._translate_errors():
-            key = f"errata:images:{digest}"  # without a TTL, so that it is never evicted: open jobs need it
+            key = f"errata:images:{digest}"  # no TTL, so that the key is never evicted: open jobs need it
             if not self._client.exists(key):
                 self._client.set(key, pack_names(names))
 
@@ -196,7 +196,7 @@ class RedisJobStore:
         return snapshots
 
     def _decode_or_skip(self, analysis_id: str, reply: Sequence[Any]) -> Snapshot | None:
-        """Return a record of a list; None if it has expired, or if this version cannot read it, which is logged."""
+        """Return a record of a list; None if it has expired. An unreadable record is logged and also None."""
         try:
             with self._log_damage():
                 return snapshot_from_reply(analysis_id, reply) if reply else None
@@ -230,7 +230,7 @@ class RedisJobStore:
         return LeaseReply(self._run("report", job_id, shard, fencing_token, "lease", lease).decode())
 
     def report_progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
-        """Store how many of the shard's images are predicted."""
+        """Store the number of predicted images of a shard."""
         return LeaseReply(self._run("report", job_id, shard, fencing_token, "done", done).decode())
 
     def finish_shard(self, job_id: str, shard: int, fencing_token: int, result: ShardResult) -> int | None:
@@ -269,7 +269,7 @@ class RedisJobStore:
         return [OutboxItem(analysis.decode(), int(attempts)) for analysis, attempts in items]
 
     def postpone_outbox_item(self, analysis_id: str, delay: float, *, failed: bool) -> None:
-        """Make an outbox item due later."""
+        """Postpone an outbox item."""
         self._run("postpone_outbox_item", analysis_id, delay, int(failed))
 
     def delete_outbox_item(self, analysis_id: str) -> None:
@@ -312,7 +312,7 @@ class RedisJobStore:
         return str(self._run("bind_archive", archive_id).decode(errors="replace"))
 
     def heartbeat(self, worker: str, offer: WorkerOffer | None = None) -> None:
-        """Store that a worker is alive, and what it offers."""
+        """Store the heartbeat and the offer of a worker."""
         self._run("heartbeat", worker, to_json(asdict(offer)) if offer else "")
 
     def remove_worker(self, worker: str) -> None:

@@ -51,7 +51,7 @@ class WorkerOffer:
 
 @dataclass(frozen=True)
 class Depth:
-    """The number of waiting and running parts, and counters since the store was created."""
+    """Numbers of queued and running analyses and shards, and counters since the store was created."""
 
     queued_analyses: int
     running_analyses: int
@@ -59,7 +59,7 @@ class Depth:
     running_shards: int
     oldest_queued: float  # seconds; 0 if nothing is queued
     oldest_running: float  # seconds; 0 if nothing runs
-    workers: int  # with a recent heartbeat
+    workers: int  # number with a recent heartbeat
     refused: int  # writes of workers whose lease was lost
     crashes: int  # shards whose lease expired
     delayed: int = 0  # messages that are delivered later
@@ -159,7 +159,7 @@ class JobStore(Protocol):
         ...
 
     def report_progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
-        """Store how many of the shard's images are predicted."""
+        """Store the number of predicted images of a shard."""
         ...
 
     def finish_shard(self, job_id: str, shard: int, fencing_token: int, result: ShardResult) -> int | None:
@@ -185,7 +185,7 @@ class JobStore(Protocol):
     def due_outbox_items(self, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
         """Lease due outbox items whose analyses have ended.
 
-        An analysis that a registry requested is in the outbox from the step on that accepts it. An item that is not
+        An analysis that a registry requested enters the outbox in the step that accepts it. An item that is not
         deleted is due again when its lease ends.
 
         Args:
@@ -195,7 +195,7 @@ class JobStore(Protocol):
         ...
 
     def postpone_outbox_item(self, analysis_id: str, delay: float, *, failed: bool) -> None:
-        """Make an outbox item due after `delay` seconds; count a failed attempt if `failed`."""
+        """Postpone an outbox item by `delay` seconds; count a failed attempt if `failed`."""
         ...
 
     def delete_outbox_item(self, analysis_id: str) -> None:
@@ -207,7 +207,7 @@ class JobStore(Protocol):
         ...
 
     def retry_shard(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> float | None:
-        """Queue a shard again after a transient error; fail its job if there were too many.
+        """Queue a shard again after a transient error; fail its job after too many errors.
 
         Returns:
             Seconds until the retry; None if the job has failed or the fencing token is not current.
@@ -238,7 +238,7 @@ class JobStore(Protocol):
         ...
 
     def heartbeat(self, worker: str, offer: WorkerOffer | None = None) -> None:
-        """Store that a worker is alive, and what it offers."""
+        """Store the heartbeat and the offer of a worker."""
         ...
 
     def remove_worker(self, worker: str) -> None:

@@ -6,9 +6,9 @@ local P = 'errata:'
 local transition, caller_now, known_schema = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local MAX_CRASHES, MAX_RETRIES, FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 3, 3, 5, 60
 local DELIVERY_TTL = 2 * 86400 -- seconds
-local FINISHED_TTL = 7 * 86400 -- seconds, of failed and cancelled analyses and of request ids
+local FINISHED_TTL = 7 * 86400 -- TTL of failed and cancelled analyses and of request ids, in seconds
 local MAX_FINISHED = 1000      -- failed and cancelled analyses, as in transitions.py
-local MAX_SHARDS = 1000000     -- of a job; a record with more is damaged
+local MAX_SHARDS = 1000000     -- shards of a job; a record with more shards is damaged
 local WORKER_TIMEOUT = 30      -- seconds without a heartbeat after which a worker is considered stopped
 
 local function now()
@@ -68,7 +68,7 @@ local function delete_excess()
   if excess <= 0 then return end
   for _, id in ipairs(redis.call('ZRANGE', finished, 0, excess - 1)) do
     local state = get(analysis_key(id), 'state')
-    if not state then redis.call('ZREM', P .. 'analyses', id) end -- it has expired
+    if not state then redis.call('ZREM', P .. 'analyses', id) end -- the record has expired
     -- Not final: expired, or queued again by a version without the key `finished`.
     if not is_final(state) then redis.call('ZREM', finished, id)
     elseif not redis.call('ZSCORE', P .. 'owed', id) then delete_analysis(id) end
@@ -382,7 +382,7 @@ end
 function transitions.snapshot(id)
   local record = redis.call('HGETALL', analysis_key(id))
   if #record == 0 then
-    redis.call('ZREM', P .. 'analyses', id) -- it has expired
+    redis.call('ZREM', P .. 'analyses', id) -- the record has expired
     return {}
   end
   local job, at = get(analysis_key(id), 'job'), now()
@@ -411,7 +411,7 @@ function transitions.snapshots(...)
   return snapshots
 end
 
--- Returns the shards and the judgings whose message seems to be lost, and marks them as sent now.
+-- Returns the shards and the jobs to judge whose message seems to be lost, and marks them as sent now.
 function transitions.lost_messages(heartbeat_timeout)
   local at, lost_messages = now(), {}
   local queue_empty = redis.call('LLEN', P .. 'mq:models') == 0
@@ -453,7 +453,7 @@ function transitions.heartbeat(worker, offer)
   redis.call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', text(now() - 86400))
   if offer ~= '' then
     redis.call('SET', P .. 'offers:' .. worker, offer, 'EX', WORKER_TIMEOUT)
-    redis.call('SET', P .. 'offers', offer) -- the latest offer, for when no worker is alive
+    redis.call('SET', P .. 'offers', offer) -- the latest offer, which is used while no worker is alive
   end
   return 1
 end

@@ -35,7 +35,7 @@ class LeaseReply(Enum):
 class ShardResult:
     """The predictions of one shard, and the model that made them."""
 
-    predictions: Predictions  # of the shard's n images
+    predictions: Predictions  # predictions for the shard's n images
     model_info: ModelInfo
 
 
@@ -49,23 +49,23 @@ class JobSpec:
     images: str  # digest of the image names
     total: int  # images
     shard_size: int  # images
-    runtime: str = ""  # of the workers: the weights of a name can differ between versions of timm
+    runtime: str = ""  # package versions of the workers: the weights of a name can differ between versions of timm
     fresh: bool = False  # ignore cached and in-progress results
-    call_id: str = ""  # of the first request, for logs
+    call_id: str = ""  # request id of the first request, for logs
 
     def shard_result_key(self, shard: int, info: ModelInfo) -> str:
-        """Return the SHA-256 of what determines a shard's predictions: architecture, weights, transform and images."""
+        """Return the SHA-256 of a shard's inputs: architecture, weights, transform, and images."""
         start, stop = self.bounds(shard)
         return _digest([info.architecture, info.weights_sha256, info.transform, self.images, f"{start}:{stop}"])
 
     @property
     def computation(self) -> str:
-        """The SHA-256 of what determines the predictions, independent of the evidence."""
+        """The SHA-256 of the inputs of the predictions: the model and the images, without the evidence."""
         return _digest([self.model, self.runtime, self.dataset, self.images])
 
     @property
     def dedupe_key(self) -> str:
-        """The SHA-256 of what determines the result: jobs with the same key are computed once."""
+        """The SHA-256 of the inputs of the result. Jobs with the same key are computed once."""
         return _digest([self.model, self.runtime, self.dataset, self.images, self.evidence])
 
     @property
@@ -117,7 +117,7 @@ class Job:
         return sum(shard.done for shard in self.shards)
 
     def images_per_second(self, now: float) -> float | None:
-        """Return the current rate of all its workers; None before the first batch."""
+        """Return the current rate of all workers of the job; None before the first batch."""
         running = [shard for shard in self.shards if shard.state is State.RUNNING and shard.done and shard.lease > now]
         rates = [shard.done / (now - shard.claimed_at) for shard in running if now > shard.claimed_at]
         return sum(rates) or None
@@ -130,7 +130,7 @@ class Job:
 
 @dataclass(frozen=True)
 class AnalysisRecord:
-    """One accepted request, as the store has it until it is archived or deleted."""
+    """One accepted request. The store has it until it is archived or deleted."""
 
     id: str
     request: AnalysisRequest
@@ -155,7 +155,7 @@ class OutboxItem:
     """An analysis whose result must be written back to a registry."""
 
     analysis: str  # id
-    attempts: int  # that failed
+    attempts: int  # failed attempts
 
 
 class ClaimOutcome(Enum):
@@ -245,7 +245,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def concatenate_predictions(pieces: Sequence[Predictions]) -> Predictions:
-    """Return the predictions of consecutive pieces as one; without probabilities if any piece has none."""
+    """Concatenate predictions. The result has no probabilities if any piece has none."""
     probabilities = [piece.probability for piece in pieces if piece.probability is not None]
     return Predictions(
         top1=np.concatenate([piece.top1 for piece in pieces]),

@@ -23,13 +23,13 @@ from service.jobs.transitions import (
     failure_of,
 )
 
-LEASE_SECONDS = 20.0  # without a renewal
-HEARTBEAT_SECONDS = 5.0  # between two heartbeats
-RENEW_SECONDS = 1.0  # between renewals of a lease: within this time a cancellation interrupts the load of a model
-INTERRUPT_SECONDS = 2.0  # before a lost shard is interrupted: if it stops at a batch, the model stays loaded
-STORE_WAIT_SECONDS = 3600.0  # that a finished shard waits for an unavailable store
-INCAPABLE_SECONDS = 5.0  # before a shard that this worker cannot run is delivered again
-RETRY_SECONDS = 1.0  # between two calls of an unavailable store
+LEASE_SECONDS = 20.0  # duration of a lease
+HEARTBEAT_SECONDS = 5.0  # interval between two heartbeats
+RENEW_SECONDS = 1.0  # interval between two renewals of a lease, each of which can notice a cancellation
+INTERRUPT_SECONDS = 2.0  # time for a lost shard to stop at the end of a batch, so that the model stays loaded
+STORE_WAIT_SECONDS = 3600.0  # maximum wait of a finished shard for an unavailable store
+INCAPABLE_SECONDS = 5.0  # delay before a shard that this worker cannot run is delivered again
+RETRY_SECONDS = 1.0  # interval between two calls of an unavailable store
 _log = structlog.get_logger()
 Reply = TypeVar("Reply")
 
@@ -49,7 +49,7 @@ class Predictor(Protocol):
 class Drain(Event):
     """An event that is set when a worker must stop, with the end of its grace period."""
 
-    deadline = 0.0  # of the monotonic clock
+    deadline = 0.0  # end of the grace period, in seconds of the monotonic clock
 
     def start(self, grace_period: float) -> None:
         """Start draining; the worker has `grace_period` seconds to stop."""
@@ -87,7 +87,7 @@ class Worker:
     stage_timer: Callable[[], AbstractContextManager[object]] = nullcontext  # times the prediction of a shard
     can_run: Callable[[JobSpec], bool] = lambda _: True  # whether this worker can run a job
     lease: float = LEASE_SECONDS
-    leases: "list[ShardLease]" = field(default_factory=list)  # of the running shard
+    leases: "list[ShardLease]" = field(default_factory=list)  # lease of the running shard; empty if there is none
 
     def run(self, job_id: str, shard: int) -> None:
         """Predict one shard.
@@ -110,7 +110,7 @@ class Worker:
         log_tokens = structlog.contextvars.bind_contextvars(**context)  # for the log events of the predictor
         log.info("shard claimed")
         try:
-            with lease.renewing():  # until the result is stored, which may wait for the store
+            with lease.renewing():  # renew until the result is stored, because the store may be unavailable
                 result = lease.predict()
                 if result is None:
                     log.info("shard stopped")
@@ -144,7 +144,7 @@ class Worker:
             self.on_finished(lease.job.id)
 
     def _retry(self, lease: "ShardLease", error: Exception) -> None:
-        """Queue the shard again and raise RetryLater, unless there were too many retries or the lease is lost."""
+        """Queue the shard again and raise RetryLater, unless the retries are exhausted or the lease is lost."""
         failure = failure_of(error)
         delay = self.retry_while_unavailable(
             lambda: self.store.retry_shard(lease.job.id, lease.shard, lease.fencing_token, failure)

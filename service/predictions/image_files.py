@@ -1,4 +1,4 @@
-"""Image files in folders: their locations, by every name that identifies one."""
+"""Locations of image files in folders, by every name that identifies an image."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 1 << 26  # more are treated as a decompression bomb
-MAX_BYTES = 1 << 28  # of a file
+MAX_BYTES = 1 << 28  # size limit of a file
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # PIL starts no other program for these
 
 
@@ -51,7 +51,7 @@ def list_images(folder: Path) -> Mapping[str, ImageLocation]:
 def index_by_name(locations: Mapping[str, ImageLocation]) -> Mapping[str, ImageLocation]:
     """Return locations by path, by the last two parts of the path, and by the last part.
 
-    A name that several images share is left out, except whole paths.
+    Names that several images share are omitted, except complete paths.
     """
     index: dict[str, ImageLocation] = {}
     for parts in (1, 2):

@@ -29,7 +29,7 @@ class ModelId:
 
 @dataclass(frozen=True)
 class FileModel:
-    """The parts of `file:PATH#ARCHITECTURE`. An empty architecture means that of config.json."""
+    """The parts of `file:PATH#ARCHITECTURE`. An empty architecture means the one in config.json."""
 
     path: PurePosixPath
     architecture: str

@@ -21,7 +21,7 @@ class ModelPolicy:
     folder: Path | None = None  # ERRATA_MODELS
     max_parameters: int = 3_000_000_000
     max_download_bytes: int = 10 << 30
-    registries: Sequence[RegistryAddress] = ()  # of MLflow
+    registries: Sequence[RegistryAddress] = ()  # MLflow registries
 
     def check(self, model: ModelId) -> None:
         """Check that a model is allowed. A pattern for a hub repository allows all of its revisions.

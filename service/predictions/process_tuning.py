@@ -11,7 +11,7 @@ Measured on 2 cores with EfficientNet-Lite0:
 import ctypes
 import os
 
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # constants from glibc's malloc.h
 TRIM_THRESHOLD = 2**31 - 1  # bytes of free memory that the process does not return to the kernel
 
 
@@ -22,4 +22,4 @@ def tune_process() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
-        mallopt(M_ARENA_MAX, 1)  # other arenas return their memory whatever the threshold
+        mallopt(M_ARENA_MAX, 1)  # other arenas ignore the threshold and return their memory

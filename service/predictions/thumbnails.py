@@ -1,4 +1,4 @@
-"""Thumbnails of a data set's images for pages. Only plain folders have them, so that no torch is needed."""
+"""Thumbnails of a data set's images for pages. Only plain folders have thumbnails, because other sources need torch."""
 
 import io
 import threading
@@ -10,9 +10,9 @@ from PIL import Image
 
 from service.predictions.image_files import FORMATS, ImageLocation, index_by_name, list_images
 
-QUALITY = 80  # of JPEG
-MAX_BYTES = 1 << 25  # of a file
-MAX_PIXELS = 1 << 25  # of an image; it is decoded whole, one at a time
+QUALITY = 80  # JPEG quality
+MAX_BYTES = 1 << 25  # size limit of a file
+MAX_PIXELS = 1 << 25  # size limit of an image; images are decoded completely, one at a time
 CACHE_SIZE = 512  # thumbnails
 _log = structlog.get_logger()
 
@@ -60,7 +60,7 @@ class Thumbnails:
 
 
 def _make_thumbnail(location: ImageLocation, size: int) -> bytes:
-    """Return an image as a small JPEG. As for models, the EXIF orientation is ignored."""
+    """Return an image as a small JPEG. The EXIF orientation is ignored, as it is for models."""
     with Image.open(io.BytesIO(location.read(MAX_BYTES)), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"The image has {image.width} x {image.height} pixels. Expected at most {MAX_PIXELS:,}.")

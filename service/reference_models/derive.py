@@ -23,9 +23,9 @@ from service.reference_models.layout import DATASETS, PublishedModel, read_model
 from service.summary.trend import fit_line, metric_values
 
 NEAREST = 50  # models
-MAX_DISTANCE = 0.025  # in accuracy
+MAX_DISTANCE = 0.025  # maximum distance in accuracy
 MIN_NEIGHBORS = 20  # models
-STEP = 0.005  # of accuracy between knots
+STEP = 0.005  # distance in accuracy between two knots
 _DIGITS = 9  # accuracies with the same rounded value are equal
 
 

@@ -17,7 +17,7 @@ from service.domain import ErrorType
 
 MAX_BYTES = 3 << 20
 MAX_MODELS = 2_000
-DATASETS = ("imagenet", "imagenet-a")  # with published models
+DATASETS = ("imagenet", "imagenet-a")  # data sets with published models
 COUNTS: Mapping[ErrorType, str] = {
     ErrorType.CORRECT: "num_group_correct",
     ErrorType.CLASS_OVERLAP: "num_collapsed_mappings",

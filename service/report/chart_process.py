@@ -19,8 +19,8 @@ import structlog
 from service.child_process import child_environment
 
 VEGA_LITE_VERSION = "5.20"
-NICE = 5  # of the child process: requests have priority over charts
-TIMEOUT_SECONDS = 30.0  # for one chart
+NICE = 5  # niceness of the child process: requests have priority over charts
+TIMEOUT_SECONDS = 30.0  # time limit for one chart
 _WARM_UP = {"data": {"values": [{"x": 1}]}, "mark": "bar", "encoding": {"x": {"field": "x", "type": "quantitative"}}}
 _log = structlog.get_logger()
 

@@ -20,7 +20,7 @@ from service.report import chart_process
 _chart_numbers = itertools.count(1)  # make the IDs in one page unique
 _BANDS = ((4, 94), (24, 74))  # indices in QUANTILES: 5 to 95 %, 25 to 75 %
 _PADDING = {"left": 40, "right": 24, "top": 4, "bottom": 4}  # pixels, for fonts that are wider than those of vl-convert
-_MAX_LABEL_START = 0.42  # of the axis: the label of a bar that starts further right is on its left
+_MAX_LABEL_START = 0.42  # share of the axis; a bar that starts further right has its label on the left
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
 

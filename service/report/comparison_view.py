@@ -165,9 +165,9 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
         num_excluded=format_count(comparison.num_left_out) if comparison.num_left_out else "",
         abstained=tuple(
             abstention_note(
-                item, [later for later in ERROR_TYPES if later > item and later not in comparison.abstained]
+                error_type, [later for later in ERROR_TYPES if later > error_type and later not in comparison.abstained]
             )
-            for item in comparison.abstained
+            for error_type in comparison.abstained
         ),
         type_titles=tuple(ERROR_TYPE_TITLES[error_type] for error_type in ERROR_TYPES),
         matrix=_matrix(overall),

@@ -58,11 +58,11 @@ class ErrorTable:
     problematic: Mask  # (n,)
     tags: Mapping[int, Sequence[ProblematicTag]]  # by row, of problematic images
     probability: NDArray[np.floating] | None  # (n,)
-    labels: Labels  # of n samples
+    labels: Labels  # labels of the n errors
     groups: Mask  # (3, n), rows as CLASS_GROUPS
     total: int  # number of errors, including those that are not in the table
     abstained: Sequence[ErrorType]
-    class_names: Sequence[str]  # of all classes
+    class_names: Sequence[str]  # names of all classes
     superclasses: Mapping[str, Sequence[int]]  # classes by name of the superclass
     pairs: Mapping[tuple[int, int], ClassPair]  # by label and prediction
     overlaps: Mapping[tuple[int, int], str]  # description of the overlap, by target and prediction

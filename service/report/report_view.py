@@ -132,7 +132,7 @@ class ClassRow:
     multi_label: str
     failures: str
     segments: tuple[BarSegment, ...]
-    description: str  # of the segments
+    description: str  # description of the segments
     counts: tuple[str, ...]  # types 2 to 8
     gain_failures: str
     gain_all: str
@@ -485,7 +485,7 @@ def _calibration_view(
 
 
 def _fallback_types(error_type: ErrorType, summary: Summary) -> list[ErrorType]:
-    """Return the types that errors of a type without evidence can receive."""
+    """Return the types that errors can receive instead of a type without evidence."""
     return [later for later in ERROR_TYPES if later > error_type and later not in summary.abstained]
 
 

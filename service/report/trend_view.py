@@ -25,7 +25,7 @@ from service.report.messages.trend import (
 )
 from service.report.report_view import PercentileRow
 
-MAX_MODELS = 200  # in the table
+MAX_MODELS = 200  # rows of the table
 MAX_FITS = 500
 MAX_SELECTED = 20  # models with a diamond
 
@@ -38,7 +38,7 @@ class ModelRow:
     title: str
     label: str
     top1: str
-    values: tuple[str, ...]  # of each metric
+    values: tuple[str, ...]  # value of each metric
     is_selected: bool
 
 
@@ -64,11 +64,11 @@ class FitRow:
 
 @dataclass(frozen=True)
 class ShiftRow:
-    """The differences of the models with one label at equal accuracy."""
+    """The mean distances of the models with one label from the reference at equal accuracy."""
 
     label: str
     models: str
-    shifts: tuple[str, ...]  # of each metric, in percentage points
+    shifts: tuple[str, ...]  # difference of each metric, in percentage points
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class LegendEntry:
     """The color of a label."""
 
     label: str
-    color: int  # from 1; 0: the color of all other labels
+    color: int  # number of the color, from 1; 0: the color of all other labels
 
 
 @dataclass(frozen=True)

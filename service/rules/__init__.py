@@ -29,6 +29,6 @@ ORDER = (
 )
 
 
-def abstained(evidence: Evidence) -> tuple[ErrorType, ...]:
+def find_abstained_types(evidence: Evidence) -> tuple[ErrorType, ...]:
     """Return the error types whose rules abstain, in order."""
     return tuple(rule.error_type for rule in ORDER if rule.abstains(evidence))

@@ -102,7 +102,7 @@ def _problematic_steps(evidence: Evidence) -> list[_RuleStep]:
 
 
 def _target_steps(evidence: Evidence, target_is_no_label: Mask) -> list[_RuleStep]:
-    """Return the two steps that compare the prediction with a target that is no multi-label."""
+    """Return the two steps that compare the prediction with a target that is not a multi-label."""
     similar = target_is_no_label & evidence.same_superclass[evidence.targets]
     cooccurring = np.zeros((len(evidence), NUM_CLASSES), dtype=bool)
     if evidence.cooccurrence is not None:

@@ -1,4 +1,4 @@
-"""Fine-grained, out of vocabulary (OOV): the image shows an object that is similar to the prediction but no class.
+"""Fine-grained, out of vocabulary (OOV): the image shows an object of no class, similar to the prediction.
 
 The CLIP decisions for all (image, class) pairs are part of the evidence (service/evidence/vocabulary.py).
 """

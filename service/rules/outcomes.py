@@ -1,4 +1,4 @@
-"""The outcome of every rule for many verdicts at once; `decide.trace` derives it for one."""
+"""The outcome of every rule for many verdicts; `decide.trace` returns it for one verdict."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ def outcomes(verdicts: Bytes, problematic: Mask, evidence: Evidence) -> Mapping[
     Args:
         verdicts: (K,) bytes of the verdict table, each with an error type.
         problematic: (K,) whether the annotators found the sample problematic.
-        evidence: The evidence that the rules read; only which parts it has matters here.
+        evidence: The evidence of the rules. Only the presence of its parts matters here.
 
     Returns:
         (K,) values of `Outcome` by the name of the rule: an error type in lowercase, or a name in AT_TARGET. A rule in

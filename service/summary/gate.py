@@ -54,7 +54,7 @@ class Baseline:
 
 
 def evaluate(policy: GatePolicy, summary: Summary, baseline: Baseline | None) -> list[GateReason]:
-    """Return the decision on each bound, with that on the coverage first."""
+    """Return the decision on each bound, starting with the bound on coverage."""
     reasons = []
     if policy.min_coverage is not None:
         reasons.append(_coverage(policy.min_coverage, coverage_of(summary)))
@@ -83,10 +83,10 @@ def value_of(bound: Bound, summary: Summary) -> float | None:
         case Measure.IMAGENET_M_ERRORS:
             return None if summary.imagenet_m_errors is None else float(summary.imagenet_m_errors)
         case _:
-            return _counted(bound, group.counts)
+            return _count_measure(bound, group.counts)
 
 
-def _counted(bound: Bound, counts: Mapping[ErrorType, int]) -> float | None:
+def _count_measure(bound: Bound, counts: Mapping[ErrorType, int]) -> float | None:
     """Return the value of a measure that depends on the type counts only."""
     match bound.measure:
         case Measure.TOP1_ACCURACY:
@@ -118,7 +118,7 @@ def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[
     if compared is not None and bound.measure not in _FROM_SUMMARY:
         counts_a, counts_b = compared.transitions.sum(axis=1).tolist(), compared.transitions.sum(axis=0).tolist()
         sides = [dict(zip(ERROR_TYPES, counts, strict=True)) for counts in (counts_a, counts_b)]
-        return _counted(bound, sides[0]), _counted(bound, sides[1])
+        return _count_measure(bound, sides[0]), _count_measure(bound, sides[1])
     return value_of(bound, summary), value_of(bound, baseline.summary)
 
 

@@ -10,10 +10,10 @@ REORDERED_GAIN = 0.2  # gain in top-1 accuracy by the other row order
 
 
 def rows_look_permuted(targets: Classes, predicted: Classes) -> bool:
-    """Return whether the classes seem to have other numbers.
+    """Return whether the class indices seem to be permuted.
 
-    This is the case if top-1 accuracy is below 5 %, and if the most frequent predictions of the targets, one to one,
-    cover at least half of the samples (spec/statistics: "permuted classes").
+    This is the case if top-1 accuracy is below 5 %, and a one-to-one mapping from each target to its most frequent
+    prediction covers at least half of the samples (spec/statistics: "permuted classes").
 
     Args:
         targets: (n,) target classes.

@@ -112,7 +112,7 @@ def difference_distribution(
     mean = size * float(times @ (first - second))
     variance = size * float(times @ (first + second - (first - second) ** 2))
     points = 1 << math.ceil(math.log2(2 * (12 * math.sqrt(variance) + 20)))
-    roots = np.exp(2j * np.pi * np.arange(points // 2 + 1) / points)  # of unity
+    roots = np.exp(2j * np.pi * np.arange(points // 2 + 1) / points)  # roots of unity
     product = np.ones(len(roots), dtype=np.complex128)
     for share_a, share_b, count in zip(first.tolist(), second.tolist(), times.tolist(), strict=True):
         product *= (1 - share_a - share_b + share_a * roots + share_b * roots.conj()) ** (size * count)

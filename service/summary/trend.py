@@ -22,7 +22,7 @@ from service.domain import (
     TrendPoint,
 )
 
-MIN_MODELS = 3  # for a fit
+MIN_MODELS = 3  # minimum number of models for a fit
 
 
 def metric_values(counts: Mapping[ErrorType, int], multi_label_accuracy: float | None) -> dict[Metric, float]:

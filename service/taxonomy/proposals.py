@@ -84,7 +84,7 @@ class Proposals:
         above = [self.taxonomy.ancestry(synset) for synset in self.taxonomy.classes]
         return np.array([[synset in blocked for synset in self.synsets] for blocked in above])
 
-    def allowed(self, predicted: int, targets: Classes) -> Mask:
+    def allowed_texts(self, predicted: int, targets: Classes) -> Mask:
         """Return the texts of a prediction's list that no target blocks, for each of k targets, (k, n)."""
         proposals = self.lists[predicted]
         return np.asarray(~(proposals.blockable & self.blocked[np.ix_(targets, proposals.synsets)]))

@@ -22,7 +22,7 @@ class Taxonomy:
     classes: tuple[int, ...]  # (C,) the synset of each class
     lemmas: Mapping[int, tuple[str, ...]]
     hypernyms: Mapping[int, tuple[int, ...]]
-    hyponyms: Mapping[int, tuple[int, ...]]  # of the classes' direct hypernyms
+    hyponyms: Mapping[int, tuple[int, ...]]  # hyponyms of the classes' direct hypernyms
 
     def wordnet_id(self, class_index: int) -> str:
         """Return the WordNet id of a class, such as n01440764."""

@@ -12,12 +12,12 @@ import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD_SECONDS = 15.0  # for a TLS handshake, or for the request line and headers
-READ_SECONDS = 30.0  # in which a client must read READ_BYTES of a response, or the rest of it
+HEAD_SECONDS = 15.0  # time limit for a TLS handshake, and for the request line and headers
+READ_SECONDS = 30.0  # time limit to read READ_BYTES of a response, or the rest of it
 READ_BYTES = 64 << 10
 MAX_CONNECTIONS = 512  # half of the usual limit on open files of a process
-CERTIFIED = "errata.certified"  # in the scope: whether the connection has a client certificate
-ABORT_CONNECTION = "errata.abort"  # in the scope: a function that closes the connection immediately
+CERTIFIED = "errata.certified"  # scope key: whether the connection has a client certificate
+ABORT_CONNECTION = "errata.abort"  # scope key: a function that closes the connection immediately
 
 
 class Connection(H11Protocol):
@@ -81,7 +81,7 @@ class Connection(H11Protocol):
         return not self._is_responding() or self.conn.their_state is h11.SEND_BODY
 
     def _evict_oldest(self) -> None:
-        """Close the connection that has waited longest; the new one if all others have complete requests."""
+        """Close the connection that has waited longest, or the new one if no other waits for a request."""
         candidates = [
             connection
             for connection in self.connections

@@ -29,7 +29,7 @@ from service.web.metrics_endpoint import MetricsEndpoint
 from service.web.status import status_of
 
 KEEP_ALIVE_SECONDS = 15
-ROUTE = "errata.route"  # in the scope: the path of the matching route
+ROUTE = "errata.route"  # scope key: the path of the matching route
 _log = structlog.get_logger()
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -42,7 +42,7 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen; raise OSError if the address is in use."""
+        """Start listening; raise OSError if the address is in use."""
         config, loop = self.config, asyncio.get_running_loop()
 
         def make_connection() -> asyncio.Protocol:
@@ -61,7 +61,7 @@ class _Server(uvicorn.Server):
 
 
 class _RequestMetrics:
-    """Assigns an ID to each request, and counts and times responses by route; never by path, which clients choose."""
+    """Assigns an ID to each request, and measures responses by route, because clients choose the path."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -131,7 +131,7 @@ class Listener:
     task: "asyncio.Task[None] | None" = None
 
     async def start(self) -> None:
-        """Start to listen; raise RuntimeError if the address is in use."""
+        """Start listening; raise RuntimeError if the address is in use."""
         self.task = asyncio.create_task(self._serve())
         while not self.server.started:
             if self.task.done():
@@ -140,7 +140,7 @@ class Listener:
             await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
-        """Stop to listen and wait for the responses in progress."""
+        """Stop listening, and wait for the responses in progress."""
         self.server.should_exit = True
         if self.task is not None:
             await self.task
@@ -207,7 +207,7 @@ def make_listener(
         return response
 
     app = Starlette(
-        routes=[_authorized(route, access, metrics, refusal or _refusal) for route in all_routes],
+        routes=[_require_authorization(route, access, metrics, refusal or _refusal) for route in all_routes],
         exception_handlers={} if http_error is None else {404: on_http_error, 405: on_http_error},
     )
     app.router.redirect_slashes = False
@@ -253,14 +253,14 @@ def _tls_context(certificates: Certificates) -> ssl.SSLContext:
     return context
 
 
-def _authorized(
+def _require_authorization(
     route: Route, access: Authorizer, metrics: Metrics, refusal: Callable[[str, ErrataError], Response]
 ) -> Route:
     """Return a route that authorizes requests before it calls the endpoint."""
     assert route.path in PERMISSIONS, f"This is a bug: {route.path} has no permission"
     endpoint: Endpoint = route.endpoint
 
-    async def authorized(request: Request) -> Response:
+    async def authorize_and_call(request: Request) -> Response:
         request.scope[ROUTE] = route.path
         authorization = request.headers.get("authorization", "")
         try:
@@ -277,7 +277,7 @@ def _authorized(
             structlog.contextvars.bind_contextvars(caller=caller)
         return await endpoint(request)
 
-    return Route(route.path, authorized, methods=list(route.methods or ()))
+    return Route(route.path, authorize_and_call, methods=list(route.methods or ()))
 
 
 def peer_of(request: Request) -> str:

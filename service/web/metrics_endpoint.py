@@ -1,7 +1,7 @@
 """`/metrics`: generated at most once a second, and sent to a bounded number of clients at a time.
 
-It needs no token, and has megabytes with many results. All responses share one text, and a connection gets one piece of
-it at a time: a client that does not read costs no more memory than a piece.
+The endpoint needs no token. Its text has megabytes if there are many results. All responses share one text, and a
+connection gets one piece of it at a time: a client that does not read costs no more memory than a piece.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from starlette.types import Message, Receive, Scope, Send
 from service.evicting_limiter import EvictingLimiter
 from service.web.connection import ABORT_CONNECTION
 
-CACHE_SECONDS = 1.0  # that a text is sent again
-SLOW_SECONDS = 0.25  # a text that takes longer to generate is cached for longer, in proportion,
-MAX_CACHE_FACTOR = 4.0  # up to so many times CACHE_SECONDS: a scrape may have to wait for it
+CACHE_SECONDS = 1.0  # time for which a text is reused
+SLOW_SECONDS = 0.25  # the cache time grows with the time to generate the text,
+MAX_CACHE_FACTOR = 4.0  # up to this multiple of CACHE_SECONDS
 MAX_CACHE_HITS = (
     16  # responses with the same text; more wait for the next one, so that no client gains by more requests
 )
-MAX_RESPONSES = 32  # at the same time; one more evicts the oldest
-MIN_RESPONSE_SECONDS = 1.0  # that a response gets before it may be evicted; until then, further requests are refused
+MAX_RESPONSES = 32  # concurrent responses; a further response evicts the oldest
+MIN_RESPONSE_SECONDS = 1.0  # time before a response can be evicted; until then, further requests are refused
 PIECE = 32 << 10  # bytes
 HEADERS = {"Content-Type": CONTENT_TYPE_LATEST}
 _REFUSAL = PlainTextResponse("Too many requests for metrics. Try again later.\n", 503, {"Retry-After": "1"})
@@ -40,7 +40,7 @@ class MetricsEndpoint:
         self._limiter = EvictingLimiter(MAX_RESPONSES, min_seconds=MIN_RESPONSE_SECONDS)
         self._text = b""
         self._expires = 0.0
-        self._hits = 0  # of this text
+        self._hits = 0  # number of responses with the current text
         self._next: asyncio.Task[bytes] | None = None
 
     async def endpoint(self, _: Request) -> Response:
@@ -62,8 +62,8 @@ class MetricsEndpoint:
         except (TooBusy, TimeoutError):
             if not is_started:
                 return await _REFUSAL(scope, receive, send)
-            cast(Callable[[], None], scope[ABORT_CONNECTION])()  # it was evicted, after a part of it was sent
-            await asyncio.sleep(0)  # until the server has noticed
+            cast(Callable[[], None], scope[ABORT_CONNECTION])()  # the response was evicted after a part of it was sent
+            await asyncio.sleep(0)  # lets the server notice the closed connection
 
     async def _current_text(self) -> bytes:
         """Return the cached text, or generate the next one, once for all requests."""
@@ -100,7 +100,7 @@ class _MetricsResponse(Response):
 
 
 async def _send_in_pieces(content: bytes, send: Send) -> None:
-    """Send a response piece by piece; each waits until the connection has taken most of those before it."""
+    """Send a response piece by piece. Each piece waits until most of the previous ones are sent."""
     headers = Response(headers=HEADERS | {"Content-Length": str(len(content))}).raw_headers
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for start in range(0, len(content), PIECE):

@@ -152,7 +152,9 @@ class Pages:
         analysis_id = _id(request, "id")
         analysis = queries.get(self._ports, analysis_id)
         if analysis.state is State.SUCCEEDED:
-            return self._cached(request, ("report", analysis_id), lambda: report.report_page(self._ports, analysis_id))
+            return self._respond_cached(
+                request, ("report", analysis_id), lambda: report.report_page(self._ports, analysis_id)
+            )
         return _page(render("analysis.html", site=True, view=pending_view(analysis)))
 
     def _report(self, request: Request) -> Response:
@@ -188,7 +190,7 @@ class Pages:
         a, b = _id(request, "a"), _id(request, "b")
         for analysis_id in (a, b):  # the cache can contain the page of a deleted analysis
             queries.get_succeeded(self._ports, analysis_id)
-        return self._cached(
+        return self._respond_cached(
             request, ("comparison", a, b), lambda: report.comparison_report(self._ports, a, b, site=True)
         )
 
@@ -208,7 +210,7 @@ class Pages:
         trend_request = TrendRequest(dataset=dataset, group=Group(group), by=_parameter(request, "by"))
         return _page(report.trend_report(self._ports, trend_request, selected, site=True))
 
-    def _cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
+    def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
         """Return a page that never changes, or 304 if the browser has it."""
         html = self._cache.get(key, render_page)
         tag = f'"{hashlib.sha256(html.encode()).hexdigest()[:32]}"'

@@ -20,4 +20,4 @@ def test_the_tutorial_notebook_runs(running: Running, monkeypatch: pytest.Monkey
     NotebookClient(notebook, timeout=60).execute()
 
     executed = [len(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
-    assert executed == stored, "store the outputs anew: python tests/scripts/execute_notebook.py"
+    assert executed == stored, "store the outputs again: python tests/scripts/execute_notebook.py"

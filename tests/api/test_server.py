@@ -144,6 +144,6 @@ def test_a_public_address_without_tokens_is_refused_unless_allowed(host: str) ->
     security(allow_insecure=True).check({"ERRATA_GRPC_ADDRESS": host})
 
 
-def test_a_client_of_a_service_that_isnt_there_hears_so() -> None:
+def test_a_call_to_a_missing_service_raises_an_error() -> None:
     with Client("127.0.0.1:1") as client, pytest.raises(errors.Unavailable, match=r"No service at 127\.0\.0\.1:1"):
         client.get("x")

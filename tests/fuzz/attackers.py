@@ -180,7 +180,7 @@ ATTACKS: dict[str, Attack] = {
     "a header of a megabyte": lambda _, http: flooding(http, HTTP_GET + b"X-A: ", b"a" * 65_536, MIB),
     "a hundred thousand headers": lambda _, http: flooding(http, HTTP_GET, b"X-A: b\r\n" * 1000, MIB),
     "a first line of a megabyte": lambda _, http: flooding(http, b"GET /", b"a" * 65_536, MIB),
-    "a body that nobody asked for": lambda _, http: flooding(
+    "an unexpected body": lambda _, http: flooding(
         http, HTTP_GET + b"Content-Length: 99999999\r\n\r\n", b"a" * 65_536, 8 * MIB
     ),
     "answers that nobody reads": lambda _, http: flooding(http, b"", METRICS * 100, 4 * MIB),

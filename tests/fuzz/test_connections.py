@@ -221,7 +221,7 @@ def test_who_says_nothing_stops_halfway_trickles_or_reads_nothing_is_cut_off(ear
     deadline = time.monotonic() + SOON
     reset = select.poll()
     reset.register(early["reads no answer"], 0)  # it would receive more after reading
-    assert reset.poll(SOON * 1000), "still connected: who reads no answer"
+    assert reset.poll(SOON * 1000), "a client that reads no answer is still connected"
     for who, connection in early.items():
         connection.setblocking(False)
         with contextlib.suppress(ConnectionError):

@@ -265,7 +265,7 @@ def test_percentiles_from_curves_are_close_to_exact_percentiles(
     result, agree = differences(published[dataset], curves(dataset), near[dataset], group.value, metric)
 
     assert len(result) > 900
-    assert agree.count(False) <= 1  # at the edge of where there are 20 models
+    assert agree.count(False) <= 1  # at the boundary of the range with 20 models
     assert statistics.mean(result) < 0.045
     assert statistics.quantiles(result, n=20)[-1] < 0.13
     assert max(result) < 0.30

@@ -5,7 +5,7 @@ def matching_classes(predicate: list[list[str]], lemmas_of_class: list[set[str]]
     """Return the classes for which all lemmas of any inner list occur among their lemma names.
 
     `lemmas_of_class[i]`: the lemma names of class i's synset and of all of its hypernyms, as they are
-    (exact, case-sensitive, underscores kept). An empty inner list holds for every class.
+    (exact, case-sensitive, with underscores). An empty inner list holds for every class.
     """
     result: set[int] = set()
     for index, lemmas in enumerate(lemmas_of_class):

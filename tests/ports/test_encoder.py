@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.evidence.encoder import CachedEncoder, Encoder, HashEncoder, checked
+from service.evidence.encoder import CachedEncoder, Encoder, HashEncoder, validate_embeddings
 
 TEXTS = ("A photo of a dog", "A photo of a paper towel", "A photo of a sea snake")
 
@@ -65,7 +65,7 @@ def test_embeddings_are_unit_vectors_of_one_space(encoder: Encoder, images: list
     for result in (image_vectors, text_vectors):
         assert result.dtype == np.float32
         assert np.linalg.norm(result, axis=1) == pytest.approx(np.ones(len(result)), abs=1e-5)
-    assert checked(image_vectors, 5, text_vectors.shape[1], "images").tobytes() == image_vectors.tobytes()
+    assert validate_embeddings(image_vectors, 5, text_vectors.shape[1], "images").tobytes() == image_vectors.tobytes()
 
 
 def test_each_embedding_depends_only_on_its_own_input(encoder: Encoder, images: list[str]) -> None:

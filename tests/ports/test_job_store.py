@@ -872,11 +872,11 @@ def test_the_limit_applies_to_analyses_of_one_job(five: JobStore, clock: Clock) 
 
 def test_an_analysis_with_a_pending_write_back_is_not_deleted(five: JobStore, clock: Clock) -> None:
     clock.advance(1)
-    submit_ended(five, "owed")
+    submit_ended(five, "pending")
     finish_many(five, clock, 6)
-    assert record_ids(five) == {"owed", "m1", "m2", "m3", "m4", "m5"}
+    assert record_ids(five) == {"pending", "m1", "m2", "m3", "m4", "m5"}
 
-    five.delete_outbox_item("owed")
+    five.delete_outbox_item("pending")
     finish_many(five, clock, 1, first=6)
 
     assert record_ids(five) == {"m2", "m3", "m4", "m5", "m6"}

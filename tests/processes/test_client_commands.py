@@ -59,9 +59,9 @@ def name(service: Running, demo_csv: bytes) -> str:
 
 
 @pytest.fixture(scope="module")
-def twins(service: Running, demo_csv: bytes) -> list[str]:
+def namesakes(service: Running, demo_csv: bytes) -> list[str]:
     """Two analyses with the same display name."""
-    return [upload(service, demo_csv, "twin.csv") for _ in range(2)]
+    return [upload(service, demo_csv, "namesake.csv") for _ in range(2)]
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def folder(service: Running, name: str, tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-def test_list_filters_and_limits(service: Running, name: str, twins: list[str]) -> None:
+def test_list_filters_and_limits(service: Running, name: str, namesakes: list[str]) -> None:
     server = service.addresses.grpc
 
     def listed(*options: str) -> list[str]:
@@ -80,10 +80,10 @@ def test_list_filters_and_limits(service: Running, name: str, twins: list[str]) 
             item["name"] for item in json.loads(errata("list", "--json", *options, server=server).stdout)["analyses"]
         ]
 
-    assert {name, *twins} <= {*listed()}
+    assert {name, *namesakes} <= {*listed()}
     assert listed("--label", "team=vision") == [name]
     assert listed("--label", "team=none") == []
-    assert listed("--limit", "1", "--dataset", "demo", "--state", "succeeded") == [twins[1]]
+    assert listed("--limit", "1", "--dataset", "demo", "--state", "succeeded") == [namesakes[1]]
     table = errata("list", "--limit", "2", server=server)
     assert len(table.stdout.splitlines()) == 3
     assert "2 analyses are shown. --limit shows more." in table.stderr
@@ -91,7 +91,7 @@ def test_list_filters_and_limits(service: Running, name: str, twins: list[str]) 
 
 
 def test_every_command_accepts_short_ids_and_display_names(
-    service: Running, name: str, twins: list[str], tmp_path: Path
+    service: Running, name: str, namesakes: list[str], tmp_path: Path
 ) -> None:
     server = service.addresses.grpc
     rows = errata("list", server=server).stdout.splitlines()
@@ -106,7 +106,7 @@ def test_every_command_accepts_short_ids_and_display_names(
     commands = [
         ("explain", image, "--analysis", "unique.csv"),
         ("report", short, "--output", str(tmp_path)),
-        ("compare", "unique.csv", twins[0][:-1]),
+        ("compare", "unique.csv", namesakes[0][:-1]),
         ("trend", short, "unique.csv"),
         ("gate", "unique.csv", "--policy", str(policy), "--baseline", short),
         ("wait", "unique.csv"),
@@ -119,13 +119,13 @@ def test_every_command_accepts_short_ids_and_display_names(
     assert errata("retry", "unique.csv", server=server).returncode == 2  # found, and has not failed
 
 
-def test_an_ambiguous_name_lists_the_candidates(service: Running, twins: list[str]) -> None:
-    done = errata("delete", "twin.csv", server=service.addresses.grpc)
+def test_an_ambiguous_name_lists_the_candidates(service: Running, namesakes: list[str]) -> None:
+    done = errata("delete", "namesake.csv", server=service.addresses.grpc)
 
     assert done.returncode == 2
-    for twin in twins:
-        assert twin.removeprefix("analyses/") in done.stderr
-        assert service.client.get(twin).state == pb.STATE_SUCCEEDED
+    for namesake in namesakes:
+        assert namesake.removeprefix("analyses/") in done.stderr
+        assert service.client.get(namesake).state == pb.STATE_SUCCEEDED
 
 
 def test_an_unknown_analysis_is_not_found(service: Running) -> None:

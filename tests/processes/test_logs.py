@@ -91,9 +91,9 @@ def test_changes_are_logged_with_the_caller(running: Cluster, demo_csv: bytes) -
         cached = client.analyze(MODEL, "demo", labels={"run": "second"})
 
     for event, name in (
-        ("judged anew", again.name),
-        ("deleted", analysis.name),
-        ("answered from the archive", cached.name),
+        ("analysis reanalyzed", again.name),
+        ("analysis deleted", analysis.name),
+        ("archived predictions reused", cached.name),
     ):
         (fields,) = running.events(event)
         assert (fields["analysis"], fields["caller"]) == (name.removeprefix("analyses/"), "ci"), event

@@ -38,9 +38,9 @@ def call(*arguments: str) -> str:
 
 def start(stack: ExitStack, tag: str, command: str, **settings: str) -> None:
     """Start a command in an image, until the stack is unwound."""
-    given = [f"{name}={value}" for name, value in settings.items()]
+    variables = [f"{name}={value}" for name, value in settings.items()]
     process = subprocess.Popen(
-        [BUILDER, "run", tag, "env", *given, "errata", command], cwd=ROOT, start_new_session=True
+        [BUILDER, "run", tag, "env", *variables, "errata", command], cwd=ROOT, start_new_session=True
     )
 
     def stop() -> None:
@@ -56,11 +56,13 @@ def main() -> None:
         sys.exit("expected a command that builds images in BUILD_IMAGES, got none")
     for tag, dockerfile in IMAGES.items():
         began = time.monotonic()
-        given = shlex.split(os.environ.get("WORKER_ARGS", "")) if tag == "errata-worker" else []
-        subprocess.run([BUILDER, "build", dockerfile, tag, *given], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-        said = json.loads(call("run", tag, "python3", "-c", PROBE).splitlines()[-1])
-        print(f"{call('size', tag)}, built in {time.monotonic() - began:.0f} s: {said}", flush=True)
-        assert said == {"user": int(USER), "torch": tag == "errata-worker"}
+        build_arguments = shlex.split(os.environ.get("WORKER_ARGS", "")) if tag == "errata-worker" else []
+        subprocess.run(
+            [BUILDER, "build", dockerfile, tag, *build_arguments], check=True, cwd=ROOT, stdout=subprocess.DEVNULL
+        )
+        probe = json.loads(call("run", tag, "python3", "-c", PROBE).splitlines()[-1])
+        print(f"{call('size', tag)}, built in {time.monotonic() - began:.0f} s: {probe}", flush=True)
+        assert probe == {"user": int(USER), "torch": tag == "errata-worker"}
     grpc, http, worker = (f"127.0.0.1:{free_port()}" for _ in range(3))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         redis = RedisServer(Path(folder))

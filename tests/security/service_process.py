@@ -50,7 +50,7 @@ def running_service(
     """Run `errata serve` until the block ends, and leave no process behind.
 
     Args:
-        folder: Where its log, its archive and its temporary files are kept.
+        folder: Folder for the log, the archive, and temporary files.
         data: Its data folder, in which bundles are built once.
         source: The checkout whose `service` package runs.
         command: The command line after `errata`.

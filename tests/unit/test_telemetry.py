@@ -222,7 +222,7 @@ def test_events_have_the_context_of_their_call(log: io.StringIO) -> None:
 def test_events_below_the_level_are_dropped(log: io.StringIO, level: str, levels: list[str]) -> None:
     configure_logging(level, "json", log)
     for item in ("debug", "info", "warning", "error"):
-        getattr(structlog.get_logger(), item)("said")
+        getattr(structlog.get_logger(), item)("event")
 
     assert [event["level"] for event in events(log)] == levels
 

@@ -40,7 +40,7 @@ from errata.status import check_serving, error_of
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
 
-RESUME_SECONDS = 60.0  # for which `watch` retries while the service is unavailable
+RESUME_SECONDS = 60.0  # `watch` retries for this time while the service is unavailable
 RESUME_INTERVAL = 0.5  # seconds between these retries
 
 
@@ -86,7 +86,7 @@ class AsyncClient:
             ca_file: File of the certificate authorities (PEM), instead of the system's. Enables TLS.
             certificate: File of the client certificate (PEM). Enables TLS.
             key: File of the key (PEM) of `certificate`.
-            attempts: How often a call that is safe to repeat is sent while the service is unavailable, 1 to 5.
+            attempts: Maximum number of attempts of an idempotent call while the service is unavailable, 1 to 5.
 
         Raises:
             InvalidRequest: If the address, `attempts`, or a file is invalid.
@@ -128,7 +128,7 @@ class AsyncClient:
         """Return whether the service accepts calls.
 
         Args:
-            timeout: Seconds after which an answer counts as missing.
+            timeout: Seconds to wait for the response.
         """
         try:
             await self.check(timeout)
@@ -140,10 +140,10 @@ class AsyncClient:
         """Check that the service accepts calls.
 
         Args:
-            timeout: Seconds after which an answer counts as missing.
+            timeout: Seconds to wait for the response.
 
         Raises:
-            Unavailable: If it does not. `ConnectionFailed` if there is no connection to it.
+            Unavailable: If the service does not accept calls. `ConnectionFailed` if the client cannot connect to it.
         """
         stub = health_pb2_grpc.HealthStub(self._channel)
         try:
@@ -153,7 +153,7 @@ class AsyncClient:
         check_serving(response, self._server)
 
     async def analyze(self, model: str, dataset: str = "imagenet-real", **options: Unpack[AnalysisOptions]) -> Analysis:
-        """Queue the analysis of a model, which a worker runs.
+        """Queue an analysis of a model. A worker runs the model.
 
         Args:
             model: Model identifier, such as `timm:resnet50.a1_in1k`.
@@ -229,7 +229,7 @@ class AsyncClient:
                 return
 
     async def watch(self, analysis: AnalysisRef) -> AsyncIterator[Analysis]:
-        """Yield an analysis whenever it changes, until it has finished. Continues after a restart of the service.
+        """Yield an analysis whenever it changes, until it has finished. Reconnects if the service restarts.
 
         Raises:
             Unavailable: If the service has been unavailable for RESUME_SECONDS.
@@ -267,7 +267,7 @@ class AsyncClient:
         """Queue a failed analysis again.
 
         Raises:
-            NotReady: If it has not failed.
+            NotReady: If the analysis has not failed.
         """
         request = pb.RetryAnalysisRequest(name=name_of(analysis))
         return Analysis(await self._call(self._analyses.RetryAnalysis, request))
@@ -276,7 +276,7 @@ class AsyncClient:
         """Delete a finished analysis and its predictions.
 
         Raises:
-            NotReady: If it has not finished.
+            NotReady: If the analysis has not finished.
         """
         await self._call(self._analyses.DeleteAnalysis, pb.DeleteAnalysisRequest(name=name_of(analysis)))
 
@@ -312,12 +312,12 @@ class AsyncClient:
         most: int | None = None,
         **conditions: Unpack[VerdictConditions],
     ) -> AsyncVerdicts:
-        """Return the verdicts that meet the conditions, to iterate over or to convert with `to_pandas`.
+        """Return the verdicts that meet the conditions. Iterate over the result, or convert it with `to_pandas`.
 
         Args:
             analysis: The analysis.
             filter: The conditions as a message.
-            with_evidence: Whether the verdicts have their evidence.
+            with_evidence: Whether to include the evidence.
             most: The maximum number of verdicts.
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
@@ -333,7 +333,7 @@ class AsyncClient:
         most: int | None = None,
         **conditions: Unpack[VerdictConditions],
     ) -> pb.ListVerdictsResponse:
-        """Return verdicts with evidence, and how many verdicts meet the conditions (`total_size`).
+        """Return verdicts with evidence, and the number of verdicts that meet the conditions (`total_size`).
 
         Args:
             analysis: The analysis.
@@ -368,7 +368,7 @@ class AsyncClient:
         Args:
             analysis: The analysis.
             format: `jsonl`, `csv`, `parquet`, or `arrow` (an Arrow IPC stream).
-            with_evidence: Whether the verdicts have their evidence; not for `csv`.
+            with_evidence: Whether to include the evidence; not available for `csv`.
             filter: The conditions as a message.
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
@@ -510,7 +510,7 @@ class AsyncClient:
         deadline: float | None = -1.0,
         request: str = "request",
     ) -> Any:
-        """Send a unary request; `deadline` None: without a limit, -1: the client's deadline."""
+        """Send a unary request. A `deadline` of None means no limit; -1 means the client's deadline."""
         timeout = self._deadline if deadline == -1.0 else deadline
         with self._converted_errors(request) as metadata:
             return await method(message, timeout=timeout, metadata=metadata)

@@ -1,4 +1,4 @@
-"""What differs between the asyncio client and the blocking client: channels, files, and sleeping."""
+"""Platform differences between the asyncio client and the blocking client: channels, files, and sleeping."""
 
 import asyncio
 from asyncio import sleep

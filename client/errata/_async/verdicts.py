@@ -22,7 +22,7 @@ class AsyncVerdicts:
         self._limit = limit
         self._list_page = list_page
         self._export = export
-        self._started: AsyncIterator[pb.Verdict] | None = None  # of `next`
+        self._started: AsyncIterator[pb.Verdict] | None = None  # the iterator that `next` advances
 
     async def __aiter__(self) -> AsyncIterator[pb.Verdict]:
         request, remaining = pb.ListVerdictsRequest(), self._limit

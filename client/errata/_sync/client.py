@@ -41,7 +41,7 @@ from errata.status import check_serving, error_of
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
 
-RESUME_SECONDS = 60.0  # for which `watch` retries while the service is unavailable
+RESUME_SECONDS = 60.0  # `watch` retries for this time while the service is unavailable
 RESUME_INTERVAL = 0.5  # seconds between these retries
 
 
@@ -87,7 +87,7 @@ class Client:
             ca_file: File of the certificate authorities (PEM), instead of the system's. Enables TLS.
             certificate: File of the client certificate (PEM). Enables TLS.
             key: File of the key (PEM) of `certificate`.
-            attempts: How often a call that is safe to repeat is sent while the service is unavailable, 1 to 5.
+            attempts: Maximum number of attempts of an idempotent call while the service is unavailable, 1 to 5.
 
         Raises:
             InvalidRequest: If the address, `attempts`, or a file is invalid.
@@ -129,7 +129,7 @@ class Client:
         """Return whether the service accepts calls.
 
         Args:
-            timeout: Seconds after which an answer counts as missing.
+            timeout: Seconds to wait for the response.
         """
         try:
             self.check(timeout)
@@ -141,10 +141,10 @@ class Client:
         """Check that the service accepts calls.
 
         Args:
-            timeout: Seconds after which an answer counts as missing.
+            timeout: Seconds to wait for the response.
 
         Raises:
-            Unavailable: If it does not. `ConnectionFailed` if there is no connection to it.
+            Unavailable: If the service does not accept calls. `ConnectionFailed` if the client cannot connect to it.
         """
         stub = health_pb2_grpc.HealthStub(self._channel)
         try:
@@ -154,7 +154,7 @@ class Client:
         check_serving(response, self._server)
 
     def analyze(self, model: str, dataset: str = "imagenet-real", **options: Unpack[AnalysisOptions]) -> Analysis:
-        """Queue the analysis of a model, which a worker runs.
+        """Queue an analysis of a model. A worker runs the model.
 
         Args:
             model: Model identifier, such as `timm:resnet50.a1_in1k`.
@@ -230,7 +230,7 @@ class Client:
                 return
 
     def watch(self, analysis: AnalysisRef) -> Iterator[Analysis]:
-        """Yield an analysis whenever it changes, until it has finished. Continues after a restart of the service.
+        """Yield an analysis whenever it changes, until it has finished. Reconnects if the service restarts.
 
         Raises:
             Unavailable: If the service has been unavailable for RESUME_SECONDS.
@@ -268,7 +268,7 @@ class Client:
         """Queue a failed analysis again.
 
         Raises:
-            NotReady: If it has not failed.
+            NotReady: If the analysis has not failed.
         """
         request = pb.RetryAnalysisRequest(name=name_of(analysis))
         return Analysis(self._call(self._analyses.RetryAnalysis, request))
@@ -277,7 +277,7 @@ class Client:
         """Delete a finished analysis and its predictions.
 
         Raises:
-            NotReady: If it has not finished.
+            NotReady: If the analysis has not finished.
         """
         self._call(self._analyses.DeleteAnalysis, pb.DeleteAnalysisRequest(name=name_of(analysis)))
 
@@ -313,12 +313,12 @@ class Client:
         most: int | None = None,
         **conditions: Unpack[VerdictConditions],
     ) -> Verdicts:
-        """Return the verdicts that meet the conditions, to iterate over or to convert with `to_pandas`.
+        """Return the verdicts that meet the conditions. Iterate over the result, or convert it with `to_pandas`.
 
         Args:
             analysis: The analysis.
             filter: The conditions as a message.
-            with_evidence: Whether the verdicts have their evidence.
+            with_evidence: Whether to include the evidence.
             most: The maximum number of verdicts.
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
@@ -334,7 +334,7 @@ class Client:
         most: int | None = None,
         **conditions: Unpack[VerdictConditions],
     ) -> pb.ListVerdictsResponse:
-        """Return verdicts with evidence, and how many verdicts meet the conditions (`total_size`).
+        """Return verdicts with evidence, and the number of verdicts that meet the conditions (`total_size`).
 
         Args:
             analysis: The analysis.
@@ -369,7 +369,7 @@ class Client:
         Args:
             analysis: The analysis.
             format: `jsonl`, `csv`, `parquet`, or `arrow` (an Arrow IPC stream).
-            with_evidence: Whether the verdicts have their evidence; not for `csv`.
+            with_evidence: Whether to include the evidence; not available for `csv`.
             filter: The conditions as a message.
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
@@ -510,7 +510,7 @@ class Client:
         deadline: float | None = -1.0,
         request: str = "request",
     ) -> Any:
-        """Send a unary request; `deadline` None: without a limit, -1: the client's deadline."""
+        """Send a unary request. A `deadline` of None means no limit; -1 means the client's deadline."""
         timeout = self._deadline if deadline == -1.0 else deadline
         with self._converted_errors(request) as metadata:
             return method(message, timeout=timeout, metadata=metadata)

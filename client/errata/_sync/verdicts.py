@@ -23,7 +23,7 @@ class Verdicts:
         self._limit = limit
         self._list_page = list_page
         self._export = export
-        self._started: Iterator[pb.Verdict] | None = None  # of `next`
+        self._started: Iterator[pb.Verdict] | None = None  # the iterator that `next` advances
 
     def __iter__(self) -> Iterator[pb.Verdict]:
         request, remaining = pb.ListVerdictsRequest(), self._limit

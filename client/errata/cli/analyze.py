@@ -160,10 +160,10 @@ def _check_options(output: Path | None, wait: bool, baseline: str, policy: Path 
 
 
 def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str:
-    """Return the data set: that of a bundle at a path, if --evidence has one.
+    """Return the data set of the evidence bundle if --evidence is a path, else the value of --dataset.
 
     Raises:
-        InvalidRequest: --dataset is another data set.
+        InvalidRequest: --dataset differs from the data set of the bundle.
     """
     if not connection.dataset:
         return dataset

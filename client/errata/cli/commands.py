@@ -50,7 +50,7 @@ def command(name: str | None = None, *, examples: str) -> Callable[[Callable[...
 
 @contextmanager
 def _paused_garbage_collection() -> Iterator[None]:
-    """Import without garbage collection, which finds no garbage then and takes a seventh of the time."""
+    """Import without garbage collection, which would find no garbage and take a seventh of the time."""
     is_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -62,7 +62,7 @@ def _paused_garbage_collection() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a command is defined, and its line in the help of the group."""
+    """The module that defines a command, and its line in the help of the group."""
 
     help: str
     module: str = ""  # empty: the package errata-service provides the command

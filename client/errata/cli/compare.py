@@ -1,4 +1,4 @@
-"""errata compare: what changed from one analysis to another."""
+"""errata compare: changes from one analysis to another."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ errata compare results/before results/after --json
 def compare(a: str, b: str, output: Path | None, limit: int, reanalyze: bool, as_json: bool, target: Target) -> None:
     """Compare analysis A with analysis B of the same images, for example before and after a change of a model.
 
-    Two folders that 'errata analyze --output' wrote need no service, but the package errata-service.
+    Comparing two folders that 'errata analyze --output' wrote requires the package errata-service, but no service.
     """
     if output == STDOUT and as_json:
         raise InvalidRequest("--output - and --json both write to stdout. Use one of them.", field="output")
@@ -77,7 +77,7 @@ def compare(a: str, b: str, output: Path | None, limit: int, reanalyze: bool, as
 
 
 def _with_same_evidence(client: Client, name_a: str, name_b: str) -> str:
-    """Return the name of an analysis of B's predictions with the evidence of A, which is B itself if possible."""
+    """Return the name of B, or of a new analysis of B's predictions if its evidence differs from that of A."""
     first, second = client.get(name_a), client.get(name_b)
     if first.evidence == second.evidence or first.dataset != second.dataset:
         return name_b

@@ -35,7 +35,7 @@ class Connection:
 
     client: Client
     evidence: str  # digest prefix; empty: the default of the data set
-    dataset: str  # of a bundle that the command names by its path; empty otherwise
+    dataset: str  # data set of the bundle if the command names a bundle by its path; otherwise empty
 
 
 def server_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -41,7 +41,7 @@ def explain(
 ) -> None:
     """Explain the verdict on a prediction for IMAGE, a file name of the data set.
 
-    Needs --analysis or --predicted. A folder as --analysis needs no service, but has no evidence.
+    Needs --analysis or --predicted. If --analysis is a folder, no service is required, but the evidence is missing.
     """
     if analysis is not None and (dataset or evidence):
         raise InvalidRequest("--analysis excludes --dataset and --evidence.", field="analysis")

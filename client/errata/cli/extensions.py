@@ -15,7 +15,7 @@ class LocalService:
 
     address: str  # host:port of the API
     evidence: str = ""  # digest prefix of the evidence bundle to use; empty: the default
-    dataset: str = ""  # of the bundle, if the command names one by its path
+    dataset: str = ""  # data set of the bundle if the command names a bundle by its path
 
 
 def load_extension(group: str, name: str, feature: str) -> Any:
@@ -24,12 +24,12 @@ def load_extension(group: str, name: str, feature: str) -> Any:
     Args:
         group: Group of the entry point.
         name: Name of the entry point.
-        feature: What needs it, as the subject of a sentence, for example "'errata serve'".
+        feature: The feature that needs the part, as the subject of a sentence, for example "'errata serve'".
 
     Raises:
         InvalidInput: errata-service is not installed.
     """
-    from importlib.metadata import entry_points  # its import takes 15 ms, which most commands save
+    from importlib.metadata import entry_points  # the import takes 15 ms, and most commands do not need it
 
     for entry_point in entry_points(group=group, name=name):
         return entry_point.load()

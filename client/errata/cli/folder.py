@@ -56,7 +56,7 @@ def make_folder(folder: Path) -> None:
 
 
 def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
-    """Write the summary, the verdicts, and the report of an analysis into a folder; the summary last."""
+    """Write the verdicts, the report, and finally the summary of an analysis into a folder."""
     write_output(folder / VERDICTS, b"".join(client.export(analysis.name)))
     write_output(folder / REPORT, client.report(analysis.name))
     write_output(folder / SUMMARY, f"{to_json(analysis)}\n".encode())

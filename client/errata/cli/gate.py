@@ -67,10 +67,11 @@ def gate(
     as_json: bool,
     target: Target,
 ) -> None:
-    """Evaluate ANALYSIS against a policy. Without --policy: against the policy of the analysis.
+    """Evaluate ANALYSIS against a policy. Without --policy, the policy of the analysis applies.
 
-    Exit code: 0 pass, 1 fail, 4 the analysis failed, 5 undecided or not finished. A folder that
-    'errata analyze --output' wrote needs no service, but the package errata-service.
+    Exit code: 0 pass, 1 fail, 4 the analysis failed, 5 undecided or not finished.
+
+    A folder that 'errata analyze --output' wrote requires the package errata-service, but no service.
     """
     if schema:
         policy_schema = load_extension(EXTENSIONS_GROUP, "policy-schema", "'errata gate --schema'")

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 from errata import pb
 from errata.cli.names import decision_name
 
-_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # characters that XML 1.0 forbids
 
 
 def to_junit(result: pb.GateResult, title: str) -> bytes:

@@ -67,16 +67,18 @@ def list_analyses(
     unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
     with connect(target) as connection:
         analyses = [*islice(connection.client.list(condition), None if unlimited else limit + 1)]
-    shown = analyses if unlimited else analyses[:limit]
+    visible = analyses if unlimited else analyses[:limit]
     if as_json:
-        print_json(json.dumps({"analyses": [to_dict(analysis) for analysis in shown], "next_page_token": ""}, indent=2))
+        print_json(
+            json.dumps({"analyses": [to_dict(analysis) for analysis in visible], "next_page_token": ""}, indent=2)
+        )
         return
-    if not shown:
+    if not visible:
         has_condition = condition != pb.AnalysisFilter()
         click.echo("No analyses match." if has_condition else "No analyses. 'errata analyze' creates one.", err=True)
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
-    header, *lines = analysis_lines(analyses, len(shown), width)
+    header, *lines = analysis_lines(analyses, len(visible), width)
     click.secho(header, bold=True)
     click.echo("\n".join(lines))
     if len(analyses) > limit:
@@ -87,7 +89,8 @@ def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> l
     """Return a table of analyses: a header, and a line for each analysis.
 
     Args:
-        analyses: The analyses; those beyond `limit` only lengthen the IDs, so that the others remain unique.
+        analyses: The analyses. Those beyond `limit` are not shown, but the shown IDs are long enough to differ from
+            theirs.
         limit: Number of analyses in the table.
         width: Columns of the output. Names are shortened to fit, and narrow tables have fewer columns.
     """

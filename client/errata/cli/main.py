@@ -58,10 +58,10 @@ class ClosedPipe(Exception):
 
 
 class Errata(LazyGroup):
-    """The top-level group. click turns a closed pipe into exit code 1, which would mean a failed gate."""
+    """The top-level group. It handles closed pipes, because click would exit with 1, the code of a failed gate."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parse the arguments of the group; `--help` and `--version` write and end here."""
+        """Parse the arguments of the group. `--help` and `--version` write their text here and end the command."""
         try:
             return super().make_context(*args, **kwargs)
         except BrokenPipeError as error:
@@ -152,7 +152,7 @@ def _check_encoding(arguments: Sequence[str]) -> None:
 
 
 def _exit_by_sigpipe() -> NoReturn:
-    """End as other Unix tools do when the reader of their output has ended: by SIGPIPE, which shells show as 141."""
+    """End by SIGPIPE (exit code 141), as other Unix tools do when the reader of their output has ended."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more at exit
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)

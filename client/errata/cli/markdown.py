@@ -16,7 +16,7 @@ def to_markdown(result: pb.GateResult, title: str, headline: str) -> str:
     Args:
         result: The result.
         title: Display name of the analysis.
-        headline: Sentence that sums the analysis up; empty for none.
+        headline: Sentence that summarizes the analysis; may be empty.
     """
     lines = [
         f"### Errata: {escape(result.policy)} – {decision_name(result.decision)}",

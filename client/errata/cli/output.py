@@ -31,7 +31,7 @@ def without_controls(text: str) -> str:
 
 
 def output_path(output: Path | None, default_name: str) -> Path | None:
-    """Return the file that --output names; an existing folder receives a file of the default name."""
+    """Return the path of the output file: the value of --output, or the default name in an existing folder."""
     if output is None or output == STDOUT or not output.is_dir():
         return output
     return output / default_name

@@ -13,7 +13,7 @@ from errata.messages import format_count
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-LOG_SECONDS = 5.0  # between lines in a log
+LOG_SECONDS = 5.0  # interval between two lines in a log
 FINAL_STATES = (pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED)
 
 
@@ -28,7 +28,7 @@ def follow(client: Client, name: str, console: Console, timeout: float | None = 
     Args:
         client: The service.
         name: Name of the analysis.
-        console: Where the progress is shown.
+        console: The console that shows the progress.
         timeout: Seconds after which the last known state is returned; None: no limit.
 
     Returns:

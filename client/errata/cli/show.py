@@ -44,7 +44,7 @@ errata show results/ --errors
 
 @dataclass(frozen=True)
 class Conditions:
-    """Conditions on verdicts, as the options have them."""
+    """Conditions on verdicts, from the options of the command."""
 
     types: tuple[str, ...]
     target_class: str
@@ -145,7 +145,7 @@ def show(
     """Show ANALYSIS, some of its verdicts, or a breakdown.
 
     A CLASS is an index from 0 to 999, a WordNet ID, or a unique name. A folder that 'errata analyze --output' wrote
-    needs no service, except for --superclass, --by, and --export csv or parquet.
+    requires no service, except for --superclass, --by, and --export csv or parquet.
     """
     selected = Conditions(**conditions)
     limit_is_set = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
@@ -166,8 +166,8 @@ def show(
             return
         show_verdicts(page.verdicts, stdout_console())
         if page.total_size > len(page.verdicts):
-            shown, total = format_count(len(page.verdicts)), format_count(page.total_size)
-            stderr_console().print(f"{shown} of {total} verdicts are shown. --limit shows more.")
+            num_visible, total = format_count(len(page.verdicts)), format_count(page.total_size)
+            stderr_console().print(f"{num_visible} of {total} verdicts are shown. --limit shows more.")
     else:
         result = _get(analysis, target)
         if as_json:

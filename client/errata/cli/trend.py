@@ -74,7 +74,7 @@ def trend(
 ) -> None:
     """Compare the error types of analyses with models of the same accuracy. Default: all stored analyses.
 
-    Folders that 'errata analyze --output' wrote need no service, but the package errata-service.
+    Folders that 'errata analyze --output' wrote require the package errata-service, but no service.
     """
     if output == STDOUT and as_json:
         raise InvalidRequest("--output - and --json both write to stdout. Use one of them.", field="output")

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-SHARE = 0.8  # of the memory of the machine or container
-CGROUP_LIMITS = (  # of cgroups v2 and v1
+SHARE = 0.8  # share of the memory of the machine or container
+CGROUP_LIMITS = (  # memory limit files of cgroups v2 and v1
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )

@@ -25,8 +25,8 @@ from service.predictions.model_process.messages import (
 from service.predictions.model_process.process import KillReason, ModelProcess, ProcessEnded
 from service.predictions.model_process.protocol import MAX_RESPONSE, Message, ProtocolError
 
-START_SECONDS = 120.0  # to import torch
-STOP_SECONDS = 10.0  # to finish a batch after the caller has stopped
+START_SECONDS = 120.0  # time limit to start the process and import torch
+STOP_SECONDS = 10.0  # time limit to finish a batch after the caller has stopped
 _log = structlog.get_logger()
 Response = TypeVar("Response")
 
@@ -114,7 +114,7 @@ class ProcessPredictor:
             raise self._batch_error(model, ended) from ended
 
     def interrupt(self) -> None:
-        """Abort the current `load` or batch; do nothing without one."""
+        """Abort the current `load` or batch; do nothing if there is none."""
         with self._lock:
             process = self._process if self._is_busy else None
         if process is not None:
@@ -127,7 +127,7 @@ class ProcessPredictor:
 
     @property
     def pid(self) -> int | None:
-        """Return the ID of the child process; None without one."""
+        """Return the ID of the child process; None if there is none."""
         process = self._process
         return process.pid if process is not None and process.is_alive else None
 

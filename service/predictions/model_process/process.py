@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 from service.child_process import used_memory
 from service.predictions.model_process.protocol import Message, ProtocolError, read_message, write_message
 
-POLL_SECONDS = 0.1  # between two checks of memory and deadline
+POLL_SECONDS = 0.1  # interval between two checks of memory and deadline
 
 
 class KillReason(Enum):
@@ -22,7 +22,7 @@ class KillReason(Enum):
 
     DEADLINE = "deadline"
     MEMORY = "memory"
-    PROTOCOL = "protocol"  # it sent an invalid message
+    PROTOCOL = "protocol"  # the process sent an invalid message
     INTERRUPTED = "interrupted"  # the caller no longer needs the response
 
 

@@ -58,7 +58,7 @@ def read_classes(folder: Path, weights: PurePosixPath) -> Sequence[int | None] |
 
 
 def describe_mapping(classes: Sequence[int | None] | None) -> str:
-    """Return a text with a digest of the mapping, empty without one. It is stored as part of the transform."""
+    """Return a description of the mapping with its digest, for the transform; empty if there is no mapping."""
     if classes is None:
         return ""
     mapped = sum(index is not None for index in classes)

@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-SIZE_SECONDS = 10.0  # for the response to a size request
+SIZE_SECONDS = 10.0  # time limit for the response to a size request
 RETRY_AFTER = 30.0  # seconds
 
 

@@ -1,7 +1,7 @@
 """Locations of images: files below a folder, or members of a tar file.
 
-timm's reader lists tar files, including tar files inside them. It does not list folders, because it follows links out
-of them.
+timm's reader lists tar files, including nested tar files. This module lists folders itself, because timm's reader
+follows links out of them.
 """
 
 import tarfile
@@ -17,8 +17,8 @@ from service.predictions.image_files import EXTENSIONS, ImageLocation, index_by_
 def find_images(path: Path) -> Mapping[str, ImageLocation]:
     """Return the images of a folder or .tar file by every name that identifies one.
 
-    The names of an image are its path, its folder and file name (`wnid/file`), and its bare file name. A name that two
-    images share is left out.
+    The names of an image are its path, its folder and file name (`wnid/file`), and its bare file name. Names that two
+    images share are omitted.
 
     Raises:
         ImagesMissing: The path is neither a folder nor a .tar file, or has no images.

@@ -155,7 +155,7 @@ def _load_files(
 
 
 def _read_architecture(folder: Path) -> str:
-    """Return the architecture in config.json; empty without one, which the loader reports."""
+    """Return the architecture in config.json; empty if it is missing, for which the loader raises an error."""
     try:
         config = parse_json((folder / "config.json").read_text(encoding="utf-8"))
         architecture = config.get("architecture")

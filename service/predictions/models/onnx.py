@@ -122,7 +122,7 @@ def _create_session(path: Path, model: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # the checked format, whatever the suffix
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # the checked format; ignores the suffix
     available = onnxruntime.get_available_providers()
     try:
         return onnxruntime.InferenceSession(

@@ -1,7 +1,7 @@
 """Checks of ONNX graphs. A graph is parsed, but not run.
 
-Only operators of the ONNX standard and files in the folder of the graph are accepted. Nothing that the file states is
-trusted.
+Only operators of the ONNX standard and files in the folder of the graph are accepted. All values in the file are
+untrusted.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ class OnnxGraph:
     is_half: bool  # the input is float16
     ends_with_softmax: bool
     parameters: int
-    sha256: str  # of the graph and its weights files
+    sha256: str  # digest of the graph and its weights files
 
 
 def read_graph(path: Path, model: str) -> OnnxGraph:
@@ -46,7 +46,7 @@ def read_graph(path: Path, model: str) -> OnnxGraph:
             outputs than an image classifier.
     """
     try:
-        proto = onnx.load(path, format="protobuf", load_external_data=False)  # protobuf whatever the suffix
+        proto = onnx.load(path, format="protobuf", load_external_data=False)  # ignore the suffix
     except Exception as error:  # the parser may raise any error for a damaged file
         raise ModelRefused(
             f"{model}: The file is not an ONNX graph, or is truncated. Export the model again."
@@ -106,7 +106,7 @@ def runtime_domains() -> frozenset[str]:
 
 
 def _check_function_domains(model: str, proto: Any) -> None:
-    """Raise ModelRefused for functions in domains of the runtime, which might run its own operator instead."""
+    """Raise ModelRefused for functions in the runtime's domains, because its own operators may replace them."""
     conflicts = sorted(
         {
             f"{function.domain}::{function.name}"

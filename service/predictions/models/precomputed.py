@@ -1,4 +1,4 @@
-"""Predictions files that are registered in place of a model: read like uploads, and looked up by image."""
+"""Predictions files that replace a model in a registry. They are parsed like uploads, and looked up by image."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import sha256_of
 from service.taxonomy.classes import parse_class
 
-MAX_BYTES = 1 << 28  # of a file, compressed or not
+MAX_BYTES = 1 << 28  # size limit of a file, compressed and uncompressed
 MAX_IMAGES = 2_000_000
 BATCH_IMAGES = 5000  # predictions in one batch
 
@@ -93,7 +93,7 @@ def stored_predictions(loaded: LoadedModel, names: Sequence[str]) -> Iterator[Pr
 
 
 def _rows(block: NamedRows) -> Iterator[tuple[bytes, Any, Any, int]]:
-    """Return the name, class, probability (None without one), and line of each row."""
+    """Return the names, classes, probabilities (None if there are none), and lines of the rows."""
     probabilities = [None] * len(block.names) if block.probabilities is None else block.probabilities.to_pylist()
     return zip(block.names.to_pylist(), block.classes.to_pylist(), probabilities, block.lines.tolist(), strict=True)
 
@@ -101,7 +101,7 @@ def _rows(block: NamedRows) -> Iterator[tuple[bytes, Any, Any, int]]:
 def _parse_row(
     predictions: Mapping[str, tuple[int, float]], name: bytes, class_text: Any, probability: Any
 ) -> tuple[str, int, float]:
-    """Return a row's name, class, and probability (NaN without one); raise ValueError("FIELD: DESCRIPTION")."""
+    """Return a row's name, class, and probability (NaN if missing); raise ValueError("FIELD: DESCRIPTION")."""
     try:
         image = name.decode()
     except UnicodeDecodeError:

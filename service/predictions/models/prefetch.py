@@ -19,7 +19,7 @@ def prefetch(
 ) -> Iterator[Callable[[int], list[Prepared]]]:
     """Prepare items in threads, ahead of their use.
 
-    When the block ends, queued items are dropped. Those that a thread is preparing are awaited.
+    The end of the block drops queued items, and waits for items that a thread is preparing.
 
     Args:
         names: Names of the items.

@@ -19,7 +19,7 @@ REQUIRED_KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct")  # a 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 CROP_MODES = ("center", "squash", "border")
 MAX_SIDE = 2048  # pixels
-MAX_NUMBER = 1e6  # of a mean or standard deviation; also excludes NaN, infinity, and integers beyond all floats
+MAX_NUMBER = 1e6  # limit of a mean or standard deviation; also excludes NaN, infinity, and integers beyond all floats
 MAX_RESIZED = 4096  # pixels of the shorter side before the crop
 
 
@@ -135,7 +135,7 @@ def _check_config(model: str, config: Mapping[str, Any]) -> None:
 
 
 def _are_numbers(value: object, count: int, kind: type[int] | tuple[type[int], type[float]]) -> bool:
-    return isinstance(value, list | tuple) and len(value) == count and all(_is_number(item, kind) for item in value)
+    return isinstance(value, list | tuple) and len(value) == count and all(_is_number(number, kind) for number in value)
 
 
 def _is_number(value: object, kind: type[int] | tuple[type[int], type[float]]) -> bool:

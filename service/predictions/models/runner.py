@@ -1,4 +1,4 @@
-"""Runs a module on a device: batches of images in, the best class of each image out."""
+"""Runs a module on a device: predicts the best class of each image of a batch."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext

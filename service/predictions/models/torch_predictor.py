@@ -31,7 +31,7 @@ class _ActiveModel:
     """The model that was loaded last, on its device."""
 
     model_id: str
-    fingerprint: tuple[object, ...]  # of its files, which may change under the same model ID
+    fingerprint: tuple[object, ...]  # state of the model's files, which may change under the same model ID
     loaded: LoadedModel
     runner: Runner
     adaptive_size: AdaptiveBatchSize | None  # None on a GPU, whose batches are as large as its memory allows
@@ -45,8 +45,8 @@ class _ActiveModel:
 class _PendingBatch:
     """A batch that the device is computing."""
 
-    is_readable: list[bool]  # of each image
-    top: TopPredictions | None  # of the readable images; None if there are none
+    is_readable: list[bool]  # whether each image is readable
+    top: TopPredictions | None  # predictions for the readable images; None if there are none
 
 
 class TorchPredictor:
@@ -133,7 +133,7 @@ class TorchPredictor:
 
 
 def _fingerprint(model_id: ModelId, policy: ModelPolicy) -> tuple[object, ...]:
-    """Return names, sizes, and times of the files of a model in the operator's folder, and of JSON files beside it."""
+    """Return name, size, and time of each file of a model in the operator's folder, including JSON files."""
     if model_id.source not in FOLDER_SOURCES or policy.folder is None:
         return ()
     path = policy.folder / model_id.rest.partition("#")[0]

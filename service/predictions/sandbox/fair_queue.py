@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from errata.errors import TooBusy, TruncatedUpload
 
-POLL_SECONDS = 0.1  # between two checks whether a waiting call was cancelled
+POLL_SECONDS = 0.1  # interval between two checks whether a waiting call was cancelled
 RETRY_AFTER = 5.0  # seconds
 Resource = TypeVar("Resource")
 
@@ -23,14 +23,14 @@ class _Ticket:
 
 
 class FairQueue(Generic[Resource]):
-    """Lends resources. A free one goes to the caller with the fewest, and then to the call that has waited longest."""
+    """Lends resources. A free one goes to the waiting caller that uses the fewest; ties go to the oldest call."""
 
     def __init__(self, resources: Sequence[Resource], wait_seconds: float) -> None:
-        """Lend `resources`. A call waits at most `wait_seconds` for one."""
+        """Create a queue for `resources`. A call waits at most `wait_seconds` for one."""
         self._idle = list(resources)
         self._wait_seconds = wait_seconds
-        self._num_used: Counter[str] = Counter()  # by caller
-        self._waiting: list[_Ticket] = []  # in order of arrival
+        self._num_used: Counter[str] = Counter()  # number of used resources by caller
+        self._waiting: list[_Ticket] = []  # waiting calls in order of arrival
         self._changed = threading.Condition()
 
     @contextmanager

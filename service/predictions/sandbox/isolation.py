@@ -41,7 +41,7 @@ def missing_isolation() -> tuple[str, ...]:
 
 
 def restrict_files() -> None:
-    """Forbid this process and its children to write, use TCP, signal others, and read outside Python's folders."""
+    """Forbid this process and its children to write, use TCP, signal others, or read outside Python's folders."""
     if not landlockpy.supported():
         return
     with landlockpy.Ruleset(scoped=Scope.SIGNAL | Scope.ABSTRACT_UNIX_SOCKET) as ruleset:

@@ -15,7 +15,7 @@ class ParserLimits:
     cpu_seconds: int = 10
     wall_seconds: float = 30.0
     output: int = 128 << 20  # bytes of the returned rows
-    wait_seconds: float = 120.0  # for a free process
+    wait_seconds: float = 120.0  # maximum wait for a free process
 
 
 def apply_limits(limits: ParserLimits) -> None:

@@ -26,8 +26,8 @@ from service.predictions.sandbox.messages import (
 )
 from service.predictions.uploads.binary import ParseRequest
 
-POLL_SECONDS = 0.02  # between two checks of the memory, which can grow by 50 MiB in this time
-READY_SECONDS = 20.0  # until a fork server is ready, or the process of the last file has ended
+POLL_SECONDS = 0.02  # interval between two checks of the memory, which can grow by 50 MiB in this time
+READY_SECONDS = 20.0  # maximum wait for a fork server, or for the end of the previous file's process
 SINGLE_THREADED = {
     "OPENBLAS_NUM_THREADS": "1",  # a process with threads must not fork
     "OMP_NUM_THREADS": "1",
@@ -120,7 +120,7 @@ class ParserProcess:
         pid, channel = self._next_process()
         try:
             socket.send_fds(channel, [request], descriptors)
-        except BrokenPipeError:  # it was killed while it waited; the fork server forks another
+        except BrokenPipeError:  # the process was killed while it waited; the fork server forks another
             channel.close()
             pid, channel = self._next_process()
             socket.send_fds(channel, [request], descriptors)
@@ -131,7 +131,7 @@ class ParserProcess:
         self.start()
         try:
             pid, descriptors = self._event("pid")
-        except OSError:  # it was killed, or the process of the last file does not end
+        except OSError:  # the fork server was killed, or the process of the last file does not end
             self._restart()
             pid, descriptors = self._event("pid")
         return pid, socket.socket(fileno=descriptors[0])

@@ -25,7 +25,7 @@ from service.predictions.sandbox.arrow_stream import check_messages
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
 from service.predictions.uploads.validation import MAX_VIOLATIONS
 
-LENGTH_BYTES = 8  # of the length of the document
+LENGTH_BYTES = 8  # size of the field with the length of the document
 MAX_DOCUMENT = 1 << 20  # bytes
 MAX_TEXT = 2_000  # characters of a message or warning
 ERRORS = {error.reason: error for error in (InvalidUpload, InvalidRow, UnsupportedFormat, TruncatedUpload, TooLarge)}
@@ -84,9 +84,9 @@ def read_rows(content: bytes) -> Rows:
             case "error":
                 raise _error(document)
             case "ordered":
-                return _ordered(stream, document)
+                return _read_ordered_rows(stream, document)
             case "named":
-                return iter(list(_named(stream, document)))  # a list, so that damage raises ValueError here
+                return iter(list(_read_named_rows(stream, document)))  # a list, so that damage raises ValueError here
     except (pa.ArrowException, KeyError, TypeError, OSError, OverflowError, RecursionError) as error:
         raise ValueError(f"Expected rows or an error: {error!r:.200}.") from error
     raise ValueError("Expected rows or an error.")
@@ -139,7 +139,7 @@ def _batch_of(block: NamedRows) -> pa.RecordBatch:
     return pa.record_batch(columns)
 
 
-def _named(stream: pa.Buffer, document: dict[str, Any]) -> Iterator[NamedRows]:
+def _read_named_rows(stream: pa.Buffer, document: dict[str, Any]) -> Iterator[NamedRows]:
     for batch in _batches(stream, NAMED_COLUMNS):
         if batch.column("name").type != pa.binary():
             raise ValueError("Expected names as bytes.")
@@ -154,7 +154,7 @@ def _named(stream: pa.Buffer, document: dict[str, Any]) -> Iterator[NamedRows]:
     yield NamedRows(empty, empty, None, lines, wrong=_violations(document), num_wrong=int(document["num_wrong"]))
 
 
-def _ordered(stream: pa.Buffer, document: dict[str, Any]) -> OrderedRows:
+def _read_ordered_rows(stream: pa.Buffer, document: dict[str, Any]) -> OrderedRows:
     (batch,) = _batches(stream, ORDERED_COLUMNS)
     names = batch.schema.names
     return OrderedRows(

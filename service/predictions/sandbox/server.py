@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _signal_pipe() -> int:
-    """Return a pipe that becomes readable when a child ends. Some kernels lack pidfd_open(2)."""
+    """Return a pipe that becomes readable when a child ends; pidfd_open(2) is missing in some kernels."""
     exit_pipe, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakeup)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -92,7 +92,7 @@ def _wait(control: socket.socket, child: int, exit_pipe: int) -> bool:
 def _samples() -> Mapping[str, bytes]:
     """Return a small file of each format.
 
-    Writing them makes the libraries import what they need. Reading would start a thread, and a process with threads
+    Writing the files makes the libraries import their modules. Reading would start a thread, and a process with threads
     must not fork.
     """
     files = {name: io.BytesIO() for name in READERS}

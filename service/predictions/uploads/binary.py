@@ -1,4 +1,4 @@
-"""Binary uploads: the parse request, and the readers by the name of their format.
+"""Binary uploads: the request to parse one, and the table of readers by format.
 
 The parsers of binary formats are complex native code. A service calls `read_binary` only in a sandboxed process
 (service/predictions/sandbox).

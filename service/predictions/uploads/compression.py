@@ -6,7 +6,7 @@ from errata.errors import InvalidUpload, TruncatedUpload
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.storage import CHUNK
 
-CODECS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # by the first bytes
+CODECS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # codec by the first bytes of a file
 
 
 def detect_codec(head: bytes) -> str | None:

@@ -1,7 +1,7 @@
 """JSONL: one object per line, with the names of the CSV columns as keys.
 
-Arrow reads files in which all lines have the same form. A slower reader handles all others. The keys of the first line
-decide which keys are read, so that keys of later lines take no memory.
+Arrow reads files in which all lines have the same form. A slower reader handles all others. Only keys of the first line
+are read, so that keys of later lines take no memory.
 """
 
 import io
@@ -34,7 +34,7 @@ def recognizes(head: bytes) -> bool:
 def read(content: Readable, images: int) -> Iterator[NamedRows]:
     """Yield the rows; raise InvalidUpload, InvalidRow, or TooLarge for far more lines than images.
 
-    Lines are counted before any is parsed: a parsed small object takes a hundred times its size in memory.
+    Lines are counted before parsing, because a small parsed object takes a hundred times its size in memory.
     """
     text = content.read().removeprefix(BOM)
     check_row_count(text.count(b"\n"), images)

@@ -138,8 +138,8 @@ def collect_rows(
         classes: Classes of the data set; None: all.
 
     Returns:
-        The class of each row; its score, if the rows are probability distributions; and the best class of the data
-        set's, if it has fewer than all.
+        The class of each row; its score, if the rows are probability distributions; and the best class among the data
+            set's classes, if the data set does not have all classes.
     """
     own = None if classes is None else np.array(classes, dtype=np.intp)
     top1, scores, top1_restricted, are_distributions, start = [], [], [], True, 0

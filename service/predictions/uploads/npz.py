@@ -90,9 +90,9 @@ def _check_arrays(names: Collection[str]) -> None:
             "class indices, or save scores alone as an npy file.",
             field="chunk",
         )
-    shown = ", ".join(repr(name[:40]) for name in sorted(names)[:10]) or "no files"
+    members = ", ".join(repr(name[:40]) for name in sorted(names)[:10]) or "no files"
     raise InvalidUpload(
-        f"The file is a ZIP archive with {shown}, not an npz file. Extract the predictions file, and upload it. CSV "
+        f"The file is a ZIP archive with {members}, not an npz file. Extract the predictions file, and upload it. CSV "
         "and JSONL files may be compressed with gzip or zstd.",
         field="chunk",
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FormatTerms:
-    """What one format calls its parts."""
+    """The names that one format uses for its parts."""
 
     label: str  # name of the format
     field: str  # a named value of a row: "column" or "key"

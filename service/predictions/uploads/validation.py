@@ -265,7 +265,7 @@ class _Assembly:
 def _plain_indices(column: pa.Array) -> NDArray[np.int64] | None:
     """Return the classes if every text is a plain decimal index; otherwise None.
 
-    Arrow also parses hexadecimal numbers and -0, but their texts are longer than their decimal digits.
+    Arrow also parses hexadecimal numbers and -0. Their texts are longer than their decimal form, which reveals them.
     """
     try:
         values = np.asarray(column.cast(pa.int16()))

@@ -36,5 +36,5 @@ def format_duration(seconds: float) -> str:
 
 
 def capitalize(text: str) -> str:
-    """Return a text with a capital first letter; the other letters stay."""
+    """Return a text with a capital first letter and unchanged other letters."""
     return text[:1].upper() + text[1:]

@@ -26,7 +26,11 @@ GROUPING_NAMES: Mapping[str, str] = {
     "size": "size",
 }
 _PLURALS: Mapping[Metric, str] = {
-    **{Metric(item.name): plural for item, plural in ERROR_TYPE_PLURALS.items() if item > ErrorType.CORRECT},
+    **{
+        Metric(error_type.name): plural
+        for error_type, plural in ERROR_TYPE_PLURALS.items()
+        if error_type > ErrorType.CORRECT
+    },
     Metric.POOLED: "errors from out of vocabulary to model failure",
 }
 _NO_REFERENCE: Mapping[NoReferenceReason, str] = {

@@ -29,8 +29,8 @@ from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.signature import Unverified
 from service.web.listener import peer_of
 
-NUM_THREADS = 4  # that queue analyses
-BODY_SECONDS = 20.0  # for the body of a request
+NUM_THREADS = 4  # threads that queue analyses
+BODY_SECONDS = 20.0  # time limit for the body of a request
 MAX_READING = 64  # requests whose body is being read; a further one evicts the oldest
 MAX_WAITING = 256  # requests for a thread; further ones must retry
 RETRY_AFTER, MAX_RETRY_AFTER = 5.0, 30.0  # seconds

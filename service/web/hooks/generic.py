@@ -58,5 +58,5 @@ def key_of(secret: str) -> bytes:
 
 
 def model_id(event: RegistryEvent) -> str:
-    """Return the model ID of a version for workers, which the event contains."""
+    """Return the model ID that workers use to load a version. The event contains it."""
     return event.source

@@ -21,7 +21,7 @@ from service.wire import to_analysis, to_json
 
 MAX_BODY = 1 << 20  # bytes
 PAGE_SIZE = 100  # versions in one request
-MAX_VERSIONS = 10_000  # in one poll
+MAX_VERSIONS = 10_000  # versions in one poll
 MAX_TAG = 5000  # characters of the value of a tag
 ARTIFACT_FOLDER = "errata"
 PASSED_ALIAS = "errata-passed"
@@ -62,7 +62,7 @@ class MlflowRegistry:
 
     address: RegistryAddress
     rules: Sequence[RegistryRule]
-    public_url: str = ""  # of the pages of Errata; empty: no tag with a link
+    public_url: str = ""  # URL of the pages of Errata; empty: no tag with a link
 
     @property
     def id(self) -> str:
@@ -70,7 +70,7 @@ class MlflowRegistry:
         return self.address.id
 
     def model_id(self, event: RegistryEvent) -> str:
-        """Return the model ID of a version for workers."""
+        """Return the model ID that workers use to load a version."""
         return f"mlflow:models://{self.id}/{event.model}/{event.version}"
 
     def version_of(self, model: str, alias: str) -> str | None:
@@ -91,7 +91,7 @@ class MlflowRegistry:
                 yield RegistryEvent(Action.ALIAS, model.name, str(number), alias)
 
     def write(self, result: WriteBack) -> None:
-        """Write a result: report, metrics, tags, and at last the alias, so that the alias implies the rest.
+        """Write a result: report, metrics, tags, and finally the alias, which shows that the result is complete.
 
         A result that is older than the existing one changes nothing.
 

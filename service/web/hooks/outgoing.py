@@ -1,8 +1,8 @@
 """Requests to a URL that an operator configured, protected against server-side request forgery.
 
-Only https, exact host names, no credentials, and no addresses instead of names. Every resolved address must be public
-or in a network that the operator allows, and the connection uses that address. No redirects, no proxy, and a bounded
-response.
+A URL must use https and an exact host name, without credentials; IP addresses are refused. Every resolved address must
+be public or in a network that the operator allows, and the connection uses that address. Redirects and proxies are
+not used, and the size of the response is bounded.
 """
 
 import base64
@@ -99,7 +99,7 @@ class Target:
         self.post(f"msg_{result.analysis.id}", json.dumps(document, separators=(",", ":")).encode())
 
     def post(self, message_id: str, body: bytes) -> None:
-        """Post a body. A retry has the same message ID, and a new timestamp and signature. Raise Unavailable."""
+        """Post a body; raise Unavailable if that fails. A retry has the same message ID and a new signature."""
         timestamp = str(int(self.clock()))
         message = b".".join([message_id.encode(), timestamp.encode(), body])
         signature = base64.b64encode(hmac.new(self.key, message, hashlib.sha256).digest()).decode()

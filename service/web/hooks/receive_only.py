@@ -1,4 +1,4 @@
-"""Registries that send webhooks but have no API to query. Generic ones can receive results at a URL."""
+"""Registries that send webhooks but have no API to query. Generic registries can receive results at a URL."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class ReceiveOnlyRegistry:
     send: Callable[[WriteBack], None] | None = None
 
     def model_id(self, event: RegistryEvent) -> str:
-        """Return the model ID of a version for workers."""
+        """Return the model ID that workers use to load a version."""
         return self.identifier(event)
 
     def version_of(self, model: str, alias: str) -> str | None:

@@ -34,5 +34,5 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEve
 
 
 def model_id(event: RegistryEvent) -> str:
-    """Return the model ID of a version for workers."""
+    """Return the model ID that workers use to load a version."""
     return f"wandb:{event.model}:{event.version}"

@@ -145,8 +145,7 @@ def test_failed_build_leaves_the_old_bundle(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-# Builds the demo as the shelf does, and stops for good where the manifest is about to be written: its list of sources
-# never comes to an end.
+# Builds the demo as the repository does, but never finishes the manifest, because its list of sources is endless.
 STUCK_BUILD = """
 import sys
 from dataclasses import replace

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from errata.errors import InvalidEvidence
 
-from service.evidence.encoder import CachedEncoder, checked, load_encoder
+from service.evidence.encoder import CachedEncoder, load_encoder, validate_embeddings
 
 NAME = "errata-tiny"
 CONFIG = {
@@ -120,7 +120,7 @@ def test_embeddings_are_normalized(weights: Path, images: list[str], tmp_path: P
     result = encoder(weights)
     answer = result.embed_texts(TEXTS)
 
-    assert checked(answer, len(TEXTS), 24, "texts").tobytes() == answer.tobytes()
+    assert validate_embeddings(answer, len(TEXTS), 24, "texts").tobytes() == answer.tobytes()
     cached = CachedEncoder(result, tmp_path, lambda what, done, total: None)
     assert cached.texts(TEXTS).shape == (len(TEXTS), 24)
     assert cached.images(images).shape == (len(images), 24)

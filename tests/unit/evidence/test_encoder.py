@@ -16,7 +16,15 @@ from unit.evidence.encoders import Counting, Other, SameAnswers
 from unit.evidence.official import wordnet_id, write_artefacts
 
 from service.bootstrap.build import Inputs, build_evidence
-from service.evidence.encoder import CHUNK, PROBE_TEXTS, CachedEncoder, Encoder, HashEncoder, checked, load_encoder
+from service.evidence.encoder import (
+    CHUNK,
+    PROBE_TEXTS,
+    CachedEncoder,
+    Encoder,
+    HashEncoder,
+    load_encoder,
+    validate_embeddings,
+)
 from service.evidence.recipes import gather
 
 NAMES = [f"{wordnet_id(number % 1000)}/{number}.JPEG" for number in range(2 * CHUNK + 100)]  # three chunks
@@ -43,7 +51,7 @@ def unit(rows: int, dimensions: int, seed: int = 0) -> np.ndarray:
 def test_unit_vectors_are_unchanged(rows: int, dimensions: int, seed: int) -> None:
     vectors = unit(rows, dimensions, seed)
 
-    result = checked(vectors, rows, dimensions, "images")
+    result = validate_embeddings(vectors, rows, dimensions, "images")
 
     assert result.dtype == np.float32
     assert result.tobytes() == vectors.tobytes()
@@ -54,14 +62,14 @@ def test_unit_vectors_are_unchanged(rows: int, dimensions: int, seed: int) -> No
 def test_other_vectors_are_normalized(scale: float, kind: type) -> None:
     vectors = unit(4, 16)
 
-    result = checked((vectors * scale).astype(kind), 4, 0, "texts")
+    result = validate_embeddings((vectors * scale).astype(kind), 4, 0, "texts")
 
     assert result.dtype == np.float32
     assert np.allclose(result, vectors, atol=1e-6)
 
 
 def test_half_precision_is_accepted() -> None:
-    result = checked((7 * unit(4, 16)).astype(np.float16), 4, 16, "texts")
+    result = validate_embeddings((7 * unit(4, 16)).astype(np.float16), 4, 16, "texts")
 
     assert result.dtype == np.float32
     assert np.allclose(np.linalg.norm(result, axis=1), 1, atol=1e-6)
@@ -92,7 +100,7 @@ WRONG: dict[str, Callable[[np.ndarray], object]] = {
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_invalid_embeddings_are_rejected(wrong: Callable[[np.ndarray], object]) -> None:
     with pytest.raises(InvalidEvidence, match="Embeddings of images") as error:
-        checked(wrong(unit(4, 16)), 4, 16, "images")
+        validate_embeddings(wrong(unit(4, 16)), 4, 16, "images")
 
     assert error.value.violations[0].field == "encoder"
 
@@ -102,18 +110,18 @@ def test_message_names_the_row_that_is_not_finite() -> None:
     vectors[2, 5] = np.nan
 
     with pytest.raises(InvalidEvidence, match="row 2"):
-        checked(vectors, 4, 16, "texts")
+        validate_embeddings(vectors, 4, 16, "texts")
 
 
 def test_hash_encoder_derives_unit_vectors_from_names() -> None:
-    twin = HashEncoder()
+    encoder = HashEncoder()
 
-    apart = np.concatenate([twin.embed_images([name]) for name in NAMES[:5]])
+    separate = np.concatenate([encoder.embed_images([name]) for name in NAMES[:5]])
 
-    assert np.array_equal(twin.embed_images(NAMES[:5]), apart)
-    assert np.array_equal(twin.embed_images([f"/far/away/{NAMES[0]}"])[0], apart[0])
-    assert np.allclose(np.linalg.norm(apart, axis=1), 1, atol=1e-6)
-    assert not np.array_equal(twin.embed_texts(["x"]), twin.embed_images(["x"]))
+    assert np.array_equal(encoder.embed_images(NAMES[:5]), separate)
+    assert np.array_equal(encoder.embed_images([f"/far/away/{NAMES[0]}"])[0], separate[0])
+    assert np.allclose(np.linalg.norm(separate, axis=1), 1, atol=1e-6)
+    assert not np.array_equal(encoder.embed_texts(["x"]), encoder.embed_images(["x"]))
 
 
 # the cache
@@ -240,11 +248,11 @@ def test_cache_file_with_a_damaged_header_is_ignored(worn: tuple[Path, bytes, Pa
 
 
 def test_progress_is_reported_per_chunk(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
+    progress: list[tuple[str, int, int]] = []
 
-    CachedEncoder(HashEncoder(), tmp_path, lambda *each: told.append(each)).images(NAMES)
+    CachedEncoder(HashEncoder(), tmp_path, lambda *call: progress.append(call)).images(NAMES)
 
-    assert told == [("images", done, len(NAMES)) for done in (CHUNK, 2 * CHUNK, len(NAMES))]
+    assert progress == [("images", done, len(NAMES)) for done in (CHUNK, 2 * CHUNK, len(NAMES))]
 
 
 # in a build

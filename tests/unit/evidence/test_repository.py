@@ -44,15 +44,15 @@ def test_concurrent_builds_produce_one_bundle(tmp_path: Path) -> None:
         assert child.stdin is not None
         child.stdin.write("go\n")
         child.stdin.flush()
-    said = [child.communicate(timeout=60)[0] for child in both]
+    outputs = [child.communicate(timeout=60)[0] for child in both]
 
     assert [child.returncode for child in both] == [0, 0]
-    first, second = (output.split("digest ")[-1].strip() for output in said)
+    first, second = (output.split("digest ")[-1].strip() for output in outputs)
     assert first == second
     folders = list((tmp_path / "evidence" / "demo").iterdir())
     assert len(folders) == 1
     assert verify_evidence(folders[0]) == []
-    assert sum("evidence built" in output for output in said) == 1  # the other one waited and found it
+    assert sum("evidence built" in output for output in outputs) == 1  # the other one waited and found it
 
 
 def test_built_in_data_sets_are_built_on_first_use(demo: Bundle, data_dir: Path) -> None:

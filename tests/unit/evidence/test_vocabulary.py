@@ -184,7 +184,7 @@ def test_evidence_has_the_five_best_texts_of_the_oracle(scenario: Scenario, deci
 
 def test_progress_is_reported_until_the_end(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vocabulary, "BLOCK", 100)
-    told: list[tuple[str, int, int]] = []
+    progress: list[tuple[str, int, int]] = []
 
     decide_oov(
         scenario.images,
@@ -192,8 +192,8 @@ def test_progress_is_reported_until_the_end(scenario: Scenario, monkeypatch: pyt
         scenario.targets,
         scenario.neighbors,
         scenario.proposals,
-        lambda *each: told.append(each),
+        lambda *call: progress.append(call),
     )
 
-    assert [done for _, done, _ in told] == [100, 200, IMAGES]
-    assert {total for *_, total in told} == {IMAGES}
+    assert [done for _, done, _ in progress] == [100, 200, IMAGES]
+    assert {total for *_, total in progress} == {IMAGES}

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from unit.rules.scenarios import Scenario, evidence_of, scenarios
 
 from service.domain import ErrorType
-from service.rules import ORDER, abstained
+from service.rules import ORDER, find_abstained_types
 
 
 def test_rules_have_the_order_of_the_specification() -> None:
@@ -32,12 +32,12 @@ def test_rules_have_the_order_of_the_specification() -> None:
 def test_rule_without_its_evidence_abstains(missing: str, error_type: ErrorType) -> None:
     evidence = {"oov": [{8}], "pairs": {(7, 8)}, "non_prototypical": [True]}
 
-    assert abstained(evidence_of([7], [{7}], **evidence)) == ()
-    assert abstained(evidence_of([7], [{7}], **evidence | {missing: None})) == (error_type,)
+    assert find_abstained_types(evidence_of([7], [{7}], **evidence)) == ()
+    assert find_abstained_types(evidence_of([7], [{7}], **evidence | {missing: None})) == (error_type,)
 
 
 def test_abstained_rules_are_in_the_order_of_the_rules() -> None:
-    assert abstained(evidence_of([7], [{7}])) == (
+    assert find_abstained_types(evidence_of([7], [{7}])) == (
         ErrorType.FINE_GRAINED_OOV,
         ErrorType.SPURIOUS_CORRELATION,
         ErrorType.NON_PROTOTYPICAL,

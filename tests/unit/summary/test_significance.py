@@ -30,7 +30,7 @@ def signs(size: int, only_a: int, only_b: int) -> np.ndarray:
 
 
 def drawn_image_by_image(images: np.ndarray, seed: int) -> np.ndarray:
-    """Return the means of so many images drawn anew, with replacement."""
+    """Return the means of resamples with replacement."""
     generator = np.random.default_rng(seed)
     return np.array([images[generator.integers(0, len(images), len(images))].mean() for _ in range(DRAWS)])
 

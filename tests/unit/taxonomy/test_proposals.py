@@ -61,7 +61,7 @@ def superclasses_of(grouping: Grouping) -> list[set[int]]:
 def listed(proposals: Proposals, target: int, predicted: int) -> list[tuple[int, str]]:
     """Return (synset, text) in the order of the proposals."""
     rows = proposals.lists[predicted]
-    allowed = proposals.allowed(predicted, np.array([target]))[0]
+    allowed = proposals.allowed_texts(predicted, np.array([target]))[0]
     return [
         (proposals.synsets[synset], proposals.texts[text])
         for synset, text, may in zip(rows.synsets.tolist(), rows.texts.tolist(), allowed.tolist(), strict=True)

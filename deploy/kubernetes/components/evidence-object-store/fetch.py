@@ -29,7 +29,7 @@ def fetch(url: str, folder: Path, max_bytes: int = MAX_BYTES) -> int:
         The number of downloaded bytes.
 
     Raises:
-        ValueError: The files are not those of a bundle; no folder is left.
+        ValueError: The files are not a bundle. The destination does not exist afterward.
     """
     store, root = fsspec.core.url_to_fs(url)
     root = root.rstrip("/")
@@ -42,7 +42,7 @@ def fetch(url: str, folder: Path, max_bytes: int = MAX_BYTES) -> int:
     if len(names) > MAX_FILES:
         raise ValueError(f"Too many files at {url}: {len(names)}. A bundle has at most {MAX_FILES} files.")
     part = folder.with_name(f"{folder.name}.part")
-    for previous in (part, folder):  # from an earlier start of the pod
+    for previous in (part, folder):  # an earlier start of the pod may have left these folders
         shutil.rmtree(previous, ignore_errors=True)
     part.mkdir(parents=True)
     num_bytes = 0

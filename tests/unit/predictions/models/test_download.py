@@ -16,7 +16,7 @@ class Sizes(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self.send_response(404 if self.path == "/nowhere.pth" else 200)
-        if self.path == "/told.pth":
+        if self.path == "/sized.pth":
             self.send_header("Content-Length", "123456")
         self.end_headers()
 
@@ -37,7 +37,7 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_the_size_is_that_of_the_response(address: str) -> None:
-    assert url_file_size(f"{address}/told.pth") == 123_456
+    assert url_file_size(f"{address}/sized.pth") == 123_456
 
 
 @pytest.mark.parametrize("name", ["untold.pth", "nowhere.pth"])
@@ -47,12 +47,12 @@ def test_a_size_that_the_server_does_not_send_is_unknown(address: str, name: str
 
 def test_the_size_of_a_cached_file_is_not_requested(address: str, tmp_path: Path) -> None:
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "hub" / "checkpoints" / "told.pth").touch()
+    (tmp_path / "hub" / "checkpoints" / "sized.pth").touch()
 
-    assert url_file_size(f"{address}/told.pth") is None
+    assert url_file_size(f"{address}/sized.pth") is None
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/told.pth", "file:///etc/passwd", ""])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/sized.pth", "file:///etc/passwd", ""])
 def test_the_size_at_an_unreachable_url_is_unknown_and_no_file_is_opened(address: str, url: str) -> None:
     assert url_file_size(url) is None
 

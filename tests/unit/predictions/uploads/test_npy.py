@@ -66,7 +66,7 @@ def test_rows_that_are_distributions_give_probabilities(small, write) -> None:
 @pytest.mark.parametrize(
     ("low", "high"),
     [
-        pytest.param(0.1, 0.1 + 1e-12, id="closer than float32 tells"),
+        pytest.param(0.1, 0.1 + 1e-12, id="closer than float32 distinguishes"),
         pytest.param(1e300, 1e301, id="beyond float32"),
         pytest.param(1e-301, 1e-300, id="below float32"),
     ],

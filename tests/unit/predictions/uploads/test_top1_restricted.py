@@ -25,7 +25,7 @@ def parse(small, content: bytes, order: RowOrder = RowOrder.PATH, mask: np.ndarr
 
 
 def best_of_own(row: np.ndarray) -> int:
-    """The first of the data set's classes that no other of them beats."""
+    """Return the first of the data set's classes with the highest score."""
     return max(sorted(OWN), key=lambda index: (row[index], -index))
 
 
