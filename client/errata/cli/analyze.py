@@ -149,10 +149,14 @@ def _check_source(model: str | None, predictions: Path | None) -> None:
 def _check_options(output: Path | None, wait: bool, baseline: str, policy: Path | None, target: Target) -> None:
     if target.local and not wait:
         raise InvalidRequest(
-            "--local excludes --no-wait, because the local service ends with this command.", field="wait"
+            "--local and --no-wait cannot be used together: the local service ends with this command.",
+            field="wait",
         )
     if output is not None and not wait:
-        raise InvalidRequest("--output excludes --no-wait, because it needs the result.", field="wait")
+        raise InvalidRequest(
+            "--output and --no-wait cannot be used together, because --output needs the result. Remove one.",
+            field="wait",
+        )
     if output == STDOUT:
         raise InvalidRequest("--output of analyze is a folder and cannot be stdout. Use --json.", field="output")
     if baseline and policy is None:
