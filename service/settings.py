@@ -307,7 +307,7 @@ class Settings(BaseModel):
         if not value and info.field_name == "metrics_address":
             return value
         host, _, port = value.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
+        if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
             raise ValueError(f"invalid address {value!r}; use host:port with a port from 0 to 65535")
         return value
 

@@ -195,7 +195,7 @@ def check_baseline(policy: GatePolicy, baseline: str) -> None:
     if policy.needs_baseline and not baseline:
         names = ", ".join(repr(bound.name) for bound in policy.bounds if bound.is_on_change)
         raise InvalidRequest(
-            f"The policy bounds changes ({names:.200}), but there is no baseline. Name one, for example with "
+            f"The policy limits changes ({names:.200}), but there is no baseline. Name one, for example with "
             "--baseline.",
             field="baseline",
         )

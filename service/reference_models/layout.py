@@ -98,7 +98,9 @@ def read_models(content: bytes) -> list[PublishedModel]:
                     violations.append(Violation("reference", str(error), reader.line_num))
     except csv.Error as error:
         raise InvalidUpload(
-            f"The file of published models is not valid CSV: {error}.", field="reference", line=reader.line_num
+            f"The file of published models is not valid CSV: {error}. Write it again.",
+            field="reference",
+            line=reader.line_num,
         ) from error
     if violations:
         raise InvalidUpload(
