@@ -326,7 +326,7 @@ def test_nine_training_images_are_too_few(own: Inputs, tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
-    with pytest.raises(InvalidEvidence, match="Only 9 training images. Pass at least 10"):
+    with pytest.raises(InvalidEvidence, match=r"Only 9 training images\. Pass at least 10"):
         gather("mine", replace(own, encoder=HASH, train_images=tmp_path / "train"))
 
 
