@@ -214,7 +214,7 @@ class Authorizer:
                 "Client certificate required. Connect with a certificate of the service's client CA."
             )
         if scope is None:
-            raise PermissionDenied("Method not permitted.")
+            raise PermissionDenied("Method not permitted. Check the name of the method.")
         if self.tokens is None:
             return ""
         token = self.tokens.find(_extract_token(authorization))

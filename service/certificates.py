@@ -84,6 +84,8 @@ class Certificates:
                 context.verify_mode = ssl.CERT_OPTIONAL  # the permission table decides which calls need a certificate
         except (OSError, ValueError) as error:  # SSLError is an OSError
             raise InvalidSetting(
-                f"{name}: expected a certificate and its key, got an error: {error!s:.120}.", field=name
+                f"{name}: the certificate cannot be loaded: {error!s:.120}. Check that the PEM file is complete, and "
+                "that the key belongs to the certificate.",
+                field=name,
             ) from error
         return context

@@ -73,7 +73,7 @@ class RegistrySettings(BaseModel):
     @classmethod
     def _check_length(cls, value: list[SecretStr]) -> list[SecretStr]:
         if any(len(secret.get_secret_value()) < MIN_SECRET for secret in value):
-            raise ValueError(f"expected secrets of at least {MIN_SECRET} characters, got a shorter one")
+            raise ValueError(f"a secret is too short; use at least {MIN_SECRET} characters")
         return value
 
 
@@ -281,7 +281,7 @@ class Settings(BaseModel):
     def _check_ids(cls, value: dict[str, RegistrySettings]) -> dict[str, RegistrySettings]:
         for name in value:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
-                raise ValueError(f"expected ids of letters, digits and _.-, got {name!r:.80}")
+                raise ValueError(f"invalid id {name!r:.80}; use up to 64 letters, digits, and the characters . _ -")
         return value
 
     @field_validator("log_level", "log_format")
@@ -291,14 +291,14 @@ class Settings(BaseModel):
             info.field_name
         ]
         if value.lower() not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}, got {value!r}")
+            raise ValueError(f"unknown value {value!r}; use one of {', '.join(choices)}")
         return value.lower()
 
     @field_validator("device")
     @classmethod
     def _check_device(cls, value: str) -> str:
         if value and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", value):
-            raise ValueError(f"expected cpu, cuda:N or mps, got {value!r:.40}")
+            raise ValueError(f"unknown device {value!r:.40}; use cpu, cuda:N, or mps")
         return value
 
     @field_validator("grpc_address", "http_address", "metrics_address", "worker_http_address", "server")
@@ -307,8 +307,8 @@ class Settings(BaseModel):
         if not value and info.field_name == "metrics_address":
             return value
         host, _, port = value.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
-            raise ValueError(f"expected host:port, got {value!r}")
+        if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+            raise ValueError(f"invalid address {value!r}; use host:port with a port from 0 to 65535")
         return value
 
     @property
@@ -368,10 +368,10 @@ def _location_prefix(location: tuple[int | str, ...]) -> str:
 
 
 def _description(message: str, value: object) -> str:
-    message = message.removeprefix("Value error, ")
-    if "got" in message or value is REDACTED:
-        return message
-    return f"{message}, got {value!r:.80}"
+    if message.startswith("Value error, "):
+        return message.removeprefix("Value error, ")  # contains the value, unless it is secret
+    message = message.replace("Input should be", "expected", 1)
+    return message if value is REDACTED else f"{message}, got {value!r:.80}"
 
 
 def _decode(variable: str, value: str, json_type: type | None, is_secret: bool) -> Any:
@@ -382,11 +382,11 @@ def _decode(variable: str, value: str, json_type: type | None, is_secret: bool) 
     try:
         raw = parse_json(value)
     except ValueError as error:
-        raise InvalidSetting(f"{variable}: expected {expected}, got {value_text} ({error}).", field=variable) from (
-            None if is_secret else error
-        )
+        raise InvalidSetting(
+            f"{variable}: {value_text} is not {expected}: {error}. Correct the JSON.", field=variable
+        ) from (None if is_secret else error)
     if not isinstance(raw, json_type):
-        raise InvalidSetting(f"{variable}: expected {expected}, got {value_text}.", field=variable)
+        raise InvalidSetting(f"{variable}: {value_text} is not {expected}. Use {expected}.", field=variable)
     return raw
 
 

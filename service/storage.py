@@ -71,9 +71,9 @@ def read_arrays(content: bytes) -> Iterator[Mapping[str, NDArray[Any]]]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             uncompressed = is_uncompressed(archive)
     except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError("expected an npz archive, got other data") from error
+        raise ValueError("the content is not an npz archive") from error
     if not uncompressed:
-        raise ValueError("expected an uncompressed npz archive, got a compressed one")
+        raise ValueError("the npz archive is compressed; write it with numpy.savez")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         yield arrays
 

@@ -87,7 +87,9 @@ def _read_pem(path: Path | None, field: str) -> bytes | None:
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}. Expected a PEM file.", field=field) from error
     if b"-----BEGIN " not in content:
-        raise InvalidRequest(f"{path} is not a PEM file ({len(content)} bytes without a PEM header).", field=field)
+        raise InvalidRequest(
+            f"{path} is not a PEM file ({len(content)} bytes without a PEM header). Pass a PEM file.", field=field
+        )
     return content
 
 

@@ -76,5 +76,7 @@ def connection_error(server: str, details: str, request: str = "request") -> Una
                 f"The server at {server} closed the connection. If it requires TLS, connect with TLS "
                 "(tls=True or ERRATA_TLS=true). If it requires a client certificate, pass one."
             )
-        return ConnectionFailed(f"The service at {server} cannot be reached: {details}")
-    return Unavailable(f"The service at {server} is not available: {details}")
+        return ConnectionFailed(
+            f"The service at {server} cannot be reached: {details}. Check the address and the network."
+        )
+    return Unavailable(f"The service at {server} is not available: {details}. Try again later.")

@@ -70,7 +70,7 @@ def _convert(error: grpc.RpcError, server: str, request: str) -> ErrataError:
         case grpc.StatusCode.UNAVAILABLE:
             return connection_error(server, message, request)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return errors.Unavailable(f"The service at {server} did not answer in time.")
+            return errors.Unavailable(f"The service at {server} did not respond in time. Try again later.")
         case grpc.StatusCode.CANCELLED:
             return errors.Cancelled(message)
         case grpc.StatusCode.UNIMPLEMENTED:

@@ -57,7 +57,7 @@ def _to_list(value: Any) -> Any:
 def _check_integer(value: Any) -> Any:
     """Raise ValueError unless the value is an integer, because 1.0 and True equal 1."""
     if type(value) is not int:
-        raise ValueError(f"expected 1, got {_to_text(value)}")
+        raise ValueError(f"invalid version {_to_text(value)}; use 1")
     return value
 
 
@@ -105,36 +105,41 @@ class BoundDocument(BaseModel):
         on_change = [name for name in _ON_CHANGE if getattr(self, name) is not None]
         if bool(on_value) == bool(on_change):
             raise ValueError(
-                f"expected bounds on the value ({', '.join(_ON_VALUE)}) or on the change ({', '.join(_ON_CHANGE)}), "
-                "got both or neither"
+                f"the bound limits {'both the value and the change' if on_value else 'nothing'}; use either "
+                f"{' and '.join(_ON_VALUE)}, or {' and '.join(_ON_CHANGE)}"
             )
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"expected a min of at most max, got {self.min:g} and {self.max:g}")
+            raise ValueError(f"min {self.min:g} is greater than max {self.max:g}; exchange them")
         if (self.measure in OF_TYPES) != bool(self.types):
-            expected = "types" if self.measure in OF_TYPES else "no types"
-            raise ValueError(f"expected {expected} for {self.measure.value}, got {', '.join(self.types) or 'none'}")
+            if self.types:
+                raise ValueError(f"{self.measure.value} has no types, but types is set; remove types")
+            raise ValueError(f"{self.measure.value} needs types, but types is missing; list the error types to count")
         if self.measure is Measure.IMAGENET_M_ERRORS and self.group is not Group.ALL:
-            raise ValueError(f"expected group all for {self.measure.value}, got {self.group.value}")
+            raise ValueError(
+                f"{self.measure.value} has no group {self.group.value}; use the group all, or remove group"
+            )
         if self.measure is Measure.PORTION_OF_MULTI_LABEL_ERRORS and {"CLASS_OVERLAP", "MULTI_LABEL"} & {*self.types}:
-            raise ValueError("expected types of multi-label errors, got CLASS_OVERLAP or MULTI_LABEL")
+            raise ValueError("CLASS_OVERLAP and MULTI_LABEL are not multi-label errors; remove them from types")
         self._check_numbers([*on_value, *on_change])
         if not on_change and (self.alpha is not None or self.undecided_within_interval):
-            raise ValueError("expected alpha and undecided_within_interval only for bounds on a change")
-        if self.alpha is not None and self.measure not in TESTED:
-            raise ValueError(f"expected no alpha for {self.measure.value}, which has no paired test, got one")
-        if self.undecided_within_interval and not self._has_interval():
             raise ValueError(
-                f"expected no undecided_within_interval for {self.measure.value}, which has no interval, got one"
+                "alpha and undecided_within_interval apply only to a change; remove them, or limit the change"
             )
+        if self.alpha is not None and self.measure not in TESTED:
+            raise ValueError(f"{self.measure.value} has no paired test; remove alpha")
+        if self.undecided_within_interval and not self._has_interval():
+            raise ValueError(f"{self.measure.value} with these types has no interval; remove undecided_within_interval")
         return self
 
     def _check_numbers(self, names: list[str]) -> None:
         for name in names:
             value = getattr(self, name)
             if self.measure in _COUNTS and value != int(value):
-                raise ValueError(f"expected a whole number as {name} of {self.measure.value}, got {value:g}")
+                raise ValueError(f"{name} is {value:g}, but {self.measure.value} is a count; use a whole number")
             if self.measure not in _COUNTS and value > 1:
-                raise ValueError(f"expected a fraction of 1 as {name} of {self.measure.value}, got {value:g}")
+                raise ValueError(
+                    f"{name} is {value:g}, but {self.measure.value} is a fraction; use a number from 0 to 1"
+                )
 
     def _has_interval(self) -> bool:
         accuracies = (Measure.TOP1_ACCURACY, Measure.MULTI_LABEL_ACCURACY)
@@ -190,7 +195,7 @@ def check_baseline(policy: GatePolicy, baseline: str) -> None:
     if policy.needs_baseline and not baseline:
         names = ", ".join(repr(bound.name) for bound in policy.bounds if bound.is_on_change)
         raise InvalidRequest(
-            f"The policy bounds changes ({names:.200}), but there is no baseline. Name one, for example with "
+            f"The policy limits changes ({names:.200}), but there is no baseline. Name one, for example with "
             "--baseline.",
             field="baseline",
         )
@@ -215,7 +220,7 @@ def _compose(text: str | bytes) -> yaml.Node:
     """Return the tree of a YAML text; raise InvalidPolicy if it is too large, or has aliases or tags."""
     size = len(text.encode(errors="surrogatepass") if isinstance(text, str) else text)
     if size > MAX_BYTES:
-        raise InvalidPolicy(f"Invalid gate policy: expected at most {MAX_BYTES} bytes, got {size}.", field="policy")
+        raise InvalidPolicy(f"Invalid gate policy: it has {size} bytes. Use at most {MAX_BYTES} bytes.", field="policy")
     try:
         _check_events(text)
         node = yaml.compose(text, Loader=_Loader)
@@ -223,7 +228,7 @@ def _compose(text: str | bytes) -> yaml.Node:
         raise _not_yaml(error) from None
     if not isinstance(node, yaml.MappingNode):
         raise InvalidPolicy(
-            "Invalid gate policy: expected a mapping with 'version' and 'bounds', got another YAML value.",
+            "Invalid gate policy: the document is not a mapping. Write a mapping with 'version' and 'bounds'.",
             field="policy",
         )
     return node
@@ -244,7 +249,11 @@ def _check_events(text: str | bytes) -> None:
         if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
             problem = "tags"
         if problem:
-            raise InvalidPolicy(f"Invalid gate policy: {problem} are not allowed.", field="policy", line=_line(event))
+            raise InvalidPolicy(
+                f"Invalid gate policy: {problem} are not allowed. Write plain YAML without them.",
+                field="policy",
+                line=_line(event),
+            )
 
 
 def _not_yaml(error: Exception) -> InvalidPolicy:
@@ -271,14 +280,20 @@ def _lines(node: yaml.Node, path: tuple[Hashable, ...]) -> Iterator[tuple[tuple[
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise InvalidPolicy(
-                    "Invalid gate policy: keys must be names.", field=_dotted_path(path) or "policy", line=_line(key)
+                    "Invalid gate policy: a key is not a name. Use text as keys.",
+                    field=_dotted_path(path) or "policy",
+                    line=_line(key),
                 )
             if key.value == "<<":
-                raise InvalidPolicy("Invalid gate policy: merge keys are not allowed.", field="policy", line=_line(key))
+                raise InvalidPolicy(
+                    "Invalid gate policy: merge keys (<<) are not allowed. Write out the fields.",
+                    field="policy",
+                    line=_line(key),
+                )
             if key.value in line_of:
                 raise InvalidPolicy(
                     f"Invalid gate policy: {key.value!r:.40} is repeated on lines {line_of[key.value]} and "
-                    f"{_line(key)}.",
+                    f"{_line(key)}. Remove one of them.",
                     field=_dotted_path((*path, key.value)),
                     line=_line(key),
                 )
@@ -295,12 +310,13 @@ def _violation(details: Any, lines: dict[tuple[Hashable, ...], int]) -> Violatio
     path = tuple(details["loc"])
     known_path = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in lines), ())
     if details["type"] == "missing":
-        message = "required, but missing"
+        message = "the field is missing; add it"
     elif details["type"] == "extra_forbidden":
-        message = f"unknown field, with the value {_to_text(details['input'])}"
+        message = f"unknown field, with the value {_to_text(details['input'])}; remove it, or correct its name"
+    elif details["type"] == "value_error":
+        message = details["msg"].removeprefix("Value error, ")
     else:
-        message = details["msg"].removeprefix("Value error, ").replace("Input should be", "expected", 1)
-        message += "" if "got" in message else f", got {_to_text(details['input'])}"
+        message = f"{details['msg'].replace('Input should be', 'expected', 1)}, got {_to_text(details['input'])}"
     return Violation(_dotted_path(path) or "policy", message, lines.get(known_path))
 
 

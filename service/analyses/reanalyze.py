@@ -39,7 +39,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
     bundle = ports.evidence.find(before.request.dataset, evidence)
     predictions = ports.archive.predictions(before.id)
     if predictions is None:
-        raise Unavailable(f"The archive has no predictions of analysis {before.id}.")
+        raise Unavailable(f"The archive has no predictions of analysis {before.id}. Upload them again.")
     if before.images != bundle.images_digest or len(predictions.top1) != len(bundle.all_targets):
         raise InvalidRequest(
             f"Bundle {bundle.digest[:12]} has other images than analysis {before.id} "

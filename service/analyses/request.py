@@ -29,7 +29,9 @@ def check(request: AnalysisRequest, owner: str = "") -> None:
     if not request.dataset:
         raise InvalidRequest("The data set is missing. Name one, for example with --dataset.", field="dataset")
     if len(request.labels) > MAX_LABELS:
-        raise InvalidRequest(f"Expected at most {MAX_LABELS} labels, got {len(request.labels)}.", field="labels")
+        raise InvalidRequest(
+            f"The analysis has {len(request.labels)} labels. Use at most {MAX_LABELS}.", field="labels"
+        )
     texts = [
         ("dataset", request.dataset),
         ("display_name", request.display_name),
@@ -40,14 +42,14 @@ def check(request: AnalysisRequest, owner: str = "") -> None:
     ]
     for name, text in texts:
         if len(text) > MAX_TEXT:
-            raise InvalidRequest(f"Expected at most {MAX_TEXT} characters, got {len(text)}.", field=name)
+            raise InvalidRequest(f"The field {name} has {len(text)} characters. Use at most {MAX_TEXT}.", field=name)
     if request.gate_policy:
         check_baseline(parse_policy(request.gate_policy), request.gate_baseline)
     elif request.gate_baseline:
         raise InvalidRequest("A gate baseline needs a gate policy. Pass both, or none.", field="gate_baseline")
     size = sum(len(key.encode()) + len(value.encode()) for key, value in request.labels.items())
     if size > MAX_LABEL_BYTES:
-        raise InvalidRequest(f"Expected labels of at most {MAX_LABEL_BYTES} bytes, got {size}.", field="labels")
+        raise InvalidRequest(f"The labels have {size} bytes. Use at most {MAX_LABEL_BYTES} bytes.", field="labels")
 
 
 def digest(request: AnalysisRequest, content: str = "") -> str:

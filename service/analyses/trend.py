@@ -61,9 +61,11 @@ def trend(ports: Ports, request: TrendRequest) -> Trend:
         InvalidRequest: There are too many names, or the label is too long.
     """
     if len(request.names) > MAX_NAMES:
-        raise InvalidRequest(f"Expected at most {MAX_NAMES} names, got {len(request.names)}.", field="names")
+        raise InvalidRequest(
+            f"The request names {len(request.names)} analyses. Name at most {MAX_NAMES}.", field="names"
+        )
     if len(request.by) > MAX_TEXT:
-        raise InvalidRequest(f"Expected at most {MAX_TEXT} characters, got {len(request.by)}.", field="by")
+        raise InvalidRequest(f"The label of --by has {len(request.by)} characters. Use at most {MAX_TEXT}.", field="by")
     published = read_published_models(request)
     selected = [queries.get_succeeded(ports, name) for name in dict.fromkeys(request.names)]
     check_same_evidence(selected, request.dataset)
@@ -95,7 +97,8 @@ def read_published_models(request: TrendRequest) -> list[PublishedModel]:
     if any(model.covers_all_samples is (not is_whole) for model in models):
         expected, actual = ("all samples", "one group") if is_whole else (f"the group '{request.group}'", "all samples")
         raise InvalidUpload(
-            f"Expected published models on {expected}, got models on {actual}. Use the authors' file for that group.",
+            f"The published models cover {actual}, but the trend covers {expected}. Pass the authors' file for "
+            f"{expected}.",
             field="reference",
         )
     return models

@@ -168,10 +168,10 @@ class FileArchive:
             return None
         try:
             if len(content) > MAX_DOCUMENT:
-                raise ValueError(f"expected at most {MAX_DOCUMENT} bytes, got {len(content)}")
+                raise ValueError(f"the document has {len(content)} bytes, more than {MAX_DOCUMENT}")
             analysis = from_document(parse_json(content))
             if analysis.id != analysis_id:
-                raise ValueError(f"expected the document of {analysis_id}, got that of {analysis.id!r:.80}")
+                raise ValueError(f"the document of {analysis_id} contains the analysis {analysis.id!r:.80}")
         except (NewerRecord, ValueError, KeyError, TypeError, AttributeError) as error:
             with self._lock:
                 is_logged = analysis_id in self._damaged

@@ -104,7 +104,7 @@ def _check_numbers(value: object) -> None:
 def _check_complete(analysis: Analysis) -> None:
     """Raise ValueError unless an analysis is final and has all values of its state."""
     if not analysis.state.is_final:
-        raise ValueError(f"expected a final state, got {analysis.state.name}")
+        raise ValueError(f"the analysis is not finished: its state is {analysis.state.name}")
     for time in (analysis.create_time, analysis.start_time, analysis.end_time):
         if time is not None and (time.tzinfo is None or not FIRST_YEAR <= time.year <= LAST_YEAR):
             raise ValueError(f"expected a time from {FIRST_YEAR} to {LAST_YEAR} with a time zone, got {time}")
@@ -115,7 +115,7 @@ def _check_complete(analysis: Analysis) -> None:
         if {*summary.groups} != {*Group} or any({*group.counts} != {*ERROR_TYPES} for group in summary.groups.values()):
             raise ValueError("expected a count of each error type in each group")
         if len(set(summary.abstained)) != len(summary.abstained) or not set(summary.abstained) <= ABSTAINING:
-            raise ValueError(f"expected distinct rules that can abstain, got {summary.abstained}")
+            raise ValueError(f"duplicate rules, or rules that cannot abstain: {summary.abstained}")
 
 
 def _summary_to_json(summary: Summary) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class BundlePaths:
             return next(iter(matches.values()))
         if not matches:
             raise EvidenceNotFound(
-                f"No evidence bundle at {text!r:.200}, and none has a digest that starts so.", field="bundle"
+                f"No evidence bundle at {text!r:.200}, and no digest starts with it. Check the path.", field="bundle"
             )
         raise EvidenceNotFound(
             f"Several bundles match {text!r:.80}: {', '.join(digest[:SHORT_DIGEST] for digest in matches)}. "

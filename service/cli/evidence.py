@@ -113,7 +113,7 @@ errata evidence verify bundles/imagenet-real --digest 3f2a90
 @click.option("--digest", default="", metavar="PREFIX", help="The digest that the bundle must have, or its start.")
 @json_option
 def verify(bundle: str, digest: str, as_json: bool) -> None:
-    """Check every byte of BUNDLE against its manifest, and its digest against its content."""
+    """Verify the files and the digest of BUNDLE against its manifest."""
     folder = _find(bundle)
     problems = verify_evidence(folder)
     actual = read_manifest(folder).digest

@@ -114,7 +114,9 @@ def read_finished(folder: Path) -> Analysis:
     """
     analysis = wire.from_analysis(read_analysis(folder))
     if analysis.summary is None:
-        raise InvalidInput(f"The analysis in {folder} has no summary, because it has not succeeded.", field="analysis")
+        raise InvalidInput(
+            f"The analysis in {folder} has no summary, because it did not succeed. Run it again.", field="analysis"
+        )
     return analysis
 
 
@@ -136,7 +138,9 @@ def read_side(folder: Path) -> Side:
                 line=number,
             ) from error
     if len({line.name for line in lines}) != len(lines):
-        raise InvalidInput(f"{file} has several verdicts on one image.", field="verdicts")
+        raise InvalidInput(
+            f"{file} has several verdicts on one image. Run the analysis again with --output.", field="verdicts"
+        )
     verdicts = Verdicts(
         [line.name for line in lines],
         np.array([line.target for line in lines], dtype=np.int16),

@@ -58,7 +58,7 @@ def class_of_wordnet_id(text: object, where: str) -> int:
     """Return the class of a WordNet id; raise InvalidEvidence if it is not one of the 1000 classes."""
     index = _classes().get(text) if isinstance(text, str) else None
     if index is None:
-        raise InvalidEvidence(f"{where}: expected a WordNet id of the 1000 classes, got {text!r:.60}.")
+        raise InvalidEvidence(f"{where}: unknown WordNet id {text!r:.60}. Use the ids of the 1000 ImageNet classes.")
     return index
 
 
@@ -77,12 +77,12 @@ def _from_json(text: str, source: str) -> Annotation:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidEvidence(
-            f"{source}: expected JSON with initial_annots and problematic_images, got {error!r:.100}.",
+            f"{source}: not a multi-label annotation: {error!r:.100}. Pass the file human_accuracy_v3.0.0.json.",
             field="annotations",
         ) from error
     if not isinstance(annotations, dict):
         raise InvalidEvidence(
-            f"{source}: expected initial_annots to be an object, got {annotations!r:.60}.", field="annotations"
+            f"{source}: initial_annots is {annotations!r:.60}. Expected an object.", field="annotations"
         )
     problematic_names = _names(problematic, f"{source}, problematic_images")
     classes = _classes()
@@ -91,7 +91,8 @@ def _from_json(text: str, source: str) -> Annotation:
         where = f"{source}, {name}"
         if not isinstance(annotation, dict):
             raise InvalidEvidence(
-                f"{where}: expected lists of WordNet ids, got {annotation!r:.60}.", field="annotations"
+                f"{where}: invalid annotation {annotation!r:.60}. Expected an object with lists of WordNet ids.",
+                field="annotations",
             )
         correct, unclear = (
             _wordnet_ids(annotation.get(key, []), classes, f"{where}, {key}") for key in ("correct", "unclear")
@@ -110,7 +111,7 @@ def _from_json(text: str, source: str) -> Annotation:
 def _names(raw: Any, where: str) -> frozenset[str]:
     """Return the file names in a list, or in the keys of an object."""
     if not isinstance(raw, dict | list) or not all(isinstance(name, str) for name in raw):
-        raise InvalidEvidence(f"{where}: expected file names, got {raw!r:.60}.", field="annotations")
+        raise InvalidEvidence(f"{where}: invalid value {raw!r:.60}. Expected file names.", field="annotations")
     return frozenset(raw)
 
 
@@ -120,7 +121,8 @@ def _from_csv(text: str, source: str) -> Annotation:
         return _from_rows(reader, source)
     except csv.Error as error:
         raise InvalidEvidence(
-            f"{source}, line {reader.line_num + 1}: expected CSV: {error}.", line=reader.line_num + 1
+            f"{source}, line {reader.line_num + 1}: not valid CSV: {error}. Write the file again.",
+            line=reader.line_num + 1,
         ) from error
 
 
@@ -135,15 +137,15 @@ def _from_rows(reader: "csv.DictReader[str]", source: str) -> Annotation:
         where, name = f"{source}, line {reader.line_num}", row["id"]
         if None in row or None in row.values():
             count = len(reader.fieldnames or ())
-            raise InvalidEvidence(f"{where}: expected {count} columns, got more or fewer.", line=reader.line_num)
+            raise InvalidEvidence(
+                f"{where}: more or fewer columns than in the header. Write {count} columns.", line=reader.line_num
+            )
         if name in images:
             raise InvalidEvidence(
                 f"{where}: duplicate image {name!r:.60}. Expected one line per image.", line=reader.line_num
             )
         if row["is_problematic"] not in ("True", "False"):
-            raise InvalidEvidence(
-                f"{where}: expected True or False in is_problematic, got {row['is_problematic']!r:.20}."
-            )
+            raise InvalidEvidence(f"{where}: invalid is_problematic {row['is_problematic']!r:.20}. Use True or False.")
         correct, unclear = (_indices(row[key], where) for key in ("proposed_labels", "unclear_multi_labels"))
         images[name] = AnnotatedImage(_labels(correct, unclear), row["is_problematic"] == "True")
         targets[name] = _index(row["original_label"], where)
@@ -160,11 +162,14 @@ def _labels(correct: Iterable[int], unclear: Iterable[int]) -> dict[int, LabelSo
 
 def _wordnet_ids(raw: Any, classes: Mapping[str, int], where: str) -> list[int]:
     if not isinstance(raw, list):
-        raise InvalidEvidence(f"{where}: expected a list of WordNet ids, got {raw!r:.60}.", field="annotations")
+        raise InvalidEvidence(
+            f"{where}: invalid value {raw!r:.60}. Expected a list of WordNet ids.", field="annotations"
+        )
     unknown = [wordnet_id for wordnet_id in raw if not isinstance(wordnet_id, str) or wordnet_id not in classes]
     if unknown:
         raise InvalidEvidence(
-            f"{where}: expected WordNet ids of the 1000 classes, got {unknown[0]!r:.60}.", field="annotations"
+            f"{where}: unknown WordNet id {unknown[0]!r:.60}. Use the ids of the 1000 ImageNet classes.",
+            field="annotations",
         )
     return [classes[wordnet_id] for wordnet_id in raw]
 
@@ -177,6 +182,6 @@ def _index(text: str, where: str) -> int:
     text = text.strip()
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) < NUM_CLASSES):
         raise InvalidEvidence(
-            f"{where}: expected a class index from 0 to {NUM_CLASSES - 1}, got {text!r:.40}.", field="annotations"
+            f"{where}: invalid class {text!r:.40}. Use an index from 0 to {NUM_CLASSES - 1}.", field="annotations"
         )
     return int(text)

@@ -59,9 +59,9 @@ class ArrayFile:
             self.shape, self._fortran, self.dtype = read_header(file)
             self._offset = file.tell()
         if self.dtype.hasobject:
-            raise DamagedFile("expected numbers or bytes, got Python objects")
+            raise DamagedFile("the array contains Python objects")
         if self._offset + math.prod(self.shape) * self.dtype.itemsize != self.state.size:
-            raise DamagedFile(f"expected an array of shape {self.shape}, got {self.state.size} bytes")
+            raise DamagedFile(f"an array of shape {self.shape} does not fit into {self.state.size} bytes")
 
     def __len__(self) -> int:
         return int(self.shape[0]) if self.shape else 0

@@ -93,22 +93,22 @@ def _check_classes(folder: Path) -> None:
     ids = folder / "imagenet_wnet_id_to_target.json"
     if ids.is_file() and _read_json(ids) != {taxonomy.wordnet_id(index): index for index in range(NUM_CLASSES)}:
         raise InvalidEvidence(
-            f"{ids.name}: expected the 1000 ImageNet classes by WordNet id, got other classes.", field="artefacts"
+            f"{ids.name}: the classes are not the 1000 ImageNet classes. Use the authors' file.", field="artefacts"
         )
     names = folder / "labels_map.json"
     if names.is_file():
         raw = _read_json(names)
         if not isinstance(raw, dict) or raw.keys() != {str(index) for index in range(NUM_CLASSES)}:
-            raise InvalidEvidence(
-                f"{names.name}: expected an object with the keys 0 to 999, got other keys.", field="artefacts"
-            )
+            raise InvalidEvidence(f"{names.name}: the keys are not 0 to 999. Use the authors' file.", field="artefacts")
 
 
 def _read_json(file: Path) -> Any:
     try:
         return parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InvalidEvidence(f"{file.name}: expected JSON: {error!s:.100}.", field="artefacts") from error
+        raise InvalidEvidence(
+            f"{file.name}: not valid JSON: {error!s:.100}. Use the authors' file.", field="artefacts"
+        ) from error
 
 
 def _read_samples(file: Path) -> SampleOrder:
@@ -127,17 +127,19 @@ def _read_samples(file: Path) -> SampleOrder:
     try:
         names = tuple(name.decode() if isinstance(name, bytes) else name for name in files.tolist())
     except UnicodeDecodeError as error:
-        raise InvalidEvidence(f"{file.name}: expected sample_files in UTF-8: {error}.", field="artefacts") from error
+        raise InvalidEvidence(
+            f"{file.name}: sample_files is not UTF-8: {error}. Use the authors' file.", field="artefacts"
+        ) from error
     taxonomy = load_taxonomy()
     for name, target in zip(names, targets.tolist(), strict=True):
         if not 0 <= target < NUM_CLASSES or name.split("/")[0] != taxonomy.wordnet_id(target):
             raise InvalidEvidence(
-                f"{file.name}: expected wnid/file with the target of its folder, got {name!r:.80} with target "
-                f"{target}.",
+                f"{file.name}: the target {target} of {name!r:.80} is not the class of its folder. Use the authors' "
+                "file.",
                 field="artefacts",
             )
     if len(set(names)) != len(names):
-        raise InvalidEvidence(f"{file.name}: expected distinct samples, got duplicates.", field="artefacts")
+        raise InvalidEvidence(f"{file.name}: sample_files has duplicates. Use the authors' file.", field="artefacts")
     return SampleOrder(names, targets.astype(np.int16))
 
 
@@ -151,11 +153,11 @@ def _read_neighbors(file: Path, order: SampleOrder | None) -> NDArray[np.int16]:
         )
     if order is not None and len(classes) != len(order.names):
         raise InvalidEvidence(
-            f"{file.name}: expected {len(order.names)} rows as in samples_info.npz, got {len(classes)}.",
+            f"{file.name}: {len(classes)} rows, samples_info.npz has {len(order.names)}. Use files of one download.",
             field="artefacts",
         )
     if classes.min(initial=0) < 0 or classes.max(initial=0) >= NUM_CLASSES:
         raise InvalidEvidence(
-            f"{file.name}: expected classes from 0 to {NUM_CLASSES - 1}, got others.", field="artefacts"
+            f"{file.name}: a class is not from 0 to {NUM_CLASSES - 1}. Use the authors' file.", field="artefacts"
         )
     return classes[:, :NEIGHBORS].astype(np.int16)

@@ -275,17 +275,17 @@ def read_manifest(path: Path) -> Manifest:
         raw = parse_json(file.read_text(encoding="utf-8"))
         if raw["schema"] != SCHEMA:
             raise InvalidEvidence(
-                f"{file}: expected schema {SCHEMA}, got {raw['schema']}. Build the bundle again.", field="schema"
+                f"{file}: schema {raw['schema']} is not {SCHEMA}. Build the bundle again.", field="schema"
             )
         if raw["rules_version"] != RULES_VERSION:
             raise InvalidEvidence(
-                f"{file}: expected version {RULES_VERSION} of the rules, got {raw['rules_version']}. Build the bundle "
-                "again.",
+                f"{file}: the bundle has version {raw['rules_version']} of the rules, but Errata has version "
+                f"{RULES_VERSION}. Build the bundle again.",
                 field="rules_version",
             )
         names = [*raw["files"]]
         if any("/" in name or name.startswith(".") or not name.endswith(".npy") for name in names):
-            raise InvalidEvidence(f"{file}: expected names of .npy files, got {names!r:.200}.", field="files")
+            raise InvalidEvidence(f"{file}: not all files are .npy files: {names!r:.200}. {REMEDY}", field="files")
         manifest = Manifest(
             dataset=raw["dataset"],
             digest=raw["digest"],
@@ -303,14 +303,14 @@ def read_manifest(path: Path) -> Manifest:
         json.dumps(raw, ensure_ascii=False).encode()  # responses cannot contain lone surrogates
     except OSError as error:
         raise InvalidEvidence(
-            f"{path}: expected an evidence bundle, but manifest.json cannot be read ({error.strerror})."
+            f"{path} is not an evidence bundle: manifest.json cannot be read ({error.strerror}). Check the path."
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise InvalidEvidence(f"{file}: expected the manifest of a bundle: {error!r:.200}.") from error
+        raise InvalidEvidence(f"{file}: not the manifest of a bundle: {error!r:.200}. {REMEDY}") from error
     if not _DIGEST.fullmatch(manifest.digest):
-        raise InvalidEvidence(f"{file}: expected a SHA-256 as digest, got {manifest.digest!r:.80}.", field="digest")
+        raise InvalidEvidence(f"{file}: invalid digest {manifest.digest!r:.80}. {REMEDY}", field="digest")
     if not all(0 <= manifest.counts.get(name, -1) < MAX_COUNT for name in ("images", "judged", "problematic")):
-        raise InvalidEvidence(f"{file}: expected counts of images, got {manifest.counts!r:.200}.", field="counts")
+        raise InvalidEvidence(f"{file}: invalid counts {manifest.counts!r:.200}. {REMEDY}", field="counts")
     return manifest
 
 

@@ -101,7 +101,7 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
         if not path.is_file() or path.stat().st_size != size:
             actual = path.stat().st_size if path.is_file() else "no file"
             raise InvalidEvidence(
-                f"{path}: expected {size} bytes, got {actual}. The bundle is damaged.", field=file_name
+                f"{path}: the bundle is damaged: expected {size} bytes, got {actual}. Build it again.", field=file_name
             )
         try:
             file = ArrayFile(path)

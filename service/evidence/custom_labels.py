@@ -38,17 +38,17 @@ def read_custom_labels(path: Path) -> Mapping[str, list[int]]:
         classes = [parse_class(label) for label in labels]
         unknown = [label for label, class_ in zip(labels, classes, strict=True) if class_ is None]
         if not _is_file_name(name):
-            violations.append(Violation("file_name", f"expected a file name, got {name!r:.60}", line))
+            violations.append(Violation("file_name", f"invalid file name {name!r:.60}; use the name of an image", line))
         elif control := _CONTROL.search(name):
             problem = f"control character U+{ord(control[0]):04X} in the file name {name!r:.60}; remove it"
             violations.append(Violation("file_name", problem, line))
         elif name in labels_of_image:
-            violations.append(Violation("file_name", f"duplicate image {name!r:.60}; expected one row per image", line))
+            violations.append(Violation("file_name", f"duplicate image {name!r:.60}; write one row per image", line))
         elif unknown or not labels:
             problem = (
-                f"expected class indices from 0 to 999 or WordNet ids, got {unknown[0]!r:.40}"
+                f"unknown class {unknown[0]!r:.40}; use an index from 0 to 999, or a WordNet id"
                 if unknown
-                else "expected a label, got none"
+                else "no label; write at least one"
             )
             violations.append(Violation("labels", problem, line))
         else:
@@ -60,7 +60,7 @@ def read_custom_labels(path: Path) -> Mapping[str, list[int]]:
             f"{path.name}{where}: {violations[0].description}{more}.", violations=violations[:MAX_VIOLATIONS]
         )
     if not labels_of_image:
-        raise InvalidEvidence(f"{path.name}: expected at least one image, got none.", field="labels")
+        raise InvalidEvidence(f"{path.name} has no images. Write one row per image.", field="labels")
     return labels_of_image
 
 
@@ -76,11 +76,11 @@ def _from_csv(text: str, source: str) -> Iterable[tuple[str, list[str], int | No
     reader = csv.DictReader(io.StringIO(text))
     try:
         if not {"file_name", "labels"} <= set(reader.fieldnames or ()):
-            raise InvalidEvidence(f"{source}, line 1: expected the header file_name,labels, got {text[:60]!r}.", line=1)
+            raise InvalidEvidence(f"{source}, line 1: invalid header {text[:60]!r}. Use file_name,labels.", line=1)
         for row in reader:
             if None in row:
                 raise InvalidEvidence(
-                    f"{source}, line {reader.line_num}: expected {len(reader.fieldnames or ())} columns, got more. "
+                    f"{source}, line {reader.line_num}: more than {len(reader.fieldnames or ())} columns. "
                     "Separate labels by spaces.",
                     field="labels",
                     line=reader.line_num,
@@ -88,7 +88,8 @@ def _from_csv(text: str, source: str) -> Iterable[tuple[str, list[str], int | No
             yield row["file_name"] or "", (row["labels"] or "").split(), reader.line_num
     except csv.Error as error:
         raise InvalidEvidence(
-            f"{source}, line {reader.line_num + 1}: expected CSV: {error}.", line=reader.line_num + 1
+            f"{source}, line {reader.line_num + 1}: not valid CSV: {error}. Write the file again.",
+            line=reader.line_num + 1,
         ) from error
 
 
@@ -96,12 +97,14 @@ def _from_json(text: str, source: str) -> Iterable[tuple[str, list[str], int | N
     try:
         raw = parse_json(text)
     except ValueError as error:
-        raise InvalidEvidence(f"{source}: expected JSON {{file_name: [labels]}}: {error}.", field="labels") from error
+        raise InvalidEvidence(
+            f"{source}: not valid JSON: {error}. Write an object {{file_name: [labels]}}.", field="labels"
+        ) from error
     for name, labels in raw.items():
         if not isinstance(labels, list) or not all(
             isinstance(label, int | str) and label is not True for label in labels
         ):
             raise InvalidEvidence(
-                f"{source}, {name!r:.60}: expected a list of labels, got {labels!r:.60}.", field="labels"
+                f"{source}, {name!r:.60}: {labels!r:.60} is not a list. Write a list of labels.", field="labels"
             )
         yield name, [str(label) for label in labels], None

@@ -40,7 +40,8 @@ def main(arguments: Sequence[str]) -> None:
     targets = original_labels(json.loads(options.original.read_text()))
     if len(real) != NUM_IMAGES or len(targets) != NUM_IMAGES:
         raise SystemExit(
-            f"Expected {NUM_IMAGES} images, got {len(real)} with ReaL labels and {len(targets)} with original labels."
+            f"{len(real)} images with ReaL labels and {len(targets)} with original labels. Pass files of {NUM_IMAGES} "
+            "images."
         )
     if options.check:
         taxonomy = load_taxonomy()

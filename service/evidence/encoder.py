@@ -73,7 +73,7 @@ def load_encoder(name: str) -> Encoder:
     """
     module_name, colon, class_name = name.partition(":")
     if not colon or not module_name or not class_name:
-        raise InvalidEvidence(f"Expected an encoder as MODULE:CLASS, got {name!r:.80}.", field="encoder")
+        raise InvalidEvidence(f"Invalid encoder {name!r:.80}. Use the form MODULE:CLASS.", field="encoder")
     try:
         encoder: Encoder = getattr(importlib.import_module(module_name), class_name)()
     except (ImportError, AttributeError, ValueError, TypeError) as error:

@@ -64,5 +64,7 @@ def class_folders(folder: Path) -> SampleOrder:
         names += [f"{parent.name}/{name}" for name in files]
         targets += [target] * len(files)
     if not names:
-        raise InvalidEvidence(f"{folder}: expected images as wnid/file, got none.", field="images")
+        raise InvalidEvidence(
+            f"{folder} has no images. Pass a folder with one folder of images per WordNet id.", field="images"
+        )
     return SampleOrder(tuple(names), np.array(targets, dtype=np.int16))

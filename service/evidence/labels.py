@@ -110,12 +110,13 @@ def imagenet(annotation: Annotation) -> LabelInputs:
     unknown = [name for name in annotation.images if name not in row_of_name]
     if unknown:
         raise InvalidEvidence(
-            f"annotations: expected ImageNet validation images, got {unknown[0]!r:.60}.", field="annotations"
+            f"annotations: {unknown[0]!r:.60} is not an ImageNet validation image. Remove it.", field="annotations"
         )
     for name, target in annotation.targets.items():
         if targets[row_of_name[name]] != target:
             raise InvalidEvidence(
-                f"annotations: expected {name} to have the original label {targets[row_of_name[name]]}, got {target}.",
+                f"annotations: the original label of {name} is {target}, not {targets[row_of_name[name]]}. Correct the "
+                "file.",
                 field="annotations",
             )
     rows = np.array(sorted(row_of_name[name] for name in annotation.images), dtype=np.int32)

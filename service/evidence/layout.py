@@ -42,11 +42,15 @@ def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> No
     """
     missing = [name for name in _REQUIRED if name not in arrays]
     if missing:
-        raise InvalidEvidence(f"{path}: missing arrays {', '.join(missing)}.", field="files")
+        raise InvalidEvidence(
+            f"{path}: the arrays {', '.join(missing)} are missing. Build the bundle again.", field="files"
+        )
     for part in _TOGETHER:
         present = [name for name in part if name in arrays]
         if present and len(present) < len(part):
-            raise InvalidEvidence(f"{path}: expected all of {', '.join(part)} or none, got {present}.", field="files")
+            raise InvalidEvidence(
+                f"{path}: {', '.join(present)} without all of {', '.join(part)}. Build the bundle again.", field="files"
+            )
     images, judged = len(arrays["names"]), len(arrays["rows"])
     dimensions = arrays["image_embeddings"].shape[-1] if "image_embeddings" in arrays else 0
     offsets, pairs = arrays["label_offsets"], len(arrays.get("pair_classes", ()))

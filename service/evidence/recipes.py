@@ -202,7 +202,7 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: G
     if not inputs.encoder or (artefacts.neighbors is None and inputs.train_images is None):
         return None
     if inputs.cache is None:
-        raise InvalidEvidence("An encoder needs a cache folder for its embeddings.", field="cache")
+        raise InvalidEvidence("The cache folder is missing. An encoder needs one for its embeddings.", field="cache")
     encoder = CachedEncoder(load_encoder(inputs.encoder), inputs.cache, inputs.progress)
     paths = _wordnet_paths(images)
     if inputs.images is not None:
@@ -229,7 +229,8 @@ def _neighbors(
         train = class_folders(inputs.train_images)
         if len(train.names) < NEIGHBORS:
             raise InvalidEvidence(
-                f"Expected at least {NEIGHBORS} training images, got {len(train.names)}.", field="train_images"
+                f"Only {len(train.names)} training images. Pass at least {NEIGHBORS} with --train-images.",
+                field="train_images",
             )
         chunks = encoder.image_chunks([str(inputs.train_images.resolve() / name) for name in train.names])
         return nearest_classes(embeddings, chunks, train.targets)
@@ -237,13 +238,13 @@ def _neighbors(
     rows = {name: row for row, name in enumerate(_row_names(artefacts, images))}
     if len(artefacts.neighbors) != len(rows):
         raise InvalidEvidence(
-            f"valid_clip_knn.npz: expected {len(rows)} rows, one per image, got {len(artefacts.neighbors)}.",
+            f"valid_clip_knn.npz: {len(artefacts.neighbors)} rows, but {len(rows)} images. Use files of one download.",
             field="artefacts",
         )
     missing = [path for path in _wordnet_paths(images) if path not in rows]
     if missing:
         raise InvalidEvidence(
-            f"samples_info.npz: image {missing[0]!r:.80} is missing. Expected all evaluated images.", field="artefacts"
+            f"samples_info.npz: image {missing[0]!r:.80} is missing. Include all evaluated images.", field="artefacts"
         )
     return artefacts.neighbors[[rows[path] for path in _wordnet_paths(images)]]
 

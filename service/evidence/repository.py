@@ -74,7 +74,7 @@ class EvidenceRepository:
                 actual = read_manifest(path).dataset
                 if actual != dataset:
                     raise InvalidEvidence(
-                        f"{path}: expected a bundle of {dataset}, got one of {actual}.", field="dataset"
+                        f"{path} has the data set {actual}, not {dataset}. Correct ERRATA_EVIDENCE.", field="dataset"
                     )
                 open_bundle(path)
         try:
@@ -196,7 +196,7 @@ class EvidenceRepository:
             try:
                 bundle = open_bundle(path)
                 if bundle.dataset != dataset:
-                    raise InvalidEvidence(f"{path}: expected a bundle of {dataset}, got one of {bundle.dataset}.")
+                    raise InvalidEvidence(f"{path} has the data set {bundle.dataset}, not {dataset}.")
             except InvalidEvidence as error:
                 _log.error("bundle not opened", dataset=dataset, path=str(path), error=error.message)
                 problem = error.message.replace(str(path), "bundle")

@@ -25,7 +25,7 @@ class ImageLocation:
         with os.fdopen(os.open(self.file, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # opening a pipe must not block
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise OSError("The file is not a regular file.")
+                raise OSError("The file is not a regular file. Replace it with an image.")
             size = self.size if self.size >= 0 else status.st_size
             if size > limit:
                 raise OSError(f"The file has {size:,} bytes. Expected at most {limit:,}.")

@@ -57,7 +57,10 @@ def mlflow_client(address: RegistryAddress, not_found: Collection[str] = NOT_FOU
             yield MlflowClient(tracking_uri=address.url, registry_uri=address.url)
         except MlflowException as error:
             if error.error_code in not_found:
-                raise ModelNotFound(f"Not found in registry {address.id}: {error!s:.200}", field="model") from error
+                raise ModelNotFound(
+                    f"Model not found in registry {address.id}: {error!s:.200}. Check its name and version.",
+                    field="model",
+                ) from error
             raise Unavailable(
                 f"Registry {address.id} answered {error.error_code}. Try again later.",
                 retry_after=RETRY_AFTER,

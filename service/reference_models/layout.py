@@ -98,7 +98,9 @@ def read_models(content: bytes) -> list[PublishedModel]:
                     violations.append(Violation("reference", str(error), reader.line_num))
     except csv.Error as error:
         raise InvalidUpload(
-            f"The file of published models is not valid CSV: {error}.", field="reference", line=reader.line_num
+            f"The file of published models is not valid CSV: {error}. Write it again.",
+            field="reference",
+            line=reader.line_num,
         ) from error
     if violations:
         raise InvalidUpload(
@@ -116,19 +118,17 @@ def size_label(parameters: int) -> str:
 
 def _parse_row(row: Mapping[str, str | None]) -> PublishedModel:
     if None in row or None in row.values():
-        raise ValueError("expected as many fields as the header has, got more or fewer")
+        raise ValueError("more or fewer fields than in the header; write the line again")
     name = (row["model_dir_id"] or "").strip()
     if not name or "\0" in name:
-        raise ValueError(f"expected a model name in model_dir_id, got {name!r:.40}")
+        raise ValueError(f"invalid model name {name!r:.40} in model_dir_id")
     numbers = {column: _count(row, column) for column in _NUMBERS}
     samples, errors = numbers["num_all_samples"], numbers["num_all_top1_errors"]
     if not samples or errors > samples:
-        raise ValueError(
-            f"expected at least one sample and at most as many errors, got {samples} samples and {errors} errors"
-        )
+        raise ValueError(f"{errors} errors of {samples} samples; write at least one sample and at most as many errors")
     accuracy = _real(row, "mla_group")
     if not 0 <= accuracy <= 100:
-        raise ValueError(f"expected a percentage in mla_group, got {accuracy}")
+        raise ValueError(f"invalid mla_group {accuracy}; use a percentage from 0 to 100")
     labels = {name: (row.get(column) or "").strip()[:80] for name, column in LABELS.items()}
     if labels["size"]:
         labels["size"] = size_label(_count(row, "num_params"))
@@ -145,7 +145,7 @@ def _parse_row(row: Mapping[str, str | None]) -> PublishedModel:
 def _count(row: Mapping[str, str | None], name: str) -> int:
     value = _real(row, name)
     if value < 0 or value != int(value) or value > 1 << 53:
-        raise ValueError(f"expected a count in {name}, got {row[name]!r:.40}")
+        raise ValueError(f"invalid {name} {row[name]!r:.40}; use a whole number from 0")
     return int(value)
 
 
@@ -153,5 +153,5 @@ def _real(row: Mapping[str, str | None], name: str) -> float:
     text = row[name]
     value = float(text or "") if _REAL.fullmatch(text or "") else math.nan
     if not math.isfinite(value):
-        raise ValueError(f"expected a number in {name}, got {text!r:.40}")
+        raise ValueError(f"invalid {name} {text!r:.40}; use a number")
     return value

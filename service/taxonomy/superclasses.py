@@ -93,15 +93,19 @@ def _parse_line(line: str, source: str, number: int) -> dict[str, Predicate]:
     try:
         raw = parse_json(line, object_pairs_hook=_to_unique_dict)
     except ValueError as error:
-        raise InvalidEvidence(f"{source}, line {number}: expected a JSON object: {error}.", line=number) from error
+        raise InvalidEvidence(
+            f"{source}, line {number}: not a valid JSON object: {error}. Write one object per line.", line=number
+        ) from error
     if not isinstance(raw, dict):
         raise InvalidEvidence(
-            f"{source}, line {number}: expected a JSON object, got {type(raw).__name__}.", line=number
+            f"{source}, line {number}: expected a JSON object, got {type(raw).__name__}. Write one object per line.",
+            line=number,
         )
     for name, predicate in raw.items():
         if not _is_predicate(predicate):
             raise InvalidEvidence(
-                f"{source}, line {number}: expected a list of lists of lemma names as {name!r}, got {predicate!r:.80}.",
+                f"{source}, line {number}: invalid value {predicate!r:.80} of {name!r:.80}. Write a list of lists of "
+                "lemma names.",
                 field=name,
                 line=number,
             )

@@ -30,7 +30,7 @@ from service.wire.names import MAX_ID, analysis_id, analysis_name, by_name, enum
 def request_from_create(message: pb.CreateAnalysisRequest) -> AnalysisRequest:
     """Convert the request of CreateAnalysis."""
     if not message.model:
-        raise InvalidRequest("expected a model identifier, got none", field="model")
+        raise InvalidRequest("The model is missing. Name a model ID, for example timm:resnet50.", field="model")
     return AnalysisRequest(
         dataset=message.dataset,
         model=message.model.strip(),
@@ -232,14 +232,16 @@ def _from_timestamp(message: Timestamp) -> datetime:
     try:
         return message.ToDatetime(UTC)
     except (OverflowError, ValueError) as error:
-        raise InvalidRequest(f"expected a time, got {message.seconds} seconds", field="create_time") from error
+        raise InvalidRequest(
+            f"Invalid time of {message.seconds} seconds. Use a time in the years 1 to 9999.", field="create_time"
+        ) from error
 
 
 def from_summary(message: pb.Summary) -> Summary:
     """Convert a message to a summary; raise InvalidRequest if a group is missing."""
     missing = [group.value for group in Group if group.value not in message.groups]
     if missing:
-        raise InvalidRequest(f"expected a summary with every group, got none of {', '.join(missing)}", field="groups")
+        raise InvalidRequest(f"The summary has no group {', '.join(missing)}. Include every group.", field="groups")
     return Summary(
         groups={group: _from_group(message.groups[group.value]) for group in Group},
         abstained=tuple(_from_abstained(value) for value in message.abstained),
@@ -256,7 +258,7 @@ def from_summary(message: pb.Summary) -> Summary:
 def _from_abstained(value: int) -> ErrorType:
     error_type: ErrorType = enum_of(ErrorType, value, "abstained")
     if error_type is ErrorType.UNSPECIFIED:
-        raise InvalidRequest("expected a rule that abstained, got none", field="abstained")
+        raise InvalidRequest("An abstained rule has no error type. Name the error type of the rule.", field="abstained")
     return error_type
 
 
@@ -264,7 +266,8 @@ def _from_group(message: pb.GroupSummary) -> GroupSummary:
     counts = from_names(message.counts, ERROR_TYPES)
     if min(counts.values()) < 0 or sum(counts.values()) != message.num_samples:
         raise InvalidRequest(
-            f"expected counts that add up to {message.num_samples} samples, got {sum(counts.values())}", field="counts"
+            f"The counts add up to {sum(counts.values())}, not to {message.num_samples} samples. Correct the summary.",
+            field="counts",
         )
     return GroupSummary(
         num_samples=message.num_samples,
@@ -284,5 +287,5 @@ def _from_group(message: pb.GroupSummary) -> GroupSummary:
 def _from_rate(message: pb.GroupSummary, field: str) -> float | None:
     rate: float | None = optional(message, field)
     if rate is not None and not 0 <= rate <= 1:
-        raise InvalidRequest(f"expected a fraction of 1 as {field}, got {rate}", field=field)
+        raise InvalidRequest(f"Invalid {field} {rate}. Use a fraction from 0 to 1.", field=field)
     return rate

@@ -34,14 +34,14 @@ def analysis_id(name: str, field: str = "name") -> str:
     """
     identifier = name.removeprefix(NAME_PREFIX)
     if not (identifier.isascii() and identifier.isalnum() and len(identifier) <= 64):
-        raise InvalidRequest(f"expected {NAME_PREFIX}ID, got {name!r:.80}", field=field)
+        raise InvalidRequest(f"Invalid analysis name {name!r:.80}. Use the form {NAME_PREFIX}ID.", field=field)
     return identifier
 
 
 def group_of(value: int, field: str) -> Group:
     """Return the group of an enum value; raise InvalidRequest for an unknown value."""
     if value not in GROUPS:
-        raise InvalidRequest(f"expected a Group, got {value}", field=field)
+        raise InvalidRequest(f"Unknown group {value}. Use a value of the enum Group.", field=field)
     return GROUPS[value]
 
 
@@ -53,7 +53,7 @@ def group_value(group: Group) -> str:
 def class_index(value: int, field: str) -> int:
     """Return the class index; raise InvalidRequest if it is out of range."""
     if not 0 <= value < NUM_CLASSES:
-        raise InvalidRequest(f"expected a class 0..{NUM_CLASSES - 1}, got {value}", field=field)
+        raise InvalidRequest(f"Unknown class {value}. Use an index from 0 to {NUM_CLASSES - 1}.", field=field)
     return value
 
 
@@ -94,7 +94,9 @@ def enum_of(enum: Any, value: int, field: str) -> Any:
     try:
         return enum(value)
     except ValueError as error:
-        raise InvalidRequest(f"expected a {enum.__name__}, got {value}", field=field) from error
+        raise InvalidRequest(
+            f"Unknown {field} {value}. Use a value of the enum {enum.__name__}.", field=field
+        ) from error
 
 
 def by_name(values: Mapping[ErrorType, Number]) -> dict[str, Number]:
@@ -106,8 +108,15 @@ def from_names(values: Mapping[str, Number], required: Sequence[ErrorType] = ())
     """Replace names by error types; raise InvalidRequest for an unknown name or a missing required type."""
     unknown = [name for name in values if name not in ErrorType.__members__]
     missing = [error_type.name for error_type in required if error_type.name not in values]
-    if unknown or missing:
-        raise InvalidRequest(f"expected values by error type, got {', '.join(values)[:200] or 'none'}", field="counts")
+    if unknown:
+        raise InvalidRequest(
+            f"Unknown error type {unknown[0]!r:.40}. Expected one of {', '.join(ErrorType.__members__)}.",
+            field="counts",
+        )
+    if missing:
+        raise InvalidRequest(
+            f"The values of {', '.join(missing)} are missing. Include every error type.", field="counts"
+        )
     return {ErrorType[name]: value for name, value in values.items()}
 
 

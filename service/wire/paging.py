@@ -25,7 +25,10 @@ def page_offset(token: str, query: Message) -> int:
             return offset
     except (ValueError, TypeError):
         pass
-    raise InvalidPageToken(f"expected a page token of this listing, got {token!r:.40}", field="page_token")
+    raise InvalidPageToken(
+        f"Invalid page token {token!r:.40}. Use the token of the previous response, with the same filters.",
+        field="page_token",
+    )
 
 
 def page_size(requested: int, default: int, limit: int = 1000, field: str = "page_size") -> int:
@@ -41,7 +44,7 @@ def page_size(requested: int, default: int, limit: int = 1000, field: str = "pag
         InvalidRequest: The requested size is negative.
     """
     if requested < 0:
-        raise InvalidRequest(f"expected a {field} of 0 or more, got {requested}", field=field)
+        raise InvalidRequest(f"Invalid {field} {requested}. Use 0 for the default, or a positive number.", field=field)
     return min(requested or default, limit)
 
 

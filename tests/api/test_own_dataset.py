@@ -90,7 +90,7 @@ def test_a_missing_prediction_or_an_unknown_image_is_refused(start, tmp_path: Pa
 def test_a_bundle_of_another_data_set_prevents_the_start(start, tmp_path: Path) -> None:
     bundle = build("csv", tmp_path)
     with (
-        pytest.raises(errors.InvalidEvidence, match="expected a bundle of highway"),
+        pytest.raises(errors.InvalidEvidence, match="not highway"),
         start(evidence={"highway": [str(bundle.path)]}),
     ):
         pass

@@ -318,10 +318,10 @@ def test_a_missing_token_names_its_variable(data_dir: Path, tmp_path: Path) -> N
         (["analyze", "missing.csv"], "Use --predictions missing.csv"),
         (["analyze"], "are missing"),
         (["analyze", "x:y", "--output", "-"], "is a folder"),
-        (["analyze", "x:y", "--server", "a:1", "--local"], "exclude each other"),
+        (["analyze", "x:y", "--server", "a:1", "--local"], "cannot be used together"),
         (["gate"], "Missing argument"),
         (["show", "x", "--limit", "5"], "--limit needs a condition"),
-        (["show", "x", "--errors", "--by", "class"], "exclude each other"),
+        (["show", "x", "--errors", "--by", "class"], "cannot be used together"),
         (["explain", "x.jpg"], "--predicted"),
     ],
 )

@@ -118,7 +118,7 @@ def test_message_names_the_variable_and_its_value(variable: str, value: str) -> 
         read_settings({variable: value})
 
     assert error.value.violations[0].field == variable
-    assert "got" in error.value.message
+    assert repr(value) in error.value.message or "got" in error.value.message
 
 
 def test_all_invalid_variables_are_reported_at_once() -> None:
@@ -220,7 +220,7 @@ def test_device_has_a_name_of_torch(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["gpu", "cuda:x", "CPU", "cuda:0,1"])
 def test_unknown_device_is_rejected(value: str) -> None:
-    with pytest.raises(InvalidSetting, match="ERRATA_DEVICE: expected cpu, cuda:N or mps"):
+    with pytest.raises(InvalidSetting, match=r"ERRATA_DEVICE: unknown device .* use cpu, cuda:N, or mps"):
         read_settings({"ERRATA_DEVICE": value})
 
 

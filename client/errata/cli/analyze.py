@@ -131,7 +131,7 @@ def _check_source(model: str | None, predictions: Path | None) -> None:
         if predictions.is_dir():
             raise InvalidInput(f"{predictions} is a folder. Expected a predictions file.", field="predictions")
         if not predictions.exists():
-            raise InvalidInput(f"Predictions file {str(predictions)!r} not found.", field="predictions")
+            raise InvalidInput(f"Predictions file {str(predictions)!r} not found. Check the path.", field="predictions")
         return
     assert model is not None, "this is a bug: checked above"
     suffix = Path(model).suffix.lower()
@@ -149,10 +149,14 @@ def _check_source(model: str | None, predictions: Path | None) -> None:
 def _check_options(output: Path | None, wait: bool, baseline: str, policy: Path | None, target: Target) -> None:
     if target.local and not wait:
         raise InvalidRequest(
-            "--local excludes --no-wait, because the local service ends with this command.", field="wait"
+            "--local and --no-wait cannot be used together: the local service ends with this command.",
+            field="wait",
         )
     if output is not None and not wait:
-        raise InvalidRequest("--output excludes --no-wait, because it needs the result.", field="wait")
+        raise InvalidRequest(
+            "--output and --no-wait cannot be used together, because --output needs the result. Remove one.",
+            field="wait",
+        )
     if output == STDOUT:
         raise InvalidRequest("--output of analyze is a folder and cannot be stdout. Use --json.", field="output")
     if baseline and policy is None:
@@ -169,7 +173,8 @@ def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str
         return dataset
     if ctx.get_parameter_source("dataset") is not ParameterSource.DEFAULT and dataset != connection.dataset:
         raise InvalidRequest(
-            f"The evidence bundle is for the data set {connection.dataset!r:.80}, not for {dataset!r:.80}.",
+            f"The evidence bundle is for the data set {connection.dataset!r:.80}, not for {dataset!r:.80}. "
+            "Correct --dataset, or omit it.",
             field="evidence",
         )
     return connection.dataset

@@ -48,7 +48,7 @@ def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def with_target(*args: Any, server: str | None, local: bool, **kwargs: Any) -> Any:
         if server is not None and local:
-            raise InvalidRequest("--server and --local exclude each other. Use one of them.", field="local")
+            raise InvalidRequest("--server and --local cannot be used together. Use one of them.", field="local")
         return function(*args, target=Target(server, local), **kwargs)
 
     return with_target

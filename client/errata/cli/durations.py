@@ -19,6 +19,6 @@ def parse_duration(text: str, option: str) -> float:
     """
     match = _DURATION.fullmatch(text.strip())
     if not text.strip() or match is None:
-        raise InvalidRequest(f"Invalid duration {text!r:.40}. Expected for example 90s, 30m, or 1h30m.", field=option)
+        raise InvalidRequest(f"Invalid duration {text!r:.40}. Use a duration such as 90s, 30m, or 1h30m.", field=option)
     hours, minutes, seconds = (int(group or 0) for group in match.groups())
     return float(hours * 3600 + minutes * 60 + seconds)

@@ -44,7 +44,10 @@ def explain(
     Needs --analysis or --predicted. If --analysis is a folder, no service is required, but the evidence is missing.
     """
     if analysis is not None and (dataset or evidence):
-        raise InvalidRequest("--analysis excludes --dataset and --evidence.", field="analysis")
+        raise InvalidRequest(
+            "--analysis cannot be used with --dataset or --evidence. Remove them: the analysis has both.",
+            field="analysis",
+        )
     if analysis is None and not predicted:
         raise InvalidRequest("Use --predicted CLASS, or --analysis for the prediction of its model.", field="predicted")
     if analysis is not None and is_folder(analysis) and not predicted and not target.is_explicit:

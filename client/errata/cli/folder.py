@@ -146,7 +146,7 @@ def find_verdict(folder: Path, image: str) -> pb.Verdict:
     for verdict in read_verdicts(folder):
         if verdict.file_name == image:
             return verdict
-    raise ImageNotFound(f"Image {image!r:.200} has no verdict in {folder}.", field="image")
+    raise ImageNotFound(f"Image {image!r:.200} has no verdict in {folder}. Check the file name.", field="image")
 
 
 def _class_index(indices: dict[str, int], text: str, option: str) -> int | None:

@@ -78,7 +78,7 @@ def gate(
         print_json(json.dumps(policy_schema(), indent=2))
         return
     if analysis is None:
-        raise InvalidRequest("Missing argument ANALYSIS.", field="analysis")
+        raise InvalidRequest("Missing argument ANALYSIS. Name an analysis or a folder.", field="analysis")
     text = read_policy(policy) if policy is not None else ""
     seconds = parse_duration(patience, "wait") if patience is not None else 0.0
     if is_folder(analysis) and text and (not baseline or is_folder(baseline)) and not target.is_explicit:
@@ -139,7 +139,9 @@ def read_policy(file: Path) -> str:
         return content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise InvalidPolicy(f"Policy {file} is not UTF-8 text, see line {line}.", field="policy", line=line) from error
+        raise InvalidPolicy(
+            f"Policy {file} is not UTF-8 text: see line {line}. Save it as UTF-8.", field="policy", line=line
+        ) from error
 
 
 def write_gate(result: pb.GateResult, analysis: pb.Analysis, junit: Path | None, markdown: Path | None) -> None:

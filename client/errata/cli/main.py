@@ -145,10 +145,12 @@ def print_error(error: ErrataError) -> None:
 
 
 def _check_encoding(arguments: Sequence[str]) -> None:
-    """Raise InvalidInput for an argument that is not UTF-8."""
+    """Raise InvalidInput for an argument that is not UTF-8. Rename it, or use a UTF-8 locale."""
     for argument in arguments:
         if not argument.isascii() and any("\ud800" <= character <= "\udfff" for character in argument):
-            raise errors.InvalidInput(f"Argument {argument!a:.80} is not UTF-8.", field="arguments")
+            raise errors.InvalidInput(
+                f"Argument {argument!a:.80} is not UTF-8. Rename it, or use a UTF-8 locale.", field="arguments"
+            )
 
 
 def _exit_by_sigpipe() -> NoReturn:

@@ -34,7 +34,9 @@ def resolve(client: Client, analysis: str) -> str:
         return PREFIX + identifier
     matches = {match.name: match for match in islice(_matches(client, analysis, identifier), MAX_CANDIDATES + 1)}
     if not matches:
-        raise AnalysisNotFound(f"Analysis {analysis!r:.200} not found.", field="analysis")
+        raise AnalysisNotFound(
+            f"Analysis {analysis!r:.200} not found. 'errata list' shows all analyses.", field="analysis"
+        )
     if len(matches) > 1:
         listed = [_describe(match) for match in list(matches.values())[:MAX_CANDIDATES]]
         more = ["  …"] if len(matches) > MAX_CANDIDATES else []

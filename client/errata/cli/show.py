@@ -180,11 +180,13 @@ def _check_options(
     selected: Conditions, by: str | None, form: str | None, output: Path | None, limit_is_set: bool, as_json: bool
 ) -> None:
     if sum([bool(selected), by is not None, form is not None]) > 1:
-        raise InvalidRequest("--by, --export, and conditions on verdicts exclude each other. Use one.", field="show")
+        raise InvalidRequest(
+            "--by, --export, and conditions on verdicts cannot be used together. Use one of them.", field="show"
+        )
     if limit_is_set and not selected:
         raise InvalidRequest("--limit needs a condition on verdicts, for example --errors.", field="limit")
     if form is not None and as_json:
-        raise InvalidRequest("--export and --json exclude each other. Use one of them.", field="export")
+        raise InvalidRequest("--export and --json cannot be used together. Use one of them.", field="export")
     if output is not None and form is None:
         raise InvalidRequest("--output needs --export.", field="output")
 

@@ -32,7 +32,9 @@ class ImageFolder:
         """Return an image in RGB; raise UnreadableImage if it is missing, too large, or damaged."""
         location = self.locations.get(name)
         if location is None:
-            raise UnreadableImage(f"No image, or more than one, has this name below {self._path}.")
+            raise UnreadableImage(
+                f"No image, or more than one, has this name below {self._path}. Keep one image per name."
+            )
         try:
             with Image.open(BytesIO(location.read(MAX_BYTES)), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
@@ -48,8 +50,10 @@ class ImageFolder:
         except UnreadableImage:
             raise
         except MemoryError:
-            raise UnreadableImage("Decoding the image takes more memory than is available.") from None
+            raise UnreadableImage(
+                "Decoding the image takes more memory than is available. Reduce the size of the image."
+            ) from None
         except UnidentifiedImageError:
             raise UnreadableImage(f"The file is not an image in one of the formats {', '.join(FORMATS)}.") from None
         except Exception as error:  # a decoder may raise any error for damaged bytes
-            raise UnreadableImage(f"The image cannot be decoded: {error!s:.120}") from error
+            raise UnreadableImage(f"The image cannot be decoded: {error!s:.120}. Replace the file.") from error

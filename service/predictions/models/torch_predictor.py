@@ -98,7 +98,9 @@ class TorchPredictor:
             except UnreadableImage as error:
                 return error
             except MemoryError:
-                return UnreadableImage("Preprocessing the image takes more memory than is available.")
+                return UnreadableImage(
+                    "Preprocessing the image takes more memory than is available. Reduce the size of the image."
+                )
 
         with prefetch(names, prepare, self._threads) as take:
             done, started = 0, perf_counter()

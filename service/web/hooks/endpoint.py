@@ -179,6 +179,6 @@ def _parse_event(kind: ModuleType, headers: Mapping[str, str], body: bytes) -> R
     """Return the event of a verified request; raise ValueError, KeyError, or TypeError if it is invalid."""
     payload: Any = parse_json(body.decode())
     if not isinstance(payload, dict):
-        raise TypeError("The payload must be an object.")
+        raise TypeError("The payload is not an object. Send a JSON object.")
     event: RegistryEvent | None = kind.parse(headers, payload)
     return event

@@ -118,7 +118,9 @@ class Target:
                 f"Cannot send the result to {self.host}: {type(error).__name__}: {error!s:.200}"
             ) from error
         if not 200 <= status < 300:
-            raise Unavailable(f"{self.host} rejected the result with status {status}.")
+            raise Unavailable(
+                f"{self.host} rejected the result with status {status}. Check the url and the secrets of the registry."
+            )
 
     def _request(self, body: bytes, headers: dict[str, str]) -> int:
         address = self._address()
@@ -148,7 +150,7 @@ class Target:
                     "networks of the registry."
                 )
         if not addresses:
-            raise Unavailable(f"{self.host} has no address.")
+            raise Unavailable(f"{self.host} has no IP address. Check the url of the registry and the DNS.")
         return addresses[0]
 
 
@@ -202,16 +204,22 @@ def make_target(name: str, url: str, key: bytes, ports: Sequence[int] = (), netw
         parts = urlsplit(url)
         port = parts.port or DEFAULT_PORT
     except ValueError as error:
-        raise InvalidSetting(f"{url_field}: Invalid URL.", field=field) from error
+        raise InvalidSetting(f"{url_field}: Invalid URL. Use the form https://HOST/PATH.", field=field) from error
     try:
         allowed = [ipaddress.ip_network(network) for network in networks]
     except ValueError as error:
-        raise InvalidSetting(f"{field}: {name}.networks: {error}.", field=field) from error
+        raise InvalidSetting(
+            f"{field}: {name}.networks: {error}. Use networks in CIDR notation.", field=field
+        ) from error
     host = (parts.hostname or "").lower()
     if parts.scheme != "https" or parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise InvalidSetting(f"{url_field}: Expected an https:// URL without a user name.", field=field)
+        raise InvalidSetting(
+            f"{url_field}: The URL has another scheme or a user name. Use https://HOST/PATH.", field=field
+        )
     if not _NAME.fullmatch(host):
-        raise InvalidSetting(f"{url_field}: Expected a host name, got {host!r:.120}.", field=field)
+        raise InvalidSetting(
+            f"{url_field}: Invalid host name {host!r:.120}. Use the form https://HOST/PATH.", field=field
+        )
     if port != DEFAULT_PORT and port not in ports:
         raise InvalidSetting(
             f"{url_field}: Port {port} is not allowed. Use 443 or add it to {name}.ports.", field=field
@@ -219,6 +227,6 @@ def make_target(name: str, url: str, key: bytes, ports: Sequence[int] = (), netw
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii() or re.search(r"[\x00-\x20\x7f]", path):
         raise InvalidSetting(
-            f"{url_field}: Expected a path of printable ASCII characters, got {path!r:.120}.", field=field
+            f"{url_field}: Invalid path {path!r:.120}. Encode spaces and characters beyond ASCII as %XX.", field=field
         )
     return Target(host, port, path, key, allowed)

@@ -137,7 +137,7 @@ MISTAKES = [
     # the document
     ("bounds: [{measure: top1_accuracy, min: 0.5}]", "version", 1, "missing"),
     ("version: 2\nbounds: [{measure: top1_accuracy, min: 0.5}]", "version", 1, "expected 1, got 2"),
-    ("version: '1'\nbounds: [{measure: top1_accuracy, min: 0.5}]", "version", 1, "got '1'"),
+    ("version: '1'\nbounds: [{measure: top1_accuracy, min: 0.5}]", "version", 1, "'1'"),
     ("version: 1", "bounds", 1, "missing"),
     ("version: 1\nbounds:", "bounds", 2, "list"),
     ("version: 1\nbounds: []", "bounds", 2, "at least 1"),
@@ -184,9 +184,9 @@ MISTAKES = [
     (of("measure: count, types: 8, max: 3"), "bounds[0].types", 3, "got 8"),
     (of("measure: count, types: {MODEL_FAILURE: 1}, max: 3"), "bounds[0].types", 3, "list"),
     # a bound that contradicts itself
-    (of("measure: top1_accuracy"), "bounds[0]", 3, "both or neither"),
-    (of("measure: top1_accuracy, min: 0.5, max_decrease: 0.1"), "bounds[0]", 3, "both or neither"),
-    (of("measure: top1_accuracy, min: 0.6, max: 0.5"), "bounds[0]", 3, "0.6 and 0.5"),
+    (of("measure: top1_accuracy"), "bounds[0]", 3, "limits nothing"),
+    (of("measure: top1_accuracy, min: 0.5, max_decrease: 0.1"), "bounds[0]", 3, "both the value and the change"),
+    (of("measure: top1_accuracy, min: 0.6, max: 0.5"), "bounds[0]", 3, "min 0.6 is greater than max 0.5"),
     (of("measure: count, max: 3"), "bounds[0]", 3, "types"),
     (of("measure: rate, types: [], max: 0.3"), "bounds[0]", 3, "types"),
     (of("measure: portion_of_top1_errors, max: 0.3"), "bounds[0]", 3, "types"),

@@ -72,7 +72,7 @@ def test_a_failed_connection_names_its_cause(details: str, message: str) -> None
     ("details", "message"),
     [
         ("Cancelling all calls", "The service at errata:1 is shutting down. Send the upload again."),
-        ("Socket closed", "The service at errata:1 is not available: Socket closed"),
+        ("Socket closed", "The service at errata:1 is not available: Socket closed. Try again later."),
     ],
 )
 def test_a_call_that_reached_the_service_is_no_failed_connection(details: str, message: str) -> None:

@@ -147,11 +147,11 @@ def test_bundle_of_another_data_set_is_rejected_by_its_path_at_start(tmp_path: P
     write_bundle(synthetic_inputs(), tmp_path / "one")
     repository = EvidenceRepository({"yours": [tmp_path / "one"]}, tmp_path / "data")
 
-    with pytest.raises(InvalidEvidence, match="one: expected a bundle of yours, got one of mine"):
+    with pytest.raises(InvalidEvidence, match="one has the data set mine, not yours"):
         repository.check()
     with pytest.raises(EvidenceDamaged) as later:  # to a caller, without the path
         repository.bundles("yours")
-    assert "expected a bundle of yours, got one of mine" in later.value.message
+    assert "bundle has the data set mine, not yours" in later.value.message
     assert str(tmp_path) not in later.value.message
 
 

@@ -339,7 +339,7 @@ COUNTED = {"num_samples": 8, "counts": {error_type.name: 1 for error_type in ERR
 def test_an_invalid_summary_message_is_refused(summary: dict[str, Any]) -> None:
     message = pb.Analysis(name="analyses/1", state="STATE_SUCCEEDED", summary=ParseDict(summary, pb.Summary()))
 
-    with pytest.raises(InvalidRequest, match="expected"):
+    with pytest.raises(InvalidRequest, match=r"Invalid|Unknown|missing|add up|no group|no error type"):
         wire.from_analysis(message)
 
 
@@ -601,7 +601,7 @@ def test_the_page_size_has_a_default_and_a_limit(requested: int, expected: int) 
 
 @pytest.mark.parametrize("requested", [-1, -(2**31)])
 def test_a_negative_page_size_is_refused(requested: int) -> None:
-    with pytest.raises(InvalidRequest, match="got -"):
+    with pytest.raises(InvalidRequest, match="Invalid page_size -"):
         wire.page_size(requested, default=50)
 
 

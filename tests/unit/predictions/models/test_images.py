@@ -115,7 +115,7 @@ except UnreadableImage as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert done.stdout == "Decoding the image takes more memory than is available.\n"
+    assert done.stdout == "Decoding the image takes more memory than is available. Reduce the size of the image.\n"
 
 
 def test_a_file_over_the_size_limit_is_not_read(tmp_path: Path) -> None:
