@@ -15,7 +15,7 @@ from errata.cli.resolve import resolve
 from errata.cli.views import new_table
 from errata.enums import ErrorType
 from errata.errors import InvalidRequest
-from errata.messages import ERROR_TYPE_TITLES, format_count, format_percentage, format_points, pluralize
+from errata.messages import ERROR_TYPE_TITLES, format_change, format_count, format_percentage, format_range, pluralize
 from errata.proto_json import to_json
 
 DEFAULT_LIMIT = 10
@@ -98,9 +98,8 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
             ("multi-label accuracy", everything.multi_label_accuracy),
             ("severe error rate", everything.rates["severe"]),
         ):
-            bounds = f"{format_points(-interval.high)} to {format_points(-interval.low)}"
-            change = format_points(-interval.difference)
-            table.add_row(name, format_percentage(interval.a), format_percentage(interval.b), change, bounds)
+            rates = (format_percentage(interval.a), format_percentage(interval.b))
+            table.add_row(name, *rates, format_change(interval), format_range(interval))
         console.print(table)
     for label, images, total in (
         ("broken", comparison.broken, everything.broken),

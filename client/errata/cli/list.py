@@ -17,7 +17,7 @@ from errata.cli.labels import label_option, parse_labels
 from errata.cli.names import state_name
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
-from errata.messages import MISSING, format_count, format_percentage
+from errata.messages import MISSING, format_count, format_optional
 from errata.proto_json import to_dict
 
 STATES = [state.removeprefix("STATE_").lower() for state in pb.State.keys()[1:]]
@@ -107,8 +107,8 @@ def _row(analysis: pb.Analysis, length: int) -> list[str]:
     if analysis.HasField("summary"):
         group = analysis.summary.groups["all"]
         rates = [
-            format_percentage(group.top1_accuracy if group.HasField("top1_accuracy") else None),
-            format_percentage(group.multi_label_accuracy if group.HasField("multi_label_accuracy") else None),
+            format_optional(group, "top1_accuracy"),
+            format_optional(group, "multi_label_accuracy"),
             format_count(group.counts["MODEL_FAILURE"]),
         ]
     return [

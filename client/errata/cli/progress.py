@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 
 from errata import Client, pb
-from errata.messages import format_count
+from errata.messages import format_count, format_duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -116,12 +116,5 @@ def progress_line(analysis: pb.Analysis) -> str:
         if state.HasField("images_per_second"):
             parts.append(f"{state.images_per_second:,.0f} images/s")
         if state.HasField("eta"):
-            parts.append(f"about {_duration(state.eta.seconds)} left")
+            parts.append(f"about {format_duration(state.eta.seconds)} left")
     return ", ".join(parts)
-
-
-def _duration(seconds: int) -> str:
-    if seconds < 90:
-        return f"{seconds} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
