@@ -10,11 +10,10 @@ from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders
-from errata.cli.output import STDOUT, output_path, print_json, print_path, write_output
+from errata.cli.output import STDOUT, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import new_table
 from errata.enums import ErrorType
-from errata.errors import InvalidRequest
 from errata.messages import ERROR_TYPE_TITLES, format_change, format_count, format_percentage, format_range, pluralize
 from errata.proto_json import to_json
 
@@ -29,12 +28,7 @@ errata compare results/before results/after --json
 @command(examples=EXAMPLES)
 @click.argument("a")
 @click.argument("b")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="The HTML file to write, or a folder for it; '-' for stdout.",
-)
+@report_option
 @click.option(
     "--most",
     "--limit",
@@ -52,9 +46,7 @@ def compare(a: str, b: str, output: Path | None, limit: int, reanalyze: bool, as
 
     Two folders that 'errata analyze --output' wrote need no service, but the package errata-service.
     """
-    if output == STDOUT and as_json:
-        raise InvalidRequest("--output - and --json both write to stdout. Use one of them.", field="output")
-    path = output_path(output, "comparison.html")
+    path = report_path(output, "comparison.html", as_json)
     if all_folders([a, b]) and not reanalyze and not target.is_explicit:
         compare_folders = load_extension(EXTENSIONS_GROUP, "compare-folders", "'errata compare' on folders")
         comparison, html = compare_folders(Path(a), Path(b), with_report=path is not None)

@@ -7,9 +7,8 @@ from pathlib import Path
 from google.protobuf.json_format import ParseDict, ParseError
 
 from errata import Client, pb
-from errata.cli.output import write_output
+from errata.cli.output import read_input, write_output
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
-from errata.files import read_file
 from errata.json_input import parse_json
 from errata.proto_json import to_json
 
@@ -68,16 +67,15 @@ def read_analysis(folder: Path) -> pb.Analysis:
     Raises:
         InvalidInput: The summary is missing, damaged, or from another program.
     """
-    file = folder / SUMMARY
+    content = read_part(folder, SUMMARY, MAX_SUMMARY)
     try:
-        analysis = ParseDict(parse_json(read_file(file, MAX_SUMMARY)), pb.Analysis(), ignore_unknown_fields=True)
+        analysis = ParseDict(parse_json(content), pb.Analysis(), ignore_unknown_fields=True)
         if not analysis.name:
             raise ValueError("it has no name")
-    except OSError as error:
-        raise InvalidInput(f"Cannot read {file}: {error.strerror}.", field="analysis") from error
     except (ValueError, TypeError, AttributeError, SystemError, ParseError) as error:
         raise InvalidInput(
-            f"{file} is not a summary that 'errata analyze --output' wrote: {error!s:.200}.", field="analysis"
+            f"{folder / SUMMARY} is not a summary that 'errata analyze --output' wrote: {error!s:.200}.",
+            field="analysis",
         ) from error
     return analysis
 
@@ -88,11 +86,7 @@ def read_part(folder: Path, name: str, limit: int) -> bytes:
     Raises:
         InvalidInput: The file cannot be read.
     """
-    file = folder / name
-    try:
-        return read_file(file, limit)
-    except OSError as error:
-        raise InvalidInput(f"Cannot read {file}: {error.strerror}.", field="analysis") from error
+    return read_input(folder / name, limit, "analysis")
 
 
 def read_verdicts(folder: Path) -> Iterator[pb.Verdict]:

@@ -8,7 +8,7 @@ from rich.table import Table
 from errata import pb
 from errata.cli.console import safe
 from errata.cli.names import state_name
-from errata.enums import ERROR_TYPES, SEVERITY, ErrorType, Outcome, ProblematicTag, Severity
+from errata.enums import ERROR_TYPES, SEVERITY, ErrorType, Group, Outcome, ProblematicTag, Severity
 from errata.messages import (
     ERROR_TYPE_TITLES,
     MISSING,
@@ -24,7 +24,7 @@ from errata.messages import (
     vocabulary_note,
 )
 
-GROUPS = ("all", "organism", "artifact", "other")
+GROUPS = [group.value for group in Group]
 NARROW = 100  # columns below which a table has less detail
 STYLES = {Severity.NONE: "cyan", Severity.MINOR: "blue", Severity.EXPLAINABLE: "yellow", Severity.SEVERE: "bold red"}
 
