@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from rich.cells import cell_len, set_cell_size
 
 from errata import pb
+from errata.choices import choices, enum_names
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.labels import label_option, parse_labels
@@ -20,7 +21,7 @@ from errata.cli.resolve import PREFIX, short_id_length
 from errata.messages import MISSING, format_count, format_optional
 from errata.proto_json import to_dict
 
-STATES = [state.removeprefix("STATE_").lower() for state in pb.State.keys()[1:]]
+STATES = enum_names(pb.State)
 DEFAULT_LIMIT = 50
 TITLES = ["id", "created (UTC)", "name", "data set", "state", "top-1", "multi-label", "failures"]
 NAME, DATASET, RATES = 2, 3, 5  # columns of the table
@@ -62,7 +63,7 @@ def list_analyses(
 ) -> None:
     """List analyses, newest first."""
     condition = pb.AnalysisFilter(
-        states=[f"STATE_{state.upper()}" for state in states], dataset=dataset, model=model, labels=parse_labels(labels)
+        states=choices(pb.State, states, "state"), dataset=dataset, model=model, labels=parse_labels(labels)
     )
     unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
     with connect(target) as connection:

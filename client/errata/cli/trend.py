@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from errata import pb
+from errata.choices import enum_name
 from errata.cli.commands import command
 from errata.cli.connect import DEFAULT_DATASET, Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
@@ -134,4 +135,4 @@ def _show_shifts(result: pb.Trend, shifts: list[pb.TrendFit]) -> None:
 
 
 def _metric_name(metric: "pb.TrendMetric") -> str:
-    return METRIC_NAMES[pb.TrendMetric.Name(metric).removeprefix("TREND_METRIC_")]
+    return METRIC_NAMES[enum_name(pb.TrendMetric, metric).upper()]
