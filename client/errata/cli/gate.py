@@ -12,13 +12,13 @@ from errata import Client, pb
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stdout_console
+from errata.cli.decisions import decision_name
 from errata.cli.durations import parse_duration
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, SUCCESS, UNDECIDED
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import is_folder, read_analysis
 from errata.cli.junit import to_junit
 from errata.cli.markdown import to_markdown
-from errata.cli.names import decision_name
 from errata.cli.output import print_json, read_input, write_output
 from errata.cli.resolve import resolve
 from errata.errors import InvalidPolicy, InvalidRequest, Unavailable

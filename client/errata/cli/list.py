@@ -11,11 +11,10 @@ from click.core import ParameterSource
 from rich.cells import cell_len, set_cell_size
 
 from errata import pb
-from errata.choices import choices, enum_names
+from errata.choices import choices, enum_name, enum_names
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.labels import label_option, parse_labels
-from errata.cli.names import state_name
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
 from errata.messages import MISSING, format_count, format_optional
@@ -117,7 +116,7 @@ def _row(analysis: pb.Analysis, length: int) -> list[str]:
         f"{analysis.create_time.ToDatetime():%Y-%m-%d %H:%M}",
         " ".join(without_controls(analysis.display_name).split()),
         " ".join(without_controls(analysis.dataset).split()),
-        state_name(analysis.state),
+        enum_name(pb.State, analysis.state),
         *rates,
     ]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 
 from errata import Client, pb
+from errata.enums import State
 from errata.messages import format_count, format_duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 LOG_SECONDS = 5.0  # between lines in a log
-FINAL_STATES = (pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED)
 
 
 class _Display(Protocol):
@@ -90,7 +90,7 @@ class _Log:
     def update(self, analysis: pb.Analysis) -> None:
         """Write a line if one is due."""
         stage, now = stage_of(analysis), time.monotonic()
-        if analysis.state in FINAL_STATES or (stage == self._stage and now - self._written < LOG_SECONDS):
+        if State(analysis.state).is_final or (stage == self._stage and now - self._written < LOG_SECONDS):
             return
         self._stage, self._written = stage, now
         self._console.print(progress_line(analysis), markup=False)

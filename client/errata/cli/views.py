@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from errata import pb
+from errata.choices import enum_name
 from errata.cli.console import safe
-from errata.cli.names import state_name
 from errata.enums import ERROR_TYPES, SEVERITY, ErrorType, Group, Outcome, ProblematicTag, Severity
 from errata.messages import (
     ERROR_TYPE_TITLES,
@@ -40,7 +40,7 @@ def new_table(*titles: str, left: int = 1, title: str | None = None) -> Table:
 def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     """Show an analysis and its summary."""
     console.print(
-        f"[bold]{safe(analysis.display_name)}[/] on {safe(analysis.dataset)}: {state_name(analysis.state)}  "
+        f"[bold]{safe(analysis.display_name)}[/] on {safe(analysis.dataset)}: {enum_name(pb.State, analysis.state)}  "
         f"[dim]{safe(analysis.name)}[/]"
     )
     if analysis.HasField("failure"):

@@ -1,4 +1,4 @@
-"""Names of enumeration values."""
+"""Names of the decisions of gates."""
 
 from errata import pb
 from errata.choices import enum_name
@@ -9,8 +9,3 @@ def decision_name(decision: "pb.GateDecision") -> str:
     if decision not in pb.GateDecision.values() or decision == pb.GATE_DECISION_UNSPECIFIED:
         return "unknown"
     return enum_name(pb.GateDecision, decision)
-
-
-def state_name(state: "pb.State") -> str:
-    """Return the name of a state in lower case."""
-    return enum_name(pb.State, state)
