@@ -77,7 +77,6 @@ test: setup wordnet redis browser deploy-tools
 test-fast: setup wordnet
 	$(BIN)/python -m pytest --numprocesses logical -m "not processes and not browser and not containers and not slow"
 
-.PHONY: docs screenshot
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "build/site/index.html"

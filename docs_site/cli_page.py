@@ -6,6 +6,9 @@ import tomllib
 from pathlib import Path
 
 import click
+from errata.cli.exit_codes import MEANINGS
+
+from docs_site.tables import format_table
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = "**Examples**"
@@ -21,17 +24,8 @@ An analysis is given by its name (`analyses/ID`), its id, a unique prefix of the
 Results go to standard output, and progress goes to standard error. With `--json`, a command prints the API's message as
 proto3 JSON and nothing else.
 
-| exit code | meaning |
-| --- | --- |
-| 0 | The command succeeded. |
-| 1 | A gate failed. |
-| 2 | The usage or the input is invalid. |
-| 3 | The service is unavailable. |
-| 4 | The analysis failed or was canceled. |
-| 5 | A gate is undecided or pending, or `errata wait` reached its time limit. |
-| 70 | A bug in Errata. |
-| 130 | The command was interrupted. |
-
+"""
+SOURCE = """
 This page is generated from the commands' own help.
 
 """
@@ -41,16 +35,22 @@ def render() -> str:
     """Return the page as Markdown."""
     module = find_command().partition(":")[0]
     add_examples(importlib.import_module(module).errata)
-    return INTRODUCTION + "\n".join(
-        (
-            "::: mkdocs-click",
-            f"    :module: {module}",
-            "    :command: errata",
-            "    :prog_name: errata",
-            "    :style: table",
-            "    :depth: 1",
-            "    :list_subcommands: true",
-            "",
+    codes = format_table(("exit code", "meaning"), [(str(code), meaning) for code, meaning in MEANINGS.items()])
+    return (
+        INTRODUCTION
+        + codes
+        + SOURCE
+        + "\n".join(
+            (
+                "::: mkdocs-click",
+                f"    :module: {module}",
+                "    :command: errata",
+                "    :prog_name: errata",
+                "    :style: table",
+                "    :depth: 1",
+                "    :list_subcommands: true",
+                "",
+            )
         )
     )
 

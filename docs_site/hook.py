@@ -6,26 +6,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from docs_site import (
-    adr_index,
-    cli_page,
-    errors_page,
-    grpc_pages,
-    manuals,
-    metrics_page,
-    notebook_page,
-    python_page,
-    settings_page,
-)
+from docs_site import adr_index, manuals, notebook_page
+from docs_site.generated import GENERATED
 
-GENERATED = {
-    "adr/index.md": adr_index.render,
-    "reference/cli.md": cli_page.render,
-    "reference/errors.md": errors_page.render,
-    "reference/metrics.md": metrics_page.render,
-    "reference/python.md": python_page.render,
-    "reference/settings.md": settings_page.render,
-} | {f"reference/grpc/{name}": render for name, render in grpc_pages.PAGES.items()}
 TUTORIALS = "tutorials/index.md"
 
 

@@ -1,26 +1,16 @@
-"""Enumeration arguments: the value, or its name as text."""
+"""Enumerations of the API by name: in arguments, and in tables."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from errata.errors import InvalidRequest
-from errata.v1 import errata_pb2 as pb
-
-_ENUMS: dict[str, Any] = {
-    "BREAKDOWN_BY": pb.BreakdownBy,
-    "ERROR_TYPE": pb.ErrorType,
-    "GROUP": pb.Group,
-    "ROW_ORDER": pb.RowOrder,
-    "STATE": pb.State,
-    "VERDICT_FORMAT": pb.VerdictFormat,
-}
 
 
-def choice(prefix: str, value: str | int, field: str) -> Any:
+def choice(enum: Any, value: str | int, field: str) -> Any:
     """Return the value of an enumeration.
 
     Args:
-        prefix: The prefix of the enumeration's names in the proto, such as `ROW_ORDER`.
+        enum: The enumeration, such as `pb.RowOrder`.
         value: A value, which is passed on unchecked; or a name in any case, with hyphens or underscores, with or
             without the prefix, such as `file-name`. Empty text means the default.
         field: The argument, for the error message.
@@ -30,19 +20,34 @@ def choice(prefix: str, value: str | int, field: str) -> Any:
     """
     if not isinstance(value, str):
         return value
-    enum = _ENUMS[prefix]
     if not value:
-        return enum.Value(f"{prefix}_UNSPECIFIED")
-    name = value.upper().replace("-", "_").removeprefix(f"{prefix}_")
-    names = [key.removeprefix(f"{prefix}_") for key in enum.keys()[1:]]
-    if name not in names:
-        permitted = ", ".join(key.lower() for key in names)
-        raise InvalidRequest(f"Unknown {field} {value!r:.80}. Expected one of: {permitted}.", field=field)
-    return enum.Value(f"{prefix}_{name}")
+        return 0
+    prefix = _prefix(enum)
+    name = value.upper().replace("-", "_").removeprefix(prefix).lower()
+    if name not in enum_names(enum):
+        raise InvalidRequest(
+            f"Unknown {field} {value!r:.80}. Expected one of: {', '.join(enum_names(enum))}.", field=field
+        )
+    return enum.Value(f"{prefix}{name.upper()}")
 
 
-def choices(prefix: str, values: str | int | Iterable[str | int], field: str) -> list[Any]:
+def choices(enum: Any, values: str | int | Iterable[str | int], field: str) -> list[Any]:
     """Return values of an enumeration from one or several values or names; see `choice`."""
     if isinstance(values, str | int):
         values = [values]
-    return [choice(prefix, value, field) for value in values]
+    return [choice(enum, value, field) for value in values]
+
+
+def enum_names(enum: Any) -> list[str]:
+    """Return the names of an enumeration, as `enum_name` does, without the unspecified value."""
+    return [enum_name(enum, value) for value in enum.values()[1:]]
+
+
+def enum_name(enum: Any, value: int) -> str:
+    """Return the name of a value in lowercase and without the prefix, such as `file_name`."""
+    return str(enum.Name(value).removeprefix(_prefix(enum)).lower())
+
+
+def _prefix(enum: Any) -> str:
+    """Return the prefix of the names in the proto, such as `ROW_ORDER_`; value 0 is `ROW_ORDER_UNSPECIFIED`."""
+    return str(enum.Name(0).removesuffix("UNSPECIFIED"))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
+from errata.choices import enum_name
 from errata.enums import ERROR_TYPES, ErrorType, Group, State
 from errata.messages import (
     ERROR_TYPE_TITLES,
@@ -10,10 +11,12 @@ from errata.messages import (
     METRIC_NAMES,
     MISSING,
     STATE_NAMES,
-    abstention_note,
+    abstention_notes,
+    format_change,
     format_count,
+    format_optional,
     format_percentage,
-    format_points,
+    format_range,
     pluralize,
 )
 from errata.v1 import errata_pb2 as pb
@@ -34,15 +37,13 @@ def analysis_html(analysis: pb.Analysis) -> str:
             notes.append(f"{done} of {total} images are predicted.")
         return _document(title, [], notes)
     abstained = [ErrorType(value) for value in analysis.summary.abstained]
-    for error_type in abstained:
-        fallback = [later for later in ERROR_TYPES if later > error_type and later not in abstained]
-        notes.append(abstention_note(error_type, fallback))
+    notes += abstention_notes(abstained)
     groups = [group for group in Group if group.value in analysis.summary.groups]
     summaries = [analysis.summary.groups[group.value] for group in groups]
     rows = [
         ("images", [format_count(summary.num_samples) for summary in summaries]),
-        ("top-1 accuracy", [_percentage(summary, "top1_accuracy") for summary in summaries]),
-        ("multi-label accuracy", [_percentage(summary, "multi_label_accuracy") for summary in summaries]),
+        ("top-1 accuracy", [format_optional(summary, "top1_accuracy") for summary in summaries]),
+        ("multi-label accuracy", [format_optional(summary, "multi_label_accuracy") for summary in summaries]),
         ("top-1 errors", [format_count(summary.top1_errors) for summary in summaries]),
     ]
     for error_type in ERROR_TYPES[1:]:
@@ -72,8 +73,8 @@ def comparison_html(comparison: pb.Comparison) -> str:
             [
                 format_percentage(interval.a),
                 format_percentage(interval.b),
-                format_points(interval.difference),
-                f"{format_points(interval.low)} to {format_points(interval.high)}",
+                format_change(interval),
+                format_range(interval),
             ],
         )
         for name, interval in intervals.items()
@@ -85,7 +86,7 @@ def comparison_html(comparison: pb.Comparison) -> str:
         )
         for transitions in everything.transitions
     ]
-    rate_header = ["", "A", "B", "A − B, points", "95 % interval"]
+    rate_header = ["", "A", "B", "change, points", "95 % interval"]
     tables = [
         _table("Rates over all images", rate_header, rates),
         _table(
@@ -108,7 +109,7 @@ def trend_html(trend: pb.Trend) -> str:
     rows = []
     for model in models[:MAX_MODELS]:
         ranks = {
-            pb.TrendMetric.Name(rank.metric).removeprefix("TREND_METRIC_"): rank
+            enum_name(pb.TrendMetric, rank.metric).upper(): rank
             for rank in model.percentile_ranks
             if rank.HasField("percentile")
         }
@@ -139,10 +140,6 @@ def _table_rows(rows: Iterable[tuple[str, Sequence[str]]]) -> Iterator[str]:
     for name, cells in rows:
         values = "".join(f'<td style="text-align: right">{escape(cell)}</td>' for cell in cells)
         yield f'<tr><th scope="row" style="text-align: left">{escape(name)}</th>{values}</tr>'
-
-
-def _percentage(summary: pb.GroupSummary, field: str) -> str:
-    return format_percentage(getattr(summary, field) if summary.HasField(field) else None)  # type: ignore[arg-type]
 
 
 def _count_and_portion(summary: pb.GroupSummary, error_type: ErrorType) -> str:

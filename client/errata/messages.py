@@ -1,9 +1,10 @@
 """Names, numbers, and evidence sentences that the command line and the reports share."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
 
-from errata.enums import ErrorType, Group, LabelSource, Outcome, ProblematicTag, Severity, State
+from errata.enums import ERROR_TYPES, ErrorType, Group, LabelSource, Outcome, ProblematicTag, Severity, State
 
 MISSING = "–"  # placeholder for a missing value
 
@@ -111,6 +112,22 @@ _MISSING_EVIDENCE: Mapping[ErrorType, str] = {
 }
 
 
+class DifferenceInterval(Protocol):
+    """The difference A − B of two rates with its confidence interval, as fractions of 1."""
+
+    @property
+    def difference(self) -> float:
+        """A − B."""
+
+    @property
+    def low(self) -> float:
+        """Lower bound of the interval."""
+
+    @property
+    def high(self) -> float:
+        """Upper bound of the interval."""
+
+
 def format_count(value: int) -> str:
     """Format a count with thousands separators.
 
@@ -135,6 +152,11 @@ def format_percentage(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{100 * value:.1f} %"
 
 
+def format_optional(message: Any, field: str) -> str:
+    """Format the fraction in an optional field of a message as a percentage."""
+    return format_percentage(getattr(message, field) if message.HasField(field) else None)
+
+
 def format_points(value: float) -> str:
     """Format a difference of two fractions as signed percentage points.
 
@@ -150,6 +172,24 @@ def format_points(value: float) -> str:
 def format_signed(value: float) -> str:
     """Format a number with its sign and two decimal places."""
     return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
+
+
+def format_change(interval: DifferenceInterval) -> str:
+    """Format the change from A to B in percentage points."""
+    return format_points(-interval.difference)
+
+
+def format_range(interval: DifferenceInterval) -> str:
+    """Format the confidence interval of the change from A to B in percentage points."""
+    return f"{format_points(-interval.high)} to {format_points(-interval.low)}"
+
+
+def format_duration(seconds: float) -> str:
+    """Format a duration, for example "89 s", "12 min", or "7 h 5 min"."""
+    if round(seconds) < 90:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def pluralize(count: int, noun: str, plural: str = "") -> str:
@@ -214,22 +254,24 @@ def vocabulary_note(
     return neighbors.format(predicted=predicted) + BEST_TEXTS.format(num_texts=format_count(num_texts), texts=texts)
 
 
-def abstention_note(error_type: ErrorType, fallback_types: Sequence[ErrorType]) -> str:
-    """Describe the effect of a rule that has no evidence.
+def abstention_notes(abstained: Collection[ErrorType]) -> list[str]:
+    """Describe the effect of each rule that has no evidence.
 
     Args:
-        error_type: Error type of the rule.
-        fallback_types: Error types that such errors receive instead.
+        abstained: Error types of these rules.
 
     Returns:
-        Three sentences, such as "Co-occurrence counts are not available. …".
+        Three sentences for each, such as "Co-occurrence counts are not available. …".
     """
-    titles = list_names([ERROR_TYPE_TITLES[fallback] for fallback in fallback_types], "or")
-    plural = ERROR_TYPE_PLURALS[error_type]
-    return (
-        f"{_MISSING_EVIDENCE[error_type]} {plural[0].upper()}{plural[1:]} are counted as {titles}. "
-        "The number of model failures is an upper bound."
-    )
+    notes = []
+    for error_type in abstained:
+        later = [ERROR_TYPE_TITLES[other] for other in ERROR_TYPES if other > error_type and other not in abstained]
+        plural = ERROR_TYPE_PLURALS[error_type]
+        notes.append(
+            f"{_MISSING_EVIDENCE[error_type]} {plural[0].upper()}{plural[1:]} are counted as "
+            f"{list_names(later, 'or')}. The number of model failures is an upper bound."
+        )
+    return notes
 
 
 def rule_outcome(error_type: ErrorType, note: str, outcome: Outcome) -> str:

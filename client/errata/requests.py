@@ -112,7 +112,7 @@ def upload_header(
     fields = _analysis_fields(options)
     if not fields.get("display_name") and isinstance(predictions, str | Path):
         fields["display_name"] = Path(predictions).name
-    return pb.UploadHeader(dataset=dataset, row_order=choice("ROW_ORDER", row_order, "row_order"), **fields)
+    return pb.UploadHeader(dataset=dataset, row_order=choice(pb.RowOrder, row_order, "row_order"), **fields)
 
 
 def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisConditions) -> pb.AnalysisFilter | None:
@@ -121,7 +121,7 @@ def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisCondit
         return filter
     fields: dict[str, Any] = {**conditions}
     if "states" in fields:
-        fields["states"] = choices("STATE", fields["states"], "state")
+        fields["states"] = choices(pb.State, fields["states"], "state")
     return pb.AnalysisFilter(**fields)
 
 
@@ -133,9 +133,9 @@ def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictCondition
     for name in ("target", "predicted"):
         fields |= class_field(name, fields.pop(name, None))
     if "error_types" in fields:
-        fields["error_types"] = choices("ERROR_TYPE", fields["error_types"], "error type")
+        fields["error_types"] = choices(pb.ErrorType, fields["error_types"], "error type")
     if "group" in fields:
-        fields["group"] = choice("GROUP", fields["group"], "group")
+        fields["group"] = choice(pb.Group, fields["group"], "group")
     return pb.VerdictFilter(**fields)
 
 
@@ -147,7 +147,7 @@ def trend_request(request: pb.GetTrendRequest | None, options: TrendOptions) -> 
     if "names" in fields:
         fields["names"] = [name_of(analysis) for analysis in fields["names"]]
     if "group" in fields:
-        fields["group"] = choice("GROUP", fields["group"], "group")
+        fields["group"] = choice(pb.Group, fields["group"], "group")
     return pb.GetTrendRequest(**fields)
 
 

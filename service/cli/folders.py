@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 from errata import pb
-from errata.cli.folder import MAX_VERDICTS, VERDICTS, read_analysis, read_part
+from errata.cli.folder import VERDICTS, parse_verdicts, read_analysis
 from errata.errors import InvalidInput
-from errata.json_input import parse_json
 
 from service import wire
 from service.analyses.compare import Side, Verdicts, compare_sides
@@ -126,20 +125,11 @@ def read_side(folder: Path) -> Side:
     Raises:
         InvalidInput: A file is damaged; the error has the line.
     """
-    analysis, file = read_finished(folder), folder / VERDICTS
-    lines: list[_Line] = []
-    for number, text in enumerate(read_part(folder, VERDICTS, MAX_VERDICTS).splitlines(), 1):
-        try:
-            lines.append(_parse_line(parse_json(text)))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise InvalidInput(
-                f"{file}, line {number}, is not a verdict that 'errata analyze --output' wrote: {error!r:.200}",
-                field="verdicts",
-                line=number,
-            ) from error
+    analysis, lines = read_finished(folder), [*parse_verdicts(folder, _parse_line)]
     if len({line.name for line in lines}) != len(lines):
         raise InvalidInput(
-            f"{file} has several verdicts on one image. Run the analysis again with --output.", field="verdicts"
+            f"{folder / VERDICTS} has several verdicts on one image. Run the analysis again with --output.",
+            field="verdicts",
         )
     verdicts = Verdicts(
         [line.name for line in lines],

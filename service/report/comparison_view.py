@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from errata.messages import ERROR_TYPE_TITLES, GROUP_NAMES, abstention_note, format_count, format_percentage
+from errata.messages import (
+    ERROR_TYPE_TITLES,
+    GROUP_NAMES,
+    abstention_notes,
+    format_count,
+    format_percentage,
+    format_range,
+)
 
 from service.domain import (
     ERROR_TYPES,
@@ -29,7 +36,7 @@ from service.report.messages.comparison import (
     intervals_description,
     test_result,
 )
-from service.report.messages.formatting import format_change, format_p_value, format_range
+from service.report.messages.formatting import describe_change, format_p_value
 from service.report.report_view import analysis_summary
 from service.taxonomy.classes import class_names
 
@@ -163,12 +170,7 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
         ),
         samples=format_count(overall.num_samples),
         num_excluded=format_count(comparison.num_left_out) if comparison.num_left_out else "",
-        abstained=tuple(
-            abstention_note(
-                error_type, [later for later in ERROR_TYPES if later > error_type and later not in comparison.abstained]
-            )
-            for error_type in comparison.abstained
-        ),
+        abstained=tuple(abstention_notes(comparison.abstained)),
         type_titles=tuple(ERROR_TYPE_TITLES[error_type] for error_type in ERROR_TYPES),
         matrix=_matrix(overall),
         matrix_totals=tuple(map(format_count, overall.transitions.sum(axis=0).tolist())),
@@ -191,7 +193,7 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
             intervals_description(intervals),
         ),
         intervals=tuple(
-            IntervalRow(name, format_percentage(interval.a), format_percentage(interval.b), format_change(interval))
+            IntervalRow(name, format_percentage(interval.a), format_percentage(interval.b), describe_change(interval))
             for name, interval in intervals
         ),
         groups=tuple(

@@ -9,7 +9,7 @@ from errata.messages import (
     METRIC_NAMES,
     MISSING,
     SEVERITY_NAMES,
-    abstention_note,
+    abstention_notes,
     format_count,
     format_percentage,
     format_points,
@@ -17,7 +17,6 @@ from errata.messages import (
 
 from service.domain import (
     CLASS_GROUPS,
-    ERROR_TYPES,
     SEVERITY,
     TOP1_ERROR_TYPES,
     Analysis,
@@ -256,7 +255,7 @@ def report_view(data: ReportData) -> ReportView:
         summary=analysis_summary(analysis.title, summary),
         key_figures=_key_figures(overall, percentiles),
         warnings=analysis.warnings,
-        abstained=tuple(abstention_note(item, _fallback_types(item, summary)) for item in summary.abstained),
+        abstained=tuple(abstention_notes(summary.abstained)),
         breakdown_chart=_breakdown_chart(summary),
         type_titles=tuple(ERROR_TYPE_TITLES[error_type] for error_type in TOP1_ERROR_TYPES),
         groups=tuple(_group_row(group, summary.groups[group], summary.abstained) for group in summary.groups),
@@ -482,11 +481,6 @@ def _calibration_view(
             for error_type, (count, first, median, third) in confidence.items()
         ),
     )
-
-
-def _fallback_types(error_type: ErrorType, summary: Summary) -> list[ErrorType]:
-    """Return the types that errors can receive instead of a type without evidence."""
-    return [later for later in ERROR_TYPES if later > error_type and later not in summary.abstained]
 
 
 def _provenance(analysis: Analysis, summary: Summary, version: str) -> tuple[Property, ...]:

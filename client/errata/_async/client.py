@@ -301,7 +301,7 @@ class AsyncClient:
             analysis: The analysis.
             by: `class` for a row for each original label, or `superclass`.
         """
-        request = pb.GetBreakdownRequest(name=name_of(analysis), by=choice("BREAKDOWN_BY", by, "by"))
+        request = pb.GetBreakdownRequest(name=name_of(analysis), by=choice(pb.BreakdownBy, by, "by"))
         return await self._call(self._analyses.GetBreakdown, request)
 
     def verdicts(
@@ -374,7 +374,7 @@ class AsyncClient:
         """
         request = pb.ExportVerdictsRequest(
             name=name_of(analysis),
-            format=choice("VERDICT_FORMAT", format, "format"),
+            format=choice(pb.VerdictFormat, format, "format"),
             filter=verdict_filter(filter, conditions),
             with_evidence=with_evidence,
         )

@@ -11,7 +11,15 @@ from click.core import ParameterSource
 
 from errata import Client, pb
 from errata.cli.commands import command
-from errata.cli.connect import Connection, Target, connect, evidence_option, json_option, server_options
+from errata.cli.connect import (
+    DEFAULT_DATASET,
+    Connection,
+    Target,
+    connect,
+    evidence_option,
+    json_option,
+    server_options,
+)
 from errata.cli.console import safe, stderr_console
 from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED, UNDECIDED
 from errata.cli.folder import REPORT, SUMMARY, VERDICTS, make_folder, write_folder
@@ -25,7 +33,7 @@ from errata.errors import ErrataError, InvalidInput, InvalidRequest
 from errata.proto_json import to_json
 
 JUNIT = "junit.xml"
-ROW_ORDERS = {"path": pb.ROW_ORDER_PATH, "file-name": pb.ROW_ORDER_FILE_NAME}
+ROW_ORDERS = ["path", "file-name"]
 PREDICTIONS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".npz", ".npy", ".gz", ".zst")
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 EXAMPLES = """
@@ -42,14 +50,14 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
 @click.option(
     "--predictions", type=click.Path(path_type=Path), metavar="FILE", help="A predictions file, instead of MODEL."
 )
-@click.option("--dataset", default="imagenet-real", show_default=True, help="The data set.")
+@click.option("--dataset", default=DEFAULT_DATASET, show_default=True, help="The data set.")
 @evidence_option
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="PATH", help="A folder for the summary, verdicts, and report."
 )
 @click.option(
     "--row-order",
-    type=click.Choice([*ROW_ORDERS]),
+    type=click.Choice(ROW_ORDERS),
     help="The order of the rows of an npz or npy file. Default: path.",
 )
 @click.option("--name", "display_name", default="", help="Display name. Default: the model, or the name of the file.")
@@ -182,13 +190,12 @@ def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str
 
 def _upload(client: Client, file: Path, row_order: str | None, options: dict[str, Any]) -> pb.Analysis:
     options = options | {"display_name": options["display_name"] or file.name}
-    order = ROW_ORDERS[row_order] if row_order else pb.ROW_ORDER_UNSPECIFIED
     try:
         content = file.open("rb")
     except OSError as error:
         raise InvalidInput(f"Cannot read {file}: {error.strerror}.", field="predictions") from error
     with content:
-        return client.upload(content, row_order=order, **options)
+        return client.upload(content, row_order=row_order or "", **options)
 
 
 def _run(ctx: click.Context, client: Client, submit: Callable[[], pb.Analysis]) -> pb.Analysis:

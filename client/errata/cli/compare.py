@@ -10,12 +10,11 @@ from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders
-from errata.cli.output import STDOUT, output_path, print_json, print_path, write_output
+from errata.cli.output import STDOUT, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import new_table
 from errata.enums import ErrorType
-from errata.errors import InvalidRequest
-from errata.messages import ERROR_TYPE_TITLES, format_count, format_percentage, format_points, pluralize
+from errata.messages import ERROR_TYPE_TITLES, format_change, format_count, format_percentage, format_range, pluralize
 from errata.proto_json import to_json
 
 DEFAULT_LIMIT = 10
@@ -29,12 +28,7 @@ errata compare results/before results/after --json
 @command(examples=EXAMPLES)
 @click.argument("a")
 @click.argument("b")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="The HTML file to write, or a folder for it; '-' for stdout.",
-)
+@report_option
 @click.option(
     "--most",
     "--limit",
@@ -52,9 +46,7 @@ def compare(a: str, b: str, output: Path | None, limit: int, reanalyze: bool, as
 
     Comparing two folders that 'errata analyze --output' wrote requires the package errata-service, but no service.
     """
-    if output == STDOUT and as_json:
-        raise InvalidRequest("--output - and --json both write to stdout. Use one of them.", field="output")
-    path = output_path(output, "comparison.html")
+    path = report_path(output, "comparison.html", as_json)
     if all_folders([a, b]) and not reanalyze and not target.is_explicit:
         compare_folders = load_extension(EXTENSIONS_GROUP, "compare-folders", "'errata compare' on folders")
         comparison, html = compare_folders(Path(a), Path(b), with_report=path is not None)
@@ -98,9 +90,8 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
             ("multi-label accuracy", everything.multi_label_accuracy),
             ("severe error rate", everything.rates["severe"]),
         ):
-            bounds = f"{format_points(-interval.high)} to {format_points(-interval.low)}"
-            change = format_points(-interval.difference)
-            table.add_row(name, format_percentage(interval.a), format_percentage(interval.b), change, bounds)
+            rates = (format_percentage(interval.a), format_percentage(interval.b))
+            table.add_row(name, *rates, format_change(interval), format_range(interval))
         console.print(table)
     for label, images, total in (
         ("broken", comparison.broken, everything.broken),

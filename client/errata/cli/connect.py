@@ -13,7 +13,7 @@ from errata.cli.extensions import EXTENSIONS_GROUP, LocalService, load_extension
 from errata.environment import connection_settings
 from errata.errors import InvalidRequest
 
-LOCAL_FEATURE = "'--local'"
+DEFAULT_DATASET = "imagenet-real"
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,13 @@ class Connection:
     dataset: str  # data set of the bundle if the command names a bundle by its path; otherwise empty
 
 
+server_option = click.option("--server", metavar="HOST:PORT", help="Address of the service. Default: ERRATA_SERVER.")
+
+
 def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --server and --local to a command, which receives them as `target`."""
 
-    @click.option("--server", metavar="HOST:PORT", help="Address of the service. Default: ERRATA_SERVER.")
+    @server_option
     @click.option(
         "--local", is_flag=True, help="Run the service in this process, with the same archive. Needs errata-service."
     )
@@ -75,7 +78,7 @@ def connect(target: Target, evidence: str = "") -> Iterator[Connection]:
         InvalidInput: The address, a setting, or the path of a bundle is invalid, or errata-service is missing.
     """
     if target.local:
-        open_service = load_extension(EXTENSIONS_GROUP, "local", LOCAL_FEATURE)
+        open_service = load_extension(EXTENSIONS_GROUP, "local", "'--local'")
         with open_service(evidence) as service:
             assert isinstance(service, LocalService), "this is a bug: the extension returns another type"
             with Client(service.address) as client:

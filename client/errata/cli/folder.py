@@ -1,15 +1,15 @@
 """Folders that `errata analyze --output` wrote, read without a service."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from google.protobuf.json_format import ParseDict, ParseError
 
 from errata import Client, pb
-from errata.cli.output import write_output
+from errata.cli.output import read_input, write_output
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
-from errata.files import read_file
 from errata.json_input import parse_json
 from errata.proto_json import to_json
 
@@ -17,6 +17,8 @@ SUMMARY, VERDICTS, REPORT = "summary.json", "verdicts.jsonl", "report.html"
 MAX_SUMMARY = 1 << 20  # bytes
 MAX_VERDICTS = 1 << 28  # bytes
 MAX_REPORT = 1 << 28  # bytes
+
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -68,16 +70,15 @@ def read_analysis(folder: Path) -> pb.Analysis:
     Raises:
         InvalidInput: The summary is missing, damaged, or from another program.
     """
-    file = folder / SUMMARY
+    content = read_part(folder, SUMMARY, MAX_SUMMARY)
     try:
-        analysis = ParseDict(parse_json(read_file(file, MAX_SUMMARY)), pb.Analysis(), ignore_unknown_fields=True)
+        analysis = ParseDict(parse_json(content), pb.Analysis(), ignore_unknown_fields=True)
         if not analysis.name:
             raise ValueError("it has no name")
-    except OSError as error:
-        raise InvalidInput(f"Cannot read {file}: {error.strerror}.", field="analysis") from error
     except (ValueError, TypeError, AttributeError, SystemError, ParseError) as error:
         raise InvalidInput(
-            f"{file} is not a summary that 'errata analyze --output' wrote: {error!s:.200}.", field="analysis"
+            f"{folder / SUMMARY} is not a summary that 'errata analyze --output' wrote: {error!s:.200}.",
+            field="analysis",
         ) from error
     return analysis
 
@@ -88,30 +89,34 @@ def read_part(folder: Path, name: str, limit: int) -> bytes:
     Raises:
         InvalidInput: The file cannot be read.
     """
-    file = folder / name
-    try:
-        return read_file(file, limit)
-    except OSError as error:
-        raise InvalidInput(f"Cannot read {file}: {error.strerror}.", field="analysis") from error
+    return read_input(folder / name, limit, "analysis")
 
 
-def read_verdicts(folder: Path) -> Iterator[pb.Verdict]:
+def parse_verdicts(folder: Path, parse: Callable[[Any], Parsed]) -> Iterator[Parsed]:
     """Yield the verdicts of a folder, in the order of the data set.
+
+    Args:
+        folder: The folder.
+        parse: Returns a verdict from the JSON value of its line, or raises an error.
 
     Raises:
         InvalidInput: A line is damaged; the error has its number.
     """
-    content = read_part(folder, VERDICTS, MAX_VERDICTS)
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(read_part(folder, VERDICTS, MAX_VERDICTS).splitlines(), 1):
         try:
-            yield ParseDict(parse_json(line), pb.Verdict(), ignore_unknown_fields=True)
-        except (ValueError, TypeError, AttributeError, SystemError, ParseError) as error:
+            yield parse(parse_json(line))
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, SystemError, ParseError) as error:
             raise InvalidInput(
                 f"{folder / VERDICTS}, line {number}, is not a verdict that 'errata analyze --output' wrote: "
-                f"{error!s:.200}",
+                f"{error!r:.200}",
                 field="verdicts",
                 line=number,
             ) from error
+
+
+def read_verdicts(folder: Path) -> Iterator[pb.Verdict]:
+    """Yield the verdicts of a folder as messages; see `parse_verdicts`."""
+    return parse_verdicts(folder, lambda line: ParseDict(line, pb.Verdict(), ignore_unknown_fields=True))
 
 
 def select_verdicts(folder: Path, selection: VerdictSelection) -> list[pb.Verdict]:

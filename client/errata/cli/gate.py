@@ -2,7 +2,6 @@
 
 import codecs
 import json
-import os
 import time
 from pathlib import Path
 
@@ -13,17 +12,16 @@ from errata import Client, pb
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stdout_console
+from errata.cli.decisions import decision_name
 from errata.cli.durations import parse_duration
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, SUCCESS, UNDECIDED
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import is_folder, read_analysis
 from errata.cli.junit import to_junit
 from errata.cli.markdown import to_markdown
-from errata.cli.names import decision_name
-from errata.cli.output import print_json, write_output
+from errata.cli.output import print_json, read_input, write_output
 from errata.cli.resolve import resolve
-from errata.errors import InvalidInput, InvalidPolicy, InvalidRequest, Unavailable
-from errata.files import read_file
+from errata.errors import InvalidPolicy, InvalidRequest, Unavailable
 from errata.proto_json import to_json
 
 POLL_SECONDS = 1.0
@@ -129,11 +127,7 @@ def read_policy(file: Path) -> str:
         InvalidInput: The file cannot be read, or is too large.
         InvalidPolicy: The file is not text in UTF-8 or UTF-16.
     """
-    try:
-        content = read_file(file, MAX_POLICY)
-    except OSError as error:
-        reason = error.strerror or os.strerror(error.errno or 0)
-        raise InvalidInput(f"Cannot read {file}: {reason}.", field="policy") from error
+    content = read_input(file, MAX_POLICY, "policy")
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return content.decode("utf-16" if is_utf16 else "utf-8-sig")

@@ -3,7 +3,7 @@
 import click
 
 from errata.cli.commands import command
-from errata.cli.connect import Target, connect
+from errata.cli.connect import Target, connect, server_option
 
 EXAMPLES = """
 errata health
@@ -12,7 +12,7 @@ errata health --server errata.example:443 --timeout 5
 
 
 @command(examples=EXAMPLES)
-@click.option("--server", metavar="HOST:PORT", help="Address of the service. Default: ERRATA_SERVER.")
+@server_option
 @click.option(
     "--timeout",
     type=click.FloatRange(0.1, 60),

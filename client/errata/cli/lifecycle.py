@@ -3,16 +3,17 @@
 import click
 
 from errata import pb
+from errata.choices import enum_name
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.durations import parse_duration
 from errata.cli.exit_codes import ANALYSIS_FAILED, UNDECIDED
-from errata.cli.names import state_name
 from errata.cli.output import print_json
-from errata.cli.progress import FINAL_STATES, follow
+from errata.cli.progress import follow
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis
+from errata.enums import State
 from errata.proto_json import to_json
 
 
@@ -37,8 +38,8 @@ def wait(ctx: click.Context, analysis: str, timeout: str | None, as_json: bool, 
         name = resolve(connection.client, analysis)
         latest = follow(connection.client, name, stderr_console(), seconds)
     _print_analysis(latest, as_json)
-    if latest.state not in FINAL_STATES:
-        stderr_console().print(f"{safe(name)} is still {state_name(latest.state)} after {timeout}.")
+    if not State(latest.state).is_final:
+        stderr_console().print(f"{safe(name)} is still {enum_name(pb.State, latest.state)} after {timeout}.")
         ctx.exit(UNDECIDED)
     if latest.state != pb.STATE_SUCCEEDED:
         ctx.exit(ANALYSIS_FAILED)
@@ -60,8 +61,10 @@ def cancel(analysis: str, as_json: bool, target: Target) -> None:
         before = connection.client.get(name)
         after = connection.client.cancel(name)
     _print_analysis(after, as_json)
-    if before.state in FINAL_STATES or after.state != pb.STATE_CANCELLED:
-        finished = "was already cancelled" if after.state == pb.STATE_CANCELLED else f"has {state_name(after.state)}"
+    if State(before.state).is_final or after.state != pb.STATE_CANCELLED:
+        finished = (
+            "was already cancelled" if after.state == pb.STATE_CANCELLED else f"has {enum_name(pb.State, after.state)}"
+        )
         stderr_console().print(f"{safe(name)} {finished}. Nothing was cancelled.")
 
 

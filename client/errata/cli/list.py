@@ -11,16 +11,16 @@ from click.core import ParameterSource
 from rich.cells import cell_len, set_cell_size
 
 from errata import pb
+from errata.choices import choices, enum_name, enum_names
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.labels import label_option, parse_labels
-from errata.cli.names import state_name
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
-from errata.messages import MISSING, format_count, format_percentage
+from errata.messages import MISSING, format_count, format_optional
 from errata.proto_json import to_dict
 
-STATES = [state.removeprefix("STATE_").lower() for state in pb.State.keys()[1:]]
+STATES = enum_names(pb.State)
 DEFAULT_LIMIT = 50
 TITLES = ["id", "created (UTC)", "name", "data set", "state", "top-1", "multi-label", "failures"]
 NAME, DATASET, RATES = 2, 3, 5  # columns of the table
@@ -62,7 +62,7 @@ def list_analyses(
 ) -> None:
     """List analyses, newest first."""
     condition = pb.AnalysisFilter(
-        states=[f"STATE_{state.upper()}" for state in states], dataset=dataset, model=model, labels=parse_labels(labels)
+        states=choices(pb.State, states, "state"), dataset=dataset, model=model, labels=parse_labels(labels)
     )
     unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
     with connect(target) as connection:
@@ -110,8 +110,8 @@ def _row(analysis: pb.Analysis, length: int) -> list[str]:
     if analysis.HasField("summary"):
         group = analysis.summary.groups["all"]
         rates = [
-            format_percentage(group.top1_accuracy if group.HasField("top1_accuracy") else None),
-            format_percentage(group.multi_label_accuracy if group.HasField("multi_label_accuracy") else None),
+            format_optional(group, "top1_accuracy"),
+            format_optional(group, "multi_label_accuracy"),
             format_count(group.counts["MODEL_FAILURE"]),
         ]
     return [
@@ -119,7 +119,7 @@ def _row(analysis: pb.Analysis, length: int) -> list[str]:
         f"{analysis.create_time.ToDatetime():%Y-%m-%d %H:%M}",
         " ".join(without_controls(analysis.display_name).split()),
         " ".join(without_controls(analysis.dataset).split()),
-        state_name(analysis.state),
+        enum_name(pb.State, analysis.state),
         *rates,
     ]
 

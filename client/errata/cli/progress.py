@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 
 from errata import Client, pb
-from errata.messages import format_count
+from errata.enums import State
+from errata.messages import format_count, format_duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 LOG_SECONDS = 5.0  # interval between two lines in a log
-FINAL_STATES = (pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED)
 
 
 class _Display(Protocol):
@@ -90,7 +90,7 @@ class _Log:
     def update(self, analysis: pb.Analysis) -> None:
         """Write a line if one is due."""
         stage, now = stage_of(analysis), time.monotonic()
-        if analysis.state in FINAL_STATES or (stage == self._stage and now - self._written < LOG_SECONDS):
+        if State(analysis.state).is_final or (stage == self._stage and now - self._written < LOG_SECONDS):
             return
         self._stage, self._written = stage, now
         self._console.print(progress_line(analysis), markup=False)
@@ -116,12 +116,5 @@ def progress_line(analysis: pb.Analysis) -> str:
         if state.HasField("images_per_second"):
             parts.append(f"{state.images_per_second:,.0f} images/s")
         if state.HasField("eta"):
-            parts.append(f"about {_duration(state.eta.seconds)} left")
+            parts.append(f"about {format_duration(state.eta.seconds)} left")
     return ", ".join(parts)
-
-
-def _duration(seconds: int) -> str:
-    if seconds < 90:
-        return f"{seconds} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -59,11 +59,11 @@ def short_id_length(names: list[str]) -> int:
 def _matches(client: Client, analysis: str, identifier: str) -> Iterator[pb.Analysis]:
     """Yield the analyses whose ID starts with a text, then those with this display name."""
     if _ID_PREFIX.fullmatch(identifier):
-        for match in client.list(pb.AnalysisFilter(id_prefix=identifier)):
+        for match in client.list(id_prefix=identifier):
             if match.name.startswith(PREFIX + identifier):  # an older service ignores the condition
                 yield match
     if analysis:
-        for match in client.list(pb.AnalysisFilter(display_name=analysis)):
+        for match in client.list(display_name=analysis):
             if match.display_name == analysis:
                 yield match
 

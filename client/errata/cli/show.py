@@ -24,14 +24,14 @@ from errata.cli.folder import (
 from errata.cli.output import STDOUT, print_json, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis, show_breakdown, show_verdicts
-from errata.enums import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES
+from errata.enums import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES, Group
 from errata.errors import InvalidRequest
 from errata.messages import format_count
 from errata.proto_json import to_json
 
 TYPES = [error_type.name.lower() for error_type in ERROR_TYPES]
-BREAKDOWNS = {"class": pb.BREAKDOWN_BY_CLASS, "superclass": pb.BREAKDOWN_BY_SUPERCLASS}
-FORMATS = {"jsonl": pb.VERDICT_FORMAT_JSONL, "csv": pb.VERDICT_FORMAT_CSV, "parquet": pb.VERDICT_FORMAT_PARQUET}
+BREAKDOWNS = ["class", "superclass"]
+FORMATS = ["jsonl", "csv", "parquet"]
 DEFAULT_LIMIT = 50
 EXAMPLES = """
 errata show predictions.csv
@@ -112,7 +112,7 @@ class Conditions:
 @click.option("--target", "target_class", default="", metavar="CLASS", help="Verdicts with this original label.")
 @click.option("--predicted", default="", metavar="CLASS", help="Verdicts with this prediction.")
 @click.option("--superclass", default="", help="Verdicts with a label or prediction in this superclass.")
-@click.option("--group", type=click.Choice(["all", "organism", "artifact", "other"]), help="Verdicts of this group.")
+@click.option("--group", type=click.Choice([group.value for group in Group]), help="Verdicts of this group.")
 @click.option(
     "--most",
     "--limit",
@@ -122,8 +122,8 @@ class Conditions:
     show_default=True,
     help="Maximum number of verdicts; --json prints all unless you set it.",
 )
-@click.option("--by", type=click.Choice([*BREAKDOWNS]), help="The breakdown of the verdicts by class or superclass.")
-@click.option("--export", "form", type=click.Choice([*FORMATS]), help="All verdicts as a file.")
+@click.option("--by", type=click.Choice(BREAKDOWNS), help="The breakdown of the verdicts by class or superclass.")
+@click.option("--export", "form", type=click.Choice(FORMATS), help="All verdicts as a file.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -152,7 +152,7 @@ def show(
     _check_options(selected, by, form, output, limit_is_set, as_json)
     if by is not None:
         with connect(target) as connection:
-            breakdown = connection.client.breakdown(resolve(connection.client, analysis), BREAKDOWNS[by])
+            breakdown = connection.client.breakdown(resolve(connection.client, analysis), by)
         if as_json:
             print_json(to_json(breakdown))
         else:
@@ -218,7 +218,7 @@ def _export(analysis: str, form: str, output: Path, target: Target) -> None:
 
 
 def _write_export(client: Client, name: str, form: str, output: Path) -> None:
-    chunks = client.export(name, FORMATS[form])
+    chunks = client.export(name, form)
     if output != STDOUT:
         write_output(output, b"".join(chunks))
         return

@@ -1,26 +1,23 @@
 """errata trend: analyses among models of the same accuracy."""
 
-import os
 from pathlib import Path
 
 import click
 
 from errata import pb
+from errata.choices import enum_name
 from errata.cli.commands import command
-from errata.cli.connect import Target, connect, json_option, server_options
+from errata.cli.connect import DEFAULT_DATASET, Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders
-from errata.cli.output import STDOUT, output_path, print_json, print_path, write_output
+from errata.cli.output import STDOUT, print_json, print_path, read_input, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import NARROW, new_table
 from errata.enums import Group
-from errata.errors import InvalidInput, InvalidRequest
-from errata.files import read_file
 from errata.messages import METRIC_NAMES, MISSING, format_percentage, format_points
 from errata.proto_json import to_json
 
-DEFAULT_DATASET = "imagenet-real"
 MAX_REFERENCE = 3 << 20  # bytes, as the API accepts
 MAX_COLUMNS = 3  # models beside each other on a narrow terminal
 MAX_RANKED = 10  # models whose percentiles are shown
@@ -54,12 +51,7 @@ errata trend results/a results/b results/c
     metavar="FILE",
     help="Published models, in the CSV layout of the paper's authors.",
 )
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="The HTML file to write, or a folder for it; '-' for stdout.",
-)
+@report_option
 @json_option
 @server_options
 def trend(
@@ -76,14 +68,12 @@ def trend(
 
     Folders that 'errata analyze --output' wrote require the package errata-service, but no service.
     """
-    if output == STDOUT and as_json:
-        raise InvalidRequest("--output - and --json both write to stdout. Use one of them.", field="output")
-    path = output_path(output, "trend.html")
+    path = report_path(output, "trend.html", as_json)
     request = pb.GetTrendRequest(
         dataset=dataset or ("" if analyses else DEFAULT_DATASET),
         group=f"GROUP_{Group(group).name}",
         by=by,
-        reference=_read_reference(reference) if reference is not None else b"",
+        reference=read_input(reference, MAX_REFERENCE, "reference") if reference is not None else b"",
     )
     if all_folders([*analyses]) and not target.is_explicit:
         trend_folders = load_extension(EXTENSIONS_GROUP, "trend-folders", "'errata trend' on folders")
@@ -145,12 +135,4 @@ def _show_shifts(result: pb.Trend, shifts: list[pb.TrendFit]) -> None:
 
 
 def _metric_name(metric: "pb.TrendMetric") -> str:
-    return METRIC_NAMES[pb.TrendMetric.Name(metric).removeprefix("TREND_METRIC_")]
-
-
-def _read_reference(file: Path) -> bytes:
-    try:
-        return read_file(file, MAX_REFERENCE)
-    except OSError as error:
-        reason = error.strerror or os.strerror(error.errno or 0)
-        raise InvalidInput(f"Cannot read {file}: {reason}.", field="reference") from error
+    return METRIC_NAMES[enum_name(pb.TrendMetric, metric).upper()]

@@ -1,22 +1,22 @@
 """Analyses, breakdowns, and verdicts as tables and lines."""
 
 from collections.abc import Iterable, Iterator
-from typing import cast
 
 from rich.console import Console
 from rich.table import Table
 
 from errata import pb
+from errata.choices import enum_name
 from errata.cli.console import safe
-from errata.cli.names import state_name
-from errata.enums import ERROR_TYPES, SEVERITY, ErrorType, Outcome, ProblematicTag, Severity
+from errata.enums import ERROR_TYPES, SEVERITY, ErrorType, Group, Outcome, ProblematicTag, Severity
 from errata.messages import (
     ERROR_TYPE_TITLES,
     MISSING,
     PROBLEMATIC_TAG_NAMES,
-    abstention_note,
+    abstention_notes,
     cooccurrence_note,
     format_count,
+    format_optional,
     format_percentage,
     format_points,
     rule_outcome,
@@ -24,7 +24,7 @@ from errata.messages import (
     vocabulary_note,
 )
 
-GROUPS = ("all", "organism", "artifact", "other")
+GROUPS = [group.value for group in Group]
 NARROW = 100  # columns below which a table has less detail
 STYLES = {Severity.NONE: "cyan", Severity.MINOR: "blue", Severity.EXPLAINABLE: "yellow", Severity.SEVERE: "bold red"}
 
@@ -40,7 +40,7 @@ def new_table(*titles: str, left: int = 1, title: str | None = None) -> Table:
 def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     """Show an analysis and its summary."""
     console.print(
-        f"[bold]{safe(analysis.display_name)}[/] on {safe(analysis.dataset)}: {state_name(analysis.state)}  "
+        f"[bold]{safe(analysis.display_name)}[/] on {safe(analysis.dataset)}: {enum_name(pb.State, analysis.state)}  "
         f"[dim]{safe(analysis.name)}[/]"
     )
     if analysis.HasField("failure"):
@@ -55,19 +55,16 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         count = format_count(analysis.summary.num_problematic)
         console.print(f"[dim]{count} problematic images are excluded from all statistics.[/]")
     abstained = [ErrorType(value) for value in analysis.summary.abstained]
-    for error_type in abstained:
-        fallbacks = [fallback for fallback in ERROR_TYPES if fallback > error_type and fallback not in abstained]
-        console.print(f"[dim]{abstention_note(error_type, fallbacks)}[/]")
+    for note in abstention_notes(abstained):
+        console.print(f"[dim]{note}[/]")
 
 
 def _summary_table(summary: pb.Summary, narrow: bool) -> Table:
     groups = [summary.groups[name] for name in GROUPS]
     table = new_table("", *GROUPS)
     table.add_row("judged images", *(format_count(group.num_samples) for group in groups))
-    table.add_row("top-1 accuracy", *(format_percentage(_rate(group, "top1_accuracy")) for group in groups))
-    table.add_row(
-        "multi-label accuracy", *(format_percentage(_rate(group, "multi_label_accuracy")) for group in groups)
-    )
+    table.add_row("top-1 accuracy", *(format_optional(group, "top1_accuracy") for group in groups))
+    table.add_row("multi-label accuracy", *(format_optional(group, "multi_label_accuracy") for group in groups))
     table.add_row("top-1 errors", *(format_count(group.top1_errors) for group in groups))
     abstained = [int(value) for value in summary.abstained]
     for error_type in ERROR_TYPES[1:]:
@@ -87,10 +84,10 @@ def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console)
         by_severity = dict.fromkeys(Severity, 0)
         for error_type in ERROR_TYPES[1:]:
             by_severity[SEVERITY[error_type]] += row.counts[error_type.name]
-        accuracy = row.multi_label_accuracy if row.HasField("multi_label_accuracy") else None
+        accuracy = format_optional(row, "multi_label_accuracy")
         counts = [format_count(by_severity[severity]) for severity in list(Severity)[1:]]
         gain = format_points(row.gain_if_fixed_multi_label["MODEL_FAILURE"])
-        table.add_row(safe(row.name), format_count(row.num_samples), format_percentage(accuracy), *counts, gain)
+        table.add_row(safe(row.name), format_count(row.num_samples), accuracy, *counts, gain)
     console.print(table)
     console.print("[dim]gain: percentage points of multi-label accuracy if there were no model failures.[/]")
     if overlapping:
@@ -140,8 +137,3 @@ def _share(group: pb.GroupSummary, error_type: ErrorType, percentage_only: bool)
     count = group.counts[error_type.name]
     percentage = format_percentage(count / group.top1_errors if group.top1_errors else None)
     return percentage if percentage_only else f"{format_count(count)}  {percentage:>7}"
-
-
-def _rate(group: pb.GroupSummary, name: str) -> float | None:
-    present = group.HasField(name)  # type: ignore[arg-type]
-    return cast("float", getattr(group, name)) if present else None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from errata.messages import format_count, pluralize
 
 from service.domain import ErrorType, GroupComparison, Interval, PairedMetric, PairedTest
-from service.report.messages.formatting import format_change, format_p_value
+from service.report.messages.formatting import describe_change, format_p_value
 
 INTERVALS_TITLE = "change from A to B, percentage points"
 PAIRED_METRIC_NAMES: Mapping[PairedMetric, str] = {
@@ -52,7 +52,7 @@ def test_result(test: PairedTest) -> str:
 
 def intervals_description(rows: Sequence[tuple[str, Interval]]) -> str:
     """Describe changes with their confidence intervals for screen readers."""
-    changes = "; ".join(f"{name} {format_change(interval)}" for name, interval in rows)
+    changes = "; ".join(f"{name} {describe_change(interval)}" for name, interval in rows)
     return f"Changes from A to B with 95 % confidence intervals: {changes}."
 
 

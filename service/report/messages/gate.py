@@ -12,17 +12,9 @@ from errata.messages import (
     list_names,
 )
 
-from service.domain import Bound, GateDecision, GateReason, Group, Measure, UndecidedReason
+from service.domain import Bound, GateReason, Group, Measure, UndecidedReason
 from service.report.messages.formatting import capitalize, format_p_value
 
-DECISION_NAMES: Mapping[GateDecision, str] = {
-    GateDecision.UNSPECIFIED: "unknown",
-    GateDecision.PASS: "pass",
-    GateDecision.FAIL: "fail",
-    GateDecision.UNDECIDED: "undecided",
-    GateDecision.PENDING: "pending",
-    GateDecision.ERROR: "error",
-}
 MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded error types
     Measure.TOP1_ACCURACY: "top-1 accuracy",
     Measure.MULTI_LABEL_ACCURACY: "multi-label accuracy",

@@ -10,11 +10,11 @@ from errata.messages import (
     SIMILAR_NEIGHBORS,
     SUPERCLASS_NOTE,
     format_count,
+    format_duration,
     pluralize,
 )
 
 from service.domain import Progress, State
-from service.report.messages.formatting import format_duration
 
 ERROR_TABLE_TEXTS: Mapping[str, str] = {  # templates/error_table.js fills in the fields in braces
     "superclass_note": SUPERCLASS_NOTE,

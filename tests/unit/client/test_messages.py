@@ -10,7 +10,7 @@ from errata.messages import (
     ERROR_TYPE_DESCRIPTIONS,
     ERROR_TYPE_PLURALS,
     ERROR_TYPE_TITLES,
-    abstention_note,
+    abstention_notes,
     cooccurrence_note,
     format_count,
     format_percentage,
@@ -89,12 +89,18 @@ def test_lists_have_a_serial_comma() -> None:
     "error_type", [ErrorType.FINE_GRAINED_OOV, ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL]
 )
 def test_an_abstention_names_the_types_that_its_errors_receive(error_type: ErrorType) -> None:
-    note = abstention_note(error_type, [ErrorType.NON_PROTOTYPICAL, ErrorType.MODEL_FAILURE])
+    (note,) = abstention_notes([error_type])
+    later = [ERROR_TYPE_TITLES[other] for other in ERROR_TYPES if other > error_type]
 
-    assert "are counted as non-prototypical or model failure. " in note
+    assert f"are counted as {list_names(later, 'or')}. " in note
     assert ERROR_TYPE_PLURALS[error_type] in note.lower()
     assert note.endswith("The number of model failures is an upper bound.")
-    assert " or " not in abstention_note(error_type, [ErrorType.MODEL_FAILURE])
+
+
+def test_errors_do_not_receive_a_type_that_also_has_no_evidence() -> None:
+    notes = abstention_notes([ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL])
+
+    assert ["are counted as model failure. " in note for note in notes] == [True, True]
 
 
 def test_evidence_notes_are_sentences() -> None:

@@ -21,24 +21,24 @@ from errata.requests import (
     "value", ["file-name", "FILE_NAME", "file_name", "ROW_ORDER_FILE_NAME", pb.ROW_ORDER_FILE_NAME]
 )
 def test_an_enumeration_is_a_value_or_a_name(value: str | int) -> None:
-    assert choice("ROW_ORDER", value, "row_order") == pb.ROW_ORDER_FILE_NAME
+    assert choice(pb.RowOrder, value, "row_order") == pb.ROW_ORDER_FILE_NAME
 
 
 def test_empty_text_is_the_default() -> None:
-    assert choice("VERDICT_FORMAT", "", "format") == pb.VERDICT_FORMAT_UNSPECIFIED
+    assert choice(pb.VerdictFormat, "", "format") == pb.VERDICT_FORMAT_UNSPECIFIED
 
 
 @pytest.mark.parametrize("value", ["xlsx", "unspecified", "ROW_ORDER_PATH"])
 def test_an_unknown_name_is_rejected_with_the_permitted_ones(value: str) -> None:
     message = f"Unknown format {value!r}. Expected one of: jsonl, csv, parquet, arrow."
     with pytest.raises(errors.InvalidRequest, match=re.escape(message)) as rejected:
-        choice("VERDICT_FORMAT", value, "format")
+        choice(pb.VerdictFormat, value, "format")
     assert rejected.value.violations[0].field == "format"
 
 
 def test_several_values_are_one_or_a_list() -> None:
-    assert choices("STATE", "failed", "state") == [pb.STATE_FAILED]
-    assert choices("STATE", ["failed", pb.STATE_QUEUED], "state") == [pb.STATE_FAILED, pb.STATE_QUEUED]
+    assert choices(pb.State, "failed", "state") == [pb.STATE_FAILED]
+    assert choices(pb.State, ["failed", pb.STATE_QUEUED], "state") == [pb.STATE_FAILED, pb.STATE_QUEUED]
 
 
 def test_a_verdict_filter_is_built_from_keywords() -> None:

@@ -255,7 +255,7 @@ def test_an_analysis_without_a_result_in_html_has_its_state() -> None:
 def test_a_comparison_in_html_has_rates_and_transitions() -> None:
     cells = {row[0]: row[1:] for row in tables(comparison()).cells}
 
-    assert cells["top-1 accuracy"] == ["90.0 %", "100.0 %", "−10.00", "−30.00 to +5.00"]
+    assert cells["top-1 accuracy"] == ["90.0 %", "100.0 %", "+10.00", "−5.00 to +30.00"]
     assert cells["model failure"][0] == "1"
     assert "Only one of the analyses has a prediction for 2 images." in comparison()._repr_html_()
 

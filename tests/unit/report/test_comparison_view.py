@@ -28,7 +28,7 @@ from service.domain import (
 from service.report.comparison_view import MAX_CLASSES, MAX_IMAGES, ComparisonView, comparison_view
 from service.report.messages import comparison as comparison_messages
 from service.report.messages.comparison import comparison_summary
-from service.report.messages.formatting import format_change, format_p_value
+from service.report.messages.formatting import describe_change, format_p_value
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", ";;", "{", "}")
 TENCH, GOLDFISH = 0, 1
@@ -235,7 +235,7 @@ def test_points_always_have_a_sign(value: float, text: str) -> None:
 
 
 def test_change_has_its_confidence_interval() -> None:
-    assert format_change(Interval(0.2, 0.25, -0.06, 0.01)) == "+5.00 points (−1.00 to +6.00)"
+    assert describe_change(Interval(0.2, 0.25, -0.06, 0.01)) == "+5.00 points (−1.00 to +6.00)"
 
 
 def test_matrix_has_a_row_per_type_in_a_and_a_column_per_type_in_b() -> None:

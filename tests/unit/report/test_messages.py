@@ -41,7 +41,6 @@ from service.report.messages.trend import percentile_text
 
 TABLES: list[tuple[Mapping[object, str], type[Enum]]] = [
     (gate.MEASURE_NAMES, Measure),
-    (gate.DECISION_NAMES, GateDecision),
     (comparison.PAIRED_METRIC_NAMES, PairedMetric),
     (error_types.SEVERITY_DESCRIPTIONS, Severity),
 ]

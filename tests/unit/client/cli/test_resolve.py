@@ -21,7 +21,8 @@ class FakeService:
         self.requests = 0
         self._is_old = is_old
 
-    def list(self, condition: pb.AnalysisFilter) -> Iterator[pb.Analysis]:
+    def list(self, **conditions: str) -> Iterator[pb.Analysis]:
+        condition = pb.AnalysisFilter(**conditions)
         self.requests += 1
         for identifier, name in zip(IDS, NAMES, strict=True):
             matches = identifier.startswith(condition.id_prefix) and condition.display_name in ("", name)
