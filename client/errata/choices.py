@@ -1,4 +1,4 @@
-"""Enumeration arguments: the value, or its name as text."""
+"""Enumeration values by name, and their names."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,9 +9,11 @@ from errata.v1 import errata_pb2 as pb
 _ENUMS: dict[str, Any] = {
     "BREAKDOWN_BY": pb.BreakdownBy,
     "ERROR_TYPE": pb.ErrorType,
+    "GATE_DECISION": pb.GateDecision,
     "GROUP": pb.Group,
     "ROW_ORDER": pb.RowOrder,
     "STATE": pb.State,
+    "TREND_METRIC": pb.TrendMetric,
     "VERDICT_FORMAT": pb.VerdictFormat,
 }
 
@@ -39,6 +41,12 @@ def choice(prefix: str, value: str | int, field: str) -> Any:
         permitted = ", ".join(key.lower() for key in names)
         raise InvalidRequest(f"Unknown {field} {value!r:.80}. Expected one of: {permitted}.", field=field)
     return enum.Value(f"{prefix}_{name}")
+
+
+def choice_name(prefix: str, value: int) -> str:
+    """Return the name of a value without the prefix; `UNKNOWN_` and the number for a value of a newer service."""
+    enum = _ENUMS[prefix]
+    return enum.Name(value).removeprefix(f"{prefix}_") if value in enum.values() else f"UNKNOWN_{value}"
 
 
 def choices(prefix: str, values: str | int | Iterable[str | int], field: str) -> list[Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from errata.choices import choice_name
 from errata.enums import ERROR_TYPES, SEVERITY, Group
 from errata.errors import ErrataError, NotReady
 from errata.v1 import errata_pb2 as pb
@@ -84,7 +85,7 @@ def analysis_rows(analysis: pb.Analysis) -> Iterator[dict[str, Any]]:
         NotReady: If the analysis has no summary.
     """
     if not analysis.HasField("summary"):
-        state = pb.State.Name(analysis.state).removeprefix("STATE_").lower()
+        state = choice_name("STATE", analysis.state).lower()
         raise NotReady(
             f"{analysis.name or 'The analysis'} has no summary, because its state is {state}. "
             "Pass it to client.wait first."
@@ -120,7 +121,7 @@ def comparison_rows(comparison: pb.Comparison) -> Iterator[dict[str, Any]]:
                 counts = transitions.counts
                 yield {
                     "group": group.value,
-                    "error_type_a": pb.ErrorType.Name(transitions.error_type).removeprefix("ERROR_TYPE_").lower(),
+                    "error_type_a": choice_name("ERROR_TYPE", transitions.error_type).lower(),
                     "error_type_b": error_type.name.lower(),
                     "count": counts.get(error_type.name, 0),
                 }
@@ -130,7 +131,7 @@ def trend_rows(trend: pb.Trend) -> Iterator[dict[str, Any]]:
     """Yield a row for each model and metric."""
     for model in trend.models:
         percentiles = {
-            pb.TrendMetric.Name(rank.metric).removeprefix("TREND_METRIC_"): rank.percentile
+            choice_name("TREND_METRIC", rank.metric): rank.percentile
             for rank in model.percentile_ranks
             if rank.HasField("percentile")
         }

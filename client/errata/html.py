@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
+from errata.choices import choice_name
 from errata.enums import ERROR_TYPES, ErrorType, Group, State
 from errata.messages import (
     ERROR_TYPE_TITLES,
@@ -108,7 +109,7 @@ def trend_html(trend: pb.Trend) -> str:
     rows = []
     for model in models[:MAX_MODELS]:
         ranks = {
-            pb.TrendMetric.Name(rank.metric).removeprefix("TREND_METRIC_"): rank
+            choice_name("TREND_METRIC", rank.metric): rank
             for rank in model.percentile_ranks
             if rank.HasField("percentile")
         }

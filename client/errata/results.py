@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from google.protobuf.message import Message
 
 from errata import frames, html, plots
+from errata.choices import choice_name
 from errata.v1 import errata_pb2 as pb
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Analysis(Result[pb.Analysis], AnalysisMessage):
         return plots.analysis_chart(self.message)
 
     def _description(self) -> str:
-        state = pb.State.Name(self.message.state).removeprefix("STATE_").lower()
+        state = choice_name("STATE", self.message.state).lower()
         return f"{self.message.name}: {self.message.display_name!r} on {self.message.dataset!r}, {state}"
 
     def _repr_html_(self) -> str:

@@ -40,7 +40,7 @@ def check(request: AnalysisRequest, owner: str = "") -> None:
     ]
     for name, text in texts:
         if len(text) > MAX_TEXT:
-            raise InvalidRequest(f"Expected at most {MAX_TEXT} characters, got {len(text)}.", field=name)
+            raise InvalidRequest(f"The {name} has {len(text):,} characters. Expected at most {MAX_TEXT}.", field=name)
     if request.gate_policy:
         check_baseline(parse_policy(request.gate_policy), request.gate_baseline)
     elif request.gate_baseline:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from errata import Client, pb
-from errata.cli.commands import command
+from errata.cli.commands import FilePath, command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
@@ -31,7 +31,7 @@ errata compare results/before results/after --json
 @click.argument("b")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="PATH",
     help="The HTML file to write, or a folder for it; '-' for stdout.",
 )

@@ -8,6 +8,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from errata import Client, pb
 from errata.cli.output import write_output
+from errata.enums import ErrorType
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
 from errata.files import read_file
 from errata.json_input import parse_json
@@ -31,9 +32,9 @@ class VerdictSelection:
 
 
 def is_folder(text: str) -> bool:
-    """Return whether a text is the path of a folder that --output wrote."""
+    """Return whether a text is the path of a folder that --output wrote. Empty text is not the current folder."""
     try:
-        return (Path(text) / SUMMARY).is_file()
+        return bool(text) and (Path(text) / SUMMARY).is_file()
     except (OSError, ValueError):  # not a possible path
         return False
 
@@ -104,7 +105,9 @@ def read_verdicts(folder: Path) -> Iterator[pb.Verdict]:
     content = read_part(folder, VERDICTS, MAX_VERDICTS)
     for number, line in enumerate(content.splitlines(), 1):
         try:
-            yield ParseDict(parse_json(line), pb.Verdict(), ignore_unknown_fields=True)
+            verdict = ParseDict(parse_json(line), pb.Verdict(), ignore_unknown_fields=True)
+            if ErrorType(verdict.error_type) == ErrorType.UNSPECIFIED:
+                raise ValueError("its error type is missing or unknown")
         except (ValueError, TypeError, AttributeError, SystemError, ParseError) as error:
             raise InvalidInput(
                 f"{folder / VERDICTS}, line {number}, is not a verdict that 'errata analyze --output' wrote: "
@@ -112,6 +115,7 @@ def read_verdicts(folder: Path) -> Iterator[pb.Verdict]:
                 field="verdicts",
                 line=number,
             ) from error
+        yield verdict
 
 
 def select_verdicts(folder: Path, selection: VerdictSelection) -> list[pb.Verdict]:

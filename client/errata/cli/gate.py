@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from errata import Client, pb
-from errata.cli.commands import command
+from errata.cli.commands import FilePath, command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stdout_console
 from errata.cli.durations import parse_duration
@@ -46,11 +46,11 @@ errata gate --schema > policy.schema.json
 
 @command(examples=EXAMPLES)
 @click.argument("analysis", required=False)
-@click.option("--policy", type=click.Path(path_type=Path), metavar="FILE", help="The policy (YAML).")
+@click.option("--policy", type=FilePath(), metavar="FILE", help="The policy (YAML).")
 @click.option("--baseline", default="", metavar="ANALYSIS", help="The analysis that bounds on changes refer to.")
 @click.option("--wait", "patience", metavar="DURATION", help="Wait for the analysis, at most 90s, 30m, or 1h.")
-@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the result as JUnit XML.")
-@click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write the result as Markdown.")
+@click.option("--junit", type=FilePath(), metavar="FILE", help="Write the result as JUnit XML.")
+@click.option("--markdown", type=FilePath(), metavar="FILE", help="Write the result as Markdown.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of policies. Needs errata-service.")
 @json_option
 @server_options

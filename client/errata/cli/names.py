@@ -1,15 +1,25 @@
-"""Names of enumeration values."""
+"""Values of analyses as text."""
 
 from errata import pb
+from errata.choices import choice_name
+from errata.messages import MISSING
 
 
 def decision_name(decision: "pb.GateDecision") -> str:
     """Return the name of a decision in lower case; `unknown` for a value of a newer service."""
     if decision not in pb.GateDecision.values() or decision == pb.GATE_DECISION_UNSPECIFIED:
         return "unknown"
-    return pb.GateDecision.Name(decision).removeprefix("GATE_DECISION_").lower()
+    return choice_name("GATE_DECISION", decision).lower()
 
 
 def state_name(state: "pb.State") -> str:
     """Return the name of a state in lower case."""
-    return pb.State.Name(state).removeprefix("STATE_").lower()
+    return choice_name("STATE", state).lower()
+
+
+def creation_time(analysis: pb.Analysis, seconds: bool = False) -> str:
+    """Return the time at which an analysis was created (UTC)."""
+    try:
+        return f"{analysis.create_time.ToDatetime():%Y-%m-%d %H:%M{':%S' if seconds else ''}}"
+    except ValueError:  # outside the years 1 to 9999
+        return MISSING

@@ -22,12 +22,17 @@ def print_json(text: str) -> None:
 
 def print_path(label: str, path: Path) -> None:
     """Write a path to stderr on one line, so that it can be copied."""
-    click.echo(f"{label}: {without_controls(str(path))}", err=True)
+    click.echo(f"{label}: {one_line(str(path))}", err=True)
 
 
 def without_controls(text: str) -> str:
-    """Return text without characters that control a terminal."""
+    """Return text without characters that control a terminal, except for tabs and line breaks."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def one_line(text: str) -> str:
+    """Return text without characters that control a terminal, and with spaces instead of line breaks."""
+    return without_controls(text).replace("\n", " ")
 
 
 def output_path(output: Path | None, default_name: str) -> Path | None:

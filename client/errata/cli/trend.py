@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from errata import pb
-from errata.cli.commands import command
+from errata.choices import choice_name
+from errata.cli.commands import FilePath, command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
@@ -50,13 +51,13 @@ errata trend results/a results/b results/c
 )
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="Published models, in the CSV layout of the paper's authors.",
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="PATH",
     help="The HTML file to write, or a folder for it; '-' for stdout.",
 )
@@ -145,7 +146,8 @@ def _show_shifts(result: pb.Trend, shifts: list[pb.TrendFit]) -> None:
 
 
 def _metric_name(metric: "pb.TrendMetric") -> str:
-    return METRIC_NAMES[pb.TrendMetric.Name(metric).removeprefix("TREND_METRIC_")]
+    name = choice_name("TREND_METRIC", metric)
+    return METRIC_NAMES.get(name, name)
 
 
 def _read_reference(file: Path) -> bytes:
