@@ -1,6 +1,7 @@
 """gRPC channels: options, retries, TLS credentials, and the metadata of calls."""
 
 import json
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,15 @@ import grpc
 
 from errata.environment import ConnectionSettings
 from errata.errors import InvalidRequest
+from errata.files import read_file
 
 REQUEST_ID = "x-request-id"
+MAX_PEM = 8 << 20  # bytes; the certificate authorities of a system have 250 KB
 DEADLINE = 60.0  # seconds for a unary call
 ATTEMPTS = 4  # attempts of an idempotent call while the service is unavailable; gRPC allows at most 5
 FIRST_BACKOFF, MAX_BACKOFF = 0.2, 2.0  # seconds between attempts; gRPC adds jitter
+MAX_TOKEN = 4096  # characters; gRPC servers limit the metadata of a call to 8 KB
+_TOKEN = re.compile(rf"[\x20-\x7e]{{1,{MAX_TOKEN}}}")
 IDEMPOTENT_METHODS = {  # CreateAnalysis is idempotent because the client gives each request an id
     "errata.v1.AnalysisService": (
         "CreateAnalysis", "GetAnalysis", "ListAnalyses", "CancelAnalysis", "GetBreakdown", "ListVerdicts",
@@ -68,6 +73,20 @@ def channel_credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials
     )
 
 
+def check_token(token: str | None) -> None:
+    """Check that a token can be sent. The message never contains the token.
+
+    Raises:
+        InvalidRequest: If it has other characters than printable ASCII, or too many.
+    """
+    if token and _TOKEN.fullmatch(token) is None:
+        raise InvalidRequest(
+            f"The token ({len(token)} characters) cannot be sent. Expected at most {MAX_TOKEN} printable ASCII "
+            "characters. Check ERRATA_TOKEN for line breaks.",
+            field="token",
+        )
+
+
 def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
     """Return the metadata of a call: a new request id, which the logs of the service contain, and the token."""
     request_id = ((REQUEST_ID, uuid.uuid4().hex[:16]),)
@@ -83,7 +102,7 @@ def _read_pem(path: Path | None, field: str) -> bytes | None:
     if path is None:
         return None
     try:
-        content = path.read_bytes()
+        content = read_file(path, MAX_PEM)
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}. Expected a PEM file.", field=field) from error
     if b"-----BEGIN " not in content:

@@ -44,8 +44,11 @@ def enum_names(enum: Any) -> list[str]:
 
 
 def enum_name(enum: Any, value: int) -> str:
-    """Return the name of a value in lowercase and without the prefix, such as `file_name`."""
-    return str(enum.Name(value).removeprefix(_prefix(enum)).lower())
+    """Return the name of a value in lowercase and without the prefix, such as `file_name`.
+
+    A value of a newer service is `unknown_` and its number.
+    """
+    return str(enum.Name(value).removeprefix(_prefix(enum)).lower()) if value in enum.values() else f"unknown_{value}"
 
 
 def _prefix(enum: Any) -> str:

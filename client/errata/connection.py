@@ -5,6 +5,7 @@ import re
 from errata.errors import InvalidRequest, Unavailable
 
 _HOST_AND_PORT = re.compile(r"(?:\[[^\[\]]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
+MAX_ADDRESS = 300  # characters; a host name has at most 253
 _GRPC_SCHEMES = ("unix:", "dns:///", "ipv4:", "ipv6:")  # https://github.com/grpc/grpc/blob/master/doc/naming.md
 
 
@@ -20,6 +21,11 @@ def check_address(server: str) -> None:
     Raises:
         InvalidRequest: If it has another form.
     """
+    if not server.isprintable() or len(server) > MAX_ADDRESS:
+        raise InvalidRequest(
+            f"Address {server!r:.120} is invalid. Expected host:port with at most {MAX_ADDRESS} printable characters.",
+            field="server",
+        )
     if server.startswith(_GRPC_SCHEMES):
         return
     if "://" in server:

@@ -3,8 +3,27 @@
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 
+from errata.errors import ErrataError
 
-class ErrorType(IntEnum):
+
+class UnknownValue(ErrataError, ValueError):
+    """Raised for a value of an enumeration that this version does not know."""
+
+    reason = "UNKNOWN_VALUE"
+
+
+class _WireEnum(IntEnum):
+    """An enumeration whose values a service or a file of a newer version can extend."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise UnknownValue(
+            f"Unknown {cls.__name__} value {value!r:.40}. A newer version of Errata may know it. "
+            "Upgrade this installation of Errata."
+        )
+
+
+class ErrorType(_WireEnum):
     """Type of an error. The values are the order of the rules."""
 
     UNSPECIFIED = 0
@@ -23,7 +42,7 @@ TOP1_ERROR_TYPES = ERROR_TYPES[1:]
 MULTI_LABEL_ERROR_TYPES = ERROR_TYPES[3:]
 
 
-class Severity(IntEnum):
+class Severity(_WireEnum):
     """Severity of an error type."""
 
     UNSPECIFIED = 0
@@ -45,7 +64,7 @@ SEVERITY: Mapping[ErrorType, Severity] = {
 }
 
 
-class ProblematicTag(IntEnum):
+class ProblematicTag(_WireEnum):
     """Tag of a problematic sample. Values 1 to 4 are the first tag in the verdict table."""
 
     UNSPECIFIED = 0
@@ -58,7 +77,7 @@ class ProblematicTag(IntEnum):
     UNTAGGED = 7
 
 
-class LabelSource(IntEnum):
+class LabelSource(_WireEnum):
     """Origin of a label."""
 
     UNSPECIFIED = 0
@@ -80,7 +99,7 @@ class Group(StrEnum):
 CLASS_GROUPS = (Group.ORGANISM, Group.ARTIFACT, Group.OTHER)
 
 
-class State(IntEnum):
+class State(_WireEnum):
     """State of an analysis. Only the server sets it."""
 
     UNSPECIFIED = 0
@@ -96,7 +115,7 @@ class State(IntEnum):
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 
-class RowOrder(IntEnum):
+class RowOrder(_WireEnum):
     """Order of the rows in an upload without file names."""
 
     UNSPECIFIED = 0
@@ -104,7 +123,7 @@ class RowOrder(IntEnum):
     FILE_NAME = 2  # sorted by file name
 
 
-class Outcome(IntEnum):
+class Outcome(_WireEnum):
     """Outcome of one rule for one prediction."""
 
     UNSPECIFIED = 0

@@ -34,13 +34,20 @@ def connection_settings(environ: Mapping[str, str] | None = None) -> ConnectionS
         and `ERRATA_CLIENT_KEY`, with defaults for those that are unset.
 
     Raises:
-        InvalidSetting: If `ERRATA_TLS` is not a boolean.
+        InvalidSetting: If `ERRATA_TLS` is not a boolean, or a path has an unknown `~user`.
     """
     variables = os.environ if environ is None else environ
 
     def path(name: str) -> Path | None:
         value = variables.get(name)
-        return Path(value).expanduser() if value else None
+        if not value:
+            return None
+        try:
+            return Path(value).expanduser()
+        except RuntimeError as error:  # there is no such user
+            raise InvalidSetting(
+                f"{name} is {value!r:.200}. There is no such user. Use another path.", field=name
+            ) from error
 
     return ConnectionSettings(
         server=variables.get("ERRATA_SERVER") or DEFAULT_SERVER,

@@ -50,4 +50,7 @@ def read_file(path: Path, limit: int) -> bytes:
             raise OSError(errno.EINVAL, "Not a regular file")
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"Larger than {limit} bytes")
-        return file.read()
+        content = file.read(limit + 1)  # files of /proc have no size
+        if len(content) > limit:
+            raise OSError(errno.EFBIG, f"Larger than {limit} bytes")
+        return content

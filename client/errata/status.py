@@ -42,7 +42,8 @@ def check_serving(response: health_pb2.HealthCheckResponse, server: str) -> None
         Unavailable: If the service does not accept calls.
     """
     if response.status != health_pb2.HealthCheckResponse.SERVING:
-        state = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
+        status = health_pb2.HealthCheckResponse.ServingStatus
+        state = status.Name(response.status) if response.status in status.values() else response.status
         raise errors.Unavailable(f"The service at {server} does not accept calls. Its health is {state}.")
 
 

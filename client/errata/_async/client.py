@@ -15,7 +15,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from errata import errors
 from errata._async.platform import open_channel, open_file, sleep, upload_messages
 from errata._async.verdicts import AsyncVerdicts
-from errata.channel import ATTEMPTS, DEADLINE, call_metadata, channel_credentials, channel_options, request_id_of
+from errata.channel import (
+    ATTEMPTS,
+    DEADLINE,
+    call_metadata,
+    channel_credentials,
+    channel_options,
+    check_token,
+    request_id_of,
+)
 from errata.choices import choice
 from errata.connection import check_address
 from errata.environment import ConnectionSettings, connection_settings
@@ -40,7 +48,8 @@ from errata.status import check_serving, error_of
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
 
-RESUME_SECONDS = 60.0  # `watch` retries for this time while the service is unavailable
+RESUME_SECONDS = 60.0  # for which `watch` retries while the service is unavailable
+MIN_DEADLINE = 0.05  # seconds for a call, so that even a timeout of 0 can have an answer
 RESUME_INTERVAL = 0.5  # seconds between these retries
 
 
@@ -89,7 +98,7 @@ class AsyncClient:
             attempts: Maximum number of attempts of an idempotent call while the service is unavailable, 1 to 5.
 
         Raises:
-            InvalidRequest: If the address, `attempts`, or a file is invalid.
+            InvalidRequest: If the address, the token, `attempts`, or a file is invalid.
             InvalidSetting: If a variable is invalid.
         """
         settings = connection_settings() if server is None else ConnectionSettings(server)
@@ -102,6 +111,7 @@ class AsyncClient:
         }
         settings = replace(settings, **{name: value for name, value in options.items() if value is not None})
         check_address(settings.server)
+        check_token(settings.token)
         self._server = settings.server
         self._token = settings.token
         self._deadline = deadline
@@ -228,21 +238,29 @@ class AsyncClient:
             if not request.page_token:
                 return
 
-    async def watch(self, analysis: AnalysisRef) -> AsyncIterator[Analysis]:
-        """Yield an analysis whenever it changes, until it has finished. Reconnects if the service restarts.
+    async def watch(self, analysis: AnalysisRef, timeout: float | None = None) -> AsyncIterator[Analysis]:
+        """Yield an analysis whenever it changes, until it has finished. Continues after a restart of the service.
+
+        Args:
+            analysis: The analysis.
+            timeout: Seconds after which the iteration ends. Default: no limit.
 
         Raises:
             Unavailable: If the service has been unavailable for RESUME_SECONDS.
         """
         request = pb.WatchAnalysisRequest(name=name_of(analysis))
         last_message = time.monotonic()
+        end = None if timeout is None else last_message + timeout
         while True:
+            remaining = None if end is None else max(end - time.monotonic(), MIN_DEADLINE)
             try:
-                async for message in self._stream(self._analyses.WatchAnalysis, request):
+                async for message in self._stream(self._analyses.WatchAnalysis, request, remaining):
                     last_message = time.monotonic()
                     yield Analysis(message)
                 return
             except errors.Unavailable:
+                if end is not None and time.monotonic() >= end:
+                    return
                 if time.monotonic() - last_message > RESUME_SECONDS:
                     raise
                 await sleep(RESUME_INTERVAL)
@@ -515,9 +533,11 @@ class AsyncClient:
         with self._converted_errors(request) as metadata:
             return await method(message, timeout=timeout, metadata=metadata)
 
-    async def _stream(self, method: Callable[..., Any], message: object) -> AsyncIterator[Any]:
+    async def _stream(
+        self, method: Callable[..., Any], message: object, deadline: float | None = None
+    ) -> AsyncIterator[Any]:
         with self._converted_errors() as metadata:
-            async for response in method(message, metadata=metadata):
+            async for response in method(message, timeout=deadline, metadata=metadata):
                 yield response
 
     @contextmanager

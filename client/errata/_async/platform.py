@@ -22,8 +22,8 @@ def open_channel(server: str, credentials: grpc.ChannelCredentials | None, optio
 
 
 async def open_file(path: str | Path) -> BinaryIO:
-    """Open a file for reading, in a thread."""
-    return await asyncio.to_thread(Path(path).open, "rb")
+    """Open a file for reading, in a thread. A buffer could not be closed while a thread waits for a pipe."""
+    return await asyncio.to_thread(Path(path).open, "rb", buffering=0)
 
 
 async def upload_messages(header: pb.UploadHeader, content: BinaryIO) -> AsyncIterator[pb.UploadPredictionsRequest]:

@@ -16,7 +16,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from errata import errors
 from errata._sync.platform import open_channel, open_file, sleep, upload_messages
 from errata._sync.verdicts import Verdicts
-from errata.channel import ATTEMPTS, DEADLINE, call_metadata, channel_credentials, channel_options, request_id_of
+from errata.channel import (
+    ATTEMPTS,
+    DEADLINE,
+    call_metadata,
+    channel_credentials,
+    channel_options,
+    check_token,
+    request_id_of,
+)
 from errata.choices import choice
 from errata.connection import check_address
 from errata.environment import ConnectionSettings, connection_settings
@@ -41,7 +49,8 @@ from errata.status import check_serving, error_of
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
 
-RESUME_SECONDS = 60.0  # `watch` retries for this time while the service is unavailable
+RESUME_SECONDS = 60.0  # for which `watch` retries while the service is unavailable
+MIN_DEADLINE = 0.05  # seconds for a call, so that even a timeout of 0 can have an answer
 RESUME_INTERVAL = 0.5  # seconds between these retries
 
 
@@ -90,7 +99,7 @@ class Client:
             attempts: Maximum number of attempts of an idempotent call while the service is unavailable, 1 to 5.
 
         Raises:
-            InvalidRequest: If the address, `attempts`, or a file is invalid.
+            InvalidRequest: If the address, the token, `attempts`, or a file is invalid.
             InvalidSetting: If a variable is invalid.
         """
         settings = connection_settings() if server is None else ConnectionSettings(server)
@@ -103,6 +112,7 @@ class Client:
         }
         settings = replace(settings, **{name: value for name, value in options.items() if value is not None})
         check_address(settings.server)
+        check_token(settings.token)
         self._server = settings.server
         self._token = settings.token
         self._deadline = deadline
@@ -229,21 +239,29 @@ class Client:
             if not request.page_token:
                 return
 
-    def watch(self, analysis: AnalysisRef) -> Iterator[Analysis]:
-        """Yield an analysis whenever it changes, until it has finished. Reconnects if the service restarts.
+    def watch(self, analysis: AnalysisRef, timeout: float | None = None) -> Iterator[Analysis]:
+        """Yield an analysis whenever it changes, until it has finished. Continues after a restart of the service.
+
+        Args:
+            analysis: The analysis.
+            timeout: Seconds after which the iteration ends. Default: no limit.
 
         Raises:
             Unavailable: If the service has been unavailable for RESUME_SECONDS.
         """
         request = pb.WatchAnalysisRequest(name=name_of(analysis))
         last_message = time.monotonic()
+        end = None if timeout is None else last_message + timeout
         while True:
+            remaining = None if end is None else max(end - time.monotonic(), MIN_DEADLINE)
             try:
-                for message in self._stream(self._analyses.WatchAnalysis, request):
+                for message in self._stream(self._analyses.WatchAnalysis, request, remaining):
                     last_message = time.monotonic()
                     yield Analysis(message)
                 return
             except errors.Unavailable:
+                if end is not None and time.monotonic() >= end:
+                    return
                 if time.monotonic() - last_message > RESUME_SECONDS:
                     raise
                 sleep(RESUME_INTERVAL)
@@ -515,9 +533,9 @@ class Client:
         with self._converted_errors(request) as metadata:
             return method(message, timeout=timeout, metadata=metadata)
 
-    def _stream(self, method: Callable[..., Any], message: object) -> Iterator[Any]:
+    def _stream(self, method: Callable[..., Any], message: object, deadline: float | None = None) -> Iterator[Any]:
         with self._converted_errors() as metadata:
-            yield from method(message, metadata=metadata)
+            yield from method(message, timeout=deadline, metadata=metadata)
 
     @contextmanager
     def _converted_errors(self, request: str = "request") -> Iterator[tuple[tuple[str, str], ...]]:

@@ -21,8 +21,8 @@ def open_channel(server: str, credentials: grpc.ChannelCredentials | None, optio
 
 
 def open_file(path: str | Path) -> BinaryIO:
-    """Open a file for reading."""
-    return Path(path).open("rb")
+    """Open a file for reading. A buffer could not be closed while a thread waits for a pipe."""
+    return Path(path).open("rb", buffering=0)
 
 
 def upload_messages(header: pb.UploadHeader, content: BinaryIO) -> Iterator[pb.UploadPredictionsRequest]:

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from errata import Client, pb
-from errata.cli.commands import command
+from errata.cli.commands import FilePath, command
 from errata.cli.connect import (
     DEFAULT_DATASET,
     Connection,
@@ -47,14 +47,10 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
 
 @command(examples=EXAMPLES)
 @click.argument("model", required=False)
-@click.option(
-    "--predictions", type=click.Path(path_type=Path), metavar="FILE", help="A predictions file, instead of MODEL."
-)
+@click.option("--predictions", type=FilePath(), metavar="FILE", help="A predictions file, instead of MODEL.")
 @click.option("--dataset", default=DEFAULT_DATASET, show_default=True, help="The data set.")
 @evidence_option
-@click.option(
-    "--output", type=click.Path(path_type=Path), metavar="PATH", help="A folder for the summary, verdicts, and report."
-)
+@click.option("--output", type=FilePath(), metavar="PATH", help="A folder for the summary, verdicts, and report.")
 @click.option(
     "--row-order",
     type=click.Choice(ROW_ORDERS),
@@ -63,9 +59,7 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
 @click.option("--name", "display_name", default="", help="Display name. Default: the model, or the name of the file.")
 @label_option("A label of the analysis. Can be repeated.")
 @click.option("--wait/--no-wait", default=True, help="Wait for the result (default), or return when it is queued.")
-@click.option(
-    "--gate", "policy", type=click.Path(path_type=Path), metavar="POLICY", help="Evaluate against a gate policy."
-)
+@click.option("--gate", "policy", type=FilePath(), metavar="POLICY", help="Evaluate against a gate policy.")
 @click.option(
     "--baseline", default="", metavar="ANALYSIS", help="With --gate: the analysis that bounds on changes refer to."
 )
@@ -123,7 +117,7 @@ def analyze(
             show_gate(result, stderr_console())
     if output is not None and not as_json and analysis.state == pb.STATE_SUCCEEDED:
         files = ", ".join([SUMMARY, VERDICTS, REPORT, *([JUNIT] if result is not None else [])])
-        stderr_console().print(f"Written to {output}: {files}", markup=False, soft_wrap=True)
+        stderr_console().print(f"Written to {safe(str(output))}: {files}", soft_wrap=True)
     if result is not None:
         ctx.exit(EXIT_CODES.get(result.decision, UNDECIDED))
     if analysis.state in (pb.STATE_FAILED, pb.STATE_CANCELLED):
@@ -191,7 +185,7 @@ def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str
 def _upload(client: Client, file: Path, row_order: str | None, options: dict[str, Any]) -> pb.Analysis:
     options = options | {"display_name": options["display_name"] or file.name}
     try:
-        content = file.open("rb")
+        content = file.open("rb", buffering=0)  # a buffer cannot be closed while a thread waits for a pipe
     except OSError as error:
         raise InvalidInput(f"Cannot read {file}: {error.strerror}.", field="predictions") from error
     with content:
@@ -208,5 +202,5 @@ def _run(ctx: click.Context, client: Client, submit: Callable[[], pb.Analysis]) 
             client.cancel(name)
             stderr_console().print(f"Cancelled {safe(name)}")
         except ErrataError as error:
-            stderr_console().print(f"The analysis could not be cancelled: {error.message}", markup=False)
+            stderr_console().print(f"The analysis could not be cancelled: {safe(error.message)}")
         ctx.exit(INTERRUPTED)

@@ -5,6 +5,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -46,6 +47,19 @@ def command(name: str | None = None, *, examples: str) -> Callable[[Callable[...
         examples: Command lines, one per line.
     """
     return click.command(name, cls=CommandWithExamples, examples=examples)
+
+
+class FilePath(click.Path):
+    """The type of options that are paths. Empty text, such as an unset shell variable, is not the current folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a path; fail for empty text."""
+        if value == "":
+            self.fail("The path is empty. Expected the path of a file or folder.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import sys
 from rich.console import Console
 from rich.markup import escape
 
-from errata.cli.output import PIPE_WIDTH, without_controls
+from errata.cli.output import PIPE_WIDTH, one_line
 
 
 class _Console(Console):
@@ -27,8 +27,8 @@ def stdout_console() -> Console:
 
 
 def safe(text: str) -> str:
-    """Return text without rich markup and without characters that control a terminal."""
-    return escape(without_controls(text))
+    """Return text on one line, without rich markup and without characters that control a terminal."""
+    return escape(one_line(text))
 
 
 def _new_console(stderr: bool) -> Console:

@@ -9,6 +9,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from errata import Client, pb
 from errata.cli.output import read_input, write_output
+from errata.enums import ErrorType
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
 from errata.json_input import parse_json
 from errata.proto_json import to_json
@@ -33,9 +34,9 @@ class VerdictSelection:
 
 
 def is_folder(text: str) -> bool:
-    """Return whether a text is the path of a folder that --output wrote."""
+    """Return whether a text is the path of a folder that --output wrote. Empty text is not the current folder."""
     try:
-        return (Path(text) / SUMMARY).is_file()
+        return bool(text) and (Path(text) / SUMMARY).is_file()
     except (OSError, ValueError):  # not a possible path
         return False
 
@@ -116,7 +117,14 @@ def parse_verdicts(folder: Path, parse: Callable[[Any], Parsed]) -> Iterator[Par
 
 def read_verdicts(folder: Path) -> Iterator[pb.Verdict]:
     """Yield the verdicts of a folder as messages; see `parse_verdicts`."""
-    return parse_verdicts(folder, lambda line: ParseDict(line, pb.Verdict(), ignore_unknown_fields=True))
+    return parse_verdicts(folder, _to_verdict)
+
+
+def _to_verdict(line: Any) -> pb.Verdict:
+    verdict = ParseDict(line, pb.Verdict(), ignore_unknown_fields=True)
+    if ErrorType(verdict.error_type) == ErrorType.UNSPECIFIED:
+        raise ValueError("its error type is missing or unknown")
+    return verdict
 
 
 def select_verdicts(folder: Path, selection: VerdictSelection) -> list[pb.Verdict]:

@@ -9,10 +9,9 @@ import click
 from rich.console import Console
 
 from errata import Client, pb
-from errata.cli.commands import command
+from errata.cli.commands import FilePath, command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stdout_console
-from errata.cli.decisions import decision_name
 from errata.cli.durations import parse_duration
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, SUCCESS, UNDECIDED
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
@@ -21,6 +20,7 @@ from errata.cli.junit import to_junit
 from errata.cli.markdown import to_markdown
 from errata.cli.output import print_json, read_input, write_output
 from errata.cli.resolve import resolve
+from errata.cli.value_names import decision_name
 from errata.errors import InvalidPolicy, InvalidRequest, Unavailable
 from errata.proto_json import to_json
 
@@ -44,11 +44,11 @@ errata gate --schema > policy.schema.json
 
 @command(examples=EXAMPLES)
 @click.argument("analysis", required=False)
-@click.option("--policy", type=click.Path(path_type=Path), metavar="FILE", help="The policy (YAML).")
+@click.option("--policy", type=FilePath(), metavar="FILE", help="The policy (YAML).")
 @click.option("--baseline", default="", metavar="ANALYSIS", help="The analysis that bounds on changes refer to.")
 @click.option("--wait", "patience", metavar="DURATION", help="Wait for the analysis, at most 90s, 30m, or 1h.")
-@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the result as JUnit XML.")
-@click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write the result as Markdown.")
+@click.option("--junit", type=FilePath(), metavar="FILE", help="Write the result as JUnit XML.")
+@click.option("--markdown", type=FilePath(), metavar="FILE", help="Write the result as Markdown.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of policies. Needs errata-service.")
 @json_option
 @server_options

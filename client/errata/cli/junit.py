@@ -4,7 +4,7 @@ import re
 from xml.etree import ElementTree
 
 from errata import pb
-from errata.cli.decisions import decision_name
+from errata.cli.value_names import decision_name
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # characters that XML 1.0 forbids
 

@@ -17,11 +17,12 @@ from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
+from errata.cli.value_names import creation_time
 from errata.messages import MISSING, format_count, format_optional
 from errata.proto_json import to_dict
 
 STATES = enum_names(pb.State)
-DEFAULT_LIMIT = 50
+DEFAULT_LIMIT, MAX_LIMIT = 50, 1_000_000
 TITLES = ["id", "created (UTC)", "name", "data set", "state", "top-1", "multi-label", "failures"]
 NAME, DATASET, RATES = 2, 3, 5  # columns of the table
 NARROW_COLUMNS = 6
@@ -42,7 +43,7 @@ errata list --label team=vision --json
 @label_option("Only analyses with this label. Can be repeated.")
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MAX_LIMIT),
     default=DEFAULT_LIMIT,
     show_default=True,
     help="Maximum number of analyses; --json prints all unless you set it.",
@@ -116,7 +117,7 @@ def _row(analysis: pb.Analysis, length: int) -> list[str]:
         ]
     return [
         analysis.name.removeprefix(PREFIX)[:length],
-        f"{analysis.create_time.ToDatetime():%Y-%m-%d %H:%M}",
+        creation_time(analysis),
         " ".join(without_controls(analysis.display_name).split()),
         " ".join(without_controls(analysis.dataset).split()),
         enum_name(pb.State, analysis.state),

@@ -1,5 +1,6 @@
 """The entry point of the `errata` command: its commands, its exit codes, and how errors are printed."""
 
+import errno
 import os
 import signal
 import sys
@@ -11,7 +12,8 @@ import click
 
 from errata import errors
 from errata.cli.commands import Entry, LazyGroup
-from errata.cli.exit_codes import BUG, INTERRUPTED, SUCCESS, UNAVAILABLE, exit_code_of
+from errata.cli.exit_codes import BAD_INPUT, BUG, INTERRUPTED, SUCCESS, UNAVAILABLE, exit_code_of
+from errata.cli.output import without_controls
 from errata.connection import ConnectionFailed
 from errata.errors import ErrataError
 
@@ -43,6 +45,7 @@ errata list --dataset imagenet-real --limit 10
 errata report predictions.csv --output report.html
 errata COMMAND --help
 """
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of stdout; those of files are InvalidInput
 COMPLETE_VARIABLE = "_ERRATA_COMPLETE"  # click reads it
 HINTS: dict[type[ErrataError], str] = {
     ConnectionFailed: "Set the address of the service with --server or ERRATA_SERVER.",
@@ -90,10 +93,13 @@ def errata() -> None:
 def main() -> NoReturn:
     """Run a command and exit with its code."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC writes its own log lines to stderr
+    _open_missing_streams()
     try:
         code = run(sys.argv[1:])
     except ClosedPipe:
         _exit_by_sigpipe()
+    except OSError:  # stderr is full: no message is possible
+        code = BUG
     sys.exit(code)
 
 
@@ -123,6 +129,12 @@ def run(arguments: Sequence[str]) -> int:
         return exit_code_of(error)
     except ClosedPipe:
         raise
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        click.echo(f"errata: Cannot write to stdout: {os.strerror(error.errno)}.", err=True)
+        _discard_stdout()
+        return BAD_INPUT
     except Exception:
         traceback.print_exc()
         click.echo("errata: This is a bug in Errata. Report it with the traceback above.", err=True)
@@ -132,11 +144,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def print_error(error: ErrataError) -> None:
     """Write an error to stderr: the problem, its places in the input, and the remedy."""
-    click.echo(f"errata: {error.message}", err=True)
+    click.echo(without_controls(f"errata: {error.message}"), err=True)
     for violation in error.violations:
         if violation.description not in error.message:
             place = violation.field if violation.line is None else f"line {violation.line}"
-            click.echo(f"  {place}: {violation.description}", err=True)
+            click.echo(without_controls(f"  {place}: {violation.description}"), err=True)
     hint = HINTS.get(type(error))
     if hint is not None:
         click.echo(f"  {hint}", err=True)
@@ -153,9 +165,23 @@ def _check_encoding(arguments: Sequence[str]) -> None:
             )
 
 
+def _open_missing_streams() -> None:
+    """Open /dev/null for standard streams that the caller has closed, so that no file or socket gets their number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115
+
+
+def _discard_stdout() -> None:
+    """Discard what stdout has not written. Python flushes it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _exit_by_sigpipe() -> NoReturn:
-    """End by SIGPIPE (exit code 141), as other Unix tools do when the reader of their output has ended."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more at exit
+    """End as other Unix tools do when the reader of their output has ended: by SIGPIPE, which shells show as 141."""
+    _discard_stdout()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
     sys.exit(128 + signal.SIGPIPE)

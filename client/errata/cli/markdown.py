@@ -3,7 +3,7 @@
 import re
 
 from errata import pb
-from errata.cli.decisions import decision_name
+from errata.cli.value_names import decision_name
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~@:$.-])")
 _MENTION = re.compile(r"(?<=[@#])")  # GitHub links users and issues although the characters are escaped

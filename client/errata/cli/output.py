@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from errata.cli.commands import FilePath
 from errata.errors import InvalidInput, InvalidRequest
 from errata.files import read_file, write_file
 
@@ -25,11 +26,11 @@ def print_json(text: str) -> None:
 
 def print_path(label: str, path: Path) -> None:
     """Write a path to stderr on one line, so that it can be copied."""
-    click.echo(f"{label}: {without_controls(str(path))}", err=True)
+    click.echo(f"{label}: {one_line(str(path))}", err=True)
 
 
 def without_controls(text: str) -> str:
-    """Return text without characters that control a terminal."""
+    """Return text without characters that control a terminal, except for tabs and line breaks."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
@@ -64,7 +65,7 @@ def report_path(output: Path | None, default_name: str, as_json: bool) -> Path |
 
 report_option = click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="PATH",
     help="The HTML file to write, or a folder for it; '-' for stdout.",
 )
@@ -98,3 +99,8 @@ def write_output(path: Path, content: bytes) -> None:
             write_file(target, content)
     except OSError as error:
         raise InvalidInput(f"Cannot write {path}: {os.strerror(error.errno or 0)}.", field="output") from error
+
+
+def one_line(text: str) -> str:
+    """Return text without characters that control a terminal, and with spaces instead of line breaks."""
+    return without_controls(text).replace("\n", " ")

@@ -37,7 +37,7 @@ def follow(client: Client, name: str, console: Console, timeout: float | None = 
     end = None if timeout is None else time.monotonic() + timeout
     latest = client.get(name)
     with _display(console) as display:
-        for latest in client.watch(name):  # the service sends a message at least every 2 seconds
+        for latest in client.watch(name, timeout):
             display.update(latest)
             if end is not None and time.monotonic() >= end:
                 break

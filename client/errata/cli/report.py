@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from errata.cli.commands import command
+from errata.cli.commands import FilePath, command
 from errata.cli.connect import Target, connect, server_options
 from errata.cli.folder import MAX_REPORT, REPORT, is_folder, read_part
 from errata.cli.output import STDOUT, output_path, print_path, write_output
@@ -21,7 +21,7 @@ errata report results/ --output - > report.html
 @click.argument("analysis")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     default=Path(REPORT),
     show_default=True,
     metavar="PATH",

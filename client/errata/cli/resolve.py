@@ -7,6 +7,7 @@ from pathlib import Path
 
 from errata import Client, pb
 from errata.cli.folder import is_folder, read_analysis
+from errata.cli.value_names import creation_time
 from errata.errors import AnalysisNotFound, InvalidRequest
 
 PREFIX = "analyses/"
@@ -69,5 +70,5 @@ def _matches(client: Client, analysis: str, identifier: str) -> Iterator[pb.Anal
 
 
 def _describe(analysis: pb.Analysis) -> str:
-    created = f"{analysis.create_time.ToDatetime():%Y-%m-%d %H:%M:%S}"
-    return f"  {analysis.name.removeprefix(PREFIX)}  {created}  {analysis.display_name!r:.60} on {analysis.dataset:.60}"
+    created, name = creation_time(analysis, seconds=True), analysis.name.removeprefix(PREFIX)
+    return f"  {name}  {created}  {analysis.display_name!r:.60} on {analysis.dataset:.60}"

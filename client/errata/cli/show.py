@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from errata import Client, pb
-from errata.cli.commands import command
+from errata.cli.commands import FilePath, command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import stderr_console, stdout_console
 from errata.cli.folder import (
@@ -126,7 +126,7 @@ class Conditions:
 @click.option("--export", "form", type=click.Choice(FORMATS), help="All verdicts as a file.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="PATH",
     help="With --export: the file to write; '-' for stdout, the default.",
 )

@@ -6,7 +6,7 @@ import click
 
 from errata import pb
 from errata.choices import enum_name
-from errata.cli.commands import command
+from errata.cli.commands import FilePath, command
 from errata.cli.connect import DEFAULT_DATASET, Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
@@ -47,7 +47,7 @@ errata trend results/a results/b results/c
 )
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="Published models, in the CSV layout of the paper's authors.",
 )
@@ -135,4 +135,5 @@ def _show_shifts(result: pb.Trend, shifts: list[pb.TrendFit]) -> None:
 
 
 def _metric_name(metric: "pb.TrendMetric") -> str:
-    return METRIC_NAMES[enum_name(pb.TrendMetric, metric).upper()]
+    name = enum_name(pb.TrendMetric, metric).upper()
+    return METRIC_NAMES.get(name, name)

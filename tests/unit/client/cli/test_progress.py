@@ -35,7 +35,7 @@ class Messages:
     def get(self, name: str) -> pb.Analysis:
         return self._messages[0]
 
-    def watch(self, name: str) -> Iterator[pb.Analysis]:
+    def watch(self, name: str, timeout: float | None = None) -> Iterator[pb.Analysis]:
         for message in self._messages:
             yield message
             self._now += self._seconds

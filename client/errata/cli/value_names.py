@@ -1,0 +1,20 @@
+"""Values of analyses as text."""
+
+from errata import pb
+from errata.choices import enum_name
+from errata.messages import MISSING
+
+
+def decision_name(decision: "pb.GateDecision") -> str:
+    """Return the name of a decision in lowercase; `unknown` for a value of a newer service."""
+    if decision not in pb.GateDecision.values() or decision == pb.GATE_DECISION_UNSPECIFIED:
+        return "unknown"
+    return enum_name(pb.GateDecision, decision)
+
+
+def creation_time(analysis: pb.Analysis, seconds: bool = False) -> str:
+    """Return the time at which an analysis was created (UTC)."""
+    try:
+        return f"{analysis.create_time.ToDatetime():%Y-%m-%d %H:%M{':%S' if seconds else ''}}"
+    except ValueError:  # outside the years 1 to 9999
+        return MISSING

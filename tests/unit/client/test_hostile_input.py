@@ -1,0 +1,83 @@
+"""Values from the environment, and messages of services, that a client must reject or clean."""
+
+from pathlib import Path
+
+import pytest
+from errata import Client, pb
+from errata.channel import check_token
+from errata.choices import enum_name
+from errata.cli.folder import is_folder
+from errata.cli.main import print_error, run
+from errata.cli.value_names import creation_time
+from errata.connection import check_address
+from errata.enums import ErrorType, UnknownValue
+from errata.environment import connection_settings
+from errata.errors import InvalidInput, InvalidRequest, InvalidSetting
+from errata.files import read_file
+from errata.messages import MISSING
+
+
+@pytest.mark.parametrize("token", ["secret\nline", "secr\udcff", "secrét", "s" * 5000])
+def test_a_token_that_cannot_be_sent_is_rejected_without_its_text(token: str) -> None:
+    with pytest.raises(InvalidRequest, match="ERRATA_TOKEN") as caught:
+        check_token(token)
+
+    assert token[:4] not in caught.value.message
+    with pytest.raises(InvalidRequest):
+        Client("localhost:1", token)
+
+
+@pytest.mark.parametrize("address", ["h\udcff:1", "unix:\x1b[31m", "x" * 1000 + ":1"])
+def test_an_address_that_is_not_printable_or_too_long_is_rejected(address: str) -> None:
+    with pytest.raises(InvalidRequest, match="printable"):
+        check_address(address)
+
+
+def test_the_home_folder_of_an_unknown_user_is_rejected() -> None:
+    with pytest.raises(InvalidSetting, match="ERRATA_CA_FILE"):
+        connection_settings({"ERRATA_CA_FILE": "~no-such-user/ca.pem"})
+
+
+def test_a_device_as_certificate_file_is_rejected() -> None:
+    with pytest.raises(InvalidRequest, match="Not a regular file"):
+        Client("localhost:1", ca_file="/dev/zero")
+
+
+def test_a_file_without_a_size_is_read_up_to_the_limit() -> None:
+    with pytest.raises(OSError, match="Larger"):
+        read_file(Path("/proc/self/maps"), 10)
+
+
+def test_empty_text_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "summary.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+
+    assert is_folder(".")
+    assert not is_folder("")
+
+
+@pytest.mark.parametrize("option", ["--predictions", "--output", "--gate"])
+def test_an_empty_path_is_rejected(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["analyze", "m", option, ""]) == 2
+    assert "The path is empty." in capsys.readouterr().err
+
+
+def test_a_limit_beyond_the_largest_integer_is_rejected() -> None:
+    assert run(["list", "--limit", "99999999999999999999"]) == 2
+
+
+def test_error_messages_have_no_terminal_controls(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(InvalidInput("a\x1b[31m\x07\r"))
+
+    assert not {"\x1b", "\x07", "\r"} & {*capsys.readouterr().err}
+
+
+def test_values_of_a_newer_service_have_a_name_or_a_clear_error() -> None:
+    analysis = pb.Analysis(state=99)  # type: ignore[arg-type]
+    analysis.create_time.seconds = 2**62
+
+    assert enum_name(pb.State, analysis.state) == "unknown_99"
+    assert creation_time(analysis) == MISSING
+    assert enum_name(pb.TrendMetric, 99) == "unknown_99"
+    with pytest.raises(UnknownValue, match="Upgrade"):
+        ErrorType(99)
