@@ -76,7 +76,9 @@ def connection_error(server: str, details: str, request: str = "request") -> Una
         )
     if "failed to connect" in details.lower():
         if "Connection refused" in details or "No such file" in details:
-            return ConnectionFailed(f"No service at {server}. Start one with 'errata serve', or pass another address.")
+            return ConnectionFailed(
+                f"No service at {server}. Start one with 'errata serve --local', or use another address."
+            )
         if "Socket closed" in details or "Connection reset" in details:
             return ConnectionFailed(
                 f"The server at {server} closed the connection. If it requires TLS, connect with TLS "

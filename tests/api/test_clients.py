@@ -184,7 +184,7 @@ def test_a_certificate_needs_its_key_and_both_are_pem(tmp_path: Path) -> None:
 
 
 async def test_a_missing_service_is_reported_with_its_address_and_the_remedy() -> None:
-    message = r"No service at 127\.0\.0\.1:1\. Start one with 'errata serve', or pass another address\."
+    message = r"No service at 127\.0\.0\.1:1\. Start one with 'errata serve --local', or use another address\."
     with Client("127.0.0.1:1", deadline=5) as client, pytest.raises(ConnectionFailed, match=message):
         client.datasets()
     async with AsyncClient("127.0.0.1:1", deadline=5) as client:

@@ -273,7 +273,7 @@ def test_no_service_at_the_address_has_the_remedy() -> None:
     done = errata("list")
 
     assert done.returncode == 3
-    assert f"No service at {NOWHERE}. Start one with 'errata serve'" in done.stderr
+    assert f"No service at {NOWHERE}. Start one with 'errata serve --local'" in done.stderr
     assert "--server or ERRATA_SERVER" in done.stderr
     assert "log of the service" not in done.stderr
 

@@ -150,7 +150,7 @@ def test_an_unreachable_service_exits_with_3(errata: Errata) -> None:
     done = errata("list", "--server", "127.0.0.1:1")
 
     assert done.returncode == 3
-    assert "No service at 127.0.0.1:1. Start one with 'errata serve'" in done.stderr
+    assert "No service at 127.0.0.1:1. Start one with 'errata serve --local'" in done.stderr
 
 
 def test_health_has_the_reason_for_a_failure(errata: Errata, server: Serving) -> None:

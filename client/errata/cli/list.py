@@ -24,11 +24,10 @@ from errata.proto_json import to_dict
 STATES = enum_names(pb.State)
 DEFAULT_LIMIT, MAX_LIMIT = 50, 1_000_000
 TITLES = ["id", "created (UTC)", "name", "data set", "state", "top-1", "multi-label", "failures"]
-NAME, DATASET, RATES = 2, 3, 5  # columns of the table
-NARROW_COLUMNS = 6
+NARROW_TITLES = ["id", "created", "name", "data set", "state", "top-1", "m-label", "fail."]
+CREATED, NAME, DATASET, RATES = 1, 2, 3, 5  # columns of the table
 WIDE = 100  # characters
-MIN_NAME, MAX_DATASET = 12, 16  # characters
-GAP = "  "
+MIN_NAME, MAX_DATASET = 10, 13  # characters
 EXAMPLES = """
 errata list
 errata list --dataset imagenet-real --state succeeded --limit 10
@@ -93,17 +92,22 @@ def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> l
         analyses: The analyses. Those beyond `limit` are not shown, but the shown IDs are long enough to differ from
             theirs.
         limit: Number of analyses in the table.
-        width: Columns of the output. Names are shortened to fit, and narrow tables have fewer columns.
+        width: Columns of the output. Names are shortened to fit, and narrow tables have shorter
+            titles and times without the year.
     """
     length = short_id_length([analysis.name for analysis in analyses])
-    titles = TITLES if width >= WIDE else TITLES[:NARROW_COLUMNS]
-    rows = [titles, *(_row(analysis, length)[: len(titles)] for analysis in analyses[:limit])]
-    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(titles))]
-    if width < WIDE:
+    is_wide = width >= WIDE
+    rows = [TITLES if is_wide else NARROW_TITLES, *(_row(analysis, length) for analysis in analyses[:limit])]
+    gap = "  " if is_wide else " "
+    if not is_wide:
+        for row in rows[1:]:
+            row[CREATED] = row[CREATED][len("2026-") :] if "-" in row[CREATED] else row[CREATED]
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(TITLES))]
+    if not is_wide:
         widths[DATASET] = min(widths[DATASET], MAX_DATASET)
-        others = sum(widths) - widths[NAME] + len(GAP) * (len(widths) - 1)
+        others = sum(widths) - widths[NAME] + len(gap) * (len(widths) - 1)
         widths[NAME] = min(widths[NAME], max(MIN_NAME, width - others))
-    return [GAP.join(_cells(row, widths)).rstrip() for row in rows]
+    return [gap.join(_cells(row, widths)).rstrip() for row in rows]
 
 
 def _row(analysis: pb.Analysis, length: int) -> list[str]:

@@ -42,13 +42,13 @@ def test_each_analysis_is_one_line_of_at_most_80_columns(name: str, dataset: str
     assert len(rows) == len(analyses)
     assert {cell_len(row) <= 80 for row in rows} == {True}
     for row in rows:
-        assert "2026-11-28 07:38" in row
+        assert "11-28 07:38" in row
         assert "succeeded" in row
-        assert "76.1 %" in row
-    assert header.split() == ["id", "created", "(UTC)", "name", "data", "set", "state", "top-1"]
+        assert row.split()[-5:] == ["76.1", "%", "83.9", "%", "1,234"]
+    assert header.split() == ["id", "created", "name", "data", "set", "state", "top-1", "m-label", "fail."]
 
 
-def test_a_wide_table_has_whole_names_and_more_rates() -> None:
+def test_a_wide_table_has_whole_names() -> None:
     _, row = lines([analysis(IDS[0], "resnet50-" + "x" * 100)], 300)
 
     assert "x" * 100 in row
