@@ -38,16 +38,16 @@ def test_a_listing_is_paged_without_loss_and_newest_first(start, demo_csv: bytes
     with start() as service:
         names = [service.client.upload(io.BytesIO(demo_csv), "demo", display_name=str(i)).name for i in range(5)]
         stub = service.client._analyses
-        seen, token = [], ""
+        collected, token = [], ""
         while True:
             page = stub.ListAnalyses(pb.ListAnalysesRequest(page_size=2, page_token=token))
             assert len(page.analyses) <= 2
-            seen += [item.name for item in page.analyses]
+            collected += [item.name for item in page.analyses]
             token = page.next_page_token
             if not token:
                 break
 
-        assert seen == names[::-1]
+        assert collected == names[::-1]
 
 
 def test_a_page_token_of_another_query_is_refused(start, demo_csv: bytes) -> None:
@@ -130,16 +130,16 @@ def test_an_invalid_filter_is_refused(client: Client, analysis: pb.Analysis, con
 
 
 def test_verdict_pages_contain_every_row_once(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
-    stub, seen, token = client._analyses, [], ""
+    stub, collected, token = client._analyses, [], ""
     while True:
         page = stub.ListVerdicts(pb.ListVerdictsRequest(name=analysis.name, page_size=7, page_token=token))
-        seen += [verdict.file_name for verdict in page.verdicts]
+        collected += [verdict.file_name for verdict in page.verdicts]
         token = page.next_page_token
         assert page.total_size == 20
         if not token:
             break
 
-    assert seen == demo.judged_names
+    assert collected == demo.judged_names
 
 
 def test_evidence_is_optional_and_its_trace_ends_at_the_verdict(client: Client, analysis: pb.Analysis) -> None:

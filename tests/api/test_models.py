@@ -189,15 +189,15 @@ def test_a_watch_reports_the_queue_position_and_the_progress(start) -> None:
 
 
 def test_a_watch_reports_cancellation_when_the_server_stops(start) -> None:
-    seen: list[pb.Analysis] = []
+    updates: list[pb.Analysis] = []
     with start(open_gate=False) as service:
         watcher = Client(service.addresses.grpc)  # stays open after the service stops
         name = service.client.analyze(MODEL, "demo").name
-        listener = threading.Thread(target=lambda: seen.extend(watcher.watch(name)))
+        listener = threading.Thread(target=lambda: updates.extend(watcher.watch(name)))
         listener.start()
-        assert until(lambda: bool(seen))
+        assert until(lambda: bool(updates))
         threading.Timer(0.2, service.gate.set).start()  # the current batch ends while the server stops
     listener.join(10)
     watcher.close()
 
-    assert seen[-1].state == pb.STATE_CANCELLED
+    assert updates[-1].state == pb.STATE_CANCELLED

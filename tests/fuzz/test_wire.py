@@ -131,7 +131,7 @@ KEPT = ("name", "model", "display_name", "dataset", "evidence", "labels", "state
 KEPT += ("predictions_digest", "model_info")
 
 
-def kept(message: pb.Analysis) -> pb.Analysis:
+def stored_fields(message: pb.Analysis) -> pb.Analysis:
     """Return a copy with only the fields that from_analysis reads."""
     plain = pb.Analysis()
     plain.CopyFrom(message)
@@ -148,7 +148,7 @@ def test_an_analysis_comes_back_from_its_message_and_its_json(analysis: Analysis
 
     back = wire.from_analysis(message)
 
-    assert kept(wire.to_analysis(back)) == kept(message)
+    assert stored_fields(wire.to_analysis(back)) == stored_fields(message)
     assert wire.from_analysis(Parse(wire.to_json(message), pb.Analysis())) == back
 
 

@@ -72,10 +72,10 @@ def make(request: pytest.FixtureRequest, kind: str, clock: Clock) -> JobStore:
 
 @pytest.fixture(params=["memory", "redis"])
 def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[JobStore]:
-    made = make(request, request.param, clock)
-    yield made
-    if isinstance(made, RedisJobStore):
-        made._client.connection_pool.disconnect()  # pytest reports open sockets as errors
+    new_store = make(request, request.param, clock)
+    yield new_store
+    if isinstance(new_store, RedisJobStore):
+        new_store._client.connection_pool.disconnect()  # pytest reports open sockets as errors
 
 
 def pass_time(store: JobStore, clock: Clock, seconds: float) -> None:

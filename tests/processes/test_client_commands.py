@@ -59,7 +59,7 @@ def name(service: Running, demo_csv: bytes) -> str:
 
 
 @pytest.fixture(scope="module")
-def twins(service: Running, demo_csv: bytes) -> list[str]:
+def duplicates(service: Running, demo_csv: bytes) -> list[str]:
     """Two analyses with the same display name."""
     return [upload(service, demo_csv, "twin.csv") for _ in range(2)]
 
@@ -72,7 +72,7 @@ def folder(service: Running, name: str, tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-def test_list_filters_and_limits(service: Running, name: str, twins: list[str]) -> None:
+def test_list_filters_and_limits(service: Running, name: str, duplicates: list[str]) -> None:
     server = service.addresses.grpc
 
     def listed(*options: str) -> list[str]:
@@ -80,10 +80,10 @@ def test_list_filters_and_limits(service: Running, name: str, twins: list[str]) 
             item["name"] for item in json.loads(errata("list", "--json", *options, server=server).stdout)["analyses"]
         ]
 
-    assert {name, *twins} <= {*listed()}
+    assert {name, *duplicates} <= {*listed()}
     assert listed("--label", "team=vision") == [name]
     assert listed("--label", "team=none") == []
-    assert listed("--limit", "1", "--dataset", "demo", "--state", "succeeded") == [twins[1]]
+    assert listed("--limit", "1", "--dataset", "demo", "--state", "succeeded") == [duplicates[1]]
     table = errata("list", "--limit", "2", server=server)
     assert len(table.stdout.splitlines()) == 3
     assert "2 analyses are shown. --limit shows more." in table.stderr
@@ -91,7 +91,7 @@ def test_list_filters_and_limits(service: Running, name: str, twins: list[str]) 
 
 
 def test_every_command_accepts_short_ids_and_display_names(
-    service: Running, name: str, twins: list[str], tmp_path: Path
+    service: Running, name: str, duplicates: list[str], tmp_path: Path
 ) -> None:
     server = service.addresses.grpc
     rows = errata("list", server=server).stdout.splitlines()
@@ -100,13 +100,13 @@ def test_every_command_accepts_short_ids_and_display_names(
     policy.write_text(POLICY)
 
     for text in (short, name, name.removeprefix("analyses/"), "unique.csv"):
-        shown = errata("show", text, "--json", server=server)
-        assert json.loads(shown.stdout)["name"] == name
+        result = errata("show", text, "--json", server=server)
+        assert json.loads(result.stdout)["name"] == name
     image = json.loads(errata("show", short, "--errors", "--json", server=server).stdout)["verdicts"][0]["file_name"]
     commands = [
         ("explain", image, "--analysis", "unique.csv"),
         ("report", short, "--output", str(tmp_path)),
-        ("compare", "unique.csv", twins[0][:-1]),
+        ("compare", "unique.csv", duplicates[0][:-1]),
         ("trend", short, "unique.csv"),
         ("gate", "unique.csv", "--policy", str(policy), "--baseline", short),
         ("wait", "unique.csv"),
@@ -119,13 +119,13 @@ def test_every_command_accepts_short_ids_and_display_names(
     assert errata("retry", "unique.csv", server=server).returncode == 2  # found, and has not failed
 
 
-def test_an_ambiguous_name_lists_the_candidates(service: Running, twins: list[str]) -> None:
+def test_an_ambiguous_name_lists_the_candidates(service: Running, duplicates: list[str]) -> None:
     done = errata("delete", "twin.csv", server=service.addresses.grpc)
 
     assert done.returncode == 2
-    for twin in twins:
-        assert twin.removeprefix("analyses/") in done.stderr
-        assert service.client.get(twin).state == pb.STATE_SUCCEEDED
+    for name_of_duplicate in duplicates:
+        assert name_of_duplicate.removeprefix("analyses/") in done.stderr
+        assert service.client.get(name_of_duplicate).state == pb.STATE_SUCCEEDED
 
 
 def test_an_unknown_analysis_is_not_found(service: Running) -> None:
@@ -137,10 +137,10 @@ def test_an_unknown_analysis_is_not_found(service: Running) -> None:
 def test_classes_are_given_by_name(service: Running, name: str) -> None:
     server = service.addresses.grpc
 
-    shown = errata("show", name, "--predicted", "tench", "--json", server=server)
+    result = errata("show", name, "--predicted", "tench", "--json", server=server)
     unknown = errata("show", name, "--target", "tensh", server=server)
 
-    assert json.loads(shown.stdout)["total_size"] == 2
+    assert json.loads(result.stdout)["total_size"] == 2
     assert unknown.returncode == 2
     assert "Similar names: tench" in unknown.stderr
 
@@ -373,7 +373,7 @@ def test_evidence_at_a_path_is_found_again_by_local_commands(demo: Bundle, demo_
     default = local(*upload_locally, "--dataset", "demo")
     assert json.loads(default.stdout)["evidence"] == demo.digest, "the default bundle remains the default"
     for text in (analysis["evidence"][:10], str(bundle), str(bundle / "manifest.json")):
-        shown = local("evidence", "show", text, "--json")
-        assert json.loads(shown.stdout)["digest"] == analysis["evidence"]
+        result = local("evidence", "show", text, "--json")
+        assert json.loads(result.stdout)["digest"] == analysis["evidence"]
         assert local("evidence", "verify", text).returncode == 0
     assert local("evidence", "show", "ffffffff").returncode == 2

@@ -343,11 +343,11 @@ def test_an_upload_on_a_full_disk_is_refused_without_remains(
 
 
 def test_a_new_token_is_accepted_by_a_service_with_its_line(errata: Errata, data_dir: Path, tmp_path: Path) -> None:
-    made = errata("token", "ci", "--scope", "write")
-    assert made.returncode == 0
-    (token,) = made.stdout.split()
-    (tmp_path / "tokens").write_text(made.stderr)
-    assert token not in made.stderr
+    created = errata("token", "ci", "--scope", "write")
+    assert created.returncode == 0
+    (token,) = created.stdout.split()
+    (tmp_path / "tokens").write_text(created.stderr)
+    assert token not in created.stderr
 
     with serving(data_dir, tmp_path / "archive", ERRATA_TOKENS=str(tmp_path / "tokens")) as service:
         listed = errata("list", "--json", "--server", service.grpc, ERRATA_TOKEN=token)

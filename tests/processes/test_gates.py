@@ -124,9 +124,9 @@ def test_a_failed_gate_exits_with_1_and_writes_its_files(
     }  # fmt: skip
     case = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot().find(".//testcase")
     assert case is not None and case.get("name") == "few failures" and case.find("failure") is not None
-    told = errata(*arguments)
-    assert told.returncode == 1
-    assert "FAIL" in told.stderr and "Number of model failures is 5; at most 2 is allowed" in told.stderr
+    failing = errata(*arguments)
+    assert failing.returncode == 1
+    assert "FAIL" in failing.stderr and "Number of model failures is 5; at most 2 is allowed" in failing.stderr
 
 
 def test_too_few_samples_are_undecided(errata: Errata, folders: tuple[str, str], policy: Path) -> None:

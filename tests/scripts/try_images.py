@@ -58,9 +58,9 @@ def main() -> None:
         began = time.monotonic()
         given = shlex.split(os.environ.get("WORKER_ARGS", "")) if tag == "errata-worker" else []
         subprocess.run([BUILDER, "build", dockerfile, tag, *given], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-        said = json.loads(call("run", tag, "python3", "-c", PROBE).splitlines()[-1])
-        print(f"{call('size', tag)}, built in {time.monotonic() - began:.0f} s: {said}", flush=True)
-        assert said == {"user": int(USER), "torch": tag == "errata-worker"}
+        facts = json.loads(call("run", tag, "python3", "-c", PROBE).splitlines()[-1])
+        print(f"{call('size', tag)}, built in {time.monotonic() - began:.0f} s: {facts}", flush=True)
+        assert facts == {"user": int(USER), "torch": tag == "errata-worker"}
     grpc, http, worker = (f"127.0.0.1:{free_port()}" for _ in range(3))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         redis = RedisServer(Path(folder))

@@ -435,25 +435,25 @@ def test_the_schema_accepts_every_bound_that_parses(bound: dict[str, Any]) -> No
 @given(BOUNDS)
 def test_every_bound_that_parses_can_be_evaluated(bound: dict[str, Any]) -> None:
     try:
-        (got,) = parse_policy(yaml.safe_dump({"version": 1, "bounds": [bound]})).bounds
+        (actual,) = parse_policy(yaml.safe_dump({"version": 1, "bounds": [bound]})).bounds
     except InvalidPolicy:
         return
-    value, change = (got.min, got.max), (got.max_increase, got.max_decrease)
+    value, change = (actual.min, actual.max), (actual.max_increase, actual.max_decrease)
     limits = [item for item in (*value, *change) if item is not None]
     assert limits
     assert (value == (None, None)) != (change == (None, None))
-    assert got.is_on_change is (change != (None, None))
+    assert actual.is_on_change is (change != (None, None))
     assert all(limit >= 0 for limit in limits)
-    if got.measure in (Measure.COUNT, Measure.IMAGENET_M_ERRORS):
+    if actual.measure in (Measure.COUNT, Measure.IMAGENET_M_ERRORS):
         assert all(limit == int(limit) for limit in limits)
     else:
         assert all(limit <= 1 for limit in limits)
-    of_types = got.measure in (Measure.COUNT, Measure.RATE) or "portion" in got.measure
-    assert bool(got.types) is of_types
-    assert len(set(got.types)) == len(got.types)
-    assert not {ErrorType.UNSPECIFIED, ErrorType.CORRECT} & set(got.types)
-    assert got.alpha is None or (got.is_on_change and 0 < got.alpha < 1 and "portion" not in got.measure)
-    assert not got.undecided_within_interval or got.is_on_change
+    of_types = actual.measure in (Measure.COUNT, Measure.RATE) or "portion" in actual.measure
+    assert bool(actual.types) is of_types
+    assert len(set(actual.types)) == len(actual.types)
+    assert not {ErrorType.UNSPECIFIED, ErrorType.CORRECT} & set(actual.types)
+    assert actual.alpha is None or (actual.is_on_change and 0 < actual.alpha < 1 and "portion" not in actual.measure)
+    assert not actual.undecided_within_interval or actual.is_on_change
 
 
 # ---- the schema

@@ -121,7 +121,7 @@ def result_of(
 ) -> pb.GateResult:
     worst = max(decisions, default=GateDecision.PASS)
     reasons = tuple(
-        gate_reason(f"{name} {number}", each, f"reason for {name}") for number, each in enumerate(decisions)
+        gate_reason(f"{name} {number}", outcome, f"reason for {name}") for number, outcome in enumerate(decisions)
     )
     return gate_result(worst, policy, "analyses/1", baseline, reasons)
 
@@ -155,13 +155,13 @@ def test_a_bound_is_shown_by_its_decision(decision: GateDecision, tag: str) -> N
     root = parsed(to_junit(result_of(decision), "a model"))
 
     (case,) = root.iter("testcase")
-    (shown,) = case
-    assert shown.tag == tag
-    assert shown.text == "reason for bound"
+    (element,) = case
+    assert element.tag == tag
+    assert element.text == "reason for bound"
     assert case.attrib["name"] == "bound 0"
     assert case.attrib["classname"] == "errata.release"
     if tag != "system-out":
-        assert shown.attrib["message"] == "reason for bound"
+        assert element.attrib["message"] == "reason for bound"
     check_counts(root)
 
 

@@ -326,12 +326,12 @@ def test_a_service_with_more_than_1024_open_files_still_parses() -> None:
 
 
 def test_each_file_is_parsed_by_a_new_process(pool: ParserPool) -> None:
-    seen = []
+    pids = []
     for _ in range(3):
         parsed(pool, "npy", TWELVE)
-        seen.append(waiting_process(pool, seen))
+        pids.append(waiting_process(pool, pids))
 
-    assert len(set(seen)) == 3
+    assert len(set(pids)) == 3
 
 
 def waiting_process(pool: ParserPool, before: list[str]) -> str:

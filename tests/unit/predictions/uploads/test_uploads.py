@@ -205,9 +205,9 @@ def test_every_format_says_the_same_probabilities(small, write, predicted, parts
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_a_class_is_the_same_as_index_id_or_name(small, write, classes, data) -> None:
-    chosen = data.draw(st.lists(st.sampled_from(classes), min_size=12, max_size=12))
-    spelled = [str(data.draw(st.sampled_from(item))) for item in chosen]
-    expected = [index for index, _, _ in chosen]
+    drawn = data.draw(st.lists(st.sampled_from(classes), min_size=12, max_size=12))
+    spelled = [str(data.draw(st.sampled_from(item))) for item in drawn]
+    expected = [index for index, _, _ in drawn]
 
     for rows in (small.rows(spelled), data.draw(st.permutations(small.rows(spelled)))):
         assert small.top1(write.csv(rows)) == expected
