@@ -29,7 +29,7 @@ def test_an_unknown_analysis_is_not_found(client: Client, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "analyses/../../etc/passwd", "analyses/a b", "a" * 100])
-def test_an_invalid_name_is_refused(client: Client, name: str) -> None:
+def test_an_invalid_name_is_rejected(client: Client, name: str) -> None:
     with pytest.raises(errors.InvalidRequest):
         client.get(name)
 
@@ -50,7 +50,7 @@ def test_a_listing_is_paged_without_loss_and_newest_first(start, demo_csv: bytes
         assert collected == names[::-1]
 
 
-def test_a_page_token_of_another_query_is_refused(start, demo_csv: bytes) -> None:
+def test_a_page_token_of_another_query_is_rejected(start, demo_csv: bytes) -> None:
     with start() as service:
         for _ in range(2):
             service.client.upload(io.BytesIO(demo_csv), "demo")
@@ -124,7 +124,7 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
         pb.VerdictFilter(group=99),
     ],
 )
-def test_an_invalid_filter_is_refused(client: Client, analysis: pb.Analysis, conditions: pb.VerdictFilter) -> None:
+def test_an_invalid_filter_is_rejected(client: Client, analysis: pb.Analysis, conditions: pb.VerdictFilter) -> None:
     with pytest.raises(errors.InvalidRequest):
         next(client.verdicts(analysis.name, conditions))
 
@@ -169,7 +169,7 @@ def test_any_prediction_can_be_explained_without_an_analysis(client: Client, dem
     ("image", "predicted", "error"),
     [("no.jpg", 1, errors.ImageNotFound), ("imagenet_00_243.jpg", 1000, errors.InvalidRequest)],
 )
-def test_an_explanation_of_an_unknown_image_or_class_is_refused(
+def test_an_explanation_of_an_unknown_image_or_class_is_rejected(
     client: Client, image: str, predicted: int, error: type
 ) -> None:
     with pytest.raises(error):

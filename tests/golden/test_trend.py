@@ -132,7 +132,7 @@ def test_range_is_that_of_the_published_accuracies(published: dict[str, Models],
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_knots_are_half_a_point_apart_and_cover_the_range(dataset: str) -> None:
+def test_knots_have_steps_of_half_a_point_and_cover_the_range(dataset: str) -> None:
     result = curves(dataset)
 
     assert [Fraction(float(knot)).limit_denominator(1000) for knot in result.knots] == [

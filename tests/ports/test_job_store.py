@@ -238,7 +238,7 @@ def test_50_concurrent_equal_requests_are_50_analyses_of_one_job(store: JobStore
     assert len(get_job(store, submissions[0].job).analyses) == 50
 
 
-def test_a_refused_request_leaves_no_record(store: JobStore) -> None:
+def test_a_rejected_request_leaves_no_record(store: JobStore) -> None:
     submit(store, "a", key="one", limit=1)
     refused = submit(store, "b", key="two", request_id="r", limit=1)
 
@@ -449,7 +449,7 @@ LATE_WRITES: dict[str, tuple[Callable[[JobStore, str, int], Any], Any]] = {
 
 
 @pytest.mark.parametrize("call", sorted(LATE_WRITES))
-def test_an_outdated_fencing_token_is_refused_by_all_calls(store: JobStore, clock: Clock, call: str) -> None:
+def test_an_outdated_fencing_token_is_rejected_by_all_calls(store: JobStore, clock: Clock, call: str) -> None:
     job = submit(store, "a").job
     late = claim_token(store, job, worker="late")
     clock.advance(LEASE_SECONDS + 1)
@@ -1690,7 +1690,7 @@ def test_only_ended_analyses_of_registries_are_due(store: JobStore) -> None:
     assert lease_due_items(store) == {"a": 0}
 
 
-def test_refused_and_repeated_requests_add_no_outbox_item(store: JobStore) -> None:
+def test_rejected_and_repeated_requests_add_no_outbox_item(store: JobStore) -> None:
     submit_for(store, "a", "registry:x", request_id="r", limit=1)
 
     assert submit_for(store, "b", "registry:x", request_id="r", limit=1).outcome is Outcome.REPEATED
@@ -1857,7 +1857,7 @@ def test_a_repeated_delivery_returns_the_first_analysis_for_any_request(store: J
     assert store.submit(record_of_delivery("b", "r2", "prod:d2"), spec(), fresh=False, limit=10).analysis == "c"
 
 
-def test_a_delivery_refused_at_the_limit_can_be_repeated(store: JobStore) -> None:
+def test_a_delivery_rejected_at_the_limit_can_be_repeated(store: JobStore) -> None:
     store.submit(record_of_delivery("a", "r1", ""), spec(), fresh=False, limit=1)
     refused = record_of_delivery("b", "r2", "prod:d1")
 

@@ -134,7 +134,7 @@ def test_an_unknown_analysis_is_not_found(service: Running) -> None:
     assert (done.returncode, done.stderr) == (2, "errata: Analysis 'zzz' not found.\n")
 
 
-def test_classes_are_given_by_name(service: Running, name: str) -> None:
+def test_class_arguments_accept_names(service: Running, name: str) -> None:
     server = service.addresses.grpc
 
     result = errata("show", name, "--predicted", "tench", "--json", server=server)

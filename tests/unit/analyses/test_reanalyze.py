@@ -36,7 +36,7 @@ def test_the_result_is_a_new_analysis_with_the_same_predictions(backend: Backend
     assert [analysis.id for analysis in backend.finished] == [before.id, after.id]
 
 
-def test_the_same_request_is_judged_once_and_another_body_is_refused(backend: Backend, before: Analysis) -> None:
+def test_the_same_request_is_judged_once_and_another_body_is_rejected(backend: Backend, before: Analysis) -> None:
     first = reanalyze(backend.ports, before.id, "", "r")
 
     assert reanalyze(backend.ports, before.id, "", "r") == first
@@ -47,7 +47,7 @@ def test_the_same_request_is_judged_once_and_another_body_is_refused(backend: Ba
     assert len(backend.archive.list()) == 2
 
 
-def test_the_request_id_of_an_open_request_is_refused(backend: Backend, before: Analysis) -> None:
+def test_the_request_id_of_an_open_request_is_rejected(backend: Backend, before: Analysis) -> None:
     backend.store.reserve("r", "the body of an upload that is being judged", "u1")
 
     with pytest.raises(AlreadyExists):
@@ -70,7 +70,7 @@ def failed(analysis: Analysis) -> Analysis:
 @pytest.mark.parametrize(
     ("name", "error"), [("nosuch", AnalysisNotFound), ("failed", NotReady)], ids=["unknown", "failed"]
 )
-def test_an_analysis_without_predictions_is_refused(
+def test_an_analysis_without_predictions_is_rejected(
     backend: Backend, before: Analysis, name: str, error: Callable
 ) -> None:
     backend.archive.put(failed(before), Predictions(np.zeros(0, dtype=np.int16)))

@@ -476,7 +476,7 @@ def test_an_event_that_found_a_full_queue_is_queued_once_when_repeated(backend: 
     assert len(list_created(backend)) == 2
 
 
-def test_an_event_without_a_worker_is_refused_with_a_delay(backend: Backend) -> None:
+def test_an_event_without_a_worker_is_rejected_with_a_delay(backend: Backend) -> None:
     no_worker = replace(backend.ports, models=list)
 
     with pytest.raises(Unavailable) as caught:
@@ -603,7 +603,7 @@ def test_a_repeated_analysis_of_a_promoted_version_does_not_change_its_gate(back
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x00", "1\n", "\ud800", "\x7f"])
-def test_names_with_control_characters_are_refused(backend: Backend, name: str) -> None:
+def test_names_with_control_characters_are_rejected(backend: Backend, name: str) -> None:
     registry = FakeRegistry([CREATED])
     assert handle_event(backend.ports, registry, created("1", name)) is EventResult.REFUSED
     assert handle_event(backend.ports, registry, created(name)) is EventResult.REFUSED

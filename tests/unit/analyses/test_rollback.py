@@ -68,7 +68,7 @@ def test_a_cancellation_in_the_store_deletes_no_archived_result(rolled_back: tup
     assert queries.get(backend.ports, finished.id) == finished
 
 
-def test_a_deleted_analysis_does_not_come_back_when_its_job_runs_again(
+def test_a_deleted_analysis_stays_deleted_when_its_job_runs_again(
     rolled_back: tuple[Backend, str, Analysis],
 ) -> None:
     backend, job, finished = rolled_back

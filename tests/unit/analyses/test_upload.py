@@ -53,7 +53,7 @@ def test_an_upload_that_could_not_be_archived_binds_its_id_to_no_body(backend: B
     assert send(backend, rows[::-1]).request.request_id == "r"
 
 
-def test_a_refused_file_binds_its_id_to_nothing(backend: Backend, rows: list[str]) -> None:
+def test_a_rejected_file_binds_its_id_to_nothing(backend: Backend, rows: list[str]) -> None:
     with pytest.raises(InvalidUpload):
         send(backend, rows[:3])
 
@@ -95,7 +95,7 @@ def test_a_file_of_another_data_set_names_that_data_set(
     assert f"None of the {len(rows)} file names is in data set 'imagenet-real'" in error.value.message
 
 
-def test_a_file_of_no_known_data_set_shows_the_expected_file_names(backend: Backend, demo: Bundle) -> None:
+def test_a_file_of_an_unknown_data_set_is_rejected_with_the_expected_file_names(backend: Backend, demo: Bundle) -> None:
     with pytest.raises(InvalidUpload) as error:
         send(backend, ["cat.jpg,7", "dog.jpg,7"])
 

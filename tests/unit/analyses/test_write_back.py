@@ -235,7 +235,7 @@ def test_the_delay_between_attempts_grows_up_to_five_minutes(backend: Backend) -
     assert pauses[-1] == pytest.approx(MAX_RETRY_SECONDS, abs=8)
 
 
-def test_a_registry_is_retried_for_a_day_and_given_up_in_the_end(backend: Backend) -> None:
+def test_a_write_back_is_retried_for_a_day(backend: Backend) -> None:
     down = Down()
     fail(backend, request_analysis(backend))  # a failed analysis has no report, which is slow to render
     day = backend.now + 86_400

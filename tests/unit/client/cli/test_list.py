@@ -48,7 +48,7 @@ def test_each_analysis_is_one_line_of_at_most_80_columns(name: str, dataset: str
     assert header.split() == ["id", "created", "(UTC)", "name", "data", "set", "state", "top-1"]
 
 
-def test_a_wide_table_has_whole_names_and_more_rates() -> None:
+def test_a_wide_table_has_full_names_and_more_rates() -> None:
     _, row = lines([analysis(IDS[0], "resnet50-" + "x" * 100)], 300)
 
     assert "x" * 100 in row

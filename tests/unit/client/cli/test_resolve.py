@@ -47,7 +47,7 @@ def test_a_whole_id_needs_no_request() -> None:
 
 
 @pytest.mark.parametrize("text", ["predictions.csv", "1m8gjjkx", "1"])
-def test_an_ambiguous_text_is_refused_with_the_candidates(text: str) -> None:
+def test_an_ambiguous_text_is_rejected_with_the_candidates(text: str) -> None:
     with pytest.raises(InvalidRequest) as error:
         resolved(text)
 

@@ -59,7 +59,7 @@ def test_an_error_arrives_as_itself(kind: type[ErrataError]) -> None:
     assert error_info.value.retry_after == 2.5
 
 
-def test_a_long_error_is_shortened_and_not_refused() -> None:
+def test_a_long_error_is_shortened_and_not_rejected() -> None:
     sent = InvalidRow("x" * 10_000, violations=[Violation("row", "bad", line) for line in range(50)])
 
     with pytest.raises(InvalidRow) as error_info:

@@ -88,7 +88,7 @@ def test_an_image_without_a_row_has_no_class_and_no_probability(tmp_path: Path) 
     assert np.isnan(piece.probability).tolist() == [True, False, True]
 
 
-def test_a_name_with_a_folder_is_matched_whole_or_by_its_last_part(tmp_path: Path) -> None:
+def test_a_name_with_a_folder_matches_the_full_path_or_the_file_name(tmp_path: Path) -> None:
     path = written(tmp_path, "file_name,predicted_class\na.jpg,1\nn01/b.jpg,2\nb.jpg,3\n")
 
     assert top1_of(load_precomputed(MODEL, path), "n01/a.jpg", "x/y/a.jpg", "n01/b.jpg", "n02/b.jpg") == [1, 1, 2, 3]

@@ -29,7 +29,7 @@ def test_every_accepted_name_of_the_class_column_is_read(small, write, name) -> 
     assert result.predictions.probability is None
 
 
-def test_columns_stand_in_any_order_and_others_are_ignored(small, write) -> None:
+def test_columns_can_have_any_order_and_others_are_ignored(small, write) -> None:
     rows = [("x,y", "0.5", name, predicted, "x") for name, predicted in small.rows(TWELVE)]
     content = write.csv(rows, header=("note", "predicted_probability", "file_name", "predicted_class", "note"))
 

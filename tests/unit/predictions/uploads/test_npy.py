@@ -32,7 +32,7 @@ def test_classes_of_any_integer_type_go_to_their_images(small, write, kind, orde
     )
 
 
-def test_rows_stand_by_path_unless_the_request_says_otherwise(small, write) -> None:
+def test_rows_have_path_order_unless_the_request_has_another_order(small, write) -> None:
     content = write.npy(TWELVE)
 
     assert small.top1(content, RowOrder.UNSPECIFIED) == small.top1(content, RowOrder.PATH)

@@ -68,7 +68,7 @@ def test_top1_alone_is_enough(small, write) -> None:
     assert result.probability is None
 
 
-def test_top1_counts_where_probs_say_otherwise_and_the_rows_are_counted(small, write) -> None:
+def test_top1_takes_precedence_over_probs_and_differing_rows_are_counted(small, write) -> None:
     probs = distributions(np.where(np.arange(12) < 3, 5, TWELVE), 0.5)
 
     result = small.parse(write.npz(top1=TWELVE, probs=probs), RowOrder.FILE_NAME)
@@ -140,7 +140,7 @@ def test_a_file_that_ends_too_early_is_rejected(small, write, share) -> None:
     assert error.reason == "TRUNCATED_UPLOAD"
 
 
-def test_an_array_that_is_shorter_than_its_header_says_is_rejected(small, write) -> None:
+def test_an_array_that_is_shorter_than_its_header_states_is_rejected(small, write) -> None:
     error = small.refusal(zipped({"top1.npy": write.npy(TWELVE)[:-8]}))
 
     assert isinstance(error, TruncatedUpload)
@@ -183,7 +183,7 @@ def test_too_many_arrays_are_rejected(small, write) -> None:
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 @pytest.mark.parametrize("member", ["top1.npy", "probs.npy"])
-def test_damaged_data_is_rejected_whatever_the_compression(small, write, method, member) -> None:
+def test_damaged_data_is_rejected_with_any_compression(small, write, method, member) -> None:
     noise = np.random.default_rng(3).random((12, 1000)).astype(np.float32)
     members = {"top1.npy": write.npy(TWELVE), "probs.npy": write.npy(noise)}
     assert small.top1(zipped(members, method), RowOrder.FILE_NAME) == TWELVE.tolist()

@@ -104,7 +104,7 @@ def test_too_many_rows_are_rejected(small, write, expected_error, form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_names_may_stand_with_their_folder(small, write, form) -> None:
+def test_names_can_include_their_folder(small, write, form) -> None:
     rows = list(zip(small.paths, TWELVE, strict=True))
 
     assert small.top1(written(write, form, rows[::-1])) == TWELVE
@@ -236,7 +236,7 @@ def test_a_bundle_orders_images_in_folders_as_a_slow_sort_does(classes, images) 
 
 
 @pytest.mark.parametrize("order", [RowOrder.PATH, RowOrder.FILE_NAME])
-def test_both_orders_of_a_file_without_names_say_the_same_as_named_rows(small, write, order) -> None:
+def test_both_orders_of_a_file_without_names_equal_named_rows(small, write, order) -> None:
     """Given the rows of a CSV, sorted slowly by path or by name, then the npz of their classes is the same upload."""
     keys = small.paths if order is RowOrder.PATH else [*small.names]
     in_order = [TWELVE[image] for image in slow_sort(keys)]
