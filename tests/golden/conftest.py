@@ -76,7 +76,7 @@ def resnet50(reference: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="session")
-def listed(reference: Path) -> set[str]:
+def non_prototypical_images(reference: Path) -> set[str]:
     """The non-prototypical images."""
     folder = reference / "imagenet-mistakes" / "metadata"
     raw = [json.loads((folder / f"{model}_mistakes.json").read_text()) for model in ("greedy_soups", "vit3b")]

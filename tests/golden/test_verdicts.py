@@ -169,14 +169,19 @@ def imagenet(
     inputs: Inputs,
     annotation: Annotation,
     targets: dict[str, int],
-    listed: set[str],
+    non_prototypical_images: set[str],
     superclasses: list[set[int]],
     pairs: set[tuple[int, int]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Material:
     names = sorted(annotation.multi_labels)
     samples = [
-        Sample(targets[name], frozenset(annotation.multi_labels[name]), name in annotation.problematic, name in listed)
+        Sample(
+            targets[name],
+            frozenset(annotation.multi_labels[name]),
+            name in annotation.problematic,
+            name in non_prototypical_images,
+        )
         for name in names
     ]
     paths = [f"{wordnet_id(targets[name])}/{name}" for name in names]

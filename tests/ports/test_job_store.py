@@ -456,9 +456,9 @@ def test_an_outdated_fencing_token_is_rejected_by_all_calls(store: JobStore, clo
     claim_token(store, job, worker="other")
     before = get_job(store, job)
 
-    write, refusal = LATE_WRITES[call]
+    write, rejection = LATE_WRITES[call]
 
-    assert write(store, job, late) == refusal
+    assert write(store, job, late) == rejection
     assert get_job(store, job) == before
     assert store.shard_results(job) == []
 
@@ -470,9 +470,9 @@ def test_a_fencing_token_is_invalid_after_a_release(store: JobStore, call: str) 
     store.release_shard(job, 0, fencing_token)
     before = get_job(store, job)
 
-    write, refusal = LATE_WRITES[call]
+    write, rejection = LATE_WRITES[call]
 
-    assert write(store, job, fencing_token) == refusal
+    assert write(store, job, fencing_token) == rejection
     assert get_job(store, job) == before
 
 
@@ -484,9 +484,9 @@ def test_a_failed_job_does_not_change(store: JobStore, call: str) -> None:
     store.fail_job(job, 1, other, OOPS)
     before = get_job(store, job)
 
-    write, refusal = LATE_WRITES[call]
+    write, rejection = LATE_WRITES[call]
 
-    assert write(store, job, fencing_token) == refusal
+    assert write(store, job, fencing_token) == rejection
     assert get_job(store, job) == before
 
 

@@ -38,9 +38,9 @@ def call(*arguments: str) -> str:
 
 def start(stack: ExitStack, tag: str, command: str, **settings: str) -> None:
     """Start a command in an image, until the stack is unwound."""
-    given = [f"{name}={value}" for name, value in settings.items()]
+    options = [f"{name}={value}" for name, value in settings.items()]
     process = subprocess.Popen(
-        [BUILDER, "run", tag, "env", *given, "errata", command], cwd=ROOT, start_new_session=True
+        [BUILDER, "run", tag, "env", *options, "errata", command], cwd=ROOT, start_new_session=True
     )
 
     def stop() -> None:
@@ -56,8 +56,8 @@ def main() -> None:
         sys.exit("expected a command that builds images in BUILD_IMAGES, got none")
     for tag, dockerfile in IMAGES.items():
         began = time.monotonic()
-        given = shlex.split(os.environ.get("WORKER_ARGS", "")) if tag == "errata-worker" else []
-        subprocess.run([BUILDER, "build", dockerfile, tag, *given], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        options = shlex.split(os.environ.get("WORKER_ARGS", "")) if tag == "errata-worker" else []
+        subprocess.run([BUILDER, "build", dockerfile, tag, *options], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         facts = json.loads(call("run", tag, "python3", "-c", PROBE).splitlines()[-1])
         print(f"{call('size', tag)}, built in {time.monotonic() - began:.0f} s: {facts}", flush=True)
         assert facts == {"user": int(USER), "torch": tag == "errata-worker"}

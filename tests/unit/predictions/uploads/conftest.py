@@ -77,7 +77,7 @@ class Small:
     def top1(self, content: bytes, order: RowOrder = RowOrder.UNSPECIFIED) -> list[int]:
         return [int(index) for index in self.parse(content, order).predictions.top1]
 
-    def refusal(self, content: bytes, max_bytes: int = MAX_BYTES) -> ErrataError:
+    def rejection(self, content: bytes, max_bytes: int = MAX_BYTES) -> ErrataError:
         """Return the error of a rejected file."""
         with pytest.raises(ErrataError) as caught:
             self.parse(content, max_bytes=max_bytes)

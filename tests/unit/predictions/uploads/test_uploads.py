@@ -100,7 +100,7 @@ def test_a_file_of_exactly_the_limit_is_read_and_one_byte_more_is_too_large(smal
     limit = len(content)
 
     assert small.parse(content, file_name_order(name), max_bytes=limit).predictions.top1.tolist() == TWELVE
-    error = small.refusal(content, max_bytes=limit - 1)
+    error = small.rejection(content, max_bytes=limit - 1)
 
     assert isinstance(error, TooLarge)
     assert error.reason == "TOO_LARGE"
@@ -132,7 +132,7 @@ class Endless:
 
 
 def test_an_empty_file_is_rejected(small) -> None:
-    error = small.refusal(b"")
+    error = small.rejection(b"")
 
     assert isinstance(error, InvalidUpload)
     assert error.reason == "INVALID_UPLOAD"
@@ -154,7 +154,7 @@ def test_an_empty_file_is_rejected(small) -> None:
     ],
 )
 def test_unknown_formats_are_rejected(small, content) -> None:
-    assert isinstance(small.refusal(content), InvalidUpload)
+    assert isinstance(small.rejection(content), InvalidUpload)
 
 
 # -- the same predictions through every format
