@@ -277,7 +277,8 @@ def npy_like(draw: st.DrawFn) -> bytes:
     filling = draw(st.sampled_from([b"\0", b"\xff", b"\x7f\x80", b"\x01", b"\0\0\xc0\x7f", b"\0\0\x80\x7f"]))
     size = draw(mostly(st.just(size), st.integers(0, 100_000)))
     tail: bytes = draw(mostly(st.just(b""), st.binary(max_size=20)))
-    return head + (filling * size)[:size] + tail
+    result: bytes = head + (filling * size)[:size] + tail
+    return result
 
 
 METHODS = st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
