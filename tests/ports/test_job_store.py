@@ -65,7 +65,12 @@ def make(request: pytest.FixtureRequest, kind: str, clock: Clock) -> JobStore:
     """Return an empty store. Only the store in Redis starts a server."""
     if kind == "memory":
         return InMemoryJobStore(clock)
-    client = connect(request.getfixturevalue("server").url, timeout=10)
+    return redis_store(request.getfixturevalue("server"), clock)
+
+
+def redis_store(server: RedisServer, clock: Clock) -> RedisJobStore:
+    """Return an empty store in Redis."""
+    client = connect(server.url, timeout=10)
     client.flushall()
     return RedisJobStore(client, clock)
 
@@ -950,7 +955,7 @@ def test_a_list_shows_the_progress_of_the_job_of_a_cancelled_analysis(store: Job
 
 def test_a_list_shows_analyses_that_an_older_version_retried(server: RedisServer, clock: Clock) -> None:
     """An older version does not remove the analysis from `errata:finished`, which it does not know."""
-    store, client = make("redis", clock, server), server.client()
+    store, client = redis_store(server, clock), server.client()
     submit_failed(store)
     assert [snapshot.record.state for snapshot in store.records()] == [State.FAILED]
     before = client.zrange("errata:finished", 0, -1, withscores=True)
@@ -1392,7 +1397,7 @@ NEWER: dict[str, Callable[[RedisJobStore, str], object]] = {
 def test_an_older_version_does_not_change_a_newer_versions_job(
     server: RedisServer, clock: Clock, call: str, progress: str
 ) -> None:
-    store, client = make("redis", clock, server), server.client()
+    store, client = redis_store(server, clock), server.client()
     job = submit(store, "a").job
     if progress == "lease over":
         claim_token(store, job)
@@ -1413,7 +1418,7 @@ def test_an_older_version_does_not_change_a_newer_versions_job(
 
 
 def test_an_older_version_does_not_cancel_an_analysis_that_it_cannot_read(server: RedisServer, clock: Clock) -> None:
-    store, client = make("redis", clock, server), server.client()
+    store, client = redis_store(server, clock), server.client()
     submit(store, "a")
     rewrite(client, "errata:analysis:a", "entry", schema=SCHEMA + 1)
     before = read_all_keys(client)
@@ -1425,7 +1430,7 @@ def test_an_older_version_does_not_cancel_an_analysis_that_it_cannot_read(server
 
 
 def test_an_older_version_does_not_join_a_newer_versions_job(server: RedisServer, clock: Clock) -> None:
-    store, client = make("redis", clock, server), server.client()
+    store, client = redis_store(server, clock), server.client()
     newer = submit(store, "a").job
     rewrite(client, f"errata:job:{newer}", "spec", schema=SCHEMA + 1)
 
@@ -1439,7 +1444,7 @@ def test_an_older_version_does_not_join_a_newer_versions_job(server: RedisServer
 def test_the_version_that_wrote_a_record_can_claim_and_cancel_it(
     server: RedisServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, client = make("redis", clock, server), server.client()
+    store, client = redis_store(server, clock), server.client()
     job = submit(store, "a").job
     rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA + 1)
     rewrite(client, "errata:analysis:a", "entry", schema=SCHEMA + 1)

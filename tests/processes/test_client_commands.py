@@ -15,7 +15,7 @@ import pytest
 from errata import pb
 from errata.cli.folder import write_folder
 from errata.tokens import Scope, line_of, new_token
-from running_service import MODEL, Running, started
+from running_service import MODEL, Running, start_service
 
 from service.evidence.bundle import Bundle
 
@@ -33,7 +33,7 @@ Done = subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with started(data_dir, tmp_path_factory.mktemp("archive")) as running:
+    with start_service(data_dir, tmp_path_factory.mktemp("archive")) as running:
         yield running
 
 
@@ -243,7 +243,7 @@ def test_a_closed_pipe_ends_a_command_by_sigpipe(
 
 
 def test_wait_ends_after_its_timeout_and_a_log_shows_the_progress(data_dir: Path, tmp_path: Path) -> None:
-    with started(data_dir, tmp_path / "archive", open_gate=False) as service:
+    with start_service(data_dir, tmp_path / "archive", open_gate=False) as service:
         server = service.addresses.grpc
         analysis = service.client.analyze(MODEL, "demo").name
         waited = errata("wait", analysis, "--timeout", "1s", server=server)
@@ -258,7 +258,7 @@ def test_wait_ends_after_its_timeout_and_a_log_shows_the_progress(data_dir: Path
 
 
 def test_cancel_ends_a_running_analysis(data_dir: Path, tmp_path: Path) -> None:
-    with started(data_dir, tmp_path / "archive", open_gate=False) as service:
+    with start_service(data_dir, tmp_path / "archive", open_gate=False) as service:
         analysis = service.client.analyze(MODEL, "demo").name
         done = errata("cancel", analysis, server=service.addresses.grpc)
         again = errata("cancel", analysis, server=service.addresses.grpc)
@@ -297,7 +297,7 @@ def test_an_invalid_address_has_the_form(address: str) -> None:
 def test_a_missing_token_names_its_variable(data_dir: Path, tmp_path: Path) -> None:
     token = new_token()
     (tmp_path / "tokens").write_text(line_of("ci", Scope.READ, token) + "\n")
-    with started(data_dir, tmp_path / "archive", tokens=tmp_path / "tokens") as service:
+    with start_service(data_dir, tmp_path / "archive", tokens=tmp_path / "tokens") as service:
         server = service.addresses.grpc
         missing = errata("list", server=server)
         unknown = errata("list", server=server, ERRATA_TOKEN=new_token())

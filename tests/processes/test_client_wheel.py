@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from errata.cli.folder import write_folder
-from running_service import Running, started
+from running_service import Running, start_service
 
 from .conftest import environment
 
@@ -48,7 +48,7 @@ def errata(venv: Path, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with started(data_dir, tmp_path_factory.mktemp("archive")) as running:
+    with start_service(data_dir, tmp_path_factory.mktemp("archive")) as running:
         yield running
 
 
