@@ -78,7 +78,7 @@ class Backend:
         self.drain = Drain()
         self.sent: list[tuple[str, int]] = []
         self.judged: list[str] = []
-        self.ended: list[str] = []
+        self.finished: list[str] = []
         self.batches: list[int] = []
         self.interrupted = threading.Event()
 
@@ -96,7 +96,7 @@ class Backend:
             drain=self.drain,
             send_judging=self.judged.append,
             requeue=lambda job, shard: self.sent.append((job, shard)),
-            on_finished=self.ended.append,
+            on_finished=self.finished.append,
             on_batch=self.batches.append,
             interrupt=self.interrupted.set,
             can_run=can_run,
