@@ -52,7 +52,7 @@ class RedisServer:
         except redis.RedisError:
             return False
 
-    def client(self) -> "redis.Redis[bytes]":
+    def client(self) -> redis.Redis:
         return redis.Redis(port=self.port, socket_timeout=5)
 
     def save(self) -> bytes:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -50,7 +51,8 @@ VERDICTS = st.builds(
 def _groups(draw: st.DrawFn) -> GroupSummary:
     counts = draw(st.fixed_dictionaries(dict.fromkeys(ERROR_TYPES, st.integers(0, 50_000))))
     shares = [draw(SHARES) for _ in range(4)]
-    return GroupSummary(sum(counts.values()), counts, draw(COUNTS), *(draw(RATES) for _ in range(4)), *shares)
+    rates: list[Any] = [draw(RATES) for _ in range(4)]  # Any: mypy does not know the length
+    return GroupSummary(sum(counts.values()), counts, draw(COUNTS), *rates, *shares)
 
 
 SUMMARIES = st.builds(

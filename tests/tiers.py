@@ -33,7 +33,8 @@ def add_markers(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(ROOT).parts[0]
         if marker := FOLDERS.get(folder):
             item.add_marker(marker)
-        if folder == "ports" and any(name in item.name for name in IMPLEMENTATIONS):
+        fixtures = getattr(item, "fixturenames", ())
+        if folder == "ports" and ("server" in fixtures or any(name in item.name for name in IMPLEMENTATIONS)):
             item.add_marker("processes")
 
 

@@ -36,7 +36,7 @@ def start_call(channel: grpc.Channel, path: str, ends: "queue.SimpleQueue[None]"
 
 
 @pytest.mark.parametrize("method", ["GetAnalysis", "UploadPredictions", "WatchAnalysis", "DeleteAnalysis"])
-def test_a_call_without_a_token_is_refused_before_its_message_is_received(
+def test_a_call_without_a_token_is_rejected_before_its_message_is_received(
     start: Start, tmp_path: Path, method: str
 ) -> None:
     (tmp_path / "tokens").write_text(line_of("ci", Scope.WRITE, new_token()))
@@ -146,7 +146,7 @@ def test_the_number_of_watches_is_limited(start: Start, monkeypatch: pytest.Monk
         assert list(running.client.watch(analysis.name))[-1].state == pb.STATE_SUCCEEDED
 
 
-async def test_calls_above_the_limit_are_refused_with_a_retry_delay() -> None:
+async def test_calls_above_the_limit_are_rejected_with_a_retry_delay() -> None:
     executor, gate = BoundedExecutor(), threading.Event()
     running = [asyncio.create_task(executor.call(gate.wait, SOON)) for _ in range(MAX_CALLS)]
     await asyncio.sleep(0)

@@ -68,7 +68,7 @@ def test_the_default_breakdown_is_by_class(client: Client, analysis: pb.Analysis
     assert client.breakdown(analysis.name, pb.BREAKDOWN_BY_UNSPECIFIED) == client.breakdown(analysis.name)
 
 
-def test_a_breakdown_with_an_unknown_grouping_or_analysis_is_refused(client: Client, analysis: pb.Analysis) -> None:
+def test_a_breakdown_with_an_unknown_grouping_or_analysis_is_rejected(client: Client, analysis: pb.Analysis) -> None:
     with pytest.raises(errors.InvalidRequest):
         client.breakdown(analysis.name, 99)
     with pytest.raises(errors.AnalysisNotFound):

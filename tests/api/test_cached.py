@@ -133,7 +133,7 @@ def test_expired_analyses_are_deleted(start, demo_csv: bytes, tmp_path: Path) ->
     assert not [*(tmp_path / "archive").glob("*.npz")]
 
 
-def test_a_full_archive_refuses_analyses_and_names_the_remedy(start, demo_csv: bytes) -> None:
+def test_a_full_archive_rejects_analyses_and_names_the_remedy(start, demo_csv: bytes) -> None:
     import io
 
     with start(max_stored_bytes=100) as service:

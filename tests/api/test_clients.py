@@ -235,7 +235,7 @@ class Slow(io.RawIOBase):
         return b""
 
 
-def test_an_upload_that_a_shutdown_ends_says_to_send_it_again(start: Start) -> None:
+def test_error_of_an_upload_during_shutdown_advises_a_retry(start: Start) -> None:
     end, begun = threading.Event(), threading.Event()
     with ThreadPoolExecutor(1) as pool:
         with start() as service:

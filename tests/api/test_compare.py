@@ -73,7 +73,7 @@ def test_the_number_of_changed_images_is_limited(client: Client, pair: tuple[pb.
     assert len(result.fixed) == 1 and result.groups["all"].fixed == 3
 
 
-def test_other_data_sets_and_open_analyses_are_refused(start: Start, demo: Bundle) -> None:
+def test_other_data_sets_and_open_analyses_are_rejected(start: Start, demo: Bundle) -> None:
     with start(open_gate=False) as service:
         client = service.client
         done = client.upload(predictions(demo, 1), "demo")
@@ -140,7 +140,7 @@ def test_an_analysis_can_have_a_policy(client: Client, demo: Bundle, pair: tuple
         client.gate(pair[0].name)
 
 
-def test_an_invalid_policy_is_refused_before_judging(client: Client, demo: Bundle) -> None:
+def test_an_invalid_policy_is_rejected_before_judging(client: Client, demo: Bundle) -> None:
     before = len([*client.list()])
     with pytest.raises(errors.InvalidPolicy) as refused:
         client.upload(predictions(demo, 3), "demo", gate_policy="version: 1\nbounds:\n  - {measure: rates, max: 1}\n")
@@ -240,7 +240,7 @@ def test_analyses_with_different_evidence_are_not_comparable_until_reanalyzed(
         assert client.trend(pb.GetTrendRequest(dataset="own")).num_left_out == 1
 
 
-def test_published_models_of_another_group_are_refused(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+def test_published_models_of_another_group_are_rejected(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     header = (
         "model_dir_id,mla_group,num_all_samples,num_group_samples,num_all_top1_errors,num_group_correct,"
         + ",".join(
@@ -282,7 +282,7 @@ def test_the_errors_of_a_policy_fit_into_a_status(
     assert refused.value.violations
 
 
-def test_invalid_gate_and_trend_requests_are_refused(client: Client, demo: Bundle) -> None:
+def test_invalid_gate_and_trend_requests_are_rejected(client: Client, demo: Bundle) -> None:
     with pytest.raises(errors.AnalysisNotFound):
         client.upload(predictions(demo, 1), "demo", gate_policy=CHANGE, gate_baseline="analyses/nope")
     with pytest.raises(errors.InvalidRequest, match="256 characters"):

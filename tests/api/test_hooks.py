@@ -277,7 +277,7 @@ def test_a_deleted_mlflow_version_is_accepted_once(site: Site) -> None:
 
 
 @pytest.mark.parametrize("age", [301, -302, 86_400])
-def test_a_late_or_early_delivery_is_refused(site: Site, age: int) -> None:
+def test_a_late_or_early_delivery_is_rejected(site: Site, age: int) -> None:
     before = site.count_calls("any", "unverified")
     with site.expect_refusal():
         assert site.send(Call(event("photos", new_version()), age=age)).status == 401
@@ -293,7 +293,7 @@ def test_a_delivery_that_is_minutes_old_is_accepted(site: Site) -> None:
     assert site.send(Call(event("photos", new_version()), age=290)).status == 202
 
 
-def test_a_wrong_secret_is_refused_without_a_reason(site: Site) -> None:
+def test_a_wrong_secret_is_rejected_without_a_reason(site: Site) -> None:
     bodies = []
     for secret, age in ((OTHER, 0), (SECRET, 400)):
         with site.expect_refusal():
@@ -304,7 +304,7 @@ def test_a_wrong_secret_is_refused_without_a_reason(site: Site) -> None:
 
 
 @pytest.mark.parametrize("without", ["webhook-id", "webhook-timestamp", "webhook-signature"])
-def test_an_unsigned_call_is_refused(site: Site, without: str) -> None:
+def test_an_unsigned_call_is_rejected(site: Site, without: str) -> None:
     call = Call(event("photos", new_version()))
     headers = {name: value for name, value in call.headers.items() if name != without}
 
@@ -313,7 +313,7 @@ def test_an_unsigned_call_is_refused(site: Site, without: str) -> None:
 
 
 @pytest.mark.parametrize("signature", ["v1,é", "v1,====", "v1,A", "\xff\xfe", "v1," + "A" * 20_000, "v1, v1, v1,"])
-def test_an_invalid_signature_is_refused(site: Site, signature: str) -> None:
+def test_an_invalid_signature_is_rejected(site: Site, signature: str) -> None:
     call = Call(event("photos", new_version()))
     headers: dict[str, Any] = {**call.headers, "webhook-signature": signature.encode("latin-1")}
 
@@ -388,7 +388,7 @@ def test_a_chunked_body_below_the_limit_is_accepted(site: Site) -> None:
         '{"type": "model_version.created", "data": null}',
     ],
 )
-def test_a_malformed_body_is_refused(site: Site, body: str) -> None:
+def test_a_malformed_body_is_rejected(site: Site, body: str) -> None:
     before = site.count_calls("any", "malformed")
     with site.expect_refusal():
         answer = site.send(Call(body.encode()))
@@ -400,19 +400,19 @@ def test_a_malformed_body_is_refused(site: Site, body: str) -> None:
 
 @pytest.mark.parametrize("field", ["name", "version", "model"])
 @pytest.mark.parametrize("value", [None, 7, 1.5, True, [], {}, ["photos"]])
-def test_a_field_with_a_wrong_type_is_refused(site: Site, field: str, value: object) -> None:
+def test_a_field_with_a_wrong_type_is_rejected(site: Site, field: str, value: object) -> None:
     data = {"name": "photos", "version": "1", "model": MODEL, field: value}
     with site.expect_refusal():
         assert site.send(Call(json.dumps({"type": "model_version.created", "data": data}).encode())).status == 400
 
 
-def test_a_binary_body_is_refused(site: Site) -> None:
+def test_a_binary_body_is_rejected(site: Site) -> None:
     headers = Call(b"").headers
     with site.expect_refusal():
         assert site.request("POST", "/v1/hooks/generic/any", b"\xff\xfe{}", headers).status == 401
 
 
-def test_a_malformed_mlflow_event_is_refused(site: Site) -> None:
+def test_a_malformed_mlflow_event_is_rejected(site: Site) -> None:
     for data in (
         {"name": "photos", "version": 1},
         {"name": None, "version": "1"},
@@ -483,20 +483,20 @@ def test_an_unknown_registry_or_kind_is_not_found(site: Site, path: str) -> None
 @pytest.mark.parametrize(
     "model", ["nonsense:thing", "demo:../../etc", "hf-hub:no", "file:../x", "é", " ", "timm:" * 200]
 )
-def test_an_invalid_model_is_refused_without_retry(site: Site, model: str) -> None:
+def test_an_invalid_model_is_rejected_without_retry(site: Site, model: str) -> None:
     before = site.count_calls("any", "refused")
     with site.expect_refusal():
         assert site.send(Call(event("photos", new_version(), model=model))).outcome == (200, "refused")
     assert site.count_calls("any", "refused") == before + 1
 
 
-def test_names_that_are_not_valid_labels_are_refused_without_retry(site: Site) -> None:
+def test_names_that_are_not_valid_labels_are_rejected_without_retry(site: Site) -> None:
     for model, version in (("photos" + "x" * 300, new_version()), ("photos", "9" * 300)):
         with site.expect_refusal():
             assert site.send(Call(event(model, version))).outcome == (200, "refused")
 
 
-def test_a_model_without_a_worker_is_refused_with_retry(site: Site) -> None:
+def test_a_model_without_a_worker_is_rejected_with_retry(site: Site) -> None:
     with site.expect_refusal():
         answer = site.send(Call(event("photos", new_version(), model="demo:efficientnet_lite9")))
     assert answer.status == 503
@@ -521,7 +521,7 @@ def test_caller_input_is_not_used_as_a_metric_label(site: Site) -> None:
     assert 'errata_http_requests_total{path="/v1/hooks/{kind}/{registry_id}",status="404"}' in text
 
 
-def test_a_full_queue_refuses_with_retry_and_the_retry_is_accepted(start: Start, tmp_path: Path) -> None:
+def test_a_full_queue_rejects_with_retry_and_the_retry_is_accepted(start: Start, tmp_path: Path) -> None:
     with start(open_gate=False, max_open=1, registries=registries(tmp_path)) as running:
         site = Site(running)
         assert site.send(Call(event("photos", "1"))).outcome == (202, "queued")

@@ -29,7 +29,7 @@ def test_an_unknown_analysis_is_not_found(client: Client, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "analyses/../../etc/passwd", "analyses/a b", "a" * 100])
-def test_an_invalid_name_is_refused(client: Client, name: str) -> None:
+def test_an_invalid_name_is_rejected(client: Client, name: str) -> None:
     with pytest.raises(errors.InvalidRequest):
         client.get(name)
 
@@ -38,19 +38,19 @@ def test_a_listing_is_paged_without_loss_and_newest_first(start, demo_csv: bytes
     with start() as service:
         names = [service.client.upload(io.BytesIO(demo_csv), "demo", display_name=str(i)).name for i in range(5)]
         stub = service.client._analyses
-        seen, token = [], ""
+        collected, token = [], ""
         while True:
             page = stub.ListAnalyses(pb.ListAnalysesRequest(page_size=2, page_token=token))
             assert len(page.analyses) <= 2
-            seen += [item.name for item in page.analyses]
+            collected += [item.name for item in page.analyses]
             token = page.next_page_token
             if not token:
                 break
 
-        assert seen == names[::-1]
+        assert collected == names[::-1]
 
 
-def test_a_page_token_of_another_query_is_refused(start, demo_csv: bytes) -> None:
+def test_a_page_token_of_another_query_is_rejected(start, demo_csv: bytes) -> None:
     with start() as service:
         for _ in range(2):
             service.client.upload(io.BytesIO(demo_csv), "demo")
@@ -124,22 +124,22 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
         pb.VerdictFilter(group=99),
     ],
 )
-def test_an_invalid_filter_is_refused(client: Client, analysis: pb.Analysis, conditions: pb.VerdictFilter) -> None:
+def test_an_invalid_filter_is_rejected(client: Client, analysis: pb.Analysis, conditions: pb.VerdictFilter) -> None:
     with pytest.raises(errors.InvalidRequest):
         next(client.verdicts(analysis.name, conditions))
 
 
 def test_verdict_pages_contain_every_row_once(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
-    stub, seen, token = client._analyses, [], ""
+    stub, collected, token = client._analyses, [], ""
     while True:
         page = stub.ListVerdicts(pb.ListVerdictsRequest(name=analysis.name, page_size=7, page_token=token))
-        seen += [verdict.file_name for verdict in page.verdicts]
+        collected += [verdict.file_name for verdict in page.verdicts]
         token = page.next_page_token
         assert page.total_size == 20
         if not token:
             break
 
-    assert seen == demo.judged_names
+    assert collected == demo.judged_names
 
 
 def test_evidence_is_optional_and_its_trace_ends_at_the_verdict(client: Client, analysis: pb.Analysis) -> None:
@@ -169,7 +169,7 @@ def test_any_prediction_can_be_explained_without_an_analysis(client: Client, dem
     ("image", "predicted", "error"),
     [("no.jpg", 1, errors.ImageNotFound), ("imagenet_00_243.jpg", 1000, errors.InvalidRequest)],
 )
-def test_an_explanation_of_an_unknown_image_or_class_is_refused(
+def test_an_explanation_of_an_unknown_image_or_class_is_rejected(
     client: Client, image: str, predicted: int, error: type
 ) -> None:
     with pytest.raises(error):

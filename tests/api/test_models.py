@@ -79,12 +79,12 @@ def test_a_name_without_a_source_is_a_timm_model(start) -> None:
         ("file:weights.pth#resnet18", errors.ModelNotFound),  # files are not allowed
     ],
 )
-def test_an_invalid_model_is_refused_immediately(client: Client, model: str, error: type) -> None:
+def test_an_invalid_model_is_rejected_immediately(client: Client, model: str, error: type) -> None:
     with pytest.raises(error):
         client.analyze(model, "demo")
 
 
-def test_a_forbidden_model_is_refused_immediately(start) -> None:
+def test_a_forbidden_model_is_rejected_immediately(start) -> None:
     with start(model_sources=["demo:efficientnet_lite1"]) as service:
         with pytest.raises(errors.InvalidModelId, match="ERRATA_MODEL_SOURCES"):
             service.client.analyze(MODEL, "demo")
@@ -94,12 +94,12 @@ def test_a_forbidden_model_is_refused_immediately(start) -> None:
         )
 
 
-def test_an_unknown_dataset_is_refused_with_the_available_ones(client: Client) -> None:
+def test_an_unknown_dataset_is_rejected_with_the_available_ones(client: Client) -> None:
     with pytest.raises(errors.DatasetNotFound, match="demo, imagenet-real"):
         client.analyze(MODEL, "imagenet")
 
 
-def test_a_dataset_without_images_is_refused(client: Client) -> None:
+def test_a_dataset_without_images_is_rejected(client: Client) -> None:
     with pytest.raises(errors.InvalidRequest, match="ERRATA_IMAGES"):
         client.analyze(MODEL, "imagenet-real")
 
@@ -162,7 +162,7 @@ def test_a_request_id_gives_the_same_analysis_while_it_is_open_and_after(start) 
             service.client.analyze("demo:efficientnet_lite1", "demo", request_id="once")
 
 
-def test_more_open_models_than_allowed_are_refused_with_a_delay(start) -> None:
+def test_more_open_models_than_allowed_are_rejected_with_a_delay(start) -> None:
     with start(open_gate=False, max_open=2) as service:
         service.client.analyze(MODEL, "demo")
         service.client.analyze(MODEL, "demo", fresh=True)
@@ -189,15 +189,15 @@ def test_a_watch_reports_the_queue_position_and_the_progress(start) -> None:
 
 
 def test_a_watch_reports_cancellation_when_the_server_stops(start) -> None:
-    seen: list[pb.Analysis] = []
+    updates: list[pb.Analysis] = []
     with start(open_gate=False) as service:
         watcher = Client(service.addresses.grpc)  # stays open after the service stops
         name = service.client.analyze(MODEL, "demo").name
-        listener = threading.Thread(target=lambda: seen.extend(watcher.watch(name)))
+        listener = threading.Thread(target=lambda: updates.extend(watcher.watch(name)))
         listener.start()
-        assert until(lambda: bool(seen))
+        assert until(lambda: bool(updates))
         threading.Timer(0.2, service.gate.set).start()  # the current batch ends while the server stops
     listener.join(10)
     watcher.close()
 
-    assert seen[-1].state == pb.STATE_CANCELLED
+    assert updates[-1].state == pb.STATE_CANCELLED

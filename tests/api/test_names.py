@@ -28,7 +28,7 @@ def test_verdicts_are_filtered_by_the_name_of_a_class(client: Client, analysis: 
 
 
 @pytest.mark.parametrize("text", ["tensh", "crane", "1000", "no such class", " "])
-def test_an_unknown_or_ambiguous_class_is_refused(client: Client, analysis: pb.Analysis, text: str) -> None:
+def test_an_unknown_or_ambiguous_class_is_rejected(client: Client, analysis: pb.Analysis, text: str) -> None:
     with pytest.raises(errors.InvalidRequest) as error:
         next(client.verdicts(analysis.name, pb.VerdictFilter(target_class=text)))
 
@@ -36,7 +36,7 @@ def test_an_unknown_or_ambiguous_class_is_refused(client: Client, analysis: pb.A
     assert ("tench" in error.value.message) == (text == "tensh"), "similar names are listed"
 
 
-def test_a_class_is_given_once(client: Client, analysis: pb.Analysis) -> None:
+def test_a_class_in_two_fields_is_rejected(client: Client, analysis: pb.Analysis) -> None:
     with pytest.raises(errors.InvalidRequest, match="not both"):
         next(client.verdicts(analysis.name, pb.VerdictFilter(target=1, target_class="tench")))
 
@@ -67,7 +67,7 @@ def test_analyses_are_found_by_the_start_of_their_id_and_by_display_name(client:
 
 
 @pytest.mark.parametrize("prefix", ["a/b", "é", "a" * 65])
-def test_an_id_prefix_of_other_characters_is_refused(client: Client, prefix: str) -> None:
+def test_an_id_prefix_of_other_characters_is_rejected(client: Client, prefix: str) -> None:
     with pytest.raises(errors.InvalidRequest):
         next(client.list(pb.AnalysisFilter(id_prefix=prefix)), None)
 

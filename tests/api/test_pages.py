@@ -194,7 +194,7 @@ def test_pages_are_counted_by_route(running: Running, analysis: pb.Analysis) -> 
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.:80"])
-def test_a_request_with_a_foreign_host_name_is_refused(running: Running, host: str) -> None:
+def test_a_request_with_a_foreign_host_name_is_rejected(running: Running, host: str) -> None:
     """With DNS rebinding, a foreign page could otherwise read the pages of the service."""
     address, port = running.addresses.http.rsplit(":", 1)
     assert _get(address, port, "/", host) == 421
@@ -204,7 +204,7 @@ def test_a_request_with_a_foreign_host_name_is_refused(running: Running, host: s
     ("host", "status"),
     [("evil.example", 421), ("errata.example:8080", 200), ("10.1.2.3:8080", 200), ("[fd00::1]", 200), ("api", 200)],
 )
-def test_beyond_loopback_a_foreign_host_name_is_refused_without_tokens(start: Start, host: str, status: int) -> None:
+def test_beyond_loopback_a_foreign_host_name_is_rejected_without_tokens(start: Start, host: str, status: int) -> None:
     """docker-compose publishes such a service on loopback, where a browser can be redirected to it."""
     with start(allow_insecure=True, http_address="0.0.0.0:0", public_url="https://errata.example") as running:
         port = running.addresses.http.rsplit(":", 1)[1]

@@ -220,7 +220,7 @@ def test_an_unfinished_analysis_is_not_ready(start, coarse_bundle: Bundle, fine_
         service.gate.set()
 
 
-def test_a_bundle_of_other_images_is_refused(start, tmp_path: Path) -> None:
+def test_a_bundle_of_other_images_is_rejected(start, tmp_path: Path) -> None:
     """The bundles have the same data set name but different images."""
     bundles = []
     for name, images in (("three", "a b c"), ("two", "a b")):
@@ -235,7 +235,7 @@ def test_a_bundle_of_other_images_is_refused(start, tmp_path: Path) -> None:
             service.client.reanalyze(name, bundles[1].digest)
 
 
-def test_a_bundle_with_the_same_number_of_other_images_is_refused(start, tmp_path: Path) -> None:
+def test_a_bundle_with_the_same_number_of_other_images_is_rejected(start, tmp_path: Path) -> None:
     """The bundles have the same data set name and number of images, but different images."""
     bundles = []
     for name, images in (("first", "a b"), ("second", "x y")):

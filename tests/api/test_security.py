@@ -125,7 +125,7 @@ def test_the_permissions_include_every_route() -> None:
 
 
 @pytest.mark.parametrize("method", GUARDED)
-def test_an_rpc_without_a_valid_token_is_refused(token_service: Running, method: str) -> None:
+def test_an_rpc_without_a_valid_token_is_rejected(token_service: Running, method: str) -> None:
     assert code_of_call(token_service.addresses.grpc, method, None) is grpc.StatusCode.UNAUTHENTICATED
     assert code_of_call(token_service.addresses.grpc, method, STRANGER) is grpc.StatusCode.UNAUTHENTICATED
 
@@ -165,7 +165,7 @@ def test_a_route_needs_the_scope_in_the_permissions(token_service: Running, rout
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "PROPFIND"])
-def test_other_http_methods_are_refused(token_service: Running, method: str) -> None:
+def test_other_http_methods_are_rejected(token_service: Running, method: str) -> None:
     for path in ("/", "/analyses/x", "/v1/gates/prod/m/1"):
         assert get(token_service.addresses.http, path, method)[0] in (401, 405)
 
@@ -173,7 +173,7 @@ def test_other_http_methods_are_refused(token_service: Running, method: str) -> 
 @pytest.mark.parametrize(
     "path", ["//", "/./", "/analyses/", "/ANALYSES/x", "/%61nalyses/x", "/livez/../", "/metrics/x"]
 )
-def test_other_spellings_of_a_path_are_refused(token_service: Running, path: str) -> None:
+def test_other_spellings_of_a_path_are_rejected(token_service: Running, path: str) -> None:
     assert get(token_service.addresses.http, path)[0] in (401, 404)
 
 
@@ -192,7 +192,7 @@ def test_the_token_name_is_the_owner_of_an_analysis(token_service: Running, demo
         client.get(analysis.name)
 
 
-def test_a_refused_upload_ends_before_its_file_is_received(token_service: Running, tmp_path: Path) -> None:
+def test_a_rejected_upload_ends_before_its_file_is_received(token_service: Running, tmp_path: Path) -> None:
     file = tmp_path / "big.csv"
     file.write_bytes(b"x" * (8 << 20))
 
@@ -200,7 +200,7 @@ def test_a_refused_upload_ends_before_its_file_is_received(token_service: Runnin
         client.upload(file, dataset="demo")
 
 
-def test_refused_calls_are_counted_by_reason(token_service: Running) -> None:
+def test_rejected_calls_are_counted_by_reason(token_service: Running) -> None:
     code_of_call(token_service.addresses.grpc, GUARDED[0], None)
     get(token_service.addresses.http, "/")
     code_of_call(
@@ -233,7 +233,7 @@ def test_tokens_are_rotated_without_a_restart(start: Start, tmp_path: Path) -> N
 # limits
 
 
-def test_a_compressed_message_above_the_size_limit_is_refused(token_service: Running) -> None:
+def test_a_compressed_message_above_the_size_limit_is_rejected(token_service: Running) -> None:
     with grpc.insecure_channel(token_service.addresses.grpc, compression=grpc.Compression.Gzip) as channel:
         call = channel.unary_unary("/errata.v1.AnalysisService/GetAnalysis", None, None)
         with pytest.raises(grpc.RpcError) as refused:
@@ -443,7 +443,7 @@ def test_mismatched_certificate_files_prevent_the_start(
             pass
 
 
-def test_a_refused_gate_request_has_the_format_of_gates(token_service: Running) -> None:
+def test_a_rejected_gate_request_has_the_format_of_gates(token_service: Running) -> None:
     connection = http.client.HTTPConnection(token_service.addresses.http, timeout=10)
     connection.request("GET", "/v1/gates/prod/m/1")
     body = json.loads(connection.getresponse().read())

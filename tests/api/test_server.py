@@ -106,7 +106,7 @@ def test_an_unknown_method_is_unimplemented(running) -> None:
 
 
 @pytest.mark.parametrize("method", ["GetAnalysis", "WatchAnalysis", "UploadPredictions"])
-def test_an_unparsable_message_is_refused_without_side_effects(running, method: str) -> None:
+def test_an_unparsable_message_is_rejected_without_side_effects(running, method: str) -> None:
     garbage, path = b"\xff\xff\xff\xff", f"/errata.v1.AnalysisService/{method}"
     with grpc.insecure_channel(running.addresses.grpc) as channel:
         call = {
@@ -122,7 +122,7 @@ def test_an_unparsable_message_is_refused_without_side_effects(running, method: 
     assert running.client.error_types().error_types
 
 
-def test_an_address_in_use_is_refused(running, start) -> None:
+def test_an_address_in_use_is_rejected(running, start) -> None:
     with pytest.raises(errors.Unavailable, match="in use"), start(grpc_address=running.addresses.grpc):
         pass
 
@@ -138,7 +138,7 @@ def test_loopback_needs_no_tokens(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "10.0.0.1", "errata.example"])
-def test_a_public_address_without_tokens_is_refused_unless_allowed(host: str) -> None:
+def test_a_public_address_without_tokens_is_rejected_unless_allowed(host: str) -> None:
     with pytest.raises(errors.InvalidSetting, match="ERRATA_ALLOW_INSECURE"):
         security(allow_insecure=False).check({"ERRATA_HTTP_ADDRESS": "127.0.0.1", "ERRATA_GRPC_ADDRESS": host})
     security(allow_insecure=True).check({"ERRATA_GRPC_ADDRESS": host})

@@ -78,7 +78,7 @@ def test_a_compressed_upload_gives_the_same_analysis(client: Client, demo_csv: b
     ],
     ids=["no message", "no header", "two headers", "an empty message", "a chunk over the limit"],
 )
-def test_a_stream_that_breaks_the_protocol_is_refused(stub, messages: list, field: str) -> None:
+def test_a_stream_that_breaks_the_protocol_is_rejected(stub, messages: list, field: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         stub.UploadPredictions(iter(messages))
 
@@ -105,7 +105,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
-def test_an_invalid_file_is_refused_with_the_reason_and_line(stub, client: Client, case: str, demo_csv: bytes) -> None:
+def test_an_invalid_file_is_rejected_with_the_reason_and_line(stub, client: Client, case: str, demo_csv: bytes) -> None:
     content, reason, line = BAD_FILES[case]
 
     with pytest.raises(grpc.RpcError) as caught:
@@ -120,7 +120,7 @@ def test_an_invalid_file_is_refused_with_the_reason_and_line(stub, client: Clien
     assert client.upload(io.BytesIO(demo_csv), "demo").state == pb.STATE_SUCCEEDED  # the server still works
 
 
-def test_a_pickle_is_refused_without_being_loaded(client: Client, tmp_path) -> None:
+def test_a_pickle_is_rejected_without_being_loaded(client: Client, tmp_path) -> None:
     target = tmp_path / "it-ran"
 
     class Payload:
@@ -136,12 +136,12 @@ def test_a_pickle_is_refused_without_being_loaded(client: Client, tmp_path) -> N
     assert not target.exists()
 
 
-def test_an_upload_over_the_limit_is_refused(start) -> None:
+def test_an_upload_over_the_limit_is_rejected(start) -> None:
     with start(max_upload_bytes=4096) as service, pytest.raises(errors.TooLarge):
         service.client.upload(io.BytesIO(b"file_name,top1\n" + b"imagenet_00_243.jpg,1\n" * 1000), "demo")
 
 
-def test_a_gzip_bomb_is_refused(client: Client) -> None:
+def test_a_gzip_bomb_is_rejected(client: Client) -> None:
     bomb = gzip.compress(b"file_name,top1\n" + b"imagenet_00_243.jpg,243\n" * 3_000_000)
 
     with pytest.raises(errors.TooLarge):
@@ -174,7 +174,7 @@ def test_a_request_id_makes_an_upload_idempotent(client: Client, demo_csv: bytes
     assert again == first
 
 
-def test_a_request_id_with_another_body_is_refused(client: Client, demo_csv: bytes) -> None:
+def test_a_request_id_with_another_body_is_rejected(client: Client, demo_csv: bytes) -> None:
     client.upload(io.BytesIO(demo_csv), "demo", request_id="upload-2")
 
     with pytest.raises(errors.AlreadyExists):
@@ -193,7 +193,7 @@ def test_a_request_id_survives_a_restart(start, demo_csv: bytes) -> None:
             service.client.upload(io.BytesIO(demo_csv), "demo", request_id="r", display_name="another")
 
 
-def test_uploads_above_the_limit_are_refused_with_a_retry_delay(start, demo_csv: bytes) -> None:
+def test_uploads_above_the_limit_are_rejected_with_a_retry_delay(start, demo_csv: bytes) -> None:
     with start(max_uploads=1) as service, grpc.insecure_channel(service.addresses.grpc) as channel:
         stub = errata_pb2_grpc.AnalysisServiceStub(channel)
         begun, hold = threading.Event(), threading.Event()
@@ -231,7 +231,7 @@ def test_uploads_above_the_limit_are_refused_with_a_retry_delay(start, demo_csv:
         ({"dataset": "demo", "labels": {str(i): "" for i in range(65)}}, errors.InvalidRequest),
     ],
 )
-def test_an_invalid_header_is_refused(client: Client, fields: dict, error: type, demo_csv: bytes) -> None:
+def test_an_invalid_header_is_rejected(client: Client, fields: dict, error: type, demo_csv: bytes) -> None:
     with pytest.raises(error):
         client.upload(io.BytesIO(demo_csv), **fields)
 

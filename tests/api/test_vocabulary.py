@@ -110,14 +110,14 @@ def pairs(bundle: Bundle, count: int) -> list[tuple[int, int]]:
 def test_vocabulary_evidence_is_set_only_if_the_rule_was_reached(
     clip: Client, bundle: Bundle, superclasses: list[set[int]]
 ) -> None:
-    seen = set()
+    decisions = set()
     for row, predicted in pairs(bundle, 3):
         verdict = clip.explain_any("demo", bundle.judged_names[row], predicted)
 
         expected = reaches_rule(int(bundle.evidence.targets[row]), predicted, superclasses)
         assert verdict.evidence.HasField("vocabulary") == expected
-        seen.add(expected)
-    assert seen == {True, False}
+        decisions.add(expected)
+    assert decisions == {True, False}
 
 
 def test_vocabulary_evidence_equals_the_oracle(

@@ -39,7 +39,7 @@ ORDERS = {pb.ROW_ORDER_PATH: sort_by_path, pb.ROW_ORDER_FILE_NAME: lambda classe
 
 
 @pytest.mark.parametrize("row_order", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
-def test_rows_in_the_given_order_raise_no_warning(client: Client, row_order: int) -> None:
+def test_rows_in_the_requested_order_raise_no_warning(client: Client, row_order: int) -> None:
     rows = ORDERS[row_order or pb.ROW_ORDER_PATH](make_classes())
 
     analysis = client.upload(npy(rows), "imagenet-real", row_order=row_order)

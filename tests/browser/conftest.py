@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,9 +54,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def open_page(chromium: Browser, url: str, **options: object) -> Iterator[OpenPage]:
+def open_page(chromium: Browser, url: str, **options: Any) -> Iterator[OpenPage]:
     """Open a URL and record requests and console messages."""
-    context: BrowserContext = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+    context: BrowserContext = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}} | options)
     try:
         page = context.new_page()
         view = OpenPage(page)

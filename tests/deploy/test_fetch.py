@@ -90,7 +90,7 @@ def test_a_second_start_downloads_the_bundle_again(
 @pytest.mark.parametrize(
     "name", ["../escaped.npy", "deeper/names.npy", "names.npy/..", ".hidden.npy", "run.py", "a\n.npy", "Ünicode.npy"]
 )
-def test_an_invalid_file_name_is_refused_before_the_download(
+def test_an_invalid_file_name_is_rejected_before_the_download(
     script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path, name: str
 ) -> None:
     store.store[f"/bucket/bundle/{name}"] = store.store["/bucket/bundle/names.npy"]  # a store accepts any name
@@ -101,7 +101,7 @@ def test_an_invalid_file_name_is_refused_before_the_download(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bundle_that_is_too_large_is_refused_without_leftovers(
+def test_a_bundle_that_is_too_large_is_rejected_without_leftovers(
     script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path
 ) -> None:
     assert script.fetch("memory://bucket/bundle", tmp_path / "bundle", max_bytes=102) == 102
@@ -112,14 +112,14 @@ def test_a_bundle_that_is_too_large_is_refused_without_leftovers(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_many_files_are_refused(script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+def test_too_many_files_are_rejected(script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
     store.pipe({f"/bucket/bundle/more{number}.npy": b"" for number in range(script.MAX_FILES)})
 
     with pytest.raises(ValueError, match=f"at most {script.MAX_FILES} files"):
         script.fetch("memory://bucket/bundle", tmp_path / "bundle")
 
 
-def test_a_folder_without_a_bundle_is_refused_with_a_message(tmp_path: Path) -> None:
+def test_a_folder_without_a_bundle_is_rejected_with_a_message(tmp_path: Path) -> None:
     completed = subprocess.run(
         [sys.executable, str(SCRIPT), f"file://{tmp_path}", str(tmp_path / "bundle")],
         capture_output=True,

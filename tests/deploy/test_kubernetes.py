@@ -768,7 +768,7 @@ def test_a_gpu_worker_releases_its_gpu_before_the_next_starts(render: Render) ->
         assert strategy == {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
 
 
-def test_a_cpu_worker_has_as_many_threads_as_its_limit(render: Render) -> None:
+def test_number_of_threads_of_a_cpu_worker_is_its_cpu_limit(render: Render) -> None:
     (worker,) = pod(render("cpu"), "worker").spec["containers"]
 
     assert str(settings(render("cpu"), worker).threads) == worker["resources"]["limits"]["cpu"]

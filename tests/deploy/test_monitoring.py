@@ -239,47 +239,6 @@ def test_a_misspelled_metric_or_label_is_detected(where: str) -> None:
         assert any(problem.startswith(f"no label {label}x") for problem in problems(misspelt, series)), misspelt
 
 
-@pytest.mark.parametrize(
-    ("expression", "expected"),
-    [
-        ("errata_redy == 0", ["no metric errata_redy"]),
-        ("sum(rate(errata_images[5m]))", ["no metric errata_images"]),
-        ("rate(errata_rpc_duration_seconds[5m])", ["no metric errata_rpc_duration_seconds"]),
-        ("process_resident_memory", ["no metric process_resident_memory"]),
-        ("node_load1 > 1", ["no metric node_load1"]),
-        ("errata:severe_error_ratio:decrease > 0", ["no metric errata:severe_error_ratio:decrease"]),
-        ("max(errata_ready) and on () errata_redy", ["no metric errata_redy"]),
-        ('errata_ready{pod="a"}', ["no label pod of errata_ready"]),
-        ("sum by (le) (errata_stage_duration_seconds_count)", ["no label le of errata_stage_duration_seconds_count"]),
-        ("sum(rate(errata_rpc_handled_total[5m])) by (kode)", ["no label kode of errata_rpc_handled_total"]),
-        ("up == on (jobb) errata_ready", ["no label jobb to match by"]),
-        ('errata_rpc_handled_total{code=~"OK|INTERNALL"}', ["no value INTERNALL of code"]),
-        ('errata_rpc_handled_total{method="GetAnalyses"}', ["no value GetAnalyses of method"]),
-        ('errata_write_backs_total{outcome="lost"}', ["no value lost of outcome"]),
-        ('up{job="errata"}', ["no value errata of job"]),
-    ],
-)
-def test_unknown_names_are_detected(expression: str, expected: list[str]) -> None:
-    assert problems(expression, known_series()) == expected
-
-
-@pytest.mark.parametrize(
-    "expression",
-    [
-        "(sum(up) or vector(0)) < 1",
-        "sum by (method) (rate(errata_rpc_handled_total[5m] offset 1h)) > bool 5",
-        'histogram_quantile(0.9, sum(rate(errata_rpc_duration_seconds_bucket{method!="GetReport"}[5m])) by (le))',
-        "rate(errata_images_total[$__rate_interval])",
-        'count by (version) (errata_build_info{version=~"$version", instance="a:8080"})',
-        "max by (job, instance) (up) # not errata_redy",
-        "time() - process_start_time_seconds > 1e3",
-        "up unless on (job) group_left () errata_ready",
-    ],
-)
-def test_existing_names_are_accepted(expression: str) -> None:
-    assert problems(expression, known_series()) == []
-
-
 # Validation by Prometheus ---------------------------------------------------------------------------------------------
 
 

@@ -112,6 +112,12 @@ def stalled_uploads(address: str, count: int) -> Iterator[None]:
                 ends.put(None)
 
 
+@contextmanager
+def both(one: AbstractContextManager[object], other: AbstractContextManager[object]) -> Iterator[None]:
+    with one, other:
+        yield
+
+
 HTTP_GET = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 HOOK = b"POST /v1/hooks/generic/other HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -122,7 +128,7 @@ LONG_LIVED = {
     "half a preface",
     "headers that trickle",
 }  # the service keeps these connections open for a while
-Attack = Callable[[str, str], AbstractContextManager[object]]  # given the addresses of gRPC and HTTP
+Attack = Callable[[str, str], AbstractContextManager[object]]  # (address of gRPC, address of HTTP)
 
 ATTACKS: dict[str, Attack] = {
     "headers that trickle": lambda _, http: trickling(http, HTTP_GET + b"X-A: ", b"a", MANY),
@@ -150,8 +156,8 @@ ATTACKS: dict[str, Attack] = {
     ),
     "HTTP on gRPC": lambda grpc, _: connected(grpc, HTTP_GET + b"\r\n", 20),
     "HTTP/2 on HTTP": lambda _, http: connected(http, PREFACE + frame(SETTINGS), 20),
-    "TLS on both": lambda grpc, http: _both(connected(grpc, HELLO, 20), connected(http, HELLO, 20)),
-    "noise on both": lambda grpc, http: _both(
+    "TLS on both": lambda grpc, http: both(connected(grpc, HELLO, 20), connected(http, HELLO, 20)),
+    "noise on both": lambda grpc, http: both(
         connected(grpc, os.urandom(9999), 20), connected(http, os.urandom(9999), 20)
     ),
     "a flood of pings": lambda grpc, _: flooding(
@@ -186,9 +192,3 @@ ATTACKS: dict[str, Attack] = {
     "answers that nobody reads": lambda _, http: flooding(http, b"", METRICS * 100, 4 * MIB),
     "uploads that stall": lambda grpc, _: stalled_uploads(grpc, 20),
 }
-
-
-@contextmanager
-def _both(one: AbstractContextManager[object], other: AbstractContextManager[object]) -> Iterator[None]:
-    with one, other:
-        yield

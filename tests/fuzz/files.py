@@ -185,7 +185,8 @@ def csv_like(draw: st.DrawFn) -> bytes:
     text = "".join(line + draw(end) for line in lines)
     encoding = draw(mostly(st.just("utf-8"), st.sampled_from(["utf-8-sig", "utf-16", "latin-1", "cp437"])))
     tails = st.sampled_from([b"\xff", b"\xc3", b"\xed\xa0\x80", b'"', b"\x1a"])
-    return text.encode(encoding, "replace") + draw(mostly(st.just(b""), tails))
+    tail: bytes = draw(mostly(st.just(b""), tails))
+    return text.encode(encoding, "replace") + tail
 
 
 JSON = st.recursive(
@@ -226,7 +227,8 @@ def json_like(draw: st.DrawFn) -> bytes:
         lines.append("{" + ", ".join(pairs) + draw(brace) + draw(end))
     encoding = draw(mostly(st.just("utf-8"), st.sampled_from(["utf-8-sig", "utf-16", "latin-1"])))
     content = "".join(lines).encode(encoding, "replace")
-    return draw(mostly(st.just(content), damaged(content or b"{")))
+    result: bytes = draw(mostly(st.just(content), damaged(content or b"{")))
+    return result
 
 
 # -- arrays
@@ -274,7 +276,9 @@ def npy_like(draw: st.DrawFn) -> bytes:
     head = npy_head(text, draw(mostly(st.just(1), st.sampled_from([2, 3, 0, 9]))), length)
     filling = draw(st.sampled_from([b"\0", b"\xff", b"\x7f\x80", b"\x01", b"\0\0\xc0\x7f", b"\0\0\x80\x7f"]))
     size = draw(mostly(st.just(size), st.integers(0, 100_000)))
-    return head + (filling * size)[:size] + draw(mostly(st.just(b""), st.binary(max_size=20)))
+    tail: bytes = draw(mostly(st.just(b""), st.binary(max_size=20)))
+    result: bytes = head + (filling * size)[:size] + tail
+    return result
 
 
 METHODS = st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
@@ -23,38 +23,42 @@ NUMBERS = {
     FieldDescriptor.TYPE_STRING: TEXTS,
     FieldDescriptor.TYPE_BYTES: st.binary(max_size=12),
 }
-DEEP = 4  # levels of messages in each other
+MAX_DEPTH = 4  # levels of nested messages
 
 
 def messages(kind: type[Message], depth: int = 0) -> st.SearchStrategy[Any]:
     """Return a strategy for messages of a type, with any subset of the fields."""
-    fields = {field.name: _field(field, depth) for field in kind.DESCRIPTOR.fields if depth < DEEP or not _deep(field)}
-    chosen = {
+    fields = {
+        field.name: _field(field, depth)
+        for field in kind.DESCRIPTOR.fields
+        if depth < MAX_DEPTH or not _is_nested(field)
+    }
+    alternatives = {
         oneof.name: {field.name for field in oneof.fields} for oneof in kind.DESCRIPTOR.oneofs if len(oneof.fields) > 1
     }
 
-    def one_of_each(values: dict[str, Any]) -> Message:
-        for names in chosen.values():
+    def keep_one_alternative(values: dict[str, Any]) -> Message:
+        for names in alternatives.values():
             for name in sorted(names & values.keys())[1:]:
                 del values[name]
         return kind(**values)
 
-    return st.fixed_dictionaries({}, optional=fields).map(one_of_each)
+    return st.fixed_dictionaries({}, optional=fields).map(keep_one_alternative)
 
 
-def _deep(field: FieldDescriptor) -> bool:
+def _is_nested(field: Any) -> bool:  # a FieldDescriptor of Python or of upb, for which the stubs have two types
     return field.type == FieldDescriptor.TYPE_MESSAGE and not field.message_type.GetOptions().map_entry
 
 
-def _value(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
+def _value(field: Any, depth: int) -> st.SearchStrategy[Any]:
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         inner: type[Message] = GetMessageClass(field.message_type)
         return st.deferred(lambda: messages(inner, depth + 1))
     return NUMBERS[field.type]
 
 
-def _field(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
-    kind: Descriptor | None = field.message_type
+def _field(field: Any, depth: int) -> st.SearchStrategy[Any]:
+    kind = field.message_type
     if kind is not None and kind.GetOptions().map_entry:
         key, value = kind.fields_by_name["key"], kind.fields_by_name["value"]
         return st.dictionaries(_value(key, depth), _value(value, depth), max_size=3)

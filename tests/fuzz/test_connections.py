@@ -217,7 +217,7 @@ def _read(connection: socket.socket) -> bytes:
     return b""
 
 
-def test_who_says_nothing_stops_halfway_trickles_or_reads_nothing_is_cut_off(early: dict[str, socket.socket]) -> None:
+def test_idle_partial_slow_and_unread_connections_are_closed(early: dict[str, socket.socket]) -> None:
     deadline = time.monotonic() + SOON
     reset = select.poll()
     reset.register(early["reads no answer"], 0)  # it would receive more after reading

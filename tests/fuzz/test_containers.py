@@ -20,13 +20,13 @@ def test_a_parquet_file_of_the_grammar_without_a_lie_is_read(parser: Parser, con
 
 @FUZZ
 @given(content=parquet_files(page_lies=0, within=SCHEMA))
-def test_a_parquet_file_whose_schema_lies_is_read_or_refused_in_bounded_memory(parser: Parser, content: bytes) -> None:
+def test_a_parquet_file_whose_schema_lies_is_read_or_rejected_in_bounded_memory(parser: Parser, content: bytes) -> None:
     target(float(check_parse(parser, content).memory_growth), label="MiB")
 
 
 @FUZZ
 @given(content=parquet_files(page_lies=0, within=ROW_GROUPS))
-def test_a_parquet_file_whose_row_groups_lie_is_read_or_refused_in_bounded_memory(
+def test_a_parquet_file_whose_row_groups_lie_is_read_or_rejected_in_bounded_memory(
     parser: Parser, content: bytes
 ) -> None:
     target(float(check_parse(parser, content).memory_growth), label="MiB")
@@ -34,13 +34,15 @@ def test_a_parquet_file_whose_row_groups_lie_is_read_or_refused_in_bounded_memor
 
 @FUZZ
 @given(content=parquet_files(footer_lies=0))
-def test_a_parquet_file_whose_pages_lie_is_read_or_refused_in_bounded_memory(parser: Parser, content: bytes) -> None:
+def test_a_parquet_file_whose_pages_lie_is_read_or_rejected_in_bounded_memory(parser: Parser, content: bytes) -> None:
     target(float(check_parse(parser, content).memory_growth), label="MiB")
 
 
 @FUZZ
 @given(content=parquet_files())
-def test_a_parquet_file_that_lies_anywhere_is_read_or_refused_in_bounded_memory(parser: Parser, content: bytes) -> None:
+def test_a_parquet_file_that_lies_anywhere_is_read_or_rejected_in_bounded_memory(
+    parser: Parser, content: bytes
+) -> None:
     target(float(check_parse(parser, content).memory_growth), label="MiB")
 
 
@@ -55,5 +57,5 @@ def test_an_archive_of_the_grammar_without_a_lie_is_read(parser: Parser, content
 
 @FUZZ
 @given(content=zip_files())
-def test_an_archive_that_lies_is_read_or_refused_in_bounded_memory(parser: Parser, content: bytes) -> None:
+def test_an_archive_that_lies_is_read_or_rejected_in_bounded_memory(parser: Parser, content: bytes) -> None:
     target(float(check_parse(parser, content).memory_growth), label="MiB")

@@ -60,7 +60,7 @@ def test_the_files_that_are_damaged_below_are_good(parser: Parser, name: str) ->
 @example(b"", npy_head(f"{{'descr': '<f4', 'fortran_order': False, 'shape': (-0x{'f' * 9000}, 1000)}}"))
 # Arrow's JSON reader takes any bytes for text, so that a class raised UnicodeDecodeError
 @example(b'{"file_name": "x", "top1": "tench"}\n', b'{"file_name": "x", "top1": "\xff\xfe"}\n')
-def test_any_bytes_are_read_or_refused(parser: Parser, head: bytes, rest: bytes) -> None:
+def test_any_bytes_are_read_or_rejected(parser: Parser, head: bytes, rest: bytes) -> None:
     check_parse(parser, head + rest)
 
 
@@ -69,13 +69,15 @@ def test_any_bytes_are_read_or_refused(parser: Parser, head: bytes, rest: bytes)
 
 @FUZZ
 @given(data=st.data(), name=st.sampled_from(sorted(GOOD)))
-def test_a_damaged_file_is_read_or_refused(parser: Parser, data: st.DataObject, name: str) -> None:
+def test_a_damaged_file_is_read_or_rejected(parser: Parser, data: st.DataObject, name: str) -> None:
     check_parse(parser, data.draw(damaged(GOOD[name])))
 
 
 @FUZZ
 @given(data=st.data(), name=st.sampled_from(["parquet", "parquet, text", "parquet, pages"]))
-def test_a_parquet_file_with_a_damaged_index_is_read_or_refused(parser: Parser, data: st.DataObject, name: str) -> None:
+def test_a_parquet_file_with_a_damaged_index_is_read_or_rejected(
+    parser: Parser, data: st.DataObject, name: str
+) -> None:
     """Given a damaged index with the right length, the file is read or refused."""
     content = GOOD[name]
     start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
@@ -90,7 +92,7 @@ def test_a_parquet_file_with_a_damaged_index_is_read_or_refused(parser: Parser, 
     name=st.sampled_from(["csv", "jsonl", "npy", "npz", "parquet"]),
     pack=st.sampled_from(sorted(PACKERS)),
 )
-def test_a_packed_file_is_read_or_refused_damaged_before_or_after_it_was_packed(
+def test_a_packed_file_is_read_or_rejected_damaged_before_or_after_it_was_packed(
     parser: Parser, data: st.DataObject, name: str, pack: str
 ) -> None:
     content = data.draw(st.just(GOOD[name]) | damaged(GOOD[name]), label="within")
@@ -106,7 +108,7 @@ def test_a_packed_file_is_read_or_refused_damaged_before_or_after_it_was_packed(
     cut=st.floats(0, 1),
     start=st.floats(0, 1),
 )
-def test_two_files_in_one_are_read_or_refused(
+def test_concatenated_files_are_read_or_rejected(
     parser: Parser, first: str, second: str, cut: float, start: float
 ) -> None:
     one, other = GOOD[first], GOOD[second]
@@ -130,7 +132,7 @@ def test_no_more_is_read_than_the_bound_allows(parser: Parser, name: str, times:
 @example(b"file_name,top1\n" + b"\xf0\x9f\x98", "plain")
 @example(b"file_name," * 6000 + b"\n", "plain")
 @example(b"," * 60_000 + b"file_name,top1\n" + b"," * 60_000, "plain")
-def test_damaged_csv_is_read_or_refused(parser: Parser, content: bytes, pack: str) -> None:
+def test_damaged_csv_is_read_or_rejected(parser: Parser, content: bytes, pack: str) -> None:
     check_parse(parser, PACKERS[pack](content))
 
 
@@ -139,12 +141,12 @@ def test_damaged_csv_is_read_or_refused(parser: Parser, content: bytes, pack: st
 @example(b'{"file_name": "x", "top1": "tench"}\n{"file_name": "\xff", "top1": "tench"}\n', "plain")
 @example(b'{"file_name": "x", "top1": 1}\n{"file_name": "x", "top1": 1, "a": ' + b"[" * 500_000 + b"}\n", "plain")
 @example(b'{"file_name": "x", "top1": 1}\n' + b'{"file_name":' * 30_000, "plain")
-def test_damaged_jsonl_is_read_or_refused(parser: Parser, content: bytes, pack: str) -> None:
+def test_damaged_jsonl_is_read_or_rejected(parser: Parser, content: bytes, pack: str) -> None:
     check_parse(parser, PACKERS[pack](content))
 
 
 @pytest.mark.parametrize("depth", range(100, 1001, 100))
-def test_however_deep_json_is_nested_it_is_read_or_refused(parser: Parser, depth: int) -> None:
+def test_however_deep_json_is_nested_it_is_read_or_rejected(parser: Parser, depth: int) -> None:
     """Python's JSON reader and its repr end at about a thousand levels, each at another."""
     for more in range(0, 100, 7):
         nested = "[" * (depth + more) + "]" * (depth + more)
@@ -157,19 +159,19 @@ def test_however_deep_json_is_nested_it_is_read_or_refused(parser: Parser, depth
 @FUZZ
 @given(content=npy_like(), version=st.integers(0, 1))
 @example(npy_head("{'descr': '<u8', 'fortran_order': False, 'shape': (12,)}") + b"\xff" * 96, 0)
-def test_damaged_npy_is_read_or_refused(parser: Parser, content: bytes, version: int) -> None:
+def test_damaged_npy_is_read_or_rejected(parser: Parser, content: bytes, version: int) -> None:
     check_parse(parser, as_zip([("top1.npy", content)]) if version else content)
 
 
 @FUZZ
 @given(content=zip_like())
-def test_damaged_npz_is_read_or_refused(parser: Parser, content: bytes) -> None:
+def test_damaged_npz_is_read_or_rejected(parser: Parser, content: bytes) -> None:
     check_parse(parser, content)
 
 
 @FUZZ
 @given(data=st.data())
-def test_damaged_parquet_is_read_or_refused(parser: Parser, data: st.DataObject) -> None:
+def test_damaged_parquet_is_read_or_rejected(parser: Parser, data: st.DataObject) -> None:
     content = data.draw(parquet_like())
 
     check_parse(parser, data.draw(st.just(content) | damaged(content, max_changes=3)))

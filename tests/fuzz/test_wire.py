@@ -54,7 +54,7 @@ def test_any_message_becomes_a_record_or_is_rejected(decode: Callable[[Any], obj
 @pytest.mark.parametrize(
     "time", [Timestamp(seconds=2**62), Timestamp(seconds=-(2**62)), Timestamp(nanos=-1), Timestamp(nanos=2**31 - 1)]
 )
-def test_an_analysis_made_at_no_time_of_the_calendar_is_rejected(time: Timestamp) -> None:
+def test_an_analysis_with_an_invalid_timestamp_is_rejected(time: Timestamp) -> None:
     with pytest.raises(InvalidInput):
         wire.from_analysis(pb.Analysis(name="a1", state=pb.STATE_QUEUED, create_time=time))
 
@@ -143,7 +143,7 @@ def with_read_fields(message: pb.Analysis) -> pb.Analysis:
 
 @FUZZ
 @given(ANALYSES)
-def test_an_analysis_comes_back_from_its_message_and_its_json(analysis: Analysis) -> None:
+def test_an_analysis_survives_conversion_to_a_message_and_json(analysis: Analysis) -> None:
     message = wire.to_analysis(analysis)
 
     back = wire.from_analysis(message)

@@ -124,19 +124,19 @@ def children(tree: Tree) -> list[Tree]:
 
 @st.composite
 def lying(draw: st.DrawFn, tree: Fields, max_changes: int = 4, within: int | None = None) -> Fields:
-    """Return a tree in which up to `most` nodes are changed.
+    """Return a tree in which up to `max_changes` nodes are changed.
 
     Args:
         draw: Draws from strategies.
-        tree: The tree, which stays as it is.
-        most: Changes at most.
+        tree: The tree. It is copied, not changed.
+        max_changes: The largest number of changes.
         within: The number of the field in which nodes are changed; None for all of them.
     """
     tree = deepcopy(tree)
     root: Tree = tree if within is None else dict(tree.fields)[within]
     for _ in range(draw(st.integers(0, max_changes))):
         node = root
-        while (below := children(node)) and draw(st.integers(0, 3)):  # deeper in three of four cases
+        while (below := children(node)) and draw(st.integers(0, 3)) > 0:  # deeper in three of four cases
             node = draw(st.sampled_from(below))
         match node:
             case Repeated():

@@ -83,8 +83,8 @@ def lying_member(draw: st.DrawFn, member: Member) -> Member:
 @st.composite
 def zip_files(draw: st.DrawFn, lies: int = 4) -> bytes:
     """Return an archive of predictions with up to `lies` wrong values."""
-    chosen = ARRAYS[: draw(st.integers(1, len(ARRAYS)))]
-    members = [draw(parts(name, content)) for name, content in chosen]
+    arrays = ARRAYS[: draw(st.integers(1, len(ARRAYS)))]
+    members = [draw(parts(name, content)) for name, content in arrays]
     honest = lies == 0
     for _ in range(draw(st.integers(0, lies))):
         place = draw(st.integers(0, len(members) - 1))

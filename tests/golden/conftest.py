@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def annotation(reference: Path, class_of: dict[str, int]) -> Annotation:
 
 
 @pytest.fixture(scope="session")
-def common_errors(reference: Path) -> list[dict]:
+def common_errors(reference: Path) -> list[dict[str, Any]]:
     """Single errors that most of the authors' 962 models make, with their verdicts."""
     lines = (reference / "published" / "common_errors.jsonl").read_text().splitlines()
     return [{**error, "name": error["file_name"].rsplit("/", 1)[-1]} for error in map(json.loads, lines)]
@@ -75,7 +76,7 @@ def resnet50(reference: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="session")
-def listed(reference: Path) -> set[str]:
+def non_prototypical_images(reference: Path) -> set[str]:
     """The non-prototypical images."""
     folder = reference / "imagenet-mistakes" / "metadata"
     raw = [json.loads((folder / f"{model}_mistakes.json").read_text()) for model in ("greedy_soups", "vit3b")]

@@ -71,10 +71,10 @@ def test_labels_and_their_sources_agree_with_the_annotation(bundle: Bundle, anno
     assert set(np.unique(bundle.arrays["label_sources"]).tolist()) == {LabelSource.CORRECT, LabelSource.UNCLEAR}
 
 
-def test_list_and_the_pairs_have_the_published_sizes(bundle: Bundle, listed: set[str]) -> None:
-    assert len(listed) == 36
+def test_list_and_the_pairs_have_the_published_sizes(bundle: Bundle, non_prototypical_images: set[str]) -> None:
+    assert len(non_prototypical_images) == 36
     assert {bundle.judged_names[row] for row in bundle.arrays["non_prototypical"].nonzero()[0]} == {
-        name for name in listed if name in bundle.row_of_name
+        name for name in non_prototypical_images if name in bundle.row_of_name
     }
     assert len(bundle.arrays["pair_counts"]) == 5_456
     assert (bundle.arrays["pair_counts"] >= 2).sum() == 1_659

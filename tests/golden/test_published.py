@@ -151,7 +151,7 @@ def test_published_spurious_correlations_are_co_occurrence_pairs(
 def test_published_non_prototypical_errors_are_in_the_lists_of_mistakes(
     reference: Path, common_errors: list[dict]
 ) -> None:
-    listed = {
+    non_prototypical_images = {
         name
         for model in ("greedy_soups", "vit3b")
         for name, result in json.loads(
@@ -161,5 +161,5 @@ def test_published_non_prototypical_errors_are_in_the_lists_of_mistakes(
     }
     errors = [common_error for common_error in common_errors if common_error["error_type"] == "non-proto"]
 
-    assert len(listed) == 36
-    assert {error["name"] for error in errors} <= listed
+    assert len(non_prototypical_images) == 36
+    assert {error["name"] for error in errors} <= non_prototypical_images

@@ -78,16 +78,18 @@ def members_of(group: Group) -> set[int] | None:
     return None if group is Group.ALL else set(class_groups()[CLASS_GROUPS.index(group)].nonzero()[0].tolist())
 
 
-def agree(got: GroupSummary, expected: aggregates.Aggregates) -> None:
-    assert got.num_samples == expected.num_samples
-    assert {int(kind): count for kind, count in got.counts.items()} == expected.counts
-    assert got.top1_errors == expected.top1_errors
-    assert got.top1_accuracy == pytest.approx(expected.top1_accuracy, abs=1e-12)
-    assert got.multi_label_accuracy == pytest.approx(expected.mla, abs=1e-12)
-    assert got.multi_label_accuracy_forgiving_minor == pytest.approx(expected.mla_minor, abs=1e-12)
-    assert got.multi_label_accuracy_forgiving_explainable == pytest.approx(expected.mla_explainable, abs=1e-12)
-    assert {int(k): share for k, share in got.portions_of_top1_errors.items()} == pytest.approx(expected.portions_top1)
-    assert {int(k): share for k, share in got.portions_of_multi_label_errors.items()} == pytest.approx(
+def agree(actual: GroupSummary, expected: aggregates.Aggregates) -> None:
+    assert actual.num_samples == expected.num_samples
+    assert {int(kind): count for kind, count in actual.counts.items()} == expected.counts
+    assert actual.top1_errors == expected.top1_errors
+    assert actual.top1_accuracy == pytest.approx(expected.top1_accuracy, abs=1e-12)
+    assert actual.multi_label_accuracy == pytest.approx(expected.mla, abs=1e-12)
+    assert actual.multi_label_accuracy_forgiving_minor == pytest.approx(expected.mla_minor, abs=1e-12)
+    assert actual.multi_label_accuracy_forgiving_explainable == pytest.approx(expected.mla_explainable, abs=1e-12)
+    assert {int(k): share for k, share in actual.portions_of_top1_errors.items()} == pytest.approx(
+        expected.portions_top1
+    )
+    assert {int(k): share for k, share in actual.portions_of_multi_label_errors.items()} == pytest.approx(
         expected.portions_multi_label
     )
 
@@ -126,12 +128,12 @@ def test_images_without_a_prediction_are_not_counted(
 
 @pytest.mark.parametrize("group", Group)
 def test_counts_add_up(group: Group, summary: Summary) -> None:
-    got = summary.groups[group]
+    actual = summary.groups[group]
 
-    assert got.num_samples == got.counts[ErrorType.CORRECT] + got.top1_errors
-    assert got.top1_errors == sum(got.counts[ErrorType(kind)] for kind in range(2, 9))
-    assert sum(got.portions_of_top1_errors.values()) == pytest.approx(1)
-    assert sum(got.portions_of_multi_label_errors.values()) == pytest.approx(1)
+    assert actual.num_samples == actual.counts[ErrorType.CORRECT] + actual.top1_errors
+    assert actual.top1_errors == sum(actual.counts[ErrorType(kind)] for kind in range(2, 9))
+    assert sum(actual.portions_of_top1_errors.values()) == pytest.approx(1)
+    assert sum(actual.portions_of_multi_label_errors.values()) == pytest.approx(1)
 
 
 def test_accuracy_over_all_images_agrees_with_the_csv(

@@ -132,7 +132,7 @@ def test_range_is_that_of_the_published_accuracies(published: dict[str, Models],
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_knots_are_half_a_point_apart_and_cover_the_range(dataset: str) -> None:
+def test_knots_have_steps_of_half_a_point_and_cover_the_range(dataset: str) -> None:
     result = curves(dataset)
 
     assert [Fraction(float(knot)).limit_denominator(1000) for knot in result.knots] == [
@@ -148,17 +148,17 @@ def test_quantiles_are_those_of_the_50_nearest_models(published: dict[str, Model
     models, result = published[dataset], curves(dataset)
     empty = 0
     for place, knot in enumerate(result.knots):
-        chosen = models.nearest(Fraction(round(200 * knot), 200))
+        selected = models.nearest(Fraction(round(200 * knot), 200))
         for (group, metric), values in models.values.items():
-            got = result.quantiles[Group(group), Metric(metric)][place]
-            assert got.shape == (99,)
-            if len(chosen) < 20:
+            actual = result.quantiles[Group(group), Metric(metric)][place]
+            assert actual.shape == (99,)
+            if len(selected) < 20:
                 empty += 1
-                assert np.isnan(got).all()
+                assert np.isnan(actual).all()
                 continue
-            of_models = [float(values[number]) for number in chosen]
+            of_models = [float(values[number]) for number in selected]
             expected = statistics.quantiles(of_models, n=100, method="inclusive")
-            np.testing.assert_allclose(got, expected, rtol=0, atol=ROUNDING)
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=ROUNDING)
     assert 0 < empty < 0.5 * len(result.knots) * len(models.values)
 
 
@@ -167,15 +167,17 @@ def test_lines_agree_with_scipy(published: dict[str, Models], dataset: str) -> N
     models, result = published[dataset], curves(dataset)
     accuracy = [1 - error / models.samples for error in models.errors]
     for (group, metric), values in models.values.items():
-        got = result.fits.get((Group(group), Metric(metric)))
+        actual = result.fits.get((Group(group), Metric(metric)))
         if len(set(values)) == 1:  # all are equal: on ImageNet-A there are no missing labels, for one
-            assert got is None or got.r_squared is None
+            assert actual is None or actual.r_squared is None
             continue
         expected = stats.linregress(accuracy, [float(value) for value in values])
-        assert got is not None, (group, metric)
-        assert got.num_models == 962
-        assert (got.slope, got.intercept) == pytest.approx((expected.slope, expected.intercept), rel=1e-9, abs=1e-12)
-        assert got.r_squared == pytest.approx(expected.rvalue**2, abs=1e-9)
+        assert actual is not None, (group, metric)
+        assert actual.num_models == 962
+        assert (actual.slope, actual.intercept) == pytest.approx(
+            (expected.slope, expected.intercept), rel=1e-9, abs=1e-12
+        )
+        assert actual.r_squared == pytest.approx(expected.rvalue**2, abs=1e-9)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -288,14 +290,14 @@ def test_percentile_at_a_knot_is_exact(published: dict[str, Models], metric: str
     values, ranks = models.values["all", metric], by_rank(models.values["all", metric])
     checked = 0
     for place, knot in enumerate(result.knots):
-        chosen = models.nearest(Fraction(round(200 * knot), 200))
-        if len(chosen) < 20:
+        selected = models.nearest(Fraction(round(200 * knot), 200))
+        if len(selected) < 20:
             continue
         quantiles = quantiles_at(result.knots, result.quantiles[Group.ALL, Metric(metric)], float(result.knots[place]))
         assert quantiles is not None
-        for number in chosen:
+        for number in selected:
             percentile = percentile_of(quantiles, float(values[number]))
-            assert abs(percentile - exact(ranks, chosen, ranks[number])) <= 0.5 / len(chosen) + 0.01 + 1e-9
+            assert abs(percentile - exact(ranks, selected, ranks[number])) <= 0.5 / len(selected) + 0.01 + 1e-9
             checked += 1
     assert checked > 1000
 
@@ -324,9 +326,9 @@ def test_accuracy_outside_the_range_has_no_percentile(published: dict[str, Model
 def test_published_resnet50s_are_around_the_median(published: dict[str, Models], metric: str) -> None:
     """41 ResNet-50s with different training have percentiles on both sides of the median."""
     models, result = published["imagenet"], curves("imagenet")
-    chosen = [number for number, name in enumerate(models.names) if "resnet50" in name]
+    selected = [number for number, name in enumerate(models.names) if "resnet50" in name]
     percentiles = []
-    for number in chosen:
+    for number in selected:
         values = {Metric(name): float(models.values["all", name][number]) for name in EVERY_METRIC}
         standings = percentile_ranks_of(result, Group.ALL, 1 - models.errors[number] / models.samples, values, ())
         (percentile,) = [standing.percentile for standing in standings if standing.metric is Metric(metric)]

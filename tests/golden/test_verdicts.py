@@ -169,14 +169,19 @@ def imagenet(
     inputs: Inputs,
     annotation: Annotation,
     targets: dict[str, int],
-    listed: set[str],
+    non_prototypical_images: set[str],
     superclasses: list[set[int]],
     pairs: set[tuple[int, int]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Material:
     names = sorted(annotation.multi_labels)
     samples = [
-        Sample(targets[name], frozenset(annotation.multi_labels[name]), name in annotation.problematic, name in listed)
+        Sample(
+            targets[name],
+            frozenset(annotation.multi_labels[name]),
+            name in annotation.problematic,
+            name in non_prototypical_images,
+        )
         for name in names
     ]
     paths = [f"{wordnet_id(targets[name])}/{name}" for name in names]
@@ -265,20 +270,20 @@ def agree(case: Material, top1: list[int], everything: np.ndarray, types: set[in
     return expected
 
 
-def same(got: GroupSummary, expected: aggregates.Aggregates) -> None:
-    assert got.num_samples == expected.num_samples
-    assert {int(kind): count for kind, count in got.counts.items()} == expected.counts
-    assert got.top1_errors == expected.top1_errors
+def same(actual: GroupSummary, expected: aggregates.Aggregates) -> None:
+    assert actual.num_samples == expected.num_samples
+    assert {int(kind): count for kind, count in actual.counts.items()} == expected.counts
+    assert actual.top1_errors == expected.top1_errors
     for value, right in (
-        (got.top1_accuracy, expected.top1_accuracy),
-        (got.multi_label_accuracy, expected.mla),
-        (got.multi_label_accuracy_forgiving_minor, expected.mla_minor),
-        (got.multi_label_accuracy_forgiving_explainable, expected.mla_explainable),
+        (actual.top1_accuracy, expected.top1_accuracy),
+        (actual.multi_label_accuracy, expected.mla),
+        (actual.multi_label_accuracy_forgiving_minor, expected.mla_minor),
+        (actual.multi_label_accuracy_forgiving_explainable, expected.mla_explainable),
     ):
         assert value == pytest.approx(right, abs=1e-12, rel=0)
     for shares, right_shares in (
-        (got.portions_of_top1_errors, expected.portions_top1),
-        (got.portions_of_multi_label_errors, expected.portions_multi_label),
+        (actual.portions_of_top1_errors, expected.portions_top1),
+        (actual.portions_of_multi_label_errors, expected.portions_multi_label),
     ):
         assert {int(k): share for k, share in shares.items()} == pytest.approx(right_shares, abs=1e-12, rel=0)
 

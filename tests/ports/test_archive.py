@@ -53,17 +53,17 @@ def test_predictions_are_read_as_they_were_written(archive: Archive, probability
     )
     archive.put(analysis("one"), put)
 
-    got = archive.predictions("one")
+    actual = archive.predictions("one")
 
-    assert got is not None
-    assert got.top1.dtype == np.int16
-    assert got.top1.tolist() == [-1, 0, 999]
+    assert actual is not None
+    assert actual.top1.dtype == np.int16
+    assert actual.top1.tolist() == [-1, 0, 999]
     if probability:
-        assert got.probability is not None
-        assert got.probability.dtype == np.float16
-        assert got.probability.tolist() == [0, 0.5, 1]
+        assert actual.probability is not None
+        assert actual.probability.dtype == np.float16
+        assert actual.probability.tolist() == [0, 0.5, 1]
     else:
-        assert got.probability is None
+        assert actual.probability is None
 
 
 @pytest.mark.parametrize("probability", [True, False])
@@ -72,27 +72,27 @@ def test_restricted_predictions_are_stored(archive: Archive, probability: bool, 
     best = np.array([6, 11, 13, 999, 6], dtype=np.int16) if top1_restricted else None
     archive.put(analysis("one"), replace(predictions(probability=probability), top1_restricted=best))
 
-    got = archive.predictions("one")
+    actual = archive.predictions("one")
 
-    assert got is not None
-    assert (got.probability is not None) == probability
+    assert actual is not None
+    assert (actual.probability is not None) == probability
     if best is None:
-        assert got.top1_restricted is None
+        assert actual.top1_restricted is None
     else:
-        assert got.top1_restricted is not None
-        assert got.top1_restricted.dtype == np.int16
-        assert got.top1_restricted.tolist() == best.tolist()
+        assert actual.top1_restricted is not None
+        assert actual.top1_restricted.dtype == np.int16
+        assert actual.top1_restricted.tolist() == best.tolist()
 
 
 def test_a_second_put_replaces_the_analysis(archive: Archive) -> None:
     archive.put(analysis("one", "old"), predictions(0))
     archive.put(analysis("one", "new"), predictions(100, probability=False))
 
-    got, numbers = archive.get("one"), archive.predictions("one")
+    actual, numbers = archive.get("one"), archive.predictions("one")
 
-    assert got is not None
+    assert actual is not None
     assert numbers is not None
-    assert got.title == "new"
+    assert actual.title == "new"
     assert (numbers.top1[0], numbers.probability) == (100, None)
     assert len(archive.list()) == 1
 

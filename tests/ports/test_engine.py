@@ -477,8 +477,8 @@ def test_a_frozen_redis_stops_no_consumer(tmp_path: Path) -> None:
     try:
         engine.send_shard("j1", 0)
         assert ran.get(timeout=SOON) == "j1"
-        engine.send_shard("held", 0)
-        time.sleep(0.3)  # it is in backoff now
+        engine.send_shard("delayed", 0)
+        time.sleep(0.3)  # the retry is delayed now
         redis.signal(signal.SIGSTOP)
         time.sleep(2.5)
         redis.signal(signal.SIGCONT)

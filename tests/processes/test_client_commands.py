@@ -100,8 +100,8 @@ def test_every_command_accepts_short_ids_and_display_names(
     policy.write_text(POLICY)
 
     for text in (short, name, name.removeprefix("analyses/"), "unique.csv"):
-        shown = errata("show", text, "--json", server=server)
-        assert json.loads(shown.stdout)["name"] == name
+        result = errata("show", text, "--json", server=server)
+        assert json.loads(result.stdout)["name"] == name
     image = json.loads(errata("show", short, "--errors", "--json", server=server).stdout)["verdicts"][0]["file_name"]
     commands = [
         ("explain", image, "--analysis", "unique.csv"),
@@ -134,13 +134,13 @@ def test_an_unknown_analysis_is_not_found(service: Running) -> None:
     assert (done.returncode, done.stderr) == (2, "errata: Analysis 'zzz' not found.\n")
 
 
-def test_classes_are_given_by_name(service: Running, name: str) -> None:
+def test_class_arguments_accept_names(service: Running, name: str) -> None:
     server = service.addresses.grpc
 
-    shown = errata("show", name, "--predicted", "tench", "--json", server=server)
+    result = errata("show", name, "--predicted", "tench", "--json", server=server)
     unknown = errata("show", name, "--target", "tensh", server=server)
 
-    assert json.loads(shown.stdout)["total_size"] == 2
+    assert json.loads(result.stdout)["total_size"] == 2
     assert unknown.returncode == 2
     assert "Similar names: tench" in unknown.stderr
 
@@ -373,7 +373,7 @@ def test_evidence_at_a_path_is_found_again_by_local_commands(demo: Bundle, demo_
     default = local(*upload_locally, "--dataset", "demo")
     assert json.loads(default.stdout)["evidence"] == demo.digest, "the default bundle remains the default"
     for text in (analysis["evidence"][:10], str(bundle), str(bundle / "manifest.json")):
-        shown = local("evidence", "show", text, "--json")
-        assert json.loads(shown.stdout)["digest"] == analysis["evidence"]
+        result = local("evidence", "show", text, "--json")
+        assert json.loads(result.stdout)["digest"] == analysis["evidence"]
         assert local("evidence", "verify", text).returncode == 0
     assert local("evidence", "show", "ffffffff").returncode == 2

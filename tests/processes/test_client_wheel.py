@@ -95,11 +95,11 @@ def test_commands_use_a_service(errata: Run, service: Running, demo_csv: bytes, 
     (tmp_path / "p.csv").write_bytes(demo_csv)
     server = ("--server", service.addresses.grpc)
 
-    made = errata("analyze", "--predictions", str(tmp_path / "p.csv"), "--dataset", "demo", "--json", *server)
+    analyzed = errata("analyze", "--predictions", str(tmp_path / "p.csv"), "--dataset", "demo", "--json", *server)
     listed = errata("list", "--json", *server)
     report = errata("report", "p.csv", "--output", str(tmp_path), *server)
 
-    name = json.loads(made.stdout)["name"]
+    name = json.loads(analyzed.stdout)["name"]
     assert [analysis["name"] for analysis in json.loads(listed.stdout)["analyses"]] == [name]
     assert report.returncode == 0
     assert (tmp_path / "report.html").is_file()

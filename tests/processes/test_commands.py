@@ -167,14 +167,14 @@ def test_health_has_the_reason_for_a_failure(errata: Errata, server: Serving) ->
         assert not [line for line in done.stderr.splitlines() if line.startswith(("E0", "I0", "W0", "E1", "I1"))]
 
 
-def test_an_unknown_setting_is_refused_with_a_similar_one(errata: Errata) -> None:
+def test_an_unknown_setting_is_rejected_with_a_similar_one(errata: Errata) -> None:
     done = errata("serve", "--local", ERRATA_GRPC_ADRESS="127.0.0.1:0")
 
     assert done.returncode == 2
     assert "ERRATA_GRPC_ADDRESS" in done.stderr
 
 
-def test_a_public_address_without_tokens_is_refused(errata: Errata) -> None:
+def test_a_public_address_without_tokens_is_rejected(errata: Errata) -> None:
     done = errata("serve", "--local", ERRATA_GRPC_ADDRESS="0.0.0.0:0")
 
     assert done.returncode == 2
@@ -321,7 +321,7 @@ def test_retry_queues_a_failed_analysis(server: Serving, errata: Errata) -> None
     assert [item["name"] for item in listed["analyses"]] == [name]
 
 
-def test_an_upload_on_a_full_disk_is_refused_without_remains(
+def test_an_upload_on_a_full_disk_is_rejected_without_remains(
     data_dir: Path, demo: Bundle, tmp_path: Path, errata: Errata
 ) -> None:
     """The caller gets an error, no file remains, and the call succeeds once there is space."""
@@ -343,11 +343,11 @@ def test_an_upload_on_a_full_disk_is_refused_without_remains(
 
 
 def test_a_new_token_is_accepted_by_a_service_with_its_line(errata: Errata, data_dir: Path, tmp_path: Path) -> None:
-    made = errata("token", "ci", "--scope", "write")
-    assert made.returncode == 0
-    (token,) = made.stdout.split()
-    (tmp_path / "tokens").write_text(made.stderr)
-    assert token not in made.stderr
+    created = errata("token", "ci", "--scope", "write")
+    assert created.returncode == 0
+    (token,) = created.stdout.split()
+    (tmp_path / "tokens").write_text(created.stderr)
+    assert token not in created.stderr
 
     with serving(data_dir, tmp_path / "archive", ERRATA_TOKENS=str(tmp_path / "tokens")) as service:
         listed = errata("list", "--json", "--server", service.grpc, ERRATA_TOKEN=token)
@@ -362,11 +362,11 @@ def test_a_new_token_is_accepted_by_a_service_with_its_line(errata: Errata, data
 
 
 @pytest.mark.parametrize("arguments", [["a b"], ["ci", "--scope", "admin"], []])
-def test_an_invalid_token_name_or_scope_is_refused(errata: Errata, arguments: list[str]) -> None:
+def test_an_invalid_token_name_or_scope_is_rejected(errata: Errata, arguments: list[str]) -> None:
     assert errata("token", *arguments).returncode == 2
 
 
-def test_verify_refuses_a_bundle_with_another_digest(errata: Errata, demo: Bundle) -> None:
+def test_verify_rejects_a_bundle_with_another_digest(errata: Errata, demo: Bundle) -> None:
     path = str(demo.path)
 
     assert errata("evidence", "verify", path, "--digest", demo.digest).returncode == 0

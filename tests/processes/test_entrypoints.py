@@ -148,7 +148,7 @@ def test_api_and_worker_run_as_another_user_and_write_only_to_data_and_tmp(folde
     assert not api.healthy(ERRATA_SERVER=grpc)
 
 
-def test_an_api_without_tokens_is_refused_with_a_message(folder: Path) -> None:
+def test_an_api_without_tokens_is_rejected_with_a_message(folder: Path) -> None:
     """The images listen on all addresses, so the API needs tokens or ERRATA_ALLOW_INSECURE."""
     container = Container("api", folder, ERRATA_REDIS_URL="redis://127.0.0.1:1/0")
 

@@ -159,8 +159,7 @@ def test_a_stopping_worker_is_not_ready_and_a_second_sigterm_ends_it_immediately
         client.analyze(MODEL, "demo")
         wait_for(lambda: any(event["event"] for event in service.events("worker ready")), "it works")
         address = service.events("worker ready")[0]["http"]
-        time.sleep(0.5)
-        assert status(f"http://{address}/readyz") == 200
+        wait_for(lambda: status(f"http://{address}/readyz") == 200, "it is ready")
         service.workers[0].send_signal(signal.SIGTERM)
         wait_for(lambda: status(f"http://{address}/readyz") == 503, "it isn't ready", 3)
         assert status(f"http://{address}/livez") == 200

@@ -270,7 +270,7 @@ def test_special_files_are_written_to_but_not_replaced(
     "summary",
     ["[" * 100_000, "null", "1", '{"\\ud800": 1}', '{"state": "\\ud800"}', '{"name": "analyses/1", "state": 99}'],
 )
-def test_an_invalid_summary_is_refused(errata: Errata, folders: tuple[str, str], policy: Path, summary: str) -> None:
+def test_an_invalid_summary_is_rejected(errata: Errata, folders: tuple[str, str], policy: Path, summary: str) -> None:
     (Path(folders[1]) / "summary.json").write_text(summary)
     done = errata("gate", folders[1], "--policy", str(policy))
 
@@ -291,7 +291,7 @@ def test_impossible_numbers_pass_no_gate(errata: Errata, folders: tuple[str, str
     assert "Invalid top1_accuracy" in done.stderr
 
 
-def test_endless_files_and_invalid_arguments_are_refused(
+def test_endless_files_and_invalid_arguments_are_rejected(
     errata: Errata, folders: tuple[str, str], policy: Path
 ) -> None:
     verdicts = Path(folders[0]) / "verdicts.jsonl"

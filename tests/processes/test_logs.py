@@ -101,7 +101,7 @@ def test_changes_are_logged_with_the_caller(running: Cluster, demo_csv: bytes) -
     assert again.owner == cached.owner == "ci"
 
 
-def test_refused_calls_are_logged_with_the_token_name_and_the_address(running: Cluster) -> None:
+def test_rejected_calls_are_logged_with_the_token_name_and_the_address(running: Cluster) -> None:
     with Client(running.grpc, READER) as client, pytest.raises(PermissionDenied):
         client.delete("analyses/x")
     request = urllib.request.Request(f"http://{running.http}/", headers={"Authorization": f"Bearer {STRANGER}"})

@@ -69,7 +69,7 @@ def test_a_hostile_upload_is_rejected_within_bounds_while_good_uploads_succeed(
 
 
 @pytest.mark.parametrize("case", [CRASH, ENDLESS], ids=lambda case: case.name)
-def test_a_service_over_redis_refuses_a_hostile_upload_within_bounds(
+def test_a_service_over_redis_rejects_a_hostile_upload_within_bounds(
     tmp_path: Path, data_dir: Path, imagenet_real: Bundle, good: Sequence[GoodUpload], redis: RedisServer, case: Case
 ) -> None:
     folder = tmp_path / "service"

@@ -31,15 +31,15 @@ Make = Callable[..., ProcessPredictor]
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     """Return a function that creates predictors with models in `tmp_path`."""
-    made: list[ProcessPredictor] = []
+    started: list[ProcessPredictor] = []
 
     def start(load_seconds: float = LONG, batch_seconds: float = LONG, memory: int = BOUND) -> ProcessPredictor:
         config = PredictorConfig({"demo": demo_folder()}, ModelPolicy(folder=tmp_path), 8, 2, "cpu")
-        made.append(ProcessPredictor(config, ModelLimits(load_seconds, batch_seconds, memory)))
-        return made[-1]
+        started.append(ProcessPredictor(config, ModelLimits(load_seconds, batch_seconds, memory)))
+        return started[-1]
 
     yield start
-    for predictor in made:
+    for predictor in started:
         predictor.close()
 
 

@@ -81,13 +81,13 @@ def test_the_scope_read_does_not_include_write(authorizer: Authorizer) -> None:
 @pytest.mark.parametrize(
     "authorization", ["", "Bearer", "Bearer ", "Basic ", "Basic !!!", "Digest x", READER], ids=range(7)
 )
-def test_a_call_without_a_token_is_refused(authorizer: Authorizer, authorization: str) -> None:
+def test_a_call_without_a_token_is_rejected(authorizer: Authorizer, authorization: str) -> None:
     with pytest.raises(TokenMissing, match="Set ERRATA_TOKEN"):
         authorizer.check(READ_CALL, authorization, certified=False)
 
 
 @pytest.mark.parametrize("token", ["x", READER[:-1], READER + "x", READER.upper(), "y" * 10_000, "ü"], ids=range(6))
-def test_an_unknown_token_is_refused(authorizer: Authorizer, token: str) -> None:
+def test_an_unknown_token_is_rejected(authorizer: Authorizer, token: str) -> None:
     with pytest.raises(TokenUnknown) as error:
         authorizer.check(READ_CALL, bearer(token), certified=False)
 
@@ -174,7 +174,7 @@ def test_previous_tokens_stay_valid_when_the_file_is_missing_or_invalid(
     assert [event["log_level"] for event in log] == ["error"], "logged once"
 
 
-def test_a_file_with_only_comments_refuses_all_callers(authorizer: Authorizer, file: Path) -> None:
+def test_a_file_with_only_comments_rejects_all_callers(authorizer: Authorizer, file: Path) -> None:
     file.write_text("# all are revoked\n")
 
     with pytest.raises(TokenUnknown):
@@ -198,7 +198,7 @@ def test_only_spaces_around_a_token_are_ignored(authorizer: Authorizer, extra: s
     assert authorizer.check(READ_CALL, f" {bearer(READER)} \t", certified=False) == "dashboard"
 
 
-def test_a_named_pipe_is_refused(tmp_path: Path) -> None:
+def test_a_named_pipe_is_rejected(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "tokens")
 
     with pytest.raises(InvalidSetting, match="ERRATA_TOKENS: can't read the file"):
@@ -243,6 +243,6 @@ def test_a_missing_or_empty_file_prevents_the_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "#", "x" * 65, "registry:prod"])
-def test_an_invalid_token_name_is_refused(name: str) -> None:
+def test_an_invalid_token_name_is_rejected(name: str) -> None:
     with pytest.raises(InvalidSetting):
         line_of(name, Scope.READ, READER)

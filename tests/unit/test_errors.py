@@ -1,4 +1,4 @@
-"""The error tree: its drawing, `__all__`, and the reason and documentation of each class."""
+"""The error tree: `__all__`, and the reason and documentation of each class."""
 
 import re
 from collections.abc import Iterator
@@ -16,25 +16,6 @@ def tree(kind: type[ErrataError] = ErrataError) -> Iterator[type[ErrataError]]:
 
 
 ALL = sorted(tree(), key=lambda kind: kind.__name__)
-
-
-def parents_in_docstring() -> dict[str, str | None]:
-    """Return the parent of each class in the tree of the module docstring."""
-    parents: dict[str, str | None] = {}
-    stack: list[tuple[int, str]] = []
-    for line in (errors.__doc__ or "").splitlines():
-        if match := re.match(r"([│├└─ ]*)([A-Z]\w+)(?=  |$)", line):
-            depth = len(match[1])
-            stack = [entry for entry in stack if entry[0] < depth]
-            parents[match[2]] = stack[-1][1] if stack else None
-            stack.append((depth, match[2]))
-    return parents
-
-
-def test_module_docstring_shows_the_tree() -> None:
-    parents = {kind.__name__: None if kind is ErrataError else kind.__base__.__name__ for kind in ALL if kind.__base__}
-
-    assert parents_in_docstring() == parents
 
 
 def test_all_lists_every_class_in_order() -> None:

@@ -71,7 +71,7 @@ async def test_block_can_time_out_and_be_evicted_at_the_same_time() -> None:
     assert failures == []
 
 
-async def test_recent_block_is_not_evicted_and_the_next_block_is_refused() -> None:
+async def test_recent_block_is_not_evicted_and_the_next_block_is_rejected() -> None:
     limiter, entered = EvictingLimiter(1, min_seconds=0.2), list[int]()
     first = asyncio.create_task(occupy(limiter, entered, 1))
     await asyncio.sleep(0)

@@ -106,12 +106,12 @@ def test_concurrent_reader_sees_the_old_or_the_new_content(tmp_path: Path) -> No
 
     writer = threading.Thread(target=write_often)
     writer.start()
-    seen = {file.read_bytes()}
+    observed = {file.read_bytes()}
     while not done.is_set():
-        seen.add(file.read_bytes())
+        observed.add(file.read_bytes())
     writer.join()
 
-    assert seen <= set(contents)
+    assert observed <= set(contents)
 
 
 # -- sha256_of

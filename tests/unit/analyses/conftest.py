@@ -32,7 +32,7 @@ class FailingArchive(InMemoryArchive):
 
 
 @dataclass
-class Desk:
+class Backend:
     """Ports, and the recorded calls of their callbacks."""
 
     repository: EvidenceRepository
@@ -40,7 +40,7 @@ class Desk:
     now: float = 1_700_000_000.0
     runtime: str = "timm 1.0"
     sent: list[tuple[str, int]] = field(default_factory=list)
-    ended: list[Analysis] = field(default_factory=list)
+    finished: list[Analysis] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.store = InMemoryJobStore(lambda: self.now)
@@ -58,7 +58,7 @@ class Desk:
             has_images=lambda dataset: dataset == "demo",
             thumbnails=Thumbnails({}),
             clock=self._clock,
-            on_finished=self.ended.append,
+            on_finished=self.finished.append,
             parsers=ParserPool(size=0),
             limits=Limits(max_open=10, max_upload_bytes=1 << 20, shard_size=8, max_stored_bytes=0, max_missing=0.1),
         )
@@ -69,5 +69,5 @@ class Desk:
 
 
 @pytest.fixture
-def desk(repository: EvidenceRepository) -> Desk:
-    return Desk(repository)
+def backend(repository: EvidenceRepository) -> Backend:
+    return Backend(repository)

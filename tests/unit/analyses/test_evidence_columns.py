@@ -66,8 +66,8 @@ def plain(evidence: VerdictEvidence) -> dict[str, Any]:
             for shared in evidence.shared_superclasses
         ],
         "co_occurrences": [
-            {"label": seen.label, "label_name": names[seen.label], "count": seen.count, "examples": list(seen.examples)}
-            for seen in evidence.co_occurrences
+            {"label": pair.label, "label_name": names[pair.label], "count": pair.count, "examples": list(pair.examples)}
+            for pair in evidence.co_occurrences
         ],
         "overlap": evidence.overlap or None,
         "vocabulary": evidence.vocabulary
@@ -83,14 +83,16 @@ def plain(evidence: VerdictEvidence) -> dict[str, Any]:
     }
 
 
-def check(found: JudgedAnalysis) -> list[dict[str, Any]]:
+def check(analysis: JudgedAnalysis) -> list[dict[str, Any]]:
     """Compare each row of the table with the evidence of its verdict; return the rows."""
-    rows = select_rows(found, VerdictFilter())
-    result = verdict_table(found, with_evidence=True).to_pylist()
+    rows = select_rows(analysis, VerdictFilter())
+    result = verdict_table(analysis, with_evidence=True).to_pylist()
     assert len(result) == len(rows)
     for row, values in zip(rows.tolist(), result, strict=True):
         outcomes = [value for name, value in values.items() if name.startswith("rule_") and value]
-        expected = plain(collect_evidence(found.bundle, row, int(found.predictions.top1[found.bundle.rows[row]])))
+        expected = plain(
+            collect_evidence(analysis.bundle, row, int(analysis.predictions.top1[analysis.bundle.rows[row]]))
+        )
         assert {name: values.get(name) for name in expected} | {"outcomes": outcomes} == expected
     return result
 
@@ -120,9 +122,11 @@ def test_columns_with_vocabulary_equal_the_evidence_of_each_verdict(with_vocabul
 
 def test_the_values_of_dictionaries_are_distinct_as_data_frames_need_them(imagenet_real: Bundle) -> None:
     targets, overlap = imagenet_real.all_targets, imagenet_real.evidence.overlap
-    found = judged(imagenet_real, np.where(overlap[targets].any(axis=1), overlap[targets].argmax(axis=1), 0).tolist())
+    analysis = judged(
+        imagenet_real, np.where(overlap[targets].any(axis=1), overlap[targets].argmax(axis=1), 0).tolist()
+    )
 
-    columns = verdict_table(found, with_evidence=True)
+    columns = verdict_table(analysis, with_evidence=True)
 
     dictionaries = {
         name: columns[name].chunk(0).dictionary.to_pylist()
@@ -133,19 +137,19 @@ def test_the_values_of_dictionaries_are_distinct_as_data_frames_need_them(imagen
     for name, values in dictionaries.items():
         assert len(values) == len(set(values)), name
     row = columns["overlap"].is_valid().to_pylist().index(True)
-    sample = select_rows(found, VerdictFilter())[row]
-    expected = collect_evidence(imagenet_real, int(sample), int(found.predictions.top1[imagenet_real.rows[sample]]))
+    sample = select_rows(analysis, VerdictFilter())[row]
+    expected = collect_evidence(imagenet_real, int(sample), int(analysis.predictions.top1[imagenet_real.rows[sample]]))
     assert columns["overlap"][row].as_py() == expected.overlap
 
 
 def test_a_filter_selects_the_rows_of_the_table(annotated: Bundle) -> None:
-    found = judged(annotated, [0] * len(annotated.all_targets))
+    analysis = judged(annotated, [0] * len(annotated.all_targets))
     failures = VerdictFilter(error_types=frozenset({ErrorType.MODEL_FAILURE}))
 
-    rows = verdict_table(found, failures, with_evidence=True)
+    rows = verdict_table(analysis, failures, with_evidence=True)
 
-    assert 0 < len(rows) < len(verdict_table(found))
+    assert 0 < len(rows) < len(verdict_table(analysis))
     assert set(rows["error_type"].to_pylist()) == {"ERROR_TYPE_MODEL_FAILURE"}
-    nothing = verdict_table(found, VerdictFilter(target=1, predicted=2), with_evidence=True)
+    nothing = verdict_table(analysis, VerdictFilter(target=1, predicted=2), with_evidence=True)
     assert len(nothing) == 0
     assert nothing.schema == rows.schema

@@ -14,142 +14,144 @@ from service.domain import Analysis, AnalysisRequest, ModelInfo, Predictions, St
 from service.jobs.transitions import ShardResult
 from service.jobs.worker import RetryLater
 
-from .conftest import MODEL, Desk
+from .conftest import MODEL, Backend
 
 INFO = ModelInfo(MODEL, "net", "0" * 64, "none")
 
 
-def predict_job(desk: Desk, count: int = 1) -> tuple[str, list[Analysis]]:
+def predict_job(backend: Backend, count: int = 1) -> tuple[str, list[Analysis]]:
     """Submit analyses that share a job, and predict class 7 for every image; return the job and the analyses."""
-    analyses = [submit(desk.ports, AnalysisRequest("demo", MODEL, request_id=f"r{number}")) for number in range(count)]
-    ((job, shards),) = desk.sent
+    analyses = [
+        submit(backend.ports, AnalysisRequest("demo", MODEL, request_id=f"r{number}")) for number in range(count)
+    ]
+    ((job, shards),) = backend.sent
     for shard in range(shards):
-        start, stop = desk.store.job(job).spec.bounds(shard)
-        fencing_token = desk.store.claim_shard(job, shard, "w1", 20.0).fencing_token
+        start, stop = backend.store.job(job).spec.bounds(shard)
+        fencing_token = backend.store.claim_shard(job, shard, "w1", 20.0).fencing_token
         result = ShardResult(Predictions(np.full(stop - start, 7, dtype=np.int16)), INFO)
-        desk.store.finish_shard(job, shard, fencing_token, result)
+        backend.store.finish_shard(job, shard, fencing_token, result)
     return job, analyses
 
 
-def test_each_analysis_of_a_job_gets_the_result(desk: Desk) -> None:
-    job, analyses = predict_job(desk, count=3)
+def test_each_analysis_of_a_job_gets_the_result(backend: Backend) -> None:
+    job, analyses = predict_job(backend, count=3)
 
-    judge_job(desk.ports, job)
+    judge_job(backend.ports, job)
 
     for analysis in analyses:
-        result = get(desk.ports, analysis.id)
+        result = get(backend.ports, analysis.id)
         assert result.state is State.SUCCEEDED
         assert result.model_info == INFO
         assert result.summary.groups["all"].num_samples == 20
-        assert desk.archive.predictions(analysis.id).top1.tolist() == [7] * 20
-    assert sorted(analysis.id for analysis in desk.ended) == sorted(analysis.id for analysis in analyses)
-    assert list(desk.store.records()) == []
+        assert backend.archive.predictions(analysis.id).top1.tolist() == [7] * 20
+    assert sorted(analysis.id for analysis in backend.finished) == sorted(analysis.id for analysis in analyses)
+    assert list(backend.store.records()) == []
 
 
-def test_a_cancelled_analysis_gets_no_result(desk: Desk) -> None:
-    job, (first, second) = predict_job(desk, count=2)
-    desk.store.cancel(first.id, "")
+def test_a_cancelled_analysis_gets_no_result(backend: Backend) -> None:
+    job, (first, second) = predict_job(backend, count=2)
+    backend.store.cancel(first.id, "")
 
-    judge_job(desk.ports, job)
+    judge_job(backend.ports, job)
 
-    assert get(desk.ports, first.id).state is State.CANCELLED
-    assert get(desk.ports, second.id).state is State.SUCCEEDED
-    assert [analysis.id for analysis in desk.archive.list()] == [second.id]
-
-
-def test_judging_twice_changes_nothing(desk: Desk) -> None:
-    job, (analysis,) = predict_job(desk)
-    judge_job(desk.ports, job)
-    before = get(desk.ports, analysis.id)
-
-    judge_job(desk.ports, job)
-    judge_job(desk.ports, "no-such-job")
-
-    assert get(desk.ports, analysis.id) == before
-    assert desk.archive.num_writes == 1
+    assert get(backend.ports, first.id).state is State.CANCELLED
+    assert get(backend.ports, second.id).state is State.SUCCEEDED
+    assert [analysis.id for analysis in backend.archive.list()] == [second.id]
 
 
-def test_a_job_of_a_newer_version_is_retried_later(desk: Desk) -> None:
-    job, _ = predict_job(desk)
+def test_judging_twice_changes_nothing(backend: Backend) -> None:
+    job, (analysis,) = predict_job(backend)
+    judge_job(backend.ports, job)
+    before = get(backend.ports, analysis.id)
+
+    judge_job(backend.ports, job)
+    judge_job(backend.ports, "no-such-job")
+
+    assert get(backend.ports, analysis.id) == before
+    assert backend.archive.num_writes == 1
+
+
+def test_a_job_of_a_newer_version_is_retried_later(backend: Backend) -> None:
+    job, _ = predict_job(backend)
 
     def refuse(job_id: str) -> int | None:
         raise NewerRecord(f"the job {job_id}: expected schema 1 at most, got 2")
 
-    desk.store.claim_judging = refuse
+    backend.store.claim_judging = refuse
 
     with pytest.raises(RetryLater) as later:
-        judge_job(desk.ports, job)
+        judge_job(backend.ports, job)
     assert later.value.delay == RETRY_SECONDS
-    assert desk.archive.num_writes == 0
+    assert backend.archive.num_writes == 0
 
 
-def test_an_unavailable_archive_is_retried_with_growing_delays(desk: Desk) -> None:
-    job, (analysis,) = predict_job(desk)
-    desk.archive.errors = [Unavailable("the disk is full")] * (MAX_ATTEMPTS - 1)
+def test_an_unavailable_archive_is_retried_with_growing_delays(backend: Backend) -> None:
+    job, (analysis,) = predict_job(backend)
+    backend.archive.errors = [Unavailable("the disk is full")] * (MAX_ATTEMPTS - 1)
 
     delays = []
     for _ in range(MAX_ATTEMPTS - 1):
         with pytest.raises(RetryLater) as later:
-            judge_job(desk.ports, job)
+            judge_job(backend.ports, job)
         delays.append(later.value.delay)
-        assert not get(desk.ports, analysis.id).state.is_final
-    judge_job(desk.ports, job)
+        assert not get(backend.ports, analysis.id).state.is_final
+    judge_job(backend.ports, job)
 
     assert delays == sorted(delays)
     assert (delays[0], delays[1], delays[-1]) == (RETRY_SECONDS, 2 * RETRY_SECONDS, MAX_RETRY_SECONDS)
     assert sum(delays) > 4 * 3600  # an archive can be unavailable for a night
-    assert get(desk.ports, analysis.id).state is State.SUCCEEDED
+    assert get(backend.ports, analysis.id).state is State.SUCCEEDED
 
 
-def test_an_archive_that_stays_unavailable_fails_the_analysis_with_the_reason(desk: Desk) -> None:
-    job, (analysis,) = predict_job(desk)
-    desk.archive.errors = [Unavailable("the disk is full")] * 2 * MAX_ATTEMPTS
+def test_an_archive_that_stays_unavailable_fails_the_analysis_with_the_reason(backend: Backend) -> None:
+    job, (analysis,) = predict_job(backend)
+    backend.archive.errors = [Unavailable("the disk is full")] * 2 * MAX_ATTEMPTS
 
     for _ in range(MAX_ATTEMPTS - 1):
         with pytest.raises(RetryLater):
-            judge_job(desk.ports, job)
-    judge_job(desk.ports, job)
-    judge_job(desk.ports, job)
+            judge_job(backend.ports, job)
+    judge_job(backend.ports, job)
+    judge_job(backend.ports, job)
 
-    result = get(desk.ports, analysis.id)
-    assert desk.archive.num_writes == MAX_ATTEMPTS
+    result = get(backend.ports, analysis.id)
+    assert backend.archive.num_writes == MAX_ATTEMPTS
     assert result.state is State.FAILED
     assert (result.failure.reason, result.failure.message) == (Unavailable.reason, "the disk is full")
 
 
-def test_an_internal_error_fails_the_analysis_without_showing_its_message(desk: Desk) -> None:
-    job, analyses = predict_job(desk, count=2)
-    desk.archive.errors = [KeyError("/secret/path")]
+def test_an_internal_error_fails_the_analysis_without_showing_its_message(backend: Backend) -> None:
+    job, analyses = predict_job(backend, count=2)
+    backend.archive.errors = [KeyError("/secret/path")]
 
-    judge_job(desk.ports, job)
+    judge_job(backend.ports, job)
 
     for analysis in analyses:
-        result = get(desk.ports, analysis.id)
+        result = get(backend.ports, analysis.id)
         assert result.state is State.FAILED
         assert result.failure.reason == "INTERNAL"
         assert "secret" not in result.failure.message
 
 
-def test_the_message_of_a_permanent_error_is_shown(desk: Desk) -> None:
-    job, (analysis,) = predict_job(desk)
-    desk.archive.errors = [PermanentError("never")]
+def test_the_message_of_a_permanent_error_is_shown(backend: Backend) -> None:
+    job, (analysis,) = predict_job(backend)
+    backend.archive.errors = [PermanentError("never")]
 
-    judge_job(desk.ports, job)
+    judge_job(backend.ports, job)
 
-    assert get(desk.ports, analysis.id).failure.message == "never"
+    assert get(backend.ports, analysis.id).failure.message == "never"
 
 
-def test_an_archive_that_fails_after_the_first_of_several_analyses_loses_none(desk: Desk) -> None:
+def test_an_archive_that_fails_after_the_first_of_several_analyses_loses_none(backend: Backend) -> None:
     """Given two analyses and an archive that fails after the first, both have their result in the end."""
-    job, analyses = predict_job(desk, count=2)
-    desk.archive.errors = [None, Unavailable("away")]
+    job, analyses = predict_job(backend, count=2)
+    backend.archive.errors = [None, Unavailable("away")]
 
     with pytest.raises(RetryLater):
-        judge_job(desk.ports, job)
-    judge_job(desk.ports, job)
+        judge_job(backend.ports, job)
+    judge_job(backend.ports, job)
 
-    assert {get(desk.ports, analysis.id).state for analysis in analyses} == {State.SUCCEEDED}
-    assert sorted(analysis.id for analysis in desk.archive.list()) == sorted(analysis.id for analysis in analyses)
+    assert {get(backend.ports, analysis.id).state for analysis in analyses} == {State.SUCCEEDED}
+    assert sorted(analysis.id for analysis in backend.archive.list()) == sorted(analysis.id for analysis in analyses)
 
 
 def test_the_digest_of_predictions_covers_all_their_arrays() -> None:
@@ -168,111 +170,113 @@ def test_the_digest_of_predictions_covers_all_their_arrays() -> None:
     assert digest_predictions(Predictions(top1[::-1][::-1])) == digest_predictions(variants[0])
 
 
-def test_shards_of_different_weights_are_never_one_result(desk: Desk) -> None:
+def test_shards_of_different_weights_are_never_one_result(backend: Backend) -> None:
     """Given weights that were replaced between two shards, the analysis fails with a message about it."""
-    analysis = submit(desk.ports, AnalysisRequest("demo", MODEL))
-    ((job, shards),) = desk.sent
+    analysis = submit(backend.ports, AnalysisRequest("demo", MODEL))
+    ((job, shards),) = backend.sent
     for shard in range(shards):
-        start, stop = desk.store.job(job).spec.bounds(shard)
-        fencing_token = desk.store.claim_shard(job, shard, "w1", 20.0).fencing_token
+        start, stop = backend.store.job(job).spec.bounds(shard)
+        fencing_token = backend.store.claim_shard(job, shard, "w1", 20.0).fencing_token
         info = replace(INFO, weights_sha256=f"{shard}" * 64)
-        desk.store.finish_shard(
+        backend.store.finish_shard(
             job, shard, fencing_token, ShardResult(Predictions(np.zeros(stop - start, dtype=np.int16)), info)
         )
 
-    judge_job(desk.ports, job)
+    judge_job(backend.ports, job)
 
-    result = get(desk.ports, analysis.id)
+    result = get(backend.ports, analysis.id)
     assert result.state is State.FAILED
     assert "weights changed" in result.failure.message
-    assert list(desk.archive.list()) == []
+    assert list(backend.archive.list()) == []
 
 
-def test_an_analysis_cancelled_while_it_is_archived_stays_cancelled(desk: Desk) -> None:
-    job, (first, second) = predict_job(desk, count=2)
-    put = desk.archive.put
+def test_an_analysis_cancelled_while_it_is_archived_stays_cancelled(backend: Backend) -> None:
+    job, (first, second) = predict_job(backend, count=2)
+    put = backend.archive.put
 
     def cancel_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
         put(analysis, predictions)
         if analysis.id == first.id:
-            desk.store.cancel(first.id, "")
+            backend.store.cancel(first.id, "")
 
-    desk.archive.put = cancel_meanwhile  # type: ignore[method-assign]
-    judge_job(desk.ports, job)
+    backend.archive.put = cancel_meanwhile  # type: ignore[method-assign]
+    judge_job(backend.ports, job)
 
-    assert get(desk.ports, first.id).state is State.CANCELLED
-    assert get(desk.ports, second.id).state is State.SUCCEEDED
-    assert [analysis.id for analysis in desk.archive.list()] == [second.id]
-    assert [analysis.id for analysis in desk.ended] == [second.id]
+    assert get(backend.ports, first.id).state is State.CANCELLED
+    assert get(backend.ports, second.id).state is State.SUCCEEDED
+    assert [analysis.id for analysis in backend.archive.list()] == [second.id]
+    assert [analysis.id for analysis in backend.finished] == [second.id]
 
 
-def test_missing_images_are_named_and_too_many_fail_the_analysis(desk: Desk) -> None:
+def test_missing_images_are_named_and_too_many_fail_the_analysis(backend: Backend) -> None:
     for count, state in ((2, State.SUCCEEDED), (3, State.FAILED)):  # of 20 images; the limit is 10 %
-        desk.sent.clear()
-        analysis = submit(desk.ports, AnalysisRequest("demo", MODEL, fresh=True))
-        ((job, shards),) = desk.sent
+        backend.sent.clear()
+        analysis = submit(backend.ports, AnalysisRequest("demo", MODEL, fresh=True))
+        ((job, shards),) = backend.sent
         missing = count
         for shard in range(shards):
-            start, stop = desk.store.job(job).spec.bounds(shard)
+            start, stop = backend.store.job(job).spec.bounds(shard)
             top1 = np.full(stop - start, 7, dtype=np.int16)
             top1[: min(missing, len(top1))] = -1
             missing -= min(missing, len(top1))
-            fencing_token = desk.store.claim_shard(job, shard, "w1", 20.0).fencing_token
-            desk.store.finish_shard(job, shard, fencing_token, ShardResult(Predictions(top1), INFO))
+            fencing_token = backend.store.claim_shard(job, shard, "w1", 20.0).fencing_token
+            backend.store.finish_shard(job, shard, fencing_token, ShardResult(Predictions(top1), INFO))
 
-        judge_job(desk.ports, job)
+        judge_job(backend.ports, job)
 
-        result = get(desk.ports, analysis.id)
+        result = get(backend.ports, analysis.id)
         message = result.warnings[0] if state is State.SUCCEEDED else result.failure.message
         assert result.state is state
         assert message.startswith(f"{count} of 20 images are missing or damaged: imagenet_00_")
 
 
-def test_another_version_of_the_workers_packages_is_another_computation(desk: Desk) -> None:
+def test_another_version_of_the_workers_packages_is_another_computation(backend: Backend) -> None:
     """Given predictions of one version of timm, another version does not reuse them: its weights can differ."""
-    job, _ = predict_job(desk)
-    judge_job(desk.ports, job)
-    assert submit(desk.ports, AnalysisRequest("demo", MODEL)).cached
+    job, _ = predict_job(backend)
+    judge_job(backend.ports, job)
+    assert submit(backend.ports, AnalysisRequest("demo", MODEL)).cached
 
-    desk.runtime = "timm 1.1"
+    backend.runtime = "timm 1.1"
 
-    assert not submit(desk.ports, AnalysisRequest("demo", MODEL)).cached
+    assert not submit(backend.ports, AnalysisRequest("demo", MODEL)).cached
 
 
 def test_an_unavailable_store_is_awaited_before_the_message_is_retried(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given a Redis that fails while a job is judged, the message is queued again only when Redis answers."""
     monkeypatch.setattr(judge, "POLL_SECONDS", 0.001)
-    job, (analysis,) = predict_job(desk)
+    job, (analysis,) = predict_job(backend)
     pings = iter([False, False, True])
-    finish = desk.store.finish_job
+    finish = backend.store.finish_job
 
     def fail_to_finish(*_: object) -> bool:
         raise Unavailable("Redis is unavailable")
 
-    desk.store.finish_job = fail_to_finish  # type: ignore[method-assign]
-    desk.store.ping = lambda: next(pings)  # type: ignore[method-assign]
+    backend.store.finish_job = fail_to_finish  # type: ignore[method-assign]
+    backend.store.ping = lambda: next(pings)  # type: ignore[method-assign]
     with pytest.raises(RetryLater):
-        judge_job(desk.ports, job)
+        judge_job(backend.ports, job)
     assert next(pings, None) is None  # it waited for the store
 
-    desk.store.finish_job = finish  # type: ignore[method-assign]
-    judge_job(desk.ports, job)
-    assert get(desk.ports, analysis.id).state is State.SUCCEEDED
-    assert [analysis.id for analysis in desk.ended] == [analysis.id]
+    backend.store.finish_job = finish  # type: ignore[method-assign]
+    judge_job(backend.ports, job)
+    assert get(backend.ports, analysis.id).state is State.SUCCEEDED
+    assert [analysis.id for analysis in backend.finished] == [analysis.id]
 
 
-def test_a_cached_result_is_found_without_listing_the_archive(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    job, (first,) = predict_job(desk)
-    judge_job(desk.ports, job)
+def test_a_cached_result_is_found_without_listing_the_archive(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, (first,) = predict_job(backend)
+    judge_job(backend.ports, job)
 
     def fail_to_list() -> list[Analysis]:
         raise AssertionError("the archive was listed")
 
-    monkeypatch.setattr(desk.archive, "list", fail_to_list)
-    assert submit(desk.ports, AnalysisRequest("demo", MODEL)).cached
+    monkeypatch.setattr(backend.archive, "list", fail_to_list)
+    assert submit(backend.ports, AnalysisRequest("demo", MODEL)).cached
     monkeypatch.undo()
 
-    desk.archive.delete(first.id)  # the cached analysis is gone: another one of the same computation is used
-    assert submit(desk.ports, AnalysisRequest("demo", MODEL)).cached
+    backend.archive.delete(first.id)  # the cached analysis is gone: another one of the same computation is used
+    assert submit(backend.ports, AnalysisRequest("demo", MODEL)).cached

@@ -280,7 +280,7 @@ def test_a_policy_may_have_two_hundred_bounds() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "null", "1", "policy", "[]", "- version: 1", "'"])
-def test_a_text_without_a_mapping_is_refused(text: str) -> None:
+def test_a_text_without_a_mapping_is_rejected(text: str) -> None:
     assert only(text).field == "policy"
     assert only(text.encode()).field == "policy"
 
@@ -290,7 +290,7 @@ BOMB = "a: &a [x, x]\n" + "".join(
 )
 
 
-def test_nested_aliases_are_refused_before_they_are_expanded() -> None:
+def test_nested_aliases_are_rejected_before_they_are_expanded() -> None:
     violation = only(BOMB)
 
     assert (violation.field, violation.line) == ("policy", 2)
@@ -310,7 +310,7 @@ def test_nested_aliases_are_refused_before_they_are_expanded() -> None:
         "!!binary '%'",
     ],
 )
-def test_tags_and_values_of_other_kinds_are_refused(value: str) -> None:
+def test_tags_and_values_of_other_kinds_are_rejected(value: str) -> None:
     assert refused(f"version: 1\nbounds: [{{measure: top1_accuracy, min: 0.5}}]\nname: {value}\n").violations
     assert refused(f"version: 1\nbounds: [{{measure: top1_accuracy, min: {value}}}]\n").violations
 
@@ -330,16 +330,16 @@ def test_tags_and_values_of_other_kinds_are_refused(value: str) -> None:
         b"PK\x03\x04",
     ],
 )
-def test_bytes_that_are_not_text_are_refused(raw: bytes) -> None:
+def test_bytes_that_are_not_text_are_rejected(raw: bytes) -> None:
     assert only(raw).field == "policy"
 
 
 @pytest.mark.parametrize("text", ["version: \x00", "version: \ud800", "\ufffe", 'name: "\\U00110000"', 'name: "\\q"'])
-def test_characters_that_yaml_does_not_allow_are_refused(text: str) -> None:
+def test_characters_that_yaml_does_not_allow_are_rejected(text: str) -> None:
     assert only(text).field == "policy"
 
 
-def test_a_policy_above_the_size_limit_is_refused() -> None:
+def test_a_policy_above_the_size_limit_is_rejected() -> None:
     padded = SHORTEST + "#" * (MAX_BYTES - len(SHORTEST))
 
     assert parse_policy(padded) == parse_policy(SHORTEST)
@@ -353,7 +353,7 @@ def test_a_policy_above_the_size_limit_is_refused() -> None:
     [("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", ""), ("[{a: ", "}]")],
     ids=["[]", "{}", "-", "?", "[{}]"],
 )
-def test_deep_nesting_is_refused_without_a_crash(depth: int, opened: str, closed: str) -> None:
+def test_deep_nesting_is_rejected_without_a_crash(depth: int, opened: str, closed: str) -> None:
     nested = opened * depth + closed * depth
 
     assert refused(nested).violations
@@ -376,20 +376,20 @@ def parses_or_is_refused(text: str | bytes) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(), st.binary()))
-def test_arbitrary_text_and_bytes_parse_or_are_refused(text: str | bytes) -> None:
+def test_arbitrary_text_and_bytes_parse_or_are_rejected(text: str | bytes) -> None:
     parses_or_is_refused(text)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(alphabet="[]{},:?-&*!|>'\"%@`#= \n\taz01.~<\\", max_size=60))
-def test_arbitrary_punctuation_parses_or_is_refused(text: str) -> None:
+def test_arbitrary_punctuation_parses_or_is_rejected(text: str) -> None:
     parses_or_is_refused(text)
     parses_or_is_refused(SHORTEST + text)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(GOOD)), st.integers(0, 12), st.text(max_size=6))
-def test_a_damaged_policy_parses_or_is_refused(start: int, length: int, patch: str) -> None:
+def test_a_damaged_policy_parses_or_is_rejected(start: int, length: int, patch: str) -> None:
     parses_or_is_refused(GOOD[:start] + patch + GOOD[start + length :])
 
 
@@ -415,7 +415,7 @@ BOUNDS = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(BOUNDS, max_size=3), ANYTHING)
-def test_arbitrary_values_of_the_fields_parse_or_are_refused(bounds: list[dict[str, Any]], minimum: Any) -> None:
+def test_arbitrary_values_of_the_fields_parse_or_are_rejected(bounds: list[dict[str, Any]], minimum: Any) -> None:
     parses_or_is_refused(yaml.safe_dump({"version": 1, "bounds": bounds}))
     parses_or_is_refused(yaml.safe_dump({"version": 1, "min_samples": minimum, "bounds": bounds}))
 
@@ -435,25 +435,25 @@ def test_the_schema_accepts_every_bound_that_parses(bound: dict[str, Any]) -> No
 @given(BOUNDS)
 def test_every_bound_that_parses_can_be_evaluated(bound: dict[str, Any]) -> None:
     try:
-        (got,) = parse_policy(yaml.safe_dump({"version": 1, "bounds": [bound]})).bounds
+        (actual,) = parse_policy(yaml.safe_dump({"version": 1, "bounds": [bound]})).bounds
     except InvalidPolicy:
         return
-    value, change = (got.min, got.max), (got.max_increase, got.max_decrease)
+    value, change = (actual.min, actual.max), (actual.max_increase, actual.max_decrease)
     limits = [item for item in (*value, *change) if item is not None]
     assert limits
     assert (value == (None, None)) != (change == (None, None))
-    assert got.is_on_change is (change != (None, None))
+    assert actual.is_on_change is (change != (None, None))
     assert all(limit >= 0 for limit in limits)
-    if got.measure in (Measure.COUNT, Measure.IMAGENET_M_ERRORS):
+    if actual.measure in (Measure.COUNT, Measure.IMAGENET_M_ERRORS):
         assert all(limit == int(limit) for limit in limits)
     else:
         assert all(limit <= 1 for limit in limits)
-    of_types = got.measure in (Measure.COUNT, Measure.RATE) or "portion" in got.measure
-    assert bool(got.types) is of_types
-    assert len(set(got.types)) == len(got.types)
-    assert not {ErrorType.UNSPECIFIED, ErrorType.CORRECT} & set(got.types)
-    assert got.alpha is None or (got.is_on_change and 0 < got.alpha < 1 and "portion" not in got.measure)
-    assert not got.undecided_within_interval or got.is_on_change
+    of_types = actual.measure in (Measure.COUNT, Measure.RATE) or "portion" in actual.measure
+    assert bool(actual.types) is of_types
+    assert len(set(actual.types)) == len(actual.types)
+    assert not {ErrorType.UNSPECIFIED, ErrorType.CORRECT} & set(actual.types)
+    assert actual.alpha is None or (actual.is_on_change and 0 < actual.alpha < 1 and "portion" not in actual.measure)
+    assert not actual.undecided_within_interval or actual.is_on_change
 
 
 # ---- the schema
@@ -524,7 +524,7 @@ def test_the_schema_accepts_good_policies(schema: Draft202012Validator, text: st
         of("measure: count, types: 8, max: 3"),
     ],
 )
-def test_the_schema_refuses_values_of_the_wrong_type(schema: Draft202012Validator, text: str) -> None:
+def test_the_schema_rejects_values_of_the_wrong_type(schema: Draft202012Validator, text: str) -> None:
     assert not schema.is_valid(yaml.safe_load(text))
     assert refused(text).violations
 
@@ -570,19 +570,19 @@ COUNT = "version: 1\nbounds:\n- {measure: count, types: MODEL_FAILURE, max: %s}\
     ],
     ids=lambda text: text[:60].replace("\n", "|"),
 )
-def test_texts_that_are_not_numbers_are_refused(text: str) -> None:
+def test_texts_that_are_not_numbers_are_rejected(text: str) -> None:
     with pytest.raises(InvalidPolicy):
         parse_policy(text)
 
 
 @pytest.mark.parametrize("text", ["[" * 60_000, "{" * 60_000, "a: " + "[" * 20_000 + "]" * 20_000])
-def test_deep_nesting_is_refused_while_it_is_parsed(text: str) -> None:
+def test_deep_nesting_is_rejected_while_it_is_parsed(text: str) -> None:
     with pytest.raises(InvalidPolicy, match="more than 20 levels"):
         parse_policy(text)
 
 
 @pytest.mark.parametrize("version", ["true", "1.0"])
-def test_a_version_of_another_type_is_refused(version: str) -> None:
+def test_a_version_of_another_type_is_rejected(version: str) -> None:
     with pytest.raises(InvalidPolicy):
         parse_policy(f"version: {version}{BOUNDS}")
 
@@ -607,7 +607,7 @@ def test_a_merge_key_does_not_hide_a_repeated_key() -> None:
 
 
 @pytest.mark.parametrize("name", ["2001-99-99", "2001-01-01", "=", "1:30:00"])
-def test_a_name_that_looks_like_another_type_is_a_name_or_is_refused(name: str) -> None:
+def test_a_name_that_looks_like_another_type_is_a_name_or_is_rejected(name: str) -> None:
     try:
         assert parse_policy(f"version: 1\nname: {name}{BOUNDS}").name == name
     except InvalidPolicy as error:

@@ -13,54 +13,54 @@ from service.analyses.upload import upload
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 from service.evidence.bundle import Bundle
 
-from .conftest import Desk
+from .conftest import Backend
 
 
 @pytest.fixture
-def before(desk: Desk, demo: Bundle) -> Analysis:
+def before(backend: Backend, demo: Bundle) -> Analysis:
     rows = "".join(f"{name},7\n" for name in demo.judged_names)
     return upload(
-        desk.ports, AnalysisRequest("demo", labels={"k": "v"}), io.BytesIO(f"file_name,top1\n{rows}".encode())
+        backend.ports, AnalysisRequest("demo", labels={"k": "v"}), io.BytesIO(f"file_name,top1\n{rows}".encode())
     )
 
 
-def test_the_result_is_a_new_analysis_with_the_same_predictions(desk: Desk, before: Analysis) -> None:
-    after = reanalyze(desk.ports, before.id, before.evidence[:9], owner="me")
+def test_the_result_is_a_new_analysis_with_the_same_predictions(backend: Backend, before: Analysis) -> None:
+    after = reanalyze(backend.ports, before.id, before.evidence[:9], owner="me")
 
     assert after.id != before.id
     assert after.create_time > before.create_time
     assert (after.owner, after.request.labels) == ("me", {"k": "v"})
     assert (after.summary, after.predictions_digest) == (before.summary, before.predictions_digest)
-    assert desk.archive.get(after.id) == after
-    assert desk.archive.predictions(after.id).top1.tolist() == [7] * 20
-    assert [analysis.id for analysis in desk.ended] == [before.id, after.id]
+    assert backend.archive.get(after.id) == after
+    assert backend.archive.predictions(after.id).top1.tolist() == [7] * 20
+    assert [analysis.id for analysis in backend.finished] == [before.id, after.id]
 
 
-def test_the_same_request_is_judged_once_and_another_body_is_refused(desk: Desk, before: Analysis) -> None:
-    first = reanalyze(desk.ports, before.id, "", "r")
+def test_the_same_request_is_judged_once_and_another_body_is_rejected(backend: Backend, before: Analysis) -> None:
+    first = reanalyze(backend.ports, before.id, "", "r")
 
-    assert reanalyze(desk.ports, before.id, "", "r") == first
+    assert reanalyze(backend.ports, before.id, "", "r") == first
     with pytest.raises(AlreadyExists):
-        reanalyze(desk.ports, before.id, before.evidence, "r")
+        reanalyze(backend.ports, before.id, before.evidence, "r")
     with pytest.raises(AlreadyExists):
-        reanalyze(desk.ports, first.id, "", "r")
-    assert len(desk.archive.list()) == 2
+        reanalyze(backend.ports, first.id, "", "r")
+    assert len(backend.archive.list()) == 2
 
 
-def test_the_request_id_of_an_open_request_is_refused(desk: Desk, before: Analysis) -> None:
-    desk.store.reserve("r", "the body of an upload that is being judged", "u1")
+def test_the_request_id_of_an_open_request_is_rejected(backend: Backend, before: Analysis) -> None:
+    backend.store.reserve("r", "the body of an upload that is being judged", "u1")
 
     with pytest.raises(AlreadyExists):
-        reanalyze(desk.ports, before.id, "", "r")
+        reanalyze(backend.ports, before.id, "", "r")
 
 
-def test_a_request_can_be_repeated_after_the_archive_was_unavailable(desk: Desk, before: Analysis) -> None:
-    desk.archive.errors = [Unavailable("the disk is full")]
+def test_a_request_can_be_repeated_after_the_archive_was_unavailable(backend: Backend, before: Analysis) -> None:
+    backend.archive.errors = [Unavailable("the disk is full")]
     with pytest.raises(Unavailable):
-        reanalyze(desk.ports, before.id, "", "r")
-    assert [analysis.id for analysis in desk.archive.list()] == [before.id]
+        reanalyze(backend.ports, before.id, "", "r")
+    assert [analysis.id for analysis in backend.archive.list()] == [before.id]
 
-    assert reanalyze(desk.ports, before.id, "", "r").state is State.SUCCEEDED
+    assert reanalyze(backend.ports, before.id, "", "r").state is State.SUCCEEDED
 
 
 def failed(analysis: Analysis) -> Analysis:
@@ -70,8 +70,10 @@ def failed(analysis: Analysis) -> Analysis:
 @pytest.mark.parametrize(
     ("name", "error"), [("nosuch", AnalysisNotFound), ("failed", NotReady)], ids=["unknown", "failed"]
 )
-def test_an_analysis_without_predictions_is_refused(desk: Desk, before: Analysis, name: str, error: Callable) -> None:
-    desk.archive.put(failed(before), Predictions(np.zeros(0, dtype=np.int16)))
+def test_an_analysis_without_predictions_is_rejected(
+    backend: Backend, before: Analysis, name: str, error: Callable
+) -> None:
+    backend.archive.put(failed(before), Predictions(np.zeros(0, dtype=np.int16)))
 
     with pytest.raises(error):
-        reanalyze(desk.ports, name, "")
+        reanalyze(backend.ports, name, "")

@@ -16,7 +16,7 @@ from service.analyses.write_back import WriteBack
 from service.domain import Action, Analysis, ModelInfo, Predictions, RegistryEvent, RegistryRule, State
 from service.jobs.transitions import ShardResult
 
-from .conftest import MODEL, Desk
+from .conftest import MODEL, Backend
 
 PLAIN = """
 version: 1
@@ -74,29 +74,29 @@ def tagged(version: str, key: str, value: str = "", delivery: str = "d") -> Regi
     return RegistryEvent(Action.TAG, "net", version, key, value, delivery)
 
 
-def list_created(desk: Desk) -> list[Analysis]:
+def list_created(backend: Backend) -> list[Analysis]:
     """Return all analyses, oldest first."""
-    return list(queries.list_analyses(desk.ports, queries.AnalysisFilter(), "create_time"))
+    return list(queries.list_analyses(backend.ports, queries.AnalysisFilter(), "create_time"))
 
 
-def versions(desk: Desk) -> list[str]:
-    return [analysis.request.labels["version"] for analysis in list_created(desk)]
+def versions(backend: Backend) -> list[str]:
+    return [analysis.request.labels["version"] for analysis in list_created(backend)]
 
 
-def finish(desk: Desk) -> None:
+def finish(backend: Backend) -> None:
     """Predict and judge all open jobs."""
-    for job_id, shards in desk.sent:
-        job = desk.store.job(job_id)
+    for job_id, shards in backend.sent:
+        job = backend.store.job(job_id)
         if job is None or job.state.is_final:
             continue
         for shard in range(shards):
             start, stop = job.spec.bounds(shard)
-            fencing_token = desk.store.claim_shard(job_id, shard, "w", 20.0).fencing_token
+            fencing_token = backend.store.claim_shard(job_id, shard, "w", 20.0).fencing_token
             top1 = np.full(stop - start, 7, dtype=np.int16)
-            desk.store.finish_shard(
+            backend.store.finish_shard(
                 job_id, shard, fencing_token, ShardResult(Predictions(top1), ModelInfo(MODEL, "n", "0" * 64, "t"))
             )
-        judge_job(desk.ports, job_id)
+        judge_job(backend.ports, job_id)
 
 
 # rules
@@ -115,14 +115,16 @@ def finish(desk: Desk) -> None:
         ("net-?", "net-12", False),
     ],
 )
-def test_a_rule_applies_to_the_models_that_match_its_glob(desk: Desk, glob: str, model: str, matches: bool) -> None:
+def test_a_rule_applies_to_the_models_that_match_its_glob(
+    backend: Backend, glob: str, model: str, matches: bool
+) -> None:
     registry = FakeRegistry([replace(CREATED, model=glob)])
 
-    assert handle_event(desk.ports, registry, created("1", model)) is (
+    assert handle_event(backend.ports, registry, created("1", model)) is (
         EventResult.QUEUED if matches else EventResult.IGNORED
     )
 
-    assert len(list_created(desk)) == matches
+    assert len(list_created(backend)) == matches
 
 
 @pytest.mark.parametrize(
@@ -140,27 +142,29 @@ def test_a_rule_applies_to_the_models_that_match_its_glob(desk: Desk, glob: str,
         ("tag:stage", RegistryEvent(Action.ALIAS, "net", "1", "stage"), False),
     ],
 )
-def test_a_rule_applies_only_to_its_events(desk: Desk, rule: str, event: RegistryEvent, matches: bool) -> None:
+def test_a_rule_applies_only_to_its_events(backend: Backend, rule: str, event: RegistryEvent, matches: bool) -> None:
     registry = FakeRegistry([RegistryRule(rule, dataset="demo")])
 
-    assert handle_event(desk.ports, registry, event) is (EventResult.QUEUED if matches else EventResult.IGNORED)
+    assert handle_event(backend.ports, registry, event) is (EventResult.QUEUED if matches else EventResult.IGNORED)
 
 
-def test_without_a_rule_events_are_ignored(desk: Desk) -> None:
-    assert handle_event(desk.ports, FakeRegistry([]), created("1")) is EventResult.IGNORED
-    assert handle_event(desk.ports, FakeRegistry([]), tagged("1", "errata.request", "analyze")) is EventResult.IGNORED
+def test_without_a_rule_events_are_ignored(backend: Backend) -> None:
+    assert handle_event(backend.ports, FakeRegistry([]), created("1")) is EventResult.IGNORED
+    assert (
+        handle_event(backend.ports, FakeRegistry([]), tagged("1", "errata.request", "analyze")) is EventResult.IGNORED
+    )
 
 
-def test_a_queued_analysis_names_its_registry_and_is_in_the_outbox(desk: Desk) -> None:
-    handle_event(desk.ports, FakeRegistry([replace(CREATED, policy=PLAIN)]), created("3"))
+def test_a_queued_analysis_names_its_registry_and_is_in_the_outbox(backend: Backend) -> None:
+    handle_event(backend.ports, FakeRegistry([replace(CREATED, policy=PLAIN)]), created("3"))
 
-    (analysis,) = list_created(desk)
+    (analysis,) = list_created(backend)
     assert (analysis.state, analysis.owner) == (State.QUEUED, "registry:prod")
     assert (analysis.request.model, analysis.request.dataset) == (MODEL, "demo")
     assert (analysis.request.gate_policy, analysis.request.gate_baseline) == (PLAIN, "")
     assert analysis.request.labels == {"registry": "prod", "model": "net", "version": "3"}
-    finish(desk)
-    assert [item.analysis for item in desk.store.due_outbox_items(9)] == [analysis.id]
+    finish(backend)
+    assert [item.analysis for item in backend.store.due_outbox_items(9)] == [analysis.id]
 
 
 @pytest.mark.parametrize(
@@ -173,282 +177,282 @@ def test_a_queued_analysis_names_its_registry_and_is_in_the_outbox(desk: Desk) -
         RegistryEvent(Action.ALIAS, "net", "1", "errata-anything"),
     ],
 )
-def test_events_of_write_backs_are_ignored_for_all_rules(desk: Desk, event: RegistryEvent) -> None:
+def test_events_of_write_backs_are_ignored_for_all_rules(backend: Backend, event: RegistryEvent) -> None:
     rules = [CREATED, *(RegistryRule(f"{event.action}:{name}", dataset="demo") for name in (event.name, "*"))]
 
-    assert handle_event(desk.ports, FakeRegistry(rules), event) is EventResult.IGNORED
+    assert handle_event(backend.ports, FakeRegistry(rules), event) is EventResult.IGNORED
 
-    assert list_created(desk) == []
+    assert list_created(backend) == []
 
 
-def test_a_rule_that_cannot_be_applied_does_not_stop_another(desk: Desk) -> None:
+def test_a_rule_that_cannot_be_applied_does_not_stop_another(backend: Backend) -> None:
     nowhere = RegistryRule("created", dataset="nowhere")
 
-    assert handle_event(desk.ports, FakeRegistry([nowhere]), created("1")) is EventResult.REFUSED
-    assert handle_event(desk.ports, FakeRegistry([nowhere, CREATED]), created("1")) is EventResult.QUEUED
-    assert len(list_created(desk)) == 1
+    assert handle_event(backend.ports, FakeRegistry([nowhere]), created("1")) is EventResult.REFUSED
+    assert handle_event(backend.ports, FakeRegistry([nowhere, CREATED]), created("1")) is EventResult.QUEUED
+    assert len(list_created(backend)) == 1
 
 
 # repeated events
 
 
-def test_repeated_deliveries_and_polls_of_a_version_make_one_analysis_per_rule(desk: Desk) -> None:
+def test_repeated_deliveries_and_polls_of_a_version_make_one_analysis_per_rule(backend: Backend) -> None:
     registry = FakeRegistry([CREATED])
-    assert handle_event(desk.ports, registry, created("1", delivery="d1")) is EventResult.QUEUED
+    assert handle_event(backend.ports, registry, created("1", delivery="d1")) is EventResult.QUEUED
     registry.all_events = [created("1", delivery=""), registry.set_alias("champion", "1")]
 
-    assert handle_event(desk.ports, registry, created("1", delivery="d1")) is EventResult.REPEATED
-    assert handle_event(desk.ports, registry, created("1", delivery="d2")) is EventResult.REPEATED
-    assert handle_event(desk.ports, registry, registry.set_alias("champion", "1")) is EventResult.IGNORED
-    assert poll(desk.ports, registry) == 0
-    finish(desk)
-    assert handle_event(desk.ports, registry, created("1", delivery="d3")) is EventResult.REPEATED
-    assert poll(desk.ports, registry) == 0
+    assert handle_event(backend.ports, registry, created("1", delivery="d1")) is EventResult.REPEATED
+    assert handle_event(backend.ports, registry, created("1", delivery="d2")) is EventResult.REPEATED
+    assert handle_event(backend.ports, registry, registry.set_alias("champion", "1")) is EventResult.IGNORED
+    assert poll(backend.ports, registry) == 0
+    finish(backend)
+    assert handle_event(backend.ports, registry, created("1", delivery="d3")) is EventResult.REPEATED
+    assert poll(backend.ports, registry) == 0
 
-    assert len(list_created(desk)) == 1
+    assert len(list_created(backend)) == 1
 
 
-def test_repeated_deliveries_and_polls_of_an_alias_make_one_analysis_per_rule(desk: Desk) -> None:
+def test_repeated_deliveries_and_polls_of_an_alias_make_one_analysis_per_rule(backend: Backend) -> None:
     registry = FakeRegistry([RegistryRule("alias:champion", dataset="demo", policy=PLAIN)])
     event = registry.set_alias("champion", "1", delivery="d1")
     registry.all_events = [created("1", delivery=""), replace(event, delivery="")]
 
-    assert handle_event(desk.ports, registry, event) is EventResult.QUEUED
-    assert handle_event(desk.ports, registry, replace(event, delivery="d2")) is EventResult.REPEATED
-    assert poll(desk.ports, registry) == 0
-    finish(desk)
-    assert poll(desk.ports, registry) == 0
+    assert handle_event(backend.ports, registry, event) is EventResult.QUEUED
+    assert handle_event(backend.ports, registry, replace(event, delivery="d2")) is EventResult.REPEATED
+    assert poll(backend.ports, registry) == 0
+    finish(backend)
+    assert poll(backend.ports, registry) == 0
 
-    (analysis,) = list_created(desk)
+    (analysis,) = list_created(backend)
     assert analysis.request.labels["alias"] == "champion"
 
 
-def test_a_poll_queues_and_counts_versions_without_an_event(desk: Desk) -> None:
+def test_a_poll_queues_and_counts_versions_without_an_event(backend: Backend) -> None:
     registry = FakeRegistry([replace(CREATED, model="net")])
-    handle_event(desk.ports, registry, created("1"))
+    handle_event(backend.ports, registry, created("1"))
     registry.all_events = [created(version, delivery="") for version in "321"] + [created("9", "another")]
 
-    assert poll(desk.ports, registry) == 2
-    assert poll(desk.ports, registry) == 0
+    assert poll(backend.ports, registry) == 2
+    assert poll(backend.ports, registry) == 0
 
-    assert versions(desk) == ["1", "3", "2"]
+    assert versions(backend) == ["1", "3", "2"]
 
 
-def test_two_rules_with_different_policies_make_two_analyses(desk: Desk) -> None:
+def test_two_rules_with_different_policies_make_two_analyses(backend: Backend) -> None:
     registry = FakeRegistry([replace(CREATED, policy=PLAIN), replace(CREATED, policy=OTHER)])
 
-    assert handle_event(desk.ports, registry, created("1")) is EventResult.QUEUED
-    assert handle_event(desk.ports, registry, created("1")) is EventResult.REPEATED
+    assert handle_event(backend.ports, registry, created("1")) is EventResult.QUEUED
+    assert handle_event(backend.ports, registry, created("1")) is EventResult.REPEATED
 
-    assert sorted(analysis.request.gate_policy for analysis in list_created(desk)) == sorted([PLAIN, OTHER])
-    finish(desk)
-    assert len(desk.store.due_outbox_items(9)) == 2
+    assert sorted(analysis.request.gate_policy for analysis in list_created(backend)) == sorted([PLAIN, OTHER])
+    finish(backend)
+    assert len(backend.store.due_outbox_items(9)) == 2
 
 
-def test_two_equivalent_rules_make_one_analysis(desk: Desk) -> None:
+def test_two_equivalent_rules_make_one_analysis(backend: Backend) -> None:
     assert (
-        handle_event(desk.ports, FakeRegistry([CREATED, replace(CREATED, model="n*")]), created("1"))
+        handle_event(backend.ports, FakeRegistry([CREATED, replace(CREATED, model="n*")]), created("1"))
         is EventResult.QUEUED
     )
 
-    assert len(list_created(desk)) == 1
+    assert len(list_created(backend)) == 1
 
 
-def test_versions_models_and_registries_are_distinguished(desk: Desk) -> None:
+def test_versions_models_and_registries_are_distinguished(backend: Backend) -> None:
     for registry in (FakeRegistry([CREATED]), FakeRegistry([CREATED], id="other")):
         for model, version in itertools.product(("net", "net 1"), ("1", "11")):
-            assert handle_event(desk.ports, registry, created(version, model)) is EventResult.QUEUED
+            assert handle_event(backend.ports, registry, created(version, model)) is EventResult.QUEUED
 
-    assert len(list_created(desk)) == 8
+    assert len(list_created(backend)) == 8
 
 
-def test_a_request_to_analyze_again_is_queued_once_per_delivery(desk: Desk) -> None:
+def test_a_request_to_analyze_again_is_queued_once_per_delivery(backend: Backend) -> None:
     registry = FakeRegistry([CREATED])
-    handle_event(desk.ports, registry, created("1"))
-    finish(desk)
+    handle_event(backend.ports, registry, created("1"))
+    finish(backend)
     again = tagged("1", "errata.request", "analyze", delivery="d1")
 
-    assert handle_event(desk.ports, registry, again) is EventResult.QUEUED
-    assert handle_event(desk.ports, registry, again) is EventResult.REPEATED
-    assert handle_event(desk.ports, registry, replace(again, delivery="d2")) is EventResult.QUEUED
-    assert handle_event(desk.ports, registry, replace(again, delivery="d1")) is EventResult.REPEATED
+    assert handle_event(backend.ports, registry, again) is EventResult.QUEUED
+    assert handle_event(backend.ports, registry, again) is EventResult.REPEATED
+    assert handle_event(backend.ports, registry, replace(again, delivery="d2")) is EventResult.QUEUED
+    assert handle_event(backend.ports, registry, replace(again, delivery="d1")) is EventResult.REPEATED
 
-    states = [(analysis.state, analysis.request.fresh) for analysis in list_created(desk)]
+    states = [(analysis.state, analysis.request.fresh) for analysis in list_created(backend)]
     assert states == [(State.SUCCEEDED, False), (State.QUEUED, True), (State.QUEUED, True)]
 
 
-def test_a_version_predicted_before_is_finished_immediately_and_in_the_outbox(desk: Desk) -> None:
-    handle_event(desk.ports, FakeRegistry([CREATED], id="one"), created("1"))
-    finish(desk)
-    desk.store.due_outbox_items(1e9)
+def test_a_version_predicted_before_is_finished_immediately_and_in_the_outbox(backend: Backend) -> None:
+    handle_event(backend.ports, FakeRegistry([CREATED], id="one"), created("1"))
+    finish(backend)
+    backend.store.due_outbox_items(1e9)
 
-    assert handle_event(desk.ports, FakeRegistry([CREATED], id="two"), created("1")) is EventResult.QUEUED
+    assert handle_event(backend.ports, FakeRegistry([CREATED], id="two"), created("1")) is EventResult.QUEUED
 
-    _, second = list_created(desk)
+    _, second = list_created(backend)
     assert (second.state, second.owner, second.cached) == (State.SUCCEEDED, "registry:two", True)
-    assert [item.analysis for item in desk.store.due_outbox_items(9)] == [second.id]
+    assert [item.analysis for item in backend.store.due_outbox_items(9)] == [second.id]
 
 
 # baselines
 
 
-def test_the_baseline_is_the_analysis_of_the_version_of_an_alias(desk: Desk) -> None:
+def test_the_baseline_is_the_analysis_of_the_version_of_an_alias(backend: Backend) -> None:
     registry = FakeRegistry([CREATED, CHALLENGER])
     for version in "123":
-        handle_event(desk.ports, registry, created(version))
-    first, second, third = list_created(desk)
+        handle_event(backend.ports, registry, created(version))
+    first, second, third = list_created(backend)
     registry.set_alias("champion", "2")
 
-    assert handle_event(desk.ports, registry, registry.set_alias("challenger", "1")) is EventResult.QUEUED
+    assert handle_event(backend.ports, registry, registry.set_alias("challenger", "1")) is EventResult.QUEUED
 
-    assert {first.id, second.id, third.id} < {analysis.id for analysis in list_created(desk)}
-    compared = list_created(desk)[-1]
+    assert {first.id, second.id, third.id} < {analysis.id for analysis in list_created(backend)}
+    compared = list_created(backend)[-1]
     assert (compared.request.gate_policy, compared.request.gate_baseline) == (COMPARED, second.id)
     assert "gate" not in compared.request.labels
 
 
-def test_a_missing_baseline_is_queued(desk: Desk) -> None:
+def test_a_missing_baseline_is_queued(backend: Backend) -> None:
     registry = FakeRegistry([CHALLENGER])
     registry.set_alias("champion", "1")
 
-    assert handle_event(desk.ports, registry, registry.set_alias("challenger", "2")) is EventResult.QUEUED
+    assert handle_event(backend.ports, registry, registry.set_alias("challenger", "2")) is EventResult.QUEUED
 
-    baseline, compared = list_created(desk)
+    baseline, compared = list_created(backend)
     assert (baseline.request.labels["version"], compared.request.labels["version"]) == ("1", "2")
     assert (baseline.state, baseline.request.gate_policy) == (State.QUEUED, "")
     assert compared.request.gate_baseline == baseline.id
-    assert handle_event(desk.ports, registry, registry.set_alias("challenger", "2")) is EventResult.REPEATED
-    assert len(list_created(desk)) == 2
+    assert handle_event(backend.ports, registry, registry.set_alias("challenger", "2")) is EventResult.REPEATED
+    assert len(list_created(backend)) == 2
 
 
-def test_a_queued_baseline_equals_the_analysis_of_the_created_rule(desk: Desk) -> None:
+def test_a_queued_baseline_equals_the_analysis_of_the_created_rule(backend: Backend) -> None:
     registry = FakeRegistry([CREATED, CHALLENGER])
     registry.set_alias("champion", "1")
-    handle_event(desk.ports, registry, registry.set_alias("challenger", "2"))
+    handle_event(backend.ports, registry, registry.set_alias("challenger", "2"))
 
-    assert handle_event(desk.ports, registry, created("1")) is EventResult.REPEATED
+    assert handle_event(backend.ports, registry, created("1")) is EventResult.REPEATED
 
 
 @pytest.mark.parametrize("other", ["another model", "another registry", "another user's", "another data set's"])
-def test_only_the_registrys_own_analyses_of_the_model_are_baselines(desk: Desk, other: str) -> None:
+def test_only_the_registrys_own_analyses_of_the_model_are_baselines(backend: Backend, other: str) -> None:
     registry = FakeRegistry([CHALLENGER])
     registry.set_alias("champion", "1")
     match other:
         case "another model":
-            handle_event(desk.ports, FakeRegistry([CREATED]), created("1", "net-2"))
+            handle_event(backend.ports, FakeRegistry([CREATED]), created("1", "net-2"))
         case "another registry":
-            handle_event(desk.ports, FakeRegistry([CREATED], id="prod-2"), created("1"))
+            handle_event(backend.ports, FakeRegistry([CREATED], id="prod-2"), created("1"))
         case "another data set's":
-            handle_event(desk.ports, FakeRegistry([CREATED]), created("1"))
+            handle_event(backend.ports, FakeRegistry([CREATED]), created("1"))
             registry.rules = [replace(CHALLENGER, dataset="imagenet-real")]
         case _:
-            handle_event(desk.ports, FakeRegistry([CREATED], id="other"), created("1"))
-            finish(desk)
-            (before,) = list_created(desk)
+            handle_event(backend.ports, FakeRegistry([CREATED], id="other"), created("1"))
+            finish(backend)
+            (before,) = list_created(backend)
             labels = {"registry": "prod", "model": "net", "version": "1"}
             forged = replace(before, id="z" * 21, owner="", request=replace(before.request, labels=labels))
-            desk.archive.put(forged, desk.archive.predictions(before.id))
-    existing = {analysis.id for analysis in list_created(desk)}
+            backend.archive.put(forged, backend.archive.predictions(before.id))
+    existing = {analysis.id for analysis in list_created(backend)}
 
-    ports = replace(desk.ports, has_images=lambda dataset: True)
+    ports = replace(backend.ports, has_images=lambda dataset: True)
     handle_event(ports, registry, registry.set_alias("challenger", "2"))
 
-    baselines = {analysis.request.gate_baseline for analysis in list_created(desk)} - {""}
+    baselines = {analysis.request.gate_baseline for analysis in list_created(backend)} - {""}
     assert len(baselines) == 1
     assert not baselines & existing
 
 
-def test_the_baseline_of_a_moved_alias_is_the_version_that_had_it_before(desk: Desk) -> None:
+def test_the_baseline_of_a_moved_alias_is_the_version_that_had_it_before(backend: Backend) -> None:
     registry = FakeRegistry([CREATED, CHAMPION])
-    handle_event(desk.ports, registry, created("1"))
-    handle_event(desk.ports, registry, registry.set_alias("champion", "1"))
+    handle_event(backend.ports, registry, created("1"))
+    handle_event(backend.ports, registry, registry.set_alias("champion", "1"))
     for version in "23":
-        handle_event(desk.ports, registry, created(version))
+        handle_event(backend.ports, registry, created(version))
 
-    assert handle_event(desk.ports, registry, registry.set_alias("champion", "3")) is EventResult.QUEUED
+    assert handle_event(backend.ports, registry, registry.set_alias("champion", "3")) is EventResult.QUEUED
 
-    compared = list_created(desk)[-1]
-    (baseline,) = [analysis for analysis in list_created(desk) if analysis.id == compared.request.gate_baseline]
+    compared = list_created(backend)[-1]
+    (baseline,) = [analysis for analysis in list_created(backend) if analysis.id == compared.request.gate_baseline]
     assert (compared.request.labels["version"], baseline.request.labels["version"]) == ("3", "1")
-    assert handle_event(desk.ports, registry, registry.set_alias("champion", "3")) is EventResult.REPEATED
+    assert handle_event(backend.ports, registry, registry.set_alias("champion", "3")) is EventResult.REPEATED
 
 
-def test_a_rollback_of_an_alias_is_compared_with_the_version_that_it_replaces(desk: Desk) -> None:
+def test_a_rollback_of_an_alias_is_compared_with_the_version_that_it_replaces(backend: Backend) -> None:
     registry = FakeRegistry([CHAMPION])
     for version in "123":
-        handle_event(desk.ports, registry, registry.set_alias("champion", version))
-    third = list_created(desk)[-1]
+        handle_event(backend.ports, registry, registry.set_alias("champion", version))
+    third = list_created(backend)[-1]
     assert third.request.labels["version"] == "3"
 
-    assert handle_event(desk.ports, registry, registry.set_alias("champion", "2")) is EventResult.QUEUED
+    assert handle_event(backend.ports, registry, registry.set_alias("champion", "2")) is EventResult.QUEUED
 
-    assert list_created(desk)[-1].request.gate_baseline == third.id
+    assert list_created(backend)[-1].request.gate_baseline == third.id
 
 
-def test_without_a_baseline_there_is_no_gate_but_a_label(desk: Desk) -> None:
+def test_without_a_baseline_there_is_no_gate_but_a_label(backend: Backend) -> None:
     registry = FakeRegistry([CHAMPION])
 
-    assert handle_event(desk.ports, registry, registry.set_alias("champion", "1")) is EventResult.QUEUED
+    assert handle_event(backend.ports, registry, registry.set_alias("champion", "1")) is EventResult.QUEUED
 
-    (analysis,) = list_created(desk)
+    (analysis,) = list_created(backend)
     assert (analysis.request.gate_policy, analysis.request.gate_baseline) == ("", "")
     assert analysis.request.labels["gate"] == "no-baseline"
 
 
-def test_an_alias_without_a_version_is_no_baseline(desk: Desk) -> None:
+def test_an_alias_without_a_version_is_no_baseline(backend: Backend) -> None:
     assert (
-        handle_event(desk.ports, FakeRegistry([CHALLENGER]), RegistryEvent(Action.ALIAS, "net", "2", "challenger"))
+        handle_event(backend.ports, FakeRegistry([CHALLENGER]), RegistryEvent(Action.ALIAS, "net", "2", "challenger"))
         is EventResult.QUEUED
     )
 
-    (analysis,) = list_created(desk)
+    (analysis,) = list_created(backend)
     assert analysis.request.labels["gate"] == "no-baseline"
 
 
-def test_a_policy_without_bounds_on_changes_has_no_baseline(desk: Desk) -> None:
+def test_a_policy_without_bounds_on_changes_has_no_baseline(backend: Backend) -> None:
     registry = FakeRegistry([replace(CHALLENGER, policy=PLAIN)])
     registry.set_alias("champion", "1")
 
-    handle_event(desk.ports, registry, registry.set_alias("challenger", "2"))
+    handle_event(backend.ports, registry, registry.set_alias("challenger", "2"))
 
-    (analysis,) = list_created(desk)
+    (analysis,) = list_created(backend)
     assert (analysis.request.gate_policy, analysis.request.gate_baseline) == (PLAIN, "")
     assert "gate" not in analysis.request.labels
 
 
-def test_a_repeated_created_event_is_not_analyzed_again_after_the_alias_moved(desk: Desk) -> None:
+def test_a_repeated_created_event_is_not_analyzed_again_after_the_alias_moved(backend: Backend) -> None:
     registry = FakeRegistry([replace(CHAMPION, event="created")])
     registry.set_alias("champion", "1")
-    handle_event(desk.ports, registry, created("2"))
+    handle_event(backend.ports, registry, created("2"))
     registry.set_alias("champion", "3")
 
-    assert handle_event(desk.ports, registry, created("2", delivery="later")) is EventResult.REPEATED
+    assert handle_event(backend.ports, registry, created("2", delivery="later")) is EventResult.REPEATED
 
-    assert versions(desk).count("2") == 1
+    assert versions(backend).count("2") == 1
 
 
 @pytest.mark.parametrize("champion_baseline", ["alias:champion", "alias:challenger"])
-def test_polls_without_changes_queue_nothing_for_two_watched_aliases(desk: Desk, champion_baseline: str) -> None:
+def test_polls_without_changes_queue_nothing_for_two_watched_aliases(backend: Backend, champion_baseline: str) -> None:
     """Given an analysis that is a baseline, a comparison of its own version must not become the baseline."""
     registry = FakeRegistry([CHALLENGER, replace(CHAMPION, baseline=champion_baseline)])
     registry.all_events = [registry.set_alias("champion", "1"), registry.set_alias("challenger", "2")]
     for _ in range(4):
-        poll(desk.ports, registry)
-        finish(desk)
-    before = len(list_created(desk))
+        poll(backend.ports, registry)
+        finish(backend)
+    before = len(list_created(backend))
 
-    assert poll(desk.ports, registry) == 0
-    assert len(list_created(desk)) == before
+    assert poll(backend.ports, registry) == 0
+    assert len(list_created(backend)) == before
 
 
-def test_an_alias_that_never_moved_is_not_compared_with_a_later_version(desk: Desk) -> None:
+def test_an_alias_that_never_moved_is_not_compared_with_a_later_version(backend: Backend) -> None:
     registry = FakeRegistry([CREATED, CHAMPION])
-    handle_event(desk.ports, registry, created("1"))
-    handle_event(desk.ports, registry, created("2"))
+    handle_event(backend.ports, registry, created("1"))
+    handle_event(backend.ports, registry, created("2"))
 
-    handle_event(desk.ports, registry, registry.set_alias("champion", "1"))
+    handle_event(backend.ports, registry, registry.set_alias("champion", "1"))
 
-    compared = list_created(desk)[-1]
+    compared = list_created(backend)[-1]
     assert compared.request.labels["version"] == "1"
     assert compared.request.labels.get("gate") == "no-baseline"
 
@@ -461,98 +465,98 @@ def limited(ports: Ports, max_open: int) -> Ports:
     return replace(ports, limits=limits)
 
 
-def test_an_event_that_found_a_full_queue_is_queued_once_when_repeated(desk: Desk) -> None:
+def test_an_event_that_found_a_full_queue_is_queued_once_when_repeated(backend: Backend) -> None:
     registry = FakeRegistry([replace(CREATED, policy=PLAIN), replace(CREATED, policy=OTHER)])
 
     with pytest.raises(TooBusy):
-        handle_event(limited(desk.ports, 1), registry, created("1"))
-    assert len(list_created(desk)) == 1
+        handle_event(limited(backend.ports, 1), registry, created("1"))
+    assert len(list_created(backend)) == 1
 
-    assert handle_event(desk.ports, registry, created("1")) is EventResult.QUEUED
-    assert len(list_created(desk)) == 2
+    assert handle_event(backend.ports, registry, created("1")) is EventResult.QUEUED
+    assert len(list_created(backend)) == 2
 
 
-def test_an_event_without_a_worker_is_refused_with_a_delay(desk: Desk) -> None:
-    no_worker = replace(desk.ports, models=list)
+def test_an_event_without_a_worker_is_rejected_with_a_delay(backend: Backend) -> None:
+    no_worker = replace(backend.ports, models=list)
 
     with pytest.raises(Unavailable) as caught:
         handle_event(no_worker, FakeRegistry([CREATED]), created("1"))
 
     assert caught.value.retry_after
     assert caught.value.retry_after <= 30  # seconds
-    assert list_created(desk) == []
-    assert handle_event(desk.ports, FakeRegistry([CREATED]), created("1")) is EventResult.QUEUED
+    assert list_created(backend) == []
+    assert handle_event(backend.ports, FakeRegistry([CREATED]), created("1")) is EventResult.QUEUED
 
 
-def test_an_event_is_repeated_if_the_registry_is_unavailable_for_its_baseline(desk: Desk) -> None:
+def test_an_event_is_repeated_if_the_registry_is_unavailable_for_its_baseline(backend: Backend) -> None:
     registry = FakeRegistry([CHALLENGER], is_unavailable=True)
     event = registry.set_alias("challenger", "2")
 
     with pytest.raises(Unavailable):
-        handle_event(desk.ports, registry, event)
+        handle_event(backend.ports, registry, event)
     with pytest.raises(Unavailable):
-        poll(desk.ports, registry)
-    assert list_created(desk) == []
+        poll(backend.ports, registry)
+    assert list_created(backend) == []
 
 
 # gates
 
 
-def test_the_newest_analysis_of_a_version_with_a_gate_is_preferred(desk: Desk) -> None:
+def test_the_newest_analysis_of_a_version_with_a_gate_is_preferred(backend: Backend) -> None:
     registry = FakeRegistry([CREATED])
-    assert find_newest(desk.ports, "prod", "net", "1") is None
-    handle_event(desk.ports, registry, created("1"))
-    assert find_newest(desk.ports, "prod", "net", "1") == list_created(desk)[0]
+    assert find_newest(backend.ports, "prod", "net", "1") is None
+    handle_event(backend.ports, registry, created("1"))
+    assert find_newest(backend.ports, "prod", "net", "1") == list_created(backend)[0]
     registry.rules = [replace(CREATED, policy=PLAIN)]
-    handle_event(desk.ports, registry, created("1"))
-    gated = list_created(desk)[1]
+    handle_event(backend.ports, registry, created("1"))
+    gated = list_created(backend)[1]
     registry.rules = [replace(CREATED, dataset="demo")]
-    handle_event(desk.ports, registry, tagged("1", "errata.request", "analyze"))
+    handle_event(backend.ports, registry, tagged("1", "errata.request", "analyze"))
 
-    assert len(list_created(desk)) == 3
-    assert find_newest(desk.ports, "prod", "net", "1") == gated
-    assert find_newest(desk.ports, "prod", "net", "2") is None
-    assert find_newest(desk.ports, "other", "net", "1") is None
+    assert len(list_created(backend)) == 3
+    assert find_newest(backend.ports, "prod", "net", "1") == gated
+    assert find_newest(backend.ports, "prod", "net", "2") is None
+    assert find_newest(backend.ports, "other", "net", "1") is None
 
 
-def test_a_promoted_version_is_not_compared_with_itself(desk: Desk) -> None:
+def test_a_promoted_version_is_not_compared_with_itself(backend: Backend) -> None:
     """Given a challenger with a gate that becomes champion, polls do not change its gate."""
     registry = FakeRegistry([CREATED, CHALLENGER])
-    handle_event(desk.ports, registry, created("1"))
+    handle_event(backend.ports, registry, created("1"))
     registry.set_alias("champion", "1")
-    handle_event(desk.ports, registry, created("2"))
+    handle_event(backend.ports, registry, created("2"))
     challenged = registry.set_alias("challenger", "2")
-    assert handle_event(desk.ports, registry, challenged) is EventResult.QUEUED
-    before = len(list_created(desk))
+    assert handle_event(backend.ports, registry, challenged) is EventResult.QUEUED
+    before = len(list_created(backend))
 
     registry.set_alias("champion", "2")
 
-    assert handle_event(desk.ports, registry, challenged) is EventResult.IGNORED
-    assert len(list_created(desk)) == before
+    assert handle_event(backend.ports, registry, challenged) is EventResult.IGNORED
+    assert len(list_created(backend)) == before
 
 
-def test_a_request_id_reserved_by_a_killed_process_is_released_after_a_delay(desk: Desk) -> None:
+def test_a_request_id_reserved_by_a_killed_process_is_released_after_a_delay(backend: Backend) -> None:
     """Given a reserved id whose analysis is never archived, requests wait no longer than judging takes."""
     registry = FakeRegistry([CREATED])
-    handle_event(desk.ports, registry, created("1"))
-    (first,) = list_created(desk)
-    finish(desk)
-    desk.archive.delete(first.id)  # reserved, but not archived
+    handle_event(backend.ports, registry, created("1"))
+    (first,) = list_created(backend)
+    finish(backend)
+    backend.archive.delete(first.id)  # reserved, but not archived
     request = first.request
-    desk.store.release_request_id(request.request_id)
-    desk.store.reserve(request.request_id, first.request_digest, first.id)
+    backend.store.release_request_id(request.request_id)
+    backend.store.reserve(request.request_id, first.request_digest, first.id)
     other = replace(CREATED, policy=PLAIN)
-    handle_event(desk.ports, FakeRegistry([other]), created("1"))  # the same predictions, by another rule
-    finish(desk)
+    handle_event(backend.ports, FakeRegistry([other]), created("1"))  # the same predictions, by another rule
+    finish(backend)
 
     with pytest.raises(Unavailable):
-        handle_event(desk.ports, registry, created("1"))
-    desk.now += 301
+        handle_event(backend.ports, registry, created("1"))
+    backend.now += 301
 
-    assert handle_event(desk.ports, registry, created("1")) is EventResult.QUEUED
+    assert handle_event(backend.ports, registry, created("1")) is EventResult.QUEUED
 
 
-def test_a_failed_event_does_not_stop_a_poll(desk: Desk) -> None:
+def test_a_failed_event_does_not_stop_a_poll(backend: Backend) -> None:
     class PartlyUnavailableRegistry(FakeRegistry):
         def version_of(self, model: str, alias: str) -> str | None:
             if model == "slow":
@@ -563,12 +567,12 @@ def test_a_failed_event_does_not_stop_a_poll(desk: Desk) -> None:
     registry.all_events = [registry.set_alias("challenger", "1", "slow"), created("5")]
 
     with pytest.raises(Unavailable, match="not now"):
-        poll(desk.ports, registry)
+        poll(backend.ports, registry)
 
-    assert versions(desk) == ["5"]
+    assert versions(backend) == ["5"]
 
 
-def test_a_poll_ends_after_several_failures_in_a_row(desk: Desk) -> None:
+def test_a_poll_ends_after_several_failures_in_a_row(backend: Backend) -> None:
     models = []
 
     class UnavailableRegistry(FakeRegistry):
@@ -580,25 +584,27 @@ def test_a_poll_ends_after_several_failures_in_a_row(desk: Desk) -> None:
     registry.all_events = [registry.set_alias("challenger", "1", f"net{number}") for number in range(50)]
 
     with pytest.raises(Unavailable, match="not now"):
-        poll(desk.ports, registry)
+        poll(backend.ports, registry)
 
     assert len(models) == 3
 
 
-def test_a_repeated_analysis_of_a_promoted_version_does_not_change_its_gate(desk: Desk) -> None:
+def test_a_repeated_analysis_of_a_promoted_version_does_not_change_its_gate(backend: Backend) -> None:
     registry = FakeRegistry([CHALLENGER])
-    handle_event(desk.ports, registry, registry.set_alias("challenger", "1"))
+    handle_event(backend.ports, registry, registry.set_alias("challenger", "1"))
     registry.set_alias("champion", "1")
 
-    assert handle_event(desk.ports, registry, tagged("1", "errata.request", "analyze", "again")) is EventResult.QUEUED
+    assert (
+        handle_event(backend.ports, registry, tagged("1", "errata.request", "analyze", "again")) is EventResult.QUEUED
+    )
 
-    again = list_created(desk)[-1].request
+    again = list_created(backend)[-1].request
     assert (again.gate_policy, again.labels.get("gate")) == ("", None)
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x00", "1\n", "\ud800", "\x7f"])
-def test_names_with_control_characters_are_refused(desk: Desk, name: str) -> None:
+def test_names_with_control_characters_are_rejected(backend: Backend, name: str) -> None:
     registry = FakeRegistry([CREATED])
-    assert handle_event(desk.ports, registry, created("1", name)) is EventResult.REFUSED
-    assert handle_event(desk.ports, registry, created(name)) is EventResult.REFUSED
-    assert list_created(desk) == []
+    assert handle_event(backend.ports, registry, created("1", name)) is EventResult.REFUSED
+    assert handle_event(backend.ports, registry, created(name)) is EventResult.REFUSED
+    assert list_created(backend) == []

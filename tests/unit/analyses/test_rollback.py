@@ -11,69 +11,71 @@ from service.analyses.judge import judge_job
 from service.analyses.queries import AnalysisFilter
 from service.domain import Analysis, Predictions, State
 
-from .conftest import Desk
+from .conftest import Backend
 from .test_judge import predict_job
 
 
 @pytest.fixture
-def rolled_back(desk: Desk) -> tuple[Desk, str, Analysis]:
-    """Return a desk whose store has a predicted job of an analysis that is archived with other predictions."""
-    job, (open_analysis,) = predict_job(desk)
+def rolled_back(backend: Backend) -> tuple[Backend, str, Analysis]:
+    """Return a backend whose store has a predicted job of an analysis that is archived with other predictions."""
+    job, (open_analysis,) = predict_job(backend)
     finished = replace(open_analysis, state=State.SUCCEEDED, warnings=("of the first run",))
-    desk.archive.put(finished, Predictions(np.full(20, 3, dtype=np.int16)))
-    return desk, job, finished
+    backend.archive.put(finished, Predictions(np.full(20, 3, dtype=np.int16)))
+    return backend, job, finished
 
 
-def check_first_run_is_archived(desk: Desk, finished: Analysis) -> None:
+def check_first_run_is_archived(backend: Backend, finished: Analysis) -> None:
     """Check that the archive has the result of the first run, with its predictions."""
-    assert desk.archive.list() == [finished]
-    predictions = desk.archive.predictions(finished.id)
+    assert backend.archive.list() == [finished]
+    predictions = backend.archive.predictions(finished.id)
     assert predictions is not None
     assert set(predictions.top1.tolist()) == {3}
 
 
-def test_get_and_list_return_the_archived_analysis(rolled_back: tuple[Desk, str, Analysis]) -> None:
-    desk, _, finished = rolled_back
+def test_get_and_list_return_the_archived_analysis(rolled_back: tuple[Backend, str, Analysis]) -> None:
+    backend, _, finished = rolled_back
 
-    assert queries.get(desk.ports, finished.id) == finished
-    assert queries.list_analyses(desk.ports, AnalysisFilter(), "") == [finished]
-
-
-def test_cancel_returns_the_finished_analysis_without_a_change(rolled_back: tuple[Desk, str, Analysis]) -> None:
-    desk, job, finished = rolled_back
-
-    assert queries.cancel(desk.ports, finished.id) == finished
-
-    judge_job(desk.ports, job)
-    assert queries.cancel(desk.ports, finished.id) == finished
-    check_first_run_is_archived(desk, finished)
+    assert queries.get(backend.ports, finished.id) == finished
+    assert queries.list_analyses(backend.ports, AnalysisFilter(), "") == [finished]
 
 
-def test_a_job_that_runs_again_keeps_the_archived_result(rolled_back: tuple[Desk, str, Analysis]) -> None:
-    desk, job, finished = rolled_back
+def test_cancel_returns_the_finished_analysis_without_a_change(rolled_back: tuple[Backend, str, Analysis]) -> None:
+    backend, job, finished = rolled_back
 
-    judge_job(desk.ports, job)
+    assert queries.cancel(backend.ports, finished.id) == finished
 
-    check_first_run_is_archived(desk, finished)
-    assert list(desk.store.records()) == []
-
-
-def test_a_cancellation_in_the_store_deletes_no_archived_result(rolled_back: tuple[Desk, str, Analysis]) -> None:
-    desk, job, finished = rolled_back
-    desk.store.cancel(finished.id, "by an older version")
-
-    judge_job(desk.ports, job)
-
-    check_first_run_is_archived(desk, finished)
-    assert queries.get(desk.ports, finished.id) == finished
+    judge_job(backend.ports, job)
+    assert queries.cancel(backend.ports, finished.id) == finished
+    check_first_run_is_archived(backend, finished)
 
 
-def test_a_deleted_analysis_does_not_come_back_when_its_job_runs_again(rolled_back: tuple[Desk, str, Analysis]) -> None:
-    desk, job, finished = rolled_back
-    queries.delete(desk.ports, finished.id)
+def test_a_job_that_runs_again_keeps_the_archived_result(rolled_back: tuple[Backend, str, Analysis]) -> None:
+    backend, job, finished = rolled_back
 
-    judge_job(desk.ports, job)
+    judge_job(backend.ports, job)
+
+    check_first_run_is_archived(backend, finished)
+    assert list(backend.store.records()) == []
+
+
+def test_a_cancellation_in_the_store_deletes_no_archived_result(rolled_back: tuple[Backend, str, Analysis]) -> None:
+    backend, job, finished = rolled_back
+    backend.store.cancel(finished.id, "by an older version")
+
+    judge_job(backend.ports, job)
+
+    check_first_run_is_archived(backend, finished)
+    assert queries.get(backend.ports, finished.id) == finished
+
+
+def test_a_deleted_analysis_stays_deleted_when_its_job_runs_again(
+    rolled_back: tuple[Backend, str, Analysis],
+) -> None:
+    backend, job, finished = rolled_back
+    queries.delete(backend.ports, finished.id)
+
+    judge_job(backend.ports, job)
 
     with pytest.raises(AnalysisNotFound):
-        queries.get(desk.ports, finished.id)
-    assert list(desk.archive.list()) == []
+        queries.get(backend.ports, finished.id)
+    assert list(backend.archive.list()) == []

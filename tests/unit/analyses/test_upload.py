@@ -10,7 +10,7 @@ from service.analyses.upload import upload
 from service.domain import Analysis, AnalysisRequest
 from service.evidence.bundle import Bundle
 
-from .conftest import Desk
+from .conftest import Backend
 
 
 @pytest.fixture
@@ -18,84 +18,86 @@ def rows(demo: Bundle) -> list[str]:
     return [f"{name},7" for name in demo.judged_names]
 
 
-def send(desk: Desk, rows: list[str], request_id: str = "r", **fields: str) -> Analysis:
+def send(backend: Backend, rows: list[str], request_id: str = "r", **fields: str) -> Analysis:
     content = io.BytesIO(("file_name,top1\n" + "\n".join(rows) + "\n").encode())
-    return upload(desk.ports, AnalysisRequest("demo", request_id=request_id, **fields), content)
+    return upload(backend.ports, AnalysisRequest("demo", request_id=request_id, **fields), content)
 
 
-def test_the_same_request_is_judged_once(desk: Desk, rows: list[str]) -> None:
-    first = send(desk, rows)
+def test_the_same_request_is_judged_once(backend: Backend, rows: list[str]) -> None:
+    first = send(backend, rows)
 
-    assert send(desk, rows) == first
-    assert desk.archive.num_writes == 1
-    assert [analysis.id for analysis in desk.ended] == [first.id]
+    assert send(backend, rows) == first
+    assert backend.archive.num_writes == 1
+    assert [analysis.id for analysis in backend.finished] == [first.id]
 
 
 @pytest.mark.parametrize("error", [Unavailable("the disk is full"), OSError("oops"), ValueError("a bug")])
-def test_an_upload_that_could_not_be_archived_can_be_sent_again(desk: Desk, rows: list[str], error: Exception) -> None:
-    desk.archive.errors = [error]
+def test_an_upload_that_could_not_be_archived_can_be_sent_again(
+    backend: Backend, rows: list[str], error: Exception
+) -> None:
+    backend.archive.errors = [error]
     with pytest.raises(type(error)):
-        send(desk, rows)
+        send(backend, rows)
 
-    again = send(desk, rows)
+    again = send(backend, rows)
 
-    assert desk.archive.get(again.id) == again
-    assert [analysis.id for analysis in desk.ended] == [again.id]
+    assert backend.archive.get(again.id) == again
+    assert [analysis.id for analysis in backend.finished] == [again.id]
 
 
-def test_an_upload_that_could_not_be_archived_binds_its_id_to_no_body(desk: Desk, rows: list[str]) -> None:
-    desk.archive.errors = [Unavailable("the disk is full")]
+def test_an_upload_that_could_not_be_archived_binds_its_id_to_no_body(backend: Backend, rows: list[str]) -> None:
+    backend.archive.errors = [Unavailable("the disk is full")]
     with pytest.raises(Unavailable):
-        send(desk, rows)
+        send(backend, rows)
 
-    assert send(desk, rows[::-1]).request.request_id == "r"
+    assert send(backend, rows[::-1]).request.request_id == "r"
 
 
-def test_a_refused_file_binds_its_id_to_nothing(desk: Desk, rows: list[str]) -> None:
+def test_a_rejected_file_binds_its_id_to_nothing(backend: Backend, rows: list[str]) -> None:
     with pytest.raises(InvalidUpload):
-        send(desk, rows[:3])
+        send(backend, rows[:3])
 
-    assert send(desk, rows).request.request_id == "r"
+    assert send(backend, rows).request.request_id == "r"
 
 
-def test_deleting_an_analysis_releases_its_id(desk: Desk, rows: list[str]) -> None:
-    first = send(desk, rows)
+def test_deleting_an_analysis_releases_its_id(backend: Backend, rows: list[str]) -> None:
+    first = send(backend, rows)
     with pytest.raises(AlreadyExists):
-        send(desk, rows[::-1])
+        send(backend, rows[::-1])
 
-    delete(desk.ports, first.id)
+    delete(backend.ports, first.id)
 
-    second = send(desk, rows[::-1])
+    second = send(backend, rows[::-1])
     assert second.id != first.id
     with pytest.raises(AnalysisNotFound):
-        delete(desk.ports, first.id)
+        delete(backend.ports, first.id)
 
 
-def test_deleting_an_analysis_releases_no_other_id(desk: Desk, rows: list[str]) -> None:
-    first, nameless = send(desk, rows), send(desk, rows, request_id="")
+def test_deleting_an_analysis_releases_no_other_id(backend: Backend, rows: list[str]) -> None:
+    first, nameless = send(backend, rows), send(backend, rows, request_id="")
 
-    delete(desk.ports, nameless.id)
+    delete(backend.ports, nameless.id)
 
-    assert send(desk, rows) == first
+    assert send(backend, rows) == first
     with pytest.raises(AlreadyExists):
-        send(desk, rows[::-1])
+        send(backend, rows[::-1])
 
 
 @pytest.mark.parametrize("folder", ["", "n01440764/"])
 def test_a_file_of_another_data_set_names_that_data_set(
-    desk: Desk, rows: list[str], imagenet_real: Bundle, folder: str
+    backend: Backend, rows: list[str], imagenet_real: Bundle, folder: str
 ) -> None:
     content = io.BytesIO("\n".join(["file_name,top1", *(folder + row for row in rows)]).encode())
 
     with pytest.raises(InvalidUpload, match="Use --dataset demo") as error:
-        upload(desk.ports, AnalysisRequest(imagenet_real.dataset), content)
+        upload(backend.ports, AnalysisRequest(imagenet_real.dataset), content)
 
     assert f"None of the {len(rows)} file names is in data set 'imagenet-real'" in error.value.message
 
 
-def test_a_file_of_no_known_data_set_shows_the_expected_file_names(desk: Desk, demo: Bundle) -> None:
+def test_a_file_of_an_unknown_data_set_is_rejected_with_the_expected_file_names(backend: Backend, demo: Bundle) -> None:
     with pytest.raises(InvalidUpload) as error:
-        send(desk, ["cat.jpg,7", "dog.jpg,7"])
+        send(backend, ["cat.jpg,7", "dog.jpg,7"])
 
     assert "None of the 2 file names is in data set 'demo'" in error.value.message
     assert demo.image_names[0] in error.value.message

@@ -19,7 +19,7 @@ def acquire(slots: ConcurrencyLimit, caller: str) -> Callable[[], None]:
         CALLER.reset(before)
 
 
-def test_a_call_above_the_limit_is_refused() -> None:
+def test_a_call_above_the_limit_is_rejected() -> None:
     slots = ConcurrencyLimit(2, "uploads", retry_after=3.0)
     with (
         slots.slot(),

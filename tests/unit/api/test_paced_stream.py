@@ -66,12 +66,12 @@ async def test_the_time_of_the_receiver_does_not_count() -> None:
     ],
     ids=["one message", "no message", "single bytes", "empty messages", "a flood of empty messages", "no end"],
 )
-async def test_a_slow_sender_is_refused(messages: AsyncIterator[bytes]) -> None:
+async def test_a_slow_sender_is_rejected(messages: AsyncIterator[bytes]) -> None:
     with pytest.raises(TruncatedUpload, match="bytes of the file a second"):
         await read_all(PacedStream(messages, len))
 
 
-async def test_a_fast_sender_is_refused_after_the_total_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fast_sender_is_rejected_after_the_total_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_SECONDS", 0.3)
 
     with pytest.raises(TruncatedUpload):

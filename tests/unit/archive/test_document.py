@@ -101,13 +101,13 @@ def test_a_document_has_names_instead_of_numbers() -> None:
 
 
 @pytest.mark.parametrize("schema", [0, "1", None, -1, 1.5, True])
-def test_an_invalid_schema_is_refused(schema: object) -> None:
+def test_an_invalid_schema_is_rejected(schema: object) -> None:
     with pytest.raises(ValueError, match="expected schema 1"):
         from_document(to_document(analysis()) | {"schema": schema})
 
 
 @pytest.mark.parametrize("schema", [2, 17])
-def test_a_newer_schema_is_refused_as_newer(schema: int) -> None:
+def test_a_newer_schema_is_rejected_as_newer(schema: int) -> None:
     with pytest.raises(NewerRecord, match=rf"a newer version of Errata .*schema {schema};"):
         from_document(to_document(analysis()) | {"schema": schema})
 
@@ -146,7 +146,7 @@ PARTS = ["schema", "id", "request", "state", "evidence", "create_time", "start_t
 
 
 @pytest.mark.parametrize("name", [*PARTS, "model_info", "summary"])
-def test_a_document_without_a_field_is_refused(name: str) -> None:
+def test_a_document_without_a_field_is_rejected(name: str) -> None:
     document = to_document(analysis())
     del document[name]
 
@@ -188,7 +188,7 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("damage", sorted(DAMAGE))
-def test_a_damaged_document_is_refused_and_not_listed(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_document_is_rejected_and_not_listed(tmp_path: Path, damage: str) -> None:
     FileArchive(FolderFiles(tmp_path)).put(analysis("good"), predictions())
     document = to_document(analysis("bad"))
     DAMAGE[damage](document)
@@ -232,7 +232,7 @@ def test_other_files_in_the_folder_are_not_listed(tmp_path: Path, kind: str) -> 
     assert len(os.listdir("/proc/self/fd")) == before, "no file stays open"
 
 
-def test_compressed_predictions_are_refused(tmp_path: Path) -> None:
+def test_compressed_predictions_are_rejected(tmp_path: Path) -> None:
     archive = FileArchive(FolderFiles(tmp_path))
     archive.put(analysis(), predictions(8))
     np.savez_compressed(tmp_path / "one.predictions.npz", top1=np.zeros(8, dtype=np.int16))

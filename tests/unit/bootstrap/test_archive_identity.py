@@ -23,7 +23,7 @@ def test_processes_with_one_archive_share_a_store(store: InMemoryJobStore) -> No
         assert not identity.is_foreign
 
 
-def test_another_archive_is_refused_with_both_ids_and_the_remedy(store: InMemoryJobStore) -> None:
+def test_another_archive_is_rejected_with_both_ids_and_the_remedy(store: InMemoryJobStore) -> None:
     first, second = InMemoryArchive(), InMemoryArchive()
     ArchiveIdentity(first, store, "/first").check()
     identity = ArchiveIdentity(second, store, "/second")

@@ -13,7 +13,7 @@ def test_valid_urls_are_accepted(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:6379", "http://redis:6379", "redis:/x", ":secret@redis:6379"])
-def test_invalid_urls_are_refused_with_the_expected_form(url: str) -> None:
+def test_invalid_urls_are_rejected_with_the_expected_form(url: str) -> None:
     with pytest.raises(InvalidSetting, match=r"ERRATA_REDIS_URL .*redis://HOST:PORT/DATABASE") as caught:
         redis_url(read_settings({"ERRATA_REDIS_URL": url}))
 

@@ -95,7 +95,7 @@ def test_a_rule_has_the_text_of_its_policy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mlflow", "huggingface", "wandb", "generic"])
-def test_a_registry_without_secrets_is_refused(kind: str) -> None:
+def test_a_registry_without_secrets_is_rejected(kind: str) -> None:
     settings = {**MLFLOW, "kind": kind}
 
     expect_refusal({"prod": remove_field(settings, "secrets")}, "prod.secrets")
@@ -104,22 +104,22 @@ def test_a_registry_without_secrets_is_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize("short", ["", "       ", "seven77"])
-def test_a_short_secret_is_refused(short: str) -> None:
+def test_a_short_secret_is_rejected(short: str) -> None:
     expect_refusal({"prod": {**MLFLOW, "secrets": [short]}}, "prod.secrets")
     expect_refusal({"prod": {**MLFLOW, "secrets": [SECRET, short]}}, "prod.secrets")
 
 
 @pytest.mark.parametrize("secrets", [SECRET, {"a": SECRET}, [SECRET, 7], [[SECRET]], [{"a": SECRET}], [None, SECRET]])
-def test_secrets_of_another_type_are_refused_and_not_printed(secrets: Any) -> None:
+def test_secrets_of_another_type_are_rejected_and_not_printed(secrets: Any) -> None:
     expect_refusal({"prod": {**MLFLOW, "secrets": secrets}}, "prod.secrets")
 
 
 @pytest.mark.parametrize("token", [[TOKEN], {"value": TOKEN}])
-def test_a_token_of_another_type_is_refused_and_not_printed(token: Any) -> None:
+def test_a_token_of_another_type_is_rejected_and_not_printed(token: Any) -> None:
     expect_refusal({"prod": {**MLFLOW, "token": token}}, "prod.token")
 
 
-def test_a_token_that_is_a_number_is_refused_and_not_printed() -> None:
+def test_a_token_that_is_a_number_is_rejected_and_not_printed() -> None:
     with pytest.raises(InvalidSetting) as error:
         read({"prod": {**MLFLOW, "token": 8312947650}})
     assert "prod.token" in error.value.message
@@ -127,30 +127,30 @@ def test_a_token_that_is_a_number_is_refused_and_not_printed() -> None:
 
 
 @pytest.mark.parametrize("name", ["secret", "Secrets", "password", "signing_secret"])
-def test_a_misspelt_secret_is_refused_and_not_printed(name: str) -> None:
+def test_a_misspelt_secret_is_rejected_and_not_printed(name: str) -> None:
     expect_refusal({"prod": {**remove_field(MLFLOW, "secrets"), name: SECRET}}, "prod")
     expect_refusal({"prod": {**MLFLOW, name: [SECRET]}}, f"prod.{name}")
 
 
-def test_a_registry_without_a_kind_is_refused_and_its_secrets_are_not_printed() -> None:
+def test_a_registry_without_a_kind_is_rejected_and_its_secrets_are_not_printed() -> None:
     """For a missing field, Pydantic's error contains the surrounding object as its input."""
     expect_refusal({"prod": {"secrets": [SECRET], "token": TOKEN}}, "prod.kind")
     expect_refusal({"prod": {"token": TOKEN, "secrets": [SECRET]}}, "prod.kind")
 
 
-def test_a_rule_without_an_event_is_refused() -> None:
+def test_a_rule_without_an_event_is_rejected() -> None:
     expect_refusal({"prod": {**MLFLOW, "rules": [{"event": "created"}, {"dataset": "demo"}]}}, "prod.rules.1.event")
 
 
 @pytest.mark.parametrize("settings", [SECRET, [SECRET], [{"kind": "mlflow", "secrets": [SECRET]}], None, 7])
-def test_a_registry_of_another_type_is_refused_and_not_printed(settings: Any) -> None:
+def test_a_registry_of_another_type_is_rejected_and_not_printed(settings: Any) -> None:
     expect_refusal({"prod": settings}, "prod")
 
 
 @pytest.mark.parametrize(
     "text", ['{"a": {"secrets": ["' + SECRET + '"]}', '["' + SECRET + '"]', '"' + SECRET + '"', SECRET]
 )
-def test_a_value_other_than_a_json_object_is_refused_and_not_printed(text: str) -> None:
+def test_a_value_other_than_a_json_object_is_rejected_and_not_printed(text: str) -> None:
     with pytest.raises(InvalidSetting) as error:
         read_settings({"ERRATA_REGISTRIES": text})
     assert "ERRATA_REGISTRIES" in error.value.message
@@ -158,29 +158,29 @@ def test_a_value_other_than_a_json_object_is_refused_and_not_printed(text: str) 
 
 
 @pytest.mark.parametrize("kind", ["sagemaker", "MLflow", "", None, 7])
-def test_an_unknown_kind_is_refused(kind: Any) -> None:
+def test_an_unknown_kind_is_rejected(kind: Any) -> None:
     expect_refusal({"prod": {**MLFLOW, "kind": kind}}, "prod.kind")
 
 
-def test_an_unknown_field_is_refused() -> None:
+def test_an_unknown_field_is_rejected() -> None:
     expect_refusal({"prod": {**MLFLOW, "urls": "http://h"}}, "prod.urls")
     expect_refusal({"prod": {**MLFLOW, "rules": [{"event": "created", "datasets": "demo"}]}}, "prod.rules.0.datasets")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", ".a", "é", "x" * 65, "a\n", "{id}"])
-def test_an_id_that_is_not_a_path_segment_is_refused(name: str) -> None:
+def test_an_id_that_is_not_a_path_segment_is_rejected(name: str) -> None:
     expect_refusal({name: MLFLOW})
 
 
 @pytest.mark.parametrize(
     "event", ["", "deleted", "alias", "alias:", "tag:", "created ", "CREATED", "tag:" + "x" * 300, 7]
 )
-def test_an_unknown_event_is_refused(event: Any) -> None:
+def test_an_unknown_event_is_rejected(event: Any) -> None:
     expect_refusal({"prod": {**MLFLOW, "rules": [{"event": "created"}, {"event": event}]}}, "prod.rules.1.event")
 
 
 @pytest.mark.parametrize("url", ["", "mlflow.example", "ftp://h", "databricks", "file:///tmp", "sqlite:///x"])
-def test_mlflow_without_an_address_is_refused(url: str) -> None:
+def test_mlflow_without_an_address_is_rejected(url: str) -> None:
     expect_refusal({"prod": {**MLFLOW, "url": url}}, "prod.url")
 
 
@@ -197,25 +197,25 @@ def test_mlflow_without_an_address_is_refused(url: str) -> None:
         "receiver.example",
     ],
 )
-def test_a_forbidden_address_for_results_is_refused(url: str) -> None:
+def test_a_forbidden_address_for_results_is_rejected(url: str) -> None:
     expect_refusal({"prod": {**GENERIC, "url": url}}, "prod.url")
 
 
-def test_an_invalid_network_is_refused() -> None:
+def test_an_invalid_network_is_rejected() -> None:
     settings = {**GENERIC, "url": "https://receiver.example/", "networks": ["10.0.0.0/8", "nonsense"]}
 
     assert "nonsense" in expect_refusal({"prod": settings}, "prod.networks")
 
 
 @pytest.mark.parametrize("secret", ["whsec_no base64!", "errata test secret", "whsec_ééééé", "whsec_A"])
-def test_a_generic_secret_that_is_not_base64_is_refused_and_not_printed(secret: str) -> None:
+def test_a_generic_secret_that_is_not_base64_is_rejected_and_not_printed(secret: str) -> None:
     for secrets in ([secret], [KEY, secret]):
         text = expect_refusal({"prod": {"kind": "generic", "secrets": secrets}}, "prod.secrets")
         assert secret not in text
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_AA==", "whsec_MDEy"])
-def test_a_generic_secret_with_a_short_key_is_refused(secret: str) -> None:
+def test_a_generic_secret_with_a_short_key_is_rejected(secret: str) -> None:
     """The secrets have enough characters, but decode to a few bytes."""
     expect_refusal({"prod": {"kind": "generic", "secrets": [secret]}}, "prod.secrets")
 
@@ -223,14 +223,14 @@ def test_a_generic_secret_with_a_short_key_is_refused(secret: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "version: 2\nname: x\nbounds: []\n", "no: policy", "{", "\x00", "[]", POLICY + "more: 1\n"]
 )
-def test_an_invalid_policy_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_policy_is_rejected(tmp_path: Path, text: str) -> None:
     (tmp_path / "policy.yaml").write_text(text)
     rules = [{"event": "created"}, {"event": "created", "policy": str(tmp_path / "policy.yaml")}]
 
     expect_refusal({"prod": {**MLFLOW, "rules": rules}}, "prod.rules.1.policy")
 
 
-def test_an_unreadable_policy_is_refused(tmp_path: Path) -> None:
+def test_an_unreadable_policy_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes("name: é".encode("latin-1"))
     for path in (tmp_path / "nothing.yaml", tmp_path, tmp_path / "latin"):
         text = expect_refusal(

@@ -34,7 +34,7 @@ def test_the_policy_has_the_values_of_the_settings() -> None:
     assert (policy.max_parameters, policy.max_download_bytes) == (5, 6)
 
 
-def test_a_forbidden_model_is_refused_before_it_is_resolved() -> None:
+def test_a_forbidden_model_is_rejected_before_it_is_resolved() -> None:
     policy = model_policy(read_settings({"ERRATA_MODEL_SOURCES": '["timm:*"]'}))
 
     assert pin_allowed_model(policy, parse_model_id("resnet50")) == parse_model_id("timm:resnet50")

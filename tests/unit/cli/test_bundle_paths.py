@@ -40,7 +40,7 @@ def test_an_unknown_digest_is_not_found(paths: BundlePaths, copy: Path) -> None:
         paths.find("ffffffff", {})
 
 
-def test_a_used_bundle_comes_after_the_configured_ones(paths: BundlePaths, copy: Path, tmp_path: Path) -> None:
+def test_a_used_bundle_is_listed_after_the_configured_ones(paths: BundlePaths, copy: Path, tmp_path: Path) -> None:
     other = shutil.copytree(copy, tmp_path / "other")
     paths.remember(copy, used=True)
 
@@ -48,7 +48,7 @@ def test_a_used_bundle_comes_after_the_configured_ones(paths: BundlePaths, copy:
     assert paths.add_used_bundles({"demo": [copy]}) == {"demo": [copy]}
 
 
-def test_a_used_bundle_comes_after_the_default(paths: BundlePaths, copy: Path, tmp_path: Path) -> None:
+def test_a_used_bundle_is_listed_after_the_default(paths: BundlePaths, copy: Path, tmp_path: Path) -> None:
     paths.remember(copy, used=True)
 
     default, used = paths.add_used_bundles({})["demo"]

@@ -121,7 +121,7 @@ def result_of(
 ) -> pb.GateResult:
     worst = max(decisions, default=GateDecision.PASS)
     reasons = tuple(
-        gate_reason(f"{name} {number}", each, f"reason for {name}") for number, each in enumerate(decisions)
+        gate_reason(f"{name} {number}", outcome, f"reason for {name}") for number, outcome in enumerate(decisions)
     )
     return gate_result(worst, policy, "analyses/1", baseline, reasons)
 
@@ -155,13 +155,13 @@ def test_a_bound_is_shown_by_its_decision(decision: GateDecision, tag: str) -> N
     root = parsed(to_junit(result_of(decision), "a model"))
 
     (case,) = root.iter("testcase")
-    (shown,) = case
-    assert shown.tag == tag
-    assert shown.text == "reason for bound"
+    (element,) = case
+    assert element.tag == tag
+    assert element.text == "reason for bound"
     assert case.attrib["name"] == "bound 0"
     assert case.attrib["classname"] == "errata.release"
     if tag != "system-out":
-        assert shown.attrib["message"] == "reason for bound"
+        assert element.attrib["message"] == "reason for bound"
     check_counts(root)
 
 
@@ -174,7 +174,7 @@ def test_everything_but_a_pass_counts_as_a_failure_or_an_error(decision: GateDec
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from([*SHOWN_AS]), max_size=12))
-def test_counts_add_up_and_cases_come_in_the_order_of_the_bounds(decisions: list[GateDecision]) -> None:
+def test_counts_add_up_and_cases_have_the_order_of_the_bounds(decisions: list[GateDecision]) -> None:
     root = parsed(to_junit(result_of(*decisions), "a model"))
 
     check_counts(root)
@@ -249,7 +249,7 @@ def test_hostile_names_stay_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["]]>", "a & b", '<b class="x">', "it's", "\U0001f600", "tab\tand\nline", "é ü 漢"])
-def test_names_that_xml_can_hold_come_back_unchanged(name: str) -> None:
+def test_names_that_are_valid_in_xml_are_unchanged(name: str) -> None:
     root = parsed(to_junit(result_of(GateDecision.FAIL, name=name, policy=name), name))
 
     (case,) = root.iter("testcase")

@@ -233,7 +233,7 @@ def test_html_is_escaped_and_has_header_cells_with_a_scope(make: Any) -> None:
     assert len(widths) == html.count("<table>"), "the rows of a table have the same number of cells"
 
 
-def test_an_analysis_in_html_has_counts_percentages_and_what_is_not_evaluated() -> None:
+def test_html_of_an_analysis_has_counts_percentages_and_abstentions() -> None:
     cells = {row[0]: row[1:] for row in tables(analysis()).cells}
 
     assert cells["top-1 accuracy"][:2] == ["60.0 %", "60.0 %"]

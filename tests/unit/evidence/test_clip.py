@@ -92,13 +92,13 @@ def test_embeddings_agree_with_the_model(open_clip: Any, weights: Path, images: 
 
     result = encoder(weights)
 
-    for got, expected in (
+    for actual, expected in (
         (result.embed_images(images), expected_images),
         (result.embed_texts(TEXTS), expected_texts),
     ):
-        assert got.dtype == np.float32
-        assert got.shape == (len(expected), 24)
-        assert np.allclose(got, expected, atol=1e-3 if on_gpu() else 1e-5)
+        assert actual.dtype == np.float32
+        assert actual.shape == (len(expected), 24)
+        assert np.allclose(actual, expected, atol=1e-3 if on_gpu() else 1e-5)
         assert np.linalg.norm(expected[0] - expected[1]) > 1e-3  # they differ, so the order is the order given
 
 

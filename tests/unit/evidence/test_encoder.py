@@ -76,24 +76,24 @@ def test_half_precision_is_accepted() -> None:
 
 
 WRONG: dict[str, Callable[[np.ndarray], object]] = {
-    "NaN": lambda found: np.where(np.arange(16) == 3, np.nan, found),
-    "infinity": lambda found: np.where(np.arange(16) == 3, np.inf, found),
-    "a row less": lambda found: found[:-1],
-    "a row more": lambda found: np.vstack([found, found[:1]]),
-    "no rows": lambda found: found[:0],
-    "other dimensions": lambda found: found[:, :-1],
-    "no dimensions": lambda found: found[:, :0],
-    "one vector": lambda found: found[0],
-    "three axes": lambda found: found[None],
-    "turned": lambda found: found.T,
-    "integers": lambda found: (found * 100).astype(np.int64),
-    "booleans": lambda found: found > 0,
-    "complex numbers": lambda found: found.astype(complex),
-    "objects": lambda found: found.astype(object),
-    "text": lambda found: found.astype(str),
-    "zeros": lambda found: found * (np.arange(4) != 2)[:, None],
-    "nothing": lambda found: None,
-    "lists of different lengths": lambda found: [[1.0], [1.0, 2.0]],
+    "NaN": lambda output: np.where(np.arange(16) == 3, np.nan, output),
+    "infinity": lambda output: np.where(np.arange(16) == 3, np.inf, output),
+    "a row less": lambda output: output[:-1],
+    "a row more": lambda output: np.vstack([output, output[:1]]),
+    "no rows": lambda output: output[:0],
+    "other dimensions": lambda output: output[:, :-1],
+    "no dimensions": lambda output: output[:, :0],
+    "one vector": lambda output: output[0],
+    "three axes": lambda output: output[None],
+    "turned": lambda output: output.T,
+    "integers": lambda output: (output * 100).astype(np.int64),
+    "booleans": lambda output: output > 0,
+    "complex numbers": lambda output: output.astype(complex),
+    "objects": lambda output: output.astype(object),
+    "text": lambda output: output.astype(str),
+    "zeros": lambda output: output * (np.arange(4) != 2)[:, None],
+    "nothing": lambda output: None,
+    "lists of different lengths": lambda output: [[1.0], [1.0, 2.0]],
 }
 
 
@@ -290,24 +290,24 @@ def test_killed_build_continues_with_the_same_result(
     inputs: Callable[..., Inputs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_to = inputs("Stoppable", tmp_path / "cache")
-    asked = tmp_path / "asked"
+    requests = tmp_path / "requests"
     paths = [given_to.labels, given_to.artefacts, given_to.cache, tmp_path / "bundle"]
     with subprocess.Popen(
         [sys.executable, "-c", BUILD, *map(str, paths)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "ASKED": str(asked), "STOP_AT": "2"},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "ASKED": str(requests), "STOP_AT": "2"},
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"half way\n"
         child.send_signal(signal.SIGKILL)
         assert child.wait(10) == -signal.SIGKILL
     assert not (tmp_path / "bundle").exists()
-    assert len(asked.read_text().splitlines()) == 2
+    assert len(requests.read_text().splitlines()) == 2
 
-    monkeypatch.setenv("ASKED", str(asked))
+    monkeypatch.setenv("ASKED", str(requests))
     resumed = build_evidence("mine", given_to, tmp_path / "bundle")
-    together = asked.read_text().splitlines()
+    together = requests.read_text().splitlines()
     monkeypatch.setenv("ASKED", str(tmp_path / "undisturbed"))
     whole = build_evidence("mine", inputs("Stoppable", tmp_path / "other cache"), tmp_path / "whole")
 
@@ -321,7 +321,7 @@ def test_digest_depends_on_the_embeddings_only(inputs: Callable[..., Inputs], tm
     names = {"service.evidence.encoder:HashEncoder": "one", "Other": "two", "SameAnswers": "three"}
     cache = tmp_path / "cache"
 
-    one, two, three = (build_evidence("mine", inputs(each, cache), tmp_path / name) for each, name in names.items())
+    one, two, three = (build_evidence("mine", inputs(order, cache), tmp_path / name) for order, name in names.items())
 
     assert one.digest != two.digest
     assert one.digest == three.digest  # what was read is the same, whatever it is called

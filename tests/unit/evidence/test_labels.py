@@ -42,8 +42,8 @@ def test_labels_are_real_labels_and_the_original_label(
     for row, (name, real) in enumerate(zip(sorted(original_labels), real_labels, strict=True)):
         sources = dict(zip(result.of(row).tolist(), result.sources_of(row), strict=True))
         assert len(sources) == len(result.of(row))  # a class once
-        assert {each for each, source in sources.items() if source is LabelSource.REAL} == set(real)
-        added = {each for each, source in sources.items() if source is not LabelSource.REAL}
+        assert {label_ for label_, source in sources.items() if source is LabelSource.REAL} == set(real)
+        added = {label_ for label_, source in sources.items() if source is not LabelSource.REAL}
         assert added == {original_labels[name]} - set(real)
         assert all(sources[item] is LabelSource.ORIGINAL for item in added)
 

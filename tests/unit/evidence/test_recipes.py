@@ -183,16 +183,16 @@ def test_superclasses_file_precedes_artefacts_and_default(inputs: Inputs, tmp_pa
 def test_manifest_names_the_source_of_the_superclasses(inputs: Inputs, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text('{"birds": [["bird"]]}\n')
 
-    chosen = gather("imagenet", replace(inputs, encoder="", superclasses=tmp_path / "mine.json"))
+    custom = gather("imagenet", replace(inputs, encoder="", superclasses=tmp_path / "mine.json"))
     fallen_back = gather("imagenet", Inputs(annotations=inputs.annotations))
 
     def origins(facts: object) -> list[str]:
         return [source.origin for source in facts.sources if source.name == "superclasses"]
 
-    assert len(origins(chosen)) == 1 and "mine.json" in origins(chosen)[0]
+    assert len(origins(custom)) == 1 and "mine.json" in origins(custom)[0]
     assert len(origins(fallen_back)) == 1 and "default" in origins(fallen_back)[0]
     # a file that was read but not used isn't a source
-    assert "superclasses.json" not in [source.name for source in chosen.sources]
+    assert "superclasses.json" not in [source.name for source in custom.sources]
 
 
 # co-occurrence

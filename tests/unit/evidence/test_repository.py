@@ -27,7 +27,7 @@ print("digest", EvidenceRepository({}, Path(sys.argv[1])).find("demo", "").diges
 
 @pytest.mark.processes
 def test_concurrent_builds_produce_one_bundle(tmp_path: Path) -> None:
-    both = [
+    children = [
         subprocess.Popen(
             [sys.executable, "-c", BUILD, str(tmp_path)],
             stdin=subprocess.PIPE,
@@ -37,16 +37,16 @@ def test_concurrent_builds_produce_one_bundle(tmp_path: Path) -> None:
         )
         for _ in range(2)
     ]
-    for child in both:
+    for child in children:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
-    for child in both:
+    for child in children:
         assert child.stdin is not None
         child.stdin.write("go\n")
         child.stdin.flush()
-    outputs = [child.communicate(timeout=60)[0] for child in both]
+    outputs = [child.communicate(timeout=60)[0] for child in children]
 
-    assert [child.returncode for child in both] == [0, 0]
+    assert [child.returncode for child in children] == [0, 0]
     first, second = (output.split("digest ")[-1].strip() for output in outputs)
     assert first == second
     folders = list((tmp_path / "evidence" / "demo").iterdir())

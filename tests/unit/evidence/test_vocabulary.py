@@ -65,7 +65,7 @@ class Scenario:
         winner = oracle.best(self.wordnet, self.candidates(row, predicted), score)
         return oracle.outside_imagenet(self.wordnet, winner)
 
-    def decided(self) -> np.ndarray:
+    def decisions(self) -> np.ndarray:
         packed = decide_oov(self.images, self.texts, self.targets, self.neighbors, self.proposals, ignore_progress)
         assert packed.shape == (len(self.images), 125)
         assert packed.dtype == np.uint8
@@ -93,30 +93,30 @@ def scenario(request: pytest.FixtureRequest) -> Scenario:
 
 
 @pytest.fixture(scope="module")
-def decided(scenario: Scenario) -> np.ndarray:
-    return scenario.decided()
+def decisions(scenario: Scenario) -> np.ndarray:
+    return scenario.decisions()
 
 
-def test_decisions_for_all_classes_agree_with_the_oracle(scenario: Scenario, decided: np.ndarray) -> None:
+def test_decisions_for_all_classes_agree_with_the_oracle(scenario: Scenario, decisions: np.ndarray) -> None:
     for row in (0, 101):
-        assert [scenario.oov(row, predicted) for predicted in range(1000)] == decided[row].tolist()
+        assert [scenario.oov(row, predicted) for predicted in range(1000)] == decisions[row].tolist()
 
 
-def test_decisions_for_random_pairs_agree_with_the_oracle(scenario: Scenario, decided: np.ndarray) -> None:
+def test_decisions_for_random_pairs_agree_with_the_oracle(scenario: Scenario, decisions: np.ndarray) -> None:
     rng = np.random.default_rng(1)
     holds = gate(scenario.neighbors, scenario.proposals.same_superclass)
     some = rng.permutation(np.argwhere(holds))[:800].tolist()
 
     expected = [scenario.oov(row, predicted) for row, predicted in some]
 
-    assert [bool(decided[row, predicted]) for row, predicted in some] == expected
+    assert [bool(decisions[row, predicted]) for row, predicted in some] == expected
     assert 20 < sum(expected) < 780  # both answers are frequent
 
 
-def test_prediction_without_gate_is_never_out_of_vocabulary(scenario: Scenario, decided: np.ndarray) -> None:
+def test_prediction_without_gate_is_never_out_of_vocabulary(scenario: Scenario, decisions: np.ndarray) -> None:
     for row in range(0, IMAGES, 12):
         holds = [gate_holds(scenario.neighbors[row].tolist(), p, scenario.superclasses) for p in range(1000)]
-        assert not decided[row][~np.array(holds)].any()
+        assert not decisions[row][~np.array(holds)].any()
 
 
 def test_gate_agrees_with_the_oracle(scenario: Scenario) -> None:
@@ -130,14 +130,14 @@ def test_gate_agrees_with_the_oracle(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 100, IMAGES, 10_000])
 def test_decisions_do_not_depend_on_the_block_size(
-    scenario: Scenario, decided: np.ndarray, block: int, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, decisions: np.ndarray, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vocabulary, "BLOCK", block)
 
-    assert np.array_equal(scenario.decided(), decided)
+    assert np.array_equal(scenario.decisions(), decisions)
 
 
-def test_decisions_do_not_depend_on_other_images(scenario: Scenario, decided: np.ndarray) -> None:
+def test_decisions_do_not_depend_on_other_images(scenario: Scenario, decisions: np.ndarray) -> None:
     alone = decide_oov(
         scenario.images[9:10],
         scenario.texts,
@@ -147,10 +147,10 @@ def test_decisions_do_not_depend_on_other_images(scenario: Scenario, decided: np
         ignore_progress,
     )
 
-    assert np.array_equal(np.unpackbits(alone[0]).astype(bool), decided[9])
+    assert np.array_equal(np.unpackbits(alone[0]).astype(bool), decisions[9])
 
 
-def test_evidence_has_the_five_best_texts_of_the_oracle(scenario: Scenario, decided: np.ndarray) -> None:
+def test_evidence_has_the_five_best_texts_of_the_oracle(scenario: Scenario, decisions: np.ndarray) -> None:
     rng = np.random.default_rng(2)
     for row, predicted in zip(rng.integers(0, IMAGES, 60).tolist(), rng.integers(0, 1000, 60).tolist(), strict=True):
         texts: dict[str, int] = {}  # a text belongs to the first synset that has it
@@ -179,7 +179,7 @@ def test_evidence_has_the_five_best_texts_of_the_oracle(scenario: Scenario, deci
         )
         assert sum(item.probability for item in result.best) <= 1 + 1e-9
         assert result.gate == gate_holds(scenario.neighbors[row].tolist(), predicted, scenario.superclasses)
-        assert (result.gate and result.best[0].outside) == decided[row, predicted]
+        assert (result.gate and result.best[0].outside) == decisions[row, predicted]
 
 
 def test_progress_is_reported_until_the_end(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:

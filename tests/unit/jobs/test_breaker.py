@@ -63,7 +63,7 @@ def wait_until_closed(server: Server) -> None:
     pytest.fail("the breaker is still open")
 
 
-def test_after_a_timeout_calls_fail_without_being_made(server: Server) -> None:
+def test_after_a_timeout_calls_fail_without_a_connection(server: Server) -> None:
     time_out(server)
 
     for _ in range(3):
@@ -72,7 +72,7 @@ def test_after_a_timeout_calls_fail_without_being_made(server: Server) -> None:
     assert server.calls == 1
 
 
-def test_a_refused_connection_does_not_open_the_breaker(server: Server) -> None:
+def test_a_rejected_connection_does_not_open_the_breaker(server: Server) -> None:
     with pytest.raises(ConnectionError):
         server.call(ConnectionError())
 

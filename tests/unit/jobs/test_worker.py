@@ -65,7 +65,7 @@ class FakePredictor:
             yield Predictions(np.array([int(name.removesuffix(".jpg")) for name in batch], dtype=np.int16))
 
 
-class Desk:
+class Backend:
     """A store with one job of ten images in shards of four, and the recorded calls of a worker."""
 
     def __init__(self, store: type[InMemoryJobStore] = InMemoryJobStore) -> None:
@@ -78,7 +78,7 @@ class Desk:
         self.drain = Drain()
         self.sent: list[tuple[str, int]] = []
         self.judged: list[str] = []
-        self.ended: list[str] = []
+        self.finished: list[str] = []
         self.batches: list[int] = []
         self.interrupted = threading.Event()
 
@@ -96,7 +96,7 @@ class Desk:
             drain=self.drain,
             send_judging=self.judged.append,
             requeue=lambda job, shard: self.sent.append((job, shard)),
-            on_finished=self.ended.append,
+            on_finished=self.finished.append,
             on_batch=self.batches.append,
             interrupt=self.interrupted.set,
             can_run=can_run,
@@ -115,8 +115,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def backend() -> Backend:
+    return Backend()
 
 
 def raise_error(error: Exception) -> Callable[..., None]:
@@ -126,58 +126,58 @@ def raise_error(error: Exception) -> Callable[..., None]:
     return call
 
 
-def test_each_shard_predicts_its_images_and_the_last_sends_the_judging(desk: Desk) -> None:
+def test_each_shard_predicts_its_images_and_the_last_sends_the_judging(backend: Backend) -> None:
     predictor = FakePredictor()
     for shard in (1, 2):
-        desk.run(shard, predictor)
-        assert desk.judged == []
-    desk.run(0, predictor)
+        backend.run(shard, predictor)
+        assert backend.judged == []
+    backend.run(0, predictor)
 
-    assert desk.judged == [desk.job]
+    assert backend.judged == [backend.job]
     assert predictor.calls == [
         ("demo:m", "demo", tuple(NAMES[4:8])),
         ("demo:m", "demo", tuple(NAMES[8:])),
         ("demo:m", "demo", tuple(NAMES[:4])),
     ]
-    results = desk.store.shard_results(desk.job)
+    results = backend.store.shard_results(backend.job)
     assert [top1 for result in results for top1 in result.predictions.top1.tolist()] == list(range(10))
     assert [result.model_info for result in results] == [INFO] * 3
 
 
-def test_progress_is_reported_after_each_batch(desk: Desk) -> None:
+def test_progress_is_reported_after_each_batch(backend: Backend) -> None:
     progress: list[int] = []
 
     def record_progress(_: int) -> None:
-        record = desk.store.job(desk.job)
+        record = backend.store.job(backend.job)
         assert record is not None
         progress.append(record.done)
 
-    desk.run(0, FakePredictor(record_progress, size=1))
+    backend.run(0, FakePredictor(record_progress, size=1))
 
     assert progress == [0, 1, 2, 3]
 
 
-def test_the_lease_is_renewed_during_slow_batches_and_loads(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lease_is_renewed_during_slow_batches_and_loads(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a load and batches that each take almost a whole lease, no other worker can claim the shard."""
     monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)  # seconds of the real clock; the lease uses the store's clock
     claims: list[ClaimOutcome] = []
 
     def lease() -> float:
-        record = desk.store.job(desk.job)
+        record = backend.store.job(backend.job)
         assert record is not None
         return record.shards[0].lease
 
     def slow(*_: object) -> None:
-        desk.clock.now += LEASE_SECONDS - 1
+        backend.clock.now += LEASE_SECONDS - 1
         deadline = time.monotonic() + 10
-        while lease() < desk.clock.now + LEASE_SECONDS and time.monotonic() < deadline:
+        while lease() < backend.clock.now + LEASE_SECONDS and time.monotonic() < deadline:
             time.sleep(0.001)
-        claims.append(desk.store.claim_shard(desk.job, 0, "w2", LEASE_SECONDS).kind)
+        claims.append(backend.store.claim_shard(backend.job, 0, "w2", LEASE_SECONDS).kind)
 
-    desk.run(0, FakePredictor(slow, load=slow, size=1))
+    backend.run(0, FakePredictor(slow, load=slow, size=1))
 
     assert claims == [ClaimOutcome.WAIT] * 5
-    assert desk.shard_state(0) is State.SUCCEEDED
+    assert backend.shard_state(0) is State.SUCCEEDED
 
 
 @pytest.mark.parametrize(
@@ -189,57 +189,57 @@ def test_the_lease_is_renewed_during_slow_batches_and_loads(desk: Desk, monkeypa
         (ValueError("no"), 4, 1),
     ],
 )
-def test_the_failure_of_a_job_is_reported_once(desk: Desk, error: Exception | None, runs: int, ends: int) -> None:
+def test_the_failure_of_a_job_is_reported_once(backend: Backend, error: Exception | None, runs: int, ends: int) -> None:
     for _ in range(runs):
         with suppress(RetryLater):
-            desk.run(0, FakePredictor(load=raise_error(error) if error else lambda: None))
-        desk.clock.now += 100
-    desk.run(0, FakePredictor())
+            backend.run(0, FakePredictor(load=raise_error(error) if error else lambda: None))
+        backend.clock.now += 100
+    backend.run(0, FakePredictor())
 
-    assert desk.ended == [desk.job] * ends
+    assert backend.finished == [backend.job] * ends
 
 
-def test_the_failure_of_a_job_that_crashed_too_many_workers_is_reported(desk: Desk) -> None:
+def test_the_failure_of_a_job_that_crashed_too_many_workers_is_reported(backend: Backend) -> None:
     for _ in range(MAX_CRASHES):
-        desk.store.claim_shard(desk.job, 0, "dies", LEASE_SECONDS)
-        desk.clock.now += LEASE_SECONDS + 1
+        backend.store.claim_shard(backend.job, 0, "dies", LEASE_SECONDS)
+        backend.clock.now += LEASE_SECONDS + 1
 
-    desk.run(0, FakePredictor())
+    backend.run(0, FakePredictor())
 
-    assert desk.ended == [desk.job]
-    assert desk.failure is not None
-    assert desk.failure.reason == "WORKER_LOST"
+    assert backend.finished == [backend.job]
+    assert backend.failure is not None
+    assert backend.failure.reason == "WORKER_LOST"
 
 
 @pytest.mark.parametrize("error", [None, ModelRefused("21841 outputs"), ValueError("oops")])
-def test_renewal_stops_when_a_shard_ends(desk: Desk, error: Exception | None) -> None:
+def test_renewal_stops_when_a_shard_ends(backend: Backend, error: Exception | None) -> None:
     before = threading.active_count()
 
     with suppress(RetryLater):
-        desk.run(0, FakePredictor(load=raise_error(error) if error else lambda: None))
+        backend.run(0, FakePredictor(load=raise_error(error) if error else lambda: None))
 
     assert threading.active_count() == before
 
 
-def test_a_shard_of_another_worker_is_retried_later(desk: Desk) -> None:
-    desk.store.claim_shard(desk.job, 0, "w0", LEASE_SECONDS)
+def test_a_shard_of_another_worker_is_retried_later(backend: Backend) -> None:
+    backend.store.claim_shard(backend.job, 0, "w0", LEASE_SECONDS)
     predictor = FakePredictor()
 
     with pytest.raises(RetryLater) as later:
-        desk.run(0, predictor)
+        backend.run(0, predictor)
 
     assert later.value.delay == pytest.approx(LEASE_SECONDS)
     assert predictor.calls == []
 
 
-def test_a_message_of_an_ended_job_loads_no_model(desk: Desk) -> None:
-    desk.store.cancel("a", "")
+def test_a_message_of_an_ended_job_loads_no_model(backend: Backend) -> None:
+    backend.store.cancel("a", "")
     predictor = FakePredictor(load=raise_error(AssertionError("loaded")))
 
-    desk.run(0, predictor)
+    backend.run(0, predictor)
 
     assert predictor.calls == []
-    assert desk.judged == []
+    assert backend.judged == []
 
 
 @pytest.mark.parametrize(
@@ -253,49 +253,49 @@ def test_a_message_of_an_ended_job_loads_no_model(desk: Desk) -> None:
     ],
 )
 @pytest.mark.parametrize("moment", ["load", "predict"])
-def test_a_permanent_error_fails_the_job(desk: Desk, error: ErrataError, moment: str) -> None:
-    desk.run(0, FakePredictor(load=raise_error(error)) if moment == "load" else FakePredictor(raise_error(error)))
+def test_a_permanent_error_fails_the_job(backend: Backend, error: ErrataError, moment: str) -> None:
+    backend.run(0, FakePredictor(load=raise_error(error)) if moment == "load" else FakePredictor(raise_error(error)))
 
-    assert desk.failure == Failure(error.reason, error.message)
-    assert desk.store.claim_shard(desk.job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+    assert backend.failure == Failure(error.reason, error.message)
+    assert backend.store.claim_shard(backend.job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError("disk"), MemoryError(), RuntimeError("CUDA")])
-def test_a_transient_error_is_retried_three_times_with_growing_delays(desk: Desk, error: Exception) -> None:
+def test_a_transient_error_is_retried_three_times_with_growing_delays(backend: Backend, error: Exception) -> None:
     predictor = FakePredictor(raise_error(error))
     for delay in (5.0, 10.0, 20.0):
         with pytest.raises(RetryLater) as later:
-            desk.run(0, predictor)
+            backend.run(0, predictor)
         assert later.value.delay == pytest.approx(delay)
-        assert desk.failure is None
-        desk.clock.now += delay
+        assert backend.failure is None
+        backend.clock.now += delay
 
-    desk.run(0, predictor)
+    backend.run(0, predictor)
 
-    assert desk.failure is not None
-    assert desk.failure.reason == ("UNAVAILABLE" if isinstance(error, Unavailable) else "INTERNAL")
+    assert backend.failure is not None
+    assert backend.failure.reason == ("UNAVAILABLE" if isinstance(error, Unavailable) else "INTERNAL")
     assert len(predictor.calls) == 4
 
 
-def test_a_shard_recovers_from_a_transient_error(desk: Desk) -> None:
+def test_a_shard_recovers_from_a_transient_error(backend: Backend) -> None:
     with pytest.raises(RetryLater):
-        desk.run(0, FakePredictor(lambda number: raise_error(OSError())() if number else None))
-    desk.clock.now += 5
+        backend.run(0, FakePredictor(lambda number: raise_error(OSError())() if number else None))
+    backend.clock.now += 5
 
-    desk.run(0, FakePredictor())
+    backend.run(0, FakePredictor())
 
-    assert desk.shard_state(0) is State.SUCCEEDED
-    assert desk.store.shard_results(desk.job)[0].predictions.top1.tolist() == [0, 1, 2, 3]
+    assert backend.shard_state(0) is State.SUCCEEDED
+    assert backend.store.shard_results(backend.job)[0].predictions.top1.tolist() == [0, 1, 2, 3]
 
 
-def test_missing_image_names_are_retried_later(desk: Desk) -> None:
+def test_missing_image_names_are_retried_later(backend: Backend) -> None:
     spec = JobSpec("demo:m", "demo", "e", "not-stored", 10, 4)
-    desk.job = desk.store.submit(
+    backend.job = backend.store.submit(
         AnalysisRecord("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0), spec, fresh=True, limit=9
     ).job
 
     with pytest.raises(RetryLater):
-        desk.run(0, FakePredictor())
+        backend.run(0, FakePredictor())
 
 
 class FrozenStore(InMemoryJobStore):
@@ -311,195 +311,199 @@ class FrozenStore(InMemoryJobStore):
 
 
 def test_a_store_that_does_not_answer_before_the_first_batch_costs_no_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk(FrozenStore)
+    backend = Backend(FrozenStore)
     monkeypatch.setattr("service.jobs.worker.RETRY_SECONDS", 0.01)
-    desk.run(0, FakePredictor())
+    backend.run(0, FakePredictor())
 
-    record = desk.store.job(desk.job)
+    record = backend.store.job(backend.job)
     assert record is not None
     assert (record.shards[0].state, record.shards[0].retries) == (State.SUCCEEDED, 0)
 
 
-def test_a_cancelled_shard_stops_at_its_batch(desk: Desk) -> None:
+def test_a_cancelled_shard_stops_at_its_batch(backend: Backend) -> None:
     batches: list[int] = []
 
     def cancel(number: int) -> None:
         batches.append(number)
-        desk.store.cancel("a", "")
+        backend.store.cancel("a", "")
 
-    desk.run(0, FakePredictor(cancel, size=1))
+    backend.run(0, FakePredictor(cancel, size=1))
 
     assert batches == [0]
-    assert desk.judged == []
+    assert backend.judged == []
 
 
-def test_a_job_that_is_cancelled_while_its_model_loads_predicts_nothing(desk: Desk) -> None:
+def test_a_job_that_is_cancelled_while_its_model_loads_predicts_nothing(backend: Backend) -> None:
     def cancel() -> None:
-        desk.store.cancel("a", "")
+        backend.store.cancel("a", "")
 
     predictor = FakePredictor(load=cancel)
 
-    desk.run(0, predictor)
+    backend.run(0, predictor)
 
     assert predictor.calls == []
 
 
-def test_a_worker_that_lost_its_shard_stops_and_the_other_result_stays(desk: Desk) -> None:
+def test_a_worker_that_lost_its_shard_stops_and_the_other_result_stays(backend: Backend) -> None:
     other = np.array([7, 7, 7, 7], dtype=np.int16)
 
     def frozen(number: int) -> None:
         if number == 1:
-            desk.clock.now += LEASE_SECONDS + 1
-            claim = desk.store.claim_shard(desk.job, 0, "other", LEASE_SECONDS)
-            desk.store.finish_shard(desk.job, 0, claim.fencing_token, ShardResult(Predictions(other), INFO))
+            backend.clock.now += LEASE_SECONDS + 1
+            claim = backend.store.claim_shard(backend.job, 0, "other", LEASE_SECONDS)
+            backend.store.finish_shard(backend.job, 0, claim.fencing_token, ShardResult(Predictions(other), INFO))
 
-    desk.run(0, FakePredictor(frozen))
+    backend.run(0, FakePredictor(frozen))
 
-    assert desk.store.shard_results(desk.job)[0].predictions.top1.tolist() == [7] * 4
-    assert desk.failure is None
+    assert backend.store.shard_results(backend.job)[0].predictions.top1.tolist() == [7] * 4
+    assert backend.failure is None
 
 
-def test_an_error_of_a_worker_that_lost_its_shard_fails_nothing(desk: Desk) -> None:
+def test_an_error_of_a_worker_that_lost_its_shard_fails_nothing(backend: Backend) -> None:
     def frozen(_: int) -> None:
-        desk.clock.now += LEASE_SECONDS + 1
-        desk.store.claim_shard(desk.job, 0, "other", LEASE_SECONDS)
+        backend.clock.now += LEASE_SECONDS + 1
+        backend.store.claim_shard(backend.job, 0, "other", LEASE_SECONDS)
         raise ModelRefused("too late")
 
-    desk.run(0, FakePredictor(frozen))
+    backend.run(0, FakePredictor(frozen))
 
-    assert desk.failure is None
-    assert desk.shard_state(0) is State.RUNNING
+    assert backend.failure is None
+    assert backend.shard_state(0) is State.RUNNING
 
 
-def test_draining_releases_a_long_shard_after_the_batch(desk: Desk) -> None:
-    desk.run(0, FakePredictor(lambda _: desk.drain.set(), size=1))
+def test_draining_releases_a_long_shard_after_the_batch(backend: Backend) -> None:
+    backend.run(0, FakePredictor(lambda _: backend.drain.set(), size=1))
 
-    record = desk.store.job(desk.job)
+    record = backend.store.job(backend.job)
     assert record is not None
     shard = record.shards[0]
     assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 0, 0)
-    assert desk.store.shard_results(desk.job) == []
+    assert backend.store.shard_results(backend.job) == []
 
 
-def test_draining_after_the_last_batch_finishes_the_shard(desk: Desk) -> None:
-    desk.run(0, FakePredictor(lambda number: desk.drain.set() if number else None, size=2))
+def test_draining_after_the_last_batch_finishes_the_shard(backend: Backend) -> None:
+    backend.run(0, FakePredictor(lambda number: backend.drain.set() if number else None, size=2))
 
-    assert desk.shard_state(0) is State.SUCCEEDED
+    assert backend.shard_state(0) is State.SUCCEEDED
 
 
-def test_too_few_predictions_are_an_error(desk: Desk) -> None:
+def test_too_few_predictions_are_an_error(backend: Backend) -> None:
     with pytest.raises(RetryLater):
-        desk.run(0, FakePredictor(skip=2))
+        backend.run(0, FakePredictor(skip=2))
 
-    assert desk.shard_state(0) is State.QUEUED
-    assert desk.store.shard_results(desk.job) == []
+    assert backend.shard_state(0) is State.QUEUED
+    assert backend.store.shard_results(backend.job) == []
 
 
-def test_the_same_weights_on_the_same_images_predict_once(desk: Desk) -> None:
-    desk.run(0, FakePredictor())
-    again = submit_again(desk, fresh=False)
+def test_the_same_weights_on_the_same_images_predict_once(backend: Backend) -> None:
+    backend.run(0, FakePredictor())
+    again = submit_again(backend, fresh=False)
     predictor = FakePredictor()
 
-    desk.job = again
-    desk.run(0, predictor)
+    backend.job = again
+    backend.run(0, predictor)
 
     assert predictor.calls == []
-    assert desk.shard_state(0) is State.SUCCEEDED
-    assert desk.store.shard_results(again)[0].predictions.top1.tolist() == [0, 1, 2, 3]
+    assert backend.shard_state(0) is State.SUCCEEDED
+    assert backend.store.shard_results(again)[0].predictions.top1.tolist() == [0, 1, 2, 3]
 
 
-def test_a_fresh_job_ignores_cached_predictions(desk: Desk) -> None:
-    desk.run(0, FakePredictor())
-    desk.job = submit_again(desk, fresh=True)
+def test_a_fresh_job_ignores_cached_predictions(backend: Backend) -> None:
+    backend.run(0, FakePredictor())
+    backend.job = submit_again(backend, fresh=True)
     predictor = FakePredictor()
 
-    desk.run(0, predictor)
+    backend.run(0, predictor)
 
     assert len(predictor.calls) == 1
 
 
-def submit_again(desk: Desk, fresh: bool) -> str:
+def submit_again(backend: Backend, fresh: bool) -> str:
     spec = JobSpec("file:the_same_weights.pth#net", "demo", "e", "i", 10, 4, fresh=fresh)
     record = AnalysisRecord("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
-    return desk.store.submit(record, spec, fresh=fresh, limit=9).job
+    return backend.store.submit(record, spec, fresh=fresh, limit=9).job
 
 
-def test_a_worker_leaves_jobs_that_it_cannot_run_to_others(desk: Desk) -> None:
+def test_a_worker_leaves_jobs_that_it_cannot_run_to_others(backend: Backend) -> None:
     predictor = FakePredictor(load=raise_error(AssertionError("loaded")))
 
     with pytest.raises(RetryLater):
-        desk.run(0, predictor, can_run=lambda spec: spec.dataset != "demo")
+        backend.run(0, predictor, can_run=lambda spec: spec.dataset != "demo")
 
-    assert desk.shard_state(0) is State.QUEUED
-    assert desk.ended == []
+    assert backend.shard_state(0) is State.QUEUED
+    assert backend.finished == []
 
 
-def test_a_draining_worker_claims_no_shard_and_releases_the_one_it_loads(desk: Desk) -> None:
-    desk.drain.set()
+def test_a_draining_worker_claims_no_shard_and_releases_the_one_it_loads(backend: Backend) -> None:
+    backend.drain.set()
     with pytest.raises(RetryLater):
-        desk.run(0, FakePredictor())
-    assert desk.store.job(desk.job).shards[0].fencing_token == 0
-    desk.drain.clear()
+        backend.run(0, FakePredictor())
+    assert backend.store.job(backend.job).shards[0].fencing_token == 0
+    backend.drain.clear()
 
-    predictor = FakePredictor(load=desk.drain.set)
-    desk.run(0, predictor)
+    predictor = FakePredictor(load=backend.drain.set)
+    backend.run(0, predictor)
 
-    assert desk.shard_state(0) is State.QUEUED
+    assert backend.shard_state(0) is State.QUEUED
     assert predictor.calls == []
-    assert desk.sent == [(desk.job, 0)]
-    assert desk.store.job(desk.job).shards[0].crashes == 0
+    assert backend.sent == [(backend.job, 0)]
+    assert backend.store.job(backend.job).shards[0].crashes == 0
 
 
-def wait_for_interrupt(desk: Desk, stop: Callable[[], object]) -> Callable[..., None]:
+def wait_for_interrupt(backend: Backend, stop: Callable[[], object]) -> Callable[..., None]:
     """Return a call that stops the shard, then waits like a stuck model until it is interrupted."""
 
     def run(*_: object) -> None:
         stop()
-        assert desk.interrupted.wait(30)
+        assert backend.interrupted.wait(30)
         raise InterruptedError("The process was killed.")
 
     return run
 
 
-def lose_lease(desk: Desk) -> None:
+def lose_lease(backend: Backend) -> None:
     """Let another worker claim the shard."""
-    desk.clock.now += LEASE_SECONDS + 1
-    assert desk.store.claim_shard(desk.job, 0, "other", LEASE_SECONDS).kind is ClaimOutcome.CLAIMED
+    backend.clock.now += LEASE_SECONDS + 1
+    assert backend.store.claim_shard(backend.job, 0, "other", LEASE_SECONDS).kind is ClaimOutcome.CLAIMED
 
 
 @pytest.mark.parametrize("moment", ["load", "predict"])
-def test_a_cancelled_job_interrupts_a_stuck_predictor(desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_job_interrupts_a_stuck_predictor(
+    backend: Backend, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
     monkeypatch.setattr(worker, "INTERRUPT_SECONDS", 0.01)
-    stuck = wait_for_interrupt(desk, lambda: desk.store.cancel("a", ""))
+    stuck = wait_for_interrupt(backend, lambda: backend.store.cancel("a", ""))
 
-    desk.run(0, FakePredictor(load=stuck) if moment == "load" else FakePredictor(stuck))
+    backend.run(0, FakePredictor(load=stuck) if moment == "load" else FakePredictor(stuck))
 
-    assert desk.interrupted.is_set()
-    assert desk.failure == Failure("CANCELLED", "")
-    assert desk.ended == []
+    assert backend.interrupted.is_set()
+    assert backend.failure == Failure("CANCELLED", "")
+    assert backend.finished == []
 
 
 @pytest.mark.parametrize("moment", ["load", "predict"])
 def test_a_lost_lease_interrupts_a_stuck_predictor_without_a_failure(
-    desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
     monkeypatch.setattr(worker, "INTERRUPT_SECONDS", 0.01)
-    stuck = wait_for_interrupt(desk, lambda: lose_lease(desk))
+    stuck = wait_for_interrupt(backend, lambda: lose_lease(backend))
 
-    desk.run(0, FakePredictor(load=stuck) if moment == "load" else FakePredictor(stuck))
+    backend.run(0, FakePredictor(load=stuck) if moment == "load" else FakePredictor(stuck))
 
-    record = desk.store.job(desk.job)
+    record = backend.store.job(backend.job)
     assert record is not None
     assert (record.shards[0].state, record.shards[0].worker) == (State.RUNNING, "other")
-    assert (record.shards[0].retries, desk.failure) == (0, None)
+    assert (record.shards[0].retries, backend.failure) == (0, None)
 
 
-def test_a_cancelled_batch_can_end_so_that_the_model_stays_loaded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_batch_can_end_so_that_the_model_stays_loaded(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
     renewed = threading.Event()
-    renew = desk.store.renew_lease
+    renew = backend.store.renew_lease
 
     def renew_lease(*arguments: object) -> object:
         reply = renew(*arguments)  # type: ignore[arg-type]
@@ -507,19 +511,19 @@ def test_a_cancelled_batch_can_end_so_that_the_model_stays_loaded(desk: Desk, mo
             renewed.set()
         return reply
 
-    monkeypatch.setattr(desk.store, "renew_lease", renew_lease)
+    monkeypatch.setattr(backend.store, "renew_lease", renew_lease)
 
     def cancel(_: int) -> None:
-        desk.store.cancel("a", "")
+        backend.store.cancel("a", "")
         assert renewed.wait(30)
 
-    desk.run(0, FakePredictor(cancel))
+    backend.run(0, FakePredictor(cancel))
 
-    assert not desk.interrupted.is_set()
+    assert not backend.interrupted.is_set()
 
 
-def test_a_worker_whose_process_crashed_queues_the_shard_again(desk: Desk) -> None:
+def test_a_worker_whose_process_crashed_queues_the_shard_again(backend: Backend) -> None:
     with pytest.raises(RetryLater):
-        desk.run(0, FakePredictor(raise_error(WorkerLost("It ended with SIGSEGV."))))
+        backend.run(0, FakePredictor(raise_error(WorkerLost("It ended with SIGSEGV."))))
 
-    assert desk.shard_state(0) is State.QUEUED
+    assert backend.shard_state(0) is State.QUEUED

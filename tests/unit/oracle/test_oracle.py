@@ -265,28 +265,28 @@ VERDICTS = [
 
 
 def test_aggregate_all() -> None:
-    got = aggregates.aggregate(SAMPLES, PREDICTIONS, VERDICTS, None)
-    assert got.num_samples == 6
-    assert got.counts == {1: 1, 2: 0, 3: 1, 4: 1, 5: 0, 6: 1, 7: 0, 8: 2}
-    assert got.top1_errors == 5
-    assert got.top1_accuracy == pytest.approx(1 / 6)
-    assert got.mla == pytest.approx((2 / 3) / 4)  # class 1: 2 of 3; classes 2, 3, 9: none
-    assert got.mla_minor == pytest.approx((2 / 3 + 1) / 4)
-    assert got.mla_explainable == pytest.approx((2 / 3 + 1 + 1) / 4)
-    assert got.portions_top1 == {2: 0.0, 3: 0.2, 4: 0.2, 5: 0.0, 6: 0.2, 7: 0.0, 8: 0.4}
-    assert got.portions_multi_label == {4: 0.25, 5: 0.0, 6: 0.25, 7: 0.0, 8: 0.5}
+    actual = aggregates.aggregate(SAMPLES, PREDICTIONS, VERDICTS, None)
+    assert actual.num_samples == 6
+    assert actual.counts == {1: 1, 2: 0, 3: 1, 4: 1, 5: 0, 6: 1, 7: 0, 8: 2}
+    assert actual.top1_errors == 5
+    assert actual.top1_accuracy == pytest.approx(1 / 6)
+    assert actual.mla == pytest.approx((2 / 3) / 4)  # class 1: 2 of 3; classes 2, 3, 9: none
+    assert actual.mla_minor == pytest.approx((2 / 3 + 1) / 4)
+    assert actual.mla_explainable == pytest.approx((2 / 3 + 1 + 1) / 4)
+    assert actual.portions_top1 == {2: 0.0, 3: 0.2, 4: 0.2, 5: 0.0, 6: 0.2, 7: 0.0, 8: 0.4}
+    assert actual.portions_multi_label == {4: 0.25, 5: 0.0, 6: 0.25, 7: 0.0, 8: 0.5}
 
 
 def test_aggregate_group() -> None:
     # class 7 is no target; rows 1, 2 and 4 carry it. Target 1: 1 of 2; target 3: 0 of 1.
-    got = aggregates.aggregate(SAMPLES, PREDICTIONS, VERDICTS, {7})
-    assert got.num_samples == 3
-    assert got.counts == {1: 0, 2: 0, 3: 1, 4: 0, 5: 0, 6: 1, 7: 0, 8: 1}
-    assert got.top1_errors == 3
-    assert got.top1_accuracy == 0.0
-    assert got.mla == pytest.approx(0.25)
-    assert got.mla_minor == pytest.approx(0.25)
-    assert got.mla_explainable == pytest.approx(0.75)
+    actual = aggregates.aggregate(SAMPLES, PREDICTIONS, VERDICTS, {7})
+    assert actual.num_samples == 3
+    assert actual.counts == {1: 0, 2: 0, 3: 1, 4: 0, 5: 0, 6: 1, 7: 0, 8: 1}
+    assert actual.top1_errors == 3
+    assert actual.top1_accuracy == 0.0
+    assert actual.mla == pytest.approx(0.25)
+    assert actual.mla_minor == pytest.approx(0.25)
+    assert actual.mla_explainable == pytest.approx(0.75)
 
 
 def test_aggregate_without_samples_or_errors() -> None:

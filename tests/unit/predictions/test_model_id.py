@@ -101,12 +101,12 @@ def test_a_printed_model_id_parses_to_the_same_id(source, name) -> None:
     ],
 )
 def test_an_invalid_model_id_is_rejected(text) -> None:
-    with pytest.raises(InvalidModelId) as caught:
+    with pytest.raises(InvalidModelId) as error_info:
         parse_model_id(text)
 
-    assert caught.value.reason == "INVALID_MODEL_ID"
-    assert [violation.field for violation in caught.value.violations] == ["model"]
-    assert len(caught.value.message) < 400
+    assert error_info.value.reason == "INVALID_MODEL_ID"
+    assert [violation.field for violation in error_info.value.violations] == ["model"]
+    assert len(error_info.value.message) < 400
 
 
 def test_the_longest_name_is_512_characters() -> None:
@@ -225,11 +225,11 @@ def test_a_registered_model_is_a_name_with_a_version_or_an_alias_perhaps_in_a_re
     ],
 )
 def test_an_invalid_registered_model_is_rejected(rest) -> None:
-    with pytest.raises(InvalidModelId) as caught:
+    with pytest.raises(InvalidModelId) as error_info:
         parse_mlflow_model(rest)
 
-    assert [violation.field for violation in caught.value.violations] == ["model"]
-    assert len(caught.value.message) < 400
+    assert [violation.field for violation in error_info.value.violations] == ["model"]
+    assert len(error_info.value.message) < 400
 
 
 @settings(max_examples=200, deadline=None)

@@ -362,14 +362,14 @@ def test_model_failures_are_the_only_red(theme: str) -> None:
     assert red == ["t8"]
 
 
-@pytest.mark.parametrize("sight", [np.eye(3), PROTANOPIA, DEUTERANOPIA], ids=["full", "protanopia", "deuteranopia"])
+@pytest.mark.parametrize("vision", [np.eye(3), PROTANOPIA, DEUTERANOPIA], ids=["full", "protanopia", "deuteranopia"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_colors_of_error_types_are_distinguishable(theme: str, sight: NDArray[np.float64]) -> None:
-    seen = {name: lab(sight @ linear(variables()[theme][name])) for name in TYPES}
+def test_colors_of_error_types_are_distinguishable(theme: str, vision: NDArray[np.float64]) -> None:
+    colors_in_lab = {name: lab(vision @ linear(variables()[theme][name])) for name in TYPES}
 
     near = {
-        (first, second): round(float(np.linalg.norm(seen[first] - seen[second])), 1)
+        (first, second): round(float(np.linalg.norm(colors_in_lab[first] - colors_in_lab[second])), 1)
         for first, second in itertools.combinations(TYPES, 2)
-        if np.linalg.norm(seen[first] - seen[second]) < 12
+        if np.linalg.norm(colors_in_lab[first] - colors_in_lab[second]) < 12
     }
     assert near == {}

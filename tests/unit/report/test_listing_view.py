@@ -60,12 +60,12 @@ def running(**changes: Any) -> Analysis:
     return analysis(state=State.RUNNING, summary=None, progress=Progress(5, 20), **changes)
 
 
-def listed(*analyses: Analysis, total: int = 120, first: int = 50, **changes: Any) -> ListView:
+def view_of(*analyses: Analysis, total: int = 120, first: int = 50, **changes: Any) -> ListView:
     return list_view(analyses, total, first, ["demo", "imagenet"], {**SELECTION, **changes}, "page=1", "page=3")
 
 
 def test_row_of_a_finished_analysis_shows_its_result() -> None:
-    (row,) = listed(analysis()).rows
+    (row,) = view_of(analysis()).rows
 
     assert (row.id, row.title, row.dataset, row.created) == ("a1", "timm:net", "demo", "2024-02-29 23:59")
     assert (row.state, row.css_class, row.has_result, row.progress) == ("succeeded", "state-succeeded", True, "")
@@ -78,43 +78,43 @@ def test_row_of_a_finished_analysis_shows_its_result() -> None:
 
 
 def test_row_of_an_unfinished_analysis_shows_its_progress() -> None:
-    (row,) = listed(running()).rows
+    (row,) = view_of(running()).rows
 
     assert (row.state, row.has_result, row.progress) == ("running", False, "5 of 20 images")
     assert (row.top1, row.multi_label, row.failures, row.segments) == ("–", "–", "–", ())
 
 
 def test_analysis_without_errors_has_no_bar() -> None:
-    (row,) = listed(analysis(summary=summary(0))).rows
+    (row,) = view_of(analysis(summary=summary(0))).rows
 
     assert (row.segments, row.failures) == ((), "0")
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_every_state_has_a_name_and_a_css_class(state: State) -> None:
-    (row,) = listed(analysis(state=state, summary=None)).rows
+    (row,) = view_of(analysis(state=state, summary=None)).rows
 
     assert (row.state, row.css_class) == (STATE_NAMES[state], f"state-{state.name.lower()}")
 
 
 def test_list_shows_its_range_and_total() -> None:
-    result = listed(analysis(), analysis(id="a2"))
+    result = view_of(analysis(), analysis(id="a2"))
 
     assert (result.first, result.last, result.total) == (51, 52, 120)
     assert (result.previous, result.next) == ("page=1", "page=3")
-    nothing = listed(total=0, first=0)
+    nothing = view_of(total=0, first=0)
     assert (nothing.first, nothing.last, nothing.total, nothing.rows) == (0, 0, 0, ())
 
 
 def test_list_is_live_while_an_analysis_is_unfinished() -> None:
-    assert not listed(analysis(), analysis(state=State.FAILED, summary=None)).is_live
-    assert listed(analysis(), running()).is_live
-    assert listed(analysis(state=State.QUEUED, summary=None)).is_live
-    assert not listed().is_live
+    assert not view_of(analysis(), analysis(state=State.FAILED, summary=None)).is_live
+    assert view_of(analysis(), running()).is_live
+    assert view_of(analysis(state=State.QUEUED, summary=None)).is_live
+    assert not view_of().is_live
 
 
 def test_list_shows_the_selected_filters() -> None:
-    result = listed(state="failed", dataset="demo", search="net", order="title")
+    result = view_of(state="failed", dataset="demo", search="net", order="title")
 
     assert (result.state, result.dataset, result.search, result.order) == ("failed", "demo", "net", "title")
     assert result.datasets == ("demo", "imagenet")

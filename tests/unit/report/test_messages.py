@@ -60,10 +60,11 @@ NO_ERRORS = dict.fromkeys(RESNET, 0)
 
 
 def test_summary_lists_the_percentage_of_each_severity() -> None:
-    assert summary_sentence("resnet50", 18_692, RESNET, is_upper_bound=False) == (
-        "resnet50 makes 2,889 top-1 errors on 18,692 images: 37.2 % are label noise, 32.7 % are minor, "
-        "4.4 % are explainable; 25.7 % are model failures (743 images, 4.0 % of all images)."
-    )
+    summary = summary_sentence("resnet50", 18_692, RESNET, is_upper_bound=False)
+
+    assert "2,889 top-1 errors on 18,692 images" in summary
+    assert "37.2 % are label noise, 32.7 % are minor, 4.4 % are explainable" in summary
+    assert "; 25.7 % are model failures (743 images, 4.0 % of all images)" in summary
 
 
 def test_summary_states_an_upper_bound_if_a_rule_has_no_evidence() -> None:
@@ -260,7 +261,9 @@ def test_two_undecided_reasons_are_both_listed() -> None:
         )
     )
 
-    assert sentence.endswith(" Undecided: too few samples; the rule of a bounded error type has no evidence.")
+    assert sentence.split("Undecided: ")[1].count("; ") == 1
+    assert CAUSES[UndecidedReason.FEW_SAMPLES] in sentence
+    assert CAUSES[UndecidedReason.ABSTAINED] in sentence
 
 
 @pytest.mark.parametrize(
@@ -277,9 +280,8 @@ def test_reason_about_the_whole_analysis_is_a_sentence(cause: UndecidedReason) -
 def test_unknown_coverage_is_undecided() -> None:
     sentence = gate_reason(GateReason(GateDecision.UNDECIDED, None, None, 0.95, causes=(UndecidedReason.NO_VALUE,)))
 
-    assert sentence == (
-        "Coverage of the judged images is –; at least 95.0 % is required. Undecided: the value is not available."
-    )
+    assert "is –; at least 95.0 % is required" in sentence
+    assert CAUSES[UndecidedReason.NO_VALUE] in sentence.split("Undecided: ")[1]
 
 
 OF_TYPES = (Measure.COUNT, Measure.RATE, Measure.PORTION_OF_TOP1_ERRORS, Measure.PORTION_OF_MULTI_LABEL_ERRORS)
@@ -341,10 +343,9 @@ def test_breakdown_description_lists_existing_error_types() -> None:
 def test_gains_description_has_both_accuracies_in_points() -> None:
     sentence = gains_description([("fine-grained", 0.0123, 0.2), ("model failure", 0.0, 0.0)])
 
-    assert sentence == (
-        "Gain in top-1 and multi-label accuracy, in percentage points, without an error type: "
-        "fine-grained +1.23 and +20.00; model failure +0.00 and +0.00."
-    )
+    assert "percentage points" in sentence
+    assert "fine-grained +1.23 and +20.00" in sentence
+    assert "model failure +0.00 and +0.00" in sentence
 
 
 def test_calibration_summary_is_in_percent() -> None:

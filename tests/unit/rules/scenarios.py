@@ -1,6 +1,6 @@
 """Small scenarios: the same evidence over a few of the 1000 classes, for the service and for the oracle."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,14 +78,14 @@ def _scenario(
     has_clip: bool,
 ) -> Scenario:
     # a class does not overlap itself; the labels of a sample that is not problematic contain its target
-    overlap = {target: set(predictions) - {target} for target, predictions in overlap.items()}
+    others = {target: set(predictions) - {target} for target, predictions in overlap.items()}
     samples = [
         Sample(target, labels if problematic else labels | {target}, problematic, unusual)
         for target, labels, problematic, unusual, _ in rows
     ]
     oov = [bits for *_, bits in rows]
     facts = Facts(
-        overlap=overlap,
+        overlap=others,
         superclasses=superclasses,
         cooccurrence=cooccurrence,
         has_prototype_list=has_prototype_list,
@@ -95,7 +95,7 @@ def _scenario(
         [sample.target for sample in samples],
         [sorted(sample.multi_labels, key=str) for sample in samples],  # not ascending: labels have no defined order
         problematic=[sample.problematic for sample in samples],
-        overlap=overlap,
+        overlap=others,
         superclasses=superclasses,
         pairs=cooccurrence,
         non_prototypical=[sample.non_prototypical for sample in samples] if has_prototype_list else None,
@@ -104,7 +104,7 @@ def _scenario(
     return Scenario(samples, facts, evidence)
 
 
-def _relation(pairs: Collection[tuple[int, int]]) -> Mask:
+def _relation(pairs: Iterable[tuple[int, int]]) -> Mask:
     matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=bool)
     for a, b in pairs:
         matrix[a, b] = True

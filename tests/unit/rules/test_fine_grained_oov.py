@@ -6,7 +6,7 @@ from service.rules.decide import decide
 from service.rules.fine_grained_oov import hits
 
 
-def test_rule_holds_for_the_classes_whose_bits_are_set() -> None:
+def test_rule_applies_to_the_classes_with_set_bits() -> None:
     oov = [{0, 7, 8, 999}, set(), {992}]
 
     mask = hits(evidence_of([1, 1, 1], [{1}] * 3, oov=oov))

@@ -10,7 +10,7 @@ from service.rules.outcomes import outcomes
 
 @settings(max_examples=60, deadline=None)
 @given(scenarios(max_samples=10))
-def test_outcomes_are_those_of_the_trace_of_each_verdict(scenario: Scenario) -> None:
+def test_outcomes_equal_the_trace_of_each_verdict(scenario: Scenario) -> None:
     evidence, table = scenario.evidence, decide(scenario.evidence)
     for predicted in (*USED_CLASSES, *UNUSED_CLASSES):
         columns = outcomes(table[:, predicted], evidence.problematic, evidence)

@@ -49,10 +49,10 @@ def expected_error(samples: list[tuple[int, float]], right: set[int]) -> float |
     return total
 
 
-def same(got: float | None, expected: float | None) -> None:
-    assert (got is None) == (expected is None)
-    if got is not None and expected is not None:
-        assert got == pytest.approx(expected, abs=1e-12)
+def same(actual: float | None, expected: float | None) -> None:
+    assert (actual is None) == (expected is None)
+    if actual is not None and expected is not None:
+        assert actual == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=300, deadline=None)
@@ -154,5 +154,5 @@ def test_large_sum_of_half_precision_numbers_is_exact() -> None:
 def test_probability_just_above_a_bound_is_in_the_next_bin() -> None:
     probability = np.nextafter(11 / 15, 1)
     bins = calibrate(np.array([1], np.uint8), np.array([probability])).bins
-    (held,) = [bin_ for bin_ in bins if bin_.num_samples]
-    assert held.low < probability <= held.high
+    (bin_with_sample,) = [bin_ for bin_ in bins if bin_.num_samples]
+    assert bin_with_sample.low < probability <= bin_with_sample.high

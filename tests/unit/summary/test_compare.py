@@ -150,9 +150,9 @@ def test_p_value_of_types_agrees_with_scipy(rows: list[Row], kinds: set[ErrorTyp
     only_a = sum(a in kinds and b not in kinds for a, b in pairs)
     only_b = sum(b in kinds and a not in kinds for a, b in pairs)
 
-    got = type_p_value(tuple(kinds), whole(rows).transitions)
+    actual = type_p_value(tuple(kinds), whole(rows).transitions)
 
-    assert got == pytest.approx(p_value(only_a, only_b))
+    assert actual == pytest.approx(p_value(only_a, only_b))
 
 
 @settings(max_examples=80, deadline=None)
@@ -213,13 +213,13 @@ def expected_rows(rows: list[Row], parts: dict[str, set[int]]) -> dict[str, tupl
     return result
 
 
-def agree(got: tuple[ChangeRow, ...], expected: dict[str, tuple[int, int, int, float, float]]) -> None:
-    assert sorted(row.name for row in got) == sorted(expected)
-    for row in got:
+def agree(actual: tuple[ChangeRow, ...], expected: dict[str, tuple[int, int, int, float, float]]) -> None:
+    assert sorted(row.name for row in actual) == sorted(expected)
+    for row in actual:
         samples, fixed, broken, in_a, in_b = expected[row.name]
         assert (row.num_samples, row.fixed, row.broken) == (samples, fixed, broken)
         balanced(row.errors, in_a, in_b)
-    net = [abs(row.fixed - row.broken) for row in got]
+    net = [abs(row.fixed - row.broken) for row in actual]
     assert net == sorted(net, reverse=True)
 
 
@@ -331,9 +331,9 @@ def test_swapping_the_models_mirrors_the_intervals() -> None:
         assert (interval.low, interval.high) == pytest.approx((-back.high, -back.low), abs=0.1 * width)
 
 
-def interval_of(draws: np.ndarray, got: Interval) -> None:
+def interval_of(draws: np.ndarray, actual: Interval) -> None:
     low, high = np.percentile(draws, (2.5, 97.5))
-    assert (got.low, got.high) == pytest.approx((low, high), abs=0.08 * (high - low))
+    assert (actual.low, actual.high) == pytest.approx((low, high), abs=0.08 * (high - low))
 
 
 def test_intervals_of_rates_agree_with_resampled_images() -> None:
@@ -342,12 +342,12 @@ def test_intervals_of_rates_agree_with_resampled_images() -> None:
     drawn = [types[generator.integers(0, len(types), len(types))] for _ in range(DRAWS)]
     compared = whole(MANY)
 
-    for kinds, got in [
-        *((HOLDS[metric], got) for metric, got in compared.rates.items()),
-        *(({kind}, got) for kind, got in compared.types.items()),
+    for kinds, actual in [
+        *((HOLDS[metric], actual) for metric, actual in compared.rates.items()),
+        *(({kind}, actual) for kind, actual in compared.types.items()),
     ]:
         inside = np.isin(drawn, list(kinds)).mean(axis=1)
-        interval_of(inside[:, 0] - inside[:, 1], got)
+        interval_of(inside[:, 0] - inside[:, 1], actual)
 
 
 def test_interval_of_multi_label_accuracy_agrees_with_images_resampled_within_classes() -> None:
@@ -357,10 +357,10 @@ def test_interval_of_multi_label_accuracy_agrees_with_images_resampled_within_cl
         right = np.array([[row[0] <= 3, row[1] <= 3] for row in MANY if row[2] == target], dtype=float)
         drawn = [right[generator.integers(0, len(right), len(right))].mean(axis=0) for _ in range(DRAWS)]
         means.append([in_a - in_b for in_a, in_b in drawn])
-    got = whole(MANY).multi_label_accuracy
+    actual = whole(MANY).multi_label_accuracy
 
-    assert got is not None
-    interval_of(np.mean(means, axis=0), got)
+    assert actual is not None
+    interval_of(np.mean(means, axis=0), actual)
 
 
 def test_interval_of_a_class_agrees_with_its_resampled_images() -> None:

@@ -595,14 +595,14 @@ def test_reasons_follow_the_order_of_the_policy_after_the_coverage() -> None:
 
 @given(st.lists(st.sampled_from([PASS, FAIL, UNDECIDED]), max_size=6))
 def test_decision_is_that_of_the_worst_reason(decisions: list[GateDecision]) -> None:
-    got = decision_of([GateReason(decision, None) for decision in decisions])
+    actual = decision_of([GateReason(decision, None) for decision in decisions])
 
     if FAIL in decisions:
-        assert got is FAIL
+        assert actual is FAIL
     elif UNDECIDED in decisions:
-        assert got is UNDECIDED
+        assert actual is UNDECIDED
     else:
-        assert got is PASS
+        assert actual is PASS
 
 
 @given(st.lists(st.integers(0, 400), min_size=8, max_size=8), st.integers(0, 1000), st.integers(0, 400))

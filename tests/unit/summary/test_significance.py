@@ -35,24 +35,26 @@ def drawn_image_by_image(images: np.ndarray, seed: int) -> np.ndarray:
     return np.array([images[generator.integers(0, len(images), len(images))].mean() for _ in range(DRAWS)])
 
 
-def agree(got: np.ndarray, expected: np.ndarray, step: float = 0) -> None:
+def agree(actual: np.ndarray, expected: np.ndarray, step: float = 0) -> None:
     """Compare two samples of one distribution, of numbers that are so far apart: mean, spread and quantiles."""
     spread = expected.std()
-    assert got.shape == expected.shape
-    assert got.mean() == pytest.approx(expected.mean(), abs=0.15 * spread)
-    assert got.std() == pytest.approx(spread, rel=0.08)
+    assert actual.shape == expected.shape
+    assert actual.mean() == pytest.approx(expected.mean(), abs=0.15 * spread)
+    assert actual.std() == pytest.approx(spread, rel=0.08)
     for percent in (2.5, 25, 50, 75, 97.5):
-        assert np.percentile(got, percent) == pytest.approx(np.percentile(expected, percent), abs=NEAR * spread + step)
+        assert np.percentile(actual, percent) == pytest.approx(
+            np.percentile(expected, percent), abs=NEAR * spread + step
+        )
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_p_value_of_small_counts_agrees_with_scipy_and_statsmodels(only_a: int, only_b: int) -> None:
-    got = mcnemar(only_a, only_b)
+    actual = mcnemar(only_a, only_b)
 
-    assert got == pytest.approx(mcnemar_of_statsmodels([[7, only_a], [only_b, 9]], exact=True).pvalue, rel=1e-9)
+    assert actual == pytest.approx(mcnemar_of_statsmodels([[7, only_a], [only_b, 9]], exact=True).pvalue, rel=1e-9)
     if only_a + only_b:
-        assert got == pytest.approx(binomtest(only_a, only_a + only_b).pvalue, rel=1e-9)
+        assert actual == pytest.approx(binomtest(only_a, only_a + only_b).pvalue, rel=1e-9)
 
 
 @settings(max_examples=100, deadline=None)
@@ -60,17 +62,17 @@ def test_p_value_of_small_counts_agrees_with_scipy_and_statsmodels(only_a: int, 
 def test_p_value_of_large_counts_agrees_with_scipy(only_a: int, only_b: int) -> None:
     expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
 
-    got = mcnemar(only_a, only_b)
+    actual = mcnemar(only_a, only_b)
 
     if expected > SMALLEST:
-        assert got == pytest.approx(expected, rel=1e-8)
+        assert actual == pytest.approx(expected, rel=1e-8)
     else:  # scipy returns 0; integers are still exact
         total, fewer = only_a + only_b, min(only_a, only_b)
         term = tail = 1
         for number in range(1, fewer + 1):
             term = term * (total - number + 1) // number
             tail += term
-        assert got == pytest.approx(float(Fraction(2 * tail, 2**total)), rel=1e-6, abs=SMALLEST)
+        assert actual == pytest.approx(float(Fraction(2 * tail, 2**total)), rel=1e-6, abs=SMALLEST)
 
 
 def test_tiny_p_value_is_accurate() -> None:
@@ -237,8 +239,8 @@ def test_difference_distribution_agrees_with_a_convolution(data: st.DataObject) 
     for difference in range(least - 2, -least + 3):
         expected = probabilities[: max(0, difference - least + 1)].sum()
         place = difference - offset
-        got = 0.0 if place < 0 else cumulative[min(place, len(cumulative) - 1)]
-        assert got == pytest.approx(expected, abs=1e-12)
+        actual = 0.0 if place < 0 else cumulative[min(place, len(cumulative) - 1)]
+        assert actual == pytest.approx(expected, abs=1e-12)
     assert np.all(np.diff(cumulative) >= 0)
     assert cumulative[-1] == 1
 
@@ -252,10 +254,10 @@ def test_share_interval_agrees_with_resampled_images(row: tuple[int, int, int]) 
     images = signs(size, only_a, only_b)
     low, high = np.percentile(drawn_image_by_image(images, seed=31), (2.5, 97.5))
 
-    got = share_intervals(*np.array(ROWS).T)[ROWS.index(row)]
+    actual = share_intervals(*np.array(ROWS).T)[ROWS.index(row)]
 
     tolerance = NEAR * images.std() / size**0.5 + (1 / size if images.std() else 0)  # shares are steps of 1 / size
-    assert got == pytest.approx([low, high], abs=tolerance + 1e-12)
+    assert actual == pytest.approx([low, high], abs=tolerance + 1e-12)
 
 
 def test_many_images_have_the_interval_of_a_normal_distribution() -> None:
@@ -284,9 +286,9 @@ def test_empty_input_has_empty_intervals() -> None:
 def test_rows_with_the_same_counts_share_their_interval() -> None:
     again = [*ROWS, *ROWS[::-1]]
 
-    got = share_intervals(*np.array(again).T)
+    actual = share_intervals(*np.array(again).T)
 
-    np.testing.assert_array_equal(got[: len(ROWS)], got[: len(ROWS) - 1 : -1])
+    np.testing.assert_array_equal(actual[: len(ROWS)], actual[: len(ROWS) - 1 : -1])
 
 
 def test_draws_do_not_depend_on_earlier_draws() -> None:

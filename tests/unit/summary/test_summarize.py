@@ -62,25 +62,25 @@ def summarize_rows(judged: list[Row], others: list[tuple[int, int]], named: bool
     )
 
 
-def agree(got: GroupSummary, expected: Aggregates) -> None:
+def agree(actual: GroupSummary, expected: Aggregates) -> None:
     """Compare all values, including absent rates."""
-    assert got.num_samples == expected.num_samples
-    assert {int(kind): count for kind, count in got.counts.items()} == expected.counts
-    assert got.top1_errors == expected.top1_errors
-    _same(got.top1_accuracy, expected.top1_accuracy)
-    _same(got.multi_label_accuracy, expected.mla)
-    _same(got.multi_label_accuracy_forgiving_minor, expected.mla_minor)
-    _same(got.multi_label_accuracy_forgiving_explainable, expected.mla_explainable)
+    assert actual.num_samples == expected.num_samples
+    assert {int(kind): count for kind, count in actual.counts.items()} == expected.counts
+    assert actual.top1_errors == expected.top1_errors
+    _same(actual.top1_accuracy, expected.top1_accuracy)
+    _same(actual.multi_label_accuracy, expected.mla)
+    _same(actual.multi_label_accuracy_forgiving_minor, expected.mla_minor)
+    _same(actual.multi_label_accuracy_forgiving_explainable, expected.mla_explainable)
     for kind, share in expected.portions_top1.items():
-        _same(got.portions_of_top1_errors.get(ErrorType(kind)), share)
+        _same(actual.portions_of_top1_errors.get(ErrorType(kind)), share)
     for kind, share in expected.portions_multi_label.items():
-        _same(got.portions_of_multi_label_errors.get(ErrorType(kind)), share)
+        _same(actual.portions_of_multi_label_errors.get(ErrorType(kind)), share)
 
 
-def _same(got: float | None, expected: float | None) -> None:
-    assert (got is None) == (expected is None), (got, expected)
-    if got is not None and expected is not None:
-        assert got == pytest.approx(expected, abs=1e-12)
+def _same(actual: float | None, expected: float | None) -> None:
+    assert (actual is None) == (expected is None), (actual, expected)
+    if actual is not None and expected is not None:
+        assert actual == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=200, deadline=None)
@@ -108,12 +108,12 @@ def test_gains_agree_with_the_oracle(judged: list[Row]) -> None:
     came = [row for row in judged if row.predicted >= 0]
     samples, verdicts = [row.sample for row in came], [Verdict(row.error_type) for row in came]
     for group in Group:
-        got, members = summary.groups[group], MEMBERS.get(group)
+        actual, members = summary.groups[group], MEMBERS.get(group)
         for gains, expected in (
-            (got.gain_if_fixed_top1, gain_if_fixed_top1(samples, verdicts, members)),
-            (got.gain_if_fixed_multi_label, gain_if_fixed_mla(samples, verdicts, members)),
+            (actual.gain_if_fixed_top1, gain_if_fixed_top1(samples, verdicts, members)),
+            (actual.gain_if_fixed_multi_label, gain_if_fixed_mla(samples, verdicts, members)),
         ):
-            assert {int(kind) for kind in gains} == (set(range(2, 9)) if got.num_samples else set())
+            assert {int(kind) for kind in gains} == (set(range(2, 9)) if actual.num_samples else set())
             for kind, gain in expected.items():
                 _same(gains.get(ErrorType(kind)), gain)
 

@@ -135,6 +135,8 @@ def test_shared_text_belongs_to_the_first_synset(
     for predicted in twice[:20]:
         result = listed(proposals, 0, predicted)
         for text in {text for _, text in result}:
-            first = next(synset for synset, each in result if each == text)
+            first = next(synset for synset, candidate in result if candidate == text)
             candidates = oracle.proposals(oracle_taxonomy, superclasses_of(grouping), 0, predicted)
-            assert oracle.best(oracle_taxonomy, candidates, lambda each, text=text: float(each == text)) == first
+            assert (
+                oracle.best(oracle_taxonomy, candidates, lambda candidate, text=text: float(candidate == text)) == first
+            )

@@ -118,7 +118,7 @@ def unevictable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("unevictable")
-async def test_too_many_requests_are_refused_with_a_delay(listener: Listener) -> None:
+async def test_too_many_requests_are_rejected_with_a_delay(listener: Listener) -> None:
     with ExitStack() as opened:
         for _ in range(metrics_endpoint.MAX_RESPONSES):
             connection = opened.enter_context(unread(listener))

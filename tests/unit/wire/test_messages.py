@@ -336,7 +336,7 @@ COUNTED = {"num_samples": 8, "counts": {error_type.name: 1 for error_type in ERR
         {"groups": {name: {"counts": {"ODD": 1}} for name in ("all", "organism", "artifact", "other")}},
     ],
 )
-def test_an_invalid_summary_message_is_refused(summary: dict[str, Any]) -> None:
+def test_an_invalid_summary_message_is_rejected(summary: dict[str, Any]) -> None:
     message = pb.Analysis(name="analyses/1", state="STATE_SUCCEEDED", summary=ParseDict(summary, pb.Summary()))
 
     with pytest.raises(InvalidRequest, match=r"Invalid|Unknown|missing|add up|no group|no error type"):
@@ -480,7 +480,7 @@ def test_a_name_and_an_id_are_both_accepted(name: str) -> None:
         "%2e%2e",
     ],
 )
-def test_a_name_that_could_be_a_path_is_refused(name: str) -> None:
+def test_a_name_that_could_be_a_path_is_rejected(name: str) -> None:
     with pytest.raises(InvalidRequest) as error:
         wire.analysis_id(name)
 
@@ -537,7 +537,7 @@ def test_the_page_size_may_change_between_pages() -> None:
 
 
 @pytest.mark.parametrize("queries", [ANALYSES, VERDICTS], ids=["analyses", "verdicts"])
-def test_a_token_of_another_query_is_refused(queries: list[Message]) -> None:
+def test_a_token_of_another_query_is_rejected(queries: list[Message]) -> None:
     for mine, other in itertools.permutations(queries, 2):
         if mine != other:
             with pytest.raises(InvalidPageToken):
@@ -571,14 +571,14 @@ def forge_token(content: bytes) -> str:
     ],
     ids=lambda token: repr(token[:16]),
 )
-def test_an_invalid_token_is_refused(token: str) -> None:
+def test_an_invalid_token_is_rejected(token: str) -> None:
     with pytest.raises(InvalidPageToken) as error:
         wire.page_offset(token, pb.ListAnalysesRequest())
 
     assert error.value.violations[0].field == "page_token"
 
 
-def test_a_negative_offset_is_refused() -> None:
+def test_a_negative_offset_is_rejected() -> None:
     query = pb.ListAnalysesRequest()
 
     with pytest.raises(InvalidPageToken):
@@ -587,7 +587,7 @@ def test_a_negative_offset_is_refused() -> None:
 
 @given(token=st.text() | st.binary().map(forge_token), query=st.sampled_from([*ANALYSES, *VERDICTS]))
 @settings(max_examples=200, deadline=None)
-def test_any_token_is_accepted_or_refused(token: str, query: Message) -> None:
+def test_any_token_is_accepted_or_rejected(token: str, query: Message) -> None:
     with suppress(InvalidPageToken):
         assert wire.page_offset(token, query) >= 0
 
@@ -654,7 +654,9 @@ def test_a_header_is_converted() -> None:
         (wire.verdict_filter, pb.VerdictFilter(predicted=-1), "filter.predicted"),
     ],
 )
-def test_an_invalid_field_is_refused_by_name(decode: Callable[[Message], object], message: Message, field: str) -> None:
+def test_an_invalid_field_is_rejected_by_name(
+    decode: Callable[[Message], object], message: Message, field: str
+) -> None:
     with pytest.raises(InvalidRequest) as error:
         decode(message)
 

@@ -58,9 +58,9 @@ def test_a_wide_table_has_whole_names() -> None:
 def test_uploads_of_the_same_file_have_different_ids_in_the_list() -> None:
     _, *rows = lines([analysis(identifier) for identifier in IDS], 80)
 
-    shown = [row.split()[0] for row in rows]
-    assert len({*shown}) == len(IDS)
-    for short, identifier in zip(shown, IDS, strict=True):
+    short_ids = [row.split()[0] for row in rows]
+    assert len({*short_ids}) == len(IDS)
+    for short, identifier in zip(short_ids, IDS, strict=True):
         assert identifier.startswith(short)
         assert [full for full in IDS if full.startswith(short)] == [identifier]
 
@@ -76,4 +76,4 @@ def test_an_analysis_without_a_result_has_no_rates() -> None:
 
     _, row = lines([queued], 80)
 
-    assert row.split()[-2:] == ["queued", "–"]
+    assert row.split()[-4:] == ["queued", "–", "–", "–"]

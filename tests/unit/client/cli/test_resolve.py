@@ -30,27 +30,27 @@ class FakeService:
                 yield pb.Analysis(name=f"analyses/{identifier}", display_name=name, dataset="demo")
 
 
-def found(text: str, service: Any = None) -> str:
+def resolved(text: str, service: Any = None) -> str:
     return resolve(service or FakeService(), text)
 
 
 @pytest.mark.parametrize("is_old", [False, True])
 @pytest.mark.parametrize("text", ["1m8gjjm", "analyses/1m8gjjm", IDS[0], f"analyses/{IDS[0]}", "resnet50"])
 def test_an_analysis_has_an_id_a_start_of_it_and_a_display_name(text: str, is_old: bool) -> None:
-    assert found(text, FakeService(is_old)) == f"analyses/{IDS[0]}"
+    assert resolved(text, FakeService(is_old)) == f"analyses/{IDS[0]}"
 
 
 def test_a_whole_id_needs_no_request() -> None:
     service = FakeService()
 
-    assert found(IDS[2], service) == f"analyses/{IDS[2]}"
+    assert resolved(IDS[2], service) == f"analyses/{IDS[2]}"
     assert service.requests == 0
 
 
 @pytest.mark.parametrize("text", ["predictions.csv", "1m8gjjkx", "1"])
-def test_an_ambiguous_text_is_refused_with_the_candidates(text: str) -> None:
+def test_an_ambiguous_text_is_rejected_with_the_candidates(text: str) -> None:
     with pytest.raises(InvalidRequest) as error:
-        found(text)
+        resolved(text)
 
     assert IDS[1] in error.value.message
     assert IDS[2] in error.value.message
@@ -60,10 +60,10 @@ def test_an_ambiguous_text_is_refused_with_the_candidates(text: str) -> None:
 @pytest.mark.parametrize("text", ["zzz", "resnet", "analyses/zzz", "", "../x", "predictions"])
 def test_a_text_that_matches_nothing_is_not_found(text: str) -> None:
     with pytest.raises(AnalysisNotFound, match="not found"):
-        found(text)
+        resolved(text)
 
 
 def test_a_folder_is_the_analysis_that_it_was_written_from(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps({"name": f"analyses/{IDS[1]}"}))
 
-    assert found(str(tmp_path)) == f"analyses/{IDS[1]}"
+    assert resolved(str(tmp_path)) == f"analyses/{IDS[1]}"

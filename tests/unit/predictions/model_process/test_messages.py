@@ -51,21 +51,21 @@ def test_a_batch_arrives_as_it_was_sent() -> None:
 def test_an_error_arrives_as_itself(kind: type[ErrataError]) -> None:
     sent = kind("Not this one.", violations=[Violation("file_name", "unknown", 3)], retry_after=2.5)
 
-    with pytest.raises(kind) as caught:
+    with pytest.raises(kind) as error_info:
         raise_error(error_message(sent))
 
-    assert type(caught.value) is kind
-    assert (caught.value.message, caught.value.violations) == (sent.message, sent.violations)
-    assert caught.value.retry_after == 2.5
+    assert type(error_info.value) is kind
+    assert (error_info.value.message, error_info.value.violations) == (sent.message, sent.violations)
+    assert error_info.value.retry_after == 2.5
 
 
-def test_a_long_error_is_shortened_and_not_refused() -> None:
+def test_a_long_error_is_shortened_and_not_rejected() -> None:
     sent = InvalidRow("x" * 10_000, violations=[Violation("row", "bad", line) for line in range(50)])
 
-    with pytest.raises(InvalidRow) as caught:
+    with pytest.raises(InvalidRow) as error_info:
         raise_error(error_message(sent))
 
-    assert (len(caught.value.message), len(caught.value.violations)) == (2000, 10)
+    assert (len(error_info.value.message), len(error_info.value.violations)) == (2000, 10)
 
 
 @pytest.mark.parametrize("reason", [errors.PermissionDenied.reason, errors.Cancelled.reason, "NO_SUCH", None, 7, ["x"]])

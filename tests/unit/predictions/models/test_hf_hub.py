@@ -79,7 +79,7 @@ def test_timms_own_models_have_the_same_cap(hub: FakeHub) -> None:
     assert hub.fetched == []
 
 
-def test_timms_own_models_are_known_by_their_full_name(hub: FakeHub, state: dict) -> None:
+def test_models_of_timm_have_their_full_names(hub: FakeHub, state: dict) -> None:
     loaded = timm_source.load("test_vit", ModelPolicy())
 
     own = timm.create_model("test_vit", pretrained=False)
@@ -142,7 +142,7 @@ def test_an_unusable_config_is_rejected(hub: FakeHub, config: str | bytes, messa
         source.load("org/small", ModelPolicy())
 
 
-def test_weights_with_more_outputs_than_the_config_says_are_rejected(hub: FakeHub) -> None:
+def test_weights_with_more_outputs_than_their_config_are_rejected(hub: FakeHub) -> None:
     big = timm.create_model("test_vit", pretrained=False, num_classes=2000)
     change(hub, model_safetensors=save({name: value.contiguous() for name, value in big.state_dict().items()}))
 

@@ -25,7 +25,7 @@ def png(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_an_image_is_opened_in_rgb_whatever_its_mode(tmp_path: Path, mode: str) -> None:
+def test_images_of_any_mode_are_converted_to_rgb(tmp_path: Path, mode: str) -> None:
     Image.new(mode, (5, 4)).save(tmp_path / "a.jpg")
 
     image = ImageFolder(tmp_path).open("a.jpg")

@@ -59,7 +59,7 @@ def red(loaded) -> torch.Tensor:
 
 @pytest.mark.parametrize("batch", ["N", 1])
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
-def test_a_graph_is_run_on_images_prepared_as_its_config_says(folder, policy, batch, kind) -> None:
+def test_images_are_preprocessed_according_to_the_config(folder, policy, batch, kind) -> None:
     store(folder, graph(batch=batch, kind=kind))
 
     loaded = source.load("tiny.onnx", policy)

@@ -88,7 +88,7 @@ def test_an_image_without_a_row_has_no_class_and_no_probability(tmp_path: Path) 
     assert np.isnan(piece.probability).tolist() == [True, False, True]
 
 
-def test_a_name_with_a_folder_is_matched_whole_or_by_its_last_part(tmp_path: Path) -> None:
+def test_a_name_with_a_folder_matches_the_full_path_or_the_file_name(tmp_path: Path) -> None:
     path = written(tmp_path, "file_name,predicted_class\na.jpg,1\nn01/b.jpg,2\nb.jpg,3\n")
 
     assert top1_of(load_precomputed(MODEL, path), "n01/a.jpg", "x/y/a.jpg", "n01/b.jpg", "n02/b.jpg") == [1, 1, 2, 3]
@@ -136,12 +136,12 @@ def test_an_invalid_row_is_reported_with_its_line(tmp_path: Path, bad: str) -> N
     row, line = BAD[bad]
     path = written(tmp_path, f"file_name,predicted_class\na,1\n{row}\nc,3\n")
 
-    with pytest.raises(InvalidRow) as caught:
+    with pytest.raises(InvalidRow) as error_info:
         load_precomputed(MODEL, path)
 
-    assert [violation.line for violation in caught.value.violations] == [line]
-    assert MODEL in caught.value.message
-    assert f"Line {line}" in caught.value.message
+    assert [violation.line for violation in error_info.value.violations] == [line]
+    assert MODEL in error_info.value.message
+    assert f"Line {line}" in error_info.value.message
 
 
 def test_bad_rows_of_jsonl_are_named_by_their_lines(tmp_path: Path) -> None:
@@ -149,19 +149,19 @@ def test_bad_rows_of_jsonl_are_named_by_their_lines(tmp_path: Path) -> None:
     bad = json.dumps({"file_name": "b", "predicted_class": 1000})
     path = written(tmp_path, f"{good}\nno json\n{bad}\n", "predictions.jsonl")
 
-    with pytest.raises(InvalidRow) as caught:
+    with pytest.raises(InvalidRow) as error_info:
         load_precomputed(MODEL, path)
 
-    assert sorted(violation.line or 0 for violation in caught.value.violations) == [2, 3]
+    assert sorted(violation.line or 0 for violation in error_info.value.violations) == [2, 3]
 
 
 def test_of_many_bad_rows_all_are_counted_and_ten_are_named(tmp_path: Path) -> None:
     path = written(tmp_path, "file_name,predicted_class\n" + "".join(f"{row},x\n" for row in range(25)))
 
-    with pytest.raises(InvalidRow, match="25 rows") as caught:
+    with pytest.raises(InvalidRow, match="25 rows") as error_info:
         load_precomputed(MODEL, path)
 
-    assert [violation.line for violation in caught.value.violations] == list(range(2, 12))
+    assert [violation.line for violation in error_info.value.violations] == list(range(2, 12))
 
 
 @pytest.mark.processes

@@ -40,7 +40,7 @@ def predictor() -> TorchPredictor:
     return TorchPredictor({"demo": demo_folder()}, ModelPolicy(), 20, threads=2, device="cpu")
 
 
-def test_efficientnet_lite0_is_right_on_18_of_20_photographs(predictor: TorchPredictor) -> None:
+def test_efficientnet_lite0_is_correct_on_18_of_20_photographs(predictor: TorchPredictor) -> None:
     predictions = predict_all(predictor, LITE0, photographs())
 
     assert int((predictions.top1 == demo().all_targets).sum()) == 18
@@ -111,7 +111,7 @@ def test_a_data_set_without_a_folder_is_an_error(predictor: TorchPredictor) -> N
         next(predictor.predict(LITE0, "imagenet", ["a.jpg"]))
 
 
-def test_images_come_from_a_tar_file_as_from_a_folder(predictor: TorchPredictor, tmp_path: Path) -> None:
+def test_images_of_a_tar_file_equal_those_of_a_folder(predictor: TorchPredictor, tmp_path: Path) -> None:
     archive = shutil.make_archive(str(tmp_path / "images"), "tar", demo_folder())
     names = photographs()[:4]
 

@@ -32,7 +32,7 @@ def module(cache: Path) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("rest", ["squeezenet1_1", "squeezenet1_1/IMAGENET1K_V1", "squeezenet1_1/DEFAULT"])
-def test_a_model_is_known_by_the_real_name_of_its_weights(module: torch.nn.Module, rest: str) -> None:
+def test_a_model_has_the_full_name_of_its_weights(module: torch.nn.Module, rest: str) -> None:
     loaded = torchvision.load(rest, ModelPolicy())
 
     assert loaded.info.model == "torchvision:squeezenet1_1/IMAGENET1K_V1"

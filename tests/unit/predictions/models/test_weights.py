@@ -116,7 +116,7 @@ def test_an_exported_program_is_rejected_with_a_remedy(tmp_path: Path) -> None:
         ("archive/models/model.json", "export"),
     ],
 )
-def test_a_program_is_known_by_the_names_in_its_archive(tmp_path: Path, name: str, message: str) -> None:
+def test_a_program_is_recognized_by_the_names_in_its_archive(tmp_path: Path, name: str, message: str) -> None:
     with zipfile.ZipFile(tmp_path / "model.pth", "w") as archive:
         archive.writestr(name, "")
 

@@ -103,7 +103,7 @@ def tight(**limits: float) -> ParserPool:
     return ParserPool(size=1, limits=ParserLimits(**limits))  # type: ignore[arg-type]
 
 
-def refusal(parse: Parser, content: bytes, format: str = "parquet") -> ErrataError:
+def rejection(parse: Parser, content: bytes, format: str = "parquet") -> ErrataError:
     with pytest.raises(ErrataError) as caught:
         parsed(parse, format, content)
     return caught.value
@@ -145,7 +145,7 @@ def test_a_file_has_the_same_rows_in_the_sandbox_as_in_this_process(
     ],
 )
 def test_a_refusal_is_the_same_in_the_sandbox_as_in_this_process(pool: ParserPool, format: str, content: bytes) -> None:
-    result, expected = refusal(pool, content, format), refusal(read_binary, content, format)
+    result, expected = rejection(pool, content, format), rejection(read_binary, content, format)
 
     assert (type(result), result.message, result.violations) == (type(expected), expected.message, expected.violations)
 
@@ -176,7 +176,7 @@ def test_a_platform_without_a_sandbox_parses_in_the_calling_process_and_warns(mo
 
 
 def test_a_file_that_crashes_its_parser_is_rejected_and_the_next_one_is_read(pool: ParserPool) -> None:
-    error = refusal(pool, written(nested_groups, 100_000))
+    error = rejection(pool, written(nested_groups, 100_000))
 
     assert error.reason == "INVALID_UPLOAD"
     assert "SIGSEGV" in error.message
@@ -189,7 +189,7 @@ def test_a_parser_that_takes_too_much_memory_is_ended() -> None:
         for number in range(150_000):  # zipfile reads all entries of the index into memory
             archive.writestr(zipfile.ZipInfo(f"{number}"), b"")
     with tight(memory=32 << 20) as pool:
-        error = refusal(pool, content.getvalue(), "npz")
+        error = rejection(pool, content.getvalue(), "npz")
 
         assert error.reason == "INVALID_UPLOAD"
         assert "32 MiB of memory" in error.message
@@ -205,7 +205,7 @@ def test_a_single_huge_allocation_is_rejected(pool: ParserPool) -> None:
 
 def test_a_parser_that_computes_too_long_is_ended() -> None:
     with tight(cpu_seconds=1) as pool:
-        error = refusal(pool, written(deep_and_wide_schema, 1_000, 20_000))
+        error = rejection(pool, written(deep_and_wide_schema, 1_000, 20_000))
 
     assert error.reason == "INVALID_UPLOAD"
     assert "1 seconds of CPU time" in error.message
@@ -326,12 +326,12 @@ def test_a_service_with_more_than_1024_open_files_still_parses() -> None:
 
 
 def test_each_file_is_parsed_by_a_new_process(pool: ParserPool) -> None:
-    seen = []
+    pids = []
     for _ in range(3):
         parsed(pool, "npy", TWELVE)
-        seen.append(waiting_process(pool, seen))
+        pids.append(waiting_process(pool, pids))
 
-    assert len(set(seen)) == 3
+    assert len(set(pids)) == 3
 
 
 def waiting_process(pool: ParserPool, before: list[str]) -> str:

@@ -116,7 +116,7 @@ def test_long_messages_are_cut() -> None:
 
 @pytest.mark.parametrize("content", [named(), ordered()], ids=["named", "ordered"])
 @given(data=st.data())
-def test_a_damaged_rows_file_is_read_or_refused(content: bytes, data: st.DataObject) -> None:
+def test_a_damaged_rows_file_is_read_or_rejected(content: bytes, data: st.DataObject) -> None:
     changed = bytearray(content)
     for _ in range(data.draw(st.integers(1, 8))):
         changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))

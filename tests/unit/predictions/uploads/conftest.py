@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -74,9 +75,9 @@ class Small:
         return parse_upload(io.BytesIO(content), self.layout, order, max_bytes)
 
     def top1(self, content: bytes, order: RowOrder = RowOrder.UNSPECIFIED) -> list[int]:
-        return self.parse(content, order).predictions.top1.tolist()
+        return [int(index) for index in self.parse(content, order).predictions.top1]
 
-    def refusal(self, content: bytes, max_bytes: int = MAX_BYTES) -> ErrataError:
+    def rejection(self, content: bytes, max_bytes: int = MAX_BYTES) -> ErrataError:
         """Return the error of a rejected file."""
         with pytest.raises(ErrataError) as caught:
             self.parse(content, max_bytes=max_bytes)
@@ -107,19 +108,19 @@ class Write:
         return Write.lines(*(json.dumps(dict(zip(keys, row, strict=True))) for row in rows))
 
     @staticmethod
-    def parquet(columns: dict[str, object], **options: object) -> bytes:
+    def parquet(columns: dict[str, object], **options: Any) -> bytes:
         file = io.BytesIO()
         parquet.write_table(pa.table(columns), file, **options)
         return file.getvalue()
 
     @staticmethod
-    def npy(array: object, **options: object) -> bytes:
+    def npy(array: object, **options: Any) -> bytes:
         file = io.BytesIO()
         np.save(file, np.asarray(array), **options)
         return file.getvalue()
 
     @staticmethod
-    def npz(**arrays: object) -> bytes:
+    def npz(**arrays: Any) -> bytes:
         file = io.BytesIO()
         np.savez_compressed(file, **arrays)
         return file.getvalue()

@@ -77,7 +77,7 @@ def test_concatenated_compressed_parts_are_read_as_one_file(small, write, pack) 
 
 @pytest.mark.parametrize("pack", PACKERS)
 def test_lines_are_those_of_the_text(small, write, expected_error, pack) -> None:
-    error = small.refusal(pack(write.csv([*small.rows(TWELVE), ("zzz", 3)])))
+    error = small.rejection(pack(write.csv([*small.rows(TWELVE), ("zzz", 3)])))
 
     assert expected_error.lines(error) == [14]
 
@@ -88,7 +88,7 @@ def test_lines_are_those_of_the_text(small, write, expected_error, pack) -> None
 def test_a_packed_file_that_ends_too_early_is_rejected_as_that(small, write, pack, cut, form) -> None:
     packed = pack(getattr(write, form)(small.rows(TWELVE)))
 
-    error = small.refusal(packed[:-cut])
+    error = small.rejection(packed[:-cut])
 
     assert isinstance(error, TruncatedUpload)
     assert error.reason == "TRUNCATED_UPLOAD"
@@ -101,7 +101,7 @@ def test_a_file_that_ends_between_two_blocks_is_rejected_as_that(small, write, p
     packed = pack(write.csv([*small.rows(TWELVE), *((f"x{a}.JPEG", b) for a, b in noise)]))
 
     for share in (0.3, 0.6, 0.999):
-        assert isinstance(small.refusal(packed[: int(share * len(packed))]), TruncatedUpload)
+        assert isinstance(small.rejection(packed[: int(share * len(packed))]), TruncatedUpload)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_file_that_ends_between_two_blocks_is_rejected_as_that(small, write, p
     ],
 )
 def test_invalid_compressed_files_are_rejected(small, content) -> None:
-    assert isinstance(small.refusal(content), InvalidUpload)
+    assert isinstance(small.rejection(content), InvalidUpload)
 
 
 @pytest.mark.parametrize("pack", [gz, zst])
@@ -128,14 +128,14 @@ def test_a_damaged_file_is_rejected(small, write, pack) -> None:
     for place in range(30, 60):
         packed[place] ^= 0xFF
 
-    assert isinstance(small.refusal(bytes(packed)), InvalidUpload)
+    assert isinstance(small.rejection(bytes(packed)), InvalidUpload)
 
 
 def test_a_gzip_whose_checksum_is_wrong_is_rejected(small, write) -> None:
     packed = bytearray(gz(write.csv(small.rows(TWELVE))))
     packed[-8] ^= 1
 
-    assert isinstance(small.refusal(bytes(packed)), InvalidUpload)
+    assert isinstance(small.rejection(bytes(packed)), InvalidUpload)
 
 
 def test_a_zstd_frame_that_asks_for_a_huge_window_is_rejected(small, write) -> None:
@@ -144,7 +144,7 @@ def test_a_zstd_frame_that_asks_for_a_huge_window_is_rejected(small, write) -> N
     with zstandard.ZstdCompressor(compression_params=parameters).stream_writer(file, closefd=False) as writer:
         writer.write(write.csv(small.rows(TWELVE)))
 
-    assert isinstance(small.refusal(file.getvalue()), InvalidUpload)
+    assert isinstance(small.rejection(file.getvalue()), InvalidUpload)
 
 
 @pytest.mark.parametrize("pack", PACKERS)
@@ -152,7 +152,7 @@ def test_text_within_the_limit_packed_and_over_it_unpacked_is_rejected(small, wr
     packed = pack(write.csv(small.rows(TWELVE) * 10_000))
     assert len(packed) < 200_000
 
-    error = small.refusal(packed)
+    error = small.rejection(packed)
 
     assert isinstance(error, TooLarge)
     assert error.reason == "TOO_LARGE"
@@ -220,4 +220,4 @@ def test_a_bomb_is_rejected_in_bounded_memory(tmp_path: Path, name) -> None:
 
 
 def test_a_raw_deflate_stream_is_not_read_as_gzip(small, write) -> None:
-    assert isinstance(small.refusal(zlib.compress(write.csv(small.rows(TWELVE)))), InvalidUpload)
+    assert isinstance(small.rejection(zlib.compress(write.csv(small.rows(TWELVE)))), InvalidUpload)

@@ -29,7 +29,7 @@ def test_every_accepted_name_of_the_class_column_is_read(small, write, name) -> 
     assert result.predictions.probability is None
 
 
-def test_columns_stand_in_any_order_and_others_are_ignored(small, write) -> None:
+def test_columns_can_have_any_order_and_others_are_ignored(small, write) -> None:
     rows = [("x,y", "0.5", name, predicted, "x") for name, predicted in small.rows(TWELVE)]
     content = write.csv(rows, header=("note", "predicted_probability", "file_name", "predicted_class", "note"))
 
@@ -70,7 +70,7 @@ def test_a_quoted_name_with_a_comma_is_one_class(small, write) -> None:
     [(";", "semicolon"), ("\t", "tab"), ("|", "bar")],
 )
 def test_another_delimiter_is_rejected_by_its_name(small, write, delimiter, word) -> None:
-    error = small.refusal(write.csv(small.rows(TWELVE)).replace(b",", delimiter.encode()))
+    error = small.rejection(write.csv(small.rows(TWELVE)).replace(b",", delimiter.encode()))
 
     assert isinstance(error, InvalidUpload)
     assert error.reason == "INVALID_UPLOAD"
@@ -95,21 +95,21 @@ def test_another_delimiter_is_rejected_by_its_name(small, write, delimiter, word
 def test_a_file_without_a_usable_header_is_rejected_at_line_1(small, write, header) -> None:
     rows = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
-    error = small.refusal(write.lines(*([] if header is None else [header]), *rows))
+    error = small.rejection(write.lines(*([] if header is None else [header]), *rows))
 
     assert error.reason == "INVALID_UPLOAD"
     assert [(violation.field, violation.line) for violation in error.violations] == [("header", 1)]
 
 
 def test_a_header_that_is_not_utf8_is_rejected(small) -> None:
-    error = small.refusal("file_name,predicted_class,größe\n".encode("latin-1"))
+    error = small.rejection("file_name,predicted_class,größe\n".encode("latin-1"))
 
     assert [(violation.field, violation.line) for violation in error.violations] == [("header", 1)]
 
 
 @pytest.mark.parametrize("content", [b"file_name,predicted_class", b"file_name,predicted_class\n\n\r\n"])
 def test_a_header_without_rows_is_rejected(small, content) -> None:
-    assert small.refusal(content).reason == "INVALID_UPLOAD"
+    assert small.rejection(content).reason == "INVALID_UPLOAD"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_header_without_rows_is_rejected(small, content) -> None:
     ],
 )
 def test_an_invalid_class_is_rejected_with_its_line(small, write, bad) -> None:
-    error = small.refusal(write.csv(small.rows([*TWELVE[:4], bad, *TWELVE[5:]])))
+    error = small.rejection(write.csv(small.rows([*TWELVE[:4], bad, *TWELVE[5:]])))
 
     assert isinstance(error, InvalidRow)
     assert error.reason == "INVALID_ROW"
@@ -146,7 +146,7 @@ def test_an_invalid_probability_is_rejected_with_its_line(small, write, bad) -> 
     rows = [(name, predicted, "0.5") for name, predicted in small.rows(TWELVE)]
     rows[7] = (*rows[7][:2], bad)
 
-    error = small.refusal(write.csv(rows, header=header))
+    error = small.rejection(write.csv(rows, header=header))
 
     assert error.reason == "INVALID_ROW"
     assert [(violation.field, violation.line) for violation in error.violations] == [("predicted_probability", 9)]
@@ -164,7 +164,7 @@ def test_probabilities_from_0_to_1_are_accepted(small, write) -> None:
 def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, expected_error) -> None:
     wrong = [(f"no-{number}.JPEG", 1) for number in range(37)]
 
-    error = small.refusal(write.csv([*small.rows(TWELVE)[:5], *wrong, *small.rows(TWELVE)[5:]]))
+    error = small.rejection(write.csv([*small.rows(TWELVE)[:5], *wrong, *small.rows(TWELVE)[5:]]))
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == list(range(7, 17))
@@ -175,7 +175,7 @@ def test_ragged_lines_are_named_and_counted(small, write, expected_error) -> Non
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
     ragged = ["alone", "one,2,three", ",,,"] * 12
 
-    error = small.refusal(write.lines("file_name,predicted_class", *good[:3], "", *ragged, *good[3:]))
+    error = small.rejection(write.lines("file_name,predicted_class", *good[:3], "", *ragged, *good[3:]))
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == list(range(6, 16))
@@ -185,7 +185,7 @@ def test_ragged_lines_are_named_and_counted(small, write, expected_error) -> Non
 def test_blank_lines_count_as_lines(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
-    error = small.refusal(
+    error = small.rejection(
         write.lines("file_name,predicted_class", "", good[0], "", "", "zzz,3", *good[1:], "", f"{good[0]}")
     )
 
@@ -196,13 +196,13 @@ def test_blank_crlf_lines_count_as_lines(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
     text = write.lines("file_name,predicted_class", "", good[0], "", "zzz,3", *good[1:])
 
-    assert expected_error.lines(small.refusal(text.replace(b"\n", b"\r\n"))) == [5]
+    assert expected_error.lines(small.rejection(text.replace(b"\n", b"\r\n"))) == [5]
 
 
 def test_ragged_lines_and_wrong_rows_are_reported_together(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
-    error = small.refusal(
+    error = small.rejection(
         write.lines("file_name,predicted_class", "zzz,1", good[0], "alone", "", "yyy,2", *good[1:-1], good[-1] + "000")
     )
 
@@ -215,7 +215,7 @@ def test_a_newline_in_quotes_is_rejected_with_its_line_for_it_would_shift_all_ot
 ) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
-    error = small.refusal(write.lines("file_name,predicted_class", '"a', 'b",3', *good, "zzz,3"))
+    error = small.rejection(write.lines("file_name,predicted_class", '"a', 'b",3', *good, "zzz,3"))
 
     assert expected_error.lines(error) == [2]
 
@@ -223,7 +223,7 @@ def test_a_newline_in_quotes_is_rejected_with_its_line_for_it_would_shift_all_ot
 def test_a_quote_that_never_closes_is_rejected_with_its_line(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
-    error = small.refusal(write.lines("file_name,predicted_class", *good[:5], f'"{good[5]}', *good[6:]))
+    error = small.rejection(write.lines("file_name,predicted_class", *good[:5], f'"{good[5]}', *good[6:]))
 
     assert isinstance(error, InvalidUpload)
     assert expected_error.lines(error)[0] == 7
@@ -236,7 +236,7 @@ def test_a_row_that_is_not_utf8_is_rejected_with_its_line(small, write, expected
     rows[4] = bad.get(place, f"{small.names[4]},§,0.5,1,2")
     text = write.lines("file_name,predicted_class,predicted_probability", *rows).replace("§".encode(), b"\xff")
 
-    error = small.refusal(text)
+    error = small.rejection(text)
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == [6]

@@ -48,7 +48,7 @@ def test_a_row_order_is_rejected_for_files_with_file_names(small, write, form, o
 def test_a_file_of_another_data_set_is_rejected_with_the_option_to_change(small, write, form) -> None:
     content = named_files(small, write, [f"photo-{number}.jpg" for number in range(12)])[form]
 
-    error = small.refusal(content)
+    error = small.rejection(content)
 
     assert isinstance(error, InvalidRow)
     assert "None of the 12 file names is in data set 'small'" in error.message
@@ -68,14 +68,14 @@ def test_wrong_columns_are_named_in_the_terms_of_the_format(small, write, form, 
     else:
         content = getattr(write, form)(small.rows(TWELVE), names)
 
-    message = small.refusal(content).message
+    message = small.rejection(content).message
 
     assert f"Missing {term} 'file_name'. {header} has 'image', 'label'." in message
     assert "header" not in message or form == "csv"
 
 
 def test_a_missing_class_column_is_rejected_with_its_aliases(small, write) -> None:
-    message = small.refusal(write.csv(small.rows(TWELVE), header=("file_name", "class"))).message
+    message = small.rejection(write.csv(small.rows(TWELVE), header=("file_name", "class"))).message
 
     assert "Missing column 'predicted_class' (aliases: top1, prediction)" in message
 
@@ -96,14 +96,14 @@ def test_a_missing_class_column_is_rejected_with_its_aliases(small, write) -> No
     ids=["xlsx", "xls", "zip", "pytorch", "onnx", "safetensors", "utf-16", "pickle", "truncated parquet"],
 )
 def test_files_of_another_kind_are_rejected_with_a_remedy(small, content, parts) -> None:
-    error = small.refusal(content)
+    error = small.rejection(content)
 
     assert isinstance(error, InvalidUpload)
     assert all(part in error.message for part in parts)
 
 
 def test_a_truncated_npz_file_is_rejected_with_a_remedy(small, write) -> None:
-    message = small.refusal(write.npz(top1=np.array(TWELVE))[:-30]).message
+    message = small.rejection(write.npz(top1=np.array(TWELVE))[:-30]).message
 
     assert "incomplete or damaged" in message
     assert "numpy.savez" in message
@@ -112,7 +112,7 @@ def test_a_truncated_npz_file_is_rejected_with_a_remedy(small, write) -> None:
 def test_a_json_array_is_rejected_with_the_command_that_converts_it(small, write) -> None:
     rows = [{"file_name": name, "predicted_class": index} for name, index in small.rows(TWELVE)]
 
-    error = small.refusal(json.dumps(rows, indent=1).encode())
+    error = small.rejection(json.dumps(rows, indent=1).encode())
 
     assert isinstance(error, InvalidRow)
     assert "JSON array" in error.message
@@ -134,7 +134,7 @@ def test_a_line_longer_than_a_block_is_rejected_with_the_line_before_it(write) -
     ("limit", "expected"), [(1_500_000, "larger than 1.5 MB"), (999_999, "larger than 999,999 bytes")]
 )
 def test_a_file_over_the_limit_is_rejected_with_its_limit_in_megabytes(small, limit, expected) -> None:
-    error = small.refusal(b"PAR1" + bytes(limit), max_bytes=limit)
+    error = small.rejection(b"PAR1" + bytes(limit), max_bytes=limit)
 
     assert expected in error.message
     assert "ERRATA_MAX_UPLOAD_BYTES" in error.message
@@ -149,7 +149,7 @@ def test_a_file_over_the_limit_is_rejected_with_its_limit_in_megabytes(small, li
     ],
 )
 def test_an_unknown_class_is_rejected_with_a_remedy(small, write, value, remedy) -> None:
-    message = small.refusal(write.csv(small.rows([*TWELVE[:-1], value]))).message
+    message = small.rejection(write.csv(small.rows([*TWELVE[:-1], value]))).message
 
     assert f"Line 13: Unknown class {value!r}." in message
     assert remedy in message
@@ -163,7 +163,7 @@ def test_an_invalid_probability_is_rejected_with_a_remedy(small, write, value, r
     rows = [(*row, "0.5") for row in small.rows(TWELVE)]
     rows[3] = (*rows[3][:2], value)
 
-    message = small.refusal(write.csv(rows, ("file_name", "top1", "probability"))).message
+    message = small.rejection(write.csv(rows, ("file_name", "top1", "probability"))).message
 
     assert f"Line 5: Invalid probability {value!r}." in message
     assert remedy in message
@@ -173,13 +173,13 @@ def test_rows_of_tables_and_arrays_are_not_called_lines(small, write) -> None:
     classes = [*TWELVE[:-1], 1000]
 
     for content in (write.npy(classes), write.npz(top1=np.array(classes))):
-        assert small.refusal(content).message.startswith("Row 12: Unknown class 1000.")
+        assert small.rejection(content).message.startswith("Row 12: Unknown class 1000.")
     table = write.parquet({"file_name": small.names, "top1": classes})
-    assert small.refusal(table).message.startswith("Row 12: Unknown class 1000.")
+    assert small.rejection(table).message.startswith("Row 12: Unknown class 1000.")
 
 
 def test_float_classes_in_an_array_are_rejected_with_the_conversion(small, write) -> None:
-    message = small.refusal(write.npy(np.array(TWELVE, dtype=np.float64))).message
+    message = small.rejection(write.npy(np.array(TWELVE, dtype=np.float64))).message
 
     assert "type float64" in message
     assert "astype(numpy.int64)" in message
@@ -189,14 +189,14 @@ def test_nan_scores_are_rejected_with_a_remedy(small, write) -> None:
     scores = np.zeros((12, 1000), dtype=np.float32)
     scores[4] = np.nan
 
-    message = small.refusal(write.npy(scores)).message
+    message = small.rejection(write.npy(scores)).message
 
     assert "row 5: The scores contain NaN" in message
     assert "nan_to_num" in message
 
 
 def test_an_array_of_another_length_is_rejected_with_the_option_to_change(small, write) -> None:
-    message = small.refusal(write.npy(np.arange(10))).message
+    message = small.rejection(write.npy(np.arange(10))).message
 
     assert "shape (10,). Expected (12,)" in message
     assert "--dataset" in message

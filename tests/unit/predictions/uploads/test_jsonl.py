@@ -80,7 +80,7 @@ def test_integers_are_probabilities_too(small, write) -> None:
 def test_an_invalid_class_is_rejected_with_its_line(small, write, expected_error, good, bad) -> None:
     good[4] = good[4].replace("104", bad)
 
-    error = small.refusal(write.lines(*good))
+    error = small.rejection(write.lines(*good))
 
     assert isinstance(error, InvalidRow)
     assert error.reason == "INVALID_ROW"
@@ -92,7 +92,7 @@ def test_a_file_in_which_every_class_is_wrong_names_ten_lines_and_counts(small, 
     rows = [*small.names, *small.names, *small.names]
     lines = ['{"file_name": "%s", "predicted_class": %s}' % (name, bad) for name in rows]  # noqa: UP031 - braces
 
-    error = small.refusal(write.lines(*lines))
+    error = small.rejection(write.lines(*lines))
 
     assert error.reason in {"INVALID_ROW", "INVALID_UPLOAD"}
     assert expected_error.lines(error) == list(range(1, 11))
@@ -105,7 +105,7 @@ def test_an_invalid_probability_is_rejected_with_its_line(small, write, expected
     lines = write.jsonl([(*row, 0.5) for row in small.rows(TWELVE)], keys=keys).decode().splitlines()
     lines[7] = lines[7].replace("0.5", bad)
 
-    error = small.refusal(write.lines(*lines))
+    error = small.rejection(write.lines(*lines))
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == [8]
@@ -116,7 +116,7 @@ def test_a_probability_in_only_some_rows_is_rejected(small, write, expected_erro
     rows = [json.dumps({"file_name": name, "predicted_class": one}) for name, one in small.rows(TWELVE)]
     rows[-1] = rows[-1].replace("}", ', "predicted_probability": 7}')
 
-    error = small.refusal(write.lines(*rows))
+    error = small.rejection(write.lines(*rows))
 
     assert error.reason == "INVALID_ROW"
 
@@ -141,14 +141,14 @@ def test_a_probability_in_only_some_rows_is_rejected(small, write, expected_erro
     ],
 )
 def test_an_invalid_row_is_rejected_with_its_line(small, write, expected_error, good, bad) -> None:
-    error = small.refusal(write.lines(*good[:3], "", bad, *good[3:]))
+    error = small.rejection(write.lines(*good[:3], "", bad, *good[3:]))
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == [5]
 
 
 def test_a_row_that_is_not_utf8_is_rejected_with_its_line(small, write, expected_error, good) -> None:
-    error = small.refusal(write.lines(*good[:5], '{"file_name": "x§", "predicted_class": 1}').replace(b"\xc2", b""))
+    error = small.rejection(write.lines(*good[:5], '{"file_name": "x§", "predicted_class": 1}').replace(b"\xc2", b""))
 
     assert expected_error.lines(error) == [6]
 
@@ -160,25 +160,25 @@ def test_a_row_that_is_not_utf8_is_rejected_with_its_line(small, write, expected
 def test_blank_lines_count_as_lines(small, write, expected_error, good, blank, place) -> None:
     wrong = '{"file_name": "zzz", "predicted_class": 3}'
 
-    error = small.refusal(write.lines(*good[:place], *blank, *good[place:], wrong))
+    error = small.rejection(write.lines(*good[:place], *blank, *good[place:], wrong))
 
     assert expected_error.lines(error) == [len(good) + len(blank) + 1]
 
 
 def test_two_objects_in_one_line_are_rejected_at_that_line(small, write, expected_error, good) -> None:
-    error = small.refusal(write.lines(good[0], good[1] + good[2], *good[3:]))
+    error = small.rejection(write.lines(good[0], good[1] + good[2], *good[3:]))
 
     assert expected_error.lines(error) == [2]
 
 
 def test_an_object_over_two_lines_is_rejected_at_its_first_line(small, write, expected_error, good) -> None:
-    error = small.refusal(write.lines(good[0], good[1].replace(", ", ",\n"), *good[2:]))
+    error = small.rejection(write.lines(good[0], good[1].replace(", ", ",\n"), *good[2:]))
 
     assert expected_error.lines(error)[0] == 2
 
 
 def test_unreadable_lines_and_wrong_rows_are_reported_together(small, write, expected_error, good) -> None:
-    error = small.refusal(write.lines('{"file_name": "zzz", "predicted_class": 1}', "x", *good))
+    error = small.rejection(write.lines('{"file_name": "zzz", "predicted_class": 1}', "x", *good))
 
     assert expected_error.lines(error) == [1, 2]
 
@@ -186,7 +186,7 @@ def test_unreadable_lines_and_wrong_rows_are_reported_together(small, write, exp
 def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, expected_error, good) -> None:
     wrong = [f'{{"file_name": "no-{number}", "predicted_class": 1}}' for number in range(37)]
 
-    error = small.refusal(write.lines(*good[:2], *wrong, *good[2:]))
+    error = small.rejection(write.lines(*good[:2], *wrong, *good[2:]))
 
     assert expected_error.lines(error) == list(range(3, 13))
     assert expected_error.count(error, 37)
@@ -195,7 +195,7 @@ def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, 
 def test_a_file_of_one_json_list_is_rejected(small, good) -> None:
     text = "[" + ",".join(good) + "]"
 
-    assert small.refusal(text.encode()).reason == "INVALID_ROW"
+    assert small.rejection(text.encode()).reason == "INVALID_ROW"
 
 
 def test_keys_that_differ_from_line_to_line_are_ignored(small, write) -> None:

@@ -32,7 +32,7 @@ def test_classes_of_any_integer_type_go_to_their_images(small, write, kind, orde
     )
 
 
-def test_rows_stand_by_path_unless_the_request_says_otherwise(small, write) -> None:
+def test_rows_have_path_order_unless_the_request_has_another_order(small, write) -> None:
     content = write.npy(TWELVE)
 
     assert small.top1(content, RowOrder.UNSPECIFIED) == small.top1(content, RowOrder.PATH)
@@ -83,7 +83,7 @@ def test_an_invalid_class_is_rejected_with_its_row(small, write, expected_error,
     given = TWELVE.copy()
     given[[4, 9]] = bad
 
-    error = small.refusal(write.npy(given))
+    error = small.rejection(write.npy(given))
 
     assert isinstance(error, InvalidRow)
     assert error.reason == "INVALID_ROW"
@@ -94,11 +94,11 @@ def test_an_unsigned_class_past_all_signed_ones_is_rejected(small, write, expect
     given = TWELVE.astype(np.uint64)
     given[3] = 2**64 - 1
 
-    assert expected_error.lines(small.refusal(write.npy(given))) == [4]
+    assert expected_error.lines(small.rejection(write.npy(given))) == [4]
 
 
 def test_twelve_wrong_rows_are_ten_named_and_two_counted(small, write, expected_error) -> None:
-    error = small.refusal(write.npy(TWELVE + 900))
+    error = small.rejection(write.npy(TWELVE + 900))
 
     assert expected_error.lines(error) == list(range(1, 11))
     assert expected_error.count(error, 12)
@@ -128,7 +128,7 @@ def test_twelve_wrong_rows_are_ten_named_and_two_counted(small, write, expected_
     ],
 )
 def test_another_shape_or_type_is_rejected_with_the_shape_of_the_array(small, write, array) -> None:
-    error = small.refusal(write.npy(array))
+    error = small.rejection(write.npy(array))
 
     assert isinstance(error, InvalidUpload)
     assert error.reason == "INVALID_UPLOAD"
@@ -139,7 +139,7 @@ def test_rows_with_nan_are_named_and_counted(small, write, expected_error) -> No
     scores = np.zeros((12, 1000), dtype=np.float32)
     scores[1:, 17] = np.nan
 
-    error = small.refusal(write.npy(scores))
+    error = small.rejection(write.npy(scores))
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == list(range(2, 12))
@@ -148,7 +148,7 @@ def test_rows_with_nan_are_named_and_counted(small, write, expected_error) -> No
 
 @pytest.mark.parametrize("cut", [1, 8, 95, 96, 97, 150, 200])
 def test_a_file_that_ends_too_early_is_rejected(small, write, cut) -> None:
-    error = small.refusal(write.npy(TWELVE)[:-cut])
+    error = small.rejection(write.npy(TWELVE)[:-cut])
 
     assert isinstance(error, InvalidUpload)
     if cut <= 96:  # 12 rows of 8 bytes; a cut in the header is reported as a damaged header
@@ -159,7 +159,7 @@ def test_a_file_that_ends_too_early_is_rejected(small, write, cut) -> None:
 def test_a_header_that_promises_more_than_there_is_takes_no_memory_for_it(small, write) -> None:
     head = write.npy_header("{'descr': '<i8', 'fortran_order': False, 'shape': (1000000000000,)}")
 
-    assert small.refusal(head + bytes(96)).reason == "INVALID_UPLOAD"
+    assert small.rejection(head + bytes(96)).reason == "INVALID_UPLOAD"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_header_that_promises_more_than_there_is_takes_no_memory_for_it(small,
     ],
 )
 def test_an_invalid_npy_header_is_rejected(small, write, header) -> None:
-    error = small.refusal(write.npy_header(header) + bytes(96))
+    error = small.rejection(write.npy_header(header) + bytes(96))
 
     assert isinstance(error, InvalidUpload)
 
@@ -201,7 +201,7 @@ def test_a_pickle_is_rejected_and_never_run(small, write, tmp_path: Path) -> Non
     assert file.exists(), "the trap doesn't work, so the test would prove nothing"
     file.unlink()
 
-    error = small.refusal(content)
+    error = small.rejection(content)
 
     assert isinstance(error, UnsupportedFormat)
     assert error.reason == "UNSUPPORTED_FORMAT"
@@ -212,4 +212,4 @@ def test_a_pickle_is_rejected_and_never_run(small, write, tmp_path: Path) -> Non
 def test_a_pickle_inside_of_records_is_rejected(small, write) -> None:
     array = np.zeros(12, dtype=[("a", "i4"), ("b", object)])
 
-    assert small.refusal(write.npy(array, allow_pickle=True)).reason == "UNSUPPORTED_FORMAT"
+    assert small.rejection(write.npy(array, allow_pickle=True)).reason == "UNSUPPORTED_FORMAT"

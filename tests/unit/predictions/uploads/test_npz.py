@@ -68,7 +68,7 @@ def test_top1_alone_is_enough(small, write) -> None:
     assert result.probability is None
 
 
-def test_top1_counts_where_probs_say_otherwise_and_the_rows_are_counted(small, write) -> None:
+def test_top1_takes_precedence_over_probs_and_differing_rows_are_counted(small, write) -> None:
     probs = distributions(np.where(np.arange(12) < 3, 5, TWELVE), 0.5)
 
     result = small.parse(write.npz(top1=TWELVE, probs=probs), RowOrder.FILE_NAME)
@@ -90,7 +90,7 @@ def test_an_invalid_class_is_rejected_with_its_row(small, write, expected_error,
     given[[0, 11]] = 1000, -1
     arrays = {"probs": distributions(TWELVE, 0.5)} if has_probs else {}
 
-    error = small.refusal(write.npz(top1=given, **arrays))
+    error = small.rejection(write.npz(top1=given, **arrays))
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == [1, 12]
@@ -100,7 +100,7 @@ def test_rows_of_probs_with_nan_are_named_and_counted(small, write, expected_err
     probs = distributions(TWELVE, 0.5)
     probs[1:, 17] = np.nan
 
-    error = small.refusal(write.npz(top1=TWELVE, probs=probs))
+    error = small.rejection(write.npz(top1=TWELVE, probs=probs))
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == list(range(2, 12))
@@ -123,7 +123,7 @@ def test_rows_of_probs_with_nan_are_named_and_counted(small, write, expected_err
     ],
 )
 def test_other_arrays_are_rejected_with_their_names(small, write, arrays) -> None:
-    error = small.refusal(write.npz(**arrays)) if arrays else small.refusal(zipped({"readme.txt": b"hello"}))
+    error = small.rejection(write.npz(**arrays)) if arrays else small.rejection(zipped({"readme.txt": b"hello"}))
 
     assert isinstance(error, InvalidUpload)
     assert error.reason == "INVALID_UPLOAD"
@@ -134,14 +134,14 @@ def test_other_arrays_are_rejected_with_their_names(small, write, arrays) -> Non
 def test_a_file_that_ends_too_early_is_rejected(small, write, share) -> None:
     content = write.npz(top1=TWELVE, probs=distributions(TWELVE, 0.5))
 
-    error = small.refusal(content[: int(share * len(content))])
+    error = small.rejection(content[: int(share * len(content))])
 
     assert isinstance(error, TruncatedUpload)
     assert error.reason == "TRUNCATED_UPLOAD"
 
 
-def test_an_array_that_is_shorter_than_its_header_says_is_rejected(small, write) -> None:
-    error = small.refusal(zipped({"top1.npy": write.npy(TWELVE)[:-8]}))
+def test_an_array_that_is_shorter_than_its_header_states_is_rejected(small, write) -> None:
+    error = small.rejection(zipped({"top1.npy": write.npy(TWELVE)[:-8]}))
 
     assert isinstance(error, TruncatedUpload)
 
@@ -149,7 +149,7 @@ def test_an_array_that_is_shorter_than_its_header_says_is_rejected(small, write)
 def test_a_header_that_promises_an_endless_array_is_rejected(small, write) -> None:
     head = write.npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 1000)}")
 
-    error = small.refusal(zipped({"top1.npy": write.npy(TWELVE), "probs.npy": head + bytes(4000)}))
+    error = small.rejection(zipped({"top1.npy": write.npy(TWELVE), "probs.npy": head + bytes(4000)}))
 
     assert error.reason == "INVALID_UPLOAD"
 
@@ -162,7 +162,7 @@ def test_a_directory_that_understates_a_member_is_rejected(small, write) -> None
     size = len(probs).to_bytes(4, "little")
     assert content.count(size, directory) == 1
 
-    error = small.refusal(content[:directory] + content[directory:].replace(size, (100).to_bytes(4, "little")))
+    error = small.rejection(content[:directory] + content[directory:].replace(size, (100).to_bytes(4, "little")))
 
     assert isinstance(error, InvalidUpload)
 
@@ -170,7 +170,7 @@ def test_a_directory_that_understates_a_member_is_rejected(small, write) -> None
 def test_more_bytes_unpacked_than_allowed_are_rejected(small, write) -> None:
     content = write.npz(top1=TWELVE, other=np.zeros(1 << 20, dtype=np.int64))
 
-    error = small.refusal(content, max_bytes=1 << 20)
+    error = small.rejection(content, max_bytes=1 << 20)
 
     assert error.reason == "TOO_LARGE"
 
@@ -178,12 +178,12 @@ def test_more_bytes_unpacked_than_allowed_are_rejected(small, write) -> None:
 def test_too_many_arrays_are_rejected(small, write) -> None:
     content = write.npz(top1=TWELVE, **{f"array{number}": TWELVE for number in range(100)})
 
-    assert small.refusal(content).reason == "TOO_LARGE"
+    assert small.rejection(content).reason == "TOO_LARGE"
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 @pytest.mark.parametrize("member", ["top1.npy", "probs.npy"])
-def test_damaged_data_is_rejected_whatever_the_compression(small, write, method, member) -> None:
+def test_damaged_data_is_rejected_with_any_compression(small, write, method, member) -> None:
     noise = np.random.default_rng(3).random((12, 1000)).astype(np.float32)
     members = {"top1.npy": write.npy(TWELVE), "probs.npy": write.npy(noise)}
     assert small.top1(zipped(members, method), RowOrder.FILE_NAME) == TWELVE.tolist()
@@ -193,14 +193,14 @@ def test_damaged_data_is_rejected_whatever_the_compression(small, write, method,
     for place in range(middle, middle + 20):
         content[place] ^= 0xFF
 
-    assert isinstance(small.refusal(bytes(content)), InvalidUpload)
+    assert isinstance(small.rejection(bytes(content)), InvalidUpload)
 
 
 def test_a_member_whose_name_is_not_utf8_is_rejected(small, write) -> None:
     content = bytearray(zipped({"top1.npy": write.npy(TWELVE), "é.npy": b"x"}))
     content[content.rindex("é".encode())] = 0xFF
 
-    assert isinstance(small.refusal(bytes(content)), InvalidUpload)
+    assert isinstance(small.rejection(bytes(content)), InvalidUpload)
 
 
 def test_an_encrypted_member_is_rejected(small, write) -> None:
@@ -208,7 +208,7 @@ def test_an_encrypted_member_is_rejected(small, write) -> None:
     content[6] |= 1
     content[content.index(b"PK\x01\x02") + 8] |= 1
 
-    assert isinstance(small.refusal(bytes(content)), InvalidUpload)
+    assert isinstance(small.rejection(bytes(content)), InvalidUpload)
 
 
 @pytest.mark.parametrize("pickled", ["top1", "probs"])
@@ -222,7 +222,7 @@ def test_a_pickle_is_rejected_and_never_run(small, write, tmp_path: Path, pickle
     assert file.exists(), "the trap doesn't work, so the test would prove nothing"
     file.unlink()
 
-    error = small.refusal(content)
+    error = small.rejection(content)
 
     assert isinstance(error, UnsupportedFormat)
     assert error.reason == "UNSUPPORTED_FORMAT"
@@ -244,6 +244,6 @@ def test_a_bare_pickle_is_rejected_and_never_run(small, tmp_path: Path) -> None:
     assert file.exists(), "the trap doesn't work, so the test would prove nothing"
     file.unlink()
 
-    assert isinstance(small.refusal(content), InvalidUpload)
-    assert isinstance(small.refusal(zipped({"top1.npy": content})), InvalidUpload)
+    assert isinstance(small.rejection(content), InvalidUpload)
+    assert isinstance(small.rejection(zipped({"top1.npy": content})), InvalidUpload)
     assert not file.exists()

@@ -62,7 +62,7 @@ def test_every_compression_and_many_row_groups_are_read(small, write, compressio
 
 @pytest.mark.parametrize("bad", [1000, -1, 2**40, -(2**63)])
 def test_an_invalid_class_is_rejected_with_its_row(small, write, expected_error, bad) -> None:
-    error = small.refusal(
+    error = small.rejection(
         write.parquet({"file_name": small.names, "top1": [*TWELVE[:4], bad, *TWELVE[5:]]}, row_group_size=3)
     )
 
@@ -73,12 +73,12 @@ def test_an_invalid_class_is_rejected_with_its_row(small, write, expected_error,
 def test_an_unsigned_class_past_all_signed_ones_is_rejected(small, write, expected_error) -> None:
     given = pa.array([*TWELVE[:4], 2**64 - 1, *TWELVE[5:]], pa.uint64())
 
-    assert expected_error.lines(small.refusal(write.parquet({"file_name": small.names, "top1": given}))) == [5]
+    assert expected_error.lines(small.rejection(write.parquet({"file_name": small.names, "top1": given}))) == [5]
 
 
 @pytest.mark.parametrize("bad", ["crane", "3.0", "", "-1", "1000", "nan"])
 def test_an_invalid_class_text_is_rejected_with_its_row(small, write, expected_error, bad) -> None:
-    error = small.refusal(write.parquet({"file_name": small.names, "top1": ["5"] * 11 + [bad]}))
+    error = small.rejection(write.parquet({"file_name": small.names, "top1": ["5"] * 11 + [bad]}))
 
     assert expected_error.lines(error) == [12]
 
@@ -87,7 +87,7 @@ def test_an_invalid_class_text_is_rejected_with_its_row(small, write, expected_e
 def test_an_invalid_probability_is_rejected_with_its_row(small, write, expected_error, bad) -> None:
     columns = {"file_name": small.names, "top1": TWELVE, "probability": [0.5] * 11 + [bad]}
 
-    error = small.refusal(write.parquet(columns))
+    error = small.rejection(write.parquet(columns))
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == [12]
@@ -110,7 +110,7 @@ def test_an_invalid_probability_is_rejected_with_its_row(small, write, expected_
 def test_a_column_of_another_type_is_rejected_by_its_name(small, write, column, values) -> None:
     columns = {"file_name": small.names, "top1": TWELVE, "predicted_probability": [0.5] * 12} | {column: values}
 
-    error = small.refusal(write.parquet(columns))
+    error = small.rejection(write.parquet(columns))
 
     assert isinstance(error, InvalidUpload)
     assert error.reason == "INVALID_UPLOAD"
@@ -122,14 +122,14 @@ def test_rows_without_a_value_are_named(small, write, expected_error, column) ->
     columns = {"file_name": list(small.names), "top1": list(TWELVE), "predicted_probability": [0.5] * 12}
     columns[column][3] = columns[column][10] = None
 
-    error = small.refusal(write.parquet(columns, row_group_size=4))
+    error = small.rejection(write.parquet(columns, row_group_size=4))
 
     assert isinstance(error, InvalidUpload)
     assert expected_error.lines(error) == [4, 11]
 
 
 def test_a_column_without_any_value_is_rejected(small, write) -> None:
-    assert isinstance(small.refusal(write.parquet({"file_name": small.names, "top1": [None] * 12})), InvalidUpload)
+    assert isinstance(small.rejection(write.parquet({"file_name": small.names, "top1": [None] * 12})), InvalidUpload)
 
 
 @pytest.mark.parametrize("column", ["file_name", "top1", "predicted_probability"])
@@ -138,7 +138,7 @@ def test_text_that_is_not_utf8_is_rejected(small, write, column) -> None:
     text = pa.Array.from_buffers(pa.string(), 12, damaged.buffers())
     columns = {"file_name": small.names, "top1": TWELVE, "predicted_probability": [0.5] * 12} | {column: text}
 
-    assert isinstance(small.refusal(write.parquet(columns)), InvalidUpload)
+    assert isinstance(small.rejection(write.parquet(columns)), InvalidUpload)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_text_that_is_not_utf8_is_rejected(small, write, column) -> None:
     ],
 )
 def test_a_table_without_the_columns_is_rejected(small, write, columns) -> None:
-    error = small.refusal(write.parquet(dict.fromkeys(columns, TWELVE)))
+    error = small.rejection(write.parquet(dict.fromkeys(columns, TWELVE)))
 
     assert error.reason == "INVALID_UPLOAD"
     assert [violation.field for violation in error.violations] == ["header"]
@@ -159,20 +159,20 @@ def test_a_table_without_the_columns_is_rejected(small, write, columns) -> None:
 def test_a_table_without_rows_is_rejected(small, write) -> None:
     columns = {"file_name": pa.array([], pa.string()), "top1": pa.array([], pa.int16())}
 
-    assert small.refusal(write.parquet(columns)).reason == "INVALID_UPLOAD"
+    assert small.rejection(write.parquet(columns)).reason == "INVALID_UPLOAD"
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.9, 0.99])
 def test_a_file_that_ends_too_early_is_rejected(small, write, share) -> None:
     content = write.parquet({"file_name": small.names, "top1": TWELVE})
 
-    assert isinstance(small.refusal(content[: int(share * len(content))]), InvalidUpload)
+    assert isinstance(small.rejection(content[: int(share * len(content))]), InvalidUpload)
 
 
 def test_the_first_ten_wrong_rows_are_named_and_the_rest_counted(small, write, expected_error) -> None:
     names = [*small.names, *(f"no-{number}" for number in range(37))]
 
-    error = small.refusal(write.parquet({"file_name": names, "top1": [1] * 49}, row_group_size=4))
+    error = small.rejection(write.parquet({"file_name": names, "top1": [1] * 49}, row_group_size=4))
 
     assert expected_error.lines(error) == list(range(13, 23))
     assert expected_error.count(error, 37)
@@ -181,7 +181,7 @@ def test_the_first_ten_wrong_rows_are_named_and_the_rest_counted(small, write, e
 def test_columns_that_unpack_to_more_than_allowed_are_rejected(small, write) -> None:
     names = [f"{number:0200}" for number in range(20_000)]  # 4 MB
 
-    error = small.refusal(
+    error = small.rejection(
         write.parquet({"file_name": names, "top1": [1] * 20_000}, compression="zstd", use_dictionary=False)
     )
 

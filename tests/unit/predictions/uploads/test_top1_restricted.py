@@ -80,12 +80,12 @@ def test_classes_without_scores_rank_nothing(small, write) -> None:
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])
-def test_a_data_set_of_all_classes_has_nothing_to_rank_apart(small, write, form) -> None:
+def test_a_data_set_of_all_classes_has_no_restricted_ranking(small, write, form) -> None:
     assert small.parse(files(write, SCORES)[form]).predictions.top1_restricted is None
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])
-def test_a_data_set_of_one_class_is_always_right_about_it(small, write, form) -> None:
+def test_restricted_prediction_in_a_data_set_of_one_class_is_correct(small, write, form) -> None:
     result = parse(small, files(write, SCORES)[form], mask=NUMBERS == 340).predictions
 
     assert result.top1_restricted.tolist() == [340] * 12

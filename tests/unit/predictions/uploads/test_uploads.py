@@ -100,7 +100,7 @@ def test_a_file_of_exactly_the_limit_is_read_and_one_byte_more_is_too_large(smal
     limit = len(content)
 
     assert small.parse(content, file_name_order(name), max_bytes=limit).predictions.top1.tolist() == TWELVE
-    error = small.refusal(content, max_bytes=limit - 1)
+    error = small.rejection(content, max_bytes=limit - 1)
 
     assert isinstance(error, TooLarge)
     assert error.reason == "TOO_LARGE"
@@ -132,7 +132,7 @@ class Endless:
 
 
 def test_an_empty_file_is_rejected(small) -> None:
-    error = small.refusal(b"")
+    error = small.rejection(b"")
 
     assert isinstance(error, InvalidUpload)
     assert error.reason == "INVALID_UPLOAD"
@@ -154,7 +154,7 @@ def test_an_empty_file_is_rejected(small) -> None:
     ],
 )
 def test_unknown_formats_are_rejected(small, content) -> None:
-    assert isinstance(small.refusal(content), InvalidUpload)
+    assert isinstance(small.rejection(content), InvalidUpload)
 
 
 # -- the same predictions through every format
@@ -162,7 +162,7 @@ def test_unknown_formats_are_rejected(small, content) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(predicted=st.lists(st.integers(0, 999), min_size=12, max_size=12), data=st.data())
-def test_every_format_says_the_same_classes(small, write, predicted, data) -> None:
+def test_all_formats_give_the_same_classes(small, write, predicted, data) -> None:
     for name, content in files(small, write, predicted).items():
         for pack in (bytes, gzip.compress, zstandard.compress) if name in {"csv", "jsonl"} else (bytes,):
             assert small.top1(pack(content), file_name_order(name)) == predicted
@@ -179,7 +179,7 @@ def test_every_format_says_the_same_classes(small, write, predicted, data) -> No
     predicted=st.lists(st.integers(0, 999), min_size=12, max_size=12),
     parts=st.lists(st.integers(512, 1024), min_size=12, max_size=12),
 )
-def test_every_format_says_the_same_probabilities(small, write, predicted, parts) -> None:
+def test_all_formats_give_the_same_probabilities(small, write, predicted, parts) -> None:
     """Given probabilities that float16 represents exactly, every format preserves them."""
     probability = [part / 1024 for part in parts]
     rows = [(*row, value) for row, value in zip(small.rows(predicted), probability, strict=True)]
@@ -205,9 +205,9 @@ def test_every_format_says_the_same_probabilities(small, write, predicted, parts
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_a_class_is_the_same_as_index_id_or_name(small, write, classes, data) -> None:
-    chosen = data.draw(st.lists(st.sampled_from(classes), min_size=12, max_size=12))
-    spelled = [str(data.draw(st.sampled_from(item))) for item in chosen]
-    expected = [index for index, _, _ in chosen]
+    drawn = data.draw(st.lists(st.sampled_from(classes), min_size=12, max_size=12))
+    spelled = [str(data.draw(st.sampled_from(item))) for item in drawn]
+    expected = [index for index, _, _ in drawn]
 
     for rows in (small.rows(spelled), data.draw(st.permutations(small.rows(spelled)))):
         assert small.top1(write.csv(rows)) == expected
@@ -258,7 +258,7 @@ def check_parse(small, content: bytes) -> None:
 )
 @example(b"\x93NUMPY\x01\x00", b"\x05\x00((((\n")
 @example(b'{"file_name": "ILSVRC2012_val_00000001.JPEG", "top1": ', b'"\\ud800"}')
-def test_any_bytes_are_read_or_refused(small, head, rest) -> None:
+def test_any_bytes_are_read_or_rejected(small, head, rest) -> None:
     check_parse(small, head + rest)
 
 
@@ -267,13 +267,13 @@ def test_any_bytes_are_read_or_refused(small, head, rest) -> None:
     text=st.text(st.sampled_from('{}[]":, \n\r\t\\ud8001.5e-naNtrufls_'), max_size=80),
     head=st.sampled_from(['{"file_name": "x", "top1": ', "file_name,top1\n", "file_name,top1,probability\nx,1,"]),
 )
-def test_any_text_is_read_or_refused(small, head, text) -> None:
+def test_any_text_is_read_or_rejected(small, head, text) -> None:
     check_parse(small, (head + text).encode())
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
-def test_a_damaged_file_is_read_or_refused(small, write, data) -> None:
+def test_a_damaged_file_is_read_or_rejected(small, write, data) -> None:
     """Given a good file in which some bytes are changed, dropped or doubled."""
     name = data.draw(st.sampled_from(["csv", "jsonl", "npz", "npy", "csv.gz", "csv.zst", "scores"]))
     content = bytearray(_good(small, write, name))
@@ -296,7 +296,7 @@ def test_a_damaged_file_is_read_or_refused(small, write, data) -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("name", ["parquet", "names", "npz", "npy", "csv.gz", "csv.zst"])
-def test_a_file_with_any_one_byte_dropped_changed_or_doubled_is_read_or_refused(small, write, name, tmp_path) -> None:
+def test_a_file_with_any_one_byte_dropped_changed_or_doubled_is_read_or_rejected(small, write, name, tmp_path) -> None:
     """Run in a separate process, because a C++ library can crash it."""
     file = tmp_path / "upload"
     file.write_bytes(_good(small, write, name))

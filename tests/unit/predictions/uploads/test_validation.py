@@ -44,7 +44,7 @@ def test_a_judged_image_without_a_row_is_rejected_by_its_name(small, write, form
     rows = small.rows(TWELVE)
     del rows[9], rows[4]
 
-    error = small.refusal(written(write, form, rows))
+    error = small.rejection(written(write, form, rows))
 
     assert error.reason == "INVALID_UPLOAD"
     assert small.names[4] in error.message
@@ -74,7 +74,7 @@ def test_of_many_missing_images_ten_are_named_and_the_rest_counted(small, write)
 def test_a_name_outside_of_the_data_set_is_rejected_with_its_line(small, write, expected_error, form) -> None:
     rows = [*small.rows(TWELVE)[:6], ("ILSVRC2012_val_00000013.JPEG", 1), *small.rows(TWELVE)[6:]]
 
-    error = small.refusal(written(write, form, rows))
+    error = small.rejection(written(write, form, rows))
 
     assert error.reason == "INVALID_ROW"
     assert [violation.field for violation in error.violations] == ["file_name"]
@@ -88,7 +88,7 @@ def test_a_second_row_about_an_image_is_rejected_with_its_line(small, write, exp
     rows = small.rows(TWELVE)
     rows.insert(place, rows[0])
 
-    error = small.refusal(written(write, form, rows))
+    error = small.rejection(written(write, form, rows))
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == [place + first_line(form)]
@@ -96,7 +96,7 @@ def test_a_second_row_about_an_image_is_rejected_with_its_line(small, write, exp
 
 @pytest.mark.parametrize("form", FORMS)
 def test_too_many_rows_are_rejected(small, write, expected_error, form) -> None:
-    error = small.refusal(written(write, form, small.rows(TWELVE) * 4))
+    error = small.rejection(written(write, form, small.rows(TWELVE) * 4))
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == list(range(12 + first_line(form), 22 + first_line(form)))
@@ -104,7 +104,7 @@ def test_too_many_rows_are_rejected(small, write, expected_error, form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_names_may_stand_with_their_folder(small, write, form) -> None:
+def test_names_can_include_their_folder(small, write, form) -> None:
     rows = list(zip(small.paths, TWELVE, strict=True))
 
     assert small.top1(written(write, form, rows[::-1])) == TWELVE
@@ -114,7 +114,7 @@ def test_names_may_stand_with_their_folder(small, write, form) -> None:
 def test_an_image_with_and_without_its_folder_is_one_image(small, write, expected_error, form) -> None:
     rows = [*small.rows(TWELVE), (small.paths[3], 5)]
 
-    assert expected_error.lines(small.refusal(written(write, form, rows))) == [12 + first_line(form)]
+    assert expected_error.lines(small.rejection(written(write, form, rows))) == [12 + first_line(form)]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_an_image_with_and_without_its_folder_is_one_image(small, write, expecte
 )
 @pytest.mark.parametrize("form", FORMS)
 def test_unknown_names_are_rejected_with_their_line(small, write, expected_error, form, name) -> None:
-    error = small.refusal(written(write, form, [*small.rows(TWELVE), (name, 5)]))
+    error = small.rejection(written(write, form, [*small.rows(TWELVE), (name, 5)]))
 
     assert expected_error.lines(error) == [12 + first_line(form)]
 
@@ -140,7 +140,7 @@ def test_a_class_may_be_an_index_a_wordnet_id_or_a_unique_name(small, write, for
 @pytest.mark.parametrize("form", FORMS)
 def test_a_name_that_two_classes_share_is_rejected(small, write, expected_error, form, name) -> None:
     """ILSVRC 2012 has two cranes (134, 517), maillots (638, 639), cardigans (264, 474) and missiles (657, 744)."""
-    error = small.refusal(written(write, form, small.rows([*["5"] * 11, name])))
+    error = small.rejection(written(write, form, small.rows([*["5"] * 11, name])))
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == [11 + first_line(form)]
@@ -179,7 +179,7 @@ def test_the_wrong_lines_are_those_that_a_slow_loop_finds(small, write, rows, fo
             if name in bad:
                 either.add(line)
 
-    error = small.refusal(written(write, form, rows))  # at best there are images without a row
+    error = small.rejection(written(write, form, rows))  # at best there are images without a row
 
     reported = {violation.line for violation in error.violations if violation.line}
     assert wrong <= reported <= wrong | either
@@ -236,7 +236,7 @@ def test_a_bundle_orders_images_in_folders_as_a_slow_sort_does(classes, images) 
 
 
 @pytest.mark.parametrize("order", [RowOrder.PATH, RowOrder.FILE_NAME])
-def test_both_orders_of_a_file_without_names_say_the_same_as_named_rows(small, write, order) -> None:
+def test_both_orders_of_a_file_without_names_equal_named_rows(small, write, order) -> None:
     """Given the rows of a CSV, sorted slowly by path or by name, then the npz of their classes is the same upload."""
     keys = small.paths if order is RowOrder.PATH else [*small.names]
     in_order = [TWELVE[image] for image in slow_sort(keys)]

@@ -54,7 +54,7 @@ def test_every_signature_of_the_library_is_verified(body: str, name: str) -> Non
         generic.verify(signed(body, secret, name), body.encode(), [SECRET, OTHER], AT)
 
 
-def test_one_changed_byte_is_refused() -> None:
+def test_one_changed_byte_is_rejected() -> None:
     for position in range(len(BODY)):
         body = bytearray(BODY)
         body[position] ^= 1
@@ -63,7 +63,7 @@ def test_one_changed_byte_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(HEADERS))
-def test_changed_or_missing_signed_header_is_refused(name: str) -> None:
+def test_changed_or_missing_signed_header_is_rejected(name: str) -> None:
     value = HEADERS[name]
     for position in range(len(value)):
         changed = value[:position] + ("0" if value[position] != "0" else "1") + value[position + 1 :]
@@ -73,7 +73,7 @@ def test_changed_or_missing_signed_header_is_refused(name: str) -> None:
         generic.verify({key: value for key, value in HEADERS.items() if key != name}, BODY, [SECRET], AT)
 
 
-def test_signed_delivery_without_an_id_is_refused() -> None:
+def test_signed_delivery_without_an_id_is_rejected() -> None:
     with pytest.raises(Unverified):
         generic.verify(signed("{}", name=""), b"{}", [SECRET], AT)
 
@@ -84,12 +84,12 @@ def test_delivery_is_accepted_for_five_minutes(off: int) -> None:
 
 
 @pytest.mark.parametrize("off", [-301, 301])
-def test_delivery_outside_of_the_tolerance_is_refused(off: int) -> None:
+def test_delivery_outside_of_the_tolerance_is_rejected(off: int) -> None:
     with pytest.raises(Unverified):
         generic.verify(HEADERS, BODY, [SECRET], AT + off)
 
 
-def test_wrong_secret_is_refused() -> None:
+def test_wrong_secret_is_rejected() -> None:
     for secrets in ([OTHER], []):
         with pytest.raises(Unverified):
             generic.verify(HEADERS, BODY, secrets, AT)
@@ -102,7 +102,7 @@ def test_one_valid_signature_of_several_is_enough() -> None:
 
 
 @pytest.mark.parametrize("version", ["v1a", "v2", "V1", ""])
-def test_signature_of_another_version_is_refused(version: str) -> None:
+def test_signature_of_another_version_is_rejected(version: str) -> None:
     changed = HEADERS["webhook-signature"].replace("v1", version)
 
     with pytest.raises(Unverified):
@@ -110,7 +110,7 @@ def test_signature_of_another_version_is_refused(version: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"\x00", b"\xc3"])
-def test_non_text_body_is_refused(body: bytes) -> None:
+def test_non_text_body_is_rejected(body: bytes) -> None:
     with pytest.raises(Unverified):
         generic.verify(HEADERS, body, [SECRET], AT)
 
@@ -184,7 +184,7 @@ def test_field_of_a_wrong_type_is_invalid(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize("payload", [{}, {"type": []}, {"type": "model_version.created"}])
 @pytest.mark.parametrize("data", [None, [], "text", 7])
-def test_invalid_payload_is_refused(payload: dict[str, Any], data: Any) -> None:
+def test_invalid_payload_is_rejected(payload: dict[str, Any], data: Any) -> None:
     with pytest.raises((KeyError, TypeError)):
         generic.parse({}, {**payload, "data": data})
 
@@ -196,6 +196,6 @@ def test_model_id_is_that_of_the_event() -> None:
 
 
 @pytest.mark.parametrize("secret", ["whsec_no base64", "whsec_é", "whsec_A"])
-def test_secret_that_is_not_base64_is_refused(secret: str) -> None:
+def test_secret_that_is_not_base64_is_rejected(secret: str) -> None:
     with pytest.raises(Unverified):
         generic.key_of(secret)

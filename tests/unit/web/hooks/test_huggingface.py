@@ -45,7 +45,7 @@ def test_request_with_one_of_the_secrets_is_verified() -> None:
 @pytest.mark.parametrize(
     "value", ["", "first secre", "first secret ", "First secret", "first secret\n", "é", "x" * 9999]
 )
-def test_request_with_another_secret_is_refused(value: str) -> None:
+def test_request_with_another_secret_is_rejected(value: str) -> None:
     with pytest.raises(Unverified):
         huggingface.verify({"X-Webhook-Secret": value}, b"{}", ["first secret"], 0)
 
@@ -137,7 +137,7 @@ def test_other_payload_version_is_parsed() -> None:
 @pytest.mark.parametrize(
     "commit", ["main", "", "575DB8B7A51B6F85EB06EEE540738584589F131C", NEW[:-1], NEW + "0", NEW + "\n", 7, ["x"]]
 )
-def test_invalid_commit_hash_is_refused(commit: Any) -> None:
+def test_invalid_commit_hash_is_rejected(commit: Any) -> None:
     with pytest.raises((KeyError, TypeError)):
         pushed("refs/heads/main", commit)
 

@@ -84,7 +84,7 @@ def test_captured_request_is_verified_and_parsed(reference: Path, event: str) ->
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_captured_request_with_one_changed_byte_is_refused(reference: Path, event: str) -> None:
+def test_captured_request_with_one_changed_byte_is_rejected(reference: Path, event: str) -> None:
     call = captured(reference, event)
     for position in range(len(call.body)):
         for bit in (1, 0x80):
@@ -111,14 +111,14 @@ def test_header_names_are_case_insensitive() -> None:
         replace(EXAMPLE, headers={change(name): value for name, value in EXAMPLE.headers.items()}).verify(SECRET)
 
 
-def test_extended_or_truncated_body_is_refused() -> None:
+def test_extended_or_truncated_body_is_rejected() -> None:
     for body in (EXAMPLE.body + b"\n", b" " + EXAMPLE.body, EXAMPLE.body[:-1], b""):
         with pytest.raises(Unverified):
             replace(EXAMPLE, body=body).verify(SECRET)
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_changed_signed_header_is_refused(name: str) -> None:
+def test_changed_signed_header_is_rejected(name: str) -> None:
     value = EXAMPLE.headers[name]
     for position in range(len(value)):
         changed = value[:position] + ("0" if value[position] != "0" else "1") + value[position + 1 :]
@@ -127,7 +127,7 @@ def test_changed_signed_header_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_request_without_a_signed_header_is_refused(name: str) -> None:
+def test_request_without_a_signed_header_is_rejected(name: str) -> None:
     with pytest.raises(Unverified):
         EXAMPLE.without(name).verify(SECRET)
 
@@ -138,18 +138,18 @@ def test_delivery_is_accepted_for_five_minutes(off: int) -> None:
 
 
 @pytest.mark.parametrize("off", [-86_400, -301, -300.5, 300.5, 301, 86_400])
-def test_delivery_outside_of_the_tolerance_is_refused(off: float) -> None:
+def test_delivery_outside_of_the_tolerance_is_rejected(off: float) -> None:
     with pytest.raises(Unverified):
         replace(EXAMPLE, at=EXAMPLE.at + off).verify(SECRET)
 
 
-def test_wrong_secret_is_refused() -> None:
+def test_wrong_secret_is_rejected() -> None:
     for secrets in ((OTHER,), (OTHER, SECRET + " "), (SECRET.upper(),), ()):
         with pytest.raises(Unverified):
             EXAMPLE.verify(*secrets)
 
 
-def test_signed_delivery_without_an_id_is_refused() -> None:
+def test_signed_delivery_without_an_id_is_rejected() -> None:
     message = b"." + b"1795544309" + b"." + EXAMPLE.body
     signature = base64.b64encode(hmac.new(SECRET.encode(), message, hashlib.sha256).digest()).decode()
     call = EXAMPLE.without("X-MLflow-Delivery-Id").with_header("X-MLflow-Signature", f"v1,{signature}")
@@ -227,7 +227,7 @@ def test_other_events_are_ignored(entity: str, action: str, data: dict[str, Any]
         7,
     ],
 )
-def test_invalid_payload_is_refused(data: Any) -> None:
+def test_invalid_payload_is_rejected(data: Any) -> None:
     with pytest.raises((KeyError, TypeError)):
         parsed(data)
 

@@ -78,7 +78,7 @@ BODY = json.dumps({"type": "errata.analysis.completed", "data": {"gate": "fail",
         "https://１２７.0.0.1/",
     ],
 )
-def test_forbidden_url_is_refused(url: str) -> None:
+def test_forbidden_url_is_rejected(url: str) -> None:
     with pytest.raises(InvalidSetting) as error:
         make_target("prod", url, KEY)
 
@@ -110,7 +110,7 @@ def test_listed_port_is_allowed() -> None:
 
 
 @pytest.mark.parametrize("network", ["nonsense", "10.0.0.0/33", "10.0.0.1/8", "", "internal.example"])
-def test_invalid_network_is_refused(network: str) -> None:
+def test_invalid_network_is_rejected(network: str) -> None:
     with pytest.raises(InvalidSetting, match=r"prod\.networks"):
         make_target("prod", f"https://{NAME}/", KEY, networks=[network])
 
@@ -186,7 +186,7 @@ def test_public_addresses_are_allowed(address: str) -> None:
         "127.1",
     ],
 )
-def test_non_public_addresses_are_refused(address: str) -> None:
+def test_non_public_addresses_are_rejected(address: str) -> None:
     assert not is_allowed(address)
 
 
@@ -454,7 +454,7 @@ def test_server_without_tls_is_unavailable(receiver: Receiver, certificate: Path
         ["93.184.216.34", "169.254.169.254"],
     ],
 )
-def test_host_with_a_private_address_is_refused_before_connecting(
+def test_host_with_a_private_address_is_rejected_before_connecting(
     receiver: Receiver, certificate: Path, addresses: Sequence[str]
 ) -> None:
     with pytest.raises(Unavailable):

@@ -62,7 +62,7 @@ def test_random_signature_with_a_valid_timestamp_raises_only_unverified(kind: st
 
 
 @pytest.mark.parametrize("kind", VERIFIED)
-def test_request_without_headers_is_refused(kind: str) -> None:
+def test_request_without_headers_is_rejected(kind: str) -> None:
     verify, _, secrets = VERIFIED[kind]
 
     with pytest.raises(Unverified):
@@ -70,7 +70,7 @@ def test_request_without_headers_is_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", VERIFIED)
-def test_empty_headers_are_refused(kind: str) -> None:
+def test_empty_headers_are_rejected(kind: str) -> None:
     verify, names, secrets = VERIFIED[kind]
 
     with pytest.raises(Unverified):
@@ -84,7 +84,7 @@ def test_tolerance_is_five_minutes() -> None:
 
 
 @pytest.mark.parametrize("off", [-301, -300.001, 300.001, 301, 10**9])
-def test_timestamp_out_of_tolerance_is_refused(off: float) -> None:
+def test_timestamp_out_of_tolerance_is_rejected(off: float) -> None:
     with pytest.raises(Unverified):
         check_time(str(NOW), NOW + off)
 

@@ -54,7 +54,7 @@ def test_signature_made_in_python_is_verified() -> None:
 
 
 @pytest.mark.parametrize("signature", [BASE64, HEX])
-def test_one_changed_byte_is_refused(signature: str) -> None:
+def test_one_changed_byte_is_rejected(signature: str) -> None:
     for position in range(len(BODY)):
         body = bytearray(BODY)
         body[position] ^= 1
@@ -63,7 +63,7 @@ def test_one_changed_byte_is_refused(signature: str) -> None:
 
 
 @pytest.mark.parametrize("signature", [BASE64, HEX])
-def test_changed_signature_is_refused(signature: str) -> None:
+def test_changed_signature_is_rejected(signature: str) -> None:
     for position in range(len(signature)):
         changed = "0" if signature[position] != "0" else "1"
         with pytest.raises(Unverified):
@@ -71,18 +71,18 @@ def test_changed_signature_is_refused(signature: str) -> None:
 
 
 @pytest.mark.parametrize("bearer", ["", "Bearer", "Bearer ", SECRET, f"bearer  {SECRET}", "Bearer another-secret", HEX])
-def test_signature_without_token_is_refused(bearer: str) -> None:
+def test_signature_without_token_is_rejected(bearer: str) -> None:
     with pytest.raises(Unverified):
         verify(BASE64, bearer)
 
 
 @pytest.mark.parametrize("signature", ["", "sha256=" + HEX, HEX[:-2], BASE64[:-1], "v1," + BASE64, " " * 64, "g" * 64])
-def test_token_without_signature_is_refused(signature: str) -> None:
+def test_token_without_signature_is_rejected(signature: str) -> None:
     with pytest.raises(Unverified):
         verify(signature)
 
 
-def test_wrong_secret_is_refused() -> None:
+def test_wrong_secret_is_rejected() -> None:
     with pytest.raises(Unverified):
         verify(BASE64, secrets=("another-secret",))
     with pytest.raises(Unverified):
