@@ -27,7 +27,7 @@ def until(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 def test_a_model_is_queued_then_runs_then_succeeds(client: Client, demo: Bundle) -> None:
-    queued = client.analyze(MODEL, "demo", labels={"team": "vision"})
+    queued = client.analyze(MODEL, "demo", labels={"team": "vision"}, fresh=True)
 
     final = wait_for_end(client, queued.name)
 

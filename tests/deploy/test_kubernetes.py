@@ -404,7 +404,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
         "a secret in plain text",
     ),
     "an unknown setting": (lambda all_: _data(all_).update(ERRATA_GRACE="1"), "Unknown setting ERRATA_GRACE"),
-    "a wrong setting": (lambda all_: _data(all_).update(ERRATA_LOG_FORMAT="xml"), "ERRATA_LOG_FORMAT: expected"),
+    "a wrong setting": (lambda all_: _data(all_).update(ERRATA_LOG_FORMAT="xml"), "ERRATA_LOG_FORMAT: unknown value"),
     "insecure calls": (lambda all_: _data(all_).update(ERRATA_ALLOW_INSECURE="true"), "without tokens"),
     "no tokens": (lambda all_: _data(all_, "errata-api").pop("ERRATA_TOKENS"), "without tokens"),
     "an unknown command": (lambda all_: _container(all_).update(args=["toil"]), "no such command: toil"),
