@@ -10,14 +10,13 @@ from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders
-from errata.cli.output import STDOUT, print_json, print_path, report_option, report_path, write_output
+from errata.cli.output import STDOUT, limit_option, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import new_table
 from errata.enums import ErrorType
 from errata.messages import ERROR_TYPE_TITLES, format_change, format_count, format_percentage, format_range, pluralize
 from errata.proto_json import to_json
 
-DEFAULT_LIMIT = 10
 EXAMPLES = """
 errata compare resnet50 resnet101
 errata compare 01kb4t9z 01kb4tbq --output comparison.html
@@ -29,15 +28,7 @@ errata compare results/before results/after --json
 @click.argument("a")
 @click.argument("b")
 @report_option
-@click.option(
-    "--most",
-    "--limit",
-    "limit",
-    type=click.IntRange(min=0),
-    default=DEFAULT_LIMIT,
-    show_default=True,
-    help="Maximum number of fixed and of broken images to show.",
-)
+@limit_option(10, "Maximum number of fixed and of broken images to show.")
 @click.option("--reanalyze", is_flag=True, help="Analyze B again with the evidence of A if it has other evidence.")
 @json_option
 @server_options

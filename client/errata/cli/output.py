@@ -6,7 +6,9 @@ Without rich, whose import takes 40 ms.
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -61,6 +63,19 @@ def report_path(output: Path | None, default_name: str, as_json: bool) -> Path |
     if output == STDOUT and as_json:
         raise InvalidRequest("--output - and --json both write to stdout. Use one of them.", field="output")
     return output_path(output, default_name)
+
+
+def limit_option(default: int, description: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds --limit to a command. `--most` is its former name."""
+    return click.option(
+        "--most",
+        "--limit",
+        "limit",
+        type=click.IntRange(min=0),
+        default=default,
+        show_default=True,
+        help=description,
+    )
 
 
 report_option = click.option(

@@ -21,7 +21,7 @@ from errata.cli.folder import (
     read_part,
     select_verdicts,
 )
-from errata.cli.output import STDOUT, print_json, print_path, write_output
+from errata.cli.output import STDOUT, limit_option, print_json, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis, show_breakdown, show_verdicts
 from errata.enums import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES, Group
@@ -32,7 +32,6 @@ from errata.proto_json import to_json
 TYPES = [error_type.name.lower() for error_type in ERROR_TYPES]
 BREAKDOWNS = ["class", "superclass"]
 FORMATS = ["jsonl", "csv", "parquet"]
-DEFAULT_LIMIT = 50
 EXAMPLES = """
 errata show predictions.csv
 errata show 01kb4t9z --type model_failure --target "great white shark"
@@ -113,15 +112,7 @@ class Conditions:
 @click.option("--predicted", default="", metavar="CLASS", help="Verdicts with this prediction.")
 @click.option("--superclass", default="", help="Verdicts with a label or prediction in this superclass.")
 @click.option("--group", type=click.Choice([group.value for group in Group]), help="Verdicts of this group.")
-@click.option(
-    "--most",
-    "--limit",
-    "limit",
-    type=click.IntRange(min=0),
-    default=DEFAULT_LIMIT,
-    show_default=True,
-    help="Maximum number of verdicts; --json prints all unless you set it.",
-)
+@limit_option(50, "Maximum number of verdicts; --json prints all unless you set it.")
 @click.option("--by", type=click.Choice(BREAKDOWNS), help="The breakdown of the verdicts by class or superclass.")
 @click.option("--export", "form", type=click.Choice(FORMATS), help="All verdicts as a file.")
 @click.option(

@@ -8,6 +8,7 @@ from errata import pb
 from errata.cli.junit import to_junit
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from unit.client.gate_messages import gate_reason, gate_result
 
 from service.domain import Bound, ErrorType, GateDecision, GateReason, GateResult, Measure, UndecidedReason
 from service.wire import to_gate_result
@@ -102,18 +103,6 @@ HOSTILE = [
     " ",
     "x" * 100_000,
 ]
-
-
-def gate_reason(name: str, decision: GateDecision, message: str) -> pb.GateReason:
-    return pb.GateReason(bound=name, decision=f"GATE_DECISION_{decision.name}", message=message)
-
-
-def gate_result(
-    decision: GateDecision, policy: str, name: str, baseline: str, reasons: tuple[pb.GateReason, ...]
-) -> pb.GateResult:
-    return pb.GateResult(
-        decision=f"GATE_DECISION_{decision.name}", policy=policy, name=name, baseline=baseline, reasons=reasons
-    )
 
 
 def result_of(

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from unit.client.gate_messages import gate_reason, gate_result
 
 from service.domain import Bound, ErrorType, GateDecision, GateReason, GateResult, Measure, UndecidedReason
 from service.wire import to_gate_result
@@ -61,18 +62,6 @@ HOSTILE = [
     "[^1] and [ ] and [x]",
     "x" * 10_000,
 ]
-
-
-def gate_reason(name: str, decision: GateDecision, message: str) -> pb.GateReason:
-    return pb.GateReason(bound=name, decision=f"GATE_DECISION_{decision.name}", message=message)
-
-
-def gate_result(
-    decision: GateDecision, policy: str, name: str, baseline: str, reasons: tuple[pb.GateReason, ...]
-) -> pb.GateResult:
-    return pb.GateResult(
-        decision=f"GATE_DECISION_{decision.name}", policy=policy, name=name, baseline=baseline, reasons=reasons
-    )
 
 
 def result_of(
