@@ -1,7 +1,7 @@
 """The gRPC and HTTP servers of a process, from start to graceful shutdown."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -9,14 +9,16 @@ from urllib.parse import urlsplit
 import structlog
 from errata.errors import ErrataError, Unavailable
 from starlette.responses import Response
+from starlette.routing import Route
 
 from service.analyses.ports import Ports
 from service.api.credentials import server_credentials
-from service.api.server import make_server
+from service.api.server import GrpcServer, make_server
 from service.bootstrap.security import Security, split_address
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.web import gates, pages
+from service.web.application import SiteContent
 from service.web.gates import Gates
 from service.web.hooks.endpoint import Caller, Hooks
 from service.web.listener import Listener, make_listener
@@ -61,54 +63,24 @@ class Servers:
             Unavailable: An address is in use.
         """
         settings = self.settings
-        security, certificates = self.security, self.security.certificates()
-        grpc_host, grpc_port = split_address(settings.grpc_address)
-        http_host, http_port = split_address(settings.http_address)
-        try:
-            server = make_server(
-                self.ports,
-                self.metrics,
-                f"{grpc_host}:{grpc_port}",
-                settings.max_uploads,
-                security.authorizer,
-                None if certificates is None else server_credentials(certificates),
-            )
-        except RuntimeError as error:
-            raise address_in_use("ERRATA_GRPC_ADDRESS", settings.grpc_address) from error
-        is_serving = False
-
-        def is_ready() -> bool:
-            return is_serving and self.is_ready()
-
+        server = self._make_grpc_server()
         families = (
             Hooks(self.ports, self.callers, self.metrics),
             Gates(self.ports, settings.public_url),
             Pages(self.ports, self.metrics),
         )
-        public_host = urlsplit(settings.public_url).hostname
-        listener = make_listener(
-            self.metrics,
-            is_ready,
-            http_host.strip("[]"),
-            http_port,
-            [route for family in families for route in family.routes()],
-            http_error,
-            allowed_hosts=None if security.authorizer.tokens is not None else [public_host] if public_host else [],
-            access=security.authorizer,
-            refusal=_refusal,
-            certificates=security.certificates(),
-            serve_metrics=not settings.metrics_address,
-        )
-        listeners = [await start_listener(listener, "ERRATA_HTTP_ADDRESS", settings.http_address)]
-        if settings.metrics_address:
-            host, port = split_address(settings.metrics_address)
-            metrics_listener = make_listener(
-                self.metrics, is_ready, host.strip("[]"), port, certificates=security.certificates()
-            )
-            listeners.append(await start_listener(metrics_listener, "ERRATA_METRICS_ADDRESS", settings.metrics_address))
+        is_serving = False
+
+        def is_ready() -> bool:
+            return is_serving and self.is_ready()
+
+        listeners = await self._start_listeners(is_ready, [route for family in families for route in family.routes()])
         await server.serve()
         is_serving = True
-        addresses = Addresses(f"{grpc_host}:{server.port}", f"{http_host}:{listener.port}")
+        addresses = Addresses(
+            f"{split_address(settings.grpc_address)[0]}:{server.port}",
+            f"{split_address(settings.http_address)[0]}:{listeners[0].port}",
+        )
         self.metrics.ready.set_function(lambda: float(is_ready()))
         _log.info("listening", grpc=addresses.grpc, http=addresses.http)
         on_ready(addresses)
@@ -118,17 +90,59 @@ class Servers:
         finally:
             is_serving = False
             await cancel(log_ready)
-            _log.info("stopping", grace_seconds=settings.grace_seconds)
-            loop = asyncio.get_running_loop()
-            deadline = loop.time() + settings.grace_seconds
-            await loop.run_in_executor(None, self.before_stop)
-            await server.stop(settings.grace_seconds)
-            await loop.run_in_executor(None, self.after_stop, max(0.0, deadline - loop.time()))
-            for running_listener in listeners:
-                await running_listener.stop()
+            await self._stop(server, listeners)
             for family in families:
                 family.stop()
             _log.info("stopped")
+
+    def _make_grpc_server(self) -> GrpcServer:
+        """Create the gRPC server; raise Unavailable if its address is in use."""
+        certificates = self.security.certificates()
+        try:
+            return make_server(
+                self.ports,
+                self.metrics,
+                self.settings.grpc_address,
+                self.settings.max_uploads,
+                self.security.authorizer,
+                None if certificates is None else server_credentials(certificates),
+            )
+        except RuntimeError as error:
+            raise address_in_use("ERRATA_GRPC_ADDRESS", self.settings.grpc_address) from error
+
+    async def _start_listeners(self, is_ready: Callable[[], bool], routes: Sequence[Route]) -> list[Listener]:
+        """Start the HTTP listener of the routes, and the one of the metrics if they have an address of their own."""
+        settings, authorizer = self.settings, self.security.authorizer
+        public_host = urlsplit(settings.public_url).hostname
+        content = SiteContent(
+            routes,
+            http_error,
+            allowed_hosts=None if authorizer.tokens is not None else [public_host] if public_host else [],
+            access=authorizer,
+            refusal=_refusal,
+            has_metrics=not settings.metrics_address,
+        )
+        contents = {"ERRATA_HTTP_ADDRESS": (settings.http_address, content)}
+        if settings.metrics_address:
+            contents["ERRATA_METRICS_ADDRESS"] = (settings.metrics_address, SiteContent())
+        listeners = []
+        for variable, (address, site) in contents.items():
+            certificates = self.security.certificates()  # each listener needs its own instance
+            listener = make_listener(self.metrics, is_ready, split_address(address), site, certificates)
+            listeners.append(await start_listener(listener, variable, address))
+        return listeners
+
+    async def _stop(self, server: GrpcServer, listeners: Sequence[Listener]) -> None:
+        """Stop the servers gracefully."""
+        grace = self.settings.grace_seconds
+        _log.info("stopping", grace_seconds=grace)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace
+        await loop.run_in_executor(None, self.before_stop)
+        await server.stop(grace)
+        await loop.run_in_executor(None, self.after_stop, max(0.0, deadline - loop.time()))
+        for listener in listeners:
+            await listener.stop()
 
 
 def _refusal(path: str, error: ErrataError) -> Response:

@@ -78,7 +78,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
 
     metrics.ready.set_function(lambda: float(is_ready()))
     certificates = make_security(settings).certificates()  # no address check: the probes and metrics need no token
-    listener = make_listener(metrics, is_ready, host.strip("[]"), port, certificates=certificates)
+    listener = make_listener(metrics, is_ready, (host, port), certificates=certificates)
     await start_listener(listener, "ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address)
     store_task.start()
     engine.start()

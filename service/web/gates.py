@@ -22,7 +22,7 @@ from service.domain import GateDecision, State
 from service.redact import log_fields, public_message
 from service.report.gate_view import gate_view
 from service.report.messages.gate import ANALYSIS_PENDING, ANALYSIS_WITHOUT_RESULT, MISSING_BASELINE, MISSING_POLICY
-from service.web.listener import challenge
+from service.web.application import challenge
 from service.web.status import status_of
 
 PATH = "/v1/gates/{registry_id}/{model:path}/{version}"

@@ -34,7 +34,7 @@ from service.redact import log_fields, public_message, public_text
 from service.report.listing_view import image_view, list_view, pending_view
 from service.report.render import content_security_policy, render
 from service.telemetry import Metrics
-from service.web.listener import ROUTE, challenge
+from service.web.application import ROUTE, challenge
 from service.web.status import STATUS_TITLES, status_of
 
 NUM_THREADS = 4

@@ -25,9 +25,9 @@ from service.analyses.registries import EventResult, Registry, handle_event
 from service.domain import RegistryEvent
 from service.evicting_limiter import EvictingLimiter
 from service.telemetry import Metrics
+from service.web.application import peer_of
 from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.signature import Unverified
-from service.web.listener import peer_of
 
 NUM_THREADS = 4  # threads that queue analyses
 BODY_SECONDS = 20.0  # time limit for the body of a request

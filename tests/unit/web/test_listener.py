@@ -33,7 +33,7 @@ class Site:
     listener: Listener = field(init=False)
 
     def __post_init__(self) -> None:
-        self.listener = make_listener(self.metrics, lambda: self.ready, "127.0.0.1", 0)
+        self.listener = make_listener(self.metrics, lambda: self.ready, ("127.0.0.1", 0))
 
     async def request(self, path: str, method: str = "GET") -> Reply:
         def send() -> Reply:
@@ -119,7 +119,7 @@ async def test_server_header_is_not_sent(site: Site) -> None:
 
 async def test_address_in_use_is_an_error_that_names_it(site: Site) -> None:
     port = site.listener.port
-    second = make_listener(site.metrics, lambda: True, "127.0.0.1", port)
+    second = make_listener(site.metrics, lambda: True, ("127.0.0.1", port))
 
     with pytest.raises(RuntimeError, match=f"127.0.0.1:{port}"):
         await second.start()
@@ -150,7 +150,7 @@ async def test_listener_installs_no_signal_handlers() -> None:
 
 
 async def test_unstarted_listener_can_be_stopped() -> None:
-    listener = make_listener(Metrics(CollectorRegistry()), lambda: True, "127.0.0.1", 0)
+    listener = make_listener(Metrics(CollectorRegistry()), lambda: True, ("127.0.0.1", 0))
 
     await listener.stop()
 

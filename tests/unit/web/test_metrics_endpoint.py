@@ -41,7 +41,7 @@ async def listener(counted: Counted) -> AsyncIterator[Listener]:
     metrics = Metrics(registry)
     registry.register(counted)
     counted.times = 0  # registration collects the names
-    result = make_listener(metrics, lambda: True, "127.0.0.1", 0)
+    result = make_listener(metrics, lambda: True, ("127.0.0.1", 0))
     await result.start()
     yield result
     await result.stop()
