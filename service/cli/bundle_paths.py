@@ -15,7 +15,7 @@ from errata.errors import DatasetNotFound, EvidenceNotFound, InvalidEvidence
 from errata.files import read_file, write_file
 from errata.json_input import parse_json
 
-from service.evidence.bundle import open_bundle, read_manifest
+from service.evidence.bundle import MANIFEST, folder_of, open_bundle, read_manifest
 from service.evidence.repository import EvidenceRepository
 from service.storage import lock
 
@@ -78,8 +78,8 @@ class BundlePaths:
             EvidenceNotFound: No bundle, or more than one, has this digest.
         """
         path = Path(text)
-        if path.name == "manifest.json":
-            return path.parent
+        if (folder := folder_of(path)) != path:
+            return folder
         if path.exists() or "/" in text:
             return path
         matches = {digest: path for digest, path in self._iterate_bundles(configured) if digest.startswith(text)}
@@ -99,7 +99,7 @@ class BundlePaths:
         """Yield the digests and folders of all bundles that can be found."""
         folders = [Path(entry["path"]) for entry in self._read().values()]
         folders += [path for paths in configured.values() for path in paths]
-        folders += [file.parent for file in sorted(self._data_dir.glob("evidence/*/*/manifest.json"))]
+        folders += [file.parent for file in sorted(self._data_dir.glob(f"evidence/*/*/{MANIFEST}"))]
         for folder in folders:
             if not folder.name.startswith("."):
                 with suppress(InvalidEvidence):

@@ -17,7 +17,7 @@ from rich.progress import Progress, TaskID
 from service import wire
 from service.bootstrap.build import Inputs, build_evidence, embedding_cache, verify_evidence
 from service.cli.bundle_paths import BundlePaths
-from service.evidence.bundle import Manifest, read_manifest
+from service.evidence.bundle import Manifest, folder_of, is_bundle, read_manifest
 from service.settings import read_settings
 
 FILE = click.Path(path_type=Path)
@@ -64,7 +64,7 @@ def build(dataset: str, output: Path, as_json: bool, **inputs: Any) -> None:
 
     A rule without its input abstains or uses a default; 'errata evidence show' lists the rules that abstain.
     """
-    if output.exists() and not (output / "manifest.json").is_file() and not _is_empty(output):
+    if output.exists() and not is_bundle(output) and not _is_empty(output):
         raise InvalidEvidence(f"{output} exists and is not a bundle. Choose another folder.", field="output")
     settings = read_settings()
     try:
@@ -130,7 +130,7 @@ def verify(bundle: str, digest: str, as_json: bool) -> None:
 def _find(bundle: str) -> Path:
     """Return the folder of a bundle; the settings are read only for a digest."""
     if Path(bundle).exists():
-        return Path(bundle).parent if Path(bundle).name == "manifest.json" else Path(bundle)
+        return folder_of(Path(bundle))
     settings = read_settings()
     return BundlePaths(settings.data_dir).find(bundle, settings.evidence)
 

@@ -10,10 +10,8 @@ from errata.cli.extensions import LocalService
 from errata.errors import InvalidRequest
 
 from service.cli.bundle_paths import BundlePaths
-from service.evidence.bundle import read_manifest
+from service.evidence.bundle import folder_of, is_bundle, read_manifest
 from service.settings import Settings, read_settings
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -55,9 +53,8 @@ def choose_bundle(evidence: str) -> BundleChoice:
     """
     if not evidence:
         return BundleChoice("")
-    path = Path(evidence)
-    path = path.parent if path.name == MANIFEST else path
-    if (path / MANIFEST).is_file():
+    path = folder_of(Path(evidence))
+    if is_bundle(path):
         manifest = read_manifest(path)
         return BundleChoice(manifest.digest, path.resolve(), manifest.dataset)
     if "/" in evidence or path.exists():

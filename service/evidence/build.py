@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Evidence, Labels
-from service.evidence.bundle import SCHEMA, evidence_of
+from service.evidence.bundle import MANIFEST, SCHEMA, evidence_of
 from service.evidence.inputs import BundleInputs
 from service.evidence.layout import VERDICTS
 from service.rules import RULES_VERSION, find_abstained_types
@@ -45,7 +45,7 @@ def write_bundle(facts: BundleInputs, path: Path) -> str:
                 for file in sorted(folder.iterdir())
             },
         }
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return digest
 
 

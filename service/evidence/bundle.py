@@ -62,6 +62,7 @@ from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import shares_superclass
 from service.taxonomy.wordnet import load_taxonomy
 
+MANIFEST = "manifest.json"
 SCHEMA = 1
 REMEDY = "Restore the files of the bundle or build it again."
 MAX_COUNT = 1 << 31
@@ -264,13 +265,23 @@ def damage_error(manifest: Manifest, problem: str) -> EvidenceDamaged:
     )
 
 
+def is_bundle(folder: Path) -> bool:
+    """Return whether a folder has a manifest."""
+    return (folder / MANIFEST).is_file()
+
+
+def folder_of(path: Path) -> Path:
+    """Return the folder of a bundle from its own path or the path of its manifest."""
+    return path.parent if path.name == MANIFEST else path
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read and validate the manifest of a bundle.
 
     Raises:
         InvalidEvidence: If the manifest cannot be read, is invalid, or has another schema or version of the rules.
     """
-    file = path / "manifest.json"
+    file = path / MANIFEST
     try:
         raw = parse_json(file.read_text(encoding="utf-8"))
         if raw["schema"] != SCHEMA:
@@ -303,7 +314,7 @@ def read_manifest(path: Path) -> Manifest:
         json.dumps(raw, ensure_ascii=False).encode()  # responses cannot contain lone surrogates
     except OSError as error:
         raise InvalidEvidence(
-            f"{path} is not an evidence bundle: manifest.json cannot be read ({error.strerror}). Check the path."
+            f"{path} is not an evidence bundle: {MANIFEST} cannot be read ({error.strerror}). Check the path."
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidEvidence(f"{file}: not the manifest of a bundle: {error!r:.200}. {REMEDY}") from error

@@ -19,12 +19,14 @@ from errata.errors import (
 
 from service.evidence.build import write_bundle
 from service.evidence.bundle import (
+    MANIFEST,
     REMEDY,
     SCHEMA,
     Bundle,
     Manifest,
     damage_error,
     file_differences,
+    is_bundle,
     open_bundle,
     read_manifest,
 )
@@ -156,7 +158,7 @@ class EvidenceRepository:
 
     def _stored_paths(self, dataset: str) -> list[Path]:
         """Return the bundle folders in the data folder. `dataset` is a glob pattern."""
-        paths = (path.parent for path in self._folder.glob(f"{dataset}/*/manifest.json"))
+        paths = (path.parent for path in self._folder.glob(f"{dataset}/*/{MANIFEST}"))
         return [path for path in paths if not path.name.startswith(".")]
 
     def _search(self, dataset: str, prefix: str) -> Bundle:
@@ -176,10 +178,10 @@ class EvidenceRepository:
     def _build(self, dataset: str) -> Path:
         """Return the bundle of a data set that needs no input. Build it if it does not exist."""
         path = self._folder / dataset / fingerprint(dataset)
-        if not (path / "manifest.json").is_file():
+        if not is_bundle(path):
             try:
                 with lock(self._folder / f"{dataset}.lock"):
-                    if not (path / "manifest.json").is_file():
+                    if not is_bundle(path):
                         digest = write_bundle(gather(dataset), path)
                         _log.info("evidence built", dataset=dataset, digest=digest)
             except OSError as error:
