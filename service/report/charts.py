@@ -8,23 +8,18 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from textwrap import wrap
 from typing import Any
 
-import numpy as np
 from errata.messages import format_count, format_percentage
 
-from service.domain import QUANTILES, Calibration, Curves, ErrorType, Group, Metric, TrendPoint
+from service.domain import Calibration, ErrorType
 from service.report import chart_process
 
 _chart_numbers = itertools.count(1)  # make the IDs in one page unique
-_BANDS = ((4, 94), (24, 74))  # indices in QUANTILES: 5 to 95 %, 25 to 75 %
 _PADDING = {"left": 40, "right": 24, "top": 4, "bottom": 4}  # pixels, for fonts that are wider than those of vl-convert
 _MAX_LABEL_START = 0.42  # share of the axis; a bar that starts further right has its label on the left
 Spec = dict[str, Any]
-Rows = list[dict[str, Any]]
 
-TITLE_WIDTH, SUBTITLE_WIDTH = 34, 40  # characters in a line, so that titles of neighboring charts do not overlap
 LABEL_COLORS = tuple(f"var(--c{index})" for index in range(1, 9))
 
 
@@ -88,7 +83,7 @@ def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | N
     Returns:
         The SVG.
     """
-    rows: Rows = []
+    rows: list[Spec] = []
     for group, types in groups:
         total = sum(count or 0 for _, _, count in types)
         start = 0.0
@@ -125,7 +120,7 @@ def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | N
                 "layer": [
                     {
                         "mark": {"type": "bar", "height": 16},
-                        "encoding": {"x": x, "x2": {"field": "end"}, "y": y, "color": _literal_color("fill")},
+                        "encoding": {"x": x, "x2": {"field": "end"}, "y": y, "color": literal_color("fill")},
                     },
                     _bar_label(y, "left", "start", "right", -4),
                     _bar_label(y, "!left", "end", "left", 4),
@@ -144,7 +139,8 @@ def _bar_label(y: Spec, condition: str, field: str, align: str, offset: int) -> 
     }
 
 
-def _literal_color(field: str) -> Spec:
+def literal_color(field: str) -> Spec:
+    """Return the encoding of a color that a field of the data contains."""
     return {"field": field, "type": "nominal", "scale": None, "legend": None}
 
 
@@ -183,7 +179,7 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
                 "layer": [
                     {
                         "mark": {"type": "bar", "height": 14},
-                        "encoding": {"x": x, "y": y, "color": _literal_color("fill")},
+                        "encoding": {"x": x, "y": y, "color": literal_color("fill")},
                     },
                     {
                         "mark": {"type": "text", "align": "left", "dx": 4, "baseline": "middle"},
@@ -282,160 +278,3 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> st
             ],
         }
     )
-
-
-def trend_multiples(
-    metrics: Sequence[tuple[Metric, str, str]],
-    points: Sequence[TrendPoint],
-    colors: Mapping[str, str],
-    selected: Sequence[str],
-    curves: Curves | None,
-    group: Group,
-    lines: Mapping[Metric, tuple[float, float]],
-) -> str:
-    """Draw one chart for each metric by top-1 accuracy: the bands of the reference models, the models, and a fit.
-
-    Args:
-        metrics: (metric, title, subtitle).
-        points: The models.
-        colors: Colors by label.
-        selected: IDs of the analyses to highlight.
-        curves: Quantiles of the reference models; None if there are none.
-        group: The group of the curves.
-        lines: Slope and intercept of the fit over all models, by metric.
-
-    Returns:
-        The SVG.
-    """
-    accuracies = [point.top1_accuracy for point in points]
-    if curves is not None:
-        accuracies += [curves.lowest, curves.highest] if not points else []
-    low, high = (min(accuracies), max(accuracies)) if accuracies else (0.0, 1.0)
-    margin = max(0.02, 0.08 * (high - low))
-    domain = [100 * max(0.0, low - margin), 100 * min(1.0, high + margin)]
-    metric_charts = [
-        _metric_chart(metric, title, subtitle, points, colors, selected, curves, group, domain, lines.get(metric))
-        for metric, title, subtitle in metrics
-    ]
-    return draw({"concat": metric_charts, "columns": 3, "spacing": 24})
-
-
-def _metric_chart(
-    metric: Metric,
-    title: str,
-    subtitle: str,
-    points: Sequence[TrendPoint],
-    colors: Mapping[str, str],
-    selected: Sequence[str],
-    curves: Curves | None,
-    group: Group,
-    domain: list[float],
-    line: tuple[float, float] | None,
-) -> Spec:
-    x = {
-        "field": "x",
-        "type": "quantitative",
-        "scale": {"domain": domain, "nice": False},
-        "axis": {"title": "top-1 accuracy, %", "tickCount": 5},
-    }
-    y = {
-        "field": "y",
-        "type": "quantitative",
-        "scale": {"zero": metric is not Metric.MULTI_LABEL_ACCURACY, "nice": True},
-        "axis": {"title": "%" if metric is Metric.MULTI_LABEL_ACCURACY else "% of top-1 errors", "tickCount": 5},
-    }
-    layers = []
-    if curves is not None:
-        layers += _bands(curves, group, metric, domain, x, y)
-    values = [
-        {
-            "x": round(100 * point.top1_accuracy, 2),
-            "y": round(100 * point.values[metric], 2),
-            "fill": colors.get(point.label, "var(--dot)"),
-        }
-        for point in points
-        if metric in point.values
-    ]
-    layers.append(
-        {
-            "data": {"values": values},
-            "mark": {"type": "point", "filled": True, "size": 26 if len(values) < 200 else 9, "opacity": 0.8},
-            "encoding": {"x": x, "y": y, "color": _literal_color("fill")},
-        }
-    )
-    if line is not None:
-        ends = _ends(line, [point.top1_accuracy for point in points if metric in point.values])
-        layers.append(
-            {
-                "data": {"values": ends},
-                "mark": {"type": "line", "color": "var(--ink)", "strokeDash": [6, 3], "strokeWidth": 1.5, "clip": True},
-                "encoding": {"x": x, "y": y},
-            }
-        )
-    highlighted = [
-        {"x": 100 * point.top1_accuracy, "y": 100 * point.values[metric]}
-        for point in points
-        if point.id and point.id in selected and metric in point.values
-    ]
-    layers.append(
-        {
-            "data": {"values": highlighted},
-            "mark": {"type": "point", "shape": "diamond", "size": 130, "stroke": "var(--ink)", "strokeWidth": 2.5},
-            "encoding": {"x": x, "y": y},
-        }
-    )
-    return {
-        "title": {
-            "text": wrap(title, TITLE_WIDTH),
-            "subtitle": wrap(subtitle, SUBTITLE_WIDTH),
-            "anchor": "start",
-            "subtitleColor": "var(--soft)",
-        },
-        "width": 250,
-        "height": 170,
-        "layer": layers,
-    }
-
-
-def _ends(line: tuple[float, float], accuracies: Sequence[float]) -> Rows:
-    """Return the ends of a line over the range of the models, clipped at zero."""
-    slope, intercept = line
-    low, high = min(accuracies), max(accuracies)
-    if slope and low < -intercept / slope < high:
-        low, high = (max(low, -intercept / slope), high) if slope > 0 else (low, min(high, -intercept / slope))
-    return [{"x": 100 * accuracy, "y": 100 * (intercept + slope * accuracy)} for accuracy in (low, high)]
-
-
-def _bands(curves: Curves, group: Group, metric: Metric, domain: list[float], x: Spec, y: Spec) -> list[Spec]:
-    quantiles = 100 * curves.quantiles[group, metric]
-    inside = ~np.isnan(quantiles[:, 0])
-    inside &= (100 * curves.knots >= domain[0]) & (100 * curves.knots <= domain[1])
-    assert len(QUANTILES) == quantiles.shape[1], "This is a bug: expected the quantiles from 1 to 99 %"
-    knots = 100 * curves.knots[inside]
-    layers: list[Spec] = []
-    for low, high in _BANDS:
-        values = [
-            {"x": round(knot, 2), "y": round(bottom, 2), "top": round(top, 2)}
-            for knot, bottom, top in zip(
-                knots.tolist(), quantiles[inside, low].tolist(), quantiles[inside, high].tolist(), strict=True
-            )
-        ]
-        layers.append(
-            {
-                "data": {"values": values},
-                "mark": {"type": "area", "color": "var(--band)", "opacity": 0.5},
-                "encoding": {"x": x, "y": y, "y2": {"field": "top"}},
-            }
-        )
-    median = [
-        {"x": round(knot, 2), "y": round(value, 2)}
-        for knot, value in zip(knots.tolist(), quantiles[inside, 49].tolist(), strict=True)
-    ]
-    layers.append(
-        {
-            "data": {"values": median},
-            "mark": {"type": "line", "color": "var(--soft)", "strokeWidth": 1},
-            "encoding": {"x": x, "y": y},
-        }
-    )
-    return layers

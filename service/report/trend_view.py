@@ -24,6 +24,7 @@ from service.report.messages.trend import (
     trend_summary,
 )
 from service.report.report_view import PercentileRow
+from service.report.trend_chart import MetricTitle, trend_multiples
 
 MAX_MODELS = 200  # rows of the table
 MAX_FITS = 500
@@ -165,10 +166,13 @@ def trend_view(trend: Trend, selected: str = "") -> TrendView:
 
 def _chart(trend: Trend, metrics: list[Metric], colors: dict[str, str], selected_ids: list[str]) -> Chart:
     fits = {fit.metric: fit.fit for fit in trend.fits if not fit.label}
-    lines = {metric: (fit.slope, fit.intercept) for metric, fit in fits.items() if fit is not None}
-    titles = [(metric, METRIC_NAMES[metric], fit_text(fits.get(metric))) for metric in metrics]
-    svg = charts.trend_multiples(titles, trend.points, colors, selected_ids, trend.curves, trend.group, lines)
-    return make_chart(svg, *(trend_description(title, fit) for _, title, fit in titles))
+    titles = [
+        MetricTitle(metric, METRIC_NAMES[metric], fit_text(fit), None if fit is None else (fit.slope, fit.intercept))
+        for metric in metrics
+        for fit in [fits.get(metric)]
+    ]
+    svg = trend_multiples(titles, trend, colors, selected_ids)
+    return make_chart(svg, *(trend_description(title.title, title.subtitle) for title in titles))
 
 
 def _labels(trend: Trend) -> list[str]:

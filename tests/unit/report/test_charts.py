@@ -21,9 +21,11 @@ from service.domain import (
     ErrorType,
     Group,
     Metric,
+    Trend,
     TrendPoint,
 )
 from service.report import charts
+from service.report.trend_chart import MetricTitle, trend_multiples
 
 HOSTILE = "<script>alert(1)</script>\"'&amp;<a href='x'>"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -60,16 +62,10 @@ def point(accuracy: float, name: str = "") -> TrendPoint:
 
 
 def multiples(points: list[TrendPoint], reference: Curves | None, title: str = "title", line: bool = True) -> str:
-    metrics = list(Metric)
-    return charts.trend_multiples(
-        [(metric, title, title) for metric in metrics],
-        points,
-        {"cnn": "var(--c1)"},
-        ["a1"],
-        reference,
-        Group.ALL,
-        {metrics[0]: (-0.5, 0.6)} if line else {},
-    )
+    lines = {next(iter(Metric)): (-0.5, 0.6)} if line else {}
+    titles = [MetricTitle(metric, title, title, lines.get(metric)) for metric in Metric]
+    trend = Trend("imagenet", "e" * 64, Group.ALL, "family", tuple(points), (), reference, (), False, 0)
+    return trend_multiples(titles, trend, {"cnn": "var(--c1)"}, ["a1"])
 
 
 PICTURES: dict[str, Callable[[], str]] = {

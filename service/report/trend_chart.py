@@ -1,0 +1,176 @@
+"""The chart of a trend: for each metric, a small scatter plot of the models by top-1 accuracy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+
+import numpy as np
+
+from service.domain import QUANTILES, Curves, Group, Metric, Trend, TrendPoint
+from service.report.charts import Spec, draw, literal_color
+
+_BANDS = ((4, 94), (24, 74))  # indices in QUANTILES: 5 to 95 %, 25 to 75 %
+TITLE_WIDTH, SUBTITLE_WIDTH = 34, 40  # characters in a line, so that titles of neighboring charts do not overlap
+
+
+@dataclass(frozen=True)
+class MetricTitle:
+    """A metric with the texts and the fit of its chart."""
+
+    metric: Metric
+    title: str
+    subtitle: str
+    line: tuple[float, float] | None  # slope and intercept of the fit over all models
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """The axes that the layers of one chart share."""
+
+    domain: list[float]  # top-1 accuracy, in percent
+    x: Spec
+    y: Spec
+
+
+def trend_multiples(
+    metrics: Sequence[MetricTitle], trend: Trend, colors: Mapping[str, str], selected: Sequence[str]
+) -> str:
+    """Draw one chart for each metric by top-1 accuracy: the bands of the reference models, the models, and a fit.
+
+    Args:
+        metrics: The metrics with their titles.
+        trend: The models, and the curves of the reference models.
+        colors: Colors by label.
+        selected: IDs of the analyses to highlight.
+
+    Returns:
+        The SVG.
+    """
+    domain = _accuracy_domain(trend)
+    charts = [_metric_chart(metric, trend, colors, selected, domain) for metric in metrics]
+    return draw({"concat": charts, "columns": 3, "spacing": 24})
+
+
+def _accuracy_domain(trend: Trend) -> list[float]:
+    """Return the range of the accuracy in percent: of the models, or of the reference models if there are none."""
+    accuracies = [point.top1_accuracy for point in trend.points]
+    if not accuracies and trend.curves is not None:
+        accuracies = [trend.curves.lowest, trend.curves.highest]
+    low, high = (min(accuracies), max(accuracies)) if accuracies else (0.0, 1.0)
+    margin = max(0.02, 0.08 * (high - low))
+    return [100 * max(0.0, low - margin), 100 * min(1.0, high + margin)]
+
+
+def _metric_chart(
+    title: MetricTitle, trend: Trend, colors: Mapping[str, str], selected: Sequence[str], domain: list[float]
+) -> Spec:
+    metric = title.metric
+    axes = _make_axes(metric, domain)
+    points = [point for point in trend.points if metric in point.values]
+    layers = [] if trend.curves is None else _bands(trend.curves, trend.group, metric, axes)
+    layers.append(_models(points, metric, colors, axes))
+    if title.line is not None:
+        layers.append(_fit(title.line, [point.top1_accuracy for point in points], axes))
+    layers.append(_diamonds([point for point in points if point.id and point.id in selected], metric, axes))
+    return {
+        "title": {
+            "text": wrap(title.title, TITLE_WIDTH),
+            "subtitle": wrap(title.subtitle, SUBTITLE_WIDTH),
+            "anchor": "start",
+            "subtitleColor": "var(--soft)",
+        },
+        "width": 250,
+        "height": 170,
+        "layer": layers,
+    }
+
+
+def _make_axes(metric: Metric, domain: list[float]) -> _Axes:
+    is_accuracy = metric is Metric.MULTI_LABEL_ACCURACY
+    x = {
+        "field": "x",
+        "type": "quantitative",
+        "scale": {"domain": domain, "nice": False},
+        "axis": {"title": "top-1 accuracy, %", "tickCount": 5},
+    }
+    y = {
+        "field": "y",
+        "type": "quantitative",
+        "scale": {"zero": not is_accuracy, "nice": True},
+        "axis": {"title": "%" if is_accuracy else "% of top-1 errors", "tickCount": 5},
+    }
+    return _Axes(domain, x, y)
+
+
+def _models(points: Sequence[TrendPoint], metric: Metric, colors: Mapping[str, str], axes: _Axes) -> Spec:
+    values = [
+        {
+            "x": round(100 * point.top1_accuracy, 2),
+            "y": round(100 * point.values[metric], 2),
+            "fill": colors.get(point.label, "var(--dot)"),
+        }
+        for point in points
+    ]
+    return {
+        "data": {"values": values},
+        "mark": {"type": "point", "filled": True, "size": 26 if len(values) < 200 else 9, "opacity": 0.8},
+        "encoding": {"x": axes.x, "y": axes.y, "color": literal_color("fill")},
+    }
+
+
+def _fit(line: tuple[float, float], accuracies: Sequence[float], axes: _Axes) -> Spec:
+    """Return a line over the range of the models, clipped at zero."""
+    slope, intercept = line
+    low, high = min(accuracies), max(accuracies)
+    if slope and low < -intercept / slope < high:
+        low, high = (max(low, -intercept / slope), high) if slope > 0 else (low, min(high, -intercept / slope))
+    ends = [{"x": 100 * accuracy, "y": 100 * (intercept + slope * accuracy)} for accuracy in (low, high)]
+    return {
+        "data": {"values": ends},
+        "mark": {"type": "line", "color": "var(--ink)", "strokeDash": [6, 3], "strokeWidth": 1.5, "clip": True},
+        "encoding": {"x": axes.x, "y": axes.y},
+    }
+
+
+def _diamonds(points: Sequence[TrendPoint], metric: Metric, axes: _Axes) -> Spec:
+    return {
+        "data": {"values": [{"x": 100 * point.top1_accuracy, "y": 100 * point.values[metric]} for point in points]},
+        "mark": {"type": "point", "shape": "diamond", "size": 130, "stroke": "var(--ink)", "strokeWidth": 2.5},
+        "encoding": {"x": axes.x, "y": axes.y},
+    }
+
+
+def _bands(curves: Curves, group: Group, metric: Metric, axes: _Axes) -> list[Spec]:
+    """Return the bands and the median of the reference models."""
+    quantiles = 100 * curves.quantiles[group, metric]
+    inside = ~np.isnan(quantiles[:, 0])
+    inside &= (100 * curves.knots >= axes.domain[0]) & (100 * curves.knots <= axes.domain[1])
+    assert len(QUANTILES) == quantiles.shape[1], "This is a bug: expected the quantiles from 1 to 99 %"
+    knots = 100 * curves.knots[inside]
+    layers: list[Spec] = []
+    for low, high in _BANDS:
+        values = [
+            {"x": round(knot, 2), "y": round(bottom, 2), "top": round(top, 2)}
+            for knot, bottom, top in zip(
+                knots.tolist(), quantiles[inside, low].tolist(), quantiles[inside, high].tolist(), strict=True
+            )
+        ]
+        layers.append(
+            {
+                "data": {"values": values},
+                "mark": {"type": "area", "color": "var(--band)", "opacity": 0.5},
+                "encoding": {"x": axes.x, "y": axes.y, "y2": {"field": "top"}},
+            }
+        )
+    median = [
+        {"x": round(knot, 2), "y": round(value, 2)}
+        for knot, value in zip(knots.tolist(), quantiles[inside, 49].tolist(), strict=True)
+    ]
+    layers.append(
+        {
+            "data": {"values": median},
+            "mark": {"type": "line", "color": "var(--soft)", "strokeWidth": 1},
+            "encoding": {"x": axes.x, "y": axes.y},
+        }
+    )
+    return layers
