@@ -18,12 +18,11 @@ from service.report.elements import Chart, make_chart
 from service.report.messages.trend import (
     GROUPING_NAMES,
     fit_text,
-    percentile_text,
     trend_description,
     trend_notes,
     trend_summary,
 )
-from service.report.report_view import PercentileRow
+from service.report.percentile_view import PercentileRow, percentile_rows
 from service.report.trend_chart import MetricTitle, trend_multiples
 
 MAX_MODELS = 200  # rows of the table
@@ -137,10 +136,7 @@ def trend_view(trend: Trend, selected: str = "") -> TrendView:
         percentiles=tuple(
             PercentileTable(
                 point.title,
-                tuple(
-                    PercentileRow(METRIC_NAMES[rank.metric], format_percentage(rank.value), percentile_text(rank))
-                    for rank in point.percentile_ranks
-                ),
+                percentile_rows(point.percentile_ranks),
             )
             for point in analyses
             if point.id in selected_ids and point.percentile_ranks

@@ -24,6 +24,9 @@ from service.domain import (
     ProposedText,
     VocabularyEvidence,
 )
+from service.report.breakdown_view import CountCell, GainRow, GroupRow, SeverityRow
+from service.report.calibration_view import BinRow, CalibrationView, ConfidenceRow
+from service.report.class_view import ClassRow, ConfusionRow
 from service.report.comparison_view import (
     ChangedImageRow,
     ClassChangeRow,
@@ -39,20 +42,11 @@ from service.report.elements import BarSegment, Chart, Property
 from service.report.error_table import ClassPair, ErrorTable
 from service.report.error_view import ErrorRow
 from service.report.listing_view import AnalysisRow, ImageView, ListView, PendingView
+from service.report.percentile_view import PercentileRow
 from service.report.render import content_security_policy, render, render_comparison, render_report, render_trend
 from service.report.report_view import (
-    BinRow,
-    CalibrationView,
-    ClassRow,
-    ConfidenceRow,
-    ConfusionRow,
-    CountCell,
-    GainRow,
-    GroupRow,
     KeyFigure,
-    PercentileRow,
     ReportView,
-    SeverityRow,
     SourceRow,
 )
 from service.report.trend_view import FitRow, LegendEntry, ModelRow, PercentileTable, ShiftRow, TrendView

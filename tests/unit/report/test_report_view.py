@@ -40,12 +40,12 @@ from service.domain import (
     VerdictEvidence,
     VocabularyEvidence,
 )
+from service.report.class_view import ClassRow
 from service.report.elements import bar_segments
 from service.report.error_table import ErrorTable
 from service.report.error_view import evidence_notes
 from service.report.report_view import (
     MAX_CLASSES,
-    ClassRow,
     ReportData,
     ReportView,
     SourceRow,

@@ -25,7 +25,7 @@ from service.domain import (
 )
 from service.report.charts import LABEL_COLORS
 from service.report.messages.trend import excluded_note, fit_text, trend_description, trend_summary
-from service.report.report_view import PercentileRow
+from service.report.percentile_view import PercentileRow
 from service.report.trend_view import MAX_MODELS, TrendView, trend_view
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", "{", "}")

@@ -1,0 +1,193 @@
+"""The results of each group, and the errors by type and severity, as records for the template."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from errata.messages import (
+    ERROR_TYPE_TITLES,
+    GROUP_NAMES,
+    MISSING,
+    SEVERITY_NAMES,
+    format_count,
+    format_percentage,
+)
+
+from service.domain import (
+    SEVERITY,
+    TOP1_ERROR_TYPES,
+    ErrorType,
+    Group,
+    GroupSummary,
+    Severity,
+    Summary,
+)
+from service.report import charts
+from service.report.elements import Chart, css_class, make_chart
+from service.report.messages.error_types import (
+    GAIN_TITLES,
+    SEVERITY_DESCRIPTIONS,
+    breakdown_description,
+    gains_description,
+)
+from service.report.messages.formatting import format_gain
+
+_SEVERITY_COLORS = {  # each severity has the color of its most frequent error type
+    Severity.NONE: ErrorType.MULTI_LABEL,
+    Severity.MINOR: ErrorType.FINE_GRAINED,
+    Severity.EXPLAINABLE: ErrorType.SPURIOUS_CORRELATION,
+    Severity.SEVERE: ErrorType.MODEL_FAILURE,
+}
+
+
+@dataclass(frozen=True)
+class CountCell:
+    """A count and its percentage of the errors."""
+
+    count: str
+    percentage: str
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """The results of one group."""
+
+    group: str
+    samples: str
+    top1: str
+    multi_label: str
+    forgiving_minor: str
+    forgiving_explainable: str
+    errors: str
+    types: tuple[CountCell, ...]  # in the order of the rules
+
+
+@dataclass(frozen=True)
+class SeverityRow:
+    """The errors of one severity."""
+
+    css_class: str
+    title: str
+    description: str
+    types: str
+    count: str
+    of_errors: str
+    of_images: str
+
+
+@dataclass(frozen=True)
+class GainRow:
+    """The accuracy gain without errors of one type, in percentage points."""
+
+    title: str
+    css_class: str
+    severity: str
+    top1: str
+    multi_label: str
+
+
+def breakdown_chart(summary: Summary) -> Chart:
+    """Return the chart of the error types in each group."""
+    groups = [
+        (
+            GROUP_NAMES[group],
+            [
+                (
+                    error_type,
+                    ERROR_TYPE_TITLES[error_type],
+                    None if error_type in summary.abstained else result.counts[error_type],
+                )
+                for error_type in TOP1_ERROR_TYPES
+            ],
+        )
+        for group, result in summary.groups.items()
+    ]
+    descriptions = [
+        breakdown_description(
+            GROUP_NAMES[group],
+            result.top1_errors,
+            [
+                (ERROR_TYPE_TITLES[error_type], result.portions_of_top1_errors.get(error_type, 0.0))
+                for error_type in TOP1_ERROR_TYPES
+            ],
+        )
+        for group, result in summary.groups.items()
+    ]
+    return make_chart(charts.breakdown(groups), *descriptions)
+
+
+def group_row(group: Group, result: GroupSummary, abstained: Sequence[ErrorType]) -> GroupRow:
+    """Convert the results of a group for display."""
+    portions = result.portions_of_top1_errors
+    return GroupRow(
+        group=GROUP_NAMES[group],
+        samples=format_count(result.num_samples),
+        top1=format_percentage(result.top1_accuracy),
+        multi_label=format_percentage(result.multi_label_accuracy),
+        forgiving_minor=format_percentage(result.multi_label_accuracy_forgiving_minor),
+        forgiving_explainable=format_percentage(result.multi_label_accuracy_forgiving_explainable),
+        errors=format_count(result.top1_errors),
+        types=tuple(
+            CountCell(MISSING, "")
+            if error_type in abstained
+            else CountCell(format_count(result.counts[error_type]), format_percentage(portions.get(error_type)))
+            for error_type in TOP1_ERROR_TYPES
+        ),
+    )
+
+
+def severity_rows(overall: GroupSummary) -> tuple[SeverityRow, ...]:
+    """Return the errors of each severity."""
+    errors, samples = overall.top1_errors, overall.num_samples
+    rows = []
+    for severity in tuple(Severity)[1:]:
+        types = [error_type for error_type in TOP1_ERROR_TYPES if SEVERITY[error_type] is severity]
+        count = sum(overall.counts[error_type] for error_type in types)
+        rows.append(
+            SeverityRow(
+                css_class=css_class(_SEVERITY_COLORS[severity]),
+                title=SEVERITY_NAMES[severity],
+                description=SEVERITY_DESCRIPTIONS[severity],
+                types="; ".join(ERROR_TYPE_TITLES[error_type] for error_type in types),
+                count=format_count(count),
+                of_errors=format_percentage(count / errors if errors else None),
+                of_images=format_percentage(count / samples if samples else None),
+            )
+        )
+    return tuple(rows)
+
+
+def gains_chart(summary: Summary) -> Chart:
+    """Return the chart of the accuracy gains without errors of each type."""
+    gains = _gains(summary)
+    return make_chart(charts.gains(gains, GAIN_TITLES), gains_description([row[1:] for row in gains]))
+
+
+def gain_rows(summary: Summary) -> tuple[GainRow, ...]:
+    """Return the accuracy gain without errors of each type."""
+    return tuple(
+        GainRow(
+            title,
+            css_class(error_type),
+            SEVERITY_NAMES[SEVERITY[error_type]],
+            format_gain(top1),
+            format_gain(multi_label),
+        )
+        for error_type, title, top1, multi_label in _gains(summary)
+    )
+
+
+def _gains(summary: Summary) -> list[tuple[ErrorType, str, float | None, float | None]]:
+    """Return type, title, top-1 gain, and multi-label gain; None for a rule that was not evaluated."""
+    overall = summary.groups[Group.ALL]
+    top1, multi_label = overall.gain_if_fixed_top1, overall.gain_if_fixed_multi_label
+    return [
+        (error_type, ERROR_TYPE_TITLES[error_type], None, None)
+        if error_type in summary.abstained
+        else (
+            error_type,
+            ERROR_TYPE_TITLES[error_type],
+            top1.get(error_type, 0.0),
+            multi_label.get(error_type, 0.0),
+        )
+        for error_type in TOP1_ERROR_TYPES
+    ]

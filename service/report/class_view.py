@@ -1,0 +1,102 @@
+"""The results of superclasses and classes, and their confusions, as records for the template."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from errata.messages import (
+    ERROR_TYPE_TITLES,
+    MISSING,
+    format_count,
+    format_percentage,
+    format_points,
+)
+
+from service.domain import (
+    CLASS_GROUPS,
+    TOP1_ERROR_TYPES,
+    BreakdownRow,
+    Confusion,
+    ErrorType,
+    Group,
+)
+from service.report.elements import BarSegment, bar_segments
+from service.report.messages.error_types import (
+    counts_description,
+)
+from service.taxonomy.classes import class_names
+
+ClassBreakdown = Sequence[tuple[BreakdownRow, Sequence[Group]]]  # rows with the groups of their classes
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """The results of one superclass or class."""
+
+    name: str
+    groups: str  # names of the groups, for the filter
+    samples: str
+    errors: str
+    multi_label: str
+    failures: str
+    segments: tuple[BarSegment, ...]
+    description: str  # description of the segments
+    counts: tuple[str, ...]  # types 2 to 8
+    gain_failures: str
+    gain_all: str
+
+
+@dataclass(frozen=True)
+class ConfusionRow:
+    """A frequent confusion of two classes."""
+
+    target: str
+    predicted: str
+    count: str
+    types: str
+    examples: str
+
+
+def class_rows(rows: ClassBreakdown, abstained: Sequence[ErrorType]) -> tuple[ClassRow, ...]:
+    """Return the superclasses or classes with errors, sorted by model failures."""
+    ordered = sorted(
+        ((row, groups) for row, groups in rows if any(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)),
+        key=lambda item: (
+            -item[0].counts[ErrorType.MODEL_FAILURE],
+            item[0].counts[ErrorType.CORRECT] - item[0].num_samples,
+            item[0].name,
+        ),
+    )
+    return tuple(_class_row(row, groups, abstained) for row, groups in ordered)
+
+
+def _class_row(row: BreakdownRow, groups: Sequence[Group], abstained: Sequence[ErrorType]) -> ClassRow:
+    return ClassRow(
+        name=row.name,
+        groups=" ".join(group.value for group in CLASS_GROUPS if group in groups),
+        samples=format_count(row.num_samples),
+        errors=format_count(sum(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)),
+        multi_label=format_percentage(row.multi_label_accuracy),
+        failures=format_count(row.counts[ErrorType.MODEL_FAILURE]),
+        segments=bar_segments(row.counts),
+        description=counts_description(
+            [(ERROR_TYPE_TITLES[error_type], row.counts[error_type]) for error_type in TOP1_ERROR_TYPES]
+        ),
+        counts=tuple(
+            MISSING if error_type in abstained else format_count(row.counts[error_type])
+            for error_type in TOP1_ERROR_TYPES
+        ),
+        gain_failures=format_points(row.gain_if_fixed_multi_label[ErrorType.MODEL_FAILURE]),
+        gain_all=format_points(sum(row.gain_if_fixed_multi_label.values())),
+    )
+
+
+def confusion_row(confusion: Confusion, examples: Sequence[str]) -> ConfusionRow:
+    """Convert a confusion and the names of example images for display."""
+    names = class_names()
+    return ConfusionRow(
+        names[confusion.target],
+        names[confusion.predicted],
+        format_count(confusion.count),
+        counts_description([(ERROR_TYPE_TITLES[error_type], count) for error_type, count in confusion.types.items()]),
+        ", ".join(examples),
+    )
