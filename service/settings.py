@@ -118,7 +118,7 @@ class Settings(BaseModel):
     )
     model_sources: list[str] = Field(
         ["*"],
-        description="JSON list of the permitted models, as glob patterns over `SOURCE:REST`. The default permits all "
+        description="JSON list of the permitted models, as glob patterns over `SOURCE:NAME`. The default permits all "
         "models.",
     )
     max_parameters: int = Field(3_000_000_000, ge=1, description="Maximum number of parameters of a model.")

@@ -220,7 +220,7 @@ def initialize_series(counter: Counter, *label_values: Iterable[str]) -> None:
 
 
 def new_request_id() -> str:
-    """Return a new random request id."""
+    """Return a new random request ID."""
     return uuid.uuid4().hex[:16]
 
 

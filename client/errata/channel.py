@@ -19,7 +19,8 @@ ATTEMPTS = 4  # attempts of an idempotent call while the service is unavailable;
 FIRST_BACKOFF, MAX_BACKOFF = 0.2, 2.0  # seconds between attempts; gRPC adds jitter
 MAX_TOKEN = 4096  # characters; gRPC servers limit the metadata of a call to 8 KB
 _TOKEN = re.compile(rf"[\x20-\x7e]{{1,{MAX_TOKEN}}}")
-IDEMPOTENT_METHODS = {  # CreateAnalysis is idempotent because the client gives each request an id
+_VARIABLES = {"ca_file": "ERRATA_CA_FILE", "certificate": "ERRATA_CLIENT_CERTIFICATE", "key": "ERRATA_CLIENT_KEY"}
+IDEMPOTENT_METHODS = {  # CreateAnalysis is idempotent because the client gives each request an ID
     "errata.v1.AnalysisService": (
         "CreateAnalysis", "GetAnalysis", "ListAnalyses", "CancelAnalysis", "GetBreakdown", "ListVerdicts",
         "CompareAnalyses", "EvaluateGate", "GetTrend", "ExplainVerdict",
@@ -62,7 +63,9 @@ def channel_credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials
     if (settings.certificate is None) != (settings.key is None):
         present, missing = ("certificate", "key") if settings.key is None else ("key", "certificate")
         raise InvalidRequest(
-            f"The client {present} has no {missing}. Pass both the certificate and the key.", field=missing
+            f"The client {present} has no {missing}. Pass both the certificate and the key "
+            "(ERRATA_CLIENT_CERTIFICATE and ERRATA_CLIENT_KEY).",
+            field=missing,
         )
     if settings.ca_file is None and settings.certificate is None:
         return grpc.ssl_channel_credentials() if settings.tls else None
@@ -88,26 +91,30 @@ def check_token(token: str | None) -> None:
 
 
 def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
-    """Return the metadata of a call: a new request id, which the logs of the service contain, and the token."""
+    """Return the metadata of a call: a new request ID, which the logs of the service contain, and the token."""
     request_id = ((REQUEST_ID, uuid.uuid4().hex[:16]),)
     return (*request_id, ("authorization", f"Bearer {token}")) if token else request_id
 
 
 def request_id_of(metadata: tuple[tuple[str, str], ...]) -> str:
-    """Return the request id in the metadata of a call."""
+    """Return the request ID in the metadata of a call."""
     return dict(metadata)[REQUEST_ID]
 
 
 def _read_pem(path: Path | None, field: str) -> bytes | None:
     if path is None:
         return None
+    source = f"{field} or {_VARIABLES[field]}"
     try:
         content = read_file(path, MAX_PEM)
     except OSError as error:
-        raise InvalidRequest(f"{path} cannot be read: {error.strerror}. Expected a PEM file.", field=field) from error
+        raise InvalidRequest(
+            f"{path} cannot be read: {error.strerror}. Set {source} to a PEM file.", field=field
+        ) from error
     if b"-----BEGIN " not in content:
         raise InvalidRequest(
-            f"{path} is not a PEM file ({len(content)} bytes without a PEM header). Pass a PEM file.", field=field
+            f"{path} is not a PEM file ({len(content)} bytes without a PEM header). Set {source} to a PEM file.",
+            field=field,
         )
     return content
 

@@ -7,7 +7,7 @@ ErrataError                      base class; `reason` is for programs, `message`
 │   │   ├── NotComparable        analyses of different data sets, or of different evidence
 │   │   └── InvalidPageToken     a page token of another listing, or of other filters
 │   ├── InvalidSetting           an environment variable, or a listening address that is not permitted
-│   ├── InvalidModelId           a model identifier that is malformed or points outside the permitted folder
+│   ├── InvalidModelId           a model ID that is malformed or points outside the permitted folder
 │   ├── InvalidUpload            a predictions file
 │   │   ├── InvalidRow           rows of a predictions file, with line numbers
 │   │   ├── UnsupportedFormat    a file in a format that Errata does not read, such as a pickle
@@ -19,7 +19,7 @@ ErrataError                      base class; `reason` is for programs, `message`
 │   ├── EvidenceNotFound
 │   ├── ImageNotFound
 │   └── ModelNotFound
-├── AlreadyExists                a request id that was used with another request body
+├── AlreadyExists                a request ID that was used with another request body
 ├── NotReady                     the state of the analysis does not allow the call
 ├── TooLarge                     the input exceeds a limit on bytes or rows
 ├── TooBusy                      a limit on concurrent work is reached; retry later
@@ -32,7 +32,7 @@ ErrataError                      base class; `reason` is for programs, `message`
 │   ├── TokenUnknown
 │   └── CertificateMissing
 ├── PermissionDenied             the scope of the token does not include the call
-├── Cancelled                    the analysis was cancelled
+├── Cancelled                    the analysis was canceled
 └── PermanentError               the work failed; a retry fails too
     ├── EvidenceDamaged          a bundle of the service is damaged
     ├── ModelRefused             the outputs, weights, or format of a model are not usable
@@ -128,7 +128,7 @@ class ErrataError(Exception):
         self.message = message
         self.violations = tuple(violations) or ((Violation(field, message, line),) if field or line else ())
         self.retry_after = retry_after  # seconds; None: a retry does not help
-        self.request_id = ""  # id of the failed call, which the logs of the service contain
+        self.request_id = ""  # ID of the failed call, which the logs of the service contain
 
 
 class InvalidInput(ErrataError):
@@ -186,9 +186,9 @@ class InvalidSetting(InvalidInput):
 
 
 class InvalidModelId(InvalidInput):
-    """The model identifier is malformed, or its path is outside the permitted folder.
+    """The model ID is malformed, or its path is outside the permitted folder.
 
-    Use the form `SOURCE:REST`. `Client.models()` lists the models of the service.
+    Use the form `SOURCE:NAME`. `Client.models()` lists the models of the service.
     """
 
     reason = "INVALID_MODEL_ID"
@@ -287,7 +287,7 @@ class ImageNotFound(NotFound):
 class ModelNotFound(NotFound):
     """The source of the model has no model with this name.
 
-    Check the model identifier.
+    Check the model ID.
     """
 
     reason = "MODEL_NOT_FOUND"
@@ -305,7 +305,7 @@ class AlreadyExists(ErrataError):
 class NotReady(ErrataError):
     """The state of the analysis does not allow the call.
 
-    Wait until the analysis succeeds. An analysis that failed or was cancelled has no results.
+    Wait until the analysis succeeds. An analysis that failed or was canceled has no results.
     """
 
     reason = "ANALYSIS_NOT_READY"
@@ -411,7 +411,7 @@ class PermissionDenied(ErrataError):
 
 
 class Cancelled(ErrataError):
-    """The analysis was cancelled before it finished.
+    """The analysis was canceled before it finished.
 
     Submit it again to get its results.
     """

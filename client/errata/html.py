@@ -34,7 +34,7 @@ def analysis_html(analysis: pb.Analysis) -> str:
     if not analysis.HasField("summary"):
         if analysis.progress.total:
             done, total = format_count(analysis.progress.done), format_count(analysis.progress.total)
-            notes.append(f"{done} of {total} images are predicted.")
+            notes.append(f"Predicted images: {done} of {total}.")
         return _document(title, [], notes)
     abstained = [ErrorType(value) for value in analysis.summary.abstained]
     notes += abstention_notes(abstained)
@@ -104,7 +104,7 @@ def trend_html(trend: pb.Trend) -> str:
     models = models or sorted(trend.models, key=lambda model: -model.top1_accuracy)
     notes = [*trend.notes]
     if len(models) > MAX_MODELS:
-        notes.append(f"{MAX_MODELS} of {format_count(len(models))} models are shown. to_pandas() returns all of them.")
+        notes.append(f"Showing {MAX_MODELS} of {format_count(len(models))} models. to_pandas() returns all of them.")
     names = [metric for metric in METRIC_NAMES if any(metric in model.values for model in models)]
     rows = []
     for model in models[:MAX_MODELS]:

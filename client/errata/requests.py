@@ -14,7 +14,7 @@ CHUNK_BYTES = 1 << 19  # bytes of the file in one upload message
 PAGE_SIZE = 1000  # resources in one page of a list; the maximum of the service
 
 AnalysisRef: TypeAlias = str | pb.Analysis | Analysis
-"""An analysis, or its name (`analyses/ID`), or its id."""
+"""An analysis, or its name (`analyses/ID`), or its ID."""
 ClassRef: TypeAlias = int | str
 """A class: its index (0 to 999), its WordNet ID, or a name that only one class has."""
 
@@ -25,11 +25,11 @@ class AnalysisOptions(TypedDict, total=False):
     evidence: str
     """Digest prefix of the evidence bundle. Default: the data set's default bundle."""
     display_name: str
-    """Name on pages and in lists. Default: the model identifier, or the name of the uploaded file."""
+    """Name on pages and in lists. Default: the model ID, or the name of the uploaded file."""
     labels: Mapping[str, str]
     """Custom labels, such as the registry and the version."""
     request_id: str
-    """Id that makes the call safe to repeat: the same id and request return the same analysis."""
+    """ID that makes the call safe to repeat: the same ID and request return the same analysis."""
     fresh: bool
     """Ignore cached and in-progress results."""
     gate_policy: str
@@ -46,11 +46,11 @@ class AnalysisConditions(TypedDict, total=False):
     dataset: str
     """Name of the data set."""
     model: str
-    """Model identifier."""
+    """Model ID."""
     labels: Mapping[str, str]
     """Labels; the analysis has all of them."""
     id_prefix: str
-    """Prefix of the id."""
+    """Prefix of the ID."""
     display_name: str
     """Display name, as an exact match."""
 
@@ -89,8 +89,19 @@ class TrendOptions(TypedDict, total=False):
 
 
 def name_of(analysis: AnalysisRef) -> str:
-    """Return the name of an analysis."""
-    return analysis if isinstance(analysis, str) else analysis.name
+    """Return the name of an analysis.
+
+    Raises:
+        InvalidRequest: If the argument is neither text nor an analysis.
+    """
+    if isinstance(analysis, str):
+        return analysis
+    if not isinstance(analysis, pb.Analysis | Analysis):
+        raise InvalidRequest(
+            f"{analysis!r:.80} is not an analysis. Pass its name (`analyses/ID`), its ID, or an Analysis.",
+            field="analysis",
+        )
+    return analysis.name
 
 
 def class_field(name: str, value: ClassRef | None) -> dict[str, Any]:
@@ -101,7 +112,7 @@ def class_field(name: str, value: ClassRef | None) -> dict[str, Any]:
 
 
 def create_request(model: str, dataset: str, options: AnalysisOptions) -> pb.CreateAnalysisRequest:
-    """Return a request for an analysis of a model. It gets a request id, so that it is safe to repeat."""
+    """Return a request for an analysis of a model. It gets a request ID, so that it is safe to repeat."""
     return pb.CreateAnalysisRequest(model=model, dataset=dataset, **_analysis_fields(options, uuid.uuid4().hex))
 
 
@@ -140,12 +151,25 @@ def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictCondition
 
 
 def trend_request(request: pb.GetTrendRequest | None, options: TrendOptions) -> pb.GetTrendRequest:
-    """Return the request for a trend, which is either a message or keyword options."""
+    """Return the request for a trend, which is either a message or keyword options.
+
+    Raises:
+        InvalidRequest: If `request` is not a message, or both are present.
+    """
+    if request is not None and not isinstance(request, pb.GetTrendRequest):
+        raise InvalidRequest(
+            f"The request of a trend is a {type(request).__name__}. Pass analyses with names=[...], or a "
+            "GetTrendRequest.",
+            field="request",
+        )
     if not _exclusive(request, options, TrendOptions):
         return request or pb.GetTrendRequest()
     fields: dict[str, Any] = {**options}
     if "names" in fields:
-        fields["names"] = [name_of(analysis) for analysis in fields["names"]]
+        names = fields["names"]
+        if isinstance(names, str | pb.Analysis | Analysis):
+            raise InvalidRequest("'names' is one analysis. Pass a list of analyses.", field="names")
+        fields["names"] = [name_of(analysis) for analysis in names]
     if "group" in fields:
         fields["group"] = choice(pb.Group, fields["group"], "group")
     return pb.GetTrendRequest(**fields)
@@ -165,7 +189,8 @@ def _exclusive(message: object, keywords: Mapping[str, object], permitted: type)
     _check_keywords(keywords, permitted)
     if keywords and message is not None:
         raise InvalidRequest(
-            f"Both a {type(message).__name__} and keywords ({', '.join(keywords)}). Pass one of them.", field="filter"
+            f"Both a {type(message).__name__} and keywords ({', '.join(keywords)}) were passed. Pass one of them.",
+            field="filter",
         )
     return bool(keywords)
 

@@ -22,13 +22,12 @@ def error_of(error: grpc.RpcError, server: str, request_id: str = "", request: s
     Args:
         error: The failed call.
         server: The address of the service, for messages.
-        request_id: The id of the call, which the service's logs contain.
+        request_id: The ID of the call, which the service's logs contain.
         request: The noun for what the caller sent, for messages.
 
     Returns:
         An error whose class is determined by the reason in the status. Without a reason: `ConnectionFailed` if no
-        service
-        received the call, otherwise the class of the status code.
+        service received the call, otherwise the class of the status code.
     """
     result = _convert(error, server, request)
     result.request_id = request_id
@@ -44,7 +43,7 @@ def check_serving(response: health_pb2.HealthCheckResponse, server: str) -> None
     if response.status != health_pb2.HealthCheckResponse.SERVING:
         status = health_pb2.HealthCheckResponse.ServingStatus
         state = status.Name(response.status) if response.status in status.values() else response.status
-        raise errors.Unavailable(f"The service at {server} does not accept calls. Its health is {state}.")
+        raise errors.Unavailable(f"The service at {server} does not accept calls (health: {state}). Try again later.")
 
 
 def _convert(error: grpc.RpcError, server: str, request: str) -> ErrataError:

@@ -171,7 +171,7 @@ def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
         with ports.stage_timer(Stage.ARCHIVE):
             ports.archive.put(analysis, predictions)
         after = ports.store.snapshot(analysis_id)
-        if after is not None and after.record.state.is_final:  # the user cancelled the analysis meanwhile
+        if after is not None and after.record.state.is_final:  # the user canceled the analysis meanwhile
             ports.archive.delete(analysis_id)
         else:
             analyses.append(analysis)

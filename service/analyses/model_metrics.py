@@ -41,7 +41,7 @@ class WatchedModels:
 def find_watched_models(ports: Ports, patterns: Sequence[str], limit: int) -> WatchedModels:
     """Return the newest results of models whose names match a pattern.
 
-    The name of a model is its label `model`, which registries set, or else its model identifier. Uploads without that
+    The name of a model is its label `model`, which registries set, or else its model ID. Uploads without that
     label have no name and are not watched. Patterns match the full name; the result has a shortened name.
 
     Args:

@@ -160,7 +160,7 @@ class Document(BaseModel):
         int, Field(ge=0, description="the minimum number of samples of a group; bounds on smaller groups are undecided")
     ] = DEFAULT_MIN_SAMPLES
     min_coverage: Annotated[
-        float | None, Field(ge=0, le=1, description="the minimum share of the judged images that have a prediction")
+        float | None, Field(ge=0, le=1, description="the minimum share of the evaluated images that have a prediction")
     ] = None
     bounds: Annotated[list[BoundDocument], Field(min_length=1, max_length=MAX_BOUNDS)]
 

@@ -118,7 +118,7 @@ def cancel(ports: Ports, analysis_id: str) -> Analysis:
     """
     if (archived := _find_archived(ports, analysis_id)) is not None:
         return archived
-    if ports.store.cancel(analysis_id, "Cancelled by the user."):
+    if ports.store.cancel(analysis_id, "Canceled by the user."):
         _log.info("analysis cancelled", analysis=analysis_id)
         ports.on_finished(get(ports, analysis_id))
     return get(ports, analysis_id)
@@ -150,7 +150,7 @@ def delete(ports: Ports, analysis_id: str) -> None:
 
 
 def find_by_request_id(ports: Ports, request_id: str) -> Analysis | None:
-    """Return the archived analysis of a request id; None if there is none."""
+    """Return the archived analysis of a request ID; None if there is none."""
     return next((analysis for analysis in ports.archive.list() if analysis.request.request_id == request_id), None)
 
 
@@ -166,7 +166,7 @@ def get_succeeded(ports: Ports, analysis_id: str) -> Analysis:
 
 
 def to_analysis(snapshot: Snapshot) -> Analysis:
-    """Return the open, failed, or cancelled analysis of a record."""
+    """Return the open, failed, or canceled analysis of a record."""
     record, job = snapshot.record, snapshot.job
     started = None if job is None or job.started is None else job.started
     return Analysis(

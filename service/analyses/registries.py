@@ -48,7 +48,7 @@ class Registry(Protocol):
         ...
 
     def model_id(self, event: RegistryEvent) -> str:
-        """Return the model identifier that workers use to load an event's version."""
+        """Return the model ID that workers use to load an event's version."""
         ...
 
     def version_of(self, model: str, alias: str) -> str | None:
@@ -196,7 +196,7 @@ def _is_own_baseline(registry: Registry, rule: RegistryRule, event: RegistryEven
 
 
 def _request_id(registry: Registry, rule: RegistryRule, event: RegistryEvent, baseline: str) -> str:
-    """Return the request id of an event, which is the same for all deliveries and polls of the event.
+    """Return the request ID of an event, which is the same for all deliveries and polls of the event.
 
     A request to analyze a version again has a new id for each delivery. An event of a watched alias has a new id for
     each baseline.

@@ -11,19 +11,19 @@ from errata.errors import InvalidRequest
 from service.analyses.policy import check_baseline, parse_policy
 from service.domain import REGISTRY_OWNER, AnalysisRequest
 
-MAX_TEXT = 256  # characters of a name, a label, or a request id
+MAX_TEXT = 256  # characters of a name, a label, or a request ID
 MAX_LABELS = 64
 MAX_LABEL_BYTES = 16 << 10  # a page of analyses must fit into a message
-HOOK_PREFIX = "hook:"  # prefix of the request ids of registries
+HOOK_PREFIX = "hook:"  # prefix of the request IDs of registries
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, without letters that look alike
 
 
 def check(request: AnalysisRequest, owner: str = "") -> None:
-    """Raise InvalidRequest for a field that is missing or too long, or a request id that is reserved for registries."""
+    """Raise InvalidRequest for a field that is missing or too long, or a request ID that is reserved for registries."""
     if request.request_id.startswith(HOOK_PREFIX) and not owner.startswith(REGISTRY_OWNER):
         raise InvalidRequest(
-            f"Invalid request id {request.request_id!r:.80}: the prefix {HOOK_PREFIX!r} is reserved for registries. "
-            "Use another request id.",
+            f"Invalid request ID {request.request_id!r:.80}: the prefix {HOOK_PREFIX!r} is reserved for registries. "
+            "Use another request ID.",
             field="request_id",
         )
     if not request.dataset:
@@ -53,7 +53,7 @@ def check(request: AnalysisRequest, owner: str = "") -> None:
 
 
 def digest(request: AnalysisRequest, content: str = "") -> str:
-    """Return the SHA-256 of a request's body: its fields except the request id, and the digest of an upload."""
+    """Return the SHA-256 of a request's body: its fields except the request ID, and the digest of an upload."""
     body = asdict(request) | {"request_id": "", "content": content}
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 

@@ -19,7 +19,7 @@ def delete_expired(ports: Ports, retention: timedelta) -> int:
         try:
             ports.store.release_request_id(analysis.request.request_id)
         except Unavailable as error:
-            _log.warning("request id not released: job store unavailable", error=str(error))
+            _log.warning("request ID not released: job store unavailable", error=str(error))
     if expired:
         _log.info("expired analyses deleted", count=len(expired))
     return len(expired)

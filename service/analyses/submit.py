@@ -28,10 +28,10 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         delivery: The key of a registry's delivery; empty if there is none.
 
     Raises:
-        InvalidModelId: The model identifier is malformed.
+        InvalidModelId: The model ID is malformed.
         ModelNotFound: No worker offers the model.
         DatasetNotFound: The data set does not exist.
-        AlreadyExists: The request id was used with another body.
+        AlreadyExists: The request ID was used with another body.
         TooBusy: Too many analyses are open, or the archive is full.
         Unavailable: The hub of the model is unavailable.
     """
@@ -77,7 +77,7 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
     bundle = ports.evidence.find(request.dataset, request.evidence)
     if not ports.has_images(request.dataset):
         raise InvalidRequest(
-            f"No worker has the images of {request.dataset}. Set ERRATA_IMAGES, or upload predictions.",
+            f"No worker has the images of {request.dataset}. Set ERRATA_IMAGES on a worker, or upload predictions.",
             field="dataset",
         )
     model = ports.pin_model(model)

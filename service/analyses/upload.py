@@ -39,13 +39,13 @@ def upload(
         request: The request.
         content: The file.
         owner: The caller.
-        is_cancelled: Returns whether the caller has cancelled the upload.
+        is_cancelled: Returns whether the caller has canceled the upload.
 
     Raises:
         InvalidUpload: The file is invalid; `violations` has the lines of invalid rows.
         DatasetNotFound: The data set does not exist.
         EvidenceNotFound: The bundle does not exist.
-        AlreadyExists: The request id was used with another body.
+        AlreadyExists: The request ID was used with another body.
         TooBusy: The archive is full.
     """
     requests.check(request)
@@ -126,7 +126,7 @@ def check_capacity(ports: Ports) -> None:
 
 
 def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
-    """Archive an analysis that needed no job; release its request id if that fails."""
+    """Archive an analysis that needed no job; release its request ID if that fails."""
     try:
         with ports.stage_timer(Stage.ARCHIVE):
             ports.archive.put(analysis, predictions)
@@ -163,7 +163,7 @@ def find_repeated(
         The analysis; None if the request is new or has no id.
 
     Raises:
-        AlreadyExists: The request id was used with another body.
+        AlreadyExists: The request ID was used with another body.
         Unavailable: The earlier request is not finished.
     """
     if not request.request_id:
@@ -196,9 +196,9 @@ def check_same_body(before: Analysis, request_digest: str) -> Analysis:
 
 
 def request_id_conflict(request_id: str) -> AlreadyExists:
-    """Return the error for a request id that was used with another body."""
+    """Return the error for a request ID that was used with another body."""
     return AlreadyExists(
-        f"Request id {request_id!r:.80} was used for a different request. Use a new one.", field="request_id"
+        f"Request ID {request_id!r:.80} was used for a different request. Use a new one.", field="request_id"
     )
 
 

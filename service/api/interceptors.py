@@ -1,4 +1,4 @@
-"""The interceptor of all calls: request ids, metrics, authorization, and the mapping of errors to statuses."""
+"""The interceptor of all calls: request IDs, metrics, authorization, and the mapping of errors to statuses."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ _log = structlog.get_logger()
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Counts and authorizes calls, binds a request id to their logs, and maps their errors to statuses."""
+    """Counts and authorizes calls, binds a request ID to their logs, and maps their errors to statuses."""
 
     def __init__(self, metrics: Metrics, authorizer: Authorizer) -> None:
         self._metrics = metrics
@@ -242,7 +242,7 @@ async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", status: Any) -> 
 
 
 def _request_id(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
-    """Return the request id that the caller sent if it is valid, or a new one."""
+    """Return the request ID that the caller sent if it is valid, or a new one."""
     request_id = _value(context.invocation_metadata(), REQUEST_ID)
     return request_id if REQUEST_IDS.fullmatch(request_id) else new_request_id()
 

@@ -66,7 +66,7 @@ def internal_status(request_id: str) -> Status:
     """Return the status of an unexpected error, whose traceback is in the log."""
     status = Status(
         code=grpc.StatusCode.INTERNAL.value[0],
-        message=f"Internal error. Search the service's log for the request id {request_id}.",
+        message=f"Internal error. Search the service's log for the request ID {request_id}.",
     )
     info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"request_id": request_id})
     status.details.append(_pack(info))

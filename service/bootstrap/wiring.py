@@ -110,7 +110,7 @@ def image_folders(settings: Settings) -> Mapping[str, Path]:
 
 
 def model_policy(settings: Settings) -> ModelPolicy:
-    """Return the policy that restricts model identifiers."""
+    """Return the policy that restricts model IDs."""
     addresses = [
         RegistryAddress(name, registry.url, registry.token.get_secret_value() if registry.token else "")
         for name, registry in settings.registries.items()

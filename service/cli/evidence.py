@@ -42,7 +42,7 @@ errata evidence build --dataset street --labels labels.csv --output bundles/stre
 @click.option("--dataset", required=True, help="imagenet, imagenet-real, imagenet-a, demo, or a name of your choice.")
 @click.option("--annotations", type=FILE, metavar="FILE", help="The multi-label annotation, official JSON or CSV.")
 @click.option("--mistakes", type=FILE, metavar="DIR", help="The metadata folder of imagenet-mistakes.")
-@click.option("--artefacts", type=FILE, metavar="DIR", help="The artefact folder of the paper's authors.")
+@click.option("--artefacts", type=FILE, metavar="DIR", help="Folder with the artifacts of the paper's authors.")
 @click.option(
     "--superclasses", type=FILE, metavar="FILE", help="Superclasses in the authors' format. Default: Errata's."
 )

@@ -107,7 +107,7 @@ class Analysis:
     summary: Summary | None = None
     failure: Failure | None = None
     warnings: tuple[str, ...] = ()
-    request_digest: str = ""  # digest of the request body; a repeated request id must have the same one
+    request_digest: str = ""  # digest of the request body; a repeated request ID must have the same one
     cached: bool = False  # whether the result was reused from an earlier analysis
 
     @property

@@ -16,7 +16,7 @@ class GateDecision(IntEnum):
     FAIL = 2
     UNDECIDED = 3  # the data do not decide the bound
     PENDING = 4  # the analysis is not finished
-    ERROR = 5  # the analysis failed or was cancelled
+    ERROR = 5  # the analysis failed or was canceled
 
 
 class Measure(StrEnum):

@@ -23,7 +23,7 @@ class RegistryEvent:
     name: str = ""  # alias, or key of the tag
     value: str = ""  # value of the tag
     delivery: str = ""  # id of the delivery; empty: the registry has none
-    source: str = ""  # model identifier, for registries whose versions have no identifier
+    source: str = ""  # model ID, for registries whose versions have no identifier
 
     @property
     def is_own_change(self) -> bool:

@@ -55,10 +55,10 @@ def read_annotation(path: Path) -> Annotation:
 
 
 def class_of_wordnet_id(text: object, where: str) -> int:
-    """Return the class of a WordNet id; raise InvalidEvidence if it is not one of the 1000 classes."""
+    """Return the class of a WordNet ID; raise InvalidEvidence if it is not one of the 1000 classes."""
     index = _classes().get(text) if isinstance(text, str) else None
     if index is None:
-        raise InvalidEvidence(f"{where}: unknown WordNet id {text!r:.60}. Use the ids of the 1000 ImageNet classes.")
+        raise InvalidEvidence(f"{where}: unknown WordNet ID {text!r:.60}. Use the ids of the 1000 ImageNet classes.")
     return index
 
 
@@ -91,7 +91,7 @@ def _from_json(text: str, source: str) -> Annotation:
         where = f"{source}, {name}"
         if not isinstance(annotation, dict):
             raise InvalidEvidence(
-                f"{where}: invalid annotation {annotation!r:.60}. Expected an object with lists of WordNet ids.",
+                f"{where}: invalid annotation {annotation!r:.60}. Expected an object with lists of WordNet IDs.",
                 field="annotations",
             )
         correct, unclear = (
@@ -163,12 +163,12 @@ def _labels(correct: Iterable[int], unclear: Iterable[int]) -> dict[int, LabelSo
 def _wordnet_ids(raw: Any, classes: Mapping[str, int], where: str) -> list[int]:
     if not isinstance(raw, list):
         raise InvalidEvidence(
-            f"{where}: invalid value {raw!r:.60}. Expected a list of WordNet ids.", field="annotations"
+            f"{where}: invalid value {raw!r:.60}. Expected a list of WordNet IDs.", field="annotations"
         )
     unknown = [wordnet_id for wordnet_id in raw if not isinstance(wordnet_id, str) or wordnet_id not in classes]
     if unknown:
         raise InvalidEvidence(
-            f"{where}: unknown WordNet id {unknown[0]!r:.60}. Use the ids of the 1000 ImageNet classes.",
+            f"{where}: unknown WordNet ID {unknown[0]!r:.60}. Use the ids of the 1000 ImageNet classes.",
             field="annotations",
         )
     return [classes[wordnet_id] for wordnet_id in raw]

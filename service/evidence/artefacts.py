@@ -1,4 +1,4 @@
-"""Read the authors' artefact folder: class lists, superclasses, sample order, and CLIP neighbors.
+"""Read the authors' artifact folder: class lists, superclasses, sample order, and CLIP neighbors.
 
 The files are labels_map.json, imagenet_wnet_id_to_target.json, superclasses.json, DATASET/samples_info.npz, and
 DATASET/valid_clip_knn.npz. All of them are optional.
@@ -43,13 +43,15 @@ class Artefacts:
 
 
 def read_artefacts(folder: Path, dataset: str) -> Artefacts:
-    """Read the artefacts of a data set.
+    """Read the artifacts of a data set.
 
     Raises:
         InvalidEvidence: If the folder does not exist, or if a file is invalid or belongs to another data set.
     """
     if not folder.is_dir():
-        raise InvalidEvidence(f"Folder of artefacts not found: {folder}.", field="artefacts")
+        raise InvalidEvidence(
+            f"Artifact folder {str(folder)!r} not found. Check the path of --artefacts.", field="artefacts"
+        )
     _check_classes(folder)
     superclasses, samples, neighbors = (
         folder / "superclasses.json",

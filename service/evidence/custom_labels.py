@@ -1,6 +1,6 @@
 """Labels of a custom data set: CSV `file_name,labels` or JSON {file_name: [labels]}. The first label is the target.
 
-A label is a class index or a WordNet id. In CSV files, labels are separated by spaces.
+A label is a class index or a WordNet ID. In CSV files, labels are separated by spaces.
 """
 
 import csv
@@ -46,7 +46,7 @@ def read_custom_labels(path: Path) -> Mapping[str, list[int]]:
             violations.append(Violation("file_name", f"duplicate image {name!r:.60}; write one row per image", line))
         elif unknown or not labels:
             problem = (
-                f"unknown class {unknown[0]!r:.40}; use an index from 0 to 999, or a WordNet id"
+                f"unknown class {unknown[0]!r:.40}; use an index from 0 to 999, or a WordNet ID"
                 if unknown
                 else "no label; write at least one"
             )

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m service.evidence.derive", description=__doc__)
     parser.add_argument("--real", type=Path, required=True, help="imagenet_real_labels.json")
     parser.add_argument("--original", type=Path, required=True, help="val_image_to_1k_label.json")
-    parser.add_argument("--check", type=Path, help="validation_labels.txt, one WordNet id per line")
+    parser.add_argument("--check", type=Path, help="validation_labels.txt, one WordNet ID per line")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "data" / "imagenet_validation.npz")
     options = parser.parse_args(arguments)
     real = json.loads(options.real.read_text())

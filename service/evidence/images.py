@@ -65,6 +65,6 @@ def class_folders(folder: Path) -> SampleOrder:
         targets += [target] * len(files)
     if not names:
         raise InvalidEvidence(
-            f"{folder} has no images. Pass a folder with one folder of images per WordNet id.", field="images"
+            f"{folder} has no images. Pass a folder with one folder of images per WordNet ID.", field="images"
         )
     return SampleOrder(tuple(names), np.array(targets, dtype=np.int16))

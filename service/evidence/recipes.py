@@ -150,7 +150,7 @@ NEEDS_NO_INPUT = frozenset({"demo", "imagenet-real"})
 
 
 def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, Source]:
-    """Return the superclasses from the --superclasses file, else from the artefacts, else the default superclasses."""
+    """Return the superclasses from the --superclasses file, else from the artifacts, else the default superclasses."""
     if inputs.superclasses is not None:
         return read_grouping(inputs.superclasses), _file_source("superclasses", inputs.superclasses, "its author's")
     if artefacts.superclasses is not None:
@@ -250,7 +250,7 @@ def _neighbors(
 
 
 def _row_names(artefacts: Artefacts, images: LabelInputs) -> list[str]:
-    """Return `wnid/file` of each image, in the order of the artefacts if they exist, else sorted by path."""
+    """Return `wnid/file` of each image, in the order of the artifacts if they exist, else sorted by path."""
     if artefacts.samples is not None:
         return list(artefacts.samples.names)
     return sorted(_paths(images.names.tolist(), images.all_targets.tolist()))
@@ -291,7 +291,7 @@ def _file_source(name: str, path: Path, license_: str) -> Source:
 
 
 def _artefact_sources(inputs: Inputs, artefacts: Artefacts, uses_encoder: bool) -> tuple[Source, ...]:
-    """Return the artefact files that the evidence uses, except for the superclasses."""
+    """Return the artifact files that the evidence uses, except for the superclasses."""
     uses_neighbors = uses_encoder and inputs.train_images is None
     unused = {"superclasses.json", *(() if uses_neighbors else ("valid_clip_knn.npz",))}
     return tuple(source for source in artefacts.sources if source.name not in unused)

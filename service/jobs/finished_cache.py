@@ -1,4 +1,4 @@
-"""A cache of failed and cancelled records, which never change. Reading 1,000 of them dominates the time of a list."""
+"""A cache of failed and canceled records, which never change. Reading 1,000 of them dominates the time of a list."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,7 +6,7 @@ from service.jobs.store import Snapshot
 
 
 class FinishedCache:
-    """Caches the failed and cancelled records of the last list, by id and end time.
+    """Caches the failed and canceled records of the last list, by id and end time.
 
     Thread-safe, because each list replaces the whole cache.
     """

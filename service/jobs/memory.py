@@ -25,7 +25,7 @@ from service.jobs.transitions import (
 WORKER_TIMEOUT = 30.0  # seconds without a heartbeat after which a worker is considered stopped
 MAX_CACHED_SHARDS = 64  # shards whose predictions are cached
 DELIVERY_TTL = 48 * 3600.0  # seconds
-FINISHED_TTL = 7 * 86_400.0  # seconds, of failed and cancelled analyses and of request ids
+FINISHED_TTL = 7 * 86_400.0  # seconds, of failed and canceled analyses and of request IDs
 
 
 class InMemoryJobStore:
@@ -106,7 +106,7 @@ class InMemoryJobStore:
         needs_write_back: bool = False,
         delivery: str = "",
     ) -> Submission:
-        """Bind a request id to an analysis that needs no job."""
+        """Bind a request ID to an analysis that needs no job."""
         with self._lock:
             self._delete_expired()
             if before := self._find_delivery(delivery) or self._find_request(request_id, request_digest):
@@ -120,7 +120,7 @@ class InMemoryJobStore:
             return Submission(Outcome.NEW, analysis_id)
 
     def release_request_id(self, request_id: str) -> None:
-        """Release a reserved request id."""
+        """Release a reserved request ID."""
         with self._lock:
             self._requests.pop(request_id, None)
 
@@ -411,7 +411,7 @@ class InMemoryJobStore:
             return LeaseReply.OK
 
     def _count_refused(self, job_id: str) -> None:
-        """Count a refused write of a worker, unless its job has failed or was cancelled."""
+        """Count a refused write of a worker, unless its job has failed or was canceled."""
         job = self._jobs.get(job_id)
         self._refused += job is None or job.state not in (State.FAILED, State.CANCELLED)
 
@@ -446,7 +446,7 @@ class InMemoryJobStore:
                     self._delete_record(record)
 
     def _delete_record(self, record: AnalysisRecord) -> None:
-        """Delete an ended record with its request id, and its job if no other record refers to it."""
+        """Delete an ended record with its request ID, and its job if no other record refers to it."""
         del self._records[record.id]
         request_id = record.request.request_id
         if request_id in self._requests and self._requests[request_id][1] == record.id:
@@ -461,7 +461,7 @@ class InMemoryJobStore:
             del self._jobs[job.id]
 
     def _delete_expired(self) -> None:
-        """Delete expired records, deliveries, and request ids, except the request ids of open analyses."""
+        """Delete expired records, deliveries, and request IDs, except the request IDs of open analyses."""
         oldest = self._clock() - FINISHED_TTL
         for record in list(self._records.values()):
             if record.ended is not None and record.ended < oldest:

@@ -9,7 +9,7 @@ errata:request:{id}       hash    digest of the body, and the analysis
 errata:delivery:{key}     string  the analysis of a registry's delivery; TTL two days
 errata:dedupe:{digest}    string  the open job of a computation
 errata:analyses           zset    all analyses in Redis, by creation time
-errata:finished           zset    the last 1,000 failed and cancelled analyses, by end time
+errata:finished           zset    the last 1,000 failed and canceled analyses, by end time
 errata:open:analyses      zset    analyses that are not final, by creation time
 errata:open:jobs          zset    jobs that are not final, by creation time
 errata:open:models        zset    shards that are not done, by creation time; autoscaling counts them
@@ -143,12 +143,12 @@ class RedisJobStore:
         needs_write_back: bool = False,
         delivery: str = "",
     ) -> Submission:
-        """Bind a request id to an analysis that needs no job."""
+        """Bind a request ID to an analysis that needs no job."""
         reply = self._run("reserve", request_id, request_digest, analysis_id, int(needs_write_back), delivery)
         return submission_from_reply(reply)
 
     def release_request_id(self, request_id: str) -> None:
-        """Release a reserved request id."""
+        """Release a reserved request ID."""
         if request_id:
             self._run("release_request_id", request_id)
 

@@ -14,8 +14,8 @@ class Outcome(Enum):
 
     NEW = "new"  # a new job: its shards must be sent
     JOINED = "joined"  # the analysis waits for a job that was open already
-    REPEATED = "repeated"  # the same request id, with the same body, was accepted before
-    REUSED = "reused"  # the same request id, with another body, was accepted before
+    REPEATED = "repeated"  # the same request ID, with the same body, was accepted before
+    REUSED = "reused"  # the same request ID, with another body, was accepted before
     FULL = "full"  # too many analyses are open
 
 
@@ -75,7 +75,7 @@ class MemoryUsage:
 
 
 class JobStore(Protocol):
-    """Stores open analyses, and for a limited time those that failed or were cancelled. Thread-safe."""
+    """Stores open analyses, and for a limited time those that failed or were canceled. Thread-safe."""
 
     def submit(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
         """Submit an analysis: create a job, join an open one, or return the analysis of an earlier request.
@@ -104,7 +104,7 @@ class JobStore(Protocol):
         needs_write_back: bool = False,
         delivery: str = "",
     ) -> Submission:
-        """Bind a request id to an analysis that needs no job.
+        """Bind a request ID to an analysis that needs no job.
 
         Args:
             request_id: Empty: bind nothing.
@@ -119,7 +119,7 @@ class JobStore(Protocol):
         ...
 
     def release_request_id(self, request_id: str) -> None:
-        """Release a reserved request id, because its analysis was not archived or is deleted."""
+        """Release a reserved request ID, because its analysis was not archived or is deleted."""
         ...
 
     def store_image_names(self, digest: str, names: Sequence[str]) -> None:

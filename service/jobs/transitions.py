@@ -17,7 +17,7 @@ from errata.errors import ErrataError
 from service.domain import REGISTRY_OWNER, AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.redact import public_message
 
-MAX_FINISHED = 1000  # failed and cancelled analyses in a store: each list reads all of them
+MAX_FINISHED = 1000  # failed and canceled analyses in a store: each list reads all of them
 MAX_CRASHES = 3
 MAX_RETRIES = 3
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 60.0
@@ -27,7 +27,7 @@ class LeaseReply(Enum):
     """The store's reply to a report of a worker."""
 
     OK = "ok"
-    CANCEL = "cancel"  # the job was cancelled
+    CANCEL = "cancel"  # the job was canceled
     LOST = "lost"  # another worker has the shard, or the job has ended
 
 
@@ -51,7 +51,7 @@ class JobSpec:
     shard_size: int  # images
     runtime: str = ""  # package versions of the workers: the weights of a name can differ between versions of timm
     fresh: bool = False  # ignore cached and in-progress results
-    call_id: str = ""  # request id of the first request, for logs
+    call_id: str = ""  # request ID of the first request, for logs
 
     def shard_result_key(self, shard: int, info: ModelInfo) -> str:
         """Return the SHA-256 of a shard's inputs: architecture, weights, transform, and images."""

@@ -202,7 +202,7 @@ class ShardLease:
         self.shard = shard
         self.fencing_token = fencing_token
         self.start_time = time.monotonic()
-        self.lost = False  # the job was cancelled, or another worker has the shard
+        self.lost = False  # the job was canceled, or another worker has the shard
         self._last_progress: float | None = None  # end of the last batch; None while the model is loaded
 
     @contextmanager
@@ -223,7 +223,7 @@ class ShardLease:
             thread.join()
 
     def predict(self) -> ShardResult | None:
-        """Return the shard's predictions; None if it was cancelled, lost or released meanwhile."""
+        """Return the shard's predictions; None if it was canceled, lost or released meanwhile."""
         worker, spec = self._worker, self.job.spec
         start, stop = spec.bounds(self.shard)
         info = worker.predictor.load(spec.model)

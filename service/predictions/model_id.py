@@ -1,4 +1,4 @@
-"""Model IDs, `SOURCE:REST`. A bare name means timm. Parsing needs no torch, so that the API can check IDs."""
+"""Model IDs, `SOURCE:NAME`. A bare name means timm. Parsing needs no torch, so that the API can check IDs."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -17,7 +17,7 @@ FOLDER_SOURCES = ("file", "onnx")  # sources that read the operator's folder
 class ModelPolicy:
     """Limits on models. They are checked when an analysis is accepted, and again when the model is loaded."""
 
-    sources: Sequence[str] = ("*",)  # glob patterns for SOURCE:REST
+    sources: Sequence[str] = ("*",)  # glob patterns for SOURCE:NAME
     folder: Path | None = None  # ERRATA_MODELS
     max_parameters: int = 3_000_000_000
     max_download_bytes: int = 10 << 30

@@ -1,4 +1,4 @@
-"""Names of the 1000 classes, and lookup by index, WordNet id, or unique lemma."""
+"""Names of the 1000 classes, and lookup by index, WordNet ID, or unique lemma."""
 
 import difflib
 from functools import cache
@@ -16,17 +16,24 @@ def class_names() -> tuple[str, ...]:
 
 @cache
 def class_by_name() -> dict[str, int]:
-    """Return the class of each unambiguous name: WordNet ids, lemmas, and all lemmas joined by commas."""
+    """Return the class of each unambiguous name: WordNet IDs, lemmas, and all lemmas joined by commas."""
+    return {name: indices[0] for name, indices in _indices_by_name().items() if len(indices) == 1}
+
+
+def classes_named(text: str) -> tuple[int, ...]:
+    """Return all classes that have a name, in ascending order."""
+    return tuple(_indices_by_name().get(normalize(text), ()))
+
+
+@cache
+def _indices_by_name() -> dict[str, list[int]]:
     taxonomy = load_taxonomy()
-    classes: dict[str, int] = {}
-    ambiguous: set[str] = set()
+    indices: dict[str, list[int]] = {}
     for index, synset in enumerate(taxonomy.classes):
         lemmas = [normalize(lemma) for lemma in taxonomy.lemmas[synset]]
         for name in {taxonomy.wordnet_id(index), *lemmas, ", ".join(lemmas)}:
-            if name in classes:
-                ambiguous.add(name)
-            classes[name] = index
-    return {name: index for name, index in classes.items() if name not in ambiguous}
+            indices.setdefault(name, []).append(index)
+    return indices
 
 
 def normalize(name: str) -> str:
@@ -35,7 +42,7 @@ def normalize(name: str) -> str:
 
 
 def parse_class(text: str) -> int | None:
-    """Return the class that a text names by index, WordNet id, or unique name; None if there is no such class."""
+    """Return the class that a text names by index, WordNet ID, or unique name; None if there is no such class."""
     text = text.strip()
     if text.isascii() and text.isdigit() and len(text) < 10:
         return int(text) if int(text) < NUM_CLASSES else None

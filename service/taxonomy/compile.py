@@ -87,7 +87,7 @@ def open_wordnet(folder: Path) -> Iterator[Any]:
 
 
 def compile_taxonomy(wordnet: Any, wordnet_ids: Sequence[str]) -> dict[str, Any]:
-    """Return the content of data/wordnet.json for the classes, sorted by WordNet id."""
+    """Return the content of data/wordnet.json for the classes, sorted by WordNet ID."""
     classes = [wordnet.synset_from_pos_and_offset("n", int(wordnet_id[1:])) for wordnet_id in sorted(wordnet_ids)]
     above = {synset for class_ in classes for path in class_.hypernym_paths() for synset in path}
     parents = {parent for class_ in classes for parent in class_.hypernyms()}
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str]) -> None:
     """Write the compiled taxonomy."""
     parser = argparse.ArgumentParser(prog="python -m service.taxonomy.compile", description=__doc__)
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder with data.noun")
-    parser.add_argument("--classes", type=Path, required=True, help="file with the 1000 WordNet ids, one per line")
+    parser.add_argument("--classes", type=Path, required=True, help="file with the 1000 WordNet IDs, one per line")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "data" / "wordnet.json")
     options = parser.parse_args(arguments)
     with open_wordnet(options.wordnet) as wordnet:

@@ -25,7 +25,7 @@ class Taxonomy:
     hyponyms: Mapping[int, tuple[int, ...]]  # hyponyms of the classes' direct hypernyms
 
     def wordnet_id(self, class_index: int) -> str:
-        """Return the WordNet id of a class, such as n01440764."""
+        """Return the WordNet ID of a class, such as n01440764."""
         return f"n{self.classes[class_index]:08d}"
 
     def ancestry(self, synset: int) -> frozenset[int]:

@@ -8,7 +8,7 @@ from errata.v1 import errata_pb2 as pb
 from google.protobuf.message import Message
 
 from service.domain import NUM_CLASSES, ErrorType, Group
-from service.taxonomy.classes import parse_class, similar_names
+from service.taxonomy.classes import classes_named, parse_class, similar_names
 
 Number = TypeVar("Number", int, float)
 
@@ -23,10 +23,10 @@ def analysis_name(analysis_id: str) -> str:
 
 
 def analysis_id(name: str, field: str = "name") -> str:
-    """Return the id of an analysis.
+    """Return the ID of an analysis.
 
     Args:
-        name: `analyses/ID` or the id.
+        name: `analyses/ID` or the ID.
         field: The field of the request, for the error.
 
     Raises:
@@ -34,7 +34,11 @@ def analysis_id(name: str, field: str = "name") -> str:
     """
     identifier = name.removeprefix(NAME_PREFIX)
     if not (identifier.isascii() and identifier.isalnum() and len(identifier) <= 64):
-        raise InvalidRequest(f"Invalid analysis name {name!r:.80}. Use the form {NAME_PREFIX}ID.", field=field)
+        raise InvalidRequest(
+            f"Invalid analysis name {name!r:.80}. Use {NAME_PREFIX}ID or the ID. 'errata list' shows the IDs of all "
+            "analyses with their display names.",
+            field=field,
+        )
     return identifier
 
 
@@ -61,10 +65,18 @@ def class_named(text: str, field: str) -> int:
     """Return the class that a text names: an index, a WordNet ID, or a unique name.
 
     Raises:
-        InvalidRequest: No class, or more than one, has this name. The message lists similar names.
+        InvalidRequest: No class, or more than one, has this name. The message lists their indices, or
+            similar names.
     """
     result = parse_class(text)
     if result is None:
+        classes = classes_named(text)
+        if len(classes) > 1:
+            indices = " and ".join(map(str, classes))
+            raise InvalidRequest(
+                f"{len(classes)} classes have the name {text!r:.80}. Use the index of one of them: {indices}.",
+                field=field,
+            )
         near = similar_names(text)
         hint = f" Similar names: {', '.join(near)}." if near else ""
         raise InvalidRequest(

@@ -49,16 +49,16 @@ from errata.status import check_serving, error_of
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
 
-RESUME_SECONDS = 60.0  # for which `watch` retries while the service is unavailable
-MIN_DEADLINE = 0.05  # seconds for a call, so that even a timeout of 0 can have an answer
+RESUME_SECONDS = 60.0  # `watch` retries for this long while the service is unavailable
+MIN_DEADLINE = 0.05  # seconds for a call, so that a call with a timeout of 0 can get a response
 RESUME_INTERVAL = 0.5  # seconds between these retries
 
 
 class Client:
     """A connection to a service. Close it, or use it in a `with` block.
 
-    Methods that take an analysis accept its name (`analyses/ID`), its id, or an `Analysis`. Enumerations are values of
-    `errata.pb` or their names as text, such as `"parquet"` or `"model_failure"`.
+    Methods that take an analysis accept its name (`analyses/ID`), its ID, or an `Analysis`. Pass an enumeration value as
+    a value of `errata.pb` or as its name, such as `"parquet"` or `"model_failure"`.
 
     Example:
         ```python
@@ -91,7 +91,7 @@ class Client:
         Args:
             server: Address of the service, host:port.
             token: Bearer token.
-            deadline: Seconds for a call that is not streamed.
+            deadline: Timeout of a call in seconds. Uploads and streamed results have no timeout.
             tls: Whether to use TLS with the system's certificate authorities.
             ca_file: File of the certificate authorities (PEM), instead of the system's. Enables TLS.
             certificate: File of the client certificate (PEM). Enables TLS.
@@ -154,7 +154,8 @@ class Client:
             timeout: Seconds to wait for the response.
 
         Raises:
-            Unavailable: If the service does not accept calls. `ConnectionFailed` if the client cannot connect to it.
+            Unavailable: If the service does not accept calls.
+            ConnectionFailed: If the client cannot connect to the service.
         """
         stub = health_pb2_grpc.HealthStub(self._channel)
         try:
@@ -167,7 +168,7 @@ class Client:
         """Queue an analysis of a model. A worker runs the model.
 
         Args:
-            model: Model identifier, such as `timm:resnet50.a1_in1k`.
+            model: Model ID, such as `timm:resnet50.a1_in1k`.
             dataset: The data set.
             **options: See `AnalysisOptions`.
 
@@ -247,7 +248,7 @@ class Client:
             timeout: Seconds after which the iteration ends. Default: no limit.
 
         Raises:
-            Unavailable: If the service has been unavailable for RESUME_SECONDS.
+            Unavailable: If the service has been unavailable for 60 seconds.
         """
         request = pb.WatchAnalysisRequest(name=name_of(analysis))
         last_message = time.monotonic()
@@ -267,7 +268,7 @@ class Client:
                 sleep(RESUME_INTERVAL)
 
     def wait(self, analysis: AnalysisRef) -> Analysis:
-        """Wait until an analysis has finished, failed, or been cancelled.
+        """Wait until an analysis has finished, failed, or been canceled.
 
         Returns:
             The analysis; its `state` is `STATE_SUCCEEDED`, `STATE_FAILED`, or `STATE_CANCELLED`.

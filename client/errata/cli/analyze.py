@@ -86,7 +86,7 @@ def analyze(
 ) -> None:
     """Analyze MODEL, such as timm:resnet50.a1_in1k, or a file of predictions.
 
-    Exit code: 0, or that of the gate; 4 if the analysis failed or was cancelled.
+    Exit code: 0, or that of the gate; 4 if the analysis failed or was canceled.
     """
     _check_source(model, predictions)
     _check_options(output, wait, baseline, policy, target)
@@ -125,7 +125,7 @@ def analyze(
 
 
 def _check_source(model: str | None, predictions: Path | None) -> None:
-    """Raise InvalidRequest unless there is either a model identifier or an existing predictions file."""
+    """Raise an error unless there is either a model ID or an existing predictions file."""
     if bool(model) == bool(predictions):
         problem = "Both MODEL and --predictions are present" if model else "MODEL and --predictions are missing"
         raise InvalidRequest(f"{problem}. Use one of them.", field="model")
@@ -138,9 +138,9 @@ def _check_source(model: str | None, predictions: Path | None) -> None:
     assert model is not None, "this is a bug: checked above"
     suffix = Path(model).suffix.lower()
     if ":" not in model and suffix in (".onnx", *WEIGHTS):
-        identifier = f"onnx:{model}" if suffix == ".onnx" else f"file:{model}#ARCHITECTURE"
+        model_id = f"onnx:{model}" if suffix == ".onnx" else f"file:{model}#ARCHITECTURE"
         raise InvalidRequest(
-            f"{model!r:.200} is a file name. To run a model from the service's folder ERRATA_MODELS, use {identifier} "
+            f"{model!r:.200} is a file name. To run a model from the service's folder ERRATA_MODELS, use {model_id} "
             "(onnx: for ONNX graphs, file: for PyTorch weights). To upload predictions, use --predictions FILE.",
             field="model",
         )
@@ -162,7 +162,7 @@ def _check_options(output: Path | None, wait: bool, baseline: str, policy: Path 
     if output == STDOUT:
         raise InvalidRequest("--output of analyze is a folder and cannot be stdout. Use --json.", field="output")
     if baseline and policy is None:
-        raise InvalidRequest("--baseline needs --gate.", field="baseline")
+        raise InvalidRequest("--baseline needs --gate. Add --gate POLICY, or remove --baseline.", field="baseline")
 
 
 def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str:
@@ -200,7 +200,7 @@ def _run(ctx: click.Context, client: Client, submit: Callable[[], pb.Analysis]) 
         try:
             name = submit().name  # the request has an ID, so this is the same analysis
             client.cancel(name)
-            stderr_console().print(f"Cancelled {safe(name)}")
+            stderr_console().print(f"Canceled {safe(name)}")
         except ErrataError as error:
-            stderr_console().print(f"The analysis could not be cancelled: {safe(error.message)}")
+            stderr_console().print(f"The analysis could not be canceled: {safe(error.message)}")
         ctx.exit(INTERRUPTED)

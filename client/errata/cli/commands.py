@@ -52,8 +52,8 @@ def command(name: str | None = None, *, examples: str) -> Callable[[Callable[...
 class FilePath(click.Path):
     """The type of options that are paths. Empty text, such as an unset shell variable, is not the current folder."""
 
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
+    def __init__(self, path_type: type[Path | str] = Path) -> None:
+        super().__init__(path_type=path_type)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return a path; fail for empty text."""

@@ -14,7 +14,7 @@ from errata.cli.output import STDOUT, limit_option, print_json, print_path, repo
 from errata.cli.resolve import resolve
 from errata.cli.views import new_table
 from errata.enums import ErrorType
-from errata.messages import ERROR_TYPE_TITLES, format_change, format_count, format_percentage, format_range, pluralize
+from errata.messages import ERROR_TYPE_TITLES, format_change, format_count, format_percentage, format_range
 from errata.proto_json import to_json
 
 EXAMPLES = """
@@ -29,10 +29,10 @@ errata compare results/before results/after --json
 @click.argument("b")
 @report_option
 @limit_option(10, "Maximum number of fixed and of broken images to show.")
-@click.option("--reanalyze", is_flag=True, help="Analyze B again with the evidence of A if it has other evidence.")
+@click.option("--reanalyze", is_flag=True, help="Analyze B again with the evidence of A if B has other evidence.")
 @json_option
 @server_options
-def compare(a: str, b: str, output: Path | None, limit: int, reanalyze: bool, as_json: bool, target: Target) -> None:
+def compare(a: str, b: str, output: str | None, limit: int, reanalyze: bool, as_json: bool, target: Target) -> None:
     """Compare analysis A with analysis B of the same images, for example before and after a change of a model.
 
     Comparing two folders that 'errata analyze --output' wrote requires the package errata-service, but no service.
@@ -96,8 +96,8 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
             )
         if total > limit > 0:
             stderr_console().print(
-                f"{format_count(limit)} of {format_count(total)} {label} images are shown. --limit shows more."
+                f"Showing {format_count(limit)} of {format_count(total)} {label} images. Use --limit to show more."
             )
     if comparison.num_left_out:
-        count = pluralize(comparison.num_left_out, "image")
-        stderr_console().print(f"{count} without a prediction in both analyses are left out.")
+        count = format_count(comparison.num_left_out)
+        stderr_console().print(f"Images excluded because only one analysis has a prediction: {count}.")

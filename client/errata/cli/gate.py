@@ -46,7 +46,9 @@ errata gate --schema > policy.schema.json
 @click.argument("analysis", required=False)
 @click.option("--policy", type=FilePath(), metavar="FILE", help="The policy (YAML).")
 @click.option("--baseline", default="", metavar="ANALYSIS", help="The analysis that bounds on changes refer to.")
-@click.option("--wait", "patience", metavar="DURATION", help="Wait for the analysis, at most 90s, 30m, or 1h.")
+@click.option(
+    "--wait", "patience", metavar="DURATION", help="Maximum time to wait for the analysis, such as 90s, 30m, or 1h."
+)
 @click.option("--junit", type=FilePath(), metavar="FILE", help="Write the result as JUnit XML.")
 @click.option("--markdown", type=FilePath(), metavar="FILE", help="Write the result as Markdown.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of policies. Needs errata-service.")
@@ -76,7 +78,7 @@ def gate(
         print_json(json.dumps(policy_schema(), indent=2))
         return
     if analysis is None:
-        raise InvalidRequest("Missing argument ANALYSIS. Name an analysis or a folder.", field="analysis")
+        raise InvalidRequest("The argument ANALYSIS is missing. Pass an analysis or a folder.", field="analysis")
     text = read_policy(policy) if policy is not None else ""
     seconds = parse_duration(patience, "wait") if patience is not None else 0.0
     if is_folder(analysis) and text and (not baseline or is_folder(baseline)) and not target.is_explicit:

@@ -19,7 +19,7 @@ errata health --server errata.example:443 --timeout 5
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="Seconds to wait for an answer.",
+    help="Seconds to wait for the response.",
 )
 def health(server: str | None, timeout: float) -> None:
     """Check the gRPC health of a service. Exit code: 0 if it accepts calls, 3 if not."""

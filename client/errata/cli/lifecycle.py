@@ -31,7 +31,7 @@ errata wait resnet50 --timeout 30m && errata report resnet50
 def wait(ctx: click.Context, analysis: str, timeout: str | None, as_json: bool, target: Target) -> None:
     """Wait until ANALYSIS has finished, and show it.
 
-    Exit code: 0 if it succeeded, 4 if it failed or was cancelled, 5 if it has not finished after --timeout.
+    Exit code: 0 if it succeeded, 4 if it failed or was canceled, 5 if it has not finished after --timeout.
     """
     seconds = None if timeout is None else parse_duration(timeout, "timeout")
     with connect(target) as connection:
@@ -63,9 +63,9 @@ def cancel(analysis: str, as_json: bool, target: Target) -> None:
     _print_analysis(after, as_json)
     if State(before.state).is_final or after.state != pb.STATE_CANCELLED:
         finished = (
-            "was already cancelled" if after.state == pb.STATE_CANCELLED else f"has {enum_name(pb.State, after.state)}"
+            "was already canceled" if after.state == pb.STATE_CANCELLED else f"has {enum_name(pb.State, after.state)}"
         )
-        stderr_console().print(f"{safe(name)} {finished}. Nothing was cancelled.")
+        stderr_console().print(f"{safe(name)} {finished}. Nothing was canceled.")
 
 
 @command(
@@ -78,7 +78,7 @@ errata list --state failed
 @json_option
 @server_options
 def retry(analysis: str, as_json: bool, target: Target) -> None:
-    """Queue ANALYSIS, which has failed, again under the same name."""
+    """Queue a failed ANALYSIS again under the same name."""
     with connect(target) as connection:
         result = connection.client.retry(resolve(connection.client, analysis))
     _print_analysis(result, as_json)

@@ -18,13 +18,13 @@ from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
 from errata.cli.value_names import creation_time
-from errata.messages import MISSING, format_count, format_optional
+from errata.messages import MISSING, format_count, format_optional, pluralize
 from errata.proto_json import to_dict
 
 STATES = enum_names(pb.State)
 DEFAULT_LIMIT, MAX_LIMIT = 50, 1_000_000
-TITLES = ["id", "created (UTC)", "name", "data set", "state", "top-1", "multi-label", "failures"]
-NARROW_TITLES = ["id", "created", "name", "data set", "state", "top-1", "m-label", "fail."]
+TITLES = ["ID", "created (UTC)", "name", "data set", "state", "top-1", "multi-label", "failures"]
+NARROW_TITLES = ["ID", "created", "name", "data set", "state", "top-1", "m-label", "fail."]
 CREATED, NAME, DATASET, RATES = 1, 2, 3, 5  # columns of the table
 WIDE = 100  # characters
 MIN_NAME, MAX_DATASET = 10, 13  # characters
@@ -38,7 +38,7 @@ errata list --label team=vision --json
 @command("list", examples=EXAMPLES)
 @click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only this state. Can be repeated.")
 @click.option("--dataset", default="", help="Only this data set.")
-@click.option("--model", default="", help="Only this model identifier.")
+@click.option("--model", default="", help="Only this model ID.")
 @label_option("Only analyses with this label. Can be repeated.")
 @click.option(
     "--limit",
@@ -64,10 +64,10 @@ def list_analyses(
     condition = pb.AnalysisFilter(
         states=choices(pb.State, states, "state"), dataset=dataset, model=model, labels=parse_labels(labels)
     )
-    unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
+    is_unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
     with connect(target) as connection:
-        analyses = [*islice(connection.client.list(condition), None if unlimited else limit + 1)]
-    visible = analyses if unlimited else analyses[:limit]
+        analyses = [*islice(connection.client.list(condition), None if is_unlimited else limit + 1)]
+    visible = analyses if is_unlimited else analyses[:limit]
     if as_json:
         print_json(
             json.dumps({"analyses": [to_dict(analysis) for analysis in visible], "next_page_token": ""}, indent=2)
@@ -75,14 +75,17 @@ def list_analyses(
         return
     if not visible:
         has_condition = condition != pb.AnalysisFilter()
-        click.echo("No analyses match." if has_condition else "No analyses. 'errata analyze' creates one.", err=True)
+        click.echo(
+            "No analyses match the conditions." if has_condition else "No analyses. 'errata analyze' creates one.",
+            err=True,
+        )
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
     header, *lines = analysis_lines(analyses, len(visible), width)
     click.secho(header, bold=True)
     click.echo("\n".join(lines))
     if len(analyses) > limit:
-        click.echo(f"{format_count(limit)} analyses are shown. --limit shows more.", err=True)
+        click.echo(f"Showing {pluralize(limit, 'analysis', 'analyses')}. Use --limit to show more.", err=True)
 
 
 def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> list[str]:

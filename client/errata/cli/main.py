@@ -148,16 +148,18 @@ def print_error(error: ErrataError) -> None:
     for violation in error.violations:
         if violation.description not in error.message:
             place = violation.field if violation.line is None else f"line {violation.line}"
+            if violation.line is not None and isinstance(error, errors.InvalidPolicy):  # a line can have several fields
+                place = f"{place}, {violation.field}"
             click.echo(without_controls(f"  {place}: {violation.description}"), err=True)
     hint = HINTS.get(type(error))
     if hint is not None:
         click.echo(f"  {hint}", err=True)
     if error.request_id and exit_code_of(error) == UNAVAILABLE and not isinstance(error, ConnectionFailed):
-        click.echo(f"  The log of the service has details under the request {error.request_id}.", err=True)
+        click.echo(f"  For details, search the log of the service for the request ID {error.request_id}.", err=True)
 
 
 def _check_encoding(arguments: Sequence[str]) -> None:
-    """Raise InvalidInput for an argument that is not UTF-8. Rename it, or use a UTF-8 locale."""
+    """Raise InvalidInput for an argument that is not UTF-8."""
     for argument in arguments:
         if not argument.isascii() and any("\ud800" <= character <= "\udfff" for character in argument):
             raise errors.InvalidInput(

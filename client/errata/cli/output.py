@@ -54,13 +54,13 @@ def read_input(file: Path, limit: int, option: str) -> bytes:
         raise InvalidInput(f"Cannot read {file}: {reason}.", field=option) from error
 
 
-def report_path(output: Path | None, default_name: str, as_json: bool) -> Path | None:
+def report_path(output: str | None, default_name: str, as_json: bool) -> Path | None:
     """Return the file for an HTML report, as `output_path` does.
 
     Raises:
         InvalidRequest: The report and the JSON would both go to stdout.
     """
-    if output == STDOUT and as_json:
+    if output == str(STDOUT) and as_json:
         raise InvalidRequest("--output - and --json both write to stdout. Use one of them.", field="output")
     return output_path(output, default_name)
 
@@ -80,17 +80,24 @@ def limit_option(default: int, description: str) -> Callable[[Any], Any]:
 
 report_option = click.option(
     "--output",
-    type=FilePath(),
+    type=FilePath(str),
     metavar="PATH",
     help="The HTML file to write, or a folder for it; '-' for stdout.",
 )
 
 
-def output_path(output: Path | None, default_name: str) -> Path | None:
-    """Return the path of the output file: the value of --output, or the default name in an existing folder."""
-    if output is None or output == STDOUT or not output.is_dir():
-        return output
-    return output / default_name
+def output_path(output: str | None, default_name: str) -> Path | None:
+    """Return the path of the output file.
+
+    Args:
+        output: The value of --output: a file, `-`, or a folder, which exists or ends with a slash.
+        default_name: The name of the file in a folder.
+    """
+    if output is None:
+        return None
+    path = Path(output)
+    is_folder = output.endswith("/") or path.is_dir()
+    return path / default_name if is_folder else path
 
 
 def write_output(path: Path, content: bytes) -> None:

@@ -21,21 +21,22 @@ errata report results/ --output - > report.html
 @click.argument("analysis")
 @click.option(
     "--output",
-    type=FilePath(),
-    default=Path(REPORT),
+    type=FilePath(str),
+    default=REPORT,
     show_default=True,
     metavar="PATH",
     help="The file to write, or a folder for it; '-' for stdout.",
 )
 @server_options
-def report(analysis: str, output: Path, target: Target) -> None:
+def report(analysis: str, output: str, target: Target) -> None:
     """Write the report of ANALYSIS as one HTML file, which needs no other files."""
     if is_folder(analysis) and not target.is_explicit:
         content = read_part(Path(analysis), REPORT, MAX_REPORT)
     else:
         with connect(target) as connection:
             content = connection.client.report(resolve(connection.client, analysis))
-    path = output_path(output, REPORT) or output
+    path = output_path(output, REPORT)
+    assert path is not None, "this is a bug: --output has a default"
     write_output(path, content)
     if path != STDOUT:
         print_path("Written", path)

@@ -21,12 +21,12 @@ from errata.cli.folder import (
     read_part,
     select_verdicts,
 )
-from errata.cli.output import STDOUT, limit_option, print_json, print_path, write_output
+from errata.cli.output import STDOUT, limit_option, output_path, print_json, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis, show_breakdown, show_verdicts
 from errata.enums import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES, Group
 from errata.errors import InvalidRequest
-from errata.messages import format_count
+from errata.messages import format_count, pluralize
 from errata.proto_json import to_json
 
 TYPES = [error_type.name.lower() for error_type in ERROR_TYPES]
@@ -117,9 +117,9 @@ class Conditions:
 @click.option("--export", "form", type=click.Choice(FORMATS), help="All verdicts as a file.")
 @click.option(
     "--output",
-    type=FilePath(),
+    type=FilePath(str),
     metavar="PATH",
-    help="With --export: the file to write; '-' for stdout, the default.",
+    help="With --export: the file to write, or a folder for it; '-' for stdout, the default.",
 )
 @json_option
 @server_options
@@ -128,7 +128,7 @@ def show(
     limit: int,
     by: str | None,
     form: str | None,
-    output: Path | None,
+    output: str | None,
     as_json: bool,
     target: Target,
     **conditions: Any,
@@ -149,7 +149,7 @@ def show(
         else:
             show_breakdown(breakdown, by == "superclass", stdout_console())
     elif form is not None:
-        _export(analysis, form, output or STDOUT, target)
+        _export(analysis, form, output_path(output, f"verdicts.{form}") or STDOUT, target)
     elif selected:
         page = _select(analysis, selected, None if as_json and not limit_is_set else limit, target)
         if as_json:
@@ -157,8 +157,8 @@ def show(
             return
         show_verdicts(page.verdicts, stdout_console())
         if page.total_size > len(page.verdicts):
-            num_visible, total = format_count(len(page.verdicts)), format_count(page.total_size)
-            stderr_console().print(f"{num_visible} of {total} verdicts are shown. --limit shows more.")
+            num_visible, total = format_count(len(page.verdicts)), pluralize(page.total_size, "verdict")
+            stderr_console().print(f"Showing {num_visible} of {total}. Use --limit to show more.")
     else:
         result = _get(analysis, target)
         if as_json:
@@ -168,18 +168,20 @@ def show(
 
 
 def _check_options(
-    selected: Conditions, by: str | None, form: str | None, output: Path | None, limit_is_set: bool, as_json: bool
+    selected: Conditions, by: str | None, form: str | None, output: str | None, limit_is_set: bool, as_json: bool
 ) -> None:
     if sum([bool(selected), by is not None, form is not None]) > 1:
         raise InvalidRequest(
             "--by, --export, and conditions on verdicts cannot be used together. Use one of them.", field="show"
         )
     if limit_is_set and not selected:
-        raise InvalidRequest("--limit needs a condition on verdicts, for example --errors.", field="limit")
+        raise InvalidRequest(
+            "--limit needs a condition on verdicts. Add one, for example --errors, or remove --limit.", field="limit"
+        )
     if form is not None and as_json:
         raise InvalidRequest("--export and --json cannot be used together. Use one of them.", field="export")
     if output is not None and form is None:
-        raise InvalidRequest("--output needs --export.", field="output")
+        raise InvalidRequest("--output needs --export. Add --export FORMAT, or remove --output.", field="output")
 
 
 def _get(analysis: str, target: Target) -> pb.Analysis:

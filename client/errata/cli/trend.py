@@ -60,7 +60,7 @@ def trend(
     group: str,
     by: str,
     reference: Path | None,
-    output: Path | None,
+    output: str | None,
     as_json: bool,
     target: Target,
 ) -> None:
@@ -100,7 +100,7 @@ def _show_trend(result: pb.Trend) -> None:
     for note in result.notes:
         stderr_console().print(f"[dim]{safe(note)}[/]")
     if not models:
-        stderr_console().print("There are no analyses of this data set.")
+        stderr_console().print("No analyses of this data set. 'errata analyze' creates one.")
         return
     metrics = [metric for metric in METRIC_NAMES if any(metric in model.values for model in models)]
     rows = [["model", *(model.display_name for model in models)]]

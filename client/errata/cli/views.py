@@ -53,7 +53,7 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     console.print("[dim]An image can be in several groups. Multi-label accuracy is a mean over classes.[/]")
     if analysis.summary.num_problematic:
         count = format_count(analysis.summary.num_problematic)
-        console.print(f"[dim]{count} problematic images are excluded from all statistics.[/]")
+        console.print(f"[dim]Problematic images, which are excluded from all statistics: {count}.[/]")
     abstained = [ErrorType(value) for value in analysis.summary.abstained]
     for note in abstention_notes(abstained):
         console.print(f"[dim]{note}[/]")
@@ -62,7 +62,7 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
 def _summary_table(summary: pb.Summary, narrow: bool) -> Table:
     groups = [summary.groups[name] for name in GROUPS]
     table = new_table("", *GROUPS)
-    table.add_row("judged images", *(format_count(group.num_samples) for group in groups))
+    table.add_row("evaluated images", *(format_count(group.num_samples) for group in groups))
     table.add_row("top-1 accuracy", *(format_optional(group, "top1_accuracy") for group in groups))
     table.add_row("multi-label accuracy", *(format_optional(group, "multi_label_accuracy") for group in groups))
     table.add_row("top-1 errors", *(format_count(group.top1_errors) for group in groups))

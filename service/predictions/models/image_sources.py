@@ -28,9 +28,11 @@ def find_images(path: Path) -> Mapping[str, ImageLocation]:
     elif path.is_file() and path.suffix == ".tar":
         locations = _list_tar(path)
     else:
-        raise ImagesMissing(f"No folder of images or .tar file at {path}. Set ERRATA_IMAGES.")
+        raise ImagesMissing(f"No folder of images or .tar file at {path}. Set ERRATA_IMAGES on the worker.")
     if not locations:
-        raise ImagesMissing(f"No images in {path}. Set ERRATA_IMAGES to a folder or .tar file with images.")
+        raise ImagesMissing(
+            f"No images in {path}. Set ERRATA_IMAGES on the worker to a folder or .tar file with images."
+        )
     return index_by_name(locations)
 
 

@@ -63,7 +63,7 @@ def load_precomputed(model: str, path: Path) -> LoadedModel:
                 )
     if violations:
         raise InvalidRow(
-            f"{model}: {num_wrong:,} rows of {path.name} are wrong. Line {violations[0].line}: "
+            f"{model}: Invalid rows in {path.name}: {num_wrong:,}. Line {violations[0].line}: "
             f"{violations[0].description}",
             violations=violations[:MAX_VIOLATIONS],
         )

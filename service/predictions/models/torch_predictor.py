@@ -89,7 +89,7 @@ class TorchPredictor:
         torch.set_num_threads(self._threads)  # per thread: the thread that loaded the model may be another one
         source = self._images.get(dataset)
         if source is None:
-            raise ImagesMissing(f"This worker has no images of data set '{dataset}'. Set ERRATA_IMAGES.")
+            raise ImagesMissing(f"This worker has no images of data set '{dataset}'. Set ERRATA_IMAGES on the worker.")
         unreadable = _UnreadableLog(dataset, len(source.locations))
 
         def prepare(name: str) -> torch.Tensor | UnreadableImage:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from errata.errors import TooBusy, TruncatedUpload
 
-POLL_SECONDS = 0.1  # interval between two checks whether a waiting call was cancelled
+POLL_SECONDS = 0.1  # interval between two checks whether a waiting call was canceled
 RETRY_AFTER = 5.0  # seconds
 Resource = TypeVar("Resource")
 
@@ -39,10 +39,10 @@ class FairQueue(Generic[Resource]):
 
         Args:
             caller: Name of the caller.
-            is_cancelled: Returns whether the call was cancelled.
+            is_cancelled: Returns whether the call was canceled.
 
         Raises:
-            TruncatedUpload: The call was cancelled while it waited.
+            TruncatedUpload: The call was canceled while it waited.
             TooBusy: No resource became free in time.
         """
         resource = self._wait(caller, is_cancelled)
@@ -64,7 +64,7 @@ class FairQueue(Generic[Resource]):
                 while not self._idle or self._next_ticket() is not ticket:
                     self._changed.wait(POLL_SECONDS)
                     if is_cancelled():
-                        raise TruncatedUpload("The upload was cancelled while it waited.", field="chunk")
+                        raise TruncatedUpload("The upload was canceled while it waited.", field="chunk")
                     if time.monotonic() > deadline:
                         raise TooBusy("Too many files are being parsed. Try again later.", retry_after=RETRY_AFTER)
                 self._num_used[caller] += 1

@@ -56,13 +56,13 @@ class ParserPool:
         Args:
             request: The format and its bounds.
             file: The content, with a file descriptor.
-            is_cancelled: Returns whether the upload was cancelled.
+            is_cancelled: Returns whether the upload was canceled.
             caller: Name of the caller's token; waiting callers get the processes in turn.
 
         Raises:
             InvalidUpload: The file is damaged, crashes its parser, or exceeds a limit.
             TooLarge: The file has more rows or bytes than the request allows.
-            TruncatedUpload: The upload was cancelled.
+            TruncatedUpload: The upload was canceled.
             TooBusy: No process became free in time.
         """
         if not self._processes:

@@ -89,7 +89,7 @@ class ParserProcess:
 
         Raises:
             InvalidUpload: The parser crashed or exceeded a limit.
-            TruncatedUpload: The upload was cancelled.
+            TruncatedUpload: The upload was canceled.
             Unavailable: The fork server ended by itself.
         """
         try:
@@ -161,9 +161,9 @@ class ParserProcess:
                 self._check_progress(pid, deadline, is_cancelled)
 
     def _check_progress(self, pid: int, deadline: float, is_cancelled: Callable[[], bool]) -> None:
-        """Raise an error if a process exceeds a limit or the upload was cancelled."""
+        """Raise an error if a process exceeds a limit or the upload was canceled."""
         if is_cancelled():
-            raise TruncatedUpload("The upload was cancelled while its file was parsed.", field="chunk")
+            raise TruncatedUpload("The upload was canceled while its file was parsed.", field="chunk")
         if time.monotonic() > deadline:
             raise limit_exceeded(f"takes more than {self._limits.wall_seconds:g} seconds")
         if self._extra_memory(pid) > self._limits.memory:

@@ -121,5 +121,5 @@ def _read_arrays(archive: zipfile.ZipFile, has_scores: bool, images: int, classe
         rows = npy.collect_rows(blocks, choose, classes)
     if not num_different:
         return rows
-    warning = f"{num_different} rows of top1 are not the best class of probs. Errata uses top1."
+    warning = f"Rows of top1 that are not the best class of probs: {num_different}. Errata uses top1."
     return replace(rows, warnings=(warning,))

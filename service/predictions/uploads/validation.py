@@ -135,11 +135,12 @@ class _Assembly:
         return Predictions(self._top1, self._probability)
 
     def _other_dataset(self, violations: list[Violation]) -> InvalidRow:
-        message = f"None of the {self._count:,} file names is in data set '{self._layout.dataset}'"
+        none = "The only file name is not" if self._count == 1 else f"None of the {self._count:,} file names is"
+        message = f"{none} in data set '{self._layout.dataset}'"
         if datasets := self._layout.find_datasets(self._unknown_name):
             names = " or ".join(f"'{dataset}'" for dataset in datasets)
             return InvalidRow(
-                f"{message}. They are file names of data set {names}. Use --dataset {datasets[0]}.",
+                f"{message}. Data set {names} has such file names. Use --dataset {datasets[0]}.",
                 violations=violations,
             )
         example = decode_name(self._layout.names[0].as_py())

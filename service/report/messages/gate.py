@@ -29,12 +29,12 @@ MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded
     Measure.PORTION_OF_TOP1_ERRORS: "portion of {types} among the top-1 errors",
     Measure.PORTION_OF_MULTI_LABEL_ERRORS: "portion of {types} among the multi-label errors",
 }
-COVERAGE = "coverage of the judged images"
+COVERAGE = "share of evaluated images with a prediction"
 WHOLE_ANALYSIS = "the analysis"
 MISSING_BASELINE = "The policy bounds changes, but no earlier version exists to compare with."
-MISSING_POLICY = "The rule that started the analysis names no policy."
+MISSING_POLICY = "The rule that started the analysis has no policy. Add 'policy' to the rule in ERRATA_REGISTRIES."
 ANALYSIS_PENDING = "The analysis is not finished."
-ANALYSIS_WITHOUT_RESULT = "The analysis failed or was cancelled."
+ANALYSIS_WITHOUT_RESULT = "The analysis failed or was canceled."
 _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.FEW_SAMPLES: "too few samples",
     UndecidedReason.ABSTAINED: "the rule of a bounded error type has no evidence",
@@ -42,7 +42,7 @@ _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.WIDE_INTERVAL: "the confidence interval of the change contains the bound",
     UndecidedReason.NO_VALUE: "the value is not available",
     UndecidedReason.NOT_FINISHED: "the analysis or its baseline is not finished",
-    UndecidedReason.ENDED_WITHOUT_RESULT: "the analysis or its baseline failed or was cancelled",
+    UndecidedReason.ENDED_WITHOUT_RESULT: "the analysis or its baseline failed or was canceled",
 }
 _COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
 
@@ -78,7 +78,7 @@ def measure_name(bound: Bound) -> str:
 
 def _coverage(reason: GateReason) -> str:
     value, limit = format_percentage(reason.value), format_percentage(reason.limit)
-    return f"{capitalize(COVERAGE)} is {value}; at least {limit} is required."
+    return f"The {COVERAGE} is {value}; at least {limit} is required."
 
 
 def _limits(reason: GateReason, bound: Bound) -> list[str]:

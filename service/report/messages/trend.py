@@ -98,7 +98,7 @@ def trend_summary(num_analyses: int, num_added: int, num_reference: int) -> str:
 def fit_text(fit: Fit | None) -> str:
     """Describe a linear fit, for example "slope +0.50 points per point, R² = 0.62"."""
     if fit is None:
-        return "no fit: needs three models with different accuracies"
+        return "no fit: at least three models with different accuracies are required"
     r_squared = "" if fit.r_squared is None else f", R² = {fit.r_squared:.2f}"
     return f"slope {format_signed(fit.slope)} points per point{r_squared}"
 

@@ -1,5 +1,5 @@
 "use strict";
-// The error table: filters, search, sorting, paging, and the evidence of each error. The data are in #errors-data. All
+// The error table: filters, search, sorting, paging, and the evidence of each error. The data is in #errors-data. All
 // values are inserted as text, never as HTML. The URL fragment holds the selection, so that a link to it can be shared.
 (() => {
   const PAGE_SIZE = 50;
