@@ -142,7 +142,7 @@ def test_invalid_rows_are_listed_with_their_lines(errata: Errata, tmp_path: Path
     done = errata("analyze", "--local", "--predictions", str(file), "--dataset", "demo")
 
     assert done.returncode == 2
-    assert "line 2" in done.stderr
+    assert "Line 2" in done.stderr
     assert "line 3" in done.stderr
 
 

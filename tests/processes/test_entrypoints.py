@@ -135,7 +135,7 @@ def test_api_and_worker_run_as_another_user_and_write_only_to_data_and_tmp(folde
         for container in containers:
             assert container.image.user == f"{USER}:{USER}"
             assert os.stat(f"/proc/{container.process.pid}").st_uid == USER
-            assert container.list_written_files() == set()
+            assert container.written() == set()
         assert any(api.data.rglob("*.predictions.npz"))
         for container in reversed(containers):
             container.process.send_signal(signal.SIGTERM)
@@ -154,7 +154,7 @@ def test_an_api_without_tokens_is_rejected_with_a_message(folder: Path) -> None:
 
     assert container.process.wait(30) == 2
     assert "ERRATA_TOKENS" in container.log.read_text()
-    assert container.list_written_files() == set()
+    assert container.written() == set()
 
 
 def test_a_worker_needs_no_tokens(folder: Path) -> None:

@@ -320,7 +320,7 @@ def test_a_lost_message_is_sent_again(service_with_worker: Cluster) -> None:
         service_with_worker.start_worker()
 
         check_result(client, name)
-        assert service_with_worker.events("sent again")
+        assert service_with_worker.events("lost message resent")
 
 
 def test_a_message_whose_fetch_response_was_lost_runs(service_with_worker: Cluster) -> None:
@@ -336,7 +336,7 @@ def test_a_message_whose_fetch_response_was_lost_runs(service_with_worker: Clust
             check_result(client, name)
 
             assert proxy.lost.is_set()
-            assert service_with_worker.events("sent again")
+            assert service_with_worker.events("lost message resent")
             assert service_with_worker.metric("errata_analyses_total") == 1
     finally:
         proxy.close()

@@ -57,13 +57,13 @@ def test_the_request_id_is_logged_by_the_api_the_worker_and_the_judge(running: C
         analysis = client.analyze(MODEL, "demo")
         list(client.watch(analysis.name))
     name = analysis.name.removeprefix("analyses/")
-    wait_for(lambda: running.events("judged"), "the analysis is judged")
+    wait_for(lambda: running.events("analysis judged"), "the analysis is judged")
 
     (accepted,) = running.events("analysis submitted")
     request = accepted["request"]
     assert accepted["analysis"] == name
     assert (accepted["caller"], accepted["rpc"]) == ("ci", "CreateAnalysis")
-    claimed = running.events("shard taken")
+    claimed = running.events("shard claimed")
     assert len(claimed) == 4
     for event in (*claimed, *running.events("shard done")):
         assert event["request"] == request

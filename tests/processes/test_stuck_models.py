@@ -53,7 +53,7 @@ def serves(service: Cluster, client: Client) -> None:
 
 def children(service: Cluster) -> list[int]:
     """Return the ids of the model processes, oldest first."""
-    return [int(str(event["pid"])) for event in service.events("The process that runs models has started")]
+    return [int(str(event["pid"])) for event in service.events("model process started")]
 
 
 def uses_cpu(pid: int) -> bool:

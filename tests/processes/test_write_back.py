@@ -188,7 +188,7 @@ def test_a_result_is_written_back_once_after_a_kill_before_the_write_back(servic
     with service.client() as client:
         analysis = wait_for_analysis(client)
         wait_for(lambda: receiver.with_status(503), "an attempt is refused")
-        wait_for(lambda: service.events("a result can't be written back now"), "the failure is logged")
+        wait_for(lambda: service.events("write-back failed"), "the failure is logged")
         time.sleep(0.5)  # the retry is scheduled right after this event; without it, the retry would wait for the lease
 
         assert service.api is not None

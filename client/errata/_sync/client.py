@@ -57,8 +57,8 @@ RESUME_INTERVAL = 0.5  # seconds between these retries
 class Client:
     """A connection to a service. Close it, or use it in a `with` block.
 
-    Methods that take an analysis accept its name (`analyses/ID`), its ID, or an `Analysis`. Pass an enumeration value as
-    a value of `errata.pb` or as its name, such as `"parquet"` or `"model_failure"`.
+    Methods that take an analysis accept its name (`analyses/ID`), its ID, or an `Analysis`. Pass an enumeration value
+    as a value of `errata.pb` or as its name, such as `"parquet"` or `"model_failure"`.
 
     Example:
         ```python
