@@ -9,7 +9,7 @@ from errata.errors import AnalysisNotFound, InvalidRequest, NewerRecord, NotRead
 
 from service.analyses.ports import Ports
 from service.domain import Analysis, ErrorType, Group, GroupSummary, Progress, State
-from service.jobs.store import Snapshot
+from service.jobs.reader import Snapshot
 
 _log = structlog.get_logger()
 _KEYS: Mapping[str, Callable[[Analysis], str | float]] = {

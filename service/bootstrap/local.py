@@ -49,7 +49,7 @@ async def run_local(
     metrics = Metrics(CollectorRegistry())
     security = make_api_security(settings)
     callers = make_callers(settings)
-    store = InMemoryJobStore(time.time)
+    store = InMemoryJobStore(time.time, settings.heartbeat_seconds)
     engine = Engine(local_broker, store)
     warn_about_missing_paths(settings)
     images = image_folders(settings)
@@ -75,6 +75,7 @@ async def run_local(
         on_cache_lookup=partial(metrics.on_cache_lookup, "predictions"),
         stage_timer=partial(metrics.stage_timer, Stage.INFERENCE),
         interrupt=models.interrupt,
+        lease=settings.heartbeat_seconds * 2 / 3,
     )
     engine.serve_models(worker.run, WORKER, worker_offer(settings, images))
     engine.serve_judging(partial(judge_job, ports))

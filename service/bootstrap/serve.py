@@ -30,6 +30,7 @@ from service.telemetry import Metrics
 START_SECONDS = 10.0  # maximum wait for the first check of the store and the archive
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 REDIS_TIMEOUT = 2.0  # seconds
+COLLECT_EVERY = 2  # checks of the store per read of its metrics
 
 
 async def run_service(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
@@ -47,14 +48,14 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     security = make_api_security(settings)
     callers = make_callers(settings)
     metrics = Metrics(CollectorRegistry())
-    store = RedisJobStore(connect(url, REDIS_TIMEOUT))
+    store = RedisJobStore(connect(url, REDIS_TIMEOUT), heartbeat=settings.heartbeat_seconds)
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     archive = FileArchive(open_files(settings.archive_location))
     ports = make_ports(settings, store, archive, engine, metrics)
     ports.parsers.start()
     registries = [caller.registry for caller in callers.values()]
     check_datasets(ports, registries)
-    store_collector = StoreCollector(store, metrics)
+    store_collector = StoreCollector(store, metrics, every=COLLECT_EVERY)
     store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
     listing, identity = FirstListing(archive), ArchiveIdentity(archive, store, settings.archive_location)
     listing.start()
@@ -71,7 +72,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     engine.start()
     housekeeping = Housekeeping(ports, settings)
     housekeeping.start()
-    engine.start_resending(settings.heartbeat_seconds)
+    engine.start_resending()
     registry_threads = RegistryThreads(ports, registries, metrics, settings.poll_seconds)
     registry_threads.start()
 
