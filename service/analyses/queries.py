@@ -8,6 +8,7 @@ import structlog
 from errata.errors import AnalysisNotFound, InvalidRequest, NewerRecord, NotReady, Unavailable
 
 from service.analyses.ports import Ports
+from service.analyses.waiting import waiting_reason
 from service.domain import Analysis, ErrorType, Group, GroupSummary, Progress, State
 from service.jobs.reader import Snapshot
 
@@ -64,7 +65,7 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
     except Unavailable as error:
         store_error = error
     if snapshot is not None and not snapshot.record.state.is_final:
-        return to_analysis(snapshot)
+        return _add_waiting_reason(ports, to_analysis(snapshot), snapshot)
     # The archive before the record, because a judge archives an analysis before it deletes the record.
     analysis = ports.archive.get(analysis_id) or (to_analysis(snapshot) if snapshot else None)
     if analysis is not None:
@@ -72,6 +73,14 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
     if store_error is not None:
         raise store_error
     raise AnalysisNotFound(f"Analysis {analysis_id!r:.80} not found. List analyses with 'errata list'.", field="name")
+
+
+def _add_waiting_reason(ports: Ports, analysis: Analysis, snapshot: Snapshot) -> Analysis:
+    """Return a queued analysis with what is missing before it can run."""
+    if analysis.state is not State.QUEUED or snapshot.job is None:
+        return analysis
+    reason = waiting_reason(ports.store.offers(), snapshot.live_workers, snapshot.job.spec)
+    return replace(analysis, progress=replace(analysis.progress, waiting_reason=reason))
 
 
 def list_analyses(ports: Ports, analysis_filter: AnalysisFilter, order: str) -> Sequence[Analysis]:

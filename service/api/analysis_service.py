@@ -132,7 +132,13 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         while True:
             analysis = await self._executor.call_admitted(queries.get, self._ports, analysis_id)
             progress = analysis.progress
-            status = (analysis.state, progress.done, progress.queue_position, progress.live_workers)
+            status = (
+                analysis.state,
+                progress.done,
+                progress.queue_position,
+                progress.live_workers,
+                progress.waiting_reason,
+            )
             if status != sent_status or loop.time() - sent_at >= HEARTBEAT_SECONDS:
                 yield analysis
                 sent_status, sent_at = status, loop.time()

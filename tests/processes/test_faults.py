@@ -148,6 +148,23 @@ def test_a_dead_workers_shard_is_first_in_line_and_requeued_once(data_dir: Path,
         assert service.metric("errata_crashes_total") == 1
 
 
+def test_an_analysis_before_the_first_worker_waits_for_one_and_says_so(data_dir: Path, tmp_path: Path) -> None:
+    settings = {"ERRATA_MODEL_SOURCES": '["demo:*"]'}
+    with cluster(data_dir, tmp_path, workers=0, **settings) as service, service.client() as client:
+        with pytest.raises(errors.InvalidModelId, match="ERRATA_MODEL_SOURCES"):
+            client.analyze("timm:resnet18", "demo")
+        name = client.analyze(MODEL, "demo").name
+        first = next(iter(client.watch(name)))
+        assert (first.state, first.progress.live_workers) == (pb.STATE_QUEUED, 0)
+        assert first.progress.waiting_reason == "No worker has been started yet. Start one with 'errata work'."
+
+        service.start_worker(0.01)
+
+        check_result(client, name)
+        with pytest.raises(errors.ModelNotFound):  # now the models of the workers are known
+            client.analyze("demo:efficientnet_lite9", "demo")
+
+
 def test_sigterm_releases_a_long_shard_without_counting_a_crash(data_dir: Path, tmp_path: Path) -> None:
     with cluster(data_dir, tmp_path, seconds=0.5) as service, service.client() as client:
         name = client.analyze(MODEL, "demo").name
