@@ -218,7 +218,7 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
         ),
         (
             GateReason(GateDecision.PASS, None, 0.999, 0.95),
-            "Coverage of the judged images is 99.9 %; at least 95.0 % is required.",
+            "The share of evaluated images with a prediction is 99.9 %; at least 95.0 % is required.",
         ),
         (
             GateReason(GateDecision.PASS, RATE, 0.04, 0.05, abstained=(ErrorType.FINE_GRAINED_OOV,)),
@@ -238,7 +238,7 @@ CAUSES = {
     UndecidedReason.WIDE_INTERVAL: "confidence interval",
     UndecidedReason.NO_VALUE: "not available",
     UndecidedReason.NOT_FINISHED: "not finished",
-    UndecidedReason.ENDED_WITHOUT_RESULT: "failed or was cancelled",
+    UndecidedReason.ENDED_WITHOUT_RESULT: "failed or was canceled",
 }
 
 

@@ -563,7 +563,7 @@ def test_report_shows_all_values_of_its_view() -> None:
         "The superclasses differ.",
         "x.jpg",
         "87.5 %",
-        "The 1 worst of 2 errors.",
+        "Errors, worst first: 1 of 2.",
         "https://example.org/real",
         "Apache-2.0",
         "what it shows",
@@ -581,7 +581,7 @@ def test_comparison_shows_all_values_of_its_view() -> None:
         "1,234",
         "only one analysis has a prediction: 3.",
         "CLIP was away.",
-        "11 images fixed, 13 images broken",
+        "Images by top-1 correctness only: 11 fixed, 13 broken.",
         "B has more.",
         "p < 0.001",
         "+5.00 points",
@@ -613,7 +613,7 @@ def test_trend_shows_all_values_of_its_view() -> None:
 def test_list_shows_all_values_of_its_view() -> None:
     page = Page(PAGES["analyses"](same))
 
-    assert "1 to 2 of 1,234 analyses" in page.text
+    assert "Analyses 1 to 2 of 1,234" in page.text
     for expected in ("net", "demo", "2024-02-29", "succeeded", "running", "5 of 20 images", "size=big"):
         assert expected in page.text
     assert {"/analyses/a1", "/analyses/a2", "/?page=1", "/?page=3"} <= {*page.values("href")}
@@ -696,7 +696,7 @@ def test_report_states_that_the_table_is_incomplete() -> None:
     assert (
         "The table contains the 2 worst of 25,000 errors. To get all errors, run errata show --export." in part_of_all
     )
-    assert "The 1 worst of 25,000 errors." in part_of_all
+    assert "Errors, worst first: 1 of 25,000." in part_of_all
     assert "The table contains" not in everything
 
 
