@@ -163,7 +163,7 @@ def test_an_open_analysis_is_pending_and_a_canceled_one_is_an_error(start: Start
         service.gate.set()
         result = client.gate(waiting.name)
         assert result.decision == pb.GATE_DECISION_ERROR
-        assert "cancelled" in result.reasons[0].message
+        assert "canceled" in result.reasons[0].message
 
 
 def test_a_trend_has_the_percentiles_of_models(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:

@@ -231,7 +231,7 @@ def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Er
 
     state = json.loads(errata("list", "--server", server.grpc, "--json").stdout)["analyses"][0]["state"]
     assert process.returncode == 130
-    assert "Cancelled analyses/" in messages
+    assert "Canceled analyses/" in messages
     assert state == "STATE_CANCELLED"
 
 

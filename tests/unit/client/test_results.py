@@ -249,7 +249,7 @@ def test_an_analysis_without_a_result_in_html_has_its_state() -> None:
 
     assert "m on demo: failed" in failed._repr_html_()
     assert "MODEL_REFUSED: &lt;script&gt;" in failed._repr_html_()
-    assert "5 of 20 images are predicted." in running._repr_html_()
+    assert "Predicted images: 5 of 20." in running._repr_html_()
 
 
 def test_a_comparison_in_html_has_rates_and_transitions() -> None:
@@ -273,7 +273,7 @@ def test_a_long_trend_in_html_is_cut() -> None:
         model.requested = False
 
     assert len(tables(long).cells) == 1 + 20
-    assert "20 of 40 models are shown" in long._repr_html_()
+    assert "Showing 20 of 40 models" in long._repr_html_()
 
 
 @pytest.mark.parametrize("result", [Analysis(pb.Analysis()), Comparison(pb.Comparison()), Trend(pb.Trend())])
