@@ -133,7 +133,7 @@ def test_fit_text_has_slope_and_r_squared() -> None:
     assert fit_text(Fit(9, 0.5, 0.1, 0.875)) == "slope +0.50 points per point, R² = 0.88"
     assert fit_text(Fit(9, -0.4567, 0.1, 0.5)) == "slope −0.46 points per point, R² = 0.50"
     assert fit_text(Fit(9, 0.0, 0.1, None)) == "slope +0.00 points per point"
-    assert fit_text(None) == "no fit: needs three models with different accuracies"
+    assert fit_text(None) == "no fit: at least three models with different accuracies are required"
 
 
 @given(
@@ -168,7 +168,7 @@ def test_chart_without_models_needs_reference_models() -> None:
     assert view(points=(), fits=(), curves=None).chart is None
     bands = view(points=(), fits=()).chart
     assert bands is not None
-    assert all("no fit: needs three models with different accuracies" in sentence for sentence in bands.description)
+    assert all("no fit: at least three models with different accuracies are required" in sentence for sentence in bands.description)
 
 
 def test_notes_match_the_content() -> None:

@@ -45,7 +45,7 @@ def test_each_analysis_is_one_line_of_at_most_80_columns(name: str, dataset: str
         assert "11-28 07:38" in row
         assert "succeeded" in row
         assert row.split()[-5:] == ["76.1", "%", "83.9", "%", "1,234"]
-    assert header.split() == ["id", "created", "name", "data", "set", "state", "top-1", "m-label", "fail."]
+    assert header.split() == ["ID", "created", "name", "data", "set", "state", "top-1", "m-label", "fail."]
 
 
 def test_a_wide_table_has_whole_names() -> None:
