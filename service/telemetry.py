@@ -236,14 +236,15 @@ def _version() -> str:
         return "unknown"
 
 
-def configure_logging(level: str, form: str, stream: TextIO = sys.stderr) -> None:
+def configure_logging(level: str, form: str, stream: TextIO | None = None) -> None:
     """Configure structlog and the standard library's logging.
 
     Args:
         level: Minimum level of structlog events; libraries log warnings and above.
         form: `json` (one object per line), `text`, or `auto`: text on a terminal, otherwise JSON.
-        stream: Destination.
+        stream: Destination. Default: stderr.
     """
+    stream = stream or sys.stderr
     as_json = form == "json" or (form == "auto" and not stream.isatty())
     renderer: Any = structlog.processors.JSONRenderer()
     if not as_json:

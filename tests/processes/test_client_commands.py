@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from command import Done, run_command
 from errata import pb
 from errata.cli.folder import write_folder
 from errata.tokens import Scope, line_of, new_token
@@ -28,7 +29,6 @@ min_samples: 1
 bounds:
   - {measure: count, types: MODEL_FAILURE, max: 20}
 """
-Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +38,7 @@ def service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def errata(*arguments: str, server: str = NOWHERE, **settings: str) -> Done:
-    return subprocess.run(
-        [sys.executable, "-m", "errata.cli", *arguments],
-        env=environment(Path("/nonexistent"), ERRATA_SERVER=server, **settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_command(arguments, environment(Path("/nonexistent"), ERRATA_SERVER=server, **settings))
 
 
 def upload(service: Running, demo_csv: bytes, name: str, **labels: str) -> str:

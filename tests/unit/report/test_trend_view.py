@@ -168,7 +168,10 @@ def test_chart_without_models_needs_reference_models() -> None:
     assert view(points=(), fits=(), curves=None).chart is None
     bands = view(points=(), fits=()).chart
     assert bands is not None
-    assert all("no fit: at least three models with different accuracies are required" in sentence for sentence in bands.description)
+    assert all(
+        "no fit: at least three models with different accuracies are required" in sentence
+        for sentence in bands.description
+    )
 
 
 def test_notes_match_the_content() -> None:
