@@ -4,20 +4,19 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from errata import v1 as pb
 from errata.choices import enum_name
 from errata.enums import ERROR_TYPES, SEVERITY, Group
 from errata.errors import ErrataError, NotReady
-from errata.v1 import errata_pb2 as pb
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-TREND_COLUMNS = ("model", "name", "label", "requested", "top1_accuracy", "metric", "value", "percentile")
+TREND_COLUMNS = ("model", "analysis", "label", "requested", "top1_accuracy", "metric", "value", "percentile")
 _PREFIXES = {  # prefix of enum names by the start of the column's name
     "error_type": "ERROR_TYPE_",
     "problematic": "PROBLEMATIC_TAG_",
-    "groups": "GROUP_",
     "rule_": "OUTCOME_",
 }
 
@@ -85,7 +84,7 @@ def analysis_rows(analysis: pb.Analysis) -> Iterator[dict[str, Any]]:
         NotReady: If the analysis has no summary.
     """
     if not analysis.HasField("summary"):
-        state = enum_name(pb.State, analysis.state)
+        state = enum_name(pb.Analysis.State, analysis.state)
         raise NotReady(
             f"{analysis.name or 'The analysis'} has no summary, because its state is {state}. "
             "Pass it to client.wait first."
@@ -138,7 +137,7 @@ def trend_rows(trend: pb.Trend) -> Iterator[dict[str, Any]]:
         for metric, value in sorted(model.values.items()):
             yield {
                 "model": model.display_name,
-                "name": model.name,
+                "analysis": model.analysis,
                 "label": model.label,
                 "requested": model.requested,
                 "top1_accuracy": model.top1_accuracy,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
+from errata import v1 as pb
 from errata.choices import enum_name
 from errata.enums import ERROR_TYPES, ErrorType, Group, State
 from errata.messages import (
@@ -19,7 +20,7 @@ from errata.messages import (
     format_range,
     pluralize,
 )
-from errata.v1 import errata_pb2 as pb
+from errata.names import dataset_id
 
 MAX_MODELS = 20  # rows of a trend
 _METRICS = {"top1": "top-1 accuracy", "multi_label": "multi-label accuracy", "severe": "model failures"}
@@ -27,7 +28,7 @@ _METRICS = {"top1": "top-1 accuracy", "multi_label": "multi-label accuracy", "se
 
 def analysis_html(analysis: pb.Analysis) -> str:
     """Return an analysis: its state, and the counts and portions of its error types in each group."""
-    title = f"{analysis.display_name} on {analysis.dataset}: {STATE_NAMES[State(analysis.state)]}"
+    title = f"{analysis.display_name} on {dataset_id(analysis.dataset)}: {STATE_NAMES[State(analysis.state)]}"
     notes = [*analysis.warnings]
     if analysis.HasField("failure"):
         notes.append(f"{analysis.failure.reason}: {analysis.failure.message}")
@@ -57,8 +58,8 @@ def analysis_html(analysis: pb.Analysis) -> str:
 
 def comparison_html(comparison: pb.Comparison) -> str:
     """Return a comparison: rates with their intervals, and the transitions between error types."""
-    title = f"A: {comparison.display_name_a}, B: {comparison.display_name_b}, on {comparison.dataset}"
-    notes = [comparison.verdict] if comparison.verdict else []
+    title = f"A: {comparison.display_name_a}, B: {comparison.display_name_b}, on {dataset_id(comparison.dataset)}"
+    notes = [comparison.headline] if comparison.headline else []
     if comparison.num_left_out:
         notes.append(f"Only one of the analyses has a prediction for {pluralize(comparison.num_left_out, 'image')}.")
     if Group.ALL.value not in comparison.groups:
@@ -120,7 +121,9 @@ def trend_html(trend: pb.Trend) -> str:
             cells.append(value if rank is None else f"{value} (percentile {100 * rank.percentile:.0f})")
         rows.append((model.display_name, cells))
     header = ["", "top-1 accuracy", *(METRIC_NAMES[name] for name in names)]
-    return _document(f"Trend on {trend.dataset}", [_table("Models, and their percentages", header, rows)], notes)
+    return _document(
+        f"Trend on {dataset_id(trend.dataset)}", [_table("Models, and their percentages", header, rows)], notes
+    )
 
 
 def _document(title: str, tables: Sequence[str], notes: Iterable[str]) -> str:

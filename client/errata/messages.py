@@ -113,11 +113,11 @@ _MISSING_EVIDENCE: Mapping[ErrorType, str] = {
 
 
 class DifferenceInterval(Protocol):
-    """The difference A − B of two rates with its confidence interval, as fractions of 1."""
+    """The difference B − A of two rates with its confidence interval, as fractions of 1."""
 
     @property
     def difference(self) -> float:
-        """A − B."""
+        """B − A."""
 
     @property
     def low(self) -> float:
@@ -176,12 +176,12 @@ def format_signed(value: float) -> str:
 
 def format_change(interval: DifferenceInterval) -> str:
     """Format the change from A to B in percentage points."""
-    return format_points(-interval.difference)
+    return format_points(interval.difference)
 
 
 def format_range(interval: DifferenceInterval) -> str:
     """Format the confidence interval of the change from A to B in percentage points."""
-    return f"{format_points(-interval.high)} to {format_points(-interval.low)}"
+    return f"{format_points(interval.low)} to {format_points(interval.high)}"
 
 
 def format_duration(seconds: float) -> str:

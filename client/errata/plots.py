@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from errata import frames
+from errata import v1 as pb
 from errata.enums import ERROR_TYPES, ErrorType, Group
 from errata.errors import InvalidRequest
 from errata.messages import ERROR_TYPE_TITLES, GROUP_NAMES, METRIC_NAMES
-from errata.v1 import errata_pb2 as pb
+from errata.names import dataset_id
 
 if TYPE_CHECKING:
     import altair
@@ -42,7 +43,7 @@ def analysis_chart(analysis: pb.Analysis) -> "altair.Chart":
     ]
     scale = alt.Scale(domain=titles, range=[COLORS[error_type] for error_type in evaluated])
     return (
-        alt.Chart(_data(alt, rows), title=f"{analysis.display_name} on {analysis.dataset}")
+        alt.Chart(_data(alt, rows), title=f"{analysis.display_name} on {dataset_id(analysis.dataset)}")
         .mark_bar()
         .encode(
             y=alt.Y("group:N", title=None, sort=[GROUP_NAMES[group] for group in Group]),
@@ -107,7 +108,7 @@ def trend_chart(trend: pb.Trend, metric: str) -> "altair.LayerChart":
     ]
     x = alt.X("top-1 accuracy:Q", scale=alt.Scale(zero=False), axis=alt.Axis(format="%"))
     points = (
-        alt.Chart(_data(alt, rows), title=f"Models on {trend.dataset}")
+        alt.Chart(_data(alt, rows), title=f"Models on {dataset_id(trend.dataset)}")
         .mark_point(filled=True, opacity=1, size=60)
         .encode(
             x=x,

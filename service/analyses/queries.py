@@ -14,7 +14,7 @@ from service.jobs.store import Snapshot
 _log = structlog.get_logger()
 _KEYS: Mapping[str, Callable[[Analysis], str | float]] = {
     "create_time": lambda _: "",  # ids sort by time
-    "title": lambda analysis: analysis.title,
+    "display_name": lambda analysis: analysis.title,
     "top1_accuracy": lambda analysis: _sort_value(analysis, lambda group: group.top1_accuracy),
     "model_failures": lambda analysis: _sort_value(analysis, lambda group: group.counts[ErrorType.MODEL_FAILURE]),
 }

@@ -62,7 +62,7 @@ def trend(ports: Ports, request: TrendRequest) -> Trend:
     """
     if len(request.names) > MAX_NAMES:
         raise InvalidRequest(
-            f"The request names {len(request.names)} analyses. Name at most {MAX_NAMES}.", field="names"
+            f"The request names {len(request.names)} analyses. Name at most {MAX_NAMES}.", field="analyses"
         )
     if len(request.by) > MAX_TEXT:
         raise InvalidRequest(f"The label of --by has {len(request.by)} characters. Use at most {MAX_TEXT}.", field="by")
@@ -168,14 +168,14 @@ def check_same_evidence(analyses: Sequence[Analysis], dataset: str = "") -> None
         raise NotComparable(
             f"Cannot combine analyses of different data sets ({', '.join(sorted(datasets))}). Select analyses of one "
             "data set.",
-            field="names",
+            field="analyses",
         )
     evidence = sorted({analysis.evidence[:12] for analysis in analyses})
     if len(evidence) > 1:
         raise NotComparable(
             f"Cannot combine analyses judged with different evidence ({', '.join(evidence)}). Judge them again with "
             f"the same evidence, for example with 'errata reanalyze NAME --evidence {evidence[0]}'.",
-            field="names",
+            field="analyses",
         )
 
 

@@ -158,7 +158,7 @@ def _tag_texts(verdicts: Bytes, problematic: Mask) -> pa.Array:
 def _group_texts(groups: Mask) -> pa.Array:
     """Return the groups of each sample as text; `groups` is (3, K) in the order of CLASS_GROUPS."""
     texts = [
-        " ".join(f"GROUP_{group.name}" for bit, group in enumerate(CLASS_GROUPS) if code >> bit & 1)
+        " ".join(group.value for bit, group in enumerate(CLASS_GROUPS) if code >> bit & 1)
         for code in range(1 << len(CLASS_GROUPS))
     ]
     codes = sum(row.astype(np.uint8) << bit for bit, row in enumerate(groups))

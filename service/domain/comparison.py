@@ -1,4 +1,4 @@
-"""Records of a comparison of two models, A and B, on the same images. Differences are A - B (spec/statistics)."""
+"""Records of a comparison of two models, A and B, on the same images. Differences are B - A."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Interval:
-    """A rate in A and in B, and the 95 % interval of A - B from a paired bootstrap over images."""
+    """A rate in A and in B, and the 95 % interval of B - A from a paired bootstrap over images."""
 
     a: float
     b: float
@@ -39,8 +39,8 @@ class Interval:
 
     @property
     def difference(self) -> float:
-        """Return A - B."""
-        return self.a - self.b
+        """Return B - A."""
+        return self.b - self.a
 
 
 @dataclass(frozen=True)

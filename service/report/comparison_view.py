@@ -187,7 +187,7 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
         ),
         chart=make_chart(
             charts.intervals(
-                [(name, -interval.difference, -interval.high, -interval.low) for name, interval in intervals],
+                [(name, interval.difference, interval.low, interval.high) for name, interval in intervals],
                 INTERVALS_TITLE,
             ),
             intervals_description(intervals),

@@ -131,9 +131,9 @@ def _rate_intervals(
     num_samples = transitions.sum()
     sets = [*_METRIC_TYPES.values(), *((error_type,) for error_type in ERROR_TYPES)]
     inside = np.stack([_type_mask(types) for types in sets]).astype(np.float64)  # (K, 8)
-    weights = (inside[:, :, None] - inside[:, None, :]).reshape(
+    weights = (inside[:, None, :] - inside[:, :, None]).reshape(
         len(sets), -1
-    )  # (K, 64) contribution of a cell to A - B
+    )  # (K, 64) contribution of a cell to B - A
     low, high = percentiles(resampled_cells(transitions) @ weights.T / num_samples)
     in_a, in_b = inside @ transitions.sum(axis=1) / num_samples, inside @ transitions.sum(axis=0) / num_samples
     intervals = [Interval(*map(float, values)) for values in zip(in_a, in_b, low, high, strict=True)]
@@ -151,7 +151,7 @@ def _accuracy_interval(pair: Pair, member: Mask) -> Interval:
     masks = (member, member & correct_a, member & correct_b, member & only_a, member & only_b)
     counts = np.stack([np.bincount(pair.targets[mask], minlength=NUM_CLASSES) for mask in masks])
     samples, num_a, num_b, num_only_a, num_only_b = counts[:, counts[0] > 0]
-    low, high = percentiles(resampled_class_means(samples, num_only_a, num_only_b))
+    low, high = percentiles(-resampled_class_means(samples, num_only_a, num_only_b))
     return Interval(float((num_a / samples).mean()), float((num_b / samples).mean()), float(low), float(high))
 
 
@@ -163,7 +163,7 @@ def _by_class(pair: Pair) -> NDArray[np.int64]:
 
 def _rows(names: Sequence[str], indices: Sequence[int | None], table: NDArray[np.int64]) -> tuple[ChangeRow, ...]:
     """Return one row per name; table (R, 4) with the columns of `_by_class`."""
-    intervals = share_intervals(table[:, 0], table[:, 2], table[:, 3])
+    intervals = -share_intervals(table[:, 0], table[:, 2], table[:, 3])[:, ::-1]  # of B - A
     rows = [
         ChangeRow(
             name=name,

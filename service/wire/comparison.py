@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from errata.v1 import errata_pb2 as pb
+from errata import v1 as pb
+from errata.names import dataset_name, evidence_name
 
 from service.domain import (
     ERROR_TYPES,
@@ -26,10 +27,10 @@ def to_comparison(comparison: Comparison) -> pb.Comparison:
         b=analysis_name(comparison.id_b) if comparison.id_b else "",
         display_name_a=comparison.title_a,
         display_name_b=comparison.title_b,
-        dataset=comparison.dataset,
-        evidence=comparison.evidence,
+        dataset=dataset_name(comparison.dataset),
+        evidence=evidence_name(comparison.dataset, comparison.evidence) if comparison.evidence else "",
         abstained=[pb.ErrorType.Name(error_type) for error_type in comparison.abstained],
-        verdict=comparison_summary(comparison.groups[Group.ALL]),
+        headline=comparison_summary(comparison.groups[Group.ALL]),
         num_left_out=comparison.num_left_out,
         groups={group.value: _to_group(group_comparison) for group, group_comparison in comparison.groups.items()},
         classes=_rows(comparison.classes),
@@ -80,7 +81,7 @@ def _to_interval(interval: Interval) -> pb.Interval:
 def _rows(rows: Iterable[ChangeRow]) -> list[pb.ChangeRow]:
     return [
         pb.ChangeRow(
-            name=row.name,
+            display_name=row.name,
             class_index=row.class_index,
             num_samples=row.num_samples,
             fixed=row.fixed,

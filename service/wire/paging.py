@@ -3,11 +3,15 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from errata.errors import InvalidPageToken, InvalidRequest
 from errata.json_input import parse_json
 from errata.proto_json import to_dict
 from google.protobuf.message import Message
+
+Item = TypeVar("Item")
 
 
 def page_token(offset: int, query: Message) -> str:
@@ -29,6 +33,19 @@ def page_offset(token: str, query: Message) -> int:
         f"Invalid page token {token!r:.40}. Use the token of the previous response, with the same filters.",
         field="page_token",
     )
+
+
+def page_of(items: Sequence[Item], request: Any, default: int = 100) -> tuple[Sequence[Item], str]:
+    """Return the page of a list that a request selects, and the token of the next page, which is empty for the last.
+
+    Args:
+        items: The whole list.
+        request: The request, with `page_size` and `page_token`.
+        default: The default size of a page.
+    """
+    start = page_offset(request.page_token, request)
+    end = start + page_size(request.page_size, default)
+    return items[start:end], page_token(end, request) if end < len(items) else ""
 
 
 def page_size(requested: int, default: int, limit: int = 1000, field: str = "page_size") -> int:

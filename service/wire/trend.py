@@ -1,21 +1,34 @@
 """Messages of trends."""
 
 import numpy as np
-from errata.v1 import errata_pb2 as pb
+from errata import v1 as pb
+from errata.names import dataset_id, dataset_name, evidence_name
 
+from service.analyses.trend import TrendRequest
 from service.domain import LabelFit, Metric, PercentileRank, Trend, TrendPoint
 from service.report.messages.trend import percentile_text, trend_notes
-from service.wire.names import analysis_name, group_value
+from service.wire.names import analysis_id, analysis_name, group_of
 
 _QUANTILES = (4, 24, 49, 74, 94)  # indices of 5, 25, 50, 75, and 95 % among 1 to 99 %
+
+
+def trend_request(message: pb.ComputeTrendRequest) -> TrendRequest:
+    """Convert the request of ComputeTrend."""
+    return TrendRequest(
+        names=[analysis_id(name, "analyses") for name in message.analyses],
+        dataset=dataset_id(message.dataset),
+        group=group_of(message.group, "group"),
+        by=message.by,
+        reference=message.reference,
+    )
 
 
 def to_trend(trend: Trend) -> pb.Trend:
     """Convert a trend."""
     return pb.Trend(
-        dataset=trend.dataset,
-        evidence=trend.evidence,
-        group=group_value(trend.group),
+        dataset=dataset_name(trend.dataset),
+        evidence=evidence_name(trend.dataset, trend.evidence) if trend.evidence else "",
+        group=trend.group.value,
         by=trend.by,
         models=[_model(point) for point in trend.points],
         fits=[_fit(fit) for fit in trend.fits],
@@ -28,7 +41,7 @@ def to_trend(trend: Trend) -> pb.Trend:
 
 def _model(point: TrendPoint) -> pb.TrendModel:
     return pb.TrendModel(
-        name=analysis_name(point.id) if point.id else "",
+        analysis=analysis_name(point.id) if point.id else "",
         display_name=point.title,
         label=point.label,
         requested=point.is_selected,

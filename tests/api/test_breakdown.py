@@ -1,4 +1,4 @@
-"""GetBreakdown, compared with the verdicts of the same service."""
+"""ComputeBreakdown, compared with the verdicts of the same service."""
 
 import io
 from collections import Counter
@@ -28,7 +28,7 @@ def test_each_class_with_samples_has_a_row_in_ascending_order(client: Client, an
     verdicts = [*client.verdicts(analysis.name)]
     targets = sorted({verdict.target for verdict in verdicts})
     assert [row.class_index for row in rows] == targets
-    assert [row.name for row in rows] == [class_names()[target] for target in targets]
+    assert [row.display_name for row in rows] == [class_names()[target] for target in targets]
     for row in rows:
         own = [verdict for verdict in verdicts if verdict.target == row.class_index]
         right = sum(item.error_type <= 3 for item in own)
@@ -41,9 +41,9 @@ def test_each_superclass_has_a_row_with_its_targets(client: Client, analysis: pb
     rows = client.breakdown(analysis.name, pb.BREAKDOWN_BY_SUPERCLASS).rows
 
     verdicts = [*client.verdicts(analysis.name)]
-    assert [row.name for row in rows] == list(demo.manifest.superclasses)
+    assert [row.display_name for row in rows] == list(demo.manifest.superclasses)
     for row in rows:
-        members = demo.superclass_mask(row.name)
+        members = demo.superclass_mask(row.display_name)
         own = [verdict for verdict in verdicts if members[verdict.target]]
         assert not row.HasField("class_index")
         assert row.num_samples == len(own)

@@ -120,7 +120,7 @@ def test_model_runs_and_open_work_are_reported(start: Start) -> None:
         running.gate.set()
         for item in (first, second):
             *_, last = running.client.watch(item.name)
-            assert last.state == pb.STATE_SUCCEEDED
+            assert last.state == pb.Analysis.STATE_SUCCEEDED
         again = running.client.analyze(MODEL, "demo")
         assert wait_for(5, lambda: sample_of(running)("errata_open_analyses", state="queued") == 0)
         after = sample_of(running)
@@ -171,8 +171,8 @@ def test_the_newest_results_of_watched_models_are_reported_and_others_are_counte
 
 def test_served_bundles_are_reported(start: Start, predictions: Path) -> None:
     with start() as running:
-        digest = running.client.upload(predictions, dataset="demo").evidence
-        rules = str(next(iter(running.client.datasets().datasets)).evidence[0].rules_version)
+        digest = running.client.upload(predictions, dataset="demo").evidence.rpartition("/")[2]
+        rules = str(running.client.evidence("demo").rules_version)
         assert wait_for(
             15, lambda: sample_of(running)("errata_evidence_info", dataset="demo", digest=digest, rules=rules)
         )

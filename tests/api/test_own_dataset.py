@@ -64,7 +64,7 @@ def test_rules_with_evidence_decide_and_the_others_abstain(start, tmp_path: Path
             shared_superclass.superclasses for shared_superclass in verdicts["like.jpg"].evidence.shared_superclasses
         ] == [["dogs"]]
         assert not analysis.summary.HasField("top1_accuracy_among_classes")
-        assert "street" in [dataset.name for dataset in service.client.datasets().datasets]
+        assert "datasets/street" in [dataset.name for dataset in service.client.datasets()]
 
 
 def test_both_label_formats_give_the_same_bundle(tmp_path: Path) -> None:

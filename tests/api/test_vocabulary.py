@@ -112,7 +112,7 @@ def test_vocabulary_evidence_is_set_only_if_the_rule_was_reached(
 ) -> None:
     decisions = set()
     for row, predicted in pairs(bundle, 3):
-        verdict = clip.explain_any("demo", bundle.judged_names[row], predicted)
+        verdict = clip.explain_prediction("demo", bundle.judged_names[row], predicted)
 
         expected = reaches_rule(int(bundle.evidence.targets[row]), predicted, superclasses)
         assert verdict.evidence.HasField("vocabulary") == expected
@@ -137,7 +137,7 @@ def test_vocabulary_evidence_equals_the_oracle(
         scores = {text: similarity(image, vector) for text, vector in zip(owner, embedded, strict=True)}
         weights = {text: math.exp(100 * (float(score) - 1)) for text, score in scores.items()}
 
-        verdict = clip.explain_any("demo", bundle.judged_names[row], predicted)
+        verdict = clip.explain_prediction("demo", bundle.judged_names[row], predicted)
 
         vocabulary = verdict.evidence.vocabulary
         five = sorted(owner, key=lambda text: -scores[text])[:5]
@@ -179,7 +179,7 @@ def test_the_best_text_of_the_rule_is_first_and_out_of_vocabulary(clip: Client, 
     result = np.argwhere((bundle.verdicts & 0x0F) == pb.ERROR_TYPE_FINE_GRAINED_OOV)
     assert len(result), "the bundle has none: the test would prove nothing"
     for row, predicted in result[:: max(1, len(result) // 20)].tolist():
-        vocabulary = clip.explain_any("demo", bundle.judged_names[row], predicted).evidence.vocabulary
+        vocabulary = clip.explain_prediction("demo", bundle.judged_names[row], predicted).evidence.vocabulary
 
         assert vocabulary.gate
         assert vocabulary.best[0].outside
@@ -197,4 +197,4 @@ def test_the_rule_abstains_only_without_an_encoder(
         pb.ERROR_TYPE_NON_PROTOTYPICAL,
     ]
     for predicted in (0, 500, 999):
-        assert not client.explain_any("demo", demo.judged_names[0], predicted).evidence.HasField("vocabulary")
+        assert not client.explain_prediction("demo", demo.judged_names[0], predicted).evidence.HasField("vocabulary")

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from errata import v1 as pb
 from errata.errors import InvalidInput, NewerRecord
-from errata.v1 import errata_pb2 as pb
 from google.protobuf.json_format import Parse, SerializeToJsonError
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -34,7 +34,7 @@ DECODERS: dict[Callable[[Any], object], tuple[type[Message], type]] = {
     wire.from_analysis: (pb.Analysis, Analysis),
 }
 QUERIES = (pb.ListAnalysesRequest, pb.ListVerdictsRequest)
-SENT = sorted(pb.DESCRIPTOR.message_types_by_name)
+SENT = sorted(name for name, value in vars(pb).items() if isinstance(value, type) and issubclass(value, Message))
 
 
 @pytest.mark.parametrize("decode", DECODERS, ids=lambda decode: decode.__name__)
@@ -56,7 +56,7 @@ def test_any_message_becomes_a_record_or_is_rejected(decode: Callable[[Any], obj
 )
 def test_an_analysis_with_an_invalid_timestamp_is_rejected(time: Timestamp) -> None:
     with pytest.raises(InvalidInput):
-        wire.from_analysis(pb.Analysis(name="a1", state=pb.STATE_QUEUED, create_time=time))
+        wire.from_analysis(pb.Analysis(name="a1", state=pb.Analysis.STATE_QUEUED, create_time=time))
 
 
 @FUZZ
@@ -176,7 +176,9 @@ def test_the_line_of_a_verdict_is_protobufs_own_json(verdict: Verdict) -> None:
     line = wire.verdict_line(verdict)
 
     assert "\n" not in line
-    assert words(line) == words(wire.to_json(wire.to_verdict(verdict)))
+    assert words(line) == {
+        name: value for name, value in words(wire.to_json(wire.to_verdict(verdict))).items() if name != "name"
+    }
     assert Parse(line, pb.Verdict()) == wire.to_verdict(verdict)
 
 

@@ -15,6 +15,7 @@ from errata.cli.resolve import resolve
 from errata.cli.views import new_table
 from errata.enums import ErrorType
 from errata.messages import ERROR_TYPE_TITLES, format_change, format_count, format_percentage, format_range
+from errata.names import dataset_id
 from errata.proto_json import to_json
 
 EXAMPLES = """
@@ -72,7 +73,7 @@ def _with_same_evidence(client: Client, name_a: str, name_b: str) -> str:
 def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
     console = stdout_console()
     title = f"{comparison.display_name_a} → {comparison.display_name_b}"
-    console.print(f"[bold]{safe(title)}[/] on {safe(comparison.dataset)}: {safe(comparison.verdict)}")
+    console.print(f"[bold]{safe(title)}[/] on {safe(dataset_id(comparison.dataset))}: {safe(comparison.headline)}")
     everything = comparison.groups["all"]
     if everything.num_samples:
         table = new_table("rate", "A", "B", "change, points", "95 % interval")

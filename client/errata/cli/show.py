@@ -62,11 +62,6 @@ class Conditions:
         names += [error_type.name for error_type in MULTI_LABEL_ERROR_TYPES] if self.errors else []
         return [f"ERROR_TYPE_{name}" for name in names]
 
-    @property
-    def wire_group(self) -> str | None:
-        """The name of the group on the wire."""
-        return f"GROUP_{self.group.upper()}" if self.group else None
-
     def to_filter(self) -> pb.VerdictFilter:
         """Return the conditions for a service."""
         return pb.VerdictFilter(
@@ -74,7 +69,7 @@ class Conditions:
             target_class=self.target_class,
             predicted_class=self.predicted,
             superclass=self.superclass,
-            group=self.wire_group,
+            group=self.group,
             problematic=False if self.errors else None,
         )
 
@@ -93,7 +88,7 @@ class Conditions:
             frozenset(pb.ErrorType.Value(name) for name in self.error_types),
             self.target_class,
             self.predicted,
-            pb.Group.Value(self.wire_group) if self.wire_group else None,
+            self.group,
             False if self.errors else None,
         )
 
@@ -135,7 +130,7 @@ def show(
 ) -> None:
     """Show ANALYSIS, some of its verdicts, or a breakdown.
 
-    A CLASS is an index from 0 to 999, a WordNet ID, or a unique name. A folder that 'errata analyze --output' wrote
+    A CLASS is an index, an ID, or a unique name. A folder that 'errata analyze --output' wrote
     requires no service, except for --superclass, --by, and --export csv or parquet.
     """
     selected = Conditions(**conditions)

@@ -69,9 +69,9 @@ def trend(
     Folders that 'errata analyze --output' wrote require the package errata-service, but no service.
     """
     path = report_path(output, "trend.html", as_json)
-    request = pb.GetTrendRequest(
+    request = pb.ComputeTrendRequest(
         dataset=dataset or ("" if analyses else DEFAULT_DATASET),
-        group=f"GROUP_{Group(group).name}",
+        group=group,
         by=by,
         reference=read_input(reference, MAX_REFERENCE, "reference") if reference is not None else b"",
     )
@@ -81,7 +81,7 @@ def trend(
     else:
         with connect(target) as connection:
             client = connection.client
-            request.names.extend(resolve(client, analysis) for analysis in analyses)
+            request.analyses.extend(resolve(client, analysis) for analysis in analyses)
             result = client.trend(request)
             html = client.trend_report(request) if path is not None else b""
     if path is not None:

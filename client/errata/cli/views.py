@@ -23,6 +23,7 @@ from errata.messages import (
     superclass_note,
     vocabulary_note,
 )
+from errata.names import dataset_id
 
 GROUPS = [group.value for group in Group]
 NARROW = 100  # columns below which a table has less detail
@@ -39,8 +40,9 @@ def new_table(*titles: str, left: int = 1, title: str | None = None) -> Table:
 
 def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     """Show an analysis and its summary."""
+    state = enum_name(pb.Analysis.State, analysis.state)
     console.print(
-        f"[bold]{safe(analysis.display_name)}[/] on {safe(analysis.dataset)}: {enum_name(pb.State, analysis.state)}  "
+        f"[bold]{safe(analysis.display_name)}[/] on {safe(dataset_id(analysis.dataset))}: {state}  "
         f"[dim]{safe(analysis.name)}[/]"
     )
     if analysis.HasField("failure"):
@@ -87,7 +89,7 @@ def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console)
         accuracy = format_optional(row, "multi_label_accuracy")
         counts = [format_count(by_severity[severity]) for severity in list(Severity)[1:]]
         gain = format_points(row.gain_if_fixed_multi_label["MODEL_FAILURE"])
-        table.add_row(safe(row.name), format_count(row.num_samples), accuracy, *counts, gain)
+        table.add_row(safe(row.display_name), format_count(row.num_samples), accuracy, *counts, gain)
     console.print(table)
     console.print("[dim]gain: percentage points of multi-label accuracy if there were no model failures.[/]")
     if overlapping:

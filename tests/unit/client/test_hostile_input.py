@@ -76,7 +76,7 @@ def test_values_of_a_newer_service_have_a_name_or_a_clear_error() -> None:
     analysis = pb.Analysis(state=99)  # type: ignore[arg-type]
     analysis.create_time.seconds = 2**62
 
-    assert enum_name(pb.State, analysis.state) == "unknown_99"
+    assert enum_name(pb.Analysis.State, analysis.state) == "unknown_99"
     assert creation_time(analysis) == MISSING
     assert enum_name(pb.TrendMetric, 99) == "unknown_99"
     with pytest.raises(UnknownValue, match="Upgrade"):

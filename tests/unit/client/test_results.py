@@ -31,7 +31,7 @@ def analysis(**fields: Any) -> Analysis:
         abstained=[pb.ERROR_TYPE_NON_PROTOTYPICAL],
     )
     defaults: dict[str, Any] = {"name": "analyses/a", "display_name": HOSTILE, "dataset": "demo"}
-    return Analysis(pb.Analysis(**defaults | {"state": pb.STATE_SUCCEEDED, "summary": summary} | fields))
+    return Analysis(pb.Analysis(**defaults | {"state": pb.Analysis.STATE_SUCCEEDED, "summary": summary} | fields))
 
 
 def comparison() -> Comparison:
@@ -42,12 +42,12 @@ def comparison() -> Comparison:
             pb.Transitions(error_type=pb.ERROR_TYPE_CORRECT, counts={"CORRECT": 9}),
             pb.Transitions(error_type=pb.ERROR_TYPE_MODEL_FAILURE, counts={"CORRECT": 1}),
         ],
-        rates={"top1": pb.Interval(a=0.9, b=1.0, difference=-0.1, low=-0.3, high=0.05)},
+        rates={"top1": pb.Interval(a=0.9, b=1.0, difference=0.1, low=-0.05, high=0.3)},
     )
     return Comparison(
         pb.Comparison(
             a="analyses/a", b="analyses/b", display_name_a=HOSTILE, display_name_b="b", groups={"all": group},
-            verdict="One image is fixed.", num_left_out=2,
+            headline="One image is fixed.", num_left_out=2,
         )
     )  # fmt: skip
 
@@ -61,7 +61,7 @@ def trend(models: int = 2) -> Trend:
             by="team",
             models=[
                 pb.TrendModel(
-                    name=f"analyses/{number}",
+                    analysis=f"analyses/{number}",
                     display_name=HOSTILE,
                     label="red",
                     requested=number == 0,
@@ -145,7 +145,7 @@ def test_an_analysis_as_a_data_frame_has_a_row_for_each_group_and_error_type() -
 
 @pytest.mark.parametrize("method", ["to_pandas", "plot"])
 def test_an_unfinished_analysis_has_no_table_and_no_chart(method: str) -> None:
-    queued = Analysis(pb.Analysis(name="analyses/a", state=pb.STATE_QUEUED))
+    queued = Analysis(pb.Analysis(name="analyses/a", state=pb.Analysis.STATE_QUEUED))
 
     with pytest.raises(errors.NotReady, match="analyses/a has no summary, because its state is queued"):
         getattr(queued, method)()
@@ -244,8 +244,8 @@ def test_html_of_an_analysis_has_counts_percentages_and_abstentions() -> None:
 
 def test_an_analysis_without_a_result_in_html_has_its_state() -> None:
     failure = pb.Failure(reason="MODEL_REFUSED", message=HOSTILE)
-    failed = Analysis(pb.Analysis(display_name="m", dataset="demo", state=pb.STATE_FAILED, failure=failure))
-    running = Analysis(pb.Analysis(state=pb.STATE_RUNNING, progress=pb.Progress(done=5, total=20)))
+    failed = Analysis(pb.Analysis(display_name="m", dataset="demo", state=pb.Analysis.STATE_FAILED, failure=failure))
+    running = Analysis(pb.Analysis(state=pb.Analysis.STATE_RUNNING, progress=pb.Progress(done=5, total=20)))
 
     assert "m on demo: failed" in failed._repr_html_()
     assert "MODEL_REFUSED: &lt;script&gt;" in failed._repr_html_()

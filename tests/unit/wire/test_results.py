@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from errata.v1 import errata_pb2 as pb
+from errata import v1 as pb
 
 from service import wire
 from service.domain import (
@@ -35,7 +35,7 @@ from service.domain import (
 
 def test_a_comparison_is_converted_completely() -> None:
     transitions = np.arange(64).reshape(8, 8)
-    interval = Interval(0.5, 0.25, 0.125, 0.375)
+    interval = Interval(0.5, 0.25, -0.375, -0.125)
     group = GroupComparison(
         2016,
         transitions,
@@ -62,11 +62,11 @@ def test_a_comparison_is_converted_completely() -> None:
     assert everything.fixed == transitions[3:, :3].sum() and everything.broken == transitions[:3, 3:].sum()
     assert dict(everything.fixed_by_type) == {kind.name: transitions[kind - 1, :3].sum() for kind in ERROR_TYPES[3:]}
     assert (everything.top1_fixed, everything.top1_broken) == (transitions[1:, 0].sum(), transitions[0, 1:].sum())
-    assert everything.multi_label_accuracy.difference == 0.25
-    assert (everything.rates["severe"].low, everything.types["CORRECT"].high) == (0.125, 0.375)
+    assert everything.multi_label_accuracy.difference == -0.25
+    assert (everything.rates["severe"].low, everything.types["CORRECT"].high) == (-0.375, -0.125)
     assert (sent.classes[0].class_index, sent.superclasses[0].HasField("class_index")) == (0, False)
     assert (sent.fixed[0].file_name, sent.fixed[0].target_name) == ("x.jpg", "goldfish")
-    assert sent.verdict.startswith(f"fixes {everything.fixed:,} images, breaks {everything.broken:,} images")
+    assert sent.headline.startswith(f"fixes {everything.fixed:,} images, breaks {everything.broken:,} images")
 
 
 def test_a_gate_result_is_converted_completely() -> None:
@@ -78,9 +78,9 @@ def test_a_gate_result_is_converted_completely() -> None:
 
     sent = wire.to_gate_result(GateResult(GateDecision.UNDECIDED, "p", "a", "c", reasons))
 
-    assert (sent.decision, sent.name, sent.baseline) == (pb.GATE_DECISION_UNDECIDED, "analyses/a", "analyses/c")
+    assert (sent.decision, sent.analysis, sent.baseline) == (pb.GATE_DECISION_UNDECIDED, "analyses/a", "analyses/c")
     first, second = sent.reasons
-    assert (first.bound, first.measure, first.group) == ("b", "rate", pb.GROUP_ORGANISM)
+    assert (first.bound, first.measure, first.group) == ("b", "rate", "organism")
     assert (first.value, first.limit, first.baseline_value, first.p_value) == (0.5, 0.0, 0.25, 0.125)
     assert "too few samples" in first.message
     assert not second.HasField("p_value") and not second.HasField("baseline_value")
@@ -104,7 +104,7 @@ def test_a_trend_is_converted_without_unknown_values() -> None:
     sent = wire.to_trend(Trend("imagenet", "e", Group.OTHER, "team", (point,), fits, curves, (), False, 2))
 
     (model,) = sent.models
-    assert (model.name, model.label, model.requested, dict(model.values)) == (
+    assert (model.analysis, model.label, model.requested, dict(model.values)) == (
         "analyses/a",
         "red",
         True,
@@ -112,7 +112,7 @@ def test_a_trend_is_converted_without_unknown_values() -> None:
     )
     assert model.percentile_ranks[0].percentile == 0.75 and not model.percentile_ranks[1].HasField("percentile")
     assert "the model makes no top-1 errors" in model.percentile_ranks[1].message
-    assert (sent.group, sent.num_published, sent.num_left_out) == (pb.GROUP_OTHER, 962, 2)
+    assert (sent.group, sent.num_published, sent.num_left_out) == ("other", 962, 2)
     assert sent.fits[0].slope == 2 and not sent.fits[0].HasField("r_squared") and not sent.fits[0].HasField("shift")
     assert sent.fits[1].shift == 0.5 and not sent.fits[1].HasField("slope")
     band = sent.bands[0]
