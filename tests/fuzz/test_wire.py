@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from errata import v1 as pb
 from errata.errors import InvalidInput, NewerRecord
+from errata.names import verdict_name
 from google.protobuf.json_format import Parse, SerializeToJsonError
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -61,13 +62,26 @@ def test_an_analysis_with_an_invalid_timestamp_is_rejected(time: Timestamp) -> N
 
 @FUZZ
 @given(value=st.integers(-(2**31), 2**31 - 1) | st.integers(-3, 1003), size=st.integers(1, 1000))
-def test_any_number_is_a_class_a_group_and_a_page_size_or_is_rejected(value: int, size: int) -> None:
+def test_any_number_is_a_class_and_a_page_size_or_is_rejected(value: int, size: int) -> None:
     with suppress(InvalidInput):
-        assert 0 <= wire.class_index(value, "target") < 1000
-    with suppress(InvalidInput):
-        assert wire.group_of(value, "group") in Group
+        assert wire.class_named(str(value), "target") == value
     with suppress(InvalidInput):
         assert 1 <= wire.page_size(value, size) <= 1000
+
+
+@FUZZ
+@given(st.text() | st.sampled_from(["all", "organism", "All", "GROUP_ALL"]))
+def test_any_text_is_a_group_or_is_rejected(name: str) -> None:
+    with suppress(InvalidInput):
+        assert wire.group_of(name, "group") in Group
+
+
+@FUZZ
+@given(st.text() | st.text("analyse/verdict0129 .%²é\0", max_size=70).map(lambda text: f"analyses/a/verdicts/{text}"))
+def test_any_name_is_a_verdict_or_is_rejected(name: str) -> None:
+    with suppress(InvalidInput):
+        analysis, file_name = wire.verdict_ids(name)
+        assert wire.verdict_ids(verdict_name(analysis, file_name)) == (analysis, file_name)
 
 
 @FUZZ

@@ -50,7 +50,7 @@ def paired(question: PairedMetric, only_a: int = 0, only_b: int = 0, p_value: fl
 
 def group(matrix: NDArray[np.int64], severe: PairedTest | None = None) -> GroupComparison:
     samples = int(matrix.sum())
-    rate = Interval(0.25, 0.2, 0.01, 0.09)
+    rate = Interval(0.25, 0.2, -0.09, -0.01)
     tests = {question: paired(question) for question in PairedMetric}
     return GroupComparison(
         num_samples=samples,
@@ -235,7 +235,7 @@ def test_points_always_have_a_sign(value: float, text: str) -> None:
 
 
 def test_change_has_its_confidence_interval() -> None:
-    assert describe_change(Interval(0.2, 0.25, -0.06, 0.01)) == "+5.00 points (−1.00 to +6.00)"
+    assert describe_change(Interval(0.2, 0.25, -0.01, 0.06)) == "+5.00 points (−1.00 to +6.00)"
 
 
 def test_matrix_has_a_row_per_type_in_a_and_a_column_per_type_in_b() -> None:
@@ -376,7 +376,7 @@ def test_abstentions_and_excluded_images_are_listed() -> None:
 
 
 def change(name: str = "fish") -> ChangeRow:
-    return ChangeRow(name, None, 1200, 3, 4, Interval(0.125, 0.25, -0.2, -0.05))
+    return ChangeRow(name, None, 1200, 3, 4, Interval(0.125, 0.25, 0.05, 0.2))
 
 
 def test_class_change_has_counts_rates_and_interval() -> None:

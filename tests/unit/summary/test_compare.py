@@ -196,7 +196,7 @@ def test_multi_label_accuracy_is_a_mean_over_target_classes(rows: list[Row]) -> 
 def balanced(interval: Interval, in_a: float, in_b: float) -> None:
     """Compare the rates, and check the bounds of the interval."""
     assert (interval.a, interval.b) == pytest.approx((in_a, in_b), abs=1e-12)
-    assert interval.difference == pytest.approx(in_a - in_b, abs=1e-12)
+    assert interval.difference == pytest.approx(in_b - in_a, abs=1e-12)
     assert -1 - 1e-12 <= interval.low <= interval.high <= 1 + 1e-12
 
 
@@ -347,7 +347,7 @@ def test_intervals_of_rates_agree_with_resampled_images() -> None:
         *(({kind}, actual) for kind, actual in compared.types.items()),
     ]:
         inside = np.isin(drawn, list(kinds)).mean(axis=1)
-        interval_of(inside[:, 0] - inside[:, 1], actual)
+        interval_of(inside[:, 1] - inside[:, 0], actual)
 
 
 def test_interval_of_multi_label_accuracy_agrees_with_images_resampled_within_classes() -> None:
@@ -356,7 +356,7 @@ def test_interval_of_multi_label_accuracy_agrees_with_images_resampled_within_cl
     for target in (0, 500, 999):
         right = np.array([[row[0] <= 3, row[1] <= 3] for row in MANY if row[2] == target], dtype=float)
         drawn = [right[generator.integers(0, len(right), len(right))].mean(axis=0) for _ in range(DRAWS)]
-        means.append([in_a - in_b for in_a, in_b in drawn])
+        means.append([in_b - in_a for in_a, in_b in drawn])
     actual = whole(MANY).multi_label_accuracy
 
     assert actual is not None
@@ -369,7 +369,7 @@ def test_interval_of_a_class_agrees_with_its_resampled_images() -> None:
 
     assert set(rows) == {0, 500}  # 999 has no fixed or broken error
     for target, row in rows.items():
-        change = np.array([float(a > 3) - float(b > 3) for a, b, where, *_ in MANY if where == target])
+        change = np.array([float(b > 3) - float(a > 3) for a, b, where, *_ in MANY if where == target])
         interval_of(
             np.array([change[generator.integers(0, len(change), len(change))].mean() for _ in range(DRAWS)]), row.errors
         )
@@ -383,7 +383,7 @@ def test_interval_of_a_clear_difference_excludes_zero() -> None:
     assert severe.low < 0 < severe.high
     right = compared.types[ErrorType.CORRECT]  # 610 and 540
     assert (right.a, right.b) == (0.61, 0.54)
-    assert right.low > 0
+    assert right.high < 0
 
 
 @pytest.mark.parametrize(("broken", "significant"), [(5, False), (6, True)])
