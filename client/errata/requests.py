@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypedDict
 
 from errata.choices import choice, choices
+from errata.error_types import parse_key
 from errata.errors import InvalidRequest
 from errata.results import Analysis
 from errata.v1 import errata_pb2 as pb
@@ -58,7 +59,7 @@ class AnalysisConditions(TypedDict, total=False):
 class VerdictConditions(TypedDict, total=False):
     """Keyword conditions on verdicts. All of them must be met."""
 
-    error_types: str | int | Iterable[str | int]
+    error_types: str | Iterable[str]
     """Error types, such as `model_failure`; the verdict has one of them."""
     target: ClassRef
     """Original label."""
@@ -144,7 +145,8 @@ def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictCondition
     for name in ("target", "predicted"):
         fields |= class_field(name, fields.pop(name, None))
     if "error_types" in fields:
-        fields["error_types"] = choices(pb.ErrorType, fields["error_types"], "error type")
+        types = fields["error_types"]
+        fields["error_types"] = [parse_key(text) for text in ([types] if isinstance(types, str) else types)]
     if "group" in fields:
         fields["group"] = choice(pb.Group, fields["group"], "group")
     return pb.VerdictFilter(**fields)

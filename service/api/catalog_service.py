@@ -4,14 +4,13 @@ from typing import Any
 
 import grpc
 from errata.errors import EvidenceDamaged, InvalidRequest, Unavailable
-from errata.messages import ERROR_TYPE_DESCRIPTIONS, ERROR_TYPE_TITLES
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
 
 from service import wire
 from service.analyses.ports import Ports
 from service.api.executors import BoundedExecutor
-from service.domain import ERROR_TYPES, SEVERITY
+from service.domain import ERROR_TYPES
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -46,10 +45,10 @@ class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
         return pb.ListErrorTypesResponse(
             error_types=[
                 pb.ErrorTypeInfo(
-                    error_type=pb.ErrorType.Name(error_type),
-                    title=ERROR_TYPE_TITLES[error_type],
-                    description=ERROR_TYPE_DESCRIPTIONS[error_type],
-                    severity=pb.Severity.Name(SEVERITY[error_type]),
+                    error_type=error_type.key,
+                    title=error_type.title,
+                    description=error_type.row.description,
+                    severity=pb.Severity.Name(error_type.severity),
                 )
                 for error_type in ERROR_TYPES
             ]

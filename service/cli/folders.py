@@ -135,7 +135,7 @@ def read_side(folder: Path) -> Side:
         [line.name for line in lines],
         np.array([line.target for line in lines], dtype=np.int16),
         np.array([line.predicted for line in lines], dtype=np.int16),
-        np.array([line.error_type for line in lines], dtype=np.uint8),
+        np.array([line.error_type.id for line in lines], dtype=np.uint8),
         np.array([line.problematic for line in lines], dtype=bool),
         np.array([line.groups for line in lines], dtype=bool).reshape(-1, len(CLASS_GROUPS)).T,
     )
@@ -146,7 +146,7 @@ def _parse_line(line: dict[str, Any]) -> _Line:
     target, predicted = int(line["target"]), int(line["predicted"])
     if not (0 <= target < NUM_CLASSES and 0 <= predicted < NUM_CLASSES):
         raise ValueError(f"classes {target} and {predicted}")
-    error_type = ErrorType[line["error_type"].removeprefix("ERROR_TYPE_")]
+    error_type = ErrorType[line["error_type"].upper()]
     groups = tuple(f"GROUP_{group.name}" in line["groups"] for group in CLASS_GROUPS)
     name = str(line["file_name"])
     name.encode()  # a lone surrogate cannot be sent or printed

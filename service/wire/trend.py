@@ -3,7 +3,7 @@
 import numpy as np
 from errata.v1 import errata_pb2 as pb
 
-from service.domain import LabelFit, Metric, PercentileRank, Trend, TrendPoint
+from service.domain import METRICS, LabelFit, PercentileRank, Trend, TrendPoint
 from service.report.messages.trend import percentile_text, trend_notes
 from service.wire.names import analysis_name, group_value
 
@@ -33,14 +33,14 @@ def _model(point: TrendPoint) -> pb.TrendModel:
         label=point.label,
         requested=point.is_selected,
         top1_accuracy=point.top1_accuracy,
-        values={metric.name: value for metric, value in point.values.items()},
+        values=dict(point.values),
         percentile_ranks=[_percentile_rank(rank) for rank in point.percentile_ranks],
     )
 
 
 def _percentile_rank(rank: PercentileRank) -> pb.PercentileRank:
     return pb.PercentileRank(
-        metric=_metric(rank.metric),
+        metric=rank.metric,
         value=rank.value,
         percentile=rank.percentile,
         message=percentile_text(rank),
@@ -49,7 +49,7 @@ def _percentile_rank(rank: PercentileRank) -> pb.PercentileRank:
 
 def _fit(label_fit: LabelFit) -> pb.TrendFit:
     return pb.TrendFit(
-        metric=_metric(label_fit.metric),
+        metric=label_fit.metric,
         label=label_fit.label,
         num_models=label_fit.num_models,
         slope=label_fit.fit.slope if label_fit.fit else None,
@@ -63,12 +63,14 @@ def _bands(trend: Trend) -> list[pb.TrendBand]:
     if trend.curves is None:
         return []
     bands = []
-    for metric in Metric:
-        quantiles = trend.curves.quantiles[trend.group, metric]
+    for metric in METRICS:
+        quantiles = trend.curves.quantiles.get((trend.group, metric))
+        if quantiles is None:
+            continue
         fit = trend.curves.fits.get((trend.group, metric))
         bands.append(
             pb.TrendBand(
-                metric=_metric(metric),
+                metric=metric,
                 quantiles=[
                     pb.TrendQuantiles(
                         top1_accuracy=knot, **dict(zip(("q05", "q25", "q50", "q75", "q95"), row, strict=True))
@@ -80,7 +82,3 @@ def _bands(trend: Trend) -> list[pb.TrendBand]:
             )
         )
     return bands
-
-
-def _metric(metric: Metric) -> str:
-    return f"TREND_METRIC_{metric.name}"

@@ -7,9 +7,9 @@ from errata.proto_json import to_json
 from errata.v1 import errata_pb2 as pb
 
 from service.analyses.verdicts import VerdictFilter
-from service.domain import ErrorType, Verdict, VerdictEvidence, VocabularyEvidence
+from service.domain import Verdict, VerdictEvidence, VocabularyEvidence
 from service.taxonomy.classes import class_names
-from service.wire.names import class_in, enum_of, group_of, group_value
+from service.wire.names import class_in, error_type_of, group_of, group_value
 
 
 def to_verdict(verdict: Verdict) -> pb.Verdict:
@@ -19,7 +19,7 @@ def to_verdict(verdict: Verdict) -> pb.Verdict:
         file_name=verdict.file_name,
         target=verdict.target,
         predicted=verdict.predicted,
-        error_type=pb.ErrorType.Name(verdict.error_type),
+        error_type=verdict.error_type.key,
         problematic=[pb.ProblematicTag.Name(tag) for tag in verdict.problematic],
         target_name=names[verdict.target],
         predicted_name=names[verdict.predicted],
@@ -38,7 +38,7 @@ def verdict_line(verdict: Verdict) -> str:
         "file_name": verdict.file_name,
         "target": verdict.target,
         "predicted": verdict.predicted,
-        "error_type": f"ERROR_TYPE_{verdict.error_type.name}",
+        "error_type": verdict.error_type.key,
         "problematic": [f"PROBLEMATIC_TAG_{tag.name}" for tag in verdict.problematic],
         "target_name": names[verdict.target],
         "predicted_name": names[verdict.predicted],
@@ -52,7 +52,7 @@ def verdict_line(verdict: Verdict) -> str:
 def verdict_filter(message: pb.VerdictFilter) -> VerdictFilter:
     """Convert the filter of ListVerdicts."""
     return VerdictFilter(
-        error_types=frozenset(enum_of(ErrorType, value, "filter.error_types") for value in message.error_types),
+        error_types=frozenset(error_type_of(key, "filter.error_types") for key in message.error_types),
         target=class_in(message, "target", "filter.target"),
         predicted=class_in(message, "predicted", "filter.predicted"),
         superclass=message.superclass,
@@ -99,9 +99,7 @@ def _verdict_evidence(evidence: VerdictEvidence) -> pb.VerdictEvidence:
         overlap=evidence.overlap,
         vocabulary=_vocabulary(evidence.vocabulary) if evidence.vocabulary else None,
         trace=[
-            pb.Step(
-                error_type=pb.ErrorType.Name(step.error_type), outcome=pb.Outcome.Name(step.outcome), note=step.note
-            )
+            pb.Step(error_type=step.error_type.key, outcome=pb.Outcome.Name(step.outcome), note=step.note)
             for step in evidence.trace
         ],
     )

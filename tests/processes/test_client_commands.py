@@ -176,7 +176,7 @@ def test_show_and_explain_read_a_folder_without_a_service(folder: Path, service:
 
 
 def test_a_file_of_a_folder_can_be_missing_or_damaged(folder: Path) -> None:
-    (folder / "verdicts.jsonl").write_text('{"file_name": "a", "error_type": "ERROR_TYPE_CORRECT"}\nno JSON\n')
+    (folder / "verdicts.jsonl").write_text('{"file_name": "a", "error_type": "correct"}\nno JSON\n')
     damaged = errata("show", str(folder), "--errors")
     (folder / "verdicts.jsonl").unlink()
     missing = errata("show", str(folder), "--errors")

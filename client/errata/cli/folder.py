@@ -9,7 +9,6 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from errata import Client, pb
 from errata.cli.output import read_input, write_output
-from errata.enums import ErrorType
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
 from errata.json_input import parse_json
 from errata.proto_json import to_json
@@ -26,7 +25,7 @@ Parsed = TypeVar("Parsed")
 class VerdictSelection:
     """Conditions on verdicts; a verdict must meet all of them."""
 
-    error_types: frozenset[int] = frozenset()
+    error_types: frozenset[str] = frozenset()
     target: str = ""  # class index or name
     predicted: str = ""
     group: int | None = None
@@ -122,8 +121,8 @@ def read_verdicts(folder: Path) -> Iterator[pb.Verdict]:
 
 def _to_verdict(line: Any) -> pb.Verdict:
     verdict = ParseDict(line, pb.Verdict(), ignore_unknown_fields=True)
-    if ErrorType(verdict.error_type) == ErrorType.UNSPECIFIED:
-        raise ValueError("its error type is missing or unknown")
+    if not verdict.error_type:
+        raise ValueError("its error type is missing")
     return verdict
 
 
