@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from errata import v1 as pb
-from errata.choices import enum_name
-from errata.enums import ERROR_TYPES, ErrorType, Group, State
+from errata.enums import Group, State
+from errata.error_types import error_keys, title_of
 from errata.messages import (
-    ERROR_TYPE_TITLES,
     GROUP_NAMES,
     METRIC_NAMES,
     MISSING,
@@ -37,7 +36,7 @@ def analysis_html(analysis: pb.Analysis) -> str:
             done, total = format_count(analysis.progress.done), format_count(analysis.progress.total)
             notes.append(f"Predicted images: {done} of {total}.")
         return _document(title, [], notes)
-    abstained = [ErrorType(value) for value in analysis.summary.abstained]
+    abstained = analysis.summary.abstained
     notes += abstention_notes(abstained)
     groups = [group for group in Group if group.value in analysis.summary.groups]
     summaries = [analysis.summary.groups[group.value] for group in groups]
@@ -47,11 +46,9 @@ def analysis_html(analysis: pb.Analysis) -> str:
         ("multi-label accuracy", [format_optional(summary, "multi_label_accuracy") for summary in summaries]),
         ("top-1 errors", [format_count(summary.top1_errors) for summary in summaries]),
     ]
-    for error_type in ERROR_TYPES[1:]:
-        cells = [
-            MISSING if error_type in abstained else _count_and_portion(summary, error_type) for summary in summaries
-        ]
-        rows.append((ERROR_TYPE_TITLES[error_type], cells))
+    for key in error_keys(key for summary in summaries for key in summary.counts):
+        cells = [MISSING if key in abstained else _count_and_portion(summary, key) for summary in summaries]
+        rows.append((title_of(key), cells))
     caption = "Error types, and their percentages of the top-1 errors"
     return _document(title, [_table(caption, ["", *(GROUP_NAMES[group] for group in groups)], rows)], notes)
 
@@ -80,11 +77,9 @@ def comparison_html(comparison: pb.Comparison) -> str:
         )
         for name, interval in intervals.items()
     ]
+    keys = [transitions.error_type for transitions in everything.transitions]
     counts = [
-        (
-            ERROR_TYPE_TITLES[ErrorType(transitions.error_type)],
-            [format_count(transitions.counts.get(error_type.name, 0)) for error_type in ERROR_TYPES],
-        )
+        (title_of(transitions.error_type), [format_count(transitions.counts.get(key, 0)) for key in keys])
         for transitions in everything.transitions
     ]
     rate_header = ["", "A", "B", "change, points", "95 % interval"]
@@ -92,7 +87,7 @@ def comparison_html(comparison: pb.Comparison) -> str:
         _table("Rates over all images", rate_header, rates),
         _table(
             "Images by error type in A (rows) and in B (columns)",
-            ["", *(ERROR_TYPE_TITLES[error_type] for error_type in ERROR_TYPES)],
+            ["", *map(title_of, keys)],
             counts,
         ),
     ]
@@ -109,11 +104,7 @@ def trend_html(trend: pb.Trend) -> str:
     names = [metric for metric in METRIC_NAMES if any(metric in model.values for model in models)]
     rows = []
     for model in models[:MAX_MODELS]:
-        ranks = {
-            enum_name(pb.TrendMetric, rank.metric).upper(): rank
-            for rank in model.percentile_ranks
-            if rank.HasField("percentile")
-        }
+        ranks = {rank.metric: rank for rank in model.percentile_ranks if rank.HasField("percentile")}
         cells = [format_percentage(model.top1_accuracy)]
         for name in names:
             value = format_percentage(model.values.get(name))
@@ -145,7 +136,7 @@ def _table_rows(rows: Iterable[tuple[str, Sequence[str]]]) -> Iterator[str]:
         yield f'<tr><th scope="row" style="text-align: left">{escape(name)}</th>{values}</tr>'
 
 
-def _count_and_portion(summary: pb.GroupSummary, error_type: ErrorType) -> str:
-    count = summary.counts.get(error_type.name, 0)
+def _count_and_portion(summary: pb.GroupSummary, key: str) -> str:
+    count = summary.counts.get(key, 0)
     portion = count / summary.top1_errors if summary.top1_errors else None
     return f"{format_count(count)} ({format_percentage(portion)})"

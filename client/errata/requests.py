@@ -7,6 +7,7 @@ from typing import Any, BinaryIO, TypeAlias, TypedDict
 
 from errata import v1 as pb
 from errata.choices import choice, choices
+from errata.error_types import parse_key
 from errata.errors import InvalidRequest
 from errata.results import Analysis
 
@@ -58,7 +59,7 @@ class AnalysisConditions(TypedDict, total=False):
 class VerdictConditions(TypedDict, total=False):
     """Keyword conditions on verdicts. All of them must be met."""
 
-    error_types: str | int | Iterable[str | int]
+    error_types: str | Iterable[str]
     """Error types, such as `model_failure`; the verdict has one of them."""
     target: ClassRef
     """Original label."""
@@ -145,7 +146,8 @@ def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictCondition
     for name in ("target", "predicted"):
         fields[f"{name}_class"] = class_text(fields.pop(name, None))
     if "error_types" in fields:
-        fields["error_types"] = choices(pb.ErrorType, fields["error_types"], "error type")
+        types = fields["error_types"]
+        fields["error_types"] = [parse_key(text) for text in ([types] if isinstance(types, str) else types)]
     return pb.VerdictFilter(**fields)
 
 

@@ -16,7 +16,7 @@ from errata.errors import (
 from service.analyses import queries
 from service.analyses.ports import Ports
 from service.analyses.request import MAX_TEXT
-from service.domain import Analysis, Group, Metric, Trend, TrendPoint
+from service.domain import METRICS, POOLED, Analysis, Group, Metric, Trend, TrendPoint
 from service.evidence.artefacts import ARTEFACT_SUPERCLASSES
 from service.evidence.bundle import Manifest
 from service.reference_models.curves import curves_of
@@ -109,8 +109,8 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
     curves = curves_of(analyses.dataset)
     members = (*analyses.selected, *analyses.others)
     abstained = members[0].summary.abstained if members and members[0].summary else ()
-    abstained_names = {error_type.name for error_type in abstained}
-    metrics: Sequence[Metric] = [metric for metric in Metric if metric.name not in abstained_names]
+    abstained_keys = {error_type.key for error_type in abstained}
+    metrics: Sequence[Metric] = [metric for metric in METRICS if metric not in abstained_keys]
     if curves is not None or published:  # metrics that depend on an abstaining rule are not comparable with them
         metrics = allowed_metrics(abstained)
     points = []
@@ -136,7 +136,7 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         )
         for model in published
     ]
-    fitted_metrics = [metric for metric in Metric if metric is not Metric.POOLED or abstained]
+    fitted_metrics = [metric for metric in METRICS if metric != POOLED or abstained]
     return Trend(
         dataset=analyses.dataset,
         evidence=analyses.evidence,

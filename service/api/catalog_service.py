@@ -5,14 +5,13 @@ from typing import Any
 import grpc
 from errata import v1 as pb
 from errata.errors import EvidenceDamaged, InvalidRequest, ModelNotFound, Unavailable
-from errata.messages import ERROR_TYPE_DESCRIPTIONS, ERROR_TYPE_TITLES
 from errata.names import dataset_id, model_id
 from errata.v1 import catalog_service_pb2_grpc
 
 from service import wire
 from service.analyses.ports import Ports
 from service.api.executors import BoundedExecutor
-from service.domain import ERROR_TYPES, SEVERITY
+from service.domain import ERROR_TYPES
 from service.evidence.bundle import Manifest
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -72,10 +71,10 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
         return pb.ListErrorTypesResponse(
             error_types=[
                 pb.ErrorTypeInfo(
-                    error_type=pb.ErrorType.Name(error_type),
-                    title=ERROR_TYPE_TITLES[error_type],
-                    description=ERROR_TYPE_DESCRIPTIONS[error_type],
-                    severity=pb.Severity.Name(SEVERITY[error_type]),
+                    error_type=error_type.key,
+                    title=error_type.title,
+                    description=error_type.row.description,
+                    severity=pb.Severity.Name(error_type.severity),
                 )
                 for error_type in page
             ],

@@ -12,7 +12,7 @@ from errata.cli.folder import REPORT, make_folder, write_folder
 from errata.cli.output import print_path
 from errata.cli.progress import follow
 from errata.cli.views import show_analysis, show_verdicts
-from errata.enums import ERROR_TYPES
+from errata.error_types import TOP1_ERROR_TYPES
 from errata.names import dataset_id
 
 MODEL, DATASET = "demo:efficientnet_lite0", "demo"
@@ -55,8 +55,7 @@ def demo(ctx: click.Context, output: Path) -> None:
         console.print("3. Classify the errors of the model.\n")
         show_analysis(analysis, console)
         console.print("\nThe errors, with the evidence for each verdict:")
-        error_types = [f"ERROR_TYPE_{error_type.name}" for error_type in ERROR_TYPES[1:]]
-        condition = pb.VerdictFilter(error_types=error_types)
+        condition = pb.VerdictFilter(error_types=[error_type.key for error_type in TOP1_ERROR_TYPES])
         show_verdicts(client.verdicts(analysis.name, condition, with_evidence=True), console)
         console.print("\n4. Write the summary, the verdicts, and the report.")
         write_folder(client, analysis, output)

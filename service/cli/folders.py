@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from errata import pb
-from errata.cli.folder import VERDICTS, group_names, parse_verdicts, read_analysis
+from errata.cli.folder import VERDICTS, parse_verdicts, read_analysis
 from errata.errors import InvalidInput
 
 from service import wire
@@ -132,7 +132,7 @@ def read_side(folder: Path) -> Side:
         [line.name for line in lines],
         np.array([line.target for line in lines], dtype=np.int16),
         np.array([line.predicted for line in lines], dtype=np.int16),
-        np.array([line.error_type for line in lines], dtype=np.uint8),
+        np.array([line.error_type.id for line in lines], dtype=np.uint8),
         np.array([line.problematic for line in lines], dtype=bool),
         np.array([line.groups for line in lines], dtype=bool).reshape(-1, len(CLASS_GROUPS)).T,
     )
@@ -143,9 +143,8 @@ def _parse_line(line: dict[str, Any]) -> _Line:
     target, predicted = int(line["target"]), int(line["predicted"])
     if not (0 <= target < NUM_CLASSES and 0 <= predicted < NUM_CLASSES):
         raise ValueError(f"classes {target} and {predicted}")
-    error_type = ErrorType[line["error_type"].removeprefix("ERROR_TYPE_")]
-    names = group_names(line["groups"])
-    groups = tuple(group.value in names for group in CLASS_GROUPS)
+    error_type = ErrorType[line["error_type"].upper()]
+    groups = tuple(group.value in line["groups"] for group in CLASS_GROUPS)
     name = str(line["file_name"])
     name.encode()  # a lone surrogate cannot be sent or printed
     return _Line(name, target, predicted, error_type, bool(line["problematic"]), groups)

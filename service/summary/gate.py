@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from service.domain import (
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
+    SEVERE_TYPES,
     TOP1_ERROR_TYPES,
     Bound,
     ErrorType,
@@ -39,7 +40,7 @@ _FROM_SUMMARY = (
 )
 TESTED = (*PAIRED_METRICS, Measure.COUNT, Measure.RATE)
 _IMPLIED: Mapping[Measure, tuple[ErrorType, ...]] = {  # types that a measure depends on by its definition
-    Measure.SEVERE_ERROR_RATE: (ErrorType.MODEL_FAILURE,),
+    Measure.SEVERE_ERROR_RATE: SEVERE_TYPES,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR: MINOR_TYPES,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE: (*MINOR_TYPES, *EXPLAINABLE_TYPES),
 }
@@ -96,7 +97,7 @@ def _count_measure(bound: Bound, counts: Mapping[ErrorType, int]) -> float | Non
         case Measure.MULTI_LABEL_ERROR_RATE:
             return _share(counts, MULTI_LABEL_ERROR_TYPES, ERROR_TYPES)
         case Measure.SEVERE_ERROR_RATE:
-            return _share(counts, (ErrorType.MODEL_FAILURE,), ERROR_TYPES)
+            return _share(counts, SEVERE_TYPES, ERROR_TYPES)
         case Measure.COUNT:
             return float(sum(counts[error_type] for error_type in bound.types))
         case Measure.RATE:
@@ -146,9 +147,9 @@ def _coverage(limit: float, coverage: float | None) -> GateReason:
 def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baseline | None) -> GateReason:
     types = bound.types or _IMPLIED.get(bound.measure, ())
     abstained = any(error_type in summary.abstained for error_type in types)
-    first = min(summary.abstained, default=None)
+    first = min((error_type.position for error_type in summary.abstained), default=None)
     # Later types include the errors that the first abstained rule would have explained.
-    upper_bound = first is not None and any(error_type > first for error_type in types) and not abstained
+    upper_bound = first is not None and any(error_type.position > first for error_type in types) and not abstained
     affected_by = summary.abstained if upper_bound else ()
     if bound.is_on_change:
         assert baseline is not None, "This is a bug: a policy with changes is refused without a baseline."

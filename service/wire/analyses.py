@@ -15,7 +15,6 @@ from service.domain import (
     Analysis,
     AnalysisRequest,
     BreakdownRow,
-    ErrorType,
     Group,
     GroupSummary,
     ModelInfo,
@@ -25,7 +24,17 @@ from service.domain import (
     Summary,
 )
 from service.report.report_view import analysis_summary
-from service.wire.names import MAX_ID, analysis_id, analysis_name, by_name, enum_of, evidence_of, from_names, optional
+from service.wire.names import (
+    MAX_ID,
+    analysis_id,
+    analysis_name,
+    by_key,
+    enum_of,
+    error_type_of,
+    evidence_of,
+    from_keys,
+    optional,
+)
 
 
 def request_from_create(message: pb.CreateAnalysisRequest) -> AnalysisRequest:
@@ -109,7 +118,7 @@ def to_summary(summary: Summary) -> pb.Summary:
     """Convert a summary."""
     return pb.Summary(
         groups={group.value: _to_group(group_summary) for group, group_summary in summary.groups.items()},
-        abstained=[pb.ErrorType.Name(error_type) for error_type in summary.abstained],
+        abstained=[error_type.key for error_type in summary.abstained],
         num_problematic=summary.num_problematic,
         num_images=summary.num_images,
         num_predicted=summary.num_predicted,
@@ -128,10 +137,10 @@ def to_breakdown(rows: Iterable[BreakdownRow]) -> pb.Breakdown:
                 display_name=row.name,
                 class_index=row.class_index,
                 num_samples=row.num_samples,
-                counts=by_name(row.counts),
+                counts=by_key(row.counts),
                 multi_label_accuracy=row.multi_label_accuracy,
-                gain_if_fixed_top1=by_name(row.gain_if_fixed_top1),
-                gain_if_fixed_multi_label=by_name(row.gain_if_fixed_multi_label),
+                gain_if_fixed_top1=by_key(row.gain_if_fixed_top1),
+                gain_if_fixed_multi_label=by_key(row.gain_if_fixed_multi_label),
             )
             for row in rows
         ]
@@ -175,16 +184,16 @@ def _to_progress(progress: Progress) -> pb.Progress:
 def _to_group(group: GroupSummary) -> pb.GroupSummary:
     return pb.GroupSummary(
         num_samples=group.num_samples,
-        counts=by_name(group.counts),
+        counts=by_key(group.counts),
         top1_errors=group.top1_errors,
         top1_accuracy=group.top1_accuracy,
         multi_label_accuracy=group.multi_label_accuracy,
         multi_label_accuracy_forgiving_minor=group.multi_label_accuracy_forgiving_minor,
         multi_label_accuracy_forgiving_explainable=group.multi_label_accuracy_forgiving_explainable,
-        portions_of_top1_errors=by_name(group.portions_of_top1_errors),
-        portions_of_multi_label_errors=by_name(group.portions_of_multi_label_errors),
-        gain_if_fixed_top1=by_name(group.gain_if_fixed_top1),
-        gain_if_fixed_multi_label=by_name(group.gain_if_fixed_multi_label),
+        portions_of_top1_errors=by_key(group.portions_of_top1_errors),
+        portions_of_multi_label_errors=by_key(group.portions_of_multi_label_errors),
+        gain_if_fixed_top1=by_key(group.gain_if_fixed_top1),
+        gain_if_fixed_multi_label=by_key(group.gain_if_fixed_multi_label),
     )
 
 
@@ -235,7 +244,7 @@ def from_summary(message: pb.Summary) -> Summary:
         raise InvalidRequest(f"The summary has no group {', '.join(missing)}. Include every group.", field="groups")
     return Summary(
         groups={group: _from_group(message.groups[group.value]) for group in Group},
-        abstained=tuple(_from_abstained(value) for value in message.abstained),
+        abstained=tuple(error_type_of(key, "abstained") for key in message.abstained),
         num_problematic=message.num_problematic,
         num_images=message.num_images,
         num_predicted=message.num_predicted,
@@ -246,15 +255,8 @@ def from_summary(message: pb.Summary) -> Summary:
     )
 
 
-def _from_abstained(value: int) -> ErrorType:
-    error_type: ErrorType = enum_of(ErrorType, value, "abstained")
-    if error_type is ErrorType.UNSPECIFIED:
-        raise InvalidRequest("An abstained rule has no error type. Name the error type of the rule.", field="abstained")
-    return error_type
-
-
 def _from_group(message: pb.GroupSummary) -> GroupSummary:
-    counts = from_names(message.counts, ERROR_TYPES)
+    counts = from_keys(message.counts, ERROR_TYPES)
     if min(counts.values()) < 0 or sum(counts.values()) != message.num_samples:
         raise InvalidRequest(
             f"The counts add up to {sum(counts.values())}, not to {message.num_samples} samples. Correct the summary.",
@@ -268,10 +270,10 @@ def _from_group(message: pb.GroupSummary) -> GroupSummary:
         multi_label_accuracy=_from_rate(message, "multi_label_accuracy"),
         multi_label_accuracy_forgiving_minor=_from_rate(message, "multi_label_accuracy_forgiving_minor"),
         multi_label_accuracy_forgiving_explainable=_from_rate(message, "multi_label_accuracy_forgiving_explainable"),
-        portions_of_top1_errors=from_names(message.portions_of_top1_errors),
-        portions_of_multi_label_errors=from_names(message.portions_of_multi_label_errors),
-        gain_if_fixed_top1=from_names(message.gain_if_fixed_top1),
-        gain_if_fixed_multi_label=from_names(message.gain_if_fixed_multi_label),
+        portions_of_top1_errors=from_keys(message.portions_of_top1_errors),
+        portions_of_multi_label_errors=from_keys(message.portions_of_multi_label_errors),
+        gain_if_fixed_top1=from_keys(message.gain_if_fixed_top1),
+        gain_if_fixed_multi_label=from_keys(message.gain_if_fixed_multi_label),
     )
 
 

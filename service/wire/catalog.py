@@ -32,7 +32,7 @@ def to_evidence(manifest: Manifest) -> pb.Evidence:
         name=evidence_name(manifest.dataset, manifest.digest),
         digest=manifest.digest,
         rules_version=manifest.rules_version,
-        abstained=[pb.ErrorType.Name(error_type) for error_type in manifest.abstained],
+        abstained=[error_type.key for error_type in manifest.abstained],
         counts=dict(manifest.counts),
         sources=[
             pb.Source(display_name=source.name, origin=source.origin, license=source.license, sha256=source.sha256)

@@ -1,13 +1,14 @@
-"""Resource names, enum values, and maps keyed by enum names."""
+"""Resource names, enum values, and maps keyed by error types."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from errata.error_types import find_error_type
 from errata.errors import InvalidRequest
 from errata.names import ANALYSES, DATASETS, EVIDENCE, VERDICTS, dataset_id, evidence_id, split_child
 from google.protobuf.message import Message
 
-from service.domain import ErrorType, Group
+from service.domain import ERROR_TYPES, ErrorType, Group
 from service.taxonomy.classes import classes_named, parse_class, similar_names
 
 Number = TypeVar("Number", int, float)
@@ -120,25 +121,30 @@ def enum_of(enum: Any, value: int, field: str) -> Any:
         ) from error
 
 
-def by_name(values: Mapping[ErrorType, Number]) -> dict[str, Number]:
-    """Replace error types by their names."""
-    return {error_type.name: value for error_type, value in values.items()}
-
-
-def from_names(values: Mapping[str, Number], required: Sequence[ErrorType] = ()) -> dict[ErrorType, Number]:
-    """Replace names by error types; raise InvalidRequest for an unknown name or a missing required type."""
-    unknown = [name for name in values if name not in ErrorType.__members__]
-    missing = [error_type.name for error_type in required if error_type.name not in values]
-    if unknown:
+def error_type_of(key: str, field: str) -> ErrorType:
+    """Return the error type of a name in the API; raise InvalidRequest for an unknown name."""
+    error_type = find_error_type(key)
+    if error_type is None:
         raise InvalidRequest(
-            f"Unknown error type {unknown[0]!r:.40}. Expected one of {', '.join(ErrorType.__members__)}.",
-            field="counts",
+            f"Unknown error type {key!r:.80}. Expected one of: {', '.join(known.key for known in ERROR_TYPES)}.",
+            field=field,
         )
+    return error_type
+
+
+def by_key(values: Mapping[ErrorType, Number]) -> dict[str, Number]:
+    """Replace error types by their names in the API."""
+    return {error_type.key: value for error_type, value in values.items()}
+
+
+def from_keys(values: Mapping[str, Number], required: Sequence[ErrorType] = ()) -> dict[ErrorType, Number]:
+    """Replace names in the API by error types; raise InvalidRequest for an unknown name or a missing required type."""
+    missing = [error_type.key for error_type in required if error_type.key not in values]
     if missing:
         raise InvalidRequest(
             f"The values of {', '.join(missing)} are missing. Include every error type.", field="counts"
         )
-    return {ErrorType[name]: value for name, value in values.items()}
+    return {error_type_of(key, "counts"): value for key, value in values.items()}
 
 
 def optional(message: Message, field: str) -> Any:

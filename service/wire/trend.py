@@ -5,7 +5,7 @@ from errata import v1 as pb
 from errata.names import dataset_id, dataset_name, evidence_name
 
 from service.analyses.trend import TrendRequest
-from service.domain import LabelFit, Metric, PercentileRank, Trend, TrendPoint
+from service.domain import METRICS, LabelFit, PercentileRank, Trend, TrendPoint
 from service.report.messages.trend import percentile_text, trend_notes
 from service.wire.names import analysis_id, analysis_name, group_of
 
@@ -46,14 +46,14 @@ def _model(point: TrendPoint) -> pb.TrendModel:
         label=point.label,
         requested=point.is_selected,
         top1_accuracy=point.top1_accuracy,
-        values={metric.name: value for metric, value in point.values.items()},
+        values=dict(point.values),
         percentile_ranks=[_percentile_rank(rank) for rank in point.percentile_ranks],
     )
 
 
 def _percentile_rank(rank: PercentileRank) -> pb.PercentileRank:
     return pb.PercentileRank(
-        metric=_metric(rank.metric),
+        metric=rank.metric,
         value=rank.value,
         percentile=rank.percentile,
         message=percentile_text(rank),
@@ -62,7 +62,7 @@ def _percentile_rank(rank: PercentileRank) -> pb.PercentileRank:
 
 def _fit(label_fit: LabelFit) -> pb.TrendFit:
     return pb.TrendFit(
-        metric=_metric(label_fit.metric),
+        metric=label_fit.metric,
         label=label_fit.label,
         num_models=label_fit.num_models,
         slope=label_fit.fit.slope if label_fit.fit else None,
@@ -76,12 +76,14 @@ def _bands(trend: Trend) -> list[pb.TrendBand]:
     if trend.curves is None:
         return []
     bands = []
-    for metric in Metric:
-        quantiles = trend.curves.quantiles[trend.group, metric]
+    for metric in METRICS:
+        quantiles = trend.curves.quantiles.get((trend.group, metric))
+        if quantiles is None:
+            continue
         fit = trend.curves.fits.get((trend.group, metric))
         bands.append(
             pb.TrendBand(
-                metric=_metric(metric),
+                metric=metric,
                 quantiles=[
                     pb.TrendQuantiles(
                         top1_accuracy=knot, **dict(zip(("q05", "q25", "q50", "q75", "q95"), row, strict=True))
@@ -93,7 +95,3 @@ def _bands(trend: Trend) -> list[pb.TrendBand]:
             )
         )
     return bands
-
-
-def _metric(metric: Metric) -> str:
-    return f"TREND_METRIC_{metric.name}"

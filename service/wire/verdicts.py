@@ -8,9 +8,9 @@ from errata.names import verdict_name
 from errata.proto_json import to_dict
 
 from service.analyses.verdicts import VerdictFilter
-from service.domain import ErrorType, Verdict, VerdictEvidence, VocabularyEvidence
+from service.domain import Verdict, VerdictEvidence, VocabularyEvidence
 from service.taxonomy.classes import class_names
-from service.wire.names import enum_of, group_of, optional_class
+from service.wire.names import error_type_of, group_of, optional_class
 
 
 def to_verdict(verdict: Verdict, analysis: str = "") -> pb.Verdict:
@@ -26,7 +26,7 @@ def to_verdict(verdict: Verdict, analysis: str = "") -> pb.Verdict:
         file_name=verdict.file_name,
         target=verdict.target,
         predicted=verdict.predicted,
-        error_type=pb.ErrorType.Name(verdict.error_type),
+        error_type=verdict.error_type.key,
         problematic=[pb.ProblematicTag.Name(tag) for tag in verdict.problematic],
         target_name=names[verdict.target],
         predicted_name=names[verdict.predicted],
@@ -48,7 +48,7 @@ def verdict_line(verdict: Verdict) -> str:
         "file_name": verdict.file_name,
         "target": verdict.target,
         "predicted": verdict.predicted,
-        "error_type": f"ERROR_TYPE_{verdict.error_type.name}",
+        "error_type": verdict.error_type.key,
         "problematic": [f"PROBLEMATIC_TAG_{tag.name}" for tag in verdict.problematic],
         "target_name": names[verdict.target],
         "predicted_name": names[verdict.predicted],
@@ -62,7 +62,7 @@ def verdict_line(verdict: Verdict) -> str:
 def verdict_filter(message: pb.VerdictFilter) -> VerdictFilter:
     """Convert the filter of ListVerdicts."""
     return VerdictFilter(
-        error_types=frozenset(enum_of(ErrorType, value, "filter.error_types") for value in message.error_types),
+        error_types=frozenset(error_type_of(key, "filter.error_types") for key in message.error_types),
         target=optional_class(message.target_class, "filter.target_class"),
         predicted=optional_class(message.predicted_class, "filter.predicted_class"),
         superclass=message.superclass,
@@ -109,9 +109,7 @@ def _verdict_evidence(evidence: VerdictEvidence) -> pb.VerdictEvidence:
         overlap=evidence.overlap,
         vocabulary=_vocabulary(evidence.vocabulary) if evidence.vocabulary else None,
         trace=[
-            pb.Step(
-                error_type=pb.ErrorType.Name(step.error_type), outcome=pb.Outcome.Name(step.outcome), note=step.note
-            )
+            pb.Step(error_type=step.error_type.key, outcome=pb.Outcome.Name(step.outcome), note=step.note)
             for step in evidence.trace
         ],
     )

@@ -6,10 +6,11 @@ from collections import Counter
 import pytest
 from errata import Client, errors, pb
 
+from service.domain import ERROR_TYPES
 from service.evidence.bundle import Bundle
 from service.taxonomy.classes import class_names
 
-NAMES = [item.removeprefix("ERROR_TYPE_") for item in pb.ErrorType.keys()[1:]]
+NAMES = [error_type.key for error_type in ERROR_TYPES]
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def analysis(running, demo_csv: bytes) -> pb.Analysis:
 
 
 def counts_of(verdicts: list[pb.Verdict]) -> dict[str, int]:
-    counter = Counter(pb.ErrorType.Name(verdict.error_type).removeprefix("ERROR_TYPE_") for verdict in verdicts)
+    counter = Counter(verdict.error_type for verdict in verdicts)
     return {name: counter[name] for name in NAMES}
 
 

@@ -71,7 +71,7 @@ def test_another_bundle_judges_archived_predictions_without_running_the_model(st
         assert again.evidence == f"datasets/demo/evidence/{other.digest}" != first.evidence
         counts = again.summary.groups["all"].counts
         assert (
-            counts["FINE_GRAINED"] == 20 - counts["CORRECT"] - counts["CLASS_OVERLAP"]
+            counts["fine_grained"] == 20 - counts["correct"] - counts["class_overlap"]
         )  # all other errors are fine-grained
         service.gate.set()
 

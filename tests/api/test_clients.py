@@ -344,8 +344,7 @@ def test_a_data_frame_has_the_listed_verdicts(client: Client, analysis: pb.Analy
     assert list(frame["file_name"]) == [verdict.file_name for verdict in listed]
     assert list(frame["target"]) == [verdict.target for verdict in listed]
     assert list(frame["predicted_name"]) == [verdict.predicted_name for verdict in listed]
-    names = [pb.ErrorType.Name(verdict.error_type).removeprefix("ERROR_TYPE_").lower() for verdict in listed]
-    assert list(frame["error_type"]) == names
+    assert list(frame["error_type"]) == [verdict.error_type for verdict in listed]
     groups = [" ".join(verdict.groups) for verdict in listed]
     assert list(frame["groups"]) == groups
 
@@ -388,7 +387,7 @@ def test_parquet_has_the_columns_of_the_evidence(client: Client, analysis: pb.An
 
     frame = pd.read_parquet(io.BytesIO(content))
     assert {"labels", "shared_superclasses", "vocabulary", "rule_model_failure"} <= set(frame.columns)
-    assert frame["error_type"].iloc[-1] == "ERROR_TYPE_CORRECT"
+    assert frame["error_type"].iloc[-1] == "correct"
 
 
 def test_jsonl_has_the_evidence_of_listed_verdicts(client: Client, analysis: pb.Analysis) -> None:

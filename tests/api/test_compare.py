@@ -41,7 +41,7 @@ def test_a_comparison_has_the_changed_images(client: Client, pair: tuple[pb.Anal
     everything = result.groups["all"]
     assert (result.a, result.b, result.display_name_a, result.dataset) == (a.name, b.name, "A", "datasets/demo")
     assert (everything.num_samples, everything.fixed, everything.broken) == (20, 3, 0)
-    assert everything.transitions[7].counts["CORRECT"] == 3
+    assert everything.transitions[7].counts["correct"] == 3
     assert sum(sum(row.counts.values()) for row in everything.transitions) == 20
     assert [(test.metric, test.only_a, test.only_b) for test in everything.tests] == [
         (pb.PAIRED_METRIC_TOP1, 0, 3),
@@ -51,7 +51,7 @@ def test_a_comparison_has_the_changed_images(client: Client, pair: tuple[pb.Anal
     assert everything.tests[0].p_value == pytest.approx(0.25)  # 2 / 2 ** 3
     assert everything.rates["top1"].difference == pytest.approx(0.15)
     assert len(result.fixed) == 3 and not result.broken
-    assert {item.error_type_b for item in result.fixed} == {pb.ERROR_TYPE_CORRECT}
+    assert {item.error_type_b for item in result.fixed} == {"correct"}
     assert result.headline == "fixes 3 images, breaks 0 images; severe errors: no significant change, p = 0.25"
 
 
@@ -163,7 +163,7 @@ def test_an_open_analysis_is_pending_and_a_canceled_one_is_an_error(start: Start
         service.gate.set()
         result = client.gate(waiting.name)
         assert result.decision == pb.GATE_DECISION_ERROR
-        assert "cancelled" in result.reasons[0].message
+        assert "canceled" in result.reasons[0].message
 
 
 def test_a_trend_has_the_percentiles_of_models(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
@@ -175,8 +175,8 @@ def test_a_trend_has_the_percentiles_of_models(client: Client, pair: tuple[pb.An
         (pair[1].name, True),
     ]
     assert [model.top1_accuracy for model in result.models[:2]] == [0.75, 0.9]
-    assert result.models[0].values["MODEL_FAILURE"] == 1
-    assert "FINE_GRAINED_OOV" not in result.models[0].values, "a rule that abstained says nothing, which isn't 0"
+    assert result.models[0].values["model_failure"] == 1
+    assert "fine_grained_oov" not in result.models[0].values, "a rule that abstained says nothing, which isn't 0"
     assert not result.models[0].percentile_ranks and not result.bands and result.num_published == 0
     assert any("No reference models" in note for note in result.notes)
 
@@ -190,9 +190,9 @@ def test_a_trend_groups_models_by_a_label(client: Client, demo: Bundle) -> None:
 
     assert {model.label for model in result.models if model.requested} == {"red", "blue"}
     fits = {(fit.label, fit.metric): fit for fit in result.fits}
-    red = fits["red", pb.TREND_METRIC_MODEL_FAILURE]
+    red = fits["red", "model_failure"]
     assert red.num_models == 3 and not red.HasField("r_squared")  # all values are 1
-    assert not fits["blue", pb.TREND_METRIC_MODEL_FAILURE].HasField("slope")
+    assert not fits["blue", "model_failure"].HasField("slope")
 
 
 def test_analyses_of_several_data_sets_have_no_trend(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from errata import pb
 
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.bundle import Bundle
@@ -141,5 +140,5 @@ def test_images_with_the_same_base_name_are_distinguished(service: Running, imag
 
     verdicts = [*service.client.verdicts(analysis.name)]
     assert [(verdict.file_name, verdict.target) for verdict in verdicts] == images
-    assert {verdict.target for verdict in verdicts if verdict.error_type == pb.ERROR_TYPE_CORRECT} == {CLASSES[0]}
+    assert {verdict.target for verdict in verdicts if verdict.error_type == "correct"} == {CLASSES[0]}
     assert not any(verdict.problematic for verdict in verdicts)

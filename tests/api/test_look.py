@@ -100,7 +100,7 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
         return [verdict.file_name for verdict in client.verdicts(analysis.name, pb.VerdictFilter(**conditions))]
 
     assert [item.file_name for item in every] == demo.judged_names
-    assert names(error_types=["ERROR_TYPE_CORRECT"]) == demo.judged_names[2:]
+    assert names(error_types=["correct"]) == demo.judged_names[2:]
     assert names(predicted_class="0") == demo.judged_names[:2]
     assert names(target_class="609") == [name for name in demo.judged_names if name.endswith("_609.jpg")]
     assert names(problematic=True) == []
@@ -196,7 +196,7 @@ def test_a_report_without_a_subject_is_rejected(client: Client) -> None:
 def test_any_prediction_can_be_explained_without_an_analysis(client: Client, demo: Bundle) -> None:
     verdict = client.explain_prediction("demo", demo.judged_names[0], int(demo.all_targets[0]))
 
-    assert verdict.error_type == pb.ERROR_TYPE_CORRECT
+    assert verdict.error_type == "correct"
 
 
 @pytest.mark.parametrize(

@@ -155,14 +155,14 @@ def test_the_newest_results_of_watched_models_are_reported_and_others_are_counte
     for group, group_summary in summary.groups.items():
         assert sample("errata_result_samples", **names, group=group) == group_summary.num_samples
         for kind, count in group_summary.counts.items():
-            severity = {"MODEL_FAILURE": "severe", "FINE_GRAINED": "minor", "CORRECT": "none"}.get(kind)
+            severity = {"model_failure": "severe", "fine_grained": "minor", "correct": "none"}.get(kind)
             if severity:
-                labels = {"group": group, "error_type": kind, "severity": severity}
+                labels = {"group": group, "error_type": kind.upper(), "severity": severity}
                 assert sample("errata_result_errors", **names, **labels) == count
     everything = summary.groups["all"]
     assert sample("errata_result_top1_accuracy_ratio", **names, group="all") == everything.top1_accuracy
     assert sample("errata_result_multi_label_accuracy_ratio", **names, group="all") == everything.multi_label_accuracy
-    severe = everything.counts["MODEL_FAILURE"] / everything.num_samples
+    severe = everything.counts["model_failure"] / everything.num_samples
     assert sample("errata_result_severe_error_ratio", **names) == severe
     assert sample("errata_result_baseline_severe_error_ratio", **names) == severe
     assert sample("errata_result_severe_error_ratio", model="net", version="1", dataset="demo") is None

@@ -34,7 +34,7 @@ def test_a_model_is_queued_then_runs_then_succeeds(client: Client, demo: Bundle)
     right = sum(hashed_class(name) == target for name, target in zip(demo.judged_names, demo.all_targets, strict=True))
     assert queued.state in (pb.Analysis.STATE_QUEUED, pb.Analysis.STATE_RUNNING)
     assert final.state == pb.Analysis.STATE_SUCCEEDED
-    assert final.summary.groups["all"].counts["CORRECT"] == right
+    assert final.summary.groups["all"].counts["correct"] == right
     assert (final.progress.done, final.progress.total) == (20, 20)
     assert final.model_info.model == MODEL
     assert dict(final.labels) == {"team": "vision"}

@@ -70,7 +70,7 @@ def test_an_upload_can_select_a_bundle(service: Running, coarse_bundle: Bundle, 
     analysis = upload(service.client, demo_csv, evidence=coarse_bundle.digest[:12])
 
     assert analysis.evidence == name_of(coarse_bundle)
-    assert types(service.client, analysis.name) == [pb.ERROR_TYPE_FINE_GRAINED] * 2 + [pb.ERROR_TYPE_CORRECT] * 18
+    assert types(service.client, analysis.name) == ["fine_grained"] * 2 + ["correct"] * 18
 
 
 def test_another_bundle_gives_other_verdicts(
@@ -88,9 +88,9 @@ def test_another_bundle_gives_other_verdicts(
         "mine",
         {"version": "3"},
     )
-    assert pb.ERROR_TYPE_FINE_GRAINED not in types(service.client, before.name)
-    assert types(service.client, after.name)[:2] == [pb.ERROR_TYPE_FINE_GRAINED] * 2
-    assert after.summary.groups["all"].counts["FINE_GRAINED"] == 2
+    assert "fine_grained" not in types(service.client, before.name)
+    assert types(service.client, after.name)[:2] == ["fine_grained"] * 2
+    assert after.summary.groups["all"].counts["fine_grained"] == 2
     assert after.summary.groups["all"].top1_errors == before.summary.groups["all"].top1_errors == 2
     assert [verdict.predicted for verdict in service.client.verdicts(after.name)] == [
         verdict.predicted for verdict in service.client.verdicts(before.name)

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service.authorization import ALLOW_ALL
 from service.bootstrap.security import Security, is_loopback
-from service.domain import ERROR_TYPES, SEVERITY
+from service.domain import ERROR_TYPES
 
 
 def fetch(address: str, path: str) -> tuple[int, str]:
@@ -83,10 +83,7 @@ def test_an_unknown_data_set_is_not_found(client: Client) -> None:
 def test_evidence_has_its_sources_and_the_abstaining_rules(client: Client) -> None:
     evidence = client.evidence("imagenet-real")
 
-    assert [pb.ErrorType.Name(item) for item in evidence.abstained] == [
-        "ERROR_TYPE_FINE_GRAINED_OOV",
-        "ERROR_TYPE_NON_PROTOTYPICAL",
-    ]
+    assert list(evidence.abstained) == ["fine_grained_oov", "non_prototypical"]
     assert all(source.origin and source.license for source in evidence.sources)
     assert client.evidence("imagenet-real", evidence.digest[:8]) == evidence
 
@@ -104,8 +101,8 @@ def test_the_catalog_lists_models_and_error_types(client: Client) -> None:
     types = client.error_types()
 
     assert "demo:efficientnet_lite0" in [model.model_id for model in client.models()]
-    assert [info.error_type for info in types] == [int(error_type) for error_type in ERROR_TYPES]
-    assert [info.severity for info in types] == [int(SEVERITY[error_type]) for error_type in ERROR_TYPES]
+    assert [info.error_type for info in types] == [error_type.key for error_type in ERROR_TYPES]
+    assert [info.severity for info in types] == [int(error_type.severity) for error_type in ERROR_TYPES]
     assert all(info.title and info.description for info in types)
 
 

@@ -43,7 +43,7 @@ def test_an_upload_returns_the_finished_analysis(client: Client, demo_csv: bytes
 
     everything = analysis.summary.groups["all"]
     assert analysis.state == pb.Analysis.STATE_SUCCEEDED
-    assert (everything.num_samples, everything.counts["CORRECT"], everything.top1_errors) == (20, 18, 2)
+    assert (everything.num_samples, everything.counts["correct"], everything.top1_errors) == (20, 18, 2)
     assert sum(everything.counts.values()) == 20
     assert everything.top1_accuracy == pytest.approx(0.9)
     assert (analysis.dataset, analysis.evidence) == ("datasets/demo", f"datasets/demo/evidence/{demo.digest}")
@@ -244,6 +244,6 @@ def test_the_real_resnet50_is_judged_on_all_images_with_real_labels(
     everything = analysis.summary.groups["all"]
     assert everything.num_samples == len(imagenet_real.rows)
     assert sum(everything.counts.values()) == everything.num_samples
-    assert everything.counts["CORRECT"] + everything.top1_errors == everything.num_samples
+    assert everything.counts["correct"] + everything.top1_errors == everything.num_samples
     assert analysis.summary.num_predicted == 50_000
     assert analysis.summary.top1_accuracy_all_images == pytest.approx(0.727, abs=5e-4)  # the source reports 72.7 %

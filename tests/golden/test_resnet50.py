@@ -80,7 +80,7 @@ def members_of(group: Group) -> set[int] | None:
 
 def agree(actual: GroupSummary, expected: aggregates.Aggregates) -> None:
     assert actual.num_samples == expected.num_samples
-    assert {int(kind): count for kind, count in actual.counts.items()} == expected.counts
+    assert {kind.id: count for kind, count in actual.counts.items()} == expected.counts
     assert actual.top1_errors == expected.top1_errors
     assert actual.top1_accuracy == pytest.approx(expected.top1_accuracy, abs=1e-12)
     assert actual.multi_label_accuracy == pytest.approx(expected.mla, abs=1e-12)

@@ -86,7 +86,7 @@ def test_list_filters_and_limits(service: Running, name: str, namesakes: list[st
     assert listed("--limit", "1", "--dataset", "demo", "--state", "succeeded") == [namesakes[1]]
     table = errata("list", "--limit", "2", server=server)
     assert len(table.stdout.splitlines()) == 3
-    assert "2 analyses are shown. --limit shows more." in table.stderr
+    assert "Showing 2 analyses. Use --limit to show more." in table.stderr
     assert errata("list", "--label", "team", server=server).returncode == 2
 
 
@@ -151,7 +151,7 @@ def test_cancel_of_a_finished_analysis_changes_nothing_and_has_a_message(service
     done = errata("cancel", name, server=service.addresses.grpc)
 
     assert done.returncode == 0
-    assert f"{name} has succeeded. Nothing was cancelled." in done.stderr
+    assert f"{name} has succeeded. Nothing was canceled." in done.stderr
 
 
 def test_show_and_explain_read_a_folder_without_a_service(folder: Path, service: Running, name: str) -> None:
@@ -176,7 +176,7 @@ def test_show_and_explain_read_a_folder_without_a_service(folder: Path, service:
 
 
 def test_a_file_of_a_folder_can_be_missing_or_damaged(folder: Path) -> None:
-    (folder / "verdicts.jsonl").write_text('{"file_name": "a", "error_type": "ERROR_TYPE_CORRECT"}\nno JSON\n')
+    (folder / "verdicts.jsonl").write_text('{"file_name": "a", "error_type": "correct"}\nno JSON\n')
     damaged = errata("show", str(folder), "--errors")
     (folder / "verdicts.jsonl").unlink()
     missing = errata("show", str(folder), "--errors")
@@ -267,8 +267,8 @@ def test_cancel_ends_a_running_analysis(data_dir: Path, tmp_path: Path) -> None:
         service.gate.set()
 
     assert "cancelled" in done.stdout
-    assert "Nothing was cancelled" not in done.stderr
-    assert "was already cancelled. Nothing was cancelled." in again.stderr
+    assert "Nothing was canceled" not in done.stderr
+    assert "was already canceled. Nothing was canceled." in again.stderr
 
 
 def test_no_service_at_the_address_has_the_remedy() -> None:
@@ -321,7 +321,7 @@ def test_a_missing_token_names_its_variable(data_dir: Path, tmp_path: Path) -> N
         (["analyze"], "are missing"),
         (["analyze", "x:y", "--output", "-"], "is a folder"),
         (["analyze", "x:y", "--server", "a:1", "--local"], "cannot be used together"),
-        (["gate"], "Missing argument"),
+        (["gate"], "The argument ANALYSIS is missing"),
         (["show", "x", "--limit", "5"], "--limit needs a condition"),
         (["show", "x", "--errors", "--by", "class"], "cannot be used together"),
         (["explain", "x.jpg"], "--predicted"),

@@ -90,7 +90,7 @@ class GoodUpload:
             time.sleep(PAUSE)
         assert answer.code is grpc.StatusCode.OK, f"a good upload ended with {answer.text}: {answer.message:.200}"
         counts = answer.analysis.summary.groups["all"]
-        assert (counts.counts["CORRECT"], counts.top1_errors) == (self.correct, self.errors)
+        assert (counts.counts["correct"], counts.top1_errors) == (self.correct, self.errors)
         return Answer(answer.code, "", "", time.monotonic() - started, answer.analysis)
 
 

@@ -1,6 +1,6 @@
 """Folders that `errata analyze --output` wrote, read without a service."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from errata import Client, pb
 from errata.cli.output import read_input, write_output
-from errata.enums import ErrorType, Group
+from errata.enums import Group
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
 from errata.json_input import parse_json
 from errata.names import verdict_name
@@ -27,7 +27,7 @@ Parsed = TypeVar("Parsed")
 class VerdictSelection:
     """Conditions on verdicts; a verdict must meet all of them."""
 
-    error_types: frozenset[int] = frozenset()
+    error_types: frozenset[str] = frozenset()
     target: str = ""  # class index or name
     predicted: str = ""
     group: str | None = None
@@ -126,15 +126,9 @@ def read_verdicts(folder: Path) -> Iterator[pb.Verdict]:
 
 def _to_verdict(line: Any) -> pb.Verdict:
     verdict = ParseDict(line, pb.Verdict(), ignore_unknown_fields=True)
-    if ErrorType(verdict.error_type) == ErrorType.UNSPECIFIED:
-        raise ValueError("its error type is missing or unknown")
-    verdict.groups[:] = group_names(verdict.groups)
+    if not verdict.error_type:
+        raise ValueError("its error type is missing")
     return verdict
-
-
-def group_names(names: Iterable[str]) -> list[str]:
-    """Return the groups of a verdict; folders of version 0.1 have them in the form `GROUP_ORGANISM`."""
-    return [name.removeprefix("GROUP_").lower() if name.startswith("GROUP_") else name for name in names]
 
 
 def select_verdicts(folder: Path, selection: VerdictSelection) -> list[pb.Verdict]:

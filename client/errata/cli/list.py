@@ -18,6 +18,7 @@ from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
 from errata.cli.value_names import creation_time
+from errata.error_types import severe_total
 from errata.messages import MISSING, format_count, format_optional, pluralize
 from errata.names import dataset_id
 from errata.proto_json import to_dict
@@ -121,7 +122,7 @@ def _row(analysis: pb.Analysis, length: int) -> list[str]:
         rates = [
             format_optional(group, "top1_accuracy"),
             format_optional(group, "multi_label_accuracy"),
-            format_count(group.counts["MODEL_FAILURE"]),
+            format_count(severe_total(group.counts)),
         ]
     return [
         analysis.name.removeprefix(PREFIX)[:length],

@@ -46,11 +46,11 @@ def test_several_values_are_one_or_a_list() -> None:
 
 def test_a_verdict_filter_is_built_from_keywords() -> None:
     built = verdict_filter(
-        None, {"error_types": ["model_failure"], "group": "organism", "target": 3, "predicted": "cat"}
+        None, {"error_types": ["model-failure", "Blurred"], "group": "organism", "target": 3, "predicted": "cat"}
     )
 
     assert built == pb.VerdictFilter(
-        error_types=[pb.ERROR_TYPE_MODEL_FAILURE], group="organism", target_class="3", predicted_class="cat"
+        error_types=["model_failure", "blurred"], group="organism", target_class="3", predicted_class="cat"
     )
 
 

@@ -346,7 +346,7 @@ def against(
         tests={metric: PairedTest(metric, 0, 0, (p_values or {}).get(metric, 1.0), False) for metric in PairedMetric},
         rates={metric: (rates or {}).get(metric, NARROW) for metric in PairedMetric},
         multi_label_accuracy=multi_label_accuracy,
-        types={error_type: (types or {}).get(error_type, NARROW) for error_type in list(ErrorType)[1:]},
+        types={error_type: (types or {}).get(error_type, NARROW) for error_type in list(ErrorType)},
     )
     artifacts = replace(compared, num_samples=100, transitions=np.diag(COUNTS[Group.ARTIFACT]))
     return Baseline(before, dict.fromkeys(Group, compared) | {Group.ARTIFACT: artifacts})

@@ -187,7 +187,7 @@ def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidenc
 
     assert (sent.file_name, sent.target, sent.predicted) == (verdict.file_name, verdict.target, verdict.predicted)
     assert (sent.target_name, sent.predicted_name) == (names[verdict.target], names[verdict.predicted])
-    assert sent.error_type == verdict.error_type
+    assert sent.error_type == verdict.error_type.key
     assert list(sent.problematic) == list(verdict.problematic)
     assert optional(sent, "probability") == verdict.probability
     assert [(label.class_index, label.source) for label in sent.evidence.labels] == list(why.labels)
@@ -208,7 +208,7 @@ def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidenc
         ]
     assert sent.evidence.overlap == why.overlap
     assert [(item.error_type, item.outcome, item.note) for item in sent.evidence.trace] == [
-        (item.error_type, item.outcome, item.note) for item in why.trace
+        (item.error_type.key, item.outcome, item.note) for item in why.trace
     ]
 
 
@@ -235,7 +235,9 @@ def from_message(message: pb.Analysis) -> Analysis:
     def group(sent: pb.GroupSummary) -> GroupSummary:
         names = ["counts", "portions_of_top1_errors", "portions_of_multi_label_errors"]
         names += ["gain_if_fixed_top1", "gain_if_fixed_multi_label"]
-        by_type = {name: {ErrorType[key]: value for key, value in getattr(sent, name).items()} for name in names}
+        by_type = {
+            name: {ErrorType[key.upper()]: value for key, value in getattr(sent, name).items()} for name in names
+        }
         accuracies = [field.name for field in sent.DESCRIPTOR.fields if field.name.endswith("_accuracy")]
         accuracies += ["multi_label_accuracy_forgiving_minor", "multi_label_accuracy_forgiving_explainable"]
         rates = {name: optional(sent, name) for name in accuracies}
@@ -271,7 +273,7 @@ def from_message(message: pb.Analysis) -> Analysis:
         else None,
         summary=Summary(
             {Group(name): group(message_group) for name, message_group in summary.groups.items()},
-            tuple(ErrorType(item) for item in summary.abstained),
+            tuple(ErrorType[key.upper()] for key in summary.abstained),
             summary.num_problematic,
             summary.num_images,
             summary.num_predicted,
@@ -324,7 +326,7 @@ def make_consistent(summary: Summary) -> Summary:
     return replace(summary, groups=groups)
 
 
-COUNTED = {"num_samples": 8, "counts": {error_type.name: 1 for error_type in ERROR_TYPES}}
+COUNTED = {"num_samples": 8, "counts": {error_type.key: 1 for error_type in ERROR_TYPES}}
 
 
 @pytest.mark.parametrize(
@@ -333,10 +335,10 @@ COUNTED = {"num_samples": 8, "counts": {error_type.name: 1 for error_type in ERR
         {"groups": dict.fromkeys(("all", "organism", "artifact", "other"), COUNTED | {"top1_accuracy": 7})},
         {"groups": dict.fromkeys(("all", "organism", "artifact", "other"), COUNTED | {"top1_accuracy": "NaN"})},
         {"groups": dict.fromkeys(("all", "organism", "artifact", "other"), COUNTED | {"num_samples": 9})},
-        {"groups": dict.fromkeys(("all", "organism", "artifact", "other"), COUNTED), "abstained": [0]},
+        {"groups": dict.fromkeys(("all", "organism", "artifact", "other"), COUNTED), "abstained": [""]},
         {"groups": {}},
         {"groups": {"all": {}, "organism": {}, "artifact": {}, "other": {}}},
-        {"groups": {name: {"counts": {"ODD": 1}} for name in ("all", "organism", "artifact", "other")}},
+        {"groups": {name: {"counts": {"odd": 1}} for name in ("all", "organism", "artifact", "other")}},
     ],
 )
 def test_an_invalid_summary_message_is_rejected(summary: dict[str, Any]) -> None:
@@ -376,10 +378,10 @@ def test_a_breakdown_is_converted_completely(breakdown_rows: list[BreakdownRow])
             row.display_name,
             optional(row, "class_index"),
             row.num_samples,
-            {ErrorType[name]: count for name, count in row.counts.items()},
+            {ErrorType[name.upper()]: count for name, count in row.counts.items()},
             optional(row, "multi_label_accuracy"),
-            {ErrorType[name]: gain for name, gain in row.gain_if_fixed_top1.items()},
-            {ErrorType[name]: gain for name, gain in row.gain_if_fixed_multi_label.items()},
+            {ErrorType[name.upper()]: gain for name, gain in row.gain_if_fixed_top1.items()},
+            {ErrorType[name.upper()]: gain for name, gain in row.gain_if_fixed_multi_label.items()},
         )
         for row in sent.rows
     ]
@@ -400,27 +402,26 @@ def test_the_json_of_a_summary_has_the_documented_fields() -> None:
     everything = plain["summary"]["groups"]["all"]
     assert everything["counts"] == dict.fromkeys(
         [
-            "CORRECT",
-            "CLASS_OVERLAP",
-            "MULTI_LABEL",
-            "FINE_GRAINED",
-            "FINE_GRAINED_OOV",
-            "SPURIOUS_CORRELATION",
-            "NON_PROTOTYPICAL",
-            "MODEL_FAILURE",
+            "correct",
+            "class_overlap",
+            "multi_label",
+            "fine_grained",
+            "fine_grained_oov",
+            "spurious_correlation",
+            "non_prototypical",
+            "model_failure",
         ],
         0,
     )
     assert everything["num_samples"] == 0
     assert not [name for name in everything if "accuracy" in name], "rates without samples are absent"
-    assert plain["summary"]["abstained"] == ["ERROR_TYPE_FINE_GRAINED_OOV"]
+    assert plain["summary"]["abstained"] == ["fine_grained_oov"]
     assert (plain["state"], plain["name"]) == ("STATE_SUCCEEDED", "analyses/a1")
     assert "failure" not in plain
 
 
 ENUMS = {
     "State": "STATE_",
-    "ErrorType": "ERROR_TYPE_",
     "Severity": "SEVERITY_",
     "ProblematicTag": "PROBLEMATIC_TAG_",
     "RowOrder": "ROW_ORDER_",
@@ -437,11 +438,19 @@ def test_integer_enums_match_the_proto(name: str) -> None:
     assert sent == {ENUMS[name] + item.name: item.value for item in getattr(domain, name)}
 
 
-@pytest.mark.parametrize(("name", "sent"), [("PairedMetric", pb.PairedMetric), ("Metric", pb.TrendMetric)])
-def test_string_enums_match_the_proto(name: str, sent: Any) -> None:
-    prefix = sent.keys()[0].removesuffix("UNSPECIFIED")
+def test_paired_metrics_match_the_proto() -> None:
+    names = [name.removeprefix("PAIRED_METRIC_") for name in pb.PairedMetric.keys()[1:]]
 
-    assert [item.removeprefix(prefix) for item in sent.keys()[1:]] == [item.name for item in getattr(domain, name)]
+    assert names == [metric.name for metric in domain.PairedMetric]
+
+
+@pytest.mark.parametrize("key", ["blurred", "MODEL_FAILURE", ""])
+def test_an_unknown_error_type_in_a_filter_is_rejected_with_the_known_ones(key: str) -> None:
+    known = ", ".join(error_type.key for error_type in ERROR_TYPES)
+
+    with pytest.raises(InvalidRequest, match=f"Unknown error type '{key}'. Expected one of: {known}.") as rejected:
+        wire.verdict_filter(pb.VerdictFilter(error_types=["correct", key]))
+    assert [violation.field for violation in rejected.value.violations] == ["filter.error_types"]
 
 
 def test_every_group_is_named_as_in_the_domain() -> None:
@@ -521,7 +530,7 @@ VERDICTS = [
     pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(problematic=False)),
     pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(superclass="dog")),
     pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(group="other")),
-    pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(error_types=[pb.ERROR_TYPE_MODEL_FAILURE])),
+    pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(error_types=["model_failure"])),
 ]
 
 
@@ -673,7 +682,7 @@ def test_the_name_of_a_verdict_has_the_file_name_of_its_image(name: str) -> None
             "evidence",
         ),
         (wire.analysis_filter, pb.AnalysisFilter(states=[1, 99]), "filter.states"),
-        (wire.verdict_filter, pb.VerdictFilter(error_types=[9]), "filter.error_types"),
+        (wire.verdict_filter, pb.VerdictFilter(error_types=["UNSPECIFIED"]), "filter.error_types"),
         (wire.verdict_filter, pb.VerdictFilter(group="animal"), "filter.group"),
         (wire.verdict_filter, pb.VerdictFilter(target_class="1000"), "filter.target_class"),
         (wire.verdict_filter, pb.VerdictFilter(predicted_class="-1"), "filter.predicted_class"),
@@ -717,7 +726,7 @@ REQUESTS: dict[Callable[[Any], object], st.SearchStrategy[Message]] = {
     ),
     wire.verdict_filter: st.builds(
         pb.VerdictFilter,
-        error_types=st.lists(int32, max_size=3),
+        error_types=st.lists(texts | st.sampled_from([kind.key for kind in ERROR_TYPES]), max_size=3),
         target_class=texts | int32.map(str),
         predicted_class=texts | int32.map(str),
         superclass=texts,

@@ -7,6 +7,7 @@ from errata import v1 as pb
 from service import wire
 from service.domain import (
     ERROR_TYPES,
+    METRICS,
     Bound,
     ChangedImage,
     ChangeRow,
@@ -22,7 +23,6 @@ from service.domain import (
     Interval,
     LabelFit,
     Measure,
-    Metric,
     NoReferenceReason,
     PairedMetric,
     PairedTest,
@@ -56,14 +56,16 @@ def test_a_comparison_is_converted_completely() -> None:
     assert (sent.a, sent.b, sent.num_left_out) == ("analyses/a", "analyses/b", 5)
     everything = sent.groups["all"]
     assert [
-        [transition.counts[kind.name] for kind in ERROR_TYPES] for transition in everything.transitions
+        [transition.counts[kind.key] for kind in ERROR_TYPES] for transition in everything.transitions
     ] == transitions.tolist()
-    assert [transition.error_type for transition in everything.transitions] == list(range(1, 9))
+    assert [transition.error_type for transition in everything.transitions] == [kind.key for kind in ERROR_TYPES]
     assert everything.fixed == transitions[3:, :3].sum() and everything.broken == transitions[:3, 3:].sum()
-    assert dict(everything.fixed_by_type) == {kind.name: transitions[kind - 1, :3].sum() for kind in ERROR_TYPES[3:]}
+    assert dict(everything.fixed_by_type) == {
+        kind.key: transitions[kind.position, :3].sum() for kind in ERROR_TYPES[3:]
+    }
     assert (everything.top1_fixed, everything.top1_broken) == (transitions[1:, 0].sum(), transitions[0, 1:].sum())
     assert everything.multi_label_accuracy.difference == -0.25
-    assert (everything.rates["severe"].low, everything.types["CORRECT"].high) == (-0.375, -0.125)
+    assert (everything.rates["severe"].low, everything.types["correct"].high) == (-0.375, -0.125)
     assert (sent.classes[0].class_index, sent.superclasses[0].HasField("class_index")) == (0, False)
     assert (sent.fixed[0].file_name, sent.fixed[0].target_name) == ("x.jpg", "goldfish")
     assert sent.headline.startswith(f"fixes {everything.fixed:,} images, breaks {everything.broken:,} images")
@@ -89,16 +91,16 @@ def test_a_gate_result_is_converted_completely() -> None:
 def test_a_trend_is_converted_without_unknown_values() -> None:
     quantiles = np.tile(np.arange(99) / 100, (2, 1))
     quantiles[1] = np.nan
-    places = [(group, metric) for group in Group for metric in Metric]
+    places = [(group, metric) for group in Group for metric in METRICS]
     curves = Curves("imagenet", 962, 0.6, 0.9, np.array([0.6, 0.605]), dict.fromkeys(places, quantiles), {})
     standings = (
-        PercentileRank(Metric.CLASS_OVERLAP, 0.25, 0.75, None),
-        PercentileRank(Metric.MODEL_FAILURE, None, None, NoReferenceReason.NO_VALUE),
+        PercentileRank("class_overlap", 0.25, 0.75, None),
+        PercentileRank("model_failure", None, None, NoReferenceReason.NO_VALUE),
     )
-    point = TrendPoint("a", "A", "red", True, 0.7, {Metric.CLASS_OVERLAP: 0.25}, standings)
+    point = TrendPoint("a", "A", "red", True, 0.7, {"class_overlap": 0.25}, standings)
     fits = (
-        LabelFit(Metric.CLASS_OVERLAP, "", Fit(3, 2.0, 0.5, None), 3, None),
-        LabelFit(Metric.POOLED, "red", None, 1, 0.5),
+        LabelFit("class_overlap", "", Fit(3, 2.0, 0.5, None), 3, None),
+        LabelFit("pooled", "red", None, 1, 0.5),
     )
 
     sent = wire.to_trend(Trend("imagenet", "e", Group.OTHER, "team", (point,), fits, curves, (), False, 2))
@@ -108,7 +110,7 @@ def test_a_trend_is_converted_without_unknown_values() -> None:
         "analyses/a",
         "red",
         True,
-        {"CLASS_OVERLAP": 0.25},
+        {"class_overlap": 0.25},
     )
     assert model.percentile_ranks[0].percentile == 0.75 and not model.percentile_ranks[1].HasField("percentile")
     assert "the model makes no top-1 errors" in model.percentile_ranks[1].message
@@ -118,4 +120,4 @@ def test_a_trend_is_converted_without_unknown_values() -> None:
     band = sent.bands[0]
     assert [quantile.top1_accuracy for quantile in band.quantiles] == [0.6]
     assert [band.quantiles[0].q05, band.quantiles[0].q50, band.quantiles[0].q95] == pytest.approx([0.04, 0.49, 0.94])
-    assert len(sent.bands) == len(Metric)
+    assert len(sent.bands) == len(METRICS)
