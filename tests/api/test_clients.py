@@ -329,7 +329,7 @@ def test_unknown_text_is_rejected_before_a_call(client: Client, analysis: pb.Ana
     with pytest.raises(errors.InvalidRequest, match=r"Unknown row_order 'name'\. Expected one of: path, file_name"):
         client.upload(io.BytesIO(), "demo", row_order="name")
     with pytest.raises(errors.InvalidRequest, match="Unknown error type 'failure'"):
-        client.verdicts(analysis, error_types="failure")
+        next(client.verdicts(analysis, error_types="failure"))
     with pytest.raises(TypeError, match="gate_polcy"):
         client.upload(io.BytesIO(), "demo", gate_polcy="")  # type: ignore[call-arg]
 
