@@ -103,7 +103,7 @@ def read_protos() -> tuple[list[Element], list[Element], list[Element]]:
                 enums.append(_element(enum, enum.value, comments, (MESSAGE, place, NESTED_ENUM, number), VALUE))
         for place, enum in enumerate(proto.enum_type):
             enums.append(_element(enum, enum.value, comments, (ENUM, place), VALUE))
-    return services, *(sorted(items, key=lambda item: str(item.descriptor.name)) for items in (messages, enums))
+    return services, _sort(messages), _sort(enums)
 
 
 def render_services() -> str:
@@ -162,6 +162,10 @@ def iterate_rpcs() -> Iterator[str]:
     for service in read_protos()[0]:
         for method in service.descriptor.method:
             yield method.name
+
+
+def _sort(elements: list[Element]) -> list[Element]:
+    return sorted(elements, key=lambda element: str(element.descriptor.name))
 
 
 def _element(

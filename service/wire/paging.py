@@ -3,15 +3,25 @@
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from errata.errors import InvalidPageToken, InvalidRequest
 from errata.json_input import parse_json
 from errata.proto_json import to_dict
 from google.protobuf.message import Message
 
-Item = TypeVar("Item")
+
+class Sliceable(Protocol):
+    """A sequence or an array."""
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    def __getitem__(self, key: slice, /) -> Any:
+        """Return a part."""
+
+
+Items = TypeVar("Items", bound=Sliceable)
 
 
 def page_token(offset: int, query: Message) -> str:
@@ -35,7 +45,7 @@ def page_offset(token: str, query: Message) -> int:
     )
 
 
-def page_of(items: Sequence[Item], request: Any, default: int = 100) -> tuple[Sequence[Item], str]:
+def page_of(items: Items, request: Any, default: int = 100) -> tuple[Items, str]:
     """Return the page of a list that a request selects, and the token of the next page, which is empty for the last.
 
     Args:
@@ -45,7 +55,8 @@ def page_of(items: Sequence[Item], request: Any, default: int = 100) -> tuple[Se
     """
     start = page_offset(request.page_token, request)
     end = start + page_size(request.page_size, default)
-    return items[start:end], page_token(end, request) if end < len(items) else ""
+    page: Items = items[start:end]
+    return page, page_token(end, request) if end < len(items) else ""
 
 
 def page_size(requested: int, default: int, limit: int = 1000, field: str = "page_size") -> int:

@@ -95,7 +95,9 @@ def trend(
 
 def _show_trend(result: pb.Trend) -> None:
     console = stdout_console()
-    models = [model for model in result.models if model.requested] or [model for model in result.models if model.name]
+    models = [model for model in result.models if model.requested] or [
+        model for model in result.models if model.analysis
+    ]
     for note in result.notes:
         stderr_console().print(f"[dim]{safe(note)}[/]")
     if not models:
