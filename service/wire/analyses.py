@@ -40,18 +40,14 @@ from service.wire.names import (
 def request_from_create(message: pb.CreateAnalysisRequest) -> AnalysisRequest:
     """Convert the request of CreateAnalysis."""
     if not message.analysis.model:
-        raise InvalidRequest(
-            "The model is missing. Name a model ID, for example timm:resnet50.", field="analysis.model"
-        )
+        raise InvalidRequest("The model is missing. Name a model ID, for example timm:resnet50.", field="model")
     return _request_of(message.analysis, message.request_id, message.fresh)
 
 
 def request_from_header(message: pb.UploadHeader) -> AnalysisRequest:
     """Convert the header of an upload."""
     if message.analysis.model:
-        raise InvalidRequest(
-            "An upload has no model. Set `display_name` or a label instead.", field="header.analysis.model"
-        )
+        raise InvalidRequest("An upload has no model. Set `display_name` or a label instead.", field="model")
     row_order = enum_of(RowOrder, message.row_order, "row_order")
     return replace(_request_of(message.analysis, message.request_id, message.fresh), row_order=row_order)
 

@@ -673,9 +673,9 @@ def test_the_name_of_a_verdict_has_the_file_name_of_its_image(name: str) -> None
 @pytest.mark.parametrize(
     ("decode", "message", "field"),
     [
-        (wire.request_from_create, pb.CreateAnalysisRequest(analysis=pb.Analysis(dataset="demo")), "analysis.model"),
+        (wire.request_from_create, pb.CreateAnalysisRequest(analysis=pb.Analysis(dataset="demo")), "model"),
         (wire.request_from_header, pb.UploadHeader(row_order=3), "row_order"),
-        (wire.request_from_header, pb.UploadHeader(analysis=pb.Analysis(model="m")), "header.analysis.model"),
+        (wire.request_from_header, pb.UploadHeader(analysis=pb.Analysis(model="m")), "model"),
         (
             wire.request_from_header,
             pb.UploadHeader(analysis=pb.Analysis(dataset="demo", evidence="datasets/imagenet/evidence/abc")),
