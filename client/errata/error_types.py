@@ -128,8 +128,9 @@ class ErrorType(Enum):
     row: Row
     _value_: int
 
-    def __new__(cls, row: Row) -> "ErrorType":
-        """Create a member with the ID of its row as its value."""
+    def __new__(cls, row: Row | int) -> "ErrorType":
+        """Create the member of a row. A call with an ID finds a member without this method."""
+        assert isinstance(row, Row), f"This is a bug: the enumeration passes {row!r} instead of a row"
         member = object.__new__(cls)
         member._value_, member.row = row.id, row
         return member
@@ -178,7 +179,8 @@ class ErrorType(Enum):
 
 
 ERROR_TYPES = tuple(ErrorType)
-TOP1_ERROR_TYPES = tuple(kind for kind in ERROR_TYPES if kind is not ErrorType.CORRECT)
+TOP1_CORRECT_TYPES = (ErrorType.CORRECT,)  # the prediction is the original label
+TOP1_ERROR_TYPES = tuple(kind for kind in ERROR_TYPES if kind not in TOP1_CORRECT_TYPES)
 CORRECT_TYPES = tuple(kind for kind in ERROR_TYPES if kind.counts_as_correct)
 MULTI_LABEL_ERROR_TYPES = tuple(kind for kind in ERROR_TYPES if kind not in CORRECT_TYPES)
 SEVERE_TYPES = tuple(kind for kind in ERROR_TYPES if kind.severity is Severity.SEVERE)

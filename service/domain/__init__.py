@@ -16,6 +16,7 @@ from errata.error_types import (
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
     SEVERE_TYPES,
+    TOP1_CORRECT_TYPES,
     TOP1_ERROR_TYPES,
     ErrorType,
 )
@@ -33,6 +34,7 @@ from service.domain.analysis import (
 )
 from service.domain.calibration import Bin, Calibration
 from service.domain.comparison import (
+    METRIC_TYPES,
     ChangedImage,
     ChangeRow,
     Comparison,
@@ -97,6 +99,7 @@ __all__ = [
     "ERROR_TYPES",
     "IDS",
     "METRICS",
+    "METRIC_TYPES",
     "MULTI_LABEL_ACCURACY",
     "MULTI_LABEL_ERROR_TYPES",
     "NO_TYPE",
@@ -108,6 +111,7 @@ __all__ = [
     "QUANTILES",
     "REGISTRY_OWNER",
     "SEVERE_TYPES",
+    "TOP1_CORRECT_TYPES",
     "TOP1_ERROR_TYPES",
     "Action",
     "Analysis",

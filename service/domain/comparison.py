@@ -6,7 +6,14 @@ from enum import StrEnum
 
 import numpy as np
 from errata.enums import Group
-from errata.error_types import CORRECT_TYPES, MULTI_LABEL_ERROR_TYPES, TOP1_ERROR_TYPES, ErrorType
+from errata.error_types import (
+    CORRECT_TYPES,
+    MULTI_LABEL_ERROR_TYPES,
+    SEVERE_TYPES,
+    TOP1_CORRECT_TYPES,
+    TOP1_ERROR_TYPES,
+    ErrorType,
+)
 from numpy.typing import NDArray
 
 
@@ -16,6 +23,13 @@ class PairedMetric(StrEnum):
     TOP1 = "top1"  # the prediction is the original label
     MULTI_LABEL = "multi_label"  # the type of the verdict counts as correct
     SEVERE = "severe"  # the type of the verdict is severe
+
+
+METRIC_TYPES: Mapping[PairedMetric, tuple[ErrorType, ...]] = {  # error types with the property
+    PairedMetric.TOP1: TOP1_CORRECT_TYPES,
+    PairedMetric.MULTI_LABEL: CORRECT_TYPES,
+    PairedMetric.SEVERE: SEVERE_TYPES,
+}
 
 
 @dataclass(frozen=True)
@@ -66,12 +80,12 @@ class GroupComparison:
     @property
     def top1_fixed(self) -> int:
         """Count the images that are top-1 errors in A and top-1 correct in B."""
-        return self._count(TOP1_ERROR_TYPES, (ErrorType.CORRECT,))
+        return self._count(TOP1_ERROR_TYPES, TOP1_CORRECT_TYPES)
 
     @property
     def top1_broken(self) -> int:
         """Count the images that are top-1 correct in A and top-1 errors in B."""
-        return self._count((ErrorType.CORRECT,), TOP1_ERROR_TYPES)
+        return self._count(TOP1_CORRECT_TYPES, TOP1_ERROR_TYPES)
 
     def _count(self, in_a: Sequence[ErrorType], in_b: Sequence[ErrorType]) -> int:
         rows, columns = ([error_type.position for error_type in types] for types in (in_a, in_b))

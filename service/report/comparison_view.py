@@ -13,6 +13,7 @@ from errata.messages import (
 
 from service.domain import (
     ERROR_TYPES,
+    METRIC_TYPES,
     ChangedImage,
     ChangeRow,
     Comparison,
@@ -36,7 +37,6 @@ from service.report.messages.comparison import (
 )
 from service.report.messages.formatting import describe_change, format_p_value
 from service.report.report_view import analysis_summary
-from service.summary.compare import METRIC_TYPES
 from service.taxonomy.classes import class_names
 
 MAX_CLASSES = 50  # classes or superclasses

@@ -1,6 +1,6 @@
 """Comparison of two models on the same images: transitions, tests, and intervals (spec/statistics)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from service.domain import (
     CORRECT_TYPES,
     ERROR_TYPES,
+    METRIC_TYPES,
     MULTI_LABEL_ERROR_TYPES,
     NO_TYPE,
     NUM_CLASSES,
     POSITIONS,
-    SEVERE_TYPES,
     Bytes,
     ChangeRow,
     Classes,
@@ -37,11 +37,6 @@ from service.summary.significance import (
 from service.summary.summarize import GROUPS
 
 _SIZE = len(ERROR_TYPES)  # rows and columns of the transitions
-METRIC_TYPES: Mapping[PairedMetric, tuple[ErrorType, ...]] = {  # types with the property
-    PairedMetric.TOP1: (ErrorType.CORRECT,),
-    PairedMetric.MULTI_LABEL: CORRECT_TYPES,
-    PairedMetric.SEVERE: SEVERE_TYPES,
-}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from service.domain import (
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
     SEVERE_TYPES,
+    TOP1_CORRECT_TYPES,
     TOP1_ERROR_TYPES,
     Bound,
     ErrorType,
@@ -91,7 +92,7 @@ def _count_measure(bound: Bound, counts: Mapping[ErrorType, int]) -> float | Non
     """Return the value of a measure that depends on the type counts only."""
     match bound.measure:
         case Measure.TOP1_ACCURACY:
-            return _share(counts, (ErrorType.CORRECT,), ERROR_TYPES)
+            return _share(counts, TOP1_CORRECT_TYPES, ERROR_TYPES)
         case Measure.TOP1_ERROR_RATE:
             return _share(counts, TOP1_ERROR_TYPES, ERROR_TYPES)
         case Measure.MULTI_LABEL_ERROR_RATE:

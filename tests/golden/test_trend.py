@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.domain import Curves, Group, Metric, NoReferenceReason
+from service.domain import Curves, Group, NoReferenceReason
 from service.reference_models.curves import curves_of
 from service.reference_models.derive import derive
 from service.reference_models.layout import read_models
@@ -314,7 +314,7 @@ def test_range_includes_every_published_model(published: dict[str, Models], data
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_accuracy_outside_the_range_has_no_percentile(published: dict[str, Models], dataset: str) -> None:
     models, result = published[dataset], curves(dataset)
-    values = dict.fromkeys(Metric, 0.1)
+    values = dict.fromkeys(EVERY_METRIC, 0.1)
     for errors in (min(models.errors) - 1, max(models.errors) + 1):
         for rank in percentile_ranks_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
             assert rank.missing is NoReferenceReason.ACCURACY
@@ -329,7 +329,7 @@ def test_published_resnet50s_are_around_the_median(published: dict[str, Models],
     for number in selected:
         values = {name: float(models.values["all", name][number]) for name in EVERY_METRIC}
         standings = percentile_ranks_of(result, Group.ALL, 1 - models.errors[number] / models.samples, values, ())
-        (percentile,) = [standing.percentile for standing in standings if standing.metric is metric]
+        (percentile,) = [standing.percentile for standing in standings if standing.metric == metric]
         assert percentile is not None
         percentiles.append(percentile)
 
