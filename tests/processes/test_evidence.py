@@ -107,7 +107,7 @@ def test_an_analysis_is_reanalyzed_with_another_bundle_of_a_server(
 
     after = json.loads(done.stdout)
     assert done.returncode == 0
-    assert [before["evidence"], after["evidence"]] == digests
+    assert [before["evidence"], after["evidence"]] == [f"datasets/demo/evidence/{digest}" for digest in digests]
     assert after["name"] != before["name"]
     assert after["predictions_digest"] == before["predictions_digest"]
     assert before["summary"]["groups"]["all"]["counts"]["fine_grained"] == 0
@@ -129,7 +129,7 @@ def test_an_analysis_is_reanalyzed_with_a_bundle_at_a_path(
 
     assert done.returncode == 0, done.stderr
     after = json.loads(done.stdout)
-    assert after["evidence"] == json.loads((Path(alike) / "manifest.json").read_text())["digest"]
+    assert after["evidence"].endswith(json.loads((Path(alike) / "manifest.json").read_text())["digest"])
     assert after["summary"]["groups"]["all"]["counts"]["fine_grained"] == 2
 
 
