@@ -11,7 +11,6 @@ CLIENT = Path(__file__).resolve().parent
 PACKAGE = Path("errata") / "v1"
 PROTO_FOLDERS = (CLIENT / "protos", CLIENT.parent / "protos")  # in a source distribution, or in a checkout
 GOOGLE_PROTOS = Path(next(iter(api.__path__))).parents[1]  # googleapis-common-protos has google/api/*.proto
-SERVICES = ("analysis_service", "catalog_service")
 
 
 def generate() -> None:
@@ -22,7 +21,7 @@ def generate() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     _compile(protos, [f"--python_out={CLIENT}", f"--pyi_out={CLIENT}"], names)
-    _compile(protos, [f"--grpc_python_out={CLIENT}"], list(SERVICES))
+    _compile(protos, [f"--grpc_python_out={CLIENT}"], [name for name in names if name.endswith("_service")])
     imports = [f"from errata.v1.{name}_pb2 import *" for name in names]
     (folder / "__init__.py").write_text(
         "\n".join([f'"""All messages and enums, generated from {PACKAGE}/*.proto: do not edit."""', "", *imports, ""])
