@@ -131,7 +131,7 @@ def _measure_whole_path(redis: str, folder: Path) -> Figure:
 def _run(client: Client, dataset: str = "demo") -> pb.Analysis:
     """Create an analysis without cached results, and wait for its end."""
     *_, last = client.watch(client.analyze(MODEL, dataset, fresh=True).name)
-    assert last.state == pb.STATE_SUCCEEDED, last.failure
+    assert last.state == pb.Analysis.STATE_SUCCEEDED, last.failure
     return last
 
 

@@ -11,7 +11,7 @@ from errata.errors import NotComparable, Unavailable
 
 from service.analyses.compare import check_comparable
 from service.analyses.ports import Ports
-from service.domain import Analysis, ErrorType, Group, State, Summary
+from service.domain import Analysis, Group, State, Summary
 
 MAX_NAME_BYTES = 128  # limit of model and version names, which are labels of about 40 series per result
 DIGEST_DIGITS = 12  # hexadecimal digits at the end of a shortened name
@@ -69,7 +69,7 @@ def severe_error_rate(summary: Summary) -> float | None:
     all_samples = summary.groups[Group.ALL]
     if not all_samples.num_samples:
         return None
-    return all_samples.counts[ErrorType.MODEL_FAILURE] / all_samples.num_samples
+    return all_samples.severe_errors / all_samples.num_samples
 
 
 def _are_comparable(a: Analysis, b: Analysis) -> bool:

@@ -8,15 +8,15 @@ import structlog
 from errata.errors import AnalysisNotFound, InvalidRequest, NewerRecord, NotReady, Unavailable
 
 from service.analyses.ports import Ports
-from service.domain import Analysis, ErrorType, Group, GroupSummary, Progress, State
+from service.domain import Analysis, Group, GroupSummary, Progress, State
 from service.jobs.store import Snapshot
 
 _log = structlog.get_logger()
 _KEYS: Mapping[str, Callable[[Analysis], str | float]] = {
     "create_time": lambda _: "",  # ids sort by time
-    "title": lambda analysis: analysis.title,
+    "display_name": lambda analysis: analysis.title,
     "top1_accuracy": lambda analysis: _sort_value(analysis, lambda group: group.top1_accuracy),
-    "model_failures": lambda analysis: _sort_value(analysis, lambda group: group.counts[ErrorType.MODEL_FAILURE]),
+    "model_failures": lambda analysis: _sort_value(analysis, lambda group: group.severe_errors),
 }
 ORDERS = ("create_time desc", *_KEYS, *(f"{name} desc" for name in _KEYS if name != "create_time"))
 

@@ -16,7 +16,7 @@ from errata.errors import (
 from service.analyses import queries
 from service.analyses.ports import Ports
 from service.analyses.request import MAX_TEXT
-from service.domain import Analysis, Group, Metric, Trend, TrendPoint
+from service.domain import METRICS, POOLED, Analysis, Group, Metric, Trend, TrendPoint
 from service.evidence.artefacts import ARTEFACT_SUPERCLASSES
 from service.evidence.bundle import Manifest
 from service.reference_models.curves import curves_of
@@ -62,7 +62,7 @@ def trend(ports: Ports, request: TrendRequest) -> Trend:
     """
     if len(request.names) > MAX_NAMES:
         raise InvalidRequest(
-            f"The request names {len(request.names)} analyses. Name at most {MAX_NAMES}.", field="names"
+            f"The request names {len(request.names)} analyses. Name at most {MAX_NAMES}.", field="analyses"
         )
     if len(request.by) > MAX_TEXT:
         raise InvalidRequest(f"The label of --by has {len(request.by)} characters. Use at most {MAX_TEXT}.", field="by")
@@ -109,8 +109,8 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
     curves = curves_of(analyses.dataset)
     members = (*analyses.selected, *analyses.others)
     abstained = members[0].summary.abstained if members and members[0].summary else ()
-    abstained_names = {error_type.name for error_type in abstained}
-    metrics: Sequence[Metric] = [metric for metric in Metric if metric.name not in abstained_names]
+    abstained_keys = {error_type.key for error_type in abstained}
+    metrics: Sequence[Metric] = [metric for metric in METRICS if metric not in abstained_keys]
     if curves is not None or published:  # metrics that depend on an abstaining rule are not comparable with them
         metrics = allowed_metrics(abstained)
     points = []
@@ -136,7 +136,7 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         )
         for model in published
     ]
-    fitted_metrics = [metric for metric in Metric if metric is not Metric.POOLED or abstained]
+    fitted_metrics = [metric for metric in METRICS if metric != POOLED or abstained]
     return Trend(
         dataset=analyses.dataset,
         evidence=analyses.evidence,
@@ -168,14 +168,14 @@ def check_same_evidence(analyses: Sequence[Analysis], dataset: str = "") -> None
         raise NotComparable(
             f"Cannot combine analyses of different data sets ({', '.join(sorted(datasets))}). Select analyses of one "
             "data set.",
-            field="names",
+            field="analyses",
         )
     evidence = sorted({analysis.evidence[:12] for analysis in analyses})
     if len(evidence) > 1:
         raise NotComparable(
             f"Cannot combine analyses judged with different evidence ({', '.join(evidence)}). Judge them again with "
             f"the same evidence, for example with 'errata reanalyze NAME --evidence {evidence[0]}'.",
-            field="names",
+            field="analyses",
         )
 
 

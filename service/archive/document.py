@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from service.domain import (
+    ABSTAINING_TYPES,
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
@@ -29,7 +30,6 @@ from service.domain.schema_version import check_schema, known_fields
 SCHEMA = 1
 MAX_COUNT = (1 << 31) - 1
 FIRST_YEAR, LAST_YEAR = 1970, 9998
-ABSTAINING = {ErrorType.FINE_GRAINED_OOV, ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL}
 _BY_TYPE = (
     "counts",
     "portions_of_top1_errors",
@@ -114,7 +114,7 @@ def _check_complete(analysis: Analysis) -> None:
     if summary is not None:
         if {*summary.groups} != {*Group} or any({*group.counts} != {*ERROR_TYPES} for group in summary.groups.values()):
             raise ValueError("expected a count of each error type in each group")
-        if len(set(summary.abstained)) != len(summary.abstained) or not set(summary.abstained) <= ABSTAINING:
+        if len(set(summary.abstained)) != len(summary.abstained) or not set(summary.abstained) <= {*ABSTAINING_TYPES}:
             raise ValueError(f"duplicate rules, or rules that cannot abstain: {summary.abstained}")
 
 
@@ -142,4 +142,5 @@ def _summary_from_json(values: dict[str, Any]) -> Summary:
 
 def _group_from_json(values: dict[str, Any]) -> GroupSummary:
     by_type = {name: {ErrorType[key]: value for key, value in values[name].items()} for name in _BY_TYPE}
-    return GroupSummary(**known_fields(GroupSummary, values) | by_type)
+    added = {error_type: 0 for error_type in ERROR_TYPES if error_type.row.since > 1}
+    return GroupSummary(**known_fields(GroupSummary, values) | by_type | {"counts": added | by_type["counts"]})

@@ -9,7 +9,7 @@ from errata.errors import ErrataError, Unavailable
 from service.analyses.model_metrics import WatchedResult, find_watched_models
 from service.analyses.ports import Ports
 from service.archive.files import is_remote
-from service.domain import ERROR_TYPES, SEVERITY, Analysis
+from service.domain import ERROR_TYPES, Analysis
 from service.jobs.store import JobStore
 from service.settings import Settings
 from service.telemetry import Metrics
@@ -158,7 +158,7 @@ class ResultsCollector:
         metrics.result_multi_label.replace(_by_group(newest.results, lambda summary: summary.multi_label_accuracy))
         metrics.result_errors.replace(
             {
-                (*_labels(result), group.value, error_type.name, SEVERITY[error_type].name.lower()): summary.counts[
+                (*_labels(result), group.value, error_type.name, error_type.severity.name.lower()): summary.counts[
                     error_type
                 ]
                 for result in newest.results

@@ -2,11 +2,6 @@
 
 from errata.enums import (
     CLASS_GROUPS,
-    ERROR_TYPES,
-    MULTI_LABEL_ERROR_TYPES,
-    SEVERITY,
-    TOP1_ERROR_TYPES,
-    ErrorType,
     Group,
     LabelSource,
     Outcome,
@@ -14,6 +9,16 @@ from errata.enums import (
     RowOrder,
     Severity,
     State,
+)
+from errata.error_types import (
+    ABSTAINING_TYPES,
+    CORRECT_TYPES,
+    ERROR_TYPES,
+    MULTI_LABEL_ERROR_TYPES,
+    SEVERE_TYPES,
+    TOP1_CORRECT_TYPES,
+    TOP1_ERROR_TYPES,
+    ErrorType,
 )
 
 from service.domain.analysis import (
@@ -29,6 +34,7 @@ from service.domain.analysis import (
 )
 from service.domain.calibration import Bin, Calibration
 from service.domain.comparison import (
+    METRIC_TYPES,
     ChangedImage,
     ChangeRow,
     Comparison,
@@ -37,6 +43,7 @@ from service.domain.comparison import (
     PairedMetric,
     PairedTest,
 )
+from service.domain.error_types import IDS, NO_TYPE, NUM_IDS, POSITIONS, is_among
 from service.domain.evidence import (
     NUM_CLASSES,
     Bytes,
@@ -60,6 +67,9 @@ from service.domain.gate import (
 )
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
 from service.domain.trend import (
+    METRICS,
+    MULTI_LABEL_ACCURACY,
+    POOLED,
     PORTIONS,
     QUANTILES,
     Curves,
@@ -82,15 +92,26 @@ from service.domain.verdict import (
 )
 
 __all__ = [
+    "ABSTAINING_TYPES",
     "CLASS_GROUPS",
+    "CORRECT_TYPES",
     "DEFAULT_MIN_SAMPLES",
     "ERROR_TYPES",
+    "IDS",
+    "METRICS",
+    "METRIC_TYPES",
+    "MULTI_LABEL_ACCURACY",
     "MULTI_LABEL_ERROR_TYPES",
+    "NO_TYPE",
     "NUM_CLASSES",
+    "NUM_IDS",
+    "POOLED",
     "PORTIONS",
+    "POSITIONS",
     "QUANTILES",
     "REGISTRY_OWNER",
-    "SEVERITY",
+    "SEVERE_TYPES",
+    "TOP1_CORRECT_TYPES",
     "TOP1_ERROR_TYPES",
     "Action",
     "Analysis",
@@ -151,4 +172,5 @@ __all__ = [
     "VerdictEvidence",
     "VocabularyEvidence",
     "build_strata",
+    "is_among",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from errata.messages import MISSING, STATE_NAMES, format_count, format_percentage
 
-from service.domain import Analysis, ErrorType, Group, State, Verdict
+from service.domain import Analysis, Group, State, Verdict
 from service.report.elements import BarSegment, bar_segments
 from service.report.error_view import ErrorRow, error_row
 from service.report.messages.pages import ORDER_NAMES, progress_text
@@ -150,7 +150,7 @@ def _row(analysis: Analysis) -> AnalysisRow:
         progress=progress_text(analysis.state, analysis.progress),
         top1=format_percentage(overall.top1_accuracy) if overall else MISSING,
         multi_label=format_percentage(overall.multi_label_accuracy) if overall else MISSING,
-        failures=format_count(overall.counts[ErrorType.MODEL_FAILURE]) if overall else MISSING,
+        failures=format_count(overall.severe_errors) if overall else MISSING,
         segments=bar_segments(overall.counts) if overall else (),
         labels=tuple(f"{key}={value}" for key, value in sorted(analysis.request.labels.items())),
     )

@@ -3,11 +3,25 @@
 import base64
 import hashlib
 import json
+from typing import Any, Protocol, TypeVar
 
 from errata.errors import InvalidPageToken, InvalidRequest
 from errata.json_input import parse_json
 from errata.proto_json import to_dict
 from google.protobuf.message import Message
+
+
+class Sliceable(Protocol):
+    """A sequence or an array."""
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    def __getitem__(self, key: slice, /) -> Any:
+        """Return a part."""
+
+
+Items = TypeVar("Items", bound=Sliceable)
 
 
 def page_token(offset: int, query: Message) -> str:
@@ -29,6 +43,20 @@ def page_offset(token: str, query: Message) -> int:
         f"Invalid page token {token!r:.40}. Use the token of the previous response, with the same filters.",
         field="page_token",
     )
+
+
+def page_of(items: Items, request: Any, default: int = 100) -> tuple[Items, str]:
+    """Return the page of a list that a request selects, and the token of the next page, which is empty for the last.
+
+    Args:
+        items: The whole list.
+        request: The request, with `page_size` and `page_token`.
+        default: The default size of a page.
+    """
+    start = page_offset(request.page_token, request)
+    end = start + page_size(request.page_size, default)
+    page: Items = items[start:end]
+    return page, page_token(end, request) if end < len(items) else ""
 
 
 def page_size(requested: int, default: int, limit: int = 1000, field: str = "page_size") -> int:

@@ -59,12 +59,12 @@ def test_filters_select_matching_errors(chromium: Browser, site: Site, imagenet_
     rows = imagenet_real.rows
     predicted, targets = site.top1[rows], imagenet_real.evidence.targets
     types = error_types(imagenet_real.verdicts[np.arange(len(rows)), predicted])
-    wrong = types > ErrorType.CORRECT
+    wrong = types > ErrorType.CORRECT.id
     members = imagenet_real.superclass_mask(imagenet_real.manifest.superclasses[0])
     organisms = imagenet_real.arrays["groups"][0]
     sure = np.round(1000 * site.confidence[rows].astype(np.float16).astype(float)) >= 900
     expected = {
-        ("type", "8"): wrong & (types == ErrorType.MODEL_FAILURE),
+        ("type", "8"): wrong & (types == ErrorType.MODEL_FAILURE.id),
         ("superclass", imagenet_real.manifest.superclasses[0]): wrong & (members[targets] | members[predicted]),
         ("class", "207"): wrong & ((targets == 207) | (predicted == 207)),
         ("group", "0"): wrong & organisms,

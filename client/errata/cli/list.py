@@ -18,10 +18,12 @@ from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
 from errata.cli.value_names import creation_time
+from errata.error_types import severe_total
 from errata.messages import MISSING, format_count, format_optional, pluralize
+from errata.names import dataset_id
 from errata.proto_json import to_dict
 
-STATES = enum_names(pb.State)
+STATES = enum_names(pb.Analysis.State)
 DEFAULT_LIMIT, MAX_LIMIT = 50, 1_000_000
 TITLES = ["ID", "created (UTC)", "name", "data set", "state", "top-1", "multi-label", "failures"]
 NARROW_TITLES = ["ID", "created", "name", "data set", "state", "top-1", "m-label", "fail."]
@@ -62,7 +64,7 @@ def list_analyses(
 ) -> None:
     """List analyses, newest first."""
     condition = pb.AnalysisFilter(
-        states=choices(pb.State, states, "state"), dataset=dataset, model=model, labels=parse_labels(labels)
+        states=choices(pb.Analysis.State, states, "state"), dataset=dataset, model=model, labels=parse_labels(labels)
     )
     is_unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
     with connect(target) as connection:
@@ -120,14 +122,14 @@ def _row(analysis: pb.Analysis, length: int) -> list[str]:
         rates = [
             format_optional(group, "top1_accuracy"),
             format_optional(group, "multi_label_accuracy"),
-            format_count(group.counts["MODEL_FAILURE"]),
+            format_count(severe_total(group.counts)),
         ]
     return [
         analysis.name.removeprefix(PREFIX)[:length],
         creation_time(analysis),
         " ".join(without_controls(analysis.display_name).split()),
-        " ".join(without_controls(analysis.dataset).split()),
-        enum_name(pb.State, analysis.state),
+        " ".join(without_controls(dataset_id(analysis.dataset)).split()),
+        enum_name(pb.Analysis.State, analysis.state),
         *rates,
     ]
 

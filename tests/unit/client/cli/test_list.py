@@ -17,7 +17,7 @@ def analysis(identifier: str, name: str = "predictions.csv", dataset: str = "ima
     created = Timestamp()
     created.FromDatetime(START)
     group = pb.GroupSummary(num_samples=46_837, top1_accuracy=0.761, multi_label_accuracy=0.839)
-    group.counts["MODEL_FAILURE"] = 1234
+    group.counts["model_failure"] = 1234
     return pb.Analysis(
         name=f"analyses/{identifier}",
         display_name=name,
