@@ -105,12 +105,15 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def ListAnalyses(self, request: pb.ListAnalysesRequest, context: Context) -> pb.ListAnalysesResponse:
         """Return a page of analyses."""
-        start, size = wire.page_offset(request.page_token, request), wire.page_size(request.page_size, default=50)
+        order, key = queries.parse_order(request.order_by), wire.query_key(request)
+        after, size = wire.token_cursor(request.page_token, key, order), wire.page_size(request.page_size, default=50)
         conditions = wire.analysis_filter(request.filter)
-        analyses = await self._executor.call(queries.list_analyses, self._ports, conditions, request.order_by)
-        next_token = wire.page_token(start + size, request) if start + size < len(analyses) else ""
-        page = [wire.to_analysis(analysis) for analysis in analyses[start : start + size]]
-        return pb.ListAnalysesResponse(analyses=page, next_page_token=next_token)
+        page = await self._executor.call(queries.list_analyses, self._ports, conditions, order, after, size)
+        return pb.ListAnalysesResponse(
+            analyses=[wire.to_analysis(analysis) for analysis in page.analyses],
+            next_page_token=wire.cursor_token(page.next, key),
+            index_incomplete=page.is_incomplete,
+        )
 
     async def DeleteAnalysis(self, request: pb.DeleteAnalysisRequest, context: Context) -> Empty:
         """Delete a finished analysis."""

@@ -58,6 +58,17 @@ from service.domain.gate import (
     Measure,
     UndecidedReason,
 )
+from service.domain.listing import (
+    NEWEST_FIRST,
+    ORDERS,
+    AnalysisFilter,
+    AnalysisPage,
+    Cursor,
+    ModelVersion,
+    Order,
+    StoredResult,
+    end_of,
+)
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
 from service.domain.trend import (
     PORTIONS,
@@ -86,7 +97,9 @@ __all__ = [
     "DEFAULT_MIN_SAMPLES",
     "ERROR_TYPES",
     "MULTI_LABEL_ERROR_TYPES",
+    "NEWEST_FIRST",
     "NUM_CLASSES",
+    "ORDERS",
     "PORTIONS",
     "QUANTILES",
     "REGISTRY_OWNER",
@@ -94,6 +107,8 @@ __all__ = [
     "TOP1_ERROR_TYPES",
     "Action",
     "Analysis",
+    "AnalysisFilter",
+    "AnalysisPage",
     "AnalysisRequest",
     "Bin",
     "Bound",
@@ -106,6 +121,7 @@ __all__ = [
     "CoOccurrence",
     "Comparison",
     "Confusion",
+    "Cursor",
     "Curves",
     "ErrorType",
     "Evidence",
@@ -126,7 +142,9 @@ __all__ = [
     "Measure",
     "Metric",
     "ModelInfo",
+    "ModelVersion",
     "NoReferenceReason",
+    "Order",
     "Outcome",
     "PairedMetric",
     "PairedTest",
@@ -142,6 +160,7 @@ __all__ = [
     "SharedSuperclass",
     "State",
     "Step",
+    "StoredResult",
     "Strata",
     "Summary",
     "Trend",
@@ -151,4 +170,5 @@ __all__ = [
     "VerdictEvidence",
     "VocabularyEvidence",
     "build_strata",
+    "end_of",
 ]

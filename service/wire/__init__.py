@@ -15,7 +15,7 @@ from service.wire.analyses import (
 from service.wire.comparison import to_comparison
 from service.wire.gate import to_gate_result
 from service.wire.names import analysis_id, analysis_name, class_in, class_index, group_of
-from service.wire.paging import page_offset, page_size, page_token
+from service.wire.paging import cursor_token, page_offset, page_size, page_token, query_key, token_cursor
 from service.wire.trend import to_trend
 from service.wire.verdicts import to_verdict, verdict_filter, verdict_line
 
@@ -25,12 +25,14 @@ __all__ = [
     "analysis_name",
     "class_in",
     "class_index",
+    "cursor_token",
     "from_analysis",
     "from_gate_result",
     "group_of",
     "page_offset",
     "page_size",
     "page_token",
+    "query_key",
     "request_from_create",
     "request_from_header",
     "to_analysis",
@@ -43,6 +45,7 @@ __all__ = [
     "to_summary",
     "to_trend",
     "to_verdict",
+    "token_cursor",
     "verdict_filter",
     "verdict_line",
 ]

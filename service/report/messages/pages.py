@@ -60,6 +60,7 @@ _TEXTS = (
     "All models in the charts",
     "Analyses",
     "any",
+    "Archived analyses can be missing: the service is building its index, or cannot read the archive.",
     "B",
     "broken",
     "Broken: {count}",
