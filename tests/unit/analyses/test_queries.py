@@ -1,4 +1,4 @@
-"""Listings of open and archived analyses: pages neither repeat nor skip analyses, whatever is added or ends meanwhile."""
+"""Listings of open and archived analyses: pages neither repeat nor skip analyses, whatever changes meanwhile."""
 
 from collections.abc import Sequence
 from dataclasses import replace
