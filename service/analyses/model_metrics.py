@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from itertools import chain
 
 from errata.errors import NotComparable, Unavailable
 
@@ -53,9 +54,14 @@ def find_watched_models(ports: Ports, patterns: Sequence[str], limit: int) -> Wa
         Unavailable: The archive is unavailable.
     """
     versions = ports.index.newest_versions()
-    watched = [version for version in versions if any(fnmatchcase(version.model, pattern) for pattern in patterns)]
+    models = {version.model for version in versions}
+    watched_models = {model for model in models if any(fnmatchcase(model, pattern) for pattern in patterns)}
+    watched = [version for version in versions if version.model in watched_models]
+    by_model: dict[tuple[str, str], list[ModelVersion]] = {}
+    for version in watched:
+        by_model.setdefault((version.model, version.dataset), []).append(version)
     results = [
-        _to_result(ports, version, analysis, versions)
+        _to_result(ports, version, analysis, by_model[version.model, version.dataset])
         for version in watched[:limit]
         if (analysis := ports.archive.get(version.id)) is not None  # another process has not deleted it meanwhile
     ]
@@ -106,13 +112,16 @@ def _to_result(
 def _find_baseline(
     ports: Ports, version: ModelVersion, analysis: Analysis, versions: Sequence[ModelVersion]
 ) -> Analysis | None:
-    """Return the baseline of the request or, without a comparable one, the newest earlier result of the model."""
-    earlier = (
-        other.id
-        for other in versions
-        if (other.model, other.dataset) == (version.model, version.dataset) and other.id < version.id
-    )
-    for analysis_id in (analysis.request.gate_baseline, *earlier):
+    """Return the baseline of the request or, without a comparable one, the newest earlier result of the model.
+
+    Args:
+        ports: The ports of the use cases.
+        version: The version of the model.
+        analysis: Its newest analysis.
+        versions: All versions of the model on the same data set, newest first.
+    """
+    earlier = (other.id for other in versions if other.id < version.id)
+    for analysis_id in chain([analysis.request.gate_baseline], earlier):
         before = None
         with suppress(Unavailable):  # an analysis that cannot be read is no baseline
             before = ports.archive.get(analysis_id) if analysis_id else None

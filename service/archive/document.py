@@ -4,7 +4,7 @@ See domain/schema_version.py for the rules of schema versions.
 """
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
@@ -70,7 +70,7 @@ def from_document(document: dict[str, Any]) -> Analysis:
     """
     analysis = parse_document(document)
     _check_text(json.dumps(document, ensure_ascii=False))
-    analysis = _VALIDATOR.validate_python(asdict(analysis))
+    analysis = _VALIDATOR.validate_python(_to_values(analysis))
     _check_numbers(document)
     _check_complete(analysis)
     return analysis
@@ -91,6 +91,13 @@ def parse_document(document: dict[str, Any]) -> Analysis:
     values["model_info"] = ModelInfo(**known_fields(ModelInfo, values["model_info"])) if values["model_info"] else None
     values["summary"] = _summary_from_json(values["summary"]) if values["summary"] else None
     return Analysis(**values)
+
+
+def _to_values(value: Any) -> Any:
+    """Return a record as dictionaries. `asdict` copies each value, which takes two thirds of the time of a document."""
+    if is_dataclass(value):
+        return {name: _to_values(field_value) for name, field_value in vars(value).items()}
+    return {key: _to_values(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def encode_document(analysis: Analysis) -> bytes:

@@ -40,6 +40,7 @@ CREATE INDEX by_name ON analyses (title, create_time, id);
 CREATE INDEX by_title ON analyses (title, id);
 CREATE INDEX by_top1 ON analyses (top1_accuracy, id);
 CREATE INDEX by_failures ON analyses (model_failures, id);
+CREATE INDEX by_result ON analyses (dataset, evidence, create_time, id) WHERE state = 'SUCCEEDED';
 CREATE INDEX by_end ON analyses (end_time);
 CREATE INDEX by_request ON analyses (request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX by_computation ON analyses (computation, create_time, id) WHERE computation IS NOT NULL;
