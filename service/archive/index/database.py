@@ -17,6 +17,7 @@ DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPE
 DAMAGE_MESSAGES = ("no such table", "no such column", "Could not decode to UTF-8")
 BUSY_SECONDS = 10.0
 WRITER_CACHE = 32 << 10  # KiB
+CHECKPOINT_PAGES = 4000  # size of the log at which its pages are written to the file: a build changes pages repeatedly
 RETRY_AFTER = 5.0  # seconds, in the error for a file that cannot be read or written
 _log = structlog.get_logger()
 
@@ -134,6 +135,7 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # a power failure can lose the last changes, not the file
             connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             if schema != SCHEMA:
                 connection.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
         except sqlite3.Error:

@@ -93,13 +93,13 @@ def test_a_build_serves_marked_partial_results_and_reports_its_progress(monkeypa
 
     assert seen == [(0, False), (BATCH, False), (2 * BATCH, False)]
     assert [(event["event"], event["count"], event["total"]) for event in log] == [
-        ("index build started", 0, 300),
-        ("index build in progress", 100, 300),
-        ("index build in progress", 200, 300),
-        ("index build in progress", 300, 300),
-        ("index build ended", 300, 300),
+        ("index build started", 0, 3 * BATCH),
+        ("index build in progress", BATCH, 3 * BATCH),
+        ("index build in progress", 2 * BATCH, 3 * BATCH),
+        ("index build in progress", 3 * BATCH, 3 * BATCH),
+        ("index build ended", 3 * BATCH, 3 * BATCH),
     ]
-    assert setup.pending == [300, 200, 100, 0]
+    assert setup.pending == [3 * BATCH, 2 * BATCH, BATCH, 0]
 
 
 def test_an_interrupted_build_continues_where_it_stopped() -> None:
@@ -154,11 +154,11 @@ def test_a_damaged_document_is_read_once_and_hides_nothing() -> None:
     assert setup.index.is_complete
     assert setup.listed() == setup.archive.ids() - setup.archive.damaged
     setup.archive.reads.clear()
-    setup.add(500)
+    setup.add(5000)
 
     setup.compare()
 
-    assert setup.archive.reads == [["a00500"]]
+    assert setup.archive.reads == [["a05000"]]
 
 
 def test_an_unavailable_archive_leaves_the_index_usable_and_marked() -> None:
