@@ -105,11 +105,14 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def ListAnalyses(self, request: pb.ListAnalysesRequest, context: Context) -> pb.ListAnalysesResponse:
         """Return a page of analyses."""
+        order, key = queries.parse_order(request.order_by), wire.query_key(request)
+        after, size = wire.token_cursor(request.page_token, key, order), wire.page_size(request.page_size, default=50)
         conditions = wire.analysis_filter(request.filter)
-        analyses = await self._executor.call(queries.list_analyses, self._ports, conditions, request.order_by)
-        page, next_token = wire.page_of(analyses, request, default=50)
+        page = await self._executor.call(queries.list_analyses, self._ports, conditions, order, after, size)
         return pb.ListAnalysesResponse(
-            analyses=[wire.to_analysis(analysis) for analysis in page], next_page_token=next_token
+            analyses=[wire.to_analysis(analysis) for analysis in page.analyses],
+            next_page_token=wire.cursor_token(page.next, key),
+            index_incomplete=page.is_incomplete,
         )
 
     async def DeleteAnalysis(self, request: pb.DeleteAnalysisRequest, context: Context) -> Empty:

@@ -15,7 +15,7 @@ from service.analyses.compare import Side, Verdicts, compare_sides
 from service.analyses.gate import evaluate_policy
 from service.analyses.policy import check_baseline, parse_policy
 from service.analyses.trend import TrendAnalyses, build_trend, check_same_evidence, read_published_models
-from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType
+from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType, StoredResult
 from service.report.comparison_view import comparison_view
 from service.report.render import render_comparison, render_trend
 from service.report.trend_view import trend_view
@@ -77,7 +77,8 @@ def trend_folders(
     question = wire.trend_request(request)
     analyses = [read_finished(folder) for folder in dict.fromkeys(folders)]
     check_same_evidence(analyses, question.dataset)
-    selected = TrendAnalyses(analyses[0].request.dataset, analyses[0].evidence, analyses, (), own_superclasses=True)
+    results = [StoredResult.of(analysis, question.group) for analysis in analyses]
+    selected = TrendAnalyses(analyses[0].request.dataset, analyses[0].evidence, results, (), own_superclasses=True)
     trend = build_trend(selected, question, read_published_models(question))
     return wire.to_trend(trend), render_trend(trend_view(trend)).encode() if with_report else b""
 

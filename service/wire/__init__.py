@@ -24,7 +24,7 @@ from service.wire.names import (
     optional_class,
     verdict_ids,
 )
-from service.wire.paging import page_of, page_offset, page_size, page_token
+from service.wire.paging import cursor_token, page_of, page_offset, page_size, page_token, query_key, token_cursor
 from service.wire.trend import to_trend, trend_request
 from service.wire.verdicts import to_verdict, verdict_filter, verdict_line
 
@@ -33,6 +33,7 @@ __all__ = [
     "analysis_id",
     "analysis_name",
     "class_named",
+    "cursor_token",
     "evidence_ids",
     "evidence_of",
     "from_analysis",
@@ -42,6 +43,7 @@ __all__ = [
     "page_offset",
     "page_size",
     "page_token",
+    "query_key",
     "request_from_create",
     "request_from_header",
     "to_analysis",
@@ -56,6 +58,7 @@ __all__ = [
     "to_summary",
     "to_trend",
     "to_verdict",
+    "token_cursor",
     "trend_request",
     "verdict_filter",
     "verdict_ids",

@@ -9,10 +9,11 @@ from errata.errors import InvalidRequest
 from errata.names import dataset_id, dataset_name, evidence_id, evidence_name, model_id, model_name
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from service.analyses.queries import AnalysisFilter
+from service.analyses.request import MAX_LABELS
 from service.domain import (
     ERROR_TYPES,
     Analysis,
+    AnalysisFilter,
     AnalysisRequest,
     BreakdownRow,
     Group,
@@ -146,6 +147,10 @@ def to_breakdown(rows: Iterable[BreakdownRow]) -> pb.Breakdown:
 def analysis_filter(message: pb.AnalysisFilter) -> AnalysisFilter:
     """Convert the filter of ListAnalyses."""
     states = frozenset(enum_of(State, value, "filter.states") for value in message.states)
+    if len(message.labels) > MAX_LABELS:
+        raise InvalidRequest(
+            f"The filter has {len(message.labels)} labels. Use at most {MAX_LABELS}.", field="filter.labels"
+        )
     prefix = message.id_prefix
     if prefix and not (prefix.isascii() and prefix.isalnum() and len(prefix) <= MAX_ID):
         raise InvalidRequest(

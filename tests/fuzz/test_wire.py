@@ -15,13 +15,13 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
+from indexed_archive import temporary_index
 from strategies import ANALYSES, VERDICTS
 
 from service import wire
-from service.analyses.queries import AnalysisFilter
 from service.analyses.verdicts import VerdictFilter
 from service.archive.document import from_document, to_document
-from service.domain import Analysis, AnalysisRequest, Group, Verdict
+from service.domain import ORDERS, Analysis, AnalysisFilter, AnalysisRequest, Group, Verdict
 
 from .conftest import FUZZ
 from .messages import messages
@@ -34,7 +34,7 @@ DECODERS: dict[Callable[[Any], object], tuple[type[Message], type]] = {
     wire.verdict_filter: (pb.VerdictFilter, VerdictFilter),
     wire.from_analysis: (pb.Analysis, Analysis),
 }
-QUERIES = (pb.ListAnalysesRequest, pb.ListVerdictsRequest)
+INDEX = temporary_index()
 SENT = sorted(name for name, value in vars(pb).items() if isinstance(value, type) and issubclass(value, Message))
 
 
@@ -93,8 +93,9 @@ def test_any_name_is_an_id_or_is_rejected(name: str) -> None:
         assert result.isascii() and result.isalnum()
 
 
-@pytest.mark.parametrize("kind", QUERIES)
-def test_a_page_token_gives_its_place_for_its_own_query_and_any_other_text_is_rejected(kind: type[Message]) -> None:
+def test_a_page_token_gives_its_place_for_its_own_query_and_any_other_text_is_rejected() -> None:
+    kind = pb.ListVerdictsRequest
+
     @FUZZ
     @given(data=st.data(), query=messages(kind), place=st.integers(0, 2**63))
     def fuzz(data: st.DataObject, query: Any, place: int) -> None:
@@ -111,6 +112,21 @@ def test_a_page_token_gives_its_place_for_its_own_query_and_any_other_text_is_re
             assert wire.page_offset(data.draw(forged), query) >= 0
 
     fuzz()
+
+
+@FUZZ
+@given(
+    content=JSON
+    | st.lists(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("key"), max_size=4),
+    order=st.sampled_from(ORDERS),
+)
+def test_any_cursor_is_a_position_that_the_index_accepts_or_is_rejected(content: Any, order: Any) -> None:
+    token = base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
+    with suppress(InvalidInput):
+        cursor = wire.token_cursor(token, "key", order)
+        assert cursor is not None
+        assert INDEX.find(AnalysisFilter(), order, cursor, 10) == []
+        assert wire.token_cursor(wire.cursor_token(cursor, "key"), "key", order) == cursor
 
 
 @FUZZ

@@ -222,14 +222,22 @@ class Client:
         return Analysis(self._call(self._analyses.GetAnalysis, pb.GetAnalysisRequest(name=name_of(analysis))))
 
     def list(
-        self, filter: pb.AnalysisFilter | None = None, order_by: str = "", **conditions: Unpack[AnalysisConditions]
+        self,
+        filter: pb.AnalysisFilter | None = None,
+        order_by: str = "",
+        on_incomplete: Callable[[], None] | None = None,
+        **conditions: Unpack[AnalysisConditions],
     ) -> Iterator[Analysis]:
         """Yield the analyses that meet the conditions, and fetch them page by page.
+
+        Analyses that are created meanwhile neither repeat nor hide others.
 
         Args:
             filter: The conditions as a message.
             order_by: `create_time`, `display_name`, `top1_accuracy`, or `model_failures`, each also with ` desc`.
                 Default: newest first.
+            on_incomplete: Called before the first analysis of a page that can lack archived analyses, because the
+                service is building its index or cannot read the archive.
             **conditions: The conditions as keywords, see `AnalysisConditions`.
         """
         request = pb.ListAnalysesRequest(
@@ -237,6 +245,8 @@ class Client:
         )
         while True:
             page = self._call(self._analyses.ListAnalyses, request)
+            if page.index_incomplete and on_incomplete is not None:
+                on_incomplete()
             for analysis in page.analyses:
                 yield Analysis(analysis)
             request.page_token = page.next_page_token

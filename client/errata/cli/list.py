@@ -30,6 +30,9 @@ NARROW_TITLES = ["ID", "created", "name", "data set", "state", "top-1", "m-label
 CREATED, NAME, DATASET, RATES = 1, 2, 3, 5  # columns of the table
 WIDE = 100  # characters
 MIN_NAME, MAX_DATASET = 10, 13  # characters
+INCOMPLETE = (
+    "Archived analyses can be missing: the service is building its index, or cannot read the archive. List again later."
+)
 EXAMPLES = """
 errata list
 errata list --dataset imagenet-real --state succeeded --limit 10
@@ -67,13 +70,20 @@ def list_analyses(
         states=choices(pb.Analysis.State, states, "state"), dataset=dataset, model=model, labels=parse_labels(labels)
     )
     is_unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
+    incomplete_pages: list[bool] = []
     with connect(target) as connection:
-        analyses = [*islice(connection.client.list(condition), None if is_unlimited else limit + 1)]
+        listing = connection.client.list(condition, on_incomplete=lambda: incomplete_pages.append(True))
+        analyses = [*islice(listing, None if is_unlimited else limit + 1)]
     visible = analyses if is_unlimited else analyses[:limit]
+    if incomplete_pages:
+        click.echo(INCOMPLETE, err=True)
     if as_json:
-        print_json(
-            json.dumps({"analyses": [to_dict(analysis) for analysis in visible], "next_page_token": ""}, indent=2)
-        )
+        document = {
+            "analyses": [to_dict(analysis) for analysis in visible],
+            "next_page_token": "",
+            "index_incomplete": bool(incomplete_pages),
+        }
+        print_json(json.dumps(document, indent=2))
         return
     if not visible:
         has_condition = condition != pb.AnalysisFilter()

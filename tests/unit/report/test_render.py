@@ -269,8 +269,9 @@ def analyses() -> ListView:
         dataset="demo",
         search="net",
         order="title",
-        previous="page=1",
-        next="page=3",
+        previous="before=1",
+        next="after=3",
+        is_incomplete=True,
     )
 
 
@@ -616,7 +617,7 @@ def test_list_shows_all_values_of_its_view() -> None:
     assert "Analyses 1 to 2 of 1,234" in page.text
     for expected in ("net", "demo", "2024-02-29", "succeeded", "running", "5 of 20 images", "size=big"):
         assert expected in page.text
-    assert {"/analyses/a1", "/analyses/a2", "/?page=1", "/?page=3"} <= {*page.values("href")}
+    assert {"/analyses/a1", "/analyses/a2", "/?before=1", "/?after=3"} <= {*page.values("href")}
     assert [value for tag, name, value in page.attributes if (tag, name) == ("input", "value")] == ["net", "a1", "a1"]
 
 

@@ -220,7 +220,11 @@ def test_default_values_are_included_in_json() -> None:
     assert (plain["target"], plain["predicted"], plain["problematic"]) == (0, 0, [])
     assert "probability" not in plain
     assert "evidence" not in plain
-    assert wire.to_dict(pb.ListAnalysesResponse()) == {"analyses": [], "next_page_token": ""}
+    assert wire.to_dict(pb.ListAnalysesResponse()) == {
+        "analyses": [],
+        "next_page_token": "",
+        "index_incomplete": False,
+    }
 
 
 # analyses
