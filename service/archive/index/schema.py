@@ -124,7 +124,9 @@ def stored_result(row: tuple[Any, ...]) -> StoredResult:
 
 
 # The parameter is the JSON path of a group.
-RESULT_COLUMNS = "id, display_name, labels, architecture, predictions_digest, abstained, top1_accuracy, json_extract(numbers, :group)"
+RESULT_COLUMNS = """
+  id, display_name, labels, architecture, predictions_digest, abstained, top1_accuracy, json_extract(numbers, :group)
+"""
 
 
 def group_path(group: Group) -> str:
