@@ -9,6 +9,7 @@ import pytest
 from errata import Client, errors, pb
 from google.protobuf.json_format import MessageToDict
 
+from service.domain import ERROR_TYPES
 from service.evidence.bundle import Bundle
 
 
@@ -120,7 +121,7 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
         pb.VerdictFilter(target=1000),
         pb.VerdictFilter(predicted=-1),
         pb.VerdictFilter(superclass="no such superclass"),
-        pb.VerdictFilter(error_types=[99]),
+        pb.VerdictFilter(error_types=["bad_luck"]),
         pb.VerdictFilter(group=99),
     ],
 )
@@ -148,7 +149,7 @@ def test_evidence_is_optional_and_its_trace_ends_at_the_verdict(client: Client, 
 
     steps = with_evidence.evidence.trace
     assert not without.HasField("evidence")
-    assert [step.error_type for step in steps] == list(range(1, 9))
+    assert [step.error_type for step in steps] == [error_type.key for error_type in ERROR_TYPES]
     assert [s.error_type for s in steps if s.outcome == pb.OUTCOME_HIT] == [with_evidence.error_type]
     assert [label.class_index for label in with_evidence.evidence.labels] == [with_evidence.target]
 
