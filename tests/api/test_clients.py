@@ -328,10 +328,15 @@ def test_enumerations_are_accepted_as_text(client: Client, analysis: pb.Analysis
 def test_unknown_text_is_rejected_before_a_call(client: Client, analysis: pb.Analysis) -> None:
     with pytest.raises(errors.InvalidRequest, match=r"Unknown row_order 'name'\. Expected one of: path, file_name"):
         client.upload(io.BytesIO(), "demo", row_order="name")
-    with pytest.raises(errors.InvalidRequest, match="Unknown error type 'failure'"):
-        next(client.verdicts(analysis, error_types="failure"))
     with pytest.raises(TypeError, match="gate_polcy"):
         client.upload(io.BytesIO(), "demo", gate_polcy="")  # type: ignore[call-arg]
+
+
+def test_an_unknown_error_type_is_rejected_by_the_service(client: Client, analysis: pb.Analysis) -> None:
+    expected = r"Unknown error type 'failure'\. Expected one of: correct, .*, model_failure\."
+    with pytest.raises(errors.InvalidRequest, match=expected) as rejected:
+        list(client.verdicts(analysis, error_types="failure"))
+    assert [violation.field for violation in rejected.value.violations] == ["filter.error_types"]
 
 
 # data frames

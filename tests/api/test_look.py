@@ -122,7 +122,7 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
         pb.VerdictFilter(target_class="1000"),
         pb.VerdictFilter(predicted_class="-1"),
         pb.VerdictFilter(superclass="no such superclass"),
-        pb.VerdictFilter(error_types=["blurred"]),
+        pb.VerdictFilter(error_types=["bad_luck"]),
         pb.VerdictFilter(group="animal"),
     ],
 )

@@ -33,10 +33,8 @@ def _run(command: list[str]) -> list[str]:
 
 def main() -> None:
     """Run the script."""
-    problems = check()
-    print("\n".join(problems))
-    if problems:
-        raise SystemExit(1)
+    if problems := check():
+        raise SystemExit("\n".join(problems))
     if "--release" in sys.argv[1:]:
         RELEASED.write_bytes(describe_protos().SerializeToString(deterministic=True))
 
