@@ -1,6 +1,6 @@
 """The ports of the archive of finished analyses, and of its index."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,7 +85,7 @@ class AnalysisIndex(Protocol):
         """Return the number of analyses of each data set."""
         ...
 
-    def results(self, dataset: str, evidence: str, group: Group) -> Iterable[StoredResult]:
+    def results(self, dataset: str, evidence: str, group: Group) -> Sequence[StoredResult]:
         """Return the results of a data set that were judged with some evidence, newest first."""
         ...
 
