@@ -19,6 +19,7 @@ from benchmarks import (
     judge,
     listing,
     load,
+    queries,
     report,
     sandbox,
     scrapers,
@@ -39,6 +40,7 @@ MEASURES = (
     jobs.measure,
     hooks.measure,
     listing.measure,
+    queries.measure,
     load.measure,
     scrapers.measure,
 )

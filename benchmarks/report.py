@@ -17,6 +17,8 @@ from service.analyses.report import build_view
 from service.analyses.trend import TrendRequest, trend
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
+from service.archive.index import SqliteIndex
+from service.archive.indexed import IndexedArchive
 from service.bootstrap.wiring import make_ports
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 from service.evidence.bundle import Bundle
@@ -39,7 +41,10 @@ def measure() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         settings = read_settings({"ERRATA_DATA_DIR": folder})
         store = InMemoryJobStore(lambda: 0.0)
-        archive = FileArchive(open_files(settings.archive_location))
+        archive = IndexedArchive(
+            FileArchive(open_files(settings.archive_location)), SqliteIndex(Path(folder) / "index.sqlite")
+        )
+        archive.index.bind(archive.id())
         ports = make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))
         bundle = ports.evidence.find("imagenet-real", "")
         a, b = _judge(bundle, 0, "a"), _judge(bundle, 1, "b")

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from queue import Empty, Full, Queue
 from threading import Event, Thread
+from typing import Any
 
 import redis
 import structlog
@@ -29,7 +30,7 @@ class RedisNotices:
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        self._client = client
+        self._client: Any = client  # redis-py has no types for subscriptions
         self._sender = uuid.uuid4().hex
         self._waiting: Queue[str] = Queue(MAX_WAITING)
         self._stopped = Event()

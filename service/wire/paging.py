@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from typing import Any, Protocol, TypeGuard, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from errata.errors import InvalidPageToken, InvalidRequest
 from errata.json_input import parse_json
@@ -11,6 +11,7 @@ from errata.proto_json import to_dict
 from google.protobuf.message import Message
 
 from service.domain import Cursor, Order
+from service.domain.listing import SortValue
 
 MAX_INTEGER = (1 << 63) - 1  # the largest sort value
 
@@ -67,9 +68,10 @@ def token_cursor(token: str, key: str, order: Order) -> Cursor | None:
     if not token:
         return None
     match _decode(token):
-        case [value, str(name), str(actual_key)] if actual_key == key and _is_sort_value(value, order):
-            if name.isascii() and name.isalnum():
-                return Cursor(value, name)
+        case [str() | int() | float() as value, str(name), str(actual_key)] if (
+            actual_key == key and _is_sort_value(value, order) and name.isascii() and name.isalnum()
+        ):
+            return Cursor(value, name)
     raise _invalid_token(token)
 
 
@@ -112,11 +114,13 @@ def page_size(requested: int, default: int, limit: int = 1000, field: str = "pag
     return min(requested or default, limit)
 
 
-def _is_sort_value(value: object, order: Order) -> TypeGuard[str | int | float]:
+def _is_sort_value(value: SortValue, order: Order) -> bool:
     """Return whether a value can be a sort value of an order."""
-    if order.name == "display_name":
-        return isinstance(value, str) and value.encode(errors="replace").decode() == value  # UTF-8 can represent it
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_INTEGER
+    if isinstance(value, str):
+        return (
+            order.name == "display_name" and value.encode(errors="replace").decode() == value
+        )  # UTF-8 can represent it
+    return order.name != "display_name" and abs(value) <= MAX_INTEGER
 
 
 def _encode(values: list[Any]) -> str:

@@ -2,6 +2,7 @@
 
 import http.client
 import io
+import json
 import re
 from dataclasses import dataclass
 from html import unescape
@@ -9,10 +10,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from click.testing import CliRunner
 from errata import Client, pb
+from errata.cli.list import list_analyses
 from PIL import Image
 from running_service import MODEL, Running, Start
 
+from service.archive.index import SqliteIndex
 from service.authorization import Scope, line_of, new_token
 from service.evidence.bundle import Bundle
 
@@ -149,6 +153,26 @@ def test_the_list_is_read_forwards_and_backwards_while_analyses_are_added(start:
         assert request(service, links(second)["next"] + "&state=failed").status == 400, "other filters"
         service.client.delete(names[0])
         assert "Analyses 1 to 2 of 5" in request(service, links(second)["next"]).text, "nothing is left after it"
+
+
+def test_an_incomplete_index_is_noted_on_the_page_and_by_the_client(
+    running: Running, analysis: pb.Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, calls = "Archived analyses can be missing", []
+    command = ["--server", running.addresses.grpc, "--limit", "3"]
+    assert note not in request(running, "/").text
+    assert note not in CliRunner().invoke(list_analyses, command).stderr
+
+    monkeypatch.setattr(SqliteIndex, "is_complete", property(lambda _: False))
+
+    assert note in request(running, "/").text
+    assert analysis.name in [item.name for item in running.client.list(on_incomplete=lambda: calls.append(1))]
+    assert calls
+    result = CliRunner().invoke(list_analyses, command)
+    assert note in result.stderr
+    assert analysis.name.removeprefix("analyses/")[:4] in result.stdout
+    document = json.loads(CliRunner().invoke(list_analyses, [*command, "--json"]).stdout)
+    assert document["index_incomplete"] is True
 
 
 def test_a_search_matches_words_of_names(running: Running, client: Client, demo_csv: bytes) -> None:

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
+import numpy as np
 import pytest
+import structlog
 from analyses_strategy import (
     LABELS,
     START,
@@ -19,6 +22,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from indexed_archive import temporary_index
 
+from service.archive.archive import FileArchive
+from service.archive.files import open_files
+from service.archive.index import SqliteIndex
+from service.archive.index.comparison import Comparison
+from service.archive.indexed import IndexedArchive
 from service.archive.port import AnalysisIndex
 from service.domain import (
     NEWEST_FIRST,
@@ -30,6 +38,7 @@ from service.domain import (
     Group,
     ModelVersion,
     Order,
+    Predictions,
     State,
     StoredResult,
 )
@@ -168,6 +177,27 @@ def test_a_version_has_its_newest_successful_analysis(index: AnalysisIndex) -> N
         ModelVersion("net", "2", "demo", "a4"),
         ModelVersion("net", "1", "demo", "a2"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_an_index_is_built_from_an_archive(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+    place = str(tmp_path) if kind == "folder" else f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+    analyses = [make_analysis(f"a{number:02}", number) for number in range(25)]
+    for analysis in analyses:
+        FileArchive(open_files(place)).put(analysis, Predictions(np.zeros(3, dtype=np.int16)))
+    open_files(place).write("a07.json", b"damaged")
+    index = SqliteIndex(tmp_path / "index" / "0.sqlite")
+    compare = Comparison(IndexedArchive(FileArchive(open_files(place)), index), index)
+
+    with structlog.testing.capture_logs() as log:
+        compare()
+        compare()
+
+    expected = [analysis for analysis in reversed(analyses) if analysis.id != "a07"]
+    assert index.find(AnalysisFilter(), NEWEST_FIRST, None, 100) == expected
+    assert index.is_complete
+    assert [event["event"] for event in log] == ["archived analysis unreadable"]
+    index.close()
 
 
 def test_the_version_grows_with_each_change(index: AnalysisIndex) -> None:
