@@ -58,9 +58,9 @@ class FileArchive:
         arrays: dict[str, NDArray[Any]] = {"top1": predictions.top1}
         arrays |= {name: array for name, array in optional.items() if array is not None}
         np.savez(content, allow_pickle=False, **arrays)
-        self._files.write(_predictions(analysis.id), content.getvalue())
+        document = json.dumps(to_document(analysis)).encode()
         try:
-            self._files.write(_document(analysis.id), json.dumps(to_document(analysis)).encode())
+            self._files.write({_predictions(analysis.id): content.getvalue(), _document(analysis.id): document})
         except Unavailable:
             if self.get(analysis.id) is None:  # predictions without a document are never read
                 with suppress(Unavailable):
