@@ -65,6 +65,9 @@ def main() -> None:
         except Exception:
             traceback.print_exc()
             failed.append(name)
+    load, cores = os.getloadavg()[1], os.cpu_count() or 1
+    if load > 2 * cores:
+        print(f"Load average {load:.0f} on {cores} cores: other work makes the ratios unreliable.", file=sys.stderr)
     Console(width=180).print(_table(results))
     document = _document(results, failed)
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.harness import Case, Result, at_most, medians, timed
+from benchmarks.harness import Case, Result, at_most, minima, timed
 from benchmarks.processes import CHECKOUT, LOCAL, serving
 
 TIMES = 9
@@ -29,7 +29,7 @@ def measure() -> Iterator[Result]:
         with serving(LOCAL, folder) as address:
             command = str(environment / "bin" / "errata"), "list", "--server", address
             yield LIST.measured(
-                *medians(timed(lambda: _run(*command)), timed(lambda: _run(python, "-c", "import grpc")), times=TIMES)
+                *minima(timed(lambda: _run(*command)), timed(lambda: _run(python, "-c", "import grpc")), times=TIMES)
             )
 
 

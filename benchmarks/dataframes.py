@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from errata import Client
 
-from benchmarks.harness import Case, Result, at_most, medians, timed
+from benchmarks.harness import Case, Result, at_most, minima, timed
 from benchmarks.processes import LOCAL, serving
 from benchmarks.synthetic import annotation_csv, predictions_csv
 from service.bootstrap.build import Inputs, build_evidence
@@ -27,7 +27,7 @@ EVIDENCE = Case("dataframes.evidence", "the same with evidence", "without eviden
 
 
 def measure() -> Iterator[Result]:
-    """Yield the medians of `to_pandas` without and with evidence; the service runs in a separate process."""
+    """Yield the minima of `to_pandas` without and with evidence; the service runs in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         bundle = build_evidence("imagenet-real", _inputs(Path(folder)), Path(folder) / "bundle")
         evidence = f'{{"imagenet-real": "{bundle.path}"}}'
@@ -35,7 +35,7 @@ def measure() -> Iterator[Result]:
             analysis = client.upload(io.BytesIO(_predictions()), "imagenet-real")
             file = Path(folder) / "verdicts.parquet"
             file.write_bytes(b"".join(client.export(analysis, "parquet")))
-            local, plain, full = medians(
+            local, plain, full = minima(
                 timed(lambda: pd.read_parquet(file)),
                 timed(lambda: client.verdicts(analysis).to_pandas()),
                 timed(lambda: client.verdicts(analysis, with_evidence=True).to_pandas()),

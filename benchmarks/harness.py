@@ -101,7 +101,17 @@ def rate(run: Callable[[], int]) -> Callable[[], float]:
 
 
 def medians(*measures: Callable[[], float], times: int, warm: int = 2) -> list[float]:
-    """Return the median of each measure. They alternate, so that other load on the machine affects all of them.
+    """Return the median of each measure: for calls that wait, for quantiles, and for throughputs."""
+    return [median(values) for values in alternate(*measures, times=times, warm=warm)]
+
+
+def minima(*measures: Callable[[], float], times: int, warm: int = 2) -> list[float]:
+    """Return the minimum of each measure: for durations of computations, which other load only lengthens."""
+    return [min(values) for values in alternate(*measures, times=times, warm=warm)]
+
+
+def alternate(*measures: Callable[[], float], times: int, warm: int) -> list[list[float]]:
+    """Return the values of each measure. They alternate, so that other load on the machine affects all of them.
 
     Args:
         *measures: Functions that return a value, such as those of `timed`.
@@ -114,4 +124,4 @@ def medians(*measures: Callable[[], float], times: int, warm: int = 2) -> list[f
         for measure, measured in pairs:
             measured.append(measure())
         pairs.reverse()  # no measure always follows the same one
-    return [median(measured[warm:]) for measured in values]
+    return [measured[warm:] for measured in values]

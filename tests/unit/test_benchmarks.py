@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.__main__ import BENCHMARKS, REVISION
-from benchmarks.harness import Case, at_least, at_most, medians
+from benchmarks.harness import Case, alternate, at_least, at_most, medians, minima
 from benchmarks.history import PAGE, add_release, release_cells
 from benchmarks.processes import CHECKOUT
 
@@ -32,8 +32,17 @@ def test_measures_alternate_and_warm_up_values_do_not_count() -> None:
         return values.pop(0)
 
     a, b = [100.0, 1.0, 5.0, 3.0], [200.0, 2.0, 2.0, 8.0]
-    assert medians(lambda: measure("a", a), lambda: measure("b", b), times=3, warm=1) == [3.0, 2.0]
+    values = alternate(lambda: measure("a", a), lambda: measure("b", b), times=3, warm=1)
+
+    assert values == [[1.0, 5.0, 3.0], [2.0, 2.0, 8.0]]
     assert order == ["a", "b", "b", "a", "a", "b", "b", "a"]
+
+
+def test_medians_and_minima_are_those_of_each_measure() -> None:
+    measures = [lambda values=values: values.pop(0) for values in ([9.0, 1.0, 5.0, 3.0], [9.0, 2.0, 2.0, 8.0])] * 2
+
+    assert medians(*measures[:2], times=2, warm=0) == [5.0, 5.5]
+    assert minima(*measures[:2], times=2, warm=0) == [3.0, 2.0]
 
 
 def test_each_listed_benchmark_is_a_module() -> None:
