@@ -21,7 +21,7 @@ help:
 	@echo "make docs         build the documentation site in build/site; fails on a broken link"
 	@echo "make screenshot   make the picture of a report in README.md; PREDICTIONS=FILE NAME=TEXT replaces the demo"
 	@echo "make fuzz         run the fuzz tests with FUZZ_EXAMPLES=5000 per property, and the security tests"
-	@echo "make bench        run the benchmarks; print a table and write build/bench.json"
+	@echo "make bench        print ratios and write build/bench.json; NAMES=\"upload jobs\" BEFORE=REVISION RELEASE=NAME"
 	@echo "make attacks      upload hostile files to a service; write build/attacks.json"
 	@echo "make audit        check the images' dependencies for known vulnerabilities"
 	@echo "make images       build and run both images; BUILD_IMAGES names the builder"
@@ -99,12 +99,14 @@ screenshot: setup
 fuzz: setup redis
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest tests/fuzz tests/security
 
-bench: setup browser
-	PYTHONPATH=tests $(BIN)/python -m benchmarks
+# Names of benchmarks, a revision to compare with, and a release whose row the history gets are optional.
+bench: setup redis browser
+	PYTHONPATH=tests $(BIN)/python -m benchmarks $(if $(BEFORE),--before "$(BEFORE)") \
+		$(if $(RELEASE),--release "$(RELEASE)") $(NAMES)
 
 attacks: setup
 	mkdir -p build
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.attacks --json build/attacks.json
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.attacks --json build/attacks.json $(if $(BEFORE),--before "$(BEFORE)")
 
 constraints: setup
 	$(BIN)/python deploy/constraints.py deploy/constraints.txt

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from benchmarks.result import Figure
+from benchmarks.harness import Case, Result, alternate, at_most, timed
 from service.analyses import queries
 from service.analyses.model_metrics import find_watched_models
 from service.analyses.ports import Ports
@@ -104,19 +104,14 @@ class GeneratedFiles(FolderFiles):
         return json.dumps(self._template | changes | {"request": request}).encode()
 
 
-def measure() -> Iterator[Figure]:
-    """Yield the figures of the largest archive, compared with the smallest one."""
+def measure() -> Iterator[Result]:
+    """Yield the results of the largest archive, compared with the smallest one."""
     for name, (reference, *_, value) in measure_sizes().items():
-        aim, ratio = AIMS[name], value / reference
-        yield Figure(
-            f"queries, {name}, {SIZES[-1]:,} archived analyses (reference: {SIZES[0]})",
-            value=1000 * value,
-            unit="ms",
-            reference=1000 * reference,
-            ratio=ratio,
-            aim="not judged" if aim is None else f"at most {aim:g} times",
-            holds=aim is None or ratio <= aim,
-        )
+        aim = AIMS[name]
+        if aim is not None:
+            yield Case(
+                f"queries, {name}", f"{SIZES[-1]:,} archived analyses", f"{SIZES[0]}", "ms", at_most(aim)
+            ).measured(value, reference)
 
 
 def measure_sizes() -> dict[str, list[float]]:
@@ -189,13 +184,7 @@ def _open_and_close(path: Path, files: GeneratedFiles) -> None:
 
 def _least_seconds(runs: Sequence[Callable[[], object]], times: int) -> list[float]:
     """Return the least duration of each run; the runs take turns."""
-    durations: list[list[float]] = [[] for _ in runs]
-    for _ in range(times):
-        for run, some in zip(runs, durations, strict=True):
-            started = time.perf_counter()
-            run()
-            some.append(time.perf_counter() - started)
-    return [min(some) for some in durations]
+    return [min(durations) for durations in alternate(*map(timed, runs), times=times, warm=0)]
 
 
 def _id(number: int) -> str:
@@ -205,7 +194,7 @@ def _id(number: int) -> str:
 def _template() -> Analysis:
     """Return a successful analysis of about the size of a real one."""
     counts = dict.fromkeys(ERROR_TYPES, 1234)
-    rates = {error_type: 1 / (7 + error_type) for error_type in ERROR_TYPES[1:]}
+    rates = {error_type: 1 / (7 + error_type.value) for error_type in ERROR_TYPES[1:]}
     group = GroupSummary(9872, counts, 8638, 1 / 7, 1 / 6, 1 / 5, 1 / 4, rates, rates, rates, rates)
     summary = Summary(dict.fromkeys(Group, group), (), 0, 50_000, 50_000, 0.8, 0.7, 3, 46_837)
     request = AnalysisRequest("imagenet", "timm:net", "net")

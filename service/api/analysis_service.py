@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from errata import v1 as pb
@@ -83,13 +83,13 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         self, request_iterator: AsyncIterator[pb.UploadPredictionsRequest], context: Context
     ) -> pb.Analysis:
         """Judge a predictions file while it is received."""
-        messages = PacedStream(request_iterator, lambda message: len(message.chunk))
+        parts = PacedStream(_parts(request_iterator), lambda part: len(part.chunk))
         try:
             async with asyncio.timeout(None) as upload_timeout:
                 self._open_uploads.add(upload_timeout)
-                analysis_request = wire.request_from_header(_header(await messages.next()))
-                first = await messages.next()  # a caller that sends only a header does not occupy a slot
-                return wire.to_analysis(await self._upload(analysis_request, first, messages))
+                analysis_request = wire.request_from_header(_header(await parts.next()))
+                first = await parts.next()  # a caller that sends only a header does not occupy a slot
+                return wire.to_analysis(await self._upload(analysis_request, first, parts))
         except TimeoutError as error:
             if not upload_timeout.expired():
                 raise
@@ -272,8 +272,8 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     async def _upload(
         self,
         analysis_request: AnalysisRequest,
-        message: pb.UploadPredictionsRequest | None,
-        messages: PacedStream[pb.UploadPredictionsRequest],
+        part: "_Part | None",
+        parts: "PacedStream[_Part]",
     ) -> Analysis:
         """Pass the chunks of an upload to a thread that parses and judges the file; return its analysis.
 
@@ -292,9 +292,9 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
         result.add_done_callback(on_done)
         try:
-            while message is not None and not result.done():
-                await stream.feed(_chunk(message))
-                message = await messages.next(until=result)
+            while part is not None and not result.done():
+                await stream.feed(_chunk(part))
+                part = await parts.next(until=result)
             stream.close()
             return await asyncio.shield(result)  # canceling the future does not end the thread
         except BaseException:
@@ -322,27 +322,39 @@ def _has_evidence(view: int, default: bool = False) -> bool:
     return default if view == pb.VERDICT_VIEW_UNSPECIFIED else view == pb.VERDICT_VIEW_FULL
 
 
-def _header(message: pb.UploadPredictionsRequest | None) -> pb.UploadHeader:
-    if message is None:
+class _Part(NamedTuple):
+    """The content of a message of an upload."""
+
+    name: str | None  # `header`, `chunk`, or None if the message is empty
+    header: pb.UploadHeader
+    chunk: bytes
+
+
+async def _parts(messages: AsyncIterator[pb.UploadPredictionsRequest]) -> AsyncIterator[_Part]:
+    """Yield the content of each message. It reads `chunk` once, because protobuf copies it at every access."""
+    async for message in messages:
+        yield _Part(message.WhichOneof("part"), message.header, message.chunk)
+
+
+def _header(part: _Part | None) -> pb.UploadHeader:
+    if part is None:
         raise InvalidRequest("The upload is empty. Send the header first.", field="header")
-    part = message.WhichOneof("part")
-    if part != "header":
-        raise InvalidRequest(f"The first message is {_describe(part)}. Send the header first.", field="header")
-    return message.header
+    if part.name != "header":
+        raise InvalidRequest(f"The first message is {_describe(part.name)}. Send the header first.", field="header")
+    return part.header
 
 
-def _chunk(message: pb.UploadPredictionsRequest) -> bytes:
-    part = message.WhichOneof("part")
-    if part != "chunk":
+def _chunk(part: _Part) -> bytes:
+    if part.name != "chunk":
         raise InvalidRequest(
-            f"A message after the header is {_describe(part)}. Send one header, then only chunks.", field="header"
+            f"A message after the header is {_describe(part.name)}. Send one header, then only chunks.", field="header"
         )
-    if len(message.chunk) > MAX_CHUNK:
+    if len(part.chunk) > MAX_CHUNK:
         raise InvalidRequest(
-            f"Chunk of {len(message.chunk)} bytes is too large. Send at most {MAX_CHUNK} bytes in a chunk.",
+            f"Chunk of {len(part.chunk)} bytes is too large. Send at most {MAX_CHUNK} bytes in a chunk.",
             field="chunk",
         )
-    return message.chunk
+    return part.chunk
 
 
 def _describe(part: str | None) -> str:

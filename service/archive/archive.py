@@ -53,9 +53,10 @@ class FileArchive:
         arrays: dict[str, NDArray[Any]] = {"top1": predictions.top1}
         arrays |= {name: array for name, array in optional.items() if array is not None}
         np.savez(content, allow_pickle=False, **arrays)
-        self._files.write(_predictions(analysis.id), content.getvalue())
         try:
-            self._files.write(_document(analysis.id), encode_document(analysis))
+            self._files.write(
+                {_predictions(analysis.id): content.getvalue(), _document(analysis.id): encode_document(analysis)}
+            )
         except Unavailable:
             if self.get(analysis.id) is None:  # predictions without a document are never read
                 with suppress(Unavailable):

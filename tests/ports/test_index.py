@@ -185,7 +185,7 @@ def test_an_index_is_built_from_an_archive(request: pytest.FixtureRequest, tmp_p
     analyses = [make_analysis(f"a{number:02}", number) for number in range(25)]
     for analysis in analyses:
         FileArchive(open_files(place)).put(analysis, Predictions(np.zeros(3, dtype=np.int16)))
-    open_files(place).write("a07.json", b"damaged")
+    open_files(place).write({"a07.json": b"damaged"})
     index = SqliteIndex(tmp_path / "index" / "0.sqlite")
     compare = Comparison(IndexedArchive(FileArchive(open_files(place)), index), index)
 
