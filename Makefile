@@ -10,28 +10,29 @@ AXE := node_modules/axe-core/axe.min.js
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format docs screenshot test test-fast fuzz demo bench attacks proto sync-client constraints audit images wordnet redis browser deploy-tools clean
+.PHONY: help setup check format docs screenshot test test-fast fuzz demo bench attacks proto release-api sync-client constraints audit images wordnet redis browser deploy-tools clean
 
 help:
 	@echo "make setup        create the virtual environment .venv for development"
 	@echo "make demo         analyze a real model on real photographs"
 	@echo "make test         run all tests in parallel, with branch coverage"
 	@echo "make test-fast    run the tests that start no process and no browser"
-	@echo "make check        check format, lint, types, import rules, vocabulary, the proto, Dockerfiles, and docker-compose.yml"
+	@echo "make check        check format, lint, types, import rules, vocabulary, the protos, Dockerfiles, and docker-compose.yml"
 	@echo "make docs         build the documentation site in build/site; fails on a broken link"
 	@echo "make screenshot   make the picture of a report in README.md; PREDICTIONS=FILE NAME=TEXT replaces the demo"
 	@echo "make fuzz         run the fuzz tests with FUZZ_EXAMPLES=5000 per property, and the security tests"
-	@echo "make bench        run the benchmarks; print a table and write build/bench.json"
+	@echo "make bench        print ratios and write build/bench.json; NAMES=\"upload jobs\" BEFORE=REVISION RELEASE=NAME"
 	@echo "make attacks      upload hostile files to a service; write build/attacks.json"
 	@echo "make audit        check the images' dependencies for known vulnerabilities"
 	@echo "make images       build and run both images; BUILD_IMAGES names the builder"
-	@echo "make proto        generate client/errata/v1 after a change of the proto"
+	@echo "make proto        generate client/errata/v1 after a change of the protos"
+	@echo "make release-api  make the protos the ones that make check compares with, when a version is released"
 	@echo "make sync-client  generate client/errata/_sync after a change of client/errata/_async"
 	@echo "make constraints  resolve the versions that the images install"
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml client/pyproject.toml client/generate.py protos/errata/v1/errata.proto
+$(STAMP): pyproject.toml client/pyproject.toml client/generate.py $(wildcard protos/errata/v1/*.proto)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ./client --editable '.[dev]'
@@ -39,6 +40,10 @@ $(STAMP): pyproject.toml client/pyproject.toml client/generate.py protos/errata/
 
 proto: setup
 	$(BIN)/python client/generate.py
+
+# The released API: from then on, `buf breaking` accepts only additions to it.
+release-api: setup $(BUF)
+	$(BIN)/python -m tests.scripts.check_protos --release
 
 sync-client: setup
 	$(BIN)/python client/generate_sync.py
@@ -62,7 +67,7 @@ check: setup $(BUF) deploy-tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/scripts/check_vocabulary.py
-	cd protos && ../$(BUF) lint
+	$(BIN)/python -m tests.scripts.check_protos
 	$(BIN)/hadolint deploy/api.Dockerfile deploy/worker.Dockerfile
 	docker-compose --profile monitoring config --quiet
 
@@ -71,7 +76,7 @@ format: setup
 	$(BIN)/ruff format .
 
 # Workers: two for each core, since tests of processes mostly wait.
-test: setup wordnet redis browser deploy-tools
+test: setup wordnet redis browser deploy-tools $(BUF)
 	$(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? 3 : $$(nproc) )) --cov --cov-report=term
 
 test-fast: setup wordnet
@@ -94,12 +99,14 @@ screenshot: setup
 fuzz: setup redis
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest tests/fuzz tests/security
 
-bench: setup browser
-	PYTHONPATH=tests $(BIN)/python -m benchmarks
+# Names of benchmarks, a revision to compare with, and a release whose row the history gets are optional.
+bench: setup redis browser
+	PYTHONPATH=tests $(BIN)/python -m benchmarks $(if $(BEFORE),--before "$(BEFORE)") \
+		$(if $(RELEASE),--release "$(RELEASE)") $(NAMES)
 
 attacks: setup
 	mkdir -p build
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.attacks --json build/attacks.json
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.attacks --json build/attacks.json $(if $(BEFORE),--before "$(BEFORE)")
 
 constraints: setup
 	$(BIN)/python deploy/constraints.py deploy/constraints.txt

@@ -1,9 +1,10 @@
 """Hostile uploads to a running service: prints a Markdown table and writes its rows as JSON.
 
-    PYTHONPATH=.:tests python -m benchmarks.attacks --source CHECKOUT --json AFTER.json --before BEFORE.json
+    PYTHONPATH=tests python -m benchmarks.attacks --json ROWS.json --before REVISION
 
-Each row starts a new service from any checkout. Its process tree is killed above 8 GiB, and a call is canceled
-after 60 s. The cases and the harness come from `tests/security`.
+Each row starts a new service. Its process tree is killed above 8 GiB, and a call is canceled after 60 s. With
+--before, each case also runs on the service of another revision, and the cells show both values. The cases and the
+harness come from `tests/security`.
 """
 
 import argparse
@@ -12,7 +13,9 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,9 +23,10 @@ import pyarrow as pa
 from pyarrow import parquet
 from security.attack import Limits, Result, attack
 from security.cases import CASES, Case, written
-from security.service_process import CHECKOUT, running_service
+from security.service_process import running_service
 from security.uploads import GoodUpload, good_uploads
 
+from benchmarks.processes import CHECKOUT, checkout_of
 from benchmarks.synthetic import predictions_csv
 from service.evidence.repository import EvidenceRepository
 
@@ -56,38 +60,49 @@ class Row:
 def main() -> None:
     """Run the attacks, print the table, and write the rows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--source", type=Path, default=CHECKOUT, help="the checkout whose service is attacked")
     parser.add_argument("--only", default="", help="the cases whose names contain this text")
     parser.add_argument("--json", type=Path, help="where to write the rows")
-    parser.add_argument("--before", type=Path, help="rows of an earlier run, shown beside the rows of this run")
+    parser.add_argument("--before", metavar="REVISION", help="a git revision that is attacked too")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))  # stops the service
-    rows = []
-    for row in measure(options.source.resolve(), options.only):
-        rows.append(row)
-        print(f"| {' | '.join(row.cells())} |", flush=True)
-        if options.json:
-            options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    earlier = [Row(**row) for row in json.loads(options.before.read_text())] if options.before else []
-    print(f"\n{table(rows, earlier)}")
+    lines, rows = [TITLES, ("---",) * len(TITLES)], []
+    with ExitStack() as stack:
+        sources = [stack.enter_context(checkout_of(options.before))] if options.before else []
+        for versions in measure([*sources, CHECKOUT], options.only):
+            rows.append(versions[-1])
+            lines.append(merge_cells(versions))
+            print(f"| {' | '.join(lines[-1])} |", flush=True)
+            if options.json:
+                options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    print("\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
-def measure(source: Path, only: str = "") -> Iterator[Row]:
-    """Yield a row for each case and each number of concurrent copies."""
+def measure(sources: Sequence[Path], only: str = "") -> Iterator[Sequence[Row]]:
+    """Yield the rows of all checkouts for each case and each number of concurrent copies."""
     with tempfile.TemporaryDirectory(prefix="errata-attacks-") as folder:
         data = Path(folder) / "data"
         evidence_repository = EvidenceRepository({}, data)
         evidence_repository.find("imagenet-real", "")  # builds the bundle before the first row
         good = good_uploads(evidence_repository.find("demo", ""))
-        number = 0
-        for case in (*references(), *CASES):
-            if only in case.name:
-                with written(case) as file:
-                    for copies in COPIES:
-                        number += 1
-                        yield _row(
-                            case, copies, _run_attack(Path(folder) / str(number), data, source, file, copies, good)
+        cases = [case for case in (*references(), *CASES) if only in case.name]
+        numbers = count()
+        for case in cases:
+            with written(case) as file:
+                for copies in COPIES:
+                    yield [
+                        _row(
+                            case,
+                            copies,
+                            _run_attack(Path(folder) / str(next(numbers)), data, source, file, copies, good),
                         )
+                        for source in sources
+                    ]
+
+
+def merge_cells(versions: Sequence[Row]) -> Sequence[str]:
+    """Return the cells of a row; a cell whose value differs between the checkouts shows all values."""
+    columns = zip(*(row.cells() for row in versions), strict=True)
+    return [cells[0] if len({*cells}) == 1 else " → ".join(cells) for cells in columns]
 
 
 def references() -> tuple[Case, ...]:
@@ -105,17 +120,6 @@ def references() -> tuple[Case, ...]:
         Case("reference: a good CSV of 50,000 rows", write_csv, packed=False),
         Case("reference: a good Parquet of 50,000 rows", write_parquet, packed=False),
     )
-
-
-def table(rows: Sequence[Row], earlier: Sequence[Row] = ()) -> str:
-    """Return the table as Markdown. Cells that an earlier run also measured show both values."""
-    before = {(row.case, row.copies): row.cells() for row in earlier}
-    lines = [TITLES, ["---"] * len(TITLES)]
-    for row in rows:
-        cells = row.cells()
-        old = before.get((row.case, row.copies), cells)
-        lines.append([now if then == now else f"{then} → {now}" for then, now in zip(old, cells, strict=True)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def size_text(size: int) -> str:

@@ -3,75 +3,47 @@
 import csv
 import io
 import os
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 from errata import Client
 
-from benchmarks.result import Figure
-from benchmarks.serving import serving
+from benchmarks.harness import Case, Result, at_most, minima, timed
+from benchmarks.processes import LOCAL, serving
 from benchmarks.synthetic import annotation_csv, predictions_csv
 from service.bootstrap.build import Inputs, build_evidence
 
 TIMES, WARM = 15, 3
-AIM = 3.0  # times reading the rows from a local file
-EVIDENCE_AIM = 4.0  # times the data frame without evidence
+PLAIN = Case(
+    "dataframes.plain",
+    "verdicts of all images of imagenet-real as a data frame",
+    "pandas.read_parquet of the rows",
+    "ms",
+    at_most(3),
+)
+EVIDENCE = Case("dataframes.evidence", "the same with evidence", "without evidence", "ms", at_most(4))
 
 
-def measure() -> Iterator[Figure]:
-    """Yield the medians of `to_pandas` without and with evidence; the service runs in a separate process."""
+def measure() -> Iterator[Result]:
+    """Yield the minima of `to_pandas` without and with evidence; the service runs in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         bundle = build_evidence("imagenet-real", _inputs(Path(folder)), Path(folder) / "bundle")
         evidence = f'{{"imagenet-real": "{bundle.path}"}}'
-        with (
-            serving(["service", "serve", "--local"], folder, ERRATA_EVIDENCE=evidence) as address,
-            Client(address) as client,
-        ):
+        with serving(LOCAL, folder, ERRATA_EVIDENCE=evidence) as address, Client(address) as client:
             analysis = client.upload(io.BytesIO(_predictions()), "imagenet-real")
             file = Path(folder) / "verdicts.parquet"
             file.write_bytes(b"".join(client.export(analysis, "parquet")))
-            local, plain, full = _medians(
-                [
-                    lambda: pd.read_parquet(file),
-                    lambda: client.verdicts(analysis).to_pandas(),
-                    lambda: client.verdicts(analysis, with_evidence=True).to_pandas(),
-                ]
+            local, plain, full = minima(
+                timed(lambda: pd.read_parquet(file)),
+                timed(lambda: client.verdicts(analysis).to_pandas()),
+                timed(lambda: client.verdicts(analysis, with_evidence=True).to_pandas()),
+                times=TIMES,
+                warm=WARM,
             )
-            rows = len(client.verdicts(analysis, with_evidence=True).to_pandas())
-    yield Figure(
-        f"verdicts of {rows:,} images as a data frame (reference: pandas.read_parquet of the rows)",
-        value=plain * 1000,
-        unit="ms",
-        reference=local * 1000,
-        ratio=plain / local,
-        aim=f"at most {AIM:g} times the reference",
-        holds=plain <= AIM * local,
-    )
-    yield Figure(
-        "… with evidence (reference: without)",
-        value=full * 1000,
-        unit="ms",
-        reference=plain * 1000,
-        ratio=full / plain,
-        aim=f"at most {EVIDENCE_AIM:g} times the reference",
-        holds=full <= EVIDENCE_AIM * plain,
-    )
-
-
-def _medians(calls: Sequence[Callable[[], object]]) -> list[float]:
-    """Return the median seconds of several calls, run alternately so that other load affects all of them."""
-    seconds: list[list[float]] = [[] for _ in calls]
-    for turn in range(WARM + TIMES):
-        for call, measured in zip(calls, seconds, strict=True):
-            started = time.perf_counter()
-            call()
-            if turn >= WARM:
-                measured.append(time.perf_counter() - started)
-    return [statistics.median(measured) for measured in seconds]
+    yield PLAIN.measured(plain, local)
+    yield EVIDENCE.measured(full, plain)
 
 
 def _inputs(folder: Path) -> Inputs:

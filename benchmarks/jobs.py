@@ -1,64 +1,68 @@
 """Model analyses: the overhead of the service, the duration of a cached request, and the speed-up by a second worker.
 
-The benchmark uses Redis and separate processes. It needs redis-server, and the folder `tests` on the Python path.
+The benchmark uses Redis and separate processes.
 """
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
-from errata import Client, pb
+from errata import Client
 
-from benchmarks.redis import redis_server
-from benchmarks.result import Figure
-from benchmarks.serving import running
+from benchmarks.caller import MODEL, analyze, seconds_to_start
+from benchmarks.harness import Case, Result, at_least, at_most, medians, rate, timed
+from benchmarks.processes import redis_server, running
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.labels import demo_folder
 from service.predictions.process_tuning import tune_process
 
-MODEL = "demo:efficientnet_lite0"
 TIMES = 5
 COPIES, SHARD = 12, 20  # copies of the 20 photographs; images per shard
-PATH_IMAGES, BATCH, PATH_AIM = 256, 64, 0.95
-OVERHEAD_MS, CACHED_MS, START_MS, WORKERS = 150.0, 5.0, 60.0, 1.5
+PATH_IMAGES, BATCH = 256, 64
+INFERENCE = "the model alone on these photographs"
+OVERHEAD = Case("jobs.overhead", "an analysis of 20 photographs, whole call", INFERENCE, "ms", at_most(1.5))
+START = Case("jobs.start", "this analysis, from submit to the start of work", INFERENCE, "ms", at_most(0.2))
+CACHED = Case("jobs.cached", "the same request again", "GetAnalysis", "ms", at_most(4))
+WORKERS = Case("jobs.workers", "two workers of one thread on one analysis", "one of them", "s", at_most(0.67))
+PATH = Case(
+    "jobs.path",
+    "EfficientNet-Lite0 on all cores, from the request to the archived result",
+    "timm's create_loader and a plain loop",
+    "images/s",
+    at_least(0.95),
+)
 
 
-def measure() -> Iterator[Figure]:
-    """Yield the figures of one worker, and then of two workers compared with one."""
-    if shutil.which("redis-server") is None:
-        return
+def measure() -> Iterator[Result]:
+    """Yield the results of one worker, and then of two workers compared with one."""
     with redis_server() as (url, folder):
-        with running(url, folder, workers=1) as service, Client(service.grpc) as client:
+        with running(url, folder, workers=1) as address, Client(address) as client:
             yield from _one_worker(client)
-        yield _two_workers(url, Path(folder))
-        yield _measure_whole_path(url, Path(folder))
+        yield _two_workers(url, folder)
+        yield _whole_path(url, folder)
 
 
-def _one_worker(client: Client) -> Iterator[Figure]:
-    _run(client)  # loads the model
-    whole, bare = _times(lambda: _run(client)), _times(_make_plain_run())
-    over = 1000 * (median(whole) - median(bare))
-    yield Figure(
-        "jobs, an analysis of 20 photographs beside bare inference on them: what is added",
-        value=over,
-        unit="ms",
-        reference=1000 * median(bare),
-        ratio=median(whole) / median(bare),
-        aim=f"at most {OVERHEAD_MS:g} ms more",
-        holds=over <= OVERHEAD_MS,
+def _one_worker(client: Client) -> Iterator[Result]:
+    waits: list[float] = []
+
+    def run() -> None:
+        waits.append(seconds_to_start(analyze(client)))
+
+    whole, bare = medians(timed(run), timed(_make_plain_run()), times=TIMES)
+    yield OVERHEAD.measured(whole, bare)
+    yield START.measured(median(waits[-TIMES:]), bare)
+    analysis = client.analyze(MODEL, "demo")
+    assert analysis.cached
+    yield CACHED.measured(
+        *medians(
+            timed(lambda: client.analyze(MODEL, "demo")), timed(lambda: client.get(analysis.name)), times=20 * TIMES
+        )
     )
-    starts = [_run(client) for _ in range(TIMES)]
-    delay = 1000 * median(_seconds(start.start_time) - _seconds(start.create_time) for start in starts)
-    yield _make_figure("jobs, from submit to the start of work", delay, START_MS)
-    answers = [_measure_seconds(lambda: client.analyze(MODEL, "demo")) for _ in range(10 * TIMES)]
-    assert client.analyze(MODEL, "demo").cached
-    yield _make_figure("jobs, the same request again, p50 over loopback", 1000 * median(answers), CACHED_MS)
 
 
-def _two_workers(redis: str, folder: Path) -> Figure:
+def _two_workers(redis: str, folder: Path) -> Result:
     images, labels = folder / "images", folder / "labels.csv"
     images.mkdir()
     rows = ["file_name,labels"]
@@ -75,26 +79,16 @@ def _two_workers(redis: str, folder: Path) -> Figure:
         "ERRATA_SHARD_SIZE": str(SHARD),
         "ERRATA_THREADS": "1",
     }
-    seconds = []
-    for workers in (1, 2):
-        with running(redis, str(folder), workers, **settings) as service, Client(service.grpc) as client:
-            for _ in range(2):
-                _run(client, "copies")  # loads the model in every worker
-            seconds.append(median(_times(lambda: _run(client, "copies"), 3)))
-    ratio = seconds[0] / seconds[1]
-    return Figure(
-        "jobs, two workers of one thread on one analysis (reference: one of them)",
-        value=seconds[1],
-        unit="s",
-        reference=seconds[0],
-        ratio=ratio,
-        aim=f"at least {WORKERS:g} times as fast",
-        holds=ratio >= WORKERS,
-    )
+
+    def measure_workers(workers: int) -> float:
+        with running(redis, folder, workers, **settings) as address, Client(address) as client:
+            return medians(timed(lambda: analyze(client, "copies")), times=3)[0]  # warm: all workers load the model
+
+    return WORKERS.measured(*medians(lambda: measure_workers(2), lambda: measure_workers(1), times=1, warm=0))
 
 
-def _measure_whole_path(redis: str, folder: Path) -> Figure:
-    """Measure one worker on all cores from the request to the archived result, alternately with timm's loop."""
+def _whole_path(redis: str, folder: Path) -> Result:
+    """Measure one worker on all cores from the request to the archived result."""
     tune_process()  # before torch is imported, as in a worker
     from benchmarks.loader_comparison import on_cpu, photographs
 
@@ -110,29 +104,13 @@ def _measure_whole_path(redis: str, folder: Path) -> Figure:
         "ERRATA_IMAGES": f'{{"made": "{images}"}}',
         "ERRATA_BATCH_SIZE": str(BATCH),
     }
-    ours, timms = [], []
-    with running(redis, str(folder), 1, **settings) as service, Client(service.grpc) as client:
-        _run(client, "made")  # loads the model
-        for _ in range(TIMES):
-            ours.append(PATH_IMAGES / _measure_seconds(lambda: _run(client, "made")))
-            timms.append(PATH_IMAGES / _measure_seconds(loops.timms))
-    value, reference = median(ours), median(timms)
-    return Figure(
-        "jobs, EfficientNet-Lite0 through the whole path (reference: timm's create_loader and loop)",
-        value=value,
-        unit="images/s",
-        reference=reference,
-        ratio=value / reference,
-        aim=f"at least {PATH_AIM:g} times timm's loop",
-        holds=value >= PATH_AIM * reference,
-    )
+    with running(redis, folder, 1, **settings) as address, Client(address) as client:
 
+        def run_path() -> int:
+            analyze(client, "made")
+            return PATH_IMAGES
 
-def _run(client: Client, dataset: str = "demo") -> pb.Analysis:
-    """Create an analysis without cached results, and wait for its end."""
-    *_, last = client.watch(client.analyze(MODEL, dataset, fresh=True).name)
-    assert last.state == pb.STATE_SUCCEEDED, last.failure
-    return last
+        return PATH.measured(*medians(rate(run_path), rate(loops.reference), times=TIMES, warm=1))
 
 
 def _make_plain_run() -> Callable[[], object]:
@@ -144,24 +122,3 @@ def _make_plain_run() -> Callable[[], object]:
     names = [file.name for file in sorted(demo_folder().glob("imagenet_*.jpg"))]
     predictor = TorchPredictor({"demo": demo_folder()}, ModelPolicy(), batch_size=64, threads=0, device="cpu")
     return lambda: list(predictor.predict(MODEL, "demo", names))
-
-
-def _times(run: Callable[[], object], times: int = TIMES) -> list[float]:
-    run()
-    return [_measure_seconds(run) for _ in range(times)]
-
-
-def _measure_seconds(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
-def _seconds(stamp: object) -> float:
-    return stamp.seconds + stamp.nanos / 1e9  # type: ignore[attr-defined]
-
-
-def _make_figure(name: str, value: float, most: float) -> Figure:
-    return Figure(
-        name, value=value, unit="ms", reference=None, ratio=None, aim=f"under {most:g} ms", holds=value < most
-    )

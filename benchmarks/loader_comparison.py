@@ -23,10 +23,10 @@ SIZE = (500, 375)  # pixels, the size of most ImageNet images
 
 @dataclass(frozen=True)
 class Loops:
-    """Two functions that run a model on the same images and return the number of images."""
+    """The predictor and its reference: two functions that run a model on the same images and return their number."""
 
     ours: Callable[[], int]
-    timms: Callable[[], int]
+    reference: Callable[[], int]
 
 
 def on_cpu(folder: Path, images: int, batch: int, threads: int) -> Loops:
@@ -58,16 +58,14 @@ def on_gpu(folder: Path, images: int, batch: int, threads: int) -> Loops | None:
 
 
 @contextmanager
-def in_process_and_child(
-    folder: Path, images: int, batch: int, threads: int
-) -> Iterator[tuple[Callable[[], int], Callable[[], int]]]:
-    """Yield the demo's EfficientNet-Lite0 in a child process and in this process, with the same images."""
+def in_process_and_child(folder: Path, images: int, batch: int, threads: int) -> Iterator[Loops]:
+    """Yield the demo's EfficientNet-Lite0 in a child process and, as the reference, in this process."""
     names, policy = photographs(folder, images), ModelPolicy()
     here = TorchPredictor({"made": folder}, policy, batch, threads, "cpu")
     child = ProcessPredictor(PredictorConfig({"made": folder}, policy, batch, threads, "cpu"), ModelLimits())
     model = "demo:efficientnet_lite0"
     try:
-        yield lambda: _predict(child, model, names), lambda: _predict(here, model, names)
+        yield Loops(lambda: _predict(child, model, names), lambda: _predict(here, model, names))
     finally:
         child.close()
 

@@ -2,9 +2,7 @@
 
 import io
 import tempfile
-import time
 from collections.abc import Iterator
-from statistics import median
 
 import numpy as np
 import pyarrow as pa
@@ -12,46 +10,41 @@ from errata import Client
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
-from benchmarks.result import Figure
-from benchmarks.serving import serving
+from benchmarks.harness import Case, Result, at_most, medians, timed
+from benchmarks.processes import LOCAL, serving
 from benchmarks.synthetic import predictions_csv
 
 TIMES, WARM = 40, 4
-AIM = 2.0  # times the reference; the sandbox takes about 9 ms of a call of 13 ms
+CASES = {
+    name: Case(
+        f"sandbox.{name}",
+        f"upload of 50,000 predictions ({name}), whole call",
+        "the same, parsed in the process of the API",
+        "ms",
+        at_most(2.0),
+    )
+    for name in ("Parquet", "npz")
+}
 
 
-def measure() -> Iterator[Figure]:
-    """Yield the median of a whole upload for each binary format; calls to the two services alternate."""
+def measure() -> Iterator[Result]:
+    """Yield the median of a whole upload for each binary format."""
     table = arrow_csv.read_csv(io.BytesIO(predictions_csv()))
+    contents = {"Parquet": _parquet(table), "npz": _npz(table)}
     with (
         tempfile.TemporaryDirectory() as first,
         tempfile.TemporaryDirectory() as second,
-        serving(["service", "serve", "--local"], first) as sandboxed,
-        serving(["benchmarks.unsandboxed"], second) as reference,
+        serving(LOCAL, first) as sandboxed,
+        serving(("benchmarks.unsandboxed",), second) as reference,
         Client(sandboxed) as client,
         Client(reference) as other,
     ):
-        for name, content in (("Parquet", _parquet(table)), ("npz", _npz(table))):
-            seconds, floor = _alternating(client, other, content)
-            yield Figure(
-                f"upload of 50,000 predictions as {name}, whole call, p50 (reference: parsed in the API's process)",
-                value=seconds * 1000,
-                unit="ms",
-                reference=floor * 1000,
-                ratio=seconds / floor,
-                aim=f"at most {AIM:g} times the reference",
-                holds=seconds <= AIM * floor,
-            )
-
-
-def _alternating(client: Client, other: Client, content: bytes) -> tuple[float, float]:
-    durations: tuple[list[float], list[float]] = ([], [])
-    for _ in range(WARM + TIMES):
-        for uploader, seconds in zip((client, other), durations, strict=True):
-            started = time.perf_counter()
-            uploader.upload(io.BytesIO(content), "imagenet-real")
-            seconds.append(time.perf_counter() - started)
-    return median(durations[0][WARM:]), median(durations[1][WARM:])
+        for name, case in CASES.items():
+            uploads = [
+                timed(lambda to=to, name=name: to.upload(io.BytesIO(contents[name]), "imagenet-real"))
+                for to in (client, other)
+            ]
+            yield case.measured(*medians(*uploads, times=TIMES, warm=WARM))
 
 
 def _parquet(table: pa.Table) -> bytes:

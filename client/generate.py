@@ -1,34 +1,36 @@
-"""Generate errata/v1 from errata/v1/errata.proto (`make proto`, and every build of the client)."""
+"""Generate errata/v1 from errata/v1/*.proto (`make proto`, and every build of the client)."""
 
 import shutil
 from importlib.resources import files
 from pathlib import Path
 
+from google import api
 from grpc_tools import protoc
 
 CLIENT = Path(__file__).resolve().parent
-PROTO = "errata/v1/errata.proto"
+PACKAGE = Path("errata") / "v1"
 PROTO_FOLDERS = (CLIENT / "protos", CLIENT.parent / "protos")  # in a source distribution, or in a checkout
+GOOGLE_PROTOS = Path(next(iter(api.__path__))).parents[1]  # googleapis-common-protos has google/api/*.proto
 
 
 def generate() -> None:
-    """Compile the proto into client/errata/v1; raise SystemExit if protoc rejects it."""
-    protos = next(folder for folder in PROTO_FOLDERS if (folder / PROTO).is_file())
-    package = CLIENT / "errata" / "v1"
-    shutil.rmtree(package, ignore_errors=True)
-    package.mkdir()
-    (package / "__init__.py").write_text(f'"""Generated from {PROTO}: do not edit."""\n')
-    code = protoc.main(
-        [
-            "protoc",
-            f"-I{protos}",
-            f"-I{files('grpc_tools') / '_proto'}",
-            f"--python_out={CLIENT}",
-            f"--pyi_out={CLIENT}",
-            f"--grpc_python_out={CLIENT}",
-            PROTO,
-        ]
+    """Compile the protos into client/errata/v1; raise SystemExit if protoc rejects them."""
+    protos = next(folder for folder in PROTO_FOLDERS if (folder / PACKAGE).is_dir())
+    names = sorted(path.stem for path in (protos / PACKAGE).glob("*.proto"))
+    folder = CLIENT / PACKAGE
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    _compile(protos, [f"--python_out={CLIENT}", f"--pyi_out={CLIENT}"], names)
+    _compile(protos, [f"--grpc_python_out={CLIENT}"], [name for name in names if name.endswith("_service")])
+    imports = [f"from errata.v1.{name}_pb2 import *" for name in names]
+    (folder / "__init__.py").write_text(
+        "\n".join([f'"""All messages and enums, generated from {PACKAGE}/*.proto: do not edit."""', "", *imports, ""])
     )
+
+
+def _compile(protos: Path, outputs: list[str], names: list[str]) -> None:
+    includes = [f"-I{folder}" for folder in (protos, GOOGLE_PROTOS, files("grpc_tools") / "_proto")]
+    code = protoc.main(["protoc", *includes, *outputs, *(f"{PACKAGE}/{name}.proto" for name in names)])
     if code != 0:
         raise SystemExit(f"protoc exited with code {code}; see its messages above")
 

@@ -1,4 +1,4 @@
-"""Build hook: generate errata/v1 from errata.proto before the package is collected."""
+"""Build hook: generate errata/v1 from the protos before the package is collected."""
 
 import runpy
 from pathlib import Path

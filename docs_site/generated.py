@@ -2,11 +2,21 @@
 
 from collections.abc import Callable, Mapping
 
-from docs_site import adr_index, cli_page, errors_page, grpc_pages, metrics_page, python_page, settings_page
+from docs_site import (
+    adr_index,
+    cli_page,
+    error_types_page,
+    errors_page,
+    grpc_pages,
+    metrics_page,
+    python_page,
+    settings_page,
+)
 
 GENERATED: Mapping[str, Callable[[], str]] = {  # path of a page: its Markdown
     "adr/index.md": adr_index.render,
     "reference/cli.md": cli_page.render,
+    "reference/error-types.md": error_types_page.render,
     "reference/errors.md": errors_page.render,
     "reference/metrics.md": metrics_page.render,
     "reference/python.md": python_page.render,

@@ -1,116 +1,136 @@
-"""The reference of the gRPC API, from the comments of the proto.
+"""The reference of the gRPC API, from the comments and annotations of the protos.
 
 protoc writes a FileDescriptorSet with source information; comments are found there by the path of each element
 (https://protobuf.dev/reference/cpp/api-docs/google.protobuf.descriptor/, SourceCodeInfo.Location.path).
 """
 
 import re
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
+from typing import Any
 
 import grpc
+from google.api import field_behavior_pb2, resource_pb2
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
+    EnumDescriptorProto,
     FieldDescriptorProto,
-    FileDescriptorProto,
-    FileDescriptorSet,
     MethodDescriptorProto,
+    ServiceDescriptorProto,
 )
-from grpc_tools import protoc
 
 from docs_site.errors_page import iterate_errors
+from docs_site.protos import PACKAGE, describe_protos
 from docs_site.tables import as_sentence, format_table
 
-ROOT = Path(__file__).resolve().parents[1]
-PROTO = "errata/v1/errata.proto"
 MESSAGE, ENUM, SERVICE = 4, 5, 6  # field numbers of FileDescriptorProto
-FIELD, VALUE, METHOD = 2, 2, 2  # field numbers of DescriptorProto, EnumDescriptorProto, ServiceDescriptorProto
+FIELD, VALUE, METHOD, NESTED_ENUM = 2, 2, 2, 4  # of DescriptorProto, EnumDescriptorProto, ServiceDescriptorProto
+Behavior = field_behavior_pb2.FieldBehavior
 
 SERVICES_INTRODUCTION = """# gRPC services
 
-The API is the package `errata.v1` in `protos/errata/v1/errata.proto`. Server reflection is enabled:
+The API is the package `errata.v1` in `protos/errata/v1`. It follows Google's
+[API Improvement Proposals](https://google.aip.dev/). Within v1, it changes only by additions. Server reflection is
+enabled:
 
 ```console
 $ grpcurl -plaintext 127.0.0.1:50051 list
+$ grpcurl -plaintext -d '{"name": "datasets/imagenet-real"}' 127.0.0.1:50051 errata.v1.CatalogService/GetDataset
 ```
+
+Resources are named `analyses/*`, `analyses/*/verdicts/*`, `datasets/*`, `datasets/*/evidence/*`, and `models/*`. An ID
+has percent-encoding, as in the path of a URL. A request can also use the ID alone, such as `imagenet-real`; only a
+verdict, and a bundle without its data set, need the full name. Responses have full names.
+
+A list has pages: send the `next_page_token` of a response as the `page_token` of the next request, with the same
+filter. A `page_size` above the maximum becomes the maximum.
 
 Send a token as the metadata `authorization: Bearer TOKEN`. A failed call returns one of the
 [error reasons](../errors.md).
 
-This page is generated from the comments of the proto.
+This page is generated from the comments of the protos.
 
 """
 MESSAGES_INTRODUCTION = """# gRPC messages
 
-Fields are listed in the order of the proto. See also the [services](services.md) and [enums](enums.md).
+Fields are listed in the order of the protos. See also the [services](services.md) and [enums](enums.md).
 
-This page is generated from the comments of the proto.
+A field without another note is optional in a request. *Output only* fields have no effect in a request.
+
+This page is generated from the comments and annotations of the protos.
 
 """
 ENUMS_INTRODUCTION = """# gRPC enums
 
 Every enum begins with a value `…_UNSPECIFIED` with number 0. See also the [messages](messages.md).
 
-This page is generated from the comments of the proto.
+This page is generated from the comments of the protos.
 
 """
+BEHAVIORS = {  # in the order of the notes; OPTIONAL is the default
+    Behavior.REQUIRED: "Required",
+    Behavior.OUTPUT_ONLY: "Output only",
+    Behavior.INPUT_ONLY: "Input only",
+}
+
+
+@dataclass(frozen=True)
+class Element:
+    """A service, a message, or an enum: its descriptor, and the comments on it and its parts."""
+
+    descriptor: Any
+    comment: str
+    parts: Sequence[str]  # comments on its methods, fields, or values
 
 
 @cache
-def read_proto() -> tuple[FileDescriptorProto, dict[tuple[int, ...], str]]:
-    """Return the proto's descriptor, and the comment of each element by its path."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "errata.binpb"
-        code = protoc.main(
-            [
-                "protoc",
-                f"-I{ROOT / 'protos'}",
-                f"-I{files('grpc_tools') / '_proto'}",
-                "--include_source_info",
-                f"--descriptor_set_out={output}",
-                PROTO,
-            ]
-        )
-        if code != 0:
-            raise RuntimeError(f"protoc exited with code {code}. See its messages above.")
-        (proto,) = FileDescriptorSet.FromString(output.read_bytes()).file
-    comments = {
-        tuple(location.path): " ".join(location.leading_comments.split())
-        for location in proto.source_code_info.location
-        if location.leading_comments
-    }
-    return proto, comments
+def read_protos() -> tuple[list[Element], list[Element], list[Element]]:
+    """Return the services, the messages, and the enums of the package."""
+    services, messages, enums = [], [], []
+    for proto in describe_protos(with_comments=True).file:
+        if proto.package != PACKAGE:
+            continue
+        comments = {
+            tuple(location.path): " ".join(location.leading_comments.split())
+            for location in proto.source_code_info.location
+        }
+        for place, service in enumerate(proto.service):
+            services.append(_element(service, service.method, comments, (SERVICE, place), METHOD))
+        for place, message in enumerate(proto.message_type):
+            messages.append(_element(message, message.field, comments, (MESSAGE, place), FIELD))
+            for number, enum in enumerate(message.enum_type):
+                enums.append(_element(enum, enum.value, comments, (MESSAGE, place, NESTED_ENUM, number), VALUE))
+        for place, enum in enumerate(proto.enum_type):
+            enums.append(_element(enum, enum.value, comments, (ENUM, place), VALUE))
+    return services, _sort(messages), _sort(enums)
 
 
 def render_services() -> str:
     """Return the page of services and their RPCs."""
-    proto, comments = read_proto()
     parts = [SERVICES_INTRODUCTION]
-    for place, service in enumerate(proto.service):
-        parts.append(f"## {service.name}\n\n{comments[SERVICE, place]}\n\n")
+    for element in read_protos()[0]:
+        service: ServiceDescriptorProto = element.descriptor
+        parts.append(f"## {service.name}\n\n{element.comment}\n\n")
         rows = [
-            (f"[`{method.name}`](#{method.name.lower()})", _first_sentence(comments[SERVICE, place, METHOD, number]))
-            for number, method in enumerate(service.method)
+            (f"[`{method.name}`](#{method.name.lower()})", _first_sentence(comment))
+            for method, comment in zip(service.method, element.parts, strict=True)
         ]
         parts.append(format_table(("RPC", "purpose"), rows) + "\n")
-        for number, method in enumerate(service.method):
-            parts.append(_render_method(method, comments[SERVICE, place, METHOD, number]))
+        for method, comment in zip(service.method, element.parts, strict=True):
+            parts.append(_render_method(method, comment))
     return "".join(parts)
 
 
 def render_messages() -> str:
     """Return the page of messages."""
-    proto, comments = read_proto()
     parts = [MESSAGES_INTRODUCTION]
-    for place, message in sorted(enumerate(proto.message_type), key=lambda item: item[1].name):
-        parts.append(f"## {message.name}\n\n{comments[MESSAGE, place]}\n\n")
+    for element in read_protos()[1]:
+        message: DescriptorProto = element.descriptor
+        parts.append(f"## {message.name}\n\n{element.comment}\n\n{_describe_resource(message)}")
         rows = [
-            (f"`{field.name}`", _describe_field(field, message), str(field.number), comment)
-            for number, field in enumerate(message.field)
-            for comment in [comments[MESSAGE, place, FIELD, number]]
+            (f"`{field.name}`", _describe_field(field, message), str(field.number), _behavior(field) + comment)
+            for field, comment in zip(message.field, element.parts, strict=True)
         ]
         parts.append(format_table(("field", "type", "number", "meaning"), rows) + "\n" if rows else "No fields.\n\n")
     return "".join(parts)
@@ -118,13 +138,13 @@ def render_messages() -> str:
 
 def render_enums() -> str:
     """Return the page of enums."""
-    proto, comments = read_proto()
     parts = [ENUMS_INTRODUCTION]
-    for place, enum in sorted(enumerate(proto.enum_type), key=lambda item: item[1].name):
-        parts.append(f"## {enum.name}\n\n{comments[ENUM, place]}\n\n")
+    for element in read_protos()[2]:
+        enum: EnumDescriptorProto = element.descriptor
+        parts.append(f"## {enum.name}\n\n{element.comment}\n\n")
         rows = [
-            (f"`{value.name}`", str(value.number), comments[ENUM, place, VALUE, number])
-            for number, value in enumerate(enum.value)
+            (f"`{value.name}`", str(value.number), comment)
+            for value, comment in zip(enum.value, element.parts, strict=True)
         ]
         parts.append(format_table(("value", "number", "meaning"), rows) + "\n")
     return "".join(parts)
@@ -139,9 +159,19 @@ PAGES: dict[str, Callable[[], str]] = {
 
 def iterate_rpcs() -> Iterator[str]:
     """Yield the name of each RPC."""
-    for service in read_proto()[0].service:
-        for method in service.method:
+    for service in read_protos()[0]:
+        for method in service.descriptor.method:
             yield method.name
+
+
+def _sort(elements: list[Element]) -> list[Element]:
+    return sorted(elements, key=lambda element: str(element.descriptor.name))
+
+
+def _element(
+    descriptor: Any, parts: Sequence[Any], comments: dict[tuple[int, ...], str], path: tuple[int, ...], kind: int
+) -> Element:
+    return Element(descriptor, comments[path], [comments[*path, kind, number] for number in range(len(parts))])
 
 
 def _render_method(method: MethodDescriptorProto, comment: str) -> str:
@@ -153,6 +183,16 @@ def _render_method(method: MethodDescriptorProto, comment: str) -> str:
     if errors:
         rows.append(("errors", re.sub(r"\b(?:[A-Z]+(?:_[A-Z]+)+|UNAVAILABLE)\b", _link_error, errors)))
     return f"### {method.name}\n\n{description.strip()}\n\n{format_table(('part', 'type'), rows)}\n"
+
+
+def _describe_resource(message: DescriptorProto) -> str:
+    patterns = message.options.Extensions[resource_pb2.resource].pattern
+    return "".join(f"Resource name: `{pattern}`\n\n" for pattern in patterns)
+
+
+def _behavior(field: FieldDescriptorProto) -> str:
+    behaviors = field.options.Extensions[field_behavior_pb2.field_behavior]
+    return "".join(f"*{text}.* " for behavior, text in BEHAVIORS.items() if behavior in behaviors)
 
 
 def _describe_field(field: FieldDescriptorProto, message: DescriptorProto) -> str:
@@ -177,10 +217,9 @@ def _name_type(field: FieldDescriptorProto) -> str:
 
 
 def _link(type_name: str, page: str = "messages.md") -> str:
+    name = type_name.rpartition(".")[2]
     if type_name.startswith(".google.protobuf."):
-        name = type_name.rpartition(".")[2]
         return f"[`{name}`](https://protobuf.dev/reference/protobuf/google.protobuf/#{name.lower()})"
-    name = type_name.removeprefix(".errata.v1.")
     return f"[`{name}`]({page}#{name.lower()})"
 
 

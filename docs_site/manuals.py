@@ -14,8 +14,10 @@ MANUALS = {  # page of the site: its source
 PAGES = {source: page for page, source in MANUALS.items()} | {
     "README.md": "index.md",
     "SECURITY.md": "operations/threat-model.md",
+    "client/errata/error_types.py": "reference/error-types.md",
     "client/errata/errors.py": "reference/errors.md",
-    "protos/errata/v1/errata.proto": "reference/grpc/services.md",
+    "protos/errata/v1/analysis_service.proto": "reference/grpc/services.md",
+    "protos/errata/v1/catalog_service.proto": "reference/grpc/services.md",
     "service/settings.py": "reference/settings.md",
     "service/telemetry.py": "reference/metrics.md",
 }

@@ -40,6 +40,7 @@ errata_result_multi_label_accuracy_ratio   gauge      model, version, dataset, g
 errata_result_severe_error_ratio           gauge      model, version, dataset                   model failures as a share of the samples
 errata_result_baseline_severe_error_ratio  gauge      model, version, dataset                   the same share of the baseline or, without one, of the previous version
 errata_result_timestamp_seconds            gauge      model, version, dataset                   Unix time at which the analysis ended
+errata_index_pending                       gauge      –                                         archived analyses that this process's index lacks while it is built
 errata_results_dropped                     gauge      –                                         results without series because the limit of watched models was reached
 """  # noqa: E501
 
@@ -197,6 +198,7 @@ class Metrics:
         self.result_time = SnapshotGauge(
             "errata_result_timestamp_seconds", "time at which the analysis ended", result_labels, registry
         )
+        self.index_pending = Gauge("errata_index_pending", "analyses that the index lacks", registry=registry)
         self.results_dropped = Gauge("errata_results_dropped", "results without series", registry=registry)
         self.build.labels(_version()).set(1)
         initialize_series(self.cache_requests, ("results", "predictions", "pages"), ("hit", "miss"))
@@ -236,14 +238,15 @@ def _version() -> str:
         return "unknown"
 
 
-def configure_logging(level: str, form: str, stream: TextIO = sys.stderr) -> None:
+def configure_logging(level: str, form: str, stream: TextIO | None = None) -> None:
     """Configure structlog and the standard library's logging.
 
     Args:
         level: Minimum level of structlog events; libraries log warnings and above.
         form: `json` (one object per line), `text`, or `auto`: text on a terminal, otherwise JSON.
-        stream: Destination.
+        stream: Destination. Default: stderr.
     """
+    stream = stream or sys.stderr
     as_json = form == "json" or (form == "auto" and not stream.isatty())
     renderer: Any = structlog.processors.JSONRenderer()
     if not as_json:

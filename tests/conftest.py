@@ -5,10 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from tiers import ProcessGuard, add_markers
 
 from service.evidence.bundle import Bundle
 from service.evidence.repository import EvidenceRepository
+
+settings.register_profile("untimed", deadline=None)  # machines differ, and a busy one is no failure
+settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from errata import v1 as pb
     from errata._async.client import AsyncClient
     from errata._async.verdicts import AsyncVerdicts
     from errata._sync.client import Client
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from errata.connection import ConnectionFailed
     from errata.results import Analysis, Comparison, Trend
     from errata.status import error_of
-    from errata.v1 import errata_pb2 as pb
 
 __all__ = [
     "Analysis",
@@ -50,7 +50,7 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     """Import a name when it is used, so that `errata --help` does not load gRPC."""
     if name == "pb":
-        value: Any = import_module("errata.v1.errata_pb2")
+        value: Any = import_module("errata.v1")
     elif name in _MODULES:
         value = getattr(import_module(_MODULES[name]), name)
     else:

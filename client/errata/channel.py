@@ -22,10 +22,12 @@ _TOKEN = re.compile(rf"[\x20-\x7e]{{1,{MAX_TOKEN}}}")
 _VARIABLES = {"ca_file": "ERRATA_CA_FILE", "certificate": "ERRATA_CLIENT_CERTIFICATE", "key": "ERRATA_CLIENT_KEY"}
 IDEMPOTENT_METHODS = {  # CreateAnalysis is idempotent because the client gives each request an ID
     "errata.v1.AnalysisService": (
-        "CreateAnalysis", "GetAnalysis", "ListAnalyses", "CancelAnalysis", "GetBreakdown", "ListVerdicts",
-        "CompareAnalyses", "EvaluateGate", "GetTrend", "ExplainVerdict",
+        "CreateAnalysis", "GetAnalysis", "ListAnalyses", "CancelAnalysis", "GetVerdict", "ListVerdicts",
+        "ExplainVerdict", "ExplainPrediction", "ComputeBreakdown", "CompareAnalyses", "EvaluateGate", "ComputeTrend",
     ),
-    "errata.v1.CatalogService": ("ListDatasets", "GetEvidence", "ListModels", "ListErrorTypes"),
+    "errata.v1.CatalogService": (
+        "GetDataset", "ListDatasets", "GetEvidence", "ListEvidence", "GetModel", "ListModels", "ListErrorTypes",
+    ),
 }  # fmt: skip
 
 

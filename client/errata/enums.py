@@ -1,6 +1,5 @@
-"""Enumerations: error types, severities, tags, groups, states. Values are stored and never renumbered."""
+"""Enumerations: severities, tags, groups, states. Values are stored and never renumbered."""
 
-from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 
 from errata.errors import ErrataError
@@ -23,25 +22,6 @@ class _WireEnum(IntEnum):
         )
 
 
-class ErrorType(_WireEnum):
-    """Type of an error. The values are the order of the rules."""
-
-    UNSPECIFIED = 0
-    CORRECT = 1
-    CLASS_OVERLAP = 2
-    MULTI_LABEL = 3
-    FINE_GRAINED = 4
-    FINE_GRAINED_OOV = 5
-    SPURIOUS_CORRELATION = 6
-    NON_PROTOTYPICAL = 7
-    MODEL_FAILURE = 8
-
-
-ERROR_TYPES = tuple(ErrorType)[1:]
-TOP1_ERROR_TYPES = ERROR_TYPES[1:]
-MULTI_LABEL_ERROR_TYPES = ERROR_TYPES[3:]
-
-
 class Severity(_WireEnum):
     """Severity of an error type."""
 
@@ -50,18 +30,6 @@ class Severity(_WireEnum):
     MINOR = 2
     EXPLAINABLE = 3
     SEVERE = 4
-
-
-SEVERITY: Mapping[ErrorType, Severity] = {
-    ErrorType.CORRECT: Severity.NONE,
-    ErrorType.CLASS_OVERLAP: Severity.NONE,
-    ErrorType.MULTI_LABEL: Severity.NONE,
-    ErrorType.FINE_GRAINED: Severity.MINOR,
-    ErrorType.FINE_GRAINED_OOV: Severity.MINOR,
-    ErrorType.SPURIOUS_CORRELATION: Severity.EXPLAINABLE,
-    ErrorType.NON_PROTOTYPICAL: Severity.EXPLAINABLE,
-    ErrorType.MODEL_FAILURE: Severity.SEVERE,
-}
 
 
 class ProblematicTag(_WireEnum):

@@ -4,20 +4,19 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from errata import v1 as pb
 from errata.choices import enum_name
-from errata.enums import ERROR_TYPES, SEVERITY, Group
+from errata.enums import Group
+from errata.error_types import ErrorType, error_keys, find_error_type
 from errata.errors import ErrataError, NotReady
-from errata.v1 import errata_pb2 as pb
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-TREND_COLUMNS = ("model", "name", "label", "requested", "top1_accuracy", "metric", "value", "percentile")
+TREND_COLUMNS = ("model", "analysis", "label", "requested", "top1_accuracy", "metric", "value", "percentile")
 _PREFIXES = {  # prefix of enum names by the start of the column's name
-    "error_type": "ERROR_TYPE_",
     "problematic": "PROBLEMATIC_TAG_",
-    "groups": "GROUP_",
     "rule_": "OUTCOME_",
 }
 
@@ -85,29 +84,28 @@ def analysis_rows(analysis: pb.Analysis) -> Iterator[dict[str, Any]]:
         NotReady: If the analysis has no summary.
     """
     if not analysis.HasField("summary"):
-        state = enum_name(pb.State, analysis.state)
+        state = enum_name(pb.Analysis.State, analysis.state)
         raise NotReady(
             f"{analysis.name or 'The analysis'} has no summary, because its state is {state}. "
             "Pass it to client.wait first."
         )
-    abstained = {int(error_type) for error_type in analysis.summary.abstained}
     for group in Group:
         if group.value not in analysis.summary.groups:
             continue
         summary = analysis.summary.groups[group.value]
-        for error_type in ERROR_TYPES:
-            name = error_type.name
+        for name in (ErrorType.CORRECT.key, *error_keys(summary.counts)):
+            error_type = find_error_type(name)
             yield {
                 "group": group.value,
-                "error_type": name.lower(),
-                "severity": SEVERITY[error_type].name.lower(),
+                "error_type": name,
+                "severity": error_type.severity.name.lower() if error_type else None,
                 "count": summary.counts.get(name, 0),
                 "samples": summary.num_samples,
                 "portion_of_top1_errors": summary.portions_of_top1_errors.get(name),
                 "portion_of_multi_label_errors": summary.portions_of_multi_label_errors.get(name),
                 "top1_gain_if_fixed": summary.gain_if_fixed_top1.get(name),
                 "multi_label_gain_if_fixed": summary.gain_if_fixed_multi_label.get(name),
-                "evaluated": int(error_type) not in abstained,
+                "evaluated": name not in analysis.summary.abstained,
             }
 
 
@@ -116,33 +114,29 @@ def comparison_rows(comparison: pb.Comparison) -> Iterator[dict[str, Any]]:
     for group in Group:
         if group.value not in comparison.groups:
             continue
-        for transitions in comparison.groups[group.value].transitions:
-            for error_type in ERROR_TYPES:
-                counts = transitions.counts
+        rows = comparison.groups[group.value].transitions
+        for transitions in rows:
+            for other in rows:
                 yield {
                     "group": group.value,
-                    "error_type_a": enum_name(pb.ErrorType, transitions.error_type),
-                    "error_type_b": error_type.name.lower(),
-                    "count": counts.get(error_type.name, 0),
+                    "error_type_a": transitions.error_type,
+                    "error_type_b": other.error_type,
+                    "count": transitions.counts.get(other.error_type, 0),
                 }
 
 
 def trend_rows(trend: pb.Trend) -> Iterator[dict[str, Any]]:
     """Yield a row for each model and metric."""
     for model in trend.models:
-        percentiles = {
-            enum_name(pb.TrendMetric, rank.metric).upper(): rank.percentile
-            for rank in model.percentile_ranks
-            if rank.HasField("percentile")
-        }
+        percentiles = {rank.metric: rank.percentile for rank in model.percentile_ranks if rank.HasField("percentile")}
         for metric, value in sorted(model.values.items()):
             yield {
                 "model": model.display_name,
-                "name": model.name,
+                "analysis": model.analysis,
                 "label": model.label,
                 "requested": model.requested,
                 "top1_accuracy": model.top1_accuracy,
-                "metric": metric.lower(),
+                "metric": metric,
                 "value": value,
                 "percentile": percentiles.get(metric),
             }

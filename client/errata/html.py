@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from errata.choices import enum_name
-from errata.enums import ERROR_TYPES, ErrorType, Group, State
+from errata import v1 as pb
+from errata.enums import Group, State
+from errata.error_types import error_keys, title_of
 from errata.messages import (
-    ERROR_TYPE_TITLES,
     GROUP_NAMES,
     METRIC_NAMES,
     MISSING,
@@ -19,7 +19,7 @@ from errata.messages import (
     format_range,
     pluralize,
 )
-from errata.v1 import errata_pb2 as pb
+from errata.names import dataset_id
 
 MAX_MODELS = 20  # rows of a trend
 _METRICS = {"top1": "top-1 accuracy", "multi_label": "multi-label accuracy", "severe": "model failures"}
@@ -27,7 +27,7 @@ _METRICS = {"top1": "top-1 accuracy", "multi_label": "multi-label accuracy", "se
 
 def analysis_html(analysis: pb.Analysis) -> str:
     """Return an analysis: its state, and the counts and portions of its error types in each group."""
-    title = f"{analysis.display_name} on {analysis.dataset}: {STATE_NAMES[State(analysis.state)]}"
+    title = f"{analysis.display_name} on {dataset_id(analysis.dataset)}: {STATE_NAMES[State(analysis.state)]}"
     notes = [*analysis.warnings]
     if analysis.HasField("failure"):
         notes.append(f"{analysis.failure.reason}: {analysis.failure.message}")
@@ -36,7 +36,7 @@ def analysis_html(analysis: pb.Analysis) -> str:
             done, total = format_count(analysis.progress.done), format_count(analysis.progress.total)
             notes.append(f"Predicted images: {done} of {total}.")
         return _document(title, [], notes)
-    abstained = [ErrorType(value) for value in analysis.summary.abstained]
+    abstained = analysis.summary.abstained
     notes += abstention_notes(abstained)
     groups = [group for group in Group if group.value in analysis.summary.groups]
     summaries = [analysis.summary.groups[group.value] for group in groups]
@@ -46,19 +46,17 @@ def analysis_html(analysis: pb.Analysis) -> str:
         ("multi-label accuracy", [format_optional(summary, "multi_label_accuracy") for summary in summaries]),
         ("top-1 errors", [format_count(summary.top1_errors) for summary in summaries]),
     ]
-    for error_type in ERROR_TYPES[1:]:
-        cells = [
-            MISSING if error_type in abstained else _count_and_portion(summary, error_type) for summary in summaries
-        ]
-        rows.append((ERROR_TYPE_TITLES[error_type], cells))
+    for key in error_keys(key for summary in summaries for key in summary.counts):
+        cells = [MISSING if key in abstained else _count_and_portion(summary, key) for summary in summaries]
+        rows.append((title_of(key), cells))
     caption = "Error types, and their percentages of the top-1 errors"
     return _document(title, [_table(caption, ["", *(GROUP_NAMES[group] for group in groups)], rows)], notes)
 
 
 def comparison_html(comparison: pb.Comparison) -> str:
     """Return a comparison: rates with their intervals, and the transitions between error types."""
-    title = f"A: {comparison.display_name_a}, B: {comparison.display_name_b}, on {comparison.dataset}"
-    notes = [comparison.verdict] if comparison.verdict else []
+    title = f"A: {comparison.display_name_a}, B: {comparison.display_name_b}, on {dataset_id(comparison.dataset)}"
+    notes = [comparison.headline] if comparison.headline else []
     if comparison.num_left_out:
         notes.append(f"Only one of the analyses has a prediction for {pluralize(comparison.num_left_out, 'image')}.")
     if Group.ALL.value not in comparison.groups:
@@ -79,11 +77,9 @@ def comparison_html(comparison: pb.Comparison) -> str:
         )
         for name, interval in intervals.items()
     ]
+    keys = [transitions.error_type for transitions in everything.transitions]
     counts = [
-        (
-            ERROR_TYPE_TITLES[ErrorType(transitions.error_type)],
-            [format_count(transitions.counts.get(error_type.name, 0)) for error_type in ERROR_TYPES],
-        )
+        (title_of(transitions.error_type), [format_count(transitions.counts.get(key, 0)) for key in keys])
         for transitions in everything.transitions
     ]
     rate_header = ["", "A", "B", "change, points", "95 % interval"]
@@ -91,7 +87,7 @@ def comparison_html(comparison: pb.Comparison) -> str:
         _table("Rates over all images", rate_header, rates),
         _table(
             "Images by error type in A (rows) and in B (columns)",
-            ["", *(ERROR_TYPE_TITLES[error_type] for error_type in ERROR_TYPES)],
+            ["", *map(title_of, keys)],
             counts,
         ),
     ]
@@ -108,11 +104,7 @@ def trend_html(trend: pb.Trend) -> str:
     names = [metric for metric in METRIC_NAMES if any(metric in model.values for model in models)]
     rows = []
     for model in models[:MAX_MODELS]:
-        ranks = {
-            enum_name(pb.TrendMetric, rank.metric).upper(): rank
-            for rank in model.percentile_ranks
-            if rank.HasField("percentile")
-        }
+        ranks = {rank.metric: rank for rank in model.percentile_ranks if rank.HasField("percentile")}
         cells = [format_percentage(model.top1_accuracy)]
         for name in names:
             value = format_percentage(model.values.get(name))
@@ -120,7 +112,9 @@ def trend_html(trend: pb.Trend) -> str:
             cells.append(value if rank is None else f"{value} (percentile {100 * rank.percentile:.0f})")
         rows.append((model.display_name, cells))
     header = ["", "top-1 accuracy", *(METRIC_NAMES[name] for name in names)]
-    return _document(f"Trend on {trend.dataset}", [_table("Models, and their percentages", header, rows)], notes)
+    return _document(
+        f"Trend on {dataset_id(trend.dataset)}", [_table("Models, and their percentages", header, rows)], notes
+    )
 
 
 def _document(title: str, tables: Sequence[str], notes: Iterable[str]) -> str:
@@ -142,7 +136,7 @@ def _table_rows(rows: Iterable[tuple[str, Sequence[str]]]) -> Iterator[str]:
         yield f'<tr><th scope="row" style="text-align: left">{escape(name)}</th>{values}</tr>'
 
 
-def _count_and_portion(summary: pb.GroupSummary, error_type: ErrorType) -> str:
-    count = summary.counts.get(error_type.name, 0)
+def _count_and_portion(summary: pb.GroupSummary, key: str) -> str:
+    count = summary.counts.get(key, 0)
     portion = count / summary.top1_errors if summary.top1_errors else None
     return f"{format_count(count)} ({format_percentage(portion)})"

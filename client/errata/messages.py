@@ -4,49 +4,11 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from errata.enums import ERROR_TYPES, ErrorType, Group, LabelSource, Outcome, ProblematicTag, Severity, State
+from errata.enums import Group, LabelSource, Outcome, ProblematicTag, Severity, State
+from errata.error_types import ERROR_TYPES, TOP1_ERROR_TYPES, find_error_type, title_of
 
 MISSING = "–"  # placeholder for a missing value
 
-ERROR_TYPE_TITLES: Mapping[ErrorType, str] = {  # the terms of the paper
-    ErrorType.CORRECT: "top-1 correct",
-    ErrorType.CLASS_OVERLAP: "class overlap",
-    ErrorType.MULTI_LABEL: "missing multi-label",
-    ErrorType.FINE_GRAINED: "fine-grained",
-    ErrorType.FINE_GRAINED_OOV: "fine-grained, out of vocabulary",
-    ErrorType.SPURIOUS_CORRELATION: "spurious correlation",
-    ErrorType.NON_PROTOTYPICAL: "non-prototypical",
-    ErrorType.MODEL_FAILURE: "model failure",
-}
-ERROR_TYPE_PLURALS: Mapping[ErrorType, str] = {
-    ErrorType.CORRECT: "correct predictions",
-    ErrorType.CLASS_OVERLAP: "class overlaps",
-    ErrorType.MULTI_LABEL: "missing multi-labels",
-    ErrorType.FINE_GRAINED: "fine-grained errors",
-    ErrorType.FINE_GRAINED_OOV: "out-of-vocabulary errors",
-    ErrorType.SPURIOUS_CORRELATION: "spurious correlations",
-    ErrorType.NON_PROTOTYPICAL: "non-prototypical errors",
-    ErrorType.MODEL_FAILURE: "model failures",
-}
-ERROR_TYPE_DESCRIPTIONS: Mapping[ErrorType, str] = {
-    ErrorType.CORRECT: "The prediction is the original label.",
-    ErrorType.CLASS_OVERLAP: (
-        "ImageNet has two classes for the same concept, and the model predicts the other one. Counted as correct."
-    ),
-    ErrorType.MULTI_LABEL: (
-        "The image has several labels, and the prediction is one of them, but not the original label. "
-        "Counted as correct."
-    ),
-    ErrorType.FINE_GRAINED: "The prediction and a label of the image are similar: they share a superclass.",
-    ErrorType.FINE_GRAINED_OOV: (
-        "The image shows an object similar to the prediction, but ImageNet has no class for it."
-    ),
-    ErrorType.SPURIOUS_CORRELATION: (
-        "The predicted class is not in the image, but it often occurs together with a class that is."
-    ),
-    ErrorType.NON_PROTOTYPICAL: "The image shows an unusual example of its class.",
-    ErrorType.MODEL_FAILURE: "No other error type explains the error.",
-}
 GROUP_NAMES: Mapping[Group, str] = {
     Group.ALL: "all images",
     Group.ORGANISM: "organisms",
@@ -91,10 +53,10 @@ PROBLEMATIC_TAG_NAMES: Mapping[ProblematicTag, str] = {
     ProblematicTag.CO_OCCURRENCE_WITH_TARGET: "occurs together with the original label",
     ProblematicTag.UNTAGGED: "no specific reason",
 }
-METRIC_NAMES: Mapping[str, str] = {  # by the name of a TrendMetric
-    **{error_type.name: title for error_type, title in ERROR_TYPE_TITLES.items() if error_type > ErrorType.CORRECT},
-    "POOLED": "out of vocabulary to model failure, combined",
-    "MULTI_LABEL_ACCURACY": "multi-label accuracy",
+METRIC_NAMES: Mapping[str, str] = {  # by the name of a metric of a trend
+    **{error_type.key: error_type.title for error_type in TOP1_ERROR_TYPES},
+    "pooled": "out of vocabulary to model failure, combined",
+    "multi_label_accuracy": "multi-label accuracy",
 }
 
 # The error table of the report fills in the same sentences in the browser.
@@ -105,19 +67,13 @@ NO_SIMILAR_NEIGHBORS = "The nearest training images include no classes similar t
 BEST_TEXTS = "Of {num_texts} texts, CLIP ranks these highest: {texts}."
 RANKED_TEXT = "“{text}” ({probability})"
 
-_MISSING_EVIDENCE: Mapping[ErrorType, str] = {
-    ErrorType.FINE_GRAINED_OOV: "CLIP results are not available.",
-    ErrorType.SPURIOUS_CORRELATION: "Co-occurrence counts are not available.",
-    ErrorType.NON_PROTOTYPICAL: "A list of non-prototypical images is not available.",
-}
-
 
 class DifferenceInterval(Protocol):
-    """The difference A − B of two rates with its confidence interval, as fractions of 1."""
+    """The difference B − A of two rates with its confidence interval, as fractions of 1."""
 
     @property
     def difference(self) -> float:
-        """A − B."""
+        """B − A."""
 
     @property
     def low(self) -> float:
@@ -176,12 +132,12 @@ def format_signed(value: float) -> str:
 
 def format_change(interval: DifferenceInterval) -> str:
     """Format the change from A to B in percentage points."""
-    return format_points(-interval.difference)
+    return format_points(interval.difference)
 
 
 def format_range(interval: DifferenceInterval) -> str:
     """Format the confidence interval of the change from A to B in percentage points."""
-    return f"{format_points(-interval.high)} to {format_points(-interval.low)}"
+    return f"{format_points(interval.low)} to {format_points(interval.high)}"
 
 
 def format_duration(seconds: float) -> str:
@@ -254,27 +210,36 @@ def vocabulary_note(
     return neighbors.format(predicted=predicted) + BEST_TEXTS.format(num_texts=format_count(num_texts), texts=texts)
 
 
-def abstention_notes(abstained: Collection[ErrorType]) -> list[str]:
+def metric_name(metric: str) -> str:
+    """Return the name of a metric of a trend in texts; the metric itself for one of a newer version."""
+    return METRIC_NAMES.get(metric, metric)
+
+
+def abstention_notes(abstained: Collection[str]) -> list[str]:
     """Describe the effect of each rule that has no evidence.
 
     Args:
-        abstained: Error types of these rules.
+        abstained: Error types of these rules, by their names in the API.
 
     Returns:
-        Three sentences for each, such as "Co-occurrence counts are not available. …".
+        Sentences for each, such as "Co-occurrence counts are not available. …".
     """
     notes = []
-    for error_type in abstained:
-        later = [ERROR_TYPE_TITLES[other] for other in ERROR_TYPES if other > error_type and other not in abstained]
-        plural = ERROR_TYPE_PLURALS[error_type]
+    for key in abstained:
+        error_type = find_error_type(key)
+        if error_type is None:
+            notes.append(f"The rule “{key}” has no evidence. The number of model failures is an upper bound.")
+            continue
+        later = [other.title for other in ERROR_TYPES[error_type.position + 1 :] if other.key not in abstained]
+        plural = error_type.plural
         notes.append(
-            f"{_MISSING_EVIDENCE[error_type]} {plural[0].upper()}{plural[1:]} are counted as "
+            f"{error_type.row.missing} {plural[0].upper()}{plural[1:]} are counted as "
             f"{list_names(later, 'or')}. The number of model failures is an upper bound."
         )
     return notes
 
 
-def rule_outcome(error_type: ErrorType, note: str, outcome: Outcome) -> str:
+def rule_outcome(error_type: str, note: str, outcome: Outcome) -> str:
     """Describe the outcome of one rule, for example "fine-grained: no match"."""
     note = f" ({note})" if note else ""
-    return f"{ERROR_TYPE_TITLES[error_type]}{note}: {OUTCOME_NAMES[outcome]}"
+    return f"{title_of(error_type)}{note}: {OUTCOME_NAMES[outcome]}"

@@ -4,45 +4,39 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from errata import frames
-from errata.enums import ERROR_TYPES, ErrorType, Group
+from errata import v1 as pb
+from errata.enums import Group
+from errata.error_types import error_keys, find_error_type, parse_key, title_of
 from errata.errors import InvalidRequest
-from errata.messages import ERROR_TYPE_TITLES, GROUP_NAMES, METRIC_NAMES
-from errata.v1 import errata_pb2 as pb
+from errata.messages import GROUP_NAMES, metric_name
+from errata.names import dataset_id
 
 if TYPE_CHECKING:
     import altair
 
-COLORS = {  # as in the report
-    ErrorType.CLASS_OVERLAP: "#848e98",
-    ErrorType.MULTI_LABEL: "#0b6e63",
-    ErrorType.FINE_GRAINED: "#4a90d9",
-    ErrorType.FINE_GRAINED_OOV: "#1c4587",
-    ErrorType.SPURIOUS_CORRELATION: "#c17d11",
-    ErrorType.NON_PROTOTYPICAL: "#5c3700",
-    ErrorType.MODEL_FAILURE: "#cf2a2a",
-}
+UNKNOWN_COLOR = "#8e44ad"  # of error types of a newer service
 
 
 def analysis_chart(analysis: pb.Analysis) -> "altair.Chart":
     """Return stacked bars: the portions of the error types among the top-1 errors, a bar for each group."""
     alt = _altair()
-    abstained = {ErrorType(value) for value in analysis.summary.abstained}
-    evaluated = [error_type for error_type in ERROR_TYPES[1:] if error_type not in abstained]
-    titles = [ERROR_TYPE_TITLES[error_type] for error_type in evaluated]
+    counts = [key for group in analysis.summary.groups.values() for key in group.counts]
+    evaluated = [key for key in error_keys(counts) if key not in analysis.summary.abstained]
+    titles = [title_of(key) for key in evaluated]
     rows = [
         {
             "group": GROUP_NAMES[Group(row["group"])],
-            "error type": ERROR_TYPE_TITLES[ErrorType[row["error_type"].upper()]],
-            "order": ErrorType[row["error_type"].upper()].value,
+            "error type": title_of(row["error_type"]),
+            "order": evaluated.index(row["error_type"]),
             "images": row["count"],
             "portion": row["portion_of_top1_errors"],
         }
         for row in frames.analysis_rows(analysis)
-        if ErrorType[row["error_type"].upper()] in evaluated
+        if row["error_type"] in evaluated
     ]
-    scale = alt.Scale(domain=titles, range=[COLORS[error_type] for error_type in evaluated])
+    scale = alt.Scale(domain=titles, range=[_color(key) for key in evaluated])
     return (
-        alt.Chart(_data(alt, rows), title=f"{analysis.display_name} on {analysis.dataset}")
+        alt.Chart(_data(alt, rows), title=f"{analysis.display_name} on {dataset_id(analysis.dataset)}")
         .mark_bar()
         .encode(
             y=alt.Y("group:N", title=None, sort=[GROUP_NAMES[group] for group in Group]),
@@ -58,16 +52,12 @@ def analysis_chart(analysis: pb.Analysis) -> "altair.Chart":
 def comparison_chart(comparison: pb.Comparison) -> "altair.LayerChart":
     """Return a heat map: the number of samples for each error type in A and in B."""
     alt = _altair()
-    titles = [ERROR_TYPE_TITLES[error_type] for error_type in ERROR_TYPES]
     rows = [
-        {
-            "A": ERROR_TYPE_TITLES[ErrorType[row["error_type_a"].upper()]],
-            "B": ERROR_TYPE_TITLES[ErrorType[row["error_type_b"].upper()]],
-            "images": row["count"],
-        }
+        {"A": title_of(row["error_type_a"]), "B": title_of(row["error_type_b"]), "images": row["count"]}
         for row in frames.comparison_rows(comparison)
         if row["group"] == Group.ALL.value
     ]
+    titles = list(dict.fromkeys(row["A"] for row in rows))  # the rows have the order of the rules
     base = alt.Chart(_data(alt, rows), title=f"From {comparison.display_name_a} to {comparison.display_name_b}").encode(
         y=alt.Y("A:N", title=f"A: {comparison.display_name_a}", sort=titles),
         x=alt.X("B:N", title=f"B: {comparison.display_name_b}", sort=titles, axis=alt.Axis(labelAngle=-40)),
@@ -87,9 +77,9 @@ def trend_chart(trend: pb.Trend, metric: str) -> "altair.LayerChart":
         trend: The models.
         metric: The name of a metric, such as `model_failure`.
     """
-    name = metric.upper().replace("-", "_")
-    available = sorted({key.lower() for model in trend.models for key in model.values})
-    if name.lower() not in available:
+    name = parse_key(metric)
+    available = sorted({key for model in trend.models for key in model.values})
+    if name not in available:
         raise InvalidRequest(
             f"Unknown metric {metric!r:.80}. Expected one of: {', '.join(available) or 'none, without models'}.",
             field="metric",
@@ -107,30 +97,35 @@ def trend_chart(trend: pb.Trend, metric: str) -> "altair.LayerChart":
     ]
     x = alt.X("top-1 accuracy:Q", scale=alt.Scale(zero=False), axis=alt.Axis(format="%"))
     points = (
-        alt.Chart(_data(alt, rows), title=f"Models on {trend.dataset}")
+        alt.Chart(_data(alt, rows), title=f"Models on {dataset_id(trend.dataset)}")
         .mark_point(filled=True, opacity=1, size=60)
         .encode(
             x=x,
-            y=alt.Y("value:Q", title=METRIC_NAMES[name], scale=alt.Scale(zero=False), axis=alt.Axis(format="%")),
+            y=alt.Y("value:Q", title=metric_name(name), scale=alt.Scale(zero=False), axis=alt.Axis(format="%")),
             color=alt.Color("label:N", title=trend.by or None),
             tooltip=[
                 "model:N",
                 "label:N",
                 alt.Tooltip("top-1 accuracy:Q", format=".1%"),
-                alt.Tooltip("value:Q", title=METRIC_NAMES[name], format=".1%"),
+                alt.Tooltip("value:Q", title=metric_name(name), format=".1%"),
             ],
         )
     )
     quantiles = [
         {"top-1 accuracy": row.top1_accuracy, "q05": row.q05, "q50": row.q50, "q95": row.q95}
         for band in trend.bands
-        if band.metric == pb.TrendMetric.Value(f"TREND_METRIC_{name}")
+        if band.metric == name
         for row in band.quantiles
     ]
     published = alt.Chart(_data(alt, quantiles))
     area = published.mark_area(opacity=0.2, color="gray").encode(x=x, y=alt.Y("q05:Q"), y2="q95:Q")
     median = published.mark_line(color="gray").encode(x=x, y=alt.Y("q50:Q"))
     return alt.layer(*([area, median] if quantiles else []), points).properties(width=500)
+
+
+def _color(key: str) -> str:
+    error_type = find_error_type(key)
+    return error_type.row.colors.light if error_type else UNKNOWN_COLOR
 
 
 def _altair() -> Any:

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypedDict
 
+from errata import v1 as pb
 from errata.choices import choice, choices
+from errata.error_types import parse_key
 from errata.errors import InvalidRequest
 from errata.results import Analysis
-from errata.v1 import errata_pb2 as pb
 
 CHUNK_BYTES = 1 << 19  # bytes of the file in one upload message
 PAGE_SIZE = 1000  # resources in one page of a list; the maximum of the service
@@ -16,14 +17,14 @@ PAGE_SIZE = 1000  # resources in one page of a list; the maximum of the service
 AnalysisRef: TypeAlias = str | pb.Analysis | Analysis
 """An analysis, or its name (`analyses/ID`), or its ID."""
 ClassRef: TypeAlias = int | str
-"""A class: its index (0 to 999), its WordNet ID, or a name that only one class has."""
+"""A class: its index, its ID, such as a WordNet ID, or a name that only one class has."""
 
 
 class AnalysisOptions(TypedDict, total=False):
     """Keyword options of a new analysis."""
 
     evidence: str
-    """Digest prefix of the evidence bundle. Default: the data set's default bundle."""
+    """Name or digest prefix of the evidence bundle. Default: the data set's default bundle."""
     display_name: str
     """Name on pages and in lists. Default: the model ID, or the name of the uploaded file."""
     labels: Mapping[str, str]
@@ -44,9 +45,9 @@ class AnalysisConditions(TypedDict, total=False):
     states: str | int | Iterable[str | int]
     """States, such as `failed`; the analysis has one of them."""
     dataset: str
-    """Name of the data set."""
+    """The data set."""
     model: str
-    """Model ID."""
+    """The model ID."""
     labels: Mapping[str, str]
     """Labels; the analysis has all of them."""
     id_prefix: str
@@ -58,7 +59,7 @@ class AnalysisConditions(TypedDict, total=False):
 class VerdictConditions(TypedDict, total=False):
     """Keyword conditions on verdicts. All of them must be met."""
 
-    error_types: str | int | Iterable[str | int]
+    error_types: str | Iterable[str]
     """Error types, such as `model_failure`; the verdict has one of them."""
     target: ClassRef
     """Original label."""
@@ -66,8 +67,8 @@ class VerdictConditions(TypedDict, total=False):
     """Predicted class."""
     superclass: str
     """Superclass that contains the original label or the prediction."""
-    group: str | int
-    """`all`, `organism`, `artifact`, or `other`."""
+    group: str
+    """A group of the label space, such as `organism`, or `all`."""
     problematic: bool
     """True: only problematic samples; False: only other samples."""
 
@@ -75,12 +76,12 @@ class VerdictConditions(TypedDict, total=False):
 class TrendOptions(TypedDict, total=False):
     """Keyword options of a trend."""
 
-    names: Iterable[AnalysisRef]
+    analyses: Iterable[AnalysisRef]
     """The analyses, at most 1000. Default: all stored analyses of the data set."""
     dataset: str
     """The data set. Default: the data set of the analyses."""
-    group: str | int
-    """The group whose errors the trend shows: `all`, `organism`, `artifact`, or `other`."""
+    group: str
+    """The group whose errors the trend shows: a group of the label space, such as `organism`, or `all`."""
     by: str
     """The label that groups the models: a label of the analyses, or `architecture`, `architecture-family`,
     `pre-training`, or `size`."""
@@ -104,26 +105,27 @@ def name_of(analysis: AnalysisRef) -> str:
     return analysis.name
 
 
-def class_field(name: str, value: ClassRef | None) -> dict[str, Any]:
-    """Return the request field of a class: `name` for an index, `name`_class for text, no field for None."""
-    if value is None:
-        return {}
-    return {f"{name}_class": value} if isinstance(value, str) else {name: value}
+def class_text(value: ClassRef | None) -> str:
+    """Return the field of a request for a class; empty for None."""
+    return "" if value is None else str(value)
 
 
 def create_request(model: str, dataset: str, options: AnalysisOptions) -> pb.CreateAnalysisRequest:
     """Return a request for an analysis of a model. It gets a request ID, so that it is safe to repeat."""
-    return pb.CreateAnalysisRequest(model=model, dataset=dataset, **_analysis_fields(options, uuid.uuid4().hex))
+    fields, call = _split_options(options)
+    call["request_id"] = call.get("request_id") or uuid.uuid4().hex
+    return pb.CreateAnalysisRequest(analysis=pb.Analysis(model=model, dataset=dataset, **fields), **call)
 
 
 def upload_header(
     predictions: str | Path | BinaryIO, dataset: str, row_order: str | int, options: AnalysisOptions
 ) -> pb.UploadHeader:
     """Return the header of an upload. The default display name is the name of the file."""
-    fields = _analysis_fields(options)
+    fields, call = _split_options(options)
     if not fields.get("display_name") and isinstance(predictions, str | Path):
         fields["display_name"] = Path(predictions).name
-    return pb.UploadHeader(dataset=dataset, row_order=choice(pb.RowOrder, row_order, "row_order"), **fields)
+    analysis = pb.Analysis(dataset=dataset, **fields)
+    return pb.UploadHeader(analysis=analysis, row_order=choice(pb.RowOrder, row_order, "row_order"), **call)
 
 
 def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisConditions) -> pb.AnalysisFilter | None:
@@ -132,7 +134,7 @@ def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisCondit
         return filter
     fields: dict[str, Any] = {**conditions}
     if "states" in fields:
-        fields["states"] = choices(pb.State, fields["states"], "state")
+        fields["states"] = choices(pb.Analysis.State, fields["states"], "state")
     return pb.AnalysisFilter(**fields)
 
 
@@ -142,46 +144,48 @@ def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictCondition
         return filter
     fields: dict[str, Any] = {**conditions}
     for name in ("target", "predicted"):
-        fields |= class_field(name, fields.pop(name, None))
+        fields[f"{name}_class"] = class_text(fields.pop(name, None))
     if "error_types" in fields:
-        fields["error_types"] = choices(pb.ErrorType, fields["error_types"], "error type")
-    if "group" in fields:
-        fields["group"] = choice(pb.Group, fields["group"], "group")
+        types = fields["error_types"]
+        fields["error_types"] = [parse_key(text) for text in ([types] if isinstance(types, str) else types)]
     return pb.VerdictFilter(**fields)
 
 
-def trend_request(request: pb.GetTrendRequest | None, options: TrendOptions) -> pb.GetTrendRequest:
+def verdict_view(with_evidence: bool) -> pb.VerdictView:
+    """Return the view of verdicts with or without their evidence."""
+    return pb.VERDICT_VIEW_FULL if with_evidence else pb.VERDICT_VIEW_BASIC
+
+
+def trend_request(request: pb.ComputeTrendRequest | None, options: TrendOptions) -> pb.ComputeTrendRequest:
     """Return the request for a trend, which is either a message or keyword options.
 
     Raises:
         InvalidRequest: If `request` is not a message, or both are present.
     """
-    if request is not None and not isinstance(request, pb.GetTrendRequest):
+    if request is not None and not isinstance(request, pb.ComputeTrendRequest):
         raise InvalidRequest(
-            f"The request of a trend is a {type(request).__name__}. Pass analyses with names=[...], or a "
-            "GetTrendRequest.",
+            f"The request of a trend is a {type(request).__name__}. Pass analyses with analyses=[...], or a "
+            "ComputeTrendRequest.",
             field="request",
         )
     if not _exclusive(request, options, TrendOptions):
-        return request or pb.GetTrendRequest()
+        return request or pb.ComputeTrendRequest()
     fields: dict[str, Any] = {**options}
-    if "names" in fields:
-        names = fields["names"]
-        if isinstance(names, str | pb.Analysis | Analysis):
-            raise InvalidRequest("'names' is one analysis. Pass a list of analyses.", field="names")
-        fields["names"] = [name_of(analysis) for analysis in names]
-    if "group" in fields:
-        fields["group"] = choice(pb.Group, fields["group"], "group")
-    return pb.GetTrendRequest(**fields)
+    if "analyses" in fields:
+        analyses = fields["analyses"]
+        if isinstance(analyses, str | pb.Analysis | Analysis):
+            raise InvalidRequest("'analyses' is one analysis. Pass a list of analyses.", field="analyses")
+        fields["analyses"] = [name_of(analysis) for analysis in analyses]
+    return pb.ComputeTrendRequest(**fields)
 
 
-def _analysis_fields(options: AnalysisOptions, request_id: str = "") -> dict[str, Any]:
+def _split_options(options: AnalysisOptions) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options that are fields of the analysis, and those of the call that creates it."""
     _check_keywords(options, AnalysisOptions)
     fields: dict[str, Any] = {**options}
-    fields["request_id"] = fields.get("request_id") or request_id
     if fields.get("gate_baseline"):
         fields["gate_baseline"] = name_of(fields["gate_baseline"])
-    return fields
+    return fields, {name: fields.pop(name) for name in ("request_id", "fresh") if name in fields}
 
 
 def _exclusive(message: object, keywords: Mapping[str, object], permitted: type) -> bool:

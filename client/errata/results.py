@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from google.protobuf.message import Message
 
 from errata import frames, html, plots
+from errata import v1 as pb
 from errata.choices import enum_name
-from errata.v1 import errata_pb2 as pb
+from errata.names import dataset_id
 
 if TYPE_CHECKING:
     import altair
@@ -82,8 +83,8 @@ class Analysis(Result[pb.Analysis], AnalysisMessage):
         return plots.analysis_chart(self.message)
 
     def _description(self) -> str:
-        state = enum_name(pb.State, self.message.state)
-        return f"{self.message.name}: {self.message.display_name!r} on {self.message.dataset!r}, {state}"
+        state = enum_name(pb.Analysis.State, self.message.state)
+        return f"{self.message.name}: {self.message.display_name!r} on {dataset_id(self.message.dataset)!r}, {state}"
 
     def _repr_html_(self) -> str:
         return html.analysis_html(self.message)
@@ -113,7 +114,7 @@ class Comparison(Result[pb.Comparison], ComparisonMessage):
         return plots.comparison_chart(self.message)
 
     def _description(self) -> str:
-        return f"of {self.message.display_name_a!r} and {self.message.display_name_b!r}: {self.message.verdict}"
+        return f"of {self.message.display_name_a!r} and {self.message.display_name_b!r}: {self.message.headline}"
 
     def _repr_html_(self) -> str:
         return html.comparison_html(self.message)
@@ -126,7 +127,7 @@ class Trend(Result[pb.Trend], TrendMessage):
         """Return the models as a data frame.
 
         Returns:
-            A row for each model and metric with the columns `model`, `name` (empty for a published model), `label`,
+            A row for each model and metric with the columns `model`, `analysis` (empty for a published model), `label`,
             `requested`, `top1_accuracy`, `metric`, `value` (fractions of 1), and `percentile` among published models
             of the same accuracy.
 
@@ -148,7 +149,7 @@ class Trend(Result[pb.Trend], TrendMessage):
         return plots.trend_chart(self.message, metric)
 
     def _description(self) -> str:
-        return f"of {len(self.message.models)} models on {self.message.dataset!r}"
+        return f"of {len(self.message.models)} models on {dataset_id(self.message.dataset)!r}"
 
     def _repr_html_(self) -> str:
         return html.trend_html(self.message)

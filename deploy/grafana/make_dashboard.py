@@ -12,23 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.domain import ERROR_TYPES, SEVERITY, TOP1_ERROR_TYPES, ErrorType, Group, Severity
+from service.domain import ERROR_TYPES, SEVERE_TYPES, TOP1_ERROR_TYPES, ErrorType, Group, Severity
 
 FILE = Path(__file__).parent / "dashboards" / "errata.json"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24  # columns of Grafana's grid
 # The report's colors, in shades with contrast to Grafana's dark and light backgrounds: grays and teal for types that
 # count as correct, blues for minor, browns for explainable, and red for severe errors.
-COLORS: Mapping[ErrorType, str] = {
-    ErrorType.CORRECT: "#a9b4be",
-    ErrorType.CLASS_OVERLAP: "#7b858f",
-    ErrorType.MULTI_LABEL: "#26a596",
-    ErrorType.FINE_GRAINED: "#5f9fdf",
-    ErrorType.FINE_GRAINED_OOV: "#3567b5",
-    ErrorType.SPURIOUS_CORRELATION: "#dba338",
-    ErrorType.NON_PROTOTYPICAL: "#996619",
-    ErrorType.MODEL_FAILURE: "#e03e36",
-}
 GREEN, YELLOW, RED, GRAY, BLUE = "#4c9a52", "#dba338", "#e03e36", "#7b858f", "#5f9fdf"
 
 
@@ -236,10 +226,10 @@ def _of_result(metric: str, selector: str = 'dataset="$dataset"') -> str:
     return f"max by (model, version, dataset) ({metric}{{{selector}}})"
 
 
-TYPE_COLORS = {error_type.name: COLORS[error_type] for error_type in ERROR_TYPES}
+TYPE_COLORS = {error_type.name: error_type.row.colors.dashboard for error_type in ERROR_TYPES}
 SEVERITIES = "; ".join(
     f"{severity.name.lower()}: "
-    + ", ".join(error_type.name for error_type in TOP1_ERROR_TYPES if SEVERITY[error_type] is severity)
+    + ", ".join(error_type.name for error_type in TOP1_ERROR_TYPES if error_type.severity is severity)
     for severity in tuple(Severity)[1:]
 )
 
@@ -602,7 +592,7 @@ MIX = (
             Query(_of_version("errata_result_severe_error_ratio"), ref="severe_errors"),
             Query(_of_version("errata_result_baseline_severe_error_ratio"), ref="baseline"),
         ],
-        {"severe_errors": COLORS[ErrorType.MODEL_FAILURE], "baseline": GRAY},
+        {"severe_errors": SEVERE_TYPES[0].row.colors.dashboard, "baseline": GRAY},
         "none",
         min=0,
     ),

@@ -75,7 +75,7 @@ def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[
         "shared_superclasses": _shared_superclasses(bundle, related),
         "co_occurrences": _co_occurrences(bundle, related),
         "overlap": _overlap(bundle, rows, predicted),
-        "vocabulary": _vocabulary(bundle, rows, predicted, rules[ErrorType.FINE_GRAINED_OOV.name.lower()]),
+        "vocabulary": _vocabulary(bundle, rows, predicted, rules[ErrorType.FINE_GRAINED_OOV.key]),
         **{f"rule_{name}": named_from_one(values, OUTCOME_NAMES) for name, values in rules.items()},
     }
 

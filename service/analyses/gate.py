@@ -60,7 +60,7 @@ def evaluate_policy(
     if side is not None and baseline is not None and policy.needs_baseline:
         assert baseline.analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
         try:
-            before = Baseline(baseline.analysis.summary, compare_groups_of_sides(side, baseline))
+            before = Baseline(baseline.analysis.summary, compare_groups_of_sides(baseline, side))
         except NotComparable:
             before = Baseline(baseline.analysis.summary, None)
     reasons = evaluate(policy, analysis.summary, before)

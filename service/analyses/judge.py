@@ -14,9 +14,10 @@ from errata.errors import EvidenceDamaged, ImagesMissing, NewerRecord, Permanent
 from service.analyses import queries
 from service.analyses.ports import Ports
 from service.domain import (
+    NO_TYPE,
+    POSITIONS,
     Analysis,
     Bytes,
-    ErrorType,
     ModelInfo,
     Predictions,
     Progress,
@@ -64,7 +65,8 @@ def compute_verdicts(bundle: Bundle, predictions: Predictions) -> Bytes:
 
 def check_verdicts(bundle: Bundle, verdicts: Bytes) -> None:
     """Raise EvidenceDamaged for invalid bytes, because the content of a table is not checked when it is opened."""
-    if verdicts.size and error_types(verdicts).max() > max(ErrorType):
+    types = error_types(verdicts)
+    if ((POSITIONS[types] < 0) & (types != NO_TYPE)).any():
         raise EvidenceDamaged(
             f"The verdict table of the bundle {bundle.digest[:12]} ({bundle.dataset}) is damaged. "
             "Restore the bundle from a backup, or build it again."
@@ -75,8 +77,8 @@ def compute_summary(bundle: Bundle, predictions: Predictions) -> Summary:
     """Return the summary of one model's predictions."""
     types = error_types(compute_verdicts(bundle, predictions))
     strata = bundle.strata
-    if (types == ErrorType.UNSPECIFIED).any():  # images without a prediction do not count
-        counted = ~bundle.evidence.problematic & (types != ErrorType.UNSPECIFIED)
+    if (types == NO_TYPE).any():  # images without a prediction do not count
+        counted = ~bundle.evidence.problematic & (types != NO_TYPE)
         strata = build_strata(bundle.evidence.targets, counted, bundle.arrays["groups"])
     return summarize(types, strata, bundle.manifest.abstained, predictions, bundle.all_targets, bundle.imagenet_m)
 

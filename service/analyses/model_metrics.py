@@ -6,12 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from itertools import chain
 
 from errata.errors import NotComparable, Unavailable
 
 from service.analyses.compare import check_comparable
 from service.analyses.ports import Ports
-from service.domain import Analysis, ErrorType, Group, State, Summary
+from service.domain import Analysis, Group, ModelVersion, Summary, end_of
 
 MAX_NAME_BYTES = 128  # limit of model and version names, which are labels of about 40 series per result
 DIGEST_DIGITS = 12  # hexadecimal digits at the end of a shortened name
@@ -52,16 +53,19 @@ def find_watched_models(ports: Ports, patterns: Sequence[str], limit: int) -> Wa
     Raises:
         Unavailable: The archive is unavailable.
     """
-    newest: dict[tuple[str, str, str], Analysis] = {}
-    for analysis in ports.archive.list():
-        key = _key(analysis)
-        if analysis.state is State.SUCCEEDED and key[0] and (key not in newest or newest[key].id < analysis.id):
-            newest[key] = analysis
-    ordered = sorted(newest.items(), key=lambda entry: entry[1].id, reverse=True)
-    is_watched = [any(fnmatchcase(model, pattern) for pattern in patterns) for (model, _, _), _ in ordered]
-    watched = [entry for entry, matches in zip(ordered, is_watched, strict=True) if matches][:limit]
-    results = [_to_result(ports, key, analysis, ordered) for key, analysis in watched]
-    return WatchedModels(results, len(ordered) - len(watched))
+    versions = ports.index.newest_versions()
+    models = {version.model for version in versions}
+    watched_models = {model for model in models if any(fnmatchcase(model, pattern) for pattern in patterns)}
+    watched = [version for version in versions if version.model in watched_models]
+    by_model: dict[tuple[str, str], list[ModelVersion]] = {}
+    for version in watched:
+        by_model.setdefault((version.model, version.dataset), []).append(version)
+    results = [
+        _to_result(ports, version, analysis, by_model[version.model, version.dataset])
+        for version in watched[:limit]
+        if (analysis := ports.archive.get(version.id)) is not None  # another process has not deleted it meanwhile
+    ]
+    return WatchedModels(results, len(versions) - len(watched[:limit]))
 
 
 def severe_error_rate(summary: Summary) -> float | None:
@@ -69,7 +73,7 @@ def severe_error_rate(summary: Summary) -> float | None:
     all_samples = summary.groups[Group.ALL]
     if not all_samples.num_samples:
         return None
-    return all_samples.counts[ErrorType.MODEL_FAILURE] / all_samples.num_samples
+    return all_samples.severe_errors / all_samples.num_samples
 
 
 def _are_comparable(a: Analysis, b: Analysis) -> bool:
@@ -78,12 +82,6 @@ def _are_comparable(a: Analysis, b: Analysis) -> bool:
     except NotComparable:
         return False
     return True
-
-
-def _key(analysis: Analysis) -> tuple[str, str, str]:
-    """Return model, version, and data set."""
-    labels, request = analysis.request.labels, analysis.request
-    return (labels.get("model") or request.model, labels.get("version", ""), request.dataset)
 
 
 def shorten_name(name: str) -> str:
@@ -96,25 +94,37 @@ def shorten_name(name: str) -> str:
 
 
 def _to_result(
-    ports: Ports,
-    key: tuple[str, str, str],
-    analysis: Analysis,
-    ordered: Sequence[tuple[tuple[str, str, str], Analysis]],
+    ports: Ports, version: ModelVersion, analysis: Analysis, versions: Sequence[ModelVersion]
 ) -> WatchedResult:
-    model, version, dataset = key
     assert analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
-    before = None
-    with suppress(Unavailable):  # an analysis that cannot be read is no baseline
-        before = ports.archive.get(analysis.request.gate_baseline) if analysis.request.gate_baseline else None
-    if before is None or not _are_comparable(before, analysis):
-        earlier = (other for other_key, other in ordered if other_key[0] == model and other.id < analysis.id)
-        before = next((other for other in earlier if _are_comparable(other, analysis)), None)
+    before = _find_baseline(ports, version, analysis, versions)
     return WatchedResult(
-        shorten_name(model),
-        shorten_name(version),
-        dataset,
+        shorten_name(version.model),
+        shorten_name(version.version),
+        version.dataset,
         analysis.summary,
         severe_error_rate(analysis.summary),
         None if before is None or before.summary is None else severe_error_rate(before.summary),
-        analysis.end_time or analysis.create_time,
+        end_of(analysis),
     )
+
+
+def _find_baseline(
+    ports: Ports, version: ModelVersion, analysis: Analysis, versions: Sequence[ModelVersion]
+) -> Analysis | None:
+    """Return the baseline of the request or, without a comparable one, the newest earlier result of the model.
+
+    Args:
+        ports: The ports of the use cases.
+        version: The version of the model.
+        analysis: Its newest analysis.
+        versions: All versions of the model on the same data set, newest first.
+    """
+    earlier = (other.id for other in versions if other.id < version.id)
+    for analysis_id in chain([analysis.request.gate_baseline], earlier):
+        before = None
+        with suppress(Unavailable):  # an analysis that cannot be read is no baseline
+            before = ports.archive.get(analysis_id) if analysis_id else None
+        if before is not None and _are_comparable(before, analysis):
+            return before
+    return None

@@ -5,13 +5,23 @@
 
 import re
 from collections.abc import Hashable, Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import yaml
 from errata.errors import InvalidPolicy, InvalidRequest, Violation
+from errata.messages import list_names
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from service.domain import DEFAULT_MIN_SAMPLES, TOP1_ERROR_TYPES, Bound, ErrorType, GatePolicy, Group, Measure
+from service.domain import (
+    CORRECT_TYPES,
+    DEFAULT_MIN_SAMPLES,
+    TOP1_ERROR_TYPES,
+    Bound,
+    ErrorType,
+    GatePolicy,
+    Group,
+    Measure,
+)
 from service.summary.gate import OF_TYPES, TESTED
 
 MAX_BYTES = 64 << 10
@@ -22,15 +32,10 @@ MAX_VIOLATIONS = 10  # violations in one error
 _COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
 _ON_VALUE, _ON_CHANGE = ("min", "max"), ("max_increase", "max_decrease")
 
-TypeName = Literal[
-    "CLASS_OVERLAP",
-    "MULTI_LABEL",
-    "FINE_GRAINED",
-    "FINE_GRAINED_OOV",
-    "SPURIOUS_CORRELATION",
-    "NON_PROTOTYPICAL",
-    "MODEL_FAILURE",
-]
+if TYPE_CHECKING:
+    TypeName: TypeAlias = str
+else:
+    TypeName = Literal[tuple(error_type.name for error_type in TOP1_ERROR_TYPES)]
 
 
 class _Loader(yaml.SafeLoader):
@@ -118,8 +123,9 @@ class BoundDocument(BaseModel):
             raise ValueError(
                 f"{self.measure.value} has no group {self.group.value}; use the group all, or remove group"
             )
-        if self.measure is Measure.PORTION_OF_MULTI_LABEL_ERRORS and {"CLASS_OVERLAP", "MULTI_LABEL"} & {*self.types}:
-            raise ValueError("CLASS_OVERLAP and MULTI_LABEL are not multi-label errors; remove them from types")
+        correct = [error_type.name for error_type in TOP1_ERROR_TYPES if error_type in CORRECT_TYPES]
+        if self.measure is Measure.PORTION_OF_MULTI_LABEL_ERRORS and {*correct} & {*self.types}:
+            raise ValueError(f"{list_names(correct)} are not multi-label errors; remove them from types")
         self._check_numbers([*on_value, *on_change])
         if not on_change and (self.alpha is not None or self.undecided_within_interval):
             raise ValueError(

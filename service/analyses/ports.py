@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.archive.port import Archive
+from service.archive.port import AnalysisIndex, Archive
 from service.domain import Analysis
 from service.evidence.repository import EvidenceRepository
 from service.jobs.store import JobStore
@@ -41,6 +41,7 @@ class Ports:
     evidence: EvidenceRepository
     store: JobStore
     archive: Archive
+    index: AnalysisIndex  # of the archive
     send_shards: Callable[[str, int], None]  # job, number of shards
     models: Callable[[], Sequence[ModelOffer]]
     pin_model: Callable[[ModelId], ModelId]  # refuses models that are not allowed, and pins references that can move

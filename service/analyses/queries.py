@@ -1,7 +1,8 @@
 """Get, list, cancel, and delete analyses: open ones in the job store, finished ones in the archive."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -9,54 +10,35 @@ from errata.errors import AnalysisNotFound, InvalidRequest, NewerRecord, NotRead
 
 from service.analyses.ports import Ports
 from service.analyses.waiting import waiting_reason
-from service.domain import Analysis, ErrorType, Group, GroupSummary, Progress, State
+from service.domain import (
+    NEWEST_FIRST,
+    ORDERS,
+    Analysis,
+    AnalysisFilter,
+    AnalysisPage,
+    Cursor,
+    Order,
+    Progress,
+    State,
+)
 from service.jobs.reader import Snapshot
 
+PAGE_SIZE = 100  # analyses per query of an iteration
 _log = structlog.get_logger()
-_KEYS: Mapping[str, Callable[[Analysis], str | float]] = {
-    "create_time": lambda _: "",  # ids sort by time
-    "title": lambda analysis: analysis.title,
-    "top1_accuracy": lambda analysis: _sort_value(analysis, lambda group: group.top1_accuracy),
-    "model_failures": lambda analysis: _sort_value(analysis, lambda group: group.counts[ErrorType.MODEL_FAILURE]),
-}
-ORDERS = ("create_time desc", *_KEYS, *(f"{name} desc" for name in _KEYS if name != "create_time"))
-
-
-@dataclass(frozen=True)
-class AnalysisFilter:
-    """A filter of analyses: an analysis matches if it meets all conditions that are set."""
-
-    states: frozenset[State] = frozenset()
-    dataset: str = ""
-    model: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    id_prefix: str = ""
-    display_name: str = ""
-
-    def matches(self, analysis: Analysis) -> bool:
-        """Return whether an analysis meets the conditions."""
-        return (
-            (not self.states or analysis.state in self.states)
-            and self.dataset in ("", analysis.request.dataset)
-            and self.model in ("", analysis.request.model)
-            and all(analysis.request.labels.get(key) == value for key, value in self.labels.items())
-            and analysis.id.startswith(self.id_prefix)
-            and self.display_name in ("", analysis.title)
-        )
 
 
 def get(ports: Ports, analysis_id: str) -> Analysis:
     """Return an analysis. A finished analysis is available even while the job store is not.
 
-    The archive's cache is read first. Therefore, a finished analysis never waits for the job store, and it stays
-    finished if the job store is restored from a backup. The archive's files are read last, so that an open analysis
-    never waits for them.
+    If the index has it, the archive is read first. Therefore, a finished analysis never waits for the job store, and it
+    stays finished if the job store is restored from a backup. Otherwise, the archive is read last, so that an open
+    analysis never waits for it.
 
     Raises:
         AnalysisNotFound: The analysis does not exist.
         Unavailable: The job store is unavailable, and the archive does not have the analysis.
     """
-    if (archived := ports.archive.get_cached(analysis_id)) is not None:
+    if ports.index.contained([analysis_id]) and (archived := ports.archive.get(analysis_id)) is not None:
         return archived
     store_error: Unavailable | None = None
     snapshot: Snapshot | None = None
@@ -83,33 +65,77 @@ def _add_waiting_reason(ports: Ports, analysis: Analysis, snapshot: Snapshot) ->
     return replace(analysis, progress=replace(analysis.progress, waiting_reason=reason))
 
 
-def list_analyses(ports: Ports, analysis_filter: AnalysisFilter, order: str) -> Sequence[Analysis]:
-    """Return the analyses that match a filter, in order. Open analyses are omitted while the job store is unavailable.
-
-    Args:
-        ports: The ports of the use cases.
-        analysis_filter: The filter.
-        order: One of ORDERS; empty: newest first.
+def parse_order(text: str) -> Order:
+    """Return the order of a text such as `title desc`; newest first for an empty text.
 
     Raises:
         InvalidRequest: The order is unknown.
     """
-    order = order or ORDERS[0]
-    if order not in ORDERS:
-        raise InvalidRequest(
-            f"Unknown order {order!r:.80}. Expected one of {', '.join(map(repr, ORDERS))}.", field="order_by"
-        )
-    by_id = {snapshot.record.id: to_analysis(snapshot) for snapshot in _list_open(ports)}
-    by_id |= {analysis.id: analysis for analysis in ports.archive.list()}
-    matches = [analysis for analysis in by_id.values() if analysis_filter.matches(analysis)]
-    key = _KEYS[order.removesuffix(" desc")]
-    return sorted(matches, key=lambda analysis: (key(analysis), analysis.id), reverse=order.endswith("desc"))
+    by_text = {str(order): order for order in ORDERS} | {"": NEWEST_FIRST}
+    if text not in by_text:
+        names = ", ".join(repr(str(order)) for order in ORDERS)
+        raise InvalidRequest(f"Unknown order {text!r:.80}. Expected one of {names}.", field="order_by")
+    return by_text[text]
 
 
-def _sort_value(analysis: Analysis, value_of: Callable[[GroupSummary], float | None]) -> float:
-    """Return a value of the group of all samples; -1 if there is none."""
-    value = value_of(analysis.summary.groups[Group.ALL]) if analysis.summary else None
-    return -1.0 if value is None else float(value)
+def list_analyses(
+    ports: Ports, analysis_filter: AnalysisFilter, order: Order, after: Cursor | None, limit: int
+) -> AnalysisPage:
+    """Return a page of the analyses that match a filter. Open analyses are omitted while the job store is unavailable.
+
+    The job store has a bounded number of analyses, and the index has the archived ones. Analyses that are added between
+    two pages neither repeat nor hide others.
+
+    Args:
+        ports: The ports of the use cases.
+        analysis_filter: The filter.
+        order: The order.
+        after: The position after which the page begins; None: the first page.
+        limit: Maximum number of analyses.
+    """
+    is_incomplete = not ports.index.is_complete
+    # The store before the index, because a judge archives an analysis before it deletes the record.
+    unarchived = [
+        analysis
+        for analysis in _find_unarchived(ports, analysis_filter)
+        if after is None or order.is_after(analysis, after)
+    ]
+    unarchived.sort(key=order.key, reverse=order.is_descending)
+    archived = ports.index.find(analysis_filter, order, after, limit + 1)
+    archived_ids = {analysis.id for analysis in archived}
+    unarchived = [analysis for analysis in unarchived if analysis.id not in archived_ids]
+    analyses = [*heapq.merge(archived, unarchived, key=order.key, reverse=order.is_descending)]
+    page = analyses[:limit]
+    return AnalysisPage(page, order.cursor(page[-1]) if len(analyses) > limit else None, is_incomplete)
+
+
+def iterate_analyses(ports: Ports, analysis_filter: AnalysisFilter) -> Iterator[Analysis]:
+    """Yield the analyses that match a filter, newest first."""
+    after: Cursor | None = None
+    while True:
+        page = list_analyses(ports, analysis_filter, NEWEST_FIRST, after, PAGE_SIZE)
+        yield from page.analyses
+        if (after := page.next) is None:
+            return
+
+
+def count_analyses(ports: Ports, analysis_filter: AnalysisFilter, order: Order, until: Cursor | None = None) -> int:
+    """Return the number of analyses that match a filter; with `until`, of those up to a position of an order."""
+    unarchived = _find_unarchived(ports, analysis_filter)
+    if until is not None:
+        unarchived = [analysis for analysis in unarchived if not order.is_after(analysis, until)]
+    return ports.index.count(analysis_filter, order, until) + len(unarchived)
+
+
+def _find_unarchived(ports: Ports, analysis_filter: AnalysisFilter) -> list[Analysis]:
+    """Return the matching analyses of the job store that are not archived.
+
+    A job store that was restored from a backup lists archived analyses as open.
+    """
+    analyses = [to_analysis(snapshot) for snapshot in _list_open(ports)]
+    matching = [analysis for analysis in analyses if analysis_filter.matches(analysis)]
+    archived_ids = ports.index.contained([analysis.id for analysis in analyses])
+    return [analysis for analysis in matching if analysis.id not in archived_ids]
 
 
 def _list_open(ports: Ports) -> Sequence[Snapshot]:
@@ -160,7 +186,8 @@ def delete(ports: Ports, analysis_id: str) -> None:
 
 def find_by_request_id(ports: Ports, request_id: str) -> Analysis | None:
     """Return the archived analysis of a request ID; None if there is none."""
-    return next((analysis for analysis in ports.archive.list() if analysis.request.request_id == request_id), None)
+    found = ports.index.find(AnalysisFilter(request_id=request_id), NEWEST_FIRST, None, 1)
+    return ports.archive.get(found[0].id) if found else None
 
 
 def get_succeeded(ports: Ports, analysis_id: str) -> Analysis:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -16,7 +17,16 @@ from service.analyses.ports import Ports
 from service.analyses.request import HOOK_PREFIX, MAX_TEXT
 from service.analyses.submit import submit
 from service.analyses.write_back import WriteBack
-from service.domain import REGISTRY_OWNER, Action, Analysis, AnalysisRequest, RegistryEvent, RegistryRule, State
+from service.domain import (
+    REGISTRY_OWNER,
+    Action,
+    Analysis,
+    AnalysisFilter,
+    AnalysisRequest,
+    RegistryEvent,
+    RegistryRule,
+    State,
+)
 
 ALIAS = "alias:"  # prefix of a baseline that is the version of an alias
 MAX_CONSECUTIVE_FAILURES = 3  # events that fail, after which a poll ends
@@ -123,14 +133,12 @@ def poll(ports: Ports, registry: Registry) -> int:
 
 def find_newest(ports: Ports, registry: str, model: str, version: str) -> Analysis | None:
     """Return the newest analysis of a version that its registry requested; None if there is none."""
-    labels = {"registry": registry, "model": model, "version": version}
-    analyses = [
-        analysis
-        for analysis in queries.list_analyses(ports, queries.AnalysisFilter(labels=labels), "")
-        if _is_from_registry(analysis)
-    ]
-    gated = [analysis for analysis in analyses if analysis.request.gate_policy or "gate" in analysis.request.labels]
-    return next(iter(gated or analyses), None)
+    newest: Analysis | None = None
+    for analysis in queries.iterate_analyses(ports, _registry_filter(registry, model=model, version=version)):
+        if analysis.request.gate_policy or "gate" in analysis.request.labels:
+            return analysis
+        newest = newest or analysis
+    return newest
 
 
 def _apply_rule(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> EventResult:
@@ -245,18 +253,18 @@ def _select_baseline(analyses: Sequence[Analysis], version: str) -> Analysis | N
 
 def _list_model(ports: Ports, registry: Registry, model: str, dataset: str) -> list[Analysis]:
     """Return the open and succeeded analyses of a registry's model, newest first."""
-    analysis_filter = queries.AnalysisFilter(
+    analysis_filter = replace(
+        _registry_filter(registry.id, model=model),
         states=frozenset({State.QUEUED, State.RUNNING, State.SUCCEEDED}),
         dataset=dataset,
-        labels={"registry": registry.id, "model": model},
     )
-    return [analysis for analysis in queries.list_analyses(ports, analysis_filter, "") if _is_from_registry(analysis)]
+    return [*queries.iterate_analyses(ports, analysis_filter)]
 
 
 def _version(analysis: Analysis) -> str:
     return analysis.request.labels.get("version", "")
 
 
-def _is_from_registry(analysis: Analysis) -> bool:
-    """Return whether a registry requested an analysis; its labels do not show that, because any caller can set them."""
-    return analysis.owner.startswith(REGISTRY_OWNER)
+def _registry_filter(registry: str, **labels: str) -> AnalysisFilter:
+    """Return a filter of analyses that a registry requested; labels do not show that, as any caller can set them."""
+    return AnalysisFilter(labels={"registry": registry, **labels}, owner=REGISTRY_OWNER + registry)

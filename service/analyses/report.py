@@ -18,11 +18,15 @@ from service.domain import (
     CLASS_GROUPS,
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
+    NO_TYPE,
+    POSITIONS,
+    TOP1_ERROR_TYPES,
     BreakdownRow,
     ErrorType,
     Group,
     PercentileRank,
     VocabularyEvidence,
+    is_among,
 )
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_name
@@ -93,7 +97,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
     images = bundle.rows
     predicted = judged.predictions.top1[images]
     probability = None if judged.predictions.probability is None else judged.predictions.probability[images]
-    counted = ~evidence.problematic & (types != ErrorType.UNSPECIFIED)
+    counted = ~evidence.problematic & (types != NO_TYPE)
     rows = sort_by_severity(types, evidence.problematic, probability)
     members = np.asarray(bundle.arrays["superclass_members"])
     summary = judged.analysis.summary
@@ -131,9 +135,9 @@ def sort_by_severity(
     types: NDArray[np.uint8], problematic: NDArray[np.bool_], probability: NDArray[np.floating] | None
 ) -> NDArray[np.intp]:
     """Return the rows of top-1 errors, (n,): not problematic first, then by falling severity and confidence."""
-    rows = np.flatnonzero(types > ErrorType.CORRECT)
+    rows = np.flatnonzero(is_among(types, TOP1_ERROR_TYPES))
     confidence = np.zeros(len(rows)) if probability is None else np.nan_to_num(probability[rows].astype(float))
-    return rows[np.lexsort((rows, -confidence, -types[rows].astype(int), problematic[rows]))]
+    return rows[np.lexsort((rows, -confidence, -POSITIONS[types[rows]], problematic[rows]))]
 
 
 def _classes_of(row: BreakdownRow) -> NDArray[np.intp]:
@@ -155,7 +159,7 @@ def _confidence(
     """Return the number of samples and the quartiles of the probabilities of each type."""
     confidence = {}
     for kind in ERROR_TYPES:
-        probabilities = probability[(types == kind) & np.isfinite(probability)].astype(float)
+        probabilities = probability[(types == kind.id) & np.isfinite(probability)].astype(float)
         if len(probabilities):
             first, median, third = np.quantile(probabilities, (0.25, 0.5, 0.75)).tolist()
             confidence[kind] = (len(probabilities), first, median, third)
@@ -186,7 +190,7 @@ def _error_table(
     labels = evidence.labels.take(rows)
     names = [bundle.judged_names[row] for row in rows.tolist()]
     probability = judged.predictions.probability
-    is_overlap = types == ErrorType.CLASS_OVERLAP
+    is_overlap = types == ErrorType.CLASS_OVERLAP.id
     overlapping_pairs = {*zip(targets[is_overlap].tolist(), predicted[is_overlap].tolist(), strict=True)}
     return ErrorTable(
         names=names,
@@ -239,7 +243,7 @@ def _vocabulary_evidence(
     if bundle.proposals is None:
         return {}
     result = {}
-    for index in np.flatnonzero(types == ErrorType.FINE_GRAINED_OOV)[:MAX_TEXTS].tolist():
+    for index in np.flatnonzero(types == ErrorType.FINE_GRAINED_OOV.id)[:MAX_TEXTS].tolist():
         vocabulary = collect_evidence(bundle, int(rows[index]), int(predicted[index])).vocabulary
         if vocabulary is not None:
             result[index] = vocabulary
@@ -250,7 +254,7 @@ def _pictures(ports: Ports, dataset: str, names: Sequence[str], types: NDArray[n
     """Return thumbnails of the first errors as data URLs, by name; empty if the images are not available."""
     if not ports.thumbnails.has(dataset):
         return {}
-    errors = np.flatnonzero(np.isin(types, MULTI_LABEL_ERROR_TYPES))[:MAX_PICTURES]
+    errors = np.flatnonzero(is_among(types, MULTI_LABEL_ERROR_TYPES))[:MAX_PICTURES]
     result = {}
     for index in errors.tolist():
         picture = ports.thumbnails.thumbnail(dataset, names[index], PICTURE_SIZE)

@@ -6,20 +6,27 @@ import structlog
 from errata.errors import Unavailable
 
 from service.analyses.ports import Ports
+from service.domain import NEWEST_FIRST, AnalysisFilter
 
 _log = structlog.get_logger()
 
 
+BATCH = 100  # analyses per query
+
+
 def delete_expired(ports: Ports, retention: timedelta) -> int:
     """Delete the archived analyses that ended before the retention period; return how many."""
-    oldest = ports.clock() - retention
-    expired = [analysis for analysis in ports.archive.list() if (analysis.end_time or analysis.create_time) < oldest]
-    for analysis in expired:
-        ports.archive.delete(analysis.id)
-        try:
-            ports.store.release_request_id(analysis.request.request_id)
-        except Unavailable as error:
-            _log.warning("request ID not released: job store unavailable", error=str(error))
-    if expired:
-        _log.info("expired analyses deleted", count=len(expired))
-    return len(expired)
+    expired = AnalysisFilter(ended_before=ports.clock() - retention)
+    oldest_first = NEWEST_FIRST.reversed
+    count, after = 0, None
+    while analyses := ports.index.find(expired, oldest_first, after, BATCH):
+        for analysis in analyses:
+            ports.archive.delete(analysis.id)
+            try:
+                ports.store.release_request_id(analysis.request.request_id)
+            except Unavailable as error:
+                _log.warning("request ID not released: job store unavailable", error=str(error))
+        count, after = count + len(analyses), oldest_first.cursor(analyses[-1])
+    if count:
+        _log.info("expired analyses deleted", count=count)
+    return count

@@ -6,7 +6,7 @@ from service.analyses import request as requests
 from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
 from service.analyses.upload import archive_analysis, find_repeated
-from service.domain import Analysis, AnalysisRequest, State
+from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, AnalysisRequest, State
 from service.evidence.bundle import Bundle
 from service.jobs.transitions import JobSpec
 from service.predictions.model_id import parse_model_id
@@ -69,7 +69,7 @@ def reuse_predictions(
 
 
 def _find_cached(ports: Ports, spec: JobSpec) -> Analysis | None:
-    """Return the archived analysis that the job store has cached for a computation, without listing the archive."""
+    """Return the archived analysis that the job store has cached for a computation."""
     try:
         analysis_id = ports.store.cached_result(spec.dedupe_key)
         analysis = ports.archive.get(analysis_id) if analysis_id else None
@@ -80,7 +80,7 @@ def _find_cached(ports: Ports, spec: JobSpec) -> Analysis | None:
 
 def _find_newest(ports: Ports, spec: JobSpec) -> Analysis | None:
     try:
-        analyses = [analysis for analysis in ports.archive.list() if analysis.computation == spec.computation]
+        found = ports.index.find(AnalysisFilter(computation=spec.computation), NEWEST_FIRST, None, 1)
+        return ports.archive.get(found[0].id) if found else None
     except Unavailable:
         return None  # the model runs again
-    return max(analyses, key=lambda analysis: analysis.id, default=None)

@@ -16,12 +16,24 @@ from errata.errors import (
 from service.analyses import queries
 from service.analyses.ports import Ports
 from service.analyses.request import MAX_TEXT
-from service.domain import Analysis, Group, Metric, Trend, TrendPoint
+from service.domain import (
+    METRICS,
+    NEWEST_FIRST,
+    POOLED,
+    Analysis,
+    AnalysisFilter,
+    Group,
+    Metric,
+    State,
+    StoredResult,
+    Trend,
+    TrendPoint,
+)
 from service.evidence.artefacts import ARTEFACT_SUPERCLASSES
 from service.evidence.bundle import Manifest
 from service.reference_models.curves import curves_of
 from service.reference_models.layout import PublishedModel, read_models, size_label
-from service.summary.trend import add_percentile_ranks, allowed_metrics, fits_of, group_metric_values, metric_values
+from service.summary.trend import add_percentile_ranks, allowed_metrics, fits_of, metric_values
 
 MAX_NAMES = 1000  # selected analyses
 MAX_LABELS = 50  # groups with a fit; models with rarer labels are in none
@@ -44,8 +56,8 @@ class TrendAnalyses:
 
     dataset: str
     evidence: str
-    selected: Sequence[Analysis]
-    others: Sequence[Analysis]
+    selected: Sequence[StoredResult]
+    others: Sequence[StoredResult]
     own_superclasses: bool
     num_left_out: int = 0
 
@@ -62,7 +74,7 @@ def trend(ports: Ports, request: TrendRequest) -> Trend:
     """
     if len(request.names) > MAX_NAMES:
         raise InvalidRequest(
-            f"The request names {len(request.names)} analyses. Name at most {MAX_NAMES}.", field="names"
+            f"The request names {len(request.names)} analyses. Name at most {MAX_NAMES}.", field="analyses"
         )
     if len(request.by) > MAX_TEXT:
         raise InvalidRequest(f"The label of --by has {len(request.by)} characters. Use at most {MAX_TEXT}.", field="by")
@@ -70,20 +82,17 @@ def trend(ports: Ports, request: TrendRequest) -> Trend:
     selected = [queries.get_succeeded(ports, name) for name in dict.fromkeys(request.names)]
     check_same_evidence(selected, request.dataset)
     dataset = selected[0].request.dataset if selected else request.dataset
-    archived = [
-        analysis
-        for analysis in ports.archive.list()
-        if analysis.request.dataset == dataset and analysis.summary is not None
-    ]
-    evidence = selected[0].evidence if selected else _default_evidence(ports, dataset, archived)
-    same_evidence = [analysis for analysis in archived if analysis.evidence == evidence]
+    archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=dataset)
+    evidence = selected[0].evidence if selected else _default_evidence(ports, archived)
+    same_evidence = ports.index.results(dataset, evidence, request.group)
+    results = [StoredResult.of(analysis, request.group) for analysis in selected]
     analyses = TrendAnalyses(
         dataset,
         evidence,
-        selected,
-        _find_others(same_evidence, selected, request.by),
+        results,
+        _find_others(same_evidence, results, request.by),
         own_superclasses=_served_superclasses_differ(ports, dataset, evidence),
-        num_left_out=len(archived) - len(same_evidence),
+        num_left_out=ports.index.count(archived) - len(same_evidence),
     )
     return build_trend(analyses, request, published)
 
@@ -108,22 +117,20 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
     """Return the trend of analyses and published models."""
     curves = curves_of(analyses.dataset)
     members = (*analyses.selected, *analyses.others)
-    abstained = members[0].summary.abstained if members and members[0].summary else ()
-    abstained_names = {error_type.name for error_type in abstained}
-    metrics: Sequence[Metric] = [metric for metric in Metric if metric.name not in abstained_names]
+    abstained = members[0].abstained if members else ()
+    abstained_keys = {error_type.key for error_type in abstained}
+    metrics: Sequence[Metric] = [metric for metric in METRICS if metric not in abstained_keys]
     if curves is not None or published:  # metrics that depend on an abstaining rule are not comparable with them
         metrics = allowed_metrics(abstained)
     points = []
-    for index, analysis in enumerate(members):
-        assert analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
-        accuracy = analysis.summary.groups[Group.ALL].top1_accuracy
-        if accuracy is None:
+    for index, result in enumerate(members):
+        if result.top1_accuracy is None:
             continue
-        all_values = group_metric_values(analysis.summary.groups[request.group])
+        all_values = metric_values(result.counts, result.multi_label_accuracy)
         values = {metric: all_values[metric] for metric in metrics if metric in all_values}
         is_selected = index < len(analyses.selected)
-        label = group_label(analysis, request.by)
-        point = TrendPoint(analysis.id, analysis.title, label, is_selected, accuracy, values)
+        label = group_label(result, request.by)
+        point = TrendPoint(result.id, result.title, label, is_selected, result.top1_accuracy, values)
         points.append(point if curves is None else add_percentile_ranks(point, curves, request.group, abstained))
     points += [
         TrendPoint(
@@ -136,7 +143,7 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         )
         for model in published
     ]
-    fitted_metrics = [metric for metric in Metric if metric is not Metric.POOLED or abstained]
+    fitted_metrics = [metric for metric in METRICS if metric != POOLED or abstained]
     return Trend(
         dataset=analyses.dataset,
         evidence=analyses.evidence,
@@ -151,13 +158,13 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
     )
 
 
-def group_label(analysis: Analysis, by: str) -> str:
-    """Return the label by which an analysis is grouped; its model's architecture if the label is missing."""
-    label = analysis.request.labels.get(by, "") if by else ""
+def group_label(result: StoredResult, by: str) -> str:
+    """Return the label by which a result is grouped; its model's architecture if the label is missing."""
+    label = result.labels.get(by, "") if by else ""
     if label and by == "size" and label.isascii() and label.isdigit() and len(label) < 16:
         return size_label(int(label))
-    if not label and by == "architecture" and analysis.model_info is not None:
-        return analysis.model_info.architecture
+    if not label and by == "architecture":
+        return result.architecture
     return label
 
 
@@ -168,14 +175,14 @@ def check_same_evidence(analyses: Sequence[Analysis], dataset: str = "") -> None
         raise NotComparable(
             f"Cannot combine analyses of different data sets ({', '.join(sorted(datasets))}). Select analyses of one "
             "data set.",
-            field="names",
+            field="analyses",
         )
     evidence = sorted({analysis.evidence[:12] for analysis in analyses})
     if len(evidence) > 1:
         raise NotComparable(
             f"Cannot combine analyses judged with different evidence ({', '.join(evidence)}). Judge them again with "
             f"the same evidence, for example with 'errata reanalyze NAME --evidence {evidence[0]}'.",
-            field="names",
+            field="analyses",
         )
 
 
@@ -190,24 +197,23 @@ def _frequent_labels(points: Sequence[TrendPoint]) -> list[str]:
     return sorted(label for label, _ in counts.most_common(MAX_LABELS))
 
 
-def _default_evidence(ports: Ports, dataset: str, archived: Sequence[Analysis]) -> str:
+def _default_evidence(ports: Ports, archived: AnalysisFilter) -> str:
     """Return the evidence of the newest archived analysis, or the default bundle if there are no analyses."""
-    if archived:
-        return max(archived, key=lambda analysis: analysis.id).evidence
-    return ports.evidence.find(dataset, "").digest
+    newest = ports.index.find(archived, NEWEST_FIRST, None, 1)
+    return newest[0].evidence if newest else ports.evidence.find(archived.dataset, "").digest
 
 
-def _find_others(analyses: Sequence[Analysis], selected: Sequence[Analysis], by: str) -> list[Analysis]:
-    """Return the analyses that are not selected, newest first.
+def _find_others(results: Sequence[StoredResult], selected: Sequence[StoredResult], by: str) -> list[StoredResult]:
+    """Return the results that are not selected, newest first.
 
-    Of analyses with the same predictions, only the newest is returned; one with a label is preferred.
+    Of results with the same predictions, only the newest is returned; one with a label is preferred.
     """
-    selected_digests = {analysis.predictions_digest for analysis in selected}
-    others: dict[str, Analysis] = {}
-    for analysis in sorted(analyses, key=lambda analysis: (bool(group_label(analysis, by)), analysis.id), reverse=True):
-        if analysis.predictions_digest not in selected_digests:
-            others.setdefault(analysis.predictions_digest, analysis)
-    return sorted(others.values(), key=lambda analysis: analysis.id, reverse=True)
+    selected_digests = {result.predictions_digest for result in selected}
+    others: dict[str, StoredResult] = {}
+    for result in sorted(results, key=lambda result: (bool(group_label(result, by)), result.id), reverse=True):
+        if result.predictions_digest not in selected_digests:
+            others.setdefault(result.predictions_digest, result)
+    return sorted(others.values(), key=lambda result: result.id, reverse=True)
 
 
 def _served_superclasses_differ(ports: Ports, dataset: str, evidence: str) -> bool:

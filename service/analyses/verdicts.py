@@ -13,7 +13,19 @@ from service.analyses.evidence_columns import dictionary_array, evidence_columns
 from service.analyses.explain import collect_evidence, explain_prediction
 from service.analyses.judge import JudgedAnalysis, compute_verdicts
 from service.analyses.ports import Ports
-from service.domain import CLASS_GROUPS, Analysis, Bytes, ErrorType, Group, Mask, Verdict
+from service.domain import (
+    CLASS_GROUPS,
+    ERROR_TYPES,
+    NO_TYPE,
+    POSITIONS,
+    Analysis,
+    Bytes,
+    ErrorType,
+    Group,
+    Mask,
+    Verdict,
+    is_among,
+)
 from service.evidence.bundle import Bundle
 from service.rules.table import error_type, error_types, tags
 from service.taxonomy.classes import class_names
@@ -67,9 +79,9 @@ def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArra
     types = error_types(judged.verdicts)
     targets = judged.bundle.evidence.targets
     predicted = judged.predictions.top1[judged.bundle.rows]
-    mask = (types != ErrorType.UNSPECIFIED) & judged.bundle.group_mask(verdict_filter.group)
+    mask = (types != NO_TYPE) & judged.bundle.group_mask(verdict_filter.group)
     if verdict_filter.error_types:
-        mask &= np.isin(types, list(verdict_filter.error_types))
+        mask &= is_among(types, verdict_filter.error_types)
     if verdict_filter.target is not None:
         mask &= targets == verdict_filter.target
     if verdict_filter.predicted is not None:
@@ -126,13 +138,14 @@ def verdict_table(
     rows = select_rows(judged, filter)
     bundle, evidence = judged.bundle, judged.bundle.evidence
     images = bundle.rows[rows]
+    positions = POSITIONS[error_types(judged.verdicts)[rows]]
     targets, predicted = evidence.targets[rows], judged.predictions.top1[images]
     class_name = pa.array(class_names())
     columns = {
         "file_name": bundle.names.take(pa.array(images)).cast(pa.string()),
         "target": targets,
         "predicted": predicted,
-        "error_type": dictionary_array(error_types(judged.verdicts)[rows], _ERROR_TYPE_NAMES),
+        "error_type": dictionary_array(positions.astype(np.uint8), _ERROR_TYPE_KEYS),
         "problematic": _tag_texts(judged.verdicts[rows], np.asarray(evidence.problematic[rows])),
         "target_name": class_name.take(pa.array(targets)),
         "predicted_name": class_name.take(pa.array(predicted)),
@@ -145,7 +158,7 @@ def verdict_table(
     return pa.table(columns)
 
 
-_ERROR_TYPE_NAMES = pa.array([f"ERROR_TYPE_{error_type.name}" for error_type in ErrorType])
+_ERROR_TYPE_KEYS = pa.array([error_type.key for error_type in ERROR_TYPES])
 
 
 def _tag_texts(verdicts: Bytes, problematic: Mask) -> pa.Array:
@@ -158,7 +171,7 @@ def _tag_texts(verdicts: Bytes, problematic: Mask) -> pa.Array:
 def _group_texts(groups: Mask) -> pa.Array:
     """Return the groups of each sample as text; `groups` is (3, K) in the order of CLASS_GROUPS."""
     texts = [
-        " ".join(f"GROUP_{group.name}" for bit, group in enumerate(CLASS_GROUPS) if code >> bit & 1)
+        " ".join(group.value for bit, group in enumerate(CLASS_GROUPS) if code >> bit & 1)
         for code in range(1 << len(CLASS_GROUPS))
     ]
     codes = sum(row.astype(np.uint8) << bit for bit, row in enumerate(groups))

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
+from errata import v1 as pb
 from errata.errors import InvalidRequest, Unavailable
-from errata.v1 import errata_pb2 as pb
-from errata.v1 import errata_pb2_grpc
+from errata.v1 import analysis_service_pb2_grpc
 from google.protobuf.empty_pb2 import Empty
 
 from service import wire
@@ -31,7 +32,6 @@ from service.analyses import (
 from service.analyses.explain import explain_prediction
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
-from service.analyses.trend import TrendRequest
 from service.api.concurrency import ConcurrencyLimit
 from service.api.executors import BoundedExecutor
 from service.api.paced_stream import PacedStream
@@ -50,7 +50,7 @@ HEARTBEAT_SECONDS = 2.0  # interval between two messages about a watched analysi
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
+class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     """Implements the RPCs of AnalysisService."""
 
     def __init__(
@@ -83,13 +83,13 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         self, request_iterator: AsyncIterator[pb.UploadPredictionsRequest], context: Context
     ) -> pb.Analysis:
         """Judge a predictions file while it is received."""
-        messages = PacedStream(request_iterator, lambda message: len(message.chunk))
+        parts = PacedStream(_parts(request_iterator), lambda part: len(part.chunk))
         try:
             async with asyncio.timeout(None) as upload_timeout:
                 self._open_uploads.add(upload_timeout)
-                analysis_request = wire.request_from_header(_header(await messages.next()))
-                first = await messages.next()  # a caller that sends only a header does not occupy a slot
-                return wire.to_analysis(await self._upload(analysis_request, first, messages))
+                analysis_request = wire.request_from_header(_header(await parts.next()))
+                first = await parts.next()  # a caller that sends only a header does not occupy a slot
+                return wire.to_analysis(await self._upload(analysis_request, first, parts))
         except TimeoutError as error:
             if not upload_timeout.expired():
                 raise
@@ -105,12 +105,15 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def ListAnalyses(self, request: pb.ListAnalysesRequest, context: Context) -> pb.ListAnalysesResponse:
         """Return a page of analyses."""
-        start, size = wire.page_offset(request.page_token, request), wire.page_size(request.page_size, default=50)
+        order, key = queries.parse_order(request.order_by), wire.query_key(request)
+        after, size = wire.token_cursor(request.page_token, key, order), wire.page_size(request.page_size, default=50)
         conditions = wire.analysis_filter(request.filter)
-        analyses = await self._executor.call(queries.list_analyses, self._ports, conditions, request.order_by)
-        next_token = wire.page_token(start + size, request) if start + size < len(analyses) else ""
-        page = [wire.to_analysis(analysis) for analysis in analyses[start : start + size]]
-        return pb.ListAnalysesResponse(analyses=page, next_page_token=next_token)
+        page = await self._executor.call(queries.list_analyses, self._ports, conditions, order, after, size)
+        return pb.ListAnalysesResponse(
+            analyses=[wire.to_analysis(analysis) for analysis in page.analyses],
+            next_page_token=wire.cursor_token(page.next, key),
+            index_incomplete=page.is_incomplete,
+        )
 
     async def DeleteAnalysis(self, request: pb.DeleteAnalysisRequest, context: Context) -> Empty:
         """Delete a finished analysis."""
@@ -158,32 +161,30 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def ReanalyzeAnalysis(self, request: pb.ReanalyzeAnalysisRequest, context: Context) -> pb.Analysis:
         """Judge stored predictions with another evidence bundle."""
-        name = wire.analysis_id(request.name)
+        name, evidence = wire.analysis_id(request.name), wire.evidence_of("", request.evidence)
         analysis = await self._executor.call(
-            reanalyze.reanalyze, self._ports, name, request.evidence, request.request_id, CALLER.get()
+            reanalyze.reanalyze, self._ports, name, evidence, request.request_id, CALLER.get()
         )
         return wire.to_analysis(analysis)
 
-    async def GetBreakdown(self, request: pb.GetBreakdownRequest, context: Context) -> pb.Breakdown:
-        """Return the counts of the error types by class or superclass."""
-        if request.by not in pb.BreakdownBy.values():
-            raise InvalidRequest(f"Unknown BreakdownBy {request.by}. Expected a value of the enum.", field="by")
-        result = await self._executor.call(verdicts.load_judged, self._ports, wire.analysis_id(request.name))
-        rows = await self._executor.call(breakdown.compute_breakdown, result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
-        return wire.to_breakdown(rows)
+    async def GetVerdict(self, request: pb.GetVerdictRequest, context: Context) -> pb.Verdict:
+        """Return the verdict on one image."""
+        has_evidence = _has_evidence(request.view, default=True)
+        verdict = await self._executor.call(self._explain, request.name, None)
+        return wire.to_verdict(verdict if has_evidence else replace(verdict, evidence=None), _analysis_of(request.name))
 
     async def ListVerdicts(self, request: pb.ListVerdictsRequest, context: Context) -> pb.ListVerdictsResponse:
         """Return a page of verdicts."""
-        start, size = wire.page_offset(request.page_token, request), wire.page_size(request.page_size, default=100)
-        verdict_filter, analysis_id = wire.verdict_filter(request.filter), wire.analysis_id(request.name)
+        verdict_filter, analysis_id = wire.verdict_filter(request.filter), wire.analysis_id(request.parent, "parent")
+        has_evidence = _has_evidence(request.view)
 
         def page() -> pb.ListVerdictsResponse:
             result = verdicts.load_judged(self._ports, analysis_id)
             rows = verdicts.select_rows(result, verdict_filter)
-            records = verdicts.iterate_verdicts(result, rows[start : start + size], request.with_evidence)
-            next_token = wire.page_token(start + size, request) if start + size < len(rows) else ""
+            selected, next_token = wire.page_of(rows, request)
+            records = verdicts.iterate_verdicts(result, selected, has_evidence)
             return pb.ListVerdictsResponse(
-                verdicts=[wire.to_verdict(verdict) for verdict in records],
+                verdicts=[wire.to_verdict(verdict, analysis_id) for verdict in records],
                 next_page_token=next_token,
                 total_size=len(rows),
             )
@@ -192,41 +193,52 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def ExportVerdicts(self, request: pb.ExportVerdictsRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
         """Stream verdicts as a file."""
-        analysis_id = wire.analysis_id(request.name)
+        analysis_id = wire.analysis_id(request.parent, "parent")
+        has_evidence = _has_evidence(request.view)
         if request.format not in _EXPORTS:
             raise InvalidRequest(
                 f"Unknown VerdictFormat {request.format}. Expected a value of the enum.", field="format"
             )
-        if request.with_evidence and request.format == pb.VERDICT_FORMAT_CSV:
+        if has_evidence and request.format == pb.VERDICT_FORMAT_CSV:
             raise InvalidRequest(
-                "A CSV file cannot contain evidence. Export JSONL, Parquet, or Arrow, or omit with_evidence.",
-                field="with_evidence",
+                "A CSV file cannot contain evidence. Export JSONL, Parquet, or Arrow, or use VERDICT_VIEW_BASIC.",
+                field="view",
             )
-        content = export.Export(wire.verdict_filter(request.filter), request.with_evidence)
+        content = export.Export(wire.verdict_filter(request.filter), has_evidence)
         result = await self._executor.call(verdicts.load_judged, self._ports, analysis_id)
         async for chunk in self._chunks(_EXPORTS[request.format](result, content)):
             yield chunk
 
-    async def GetReport(self, request: pb.GetReportRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
-        """Stream a report as one HTML file."""
-        if request.HasField("trend"):
-            if request.name or request.compared_with:
-                raise InvalidRequest("Set either `name` or `trend`, not both.", field="trend")
-            html = await self._executor.call(report.trend_report, self._ports, _trend_request(request.trend))
-        elif request.compared_with:
-            names = wire.analysis_id(request.name), wire.analysis_id(request.compared_with)
-            html = await self._executor.call(report.comparison_report, self._ports, *names)
-        else:
-            html = await self._executor.call(report.report, self._ports, wire.analysis_id(request.name))
-        async for chunk in self._chunks(iter([html.encode()])):
-            yield chunk
+    async def ExplainVerdict(self, request: pb.ExplainVerdictRequest, context: Context) -> pb.Verdict:
+        """Explain the verdict on one image."""
+        predicted = wire.optional_class(request.predicted_class, "predicted_class")
+        verdict = await self._executor.call(self._explain, request.name, predicted)
+        return wire.to_verdict(verdict, _analysis_of(request.name) if predicted is None else "")
+
+    async def ExplainPrediction(self, request: pb.ExplainPredictionRequest, context: Context) -> pb.Verdict:
+        """Explain the verdict that a prediction would get."""
+        dataset, evidence = wire.evidence_ids(request.name)
+        predicted = wire.class_named(request.predicted_class, "predicted_class")
+
+        def explain() -> Verdict:
+            return explain_prediction(self._ports.evidence.find(dataset, evidence), request.file_name, predicted)
+
+        return wire.to_verdict(await self._executor.call(explain))
+
+    async def ComputeBreakdown(self, request: pb.ComputeBreakdownRequest, context: Context) -> pb.Breakdown:
+        """Return the counts of the error types by class or superclass."""
+        if request.by not in pb.BreakdownBy.values():
+            raise InvalidRequest(f"Unknown BreakdownBy {request.by}. Expected a value of the enum.", field="by")
+        result = await self._executor.call(verdicts.load_judged, self._ports, wire.analysis_id(request.name))
+        rows = await self._executor.call(breakdown.compute_breakdown, result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
+        return wire.to_breakdown(rows)
 
     async def CompareAnalyses(self, request: pb.CompareAnalysesRequest, context: Context) -> pb.Comparison:
         """Compare two analyses of the same images."""
         limit = wire.page_size(
             request.max_images, default=compare.MAX_CHANGED_IMAGES, limit=MAX_IMAGES, field="max_images"
         )
-        ids = wire.analysis_id(request.a, "a"), wire.analysis_id(request.b, "b")
+        ids = _compared_ids(request)
         return wire.to_comparison(await self._executor.call(compare.compare, self._ports, *ids, limit))
 
     async def EvaluateGate(self, request: pb.EvaluateGateRequest, context: Context) -> pb.GateResult:
@@ -237,35 +249,37 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
             await self._executor.call(gate.evaluate_gate, self._ports, name, request.policy, baseline)
         )
 
-    async def GetTrend(self, request: pb.GetTrendRequest, context: Context) -> pb.Trend:
+    async def ComputeTrend(self, request: pb.ComputeTrendRequest, context: Context) -> pb.Trend:
         """Compare analyses with reference models of similar accuracy."""
-        return wire.to_trend(await self._executor.call(trend.trend, self._ports, _trend_request(request)))
+        return wire.to_trend(await self._executor.call(trend.trend, self._ports, wire.trend_request(request)))
 
-    async def ExplainVerdict(self, request: pb.ExplainVerdictRequest, context: Context) -> pb.Verdict:
-        """Explain the verdict on one prediction."""
-        predicted = wire.class_in(request, "predicted", "predicted")
-        if bool(request.name) == bool(request.dataset):
-            raise InvalidRequest("Set either `name` (of an analysis) or `dataset`.", field="name")
-
-        def find_verdict() -> Verdict:
-            if request.name:
-                result = verdicts.load_judged(self._ports, wire.analysis_id(request.name))
-                return verdicts.explain_image(result, request.file_name, predicted)
-            if predicted is None:
+    async def RenderReport(self, request: pb.RenderReportRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
+        """Stream a report as one HTML file."""
+        match request.WhichOneof("subject"):
+            case "analysis":
+                render = partial(report.report, self._ports, wire.analysis_id(request.analysis, "analysis"))
+            case "comparison":
+                render = partial(report.comparison_report, self._ports, *_compared_ids(request.comparison))
+            case "trend":
+                render = partial(report.trend_report, self._ports, wire.trend_request(request.trend))
+            case _:
                 raise InvalidRequest(
-                    "No predicted class. Set `predicted`, or `name` of an analysis.", field="predicted"
+                    "The subject is missing. Set `analysis`, `comparison`, or `trend`.", field="subject"
                 )
-            return explain_prediction(
-                self._ports.evidence.find(request.dataset, request.evidence), request.file_name, predicted
-            )
+        html = await self._executor.call(render)
+        async for chunk in self._chunks(iter([html.encode()])):
+            yield chunk
 
-        return wire.to_verdict(await self._executor.call(find_verdict))
+    def _explain(self, name: str, predicted: int | None) -> Verdict:
+        """Return the verdict with a name and its evidence; for another class if `predicted` is one."""
+        analysis_id, file_name = wire.verdict_ids(name)
+        return verdicts.explain_image(verdicts.load_judged(self._ports, analysis_id), file_name, predicted)
 
     async def _upload(
         self,
         analysis_request: AnalysisRequest,
-        message: pb.UploadPredictionsRequest | None,
-        messages: PacedStream[pb.UploadPredictionsRequest],
+        part: "_Part | None",
+        parts: "PacedStream[_Part]",
     ) -> Analysis:
         """Pass the chunks of an upload to a thread that parses and judges the file; return its analysis.
 
@@ -284,9 +298,9 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
         result.add_done_callback(on_done)
         try:
-            while message is not None and not result.done():
-                await stream.feed(_chunk(message))
-                message = await messages.next(until=result)
+            while part is not None and not result.done():
+                await stream.feed(_chunk(part))
+                part = await parts.next(until=result)
             stream.close()
             return await asyncio.shield(result)  # canceling the future does not end the thread
         except BaseException:
@@ -300,33 +314,53 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
                 yield pb.FileChunk(chunk=piece[start : start + SEND_CHUNK])
 
 
-def _trend_request(request: pb.GetTrendRequest) -> TrendRequest:
-    ids = [wire.analysis_id(name) for name in request.names]
-    group = wire.group_of(request.group, "group")
-    return TrendRequest(ids, request.dataset, group, request.by, request.reference)
+def _analysis_of(verdict: str) -> str:
+    return wire.verdict_ids(verdict)[0]
 
 
-def _header(message: pb.UploadPredictionsRequest | None) -> pb.UploadHeader:
-    if message is None:
+def _compared_ids(request: pb.CompareAnalysesRequest) -> tuple[str, str]:
+    return wire.analysis_id(request.a, "a"), wire.analysis_id(request.b, "b")
+
+
+def _has_evidence(view: int, default: bool = False) -> bool:
+    if view not in pb.VerdictView.values():
+        raise InvalidRequest(f"Unknown VerdictView {view}. Expected a value of the enum.", field="view")
+    return default if view == pb.VERDICT_VIEW_UNSPECIFIED else view == pb.VERDICT_VIEW_FULL
+
+
+class _Part(NamedTuple):
+    """The content of a message of an upload."""
+
+    name: str | None  # `header`, `chunk`, or None if the message is empty
+    header: pb.UploadHeader
+    chunk: bytes
+
+
+async def _parts(messages: AsyncIterator[pb.UploadPredictionsRequest]) -> AsyncIterator[_Part]:
+    """Yield the content of each message. It reads `chunk` once, because protobuf copies it at every access."""
+    async for message in messages:
+        yield _Part(message.WhichOneof("part"), message.header, message.chunk)
+
+
+def _header(part: _Part | None) -> pb.UploadHeader:
+    if part is None:
         raise InvalidRequest("The upload is empty. Send the header first.", field="header")
-    part = message.WhichOneof("part")
-    if part != "header":
-        raise InvalidRequest(f"The first message is {_describe(part)}. Send the header first.", field="header")
-    return message.header
+    if part.name != "header":
+        raise InvalidRequest(f"The first message is {_describe(part.name)}. Send the header first.", field="header")
+    return part.header
 
 
-def _chunk(message: pb.UploadPredictionsRequest) -> bytes:
-    part = message.WhichOneof("part")
-    if part != "chunk":
+def _chunk(part: _Part) -> bytes:
+    if part.name != "chunk":
         raise InvalidRequest(
-            f"A message after the header is {_describe(part)}. Send one header, then only chunks.", field="header"
+            f"A message after the header is {_describe(part.name)}. Send one header, then only chunks.", field="header"
         )
-    if len(message.chunk) > MAX_CHUNK:
+    if len(part.chunk) > MAX_CHUNK:
         raise InvalidRequest(
-            f"Chunk of {len(message.chunk)} bytes is too large. Send at most {MAX_CHUNK} bytes in a chunk.",
+            f"Chunk of {len(part.chunk)} bytes is too large. Send at most {MAX_CHUNK} bytes in a chunk.",
             field="chunk",
         )
-    return message.chunk
+    return part.chunk
 
 
 def _describe(part: str | None) -> str:

@@ -3,72 +3,93 @@
 from typing import Any
 
 import grpc
-from errata.errors import EvidenceDamaged, InvalidRequest, Unavailable
-from errata.messages import ERROR_TYPE_DESCRIPTIONS, ERROR_TYPE_TITLES
-from errata.v1 import errata_pb2 as pb
-from errata.v1 import errata_pb2_grpc
+from errata import v1 as pb
+from errata.errors import EvidenceDamaged, InvalidRequest, ModelNotFound, Unavailable
+from errata.names import dataset_id, model_id
+from errata.v1 import catalog_service_pb2_grpc
 
 from service import wire
 from service.analyses.ports import Ports
 from service.api.executors import BoundedExecutor
-from service.domain import ERROR_TYPES, SEVERITY
+from service.domain import ERROR_TYPES
+from service.evidence.bundle import Manifest
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
+class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
     """Implements the RPCs of CatalogService."""
 
     def __init__(self, ports: Ports, executor: BoundedExecutor) -> None:
         self._ports = ports
         self._executor = executor
 
+    async def GetDataset(self, request: pb.GetDatasetRequest, context: Context) -> pb.Dataset:
+        """Return a data set."""
+        bundle = await self._executor.call(self._ports.evidence.find, dataset_id(request.name), "")
+        return wire.to_dataset(bundle.manifest, await self._executor.call(self._has_images, bundle.manifest))
+
     async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Context) -> pb.ListDatasetsResponse:
-        """Return the data sets with their evidence bundles."""
-        return await self._executor.call(self._datasets)
+        """Return a page of data sets."""
+        page, next_token = wire.page_of(await self._executor.call(self._datasets), request)
+        return pb.ListDatasetsResponse(datasets=page, next_page_token=next_token)
 
     async def GetEvidence(self, request: pb.GetEvidenceRequest, context: Context) -> pb.Evidence:
         """Return the manifest of an evidence bundle."""
-        if not request.dataset:
-            raise InvalidRequest("No data set. Set `dataset`; ListDatasets returns the names.", field="dataset")
-        bundle = await self._executor.call(self._ports.evidence.find, request.dataset, request.evidence)
+        bundle = await self._executor.call(self._ports.evidence.find, *wire.evidence_ids(request.name))
         return wire.to_evidence(bundle.manifest)
 
-    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        """Return the models that live workers can load."""
-        offers = sorted(await self._executor.call(self._ports.models), key=lambda offer: offer.model)
-        return pb.ListModelsResponse(
-            models=[pb.Model(model=offer.model, description=offer.description) for offer in offers]
+    async def ListEvidence(self, request: pb.ListEvidenceRequest, context: Context) -> pb.ListEvidenceResponse:
+        """Return a page of the evidence bundles of a data set."""
+        if not request.parent:
+            raise InvalidRequest(
+                "The data set is missing. Set `parent`; ListDatasets returns the names.", field="parent"
+            )
+        bundles = await self._executor.call(self._ports.evidence.bundles, dataset_id(request.parent))
+        page, next_token = wire.page_of(bundles, request)
+        return pb.ListEvidenceResponse(
+            evidence=[wire.to_evidence(bundle.manifest) for bundle in page], next_page_token=next_token
         )
 
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
+        """Return a model, or a pattern of models, that live workers can load."""
+        name = model_id(request.name)
+        for offer in await self._executor.call(self._ports.models):
+            if offer.model == name:
+                return wire.to_model(offer)
+        raise ModelNotFound(f"No live worker offers {name!r:.120}. ListModels returns the models.", field="name")
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+        """Return a page of the models that live workers can load."""
+        offers = sorted(await self._executor.call(self._ports.models), key=lambda offer: offer.model)
+        page, next_token = wire.page_of(offers, request)
+        return pb.ListModelsResponse(models=map(wire.to_model, page), next_page_token=next_token)
+
     async def ListErrorTypes(self, request: pb.ListErrorTypesRequest, context: Context) -> pb.ListErrorTypesResponse:
-        """Return the error types in the order of the rules."""
+        """Return a page of the error types, in the order of the rules."""
+        page, next_token = wire.page_of(ERROR_TYPES, request)
         return pb.ListErrorTypesResponse(
             error_types=[
                 pb.ErrorTypeInfo(
-                    error_type=pb.ErrorType.Name(error_type),
-                    title=ERROR_TYPE_TITLES[error_type],
-                    description=ERROR_TYPE_DESCRIPTIONS[error_type],
-                    severity=pb.Severity.Name(SEVERITY[error_type]),
+                    error_type=error_type.key,
+                    title=error_type.title,
+                    description=error_type.row.description,
+                    severity=pb.Severity.Name(error_type.severity),
                 )
-                for error_type in ERROR_TYPES
-            ]
+                for error_type in page
+            ],
+            next_page_token=next_token,
         )
 
-    def _datasets(self) -> pb.ListDatasetsResponse:
+    def _datasets(self) -> list[pb.Dataset]:
         datasets = []
         for name in self._ports.evidence.datasets():
             try:
-                bundles = self._ports.evidence.bundles(name)
+                default = self._ports.evidence.bundles(name)[0].manifest
             except (EvidenceDamaged, Unavailable):
                 continue  # the repository logs the error; the other data sets remain usable
-            datasets.append(
-                pb.Dataset(
-                    name=name,
-                    num_images=bundles[0].manifest.counts["images"],
-                    num_judged=bundles[0].manifest.counts["judged"],
-                    has_images=self._ports.has_images(name),
-                    evidence=[wire.to_evidence(bundle.manifest) for bundle in bundles],
-                )
-            )
-        return pb.ListDatasetsResponse(datasets=datasets)
+            datasets.append(wire.to_dataset(default, self._has_images(default)))
+        return datasets
+
+    def _has_images(self, manifest: Manifest) -> bool:
+        return self._ports.has_images(manifest.dataset)

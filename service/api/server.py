@@ -7,7 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import grpc
-from errata.v1 import errata_pb2, errata_pb2_grpc
+from errata.v1 import (
+    analysis_service_pb2,
+    analysis_service_pb2_grpc,
+    catalog_service_pb2,
+    catalog_service_pb2_grpc,
+)
+from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -34,6 +40,11 @@ OPTIONS = (
     ("grpc.max_connection_idle_ms", 2 * 60_000),  # clients reconnect automatically
     ("grpc.max_connection_age_ms", 60 * 60_000),  # distributes clients over new replicas
     ("grpc.max_connection_age_grace_ms", 15 * 60_000),  # longer than any call except a watch, which clients resume
+)
+SERVICES: Sequence[ServiceDescriptor] = tuple(
+    service
+    for file in (analysis_service_pb2, catalog_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
 )
 
 
@@ -90,8 +101,8 @@ def make_server(
     executor = BoundedExecutor()
     uploaders = ThreadPoolExecutor(max_uploads, thread_name_prefix="uploader")
     analyses = AnalysisService(ports, executor, uploaders, max_uploads)
-    errata_pb2_grpc.add_AnalysisServiceServicer_to_server(analyses, server)
-    errata_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogService(ports, executor), server)
+    analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(analyses, server)
+    catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogService(ports, executor), server)
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection((*service_names()[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -106,11 +117,9 @@ def max_connections() -> int:
 
 def rpc_names() -> Sequence[str]:
     """Return the names of the RPCs of the package errata.v1."""
-    services = errata_pb2.DESCRIPTOR.services_by_name.values()
-    return [method.name for service in services for method in service.methods]
+    return [method.name for service in SERVICES for method in service.methods]
 
 
 def service_names() -> tuple[str, ...]:
     """Return the names for health checks: the empty name (the whole server) and the full names of the services."""
-    services = errata_pb2.DESCRIPTOR.services_by_name.values()
-    return ("", *(service.full_name for service in services))
+    return ("", *(service.full_name for service in SERVICES))

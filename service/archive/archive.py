@@ -6,11 +6,10 @@ archive-id          a random id of the archive, written once
 """
 
 import io
-import json
 import re
 import threading
 import uuid
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Iterator, Set
 from contextlib import suppress
 from typing import Any
 
@@ -20,9 +19,9 @@ from errata.errors import DamagedRecord, NewerRecord, Unavailable
 from errata.json_input import parse_json
 from numpy.typing import NDArray
 
-from service.archive.document import from_document, to_document
+from service.archive.document import encode_document, from_document
 from service.archive.files import Files
-from service.archive.single_flight import SingleFlight
+from service.archive.port import Record
 from service.domain import Analysis, Predictions
 from service.domain.schema_version import checked_predictions
 from service.storage import read_arrays
@@ -35,7 +34,7 @@ _log = structlog.get_logger()
 
 
 class FileArchive:
-    """An archive in files, with a cache of documents.
+    """An archive in files.
 
     Args:
         files: A folder or an object store.
@@ -44,12 +43,8 @@ class FileArchive:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._lock = threading.Lock()
-        self._cache: dict[str, Analysis] = {}
         self._damaged: set[str] = set()  # ids of documents that cannot be read, which are logged once
-        self._last_names: Set[str] | None = None  # the file names at the last listing
-        self._last_list: list[Analysis] = []  # the result of the last listing
-        self._changed = False  # whether this process has changed files since the last listing
-        self._shared_list = SingleFlight(self._list)
+        self._last_listing: tuple[Set[str], Set[str]] = frozenset(), frozenset()  # file names, and the ids in them
 
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
         """Store an analysis: predictions first, then the document that makes it visible."""
@@ -58,29 +53,24 @@ class FileArchive:
         arrays: dict[str, NDArray[Any]] = {"top1": predictions.top1}
         arrays |= {name: array for name, array in optional.items() if array is not None}
         np.savez(content, allow_pickle=False, **arrays)
-        self._files.write(_predictions(analysis.id), content.getvalue())
         try:
-            self._files.write(_document(analysis.id), json.dumps(to_document(analysis)).encode())
+            self._files.write(
+                {_predictions(analysis.id): content.getvalue(), _document(analysis.id): encode_document(analysis)}
+            )
         except Unavailable:
             if self.get(analysis.id) is None:  # predictions without a document are never read
                 with suppress(Unavailable):
                     self._files.delete(_predictions(analysis.id))
             raise
         with self._lock:
-            self._cache[analysis.id] = analysis
             self._damaged.discard(analysis.id)
-            self._changed = True
 
     def get(self, analysis_id: str) -> Analysis | None:
         """Return an analysis; raise NewerRecord if a newer version wrote it."""
         if not _ID.fullmatch(analysis_id):
             return None
-        return self.get_cached(analysis_id) or self._read(analysis_id)
-
-    def get_cached(self, analysis_id: str) -> Analysis | None:
-        """Return an analysis that this process has read, listed, or written."""
-        with self._lock:
-            return self._cache.get(analysis_id)
+        record = self._decode(analysis_id, self._files.read(_document(analysis_id)))
+        return record.analysis if record else None
 
     def predictions(self, analysis_id: str) -> Predictions | None:
         """Return the predictions of an analysis; raise Unavailable if the file is damaged."""
@@ -98,40 +88,32 @@ class FileArchive:
                 "from a backup, or delete the analysis."
             ) from error
 
-    def list(self) -> Sequence[Analysis]:
-        """Return all analyses. Unreadable documents are logged and skipped.
-
-        Concurrent callers share a listing, because the first listing of a process reads every document.
-        """
-        return self._shared_list()
-
-    def _list(self) -> Sequence[Analysis]:
+    def ids(self) -> Set[str]:
+        """Return the ids of all documents; the same object while the file names do not change."""
         names = self._files.names()
         with self._lock:
-            if (names is self._last_names or names == self._last_names) and not self._changed:
-                return self._last_list
-            self._changed = False
-        present = {name.removesuffix(".json") for name in names if name.endswith(".json")}
-        with self._lock:
-            for deleted in self._cache.keys() - present:
-                del self._cache[deleted]
-            unread = present - self._cache.keys() - self._damaged
-        documents = {_document(analysis_id): analysis_id for analysis_id in unread if _ID.fullmatch(analysis_id)}
+            last_names, ids = self._last_listing
+            if names is not last_names:
+                ids = frozenset(
+                    stem for name in names if name.endswith(".json") and _ID.fullmatch(stem := name[: -len(".json")])
+                )
+                self._last_listing = names, ids
+            return ids
+
+    def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
+        """Yield the records of some analyses. Unreadable documents are logged once and skipped."""
+        documents = {_document(analysis_id): analysis_id for analysis_id in analysis_ids if _ID.fullmatch(analysis_id)}
         for name, content in self._files.read_many(documents):
             with suppress(NewerRecord):
-                self._decode(documents[name], content)
-        with self._lock:
-            self._last_names, self._last_list = names, list(self._cache.values())
-            return self._last_list
+                if record := self._decode(documents[name], content):
+                    yield record
 
     def delete(self, analysis_id: str) -> bool:
         """Delete an analysis: the document first, so that no reader finds it without predictions."""
         if not _ID.fullmatch(analysis_id):
             return False
         with self._lock:
-            self._cache.pop(analysis_id, None)
             self._damaged.discard(analysis_id)
-            self._changed = True
         is_deleted = self._files.delete(_document(analysis_id))
         self._files.delete(_predictions(analysis_id))
         return is_deleted
@@ -159,11 +141,8 @@ class FileArchive:
         """Return the size of the archive in bytes."""
         return sum(self._files.sizes().values())
 
-    def _read(self, analysis_id: str) -> Analysis | None:
-        return self._decode(analysis_id, self._files.read(_document(analysis_id)))
-
-    def _decode(self, analysis_id: str, content: bytes | None) -> Analysis | None:
-        """Return the analysis of a document, and cache it; None for a missing or damaged document."""
+    def _decode(self, analysis_id: str, content: bytes | None) -> Record | None:
+        """Return the record of a document; None for a missing or damaged document."""
         if content is None:
             return None
         try:
@@ -181,9 +160,7 @@ class FileArchive:
             if isinstance(error, NewerRecord):
                 raise
             return None
-        with self._lock:
-            self._cache[analysis_id] = analysis
-        return analysis
+        return Record(analysis, content)
 
 
 def _document(analysis_id: str) -> str:

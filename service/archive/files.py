@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from errata.errors import InvalidSetting, Unavailable
-from errata.files import write_file
+from errata.files import write_files
 
 from service.storage import create_file, read_regular_file
 
@@ -29,8 +29,8 @@ class Files(Protocol):
         """Yield each name with the content of its file; None if it does not exist."""
         ...
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file atomically: readers see the old or the new content."""
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Write files by name, each atomically, in order: a reader that finds one of them finds those before it."""
         ...
 
     def create(self, name: str, content: bytes) -> None:
@@ -74,10 +74,10 @@ class FolderFiles:
         """Yield each name with the content of its file."""
         return ((name, self.read(name)) for name in names)
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file atomically."""
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Write files atomically and in order."""
         try:
-            write_file(self._folder / name, content)
+            write_files({self._folder / name: content for name, content in contents.items()})
         except OSError as error:
             raise _unavailable("written", error) from error
 
@@ -163,10 +163,11 @@ class ObjectFiles:
         with ThreadPoolExecutor(READERS, thread_name_prefix="archive") as pool:
             yield from zip(names, pool.map(self.read, names), strict=True)
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write an object, which is atomic."""
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Write objects in order; each is atomic."""
         try:
-            self._files.pipe_file(f"{self._prefix}/{name}", content)
+            for name, content in contents.items():
+                self._files.pipe_file(f"{self._prefix}/{name}", content)
         except Exception as error:
             raise _unavailable("written", error) from error
 

@@ -2,8 +2,10 @@
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Set
 
+from service.archive.document import encode_document
+from service.archive.port import Record
 from service.domain import Analysis, Predictions
 
 
@@ -14,13 +16,13 @@ class InMemoryArchive:
         self._lock = threading.Lock()
         self._id = uuid.uuid4().hex
         self._analyses: dict[str, tuple[Analysis, Predictions]] = {}
-        self._last_list: list[Analysis] | None = None  # None: changed since the last listing
+        self._ids: frozenset[str] = frozenset()
 
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
         """Store an analysis."""
         with self._lock:
             self._analyses[analysis.id] = (analysis, predictions)
-            self._last_list = None
+            self._ids = frozenset(self._analyses)
 
     def get(self, analysis_id: str) -> Analysis | None:
         """Return an analysis."""
@@ -28,28 +30,28 @@ class InMemoryArchive:
             stored = self._analyses.get(analysis_id)
         return stored[0] if stored else None
 
-    def get_cached(self, analysis_id: str) -> Analysis | None:
-        """Return an analysis."""
-        return self.get(analysis_id)
-
     def predictions(self, analysis_id: str) -> Predictions | None:
         """Return the predictions of an analysis."""
         with self._lock:
             stored = self._analyses.get(analysis_id)
         return stored[1] if stored else None
 
-    def list(self) -> Sequence[Analysis]:
-        """Return all analyses."""
-        with self._lock:
-            if self._last_list is None:
-                self._last_list = [analysis for analysis, _ in self._analyses.values()]
-            return self._last_list
+    def ids(self) -> Set[str]:
+        """Return the ids of all analyses."""
+        return self._ids
+
+    def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
+        """Yield the records of some analyses."""
+        for analysis_id in analysis_ids:
+            if analysis := self.get(analysis_id):
+                yield Record(analysis, encode_document(analysis))
 
     def delete(self, analysis_id: str) -> bool:
         """Delete an analysis."""
         with self._lock:
-            self._last_list = None
-            return self._analyses.pop(analysis_id, None) is not None
+            is_deleted = self._analyses.pop(analysis_id, None) is not None
+            self._ids = frozenset(self._analyses)
+            return is_deleted
 
     def id(self) -> str:
         """Return the id of the archive."""

@@ -11,10 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from service.analyses import queries
 from service.analyses.judge import judge_job, notify_job_failed
-from service.archive.archive import FileArchive
-from service.archive.files import open_files
-from service.bootstrap.first_listing import FirstListing
 from service.bootstrap.housekeeping import Housekeeping
+from service.bootstrap.indexing import Indexing
 from service.bootstrap.metrics_collectors import STORE_SECONDS, PeriodicTask, StoreCollector, make_results_task
 from service.bootstrap.process import raise_file_limit, reduced_latency, stop_on_signals
 from service.bootstrap.registries import RegistryThreads, check_datasets, make_callers
@@ -53,12 +51,11 @@ async def run_local(
     engine = Engine(local_broker, store)
     warn_about_missing_paths(settings)
     images = image_folders(settings)
-    archive = FileArchive(open_files(settings.archive_location))
-    ports = make_ports(settings, store, archive, engine, metrics)
+    indexing = Indexing(settings, metrics)
+    ports = make_ports(settings, store, indexing.archive, engine, metrics)
     if start_parsers:
         ports.parsers.start()
-    listing = FirstListing(archive)
-    listing.start()
+    indexing.start()
     registries = [caller.registry for caller in callers.values()]
     check_datasets(ports, registries)
     models = process_predictor(settings, images)
@@ -105,17 +102,19 @@ async def run_local(
         ports.parsers.stop()
         for task in tasks:
             task.stop()
+        indexing.stop()
 
     servers = Servers(
         ports,
         metrics,
         settings,
-        is_ready=listing.is_read,
+        is_ready=lambda: True,
         before_stop=cancel_all,
         after_stop=stop_engine,
         security=security,
         callers=callers,
     )
+    await indexing.wait(stopped)
     await servers.serve(stopped, on_ready)
 
 

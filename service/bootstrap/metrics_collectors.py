@@ -9,7 +9,7 @@ from errata.errors import ErrataError, Unavailable
 from service.analyses.model_metrics import WatchedResult, find_watched_models
 from service.analyses.ports import Ports
 from service.archive.files import is_remote
-from service.domain import ERROR_TYPES, SEVERITY, Analysis
+from service.domain import ERROR_TYPES
 from service.jobs.store import JobStore
 from service.settings import Settings
 from service.telemetry import Metrics
@@ -36,19 +36,26 @@ class PeriodicTask:
         self._function = function
         self._seconds = seconds
         self._stopped = Event()
+        self._woken = Event()
 
     def start(self) -> None:
         """Start the thread, which runs the function at once and then periodically."""
         Thread(target=self._run, name=self._name, daemon=True).start()
 
+    def wake(self) -> None:
+        """End the current pause, or skip the next one."""
+        self._woken.set()
+
     def stop(self) -> None:
         """Stop the thread after the current run."""
         self._stopped.set()
+        self._woken.set()
 
     def _run(self) -> None:
-        self.run_once()
-        while not self._stopped.wait(self._seconds):
+        while not self._stopped.is_set():
             self.run_once()
+            self._woken.wait(self._seconds)
+            self._woken.clear()
 
     def run_once(self) -> None:
         """Run the function once in this thread; log an error instead of raising it."""
@@ -136,10 +143,10 @@ class ResultsCollector:
         self._metrics = metrics
         self._patterns = patterns
         self._max_results = max_results
-        self._last_listing: Sequence[Analysis] | None = None
+        self._last_version: int | None = None  # version of the index
 
     def __call__(self) -> None:
-        """Collect once; raise Unavailable if the archive is unavailable."""
+        """Collect once; raise Unavailable if the index or the archive is unavailable."""
         metrics = self._metrics
         metrics.evidence.replace(
             {
@@ -147,18 +154,18 @@ class ResultsCollector:
                 for manifest in self._ports.evidence.manifests()
             }
         )
-        listing = self._ports.archive.list()
-        if listing is self._last_listing:
+        version = self._ports.index.version
+        if version == self._last_version:
             return
         newest = find_watched_models(self._ports, self._patterns, self._max_results)
-        self._last_listing = listing
+        self._last_version = version
         metrics.results_dropped.set(newest.dropped)
         metrics.result_samples.replace(_by_group(newest.results, lambda summary: summary.num_samples))
         metrics.result_top1.replace(_by_group(newest.results, lambda summary: summary.top1_accuracy))
         metrics.result_multi_label.replace(_by_group(newest.results, lambda summary: summary.multi_label_accuracy))
         metrics.result_errors.replace(
             {
-                (*_labels(result), group.value, error_type.name, SEVERITY[error_type].name.lower()): summary.counts[
+                (*_labels(result), group.value, error_type.name, error_type.severity.name.lower()): summary.counts[
                     error_type
                 ]
                 for result in newest.results
@@ -176,7 +183,7 @@ class ResultsCollector:
 
 
 def make_results_task(ports: Ports, metrics: Metrics, settings: Settings) -> PeriodicTask:
-    """Return the task that collects results; it runs less often for an object store, whose listing is slow."""
+    """Return the task that collects results; it runs less often for an object store, whose documents are slow."""
     collector = ResultsCollector(ports, metrics, settings.watched_models, settings.max_watched)
     seconds = REMOTE_SECONDS if is_remote(settings.archive_location) else RESULTS_SECONDS
     return PeriodicTask("results", collector, seconds)

@@ -10,11 +10,10 @@ from prometheus_client import CollectorRegistry
 
 from service.analyses.judge import judge_job
 from service.analyses.ports import Ports
-from service.archive.archive import FileArchive
-from service.archive.files import open_files
+from service.archive.notices import RedisNotices
 from service.bootstrap.archive_identity import CHECK_SECONDS, ArchiveIdentity
-from service.bootstrap.first_listing import FirstListing
 from service.bootstrap.housekeeping import Housekeeping
+from service.bootstrap.indexing import Indexing
 from service.bootstrap.metrics_collectors import STORE_SECONDS, PeriodicTask, StoreCollector, make_results_task
 from service.bootstrap.process import raise_file_limit, reduced_latency, stop_on_signals
 from service.bootstrap.registries import RegistryThreads, check_datasets, make_callers
@@ -48,17 +47,18 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     security = make_api_security(settings)
     callers = make_callers(settings)
     metrics = Metrics(CollectorRegistry())
-    store = RedisJobStore(connect(url, REDIS_TIMEOUT), heartbeat=settings.heartbeat_seconds)
+    client = connect(url, REDIS_TIMEOUT)
+    store = RedisJobStore(client, heartbeat=settings.heartbeat_seconds)
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
-    archive = FileArchive(open_files(settings.archive_location))
-    ports = make_ports(settings, store, archive, engine, metrics)
+    indexing = Indexing(settings, metrics, RedisNotices(client))
+    ports = make_ports(settings, store, indexing.archive, engine, metrics)
     ports.parsers.start()
     registries = [caller.registry for caller in callers.values()]
     check_datasets(ports, registries)
     store_collector = StoreCollector(store, metrics, every=COLLECT_EVERY)
     store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
-    listing, identity = FirstListing(archive), ArchiveIdentity(archive, store, settings.archive_location)
-    listing.start()
+    identity = ArchiveIdentity(indexing.archive, store, settings.archive_location)
+    indexing.start()
     tasks = [
         store_task,
         make_results_task(ports, metrics, settings),
@@ -66,7 +66,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     ]
     engine.serve_judging(partial(_judge, ports, identity))
     await _check_at_start(store_task, identity)
-    await listing.wait(stopped)  # before the servers start, since the readiness probe of Kubernetes uses gRPC health
+    await indexing.wait(stopped)
     for task in tasks:
         task.start()
     engine.start()
@@ -86,6 +86,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
         ports.parsers.stop()
         for task in tasks:
             task.stop()
+        indexing.stop()
 
     servers = Servers(
         ports,

@@ -11,7 +11,7 @@ import structlog
 from errata.errors import InvalidEvidence
 
 from service.analyses.ports import Limits, ModelOffer, Ports
-from service.archive.port import Archive
+from service.archive.indexed import IndexedArchive
 from service.domain import Analysis, State
 from service.evidence.labels import demo_folder
 from service.evidence.repository import EvidenceRepository
@@ -33,7 +33,7 @@ from service.telemetry import Metrics, initialize_series
 _log = structlog.get_logger()
 
 
-def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: Engine, metrics: Metrics) -> Ports:
+def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, engine: Engine, metrics: Metrics) -> Ports:
     """Return the ports of the use cases.
 
     Raises:
@@ -47,6 +47,7 @@ def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: En
         evidence=repository,
         store=store,
         archive=archive,
+        index=archive.index,
         send_shards=engine.send_shards,
         models=partial(_offered_models, store),
         pin_model=partial(pin_allowed_model, model_policy(settings)),

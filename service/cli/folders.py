@@ -14,8 +14,8 @@ from service import wire
 from service.analyses.compare import Side, Verdicts, compare_sides
 from service.analyses.gate import evaluate_policy
 from service.analyses.policy import check_baseline, parse_policy
-from service.analyses.trend import TrendAnalyses, TrendRequest, build_trend, check_same_evidence, read_published_models
-from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType
+from service.analyses.trend import TrendAnalyses, build_trend, check_same_evidence, read_published_models
+from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType, StoredResult
 from service.report.comparison_view import comparison_view
 from service.report.render import render_comparison, render_trend
 from service.report.trend_view import trend_view
@@ -57,12 +57,14 @@ def compare_folders(a: Path, b: Path, with_report: bool) -> tuple[pb.Comparison,
     return wire.to_comparison(comparison), html
 
 
-def trend_folders(folders: Sequence[Path], request: pb.GetTrendRequest, with_report: bool) -> tuple[pb.Trend, bytes]:
+def trend_folders(
+    folders: Sequence[Path], request: pb.ComputeTrendRequest, with_report: bool
+) -> tuple[pb.Trend, bytes]:
     """Compare the analyses of folders with models of the same accuracy.
 
     Args:
         folders: Folders of the analyses.
-        request: The request; its names are ignored.
+        request: The request; its analyses are ignored.
         with_report: Whether to render the report.
 
     Returns:
@@ -72,15 +74,11 @@ def trend_folders(folders: Sequence[Path], request: pb.GetTrendRequest, with_rep
         InvalidInput: A file of a folder or the reference is damaged.
         NotComparable: The analyses are of different data sets or evidence.
     """
-    question = TrendRequest(
-        dataset=request.dataset,
-        group=wire.group_of(request.group, "group"),
-        by=request.by,
-        reference=request.reference,
-    )
+    question = wire.trend_request(request)
     analyses = [read_finished(folder) for folder in dict.fromkeys(folders)]
     check_same_evidence(analyses, question.dataset)
-    selected = TrendAnalyses(analyses[0].request.dataset, analyses[0].evidence, analyses, (), own_superclasses=True)
+    results = [StoredResult.of(analysis, question.group) for analysis in analyses]
+    selected = TrendAnalyses(analyses[0].request.dataset, analyses[0].evidence, results, (), own_superclasses=True)
     trend = build_trend(selected, question, read_published_models(question))
     return wire.to_trend(trend), render_trend(trend_view(trend)).encode() if with_report else b""
 
@@ -135,7 +133,7 @@ def read_side(folder: Path) -> Side:
         [line.name for line in lines],
         np.array([line.target for line in lines], dtype=np.int16),
         np.array([line.predicted for line in lines], dtype=np.int16),
-        np.array([line.error_type for line in lines], dtype=np.uint8),
+        np.array([line.error_type.id for line in lines], dtype=np.uint8),
         np.array([line.problematic for line in lines], dtype=bool),
         np.array([line.groups for line in lines], dtype=bool).reshape(-1, len(CLASS_GROUPS)).T,
     )
@@ -146,8 +144,8 @@ def _parse_line(line: dict[str, Any]) -> _Line:
     target, predicted = int(line["target"]), int(line["predicted"])
     if not (0 <= target < NUM_CLASSES and 0 <= predicted < NUM_CLASSES):
         raise ValueError(f"classes {target} and {predicted}")
-    error_type = ErrorType[line["error_type"].removeprefix("ERROR_TYPE_")]
-    groups = tuple(f"GROUP_{group.name}" in line["groups"] for group in CLASS_GROUPS)
+    error_type = ErrorType[line["error_type"].upper()]
+    groups = tuple(group.value in line["groups"] for group in CLASS_GROUPS)
     name = str(line["file_name"])
     name.encode()  # a lone surrogate cannot be sent or printed
     return _Line(name, target, predicted, error_type, bool(line["problematic"]), groups)

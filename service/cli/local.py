@@ -8,6 +8,7 @@ from typing import Any
 
 from errata.cli.extensions import LocalService
 from errata.errors import InvalidRequest
+from errata.names import evidence_id
 
 from service.cli.bundle_paths import BundlePaths
 from service.evidence.bundle import folder_of, is_bundle, read_manifest
@@ -57,11 +58,12 @@ def choose_bundle(evidence: str) -> BundleChoice:
     if is_bundle(path):
         manifest = read_manifest(path)
         return BundleChoice(manifest.digest, path.resolve(), manifest.dataset)
-    if "/" in evidence or path.exists():
+    digest = evidence_id(evidence)
+    if "/" in digest or path.exists():
         raise InvalidRequest(
             f"No evidence bundle at {evidence!r:.200}. 'errata evidence build' creates one.", field="evidence"
         )
-    return BundleChoice(evidence)
+    return BundleChoice(digest)
 
 
 def _local_settings(configured: Settings, choice: BundleChoice) -> Settings:

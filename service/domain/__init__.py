@@ -2,11 +2,6 @@
 
 from errata.enums import (
     CLASS_GROUPS,
-    ERROR_TYPES,
-    MULTI_LABEL_ERROR_TYPES,
-    SEVERITY,
-    TOP1_ERROR_TYPES,
-    ErrorType,
     Group,
     LabelSource,
     Outcome,
@@ -14,6 +9,16 @@ from errata.enums import (
     RowOrder,
     Severity,
     State,
+)
+from errata.error_types import (
+    ABSTAINING_TYPES,
+    CORRECT_TYPES,
+    ERROR_TYPES,
+    MULTI_LABEL_ERROR_TYPES,
+    SEVERE_TYPES,
+    TOP1_CORRECT_TYPES,
+    TOP1_ERROR_TYPES,
+    ErrorType,
 )
 
 from service.domain.analysis import (
@@ -29,6 +34,7 @@ from service.domain.analysis import (
 )
 from service.domain.calibration import Bin, Calibration
 from service.domain.comparison import (
+    METRIC_TYPES,
     ChangedImage,
     ChangeRow,
     Comparison,
@@ -37,6 +43,7 @@ from service.domain.comparison import (
     PairedMetric,
     PairedTest,
 )
+from service.domain.error_types import IDS, NO_TYPE, NUM_IDS, POSITIONS, is_among
 from service.domain.evidence import (
     NUM_CLASSES,
     Bytes,
@@ -58,8 +65,22 @@ from service.domain.gate import (
     Measure,
     UndecidedReason,
 )
+from service.domain.listing import (
+    NEWEST_FIRST,
+    ORDERS,
+    AnalysisFilter,
+    AnalysisPage,
+    Cursor,
+    ModelVersion,
+    Order,
+    StoredResult,
+    end_of,
+)
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
 from service.domain.trend import (
+    METRICS,
+    MULTI_LABEL_ACCURACY,
+    POOLED,
     PORTIONS,
     QUANTILES,
     Curves,
@@ -82,18 +103,33 @@ from service.domain.verdict import (
 )
 
 __all__ = [
+    "ABSTAINING_TYPES",
     "CLASS_GROUPS",
+    "CORRECT_TYPES",
     "DEFAULT_MIN_SAMPLES",
     "ERROR_TYPES",
+    "IDS",
+    "METRICS",
+    "METRIC_TYPES",
+    "MULTI_LABEL_ACCURACY",
     "MULTI_LABEL_ERROR_TYPES",
+    "NEWEST_FIRST",
+    "NO_TYPE",
     "NUM_CLASSES",
+    "NUM_IDS",
+    "ORDERS",
+    "POOLED",
     "PORTIONS",
+    "POSITIONS",
     "QUANTILES",
     "REGISTRY_OWNER",
-    "SEVERITY",
+    "SEVERE_TYPES",
+    "TOP1_CORRECT_TYPES",
     "TOP1_ERROR_TYPES",
     "Action",
     "Analysis",
+    "AnalysisFilter",
+    "AnalysisPage",
     "AnalysisRequest",
     "Bin",
     "Bound",
@@ -106,6 +142,7 @@ __all__ = [
     "CoOccurrence",
     "Comparison",
     "Confusion",
+    "Cursor",
     "Curves",
     "ErrorType",
     "Evidence",
@@ -126,7 +163,9 @@ __all__ = [
     "Measure",
     "Metric",
     "ModelInfo",
+    "ModelVersion",
     "NoReferenceReason",
+    "Order",
     "Outcome",
     "PairedMetric",
     "PairedTest",
@@ -142,6 +181,7 @@ __all__ = [
     "SharedSuperclass",
     "State",
     "Step",
+    "StoredResult",
     "Strata",
     "Summary",
     "Trend",
@@ -151,4 +191,6 @@ __all__ = [
     "VerdictEvidence",
     "VocabularyEvidence",
     "build_strata",
+    "end_of",
+    "is_among",
 ]

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from errata.enums import ErrorType, Group, RowOrder, State
+from errata.enums import Group, RowOrder, State
+from errata.error_types import SEVERE_TYPES, ErrorType
 
 
 @dataclass(frozen=True)
@@ -12,16 +13,21 @@ class GroupSummary:
     """Aggregates of one group, without problematic samples. Rates are None if the group has no samples."""
 
     num_samples: int
-    counts: Mapping[ErrorType, int]  # number of verdicts of each type, 1 to 8
+    counts: Mapping[ErrorType, int]  # number of verdicts of each type
     top1_errors: int
     top1_accuracy: float | None
     multi_label_accuracy: float | None
     multi_label_accuracy_forgiving_minor: float | None
     multi_label_accuracy_forgiving_explainable: float | None
-    portions_of_top1_errors: Mapping[ErrorType, float]  # types 2 to 8; empty without errors
-    portions_of_multi_label_errors: Mapping[ErrorType, float]  # types 4 to 8; empty without errors
-    gain_if_fixed_top1: Mapping[ErrorType, float]  # gain in top-1 accuracy without this type, types 2 to 8
-    gain_if_fixed_multi_label: Mapping[ErrorType, float]  # gain in multi-label accuracy; 0 for types 2 and 3
+    portions_of_top1_errors: Mapping[ErrorType, float]  # top-1 errors; empty without errors
+    portions_of_multi_label_errors: Mapping[ErrorType, float]  # multi-label errors; empty without errors
+    gain_if_fixed_top1: Mapping[ErrorType, float]  # gain in top-1 accuracy without this type of top-1 error
+    gain_if_fixed_multi_label: Mapping[ErrorType, float]  # gain in multi-label accuracy; 0 for correct types
+
+    @property
+    def severe_errors(self) -> int:
+        """Return the number of severe errors."""
+        return sum(self.counts[error_type] for error_type in SEVERE_TYPES)
 
 
 @dataclass(frozen=True)
@@ -140,5 +146,10 @@ class BreakdownRow:
     num_samples: int
     counts: Mapping[ErrorType, int]
     multi_label_accuracy: float | None
-    gain_if_fixed_top1: Mapping[ErrorType, float]  # types 2 to 8
-    gain_if_fixed_multi_label: Mapping[ErrorType, float]  # types 2 to 8
+    gain_if_fixed_top1: Mapping[ErrorType, float]  # top-1 errors
+    gain_if_fixed_multi_label: Mapping[ErrorType, float]  # top-1 errors
+
+    @property
+    def severe_errors(self) -> int:
+        """Return the number of severe errors."""
+        return sum(self.counts[error_type] for error_type in SEVERE_TYPES)

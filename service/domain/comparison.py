@@ -1,11 +1,19 @@
-"""Records of a comparison of two models, A and B, on the same images. Differences are A - B (spec/statistics)."""
+"""Records of a comparison of two models, A and B, on the same images. Differences are B - A."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from errata.enums import ErrorType, Group
+from errata.enums import Group
+from errata.error_types import (
+    CORRECT_TYPES,
+    MULTI_LABEL_ERROR_TYPES,
+    SEVERE_TYPES,
+    TOP1_CORRECT_TYPES,
+    TOP1_ERROR_TYPES,
+    ErrorType,
+)
 from numpy.typing import NDArray
 
 
@@ -13,8 +21,15 @@ class PairedMetric(StrEnum):
     """Binary property of an image that is compared between A and B."""
 
     TOP1 = "top1"  # the prediction is the original label
-    MULTI_LABEL = "multi_label"  # the verdict has a type from 1 to 3
-    SEVERE = "severe"  # the verdict has type 8
+    MULTI_LABEL = "multi_label"  # the type of the verdict counts as correct
+    SEVERE = "severe"  # the type of the verdict is severe
+
+
+METRIC_TYPES: Mapping[PairedMetric, tuple[ErrorType, ...]] = {  # error types with the property
+    PairedMetric.TOP1: TOP1_CORRECT_TYPES,
+    PairedMetric.MULTI_LABEL: CORRECT_TYPES,
+    PairedMetric.SEVERE: SEVERE_TYPES,
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,7 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Interval:
-    """A rate in A and in B, and the 95 % interval of A - B from a paired bootstrap over images."""
+    """A rate in A and in B, and the 95 % interval of B - A from a paired bootstrap over images."""
 
     a: float
     b: float
@@ -39,8 +54,8 @@ class Interval:
 
     @property
     def difference(self) -> float:
-        """Return A - B."""
-        return self.a - self.b
+        """Return B - A."""
+        return self.b - self.a
 
 
 @dataclass(frozen=True)
@@ -48,31 +63,33 @@ class GroupComparison:
     """Changes in one group, among the samples that both analyses evaluated, without problematic samples."""
 
     num_samples: int
-    transitions: NDArray[np.int64]  # (8, 8) row: type in A, 1 to 8; column: type in B
+    transitions: NDArray[np.int64]  # (T, T) row: type in A, in the order of the rules; column: type in B
     tests: Mapping[PairedMetric, PairedTest]
     rates: Mapping[PairedMetric, Interval]  # share of samples; empty without samples
     multi_label_accuracy: Interval | None  # mean over target classes; None: no samples
     types: Mapping[ErrorType, Interval]  # share of samples with the type, unadjusted; empty without samples
 
     def fixed(self, error_type: ErrorType | None = None) -> int:
-        """Count the images that are errors in A (of one type, or of types 4 to 8) and correct in B (types 1 to 3)."""
-        rows = slice(3, 8) if error_type is None else error_type - 1
-        return int(self.transitions[rows, :3].sum())
+        """Count the images that are multi-label errors in A (all, or of one type) and correct in B."""
+        return self._count((error_type,) if error_type else MULTI_LABEL_ERROR_TYPES, CORRECT_TYPES)
 
     def broken(self, error_type: ErrorType | None = None) -> int:
-        """Count the images that are correct in A (types 1 to 3) and errors in B (of one type, or of types 4 to 8)."""
-        columns = slice(3, 8) if error_type is None else error_type - 1
-        return int(self.transitions[:3, columns].sum())
+        """Count the images that are correct in A and multi-label errors in B (all, or of one type)."""
+        return self._count(CORRECT_TYPES, (error_type,) if error_type else MULTI_LABEL_ERROR_TYPES)
 
     @property
     def top1_fixed(self) -> int:
         """Count the images that are top-1 errors in A and top-1 correct in B."""
-        return int(self.transitions[1:, 0].sum())
+        return self._count(TOP1_ERROR_TYPES, TOP1_CORRECT_TYPES)
 
     @property
     def top1_broken(self) -> int:
         """Count the images that are top-1 correct in A and top-1 errors in B."""
-        return int(self.transitions[0, 1:].sum())
+        return self._count(TOP1_CORRECT_TYPES, TOP1_ERROR_TYPES)
+
+    def _count(self, in_a: Sequence[ErrorType], in_b: Sequence[ErrorType]) -> int:
+        rows, columns = ([error_type.position for error_type in types] for types in (in_a, in_b))
+        return int(self.transitions[np.ix_(rows, columns)].sum())
 
 
 @dataclass(frozen=True)
@@ -84,7 +101,7 @@ class ChangeRow:
     num_samples: int
     fixed: int
     broken: int
-    errors: Interval  # share of samples with types 4 to 8, unadjusted
+    errors: Interval  # share of samples with a multi-label error, unadjusted
 
 
 @dataclass(frozen=True)

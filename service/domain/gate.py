@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from errata.enums import ErrorType, Group
+from errata.enums import Group
+from errata.error_types import ErrorType
 
 DEFAULT_MIN_SAMPLES = 100
 
@@ -32,8 +33,8 @@ class Measure(StrEnum):
     IMAGENET_M_ERRORS = "imagenet_m_errors"
     COUNT = "count"  # number of samples with the bound's types
     RATE = "rate"  # share of samples with the bound's types
-    PORTION_OF_TOP1_ERRORS = "portion_of_top1_errors"  # share of the bound's types among types 2 to 8
-    PORTION_OF_MULTI_LABEL_ERRORS = "portion_of_multi_label_errors"  # share of the bound's types among types 4 to 8
+    PORTION_OF_TOP1_ERRORS = "portion_of_top1_errors"  # share of these types among top-1 errors
+    PORTION_OF_MULTI_LABEL_ERRORS = "portion_of_multi_label_errors"  # share of these types among multi-label errors
 
 
 class UndecidedReason(StrEnum):

@@ -3,30 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 import numpy as np
-from errata.enums import ErrorType, Group
+from errata.enums import Group
+from errata.error_types import ABSTAINING_TYPES, ERROR_TYPES, TOP1_ERROR_TYPES, ErrorType
 from numpy.typing import NDArray
 
-
-class Metric(StrEnum):
-    """Metric of a trend: a portion of the top-1 errors, or multi-label accuracy."""
-
-    CLASS_OVERLAP = "CLASS_OVERLAP"
-    MULTI_LABEL = "MULTI_LABEL"
-    FINE_GRAINED = "FINE_GRAINED"
-    FINE_GRAINED_OOV = "FINE_GRAINED_OOV"
-    SPURIOUS_CORRELATION = "SPURIOUS_CORRELATION"
-    NON_PROTOTYPICAL = "NON_PROTOTYPICAL"
-    MODEL_FAILURE = "MODEL_FAILURE"
-    POOLED = "POOLED"  # types 5 to 8 together, if one of their rules abstained
-    MULTI_LABEL_ACCURACY = "MULTI_LABEL_ACCURACY"
-
-
+Metric: TypeAlias = str  # name of a metric in the API: an error type (a portion of the top-1 errors), or one of these
+POOLED = "pooled"  # the types from the first one whose rule can abstain; used if a rule abstained
+MULTI_LABEL_ACCURACY = "multi_label_accuracy"
 PORTIONS: Mapping[Metric, tuple[ErrorType, ...]] = {
-    **{Metric(error_type.name): (error_type,) for error_type in tuple(ErrorType)[2:]},
-    Metric.POOLED: tuple(ErrorType)[5:],
+    **{error_type.key: (error_type,) for error_type in TOP1_ERROR_TYPES},
+    POOLED: ERROR_TYPES[ABSTAINING_TYPES[0].position :],
 }
+METRICS: tuple[Metric, ...] = (*PORTIONS, MULTI_LABEL_ACCURACY)
 QUANTILES = np.arange(1, 100) / 100
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from errata.enums import ErrorType, Group, LabelSource, Outcome, ProblematicTag
+from errata.enums import Group, LabelSource, Outcome, ProblematicTag
+from errata.error_types import ErrorType
 
 
 @dataclass(frozen=True)

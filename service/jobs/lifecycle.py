@@ -77,7 +77,7 @@ def write_job(tx: Transaction, before: JobStatus, job: JobStatus) -> None:
     if job.state is before.state:
         return
     analyses = tx.waiting(job.id)
-    tx.prefetch(*map(record_command, analyses))
+    tx.prefetch(*map(record_command, analyses), ("GET", f"{PREFIX}dedupe:{job.dedupe_key}"))
     for analysis_id in analyses:
         if (record := _find(tx, analysis_id)) is not None:
             _set_state(tx, record, job.state, job.failure)

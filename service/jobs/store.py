@@ -19,7 +19,7 @@ from service.jobs import lifecycle, lost_messages, records, transitions
 from service.jobs.base_store import BaseStore
 from service.jobs.reader import Snapshot
 from service.jobs.records import format_time
-from service.jobs.transaction import FINISHED_TTL, PREFIX, Transaction, job_command, shard_command
+from service.jobs.transaction import FINISHED_TTL, PREFIX, Transaction, job_command, shard_command, waiting_command
 from service.jobs.transitions import (
     AnalysisRecord,
     Claim,
@@ -244,6 +244,7 @@ class JobStore(BaseStore):
         """
 
         def step(tx: Transaction) -> bool:
+            tx.prefetch(job_command(job_id), waiting_command(job_id))
             before = tx.job(job_id)
             job = None if before is None else transitions.finish_judging(before, fencing_token, failure)
             if before is None or job is None:

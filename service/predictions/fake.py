@@ -1,5 +1,6 @@
 """The in-memory implementation of the predictor, for tests: it needs no torch and no images."""
 
+import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -33,7 +34,8 @@ class FakePredictor:
         """Describe a model; raise ModelNotFound for an unknown one."""
         if model not in self._models:
             raise ModelNotFound(f"Unknown model {model!r:.80}. Expected one of {', '.join(self._models)}.")
-        return ModelInfo(model, "hash", weights_sha256="0" * 64, transform="none")
+        weights = hashlib.sha256(model.encode()).hexdigest()  # each model has its own, for caches of predictions
+        return ModelInfo(model, "hash", weights, transform="none")
 
     def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
         """Yield the predictions of the named images, in that order."""

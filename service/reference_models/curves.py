@@ -14,8 +14,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from service.domain import Curves, Fit, Group, Metric
-from service.reference_models.layout import DATASETS
+from service.domain import Curves, Fit, Group
+from service.reference_models.layout import DATASETS, PUBLISHED_METRICS
 
 
 @cache
@@ -26,7 +26,7 @@ def curves_of(dataset: str) -> Curves | None:
     content = (files("service.reference_models") / f"data/curves-{dataset}.npz").read_bytes()
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         quantiles = arrays["quantiles"]
-        keys = [(group, metric) for group in Group for metric in Metric]
+        keys = [(group, metric) for group in Group for metric in PUBLISHED_METRICS]
         fits = arrays["fits"].reshape(-1, 4).tolist()
         return Curves(
             dataset=dataset,

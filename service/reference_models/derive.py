@@ -18,8 +18,8 @@ import numpy as np
 from errata.files import write_file
 from numpy.typing import NDArray
 
-from service.domain import QUANTILES, Group, Metric
-from service.reference_models.layout import DATASETS, PublishedModel, read_models
+from service.domain import QUANTILES, Group
+from service.reference_models.layout import DATASETS, PUBLISHED_METRICS, PublishedModel, read_models
 from service.summary.trend import fit_line, metric_values
 
 NEAREST = 50  # models
@@ -40,11 +40,11 @@ def derive(folder: Path, dataset: str) -> dict[str, NDArray[Any]]:
         sources[f"stats-{dataset}/{file.name}"] = hashlib.sha256(content).hexdigest()
     accuracy = np.array([model.top1_accuracy for model in models[Group.ALL]])
     knots = _knots(accuracy)
-    quantiles = np.full((len(Group), len(Metric), len(knots), len(QUANTILES)), np.nan, dtype=np.float32)
-    values = np.full((len(Group), len(Metric), len(accuracy)), np.nan)
+    quantiles = np.full((len(Group), len(PUBLISHED_METRICS), len(knots), len(QUANTILES)), np.nan, dtype=np.float32)
+    values = np.full((len(Group), len(PUBLISHED_METRICS), len(accuracy)), np.nan)
     for row, group in enumerate(Group):
         values[row] = values_by_metric(models[group])
-        for column in range(len(Metric)):
+        for column in range(len(PUBLISHED_METRICS)):
             for index, knot in enumerate(knots):
                 neighbors = nearest(accuracy, values[row, column], float(knot))
                 if neighbors is not None:
@@ -61,10 +61,10 @@ def derive(folder: Path, dataset: str) -> dict[str, NDArray[Any]]:
 
 def values_by_metric(models: Sequence[PublishedModel]) -> NDArray[np.float64]:
     """Return the metrics of each model, (metrics, models); NaN for portions of a model without errors."""
-    table = np.full((len(Metric), len(models)), np.nan)
+    table = np.full((len(PUBLISHED_METRICS), len(models)), np.nan)
     for column, model in enumerate(models):
         values = metric_values(model.counts, model.multi_label_accuracy)
-        for row, metric in enumerate(Metric):
+        for row, metric in enumerate(PUBLISHED_METRICS):
             table[row, column] = values.get(metric, np.nan)
     return table
 

@@ -13,21 +13,17 @@ from dataclasses import dataclass
 
 from errata.errors import InvalidUpload, TooLarge, Violation
 
-from service.domain import ErrorType
+from service.domain import ERROR_TYPES, METRICS, PORTIONS, ErrorType
 
 MAX_BYTES = 3 << 20
 MAX_MODELS = 2_000
 DATASETS = ("imagenet", "imagenet-a")  # data sets with published models
 COUNTS: Mapping[ErrorType, str] = {
-    ErrorType.CORRECT: "num_group_correct",
-    ErrorType.CLASS_OVERLAP: "num_collapsed_mappings",
-    ErrorType.MULTI_LABEL: "num_ambiguous",
-    ErrorType.FINE_GRAINED: "num_same_superclass",
-    ErrorType.FINE_GRAINED_OOV: "num_OOV_clip",
-    ErrorType.SPURIOUS_CORRELATION: "num_common_co_occ",
-    ErrorType.NON_PROTOTYPICAL: "num_non_prototypical",
-    ErrorType.MODEL_FAILURE: "num_not_classified",
+    error_type: error_type.row.column for error_type in ERROR_TYPES if error_type.row.column
 }
+PUBLISHED_METRICS = tuple(  # in the order of the rows of the derived curves
+    metric for metric in METRICS if metric not in PORTIONS or any(kind in COUNTS for kind in PORTIONS[metric])
+)
 _NUMBERS = ("num_all_samples", "num_all_top1_errors", *COUNTS.values())
 _REQUIRED = ("model_dir_id", "mla_group", *_NUMBERS)
 LABELS: Mapping[str, str] = {

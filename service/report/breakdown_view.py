@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errata.messages import (
-    ERROR_TYPE_TITLES,
     GROUP_NAMES,
     MISSING,
     SEVERITY_NAMES,
@@ -13,7 +12,6 @@ from errata.messages import (
 )
 
 from service.domain import (
-    SEVERITY,
     TOP1_ERROR_TYPES,
     ErrorType,
     Group,
@@ -93,7 +91,7 @@ def breakdown_chart(summary: Summary) -> Chart:
             [
                 (
                     error_type,
-                    ERROR_TYPE_TITLES[error_type],
+                    error_type.title,
                     None if error_type in summary.abstained else result.counts[error_type],
                 )
                 for error_type in TOP1_ERROR_TYPES
@@ -106,7 +104,7 @@ def breakdown_chart(summary: Summary) -> Chart:
             GROUP_NAMES[group],
             result.top1_errors,
             [
-                (ERROR_TYPE_TITLES[error_type], result.portions_of_top1_errors.get(error_type, 0.0))
+                (error_type.title, result.portions_of_top1_errors.get(error_type, 0.0))
                 for error_type in TOP1_ERROR_TYPES
             ],
         )
@@ -140,14 +138,14 @@ def severity_rows(overall: GroupSummary) -> tuple[SeverityRow, ...]:
     errors, samples = overall.top1_errors, overall.num_samples
     rows = []
     for severity in tuple(Severity)[1:]:
-        types = [error_type for error_type in TOP1_ERROR_TYPES if SEVERITY[error_type] is severity]
+        types = [error_type for error_type in TOP1_ERROR_TYPES if error_type.severity is severity]
         count = sum(overall.counts[error_type] for error_type in types)
         rows.append(
             SeverityRow(
                 css_class=css_class(_SEVERITY_COLORS[severity]),
                 title=SEVERITY_NAMES[severity],
                 description=SEVERITY_DESCRIPTIONS[severity],
-                types="; ".join(ERROR_TYPE_TITLES[error_type] for error_type in types),
+                types="; ".join(error_type.title for error_type in types),
                 count=format_count(count),
                 of_errors=format_percentage(count / errors if errors else None),
                 of_images=format_percentage(count / samples if samples else None),
@@ -168,7 +166,7 @@ def gain_rows(summary: Summary) -> tuple[GainRow, ...]:
         GainRow(
             title,
             css_class(error_type),
-            SEVERITY_NAMES[SEVERITY[error_type]],
+            SEVERITY_NAMES[error_type.severity],
             format_gain(top1),
             format_gain(multi_label),
         )
@@ -181,11 +179,11 @@ def _gains(summary: Summary) -> list[tuple[ErrorType, str, float | None, float |
     overall = summary.groups[Group.ALL]
     top1, multi_label = overall.gain_if_fixed_top1, overall.gain_if_fixed_multi_label
     return [
-        (error_type, ERROR_TYPE_TITLES[error_type], None, None)
+        (error_type, error_type.title, None, None)
         if error_type in summary.abstained
         else (
             error_type,
-            ERROR_TYPE_TITLES[error_type],
+            error_type.title,
             top1.get(error_type, 0.0),
             multi_label.get(error_type, 0.0),
         )

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from errata.messages import (
-    ERROR_TYPE_TITLES,
     format_count,
     format_percentage,
 )
@@ -72,7 +71,7 @@ def calibration_view(
         ),
         by_type=tuple(
             ConfidenceRow(
-                ERROR_TYPE_TITLES[error_type],
+                error_type.title,
                 css_class(error_type),
                 format_count(count),
                 (format_percentage(first), format_percentage(median), format_percentage(third)),

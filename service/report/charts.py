@@ -25,7 +25,7 @@ LABEL_COLORS = tuple(f"var(--c{index})" for index in range(1, 9))
 
 def type_color(error_type: ErrorType) -> str:
     """Return the color of an error type."""
-    return f"var(--t{int(error_type)})"
+    return f"var(--t{error_type.id})"
 
 
 @cache

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errata.messages import (
-    ERROR_TYPE_TITLES,
     MISSING,
     format_count,
     format_percentage,
@@ -13,6 +12,7 @@ from errata.messages import (
 
 from service.domain import (
     CLASS_GROUPS,
+    SEVERE_TYPES,
     TOP1_ERROR_TYPES,
     BreakdownRow,
     Confusion,
@@ -61,7 +61,7 @@ def class_rows(rows: ClassBreakdown, abstained: Sequence[ErrorType]) -> tuple[Cl
     ordered = sorted(
         ((row, groups) for row, groups in rows if any(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)),
         key=lambda item: (
-            -item[0].counts[ErrorType.MODEL_FAILURE],
+            -item[0].severe_errors,
             item[0].counts[ErrorType.CORRECT] - item[0].num_samples,
             item[0].name,
         ),
@@ -76,16 +76,14 @@ def _class_row(row: BreakdownRow, groups: Sequence[Group], abstained: Sequence[E
         samples=format_count(row.num_samples),
         errors=format_count(sum(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)),
         multi_label=format_percentage(row.multi_label_accuracy),
-        failures=format_count(row.counts[ErrorType.MODEL_FAILURE]),
+        failures=format_count(row.severe_errors),
         segments=bar_segments(row.counts),
-        description=counts_description(
-            [(ERROR_TYPE_TITLES[error_type], row.counts[error_type]) for error_type in TOP1_ERROR_TYPES]
-        ),
+        description=counts_description([(error_type.title, row.counts[error_type]) for error_type in TOP1_ERROR_TYPES]),
         counts=tuple(
             MISSING if error_type in abstained else format_count(row.counts[error_type])
             for error_type in TOP1_ERROR_TYPES
         ),
-        gain_failures=format_points(row.gain_if_fixed_multi_label[ErrorType.MODEL_FAILURE]),
+        gain_failures=format_points(sum(row.gain_if_fixed_multi_label[error_type] for error_type in SEVERE_TYPES)),
         gain_all=format_points(sum(row.gain_if_fixed_multi_label.values())),
     )
 
@@ -97,6 +95,6 @@ def confusion_row(confusion: Confusion, examples: Sequence[str]) -> ConfusionRow
         names[confusion.target],
         names[confusion.predicted],
         format_count(confusion.count),
-        counts_description([(ERROR_TYPE_TITLES[error_type], count) for error_type, count in confusion.types.items()]),
+        counts_description([(error_type.title, count) for error_type, count in confusion.types.items()]),
         ", ".join(examples),
     )

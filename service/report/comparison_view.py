@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errata.messages import (
-    ERROR_TYPE_TITLES,
     GROUP_NAMES,
     abstention_notes,
     format_count,
@@ -14,7 +13,7 @@ from errata.messages import (
 
 from service.domain import (
     ERROR_TYPES,
-    SEVERITY,
+    METRIC_TYPES,
     ChangedImage,
     ChangeRow,
     Comparison,
@@ -170,8 +169,8 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
         ),
         samples=format_count(overall.num_samples),
         num_excluded=format_count(comparison.num_left_out) if comparison.num_left_out else "",
-        abstained=tuple(abstention_notes(comparison.abstained)),
-        type_titles=tuple(ERROR_TYPE_TITLES[error_type] for error_type in ERROR_TYPES),
+        abstained=tuple(abstention_notes([error_type.key for error_type in comparison.abstained])),
+        type_titles=tuple(error_type.title for error_type in ERROR_TYPES),
         matrix=_matrix(overall),
         matrix_totals=tuple(map(format_count, overall.transitions.sum(axis=0).tolist())),
         top1_changes=(format_count(overall.top1_fixed), format_count(overall.top1_broken)),
@@ -187,7 +186,7 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
         ),
         chart=make_chart(
             charts.intervals(
-                [(name, -interval.difference, -interval.high, -interval.low) for name, interval in intervals],
+                [(name, interval.difference, interval.low, interval.high) for name, interval in intervals],
                 INTERVALS_TITLE,
             ),
             intervals_description(intervals),
@@ -222,9 +221,9 @@ def _intervals(overall: GroupComparison, abstained: Sequence[ErrorType]) -> list
     rows = [(RATE_NAMES[metric], interval) for metric, interval in overall.rates.items()]
     rows.insert(1, (MULTI_LABEL_ACCURACY_NAME, overall.multi_label_accuracy))
     return rows + [
-        (error_type_rate_name(ERROR_TYPE_TITLES[error_type]), interval)
+        (error_type_rate_name(error_type.title), interval)
         for error_type, interval in overall.types.items()
-        if error_type not in (ErrorType.CORRECT, ErrorType.MODEL_FAILURE, *abstained)
+        if (error_type,) not in METRIC_TYPES.values() and error_type not in abstained  # rows of rates
     ]
 
 
@@ -237,10 +236,10 @@ def _matrix(overall: GroupComparison) -> tuple[MatrixRow, ...]:
     for type_a in ERROR_TYPES:
         cells = []
         for type_b in ERROR_TYPES:
-            count = int(overall.transitions[type_a - 1, type_b - 1])
+            count = int(overall.transitions[type_a.position, type_b.position])
             cells.append(MatrixCell(format_count(count), _cell_class(type_a, type_b, count, largest)))
-        total = int(overall.transitions[type_a - 1].sum())
-        rows.append(MatrixRow(ERROR_TYPE_TITLES[type_a], css_class(type_a), tuple(cells), format_count(total)))
+        total = int(overall.transitions[type_a.position].sum())
+        rows.append(MatrixRow(type_a.title, css_class(type_a), tuple(cells), format_count(total)))
     return tuple(rows)
 
 
@@ -251,7 +250,7 @@ def _cell_class(type_a: ErrorType, type_b: ErrorType, count: int, largest: int) 
     if not count:
         return "none"
     heat = 1 + (count * 8 > largest) + (count * 4 > largest) + (count * 2 > largest)
-    change = SEVERITY[type_b] - SEVERITY[type_a]
+    change = type_b.severity - type_a.severity
     frame = " worse" if change > 0 else " better" if change < 0 else ""
     return f"heat-{heat}{frame}"
 
@@ -279,9 +278,9 @@ def _changed_images(images: Sequence[ChangedImage]) -> tuple[ChangedImageRow, ..
             names[image.target],
             names[image.predicted_a],
             names[image.predicted_b],
-            ERROR_TYPE_TITLES[image.type_a],
+            image.type_a.title,
             css_class(image.type_a),
-            ERROR_TYPE_TITLES[image.type_b],
+            image.type_b.title,
             css_class(image.type_b),
         )
         for image in images[:MAX_IMAGES]

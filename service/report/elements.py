@@ -40,7 +40,7 @@ def make_chart(svg: str, *description: str) -> Chart:
 
 def css_class(error_type: ErrorType) -> str:
     """Return the CSS class for the color of an error type."""
-    return f"type-{int(error_type)}"
+    return f"type-{error_type.id}"
 
 
 def bar_segments(counts: Mapping[ErrorType, int]) -> tuple[BarSegment, ...]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from errata.messages import (
-    ERROR_TYPE_TITLES,
     GROUP_NAMES,
     LABEL_SOURCE_NAMES,
     OUTCOME_NAMES,
@@ -22,8 +21,7 @@ from numpy.typing import NDArray
 
 from service.domain import (
     CLASS_GROUPS,
-    SEVERITY,
-    TOP1_ERROR_TYPES,
+    ERROR_TYPES,
     Bytes,
     Classes,
     ErrorType,
@@ -83,12 +81,12 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "messages": dict(ERROR_TABLE_TEXTS),
         "types": [
             {
-                "value": int(error_type),
-                "title": ERROR_TYPE_TITLES[error_type],
-                "severity": SEVERITY_NAMES[SEVERITY[error_type]],
+                "value": error_type.id,
+                "title": error_type.title,
+                "severity": SEVERITY_NAMES[error_type.severity],
                 "abstained": error_type in table.abstained,
             }
-            for error_type in (ErrorType.CORRECT, *TOP1_ERROR_TYPES)
+            for error_type in ERROR_TYPES
         ],
         "outcomes": {outcome.name: OUTCOME_NAMES[outcome] for outcome in Outcome},
         "sources": [LABEL_SOURCE_NAMES[source] for source in LabelSource],
@@ -106,7 +104,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "file": [name[len(prefix) : stop] for name in table.names],
         "target": table.targets.tolist(),
         "predicted": table.predicted.tolist(),
-        "type": "".join(map(str, table.types.tolist())),
+        "type": "".join(f"{number:x}" for number in table.types.tolist()),
         "group": "".join(map(str, (table.groups * np.array([[1], [2], [4]])).sum(axis=0).tolist())),
         "label": _encode_labels(table.labels),
         "probability": None if table.probability is None else _thousandths(table.probability),

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from errata.messages import (
-    ERROR_TYPE_TITLES,
     LABEL_SOURCE_NAMES,
     PROBLEMATIC_TAG_NAMES,
     cooccurrence_note,
@@ -43,7 +42,7 @@ def error_row(verdict: Verdict) -> ErrorRow:
         file_name=verdict.file_name,
         target=names[verdict.target],
         predicted=names[verdict.predicted],
-        error_type=ERROR_TYPE_TITLES[verdict.error_type],
+        error_type=verdict.error_type.title,
         css_class=css_class(verdict.error_type),
         probability=format_percentage(verdict.probability),
         has_probability=verdict.probability is not None,
@@ -52,7 +51,7 @@ def error_row(verdict: Verdict) -> ErrorRow:
         if evidence
         else (),
         evidence=evidence_notes(verdict),
-        trace=tuple(rule_outcome(step.error_type, step.note, step.outcome) for step in evidence.trace)
+        trace=tuple(rule_outcome(step.error_type.key, step.note, step.outcome) for step in evidence.trace)
         if evidence
         else (),
     )

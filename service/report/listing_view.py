@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from errata.messages import MISSING, STATE_NAMES, format_count, format_percentage
 
-from service.domain import Analysis, ErrorType, Group, State, Verdict
+from service.domain import Analysis, AnalysisPage, Group, State, Verdict
 from service.report.elements import BarSegment, bar_segments
 from service.report.error_view import ErrorRow, error_row
 from service.report.messages.pages import ORDER_NAMES, progress_text
@@ -48,6 +48,7 @@ class ListView:
     order: str
     previous: str  # query of the previous page; empty: this is the first
     next: str
+    is_incomplete: bool  # whether archived analyses can be missing
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class ImageView:
 
 
 def list_view(
-    analyses: Sequence[Analysis],
+    page: AnalysisPage,
     total: int,
     first: int,
     datasets: Sequence[str],
@@ -87,7 +88,7 @@ def list_view(
     """Convert one page of analyses for display.
 
     Args:
-        analyses: The analyses of the page.
+        page: The analyses of the page.
         total: Number of analyses on all pages.
         first: Offset of the first one.
         datasets: Data sets to filter by.
@@ -98,12 +99,13 @@ def list_view(
     Returns:
         The content of the page.
     """
+    analyses = page.analyses
     return ListView(
         rows=tuple(_row(analysis) for analysis in analyses),
         total=total,
         first=first + 1 if analyses else 0,
         last=first + len(analyses),
-        is_live=any(not analysis.state.is_final for analysis in analyses),
+        is_live=page.is_incomplete or any(not analysis.state.is_final for analysis in analyses),
         states=tuple((state.name.lower(), STATE_NAMES[state]) for state in tuple(State)[1:]),
         orders=tuple(ORDER_NAMES.items()),
         datasets=tuple(datasets),
@@ -113,6 +115,7 @@ def list_view(
         order=selection["order"],
         previous=previous,
         next=next,
+        is_incomplete=page.is_incomplete,
     )
 
 
@@ -150,7 +153,7 @@ def _row(analysis: Analysis) -> AnalysisRow:
         progress=progress_text(analysis.state, analysis.progress),
         top1=format_percentage(overall.top1_accuracy) if overall else MISSING,
         multi_label=format_percentage(overall.multi_label_accuracy) if overall else MISSING,
-        failures=format_count(overall.counts[ErrorType.MODEL_FAILURE]) if overall else MISSING,
+        failures=format_count(overall.severe_errors) if overall else MISSING,
         segments=bar_segments(overall.counts) if overall else (),
         labels=tuple(f"{key}={value}" for key, value in sorted(analysis.request.labels.items())),
     )

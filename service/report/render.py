@@ -11,11 +11,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from errata.messages import ERROR_TYPE_DESCRIPTIONS, ERROR_TYPE_TITLES, GROUP_NAMES, SEVERITY_NAMES, format_count
+from errata.messages import GROUP_NAMES, SEVERITY_NAMES, format_count
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from service.domain import CLASS_GROUPS, SEVERITY, TOP1_ERROR_TYPES
+from service.domain import CLASS_GROUPS, ERROR_TYPES, TOP1_ERROR_TYPES
+from service.report.charts import type_color
 from service.report.comparison_view import ComparisonView
 from service.report.elements import css_class
 from service.report.error_table import to_plain
@@ -37,7 +38,7 @@ def _environment() -> Environment:
     )
     environment.filters["number"] = format_count
     environment.filters["nobreak"] = _keep_units
-    style, script = Markup(_style()), Markup(_script())  # noqa: S704 - files of this package
+    style, script = Markup(style_sheet()), Markup(_script())  # noqa: S704 - files of this package
     environment.globals.update(translate=translate, style=style, script=script)
     return environment
 
@@ -55,7 +56,7 @@ def content_security_policy(site: bool) -> str:
         "img-src 'self' data:; connect-src 'self'; form-action 'self'" if site else "img-src data:; form-action 'none'"
     )
     return (
-        f"default-src 'none'; style-src '{_hash(_style())}'; script-src '{_hash(_script())}'; {sources}; "
+        f"default-src 'none'; style-src '{_hash(style_sheet())}'; script-src '{_hash(_script())}'; {sources}; "
         "base-uri 'none'"
     )
 
@@ -71,9 +72,9 @@ def render_report(view: ReportView, analysis: str = "", site: bool = False) -> s
     legend = [
         {
             "css_class": css_class(error_type),
-            "title": ERROR_TYPE_TITLES[error_type],
-            "description": ERROR_TYPE_DESCRIPTIONS[error_type],
-            "severity": SEVERITY_NAMES[SEVERITY[error_type]],
+            "title": error_type.title,
+            "description": error_type.row.description,
+            "severity": SEVERITY_NAMES[error_type.severity],
         }
         for error_type in TOP1_ERROR_TYPES
     ]
@@ -106,8 +107,23 @@ def _embed_json(plain: Any) -> Markup:
 
 
 @cache
-def _style() -> str:
-    return _read("style.css")
+def style_sheet() -> str:
+    """Return the style sheet of all pages: the colors of error types, and style.css."""
+    return f"{_type_styles()}\n{_read('style.css')}"
+
+
+def _type_styles() -> str:
+    """Return the colors of the error types: variables, and rules for the segments of bars and for stripes."""
+    light, dark = (
+        " ".join(f"--t{error_type.id}: {getattr(error_type.row.colors, mode)};" for error_type in ERROR_TYPES)
+        for mode in ("light", "dark")
+    )
+    errors = " ".join(
+        f".bar .{css_class(error_type)} {{ fill: {type_color(error_type)}; }} "
+        f".stripe.{css_class(error_type)} {{ border-color: {type_color(error_type)}; }}"
+        for error_type in TOP1_ERROR_TYPES
+    )
+    return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n{errors}"
 
 
 @cache

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from errata.messages import (
-    ERROR_TYPE_TITLES,
     MISSING,
     abstention_notes,
     format_count,
@@ -12,7 +11,8 @@ from errata.messages import (
 )
 
 from service.domain import (
-    SEVERITY,
+    MULTI_LABEL_ACCURACY,
+    SEVERE_TYPES,
     TOP1_ERROR_TYPES,
     Analysis,
     Calibration,
@@ -131,9 +131,9 @@ def report_view(data: ReportData) -> ReportView:
         summary=analysis_summary(analysis.title, summary),
         key_figures=_key_figures(overall, percentiles),
         warnings=analysis.warnings,
-        abstained=tuple(abstention_notes(summary.abstained)),
+        abstained=tuple(abstention_notes([error_type.key for error_type in summary.abstained])),
         breakdown_chart=breakdown_chart(summary),
-        type_titles=tuple(ERROR_TYPE_TITLES[error_type] for error_type in TOP1_ERROR_TYPES),
+        type_titles=tuple(error_type.title for error_type in TOP1_ERROR_TYPES),
         groups=tuple(group_row(group, summary.groups[group], summary.abstained) for group in summary.groups),
         severities=severity_rows(overall),
         gains_chart=gains_chart(summary),
@@ -157,13 +157,13 @@ def analysis_summary(title: str, summary: Summary) -> str:
     overall = summary.groups[Group.ALL]
     counts = dict.fromkeys(tuple(Severity)[1:], 0)
     for error_type in TOP1_ERROR_TYPES:
-        counts[SEVERITY[error_type]] += overall.counts[error_type]
+        counts[error_type.severity] += overall.counts[error_type]
     return summary_sentence(title, overall.num_samples, counts, is_upper_bound=bool(summary.abstained))
 
 
 def _key_figures(overall: GroupSummary, percentiles: Mapping[Metric, str]) -> tuple[KeyFigure, ...]:
-    severe = overall.counts[ErrorType.MODEL_FAILURE]
-    multi_label_percentile = percentiles.get(Metric.MULTI_LABEL_ACCURACY, "")
+    severe = overall.severe_errors
+    multi_label_percentile = percentiles.get(MULTI_LABEL_ACCURACY, "")
     return (
         KeyFigure("top-1 accuracy", format_percentage(overall.top1_accuracy), TOP1_ACCURACY_NOTE, ""),
         KeyFigure(
@@ -176,7 +176,7 @@ def _key_figures(overall: GroupSummary, percentiles: Mapping[Metric, str]) -> tu
             "severe error rate",
             format_percentage(severe / overall.num_samples if overall.num_samples else None),
             SEVERE_ERROR_RATE_NOTE,
-            percentile_note(percentiles.get(Metric.MODEL_FAILURE, "")),
+            percentile_note(percentiles.get(SEVERE_TYPES[0].key, "") if len(SEVERE_TYPES) == 1 else ""),
         ),
     )
 

@@ -6,7 +6,7 @@ from textwrap import wrap
 
 import numpy as np
 
-from service.domain import QUANTILES, Curves, Group, Metric, Trend, TrendPoint
+from service.domain import MULTI_LABEL_ACCURACY, QUANTILES, Curves, Group, Metric, Trend, TrendPoint
 from service.report.charts import Spec, draw, literal_color
 
 _BANDS = ((4, 94), (24, 74))  # indices in QUANTILES: 5 to 95 %, 25 to 75 %
@@ -86,7 +86,7 @@ def _metric_chart(
 
 
 def _make_axes(metric: Metric, domain: list[float]) -> _Axes:
-    is_accuracy = metric is Metric.MULTI_LABEL_ACCURACY
+    is_accuracy = metric == MULTI_LABEL_ACCURACY
     x = {
         "field": "x",
         "type": "quantitative",
@@ -142,6 +142,8 @@ def _diamonds(points: Sequence[TrendPoint], metric: Metric, axes: _Axes) -> Spec
 
 def _bands(curves: Curves, group: Group, metric: Metric, axes: _Axes) -> list[Spec]:
     """Return the bands and the median of the reference models."""
+    if (group, metric) not in curves.quantiles:
+        return []
     quantiles = 100 * curves.quantiles[group, metric]
     inside = ~np.isnan(quantiles[:, 0])
     inside &= (100 * curves.knots >= axes.domain[0]) & (100 * curves.knots <= axes.domain[1])

@@ -12,7 +12,7 @@ from errata.messages import (
     format_signed,
 )
 
-from service.domain import Group, LabelFit, Metric, Trend
+from service.domain import METRICS, POOLED, Group, LabelFit, Metric, Trend
 from service.report import charts
 from service.report.elements import Chart, make_chart
 from service.report.messages.trend import (
@@ -113,7 +113,7 @@ def trend_view(trend: Trend, selected: str = "") -> TrendView:
     Returns:
         The content of the page.
     """
-    metrics = [metric for metric in Metric if metric is not Metric.POOLED or trend.abstained]
+    metrics = [metric for metric in METRICS if metric != POOLED or trend.abstained]
     if trend.curves is None:  # metrics whose rule was never evaluated have no values
         metrics = [metric for metric in metrics if any(metric in point.values for point in trend.points)]
     labels = _labels(trend)

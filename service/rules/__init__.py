@@ -1,31 +1,20 @@
-"""The eight rules in their order. The first rule that holds decides (Peychev et al. 2023, section 3)."""
+"""The rules in the order of the table of error types. The first rule that holds decides.
 
-from service.domain import ErrorType, Evidence
-from service.rules import (
-    class_overlap,
-    correct,
-    fine_grained,
-    fine_grained_oov,
-    model_failure,
-    multi_label,
-    non_prototypical,
-    spurious_correlation,
-)
+See Peychev et al. 2023, section 3. The rule of a type is the function `hits` of the module that has its name.
+"""
+
+from importlib import import_module
+
+from service.domain import ERROR_TYPES, ErrorType, Evidence
 from service.rules.rule import Rule
 
-__all__ = ["ORDER", "RULES_VERSION", "Rule", "abstained"]
+__all__ = ["ORDER", "RULES_VERSION", "Rule", "find_abstained_types"]
 
-RULES_VERSION = 1  # part of the digest of each bundle; increment it if any verdict can change
-
-ORDER = (
-    Rule(ErrorType.CORRECT, correct.hits),
-    Rule(ErrorType.CLASS_OVERLAP, class_overlap.hits),
-    Rule(ErrorType.MULTI_LABEL, multi_label.hits),
-    Rule(ErrorType.FINE_GRAINED, fine_grained.hits),
-    Rule(ErrorType.FINE_GRAINED_OOV, fine_grained_oov.hits, needs="oov"),
-    Rule(ErrorType.SPURIOUS_CORRELATION, spurious_correlation.hits, needs="cooccurrence"),
-    Rule(ErrorType.NON_PROTOTYPICAL, non_prototypical.hits, needs="non_prototypical"),
-    Rule(ErrorType.MODEL_FAILURE, model_failure.hits),
+CHANGED = 1  # the version of the rules in which a verdict last changed without a new type
+RULES_VERSION = max(CHANGED, *(error_type.row.since for error_type in ERROR_TYPES))  # part of each bundle's digest
+ORDER = tuple(
+    Rule(error_type, import_module(f"service.rules.{error_type.key}").hits, error_type.row.needs)
+    for error_type in ERROR_TYPES
 )
 
 

@@ -80,7 +80,7 @@ def _first_hits(steps: Sequence[_RuleStep]) -> Bytes:
 
 
 def _steps(evidence: Evidence) -> list[_RuleStep]:
-    return [_RuleStep(rule, rule.hits(evidence), rule.error_type) for rule in ORDER]
+    return [_RuleStep(rule, rule.hits(evidence), rule.error_type.id) for rule in ORDER]
 
 
 def _problematic_steps(evidence: Evidence) -> list[_RuleStep]:
@@ -108,9 +108,10 @@ def _target_steps(evidence: Evidence, target_is_no_label: Mask) -> list[_RuleSte
     if evidence.cooccurrence is not None:
         cooccurring = target_is_no_label & evidence.cooccurrence[evidence.targets]
     oov, spurious = _rule(ErrorType.FINE_GRAINED_OOV), _rule(ErrorType.SPURIOUS_CORRELATION)
+    oov_byte, spurious_byte = (rule.error_type.id | STOPPED_AT_TARGET for rule in (oov, spurious))
     return [
-        _RuleStep(Rule(oov.error_type, oov.hits), similar, oov.error_type | STOPPED_AT_TARGET, "similar to the target"),
-        _RuleStep(spurious, cooccurring, spurious.error_type | STOPPED_AT_TARGET, "co-occurs with the target"),
+        _RuleStep(Rule(oov.error_type, oov.hits), similar, oov_byte, "similar to the target"),
+        _RuleStep(spurious, cooccurring, spurious_byte, "co-occurs with the target"),
     ]
 
 

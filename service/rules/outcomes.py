@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import Bytes, ErrorType, Evidence, Mask, Outcome
+from service.domain import NUM_IDS, Bytes, ErrorType, Evidence, Mask, Outcome
 from service.rules import ORDER
 from service.rules.table import STOPPED_AT_TARGET, error_types
 
@@ -24,24 +24,26 @@ def outcomes(verdicts: Bytes, problematic: Mask, evidence: Evidence) -> Mapping[
         evidence: The evidence of the rules. Only the presence of its parts matters here.
 
     Returns:
-        (K,) values of `Outcome` by the name of the rule: an error type in lowercase, or a name in AT_TARGET. A rule in
+        (K,) values of `Outcome` by the name of the rule: an error type, or a name in AT_TARGET. A rule in
         AT_TARGET is UNSPECIFIED for samples that are not problematic.
     """
     types = error_types(verdicts)
     at_target = problematic & (verdicts & np.uint8(STOPPED_AT_TARGET) != 0)
-    abstained = {rule.error_type for rule in ORDER if rule.abstains(evidence)}
-    names = [rule.error_type.name.lower() for rule in ORDER]
-    after = names.index(ErrorType.FINE_GRAINED.name.lower()) + 1
+    abstained = {rule.error_type.key for rule in ORDER if rule.abstains(evidence)}
+    if ErrorType.SPURIOUS_CORRELATION.key in abstained:
+        abstained.add("co_occurrence_with_target")
+    names = [rule.error_type.key for rule in ORDER]
+    after = names.index(ErrorType.FINE_GRAINED.key) + 1
     names[after:after] = AT_TARGET
-    positions = [0, *(names.index(rule.error_type.name.lower()) for rule in ORDER)]
-    deciding = np.array(positions, dtype=np.uint8)[types]
+    positions = np.zeros(NUM_IDS, dtype=np.uint8)  # by ID of the type
+    for rule in ORDER:
+        positions[rule.error_type.id] = names.index(rule.error_type.key)
+    deciding = positions[types]
     for name, error_type in AT_TARGET.items():
-        deciding[at_target & (types == error_type)] = names.index(name)
+        deciding[at_target & (types == error_type.id)] = names.index(name)
     result: dict[str, NDArray[np.uint8]] = {}
     for position, name in enumerate(names):
-        abstains = name not in AT_TARGET and ErrorType[name.upper()] in abstained
-        abstains |= name == "co_occurrence_with_target" and ErrorType.SPURIOUS_CORRELATION in abstained
-        outcome = np.full(len(verdicts), Outcome.ABSTAINED if abstains else Outcome.MISS, dtype=np.uint8)
+        outcome = np.full(len(verdicts), Outcome.ABSTAINED if name in abstained else Outcome.MISS, dtype=np.uint8)
         outcome[deciding == position] = Outcome.HIT
         outcome[deciding < position] = Outcome.NOT_REACHED
         if name in AT_TARGET:

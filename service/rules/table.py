@@ -1,9 +1,10 @@
 """The verdict table: one byte per (sample, class), so that one array lookup gives the verdicts of a model.
 
-bits 0-3  error type, 1 to 8
+bits 0-3  ID of the error type
 bits 4-6  first tag of a problematic sample: 0 none, 1 EMPTY_CORRECT, 2 EMPTY_CORRECT_BY_OVERLAP, 3 EMPTY_WRONG,
           4 CORRECT_BUT_WRONG_LABEL
-bit 7     stopped at the target: OOV_SIMILAR_TO_TARGET for type 5, CO_OCCURRENCE_WITH_TARGET for type 6
+bit 7     stopped at the target: OOV_SIMILAR_TO_TARGET for FINE_GRAINED_OOV, CO_OCCURRENCE_WITH_TARGET for
+          SPURIOUS_CORRELATION
 
 A separate mask marks problematic samples. The verdict of a sample without a prediction is 0.
 """
@@ -11,7 +12,7 @@ A separate mask marks problematic samples. The verdict of a sample without a pre
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, Bytes, Classes, ErrorType, ProblematicTag
+from service.domain import NUM_CLASSES, NUM_IDS, Bytes, Classes, ErrorType, ProblematicTag
 
 TYPE_BITS = 0x0F
 TAG_BITS = 0x70
@@ -40,7 +41,7 @@ def judge(table: Bytes, top1: Classes) -> Bytes:
 
 
 def error_types(verdicts: Bytes) -> Bytes:
-    """Return the error type of each verdict."""
+    """Return the ID of the error type of each verdict."""
     return verdicts & np.uint8(TYPE_BITS)
 
 
@@ -65,5 +66,5 @@ def tags(verdict: int, problematic: bool) -> tuple[ProblematicTag, ...]:
 
 
 def counts(verdicts: Bytes) -> NDArray[np.int64]:
-    """Count the verdicts of each type, shape (9,). Element 0 counts samples without a prediction."""
-    return np.bincount(error_types(verdicts), minlength=len(ErrorType))
+    """Count the verdicts of each type by its ID, shape (NUM_IDS,). Element 0 counts samples without a prediction."""
+    return np.bincount(error_types(verdicts), minlength=NUM_IDS)

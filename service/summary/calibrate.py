@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import Bin, Bytes, Calibration, ErrorType
+from service.domain import CORRECT_TYPES, TOP1_CORRECT_TYPES, Bin, Bytes, Calibration, is_among
 
 BINS = 15
 
@@ -14,12 +14,12 @@ def calibrate(types: Bytes, probability: NDArray[np.floating]) -> Calibration:
     Bins have equal width and include their upper bound. Probabilities that are NaN or infinite are skipped.
 
     Args:
-        types: (n,) ErrorType of each sample.
+        types: (n,) ID of the error type of each sample.
         probability: (n,) probability of the predicted class.
     """
     finite = np.isfinite(probability)
     confidence = probability[finite].astype(np.float64)
-    correct = np.stack([types[finite] == ErrorType.CORRECT, types[finite] <= ErrorType.MULTI_LABEL])
+    correct = np.stack([is_among(types[finite], kinds) for kinds in (TOP1_CORRECT_TYPES, CORRECT_TYPES)])
     bin_index = np.searchsorted(np.arange(1, BINS) / BINS, confidence, "left")
     samples = np.bincount(bin_index, minlength=BINS)
     sums = np.stack([np.bincount(bin_index, weights=quantity, minlength=BINS) for quantity in (confidence, *correct)])

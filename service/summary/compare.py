@@ -1,14 +1,19 @@
 """Comparison of two models on the same images: transitions, tests, and intervals (spec/statistics)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import (
+    CORRECT_TYPES,
     ERROR_TYPES,
+    METRIC_TYPES,
+    MULTI_LABEL_ERROR_TYPES,
+    NO_TYPE,
     NUM_CLASSES,
+    POSITIONS,
     Bytes,
     ChangeRow,
     Classes,
@@ -19,6 +24,7 @@ from service.domain import (
     Mask,
     PairedMetric,
     PairedTest,
+    is_among,
 )
 from service.summary.significance import (
     ALPHA,
@@ -28,21 +34,16 @@ from service.summary.significance import (
     resampled_class_means,
     share_intervals,
 )
-from service.summary.summarize import CORRECT_TYPES, GROUPS
+from service.summary.summarize import GROUPS
 
 _SIZE = len(ERROR_TYPES)  # rows and columns of the transitions
-_METRIC_TYPES: Mapping[PairedMetric, tuple[ErrorType, ...]] = {  # types with the property
-    PairedMetric.TOP1: (ErrorType.CORRECT,),
-    PairedMetric.MULTI_LABEL: CORRECT_TYPES,
-    PairedMetric.SEVERE: (ErrorType.MODEL_FAILURE,),
-}
 
 
 @dataclass(frozen=True)
 class Pair:
     """Verdicts of A and B on N samples."""
 
-    types_a: Bytes  # (N,)
+    types_a: Bytes  # (N,) IDs
     types_b: Bytes  # (N,)
     targets: Classes  # (N,)
     counted: Mask  # (N,) evaluated in both, and not problematic
@@ -51,17 +52,17 @@ class Pair:
     @property
     def fixed(self) -> Mask:
         """Return the counted samples that are errors in A and correct in B, (N,)."""
-        return self.counted & (self.types_a > ErrorType.MULTI_LABEL) & (self.types_b <= ErrorType.MULTI_LABEL)
+        return self.counted & is_among(self.types_a, MULTI_LABEL_ERROR_TYPES) & is_among(self.types_b, CORRECT_TYPES)
 
     @property
     def broken(self) -> Mask:
         """Return the counted samples that are correct in A and errors in B, (N,)."""
-        return self.counted & (self.types_a <= ErrorType.MULTI_LABEL) & (self.types_b > ErrorType.MULTI_LABEL)
+        return self.counted & is_among(self.types_a, CORRECT_TYPES) & is_among(self.types_b, MULTI_LABEL_ERROR_TYPES)
 
 
 def pair_verdicts(types_a: Bytes, types_b: Bytes, targets: Classes, problematic: Mask) -> Pair:
-    """Pair the verdicts of A and B. All arguments have the shape (N,). Type 0 means no prediction."""
-    in_a, in_b = types_a != ErrorType.UNSPECIFIED, types_b != ErrorType.UNSPECIFIED
+    """Pair the verdicts of A and B. All arguments have the shape (N,). ID 0 means no prediction."""
+    in_a, in_b = types_a != NO_TYPE, types_b != NO_TYPE
     left_out = int(((in_a ^ in_b) & ~problematic).sum())
     return Pair(types_a, types_b, targets, in_a & in_b & ~problematic, left_out)
 
@@ -73,14 +74,14 @@ def compare_groups(pair: Pair, groups: Mask) -> dict[Group, GroupComparison]:
 
 
 def paired_test(metric: PairedMetric, transitions: NDArray[np.int64]) -> PairedTest:
-    """Return McNemar's test of one metric from the transitions (8, 8)."""
-    only_a, only_b = _discordant(transitions, _METRIC_TYPES[metric])
+    """Return McNemar's test of one metric from the transitions (T, T)."""
+    only_a, only_b = _discordant(transitions, METRIC_TYPES[metric])
     p_value = mcnemar(only_a, only_b)
     return PairedTest(metric, only_a, only_b, p_value, p_value < ALPHA)
 
 
 def type_p_value(types: Sequence[ErrorType], transitions: NDArray[np.int64]) -> float:
-    """Return McNemar's p-value for the property of having one of these types, from the transitions (8, 8)."""
+    """Return McNemar's p-value for the property of having one of these types, from the transitions (T, T)."""
     only_a, only_b = _discordant(transitions, types)
     return mcnemar(only_a, only_b)
 
@@ -100,7 +101,7 @@ def changed_superclasses(pair: Pair, ids: Sequence[str], members: Mask) -> tuple
 
 
 def _compare(pair: Pair, member: Mask) -> GroupComparison:
-    cells = (pair.types_a[member].astype(np.int64) - 1) * _SIZE + pair.types_b[member] - 1
+    cells = POSITIONS[pair.types_a[member]] * _SIZE + POSITIONS[pair.types_b[member]]
     transitions = np.bincount(cells, minlength=_SIZE**2).reshape(_SIZE, _SIZE)
     num_samples = int(member.sum())
     rates, types = _rate_intervals(transitions) if num_samples else ({}, {})
@@ -121,7 +122,7 @@ def _discordant(transitions: NDArray[np.int64], types: Sequence[ErrorType]) -> t
 
 
 def _type_mask(types: Sequence[ErrorType]) -> Mask:
-    return np.isin(np.arange(1, _SIZE + 1), list(types))
+    return np.array([error_type in types for error_type in ERROR_TYPES])
 
 
 def _rate_intervals(
@@ -129,41 +130,41 @@ def _rate_intervals(
 ) -> tuple[dict[PairedMetric, Interval], dict[ErrorType, Interval]]:
     """Return the intervals of the metrics' rates and of the types' rates, from the same bootstrap draws."""
     num_samples = transitions.sum()
-    sets = [*_METRIC_TYPES.values(), *((error_type,) for error_type in ERROR_TYPES)]
-    inside = np.stack([_type_mask(types) for types in sets]).astype(np.float64)  # (K, 8)
-    weights = (inside[:, :, None] - inside[:, None, :]).reshape(
+    sets = [*METRIC_TYPES.values(), *((error_type,) for error_type in ERROR_TYPES)]
+    inside = np.stack([_type_mask(types) for types in sets]).astype(np.float64)  # (K, T)
+    weights = (inside[:, None, :] - inside[:, :, None]).reshape(
         len(sets), -1
-    )  # (K, 64) contribution of a cell to A - B
+    )  # (K, T * T) contribution of a cell to B - A
     low, high = percentiles(resampled_cells(transitions) @ weights.T / num_samples)
     in_a, in_b = inside @ transitions.sum(axis=1) / num_samples, inside @ transitions.sum(axis=0) / num_samples
     intervals = [Interval(*map(float, values)) for values in zip(in_a, in_b, low, high, strict=True)]
-    num_metrics = len(_METRIC_TYPES)
+    num_metrics = len(METRIC_TYPES)
     return (
-        dict(zip(_METRIC_TYPES, intervals[:num_metrics], strict=True)),
+        dict(zip(METRIC_TYPES, intervals[:num_metrics], strict=True)),
         dict(zip(ERROR_TYPES, intervals[num_metrics:], strict=True)),
     )
 
 
 def _accuracy_interval(pair: Pair, member: Mask) -> Interval:
     """Return the interval of multi-label accuracy. Images are resampled within their target class."""
-    correct_a, correct_b = pair.types_a <= ErrorType.MULTI_LABEL, pair.types_b <= ErrorType.MULTI_LABEL
+    correct_a, correct_b = is_among(pair.types_a, CORRECT_TYPES), is_among(pair.types_b, CORRECT_TYPES)
     only_a, only_b = correct_a & ~correct_b, correct_b & ~correct_a
     masks = (member, member & correct_a, member & correct_b, member & only_a, member & only_b)
     counts = np.stack([np.bincount(pair.targets[mask], minlength=NUM_CLASSES) for mask in masks])
     samples, num_a, num_b, num_only_a, num_only_b = counts[:, counts[0] > 0]
-    low, high = percentiles(resampled_class_means(samples, num_only_a, num_only_b))
+    low, high = percentiles(-resampled_class_means(samples, num_only_a, num_only_b))
     return Interval(float((num_a / samples).mean()), float((num_b / samples).mean()), float(low), float(high))
 
 
 def _by_class(pair: Pair) -> NDArray[np.int64]:
     """Count the samples, errors in A, fixed samples, and broken samples of each target class, (C, 4)."""
-    masks = (pair.counted, pair.counted & (pair.types_a > ErrorType.MULTI_LABEL), pair.fixed, pair.broken)
+    masks = (pair.counted, pair.counted & is_among(pair.types_a, MULTI_LABEL_ERROR_TYPES), pair.fixed, pair.broken)
     return np.stack([np.bincount(pair.targets[mask], minlength=NUM_CLASSES) for mask in masks], axis=1)
 
 
 def _rows(names: Sequence[str], indices: Sequence[int | None], table: NDArray[np.int64]) -> tuple[ChangeRow, ...]:
     """Return one row per name; table (R, 4) with the columns of `_by_class`."""
-    intervals = share_intervals(table[:, 0], table[:, 2], table[:, 3])
+    intervals = -share_intervals(table[:, 0], table[:, 2], table[:, 3])[:, ::-1]  # of B - A
     rows = [
         ChangeRow(
             name=name,

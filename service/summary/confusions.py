@@ -1,27 +1,26 @@
 """Confusions: the most frequent pairs of target and prediction, with their error types."""
 
-from collections import Counter
-
 import numpy as np
 
-from service.domain import NUM_CLASSES, Bytes, Classes, Confusion, ErrorType
+from service.domain import MULTI_LABEL_ERROR_TYPES, NUM_CLASSES, NUM_IDS, Bytes, Classes, Confusion, is_among
 
 
 def confusions(targets: Classes, predicted: Classes, types: Bytes, limit: int) -> list[Confusion]:
-    """Return the most frequent multi-label errors (types 4 to 8) by target and prediction.
+    """Return the most frequent multi-label errors by target and prediction.
 
     Args:
         targets: (n,) target classes.
         predicted: (n,) predicted classes.
-        types: (n,) ErrorType of each sample.
+        types: (n,) ID of the error type of each sample.
         limit: Maximum number of pairs.
     """
-    errors = types >= ErrorType.FINE_GRAINED
+    errors = is_among(types, MULTI_LABEL_ERROR_TYPES)
     keys = targets[errors].astype(np.int64) * NUM_CLASSES + predicted[errors]
     pairs, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     result = []
     for pair in np.argsort(-counts, kind="stable")[:limit]:
         target, prediction = divmod(int(pairs[pair]), NUM_CLASSES)
-        type_counts = Counter(ErrorType(error_type) for error_type in types[errors][inverse == pair])
-        result.append(Confusion(target, prediction, int(counts[pair]), dict(sorted(type_counts.items()))))
+        by_type = np.bincount(types[errors][inverse == pair], minlength=NUM_IDS).tolist()
+        type_counts = {kind: by_type[kind.id] for kind in MULTI_LABEL_ERROR_TYPES if by_type[kind.id]}
+        result.append(Confusion(target, prediction, int(counts[pair]), type_counts))
     return result

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, Bytes, Classes, Strata
+from service.domain import NUM_CLASSES, NUM_IDS, Bytes, Classes, Strata
 from service.rules.table import TYPE_BITS
-from service.summary.summarize import GROUPS, NUM_TYPES
+from service.summary.summarize import GROUPS
 
 
 @dataclass(frozen=True)
 class FleetTally:
-    """Verdict counts of K models. Axis 1 is GROUPS, axis 2 is types 0 to 8."""
+    """Verdict counts of K models. Axis 1 is GROUPS, axis 2 is IDs of types."""
 
-    counts: NDArray[np.int64]  # (K, 4, 9) number of samples
-    class_shares: NDArray[np.float64]  # (K, 4, 9) mean over target classes of the share of samples with the type
+    counts: NDArray[np.int64]  # (K, 4, NUM_IDS) number of samples
+    class_shares: NDArray[np.float64]  # (K, 4, NUM_IDS) mean over target classes of the share of samples with the type
 
 
 def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
@@ -28,16 +28,16 @@ def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
     """
     flat = table.reshape(-1)
     rows = np.arange(len(table), dtype=np.intp) * NUM_CLASSES
-    base = strata.sample_strata * NUM_TYPES
+    base = strata.sample_strata * NUM_IDS
     num_strata = len(strata.problematic)
     weights = np.concatenate([strata.members, strata.class_weights])  # (8, S)
-    result = np.empty((len(top1), 2, len(GROUPS), NUM_TYPES))
+    result = np.empty((len(top1), 2, len(GROUPS), NUM_IDS))
     keys, types = np.empty_like(rows), np.empty(len(rows), dtype=np.uint8)
     for model, predicted in enumerate(top1):
         np.add(rows, predicted, out=keys)
         np.take(flat, keys, out=types, mode="clip")  # "clip" avoids a buffer; every key is in range
         types &= TYPE_BITS
         np.add(base, types, out=keys)
-        counts = np.bincount(keys, minlength=num_strata * NUM_TYPES).reshape(num_strata, NUM_TYPES)
-        result[model] = (weights @ counts).reshape(2, len(GROUPS), NUM_TYPES)
+        counts = np.bincount(keys, minlength=num_strata * NUM_IDS).reshape(num_strata, NUM_IDS)
+        result[model] = (weights @ counts).reshape(2, len(GROUPS), NUM_IDS)
     return FleetTally(result[:, 0].astype(np.int64), result[:, 1])

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from service.domain import (
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
+    SEVERE_TYPES,
+    TOP1_CORRECT_TYPES,
     TOP1_ERROR_TYPES,
     Bound,
     ErrorType,
@@ -39,7 +41,7 @@ _FROM_SUMMARY = (
 )
 TESTED = (*PAIRED_METRICS, Measure.COUNT, Measure.RATE)
 _IMPLIED: Mapping[Measure, tuple[ErrorType, ...]] = {  # types that a measure depends on by its definition
-    Measure.SEVERE_ERROR_RATE: (ErrorType.MODEL_FAILURE,),
+    Measure.SEVERE_ERROR_RATE: SEVERE_TYPES,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR: MINOR_TYPES,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE: (*MINOR_TYPES, *EXPLAINABLE_TYPES),
 }
@@ -50,7 +52,7 @@ class Baseline:
     """Baseline that changes are compared with."""
 
     summary: Summary
-    comparison: Mapping[Group, GroupComparison] | None  # A: analysis, B: baseline; None: different evidence
+    comparison: Mapping[Group, GroupComparison] | None  # A: baseline, B: analysis; None: different evidence
 
 
 def evaluate(policy: GatePolicy, summary: Summary, baseline: Baseline | None) -> list[GateReason]:
@@ -90,13 +92,13 @@ def _count_measure(bound: Bound, counts: Mapping[ErrorType, int]) -> float | Non
     """Return the value of a measure that depends on the type counts only."""
     match bound.measure:
         case Measure.TOP1_ACCURACY:
-            return _share(counts, (ErrorType.CORRECT,), ERROR_TYPES)
+            return _share(counts, TOP1_CORRECT_TYPES, ERROR_TYPES)
         case Measure.TOP1_ERROR_RATE:
             return _share(counts, TOP1_ERROR_TYPES, ERROR_TYPES)
         case Measure.MULTI_LABEL_ERROR_RATE:
             return _share(counts, MULTI_LABEL_ERROR_TYPES, ERROR_TYPES)
         case Measure.SEVERE_ERROR_RATE:
-            return _share(counts, (ErrorType.MODEL_FAILURE,), ERROR_TYPES)
+            return _share(counts, SEVERE_TYPES, ERROR_TYPES)
         case Measure.COUNT:
             return float(sum(counts[error_type] for error_type in bound.types))
         case Measure.RATE:
@@ -114,11 +116,11 @@ def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[
     compared = None if baseline.comparison is None else baseline.comparison[bound.group]
     if compared is not None and bound.measure is Measure.MULTI_LABEL_ACCURACY:
         interval = compared.multi_label_accuracy
-        return (None, None) if interval is None else (interval.a, interval.b)
+        return (None, None) if interval is None else (interval.b, interval.a)
     if compared is not None and bound.measure not in _FROM_SUMMARY:
         counts_a, counts_b = compared.transitions.sum(axis=1).tolist(), compared.transitions.sum(axis=0).tolist()
         sides = [dict(zip(ERROR_TYPES, counts, strict=True)) for counts in (counts_a, counts_b)]
-        return _count_measure(bound, sides[0]), _count_measure(bound, sides[1])
+        return _count_measure(bound, sides[1]), _count_measure(bound, sides[0])
     return value_of(bound, summary), value_of(bound, baseline.summary)
 
 
@@ -146,9 +148,9 @@ def _coverage(limit: float, coverage: float | None) -> GateReason:
 def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baseline | None) -> GateReason:
     types = bound.types or _IMPLIED.get(bound.measure, ())
     abstained = any(error_type in summary.abstained for error_type in types)
-    first = min(summary.abstained, default=None)
+    first = min((error_type.position for error_type in summary.abstained), default=None)
     # Later types include the errors that the first abstained rule would have explained.
-    upper_bound = first is not None and any(error_type > first for error_type in types) and not abstained
+    upper_bound = first is not None and any(error_type.position > first for error_type in types) and not abstained
     affected_by = summary.abstained if upper_bound else ()
     if bound.is_on_change:
         assert baseline is not None, "This is a bug: a policy with changes is refused without a baseline."

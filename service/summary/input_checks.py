@@ -20,9 +20,10 @@ def rows_look_permuted(targets: Classes, predicted: Classes) -> bool:
         predicted: (n,) predicted classes; -1: no prediction.
     """
     known = predicted >= 0
-    targets, predicted = targets[known].astype(np.int64), predicted[known].astype(np.int64)
-    if not len(targets) or (targets == predicted).mean() >= PERMUTED_BELOW:
+    count = np.count_nonzero(known)
+    if not count or np.count_nonzero(targets == predicted) / count >= PERMUTED_BELOW:
         return False
+    targets, predicted = targets[known].astype(np.int64), predicted[known].astype(np.int64)
     counts = np.bincount(targets * NUM_CLASSES + predicted, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
     favorites, frequencies = counts.argmax(axis=1), counts.max(axis=1)
     covered = np.zeros(NUM_CLASSES, dtype=np.int64)

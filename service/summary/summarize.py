@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from service.domain import (
     CLASS_GROUPS,
+    CORRECT_TYPES,
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
+    NUM_IDS,
     TOP1_ERROR_TYPES,
     Bytes,
     Classes,
@@ -21,32 +23,34 @@ from service.domain import (
     GroupSummary,
     Mask,
     Predictions,
+    Severity,
     Strata,
     Summary,
+    is_among,
 )
 
-NUM_TYPES = len(ErrorType)  # includes UNSPECIFIED, for samples without a prediction
 GROUPS = (Group.ALL, *CLASS_GROUPS)
-CORRECT_TYPES = (ErrorType.CORRECT, ErrorType.CLASS_OVERLAP, ErrorType.MULTI_LABEL)
-MINOR_TYPES = (ErrorType.FINE_GRAINED, ErrorType.FINE_GRAINED_OOV)
-EXPLAINABLE_TYPES = (ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL)
+MINOR_TYPES, EXPLAINABLE_TYPES = (
+    tuple(error_type for error_type in ERROR_TYPES if error_type.severity is severity)
+    for severity in (Severity.MINOR, Severity.EXPLAINABLE)
+)
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Verdict counts of one model. Rows are GROUPS, columns are types 0 to 8."""
+    """Verdict counts of one model. Rows are GROUPS, columns are IDs of types."""
 
-    counts: NDArray[np.int64]  # (4, 9) number of samples
-    class_shares: NDArray[np.float64]  # (4, 9) mean over target classes of the share of samples with the type
+    counts: NDArray[np.int64]  # (4, NUM_IDS) number of samples
+    class_shares: NDArray[np.float64]  # (4, NUM_IDS) mean over target classes of the share of samples with the type
     problematic: int  # number of problematic samples, which count in no group
 
 
 def tally_types(types: Bytes, strata: Strata) -> Tally:
-    """Count the verdicts of N samples in one pass; types: (N,) ErrorType of each sample."""
+    """Count the verdicts of N samples in one pass; types: (N,) ID of the error type of each sample."""
     num_strata = len(strata.problematic)
-    keys = strata.sample_strata * NUM_TYPES
+    keys = strata.sample_strata * NUM_IDS
     keys += types
-    table = np.bincount(keys, minlength=num_strata * NUM_TYPES).reshape(num_strata, NUM_TYPES)
+    table = np.bincount(keys, minlength=num_strata * NUM_IDS).reshape(num_strata, NUM_IDS)
     return Tally(
         counts=(strata.members @ table).astype(np.int64),
         class_shares=strata.class_weights @ table,
@@ -65,7 +69,7 @@ def summarize(
     """Return the summary of an analysis.
 
     Args:
-        types: (N,) ErrorType of each evaluated sample; 0: no prediction.
+        types: (N,) ID of the error type of each evaluated sample; 0: no prediction.
         strata: Strata of the N samples.
         abstained: Error types whose rules abstained.
         predictions: Predictions for the A images of the data set.
@@ -99,12 +103,13 @@ def check_totals(summary: GroupSummary) -> None:
 
 
 def _group(counts: NDArray[np.int64], class_shares: NDArray[np.float64]) -> GroupSummary:
-    """Return the aggregates of a group from its rows of the tally, (9,) each."""
-    by_type = {error_type: int(counts[error_type]) for error_type in ERROR_TYPES}
+    """Return the aggregates of a group from its rows of the tally, (NUM_IDS,) each."""
+    by_type = {error_type: int(counts[error_type.id]) for error_type in ERROR_TYPES}
     num_samples = int(counts.sum())
-    correct = float(class_shares[list(CORRECT_TYPES)].sum())
-    minor = float(class_shares[list(MINOR_TYPES)].sum())
-    explainable = float(class_shares[list(EXPLAINABLE_TYPES)].sum())
+    correct, minor, explainable = (
+        float(class_shares[[error_type.id for error_type in types]].sum())
+        for types in (CORRECT_TYPES, MINOR_TYPES, EXPLAINABLE_TYPES)
+    )
     summary = GroupSummary(
         num_samples=num_samples,
         counts=by_type,
@@ -125,16 +130,16 @@ def _group(counts: NDArray[np.int64], class_shares: NDArray[np.float64]) -> Grou
 
 
 def multi_label_gains(class_shares: NDArray[np.float64]) -> dict[ErrorType, float]:
-    """Return the gain in multi-label accuracy without each type, from its shares (9,); 0 for correct types."""
+    """Return the gain in multi-label accuracy without each type, from its shares (NUM_IDS,); 0 for correct types."""
     return {
-        error_type: 0.0 if error_type in CORRECT_TYPES else float(class_shares[error_type])
+        error_type: 0.0 if error_type in CORRECT_TYPES else float(class_shares[error_type.id])
         for error_type in TOP1_ERROR_TYPES
     }
 
 
 def _errors_among(types: Bytes, strata: Strata, samples: Mask) -> int:
     counted = samples & ~strata.problematic[strata.sample_strata]
-    return int((types[counted] >= ErrorType.FINE_GRAINED).sum())
+    return int(is_among(types[counted], MULTI_LABEL_ERROR_TYPES).sum())
 
 
 def _portions(counts: dict[ErrorType, int], types: tuple[ErrorType, ...]) -> dict[ErrorType, float]:

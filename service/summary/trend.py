@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import (
+    MULTI_LABEL_ACCURACY,
+    POOLED,
     PORTIONS,
     QUANTILES,
     TOP1_ERROR_TYPES,
@@ -27,12 +29,16 @@ MIN_MODELS = 3  # minimum number of models for a fit
 
 def metric_values(counts: Mapping[ErrorType, int], multi_label_accuracy: float | None) -> dict[Metric, float]:
     """Return the metrics of one model in one group: portions of its top-1 errors, and multi-label accuracy."""
-    errors = sum(count for error_type, count in counts.items() if error_type > ErrorType.CORRECT)
+    errors = sum(counts.get(error_type, 0) for error_type in TOP1_ERROR_TYPES)
     values: dict[Metric, float] = {}
     if errors:
-        values = {metric: sum(counts[kind] for kind in types) / errors for metric, types in PORTIONS.items()}
+        values = {
+            metric: sum(counts.get(error_type, 0) for error_type in types) / errors
+            for metric, types in PORTIONS.items()
+            if any(error_type in counts for error_type in types)  # published models lack types that are newer
+        }
     if multi_label_accuracy is not None:
-        values[Metric.MULTI_LABEL_ACCURACY] = multi_label_accuracy
+        values[MULTI_LABEL_ACCURACY] = multi_label_accuracy
     return values
 
 
@@ -44,12 +50,13 @@ def group_metric_values(summary: GroupSummary) -> dict[Metric, float]:
 def allowed_metrics(abstained: Sequence[ErrorType]) -> tuple[Metric, ...]:
     """Return the metrics that are comparable with the published models.
 
-    A type is comparable if its rule and all earlier rules had evidence. If a rule abstained, types 5 to 8 are pooled.
+    A type is comparable if its rule and all earlier rules had evidence. If a rule abstained, the types from
+    the first one whose rule can abstain are pooled.
     """
-    first = min(abstained, default=None)
-    comparable = [Metric(error_type.name) for error_type in TOP1_ERROR_TYPES if first is None or error_type < first]
-    pooled = [] if first is None else [Metric.POOLED]
-    return (*comparable, *pooled, Metric.MULTI_LABEL_ACCURACY)
+    first = min((error_type.position for error_type in abstained), default=None)
+    comparable = [error_type.key for error_type in TOP1_ERROR_TYPES if first is None or error_type.position < first]
+    pooled = [] if first is None else [POOLED]
+    return (*comparable, *pooled, MULTI_LABEL_ACCURACY)
 
 
 def percentile_ranks_of(
@@ -66,6 +73,8 @@ def percentile_ranks_of(
     """
     ranks = []
     for metric in allowed_metrics(abstained):
+        if (group, metric) not in curves.quantiles:  # a type that the published models lack
+            continue
         value = values.get(metric)
         if value is None:
             ranks.append(PercentileRank(metric, None, None, NoReferenceReason.NO_VALUE))
@@ -178,7 +187,7 @@ def _expected_values(
     accuracy: NDArray[np.float64], metric: Metric, overall: Fit | None, curves: Curves | None, group: Group
 ) -> NDArray[np.float64]:
     """Return the reference values of a metric at accuracies (n,); NaN without reference."""
-    if curves is not None:
+    if curves is not None and (group, metric) in curves.quantiles:
         median = curves.quantiles[group, metric][:, len(QUANTILES) // 2].astype(np.float64)
         known = ~np.isnan(median)
         return np.interp(accuracy, curves.knots[known], median[known], left=np.nan, right=np.nan)

@@ -1,6 +1,6 @@
 """Read-only HTML pages. The templates are in service.report.
 
-/                                     the list: state, dataset, search, order, page
+/                                     the list: state, dataset, search, order, after, before
 /analyses/{id}                        the report, or the progress of an unfinished analysis
 /analyses/{id}/report.html            the report as a stand-alone file
 /analyses/{id}/errors/{image}         one image: its evidence and rule trace
@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import structlog
 from errata.errors import AnalysisNotFound, ErrataError, ImageNotFound, InvalidRequest, TooBusy
@@ -31,18 +31,17 @@ from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import explain_image, find_bundle, load_judged
 from service.domain import Group, State
 from service.redact import log_fields, public_message, public_text
-from service.report.listing_view import image_view, list_view, pending_view
+from service.report.listing_view import image_view, pending_view
 from service.report.render import content_security_policy, render
 from service.telemetry import Metrics
+from service.web.analysis_list import AnalysisList, parameter
 from service.web.application import ROUTE, challenge
 from service.web.status import STATUS_TITLES, status_of
 
 NUM_THREADS = 4
 MAX_WAITING = 64  # requests
-PAGE_SIZE = 50  # analyses
 MAX_CACHED_PAGES = 16
 THUMBNAIL_SIZE = 320  # pixels
-MAX_PARAMETER_LENGTH = 256  # characters
 HEADERS = {
     "Content-Security-Policy": content_security_policy(site=True) + "; frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
@@ -121,32 +120,8 @@ class Pages:
         return endpoint
 
     def _list(self, request: Request) -> Response:
-        selection = {name: _parameter(request, name) for name in ("state", "dataset", "search", "order")}
-        page = _page_number(request)
-        states = {state.name.lower(): state for state in tuple(State)[1:]}
-        if selection["state"] and selection["state"] not in states:
-            raise InvalidRequest(
-                f"Unknown state {selection['state']!r:.40}. Expected one of: {', '.join(states)}.", field="state"
-            )
-        conditions = queries.AnalysisFilter(
-            frozenset({states[selection["state"]]} if selection["state"] else ()), dataset=selection["dataset"]
-        )
-        selection["order"] = selection["order"] or queries.ORDERS[0]
-        analyses = queries.list_analyses(self._ports, conditions, selection["order"])
-        words = selection["search"].lower().split()
-        matching = [analysis for analysis in analyses if all(word in analysis.title.lower() for word in words)]
-        first = min((page - 1) * PAGE_SIZE, max(0, len(matching) - 1) // PAGE_SIZE * PAGE_SIZE)
-        page = first // PAGE_SIZE + 1
-        view = list_view(
-            matching[first : first + PAGE_SIZE],
-            len(matching),
-            first,
-            self._ports.evidence.datasets(),
-            selection,
-            previous=urlencode({**selection, "page": page - 1}) if first else "",
-            next=urlencode({**selection, "page": page + 1}) if first + PAGE_SIZE < len(matching) else "",
-        )
-        return _page(render("analyses.html", site=True, view=view))
+        selection = {name: parameter(request, name) for name in ("state", "dataset", "search", "order")}
+        return _page(render("analyses.html", site=True, view=AnalysisList(self._ports, selection).view(request)))
 
     def _analysis(self, request: Request) -> Response:
         analysis_id = _id(request, "id")
@@ -181,7 +156,7 @@ class Pages:
         return Response(thumbnail, media_type="image/jpeg", headers=headers)
 
     def _redirect_to_comparison(self, request: Request) -> Response:
-        a, b = _parameter(request, "a"), _parameter(request, "b")
+        a, b = parameter(request, "a"), parameter(request, "b")
         if not (_is_id(a) and _is_id(b)):
             raise InvalidRequest("Select two analyses in the list: one as A and one as B.", field="a")
         return RedirectResponse(f"/compare/{a}/{b}", status_code=303, headers=HEADERS)
@@ -199,15 +174,15 @@ class Pages:
         return _download(report.comparison_report(self._ports, a, b), f"errata-{a}-{b}.html")
 
     def _trend(self, request: Request) -> Response:
-        group, selected = _parameter(request, "group") or Group.ALL.value, _parameter(request, "mark")
+        group, selected = parameter(request, "group") or Group.ALL.value, parameter(request, "mark")
         if group not in {*Group}:
             raise InvalidRequest(f"Unknown group {group!r:.40}. Expected one of: {', '.join(Group)}.", field="group")
-        dataset = _parameter(request, "dataset")
+        dataset = parameter(request, "dataset")
         if not dataset and _is_id(selected):
             dataset = queries.get(self._ports, selected).request.dataset
         dataset = dataset or self._default_dataset()
         self._ports.evidence.bundles(dataset)  # raises an error for an unknown data set
-        trend_request = TrendRequest(dataset=dataset, group=Group(group), by=_parameter(request, "by"))
+        trend_request = TrendRequest(dataset=dataset, group=Group(group), by=parameter(request, "by"))
         return _page(report.trend_report(self._ports, trend_request, selected, site=True))
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
@@ -220,9 +195,7 @@ class Pages:
 
     def _default_dataset(self) -> str:
         """Return the data set with the most stored analyses."""
-        counts: dict[str, int] = {}
-        for analysis in self._ports.archive.list():
-            counts[analysis.request.dataset] = counts.get(analysis.request.dataset, 0) + 1
+        counts = self._ports.index.num_by_dataset()
         return max(counts, key=lambda name: (counts[name], name), default="imagenet-real")
 
 
@@ -293,19 +266,3 @@ def _id(request: Request, name: str) -> str:
 
 def _is_id(text: str) -> bool:
     return text.isascii() and text.isalnum() and len(text) <= 64
-
-
-def _parameter(request: Request, name: str) -> str:
-    value = request.query_params.get(name, "").strip()
-    if len(value) > MAX_PARAMETER_LENGTH:
-        raise InvalidRequest(
-            f"Parameter '{name}' has {len(value)} characters. At most {MAX_PARAMETER_LENGTH} are allowed.", field=name
-        )
-    return value
-
-
-def _page_number(request: Request) -> int:
-    text = _parameter(request, "page") or "1"
-    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0 and len(text) < 9):
-        raise InvalidRequest(f"Invalid page {text!r:.40}. Expected a number from 1.", field="page")
-    return int(text)

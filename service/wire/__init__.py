@@ -9,40 +9,58 @@ from service.wire.analyses import (
     request_from_header,
     to_analysis,
     to_breakdown,
-    to_evidence,
     to_summary,
 )
+from service.wire.catalog import to_dataset, to_evidence, to_model
 from service.wire.comparison import to_comparison
 from service.wire.gate import to_gate_result
-from service.wire.names import analysis_id, analysis_name, class_in, class_index, group_of
-from service.wire.paging import page_offset, page_size, page_token
-from service.wire.trend import to_trend
+from service.wire.names import (
+    analysis_id,
+    analysis_name,
+    class_named,
+    evidence_ids,
+    evidence_of,
+    group_of,
+    optional_class,
+    verdict_ids,
+)
+from service.wire.paging import cursor_token, page_of, page_offset, page_size, page_token, query_key, token_cursor
+from service.wire.trend import to_trend, trend_request
 from service.wire.verdicts import to_verdict, verdict_filter, verdict_line
 
 __all__ = [
     "analysis_filter",
     "analysis_id",
     "analysis_name",
-    "class_in",
-    "class_index",
+    "class_named",
+    "cursor_token",
+    "evidence_ids",
+    "evidence_of",
     "from_analysis",
-    "from_gate_result",
     "group_of",
+    "optional_class",
+    "page_of",
     "page_offset",
     "page_size",
     "page_token",
+    "query_key",
     "request_from_create",
     "request_from_header",
     "to_analysis",
     "to_breakdown",
     "to_comparison",
+    "to_dataset",
     "to_dict",
     "to_evidence",
     "to_gate_result",
     "to_json",
+    "to_model",
     "to_summary",
     "to_trend",
     "to_verdict",
+    "token_cursor",
+    "trend_request",
     "verdict_filter",
+    "verdict_ids",
     "verdict_line",
 ]

@@ -1,19 +1,21 @@
-"""Messages of analyses: requests, filters, summaries, breakdowns, and evidence."""
+"""Messages of analyses: requests, filters, summaries, and breakdowns."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from errata import v1 as pb
 from errata.errors import InvalidRequest
-from errata.v1 import errata_pb2 as pb
+from errata.names import dataset_id, dataset_name, evidence_id, evidence_name, model_id, model_name
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from service.analyses.queries import AnalysisFilter
+from service.analyses.request import MAX_LABELS
 from service.domain import (
     ERROR_TYPES,
     Analysis,
+    AnalysisFilter,
     AnalysisRequest,
     BreakdownRow,
-    ErrorType,
     Group,
     GroupSummary,
     ModelInfo,
@@ -22,60 +24,70 @@ from service.domain import (
     State,
     Summary,
 )
-from service.evidence.bundle import Manifest
 from service.report.report_view import analysis_summary
-from service.wire.names import MAX_ID, analysis_id, analysis_name, by_name, enum_of, from_names, optional
+from service.wire.names import (
+    MAX_ID,
+    analysis_id,
+    analysis_name,
+    by_key,
+    enum_of,
+    error_type_of,
+    evidence_of,
+    from_keys,
+    optional,
+)
 
 
 def request_from_create(message: pb.CreateAnalysisRequest) -> AnalysisRequest:
     """Convert the request of CreateAnalysis."""
-    if not message.model:
+    if not message.analysis.model:
         raise InvalidRequest("The model is missing. Name a model ID, for example timm:resnet50.", field="model")
-    return AnalysisRequest(
-        dataset=message.dataset,
-        model=message.model.strip(),
-        display_name=message.display_name,
-        evidence=message.evidence,
-        labels=dict(message.labels),
-        request_id=message.request_id,
-        fresh=message.fresh,
-        gate_policy=message.gate_policy,
-        gate_baseline=analysis_id(message.gate_baseline) if message.gate_baseline else "",
-    )
+    return _request_of(message.analysis, message.request_id, message.fresh)
 
 
 def request_from_header(message: pb.UploadHeader) -> AnalysisRequest:
     """Convert the header of an upload."""
+    if message.analysis.model:
+        raise InvalidRequest("An upload has no model. Set `display_name` or a label instead.", field="model")
+    row_order = enum_of(RowOrder, message.row_order, "row_order")
+    return replace(_request_of(message.analysis, message.request_id, message.fresh), row_order=row_order)
+
+
+def _request_of(message: pb.Analysis, request_id: str, fresh: bool) -> AnalysisRequest:
+    """Convert an analysis to create. Its output fields have no effect (AIP-203)."""
+    dataset = dataset_id(message.dataset)
     return AnalysisRequest(
-        dataset=message.dataset,
+        dataset=dataset,
+        model=model_id(message.model).strip(),
         display_name=message.display_name,
-        evidence=message.evidence,
+        evidence=evidence_of(dataset, message.evidence),
         labels=dict(message.labels),
-        request_id=message.request_id,
-        row_order=enum_of(RowOrder, message.row_order, "row_order"),
-        fresh=message.fresh,
+        request_id=request_id,
+        fresh=fresh,
         gate_policy=message.gate_policy,
-        gate_baseline=analysis_id(message.gate_baseline) if message.gate_baseline else "",
+        gate_baseline=analysis_id(message.gate_baseline, "gate_baseline") if message.gate_baseline else "",
     )
 
 
 def to_analysis(analysis: Analysis) -> pb.Analysis:
     """Convert an analysis."""
+    request = analysis.request
     message = pb.Analysis(
         name=analysis_name(analysis.id),
-        model=analysis.request.model,
+        model=model_name(request.model) if request.model else "",
         display_name=analysis.title,
-        dataset=analysis.request.dataset,
-        evidence=analysis.evidence,
-        labels=dict(analysis.request.labels),
+        dataset=dataset_name(request.dataset),
+        evidence=evidence_name(request.dataset, analysis.evidence) if analysis.evidence else "",
+        labels=dict(request.labels),
         owner=analysis.owner,
-        request_id=analysis.request.request_id,
-        state=pb.State.Name(analysis.state),
+        request_id=request.request_id,
+        state=pb.Analysis.State.Name(analysis.state),
         create_time=_to_timestamp(analysis.create_time),
         progress=_to_progress(analysis.progress),
         warnings=analysis.warnings,
         predictions_digest=analysis.predictions_digest,
         cached=analysis.cached,
+        gate_baseline=analysis_name(request.gate_baseline) if request.gate_baseline else "",
     )
     if analysis.start_time:
         message.start_time.CopyFrom(_to_timestamp(analysis.start_time))
@@ -103,7 +115,7 @@ def to_summary(summary: Summary) -> pb.Summary:
     """Convert a summary."""
     return pb.Summary(
         groups={group.value: _to_group(group_summary) for group, group_summary in summary.groups.items()},
-        abstained=[pb.ErrorType.Name(error_type) for error_type in summary.abstained],
+        abstained=[error_type.key for error_type in summary.abstained],
         num_problematic=summary.num_problematic,
         num_images=summary.num_images,
         num_predicted=summary.num_predicted,
@@ -119,13 +131,13 @@ def to_breakdown(rows: Iterable[BreakdownRow]) -> pb.Breakdown:
     return pb.Breakdown(
         rows=[
             pb.BreakdownRow(
-                name=row.name,
+                display_name=row.name,
                 class_index=row.class_index,
                 num_samples=row.num_samples,
-                counts=by_name(row.counts),
+                counts=by_key(row.counts),
                 multi_label_accuracy=row.multi_label_accuracy,
-                gain_if_fixed_top1=by_name(row.gain_if_fixed_top1),
-                gain_if_fixed_multi_label=by_name(row.gain_if_fixed_multi_label),
+                gain_if_fixed_top1=by_key(row.gain_if_fixed_top1),
+                gain_if_fixed_multi_label=by_key(row.gain_if_fixed_multi_label),
             )
             for row in rows
         ]
@@ -135,28 +147,17 @@ def to_breakdown(rows: Iterable[BreakdownRow]) -> pb.Breakdown:
 def analysis_filter(message: pb.AnalysisFilter) -> AnalysisFilter:
     """Convert the filter of ListAnalyses."""
     states = frozenset(enum_of(State, value, "filter.states") for value in message.states)
+    if len(message.labels) > MAX_LABELS:
+        raise InvalidRequest(
+            f"The filter has {len(message.labels)} labels. Use at most {MAX_LABELS}.", field="filter.labels"
+        )
     prefix = message.id_prefix
     if prefix and not (prefix.isascii() and prefix.isalnum() and len(prefix) <= MAX_ID):
         raise InvalidRequest(
             f"Invalid ID prefix {prefix!r:.80}. Expected letters and digits.", field="filter.id_prefix"
         )
     return AnalysisFilter(
-        states, message.dataset, message.model, dict(message.labels), message.id_prefix, message.display_name
-    )
-
-
-def to_evidence(manifest: Manifest) -> pb.Evidence:
-    """Convert the manifest of an evidence bundle."""
-    return pb.Evidence(
-        dataset=manifest.dataset,
-        digest=manifest.digest,
-        rules_version=manifest.rules_version,
-        abstained=[pb.ErrorType.Name(error_type) for error_type in manifest.abstained],
-        counts=dict(manifest.counts),
-        sources=[
-            pb.Source(name=source.name, origin=source.origin, license=source.license, sha256=source.sha256)
-            for source in manifest.sources
-        ],
+        states, dataset_id(message.dataset), model_id(message.model), dict(message.labels), prefix, message.display_name
     )
 
 
@@ -185,16 +186,16 @@ def _to_progress(progress: Progress) -> pb.Progress:
 def _to_group(group: GroupSummary) -> pb.GroupSummary:
     return pb.GroupSummary(
         num_samples=group.num_samples,
-        counts=by_name(group.counts),
+        counts=by_key(group.counts),
         top1_errors=group.top1_errors,
         top1_accuracy=group.top1_accuracy,
         multi_label_accuracy=group.multi_label_accuracy,
         multi_label_accuracy_forgiving_minor=group.multi_label_accuracy_forgiving_minor,
         multi_label_accuracy_forgiving_explainable=group.multi_label_accuracy_forgiving_explainable,
-        portions_of_top1_errors=by_name(group.portions_of_top1_errors),
-        portions_of_multi_label_errors=by_name(group.portions_of_multi_label_errors),
-        gain_if_fixed_top1=by_name(group.gain_if_fixed_top1),
-        gain_if_fixed_multi_label=by_name(group.gain_if_fixed_multi_label),
+        portions_of_top1_errors=by_key(group.portions_of_top1_errors),
+        portions_of_multi_label_errors=by_key(group.portions_of_multi_label_errors),
+        gain_if_fixed_top1=by_key(group.gain_if_fixed_top1),
+        gain_if_fixed_multi_label=by_key(group.gain_if_fixed_multi_label),
     )
 
 
@@ -207,13 +208,13 @@ def from_analysis(message: pb.Analysis) -> Analysis:
     return Analysis(
         id=analysis_id(message.name),
         request=AnalysisRequest(
-            dataset=message.dataset,
-            model=message.model,
+            dataset=dataset_id(message.dataset),
+            model=model_id(message.model),
             display_name=message.display_name,
             labels=dict(message.labels),
         ),
         state=enum_of(State, message.state, "state"),
-        evidence=message.evidence,
+        evidence=evidence_id(message.evidence),
         create_time=_from_timestamp(message.create_time),
         predictions_digest=message.predictions_digest,
         model_info=ModelInfo(
@@ -245,7 +246,7 @@ def from_summary(message: pb.Summary) -> Summary:
         raise InvalidRequest(f"The summary has no group {', '.join(missing)}. Include every group.", field="groups")
     return Summary(
         groups={group: _from_group(message.groups[group.value]) for group in Group},
-        abstained=tuple(_from_abstained(value) for value in message.abstained),
+        abstained=tuple(error_type_of(key, "abstained") for key in message.abstained),
         num_problematic=message.num_problematic,
         num_images=message.num_images,
         num_predicted=message.num_predicted,
@@ -256,15 +257,8 @@ def from_summary(message: pb.Summary) -> Summary:
     )
 
 
-def _from_abstained(value: int) -> ErrorType:
-    error_type: ErrorType = enum_of(ErrorType, value, "abstained")
-    if error_type is ErrorType.UNSPECIFIED:
-        raise InvalidRequest("An abstained rule has no error type. Name the error type of the rule.", field="abstained")
-    return error_type
-
-
 def _from_group(message: pb.GroupSummary) -> GroupSummary:
-    counts = from_names(message.counts, ERROR_TYPES)
+    counts = from_keys(message.counts, ERROR_TYPES)
     if min(counts.values()) < 0 or sum(counts.values()) != message.num_samples:
         raise InvalidRequest(
             f"The counts add up to {sum(counts.values())}, not to {message.num_samples} samples. Correct the summary.",
@@ -278,10 +272,10 @@ def _from_group(message: pb.GroupSummary) -> GroupSummary:
         multi_label_accuracy=_from_rate(message, "multi_label_accuracy"),
         multi_label_accuracy_forgiving_minor=_from_rate(message, "multi_label_accuracy_forgiving_minor"),
         multi_label_accuracy_forgiving_explainable=_from_rate(message, "multi_label_accuracy_forgiving_explainable"),
-        portions_of_top1_errors=from_names(message.portions_of_top1_errors),
-        portions_of_multi_label_errors=from_names(message.portions_of_multi_label_errors),
-        gain_if_fixed_top1=from_names(message.gain_if_fixed_top1),
-        gain_if_fixed_multi_label=from_names(message.gain_if_fixed_multi_label),
+        portions_of_top1_errors=from_keys(message.portions_of_top1_errors),
+        portions_of_multi_label_errors=from_keys(message.portions_of_multi_label_errors),
+        gain_if_fixed_top1=from_keys(message.gain_if_fixed_top1),
+        gain_if_fixed_multi_label=from_keys(message.gain_if_fixed_multi_label),
     )
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from errata.v1 import errata_pb2 as pb
+from errata import v1 as pb
+from errata.names import dataset_name, evidence_name
 
 from service.domain import (
     ERROR_TYPES,
@@ -16,7 +17,7 @@ from service.domain import (
 )
 from service.report.messages.comparison import comparison_summary
 from service.taxonomy.classes import class_names
-from service.wire.names import analysis_name, by_name
+from service.wire.names import analysis_name, by_key
 
 
 def to_comparison(comparison: Comparison) -> pb.Comparison:
@@ -26,10 +27,10 @@ def to_comparison(comparison: Comparison) -> pb.Comparison:
         b=analysis_name(comparison.id_b) if comparison.id_b else "",
         display_name_a=comparison.title_a,
         display_name_b=comparison.title_b,
-        dataset=comparison.dataset,
-        evidence=comparison.evidence,
-        abstained=[pb.ErrorType.Name(error_type) for error_type in comparison.abstained],
-        verdict=comparison_summary(comparison.groups[Group.ALL]),
+        dataset=dataset_name(comparison.dataset),
+        evidence=evidence_name(comparison.dataset, comparison.evidence) if comparison.evidence else "",
+        abstained=[error_type.key for error_type in comparison.abstained],
+        headline=comparison_summary(comparison.groups[Group.ALL]),
         num_left_out=comparison.num_left_out,
         groups={group.value: _to_group(group_comparison) for group, group_comparison in comparison.groups.items()},
         classes=_rows(comparison.classes),
@@ -44,15 +45,15 @@ def _to_group(group: GroupComparison) -> pb.GroupComparison:
         num_samples=group.num_samples,
         transitions=[
             pb.Transitions(
-                error_type=pb.ErrorType.Name(error_type),
-                counts=by_name(dict(zip(ERROR_TYPES, group.transitions[error_type - 1].tolist(), strict=True))),
+                error_type=error_type.key,
+                counts=by_key(dict(zip(ERROR_TYPES, group.transitions[error_type.position].tolist(), strict=True))),
             )
             for error_type in ERROR_TYPES
         ],
         fixed=group.fixed(),
         broken=group.broken(),
-        fixed_by_type=by_name({error_type: group.fixed(error_type) for error_type in MULTI_LABEL_ERROR_TYPES}),
-        broken_by_type=by_name({error_type: group.broken(error_type) for error_type in MULTI_LABEL_ERROR_TYPES}),
+        fixed_by_type=by_key({error_type: group.fixed(error_type) for error_type in MULTI_LABEL_ERROR_TYPES}),
+        broken_by_type=by_key({error_type: group.broken(error_type) for error_type in MULTI_LABEL_ERROR_TYPES}),
         top1_fixed=group.top1_fixed,
         top1_broken=group.top1_broken,
         tests=[
@@ -66,7 +67,7 @@ def _to_group(group: GroupComparison) -> pb.GroupComparison:
             for test in group.tests.values()
         ],
         rates={metric.value: _to_interval(interval) for metric, interval in group.rates.items()},
-        types={error_type.name: _to_interval(interval) for error_type, interval in group.types.items()},
+        types={error_type.key: _to_interval(interval) for error_type, interval in group.types.items()},
     )
     if group.multi_label_accuracy is not None:
         message.multi_label_accuracy.CopyFrom(_to_interval(group.multi_label_accuracy))
@@ -80,7 +81,7 @@ def _to_interval(interval: Interval) -> pb.Interval:
 def _rows(rows: Iterable[ChangeRow]) -> list[pb.ChangeRow]:
     return [
         pb.ChangeRow(
-            name=row.name,
+            display_name=row.name,
             class_index=row.class_index,
             num_samples=row.num_samples,
             fixed=row.fixed,
@@ -102,8 +103,8 @@ def _changed_images(changed_images: Iterable[ChangedImage]) -> list[pb.ChangedIm
             predicted_a_name=names[image.predicted_a],
             predicted_b=image.predicted_b,
             predicted_b_name=names[image.predicted_b],
-            error_type_a=pb.ErrorType.Name(image.type_a),
-            error_type_b=pb.ErrorType.Name(image.type_b),
+            error_type_a=image.type_a.key,
+            error_type_b=image.type_b.key,
         )
         for image in changed_images
     ]

@@ -1,10 +1,10 @@
 """Messages of gate results."""
 
-from errata.v1 import errata_pb2 as pb
+from errata import v1 as pb
 
-from service.domain import GateReason, GateResult
+from service.domain import GateReason, GateResult, Group
 from service.report.messages.gate import bound_name, gate_reason
-from service.wire.names import analysis_name, group_value
+from service.wire.names import analysis_name
 
 
 def to_gate_result(result: GateResult) -> pb.GateResult:
@@ -12,7 +12,7 @@ def to_gate_result(result: GateResult) -> pb.GateResult:
     return pb.GateResult(
         decision=f"GATE_DECISION_{result.decision.name}",
         policy=result.policy,
-        name=analysis_name(result.analysis) if result.analysis else "",
+        analysis=analysis_name(result.analysis) if result.analysis else "",
         baseline=analysis_name(result.baseline) if result.baseline else "",
         reasons=[_to_reason(reason) for reason in result.reasons],
     )
@@ -25,7 +25,7 @@ def _to_reason(reason: GateReason) -> pb.GateReason:
         bound=bound_name(reason),
         message=gate_reason(reason),
         measure=bound.measure.value if bound else "",
-        group=group_value(bound.group) if bound else "GROUP_ALL",
+        group=(bound.group if bound else Group.ALL).value,
         value=reason.value,
         limit=reason.limit,
         baseline_value=reason.baseline,

@@ -1,25 +1,24 @@
-"""Resource names, enum values, and maps keyed by enum names."""
+"""Resource names, enum values, and maps keyed by error types."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from errata.error_types import find_error_type
 from errata.errors import InvalidRequest
-from errata.v1 import errata_pb2 as pb
+from errata.names import ANALYSES, DATASETS, EVIDENCE, VERDICTS, dataset_id, evidence_id, split_child
 from google.protobuf.message import Message
 
-from service.domain import NUM_CLASSES, ErrorType, Group
+from service.domain import ERROR_TYPES, ErrorType, Group
 from service.taxonomy.classes import classes_named, parse_class, similar_names
 
 Number = TypeVar("Number", int, float)
 
-NAME_PREFIX = "analyses/"
 MAX_ID = 64  # characters
-GROUPS = {0: Group.ALL} | {pb.Group.Value(f"GROUP_{group.name}"): group for group in Group}
 
 
 def analysis_name(analysis_id: str) -> str:
     """Return the resource name of an analysis."""
-    return NAME_PREFIX + analysis_id
+    return ANALYSES + analysis_id
 
 
 def analysis_id(name: str, field: str = "name") -> str:
@@ -32,37 +31,57 @@ def analysis_id(name: str, field: str = "name") -> str:
     Raises:
         InvalidRequest: The name has another form.
     """
-    identifier = name.removeprefix(NAME_PREFIX)
-    if not (identifier.isascii() and identifier.isalnum() and len(identifier) <= 64):
+    identifier = name.removeprefix(ANALYSES)
+    if not (identifier.isascii() and identifier.isalnum() and len(identifier) <= MAX_ID):
         raise InvalidRequest(
-            f"Invalid analysis name {name!r:.80}. Use {NAME_PREFIX}ID or the ID. 'errata list' shows the IDs of all "
+            f"Invalid analysis name {name!r:.80}. Use {ANALYSES}ID or the ID. 'errata list' shows the IDs of all "
             "analyses with their display names.",
             field=field,
         )
     return identifier
 
 
-def group_of(value: int, field: str) -> Group:
-    """Return the group of an enum value; raise InvalidRequest for an unknown value."""
-    if value not in GROUPS:
-        raise InvalidRequest(f"Unknown group {value}. Use a value of the enum Group.", field=field)
-    return GROUPS[value]
+def verdict_ids(name: str) -> tuple[str, str]:
+    """Return the ID of the analysis, and the file name, of a verdict; raise InvalidRequest for another form."""
+    analysis, file_name = split_child(name, VERDICTS, "analyses/ID/verdicts/FILE_NAME")
+    return analysis_id(analysis), file_name
 
 
-def group_value(group: Group) -> str:
-    """Return the name of a group's enum value."""
-    return f"GROUP_{group.name}"
+def evidence_ids(name: str) -> tuple[str, str]:
+    """Return the data set, and the digest prefix, of an evidence bundle; raise InvalidRequest for another form."""
+    dataset, identifier = split_child(name, EVIDENCE, "datasets/DATASET/evidence/DIGEST, with `default` as the default")
+    return dataset_id(dataset), evidence_id(identifier)
 
 
-def class_index(value: int, field: str) -> int:
-    """Return the class index; raise InvalidRequest if it is out of range."""
-    if not 0 <= value < NUM_CLASSES:
-        raise InvalidRequest(f"Unknown class {value}. Use an index from 0 to {NUM_CLASSES - 1}.", field=field)
-    return value
+def evidence_of(dataset: str, name: str, field: str = "evidence") -> str:
+    """Return the digest prefix of a bundle of a data set.
+
+    Args:
+        dataset: The ID of the data set; empty: any data set.
+        name: The name, the digest, or its first digits; empty: the default bundle.
+        field: The field of the request, for the error.
+
+    Raises:
+        InvalidRequest: The bundle belongs to another data set.
+    """
+    if name.startswith(DATASETS) and dataset and evidence_ids(name)[0] != dataset:
+        raise InvalidRequest(
+            f"The bundle {name!r:.120} is not of the data set {dataset!r:.80}. Name a bundle of this data set.",
+            field=field,
+        )
+    return evidence_id(name)
+
+
+def group_of(name: str, field: str) -> Group:
+    """Return the group with a name, or all samples for an empty name; raise InvalidRequest for an unknown name."""
+    try:
+        return Group(name or Group.ALL)
+    except ValueError as error:
+        raise InvalidRequest(f"Unknown group {name!r:.80}. Expected one of {', '.join(Group)}.", field=field) from error
 
 
 def class_named(text: str, field: str) -> int:
-    """Return the class that a text names: an index, a WordNet ID, or a unique name.
+    """Return the class that a text names: an index, an ID, or a unique name.
 
     Raises:
         InvalidRequest: No class, or more than one, has this name. The message lists their indices, or
@@ -80,25 +99,16 @@ def class_named(text: str, field: str) -> int:
         near = similar_names(text)
         hint = f" Similar names: {', '.join(near)}." if near else ""
         raise InvalidRequest(
-            f"Unknown class {text!r:.80}. Expected an index from 0 to {NUM_CLASSES - 1}, a WordNet ID, or a name that "
-            f"only one class has.{hint}",
+            f"Unknown class {text!r:.80}. Expected the index or the ID of a class, or a name that only one class "
+            f"has.{hint}",
             field=field,
         )
     return result
 
 
-def class_in(message: Message, name: str, field: str) -> int | None:
-    """Return the class that the field `name` has as an index, or the field `name`_class as a text; None for neither.
-
-    Raises:
-        InvalidRequest: Both are set, or the value is not a class.
-    """
-    text: str = getattr(message, f"{name}_class")
-    if not text:
-        return class_index(getattr(message, name), field) if message.HasField(name) else None
-    if message.HasField(name):
-        raise InvalidRequest(f"Set either {field} or {field}_class, not both.", field=f"{field}_class")
-    return class_named(text, f"{field}_class")
+def optional_class(text: str, field: str) -> int | None:
+    """Return the class that a text names, as `class_named` does; None for an empty text."""
+    return class_named(text, field) if text else None
 
 
 def enum_of(enum: Any, value: int, field: str) -> Any:
@@ -111,25 +121,30 @@ def enum_of(enum: Any, value: int, field: str) -> Any:
         ) from error
 
 
-def by_name(values: Mapping[ErrorType, Number]) -> dict[str, Number]:
-    """Replace error types by their names."""
-    return {error_type.name: value for error_type, value in values.items()}
-
-
-def from_names(values: Mapping[str, Number], required: Sequence[ErrorType] = ()) -> dict[ErrorType, Number]:
-    """Replace names by error types; raise InvalidRequest for an unknown name or a missing required type."""
-    unknown = [name for name in values if name not in ErrorType.__members__]
-    missing = [error_type.name for error_type in required if error_type.name not in values]
-    if unknown:
+def error_type_of(key: str, field: str) -> ErrorType:
+    """Return the error type of a name in the API; raise InvalidRequest for an unknown name."""
+    error_type = find_error_type(key)
+    if error_type is None:
         raise InvalidRequest(
-            f"Unknown error type {unknown[0]!r:.40}. Expected one of {', '.join(ErrorType.__members__)}.",
-            field="counts",
+            f"Unknown error type {key!r:.80}. Expected one of: {', '.join(known.key for known in ERROR_TYPES)}.",
+            field=field,
         )
+    return error_type
+
+
+def by_key(values: Mapping[ErrorType, Number]) -> dict[str, Number]:
+    """Replace error types by their names in the API."""
+    return {error_type.key: value for error_type, value in values.items()}
+
+
+def from_keys(values: Mapping[str, Number], required: Sequence[ErrorType] = ()) -> dict[ErrorType, Number]:
+    """Replace names in the API by error types; raise InvalidRequest for an unknown name or a missing required type."""
+    missing = [error_type.key for error_type in required if error_type.key not in values]
     if missing:
         raise InvalidRequest(
             f"The values of {', '.join(missing)} are missing. Include every error type.", field="counts"
         )
-    return {ErrorType[name]: value for name, value in values.items()}
+    return {error_type_of(key, "counts"): value for key, value in values.items()}
 
 
 def optional(message: Message, field: str) -> Any:

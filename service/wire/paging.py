@@ -3,32 +3,98 @@
 import base64
 import hashlib
 import json
+from typing import Any, Protocol, TypeVar
 
 from errata.errors import InvalidPageToken, InvalidRequest
 from errata.json_input import parse_json
 from errata.proto_json import to_dict
 from google.protobuf.message import Message
 
+from service.domain import Cursor, Order
+from service.domain.listing import SortValue
+
+MAX_INTEGER = (1 << 63) - 1  # the largest sort value
+
+
+class Sliceable(Protocol):
+    """A sequence or an array."""
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    def __getitem__(self, key: slice, /) -> Any:
+        """Return a part."""
+
+
+Items = TypeVar("Items", bound=Sliceable)
+
 
 def page_token(offset: int, query: Message) -> str:
     """Return the token of the page that starts at `offset`; the token is valid only for the same query."""
-    return base64.urlsafe_b64encode(json.dumps([offset, _query_key(query)]).encode()).decode()
+    return _encode([offset, query_key(query)])
 
 
 def page_offset(token: str, query: Message) -> int:
     """Return the offset of a page; raise InvalidPageToken if the token was not issued for this query."""
     if not token:
         return 0
-    try:
-        offset, key = parse_json(base64.urlsafe_b64decode(token.encode()))
-        if key == _query_key(query) and isinstance(offset, int) and offset >= 0:
+    match _decode(token):
+        case [int(offset), str(key)] if key == query_key(query) and offset >= 0:
             return offset
-    except (ValueError, TypeError):
-        pass
-    raise InvalidPageToken(
-        f"Invalid page token {token!r:.40}. Use the token of the previous response, with the same filters.",
-        field="page_token",
-    )
+    raise _invalid_token(token)
+
+
+def cursor_token(cursor: Cursor | None, key: str) -> str:
+    """Return the token of the page after a position; empty if there is no such page.
+
+    Args:
+        cursor: The position.
+        key: Identifies the query, for which alone the token is valid; see `query_key`.
+    """
+    return "" if cursor is None else _encode([cursor.value, cursor.id, key])
+
+
+def token_cursor(token: str, key: str, order: Order) -> Cursor | None:
+    """Return the position of a token; None for an empty token.
+
+    Args:
+        token: The token.
+        key: Identifies the query.
+        order: The order of the query.
+
+    Raises:
+        InvalidPageToken: The token was not issued for this query.
+    """
+    if not token:
+        return None
+    match _decode(token):
+        case [str() | int() | float() as value, str(name), str(actual_key)] if (
+            actual_key == key and _is_sort_value(value, order) and name.isascii() and name.isalnum()
+        ):
+            return Cursor(value, name)
+    raise _invalid_token(token)
+
+
+def query_key(query: Message) -> str:
+    """Return a digest of a query without its page; equal queries have the same digest."""
+    fields = to_dict(query)
+    fields.pop("page_token", None)
+    fields.pop("page_size", None)
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def page_of(items: Items, request: Any, default: int = 100) -> tuple[Items, str]:
+    """Return the page of a list that a request selects, and the token of the next page, which is empty for the last.
+
+    Args:
+        items: The whole list.
+        request: The request, with `page_size` and `page_token`.
+        default: The default size of a page.
+    """
+    start = page_offset(request.page_token, request)
+    end = start + page_size(request.page_size, default)
+    page: Items = items[start:end]
+    return page, page_token(end, request) if end < len(items) else ""
 
 
 def page_size(requested: int, default: int, limit: int = 1000, field: str = "page_size") -> int:
@@ -48,8 +114,29 @@ def page_size(requested: int, default: int, limit: int = 1000, field: str = "pag
     return min(requested or default, limit)
 
 
-def _query_key(query: Message) -> str:
-    fields = to_dict(query)
-    fields.pop("page_token", None)
-    fields.pop("page_size", None)
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+def _is_sort_value(value: SortValue, order: Order) -> bool:
+    """Return whether a value can be a sort value of an order."""
+    if isinstance(value, str):
+        return (
+            order.name == "display_name" and value.encode(errors="replace").decode() == value
+        )  # UTF-8 can represent it
+    return order.name != "display_name" and abs(value) <= MAX_INTEGER
+
+
+def _encode(values: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
+
+
+def _decode(token: str) -> object:
+    """Return the content of a token; None if it is malformed."""
+    try:
+        return parse_json(base64.urlsafe_b64decode(token.encode()))
+    except (ValueError, TypeError):
+        return None
+
+
+def _invalid_token(token: str) -> InvalidPageToken:
+    return InvalidPageToken(
+        f"Invalid page token {token!r:.40}. Use the token of the previous response, with the same filters.",
+        field="page_token",
+    )

@@ -1,21 +1,34 @@
 """Messages of trends."""
 
 import numpy as np
-from errata.v1 import errata_pb2 as pb
+from errata import v1 as pb
+from errata.names import dataset_id, dataset_name, evidence_name
 
-from service.domain import LabelFit, Metric, PercentileRank, Trend, TrendPoint
+from service.analyses.trend import TrendRequest
+from service.domain import METRICS, LabelFit, PercentileRank, Trend, TrendPoint
 from service.report.messages.trend import percentile_text, trend_notes
-from service.wire.names import analysis_name, group_value
+from service.wire.names import analysis_id, analysis_name, group_of
 
 _QUANTILES = (4, 24, 49, 74, 94)  # indices of 5, 25, 50, 75, and 95 % among 1 to 99 %
+
+
+def trend_request(message: pb.ComputeTrendRequest) -> TrendRequest:
+    """Convert the request of ComputeTrend."""
+    return TrendRequest(
+        names=[analysis_id(name, "analyses") for name in message.analyses],
+        dataset=dataset_id(message.dataset),
+        group=group_of(message.group, "group"),
+        by=message.by,
+        reference=message.reference,
+    )
 
 
 def to_trend(trend: Trend) -> pb.Trend:
     """Convert a trend."""
     return pb.Trend(
-        dataset=trend.dataset,
-        evidence=trend.evidence,
-        group=group_value(trend.group),
+        dataset=dataset_name(trend.dataset),
+        evidence=evidence_name(trend.dataset, trend.evidence) if trend.evidence else "",
+        group=trend.group.value,
         by=trend.by,
         models=[_model(point) for point in trend.points],
         fits=[_fit(fit) for fit in trend.fits],
@@ -28,19 +41,19 @@ def to_trend(trend: Trend) -> pb.Trend:
 
 def _model(point: TrendPoint) -> pb.TrendModel:
     return pb.TrendModel(
-        name=analysis_name(point.id) if point.id else "",
+        analysis=analysis_name(point.id) if point.id else "",
         display_name=point.title,
         label=point.label,
         requested=point.is_selected,
         top1_accuracy=point.top1_accuracy,
-        values={metric.name: value for metric, value in point.values.items()},
+        values=dict(point.values),
         percentile_ranks=[_percentile_rank(rank) for rank in point.percentile_ranks],
     )
 
 
 def _percentile_rank(rank: PercentileRank) -> pb.PercentileRank:
     return pb.PercentileRank(
-        metric=_metric(rank.metric),
+        metric=rank.metric,
         value=rank.value,
         percentile=rank.percentile,
         message=percentile_text(rank),
@@ -49,7 +62,7 @@ def _percentile_rank(rank: PercentileRank) -> pb.PercentileRank:
 
 def _fit(label_fit: LabelFit) -> pb.TrendFit:
     return pb.TrendFit(
-        metric=_metric(label_fit.metric),
+        metric=label_fit.metric,
         label=label_fit.label,
         num_models=label_fit.num_models,
         slope=label_fit.fit.slope if label_fit.fit else None,
@@ -63,12 +76,14 @@ def _bands(trend: Trend) -> list[pb.TrendBand]:
     if trend.curves is None:
         return []
     bands = []
-    for metric in Metric:
-        quantiles = trend.curves.quantiles[trend.group, metric]
+    for metric in METRICS:
+        quantiles = trend.curves.quantiles.get((trend.group, metric))
+        if quantiles is None:
+            continue
         fit = trend.curves.fits.get((trend.group, metric))
         bands.append(
             pb.TrendBand(
-                metric=_metric(metric),
+                metric=metric,
                 quantiles=[
                     pb.TrendQuantiles(
                         top1_accuracy=knot, **dict(zip(("q05", "q25", "q50", "q75", "q95"), row, strict=True))
@@ -80,7 +95,3 @@ def _bands(trend: Trend) -> list[pb.TrendBand]:
             )
         )
     return bands
-
-
-def _metric(metric: Metric) -> str:
-    return f"TREND_METRIC_{metric.name}"

@@ -113,7 +113,7 @@ def test_connections_above_the_limit_are_closed_and_earlier_ones_are_served(
 ) -> None:
     monkeypatch.setattr("service.api.server.MAX_CONNECTIONS", 3)
     with start() as running:
-        assert running.client.error_types().error_types  # opens the connection
+        assert running.client.error_types()  # opens the connection
         opened = [
             grpc.insecure_channel(running.addresses.grpc, options=[("grpc.use_local_subchannel_pool", 1)])
             for _ in range(5)
@@ -126,7 +126,7 @@ def test_connections_above_the_limit_are_closed_and_earlier_ones_are_served(
             except grpc.RpcError as error:
                 served.append(error.code())
         assert served == [grpc.StatusCode.OK] * 2 + [grpc.StatusCode.UNAVAILABLE] * 3
-        assert running.client.error_types().error_types
+        assert running.client.error_types()
         for channel in opened:
             channel.close()
 
@@ -142,8 +142,8 @@ def test_the_number_of_watches_is_limited(start: Start, monkeypatch: pytest.Monk
             list(running.client.watch(analysis.name))
         assert refused.value.retry_after
         running.gate.set()
-        assert [list(watch)[-1].state for watch in watches] == [pb.STATE_SUCCEEDED] * 2
-        assert list(running.client.watch(analysis.name))[-1].state == pb.STATE_SUCCEEDED
+        assert [list(watch)[-1].state for watch in watches] == [pb.Analysis.STATE_SUCCEEDED] * 2
+        assert list(running.client.watch(analysis.name))[-1].state == pb.Analysis.STATE_SUCCEEDED
 
 
 async def test_calls_above_the_limit_are_rejected_with_a_retry_delay() -> None:

@@ -22,7 +22,7 @@ def test_a_repeated_request_returns_a_cached_analysis(start) -> None:
 
         again = service.client.analyze(MODEL, "demo", labels={"run": "2"}, display_name="again")
 
-        assert again.state == pb.STATE_SUCCEEDED
+        assert again.state == pb.Analysis.STATE_SUCCEEDED
         assert (again.cached, first.cached) == (True, False)
         assert again.name != first.name
         assert dict(again.labels) == {"run": "2"}
@@ -48,7 +48,7 @@ def test_fresh_ignores_cached_results(start) -> None:
         fresh = service.client.analyze(MODEL, "demo", fresh=True)
 
         assert not fresh.cached
-        assert wait_for_end(service.client, fresh.name).state == pb.STATE_SUCCEEDED
+        assert wait_for_end(service.client, fresh.name).state == pb.Analysis.STATE_SUCCEEDED
 
 
 def test_another_model_is_not_served_from_the_cache(start) -> None:
@@ -68,10 +68,10 @@ def test_another_bundle_judges_archived_predictions_without_running_the_model(st
         again = service.client.analyze(MODEL, "demo")
 
         assert again.cached
-        assert again.evidence == other.digest != first.evidence
+        assert again.evidence == f"datasets/demo/evidence/{other.digest}" != first.evidence
         counts = again.summary.groups["all"].counts
         assert (
-            counts["FINE_GRAINED"] == 20 - counts["CORRECT"] - counts["CLASS_OVERLAP"]
+            counts["fine_grained"] == 20 - counts["correct"] - counts["class_overlap"]
         )  # all other errors are fine-grained
         service.gate.set()
 
@@ -94,14 +94,14 @@ def test_a_failed_analysis_can_be_retried_under_the_same_name(start, tmp_path: P
     with start(model_sources=["*"]) as service:
         failing = service.client.analyze("timm:no_such_model_anywhere", "demo", labels={"k": "v"})
         failed = wait_for_end(service.client, failing.name)
-        assert failed.state == pb.STATE_FAILED
+        assert failed.state == pb.Analysis.STATE_FAILED
 
         again = service.client.retry(failed.name)
 
         assert again.name == failed.name
-        assert again.state in (pb.STATE_QUEUED, pb.STATE_RUNNING, pb.STATE_FAILED)
+        assert again.state in (pb.Analysis.STATE_QUEUED, pb.Analysis.STATE_RUNNING, pb.Analysis.STATE_FAILED)
         final = wait_for_end(service.client, again.name)
-        assert (final.state, final.failure.reason) == (pb.STATE_FAILED, failed.failure.reason)
+        assert (final.state, final.failure.reason) == (pb.Analysis.STATE_FAILED, failed.failure.reason)
         assert dict(final.labels) == {"k": "v"}
         listed = service.client.list(pb.AnalysisFilter(states=["STATE_FAILED"]))
         assert [item.name for item in listed] == [failed.name]

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from errata import AsyncClient, Client, ConnectionFailed, errors, pb
-from errata.v1 import errata_pb2_grpc
+from errata.v1 import catalog_service_pb2_grpc
 from google.protobuf import json_format
 from google.protobuf.json_format import MessageToDict
 from running_service import MODEL, Running, Start
@@ -25,7 +25,7 @@ from running_service import MODEL, Running, Start
 from service.evidence.bundle import Bundle
 
 
-class Recorder(errata_pb2_grpc.CatalogServiceServicer):
+class Recorder(catalog_service_pb2_grpc.CatalogServiceServicer):
     """A service that is unavailable for the first calls, and records the metadata of all calls."""
 
     def __init__(self, unavailable: int = 0) -> None:
@@ -42,7 +42,7 @@ class Recorder(errata_pb2_grpc.CatalogServiceServicer):
 @pytest.fixture
 def recorder() -> Iterator[tuple[Recorder, str]]:
     server, recorder = grpc.server(ThreadPoolExecutor(2)), Recorder(unavailable=2)
-    errata_pb2_grpc.add_CatalogServiceServicer_to_server(recorder, server)
+    catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(recorder, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield recorder, f"127.0.0.1:{port}"
@@ -73,7 +73,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, 
 @pytest.fixture
 def tls_service(certificate: tuple[Path, bytes, bytes]) -> Iterator[tuple[Recorder, str]]:
     server, recorder = grpc.server(ThreadPoolExecutor(2)), Recorder()
-    errata_pb2_grpc.add_CatalogServiceServicer_to_server(recorder, server)
+    catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(recorder, server)
     _, pem, key = certificate
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, pem)]))
     server.start()
@@ -259,7 +259,7 @@ async def test_the_async_client_runs_a_model_to_its_end(running: Running) -> Non
         ended = await client.wait(queued)
         verdicts = [verdict async for verdict in client.verdicts(queued)]
         exported = b"".join([chunk async for chunk in client.export(queued)])
-        assert ended.state == pb.STATE_SUCCEEDED
+        assert ended.state == pb.Analysis.STATE_SUCCEEDED
         assert len(verdicts) == len(exported.splitlines()) == 20
         assert queued.name in [analysis.name async for analysis in client.list()]
         assert (await client.get(queued)).name == queued.name
@@ -291,13 +291,13 @@ async def test_both_clients_return_the_same_results(running: Running, demo_csv: 
         assert await client.wait(analysis) == blocking.wait(analysis)
         assert await client.breakdown(analysis, by="superclass") == blocking.breakdown(analysis, by="superclass")
         assert await client.explain(analysis, image) == blocking.explain(analysis, image)
-        assert await client.explain_any("demo", image, 1) == blocking.explain_any("demo", image, 1)
+        assert await client.explain_prediction("demo", image, 1) == blocking.explain_prediction("demo", image, 1)
         assert await client.some_verdicts(analysis, most=3) == blocking.some_verdicts(analysis, most=3)
         assert await client.evidence("demo") == blocking.evidence("demo")
         assert await client.error_types() == blocking.error_types()
         assert await client.comparison_report(analysis, analysis) == blocking.comparison_report(analysis, analysis)
-        assert await client.trend(names=[analysis]) == blocking.trend(names=[analysis])
-        assert b"<html" in await client.trend_report(names=[analysis])
+        assert await client.trend(analyses=[analysis]) == blocking.trend(analyses=[analysis])
+        assert b"<html" in await client.trend_report(analyses=[analysis])
         again = await client.reanalyze(analysis)
         assert again.name != analysis.name
         assert again.summary == analysis.summary
@@ -328,10 +328,15 @@ def test_enumerations_are_accepted_as_text(client: Client, analysis: pb.Analysis
 def test_unknown_text_is_rejected_before_a_call(client: Client, analysis: pb.Analysis) -> None:
     with pytest.raises(errors.InvalidRequest, match=r"Unknown row_order 'name'\. Expected one of: path, file_name"):
         client.upload(io.BytesIO(), "demo", row_order="name")
-    with pytest.raises(errors.InvalidRequest, match="Unknown error type 'failure'"):
-        client.verdicts(analysis, error_types="failure")
     with pytest.raises(TypeError, match="gate_polcy"):
         client.upload(io.BytesIO(), "demo", gate_polcy="")  # type: ignore[call-arg]
+
+
+def test_an_unknown_error_type_is_rejected_by_the_service(client: Client, analysis: pb.Analysis) -> None:
+    expected = r"Unknown error type 'failure'\. Expected one of: correct, .*, model_failure\."
+    with pytest.raises(errors.InvalidRequest, match=expected) as rejected:
+        list(client.verdicts(analysis, error_types="failure"))
+    assert [violation.field for violation in rejected.value.violations] == ["filter.error_types"]
 
 
 # data frames
@@ -344,9 +349,8 @@ def test_a_data_frame_has_the_listed_verdicts(client: Client, analysis: pb.Analy
     assert list(frame["file_name"]) == [verdict.file_name for verdict in listed]
     assert list(frame["target"]) == [verdict.target for verdict in listed]
     assert list(frame["predicted_name"]) == [verdict.predicted_name for verdict in listed]
-    names = [pb.ErrorType.Name(verdict.error_type).removeprefix("ERROR_TYPE_").lower() for verdict in listed]
-    assert list(frame["error_type"]) == names
-    groups = [" ".join(pb.Group.Name(group)[len("GROUP_") :].lower() for group in verdict.groups) for verdict in listed]
+    assert list(frame["error_type"]) == [verdict.error_type for verdict in listed]
+    groups = [" ".join(verdict.groups) for verdict in listed]
     assert list(frame["groups"]) == groups
 
 
@@ -388,13 +392,15 @@ def test_parquet_has_the_columns_of_the_evidence(client: Client, analysis: pb.An
 
     frame = pd.read_parquet(io.BytesIO(content))
     assert {"labels", "shared_superclasses", "vocabulary", "rule_model_failure"} <= set(frame.columns)
-    assert frame["error_type"].iloc[-1] == "ERROR_TYPE_CORRECT"
+    assert frame["error_type"].iloc[-1] == "correct"
 
 
 def test_jsonl_has_the_evidence_of_listed_verdicts(client: Client, analysis: pb.Analysis) -> None:
     lines = b"".join(client.export(analysis, "jsonl", with_evidence=True)).decode().splitlines()
 
     listed = [*client.verdicts(analysis, with_evidence=True)]
+    for verdict in listed:
+        verdict.name = ""
     assert [json_format.Parse(line, pb.Verdict()) for line in lines] == listed
 
 
@@ -407,6 +413,6 @@ def test_results_are_tables_and_charts(client: Client, analysis: pb.Analysis) ->
     result = client.get(analysis)
 
     assert result.to_pandas()["count"].sum() > 0
-    for item in (result, client.compare(analysis, analysis), client.trend(names=[analysis])):
+    for item in (result, client.compare(analysis, analysis), client.trend(analyses=[analysis])):
         assert "<table>" in item._repr_html_()
         assert item.plot().to_dict()

@@ -39,9 +39,9 @@ def test_a_comparison_has_the_changed_images(client: Client, pair: tuple[pb.Anal
     result = client.compare(a.name, b.name)
 
     everything = result.groups["all"]
-    assert (result.a, result.b, result.display_name_a, result.dataset) == (a.name, b.name, "A", "demo")
+    assert (result.a, result.b, result.display_name_a, result.dataset) == (a.name, b.name, "A", "datasets/demo")
     assert (everything.num_samples, everything.fixed, everything.broken) == (20, 3, 0)
-    assert everything.transitions[7].counts["CORRECT"] == 3
+    assert everything.transitions[7].counts["correct"] == 3
     assert sum(sum(row.counts.values()) for row in everything.transitions) == 20
     assert [(test.metric, test.only_a, test.only_b) for test in everything.tests] == [
         (pb.PAIRED_METRIC_TOP1, 0, 3),
@@ -49,10 +49,10 @@ def test_a_comparison_has_the_changed_images(client: Client, pair: tuple[pb.Anal
         (pb.PAIRED_METRIC_SEVERE, 3, 0),
     ]
     assert everything.tests[0].p_value == pytest.approx(0.25)  # 2 / 2 ** 3
-    assert everything.rates["top1"].difference == pytest.approx(-0.15)
+    assert everything.rates["top1"].difference == pytest.approx(0.15)
     assert len(result.fixed) == 3 and not result.broken
-    assert {item.error_type_b for item in result.fixed} == {pb.ERROR_TYPE_CORRECT}
-    assert result.verdict == "fixes 3 images, breaks 0 images; severe errors: no significant change, p = 0.25"
+    assert {item.error_type_b for item in result.fixed} == {"correct"}
+    assert result.headline == "fixes 3 images, breaks 0 images; severe errors: no significant change, p = 0.25"
 
 
 def test_an_analysis_has_no_difference_from_itself(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
@@ -64,7 +64,7 @@ def test_an_analysis_has_no_difference_from_itself(client: Client, pair: tuple[p
         assert all(test.p_value == 1 and not test.significant for test in group.tests)
         intervals = [*group.rates.values(), *group.types.values()]
         assert all(interval.low == interval.high == interval.difference == 0 for interval in intervals)
-    assert result.verdict == "fixes 0 images, breaks 0 images; severe errors: no change"
+    assert result.headline == "fixes 0 images, breaks 0 images; severe errors: no change"
 
 
 def test_the_number_of_changed_images_is_limited(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
@@ -106,7 +106,7 @@ def test_a_gate_decides_by_its_bounds(
     result = client.gate(pair[1].name, policy)
 
     assert pb.GateDecision.Name(result.decision) == f"GATE_DECISION_{decision}"
-    assert (result.name, result.policy, result.baseline) == (pair[1].name, "gate", "")
+    assert (result.analysis, result.policy, result.baseline) == (pair[1].name, "gate", "")
     (reason,) = result.reasons
     assert (reason.bound, reason.measure, reason.value, reason.limit) == (
         "bound 1",
@@ -163,20 +163,20 @@ def test_an_open_analysis_is_pending_and_a_canceled_one_is_an_error(start: Start
         service.gate.set()
         result = client.gate(waiting.name)
         assert result.decision == pb.GATE_DECISION_ERROR
-        assert "cancelled" in result.reasons[0].message
+        assert "canceled" in result.reasons[0].message
 
 
 def test_a_trend_has_the_percentiles_of_models(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
-    result = client.trend(pb.GetTrendRequest(names=[pair[0].name, pair[1].name]))
+    result = client.trend(pb.ComputeTrendRequest(analyses=[pair[0].name, pair[1].name]))
 
-    assert result.dataset == "demo" and result.evidence == pair[0].evidence
-    assert [(model.name, model.requested) for model in result.models[:2]] == [
+    assert result.dataset == "datasets/demo" and result.evidence == pair[0].evidence
+    assert [(model.analysis, model.requested) for model in result.models[:2]] == [
         (pair[0].name, True),
         (pair[1].name, True),
     ]
     assert [model.top1_accuracy for model in result.models[:2]] == [0.75, 0.9]
-    assert result.models[0].values["MODEL_FAILURE"] == 1
-    assert "FINE_GRAINED_OOV" not in result.models[0].values, "a rule that abstained says nothing, which isn't 0"
+    assert result.models[0].values["model_failure"] == 1
+    assert "fine_grained_oov" not in result.models[0].values, "a rule that abstained says nothing, which isn't 0"
     assert not result.models[0].percentile_ranks and not result.bands and result.num_published == 0
     assert any("No reference models" in note for note in result.notes)
 
@@ -186,27 +186,27 @@ def test_a_trend_groups_models_by_a_label(client: Client, demo: Bundle) -> None:
         client.upload(predictions(demo, wrong), "demo", labels={"team": team}).name
         for team, wrong in (("red", 4), ("red", 6), ("red", 7), ("blue", 8))
     ]
-    result = client.trend(pb.GetTrendRequest(names=names, by="team"))
+    result = client.trend(pb.ComputeTrendRequest(analyses=names, by="team"))
 
     assert {model.label for model in result.models if model.requested} == {"red", "blue"}
     fits = {(fit.label, fit.metric): fit for fit in result.fits}
-    red = fits["red", pb.TREND_METRIC_MODEL_FAILURE]
+    red = fits["red", "model_failure"]
     assert red.num_models == 3 and not red.HasField("r_squared")  # all values are 1
-    assert not fits["blue", pb.TREND_METRIC_MODEL_FAILURE].HasField("slope")
+    assert not fits["blue", "model_failure"].HasField("slope")
 
 
 def test_analyses_of_several_data_sets_have_no_trend(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     with pytest.raises(errors.NotComparable):
-        client.trend(pb.GetTrendRequest(names=[pair[0].name], dataset="imagenet-real"))
+        client.trend(pb.ComputeTrendRequest(analyses=[pair[0].name], dataset="imagenet-real"))
     with pytest.raises(errors.InvalidUpload) as refused:
-        client.trend(pb.GetTrendRequest(names=[pair[0].name], reference=b"model,accuracy\nx,1\n"))
+        client.trend(pb.ComputeTrendRequest(analyses=[pair[0].name], reference=b"model,accuracy\nx,1\n"))
     assert refused.value.violations[0].line == 1
     with pytest.raises(errors.DatasetNotFound):
-        client.trend(pb.GetTrendRequest(dataset="nothing"))
+        client.trend(pb.ComputeTrendRequest(dataset="nothing"))
 
 
 def test_a_trend_has_a_report(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
-    html = client.trend_report(pb.GetTrendRequest(names=[pair[0].name])).decode()
+    html = client.trend_report(pb.ComputeTrendRequest(analyses=[pair[0].name])).decode()
 
     assert "Error types and accuracy: demo" in html
     assert len(re.findall("<svg", html)) >= 1
@@ -231,13 +231,13 @@ def test_analyses_with_different_evidence_are_not_comparable_until_reanalyzed(
         with pytest.raises(errors.NotComparable, match=f"reanalyze {b.name.removeprefix('analyses/')} --evidence"):
             client.compare(a.name, b.name)
         with pytest.raises(errors.NotComparable):
-            client.trend(pb.GetTrendRequest(names=[a.name, b.name]))
+            client.trend(pb.ComputeTrendRequest(analyses=[a.name, b.name]))
         gate = client.gate(b.name, CHANGE.replace("min_samples: 10", "min_samples: 1"), a.name)
         assert gate.decision == pb.GATE_DECISION_UNDECIDED
         assert "other evidence" in gate.reasons[0].message
         again = client.reanalyze(b.name, a.evidence)
         assert client.compare(a.name, again.name).groups["all"].num_samples == 2
-        assert client.trend(pb.GetTrendRequest(dataset="own")).num_left_out == 1
+        assert client.trend(pb.ComputeTrendRequest(dataset="own")).num_left_out == 1
 
 
 def test_published_models_of_another_group_are_rejected(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
@@ -251,17 +251,17 @@ def test_published_models_of_another_group_are_rejected(client: Client, pair: tu
     whole = f"{header}m,90,100,100,10,90,1,2,3,1,1,1,1\n".encode()
     part = f"{header}m,90,100,40,10,36,1,1,1,1,0,0,0\n".encode()
 
-    for group, good, bad in ((pb.GROUP_ALL, whole, part), (pb.GROUP_ORGANISM, part, whole)):
-        assert client.trend(pb.GetTrendRequest(names=[pair[0].name], group=group, reference=good)).models
+    for group, good, bad in (("all", whole, part), ("organism", part, whole)):
+        assert client.trend(pb.ComputeTrendRequest(analyses=[pair[0].name], group=group, reference=good)).models
         with pytest.raises(errors.InvalidUpload, match=r"file for (the group|all samples)"):
-            client.trend(pb.GetTrendRequest(names=[pair[0].name], group=group, reference=bad))
+            client.trend(pb.ComputeTrendRequest(analyses=[pair[0].name], group=group, reference=bad))
 
 
 @pytest.mark.parametrize("size", ["²", "9" * 200, "many", "12345"])
 def test_an_unusual_label_does_not_break_a_trend(client: Client, demo: Bundle, size: str) -> None:
     odd = client.upload(predictions(demo, 2), "demo", labels={"size": size})
 
-    assert client.trend(pb.GetTrendRequest(names=[odd.name], by="size")).models[0].label
+    assert client.trend(pb.ComputeTrendRequest(analyses=[odd.name], by="size")).models[0].label
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_invalid_gate_and_trend_requests_are_rejected(client: Client, demo: Bund
     with pytest.raises(errors.AnalysisNotFound):
         client.upload(predictions(demo, 1), "demo", gate_policy=CHANGE, gate_baseline="analyses/nope")
     with pytest.raises(errors.InvalidRequest, match="at most 256"):
-        client.trend(pb.GetTrendRequest(dataset="demo", by="x" * 300))
+        client.trend(pb.ComputeTrendRequest(dataset="demo", by="x" * 300))
 
 
 def test_a_missing_bundle_is_reported_with_the_remedy(start: Start, tmp_path: Path) -> None:

@@ -193,8 +193,8 @@ def test_a_new_version_is_analyzed_and_labeled(site: Site) -> None:
     assert site.count_calls("any", "queued") == queued + 1
     (analysis,) = site.analyses(version=version)
     assert dict(analysis.labels) == {"registry": "any", "model": "photos", "version": version}
-    assert analysis.dataset == "demo"
-    assert [*site.running.client.watch(analysis.name)][-1].state == pb.State.STATE_SUCCEEDED
+    assert analysis.dataset == "datasets/demo"
+    assert [*site.running.client.watch(analysis.name)][-1].state == pb.Analysis.State.STATE_SUCCEEDED
 
 
 def test_a_repeated_delivery_has_no_effect(site: Site) -> None:
@@ -213,7 +213,7 @@ def test_a_delivery_repeated_after_the_analysis_ended_has_no_effect(site: Site) 
     version = new_version()
     assert site.send(Call(event("photos", version))).status == 202
     (analysis,) = site.analyses(version=version)
-    assert [*site.running.client.watch(analysis.name)][-1].state == pb.State.STATE_SUCCEEDED
+    assert [*site.running.client.watch(analysis.name)][-1].state == pb.Analysis.State.STATE_SUCCEEDED
 
     assert site.send(Call(event("photos", version))).outcome == (200, "repeated")
     assert len(site.analyses(version=version)) == 1
@@ -538,7 +538,7 @@ def test_a_full_queue_rejects_with_retry_and_the_retry_is_accepted(start: Start,
         )
         running.gate.set()
         (first,) = site.analyses(version="1")
-        assert [*running.client.watch(first.name)][-1].state == pb.State.STATE_SUCCEEDED
+        assert [*running.client.watch(first.name)][-1].state == pb.Analysis.State.STATE_SUCCEEDED
         assert site.send(second).outcome == (202, "queued")
         assert len(site.analyses(version="2")) == 1
 

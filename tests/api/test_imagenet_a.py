@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from errata import pb
 
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.bundle import Bundle
@@ -73,10 +72,10 @@ def among_classes(images: list[tuple[str, int]], probs: np.ndarray) -> float:
 
 
 def test_the_catalog_lists_imagenet_a(service: Running, bundle: Bundle) -> None:
-    (listed,) = [dataset for dataset in service.client.datasets().datasets if dataset.name == "imagenet-a"]
+    listed = service.client.dataset("imagenet-a")
 
     assert (listed.num_images, listed.num_judged) == (15, 15)
-    assert [item.digest for item in listed.evidence] == [bundle.digest]
+    assert listed.default_evidence == f"datasets/imagenet-a/evidence/{bundle.digest}"
 
 
 def test_accuracy_among_the_classes_equals_a_plain_loop(
@@ -141,5 +140,5 @@ def test_images_with_the_same_base_name_are_distinguished(service: Running, imag
 
     verdicts = [*service.client.verdicts(analysis.name)]
     assert [(verdict.file_name, verdict.target) for verdict in verdicts] == images
-    assert {verdict.target for verdict in verdicts if verdict.error_type == pb.ERROR_TYPE_CORRECT} == {CLASSES[0]}
+    assert {verdict.target for verdict in verdicts if verdict.error_type == "correct"} == {CLASSES[0]}
     assert not any(verdict.problematic for verdict in verdicts)

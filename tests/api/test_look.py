@@ -7,8 +7,10 @@ import json
 import pyarrow.parquet as pq
 import pytest
 from errata import Client, errors, pb
+from errata.names import evidence_id
 from google.protobuf.json_format import MessageToDict
 
+from service.domain import ERROR_TYPES
 from service.evidence.bundle import Bundle
 
 
@@ -99,11 +101,11 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
         return [verdict.file_name for verdict in client.verdicts(analysis.name, pb.VerdictFilter(**conditions))]
 
     assert [item.file_name for item in every] == demo.judged_names
-    assert names(error_types=["ERROR_TYPE_CORRECT"]) == demo.judged_names[2:]
-    assert names(predicted=0) == demo.judged_names[:2]
-    assert names(target=609) == [name for name in demo.judged_names if name.endswith("_609.jpg")]
+    assert names(error_types=["correct"]) == demo.judged_names[2:]
+    assert names(predicted_class="0") == demo.judged_names[:2]
+    assert names(target_class="609") == [name for name in demo.judged_names if name.endswith("_609.jpg")]
     assert names(problematic=True) == []
-    organisms, artifacts, other = (names(group=g) for g in ("GROUP_ORGANISM", "GROUP_ARTIFACT", "GROUP_OTHER"))
+    organisms, artifacts, other = (names(group=g) for g in ("organism", "artifact", "other"))
     assert (
         sorted(organisms + artifacts + other) == demo.judged_names
     )  # each image has one label, and therefore one group
@@ -117,11 +119,11 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
 @pytest.mark.parametrize(
     "conditions",
     [
-        pb.VerdictFilter(target=1000),
-        pb.VerdictFilter(predicted=-1),
+        pb.VerdictFilter(target_class="1000"),
+        pb.VerdictFilter(predicted_class="-1"),
         pb.VerdictFilter(superclass="no such superclass"),
-        pb.VerdictFilter(error_types=[99]),
-        pb.VerdictFilter(group=99),
+        pb.VerdictFilter(error_types=["bad_luck"]),
+        pb.VerdictFilter(group="animal"),
     ],
 )
 def test_an_invalid_filter_is_rejected(client: Client, analysis: pb.Analysis, conditions: pb.VerdictFilter) -> None:
@@ -132,7 +134,7 @@ def test_an_invalid_filter_is_rejected(client: Client, analysis: pb.Analysis, co
 def test_verdict_pages_contain_every_row_once(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
     stub, collected, token = client._analyses, [], ""
     while True:
-        page = stub.ListVerdicts(pb.ListVerdictsRequest(name=analysis.name, page_size=7, page_token=token))
+        page = stub.ListVerdicts(pb.ListVerdictsRequest(parent=analysis.name, page_size=7, page_token=token))
         collected += [verdict.file_name for verdict in page.verdicts]
         token = page.next_page_token
         assert page.total_size == 20
@@ -148,7 +150,7 @@ def test_evidence_is_optional_and_its_trace_ends_at_the_verdict(client: Client, 
 
     steps = with_evidence.evidence.trace
     assert not without.HasField("evidence")
-    assert [step.error_type for step in steps] == list(range(1, 9))
+    assert [step.error_type for step in steps] == [error_type.key for error_type in ERROR_TYPES]
     assert [s.error_type for s in steps if s.outcome == pb.OUTCOME_HIT] == [with_evidence.error_type]
     assert [label.class_index for label in with_evidence.evidence.labels] == [with_evidence.target]
 
@@ -157,12 +159,45 @@ def test_the_explanation_of_the_models_prediction_is_its_verdict(client: Client,
     verdict = next(client.verdicts(analysis.name, with_evidence=True))
 
     assert client.explain(analysis.name, verdict.file_name) == verdict
+    assert client.verdict(analysis.name, verdict.file_name) == verdict
+    assert verdict.name == f"{analysis.name}/verdicts/{verdict.file_name}"
+
+
+def test_the_evidence_of_a_verdict_is_part_of_the_full_view(client: Client, analysis: pb.Analysis) -> None:
+    listed = next(client.verdicts(analysis.name))
+
+    assert client.verdict(analysis.name, listed.file_name, with_evidence=False) == listed
+
+
+def test_a_hypothetical_verdict_has_no_name(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
+    image = demo.judged_names[0]
+
+    assert client.explain(analysis.name, image, 5).name == ""
+    assert client.explain_prediction("demo", image, 5).name == ""
+
+
+@pytest.mark.parametrize("name", ["", "analyses/a", "analyses/a/verdicts/", "analyses/a/verdicts/b/c", "a/b"])
+def test_an_invalid_name_of_a_verdict_is_rejected(client: Client, name: str) -> None:
+    with pytest.raises(errors.InvalidRequest) as error:
+        client._call(client._analyses.GetVerdict, pb.GetVerdictRequest(name=name))
+    assert error.value.violations[0].field == "name"
+
+
+@pytest.mark.parametrize("view", [3, -1])
+def test_an_unknown_view_is_rejected(client: Client, analysis: pb.Analysis, view: int) -> None:
+    with pytest.raises(errors.InvalidRequest, match="VerdictView"):
+        client._call(client._analyses.ListVerdicts, pb.ListVerdictsRequest(parent=analysis.name, view=view))
+
+
+def test_a_report_without_a_subject_is_rejected(client: Client) -> None:
+    with pytest.raises(errors.InvalidRequest, match="subject"):
+        client._report(pb.RenderReportRequest())
 
 
 def test_any_prediction_can_be_explained_without_an_analysis(client: Client, demo: Bundle) -> None:
-    verdict = client.explain_any("demo", demo.judged_names[0], int(demo.all_targets[0]))
+    verdict = client.explain_prediction("demo", demo.judged_names[0], int(demo.all_targets[0]))
 
-    assert verdict.error_type == pb.ERROR_TYPE_CORRECT
+    assert verdict.error_type == "correct"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +208,7 @@ def test_an_explanation_of_an_unknown_image_or_class_is_rejected(
     client: Client, image: str, predicted: int, error: type
 ) -> None:
     with pytest.raises(error):
-        client.explain_any("demo", image, predicted)
+        client.explain_prediction("demo", image, predicted)
 
 
 def test_the_three_exports_have_the_same_verdicts(client: Client, analysis: pb.Analysis) -> None:
@@ -186,11 +221,13 @@ def test_the_three_exports_have_the_same_verdicts(client: Client, analysis: pb.A
         MessageToDict(item, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
         for item in listed
     ]
+    for item in as_json:
+        del item["name"]
     assert [json.loads(line) for line in lines] == as_json
     flat = [
         {**item, "problematic": " ".join(item["problematic"]), "groups": " ".join(item["groups"])} for item in as_json
     ]
-    assert {group for item in listed for group in item.groups} >= {pb.GROUP_ORGANISM, pb.GROUP_ARTIFACT}
+    assert {group for item in listed for group in item.groups} >= {"organism", "artifact"}
     assert [{**row, "target": int(row["target"]), "predicted": int(row["predicted"])} for row in table] == flat
     assert columns == flat
 
@@ -200,7 +237,7 @@ def test_a_report_is_one_html_file_with_the_headline(client: Client, analysis: p
 
     assert html.startswith("<!doctype html>")
     assert "two wrong makes 2 top-1 errors on 20 images: " in html
-    assert analysis.evidence in html
+    assert evidence_id(analysis.evidence) in html
 
 
 def test_a_hostile_name_is_escaped_in_the_report(client: Client, demo_csv: bytes) -> None:

@@ -120,7 +120,7 @@ def test_model_runs_and_open_work_are_reported(start: Start) -> None:
         running.gate.set()
         for item in (first, second):
             *_, last = running.client.watch(item.name)
-            assert last.state == pb.STATE_SUCCEEDED
+            assert last.state == pb.Analysis.STATE_SUCCEEDED
         again = running.client.analyze(MODEL, "demo")
         assert wait_for(5, lambda: sample_of(running)("errata_open_analyses", state="queued") == 0)
         after = sample_of(running)
@@ -155,14 +155,14 @@ def test_the_newest_results_of_watched_models_are_reported_and_others_are_counte
     for group, group_summary in summary.groups.items():
         assert sample("errata_result_samples", **names, group=group) == group_summary.num_samples
         for kind, count in group_summary.counts.items():
-            severity = {"MODEL_FAILURE": "severe", "FINE_GRAINED": "minor", "CORRECT": "none"}.get(kind)
+            severity = {"model_failure": "severe", "fine_grained": "minor", "correct": "none"}.get(kind)
             if severity:
-                labels = {"group": group, "error_type": kind, "severity": severity}
+                labels = {"group": group, "error_type": kind.upper(), "severity": severity}
                 assert sample("errata_result_errors", **names, **labels) == count
     everything = summary.groups["all"]
     assert sample("errata_result_top1_accuracy_ratio", **names, group="all") == everything.top1_accuracy
     assert sample("errata_result_multi_label_accuracy_ratio", **names, group="all") == everything.multi_label_accuracy
-    severe = everything.counts["MODEL_FAILURE"] / everything.num_samples
+    severe = everything.counts["model_failure"] / everything.num_samples
     assert sample("errata_result_severe_error_ratio", **names) == severe
     assert sample("errata_result_baseline_severe_error_ratio", **names) == severe
     assert sample("errata_result_severe_error_ratio", model="net", version="1", dataset="demo") is None
@@ -171,8 +171,8 @@ def test_the_newest_results_of_watched_models_are_reported_and_others_are_counte
 
 def test_served_bundles_are_reported(start: Start, predictions: Path) -> None:
     with start() as running:
-        digest = running.client.upload(predictions, dataset="demo").evidence
-        rules = str(next(iter(running.client.datasets().datasets)).evidence[0].rules_version)
+        digest = running.client.upload(predictions, dataset="demo").evidence.rpartition("/")[2]
+        rules = str(running.client.evidence("demo").rules_version)
         assert wait_for(
             15, lambda: sample_of(running)("errata_evidence_info", dataset="demo", digest=digest, rules=rules)
         )

@@ -32,9 +32,9 @@ def test_a_model_is_queued_then_runs_then_succeeds(client: Client, demo: Bundle)
     final = wait_for_end(client, queued.name)
 
     right = sum(hashed_class(name) == target for name, target in zip(demo.judged_names, demo.all_targets, strict=True))
-    assert queued.state in (pb.STATE_QUEUED, pb.STATE_RUNNING)
-    assert final.state == pb.STATE_SUCCEEDED
-    assert final.summary.groups["all"].counts["CORRECT"] == right
+    assert queued.state in (pb.Analysis.STATE_QUEUED, pb.Analysis.STATE_RUNNING)
+    assert final.state == pb.Analysis.STATE_SUCCEEDED
+    assert final.summary.groups["all"].counts["correct"] == right
     assert (final.progress.done, final.progress.total) == (20, 20)
     assert final.model_info.model == MODEL
     assert dict(final.labels) == {"team": "vision"}
@@ -61,7 +61,7 @@ def test_a_name_without_a_source_is_a_timm_model(start) -> None:
     with start() as service:
         final = wait_for_end(service.client, service.client.analyze("resnet50", "demo").name)
 
-        assert final.state == pb.STATE_FAILED  # the fake predictor has no timm model
+        assert final.state == pb.Analysis.STATE_FAILED  # the fake predictor has no timm model
         assert final.failure.reason == "MODEL_NOT_FOUND"
 
 
@@ -109,24 +109,27 @@ def test_a_canceled_queued_model_never_runs(start) -> None:
         running = service.client.analyze(MODEL, "demo")
         queued = service.client.analyze("demo:efficientnet_lite1", "demo")
 
-        assert service.client.cancel(queued.name).state == pb.STATE_CANCELLED
+        assert service.client.cancel(queued.name).state == pb.Analysis.STATE_CANCELLED
         service.gate.set()
 
-        assert wait_for_end(service.client, running.name).state == pb.STATE_SUCCEEDED
-        assert service.client.get(queued.name).state == pb.STATE_CANCELLED
+        assert wait_for_end(service.client, running.name).state == pb.Analysis.STATE_SUCCEEDED
+        assert service.client.get(queued.name).state == pb.Analysis.STATE_CANCELLED
 
 
 def test_a_running_model_stops_when_it_is_canceled(start) -> None:
     with start(open_gate=False, batch_size=1) as service:
         name = service.client.analyze(MODEL, "demo").name
-        assert until(lambda: service.client.get(name).state == pb.STATE_RUNNING)
+        assert until(lambda: service.client.get(name).state == pb.Analysis.STATE_RUNNING)
 
         cancelled = service.client.cancel(name)
         service.gate.set()
 
-        assert cancelled.state == pb.STATE_CANCELLED
-        assert wait_for_end(service.client, service.client.analyze(MODEL, "demo").name).state == pb.STATE_SUCCEEDED
-        assert service.client.get(name).state == pb.STATE_CANCELLED
+        assert cancelled.state == pb.Analysis.STATE_CANCELLED
+        assert (
+            wait_for_end(service.client, service.client.analyze(MODEL, "demo").name).state
+            == pb.Analysis.STATE_SUCCEEDED
+        )
+        assert service.client.get(name).state == pb.Analysis.STATE_CANCELLED
 
 
 def test_canceling_a_finished_analysis_has_no_effect(client: Client) -> None:
@@ -139,13 +142,13 @@ def test_equal_requests_share_one_computation_and_are_two_analyses(start) -> Non
     with start(open_gate=False) as service:
         first = service.client.analyze(MODEL, "demo", labels={"n": "1"})
         second = service.client.analyze(MODEL, "demo", labels={"n": "2"})
-        assert service.client.cancel(first.name).state == pb.STATE_CANCELLED
+        assert service.client.cancel(first.name).state == pb.Analysis.STATE_CANCELLED
         service.gate.set()
 
         final = wait_for_end(service.client, second.name)
 
         assert first.name != second.name
-        assert (final.state, dict(final.labels)) == (pb.STATE_SUCCEEDED, {"n": "2"})
+        assert (final.state, dict(final.labels)) == (pb.Analysis.STATE_SUCCEEDED, {"n": "2"})
 
 
 def test_a_request_id_gives_the_same_analysis_while_it_is_open_and_after(start) -> None:
@@ -185,7 +188,7 @@ def test_a_watch_reports_the_queue_position_and_the_progress(start) -> None:
 
         assert first.progress.queue_position == 1
         assert first.progress.live_workers == 1
-        assert last.state == pb.STATE_SUCCEEDED
+        assert last.state == pb.Analysis.STATE_SUCCEEDED
 
 
 def test_a_watch_reports_cancellation_when_the_server_stops(start) -> None:
@@ -200,4 +203,4 @@ def test_a_watch_reports_cancellation_when_the_server_stops(start) -> None:
     listener.join(10)
     watcher.close()
 
-    assert updates[-1].state == pb.STATE_CANCELLED
+    assert updates[-1].state == pb.Analysis.STATE_CANCELLED

@@ -15,7 +15,7 @@ def analysis(client: Client, demo_csv: bytes) -> pb.Analysis:
 
 @pytest.mark.parametrize("form", ["index", "wordnet_id", "name", "upper_case"])
 def test_verdicts_are_filtered_by_the_name_of_a_class(client: Client, analysis: pb.Analysis, form: str) -> None:
-    first = next(client.verdicts(analysis.name, pb.VerdictFilter(predicted=0)))
+    first = next(client.verdicts(analysis.name, pb.VerdictFilter(predicted_class="0")))
     text = {"index": "0", "wordnet_id": "n01440764", "name": "tench", "upper_case": "Tench"}[form]
 
     by_prediction = [*client.verdicts(analysis.name, pb.VerdictFilter(predicted_class=text))]
@@ -36,11 +36,6 @@ def test_an_unknown_or_ambiguous_class_is_rejected(client: Client, analysis: pb.
     assert ("tench" in error.value.message) == (text == "tensh"), "similar names are listed"
 
 
-def test_a_class_in_two_fields_is_rejected(client: Client, analysis: pb.Analysis) -> None:
-    with pytest.raises(errors.InvalidRequest, match="not both"):
-        next(client.verdicts(analysis.name, pb.VerdictFilter(target=1, target_class="tench")))
-
-
 def test_a_prediction_is_explained_by_the_name_of_its_class(client: Client, analysis: pb.Analysis) -> None:
     image = next(client.verdicts(analysis.name)).file_name
 
@@ -48,7 +43,7 @@ def test_a_prediction_is_explained_by_the_name_of_its_class(client: Client, anal
 
     assert named == client.explain(analysis.name, image, 2)
     assert class_names()[named.predicted] == "great white shark"
-    assert client.explain_any("demo", image, "great white shark").predicted == 2
+    assert client.explain_prediction("demo", image, "great white shark").predicted == 2
 
 
 def test_analyses_are_found_by_the_start_of_their_id_and_by_display_name(client: Client, demo_csv: bytes) -> None:

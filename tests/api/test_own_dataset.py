@@ -23,11 +23,11 @@ LABELS: dict[str, list[int | str]] = {
 }
 PREDICTED = {"right.jpg": 207, "overlap.jpg": 681, "second.jpg": 417, "like.jpg": 208, "failure.jpg": 417}
 EXPECTED = {
-    "right.jpg": pb.ERROR_TYPE_CORRECT,
-    "overlap.jpg": pb.ERROR_TYPE_CLASS_OVERLAP,
-    "second.jpg": pb.ERROR_TYPE_MULTI_LABEL,
-    "like.jpg": pb.ERROR_TYPE_FINE_GRAINED,
-    "failure.jpg": pb.ERROR_TYPE_MODEL_FAILURE,
+    "right.jpg": "correct",
+    "overlap.jpg": "class_overlap",
+    "second.jpg": "multi_label",
+    "like.jpg": "fine_grained",
+    "failure.jpg": "model_failure",
 }
 
 
@@ -56,7 +56,7 @@ def test_rules_with_evidence_decide_and_the_others_abstain(start, tmp_path: Path
         }
 
         assert {name: verdict.error_type for name, verdict in verdicts.items()} == EXPECTED
-        assert list(analysis.summary.abstained) == [pb.ERROR_TYPE_FINE_GRAINED_OOV, pb.ERROR_TYPE_NON_PROTOTYPICAL]
+        assert list(analysis.summary.abstained) == ["fine_grained_oov", "non_prototypical"]
         assert analysis.summary.groups["all"].num_samples == analysis.summary.num_images == 5
         assert analysis.summary.groups["all"].top1_accuracy == pytest.approx(1 / 5)
         assert verdicts["overlap.jpg"].evidence.overlap
@@ -64,7 +64,7 @@ def test_rules_with_evidence_decide_and_the_others_abstain(start, tmp_path: Path
             shared_superclass.superclasses for shared_superclass in verdicts["like.jpg"].evidence.shared_superclasses
         ] == [["dogs"]]
         assert not analysis.summary.HasField("top1_accuracy_among_classes")
-        assert "street" in [dataset.name for dataset in service.client.datasets().datasets]
+        assert "datasets/street" in [dataset.name for dataset in service.client.datasets()]
 
 
 def test_both_label_formats_give_the_same_bundle(tmp_path: Path) -> None:

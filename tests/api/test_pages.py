@@ -2,16 +2,21 @@
 
 import http.client
 import io
+import json
 import re
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from click.testing import CliRunner
 from errata import Client, pb
+from errata.cli.list import list_analyses
 from PIL import Image
 from running_service import MODEL, Running, Start
 
+from service.archive.index import SqliteIndex
 from service.authorization import Scope, line_of, new_token
 from service.evidence.bundle import Bundle
 
@@ -80,9 +85,9 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
         ("/nowhere", 404, "No page at &#39;/nowhere&#39;."),
         ("/?state=odd", 400, "Unknown state &#39;odd&#39;"),
         ("/?order=odd", 400, "Expected one of"),
-        ("/?page=0", 400, "Expected a number from 1."),
-        ("/?page=%CB%9B", 400, "Expected a number from 1."),
-        ("/?page=99999999999999999999", 400, "Expected a number from 1."),
+        ("/?after=odd", 400, "Invalid page token"),
+        ("/?before=%CB%9B", 400, "Invalid page token"),
+        ("/?after=" + "x" * 5000, 400, "At most 4096 are allowed."),
         ("/?search=" + "x" * 300, 400, "At most 256 are allowed."),
         ("/compare?a=x", 400, "one as A and one as B"),
         ("/compare/x/y", 404, "Analysis &#39;x&#39; not found"),
@@ -121,9 +126,53 @@ def test_a_head_request_returns_only_headers(running: Running, analysis: pb.Anal
     assert int(answer.headers["Content-Length"]) > 10_000
 
 
-def test_a_page_number_past_the_end_shows_the_last_page(running: Running, analysis: pb.Analysis) -> None:
-    assert f"/{analysis.name}" in request(running, "/").text
-    assert request(running, "/?page=9999").status == 200
+def test_the_list_is_read_forwards_and_backwards_while_analyses_are_added(start: Start, demo_csv: bytes) -> None:
+    def links(html: str) -> dict[str, str]:
+        found = re.findall(r'<a href="([^"]+)" rel="(prev|next)"', html)
+        return {direction: unescape(path) for path, direction in found}
+
+    def ids(html: str) -> list[str]:
+        return re.findall(r'<tr data-id="([^"]+)"', html)
+
+    with start() as service, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.web.analysis_list.PAGE_SIZE", 2)
+        names = [service.client.upload(io.BytesIO(demo_csv), "demo").name.removeprefix("analyses/") for _ in range(5)]
+        newest_first = names[::-1]
+        first = request(service, "/").text
+        assert (ids(first), set(links(first))) == (newest_first[:2], {"next"})
+        assert "Analyses 1 to 2 of 5" in first
+
+        service.client.upload(io.BytesIO(demo_csv), "demo")
+        second = request(service, links(first)["next"]).text
+        assert (ids(second), set(links(second))) == (newest_first[2:4], {"prev", "next"})
+        assert "Analyses 4 to 5 of 6" in second
+        last = request(service, links(second)["next"]).text
+        assert (ids(last), set(links(last))) == (newest_first[4:], {"prev"})
+
+        assert ids(request(service, links(last)["prev"]).text) == newest_first[2:4]
+        assert request(service, links(second)["next"] + "&state=failed").status == 400, "other filters"
+        service.client.delete(names[0])
+        assert "Analyses 1 to 2 of 5" in request(service, links(second)["next"]).text, "nothing is left after it"
+
+
+def test_an_incomplete_index_is_noted_on_the_page_and_by_the_client(
+    running: Running, analysis: pb.Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, calls = "Archived analyses can be missing", []
+    command = ["--server", running.addresses.grpc, "--limit", "3"]
+    assert note not in request(running, "/").text
+    assert note not in CliRunner().invoke(list_analyses, command).stderr
+
+    monkeypatch.setattr(SqliteIndex, "is_complete", property(lambda _: False))
+
+    assert note in request(running, "/").text
+    assert analysis.name in [item.name for item in running.client.list(on_incomplete=lambda: calls.append(1))]
+    assert calls
+    result = CliRunner().invoke(list_analyses, command)
+    assert note in result.stderr
+    assert analysis.name.removeprefix("analyses/")[:4] in result.stdout
+    document = json.loads(CliRunner().invoke(list_analyses, [*command, "--json"]).stdout)
+    assert document["index_incomplete"] is True
 
 
 def test_a_search_matches_words_of_names(running: Running, client: Client, demo_csv: bytes) -> None:

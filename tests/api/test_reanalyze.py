@@ -44,6 +44,10 @@ def evidence_setting(*bundles: Bundle) -> dict[str, object]:
     return {"evidence": {"demo": [str(bundle.path) for bundle in bundles]}}
 
 
+def name_of(bundle: Bundle) -> str:
+    return f"datasets/demo/evidence/{bundle.digest}"
+
+
 def upload(client: Client, demo_csv: bytes, **fields: str) -> pb.Analysis:
     return client.upload(io.BytesIO(demo_csv), "demo", **fields)
 
@@ -55,9 +59,7 @@ def types(client: Client, name: str) -> list[int]:
 def test_the_catalog_lists_all_bundles_of_a_data_set_the_default_first(
     service: Running, fine_bundle: Bundle, coarse_bundle: Bundle, demo: Bundle
 ) -> None:
-    (listed,) = [dataset for dataset in service.client.datasets().datasets if dataset.name == "demo"]
-
-    digests = [item.digest for item in listed.evidence]
+    digests = [item.digest for item in service.client.evidence_bundles("demo")]
     assert digests[:2] == [fine_bundle.digest, coarse_bundle.digest]
     assert set(digests[2:]) <= {demo.digest}  # bundles in the data folder are served too
     assert service.client.evidence("demo").digest == fine_bundle.digest
@@ -67,8 +69,8 @@ def test_the_catalog_lists_all_bundles_of_a_data_set_the_default_first(
 def test_an_upload_can_select_a_bundle(service: Running, coarse_bundle: Bundle, demo_csv: bytes) -> None:
     analysis = upload(service.client, demo_csv, evidence=coarse_bundle.digest[:12])
 
-    assert analysis.evidence == coarse_bundle.digest
-    assert types(service.client, analysis.name) == [pb.ERROR_TYPE_FINE_GRAINED] * 2 + [pb.ERROR_TYPE_CORRECT] * 18
+    assert analysis.evidence == name_of(coarse_bundle)
+    assert types(service.client, analysis.name) == ["fine_grained"] * 2 + ["correct"] * 18
 
 
 def test_another_bundle_gives_other_verdicts(
@@ -79,12 +81,16 @@ def test_another_bundle_gives_other_verdicts(
     after = service.client.reanalyze(before.name, coarse_bundle.digest[:12])
 
     assert after.name != before.name
-    assert (before.evidence, after.evidence) == (fine_bundle.digest, coarse_bundle.digest)
+    assert (before.evidence, after.evidence) == (name_of(fine_bundle), name_of(coarse_bundle))
     assert after.predictions_digest == before.predictions_digest
-    assert (after.state, after.display_name, dict(after.labels)) == (pb.STATE_SUCCEEDED, "mine", {"version": "3"})
-    assert pb.ERROR_TYPE_FINE_GRAINED not in types(service.client, before.name)
-    assert types(service.client, after.name)[:2] == [pb.ERROR_TYPE_FINE_GRAINED] * 2
-    assert after.summary.groups["all"].counts["FINE_GRAINED"] == 2
+    assert (after.state, after.display_name, dict(after.labels)) == (
+        pb.Analysis.STATE_SUCCEEDED,
+        "mine",
+        {"version": "3"},
+    )
+    assert "fine_grained" not in types(service.client, before.name)
+    assert types(service.client, after.name)[:2] == ["fine_grained"] * 2
+    assert after.summary.groups["all"].counts["fine_grained"] == 2
     assert after.summary.groups["all"].top1_errors == before.summary.groups["all"].top1_errors == 2
     assert [verdict.predicted for verdict in service.client.verdicts(after.name)] == [
         verdict.predicted for verdict in service.client.verdicts(before.name)
@@ -121,7 +127,7 @@ def test_a_reanalysis_uses_the_default_bundle_without_a_digest(
 ) -> None:
     before = upload(service.client, demo_csv, evidence=coarse_bundle.digest)
 
-    assert service.client.reanalyze(before.name).evidence == fine_bundle.digest
+    assert service.client.reanalyze(before.name).evidence == name_of(fine_bundle)
 
 
 def test_the_report_and_explanations_use_the_new_bundle(
@@ -145,7 +151,7 @@ def test_a_model_is_reanalyzed_without_running_it(service: Running, fine_bundle:
     after = service.client.reanalyze(before.name, coarse_bundle.digest)
     service.gate.set()
 
-    assert (before.evidence, after.evidence) == (fine_bundle.digest, coarse_bundle.digest)
+    assert (before.evidence, after.evidence) == (name_of(fine_bundle), name_of(coarse_bundle))
     assert after.model == before.model
     assert after.model_info == before.model_info
     assert after.predictions_digest == before.predictions_digest

@@ -10,15 +10,15 @@ from typing import Any
 import grpc
 import pytest
 from errata import Client
-from errata.v1 import errata_pb2 as pb
-from errata.v1 import errata_pb2_grpc
+from errata import v1 as pb
+from errata.v1 import analysis_service_pb2_grpc
 from running_service import MODEL, Running, Start
 
 from service.api import analysis_service, interceptors
 from service.authorization import Scope, line_of, new_token
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
-Stub = errata_pb2_grpc.AnalysisServiceStub
+Stub = analysis_service_pb2_grpc.AnalysisServiceStub
 
 
 class TokenFile:
@@ -88,7 +88,7 @@ def test_a_watch_with_a_revoked_token_ends_and_others_continue(
 
         assert code_of(watch) is grpc.StatusCode.UNAUTHENTICATED
         service.gate.set()
-        assert list(other_watch)[-1].state == pb.STATE_SUCCEEDED
+        assert list(other_watch)[-1].state == pb.Analysis.STATE_SUCCEEDED
 
 
 def test_a_watch_continues_while_its_token_is_valid(service: Running, stub: Stub, token_file: TokenFile) -> None:
@@ -98,7 +98,7 @@ def test_a_watch_continues_while_its_token_is_valid(service: Running, stub: Stub
         next(watch)
         token_file.write(token_file.tokens, Scope.READ)  # sufficient for a watch
         for _ in range(3):  # one message per 2 s, the interval of the authorization check
-            assert next(watch).state != pb.STATE_SUCCEEDED
+            assert next(watch).state != pb.Analysis.STATE_SUCCEEDED
         service.gate.set()
 
         assert code_of(watch) is grpc.StatusCode.OK
@@ -119,7 +119,7 @@ def test_an_upload_with_a_revoked_token_ends(
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def messages() -> Iterator[pb.UploadPredictionsRequest]:
-        yield pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo"))
+        yield pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo")))
         yield pb.UploadPredictionsRequest(chunk=b"file_name,predicted_class\n")
         begun.set()
         ends.get()
@@ -140,11 +140,11 @@ def test_a_slow_export_with_a_revoked_token_ends(
     monkeypatch.setattr(analysis_service, "SEND_CHUNK", 1)
     monkeypatch.setattr(interceptors, "RECHECK_SECONDS", 0.1)
     parts = [
-        pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo")),
+        pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo"))),
         pb.UploadPredictionsRequest(chunk=demo_csv),
     ]
     name = stub.UploadPredictions(iter(parts), timeout=SOON, metadata=token_file.metadata()).name
-    export = stub.GetReport(pb.GetReportRequest(name=name), timeout=SOON, metadata=token_file.metadata())
+    export = stub.RenderReport(pb.RenderReportRequest(analysis=name), timeout=SOON, metadata=token_file.metadata())
     next(export)
 
     token_file.revoke()

@@ -8,13 +8,13 @@ import grpc
 import pytest
 from errata import Client, error_of, errors, pb
 from errata.errors import InvalidRequest
-from errata.v1 import errata_pb2_grpc
+from errata.v1 import catalog_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service.authorization import ALLOW_ALL
 from service.bootstrap.security import Security, is_loopback
-from service.domain import ERROR_TYPES, SEVERITY
+from service.domain import ERROR_TYPES
 
 
 def fetch(address: str, path: str) -> tuple[int, str]:
@@ -27,40 +27,82 @@ def fetch(address: str, path: str) -> tuple[int, str]:
 
 
 def test_the_catalog_lists_datasets_with_their_evidence(client: Client) -> None:
-    result = {dataset.name: dataset for dataset in client.datasets().datasets}
+    result = {dataset.name: dataset for dataset in client.datasets()}
 
-    assert {"demo", "imagenet-real"} <= result.keys()
-    assert (result["demo"].num_images, result["demo"].has_images) == (20, True)
-    assert (result["imagenet-real"].num_images, result["imagenet-real"].has_images) == (50_000, False)
-    assert result["demo"].evidence[0] == client.evidence("demo")
+    assert {"datasets/demo", "datasets/imagenet-real"} <= result.keys()
+    assert (result["datasets/demo"].num_images, result["datasets/demo"].has_images) == (20, True)
+    assert (result["datasets/imagenet-real"].num_images, result["datasets/imagenet-real"].has_images) == (50_000, False)
+    assert {dataset.label_space for dataset in result.values()} == {"imagenet-1k"}
+    for name in ("demo", "datasets/demo"):
+        assert client.dataset(name) == result["datasets/demo"]
+        assert client.evidence_bundles(name)[0] == client.evidence(name)
+    assert result["datasets/demo"].default_evidence == client.evidence("demo").name
+
+
+def test_the_lists_of_the_catalog_have_pages(client: Client) -> None:
+    collected, token = [], ""
+    while True:
+        request = pb.ListErrorTypesRequest(page_size=3, page_token=token)
+        page = client._call(client._catalog.ListErrorTypes, request)
+        assert len(page.error_types) <= 3
+        collected += page.error_types
+        token = page.next_page_token
+        if not token:
+            break
+    assert collected == client.error_types()
+    for method, request in (
+        (client._catalog.ListDatasets, pb.ListDatasetsRequest(page_size=1)),
+        (client._catalog.ListEvidence, pb.ListEvidenceRequest(parent="datasets/demo", page_token="x")),
+        (client._catalog.ListModels, pb.ListModelsRequest(page_size=-1)),
+    ):
+        if request.page_size == 1:
+            page = client._call(method, request)
+            assert [dataset.name for dataset in page.datasets] == [client.datasets()[0].name]
+            assert page.next_page_token
+        else:
+            with pytest.raises(InvalidRequest):
+                client._call(method, request)
+
+
+@pytest.mark.parametrize("name", ["timm:*", "models/timm:*"])
+def test_a_model_is_found_by_its_name_and_its_id(client: Client, name: str) -> None:
+    offered = client.models()[0]
+
+    assert client._call(client._catalog.GetModel, pb.GetModelRequest(name=offered.model_id)) == offered
+    assert client._call(client._catalog.GetModel, pb.GetModelRequest(name=offered.name)) == offered
+    with pytest.raises(errors.ModelNotFound):
+        client._call(client._catalog.GetModel, pb.GetModelRequest(name=f"{name}x"))
+
+
+def test_an_unknown_data_set_is_not_found(client: Client) -> None:
+    for call in (client.dataset, client.evidence, client.evidence_bundles):
+        with pytest.raises(errors.DatasetNotFound):
+            call("datasets/none-such")
 
 
 def test_evidence_has_its_sources_and_the_abstaining_rules(client: Client) -> None:
     evidence = client.evidence("imagenet-real")
 
-    assert [pb.ErrorType.Name(item) for item in evidence.abstained] == [
-        "ERROR_TYPE_FINE_GRAINED_OOV",
-        "ERROR_TYPE_NON_PROTOTYPICAL",
-    ]
+    assert list(evidence.abstained) == ["fine_grained_oov", "non_prototypical"]
     assert all(source.origin and source.license for source in evidence.sources)
     assert client.evidence("imagenet-real", evidence.digest[:8]) == evidence
 
 
 def test_evidence_without_a_data_set_is_an_invalid_request(running) -> None:
     with grpc.insecure_channel(running.addresses.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
-        errata_pb2_grpc.CatalogServiceStub(channel).GetEvidence(pb.GetEvidenceRequest())
+        catalog_service_pb2_grpc.CatalogServiceStub(channel).GetEvidence(pb.GetEvidenceRequest())
 
     error = error_of(refused.value, "")
     assert type(error) is InvalidRequest
-    assert [violation.field for violation in error.violations] == ["dataset"]
+    assert [violation.field for violation in error.violations] == ["name"]
 
 
 def test_the_catalog_lists_models_and_error_types(client: Client) -> None:
-    types = client.error_types().error_types
+    types = client.error_types()
 
-    assert "demo:efficientnet_lite0" in [model.model for model in client.models().models]
-    assert [info.error_type for info in types] == [int(error_type) for error_type in ERROR_TYPES]
-    assert [info.severity for info in types] == [int(SEVERITY[error_type]) for error_type in ERROR_TYPES]
+    assert "demo:efficientnet_lite0" in [model.model_id for model in client.models()]
+    assert [info.error_type for info in types] == [error_type.key for error_type in ERROR_TYPES]
+    assert [info.severity for info in types] == [int(error_type.severity) for error_type in ERROR_TYPES]
     assert all(info.title and info.description for info in types)
 
 
@@ -119,7 +161,7 @@ def test_an_unparsable_message_is_rejected_without_side_effects(running, method:
 
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "can't be parsed" in refused.value.details()
-    assert running.client.error_types().error_types
+    assert running.client.error_types()
 
 
 def test_an_address_in_use_is_rejected(running, start) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import grpc
 import pytest
 from errata import Client, error_of
+from errata import v1 as pb
 from errata.errors import TooBusy, Unavailable
-from errata.v1 import errata_pb2 as pb
-from errata.v1 import errata_pb2_grpc
+from errata.v1 import analysis_service_pb2_grpc
 from running_service import MODEL, Running, Start
 
 from service.analyses import upload
@@ -23,7 +23,7 @@ from service.api import analysis_service, paced_stream
 from service.authorization import Scope, line_of, new_token
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
-HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo"))
+HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo")))
 
 
 def chunk(content: bytes) -> pb.UploadPredictionsRequest:
@@ -65,7 +65,7 @@ def start_upload(address: str, *parts: pb.UploadPredictionsRequest, token: str =
 
     metadata = [("authorization", f"Bearer {token}")] if token else []
     with grpc.insecure_channel(address) as channel:
-        stub = errata_pb2_grpc.AnalysisServiceStub(channel)
+        stub = analysis_service_pb2_grpc.AnalysisServiceStub(channel)
         call = stub.UploadPredictions.future(messages(), timeout=SOON, metadata=metadata)
         try:
             yield call
@@ -77,7 +77,7 @@ def start_upload(address: str, *parts: pb.UploadPredictionsRequest, token: str =
 def is_accepted(client: Client, content: bytes) -> bool:
     """Upload a file; return whether there was a free slot."""
     try:
-        return client.upload(io.BytesIO(content), "demo").state == pb.STATE_SUCCEEDED
+        return client.upload(io.BytesIO(content), "demo").state == pb.Analysis.STATE_SUCCEEDED
     except TooBusy:
         return False
 
@@ -108,7 +108,9 @@ def test_a_canceled_upload_occupies_its_slot_until_its_thread_ends(start: Start,
 
 def test_a_complete_upload_occupies_its_slot_until_its_thread_ends(start: Start, work: Work, demo_csv: bytes) -> None:
     with start(max_uploads=1) as running, grpc.insecure_channel(running.addresses.grpc) as channel:
-        call = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions.future(iter([HEADER, chunk(demo_csv)]))
+        call = analysis_service_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions.future(
+            iter([HEADER, chunk(demo_csv)])
+        )
         assert work.begun.wait(SOON)
         time.sleep(0.2)  # the server has received all messages and waits for the thread
         call.cancel()
@@ -158,7 +160,7 @@ def test_an_upload_without_progress_ends(
             yield chunk(trickle)
 
     with start(max_uploads=1) as running, grpc.insecure_channel(running.addresses.grpc) as channel:
-        call = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions.future(messages(), timeout=SOON)
+        call = analysis_service_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions.future(messages(), timeout=SOON)
         try:
             assert call.code() is grpc.StatusCode.INVALID_ARGUMENT
             assert "bytes of the file a second" in call.details()
@@ -209,4 +211,4 @@ def test_one_token_cannot_occupy_all_watches(
 
         running.gate.set()
 
-        assert [list(watch)[-1].state for watch in watches] == [pb.STATE_SUCCEEDED] * 3
+        assert [list(watch)[-1].state for watch in watches] == [pb.Analysis.STATE_SUCCEEDED] * 3

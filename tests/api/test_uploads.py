@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 from errata import Client, errors, pb
-from errata.v1 import errata_pb2_grpc
+from errata.v1 import analysis_service_pb2_grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -17,7 +17,7 @@ from service.evidence.bundle import Bundle
 
 
 def header(**fields: object) -> pb.UploadPredictionsRequest:
-    return pb.UploadPredictionsRequest(header=pb.UploadHeader(**({"dataset": "demo"} | fields)))
+    return pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(**({"dataset": "demo"} | fields))))
 
 
 def chunk(content: bytes) -> pb.UploadPredictionsRequest:
@@ -25,9 +25,9 @@ def chunk(content: bytes) -> pb.UploadPredictionsRequest:
 
 
 @pytest.fixture
-def stub(running) -> Iterator[errata_pb2_grpc.AnalysisServiceStub]:
+def stub(running) -> Iterator[analysis_service_pb2_grpc.AnalysisServiceStub]:
     with grpc.insecure_channel(running.addresses.grpc) as channel:
-        yield errata_pb2_grpc.AnalysisServiceStub(channel)
+        yield analysis_service_pb2_grpc.AnalysisServiceStub(channel)
 
 
 def details(error: grpc.RpcError) -> tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest]:
@@ -42,11 +42,11 @@ def test_an_upload_returns_the_finished_analysis(client: Client, demo_csv: bytes
     analysis = client.upload(io.BytesIO(demo_csv), "demo", display_name="mine", labels={"version": "3"})
 
     everything = analysis.summary.groups["all"]
-    assert analysis.state == pb.STATE_SUCCEEDED
-    assert (everything.num_samples, everything.counts["CORRECT"], everything.top1_errors) == (20, 18, 2)
+    assert analysis.state == pb.Analysis.STATE_SUCCEEDED
+    assert (everything.num_samples, everything.counts["correct"], everything.top1_errors) == (20, 18, 2)
     assert sum(everything.counts.values()) == 20
     assert everything.top1_accuracy == pytest.approx(0.9)
-    assert analysis.evidence == demo.digest
+    assert (analysis.dataset, analysis.evidence) == ("datasets/demo", f"datasets/demo/evidence/{demo.digest}")
     assert (analysis.display_name, dict(analysis.labels)) == ("mine", {"version": "3"})
 
 
@@ -117,7 +117,7 @@ def test_an_invalid_file_is_rejected_with_the_reason_and_line(stub, client: Clie
     if line is not None:
         assert f"[line {line}]" in bad.field_violations[0].field
         assert info.metadata["lines"].split(",")[0] == str(line)
-    assert client.upload(io.BytesIO(demo_csv), "demo").state == pb.STATE_SUCCEEDED  # the server still works
+    assert client.upload(io.BytesIO(demo_csv), "demo").state == pb.Analysis.STATE_SUCCEEDED  # the server still works
 
 
 def test_a_pickle_is_rejected_without_being_loaded(client: Client, tmp_path) -> None:
@@ -150,7 +150,7 @@ def test_a_gzip_bomb_is_rejected(client: Client) -> None:
 
 def test_an_interrupted_upload_leaves_no_analysis(start, demo_csv: bytes) -> None:
     with start() as service, grpc.insecure_channel(service.addresses.grpc) as channel:
-        stub = errata_pb2_grpc.AnalysisServiceStub(channel)
+        stub = analysis_service_pb2_grpc.AnalysisServiceStub(channel)
         hold = threading.Event()
 
         def send_half() -> Iterator[pb.UploadPredictionsRequest]:
@@ -163,7 +163,7 @@ def test_an_interrupted_upload_leaves_no_analysis(start, demo_csv: bytes) -> Non
         call.cancel()
 
         assert list(service.client.list()) == []
-        assert service.client.upload(io.BytesIO(demo_csv), "demo").state == pb.STATE_SUCCEEDED
+        assert service.client.upload(io.BytesIO(demo_csv), "demo").state == pb.Analysis.STATE_SUCCEEDED
 
 
 def test_a_request_id_makes_an_upload_idempotent(client: Client, demo_csv: bytes) -> None:
@@ -195,7 +195,7 @@ def test_a_request_id_survives_a_restart(start, demo_csv: bytes) -> None:
 
 def test_uploads_above_the_limit_are_rejected_with_a_retry_delay(start, demo_csv: bytes) -> None:
     with start(max_uploads=1) as service, grpc.insecure_channel(service.addresses.grpc) as channel:
-        stub = errata_pb2_grpc.AnalysisServiceStub(channel)
+        stub = analysis_service_pb2_grpc.AnalysisServiceStub(channel)
         begun, hold = threading.Event(), threading.Event()
 
         def send_slowly() -> Iterator[pb.UploadPredictionsRequest]:
@@ -218,7 +218,7 @@ def test_uploads_above_the_limit_are_rejected_with_a_retry_delay(start, demo_csv
 
         assert refused is not None
         assert refused.retry_after == 2.0
-        assert call.result().state == pb.STATE_SUCCEEDED
+        assert call.result().state == pb.Analysis.STATE_SUCCEEDED
 
 
 @pytest.mark.parametrize(
@@ -244,6 +244,6 @@ def test_the_real_resnet50_is_judged_on_all_images_with_real_labels(
     everything = analysis.summary.groups["all"]
     assert everything.num_samples == len(imagenet_real.rows)
     assert sum(everything.counts.values()) == everything.num_samples
-    assert everything.counts["CORRECT"] + everything.top1_errors == everything.num_samples
+    assert everything.counts["correct"] + everything.top1_errors == everything.num_samples
     assert analysis.summary.num_predicted == 50_000
     assert analysis.summary.top1_accuracy_all_images == pytest.approx(0.727, abs=5e-4)  # the source reports 72.7 %

@@ -110,7 +110,7 @@ def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, imagenet_real
         documents = {
             "report": client.report(analysis.name),
             "comparison": client.comparison_report(analysis.name, other.name),
-            "trend": client.trend_report(pb.GetTrendRequest(names=[analysis.name, other.name])),
+            "trend": client.trend_report(pb.ComputeTrendRequest(analyses=[analysis.name, other.name])),
             "hostile": client.report(hostile.name),
         }
         for name, content in documents.items():

@@ -117,7 +117,7 @@ def test_trend_marks_the_selected_analysis(chromium: Browser, site: Site) -> Non
         page.select_option("[name=group]", "organism")
         page.get_by_role("button", name="Show").click()
         assert page.input_value("[name=group]") == "organism"
-    result = site.running.client.trend(pb.GetTrendRequest(dataset="imagenet-real"))
+    result = site.running.client.trend(pb.ComputeTrendRequest(dataset="imagenet-real"))
     assert np.isclose(result.models[0].top1_accuracy, site.other.summary.groups["all"].top1_accuracy)
 
 

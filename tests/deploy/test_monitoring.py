@@ -16,11 +16,11 @@ from typing import Any
 import grpc
 import pytest
 import yaml
-from errata import pb
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from service import telemetry
 from service.analyses.write_back import WriteBackResult
+from service.api.server import rpc_names
 from service.domain import CLASS_GROUPS, ERROR_TYPES, Group, Severity, State
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -30,7 +30,7 @@ EVERYWHERE = {"job", "instance"}  # labels that Prometheus and ServiceMonitors a
 # The known values of labels. A misspelled value would match no series without an error.
 VALUES: Mapping[tuple[str, str] | str, set[str]] = {
     "code": {item.name for item in grpc.StatusCode},
-    "method": {method.name for item in pb.DESCRIPTOR.services_by_name.values() for method in item.methods},
+    "method": set(rpc_names()),
     "state": {item.name.lower() for item in State},
     "group": {item.value for item in Group},
     "error_type": {error_type.name for error_type in ERROR_TYPES},

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import grpc
-from errata.v1 import errata_pb2 as pb
-from errata.v1 import errata_pb2_grpc
+from errata import v1 as pb
+from errata.v1 import analysis_service_pb2_grpc
 
 from service.web.connection import MAX_CONNECTIONS
 
@@ -97,12 +97,12 @@ def stalled_uploads(address: str, count: int) -> Iterator[None]:
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def messages() -> Iterator[pb.UploadPredictionsRequest]:
-        yield pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo"))
+        yield pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo")))
         yield pb.UploadPredictionsRequest(chunk=b"file_name,predicted_class\n")
         ends.get()
 
     with grpc.insecure_channel(address) as channel:
-        stub = errata_pb2_grpc.AnalysisServiceStub(channel)
+        stub = analysis_service_pb2_grpc.AnalysisServiceStub(channel)
         calls = [stub.UploadPredictions.future(messages(), timeout=120) for _ in range(count)]
         try:
             yield

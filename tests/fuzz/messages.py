@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 TEXTS = st.sampled_from(
     [
-        *("", "analyses/a1", "a1", "analyses/", "analyses/../x", "demo", "timm:resnet50", "all", "organism", "CORRECT"),
-        *("MODEL_FAILURE", "UNSPECIFIED", "version: 1\nbounds: [{measure: top1_accuracy, min: 0}]", "a" * 65, "²"),
+        *("", "analyses/a1", "a1", "analyses/", "analyses/../x", "demo", "timm:resnet50", "all", "organism", "correct"),
+        *("model_failure", "pooled", "version: 1\nbounds: [{measure: top1_accuracy, min: 0}]", "a" * 65, "²"),
     ]
 ) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NUMBERS = {

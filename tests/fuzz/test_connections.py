@@ -17,8 +17,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from errata.v1 import errata_pb2 as pb
-from errata.v1 import errata_pb2_grpc
+from errata import v1 as pb
+from errata.v1 import analysis_service_pb2_grpc, catalog_service_pb2_grpc
 
 from service.evidence.bundle import Bundle
 
@@ -46,11 +46,13 @@ class Service:
     def answers(self) -> None:
         """Make typical calls, and check their responses."""
         with grpc.insecure_channel(self.grpc) as channel:
-            get_analysis = errata_pb2_grpc.AnalysisServiceStub(channel).GetAnalysis(
+            get_analysis = analysis_service_pb2_grpc.AnalysisServiceStub(channel).GetAnalysis(
                 pb.GetAnalysisRequest(name=self.analysis), timeout=SOON
             )
-            assert get_analysis.state == pb.STATE_SUCCEEDED
-            types = errata_pb2_grpc.CatalogServiceStub(channel).ListErrorTypes(pb.ListErrorTypesRequest(), timeout=SOON)
+            assert get_analysis.state == pb.Analysis.STATE_SUCCEEDED
+            types = catalog_service_pb2_grpc.CatalogServiceStub(channel).ListErrorTypes(
+                pb.ListErrorTypesRequest(), timeout=SOON
+            )
             assert len(types.error_types) == 8
         assert self.get("/livez") == (200, b"alive\n")
 
@@ -111,11 +113,13 @@ def _ready(process: "subprocess.Popen[bytes]", log: Path) -> dict[str, str]:
 def _upload(address: str, demo: Bundle) -> str:
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, demo.all_targets.tolist(), strict=True)]
     parts = [
-        pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo")),
+        pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo"))),
         pb.UploadPredictionsRequest(chunk="\n".join(["file_name,predicted_class", *rows]).encode()),
     ]
     with grpc.insecure_channel(address) as channel:
-        upload_predictions = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions(iter(parts), timeout=SOON)
+        upload_predictions = analysis_service_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions(
+            iter(parts), timeout=SOON
+        )
         return str(upload_predictions.name)
 
 
@@ -165,7 +169,7 @@ def test_all_of_them_at_once_are_survived(service: Service) -> None:
 @pytest.mark.parametrize("method", ["GetAnalysis", "UploadPredictions"])
 def test_a_message_of_more_than_4_mib_is_rejected(service: Service, method: str) -> None:
     with grpc.insecure_channel(service.grpc) as channel:
-        stub = errata_pb2_grpc.AnalysisServiceStub(channel)
+        stub = analysis_service_pb2_grpc.AnalysisServiceStub(channel)
         huge = {
             "GetAnalysis": pb.GetAnalysisRequest(name="a" * (5 * MIB)),
             "UploadPredictions": iter([pb.UploadPredictionsRequest(chunk=bytes(5 * MIB))]),
@@ -179,7 +183,7 @@ def test_a_message_of_more_than_4_mib_is_rejected(service: Service, method: str)
 
 def test_metadata_of_a_megabyte_is_rejected(service: Service) -> None:
     with grpc.insecure_channel(service.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
-        errata_pb2_grpc.CatalogServiceStub(channel).ListErrorTypes(
+        catalog_service_pb2_grpc.CatalogServiceStub(channel).ListErrorTypes(
             pb.ListErrorTypesRequest(), timeout=SOON, metadata=[("x-a", "a" * MIB)]
         )
 

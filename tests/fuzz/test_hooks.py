@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import pytest
 import yaml
+from errata import v1 as pb
 from errata.errors import InvalidModelId, InvalidPolicy
-from errata.v1 import errata_pb2 as pb
 from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry

@@ -7,20 +7,21 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from errata import v1 as pb
 from errata.errors import InvalidInput, NewerRecord
-from errata.v1 import errata_pb2 as pb
+from errata.names import verdict_name
 from google.protobuf.json_format import Parse, SerializeToJsonError
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
+from indexed_archive import temporary_index
 from strategies import ANALYSES, VERDICTS
 
 from service import wire
-from service.analyses.queries import AnalysisFilter
 from service.analyses.verdicts import VerdictFilter
 from service.archive.document import from_document, to_document
-from service.domain import Analysis, AnalysisRequest, Group, Verdict
+from service.domain import ORDERS, Analysis, AnalysisFilter, AnalysisRequest, Group, Verdict
 
 from .conftest import FUZZ
 from .messages import messages
@@ -33,8 +34,8 @@ DECODERS: dict[Callable[[Any], object], tuple[type[Message], type]] = {
     wire.verdict_filter: (pb.VerdictFilter, VerdictFilter),
     wire.from_analysis: (pb.Analysis, Analysis),
 }
-QUERIES = (pb.ListAnalysesRequest, pb.ListVerdictsRequest)
-SENT = sorted(pb.DESCRIPTOR.message_types_by_name)
+INDEX = temporary_index()
+SENT = sorted(name for name, value in vars(pb).items() if isinstance(value, type) and issubclass(value, Message))
 
 
 @pytest.mark.parametrize("decode", DECODERS, ids=lambda decode: decode.__name__)
@@ -56,18 +57,31 @@ def test_any_message_becomes_a_record_or_is_rejected(decode: Callable[[Any], obj
 )
 def test_an_analysis_with_an_invalid_timestamp_is_rejected(time: Timestamp) -> None:
     with pytest.raises(InvalidInput):
-        wire.from_analysis(pb.Analysis(name="a1", state=pb.STATE_QUEUED, create_time=time))
+        wire.from_analysis(pb.Analysis(name="a1", state=pb.Analysis.STATE_QUEUED, create_time=time))
 
 
 @FUZZ
 @given(value=st.integers(-(2**31), 2**31 - 1) | st.integers(-3, 1003), size=st.integers(1, 1000))
-def test_any_number_is_a_class_a_group_and_a_page_size_or_is_rejected(value: int, size: int) -> None:
+def test_any_number_is_a_class_and_a_page_size_or_is_rejected(value: int, size: int) -> None:
     with suppress(InvalidInput):
-        assert 0 <= wire.class_index(value, "target") < 1000
-    with suppress(InvalidInput):
-        assert wire.group_of(value, "group") in Group
+        assert wire.class_named(str(value), "target") == value
     with suppress(InvalidInput):
         assert 1 <= wire.page_size(value, size) <= 1000
+
+
+@FUZZ
+@given(st.text() | st.sampled_from(["all", "organism", "All", "GROUP_ALL"]))
+def test_any_text_is_a_group_or_is_rejected(name: str) -> None:
+    with suppress(InvalidInput):
+        assert wire.group_of(name, "group") in Group
+
+
+@FUZZ
+@given(st.text() | st.text("analyse/verdict0129 .%²é\0", max_size=70).map(lambda text: f"analyses/a/verdicts/{text}"))
+def test_any_name_is_a_verdict_or_is_rejected(name: str) -> None:
+    with suppress(InvalidInput):
+        analysis, file_name = wire.verdict_ids(name)
+        assert wire.verdict_ids(verdict_name(analysis, file_name)) == (analysis, file_name)
 
 
 @FUZZ
@@ -79,8 +93,9 @@ def test_any_name_is_an_id_or_is_rejected(name: str) -> None:
         assert result.isascii() and result.isalnum()
 
 
-@pytest.mark.parametrize("kind", QUERIES)
-def test_a_page_token_gives_its_place_for_its_own_query_and_any_other_text_is_rejected(kind: type[Message]) -> None:
+def test_a_page_token_gives_its_place_for_its_own_query_and_any_other_text_is_rejected() -> None:
+    kind = pb.ListVerdictsRequest
+
     @FUZZ
     @given(data=st.data(), query=messages(kind), place=st.integers(0, 2**63))
     def fuzz(data: st.DataObject, query: Any, place: int) -> None:
@@ -97,6 +112,21 @@ def test_a_page_token_gives_its_place_for_its_own_query_and_any_other_text_is_re
             assert wire.page_offset(data.draw(forged), query) >= 0
 
     fuzz()
+
+
+@FUZZ
+@given(
+    content=JSON
+    | st.lists(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("key"), max_size=4),
+    order=st.sampled_from(ORDERS),
+)
+def test_any_cursor_is_a_position_that_the_index_accepts_or_is_rejected(content: Any, order: Any) -> None:
+    token = base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
+    with suppress(InvalidInput):
+        cursor = wire.token_cursor(token, "key", order)
+        assert cursor is not None
+        assert INDEX.find(AnalysisFilter(), order, cursor, 10) == []
+        assert wire.token_cursor(wire.cursor_token(cursor, "key"), "key", order) == cursor
 
 
 @FUZZ
@@ -176,7 +206,9 @@ def test_the_line_of_a_verdict_is_protobufs_own_json(verdict: Verdict) -> None:
     line = wire.verdict_line(verdict)
 
     assert "\n" not in line
-    assert words(line) == words(wire.to_json(wire.to_verdict(verdict)))
+    assert words(line) == {
+        name: value for name, value in words(wire.to_json(wire.to_verdict(verdict))).items() if name != "name"
+    }
     assert Parse(line, pb.Verdict()) == wire.to_verdict(verdict)
 
 

@@ -80,16 +80,16 @@ def members_of(group: Group) -> set[int] | None:
 
 def agree(actual: GroupSummary, expected: aggregates.Aggregates) -> None:
     assert actual.num_samples == expected.num_samples
-    assert {int(kind): count for kind, count in actual.counts.items()} == expected.counts
+    assert {kind.id: count for kind, count in actual.counts.items()} == expected.counts
     assert actual.top1_errors == expected.top1_errors
     assert actual.top1_accuracy == pytest.approx(expected.top1_accuracy, abs=1e-12)
     assert actual.multi_label_accuracy == pytest.approx(expected.mla, abs=1e-12)
     assert actual.multi_label_accuracy_forgiving_minor == pytest.approx(expected.mla_minor, abs=1e-12)
     assert actual.multi_label_accuracy_forgiving_explainable == pytest.approx(expected.mla_explainable, abs=1e-12)
-    assert {int(k): share for k, share in actual.portions_of_top1_errors.items()} == pytest.approx(
+    assert {kind.id: share for kind, share in actual.portions_of_top1_errors.items()} == pytest.approx(
         expected.portions_top1
     )
-    assert {int(k): share for k, share in actual.portions_of_multi_label_errors.items()} == pytest.approx(
+    assert {kind.id: share for kind, share in actual.portions_of_multi_label_errors.items()} == pytest.approx(
         expected.portions_multi_label
     )
 

@@ -64,8 +64,8 @@ def test_summary_agrees_with_published_models_of_equal_counts(
     row = published(reference, "imagenet", group)[number]
     counts = {error_type: int(row[column]) for error_type, column in COLUMNS.items()}
     members = np.flatnonzero(bundle.group_mask(group) & ~bundle.arrays["problematic"])
-    types = np.full(len(bundle.rows), ErrorType.CORRECT, dtype=np.uint8)
-    types[members[: sum(counts.values())]] = np.repeat([*counts], [*counts.values()])
+    types = np.full(len(bundle.rows), ErrorType.CORRECT.id, dtype=np.uint8)
+    types[members[: sum(counts.values())]] = np.repeat([error_type.id for error_type in counts], [*counts.values()])
 
     result = summarize(
         types,

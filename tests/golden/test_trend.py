@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.domain import Curves, Group, Metric, NoReferenceReason
+from service.domain import Curves, Group, NoReferenceReason
 from service.reference_models.curves import curves_of
 from service.reference_models.derive import derive
 from service.reference_models.layout import read_models
@@ -24,16 +24,16 @@ from service.summary.trend import percentile_of, percentile_ranks_of, quantiles_
 DATASETS = ("imagenet", "imagenet-a")
 OOV_TO_FAILURE = ("num_OOV_clip", "num_common_co_occ", "num_non_prototypical", "num_not_classified")
 COLUMNS = {
-    "CLASS_OVERLAP": ("num_collapsed_mappings",),
-    "MULTI_LABEL": ("num_ambiguous",),
-    "FINE_GRAINED": ("num_same_superclass",),
-    "FINE_GRAINED_OOV": ("num_OOV_clip",),
-    "SPURIOUS_CORRELATION": ("num_common_co_occ",),
-    "NON_PROTOTYPICAL": ("num_non_prototypical",),
-    "MODEL_FAILURE": ("num_not_classified",),
-    "POOLED": OOV_TO_FAILURE,
+    "class_overlap": ("num_collapsed_mappings",),
+    "multi_label": ("num_ambiguous",),
+    "fine_grained": ("num_same_superclass",),
+    "fine_grained_oov": ("num_OOV_clip",),
+    "spurious_correlation": ("num_common_co_occ",),
+    "non_prototypical": ("num_non_prototypical",),
+    "model_failure": ("num_not_classified",),
+    "pooled": OOV_TO_FAILURE,
 }
-EVERY_METRIC = (*COLUMNS, "MULTI_LABEL_ACCURACY")
+EVERY_METRIC = (*COLUMNS, "multi_label_accuracy")
 ROUNDING = 0.5 / 65_534 + 1e-9
 
 
@@ -66,7 +66,7 @@ def read(reference: Path, dataset: str) -> Models:
             values[group, metric] = [
                 Fraction(sum(int(row[column]) for column in columns), int(row["num_group_top1_errors"])) for row in rows
             ]
-        values[group, "MULTI_LABEL_ACCURACY"] = [Fraction(row["mla_group"]) / 100 for row in rows]
+        values[group, "multi_label_accuracy"] = [Fraction(row["mla_group"]) / 100 for row in rows]
     (samples,) = {int(row["num_all_samples"]) for row in rows}
     errors = [int(row["num_all_top1_errors"]) for row in rows]
     return Models(samples, errors, [row["model_dir_id"] for row in rows], values)
@@ -150,7 +150,7 @@ def test_quantiles_are_those_of_the_50_nearest_models(published: dict[str, Model
     for place, knot in enumerate(result.knots):
         selected = models.nearest(Fraction(round(200 * knot), 200))
         for (group, metric), values in models.values.items():
-            actual = result.quantiles[Group(group), Metric(metric)][place]
+            actual = result.quantiles[Group(group), metric][place]
             assert actual.shape == (99,)
             if len(selected) < 20:
                 empty += 1
@@ -167,7 +167,7 @@ def test_lines_agree_with_scipy(published: dict[str, Models], dataset: str) -> N
     models, result = published[dataset], curves(dataset)
     accuracy = [1 - error / models.samples for error in models.errors]
     for (group, metric), values in models.values.items():
-        actual = result.fits.get((Group(group), Metric(metric)))
+        actual = result.fits.get((Group(group), metric))
         if len(set(values)) == 1:  # all are equal: on ImageNet-A there are no missing labels, for one
             assert actual is None or actual.r_squared is None
             continue
@@ -182,7 +182,7 @@ def test_lines_agree_with_scipy(published: dict[str, Models], dataset: str) -> N
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_multi_label_accuracy_follows_top1_accuracy_closely(dataset: str) -> None:
-    fit = curves(dataset).fits[Group.ALL, Metric.MULTI_LABEL_ACCURACY]
+    fit = curves(dataset).fits[Group.ALL, "multi_label_accuracy"]
 
     assert fit.r_squared is not None
     assert 0.99 < fit.r_squared <= 1
@@ -192,8 +192,8 @@ def test_multi_label_accuracy_follows_top1_accuracy_closely(dataset: str) -> Non
 def test_model_failures_fall_and_multi_label_errors_rise_with_accuracy() -> None:
     fits = curves("imagenet").fits
 
-    assert fits[Group.ALL, Metric.MODEL_FAILURE].slope < 0 < fits[Group.ALL, Metric.MULTI_LABEL].slope
-    assert all(fits[Group.ALL, Metric(name)].r_squared > 0.85 for name in ("MODEL_FAILURE", "MULTI_LABEL"))
+    assert fits[Group.ALL, "model_failure"].slope < 0 < fits[Group.ALL, "multi_label"].slope
+    assert all(fits[Group.ALL, name].r_squared > 0.85 for name in ("model_failure", "multi_label"))
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -211,7 +211,7 @@ def test_reader_agrees_with_an_independent_reader(
         [1 - error / models.samples for error in models.errors]
     )
     assert [model.multi_label_accuracy for model in result] == pytest.approx(
-        [float(value) for value in models.values[group.value, "MULTI_LABEL_ACCURACY"]]
+        [float(value) for value in models.values[group.value, "multi_label_accuracy"]]
     )
 
 
@@ -242,9 +242,7 @@ def differences(
     values, ranks = models.values[group, metric], by_rank(models.values[group, metric])
     by_how_much, agree = [], []
     for number, errors in enumerate(models.errors):
-        quantiles = quantiles_at(
-            shipped.knots, shipped.quantiles[Group(group), Metric(metric)], 1 - errors / models.samples
-        )
+        quantiles = quantiles_at(shipped.knots, shipped.quantiles[Group(group), metric], 1 - errors / models.samples)
         agree.append((quantiles is not None) == (len(near[number]) >= 20))
         if quantiles is not None and agree[-1]:
             percentile = percentile_of(quantiles, float(values[number]))
@@ -293,7 +291,7 @@ def test_percentile_at_a_knot_is_exact(published: dict[str, Models], metric: str
         selected = models.nearest(Fraction(round(200 * knot), 200))
         if len(selected) < 20:
             continue
-        quantiles = quantiles_at(result.knots, result.quantiles[Group.ALL, Metric(metric)], float(result.knots[place]))
+        quantiles = quantiles_at(result.knots, result.quantiles[Group.ALL, metric], float(result.knots[place]))
         assert quantiles is not None
         for number in selected:
             percentile = percentile_of(quantiles, float(values[number]))
@@ -306,7 +304,7 @@ def test_percentile_at_a_knot_is_exact(published: dict[str, Models], metric: str
 def test_range_includes_every_published_model(published: dict[str, Models], dataset: str) -> None:
     models, result = published[dataset], curves(dataset)
     for number, errors in enumerate(models.errors):
-        values = {Metric(metric): float(models.values["all", metric][number]) for metric in EVERY_METRIC}
+        values = {metric: float(models.values["all", metric][number]) for metric in EVERY_METRIC}
         for rank in percentile_ranks_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
             assert rank.missing in (None, NoReferenceReason.FEW)
             assert (rank.percentile is None) == (rank.missing is NoReferenceReason.FEW)
@@ -316,22 +314,22 @@ def test_range_includes_every_published_model(published: dict[str, Models], data
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_accuracy_outside_the_range_has_no_percentile(published: dict[str, Models], dataset: str) -> None:
     models, result = published[dataset], curves(dataset)
-    values = dict.fromkeys(Metric, 0.1)
+    values = dict.fromkeys(EVERY_METRIC, 0.1)
     for errors in (min(models.errors) - 1, max(models.errors) + 1):
         for rank in percentile_ranks_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
             assert rank.missing is NoReferenceReason.ACCURACY
 
 
-@pytest.mark.parametrize("metric", [column for column in COLUMNS if column != "POOLED"])
+@pytest.mark.parametrize("metric", [column for column in COLUMNS if column != "pooled"])
 def test_published_resnet50s_are_around_the_median(published: dict[str, Models], metric: str) -> None:
     """41 ResNet-50s with different training have percentiles on both sides of the median."""
     models, result = published["imagenet"], curves("imagenet")
     selected = [number for number, name in enumerate(models.names) if "resnet50" in name]
     percentiles = []
     for number in selected:
-        values = {Metric(name): float(models.values["all", name][number]) for name in EVERY_METRIC}
+        values = {name: float(models.values["all", name][number]) for name in EVERY_METRIC}
         standings = percentile_ranks_of(result, Group.ALL, 1 - models.errors[number] / models.samples, values, ())
-        (percentile,) = [standing.percentile for standing in standings if standing.metric is Metric(metric)]
+        (percentile,) = [standing.percentile for standing in standings if standing.metric == metric]
         assert percentile is not None
         percentiles.append(percentile)
 
@@ -351,7 +349,7 @@ def test_percentiles_of_all_published_models_are_uniform(published: dict[str, Mo
     models, result = published["imagenet"], curves("imagenet")
     percentiles = []
     for errors, value in zip(models.errors, models.values["all", metric], strict=True):
-        quantiles = quantiles_at(result.knots, result.quantiles[Group.ALL, Metric(metric)], 1 - errors / models.samples)
+        quantiles = quantiles_at(result.knots, result.quantiles[Group.ALL, metric], 1 - errors / models.samples)
         if quantiles is not None:
             percentiles.append(percentile_of(quantiles, float(value)))
 

@@ -272,7 +272,7 @@ def agree(case: Material, top1: list[int], everything: np.ndarray, types: set[in
 
 def same(actual: GroupSummary, expected: aggregates.Aggregates) -> None:
     assert actual.num_samples == expected.num_samples
-    assert {int(kind): count for kind, count in actual.counts.items()} == expected.counts
+    assert {kind.id: count for kind, count in actual.counts.items()} == expected.counts
     assert actual.top1_errors == expected.top1_errors
     for value, right in (
         (actual.top1_accuracy, expected.top1_accuracy),
@@ -285,7 +285,7 @@ def same(actual: GroupSummary, expected: aggregates.Aggregates) -> None:
         (actual.portions_of_top1_errors, expected.portions_top1),
         (actual.portions_of_multi_label_errors, expected.portions_multi_label),
     ):
-        assert {int(k): share for k, share in shares.items()} == pytest.approx(right_shares, abs=1e-12, rel=0)
+        assert {kind.id: share for kind, share in shares.items()} == pytest.approx(right_shares, abs=1e-12, rel=0)
 
 
 def everywhere(case: Material, top1: list[int]) -> np.ndarray:

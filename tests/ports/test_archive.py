@@ -1,5 +1,6 @@
-"""One suite for all archives: put, get, list, delete, and hostile ids."""
+"""One suite for all archives: put, get, ids, records, delete, and hostile ids."""
 
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import pytest
 from errata.errors import DamagedRecord
 
 from service.archive.archive import FileArchive
+from service.archive.document import parse_document
 from service.archive.files import open_files
 from service.archive.memory import InMemoryArchive
 from service.archive.port import Archive
@@ -94,29 +96,41 @@ def test_a_second_put_replaces_the_analysis(archive: Archive) -> None:
     assert numbers is not None
     assert actual.title == "new"
     assert (numbers.top1[0], numbers.probability) == (100, None)
-    assert len(archive.list()) == 1
+    assert [record.analysis.title for record in archive.records(["one"])] == ["new"]
+    assert archive.ids() == {"one"}
 
 
-def test_a_list_has_all_analyses(archive: Archive) -> None:
-    assert list(archive.list()) == []
+def test_the_ids_are_those_of_all_analyses(archive: Archive) -> None:
+    assert archive.ids() == set()
     for id in ("one", "two", "three"):
         archive.put(analysis(id), predictions())
 
-    assert sorted(analysis.id for analysis in archive.list()) == ["one", "three", "two"]
+    assert archive.ids() == {"one", "two", "three"}
 
 
-def test_a_list_is_the_same_object_until_something_changes(archive: Archive) -> None:
+def test_the_ids_are_the_same_object_until_something_changes(tmp_path: Path) -> None:
     """A caller that polls can detect without a comparison that nothing has changed."""
-    archive.put(analysis("one"), predictions())
-    time.sleep(1.1)  # a change within one tick of the file system's clock is not visible
+    for archive in (InMemoryArchive(), FileArchive(open_files(str(tmp_path / "archive")))):
+        archive.put(analysis("one"), predictions())
+        time.sleep(1.1)  # a change within one tick of the file system's clock is not visible
 
-    archive.list()
-    before = archive.list()
-    assert archive.list() is before
+        archive.ids()
+        before = archive.ids()
+        assert archive.ids() is before
 
-    archive.put(analysis("two"), predictions())
-    assert archive.list() is not before
-    assert len(archive.list()) == 2
+        archive.put(analysis("two"), predictions())
+        assert archive.ids() is not before
+        assert len(archive.ids()) == 2
+
+
+def test_records_have_the_documents_of_existing_analyses(archive: Archive) -> None:
+    for id in ("one", "two", "three"):
+        archive.put(analysis(id), predictions())
+
+    records = {record.analysis.id: record for record in archive.records(["one", "none", "three", "../secret"])}
+
+    assert {id: record.analysis for id, record in records.items()} == {id: analysis(id) for id in ("one", "three")}
+    assert parse_document(json.loads(records["one"].document)) == analysis("one")
 
 
 def test_a_deleted_analysis_is_gone_and_the_others_stay(archive: Archive) -> None:
@@ -127,7 +141,7 @@ def test_a_deleted_analysis_is_gone_and_the_others_stay(archive: Archive) -> Non
 
     assert archive.delete("one") is False
     assert (archive.get("one"), archive.predictions("one")) == (None, None)
-    assert [analysis.id for analysis in archive.list()] == ["two"]
+    assert archive.ids() == {"two"}
     archive.put(analysis("one", "again"), predictions())
     assert archive.get("one") == analysis("one", "again")
 
@@ -145,21 +159,21 @@ def test_hostile_ids_find_nothing_and_delete_nothing(archive: Archive, tmp_path:
 
     assert (archive.get(id), archive.predictions(id), archive.delete(id)) == (None, None, False)
     assert all(file.exists() for file in outside)
-    assert [analysis.id for analysis in archive.list()] == ["one"]
+    assert archive.ids() == {"one"}
 
 
-def test_many_threads_can_put_list_and_delete(archive: Archive) -> None:
+def test_many_threads_can_put_read_and_delete(archive: Archive) -> None:
     def work(number: int) -> None:
         archive.put(analysis(f"keep{number}"), predictions(number))
         archive.put(analysis(f"drop{number}"), predictions(number))
-        archive.list()
+        archive.ids()
         assert archive.delete(f"drop{number}") is True
         assert archive.get(f"keep{number}") is not None
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(24)))
 
-    assert {analysis.id for analysis in archive.list()} == {f"keep{number}" for number in range(24)}
+    assert archive.ids() == {f"keep{number}" for number in range(24)}
     for number in range(24):
         numbers = archive.predictions(f"keep{number}")
         assert numbers is not None
@@ -181,7 +195,7 @@ def test_the_id_of_the_archive_never_changes_and_is_not_listed(archive: Archive)
 
     assert re.fullmatch(r"[0-9a-f]{32}", archive_id)
     assert archive.id() == archive_id
-    assert [analysis.id for analysis in archive.list()] == ["one"]
+    assert archive.ids() == {"one"}
     assert archive.get("archive-id") is None
     assert archive.delete("archive-id") is False
 

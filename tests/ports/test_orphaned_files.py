@@ -35,9 +35,9 @@ def test_old_orphaned_files_are_removed_and_nothing_else(files: Files) -> None:
     archive = FileArchive(files)
     archive.put(analysis("whole"), predictions())
     for name in ("orphan.predictions.npz", *SCRATCH, *FOREIGN):
-        files.write(name, b"content")
-    files.write("newer.predictions.npz", b"content")
-    files.write("newer.json", json.dumps({"schema": 999}).encode())  # a document of a newer version
+        files.write({name: b"content"})
+    files.write({"newer.predictions.npz": b"content"})
+    files.write({"newer.json": json.dumps({"schema": 999}).encode()})  # a document of a newer version
 
     assert remove_orphaned_files(files, later) == 3
     assert set(files.names()) == {
@@ -50,7 +50,7 @@ def test_old_orphaned_files_are_removed_and_nothing_else(files: Files) -> None:
 
 def test_recent_files_stay_because_another_process_may_write_them(files: Files) -> None:
     for name in ("orphan.predictions.npz", *SCRATCH):
-        files.write(name, b"content")
+        files.write({name: b"content"})
 
     assert remove_orphaned_files(files) == 0
     assert set(files.names()) == {"orphan.predictions.npz", *SCRATCH}

@@ -1,6 +1,7 @@
 """A service with separate processes for Redis, the API, and workers, which tests can kill and start."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from redis_server import RedisServer, free_port
 
 from .conftest import environment
 
+ROOT = Path(__file__).parents[2]
 HEARTBEAT = 3.0  # seconds; a worker's lease lasts two thirds of it
 REDIS_PASSWORD = "password-of-the-tests-redis"  # this Redis accepts any password
 SOON = 40.0  # seconds; the default timeout
@@ -45,7 +47,7 @@ class Cluster:
             "ERRATA_HEARTBEAT_SECONDS": str(HEARTBEAT),
             "ERRATA_SHARD_SIZE": "5",
             "ERRATA_GRACE_SECONDS": "1",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "client"))),
         }
         self._environment = environment(data_dir, **(defaults | settings))
         self.api: subprocess.Popen[bytes] | None = None

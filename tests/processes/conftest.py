@@ -1,4 +1,4 @@
-"""Fixtures that run the errata command and the service in separate processes."""
+"""Fixtures that run the errata command, and the service in a separate process."""
 
 import json
 import os
@@ -12,8 +12,9 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from command import Done, run_command
 
-Errata = Callable[..., "subprocess.CompletedProcess[str]"]
+Errata = Callable[..., Done]
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,9 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
 def errata(data_dir: Path, tmp_path: Path) -> Errata:
     """Return a function that runs the command with a separate archive."""
 
-    def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "service", *arguments],
-            env=environment(data_dir, **({"ERRATA_ARCHIVE": str(tmp_path / "archive")} | settings)),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+    def run(*arguments: str, **settings: str) -> Done:
+        return run_command(
+            arguments, environment(data_dir, **({"ERRATA_ARCHIVE": str(tmp_path / "archive")} | settings))
         )
 
     return run

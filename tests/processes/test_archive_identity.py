@@ -3,7 +3,6 @@
 A start reads the first listing before anything listens.
 """
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,9 +71,3 @@ def test_a_redis_of_another_archive_makes_a_running_api_unready(service: Cluster
     service.redis.client().delete("errata:archive")
 
     wait_for(service.ready, "the API is ready again")
-
-
-def test_the_first_listing_is_read_before_the_servers_start(service: Cluster) -> None:
-    log = [json.loads(line)["event"] for line in (service.folder / "01.log").read_text().splitlines()]
-
-    assert log.index("archive listed") < log.index("ready")

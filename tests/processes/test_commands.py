@@ -43,13 +43,13 @@ def test_a_local_service_analyzes_an_upload(errata: Errata, predictions: Path, t
     lines = [json.loads(line) for line in (tmp_path / "out" / "verdicts.jsonl").read_text().splitlines()]
     assert done.returncode == 0
     assert analysis["state"] == "STATE_SUCCEEDED"
-    assert analysis["summary"]["groups"]["all"]["counts"]["CORRECT"] == 19
-    assert analysis["summary"]["abstained"] == ["ERROR_TYPE_FINE_GRAINED_OOV", "ERROR_TYPE_NON_PROTOTYPICAL"]
+    assert analysis["summary"]["groups"]["all"]["counts"]["correct"] == 19
+    assert analysis["summary"]["abstained"] == ["fine_grained_oov", "non_prototypical"]
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == analysis
     assert len(lines) == 20
     assert {"file_name", "target", "predicted", "error_type", "problematic"} <= lines[0].keys()
     assert lines[0]["predicted"] == 0  # default values are written
-    assert sum(line["error_type"] == "ERROR_TYPE_CORRECT" for line in lines) == 19
+    assert sum(line["error_type"] == "correct" for line in lines) == 19
     assert (tmp_path / "out" / "report.html").read_text().startswith("<!doctype html>")
 
 
@@ -187,7 +187,7 @@ def test_the_demo_analyzes_a_real_model_and_ends_with_the_path_of_the_report(err
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     everything = summary["summary"]["groups"]["all"]
     assert done.returncode == 0
-    assert (everything["num_samples"], everything["counts"]["CORRECT"]) == (20, 18)
+    assert (everything["num_samples"], everything["counts"]["correct"]) == (20, 18)
     assert "jeep predicted as convertible" in done.stderr
     assert done.stderr.splitlines()[-1] == f"Report: {tmp_path / 'out' / 'report.html'}"
 
@@ -231,7 +231,7 @@ def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Er
 
     state = json.loads(errata("list", "--server", server.grpc, "--json").stdout)["analyses"][0]["state"]
     assert process.returncode == 130
-    assert "Cancelled analyses/" in messages
+    assert "Canceled analyses/" in messages
     assert state == "STATE_CANCELLED"
 
 

@@ -130,7 +130,7 @@ def test_api_and_worker_run_as_another_user_and_write_only_to_data_and_tmp(folde
         with Client(grpc) as client:
             *_, ended = client.watch(client.analyze("demo:efficientnet_lite0", "demo").name)
 
-        assert ended.state == pb.STATE_SUCCEEDED
+        assert ended.state == pb.Analysis.STATE_SUCCEEDED
         assert ended.summary.groups["all"].top1_accuracy == 0.9
         for container in containers:
             assert container.image.user == f"{USER}:{USER}"

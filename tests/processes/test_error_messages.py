@@ -140,7 +140,7 @@ def failure_message(client: Client, model: str) -> str:
     except ErrataError as error:
         return error.message
     *_, last = client.watch(name)
-    assert last.state == pb.STATE_FAILED
+    assert last.state == pb.Analysis.STATE_FAILED
     return str(last.failure.message)
 
 

@@ -26,7 +26,7 @@ from .lossy_proxy import LossyProxy
 
 MODEL = "demo:efficientnet_lite0"
 KILLER = "demo:efficientnet_lite2"  # slow_worker.py ends its process for this model
-SUCCEEDED, FAILED, CANCELLED = pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED
+SUCCEEDED, FAILED, CANCELLED = pb.Analysis.STATE_SUCCEEDED, pb.Analysis.STATE_FAILED, pb.Analysis.STATE_CANCELLED
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def wait_for_end(client: Client, name: str, seconds: float = SOON) -> pb.Analysi
         analysis = client.get(name)
         if analysis.state in (SUCCEEDED, FAILED, CANCELLED):
             return analysis
-        assert time.monotonic() < deadline, f"still {pb.State.Name(analysis.state)}: {analysis.progress}"
+        assert time.monotonic() < deadline, f"still {pb.Analysis.State.Name(analysis.state)}: {analysis.progress}"
         time.sleep(0.1)
 
 
@@ -155,7 +155,7 @@ def test_an_analysis_before_the_first_worker_waits_for_one_and_says_so(data_dir:
             client.analyze("timm:resnet18", "demo")
         name = client.analyze(MODEL, "demo").name
         first = next(iter(client.watch(name)))
-        assert (first.state, first.progress.live_workers) == (pb.STATE_QUEUED, 0)
+        assert (first.state, first.progress.live_workers) == (pb.Analysis.STATE_QUEUED, 0)
         assert first.progress.waiting_reason == "No worker has been started yet. Start one with 'errata work'."
 
         service.start_worker(0.01)
@@ -308,7 +308,7 @@ def test_finished_analyses_are_served_without_redis_and_with_an_empty_redis(serv
         service_with_worker.redis.client().flushall()
         assert [item.name for item in client.list()] == [done]
         check_result(client, done)
-        wait_for(lambda: client.models().models, "the worker is known again", 10)
+        wait_for(lambda: client.models(), "the worker is known again", 10)
         again = client.analyze(MODEL, "demo", fresh=True).name
         check_result(client, again)
 

@@ -29,7 +29,7 @@ def service(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
 def run_analysis(client: Client) -> str:
     """Run an analysis and return its name."""
     name = client.analyze(MODEL, "demo", fresh=True).name
-    wait_for(lambda: client.get(name).state == pb.STATE_SUCCEEDED, "the analysis succeeds")
+    wait_for(lambda: client.get(name).state == pb.Analysis.STATE_SUCCEEDED, "the analysis succeeds")
     return name
 
 
@@ -100,7 +100,7 @@ def test_a_worker_continues_while_redis_is_frozen_and_stores_its_result_later(da
 
         service.redis.signal(signal.SIGCONT)
 
-        wait_for(lambda: client.get(name).state == pb.STATE_SUCCEEDED, "the analysis succeeds")
+        wait_for(lambda: client.get(name).state == pb.Analysis.STATE_SUCCEEDED, "the analysis succeeds")
         assert breaker_events(service, "closed")
         assert service.events("shard failed with a transient error") == []
         runs = Counter(event["shard"] for event in service.events("shard claimed"))

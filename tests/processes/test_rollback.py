@@ -29,7 +29,7 @@ def test_archived_analyses_survive_a_rollback_of_redis(service: Cluster, tmp_pat
         name = client.analyze(MODEL, "demo", fresh=True).name
         wait_for(lambda: client.get(name).progress.done > 0, "it runs")
         snapshot = service.redis.save()
-        wait_for(lambda: client.get(name).state == pb.STATE_SUCCEEDED, "it succeeds")
+        wait_for(lambda: client.get(name).state == pb.Analysis.STATE_SUCCEEDED, "it succeeds")
         finished, archived = client.get(name), content(tmp_path / "archive")
         wait_for(lambda: service.metric("errata_open_analyses") == 0, "the store has removed it")
 
@@ -43,8 +43,8 @@ def test_archived_analyses_survive_a_rollback_of_redis(service: Cluster, tmp_pat
 
         assert service.redis.client().zcard("errata:open:analyses") == 1, "the restored store has it as open"
         assert client.get(name) == finished
-        assert [(item.name, item.state) for item in client.list()] == [(name, pb.STATE_SUCCEEDED)]
-        assert [item.state for item in client.watch(name)] == [pb.STATE_SUCCEEDED]
+        assert [(item.name, item.state) for item in client.list()] == [(name, pb.Analysis.STATE_SUCCEEDED)]
+        assert [item.state for item in client.watch(name)] == [pb.Analysis.STATE_SUCCEEDED]
         assert client.cancel(name) == finished
         wait_for(lambda: len(service.events("analysis judged")) == 2, "its job has run again")
         wait_for(lambda: service.redis.client().zcard("errata:analyses") == 0, "the store has removed it again")

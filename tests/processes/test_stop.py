@@ -17,8 +17,8 @@ from typing import Any
 import grpc
 import pytest
 from errata import Client
-from errata.v1 import errata_pb2 as pb
-from errata.v1 import errata_pb2_grpc
+from errata import v1 as pb
+from errata.v1 import analysis_service_pb2_grpc
 from redis_server import RedisServer, free_port
 
 from service.bootstrap.watchdog import LATE_SECONDS
@@ -30,7 +30,7 @@ from .conftest import environment
 MODEL = "demo:efficientnet_lite0"
 GRACE = 1.0
 REGISTRY = {"kind": "generic", "secrets": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], "rules": []}
-HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo"))
+HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo")))
 
 
 @dataclass
@@ -107,7 +107,7 @@ def upload(address: str, *parts: pb.UploadPredictionsRequest) -> Iterator[grpc.C
         ends.get()
 
     with grpc.insecure_channel(address) as channel:
-        call = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions.future(messages())
+        call = analysis_service_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions.future(messages())
         try:
             yield channel
         finally:
@@ -137,7 +137,7 @@ def test_open_uploads_watches_and_webhooks_do_not_delay_the_end_of_the_process(r
         channel = stack.enter_context(upload(service.grpc, HEADER))
         with Client(service.grpc) as client:
             name = client.analyze(MODEL, "demo").name
-        watch = errata_pb2_grpc.AnalysisServiceStub(channel).WatchAnalysis(pb.WatchAnalysisRequest(name=name))
+        watch = analysis_service_pb2_grpc.AnalysisServiceStub(channel).WatchAnalysis(pb.WatchAnalysisRequest(name=name))
         next(watch)
         host, _, port = service.http.rpartition(":")
         hook = stack.enter_context(socket.create_connection((host, int(port))))

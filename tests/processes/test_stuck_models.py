@@ -39,14 +39,14 @@ def service(data_dir: Path, tmp_path: Path, models: Path, request: pytest.Fixtur
 
 def wait_for_end(client: Client, name: str) -> pb.Analysis:
     """Wait until an analysis ends."""
-    final = (pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED)
+    final = (pb.Analysis.STATE_SUCCEEDED, pb.Analysis.STATE_FAILED, pb.Analysis.STATE_CANCELLED)
     wait_for(lambda: client.get(name).state in final, f"{name} ends", LONG)
     return client.get(name)
 
 
 def serves(service: Cluster, client: Client) -> None:
     """Check that the first worker still runs and completes an analysis."""
-    assert wait_for_end(client, client.analyze(GOOD, "demo", fresh=True).name).state == pb.STATE_SUCCEEDED
+    assert wait_for_end(client, client.analyze(GOOD, "demo", fresh=True).name).state == pb.Analysis.STATE_SUCCEEDED
     assert len(service.events("worker ready")) == 1
     assert service.workers[0].poll() is None
 
@@ -96,7 +96,7 @@ def test_canceling_a_stuck_model_ends_it_immediately(service: Cluster, models: P
         (child,) = children(service)
         assert uses_cpu(child)
 
-        assert client.cancel(name).state == pb.STATE_CANCELLED
+        assert client.cancel(name).state == pb.Analysis.STATE_CANCELLED
 
         wait_for(lambda: has_ended(child), "the process is killed", SOON)
         wait_for(lambda: service.events("shard stopped"), "the shard stops", SOON)
@@ -134,7 +134,7 @@ def test_a_worker_stops_in_time_without_leftover_processes(service: Cluster, mod
 
         assert service.workers[0].wait(SOON) == 0
         wait_for(lambda: has_ended(child), "the process is killed")
-        assert client.get(name).state == pb.STATE_QUEUED  # it was released for another worker
+        assert client.get(name).state == pb.Analysis.STATE_QUEUED  # it was released for another worker
         client.cancel(name)
 
 

@@ -30,7 +30,7 @@ MODEL = "demo:efficientnet_lite0"
 SECRET = "whsec_" + base64.b64encode(b"a secret of the test's, of 32 by").decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret, that is not used").decode()
 QUIET = 10.0  # seconds without further requests; longer than the delay after a failed attempt
-SUCCEEDED = pb.STATE_SUCCEEDED
+SUCCEEDED = pb.Analysis.STATE_SUCCEEDED
 
 
 @dataclass(frozen=True)

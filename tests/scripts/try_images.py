@@ -80,14 +80,14 @@ def main() -> None:
         names = sorted(json.loads((ROOT / "service/evidence/data/demo.json").read_text()))
         file.write_text("file_name,predicted_class\n" + "".join(f"{name},0\n" for name in names))
         analysis = client.upload(file, dataset="demo")
-        assert analysis.state == pb.STATE_SUCCEEDED
+        assert analysis.state == pb.Analysis.STATE_SUCCEEDED
         print(f"the API judged an upload: {dict(analysis.summary.groups['all'].counts)}", flush=True)
         start(stack, "errata-worker", "work", ERRATA_REDIS_URL=redis.url, ERRATA_WORKER_HTTP_ADDRESS=worker)
-        while not client.models().models:
+        while not client.models():
             assert time.monotonic() < deadline + 120, "no worker offers a model"
             time.sleep(0.5)
         *_, ended = client.watch(client.analyze("demo:efficientnet_lite0", "demo").name)
-        assert ended.state == pb.STATE_SUCCEEDED, ended
+        assert ended.state == pb.Analysis.STATE_SUCCEEDED, ended
         accuracy = ended.summary.groups["all"].top1_accuracy
         print(f"the worker ran EfficientNet-Lite0 on the 20 photographs: top-1 {accuracy:.2f}", flush=True)
         assert accuracy == 0.9

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 import grpc
 import numpy as np
 import pyarrow as pa
-from errata.v1 import errata_pb2 as pb
-from errata.v1 import errata_pb2_grpc
+from errata import v1 as pb
+from errata.v1 import analysis_service_pb2_grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from pyarrow import parquet
@@ -41,7 +41,7 @@ def send(address: str, content: BinaryIO, dataset: str, timeout: float) -> Answe
     """Upload a file in pieces over a new connection, and return the result of the call."""
 
     def messages() -> Iterator[pb.UploadPredictionsRequest]:
-        yield pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset=dataset))
+        yield pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset=dataset)))
         while chunk := content.read(CHUNK):
             yield pb.UploadPredictionsRequest(chunk=chunk)
 
@@ -49,7 +49,9 @@ def send(address: str, content: BinaryIO, dataset: str, timeout: float) -> Answe
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_metadata_size", 64 << 10)]
     with grpc.insecure_channel(address, options=options) as channel:
         try:
-            analysis = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions(messages(), timeout=timeout)
+            analysis = analysis_service_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions(
+                messages(), timeout=timeout
+            )
         except grpc.RpcError as error:
             reason, message = _reason(error), error.details() or ""
             return Answer(error.code(), reason, message, time.monotonic() - started)
@@ -88,7 +90,7 @@ class GoodUpload:
             time.sleep(PAUSE)
         assert answer.code is grpc.StatusCode.OK, f"a good upload ended with {answer.text}: {answer.message:.200}"
         counts = answer.analysis.summary.groups["all"]
-        assert (counts.counts["CORRECT"], counts.top1_errors) == (self.correct, self.errors)
+        assert (counts.counts["correct"], counts.top1_errors) == (self.correct, self.errors)
         return Answer(answer.code, "", "", time.monotonic() - started, answer.analysis)
 
 

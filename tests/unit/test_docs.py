@@ -14,7 +14,9 @@ import click
 import errata
 import markdown
 import pytest
-from errata.v1 import errata_pb2
+from errata import v1 as pb
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+from google.protobuf.message import Message
 
 from docs_site import (
     adr_index,
@@ -29,6 +31,7 @@ from docs_site import (
 )
 from docs_site.generated import GENERATED
 from service.analyses.policy import parse_policy
+from service.api.server import rpc_names
 from service.domain import ERROR_TYPES, Measure
 from service.predictions.model_id import SOURCES
 from service.settings import RegistrySettings, RuleSettings, Settings
@@ -111,15 +114,13 @@ def test_the_reference_lists_every_command_and_option() -> None:
 
 def test_the_reference_lists_every_rpc_message_field_and_enum_value() -> None:
     services, messages, enums = (render() for render in grpc_pages.PAGES.values())
-    file = errata_pb2.DESCRIPTOR
-
-    for service in file.services_by_name.values():
-        assert [method.name for method in service.methods if f"### {method.name}\n" not in services] == []
-    for message in file.message_types_by_name.values():
-        section = messages.split(f"## {message.name}\n", 1)[1].split("\n## ", 1)[0]
-        assert [field.name for field in message.fields if f"| `{field.name}` |" not in section] == []
-    for enum in file.enum_types_by_name.values():
-        assert [value.name for value in enum.values if f"| `{value.name}` |" not in enums] == []
+    assert [name for name in rpc_names() if f"### {name}\n" not in services] == []
+    for value in vars(pb).values():
+        if isinstance(value, type) and issubclass(value, Message):
+            section = messages.split(f"## {value.DESCRIPTOR.name}\n", 1)[1].split("\n## ", 1)[0]
+            assert [field.name for field in value.DESCRIPTOR.fields if f"| `{field.name}` |" not in section] == []
+    for enum in (pb.Analysis.State, *(value for value in vars(pb).values() if isinstance(value, EnumTypeWrapper))):
+        assert [name for name, _ in enum.items() if f"| `{name}` |" not in enums] == []
 
 
 def test_the_reference_lists_every_public_name_of_the_client() -> None:
@@ -129,8 +130,8 @@ def test_the_reference_lists_every_public_name_of_the_client() -> None:
 
 
 def test_every_error_in_the_proto_exists() -> None:
-    proto = (ROOT / "protos" / "errata" / "v1" / "errata.proto").read_text(encoding="utf-8")
-    named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", "\n".join(re.findall(r"// Errors:.*(?:\n\s*//.*)*", proto))))
+    protos = "\n".join(path.read_text() for path in (ROOT / "protos" / "errata" / "v1").glob("*.proto"))
+    named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", "\n".join(re.findall(r"Errors:.*(?:\n\s*//.*)*", protos))))
     codes = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"}
 
     assert named - codes <= {error.reason for error in errors_page.iterate_errors()}
@@ -194,12 +195,12 @@ def test_every_file_that_contributing_names_exists() -> None:
 
 
 def test_the_guides_list_every_error_type_model_source_and_gate_measure() -> None:
-    method, models, gates = (
-        (ROOT / "docs" / name).read_text(encoding="utf-8")
-        for name in ("concepts/method.md", "how-to/models.md", "how-to/gates.md")
+    models, gates = (
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("how-to/models.md", "how-to/gates.md")
     )
+    types = GENERATED["reference/error-types.md"]()
 
-    assert [error_type.name for error_type in ERROR_TYPES if f"| `{error_type.name}` |" not in method] == []
+    assert [error_type.name for error_type in ERROR_TYPES if f"| `{error_type.key}` |" not in types] == []
     assert [source for source in SOURCES if f"| `{source}:" not in models] == []
     assert [measure.value for measure in Measure if f"`{measure.value}`" not in gates] == []
 
@@ -218,7 +219,7 @@ def test_the_pandas_example_counts_errors_without_problematic_images(
     blocks = code_blocks(ROOT / "docs" / "how-to" / "export-verdicts.md", "python")
     code = next(block for block in blocks if "read_json" in block)
     (tmp_path / "out").mkdir()
-    line = {"file_name": "a", "error_type": "ERROR_TYPE_MODEL_FAILURE", "target": 0, "target_name": "tench"}
+    line = {"file_name": "a", "error_type": "model_failure", "target": 0, "target_name": "tench"}
     lines = [line | {"problematic": tags} for tags in ([], [], ["PROBLEMATIC_TAG_UNTAGGED"])]
     (tmp_path / "out" / "verdicts.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in lines))
     monkeypatch.chdir(tmp_path)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
+from errata import v1 as pb
 from errata.cli.folder import read_analysis
 from errata.errors import ErrataError, InvalidEvidence, InvalidInput, InvalidPageToken, InvalidSetting, ModelRefused
 from errata.json_input import MAX_DEPTH, parse_json
-from errata.v1 import errata_pb2 as pb
 
 from service.archive.archive import FileArchive
 from service.archive.files import FolderFiles

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from errata.errors import TooLarge, Unavailable
+from errata.files import write_files
 
 from service.storage import (
     CHUNK,
@@ -91,6 +92,38 @@ def test_write_to_a_folder_fails_and_leaves_the_folder(tmp_path: Path) -> None:
         write_file(tmp_path / "folder", b"new")
 
     assert everything_in(tmp_path) == {"folder", "folder/inside"}
+
+
+def test_files_are_written_together(tmp_path: Path) -> None:
+    contents = {tmp_path / "a" / name: name.encode() for name in ("second", "first", "third")}
+
+    write_files(contents)
+
+    assert {path: path.read_bytes() for path in contents} == contents
+    assert everything_in(tmp_path) == {"a", "a/first", "a/second", "a/third"}
+
+
+def test_of_files_that_cannot_all_be_written_none_appears(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        write_files({tmp_path / "a": b"a", tmp_path / "b": "text, not bytes", tmp_path / "c": b"c"})
+
+    assert everything_in(tmp_path) == set()
+
+
+def test_a_reader_that_finds_a_file_finds_those_written_before_it(tmp_path: Path) -> None:
+    pairs = [(tmp_path / f"{number}.first", tmp_path / f"{number}.second") for number in range(50)]
+
+    def write_pairs() -> None:
+        for first, second in pairs:
+            write_files({first: b"x" * 10_000, second: b"x"})
+
+    writer = threading.Thread(target=write_pairs)
+    writer.start()
+    while writer.is_alive():
+        assert all(first.exists() for first, second in pairs if second.exists())
+    writer.join()
+
+    assert all(first.exists() and second.exists() for first, second in pairs)
 
 
 def test_concurrent_reader_sees_the_old_or_the_new_content(tmp_path: Path) -> None:

@@ -141,12 +141,12 @@ def test_shared_metrics_have_no_value_before_the_first_read() -> None:
 
 def test_initialized_series_start_at_0() -> None:
     metrics = Metrics(CollectorRegistry())
-    initialize_series(metrics.rpc_handled, ["GetAnalysis", "GetTrend"], ["INTERNAL", "UNAVAILABLE"])
+    initialize_series(metrics.rpc_handled, ["GetAnalysis", "ComputeTrend"], ["INTERNAL", "UNAVAILABLE"])
     initialize_series(metrics.write_backs, iter(["failed"]))
 
     for name, labels in (
         ("errata_rpc_handled_total", {"method": "GetAnalysis", "code": "INTERNAL"}),
-        ("errata_rpc_handled_total", {"method": "GetTrend", "code": "UNAVAILABLE"}),
+        ("errata_rpc_handled_total", {"method": "ComputeTrend", "code": "UNAVAILABLE"}),
         ("errata_write_backs_total", {"outcome": "failed"}),
     ):
         assert metrics.registry.get_sample_value(name, labels) == 0, (name, labels)

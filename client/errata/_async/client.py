@@ -13,6 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from errata import errors
+from errata import v1 as pb
 from errata._async.platform import open_channel, open_file, sleep, upload_messages
 from errata._async.verdicts import AsyncVerdicts
 from errata.channel import (
@@ -27,6 +28,7 @@ from errata.channel import (
 from errata.choices import choice
 from errata.connection import check_address
 from errata.environment import ConnectionSettings, connection_settings
+from errata.names import dataset_name, evidence_name, verdict_name
 from errata.requests import (
     PAGE_SIZE,
     AnalysisConditions,
@@ -36,17 +38,17 @@ from errata.requests import (
     TrendOptions,
     VerdictConditions,
     analysis_filter,
-    class_field,
+    class_text,
     create_request,
     name_of,
     trend_request,
     upload_header,
     verdict_filter,
+    verdict_view,
 )
 from errata.results import Analysis, Comparison, Trend
 from errata.status import check_serving, error_of
-from errata.v1 import errata_pb2 as pb
-from errata.v1 import errata_pb2_grpc
+from errata.v1 import analysis_service_pb2_grpc, catalog_service_pb2_grpc
 
 RESUME_SECONDS = 60.0  # `watch` retries for this long while the service is unavailable
 MIN_DEADLINE = 0.05  # seconds for a call, so that a call with a timeout of 0 can get a response
@@ -56,8 +58,9 @@ RESUME_INTERVAL = 0.5  # seconds between these retries
 class AsyncClient:
     """A connection to a service. Close it, or use it in an `async with` block.
 
-    Methods that take an analysis accept its name (`analyses/ID`), its ID, or an `Analysis`. Pass an enumeration value
-    as a value of `errata.pb` or as its name, such as `"parquet"` or `"model_failure"`.
+    Methods that take an analysis accept its name (`analyses/ID`), its ID, or an `Analysis`; other resources also have
+    a name and an ID, such as `datasets/imagenet-real` and `imagenet-real`. Pass an enumeration value as a value of
+    `errata.pb` or as its name, such as `"parquet"`.
 
     Example:
         ```python
@@ -116,8 +119,8 @@ class AsyncClient:
         self._token = settings.token
         self._deadline = deadline
         self._channel = open_channel(settings.server, channel_credentials(settings), channel_options(attempts))
-        self._analyses: Any = errata_pb2_grpc.AnalysisServiceStub(self._channel)
-        self._catalog: Any = errata_pb2_grpc.CatalogServiceStub(self._channel)
+        self._analyses: Any = analysis_service_pb2_grpc.AnalysisServiceStub(self._channel)
+        self._catalog: Any = catalog_service_pb2_grpc.CatalogServiceStub(self._channel)
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -218,14 +221,22 @@ class AsyncClient:
         return Analysis(await self._call(self._analyses.GetAnalysis, pb.GetAnalysisRequest(name=name_of(analysis))))
 
     async def list(
-        self, filter: pb.AnalysisFilter | None = None, order_by: str = "", **conditions: Unpack[AnalysisConditions]
+        self,
+        filter: pb.AnalysisFilter | None = None,
+        order_by: str = "",
+        on_incomplete: Callable[[], None] | None = None,
+        **conditions: Unpack[AnalysisConditions],
     ) -> AsyncIterator[Analysis]:
         """Yield the analyses that meet the conditions, and fetch them page by page.
 
+        Analyses that are created meanwhile neither repeat nor hide others.
+
         Args:
             filter: The conditions as a message.
-            order_by: `create_time`, `title`, `top1_accuracy`, or `model_failures`, each also with ` desc`. Default:
-                newest first.
+            order_by: `create_time`, `display_name`, `top1_accuracy`, or `model_failures`, each also with ` desc`.
+                Default: newest first.
+            on_incomplete: Called before the first analysis of a page that can lack archived analyses, because the
+                service is building its index or cannot read the archive.
             **conditions: The conditions as keywords, see `AnalysisConditions`.
         """
         request = pb.ListAnalysesRequest(
@@ -233,6 +244,8 @@ class AsyncClient:
         )
         while True:
             page = await self._call(self._analyses.ListAnalyses, request)
+            if page.index_incomplete and on_incomplete is not None:
+                on_incomplete()
             for analysis in page.analyses:
                 yield Analysis(analysis)
             request.page_token = page.next_page_token
@@ -304,7 +317,7 @@ class AsyncClient:
 
         Args:
             analysis: The analysis with the predictions.
-            evidence: Digest prefix of the bundle. Default: the data set's default bundle.
+            evidence: Name or digest prefix of the bundle. Default: the data set's default bundle.
             request_id: Makes the call safe to repeat.
 
         Returns:
@@ -320,8 +333,8 @@ class AsyncClient:
             analysis: The analysis.
             by: `class` for a row for each original label, or `superclass`.
         """
-        request = pb.GetBreakdownRequest(name=name_of(analysis), by=choice(pb.BreakdownBy, by, "by"))
-        return await self._call(self._analyses.GetBreakdown, request)
+        request = pb.ComputeBreakdownRequest(name=name_of(analysis), by=choice(pb.BreakdownBy, by, "by"))
+        return await self._call(self._analyses.ComputeBreakdown, request)
 
     def verdicts(
         self,
@@ -341,7 +354,7 @@ class AsyncClient:
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
         query = pb.ListVerdictsRequest(
-            name=name_of(analysis), filter=verdict_filter(filter, conditions), with_evidence=with_evidence
+            parent=name_of(analysis), filter=verdict_filter(filter, conditions), view=verdict_view(with_evidence)
         )
         return AsyncVerdicts(query, most, self._list_verdicts, self._export)
 
@@ -361,7 +374,7 @@ class AsyncClient:
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
         request = pb.ListVerdictsRequest(
-            name=name_of(analysis), filter=verdict_filter(filter, conditions), with_evidence=True
+            parent=name_of(analysis), filter=verdict_filter(filter, conditions), view=verdict_view(True)
         )
         response = pb.ListVerdictsResponse()
         while most is None or len(response.verdicts) < most:
@@ -392,17 +405,17 @@ class AsyncClient:
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
         request = pb.ExportVerdictsRequest(
-            name=name_of(analysis),
+            parent=name_of(analysis),
             format=choice(pb.VerdictFormat, format, "format"),
             filter=verdict_filter(filter, conditions),
-            with_evidence=with_evidence,
+            view=verdict_view(with_evidence),
         )
         async for chunk in self._export(request):
             yield chunk
 
     async def report(self, analysis: AnalysisRef) -> bytes:
         """Return the report of an analysis as one HTML file."""
-        return await self._report(pb.GetReportRequest(name=name_of(analysis)))
+        return await self._report(pb.RenderReportRequest(analysis=name_of(analysis)))
 
     async def compare(self, a: AnalysisRef, b: AnalysisRef, max_images: int = 0) -> Comparison:
         """Compare two analyses of the same data set and evidence.
@@ -420,7 +433,8 @@ class AsyncClient:
 
     async def comparison_report(self, a: AnalysisRef, b: AnalysisRef) -> bytes:
         """Return the comparison of two analyses as one HTML file."""
-        return await self._report(pb.GetReportRequest(name=name_of(a), compared_with=name_of(b)))
+        comparison = pb.CompareAnalysesRequest(a=name_of(a), b=name_of(b))
+        return await self._report(pb.RenderReportRequest(comparison=comparison))
 
     async def gate(self, analysis: AnalysisRef, policy: str = "", baseline: AnalysisRef = "") -> pb.GateResult:
         """Evaluate an analysis against a gate policy.
@@ -437,23 +451,41 @@ class AsyncClient:
         request = pb.EvaluateGateRequest(name=name_of(analysis), policy=policy, baseline=name_of(baseline))
         return await self._call(self._analyses.EvaluateGate, request)
 
-    async def trend(self, request: pb.GetTrendRequest | None = None, **options: Unpack[TrendOptions]) -> Trend:
+    async def trend(self, request: pb.ComputeTrendRequest | None = None, **options: Unpack[TrendOptions]) -> Trend:
         """Compare the error types of analyses with stored and published models of the same accuracy.
 
         Args:
             request: The options as a message.
             **options: The options as keywords, see `TrendOptions`.
         """
-        return Trend(await self._call(self._analyses.GetTrend, trend_request(request, options)))
+        return Trend(await self._call(self._analyses.ComputeTrend, trend_request(request, options)))
 
-    async def trend_report(self, request: pb.GetTrendRequest | None = None, **options: Unpack[TrendOptions]) -> bytes:
+    async def trend_report(
+        self, request: pb.ComputeTrendRequest | None = None, **options: Unpack[TrendOptions]
+    ) -> bytes:
         """Return a trend as one HTML file.
 
         Args:
             request: The options as a message.
             **options: The options as keywords, see `TrendOptions`.
         """
-        return await self._report(pb.GetReportRequest(trend=trend_request(request, options)))
+        return await self._report(pb.RenderReportRequest(trend=trend_request(request, options)))
+
+    async def verdict(self, analysis: AnalysisRef, file_name: str, with_evidence: bool = True) -> pb.Verdict:
+        """Return the verdict of an analysis on an image.
+
+        Args:
+            analysis: The analysis.
+            file_name: The image.
+            with_evidence: Whether to include the evidence.
+
+        Raises:
+            ImageNotFound: If the evidence does not cover the image.
+        """
+        request = pb.GetVerdictRequest(
+            name=verdict_name(name_of(analysis), file_name), view=verdict_view(with_evidence)
+        )
+        return await self._call(self._analyses.GetVerdict, request)
 
     async def explain(self, analysis: AnalysisRef, file_name: str, predicted: ClassRef | None = None) -> pb.Verdict:
         """Return the verdict on a prediction for an image, with its evidence and the outcome of each rule.
@@ -461,53 +493,79 @@ class AsyncClient:
         Args:
             analysis: The analysis; its data set and evidence are used.
             file_name: The image.
-            predicted: The predicted class: an index, a WordNet ID, or a unique name. Default: the model's prediction.
+            predicted: The predicted class: an index, an ID, or a unique name. Default: the model's prediction.
 
         Raises:
             ImageNotFound: If the evidence does not cover the image.
         """
         request = pb.ExplainVerdictRequest(
-            name=name_of(analysis), file_name=file_name, **class_field("predicted", predicted)
+            name=verdict_name(name_of(analysis), file_name), predicted_class=class_text(predicted)
         )
         return await self._call(self._analyses.ExplainVerdict, request)
 
-    async def explain_any(self, dataset: str, file_name: str, predicted: ClassRef, evidence: str = "") -> pb.Verdict:
+    async def explain_prediction(
+        self, dataset: str, file_name: str, predicted: ClassRef, evidence: str = ""
+    ) -> pb.Verdict:
         """Return the verdict on a prediction for an image without an analysis.
 
         Args:
             dataset: The data set.
             file_name: The image.
-            predicted: The predicted class: an index, a WordNet ID, or a unique name.
-            evidence: Digest prefix of the evidence bundle. Default: the data set's default bundle.
+            predicted: The predicted class: an index, an ID, or a unique name.
+            evidence: Name or digest prefix of the evidence bundle. Default: the data set's default bundle.
 
         Raises:
             ImageNotFound: If the evidence does not cover the image.
         """
-        request = pb.ExplainVerdictRequest(
-            dataset=dataset, evidence=evidence, file_name=file_name, **class_field("predicted", predicted)
+        request = pb.ExplainPredictionRequest(
+            name=evidence_name(dataset, evidence), file_name=file_name, predicted_class=class_text(predicted)
         )
-        return await self._call(self._analyses.ExplainVerdict, request)
+        return await self._call(self._analyses.ExplainPrediction, request)
 
-    async def datasets(self) -> pb.ListDatasetsResponse:
-        """Return the data sets and their evidence bundles."""
-        return await self._call(self._catalog.ListDatasets, pb.ListDatasetsRequest())
+    async def datasets(self) -> builtins.list[pb.Dataset]:
+        """Return the data sets."""
+        return await self._all(self._catalog.ListDatasets, pb.ListDatasetsRequest(), "datasets")
+
+    async def dataset(self, dataset: str) -> pb.Dataset:
+        """Return the description of a data set.
+
+        Raises:
+            DatasetNotFound: If there is no such data set.
+        """
+        return await self._call(self._catalog.GetDataset, pb.GetDatasetRequest(name=dataset_name(dataset)))
 
     async def evidence(self, dataset: str, evidence: str = "") -> pb.Evidence:
         """Return the description of an evidence bundle.
 
         Args:
             dataset: The data set.
-            evidence: Digest prefix of the bundle. Default: the data set's default bundle.
+            evidence: Name or digest prefix of the bundle. Default: the data set's default bundle.
         """
-        return await self._call(self._catalog.GetEvidence, pb.GetEvidenceRequest(dataset=dataset, evidence=evidence))
+        request = pb.GetEvidenceRequest(name=evidence_name(dataset, evidence))
+        return await self._call(self._catalog.GetEvidence, request)
 
-    async def models(self) -> pb.ListModelsResponse:
+    async def evidence_bundles(self, dataset: str) -> builtins.list[pb.Evidence]:
+        """Return the evidence bundles of a data set, the default first."""
+        request = pb.ListEvidenceRequest(parent=dataset_name(dataset))
+        return await self._all(self._catalog.ListEvidence, request, "evidence")
+
+    async def models(self) -> builtins.list[pb.Model]:
         """Return the models that the workers offer."""
-        return await self._call(self._catalog.ListModels, pb.ListModelsRequest())
+        return await self._all(self._catalog.ListModels, pb.ListModelsRequest(), "models")
 
-    async def error_types(self) -> pb.ListErrorTypesResponse:
-        """Return the error types with their descriptions and severities."""
-        return await self._call(self._catalog.ListErrorTypes, pb.ListErrorTypesRequest())
+    async def error_types(self) -> builtins.list[pb.ErrorTypeInfo]:
+        """Return the error types with their descriptions and severities, in the order of the rules."""
+        return await self._all(self._catalog.ListErrorTypes, pb.ListErrorTypesRequest(), "error_types")
+
+    async def _all(self, method: Callable[..., Awaitable[Any]], request: Any, field: str) -> builtins.list[Any]:
+        """Return the items of all pages of a list."""
+        items: builtins.list[Any] = []
+        while True:
+            page = await self._call(method, request)
+            items.extend(getattr(page, field))
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return items
 
     async def _list_verdicts(self, request: pb.ListVerdictsRequest) -> pb.ListVerdictsResponse:
         return await self._call(self._analyses.ListVerdicts, request)
@@ -516,9 +574,9 @@ class AsyncClient:
         async for chunk in self._stream(self._analyses.ExportVerdicts, request):
             yield chunk.chunk
 
-    async def _report(self, request: pb.GetReportRequest) -> bytes:
+    async def _report(self, request: pb.RenderReportRequest) -> bytes:
         chunks: builtins.list[bytes] = []
-        async for chunk in self._stream(self._analyses.GetReport, request):
+        async for chunk in self._stream(self._analyses.RenderReport, request):
             chunks.append(chunk.chunk)
         return b"".join(chunks)
 

@@ -8,8 +8,8 @@ from typing import Any, BinaryIO
 
 import grpc
 
+from errata import v1 as pb
 from errata.requests import CHUNK_BYTES
-from errata.v1 import errata_pb2 as pb
 
 __all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
 

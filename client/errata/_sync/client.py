@@ -14,6 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from errata import errors
+from errata import v1 as pb
 from errata._sync.platform import open_channel, open_file, sleep, upload_messages
 from errata._sync.verdicts import Verdicts
 from errata.channel import (
@@ -28,6 +29,7 @@ from errata.channel import (
 from errata.choices import choice
 from errata.connection import check_address
 from errata.environment import ConnectionSettings, connection_settings
+from errata.names import dataset_name, evidence_name, verdict_name
 from errata.requests import (
     PAGE_SIZE,
     AnalysisConditions,
@@ -37,17 +39,17 @@ from errata.requests import (
     TrendOptions,
     VerdictConditions,
     analysis_filter,
-    class_field,
+    class_text,
     create_request,
     name_of,
     trend_request,
     upload_header,
     verdict_filter,
+    verdict_view,
 )
 from errata.results import Analysis, Comparison, Trend
 from errata.status import check_serving, error_of
-from errata.v1 import errata_pb2 as pb
-from errata.v1 import errata_pb2_grpc
+from errata.v1 import analysis_service_pb2_grpc, catalog_service_pb2_grpc
 
 RESUME_SECONDS = 60.0  # `watch` retries for this long while the service is unavailable
 MIN_DEADLINE = 0.05  # seconds for a call, so that a call with a timeout of 0 can get a response
@@ -57,8 +59,9 @@ RESUME_INTERVAL = 0.5  # seconds between these retries
 class Client:
     """A connection to a service. Close it, or use it in a `with` block.
 
-    Methods that take an analysis accept its name (`analyses/ID`), its ID, or an `Analysis`. Pass an enumeration value
-    as a value of `errata.pb` or as its name, such as `"parquet"` or `"model_failure"`.
+    Methods that take an analysis accept its name (`analyses/ID`), its ID, or an `Analysis`; other resources also have
+    a name and an ID, such as `datasets/imagenet-real` and `imagenet-real`. Pass an enumeration value as a value of
+    `errata.pb` or as its name, such as `"parquet"`.
 
     Example:
         ```python
@@ -117,8 +120,8 @@ class Client:
         self._token = settings.token
         self._deadline = deadline
         self._channel = open_channel(settings.server, channel_credentials(settings), channel_options(attempts))
-        self._analyses: Any = errata_pb2_grpc.AnalysisServiceStub(self._channel)
-        self._catalog: Any = errata_pb2_grpc.CatalogServiceStub(self._channel)
+        self._analyses: Any = analysis_service_pb2_grpc.AnalysisServiceStub(self._channel)
+        self._catalog: Any = catalog_service_pb2_grpc.CatalogServiceStub(self._channel)
 
     def __enter__(self) -> "Client":
         return self
@@ -219,14 +222,22 @@ class Client:
         return Analysis(self._call(self._analyses.GetAnalysis, pb.GetAnalysisRequest(name=name_of(analysis))))
 
     def list(
-        self, filter: pb.AnalysisFilter | None = None, order_by: str = "", **conditions: Unpack[AnalysisConditions]
+        self,
+        filter: pb.AnalysisFilter | None = None,
+        order_by: str = "",
+        on_incomplete: Callable[[], None] | None = None,
+        **conditions: Unpack[AnalysisConditions],
     ) -> Iterator[Analysis]:
         """Yield the analyses that meet the conditions, and fetch them page by page.
 
+        Analyses that are created meanwhile neither repeat nor hide others.
+
         Args:
             filter: The conditions as a message.
-            order_by: `create_time`, `title`, `top1_accuracy`, or `model_failures`, each also with ` desc`. Default:
-                newest first.
+            order_by: `create_time`, `display_name`, `top1_accuracy`, or `model_failures`, each also with ` desc`.
+                Default: newest first.
+            on_incomplete: Called before the first analysis of a page that can lack archived analyses, because the
+                service is building its index or cannot read the archive.
             **conditions: The conditions as keywords, see `AnalysisConditions`.
         """
         request = pb.ListAnalysesRequest(
@@ -234,6 +245,8 @@ class Client:
         )
         while True:
             page = self._call(self._analyses.ListAnalyses, request)
+            if page.index_incomplete and on_incomplete is not None:
+                on_incomplete()
             for analysis in page.analyses:
                 yield Analysis(analysis)
             request.page_token = page.next_page_token
@@ -305,7 +318,7 @@ class Client:
 
         Args:
             analysis: The analysis with the predictions.
-            evidence: Digest prefix of the bundle. Default: the data set's default bundle.
+            evidence: Name or digest prefix of the bundle. Default: the data set's default bundle.
             request_id: Makes the call safe to repeat.
 
         Returns:
@@ -321,8 +334,8 @@ class Client:
             analysis: The analysis.
             by: `class` for a row for each original label, or `superclass`.
         """
-        request = pb.GetBreakdownRequest(name=name_of(analysis), by=choice(pb.BreakdownBy, by, "by"))
-        return self._call(self._analyses.GetBreakdown, request)
+        request = pb.ComputeBreakdownRequest(name=name_of(analysis), by=choice(pb.BreakdownBy, by, "by"))
+        return self._call(self._analyses.ComputeBreakdown, request)
 
     def verdicts(
         self,
@@ -342,7 +355,7 @@ class Client:
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
         query = pb.ListVerdictsRequest(
-            name=name_of(analysis), filter=verdict_filter(filter, conditions), with_evidence=with_evidence
+            parent=name_of(analysis), filter=verdict_filter(filter, conditions), view=verdict_view(with_evidence)
         )
         return Verdicts(query, most, self._list_verdicts, self._export)
 
@@ -362,7 +375,7 @@ class Client:
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
         request = pb.ListVerdictsRequest(
-            name=name_of(analysis), filter=verdict_filter(filter, conditions), with_evidence=True
+            parent=name_of(analysis), filter=verdict_filter(filter, conditions), view=verdict_view(True)
         )
         response = pb.ListVerdictsResponse()
         while most is None or len(response.verdicts) < most:
@@ -393,16 +406,16 @@ class Client:
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
         request = pb.ExportVerdictsRequest(
-            name=name_of(analysis),
+            parent=name_of(analysis),
             format=choice(pb.VerdictFormat, format, "format"),
             filter=verdict_filter(filter, conditions),
-            with_evidence=with_evidence,
+            view=verdict_view(with_evidence),
         )
         yield from self._export(request)
 
     def report(self, analysis: AnalysisRef) -> bytes:
         """Return the report of an analysis as one HTML file."""
-        return self._report(pb.GetReportRequest(name=name_of(analysis)))
+        return self._report(pb.RenderReportRequest(analysis=name_of(analysis)))
 
     def compare(self, a: AnalysisRef, b: AnalysisRef, max_images: int = 0) -> Comparison:
         """Compare two analyses of the same data set and evidence.
@@ -420,7 +433,8 @@ class Client:
 
     def comparison_report(self, a: AnalysisRef, b: AnalysisRef) -> bytes:
         """Return the comparison of two analyses as one HTML file."""
-        return self._report(pb.GetReportRequest(name=name_of(a), compared_with=name_of(b)))
+        comparison = pb.CompareAnalysesRequest(a=name_of(a), b=name_of(b))
+        return self._report(pb.RenderReportRequest(comparison=comparison))
 
     def gate(self, analysis: AnalysisRef, policy: str = "", baseline: AnalysisRef = "") -> pb.GateResult:
         """Evaluate an analysis against a gate policy.
@@ -437,23 +451,39 @@ class Client:
         request = pb.EvaluateGateRequest(name=name_of(analysis), policy=policy, baseline=name_of(baseline))
         return self._call(self._analyses.EvaluateGate, request)
 
-    def trend(self, request: pb.GetTrendRequest | None = None, **options: Unpack[TrendOptions]) -> Trend:
+    def trend(self, request: pb.ComputeTrendRequest | None = None, **options: Unpack[TrendOptions]) -> Trend:
         """Compare the error types of analyses with stored and published models of the same accuracy.
 
         Args:
             request: The options as a message.
             **options: The options as keywords, see `TrendOptions`.
         """
-        return Trend(self._call(self._analyses.GetTrend, trend_request(request, options)))
+        return Trend(self._call(self._analyses.ComputeTrend, trend_request(request, options)))
 
-    def trend_report(self, request: pb.GetTrendRequest | None = None, **options: Unpack[TrendOptions]) -> bytes:
+    def trend_report(self, request: pb.ComputeTrendRequest | None = None, **options: Unpack[TrendOptions]) -> bytes:
         """Return a trend as one HTML file.
 
         Args:
             request: The options as a message.
             **options: The options as keywords, see `TrendOptions`.
         """
-        return self._report(pb.GetReportRequest(trend=trend_request(request, options)))
+        return self._report(pb.RenderReportRequest(trend=trend_request(request, options)))
+
+    def verdict(self, analysis: AnalysisRef, file_name: str, with_evidence: bool = True) -> pb.Verdict:
+        """Return the verdict of an analysis on an image.
+
+        Args:
+            analysis: The analysis.
+            file_name: The image.
+            with_evidence: Whether to include the evidence.
+
+        Raises:
+            ImageNotFound: If the evidence does not cover the image.
+        """
+        request = pb.GetVerdictRequest(
+            name=verdict_name(name_of(analysis), file_name), view=verdict_view(with_evidence)
+        )
+        return self._call(self._analyses.GetVerdict, request)
 
     def explain(self, analysis: AnalysisRef, file_name: str, predicted: ClassRef | None = None) -> pb.Verdict:
         """Return the verdict on a prediction for an image, with its evidence and the outcome of each rule.
@@ -461,53 +491,77 @@ class Client:
         Args:
             analysis: The analysis; its data set and evidence are used.
             file_name: The image.
-            predicted: The predicted class: an index, a WordNet ID, or a unique name. Default: the model's prediction.
+            predicted: The predicted class: an index, an ID, or a unique name. Default: the model's prediction.
 
         Raises:
             ImageNotFound: If the evidence does not cover the image.
         """
         request = pb.ExplainVerdictRequest(
-            name=name_of(analysis), file_name=file_name, **class_field("predicted", predicted)
+            name=verdict_name(name_of(analysis), file_name), predicted_class=class_text(predicted)
         )
         return self._call(self._analyses.ExplainVerdict, request)
 
-    def explain_any(self, dataset: str, file_name: str, predicted: ClassRef, evidence: str = "") -> pb.Verdict:
+    def explain_prediction(self, dataset: str, file_name: str, predicted: ClassRef, evidence: str = "") -> pb.Verdict:
         """Return the verdict on a prediction for an image without an analysis.
 
         Args:
             dataset: The data set.
             file_name: The image.
-            predicted: The predicted class: an index, a WordNet ID, or a unique name.
-            evidence: Digest prefix of the evidence bundle. Default: the data set's default bundle.
+            predicted: The predicted class: an index, an ID, or a unique name.
+            evidence: Name or digest prefix of the evidence bundle. Default: the data set's default bundle.
 
         Raises:
             ImageNotFound: If the evidence does not cover the image.
         """
-        request = pb.ExplainVerdictRequest(
-            dataset=dataset, evidence=evidence, file_name=file_name, **class_field("predicted", predicted)
+        request = pb.ExplainPredictionRequest(
+            name=evidence_name(dataset, evidence), file_name=file_name, predicted_class=class_text(predicted)
         )
-        return self._call(self._analyses.ExplainVerdict, request)
+        return self._call(self._analyses.ExplainPrediction, request)
 
-    def datasets(self) -> pb.ListDatasetsResponse:
-        """Return the data sets and their evidence bundles."""
-        return self._call(self._catalog.ListDatasets, pb.ListDatasetsRequest())
+    def datasets(self) -> builtins.list[pb.Dataset]:
+        """Return the data sets."""
+        return self._all(self._catalog.ListDatasets, pb.ListDatasetsRequest(), "datasets")
+
+    def dataset(self, dataset: str) -> pb.Dataset:
+        """Return the description of a data set.
+
+        Raises:
+            DatasetNotFound: If there is no such data set.
+        """
+        return self._call(self._catalog.GetDataset, pb.GetDatasetRequest(name=dataset_name(dataset)))
 
     def evidence(self, dataset: str, evidence: str = "") -> pb.Evidence:
         """Return the description of an evidence bundle.
 
         Args:
             dataset: The data set.
-            evidence: Digest prefix of the bundle. Default: the data set's default bundle.
+            evidence: Name or digest prefix of the bundle. Default: the data set's default bundle.
         """
-        return self._call(self._catalog.GetEvidence, pb.GetEvidenceRequest(dataset=dataset, evidence=evidence))
+        request = pb.GetEvidenceRequest(name=evidence_name(dataset, evidence))
+        return self._call(self._catalog.GetEvidence, request)
 
-    def models(self) -> pb.ListModelsResponse:
+    def evidence_bundles(self, dataset: str) -> builtins.list[pb.Evidence]:
+        """Return the evidence bundles of a data set, the default first."""
+        request = pb.ListEvidenceRequest(parent=dataset_name(dataset))
+        return self._all(self._catalog.ListEvidence, request, "evidence")
+
+    def models(self) -> builtins.list[pb.Model]:
         """Return the models that the workers offer."""
-        return self._call(self._catalog.ListModels, pb.ListModelsRequest())
+        return self._all(self._catalog.ListModels, pb.ListModelsRequest(), "models")
 
-    def error_types(self) -> pb.ListErrorTypesResponse:
-        """Return the error types with their descriptions and severities."""
-        return self._call(self._catalog.ListErrorTypes, pb.ListErrorTypesRequest())
+    def error_types(self) -> builtins.list[pb.ErrorTypeInfo]:
+        """Return the error types with their descriptions and severities, in the order of the rules."""
+        return self._all(self._catalog.ListErrorTypes, pb.ListErrorTypesRequest(), "error_types")
+
+    def _all(self, method: Callable[..., Any], request: Any, field: str) -> builtins.list[Any]:
+        """Return the items of all pages of a list."""
+        items: builtins.list[Any] = []
+        while True:
+            page = self._call(method, request)
+            items.extend(getattr(page, field))
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return items
 
     def _list_verdicts(self, request: pb.ListVerdictsRequest) -> pb.ListVerdictsResponse:
         return self._call(self._analyses.ListVerdicts, request)
@@ -516,9 +570,9 @@ class Client:
         for chunk in self._stream(self._analyses.ExportVerdicts, request):
             yield chunk.chunk
 
-    def _report(self, request: pb.GetReportRequest) -> bytes:
+    def _report(self, request: pb.RenderReportRequest) -> bytes:
         chunks: builtins.list[bytes] = []
-        for chunk in self._stream(self._analyses.GetReport, request):
+        for chunk in self._stream(self._analyses.RenderReport, request):
             chunks.append(chunk.chunk)
         return b"".join(chunks)
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from errata import frames
+from errata import v1 as pb
 from errata.requests import PAGE_SIZE
-from errata.v1 import errata_pb2 as pb
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ class Verdicts:
 
         Returns:
             A row for each verdict, in the order of the data set, with the columns `file_name`, `target`, `predicted`
-            (classes, 0 to 999), `error_type`, `problematic` (tags, separated by spaces), `target_name`,
+            (indices of classes), `error_type`, `problematic` (tags, separated by spaces), `target_name`,
             `predicted_name`, `groups` (separated by spaces), and `probability` if the predictions have it. Names are
             lowercase and without prefix, such as `model_failure`, and categorical. With evidence, also `labels`,
             `shared_superclasses`, `co_occurrences`, and `vocabulary` (lists and structures, as Arrow columns),
@@ -58,10 +58,10 @@ class Verdicts:
         """
         frames.import_pandas()
         request = pb.ExportVerdictsRequest(
-            name=self._query.name,
+            parent=self._query.parent,
             format=pb.VERDICT_FORMAT_ARROW,
             filter=self._query.filter if self._query.HasField("filter") else None,
-            with_evidence=self._query.with_evidence,
+            view=self._query.view,
         )
         content = b"".join(list(self._export(request)))
         return frames.verdicts_frame(content, self._limit)

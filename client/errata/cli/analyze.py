@@ -104,7 +104,7 @@ def analyze(
         else:
             submit = partial(client.analyze, str(model), request_id=uuid.uuid4().hex, **options)
             analysis = _run(ctx, client, submit) if wait else submit()
-        if output is not None and analysis.state == pb.STATE_SUCCEEDED:
+        if output is not None and analysis.state == pb.Analysis.STATE_SUCCEEDED:
             write_folder(client, analysis, output)
         result = client.gate(analysis.name) if policy is not None and wait else None
     if as_json:
@@ -115,12 +115,12 @@ def analyze(
         write_gate(result, analysis, junit=output / JUNIT if output is not None else None, markdown=None)
         if not as_json:
             show_gate(result, stderr_console())
-    if output is not None and not as_json and analysis.state == pb.STATE_SUCCEEDED:
+    if output is not None and not as_json and analysis.state == pb.Analysis.STATE_SUCCEEDED:
         files = ", ".join([SUMMARY, VERDICTS, REPORT, *([JUNIT] if result is not None else [])])
         stderr_console().print(f"Written to {safe(str(output))}: {files}", soft_wrap=True)
     if result is not None:
         ctx.exit(EXIT_CODES.get(result.decision, UNDECIDED))
-    if analysis.state in (pb.STATE_FAILED, pb.STATE_CANCELLED):
+    if analysis.state in (pb.Analysis.STATE_FAILED, pb.Analysis.STATE_CANCELLED):
         ctx.exit(ANALYSIS_FAILED)
 
 

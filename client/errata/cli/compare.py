@@ -13,8 +13,9 @@ from errata.cli.folder import all_folders
 from errata.cli.output import STDOUT, limit_option, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import new_table
-from errata.enums import ErrorType
-from errata.messages import ERROR_TYPE_TITLES, format_change, format_count, format_percentage, format_range
+from errata.error_types import title_of
+from errata.messages import format_change, format_count, format_percentage, format_range
+from errata.names import dataset_id
 from errata.proto_json import to_json
 
 EXAMPLES = """
@@ -72,7 +73,7 @@ def _with_same_evidence(client: Client, name_a: str, name_b: str) -> str:
 def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
     console = stdout_console()
     title = f"{comparison.display_name_a} → {comparison.display_name_b}"
-    console.print(f"[bold]{safe(title)}[/] on {safe(comparison.dataset)}: {safe(comparison.verdict)}")
+    console.print(f"[bold]{safe(title)}[/] on {safe(dataset_id(comparison.dataset))}: {safe(comparison.headline)}")
     everything = comparison.groups["all"]
     if everything.num_samples:
         table = new_table("rate", "A", "B", "change, points", "95 % interval")
@@ -89,10 +90,10 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
         ("fixed", comparison.fixed, everything.fixed),
     ):
         for image in images[:limit]:
-            before, after = (ERROR_TYPE_TITLES[ErrorType(kind)] for kind in (image.error_type_a, image.error_type_b))
+            before, after = map(title_of, (image.error_type_a, image.error_type_b))
             console.print(
                 f"  {label}  {safe(image.file_name)}, label {safe(image.target_name)}: "
-                f"{safe(image.predicted_a_name)} ({before}) → {safe(image.predicted_b_name)} ({after})"
+                f"{safe(image.predicted_a_name)} ({safe(before)}) → {safe(image.predicted_b_name)} ({safe(after)})"
             )
         if total > limit > 0:
             stderr_console().print(

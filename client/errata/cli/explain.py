@@ -31,7 +31,7 @@ errata explain ILSVRC2012_val_00000001.JPEG --analysis results/
     "--predicted",
     default="",
     metavar="CLASS",
-    help="A class instead of the model's prediction: an index, a WordNet ID, or a unique name.",
+    help="A class instead of the model's prediction: an index, an ID, or a unique name.",
 )
 @json_option
 @server_options
@@ -71,4 +71,4 @@ def _explain(
             name = resolve(connection.client, analysis)
             return connection.client.explain(name, image, predicted or None)
         dataset = dataset or connection.dataset or DEFAULT_DATASET
-        return connection.client.explain_any(dataset, image, predicted, connection.evidence)
+        return connection.client.explain_prediction(dataset, image, predicted, connection.evidence)

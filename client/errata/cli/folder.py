@@ -9,9 +9,10 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from errata import Client, pb
 from errata.cli.output import read_input, write_output
-from errata.enums import ErrorType
+from errata.enums import Group
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
 from errata.json_input import parse_json
+from errata.names import verdict_name
 from errata.proto_json import to_json
 
 SUMMARY, VERDICTS, REPORT = "summary.json", "verdicts.jsonl", "report.html"
@@ -26,10 +27,10 @@ Parsed = TypeVar("Parsed")
 class VerdictSelection:
     """Conditions on verdicts; a verdict must meet all of them."""
 
-    error_types: frozenset[int] = frozenset()
+    error_types: frozenset[str] = frozenset()
     target: str = ""  # class index or name
     predicted: str = ""
-    group: int | None = None
+    group: str | None = None
     problematic: bool | None = None
 
 
@@ -117,13 +118,16 @@ def parse_verdicts(folder: Path, parse: Callable[[Any], Parsed]) -> Iterator[Par
 
 def read_verdicts(folder: Path) -> Iterator[pb.Verdict]:
     """Yield the verdicts of a folder as messages; see `parse_verdicts`."""
-    return parse_verdicts(folder, _to_verdict)
+    analysis = read_analysis(folder).name
+    for verdict in parse_verdicts(folder, _to_verdict):
+        verdict.name = verdict_name(analysis, verdict.file_name)
+        yield verdict
 
 
 def _to_verdict(line: Any) -> pb.Verdict:
     verdict = ParseDict(line, pb.Verdict(), ignore_unknown_fields=True)
-    if ErrorType(verdict.error_type) == ErrorType.UNSPECIFIED:
-        raise ValueError("its error type is missing or unknown")
+    if not verdict.error_type:
+        raise ValueError("its error type is missing")
     return verdict
 
 
@@ -145,7 +149,7 @@ def select_verdicts(folder: Path, selection: VerdictSelection) -> list[pb.Verdic
         if (not selection.error_types or verdict.error_type in selection.error_types)
         and (target is None or verdict.target == target)
         and (predicted is None or verdict.predicted == predicted)
-        and (selection.group in (None, pb.GROUP_ALL) or selection.group in verdict.groups)
+        and (selection.group in (None, Group.ALL) or selection.group in verdict.groups)
         and (selection.problematic is None or bool(verdict.problematic) == selection.problematic)
     ]
 

@@ -24,7 +24,7 @@ def to_junit(result: pb.GateResult, title: str) -> bytes:
     properties = ElementTree.SubElement(suite, "properties")
     values = {
         "decision": decision_name(result.decision),
-        "analysis": result.name or title,
+        "analysis": result.analysis or title,
         "model": title,
         "baseline": result.baseline,
     }

@@ -39,9 +39,9 @@ def wait(ctx: click.Context, analysis: str, timeout: str | None, as_json: bool, 
         latest = follow(connection.client, name, stderr_console(), seconds)
     _print_analysis(latest, as_json)
     if not State(latest.state).is_final:
-        stderr_console().print(f"{safe(name)} is still {enum_name(pb.State, latest.state)} after {timeout}.")
+        stderr_console().print(f"{safe(name)} is still {enum_name(pb.Analysis.State, latest.state)} after {timeout}.")
         ctx.exit(UNDECIDED)
-    if latest.state != pb.STATE_SUCCEEDED:
+    if latest.state != pb.Analysis.STATE_SUCCEEDED:
         ctx.exit(ANALYSIS_FAILED)
 
 
@@ -61,9 +61,11 @@ def cancel(analysis: str, as_json: bool, target: Target) -> None:
         before = connection.client.get(name)
         after = connection.client.cancel(name)
     _print_analysis(after, as_json)
-    if State(before.state).is_final or after.state != pb.STATE_CANCELLED:
+    if State(before.state).is_final or after.state != pb.Analysis.STATE_CANCELLED:
         finished = (
-            "was already canceled" if after.state == pb.STATE_CANCELLED else f"has {enum_name(pb.State, after.state)}"
+            "was already canceled"
+            if after.state == pb.Analysis.STATE_CANCELLED
+            else f"has {enum_name(pb.Analysis.State, after.state)}"
         )
         stderr_console().print(f"{safe(name)} {finished}. Nothing was canceled.")
 

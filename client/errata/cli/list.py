@@ -18,16 +18,21 @@ from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
 from errata.cli.value_names import creation_time
+from errata.error_types import severe_total
 from errata.messages import MISSING, format_count, format_optional, pluralize
+from errata.names import dataset_id
 from errata.proto_json import to_dict
 
-STATES = enum_names(pb.State)
+STATES = enum_names(pb.Analysis.State)
 DEFAULT_LIMIT, MAX_LIMIT = 50, 1_000_000
 TITLES = ["ID", "created (UTC)", "name", "data set", "state", "top-1", "multi-label", "failures"]
 NARROW_TITLES = ["ID", "created", "name", "data set", "state", "top-1", "m-label", "fail."]
 CREATED, NAME, DATASET, RATES = 1, 2, 3, 5  # columns of the table
 WIDE = 100  # characters
 MIN_NAME, MAX_DATASET = 10, 13  # characters
+INCOMPLETE = (
+    "Archived analyses can be missing: the service is building its index, or cannot read the archive. List again later."
+)
 EXAMPLES = """
 errata list
 errata list --dataset imagenet-real --state succeeded --limit 10
@@ -62,16 +67,23 @@ def list_analyses(
 ) -> None:
     """List analyses, newest first."""
     condition = pb.AnalysisFilter(
-        states=choices(pb.State, states, "state"), dataset=dataset, model=model, labels=parse_labels(labels)
+        states=choices(pb.Analysis.State, states, "state"), dataset=dataset, model=model, labels=parse_labels(labels)
     )
     is_unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
+    incomplete_pages: list[bool] = []
     with connect(target) as connection:
-        analyses = [*islice(connection.client.list(condition), None if is_unlimited else limit + 1)]
+        listing = connection.client.list(condition, on_incomplete=lambda: incomplete_pages.append(True))
+        analyses = [*islice(listing, None if is_unlimited else limit + 1)]
     visible = analyses if is_unlimited else analyses[:limit]
+    if incomplete_pages:
+        click.echo(INCOMPLETE, err=True)
     if as_json:
-        print_json(
-            json.dumps({"analyses": [to_dict(analysis) for analysis in visible], "next_page_token": ""}, indent=2)
-        )
+        document = {
+            "analyses": [to_dict(analysis) for analysis in visible],
+            "next_page_token": "",
+            "index_incomplete": bool(incomplete_pages),
+        }
+        print_json(json.dumps(document, indent=2))
         return
     if not visible:
         has_condition = condition != pb.AnalysisFilter()
@@ -120,14 +132,14 @@ def _row(analysis: pb.Analysis, length: int) -> list[str]:
         rates = [
             format_optional(group, "top1_accuracy"),
             format_optional(group, "multi_label_accuracy"),
-            format_count(group.counts["MODEL_FAILURE"]),
+            format_count(severe_total(group.counts)),
         ]
     return [
         analysis.name.removeprefix(PREFIX)[:length],
         creation_time(analysis),
         " ".join(without_controls(analysis.display_name).split()),
-        " ".join(without_controls(analysis.dataset).split()),
-        enum_name(pb.State, analysis.state),
+        " ".join(without_controls(dataset_id(analysis.dataset)).split()),
+        enum_name(pb.Analysis.State, analysis.state),
         *rates,
     ]
 

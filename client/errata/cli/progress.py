@@ -98,13 +98,13 @@ class _Log:
 
 def stage_of(analysis: pb.Analysis) -> str:
     """Return the stage of an analysis that has not finished."""
-    if analysis.state == pb.STATE_QUEUED:
+    if analysis.state == pb.Analysis.STATE_QUEUED:
         if analysis.progress.waiting_reason:
             return f"queued. {analysis.progress.waiting_reason}"
         if analysis.progress.HasField("live_workers") and not analysis.progress.live_workers:
             return "queued, no worker is running"
         return f"queued, position {analysis.progress.queue_position + 1}"
-    if analysis.state == pb.STATE_RUNNING and not analysis.progress.done:
+    if analysis.state == pb.Analysis.STATE_RUNNING and not analysis.progress.done:
         return "loading the model"
     return "predicting"
 
@@ -113,7 +113,7 @@ def progress_line(analysis: pb.Analysis) -> str:
     """Return the progress of an analysis as a line of a log."""
     state = analysis.progress
     parts = [stage_of(analysis)]
-    if analysis.state == pb.STATE_RUNNING and state.done:
+    if analysis.state == pb.Analysis.STATE_RUNNING and state.done:
         parts.append(f"{format_count(state.done)} of {format_count(state.total)} images")
         if state.HasField("images_per_second"):
             parts.append(f"{state.images_per_second:,.0f} images/s")

@@ -9,6 +9,7 @@ from errata import Client, pb
 from errata.cli.folder import is_folder, read_analysis
 from errata.cli.value_names import creation_time
 from errata.errors import AnalysisNotFound, InvalidRequest
+from errata.names import dataset_id
 
 PREFIX = "analyses/"
 MIN_SHORT_ID = 8  # characters; they encode the time of creation to 32 ms
@@ -71,4 +72,4 @@ def _matches(client: Client, analysis: str, identifier: str) -> Iterator[pb.Anal
 
 def _describe(analysis: pb.Analysis) -> str:
     created, name = creation_time(analysis, seconds=True), analysis.name.removeprefix(PREFIX)
-    return f"  {name}  {created}  {analysis.display_name!r:.60} on {analysis.dataset:.60}"
+    return f"  {name}  {created}  {analysis.display_name!r:.60} on {dataset_id(analysis.dataset):.60}"

@@ -24,12 +24,13 @@ from errata.cli.folder import (
 from errata.cli.output import STDOUT, limit_option, output_path, print_json, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis, show_breakdown, show_verdicts
-from errata.enums import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES, Group
+from errata.enums import Group
+from errata.error_types import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES
 from errata.errors import InvalidRequest
 from errata.messages import format_count, pluralize
 from errata.proto_json import to_json
 
-TYPES = [error_type.name.lower() for error_type in ERROR_TYPES]
+TYPES = [error_type.key for error_type in ERROR_TYPES]
 BREAKDOWNS = ["class", "superclass"]
 FORMATS = ["jsonl", "csv", "parquet"]
 EXAMPLES = """
@@ -57,15 +58,8 @@ class Conditions:
 
     @property
     def error_types(self) -> list[str]:
-        """The names of the error types on the wire."""
-        names = [name.upper() for name in self.types]
-        names += [error_type.name for error_type in MULTI_LABEL_ERROR_TYPES] if self.errors else []
-        return [f"ERROR_TYPE_{name}" for name in names]
-
-    @property
-    def wire_group(self) -> str | None:
-        """The name of the group on the wire."""
-        return f"GROUP_{self.group.upper()}" if self.group else None
+        """The names of the error types."""
+        return [*self.types, *(error_type.key for error_type in MULTI_LABEL_ERROR_TYPES if self.errors)]
 
     def to_filter(self) -> pb.VerdictFilter:
         """Return the conditions for a service."""
@@ -74,7 +68,7 @@ class Conditions:
             target_class=self.target_class,
             predicted_class=self.predicted,
             superclass=self.superclass,
-            group=self.wire_group,
+            group=self.group,
             problematic=False if self.errors else None,
         )
 
@@ -90,10 +84,10 @@ class Conditions:
                 field="superclass",
             )
         return VerdictSelection(
-            frozenset(pb.ErrorType.Value(name) for name in self.error_types),
+            frozenset(self.error_types),
             self.target_class,
             self.predicted,
-            pb.Group.Value(self.wire_group) if self.wire_group else None,
+            self.group,
             False if self.errors else None,
         )
 
@@ -135,7 +129,7 @@ def show(
 ) -> None:
     """Show ANALYSIS, some of its verdicts, or a breakdown.
 
-    A CLASS is an index from 0 to 999, a WordNet ID, or a unique name. A folder that 'errata analyze --output' wrote
+    A CLASS is an index, an ID, or a unique name. A folder that 'errata analyze --output' wrote
     requires no service, except for --superclass, --by, and --export csv or parquet.
     """
     selected = Conditions(**conditions)

@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from errata import pb
-from errata.choices import enum_name
 from errata.cli.commands import FilePath, command
 from errata.cli.connect import DEFAULT_DATASET, Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
@@ -15,7 +14,7 @@ from errata.cli.output import STDOUT, print_json, print_path, read_input, report
 from errata.cli.resolve import resolve
 from errata.cli.views import NARROW, new_table
 from errata.enums import Group
-from errata.messages import METRIC_NAMES, MISSING, format_percentage, format_points
+from errata.messages import METRIC_NAMES, MISSING, format_percentage, format_points, metric_name
 from errata.proto_json import to_json
 
 MAX_REFERENCE = 3 << 20  # bytes, as the API accepts
@@ -69,9 +68,9 @@ def trend(
     Folders that 'errata analyze --output' wrote require the package errata-service, but no service.
     """
     path = report_path(output, "trend.html", as_json)
-    request = pb.GetTrendRequest(
+    request = pb.ComputeTrendRequest(
         dataset=dataset or ("" if analyses else DEFAULT_DATASET),
-        group=f"GROUP_{Group(group).name}",
+        group=group,
         by=by,
         reference=read_input(reference, MAX_REFERENCE, "reference") if reference is not None else b"",
     )
@@ -81,7 +80,7 @@ def trend(
     else:
         with connect(target) as connection:
             client = connection.client
-            request.names.extend(resolve(client, analysis) for analysis in analyses)
+            request.analyses.extend(resolve(client, analysis) for analysis in analyses)
             result = client.trend(request)
             html = client.trend_report(request) if path is not None else b""
     if path is not None:
@@ -96,7 +95,9 @@ def trend(
 
 def _show_trend(result: pb.Trend) -> None:
     console = stdout_console()
-    models = [model for model in result.models if model.requested] or [model for model in result.models if model.name]
+    models = [model for model in result.models if model.requested] or [
+        model for model in result.models if model.analysis
+    ]
     for note in result.notes:
         stderr_console().print(f"[dim]{safe(note)}[/]")
     if not models:
@@ -116,7 +117,7 @@ def _show_trend(result: pb.Trend) -> None:
     console.print(table)
     for model in models[:MAX_RANKED]:
         for rank in model.percentile_ranks:
-            console.print(f"  {safe(model.display_name)}, {_metric_name(rank.metric)}: {safe(rank.message)}")
+            console.print(f"  {safe(model.display_name)}, {safe(metric_name(rank.metric))}: {safe(rank.message)}")
     shifts = [fit for fit in result.fits if fit.label and fit.HasField("shift")]
     if shifts:
         _show_shifts(result, shifts)
@@ -125,15 +126,10 @@ def _show_trend(result: pb.Trend) -> None:
 def _show_shifts(result: pb.Trend, shifts: list[pb.TrendFit]) -> None:
     metrics = list(dict.fromkeys(fit.metric for fit in shifts))
     title = "Points above the usual value at the same accuracy"
-    table = new_table(safe(result.by), *map(_metric_name, metrics), title=title)
-    by_label: dict[str, dict[int, float]] = {}
+    table = new_table(safe(result.by), *(safe(metric_name(metric)) for metric in metrics), title=title)
+    by_label: dict[str, dict[str, float]] = {}
     for fit in shifts:
         by_label.setdefault(fit.label, {})[fit.metric] = fit.shift
     for label, values in by_label.items():
         table.add_row(safe(label), *(format_points(values[name]) if name in values else MISSING for name in metrics))
     stdout_console().print(table)
-
-
-def _metric_name(metric: "pb.TrendMetric") -> str:
-    name = enum_name(pb.TrendMetric, metric).upper()
-    return METRIC_NAMES.get(name, name)

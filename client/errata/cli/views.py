@@ -8,9 +8,9 @@ from rich.table import Table
 from errata import pb
 from errata.choices import enum_name
 from errata.cli.console import safe
-from errata.enums import ERROR_TYPES, SEVERITY, ErrorType, Group, Outcome, ProblematicTag, Severity
+from errata.enums import Group, Outcome, ProblematicTag, Severity
+from errata.error_types import TOP1_ERROR_TYPES, error_keys, find_error_type, severe_total, title_of
 from errata.messages import (
-    ERROR_TYPE_TITLES,
     MISSING,
     PROBLEMATIC_TAG_NAMES,
     abstention_notes,
@@ -23,6 +23,7 @@ from errata.messages import (
     superclass_note,
     vocabulary_note,
 )
+from errata.names import dataset_id
 
 GROUPS = [group.value for group in Group]
 NARROW = 100  # columns below which a table has less detail
@@ -39,8 +40,9 @@ def new_table(*titles: str, left: int = 1, title: str | None = None) -> Table:
 
 def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     """Show an analysis and its summary."""
+    state = enum_name(pb.Analysis.State, analysis.state)
     console.print(
-        f"[bold]{safe(analysis.display_name)}[/] on {safe(analysis.dataset)}: {enum_name(pb.State, analysis.state)}  "
+        f"[bold]{safe(analysis.display_name)}[/] on {safe(dataset_id(analysis.dataset))}: {state}  "
         f"[dim]{safe(analysis.name)}[/]"
     )
     if analysis.HasField("failure"):
@@ -54,9 +56,8 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     if analysis.summary.num_problematic:
         count = format_count(analysis.summary.num_problematic)
         console.print(f"[dim]Problematic images, which are excluded from all statistics: {count}.[/]")
-    abstained = [ErrorType(value) for value in analysis.summary.abstained]
-    for note in abstention_notes(abstained):
-        console.print(f"[dim]{note}[/]")
+    for note in abstention_notes(analysis.summary.abstained):
+        console.print(f"[dim]{safe(note)}[/]")
 
 
 def _summary_table(summary: pb.Summary, narrow: bool) -> Table:
@@ -66,28 +67,27 @@ def _summary_table(summary: pb.Summary, narrow: bool) -> Table:
     table.add_row("top-1 accuracy", *(format_optional(group, "top1_accuracy") for group in groups))
     table.add_row("multi-label accuracy", *(format_optional(group, "multi_label_accuracy") for group in groups))
     table.add_row("top-1 errors", *(format_count(group.top1_errors) for group in groups))
-    abstained = [int(value) for value in summary.abstained]
-    for error_type in ERROR_TYPES[1:]:
+    for key in error_keys(key for group in groups for key in group.counts):
         cells = [MISSING] * len(groups)
-        if int(error_type) not in abstained:
-            cells = [_share(group, error_type, narrow and number > 0) for number, group in enumerate(groups)]
-        table.add_row(f"[{STYLES[SEVERITY[error_type]]}]  {ERROR_TYPE_TITLES[error_type]}[/]", *cells)
+        if key not in summary.abstained:
+            cells = [_share(group, key, narrow and number > 0) for number, group in enumerate(groups)]
+        table.add_row(_styled(key, "  "), *cells)
     return table
 
 
 def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console) -> None:
     """Show a breakdown by class or superclass; rows with the most model failures come first, empty rows are omitted."""
     table = new_table("", "images", "multi-label", "noise", "minor", "explainable", "failures", "gain")
-    for row in sorted(breakdown.rows, key=lambda row: -row.counts["MODEL_FAILURE"]):
+    for row in sorted(breakdown.rows, key=lambda row: -severe_total(row.counts)):
         if not row.num_samples:
             continue
         by_severity = dict.fromkeys(Severity, 0)
-        for error_type in ERROR_TYPES[1:]:
-            by_severity[SEVERITY[error_type]] += row.counts[error_type.name]
+        for error_type in TOP1_ERROR_TYPES:
+            by_severity[error_type.severity] += row.counts[error_type.key]
         accuracy = format_optional(row, "multi_label_accuracy")
         counts = [format_count(by_severity[severity]) for severity in list(Severity)[1:]]
-        gain = format_points(row.gain_if_fixed_multi_label["MODEL_FAILURE"])
-        table.add_row(safe(row.name), format_count(row.num_samples), accuracy, *counts, gain)
+        gain = format_points(severe_total(row.gain_if_fixed_multi_label))
+        table.add_row(safe(row.display_name), format_count(row.num_samples), accuracy, *counts, gain)
     console.print(table)
     console.print("[dim]gain: percentage points of multi-label accuracy if there were no model failures.[/]")
     if overlapping:
@@ -97,8 +97,7 @@ def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console)
 def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
     """Show verdicts, with their evidence if they have it."""
     for verdict in verdicts:
-        error_type = ErrorType(verdict.error_type)
-        title = f"[{STYLES[SEVERITY[error_type]]}]{ERROR_TYPE_TITLES[error_type]}[/]"
+        title = _styled(verdict.error_type)
         classes = f"[bold]{safe(verdict.target_name)}[/]"
         if verdict.predicted != verdict.target:
             classes += f" predicted as [bold]{safe(verdict.predicted_name)}[/]"
@@ -129,11 +128,18 @@ def evidence_lines(verdict: pb.Verdict) -> Iterator[str]:
     for pair in evidence.co_occurrences:
         yield cooccurrence_note(predicted, pair.label_name, pair.count, pair.examples)
     steps = [step for step in evidence.trace if step.outcome != pb.OUTCOME_NOT_REACHED]
-    outcomes = [rule_outcome(ErrorType(step.error_type), step.note, Outcome(step.outcome)) for step in steps]
+    outcomes = [rule_outcome(step.error_type, step.note, Outcome(step.outcome)) for step in steps]
     yield f"Rules: {' · '.join(outcomes)}"
 
 
-def _share(group: pb.GroupSummary, error_type: ErrorType, percentage_only: bool) -> str:
-    count = group.counts[error_type.name]
+def _styled(key: str, indent: str = "") -> str:
+    """Return the title of an error type in the color of its severity."""
+    error_type = find_error_type(key)
+    title = f"{indent}{safe(title_of(key))}"
+    return f"[{STYLES[error_type.severity]}]{title}[/]" if error_type else title
+
+
+def _share(group: pb.GroupSummary, key: str, percentage_only: bool) -> str:
+    count = group.counts[key]
     percentage = format_percentage(count / group.top1_errors if group.top1_errors else None)
     return percentage if percentage_only else f"{format_count(count)}  {percentage:>7}"

@@ -110,8 +110,8 @@ def parse_upload(
     format = next(format for format in FORMATS if format.recognizes(head))
     _check_row_order(format.terms, order)
     if format.read is not None:
-        rows = format.read(BoundedStream(stream, max_text, text_too_large), images)
-        return _place_rows(rows, format, layout, order)
+        stream.limit(max_text, text_too_large)
+        return _place_rows(format.read(stream, images), format, layout, order)
     classes = None if layout.classes is None else tuple(layout.classes.nonzero()[0].tolist())
     request = ParseRequest(format.name, images, max_unpacked=2 * max_bytes, classes=classes)
     with spool(stream, max_bytes) as file:

@@ -23,21 +23,36 @@ class BoundedStream:
         self._remaining = limit
         self._buffer = b""
 
+    def limit(self, limit: int, message: str) -> None:
+        """Lower the limit of the bytes that were not consumed yet, if it is higher than `limit`."""
+        remaining = limit - len(self._buffer)
+        if remaining < self._remaining:
+            self._remaining, self._message = remaining, message
+
     def peek(self, size: int) -> bytes:
         """Return the next `size` bytes, or fewer at the end, without consuming them."""
-        while len(self._buffer) < size and (piece := self._read_piece(CHUNK)):
-            self._buffer += piece
+        self._buffer = self.read_at_least(size)
         return self._buffer[:size]
+
+    def read_at_least(self, size: int) -> bytes:
+        """Return `size` bytes and what was received with them, or fewer bytes at the end."""
+        pieces, length = [self._buffer], len(self._buffer)
+        self._buffer = b""
+        while length < size and (piece := self._read_piece(CHUNK)):
+            pieces.append(piece)
+            length += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def read_line(self, limit: int) -> bytes | None:
         """Return the next line without its line break; None if it is longer than `limit` bytes."""
         size = 1 << 10
         while b"\n" not in self.peek(size) and len(self._buffer) >= size and size < limit:
             size *= 2
-        line, newline, _ = self._buffer.partition(b"\n")
+        end = self._buffer.find(b"\n")
+        line = self._buffer if end < 0 else self._buffer[:end]
         if len(line) > limit:
             return None
-        self.read(len(line) + len(newline))
+        self.read(len(line) + (end >= 0))
         return line
 
     def read(self, size: int = -1) -> bytes:

@@ -177,7 +177,7 @@ class _Assembly:
         self._note("file_name", self._describe_unknown_name, names, block.lines, unknown)
         return images
 
-    def _find_classes(self, block: NamedRows) -> NDArray[np.int64]:
+    def _find_classes(self, block: NamedRows) -> NDArray[np.int64] | NDArray[np.int16]:
         """Return the class of each row, (n,); -1 for an unknown class."""
         column = block.classes
         if pa.types.is_integer(column.type):
@@ -263,7 +263,7 @@ class _Assembly:
         return describe_unknown_name(name, self._layout.dataset)
 
 
-def _plain_indices(column: pa.Array) -> NDArray[np.int64] | None:
+def _plain_indices(column: pa.Array) -> NDArray[np.int16] | None:
     """Return the classes if every text is a plain decimal index; otherwise None.
 
     Arrow also parses hexadecimal numbers and -0. Their texts are longer than their decimal form, which reveals them.
@@ -272,10 +272,10 @@ def _plain_indices(column: pa.Array) -> NDArray[np.int64] | None:
         values = np.asarray(column.cast(pa.int16()))
     except pa.ArrowInvalid:
         return None
-    digits = 1 + (values >= 10) + (values >= 100)
-    if (values < 0).any() or (values >= NUM_CLASSES).any() or pc.sum(pc.binary_length(column)).as_py() != digits.sum():
+    if len(values) and (values.min() < 0 or values.max() >= NUM_CLASSES):
         return None
-    return values.astype(np.int64)
+    digits = len(values) + np.count_nonzero(values >= 10) + np.count_nonzero(values >= 100)
+    return values if pc.sum(pc.binary_length(column)).as_py() == digits else None
 
 
 def _index_in(names: pa.Array, image_names: pa.Array) -> NDArray[np.int64]:

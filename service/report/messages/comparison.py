@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from errata.messages import format_count, pluralize
 
-from service.domain import ErrorType, GroupComparison, Interval, PairedMetric, PairedTest
+from service.domain import SEVERE_TYPES, GroupComparison, Interval, PairedMetric, PairedTest
 from service.report.messages.formatting import describe_change, format_p_value
 
 INTERVALS_TITLE = "change from A to B, percentage points"
@@ -30,7 +30,7 @@ def comparison_summary(comparison: GroupComparison) -> str:
     """Summarize the changes from A to B, for example "fixes 12 images, breaks 3 images; severe errors: no change"."""
     if not comparison.num_samples:
         return "no image was evaluated in both analyses"
-    failures = comparison.broken(ErrorType.MODEL_FAILURE)
+    failures = sum(map(comparison.broken, SEVERE_TYPES))
     new_failures = f" ({pluralize(failures, 'new model failure')})" if failures else ""
     return (
         f"fixes {pluralize(comparison.fixed(), 'image')}, breaks {pluralize(comparison.broken(), 'image')}"

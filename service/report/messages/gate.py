@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 
 from errata.messages import (
-    ERROR_TYPE_PLURALS,
-    ERROR_TYPE_TITLES,
     GROUP_NAMES,
     MISSING,
     format_count,
@@ -61,7 +59,7 @@ def gate_reason(reason: GateReason) -> str:
         return f"{capitalize(causes)}."
     sentences = [_coverage(reason)] if reason.bound is None else _limits(reason, reason.bound)
     if reason.abstained:
-        rules = list_names([f"“{ERROR_TYPE_TITLES[error_type]}”" for error_type in reason.abstained])
+        rules = list_names([f"“{error_type.title}”" for error_type in reason.abstained])
         noun, verb = ("rule", "has") if len(reason.abstained) == 1 else ("rules", "have")
         sentences.append(f"The value is an upper bound because the {noun} {rules} {verb} no evidence.")
     if causes:
@@ -71,7 +69,7 @@ def gate_reason(reason: GateReason) -> str:
 
 def measure_name(bound: Bound) -> str:
     """Return the name of a bounded measure, for example "rate of model failures (organisms)"."""
-    types = list_names([ERROR_TYPE_PLURALS[error_type] for error_type in bound.types])
+    types = list_names([error_type.plural for error_type in bound.types])
     group = "" if bound.group is Group.ALL else f" ({GROUP_NAMES[bound.group]})"
     return f"{MEASURE_NAMES[bound.measure].format(types=types)}{group}"
 

@@ -40,8 +40,8 @@ ERROR_TABLE_TEXTS: Mapping[str, str] = {  # templates/error_table.js fills in th
 ORDER_NAMES: Mapping[str, str] = {
     "create_time desc": "newest first",
     "create_time": "oldest first",
-    "title": "name, A to Z",
-    "title desc": "name, Z to A",
+    "display_name": "name, A to Z",
+    "display_name desc": "name, Z to A",
     "top1_accuracy desc": "highest top-1 accuracy first",
     "top1_accuracy": "lowest top-1 accuracy first",
     "model_failures": "fewest model failures first",
@@ -60,6 +60,7 @@ _TEXTS = (
     "All models in the charts",
     "Analyses",
     "any",
+    "Archived analyses can be missing: the service is building its index, or cannot read the archive.",
     "B",
     "broken",
     "Broken: {count}",

@@ -2,9 +2,18 @@
 
 from collections.abc import Mapping
 
-from errata.messages import ERROR_TYPE_PLURALS, format_count, format_signed, list_names, pluralize
+from errata.messages import format_count, format_signed, list_names, pluralize
 
-from service.domain import ErrorType, Fit, Metric, NoReferenceReason, PercentileRank, Trend
+from service.domain import (
+    MULTI_LABEL_ACCURACY,
+    POOLED,
+    TOP1_ERROR_TYPES,
+    Fit,
+    Metric,
+    NoReferenceReason,
+    PercentileRank,
+    Trend,
+)
 
 CUSTOM_SUPERCLASSES_NOTE = (
     "The reference models were evaluated with the superclasses of the paper. This evidence uses other superclasses, so "
@@ -26,12 +35,8 @@ GROUPING_NAMES: Mapping[str, str] = {
     "size": "size",
 }
 _PLURALS: Mapping[Metric, str] = {
-    **{
-        Metric(error_type.name): plural
-        for error_type, plural in ERROR_TYPE_PLURALS.items()
-        if error_type > ErrorType.CORRECT
-    },
-    Metric.POOLED: "errors from out of vocabulary to model failure",
+    **{error_type.key: error_type.plural for error_type in TOP1_ERROR_TYPES},
+    POOLED: "errors from out of vocabulary to model failure",
 }
 _NO_REFERENCE: Mapping[NoReferenceReason, str] = {
     NoReferenceReason.DATASET: "no reference models exist for this data set",
@@ -48,7 +53,7 @@ def percentile_text(rank: PercentileRank) -> str:
     lower = round(100 * rank.percentile)
     is_higher = lower >= 50
     percentage = f"{min(99, lower if is_higher else 100 - lower)} %"  # the quantiles end at 1 and 99
-    if rank.metric is Metric.MULTI_LABEL_ACCURACY:
+    if rank.metric == MULTI_LABEL_ACCURACY:
         return f"{'higher' if is_higher else 'lower'} than {percentage} of similarly accurate models"
     return f"{'more' if is_higher else 'fewer'} {_PLURALS[rank.metric]} than {percentage} of similarly accurate models"
 

@@ -8,7 +8,7 @@
   if (!source || !container) return;
   const data = JSON.parse(source.textContent);
   const { messages } = data;
-  const types = new Map(data.types.map((type) => [type.value, type]));
+  const types = new Map(data.types.map((type, position) => [type.value, { ...type, position }])); // order of the rules
   const members = new Map(Object.entries(data.superclasses).map(([name, classes]) => [name, new Set(classes)]));
   const className = (index) => data.classes[index];
   const format = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
@@ -21,7 +21,7 @@
     file: data.prefix + file + data.suffix,
     target: data.target[row],
     predicted: data.predicted[row],
-    type: Number(data.type[row]),
+    type: parseInt(data.type[row], 16),
     group: Number(data.group[row]),
     labels: [data.label[row]].flat().map((code) => [Math.floor(code / 16), code % 16]),
     probability: data.probability && data.probability[row] !== null ? data.probability[row] / 1000 : null,
@@ -78,7 +78,7 @@
     return true;
   };
   const sortKeys = {
-    type: (error) => -error.type,
+    type: (error) => -types.get(error.type).position,
     target: (error) => className(error.target).toLowerCase(),
     predicted: (error) => className(error.predicted).toLowerCase(),
     confidence: (error) => (error.probability === null ? 0 : -error.probability),
@@ -129,7 +129,7 @@
     if (error.tags) return "";
     const outcome = ({ value, abstained }) =>
       value === error.type ? data.outcomes.HIT : abstained ? data.outcomes.ABSTAINED : data.outcomes.MISS;
-    const reached = data.types.filter(({ value }) => value <= error.type);
+    const reached = data.types.slice(0, types.get(error.type).position + 1);
     return reached.map((type) => `${type.title}: ${outcome(type)}`).join(" · ");
   };
   const imageElements = (error) => {

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
+from indexed_archive import InMemoryIndexedArchive
 
 from service.analyses.ports import Limits, ModelOffer, Ports
-from service.archive.memory import InMemoryArchive
 from service.domain import Analysis, Predictions
 from service.evidence.repository import EvidenceRepository
 from service.jobs.memory import InMemoryJobStore
@@ -16,7 +16,7 @@ from service.predictions.thumbnails import Thumbnails
 MODEL = "demo:efficientnet_lite0"
 
 
-class FailingArchive(InMemoryArchive):
+class FailingArchive(InMemoryIndexedArchive):
     """An archive whose next writes each raise one of `errors`; None: the write succeeds."""
 
     def __init__(self) -> None:
@@ -51,6 +51,7 @@ class Backend:
             evidence=self.repository,
             store=self.store,
             archive=self.archive,
+            index=self.archive.index,
             send_shards=lambda job, count: self.sent.append((job, count)),
             models=lambda: [ModelOffer(MODEL, "a model")],
             pin_model=lambda model: model,

@@ -149,7 +149,7 @@ def test_a_filter_selects_the_rows_of_the_table(annotated: Bundle) -> None:
     rows = verdict_table(analysis, failures, with_evidence=True)
 
     assert 0 < len(rows) < len(verdict_table(analysis))
-    assert set(rows["error_type"].to_pylist()) == {"ERROR_TYPE_MODEL_FAILURE"}
+    assert set(rows["error_type"].to_pylist()) == {"model_failure"}
     nothing = verdict_table(analysis, VerdictFilter(target=1, predicted=2), with_evidence=True)
     assert len(nothing) == 0
     assert nothing.schema == rows.schema

@@ -265,16 +265,14 @@ def test_an_unavailable_store_is_awaited_before_the_message_is_retried(
     assert [analysis.id for analysis in backend.finished] == [analysis.id]
 
 
-def test_a_cached_result_is_found_without_listing_the_archive(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cached_result_is_found_without_a_search(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     job, (first,) = predict_job(backend)
     judge_job(backend.ports, job)
 
-    def fail_to_list() -> list[Analysis]:
-        raise AssertionError("the archive was listed")
+    def fail_to_find(*_: object) -> list[Analysis]:
+        raise AssertionError("the index was searched")
 
-    monkeypatch.setattr(backend.archive, "list", fail_to_list)
+    monkeypatch.setattr(backend.archive.index, "find", fail_to_find)
     assert submit(backend.ports, AnalysisRequest("demo", MODEL)).cached
     monkeypatch.undo()
 

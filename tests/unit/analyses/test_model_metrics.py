@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from indexed_archive import InMemoryIndexedArchive
 
 from service.analyses.model_metrics import MAX_NAME_BYTES, find_watched_models, severe_error_rate, shorten_name
 from service.analyses.ports import Ports
-from service.archive.memory import InMemoryArchive
 from service.domain import (
     ERROR_TYPES,
     Analysis,
@@ -35,17 +35,17 @@ def summary(failures: int, samples: int = 100) -> Summary:
 
 
 @pytest.fixture
-def archive() -> InMemoryArchive:
-    return InMemoryArchive()
+def archive() -> InMemoryIndexedArchive:
+    return InMemoryIndexedArchive()
 
 
 @pytest.fixture
-def ports(archive: InMemoryArchive) -> Ports:
-    return cast(Ports, SimpleNamespace(archive=archive))
+def ports(archive: InMemoryIndexedArchive) -> Ports:
+    return cast(Ports, SimpleNamespace(archive=archive, index=archive.index))
 
 
 def archive_analysis(
-    archive: InMemoryArchive,
+    archive: InMemoryIndexedArchive,
     number: int,
     failures: int,
     labels: Mapping[str, str] | None = None,
@@ -70,7 +70,7 @@ def version(name: str, number: str) -> dict[str, str]:
 
 
 def test_a_version_has_its_newest_result_and_the_version_before_it_is_its_baseline(
-    ports: Ports, archive: InMemoryArchive
+    ports: Ports, archive: InMemoryIndexedArchive
 ) -> None:
     archive_analysis(archive, 1, 10, version("net", "1"))
     archive_analysis(archive, 2, 20, version("net", "2"))
@@ -85,7 +85,9 @@ def test_a_version_has_its_newest_result_and_the_version_before_it_is_its_baseli
     assert results[0].ended == START + timedelta(minutes=3)
 
 
-def test_the_baseline_of_a_gate_is_preferred_to_the_version_before(ports: Ports, archive: InMemoryArchive) -> None:
+def test_the_baseline_of_a_gate_is_preferred_to_the_version_before(
+    ports: Ports, archive: InMemoryIndexedArchive
+) -> None:
     champion = archive_analysis(archive, 1, 5, version("other", "7"))
     archive_analysis(archive, 2, 10, version("net", "1"))
     archive_analysis(archive, 3, 20, version("net", "2"), baseline=champion)
@@ -94,7 +96,7 @@ def test_the_baseline_of_a_gate_is_preferred_to_the_version_before(ports: Ports,
 
 
 def test_without_its_baseline_a_version_is_compared_with_the_version_before(
-    ports: Ports, archive: InMemoryArchive
+    ports: Ports, archive: InMemoryIndexedArchive
 ) -> None:
     archive_analysis(archive, 2, 10, version("net", "1"))
     archive_analysis(archive, 3, 20, version("net", "2"), baseline="gone")
@@ -102,7 +104,9 @@ def test_without_its_baseline_a_version_is_compared_with_the_version_before(
     assert find_watched_models(ports, ["net"], 10).results[0].baseline == 0.1
 
 
-def test_only_results_of_the_same_images_and_evidence_are_compared(ports: Ports, archive: InMemoryArchive) -> None:
+def test_only_results_of_the_same_images_and_evidence_are_compared(
+    ports: Ports, archive: InMemoryIndexedArchive
+) -> None:
     """Verdicts depend on the bundle, so that a new bundle would look like a change of the model."""
     elsewhere = archive_analysis(archive, 1, 5, version("other", "7"), dataset="imagenet")
     archive_analysis(archive, 2, 10, version("net", "1"))
@@ -118,7 +122,7 @@ def test_only_results_of_the_same_images_and_evidence_are_compared(ports: Ports,
     }
 
 
-def test_results_of_different_data_sets_are_separate(ports: Ports, archive: InMemoryArchive) -> None:
+def test_results_of_different_data_sets_are_separate(ports: Ports, archive: InMemoryIndexedArchive) -> None:
     archive_analysis(archive, 1, 10, version("net", "1"), dataset="imagenet")
     archive_analysis(archive, 2, 20, version("net", "2"))
 
@@ -128,7 +132,7 @@ def test_results_of_different_data_sets_are_separate(ports: Ports, archive: InMe
     ]
 
 
-def test_the_newest_results_are_returned_and_the_rest_is_counted(ports: Ports, archive: InMemoryArchive) -> None:
+def test_the_newest_results_are_returned_and_the_rest_is_counted(ports: Ports, archive: InMemoryIndexedArchive) -> None:
     for number in range(8):
         archive_analysis(archive, number, number, version(f"net{number}", "1"))
 
@@ -142,7 +146,7 @@ def test_the_newest_results_are_returned_and_the_rest_is_counted(ports: Ports, a
 
 
 def test_an_upload_without_labels_is_not_watched_and_a_model_that_ran_is(
-    ports: Ports, archive: InMemoryArchive
+    ports: Ports, archive: InMemoryIndexedArchive
 ) -> None:
     archive_analysis(archive, 1, 1)
     archive_analysis(archive, 2, 2, model="timm:resnet50.a1_in1k")
@@ -153,7 +157,7 @@ def test_an_upload_without_labels_is_not_watched_and_a_model_that_ran_is(
 
 
 @pytest.mark.parametrize("letter", ["n", "é", "𝒩"])
-def test_long_names_are_shortened_and_stay_distinct(ports: Ports, archive: InMemoryArchive, letter: str) -> None:
+def test_long_names_are_shortened_and_stay_distinct(ports: Ports, archive: InMemoryIndexedArchive, letter: str) -> None:
     names = [letter * 250 + end for end in ("", "1", "2", letter)]
     for number, name in enumerate(names):
         archive_analysis(archive, number, 10 * number, version(name, name))
@@ -169,7 +173,7 @@ def test_long_names_are_shortened_and_stay_distinct(ports: Ports, archive: InMem
     assert {result.baseline for result in results if result.version == "next"} == {0.0, 0.1, 0.2, 0.3}
 
 
-def test_a_pattern_is_matched_against_the_whole_name(ports: Ports, archive: InMemoryArchive) -> None:
+def test_a_pattern_is_matched_against_the_whole_name(ports: Ports, archive: InMemoryIndexedArchive) -> None:
     archive_analysis(archive, 1, 1, version("n" * 250 + "-prod", "1"))
     archive_analysis(archive, 2, 1, version("n" * 250 + "-test", "1"))
 

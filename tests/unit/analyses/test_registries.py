@@ -13,7 +13,7 @@ from service.analyses.judge import judge_job
 from service.analyses.ports import Limits, Ports
 from service.analyses.registries import EventResult, find_newest, handle_event, poll
 from service.analyses.write_back import WriteBack
-from service.domain import Action, Analysis, ModelInfo, Predictions, RegistryEvent, RegistryRule, State
+from service.domain import Action, Analysis, AnalysisFilter, ModelInfo, Predictions, RegistryEvent, RegistryRule, State
 from service.jobs.transitions import ShardResult, WorkerOffer
 
 from .conftest import MODEL, Backend
@@ -76,7 +76,7 @@ def tagged(version: str, key: str, value: str = "", delivery: str = "d") -> Regi
 
 def list_created(backend: Backend) -> list[Analysis]:
     """Return all analyses, oldest first."""
-    return list(queries.list_analyses(backend.ports, queries.AnalysisFilter(), "create_time"))
+    return [*queries.iterate_analyses(backend.ports, AnalysisFilter())][::-1]
 
 
 def versions(backend: Backend) -> list[str]:

@@ -8,8 +8,7 @@ from errata.errors import AnalysisNotFound
 
 from service.analyses import queries
 from service.analyses.judge import judge_job
-from service.analyses.queries import AnalysisFilter
-from service.domain import Analysis, Predictions, State
+from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, Predictions, State
 
 from .conftest import Backend
 from .test_judge import predict_job
@@ -36,7 +35,12 @@ def test_get_and_list_return_the_archived_analysis(rolled_back: tuple[Backend, s
     backend, _, finished = rolled_back
 
     assert queries.get(backend.ports, finished.id) == finished
-    assert queries.list_analyses(backend.ports, AnalysisFilter(), "") == [finished]
+    page = queries.list_analyses(backend.ports, AnalysisFilter(), NEWEST_FIRST, None, 10)
+    assert [(item.id, item.state, item.warnings) for item in page.analyses] == [
+        (finished.id, State.SUCCEEDED, finished.warnings)
+    ]
+    assert page.next is None
+    assert queries.count_analyses(backend.ports, AnalysisFilter(), NEWEST_FIRST) == 1
 
 
 def test_cancel_returns_the_finished_analysis_without_a_change(rolled_back: tuple[Backend, str, Analysis]) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import grpc
 import pytest
 from errata import Client, error_of, errors
+from errata import v1 as pb
 from errata.errors import ErrataError, InvalidRequest, InvalidRow, ModelNotFound, TooBusy, Violation
-from errata.v1 import errata_pb2 as pb
-from errata.v1 import errata_pb2_grpc
+from errata.v1 import analysis_service_pb2_grpc
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 from hypothesis import given, settings
@@ -215,7 +215,7 @@ def test_an_unknown_reason_is_a_general_error() -> None:
 # round trips over a connection
 
 
-class Refusing(errata_pb2_grpc.AnalysisServiceServicer):
+class Refusing(analysis_service_pb2_grpc.AnalysisServiceServicer):
     """A service whose calls raise `error`."""
 
     error: Exception = RuntimeError("a test replaces this error")
@@ -272,7 +272,7 @@ async def server() -> AsyncIterator[Server]:
     registry = CollectorRegistry()
     grpc_server = grpc.aio.server(interceptors=[CallInterceptor(Metrics(registry), ALLOW_ALL)])
     servicer = Refusing()
-    errata_pb2_grpc.add_AnalysisServiceServicer_to_server(servicer, grpc_server)
+    analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(servicer, grpc_server)
     port = grpc_server.add_insecure_port("127.0.0.1:0")
     await grpc_server.start()
     yield Server(servicer, f"127.0.0.1:{port}", registry)

@@ -187,6 +187,11 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
+def readable(archive: FileArchive) -> list[str]:
+    """Return the ids of all records that can be read, sorted."""
+    return sorted(record.analysis.id for record in archive.records(archive.ids()))
+
+
 @pytest.mark.parametrize("damage", sorted(DAMAGE))
 def test_a_damaged_document_is_rejected_and_not_listed(tmp_path: Path, damage: str) -> None:
     FileArchive(FolderFiles(tmp_path)).put(analysis("good"), predictions())
@@ -198,7 +203,7 @@ def test_a_damaged_document_is_rejected_and_not_listed(tmp_path: Path, damage: s
     if damage != "the id of another":
         with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
             from_document(document)
-    assert [analysis.id for analysis in archive.list()] == ["good"]
+    assert readable(archive) == ["good"]
     assert archive.get("bad") is None
 
 
@@ -210,7 +215,7 @@ def test_a_file_that_is_not_a_document_is_not_listed(tmp_path: Path, content: by
     (tmp_path / "bad.json").write_bytes(content)
     archive = FileArchive(FolderFiles(tmp_path))
 
-    assert [analysis.id for analysis in archive.list()] == ["good"]
+    assert readable(archive) == ["good"]
     assert archive.get("bad") is None
 
 
@@ -227,7 +232,7 @@ def test_other_files_in_the_folder_are_not_listed(tmp_path: Path, kind: str) -> 
     archive = FileArchive(FolderFiles(tmp_path))
     before = len(os.listdir("/proc/self/fd"))
 
-    assert [analysis.id for analysis in archive.list()] == ["good"]
+    assert readable(archive) == ["good"]
     assert [archive.get("bad") for _ in range(20)] == [None] * 20
     assert len(os.listdir("/proc/self/fd")) == before, "no file stays open"
 
@@ -295,7 +300,7 @@ def test_a_partially_written_file_is_not_listed(tmp_path: Path) -> None:
     (tmp_path / "half.json.tmp").write_bytes(half)
 
     for reader in (archive, FileArchive(FolderFiles(tmp_path))):
-        assert [analysis.id for analysis in reader.list()] == ["good"]
+        assert readable(reader) == ["good"]
         assert reader.get("half") is None
 
 
@@ -305,7 +310,7 @@ def test_predictions_without_a_document_are_not_listed(tmp_path: Path) -> None:
     (tmp_path / "one.json").unlink()
     archive = FileArchive(FolderFiles(tmp_path))
 
-    assert list(archive.list()) == []
+    assert readable(archive) == []
     assert archive.get("one") is None
     assert archive.delete("one") is False
 
@@ -325,7 +330,7 @@ def test_an_archive_is_read_by_another_process(tmp_path: Path) -> None:
     archive = FileArchive(FolderFiles(tmp_path / "new" / "folder"))
 
     assert archive.get("one") == analysis()
-    assert list(archive.list()) == [analysis()]
+    assert readable(archive) == ["one"]
     numbers = archive.predictions("one")
     assert numbers is not None
     assert numbers.top1.tolist() == [0, 1, 2, 3]
@@ -338,13 +343,13 @@ def test_the_list_shows_changes_of_another_process(tmp_path: Path) -> None:
     others.delete("one")
     others.put(analysis("three"), predictions())
 
-    assert sorted(analysis.id for analysis in mine.list()) == ["three", "two"]
+    assert readable(mine) == ["three", "two"]
 
 
 def test_a_missing_folder_is_an_empty_archive(tmp_path: Path) -> None:
     archive = FileArchive(FolderFiles(tmp_path / "none"))
 
-    assert list(archive.list()) == []
+    assert readable(archive) == []
     assert archive.get("one") is None
 
 

@@ -13,5 +13,5 @@ def gate_result(
     decision: GateDecision, policy: str, name: str, baseline: str, reasons: tuple[pb.GateReason, ...]
 ) -> pb.GateResult:
     return pb.GateResult(
-        decision=f"GATE_DECISION_{decision.name}", policy=policy, name=name, baseline=baseline, reasons=reasons
+        decision=f"GATE_DECISION_{decision.name}", policy=policy, analysis=name, baseline=baseline, reasons=reasons
     )

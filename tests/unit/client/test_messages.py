@@ -5,11 +5,9 @@ from enum import Enum
 
 import pytest
 from errata import messages
-from errata.enums import ERROR_TYPES, ErrorType, Group, LabelSource, Outcome, ProblematicTag, Severity, State
+from errata.enums import Group, LabelSource, Outcome, ProblematicTag, Severity, State
+from errata.error_types import ERROR_TYPES, ErrorType
 from errata.messages import (
-    ERROR_TYPE_DESCRIPTIONS,
-    ERROR_TYPE_PLURALS,
-    ERROR_TYPE_TITLES,
     abstention_notes,
     cooccurrence_note,
     format_count,
@@ -31,9 +29,9 @@ TABLES: list[tuple[Mapping[object, str], type[Enum]]] = [
     (messages.LABEL_SOURCE_NAMES, LabelSource),
     (messages.OUTCOME_NAMES, Outcome),
     (messages.PROBLEMATIC_TAG_NAMES, ProblematicTag),
-    (ERROR_TYPE_TITLES, ErrorType),
-    (ERROR_TYPE_PLURALS, ErrorType),
-    (ERROR_TYPE_DESCRIPTIONS, ErrorType),
+    ({kind: kind.title for kind in ErrorType}, ErrorType),
+    ({kind: kind.plural for kind in ErrorType}, ErrorType),
+    ({kind: kind.row.description for kind in ErrorType}, ErrorType),
 ]
 
 
@@ -89,16 +87,16 @@ def test_lists_have_a_serial_comma() -> None:
     "error_type", [ErrorType.FINE_GRAINED_OOV, ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL]
 )
 def test_an_abstention_names_the_types_that_its_errors_receive(error_type: ErrorType) -> None:
-    (note,) = abstention_notes([error_type])
-    later = [ERROR_TYPE_TITLES[other] for other in ERROR_TYPES if other > error_type]
+    (note,) = abstention_notes([error_type.key])
+    later = [other.title for other in ERROR_TYPES[error_type.position + 1 :]]
 
     assert f"are counted as {list_names(later, 'or')}. " in note
-    assert ERROR_TYPE_PLURALS[error_type] in note.lower()
+    assert error_type.plural in note.lower()
     assert note.endswith("The number of model failures is an upper bound.")
 
 
 def test_errors_do_not_receive_a_type_that_also_has_no_evidence() -> None:
-    notes = abstention_notes([ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL])
+    notes = abstention_notes(["spurious_correlation", "non_prototypical"])
 
     assert ["are counted as model failure. " in note for note in notes] == [True, True]
 
@@ -117,5 +115,13 @@ def test_evidence_notes_are_sentences() -> None:
 
 @pytest.mark.parametrize("error_type", ERROR_TYPES)
 def test_a_rule_outcome_names_the_rule_and_the_note(error_type: ErrorType) -> None:
-    assert rule_outcome(error_type, "", Outcome.MISS) == f"{ERROR_TYPE_TITLES[error_type]}: no match"
-    assert rule_outcome(error_type, "table", Outcome.HIT) == f"{ERROR_TYPE_TITLES[error_type]} (table): match"
+    assert rule_outcome(error_type.key, "", Outcome.MISS) == f"{error_type.title}: no match"
+    assert rule_outcome(error_type.key, "table", Outcome.HIT) == f"{error_type.title} (table): match"
+
+
+def test_a_type_of_a_newer_service_has_its_name() -> None:
+    assert rule_outcome("blurred", "", Outcome.HIT) == "blurred: match"
+    assert abstention_notes(["blurred"]) == [
+        "The rule “blurred” has no evidence. The number of model failures is an upper bound."
+    ]
+    assert messages.metric_name("blurred") == "blurred"

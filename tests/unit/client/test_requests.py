@@ -37,38 +37,41 @@ def test_an_unknown_name_is_rejected_with_the_permitted_ones(value: str) -> None
 
 
 def test_several_values_are_one_or_a_list() -> None:
-    assert choices(pb.State, "failed", "state") == [pb.STATE_FAILED]
-    assert choices(pb.State, ["failed", pb.STATE_QUEUED], "state") == [pb.STATE_FAILED, pb.STATE_QUEUED]
+    assert choices(pb.Analysis.State, "failed", "state") == [pb.Analysis.STATE_FAILED]
+    assert choices(pb.Analysis.State, ["failed", pb.Analysis.STATE_QUEUED], "state") == [
+        pb.Analysis.STATE_FAILED,
+        pb.Analysis.STATE_QUEUED,
+    ]
 
 
 def test_a_verdict_filter_is_built_from_keywords() -> None:
     built = verdict_filter(
-        None, {"error_types": ["model_failure"], "group": "organism", "target": 3, "predicted": "cat"}
+        None, {"error_types": ["model-failure", "Blurred"], "group": "organism", "target": 3, "predicted": "cat"}
     )
 
     assert built == pb.VerdictFilter(
-        error_types=[pb.ERROR_TYPE_MODEL_FAILURE], group=pb.GROUP_ORGANISM, target=3, predicted_class="cat"
+        error_types=["model_failure", "blurred"], group="organism", target_class="3", predicted_class="cat"
     )
 
 
 def test_an_analysis_filter_is_built_from_keywords() -> None:
     built = analysis_filter(None, {"states": "succeeded", "labels": {"team": "a"}})
 
-    assert built == pb.AnalysisFilter(states=[pb.STATE_SUCCEEDED], labels={"team": "a"})
+    assert built == pb.AnalysisFilter(states=[pb.Analysis.STATE_SUCCEEDED], labels={"team": "a"})
 
 
 def test_a_trend_request_is_built_from_keywords() -> None:
-    built = trend_request(None, {"names": [Analysis(pb.Analysis(name="analyses/a")), "b"], "group": "artifact"})
+    built = trend_request(None, {"analyses": [Analysis(pb.Analysis(name="analyses/a")), "b"], "group": "artifact"})
 
-    assert built == pb.GetTrendRequest(names=["analyses/a", "b"], group=pb.GROUP_ARTIFACT)
+    assert built == pb.ComputeTrendRequest(analyses=["analyses/a", "b"], group="artifact")
 
 
 def test_a_message_is_passed_on() -> None:
-    message = pb.VerdictFilter(target=1)
+    message = pb.VerdictFilter(target_class="1")
 
     assert verdict_filter(message, {}) is message
     assert verdict_filter(None, {}) is None
-    assert trend_request(None, {}) == pb.GetTrendRequest()
+    assert trend_request(None, {}) == pb.ComputeTrendRequest()
 
 
 def test_a_message_together_with_keywords_is_rejected() -> None:
@@ -93,9 +96,9 @@ def test_a_request_for_a_model_gets_an_id() -> None:
 
 
 def test_an_upload_is_named_after_its_file() -> None:
-    assert upload_header("folder/mine.csv", "demo", "path", {}).display_name == "mine.csv"
-    assert upload_header("folder/mine.csv", "demo", "", {"display_name": "other"}).display_name == "other"
-    assert upload_header(io.BytesIO(), "demo", "", {}).display_name == ""
+    assert upload_header("folder/mine.csv", "demo", "path", {}).analysis.display_name == "mine.csv"
+    assert upload_header("folder/mine.csv", "demo", "", {"display_name": "other"}).analysis.display_name == "other"
+    assert upload_header(io.BytesIO(), "demo", "", {}).analysis.display_name == ""
 
 
 @pytest.mark.parametrize(
@@ -103,4 +106,4 @@ def test_an_upload_is_named_after_its_file() -> None:
 )
 def test_an_analysis_is_a_name_a_message_or_a_result(analysis: Any) -> None:
     assert name_of(analysis) == "analyses/a"
-    assert create_request("m", "demo", {"gate_baseline": analysis}).gate_baseline == "analyses/a"
+    assert create_request("m", "demo", {"gate_baseline": analysis}).analysis.gate_baseline == "analyses/a"

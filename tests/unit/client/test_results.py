@@ -19,19 +19,19 @@ def analysis(**fields: Any) -> Analysis:
     """Return an analysis of 10 images with 4 top-1 errors: 1 overlap and 3 model failures, all of them organisms."""
     group = pb.GroupSummary(
         num_samples=10,
-        counts={"CORRECT": 6, "CLASS_OVERLAP": 1, "MODEL_FAILURE": 3},
+        counts={"correct": 6, "class_overlap": 1, "model_failure": 3},
         top1_errors=4,
         top1_accuracy=0.6,
         multi_label_accuracy=0.7,
-        portions_of_top1_errors={"CLASS_OVERLAP": 0.25, "MODEL_FAILURE": 0.75},
-        gain_if_fixed_top1={"MODEL_FAILURE": 0.3},
+        portions_of_top1_errors={"class_overlap": 0.25, "model_failure": 0.75},
+        gain_if_fixed_top1={"model_failure": 0.3},
     )
     summary = pb.Summary(
         groups={"all": group, "organism": group, "artifact": pb.GroupSummary(), "other": pb.GroupSummary()},
-        abstained=[pb.ERROR_TYPE_NON_PROTOTYPICAL],
+        abstained=["non_prototypical"],
     )
     defaults: dict[str, Any] = {"name": "analyses/a", "display_name": HOSTILE, "dataset": "demo"}
-    return Analysis(pb.Analysis(**defaults | {"state": pb.STATE_SUCCEEDED, "summary": summary} | fields))
+    return Analysis(pb.Analysis(**defaults | {"state": pb.Analysis.STATE_SUCCEEDED, "summary": summary} | fields))
 
 
 def comparison() -> Comparison:
@@ -39,41 +39,41 @@ def comparison() -> Comparison:
     group = pb.GroupComparison(
         num_samples=10,
         transitions=[
-            pb.Transitions(error_type=pb.ERROR_TYPE_CORRECT, counts={"CORRECT": 9}),
-            pb.Transitions(error_type=pb.ERROR_TYPE_MODEL_FAILURE, counts={"CORRECT": 1}),
+            pb.Transitions(error_type="correct", counts={"correct": 9}),
+            pb.Transitions(error_type="model_failure", counts={"correct": 1}),
         ],
-        rates={"top1": pb.Interval(a=0.9, b=1.0, difference=-0.1, low=-0.3, high=0.05)},
+        rates={"top1": pb.Interval(a=0.9, b=1.0, difference=0.1, low=-0.05, high=0.3)},
     )
     return Comparison(
         pb.Comparison(
             a="analyses/a", b="analyses/b", display_name_a=HOSTILE, display_name_b="b", groups={"all": group},
-            verdict="One image is fixed.", num_left_out=2,
+            headline="One image is fixed.", num_left_out=2,
         )
     )  # fmt: skip
 
 
 def trend(models: int = 2) -> Trend:
     """Return a trend of models, the first of them requested, with a percentile and published models."""
-    rank = pb.PercentileRank(metric=pb.TREND_METRIC_MODEL_FAILURE, value=0.2, percentile=0.4)
+    rank = pb.PercentileRank(metric="model_failure", value=0.2, percentile=0.4)
     return Trend(
         pb.Trend(
             dataset="imagenet-real",
             by="team",
             models=[
                 pb.TrendModel(
-                    name=f"analyses/{number}",
+                    analysis=f"analyses/{number}",
                     display_name=HOSTILE,
                     label="red",
                     requested=number == 0,
                     top1_accuracy=0.7 + number / 1000,
-                    values={"MODEL_FAILURE": 0.2, "MULTI_LABEL_ACCURACY": 0.8},
+                    values={"model_failure": 0.2, "multi_label_accuracy": 0.8},
                     percentile_ranks=[rank],
                 )
                 for number in range(models)
             ],
             bands=[
                 pb.TrendBand(
-                    metric=pb.TREND_METRIC_MODEL_FAILURE,
+                    metric="model_failure",
                     quantiles=[pb.TrendQuantiles(top1_accuracy=0.7, q05=0.1, q50=0.2, q95=0.3)],
                 )
             ],
@@ -145,7 +145,7 @@ def test_an_analysis_as_a_data_frame_has_a_row_for_each_group_and_error_type() -
 
 @pytest.mark.parametrize("method", ["to_pandas", "plot"])
 def test_an_unfinished_analysis_has_no_table_and_no_chart(method: str) -> None:
-    queued = Analysis(pb.Analysis(name="analyses/a", state=pb.STATE_QUEUED))
+    queued = Analysis(pb.Analysis(name="analyses/a", state=pb.Analysis.STATE_QUEUED))
 
     with pytest.raises(errors.NotReady, match="analyses/a has no summary, because its state is queued"):
         getattr(queued, method)()
@@ -244,12 +244,12 @@ def test_html_of_an_analysis_has_counts_percentages_and_abstentions() -> None:
 
 def test_an_analysis_without_a_result_in_html_has_its_state() -> None:
     failure = pb.Failure(reason="MODEL_REFUSED", message=HOSTILE)
-    failed = Analysis(pb.Analysis(display_name="m", dataset="demo", state=pb.STATE_FAILED, failure=failure))
-    running = Analysis(pb.Analysis(state=pb.STATE_RUNNING, progress=pb.Progress(done=5, total=20)))
+    failed = Analysis(pb.Analysis(display_name="m", dataset="demo", state=pb.Analysis.STATE_FAILED, failure=failure))
+    running = Analysis(pb.Analysis(state=pb.Analysis.STATE_RUNNING, progress=pb.Progress(done=5, total=20)))
 
     assert "m on demo: failed" in failed._repr_html_()
     assert "MODEL_REFUSED: &lt;script&gt;" in failed._repr_html_()
-    assert "5 of 20 images are predicted." in running._repr_html_()
+    assert "Predicted images: 5 of 20." in running._repr_html_()
 
 
 def test_a_comparison_in_html_has_rates_and_transitions() -> None:
@@ -273,7 +273,7 @@ def test_a_long_trend_in_html_is_cut() -> None:
         model.requested = False
 
     assert len(tables(long).cells) == 1 + 20
-    assert "20 of 40 models are shown" in long._repr_html_()
+    assert "Showing 20 of 40 models" in long._repr_html_()
 
 
 @pytest.mark.parametrize("result", [Analysis(pb.Analysis()), Comparison(pb.Comparison()), Trend(pb.Trend())])

@@ -5,7 +5,6 @@ import pytest
 from service.domain import (
     CLASS_GROUPS,
     ERROR_TYPES,
-    SEVERITY,
     ErrorType,
     Group,
     ProblematicTag,
@@ -16,7 +15,6 @@ from service.domain import (
 
 def test_error_types_have_stable_values() -> None:
     assert {kind.name: kind.value for kind in ErrorType} == {
-        "UNSPECIFIED": 0,
         "CORRECT": 1,
         "CLASS_OVERLAP": 2,
         "MULTI_LABEL": 3,
@@ -26,7 +24,7 @@ def test_error_types_have_stable_values() -> None:
         "NON_PROTOTYPICAL": 7,
         "MODEL_FAILURE": 8,
     }
-    assert [int(kind) for kind in ERROR_TYPES] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [kind.id for kind in ERROR_TYPES] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_severities_follow_the_specification() -> None:
@@ -41,7 +39,7 @@ def test_severities_follow_the_specification() -> None:
         8: "SEVERE",
     }
 
-    assert {int(kind): severity.name for kind, severity in SEVERITY.items()} == expected
+    assert {kind.id: kind.severity.name for kind in ERROR_TYPES} == expected
     assert sorted(Severity) == [0, 1, 2, 3, 4]
 
 

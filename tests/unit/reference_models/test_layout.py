@@ -55,7 +55,7 @@ def test_row_is_parsed() -> None:
     assert model == PublishedModel(
         name="timm--resnet50",
         top1_accuracy=0.75,
-        counts=dict(zip(tuple(ErrorType)[1:], (60, 1, 2, 3, 4, 5, 6, 7), strict=True)),
+        counts=dict(zip(tuple(ErrorType), (60, 1, 2, 3, 4, 5, 6, 7), strict=True)),
         multi_label_accuracy=0.875,
         labels={
             "architecture": "ResNet",

@@ -4,15 +4,14 @@ import colorsys
 import itertools
 import re
 from collections.abc import Callable
-from importlib.resources import files
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from errata.messages import ERROR_TYPE_TITLES
 from numpy.typing import NDArray
 
 from service.domain import (
+    METRICS,
     QUANTILES,
     TOP1_ERROR_TYPES,
     Bin,
@@ -20,11 +19,11 @@ from service.domain import (
     Curves,
     ErrorType,
     Group,
-    Metric,
     Trend,
     TrendPoint,
 )
 from service.report import charts
+from service.report.render import style_sheet
 from service.report.trend_chart import MetricTitle, trend_multiples
 
 HOSTILE = "<script>alert(1)</script>\"'&amp;<a href='x'>"
@@ -33,10 +32,7 @@ COUNTS = (4, 6, 10, 0, 5, 0, 15)
 
 
 def kinds(counts: tuple[int, ...] = COUNTS) -> list[tuple[ErrorType, str, int]]:
-    return [
-        (error_type, ERROR_TYPE_TITLES[error_type], count)
-        for error_type, count in zip(TOP1_ERROR_TYPES, counts, strict=True)
-    ]
+    return [(error_type, error_type.title, count) for error_type, count in zip(TOP1_ERROR_TYPES, counts, strict=True)]
 
 
 def gain_rows() -> list[tuple[ErrorType, str, float, float]]:
@@ -52,18 +48,18 @@ def curves() -> Curves:
     rising = QUANTILES[None, :] * knots[:, None]
     rising[:3] = np.nan  # too few models
     return Curves(
-        "imagenet", 900, 0.5, 0.9, knots, {(group, metric): rising for group in Group for metric in Metric}, {}
+        "imagenet", 900, 0.5, 0.9, knots, {(group, metric): rising for group in Group for metric in METRICS}, {}
     )
 
 
 def point(accuracy: float, name: str = "") -> TrendPoint:
-    values = {metric: 1 - accuracy for metric in Metric if metric is not Metric.POOLED}
+    values = {metric: 1 - accuracy for metric in METRICS if metric != "pooled"}
     return TrendPoint(name, name or "published", "cnn", bool(name), accuracy, values)
 
 
 def multiples(points: list[TrendPoint], reference: Curves | None, title: str = "title", line: bool = True) -> str:
-    lines = {next(iter(Metric)): (-0.5, 0.6)} if line else {}
-    titles = [MetricTitle(metric, title, title, lines.get(metric)) for metric in Metric]
+    lines = {METRICS[0]: (-0.5, 0.6)} if line else {}
+    titles = [MetricTitle(metric, title, title, lines.get(metric)) for metric in METRICS]
     trend = Trend("imagenet", "e" * 64, Group.ALL, "family", tuple(points), (), reference, (), False, 0)
     return trend_multiples(titles, trend, {"cnn": "var(--c1)"}, ["a1"])
 
@@ -129,7 +125,7 @@ def test_chart_has_no_script_resource_or_style(picture: str) -> None:
 
 
 def test_chart_uses_only_the_colors_of_the_page(picture: str) -> None:
-    known = set(re.findall(r"(--[a-z]\w*):", style()))
+    known = set(re.findall(r"(--[a-z]\w*):", style_sheet()))
     painted = [
         item.get(name, "none")
         for item in ElementTree.fromstring(picture).iter()
@@ -261,7 +257,7 @@ def test_selected_analysis_has_a_diamond() -> None:
         root = ElementTree.fromstring(multiples([point(0.6, name), point(0.7)], None, line=False))
         return len([item for item in root.iter(f"{SVG}path") if item.get("stroke-width") == "2.5" and item.get("d")])
 
-    assert marks("a1") == len(Metric) - 1, "one in each metric that has a value"
+    assert marks("a1") == len(METRICS) - 1, "one in each metric that has a value"
     assert marks("a2") == 0
 
 
@@ -276,18 +272,14 @@ DEUTERANOPIA = np.array(
 TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
-TYPES = [f"t{int(error_type)}" for error_type in TOP1_ERROR_TYPES]
-
-
-def style() -> str:
-    return (files("service.report") / "templates" / "style.css").read_text(encoding="utf-8")
+TYPES = [f"t{error_type.id}" for error_type in TOP1_ERROR_TYPES]
 
 
 def variables() -> dict[str, dict[str, str]]:
     """Return the colors of light and dark mode; dark mode inherits the colors that it does not define."""
-    light, dark = re.findall(r":root \{([^}]*)\}", style())
-    named = [dict(re.findall(r"--(\w+):\s*(#[0-9a-f]{3,6})", part)) for part in (light, dark)]
-    return {"light": named[0], "dark": named[0] | named[1]}
+    parts = re.findall(r":root \{([^}]*)\}", style_sheet())
+    types, dark_types, light, dark = (dict(re.findall(r"--(\w+):\s*(#[0-9a-f]{3,6})", part)) for part in parts)
+    return {"light": light | types, "dark": light | types | dark | dark_types}
 
 
 def rgb(color: str) -> NDArray[np.float64]:

@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from errata.messages import ERROR_TYPE_TITLES, format_points, pluralize
+from errata.messages import format_points, pluralize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.domain import (
     ERROR_TYPES,
-    SEVERITY,
     ChangedImage,
     ChangeRow,
     Comparison,
@@ -50,7 +49,7 @@ def paired(question: PairedMetric, only_a: int = 0, only_b: int = 0, p_value: fl
 
 def group(matrix: NDArray[np.int64], severe: PairedTest | None = None) -> GroupComparison:
     samples = int(matrix.sum())
-    rate = Interval(0.25, 0.2, 0.01, 0.09)
+    rate = Interval(0.25, 0.2, -0.09, -0.01)
     tests = {question: paired(question) for question in PairedMetric}
     return GroupComparison(
         num_samples=samples,
@@ -235,13 +234,13 @@ def test_points_always_have_a_sign(value: float, text: str) -> None:
 
 
 def test_change_has_its_confidence_interval() -> None:
-    assert describe_change(Interval(0.2, 0.25, -0.06, 0.01)) == "+5.00 points (−1.00 to +6.00)"
+    assert describe_change(Interval(0.2, 0.25, -0.01, 0.06)) == "+5.00 points (−1.00 to +6.00)"
 
 
 def test_matrix_has_a_row_per_type_in_a_and_a_column_per_type_in_b() -> None:
     result = view()
 
-    assert [row.title for row in result.matrix] == [ERROR_TYPE_TITLES[error_type_] for error_type_ in ERROR_TYPES]
+    assert [row.title for row in result.matrix] == [error_type_.title for error_type_ in ERROR_TYPES]
     assert [row.title for row in result.matrix] == list(result.type_titles)
     assert [row.css_class for row in result.matrix] == [f"type-{number}" for number in range(1, 9)]
     counts = [[int(cell.count) for cell in row.cells] for row in result.matrix]
@@ -275,8 +274,8 @@ def test_every_cell_has_the_class_of_its_change() -> None:
                 elif empty:
                     assert parts == ["none"]
                 else:
-                    assert ("worse" in parts) == (SEVERITY[type_b] > SEVERITY[type_a])
-                    assert ("better" in parts) == (SEVERITY[type_b] < SEVERITY[type_a])
+                    assert ("worse" in parts) == (type_b.severity > type_a.severity)
+                    assert ("better" in parts) == (type_b.severity < type_a.severity)
 
 
 @pytest.mark.parametrize(
@@ -292,9 +291,9 @@ def test_every_cell_has_the_class_of_its_change() -> None:
 )
 def test_frame_marks_a_change_of_severity(type_a: ErrorType, type_b: ErrorType, frame: str) -> None:
     matrix = np.zeros((8, 8), np.int64)
-    matrix[type_a - 1, type_b - 1] = 5
+    matrix[type_a.position, type_b.position] = 5
 
-    css = view(comparison(matrix)).matrix[type_a - 1].cells[type_b - 1].css_class
+    css = view(comparison(matrix)).matrix[type_a.position].cells[type_b.position].css_class
 
     assert css == f"heat-4 {frame}".strip()
 
@@ -376,7 +375,7 @@ def test_abstentions_and_excluded_images_are_listed() -> None:
 
 
 def change(name: str = "fish") -> ChangeRow:
-    return ChangeRow(name, None, 1200, 3, 4, Interval(0.125, 0.25, -0.2, -0.05))
+    return ChangeRow(name, None, 1200, 3, 4, Interval(0.125, 0.25, 0.05, 0.2))
 
 
 def test_class_change_has_counts_rates_and_interval() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from service.domain import (
     ERROR_TYPES,
     Analysis,
+    AnalysisPage,
     AnalysisRequest,
     ErrorType,
     Failure,
@@ -60,8 +61,11 @@ def running(**changes: Any) -> Analysis:
     return analysis(state=State.RUNNING, summary=None, progress=Progress(5, 20), **changes)
 
 
-def view_of(*analyses: Analysis, total: int = 120, first: int = 50, **changes: Any) -> ListView:
-    return list_view(analyses, total, first, ["demo", "imagenet"], {**SELECTION, **changes}, "page=1", "page=3")
+def view_of(
+    *analyses: Analysis, total: int = 120, first: int = 50, is_incomplete: bool = False, **changes: Any
+) -> ListView:
+    page = AnalysisPage(analyses, None, is_incomplete)
+    return list_view(page, total, first, ["demo", "imagenet"], {**SELECTION, **changes}, "before=1", "after=3")
 
 
 def test_row_of_a_finished_analysis_shows_its_result() -> None:
@@ -101,7 +105,7 @@ def test_list_shows_its_range_and_total() -> None:
     result = view_of(analysis(), analysis(id="a2"))
 
     assert (result.first, result.last, result.total) == (51, 52, 120)
-    assert (result.previous, result.next) == ("page=1", "page=3")
+    assert (result.previous, result.next) == ("before=1", "after=3")
     nothing = view_of(total=0, first=0)
     assert (nothing.first, nothing.last, nothing.total, nothing.rows) == (0, 0, 0, ())
 
@@ -111,12 +115,13 @@ def test_list_is_live_while_an_analysis_is_unfinished() -> None:
     assert view_of(analysis(), running()).is_live
     assert view_of(analysis(state=State.QUEUED, summary=None)).is_live
     assert not view_of().is_live
+    assert view_of(is_incomplete=True).is_live, "analyses appear while the index is built"
 
 
 def test_list_shows_the_selected_filters() -> None:
-    result = view_of(state="failed", dataset="demo", search="net", order="title")
+    result = view_of(state="failed", dataset="demo", search="net", order="display_name")
 
-    assert (result.state, result.dataset, result.search, result.order) == ("failed", "demo", "net", "title")
+    assert (result.state, result.dataset, result.search, result.order) == ("failed", "demo", "net", "display_name")
     assert result.datasets == ("demo", "imagenet")
     assert [value for value, _ in result.states] == ["queued", "running", "succeeded", "failed", "cancelled"]
 

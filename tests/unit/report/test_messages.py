@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from service.domain import (
     ERROR_TYPES,
+    METRICS,
     TOP1_ERROR_TYPES,
     Bound,
     ErrorType,
@@ -122,41 +123,41 @@ def test_summary_is_complete(counts: tuple[int, int, int, int], correct: int, is
 @pytest.mark.parametrize(
     ("metric", "percentile", "sentence"),
     [
-        (Metric.SPURIOUS_CORRELATION, 0.17, "fewer spurious correlations than 83 % of similarly accurate models"),
-        (Metric.MODEL_FAILURE, 0.83, "more model failures than 83 % of similarly accurate models"),
-        (Metric.MODEL_FAILURE, 0.01, "fewer model failures than 99 % of similarly accurate models"),
-        (Metric.MODEL_FAILURE, 0.0, "fewer model failures than 99 % of similarly accurate models"),
-        (Metric.MODEL_FAILURE, 1.0, "more model failures than 99 % of similarly accurate models"),
+        ("spurious_correlation", 0.17, "fewer spurious correlations than 83 % of similarly accurate models"),
+        ("model_failure", 0.83, "more model failures than 83 % of similarly accurate models"),
+        ("model_failure", 0.01, "fewer model failures than 99 % of similarly accurate models"),
+        ("model_failure", 0.0, "fewer model failures than 99 % of similarly accurate models"),
+        ("model_failure", 1.0, "more model failures than 99 % of similarly accurate models"),
         (
-            Metric.POOLED,
+            "pooled",
             0.3,
             "fewer errors from out of vocabulary to model failure than 70 % of similarly accurate models",
         ),
-        (Metric.MULTI_LABEL_ACCURACY, 0.75, "higher than 75 % of similarly accurate models"),
-        (Metric.MULTI_LABEL_ACCURACY, 0.25, "lower than 75 % of similarly accurate models"),
-        (Metric.MULTI_LABEL_ACCURACY, 1.0, "higher than 99 % of similarly accurate models"),
+        ("multi_label_accuracy", 0.75, "higher than 75 % of similarly accurate models"),
+        ("multi_label_accuracy", 0.25, "lower than 75 % of similarly accurate models"),
+        ("multi_label_accuracy", 1.0, "higher than 99 % of similarly accurate models"),
     ],
 )
 def test_percentile_text_states_the_larger_side(metric: Metric, percentile: float, sentence: str) -> None:
     assert percentile_text(PercentileRank(metric, 0.1, percentile, None)) == sentence
 
 
-@given(st.sampled_from(list(Metric)), st.floats(0, 1))
+@given(st.sampled_from(METRICS), st.floats(0, 1))
 @settings(max_examples=200, deadline=None)
 def test_percentile_text_is_complete(metric: Metric, percentile: float) -> None:
     sentence = percentile_text(PercentileRank(metric, 0.1, percentile, None))
 
     assert not [hole for hole in HOLES if hole in sentence]
     assert 50 <= int(sentence.split(" %")[0].split()[-1]) <= 99
-    assert sentence.split()[0] in (("higher", "lower") if metric is Metric.MULTI_LABEL_ACCURACY else ("more", "fewer"))
+    assert sentence.split()[0] in (("higher", "lower") if metric == "multi_label_accuracy" else ("more", "fewer"))
 
 
 @pytest.mark.parametrize("why", list(NoReferenceReason))
 def test_missing_percentile_states_the_reason(why: NoReferenceReason) -> None:
-    sentence = percentile_text(PercentileRank(Metric.MODEL_FAILURE, None, None, why))
+    sentence = percentile_text(PercentileRank("model_failure", None, None, why))
 
     assert sentence.startswith("not available: ")
-    others = {percentile_text(PercentileRank(Metric.MODEL_FAILURE, None, None, item)) for item in NoReferenceReason}
+    others = {percentile_text(PercentileRank("model_failure", None, None, item)) for item in NoReferenceReason}
     assert len(others) == len(NoReferenceReason)
 
 
@@ -218,7 +219,7 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
         ),
         (
             GateReason(GateDecision.PASS, None, 0.999, 0.95),
-            "Coverage of the judged images is 99.9 %; at least 95.0 % is required.",
+            "The share of evaluated images with a prediction is 99.9 %; at least 95.0 % is required.",
         ),
         (
             GateReason(GateDecision.PASS, RATE, 0.04, 0.05, abstained=(ErrorType.FINE_GRAINED_OOV,)),
@@ -238,7 +239,7 @@ CAUSES = {
     UndecidedReason.WIDE_INTERVAL: "confidence interval",
     UndecidedReason.NO_VALUE: "not available",
     UndecidedReason.NOT_FINISHED: "not finished",
-    UndecidedReason.ENDED_WITHOUT_RESULT: "failed or was cancelled",
+    UndecidedReason.ENDED_WITHOUT_RESULT: "failed or was canceled",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from errata.messages import ERROR_TYPE_DESCRIPTIONS, ERROR_TYPE_TITLES, LABEL_SOURCE_NAMES, OUTCOME_NAMES
+from errata.messages import LABEL_SOURCE_NAMES, OUTCOME_NAMES
 from markupsafe import Markup
 
 from service.domain import (
@@ -151,7 +151,7 @@ def part(name: str) -> ClassRow:
 
 
 def view(**changes: Any) -> ReportView:
-    cells = tuple(CountCell(str(int(error_type)), "14.3 %") for error_type in TOP1_ERROR_TYPES)
+    cells = tuple(CountCell(str(error_type.id), "14.3 %") for error_type in TOP1_ERROR_TYPES)
     whole = ReportView(
         title="net",
         summary="net makes 7 top-1 errors on 9 images.",
@@ -159,7 +159,7 @@ def view(**changes: Any) -> ReportView:
         warnings=("careful",),
         abstained=("CLIP was away.",),
         breakdown_chart=CHART,
-        type_titles=tuple(ERROR_TYPE_TITLES[error_type] for error_type in TOP1_ERROR_TYPES),
+        type_titles=tuple(error_type.title for error_type in TOP1_ERROR_TYPES),
         groups=(GroupRow("all images", "9", "22.2 %", "50.0 %", "60.0 %", "70.0 %", "7", cells),),
         severities=(SeverityRow("type-8", "severe", "Plain failures.", "model failure", "5", "71.4 %", "55.6 %"),),
         gains_chart=CHART,
@@ -189,7 +189,7 @@ def comparison() -> ComparisonView:
         "f.jpg", "goldfish", "tench", "goldfish", "fine-grained", "type-4", "top-1 correct", "type-1"
     )
     line = ClassChangeRow("dog", "9", "1", "2", "12.5 %", "25.0 %", "−2.00 to +1.00")
-    cells = tuple(MatrixCell(str(int(error_type_)), "heat-1 worse") for error_type_ in ERROR_TYPES)
+    cells = tuple(MatrixCell(str(error_type_.id), "heat-1 worse") for error_type_ in ERROR_TYPES)
     return ComparisonView(
         title="old → new",
         summary="new fixes 1.",
@@ -197,7 +197,7 @@ def comparison() -> ComparisonView:
         samples="1,234",
         num_excluded="3",
         abstained=("CLIP was away.",),
-        type_titles=tuple(ERROR_TYPE_TITLES[error_type_] for error_type_ in ERROR_TYPES),
+        type_titles=tuple(error_type_.title for error_type_ in ERROR_TYPES),
         matrix=(MatrixRow("fine-grained", "type-4", cells, "36"),),
         matrix_totals=tuple("7" for _ in ERROR_TYPES),
         top1_changes=("11", "13"),
@@ -269,8 +269,9 @@ def analyses() -> ListView:
         dataset="demo",
         search="net",
         order="title",
-        previous="page=1",
-        next="page=3",
+        previous="before=1",
+        next="after=3",
+        is_incomplete=True,
     )
 
 
@@ -563,7 +564,7 @@ def test_report_shows_all_values_of_its_view() -> None:
         "The superclasses differ.",
         "x.jpg",
         "87.5 %",
-        "The 1 worst of 2 errors.",
+        "Errors, worst first: 1 of 2.",
         "https://example.org/real",
         "Apache-2.0",
         "what it shows",
@@ -581,7 +582,7 @@ def test_comparison_shows_all_values_of_its_view() -> None:
         "1,234",
         "only one analysis has a prediction: 3.",
         "CLIP was away.",
-        "11 images fixed, 13 images broken",
+        "Images by top-1 correctness only: 11 fixed, 13 broken.",
         "B has more.",
         "p < 0.001",
         "+5.00 points",
@@ -613,10 +614,10 @@ def test_trend_shows_all_values_of_its_view() -> None:
 def test_list_shows_all_values_of_its_view() -> None:
     page = Page(PAGES["analyses"](same))
 
-    assert "1 to 2 of 1,234 analyses" in page.text
+    assert "Analyses 1 to 2 of 1,234" in page.text
     for expected in ("net", "demo", "2024-02-29", "succeeded", "running", "5 of 20 images", "size=big"):
         assert expected in page.text
-    assert {"/analyses/a1", "/analyses/a2", "/?page=1", "/?page=3"} <= {*page.values("href")}
+    assert {"/analyses/a1", "/analyses/a2", "/?before=1", "/?after=3"} <= {*page.values("href")}
     assert [value for tag, name, value in page.attributes if (tag, name) == ("input", "value")] == ["net", "a1", "a1"]
 
 
@@ -643,8 +644,8 @@ def test_legend_describes_every_error_type() -> None:
     text = Page(render_report(view())).text
 
     for error_type in TOP1_ERROR_TYPES:
-        assert ERROR_TYPE_TITLES[error_type] in text
-        assert ERROR_TYPE_DESCRIPTIONS[error_type] in text
+        assert error_type.title in text
+        assert error_type.row.description in text
 
 
 def test_report_without_errors_is_valid() -> None:
@@ -696,7 +697,7 @@ def test_report_states_that_the_table_is_incomplete() -> None:
     assert (
         "The table contains the 2 worst of 25,000 errors. To get all errors, run errata show --export." in part_of_all
     )
-    assert "The 1 worst of 25,000 errors." in part_of_all
+    assert "Errors, worst first: 1 of 25,000." in part_of_all
     assert "The table contains" not in everything
 
 
@@ -717,17 +718,15 @@ def test_served_report_links_to_image_pages_with_encoded_names() -> None:
 
 
 def test_every_error_type_has_a_color_in_the_style() -> None:
-    rows = tuple(
-        GainRow(ERROR_TYPE_TITLES[error_type], f"type-{error_type:d}", "x", "1", "2") for error_type in TOP1_ERROR_TYPES
-    )
+    rows = tuple(GainRow(error_type.title, f"type-{error_type.id}", "x", "1", "2") for error_type in TOP1_ERROR_TYPES)
     page = Page(render_report(view(gains=rows)))
     ((_, style),) = page.styles
     used = {name for value in page.values("class") for name in value.split()}
 
     for error_type in TOP1_ERROR_TYPES:
-        assert f"type-{error_type:d}" in used
-        assert re.search(rf"\.bar \.type-{error_type:d} {{ fill: var\(--t{error_type:d}\)", style)
-        assert re.search(rf"\.stripe\.type-{error_type:d} {{ border-color: var\(--t{error_type:d}\)", style)
+        assert f"type-{error_type.id}" in used
+        assert re.search(rf"\.bar \.type-{error_type.id} {{ fill: var\(--t{error_type.id}\)", style)
+        assert re.search(rf"\.stripe\.type-{error_type.id} {{ border-color: var\(--t{error_type.id}\)", style)
     assert "type-1" not in used
 
 

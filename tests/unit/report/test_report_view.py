@@ -25,7 +25,6 @@ from service.domain import (
     GroupSummary,
     Labels,
     LabelSource,
-    Metric,
     ModelInfo,
     NoReferenceReason,
     Outcome,
@@ -60,7 +59,7 @@ COUNTS = dict(zip(ERROR_TYPES, (60, 4, 6, 10, 0, 5, 0, 15), strict=True))
 def group(counts: dict[ErrorType, int]) -> GroupSummary:
     """Return the summary of a group with constant accuracies."""
     samples = sum(counts.values())
-    top1 = {error_type: count for error_type, count in counts.items() if error_type > 1}
+    top1 = {error_type: count for error_type, count in counts.items() if error_type is not ErrorType.CORRECT}
     errors = sum(top1.values())
     return GroupSummary(
         num_samples=samples,
@@ -327,7 +326,7 @@ def test_bar_segments_are_contiguous_and_fill_the_width(counts: list[int]) -> No
 
     errors = sum(counts[1:])
     assert [segment.css_class for segment in segments] == [
-        f"type-{kind}" for kind in ERROR_TYPES[1:] if counts[kind - 1]
+        f"type-{kind.id}" for kind in ERROR_TYPES[1:] if counts[kind.position]
     ]
     end = 0.0
     for segment in segments:
@@ -394,9 +393,9 @@ def test_number_of_shown_classes_is_limited() -> None:
 
 def test_percentile_row_has_value_and_percentile() -> None:
     standings = (
-        PercentileRank(Metric.SPURIOUS_CORRELATION, 0.125, 0.17, None),
-        PercentileRank(Metric.MODEL_FAILURE, 0.375, 0.83, None),
-        PercentileRank(Metric.MULTI_LABEL_ACCURACY, 0.7654, 0.6, None),
+        PercentileRank("spurious_correlation", 0.125, 0.17, None),
+        PercentileRank("model_failure", 0.375, 0.83, None),
+        PercentileRank("multi_label_accuracy", 0.7654, 0.6, None),
     )
 
     result = view(percentiles=standings, notes=["The superclasses differ."])
@@ -417,8 +416,8 @@ def test_percentile_row_has_value_and_percentile() -> None:
 @pytest.mark.parametrize("why", list(NoReferenceReason))
 def test_missing_percentile_states_the_reason_and_is_not_a_key_figure(why: NoReferenceReason) -> None:
     standings = (
-        PercentileRank(Metric.MODEL_FAILURE, None if why is NoReferenceReason.NO_VALUE else 0.375, None, why),
-        PercentileRank(Metric.MULTI_LABEL_ACCURACY, 0.7654, None, why),
+        PercentileRank("model_failure", None if why is NoReferenceReason.NO_VALUE else 0.375, None, why),
+        PercentileRank("multi_label_accuracy", 0.7654, None, why),
     )
 
     result = view(percentiles=standings)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import (
+    METRICS,
     QUANTILES,
     Curves,
     ErrorType,
@@ -29,19 +30,19 @@ from service.report.percentile_view import PercentileRow
 from service.report.trend_view import MAX_MODELS, TrendView, trend_view
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", "{", "}")
-SHOWN = [metric for metric in Metric if metric is not Metric.POOLED]
+SHOWN = [metric for metric in METRICS if metric != "pooled"]
 
 
 def curves() -> Curves:
     knots = np.arange(0.5, 0.9, 0.005)
     rising = QUANTILES[None, :] * knots[:, None]
     return Curves(
-        "imagenet", 1234, 0.5, 0.9, knots, {(group, metric): rising for group in Group for metric in Metric}, {}
+        "imagenet", 1234, 0.5, 0.9, knots, {(group, metric): rising for group in Group for metric in METRICS}, {}
     )
 
 
 def point(accuracy: float, **changes: Any) -> TrendPoint:
-    values: Mapping[Metric, float] = dict.fromkeys(Metric, 0.125)
+    values: Mapping[Metric, float] = dict.fromkeys(METRICS, 0.125)
     return replace(TrendPoint("", "published net", "cnn", False, accuracy, values), **changes)
 
 
@@ -54,7 +55,7 @@ def line(metric: Metric, label: str = "", fit: Fit | None = None, shift: float |
 
 
 def trend(**changes: Any) -> Trend:
-    fits = [line(metric, fit=Fit(1200, -0.4567, 0.5, 0.875)) for metric in Metric]
+    fits = [line(metric, fit=Fit(1200, -0.4567, 0.5, 0.875)) for metric in METRICS]
     default = Trend(
         dataset="imagenet",
         evidence="e" * 64,
@@ -123,17 +124,17 @@ def test_pooled_metric_is_shown_only_if_a_rule_abstained() -> None:
 
 def test_metric_without_evidence_and_reference_is_not_shown() -> None:
     silent = (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
-    values = {metric: 0.125 for metric in Metric if metric.name not in {item.name for item in silent}}
+    values = {metric: 0.125 for metric in METRICS if metric not in {item.key for item in silent}}
     titles = view(curves=None, abstained=silent, points=(own(values=values),)).metric_titles
 
-    assert titles == tuple(METRIC_NAMES[metric] for metric in Metric if metric in values)
+    assert titles == tuple(METRIC_NAMES[metric] for metric in METRICS if metric in values)
 
 
 def test_fit_text_has_slope_and_r_squared() -> None:
     assert fit_text(Fit(9, 0.5, 0.1, 0.875)) == "slope +0.50 points per point, R² = 0.88"
     assert fit_text(Fit(9, -0.4567, 0.1, 0.5)) == "slope −0.46 points per point, R² = 0.50"
     assert fit_text(Fit(9, 0.0, 0.1, None)) == "slope +0.00 points per point"
-    assert fit_text(None) == "no fit: needs three models with different accuracies"
+    assert fit_text(None) == "no fit: at least three models with different accuracies are required"
 
 
 @given(
@@ -168,7 +169,10 @@ def test_chart_without_models_needs_reference_models() -> None:
     assert view(points=(), fits=(), curves=None).chart is None
     bands = view(points=(), fits=()).chart
     assert bands is not None
-    assert all("no fit: needs three models with different accuracies" in sentence for sentence in bands.description)
+    assert all(
+        "no fit: at least three models with different accuracies are required" in sentence
+        for sentence in bands.description
+    )
 
 
 def test_notes_match_the_content() -> None:
@@ -188,7 +192,7 @@ def test_notes_match_the_content() -> None:
 
 
 def test_missing_value_of_a_model_is_a_dash() -> None:
-    result = view(points=(own(values={Metric.MODEL_FAILURE: 0.25}), point(0.6)))
+    result = view(points=(own(values={"model_failure": 0.25}), point(0.6)))
 
     mine, published = result.models
     assert (mine.id, mine.title, mine.label, mine.top1, mine.is_selected) == ("a1", "my a1", "vit", "75.0 %", True)
@@ -215,8 +219,8 @@ def test_requested_analyses_are_selected() -> None:
 
 def test_only_selected_analyses_have_percentiles() -> None:
     percentile_ranks = (
-        PercentileRank(Metric.MODEL_FAILURE, 0.25, 0.1, None),
-        PercentileRank(Metric.FINE_GRAINED, None, None, NoReferenceReason.NO_VALUE),
+        PercentileRank("model_failure", 0.25, 0.1, None),
+        PercentileRank("fine_grained", None, None, NoReferenceReason.NO_VALUE),
     )
     result = view(
         points=(
@@ -235,8 +239,8 @@ def test_only_selected_analyses_have_percentiles() -> None:
 
 
 def test_most_frequent_labels_have_colors_and_the_others_share_one() -> None:
-    fits = [LabelFit(Metric.MODEL_FAILURE, f"label {index}", None, 1, None) for index in range(len(LABEL_COLORS) + 2)]
-    fits += [LabelFit(Metric.MODEL_FAILURE, "often", None, 2, None), line(Metric.MODEL_FAILURE)]
+    fits = [LabelFit("model_failure", f"label {index}", None, 1, None) for index in range(len(LABEL_COLORS) + 2)]
+    fits += [LabelFit("model_failure", "often", None, 2, None), line("model_failure")]
 
     legend = view(fits=tuple(fits)).legend
 
@@ -247,10 +251,10 @@ def test_most_frequent_labels_have_colors_and_the_others_share_one() -> None:
 
 def test_shifts_have_a_row_per_label_and_a_column_per_metric() -> None:
     fits = (
-        line(Metric.MODEL_FAILURE),
-        line(Metric.MODEL_FAILURE, "cnn", shift=0.0125),
-        line(Metric.CLASS_OVERLAP, "cnn", shift=-0.02),
-        line(Metric.MODEL_FAILURE, "vit"),
+        line("model_failure"),
+        line("model_failure", "cnn", shift=0.0125),
+        line("class_overlap", "cnn", shift=-0.02),
+        line("model_failure", "vit"),
     )
     result = view(fits=fits)
 
@@ -260,9 +264,7 @@ def test_shifts_have_a_row_per_label_and_a_column_per_metric() -> None:
 
 
 def test_every_fit_is_in_the_table() -> None:
-    result = view(
-        fits=(line(Metric.POOLED, "", Fit(1200, -0.5, 0.1, None)), line(Metric.MODEL_FAILURE, "vit", None, 0.01))
-    )
+    result = view(fits=(line("pooled", "", Fit(1200, -0.5, 0.1, None)), line("model_failure", "vit", None, 0.01)))
 
     assert [(row.metric, row.label, row.models, row.slope, row.r_squared, row.shift) for row in result.fits] == [
         ("out of vocabulary to model failure, combined", "all models", "1,200", "−0.50", "–", "–"),

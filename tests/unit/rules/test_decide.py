@@ -62,7 +62,7 @@ def test_trace_ends_at_the_verdict_of_the_oracle(scenario: Scenario) -> None:
             outcomes = [step.outcome for step in steps]
             hit = outcomes.index(Outcome.HIT)
 
-            assert steps[hit].error_type == expected.error_type
+            assert steps[hit].error_type.id == expected.error_type
             assert set(outcomes[:hit]) <= {Outcome.MISS, Outcome.ABSTAINED}
             assert set(outcomes[hit + 1 :]) <= {Outcome.NOT_REACHED}
             assert bool(steps[hit].note) == bool(byte(expected) & STOPPED_AT_TARGET)
@@ -89,7 +89,7 @@ def test_trace_of_an_ordinary_sample_has_the_rules_in_order() -> None:
 
     steps = trace(evidence, 8)
 
-    assert [step.error_type for step in steps] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [step.error_type.id for step in steps] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert [step.outcome for step in steps] == [Outcome.MISS] * 7 + [Outcome.HIT]
 
 
@@ -98,7 +98,7 @@ def test_trace_of_a_problematic_sample_has_two_target_steps_after_fine_grained()
 
     steps = trace(evidence, 8)
 
-    assert [step.error_type for step in steps] == [1, 2, 3, 4, 5, 6, 5, 6, 7, 8]
+    assert [step.error_type.id for step in steps] == [1, 2, 3, 4, 5, 6, 5, 6, 7, 8]
     assert [step.outcome for step in steps] == [Outcome.MISS] * 5 + [Outcome.HIT] + [Outcome.NOT_REACHED] * 4
     assert [bool(step.note) for step in steps] == [False] * 4 + [True] * 2 + [False] * 4
 

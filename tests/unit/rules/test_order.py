@@ -1,9 +1,12 @@
 """The list of rules: their order and their abstentions."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from unit.rules.scenarios import Scenario, evidence_of, scenarios
 
+from service import rules
 from service.domain import ErrorType
 from service.rules import ORDER, find_abstained_types
 
@@ -58,3 +61,10 @@ def test_abstaining_rule_never_holds(scenario: Scenario) -> None:
 @given(scenarios(max_samples=5))
 def test_last_rule_always_holds(scenario: Scenario) -> None:
     assert ORDER[-1].hits(scenario.evidence).all()
+
+
+def test_every_rule_has_a_row_in_the_table() -> None:
+    folder = Path(rules.__file__).parent
+    modules = {file.stem for file in folder.glob("*.py")} - {"__init__", "decide", "outcomes", "rule", "table"}
+
+    assert modules == {rule.error_type.key for rule in ORDER}

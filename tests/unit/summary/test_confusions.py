@@ -40,7 +40,7 @@ def test_confusion_lists_its_error_types(rows: list[tuple[int, int, int]]) -> No
             for target, predicted, k in rows
             if (target, predicted) == (confusion.target, confusion.predicted) and k >= 4
         ]
-        assert {int(kind): count for kind, count in confusion.types.items()} == Counter(kinds)
+        assert {kind.id: count for kind, count in confusion.types.items()} == Counter(kinds)
 
 
 def test_correct_predictions_are_no_confusions() -> None:

@@ -65,7 +65,7 @@ def summarize_rows(judged: list[Row], others: list[tuple[int, int]], named: bool
 def agree(actual: GroupSummary, expected: Aggregates) -> None:
     """Compare all values, including absent rates."""
     assert actual.num_samples == expected.num_samples
-    assert {int(kind): count for kind, count in actual.counts.items()} == expected.counts
+    assert {kind.id: count for kind, count in actual.counts.items()} == expected.counts
     assert actual.top1_errors == expected.top1_errors
     _same(actual.top1_accuracy, expected.top1_accuracy)
     _same(actual.multi_label_accuracy, expected.mla)
@@ -113,7 +113,7 @@ def test_gains_agree_with_the_oracle(judged: list[Row]) -> None:
             (actual.gain_if_fixed_top1, gain_if_fixed_top1(samples, verdicts, members)),
             (actual.gain_if_fixed_multi_label, gain_if_fixed_mla(samples, verdicts, members)),
         ):
-            assert {int(kind) for kind in gains} == (set(range(2, 9)) if actual.num_samples else set())
+            assert {kind.id for kind in gains} == (set(range(2, 9)) if actual.num_samples else set())
             for kind, gain in expected.items():
                 _same(gains.get(ErrorType(kind)), gain)
 
@@ -197,7 +197,8 @@ def test_multi_label_accuracy_weights_classes_equally() -> None:
     assert group.multi_label_accuracy_forgiving_minor == pytest.approx(7 / 8)
     assert group.multi_label_accuracy_forgiving_explainable == pytest.approx(7 / 8)
     assert group.top1_accuracy == pytest.approx(1 / 5)
-    assert group.portions_of_multi_label_errors == {4: 0.5, 5: 0, 6: 0, 7: 0, 8: 0.5}
+    portions = {kind.id: portion for kind, portion in group.portions_of_multi_label_errors.items()}
+    assert portions == {4: 0.5, 5: 0, 6: 0, 7: 0, 8: 0.5}
 
 
 def test_group_can_contain_samples_of_other_target_classes() -> None:

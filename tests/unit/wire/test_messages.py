@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from errata import v1 as pb
 from errata.errors import ErrataError, InvalidPageToken, InvalidRequest
-from errata.v1 import errata_pb2 as pb
 from google.protobuf.json_format import Parse, ParseDict
 from google.protobuf.message import DecodeError, Message
 from hypothesis import example, given, settings
@@ -164,7 +165,9 @@ def test_verdict_line_returns_the_proto3_json_form(verdict: Verdict) -> None:
         """Parse JSON with numbers as text and without the order of fields."""
         return json.loads(text, parse_int=str, parse_float=str)
 
-    assert parse_json_text(wire.verdict_line(verdict)) == parse_json_text(wire.to_json(wire.to_verdict(verdict)))
+    expected = parse_json_text(wire.to_json(wire.to_verdict(verdict)))
+    assert expected.pop("name") == ""
+    assert parse_json_text(wire.verdict_line(verdict)) == expected
 
 
 @given(verdicts)
@@ -184,7 +187,7 @@ def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidenc
 
     assert (sent.file_name, sent.target, sent.predicted) == (verdict.file_name, verdict.target, verdict.predicted)
     assert (sent.target_name, sent.predicted_name) == (names[verdict.target], names[verdict.predicted])
-    assert sent.error_type == verdict.error_type
+    assert sent.error_type == verdict.error_type.key
     assert list(sent.problematic) == list(verdict.problematic)
     assert optional(sent, "probability") == verdict.probability
     assert [(label.class_index, label.source) for label in sent.evidence.labels] == list(why.labels)
@@ -205,7 +208,7 @@ def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidenc
         ]
     assert sent.evidence.overlap == why.overlap
     assert [(item.error_type, item.outcome, item.note) for item in sent.evidence.trace] == [
-        (item.error_type, item.outcome, item.note) for item in why.trace
+        (item.error_type.key, item.outcome, item.note) for item in why.trace
     ]
 
 
@@ -217,7 +220,11 @@ def test_default_values_are_included_in_json() -> None:
     assert (plain["target"], plain["predicted"], plain["problematic"]) == (0, 0, [])
     assert "probability" not in plain
     assert "evidence" not in plain
-    assert wire.to_dict(pb.ListAnalysesResponse()) == {"analyses": [], "next_page_token": ""}
+    assert wire.to_dict(pb.ListAnalysesResponse()) == {
+        "analyses": [],
+        "next_page_token": "",
+        "index_incomplete": False,
+    }
 
 
 # analyses
@@ -232,7 +239,9 @@ def from_message(message: pb.Analysis) -> Analysis:
     def group(sent: pb.GroupSummary) -> GroupSummary:
         names = ["counts", "portions_of_top1_errors", "portions_of_multi_label_errors"]
         names += ["gain_if_fixed_top1", "gain_if_fixed_multi_label"]
-        by_type = {name: {ErrorType[key]: value for key, value in getattr(sent, name).items()} for name in names}
+        by_type = {
+            name: {ErrorType[key.upper()]: value for key, value in getattr(sent, name).items()} for name in names
+        }
         accuracies = [field.name for field in sent.DESCRIPTOR.fields if field.name.endswith("_accuracy")]
         accuracies += ["multi_label_accuracy_forgiving_minor", "multi_label_accuracy_forgiving_explainable"]
         rates = {name: optional(sent, name) for name in accuracies}
@@ -242,14 +251,14 @@ def from_message(message: pb.Analysis) -> Analysis:
     return Analysis(
         id=message.name.removeprefix("analyses/"),
         request=AnalysisRequest(
-            dataset=message.dataset,
-            model=message.model,
+            dataset=unquote(message.dataset.removeprefix("datasets/")),
+            model=unquote(message.model.removeprefix("models/")),
             display_name=message.display_name,
             labels=dict(message.labels),
             request_id=message.request_id,
         ),
         state=State(message.state),
-        evidence=message.evidence,
+        evidence=unquote(message.evidence.rpartition("/evidence/")[2]),
         create_time=message.create_time.ToDatetime(UTC),
         owner=message.owner,
         start_time=time("start_time"),
@@ -268,7 +277,7 @@ def from_message(message: pb.Analysis) -> Analysis:
         else None,
         summary=Summary(
             {Group(name): group(message_group) for name, message_group in summary.groups.items()},
-            tuple(ErrorType(item) for item in summary.abstained),
+            tuple(ErrorType[key.upper()] for key in summary.abstained),
             summary.num_problematic,
             summary.num_images,
             summary.num_predicted,
@@ -321,7 +330,7 @@ def make_consistent(summary: Summary) -> Summary:
     return replace(summary, groups=groups)
 
 
-COUNTED = {"num_samples": 8, "counts": {error_type.name: 1 for error_type in ERROR_TYPES}}
+COUNTED = {"num_samples": 8, "counts": {error_type.key: 1 for error_type in ERROR_TYPES}}
 
 
 @pytest.mark.parametrize(
@@ -330,10 +339,10 @@ COUNTED = {"num_samples": 8, "counts": {error_type.name: 1 for error_type in ERR
         {"groups": dict.fromkeys(("all", "organism", "artifact", "other"), COUNTED | {"top1_accuracy": 7})},
         {"groups": dict.fromkeys(("all", "organism", "artifact", "other"), COUNTED | {"top1_accuracy": "NaN"})},
         {"groups": dict.fromkeys(("all", "organism", "artifact", "other"), COUNTED | {"num_samples": 9})},
-        {"groups": dict.fromkeys(("all", "organism", "artifact", "other"), COUNTED), "abstained": [0]},
+        {"groups": dict.fromkeys(("all", "organism", "artifact", "other"), COUNTED), "abstained": [""]},
         {"groups": {}},
         {"groups": {"all": {}, "organism": {}, "artifact": {}, "other": {}}},
-        {"groups": {name: {"counts": {"ODD": 1}} for name in ("all", "organism", "artifact", "other")}},
+        {"groups": {name: {"counts": {"odd": 1}} for name in ("all", "organism", "artifact", "other")}},
     ],
 )
 def test_an_invalid_summary_message_is_rejected(summary: dict[str, Any]) -> None:
@@ -370,13 +379,13 @@ def test_a_breakdown_is_converted_completely(breakdown_rows: list[BreakdownRow])
 
     back = [
         BreakdownRow(
-            row.name,
+            row.display_name,
             optional(row, "class_index"),
             row.num_samples,
-            {ErrorType[name]: count for name, count in row.counts.items()},
+            {ErrorType[name.upper()]: count for name, count in row.counts.items()},
             optional(row, "multi_label_accuracy"),
-            {ErrorType[name]: gain for name, gain in row.gain_if_fixed_top1.items()},
-            {ErrorType[name]: gain for name, gain in row.gain_if_fixed_multi_label.items()},
+            {ErrorType[name.upper()]: gain for name, gain in row.gain_if_fixed_top1.items()},
+            {ErrorType[name.upper()]: gain for name, gain in row.gain_if_fixed_multi_label.items()},
         )
         for row in sent.rows
     ]
@@ -397,29 +406,28 @@ def test_the_json_of_a_summary_has_the_documented_fields() -> None:
     everything = plain["summary"]["groups"]["all"]
     assert everything["counts"] == dict.fromkeys(
         [
-            "CORRECT",
-            "CLASS_OVERLAP",
-            "MULTI_LABEL",
-            "FINE_GRAINED",
-            "FINE_GRAINED_OOV",
-            "SPURIOUS_CORRELATION",
-            "NON_PROTOTYPICAL",
-            "MODEL_FAILURE",
+            "correct",
+            "class_overlap",
+            "multi_label",
+            "fine_grained",
+            "fine_grained_oov",
+            "spurious_correlation",
+            "non_prototypical",
+            "model_failure",
         ],
         0,
     )
     assert everything["num_samples"] == 0
     assert not [name for name in everything if "accuracy" in name], "rates without samples are absent"
-    assert plain["summary"]["abstained"] == ["ERROR_TYPE_FINE_GRAINED_OOV"]
+    assert plain["summary"]["abstained"] == ["fine_grained_oov"]
     assert (plain["state"], plain["name"]) == ("STATE_SUCCEEDED", "analyses/a1")
     assert "failure" not in plain
 
 
 ENUMS = {
-    "ErrorType": "ERROR_TYPE_",
+    "State": "STATE_",
     "Severity": "SEVERITY_",
     "ProblematicTag": "PROBLEMATIC_TAG_",
-    "State": "STATE_",
     "RowOrder": "ROW_ORDER_",
     "LabelSource": "LABEL_SOURCE_",
     "Outcome": "OUTCOME_",
@@ -429,23 +437,30 @@ ENUMS = {
 
 @pytest.mark.parametrize("name", sorted(ENUMS))
 def test_integer_enums_match_the_proto(name: str) -> None:
-    sent = dict(getattr(pb, name).items())
+    sent = dict(getattr(pb.Analysis if name == "State" else pb, name).items())
 
     assert sent == {ENUMS[name] + item.name: item.value for item in getattr(domain, name)}
 
 
-@pytest.mark.parametrize(("name", "sent"), [("PairedMetric", pb.PairedMetric), ("Metric", pb.TrendMetric)])
-def test_string_enums_match_the_proto(name: str, sent: Any) -> None:
-    prefix = sent.keys()[0].removesuffix("UNSPECIFIED")
+def test_paired_metrics_match_the_proto() -> None:
+    names = [name.removeprefix("PAIRED_METRIC_") for name in pb.PairedMetric.keys()[1:]]
 
-    assert [item.removeprefix(prefix) for item in sent.keys()[1:]] == [item.name for item in getattr(domain, name)]
+    assert names == [metric.name for metric in domain.PairedMetric]
 
 
-def test_every_group_of_the_proto_is_a_group_of_the_domain() -> None:
-    groups = {wire.verdict_filter(pb.VerdictFilter(group=value)).group for value in pb.Group.values()}
+@pytest.mark.parametrize("key", ["blurred", "MODEL_FAILURE", ""])
+def test_an_unknown_error_type_in_a_filter_is_rejected_with_the_known_ones(key: str) -> None:
+    known = ", ".join(error_type.key for error_type in ERROR_TYPES)
 
-    assert groups == set(Group)
-    assert wire.verdict_filter(pb.VerdictFilter()).group is Group.ALL
+    with pytest.raises(InvalidRequest, match=f"Unknown error type '{key}'. Expected one of: {known}.") as rejected:
+        wire.verdict_filter(pb.VerdictFilter(error_types=["correct", key]))
+    assert [violation.field for violation in rejected.value.violations] == ["filter.error_types"]
+
+
+def test_every_group_is_named_as_in_the_domain() -> None:
+    groups = {name: wire.verdict_filter(pb.VerdictFilter(group=name)).group for name in ("all", "organism", "")}
+
+    assert groups == {"all": Group.ALL, "organism": Group.ORGANISM, "": Group.ALL}
 
 
 # names
@@ -498,28 +513,28 @@ def test_an_accepted_id_is_safe_in_a_file_name(name: str) -> None:
 
 ANALYSES = [
     pb.ListAnalysesRequest(),
-    pb.ListAnalysesRequest(order_by="title"),
+    pb.ListAnalysesRequest(order_by="display_name"),
     pb.ListAnalysesRequest(filter=pb.AnalysisFilter(dataset="demo")),
     pb.ListAnalysesRequest(filter=pb.AnalysisFilter(dataset="mine")),
     pb.ListAnalysesRequest(filter=pb.AnalysisFilter(dataset="imagenet-real")),
     pb.ListAnalysesRequest(filter=pb.AnalysisFilter(model="demo")),
     pb.ListAnalysesRequest(filter=pb.AnalysisFilter(labels={"a": "b"})),
     pb.ListAnalysesRequest(filter=pb.AnalysisFilter(labels={"a": "c"})),
-    pb.ListAnalysesRequest(filter=pb.AnalysisFilter(states=[pb.STATE_FAILED])),
-    pb.ListAnalysesRequest(filter=pb.AnalysisFilter(states=[pb.STATE_FAILED, pb.STATE_QUEUED])),
+    pb.ListAnalysesRequest(filter=pb.AnalysisFilter(states=[pb.Analysis.STATE_FAILED])),
+    pb.ListAnalysesRequest(filter=pb.AnalysisFilter(states=[pb.Analysis.STATE_FAILED, pb.Analysis.STATE_QUEUED])),
 ]
 VERDICTS = [
-    pb.ListVerdictsRequest(name="analyses/a"),
-    pb.ListVerdictsRequest(name="analyses/b"),
-    pb.ListVerdictsRequest(name="analyses/a", with_evidence=True),
-    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(target=0)),
-    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(target=1)),
-    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(predicted=1)),
-    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(problematic=True)),
-    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(problematic=False)),
-    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(superclass="dog")),
-    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(group=pb.GROUP_OTHER)),
-    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(error_types=[pb.ERROR_TYPE_MODEL_FAILURE])),
+    pb.ListVerdictsRequest(parent="analyses/a"),
+    pb.ListVerdictsRequest(parent="analyses/b"),
+    pb.ListVerdictsRequest(parent="analyses/a", view=pb.VERDICT_VIEW_FULL),
+    pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(target_class="0")),
+    pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(target_class="1")),
+    pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(predicted_class="1")),
+    pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(problematic=True)),
+    pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(problematic=False)),
+    pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(superclass="dog")),
+    pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(group="other")),
+    pb.ListVerdictsRequest(parent="analyses/a", filter=pb.VerdictFilter(error_types=["model_failure"])),
 ]
 
 
@@ -608,50 +623,73 @@ def test_a_negative_page_size_is_refused(requested: int) -> None:
 # requests
 
 
-def test_a_create_request_is_converted() -> None:
-    message = pb.CreateAnalysisRequest(
-        model=" timm:resnet50 ",
-        dataset="demo",
-        evidence="abc",
+@pytest.mark.parametrize(
+    ("model", "dataset", "evidence"),
+    [
+        (" timm:resnet50 ", "demo", "abc"),
+        ("models/timm:resnet50", "datasets/demo", "datasets/demo/evidence/abc"),
+    ],
+)
+def test_a_create_request_is_converted(model: str, dataset: str, evidence: str) -> None:
+    analysis = pb.Analysis(
+        name="analyses/ignored",
+        state=pb.Analysis.STATE_SUCCEEDED,
+        model=model,
+        dataset=dataset,
+        evidence=evidence,
         display_name="mine",
         labels={"a": "b"},
-        request_id="r",
-        fresh=True,
         gate_policy="version: 1",
         gate_baseline="analyses/7",
     )
 
-    assert wire.request_from_create(message) == AnalysisRequest(
+    assert wire.request_from_create(
+        pb.CreateAnalysisRequest(analysis=analysis, request_id="r", fresh=True)
+    ) == AnalysisRequest(
         "demo", "timm:resnet50", "mine", "abc", {"a": "b"}, "r", RowOrder.UNSPECIFIED, True, "version: 1", "7"
     )
 
 
 def test_a_header_is_converted() -> None:
-    message = pb.UploadHeader(
-        dataset="demo",
-        evidence="abc",
-        display_name="mine",
-        labels={"a": "b"},
-        request_id="r",
-        row_order=pb.ROW_ORDER_FILE_NAME,
-        fresh=True,
-    )
+    analysis = pb.Analysis(dataset="demo", evidence="abc", display_name="mine", labels={"a": "b"})
+    message = pb.UploadHeader(analysis=analysis, request_id="r", row_order=pb.ROW_ORDER_FILE_NAME, fresh=True)
 
     assert wire.request_from_header(message) == AnalysisRequest(
         "demo", "", "mine", "abc", {"a": "b"}, "r", RowOrder.FILE_NAME, True
     )
 
 
+def test_the_default_bundle_has_an_alias() -> None:
+    analysis = pb.Analysis(dataset="demo", evidence="datasets/demo/evidence/default")
+
+    assert wire.request_from_header(pb.UploadHeader(analysis=analysis)).evidence == ""
+    assert wire.evidence_ids("datasets/demo/evidence/default") == ("demo", "")
+
+
+@pytest.mark.parametrize("name", ["val_1.JPEG", "n01440764/a b.jpg", "50%.jpg", "ä/%2F?#.png", ".."])
+def test_the_name_of_a_verdict_has_the_file_name_of_its_image(name: str) -> None:
+    verdict = wire.to_verdict(Verdict(name, 0, 0, ErrorType.CORRECT, ()), "a1")
+
+    assert re.fullmatch(r"analyses/a1/verdicts/[^/?#]+", verdict.name)
+    assert wire.verdict_ids(verdict.name) == ("a1", name)
+
+
 @pytest.mark.parametrize(
     ("decode", "message", "field"),
     [
-        (wire.request_from_create, pb.CreateAnalysisRequest(dataset="demo"), "model"),
+        (wire.request_from_create, pb.CreateAnalysisRequest(analysis=pb.Analysis(dataset="demo")), "model"),
         (wire.request_from_header, pb.UploadHeader(row_order=3), "row_order"),
+        (wire.request_from_header, pb.UploadHeader(analysis=pb.Analysis(model="m")), "model"),
+        (
+            wire.request_from_header,
+            pb.UploadHeader(analysis=pb.Analysis(dataset="demo", evidence="datasets/imagenet/evidence/abc")),
+            "evidence",
+        ),
         (wire.analysis_filter, pb.AnalysisFilter(states=[1, 99]), "filter.states"),
-        (wire.verdict_filter, pb.VerdictFilter(error_types=[9]), "filter.error_types"),
-        (wire.verdict_filter, pb.VerdictFilter(group=5), "filter.group"),
-        (wire.verdict_filter, pb.VerdictFilter(target=1000), "filter.target"),
-        (wire.verdict_filter, pb.VerdictFilter(predicted=-1), "filter.predicted"),
+        (wire.verdict_filter, pb.VerdictFilter(error_types=["UNSPECIFIED"]), "filter.error_types"),
+        (wire.verdict_filter, pb.VerdictFilter(group="animal"), "filter.group"),
+        (wire.verdict_filter, pb.VerdictFilter(target_class="1000"), "filter.target_class"),
+        (wire.verdict_filter, pb.VerdictFilter(predicted_class="-1"), "filter.predicted_class"),
     ],
 )
 def test_an_invalid_field_is_rejected_by_name(
@@ -668,7 +706,7 @@ def test_an_unset_condition_is_not_class_0() -> None:
         None,
         None,
     )
-    assert wire.verdict_filter(pb.VerdictFilter(target=0)).target == 0
+    assert wire.verdict_filter(pb.VerdictFilter(target_class="0")).target == 0
     assert wire.verdict_filter(pb.VerdictFilter(problematic=False)).problematic is False
 
 
@@ -676,27 +714,27 @@ labels = st.dictionaries(texts, texts, max_size=3)
 REQUESTS: dict[Callable[[Any], object], st.SearchStrategy[Message]] = {
     wire.request_from_create: st.builds(
         pb.CreateAnalysisRequest,
-        model=texts,
-        dataset=texts,
-        evidence=texts,
-        display_name=texts,
-        labels=labels,
+        analysis=st.builds(pb.Analysis, model=texts, dataset=texts, evidence=texts, display_name=texts, labels=labels),
         request_id=texts,
         fresh=st.booleans(),
     ),
     wire.request_from_header: st.builds(
-        pb.UploadHeader, dataset=texts, labels=labels, request_id=texts, row_order=int32, fresh=st.booleans()
+        pb.UploadHeader,
+        analysis=st.builds(pb.Analysis, dataset=texts, labels=labels),
+        request_id=texts,
+        row_order=int32,
+        fresh=st.booleans(),
     ),
     wire.analysis_filter: st.builds(
         pb.AnalysisFilter, states=st.lists(int32, max_size=3), dataset=texts, model=texts, labels=labels
     ),
     wire.verdict_filter: st.builds(
         pb.VerdictFilter,
-        error_types=st.lists(int32, max_size=3),
-        target=st.none() | int32,
-        predicted=st.none() | int32,
+        error_types=st.lists(texts | st.sampled_from([kind.key for kind in ERROR_TYPES]), max_size=3),
+        target_class=texts | int32.map(str),
+        predicted_class=texts | int32.map(str),
         superclass=texts,
-        group=int32 | st.integers(0, 4),
+        group=texts | st.sampled_from(["all", "organism"]),
         problematic=st.none() | st.booleans(),
     ),
 }

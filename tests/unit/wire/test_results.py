@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from errata.v1 import errata_pb2 as pb
+from errata import v1 as pb
 
 from service import wire
 from service.domain import (
     ERROR_TYPES,
+    METRICS,
     Bound,
     ChangedImage,
     ChangeRow,
@@ -22,7 +23,6 @@ from service.domain import (
     Interval,
     LabelFit,
     Measure,
-    Metric,
     NoReferenceReason,
     PairedMetric,
     PairedTest,
@@ -35,7 +35,7 @@ from service.domain import (
 
 def test_a_comparison_is_converted_completely() -> None:
     transitions = np.arange(64).reshape(8, 8)
-    interval = Interval(0.5, 0.25, 0.125, 0.375)
+    interval = Interval(0.5, 0.25, -0.375, -0.125)
     group = GroupComparison(
         2016,
         transitions,
@@ -56,17 +56,19 @@ def test_a_comparison_is_converted_completely() -> None:
     assert (sent.a, sent.b, sent.num_left_out) == ("analyses/a", "analyses/b", 5)
     everything = sent.groups["all"]
     assert [
-        [transition.counts[kind.name] for kind in ERROR_TYPES] for transition in everything.transitions
+        [transition.counts[kind.key] for kind in ERROR_TYPES] for transition in everything.transitions
     ] == transitions.tolist()
-    assert [transition.error_type for transition in everything.transitions] == list(range(1, 9))
+    assert [transition.error_type for transition in everything.transitions] == [kind.key for kind in ERROR_TYPES]
     assert everything.fixed == transitions[3:, :3].sum() and everything.broken == transitions[:3, 3:].sum()
-    assert dict(everything.fixed_by_type) == {kind.name: transitions[kind - 1, :3].sum() for kind in ERROR_TYPES[3:]}
+    assert dict(everything.fixed_by_type) == {
+        kind.key: transitions[kind.position, :3].sum() for kind in ERROR_TYPES[3:]
+    }
     assert (everything.top1_fixed, everything.top1_broken) == (transitions[1:, 0].sum(), transitions[0, 1:].sum())
-    assert everything.multi_label_accuracy.difference == 0.25
-    assert (everything.rates["severe"].low, everything.types["CORRECT"].high) == (0.125, 0.375)
+    assert everything.multi_label_accuracy.difference == -0.25
+    assert (everything.rates["severe"].low, everything.types["correct"].high) == (-0.375, -0.125)
     assert (sent.classes[0].class_index, sent.superclasses[0].HasField("class_index")) == (0, False)
     assert (sent.fixed[0].file_name, sent.fixed[0].target_name) == ("x.jpg", "goldfish")
-    assert sent.verdict.startswith(f"fixes {everything.fixed:,} images, breaks {everything.broken:,} images")
+    assert sent.headline.startswith(f"fixes {everything.fixed:,} images, breaks {everything.broken:,} images")
 
 
 def test_a_gate_result_is_converted_completely() -> None:
@@ -78,9 +80,9 @@ def test_a_gate_result_is_converted_completely() -> None:
 
     sent = wire.to_gate_result(GateResult(GateDecision.UNDECIDED, "p", "a", "c", reasons))
 
-    assert (sent.decision, sent.name, sent.baseline) == (pb.GATE_DECISION_UNDECIDED, "analyses/a", "analyses/c")
+    assert (sent.decision, sent.analysis, sent.baseline) == (pb.GATE_DECISION_UNDECIDED, "analyses/a", "analyses/c")
     first, second = sent.reasons
-    assert (first.bound, first.measure, first.group) == ("b", "rate", pb.GROUP_ORGANISM)
+    assert (first.bound, first.measure, first.group) == ("b", "rate", "organism")
     assert (first.value, first.limit, first.baseline_value, first.p_value) == (0.5, 0.0, 0.25, 0.125)
     assert "too few samples" in first.message
     assert not second.HasField("p_value") and not second.HasField("baseline_value")
@@ -89,33 +91,33 @@ def test_a_gate_result_is_converted_completely() -> None:
 def test_a_trend_is_converted_without_unknown_values() -> None:
     quantiles = np.tile(np.arange(99) / 100, (2, 1))
     quantiles[1] = np.nan
-    places = [(group, metric) for group in Group for metric in Metric]
+    places = [(group, metric) for group in Group for metric in METRICS]
     curves = Curves("imagenet", 962, 0.6, 0.9, np.array([0.6, 0.605]), dict.fromkeys(places, quantiles), {})
     standings = (
-        PercentileRank(Metric.CLASS_OVERLAP, 0.25, 0.75, None),
-        PercentileRank(Metric.MODEL_FAILURE, None, None, NoReferenceReason.NO_VALUE),
+        PercentileRank("class_overlap", 0.25, 0.75, None),
+        PercentileRank("model_failure", None, None, NoReferenceReason.NO_VALUE),
     )
-    point = TrendPoint("a", "A", "red", True, 0.7, {Metric.CLASS_OVERLAP: 0.25}, standings)
+    point = TrendPoint("a", "A", "red", True, 0.7, {"class_overlap": 0.25}, standings)
     fits = (
-        LabelFit(Metric.CLASS_OVERLAP, "", Fit(3, 2.0, 0.5, None), 3, None),
-        LabelFit(Metric.POOLED, "red", None, 1, 0.5),
+        LabelFit("class_overlap", "", Fit(3, 2.0, 0.5, None), 3, None),
+        LabelFit("pooled", "red", None, 1, 0.5),
     )
 
     sent = wire.to_trend(Trend("imagenet", "e", Group.OTHER, "team", (point,), fits, curves, (), False, 2))
 
     (model,) = sent.models
-    assert (model.name, model.label, model.requested, dict(model.values)) == (
+    assert (model.analysis, model.label, model.requested, dict(model.values)) == (
         "analyses/a",
         "red",
         True,
-        {"CLASS_OVERLAP": 0.25},
+        {"class_overlap": 0.25},
     )
     assert model.percentile_ranks[0].percentile == 0.75 and not model.percentile_ranks[1].HasField("percentile")
     assert "the model makes no top-1 errors" in model.percentile_ranks[1].message
-    assert (sent.group, sent.num_published, sent.num_left_out) == (pb.GROUP_OTHER, 962, 2)
+    assert (sent.group, sent.num_published, sent.num_left_out) == ("other", 962, 2)
     assert sent.fits[0].slope == 2 and not sent.fits[0].HasField("r_squared") and not sent.fits[0].HasField("shift")
     assert sent.fits[1].shift == 0.5 and not sent.fits[1].HasField("slope")
     band = sent.bands[0]
     assert [quantile.top1_accuracy for quantile in band.quantiles] == [0.6]
     assert [band.quantiles[0].q05, band.quantiles[0].q50, band.quantiles[0].q95] == pytest.approx([0.04, 0.49, 0.94])
-    assert len(sent.bands) == len(Metric)
+    assert len(sent.bands) == len(METRICS)

@@ -17,7 +17,7 @@ def analysis(identifier: str, name: str = "predictions.csv", dataset: str = "ima
     created = Timestamp()
     created.FromDatetime(START)
     group = pb.GroupSummary(num_samples=46_837, top1_accuracy=0.761, multi_label_accuracy=0.839)
-    group.counts["MODEL_FAILURE"] = 1234
+    group.counts["model_failure"] = 1234
     return pb.Analysis(
         name=f"analyses/{identifier}",
         display_name=name,
@@ -45,7 +45,7 @@ def test_each_analysis_is_one_line_of_at_most_80_columns(name: str, dataset: str
         assert "11-28 07:38" in row
         assert "succeeded" in row
         assert row.split()[-5:] == ["76.1", "%", "83.9", "%", "1,234"]
-    assert header.split() == ["id", "created", "name", "data", "set", "state", "top-1", "m-label", "fail."]
+    assert header.split() == ["ID", "created", "name", "data", "set", "state", "top-1", "m-label", "fail."]
 
 
 def test_a_wide_table_has_whole_names() -> None:

@@ -158,7 +158,7 @@ def test_bad_rows_of_jsonl_are_named_by_their_lines(tmp_path: Path) -> None:
 def test_of_many_bad_rows_all_are_counted_and_ten_are_named(tmp_path: Path) -> None:
     path = written(tmp_path, "file_name,predicted_class\n" + "".join(f"{row},x\n" for row in range(25)))
 
-    with pytest.raises(InvalidRow, match="25 rows") as error_info:
+    with pytest.raises(InvalidRow, match=r"Invalid rows in predictions.csv: 25\.") as error_info:
         load_precomputed(MODEL, path)
 
     assert [violation.line for violation in error_info.value.violations] == list(range(2, 12))

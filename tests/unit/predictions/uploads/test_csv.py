@@ -242,8 +242,10 @@ def test_a_row_that_is_not_utf8_is_rejected_with_its_line(small, write, expected
     assert expected_error.lines(error) == [6]
 
 
-def test_lines_are_counted_over_many_blocks(write, expected_error) -> None:
+@pytest.mark.parametrize("block_size", [1000, 1 << 20, 1 << 22])
+def test_lines_are_counted_over_many_blocks(write, expected_error, monkeypatch, block_size) -> None:
     """Given 60,000 rows (two megabytes) with blank lines among the first, the last rows have the right lines."""
+    monkeypatch.setattr(reader, "BLOCK_SIZE", block_size)
     names = [f"ILSVRC2012_val_{number:08}.JPEG" for number in range(60_000)]
     rows = [f"{name},{number % 1000}" for number, name in enumerate(names)]
     text = ["file_name,predicted_class", *rows[:100], "", "", *rows[100:-3], "zzz,1", rows[-3], rows[-2][:-3] + "1000"]
@@ -259,6 +261,36 @@ def test_lines_are_counted_over_many_blocks(write, expected_error) -> None:
         parse_upload(io.BytesIO(write.lines(*text)), layout, RowOrder.UNSPECIFIED, 1 << 24)
 
     assert expected_error.lines(caught.value) == [text.index("zzz,1") + 1, len(text) - 2, len(text)]
+
+
+class Trickle:
+    """A stream that returns a few bytes at a time."""
+
+    def __init__(self, content: bytes, size: int) -> None:
+        self.content = io.BytesIO(content)
+        self.size = size
+
+    def read(self, size: int = -1) -> bytes:
+        return self.content.read(self.size)
+
+
+@pytest.mark.parametrize("size", [1, 7, 50])
+def test_blocks_can_end_anywhere(small, write, expected_error, monkeypatch, size) -> None:
+    """Ragged lines, quotes, blank lines, and characters of several bytes have the right lines in any block."""
+    monkeypatch.setattr(reader, "BLOCK_SIZE", 1)
+    good = [f'"{name}",{predicted}' for name, predicted in small.rows(TWELVE)]
+    wrong = ["größe.JPEG,1", "a,b,c", "", "alone", "\ufeff" + good[3], '"zzz",1']
+    valid, invalid = (
+        Trickle(write.lines("file_name,predicted_class", *rows), size)
+        for rows in (good, [*good[:3], *wrong, *good[3:]])
+    )
+
+    result = parse_upload(valid, small.layout, RowOrder.UNSPECIFIED, 1 << 20)
+    with pytest.raises(InvalidRow) as caught:
+        parse_upload(invalid, small.layout, RowOrder.UNSPECIFIED, 1 << 20)
+
+    assert result.predictions.top1.tolist() == TWELVE
+    assert expected_error.lines(caught.value) == [5, 6, 8, 9, 10]
 
 
 def test_the_real_file_of_resnet50_is_read_as_a_plain_loop_reads_it(reference: Path, imagenet_real: Bundle) -> None:

@@ -75,7 +75,7 @@ def test_top1_takes_precedence_over_probs_and_differing_rows_are_counted(small, 
 
     assert result.predictions.top1.tolist() == TWELVE.tolist()
     assert len(result.warnings) == 1
-    assert result.warnings[0].startswith("3 rows")
+    assert result.warnings[0] == "Rows of top1 that are not the best class of probs: 3. Errata uses top1."
 
 
 def test_probs_that_are_no_distributions_give_no_probability(small, write) -> None:

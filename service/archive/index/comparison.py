@@ -1,0 +1,105 @@
+"""The comparison of an index with the names in its archive, which also builds the index."""
+
+import time
+from collections.abc import Callable, Sequence, Set
+from itertools import islice
+from threading import Event
+
+import structlog
+from errata.errors import Unavailable
+
+from service.archive.index.sqlite import SqliteIndex
+from service.archive.indexed import IndexedArchive
+
+BATCH = 300  # documents that are read and added in one transaction: about 3 MB of memory
+PROGRESS_SECONDS = 5.0  # interval between two log events
+_log = structlog.get_logger()
+
+
+class Comparison:
+    """Adds the analyses that an index lacks, and removes those that the archive no longer has.
+
+    Only names are compared, so that documents are read once. The newest analyses are added first.
+
+    Args:
+        archive: The archive with the index.
+        index: The index.
+        on_pending: Called with the number of analyses that are still to be added.
+    """
+
+    def __init__(
+        self, archive: IndexedArchive, index: SqliteIndex, on_pending: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self._archive = archive
+        self._index = index
+        self._on_pending = on_pending
+        self._unreadable: Set[str] = frozenset()  # ids whose documents could not be read; they are not read again
+        self._last_ids: Set[str] | None = None  # the ids in the archive at the last comparison that ended
+        self._archive_id = ""
+        self._is_valid = True  # whether the index has lost nothing since the comparison began
+        self._stopped = Event()
+        self.first_ended = Event()
+
+    def __call__(self) -> None:
+        """Compare once; raise Unavailable if the archive cannot be read or the index cannot be written."""
+        try:
+            self._compare()
+        except BaseException:
+            self._index.mark(is_complete=False)
+            raise
+        finally:
+            self.first_ended.set()
+
+    def restart(self) -> None:
+        """Forget the last comparison, because the index lost its content."""
+        self._last_ids, self._is_valid = None, False
+
+    def stop(self) -> None:
+        """End a comparison in progress after its current batch."""
+        self._stopped.set()
+
+    def _compare(self) -> None:
+        self._is_valid = True
+        self._archive_id = self._archive_id or self._find_archive_id()
+        self._index.bind(self._archive_id)
+        indexed = self._index.ids()  # before the archive is listed: what is added meanwhile was not deleted
+        ids = self._archive.ids()
+        if ids is self._last_ids:
+            self._index.mark(is_complete=True)
+            return
+        if deleted := indexed - ids:
+            self._archive.forget(sorted(deleted))
+        self._unreadable = self._unreadable & ids
+        self._add(sorted(ids - indexed - self._unreadable, reverse=True), len(ids))
+        if self._is_valid and not self._stopped.is_set():
+            self._last_ids = ids
+            self._index.mark(is_complete=True)
+
+    def _find_archive_id(self) -> str:
+        """Return the id of the archive; a constant if it has none because it cannot be written."""
+        try:
+            return self._archive.id()
+        except Unavailable:
+            self._archive.ids()  # raises Unavailable if the archive cannot be reached
+            return "read-only"
+
+    def _add(self, missing: Sequence[str], total: int) -> None:
+        """Read documents and add them to the index, batch by batch."""
+        is_build = len(missing) > BATCH
+        if is_build:
+            self._index.mark(is_complete=False)
+            _log.info("index build started", count=total - len(missing), total=total)
+        started = reported = time.monotonic()
+        remaining, num_left = iter(missing), len(missing)
+        while not self._stopped.is_set() and (batch := [*islice(remaining, BATCH)]):
+            self._on_pending(num_left)
+            records = [*self._archive.records(batch)]
+            self._index.add_missing(records)
+            self._unreadable = self._unreadable | (set(batch) - {record.analysis.id for record in records})
+            num_left -= len(batch)
+            if time.monotonic() - reported >= PROGRESS_SECONDS:
+                reported = time.monotonic()
+                _log.info("index build in progress", count=total - num_left, total=total)
+        self._on_pending(num_left)
+        if is_build and not num_left:
+            _log.info("index build ended", count=total, total=total, seconds=round(time.monotonic() - started, 3))

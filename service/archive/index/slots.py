@@ -1,0 +1,62 @@
+"""The file of an index: each process has its own, also if several processes share a data folder.
+
+SQLite's write-ahead log needs memory that all its users share, so processes on several hosts cannot use one file on a
+network file system. Each process locks the first free number of the folder and uses the file of this number. The kernel
+releases the lock when the process ends in any way, and the next process continues with the file.
+"""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+MAX_SLOTS = 64
+_log = structlog.get_logger()
+
+
+class IndexFile:
+    """The path of an index that no other process uses until `close`."""
+
+    def __init__(self, path: Path, release: Callable[[], None]) -> None:
+        self.path = path
+        self._release = release
+
+    def close(self) -> None:
+        """Release the file for other processes."""
+        self._release()
+
+
+def claim_index_file(folder: Path) -> IndexFile:
+    """Return a file that no other process uses.
+
+    Args:
+        folder: The folder of the index files. If it cannot be written, the file is temporary.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for slot in range(MAX_SLOTS):
+            lock = os.open(folder / f"{slot}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                continue
+            except OSError:
+                os.close(lock)
+                raise
+            return IndexFile(folder / f"{slot}.sqlite", partial(os.close, lock))
+        reason = f"{MAX_SLOTS} processes use the folder"
+    except OSError as error:
+        reason = str(error)
+    _log.warning("index is temporary", folder=str(folder), error=reason)
+    return temporary_index_file()
+
+
+def temporary_index_file() -> IndexFile:
+    """Return a file that `close` deletes."""
+    temporary = tempfile.TemporaryDirectory(prefix="errata-index-")
+    return IndexFile(Path(temporary.name) / "index.sqlite", temporary.cleanup)

@@ -1,0 +1,255 @@
+"""The index of the archive in SQLite."""
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from service.archive.index.conditions import Label, make_query
+from service.archive.index.database import Database
+from service.archive.index.schema import (
+    RESULT_COLUMNS,
+    analysis_row,
+    group_path,
+    label_rows,
+    pack_document,
+    state_names,
+    stored_result,
+    unpack_document,
+)
+from service.archive.port import Record
+from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, Cursor, Group, ModelVersion, Order, StoredResult
+
+Result = TypeVar("Result")
+VARIABLES = 1000  # ids per statement
+MAX_REMOVED = 10_000  # removed ids that a comparison in progress must not add again
+COUNTED = 1000  # analyses of a label that are counted to choose the rarest label
+
+
+class SqliteIndex:
+    """An index in a file that only this process uses.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._archive_id = ""  # empty: not yet compared
+        self._is_complete = False
+        self._version = 0
+        self._removed: OrderedDict[str, None] = OrderedDict()
+        self.on_replaced: Callable[[], None] = lambda: None  # called after a damaged file was replaced
+        self._database = Database(path, self._handle_replacement)
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the index has all analyses that the archive had at the last comparison."""
+        return self._is_complete
+
+    @property
+    def version(self) -> int:
+        """Return a number that grows with each change."""
+        return self._version
+
+    def bind(self, archive_id: str) -> None:
+        """Use the index for an archive; empty it if it belongs to another one. Before, queries find nothing."""
+        if archive_id == self._archive_id:
+            return
+        stored = self._database.read(
+            lambda connection: connection.execute("SELECT value FROM meta WHERE name = 'archive'").fetchone()
+        )
+        if stored is not None and stored[0] != archive_id:
+            self._database.replace()
+        self._database.write(
+            lambda connection: connection.execute("INSERT OR REPLACE INTO meta VALUES ('archive', ?)", (archive_id,))
+        )
+        self._archive_id = archive_id
+        self._changed()
+
+    def mark(self, *, is_complete: bool) -> None:
+        """Set whether the index has all analyses of the archive."""
+        self._is_complete = is_complete
+
+    def find(
+        self, analysis_filter: AnalysisFilter, order: Order, after: Cursor | None, limit: int
+    ) -> Sequence[Analysis]:
+        """Return the first analyses after a position that match a filter."""
+
+        def select(connection: sqlite3.Connection) -> list[Analysis]:
+            query = make_query(analysis_filter, order, lambda labels: _rarest(connection, labels))
+            if after is not None:
+                query.after(after)
+            ids = [row[0] for row in connection.execute(query.select("a.id", limit), query.values)]
+            documents: dict[str, bytes] = {}
+            for some in _batches(ids):
+                documents |= connection.execute(
+                    f"SELECT id, document FROM documents WHERE id IN ({_marks(some)})",  # noqa: S608 - only marks
+                    some,
+                )
+            return [unpack_document(documents[analysis_id]) for analysis_id in ids if analysis_id in documents]
+
+        return self._read(select, [])
+
+    def count(self, analysis_filter: AnalysisFilter, order: Order | None = None, until: Cursor | None = None) -> int:
+        """Return the number of analyses that match a filter; with `until`, of those up to a position of an order."""
+
+        def select(connection: sqlite3.Connection) -> int:
+            if until is None and (total := _total(connection, analysis_filter)) is not None:
+                return total
+            query = make_query(analysis_filter, order or NEWEST_FIRST, lambda labels: _rarest(connection, labels))
+            if until is not None:
+                query.until(until)
+            return int(connection.execute(query.select("count(*)"), query.values).fetchone()[0])
+
+        return self._read(select, 0)
+
+    def contained(self, analysis_ids: Collection[str]) -> Set[str]:
+        """Return those of some ids that the index has."""
+
+        def select(connection: sqlite3.Connection) -> set[str]:
+            return {
+                row[0]
+                for some in _batches(analysis_ids)
+                for row in connection.execute(f"SELECT id FROM analyses WHERE id IN ({_marks(some)})", some)  # noqa: S608
+            }
+
+        return self._read(select, set()) if analysis_ids else frozenset()
+
+    def num_by_dataset(self) -> Mapping[str, int]:
+        """Return the number of analyses of each data set."""
+        return self._read(
+            lambda connection: dict(
+                connection.execute("SELECT dataset, sum(number) FROM totals GROUP BY 1 HAVING sum(number) > 0")
+            ),
+            {},
+        )
+
+    def results(self, dataset: str, evidence: str, group: Group) -> Sequence[StoredResult]:
+        """Return the results of a data set that were judged with some evidence, newest first."""
+        statement = (
+            f"SELECT {RESULT_COLUMNS} FROM analyses INDEXED BY by_result "  # noqa: S608 - constant columns
+            "WHERE dataset = :dataset AND evidence = :evidence AND state = 'SUCCEEDED' "
+            "ORDER BY create_time DESC, id DESC"
+        )
+        values = {"dataset": dataset, "evidence": evidence, "group": group_path(group)}
+        return self._read(lambda connection: [*map(stored_result, connection.execute(statement, values))], [])
+
+    def newest_versions(self) -> Sequence[ModelVersion]:
+        """Return the newest successful analysis of each version of each named model on each data set, newest first."""
+        statement = (
+            "SELECT version_model, version, dataset, max(id) FROM analyses "
+            "WHERE state = 'SUCCEEDED' AND version_model IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 4 DESC"
+        )
+        return self._read(
+            lambda connection: [ModelVersion(*row) for row in connection.execute(statement)],
+            [],
+        )
+
+    def ids(self) -> Set[str]:
+        """Return the ids of all analyses."""
+        return self._database.read(lambda connection: {row[0] for row in connection.execute("SELECT id FROM analyses")})
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Add analyses, or replace those with the same ids."""
+        with self._lock:
+            for record in records:
+                self._removed.pop(record.analysis.id, None)
+            self._insert(records)
+
+    def add_missing(self, records: Sequence[Record]) -> None:
+        """Add analyses that were read from the archive, unless they were added or removed meanwhile."""
+        with self._lock:
+            present = self._database.read(
+                lambda connection: {
+                    record.analysis.id
+                    for record in records
+                    if connection.execute("SELECT 1 FROM analyses WHERE id = ?", (record.analysis.id,)).fetchone()
+                }
+            )
+            self._insert([record for record in records if record.analysis.id not in present | self._removed.keys()])
+
+    def remove(self, analysis_ids: Collection[str]) -> None:
+        """Remove analyses."""
+        with self._lock:
+            for analysis_id in analysis_ids:
+                self._removed[analysis_id] = None
+            while len(self._removed) > MAX_REMOVED:
+                self._removed.popitem(last=False)
+            self._database.write(lambda connection: _delete(connection, analysis_ids))
+        self._changed()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _insert(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        rows = [analysis_row(record.analysis) for record in records]
+        labels = [row for record in records for row in label_rows(record.analysis)]
+        documents = [(record.analysis.id, pack_document(record)) for record in records]
+
+        def insert(connection: sqlite3.Connection) -> None:
+            _delete(connection, [record.analysis.id for record in records])
+            columns = ", ".join(f":{name}" for name in rows[0])
+            connection.executemany(f"INSERT INTO analyses VALUES ({columns})", rows)  # noqa: S608 - constant columns
+            connection.executemany("INSERT INTO labels VALUES (?, ?, ?, ?)", labels)
+            connection.executemany("INSERT INTO documents VALUES (?, ?)", documents)
+
+        self._database.write(insert)
+        self._changed()
+
+    def _read(self, select: Callable[[sqlite3.Connection], Result], empty: Result) -> Result:
+        return self._database.read(select) if self._archive_id else empty
+
+    def _changed(self) -> None:
+        self._version += 1
+
+    def _handle_replacement(self) -> None:
+        self._archive_id, self._is_complete = "", False
+        self._changed()
+        self.on_replaced()
+
+
+def _rarest(connection: sqlite3.Connection, labels: Sequence[Label]) -> Label | None:
+    """Return the label with the fewest analyses; counts end at COUNTED."""
+
+    def count(label: Label) -> int:
+        rows = connection.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM labels WHERE key = ? AND value = ? LIMIT ?)", (*label, COUNTED)
+        )
+        return int(rows.fetchone()[0])
+
+    return min(labels, key=count) if len(labels) > 1 else next(iter(labels), None)
+
+
+def _total(connection: sqlite3.Connection, analysis_filter: AnalysisFilter) -> int | None:
+    """Return the number of analyses of a filter that has only a data set and states; None for other filters."""
+    if analysis_filter != AnalysisFilter(states=analysis_filter.states, dataset=analysis_filter.dataset):
+        return None
+    names = state_names(analysis_filter.states)
+    statement = "SELECT coalesce(sum(number), 0) FROM totals WHERE (? = '' OR dataset = ?)"
+    if names:
+        statement += f" AND state IN ({_marks(names)})"
+    dataset = analysis_filter.dataset
+    return int(connection.execute(statement, (dataset, dataset, *names)).fetchone()[0])
+
+
+def _delete(connection: sqlite3.Connection, analysis_ids: Collection[str]) -> None:
+    keys = [(analysis_id,) for analysis_id in analysis_ids]
+    for table in ("analyses", "labels", "documents"):
+        connection.executemany(f"DELETE FROM {table} WHERE id = ?", keys)  # noqa: S608 - constant names
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _batches(values: Collection[str]) -> Iterator[list[str]]:
+    remaining = iter(values)
+    while batch := [*islice(remaining, VARIABLES)]:
+        yield batch

@@ -1,0 +1,108 @@
+"""The archive of a process with its index: each write and deletion also changes the index."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Set
+
+import structlog
+from errata.errors import Unavailable
+
+from service.archive.document import encode_document
+from service.archive.port import AnalysisIndex, Archive, Record
+from service.domain import Analysis, Predictions
+
+MAX_CACHED = 256  # analyses, of about 20 kB each
+_log = structlog.get_logger()
+
+
+class IndexedArchive:
+    """An archive with an index and a cache of the analyses that were used last.
+
+    Args:
+        archive: The archive.
+        index: Its index.
+        announce: Called with the id of an analysis that this process has written or deleted.
+    """
+
+    def __init__(
+        self, archive: Archive, index: AnalysisIndex, announce: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._archive = archive
+        self.index = index
+        self._announce = announce
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[str, Analysis] = OrderedDict()
+
+    def put(self, analysis: Analysis, predictions: Predictions) -> None:
+        """Store an analysis."""
+        self._archive.put(analysis, predictions)
+        self._remember(analysis)
+        try:
+            self.index.add([Record(analysis, encode_document(analysis))])
+        except Unavailable as error:  # the next comparison with the archive adds it
+            _log.warning("analysis not indexed", analysis=analysis.id, error=error.message)
+        self._announce(analysis.id)
+
+    def get(self, analysis_id: str) -> Analysis | None:
+        """Return an analysis; raise NewerRecord if a newer version wrote it."""
+        with self._lock:
+            if analysis_id in self._cache:
+                self._cache.move_to_end(analysis_id)
+                return self._cache[analysis_id]
+        analysis = self._archive.get(analysis_id)
+        if analysis is not None:
+            self._remember(analysis)
+        return analysis
+
+    def predictions(self, analysis_id: str) -> Predictions | None:
+        """Return the predictions of an analysis."""
+        return self._archive.predictions(analysis_id)
+
+    def ids(self) -> Set[str]:
+        """Return the ids of all analyses, from the archive."""
+        return self._archive.ids()
+
+    def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
+        """Yield the records of some analyses, from the archive."""
+        return self._archive.records(analysis_ids)
+
+    def delete(self, analysis_id: str) -> bool:
+        """Delete an analysis."""
+        is_deleted = self._archive.delete(analysis_id)
+        self.forget([analysis_id])
+        self._announce(analysis_id)
+        return is_deleted
+
+    def forget(self, analysis_ids: Collection[str]) -> None:
+        """Remove analyses that were deleted from the archive from the cache and the index."""
+        with self._lock:
+            for analysis_id in analysis_ids:
+                self._cache.pop(analysis_id, None)
+        try:
+            self.index.remove(analysis_ids)
+        except Unavailable as error:
+            _log.warning("analyses not removed from the index", count=len(analysis_ids), error=error.message)
+
+    def refresh(self, analysis_id: str) -> None:
+        """Read an analysis again that another process has written or deleted."""
+        with self._lock:
+            self._cache.pop(analysis_id, None)
+        if records := [*self._archive.records([analysis_id])]:
+            self.index.add(records)
+        else:
+            self.forget([analysis_id])
+
+    def id(self) -> str:
+        """Return the id of the archive."""
+        return self._archive.id()
+
+    def size(self) -> int:
+        """Return the size of the archive in bytes."""
+        return self._archive.size()
+
+    def _remember(self, analysis: Analysis) -> None:
+        with self._lock:
+            self._cache[analysis.id] = analysis
+            self._cache.move_to_end(analysis.id)
+            while len(self._cache) > MAX_CACHED:
+                self._cache.popitem(last=False)

@@ -1,0 +1,94 @@
+"""The page of the list: the analyses that the parameters select, from a position on."""
+
+import json
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from errata.errors import InvalidRequest
+from starlette.requests import Request
+
+from service import wire
+from service.analyses import queries
+from service.analyses.ports import Ports
+from service.domain import AnalysisFilter, AnalysisPage, Cursor, State
+from service.report.listing_view import ListView, list_view
+
+PAGE_SIZE = 50  # analyses
+MAX_PARAMETER_LENGTH = 256  # characters
+MAX_TOKEN_LENGTH = 4096  # characters of a position, which can contain a title
+
+
+class AnalysisList:
+    """The analyses that a selection has.
+
+    Args:
+        ports: The ports of the use cases.
+        selection: The parameters `state`, `dataset`, `search`, and `order`; empty: not set.
+    """
+
+    def __init__(self, ports: Ports, selection: Mapping[str, str]) -> None:
+        self._ports = ports
+        self._order = queries.parse_order(selection["order"])
+        self._selection = {**selection, "order": str(self._order)}
+        self._filter = AnalysisFilter(
+            _states(selection["state"]),
+            dataset=selection["dataset"],
+            words=tuple(selection["search"].lower().split()),
+        )
+        self._key = json.dumps(self._selection)
+
+    def view(self, request: Request) -> ListView:
+        """Return the content of the page at the parameter `after` or `before`, or else of the first page."""
+        page, first = self._page(request)
+        total = queries.count_analyses(self._ports, self._filter, self._order)
+        return list_view(
+            page,
+            max(total, first + len(page.analyses)),  # analyses can be deleted between the two queries
+            first,
+            self._ports.evidence.datasets(),
+            self._selection,
+            previous=self._link("before", self._order.cursor(page.analyses[0])) if first else "",
+            next=self._link("after", page.next) if page.next else "",
+        )
+
+    def _page(self, request: Request) -> tuple[AnalysisPage, int]:
+        """Return the analyses of the page, and the number of those before it."""
+        after = self._position(request, "after")
+        before = self._position(request, "before")
+        if before is not None:
+            after = self._find_start(before)
+        page = queries.list_analyses(self._ports, self._filter, self._order, after, PAGE_SIZE)
+        if after is None or not page.analyses:  # no analysis is left after the position
+            return (page, 0) if after is None else (self._first_page(), 0)
+        return page, queries.count_analyses(self._ports, self._filter, self._order, until=after)
+
+    def _first_page(self) -> AnalysisPage:
+        return queries.list_analyses(self._ports, self._filter, self._order, None, PAGE_SIZE)
+
+    def _find_start(self, before: Cursor) -> Cursor | None:
+        """Return the position after which the page that ends before `before` begins; None for the first page."""
+        backwards = queries.list_analyses(self._ports, self._filter, self._order.reversed, before, PAGE_SIZE + 1)
+        return self._order.cursor(backwards.analyses[PAGE_SIZE]) if len(backwards.analyses) > PAGE_SIZE else None
+
+    def _position(self, request: Request, name: str) -> Cursor | None:
+        return wire.token_cursor(parameter(request, name, MAX_TOKEN_LENGTH), self._key, self._order)
+
+    def _link(self, name: str, cursor: Cursor) -> str:
+        return urlencode({**self._selection, name: wire.cursor_token(cursor, self._key)})
+
+
+def parameter(request: Request, name: str, limit: int = MAX_PARAMETER_LENGTH) -> str:
+    """Return a parameter of a request, empty by default; raise InvalidRequest if it has over `limit` characters."""
+    value = request.query_params.get(name, "").strip()
+    if len(value) > limit:
+        raise InvalidRequest(
+            f"Parameter '{name}' has {len(value)} characters. At most {limit} are allowed.", field=name
+        )
+    return value
+
+
+def _states(text: str) -> frozenset[State]:
+    states = {state.name.lower(): state for state in tuple(State)[1:]}
+    if text and text not in states:
+        raise InvalidRequest(f"Unknown state {text!r:.40}. Expected one of: {', '.join(states)}.", field="state")
+    return frozenset({states[text]} if text else ())

@@ -1,0 +1,46 @@
+"""Messages of the catalog: data sets, evidence bundles, and models."""
+
+from errata import v1 as pb
+from errata.names import dataset_name, evidence_name, model_name
+
+from service.analyses.ports import ModelOffer
+from service.evidence.bundle import Manifest
+
+LABEL_SPACE = "imagenet-1k"  # the label space of every data set
+
+
+def to_dataset(default: Manifest, has_images: bool) -> pb.Dataset:
+    """Convert a data set.
+
+    Args:
+        default: The manifest of its default bundle.
+        has_images: Whether a live worker has its images.
+    """
+    return pb.Dataset(
+        name=dataset_name(default.dataset),
+        num_images=default.counts["images"],
+        num_judged=default.counts["judged"],
+        has_images=has_images,
+        default_evidence=evidence_name(default.dataset, default.digest),
+        label_space=LABEL_SPACE,
+    )
+
+
+def to_evidence(manifest: Manifest) -> pb.Evidence:
+    """Convert the manifest of an evidence bundle."""
+    return pb.Evidence(
+        name=evidence_name(manifest.dataset, manifest.digest),
+        digest=manifest.digest,
+        rules_version=manifest.rules_version,
+        abstained=[error_type.key for error_type in manifest.abstained],
+        counts=dict(manifest.counts),
+        sources=[
+            pb.Source(display_name=source.name, origin=source.origin, license=source.license, sha256=source.sha256)
+            for source in manifest.sources
+        ],
+    )
+
+
+def to_model(offer: ModelOffer) -> pb.Model:
+    """Convert a model, or a pattern of models, that workers offer."""
+    return pb.Model(name=model_name(offer.model), model_id=offer.model, description=offer.description)

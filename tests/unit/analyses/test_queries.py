@@ -1,0 +1,192 @@
+"""Listings of open and archived analyses: pages neither repeat nor skip analyses, whatever changes meanwhile."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from analyses_strategy import START, archived_analyses, make_analysis
+from errata.errors import InvalidRequest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.analyses import queries
+from service.analyses.retention import delete_expired
+from service.domain import (
+    NEWEST_FIRST,
+    ORDERS,
+    Analysis,
+    AnalysisFilter,
+    AnalysisRequest,
+    Cursor,
+    Order,
+    Predictions,
+    State,
+)
+from service.evidence.repository import EvidenceRepository
+from service.jobs.transitions import AnalysisRecord, JobSpec
+
+from .conftest import Backend
+
+ALL = AnalysisFilter()
+IDS = st.text("abcdef", min_size=1, max_size=3)
+PREDICTIONS = Predictions(np.zeros(1, dtype=np.int16))
+
+
+def archive(backend: Backend, *analyses: Analysis) -> None:
+    for analysis in analyses:
+        backend.archive.put(analysis, PREDICTIONS)
+
+
+def submit(backend: Backend, analysis_id: str, minutes: int, title: str = "open") -> None:
+    """Create an open analysis."""
+    request = AnalysisRequest("demo", "timm:a", title)
+    created = (START + timedelta(minutes=minutes)).timestamp()
+    spec = JobSpec(f"timm:{analysis_id}", "demo", "e" * 64, "i" * 64, 20, 20)
+    backend.store.submit(
+        AnalysisRecord(analysis_id, request, "d", "e" * 64, created=created), spec, fresh=False, limit=100
+    )
+
+
+def read_page(backend: Backend, order: Order, after: Cursor | None, limit: int) -> tuple[list[str], Cursor | None]:
+    page = queries.list_analyses(backend.ports, ALL, order, after, limit)
+    assert not page.is_incomplete
+    return [analysis.id for analysis in page.analyses], page.next
+
+
+def read_all(backend: Backend, order: Order, limit: int) -> list[str]:
+    ids, after = read_page(backend, order, None, limit)
+    while after is not None:
+        more, after = read_page(backend, order, after, limit)
+        ids += more
+    return ids
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    archived=st.lists(archived_analyses(IDS.map(lambda text: f"x{text}")), max_size=12, unique_by=lambda item: item.id),
+    opened=st.lists(st.tuples(IDS, st.integers(0, 5)), max_size=8, unique_by=lambda item: item[0]),
+    added=st.lists(archived_analyses(IDS.map(lambda text: f"y{text}")), max_size=12, unique_by=lambda item: item.id),
+    order=st.sampled_from(ORDERS),
+    limit=st.integers(1, 4),
+)
+def test_analyses_that_are_added_between_pages_neither_repeat_nor_hide_others(
+    repository: EvidenceRepository,
+    archived: list[Analysis],
+    opened: list[tuple[str, int]],
+    added: list[Analysis],
+    order: Order,
+    limit: int,
+) -> None:
+    backend = Backend(repository)
+    archive(backend, *archived)
+    for analysis_id, minutes in opened:
+        submit(backend, analysis_id, minutes)
+    existing = slow_list(backend, archived, order)
+
+    ids, after, remaining = [], None, list(added)
+    while True:
+        page, after = read_page(backend, order, after, limit)
+        ids += page
+        if after is None:
+            break
+        if remaining:
+            archive(backend, remaining.pop())
+
+    assert len(set(ids)) == len(ids), "an analysis was repeated"
+    assert [analysis_id for analysis_id in ids if not analysis_id.startswith("y")] == existing
+
+
+def slow_list(backend: Backend, archived: Sequence[Analysis], order: Order) -> list[str]:
+    """Return the ids of all analyses in order."""
+    opened = [queries.to_analysis(snapshot) for snapshot in backend.store.records()]
+    analyses = sorted([*archived, *opened], key=order.key, reverse=order.is_descending)
+    return [analysis.id for analysis in analyses]
+
+
+def test_an_analysis_that_ends_between_pages_is_neither_repeated_nor_skipped(backend: Backend) -> None:
+    for number in range(6):
+        submit(backend, f"a{number}", number)
+    first, after = read_page(backend, NEWEST_FIRST, None, 2)
+    for number in (5, 2):  # one that was on the first page, and one that was not
+        backend.store.cancel(f"a{number}", "")
+        backend.store.delete(f"a{number}")
+        archive(backend, make_analysis(f"a{number}", number))
+
+    second, after = read_page(backend, NEWEST_FIRST, after, 2)
+    third, after = read_page(backend, NEWEST_FIRST, after, 2)
+
+    assert first + second + third == ["a5", "a4", "a3", "a2", "a1", "a0"]
+    assert after is None
+
+
+def test_a_deleted_position_still_separates_the_pages(backend: Backend) -> None:
+    archive(backend, *(make_analysis(f"a{number}", number) for number in range(6)))
+    _, after = read_page(backend, NEWEST_FIRST, None, 2)
+    backend.archive.delete("a4")
+
+    assert read_page(backend, NEWEST_FIRST, after, 2)[0] == ["a3", "a2"]
+
+
+def test_an_archived_analysis_that_the_store_lists_as_open_is_listed_once(backend: Backend) -> None:
+    submit(backend, "a1", 1)
+    archive(backend, make_analysis("a1", 1), make_analysis("a0", 0))
+
+    for order in ORDERS:
+        assert sorted(read_all(backend, order, 1)) == ["a0", "a1"]
+        assert queries.count_analyses(backend.ports, ALL, order) == 2
+    open_ones = AnalysisFilter(frozenset({State.QUEUED}))
+    assert queries.list_analyses(backend.ports, open_ones, NEWEST_FIRST, None, 9).analyses == []
+
+
+def test_counts_include_open_analyses(backend: Backend) -> None:
+    archive(backend, *(make_analysis(f"a{number}", 2 * number) for number in range(4)))
+    submit(backend, "b1", 3)
+    page = queries.list_analyses(backend.ports, ALL, NEWEST_FIRST, None, 3)
+
+    assert [analysis.id for analysis in page.analyses] == ["a3", "a2", "b1"]
+    assert queries.count_analyses(backend.ports, ALL, NEWEST_FIRST) == 5
+    assert queries.count_analyses(backend.ports, ALL, NEWEST_FIRST, page.next) == 3
+    assert queries.count_analyses(backend.ports, AnalysisFilter(words=("open",)), NEWEST_FIRST) == 1
+
+
+def test_an_incomplete_index_marks_the_page(backend: Backend) -> None:
+    backend.archive.index.mark(is_complete=False)  # type: ignore[attr-defined]
+
+    assert queries.list_analyses(backend.ports, ALL, NEWEST_FIRST, None, 3).is_incomplete
+
+
+@pytest.mark.parametrize("text", ["odd", "title asc", "create_time  desc", "DESC"])
+def test_an_unknown_order_is_rejected(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="Expected one of 'create_time desc'"):
+        queries.parse_order(text)
+
+
+def test_every_order_has_a_text() -> None:
+    assert [queries.parse_order(str(order)) for order in ORDERS] == list(ORDERS)
+    assert queries.parse_order("") == NEWEST_FIRST
+
+
+def test_a_request_id_is_found_in_the_archive(backend: Backend) -> None:
+    analysis = make_analysis("a1", request=AnalysisRequest("demo", request_id="r1"))
+    archive(backend, analysis, make_analysis("a2"))
+
+    assert queries.find_by_request_id(backend.ports, "r1") == analysis
+    assert queries.find_by_request_id(backend.ports, "r2") is None
+
+    backend.archive._archive.delete("a1")  # by another process, of which this one does not know yet
+    backend.archive._cache.clear()
+    assert queries.find_by_request_id(backend.ports, "r1") is None
+
+
+def test_expired_analyses_are_deleted_and_their_request_ids_released(backend: Backend) -> None:
+    now = (START + timedelta(days=10)).timestamp()
+    backend.now = now
+    old = [make_analysis(f"a{number:03}", number) for number in range(250)]
+    recent = make_analysis("b1", end_time=START + timedelta(days=9))
+    archive(backend, *old, recent, replace(recent, id="b2", create_time=START + timedelta(days=9), end_time=None))
+
+    assert delete_expired(backend.ports, timedelta(days=5)) == 250
+
+    assert backend.archive.ids() == backend.archive.index.ids() == {"b1", "b2"}

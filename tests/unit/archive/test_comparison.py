@@ -1,0 +1,280 @@
+"""The comparison of an index with its archive: builds, partial results, damaged documents, and bounded reads."""
+
+from collections.abc import Collection, Iterator, Set
+from typing import Any
+
+import numpy as np
+import pytest
+import structlog
+from analyses_strategy import make_analysis
+from errata.errors import Unavailable
+from indexed_archive import temporary_index
+
+from service.archive.index import comparison
+from service.archive.index.comparison import BATCH, Comparison
+from service.archive.indexed import MAX_CACHED, IndexedArchive
+from service.archive.memory import InMemoryArchive
+from service.archive.port import Record
+from service.domain import NEWEST_FIRST, AnalysisFilter, Predictions
+
+ALL = AnalysisFilter()
+PREDICTIONS = Predictions(np.zeros(5, dtype=np.int16))
+
+
+class ObservedArchive(InMemoryArchive):
+    """An archive that counts reads, has damaged documents, and can be unavailable."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[list[str]] = []
+        self.damaged: set[str] = set()
+        self.is_available = True
+        self.before_read: Any = lambda ids: None
+
+    def ids(self) -> Set[str]:
+        if not self.is_available:
+            raise Unavailable("The archive is unavailable.")
+        return super().ids()
+
+    def id(self) -> str:
+        if not self.is_available:
+            raise Unavailable("The archive is unavailable.")
+        return super().id()
+
+    def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
+        if not self.is_available:
+            raise Unavailable("The archive is unavailable.")
+        self.reads.append([*analysis_ids])
+        self.before_read(analysis_ids)
+        return super().records([analysis_id for analysis_id in analysis_ids if analysis_id not in self.damaged])
+
+
+class Setup:
+    """An archive with analyses of another process, and an index that does not have them yet."""
+
+    def __init__(self, count: int) -> None:
+        self.archive = ObservedArchive()
+        for number in range(count):
+            self.add(number)
+        self.index = temporary_index()
+        self.index.mark(is_complete=False)
+        self.indexed = IndexedArchive(self.archive, self.index)
+        self.pending: list[int] = []
+        self.compare = Comparison(self.indexed, self.index, self.pending.append)
+
+    def add(self, number: int) -> None:
+        self.archive.put(make_analysis(f"a{number:05}", number), PREDICTIONS)
+
+    def listed(self) -> set[str]:
+        return {analysis.id for analysis in self.index.find(ALL, NEWEST_FIRST, None, 10_000)}
+
+
+@pytest.mark.parametrize("count", [0, 1, BATCH, 3 * BATCH + 7])
+def test_an_empty_index_is_built_in_batches_from_the_newest_analysis_on(count: int) -> None:
+    setup = Setup(count)
+
+    setup.compare()
+
+    assert setup.index.is_complete
+    assert setup.listed() == setup.archive.ids()
+    read = [analysis_id for batch in setup.archive.reads for analysis_id in batch]
+    assert read == sorted(setup.archive.ids(), reverse=True)
+    assert max(map(len, setup.archive.reads), default=0) <= BATCH
+    assert setup.pending[-1] == 0
+
+
+def test_a_build_serves_marked_partial_results_and_reports_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "PROGRESS_SECONDS", 0.0)
+    setup, seen = Setup(3 * BATCH), list[tuple[int, bool]]()
+    setup.archive.before_read = lambda _: seen.append((len(setup.listed()), setup.index.is_complete))
+
+    with structlog.testing.capture_logs() as log:
+        setup.compare()
+
+    assert seen == [(0, False), (BATCH, False), (2 * BATCH, False)]
+    assert [(event["event"], event["count"], event["total"]) for event in log] == [
+        ("index build started", 0, 3 * BATCH),
+        ("index build in progress", BATCH, 3 * BATCH),
+        ("index build in progress", 2 * BATCH, 3 * BATCH),
+        ("index build in progress", 3 * BATCH, 3 * BATCH),
+        ("index build ended", 3 * BATCH, 3 * BATCH),
+    ]
+    assert setup.pending == [3 * BATCH, 2 * BATCH, BATCH, 0]
+
+
+def test_an_interrupted_build_continues_where_it_stopped() -> None:
+    setup = Setup(5 * BATCH)
+
+    def stop_third(_: object) -> None:
+        if len(setup.archive.reads) == 3:
+            setup.compare.stop()
+
+    setup.archive.before_read = stop_third
+    setup.compare()
+    assert not setup.index.is_complete
+    assert len(setup.listed()) == 3 * BATCH
+
+    setup.archive.reads.clear()
+    Comparison(setup.indexed, setup.index)()
+
+    assert sum(map(len, setup.archive.reads)) == 2 * BATCH
+    assert setup.index.is_complete
+
+
+def test_changes_of_other_processes_are_found_and_each_document_is_read_once() -> None:
+    setup = Setup(5)
+    setup.compare()
+    setup.add(7)
+    setup.archive.delete("a00002")
+    setup.archive.reads.clear()
+
+    setup.compare()
+    setup.compare()
+
+    assert setup.archive.reads == [["a00007"]]
+    assert setup.listed() == {"a00000", "a00001", "a00003", "a00004", "a00007"}
+    assert setup.indexed.get("a00002") is None
+
+
+def test_a_deleted_analysis_leaves_the_cache() -> None:
+    setup = Setup(2)
+    assert setup.indexed.get("a00001") is not None
+    setup.compare()
+    setup.archive.delete("a00001")
+
+    setup.compare()
+
+    assert setup.indexed.get("a00001") is None
+
+
+def test_a_damaged_document_is_read_once_and_hides_nothing() -> None:
+    setup = Setup(2 * BATCH)
+    setup.archive.damaged = {"a00003", "a00150"}
+    setup.compare()
+    assert setup.index.is_complete
+    assert setup.listed() == setup.archive.ids() - setup.archive.damaged
+    setup.archive.reads.clear()
+    setup.add(5000)
+
+    setup.compare()
+
+    assert setup.archive.reads == [["a05000"]]
+
+
+def test_an_unavailable_archive_leaves_the_index_usable_and_marked() -> None:
+    setup = Setup(5)
+    setup.compare()
+    setup.archive.is_available = False
+
+    with pytest.raises(Unavailable):
+        setup.compare()
+    assert not setup.index.is_complete
+    assert len(setup.listed()) == 5
+
+    setup.archive.is_available = True
+    setup.compare()
+    assert setup.index.is_complete
+
+
+def test_a_start_without_the_archive_is_marked_until_the_archive_is_available() -> None:
+    setup = Setup(5)
+    setup.archive.is_available = False
+    with pytest.raises(Unavailable):
+        setup.compare()
+    assert setup.compare.first_ended.is_set()
+    assert not setup.index.is_complete
+
+    setup.archive.is_available = True
+    setup.compare()
+
+    assert len(setup.listed()) == 5
+
+
+def test_an_archive_that_cannot_be_written_needs_no_id() -> None:
+    setup = Setup(5)
+
+    def fail() -> str:
+        raise Unavailable("The archive could not be written.")
+
+    setup.archive.id = fail  # type: ignore[method-assign]
+    setup.compare()
+
+    assert len(setup.listed()) == 5
+
+
+def test_an_analysis_that_is_deleted_while_it_is_read_does_not_come_back() -> None:
+    setup = Setup(3)
+    setup.archive.before_read = lambda _: setup.indexed.delete("a00001")
+    read = setup.archive.records
+
+    def read_before_the_deletion(analysis_ids: Collection[str]) -> Iterator[Record]:
+        records = [Record(analysis, b"{}") for analysis in ()] or [
+            *InMemoryArchive.records(setup.archive, analysis_ids)
+        ]
+        [*read(analysis_ids)]
+        return iter(records)
+
+    setup.archive.records = read_before_the_deletion  # type: ignore[method-assign]
+    setup.compare()
+
+    assert setup.listed() == {"a00000", "a00002"}
+
+
+def test_an_index_that_lost_its_content_is_built_again() -> None:
+    setup = Setup(5)
+    setup.compare()
+    setup.index._database.replace()
+    setup.index._handle_replacement()
+    setup.compare.restart()
+
+    setup.compare()
+
+    assert len(setup.listed()) == 5
+
+
+def test_writes_and_deletions_change_the_index_and_are_announced() -> None:
+    announced: list[str] = []
+    index = temporary_index()
+    archive = IndexedArchive(InMemoryArchive(), index, announced.append)
+
+    archive.put(make_analysis("a1"), PREDICTIONS)
+    archive.put(make_analysis("a2"), PREDICTIONS)
+    archive.delete("a1")
+
+    assert index.ids() == {"a2"}
+    assert announced == ["a1", "a2", "a1"]
+
+
+def test_a_notice_reads_an_analysis_again() -> None:
+    setup = Setup(1)
+    setup.compare()
+    assert setup.indexed.get("a00000") is not None
+
+    setup.archive.put(make_analysis("a00000", owner="new"), PREDICTIONS)
+    setup.indexed.refresh("a00000")
+    assert [analysis.owner for analysis in setup.index.find(ALL, NEWEST_FIRST, None, 9)] == ["new"]
+    assert setup.indexed.get("a00000").owner == "new"  # type: ignore[union-attr]
+
+    setup.archive.delete("a00000")
+    setup.indexed.refresh("a00000")
+    assert setup.listed() == set()
+    assert setup.indexed.get("a00000") is None
+
+
+def test_the_cache_is_bounded() -> None:
+    setup = Setup(MAX_CACHED + 20)
+    for analysis_id in sorted(setup.archive.ids()):
+        assert setup.indexed.get(analysis_id) is not None
+
+    assert len(setup.indexed._cache) == MAX_CACHED
+
+
+def test_an_analysis_is_archived_even_if_the_index_cannot_be_written() -> None:
+    setup = Setup(0)
+    setup.index.close()
+
+    with structlog.testing.capture_logs() as log:
+        setup.indexed.put(make_analysis("a1"), PREDICTIONS)
+
+    assert setup.archive.ids() == {"a1"}
+    assert [event["event"] for event in log] == ["analysis not indexed"]

@@ -1,0 +1,264 @@
+"""The file of an index: damage, deletion, other schemas, other archives, and one process per file."""
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import structlog
+from analyses_strategy import make_analysis, make_record
+from errata.errors import Unavailable
+
+from service.archive.index import SqliteIndex
+from service.archive.index.conditions import make_query
+from service.archive.index.slots import claim_index_file
+from service.domain import NEWEST_FIRST, AnalysisFilter, Order, State
+
+ARCHIVE = "0" * 32
+ALL = AnalysisFilter()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "index" / "0.sqlite"
+
+
+def filled(path: Path, count: int = 50) -> SqliteIndex:
+    index = SqliteIndex(path)
+    index.bind(ARCHIVE)
+    index.add([make_record(make_analysis(f"a{number:03}", number)) for number in range(count)])
+    index.mark(is_complete=True)
+    return index
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def overwrite_pages(path: Path) -> None:
+    noise = random.Random(0).randbytes(path.stat().st_size - 8192)
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(noise)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "garbage": lambda path: path.write_bytes(b"no database" * 1000),
+    "an empty file": lambda path: path.write_bytes(b""),
+    "half of the file": truncate,
+    "noise after the header": overwrite_pages,
+    "no tables": lambda path: (
+        path.unlink(),
+        sqlite3.connect(path).execute("PRAGMA user_version = 1").connection.close(),
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_replaced_and_can_be_filled_again(path: Path, damage: str) -> None:
+    filled(path).close()
+    DAMAGE[damage](path)
+
+    with structlog.testing.capture_logs() as log:
+        index = SqliteIndex(path)
+        replaced: list[int] = []
+        index.on_replaced = lambda: replaced.append(1)
+        for _ in range(2):  # the first query finds the damage, unless it was found when the file was opened
+            index.bind(ARCHIVE)
+            assert index.find(ALL, NEWEST_FIRST, None, 100) == []
+            assert index.ids() == set()
+
+    assert damage == "an empty file" or [event["event"] for event in log] == [
+        "index damaged, starting with an empty one"
+    ]
+    assert not index.is_complete
+    index.add([make_record(make_analysis("a1"))])
+    assert index.ids() == {"a1"}
+
+
+def test_damage_that_is_found_while_the_index_is_in_use_is_reported_to_its_owner(path: Path) -> None:
+    index = filled(path, 300)
+    index.close()
+    index = SqliteIndex(path)
+    index.bind(ARCHIVE)
+    index.mark(is_complete=True)
+    replaced: list[int] = []
+    index.on_replaced = lambda: replaced.append(1)
+    overwrite_pages(path)
+
+    with structlog.testing.capture_logs():
+        assert index.find(ALL, NEWEST_FIRST, None, 500) == []
+
+    assert replaced == [1]
+    assert not index.is_complete
+
+
+def test_a_file_that_is_deleted_while_it_is_in_use_is_replaced(path: Path) -> None:
+    index = filled(path)
+    assert len(index.find(ALL, NEWEST_FIRST, None, 100)) == 50
+    path.unlink()
+    assert len(index.find(ALL, NEWEST_FIRST, None, 100)) == 50, "an open connection has the deleted file"
+    index._database._idle.pop().close()  # as if two threads read at the same time
+
+    with structlog.testing.capture_logs() as log:
+        assert index.find(ALL, NEWEST_FIRST, None, 100) == []
+    index.bind(ARCHIVE)
+    index.add([make_record(make_analysis("a1"))])
+
+    assert [event["event"] for event in log] == ["index damaged, starting with an empty one"]
+    assert [analysis.id for analysis in index.find(ALL, NEWEST_FIRST, None, 100)] == ["a1"]
+
+
+def test_a_file_of_another_schema_is_replaced(path: Path) -> None:
+    filled(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+    index = SqliteIndex(path)
+
+    assert index.ids() == set()
+
+
+def test_a_file_of_the_same_archive_is_used_again_and_one_of_another_archive_is_emptied(path: Path) -> None:
+    filled(path).close()
+    index = SqliteIndex(path)
+    assert index.find(ALL, NEWEST_FIRST, None, 1) == [], "the archive is not yet known"
+    index.bind(ARCHIVE)
+    assert len(index.find(ALL, NEWEST_FIRST, None, 100)) == 50
+    index.close()
+
+    index = SqliteIndex(path)
+    index.bind("1" * 32)
+
+    assert index.ids() == set()
+
+
+def test_an_index_that_cannot_be_written_is_unavailable_and_still_answers(path: Path) -> None:
+    index = filled(path)
+    index._database._writer.execute("PRAGMA max_page_count = 1")  # as if the disk were full
+
+    with pytest.raises(Unavailable):
+        index.add([make_record(make_analysis(f"b{number:03}")) for number in range(500)])
+
+    assert len(index.find(ALL, NEWEST_FIRST, None, 100)) == 50
+
+
+def test_threads_read_while_another_one_writes(path: Path) -> None:
+    index = filled(path)
+
+    def read(_: int) -> int:
+        return len(index.find(AnalysisFilter(id_prefix="a"), NEWEST_FIRST, None, 100))
+
+    def write(number: int) -> None:
+        index.add([make_record(make_analysis(f"b{number:03}-{copy}".replace("-", "0"), number)) for copy in range(20)])
+
+    with ThreadPoolExecutor(8) as pool:
+        writes = [pool.submit(write, number) for number in range(20)]
+        assert set(pool.map(read, range(200))) == {50}
+        for done in writes:
+            done.result()
+    assert index.count(ALL) == 450
+
+
+def test_analyses_that_were_removed_while_they_were_read_are_not_added_again(path: Path) -> None:
+    index = filled(path, 1)
+    index.remove(["a000"])
+    stale = [make_record(make_analysis("a000")), make_record(make_analysis("a001"))]
+
+    index.add_missing(stale)
+    assert index.ids() == {"a001"}
+
+    index.add(stale[:1])  # the same id is archived again
+    index.add_missing([make_record(make_analysis("a000", owner="older"))])
+    assert {analysis.owner for analysis in index.find(ALL, NEWEST_FIRST, None, 9)} == {""}
+
+
+FILTERS = {
+    "all": ALL,
+    "state": AnalysisFilter(frozenset({State.FAILED})),
+    "data set": AnalysisFilter(dataset="demo"),
+    "model": AnalysisFilter(model="timm:a"),
+    "label": AnalysisFilter(labels={"a": "b"}),
+    "labels": AnalysisFilter(labels={"a": "b", "c": "d"}),
+    "name": AnalysisFilter(display_name="net"),
+    "evidence": AnalysisFilter(evidence="e" * 64),
+    "owner": AnalysisFilter(owner="me"),
+    "request ID": AnalysisFilter(request_id="r"),
+    "computation": AnalysisFilter(computation="c"),
+    "id": AnalysisFilter(id_prefix="a"),
+}
+
+
+@pytest.mark.parametrize(
+    ("analysis_filter", "order"),
+    [
+        *((analysis_filter, NEWEST_FIRST) for analysis_filter in FILTERS.values()),
+        *((ALL, Order(name)) for name in ("display_name", "top1_accuracy", "model_failures")),
+    ],
+    ids=[*FILTERS, "by title", "by accuracy", "by failures"],
+)
+def test_a_page_reads_no_whole_table_and_sorts_nothing(
+    path: Path, analysis_filter: AnalysisFilter, order: Order
+) -> None:
+    filled(path).close()
+    connection = sqlite3.connect(path)
+    query = make_query(analysis_filter, order, lambda labels: labels[0] if labels else None)
+    query.after(order.cursor(make_analysis("a1")))
+
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {query.select('a.id', 50)}", query.values).fetchall()
+    connection.close()
+
+    steps = [row[3] for row in plan]
+    assert not any(step.startswith("SCAN") for step in steps), steps
+    is_rare = analysis_filter.request_id or analysis_filter.id_prefix  # few rows, which are sorted
+    assert is_rare or not any("TEMP B-TREE" in step for step in steps), steps
+
+
+# files of processes
+
+
+def test_each_holder_has_its_own_file_and_a_released_file_is_used_again(tmp_path: Path) -> None:
+    first, second = claim_index_file(tmp_path), claim_index_file(tmp_path)
+    assert (first.path.name, second.path.name) == ("0.sqlite", "1.sqlite")
+
+    first.close()
+
+    assert claim_index_file(tmp_path).path == first.path
+
+
+@pytest.mark.processes
+def test_the_file_of_a_killed_process_is_used_again(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from service.archive.index.slots import claim_index_file; "
+        "file = claim_index_file(Path(sys.argv[1])); print(file.path.name, flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "0.sqlite\n"
+    other = claim_index_file(tmp_path)
+    assert other.path.name == "1.sqlite"
+
+    process.kill()
+    process.wait(10)
+    process.stdout.close()
+
+    assert claim_index_file(tmp_path).path.name == "0.sqlite"
+    other.close()
+
+
+def test_without_a_writable_folder_the_file_is_temporary(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"in the way")
+
+    with structlog.testing.capture_logs() as log:
+        file = claim_index_file(tmp_path / "file" / "index")
+
+    assert [event["event"] for event in log] == ["index is temporary"]
+    SqliteIndex(file.path).close()
+    file.close()
+    assert not file.path.parent.exists()
