@@ -33,6 +33,7 @@ BENCHMARKS = (
     "bundle",
     "inference",
     "jobs",
+    "idle",
     "hooks",
     "listing",
     "queries",
