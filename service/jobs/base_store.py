@@ -64,6 +64,7 @@ class BaseStore(ABC):
         self._clock = clock
         self.heartbeat_timeout = heartbeat
         self._reader = Reader(backend)
+        self._last_workers: list[str] = []
         self._conflict_lock = threading.Lock()
 
     def run(self, step: Callable[[Transaction], Value]) -> Value:
@@ -154,10 +155,16 @@ class BaseStore(ABC):
 
     def offers(self) -> Sequence[WorkerOffer]:
         """Return the offers of the live workers; if there are none, the latest offer."""
-        workers, latest, now = self._reader.read(
-            ("ZRANGE", f"{PREFIX}workers", 0, -1, "WITHSCORES"), ("GET", f"{PREFIX}offers"), ("TIME",)
+        expected = self._last_workers  # usually the same, so that one round trip is enough
+        workers, latest, now, *contents = self._reader.read(
+            ("ZRANGE", f"{PREFIX}workers", 0, -1, "WITHSCORES"),
+            ("GET", f"{PREFIX}offers"),
+            ("TIME",),
+            *(("GET", f"{PREFIX}offers:{worker}") for worker in expected),
         )
-        contents = self._reader.read(*(("GET", f"{PREFIX}offers:{worker}") for worker in self._live(workers, now)))
+        self._last_workers = live = sorted(self._live(workers, now))
+        if live != expected:
+            contents = self._reader.read(*(("GET", f"{PREFIX}offers:{worker}") for worker in live))
         offers = []
         known = [content for content in contents if isinstance(content, bytes)]
         for content in known or ([latest] if isinstance(latest, bytes) else []):
