@@ -50,7 +50,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from contextlib import AbstractContextManager
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
@@ -202,14 +201,6 @@ class Metrics:
         self.results_dropped = Gauge("errata_results_dropped", "results without series", registry=registry)
         self.build.labels(_version()).set(1)
         initialize_series(self.cache_requests, ("results", "predictions", "pages"), ("hit", "miss"))
-
-    def stage_timer(self, stage: Stage) -> AbstractContextManager[object]:
-        """Return a context manager that measures the duration of a stage."""
-        return self.stages.labels(stage.value).time()
-
-    def on_cache_lookup(self, cache: str, hit: bool) -> None:
-        """Count a cache lookup."""
-        self.cache_requests.labels(cache, "hit" if hit else "miss").inc()
 
 
 def initialize_series(counter: Counter, *label_values: Iterable[str]) -> None:

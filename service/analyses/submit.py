@@ -37,17 +37,17 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
     """
     requests.check(request, owner)
     if request.gate_baseline:
-        queries.get(ports, request.gate_baseline)  # raises if the baseline does not exist
+        queries.get(ports.stores, request.gate_baseline)  # raises if the baseline does not exist
     request_digest = requests.digest(request)
-    if request.request_id and (before := queries.find_by_request_id(ports, request.request_id)):
+    if request.request_id and (before := queries.find_by_request_id(ports.stores, request.request_id)):
         return check_same_body(before, request_digest)
     spec = build_job_spec(ports, request)
     check_capacity(ports)
-    bundle = ports.evidence.find(request.dataset, spec.evidence)
+    bundle = ports.stores.evidence.find(request.dataset, spec.evidence)
     if analysis := reuse_predictions(ports, request, request_digest, spec, bundle, owner, delivery):
         _log.info("archived predictions reused", analysis=analysis.id, model=spec.model)
         return analysis
-    now = ports.clock()
+    now = ports.stores.clock()
     record = AnalysisRecord(
         requests.new_id(now),
         request,
@@ -57,7 +57,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         owner=owner,
         delivery=delivery,
     )
-    submission = ports.store.submit(record, spec, fresh=request.fresh, limit=ports.limits.max_open)
+    submission = ports.stores.jobs.submit(record, spec, fresh=request.fresh, limit=ports.limits.max_open)
     if submission.outcome is Outcome.REUSED:
         raise request_id_conflict(request.request_id)
     _log.info(
@@ -74,14 +74,14 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
     """Return the computation of a request; raise an error if its model, data set, or bundle does not exist."""
     model = parse_model_id(request.model)
     _check_offered(ports, model)
-    bundle = ports.evidence.find(request.dataset, request.evidence)
-    if not ports.has_images(request.dataset):
+    bundle = ports.stores.evidence.find(request.dataset, request.evidence)
+    if not ports.models.has_images(request.dataset):
         raise InvalidRequest(
             f"No worker has the images of {request.dataset}. Set ERRATA_IMAGES on a worker, or upload predictions.",
             field="dataset",
         )
-    model = ports.pin_model(model)
-    ports.store.store_image_names(bundle.images_digest, bundle.image_names)
+    model = ports.models.pin(model)
+    ports.stores.jobs.store_image_names(bundle.images_digest, bundle.image_names)
     total = len(bundle.image_names)
     return JobSpec(
         model=str(model),
@@ -90,7 +90,7 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
         images=bundle.images_digest,
         total=total,
         shard_size=ports.limits.shard_size,
-        runtime=ports.runtime(),
+        runtime=ports.models.runtime(),
         fresh=request.fresh,
         call_id=current_request_id(),
     )
@@ -104,13 +104,13 @@ def finish_submission(ports: Ports, submission: Submission, spec: JobSpec) -> An
             retry_after=RETRY_AFTER,
         )
     if submission.outcome is Outcome.NEW:
-        ports.send_shards(submission.job, spec.num_shards)
-    return queries.get(ports, submission.analysis)
+        ports.models.send_shards(submission.job, spec.num_shards)
+    return queries.get(ports.stores, submission.analysis)
 
 
 def _check_offered(ports: Ports, model: ModelId) -> None:
     """Raise ModelNotFound if no worker offers the model; for a pattern such as timm:*, the worker checks the name."""
-    offers = [offer.model for offer in ports.models()]
+    offers = [offer.model for offer in ports.models.offers()]
     if not offers:
         raise ModelNotFound(
             f"No worker is running, so model {str(model)!r:.80} cannot be analyzed. Start one with 'errata work', or "

@@ -20,10 +20,10 @@ from service.analyses import (
     compare,
     export,
     gate,
+    lifecycle,
     queries,
     reanalyze,
     report,
-    retry,
     submit,
     trend,
     upload,
@@ -117,7 +117,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def DeleteAnalysis(self, request: pb.DeleteAnalysisRequest, context: Context) -> Empty:
         """Delete a finished analysis."""
-        await self._executor.call(queries.delete, self._ports, wire.analysis_id(request.name))
+        await self._executor.call(lifecycle.delete, self._ports.stores, wire.analysis_id(request.name))
         return Empty()
 
     async def WatchAnalysis(self, request: pb.WatchAnalysisRequest, context: Context) -> AsyncIterator[pb.Analysis]:
@@ -147,11 +147,13 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: Context) -> pb.Analysis:
         """Cancel an analysis."""
-        return wire.to_analysis(await self._executor.call(queries.cancel, self._ports, wire.analysis_id(request.name)))
+        return wire.to_analysis(
+            await self._executor.call(lifecycle.cancel, self._ports, wire.analysis_id(request.name))
+        )
 
     async def RetryAnalysis(self, request: pb.RetryAnalysisRequest, context: Context) -> pb.Analysis:
         """Queue a failed analysis again."""
-        return wire.to_analysis(await self._executor.call(retry.retry, self._ports, wire.analysis_id(request.name)))
+        return wire.to_analysis(await self._executor.call(lifecycle.retry, self._ports, wire.analysis_id(request.name)))
 
     async def ReanalyzeAnalysis(self, request: pb.ReanalyzeAnalysisRequest, context: Context) -> pb.Analysis:
         """Judge stored predictions with another evidence bundle."""
@@ -173,7 +175,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         has_evidence = _has_evidence(request.view)
 
         def page() -> pb.ListVerdictsResponse:
-            result = verdicts.load_judged(self._ports, analysis_id)
+            result = verdicts.load_judged(self._ports.stores, analysis_id)
             rows = verdicts.select_rows(result, verdict_filter)
             selected, next_token = wire.page_of(rows, request)
             records = verdicts.iterate_verdicts(result, selected, has_evidence)
@@ -215,7 +217,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         predicted = wire.class_named(request.predicted_class, "predicted_class")
 
         def explain() -> Verdict:
-            return explain_prediction(self._ports.evidence.find(dataset, evidence), request.file_name, predicted)
+            return explain_prediction(self._ports.stores.evidence.find(dataset, evidence), request.file_name, predicted)
 
         return wire.to_verdict(await self._executor.call(explain))
 
@@ -267,7 +269,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     def _explain(self, name: str, predicted: int | None) -> Verdict:
         """Return the verdict with a name and its evidence; for another class if `predicted` is one."""
         analysis_id, file_name = wire.verdict_ids(name)
-        return verdicts.explain_image(verdicts.load_judged(self._ports, analysis_id), file_name, predicted)
+        return verdicts.explain_image(verdicts.load_judged(self._ports.stores, analysis_id), file_name, predicted)
 
     async def _upload(
         self,

@@ -42,7 +42,7 @@ class Housekeeping:
                 _log.exception("removal of orphaned files failed")
             try:
                 if self._retention:
-                    delete_expired(self._ports, self._retention)
+                    delete_expired(self._ports.stores, self._retention)
             except Exception:
                 _log.exception("deletion of expired analyses failed")
             if self._stopped.wait(HOUSEKEEPING_SECONDS):

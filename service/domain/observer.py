@@ -1,0 +1,26 @@
+"""The events of use cases and workers that metrics count."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+from service.domain.analysis import Analysis
+from service.telemetry import Stage
+
+
+class Observer:
+    """Receives events. Each of them does nothing by default."""
+
+    def analysis_finished(self, analysis: Analysis) -> None:
+        """Note that an analysis has succeeded, failed, or been canceled."""
+
+    def stage(self, stage: Stage) -> AbstractContextManager[object]:
+        """Return a context that a stage of an analysis runs in."""
+        return nullcontext()
+
+    def cache_lookup(self, cache: str, is_hit: bool) -> None:
+        """Note a lookup in a cache."""
+
+    def batch_predicted(self, num_images: int) -> None:
+        """Note that a worker has predicted a batch."""
+
+    def shard_retried(self, reason: str) -> None:
+        """Note a transient error of a shard."""
