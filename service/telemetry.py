@@ -50,7 +50,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from typing import Any, TextIO
@@ -68,16 +67,6 @@ SERVICE_FAULT_CODES = ("INTERNAL", "UNAVAILABLE", "UNKNOWN")
 REQUEST_ID = "x-request-id"  # header of requests and responses
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 REQUEST_IDS = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
-
-
-class Stage(StrEnum):
-    """A stage of an analysis."""
-
-    PARSE = "parse"  # an uploaded file
-    INFERENCE = "inference"  # one shard
-    JUDGE = "judge"
-    ARCHIVE = "archive"
-    RENDER = "render"  # a report
 
 
 class SnapshotGauge(Collector):

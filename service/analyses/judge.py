@@ -21,6 +21,7 @@ from service.domain import (
     ModelInfo,
     Predictions,
     Progress,
+    Stage,
     State,
     Summary,
     build_strata,
@@ -30,7 +31,6 @@ from service.jobs.transitions import AnalysisRecord, Job, ShardResult, concatena
 from service.jobs.worker import RetryLater
 from service.rules.table import error_types, judge
 from service.summary.summarize import summarize
-from service.telemetry import Stage
 
 MAX_ATTEMPTS = 500  # attempts to archive an analysis, about eight hours: a new prediction would cost far more
 RETRY_SECONDS, MAX_RETRY_SECONDS = 5.0, 60.0  # the delay grows with each attempt

@@ -25,6 +25,7 @@ from service.domain import (
     ErrorType,
     Group,
     PercentileRank,
+    Stage,
     VocabularyEvidence,
     is_among,
 )
@@ -44,7 +45,6 @@ from service.summary.confusions import confusions
 from service.summary.trend import group_metric_values, percentile_ranks_of
 from service.taxonomy.classes import class_names
 from service.taxonomy.groups import class_groups
-from service.telemetry import Stage
 
 MAX_TABLE_ERRORS = 20_000  # rows of the error table
 STATIC_ERRORS = 50  # rows that are visible without JavaScript

@@ -11,14 +11,13 @@ from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.ports import Ports
-from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, RowOrder, State
+from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, RowOrder, Stage, State
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
 from service.predictions.uploads import Layout, Upload, parse_upload
 from service.report.messages.input_checks import PERMUTED_CLASSES, reordered_rows
 from service.storage import Readable
 from service.summary.input_checks import rows_look_permuted, rows_look_reordered
-from service.telemetry import Stage
 
 JUDGING_SECONDS = 300.0  # time limit for a request with a reserved id to archive its analysis
 RETRY_AFTER = 60.0  # seconds, in the error for a full archive

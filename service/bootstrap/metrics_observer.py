@@ -2,8 +2,8 @@
 
 from contextlib import AbstractContextManager
 
-from service.domain import Analysis, Observer
-from service.telemetry import Metrics, Stage
+from service.domain import Analysis, Observer, Stage
+from service.telemetry import Metrics
 
 
 class MetricsObserver(Observer):

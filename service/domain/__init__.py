@@ -76,7 +76,7 @@ from service.domain.listing import (
     StoredResult,
     end_of,
 )
-from service.domain.observer import Observer
+from service.domain.observer import Observer, Stage
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
 from service.domain.trend import (
     METRICS,
@@ -181,6 +181,7 @@ __all__ = [
     "RowOrder",
     "Severity",
     "SharedSuperclass",
+    "Stage",
     "State",
     "Step",
     "StoredResult",

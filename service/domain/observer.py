@@ -1,9 +1,19 @@
 """The events of use cases and workers that metrics count."""
 
 from contextlib import AbstractContextManager, nullcontext
+from enum import StrEnum
 
 from service.domain.analysis import Analysis
-from service.telemetry import Stage
+
+
+class Stage(StrEnum):
+    """A stage of an analysis."""
+
+    PARSE = "parse"  # an uploaded file
+    INFERENCE = "inference"  # one shard
+    JUDGE = "judge"
+    ARCHIVE = "archive"
+    RENDER = "render"  # a report
 
 
 class Observer:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import structlog
 from errata.errors import InvalidInput, NotFound, PermanentError, Unavailable
 
-from service.domain import ModelInfo, Observer, Predictions, State
+from service.domain import ModelInfo, Observer, Predictions, Stage, State
 from service.jobs.store import JobStore
 from service.jobs.transitions import (
     Claim,
@@ -22,7 +22,6 @@ from service.jobs.transitions import (
     concatenate_predictions,
     failure_of,
 )
-from service.telemetry import Stage
 
 LEASE_SECONDS = 20.0  # duration of a lease
 HEARTBEAT_SECONDS = 5.0  # interval between two heartbeats
