@@ -37,7 +37,7 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
         AnalysisNotFound: The analysis does not exist.
         Unavailable: The job store is unavailable, and the archive does not have the analysis.
     """
-    if ports.index.contained([analysis_id]) and (archived := ports.archive.get(analysis_id)) is not None:
+    if _is_indexed(ports, analysis_id) and (archived := ports.archive.get(analysis_id)) is not None:
         return archived
     store_error: Unavailable | None = None
     snapshot: Snapshot | None = None
@@ -54,6 +54,14 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
     if store_error is not None:
         raise store_error
     raise AnalysisNotFound(f"Analysis {analysis_id!r:.80} not found. List analyses with 'errata list'.", field="name")
+
+
+def _is_indexed(ports: Ports, analysis_id: str) -> bool:
+    """Return whether the index has an analysis; False if the index cannot be read, since the archive is enough."""
+    try:
+        return bool(ports.index.contained([analysis_id]))
+    except Unavailable:
+        return False
 
 
 def parse_order(text: str) -> Order:
