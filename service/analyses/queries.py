@@ -37,7 +37,7 @@ def get(stores: Stores, analysis_id: str) -> Analysis:
         AnalysisNotFound: The analysis does not exist.
         Unavailable: The job store is unavailable, and the archive does not have the analysis.
     """
-    if stores.index.contained([analysis_id]) and (archived := stores.archive.get(analysis_id)) is not None:
+    if _is_indexed(stores, analysis_id) and (archived := stores.archive.get(analysis_id)) is not None:
         return archived
     store_error: Unavailable | None = None
     snapshot: Snapshot | None = None
@@ -56,8 +56,16 @@ def get(stores: Stores, analysis_id: str) -> Analysis:
     raise AnalysisNotFound(f"Analysis {analysis_id!r:.80} not found. List analyses with 'errata list'.", field="name")
 
 
+def _is_indexed(stores: Stores, analysis_id: str) -> bool:
+    """Return whether the index has an analysis; False if the index cannot be read, since the archive is enough."""
+    try:
+        return bool(stores.index.contained([analysis_id]))
+    except Unavailable:
+        return False
+
+
 def parse_order(text: str) -> Order:
-    """Return the order of a text such as `title desc`; newest first for an empty text.
+    """Return the order of a text such as `display_name desc`; newest first for an empty text.
 
     Raises:
         InvalidRequest: The order is unknown.

@@ -180,6 +180,13 @@ def test_a_request_id_is_found_in_the_archive(backend: Backend) -> None:
     assert queries.find_by_request_id(backend.ports.stores, "r1") is None
 
 
+def test_an_analysis_is_available_even_if_the_index_cannot_be_read(backend: Backend) -> None:
+    archive(backend, make_analysis("a1"))
+    backend.archive.index.close()  # type: ignore[attr-defined]
+
+    assert queries.get(backend.ports.stores, "a1").id == "a1"
+
+
 def test_expired_analyses_are_deleted_and_their_request_ids_released(backend: Backend) -> None:
     now = (START + timedelta(days=10)).timestamp()
     backend.now = now

@@ -208,10 +208,8 @@ def test_an_analysis_that_is_deleted_while_it_is_read_does_not_come_back() -> No
     read = setup.archive.records
 
     def read_before_the_deletion(analysis_ids: Collection[str]) -> Iterator[Record]:
-        records = [Record(analysis, b"{}") for analysis in ()] or [
-            *InMemoryArchive.records(setup.archive, analysis_ids)
-        ]
-        [*read(analysis_ids)]
+        records = [*InMemoryArchive.records(setup.archive, analysis_ids)]
+        read(analysis_ids)
         return iter(records)
 
     setup.archive.records = read_before_the_deletion  # type: ignore[method-assign]
