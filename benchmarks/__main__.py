@@ -34,6 +34,7 @@ BENCHMARKS = (
     "bundle",
     "inference",
     "jobs",
+    "idle",
     "hooks",
     "listing",
     "queries",

@@ -23,8 +23,8 @@ errata_open_analyses                       gauge      state                     
 errata_open_shards                         gauge      state                                     shards that are queued or running; shared
 errata_oldest_open_seconds                 gauge      state                                     age of the oldest open analysis, 0 if there is none; shared
 errata_live_workers                        gauge      –                                         workers with a recent heartbeat; shared
-errata_delayed_messages                    gauge      –                                         messages that wait for a retry; shared
-errata_dead_letters                        gauge      –                                         messages that exhausted their retries; shared
+errata_delayed_messages                    gauge      –                                         shards that wait for a retry; shared
+errata_dead_letters                        gauge      –                                         messages dropped during the last week; shared
 errata_crashes_total                       counter    –                                         shards whose worker died; shared
 errata_fenced_writes_total                 counter    –                                         progress reports and results rejected because the lease had expired; shared
 errata_redis_memory_bytes                  gauge      –                                         memory that Redis uses; shared
@@ -153,8 +153,8 @@ class Metrics:
             "errata_oldest_open_seconds", "age of the oldest open analysis", ["state"], registry=registry
         )
         self.live_workers = SnapshotGauge("errata_live_workers", "workers with a recent heartbeat", (), registry)
-        self.delayed = SnapshotGauge("errata_delayed_messages", "messages that wait for a retry", (), registry)
-        self.dead_letters = SnapshotGauge("errata_dead_letters", "messages that exhausted their retries", (), registry)
+        self.delayed = SnapshotGauge("errata_delayed_messages", "shards that wait for a retry", (), registry)
+        self.dead_letters = SnapshotGauge("errata_dead_letters", "messages dropped during the last week", (), registry)
         self.crashes = SharedCounter("errata_crashes", "shards whose worker died", registry)
         self.fenced_writes = SharedCounter("errata_fenced_writes", "writes after the lease had expired", registry)
         self.redis_memory = SnapshotGauge("errata_redis_memory_bytes", "memory that Redis uses", (), registry)

@@ -27,13 +27,19 @@ from service.domain import (
     build_strata,
 )
 from service.evidence.bundle import Bundle
-from service.jobs.transitions import AnalysisRecord, Job, ShardResult, concatenate_predictions, failure_of
+from service.jobs.lost_messages import judging_delay
+from service.jobs.transitions import (
+    AnalysisRecord,
+    Job,
+    ShardResult,
+    concatenate_predictions,
+    failure_of,
+)
 from service.jobs.worker import RetryLater
 from service.rules.table import error_types, judge
 from service.summary.summarize import summarize
 
 MAX_ATTEMPTS = 500  # attempts to archive an analysis, about eight hours: a new prediction would cost far more
-RETRY_SECONDS, MAX_RETRY_SECONDS = 5.0, 60.0  # the delay grows with each attempt
 STORE_WAIT_SECONDS = 300.0  # maximum wait for an unavailable store
 POLL_SECONDS = 0.5  # interval between two pings of an unavailable store
 MAX_NAMED = 10  # missing images in a warning
@@ -95,7 +101,7 @@ def judge_job(ports: Ports, job_id: str) -> None:
     try:
         fencing_token = ports.stores.jobs.claim_judging(job_id)
     except NewerRecord as error:
-        raise RetryLater(RETRY_SECONDS) from error
+        raise RetryLater(judging_delay(1)) from error
     job = ports.stores.jobs.job(job_id)
     if fencing_token is None or job is None:
         return
@@ -105,7 +111,7 @@ def judge_job(ports: Ports, job_id: str) -> None:
     except Unavailable as error:
         _wait_for_store(ports)  # without the store, the message cannot be queued again
         if fencing_token < MAX_ATTEMPTS:
-            raise RetryLater(min(RETRY_SECONDS * fencing_token, MAX_RETRY_SECONDS)) from error
+            raise RetryLater(judging_delay(fencing_token)) from error
         _fail(ports, job_id, fencing_token, error)
     except PermanentError as error:
         _log.warning("judging failed", job=job_id, request=job.spec.call_id, error=str(error))

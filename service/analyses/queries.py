@@ -9,6 +9,7 @@ import structlog
 from errata.errors import AnalysisNotFound, InvalidRequest, NotReady, Unavailable
 
 from service.analyses.ports import Stores
+from service.analyses.waiting import waiting_reason
 from service.domain import (
     NEWEST_FIRST,
     ORDERS,
@@ -20,7 +21,7 @@ from service.domain import (
     Progress,
     State,
 )
-from service.jobs.store import Snapshot
+from service.jobs.reader import Snapshot
 
 PAGE_SIZE = 100  # analyses per query of an iteration
 _log = structlog.get_logger()
@@ -46,7 +47,7 @@ def get(stores: Stores, analysis_id: str) -> Analysis:
     except Unavailable as error:
         store_error = error
     if snapshot is not None and not snapshot.record.state.is_final:
-        return to_analysis(snapshot)
+        return _add_waiting_reason(stores, to_analysis(snapshot), snapshot)
     # The archive before the record, because a judge archives an analysis before it deletes the record.
     analysis = stores.archive.get(analysis_id) or (to_analysis(snapshot) if snapshot else None)
     if analysis is not None:
@@ -62,6 +63,14 @@ def _is_indexed(stores: Stores, analysis_id: str) -> bool:
         return bool(stores.index.contained([analysis_id]))
     except Unavailable:
         return False
+
+
+def _add_waiting_reason(stores: Stores, analysis: Analysis, snapshot: Snapshot) -> Analysis:
+    """Return a queued analysis with what is missing before it can run."""
+    if analysis.state is not State.QUEUED or snapshot.job is None:
+        return analysis
+    reason = waiting_reason(stores.jobs.offers(), snapshot.live_workers, snapshot.job.spec)
+    return replace(analysis, progress=replace(analysis.progress, waiting_reason=reason))
 
 
 def parse_order(text: str) -> Order:

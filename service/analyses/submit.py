@@ -1,5 +1,7 @@
 """Submit the analysis of a model."""
 
+from collections.abc import Sequence
+
 import structlog
 from errata.errors import InvalidRequest, ModelNotFound, TooBusy
 
@@ -29,7 +31,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
 
     Raises:
         InvalidModelId: The model ID is malformed.
-        ModelNotFound: No worker offers the model.
+        ModelNotFound: Workers have registered, and none offers the model.
         DatasetNotFound: The data set does not exist.
         AlreadyExists: The request ID was used with another body.
         TooBusy: Too many analyses are open, or the archive is full.
@@ -71,11 +73,17 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
 
 
 def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
-    """Return the computation of a request; raise an error if its model, data set, or bundle does not exist."""
+    """Return the computation of a request; raise an error if its model, data set, or bundle does not exist.
+
+    Before the first worker registers, it is unknown which models and images workers have. The job then waits for one.
+    """
     model = parse_model_id(request.model)
-    _check_offered(ports, model)
+    offers = [offer.model for offer in ports.models.offers()]
+    has_workers = bool(offers or ports.stores.jobs.offers())  # whether a worker has ever registered
+    if has_workers:
+        _check_offered(offers, model)
     bundle = ports.stores.evidence.find(request.dataset, request.evidence)
-    if not ports.models.has_images(request.dataset):
+    if has_workers and not ports.models.has_images(request.dataset):
         raise InvalidRequest(
             f"No worker has the images of {request.dataset}. Set ERRATA_IMAGES on a worker, or upload predictions.",
             field="dataset",
@@ -108,13 +116,12 @@ def finish_submission(ports: Ports, submission: Submission, spec: JobSpec) -> An
     return queries.get(ports.stores, submission.analysis)
 
 
-def _check_offered(ports: Ports, model: ModelId) -> None:
+def _check_offered(offers: Sequence[str], model: ModelId) -> None:
     """Raise ModelNotFound if no worker offers the model; for a pattern such as timm:*, the worker checks the name."""
-    offers = [offer.model for offer in ports.models.offers()]
     if not offers:
         raise ModelNotFound(
-            f"No worker is running, so model {str(model)!r:.80} cannot be analyzed. Start one with 'errata work', or "
-            "install errata-service[worker] or errata-service[demo].",
+            f"The workers cannot run models, so model {str(model)!r:.80} cannot be analyzed. Install "
+            "errata-service[worker] or errata-service[demo].",
             field="model",
         )
     if str(model) not in offers and f"{model.source}:*" not in offers:

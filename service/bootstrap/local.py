@@ -47,7 +47,7 @@ async def run_local(
     metrics = Metrics(CollectorRegistry())
     security = make_api_security(settings)
     callers = make_callers(settings)
-    store = InMemoryJobStore(time.time)
+    store = InMemoryJobStore(time.time, settings.heartbeat_seconds)
     engine = Engine(local_broker, store)
     warn_about_missing_paths(settings)
     images = image_folders(settings)
@@ -69,11 +69,12 @@ async def run_local(
         on_job_failed=partial(notify_job_failed, ports),
         observer=ports.observer,
         interrupt=models.interrupt,
+        lease=settings.heartbeat_seconds * 2 / 3,
     )
     engine.serve_models(worker.run, WORKER, worker_offer(settings, images))
     engine.serve_judging(partial(judge_job, ports))
     engine.start()
-    housekeeping = Housekeeping(ports, settings)
+    housekeeping = Housekeeping(ports.stores, settings)
     housekeeping.start()
     registry_threads = RegistryThreads(ports, registries, metrics, settings.poll_seconds)
     registry_threads.start()

@@ -29,6 +29,7 @@ from service.telemetry import Metrics
 START_SECONDS = 10.0  # maximum wait for the first check of the store and the archive
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 REDIS_TIMEOUT = 2.0  # seconds
+COLLECT_EVERY = 2  # checks of the store per read of its metrics
 
 
 async def run_service(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
@@ -47,14 +48,14 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     callers = make_callers(settings)
     metrics = Metrics(CollectorRegistry())
     client = connect(url, REDIS_TIMEOUT)
-    store = RedisJobStore(client)
+    store = RedisJobStore(client, heartbeat=settings.heartbeat_seconds)
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     indexing = Indexing(settings, metrics, RedisNotices(client))
     ports = make_ports(settings, store, indexing.archive, engine, metrics)
     ports.parsers.start()
     registries = [caller.registry for caller in callers.values()]
     check_datasets(ports, registries)
-    store_collector = StoreCollector(store, metrics)
+    store_collector = StoreCollector(store, metrics, every=COLLECT_EVERY)
     store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
     identity = ArchiveIdentity(indexing.archive, store, settings.archive_location)
     indexing.start()
@@ -69,9 +70,9 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     for task in tasks:
         task.start()
     engine.start()
-    housekeeping = Housekeeping(ports, settings)
+    housekeeping = Housekeeping(ports.stores, settings)
     housekeeping.start()
-    engine.start_resending(settings.heartbeat_seconds)
+    engine.start_resending()
     registry_threads = RegistryThreads(ports, registries, metrics, settings.poll_seconds)
     registry_threads.start()
 

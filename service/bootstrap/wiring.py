@@ -17,8 +17,8 @@ from service.domain import State
 from service.evidence.labels import demo_folder
 from service.evidence.repository import EvidenceRepository
 from service.jobs.engine import Engine
-from service.jobs.store import JobStore, WorkerOffer
-from service.jobs.transitions import JobSpec
+from service.jobs.store import JobStore
+from service.jobs.transitions import WorkerOffer
 from service.predictions.model_id import ModelId
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.model_process.config import PredictorConfig
@@ -87,13 +87,6 @@ def worker_offer(settings: Settings, images: Mapping[str, Path]) -> WorkerOffer:
         (offer.model, offer.description) for offer in model_offers(settings.models is not None, _has_mlflow(settings))
     )
     return WorkerOffer(models, tuple(sorted(images)), _versions("timm", "torchvision"))
-
-
-def can_run(offer: WorkerOffer, spec: JobSpec) -> bool:
-    """Return whether a worker with this offer supports the model and the data set of a job."""
-    source = spec.model.partition(":")[0]
-    models = {model for model, _ in offer.models}
-    return spec.dataset in offer.datasets and bool({spec.model, f"{source}:*"} & models)
 
 
 def image_folders(settings: Settings) -> Mapping[str, Path]:

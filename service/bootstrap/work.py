@@ -17,7 +17,7 @@ from service.bootstrap.process import stop_on_signals
 from service.bootstrap.security import make_security, split_address
 from service.bootstrap.serve import redis_url
 from service.bootstrap.servers import cancel, log_when_ready, start_listener
-from service.bootstrap.wiring import can_run, image_folders, process_predictor, worker_offer
+from service.bootstrap.wiring import image_folders, process_predictor, worker_offer
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.worker import Predictor, Worker
@@ -41,7 +41,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     """
     metrics = Metrics(CollectorRegistry())
     url, name = redis_url(settings), f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-    store = RedisJobStore(connect(url, REDIS_TIMEOUT))
+    store = RedisJobStore(connect(url, REDIS_TIMEOUT), heartbeat=settings.heartbeat_seconds)
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     warn_about_missing_paths(settings)
     images = image_folders(settings)
@@ -62,7 +62,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         on_job_failed=lambda _: metrics.analyses.labels("failed").inc(),
         observer=MetricsObserver(metrics),
         interrupt=models.interrupt,
-        can_run=partial(can_run, offer),
+        can_run=offer.can_run,
         lease=settings.heartbeat_seconds * 2 / 3,
     )
     initialize_series(metrics.analyses, ["failed"])  # the only final state that a worker sets
@@ -80,6 +80,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     await start_listener(listener, "ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address)
     store_task.start()
     engine.start()
+    engine.start_resending()
     address = f"{host}:{listener.port}"
     _log.info("worker listening", worker=name, http=address)
     on_ready(address)

@@ -65,6 +65,7 @@ class Progress:
     live_workers: int | None = None  # number of workers that can run the model
     shards_done: int | None = None
     shards: int | None = None  # None: needs no worker
+    waiting_reason: str = ""  # what is missing before a queued analysis can run
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """The engine: Dramatiq delivers the ids of shards and jobs to worker threads; the job store has their state.
 
-Two queues with one Dramatiq worker each: `models` (shards; GPU, minutes) and judging (NumPy, milliseconds), which is
-stored as `errands`. A process serves one queue or both and can send to either. A message can be delivered twice, late,
-or never.
+Two queues with one Dramatiq worker each: shards (GPU, minutes) and judging (NumPy, milliseconds). A process serves one
+queue or both and can send to either. A message can be delivered twice, late, or never.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Thread
 
 import dramatiq
@@ -14,18 +14,21 @@ import structlog
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.errors import ConnectionClosed, Retry
-from dramatiq.middleware import CurrentMessage, Retries
+from dramatiq.middleware import CurrentMessage, Middleware, Retries
 from errata.errors import Unavailable
 
-from service.jobs.redis_store import MESSAGES, connect
-from service.jobs.store import JobStore, WorkerOffer
-from service.jobs.worker import HEARTBEAT_SECONDS, Drain, RetryLater
+from service.jobs.base_store import DEAD_TTL
+from service.jobs.consumer import MAX_WAIT_SECONDS, Notifier, WaitingConsumer
+from service.jobs.redis_store import connect
+from service.jobs.store import JUDGING, MODELS, JobStore
+from service.jobs.transitions import WorkerOffer
+from service.jobs.worker import Drain, RetryLater
 
-MODELS, JUDGING = "models", "errands"
-POLL_MS = 50  # the broker polls: the longest delay before a message is delivered
+MESSAGES = "errata:mq"  # prefix of the engine's keys, which only the engine reads
+POLL_MS = 50  # interval between two checks of a thread for its end, and of the local broker for delayed messages
 MAINTENANCE_CHANCE = 1_000_000  # per million calls: with the default, messages of dead workers wait for minutes
 MAX_RETRIES = 1_000_000  # no limit, because the job store counts retries
-RESEND_SECONDS = 5.0  # interval between two checks for lost messages
+CHECK_SECONDS = 5.0  # longest interval between two heartbeats, and between two checks for lost messages
 _log = structlog.get_logger()
 
 
@@ -40,8 +43,11 @@ class Engine:
         self._served: set[str] = set()
         self._workers: list[dramatiq.Worker] = []
         self._stopped = Event()
+        self._check_seconds = min(CHECK_SECONDS, store.heartbeat_timeout / 6)
         self._heartbeat_thread = Thread(target=self._send_heartbeats, name="heartbeat", daemon=True)
         self.drain = Drain()
+        for broker in self._brokers.values():
+            broker.add_middleware(_DeadMessages(store))
 
     def serve_models(self, run: Callable[[str, int], None], worker: str, offer: WorkerOffer | None = None) -> None:
         """Serve the queue of shards.
@@ -69,17 +75,16 @@ class Engine:
             worker.start()
             self._workers.append(worker)
 
-    def start_resending(self, heartbeat_timeout: float) -> None:
-        """Start a thread that resends lost messages; several processes may do so.
-
-        Args:
-            heartbeat_timeout: Seconds without a heartbeat after which the broker considers a worker dead.
-        """
-        Thread(target=self._resend, args=(heartbeat_timeout,), name="resend", daemon=True).start()
+    def start_resending(self) -> None:
+        """Start a thread that resends lost messages; several processes may do so."""
+        Thread(target=self._resend, name="resend", daemon=True).start()
 
     def stop(self, grace_period: float) -> None:
         """Drain the worker, and stop the threads within `grace_period` seconds."""
         self.drain.start(grace_period)
+        for broker in self._brokers.values():
+            if isinstance(broker, _Broker):
+                broker.notifier.stop()
         for worker in self._workers:
             worker.stop(timeout=int(grace_period * 1000))
         self._workers.clear()
@@ -105,14 +110,15 @@ class Engine:
     def _send_heartbeats(self) -> None:
         while not self._stopped.is_set():
             self._log_errors(lambda: self._store.heartbeat(self._worker, self._offer))
-            self._stopped.wait(HEARTBEAT_SECONDS)
+            self._stopped.wait(self._check_seconds)
 
-    def _resend(self, heartbeat_timeout: float) -> None:
-        while not self._stopped.wait(RESEND_SECONDS):
-            self._log_errors(lambda: self._resend_lost_messages(heartbeat_timeout))
+    def _resend(self) -> None:
+        while not self._stopped.wait(self._check_seconds):
+            self._log_errors(self._resend_lost_messages)
 
-    def _resend_lost_messages(self, heartbeat_timeout: float) -> None:
-        for job, shard in self._store.lost_messages(heartbeat_timeout):
+    def _resend_lost_messages(self) -> None:
+        empty = {queue for queue in self._served if is_empty(self._brokers[queue], queue)}
+        for job, shard in self._store.lost_messages(empty):
             _log.warning("lost message resent", job=job, shard=shard)
             if shard is None:
                 self.send_judging(job)
@@ -172,8 +178,52 @@ def local_broker() -> dramatiq.Broker:
     return broker
 
 
+class _DeadMessages(Middleware):
+    """Counts the messages that the engine drops."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+
+    def after_nack(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        """Count a dropped message."""
+        with suppress(Unavailable):
+            self._store.count_dead_message(message.message_id)
+
+
+class _Notifications(Middleware):
+    """Notifies the consumers of a queue of each new message. Consumers of other processes poll for delayed messages."""
+
+    def after_enqueue(self, broker: dramatiq.Broker, message: dramatiq.Message[None], delay: int | None) -> None:
+        """Notify the consumers."""
+        assert isinstance(broker, _Broker)
+        broker.notifier.notify(other_processes=delay is None)
+
+
 class _Broker(RedisBroker):
-    """Dramatiq's Redis broker. It converts each error of Redis to ConnectionClosed, which Dramatiq's threads handle."""
+    """Dramatiq's Redis broker, whose consumers wait for notifications.
+
+    It converts each error of Redis to ConnectionClosed, which Dramatiq's threads handle.
+    """
+
+    def __init__(self, url: str, timeout: float, heartbeat_timeout: float) -> None:
+        client = connect(url, timeout)
+        super().__init__(  # type: ignore[no-untyped-call]
+            client=client,
+            namespace=MESSAGES,
+            middleware=[Retries(min_backoff=1000), CurrentMessage(), _Notifications()],
+            heartbeat_timeout=int(heartbeat_timeout * 1000),
+            maintenance_chance=MAINTENANCE_CHANCE,
+            dead_message_ttl=DEAD_TTL * 1000,
+        )
+        self.notifier = Notifier(client, f"{MESSAGES}:news")
+        self.consumers: dict[str, WaitingConsumer] = {}
+        self._max_wait = min(MAX_WAIT_SECONDS, heartbeat_timeout / 4)  # a fetch is also a heartbeat
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> WaitingConsumer:
+        """Return a consumer that waits for notifications while the queue is empty."""
+        consumer = super().consume(queue_name, prefetch, timeout=1)
+        self.consumers[queue_name] = WaitingConsumer(consumer, prefetch, self.notifier, self._max_wait)
+        return self.consumers[queue_name]
 
     def _dispatch(self, command: str) -> Callable[..., object]:
         dispatch: Callable[..., object] = super()._dispatch(command)  # type: ignore[no-untyped-call]
@@ -195,12 +245,12 @@ def redis_broker(url: str, timeout: float, heartbeat_timeout: float) -> dramatiq
         timeout: Timeout of a call to Redis, in seconds.
         heartbeat_timeout: Seconds without a heartbeat after which a worker is considered dead.
     """
-    broker = _Broker(  # type: ignore[no-untyped-call]
-        client=connect(url, timeout),
-        namespace=MESSAGES,
-        middleware=[Retries(min_backoff=1000), CurrentMessage()],
-        heartbeat_timeout=int(heartbeat_timeout * 1000),
-        maintenance_chance=MAINTENANCE_CHANCE,
-    )
+    broker = _Broker(url, timeout, heartbeat_timeout)
     broker.emit_after("process_boot")
     return broker
+
+
+def is_empty(broker: dramatiq.Broker, queue: str) -> bool:
+    """Return whether the consumer of this process found a queue empty at its last fetch."""
+    consumer = broker.consumers.get(queue) if isinstance(broker, _Broker) else None
+    return consumer is not None and consumer.is_empty

@@ -1,12 +1,42 @@
-"""The job store: a port with two implementations, Redis and memory. Every method is one atomic step."""
+"""The job store. Its rules are here, in lifecycle.py, and in transitions.py; Redis or this process stores the records.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Every method is one atomic step: it reads records, applies a pure function, and writes the differences if the records
+have not changed meanwhile. Otherwise it starts again.
+"""
+
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar
 
-from service.domain import Failure
-from service.jobs.transitions import AnalysisRecord, Claim, Job, JobSpec, LeaseReply, OutboxItem, ShardResult
+from errata.errors import DamagedRecord
+
+from service.domain import Failure, State
+from service.jobs import lifecycle, lost_messages, records, transitions
+from service.jobs.base_store import BaseStore
+from service.jobs.reader import Snapshot
+from service.jobs.records import format_time
+from service.jobs.transaction import FINISHED_TTL, PREFIX, Transaction, job_command, shard_command, waiting_command
+from service.jobs.transitions import (
+    AnalysisRecord,
+    Claim,
+    Job,
+    JobSpec,
+    JobStatus,
+    LeaseReply,
+    OutboxItem,
+    Shard,
+    ShardResult,
+    Step,
+)
+
+MODELS, JUDGING = "models", "errands"  # the queues of the engine; `errands` is the stored name
+MAX_EXPIRED = 10  # shards with an expired lease that a worker considers before each message
+Value = TypeVar("Value")
+Arguments = ParamSpec("Arguments")
 
 
 class Outcome(Enum):
@@ -29,52 +59,7 @@ class Submission:
     open: int = 0  # open analyses
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A record with its job and its position in the queue."""
-
-    record: AnalysisRecord
-    job: Job | None
-    queue_position: int  # open jobs created before
-    live_workers: int
-    now: float  # seconds of the store's clock
-
-
-@dataclass(frozen=True)
-class WorkerOffer:
-    """The models and data sets that a worker offers."""
-
-    models: tuple[tuple[str, str], ...]  # identifiers or patterns such as timm:*, each with a description
-    datasets: tuple[str, ...]  # data sets whose images the worker can read
-    runtime: str = ""  # versions of the packages that determine the weights of a model name
-
-
-@dataclass(frozen=True)
-class Depth:
-    """Numbers of queued and running analyses and shards, and counters since the store was created."""
-
-    queued_analyses: int
-    running_analyses: int
-    queued_shards: int
-    running_shards: int
-    oldest_queued: float  # seconds; 0 if nothing is queued
-    oldest_running: float  # seconds; 0 if nothing runs
-    workers: int  # number with a recent heartbeat
-    refused: int  # writes of workers whose lease was lost
-    crashes: int  # shards whose lease expired
-    delayed: int = 0  # messages that are delivered later
-    dead: int = 0  # messages that the engine dropped
-
-
-@dataclass(frozen=True)
-class MemoryUsage:
-    """The memory that the store uses."""
-
-    used: int  # bytes
-    limit: int  # bytes; 0: no limit
-
-
-class JobStore(Protocol):
+class JobStore(BaseStore):
     """Stores open analyses, and for a limited time those that failed or were canceled. Thread-safe."""
 
     def submit(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
@@ -89,11 +74,38 @@ class JobStore(Protocol):
         Returns:
             REPEATED for a delivery that was submitted before, even if its request differs now.
         """
-        ...
+        request_id, digest, new_id = record.request.request_id, record.request_digest, uuid.uuid4().hex
+
+        def step(tx: Transaction) -> Submission:
+            tx.prefetch(
+                ("ZCARD", f"{PREFIX}open:analyses"),
+                ("GET", f"{PREFIX}dedupe:{spec.dedupe_key}"),
+                ("GET", f"{PREFIX}delivery:{record.delivery}"),
+                ("HMGET", f"{PREFIX}request:{request_id}", "digest", "analysis"),
+            )
+            if before := lifecycle.find_before(tx, request_id, digest, record.delivery):
+                return _repeated(before)
+            submission = _accept(tx, record, spec, new_id, fresh=fresh, limit=limit)
+            if submission.outcome is not Outcome.FULL:
+                lifecycle.bind(tx, request_id, digest, record.delivery, record.id, is_open=True)
+            return submission
+
+        return self.run(step)
 
     def resubmit(self, record: AnalysisRecord, spec: JobSpec, *, limit: int) -> Submission | None:
         """Queue a failed analysis again under the same id; return None unless it has failed."""
-        ...
+        new_id = uuid.uuid4().hex
+
+        def step(tx: Transaction) -> Submission | None:
+            before = tx.record(record.id)
+            if before is None or before.state is not State.FAILED:
+                return None
+            submission = _accept(tx, record, spec, new_id, fresh=spec.fresh, limit=limit)
+            if submission.outcome is not Outcome.FULL and record.request.request_id:
+                tx.write("PERSIST", f"{PREFIX}request:{record.request.request_id}")
+            return submission
+
+        return self.run(step)
 
     def reserve(
         self,
@@ -116,71 +128,134 @@ class JobStore(Protocol):
         Returns:
             NEW, REPEATED or REUSED; REPEATED for a delivery that was submitted before, even if its request differs now.
         """
-        ...
+
+        def step(tx: Transaction) -> Submission:
+            if before := lifecycle.find_before(tx, request_id, request_digest, delivery):
+                return _repeated(before)
+            lifecycle.bind(tx, request_id, request_digest, delivery, analysis_id, is_open=False)
+            if needs_write_back:
+                tx.add_to_outbox(analysis_id)
+            return Submission(Outcome.NEW, analysis_id)
+
+        return self.run(step)
 
     def release_request_id(self, request_id: str) -> None:
         """Release a reserved request ID, because its analysis was not archived or is deleted."""
-        ...
-
-    def store_image_names(self, digest: str, names: Sequence[str]) -> None:
-        """Store the names of a data set's images for workers."""
-        ...
-
-    def image_names(self, digest: str) -> Sequence[str]:
-        """Return the image names stored under a digest; raise Unavailable if there are none."""
-        ...
-
-    def snapshot(self, analysis_id: str) -> Snapshot | None:
-        """Return a record with its job; None if it does not exist."""
-        ...
-
-    def records(self) -> Sequence[Snapshot]:
-        """Return all records with their jobs."""
-        ...
-
-    def job(self, job_id: str) -> Job | None:
-        """Return a job; None if it does not exist."""
-        ...
+        if request_id:
+            self.run(lambda tx: tx.write("DEL", f"{PREFIX}request:{request_id}"))
 
     def cancel(self, analysis_id: str, reason: str) -> bool:
         """Cancel an analysis, and its job if no other analysis waits for it; return whether it was open."""
-        ...
+        was_open = self.run(lambda tx: lifecycle.cancel(tx, analysis_id, reason))
+        if was_open:
+            self.run(lifecycle.delete_excess)
+        return was_open
 
     def delete(self, analysis_id: str) -> bool:
         """Delete a final record; return whether it existed."""
-        ...
+
+        def step(tx: Transaction) -> bool:
+            record = tx.record(analysis_id)
+            if record is None or not record.state.is_final:
+                return False
+            tx.delete_record(analysis_id)
+            return True
+
+        return self.run(step)
 
     def claim_shard(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
         """Claim a shard for a lease of `lease` seconds."""
-        ...
+        return self._change_shard(job_id, shard, transitions.claim, shard, worker, lease)
 
     def renew_lease(self, job_id: str, shard: int, fencing_token: int, lease: float) -> LeaseReply:
         """Renew the lease of a shard for `lease` seconds from now."""
-        ...
+        return self._change_shard(job_id, shard, transitions.renew, fencing_token, lease)
 
     def report_progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
         """Store the number of predicted images of a shard."""
-        ...
+        return self._change_shard(job_id, shard, transitions.progress, fencing_token, done)
 
     def finish_shard(self, job_id: str, shard: int, fencing_token: int, result: ShardResult) -> int | None:
         """Store a shard's predictions; return how many shards are left, None if the fencing token is not current."""
-        ...
+        return self._change_shard(job_id, shard, transitions.finish, fencing_token, result)
 
-    def store_shard_result(self, key: str, result: ShardResult) -> None:
-        """Cache a shard's predictions for later requests of the same weights, for a limited time."""
-        ...
+    def release_shard(self, job_id: str, shard: int, fencing_token: int) -> bool:
+        """Queue a shard again without counting a retry; return whether the fencing token was current."""
+        return self._change_shard(job_id, shard, transitions.release, fencing_token)
 
-    def cached_shard_result(self, key: str) -> ShardResult | None:
-        """Return cached predictions of a shard; None if there are none."""
-        ...
+    def retry_shard(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> float | None:
+        """Queue a shard again after a transient error; fail its job after too many errors.
 
-    def store_result(self, key: str, analysis_id: str) -> None:
-        """Cache the id of the archived analysis that has the result of a computation, for a limited time."""
-        ...
+        Returns:
+            Seconds until the retry; None if the job has failed or the fencing token is not current.
+        """
+        return self._change_shard(job_id, shard, transitions.retry, fencing_token, failure)
 
-    def cached_result(self, key: str) -> str | None:
-        """Return the id of the archived analysis that has the result of a computation; None if none is cached."""
-        ...
+    def fail_job(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> bool:
+        """End a job as failed; return whether the fencing token was current."""
+        return self._change_shard(job_id, shard, transitions.fail, fencing_token, failure)
+
+    def postpone_shard(self, job_id: str, shard: int, delay: float) -> None:
+        """Note that the message of a shard is sent again after `delay` seconds, so that it is not considered lost."""
+        self._change_shard(job_id, shard, transitions.postpone, delay)
+
+    def _change_shard(
+        self,
+        job_id: str,
+        index: int,
+        transition: Callable[Concatenate[JobStatus, Shard, float, Arguments], Step[Value]],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Value:
+        """Apply a transition to a shard and its job, and return its reply."""
+
+        def step(tx: Transaction) -> tuple[Value, bool]:
+            tx.prefetch(job_command(job_id), shard_command(job_id, index))
+            # The record of a job that has succeeded is deleted.
+            job = tx.job(job_id) or JobStatus(job_id, 0, 0, "", 0.0, State.SUCCEEDED)
+            shard = tx.shard(job_id, index) or Shard(State.SUCCEEDED)
+            result = transition(job, shard, tx.now, *args, **kwargs)
+            lifecycle.write_step(tx, job, index, shard, result)
+            return result.reply, result.job.state.is_final and not job.state.is_final
+
+        reply, has_ended = self.run(step)
+        if has_ended:
+            self.run(lifecycle.delete_excess)
+        return reply
+
+    def claim_judging(self, job_id: str) -> int | None:
+        """Claim the judging of a job whose shards are all done; return its fencing token, None if the job has ended."""
+
+        def step(tx: Transaction) -> int | None:
+            before = tx.job(job_id)
+            job = None if before is None else transitions.claim_judging(before, tx.now)
+            if job is None:
+                return None
+            records.check_known(f"the job {job_id}", tx.spec(job_id))
+            tx.update_job(job)
+            return job.judging_token
+
+        return self.run(step)
+
+    def finish_job(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
+        """End a judged job, as failed if there is a failure; return whether the fencing token was current.
+
+        The records of a job that succeeds are deleted, because the archive has its analyses.
+        """
+
+        def step(tx: Transaction) -> bool:
+            tx.prefetch(job_command(job_id), waiting_command(job_id))
+            before = tx.job(job_id)
+            job = None if before is None else transitions.finish_judging(before, fencing_token, failure)
+            if before is None or job is None:
+                return False
+            lifecycle.write_job(tx, before, job)
+            return True
+
+        is_current = self.run(step)
+        if is_current and failure is not None:
+            self.run(lifecycle.delete_excess)
+        return is_current
 
     def due_outbox_items(self, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
         """Lease due outbox items whose analyses have ended.
@@ -192,82 +267,135 @@ class JobStore(Protocol):
             lease: Seconds.
             limit: Maximum number of items.
         """
-        ...
+
+        def step(tx: Transaction) -> Sequence[OutboxItem]:
+            items = [item for id in tx.due_outbox_items()[:limit] if (item := tx.outbox_item(id)) is not None]
+            for item in items:
+                tx.update_outbox_item(item, tx.now + lease)
+            return items
+
+        return self.run(step)
 
     def postpone_outbox_item(self, analysis_id: str, delay: float, *, failed: bool) -> None:
         """Postpone an outbox item by `delay` seconds; count a failed attempt if `failed`."""
-        ...
+
+        def step(tx: Transaction) -> None:
+            item = tx.outbox_item(analysis_id)
+            if item is not None:
+                tx.update_outbox_item(replace(item, attempts=item.attempts + failed), tx.now + delay)
+
+        self.run(step)
 
     def delete_outbox_item(self, analysis_id: str) -> None:
         """Delete an outbox item."""
-        ...
+        self.run(lambda tx: tx.delete_outbox_item(analysis_id))
 
-    def release_shard(self, job_id: str, shard: int, fencing_token: int) -> bool:
-        """Queue a shard again without counting a retry; return whether the fencing token was current."""
-        ...
-
-    def retry_shard(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> float | None:
-        """Queue a shard again after a transient error; fail its job after too many errors.
-
-        Returns:
-            Seconds until the retry; None if the job has failed or the fencing token is not current.
-        """
-        ...
-
-    def fail_job(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> bool:
-        """End a job as failed; return whether the fencing token was current."""
-        ...
-
-    def shard_results(self, job_id: str) -> Sequence[ShardResult]:
-        """Return the predictions of all finished shards, in order."""
-        ...
-
-    def claim_judging(self, job_id: str) -> int | None:
-        """Claim the judging of a job whose shards are all done; return its fencing token, None if the job has ended."""
-        ...
-
-    def finish_job(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
-        """End a judged job, as failed if there is a failure; return whether the fencing token was current.
-
-        The records of a job that succeeds are deleted, because the archive has its analyses.
-        """
-        ...
-
-    def bind_archive(self, archive_id: str) -> str:
-        """Bind the store to an archive unless it is bound; return the id of the archive that it is bound to."""
-        ...
-
-    def heartbeat(self, worker: str, offer: WorkerOffer | None = None) -> None:
-        """Store the heartbeat and the offer of a worker."""
-        ...
-
-    def remove_worker(self, worker: str) -> None:
-        """Remove a worker that has stopped."""
-        ...
-
-    def offers(self) -> Sequence[WorkerOffer]:
-        """Return the offers of the live workers; if there are none, the latest offer."""
-        ...
-
-    def lost_messages(self, heartbeat_timeout: float) -> Sequence[tuple[str, int | None]]:
-        """Return the jobs and shards whose message seems to be lost, and mark them as sent now.
+    def lost_messages(self, empty_queues: Collection[str]) -> Sequence[tuple[str, int | None]]:
+        """Return the jobs and shards whose message is lost, and mark them as sent now.
 
         Args:
-            heartbeat_timeout: Seconds without a heartbeat after which the engine considers a worker dead.
+            empty_queues: The queues that a consumer found empty at its last fetch.
 
         Returns:
             Job and shard; None instead of a shard for the judging of the job.
         """
-        ...
+        is_empty, heartbeat = MODELS in empty_queues, self.heartbeat_timeout
 
-    def depth(self) -> Depth:
-        """Return the depth of the queues and the counters of the store."""
-        ...
+        def mark_job(tx: Transaction, job_id: str) -> bool:
+            job = tx.job(job_id)
+            if job is None or not lost_messages.is_judging_lost(job, tx.now, heartbeat):
+                return False
+            tx.update_job(replace(job, judging_sent=tx.now))
+            return True
 
-    def memory_usage(self) -> MemoryUsage:
-        """Return the memory that the store uses."""
-        ...
+        lost: list[tuple[str, int | None]] = []
+        started, shards, jobs = self._reader.read(
+            ("GET", f"{PREFIX}started:models"),
+            ("ZRANGE", f"{PREFIX}open:models", 0, -1, "WITHSCORES"),
+            ("ZRANGE", f"{PREFIX}open:jobs", 0, -1),
+        )
+        last_started = float(records.text_of(started) or 0)
+        for member, created in records.pairs(shards):
+            job_id, _, index = member.partition(":")
+            at = job_id, int(index)
+            may_be_lost = is_empty or created < last_started - 2 * heartbeat
+            with suppress(DamagedRecord):  # its readers report it
+                if may_be_lost and self._change_shard(*at, lost_messages.mark_lost, last_started, is_empty, heartbeat):
+                    lost.append(at)
+        for job_id in records.texts(jobs) if JUDGING in empty_queues else ():
+            with suppress(DamagedRecord):
+                if self.run(partial(mark_job, job_id=job_id)):
+                    lost.append((job_id, None))
+        return lost
 
-    def ping(self) -> bool:
-        """Return whether the store answers."""
-        ...
+    def snapshot(self, analysis_id: str) -> Snapshot | None:
+        """Return a record with its job; None if it does not exist."""
+        return self._reader.snapshot(analysis_id, *self._now_and_workers())
+
+    def records(self) -> Sequence[Snapshot]:
+        """Return all records with their jobs."""
+        analyses, finished, open_analyses = self._reader.read(
+            ("ZRANGE", f"{PREFIX}analyses", 0, -1),
+            ("ZRANGE", f"{PREFIX}finished", 0, -1, "WITHSCORES"),
+            ("ZRANGE", f"{PREFIX}open:analyses", 0, -1),
+        )
+        now, num_workers = self._now_and_workers()
+        opened, ended = set(records.texts(open_analyses)), records.pairs(finished)
+        stale = [id for id, end_time in ended if id in opened or end_time <= now - FINISHED_TTL]
+        if stale:  # expired, or queued again by a version without the key `finished`
+            self.run(lambda tx: lifecycle.delete_expired(tx, stale))
+            ended = [(id, end_time) for id, end_time in ended if id not in opened]
+        ids, snapshots = records.texts(analyses), self._reader.finished.get(ended)
+        snapshots |= self._reader.snapshots([id for id in ids if id not in snapshots], now, num_workers)
+        self._reader.finished.replace(ended, snapshots)
+        return [replace(snapshots[id], live_workers=num_workers, now=now) for id in ids if id in snapshots]
+
+    def job(self, job_id: str) -> Job | None:
+        """Return a job; None if it does not exist."""
+        return self._reader.job(job_id)
+
+    def shard_results(self, job_id: str) -> Sequence[ShardResult]:
+        """Return the predictions of all finished shards, in order."""
+        job = self.job(job_id)
+        if job is None or job.state.is_final:
+            return []
+        contents = self._reader.read(*(("GET", f"{PREFIX}part:{job_id}:{index}") for index in range(len(job.shards))))
+        with self._reader.log_damage():
+            return [records.unpack_shard_result(content) for content in contents if isinstance(content, bytes)]
+
+    def expired_shards(self) -> Sequence[tuple[str, int]]:
+        """Return the running shards whose lease has expired longest ago, at most MAX_EXPIRED."""
+        leases, now = self._reader.read(("ZRANGE", f"{PREFIX}leases", 0, MAX_EXPIRED - 1, "WITHSCORES"), ("TIME",))
+        expired = []
+        for member, lease in records.pairs(leases):
+            job_id, _, index = member.partition(":")
+            with suppress(DamagedRecord):
+                if lease <= self._time(now) and self.run(partial(_is_expired, job_id=job_id, index=int(index))):
+                    expired.append((job_id, int(index)))
+        return expired
+
+
+def _accept(
+    tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_id: str, *, fresh: bool, limit: int
+) -> Submission:
+    num_open = records.count(tx.read("ZCARD", f"{PREFIX}open:analyses"))
+    if num_open >= limit:
+        return Submission(Outcome.FULL, open=num_open)
+    job = lifecycle.join_or_create(tx, record, spec, new_id, fresh=fresh)
+    return Submission(Outcome.NEW if job.id == new_id else Outcome.JOINED, record.id, job.id, num_open + 1)
+
+
+def _repeated(before: tuple[str, bool]) -> Submission:
+    analysis_id, is_same = before
+    return Submission(Outcome.REPEATED if is_same else Outcome.REUSED, analysis_id)
+
+
+def _is_expired(tx: Transaction, job_id: str, index: int) -> bool:
+    """Return whether the lease of a shard has expired; correct the index, which an older version does not update."""
+    shard, member = tx.shard(job_id, index), f"{job_id}:{index}"
+    if shard is None or shard.state is not State.RUNNING:
+        tx.write("ZREM", f"{PREFIX}leases", member)
+        return False
+    if shard.lease > tx.now:
+        tx.write("ZADD", f"{PREFIX}leases", format_time(shard.lease), member)
+    return shard.lease <= tx.now

@@ -1,4 +1,4 @@
-"""Jobs, shards, and their state transitions. Pure functions: stores call them under a lock, or repeat them in a script.
+"""Jobs, shards, and their state transitions. Pure functions: both stores apply the differences that they return.
 
 queued -claim-> running -finish-> succeeded | failed | cancelled     (final)
 running -> queued: transient error (retry_at, retries + 1) · release · claim after the lease has expired (crashes + 1)
@@ -9,7 +9,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from enum import Enum, auto
+from typing import Generic, TypeVar
 
 import numpy as np
 from errata.errors import ErrataError
@@ -21,6 +22,7 @@ MAX_FINISHED = 1000  # failed and canceled analyses in a store: each list reads 
 MAX_CRASHES = 3
 MAX_RETRIES = 3
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 60.0
+Reply = TypeVar("Reply", covariant=True)
 
 
 class LeaseReply(Enum):
@@ -95,6 +97,28 @@ class Shard:
     retries: int = 0
     retry_at: float = 0.0
     done: int = 0  # images
+    sent: float = 0.0  # time at which its message was sent, or is sent again
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """The part of a job that transitions read and change: neither its specification nor its shards."""
+
+    id: str
+    num_shards: int
+    num_shards_left: int  # shards that are not done
+    dedupe_key: str
+    created: float
+    state: State = State.QUEUED
+    started: float | None = None
+    judging_token: int = 0  # the fencing token of its judging; 0: not judged yet
+    judging_sent: float = 0.0  # time at which the message for its judging was sent
+    failure: Failure | None = None
+
+    @property
+    def can_be_joined(self) -> bool:
+        """Whether another analysis can wait for it: one that joins after judging began would not be archived."""
+        return not self.state.is_final and not self.judging_token
 
 
 @dataclass(frozen=True)
@@ -151,11 +175,40 @@ class AnalysisRecord:
 
 
 @dataclass(frozen=True)
+class RecordStatus:
+    """The part of a record that transitions read and change."""
+
+    id: str
+    state: State
+    job: str
+    request_id: str = ""
+    failure: Failure | None = None
+    ended: float | None = None
+
+
+@dataclass(frozen=True)
 class OutboxItem:
     """An analysis whose result must be written back to a registry."""
 
     analysis: str  # id
     attempts: int  # failed attempts
+
+
+@dataclass(frozen=True)
+class WorkerOffer:
+    """The models and data sets that a worker offers."""
+
+    models: tuple[tuple[str, str], ...]  # identifiers or patterns such as timm:*, each with a description
+    datasets: tuple[str, ...]  # data sets whose images the worker can read
+    runtime: str = ""  # versions of the packages that determine the weights of a model name
+
+    def has_model(self, model: str) -> bool:
+        """Return whether the worker offers a model; for a pattern such as timm:*, it checks the name later."""
+        return bool({model, f"{model.partition(':')[0]}:*"} & {name for name, _ in self.models})
+
+    def can_run(self, spec: JobSpec) -> bool:
+        """Return whether the worker offers the model and the data set of a job."""
+        return spec.dataset in self.datasets and self.has_model(spec.model)
 
 
 class ClaimOutcome(Enum):
@@ -176,30 +229,40 @@ class Claim:
     delay: float = 0.0  # seconds, for WAIT
 
 
-def claim(job: Job, index: int, now: float, lease: float, worker: str) -> tuple[Job, Claim]:
-    """Claim a shard.
+class Effect(Enum):
+    """A change that a transition makes outside its job and its shard."""
 
-    Args:
-        job: The job.
-        index: The shard.
-        now: Seconds of the store's clock.
-        lease: Seconds.
-        worker: The name of the worker.
+    COUNT_CRASH = auto()
+    COUNT_REFUSED = auto()  # a worker without a lease tried to write
+    WORKER_IS_ALIVE = auto()
+    SHARD_HAS_STARTED = auto()
 
-    Returns:
-        The job after the claim, and the reply.
-    """
-    shard = job.shards[index]
+
+@dataclass(frozen=True)
+class Step(Generic[Reply]):
+    """The result of a transition."""
+
+    reply: Reply
+    job: JobStatus
+    shard: Shard
+    effects: tuple[Effect, ...] = ()
+    result: ShardResult | None = None  # the predictions to store
+
+
+def claim(job: JobStatus, shard: Shard, now: float, index: int, worker: str, lease: float) -> Step[Claim]:
+    """Claim a shard, which has this index in the job, for a lease of `lease` seconds."""
     if job.state.is_final or shard.state.is_final:
-        return job, Claim(ClaimOutcome.SKIP)
+        return Step(Claim(ClaimOutcome.SKIP), job, shard)
     if shard.state is State.RUNNING and shard.lease > now:
-        return job, Claim(ClaimOutcome.WAIT, delay=shard.lease - now)
+        return Step(Claim(ClaimOutcome.WAIT, delay=shard.lease - now), job, shard)
     if shard.state is State.QUEUED and shard.retry_at > now:
-        return job, Claim(ClaimOutcome.WAIT, delay=shard.retry_at - now)
-    crashes = shard.crashes + (shard.state is State.RUNNING)
+        return Step(Claim(ClaimOutcome.WAIT, delay=shard.retry_at - now), job, shard)
+    has_crashed = shard.state is State.RUNNING
+    crashes = shard.crashes + has_crashed
+    effects = (Effect.COUNT_CRASH,) if has_crashed else ()
     if crashes >= MAX_CRASHES:
         message = f"Shard {index} crashed its worker {crashes} times. The model may need more memory than a worker has."
-        return fail_job(job, Failure("WORKER_LOST", message)), Claim(ClaimOutcome.LOST)
+        return Step(Claim(ClaimOutcome.LOST), _fail(job, Failure("WORKER_LOST", message)), shard, effects)
     claimed = replace(
         shard,
         state=State.RUNNING,
@@ -210,30 +273,95 @@ def claim(job: Job, index: int, now: float, lease: float, worker: str) -> tuple[
         crashes=crashes,
         done=0,
     )
-    job = replace_shard(replace(job, state=State.RUNNING, started=job.started or now), index, claimed)
-    return job, Claim(ClaimOutcome.CLAIMED, claimed.fencing_token)
+    job = replace(job, state=State.RUNNING, started=job.started or now)
+    reply = Claim(ClaimOutcome.CLAIMED, claimed.fencing_token)
+    return Step(reply, job, claimed, (*effects, Effect.SHARD_HAS_STARTED))
 
 
-def holds_lease(job: Job, index: int, fencing_token: int) -> bool:
+def holds_lease(job: JobStatus, shard: Shard, fencing_token: int) -> bool:
     """Return whether a fencing token is the shard's current one, so that its worker may write."""
-    shard = job.shards[index]
     return not job.state.is_final and shard.state is State.RUNNING and shard.fencing_token == fencing_token
 
 
-def requeue_with_backoff(shard: Shard, now: float) -> Shard:
-    """Return the shard after a transient error: queued, with a delay that doubles at each retry."""
+def renew(job: JobStatus, shard: Shard, now: float, fencing_token: int, lease: float) -> Step[LeaseReply]:
+    """Renew the lease of a shard for `lease` seconds from now."""
+    return _report(job, shard, fencing_token, replace(shard, lease=now + lease))
+
+
+def progress(job: JobStatus, shard: Shard, now: float, fencing_token: int, done: int) -> Step[LeaseReply]:
+    """Set the number of predicted images of a shard."""
+    return _report(job, shard, fencing_token, replace(shard, done=done))
+
+
+def _report(job: JobStatus, shard: Shard, fencing_token: int, changed: Shard) -> Step[LeaseReply]:
+    if job.state is State.CANCELLED:
+        return Step(LeaseReply.CANCEL, job, shard)
+    if not holds_lease(job, shard, fencing_token):
+        return Step(LeaseReply.LOST, job, shard, _refused(job))
+    return Step(LeaseReply.OK, job, changed, (Effect.WORKER_IS_ALIVE,))
+
+
+def finish(job: JobStatus, shard: Shard, now: float, fencing_token: int, result: ShardResult) -> Step[int | None]:
+    """Finish a shard; reply with the number of shards that are left."""
+    if not holds_lease(job, shard, fencing_token):
+        return Step(None, job, shard, _refused(job))
+    left = job.num_shards_left - 1
+    job = replace(job, num_shards_left=left, judging_sent=job.judging_sent if left else now)
+    return Step(left, job, replace(shard, state=State.SUCCEEDED, done=len(result.predictions.top1)), result=result)
+
+
+def release(job: JobStatus, shard: Shard, now: float, fencing_token: int) -> Step[bool]:
+    """Queue a shard again without counting a retry."""
+    if not holds_lease(job, shard, fencing_token):
+        return Step(False, job, shard)
+    return Step(True, job, replace(shard, state=State.QUEUED, done=0, sent=now))
+
+
+def retry(job: JobStatus, shard: Shard, now: float, fencing_token: int, failure: Failure) -> Step[float | None]:
+    """Queue a shard again after a transient error, with a delay that doubles each time, or fail its job."""
+    if not holds_lease(job, shard, fencing_token):
+        return Step(None, job, shard)
+    if shard.retries >= MAX_RETRIES:
+        return Step(None, _fail(job, failure), shard)
     delay = min(FIRST_RETRY_SECONDS * 2**shard.retries, LAST_RETRY_SECONDS)
-    return replace(shard, state=State.QUEUED, retries=shard.retries + 1, retry_at=now + delay, done=0)
+    due = now + delay
+    queued = replace(shard, state=State.QUEUED, retries=shard.retries + 1, retry_at=due, done=0, sent=due)
+    return Step(delay, job, queued)
 
 
-def fail_job(job: Job, failure: Failure) -> Job:
-    """Return the job as failed."""
+def fail(job: JobStatus, shard: Shard, now: float, fencing_token: int, failure: Failure) -> Step[bool]:
+    """End a job as failed."""
+    if not holds_lease(job, shard, fencing_token):
+        return Step(False, job, shard)
+    return Step(True, _fail(job, failure), shard)
+
+
+def postpone(job: JobStatus, shard: Shard, now: float, delay: float) -> Step[None]:
+    """Note that the message of a shard is sent again after a delay."""
+    return Step(None, job, shard if shard.state.is_final else replace(shard, sent=now + delay))
+
+
+def claim_judging(job: JobStatus, now: float) -> JobStatus | None:
+    """Return a job with a new fencing token for its judging; None if it has ended or shards are left."""
+    if job.state.is_final or job.num_shards_left:
+        return None
+    return replace(job, judging_token=job.judging_token + 1, judging_sent=now)
+
+
+def finish_judging(job: JobStatus, fencing_token: int, failure: Failure | None) -> JobStatus | None:
+    """Return a job that has ended, as failed if there is a failure; None if the fencing token is not current."""
+    if job.state.is_final or job.judging_token != fencing_token:
+        return None
+    return _fail(job, failure) if failure else replace(job, state=State.SUCCEEDED)
+
+
+def _fail(job: JobStatus, failure: Failure) -> JobStatus:
     return replace(job, state=State.FAILED, failure=failure)
 
 
-def replace_shard(job: Job, index: int, shard: Shard) -> Job:
-    """Return the job with one shard replaced."""
-    return replace(job, shards=(*job.shards[:index], shard, *job.shards[index + 1 :]))
+def _refused(job: JobStatus) -> tuple[Effect, ...]:
+    """Return the effect of a refused write: it counts unless the job has failed or was canceled."""
+    return () if job.state in (State.FAILED, State.CANCELLED) else (Effect.COUNT_REFUSED,)
 
 
 def failure_of(error: BaseException) -> Failure:

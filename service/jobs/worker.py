@@ -11,6 +11,7 @@ import structlog
 from errata.errors import InvalidInput, NotFound, PermanentError, Unavailable
 
 from service.domain import ModelInfo, Observer, Predictions, Stage, State
+from service.jobs.base_store import HEARTBEAT_SECONDS
 from service.jobs.store import JobStore
 from service.jobs.transitions import (
     Claim,
@@ -23,8 +24,7 @@ from service.jobs.transitions import (
     failure_of,
 )
 
-LEASE_SECONDS = 20.0  # duration of a lease
-HEARTBEAT_SECONDS = 5.0  # interval between two heartbeats
+LEASE_SECONDS = HEARTBEAT_SECONDS * 2 / 3  # default duration of a lease
 RENEW_SECONDS = 1.0  # interval between two renewals of a lease, each of which can notice a cancellation
 INTERRUPT_SECONDS = 2.0  # time for a lost shard to stop at the end of a batch, so that the model stays loaded
 STORE_WAIT_SECONDS = 3600.0  # maximum wait of a finished shard for an unavailable store
@@ -87,11 +87,23 @@ class Worker:
     leases: "list[ShardLease]" = field(default_factory=list)  # lease of the running shard; empty if there is none
 
     def run(self, job_id: str, shard: int) -> None:
-        """Predict one shard.
+        """Predict the shards of dead workers, and then the shard of a message.
+
+        The engine redelivers the messages of dead workers too, but last in line.
 
         Raises:
             RetryLater: The message must be delivered again.
         """
+        expired: Sequence[tuple[str, int]] = ()
+        with suppress(Unavailable):
+            expired = self.store.expired_shards()
+        for other in expired:
+            if other != (job_id, shard):
+                with suppress(RetryLater):  # the message of the other shard is delivered again anyway
+                    self._run_shard(*other)
+        self._run_shard(job_id, shard)
+
+    def _run_shard(self, job_id: str, shard: int) -> None:
         if self.drain.is_set():
             raise RetryLater(RETRY_SECONDS)
         job, claim = self._claim(job_id, shard)
@@ -164,6 +176,7 @@ class Worker:
         try:
             job = self.store.job(job_id)
             if job is not None and not job.state.is_final and not self.can_run(job.spec):
+                self.store.postpone_shard(job_id, shard, INCAPABLE_SECONDS)
                 raise RetryLater(INCAPABLE_SECONDS)
             claim = self.store.claim_shard(job_id, shard, self.name, self.lease)
         except Unavailable as error:

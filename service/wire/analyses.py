@@ -176,6 +176,7 @@ def _to_progress(progress: Progress) -> pb.Progress:
         live_workers=progress.live_workers,
         shards_done=progress.shards_done,
         shards=progress.shards,
+        waiting_reason=progress.waiting_reason,
     )
     if progress.eta_seconds is not None:
         message.eta.FromMilliseconds(int(progress.eta_seconds * 1000))

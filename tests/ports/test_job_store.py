@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -24,11 +23,21 @@ from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.jobs import transitions
+from service.jobs.base_store import Depth
 from service.jobs.memory import InMemoryJobStore
-from service.jobs.redis_records import SCHEMA
-from service.jobs.redis_store import BATCH, RedisJobStore, connect
-from service.jobs.store import Depth, JobStore, Outcome, Submission, WorkerOffer
-from service.jobs.transitions import AnalysisRecord, ClaimOutcome, Job, JobSpec, LeaseReply, ShardResult
+from service.jobs.reader import BATCH
+from service.jobs.records import SCHEMA
+from service.jobs.redis_store import RedisJobStore, connect
+from service.jobs.store import JobStore, Outcome, Submission
+from service.jobs.transitions import (
+    AnalysisRecord,
+    ClaimOutcome,
+    Job,
+    JobSpec,
+    LeaseReply,
+    ShardResult,
+    WorkerOffer,
+)
 
 RECORDED = Path(__file__).parent / "written"  # the keys that earlier versions wrote
 LEASE_SECONDS = 20.0
@@ -814,11 +823,6 @@ def record_ids(store: JobStore) -> set[str]:
 def five(monkeypatch: pytest.MonkeyPatch, store: JobStore) -> JobStore:
     """Return a store with a limit of five ended analyses."""
     monkeypatch.setattr(transitions, "MAX_FINISHED", 5)
-    if isinstance(store, RedisJobStore):
-        source = (resources.files("service.jobs") / "transitions.lua").read_text(encoding="utf-8")
-        few = source.replace("local MAX_FINISHED = 1000 ", "local MAX_FINISHED = 5 ")
-        assert few != source, "the script has another bound than transitions.py"
-        store._script = store._client.register_script(few)
     return store
 
 
@@ -1448,7 +1452,7 @@ def test_the_version_that_wrote_a_record_can_claim_and_cancel_it(
     job = submit(store, "a").job
     rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA + 1)
     rewrite(client, "errata:analysis:a", "entry", schema=SCHEMA + 1)
-    monkeypatch.setattr("service.jobs.redis_store.SCHEMA", SCHEMA + 1)
+    monkeypatch.setattr("service.jobs.records.SCHEMA", SCHEMA + 1)
 
     claim_token(store, job)
     assert store.cancel("a", "not needed") is True

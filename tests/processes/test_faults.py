@@ -1,6 +1,7 @@
 """Faults: processes are killed, stopped, and started with signals. Each accepted analysis ends exactly once."""
 
 import contextlib
+import json
 import random
 import re
 import signal
@@ -120,6 +121,48 @@ def test_a_model_that_kills_its_workers_fails_and_the_next_model_runs(data_dir: 
         if service_with_worker.workers[-1].poll() is not None:
             service_with_worker.start_worker()
         check_result(client, client.analyze(MODEL, "demo").name)
+
+
+def test_a_dead_workers_shard_is_first_in_line_and_requeued_once(data_dir: Path, tmp_path: Path) -> None:
+    """Given a backlog of 24 shards, the next free worker runs the shard of a dead worker before all others."""
+    with cluster(data_dir, tmp_path, workers=2) as service, service.client() as client:
+        names = [client.analyze(MODEL, "demo", fresh=True).name for _ in range(7)]
+        wait_until_running(client, names[0])
+        pid = service.workers[0].pid
+        running = [event for event in service.events("shard claimed") if event["fence"] == 1][-2:]
+        service.workers[0].kill()
+        killed = time.monotonic()
+        wait_for(lambda: any(event["fence"] == 2 for event in service.events("shard claimed")), f"retry of {pid}")
+        seconds = time.monotonic() - killed
+        claimed = service.events("shard claimed")
+        (again,) = (event for event in claimed if event["fence"] == 2)
+        messages = [json.loads(content)["args"] for content in service.redis.client().hvals("errata:mq:models.msgs")]
+
+        assert seconds < HEARTBEAT + 1  # the lease, and the shard that the other worker runs
+        assert len(claimed) < 28, "it did not wait for the backlog"
+        assert messages.count([again["job"], again["shard"]]) == 1
+        assert (again["job"], again["shard"]) in {(event["job"], event["shard"]) for event in running}
+        for name in names:
+            check_result(client, name)
+        assert service.events("lost message resent") == []
+        assert service.metric("errata_crashes_total") == 1
+
+
+def test_an_analysis_before_the_first_worker_waits_for_one_and_says_so(data_dir: Path, tmp_path: Path) -> None:
+    settings = {"ERRATA_MODEL_SOURCES": '["demo:*"]'}
+    with cluster(data_dir, tmp_path, workers=0, **settings) as service, service.client() as client:
+        with pytest.raises(errors.InvalidModelId, match="ERRATA_MODEL_SOURCES"):
+            client.analyze("timm:resnet18", "demo")
+        name = client.analyze(MODEL, "demo").name
+        first = next(iter(client.watch(name)))
+        assert (first.state, first.progress.live_workers) == (pb.Analysis.STATE_QUEUED, 0)
+        assert first.progress.waiting_reason == "No worker has been started yet. Start one with 'errata work'."
+
+        service.start_worker(0.01)
+
+        check_result(client, name)
+        with pytest.raises(errors.ModelNotFound):  # now the models of the workers are known
+            client.analyze("demo:efficientnet_lite9", "demo")
 
 
 def test_sigterm_releases_a_long_shard_without_counting_a_crash(data_dir: Path, tmp_path: Path) -> None:

@@ -99,6 +99,8 @@ class _Log:
 def stage_of(analysis: pb.Analysis) -> str:
     """Return the stage of an analysis that has not finished."""
     if analysis.state == pb.Analysis.STATE_QUEUED:
+        if analysis.progress.waiting_reason:
+            return f"queued. {analysis.progress.waiting_reason}"
         if analysis.progress.HasField("live_workers") and not analysis.progress.live_workers:
             return "queued, no worker is running"
         return f"queued, position {analysis.progress.queue_position + 1}"

@@ -266,6 +266,8 @@ def translate(text: str, **values: object) -> str:
 def progress_text(state: State, progress: Progress) -> str:
     """Describe the progress of an analysis; empty if it is finished."""
     if state is State.QUEUED:
+        if progress.waiting_reason:
+            return progress.waiting_reason
         if progress.live_workers == 0:
             return "no worker is available"
         position = progress.queue_position

@@ -7,11 +7,11 @@ import pytest
 from errata.errors import NewerRecord, PermanentError, Unavailable
 
 from service.analyses import judge
-from service.analyses.judge import MAX_ATTEMPTS, MAX_RETRY_SECONDS, RETRY_SECONDS, digest_predictions, judge_job
+from service.analyses.judge import MAX_ATTEMPTS, digest_predictions, judge_job
 from service.analyses.queries import get
 from service.analyses.submit import submit
 from service.domain import Analysis, AnalysisRequest, ModelInfo, Predictions, State
-from service.jobs.transitions import ShardResult
+from service.jobs.transitions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, ShardResult
 from service.jobs.worker import RetryLater
 
 from .conftest import MODEL, Backend
@@ -81,7 +81,7 @@ def test_a_job_of_a_newer_version_is_retried_later(backend: Backend) -> None:
 
     with pytest.raises(RetryLater) as later:
         judge_job(backend.ports, job)
-    assert later.value.delay == RETRY_SECONDS
+    assert later.value.delay == FIRST_RETRY_SECONDS
     assert backend.archive.num_writes == 0
 
 
@@ -98,7 +98,7 @@ def test_an_unavailable_archive_is_retried_with_growing_delays(backend: Backend)
     judge_job(backend.ports, job)
 
     assert delays == sorted(delays)
-    assert (delays[0], delays[1], delays[-1]) == (RETRY_SECONDS, 2 * RETRY_SECONDS, MAX_RETRY_SECONDS)
+    assert (delays[0], delays[1], delays[-1]) == (FIRST_RETRY_SECONDS, 2 * FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
     assert sum(delays) > 4 * 3600  # an archive can be unavailable for a night
     assert get(backend.ports.stores, analysis.id).state is State.SUCCEEDED
 

@@ -14,7 +14,7 @@ from service.analyses.ports import Limits, Ports
 from service.analyses.registries import EventResult, find_newest, handle_event, poll
 from service.analyses.write_back import WriteBack
 from service.domain import Action, Analysis, AnalysisFilter, ModelInfo, Predictions, RegistryEvent, RegistryRule, State
-from service.jobs.transitions import ShardResult
+from service.jobs.transitions import ShardResult, WorkerOffer
 
 from .conftest import MODEL, Backend
 
@@ -477,9 +477,10 @@ def test_an_event_that_found_a_full_queue_is_queued_once_when_repeated(backend: 
     assert len(list_created(backend)) == 2
 
 
-def test_an_event_without_a_worker_is_rejected_with_a_delay(backend: Backend) -> None:
+def test_an_event_for_a_model_that_no_worker_offers_is_rejected_with_a_delay(backend: Backend) -> None:
     ports = backend.ports
     no_worker = replace(ports, models=replace(ports.models, offers=list))
+    backend.store.heartbeat("w1", WorkerOffer((), ()))  # a worker that has registered, and cannot run models
 
     with pytest.raises(Unavailable) as caught:
         handle_event(no_worker, FakeRegistry([CREATED]), created("1"))

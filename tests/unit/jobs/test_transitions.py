@@ -1,7 +1,7 @@
 """State transitions of jobs and shards: shards cover the images, and only legal transitions happen."""
 
 from dataclasses import replace
-from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +9,25 @@ from errata.errors import ImagesMissing, InvalidModelId, ModelNotFound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.domain import Failure, Predictions, State
-from service.jobs import memory, transitions
-from service.jobs.transitions import Claim, ClaimOutcome, Job, JobSpec, Shard
+from service.domain import Failure, ModelInfo, Predictions, State
+from service.jobs import lost_messages, transitions
+from service.jobs.transitions import (
+    Claim,
+    ClaimOutcome,
+    Effect,
+    Job,
+    JobSpec,
+    JobStatus,
+    LeaseReply,
+    Shard,
+    ShardResult,
+    Step,
+)
 
 NOW = 1_000.0
-LEASE_SECONDS = 20.0
+LEASE_SECONDS, HEARTBEAT = 20.0, 30.0
+OOPS = Failure("OOPS", "it broke")
+RESULT = ShardResult(Predictions(np.arange(4, dtype=np.int16)), ModelInfo("demo:m", "net", "0" * 64, "t"))
 RUNNING = Shard(State.RUNNING, fencing_token=4, lease=NOW + 5, worker="w1", done=2)
 
 
@@ -43,77 +56,161 @@ def test_a_job_counts_the_images_and_shards_that_are_done() -> None:
     assert (result.done, result.num_shards_left) == (7, 2)
 
 
-def test_a_queued_shard_is_claimed() -> None:
-    after, claim = transitions.claim(job(Shard(), state=State.QUEUED), 0, NOW, LEASE_SECONDS, "w1")
+def status(state: State = State.RUNNING, left: int = 2, **fields: Any) -> JobStatus:
+    return JobStatus("j", 2, left, "key", created=NOW - 100, state=state, **fields)
 
-    assert claim == Claim(ClaimOutcome.CLAIMED, fencing_token=1)
-    assert after.shards[0] == Shard(
-        State.RUNNING, fencing_token=1, lease=NOW + LEASE_SECONDS, worker="w1", claimed_at=NOW
+
+def claim(job: JobStatus, shard: Shard, now: float = NOW) -> Step[Claim]:
+    return transitions.claim(job, shard, now, 0, "w2", LEASE_SECONDS)
+
+
+def test_a_queued_shard_is_claimed() -> None:
+    step = claim(status(State.QUEUED), Shard(sent=NOW - 9))
+
+    assert step.reply == Claim(ClaimOutcome.CLAIMED, fencing_token=1)
+    assert step.shard == Shard(
+        State.RUNNING, fencing_token=1, lease=NOW + LEASE_SECONDS, worker="w2", claimed_at=NOW, sent=NOW - 9
     )
-    assert (after.state, after.started) == (State.RUNNING, NOW)
+    assert (step.job.state, step.job.started) == (State.RUNNING, NOW)
+    assert step.effects == (Effect.SHARD_HAS_STARTED,)
 
 
 def test_a_later_claim_keeps_the_start_of_the_job() -> None:
-    after, _ = transitions.claim(replace(job(Shard(), Shard()), started=NOW - 50), 1, NOW, LEASE_SECONDS, "w2")
-
-    assert after.started == NOW - 50
+    assert claim(status(started=NOW - 50), Shard()).job.started == NOW - 50
 
 
 def test_a_live_worker_keeps_its_shard() -> None:
-    before = job(RUNNING)
-
-    assert transitions.claim(before, 0, NOW, LEASE_SECONDS, "w2") == (before, Claim(ClaimOutcome.WAIT, delay=5.0))
+    assert claim(status(), RUNNING) == Step(Claim(ClaimOutcome.WAIT, delay=5.0), status(), RUNNING)
 
 
 def test_a_shard_in_backoff_is_claimed_after_its_delay() -> None:
-    before = job(Shard(fencing_token=2, retries=1, retry_at=NOW + 3))
+    before = Shard(fencing_token=2, retries=1, retry_at=NOW + 3)
 
-    assert transitions.claim(before, 0, NOW, LEASE_SECONDS, "w2") == (before, Claim(ClaimOutcome.WAIT, delay=3.0))
-    assert transitions.claim(before, 0, NOW + 3, LEASE_SECONDS, "w2")[1] == Claim(ClaimOutcome.CLAIMED, fencing_token=3)
+    assert claim(status(), before) == Step(Claim(ClaimOutcome.WAIT, delay=3.0), status(), before)
+    assert claim(status(), before, NOW + 3).reply == Claim(ClaimOutcome.CLAIMED, fencing_token=3)
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELLED])
 def test_an_ended_job_or_shard_is_skipped_without_a_change(state: State) -> None:
-    ended, done = job(Shard(), state=state), job(Shard(State.SUCCEEDED, fencing_token=1, done=4), Shard())
+    ended, done = status(state), Shard(State.SUCCEEDED, fencing_token=1, done=4)
 
-    assert transitions.claim(ended, 0, NOW, LEASE_SECONDS, "w2") == (ended, Claim(ClaimOutcome.SKIP))
-    assert transitions.claim(done, 0, NOW, LEASE_SECONDS, "w2") == (done, Claim(ClaimOutcome.SKIP))
+    assert claim(ended, Shard()) == Step(Claim(ClaimOutcome.SKIP), ended, Shard())
+    assert claim(status(), done) == Step(Claim(ClaimOutcome.SKIP), status(), done)
 
 
 def test_an_expired_lease_counts_as_a_crash_and_gets_a_new_fencing_token() -> None:
-    after, claim = transitions.claim(job(RUNNING), 0, NOW + 5.1, LEASE_SECONDS, "w2")
+    step = claim(status(), RUNNING, NOW + 5.1)
 
-    assert claim == Claim(ClaimOutcome.CLAIMED, fencing_token=5)
-    assert (after.shards[0].crashes, after.shards[0].done, after.shards[0].worker) == (1, 0, "w2")
+    assert step.reply == Claim(ClaimOutcome.CLAIMED, fencing_token=5)
+    assert (step.shard.crashes, step.shard.done, step.shard.worker) == (1, 0, "w2")
+    assert Effect.COUNT_CRASH in step.effects
 
 
 @pytest.mark.parametrize(
     ("crashes", "kind"), [(0, ClaimOutcome.CLAIMED), (1, ClaimOutcome.CLAIMED), (2, ClaimOutcome.LOST)]
 )
 def test_the_third_crash_fails_the_job(crashes: int, kind: ClaimOutcome) -> None:
-    after, claim = transitions.claim(job(replace(RUNNING, crashes=crashes)), 0, NOW + 6, LEASE_SECONDS, "w2")
+    step = claim(status(), replace(RUNNING, crashes=crashes), NOW + 6)
 
-    assert claim.kind is kind
-    assert (after.failure is not None and after.failure.reason == "WORKER_LOST") == (kind is ClaimOutcome.LOST)
-    assert (after.state is State.FAILED) == (kind is ClaimOutcome.LOST)
+    failure = step.job.failure
+    assert step.reply.kind is kind
+    assert (failure is not None and failure.reason == "WORKER_LOST") == (kind is ClaimOutcome.LOST)
+    assert (step.job.state is State.FAILED) == (kind is ClaimOutcome.LOST)
 
 
 def test_only_the_current_fencing_token_of_a_running_shard_is_valid() -> None:
-    assert transitions.holds_lease(job(RUNNING), 0, 4)
-    assert not transitions.holds_lease(job(RUNNING), 0, 3)
-    assert not transitions.holds_lease(job(RUNNING), 0, 5)
-    assert not transitions.holds_lease(job(replace(RUNNING, state=State.QUEUED)), 0, 4)
-    assert not transitions.holds_lease(job(replace(RUNNING, state=State.SUCCEEDED)), 0, 4)
-    assert not transitions.holds_lease(job(RUNNING, state=State.FAILED), 0, 4)
-    assert not transitions.holds_lease(job(RUNNING, state=State.CANCELLED), 0, 4)
+    assert transitions.holds_lease(status(), RUNNING, 4)
+    assert not transitions.holds_lease(status(), RUNNING, 3)
+    assert not transitions.holds_lease(status(), RUNNING, 5)
+    assert not transitions.holds_lease(status(), replace(RUNNING, state=State.QUEUED), 4)
+    assert not transitions.holds_lease(status(), replace(RUNNING, state=State.SUCCEEDED), 4)
+    assert not transitions.holds_lease(status(State.FAILED), RUNNING, 4)
+    assert not transitions.holds_lease(status(State.CANCELLED), RUNNING, 4)
 
 
-@pytest.mark.parametrize(("retries", "delay"), [(0, 5), (1, 10), (2, 20), (3, 40), (4, 60), (9, 60)])
-def test_the_delay_after_a_transient_error_grows_up_to_a_minute(retries: int, delay: float) -> None:
-    after = transitions.requeue_with_backoff(replace(RUNNING, retries=retries), NOW)
+@pytest.mark.parametrize(("state", "counts"), [(State.RUNNING, True), (State.FAILED, False), (State.CANCELLED, False)])
+def test_a_refused_write_counts_unless_its_job_failed_or_was_cancelled(state: State, counts: bool) -> None:
+    finished = transitions.finish(status(state), RUNNING, NOW, 3, RESULT)
 
+    assert (finished.reply, finished.job, finished.shard) == (None, status(state), RUNNING)
+    assert (Effect.COUNT_REFUSED in finished.effects) == counts
+    if state is not State.CANCELLED:
+        assert transitions.progress(status(state), RUNNING, NOW, 3, 4).reply is LeaseReply.LOST
+
+
+def test_the_last_shard_notes_when_the_judging_was_sent() -> None:
+    first = transitions.finish(status(left=2), RUNNING, NOW, 4, RESULT)
+    last = transitions.finish(status(left=1), RUNNING, NOW, 4, RESULT)
+
+    assert (first.reply, first.job.judging_sent) == (1, 0.0)
+    assert (last.reply, last.job.judging_sent) == (0, NOW)
+
+
+@pytest.mark.parametrize(("retries", "delay"), [(0, 5), (1, 10), (2, 20)])
+def test_the_delay_after_a_transient_error_doubles(retries: int, delay: float) -> None:
+    step = transitions.retry(status(), replace(RUNNING, retries=retries), NOW, 4, OOPS)
+
+    after = step.shard
+    assert step.reply == delay
     assert (after.state, after.retries, after.retry_at) == (State.QUEUED, retries + 1, NOW + delay)
     assert (after.crashes, after.done, after.fencing_token) == (RUNNING.crashes, 0, RUNNING.fencing_token)
+
+
+def test_the_fourth_transient_error_fails_the_job() -> None:
+    step = transitions.retry(status(), replace(RUNNING, retries=3), NOW, 4, OOPS)
+
+    assert step.reply is None
+    assert (step.job.state, step.job.failure) == (State.FAILED, OOPS)
+
+
+@pytest.mark.parametrize(("attempts", "delay"), [(1, 5), (2, 10), (12, 60), (500, 60)])
+def test_the_delay_before_the_next_judging_grows_up_to_a_minute(attempts: int, delay: float) -> None:
+    assert lost_messages.judging_delay(attempts) == delay
+
+
+# lost messages: the engine redelivers the messages of dead workers within a heartbeat of 30 s
+
+SENT = Shard(sent=NOW)
+
+
+@pytest.mark.parametrize(
+    ("shard", "seconds", "is_empty", "is_lost"),
+    [
+        (SENT, 9.0, True, False),
+        (SENT, 11.0, True, True),
+        (SENT, 1e6, False, False),
+        (replace(SENT, retry_at=NOW + 20), 19.0, True, False),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20), 59.0, True, False),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20), 61.0, True, True),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20, sent=NOW + 30), 61.0, True, False),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20), 1e6, False, False),
+        (replace(SENT, state=State.SUCCEEDED), 1e6, True, False),
+    ],
+)
+def test_a_message_is_lost_if_the_queue_is_empty_some_time_after_it_was_sent(
+    shard: Shard, seconds: float, is_empty: bool, is_lost: bool
+) -> None:
+    assert lost_messages.is_shard_lost(shard, NOW + seconds, NOW, is_empty, HEARTBEAT) == is_lost
+
+
+def test_a_message_is_lost_if_one_that_was_sent_much_later_has_started() -> None:
+    assert not lost_messages.is_shard_lost(SENT, NOW + 100, NOW + 59, False, HEARTBEAT)
+    assert lost_messages.is_shard_lost(SENT, NOW + 100, NOW + 61, False, HEARTBEAT)
+
+
+@pytest.mark.parametrize(
+    ("job", "seconds", "is_lost"),
+    [
+        (status(left=0, judging_sent=NOW), 9.0, False),
+        (status(left=0, judging_sent=NOW), 11.0, True),
+        (status(left=0, judging_sent=NOW, judging_token=2), 29.0, False),
+        (status(left=0, judging_sent=NOW, judging_token=2), 31.0, True),
+        (status(left=1, judging_sent=NOW), 1e6, False),
+        (status(State.FAILED, left=0, judging_sent=NOW), 1e6, False),
+    ],
+)
+def test_a_judging_is_lost_after_the_delay_of_its_next_attempt(job: JobStatus, seconds: float, is_lost: bool) -> None:
+    assert lost_messages.is_judging_lost(job, NOW + seconds, HEARTBEAT) == is_lost
 
 
 @pytest.mark.parametrize(
@@ -151,18 +248,6 @@ def test_pieces_are_concatenated_in_order() -> None:
 @pytest.mark.parametrize("with_probability", [[False, False], [True, False], [False, True]])
 def test_probabilities_are_dropped_unless_all_pieces_have_them(with_probability: list[bool]) -> None:
     assert transitions.concatenate_predictions(pieces(with_probability)).probability is None
-
-
-def test_the_script_for_redis_has_the_same_constants() -> None:
-    script = (files("service.jobs") / "transitions.lua").read_text()
-
-    assert (
-        f"local MAX_CRASHES, MAX_RETRIES, FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = {transitions.MAX_CRASHES}, "
-        f"{transitions.MAX_RETRIES}, {transitions.FIRST_RETRY_SECONDS:g}, {transitions.LAST_RETRY_SECONDS:g}\n"
-    ) in script
-    assert f"local WORKER_TIMEOUT = {memory.WORKER_TIMEOUT:g} " in script
-    assert memory.FINISHED_TTL == 7 * 86_400
-    assert "local FINISHED_TTL = 7 * 86400 " in script
 
 
 def test_the_rate_counts_only_workers_with_a_lease() -> None:

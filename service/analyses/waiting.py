@@ -1,0 +1,28 @@
+"""What a queued analysis waits for: a worker, a model, or the images of a data set."""
+
+from collections.abc import Sequence
+
+from service.jobs.transitions import JobSpec, WorkerOffer
+
+
+def waiting_reason(offers: Sequence[WorkerOffer], live_workers: int, spec: JobSpec) -> str:
+    """Return what is missing before a job can run; empty if a live worker can run it.
+
+    Args:
+        offers: The offers of the live workers, or the latest offer if there are none.
+        live_workers: The number of live workers.
+        spec: The job.
+    """
+    if not live_workers:
+        since = "is running" if offers else "has been started yet"
+        return f"No worker {since}. Start one with 'errata work'."
+    if any(offer.can_run(spec) for offer in offers):
+        return ""
+    if not any(offer.has_model(spec.model) for offer in offers):
+        return (
+            f"No running worker offers the model {spec.model!r:.80}. Install the package of its source on a worker, or "
+            "set ERRATA_MODELS there for a model in a folder."
+        )
+    if not any(spec.dataset in offer.datasets for offer in offers):
+        return f"No running worker has the images of {spec.dataset}. Set ERRATA_IMAGES on a worker."
+    return f"No running worker has both the model {spec.model!r:.80} and the images of {spec.dataset}."

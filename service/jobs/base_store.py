@@ -1,0 +1,233 @@
+"""What a job store has apart from jobs: atomic steps, caches, workers, and numbers for metrics."""
+
+import random
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+from errata.errors import DamagedRecord, Unavailable
+
+from service.jobs import records
+from service.jobs.reader import Reader
+from service.jobs.records import Reply, format_time
+from service.jobs.transaction import PREFIX, Backend, Transaction
+from service.jobs.transitions import ShardResult, WorkerOffer
+
+HEARTBEAT_SECONDS = 30.0  # the default of ERRATA_HEARTBEAT_SECONDS
+PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
+WORKERS_TTL, DEAD_TTL = 86_400, 7 * 86_400  # seconds that a stopped worker and a dropped message are known
+MAX_CONFLICTS = 100  # attempts of a step while others change the same records
+LAST_CONFLICT_SECONDS = 0.05  # longest pause between two attempts
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Numbers of queued and running analyses and shards, and counters since the store was created."""
+
+    queued_analyses: int
+    running_analyses: int
+    queued_shards: int
+    running_shards: int
+    oldest_queued: float  # seconds; 0 if nothing is queued
+    oldest_running: float  # seconds; 0 if nothing runs
+    workers: int  # number with a recent heartbeat
+    refused: int  # writes of workers whose lease was lost
+    crashes: int  # shards whose lease expired
+    delayed: int = 0  # shards that wait for a retry
+    dead: int = 0  # messages that the engine dropped during the last week
+
+
+@dataclass(frozen=True)
+class MemoryUsage:
+    """The memory that the store uses."""
+
+    used: int  # bytes
+    limit: int  # bytes; 0: no limit
+
+
+class BaseStore(ABC):
+    """Runs atomic steps on a backend, and stores caches and workers. Thread-safe.
+
+    Args:
+        backend: Stores the records.
+        clock: Returns seconds since the epoch; None: the clock of the backend.
+        heartbeat: Seconds without a heartbeat after which a worker is considered dead.
+    """
+
+    def __init__(self, backend: Backend, clock: Callable[[], float] | None, heartbeat: float) -> None:
+        self._backend = backend
+        self._clock = clock
+        self.heartbeat_timeout = heartbeat
+        self._reader = Reader(backend)
+        self._conflict_lock = threading.Lock()
+
+    def run(self, step: Callable[[Transaction], Value]) -> Value:
+        """Run a function as one atomic step. The function is repeated if others change the same records meanwhile."""
+        reply, is_done = self._attempt(step)
+        if is_done:
+            return reply
+        with self._conflict_lock:  # the threads of this process do not compete with each other again
+            for attempt in range(MAX_CONFLICTS):
+                reply, is_done = self._attempt(step)
+                if is_done:
+                    return reply
+                time.sleep(random.uniform(0, min(0.001 * 2**attempt, LAST_CONFLICT_SECONDS)))  # noqa: S311 no secret
+        raise Unavailable("The job store is busy. Try again later.", retry_after=1.0)
+
+    def _attempt(self, step: Callable[[Transaction], Value]) -> tuple[Value, bool]:
+        tx = Transaction(self._backend, self._clock)
+        reply = step(tx)
+        return reply, not tx.commands or self._backend.commit(tx.checks, tx.commands)
+
+    def store_image_names(self, digest: str, names: Sequence[str]) -> None:
+        """Store the names of a data set's images for workers; without a TTL, so that the key is never evicted."""
+        key = f"{PREFIX}images:{digest}"
+        if not self._reader.read(("EXISTS", key))[0]:
+            content = records.pack_names(names)
+            self.run(lambda tx: tx.write("SET", key, content))
+
+    def image_names(self, digest: str) -> Sequence[str]:
+        """Return the image names stored under a digest; raise Unavailable if there are none."""
+        content = self._get(f"images:{digest}")
+        if content is None:
+            raise Unavailable(f"The job store has no image names with digest {digest[:12]}.")
+        with self._reader.log_damage():
+            return records.unpack_names(digest, content)
+
+    def store_shard_result(self, key: str, result: ShardResult) -> None:
+        """Cache a shard's predictions for later requests of the same weights, for a limited time."""
+        content = records.pack_shard_result(result)
+        self.run(lambda tx: tx.write("SET", f"{PREFIX}predictions:{key}", content, "EX", PREDICTIONS_TTL))
+
+    def cached_shard_result(self, key: str) -> ShardResult | None:
+        """Return cached predictions of a shard; None if there are none."""
+        content = self._get(f"predictions:{key}")
+        with suppress(DamagedRecord), self._reader.log_damage():
+            return None if content is None else records.unpack_shard_result(content)
+        return None  # damaged: the worker predicts again
+
+    def store_result(self, key: str, analysis_id: str) -> None:
+        """Cache the id of the archived analysis that has the result of a computation, for a limited time."""
+        self.run(lambda tx: tx.write("SET", f"{PREFIX}result:{key}", analysis_id, "EX", RESULT_TTL))
+
+    def cached_result(self, key: str) -> str | None:
+        """Return the id of the archived analysis that has the result of a computation; None if none is cached."""
+        return records.text_of(self._get(f"result:{key}")) or None
+
+    def bind_archive(self, archive_id: str) -> str:
+        """Bind the store to an archive unless it is bound; return the id of the archive that it is bound to."""
+
+        def step(tx: Transaction) -> str:
+            bound = tx.get("archive")
+            if not bound:
+                tx.write("SET", f"{PREFIX}archive", archive_id)
+            return bound or archive_id
+
+        return self.run(step)
+
+    def heartbeat(self, worker: str, offer: WorkerOffer | None = None) -> None:
+        """Store the heartbeat and the offer of a worker."""
+
+        def step(tx: Transaction) -> None:
+            tx.write("ZADD", f"{PREFIX}workers", format_time(tx.now), worker)
+            tx.write("ZREMRANGEBYSCORE", f"{PREFIX}workers", "-inf", format_time(tx.now - WORKERS_TTL))
+            if offer is not None:
+                content = records.to_json(asdict(offer))
+                tx.write("SET", f"{PREFIX}offers:{worker}", content, "EX", max(1, round(self.heartbeat_timeout)))
+                tx.write("SET", f"{PREFIX}offers", content)  # the latest offer, which is used while no worker is alive
+
+        self.run(step)
+
+    def remove_worker(self, worker: str) -> None:
+        """Remove a worker that has stopped."""
+
+        def step(tx: Transaction) -> None:
+            tx.write("DEL", f"{PREFIX}offers:{worker}")
+            tx.write("ZREM", f"{PREFIX}workers", worker)
+
+        self.run(step)
+
+    def offers(self) -> Sequence[WorkerOffer]:
+        """Return the offers of the live workers; if there are none, the latest offer."""
+        workers, latest, now = self._reader.read(
+            ("ZRANGE", f"{PREFIX}workers", 0, -1, "WITHSCORES"), ("GET", f"{PREFIX}offers"), ("TIME",)
+        )
+        contents = self._reader.read(*(("GET", f"{PREFIX}offers:{worker}") for worker in self._live(workers, now)))
+        offers = []
+        known = [content for content in contents if isinstance(content, bytes)]
+        for content in known or ([latest] if isinstance(latest, bytes) else []):
+            with suppress(DamagedRecord), self._reader.log_damage():
+                offers.append(records.offer_from_json(content))
+        return offers
+
+    def count_dead_message(self, message_id: str) -> None:
+        """Count a message that the engine dropped."""
+
+        def step(tx: Transaction) -> None:
+            tx.write("ZADD", f"{PREFIX}dead", format_time(tx.now), message_id)
+            tx.write("ZREMRANGEBYSCORE", f"{PREFIX}dead", "-inf", format_time(tx.now - DEAD_TTL))
+
+        self.run(step)
+
+    def depth(self) -> Depth:
+        """Return the depth of the queues and the counters of the store."""
+        *counters, analyses, leases, retries, dead, workers, time_reply = self._reader.read(
+            ("ZCARD", f"{PREFIX}open:models"),
+            ("GET", f"{PREFIX}refused"),
+            ("GET", f"{PREFIX}crashes"),
+            *(
+                ("ZRANGE", PREFIX + name, 0, -1, "WITHSCORES")
+                for name in ("open:analyses", "leases", "retries", "dead", "workers")
+            ),
+            ("TIME",),
+        )
+        now = self._time(time_reply)
+        open_shards, refused, crashes = map(records.count, counters)
+        ages: dict[str, list[float]] = {"QUEUED": [0.0], "RUNNING": [0.0]}
+        pairs = records.pairs(analyses)
+        states = self._reader.read(*(("HMGET", f"{PREFIX}analysis:{id}", "state") for id, _ in pairs))
+        for (_, created), state in zip(pairs, states, strict=True):
+            ages.get(records.texts(state)[0], []).append(now - created)
+        running = sum(lease > now for _, lease in records.pairs(leases))
+        return Depth(
+            queued_analyses=len(ages["QUEUED"]) - 1,
+            running_analyses=len(ages["RUNNING"]) - 1,
+            queued_shards=max(0, open_shards - running),
+            running_shards=running,
+            oldest_queued=max(ages["QUEUED"]),
+            oldest_running=max(ages["RUNNING"]),
+            workers=len(self._live(workers, time_reply)),
+            refused=refused,
+            crashes=crashes,
+            delayed=sum(time > now for _, time in records.pairs(retries)),
+            dead=sum(time > now - DEAD_TTL for _, time in records.pairs(dead)),
+        )
+
+    @abstractmethod
+    def memory_usage(self) -> MemoryUsage:
+        """Return the memory that the store uses."""
+
+    @abstractmethod
+    def ping(self) -> bool:
+        """Return whether the store answers."""
+
+    def _get(self, name: str) -> bytes | None:
+        (content,) = self._reader.read(("GET", PREFIX + name))
+        return content if isinstance(content, bytes) else None
+
+    def _time(self, reply: Reply) -> float:
+        return self._clock() if self._clock else records.time_of(reply)
+
+    def _live(self, workers: Reply, now: Reply) -> list[str]:
+        """Return the workers with a recent heartbeat."""
+        oldest = self._time(now) - self.heartbeat_timeout
+        return [worker for worker, heartbeat in records.pairs(workers) if heartbeat > oldest]
+
+    def _now_and_workers(self) -> tuple[float, int]:
+        workers, now = self._reader.read(("ZRANGE", f"{PREFIX}workers", 0, -1, "WITHSCORES"), ("TIME",))
+        return self._time(now), len(self._live(workers, now))

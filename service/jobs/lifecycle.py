@@ -1,0 +1,169 @@
+"""The rules that span a job and the analyses that wait for it: each function is a part of one atomic step."""
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TypeVar
+
+from errata.errors import DamagedRecord
+
+from service.domain import Failure, State
+from service.jobs import records, transitions
+from service.jobs.transaction import (
+    DELIVERY_TTL,
+    PREFIX,
+    STARTED_COMMAND,
+    Transaction,
+    job_command,
+    record_command,
+    spec_command,
+    waiting_command,
+)
+from service.jobs.transitions import AnalysisRecord, Claim, JobSpec, JobStatus, RecordStatus, Shard, Step
+
+Value = TypeVar("Value")
+
+
+def find_before(tx: Transaction, request_id: str, digest: str, delivery: str) -> tuple[str, bool] | None:
+    """Return the analysis of an earlier request or delivery, and whether it is the same request."""
+    if delivery and (analysis := tx.get(f"delivery:{delivery}")):
+        return analysis, True
+    before = tx.request(request_id) if request_id else None
+    return (before[1], before[0] == digest) if before else None
+
+
+def bind(tx: Transaction, request_id: str, digest: str, delivery: str, analysis_id: str, *, is_open: bool) -> None:
+    """Bind a request ID and a delivery, unless they are empty, to an analysis."""
+    if request_id:
+        tx.bind_request(request_id, digest, analysis_id, is_open=is_open)
+    if delivery:
+        tx.write("SET", f"{PREFIX}delivery:{delivery}", analysis_id, "EX", DELIVERY_TTL)
+
+
+def join_or_create(tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_id: str, *, fresh: bool) -> JobStatus:
+    """Add an open analysis, and return the job that it waits for: an open one with the same result, or a new one."""
+    dedupe = f"dedupe:{spec.dedupe_key}"
+    job = None if fresh else tx.job(tx.get(dedupe))
+    if job is None or not job.can_be_joined or records.is_newer(tx.spec(job.id)):
+        job = JobStatus(new_id, spec.num_shards, spec.num_shards, spec.dedupe_key, created=tx.now)
+        tx.add_job(job, spec)
+        if not fresh:
+            tx.write("SET", PREFIX + dedupe, new_id)
+    tx.add_record(record, job)
+    if record.needs_write_back:
+        tx.add_to_outbox(record.id)
+    return job
+
+
+def write_step(tx: Transaction, job: JobStatus, index: int, shard: Shard, step: Step[Value]) -> None:
+    """Store the differences that a transition of a shard returned; raise NewerRecord for a newer version's job."""
+    if isinstance(step.reply, Claim) and step.effects:
+        tx.prefetch(
+            spec_command(job.id), STARTED_COMMAND, *([] if step.job.state is job.state else [waiting_command(job.id)])
+        )
+        records.check_known(f"the job {job.id}", tx.spec(job.id))
+    if step.result is not None:
+        tx.add_result(job.id, index, step.result)
+    for effect in step.effects:
+        tx.apply(effect, step.shard)
+    if step.shard != shard:
+        tx.update_shard(job.id, index, step.shard)
+    if step.job != job:
+        write_job(tx, job, step.job)
+
+
+def write_job(tx: Transaction, before: JobStatus, job: JobStatus) -> None:
+    """Store the differences of a job, and update the analyses that wait for it."""
+    tx.update_job(job)
+    if job.state is before.state:
+        return
+    analyses = tx.waiting(job.id)
+    tx.prefetch(*map(record_command, analyses), ("GET", f"{PREFIX}dedupe:{job.dedupe_key}"))
+    for analysis_id in analyses:
+        if (record := _find(tx, analysis_id)) is not None:
+            _set_state(tx, record, job.state, job.failure)
+    if job.state.is_final:
+        _close(tx, job)
+
+
+def cancel(tx: Transaction, analysis_id: str, reason: str) -> bool:
+    """Cancel an analysis, and its job if no other analysis waits for it; return whether it was open."""
+    record = tx.record(analysis_id)
+    if record is None or record.state.is_final:
+        return False
+    tx.prefetch(job_command(record.job), waiting_command(record.job))
+    records.check_known(f"the open analysis {analysis_id}", tx.entry(analysis_id))
+    records.check_known(f"the job {record.job}", tx.spec(record.job))
+    tx.write("SREM", f"{PREFIX}job:{record.job}:analyses", analysis_id)
+    _set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))
+    job = tx.job(record.job)
+    if job is not None and not job.state.is_final and tx.waiting(job.id) == [analysis_id]:
+        cancelled = replace(job, state=State.CANCELLED)
+        tx.update_job(cancelled)
+        _close(tx, cancelled)
+    return True
+
+
+def delete_excess(tx: Transaction) -> None:
+    """Delete the oldest ended analyses beyond MAX_FINISHED, except those with a pending write-back.
+
+    An analysis is deleted with its request ID, and with its job if no other analysis refers to it.
+    """
+    excess = records.count(tx.read("ZCARD", f"{PREFIX}finished")) - transitions.MAX_FINISHED
+    ids = records.texts(tx.read("ZRANGE", f"{PREFIX}finished", 0, excess - 1)) if excess > 0 else []
+    tx.prefetch(*map(record_command, ids))
+    deleted: dict[str, set[str]] = {}
+    for analysis_id in ids:
+        record = _find(tx, analysis_id)
+        if record is None:  # it has expired
+            tx.delete_record(analysis_id)
+        elif not record.state.is_final:  # a version without the key `finished` queued it again
+            tx.write("ZREM", f"{PREFIX}finished", analysis_id)
+        elif tx.outbox_item(analysis_id) is None:
+            _delete_with_request(tx, record)
+            deleted.setdefault(record.job, set()).add(analysis_id)
+    for job_id, analyses in deleted.items():
+        job = tx.job(job_id)
+        if job is None or not job.state.is_final:
+            continue
+        tx.write("SREM", f"{PREFIX}job:{job_id}:analyses", *sorted(analyses))
+        if analyses.issuperset(tx.waiting(job_id)):
+            tx.delete_job(job)
+
+
+def delete_expired(tx: Transaction, ids: list[str]) -> None:
+    """Remove analyses that have expired, or are open, from the index of ended ones."""
+    tx.prefetch(*map(record_command, ids))
+    for analysis_id in ids:
+        record = _find(tx, analysis_id)
+        if record is None:
+            tx.delete_record(analysis_id)
+        elif not record.state.is_final:
+            tx.write("ZREM", f"{PREFIX}finished", analysis_id)
+
+
+def _find(tx: Transaction, analysis_id: str) -> RecordStatus | None:
+    """Return the status of an analysis; None if it has expired or is damaged, which must not affect others."""
+    with suppress(DamagedRecord):
+        return tx.record(analysis_id)
+    return None
+
+
+def _set_state(tx: Transaction, record: RecordStatus, state: State, failure: Failure | None) -> None:
+    """Set the state of an analysis. The archive has a succeeded one, so that its record is deleted."""
+    tx.update_record(replace(record, state=state, failure=failure, ended=tx.now if state.is_final else None))
+    if state is State.SUCCEEDED:
+        tx.delete_record(record.id)
+
+
+def _close(tx: Transaction, job: JobStatus) -> None:
+    """Delete what only an open job needs."""
+    if tx.get(f"dedupe:{job.dedupe_key}") == job.id:
+        tx.write("DEL", f"{PREFIX}dedupe:{job.dedupe_key}")
+    tx.close_job(job)
+
+
+def _delete_with_request(tx: Transaction, record: RecordStatus) -> None:
+    before = tx.request(record.request_id) if record.request_id else None
+    if before is not None and before[1] == record.id:
+        tx.write("DEL", f"{PREFIX}request:{record.request_id}")
+    tx.delete_record(record.id)

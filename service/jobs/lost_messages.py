@@ -1,0 +1,55 @@
+"""Lost messages: those that the engine cannot deliver again. Pure functions.
+
+The engine redelivers the messages of dead workers within a heartbeat. Other messages were never sent, were sent to a
+worker that did not receive them, or were deleted.
+"""
+
+from dataclasses import replace
+
+from service.domain import State
+from service.jobs.transitions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, JobStatus, Shard, Step
+
+
+def mark_lost(
+    job: JobStatus, shard: Shard, now: float, last_started: float, is_queue_empty: bool, heartbeat: float
+) -> Step[bool]:
+    """Note that the message of a shard is sent again now if it is lost; reply whether it is."""
+    is_lost = not job.state.is_final and is_shard_lost(shard, now, last_started, is_queue_empty, heartbeat)
+    return Step(is_lost, job, replace(shard, sent=now) if is_lost else shard)
+
+
+def judging_delay(attempts: int) -> float:
+    """Return the seconds until the judging of a job is repeated after a number of failed attempts."""
+    return min(FIRST_RETRY_SECONDS * attempts, LAST_RETRY_SECONDS)
+
+
+def is_shard_lost(shard: Shard, now: float, last_started: float, is_queue_empty: bool, heartbeat: float) -> bool:
+    """Return whether the message of a shard is lost: never sent, sent to a worker that did not receive it, or deleted.
+
+    The engine redelivers the messages of dead workers within a heartbeat. Therefore, a message is lost only if a
+    consumer finds the queue empty some time later, or if a shard that was sent much later has started.
+
+    Args:
+        shard: The shard.
+        now: Seconds of the store's clock.
+        last_started: The latest `sent` of all shards that have been claimed.
+        is_queue_empty: Whether a consumer found the queue empty at its last fetch.
+        heartbeat: Seconds without a heartbeat after which the engine considers a worker dead.
+    """
+    margin = heartbeat / 3
+    if shard.state is State.QUEUED and shard.retry_at <= now:
+        return (is_queue_empty and now - shard.sent > margin) or last_started - shard.sent > 2 * heartbeat
+    if shard.state is State.RUNNING:
+        return is_queue_empty and now - max(shard.lease, shard.sent) > heartbeat + margin
+    return False
+
+
+def is_judging_lost(job: JobStatus, now: float, heartbeat: float) -> bool:
+    """Return whether the message for the judging of a job is lost, given that a consumer finds the queue empty.
+
+    A judge that waits for the archive sends its own message again, after a delay that grows with each attempt.
+    """
+    if job.state.is_final or job.num_shards_left:
+        return False
+    timeout = heartbeat / 3 if not job.judging_token else judging_delay(job.judging_token) + heartbeat * 2 / 3
+    return now - job.judging_sent > timeout

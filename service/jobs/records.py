@@ -1,0 +1,342 @@
+"""Conversion of stored values: records, specs, and offers as JSON with a schema version, shard results as npz.
+
+The other fields are text. See domain/schema_version.py for the rules of schema versions.
+"""
+
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from errata.errors import DamagedRecord, NewerRecord
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, RowOrder, State
+from service.domain.schema_version import check_schema, checked_predictions, known_fields
+from service.jobs.transitions import (
+    AnalysisRecord,
+    Job,
+    JobSpec,
+    JobStatus,
+    RecordStatus,
+    Shard,
+    ShardResult,
+    WorkerOffer,
+)
+from service.storage import read_arrays
+
+SCHEMA = 1  # schema number of records and specs
+MAX_TIME = 253_000_000_000.0  # seconds: the year 9987
+MAX_NAMES_BYTES = 256 << 20  # size limit of the image names of a data set
+DAMAGE_ERRORS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
+Reply = None | int | bytes | list[bytes | None]
+_ENTRIES, _SPECS, _OFFERS = TypeAdapter(AnalysisRecord), TypeAdapter(JobSpec), TypeAdapter(WorkerOffer)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a hash: the attribute of its document, and the conversions of its text."""
+
+    attribute: str
+    parse: Callable[[str], Any] = str
+    format: Callable[[Any], str] = str
+
+
+def format_time(seconds: float) -> str:
+    """Return a time as it is stored."""
+    return f"{seconds:.6f}"
+
+
+def _parse_failure(text: str) -> Failure | None:
+    return Failure(**known_fields(Failure, json.loads(text))) if text else None
+
+
+_state = partial(Field, parse=lambda text: State[text], format=lambda state: state.name)
+_count = partial(Field, parse=int)
+_time = partial(Field, parse=lambda text: float(text or 0), format=format_time)  # the first versions did not write all
+_optional_time = partial(
+    Field,
+    parse=lambda text: float(text) if text else None,
+    format=lambda seconds: "" if seconds is None else format_time(seconds),
+)
+_failure = partial(Field, parse=_parse_failure, format=lambda failure: to_json(asdict(failure)) if failure else "")
+RECORD_FIELDS = {
+    "state": _state("state"),
+    "job": Field("job"),
+    "request_id": Field("request_id"),
+    "failure": _failure("failure"),
+    "ended": _optional_time("ended"),
+}
+JOB_FIELDS = {
+    "state": _state("state"),
+    "shards": _count("num_shards"),
+    "left": _count("num_shards_left"),
+    "dedupe": Field("dedupe_key"),
+    "created": _time("created"),
+    "started": _optional_time("started"),
+    "judge_fence": _count("judging_token"),
+    "sent": _time("judging_sent"),
+    "failure": _failure("failure"),
+}
+SHARD_FIELDS = {
+    "state": _state("state"),
+    "fence": _count("fencing_token"),
+    "lease": _time("lease"),
+    "worker": Field("worker"),
+    "began": _time("claimed_at"),
+    "crashes": _count("crashes"),
+    "retries": _count("retries"),
+    "retry_at": _time("retry_at"),
+    "done": _count("done"),
+    "sent": _time("sent"),
+}
+
+
+def record_json(record: AnalysisRecord) -> str:
+    """Return the constant fields of a record as JSON."""
+    return to_json(
+        {
+            "schema": SCHEMA,
+            "request": asdict(record.request) | {"row_order": record.request.row_order.name},
+            "request_digest": record.request_digest,
+            "evidence": record.evidence,
+            "created": record.created,
+            "owner": record.owner,
+        }
+    )
+
+
+def spec_json(spec: JobSpec) -> str:
+    """Return the specification of a job as JSON."""
+    document = {"schema": SCHEMA} | asdict(spec)
+    document["asked"] = document.pop("call_id")  # the stored name
+    return to_json(document)
+
+
+@contextmanager
+def translate_damage(what: str) -> Iterator[None]:
+    """Convert the errors of reading an invalid record to DamagedRecord."""
+    try:
+        yield
+    except DAMAGE_ERRORS as error:
+        raise DamagedRecord(f"The job store's record of {what} is damaged. See the service's log.") from error
+
+
+def read_record(analysis_id: str, reply: Reply) -> AnalysisRecord | None:
+    """Return a record from its fields and `entry`; None if it does not exist.
+
+    Raises:
+        NewerRecord: A newer version wrote the record.
+        DamagedRecord: The record is invalid.
+    """
+    status = record_status(analysis_id, reply)
+    if status is None:
+        return None
+    with translate_damage(f"the open analysis {analysis_id}"):
+        document = _parse_document(f"the open analysis {analysis_id}", (values(reply)[-1] or b"").decode())
+        request = known_fields(AnalysisRequest, document["request"])
+        record: AnalysisRecord = _ENTRIES.validate_python(
+            {name: document[name] for name in ("request_digest", "evidence", "created", "owner")}
+            | {"request": request | {"row_order": RowOrder[request["row_order"]]}}
+            | {"id": analysis_id, "job": status.job, "state": status.state}
+            | {"failure": status.failure, "ended": status.ended}
+        )
+        if not 0 <= record.created < MAX_TIME or not 0 <= (record.ended or 0) < MAX_TIME:
+            raise ValueError(f"expected times between 1970 and 9987, got {record.created} and {record.ended}")
+        return record
+
+
+def read_spec(status: JobStatus, content: bytes) -> JobSpec:
+    """Return the specification of a job.
+
+    Raises:
+        NewerRecord: A newer version wrote the job.
+        DamagedRecord: The specification is invalid.
+    """
+    with translate_damage(f"the job {status.id}"):
+        document = _parse_document(f"the job {status.id}", content.decode())
+        if "asked" in document:
+            document["call_id"] = document.pop("asked")  # the stored name
+        spec: JobSpec = _SPECS.validate_python(known_fields(JobSpec, document))
+        if spec.num_shards != status.num_shards:
+            raise ValueError(f"expected {spec.num_shards} shards, got {status.num_shards}")
+        return spec
+
+
+def read_job(status: JobStatus, spec: JobSpec, analyses: Sequence[str], shards: Sequence[Reply]) -> Job:
+    """Return a job; raise DamagedRecord if a shard is missing or invalid."""
+    with translate_damage(f"the job {status.id}"):
+        known_shards = [shard for reply in shards if (shard := read_shard(status.id, reply)) is not None]
+        if len(known_shards) != spec.num_shards:
+            raise ValueError(f"expected {spec.num_shards} shards, got {len(known_shards)}")
+        return Job(
+            id=status.id,
+            spec=spec,
+            shards=tuple(known_shards),
+            created=status.created,
+            state=status.state,
+            started=status.started,
+            judging_token=status.judging_token,
+            failure=status.failure,
+            analyses=frozenset(analyses),
+        )
+
+
+def record_status(analysis_id: str, reply: Reply) -> RecordStatus | None:
+    """Return the status of an analysis from RECORD_FIELDS; None if it does not exist."""
+    with translate_damage(f"the open analysis {analysis_id}"):
+        fields = _parse(RECORD_FIELDS, reply)
+        return RecordStatus(id=analysis_id, **fields) if fields else None
+
+
+def job_status(job_id: str, reply: Reply) -> JobStatus | None:
+    """Return the status of a job from JOB_FIELDS; None if it does not exist."""
+    with translate_damage(f"the job {job_id}"):
+        fields = _parse(JOB_FIELDS, reply)
+        return JobStatus(id=job_id, **fields) if fields else None
+
+
+def read_shard(job_id: str, reply: Reply) -> Shard | None:
+    """Return a shard from SHARD_FIELDS; None if it does not exist."""
+    with translate_damage(f"the job {job_id}"):
+        fields = _parse(SHARD_FIELDS, reply)
+        return Shard(**fields) if fields else None
+
+
+def format_fields(table: Mapping[str, Field], document: object) -> list[str]:
+    """Return the names and the texts of the fields of a document, as HSET expects them."""
+    return [text for name, field in table.items() for text in (name, field.format(getattr(document, field.attribute)))]
+
+
+def _parse(table: Mapping[str, Field], reply: Reply) -> dict[str, Any]:
+    """Return the attributes in a reply; empty if the document does not exist."""
+    content = [(value or b"").decode() for value in values(reply)[: len(table)]]
+    if not any(content):
+        return {}
+    return {field.attribute: field.parse(text) for field, text in zip(table.values(), content, strict=True)}
+
+
+def values(reply: Reply) -> list[bytes | None]:
+    """Return the values of a reply with several values."""
+    assert isinstance(reply, list), f"this is a bug: {reply!r}"
+    return reply
+
+
+def texts(reply: Reply) -> list[str]:
+    """Return the texts of a reply with several values."""
+    return [(value or b"").decode(errors="replace") for value in values(reply)]
+
+
+def pairs(reply: Reply) -> list[tuple[str, float]]:
+    """Return the members and scores of a reply to ZRANGE with scores."""
+    flat = values(reply)
+    return [
+        ((member or b"").decode(errors="replace"), float(score or 0))
+        for member, score in zip(flat[::2], flat[1::2], strict=True)
+    ]
+
+
+def text_of(reply: Reply) -> str:
+    """Return the text of a reply; empty if there is none."""
+    return reply.decode(errors="replace") if isinstance(reply, bytes) else ""
+
+
+def count(reply: Reply) -> int:
+    """Return the number in a reply; 0 if there is none."""
+    return 0 if reply is None or isinstance(reply, list) else int(reply)
+
+
+def time_of(reply: Reply) -> float:
+    """Return the seconds of a reply to TIME."""
+    seconds, microseconds = values(reply)
+    return int(seconds or 0) + int(microseconds or 0) / 1e6
+
+
+def _parse_document(what: str, text: str) -> dict[str, Any]:
+    """Return a JSON document; raise NewerRecord if a newer version wrote it."""
+    document: dict[str, Any] = json.loads(text)
+    if "\\ud" in text.lower():  # a lone surrogate, which JSON can escape but UTF-8 cannot encode
+        json.dumps(document, ensure_ascii=False).encode()
+    check_schema(what, document.get("schema", 1), SCHEMA)  # the first versions did not write a schema
+    return document
+
+
+def check_known(what: str, content: bytes) -> None:
+    """Raise NewerRecord if a newer version wrote a JSON document.
+
+    A damaged document counts as known, because its reader reports the damage.
+    """
+    with suppress(*DAMAGE_ERRORS):
+        _parse_document(what, content.decode())
+
+
+def is_newer(content: bytes) -> bool:
+    """Return whether a newer version wrote a JSON document."""
+    try:
+        check_known("the job", content)
+    except NewerRecord:
+        return True
+    return False
+
+
+def to_json(document: object) -> str:
+    """Return a document as JSON."""
+    return json.dumps(document, separators=(",", ":"))
+
+
+def offer_from_json(content: bytes) -> WorkerOffer:
+    """Return the offer of a worker; raise DamagedRecord if it is invalid."""
+    with translate_damage("a worker's offer"):
+        return _OFFERS.validate_json(content)
+
+
+def pack_names(names: Sequence[str]) -> bytes:
+    """Return image names as compressed text."""
+    return zlib.compress("\n".join(names).encode())
+
+
+def unpack_names(digest: str, content: bytes) -> Sequence[str]:
+    """Return the image names of compressed text; raise DamagedRecord if it is truncated, too large, or not text."""
+    with translate_damage(f"the image names {digest[:12]}"):
+        decompressor = zlib.decompressobj()
+        try:
+            text = decompressor.decompress(content, MAX_NAMES_BYTES)
+        except zlib.error as error:
+            raise ValueError("expected zlib data") from error
+        if not decompressor.eof:
+            raise ValueError(f"expected at most {MAX_NAMES_BYTES} bytes of names, complete")
+        return tuple(text.decode().split("\n")) if text else ()
+
+
+def pack_shard_result(result: ShardResult) -> bytes:
+    """Return a shard's predictions and their model as npz."""
+    content = io.BytesIO()
+    info = np.frombuffer(to_json(asdict(result.model_info)).encode(), dtype=np.uint8)
+    arrays: dict[str, NDArray[Any]] = {"info": info, "top1": result.predictions.top1}
+    if result.predictions.probability is not None:
+        arrays["probability"] = result.predictions.probability
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getvalue()
+
+
+def unpack_shard_result(content: bytes) -> ShardResult:
+    """Return a shard's predictions and their model from npz; raise DamagedRecord if they are invalid."""
+    with translate_damage("predictions"), read_arrays(content) as arrays:
+        info = json.loads(arrays["info"].tobytes())
+        predictions = checked_predictions(Predictions(arrays["top1"], arrays.get("probability")))
+        return ShardResult(predictions, ModelInfo(**known_fields(ModelInfo, info)))

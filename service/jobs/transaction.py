@@ -1,0 +1,322 @@
+"""The records of jobs and analyses in a key-value store, and one atomic step that reads and changes them.
+
+errata:analysis:{id}      hash    entry (the record, JSON), request_id, job, state, failure (JSON), ended
+errata:job:{id}           hash    spec (JSON), dedupe, created, state, shards, left, started, judge_fence, failure, sent
+errata:job:{id}:analyses  set     the analyses that wait for the job
+errata:shard:{id}:{k}     hash    state, fence, lease, worker, began, crashes, retries, retry_at, done, sent
+errata:part:{id}:{k}      string  a shard's predictions, npz
+errata:request:{id}       hash    digest of the body, and the analysis
+errata:delivery:{key}     string  the analysis of a registry's delivery; TTL two days
+errata:dedupe:{digest}    string  the open job of a computation
+errata:analyses           zset    all analyses in the store, by creation time
+errata:finished           zset    the last 1,000 failed and canceled analyses, by end time
+errata:open:analyses      zset    analyses that are not final, by creation time
+errata:open:jobs          zset    jobs that are not final, by creation time
+errata:open:models        zset    shards that are not done, by creation time; autoscaling counts them
+errata:leases             zset    running shards, by the end of their lease
+errata:retries            zset    shards that wait for a retry, by its time
+errata:images:{digest}    string  image names, compressed
+errata:predictions:{key}  string  cached predictions of a shard by weights, transform and images, npz
+errata:result:{key}       string  the archived analysis that has the result of a computation and a bundle
+errata:archive            string  the id of the archive that belongs to this store
+errata:workers            zset    workers, by last heartbeat
+errata:offers:{worker}    string  the offer of a worker (JSON)
+errata:offers             string  the latest offer (JSON)
+errata:owed               zset    outbox: analyses whose result must be written back to a registry, by due time
+errata:owed:tries         hash    outbox: failed attempts
+errata:started:models     string  the latest `sent` of a claimed shard
+errata:refused            string  number of refused writes of workers whose lease was lost
+errata:crashes            string  number of shards whose lease expired
+errata:dead               zset    messages that the engine dropped, by time
+
+Records, specs, and offers are JSON with a schema version (domain/schema_version.py), so that two versions of Errata can
+share a store. Versions without `leases` and `retries` ignore them. Final analyses have a TTL of a week, and at most
+1,000 of them are stored. Cached predictions have a TTL of a month. Other keys have no TTL, so that Redis does not evict
+them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from service.domain import State
+from service.jobs import records
+from service.jobs.records import Reply, format_time
+from service.jobs.transitions import (
+    AnalysisRecord,
+    Effect,
+    JobSpec,
+    JobStatus,
+    OutboxItem,
+    RecordStatus,
+    Shard,
+    ShardResult,
+)
+
+FINISHED_TTL = 7 * 86_400  # seconds, of failed and canceled analyses and of their request IDs
+DELIVERY_TTL = 2 * 86_400  # seconds
+PREFIX = "errata:"
+STARTED_COMMAND = "GET", f"{PREFIX}started:models"  # reads the latest `sent` of a claimed shard
+CHUNK = 1000  # members of one command
+Argument = str | bytes | int | float
+Command = tuple[Argument, ...]
+
+
+class Backend(Protocol):
+    """A key-value store with the commands of Redis. Thread-safe."""
+
+    def read(self, commands: Sequence[Command]) -> list[Reply]:
+        """Return the replies of reading commands, in one round trip. Others may write between two of them."""
+        ...
+
+    def commit(self, checks: Sequence[tuple[Command, Reply]], commands: Sequence[Command]) -> bool:
+        """Run commands if the replies of the checks are still the same, in one atomic step; return whether they ran."""
+        ...
+
+
+def job_command(job_id: str) -> Command:
+    """Return the command that reads the status of a job."""
+    return "HMGET", f"{PREFIX}job:{job_id}", *records.JOB_FIELDS
+
+
+def spec_command(job_id: str) -> Command:
+    """Return the command that reads the specification of a job, which never changes."""
+    return "HMGET", f"{PREFIX}job:{job_id}", "spec"
+
+
+def shard_command(job_id: str, index: int) -> Command:
+    """Return the command that reads a shard."""
+    return "HMGET", f"{PREFIX}shard:{job_id}:{index}", *records.SHARD_FIELDS
+
+
+def record_command(analysis_id: str) -> Command:
+    """Return the command that reads the status of an analysis."""
+    return "HMGET", f"{PREFIX}analysis:{analysis_id}", *records.RECORD_FIELDS
+
+
+def waiting_command(job_id: str) -> Command:
+    """Return the command that reads the analyses that wait for a job. A backend sorts the members."""
+    return "SMEMBERS", f"{PREFIX}job:{job_id}:analyses"
+
+
+class Transaction:
+    """Reads and changes records in one atomic step. Reads do not see the changes of the same step.
+
+    Changes are collected. They are written only if none of the replies has changed meanwhile.
+    """
+
+    def __init__(self, backend: Backend, clock: Callable[[], float] | None) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._replies: dict[Command, Reply] = {}
+        self._unchecked: set[Command] = {("TIME",)}
+        self.commands: list[Command] = []
+
+    @property
+    def checks(self) -> list[tuple[Command, Reply]]:
+        """The replies that must still be the same when the changes are written."""
+        return [(command, reply) for command, reply in self._replies.items() if command not in self._unchecked]
+
+    @property
+    def now(self) -> float:
+        """The time of the store's clock, in seconds."""
+        return self._clock() if self._clock else records.time_of(self.read("TIME"))
+
+    def prefetch(self, *commands: Command) -> None:
+        """Read what the step needs in one round trip."""
+        missing = [command for command in commands if command not in self._replies]
+        if self._clock is None and ("TIME",) not in self._replies:
+            missing.append(("TIME",))
+        if missing:
+            self._replies.update(zip(missing, self._backend.read(missing), strict=True))
+
+    def read(self, *command: Argument, check: bool = True) -> Reply:
+        """Return the reply of a reading command.
+
+        Args:
+            command: The command and its arguments.
+            check: Whether the step depends on the reply. False for values that never change.
+        """
+        self.prefetch(command)
+        if not check:
+            self._unchecked.add(command)
+        return self._replies[command]
+
+    def write(self, *command: Argument) -> None:
+        """Add a command to the changes."""
+        self.commands.append(command)
+
+    def record(self, analysis_id: str) -> RecordStatus | None:
+        """Return the status of an analysis."""
+        return records.record_status(analysis_id, self.read(*record_command(analysis_id)))
+
+    def job(self, job_id: str) -> JobStatus | None:
+        """Return the status of a job."""
+        return records.job_status(job_id, self.read(*job_command(job_id))) if job_id else None
+
+    def shard(self, job_id: str, index: int) -> Shard | None:
+        """Return a shard."""
+        return records.read_shard(job_id, self.read(*shard_command(job_id, index)))
+
+    def waiting(self, job_id: str) -> list[str]:
+        """Return the ids of the analyses that wait for a job, in order."""
+        return records.texts(self.read(*waiting_command(job_id)))
+
+    def get(self, name: str) -> str:
+        """Return a text; empty if there is none."""
+        return records.text_of(self.read("GET", PREFIX + name))
+
+    def request(self, request_id: str) -> tuple[str, str] | None:
+        """Return the digest and the analysis of a request ID."""
+        digest, analysis = records.values(self.read("HMGET", f"{PREFIX}request:{request_id}", "digest", "analysis"))
+        return None if digest is None or analysis is None else (digest.decode(), analysis.decode())
+
+    def spec(self, job_id: str) -> bytes:
+        """Return the specification of a job, as JSON."""
+        (spec,) = records.values(self.read(*spec_command(job_id), check=False))
+        return spec or b""
+
+    def entry(self, analysis_id: str) -> bytes:
+        """Return the constant fields of an analysis, as JSON."""
+        (entry,) = records.values(self.read("HMGET", f"{PREFIX}analysis:{analysis_id}", "entry", check=False))
+        return entry or b""
+
+    def add_record(self, record: AnalysisRecord, job: JobStatus) -> None:
+        """Add an open analysis that waits for a job, or replace one that has failed."""
+        key, now = f"{PREFIX}analysis:{record.id}", format_time(self.now)
+        self.write("SADD", f"{PREFIX}job:{job.id}:analyses", record.id)
+        status = RecordStatus(record.id, job.state, job.id, record.request.request_id)
+        fields = records.format_fields(records.RECORD_FIELDS, status)
+        self.write("HSET", key, "entry", records.record_json(record), *fields)
+        self.write("PERSIST", key)
+        self.write("ZADD", f"{PREFIX}open:analyses", now, record.id)
+        self.write("ZADD", f"{PREFIX}analyses", now, record.id)
+        self.write("ZREM", f"{PREFIX}finished", record.id)
+
+    def update_record(self, record: RecordStatus) -> None:
+        """Store the status of an analysis; one that has ended gets a TTL, with its request ID."""
+        key = f"{PREFIX}analysis:{record.id}"
+        self.write("HSET", key, *records.format_fields(records.RECORD_FIELDS, record))
+        if record.ended is not None:
+            self.write("EXPIRE", key, FINISHED_TTL)
+            self.write("ZREM", f"{PREFIX}open:analyses", record.id)
+            self.write("ZADD", f"{PREFIX}finished", format_time(record.ended), record.id)
+            if record.request_id:
+                self.write("EXPIRE", f"{PREFIX}request:{record.request_id}", FINISHED_TTL)
+
+    def delete_record(self, analysis_id: str) -> None:
+        """Delete an analysis that has ended, without its request ID."""
+        self.write("DEL", f"{PREFIX}analysis:{analysis_id}")
+        self.write("ZREM", f"{PREFIX}analyses", analysis_id)
+        self.write("ZREM", f"{PREFIX}finished", analysis_id)
+
+    def add_job(self, job: JobStatus, spec: JobSpec) -> None:
+        """Add a job whose shards are all queued."""
+        created, key = format_time(job.created), f"{PREFIX}job:{job.id}"
+        self.write("HSET", key, "spec", records.spec_json(spec))
+        self.update_job(job)
+        fields = records.format_fields(records.SHARD_FIELDS, Shard(sent=job.created))
+        for index in range(job.num_shards):
+            self.write("HSET", f"{PREFIX}shard:{job.id}:{index}", *fields)
+        for members in _chunks([f"{job.id}:{index}" for index in range(job.num_shards)]):
+            self.write("ZADD", f"{PREFIX}open:models", *(part for member in members for part in (created, member)))
+        self.write("ZADD", f"{PREFIX}open:jobs", created, job.id)
+
+    def update_job(self, job: JobStatus) -> None:
+        """Store the status of a job."""
+        self.write("HSET", f"{PREFIX}job:{job.id}", *records.format_fields(records.JOB_FIELDS, job))
+
+    def close_job(self, job: JobStatus) -> None:
+        """Delete the data that only an open job needs, and a job that has succeeded."""
+        self.write("ZREM", f"{PREFIX}open:jobs", job.id)
+        for members in _chunks([f"{job.id}:{index}" for index in range(job.num_shards)]):
+            for name in ("open:models", "leases", "retries"):
+                self.write("ZREM", PREFIX + name, *members)
+            self.write("DEL", *(f"{PREFIX}part:{member}" for member in members))
+        if job.state is State.SUCCEEDED:
+            self.delete_job(job)
+        else:
+            for key in _job_keys(job):
+                self.write("EXPIRE", key, FINISHED_TTL)
+
+    def delete_job(self, job: JobStatus) -> None:
+        """Delete a job with its shards."""
+        for keys in _chunks(_job_keys(job)):
+            self.write("DEL", *keys)
+
+    def update_shard(self, job_id: str, index: int, shard: Shard) -> None:
+        """Store a shard."""
+        member = f"{job_id}:{index}"
+        self.write("HSET", f"{PREFIX}shard:{member}", *records.format_fields(records.SHARD_FIELDS, shard))
+        if shard.state is State.SUCCEEDED:
+            self.write("ZREM", f"{PREFIX}open:models", member)
+        is_waiting = shard.state is State.QUEUED and shard.retry_at > self.now
+        for name, is_member, time in (
+            ("leases", shard.state is State.RUNNING, shard.lease),
+            ("retries", is_waiting, shard.retry_at),
+        ):
+            self.write(
+                *(("ZADD", PREFIX + name, format_time(time), member) if is_member else ("ZREM", PREFIX + name, member))
+            )
+
+    def add_result(self, job_id: str, index: int, result: ShardResult) -> None:
+        """Store the predictions of a shard."""
+        self.write("SET", f"{PREFIX}part:{job_id}:{index}", records.pack_shard_result(result))
+
+    def bind_request(self, request_id: str, digest: str, analysis_id: str, *, is_open: bool) -> None:
+        """Bind a request ID to an analysis, with a TTL unless the analysis is open."""
+        self.write("HSET", f"{PREFIX}request:{request_id}", "digest", digest, "analysis", analysis_id)
+        if not is_open:
+            self.write("EXPIRE", f"{PREFIX}request:{request_id}", FINISHED_TTL)
+
+    def due_outbox_items(self) -> list[str]:
+        """Return the analyses of the outbox items that are due and whose analyses are not open."""
+        due = records.texts(self.read("ZRANGEBYSCORE", f"{PREFIX}owed", "-inf", format_time(self.now)))
+        if not due:
+            return []
+        open_analyses = set(records.texts(self.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1, check=False)))
+        return [analysis for analysis in due if analysis not in open_analyses]
+
+    def outbox_item(self, analysis_id: str) -> OutboxItem | None:
+        """Return the outbox item of an analysis."""
+        if self.read("ZRANK", f"{PREFIX}owed", analysis_id, check=False) is None:
+            return None
+        (attempts,) = records.values(self.read("HMGET", f"{PREFIX}owed:tries", analysis_id))
+        return OutboxItem(analysis_id, int(attempts or 0))
+
+    def add_to_outbox(self, analysis_id: str) -> None:
+        """Add an outbox item that is due now."""
+        self.write("ZADD", f"{PREFIX}owed", format_time(self.now), analysis_id)
+        self.write("HDEL", f"{PREFIX}owed:tries", analysis_id)
+
+    def update_outbox_item(self, item: OutboxItem, due_at: float) -> None:
+        """Store an outbox item, unless it is deleted meanwhile."""
+        self.write("ZADD", f"{PREFIX}owed", "XX", format_time(due_at), item.analysis)
+        self.write("HSET", f"{PREFIX}owed:tries", item.analysis, item.attempts)
+
+    def delete_outbox_item(self, analysis_id: str) -> None:
+        """Delete an outbox item."""
+        self.write("HDEL", f"{PREFIX}owed:tries", analysis_id)
+        self.write("ZREM", f"{PREFIX}owed", analysis_id)
+
+    def apply(self, effect: Effect, shard: Shard) -> None:
+        """Apply an effect of a transition of a shard."""
+        match effect:
+            case Effect.COUNT_CRASH:
+                self.write("INCR", f"{PREFIX}crashes")
+            case Effect.COUNT_REFUSED:
+                self.write("INCR", f"{PREFIX}refused")
+            case Effect.WORKER_IS_ALIVE:
+                self.write("ZADD", f"{PREFIX}workers", format_time(self.now), shard.worker)
+            case Effect.SHARD_HAS_STARTED:
+                last = records.text_of(self.read(*STARTED_COMMAND, check=False))
+                if shard.sent > float(last or 0):
+                    self.write("SET", f"{PREFIX}started:models", format_time(shard.sent))
+
+
+def _chunks(names: list[str]) -> list[list[str]]:
+    return [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
+
+
+def _job_keys(job: JobStatus) -> list[str]:
+    shards = [f"{PREFIX}shard:{job.id}:{index}" for index in range(job.num_shards)]
+    return [f"{PREFIX}job:{job.id}", f"{PREFIX}job:{job.id}:analyses", *shards]

@@ -1,0 +1,79 @@
+"""Analyses that wait for a worker: before the first one registers, and for a model or images that no worker has."""
+
+from dataclasses import replace
+
+import pytest
+from errata.errors import InvalidModelId, InvalidRequest, ModelNotFound
+
+from service.analyses import queries
+from service.analyses.ports import Ports
+from service.analyses.submit import submit
+from service.analyses.waiting import waiting_reason
+from service.bootstrap.wiring import pin_allowed_model
+from service.domain import AnalysisRequest, State
+from service.jobs.transitions import JobSpec, WorkerOffer
+from service.predictions.model_policy import ModelPolicy
+
+from .conftest import MODEL, Backend
+
+SPEC = JobSpec("timm:resnet18", "demo", "e", "i", 20, 5)
+TIMM, PHOTOS = (("timm:*", "any"),), ("demo",)
+
+
+def first_start(backend: Backend) -> Ports:
+    """Return the ports of a service whose workers have never registered."""
+    return replace(backend.ports, models=list, has_images=lambda dataset: False)
+
+
+def test_an_analysis_before_the_first_worker_is_queued_and_says_what_is_missing(backend: Backend) -> None:
+    ports = first_start(backend)
+
+    analysis = submit(ports, AnalysisRequest("demo", "timm:resnet18"))
+
+    assert analysis.state is State.QUEUED
+    assert analysis.progress.waiting_reason == "No worker has been started yet. Start one with 'errata work'."
+    assert backend.sent, "its shards are queued"
+    backend.store.heartbeat("w1", WorkerOffer(TIMM, ()))
+    reason = queries.get(ports, analysis.id).progress.waiting_reason
+    assert reason == "No running worker has the images of demo. Set ERRATA_IMAGES on a worker."
+    backend.store.heartbeat("w2", WorkerOffer(TIMM, PHOTOS))
+    assert queries.get(ports, analysis.id).progress.waiting_reason == ""
+
+
+def test_a_source_that_the_settings_do_not_allow_is_refused_before_the_first_worker(backend: Backend) -> None:
+    policy = ModelPolicy(sources=("demo:*",))
+    ports = replace(first_start(backend), pin_model=lambda model: pin_allowed_model(policy, model))
+
+    with pytest.raises(InvalidModelId, match="ERRATA_MODEL_SOURCES"):
+        submit(ports, AnalysisRequest("demo", "timm:resnet18"))
+    assert list(backend.store.records()) == []
+
+
+def test_models_and_images_are_checked_once_a_worker_has_registered(backend: Backend) -> None:
+    ports = first_start(backend)
+    backend.store.heartbeat("w1", WorkerOffer((), ()))
+    with pytest.raises(ModelNotFound, match="cannot run models"):
+        submit(ports, AnalysisRequest("demo", "timm:resnet18"))
+
+    offered = replace(backend.ports, has_images=lambda dataset: False)
+
+    with pytest.raises(InvalidRequest, match="ERRATA_IMAGES"):
+        submit(offered, AnalysisRequest("demo", MODEL))
+
+
+@pytest.mark.parametrize(
+    ("offers", "live_workers", "reason"),
+    [
+        ([], 0, "No worker has been started yet"),
+        ([WorkerOffer(TIMM, PHOTOS)], 0, "No worker is running"),
+        ([WorkerOffer(TIMM, PHOTOS)], 1, ""),
+        ([WorkerOffer((("timm:resnet18", "one"),), PHOTOS)], 1, ""),
+        ([WorkerOffer((("demo:m", "one"),), PHOTOS)], 1, "offers the model 'timm:resnet18'"),
+        ([WorkerOffer(TIMM, ("imagenet",))], 1, "the images of demo"),
+        ([WorkerOffer(TIMM, ()), WorkerOffer((), PHOTOS)], 2, "both"),
+    ],
+)
+def test_the_reason_names_what_is_missing(offers: list[WorkerOffer], live_workers: int, reason: str) -> None:
+    result = waiting_reason(offers, live_workers, SPEC)
+
+    assert (reason in result) if reason else result == ""
