@@ -63,7 +63,7 @@ def read_all(backend: Backend, order: Order, limit: int) -> list[str]:
     return ids
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     archived=st.lists(archived_analyses(IDS.map(lambda text: f"x{text}")), max_size=12, unique_by=lambda item: item.id),
     opened=st.lists(st.tuples(IDS, st.integers(0, 5)), max_size=8, unique_by=lambda item: item[0]),
