@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import platform
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -58,22 +59,25 @@ def main() -> None:
     if REVISION in options.names and not options.before:
         parser.error(f"{REVISION} needs a revision to compare with. Add --before REVISION.")
     names = options.names or [*BENCHMARKS, *([REVISION] if options.before else [])]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))  # stops the services
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     results, failed = [], []
     for name in names:
         print(f"{name} …", file=sys.stderr, flush=True)
         try:
-            results.extend(_measure(name, options.before))
+            for result in _measure(name, options.before):
+                results.append(result)
+                print(f"  {result.case.name}: {result.ratio:.2f}", file=sys.stderr, flush=True)
         except Exception:
             traceback.print_exc()
             failed.append(name)
+        document = _document(results, failed)
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
     load, cores = os.getloadavg()[1], os.cpu_count() or 1
     if load > 2 * cores:
         print(f"Load average {load:.0f} on {cores} cores: other work makes the ratios unreliable.", file=sys.stderr)
     Console(width=180).print(_table(results))
-    document = _document(results, failed)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(document, indent=1) + "\n")
     if options.release:
         write_release(options.release, document)
     sys.exit(1 if failed or not all(result.holds for result in results) else 0)
@@ -125,6 +129,7 @@ def _document(results: Sequence[Result], failed: Sequence[str]) -> dict[str, Any
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[1]),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "failed": list(failed),

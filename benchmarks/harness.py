@@ -14,8 +14,8 @@ UNITS = {
     "s": 1.0,
     "MB": 1e-6,
     "images/s": 1.0,
-    "commands/s": 1.0,
-}  # factors from seconds, bytes, or a rate
+    "/s": 1.0,
+}  # factors from seconds, bytes, or images per second
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def release_cells(release: str, document: dict[str, Any]) -> Sequence[str]:
     return [
         release,
         document["date"],
-        f"{document['cores']} cores, {document['machine']}, Python {document['python']}",
+        f"{document['cores']} cores, load {document['load']}, {document['machine']}, Python {document['python']}",
         f"{held} of {len(results)}",
         *(ratios.get(name, "") for name in COLUMNS),
     ]

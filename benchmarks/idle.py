@@ -1,65 +1,90 @@
-"""An idle service: the Redis commands of the API and of a worker, and the time until an idle worker starts.
+"""An idle service: Redis commands per second of the API and of a worker, and the time until an idle worker starts.
 
-The benchmark uses Redis and separate processes. Its reference is a client that polls Redis every 50 ms.
+The reference is a worker of Dramatiq with its default settings and one queue on the same Redis.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import Queue
 from statistics import median
 
+import dramatiq
 import redis
+from dramatiq.brokers.redis import RedisBroker
 from errata import Client
 
 from benchmarks.caller import analyze, seconds_to_start
 from benchmarks.harness import Case, Result, at_most
 from benchmarks.processes import redis_server, running
 
-SECONDS, SETTLE_SECONDS, REFERENCE_SECONDS = 20.0, 5.0, 5.0
-POLL_SECONDS = 0.05
-PAUSES = (0.0, 0.1, 0.35, 0.8, 1.3)  # seconds before a request, so that it meets a consumer at any point of its pause
-TIMES = 15
-POLLING = "a client that polls every 50 ms"
-API = Case("idle.api", "Redis commands of an idle API, in scripts too", POLLING, "commands/s", at_most(1))
-WORKER = Case("idle.worker", "Redis commands of an idle worker, in scripts too", POLLING, "commands/s", at_most(1))
+SECONDS, SETTLE_SECONDS = 20.0, 5.0
+PAUSES = (
+    0.0,
+    0.1,
+    0.35,
+    0.8,
+    1.3,
+) * 3  # seconds before a request, so that it meets a consumer at any point of its pause
+REFERENCE = "an idle Dramatiq worker with one queue"
+API = Case("idle.api", "Redis commands per second of an idle API", REFERENCE, "/s", at_most(2))
+WORKER = Case("idle.worker", "Redis commands per second of an idle worker", REFERENCE, "/s", at_most(2))
 START = Case(
-    "idle.start", "from submit to the start of work by an idle worker", "half a poll of 50 ms", "ms", at_most(1)
+    "idle.start", "from submit to the start of work on an idle worker", "a message of Dramatiq", "ms", at_most(1)
 )
 
 
 def measure() -> Iterator[Result]:
-    """Yield the commands per second of an idle API and of an idle worker beside it, and the pick-up time."""
+    """Yield the results, commands inside scripts included."""
     with redis_server() as (url, folder):
-        reference = _polls_per_second(url)
+        with _plain_worker(url) as send:
+            plain = _commands_per_second(url)
+            pick_up = median(_seconds_after_a_pause(pause, send) for pause in PAUSES)
         with running(url, folder, workers=0):
             api = _commands_per_second(url)
-        yield API.measured(api, reference)
+        yield API.measured(api, plain)
         with running(url, folder, workers=1) as address, Client(address) as client:
-            yield WORKER.measured(_commands_per_second(url) - api, reference)
-            yield START.measured(_pick_up_seconds(client), POLL_SECONDS / 2)
+            yield WORKER.measured(_commands_per_second(url) - api, plain)
+            analyze(client)  # loads the model
+            waits = [_seconds_after_a_pause(pause, lambda: seconds_to_start(analyze(client))) for pause in PAUSES]
+            yield START.measured(median(waits), pick_up)
 
 
-def _pick_up_seconds(client: Client) -> float:
-    analyze(client)  # loads the model
-    delays = []
-    for number in range(TIMES):
-        time.sleep(PAUSES[number % len(PAUSES)])
-        delays.append(seconds_to_start(analyze(client)))
-    return median(delays)
+@contextmanager
+def _plain_worker(url: str) -> Iterator[Callable[[], float]]:
+    """Run a worker of Dramatiq; yield a function that sends a message and returns the seconds until it starts."""
+    broker = RedisBroker(url=url, namespace="plain")  # type: ignore[no-untyped-call]
+    started: Queue[float] = Queue()
+    actor = dramatiq.Actor(
+        lambda: started.put(time.monotonic()),
+        broker=broker,
+        actor_name="note",
+        queue_name="plain",
+        priority=0,
+        options={},
+    )
+    worker = dramatiq.Worker(broker, worker_threads=1)
+    worker.start()
+
+    def send() -> float:
+        sent = time.monotonic()
+        actor.send()
+        return started.get(timeout=30) - sent
+
+    try:
+        yield send
+    finally:
+        worker.stop()
+        broker.close()
 
 
-def _polls_per_second(url: str) -> float:
-    with redis.Redis.from_url(url) as client:
-        started = time.monotonic()
-        count = 0
-        while time.monotonic() - started < REFERENCE_SECONDS:
-            client.ping()
-            count += 1
-            time.sleep(POLL_SECONDS)
-        return count / (time.monotonic() - started)
+def _seconds_after_a_pause(pause: float, measure_once: Callable[[], float]) -> float:
+    time.sleep(pause)
+    return measure_once()
 
 
 def _commands_per_second(url: str) -> float:
-    """Return the commands that Redis runs for idle clients."""
+    """Return the commands that Redis runs for idle clients, including those inside scripts."""
     with redis.Redis.from_url(url) as client:
         time.sleep(SETTLE_SECONDS)
         before, started = client.info("stats")["total_commands_processed"], time.monotonic()

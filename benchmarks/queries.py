@@ -18,7 +18,7 @@ from typing import Any, cast
 from benchmarks.harness import Case, Result, alternate, at_most, timed
 from service.analyses import queries
 from service.analyses.model_metrics import find_watched_models
-from service.analyses.ports import Ports
+from service.analyses.ports import Stores
 from service.analyses.registries import find_newest
 from service.archive.archive import ID_FILE, FileArchive
 from service.archive.document import to_document
@@ -129,7 +129,7 @@ def measure_sizes() -> dict[str, list[float]]:
             built.append((time.process_time() - started) / count)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"{count:,} analyses indexed: peak memory {peak:.0f} MB", file=sys.stderr)
-        runs = [_queries(_ports(archive, index), count) for count, (index, archive) in zip(SIZES, opened, strict=True)]
+        runs = [_queries(_stores(archive, index), count) for count, (index, archive) in zip(SIZES, opened, strict=True)]
         seconds = {name: _least_seconds([run[name] for run in runs], TIMES) for name in runs[0]}
         for index, _ in opened:
             index.close()
@@ -138,33 +138,33 @@ def measure_sizes() -> dict[str, list[float]]:
     return seconds | {"rebuild, CPU time for each analysis": built}
 
 
-def _ports(archive: IndexedArchive, index: SqliteIndex) -> Ports:
-    return cast(Ports, SimpleNamespace(archive=archive, index=index, store=InMemoryJobStore(time.time)))
+def _stores(archive: IndexedArchive, index: SqliteIndex) -> Stores:
+    return cast(Stores, SimpleNamespace(archive=archive, index=index, jobs=InMemoryJobStore(time.time)))
 
 
-def _queries(ports: Ports, count: int) -> dict[str, Callable[[], object]]:
+def _queries(stores: Stores, count: int) -> dict[str, Callable[[], object]]:
     """Return the queries by name; each one checks that it has a result."""
     middle = Cursor(microseconds(START + timedelta(seconds=count // 2 + PAGE)), _id(count // 2 + PAGE))
     label = AnalysisFilter(labels={"version": "1"})
 
     def page(analysis_filter: AnalysisFilter = ALL, after: Any = None) -> None:
-        assert len(queries.list_analyses(ports, analysis_filter, NEWEST_FIRST, after, PAGE).analyses) == PAGE
+        assert len(queries.list_analyses(stores, analysis_filter, NEWEST_FIRST, after, PAGE).analyses) == PAGE
 
     def find_version() -> None:
-        assert find_newest(ports, "prod", "net1", "1") is not None
+        assert find_newest(stores, "prod", "net1", "1") is not None
 
     def search() -> None:
-        assert not queries.list_analyses(ports, AnalysisFilter(words=("none",)), NEWEST_FIRST, None, PAGE).analyses
+        assert not queries.list_analyses(stores, AnalysisFilter(words=("none",)), NEWEST_FIRST, None, PAGE).analyses
 
     return {
         "first page of 50": page,
         "page of 50 in the middle": lambda: page(after=middle),
-        "first page of 50 and its total": lambda: (page(), queries.count_analyses(ports, ALL, NEWEST_FIRST)),
-        "by request ID": lambda: queries.find_by_request_id(ports, "request7"),
+        "first page of 50 and its total": lambda: (page(), queries.count_analyses(stores, ALL, NEWEST_FIRST)),
+        "by request ID": lambda: queries.find_by_request_id(stores, "request7"),
         "newest analysis of a registry's version": find_version,
         "first page of a label": lambda: page(label),
-        f"results of a data set with {SMALL}": lambda: ports.index.results("small", "e" * 64, Group.ALL),
-        "metrics of 50 watched models": lambda: find_watched_models(ports, ["*"], 50),
+        f"results of a data set with {SMALL}": lambda: stores.index.results("small", "e" * 64, Group.ALL),
+        "metrics of 50 watched models": lambda: find_watched_models(stores, ["*"], 50),
         "search without a match": search,
     }
 

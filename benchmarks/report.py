@@ -55,7 +55,7 @@ def measure() -> Iterator[Result]:
     """Yield the results, on the 46,837 judged images of imagenet-real."""
     with tempfile.TemporaryDirectory() as folder:
         few, many = (_make_ports(Path(folder) / name) for name in ("few", "many"))
-        bundle = many.evidence.find("imagenet-real", "")
+        bundle = many.stores.evidence.find("imagenet-real", "")
         a, b = _judge(bundle, 0, "a"), _judge(bundle, 1, "b")
         yield from _rendered(many, a, Path(folder))
         compared, slow = minima(
@@ -66,7 +66,7 @@ def measure() -> Iterator[Result]:
         yield COMPARE.measured(compared, slow * DRAWS / SLOW_DRAWS)
         for ports, models in ((few, FEW_MODELS), (many, MODELS)):
             for number in range(models):
-                ports.archive.put(_copy_analysis(a.analysis, bundle, number), Predictions(a.predictions.top1))
+                ports.stores.archive.put(_copy_analysis(a.analysis, bundle, number), Predictions(a.predictions.top1))
         request = TrendRequest(dataset="imagenet-real", by="family")
         trends = [timed(lambda ports=ports: trend(ports, request)) for ports in (many, few)]
         yield TREND.measured(*minima(*trends, times=TIMES))
@@ -91,8 +91,9 @@ def _rendered(ports: Ports, judged: JudgedAnalysis, folder: Path) -> Iterator[Re
 def _make_ports(folder: Path) -> Ports:
     settings = read_settings({"ERRATA_DATA_DIR": str(folder)})
     store = InMemoryJobStore(lambda: 0.0)
-    archive = IndexedArchive(FileArchive(open_files(settings.archive_location)), SqliteIndex(folder / "index.sqlite"))
-    archive.index.bind(archive.id())
+    index = SqliteIndex(folder / "index.sqlite")
+    archive = IndexedArchive(FileArchive(open_files(settings.archive_location)), index)
+    index.bind(archive.id())
     return make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))
 
 

@@ -50,8 +50,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from contextlib import AbstractContextManager
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from typing import Any, TextIO
@@ -69,16 +67,6 @@ SERVICE_FAULT_CODES = ("INTERNAL", "UNAVAILABLE", "UNKNOWN")
 REQUEST_ID = "x-request-id"  # header of requests and responses
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 REQUEST_IDS = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
-
-
-class Stage(StrEnum):
-    """A stage of an analysis."""
-
-    PARSE = "parse"  # an uploaded file
-    INFERENCE = "inference"  # one shard
-    JUDGE = "judge"
-    ARCHIVE = "archive"
-    RENDER = "render"  # a report
 
 
 class SnapshotGauge(Collector):
@@ -202,14 +190,6 @@ class Metrics:
         self.results_dropped = Gauge("errata_results_dropped", "results without series", registry=registry)
         self.build.labels(_version()).set(1)
         initialize_series(self.cache_requests, ("results", "predictions", "pages"), ("hit", "miss"))
-
-    def stage_timer(self, stage: Stage) -> AbstractContextManager[object]:
-        """Return a context manager that measures the duration of a stage."""
-        return self.stages.labels(stage.value).time()
-
-    def on_cache_lookup(self, cache: str, hit: bool) -> None:
-        """Count a cache lookup."""
-        self.cache_requests.labels(cache, "hit" if hit else "miss").inc()
 
 
 def initialize_series(counter: Counter, *label_values: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from errata.errors import NotComparable
 from numpy.typing import NDArray
 
 from service.analyses.judge import JudgedAnalysis
-from service.analyses.ports import Ports
+from service.analyses.ports import Stores
 from service.analyses.verdicts import load_judged
 from service.domain import (
     Analysis,
@@ -56,11 +56,11 @@ class Superclasses:
     members: Mask  # (S, C)
 
 
-def compare(ports: Ports, id_a: str, id_b: str, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:
+def compare(stores: Stores, id_a: str, id_b: str, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:
     """Compare two archived analyses.
 
     Args:
-        ports: The ports of the use cases.
+        stores: The stores.
         id_a: The earlier analysis.
         id_b: The later analysis.
         max_images: Maximum number of fixed and of broken images.
@@ -70,7 +70,7 @@ def compare(ports: Ports, id_a: str, id_b: str, max_images: int = MAX_CHANGED_IM
         NotReady: An analysis has no result.
         NotComparable: The analyses differ in data set or evidence.
     """
-    return compare_judged(load_judged(ports, id_a), load_judged(ports, id_b), max_images)
+    return compare_judged(load_judged(stores, id_a), load_judged(stores, id_b), max_images)
 
 
 def compare_judged(a: JudgedAnalysis, b: JudgedAnalysis, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:

@@ -5,17 +5,17 @@ from errata.errors import InvalidRequest, NotComparable
 from service.analyses import queries
 from service.analyses.compare import Side, compare_groups_of_sides, to_side
 from service.analyses.policy import check_baseline, parse_policy
-from service.analyses.ports import Ports
+from service.analyses.ports import Stores
 from service.analyses.verdicts import load_judged
 from service.domain import Analysis, GateDecision, GatePolicy, GateReason, GateResult, State, UndecidedReason
 from service.summary.gate import Baseline, decision_of, evaluate
 
 
-def evaluate_gate(ports: Ports, analysis_id: str, policy: str = "", baseline: str = "") -> GateResult:
+def evaluate_gate(stores: Stores, analysis_id: str, policy: str = "", baseline: str = "") -> GateResult:
     """Evaluate a gate policy for an analysis.
 
     Args:
-        ports: The ports of the use cases.
+        stores: The stores.
         analysis_id: The analysis.
         policy: The policy as YAML; empty: the policy of the analysis's request.
         baseline: The analysis to compare with; empty: the baseline of the analysis's request.
@@ -25,7 +25,7 @@ def evaluate_gate(ports: Ports, analysis_id: str, policy: str = "", baseline: st
         InvalidPolicy: The policy is invalid.
         InvalidRequest: There is no policy, or no baseline for its bounds on changes.
     """
-    analysis = queries.get(ports, analysis_id)
+    analysis = queries.get(stores, analysis_id)
     text = policy or analysis.request.gate_policy
     if not text:
         raise InvalidRequest(
@@ -34,13 +34,13 @@ def evaluate_gate(ports: Ports, analysis_id: str, policy: str = "", baseline: st
     parsed = parse_policy(text)
     baseline_id = (baseline or analysis.request.gate_baseline) if parsed.needs_baseline else ""
     check_baseline(parsed, baseline_id)
-    before = queries.get(ports, baseline_id) if baseline_id else None
+    before = queries.get(stores, baseline_id) if baseline_id else None
     for needed in (analysis, before):
         if needed is not None and needed.state is not State.SUCCEEDED:
             return unfinished_result(parsed, analysis, needed, baseline_id)
     if before is None:
         return evaluate_policy(parsed, analysis)
-    sides = [to_side(load_judged(ports, needed.id)) for needed in (analysis, before)]
+    sides = [to_side(load_judged(stores, needed.id)) for needed in (analysis, before)]
     return evaluate_policy(parsed, analysis, *sides)
 
 

@@ -21,6 +21,7 @@ from service.domain import (
     ModelInfo,
     Predictions,
     Progress,
+    Stage,
     State,
     Summary,
     build_strata,
@@ -37,7 +38,6 @@ from service.jobs.transitions import (
 from service.jobs.worker import RetryLater
 from service.rules.table import error_types, judge
 from service.summary.summarize import summarize
-from service.telemetry import Stage
 
 MAX_ATTEMPTS = 500  # attempts to archive an analysis, about eight hours: a new prediction would cost far more
 STORE_WAIT_SECONDS = 300.0  # maximum wait for an unavailable store
@@ -99,15 +99,15 @@ def judge_job(ports: Ports, job_id: str) -> None:
         RetryLater: The archive is unavailable, or only a newer version can judge the job.
     """
     try:
-        fencing_token = ports.store.claim_judging(job_id)
+        fencing_token = ports.stores.jobs.claim_judging(job_id)
     except NewerRecord as error:
         raise RetryLater(judging_delay(1)) from error
-    job = ports.store.job(job_id)
+    job = ports.stores.jobs.job(job_id)
     if fencing_token is None or job is None:
         return
     try:
         analyses = _archive_results(ports, job)
-        finished = ports.store.finish_job(job_id, fencing_token)
+        finished = ports.stores.jobs.finish_job(job_id, fencing_token)
     except Unavailable as error:
         _wait_for_store(ports)  # without the store, the message cannot be queued again
         if fencing_token < MAX_ATTEMPTS:
@@ -128,29 +128,29 @@ def judge_job(ports: Ports, job_id: str) -> None:
                 request=job.spec.call_id,
                 evidence=analysis.evidence[:12],
             )
-            ports.on_finished(analysis)
+            ports.observer.analysis_finished(analysis)
             with suppress(Unavailable):
-                ports.store.store_result(job.spec.dedupe_key, analysis.id)
+                ports.stores.jobs.store_result(job.spec.dedupe_key, analysis.id)
 
 
 def notify_job_failed(ports: Ports, job_id: str) -> None:
     """Call `on_finished` for each analysis of a failed job."""
-    job = ports.store.job(job_id)
+    job = ports.stores.jobs.job(job_id)
     for analysis_id in sorted(job.analyses) if job else ():
-        snapshot = ports.store.snapshot(analysis_id)
+        snapshot = ports.stores.jobs.snapshot(analysis_id)
         if snapshot is not None and snapshot.record.state is State.FAILED:
-            ports.on_finished(queries.to_analysis(snapshot))
+            ports.observer.analysis_finished(queries.to_analysis(snapshot))
 
 
 def _wait_for_store(ports: Ports) -> None:
     """Wait until the store answers, for a limited time."""
     deadline = time.monotonic() + STORE_WAIT_SECONDS
-    while not ports.store.ping() and time.monotonic() < deadline:
+    while not ports.stores.jobs.ping() and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
 
 
 def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> None:
-    if ports.store.finish_job(job_id, fencing_token, failure_of(error)):
+    if ports.stores.jobs.finish_job(job_id, fencing_token, failure_of(error)):
         notify_job_failed(ports, job_id)
 
 
@@ -160,27 +160,27 @@ def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
     An archived result is not replaced. It exists if another process judged the job, or if a job store that was restored
     from a backup runs the job again.
     """
-    results = ports.store.shard_results(job.id)
+    results = ports.stores.jobs.shard_results(job.id)
     info = _check_same_model(job, results)
     predictions = concatenate_predictions([result.predictions for result in results])
-    bundle = ports.evidence.find(job.spec.dataset, job.spec.evidence)
+    bundle = ports.stores.evidence.find(job.spec.dataset, job.spec.evidence)
     warnings = _missing_image_warnings(bundle, predictions, ports.limits.max_missing)
-    with ports.stage_timer(Stage.JUDGE):
+    with ports.observer.stage(Stage.JUDGE):
         summary = compute_summary(bundle, predictions)
     analyses = []
     for analysis_id in sorted(job.analyses):
-        snapshot = ports.store.snapshot(analysis_id)
+        snapshot = ports.stores.jobs.snapshot(analysis_id)
         if snapshot is None or snapshot.record.state.is_final:
             continue
-        if (before := ports.archive.get(analysis_id)) is not None:
+        if (before := ports.stores.archive.get(analysis_id)) is not None:
             analyses.append(before)
             continue
         analysis = _finished_analysis(ports, snapshot.record, job, predictions, summary, info, warnings)
-        with ports.stage_timer(Stage.ARCHIVE):
-            ports.archive.put(analysis, predictions)
-        after = ports.store.snapshot(analysis_id)
+        with ports.observer.stage(Stage.ARCHIVE):
+            ports.stores.archive.put(analysis, predictions)
+        after = ports.stores.jobs.snapshot(analysis_id)
         if after is not None and after.record.state.is_final:  # the user canceled the analysis meanwhile
-            ports.archive.delete(analysis_id)
+            ports.stores.archive.delete(analysis_id)
         else:
             analyses.append(analysis)
     return analyses
@@ -240,7 +240,7 @@ def _finished_analysis(
         create_time=datetime.fromtimestamp(record.created, UTC),
         owner=record.owner,
         start_time=start,
-        end_time=ports.clock(),
+        end_time=ports.stores.clock(),
         progress=replace(Progress(), done=job.done, total=job.spec.total),
         predictions_digest=digest_predictions(predictions),
         images=job.spec.images,

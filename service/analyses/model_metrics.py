@@ -11,7 +11,7 @@ from itertools import chain
 from errata.errors import NotComparable, Unavailable
 
 from service.analyses.compare import check_comparable
-from service.analyses.ports import Ports
+from service.analyses.ports import Stores
 from service.domain import Analysis, Group, ModelVersion, Summary, end_of
 
 MAX_NAME_BYTES = 128  # limit of model and version names, which are labels of about 40 series per result
@@ -39,21 +39,21 @@ class WatchedModels:
     dropped: int  # results that match no pattern or exceed the limit
 
 
-def find_watched_models(ports: Ports, patterns: Sequence[str], limit: int) -> WatchedModels:
+def find_watched_models(stores: Stores, patterns: Sequence[str], limit: int) -> WatchedModels:
     """Return the newest results of models whose names match a pattern.
 
     The name of a model is its label `model`, which registries set, or else its model ID. Uploads without that
     label have no name and are not watched. Patterns match the full name; the result has a shortened name.
 
     Args:
-        ports: The ports of the use cases.
+        stores: The stores.
         patterns: Shell-style patterns of model names.
         limit: Maximum number of results.
 
     Raises:
         Unavailable: The archive is unavailable.
     """
-    versions = ports.index.newest_versions()
+    versions = stores.index.newest_versions()
     models = {version.model for version in versions}
     watched_models = {model for model in models if any(fnmatchcase(model, pattern) for pattern in patterns)}
     watched = [version for version in versions if version.model in watched_models]
@@ -61,9 +61,9 @@ def find_watched_models(ports: Ports, patterns: Sequence[str], limit: int) -> Wa
     for version in watched:
         by_model.setdefault((version.model, version.dataset), []).append(version)
     results = [
-        _to_result(ports, version, analysis, by_model[version.model, version.dataset])
+        _to_result(stores, version, analysis, by_model[version.model, version.dataset])
         for version in watched[:limit]
-        if (analysis := ports.archive.get(version.id)) is not None  # another process has not deleted it meanwhile
+        if (analysis := stores.archive.get(version.id)) is not None  # another process has not deleted it meanwhile
     ]
     return WatchedModels(results, len(versions) - len(watched[:limit]))
 
@@ -94,10 +94,10 @@ def shorten_name(name: str) -> str:
 
 
 def _to_result(
-    ports: Ports, version: ModelVersion, analysis: Analysis, versions: Sequence[ModelVersion]
+    stores: Stores, version: ModelVersion, analysis: Analysis, versions: Sequence[ModelVersion]
 ) -> WatchedResult:
     assert analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
-    before = _find_baseline(ports, version, analysis, versions)
+    before = _find_baseline(stores, version, analysis, versions)
     return WatchedResult(
         shorten_name(version.model),
         shorten_name(version.version),
@@ -110,12 +110,12 @@ def _to_result(
 
 
 def _find_baseline(
-    ports: Ports, version: ModelVersion, analysis: Analysis, versions: Sequence[ModelVersion]
+    stores: Stores, version: ModelVersion, analysis: Analysis, versions: Sequence[ModelVersion]
 ) -> Analysis | None:
     """Return the baseline of the request or, without a comparable one, the newest earlier result of the model.
 
     Args:
-        ports: The ports of the use cases.
+        stores: The stores.
         version: The version of the model.
         analysis: Its newest analysis.
         versions: All versions of the model on the same data set, newest first.
@@ -124,7 +124,7 @@ def _find_baseline(
     for analysis_id in chain([analysis.request.gate_baseline], earlier):
         before = None
         with suppress(Unavailable):  # an analysis that cannot be read is no baseline
-            before = ports.archive.get(analysis_id) if analysis_id else None
+            before = stores.archive.get(analysis_id) if analysis_id else None
         if before is not None and _are_comparable(before, analysis):
             return before
     return None

@@ -1,18 +1,27 @@
-"""The ports of the use cases: one record, which bootstrap fills."""
+"""The ports of the use cases, in groups. A use case takes the groups that it needs; bootstrap creates them."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
 from service.archive.port import AnalysisIndex, Archive
-from service.domain import Analysis
+from service.domain import Observer
 from service.evidence.repository import EvidenceRepository
 from service.jobs.store import JobStore
 from service.predictions.model_id import ModelId
 from service.predictions.sandbox import ParserPool
 from service.predictions.thumbnails import Thumbnails
-from service.telemetry import Stage
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where analyses and evidence are stored."""
+
+    evidence: EvidenceRepository
+    jobs: JobStore
+    archive: Archive
+    index: AnalysisIndex  # of the archive
+    clock: Callable[[], datetime]
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,17 @@ class ModelOffer:
 
     model: str
     description: str
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models that workers run."""
+
+    offers: Callable[[], Sequence[ModelOffer]]
+    pin: Callable[[ModelId], ModelId]  # refuses models that are not allowed, and pins references that can move
+    runtime: Callable[[], str]  # returns the workers' package versions, which determine the weights of a model name
+    has_images: Callable[[str], bool]  # whether workers can read the images of a data set
+    send_shards: Callable[[str, int], None]  # job, number of shards
 
 
 @dataclass(frozen=True)
@@ -36,21 +56,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ports:
-    """The stores, callbacks, and limits of the use cases."""
+    """All groups, for use cases that create analyses."""
 
-    evidence: EvidenceRepository
-    store: JobStore
-    archive: Archive
-    index: AnalysisIndex  # of the archive
-    send_shards: Callable[[str, int], None]  # job, number of shards
-    models: Callable[[], Sequence[ModelOffer]]
-    pin_model: Callable[[ModelId], ModelId]  # refuses models that are not allowed, and pins references that can move
-    runtime: Callable[[], str]  # returns the workers' package versions, which determine the weights of a model name
-    has_images: Callable[[str], bool]  # whether workers can read the images of a data set
-    thumbnails: Thumbnails
-    clock: Callable[[], datetime]
-    on_finished: Callable[[Analysis], None]  # called with each analysis that ends
+    stores: Stores
+    models: Models
     limits: Limits
+    observer: Observer
     parsers: ParserPool  # parsers of binary uploads
-    stage_timer: Callable[[Stage], AbstractContextManager[object]] = lambda _: nullcontext()  # times a stage
-    on_cache_lookup: Callable[[str, bool], None] = lambda *_: None  # called with the cache and whether it hit
+    thumbnails: Thumbnails

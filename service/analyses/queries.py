@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
-from errata.errors import AnalysisNotFound, InvalidRequest, NewerRecord, NotReady, Unavailable
+from errata.errors import AnalysisNotFound, InvalidRequest, NotReady, Unavailable
 
-from service.analyses.ports import Ports
+from service.analyses.ports import Stores
 from service.analyses.waiting import waiting_reason
 from service.domain import (
     NEWEST_FIRST,
@@ -27,7 +27,7 @@ PAGE_SIZE = 100  # analyses per query of an iteration
 _log = structlog.get_logger()
 
 
-def get(ports: Ports, analysis_id: str) -> Analysis:
+def get(stores: Stores, analysis_id: str) -> Analysis:
     """Return an analysis. A finished analysis is available even while the job store is not.
 
     If the index has it, the archive is read first. Therefore, a finished analysis never waits for the job store, and it
@@ -38,18 +38,18 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
         AnalysisNotFound: The analysis does not exist.
         Unavailable: The job store is unavailable, and the archive does not have the analysis.
     """
-    if ports.index.contained([analysis_id]) and (archived := ports.archive.get(analysis_id)) is not None:
+    if _is_indexed(stores, analysis_id) and (archived := stores.archive.get(analysis_id)) is not None:
         return archived
     store_error: Unavailable | None = None
     snapshot: Snapshot | None = None
     try:
-        snapshot = ports.store.snapshot(analysis_id)
+        snapshot = stores.jobs.snapshot(analysis_id)
     except Unavailable as error:
         store_error = error
     if snapshot is not None and not snapshot.record.state.is_final:
-        return _add_waiting_reason(ports, to_analysis(snapshot), snapshot)
+        return _add_waiting_reason(stores, to_analysis(snapshot), snapshot)
     # The archive before the record, because a judge archives an analysis before it deletes the record.
-    analysis = ports.archive.get(analysis_id) or (to_analysis(snapshot) if snapshot else None)
+    analysis = stores.archive.get(analysis_id) or (to_analysis(snapshot) if snapshot else None)
     if analysis is not None:
         return analysis
     if store_error is not None:
@@ -57,16 +57,24 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
     raise AnalysisNotFound(f"Analysis {analysis_id!r:.80} not found. List analyses with 'errata list'.", field="name")
 
 
-def _add_waiting_reason(ports: Ports, analysis: Analysis, snapshot: Snapshot) -> Analysis:
+def _is_indexed(stores: Stores, analysis_id: str) -> bool:
+    """Return whether the index has an analysis; False if the index cannot be read, since the archive is enough."""
+    try:
+        return bool(stores.index.contained([analysis_id]))
+    except Unavailable:
+        return False
+
+
+def _add_waiting_reason(stores: Stores, analysis: Analysis, snapshot: Snapshot) -> Analysis:
     """Return a queued analysis with what is missing before it can run."""
     if analysis.state is not State.QUEUED or snapshot.job is None:
         return analysis
-    reason = waiting_reason(ports.store.offers(), snapshot.live_workers, snapshot.job.spec)
+    reason = waiting_reason(stores.jobs.offers(), snapshot.live_workers, snapshot.job.spec)
     return replace(analysis, progress=replace(analysis.progress, waiting_reason=reason))
 
 
 def parse_order(text: str) -> Order:
-    """Return the order of a text such as `title desc`; newest first for an empty text.
+    """Return the order of a text such as `display_name desc`; newest first for an empty text.
 
     Raises:
         InvalidRequest: The order is unknown.
@@ -79,7 +87,7 @@ def parse_order(text: str) -> Order:
 
 
 def list_analyses(
-    ports: Ports, analysis_filter: AnalysisFilter, order: Order, after: Cursor | None, limit: int
+    stores: Stores, analysis_filter: AnalysisFilter, order: Order, after: Cursor | None, limit: int
 ) -> AnalysisPage:
     """Return a page of the analyses that match a filter. Open analyses are omitted while the job store is unavailable.
 
@@ -87,21 +95,21 @@ def list_analyses(
     two pages neither repeat nor hide others.
 
     Args:
-        ports: The ports of the use cases.
+        stores: The stores.
         analysis_filter: The filter.
         order: The order.
         after: The position after which the page begins; None: the first page.
         limit: Maximum number of analyses.
     """
-    is_incomplete = not ports.index.is_complete
+    is_incomplete = not stores.index.is_complete
     # The store before the index, because a judge archives an analysis before it deletes the record.
     unarchived = [
         analysis
-        for analysis in _find_unarchived(ports, analysis_filter)
+        for analysis in _find_unarchived(stores, analysis_filter)
         if after is None or order.is_after(analysis, after)
     ]
     unarchived.sort(key=order.key, reverse=order.is_descending)
-    archived = ports.index.find(analysis_filter, order, after, limit + 1)
+    archived = stores.index.find(analysis_filter, order, after, limit + 1)
     archived_ids = {analysis.id for analysis in archived}
     unarchived = [analysis for analysis in unarchived if analysis.id not in archived_ids]
     analyses = [*heapq.merge(archived, unarchived, key=order.key, reverse=order.is_descending)]
@@ -109,90 +117,52 @@ def list_analyses(
     return AnalysisPage(page, order.cursor(page[-1]) if len(analyses) > limit else None, is_incomplete)
 
 
-def iterate_analyses(ports: Ports, analysis_filter: AnalysisFilter) -> Iterator[Analysis]:
+def iterate_analyses(stores: Stores, analysis_filter: AnalysisFilter) -> Iterator[Analysis]:
     """Yield the analyses that match a filter, newest first."""
     after: Cursor | None = None
     while True:
-        page = list_analyses(ports, analysis_filter, NEWEST_FIRST, after, PAGE_SIZE)
+        page = list_analyses(stores, analysis_filter, NEWEST_FIRST, after, PAGE_SIZE)
         yield from page.analyses
         if (after := page.next) is None:
             return
 
 
-def count_analyses(ports: Ports, analysis_filter: AnalysisFilter, order: Order, until: Cursor | None = None) -> int:
+def count_analyses(stores: Stores, analysis_filter: AnalysisFilter, order: Order, until: Cursor | None = None) -> int:
     """Return the number of analyses that match a filter; with `until`, of those up to a position of an order."""
-    unarchived = _find_unarchived(ports, analysis_filter)
+    unarchived = _find_unarchived(stores, analysis_filter)
     if until is not None:
         unarchived = [analysis for analysis in unarchived if not order.is_after(analysis, until)]
-    return ports.index.count(analysis_filter, order, until) + len(unarchived)
+    return stores.index.count(analysis_filter, order, until) + len(unarchived)
 
 
-def _find_unarchived(ports: Ports, analysis_filter: AnalysisFilter) -> list[Analysis]:
+def _find_unarchived(stores: Stores, analysis_filter: AnalysisFilter) -> list[Analysis]:
     """Return the matching analyses of the job store that are not archived.
 
     A job store that was restored from a backup lists archived analyses as open.
     """
-    analyses = [to_analysis(snapshot) for snapshot in _list_open(ports)]
+    analyses = [to_analysis(snapshot) for snapshot in _list_open(stores)]
     matching = [analysis for analysis in analyses if analysis_filter.matches(analysis)]
-    archived_ids = ports.index.contained([analysis.id for analysis in analyses])
+    archived_ids = stores.index.contained([analysis.id for analysis in analyses])
     return [analysis for analysis in matching if analysis.id not in archived_ids]
 
 
-def _list_open(ports: Ports) -> Sequence[Snapshot]:
+def _list_open(stores: Stores) -> Sequence[Snapshot]:
     try:
-        return ports.store.records()
+        return stores.jobs.records()
     except Unavailable as error:
         _log.warning("open analyses not listed: job store unavailable", error=str(error))
         return []
 
 
-def cancel(ports: Ports, analysis_id: str) -> Analysis:
-    """Cancel an open analysis. An ended one is returned unchanged.
-
-    An archived analysis has ended, even if a job store that was restored from a backup lists it as open.
-    """
-    if (archived := _find_archived(ports, analysis_id)) is not None:
-        return archived
-    if ports.store.cancel(analysis_id, "Canceled by the user."):
-        _log.info("analysis cancelled", analysis=analysis_id)
-        ports.on_finished(get(ports, analysis_id))
-    return get(ports, analysis_id)
-
-
-def _find_archived(ports: Ports, analysis_id: str) -> Analysis | None:
-    """Return an archived analysis; None if it does not exist, or if the archive is unavailable (cancel still works)."""
-    try:
-        return ports.archive.get(analysis_id)
-    except NewerRecord:
-        raise
-    except Unavailable:
-        return None
-
-
-def delete(ports: Ports, analysis_id: str) -> None:
-    """Delete an ended analysis; raise NotReady if it is open."""
-    analysis = get(ports, analysis_id)
-    if not analysis.state.is_final:
-        raise NotReady(
-            f"Cannot delete analysis {analysis.id}: its state is {analysis.state.name}. Cancel it first.", field="name"
-        )
-    # A job store that was restored from an older state has it as open, and would archive it again.
-    ports.store.cancel(analysis_id, "Deleted by the user.")
-    ports.store.delete(analysis_id)
-    ports.archive.delete(analysis_id)
-    ports.store.release_request_id(analysis.request.request_id)
-    _log.info("analysis deleted", analysis=analysis_id)
-
-
-def find_by_request_id(ports: Ports, request_id: str) -> Analysis | None:
+def find_by_request_id(stores: Stores, request_id: str) -> Analysis | None:
     """Return the archived analysis of a request ID; None if there is none."""
-    found = ports.index.find(AnalysisFilter(request_id=request_id), NEWEST_FIRST, None, 1)
-    return ports.archive.get(found[0].id) if found else None
+    found = stores.index.find(AnalysisFilter(request_id=request_id), NEWEST_FIRST, None, 1)
+    return stores.archive.get(found[0].id) if found else None
 
 
-def get_succeeded(ports: Ports, analysis_id: str) -> Analysis:
+def get_succeeded(stores: Stores, analysis_id: str) -> Analysis:
     """Return an analysis with a result; raise NotReady if it has none."""
-    analysis = get(ports, analysis_id)
+    analysis = get(stores, analysis_id)
     if analysis.state is not State.SUCCEEDED:
         remedy = "" if analysis.state.is_final else f" Wait for it with 'errata wait {analysis.id}'."
         raise NotReady(

@@ -32,12 +32,12 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
         EvidenceNotFound: The bundle does not exist.
         InvalidRequest: The bundle covers other images.
     """
-    before = queries.get_succeeded(ports, analysis_id)
+    before = queries.get_succeeded(ports.stores, analysis_id)
     request = replace(before.request, evidence=evidence, request_id=request_id)
     requests.check(request)
     request_digest = requests.digest(request, content=hashlib.sha256(before.id.encode()).hexdigest())
-    bundle = ports.evidence.find(before.request.dataset, evidence)
-    predictions = ports.archive.predictions(before.id)
+    bundle = ports.stores.evidence.find(before.request.dataset, evidence)
+    predictions = ports.stores.archive.predictions(before.id)
     if predictions is None:
         raise Unavailable(f"The archive has no predictions of analysis {before.id}. Upload them again.")
     if before.images != bundle.images_digest or len(predictions.top1) != len(bundle.all_targets):
@@ -46,7 +46,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
             f"({len(bundle.all_targets)} and {len(predictions.top1)} images). Use a bundle of the same images.",
             field="evidence",
         )
-    now = ports.clock()
+    now = ports.stores.clock()
     analysis = replace(
         before,
         id=requests.new_id(now),
@@ -55,7 +55,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
         owner=owner,
         create_time=now,
         start_time=now,
-        end_time=ports.clock(),
+        end_time=ports.stores.clock(),
         summary=compute_summary(bundle, predictions),
         request_digest=request_digest,
     )

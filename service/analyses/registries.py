@@ -134,7 +134,7 @@ def poll(ports: Ports, registry: Registry) -> int:
 def find_newest(ports: Ports, registry: str, model: str, version: str) -> Analysis | None:
     """Return the newest analysis of a version that its registry requested; None if there is none."""
     newest: Analysis | None = None
-    for analysis in queries.iterate_analyses(ports, _registry_filter(registry, model=model, version=version)):
+    for analysis in queries.iterate_analyses(ports.stores, _registry_filter(registry, model=model, version=version)):
         if analysis.request.gate_policy or "gate" in analysis.request.labels:
             return analysis
         newest = newest or analysis
@@ -168,7 +168,7 @@ def _apply_rule(ports: Ports, registry: Registry, rule: RegistryRule, event: Reg
         gate_policy=policy,
         gate_baseline=baseline,
     )
-    before = ports.clock()
+    before = ports.stores.clock()
     try:
         analysis = submit(ports, request, REGISTRY_OWNER + registry.id, _delivery(registry, rule, event))
     except (AlreadyExists, AnalysisNotFound):  # requested before, with another baseline, or deleted since
@@ -223,7 +223,7 @@ def _find_baseline(ports: Ports, registry: Registry, rule: RegistryRule, event: 
     If the event moved the baseline's alias to the new version, the baseline is the previous version of the alias.
     """
     if not rule.baseline.startswith(ALIAS):
-        return queries.get(ports, rule.baseline.removeprefix("analyses/")).id
+        return queries.get(ports.stores, rule.baseline.removeprefix("analyses/")).id
     alias = rule.baseline.removeprefix(ALIAS)
     analyses = _list_model(ports, registry, event.model, rule.dataset)
     version = registry.version_of(event.model, alias)
@@ -258,7 +258,7 @@ def _list_model(ports: Ports, registry: Registry, model: str, dataset: str) -> l
         states=frozenset({State.QUEUED, State.RUNNING, State.SUCCEEDED}),
         dataset=dataset,
     )
-    return [*queries.iterate_analyses(ports, analysis_filter)]
+    return [*queries.iterate_analyses(ports.stores, analysis_filter)]
 
 
 def _version(analysis: Analysis) -> str:

@@ -25,6 +25,7 @@ from service.domain import (
     ErrorType,
     Group,
     PercentileRank,
+    Stage,
     VocabularyEvidence,
     is_among,
 )
@@ -44,7 +45,6 @@ from service.summary.confusions import confusions
 from service.summary.trend import group_metric_values, percentile_ranks_of
 from service.taxonomy.classes import class_names
 from service.taxonomy.groups import class_groups
-from service.telemetry import Stage
 
 MAX_TABLE_ERRORS = 20_000  # rows of the error table
 STATIC_ERRORS = 50  # rows that are visible without JavaScript
@@ -57,22 +57,22 @@ PICTURE_SIZE = 96  # pixels
 
 def report(ports: Ports, analysis_id: str) -> str:
     """Return the report of an analysis as a self-contained file; raise the errors of `load_judged`."""
-    judged = load_judged(ports, analysis_id)
-    with ports.stage_timer(Stage.RENDER):
+    judged = load_judged(ports.stores, analysis_id)
+    with ports.observer.stage(Stage.RENDER):
         return render_report(build_view(ports, judged))
 
 
 def report_page(ports: Ports, analysis_id: str) -> str:
     """Return the report of an analysis as a page with links to pictures and to pages about images."""
-    judged = load_judged(ports, analysis_id)
+    judged = load_judged(ports.stores, analysis_id)
     name = judged.analysis.id
-    with ports.stage_timer(Stage.RENDER):
+    with ports.observer.stage(Stage.RENDER):
         return render_report(build_view(ports, judged, f"/analyses/{name}/"), name, site=True)
 
 
 def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) -> str:
     """Return the comparison of two analyses as a self-contained file or as a page; raise the errors of `compare`."""
-    a, b = load_judged(ports, id_a), load_judged(ports, id_b)
+    a, b = load_judged(ports.stores, id_a), load_judged(ports.stores, id_b)
     comparison = compare_judged(a, b)
     assert a.analysis.summary is not None and b.analysis.summary is not None, "this is a bug: both are judged"
     return render_comparison(comparison_view(comparison, a.analysis.summary, b.analysis.summary), site)
@@ -80,7 +80,7 @@ def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) ->
 
 def trend_report(ports: Ports, request: TrendRequest, marked: str = "", site: bool = False) -> str:
     """Return a trend as a self-contained file or as a page; raise the errors of `trend`."""
-    return render_trend(trend_view(trend(ports, request), marked), site)
+    return render_trend(trend_view(trend(ports.stores, request), marked), site)
 
 
 def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportView:

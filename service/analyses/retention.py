@@ -5,7 +5,7 @@ from datetime import timedelta
 import structlog
 from errata.errors import Unavailable
 
-from service.analyses.ports import Ports
+from service.analyses.ports import Stores
 from service.domain import NEWEST_FIRST, AnalysisFilter
 
 _log = structlog.get_logger()
@@ -14,16 +14,16 @@ _log = structlog.get_logger()
 BATCH = 100  # analyses per query
 
 
-def delete_expired(ports: Ports, retention: timedelta) -> int:
+def delete_expired(stores: Stores, retention: timedelta) -> int:
     """Delete the archived analyses that ended before the retention period; return how many."""
-    expired = AnalysisFilter(ended_before=ports.clock() - retention)
+    expired = AnalysisFilter(ended_before=stores.clock() - retention)
     oldest_first = NEWEST_FIRST.reversed
     count, after = 0, None
-    while analyses := ports.index.find(expired, oldest_first, after, BATCH):
+    while analyses := stores.index.find(expired, oldest_first, after, BATCH):
         for analysis in analyses:
-            ports.archive.delete(analysis.id)
+            stores.archive.delete(analysis.id)
             try:
-                ports.store.release_request_id(analysis.request.request_id)
+                stores.jobs.release_request_id(analysis.request.request_id)
             except Unavailable as error:
                 _log.warning("request ID not released: job store unavailable", error=str(error))
         count, after = count + len(analyses), oldest_first.cursor(analyses[-1])

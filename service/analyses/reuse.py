@@ -33,16 +33,16 @@ def reuse_predictions(
     if request.fresh or parse_model_id(spec.model).source in MUTABLE_SOURCES:
         return None
     before = _find_cached(ports, spec) or _find_newest(ports, spec)
-    ports.on_cache_lookup("results", before is not None)
+    ports.observer.cache_lookup("results", before is not None)
     if before is None:
         return None
     try:
-        predictions = ports.archive.predictions(before.id)
+        predictions = ports.stores.archive.predictions(before.id)
     except Unavailable:
         return None  # the model runs again
     if predictions is None or len(predictions.top1) != spec.total:
         return None
-    now = ports.clock()
+    now = ports.stores.clock()
     analysis = Analysis(
         id=requests.new_id(now),
         request=request,
@@ -71,8 +71,8 @@ def reuse_predictions(
 def _find_cached(ports: Ports, spec: JobSpec) -> Analysis | None:
     """Return the archived analysis that the job store has cached for a computation."""
     try:
-        analysis_id = ports.store.cached_result(spec.dedupe_key)
-        analysis = ports.archive.get(analysis_id) if analysis_id else None
+        analysis_id = ports.stores.jobs.cached_result(spec.dedupe_key)
+        analysis = ports.stores.archive.get(analysis_id) if analysis_id else None
     except Unavailable:
         return None
     return analysis if analysis is not None and analysis.computation == spec.computation else None
@@ -80,7 +80,7 @@ def _find_cached(ports: Ports, spec: JobSpec) -> Analysis | None:
 
 def _find_newest(ports: Ports, spec: JobSpec) -> Analysis | None:
     try:
-        found = ports.index.find(AnalysisFilter(computation=spec.computation), NEWEST_FIRST, None, 1)
-        return ports.archive.get(found[0].id) if found else None
+        found = ports.stores.index.find(AnalysisFilter(computation=spec.computation), NEWEST_FIRST, None, 1)
+        return ports.stores.archive.get(found[0].id) if found else None
     except Unavailable:
         return None  # the model runs again

@@ -39,17 +39,17 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
     """
     requests.check(request, owner)
     if request.gate_baseline:
-        queries.get(ports, request.gate_baseline)  # raises if the baseline does not exist
+        queries.get(ports.stores, request.gate_baseline)  # raises if the baseline does not exist
     request_digest = requests.digest(request)
-    if request.request_id and (before := queries.find_by_request_id(ports, request.request_id)):
+    if request.request_id and (before := queries.find_by_request_id(ports.stores, request.request_id)):
         return check_same_body(before, request_digest)
     spec = build_job_spec(ports, request)
     check_capacity(ports)
-    bundle = ports.evidence.find(request.dataset, spec.evidence)
+    bundle = ports.stores.evidence.find(request.dataset, spec.evidence)
     if analysis := reuse_predictions(ports, request, request_digest, spec, bundle, owner, delivery):
         _log.info("archived predictions reused", analysis=analysis.id, model=spec.model)
         return analysis
-    now = ports.clock()
+    now = ports.stores.clock()
     record = AnalysisRecord(
         requests.new_id(now),
         request,
@@ -59,7 +59,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         owner=owner,
         delivery=delivery,
     )
-    submission = ports.store.submit(record, spec, fresh=request.fresh, limit=ports.limits.max_open)
+    submission = ports.stores.jobs.submit(record, spec, fresh=request.fresh, limit=ports.limits.max_open)
     if submission.outcome is Outcome.REUSED:
         raise request_id_conflict(request.request_id)
     _log.info(
@@ -78,18 +78,18 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
     Before the first worker registers, it is unknown which models and images workers have. The job then waits for one.
     """
     model = parse_model_id(request.model)
-    offers = [offer.model for offer in ports.models()]
-    has_workers = bool(offers or ports.store.offers())  # whether a worker has ever registered
+    offers = [offer.model for offer in ports.models.offers()]
+    has_workers = bool(offers or ports.stores.jobs.offers())  # whether a worker has ever registered
     if has_workers:
         _check_offered(offers, model)
-    bundle = ports.evidence.find(request.dataset, request.evidence)
-    if has_workers and not ports.has_images(request.dataset):
+    bundle = ports.stores.evidence.find(request.dataset, request.evidence)
+    if has_workers and not ports.models.has_images(request.dataset):
         raise InvalidRequest(
             f"No worker has the images of {request.dataset}. Set ERRATA_IMAGES on a worker, or upload predictions.",
             field="dataset",
         )
-    model = ports.pin_model(model)
-    ports.store.store_image_names(bundle.images_digest, bundle.image_names)
+    model = ports.models.pin(model)
+    ports.stores.jobs.store_image_names(bundle.images_digest, bundle.image_names)
     total = len(bundle.image_names)
     return JobSpec(
         model=str(model),
@@ -98,7 +98,7 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
         images=bundle.images_digest,
         total=total,
         shard_size=ports.limits.shard_size,
-        runtime=ports.runtime(),
+        runtime=ports.models.runtime(),
         fresh=request.fresh,
         call_id=current_request_id(),
     )
@@ -112,8 +112,8 @@ def finish_submission(ports: Ports, submission: Submission, spec: JobSpec) -> An
             retry_after=RETRY_AFTER,
         )
     if submission.outcome is Outcome.NEW:
-        ports.send_shards(submission.job, spec.num_shards)
-    return queries.get(ports, submission.analysis)
+        ports.models.send_shards(submission.job, spec.num_shards)
+    return queries.get(ports.stores, submission.analysis)
 
 
 def _check_offered(offers: Sequence[str], model: ModelId) -> None:

@@ -14,7 +14,7 @@ from errata.errors import (
 )
 
 from service.analyses import queries
-from service.analyses.ports import Ports
+from service.analyses.ports import Stores
 from service.analyses.request import MAX_TEXT
 from service.domain import (
     METRICS,
@@ -62,7 +62,7 @@ class TrendAnalyses:
     num_left_out: int = 0
 
 
-def trend(ports: Ports, request: TrendRequest) -> Trend:
+def trend(stores: Stores, request: TrendRequest) -> Trend:
     """Compare analyses with archived and published models.
 
     Raises:
@@ -79,20 +79,20 @@ def trend(ports: Ports, request: TrendRequest) -> Trend:
     if len(request.by) > MAX_TEXT:
         raise InvalidRequest(f"The label of --by has {len(request.by)} characters. Use at most {MAX_TEXT}.", field="by")
     published = read_published_models(request)
-    selected = [queries.get_succeeded(ports, name) for name in dict.fromkeys(request.names)]
+    selected = [queries.get_succeeded(stores, name) for name in dict.fromkeys(request.names)]
     check_same_evidence(selected, request.dataset)
     dataset = selected[0].request.dataset if selected else request.dataset
     archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=dataset)
-    evidence = selected[0].evidence if selected else _default_evidence(ports, archived)
-    same_evidence = ports.index.results(dataset, evidence, request.group)
+    evidence = selected[0].evidence if selected else _default_evidence(stores, archived)
+    same_evidence = stores.index.results(dataset, evidence, request.group)
     results = [StoredResult.of(analysis, request.group) for analysis in selected]
     analyses = TrendAnalyses(
         dataset,
         evidence,
         results,
         _find_others(same_evidence, results, request.by),
-        own_superclasses=_served_superclasses_differ(ports, dataset, evidence),
-        num_left_out=ports.index.count(archived) - len(same_evidence),
+        own_superclasses=_served_superclasses_differ(stores, dataset, evidence),
+        num_left_out=stores.index.count(archived) - len(same_evidence),
     )
     return build_trend(analyses, request, published)
 
@@ -197,10 +197,10 @@ def _frequent_labels(points: Sequence[TrendPoint]) -> list[str]:
     return sorted(label for label, _ in counts.most_common(MAX_LABELS))
 
 
-def _default_evidence(ports: Ports, archived: AnalysisFilter) -> str:
+def _default_evidence(stores: Stores, archived: AnalysisFilter) -> str:
     """Return the evidence of the newest archived analysis, or the default bundle if there are no analyses."""
-    newest = ports.index.find(archived, NEWEST_FIRST, None, 1)
-    return newest[0].evidence if newest else ports.evidence.find(archived.dataset, "").digest
+    newest = stores.index.find(archived, NEWEST_FIRST, None, 1)
+    return newest[0].evidence if newest else stores.evidence.find(archived.dataset, "").digest
 
 
 def _find_others(results: Sequence[StoredResult], selected: Sequence[StoredResult], by: str) -> list[StoredResult]:
@@ -216,9 +216,9 @@ def _find_others(results: Sequence[StoredResult], selected: Sequence[StoredResul
     return sorted(others.values(), key=lambda result: result.id, reverse=True)
 
 
-def _served_superclasses_differ(ports: Ports, dataset: str, evidence: str) -> bool:
+def _served_superclasses_differ(stores: Stores, dataset: str, evidence: str) -> bool:
     """Return whether a bundle's superclasses differ from the authors'; True if the bundle is not served."""
     try:
-        return has_own_superclasses(ports.evidence.find(dataset, evidence).manifest)
+        return has_own_superclasses(stores.evidence.find(dataset, evidence).manifest)
     except (EvidenceNotFound, EvidenceDamaged, Unavailable):
         return True

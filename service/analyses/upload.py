@@ -11,14 +11,13 @@ from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.ports import Ports
-from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, RowOrder, State
+from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, RowOrder, Stage, State
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
 from service.predictions.uploads import Layout, Upload, parse_upload
 from service.report.messages.input_checks import PERMUTED_CLASSES, reordered_rows
 from service.storage import Readable
 from service.summary.input_checks import rows_look_permuted, rows_look_reordered
-from service.telemetry import Stage
 
 JUDGING_SECONDS = 300.0  # time limit for a request with a reserved id to archive its analysis
 RETRY_AFTER = 60.0  # seconds, in the error for a full archive
@@ -50,9 +49,9 @@ def upload(
     """
     requests.check(request)
     if request.gate_baseline:
-        queries.get(ports, request.gate_baseline)  # raises if the baseline does not exist
-    start_time = ports.clock()
-    bundle = ports.evidence.find(request.dataset, request.evidence)
+        queries.get(ports.stores, request.gate_baseline)  # raises if the baseline does not exist
+    start_time = ports.stores.clock()
+    bundle = ports.stores.evidence.find(request.dataset, request.evidence)
     classes = None if bundle.classes.all() else bundle.classes
     layout = Layout(
         bundle.dataset,
@@ -64,7 +63,7 @@ def upload(
     )
     hashed = _HashedStream(content)
     source = hashed if request.request_id else content  # only requests with an id are compared
-    with ports.stage_timer(Stage.PARSE):
+    with ports.observer.stage(Stage.PARSE):
         parse_binary = partial(ports.parsers, is_cancelled=is_cancelled, caller=owner)
         parsed = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes, parse_binary)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
@@ -74,9 +73,9 @@ def upload(
     try:
         check_capacity(ports)
     except TooBusy:
-        ports.store.release_request_id(request.request_id)
+        ports.stores.jobs.release_request_id(request.request_id)
         raise
-    with ports.stage_timer(Stage.JUDGE):
+    with ports.observer.stage(Stage.JUDGE):
         summary = compute_summary(bundle, parsed.predictions)
     analysis = Analysis(
         id=analysis_id,
@@ -86,7 +85,7 @@ def upload(
         create_time=start_time,
         owner=owner,
         start_time=start_time,
-        end_time=ports.clock(),
+        end_time=ports.stores.clock(),
         progress=Progress(done=len(bundle.rows), total=len(bundle.rows)),
         predictions_digest=digest_predictions(parsed.predictions),
         images=bundle.images_digest,
@@ -102,13 +101,13 @@ def upload(
 def _find_datasets(ports: Ports, dataset: str, file_name: bytes) -> list[str]:
     """Return the other data sets that contain an image with this file name, with or without its class folder."""
     names = {file_name, file_name.rpartition(b"/")[2]}
-    datasets = {manifest.dataset for manifest in ports.evidence.manifests()} - {dataset}
+    datasets = {manifest.dataset for manifest in ports.stores.evidence.manifests()} - {dataset}
     return [other for other in sorted(datasets) if any(name in names for name in _image_names(ports, other))]
 
 
 def _image_names(ports: Ports, dataset: str) -> Sequence[bytes]:
     try:
-        names: Sequence[bytes] = ports.evidence.find(dataset, "").arrays["names"].tolist()
+        names: Sequence[bytes] = ports.stores.evidence.find(dataset, "").arrays["names"].tolist()
     except (NotFound, EvidenceDamaged, Unavailable):
         return ()
     return names
@@ -117,7 +116,7 @@ def _image_names(ports: Ports, dataset: str) -> Sequence[bytes]:
 def check_capacity(ports: Ports) -> None:
     """Raise TooBusy if the archive has reached its size limit."""
     limit = ports.limits.max_stored_bytes
-    if limit and (stored := ports.archive.size()) >= limit:
+    if limit and (stored := ports.stores.archive.size()) >= limit:
         raise TooBusy(
             f"The archive is full ({stored} of {limit} bytes). Delete analyses, or change ERRATA_MAX_STORED_BYTES or "
             "ERRATA_RETENTION_DAYS.",
@@ -128,12 +127,12 @@ def check_capacity(ports: Ports) -> None:
 def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
     """Archive an analysis that needed no job; release its request ID if that fails."""
     try:
-        with ports.stage_timer(Stage.ARCHIVE):
-            ports.archive.put(analysis, predictions)
+        with ports.observer.stage(Stage.ARCHIVE):
+            ports.stores.archive.put(analysis, predictions)
     except Exception:
-        ports.store.release_request_id(analysis.request.request_id)
+        ports.stores.jobs.release_request_id(analysis.request.request_id)
         raise
-    ports.on_finished(analysis)
+    ports.observer.analysis_finished(analysis)
 
 
 def _input_warnings(bundle: Bundle, parsed: Upload, row_order: RowOrder) -> tuple[str, ...]:
@@ -168,10 +167,10 @@ def find_repeated(
     """
     if not request.request_id:
         return None
-    if before := queries.find_by_request_id(ports, request.request_id):
+    if before := queries.find_by_request_id(ports.stores, request.request_id):
         return check_same_body(before, request_digest)
     needs_write_back = owner.startswith(REGISTRY_OWNER)
-    reserved = ports.store.reserve(
+    reserved = ports.stores.jobs.reserve(
         request.request_id, request_digest, analysis_id, needs_write_back=needs_write_back, delivery=delivery
     )
     if reserved.outcome is Outcome.REUSED:
@@ -179,12 +178,12 @@ def find_repeated(
     if reserved.outcome is Outcome.NEW:
         return None
     try:
-        return queries.get(ports, reserved.analysis)
+        return queries.get(ports.stores, reserved.analysis)
     except AnalysisNotFound as error:
-        if ports.clock().timestamp() - requests.creation_time(reserved.analysis) < JUDGING_SECONDS:
+        if ports.stores.clock().timestamp() - requests.creation_time(reserved.analysis) < JUDGING_SECONDS:
             raise Unavailable("The same request is in progress. Try again later.", retry_after=1) from error
         # The process that reserved the id has ended before it archived the analysis.
-        ports.store.release_request_id(request.request_id)
+        ports.stores.jobs.release_request_id(request.request_id)
         return find_repeated(ports, request, request_digest, analysis_id, owner)
 
 

@@ -12,7 +12,7 @@ from service.analyses import queries
 from service.analyses.evidence_columns import dictionary_array, evidence_columns
 from service.analyses.explain import collect_evidence, explain_prediction
 from service.analyses.judge import JudgedAnalysis, compute_verdicts
-from service.analyses.ports import Ports
+from service.analyses.ports import Stores
 from service.domain import (
     CLASS_GROUPS,
     ERROR_TYPES,
@@ -43,7 +43,7 @@ class VerdictFilter:
     problematic: bool | None = None
 
 
-def load_judged(ports: Ports, analysis_id: str) -> JudgedAnalysis:
+def load_judged(stores: Stores, analysis_id: str) -> JudgedAnalysis:
     """Return a finished analysis with its verdicts.
 
     Raises:
@@ -52,20 +52,20 @@ def load_judged(ports: Ports, analysis_id: str) -> JudgedAnalysis:
         EvidenceNotFound: Its bundle is not served.
         Unavailable: The archive does not have its predictions.
     """
-    analysis = queries.get_succeeded(ports, analysis_id)
-    predictions = ports.archive.predictions(analysis_id)
+    analysis = queries.get_succeeded(stores, analysis_id)
+    predictions = stores.archive.predictions(analysis_id)
     if predictions is None:
         raise Unavailable(f"The archive has no predictions of analysis {analysis_id}.")
-    bundle = find_bundle(ports, analysis)
+    bundle = find_bundle(stores, analysis)
     if len(predictions.top1) != len(bundle.all_targets):
         raise Unavailable(f"The archived predictions of analysis {analysis_id} are of another number of images.")
     return JudgedAnalysis(analysis, bundle, predictions, compute_verdicts(bundle, predictions))
 
 
-def find_bundle(ports: Ports, analysis: Analysis) -> Bundle:
+def find_bundle(stores: Stores, analysis: Analysis) -> Bundle:
     """Return the bundle of an analysis; raise EvidenceNotFound if it is not served."""
     try:
-        return ports.evidence.find(analysis.request.dataset, analysis.evidence)
+        return stores.evidence.find(analysis.request.dataset, analysis.evidence)
     except EvidenceNotFound as error:
         raise EvidenceNotFound(
             f"The bundle {analysis.evidence[:12]} of analysis {analysis.id} is not served. Add it to ERRATA_EVIDENCE, "

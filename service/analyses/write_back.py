@@ -10,7 +10,7 @@ from errata.errors import AnalysisNotFound, ErrataError, ModelNotFound
 
 from service.analyses import queries
 from service.analyses.gate import evaluate_gate
-from service.analyses.ports import Ports
+from service.analyses.ports import Ports, Stores
 from service.analyses.report import report
 from service.domain import REGISTRY_OWNER, Analysis, GateDecision, GateResult, State
 from service.jobs.transitions import OutboxItem
@@ -73,7 +73,9 @@ def write_back_due_results(ports: Ports, writers: Mapping[str, Writer]) -> dict[
         Unavailable: The job store is unavailable.
     """
     counts: dict[WriteBackResult, int] = {}
-    while items := ports.store.due_outbox_items(LEASE_SECONDS, limit=1):  # one at a time: each has the whole lease
+    while items := ports.stores.jobs.due_outbox_items(
+        LEASE_SECONDS, limit=1
+    ):  # one at a time: each has the whole lease
         outcome = _write_back(ports, writers, items[0])
         counts[outcome] = counts.get(outcome, 0) + 1
     return counts
@@ -81,7 +83,7 @@ def write_back_due_results(ports: Ports, writers: Mapping[str, Writer]) -> dict[
 
 def build_result(ports: Ports, analysis: Analysis) -> WriteBack | None:
     """Return the result of an ended analysis for its registry; None while its baseline is not finished."""
-    gate, without_baseline = evaluate_registry_gate(ports, analysis)
+    gate, without_baseline = evaluate_registry_gate(ports.stores, analysis)
     if gate is not None and gate.decision is GateDecision.PENDING:
         return None
     labels = analysis.request.labels
@@ -89,12 +91,12 @@ def build_result(ports: Ports, analysis: Analysis) -> WriteBack | None:
     return WriteBack(labels.get("model", ""), labels.get("version", ""), analysis, gate, without_baseline, html)
 
 
-def evaluate_registry_gate(ports: Ports, analysis: Analysis) -> tuple[GateResult | None, bool]:
+def evaluate_registry_gate(stores: Stores, analysis: Analysis) -> tuple[GateResult | None, bool]:
     """Return the gate result of a registry's analysis, and whether its policy lacks a baseline."""
     if not analysis.request.gate_policy:
         return None, "gate" in analysis.request.labels
     try:
-        return evaluate_gate(ports, analysis.id), False
+        return evaluate_gate(stores, analysis.id), False
     except AnalysisNotFound:  # the baseline was deleted
         return None, True
 
@@ -102,32 +104,38 @@ def evaluate_registry_gate(ports: Ports, analysis: Analysis) -> tuple[GateResult
 def _write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) -> WriteBackResult:
     log = _log.bind(analysis=item.analysis)
     try:
-        analysis = queries.get(ports, item.analysis)
+        analysis = queries.get(ports.stores, item.analysis)
     except AnalysisNotFound:  # deleted, or not archived yet
-        return _retry_later(ports, item, POLL_SECONDS) if item.attempts < MAX_PENDING_ATTEMPTS else _drop(ports, item)
+        return (
+            _retry_later(ports.stores, item, POLL_SECONDS)
+            if item.attempts < MAX_PENDING_ATTEMPTS
+            else _drop(ports.stores, item)
+        )
     if not analysis.state.is_final:
-        return _wait(ports, item)
+        return _wait(ports.stores, item)
     writer = writers.get(analysis.owner.removeprefix(REGISTRY_OWNER))
     if analysis.state is State.CANCELLED or writer is None:
-        return _drop(ports, item)
+        return _drop(ports.stores, item)
     # A worker has already looked up an mlflow: model in the registry.
     if _is_model_missing(analysis) and analysis.request.model.startswith("mlflow:"):
-        return _drop_missing_version(ports, item, analysis)
+        return _drop_missing_version(ports.stores, item, analysis)
     try:
         result = build_result(ports, analysis)
         if result is None:
-            return _wait(ports, item)
+            return _wait(ports.stores, item)
         writer.write(result)
     except (ModelNotFound, AnalysisNotFound) as error:
         log.info("write-back dropped: model version deleted", error=str(error))
-        return _drop_missing_version(ports, item, analysis)
+        return _drop_missing_version(ports.stores, item, analysis)
     except Exception as error:
         if item.attempts >= MAX_ATTEMPTS:
             log.exception("write-back dropped: too many attempts")
-            return _drop(ports, item)
+            return _drop(ports.stores, item)
         log.warning("write-back failed", error=str(error), exc_info=not isinstance(error, ErrataError))
-        return _retry_later(ports, item, min(FIRST_RETRY_SECONDS * 2.0 ** min(item.attempts, 10), LAST_RETRY_SECONDS))
-    ports.store.delete_outbox_item(item.analysis)
+        return _retry_later(
+            ports.stores, item, min(FIRST_RETRY_SECONDS * 2.0 ** min(item.attempts, 10), LAST_RETRY_SECONDS)
+        )
+    ports.stores.jobs.delete_outbox_item(item.analysis)
     log.info("result written back", registry=analysis.owner, model=result.model, version=result.version)
     return WriteBackResult.WRITTEN
 
@@ -136,26 +144,26 @@ def _is_model_missing(analysis: Analysis) -> bool:
     return analysis.failure is not None and analysis.failure.reason == ModelNotFound.reason
 
 
-def _drop_missing_version(ports: Ports, item: OutboxItem, analysis: Analysis) -> WriteBackResult:
+def _drop_missing_version(stores: Stores, item: OutboxItem, analysis: Analysis) -> WriteBackResult:
     """Delete the outbox item of a missing version.
 
     If the version never existed, as in a test of a webhook, delete its analysis too.
     """
     if _is_model_missing(analysis):
-        ports.store.delete(analysis.id)
-    return _drop(ports, item)
+        stores.jobs.delete(analysis.id)
+    return _drop(stores, item)
 
 
-def _wait(ports: Ports, item: OutboxItem) -> WriteBackResult:
-    ports.store.postpone_outbox_item(item.analysis, POLL_SECONDS, failed=False)
+def _wait(stores: Stores, item: OutboxItem) -> WriteBackResult:
+    stores.jobs.postpone_outbox_item(item.analysis, POLL_SECONDS, failed=False)
     return WriteBackResult.WAITS
 
 
-def _retry_later(ports: Ports, item: OutboxItem, delay: float) -> WriteBackResult:
-    ports.store.postpone_outbox_item(item.analysis, delay, failed=True)
+def _retry_later(stores: Stores, item: OutboxItem, delay: float) -> WriteBackResult:
+    stores.jobs.postpone_outbox_item(item.analysis, delay, failed=True)
     return WriteBackResult.FAILED
 
 
-def _drop(ports: Ports, item: OutboxItem) -> WriteBackResult:
-    ports.store.delete_outbox_item(item.analysis)
+def _drop(stores: Stores, item: OutboxItem) -> WriteBackResult:
+    stores.jobs.delete_outbox_item(item.analysis)
     return WriteBackResult.DROPPED

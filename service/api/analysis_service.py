@@ -20,10 +20,10 @@ from service.analyses import (
     compare,
     export,
     gate,
+    lifecycle,
     queries,
     reanalyze,
     report,
-    retry,
     submit,
     trend,
     upload,
@@ -101,14 +101,16 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def GetAnalysis(self, request: pb.GetAnalysisRequest, context: Context) -> pb.Analysis:
         """Return one analysis."""
-        return wire.to_analysis(await self._executor.call(queries.get, self._ports, wire.analysis_id(request.name)))
+        return wire.to_analysis(
+            await self._executor.call(queries.get, self._ports.stores, wire.analysis_id(request.name))
+        )
 
     async def ListAnalyses(self, request: pb.ListAnalysesRequest, context: Context) -> pb.ListAnalysesResponse:
         """Return a page of analyses."""
         order, key = queries.parse_order(request.order_by), wire.query_key(request)
         after, size = wire.token_cursor(request.page_token, key, order), wire.page_size(request.page_size, default=50)
         conditions = wire.analysis_filter(request.filter)
-        page = await self._executor.call(queries.list_analyses, self._ports, conditions, order, after, size)
+        page = await self._executor.call(queries.list_analyses, self._ports.stores, conditions, order, after, size)
         return pb.ListAnalysesResponse(
             analyses=[wire.to_analysis(analysis) for analysis in page.analyses],
             next_page_token=wire.cursor_token(page.next, key),
@@ -117,7 +119,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def DeleteAnalysis(self, request: pb.DeleteAnalysisRequest, context: Context) -> Empty:
         """Delete a finished analysis."""
-        await self._executor.call(queries.delete, self._ports, wire.analysis_id(request.name))
+        await self._executor.call(lifecycle.delete, self._ports.stores, wire.analysis_id(request.name))
         return Empty()
 
     async def WatchAnalysis(self, request: pb.WatchAnalysisRequest, context: Context) -> AsyncIterator[pb.Analysis]:
@@ -133,7 +135,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         sent_status: tuple[Any, ...] = ()
         sent_at = 0.0
         while True:
-            analysis = await self._executor.call_admitted(queries.get, self._ports, analysis_id)
+            analysis = await self._executor.call_admitted(queries.get, self._ports.stores, analysis_id)
             progress = analysis.progress
             status = (
                 analysis.state,
@@ -153,11 +155,13 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: Context) -> pb.Analysis:
         """Cancel an analysis."""
-        return wire.to_analysis(await self._executor.call(queries.cancel, self._ports, wire.analysis_id(request.name)))
+        return wire.to_analysis(
+            await self._executor.call(lifecycle.cancel, self._ports, wire.analysis_id(request.name))
+        )
 
     async def RetryAnalysis(self, request: pb.RetryAnalysisRequest, context: Context) -> pb.Analysis:
         """Queue a failed analysis again."""
-        return wire.to_analysis(await self._executor.call(retry.retry, self._ports, wire.analysis_id(request.name)))
+        return wire.to_analysis(await self._executor.call(lifecycle.retry, self._ports, wire.analysis_id(request.name)))
 
     async def ReanalyzeAnalysis(self, request: pb.ReanalyzeAnalysisRequest, context: Context) -> pb.Analysis:
         """Judge stored predictions with another evidence bundle."""
@@ -179,7 +183,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         has_evidence = _has_evidence(request.view)
 
         def page() -> pb.ListVerdictsResponse:
-            result = verdicts.load_judged(self._ports, analysis_id)
+            result = verdicts.load_judged(self._ports.stores, analysis_id)
             rows = verdicts.select_rows(result, verdict_filter)
             selected, next_token = wire.page_of(rows, request)
             records = verdicts.iterate_verdicts(result, selected, has_evidence)
@@ -205,7 +209,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
                 field="view",
             )
         content = export.Export(wire.verdict_filter(request.filter), has_evidence)
-        result = await self._executor.call(verdicts.load_judged, self._ports, analysis_id)
+        result = await self._executor.call(verdicts.load_judged, self._ports.stores, analysis_id)
         async for chunk in self._chunks(_EXPORTS[request.format](result, content)):
             yield chunk
 
@@ -221,7 +225,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         predicted = wire.class_named(request.predicted_class, "predicted_class")
 
         def explain() -> Verdict:
-            return explain_prediction(self._ports.evidence.find(dataset, evidence), request.file_name, predicted)
+            return explain_prediction(self._ports.stores.evidence.find(dataset, evidence), request.file_name, predicted)
 
         return wire.to_verdict(await self._executor.call(explain))
 
@@ -229,7 +233,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         """Return the counts of the error types by class or superclass."""
         if request.by not in pb.BreakdownBy.values():
             raise InvalidRequest(f"Unknown BreakdownBy {request.by}. Expected a value of the enum.", field="by")
-        result = await self._executor.call(verdicts.load_judged, self._ports, wire.analysis_id(request.name))
+        result = await self._executor.call(verdicts.load_judged, self._ports.stores, wire.analysis_id(request.name))
         rows = await self._executor.call(breakdown.compute_breakdown, result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
         return wire.to_breakdown(rows)
 
@@ -239,19 +243,19 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
             request.max_images, default=compare.MAX_CHANGED_IMAGES, limit=MAX_IMAGES, field="max_images"
         )
         ids = _compared_ids(request)
-        return wire.to_comparison(await self._executor.call(compare.compare, self._ports, *ids, limit))
+        return wire.to_comparison(await self._executor.call(compare.compare, self._ports.stores, *ids, limit))
 
     async def EvaluateGate(self, request: pb.EvaluateGateRequest, context: Context) -> pb.GateResult:
         """Evaluate an analysis against a gate policy."""
         baseline = wire.analysis_id(request.baseline, "baseline") if request.baseline else ""
         name = wire.analysis_id(request.name)
         return wire.to_gate_result(
-            await self._executor.call(gate.evaluate_gate, self._ports, name, request.policy, baseline)
+            await self._executor.call(gate.evaluate_gate, self._ports.stores, name, request.policy, baseline)
         )
 
     async def ComputeTrend(self, request: pb.ComputeTrendRequest, context: Context) -> pb.Trend:
         """Compare analyses with reference models of similar accuracy."""
-        return wire.to_trend(await self._executor.call(trend.trend, self._ports, wire.trend_request(request)))
+        return wire.to_trend(await self._executor.call(trend.trend, self._ports.stores, wire.trend_request(request)))
 
     async def RenderReport(self, request: pb.RenderReportRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
         """Stream a report as one HTML file."""
@@ -273,7 +277,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     def _explain(self, name: str, predicted: int | None) -> Verdict:
         """Return the verdict with a name and its evidence; for another class if `predicted` is one."""
         analysis_id, file_name = wire.verdict_ids(name)
-        return verdicts.explain_image(verdicts.load_judged(self._ports, analysis_id), file_name, predicted)
+        return verdicts.explain_image(verdicts.load_judged(self._ports.stores, analysis_id), file_name, predicted)
 
     async def _upload(
         self,

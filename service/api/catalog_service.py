@@ -26,7 +26,7 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
 
     async def GetDataset(self, request: pb.GetDatasetRequest, context: Context) -> pb.Dataset:
         """Return a data set."""
-        bundle = await self._executor.call(self._ports.evidence.find, dataset_id(request.name), "")
+        bundle = await self._executor.call(self._ports.stores.evidence.find, dataset_id(request.name), "")
         return wire.to_dataset(bundle.manifest, await self._executor.call(self._has_images, bundle.manifest))
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Context) -> pb.ListDatasetsResponse:
@@ -36,7 +36,7 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
 
     async def GetEvidence(self, request: pb.GetEvidenceRequest, context: Context) -> pb.Evidence:
         """Return the manifest of an evidence bundle."""
-        bundle = await self._executor.call(self._ports.evidence.find, *wire.evidence_ids(request.name))
+        bundle = await self._executor.call(self._ports.stores.evidence.find, *wire.evidence_ids(request.name))
         return wire.to_evidence(bundle.manifest)
 
     async def ListEvidence(self, request: pb.ListEvidenceRequest, context: Context) -> pb.ListEvidenceResponse:
@@ -45,7 +45,7 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
             raise InvalidRequest(
                 "The data set is missing. Set `parent`; ListDatasets returns the names.", field="parent"
             )
-        bundles = await self._executor.call(self._ports.evidence.bundles, dataset_id(request.parent))
+        bundles = await self._executor.call(self._ports.stores.evidence.bundles, dataset_id(request.parent))
         page, next_token = wire.page_of(bundles, request)
         return pb.ListEvidenceResponse(
             evidence=[wire.to_evidence(bundle.manifest) for bundle in page], next_page_token=next_token
@@ -54,14 +54,14 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """Return a model, or a pattern of models, that live workers can load."""
         name = model_id(request.name)
-        for offer in await self._executor.call(self._ports.models):
+        for offer in await self._executor.call(self._ports.models.offers):
             if offer.model == name:
                 return wire.to_model(offer)
         raise ModelNotFound(f"No live worker offers {name!r:.120}. ListModels returns the models.", field="name")
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Return a page of the models that live workers can load."""
-        offers = sorted(await self._executor.call(self._ports.models), key=lambda offer: offer.model)
+        offers = sorted(await self._executor.call(self._ports.models.offers), key=lambda offer: offer.model)
         page, next_token = wire.page_of(offers, request)
         return pb.ListModelsResponse(models=map(wire.to_model, page), next_page_token=next_token)
 
@@ -83,13 +83,13 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
 
     def _datasets(self) -> list[pb.Dataset]:
         datasets = []
-        for name in self._ports.evidence.datasets():
+        for name in self._ports.stores.evidence.datasets():
             try:
-                default = self._ports.evidence.bundles(name)[0].manifest
+                default = self._ports.stores.evidence.bundles(name)[0].manifest
             except (EvidenceDamaged, Unavailable):
                 continue  # the repository logs the error; the other data sets remain usable
             datasets.append(wire.to_dataset(default, self._has_images(default)))
         return datasets
 
     def _has_images(self, manifest: Manifest) -> bool:
-        return self._ports.has_images(manifest.dataset)
+        return self._ports.models.has_images(manifest.dataset)

@@ -129,7 +129,15 @@ class FileArchive:
         if content is None:
             self._files.create(ID_FILE, uuid.uuid4().hex.encode())
             content = self._files.read(ID_FILE)  # another process may have created it first
-        archive_id = (content or b"").decode("ascii", "replace").strip()
+        return self._checked_id(content or b"")
+
+    def find_id(self) -> str:
+        """Return the id of the archive; empty if it has none yet. Raise errors as `id`."""
+        content = self._files.read(ID_FILE)
+        return "" if content is None else self._checked_id(content)
+
+    def _checked_id(self, content: bytes) -> str:
+        archive_id = content.decode("ascii", "replace").strip()
         if not _ARCHIVE_ID.fullmatch(archive_id):
             raise DamagedRecord(
                 f"The file {ID_FILE} of the archive holds {archive_id[:40]!r} instead of 32 hexadecimal digits. "

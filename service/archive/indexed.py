@@ -96,6 +96,10 @@ class IndexedArchive:
         """Return the id of the archive."""
         return self._archive.id()
 
+    def find_id(self) -> str:
+        """Return the id of the archive; empty if it has none yet."""
+        return self._archive.find_id()
+
     def size(self) -> int:
         """Return the size of the archive in bytes."""
         return self._archive.size()

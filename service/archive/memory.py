@@ -57,6 +57,10 @@ class InMemoryArchive:
         """Return the id of the archive."""
         return self._id
 
+    def find_id(self) -> str:
+        """Return the id of the archive."""
+        return self._id
+
     def size(self) -> int:
         """Return the size of the predictions in bytes."""
         with self._lock:

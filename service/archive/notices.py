@@ -16,7 +16,7 @@ from errata.errors import ErrataError
 
 CHANNEL = "errata:archive:changed"
 MAX_WAITING = 10_000  # notices that are not yet sent; further ones are dropped
-WAIT_SECONDS = 1.0  # maximum duration of a wait for a notice, after which the thread checks whether it is stopped
+WAIT_SECONDS = 0.25  # maximum duration of a wait, after which a thread checks whether it is stopped
 RETRY_SECONDS = 2.0  # pause after an error of Redis
 _NOTICE = re.compile(rb"([0-9a-f]{32}) ([0-9a-z]{1,64})")
 _log = structlog.get_logger()
@@ -61,7 +61,7 @@ class RedisNotices:
         """Stop the threads."""
         self._stopped.set()
         for thread in self._threads:
-            thread.join(2 * WAIT_SECONDS)
+            thread.join(4 * WAIT_SECONDS)
 
     def _run_sender(self) -> None:
         while not self._stopped.is_set():

@@ -46,6 +46,10 @@ class Archive(Protocol):
         """Return the random id of the archive, which never changes and distinguishes it from other archives."""
         ...
 
+    def find_id(self) -> str:
+        """Return the id of the archive without creating one; empty if it has none yet."""
+        ...
+
     def size(self) -> int:
         """Return the size of the archive in bytes."""
         ...

@@ -5,7 +5,7 @@ from threading import Event, Thread
 
 import structlog
 
-from service.analyses.ports import Ports
+from service.analyses.ports import Stores
 from service.analyses.retention import delete_expired
 from service.archive.files import open_files
 from service.archive.orphaned_files import remove_orphaned_files
@@ -14,14 +14,15 @@ from service.settings import Settings
 from service.storage import remove_scratch, remove_temporary_folders
 
 HOUSEKEEPING_SECONDS = 3600.0
+INDEX_POLL_SECONDS = 0.5  # interval between two checks whether the index is complete
 _log = structlog.get_logger()
 
 
 class Housekeeping:
     """Deletes files that killed processes left behind, and analyses older than the retention time."""
 
-    def __init__(self, ports: Ports, settings: Settings) -> None:
-        self._ports = ports
+    def __init__(self, stores: Stores, settings: Settings) -> None:
+        self._stores = stores
         self._settings = settings
         self._retention = timedelta(days=settings.retention_days)
         self._stopped = Event()
@@ -41,12 +42,19 @@ class Housekeeping:
             except Exception:
                 _log.exception("removal of orphaned files failed")
             try:
-                if self._retention:
-                    delete_expired(self._ports, self._retention)
+                if self._retention and self._wait_for_index():
+                    delete_expired(self._stores, self._retention)
             except Exception:
                 _log.exception("deletion of expired analyses failed")
             if self._stopped.wait(HOUSEKEEPING_SECONDS):
                 return
+
+    def _wait_for_index(self) -> bool:
+        """Wait until the index has all archived analyses; return False if the thread must stop before."""
+        while not self._stores.index.is_complete:
+            if self._stopped.wait(INDEX_POLL_SECONDS):
+                return False
+        return True
 
 
 def remove_all_orphaned_files(settings: Settings) -> int:

@@ -23,7 +23,7 @@ from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.worker import Predictor, Worker
 from service.settings import Settings, warn_about_missing_paths
-from service.telemetry import Metrics, Stage
+from service.telemetry import Metrics
 
 WORKER = "local"
 
@@ -66,18 +66,15 @@ async def run_local(
         drain=engine.drain,
         send_judging=engine.send_judging,
         requeue=engine.send_shard,
-        on_finished=partial(notify_job_failed, ports),
-        on_batch=metrics.images.inc,
-        on_retry=lambda reason: metrics.retries.labels(reason).inc(),
-        on_cache_lookup=partial(metrics.on_cache_lookup, "predictions"),
-        stage_timer=partial(metrics.stage_timer, Stage.INFERENCE),
+        on_job_failed=partial(notify_job_failed, ports),
+        observer=ports.observer,
         interrupt=models.interrupt,
         lease=settings.heartbeat_seconds * 2 / 3,
     )
     engine.serve_models(worker.run, WORKER, worker_offer(settings, images))
     engine.serve_judging(partial(judge_job, ports))
     engine.start()
-    housekeeping = Housekeeping(ports, settings)
+    housekeeping = Housekeeping(ports.stores, settings)
     housekeeping.start()
     registry_threads = RegistryThreads(ports, registries, metrics, settings.poll_seconds)
     registry_threads.start()
@@ -91,7 +88,7 @@ async def run_local(
     def cancel_all() -> None:
         for snapshot in store.records():
             if store.cancel(snapshot.record.id, "server stopped"):
-                ports.on_finished(queries.get(ports, snapshot.record.id))
+                ports.observer.analysis_finished(queries.get(ports.stores, snapshot.record.id))
 
     def stop_engine(grace: float) -> None:
         registry_threads.stop()

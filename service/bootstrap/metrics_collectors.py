@@ -7,7 +7,7 @@ import structlog
 from errata.errors import ErrataError, Unavailable
 
 from service.analyses.model_metrics import WatchedResult, find_watched_models
-from service.analyses.ports import Ports
+from service.analyses.ports import Ports, Stores
 from service.archive.files import is_remote
 from service.domain import ERROR_TYPES
 from service.jobs.store import JobStore
@@ -138,8 +138,8 @@ class StoreCollector:
 class ResultsCollector:
     """Collects the metrics of the served evidence bundles and of the newest results of watched models."""
 
-    def __init__(self, ports: Ports, metrics: Metrics, patterns: Sequence[str], max_results: int) -> None:
-        self._ports = ports
+    def __init__(self, stores: Stores, metrics: Metrics, patterns: Sequence[str], max_results: int) -> None:
+        self._stores = stores
         self._metrics = metrics
         self._patterns = patterns
         self._max_results = max_results
@@ -151,13 +151,13 @@ class ResultsCollector:
         metrics.evidence.replace(
             {
                 (manifest.dataset, manifest.digest, str(manifest.rules_version)): 1.0
-                for manifest in self._ports.evidence.manifests()
+                for manifest in self._stores.evidence.manifests()
             }
         )
-        version = self._ports.index.version
+        version = self._stores.index.version
         if version == self._last_version:
             return
-        newest = find_watched_models(self._ports, self._patterns, self._max_results)
+        newest = find_watched_models(self._stores, self._patterns, self._max_results)
         self._last_version = version
         metrics.results_dropped.set(newest.dropped)
         metrics.result_samples.replace(_by_group(newest.results, lambda summary: summary.num_samples))
@@ -184,7 +184,7 @@ class ResultsCollector:
 
 def make_results_task(ports: Ports, metrics: Metrics, settings: Settings) -> PeriodicTask:
     """Return the task that collects results; it runs less often for an object store, whose documents are slow."""
-    collector = ResultsCollector(ports, metrics, settings.watched_models, settings.max_watched)
+    collector = ResultsCollector(ports.stores, metrics, settings.watched_models, settings.max_watched)
     seconds = REMOTE_SECONDS if is_remote(settings.archive_location) else RESULTS_SECONDS
     return PeriodicTask("results", collector, seconds)
 

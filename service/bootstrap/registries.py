@@ -53,7 +53,7 @@ def check_datasets(ports: Ports, registries: Sequence[Registry]) -> None:
     for registry in registries:
         for number, rule in enumerate(registry.rules):
             try:
-                ports.evidence.bundles(rule.dataset)
+                ports.stores.evidence.bundles(rule.dataset)
             except NotFound as error:
                 raise _invalid_setting(registry.id, f"rules.{number}.dataset", error.message) from error
 

@@ -70,7 +70,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     for task in tasks:
         task.start()
     engine.start()
-    housekeeping = Housekeeping(ports, settings)
+    housekeeping = Housekeeping(ports.stores, settings)
     housekeeping.start()
     engine.start_resending()
     registry_threads = RegistryThreads(ports, registries, metrics, settings.poll_seconds)

@@ -10,9 +10,10 @@ from pathlib import Path
 import structlog
 from errata.errors import InvalidEvidence
 
-from service.analyses.ports import Limits, ModelOffer, Ports
+from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
 from service.archive.indexed import IndexedArchive
-from service.domain import Analysis, State
+from service.bootstrap.metrics_observer import MetricsObserver
+from service.domain import State
 from service.evidence.labels import demo_folder
 from service.evidence.repository import EvidenceRepository
 from service.jobs.engine import Engine
@@ -44,21 +45,14 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
     repository.check()
     initialize_series(metrics.analyses, (state.name.lower() for state in State if state.is_final))
     return Ports(
-        evidence=repository,
-        store=store,
-        archive=archive,
-        index=archive.index,
-        send_shards=engine.send_shards,
-        models=partial(_offered_models, store),
-        pin_model=partial(pin_allowed_model, model_policy(settings)),
-        runtime=partial(_runtime, store),
-        has_images=partial(_has_images, store),
-        thumbnails=Thumbnails(image_folders(settings)),
-        clock=lambda: datetime.now(UTC),
-        on_finished=partial(_count_analysis, metrics),
-        parsers=ParserPool(settings.parsers),
-        stage_timer=metrics.stage_timer,
-        on_cache_lookup=metrics.on_cache_lookup,
+        stores=Stores(repository, store, archive, archive.index, clock=lambda: datetime.now(UTC)),
+        models=Models(
+            offers=partial(_offered_models, store),
+            pin=partial(pin_allowed_model, model_policy(settings)),
+            runtime=partial(_runtime, store),
+            has_images=partial(_has_images, store),
+            send_shards=engine.send_shards,
+        ),
         limits=Limits(
             max_open=settings.max_open,
             max_upload_bytes=settings.max_upload_bytes,
@@ -66,6 +60,9 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
             max_stored_bytes=settings.max_stored_bytes,
             max_missing=settings.max_missing,
         ),
+        observer=MetricsObserver(metrics),
+        parsers=ParserPool(settings.parsers),
+        thumbnails=Thumbnails(image_folders(settings)),
     )
 
 
@@ -187,7 +184,3 @@ def _runtime(store: JobStore) -> str:
 
 def _has_images(store: JobStore, dataset: str) -> bool:
     return any(dataset in offer.datasets for offer in store.offers())
-
-
-def _count_analysis(metrics: Metrics, analysis: Analysis) -> None:
-    metrics.analyses.labels(analysis.state.name.lower()).inc()

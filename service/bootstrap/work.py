@@ -12,6 +12,7 @@ from errata.errors import InvalidSetting
 from prometheus_client import CollectorRegistry
 
 from service.bootstrap.metrics_collectors import STORE_SECONDS, PeriodicTask, StoreCollector
+from service.bootstrap.metrics_observer import MetricsObserver
 from service.bootstrap.process import stop_on_signals
 from service.bootstrap.security import make_security, split_address
 from service.bootstrap.serve import redis_url
@@ -22,7 +23,7 @@ from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.worker import Predictor, Worker
 from service.settings import Settings, warn_about_missing_paths
 from service.storage import remove_temporary_folders
-from service.telemetry import Metrics, Stage, initialize_series
+from service.telemetry import Metrics, initialize_series
 from service.web.listener import make_listener
 
 REDIS_TIMEOUT = 10.0  # seconds
@@ -58,11 +59,8 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         drain=engine.drain,
         send_judging=engine.send_judging,
         requeue=engine.send_shard,
-        on_finished=lambda _: metrics.analyses.labels("failed").inc(),
-        on_batch=metrics.images.inc,
-        on_retry=lambda reason: metrics.retries.labels(reason).inc(),
-        on_cache_lookup=partial(metrics.on_cache_lookup, "predictions"),
-        stage_timer=partial(metrics.stage_timer, Stage.INFERENCE),
+        on_job_failed=lambda _: metrics.analyses.labels("failed").inc(),
+        observer=MetricsObserver(metrics),
         interrupt=models.interrupt,
         can_run=offer.can_run,
         lease=settings.heartbeat_seconds * 2 / 3,

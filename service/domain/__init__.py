@@ -76,6 +76,7 @@ from service.domain.listing import (
     StoredResult,
     end_of,
 )
+from service.domain.observer import Observer, Stage
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
 from service.domain.trend import (
     METRICS,
@@ -165,6 +166,7 @@ __all__ = [
     "ModelInfo",
     "ModelVersion",
     "NoReferenceReason",
+    "Observer",
     "Order",
     "Outcome",
     "PairedMetric",
@@ -179,6 +181,7 @@ __all__ = [
     "RowOrder",
     "Severity",
     "SharedSuperclass",
+    "Stage",
     "State",
     "Step",
     "StoredResult",

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Protocol, TypeVar
@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import structlog
 from errata.errors import InvalidInput, NotFound, PermanentError, Unavailable
 
-from service.domain import ModelInfo, Predictions, State
+from service.domain import ModelInfo, Observer, Predictions, Stage, State
 from service.jobs.base_store import HEARTBEAT_SECONDS
 from service.jobs.store import JobStore
 from service.jobs.transitions import (
@@ -79,12 +79,9 @@ class Worker:
     drain: Drain
     send_judging: Callable[[str], None]  # called with a job whose shards are all done
     requeue: Callable[[str, int], None]  # called with a released shard
-    on_finished: Callable[[str], None]  # called with a failed job
-    on_batch: Callable[[int], None]  # called with the size of each predicted batch
+    on_job_failed: Callable[[str], None]  # called with a failed job
     interrupt: Callable[[], None] = lambda: None  # stops the running call of the predictor
-    on_retry: Callable[[str], None] = lambda _: None  # called with the reason of each transient error
-    on_cache_lookup: Callable[[bool], None] = lambda _: None  # called after each lookup of predictions: whether it hit
-    stage_timer: Callable[[], AbstractContextManager[object]] = nullcontext  # times the prediction of a shard
+    observer: Observer = field(default_factory=Observer)
     can_run: Callable[[JobSpec], bool] = lambda _: True  # whether this worker can run a job
     lease: float = LEASE_SECONDS
     leases: "list[ShardLease]" = field(default_factory=list)  # lease of the running shard; empty if there is none
@@ -111,7 +108,7 @@ class Worker:
             raise RetryLater(RETRY_SECONDS)
         job, claim = self._claim(job_id, shard)
         if claim.kind is ClaimOutcome.LOST:
-            self.on_finished(job_id)
+            self.on_job_failed(job_id)
         if claim.kind is not ClaimOutcome.CLAIMED or job is None:
             return
         lease = ShardLease(self, job, shard, claim.fencing_token)
@@ -153,7 +150,7 @@ class Worker:
         if self.retry_while_unavailable(
             lambda: self.store.fail_job(lease.job.id, lease.shard, lease.fencing_token, failure)
         ):
-            self.on_finished(lease.job.id)
+            self.on_job_failed(lease.job.id)
 
     def _retry(self, lease: "ShardLease", error: Exception) -> None:
         """Queue the shard again and raise RetryLater, unless the retries are exhausted or the lease is lost."""
@@ -163,10 +160,10 @@ class Worker:
         )
         _log.exception("shard failed with a transient error", retry_in=delay)
         if delay is not None:
-            self.on_retry(failure.reason)
+            self.observer.shard_retried(failure.reason)
             raise RetryLater(delay) from error
         if _is_failed(self.store.job(lease.job.id)):
-            self.on_finished(lease.job.id)
+            self.on_job_failed(lease.job.id)
 
     def release_shards(self) -> None:
         """Release the running shard, at the end of a worker that cannot wait for its batch."""
@@ -250,10 +247,10 @@ class ShardLease:
         if not spec.fresh:
             cached = self._find_cached(key)
             is_hit = cached is not None and len(cached.predictions.top1) == len(names)
-            worker.on_cache_lookup(is_hit)
+            worker.observer.cache_lookup("predictions", is_hit)
             if cached is not None and is_hit:
                 return ShardResult(cached.predictions, info)
-        with worker.stage_timer():
+        with worker.observer.stage(Stage.INFERENCE):
             batches = self._predict_batches(names)
         if batches is None:
             return None
@@ -271,7 +268,7 @@ class ShardLease:
         for batch in worker.predictor.predict(spec.model, spec.dataset, names):
             batches.append(batch)
             done += len(batch.top1)
-            worker.on_batch(len(batch.top1))
+            worker.observer.batch_predicted(len(batch.top1))
             if self._report_progress(done) is not LeaseReply.OK:
                 return None
             seconds_left = (len(names) - done) * (time.monotonic() - start_time) / done

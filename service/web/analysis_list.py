@@ -40,12 +40,12 @@ class AnalysisList:
     def view(self, request: Request) -> ListView:
         """Return the content of the page at the parameter `after` or `before`, or else of the first page."""
         page, first = self._page(request)
-        total = queries.count_analyses(self._ports, self._filter, self._order)
+        total = queries.count_analyses(self._ports.stores, self._filter, self._order)
         return list_view(
             page,
             max(total, first + len(page.analyses)),  # analyses can be deleted between the two queries
             first,
-            self._ports.evidence.datasets(),
+            self._ports.stores.evidence.datasets(),
             self._selection,
             previous=self._link("before", self._order.cursor(page.analyses[0])) if first else "",
             next=self._link("after", page.next) if page.next else "",
@@ -53,21 +53,18 @@ class AnalysisList:
 
     def _page(self, request: Request) -> tuple[AnalysisPage, int]:
         """Return the analyses of the page, and the number of those before it."""
-        after = self._position(request, "after")
         before = self._position(request, "before")
-        if before is not None:
-            after = self._find_start(before)
-        page = queries.list_analyses(self._ports, self._filter, self._order, after, PAGE_SIZE)
-        if after is None or not page.analyses:  # no analysis is left after the position
-            return (page, 0) if after is None else (self._first_page(), 0)
-        return page, queries.count_analyses(self._ports, self._filter, self._order, until=after)
+        after = self._position(request, "after") if before is None else self._find_start(before)
+        if after is not None and (page := self._page_after(after)).analyses:
+            return page, queries.count_analyses(self._ports.stores, self._filter, self._order, until=after)
+        return self._page_after(None), 0  # also if no analysis is left after the position
 
-    def _first_page(self) -> AnalysisPage:
-        return queries.list_analyses(self._ports, self._filter, self._order, None, PAGE_SIZE)
+    def _page_after(self, cursor: Cursor | None) -> AnalysisPage:
+        return queries.list_analyses(self._ports.stores, self._filter, self._order, cursor, PAGE_SIZE)
 
     def _find_start(self, before: Cursor) -> Cursor | None:
         """Return the position after which the page that ends before `before` begins; None for the first page."""
-        backwards = queries.list_analyses(self._ports, self._filter, self._order.reversed, before, PAGE_SIZE + 1)
+        backwards = queries.list_analyses(self._ports.stores, self._filter, self._order.reversed, before, PAGE_SIZE + 1)
         return self._order.cursor(backwards.analyses[PAGE_SIZE]) if len(backwards.analyses) > PAGE_SIZE else None
 
     def _position(self, request: Request, name: str) -> Cursor | None:

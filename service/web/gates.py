@@ -69,7 +69,7 @@ class Gates:
                 )
             url = f"{self._public_url}/analyses/{analysis.id}"
             failure = [analysis.failure.message] if analysis.failure else []
-            gate, is_baseline_missing = evaluate_registry_gate(self._ports, analysis)
+            gate, is_baseline_missing = evaluate_registry_gate(self._ports.stores, analysis)
             if gate is not None:
                 reasons = [reason.message for reason in gate_view(gate).reasons]
                 return _gate_response(gate.decision, [*reasons, *failure], url)

@@ -29,7 +29,7 @@ from service.analyses import queries, report
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import explain_image, find_bundle, load_judged
-from service.domain import Group, State
+from service.domain import Group, Observer, State
 from service.redact import log_fields, public_message, public_text
 from service.report.listing_view import image_view, pending_view
 from service.report.render import content_security_policy, render
@@ -57,8 +57,9 @@ Handler = Callable[[Request], Response]
 class _PageCache:
     """The most recently used pages. Pages of finished analyses never change."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, observer: Observer) -> None:
         self._metrics = metrics
+        self._observer = observer
         self._lock = threading.Lock()
         self._pages: OrderedDict[tuple[str, ...], str] = OrderedDict()
 
@@ -66,7 +67,7 @@ class _PageCache:
         """Return the cached page, or render and cache it."""
         with self._lock:
             cached = self._pages.pop(key, None)
-        self._metrics.on_cache_lookup("pages", cached is not None)
+        self._observer.cache_lookup("pages", cached is not None)
         page = render_page() if cached is None else cached
         with self._lock:
             self._pages[key] = page
@@ -82,7 +83,7 @@ class Pages:
 
     def __init__(self, ports: Ports, metrics: Metrics) -> None:
         self._ports = ports
-        self._cache = _PageCache(metrics)
+        self._cache = _PageCache(metrics, ports.observer)
         self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="page")
         self._num_waiting = 0
 
@@ -125,7 +126,7 @@ class Pages:
 
     def _analysis(self, request: Request) -> Response:
         analysis_id = _id(request, "id")
-        analysis = queries.get(self._ports, analysis_id)
+        analysis = queries.get(self._ports.stores, analysis_id)
         if analysis.state is State.SUCCEEDED:
             return self._respond_cached(
                 request, ("report", analysis_id), lambda: report.report_page(self._ports, analysis_id)
@@ -137,16 +138,16 @@ class Pages:
         return _download(report.report(self._ports, analysis_id), f"errata-{analysis_id}.html")
 
     def _image(self, request: Request) -> Response:
-        result = load_judged(self._ports, _id(request, "id"))
+        result = load_judged(self._ports.stores, _id(request, "id"))
         verdict = explain_image(result, request.path_params["image"], None)
         dataset, name = result.analysis.request.dataset, quote(verdict.file_name)
         image_url = f"/analyses/{result.analysis.id}/images/{name}" if self._ports.thumbnails.has(dataset) else ""
         return _page(render("image.html", site=True, view=image_view(result.analysis, verdict, image_url)))
 
     def _thumbnail(self, request: Request) -> Response:
-        analysis = queries.get_succeeded(self._ports, _id(request, "id"))
+        analysis = queries.get_succeeded(self._ports.stores, _id(request, "id"))
         dataset, name = analysis.request.dataset, request.path_params["image"]
-        find_bundle(self._ports, analysis).row(
+        find_bundle(self._ports.stores, analysis).row(
             name
         )  # raises ImageNotFound for images that are not part of the data set
         thumbnail = self._ports.thumbnails.thumbnail(dataset, name, THUMBNAIL_SIZE)
@@ -164,7 +165,7 @@ class Pages:
     def _comparison(self, request: Request) -> Response:
         a, b = _id(request, "a"), _id(request, "b")
         for analysis_id in (a, b):  # the cache can contain the page of a deleted analysis
-            queries.get_succeeded(self._ports, analysis_id)
+            queries.get_succeeded(self._ports.stores, analysis_id)
         return self._respond_cached(
             request, ("comparison", a, b), lambda: report.comparison_report(self._ports, a, b, site=True)
         )
@@ -179,9 +180,9 @@ class Pages:
             raise InvalidRequest(f"Unknown group {group!r:.40}. Expected one of: {', '.join(Group)}.", field="group")
         dataset = parameter(request, "dataset")
         if not dataset and _is_id(selected):
-            dataset = queries.get(self._ports, selected).request.dataset
+            dataset = queries.get(self._ports.stores, selected).request.dataset
         dataset = dataset or self._default_dataset()
-        self._ports.evidence.bundles(dataset)  # raises an error for an unknown data set
+        self._ports.stores.evidence.bundles(dataset)  # raises an error for an unknown data set
         trend_request = TrendRequest(dataset=dataset, group=Group(group), by=parameter(request, "by"))
         return _page(report.trend_report(self._ports, trend_request, selected, site=True))
 
@@ -195,7 +196,7 @@ class Pages:
 
     def _default_dataset(self) -> str:
         """Return the data set with the most stored analyses."""
-        counts = self._ports.index.num_by_dataset()
+        counts = self._ports.stores.index.num_by_dataset()
         return max(counts, key=lambda name: (counts[name], name), default="imagenet-real")
 
 

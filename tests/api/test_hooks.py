@@ -616,18 +616,20 @@ def test_an_unknown_version_is_not_found(site: Site, path: str) -> None:
     assert answer.json["gate"]["decision"] not in ("pass", "fail")
 
 
-def test_a_gate_is_pending_while_the_analysis_is_open(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "model", "decision"), [("good/one", MODEL, ("pass", True)), ("photos", LITE1, ("undecided", None))]
+)
+def test_a_gate_is_pending_while_the_analysis_is_open(
+    start: Start, tmp_path: Path, name: str, model: str, decision: tuple[str, bool | None]
+) -> None:
     with start(open_gate=False, registries=registries(tmp_path)) as running:
         site = Site(running)
-        for name, model, decision in (("good/one", MODEL, ("pass", True)), ("photos", LITE1, ("undecided", None))):
-            assert site.send(Call(event(name, "1", model=model))).status == 202
-            answer = site.gate(f"any/{name}/1")
-            assert answer.status == 200
-            assert (answer.json["gate"]["decision"], answer.json["gate"]["pass"]) == ("pending", None)
-            running.gate.set()
-            assert site.wait_for_decision(f"any/{name}/1") == decision
-            running.gate.clear()
+        assert site.send(Call(event(name, "1", model=model))).status == 202
+        answer = site.gate(f"any/{name}/1")
+        assert answer.status == 200
+        assert (answer.json["gate"]["decision"], answer.json["gate"]["pass"]) == ("pending", None)
         running.gate.set()
+        assert site.wait_for_decision(f"any/{name}/1") == decision
 
 
 def test_a_gate_ignores_labels_set_by_callers(site: Site, demo_csv: bytes) -> None:

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
@@ -22,6 +23,7 @@ from running_service import Running, Start, start_service
 from service.analyses.ports import Ports
 from service.api.server import SERVICES
 from service.authorization import PERMISSIONS, Scope, line_of, new_token
+from service.domain import Observer
 from service.telemetry import Metrics
 from service.web.gates import Gates
 from service.web.hooks.endpoint import Hooks
@@ -110,7 +112,7 @@ def test_the_permissions_include_every_rpc() -> None:
 
 
 def test_the_permissions_include_every_route() -> None:
-    ports, metrics = cast(Ports, None), Metrics(CollectorRegistry())
+    ports, metrics = cast(Ports, SimpleNamespace(observer=Observer())), Metrics(CollectorRegistry())
     families = (Pages(ports, metrics), Gates(ports), Hooks(ports, {}, metrics))
     routes = {route.path for family in families for route in family.routes()}
 

@@ -97,8 +97,7 @@ def serve(engine: Engine, store: JobStore, predictor: SingleImagePredictor) -> N
         drain=engine.drain,
         send_judging=engine.send_judging,
         requeue=engine.send_shard,
-        on_finished=nothing,
-        on_batch=nothing,
+        on_job_failed=nothing,
     )
     engine.serve_models(worker.run, worker="w1")
 

@@ -65,7 +65,7 @@ def test_folders_are_compared_without_a_server_as_a_server_compares_them(
 
     assert (alone.returncode, served.returncode) == (0, 0)
     result, expected = json.loads(alone.stdout), json.loads(served.stdout)
-    assert result["verdict"] == "fixes 3 images, breaks 0 images; severe errors: no significant change, p = 0.25"
+    assert result["headline"] == "fixes 3 images, breaks 0 images; severe errors: no significant change, p = 0.25"
     assert result | {"superclasses": []} == expected | {"superclasses": []}
     assert expected["superclasses"]
 

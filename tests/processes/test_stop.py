@@ -24,7 +24,7 @@ from redis_server import RedisServer, free_port
 from service.bootstrap.watchdog import LATE_SECONDS
 from service.evidence.bundle import Bundle
 
-from .cluster import wait_for
+from .cluster import ROOT, wait_for
 from .conftest import environment
 
 MODEL = "demo:efficientnet_lite0"
@@ -71,7 +71,7 @@ def run(data_dir: Path, demo: Bundle, tmp_path: Path) -> Iterator[Run]:
             "ERRATA_HTTP_ADDRESS": http_address,
             "ERRATA_WORKER_HTTP_ADDRESS": "127.0.0.1:0",
             "ERRATA_GRACE_SECONDS": str(GRACE),
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "client"))),
             "STUCK": stuck,
         }
         script = str(Path(__file__).parent / "stuck_service.py")

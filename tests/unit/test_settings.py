@@ -140,7 +140,7 @@ def test_message_for_a_misspelled_name_suggests_the_correct_one(name: str) -> No
 
 
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=1, max_size=12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_unknown_name_is_rejected(name: str) -> None:
     variable = f"ERRATA_X{name}"
 

@@ -6,7 +6,6 @@ from itertools import islice
 from threading import Event
 
 import structlog
-from errata.errors import Unavailable
 
 from service.archive.index.sqlite import SqliteIndex
 from service.archive.indexed import IndexedArchive
@@ -60,7 +59,7 @@ class Comparison:
 
     def _compare(self) -> None:
         self._is_valid = True
-        self._archive_id = self._archive_id or self._find_archive_id()
+        self._archive_id = self._archive_id or self._archive.find_id()
         self._index.bind(self._archive_id)
         indexed = self._index.ids()  # before the archive is listed: what is added meanwhile was not deleted
         ids = self._archive.ids()
@@ -74,14 +73,6 @@ class Comparison:
         if self._is_valid and not self._stopped.is_set():
             self._last_ids = ids
             self._index.mark(is_complete=True)
-
-    def _find_archive_id(self) -> str:
-        """Return the id of the archive; a constant if it has none because it cannot be written."""
-        try:
-            return self._archive.id()
-        except Unavailable:
-            self._archive.ids()  # raises Unavailable if the archive cannot be reached
-            return "read-only"
 
     def _add(self, missing: Sequence[str], total: int) -> None:
         """Read documents and add them to the index, batch by batch."""

@@ -38,7 +38,7 @@ class SqliteIndex:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._archive_id = ""  # empty: not yet compared
+        self._archive_id: str | None = None  # None: not yet compared
         self._is_complete = False
         self._version = 0
         self._removed: OrderedDict[str, None] = OrderedDict()
@@ -56,19 +56,28 @@ class SqliteIndex:
         return self._version
 
     def bind(self, archive_id: str) -> None:
-        """Use the index for an archive; empty it if it belongs to another one. Before, queries find nothing."""
+        """Use the index for an archive; empty it if it belongs to another one. Before, queries find nothing.
+
+        Args:
+            archive_id: The id; empty if the archive has none yet, so that any content is used.
+        """
         if archive_id == self._archive_id:
             return
+        if archive_id:
+            self._set_owner(archive_id)
+        self._archive_id = archive_id
+        self._changed()
+
+    def _set_owner(self, archive_id: str) -> None:
         stored = self._database.read(
             lambda connection: connection.execute("SELECT value FROM meta WHERE name = 'archive'").fetchone()
         )
-        if stored is not None and stored[0] != archive_id:
+        was_compared = self._archive_id is not None  # before the archive had an id, so the content is its own
+        if stored is not None and stored[0] != archive_id and not was_compared:
             self._database.replace()
         self._database.write(
             lambda connection: connection.execute("INSERT OR REPLACE INTO meta VALUES ('archive', ?)", (archive_id,))
         )
-        self._archive_id = archive_id
-        self._changed()
 
     def mark(self, *, is_complete: bool) -> None:
         """Set whether the index has all analyses of the archive."""
@@ -204,13 +213,13 @@ class SqliteIndex:
         self._changed()
 
     def _read(self, select: Callable[[sqlite3.Connection], Result], empty: Result) -> Result:
-        return self._database.read(select) if self._archive_id else empty
+        return empty if self._archive_id is None else self._database.read(select)
 
     def _changed(self) -> None:
         self._version += 1
 
     def _handle_replacement(self) -> None:
-        self._archive_id, self._is_complete = "", False
+        self._archive_id, self._is_complete = None, False
         self._changed()
         self.on_replaced()
 

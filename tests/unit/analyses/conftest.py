@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from indexed_archive import InMemoryIndexedArchive
 
-from service.analyses.ports import Limits, ModelOffer, Ports
-from service.domain import Analysis, Predictions
+from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
+from service.domain import Analysis, Observer, Predictions
 from service.evidence.repository import EvidenceRepository
 from service.jobs.memory import InMemoryJobStore
 from service.predictions.sandbox import ParserPool
@@ -31,6 +31,14 @@ class FailingArchive(InMemoryIndexedArchive):
         super().put(analysis, predictions)
 
 
+class FinishedAnalyses(Observer):
+    def __init__(self, finished: list[Analysis]) -> None:
+        self._finished = finished
+
+    def analysis_finished(self, analysis: Analysis) -> None:
+        self._finished.append(analysis)
+
+
 @dataclass
 class Backend:
     """Ports, and the recorded calls of their callbacks."""
@@ -48,20 +56,18 @@ class Backend:
     @property
     def ports(self) -> Ports:
         return Ports(
-            evidence=self.repository,
-            store=self.store,
-            archive=self.archive,
-            index=self.archive.index,
-            send_shards=lambda job, count: self.sent.append((job, count)),
-            models=lambda: [ModelOffer(MODEL, "a model")],
-            pin_model=lambda model: model,
-            runtime=lambda: self.runtime,
-            has_images=lambda dataset: dataset == "demo",
-            thumbnails=Thumbnails({}),
-            clock=self._clock,
-            on_finished=self.finished.append,
-            parsers=ParserPool(size=0),
+            stores=Stores(self.repository, self.store, self.archive, self.archive.index, self._clock),
+            models=Models(
+                offers=lambda: [ModelOffer(MODEL, "a model")],
+                pin=lambda model: model,
+                runtime=lambda: self.runtime,
+                has_images=lambda dataset: dataset == "demo",
+                send_shards=lambda job, count: self.sent.append((job, count)),
+            ),
             limits=Limits(max_open=10, max_upload_bytes=1 << 20, shard_size=8, max_stored_bytes=0, max_missing=0.1),
+            observer=FinishedAnalyses(self.finished),
+            parsers=ParserPool(size=0),
+            thumbnails=Thumbnails({}),
         )
 
     def _clock(self) -> datetime:

@@ -39,7 +39,7 @@ def test_each_analysis_of_a_job_gets_the_result(backend: Backend) -> None:
     judge_job(backend.ports, job)
 
     for analysis in analyses:
-        result = get(backend.ports, analysis.id)
+        result = get(backend.ports.stores, analysis.id)
         assert result.state is State.SUCCEEDED
         assert result.model_info == INFO
         assert result.summary.groups["all"].num_samples == 20
@@ -54,20 +54,20 @@ def test_a_cancelled_analysis_gets_no_result(backend: Backend) -> None:
 
     judge_job(backend.ports, job)
 
-    assert get(backend.ports, first.id).state is State.CANCELLED
-    assert get(backend.ports, second.id).state is State.SUCCEEDED
+    assert get(backend.ports.stores, first.id).state is State.CANCELLED
+    assert get(backend.ports.stores, second.id).state is State.SUCCEEDED
     assert [analysis.id for analysis in backend.archive.list()] == [second.id]
 
 
 def test_judging_twice_changes_nothing(backend: Backend) -> None:
     job, (analysis,) = predict_job(backend)
     judge_job(backend.ports, job)
-    before = get(backend.ports, analysis.id)
+    before = get(backend.ports.stores, analysis.id)
 
     judge_job(backend.ports, job)
     judge_job(backend.ports, "no-such-job")
 
-    assert get(backend.ports, analysis.id) == before
+    assert get(backend.ports.stores, analysis.id) == before
     assert backend.archive.num_writes == 1
 
 
@@ -94,13 +94,13 @@ def test_an_unavailable_archive_is_retried_with_growing_delays(backend: Backend)
         with pytest.raises(RetryLater) as later:
             judge_job(backend.ports, job)
         delays.append(later.value.delay)
-        assert not get(backend.ports, analysis.id).state.is_final
+        assert not get(backend.ports.stores, analysis.id).state.is_final
     judge_job(backend.ports, job)
 
     assert delays == sorted(delays)
     assert (delays[0], delays[1], delays[-1]) == (FIRST_RETRY_SECONDS, 2 * FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
     assert sum(delays) > 4 * 3600  # an archive can be unavailable for a night
-    assert get(backend.ports, analysis.id).state is State.SUCCEEDED
+    assert get(backend.ports.stores, analysis.id).state is State.SUCCEEDED
 
 
 def test_an_archive_that_stays_unavailable_fails_the_analysis_with_the_reason(backend: Backend) -> None:
@@ -113,7 +113,7 @@ def test_an_archive_that_stays_unavailable_fails_the_analysis_with_the_reason(ba
     judge_job(backend.ports, job)
     judge_job(backend.ports, job)
 
-    result = get(backend.ports, analysis.id)
+    result = get(backend.ports.stores, analysis.id)
     assert backend.archive.num_writes == MAX_ATTEMPTS
     assert result.state is State.FAILED
     assert (result.failure.reason, result.failure.message) == (Unavailable.reason, "the disk is full")
@@ -126,7 +126,7 @@ def test_an_internal_error_fails_the_analysis_without_showing_its_message(backen
     judge_job(backend.ports, job)
 
     for analysis in analyses:
-        result = get(backend.ports, analysis.id)
+        result = get(backend.ports.stores, analysis.id)
         assert result.state is State.FAILED
         assert result.failure.reason == "INTERNAL"
         assert "secret" not in result.failure.message
@@ -138,7 +138,7 @@ def test_the_message_of_a_permanent_error_is_shown(backend: Backend) -> None:
 
     judge_job(backend.ports, job)
 
-    assert get(backend.ports, analysis.id).failure.message == "never"
+    assert get(backend.ports.stores, analysis.id).failure.message == "never"
 
 
 def test_an_archive_that_fails_after_the_first_of_several_analyses_loses_none(backend: Backend) -> None:
@@ -150,7 +150,7 @@ def test_an_archive_that_fails_after_the_first_of_several_analyses_loses_none(ba
         judge_job(backend.ports, job)
     judge_job(backend.ports, job)
 
-    assert {get(backend.ports, analysis.id).state for analysis in analyses} == {State.SUCCEEDED}
+    assert {get(backend.ports.stores, analysis.id).state for analysis in analyses} == {State.SUCCEEDED}
     assert sorted(analysis.id for analysis in backend.archive.list()) == sorted(analysis.id for analysis in analyses)
 
 
@@ -184,7 +184,7 @@ def test_shards_of_different_weights_are_never_one_result(backend: Backend) -> N
 
     judge_job(backend.ports, job)
 
-    result = get(backend.ports, analysis.id)
+    result = get(backend.ports.stores, analysis.id)
     assert result.state is State.FAILED
     assert "weights changed" in result.failure.message
     assert list(backend.archive.list()) == []
@@ -202,8 +202,8 @@ def test_an_analysis_cancelled_while_it_is_archived_stays_cancelled(backend: Bac
     backend.archive.put = cancel_meanwhile  # type: ignore[method-assign]
     judge_job(backend.ports, job)
 
-    assert get(backend.ports, first.id).state is State.CANCELLED
-    assert get(backend.ports, second.id).state is State.SUCCEEDED
+    assert get(backend.ports.stores, first.id).state is State.CANCELLED
+    assert get(backend.ports.stores, second.id).state is State.SUCCEEDED
     assert [analysis.id for analysis in backend.archive.list()] == [second.id]
     assert [analysis.id for analysis in backend.finished] == [second.id]
 
@@ -224,7 +224,7 @@ def test_missing_images_are_named_and_too_many_fail_the_analysis(backend: Backen
 
         judge_job(backend.ports, job)
 
-        result = get(backend.ports, analysis.id)
+        result = get(backend.ports.stores, analysis.id)
         message = result.warnings[0] if state is State.SUCCEEDED else result.failure.message
         assert result.state is state
         assert message.startswith(f"{count} of 20 images are missing or damaged: imagenet_00_")
@@ -261,7 +261,7 @@ def test_an_unavailable_store_is_awaited_before_the_message_is_retried(
 
     backend.store.finish_job = finish  # type: ignore[method-assign]
     judge_job(backend.ports, job)
-    assert get(backend.ports, analysis.id).state is State.SUCCEEDED
+    assert get(backend.ports.stores, analysis.id).state is State.SUCCEEDED
     assert [analysis.id for analysis in backend.finished] == [analysis.id]
 
 

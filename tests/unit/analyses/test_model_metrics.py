@@ -9,7 +9,7 @@ import pytest
 from indexed_archive import InMemoryIndexedArchive
 
 from service.analyses.model_metrics import MAX_NAME_BYTES, find_watched_models, severe_error_rate, shorten_name
-from service.analyses.ports import Ports
+from service.analyses.ports import Stores
 from service.domain import (
     ERROR_TYPES,
     Analysis,
@@ -40,8 +40,8 @@ def archive() -> InMemoryIndexedArchive:
 
 
 @pytest.fixture
-def ports(archive: InMemoryIndexedArchive) -> Ports:
-    return cast(Ports, SimpleNamespace(archive=archive, index=archive.index))
+def stores(archive: InMemoryIndexedArchive) -> Stores:
+    return cast(Stores, SimpleNamespace(archive=archive, index=archive.index))
 
 
 def archive_analysis(
@@ -70,13 +70,13 @@ def version(name: str, number: str) -> dict[str, str]:
 
 
 def test_a_version_has_its_newest_result_and_the_version_before_it_is_its_baseline(
-    ports: Ports, archive: InMemoryIndexedArchive
+    stores: Stores, archive: InMemoryIndexedArchive
 ) -> None:
     archive_analysis(archive, 1, 10, version("net", "1"))
     archive_analysis(archive, 2, 20, version("net", "2"))
     archive_analysis(archive, 3, 30, version("net", "2"))
 
-    results = find_watched_models(ports, ["*"], 10).results
+    results = find_watched_models(stores, ["*"], 10).results
 
     assert [(result.version, result.severe, result.baseline) for result in results] == [
         ("2", 0.3, 0.1),
@@ -86,26 +86,26 @@ def test_a_version_has_its_newest_result_and_the_version_before_it_is_its_baseli
 
 
 def test_the_baseline_of_a_gate_is_preferred_to_the_version_before(
-    ports: Ports, archive: InMemoryIndexedArchive
+    stores: Stores, archive: InMemoryIndexedArchive
 ) -> None:
     champion = archive_analysis(archive, 1, 5, version("other", "7"))
     archive_analysis(archive, 2, 10, version("net", "1"))
     archive_analysis(archive, 3, 20, version("net", "2"), baseline=champion)
 
-    assert find_watched_models(ports, ["net"], 10).results[0].baseline == 0.05
+    assert find_watched_models(stores, ["net"], 10).results[0].baseline == 0.05
 
 
 def test_without_its_baseline_a_version_is_compared_with_the_version_before(
-    ports: Ports, archive: InMemoryIndexedArchive
+    stores: Stores, archive: InMemoryIndexedArchive
 ) -> None:
     archive_analysis(archive, 2, 10, version("net", "1"))
     archive_analysis(archive, 3, 20, version("net", "2"), baseline="gone")
 
-    assert find_watched_models(ports, ["net"], 10).results[0].baseline == 0.1
+    assert find_watched_models(stores, ["net"], 10).results[0].baseline == 0.1
 
 
 def test_only_results_of_the_same_images_and_evidence_are_compared(
-    ports: Ports, archive: InMemoryIndexedArchive
+    stores: Stores, archive: InMemoryIndexedArchive
 ) -> None:
     """Verdicts depend on the bundle, so that a new bundle would look like a change of the model."""
     elsewhere = archive_analysis(archive, 1, 5, version("other", "7"), dataset="imagenet")
@@ -114,7 +114,7 @@ def test_only_results_of_the_same_images_and_evidence_are_compared(
     archive_analysis(archive, 4, 20, version("net", "3"), baseline=elsewhere)
     archive_analysis(archive, 5, 25, version("net", "4"), evidence="g")
 
-    assert {result.version: result.baseline for result in find_watched_models(ports, ["net"], 10).results} == {
+    assert {result.version: result.baseline for result in find_watched_models(stores, ["net"], 10).results} == {
         "1": None,
         "2": None,
         "3": 0.1,
@@ -122,48 +122,53 @@ def test_only_results_of_the_same_images_and_evidence_are_compared(
     }
 
 
-def test_results_of_different_data_sets_are_separate(ports: Ports, archive: InMemoryIndexedArchive) -> None:
+def test_results_of_different_data_sets_are_separate(stores: Stores, archive: InMemoryIndexedArchive) -> None:
     archive_analysis(archive, 1, 10, version("net", "1"), dataset="imagenet")
     archive_analysis(archive, 2, 20, version("net", "2"))
 
-    assert [(result.dataset, result.baseline) for result in find_watched_models(ports, ["*"], 10).results] == [
+    assert [(result.dataset, result.baseline) for result in find_watched_models(stores, ["*"], 10).results] == [
         ("demo", None),
         ("imagenet", None),
     ]
 
 
-def test_the_newest_results_are_returned_and_the_rest_is_counted(ports: Ports, archive: InMemoryIndexedArchive) -> None:
+def test_the_newest_results_are_returned_and_the_rest_is_counted(
+    stores: Stores, archive: InMemoryIndexedArchive
+) -> None:
     for number in range(8):
         archive_analysis(archive, number, number, version(f"net{number}", "1"))
 
-    result = find_watched_models(ports, ["*"], 3)
+    result = find_watched_models(stores, ["*"], 3)
     assert [result.model for result in result.results] == ["net7", "net6", "net5"]
     assert result.dropped == 5
-    result = find_watched_models(ports, ["net[01]"], 3)
+    result = find_watched_models(stores, ["net[01]"], 3)
     assert [result.model for result in result.results] == ["net1", "net0"]
     assert result.dropped == 6
-    assert (find_watched_models(ports, [], 3).results, find_watched_models(ports, ["*"], 0).dropped) == ([], 8)
+    assert find_watched_models(stores, [], 3).results == []
+    assert find_watched_models(stores, ["*"], 0).dropped == 8
 
 
 def test_an_upload_without_labels_is_not_watched_and_a_model_that_ran_is(
-    ports: Ports, archive: InMemoryIndexedArchive
+    stores: Stores, archive: InMemoryIndexedArchive
 ) -> None:
     archive_analysis(archive, 1, 1)
     archive_analysis(archive, 2, 2, model="timm:resnet50.a1_in1k")
 
-    result = find_watched_models(ports, ["*"], 10)
+    result = find_watched_models(stores, ["*"], 10)
     assert [(result.model, result.version) for result in result.results] == [("timm:resnet50.a1_in1k", "")]
     assert result.dropped == 0
 
 
 @pytest.mark.parametrize("letter", ["n", "é", "𝒩"])
-def test_long_names_are_shortened_and_stay_distinct(ports: Ports, archive: InMemoryIndexedArchive, letter: str) -> None:
+def test_long_names_are_shortened_and_stay_distinct(
+    stores: Stores, archive: InMemoryIndexedArchive, letter: str
+) -> None:
     names = [letter * 250 + end for end in ("", "1", "2", letter)]
     for number, name in enumerate(names):
         archive_analysis(archive, number, 10 * number, version(name, name))
         archive_analysis(archive, 10 + number, 50, version(name, "next"))
 
-    results = find_watched_models(ports, ["*"], 20).results
+    results = find_watched_models(stores, ["*"], 20).results
 
     for result in results:
         assert max(len(result.model.encode()), len(result.version.encode())) <= MAX_NAME_BYTES
@@ -173,11 +178,11 @@ def test_long_names_are_shortened_and_stay_distinct(ports: Ports, archive: InMem
     assert {result.baseline for result in results if result.version == "next"} == {0.0, 0.1, 0.2, 0.3}
 
 
-def test_a_pattern_is_matched_against_the_whole_name(ports: Ports, archive: InMemoryIndexedArchive) -> None:
+def test_a_pattern_is_matched_against_the_whole_name(stores: Stores, archive: InMemoryIndexedArchive) -> None:
     archive_analysis(archive, 1, 1, version("n" * 250 + "-prod", "1"))
     archive_analysis(archive, 2, 1, version("n" * 250 + "-test", "1"))
 
-    result = find_watched_models(ports, ["*-prod"], 10)
+    result = find_watched_models(stores, ["*-prod"], 10)
 
     assert (len(result.results), result.dropped) == (1, 1)
 

@@ -50,7 +50,7 @@ def submit(backend: Backend, analysis_id: str, minutes: int, title: str = "open"
 
 
 def read_page(backend: Backend, order: Order, after: Cursor | None, limit: int) -> tuple[list[str], Cursor | None]:
-    page = queries.list_analyses(backend.ports, ALL, order, after, limit)
+    page = queries.list_analyses(backend.ports.stores, ALL, order, after, limit)
     assert not page.is_incomplete
     return [analysis.id for analysis in page.analyses], page.next
 
@@ -63,7 +63,7 @@ def read_all(backend: Backend, order: Order, limit: int) -> list[str]:
     return ids
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     archived=st.lists(archived_analyses(IDS.map(lambda text: f"x{text}")), max_size=12, unique_by=lambda item: item.id),
     opened=st.lists(st.tuples(IDS, st.integers(0, 5)), max_size=8, unique_by=lambda item: item[0]),
@@ -135,26 +135,26 @@ def test_an_archived_analysis_that_the_store_lists_as_open_is_listed_once(backen
 
     for order in ORDERS:
         assert sorted(read_all(backend, order, 1)) == ["a0", "a1"]
-        assert queries.count_analyses(backend.ports, ALL, order) == 2
+        assert queries.count_analyses(backend.ports.stores, ALL, order) == 2
     open_ones = AnalysisFilter(frozenset({State.QUEUED}))
-    assert queries.list_analyses(backend.ports, open_ones, NEWEST_FIRST, None, 9).analyses == []
+    assert queries.list_analyses(backend.ports.stores, open_ones, NEWEST_FIRST, None, 9).analyses == []
 
 
 def test_counts_include_open_analyses(backend: Backend) -> None:
     archive(backend, *(make_analysis(f"a{number}", 2 * number) for number in range(4)))
     submit(backend, "b1", 3)
-    page = queries.list_analyses(backend.ports, ALL, NEWEST_FIRST, None, 3)
+    page = queries.list_analyses(backend.ports.stores, ALL, NEWEST_FIRST, None, 3)
 
     assert [analysis.id for analysis in page.analyses] == ["a3", "a2", "b1"]
-    assert queries.count_analyses(backend.ports, ALL, NEWEST_FIRST) == 5
-    assert queries.count_analyses(backend.ports, ALL, NEWEST_FIRST, page.next) == 3
-    assert queries.count_analyses(backend.ports, AnalysisFilter(words=("open",)), NEWEST_FIRST) == 1
+    assert queries.count_analyses(backend.ports.stores, ALL, NEWEST_FIRST) == 5
+    assert queries.count_analyses(backend.ports.stores, ALL, NEWEST_FIRST, page.next) == 3
+    assert queries.count_analyses(backend.ports.stores, AnalysisFilter(words=("open",)), NEWEST_FIRST) == 1
 
 
 def test_an_incomplete_index_marks_the_page(backend: Backend) -> None:
     backend.archive.index.mark(is_complete=False)  # type: ignore[attr-defined]
 
-    assert queries.list_analyses(backend.ports, ALL, NEWEST_FIRST, None, 3).is_incomplete
+    assert queries.list_analyses(backend.ports.stores, ALL, NEWEST_FIRST, None, 3).is_incomplete
 
 
 @pytest.mark.parametrize("text", ["odd", "title asc", "create_time  desc", "DESC"])
@@ -172,12 +172,19 @@ def test_a_request_id_is_found_in_the_archive(backend: Backend) -> None:
     analysis = make_analysis("a1", request=AnalysisRequest("demo", request_id="r1"))
     archive(backend, analysis, make_analysis("a2"))
 
-    assert queries.find_by_request_id(backend.ports, "r1") == analysis
-    assert queries.find_by_request_id(backend.ports, "r2") is None
+    assert queries.find_by_request_id(backend.ports.stores, "r1") == analysis
+    assert queries.find_by_request_id(backend.ports.stores, "r2") is None
 
     backend.archive._archive.delete("a1")  # by another process, of which this one does not know yet
     backend.archive._cache.clear()
-    assert queries.find_by_request_id(backend.ports, "r1") is None
+    assert queries.find_by_request_id(backend.ports.stores, "r1") is None
+
+
+def test_an_analysis_is_available_even_if_the_index_cannot_be_read(backend: Backend) -> None:
+    archive(backend, make_analysis("a1"))
+    backend.archive.index.close()  # type: ignore[attr-defined]
+
+    assert queries.get(backend.ports.stores, "a1").id == "a1"
 
 
 def test_expired_analyses_are_deleted_and_their_request_ids_released(backend: Backend) -> None:
@@ -187,6 +194,6 @@ def test_expired_analyses_are_deleted_and_their_request_ids_released(backend: Ba
     recent = make_analysis("b1", end_time=START + timedelta(days=9))
     archive(backend, *old, recent, replace(recent, id="b2", create_time=START + timedelta(days=9), end_time=None))
 
-    assert delete_expired(backend.ports, timedelta(days=5)) == 250
+    assert delete_expired(backend.ports.stores, timedelta(days=5)) == 250
 
     assert backend.archive.ids() == backend.archive.index.ids() == {"b1", "b2"}

@@ -76,7 +76,7 @@ def tagged(version: str, key: str, value: str = "", delivery: str = "d") -> Regi
 
 def list_created(backend: Backend) -> list[Analysis]:
     """Return all analyses, oldest first."""
-    return [*queries.iterate_analyses(backend.ports, AnalysisFilter())][::-1]
+    return [*queries.iterate_analyses(backend.ports.stores, AnalysisFilter())][::-1]
 
 
 def versions(backend: Backend) -> list[str]:
@@ -354,7 +354,8 @@ def test_only_the_registrys_own_analyses_of_the_model_are_baselines(backend: Bac
             backend.archive.put(forged, backend.archive.predictions(before.id))
     existing = {analysis.id for analysis in list_created(backend)}
 
-    ports = replace(backend.ports, has_images=lambda dataset: True)
+    ports = backend.ports
+    ports = replace(ports, models=replace(ports.models, has_images=lambda dataset: True))
     handle_event(ports, registry, registry.set_alias("challenger", "2"))
 
     baselines = {analysis.request.gate_baseline for analysis in list_created(backend)} - {""}
@@ -477,7 +478,8 @@ def test_an_event_that_found_a_full_queue_is_queued_once_when_repeated(backend: 
 
 
 def test_an_event_for_a_model_that_no_worker_offers_is_rejected_with_a_delay(backend: Backend) -> None:
-    no_worker = replace(backend.ports, models=list)
+    ports = backend.ports
+    no_worker = replace(ports, models=replace(ports.models, offers=list))
     backend.store.heartbeat("w1", WorkerOffer((), ()))  # a worker that has registered, and cannot run models
 
     with pytest.raises(Unavailable) as caught:

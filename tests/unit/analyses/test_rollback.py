@@ -8,6 +8,7 @@ from errata.errors import AnalysisNotFound
 
 from service.analyses import queries
 from service.analyses.judge import judge_job
+from service.analyses.lifecycle import cancel, delete
 from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, Predictions, State
 
 from .conftest import Backend
@@ -34,22 +35,22 @@ def check_first_run_is_archived(backend: Backend, finished: Analysis) -> None:
 def test_get_and_list_return_the_archived_analysis(rolled_back: tuple[Backend, str, Analysis]) -> None:
     backend, _, finished = rolled_back
 
-    assert queries.get(backend.ports, finished.id) == finished
-    page = queries.list_analyses(backend.ports, AnalysisFilter(), NEWEST_FIRST, None, 10)
+    assert queries.get(backend.ports.stores, finished.id) == finished
+    page = queries.list_analyses(backend.ports.stores, AnalysisFilter(), NEWEST_FIRST, None, 10)
     assert [(item.id, item.state, item.warnings) for item in page.analyses] == [
         (finished.id, State.SUCCEEDED, finished.warnings)
     ]
     assert page.next is None
-    assert queries.count_analyses(backend.ports, AnalysisFilter(), NEWEST_FIRST) == 1
+    assert queries.count_analyses(backend.ports.stores, AnalysisFilter(), NEWEST_FIRST) == 1
 
 
 def test_cancel_returns_the_finished_analysis_without_a_change(rolled_back: tuple[Backend, str, Analysis]) -> None:
     backend, job, finished = rolled_back
 
-    assert queries.cancel(backend.ports, finished.id) == finished
+    assert cancel(backend.ports, finished.id) == finished
 
     judge_job(backend.ports, job)
-    assert queries.cancel(backend.ports, finished.id) == finished
+    assert cancel(backend.ports, finished.id) == finished
     check_first_run_is_archived(backend, finished)
 
 
@@ -69,17 +70,17 @@ def test_a_cancellation_in_the_store_deletes_no_archived_result(rolled_back: tup
     judge_job(backend.ports, job)
 
     check_first_run_is_archived(backend, finished)
-    assert queries.get(backend.ports, finished.id) == finished
+    assert queries.get(backend.ports.stores, finished.id) == finished
 
 
 def test_a_deleted_analysis_stays_deleted_when_its_job_runs_again(
     rolled_back: tuple[Backend, str, Analysis],
 ) -> None:
     backend, job, finished = rolled_back
-    queries.delete(backend.ports, finished.id)
+    delete(backend.ports.stores, finished.id)
 
     judge_job(backend.ports, job)
 
     with pytest.raises(AnalysisNotFound):
-        queries.get(backend.ports, finished.id)
+        queries.get(backend.ports.stores, finished.id)
     assert list(backend.archive.list()) == []

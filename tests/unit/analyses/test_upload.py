@@ -5,7 +5,7 @@ import io
 import pytest
 from errata.errors import AlreadyExists, AnalysisNotFound, InvalidUpload, Unavailable
 
-from service.analyses.queries import delete
+from service.analyses.lifecycle import delete
 from service.analyses.upload import upload
 from service.domain import Analysis, AnalysisRequest
 from service.evidence.bundle import Bundle
@@ -65,18 +65,18 @@ def test_deleting_an_analysis_releases_its_id(backend: Backend, rows: list[str])
     with pytest.raises(AlreadyExists):
         send(backend, rows[::-1])
 
-    delete(backend.ports, first.id)
+    delete(backend.ports.stores, first.id)
 
     second = send(backend, rows[::-1])
     assert second.id != first.id
     with pytest.raises(AnalysisNotFound):
-        delete(backend.ports, first.id)
+        delete(backend.ports.stores, first.id)
 
 
 def test_deleting_an_analysis_releases_no_other_id(backend: Backend, rows: list[str]) -> None:
     first, nameless = send(backend, rows), send(backend, rows, request_id="")
 
-    delete(backend.ports, nameless.id)
+    delete(backend.ports.stores, nameless.id)
 
     assert send(backend, rows) == first
     with pytest.raises(AlreadyExists):

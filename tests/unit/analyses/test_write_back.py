@@ -9,7 +9,7 @@ from errata.errors import AnalysisNotFound, ModelNotFound, Unavailable
 
 from service.analyses import queries
 from service.analyses.judge import judge_job
-from service.analyses.retry import retry
+from service.analyses.lifecycle import cancel, delete, retry
 from service.analyses.submit import submit
 from service.analyses.write_back import LEASE_SECONDS, WriteBack, WriteBackResult, write_back_due_results
 from service.domain import AnalysisRequest, Failure, GateDecision, ModelInfo, Predictions, State
@@ -126,7 +126,7 @@ def test_a_result_is_written_once(backend: Backend, writer: Recorder) -> None:
     assert write_back(backend, writer, 1e6) == {}
 
     (result,) = writer.results
-    assert (result.model, result.version, result.analysis) == ("net", "3", queries.get(backend.ports, analysis))
+    assert (result.model, result.version, result.analysis) == ("net", "3", queries.get(backend.ports.stores, analysis))
     assert (result.gate, result.without_baseline, result.decision) == (None, False, None)
     assert result.report.lstrip().lower().startswith("<!doctype html")
 
@@ -165,7 +165,7 @@ def test_an_analysis_without_a_registry_is_not_written_back(backend: Backend, wr
 
 
 def test_a_cancelled_analysis_is_dropped(backend: Backend, writer: Recorder) -> None:
-    queries.cancel(backend.ports, request_analysis(backend))
+    cancel(backend.ports, request_analysis(backend))
 
     assert write_back(backend, writer) == {WriteBackResult.DROPPED: 1}
     assert write_back(backend, writer, 1e6) == {}
@@ -200,7 +200,7 @@ def test_a_version_that_does_not_exist_is_dropped_and_its_record_deleted(backend
 
     assert writer.results == []
     with pytest.raises(AnalysisNotFound):
-        queries.get(backend.ports, analysis)
+        queries.get(backend.ports.stores, analysis)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_each_registry_gets_its_own_results(backend: Backend) -> None:
 def test_a_deleted_analysis_is_dropped_after_some_attempts(backend: Backend, writer: Recorder) -> None:
     analysis = request_analysis(backend)
     finish(backend, analysis)
-    queries.delete(backend.ports, analysis)
+    delete(backend.ports.stores, analysis)
 
     attempts = write_back_until(backend, writer, lambda counts: counts == {WriteBackResult.DROPPED: 1})
 
@@ -308,7 +308,7 @@ def test_an_analysis_added_to_the_outbox_before_it_is_archived_is_written_later(
     """Given reused predictions, the outbox gets the analysis one step before the archive."""
     analysis = request_analysis(backend)
     finish(backend, analysis)
-    result, predictions = queries.get(backend.ports, analysis), backend.archive.predictions(analysis)
+    result, predictions = queries.get(backend.ports.stores, analysis), backend.archive.predictions(analysis)
     backend.store.delete_outbox_item(analysis)
     backend.store.reserve("r", "body", "later", needs_write_back=True)
     assert write_back(backend, writer) == {WriteBackResult.FAILED: 1}
@@ -353,7 +353,7 @@ def test_a_baseline_that_was_deleted_leaves_the_gate_undecided(backend: Backend,
     for analysis_id in (baseline, analysis):
         finish(backend, analysis_id)
     backend.store.delete_outbox_item(baseline)
-    queries.delete(backend.ports, baseline)
+    delete(backend.ports.stores, baseline)
 
     assert write_back(backend, writer) == {WriteBackResult.WRITTEN: 1}
 

@@ -160,7 +160,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60).filter(la
     violations=st.lists(st.builds(Violation, texts.filter(bool), texts, st.none() | st.integers(1, 10**6)), max_size=4),
     retry_after=st.none() | st.integers(0, 600_000).map(lambda milliseconds: milliseconds / 1000),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_client_raises_the_error_of_the_service(
     kind: type[ErrataError], message: str, violations: list[Violation], retry_after: float | None
 ) -> None:

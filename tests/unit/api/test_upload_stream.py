@@ -40,7 +40,7 @@ async def ends_soon(task: "asyncio.Future[None]") -> bool:
 
 
 @given(chunks=st.lists(st.binary(min_size=1, max_size=50), max_size=20), size=st.integers(1, 64))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_chunks_are_read_in_order(chunks: list[bytes], size: int) -> None:
     async def pipe() -> bytes:
         stream = UploadStream()

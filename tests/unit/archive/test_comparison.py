@@ -1,6 +1,7 @@
 """The comparison of an index with its archive: builds, partial results, damaged documents, and bounded reads."""
 
 from collections.abc import Collection, Iterator, Set
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ from analyses_strategy import make_analysis
 from errata.errors import Unavailable
 from indexed_archive import temporary_index
 
-from service.archive.index import comparison
+from service.archive.archive import FileArchive
+from service.archive.document import encode_document
+from service.archive.files import FolderFiles
+from service.archive.index import SqliteIndex, comparison
 from service.archive.index.comparison import BATCH, Comparison
 from service.archive.indexed import MAX_CACHED, IndexedArchive
 from service.archive.memory import InMemoryArchive
@@ -36,10 +40,10 @@ class ObservedArchive(InMemoryArchive):
             raise Unavailable("The archive is unavailable.")
         return super().ids()
 
-    def id(self) -> str:
+    def find_id(self) -> str:
         if not self.is_available:
             raise Unavailable("The archive is unavailable.")
-        return super().id()
+        return super().find_id()
 
     def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
         if not self.is_available:
@@ -190,16 +194,41 @@ def test_a_start_without_the_archive_is_marked_until_the_archive_is_available() 
     assert len(setup.listed()) == 5
 
 
-def test_an_archive_that_cannot_be_written_needs_no_id() -> None:
-    setup = Setup(5)
+def test_an_archive_gets_no_id_from_a_comparison_and_a_later_id_keeps_the_index(tmp_path: Path) -> None:
+    archive = FileArchive(FolderFiles(tmp_path / "archive"))
+    archive.put(make_analysis("a1"), PREDICTIONS)
+    for _ in range(2):
+        index = SqliteIndex(tmp_path / "0.sqlite")
+        Comparison(IndexedArchive(archive, index), index)()
+        assert [analysis.id for analysis in index.find(ALL, NEWEST_FIRST, None, 9)] == ["a1"]
+        index.close()
+    assert not (tmp_path / "archive" / "archive-id").exists()
 
-    def fail() -> str:
-        raise Unavailable("The archive could not be written.")
+    archive.id()
+    index = SqliteIndex(tmp_path / "0.sqlite")
+    index.bind(archive.id())
 
-    setup.archive.id = fail  # type: ignore[method-assign]
-    setup.compare()
+    assert index.ids() == {"a1"}
 
-    assert len(setup.listed()) == 5
+
+def test_an_archive_that_gets_its_id_after_the_first_comparison_stays_indexed(tmp_path: Path) -> None:
+    """Given an index of another archive, and an archive without an id."""
+    index = SqliteIndex(tmp_path / "0.sqlite")
+    index.bind("f" * 32)
+    index.add([Record(make_analysis("other"), encode_document(make_analysis("other")))])
+    index.close()
+    archive = FileArchive(FolderFiles(tmp_path / "archive"))
+    archive.put(make_analysis("a1"), PREDICTIONS)
+    index = SqliteIndex(tmp_path / "0.sqlite")
+    compare = Comparison(IndexedArchive(archive, index), index)
+
+    compare()
+    archive.id()
+    compare()
+    compare()
+
+    assert index.is_complete
+    assert index.ids() == {"a1"}
 
 
 def test_an_analysis_that_is_deleted_while_it_is_read_does_not_come_back() -> None:
@@ -208,10 +237,8 @@ def test_an_analysis_that_is_deleted_while_it_is_read_does_not_come_back() -> No
     read = setup.archive.records
 
     def read_before_the_deletion(analysis_ids: Collection[str]) -> Iterator[Record]:
-        records = [Record(analysis, b"{}") for analysis in ()] or [
-            *InMemoryArchive.records(setup.archive, analysis_ids)
-        ]
-        [*read(analysis_ids)]
+        records = [*InMemoryArchive.records(setup.archive, analysis_ids)]
+        read(analysis_ids)
         return iter(records)
 
     setup.archive.records = read_before_the_deletion  # type: ignore[method-assign]

@@ -74,7 +74,7 @@ def predictions(size: int = 4) -> Predictions:
 
 
 @given(ANALYSES)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_an_analysis_is_read_as_it_was_written(original: Analysis) -> None:
     text = json.dumps(to_document(original), allow_nan=False)
 

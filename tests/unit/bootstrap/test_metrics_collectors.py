@@ -15,7 +15,7 @@ from indexed_archive import InMemoryIndexedArchive
 from prometheus_client import CollectorRegistry
 
 from service.analyses.model_metrics import WatchedModels, find_watched_models
-from service.analyses.ports import Ports
+from service.analyses.ports import Stores
 from service.bootstrap.metrics_collectors import PeriodicTask, ResultsCollector, StoreCollector
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 from service.evidence.repository import EvidenceRepository
@@ -178,8 +178,8 @@ def test_a_failed_task_is_logged_and_repeated(error: Exception) -> None:
 
 def test_existing_bundles_are_reported_before_their_first_use(metrics: Metrics, data_dir: Path, demo: Any) -> None:
     repository, archive = EvidenceRepository({}, data_dir), InMemoryIndexedArchive()
-    ports = cast(Ports, SimpleNamespace(evidence=repository, archive=archive, index=archive.index))
-    ResultsCollector(ports, metrics, ["*"], 10)()
+    stores = cast(Stores, SimpleNamespace(evidence=repository, archive=archive, index=archive.index))
+    ResultsCollector(stores, metrics, ["*"], 10)()
 
     rules = str(demo.manifest.rules_version)
     assert value(metrics, "errata_evidence_info", dataset="demo", digest=demo.digest, rules=rules) == 1
@@ -197,7 +197,7 @@ def test_results_are_collected_again_only_when_the_index_changes(
 
     monkeypatch.setattr("service.bootstrap.metrics_collectors.find_watched_models", num_reads)
     collector = ResultsCollector(
-        cast(Ports, SimpleNamespace(evidence=EvidenceRepository({}, data_dir), archive=archive, index=archive.index)),
+        cast(Stores, SimpleNamespace(evidence=EvidenceRepository({}, data_dir), archive=archive, index=archive.index)),
         metrics,
         ["*"],
         10,

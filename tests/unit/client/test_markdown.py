@@ -229,7 +229,7 @@ ANY_TEXT = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
 @example("\\", "|", "\\|")
 def test_any_text_stays_in_its_cell(policy: str, name: str, message: str) -> None:

@@ -255,7 +255,7 @@ def test_archive_with_altered_bytes_is_read_or_rejected(tmp_path: Path, compress
     compress(file, topk_train_targets=NEIGHBORS)
     sound = file.read_bytes()
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.integers(0, len(sound) - 1), st.integers(1, 255), st.booleans())
     def altered(place: int, bits: int, cut: bool) -> None:
         damaged = bytearray(sound)

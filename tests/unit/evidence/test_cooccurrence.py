@@ -26,7 +26,7 @@ def counted(images: list[list[int]]) -> CooccurrenceInputs:
     return count_pairs(labels, np.array([10 * number + 1 for number in range(1, len(images) + 1)], dtype=np.int32))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(IMAGES)
 def test_pair_counts_agree_with_the_oracle(images: list[list[int]]) -> None:
     result = counted(images)
@@ -36,7 +36,7 @@ def test_pair_counts_agree_with_the_oracle(images: list[list[int]]) -> None:
     assert dict(zip(pairs, result.counts.tolist(), strict=True)) == oracle.count_pairs(map(set, images))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(IMAGES)
 def test_examples_are_images_that_show_both(images: list[list[int]]) -> None:
     result = counted(images)
@@ -48,7 +48,7 @@ def test_examples_are_images_that_show_both(images: list[list[int]]) -> None:
         assert count == len(showing)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(IMAGES, st.lists(st.sets(CLASSES, max_size=3), max_size=3))
 def test_pairs_occur_twice_and_share_no_superclass(images: list[list[int]], superclasses: list[set[int]]) -> None:
     members = np.array([[index in superclass for index in range(1000)] for superclass in superclasses], dtype=bool)

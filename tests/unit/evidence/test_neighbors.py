@@ -31,7 +31,7 @@ def chunked(train: np.ndarray, cuts: list[int]) -> Iterator[np.ndarray]:
         yield train[start:stop]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     images=arrays(np.float32, st.tuples(st.integers(1, 6), st.just(3)), elements=SMALL),
     train=arrays(np.float32, st.tuples(st.integers(10, 40), st.just(3)), elements=SMALL),

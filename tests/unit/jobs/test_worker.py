@@ -18,7 +18,7 @@ from errata.errors import (
     WorkerLost,
 )
 
-from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
+from service.domain import AnalysisRequest, Failure, ModelInfo, Observer, Predictions, State
 from service.jobs import worker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.transitions import MAX_CRASHES, AnalysisRecord, ClaimOutcome, JobSpec, LeaseReply, ShardResult
@@ -65,6 +65,16 @@ class FakePredictor:
             yield Predictions(np.array([int(name.removesuffix(".jpg")) for name in batch], dtype=np.int16))
 
 
+class Batches(Observer):
+    """Records the sizes of predicted batches."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def batch_predicted(self, num_images: int) -> None:
+        self.sizes.append(num_images)
+
+
 class Backend:
     """A store with one job of ten images in shards of four, and the recorded calls of a worker."""
 
@@ -79,7 +89,7 @@ class Backend:
         self.sent: list[tuple[str, int]] = []
         self.judged: list[str] = []
         self.finished: list[str] = []
-        self.batches: list[int] = []
+        self.observer = Batches()
         self.interrupted = threading.Event()
 
     def run(
@@ -96,8 +106,8 @@ class Backend:
             drain=self.drain,
             send_judging=self.judged.append,
             requeue=lambda job, shard: self.sent.append((job, shard)),
-            on_finished=self.finished.append,
-            on_batch=self.batches.append,
+            on_job_failed=self.finished.append,
+            observer=self.observer,
             interrupt=self.interrupted.set,
             can_run=can_run,
         ).run(self.job, shard)

@@ -194,7 +194,7 @@ def test_progress_text_describes_unfinished_analyses(state: State, progress: Pro
         live_workers=st.none() | st.integers(0, 9),
     ),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_progress_text_is_complete(state: State, progress: Progress) -> None:
     sentence = progress_text(state, progress)
 

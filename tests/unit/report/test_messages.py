@@ -100,7 +100,7 @@ def test_summary_of_special_cases(samples: int, counts: Mapping[Severity, int], 
     correct=st.integers(0, 300),
     is_upper_bound=st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_summary_is_complete(counts: tuple[int, int, int, int], correct: int, is_upper_bound: bool) -> None:
     by_severity = dict(zip(RESNET, counts, strict=True))
     errors = sum(counts)
@@ -143,7 +143,7 @@ def test_percentile_text_states_the_larger_side(metric: Metric, percentile: floa
 
 
 @given(st.sampled_from(METRICS), st.floats(0, 1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_percentile_text_is_complete(metric: Metric, percentile: float) -> None:
     sentence = percentile_text(PercentileRank(metric, 0.1, percentile, None))
 
@@ -319,7 +319,7 @@ def gate_reasons(draw: st.DrawFn) -> GateReason:
 
 
 @given(gate_reasons())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_gate_reason_is_complete(reason: GateReason) -> None:
     sentence = gate_reason(reason)
 

@@ -277,7 +277,7 @@ def test_severities_are_ordered_from_label_noise_to_severe() -> None:
 
 
 @given(st.lists(st.integers(0, 3000), min_size=8, max_size=8))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_severities_add_up_to_the_errors(counts: list[int]) -> None:
     result = view(analysis(summary=summary(dict(zip(ERROR_TYPES, counts, strict=True)))))
 
@@ -320,7 +320,7 @@ def test_breakdown_chart_is_described_group_by_group() -> None:
 
 
 @given(st.lists(st.integers(0, 50_000), min_size=8, max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_bar_segments_are_contiguous_and_fill_the_width(counts: list[int]) -> None:
     segments = bar_segments(dict(zip(ERROR_TYPES, counts, strict=True)))
 

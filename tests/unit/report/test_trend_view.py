@@ -106,7 +106,7 @@ def test_trend_summary_counts_the_models(own: int, others: int, published: int, 
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 3000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_trend_summary_is_complete(own: int, others: int, published: int) -> None:
     sentence = trend_summary(own, others, published)
 
@@ -147,7 +147,7 @@ def test_fit_text_has_slope_and_r_squared() -> None:
         r_squared=st.none() | st.floats(0, 1),
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_trend_description_is_complete(fit: Fit | None) -> None:
     sentence = trend_description("model failure", fit_text(fit))
 

@@ -13,7 +13,7 @@ from service.rules.table import STOPPED_AT_TARGET, error_types, tags
 PREDICTIONS = (*USED_CLASSES, *UNUSED_CLASSES)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(scenarios(max_samples=40))
 def test_verdicts_equal_those_of_the_oracle(scenario: Scenario) -> None:
     table = decide(scenario.evidence)
@@ -28,7 +28,7 @@ def test_verdicts_equal_those_of_the_oracle(scenario: Scenario) -> None:
             assert [tag.name for tag in tags(verdict, sample.problematic)] == expected.tags
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(scenarios(max_samples=4))
 def test_verdicts_of_all_classes_equal_those_of_the_oracle(scenario: Scenario) -> None:
     table = decide(scenario.evidence)
@@ -38,7 +38,7 @@ def test_verdicts_of_all_classes_equal_those_of_the_oracle(scenario: Scenario) -
         assert table[row].tolist() == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenarios())
 def test_verdict_of_a_sample_does_not_depend_on_other_samples(scenario: Scenario) -> None:
     whole = decide(scenario.evidence)
@@ -51,7 +51,7 @@ def test_verdict_of_a_sample_does_not_depend_on_other_samples(scenario: Scenario
     assert np.array_equal(backwards[::-1], whole)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenarios(max_samples=6))
 def test_trace_ends_at_the_verdict_of_the_oracle(scenario: Scenario) -> None:
     for row, sample in enumerate(scenario.samples):

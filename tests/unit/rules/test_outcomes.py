@@ -8,7 +8,7 @@ from service.rules.decide import decide, trace
 from service.rules.outcomes import outcomes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenarios(max_samples=10))
 def test_outcomes_equal_the_trace_of_each_verdict(scenario: Scenario) -> None:
     evidence, table = scenario.evidence, decide(scenario.evidence)

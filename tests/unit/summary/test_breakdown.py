@@ -81,7 +81,7 @@ def agree(row: BreakdownRow, rows: Rows, classes: set[int]) -> None:
     assert by_id(row.gain_if_fixed_multi_label) == pytest.approx(multi_label, abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ROWS)
 def test_rows_by_class_agree_with_a_loop(rows: Rows) -> None:
     result = by_class(table(rows), NAMES)
@@ -93,7 +93,7 @@ def test_rows_by_class_agree_with_a_loop(rows: Rows) -> None:
         agree(breakdown_row, rows, {breakdown_row.class_index})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ROWS)
 def test_rows_by_superclass_agree_with_a_loop(rows: Rows) -> None:
     result = superclass_rows(rows)
@@ -112,7 +112,7 @@ def judged(rows: Rows) -> tuple[list[Sample], list[Verdict]]:
     return samples, [Verdict(kind) for _, kind, _ in came]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ROWS)
 def test_gains_of_classes_add_up_to_the_total_gain(rows: Rows) -> None:
     result = by_class(table(rows), NAMES)
@@ -127,7 +127,7 @@ def test_gains_of_classes_add_up_to_the_total_gain(rows: Rows) -> None:
         assert total == pytest.approx(multi_label[kind.id] or 0, abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ROWS)
 def test_gain_of_a_superclass_is_its_mean_times_its_share_of_classes(rows: Rows) -> None:
     samples, verdicts = judged(rows)
@@ -139,7 +139,7 @@ def test_gain_of_a_superclass_is_its_mean_times_its_share_of_classes(rows: Rows)
             assert gain == pytest.approx((gains[kind.id] or 0) * share, abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ROWS)
 def test_accuracies_of_superclasses_agree_with_the_oracle(rows: Rows) -> None:
     samples, verdicts = judged(rows)
@@ -153,7 +153,7 @@ def test_accuracies_of_superclasses_agree_with_the_oracle(rows: Rows) -> None:
         assert superclass_row.multi_label_accuracy == (None if accuracy is None else pytest.approx(accuracy, abs=1e-12))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS)
 def test_counts_of_classes_add_up(rows: Rows) -> None:
     result = by_class(table(rows), NAMES)

@@ -90,7 +90,7 @@ def p_value(only_a: int, only_b: int) -> float:
     return binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS)
 def test_transitions_of_every_group_agree_with_a_loop(rows: list[Row]) -> None:
     groups = groups_of(rows)
@@ -103,7 +103,7 @@ def test_transitions_of_every_group_agree_with_a_loop(rows: list[Row]) -> None:
         assert compared.transitions.tolist() == [[cells[a, b] for b in range(1, 9)] for a in range(1, 9)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS)
 def test_fixed_and_broken_follow_their_definition(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
@@ -117,7 +117,7 @@ def test_fixed_and_broken_follow_their_definition(rows: list[Row]) -> None:
         assert compared.top1_broken == sum(a == 1 and b != 1 for a, b in pairs)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS)
 def test_fixed_and_broken_masks_agree_with_a_loop(rows: list[Row]) -> None:
     result = pair(rows)
@@ -129,7 +129,7 @@ def test_fixed_and_broken_masks_agree_with_a_loop(rows: list[Row]) -> None:
     assert (result.fixed.tolist(), result.broken.tolist()) == (fixed, broken)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS)
 def test_paired_tests_agree_with_scipy(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
@@ -143,7 +143,7 @@ def test_paired_tests_agree_with_scipy(rows: list[Row]) -> None:
             assert test.significant == (p_value(only_a, only_b) < 0.05)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS, st.sets(st.sampled_from(list(ErrorType))))
 def test_p_value_of_types_agrees_with_scipy(rows: list[Row], kinds: set[ErrorType]) -> None:
     pairs = [(a, b) for a, b, *_ in counted(rows)]
@@ -156,7 +156,7 @@ def test_p_value_of_types_agrees_with_scipy(rows: list[Row], kinds: set[ErrorTyp
     assert actual == pytest.approx(p_value(only_a, only_b))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(ROWS)
 def test_rates_are_shares_of_the_samples(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
@@ -174,7 +174,7 @@ def test_rates_are_shares_of_the_samples(rows: list[Row]) -> None:
         assert list(compared.types) == list(ErrorType)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(ROWS)
 def test_multi_label_accuracy_is_a_mean_over_target_classes(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
@@ -224,7 +224,7 @@ def agree(actual: tuple[ChangeRow, ...], expected: dict[str, tuple[int, int, int
     assert net == sorted(net, reverse=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS)
 def test_changed_classes_agree_with_a_loop(rows: list[Row]) -> None:
     result = changed_classes(pair(rows), NAMES)
@@ -233,7 +233,7 @@ def test_changed_classes_agree_with_a_loop(rows: list[Row]) -> None:
     assert [row.name for row in result] == [NAMES[row.class_index] for row in result]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS)
 def test_changed_superclasses_agree_with_a_loop(rows: list[Row]) -> None:
     result = superclass_rows(rows)
@@ -268,7 +268,7 @@ def test_rows_are_sorted_by_net_change() -> None:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS)
 def test_comparison_of_a_model_with_itself_has_no_changes(rows: list[Row]) -> None:
     same = [(a, a, *rest) for a, _, *rest in rows]
@@ -291,7 +291,7 @@ def test_comparison_of_a_model_with_itself_has_no_changes(rows: list[Row]) -> No
     assert superclass_rows(same) == ()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS)
 def test_swapping_the_models_mirrors_the_counts(rows: list[Row]) -> None:
     for group, one in groups_of(rows).items():

@@ -21,7 +21,7 @@ def confuse(rows: list[tuple[int, int, int]], most: int) -> list[Confusion]:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ROWS, st.integers(0, 20))
 def test_confusions_are_sorted_by_frequency_then_class(rows: list[tuple[int, int, int]], most: int) -> None:
     result = confuse(rows, most)
@@ -31,7 +31,7 @@ def test_confusions_are_sorted_by_frequency_then_class(rows: list[tuple[int, int
     assert [((element.target, element.predicted), element.count) for element in result] == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS)
 def test_confusion_lists_its_error_types(rows: list[tuple[int, int, int]]) -> None:
     for confusion in confuse(rows, 100):

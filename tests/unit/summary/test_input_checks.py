@@ -43,7 +43,7 @@ def model(accuracy: float, seed: int = 0, per_class: int = 20) -> tuple[np.ndarr
 few = st.sampled_from((0, 1, 2, 998, 999))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(st.tuples(few, few), max_size=60))
 @example([(0, 1), (1, 2), (2, 0)])
 @example([(0, 1), (1, 1)])  # both targets have one favorite, which covers one of them

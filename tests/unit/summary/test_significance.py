@@ -47,7 +47,7 @@ def agree(actual: np.ndarray, expected: np.ndarray, step: float = 0) -> None:
         )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_p_value_of_small_counts_agrees_with_scipy_and_statsmodels(only_a: int, only_b: int) -> None:
     actual = mcnemar(only_a, only_b)
@@ -57,7 +57,7 @@ def test_p_value_of_small_counts_agrees_with_scipy_and_statsmodels(only_a: int, 
         assert actual == pytest.approx(binomtest(only_a, only_a + only_b).pvalue, rel=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 12_500), st.integers(0, 12_500))
 def test_p_value_of_large_counts_agrees_with_scipy(only_a: int, only_b: int) -> None:
     expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
@@ -81,7 +81,7 @@ def test_tiny_p_value_is_accurate() -> None:
     assert mcnemar(16, 1059) == pytest.approx(float(Fraction(2 * tail, 2**1075)), rel=1e-8)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1_000, 25_000), st.floats(-6, 6))
 def test_p_value_of_similar_large_counts_agrees_with_scipy(total: int, deviations: float) -> None:
     only_a = round(total / 2 + deviations * total**0.5 / 2)
@@ -89,7 +89,7 @@ def test_p_value_of_similar_large_counts_agrees_with_scipy(total: int, deviation
     assert mcnemar(only_a, total - only_a) == pytest.approx(binomtest(only_a, total).pvalue, rel=1e-8)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 25_000), st.integers(0, 25_000))
 def test_p_value_is_a_probability_and_symmetric(only_a: int, only_b: int) -> None:
     assert mcnemar(only_a, only_b) == mcnemar(only_b, only_a)
@@ -225,7 +225,7 @@ def convolved(size: int, pairs: list[tuple[int, int]], times: list[int]) -> tupl
     return -(len(result) // 2), result
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_difference_distribution_agrees_with_a_convolution(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 50))

@@ -83,7 +83,7 @@ def _same(actual: float | None, expected: float | None) -> None:
         assert actual == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(rows(), max_size=40))
 def test_summaries_agree_with_the_oracle(judged: list[Row]) -> None:
     summary = summarize_rows(judged, [])
@@ -100,7 +100,7 @@ def test_summaries_agree_with_the_oracle(judged: list[Row]) -> None:
     assert summary.abstained == (ErrorType.FINE_GRAINED_OOV,)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(rows(), max_size=40))
 def test_gains_agree_with_the_oracle(judged: list[Row]) -> None:
     summary = summarize_rows(judged, [])
@@ -118,7 +118,7 @@ def test_gains_agree_with_the_oracle(judged: list[Row]) -> None:
                 _same(gains.get(ErrorType(kind)), gain)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(rows(), min_size=1, max_size=40))
 def test_gains_add_up_to_the_error_rate(judged: list[Row]) -> None:
     for group in summarize_rows(judged, []).groups.values():
@@ -133,7 +133,7 @@ def test_gains_add_up_to_the_error_rate(judged: list[Row]) -> None:
             )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(rows(), max_size=6),
     st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from((-1, *CLASSES))), max_size=6),
@@ -150,7 +150,7 @@ def test_accuracy_over_all_images_needs_all_predictions(judged: list[Row], other
     assert summary.imagenet_m_errors is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(*[st.sampled_from(CLASSES)] * 3), min_size=1, max_size=12))
 def test_accuracy_among_classes_uses_the_restricted_top1(
     images: list[tuple[int, int, int]],
@@ -214,7 +214,7 @@ def test_group_can_contain_samples_of_other_target_classes() -> None:
     assert organisms.multi_label_accuracy == pytest.approx(1 / 2)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(rows(), max_size=40))
 def test_counts_add_up(judged: list[Row]) -> None:
     for group in summarize_rows(judged, []).groups.values():

@@ -263,7 +263,7 @@ def models(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return np.array(accuracy) / 1000, np.array(values) / 1000
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(models())
 def test_line_agrees_with_numpy_and_scipy(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     accuracy, values = drawn

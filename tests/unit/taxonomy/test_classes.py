@@ -60,7 +60,7 @@ def test_white_space_around_a_name_does_not_matter(text: str) -> None:
     assert parse_class(text) == 7
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=20) | st.integers().map(str) | st.from_regex(r"n\d{1,9}", fullmatch=True))
 def test_any_text_is_a_class_or_none(text: str) -> None:
     assert parse_class(text) is None or 0 <= parse_class(text) < 1000

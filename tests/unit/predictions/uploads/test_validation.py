@@ -146,7 +146,7 @@ def test_a_name_that_two_classes_share_is_rejected(small, write, expected_error,
     assert expected_error.lines(error) == [11 + first_line(form)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), form=st.sampled_from(FORMS))
 def test_the_order_of_named_rows_is_irrelevant(small, write, data, form) -> None:
     predicted = data.draw(st.lists(st.integers(0, 999), min_size=12, max_size=12))
@@ -155,7 +155,7 @@ def test_the_order_of_named_rows_is_irrelevant(small, write, data, form) -> None
     assert small.top1(written(write, form, shuffled)) == predicted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     rows=st.lists(
         st.tuples(
@@ -218,7 +218,7 @@ def test_a_bundle_orders_bare_names_by_path_and_by_name_as_a_slow_sort_does(smal
     assert result.positions(RowOrder.FILE_NAME).tolist() == slow_sort([*small.names])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.integers(0, 11), st.text("ab01_.-Z", min_size=1, max_size=4)),

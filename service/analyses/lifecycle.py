@@ -1,0 +1,83 @@
+"""Cancel, retry, and delete analyses."""
+
+from dataclasses import replace
+
+import structlog
+from errata.errors import NewerRecord, NotReady, Unavailable
+
+from service.analyses import queries
+from service.analyses.ports import Ports, Stores
+from service.analyses.submit import build_job_spec, finish_submission
+from service.domain import Analysis, State
+from service.jobs.transitions import AnalysisRecord
+
+_log = structlog.get_logger()
+
+
+def cancel(ports: Ports, analysis_id: str) -> Analysis:
+    """Cancel an open analysis. An ended one is returned unchanged.
+
+    An archived analysis has ended, even if a job store that was restored from a backup lists it as open.
+    """
+    stores = ports.stores
+    if (archived := _find_archived(stores, analysis_id)) is not None:
+        return archived
+    if stores.jobs.cancel(analysis_id, "Canceled by the user."):
+        _log.info("analysis cancelled", analysis=analysis_id)
+        ports.observer.analysis_finished(queries.get(stores, analysis_id))
+    return queries.get(stores, analysis_id)
+
+
+def retry(ports: Ports, analysis_id: str) -> Analysis:
+    """Queue a failed analysis again.
+
+    Raises:
+        AnalysisNotFound: The analysis does not exist.
+        NotReady: The analysis has not failed.
+        TooBusy: Too many analyses are open.
+    """
+    before = queries.get(ports.stores, analysis_id)
+    if before.state is not State.FAILED:
+        raise NotReady(
+            f"Cannot retry analysis {before.id}: its state is {before.state.name}. Retry failed analyses only.",
+            field="name",
+        )
+    spec = build_job_spec(ports, replace(before.request, evidence=before.evidence))
+    record = AnalysisRecord(
+        before.id,
+        before.request,
+        before.request_digest,
+        before.evidence,
+        created=before.create_time.timestamp(),
+        owner=before.owner,
+    )
+    submission = ports.stores.jobs.resubmit(record, spec, limit=ports.limits.max_open)
+    if submission is None:
+        raise NotReady(f"Cannot retry analysis {before.id}: it was retried already.", field="name")
+    _log.info("analysis retried", analysis=before.id, job=submission.job)
+    return finish_submission(ports, submission, spec)
+
+
+def delete(stores: Stores, analysis_id: str) -> None:
+    """Delete an ended analysis; raise NotReady if it is open."""
+    analysis = queries.get(stores, analysis_id)
+    if not analysis.state.is_final:
+        raise NotReady(
+            f"Cannot delete analysis {analysis.id}: its state is {analysis.state.name}. Cancel it first.", field="name"
+        )
+    # A job store that was restored from an older state has it as open, and would archive it again.
+    stores.jobs.cancel(analysis_id, "Deleted by the user.")
+    stores.jobs.delete(analysis_id)
+    stores.archive.delete(analysis_id)
+    stores.jobs.release_request_id(analysis.request.request_id)
+    _log.info("analysis deleted", analysis=analysis_id)
+
+
+def _find_archived(stores: Stores, analysis_id: str) -> Analysis | None:
+    """Return an archived analysis; None if it does not exist, or if the archive is unavailable (cancel still works)."""
+    try:
+        return stores.archive.get(analysis_id)
+    except NewerRecord:
+        raise
+    except Unavailable:
+        return None
