@@ -24,7 +24,7 @@ from redis_server import free_port
 
 from service.bootstrap.wiring import model_policy
 from service.evidence.bundle import Bundle
-from service.jobs import redis_store
+from service.jobs import transaction
 from service.settings import Settings, read_settings
 
 from .policy import container_violations, pod_violations
@@ -746,7 +746,7 @@ def test_the_autoscaler_counts_open_shards_in_redis(render: Render) -> None:
     assert spec["cooldownPeriod"] > 0
     assert trigger["type"] == "redis"
     assert re.search(
-        rf"^{trigger['metadata']['listName']}\s+zset\s+shards that are not done", redis_store.__doc__, re.MULTILINE
+        rf"^{trigger['metadata']['listName']}\s+zset\s+shards that are not done", transaction.__doc__, re.MULTILINE
     )
     assert trigger["metadata"]["listLength"] == "1"
     assert all(isinstance(item, str) for item in trigger["metadata"].values())
