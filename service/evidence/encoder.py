@@ -191,9 +191,12 @@ def _digest(names: Sequence[str]) -> str:
 
 
 def _read(file: Path, count: int) -> Embeddings | None:
-    """Return a chunk of the cache; None if it is missing or incomplete."""
+    """Return a chunk of the cache; None if it is missing, incomplete, or damaged."""
     try:
-        chunk = np.load(file, allow_pickle=False)
+        with file.open("rb") as stream:
+            chunk = np.load(stream, allow_pickle=False)
+            is_whole = not stream.read(1)  # a damaged header can describe fewer values than the file has
     except Exception:  # for a damaged header, numpy raises errors of ast and tokenize
         return None
-    return chunk if chunk.ndim == 2 and len(chunk) == count and chunk.dtype == np.float32 else None
+    is_chunk = chunk.ndim == 2 and len(chunk) == count and chunk.dtype == np.float32
+    return chunk if is_whole and is_chunk else None

@@ -144,14 +144,14 @@ def test_verdicts_are_shown_by_superclass_and_by_class(
     by_class = json.loads(errata("show", name, "--by", "class", "--json", *at).stdout)["rows"]
     table = errata("show", name, "--by", "class", *at)
 
-    assert [row["name"] for row in by_superclass] == list(demo.manifest.superclasses)
+    assert [row["display_name"] for row in by_superclass] == list(demo.manifest.superclasses)
     assert all("class_index" not in row for row in by_superclass)
     assert [row["class_index"] for row in by_class] == sorted(set(demo.all_targets.tolist()))
     assert sum(row["num_samples"] for row in by_class) == 20
     assert sum(row["counts"]["correct"] for row in by_class) == 18
     assert sum(sum(row["gain_if_fixed_top1"].values()) for row in by_class) == pytest.approx(2 / 20)
     assert table.returncode == 0
-    assert all(row["name"] in table.stdout for row in by_class)
+    assert all(row["display_name"] in table.stdout for row in by_class)
 
 
 def test_a_custom_data_set_is_judged_at_a_path(errata: Errata, tmp_path: Path) -> None:
