@@ -180,7 +180,7 @@ def test_the_new_type_reaches_every_output(
     assert json.loads(gate.stdout)["decision"] == "GATE_DECISION_FAIL", gate.stderr
     assert "Number of blurred images is 1; at most 0 is allowed." in gate.stdout
     trend = json.loads(new_errata("trend", str(folder_a), str(folder_b), "--json").stdout)
-    (values,) = [model["values"] for model in trend["models"] if model["name"] == a["name"]]
+    (values,) = [model["values"] for model in trend["models"] if model["analysis"] == a["name"]]
     assert values["blurred"] == 0.5
 
     # report

@@ -22,7 +22,8 @@ TIMM, PHOTOS = (("timm:*", "any"),), ("demo",)
 
 def first_start(backend: Backend) -> Ports:
     """Return the ports of a service whose workers have never registered."""
-    return replace(backend.ports, models=list, has_images=lambda dataset: False)
+    ports = backend.ports
+    return replace(ports, models=replace(ports.models, offers=list, has_images=lambda dataset: False))
 
 
 def test_an_analysis_before_the_first_worker_is_queued_and_says_what_is_missing(backend: Backend) -> None:
@@ -34,15 +35,16 @@ def test_an_analysis_before_the_first_worker_is_queued_and_says_what_is_missing(
     assert analysis.progress.waiting_reason == "No worker has been started yet. Start one with 'errata work'."
     assert backend.sent, "its shards are queued"
     backend.store.heartbeat("w1", WorkerOffer(TIMM, ()))
-    reason = queries.get(ports, analysis.id).progress.waiting_reason
+    reason = queries.get(ports.stores, analysis.id).progress.waiting_reason
     assert reason == "No running worker has the images of demo. Set ERRATA_IMAGES on a worker."
     backend.store.heartbeat("w2", WorkerOffer(TIMM, PHOTOS))
-    assert queries.get(ports, analysis.id).progress.waiting_reason == ""
+    assert queries.get(ports.stores, analysis.id).progress.waiting_reason == ""
 
 
 def test_a_source_that_the_settings_do_not_allow_is_refused_before_the_first_worker(backend: Backend) -> None:
     policy = ModelPolicy(sources=("demo:*",))
-    ports = replace(first_start(backend), pin_model=lambda model: pin_allowed_model(policy, model))
+    ports = first_start(backend)
+    ports = replace(ports, models=replace(ports.models, pin=lambda model: pin_allowed_model(policy, model)))
 
     with pytest.raises(InvalidModelId, match="ERRATA_MODEL_SOURCES"):
         submit(ports, AnalysisRequest("demo", "timm:resnet18"))
@@ -55,7 +57,8 @@ def test_models_and_images_are_checked_once_a_worker_has_registered(backend: Bac
     with pytest.raises(ModelNotFound, match="cannot run models"):
         submit(ports, AnalysisRequest("demo", "timm:resnet18"))
 
-    offered = replace(backend.ports, has_images=lambda dataset: False)
+    ports = backend.ports
+    offered = replace(ports, models=replace(ports.models, has_images=lambda dataset: False))
 
     with pytest.raises(InvalidRequest, match="ERRATA_IMAGES"):
         submit(offered, AnalysisRequest("demo", MODEL))
