@@ -4,6 +4,7 @@ See domain/schema_version.py for the rules of schema versions.
 """
 
 import json
+import math
 from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime
 from typing import Any
@@ -111,12 +112,14 @@ def _check_text(text: str) -> None:
 
 
 def _check_numbers(value: object) -> None:
-    """Raise ValueError for an integer that no field of the API can represent."""
+    """Raise ValueError for an integer that no field of the API can represent, and for NaN and infinity."""
     if isinstance(value, dict | list):
         for nested in value.values() if isinstance(value, dict) else value:
             _check_numbers(nested)
     elif isinstance(value, int) and not 0 <= value <= MAX_COUNT:
         raise ValueError(f"expected counts up to {MAX_COUNT}, got {value}")
+    elif isinstance(value, float) and not math.isfinite(value):  # JSON has no such numbers, but Python reads them
+        raise ValueError(f"expected numbers, got {value}")
 
 
 def _check_complete(analysis: Analysis) -> None:

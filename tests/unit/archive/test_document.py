@@ -1,6 +1,7 @@
 """The documents of the archive: they are read as they were written, and damaged ones are refused."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -172,6 +173,10 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "a count that no message holds": lambda document: document["progress"].update(done=2**40),
     "a negative count": lambda document: document["summary"].update(num_images=-1),
     "a number that is text": lambda document: document["summary"].update(num_images="many"),
+    "an accuracy that is no number": lambda document: document["summary"]["groups"]["all"].update(
+        top1_accuracy=math.nan
+    ),
+    "an infinite accuracy": lambda document: document["summary"]["groups"]["all"].update(top1_accuracy=math.inf),
     "a name that is no text": lambda document: document["request"].update(display_name=5),
     "half a character": lambda document: document["request"].update(display_name="\ud800"),
     "a time beyond all calendars": lambda document: document.update(create_time="0001-01-01T00:00:00+14:00"),
