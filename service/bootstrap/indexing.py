@@ -5,9 +5,8 @@ import time
 
 from service.archive.archive import FileArchive
 from service.archive.files import is_remote, open_files
-from service.archive.index import SqliteIndex
 from service.archive.index.comparison import Comparison
-from service.archive.index.slots import claim_index_file
+from service.archive.index.slots import open_index
 from service.archive.indexed import IndexedArchive
 from service.archive.notices import RedisNotices
 from service.bootstrap.metrics_collectors import REMOTE_SECONDS, RESULTS_SECONDS, PeriodicTask
@@ -28,8 +27,7 @@ class Indexing:
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, notices: RedisNotices | None = None) -> None:
-        self._file = claim_index_file(settings.data_dir / "index")
-        self._index = SqliteIndex(self._file.path)
+        self._file, self._index = open_index(settings.data_dir / "index")
         self._notices = notices
         files = open_files(settings.archive_location)
         self.archive = IndexedArchive(

@@ -13,7 +13,7 @@ from errata.errors import Unavailable
 from service.archive.index.schema import SCHEMA, TABLES
 
 Result = TypeVar("Result")
-DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}  # CANTOPEN: the file was deleted
+DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 DAMAGE_MESSAGES = ("no such table", "no such column", "Could not decode to UTF-8")
 BUSY_SECONDS = 10.0
 WRITER_CACHE = 32 << 10  # KiB
@@ -109,7 +109,7 @@ class Database:
 
     def _handle(self, generation: int, error: Exception) -> None:
         """Replace a damaged file; raise Unavailable for another error."""
-        if not _is_damage(error) or self._is_closed:
+        if self._is_closed or not (_is_damage(error) or self._is_deleted(error)):
             raise _unavailable(f"The index of analyses cannot be used: {error}.") from error
         with self._lock:
             if generation != self._generation:
@@ -120,6 +120,10 @@ class Database:
             except (sqlite3.Error, OSError) as failure:
                 raise _unavailable(f"The index of analyses cannot be replaced: {failure}.") from failure
         self._on_replaced()
+
+    def _is_deleted(self, error: Exception) -> bool:
+        """Return whether the file was deleted: it also cannot be opened while the process has too many open files."""
+        return _code(error) == sqlite3.SQLITE_CANTOPEN and not self._path.exists()
 
     def _open(self) -> sqlite3.Connection:
         """Return the connection that writes, to a file with the tables of this version."""
@@ -171,8 +175,13 @@ class Database:
 
 
 def _is_damage(error: Exception) -> bool:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return isinstance(error, zlib.error) or code in DAMAGED or any(text in str(error) for text in DAMAGE_MESSAGES)
+    is_message = any(text in str(error) for text in DAMAGE_MESSAGES)
+    return isinstance(error, zlib.error) or _code(error) in DAMAGED or is_message
+
+
+def _code(error: Exception) -> int:
+    """Return the primary code of an error of SQLite; 0 for another error."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _unavailable(message: str) -> Unavailable:

@@ -7,12 +7,15 @@ releases the lock when the process ends in any way, and the next process continu
 
 import fcntl
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import structlog
+
+from service.archive.index.sqlite import SqliteIndex
 
 MAX_SLOTS = 64
 _log = structlog.get_logger()
@@ -28,6 +31,23 @@ class IndexFile:
     def close(self) -> None:
         """Release the file for other processes."""
         self._release()
+
+
+def open_index(folder: Path) -> tuple[IndexFile, SqliteIndex]:
+    """Return an index that no other process uses, and its file.
+
+    Args:
+        folder: The folder of the index files. If the disk is full or the file cannot be opened or replaced, the file is
+            temporary.
+    """
+    file = claim_index_file(folder)
+    try:
+        return file, SqliteIndex(file.path)
+    except (OSError, sqlite3.Error) as error:
+        file.close()
+        _log.warning("index is temporary", folder=str(folder), error=str(error))
+    file = temporary_index_file()
+    return file, SqliteIndex(file.path)
 
 
 def claim_index_file(folder: Path) -> IndexFile:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from errata.errors import Unavailable
 
 from service.archive.index import SqliteIndex
 from service.archive.index.conditions import make_query
-from service.archive.index.slots import claim_index_file
+from service.archive.index.slots import claim_index_file, open_index
 from service.domain import NEWEST_FIRST, AnalysisFilter, Order, State
 
 ARCHIVE = "0" * 32
@@ -112,6 +113,23 @@ def test_a_file_that_is_deleted_while_it_is_in_use_is_replaced(path: Path) -> No
 
     assert [event["event"] for event in log] == ["index damaged, starting with an empty one"]
     assert [analysis.id for analysis in index.find(ALL, NEWEST_FIRST, None, 100)] == ["a1"]
+
+
+def test_a_file_that_cannot_be_opened_for_lack_of_descriptors_is_kept(path: Path) -> None:
+    index = filled(path)
+    index._database._idle.pop().close()  # as if another thread read at the same time
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)  # the lowest free number
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limit[1]))
+    try:
+        with pytest.raises(Unavailable, match="unable to open database file"):
+            index.find(ALL, NEWEST_FIRST, None, 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+    assert len(index.find(ALL, NEWEST_FIRST, None, 100)) == 50
+    assert index.is_complete
 
 
 def test_a_file_of_another_schema_is_replaced(path: Path) -> None:
@@ -262,3 +280,16 @@ def test_without_a_writable_folder_the_file_is_temporary(tmp_path: Path) -> None
     SqliteIndex(file.path).close()
     file.close()
     assert not file.path.parent.exists()
+
+
+def test_if_the_file_can_be_neither_opened_nor_replaced_the_index_is_temporary(tmp_path: Path) -> None:
+    (tmp_path / "0.sqlite").mkdir()
+
+    with structlog.testing.capture_logs() as log:
+        file, index = open_index(tmp_path)
+
+    assert [event["event"] for event in log] == ["index damaged, starting with an empty one", "index is temporary"]
+    assert index.ids() == set()
+    assert file.path.parent != tmp_path
+    index.close()
+    file.close()
