@@ -152,7 +152,7 @@ def _check_line_lengths(text: bytes, first_line: int) -> None:
 
 def _check_quotes(block: bytes, first_line: int) -> None:
     """Raise InvalidRow for a line break between quotes, because it would shift the numbers of all later lines."""
-    for number, line in enumerate(block.split(b"\n")[:-1], start=first_line):
+    for number, line in enumerate(block.split(b"\n"), start=first_line):
         if line.count(b'"') % 2 == 1:
             description = "The line has an odd number of quotation marks. Close each quotation on its line."
             raise InvalidRow(f"Line {number}: {description}", violations=[Violation("row", description, number)])

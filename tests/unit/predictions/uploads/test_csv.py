@@ -229,6 +229,13 @@ def test_a_quote_that_never_closes_is_rejected_with_its_line(small, write, expec
     assert expected_error.lines(error)[0] == 7
 
 
+def test_a_quote_that_the_end_of_the_file_cuts_off_is_rejected_with_its_line(small, write, expected_error) -> None:
+    rows = [f'"{name}","{predicted}"' for name, predicted in small.rows(TWELVE)]
+    text = write.lines('"file_name","predicted_class"', *rows).rstrip()
+
+    assert expected_error.lines(small.rejection(text[:-1])) == [13]
+
+
 @pytest.mark.parametrize("place", ["name", "class", "probability", "ragged"])
 def test_a_row_that_is_not_utf8_is_rejected_with_its_line(small, write, expected_error, place) -> None:
     rows = [f"{name},{predicted},0.5" for name, predicted in small.rows(TWELVE)]
