@@ -42,7 +42,7 @@ def bind(tx: Transaction, request_id: str, digest: str, delivery: str, analysis_
 def join_or_create(tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_id: str, *, fresh: bool) -> JobStatus:
     """Add an open analysis, and return the job that it waits for: an open one with the same result, or a new one."""
     dedupe = f"dedupe:{spec.dedupe_key}"
-    job = None if fresh else tx.job(tx.get(dedupe))
+    job = None if fresh else _find_job(tx, tx.get(dedupe))
     if job is None or not job.can_be_joined or records.is_newer(tx.spec(job.id)):
         job = JobStatus(new_id, spec.num_shards, spec.num_shards, spec.dedupe_key, created=tx.now)
         tx.add_job(job, spec)
@@ -79,7 +79,9 @@ def write_job(tx: Transaction, before: JobStatus, job: JobStatus) -> None:
     analyses = tx.waiting(job.id)
     tx.prefetch(*map(record_command, analyses), ("GET", f"{PREFIX}dedupe:{job.dedupe_key}"))
     for analysis_id in analyses:
-        if (record := _find(tx, analysis_id)) is not None:
+        # The end of the job also ends a damaged record, which would count as open otherwise.
+        damaged = RecordStatus(analysis_id, before.state, job.id) if job.state.is_final else None
+        if (record := _find(tx, analysis_id, damaged)) is not None:
             _set_state(tx, record, job.state, job.failure)
     if job.state.is_final:
         _close(tx, job)
@@ -93,9 +95,9 @@ def cancel(tx: Transaction, analysis_id: str, reason: str) -> bool:
     tx.prefetch(job_command(record.job), waiting_command(record.job))
     records.check_known(f"the open analysis {analysis_id}", tx.entry(analysis_id))
     records.check_known(f"the job {record.job}", tx.spec(record.job))
-    tx.write("SREM", f"{PREFIX}job:{record.job}:analyses", analysis_id)
+    tx.remove_waiting(record.job, [analysis_id])
     _set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))
-    job = tx.job(record.job)
+    job = _find_job(tx, record.job)
     if job is not None and not job.state.is_final and tx.waiting(job.id) == [analysis_id]:
         cancelled = replace(job, state=State.CANCELLED)
         tx.update_job(cancelled)
@@ -122,10 +124,10 @@ def delete_excess(tx: Transaction) -> None:
             _delete_with_request(tx, record)
             deleted.setdefault(record.job, set()).add(analysis_id)
     for job_id, analyses in deleted.items():
-        job = tx.job(job_id)
+        job = _find_job(tx, job_id)
         if job is None or not job.state.is_final:
             continue
-        tx.write("SREM", f"{PREFIX}job:{job_id}:analyses", *sorted(analyses))
+        tx.remove_waiting(job_id, analyses)
         if analyses.issuperset(tx.waiting(job_id)):
             tx.delete_job(job)
 
@@ -141,10 +143,17 @@ def delete_expired(tx: Transaction, ids: list[str]) -> None:
             tx.write("ZREM", f"{PREFIX}finished", analysis_id)
 
 
-def _find(tx: Transaction, analysis_id: str) -> RecordStatus | None:
-    """Return the status of an analysis; None if it has expired or is damaged, which must not affect others."""
+def _find(tx: Transaction, analysis_id: str, damaged: RecordStatus | None = None) -> RecordStatus | None:
+    """Return the status of an analysis; None if it has expired, `damaged` if it is damaged: others are not affected."""
     with suppress(DamagedRecord):
         return tx.record(analysis_id)
+    return damaged
+
+
+def _find_job(tx: Transaction, job_id: str) -> JobStatus | None:
+    """Return the status of a job; None if it does not exist or is damaged, which must not affect analyses."""
+    with suppress(DamagedRecord):
+        return tx.job(job_id)
     return None
 
 

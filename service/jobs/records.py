@@ -33,6 +33,7 @@ from service.storage import read_arrays
 
 SCHEMA = 1  # schema number of records and specs
 MAX_TIME = 253_000_000_000.0  # seconds: the year 9987
+MAX_SHARDS = 1_000_000  # a job with more shards is damaged
 MAX_NAMES_BYTES = 256 << 20  # size limit of the image names of a data set
 DAMAGE_ERRORS = (
     ValueError,
@@ -66,6 +67,12 @@ def _parse_failure(text: str) -> Failure | None:
     return Failure(**known_fields(Failure, json.loads(text))) if text else None
 
 
+def _parse_num_shards(text: str) -> int:
+    if not 0 <= int(text) <= MAX_SHARDS:
+        raise ValueError(f"expected at most {MAX_SHARDS} shards, got {text}")
+    return int(text)
+
+
 _state = partial(Field, parse=lambda text: State[text], format=lambda state: state.name)
 _count = partial(Field, parse=int)
 _time = partial(Field, parse=lambda text: float(text or 0), format=format_time)  # the first versions did not write all
@@ -84,7 +91,7 @@ RECORD_FIELDS = {
 }
 JOB_FIELDS = {
     "state": _state("state"),
-    "shards": _count("num_shards"),
+    "shards": _count("num_shards", parse=_parse_num_shards),
     "left": _count("num_shards_left"),
     "dedupe": Field("dedupe_key"),
     "created": _time("created"),
@@ -258,7 +265,9 @@ def text_of(reply: Reply) -> str:
 
 def count(reply: Reply) -> int:
     """Return the number in a reply; 0 if there is none."""
-    return 0 if reply is None or isinstance(reply, list) else int(reply)
+    with suppress(ValueError):
+        return 0 if reply is None or isinstance(reply, list) else int(reply)
+    return 0
 
 
 def time_of(reply: Reply) -> float:

@@ -35,7 +35,7 @@ share a store. Versions without `leases` and `retries` ignore them. Final analys
 them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from service.domain import State
@@ -145,6 +145,11 @@ class Transaction:
         """Add a command to the changes."""
         self.commands.append(command)
 
+    def remove_waiting(self, job_id: str, analyses: Iterable[str]) -> None:
+        """Remove analyses from those that wait for a job."""
+        for members in _chunks(sorted(analyses)):
+            self.write("SREM", f"{PREFIX}job:{job_id}:analyses", *members)
+
     def record(self, analysis_id: str) -> RecordStatus | None:
         """Return the status of an analysis."""
         return records.record_status(analysis_id, self.read(*record_command(analysis_id)))
@@ -168,7 +173,11 @@ class Transaction:
     def request(self, request_id: str) -> tuple[str, str] | None:
         """Return the digest and the analysis of a request ID."""
         digest, analysis = records.values(self.read("HMGET", f"{PREFIX}request:{request_id}", "digest", "analysis"))
-        return None if digest is None or analysis is None else (digest.decode(), analysis.decode())
+        return (
+            None
+            if digest is None or analysis is None
+            else (digest.decode(errors="replace"), analysis.decode(errors="replace"))
+        )
 
     def spec(self, job_id: str) -> bytes:
         """Return the specification of a job, as JSON."""
@@ -281,7 +290,7 @@ class Transaction:
         if self.read("ZRANK", f"{PREFIX}owed", analysis_id, check=False) is None:
             return None
         (attempts,) = records.values(self.read("HMGET", f"{PREFIX}owed:tries", analysis_id))
-        return OutboxItem(analysis_id, int(attempts or 0))
+        return OutboxItem(analysis_id, records.count(attempts))
 
     def add_to_outbox(self, analysis_id: str) -> None:
         """Add an outbox item that is due now."""

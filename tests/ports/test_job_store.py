@@ -1537,6 +1537,89 @@ def test_a_damaged_number_of_shards_does_not_block_redis(server: RedisServer) ->
     assert store.ping()
 
 
+DAMAGED_JOBS = {"created": "soon", "failure": "[]", "state": "NOPE", "shards": "100000000000", "left": b"\xff"}
+
+
+@pytest.mark.parametrize("name", DAMAGED_JOBS)
+def test_an_analysis_of_a_damaged_job_is_canceled_and_computed_again(server: RedisServer, name: str) -> None:
+    client = server.client()
+    client.flushall()
+    store = RedisJobStore(connect(server.url, 2.0))
+    job = submit(store, "a").job
+    client.hset(f"errata:job:{job}", name, DAMAGED_JOBS[name])
+
+    assert submit(store, "b").outcome is Outcome.NEW
+    assert store.cancel("a", "not needed")
+    assert client.zrange("errata:open:analyses", 0, -1) == [b"b"]
+
+
+def test_a_damaged_record_ends_with_its_job(server: RedisServer) -> None:
+    client = server.client()
+    client.flushall()
+    store = RedisJobStore(connect(server.url, 2.0))
+    job = submit(store, "a").job
+    client.hset("errata:analysis:a", "state", "NOPE")
+
+    assert store.fail_job(job, 0, claim_token(store, job), OOPS)
+
+    assert client.zcard("errata:open:analyses") == 0
+    snapshot = store.snapshot("a")
+    assert snapshot is not None
+    assert (snapshot.record.state, snapshot.record.failure) == (State.FAILED, OOPS)
+
+
+@pytest.mark.parametrize("damage", ["job", "request", "outbox"])
+def test_a_damaged_record_does_not_keep_others_from_being_deleted(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setattr(transitions, "MAX_FINISHED", 2)
+    client = server.client()
+    client.flushall()
+    store = RedisJobStore(connect(server.url, 2.0))
+    jobs = [submit(store, f"a{number}", key=f"{number}", request_id=f"r{number}").job for number in range(4)]
+    for number in range(2):
+        store.cancel(f"a{number}", "not needed")
+    match damage:
+        case "job":
+            client.hset(f"errata:job:{jobs[0]}", "created", "soon")
+        case "request":
+            client.hset("errata:request:r0", "digest", b"\xff")
+        case "outbox":
+            client.zadd("errata:owed", {"a0": 1.0})
+            client.hset("errata:owed:tries", "a0", "many")
+            assert [item.attempts for item in store.due_outbox_items(0.0)] == [0]
+
+    for number in (2, 3):
+        assert store.cancel(f"a{number}", "not needed")
+
+    pending = {"a0"} if damage == "outbox" else set()  # its result is still to be written back
+    assert record_ids(store) == {"a2", "a3"} | pending
+
+
+def test_thousands_of_analyses_of_one_job_are_deleted_in_one_step(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command of a script has at most 8,000 arguments."""
+    client = server.client()
+    client.flushall()
+    store = RedisJobStore(connect(server.url, 20.0))
+    job = submit(store, "a").job
+    members = [f"b{number:05}" for number in range(8100)]
+    store.cancel("a", "not needed")
+    client.sadd(f"errata:job:{job}:analyses", *members)
+    client.zadd("errata:finished", dict.fromkeys(members, 1.0))
+    pipeline = client.pipeline()
+    for member in members:
+        pipeline.hset(f"errata:analysis:{member}", mapping={"state": "CANCELLED", "job": job})
+    pipeline.execute()
+    monkeypatch.setattr(transitions, "MAX_FINISHED", 1)
+
+    submit(store, "c", key="other")
+    assert store.cancel("c", "not needed")
+
+    assert client.zrange("errata:finished", 0, -1) == [b"c"]
+
+
 @pytest.mark.parametrize("offer", [*BROKEN, '{"models": "ab", "datasets": [], "runtime": ""}'])
 def test_a_damaged_offer_is_ignored(server: RedisServer, offer: str) -> None:
     client = server.client()
