@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,18 @@ def test_analyses_of_the_previous_version_are_read(
 
     counts, counts_before = (item["summary"]["groups"]["all"]["counts"] for item in (after, before))
     assert counts == counts_before | {"blurred": 0}
+
+
+def test_after_an_upgrade_that_is_undone_the_previous_version_lists_what_it_can_read(
+    errata: Errata, new_errata: Errata, predictions: Callable[[str, list[int]], Path], new_data_dir: Path
+) -> None:
+    previous = partial(errata, ERRATA_DATA_DIR=str(new_data_dir))  # both versions use the same file for the index
+    before, _ = analyze(previous, predictions("before.csv", [999, 0]))
+    analyze(new_errata, predictions("new.csv", [999, 0]))
+
+    (listed,) = json.loads(previous("list", "--local", "--json").stdout)["analyses"]
+
+    assert listed["name"] == before["name"]
 
 
 def test_a_client_of_the_previous_version_shows_the_new_type(

@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 from errata.errors import Unavailable
 
-from service.archive.index.schema import SCHEMA, TABLES
+from service.archive.index.schema import TABLES, VERSION
 
 Result = TypeVar("Result")
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -131,8 +131,8 @@ class Database:
         connection = self._connect("rwc")
         try:
             schema = connection.execute("PRAGMA user_version").fetchone()[0]
-            if schema not in (0, SCHEMA):
-                _log.info("index has another schema, starting with an empty one", schema=schema, expected=SCHEMA)
+            if schema not in (0, VERSION):
+                _log.info("index has another schema, starting with an empty one", schema=schema, expected=VERSION)
                 connection.close()
                 self._delete_files()
                 connection = self._connect("rwc")
@@ -140,8 +140,8 @@ class Database:
             connection.execute("PRAGMA synchronous = NORMAL")  # a power failure can lose the last changes, not the file
             connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-            if schema != SCHEMA:
-                connection.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+            if schema != VERSION:
+                connection.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
         except sqlite3.Error:
             connection.close()
             raise

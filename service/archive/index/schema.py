@@ -11,12 +11,13 @@ import json
 import zlib
 from typing import Any
 
+from service.archive import document as documents
 from service.archive.document import parse_document
 from service.archive.port import Record
-from service.domain import Analysis, ErrorType, Group, State, StoredResult, Summary
+from service.domain import ERROR_TYPES, Analysis, ErrorType, Group, RowOrder, State, StoredResult, Summary
 from service.domain.listing import NO_VALUE, SORT_VALUES, end_of, microseconds, version_key
 
-SCHEMA = 1  # increment it with each change of the tables or of the values in them: the index is then rebuilt
+SCHEMA = 1  # increment it with each change of the values in the tables: the index is then rebuilt
 COMPRESSION = 3  # level of zlib: 40 µs for a document of 8 kB, which becomes 1.6 kB
 
 # Each index begins with the column of a filter and continues with the order of a listing, so that a page reads only
@@ -59,6 +60,12 @@ CREATE TRIGGER count_removed AFTER DELETE ON analyses BEGIN
   UPDATE totals SET number = number - 1 WHERE dataset = old.dataset AND state = old.state;
 END;
 """
+# The names in documents, which a newer version can extend. A version reads neither all names of a newer one nor counts
+# of a new error type in the documents of an older one, so that each builds its own index.
+_NAMES = [member.name for member in (*ERROR_TYPES, *Group, *State, *RowOrder)]
+VERSION = (
+    zlib.crc32(json.dumps([SCHEMA, documents.SCHEMA, TABLES, _NAMES]).encode()) >> 1
+)  # 31 bits: a positive integer
 
 
 def analysis_row(analysis: Analysis) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from errata.errors import Unavailable
 
 from service.archive.index import SqliteIndex
 from service.archive.index.conditions import make_query
+from service.archive.index.schema import VERSION
 from service.archive.index.slots import claim_index_file, open_index
 from service.domain import NEWEST_FIRST, AnalysisFilter, Order, State
 
@@ -55,7 +56,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "noise after the header": overwrite_pages,
     "no tables": lambda path: (
         path.unlink(),
-        sqlite3.connect(path).execute("PRAGMA user_version = 1").connection.close(),
+        sqlite3.connect(path).execute(f"PRAGMA user_version = {VERSION}").connection.close(),
     ),
 }
 
