@@ -270,6 +270,20 @@ def count(reply: Reply) -> int:
     return 0
 
 
+def seconds(reply: Reply) -> float:
+    """Return the stored time in a reply; 0 if there is none."""
+    with suppress(ValueError):
+        return float(text_of(reply) or 0)
+    return 0.0
+
+
+def shard_of(member: str) -> tuple[str, int]:
+    """Return the job and the index of a shard in a sorted set; raise DamagedRecord if there are none."""
+    with translate_damage(f"the shard {member:.80}"):
+        job_id, _, index = member.partition(":")
+        return job_id, int(index)
+
+
 def time_of(reply: Reply) -> float:
     """Return the seconds of a reply to TIME."""
     seconds, microseconds = values(reply)

@@ -314,12 +314,11 @@ class JobStore(BaseStore):
             ("ZRANGE", f"{PREFIX}open:models", 0, -1, "WITHSCORES"),
             ("ZRANGE", f"{PREFIX}open:jobs", 0, -1),
         )
-        last_started = float(records.text_of(started) or 0)
+        last_started = records.seconds(started)
         for member, created in records.pairs(shards):
-            job_id, _, index = member.partition(":")
-            at = job_id, int(index)
             may_be_lost = is_empty or created < last_started - 2 * heartbeat
             with suppress(DamagedRecord):  # its readers report it
+                at = records.shard_of(member)
                 if may_be_lost and self._change_shard(*at, lost_messages.mark_lost, last_started, is_empty, heartbeat):
                     lost.append(at)
         for job_id in records.texts(jobs) if JUDGING in empty_queues else ():
@@ -368,10 +367,10 @@ class JobStore(BaseStore):
         leases, now = self._reader.read(("ZRANGE", f"{PREFIX}leases", 0, MAX_EXPIRED - 1, "WITHSCORES"), ("TIME",))
         expired = []
         for member, lease in records.pairs(leases):
-            job_id, _, index = member.partition(":")
             with suppress(DamagedRecord):
-                if lease <= self._time(now) and self.run(partial(_is_expired, job_id=job_id, index=int(index))):
-                    expired.append((job_id, int(index)))
+                job_id, index = records.shard_of(member)
+                if lease <= self._time(now) and self.run(partial(_is_expired, job_id=job_id, index=index)):
+                    expired.append((job_id, index))
         return expired
 
 

@@ -317,8 +317,7 @@ class Transaction:
             case Effect.WORKER_IS_ALIVE:
                 self.write("ZADD", f"{PREFIX}workers", format_time(self.now), shard.worker)
             case Effect.SHARD_HAS_STARTED:
-                last = records.text_of(self.read(*STARTED_COMMAND, check=False))
-                if shard.sent > float(last or 0):
+                if shard.sent > records.seconds(self.read(*STARTED_COMMAND, check=False)):
                     self.write("SET", f"{PREFIX}started:models", format_time(shard.sent))
 
 

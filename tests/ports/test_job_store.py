@@ -1596,6 +1596,22 @@ def test_a_damaged_record_does_not_keep_others_from_being_deleted(
     assert record_ids(store) == {"a2", "a3"} | pending
 
 
+def test_unknown_names_among_the_shards_do_not_keep_others_from_being_sent_again(server: RedisServer) -> None:
+    client = server.client()
+    client.flushall()
+    clock = Clock()
+    store = RedisJobStore(connect(server.url, 2.0), clock)
+    client.set("errata:started:models", "soon")
+    for key in ("open:models", "leases"):
+        client.zadd(f"errata:{key}", {"unknown": 1.0, b"\xff:1": 1.0})
+    job = submit(store, "a", of=spec(total=4)).job
+    claim_token(store, job)
+    clock.advance(DAY)
+
+    assert store.expired_shards() == [(job, 0)]
+    assert store.lost_messages(["models"]) == [(job, 0)]
+
+
 def test_thousands_of_analyses_of_one_job_are_deleted_in_one_step(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,9 +63,7 @@ END;
 # The names in documents, which a newer version can extend. A version reads neither all names of a newer one nor counts
 # of a new error type in the documents of an older one, so that each builds its own index.
 _NAMES = [member.name for member in (*ERROR_TYPES, *Group, *State, *RowOrder)]
-VERSION = (
-    zlib.crc32(json.dumps([SCHEMA, documents.SCHEMA, TABLES, _NAMES]).encode()) >> 1
-)  # 31 bits: a positive integer
+VERSION = zlib.crc32(json.dumps([SCHEMA, documents.SCHEMA, TABLES, _NAMES]).encode()) >> 1  # 31 bits, as SQLite stores
 
 
 def analysis_row(analysis: Analysis) -> dict[str, Any]:
