@@ -14,7 +14,7 @@ from service.archive.index.schema import TABLES, VERSION
 
 Result = TypeVar("Result")
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-DAMAGE_MESSAGES = ("no such table", "no such column", "Could not decode to UTF-8")
+DAMAGE_MESSAGES = ("no such table", "no such column", "already exists", "Could not decode to UTF-8")
 BUSY_SECONDS = 10.0
 WRITER_CACHE = 32 << 10  # KiB
 CHECKPOINT_PAGES = 4000  # size of the log at which its pages are written to the file: a build changes pages repeatedly
@@ -30,6 +30,9 @@ class Database:
     Args:
         path: The file; it and its folder need not exist.
         on_replaced: Called after a damaged file was replaced.
+
+    Raises:
+        sqlite3.Error, OSError: The file can be neither opened nor replaced.
     """
 
     def __init__(self, path: Path, on_replaced: Callable[[], None]) -> None:
@@ -41,7 +44,9 @@ class Database:
         self._is_closed = False
         try:
             self._writer = self._open()
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
+            if not self._is_lost(error):
+                raise
             _log.error("index damaged, starting with an empty one", error=repr(error))
             self._delete_files()
             self._writer = self._open()
@@ -109,7 +114,7 @@ class Database:
 
     def _handle(self, generation: int, error: Exception) -> None:
         """Replace a damaged file; raise Unavailable for another error."""
-        if self._is_closed or not (_is_damage(error) or self._is_deleted(error)):
+        if self._is_closed or not self._is_lost(error):
             raise _unavailable(f"The index of analyses cannot be used: {error}.") from error
         with self._lock:
             if generation != self._generation:
@@ -121,9 +126,9 @@ class Database:
                 raise _unavailable(f"The index of analyses cannot be replaced: {failure}.") from failure
         self._on_replaced()
 
-    def _is_deleted(self, error: Exception) -> bool:
-        """Return whether the file was deleted: it also cannot be opened while the process has too many open files."""
-        return _code(error) == sqlite3.SQLITE_CANTOPEN and not self._path.exists()
+    def _is_lost(self, error: Exception) -> bool:
+        """Return whether the file is damaged or was deleted, not only unusable while the disk or descriptors are full."""
+        return _is_damage(error) or (_code(error) == sqlite3.SQLITE_CANTOPEN and not self._path.exists())
 
     def _open(self) -> sqlite3.Connection:
         """Return the connection that writes, to a file with the tables of this version."""

@@ -6,8 +6,9 @@ import resource
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -116,21 +117,32 @@ def test_a_file_that_is_deleted_while_it_is_in_use_is_replaced(path: Path) -> No
     assert [analysis.id for analysis in index.find(ALL, NEWEST_FIRST, None, 100)] == ["a1"]
 
 
+@contextmanager
+def no_free_descriptors() -> Iterator[None]:
+    """Keep this process from opening files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_a_file_that_cannot_be_opened_for_lack_of_descriptors_is_kept(path: Path) -> None:
     index = filled(path)
     index._database._idle.pop().close()  # as if another thread read at the same time
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.dup(0)  # the lowest free number
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limit[1]))
-    try:
-        with pytest.raises(Unavailable, match="unable to open database file"):
-            index.find(ALL, NEWEST_FIRST, None, 100)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+    with no_free_descriptors(), pytest.raises(Unavailable, match="unable to open database file"):
+        index.find(ALL, NEWEST_FIRST, None, 100)
 
     assert len(index.find(ALL, NEWEST_FIRST, None, 100)) == 50
     assert index.is_complete
+    index.close()
+    with no_free_descriptors(), pytest.raises(sqlite3.OperationalError):
+        SqliteIndex(path)
+    assert len(SqliteIndex(path).ids()) == 50
 
 
 def test_a_file_of_another_schema_is_replaced(path: Path) -> None:
@@ -289,7 +301,7 @@ def test_if_the_file_can_be_neither_opened_nor_replaced_the_index_is_temporary(t
     with structlog.testing.capture_logs() as log:
         file, index = open_index(tmp_path)
 
-    assert [event["event"] for event in log] == ["index damaged, starting with an empty one", "index is temporary"]
+    assert [event["event"] for event in log] == ["index is temporary"]
     assert index.ids() == set()
     assert file.path.parent != tmp_path
     index.close()
