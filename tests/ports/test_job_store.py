@@ -35,6 +35,7 @@ from service.jobs.transitions import (
     Job,
     JobSpec,
     LeaseReply,
+    OutboxItem,
     ShardResult,
     WorkerOffer,
 )
@@ -1585,8 +1586,9 @@ def test_a_damaged_record_does_not_keep_others_from_being_deleted(
         case "request":
             client.hset("errata:request:r0", "digest", b"\xff")
         case "outbox":
-            client.zadd("errata:owed", {"a0": 1.0})
-            client.hset("errata:owed:tries", "a0", "many")
+            store.run(lambda tx: tx.add_to_outbox("a0"))
+            damaged: Any = "many"
+            store.run(lambda tx: tx.update_outbox_item(OutboxItem("a0", damaged), 1.0))
             assert [item.attempts for item in store.due_outbox_items(0.0)] == [0]
 
     for number in (2, 3):

@@ -127,7 +127,7 @@ class Database:
         self._on_replaced()
 
     def _is_lost(self, error: Exception) -> bool:
-        """Return whether the file is damaged or was deleted, not only unusable while the disk or descriptors are full."""
+        """Return whether the file is damaged or was deleted, and not only unusable, such as without descriptors."""
         return _is_damage(error) or (_code(error) == sqlite3.SQLITE_CANTOPEN and not self._path.exists())
 
     def _open(self) -> sqlite3.Connection:

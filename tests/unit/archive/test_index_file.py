@@ -130,7 +130,7 @@ def no_free_descriptors() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_file_that_cannot_be_opened_for_lack_of_descriptors_is_kept(path: Path) -> None:
+def test_a_file_that_cannot_be_opened_for_lack_of_descriptors_is_not_replaced(path: Path) -> None:
     index = filled(path)
     index._database._idle.pop().close()  # as if another thread read at the same time
 
