@@ -35,7 +35,7 @@ def main(address: str, predictions: str) -> None:
 def analyze(client: Client, dataset: str = "demo") -> pb.Analysis:
     """Create an analysis without cached results, and wait for its end."""
     *_, last = client.watch(client.analyze(MODEL, dataset, fresh=True).name)
-    assert last.state == pb.STATE_SUCCEEDED, last.failure
+    assert last.HasField("summary"), last.failure  # the enum of states has another place in older revisions
     return last
 
 

@@ -263,9 +263,9 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
             case "analysis":
                 render = partial(report.report, self._ports, wire.analysis_id(request.analysis, "analysis"))
             case "comparison":
-                render = partial(report.comparison_report, self._ports, *_compared_ids(request.comparison))
+                render = partial(report.comparison_report, self._ports.stores, *_compared_ids(request.comparison))
             case "trend":
-                render = partial(report.trend_report, self._ports, wire.trend_request(request.trend))
+                render = partial(report.trend_report, self._ports.stores, wire.trend_request(request.trend))
             case _:
                 raise InvalidRequest(
                     "The subject is missing. Set `analysis`, `comparison`, or `trend`.", field="subject"

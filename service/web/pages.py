@@ -122,7 +122,7 @@ class Pages:
 
     def _list(self, request: Request) -> Response:
         selection = {name: parameter(request, name) for name in ("state", "dataset", "search", "order")}
-        return _page(render("analyses.html", site=True, view=AnalysisList(self._ports, selection).view(request)))
+        return _page(render("analyses.html", site=True, view=AnalysisList(self._ports.stores, selection).view(request)))
 
     def _analysis(self, request: Request) -> Response:
         analysis_id = _id(request, "id")
@@ -167,12 +167,12 @@ class Pages:
         for analysis_id in (a, b):  # the cache can contain the page of a deleted analysis
             queries.get_succeeded(self._ports.stores, analysis_id)
         return self._respond_cached(
-            request, ("comparison", a, b), lambda: report.comparison_report(self._ports, a, b, site=True)
+            request, ("comparison", a, b), lambda: report.comparison_report(self._ports.stores, a, b, site=True)
         )
 
     def _comparison_report(self, request: Request) -> Response:
         a, b = _id(request, "a"), _id(request, "b")
-        return _download(report.comparison_report(self._ports, a, b), f"errata-{a}-{b}.html")
+        return _download(report.comparison_report(self._ports.stores, a, b), f"errata-{a}-{b}.html")
 
     def _trend(self, request: Request) -> Response:
         group, selected = parameter(request, "group") or Group.ALL.value, parameter(request, "mark")
@@ -184,7 +184,7 @@ class Pages:
         dataset = dataset or self._default_dataset()
         self._ports.stores.evidence.bundles(dataset)  # raises an error for an unknown data set
         trend_request = TrendRequest(dataset=dataset, group=Group(group), by=parameter(request, "by"))
-        return _page(report.trend_report(self._ports, trend_request, selected, site=True))
+        return _page(report.trend_report(self._ports.stores, trend_request, selected, site=True))
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
         """Return a page that never changes, or 304 if the browser has it."""
