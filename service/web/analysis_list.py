@@ -1,6 +1,5 @@
-"""The page of the list: the analyses that the parameters select, from a position on."""
+"""The page of the list: it begins after a position, or ends before it."""
 
-import json
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
@@ -15,11 +14,11 @@ from service.report.listing_view import ListView, list_view
 
 PAGE_SIZE = 50  # analyses
 MAX_PARAMETER_LENGTH = 256  # characters
-MAX_TOKEN_LENGTH = 4096  # characters of a position, which can contain a title
+MAX_TOKEN_LENGTH = 8192  # characters of a position; up to 4,300 with a title of 256 characters
 
 
 class AnalysisList:
-    """The analyses that a selection has.
+    """The list of the analyses that meet the selected filters, in the selected order.
 
     Args:
         stores: The stores.
@@ -35,7 +34,7 @@ class AnalysisList:
             dataset=selection["dataset"],
             words=tuple(selection["search"].lower().split()),
         )
-        self._key = json.dumps(self._selection)
+        self._key = wire.fields_key(self._selection)
 
     def view(self, request: Request) -> ListView:
         """Return the content of the page at the parameter `after` or `before`, or else of the first page."""

@@ -24,7 +24,16 @@ from service.wire.names import (
     optional_class,
     verdict_ids,
 )
-from service.wire.paging import cursor_token, page_of, page_offset, page_size, page_token, query_key, token_cursor
+from service.wire.paging import (
+    cursor_token,
+    fields_key,
+    page_of,
+    page_offset,
+    page_size,
+    page_token,
+    query_key,
+    token_cursor,
+)
 from service.wire.trend import to_trend, trend_request
 from service.wire.verdicts import to_verdict, verdict_filter, verdict_line
 
@@ -36,6 +45,7 @@ __all__ = [
     "cursor_token",
     "evidence_ids",
     "evidence_of",
+    "fields_key",
     "from_analysis",
     "group_of",
     "optional_class",

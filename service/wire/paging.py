@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
 from errata.errors import InvalidPageToken, InvalidRequest
@@ -80,6 +81,11 @@ def query_key(query: Message) -> str:
     fields = to_dict(query)
     fields.pop("page_token", None)
     fields.pop("page_size", None)
+    return fields_key(fields)
+
+
+def fields_key(fields: Mapping[str, Any]) -> str:
+    """Return a digest of the fields of a query."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
@@ -117,9 +123,8 @@ def page_size(requested: int, default: int, limit: int = 1000, field: str = "pag
 def _is_sort_value(value: SortValue, order: Order) -> bool:
     """Return whether a value can be a sort value of an order."""
     if isinstance(value, str):
-        return (
-            order.name == "display_name" and value.encode(errors="replace").decode() == value
-        )  # UTF-8 can represent it
+        is_utf8 = value.encode(errors="replace").decode() == value
+        return order.name == "display_name" and is_utf8
     return order.name != "display_name" and abs(value) <= MAX_INTEGER
 
 
