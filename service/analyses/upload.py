@@ -182,7 +182,7 @@ def find_repeated(
     except AnalysisNotFound as error:
         if ports.stores.clock().timestamp() - requests.creation_time(reserved.analysis) < JUDGING_SECONDS:
             raise Unavailable("The same request is in progress. Try again later.", retry_after=1) from error
-        # The process that reserved the id has ended before it archived the analysis.
+        # The process that reserved the id has ended before it archived the analysis. The delivery remains bound to it.
         ports.stores.jobs.release_request_id(request.request_id)
         return find_repeated(ports, request, request_digest, analysis_id, owner)
 
