@@ -207,8 +207,7 @@ def error_keys(received: Iterable[str]) -> list[str]:
 
 def severe_total(values: Mapping[str, Number]) -> Number:
     """Return the sum of the values of severe errors."""
-    first, *others = (values[error_type.key] for error_type in SEVERE_TYPES)
-    return sum(others, start=first)
+    return sum(values[error_type.key] for error_type in SEVERE_TYPES)
 
 
 def parse_key(text: str) -> str:

@@ -21,6 +21,7 @@ from service.wire.names import (
     evidence_ids,
     evidence_of,
     group_of,
+    is_id,
     optional_class,
     verdict_ids,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "fields_key",
     "from_analysis",
     "group_of",
+    "is_id",
     "optional_class",
     "page_of",
     "page_offset",

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from service.domain import Cursor, Order
 from service.domain.listing import SortValue
+from service.wire.names import is_id
 
 MAX_INTEGER = (1 << 63) - 1  # the largest sort value
 
@@ -70,7 +71,7 @@ def token_cursor(token: str, key: str, order: Order) -> Cursor | None:
         return None
     match _decode(token):
         case [str() | int() | float() as value, str(name), str(actual_key)] if (
-            actual_key == key and _is_sort_value(value, order) and name.isascii() and name.isalnum()
+            actual_key == key and _is_sort_value(value, order) and is_id(name)
         ):
             return Cursor(value, name)
     raise _invalid_token(token)
