@@ -63,7 +63,7 @@ def find_watched_models(stores: Stores, patterns: Sequence[str], limit: int) -> 
     results = [
         _to_result(stores, version, analysis, by_model[version.model, version.dataset])
         for version in watched[:limit]
-        if (analysis := stores.archive.get(version.id)) is not None  # another process has not deleted it meanwhile
+        if (analysis := stores.archive.get(version.id)) is not None  # None: another process deleted it meanwhile
     ]
     return WatchedModels(results, len(versions) - len(watched[:limit]))
 

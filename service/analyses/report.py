@@ -158,11 +158,11 @@ def _confidence(
 ) -> dict[ErrorType, tuple[int, float, float, float]]:
     """Return the number of samples and the quartiles of the probabilities of each type."""
     confidence = {}
-    for kind in ERROR_TYPES:
-        probabilities = probability[(types == kind.id) & np.isfinite(probability)].astype(float)
+    for error_type in ERROR_TYPES:
+        probabilities = probability[(types == error_type.id) & np.isfinite(probability)].astype(float)
         if len(probabilities):
             first, median, third = np.quantile(probabilities, (0.25, 0.5, 0.75)).tolist()
-            confidence[kind] = (len(probabilities), first, median, third)
+            confidence[error_type] = (len(probabilities), first, median, third)
     return confidence
 
 

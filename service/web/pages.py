@@ -148,9 +148,7 @@ class Pages:
     def _thumbnail(self, request: Request) -> Response:
         analysis = queries.get_succeeded(self._ports.stores, _id(request, "id"))
         dataset, name = analysis.request.dataset, request.path_params["image"]
-        find_bundle(self._ports.stores, analysis).row(
-            name
-        )  # raises ImageNotFound for images that are not part of the data set
+        find_bundle(self._ports.stores, analysis).row(name)  # raises ImageNotFound for images of other data sets
         thumbnail = self._ports.thumbnails.thumbnail(dataset, name, THUMBNAIL_SIZE)
         if thumbnail is None:
             raise ImageNotFound(f"Image {name!r:.120} is not available.", field="image")
