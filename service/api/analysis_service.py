@@ -165,11 +165,14 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def ReanalyzeAnalysis(self, request: pb.ReanalyzeAnalysisRequest, context: Context) -> pb.Analysis:
         """Judge stored predictions with another evidence bundle."""
-        name, evidence = wire.analysis_id(request.name), wire.evidence_of("", request.evidence)
-        analysis = await self._executor.call(
-            reanalyze.reanalyze, self._ports, name, evidence, request.request_id, CALLER.get()
-        )
-        return wire.to_analysis(analysis)
+        name = wire.analysis_id(request.name)
+
+        def judge_again() -> Analysis:
+            dataset = queries.get(self._ports.stores, name).request.dataset
+            evidence = wire.evidence_of(dataset, request.evidence)
+            return reanalyze.reanalyze(self._ports, name, evidence, request.request_id, CALLER.get())
+
+        return wire.to_analysis(await self._executor.call(judge_again))
 
     async def GetVerdict(self, request: pb.GetVerdictRequest, context: Context) -> pb.Verdict:
         """Return the verdict on one image."""
