@@ -40,15 +40,11 @@ class AnalysisList:
         """Return the content of the page at the parameter `after` or `before`, or else of the first page."""
         page, first = self._page(request)
         total = queries.count_analyses(self._stores, self._filter, self._order)
-        return list_view(
-            page,
-            max(total, first + len(page.analyses)),  # analyses can be deleted between the two queries
-            first,
-            self._stores.evidence.datasets(),
-            self._selection,
-            previous=self._link("before", self._order.cursor(page.analyses[0])) if first else "",
-            next=self._link("after", page.next) if page.next else "",
-        )
+        total = max(total, first + len(page.analyses))  # analyses can be deleted between the two queries
+        previous = self._link("before", self._order.cursor(page.analyses[0])) if first else ""
+        next_ = self._link("after", page.next) if page.next else ""
+        datasets = self._stores.evidence.datasets()
+        return list_view(page, total, first, datasets, self._selection, (previous, next_))
 
     def _page(self, request: Request) -> tuple[AnalysisPage, int]:
         """Return the analyses of the page, and the number of those before it."""
