@@ -52,9 +52,10 @@ def verdict_ids(name: str) -> tuple[str, str]:
     return analysis_id(analysis), file_name
 
 
-def evidence_ids(name: str) -> tuple[str, str]:
+def evidence_ids(name: str, field: str = "name") -> tuple[str, str]:
     """Return the data set, and the digest prefix, of an evidence bundle; raise InvalidRequest for another form."""
-    dataset, identifier = split_child(name, EVIDENCE, "datasets/DATASET/evidence/DIGEST, with `default` as the default")
+    form = "datasets/DATASET/evidence/DIGEST, with `default` as the default"
+    dataset, identifier = split_child(name, EVIDENCE, form, field)
     return dataset_id(dataset), evidence_id(identifier)
 
 
@@ -68,7 +69,7 @@ def evidence_of(dataset: str, name: str) -> str:
     Raises:
         InvalidRequest: The bundle belongs to another data set.
     """
-    if name.startswith(DATASETS) and dataset and evidence_ids(name)[0] != dataset:
+    if name.startswith(DATASETS) and dataset and evidence_ids(name, "evidence")[0] != dataset:
         raise InvalidRequest(
             f"The bundle {name!r:.120} is not of the data set {dataset!r:.80}. Name a bundle of this data set.",
             field="evidence",

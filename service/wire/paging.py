@@ -15,6 +15,7 @@ from service.domain import Cursor, Order
 from service.domain.listing import SortValue
 from service.wire.names import is_id
 
+DEFAULT_SIZE = 100  # items on a page
 MAX_INTEGER = (1 << 63) - 1  # the largest sort value
 
 
@@ -90,16 +91,15 @@ def fields_key(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def page_of(items: Items, request: Any, default: int = 100) -> tuple[Items, str]:
+def page_of(items: Items, request: Any) -> tuple[Items, str]:
     """Return the page of a list that a request selects, and the token of the next page, which is empty for the last.
 
     Args:
         items: The whole list.
         request: The request, with `page_size` and `page_token`.
-        default: The default size of a page.
     """
     start = page_offset(request.page_token, request)
-    end = start + page_size(request.page_size, default)
+    end = start + page_size(request.page_size, DEFAULT_SIZE)
     page: Items = items[start:end]
     return page, page_token(end, request) if end < len(items) else ""
 

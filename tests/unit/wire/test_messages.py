@@ -685,6 +685,11 @@ def test_the_name_of_a_verdict_has_the_file_name_of_its_image(name: str) -> None
             pb.UploadHeader(analysis=pb.Analysis(dataset="demo", evidence="datasets/imagenet/evidence/abc")),
             "evidence",
         ),
+        (
+            wire.request_from_header,
+            pb.UploadHeader(analysis=pb.Analysis(dataset="demo", evidence="datasets/demo")),
+            "evidence",
+        ),
         (wire.analysis_filter, pb.AnalysisFilter(states=[1, 99]), "filter.states"),
         (wire.verdict_filter, pb.VerdictFilter(error_types=["UNSPECIFIED"]), "filter.error_types"),
         (wire.verdict_filter, pb.VerdictFilter(group="animal"), "filter.group"),
