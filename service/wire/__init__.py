@@ -1,6 +1,4 @@
-"""Conversion between errata.v1 messages and domain records, and the proto3 JSON form of messages."""
-
-from errata.proto_json import to_dict, to_json
+"""Conversion between errata.v1 messages and domain records."""
 
 from service.wire.analyses import (
     analysis_filter,
@@ -9,7 +7,6 @@ from service.wire.analyses import (
     request_from_header,
     to_analysis,
     to_breakdown,
-    to_summary,
 )
 from service.wire.catalog import to_dataset, to_evidence, to_model
 from service.wire.comparison import to_comparison
@@ -62,12 +59,9 @@ __all__ = [
     "to_breakdown",
     "to_comparison",
     "to_dataset",
-    "to_dict",
     "to_evidence",
     "to_gate_result",
-    "to_json",
     "to_model",
-    "to_summary",
     "to_trend",
     "to_verdict",
     "token_cursor",
