@@ -24,10 +24,13 @@ class AnalysisFilter:
     labels: Mapping[str, str] = field(default_factory=dict)
     id_prefix: str = ""
     display_name: str = ""
+    evidence: str = ""
     request_id: str = ""
     owner: str = ""
     computation: str = ""
     words: tuple[str, ...] = ()  # lowercase; the title contains each of them
+    created_from: datetime | None = None
+    created_before: datetime | None = None
     ended_before: datetime | None = None
 
     def matches(self, analysis: Analysis) -> bool:
@@ -37,6 +40,7 @@ class AnalysisFilter:
             (self.dataset, request.dataset),
             (self.model, request.model),
             (self.display_name, title),
+            (self.evidence, analysis.evidence),
             (self.request_id, request.request_id),
             (self.owner, analysis.owner),
             (self.computation, analysis.computation),
@@ -47,6 +51,8 @@ class AnalysisFilter:
             and all(request.labels.get(key) == value for key, value in self.labels.items())
             and analysis.id.startswith(self.id_prefix)
             and all(word in title.lower() for word in self.words)
+            and (self.created_from is None or analysis.create_time >= self.created_from)
+            and (self.created_before is None or analysis.create_time < self.created_before)
             and (self.ended_before is None or end_of(analysis) < self.ended_before)
         )
 

@@ -68,10 +68,13 @@ def filters(draw: st.DrawFn) -> AnalysisFilter:
         "labels": st.dictionaries(st.sampled_from(LABELS), st.sampled_from(LABELS), max_size=3),
         "id_prefix": st.text("ab01", max_size=2),
         "display_name": st.sampled_from([*TITLES, "upload", "timm:a"]),
+        "evidence": st.sampled_from(["e" * 64, "f" * 64]),
         "request_id": st.sampled_from(["r1", "r3"]),
         "owner": st.sampled_from(["me", "registry:prod"]),
         "computation": st.sampled_from(["c1", "c3"]),
         "words": st.lists(st.sampled_from(["net", "2", "ärger", "ss", "z\0", "x"]), max_size=2).map(tuple),
+        "created_from": TIMES,
+        "created_before": TIMES,
         "ended_before": TIMES,
     }
     names = draw(st.lists(st.sampled_from(sorted(conditions)), max_size=3, unique=True))
@@ -143,10 +146,11 @@ def test_an_index_has_the_latest_analysis_of_each_id(
 @SOME
 @given(unique_analyses(), st.sampled_from(Group))
 def test_results_have_the_numbers_of_the_summaries(analyses: list[Analysis], group: Group) -> None:
-    succeeded = search(analyses, AnalysisFilter(frozenset({State.SUCCEEDED}), dataset="demo"), NEWEST_FIRST)
-    expected = [StoredResult.of(analysis, group) for analysis in succeeded if analysis.evidence == "e" * 64]
+    chosen = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset="demo", evidence="e" * 64)
 
-    assert list(filled(analyses).results("demo", "e" * 64, group)) == expected
+    results = filled(analyses).results("demo", "e" * 64, group)
+
+    assert list(results) == [StoredResult.of(analysis, group) for analysis in search(analyses, chosen, NEWEST_FIRST)]
 
 
 def test_a_version_has_its_newest_successful_analysis(index: AnalysisIndex) -> None:

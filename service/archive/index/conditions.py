@@ -9,7 +9,8 @@ from service.domain.listing import microseconds
 
 Value = str | int | float
 Label = tuple[str, str]
-_EQUALITY = ("dataset", "model", "display_name", "request_id", "owner", "computation")  # filters, and columns
+# Conditions on equality, which are also names of columns.
+_EQUALITY = ("dataset", "model", "display_name", "evidence", "request_id", "owner", "computation")
 
 
 @dataclass
@@ -95,5 +96,9 @@ def _add_ranges(query: Query, analysis_filter: AnalysisFilter, plus: str) -> Non
         query.add(f"{plus}a.id >= ? AND {plus}a.id < ?", prefix, prefix + "\x7f")  # ids are ASCII
     for word in analysis_filter.words:
         query.add("instr(a.lower_name, ?) > 0", word)
+    if analysis_filter.created_from is not None:
+        query.add("a.create_time >= ?", microseconds(analysis_filter.created_from))
+    if analysis_filter.created_before is not None:
+        query.add("a.create_time < ?", microseconds(analysis_filter.created_before))
     if analysis_filter.ended_before is not None:
         query.add("a.end_time < ?", microseconds(analysis_filter.ended_before))

@@ -187,6 +187,7 @@ FILTERS = {
     "label": AnalysisFilter(labels={"a": "b"}),
     "labels": AnalysisFilter(labels={"a": "b", "c": "d"}),
     "name": AnalysisFilter(display_name="net"),
+    "evidence": AnalysisFilter(evidence="e" * 64),
     "owner": AnalysisFilter(owner="me"),
     "request ID": AnalysisFilter(request_id="r"),
     "computation": AnalysisFilter(computation="c"),
