@@ -52,8 +52,8 @@ def add_markers(items: list[pytest.Item]) -> None:
 class ProcessGuard:
     """Fails a test without the marker `processes` when it starts a process.
 
-    It wraps the functions that start processes. An audit hook would also run when threads install trace functions, which
-    then fail in other threads while coverage is measured.
+    It wraps the functions that start processes. An audit hook would also run while a thread installs the trace function
+    of coverage, which fails in other threads meanwhile.
     """
 
     def __init__(self) -> None:
