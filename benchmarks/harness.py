@@ -9,13 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-UNITS = {
-    "ms": 1000.0,
-    "s": 1.0,
-    "MB": 1e-6,
-    "images/s": 1.0,
-    "/s": 1.0,
-}  # factors from seconds, bytes, or images per second
+# Factors from seconds, bytes, or images per second.
+UNITS = {"ms": 1000.0, "s": 1.0, "MB": 1e-6, "images/s": 1.0, "/s": 1.0}
 
 
 @dataclass(frozen=True)

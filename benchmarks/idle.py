@@ -19,13 +19,8 @@ from benchmarks.harness import Case, Result, at_most
 from benchmarks.processes import redis_server, running
 
 SECONDS, SETTLE_SECONDS = 20.0, 5.0
-PAUSES = (
-    0.0,
-    0.1,
-    0.35,
-    0.8,
-    1.3,
-) * 3  # seconds before a request, so that it meets a consumer at any point of its pause
+# Seconds before a request, so that requests meet a consumer at different points of its pause.
+PAUSES = (0.0, 0.1, 0.35, 0.8, 1.3) * 3
 REFERENCE = "an idle Dramatiq worker with one queue"
 API = Case("idle.api", "Redis commands per second of an idle API", REFERENCE, "/s", at_most(2))
 WORKER = Case("idle.worker", "Redis commands per second of an idle worker", REFERENCE, "/s", at_most(2))

@@ -25,12 +25,8 @@ from benchmarks.processes import LOCAL, serving
 from benchmarks.synthetic import predictions_csv
 
 SECONDS, ROUNDS = 8.0, 3
-MIX = {
-    "upload": (4, 1.0),
-    "get": (6, 10.0),
-    "verdicts": (4, 5.0),
-    "report": (2, 0.25),
-}  # clients; calls per second and client
+# The clients of each call, and the calls per second of one client.
+MIX = {"upload": (4, 1.0), "get": (6, 10.0), "verdicts": (4, 5.0), "report": (2, 0.25)}
 READS = ("get", "verdicts")
 LATENCY = Case(
     "load.reads",

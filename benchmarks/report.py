@@ -25,7 +25,7 @@ from service.archive.files import open_files
 from service.archive.index import SqliteIndex
 from service.archive.indexed import IndexedArchive
 from service.bootstrap.wiring import make_ports
-from service.domain import Analysis, AnalysisRequest, Predictions, State
+from service.domain import NUM_IDS, Analysis, AnalysisRequest, Predictions, State
 from service.evidence.bundle import Bundle
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import InMemoryJobStore
@@ -151,4 +151,4 @@ def _slow_bootstrap(a: JudgedAnalysis, b: JudgedAnalysis) -> None:
     for _ in range(SLOW_DRAWS):
         rows = random.integers(0, len(types[0]), len(types[0]))
         for type_column in types:
-            np.bincount(type_column[rows], minlength=9)
+            np.bincount(type_column[rows], minlength=NUM_IDS)

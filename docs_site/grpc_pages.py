@@ -5,7 +5,7 @@ protoc writes a FileDescriptorSet with source information; comments are found th
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -155,13 +155,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "messages.md": render_messages,
     "enums.md": render_enums,
 }
-
-
-def iterate_rpcs() -> Iterator[str]:
-    """Yield the name of each RPC."""
-    for service in read_protos()[0]:
-        for method in service.descriptor.method:
-            yield method.name
 
 
 def _sort(elements: list[Element]) -> list[Element]:

@@ -8,7 +8,11 @@
 - slow: the test takes several seconds.
 """
 
-import sys
+import functools
+import multiprocessing.util
+import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,14 @@ FOLDERS = {  # all tests of these folders have the marker
     "security": "processes",
 }
 IMPLEMENTATIONS = ("[redis", "[process", "[torch", "[s3")  # of tests/ports: in another process, or slow
-STARTS = frozenset({"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"})  # audit events
+STARTS = (  # functions that start processes, by their module or class
+    (os, "fork"),
+    (os, "forkpty"),
+    (os, "posix_spawn"),
+    (os, "system"),
+    (multiprocessing.util, "spawnv_passfds"),
+    (subprocess.Popen, "_execute_child"),
+)
 
 
 def add_markers(items: list[pytest.Item]) -> None:
@@ -39,11 +50,16 @@ def add_markers(items: list[pytest.Item]) -> None:
 
 
 class ProcessGuard:
-    """Fails a test without the marker `processes` when it starts a process."""
+    """Fails a test without the marker `processes` when it starts a process.
+
+    It wraps the functions that start processes. An audit hook would also run while a thread installs the trace function
+    of coverage, which fails in other threads meanwhile.
+    """
 
     def __init__(self) -> None:
         self._item: pytest.Item | None = None
-        sys.addaudithook(self._audit)
+        for owner, name in STARTS:
+            setattr(owner, name, self._guarded(getattr(owner, name)))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
@@ -54,11 +70,12 @@ class ProcessGuard:
         finally:
             self._item = None
 
-    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        item = self._item
-        if (
-            event in STARTS
-            and item is not None
-            and not any(item.get_closest_marker(name) for name in ("processes", "browser"))
-        ):
-            raise RuntimeError(f"{item.nodeid} starts a process ({event}). Mark it with pytest.mark.processes.")
+    def _guarded(self, start: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(start)
+        def check_and_start(*args: Any, **kwargs: Any) -> Any:
+            item = self._item
+            if item is not None and not any(item.get_closest_marker(name) for name in ("processes", "browser")):
+                raise RuntimeError(f"{item.nodeid} starts a process. Mark it with pytest.mark.processes.")
+            return start(*args, **kwargs)
+
+        return check_and_start

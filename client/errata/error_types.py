@@ -15,11 +15,11 @@ MAX_ID = 15  # an ID has four bits in a stored verdict
 
 
 class Colors(NamedTuple):
-    """Colors of an error type."""
+    """Colors of an error type: grays and teal if it counts as correct, else blue, brown, or red by its severity."""
 
     light: str  # reports in light mode, and charts of the client
     dark: str  # reports in dark mode
-    dashboard: str  # the Grafana dashboard, which has one palette for both modes
+    dashboard: str  # the Grafana dashboard; has contrast to its light and to its dark background
 
 
 @dataclass(frozen=True)
@@ -180,13 +180,13 @@ class ErrorType(Enum):
 
 ERROR_TYPES = tuple(ErrorType)
 TOP1_CORRECT_TYPES = (ErrorType.CORRECT,)  # the prediction is the original label
-TOP1_ERROR_TYPES = tuple(kind for kind in ERROR_TYPES if kind not in TOP1_CORRECT_TYPES)
-CORRECT_TYPES = tuple(kind for kind in ERROR_TYPES if kind.counts_as_correct)
-MULTI_LABEL_ERROR_TYPES = tuple(kind for kind in ERROR_TYPES if kind not in CORRECT_TYPES)
-SEVERE_TYPES = tuple(kind for kind in ERROR_TYPES if kind.severity is Severity.SEVERE)
-ABSTAINING_TYPES = tuple(kind for kind in ERROR_TYPES if kind.row.needs)
-_POSITIONS = {kind: position for position, kind in enumerate(ERROR_TYPES)}
-_BY_KEY = {kind.key: kind for kind in ERROR_TYPES}
+TOP1_ERROR_TYPES = tuple(error_type for error_type in ERROR_TYPES if error_type not in TOP1_CORRECT_TYPES)
+CORRECT_TYPES = tuple(error_type for error_type in ERROR_TYPES if error_type.counts_as_correct)
+MULTI_LABEL_ERROR_TYPES = tuple(error_type for error_type in ERROR_TYPES if error_type not in CORRECT_TYPES)
+SEVERE_TYPES = tuple(error_type for error_type in ERROR_TYPES if error_type.severity is Severity.SEVERE)
+ABSTAINING_TYPES = tuple(error_type for error_type in ERROR_TYPES if error_type.row.needs)
+_POSITIONS = {error_type: position for position, error_type in enumerate(ERROR_TYPES)}
+_BY_KEY = {error_type.key: error_type for error_type in ERROR_TYPES}
 
 
 def find_error_type(key: str) -> ErrorType | None:
@@ -202,13 +202,12 @@ def title_of(key: str) -> str:
 
 def error_keys(received: Iterable[str]) -> list[str]:
     """Return the names of all top-1 errors in the order of the rules, then those of a newer version in a response."""
-    return [*(kind.key for kind in TOP1_ERROR_TYPES), *sorted({*received} - {*_BY_KEY})]
+    return [*(error_type.key for error_type in TOP1_ERROR_TYPES), *sorted({*received} - {*_BY_KEY})]
 
 
 def severe_total(values: Mapping[str, Number]) -> Number:
     """Return the sum of the values of severe errors."""
-    first, *others = (values[error_type.key] for error_type in SEVERE_TYPES)
-    return sum(others, start=first)
+    return sum(values[error_type.key] for error_type in SEVERE_TYPES)
 
 
 def parse_key(text: str) -> str:

@@ -18,6 +18,6 @@ def to_dict(message: Any) -> dict[str, Any]:
     return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
-def to_json(message: Any, indent: int | None = 2) -> str:
+def to_json(message: Any) -> str:
     """Return the proto3 JSON form of a message as text."""
-    return json.dumps(to_dict(message), indent=indent)
+    return json.dumps(to_dict(message), indent=2)

@@ -17,8 +17,6 @@ from service.domain import ERROR_TYPES, SEVERE_TYPES, TOP1_ERROR_TYPES, ErrorTyp
 FILE = Path(__file__).parent / "dashboards" / "errata.json"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24  # columns of Grafana's grid
-# The report's colors, in shades with contrast to Grafana's dark and light backgrounds: grays and teal for types that
-# count as correct, blues for minor, browns for explainable, and red for severe errors.
 GREEN, YELLOW, RED, GRAY, BLUE = "#4c9a52", "#dba338", "#e03e36", "#7b858f", "#5f9fdf"
 
 

@@ -30,7 +30,7 @@ MAX_CHANGED_IMAGES = 1000  # fixed and broken images each, by default
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The verdicts of one analysis on n images. An image that is not judged has type 0."""
+    """The verdicts of one analysis on n images. An image that is not judged has the ID 0."""
 
     names: Sequence[str]
     targets: Classes  # (n,)
@@ -154,7 +154,7 @@ def to_side(judged: JudgedAnalysis) -> Side:
 
 
 def align_verdicts(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
-    """Return the verdicts of both sides over the union of their images. A missing verdict has type 0."""
+    """Return the verdicts of both sides over the union of their images. A missing verdict has the ID 0."""
     if a.names is b.names:
         return a, b
     row_of = {name: row for row, name in enumerate(a.names)}
@@ -173,7 +173,7 @@ def align_verdicts(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
 
 
 def _spread_verdicts(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.intp]) -> Verdicts:
-    """Extend verdicts to all images. An image without a verdict gets type 0.
+    """Extend verdicts to all images. An image without a verdict gets the ID 0.
 
     Args:
         verdicts: The verdicts of n images.

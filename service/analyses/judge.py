@@ -12,7 +12,7 @@ import structlog
 from errata.errors import EvidenceDamaged, ImagesMissing, NewerRecord, PermanentError, Unavailable
 
 from service.analyses import queries
-from service.analyses.ports import Ports
+from service.analyses.ports import Ports, Stores
 from service.domain import (
     NO_TYPE,
     POSITIONS,
@@ -109,7 +109,7 @@ def judge_job(ports: Ports, job_id: str) -> None:
         analyses = _archive_results(ports, job)
         finished = ports.stores.jobs.finish_job(job_id, fencing_token)
     except Unavailable as error:
-        _wait_for_store(ports)  # without the store, the message cannot be queued again
+        _wait_for_store(ports.stores)  # without the store, the message cannot be queued again
         if fencing_token < MAX_ATTEMPTS:
             raise RetryLater(judging_delay(fencing_token)) from error
         _fail(ports, job_id, fencing_token, error)
@@ -142,10 +142,10 @@ def notify_job_failed(ports: Ports, job_id: str) -> None:
             ports.observer.analysis_finished(queries.to_analysis(snapshot))
 
 
-def _wait_for_store(ports: Ports) -> None:
+def _wait_for_store(stores: Stores) -> None:
     """Wait until the store answers, for a limited time."""
     deadline = time.monotonic() + STORE_WAIT_SECONDS
-    while not ports.stores.jobs.ping() and time.monotonic() < deadline:
+    while not stores.jobs.ping() and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
 
 

@@ -26,8 +26,8 @@ class WatchedResult:
     version: str  # empty if its labels have none
     dataset: str
     summary: Summary
-    severe: float | None  # share of model failures; None without samples
-    baseline: float | None  # share of model failures of the baseline; None without a comparable baseline
+    severe: float | None  # severe error rate; None without samples
+    baseline: float | None  # severe error rate of the baseline; None without a comparable baseline
     ended: datetime
 
 
@@ -63,17 +63,9 @@ def find_watched_models(stores: Stores, patterns: Sequence[str], limit: int) -> 
     results = [
         _to_result(stores, version, analysis, by_model[version.model, version.dataset])
         for version in watched[:limit]
-        if (analysis := stores.archive.get(version.id)) is not None  # another process has not deleted it meanwhile
+        if (analysis := stores.archive.get(version.id)) is not None  # None: another process deleted it meanwhile
     ]
     return WatchedModels(results, len(versions) - len(watched[:limit]))
-
-
-def severe_error_rate(summary: Summary) -> float | None:
-    """Return the share of model failures among the samples that count; None without samples."""
-    all_samples = summary.groups[Group.ALL]
-    if not all_samples.num_samples:
-        return None
-    return all_samples.severe_errors / all_samples.num_samples
 
 
 def _are_comparable(a: Analysis, b: Analysis) -> bool:
@@ -103,8 +95,8 @@ def _to_result(
         shorten_name(version.version),
         version.dataset,
         analysis.summary,
-        severe_error_rate(analysis.summary),
-        None if before is None or before.summary is None else severe_error_rate(before.summary),
+        analysis.summary.groups[Group.ALL].severe_error_rate,
+        None if before is None or before.summary is None else before.summary.groups[Group.ALL].severe_error_rate,
         end_of(analysis),
     )
 

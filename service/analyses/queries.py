@@ -156,7 +156,12 @@ def _list_open(stores: Stores) -> Sequence[Snapshot]:
 
 def find_by_request_id(stores: Stores, request_id: str) -> Analysis | None:
     """Return the archived analysis of a request ID; None if there is none."""
-    found = stores.index.find(AnalysisFilter(request_id=request_id), NEWEST_FIRST, None, 1)
+    return find_archived(stores, AnalysisFilter(request_id=request_id))
+
+
+def find_archived(stores: Stores, analysis_filter: AnalysisFilter) -> Analysis | None:
+    """Return the newest archived analysis that matches a filter, as the archive has it; None if there is none."""
+    found = stores.index.find(analysis_filter, NEWEST_FIRST, None, 1)
     return stores.archive.get(found[0].id) if found else None
 
 

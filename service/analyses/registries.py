@@ -13,7 +13,7 @@ from errata.errors import AlreadyExists, AnalysisNotFound, InvalidInput, ModelNo
 
 from service.analyses import queries
 from service.analyses.policy import parse_policy
-from service.analyses.ports import Ports
+from service.analyses.ports import Ports, Stores
 from service.analyses.request import HOOK_PREFIX, MAX_TEXT
 from service.analyses.submit import submit
 from service.analyses.write_back import WriteBack
@@ -131,10 +131,10 @@ def poll(ports: Ports, registry: Registry) -> int:
     return queued
 
 
-def find_newest(ports: Ports, registry: str, model: str, version: str) -> Analysis | None:
+def find_newest(stores: Stores, registry: str, model: str, version: str) -> Analysis | None:
     """Return the newest analysis of a version that its registry requested; None if there is none."""
     newest: Analysis | None = None
-    for analysis in queries.iterate_analyses(ports.stores, _registry_filter(registry, model=model, version=version)):
+    for analysis in queries.iterate_analyses(stores, _registry_filter(registry, model=model, version=version)):
         if analysis.request.gate_policy or "gate" in analysis.request.labels:
             return analysis
         newest = newest or analysis
@@ -225,7 +225,7 @@ def _find_baseline(ports: Ports, registry: Registry, rule: RegistryRule, event: 
     if not rule.baseline.startswith(ALIAS):
         return queries.get(ports.stores, rule.baseline.removeprefix("analyses/")).id
     alias = rule.baseline.removeprefix(ALIAS)
-    analyses = _list_model(ports, registry, event.model, rule.dataset)
+    analyses = _list_model(ports.stores, registry, event.model, rule.dataset)
     version = registry.version_of(event.model, alias)
     if version is None or version == event.version:
         versions = [_version(analysis) for analysis in analyses if analysis.request.labels.get("alias") == alias]
@@ -236,7 +236,7 @@ def _find_baseline(ports: Ports, registry: Registry, rule: RegistryRule, event: 
     if baseline is None:
         created = RegistryEvent(Action.CREATED, event.model, version, source=event.source)
         _apply_rule(ports, registry, RegistryRule(Action.CREATED, dataset=rule.dataset), created)
-        baseline = _select_baseline(_list_model(ports, registry, event.model, rule.dataset), version)
+        baseline = _select_baseline(_list_model(ports.stores, registry, event.model, rule.dataset), version)
     return baseline.id if baseline is not None else ""
 
 
@@ -251,14 +251,14 @@ def _select_baseline(analyses: Sequence[Analysis], version: str) -> Analysis | N
     return next(iter(no_comparison or reversed(of_version)), None)
 
 
-def _list_model(ports: Ports, registry: Registry, model: str, dataset: str) -> list[Analysis]:
+def _list_model(stores: Stores, registry: Registry, model: str, dataset: str) -> list[Analysis]:
     """Return the open and succeeded analyses of a registry's model, newest first."""
     analysis_filter = replace(
         _registry_filter(registry.id, model=model),
         states=frozenset({State.QUEUED, State.RUNNING, State.SUCCEEDED}),
         dataset=dataset,
     )
-    return [*queries.iterate_analyses(ports.stores, analysis_filter)]
+    return [*queries.iterate_analyses(stores, analysis_filter)]
 
 
 def _version(analysis: Analysis) -> str:

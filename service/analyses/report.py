@@ -11,7 +11,7 @@ from service.analyses.breakdown import compute_breakdown
 from service.analyses.compare import compare_judged
 from service.analyses.explain import collect_evidence
 from service.analyses.judge import JudgedAnalysis
-from service.analyses.ports import Ports
+from service.analyses.ports import Ports, Stores
 from service.analyses.trend import TrendRequest, has_own_superclasses, trend
 from service.analyses.verdicts import iterate_verdicts, load_judged
 from service.domain import (
@@ -70,17 +70,17 @@ def report_page(ports: Ports, analysis_id: str) -> str:
         return render_report(build_view(ports, judged, f"/analyses/{name}/"), name, site=True)
 
 
-def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) -> str:
+def comparison_report(stores: Stores, id_a: str, id_b: str, site: bool = False) -> str:
     """Return the comparison of two analyses as a self-contained file or as a page; raise the errors of `compare`."""
-    a, b = load_judged(ports.stores, id_a), load_judged(ports.stores, id_b)
+    a, b = load_judged(stores, id_a), load_judged(stores, id_b)
     comparison = compare_judged(a, b)
     assert a.analysis.summary is not None and b.analysis.summary is not None, "this is a bug: both are judged"
     return render_comparison(comparison_view(comparison, a.analysis.summary, b.analysis.summary), site)
 
 
-def trend_report(ports: Ports, request: TrendRequest, marked: str = "", site: bool = False) -> str:
+def trend_report(stores: Stores, request: TrendRequest, marked: str = "", site: bool = False) -> str:
     """Return a trend as a self-contained file or as a page; raise the errors of `trend`."""
-    return render_trend(trend_view(trend(ports.stores, request), marked), site)
+    return render_trend(trend_view(trend(stores, request), marked), site)
 
 
 def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportView:
@@ -158,11 +158,11 @@ def _confidence(
 ) -> dict[ErrorType, tuple[int, float, float, float]]:
     """Return the number of samples and the quartiles of the probabilities of each type."""
     confidence = {}
-    for kind in ERROR_TYPES:
-        probabilities = probability[(types == kind.id) & np.isfinite(probability)].astype(float)
+    for error_type in ERROR_TYPES:
+        probabilities = probability[(types == error_type.id) & np.isfinite(probability)].astype(float)
         if len(probabilities):
             first, median, third = np.quantile(probabilities, (0.25, 0.5, 0.75)).tolist()
-            confidence[kind] = (len(probabilities), first, median, third)
+            confidence[error_type] = (len(probabilities), first, median, third)
     return confidence
 
 

@@ -8,10 +8,8 @@ from errata.errors import Unavailable
 from service.analyses.ports import Stores
 from service.domain import NEWEST_FIRST, AnalysisFilter
 
-_log = structlog.get_logger()
-
-
 BATCH = 100  # analyses per query
+_log = structlog.get_logger()
 
 
 def delete_expired(stores: Stores, retention: timedelta) -> int:

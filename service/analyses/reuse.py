@@ -2,11 +2,12 @@
 
 from errata.errors import Unavailable
 
+from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.judge import compute_summary
-from service.analyses.ports import Ports
+from service.analyses.ports import Ports, Stores
 from service.analyses.upload import archive_analysis, find_repeated
-from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, AnalysisRequest, State
+from service.domain import Analysis, AnalysisFilter, AnalysisRequest, State
 from service.evidence.bundle import Bundle
 from service.jobs.transitions import JobSpec
 from service.predictions.model_id import parse_model_id
@@ -32,7 +33,7 @@ def reuse_predictions(
     """
     if request.fresh or parse_model_id(spec.model).source in MUTABLE_SOURCES:
         return None
-    before = _find_cached(ports, spec) or _find_newest(ports, spec)
+    before = _find_cached(ports.stores, spec) or _find_newest(ports.stores, spec)
     ports.observer.cache_lookup("results", before is not None)
     if before is None:
         return None
@@ -68,19 +69,18 @@ def reuse_predictions(
     return analysis
 
 
-def _find_cached(ports: Ports, spec: JobSpec) -> Analysis | None:
+def _find_cached(stores: Stores, spec: JobSpec) -> Analysis | None:
     """Return the archived analysis that the job store has cached for a computation."""
     try:
-        analysis_id = ports.stores.jobs.cached_result(spec.dedupe_key)
-        analysis = ports.stores.archive.get(analysis_id) if analysis_id else None
+        analysis_id = stores.jobs.cached_result(spec.dedupe_key)
+        analysis = stores.archive.get(analysis_id) if analysis_id else None
     except Unavailable:
         return None
     return analysis if analysis is not None and analysis.computation == spec.computation else None
 
 
-def _find_newest(ports: Ports, spec: JobSpec) -> Analysis | None:
+def _find_newest(stores: Stores, spec: JobSpec) -> Analysis | None:
     try:
-        found = ports.stores.index.find(AnalysisFilter(computation=spec.computation), NEWEST_FIRST, None, 1)
-        return ports.stores.archive.get(found[0].id) if found else None
+        return queries.find_archived(stores, AnalysisFilter(computation=spec.computation))
     except Unavailable:
         return None  # the model runs again

@@ -10,7 +10,7 @@ from errata.errors import AlreadyExists, AnalysisNotFound, EvidenceDamaged, NotF
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.judge import compute_summary, digest_predictions
-from service.analyses.ports import Ports
+from service.analyses.ports import Ports, Stores
 from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, RowOrder, Stage, State
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
@@ -59,7 +59,7 @@ def upload(
         bundle.rows,
         bundle.positions,
         classes,
-        partial(_find_datasets, ports, bundle.dataset),
+        partial(_find_datasets, ports.stores, bundle.dataset),
     )
     hashed = _HashedStream(content)
     source = hashed if request.request_id else content  # only requests with an id are compared
@@ -98,16 +98,16 @@ def upload(
     return analysis
 
 
-def _find_datasets(ports: Ports, dataset: str, file_name: bytes) -> list[str]:
+def _find_datasets(stores: Stores, dataset: str, file_name: bytes) -> list[str]:
     """Return the other data sets that contain an image with this file name, with or without its class folder."""
     names = {file_name, file_name.rpartition(b"/")[2]}
-    datasets = {manifest.dataset for manifest in ports.stores.evidence.manifests()} - {dataset}
-    return [other for other in sorted(datasets) if any(name in names for name in _image_names(ports, other))]
+    datasets = {manifest.dataset for manifest in stores.evidence.manifests()} - {dataset}
+    return [other for other in sorted(datasets) if any(name in names for name in _image_names(stores, other))]
 
 
-def _image_names(ports: Ports, dataset: str) -> Sequence[bytes]:
+def _image_names(stores: Stores, dataset: str) -> Sequence[bytes]:
     try:
-        names: Sequence[bytes] = ports.stores.evidence.find(dataset, "").arrays["names"].tolist()
+        names: Sequence[bytes] = stores.evidence.find(dataset, "").arrays["names"].tolist()
     except (NotFound, EvidenceDamaged, Unavailable):
         return ()
     return names
@@ -182,7 +182,7 @@ def find_repeated(
     except AnalysisNotFound as error:
         if ports.stores.clock().timestamp() - requests.creation_time(reserved.analysis) < JUDGING_SECONDS:
             raise Unavailable("The same request is in progress. Try again later.", retry_after=1) from error
-        # The process that reserved the id has ended before it archived the analysis.
+        # The process that reserved the id has ended before it archived the analysis. The delivery remains bound to it.
         ports.stores.jobs.release_request_id(request.request_id)
         return find_repeated(ports, request, request_digest, analysis_id, owner)
 

@@ -165,11 +165,14 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def ReanalyzeAnalysis(self, request: pb.ReanalyzeAnalysisRequest, context: Context) -> pb.Analysis:
         """Judge stored predictions with another evidence bundle."""
-        name, evidence = wire.analysis_id(request.name), wire.evidence_of("", request.evidence)
-        analysis = await self._executor.call(
-            reanalyze.reanalyze, self._ports, name, evidence, request.request_id, CALLER.get()
-        )
-        return wire.to_analysis(analysis)
+        name = wire.analysis_id(request.name)
+
+        def judge_again() -> Analysis:
+            dataset = queries.get(self._ports.stores, name).request.dataset
+            evidence = wire.evidence_of(dataset, request.evidence)
+            return reanalyze.reanalyze(self._ports, name, evidence, request.request_id, CALLER.get())
+
+        return wire.to_analysis(await self._executor.call(judge_again))
 
     async def GetVerdict(self, request: pb.GetVerdictRequest, context: Context) -> pb.Verdict:
         """Return the verdict on one image."""
@@ -199,10 +202,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         """Stream verdicts as a file."""
         analysis_id = wire.analysis_id(request.parent, "parent")
         has_evidence = _has_evidence(request.view)
-        if request.format not in _EXPORTS:
-            raise InvalidRequest(
-                f"Unknown VerdictFormat {request.format}. Expected a value of the enum.", field="format"
-            )
+        _check_enum(pb.VerdictFormat, request.format, "format")
         if has_evidence and request.format == pb.VERDICT_FORMAT_CSV:
             raise InvalidRequest(
                 "A CSV file cannot contain evidence. Export JSONL, Parquet, or Arrow, or use VERDICT_VIEW_BASIC.",
@@ -231,8 +231,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def ComputeBreakdown(self, request: pb.ComputeBreakdownRequest, context: Context) -> pb.Breakdown:
         """Return the counts of the error types by class or superclass."""
-        if request.by not in pb.BreakdownBy.values():
-            raise InvalidRequest(f"Unknown BreakdownBy {request.by}. Expected a value of the enum.", field="by")
+        _check_enum(pb.BreakdownBy, request.by, "by")
         result = await self._executor.call(verdicts.load_judged, self._ports.stores, wire.analysis_id(request.name))
         rows = await self._executor.call(breakdown.compute_breakdown, result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
         return wire.to_breakdown(rows)
@@ -263,9 +262,9 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
             case "analysis":
                 render = partial(report.report, self._ports, wire.analysis_id(request.analysis, "analysis"))
             case "comparison":
-                render = partial(report.comparison_report, self._ports, *_compared_ids(request.comparison))
+                render = partial(report.comparison_report, self._ports.stores, *_compared_ids(request.comparison))
             case "trend":
-                render = partial(report.trend_report, self._ports, wire.trend_request(request.trend))
+                render = partial(report.trend_report, self._ports.stores, wire.trend_request(request.trend))
             case _:
                 raise InvalidRequest(
                     "The subject is missing. Set `analysis`, `comparison`, or `trend`.", field="subject"
@@ -327,9 +326,14 @@ def _compared_ids(request: pb.CompareAnalysesRequest) -> tuple[str, str]:
 
 
 def _has_evidence(view: int, default: bool = False) -> bool:
-    if view not in pb.VerdictView.values():
-        raise InvalidRequest(f"Unknown VerdictView {view}. Expected a value of the enum.", field="view")
+    _check_enum(pb.VerdictView, view, "view")
     return default if view == pb.VERDICT_VIEW_UNSPECIFIED else view == pb.VERDICT_VIEW_FULL
+
+
+def _check_enum(enum: Any, value: int, field: str) -> None:
+    if value not in enum.values():
+        name = enum.DESCRIPTOR.name
+        raise InvalidRequest(f"Unknown {name} {value}. Expected a value of the enum.", field=field)
 
 
 class _Part(NamedTuple):

@@ -32,11 +32,13 @@ class IndexedArchive:
         self._announce = announce
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, Analysis] = OrderedDict()
+        self._num_drops = 0  # removals from the cache, each of which can make a concurrent read outdated
 
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
         """Store an analysis."""
         self._archive.put(analysis, predictions)
-        self._remember(analysis)
+        with self._lock:
+            self._remember(analysis)
         try:
             self.index.add([Record(analysis, encode_document(analysis))])
         except Unavailable as error:  # the next comparison with the archive adds it
@@ -49,9 +51,12 @@ class IndexedArchive:
             if analysis_id in self._cache:
                 self._cache.move_to_end(analysis_id)
                 return self._cache[analysis_id]
+            num_drops = self._num_drops
         analysis = self._archive.get(analysis_id)
         if analysis is not None:
-            self._remember(analysis)
+            with self._lock:
+                if num_drops == self._num_drops:
+                    self._remember(analysis)
         return analysis
 
     def predictions(self, analysis_id: str) -> Predictions | None:
@@ -75,9 +80,7 @@ class IndexedArchive:
 
     def forget(self, analysis_ids: Collection[str]) -> None:
         """Remove analyses that were deleted from the archive from the cache and the index."""
-        with self._lock:
-            for analysis_id in analysis_ids:
-                self._cache.pop(analysis_id, None)
+        self._drop(analysis_ids)
         try:
             self.index.remove(analysis_ids)
         except Unavailable as error:
@@ -85,8 +88,7 @@ class IndexedArchive:
 
     def refresh(self, analysis_id: str) -> None:
         """Read an analysis again that another process has written or deleted."""
-        with self._lock:
-            self._cache.pop(analysis_id, None)
+        self._drop([analysis_id])
         if records := [*self._archive.records([analysis_id])]:
             self.index.add(records)
         else:
@@ -105,8 +107,13 @@ class IndexedArchive:
         return self._archive.size()
 
     def _remember(self, analysis: Analysis) -> None:
+        self._cache[analysis.id] = analysis
+        self._cache.move_to_end(analysis.id)
+        if len(self._cache) > MAX_CACHED:
+            self._cache.popitem(last=False)
+
+    def _drop(self, analysis_ids: Collection[str]) -> None:
         with self._lock:
-            self._cache[analysis.id] = analysis
-            self._cache.move_to_end(analysis.id)
-            while len(self._cache) > MAX_CACHED:
-                self._cache.popitem(last=False)
+            self._num_drops += 1
+            for analysis_id in analysis_ids:
+                self._cache.pop(analysis_id, None)

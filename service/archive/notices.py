@@ -48,7 +48,7 @@ class RedisNotices:
 
         Args:
             on_change: Called with the id of an analysis that another process has archived or deleted.
-            on_connected: Called after each connection, before which notices were lost.
+            on_connected: Called after each connection. Earlier notices are lost.
         """
         for name, run in (
             ("notices-out", self._run_sender),

@@ -58,7 +58,7 @@ class Archive(Protocol):
 class AnalysisIndex(Protocol):
     """Answers queries of archived analyses without reading the archive. Thread-safe.
 
-    An index never is the only place of information: it can be deleted and rebuilt from the archive.
+    An index contains nothing that the archive does not have, so it can be deleted and built again.
     """
 
     @property

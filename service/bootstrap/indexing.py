@@ -4,12 +4,12 @@ import asyncio
 import time
 
 from service.archive.archive import FileArchive
-from service.archive.files import is_remote, open_files
+from service.archive.files import open_files
 from service.archive.index.comparison import Comparison
 from service.archive.index.slots import open_index
 from service.archive.indexed import IndexedArchive
 from service.archive.notices import RedisNotices
-from service.bootstrap.metrics_collectors import REMOTE_SECONDS, RESULTS_SECONDS, PeriodicTask
+from service.bootstrap.metrics_collectors import PeriodicTask, archive_interval
 from service.settings import Settings
 from service.telemetry import Metrics
 
@@ -34,8 +34,7 @@ class Indexing:
             FileArchive(files), self._index, announce=notices.send if notices is not None else lambda _: None
         )
         self._comparison = Comparison(self.archive, self._index, metrics.index_pending.set)
-        seconds = REMOTE_SECONDS if is_remote(settings.archive_location) else RESULTS_SECONDS
-        self._task = PeriodicTask("index", self._comparison, seconds)
+        self._task = PeriodicTask("index", self._comparison, archive_interval(settings))
         self._index.on_replaced = self._rebuild
 
     def start(self) -> None:

@@ -57,7 +57,7 @@ async def run_local(
         ports.parsers.start()
     indexing.start()
     registries = [caller.registry for caller in callers.values()]
-    check_datasets(ports, registries)
+    check_datasets(ports.stores.evidence, registries)
     models = process_predictor(settings, images)
     worker = Worker(
         name=WORKER,
@@ -80,7 +80,7 @@ async def run_local(
     registry_threads.start()
     tasks = [
         PeriodicTask("store", StoreCollector(store, metrics, models.gpu_memory), STORE_SECONDS),
-        make_results_task(ports, metrics, settings),
+        make_results_task(ports.stores, metrics, settings),
     ]
     for task in tasks:
         task.start()

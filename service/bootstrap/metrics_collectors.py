@@ -7,7 +7,7 @@ import structlog
 from errata.errors import ErrataError, Unavailable
 
 from service.analyses.model_metrics import WatchedResult, find_watched_models
-from service.analyses.ports import Ports, Stores
+from service.analyses.ports import Stores
 from service.archive.files import is_remote
 from service.domain import ERROR_TYPES
 from service.jobs.store import JobStore
@@ -182,11 +182,15 @@ class ResultsCollector:
         metrics.result_time.replace({_labels(result): result.ended.timestamp() for result in newest.results})
 
 
-def make_results_task(ports: Ports, metrics: Metrics, settings: Settings) -> PeriodicTask:
+def make_results_task(stores: Stores, metrics: Metrics, settings: Settings) -> PeriodicTask:
     """Return the task that collects results; it runs less often for an object store, whose documents are slow."""
-    collector = ResultsCollector(ports.stores, metrics, settings.watched_models, settings.max_watched)
-    seconds = REMOTE_SECONDS if is_remote(settings.archive_location) else RESULTS_SECONDS
-    return PeriodicTask("results", collector, seconds)
+    collector = ResultsCollector(stores, metrics, settings.watched_models, settings.max_watched)
+    return PeriodicTask("results", collector, archive_interval(settings))
+
+
+def archive_interval(settings: Settings) -> float:
+    """Return the seconds between two reads of the archive."""
+    return REMOTE_SECONDS if is_remote(settings.archive_location) else RESULTS_SECONDS
 
 
 def _labels(result: WatchedResult) -> tuple[str, str, str]:

@@ -16,6 +16,7 @@ from service.analyses.ports import Ports
 from service.analyses.registries import Registry, poll
 from service.analyses.write_back import WriteBackResult, write_back_due_results
 from service.domain import RegistryRule
+from service.evidence.repository import EvidenceRepository
 from service.predictions.registries import RegistryAddress
 from service.settings import RegistrySettings, RuleSettings, Settings
 from service.telemetry import Metrics, initialize_series
@@ -48,12 +49,12 @@ def make_callers(settings: Settings) -> Mapping[str, Caller]:
     }
 
 
-def check_datasets(ports: Ports, registries: Sequence[Registry]) -> None:
+def check_datasets(repository: EvidenceRepository, registries: Sequence[Registry]) -> None:
     """Raise InvalidSetting if a rule names a data set that is not served."""
     for registry in registries:
         for number, rule in enumerate(registry.rules):
             try:
-                ports.stores.evidence.bundles(rule.dataset)
+                repository.bundles(rule.dataset)
             except NotFound as error:
                 raise _invalid_setting(registry.id, f"rules.{number}.dataset", error.message) from error
 

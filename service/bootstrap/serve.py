@@ -54,14 +54,14 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     ports = make_ports(settings, store, indexing.archive, engine, metrics)
     ports.parsers.start()
     registries = [caller.registry for caller in callers.values()]
-    check_datasets(ports, registries)
+    check_datasets(ports.stores.evidence, registries)
     store_collector = StoreCollector(store, metrics, every=COLLECT_EVERY)
     store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
     identity = ArchiveIdentity(indexing.archive, store, settings.archive_location)
     indexing.start()
     tasks = [
         store_task,
-        make_results_task(ports, metrics, settings),
+        make_results_task(ports.stores, metrics, settings),
         PeriodicTask("archive", identity.watch, CHECK_SECONDS),
     ]
     engine.serve_judging(partial(_judge, ports, identity))

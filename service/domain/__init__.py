@@ -43,7 +43,7 @@ from service.domain.comparison import (
     PairedMetric,
     PairedTest,
 )
-from service.domain.error_types import IDS, NO_TYPE, NUM_IDS, POSITIONS, is_among
+from service.domain.error_types import NO_TYPE, NUM_IDS, POSITIONS, is_among
 from service.domain.evidence import (
     NUM_CLASSES,
     Bytes,
@@ -109,7 +109,6 @@ __all__ = [
     "CORRECT_TYPES",
     "DEFAULT_MIN_SAMPLES",
     "ERROR_TYPES",
-    "IDS",
     "METRICS",
     "METRIC_TYPES",
     "MULTI_LABEL_ACCURACY",

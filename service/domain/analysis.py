@@ -29,6 +29,11 @@ class GroupSummary:
         """Return the number of severe errors."""
         return sum(self.counts[error_type] for error_type in SEVERE_TYPES)
 
+    @property
+    def severe_error_rate(self) -> float | None:
+        """Return the share of severe errors among the samples; None without samples."""
+        return self.severe_errors / self.num_samples if self.num_samples else None
+
 
 @dataclass(frozen=True)
 class Summary:

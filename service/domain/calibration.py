@@ -12,7 +12,7 @@ class Bin:
     num_samples: int
     confidence: float | None  # mean probability of the predicted class; None: no samples
     top1_accuracy: float | None
-    multi_label_accuracy: float | None  # share of samples with types 1 to 3
+    multi_label_accuracy: float | None  # share of samples whose type counts as correct
 
 
 @dataclass(frozen=True)

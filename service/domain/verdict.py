@@ -57,7 +57,7 @@ class VerdictEvidence:
     labels: tuple[tuple[int, LabelSource], ...]
     shared_superclasses: tuple[SharedSuperclass, ...]
     co_occurrences: tuple[CoOccurrence, ...]
-    vocabulary: VocabularyEvidence | None  # None: rule 5 was not reached or has no evidence
+    vocabulary: VocabularyEvidence | None  # None: the rule of FINE_GRAINED_OOV was not reached or abstains
     overlap: str  # explanation of the overlapping classes; empty: the classes do not overlap
     trace: tuple[Step, ...]
 

@@ -198,7 +198,7 @@ def _imagenet_m(annotation: Annotation | None, images: LabelInputs) -> Mask | No
 
 
 def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: Grouping) -> ClipInputs | None:
-    """Return the CLIP evidence; None without an encoder or without neighbors, so that rule 5 abstains."""
+    """Return the CLIP evidence; None without an encoder or without neighbors: the rule of FINE_GRAINED_OOV abstains."""
     if not inputs.encoder or (artefacts.neighbors is None and inputs.train_images is None):
         return None
     if inputs.cache is None:

@@ -22,7 +22,9 @@ COUNTS: Mapping[ErrorType, str] = {
     error_type: error_type.row.column for error_type in ERROR_TYPES if error_type.row.column
 }
 PUBLISHED_METRICS = tuple(  # in the order of the rows of the derived curves
-    metric for metric in METRICS if metric not in PORTIONS or any(kind in COUNTS for kind in PORTIONS[metric])
+    metric
+    for metric in METRICS
+    if metric not in PORTIONS or any(error_type in COUNTS for error_type in PORTIONS[metric])
 )
 _NUMBERS = ("num_all_samples", "num_all_top1_errors", *COUNTS.values())
 _REQUIRED = ("model_dir_id", "mla_group", *_NUMBERS)

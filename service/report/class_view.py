@@ -40,7 +40,7 @@ class ClassRow:
     failures: str
     segments: tuple[BarSegment, ...]
     description: str  # description of the segments
-    counts: tuple[str, ...]  # types 2 to 8
+    counts: tuple[str, ...]  # of top-1 errors
     gain_failures: str
     gain_all: str
 

@@ -82,8 +82,7 @@ def list_view(
     first: int,
     datasets: Sequence[str],
     selection: dict[str, str],
-    previous: str,
-    next: str,
+    links: tuple[str, str],
 ) -> ListView:
     """Convert one page of analyses for display.
 
@@ -93,13 +92,13 @@ def list_view(
         first: Offset of the first one.
         datasets: Data sets to filter by.
         selection: Filters and order.
-        previous: Query of the previous page, or empty.
-        next: Query of the next page, or empty.
+        links: Queries of the previous and of the next page; empty if there is none.
 
     Returns:
         The content of the page.
     """
     analyses = page.analyses
+    previous, next_ = links
     return ListView(
         rows=tuple(_row(analysis) for analysis in analyses),
         total=total,
@@ -114,7 +113,7 @@ def list_view(
         search=selection["search"],
         order=selection["order"],
         previous=previous,
-        next=next,
+        next=next_,
         is_incomplete=page.is_incomplete,
     )
 

@@ -162,7 +162,6 @@ def analysis_summary(title: str, summary: Summary) -> str:
 
 
 def _key_figures(overall: GroupSummary, percentiles: Mapping[Metric, str]) -> tuple[KeyFigure, ...]:
-    severe = overall.severe_errors
     multi_label_percentile = percentiles.get(MULTI_LABEL_ACCURACY, "")
     return (
         KeyFigure("top-1 accuracy", format_percentage(overall.top1_accuracy), TOP1_ACCURACY_NOTE, ""),
@@ -174,7 +173,7 @@ def _key_figures(overall: GroupSummary, percentiles: Mapping[Metric, str]) -> tu
         ),
         KeyFigure(
             "severe error rate",
-            format_percentage(severe / overall.num_samples if overall.num_samples else None),
+            format_percentage(overall.severe_error_rate),
             SEVERE_ERROR_RATE_NOTE,
             percentile_note(percentiles.get(SEVERE_TYPES[0].key, "") if len(SEVERE_TYPES) == 1 else ""),
         ),

@@ -1,7 +1,7 @@
 """Apply the rules to every possible prediction, and trace them for a single prediction.
 
-Problematic samples get a first tag, two additional rules, and restricted rules 1 and 2 (spec: "For a problematic
-sample …"). table.py documents the byte of a verdict.
+Problematic samples get a first tag and two additional rules, and the rules of CORRECT and CLASS_OVERLAP are restricted
+for them (spec: "For a problematic sample …"). table.py documents the byte of a verdict.
 """
 
 from collections.abc import Sequence
@@ -84,7 +84,7 @@ def _steps(evidence: Evidence) -> list[_RuleStep]:
 
 
 def _problematic_steps(evidence: Evidence) -> list[_RuleStep]:
-    """Return the steps for problematic samples: the rules, with rules 1 and 2 restricted, and two additional steps."""
+    """Return the steps for problematic samples: the rules, two of which are restricted, and two additional steps."""
     has_labels = (evidence.labels.counts > 0)[:, None]
     target_is_label = evidence.label_mask[np.arange(len(evidence)), evidence.targets][:, None]
     steps: list[_RuleStep] = []

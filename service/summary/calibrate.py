@@ -19,7 +19,9 @@ def calibrate(types: Bytes, probability: NDArray[np.floating]) -> Calibration:
     """
     finite = np.isfinite(probability)
     confidence = probability[finite].astype(np.float64)
-    correct = np.stack([is_among(types[finite], kinds) for kinds in (TOP1_CORRECT_TYPES, CORRECT_TYPES)])
+    correct = np.stack(
+        [is_among(types[finite], correct_types) for correct_types in (TOP1_CORRECT_TYPES, CORRECT_TYPES)]
+    )
     bin_index = np.searchsorted(np.arange(1, BINS) / BINS, confidence, "left")
     samples = np.bincount(bin_index, minlength=BINS)
     sums = np.stack([np.bincount(bin_index, weights=quantity, minlength=BINS) for quantity in (confidence, *correct)])

@@ -20,7 +20,9 @@ def confusions(targets: Classes, predicted: Classes, types: Bytes, limit: int) -
     result = []
     for pair in np.argsort(-counts, kind="stable")[:limit]:
         target, prediction = divmod(int(pairs[pair]), NUM_CLASSES)
-        by_type = np.bincount(types[errors][inverse == pair], minlength=NUM_IDS).tolist()
-        type_counts = {kind: by_type[kind.id] for kind in MULTI_LABEL_ERROR_TYPES if by_type[kind.id]}
+        by_id = np.bincount(types[errors][inverse == pair], minlength=NUM_IDS).tolist()
+        type_counts = {
+            error_type: by_id[error_type.id] for error_type in MULTI_LABEL_ERROR_TYPES if by_id[error_type.id]
+        }
         result.append(Confusion(target, prediction, int(counts[pair]), type_counts))
     return result

@@ -1,6 +1,5 @@
-"""The page of the list: the analyses that the parameters select, from a position on."""
+"""The page of the list: it begins after a position, or ends before it."""
 
-import json
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
@@ -9,25 +8,25 @@ from starlette.requests import Request
 
 from service import wire
 from service.analyses import queries
-from service.analyses.ports import Ports
+from service.analyses.ports import Stores
 from service.domain import AnalysisFilter, AnalysisPage, Cursor, State
 from service.report.listing_view import ListView, list_view
 
 PAGE_SIZE = 50  # analyses
 MAX_PARAMETER_LENGTH = 256  # characters
-MAX_TOKEN_LENGTH = 4096  # characters of a position, which can contain a title
+MAX_TOKEN_LENGTH = 8192  # characters of a position; up to 4,300 with a title of 256 characters
 
 
 class AnalysisList:
-    """The analyses that a selection has.
+    """The list of the analyses that meet the selected filters, in the selected order.
 
     Args:
-        ports: The ports of the use cases.
+        stores: The stores.
         selection: The parameters `state`, `dataset`, `search`, and `order`; empty: not set.
     """
 
-    def __init__(self, ports: Ports, selection: Mapping[str, str]) -> None:
-        self._ports = ports
+    def __init__(self, stores: Stores, selection: Mapping[str, str]) -> None:
+        self._stores = stores
         self._order = queries.parse_order(selection["order"])
         self._selection = {**selection, "order": str(self._order)}
         self._filter = AnalysisFilter(
@@ -35,36 +34,32 @@ class AnalysisList:
             dataset=selection["dataset"],
             words=tuple(selection["search"].lower().split()),
         )
-        self._key = json.dumps(self._selection)
+        self._key = wire.fields_key(self._selection)
 
     def view(self, request: Request) -> ListView:
         """Return the content of the page at the parameter `after` or `before`, or else of the first page."""
         page, first = self._page(request)
-        total = queries.count_analyses(self._ports.stores, self._filter, self._order)
-        return list_view(
-            page,
-            max(total, first + len(page.analyses)),  # analyses can be deleted between the two queries
-            first,
-            self._ports.stores.evidence.datasets(),
-            self._selection,
-            previous=self._link("before", self._order.cursor(page.analyses[0])) if first else "",
-            next=self._link("after", page.next) if page.next else "",
-        )
+        total = queries.count_analyses(self._stores, self._filter, self._order)
+        total = max(total, first + len(page.analyses))  # analyses can be deleted between the two queries
+        previous = self._link("before", self._order.cursor(page.analyses[0])) if first else ""
+        next_ = self._link("after", page.next) if page.next else ""
+        datasets = self._stores.evidence.datasets()
+        return list_view(page, total, first, datasets, self._selection, (previous, next_))
 
     def _page(self, request: Request) -> tuple[AnalysisPage, int]:
         """Return the analyses of the page, and the number of those before it."""
         before = self._position(request, "before")
         after = self._position(request, "after") if before is None else self._find_start(before)
         if after is not None and (page := self._page_after(after)).analyses:
-            return page, queries.count_analyses(self._ports.stores, self._filter, self._order, until=after)
+            return page, queries.count_analyses(self._stores, self._filter, self._order, until=after)
         return self._page_after(None), 0  # also if no analysis is left after the position
 
     def _page_after(self, cursor: Cursor | None) -> AnalysisPage:
-        return queries.list_analyses(self._ports.stores, self._filter, self._order, cursor, PAGE_SIZE)
+        return queries.list_analyses(self._stores, self._filter, self._order, cursor, PAGE_SIZE)
 
     def _find_start(self, before: Cursor) -> Cursor | None:
         """Return the position after which the page that ends before `before` begins; None for the first page."""
-        backwards = queries.list_analyses(self._ports.stores, self._filter, self._order.reversed, before, PAGE_SIZE + 1)
+        backwards = queries.list_analyses(self._stores, self._filter, self._order.reversed, before, PAGE_SIZE + 1)
         return self._order.cursor(backwards.analyses[PAGE_SIZE]) if len(backwards.analyses) > PAGE_SIZE else None
 
     def _position(self, request: Request, name: str) -> Cursor | None:

@@ -61,7 +61,7 @@ class Gates:
 
     def _evaluate(self, registry: str, model: str, version: str) -> Response:
         try:
-            analysis = find_newest(self._ports, registry, model, version)
+            analysis = find_newest(self._ports.stores, registry, model, version)
             if analysis is None:
                 raise ModelNotFound(
                     f"No analysis of model {model!r:.120}, version {version!r:.40}, in registry {registry!r:.80}. "

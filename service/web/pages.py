@@ -25,11 +25,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from service import wire
 from service.analyses import queries, report
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import explain_image, find_bundle, load_judged
-from service.domain import Group, Observer, State
+from service.domain import Observer, State
 from service.redact import log_fields, public_message, public_text
 from service.report.listing_view import image_view, pending_view
 from service.report.render import content_security_policy, render
@@ -122,7 +123,7 @@ class Pages:
 
     def _list(self, request: Request) -> Response:
         selection = {name: parameter(request, name) for name in ("state", "dataset", "search", "order")}
-        return _page(render("analyses.html", site=True, view=AnalysisList(self._ports, selection).view(request)))
+        return _page(render("analyses.html", site=True, view=AnalysisList(self._ports.stores, selection).view(request)))
 
     def _analysis(self, request: Request) -> Response:
         analysis_id = _id(request, "id")
@@ -147,9 +148,7 @@ class Pages:
     def _thumbnail(self, request: Request) -> Response:
         analysis = queries.get_succeeded(self._ports.stores, _id(request, "id"))
         dataset, name = analysis.request.dataset, request.path_params["image"]
-        find_bundle(self._ports.stores, analysis).row(
-            name
-        )  # raises ImageNotFound for images that are not part of the data set
+        find_bundle(self._ports.stores, analysis).row(name)  # raises ImageNotFound for images of other data sets
         thumbnail = self._ports.thumbnails.thumbnail(dataset, name, THUMBNAIL_SIZE)
         if thumbnail is None:
             raise ImageNotFound(f"Image {name!r:.120} is not available.", field="image")
@@ -158,7 +157,7 @@ class Pages:
 
     def _redirect_to_comparison(self, request: Request) -> Response:
         a, b = parameter(request, "a"), parameter(request, "b")
-        if not (_is_id(a) and _is_id(b)):
+        if not (wire.is_id(a) and wire.is_id(b)):
             raise InvalidRequest("Select two analyses in the list: one as A and one as B.", field="a")
         return RedirectResponse(f"/compare/{a}/{b}", status_code=303, headers=HEADERS)
 
@@ -167,24 +166,22 @@ class Pages:
         for analysis_id in (a, b):  # the cache can contain the page of a deleted analysis
             queries.get_succeeded(self._ports.stores, analysis_id)
         return self._respond_cached(
-            request, ("comparison", a, b), lambda: report.comparison_report(self._ports, a, b, site=True)
+            request, ("comparison", a, b), lambda: report.comparison_report(self._ports.stores, a, b, site=True)
         )
 
     def _comparison_report(self, request: Request) -> Response:
         a, b = _id(request, "a"), _id(request, "b")
-        return _download(report.comparison_report(self._ports, a, b), f"errata-{a}-{b}.html")
+        return _download(report.comparison_report(self._ports.stores, a, b), f"errata-{a}-{b}.html")
 
     def _trend(self, request: Request) -> Response:
-        group, selected = parameter(request, "group") or Group.ALL.value, parameter(request, "mark")
-        if group not in {*Group}:
-            raise InvalidRequest(f"Unknown group {group!r:.40}. Expected one of: {', '.join(Group)}.", field="group")
+        group, selected = wire.group_of(parameter(request, "group"), "group"), parameter(request, "mark")
         dataset = parameter(request, "dataset")
-        if not dataset and _is_id(selected):
+        if not dataset and wire.is_id(selected):
             dataset = queries.get(self._ports.stores, selected).request.dataset
         dataset = dataset or self._default_dataset()
         self._ports.stores.evidence.bundles(dataset)  # raises an error for an unknown data set
-        trend_request = TrendRequest(dataset=dataset, group=Group(group), by=parameter(request, "by"))
-        return _page(report.trend_report(self._ports, trend_request, selected, site=True))
+        trend_request = TrendRequest(dataset=dataset, group=group, by=parameter(request, "by"))
+        return _page(report.trend_report(self._ports.stores, trend_request, selected, site=True))
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
         """Return a page that never changes, or 304 if the browser has it."""
@@ -260,10 +257,6 @@ def _download(html: str, name: str) -> Response:
 
 def _id(request: Request, name: str) -> str:
     value = str(request.path_params[name])
-    if not _is_id(value):
+    if not wire.is_id(value):
         raise AnalysisNotFound(f"Analysis {value!r:.80} not found.", field=name)
     return value
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isalnum() and len(text) <= 64

@@ -1,6 +1,4 @@
-"""Conversion between errata.v1 messages and domain records, and the proto3 JSON form of messages."""
-
-from errata.proto_json import to_dict, to_json
+"""Conversion between errata.v1 messages and domain records."""
 
 from service.wire.analyses import (
     analysis_filter,
@@ -9,7 +7,6 @@ from service.wire.analyses import (
     request_from_header,
     to_analysis,
     to_breakdown,
-    to_summary,
 )
 from service.wire.catalog import to_dataset, to_evidence, to_model
 from service.wire.comparison import to_comparison
@@ -21,10 +18,20 @@ from service.wire.names import (
     evidence_ids,
     evidence_of,
     group_of,
+    is_id,
     optional_class,
     verdict_ids,
 )
-from service.wire.paging import cursor_token, page_of, page_offset, page_size, page_token, query_key, token_cursor
+from service.wire.paging import (
+    cursor_token,
+    fields_key,
+    page_of,
+    page_offset,
+    page_size,
+    page_token,
+    query_key,
+    token_cursor,
+)
 from service.wire.trend import to_trend, trend_request
 from service.wire.verdicts import to_verdict, verdict_filter, verdict_line
 
@@ -36,8 +43,10 @@ __all__ = [
     "cursor_token",
     "evidence_ids",
     "evidence_of",
+    "fields_key",
     "from_analysis",
     "group_of",
+    "is_id",
     "optional_class",
     "page_of",
     "page_offset",
@@ -50,12 +59,9 @@ __all__ = [
     "to_breakdown",
     "to_comparison",
     "to_dataset",
-    "to_dict",
     "to_evidence",
     "to_gate_result",
-    "to_json",
     "to_model",
-    "to_summary",
     "to_trend",
     "to_verdict",
     "token_cursor",

@@ -26,7 +26,6 @@ from service.domain import (
 )
 from service.report.report_view import analysis_summary
 from service.wire.names import (
-    MAX_ID,
     analysis_id,
     analysis_name,
     by_key,
@@ -34,6 +33,7 @@ from service.wire.names import (
     error_type_of,
     evidence_of,
     from_keys,
+    is_id,
     optional,
 )
 
@@ -152,7 +152,7 @@ def analysis_filter(message: pb.AnalysisFilter) -> AnalysisFilter:
             f"The filter has {len(message.labels)} labels. Use at most {MAX_LABELS}.", field="filter.labels"
         )
     prefix = message.id_prefix
-    if prefix and not (prefix.isascii() and prefix.isalnum() and len(prefix) <= MAX_ID):
+    if prefix and not is_id(prefix):
         raise InvalidRequest(
             f"Invalid ID prefix {prefix!r:.80}. Expected letters and digits.", field="filter.id_prefix"
         )

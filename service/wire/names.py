@@ -16,6 +16,11 @@ Number = TypeVar("Number", int, float)
 MAX_ID = 64  # characters
 
 
+def is_id(text: str) -> bool:
+    """Return whether a text can be the ID of an analysis."""
+    return text.isascii() and text.isalnum() and len(text) <= MAX_ID
+
+
 def analysis_name(analysis_id: str) -> str:
     """Return the resource name of an analysis."""
     return ANALYSES + analysis_id
@@ -32,7 +37,7 @@ def analysis_id(name: str, field: str = "name") -> str:
         InvalidRequest: The name has another form.
     """
     identifier = name.removeprefix(ANALYSES)
-    if not (identifier.isascii() and identifier.isalnum() and len(identifier) <= MAX_ID):
+    if not is_id(identifier):
         raise InvalidRequest(
             f"Invalid analysis name {name!r:.80}. Use {ANALYSES}ID or the ID. 'errata list' shows the IDs of all "
             "analyses with their display names.",
@@ -47,27 +52,27 @@ def verdict_ids(name: str) -> tuple[str, str]:
     return analysis_id(analysis), file_name
 
 
-def evidence_ids(name: str) -> tuple[str, str]:
+def evidence_ids(name: str, field: str = "name") -> tuple[str, str]:
     """Return the data set, and the digest prefix, of an evidence bundle; raise InvalidRequest for another form."""
-    dataset, identifier = split_child(name, EVIDENCE, "datasets/DATASET/evidence/DIGEST, with `default` as the default")
+    form = "datasets/DATASET/evidence/DIGEST, with `default` as the default"
+    dataset, identifier = split_child(name, EVIDENCE, form, field)
     return dataset_id(dataset), evidence_id(identifier)
 
 
-def evidence_of(dataset: str, name: str, field: str = "evidence") -> str:
+def evidence_of(dataset: str, name: str) -> str:
     """Return the digest prefix of a bundle of a data set.
 
     Args:
         dataset: The ID of the data set; empty: any data set.
         name: The name, the digest, or its first digits; empty: the default bundle.
-        field: The field of the request, for the error.
 
     Raises:
         InvalidRequest: The bundle belongs to another data set.
     """
-    if name.startswith(DATASETS) and dataset and evidence_ids(name)[0] != dataset:
+    if name.startswith(DATASETS) and dataset and evidence_ids(name, "evidence")[0] != dataset:
         raise InvalidRequest(
             f"The bundle {name!r:.120} is not of the data set {dataset!r:.80}. Name a bundle of this data set.",
-            field=field,
+            field="evidence",
         )
     return evidence_id(name)
 
@@ -77,7 +82,9 @@ def group_of(name: str, field: str) -> Group:
     try:
         return Group(name or Group.ALL)
     except ValueError as error:
-        raise InvalidRequest(f"Unknown group {name!r:.80}. Expected one of {', '.join(Group)}.", field=field) from error
+        raise InvalidRequest(
+            f"Unknown group {name!r:.80}. Expected one of: {', '.join(Group)}.", field=field
+        ) from error
 
 
 def class_named(text: str, field: str) -> int:

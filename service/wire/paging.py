@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
 from errata.errors import InvalidPageToken, InvalidRequest
@@ -12,7 +13,9 @@ from google.protobuf.message import Message
 
 from service.domain import Cursor, Order
 from service.domain.listing import SortValue
+from service.wire.names import is_id
 
+DEFAULT_SIZE = 100  # items on a page
 MAX_INTEGER = (1 << 63) - 1  # the largest sort value
 
 
@@ -69,7 +72,7 @@ def token_cursor(token: str, key: str, order: Order) -> Cursor | None:
         return None
     match _decode(token):
         case [str() | int() | float() as value, str(name), str(actual_key)] if (
-            actual_key == key and _is_sort_value(value, order) and name.isascii() and name.isalnum()
+            actual_key == key and _is_sort_value(value, order) and is_id(name)
         ):
             return Cursor(value, name)
     raise _invalid_token(token)
@@ -80,19 +83,23 @@ def query_key(query: Message) -> str:
     fields = to_dict(query)
     fields.pop("page_token", None)
     fields.pop("page_size", None)
+    return fields_key(fields)
+
+
+def fields_key(fields: Mapping[str, Any]) -> str:
+    """Return a digest of the fields of a query."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def page_of(items: Items, request: Any, default: int = 100) -> tuple[Items, str]:
+def page_of(items: Items, request: Any) -> tuple[Items, str]:
     """Return the page of a list that a request selects, and the token of the next page, which is empty for the last.
 
     Args:
         items: The whole list.
         request: The request, with `page_size` and `page_token`.
-        default: The default size of a page.
     """
     start = page_offset(request.page_token, request)
-    end = start + page_size(request.page_size, default)
+    end = start + page_size(request.page_size, DEFAULT_SIZE)
     page: Items = items[start:end]
     return page, page_token(end, request) if end < len(items) else ""
 
@@ -117,9 +124,8 @@ def page_size(requested: int, default: int, limit: int = 1000, field: str = "pag
 def _is_sort_value(value: SortValue, order: Order) -> bool:
     """Return whether a value can be a sort value of an order."""
     if isinstance(value, str):
-        return (
-            order.name == "display_name" and value.encode(errors="replace").decode() == value
-        )  # UTF-8 can represent it
+        is_utf8 = value.encode(errors="replace").decode() == value
+        return order.name == "display_name" and is_utf8
     return order.name != "display_name" and abs(value) <= MAX_INTEGER
 
 

@@ -87,7 +87,7 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
         ("/?order=odd", 400, "Expected one of"),
         ("/?after=odd", 400, "Invalid page token"),
         ("/?before=%CB%9B", 400, "Invalid page token"),
-        ("/?after=" + "x" * 5000, 400, "At most 4096 are allowed."),
+        ("/?after=" + "x" * 9000, 400, "At most 8192 are allowed."),
         ("/?search=" + "x" * 300, 400, "At most 256 are allowed."),
         ("/compare?a=x", 400, "one as A and one as B"),
         ("/compare/x/y", 404, "Analysis &#39;x&#39; not found"),

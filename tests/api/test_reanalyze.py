@@ -130,6 +130,13 @@ def test_a_reanalysis_uses_the_default_bundle_without_a_digest(
     assert service.client.reanalyze(before.name).evidence == name_of(fine_bundle)
 
 
+def test_the_name_of_a_bundle_of_another_data_set_is_rejected(service: Running, demo_csv: bytes) -> None:
+    before = upload(service.client, demo_csv)
+
+    with pytest.raises(errors.InvalidRequest, match="is not of the data set 'demo'"):
+        service.client.reanalyze(before.name, "datasets/imagenet-real/evidence/default")
+
+
 def test_the_report_and_explanations_use_the_new_bundle(
     service: Running, coarse_bundle: Bundle, demo_csv: bytes
 ) -> None:

@@ -38,7 +38,9 @@ def test_page_loads_nothing_external_and_is_accessible(chromium: Browser, site: 
 
 
 def test_comparison_works_without_javascript(chromium: Browser, site: Site) -> None:
-    with open_page(chromium, f"{site.url}/?dataset=imagenet-real&order=display_name", java_script_enabled=False) as view:
+    with open_page(
+        chromium, f"{site.url}/?dataset=imagenet-real&order=display_name", java_script_enabled=False
+    ) as view:
         page = view.page
         names = page.locator("tbody th").all_inner_texts()
         assert names == ["first", "second"]

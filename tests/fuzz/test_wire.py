@@ -10,6 +10,7 @@ import pytest
 from errata import v1 as pb
 from errata.errors import InvalidInput, NewerRecord
 from errata.names import verdict_name
+from errata.proto_json import to_json
 from google.protobuf.json_format import Parse, SerializeToJsonError
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -133,7 +134,7 @@ def test_any_cursor_is_a_position_that_the_index_accepts_or_is_rejected(content:
 @given(st.sampled_from(SENT).flatmap(lambda name: messages(getattr(pb, name))))
 def test_the_json_of_any_message_is_read_back_by_protobuf_itself(message: Message) -> None:
     try:
-        text = wire.to_json(message)
+        text = to_json(message)
     except SerializeToJsonError:
         assert _has_time(message), "only a time or a span may have no form in JSON"
         return
@@ -179,7 +180,7 @@ def test_an_analysis_survives_conversion_to_a_message_and_json(analysis: Analysi
     back = wire.from_analysis(message)
 
     assert with_read_fields(wire.to_analysis(back)) == with_read_fields(message)
-    assert wire.from_analysis(Parse(wire.to_json(message), pb.Analysis())) == back
+    assert wire.from_analysis(Parse(to_json(message), pb.Analysis())) == back
 
 
 @FUZZ
@@ -207,7 +208,7 @@ def test_the_line_of_a_verdict_is_protobufs_own_json(verdict: Verdict) -> None:
 
     assert "\n" not in line
     assert words(line) == {
-        name: value for name, value in words(wire.to_json(wire.to_verdict(verdict))).items() if name != "name"
+        name: value for name, value in words(to_json(wire.to_verdict(verdict))).items() if name != "name"
     }
     assert Parse(line, pb.Verdict()) == wire.to_verdict(verdict)
 
@@ -235,7 +236,7 @@ def test_a_changed_document_is_rejected_as_damaged_or_is_an_analysis_that_can_be
         result = from_document(document)
     except DAMAGED:
         return
-    assert wire.to_json(wire.to_analysis(result))
+    assert to_json(wire.to_analysis(result))
     assert from_document(json.loads(json.dumps(to_document(result)))) == result
 
 

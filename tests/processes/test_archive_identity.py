@@ -1,7 +1,4 @@
-"""All API processes with the same Redis must have the same archive.
-
-A start reads the first listing before anything listens.
-"""
+"""All API processes with the same Redis must have the same archive."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The index of the archive: an SQLite file per process, which is rebuilt from the archive when it is lost."""
+"""The index of the archive: an SQLite file per process, which is built again from the archive if it is lost."""
 
 from service.archive.index.sqlite import SqliteIndex
 

@@ -147,7 +147,10 @@ def state_names(states: frozenset[State]) -> list[str]:
 def _pack_numbers(summary: Summary) -> str:
     """Return multi-label accuracy and counts by error type of each group, as JSON."""
     numbers = {
-        group.value: [values.multi_label_accuracy, {kind.name: count for kind, count in values.counts.items()}]
+        group.value: [
+            values.multi_label_accuracy,
+            {error_type.name: count for error_type, count in values.counts.items()},
+        ]
         for group, values in summary.groups.items()
     }
     return json.dumps(numbers, separators=(",", ":"))

@@ -56,7 +56,9 @@ class SqliteIndex:
         return self._version
 
     def bind(self, archive_id: str) -> None:
-        """Use the index for an archive; empty it if it belongs to another one. Before, queries find nothing.
+        """Use the index for an archive; empty it if it belongs to another one.
+
+        Queries find nothing before the first call.
 
         Args:
             archive_id: The id; empty if the archive has none yet, so that any content is used.
@@ -153,10 +155,7 @@ class SqliteIndex:
             "SELECT version_model, version, dataset, max(id) FROM analyses "
             "WHERE state = 'SUCCEEDED' AND version_model IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 4 DESC"
         )
-        return self._read(
-            lambda connection: [ModelVersion(*row) for row in connection.execute(statement)],
-            [],
-        )
+        return self._read(lambda connection: [ModelVersion(*row) for row in connection.execute(statement)], [])
 
     def ids(self) -> Set[str]:
         """Return the ids of all analyses."""

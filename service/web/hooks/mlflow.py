@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from errata.errors import ModelNotFound, UnsupportedFormat
+from errata.proto_json import to_json
 
 from service.analyses.write_back import WriteBack
 from service.domain import Action, GateDecision, Group, RegistryEvent, RegistryRule, State
@@ -17,7 +18,7 @@ from service.report.gate_view import reason_lines
 from service.storage import temporary_folder
 from service.web.hooks.payload import text
 from service.web.hooks.signature import check_delivery, check_signatures, check_time, header
-from service.wire import to_analysis, to_json
+from service.wire import to_analysis
 
 MAX_BODY = 1 << 20  # bytes
 PAGE_SIZE = 100  # versions in one request

@@ -23,10 +23,11 @@ from threading import Timer
 from urllib.parse import urlsplit
 
 from errata.errors import InvalidSetting, Unavailable
+from errata.proto_json import to_dict
 
 from service.analyses.write_back import WriteBack
 from service.report.gate_view import reason_lines
-from service.wire import to_analysis, to_dict
+from service.wire import to_analysis
 
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 10.0, 20.0
 MAX_RESPONSE = 64 << 10  # bytes

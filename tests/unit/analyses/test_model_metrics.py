@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from indexed_archive import InMemoryIndexedArchive
 
-from service.analyses.model_metrics import MAX_NAME_BYTES, find_watched_models, severe_error_rate, shorten_name
+from service.analyses.model_metrics import MAX_NAME_BYTES, find_watched_models, shorten_name
 from service.analyses.ports import Stores
 from service.domain import (
     ERROR_TYPES,
@@ -202,5 +202,5 @@ def test_a_name_of_any_length_is_shortened(size: int) -> None:
 
 
 def test_without_samples_there_is_no_error_rate() -> None:
-    assert severe_error_rate(summary(0, samples=0)) is None
-    assert severe_error_rate(summary(3, samples=12)) == 0.25
+    assert summary(0, samples=0).groups[Group.ALL].severe_error_rate is None
+    assert summary(3, samples=12).groups[Group.ALL].severe_error_rate == 0.25

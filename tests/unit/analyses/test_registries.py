@@ -507,9 +507,9 @@ def test_an_event_is_repeated_if_the_registry_is_unavailable_for_its_baseline(ba
 
 def test_the_newest_analysis_of_a_version_with_a_gate_is_preferred(backend: Backend) -> None:
     registry = FakeRegistry([CREATED])
-    assert find_newest(backend.ports, "prod", "net", "1") is None
+    assert find_newest(backend.ports.stores, "prod", "net", "1") is None
     handle_event(backend.ports, registry, created("1"))
-    assert find_newest(backend.ports, "prod", "net", "1") == list_created(backend)[0]
+    assert find_newest(backend.ports.stores, "prod", "net", "1") == list_created(backend)[0]
     registry.rules = [replace(CREATED, policy=PLAIN)]
     handle_event(backend.ports, registry, created("1"))
     gated = list_created(backend)[1]
@@ -517,9 +517,9 @@ def test_the_newest_analysis_of_a_version_with_a_gate_is_preferred(backend: Back
     handle_event(backend.ports, registry, tagged("1", "errata.request", "analyze"))
 
     assert len(list_created(backend)) == 3
-    assert find_newest(backend.ports, "prod", "net", "1") == gated
-    assert find_newest(backend.ports, "prod", "net", "2") is None
-    assert find_newest(backend.ports, "other", "net", "1") is None
+    assert find_newest(backend.ports.stores, "prod", "net", "1") == gated
+    assert find_newest(backend.ports.stores, "prod", "net", "2") is None
+    assert find_newest(backend.ports.stores, "other", "net", "1") is None
 
 
 def test_a_promoted_version_is_not_compared_with_itself(backend: Backend) -> None:

@@ -65,7 +65,7 @@ def view_of(
     *analyses: Analysis, total: int = 120, first: int = 50, is_incomplete: bool = False, **changes: Any
 ) -> ListView:
     page = AnalysisPage(analyses, None, is_incomplete)
-    return list_view(page, total, first, ["demo", "imagenet"], {**SELECTION, **changes}, "before=1", "after=3")
+    return list_view(page, total, first, ["demo", "imagenet"], {**SELECTION, **changes}, ("before=1", "after=3"))
 
 
 def test_row_of_a_finished_analysis_shows_its_result() -> None:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import pytest
 from errata import v1 as pb
 from errata.errors import ErrataError, InvalidPageToken, InvalidRequest
+from errata.proto_json import to_dict, to_json
 from google.protobuf.json_format import Parse, ParseDict
 from google.protobuf.message import DecodeError, Message
 from hypothesis import example, given, settings
@@ -165,7 +166,7 @@ def test_verdict_line_returns_the_proto3_json_form(verdict: Verdict) -> None:
         """Parse JSON with numbers as text and without the order of fields."""
         return json.loads(text, parse_int=str, parse_float=str)
 
-    expected = parse_json_text(wire.to_json(wire.to_verdict(verdict)))
+    expected = parse_json_text(to_json(wire.to_verdict(verdict)))
     assert expected.pop("name") == ""
     assert parse_json_text(wire.verdict_line(verdict)) == expected
 
@@ -215,12 +216,12 @@ def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidenc
 def test_default_values_are_included_in_json() -> None:
     verdict = Verdict("a.jpg", 0, 0, ErrorType.CORRECT, ())
 
-    plain = json.loads(wire.to_json(wire.to_verdict(verdict)))
+    plain = json.loads(to_json(wire.to_verdict(verdict)))
 
     assert (plain["target"], plain["predicted"], plain["problematic"]) == (0, 0, [])
     assert "probability" not in plain
     assert "evidence" not in plain
-    assert wire.to_dict(pb.ListAnalysesResponse()) == {
+    assert to_dict(pb.ListAnalysesResponse()) == {
         "analyses": [],
         "next_page_token": "",
         "index_incomplete": False,
@@ -357,7 +358,7 @@ def test_an_invalid_summary_message_is_rejected(summary: dict[str, Any]) -> None
 def test_protobuf_parses_the_json_of_an_analysis(analysis: Analysis) -> None:
     sent = wire.to_analysis(analysis)
 
-    assert Parse(wire.to_json(sent), pb.Analysis()) == sent
+    assert Parse(to_json(sent), pb.Analysis()) == sent
 
 
 rows = st.builds(
@@ -400,7 +401,7 @@ def make_analysis(**changes: Any) -> Analysis:
 
 
 def test_the_json_of_a_summary_has_the_documented_fields() -> None:
-    plain = json.loads(wire.to_json(wire.to_analysis(make_analysis())))
+    plain = json.loads(to_json(wire.to_analysis(make_analysis())))
 
     assert set(plain["summary"]["groups"]) == {"all", "organism", "artifact", "other"}
     everything = plain["summary"]["groups"]["all"]
@@ -683,6 +684,11 @@ def test_the_name_of_a_verdict_has_the_file_name_of_its_image(name: str) -> None
         (
             wire.request_from_header,
             pb.UploadHeader(analysis=pb.Analysis(dataset="demo", evidence="datasets/imagenet/evidence/abc")),
+            "evidence",
+        ),
+        (
+            wire.request_from_header,
+            pb.UploadHeader(analysis=pb.Analysis(dataset="demo", evidence="datasets/demo")),
             "evidence",
         ),
         (wire.analysis_filter, pb.AnalysisFilter(states=[1, 99]), "filter.states"),
