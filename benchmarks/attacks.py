@@ -65,7 +65,8 @@ def main() -> None:
     parser.add_argument("--before", metavar="REVISION", help="a git revision that is attacked too")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))  # stops the service
-    lines, rows = [TITLES, ("---",) * len(TITLES)], []
+    lines: list[Sequence[str]] = [TITLES, ("---",) * len(TITLES)]
+    rows: list[Row] = []
     with ExitStack() as stack:
         sources = [stack.enter_context(checkout_of(options.before))] if options.before else []
         for versions in measure([*sources, CHECKOUT], options.only):

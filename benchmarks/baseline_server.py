@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 
@@ -21,7 +22,7 @@ async def main() -> None:
         return str(size).encode()
 
     server = grpc.aio.server()
-    handlers = {"Echo": grpc.stream_unary_rpc_method_handler(echo)}
+    handlers: dict[str, Any] = {"Echo": grpc.stream_unary_rpc_method_handler(echo)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("echo", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

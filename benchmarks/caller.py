@@ -6,6 +6,7 @@ Reads the names of calls from standard input, and prints the seconds of each. Im
 import io
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from errata import Client, pb
@@ -17,7 +18,7 @@ def main(address: str, predictions: str) -> None:
     """Make calls until standard input ends."""
     content = Path(predictions).read_bytes()
     with Client(address) as client:
-        calls = {
+        calls: dict[str, Callable[[], object]] = {
             "upload": lambda: client.upload(io.BytesIO(content), "imagenet-real"),
             "cached": lambda: client.analyze(MODEL, "demo"),
             "analysis": lambda: analyze(client),

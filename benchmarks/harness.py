@@ -48,7 +48,7 @@ class Case:
     unit: str  # a key of UNITS
     aim: Aim
 
-    def measured(self, value: float, reference: float, problem: str = "") -> "Result":
+    def measured(self, value: float, reference: float, *, problem: str = "") -> "Result":
         """Return the result of the case.
 
         Args:

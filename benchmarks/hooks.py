@@ -73,7 +73,7 @@ def _hooks(redis: str, folder: Path) -> Result:
     refused = sum(status != 202 for status in statuses)
     lost = {str(version) for version in range(len(statuses))} - queued
     problem = f"{refused} of {len(statuses)} refused, {len(lost)} lost" if refused or lost else ""
-    return CASE.measured(value, reference, problem)
+    return CASE.measured(value, reference, problem=problem)
 
 
 def _p99(address: str, call: Callable[[http.client.HTTPConnection], object]) -> float:
@@ -98,7 +98,13 @@ def _p99(address: str, call: Callable[[http.client.HTTPConnection], object]) -> 
 
 
 def _deliver(connection: http.client.HTTPConnection, version: str) -> int:
-    data = {"name": "resnet50", "version": version, "source": "models:/m-1", "run_id": None, "tags": {}}
+    data: dict[str, object] = {
+        "name": "resnet50",
+        "version": version,
+        "source": "models:/m-1",
+        "run_id": None,
+        "tags": {},
+    }
     body = json.dumps({"entity": "model_version", "action": "created", "data": data}).encode()
     delivery, stamp = f"delivery-{version}", str(int(time.time()))
     message = b".".join([delivery.encode(), stamp.encode(), body])

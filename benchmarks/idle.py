@@ -35,10 +35,10 @@ def measure() -> Iterator[Result]:
         with _plain_worker(url) as send:
             plain = _commands_per_second(url)
             pick_up = median(_seconds_after_a_pause(pause, send) for pause in PAUSES)
-        with running(url, folder, workers=0):
+        with running(url, folder, 0):
             api = _commands_per_second(url)
         yield API.measured(api, plain)
-        with running(url, folder, workers=1) as address, Client(address) as client:
+        with running(url, folder, 1) as address, Client(address) as client:
             yield WORKER.measured(_commands_per_second(url) - api, plain)
             analyze(client)  # loads the model
             waits = [_seconds_after_a_pause(pause, lambda: seconds_to_start(analyze(client))) for pause in PAUSES]

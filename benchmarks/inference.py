@@ -34,5 +34,5 @@ def measure() -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as folder, in_process_and_child(Path(folder), IMAGES, BATCH, threads) as loops:
         yield compare(CHILD, loops)
     with tempfile.TemporaryDirectory() as folder:
-        if (loops := on_gpu(Path(folder), GPU_IMAGES, GPU_BATCH, threads)) is not None:
-            yield compare(GPU, loops)
+        if (gpu_loops := on_gpu(Path(folder), GPU_IMAGES, GPU_BATCH, threads)) is not None:
+            yield compare(GPU, gpu_loops)

@@ -38,7 +38,7 @@ PATH = Case(
 def measure() -> Iterator[Result]:
     """Yield the results of one worker, and then of two workers compared with one."""
     with redis_server() as (url, folder):
-        with running(url, folder, workers=1) as address, Client(address) as client:
+        with running(url, folder, 1) as address, Client(address) as client:
             yield from _one_worker(client)
         yield _two_workers(url, folder)
         yield _whole_path(url, folder)

@@ -29,8 +29,8 @@ def measure() -> Iterator[Result]:
     with (
         redis_server() as (few_url, few_folder),
         redis_server() as (many_url, many_folder),
-        running(few_url, few_folder, workers=0) as few_address,
-        running(many_url, many_folder, workers=0) as many_address,
+        running(few_url, few_folder, 0) as few_address,
+        running(many_url, many_folder, 0) as many_address,
         Client(few_address) as few,
         Client(many_address) as many,
     ):

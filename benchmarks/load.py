@@ -74,7 +74,7 @@ def measure() -> Iterator[Result]:
             return p99
 
         loaded, alone = medians(run_all, lambda: run(*READS), times=ROUNDS, warm=1)
-    yield LATENCY.measured(loaded, alone, "; ".join(sorted(problems)))
+    yield LATENCY.measured(loaded, alone, problem="; ".join(sorted(problems)))
     yield MEMORY.measured(resident[-1], resident[0])
 
 

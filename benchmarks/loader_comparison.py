@@ -9,6 +9,8 @@ import timm
 import torch
 from PIL import Image
 from timm.data.config import resolve_model_data_config
+from timm.data.dataset_factory import create_dataset
+from timm.data.loader import create_loader
 
 from service.evidence.labels import demo_folder
 from service.jobs.worker import Predictor
@@ -32,7 +34,7 @@ class Loops:
 def on_cpu(folder: Path, images: int, batch: int, threads: int) -> Loops:
     """Return both functions for the demo's EfficientNet-Lite0."""
     names = photographs(folder, images)
-    module = demo.load("efficientnet_lite0", ModelPolicy()).module[1]  # without normalization
+    module = demo.load("efficientnet_lite0", ModelPolicy()).module[1]  # type: ignore[index]  # without normalization
     predictor = TorchPredictor({"made": folder}, ModelPolicy(), batch, threads, "cpu")
     return Loops(
         lambda: _predict(predictor, "demo:efficientnet_lite0", names),
@@ -90,8 +92,8 @@ def _predict(predictor: Predictor, model: str, names: Sequence[str]) -> int:
 def _timms_loop(folder: Path, module: torch.nn.Module, batch: int, workers: int, device: str) -> int:
     """Run a plain loop over timm's reader and loader, with one worker process per thread of the predictor."""
     config = resolve_model_data_config(module)
-    loader = timm.data.create_loader(
-        timm.data.create_dataset("", str(folder)),
+    loader = create_loader(
+        create_dataset("", str(folder)),
         batch_size=batch,
         num_workers=workers,
         device=torch.device(device),

@@ -35,6 +35,7 @@ def serving(
     folder: str | Path,
     event_name: str = "ready",
     checkout: Path = CHECKOUT,
+    /,
     **settings: str,
 ) -> Iterator[str]:
     """Run `python -m …` until the block ends; yield the address from a log event.
@@ -73,7 +74,9 @@ def serving(
 
 
 @contextmanager
-def running(redis: str, folder: str | Path, workers: int, checkout: Path = CHECKOUT, **settings: str) -> Iterator[str]:
+def running(
+    redis: str, folder: str | Path, workers: int, checkout: Path = CHECKOUT, /, **settings: str
+) -> Iterator[str]:
     """Run an API and workers with a Redis while a block runs; yield the address of the API."""
     settings = {"ERRATA_REDIS_URL": redis, "ERRATA_WORKER_HTTP_ADDRESS": "127.0.0.1:0"} | settings
     with ExitStack() as stack:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def measure() -> Iterator[Result]:
             for number in range(models):
                 ports.stores.archive.put(_copy_analysis(a.analysis, bundle, number), Predictions(a.predictions.top1))
         request = TrendRequest(dataset="imagenet-real", by="family")
-        trends = [timed(lambda ports=ports: trend(ports, request)) for ports in (many, few)]
+        trends = [timed(partial(trend, ports.stores, request)) for ports in (many, few)]
         yield TREND.measured(*minima(*trends, times=TIMES))
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks.harness import Case, Result, at_most, medians
@@ -28,7 +29,7 @@ def measure(before: Path) -> Iterator[Result]:
     with ExitStack() as stack:
         here, there = (stack.enter_context(_calling(checkout)) for checkout in (CHECKOUT, before))
         for case, (call, times) in CALLS.items():
-            yield case.measured(*medians(lambda call=call: here(call), lambda call=call: there(call), times=times))
+            yield case.measured(*medians(partial(here, call), partial(there, call), times=times))
 
 
 @contextmanager
@@ -46,15 +47,16 @@ def _calling(checkout: Path) -> Iterator[Callable[[str], float]]:
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert process.stdin is not None
-        assert process.stdout is not None
+        requests, replies = process.stdin, process.stdout
+        assert requests is not None
+        assert replies is not None
 
         def call(name: str) -> float:
-            print(name, file=process.stdin, flush=True)
-            return float(process.stdout.readline())
+            print(name, file=requests, flush=True)
+            return float(replies.readline())
 
         with process:
             try:
                 yield call
             finally:
-                process.stdin.close()
+                requests.close()

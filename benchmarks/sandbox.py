@@ -3,6 +3,7 @@
 import io
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -40,10 +41,7 @@ def measure() -> Iterator[Result]:
         Client(reference) as other,
     ):
         for name, case in CASES.items():
-            uploads = [
-                timed(lambda to=to, name=name: to.upload(io.BytesIO(contents[name]), "imagenet-real"))
-                for to in (client, other)
-            ]
+            uploads = [timed(partial(_upload, to, contents[name])) for to in (client, other)]
             yield case.measured(*medians(*uploads, times=TIMES, warm=WARM))
 
 
@@ -57,3 +55,7 @@ def _npz(table: pa.Table) -> bytes:
     file = io.BytesIO()
     np.savez_compressed(file, top1=table["top1"].to_numpy())
     return file.getvalue()
+
+
+def _upload(client: Client, content: bytes) -> None:
+    client.upload(io.BytesIO(content), "imagenet-real")

@@ -3,6 +3,7 @@
 import io
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 from errata import Client
@@ -34,7 +35,7 @@ def measure() -> Iterator[Result]:
         Client(address) as client,
         grpc.insecure_channel(baseline) as channel,
     ):
-        echo = channel.stream_unary("/echo/Echo")
+        echo: Any = channel.stream_unary("/echo/Echo")
         whole, stream, parse = medians(
             timed(lambda: client.upload(io.BytesIO(content), "imagenet-real")),
             timed(lambda: echo(iter(chunks))),
