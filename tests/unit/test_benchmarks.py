@@ -21,7 +21,7 @@ def test_a_result_holds_if_its_ratio_is_within_the_aim(case: Case, value: float,
 
 
 def test_a_result_with_a_problem_does_not_hold() -> None:
-    assert not DURATION.measured(1.0, 1.0, "3 requests lost").holds
+    assert not DURATION.measured(1.0, 1.0, problem="3 requests lost").holds
 
 
 def test_measures_alternate_and_warm_up_values_do_not_count() -> None:

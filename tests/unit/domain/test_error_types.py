@@ -11,7 +11,6 @@ from errata.error_types import MAX_ID, error_keys, find_error_type, parse_key, s
 from service.domain import (
     CORRECT_TYPES,
     ERROR_TYPES,
-    IDS,
     MULTI_LABEL_ERROR_TYPES,
     NUM_IDS,
     POSITIONS,
@@ -34,9 +33,11 @@ def test_ids_are_unique_and_have_four_bits() -> None:
 
 def test_positions_are_the_order_of_the_rows() -> None:
     assert [error_type.position for error_type in ERROR_TYPES] == list(range(len(ERROR_TYPES)))
-    assert POSITIONS[IDS].tolist() == list(range(len(ERROR_TYPES)))
-    assert (np.delete(POSITIONS, IDS) == -1).all()
-    assert max(IDS) + 1 == NUM_IDS
+    ids = [error_type.value for error_type in ERROR_TYPES]
+
+    assert POSITIONS[ids].tolist() == list(range(len(ERROR_TYPES)))
+    assert (np.delete(POSITIONS, ids) == -1).all()
+    assert max(ids) + 1 == NUM_IDS
 
 
 def test_error_types_have_no_order_of_their_own() -> None:
