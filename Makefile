@@ -80,7 +80,7 @@ test: setup wordnet redis browser deploy-tools $(BUF)
 	$(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? 3 : $$(nproc) )) --cov --cov-report=term
 
 test-fast: setup wordnet
-	$(BIN)/python -m pytest --numprocesses logical -m "not processes and not browser and not containers and not slow"
+	$(BIN)/python -m pytest --numprocesses logical -m "not processes and not browser and not containers and not slow" tests/unit tests/ports
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

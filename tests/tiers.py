@@ -24,6 +24,7 @@ FOLDERS = {  # all tests of these folders have the marker
     "browser": "browser",
     "deploy": "processes",
     "fuzz": "processes",
+    "golden": "slow",
     "processes": "processes",
     "security": "processes",
 }

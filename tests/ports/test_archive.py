@@ -162,6 +162,7 @@ def test_hostile_ids_find_nothing_and_delete_nothing(archive: Archive, tmp_path:
     assert archive.ids() == {"one"}
 
 
+@pytest.mark.slow
 def test_many_threads_can_put_read_and_delete(archive: Archive) -> None:
     def work(number: int) -> None:
         archive.put(analysis(f"keep{number}"), predictions(number))

@@ -115,6 +115,7 @@ def test_pages_and_counts_are_those_of_a_slow_search(
         assert index.count(analysis_filter, order, until=cursor) == min(number * size, len(expected))
 
 
+@pytest.mark.slow
 @SOME
 @given(
     st.lists(st.tuples(st.sampled_from(["add", "remove"]), archived_analyses(st.sampled_from("abcdef"))), max_size=20),
@@ -143,6 +144,7 @@ def test_an_index_has_the_latest_analysis_of_each_id(
         assert index.count(AnalysisFilter(states, dataset="demo")) == len(matching)
 
 
+@pytest.mark.slow
 @SOME
 @given(unique_analyses(), st.sampled_from(Group))
 def test_results_have_the_numbers_of_the_summaries(analyses: list[Analysis], group: Group) -> None:

@@ -916,6 +916,7 @@ def test_expired_analyses_do_not_count_against_the_limit(five: JobStore, clock: 
     assert record_ids(five) == {"m5", "m6", "m7", "m8", "m9"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 5])
 def test_records_that_need_several_calls_are_all_listed(store: JobStore, clock: Clock, count: int) -> None:
     for number in range(count):
@@ -1235,6 +1236,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         assert all(job.analyses for job in open_jobs.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("implementation", "examples"), [("memory", 150), ("redis", 60)])  # Redis is slower
 def test_only_legal_transitions_happen_for_any_order_of_calls(
     implementation: str, examples: int, request: pytest.FixtureRequest

@@ -41,6 +41,7 @@ def top1(batches: Iterator[Predictions]) -> list[int]:
     return np.concatenate([batch.top1 for batch in batches]).tolist()
 
 
+@pytest.mark.slow
 def test_a_model_is_described_with_a_digest_of_its_weights(predictor: Predictor) -> None:
     info = predictor.load(MODEL)
 
@@ -56,6 +57,7 @@ def test_an_unknown_model_is_not_found(predictor: Predictor) -> None:
         predictor.load("demo:efficientnet_lite9")
 
 
+@pytest.mark.slow
 def test_every_name_gets_one_prediction_in_batches(predictor: Predictor, names: list[str]) -> None:
     batches = list(predictor.predict(MODEL, "demo", names))
 
@@ -69,6 +71,7 @@ def test_every_name_gets_one_prediction_in_batches(predictor: Predictor, names: 
         assert ((batch.probability >= 0) & (batch.probability <= 1)).all()
 
 
+@pytest.mark.slow
 def test_the_order_of_names_is_the_order_of_predictions(predictor: Predictor, names: list[str]) -> None:
     forward = top1(predictor.predict(MODEL, "demo", names))
 
@@ -88,6 +91,7 @@ def test_the_model_can_be_changed(predictor: Predictor, names: list[str]) -> Non
     assert top1(predictor.predict(MODEL, "demo", names[:4])) == first
 
 
+@pytest.mark.slow
 def test_an_abandoned_call_leaves_the_predictor_ready(predictor: Predictor, names: list[str]) -> None:
     whole = top1(predictor.predict(MODEL, "demo", names))
     left = predictor.predict(MODEL, "demo", names)

@@ -347,6 +347,7 @@ def test_a_policy_above_the_size_limit_is_rejected() -> None:
         assert str(MAX_BYTES) in only(text).description
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [50, 300, 480, 490, 500, 700])
 @pytest.mark.parametrize(
     ("opened", "closed"),
@@ -387,6 +388,7 @@ def test_arbitrary_punctuation_parses_or_is_rejected(text: str) -> None:
     parses_or_is_refused(SHORTEST + text)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.integers(0, len(GOOD)), st.integers(0, 12), st.text(max_size=6))
 def test_a_damaged_policy_parses_or_is_rejected(start: int, length: int, patch: str) -> None:
@@ -413,6 +415,7 @@ BOUNDS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.lists(BOUNDS, max_size=3), ANYTHING)
 def test_arbitrary_values_of_the_fields_parse_or_are_rejected(bounds: list[dict[str, Any]], minimum: Any) -> None:

@@ -63,6 +63,7 @@ def read_all(backend: Backend, order: Order, limit: int) -> list[str]:
     return ids
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     archived=st.lists(archived_analyses(IDS.map(lambda text: f"x{text}")), max_size=12, unique_by=lambda item: item.id),

@@ -203,6 +203,7 @@ def test_a_version_that_does_not_exist_is_dropped_and_its_record_deleted(backend
         queries.get(backend.ports.stores, analysis)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [Unavailable("the registry is unavailable"), ValueError("a bug of the registry's client")]
 )

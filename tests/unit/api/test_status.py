@@ -279,6 +279,7 @@ async def server() -> AsyncIterator[Server]:
     await grpc_server.stop(None)
 
 
+@pytest.mark.slow
 async def test_every_error_class_survives_a_connection(server: Server) -> None:
     for kind in BELOW_THE_ROOT:
         violations = [Violation("file_name", "expected „ä“, got 🦊", 3)]

@@ -318,6 +318,7 @@ def test_killed_build_continues_with_the_same_result(
     assert (resumed.path / "verdicts.npy").read_bytes() == (whole.path / "verdicts.npy").read_bytes()
 
 
+@pytest.mark.slow
 def test_digest_depends_on_the_embeddings_only(inputs: Callable[..., Inputs], tmp_path: Path) -> None:
     names = {"service.evidence.encoder:HashEncoder": "one", "Other": "two", "SameAnswers": "three"}
     cache = tmp_path / "cache"

@@ -111,6 +111,7 @@ def test_annotation_is_the_only_required_input(inputs: Inputs, tmp_path: Path) -
     assert bundle.manifest.superclasses == default_grouping().ids
 
 
+@pytest.mark.slow
 def test_neighbors_without_sample_order_are_sorted_by_path(inputs: Inputs, tmp_path: Path) -> None:
     folder = tmp_path / "all"
     neighbors = np.tile(np.arange(50_000)[:, None] % 1000, (1, 10))
@@ -155,6 +156,7 @@ def test_imagenet_without_an_annotation_is_rejected() -> None:
     assert error.value.violations[0].field == "annotations"
 
 
+@pytest.mark.slow
 def test_imagenet_m_samples_come_from_the_annotation(inputs: Inputs, tmp_path: Path) -> None:
     rows = [row(number) for number in NUMBERS]
     named = write_json(tmp_path / "m.json", rows, imagenet_m={validation_name(2): {}, validation_name(5): {}})

@@ -97,11 +97,13 @@ def decisions(scenario: Scenario) -> np.ndarray:
     return scenario.decisions()
 
 
+@pytest.mark.slow
 def test_decisions_for_all_classes_agree_with_the_oracle(scenario: Scenario, decisions: np.ndarray) -> None:
     for row in (0, 101):
         assert [scenario.oov(row, predicted) for predicted in range(1000)] == decisions[row].tolist()
 
 
+@pytest.mark.slow
 def test_decisions_for_random_pairs_agree_with_the_oracle(scenario: Scenario, decisions: np.ndarray) -> None:
     rng = np.random.default_rng(1)
     holds = gate(scenario.neighbors, scenario.proposals.same_superclass)
@@ -128,6 +130,7 @@ def test_gate_agrees_with_the_oracle(scenario: Scenario) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1, 7, 100, IMAGES, 10_000])
 def test_decisions_do_not_depend_on_the_block_size(
     scenario: Scenario, decisions: np.ndarray, block: int, monkeypatch: pytest.MonkeyPatch

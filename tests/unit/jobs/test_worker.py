@@ -190,6 +190,7 @@ def test_the_lease_is_renewed_during_slow_batches_and_loads(backend: Backend, mo
     assert backend.shard_state(0) is State.SUCCEEDED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "runs", "ends"),
     [
@@ -270,6 +271,7 @@ def test_a_permanent_error_fails_the_job(backend: Backend, error: ErrataError, m
     assert backend.store.claim_shard(backend.job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError("disk"), MemoryError(), RuntimeError("CUDA")])
 def test_a_transient_error_is_retried_three_times_with_growing_delays(backend: Backend, error: Exception) -> None:
     predictor = FakePredictor(raise_error(error))

@@ -306,6 +306,7 @@ CELLS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.lists(st.lists(CELLS, max_size=len(GOOD) + 2), max_size=4), st.sampled_from(["\n", "\r\n", "\r"]))
 def test_any_cells_below_a_good_header_are_read_or_rejected(rows: list[list[str]], end: str) -> None:

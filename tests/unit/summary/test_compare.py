@@ -143,6 +143,7 @@ def test_paired_tests_agree_with_scipy(rows: list[Row]) -> None:
             assert test.significant == (p_value(only_a, only_b) < 0.05)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(ROWS, st.sets(st.sampled_from(list(ErrorType))))
 def test_p_value_of_types_agrees_with_scipy(rows: list[Row], kinds: set[ErrorType]) -> None:
@@ -156,6 +157,7 @@ def test_p_value_of_types_agrees_with_scipy(rows: list[Row], kinds: set[ErrorTyp
     assert actual == pytest.approx(p_value(only_a, only_b))
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(ROWS)
 def test_rates_are_shares_of_the_samples(rows: list[Row]) -> None:
@@ -291,6 +293,7 @@ def test_comparison_of_a_model_with_itself_has_no_changes(rows: list[Row]) -> No
     assert superclass_rows(same) == ()
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(ROWS)
 def test_swapping_the_models_mirrors_the_counts(rows: list[Row]) -> None:

@@ -100,6 +100,7 @@ def test_summaries_agree_with_the_oracle(judged: list[Row]) -> None:
     assert summary.abstained == (ErrorType.FINE_GRAINED_OOV,)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.lists(rows(), max_size=40))
 def test_gains_agree_with_the_oracle(judged: list[Row]) -> None:

@@ -41,6 +41,7 @@ def share_lower(values: list[float], value: float) -> float:
 # percentiles
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.lists(st.integers(0, 12), min_size=99, max_size=99), st.integers(-1, 25))
 @example(quantiles=[3] * 99, half=6)

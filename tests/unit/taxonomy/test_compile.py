@@ -3,9 +3,12 @@
 from importlib.resources import files
 from typing import Any
 
+import pytest
+
 from service.taxonomy.compile import LEXICOGRAPHER_FILES, compile_taxonomy, dump
 
 
+@pytest.mark.slow
 def test_compiled_file_is_up_to_date(wordnet: Any, wordnet_ids: list[str]) -> None:
     shipped = (files("service.taxonomy") / "data" / "wordnet.json").read_text(encoding="utf-8")
 

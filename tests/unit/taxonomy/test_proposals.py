@@ -84,6 +84,7 @@ def test_meta_labels_are_those_of_the_specification() -> None:
     assert len(META_LABELS) == 20
 
 
+@pytest.mark.slow
 def test_synsets_and_texts_have_the_order_of_the_oracle(
     grouping: Grouping, proposals: Proposals, oracle_taxonomy: oracle.Taxonomy
 ) -> None:
@@ -127,6 +128,7 @@ def test_texts_are_distinct_and_complete_prompts(proposals: Proposals) -> None:
     assert {text for rows in proposals.lists for text in rows.texts.tolist()} == set(range(len(proposals.texts)))
 
 
+@pytest.mark.slow
 def test_shared_text_belongs_to_the_first_synset(
     grouping: Grouping, proposals: Proposals, oracle_taxonomy: oracle.Taxonomy
 ) -> None:

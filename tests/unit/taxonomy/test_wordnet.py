@@ -24,6 +24,7 @@ def test_classes_are_the_thousand_wordnet_ids_in_their_order(taxonomy: Taxonomy,
     assert (wordnet_ids[0], len(set(wordnet_ids))) == ("n01440764", 1000)
 
 
+@pytest.mark.slow
 def test_version_is_3_0(taxonomy: Taxonomy, wordnet: Any) -> None:
     assert taxonomy.version == wordnet.get_version() == "3.0"
 

@@ -47,7 +47,9 @@ def test_a_batch_arrives_as_it_was_sent() -> None:
     assert read_batch(0, Message({"kind": "end"})) is None
 
 
-@pytest.mark.parametrize("kind", [item for branch in EXPECTED_ERRORS for item in kinds(branch)])
+@pytest.mark.parametrize(
+    "kind", [item for branch in EXPECTED_ERRORS for item in kinds(branch) if item.__module__ == ErrataError.__module__]
+)
 def test_an_error_arrives_as_itself(kind: type[ErrataError]) -> None:
     sent = kind("Not this one.", violations=[Violation("file_name", "unknown", 3)], retry_after=2.5)
 

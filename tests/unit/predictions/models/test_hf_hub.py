@@ -119,6 +119,7 @@ def test_truncated_weights_are_rejected(hub: FakeHub, state: dict) -> None:
         source.load("org/small", ModelPolicy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -40,12 +40,14 @@ def predictor() -> TorchPredictor:
     return TorchPredictor({"demo": demo_folder()}, ModelPolicy(), 20, threads=2, device="cpu")
 
 
+@pytest.mark.slow
 def test_efficientnet_lite0_is_correct_on_18_of_20_photographs(predictor: TorchPredictor) -> None:
     predictions = predict_all(predictor, LITE0, photographs())
 
     assert int((predictions.top1 == demo().all_targets).sum()) == 18
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_has_no_class_and_the_others_are_predicted(tmp_path: Path) -> None:
     names = photographs()
     images = tmp_path / "images"
