@@ -1,4 +1,4 @@
-"""Reads jobs and analyses for queries. A read needs a few round trips, so that it is not one atomic step."""
+"""Reads jobs and analyses for queries. A read needs several round trips, so it is not atomic."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence

@@ -196,7 +196,7 @@ class JobStore(BaseStore):
         return self._change_shard(job_id, shard, transitions.fail, fencing_token, failure)
 
     def postpone_shard(self, job_id: str, shard: int, delay: float) -> None:
-        """Note that the message of a shard is sent again after `delay` seconds, so that it is not considered lost."""
+        """Note when the message of a shard is sent again, in seconds from now. Until then, it is not lost."""
         self._change_shard(job_id, shard, transitions.postpone, delay)
 
     def _change_shard(
