@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import BinaryIO
 
 import structlog
@@ -107,24 +108,23 @@ class ParserProcess:
     def _parse(self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool]) -> bytes:
         output = os.memfd_create("rows", os.MFD_CLOEXEC)
         try:
-            pid, channel = self._send(encode_request(request), file.fileno(), output)
-            with channel:
-                if self._receive_answer(channel, pid, is_cancelled) != DONE:
-                    raise _Crash(self._event("exit")[0])
+            ask = partial(self._ask, encode_request(request), [file.fileno(), output], is_cancelled)
+            try:
+                answer = ask()
+            except (BrokenPipeError, ConnectionResetError):  # the process was killed before it read the request
+                answer = ask()
+            if answer != DONE:
+                raise _Crash(self._event("exit")[0])
             return os.pread(output, min(os.fstat(output).st_size, self._limits.output), 0)
         finally:
             os.close(output)
 
-    def _send(self, request: bytes, *descriptors: int) -> tuple[int, socket.socket]:
-        """Send a request to the waiting process; return its ID, and the socket to it."""
+    def _ask(self, request: bytes, descriptors: list[int], is_cancelled: Callable[[], bool]) -> bytes:
+        """Send a request to the waiting process, and return its answer: empty if it ended while it parsed."""
         pid, channel = self._next_process()
-        try:
+        with channel:
             socket.send_fds(channel, [request], descriptors)
-        except BrokenPipeError:  # the process was killed while it waited; the fork server forks another
-            channel.close()
-            pid, channel = self._next_process()
-            socket.send_fds(channel, [request], descriptors)
-        return pid, channel
+            return self._receive_answer(channel, pid, is_cancelled)
 
     def _next_process(self) -> tuple[int, socket.socket]:
         """Return the ID of a process that waits for a file, and the socket to it."""

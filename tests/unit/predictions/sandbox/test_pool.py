@@ -1,8 +1,11 @@
 """The parser pool: it returns the same rows as in-process parsing, enforces limits, and restarts processes."""
 
+import fcntl
 import io
 import os
 import signal
+import sys
+import termios
 import threading
 import time
 import zipfile
@@ -289,11 +292,21 @@ def test_a_process_killed_while_it_parses_raises_unavailable(pool: ParserPool) -
     (process,) = pool._processes
     process.start()
     assert process._process is not None
-    threading.Timer(0.3, os.killpg, (process._process.pid, signal.SIGKILL)).start()
+    kill = threading.Thread(target=kill_after_first_read, args=(process._process.pid, writer))
+    kill.start()
 
     with file, pytest.raises(Unavailable):
         pool(request_for("npy"), file, lambda: False)
+    kill.join()
     os.close(writer)
+
+
+def kill_after_first_read(fork_server: int, pipe: int) -> None:
+    """Kill a fork server and its processes once one of them has read from a pipe, so that it parses."""
+    os.write(pipe, b"\x93")
+    while int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
+        time.sleep(0.01)
+    os.killpg(fork_server, signal.SIGKILL)
 
 
 def test_stopping_the_pool_ends_an_upload_that_is_being_parsed_and_starts_no_process_again() -> None:
