@@ -11,7 +11,8 @@ import structlog
 from errata.errors import InvalidSetting
 from prometheus_client import CollectorRegistry
 
-from service.bootstrap.metrics_collectors import STORE_SECONDS, PeriodicTask, StoreCollector
+from service.bootstrap.background import PeriodicTask
+from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector
 from service.bootstrap.metrics_observer import MetricsObserver
 from service.bootstrap.process import stop_on_signals
 from service.bootstrap.security import make_security, split_address

@@ -48,6 +48,7 @@ from service.domain import (
     VocabularyEvidence,
 )
 from service.taxonomy.classes import class_names
+from service.wire import paging
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 classes = st.integers(0, 999)
@@ -542,14 +543,14 @@ VERDICTS = [
 @pytest.mark.parametrize("offset", [1, 50, 1000, 10**9])
 def test_a_token_is_valid_for_the_same_query(offset: int) -> None:
     for query in [*ANALYSES, *VERDICTS]:
-        assert wire.page_offset(wire.page_token(offset, query), query) == offset
-    assert wire.page_offset("", ANALYSES[0]) == 0
+        assert paging.page_offset(paging.page_token(offset, query), query) == offset
+    assert paging.page_offset("", ANALYSES[0]) == 0
 
 
 def test_the_page_size_may_change_between_pages() -> None:
-    token = wire.page_token(50, pb.ListAnalysesRequest(page_size=50))
+    token = paging.page_token(50, pb.ListAnalysesRequest(page_size=50))
 
-    assert wire.page_offset(token, pb.ListAnalysesRequest(page_size=10, page_token=token)) == 50
+    assert paging.page_offset(token, pb.ListAnalysesRequest(page_size=10, page_token=token)) == 50
 
 
 @pytest.mark.parametrize("queries", [ANALYSES, VERDICTS], ids=["analyses", "verdicts"])
@@ -557,7 +558,7 @@ def test_a_token_of_another_query_is_rejected(queries: list[Message]) -> None:
     for mine, other in itertools.permutations(queries, 2):
         if mine != other:
             with pytest.raises(InvalidPageToken):
-                wire.page_offset(wire.page_token(50, other), mine)
+                paging.page_offset(paging.page_token(50, other), mine)
 
 
 def forge_token(content: bytes) -> str:
@@ -589,7 +590,7 @@ def forge_token(content: bytes) -> str:
 )
 def test_an_invalid_token_is_rejected(token: str) -> None:
     with pytest.raises(InvalidPageToken) as error:
-        wire.page_offset(token, pb.ListAnalysesRequest())
+        paging.page_offset(token, pb.ListAnalysesRequest())
 
     assert error.value.violations[0].field == "page_token"
 
@@ -598,14 +599,14 @@ def test_a_negative_offset_is_rejected() -> None:
     query = pb.ListAnalysesRequest()
 
     with pytest.raises(InvalidPageToken):
-        wire.page_offset(wire.page_token(-1, query), query)
+        paging.page_offset(paging.page_token(-1, query), query)
 
 
 @given(token=st.text() | st.binary().map(forge_token), query=st.sampled_from([*ANALYSES, *VERDICTS]))
 @settings(max_examples=200)
 def test_any_token_is_accepted_or_rejected(token: str, query: Message) -> None:
     with suppress(InvalidPageToken):
-        assert wire.page_offset(token, query) >= 0
+        assert paging.page_offset(token, query) >= 0
 
 
 @pytest.mark.parametrize(
@@ -765,6 +766,6 @@ def test_any_query_has_its_own_token(kind: type[Message]) -> None:
     def fuzz(content: bytes) -> None:
         with suppress(DecodeError):
             query = kind.FromString(content)
-            assert wire.page_offset(wire.page_token(7, query), query) == 7
+            assert paging.page_offset(paging.page_token(7, query), query) == 7
 
     fuzz()
