@@ -109,6 +109,9 @@ BY_OTHER_EVIDENCE = {
 }
 
 
+MISSED = {"fg": 2}  # the default superclasses separate them; both belong to pairs that were held out (ADR 0051)
+
+
 @pytest.mark.parametrize("kind", BY_OTHER_EVIDENCE)
 def test_published_verdicts_agree_with_the_bundle(bundle: Bundle, common_errors: list[dict], kind: str) -> None:
     """All published errors except OOV, with the annotation, the pairs, the list, and the default superclasses."""
@@ -118,4 +121,6 @@ def test_published_verdicts_agree_with_the_bundle(bundle: Bundle, common_errors:
     types = bundle.verdicts[rows, [error["prediction"] for error in errors]] & 0x0F
 
     assert len(errors) >= 20
-    assert Counter(types.tolist()) == {BY_OTHER_EVIDENCE[kind].id: len(errors)}  # a figure that may not fall
+    missed = {ErrorType.MODEL_FAILURE.id: MISSED[kind]} if kind in MISSED else {}
+    expected = Counter({BY_OTHER_EVIDENCE[kind].id: len(errors) - MISSED.get(kind, 0)}) + Counter(missed)
+    assert Counter(types.tolist()) == expected  # figures that may not fall
