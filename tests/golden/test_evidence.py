@@ -9,6 +9,7 @@ import pytest
 from service.bootstrap.build import Inputs, build_evidence, verify_evidence
 from service.domain import ErrorType, Group, LabelSource
 from service.evidence.bundle import Bundle
+from service.evidence.labels import annotated_images, validation_names
 
 from .conftest import Annotation
 
@@ -78,6 +79,12 @@ def test_list_and_the_pairs_have_the_published_sizes(bundle: Bundle, non_prototy
     }
     assert len(bundle.arrays["pair_counts"]) == 5_456
     assert (bundle.arrays["pair_counts"] >= 2).sum() == 1_659
+
+
+def test_shipped_list_of_annotated_images_agrees_with_the_annotation(annotation: Annotation) -> None:
+    listed = validation_names()[annotated_images()].tolist()
+
+    assert {name.decode() for name in listed} == set(annotation.multi_labels)
 
 
 def test_only_oov_abstains_and_the_bundle_verifies(bundle: Bundle) -> None:
