@@ -78,13 +78,13 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
         raise InvalidEvidence(
             f"The data set {dataset} has built-in labels. Choose another name for a custom data set.", field="dataset"
         )
-    artefacts = read_artefacts(inputs.artefacts, dataset) if inputs.artefacts else Artefacts(None, None, None, ())
+    artefacts = _artefacts(dataset, inputs)
     annotation = read_annotation(inputs.annotations) if inputs.annotations else None
     images = (recipe or _custom)(_RecipeInputs(inputs, artefacts, annotation))
     grouping, grouping_source = _grouping(inputs, artefacts)
     if dataset in NEEDS_NO_INPUT:
         annotation = None  # co-occurrence is counted over all images
-    pairs, pair_source = _pairs(annotation)
+    pairs, pair_source = _pairs(_annotated_images(dataset, annotation))
     clip = _clip(inputs, artefacts, images, grouping)
     return BundleInputs(
         dataset=dataset,
@@ -147,6 +147,13 @@ RECIPES: Mapping[str, Callable[[_RecipeInputs], LabelInputs]] = {
     "imagenet-real": lambda _: labels.imagenet_real(),
 }
 NEEDS_NO_INPUT = frozenset({"demo", "imagenet-real"})
+ARTEFACT_FOLDERS = {"imagenet-real": "imagenet"}  # the validation images; other data sets: a folder with their name
+
+
+def _artefacts(dataset: str, inputs: Inputs) -> Artefacts:
+    if inputs.artefacts is None:
+        return Artefacts(None, None, None, ())
+    return read_artefacts(inputs.artefacts, ARTEFACT_FOLDERS.get(dataset, dataset))
 
 
 def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, Source]:
@@ -168,16 +175,19 @@ def _data_file_source(name: str, origin: str, license_: str, file: str) -> Sourc
     return Source(name, f"{origin}, service/taxonomy/data/{file}", license_, hashlib.sha256(content).hexdigest())
 
 
-def _pairs(annotation: Annotation | None) -> tuple[CooccurrenceInputs, Source]:
-    """Count co-occurrences in the images with ReaL labels that are not in the annotation."""
-    image_labels, has_real_labels = labels.real_and_original_labels()
-    counted = has_real_labels.copy()
-    which = "have any"
+def _annotated_images(dataset: str, annotation: Annotation | None) -> Mask | None:
+    """Return the mask of the validation images that do not count for co-occurrence; None if all of them count."""
     if annotation is not None:
         names = {name.encode() for name in annotation.images}
-        counted &= np.array([name not in names for name in labels.validation_names().tolist()])
-        which = "are not in the multi-label annotation"
-    rows = np.flatnonzero(counted)
+        return np.array([name in names for name in labels.validation_names().tolist()])
+    return labels.annotated_images() if dataset == "imagenet-a" else None
+
+
+def _pairs(annotated: Mask | None) -> tuple[CooccurrenceInputs, Source]:
+    """Count co-occurrences in the images with ReaL labels that are not annotated."""
+    image_labels, has_real_labels = labels.real_and_original_labels()
+    which = "have any" if annotated is None else "are not in the multi-label annotation"
+    rows = np.flatnonzero(has_real_labels if annotated is None else has_real_labels & ~annotated)
     pairs = count_pairs(image_labels.take(rows), (rows + 1).astype(np.int32))
     return pairs, Source(REAL_SOURCE.name, REAL_SOURCE.origin.format(which=which), REAL_SOURCE.license)
 

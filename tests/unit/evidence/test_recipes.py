@@ -265,8 +265,34 @@ def test_annotation_affects_only_the_co_occurrence_of_imagenet_a(inputs: Inputs,
     assert len(facts.labels.names) == 6
     assert facts.pairs is not None and imagenet.pairs is not None and without.pairs is not None
     assert np.array_equal(facts.pairs.counts, imagenet.pairs.counts)
-    assert facts.pairs.counts.sum() < without.pairs.counts.sum()
+    assert facts.pairs.counts.sum() > without.pairs.counts.sum()  # five images instead of the official 20,000
     assert facts.imagenet_m is None
+
+
+def test_imagenet_a_without_annotation_counts_the_pairs_of_the_official_one(tmp_path: Path) -> None:
+    artefacts = write_artefacts(tmp_path / "a", "imagenet-a", A_SAMPLES)
+
+    pairs = gather("imagenet-a", Inputs(artefacts=artefacts)).pairs
+
+    assert pairs is not None
+    assert len(pairs.counts) == 5_456  # spec: "Co-occurrence pairs"
+    assert (pairs.counts >= 2).sum() == 1_659
+
+
+# imagenet-real
+
+
+def test_imagenet_real_finds_the_artefacts_of_imagenet(tmp_path: Path) -> None:
+    artefacts = write_artefacts(
+        tmp_path / "artefacts", "imagenet", validation_samples(NUMBERS), np.zeros((len(NUMBERS), 10), dtype=int), DOGS
+    )
+
+    facts = gather("imagenet-real", Inputs(artefacts=artefacts))
+
+    assert facts.superclasses.ids == tuple(DOGS)
+    assert "samples_info.npz" in [source.name for source in facts.sources]
+    with pytest.raises(InvalidEvidence, match=r"samples_info.npz: image .* is missing"):  # five images only
+        gather("imagenet-real", Inputs(artefacts=artefacts, encoder=HASH, cache=tmp_path / "cache"))
 
 
 def test_imagenet_a_uses_the_list_of_mistakes(tmp_path: Path) -> None:
