@@ -1,7 +1,8 @@
 """Jobs, shards, and their state transitions. Pure functions: both stores apply the differences that they return.
 
 queued -claim-> running -finish-> succeeded | failed | cancelled     (final)
-running -> queued: transient error (retry_at, retries + 1) · release · claim after the lease has expired (crashes + 1)
+running -> queued: transient error (retry_at, retries + 1) · release
+running -> running: claim after the lease has expired (crashes + 1)
 queued -> cancelled: immediately; the message is skipped when it is delivered
 """
 
@@ -19,7 +20,8 @@ from service.domain import REGISTRY_OWNER, AnalysisRequest, Failure, ModelInfo, 
 from service.redact import public_message
 
 MAX_FINISHED = 1000  # failed and canceled analyses in a store: each list reads all of them
-MAX_CRASHES = 3
+CRASH_DELAYS = 0.0, 10.0  # seconds until a shard runs again after its first and second crash, as in Kubernetes
+MAX_CRASHES = len(CRASH_DELAYS) + 1
 MAX_RETRIES = 3
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 60.0
 Reply = TypeVar("Reply", covariant=True)
@@ -253,10 +255,8 @@ def claim(job: JobStatus, shard: Shard, now: float, index: int, worker: str, lea
     """Claim a shard, which has this index in the job, for a lease of `lease` seconds."""
     if job.state.is_final or shard.state.is_final:
         return Step(Claim(ClaimOutcome.SKIP), job, shard)
-    if shard.state is State.RUNNING and shard.lease > now:
-        return Step(Claim(ClaimOutcome.WAIT, delay=shard.lease - now), job, shard)
-    if shard.state is State.QUEUED and shard.retry_at > now:
-        return Step(Claim(ClaimOutcome.WAIT, delay=shard.retry_at - now), job, shard)
+    if (delay := available_at(shard) - now) > 0:
+        return Step(Claim(ClaimOutcome.WAIT, delay=delay), job, shard)
     has_crashed = shard.state is State.RUNNING
     crashes = shard.crashes + has_crashed
     effects = (Effect.COUNT_CRASH,) if has_crashed else ()
@@ -276,6 +276,17 @@ def claim(job: JobStatus, shard: Shard, now: float, index: int, worker: str, lea
     job = replace(job, state=State.RUNNING, started=job.started or now)
     reply = Claim(ClaimOutcome.CLAIMED, claimed.fencing_token)
     return Step(reply, job, claimed, (*effects, Effect.SHARD_HAS_STARTED))
+
+
+def available_at(shard: Shard) -> float:
+    """Return the time from which an open shard can be claimed.
+
+    A shard that has crashed its worker before waits: otherwise workers that stop one after the other, as the nodes of a
+    cluster do during an upgrade, end the analysis.
+    """
+    if shard.state is State.QUEUED:
+        return shard.retry_at
+    return shard.lease + (CRASH_DELAYS[shard.crashes] if shard.crashes + 1 < MAX_CRASHES else 0.0)
 
 
 def holds_lease(job: JobStatus, shard: Shard, fencing_token: int) -> bool:

@@ -89,7 +89,8 @@ class Worker:
     def run(self, job_id: str, shard: int) -> None:
         """Predict the shards of dead workers, and then the shard of a message.
 
-        The engine redelivers the messages of dead workers too, but last in line.
+        The engine redelivers the messages of dead workers too, but last in line, where a shard stays that has crashed
+        a worker before.
 
         Raises:
             RetryLater: The message must be delivered again.

@@ -110,12 +110,22 @@ def test_an_expired_lease_counts_as_a_crash_and_gets_a_new_fencing_token() -> No
     ("crashes", "kind"), [(0, ClaimOutcome.CLAIMED), (1, ClaimOutcome.CLAIMED), (2, ClaimOutcome.LOST)]
 )
 def test_the_third_crash_fails_the_job(crashes: int, kind: ClaimOutcome) -> None:
-    step = claim(status(), replace(RUNNING, crashes=crashes), NOW + 6)
+    step = claim(status(), replace(RUNNING, crashes=crashes), NOW + 20)
 
     failure = step.job.failure
     assert step.reply.kind is kind
     assert (failure is not None and failure.reason == "WORKER_LOST") == (kind is ClaimOutcome.LOST)
     assert (step.job.state is State.FAILED) == (kind is ClaimOutcome.LOST)
+
+
+def test_a_shard_runs_again_immediately_after_its_first_crash_and_10_seconds_after_its_second() -> None:
+    second = replace(RUNNING, crashes=1)
+    just_before = claim(status(), second, RUNNING.lease + 9)
+
+    assert claim(status(), RUNNING, RUNNING.lease).reply.kind is ClaimOutcome.CLAIMED
+    assert just_before == Step(Claim(ClaimOutcome.WAIT, delay=1.0), status(), second)  # and not counted as a crash yet
+    assert claim(status(), second, RUNNING.lease + 10).reply.kind is ClaimOutcome.CLAIMED
+    assert claim(status(), replace(RUNNING, crashes=2), RUNNING.lease).reply.kind is ClaimOutcome.LOST
 
 
 def test_only_the_current_fencing_token_of_a_running_shard_is_valid() -> None:
@@ -182,6 +192,8 @@ SENT = Shard(sent=NOW)
         (replace(SENT, retry_at=NOW + 20), 19.0, True, False),
         (replace(SENT, state=State.RUNNING, lease=NOW + 20), 59.0, True, False),
         (replace(SENT, state=State.RUNNING, lease=NOW + 20), 61.0, True, True),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20, crashes=1), 69.0, True, False),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20, crashes=1), 71.0, True, True),
         (replace(SENT, state=State.RUNNING, lease=NOW + 20, sent=NOW + 30), 61.0, True, False),
         (replace(SENT, state=State.RUNNING, lease=NOW + 20), 1e6, False, False),
         (replace(SENT, state=State.SUCCEEDED), 1e6, True, False),
