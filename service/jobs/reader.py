@@ -30,13 +30,17 @@ class Snapshot:
     live_workers: int
     now: float  # seconds of the store's clock
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the record and its job never change again."""
+        return self.record.state.is_final and (self.job is None or self.job.state.is_final)
+
 
 class Reader:
     """Reads jobs and analyses. Thread-safe."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self.finished = FinishedCache()
         self._logged: set[tuple[str, str]] = set()  # damaged records
 
     def read(self, *commands: Command) -> list[Reply]:
@@ -146,28 +150,3 @@ class Reader:
                 self._logged.clear()
             self._logged.add(damage)
             _log.error("damaged record in the job store", record=damage[0], error=damage[1])
-
-
-class FinishedCache:
-    """Caches failed and canceled records, which never change. Reading 1,000 of them dominates the time of a list.
-
-    Thread-safe, because each list replaces the whole cache.
-    """
-
-    def __init__(self) -> None:
-        self._cached: dict[str, tuple[float, Snapshot]] = {}
-
-    def get(self, finished: Sequence[tuple[str, float]]) -> dict[str, Snapshot]:
-        """Return the cached records among those that are finished now, given with their end times."""
-        cached = self._cached
-        return {id: cached[id][1] for id, ended in finished if id in cached and cached[id][0] == ended}
-
-    def replace(self, finished: Sequence[tuple[str, float]], snapshots: dict[str, Snapshot]) -> None:
-        """Replace the cache by the finished records of a list, except those whose job is open for other analyses."""
-        self._cached = {
-            id: (ended, snapshots[id]) for id, ended in finished if id in snapshots and _is_final(snapshots[id])
-        }
-
-
-def _is_final(snapshot: Snapshot) -> bool:
-    return snapshot.record.state.is_final and (snapshot.job is None or snapshot.job.state.is_final)

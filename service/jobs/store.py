@@ -344,9 +344,10 @@ class JobStore(BaseStore):
         if stale:  # expired, or queued again by a version without the key `finished`
             self.run(lambda tx: lifecycle.delete_expired(tx, stale))
             ended = [(id, end_time) for id, end_time in ended if id not in opened]
-        ids, snapshots = records.texts(analyses), self._reader.finished.get(ended)
+        cached, ids = self._finished, records.texts(analyses)
+        snapshots = {key[0]: cached[key] for key in ended if key in cached}
         snapshots |= self._reader.snapshots([id for id in ids if id not in snapshots], now, num_workers)
-        self._reader.finished.replace(ended, snapshots)
+        self._finished = {key: snapshots[key[0]] for key in ended if key[0] in snapshots and snapshots[key[0]].is_final}
         return [replace(snapshots[id], live_workers=num_workers, now=now) for id in ids if id in snapshots]
 
     def job(self, job_id: str) -> Job | None:

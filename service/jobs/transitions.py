@@ -9,11 +9,10 @@ queued -> cancelled: immediately; the message is skipped when it is delivered
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Generic, TypeVar
 
-import numpy as np
 from errata.errors import ErrataError
 
 from service.domain import REGISTRY_OWNER, AnalysisRequest, Failure, ModelInfo, Predictions, State
@@ -123,19 +122,13 @@ class JobStatus:
         return not self.state.is_final and not self.judging_token
 
 
-@dataclass(frozen=True)
-class Job:
+@dataclass(frozen=True, kw_only=True)
+class Job(JobStatus):
     """One computation; several analyses can wait for it."""
 
-    id: str
     spec: JobSpec
     shards: tuple[Shard, ...]
-    created: float
-    state: State = State.QUEUED
-    started: float | None = None
-    judging_token: int = 0  # the fencing token of its judging; 0: not judged yet
-    failure: Failure | None = None
-    analyses: frozenset[str] = field(default_factory=frozenset)
+    analyses: frozenset[str] = frozenset()
 
     @property
     def done(self) -> int:
@@ -147,11 +140,6 @@ class Job:
         running = [shard for shard in self.shards if shard.state is State.RUNNING and shard.done and shard.lease > now]
         rates = [shard.done / (now - shard.claimed_at) for shard in running if now > shard.claimed_at]
         return sum(rates) or None
-
-    @property
-    def num_shards_left(self) -> int:
-        """The number of shards that are not done."""
-        return sum(shard.state is not State.SUCCEEDED for shard in self.shards)
 
 
 @dataclass(frozen=True)
@@ -381,12 +369,3 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(error.reason, public_message(error))
     message = f"The worker failed with an internal error ({type(error).__name__}). See the worker's log."
     return Failure("INTERNAL", message)
-
-
-def concatenate_predictions(pieces: Sequence[Predictions]) -> Predictions:
-    """Concatenate predictions. The result has no probabilities if any piece has none."""
-    probabilities = [piece.probability for piece in pieces if piece.probability is not None]
-    return Predictions(
-        top1=np.concatenate([piece.top1 for piece in pieces]),
-        probability=np.concatenate(probabilities) if len(probabilities) == len(pieces) else None,
-    )

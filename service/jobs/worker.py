@@ -20,7 +20,6 @@ from service.jobs.transitions import (
     JobSpec,
     LeaseReply,
     ShardResult,
-    concatenate_predictions,
     failure_of,
 )
 
@@ -255,7 +254,7 @@ class ShardLease:
             batches = self._predict_batches(names)
         if batches is None:
             return None
-        result = ShardResult(concatenate_predictions(batches), info)
+        result = ShardResult(Predictions.concatenate(batches), info)
         if result.predictions.top1.min(initial=0) >= 0:  # images that are missing now may exist the next time
             with suppress(Unavailable):
                 worker.store.store_shard_result(key, result)
