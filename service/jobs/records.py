@@ -140,21 +140,24 @@ def read_record(analysis_id: str, reply: Reply) -> AnalysisRecord | None:
         return record
 
 
-def read_spec(status: JobStatus, content: bytes) -> JobSpec:
-    """Return the specification of a job.
+def read_head(job_id: str, reply: Reply) -> tuple[JobStatus, JobSpec] | None:
+    """Return the status and the specification of a job from its fields and `spec`; None if it does not exist.
 
     Raises:
         NewerRecord: A newer version wrote the job.
-        DamagedRecord: The specification is invalid.
+        DamagedRecord: The job is invalid.
     """
-    with translate_damage(f"the job {status.id}"):
-        document = _parse_document(f"the job {status.id}", content.decode())
+    status = job_status(job_id, reply)
+    if status is None:
+        return None
+    with translate_damage(f"the job {job_id}"):
+        document = _parse_document(f"the job {job_id}", (values(reply)[-1] or b"").decode())
         if "asked" in document:
             document["call_id"] = document.pop("asked")  # the stored name
         spec: JobSpec = _SPECS.validate_python(known_fields(JobSpec, document))
         if spec.num_shards != status.num_shards:
             raise ValueError(f"expected {spec.num_shards} shards, got {status.num_shards}")
-        return spec
+        return status, spec
 
 
 def read_job(status: JobStatus, spec: JobSpec, analyses: Sequence[str], shards: Sequence[Reply]) -> Job:

@@ -245,7 +245,9 @@ class ShardLease:
             return None
         key = spec.shard_result_key(self.shard, info)
         if not spec.fresh:
-            cached = self._find_cached(key)
+            cached = None
+            with suppress(Unavailable):
+                cached = worker.store.cached_shard_result(key)
             is_hit = cached is not None and len(cached.predictions.top1) == len(names)
             worker.observer.cache_lookup("predictions", is_hit)
             if cached is not None and is_hit:
@@ -277,13 +279,6 @@ class ShardLease:
                 return None
         assert done == len(names), f"this is a bug: {done} predictions for {len(names)} images"
         return batches
-
-    def _find_cached(self, key: str) -> ShardResult | None:
-        """Return cached predictions of the same weights for the same images; None if there are none."""
-        try:
-            return self._worker.store.cached_shard_result(key)
-        except Unavailable:
-            return None
 
     def _report_progress(self, done: int) -> LeaseReply:
         """Report the progress; OK if the store is unavailable, because the next batch reports again."""
