@@ -21,7 +21,7 @@ from service.bootstrap.registries import RegistryThreads, check_datasets, make_c
 from service.bootstrap.security import make_api_security
 from service.bootstrap.servers import Addresses, Servers
 from service.bootstrap.wiring import make_ports
-from service.jobs.engine import Engine, redis_broker
+from service.jobs.engine import Engine, NotifyingBroker
 from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.worker import RetryLater
 from service.settings import Settings
@@ -50,7 +50,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     metrics = Metrics(CollectorRegistry())
     client = connect(url, REDIS_TIMEOUT)
     store = RedisJobStore(client, heartbeat=settings.heartbeat_seconds)
-    engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
+    engine = Engine(partial(NotifyingBroker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     indexing = Indexing(settings, metrics, RedisNotices(client))
     ports = make_ports(settings, store, indexing.archive, engine, metrics)
     ports.parsers.start()

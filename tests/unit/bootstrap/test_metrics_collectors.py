@@ -20,9 +20,10 @@ from service.bootstrap.background import PeriodicTask
 from service.bootstrap.metrics_collectors import ResultsCollector, StoreCollector
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 from service.evidence.repository import EvidenceRepository
-from service.jobs.base_store import Depth, MemoryUsage
+from service.jobs.base_store import Depth
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.store import JobStore
+from service.jobs.transaction import MemoryUsage
 from service.predictions.models.device import gpu_memory
 from service.telemetry import Metrics
 
