@@ -20,6 +20,17 @@ class Source:
 
 
 @dataclass(frozen=True)
+class EncoderInfo:
+    """The model of an encoder. The manifest lists it; the digest does not include it."""
+
+    architecture: str  # name in the library
+    weights: str  # tag in the library, or name of a local file
+    weights_sha256: str
+    activation: str  # activation function of both towers: "quick_gelu" or "gelu"
+    library: str  # name and version
+
+
+@dataclass(frozen=True)
 class LabelInputs:
     """Images of a data set and the labels of the evaluated images (A images, N evaluated)."""
 
@@ -53,6 +64,7 @@ class ClipInputs:
     images: NDArray[np.float32]  # (N, d) L2-normalized
     texts: NDArray[np.float32]  # (T, d) L2-normalized, in the order of Proposals.texts
     oov: Bytes  # (N, C / 8) bits, see domain.Evidence
+    encoder: EncoderInfo | None = None  # None: the encoder does not describe its model
 
 
 @dataclass(frozen=True)

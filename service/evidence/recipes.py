@@ -17,9 +17,9 @@ from service.evidence.annotation import Annotation, read_annotation
 from service.evidence.artefacts import NEIGHBORS, Artefacts, read_artefacts, read_grouping
 from service.evidence.cooccurrence import count_pairs
 from service.evidence.custom_labels import read_custom_labels
-from service.evidence.encoder import CachedEncoder, Progress, load_encoder
+from service.evidence.encoder import CachedEncoder, Progress, describe, load_encoder
 from service.evidence.images import class_folders, find_images
-from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, LabelInputs, Source
+from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, EncoderInfo, LabelInputs, Source
 from service.evidence.neighbors import nearest_classes
 from service.evidence.prototype import FILES as MISTAKES
 from service.evidence.prototype import read_non_prototypical
@@ -98,7 +98,7 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
             _data_file_source("WordNet 3.0", "Princeton University", "WordNet 3.0 license", "wordnet.json"),
             grouping_source,
             pair_source,
-            *_file_sources(inputs, annotation is not None, clip is not None),
+            *_file_sources(inputs, annotation is not None, clip),
             *_artefact_sources(inputs, artefacts, clip is not None),
         ),
         imagenet_m=_imagenet_m(annotation, images) if dataset == "imagenet" else None,
@@ -228,7 +228,7 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: G
             field="encoder",
         )
     oov = decide_oov(embeddings, texts, images.targets, neighbors, proposals, inputs.progress)
-    return ClipInputs(neighbors, embeddings, texts, oov)
+    return ClipInputs(neighbors, embeddings, texts, oov, describe(encoder.encoder))
 
 
 def _neighbors(
@@ -280,7 +280,7 @@ def _paths(names: list[bytes], targets: list[int]) -> list[str]:
     return paths
 
 
-def _file_sources(inputs: Inputs, uses_annotation: bool, uses_encoder: bool) -> tuple[Source, ...]:
+def _file_sources(inputs: Inputs, uses_annotation: bool, clip: ClipInputs | None) -> tuple[Source, ...]:
     """Return the local files that the evidence uses, with their digests."""
     sources = []
     if inputs.annotations is not None and uses_annotation:
@@ -289,11 +289,18 @@ def _file_sources(inputs: Inputs, uses_annotation: bool, uses_encoder: bool) -> 
         sources.append(_file_source("labels", inputs.labels, "its author's"))
     if inputs.mistakes is not None:
         sources += [_file_source("non-prototypical images", inputs.mistakes / name, "Apache-2.0") for name in MISTAKES]
-    if uses_encoder:
-        sources.append(Source("CLIP encoder", inputs.encoder, "its author's"))
+    if clip is not None:
+        sources.append(_encoder_source(inputs.encoder, clip.encoder))
         if inputs.train_images is not None:
             sources.append(Source("training images", "a local folder", "ImageNet's terms"))
     return tuple(sources)
+
+
+def _encoder_source(name: str, info: EncoderInfo | None) -> Source:
+    if info is None:
+        return Source("CLIP encoder", name, "its author's")
+    origin = f"{name}, {info.architecture}, weights {info.weights}, activation {info.activation}, {info.library}"
+    return Source("CLIP encoder", origin, "its author's", info.weights_sha256)
 
 
 def _file_source(name: str, path: Path, license_: str) -> Source:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from errata.errors import InvalidEvidence
 from oracle import cooccurrence as oracle
+from unit.evidence.encoders import Describing
 from unit.evidence.official import Row, wordnet_id, write_artefacts, write_json, write_mistakes
 
 from service.bootstrap.build import Inputs, build_evidence
@@ -68,6 +69,21 @@ def test_imagenet_with_all_inputs_has_no_abstentions(inputs: Inputs, tmp_path: P
     named = {source.name for source in bundle.manifest.sources}
     assert {"multi-label annotation", "superclasses.json", "samples_info.npz", "valid_clip_knn.npz"} <= named
     assert {"CLIP encoder", "non-prototypical images"} <= named
+
+
+def test_manifest_describes_the_model_of_the_encoder(inputs: Inputs, tmp_path: Path) -> None:
+    name = "unit.evidence.encoders:Describing"
+
+    manifest = build("imagenet", replace(inputs, encoder=name), tmp_path).manifest
+
+    assert manifest.encoder == Describing.INFO
+    (source,) = [source for source in manifest.sources if source.name == "CLIP encoder"]
+    assert source.origin == f"{name}, hash-32, weights seeds, activation gelu, hashlib 1"
+    assert source.sha256 == Describing.INFO.weights_sha256
+
+
+def test_encoder_without_a_description_is_accepted(inputs: Inputs, tmp_path: Path) -> None:
+    assert build("imagenet", inputs, tmp_path).manifest.encoder is None
 
 
 def test_neighbors_and_embeddings_match_their_images(inputs: Inputs, tmp_path: Path) -> None:
