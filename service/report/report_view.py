@@ -81,6 +81,7 @@ class ReportView:
     summary: str
     key_figures: tuple[KeyFigure, ...]
     warnings: tuple[str, ...]
+    is_implausible: bool  # whether an input check failed
     abstained: tuple[str, ...]
     breakdown_chart: Chart
     type_titles: tuple[str, ...]
@@ -131,6 +132,7 @@ def report_view(data: ReportData) -> ReportView:
         summary=analysis_summary(analysis.title, summary),
         key_figures=_key_figures(overall, percentiles),
         warnings=analysis.warnings,
+        is_implausible=analysis.implausible,
         abstained=tuple(abstention_notes([error_type.key for error_type in summary.abstained])),
         breakdown_chart=breakdown_chart(summary),
         type_titles=tuple(error_type.title for error_type in TOP1_ERROR_TYPES),
@@ -188,6 +190,7 @@ def _provenance(analysis: Analysis, summary: Summary, version: str) -> tuple[Pro
         ("date", f"{analysis.create_time:%Y-%m-%d %H:%M} UTC"),
         ("data set", analysis.request.dataset),
         ("model", analysis.request.model or "uploaded predictions"),
+        ("implausible predictions", "accepted" if analysis.implausible else ""),
         ("architecture", info.architecture if info else ""),
         ("SHA-256 of the weights", info.weights_sha256 if info else ""),
         ("transform", info.transform if info else ""),

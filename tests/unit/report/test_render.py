@@ -157,6 +157,7 @@ def view(**changes: Any) -> ReportView:
         summary="net makes 7 top-1 errors on 9 images.",
         key_figures=(KeyFigure("top-1 accuracy", "60.0 %", "how it is read", "higher than most"),),
         warnings=("careful",),
+        is_implausible=False,
         abstained=("CLIP was away.",),
         breakdown_chart=CHART,
         type_titles=tuple(error_type.title for error_type in TOP1_ERROR_TYPES),
@@ -247,6 +248,7 @@ def analyses() -> ListView:
         "2024-02-29",
         "succeeded",
         "state-succeeded",
+        True,
         True,
         "",
         "1 %",
@@ -615,7 +617,7 @@ def test_list_shows_all_values_of_its_view() -> None:
     page = Page(PAGES["analyses"](same))
 
     assert "Analyses 1 to 2 of 1,234" in page.text
-    for expected in ("net", "demo", "2024-02-29", "succeeded", "running", "5 of 20 images", "size=big"):
+    for expected in ("net", "demo", "2024-02-29", "succeeded", "running", "implausible", "5 of 20 images", "size=big"):
         assert expected in page.text
     assert {"/analyses/a1", "/analyses/a2", "/?before=1", "/?after=3"} <= {*page.values("href")}
     assert [value for tag, name, value in page.attributes if (tag, name) == ("input", "value")] == ["net", "a1", "a1"]

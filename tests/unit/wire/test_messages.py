@@ -149,6 +149,7 @@ analyses = st.builds(
     failure=st.none() | st.builds(Failure, texts, texts),
     warnings=st.lists(texts, max_size=3).map(tuple),
     cached=st.booleans(),
+    implausible=st.booleans(),
 )
 
 
@@ -293,6 +294,7 @@ def from_message(message: pb.Analysis) -> Analysis:
         failure=Failure(message.failure.reason, message.failure.message) if message.HasField("failure") else None,
         warnings=tuple(message.warnings),
         cached=message.cached,
+        implausible=message.implausible,
     )
 
 
@@ -314,7 +316,17 @@ def test_the_result_of_an_analysis_survives_a_round_trip(analysis: Analysis) -> 
     analysis = replace(analysis, summary=make_consistent(analysis.summary) if analysis.summary else None)
     back = wire.from_analysis(pb.Analysis.FromString(wire.to_analysis(analysis).SerializeToString()))
 
-    fields = ("id", "state", "evidence", "create_time", "predictions_digest", "model_info", "summary", "warnings")
+    fields = (
+        "id",
+        "state",
+        "evidence",
+        "create_time",
+        "predictions_digest",
+        "model_info",
+        "summary",
+        "warnings",
+        "implausible",
+    )
     assert {name: getattr(back, name) for name in fields} == {name: getattr(analysis, name) for name in fields}
     assert (back.title, back.request.dataset, back.request.labels) == (
         analysis.title,
