@@ -77,11 +77,13 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
     everything = comparison.groups["all"]
     if everything.num_samples:
         table = new_table("rate", "A", "B", "change, points", "95 % interval")
-        for name, interval in (
-            ("top-1 accuracy", everything.rates["top1"]),
-            ("multi-label accuracy", everything.multi_label_accuracy),
-            ("severe error rate", everything.rates["severe"]),
+        for name, is_known, interval in (
+            ("top-1 accuracy", True, everything.rates["top1"]),
+            ("multi-label accuracy", everything.HasField("multi_label_accuracy"), everything.multi_label_accuracy),
+            ("severe error rate", True, everything.rates["severe"]),
         ):
+            if not is_known:
+                continue
             rates = (format_percentage(interval.a), format_percentage(interval.b))
             table.add_row(name, *rates, format_change(interval), format_range(interval))
         console.print(table)
