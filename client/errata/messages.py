@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from errata.enums import Group, LabelSource, Outcome, ProblematicTag, Severity, State
+from errata.enums import ExpertSeverity, Group, LabelSource, Outcome, ProblematicTag, Severity, State
 from errata.error_types import ERROR_TYPES, TOP1_ERROR_TYPES, find_error_type, title_of
 
 MISSING = "–"  # placeholder for a missing value
@@ -20,6 +20,12 @@ SEVERITY_NAMES: Mapping[Severity, str] = {
     Severity.MINOR: "minor",
     Severity.EXPLAINABLE: "explainable",
     Severity.SEVERE: "severe",
+}
+EXPERT_SEVERITY_NAMES: Mapping[ExpertSeverity, str] = {
+    ExpertSeverity.UNSPECIFIED: "unknown",
+    ExpertSeverity.MINOR: "minor",
+    ExpertSeverity.BORDERLINE: "borderline",
+    ExpertSeverity.MAJOR: "major",
 }
 STATE_NAMES: Mapping[State, str] = {
     State.UNSPECIFIED: "unknown",
@@ -65,6 +71,7 @@ COOCCURRENCE_NOTE = "“{predicted}” and “{label}” occur together in {coun
 SIMILAR_NEIGHBORS = "The nearest training images include classes similar to “{predicted}”. "
 NO_SIMILAR_NEIGHBORS = "The nearest training images include no classes similar to “{predicted}”. "
 BEST_TEXTS = "Of {num_texts} texts, CLIP ranks these highest: {texts}."
+EXPERT_NOTE = "Experts judged this prediction: {cause}, {severity}. The verdict does not use this."
 RANKED_TEXT = "“{text}” ({probability})"
 
 
@@ -237,6 +244,19 @@ def abstention_notes(abstained: Collection[str]) -> list[str]:
             f"{list_names(later, 'or')}. The number of model failures is an upper bound."
         )
     return notes
+
+
+def expert_note(cause: str, severity: ExpertSeverity) -> str:
+    """Describe the judgment of experts about a prediction.
+
+    Args:
+        cause: The error type, by its name in the API.
+        severity: The severity that the experts gave.
+
+    Returns:
+        Two sentences.
+    """
+    return EXPERT_NOTE.format(cause=title_of(cause), severity=EXPERT_SEVERITY_NAMES[severity])
 
 
 def rule_outcome(error_type: str, note: str, outcome: Outcome) -> str:

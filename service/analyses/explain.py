@@ -68,6 +68,7 @@ def collect_evidence(bundle: Bundle, row: int, predicted: int) -> VerdictEvidenc
         overlap=explain_overlap(target, predicted),
         vocabulary=_vocabulary_evidence(bundle, row, predicted, steps),
         trace=steps,
+        expert_judgment=bundle.expert_judgments.get((row, predicted)),
     )
 
 

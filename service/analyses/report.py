@@ -23,12 +23,14 @@ from service.domain import (
     TOP1_ERROR_TYPES,
     BreakdownRow,
     ErrorType,
+    ExpertJudgment,
     Group,
     PercentileRank,
     Stage,
     VocabularyEvidence,
     is_among,
 )
+from service.evidence.agreement import agreement_for
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_name
 from service.evidence.overlap import explain_overlap
@@ -125,6 +127,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
                 iterate_verdicts(judged, rows[~evidence.problematic[rows]][:STATIC_ERRORS], with_evidence=True)
             ),
             table=_error_table(ports, judged, rows, members, base),
+            agreement=agreement_for(bundle.dataset),
             sources=[SourceRow(source.name, source.origin, source.license) for source in bundle.manifest.sources],
             version=version("errata-service"),
         )
@@ -213,6 +216,7 @@ def _error_table(
         overlaps={pair: explain_overlap(*pair) for pair in overlapping_pairs},
         texts=_vocabulary_evidence(bundle, rows, types, predicted),
         pictures=_pictures(ports, bundle.dataset, names, types) if not base else {},
+        experts=_expert_judgments(bundle, rows, predicted),
         picture_base=f"{base}images/" if base and ports.thumbnails.has(bundle.dataset) else "",
         page_base=f"{base}errors/" if base else "",
     )
@@ -248,6 +252,15 @@ def _vocabulary_evidence(
         if vocabulary is not None:
             result[index] = vocabulary
     return result
+
+
+def _expert_judgments(
+    bundle: Bundle, rows: NDArray[np.intp], predicted: NDArray[np.int16]
+) -> Mapping[int, ExpertJudgment]:
+    """Return what experts judged, by index."""
+    judgments = bundle.expert_judgments
+    pairs = enumerate(zip(rows.tolist(), predicted.tolist(), strict=True)) if judgments else ()
+    return {index: judgments[pair] for index, pair in pairs if pair in judgments}
 
 
 def _pictures(ports: Ports, dataset: str, names: Sequence[str], types: NDArray[np.uint8]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from errata.enums import (
     CLASS_GROUPS,
+    ExpertSeverity,
     Group,
     LabelSource,
     Outcome,
@@ -21,6 +22,7 @@ from errata.error_types import (
     ErrorType,
 )
 
+from service.domain.agreement import Agreement, ExpertJudgment, TypeAgreement
 from service.domain.analysis import (
     Analysis,
     AnalysisRequest,
@@ -128,6 +130,7 @@ __all__ = [
     "TOP1_CORRECT_TYPES",
     "TOP1_ERROR_TYPES",
     "Action",
+    "Agreement",
     "Analysis",
     "AnalysisFilter",
     "AnalysisPage",
@@ -147,6 +150,8 @@ __all__ = [
     "Curves",
     "ErrorType",
     "Evidence",
+    "ExpertJudgment",
+    "ExpertSeverity",
     "Failure",
     "Fit",
     "GateDecision",
@@ -191,6 +196,7 @@ __all__ = [
     "Summary",
     "Trend",
     "TrendPoint",
+    "TypeAgreement",
     "UndecidedReason",
     "Verdict",
     "VerdictEvidence",

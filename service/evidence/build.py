@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Evidence, Labels
 from service.evidence.bundle import MANIFEST, SCHEMA, evidence_of
 from service.evidence.inputs import BundleInputs
-from service.evidence.layout import VERDICTS
+from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS
 from service.rules import RULES_VERSION, find_abstained_types
 from service.rules.decide import decide
 from service.storage import atomic_folder, sha256_of
@@ -31,6 +31,8 @@ def write_bundle(facts: BundleInputs, path: Path) -> str:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
         _write_table(evidence, folder / f"{VERDICTS}.npy")
+        if facts.expert_judgments is not None:
+            np.save(folder / f"{EXPERT_JUDGMENTS}.npy", facts.expert_judgments)
         manifest = {
             "schema": SCHEMA,
             "dataset": facts.dataset,

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from errata.errors import InvalidEvidence
 
-from service.domain import CLASS_GROUPS, NUM_CLASSES, LabelSource
+from service.domain import CLASS_GROUPS, ERROR_TYPES, NUM_CLASSES, ExpertSeverity, LabelSource
 from service.evidence.artefacts import NEIGHBORS
 
 VERDICTS = "verdicts"
+EXPERT_JUDGMENTS = "expert_judgments"
+WITHOUT_DIGEST = frozenset({VERDICTS, EXPERT_JUDGMENTS})  # arrays that the digest of a bundle does not cover
 _REQUIRED = [
     "names",
     "all_targets",
@@ -73,6 +75,7 @@ def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> No
         "text_embeddings": ("f4", (len(arrays.get("text_embeddings", ())), dimensions)),
         "oov": ("u1", (judged, NUM_CLASSES // 8)),
         "imagenet_m": ("b1", (judged,)),
+        EXPERT_JUDGMENTS: ("i4", (len(arrays.get(EXPERT_JUDGMENTS, ())), 4)),
         VERDICTS: ("u1", (judged, NUM_CLASSES)),
     }
     for name, (kind, shape) in layout.items():
@@ -104,6 +107,7 @@ def _check_ranges(path: Path, arrays: Mapping[str, Any], images: int) -> None:
                 f"{int(array.max())}.",
                 field=name,
             )
+    _check_judgments(path, arrays)
     try:
         arrays["names"].tobytes().decode()
     except UnicodeDecodeError as error:
@@ -112,4 +116,18 @@ def _check_ranges(path: Path, arrays: Mapping[str, Any], images: int) -> None:
     if offsets[0] != 0 or (np.diff(offsets) < 0).any():
         raise InvalidEvidence(
             f"{path}/label_offsets.npy: expected ascending offsets that start at 0.", field="label_offsets"
+        )
+
+
+def _check_judgments(path: Path, arrays: Mapping[str, Any]) -> None:
+    judgments = arrays.get(EXPERT_JUDGMENTS)
+    if judgments is None or not judgments.size:
+        return
+    causes = [error_type.id for error_type in ERROR_TYPES]
+    limits = (len(arrays["rows"]), NUM_CLASSES, max(causes) + 1, len(ExpertSeverity))
+    if (judgments < 0).any() or (judgments >= limits).any() or not np.isin(judgments[:, 2], causes).all():
+        raise InvalidEvidence(
+            f"{path}/{EXPERT_JUDGMENTS}.npy: expected rows, classes, error types, and severities. Build the bundle "
+            "again.",
+            field=EXPERT_JUDGMENTS,
         )

@@ -6,13 +6,14 @@ from errata.messages import (
     LABEL_SOURCE_NAMES,
     PROBLEMATIC_TAG_NAMES,
     cooccurrence_note,
+    expert_note,
     format_percentage,
     rule_outcome,
     superclass_note,
     vocabulary_note,
 )
 
-from service.domain import Verdict
+from service.domain import ExpertJudgment, Verdict
 from service.report.elements import css_class
 from service.taxonomy.classes import class_names
 
@@ -58,7 +59,7 @@ def error_row(verdict: Verdict) -> ErrorRow:
 
 
 def evidence_notes(verdict: Verdict) -> tuple[str, ...]:
-    """Return the evidence of a verdict in sentences, in the order of the rules."""
+    """Return the evidence of a verdict in sentences, in the order of the rules, then what experts judged."""
     names, evidence = class_names(), verdict.evidence
     if evidence is None:
         return ()
@@ -76,4 +77,11 @@ def evidence_notes(verdict: Verdict) -> tuple[str, ...]:
     notes += [
         cooccurrence_note(predicted, names[pair.label], pair.count, pair.examples) for pair in evidence.co_occurrences
     ]
+    if evidence.expert_judgment is not None:
+        notes.append(judgment_note(evidence.expert_judgment))
     return tuple(notes)
+
+
+def judgment_note(judgment: ExpertJudgment) -> str:
+    """Describe the judgment of experts about a prediction."""
+    return expert_note(judgment.cause.key, judgment.severity)

@@ -14,6 +14,7 @@ from service.domain import (
     MULTI_LABEL_ACCURACY,
     SEVERE_TYPES,
     TOP1_ERROR_TYPES,
+    Agreement,
     Analysis,
     Calibration,
     Confusion,
@@ -26,6 +27,7 @@ from service.domain import (
     Summary,
     Verdict,
 )
+from service.report.agreement_view import AgreementView, agreement_view
 from service.report.breakdown_view import (
     GainRow,
     GroupRow,
@@ -100,6 +102,7 @@ class ReportView:
     table: ErrorTable
     provenance: tuple[Property, ...]
     sources: tuple[SourceRow, ...]
+    agreement: AgreementView | None = None  # with experts; None: they judged no image of the data set
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class ReportData:
     table: ErrorTable
     sources: Sequence[SourceRow]
     version: str
+    agreement: Agreement | None = None
 
 
 def report_view(data: ReportData) -> ReportView:
@@ -149,6 +153,7 @@ def report_view(data: ReportData) -> ReportView:
         notes=tuple(data.notes),
         errors=tuple(error_row(verdict) for verdict in data.errors),
         table=data.table,
+        agreement=agreement_view(data.agreement) if data.agreement is not None else None,
         provenance=_provenance(analysis, summary, data.version),
         sources=tuple(data.sources),
     )

@@ -31,6 +31,7 @@ from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import explain_image, find_bundle, load_judged
 from service.domain import Observer, State
+from service.evidence.agreement import agreement_for
 from service.redact import log_fields, public_message, public_text
 from service.report.listing_view import image_view, pending_view
 from service.report.render import content_security_policy, render
@@ -143,7 +144,8 @@ class Pages:
         verdict = explain_image(result, request.path_params["image"], None)
         dataset, name = result.analysis.request.dataset, quote(verdict.file_name)
         image_url = f"/analyses/{result.analysis.id}/images/{name}" if self._ports.thumbnails.has(dataset) else ""
-        return _page(render("image.html", site=True, view=image_view(result.analysis, verdict, image_url)))
+        view = image_view(result.analysis, verdict, image_url, agreement_for(dataset))
+        return _page(render("image.html", site=True, view=view))
 
     def _thumbnail(self, request: Request) -> Response:
         analysis = queries.get_succeeded(self._ports.stores, _id(request, "id"))

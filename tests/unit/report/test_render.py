@@ -17,6 +17,9 @@ from markupsafe import Markup
 from service.domain import (
     ERROR_TYPES,
     TOP1_ERROR_TYPES,
+    ErrorType,
+    ExpertJudgment,
+    ExpertSeverity,
     Labels,
     LabelSource,
     Outcome,
@@ -24,6 +27,7 @@ from service.domain import (
     ProposedText,
     VocabularyEvidence,
 )
+from service.report.agreement_view import AgreementRow, AgreementView
 from service.report.breakdown_view import CountCell, GainRow, GroupRow, SeverityRow
 from service.report.calibration_view import BinRow, CalibrationView, ConfidenceRow
 from service.report.class_view import ClassRow, ConfusionRow
@@ -141,6 +145,7 @@ def table(**changes: Any) -> ErrorTable:
         overlaps={(0, 1): "They are the same."},
         texts={0: VocabularyEvidence(True, (ProposedText("a carp", 0.5, True),), 1234)},
         pictures={"x.jpg": "data:image/jpeg;base64,AAAA"},
+        experts={0: ExpertJudgment(ErrorType.FINE_GRAINED, ExpertSeverity.MAJOR)},
     )
     return replace(transform, **changes)
 
@@ -181,6 +186,11 @@ def view(**changes: Any) -> ReportView:
         table=table(),
         provenance=(Property("data set", "demo"),),
         sources=(SourceRow("ReaL", "https://example.org/real", "Apache-2.0"),),
+        agreement=AgreementView(
+            (AgreementRow("type-4", "fine-grained", "290", "248", "85.5 %", "79.5 %", "0.54", "64.5 %"),),
+            ("Experts judged 484.",),
+            {ErrorType.FINE_GRAINED: "Experts agreed in 248."},
+        ),
     )
     return replace(whole, **changes)
 
@@ -282,7 +292,7 @@ def opened() -> PendingView:
 
 
 def image() -> ImageView:
-    return ImageView("a1", "net", ERROR, "/analyses/a1/images/x.jpg")
+    return ImageView("a1", "net", ERROR, "/analyses/a1/images/x.jpg", "Experts agreed in 7 of 9.")
 
 
 def same(value: Any) -> Any:
@@ -745,3 +755,15 @@ def test_every_chart_is_hidden_from_screen_readers_and_has_a_description() -> No
 def test_missing_template_value_raises_an_error() -> None:
     with pytest.raises(Exception, match="undefined"):
         render("message.html", site=True, title="a")
+
+
+def test_report_has_the_agreement_with_experts_beside_each_error_type() -> None:
+    text = Page(PAGES["report"](same)).text
+
+    assert "Experts agreed in 248." in text
+    assert "Experts judged 484." in text
+    assert "290 248 85.5 % 79.5 % 0.54 64.5 %" in text
+
+
+def test_data_set_without_expert_judgments_has_no_agreement() -> None:
+    assert "experts" not in Page(render_report(view(agreement=None))).text.lower()
