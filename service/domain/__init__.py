@@ -71,6 +71,7 @@ from service.domain.listing import (
     AnalysisFilter,
     AnalysisPage,
     Cursor,
+    GroupNumbers,
     ModelVersion,
     Order,
     StoredResult,
@@ -79,17 +80,21 @@ from service.domain.listing import (
 from service.domain.observer import Observer, Stage
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
 from service.domain.trend import (
+    AXES,
     METRICS,
     MULTI_LABEL_ACCURACY,
     POOLED,
     PORTIONS,
     QUANTILES,
+    Axis,
+    AxisRange,
     Curves,
     Fit,
     LabelFit,
     Metric,
     NoReferenceReason,
     PercentileRank,
+    Portion,
     Trend,
     TrendPoint,
 )
@@ -105,6 +110,7 @@ from service.domain.verdict import (
 
 __all__ = [
     "ABSTAINING_TYPES",
+    "AXES",
     "CLASS_GROUPS",
     "CORRECT_TYPES",
     "DEFAULT_MIN_SAMPLES",
@@ -131,6 +137,8 @@ __all__ = [
     "AnalysisFilter",
     "AnalysisPage",
     "AnalysisRequest",
+    "Axis",
+    "AxisRange",
     "Bin",
     "Bound",
     "BreakdownRow",
@@ -154,6 +162,7 @@ __all__ = [
     "GateResult",
     "Group",
     "GroupComparison",
+    "GroupNumbers",
     "GroupSummary",
     "Interval",
     "LabelFit",
@@ -171,6 +180,7 @@ __all__ = [
     "PairedMetric",
     "PairedTest",
     "PercentileRank",
+    "Portion",
     "Predictions",
     "ProblematicTag",
     "Progress",

@@ -14,6 +14,8 @@ from service.domain import (
     METRICS,
     QUANTILES,
     TOP1_ERROR_TYPES,
+    Axis,
+    AxisRange,
     Bin,
     Calibration,
     Curves,
@@ -47,19 +49,19 @@ def curves() -> Curves:
     knots = np.arange(0.5, 0.9, 0.005)
     rising = QUANTILES[None, :] * knots[:, None]
     rising[:3] = np.nan  # too few models
-    return Curves(
-        "imagenet", 900, 0.5, 0.9, knots, {(group, metric): rising for group in Group for metric in METRICS}, {}
-    )
+    axes = dict.fromkeys(Axis, AxisRange(0.5, 0.9, knots))
+    return Curves("imagenet", 900, axes, {(group, metric): rising for group in Group for metric in METRICS}, {})
 
 
 def point(accuracy: float, name: str = "") -> TrendPoint:
     values = {metric: 1 - accuracy for metric in METRICS if metric != "pooled"}
-    return TrendPoint(name, name or "published", "cnn", bool(name), accuracy, values)
+    accuracies = {Axis.TOP1: accuracy, Axis.MULTI_LABEL: accuracy + 0.05}
+    return TrendPoint(name, name or "published", "cnn", bool(name), accuracies, values)
 
 
 def multiples(points: list[TrendPoint], reference: Curves | None, title: str = "title", line: bool = True) -> str:
     lines = {METRICS[0]: (-0.5, 0.6)} if line else {}
-    titles = [MetricTitle(metric, title, title, lines.get(metric)) for metric in METRICS]
+    titles = [MetricTitle(metric, title, title, "accuracy", "errors", lines.get(metric)) for metric in METRICS]
     trend = Trend("imagenet", "e" * 64, Group.ALL, "family", tuple(points), (), reference, (), False, 0)
     return trend_multiples(titles, trend, {"cnn": "var(--c1)"}, ["a1"])
 
