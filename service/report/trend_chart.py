@@ -36,8 +36,10 @@ class _Axes:
 
 def trend_multiples(
     metrics: Sequence[MetricTitle], trend: Trend, colors: Mapping[str, str], selected: Sequence[str]
-) -> str:
+) -> list[str]:
     """Draw one chart for each metric by accuracy: the bands of the reference models, the models, and a fit.
+
+    Each chart is an SVG of its own, so that a page arranges them by its width.
 
     Args:
         metrics: The metrics with their titles.
@@ -46,11 +48,10 @@ def trend_multiples(
         selected: IDs of the analyses to highlight.
 
     Returns:
-        The SVG.
+        An SVG for each metric.
     """
     domains = {axis: _accuracy_domain(trend, axis) for axis in Axis}
-    charts = [_metric_chart(metric, trend, colors, selected, domains[AXES[metric.metric]]) for metric in metrics]
-    return draw({"concat": charts, "columns": 3, "spacing": 24})
+    return [draw(_metric_chart(metric, trend, colors, selected, domains[AXES[metric.metric]])) for metric in metrics]
 
 
 def _accuracy_domain(trend: Trend, axis: Axis) -> list[float]:

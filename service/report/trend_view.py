@@ -95,7 +95,7 @@ class TrendView:
     group_names: tuple[tuple[str, str], ...]
     by_names: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-    chart: Chart | None  # None: there are no models
+    charts: tuple[Chart, ...]  # one for each metric; empty: there are no models
     legend: tuple[LegendEntry, ...]
     num_reference: str  # reference models; empty: none
     percentiles: tuple[PercentileTable, ...]
@@ -133,7 +133,7 @@ def trend_view(trend: Trend, selected: str = "") -> TrendView:
         group_names=tuple((group.value, GROUP_NAMES[group]) for group in Group),
         by_names=tuple(GROUPING_NAMES.items()),
         notes=tuple(trend_notes(trend)),
-        chart=_chart(trend, metrics, colors, selected_ids) if trend.points or trend.curves is not None else None,
+        charts=_charts(trend, metrics, colors, selected_ids) if trend.points or trend.curves is not None else (),
         legend=tuple(LegendEntry(label, index + 1 if label in colors else 0) for index, label in enumerate(labels)),
         num_reference=format_count(num_reference) if num_reference else "",
         percentiles=tuple(
@@ -164,7 +164,7 @@ def trend_view(trend: Trend, selected: str = "") -> TrendView:
     )
 
 
-def _chart(trend: Trend, metrics: list[Metric], colors: dict[str, str], selected_ids: list[str]) -> Chart:
+def _charts(trend: Trend, metrics: list[Metric], colors: dict[str, str], selected_ids: list[str]) -> tuple[Chart, ...]:
     fits = {fit.metric: fit.fit for fit in trend.fits if not fit.label}
     titles = [
         MetricTitle(
@@ -178,8 +178,11 @@ def _chart(trend: Trend, metrics: list[Metric], colors: dict[str, str], selected
         for metric in metrics
         for fit in [fits.get(metric)]
     ]
-    svg = trend_multiples(titles, trend, colors, selected_ids)
-    return make_chart(svg, *(trend_description(title.title, title.x, title.subtitle) for title in titles))
+    drawn = trend_multiples(titles, trend, colors, selected_ids)
+    return tuple(
+        make_chart(svg, trend_description(title.title, title.x, title.subtitle))
+        for svg, title in zip(drawn, titles, strict=True)
+    )
 
 
 def _labels(trend: Trend) -> list[str]:

@@ -227,7 +227,7 @@ def trend() -> TrendView:
         group_names=(("all", "all images"), ("other", "other")),
         by_names=(("", "nothing"), ("size", "size")),
         notes=("No models are published.",),
-        chart=CHART,
+        charts=(CHART, CHART),
         legend=(LegendEntry("cnn", 1), LegendEntry("vit", 0)),
         num_reference="900",
         percentiles=(

@@ -159,24 +159,32 @@ def test_trend_description_is_complete(fit: Fit | None) -> None:
     assert not [hole for hole in HOLES if hole in sentence]
 
 
-def test_chart_description_covers_every_metric() -> None:
-    chart = view().chart
+def test_each_metric_has_a_chart_with_a_description() -> None:
+    descriptions = [chart.description for chart in view().charts]
 
-    assert chart is not None
-    assert len(chart.description) == 8
     fit = "slope −0.46 points per point, R² = 0.88."
-    assert chart.description[0] == f"class overlap by top-1 accuracy: {fit}"
-    assert chart.description[-2] == f"model failure by multi-label accuracy: {fit}"
-    assert chart.description[-1] == f"multi-label accuracy by top-1 accuracy: {fit}"
+    assert len(descriptions) == 8
+    assert descriptions[0] == (f"class overlap by top-1 accuracy: {fit}",)
+    assert descriptions[-2] == (f"model failure by multi-label accuracy: {fit}",)
+    assert descriptions[-1] == (f"multi-label accuracy by top-1 accuracy: {fit}",)
 
 
-def test_chart_without_models_needs_reference_models() -> None:
-    assert view(points=(), fits=(), curves=None).chart is None
-    bands = view(points=(), fits=()).chart
-    assert bands is not None
+def test_charts_name_the_axis_and_what_the_metric_is_a_portion_of() -> None:
+    overlap, *_, failure, accuracy = (chart.svg for chart in view().charts)
+
+    assert ">top-1 accuracy, %<" in overlap and ">% of top-1 errors<" in overlap
+    assert ">multi-label accuracy, %<" in failure and ">% of multi-label errors<" in failure
+    assert ">top-1 accuracy, %<" in accuracy and ">%<" in accuracy
+
+
+def test_charts_without_models_need_reference_models() -> None:
+    assert view(points=(), fits=(), curves=None).charts == ()
+    bands = view(points=(), fits=()).charts
+    assert bands
     assert all(
         "no fit: at least three models with different accuracies are required" in sentence
-        for sentence in bands.description
+        for chart in bands
+        for sentence in chart.description
     )
 
 
