@@ -64,6 +64,14 @@ METRIC_NAMES: Mapping[str, str] = {  # by the name of a metric of a trend
     "pooled": "out of vocabulary to model failure, combined",
     "multi_label_accuracy": "multi-label accuracy",
 }
+AXIS_NAMES: Mapping[str, str] = {  # by the accuracy that is the axis of a metric of a trend
+    "top1_accuracy": "top-1 accuracy",
+    "multi_label_accuracy": "multi-label accuracy",
+}
+PORTION_NAMES: Mapping[str, str] = {  # by what a metric of a trend is a portion of
+    "top1_errors": "top-1 errors",
+    "multi_label_errors": "multi-label errors",
+}
 
 # The error table of the report fills in the same sentences in the browser.
 SUPERCLASS_NOTE = "“{predicted}” and “{label}” share a superclass: {superclasses}."

@@ -27,6 +27,7 @@ from service.domain import (
     Group,
     PercentileRank,
     Stage,
+    StoredResult,
     VocabularyEvidence,
     is_among,
 )
@@ -44,7 +45,7 @@ from service.report.trend_view import trend_view
 from service.rules.table import error_types, tags
 from service.summary.calibrate import calibrate
 from service.summary.confusions import confusions
-from service.summary.trend import group_metric_values, percentile_ranks_of
+from service.summary.percentiles import percentile_ranks_of
 from service.taxonomy.classes import class_names
 from service.taxonomy.groups import class_groups
 
@@ -80,9 +81,9 @@ def comparison_report(stores: Stores, id_a: str, id_b: str, site: bool = False) 
     return render_comparison(comparison_view(comparison, a.analysis.summary, b.analysis.summary), site)
 
 
-def trend_report(stores: Stores, request: TrendRequest, marked: str = "", site: bool = False) -> str:
+def trend_report(stores: Stores, request: TrendRequest, site: bool = False) -> str:
     """Return a trend as a self-contained file or as a page; raise the errors of `trend`."""
-    return render_trend(trend_view(trend(stores, request), marked), site)
+    return render_trend(trend_view(trend(stores, request), request.highlighted), site)
 
 
 def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportView:
@@ -170,14 +171,11 @@ def _confidence(
 
 
 def _percentiles(judged: JudgedAnalysis) -> Sequence[PercentileRank]:
-    summary, curves = judged.analysis.summary, curves_of(judged.bundle.dataset)
-    assert summary is not None, "this is a bug: a judged analysis has a summary"
-    all_samples = summary.groups[Group.ALL]
-    if curves is None or all_samples.top1_accuracy is None or judged.analysis.implausible:
+    curves = curves_of(judged.bundle.dataset)
+    if curves is None or judged.analysis.implausible:
         return ()
-    return percentile_ranks_of(
-        curves, Group.ALL, all_samples.top1_accuracy, group_metric_values(all_samples), summary.abstained
-    )
+    result = StoredResult.of(judged.analysis, Group.ALL)
+    return percentile_ranks_of(curves, Group.ALL, result, has_own_superclasses(judged.bundle.manifest))
 
 
 def _error_table(

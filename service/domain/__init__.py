@@ -74,6 +74,7 @@ from service.domain.listing import (
     AnalysisFilter,
     AnalysisPage,
     Cursor,
+    GroupNumbers,
     ModelVersion,
     Order,
     StoredResult,
@@ -82,17 +83,21 @@ from service.domain.listing import (
 from service.domain.observer import Observer, Stage
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
 from service.domain.trend import (
+    AXES,
     METRICS,
     MULTI_LABEL_ACCURACY,
     POOLED,
     PORTIONS,
     QUANTILES,
+    Axis,
+    AxisRange,
     Curves,
     Fit,
     LabelFit,
     Metric,
     NoReferenceReason,
     PercentileRank,
+    Portion,
     Trend,
     TrendPoint,
 )
@@ -108,6 +113,7 @@ from service.domain.verdict import (
 
 __all__ = [
     "ABSTAINING_TYPES",
+    "AXES",
     "CLASS_GROUPS",
     "CORRECT_TYPES",
     "DEFAULT_MIN_SAMPLES",
@@ -135,6 +141,8 @@ __all__ = [
     "AnalysisFilter",
     "AnalysisPage",
     "AnalysisRequest",
+    "Axis",
+    "AxisRange",
     "Bin",
     "Bound",
     "BreakdownRow",
@@ -160,6 +168,7 @@ __all__ = [
     "GateResult",
     "Group",
     "GroupComparison",
+    "GroupNumbers",
     "GroupSummary",
     "Interval",
     "LabelFit",
@@ -178,6 +187,7 @@ __all__ = [
     "PairedTest",
     "PercentileRank",
     "PermutedClasses",
+    "Portion",
     "Predictions",
     "ProblematicTag",
     "Progress",

@@ -129,7 +129,7 @@ def report_view(data: ReportData) -> ReportView:
     analysis, summary = data.analysis, data.analysis.summary
     assert summary is not None, "This is a bug: a report needs a finished analysis"
     overall = summary.groups[Group.ALL]
-    percentiles = {rank.metric: percentile_text(rank) for rank in data.percentiles if rank.percentile is not None}
+    percentiles = {rank.metric: percentile_text(rank) for rank in data.percentiles if rank.low is not None}
     classes = class_rows(data.classes, summary.abstained)
     return ReportView(
         title=analysis.title,

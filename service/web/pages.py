@@ -176,14 +176,15 @@ class Pages:
         return _download(report.comparison_report(self._ports.stores, a, b), f"errata-{a}-{b}.html")
 
     def _trend(self, request: Request) -> Response:
-        group, selected = wire.group_of(parameter(request, "group"), "group"), parameter(request, "mark")
+        group, highlighted = wire.group_of(parameter(request, "group"), "group"), parameter(request, "mark")
         dataset = parameter(request, "dataset")
-        if not dataset and wire.is_id(selected):
-            dataset = queries.get(self._ports.stores, selected).request.dataset
+        if not dataset and wire.is_id(highlighted):
+            dataset = queries.get(self._ports.stores, highlighted).request.dataset
         dataset = dataset or self._default_dataset()
         self._ports.stores.evidence.bundles(dataset)  # raises an error for an unknown data set
-        trend_request = TrendRequest(dataset=dataset, group=group, by=parameter(request, "by"))
-        return _page(report.trend_report(self._ports.stores, trend_request, selected, site=True))
+        by = parameter(request, "by")
+        trend_request = TrendRequest(dataset=dataset, group=group, by=by, highlighted=highlighted)
+        return _page(report.trend_report(self._ports.stores, trend_request, site=True))
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
         """Return a page that never changes, or 304 if the browser has it."""

@@ -60,7 +60,7 @@ def summary_sentence(title: str, samples: int, counts: Mapping[Severity, int], i
 
 def percentile_note(percentile: str) -> str:
     """Describe the percentile of a portion next to a rate; empty if there is no percentile."""
-    return f"As a portion of the top-1 errors: {percentile}." if percentile else ""
+    return f"As a portion of the multi-label errors: {percentile}." if percentile else ""
 
 
 def breakdown_description(group: str, errors: int, portions: Sequence[tuple[str, float]]) -> str:

@@ -119,6 +119,7 @@ class Page(HTMLParser):
 
 
 SVG = Markup('<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true"><rect width="1"/></svg>')
+PERCENTILE = PercentileRow("model failure", "12.5 %", "multi-label errors", "fewer than most", "3 to 41")
 CHART = Chart(SVG, ("what it shows",))
 BAR = (BarSegment("type-4", 0.0, 25.0), BarSegment("type-8", 25.0, 75.0))
 ERROR = ErrorRow(
@@ -180,7 +181,7 @@ def view(**changes: Any) -> ReportView:
             (BinRow("0.0 % to 50.0 %", "4", "25.1 %", "26.2 %", "27.3 %"),),
             (ConfidenceRow("model failure", "type-8", "3", ("11.1 %", "22.3 %", "33.4 %")),),
         ),
-        percentiles=(PercentileRow("model failure", "12.5 %", "fewer than most"),),
+        percentiles=(PERCENTILE,),
         notes=("The superclasses differ.",),
         errors=(ERROR,),
         table=table(),
@@ -237,11 +238,17 @@ def trend() -> TrendView:
         group_names=(("all", "all images"), ("other", "other")),
         by_names=(("", "nothing"), ("size", "size")),
         notes=("No models are published.",),
-        chart=CHART,
+        charts=(CHART, CHART),
         legend=(LegendEntry("cnn", 1), LegendEntry("vit", 0)),
         num_reference="900",
-        percentiles=(PercentileTable("my net", (PercentileRow("model failure", "12.5 %", "fewer than most"),)),),
+        percentiles=(
+            PercentileTable(
+                "my net",
+                (PercentileRow("model failure", "12.5 %", "multi-label errors", "fewer than most", "3 to 41"),),
+            ),
+        ),
         metric_titles=("model failure", "multi-label accuracy"),
+        portions_note="Portions of errors.",
         models=(ModelRow("a1", "my net", "cnn", "75.0 %", ("1.0 %", "2.0 %"), True),),
         num_models=1234,
         shifts=(ShiftRow("cnn", "12", ("+1.00", "–")),),
