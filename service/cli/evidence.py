@@ -13,10 +13,10 @@ from errata.cli.views import new_table
 from errata.errors import InvalidEvidence
 from errata.messages import format_count
 from errata.proto_json import to_json
-from rich.progress import Progress, TaskID
 
 from service import wire
 from service.bootstrap.build import Inputs, build_evidence, embedding_cache, expert_agreement, verify_evidence
+from service.cli.build_progress import show_progress
 from service.cli.bundle_paths import BundlePaths
 from service.evidence.agreement import agreement_to_plain
 from service.evidence.bundle import Manifest, folder_of, is_bundle, read_manifest
@@ -72,17 +72,9 @@ def build(dataset: str, output: Path, as_json: bool, **inputs: Any) -> None:
         raise InvalidEvidence(f"{output} exists and is not a bundle. Choose another folder.", field="output")
     settings = read_settings()
     try:
-        console = stderr_console()
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-            tasks: dict[str, TaskID] = {}
-
-            def on_progress(stage: str, done: int, total: int) -> None:
-                if stage not in tasks:
-                    tasks[stage] = bars.add_task(stage, total=total)
-                bars.update(tasks[stage], completed=done)
-
+        with show_progress(stderr_console()) as progress:
             bundle = build_evidence(
-                dataset, Inputs(**inputs, cache=embedding_cache(settings), progress=on_progress), output
+                dataset, Inputs(**inputs, cache=embedding_cache(settings), progress=progress), output
             )
     except OSError as error:
         raise InvalidEvidence(

@@ -250,7 +250,8 @@ def _neighbors(
                 f"Only {len(train.names)} training images. Pass at least {NEIGHBORS} with --train-images.",
                 field="train_images",
             )
-        chunks = encoder.image_chunks([str(inputs.train_images.resolve() / name) for name in train.names])
+        paths = [str(inputs.train_images.resolve() / name) for name in train.names]
+        chunks = encoder.image_chunks(paths, "training images")
         return nearest_classes(embeddings, chunks, train.targets)
     assert artefacts.neighbors is not None, "This is a bug: _clip checks for neighbors."
     rows = {name: row for row, name in enumerate(_row_names(artefacts, images))}

@@ -40,12 +40,13 @@ def decide_oov(
         targets: (N,) target classes.
         neighbors: (N, 10) classes of the nearest training images.
         proposals: Proposals for all classes.
-        progress: Called after each block.
+        progress: Called first, and after each block.
 
     Returns:
         (N, C / 8) decisions as bits.
     """
     packed = np.zeros((len(images), NUM_CLASSES // 8), dtype=np.uint8)
+    progress("decisions", 0, len(images))
     for start in range(0, len(images), BLOCK):
         rows = slice(start, start + BLOCK)
         scores = similarities(images[rows], texts)
