@@ -35,6 +35,7 @@ from service.domain.analysis import (
 from service.domain.calibration import Bin, Calibration
 from service.domain.comparison import (
     METRIC_TYPES,
+    AdjustedTest,
     ChangedImage,
     ChangeRow,
     Comparison,
@@ -42,6 +43,7 @@ from service.domain.comparison import (
     Interval,
     PairedMetric,
     PairedTest,
+    TypeChange,
 )
 from service.domain.error_types import NO_TYPE, NUM_IDS, POSITIONS, is_among
 from service.domain.evidence import (
@@ -58,6 +60,7 @@ from service.domain.evidence import (
 from service.domain.gate import (
     DEFAULT_MIN_SAMPLES,
     Bound,
+    Exactness,
     GateDecision,
     GatePolicy,
     GateReason,
@@ -127,6 +130,7 @@ __all__ = [
     "TOP1_CORRECT_TYPES",
     "TOP1_ERROR_TYPES",
     "Action",
+    "AdjustedTest",
     "Analysis",
     "AnalysisFilter",
     "AnalysisPage",
@@ -146,6 +150,7 @@ __all__ = [
     "Curves",
     "ErrorType",
     "Evidence",
+    "Exactness",
     "Failure",
     "Fit",
     "GateDecision",
@@ -188,6 +193,7 @@ __all__ = [
     "Summary",
     "Trend",
     "TrendPoint",
+    "TypeChange",
     "UndecidedReason",
     "Verdict",
     "VerdictEvidence",

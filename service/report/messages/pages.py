@@ -48,13 +48,12 @@ ORDER_NAMES: Mapping[str, str] = {
     "model_failures desc": "most model failures first",
 }
 _TEXTS = (
-    (
-        "95 % confidence intervals of the change from A to B (paired bootstrap over images). The intervals of "
-        "error types are not adjusted for multiple comparisons."
-    ),
+    "95 % confidence intervals of the change from A to B: a paired bootstrap over images; for error types the "
+    "score test, not adjusted for multiple comparisons.",
     "A",
     "Accuracy gain by error type",
     "Accuracy that the model would gain without errors of the type, in percentage points.",
+    "adjusted p-value",
     "all",
     "All analyses",
     "All models in the charts",
@@ -68,9 +67,10 @@ _TEXTS = (
     "Calibration bins",
     "change",
     "change from A to B",
+    "Changes of {group}",
     "class",
-    "Classes with the largest changes, of {total} that differ. Intervals are not adjusted for multiple comparisons.",
     "Classes with the most model failures: {count} of {total} classes with errors",
+    "Classes with the most significant changes: {count} of {total}.",
     "Classes, sorted by model failures. Gains are percentage points of multi-label accuracy.",
     "Colors",
     "compare A",
@@ -87,10 +87,8 @@ _TEXTS = (
     "description",
     "difference",
     "Difference between the models of each {label} and the linear fit over all models, in percentage points",
-    (
-        "Difference between the models of each {label} and the median of the reference models at equal accuracy, "
-        "in percentage points"
-    ),
+    "Difference between the models of each {label} and the median of the reference models at equal accuracy, in "
+    "percentage points",
     "Differences at equal accuracy",
     "Download comparison",
     "Download report",
@@ -107,6 +105,8 @@ _TEXTS = (
     "Error types and accuracy",
     "Error types by group",
     "Error types by {name}",
+    "Error types with changes.",
+    "Error types, superclasses, and classes",
     "Errors",
     "errors",
     "Errors by severity",
@@ -131,11 +131,11 @@ _TEXTS = (
     "Image details",
     "image {name}",
     "images",
-    (
-        "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in "
-        "several groups."
-    ),
+    "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in several "
+    "groups. Top-1 and multi-label (images): shares of images. The other accuracies: means over target classes.",
     "Images excluded because only one analysis has a prediction: {count}.",
+    "images of A",
+    "images of B",
     "images predicted",
     "Images that A classifies correctly and B does not, most severe errors of B first: {count} of {total}",
     "Images that B classifies correctly and A does not, most severe errors of A first: {count} of {total}",
@@ -146,6 +146,9 @@ _TEXTS = (
     "Linear fits",
     "Linear fits: percentage points of the metric per percentage point of top-1 accuracy",
     "McNemar's exact test",
+    "McNemar's exact test of each row. Adjusted p-values of at most 0.05 are bold: among the bold rows of a "
+    "table, at most 5 % are expected to be due to chance (Benjamini and Hochberg). The 95 % intervals (score "
+    "test) are not adjusted.",
     "McNemar's exact test, two-sided; significant if p < 0.05",
     "mean confidence",
     "median",
@@ -158,8 +161,10 @@ _TEXTS = (
     "Models",
     "models",
     "Most frequent confusions",
-    "multi-label",
-    "multi-label accuracy",
+    "multi-label (class mean)",
+    "multi-label (images)",
+    "multi-label accuracy (class mean)",
+    "multi-label accuracy (images)",
     "multi-label accuracy, points",
     "multi-label correct",
     "name",
@@ -167,7 +172,7 @@ _TEXTS = (
     "No analyses match the filters.",
     "No analyses of this data set.",
     "No analyses. To create one, run errata analyze.",
-    "No class differs.",
+    "No error type and no class differs.",
     "No errors.",
     "No images.",
     "none",
@@ -192,11 +197,10 @@ _TEXTS = (
     "rate",
     "Reset",
     "Results by group",
-    "Results by group. An image can be in several groups.",
-    (
-        "Rows: error type in A. Columns: error type in B. Images: {count}. Solid frame: worse in B. Dashed frame: "
-        "better in B."
-    ),
+    "Results by group. An image can be in several groups. Images: the share of images. Class mean: the mean over "
+    "target classes.",
+    "Rows: error type in A. Columns: error type in B. Images: {count}. Solid frame: worse in B. Dashed frame: "
+    "better in B.",
     "Rule not evaluated.",
     "rule trace",
     "R²",
@@ -211,14 +215,9 @@ _TEXTS = (
     "Statistical significance",
     "superclass",
     "Superclasses and classes",
-    (
-        "Superclasses of the original label, sorted by model failures. Gains are percentage points of multi-label "
-        "accuracy. Superclasses overlap, so the numbers do not add up."
-    ),
-    (
-        "Superclasses with the largest changes. Superclasses overlap. Intervals are not adjusted for multiple "
-        "comparisons."
-    ),
+    "Superclasses of the original label, sorted by model failures. Gains are percentage points of multi-label "
+    "accuracy. Superclasses overlap, so the numbers do not add up.",
+    "Superclasses with the most significant changes: {count} of {total}. Superclasses overlap.",
     "Swap A and B",
     "Table by group",
     "Table of changes",
@@ -230,6 +229,7 @@ _TEXTS = (
     "third quartile",
     "To compare groups of models at equal accuracy, group them by a label.",
     "top-1",
+    "top-1 accuracy",
     "Top-1 accuracy is measured on all evaluated images, even if you select a group.",
     "top-1 accuracy, points",
     "top-1 correct",
