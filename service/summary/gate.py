@@ -205,7 +205,8 @@ def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[
     compared = None if baseline.comparison is None else baseline.comparison[bound.group]
     if compared is not None and bound.measure is Measure.MULTI_LABEL_ACCURACY:
         interval = compared.multi_label_accuracy
-        return (None, None) if interval is None else (interval.b, interval.a)
+        if interval is not None:
+            return interval.b, interval.a
     if compared is not None and bound.measure not in FROM_SUMMARY:
         counts_a, counts_b = compared.transitions.sum(axis=1).tolist(), compared.transitions.sum(axis=0).tolist()
         sides = [dict(zip(ERROR_TYPES, counts, strict=True)) for counts in (counts_a, counts_b)]
