@@ -37,6 +37,7 @@ from service.domain.analysis import (
 from service.domain.calibration import Bin, Calibration
 from service.domain.comparison import (
     METRIC_TYPES,
+    AdjustedTest,
     ChangedImage,
     ChangeRow,
     Comparison,
@@ -44,6 +45,7 @@ from service.domain.comparison import (
     Interval,
     PairedMetric,
     PairedTest,
+    TypeChange,
 )
 from service.domain.error_types import NO_TYPE, NUM_IDS, POSITIONS, is_among
 from service.domain.evidence import (
@@ -60,6 +62,7 @@ from service.domain.evidence import (
 from service.domain.gate import (
     DEFAULT_MIN_SAMPLES,
     Bound,
+    Exactness,
     GateDecision,
     GatePolicy,
     GateReason,
@@ -136,6 +139,7 @@ __all__ = [
     "TOP1_CORRECT_TYPES",
     "TOP1_ERROR_TYPES",
     "Action",
+    "AdjustedTest",
     "Agreement",
     "Analysis",
     "AnalysisFilter",
@@ -158,6 +162,7 @@ __all__ = [
     "Curves",
     "ErrorType",
     "Evidence",
+    "Exactness",
     "ExpertJudgment",
     "ExpertSeverity",
     "Failure",
@@ -207,6 +212,7 @@ __all__ = [
     "Trend",
     "TrendPoint",
     "TypeAgreement",
+    "TypeChange",
     "UndecidedReason",
     "Verdict",
     "VerdictEvidence",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from errata.enums import Group, RowOrder, State
-from errata.error_types import SEVERE_TYPES, ErrorType
+from errata.error_types import CORRECT_TYPES, SEVERE_TYPES, ErrorType
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,22 @@ class GroupSummary:
     counts: Mapping[ErrorType, int]  # number of verdicts of each type
     top1_errors: int
     top1_accuracy: float | None
-    multi_label_accuracy: float | None
+    multi_label_accuracy: float | None  # mean over target classes
     multi_label_accuracy_forgiving_minor: float | None
     multi_label_accuracy_forgiving_explainable: float | None
     portions_of_top1_errors: Mapping[ErrorType, float]  # top-1 errors; empty without errors
     portions_of_multi_label_errors: Mapping[ErrorType, float]  # multi-label errors; empty without errors
     gain_if_fixed_top1: Mapping[ErrorType, float]  # gain in top-1 accuracy without this type of top-1 error
     gain_if_fixed_multi_label: Mapping[ErrorType, float]  # gain in multi-label accuracy; 0 for correct types
+
+    @property
+    def image_multi_label_accuracy(self) -> float | None:
+        """Return the share of samples whose type counts as correct; None without samples.
+
+        `multi_label_accuracy` is the mean over target classes.
+        """
+        correct = sum(self.counts[error_type] for error_type in CORRECT_TYPES)
+        return correct / self.num_samples if self.num_samples else None
 
     @property
     def severe_errors(self) -> int:

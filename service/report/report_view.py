@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from errata.messages import (
+    CLASS_ACCURACY,
     MISSING,
     abstention_notes,
     format_count,
@@ -44,9 +45,9 @@ from service.report.elements import Chart, Property
 from service.report.error_table import ErrorTable
 from service.report.error_view import ErrorRow, error_row
 from service.report.messages.error_types import (
-    MULTI_LABEL_ACCURACY_NOTE,
     SEVERE_ERROR_RATE_NOTE,
     TOP1_ACCURACY_NOTE,
+    multi_label_accuracy_note,
     percentile_note,
     summary_sentence,
 )
@@ -173,9 +174,9 @@ def _key_figures(overall: GroupSummary, percentiles: Mapping[Metric, str]) -> tu
     return (
         KeyFigure("top-1 accuracy", format_percentage(overall.top1_accuracy), TOP1_ACCURACY_NOTE, ""),
         KeyFigure(
-            "multi-label accuracy",
+            CLASS_ACCURACY,
             format_percentage(overall.multi_label_accuracy),
-            MULTI_LABEL_ACCURACY_NOTE,
+            multi_label_accuracy_note(overall.image_multi_label_accuracy),
             f"{multi_label_percentile[0].upper()}{multi_label_percentile[1:]}." if multi_label_percentile else "",
         ),
         KeyFigure(

@@ -198,6 +198,7 @@ def _to_group(group: GroupSummary) -> pb.GroupSummary:
         portions_of_multi_label_errors=by_key(group.portions_of_multi_label_errors),
         gain_if_fixed_top1=by_key(group.gain_if_fixed_top1),
         gain_if_fixed_multi_label=by_key(group.gain_if_fixed_multi_label),
+        image_multi_label_accuracy=group.image_multi_label_accuracy,
     )
 
 

@@ -11,6 +11,8 @@ from errata.cli.console import safe
 from errata.enums import ExpertSeverity, Group, Outcome, ProblematicTag, Severity
 from errata.error_types import TOP1_ERROR_TYPES, error_keys, find_error_type, severe_total, title_of
 from errata.messages import (
+    CLASS_ACCURACY,
+    IMAGE_ACCURACY,
     MISSING,
     PROBLEMATIC_TAG_NAMES,
     abstention_notes,
@@ -54,7 +56,7 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     if not analysis.HasField("summary"):
         return
     console.print(_summary_table(analysis.summary, console.width < NARROW))
-    console.print("[dim]An image can be in several groups. Multi-label accuracy is a mean over classes.[/]")
+    console.print("[dim]An image can be in several groups. Class mean: the mean over target classes.[/]")
     if analysis.summary.num_problematic:
         count = format_count(analysis.summary.num_problematic)
         console.print(f"[dim]Problematic images, which are excluded from all statistics: {count}.[/]")
@@ -67,7 +69,8 @@ def _summary_table(summary: pb.Summary, narrow: bool) -> Table:
     table = new_table("", *GROUPS)
     table.add_row("evaluated images", *(format_count(group.num_samples) for group in groups))
     table.add_row("top-1 accuracy", *(format_optional(group, "top1_accuracy") for group in groups))
-    table.add_row("multi-label accuracy", *(format_optional(group, "multi_label_accuracy") for group in groups))
+    table.add_row(IMAGE_ACCURACY, *(format_optional(group, "image_multi_label_accuracy") for group in groups))
+    table.add_row(CLASS_ACCURACY, *(format_optional(group, "multi_label_accuracy") for group in groups))
     table.add_row("top-1 errors", *(format_count(group.top1_errors) for group in groups))
     for key in error_keys(key for group in groups for key in group.counts):
         cells = [MISSING] * len(groups)

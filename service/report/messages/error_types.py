@@ -8,7 +8,6 @@ from service.domain import Severity
 from service.report.messages.formatting import format_gain
 
 TOP1_ACCURACY_NOTE = "The prediction is the original label."
-MULTI_LABEL_ACCURACY_NOTE = "The prediction is any label of the image. Mean over classes, not over images."
 SEVERE_ERROR_RATE_NOTE = "Images with a model failure."
 GAIN_TITLES = ("top-1 accuracy", "multi-label accuracy")
 CALIBRATION_TITLES = ("top-1 correct", "multi-label correct")
@@ -55,6 +54,14 @@ def summary_sentence(title: str, samples: int, counts: Mapping[Severity, int], i
     return (
         f"{sentence}{separator}{'at most ' if is_upper_bound else ''}{format_percentage(severe / errors)} are model "
         f"failures ({pluralize(severe, 'image')}, {format_percentage(severe / samples)} of all images)."
+    )
+
+
+def multi_label_accuracy_note(over_images: float | None) -> str:
+    """Describe multi-label accuracy, with its value over images, a fraction of 1."""
+    return (
+        "The prediction is any label of the image. Mean over target classes; over images: "
+        f"{format_percentage(over_images)}."
     )
 
 

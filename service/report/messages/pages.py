@@ -48,16 +48,15 @@ ORDER_NAMES: Mapping[str, str] = {
     "model_failures desc": "most model failures first",
 }
 _TEXTS = (
-    (
-        "95 % confidence intervals of the change from A to B (paired bootstrap over images). The intervals of "
-        "error types are not adjusted for multiple comparisons."
-    ),
+    "95 % confidence intervals of the change from A to B: a paired bootstrap over images; for error types the "
+    "score test, not adjusted for multiple comparisons.",
     "95 % interval",
     "A",
     "Accuracies on the axes are measured on all evaluated images, even if you select a group.",
     "Accuracy gain by error type",
     "Accuracy that the model would gain without errors of the type, in percentage points.",
     "Agreement with experts",
+    "adjusted p-value",
     "all",
     "All analyses",
     "All models in the charts",
@@ -71,6 +70,7 @@ _TEXTS = (
     "Calibration bins",
     "change",
     "change from A to B",
+    "Changes of {group}",
     "class",
     "Cohen's κ",
     "experts agreed",
@@ -78,8 +78,8 @@ _TEXTS = (
     "precision",
     "recall",
     "severity agreed",
-    "Classes with the largest changes, of {total} that differ. Intervals are not adjusted for multiple comparisons.",
     "Classes with the most model failures: {count} of {total} classes with errors",
+    "Classes with the most significant changes: {count} of {total}.",
     "Classes, sorted by model failures. Gains are percentage points of multi-label accuracy.",
     "Colors",
     "compare A",
@@ -116,6 +116,8 @@ _TEXTS = (
     "Error types and accuracy",
     "Error types by group",
     "Error types by {name}",
+    "Error types with changes.",
+    "Error types, superclasses, and classes",
     "Errors",
     "errors",
     "Errors by severity",
@@ -140,11 +142,11 @@ _TEXTS = (
     "Image details",
     "image {name}",
     "images",
-    (
-        "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in "
-        "several groups."
-    ),
+    "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in several "
+    "groups. Top-1 and multi-label (images): shares of images. The other accuracies: means over target classes.",
     "Images excluded because only one analysis has a prediction: {count}.",
+    "images of A",
+    "images of B",
     "images predicted",
     "implausible",
     "Images that A classifies correctly and B does not, most severe errors of B first: {count} of {total}",
@@ -156,6 +158,9 @@ _TEXTS = (
     "Linear fits",
     "Linear fits: percentage points of the metric per percentage point of accuracy",
     "McNemar's exact test",
+    "McNemar's exact test of each row. Adjusted p-values of at most 0.05 are bold: among the bold rows of a "
+    "table, at most 5 % are expected to be due to chance (Benjamini and Hochberg). The 95 % intervals (score "
+    "test) are not adjusted.",
     "McNemar's exact test, two-sided; significant if p < 0.05",
     "mean confidence",
     "median",
@@ -168,8 +173,10 @@ _TEXTS = (
     "Models",
     "models",
     "Most frequent confusions",
-    "multi-label",
-    "multi-label accuracy",
+    "multi-label (class mean)",
+    "multi-label (images)",
+    "multi-label accuracy (class mean)",
+    "multi-label accuracy (images)",
     "multi-label accuracy, points",
     "multi-label correct",
     "name",
@@ -177,7 +184,7 @@ _TEXTS = (
     "No analyses match the filters.",
     "No analyses of this data set.",
     "No analyses. To create one, run errata analyze.",
-    "No class differs.",
+    "No error type and no class differs.",
     "No errors.",
     "No images.",
     "none",
@@ -205,11 +212,10 @@ _TEXTS = (
     "rate",
     "Reset",
     "Results by group",
-    "Results by group. An image can be in several groups.",
-    (
-        "Rows: error type in A. Columns: error type in B. Images: {count}. Solid frame: worse in B. Dashed frame: "
-        "better in B."
-    ),
+    "Results by group. An image can be in several groups. Images: the share of images. Class mean: the mean over "
+    "target classes.",
+    "Rows: error type in A. Columns: error type in B. Images: {count}. Solid frame: worse in B. Dashed frame: "
+    "better in B.",
     "Rule not evaluated.",
     "rule trace",
     "R²",
@@ -224,14 +230,9 @@ _TEXTS = (
     "Statistical significance",
     "superclass",
     "Superclasses and classes",
-    (
-        "Superclasses of the original label, sorted by model failures. Gains are percentage points of multi-label "
-        "accuracy. Superclasses overlap, so the numbers do not add up."
-    ),
-    (
-        "Superclasses with the largest changes. Superclasses overlap. Intervals are not adjusted for multiple "
-        "comparisons."
-    ),
+    "Superclasses of the original label, sorted by model failures. Gains are percentage points of multi-label "
+    "accuracy. Superclasses overlap, so the numbers do not add up.",
+    "Superclasses with the most significant changes: {count} of {total}. Superclasses overlap.",
     "Swap A and B",
     "Table by group",
     "Table of changes",
@@ -243,6 +244,7 @@ _TEXTS = (
     "third quartile",
     "To compare groups of models at equal accuracy, group them by a label.",
     "top-1",
+    "top-1 accuracy",
     "top-1 accuracy, points",
     "top-1 correct",
     "Images by top-1 correctness only: {fixed} fixed, {broken} broken.",

@@ -30,10 +30,10 @@ from service.domain import (
 from service.report.agreement_view import AgreementRow, AgreementView
 from service.report.breakdown_view import CountCell, GainRow, GroupRow, SeverityRow
 from service.report.calibration_view import BinRow, CalibrationView, ConfidenceRow
+from service.report.change_view import ChangeTableRow, GroupChangeTables
 from service.report.class_view import ClassRow, ConfusionRow
 from service.report.comparison_view import (
     ChangedImageRow,
-    ClassChangeRow,
     ComparisonView,
     GroupChangeRow,
     IntervalRow,
@@ -167,7 +167,7 @@ def view(**changes: Any) -> ReportView:
         abstained=("CLIP was away.",),
         breakdown_chart=CHART,
         type_titles=tuple(error_type.title for error_type in TOP1_ERROR_TYPES),
-        groups=(GroupRow("all images", "9", "22.2 %", "50.0 %", "60.0 %", "70.0 %", "7", cells),),
+        groups=(GroupRow("all images", "9", "22.2 %", "55.0 %", "50.0 %", "60.0 %", "70.0 %", "7", cells),),
         severities=(SeverityRow("type-8", "severe", "Plain failures.", "model failure", "5", "71.4 %", "55.6 %"),),
         gains_chart=CHART,
         gains=(GainRow("fine-grained", "type-4", "minor", "+1.00", "+2.00"),),
@@ -200,7 +200,8 @@ def comparison() -> ComparisonView:
     flip = ChangedImageRow(
         "f.jpg", "goldfish", "tench", "goldfish", "fine-grained", "type-4", "top-1 correct", "type-1"
     )
-    line = ClassChangeRow("dog", "9", "1", "2", "12.5 %", "25.0 %", "−2.00 to +1.00")
+    line = ChangeTableRow("dog", "", "9", "1", "2", "12.5 %", "25.0 %", "−2.00 to +1.00", "< 0.001", "0.042", True)
+    kind = replace(line, name="fine-grained", css_class="type-4", adjusted_p_value="0.41", significant=False)
     cells = tuple(MatrixCell(str(error_type_.id), "heat-1 worse") for error_type_ in ERROR_TYPES)
     return ComparisonView(
         title="old → new",
@@ -216,10 +217,11 @@ def comparison() -> ComparisonView:
         tests=(TestRow("top-1 accuracy", "B has more.", "17", "19", "p < 0.001"),),
         chart=CHART,
         intervals=(IntervalRow("top-1", "25.0 %", "20.0 %", "+5.00 points"),),
-        groups=(GroupChangeRow("organisms", "21", "fixes 2"),),
-        superclasses=(line,),
-        classes=(line,),
-        num_classes=1234,
+        groups=(GroupChangeRow("organisms", "21", "1 → 2 %", "3 → 4 %", "5 → 6 %", "fixes 2"),),
+        changes=(
+            GroupChangeTables("all images", (kind,), (line,), (line,), 5, 1234),
+            GroupChangeTables("organisms", (kind,), (), (), 0, 0),
+        ),
         fixed=(flip,),
         broken=(flip,),
         num_fixed=2345,

@@ -205,7 +205,7 @@ def test_abstention_lists_its_fallback_types() -> None:
 def test_report_has_three_key_figures() -> None:
     assert [(figure.name, figure.value) for figure in view().key_figures] == [
         ("top-1 accuracy", "60.0 %"),
-        ("multi-label accuracy", "76.5 %"),
+        ("multi-label accuracy (class mean)", "76.5 %"),
         ("severe error rate", "15.0 %"),
     ]
 
