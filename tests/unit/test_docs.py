@@ -261,7 +261,9 @@ def test_every_statistic_names_its_source_and_tests_that_exist() -> None:
     assert [name for name, files in named.items() if not files and name != "agreement with experts"] == []
     assert [file for files in named.values() for file in files if not (ROOT / file).is_file()] == []
     sources = page.split("\n## Sources\n", 1)[1]
-    cited = {author for _, _, source, _ in statistics for author in re.findall(r"[A-Z]\w+(?= et al\.| and | \()", source)}
+    cited = {
+        author for _, _, source, _ in statistics for author in re.findall(r"[A-Z]\w+(?= et al\.| and | \()", source)
+    }
     assert [author for author in sorted(cited) if author not in sources] == []
 
 
