@@ -215,8 +215,8 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
                 baseline=0.81,
                 p_value=0.2,
             ),
-            "Multi-label accuracy (class mean) is 80.00 % (baseline: 81.00 %, p = 0.20); an increase of at most 10 points or a "
-            "decrease of at most 0.5 points is allowed. A change counts if p < 0.05.",
+            "Multi-label accuracy (class mean) is 80.00 % (baseline: 81.00 %, p = 0.20); an increase of at most 10 "
+            "points or a decrease of at most 0.5 points is allowed. A change counts if p < 0.05.",
         ),
         (
             GateReason(GateDecision.PASS, None, 0.999, 0.95),
