@@ -54,22 +54,24 @@ def change_tables(comparison: Comparison, group: Group) -> GroupChangeTables:
 
 
 def _type_row(row: TypeChange, num_samples: int) -> ChangeTableRow:
-    error_type = row.error_type
-    return _table_row(
-        (error_type.title, css_class(error_type)), (num_samples, row.only_a, row.only_b), row.share, row.test
-    )
+    counts = (num_samples, row.only_a, row.only_b)
+    return _table_row(row.error_type.title, css_class(row.error_type), counts, row.share, row.test)
 
 
 def _class_row(row: ChangeRow) -> ChangeTableRow:
-    return _table_row((row.name, ""), (row.num_samples, row.fixed, row.broken), row.errors, row.test)
+    return _table_row(row.name, "", (row.num_samples, row.fixed, row.broken), row.errors, row.test)
 
 
 def _table_row(
-    names: tuple[str, str], counts: tuple[int, int, int], share: Interval, test: AdjustedTest
+    name: str, css_class: str, counts: tuple[int, int, int], share: Interval, test: AdjustedTest
 ) -> ChangeTableRow:
+    samples, only_a, only_b = map(format_count, counts)
     return ChangeTableRow(
-        *names,
-        *map(format_count, counts),
+        name=name,
+        css_class=css_class,
+        samples=samples,
+        only_a=only_a,
+        only_b=only_b,
         rate_a=format_percentage(share.a),
         rate_b=format_percentage(share.b),
         interval=format_range(share),

@@ -245,12 +245,13 @@ def _cell_class(type_a: ErrorType, type_b: ErrorType, count: int, largest: int) 
 
 
 def _group_row(group: Group, changes: GroupComparison) -> GroupChangeRow:
-    intervals = [changes.rates.get(PairedMetric.TOP1), changes.rates.get(PairedMetric.MULTI_LABEL)]
     return GroupChangeRow(
-        GROUP_NAMES[group],
-        format_count(changes.num_samples),
-        *(_from_a_to_b(interval) for interval in (*intervals, changes.multi_label_accuracy)),
-        comparison_summary(changes),
+        group=GROUP_NAMES[group],
+        samples=format_count(changes.num_samples),
+        top1=_from_a_to_b(changes.rates.get(PairedMetric.TOP1)),
+        image_accuracy=_from_a_to_b(changes.rates.get(PairedMetric.MULTI_LABEL)),
+        class_accuracy=_from_a_to_b(changes.multi_label_accuracy),
+        summary=comparison_summary(changes),
     )
 
 

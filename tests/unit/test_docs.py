@@ -264,7 +264,7 @@ def test_every_statistic_names_its_source_and_tests_that_exist() -> None:
     cited = {
         author for _, _, source, _ in statistics for author in re.findall(r"[A-Z]\w+(?= et al\.| and | \()", source)
     }
-    assert [name for name in sorted(cited) if name not in sources] == []
+    assert [author for author in sorted(cited) if author not in sources] == []
 
 
 def test_decisions_are_numbered_and_have_the_sections_of_a_record() -> None:

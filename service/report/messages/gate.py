@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from errata.messages import (
+    CLASS_ACCURACY,
     GROUP_NAMES,
     MISSING,
     format_count,
@@ -17,7 +18,7 @@ from service.report.messages.formatting import capitalize, describe_p_value
 
 MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded error types
     Measure.TOP1_ACCURACY: "top-1 accuracy",
-    Measure.MULTI_LABEL_ACCURACY: "multi-label accuracy",
+    Measure.MULTI_LABEL_ACCURACY: CLASS_ACCURACY,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR: "multi-label accuracy with minor errors forgiven",
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE: "multi-label accuracy with explainable errors forgiven",
     Measure.TOP1_ERROR_RATE: "top-1 error rate",

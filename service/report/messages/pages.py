@@ -145,8 +145,6 @@ _TEXTS = (
     "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in several "
     "groups. Top-1 and multi-label (images): shares of images. The other accuracies: means over target classes.",
     "Images excluded because only one analysis has a prediction: {count}.",
-    "images of A",
-    "images of B",
     "images predicted",
     "implausible",
     "Images that A classifies correctly and B does not, most severe errors of B first: {count} of {total}",
@@ -222,6 +220,8 @@ _TEXTS = (
     "search",
     "Select an error type to see its evidence.",
     "severity",
+    "share in A",
+    "share in B",
     "Show",
     "Skip to content",
     "slope",

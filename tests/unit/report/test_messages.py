@@ -236,8 +236,8 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
                 baseline=0.81,
                 p_value=0.2,
             ),
-            "Multi-label accuracy is 80.00 % (baseline: 81.00 %, p = 0.20); an increase of at most 10 points or a "
-            "decrease of at most 0.5 points is allowed. A change counts if p < 0.05.",
+            "Multi-label accuracy (class mean) is 80.00 % (baseline: 81.00 %, p = 0.20); an increase of at most 10 "
+            "points or a decrease of at most 0.5 points is allowed. A change counts if p < 0.05.",
         ),
         (
             GateReason(GateDecision.PASS, None, 0.999, 0.95),
@@ -280,7 +280,8 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
                 detectable_change=0.02,
                 change_limits=(-0.0125, 0.0025),
             ),
-            "Multi-label accuracy is 75.00 % (baseline: 75.50 %, p = 0.20); a decrease of at most 1 point is allowed. "
+            "Multi-label accuracy (class mean) is 75.00 % (baseline: 75.50 %, p = 0.20); a decrease of at most 1 point "
+            "is allowed. "
             "Non-inferiority: the one-sided 95 % limits of the change are −1.25 points and +0.25 points. "
             "McNemar's test of images finds a change of 2.00 points or more with 80 % power. "
             "Undecided: the confidence interval of the change contains the bound.",
