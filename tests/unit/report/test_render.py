@@ -146,6 +146,7 @@ def table(**changes: Any) -> ErrorTable:
         overlaps={(0, 1): "They are the same."},
         texts={0: VocabularyEvidence(True, (ProposedText("a carp", 0.5, True),), 1234)},
         pictures={"x.jpg": "data:image/jpeg;base64,AAAA"},
+        agreement={ErrorType.FINE_GRAINED: "Experts agreed in 248."},
         experts={0: ExpertJudgment(ErrorType.FINE_GRAINED, ExpertSeverity.MAJOR)},
     )
     return replace(transform, **changes)
@@ -190,6 +191,7 @@ def view(**changes: Any) -> ReportView:
         agreement=AgreementView(
             (AgreementRow("type-4", "fine-grained", "290", "248", "85.5 %", "79.5 %", "0.54", "64.5 %"),),
             ("Experts judged 484.",),
+            "Severity is not harm.",
             {ErrorType.FINE_GRAINED: "Experts agreed in 248."},
         ),
     )
@@ -771,6 +773,7 @@ def test_report_has_the_agreement_with_experts_beside_each_error_type() -> None:
 
     assert "Experts agreed in 248." in text
     assert "Experts judged 484." in text
+    assert "Severity is not harm." in text
     assert "290 248 85.5 % 79.5 % 0.54 64.5 %" in text
 
 
