@@ -255,7 +255,7 @@ def test_only_selected_analyses_have_percentiles() -> None:
 
     (mine,) = result.percentiles
     assert mine.title == "my a1"
-    text = "fewer model failures than 90 % of similarly accurate models (95 % interval: 70 to 95 %)"
+    text = "fewer model failures than 90 % of similarly accurate models"
     assert mine.rows == (
         PercentileRow("model failure", "25.0 %", "multi-label errors", text, "5 to 30"),
         PercentileRow("class overlap", "2.0 %", "top-1 errors", "not distinguishable from its neighbors", "0 to 100"),
