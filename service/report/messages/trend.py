@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from errata.messages import AXIS_NAMES, PORTION_NAMES, format_count, format_signed, list_names, pluralize
+from errata.messages import AXIS_NAMES, MISSING, PORTION_NAMES, format_count, format_signed, list_names, pluralize
 
 from service.domain import (
     AXES,
@@ -101,11 +101,16 @@ def _percent(share: float) -> int:
     return min(99, max(1, round(100 * share)))
 
 
+def percentile_number(rank: PercentileRank) -> str:
+    """Return a percentile from 1 to 99; a dash if there is none."""
+    return MISSING if rank.percentile is None else str(_percent(rank.percentile))
+
+
 def percentile_interval(rank: PercentileRank) -> str:
-    """Return the 95 % interval of a percentile, such as "20 to 98"; empty if there is none."""
+    """Return the 95 % interval of a percentile, such as "20 to 98"; a dash if there is none."""
     if rank.low is None or rank.high is None:
-        return ""
-    return f"{round(100 * rank.low)} to {round(100 * rank.high)}"
+        return MISSING
+    return f"{_percent(rank.low)} to {_percent(rank.high)}"
 
 
 def trend_notes(trend: Trend) -> list[str]:
