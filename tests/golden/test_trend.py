@@ -374,6 +374,20 @@ def test_published_models_have_a_percentile_with_a_narrow_interval_or_a_reason(r
     assert 0.5 < reasons.count(NoReferenceReason.INDISTINCT) / len(reasons) < 0.95
 
 
+@pytest.mark.parametrize("metric", ["class_overlap", "spurious_correlation", "model_failure"])
+def test_resnet50_is_not_distinguishable_from_its_neighbors(reference: Path, metric: str) -> None:
+    """See spec/statistics, "reliability of a percentile"."""
+    file = reference / "published" / "stats-imagenet" / "non_problematic_stats_all.csv"
+    (model,) = [model for model in read_models(file.read_bytes()) if model.name == "torchvision--resnet50"]
+
+    ranks = percentile_ranks_of(curves("imagenet"), Group.ALL, result_of(model), own_superclasses=False)
+
+    (rank,) = [rank for rank in ranks if rank.metric == metric]
+    assert (rank.percentile, rank.missing) == (None, NoReferenceReason.INDISTINCT)
+    assert rank.low is not None and rank.high is not None
+    assert rank.low < 0.2 and rank.high > 0.97
+
+
 @pytest.mark.parametrize("metric", [column for column in COLUMNS if column != "pooled"])
 def test_published_resnet50s_are_around_the_median(published: dict[str, Models], metric: str) -> None:
     """41 ResNet-50s with different training have percentiles on both sides of the median."""
