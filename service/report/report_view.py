@@ -51,7 +51,7 @@ from service.report.messages.error_types import (
     percentile_note,
     summary_sentence,
 )
-from service.report.messages.trend import percentile_text
+from service.report.messages.trend import percentile_message
 from service.report.percentile_view import PercentileRow, percentile_rows
 
 MAX_CLASSES = 25
@@ -130,7 +130,7 @@ def report_view(data: ReportData) -> ReportView:
     analysis, summary = data.analysis, data.analysis.summary
     assert summary is not None, "This is a bug: a report needs a finished analysis"
     overall = summary.groups[Group.ALL]
-    percentiles = {rank.metric: percentile_text(rank) for rank in data.percentiles if rank.low is not None}
+    percentiles = {rank.metric: percentile_message(rank) for rank in data.percentiles if rank.low is not None}
     classes = class_rows(data.classes, summary.abstained)
     return ReportView(
         title=analysis.title,

@@ -89,6 +89,7 @@ _TEXTS = (
     "Compare with other models",
     "compare {name} as A",
     "compare {name} as B",
+    "comparison",
     "Comparison with reference models",
     "confidence",
     "Confidence by error type",

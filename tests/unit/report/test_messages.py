@@ -41,7 +41,7 @@ from service.report.messages.error_types import (
 )
 from service.report.messages.gate import gate_reason
 from service.report.messages.input_checks import permuted_classes, reordered_rows
-from service.report.messages.trend import percentile_text
+from service.report.messages.trend import percentile_message, percentile_text
 
 TABLES: list[tuple[Mapping[object, str], type[Enum]]] = [
     (gate.MEASURE_NAMES, Measure),
@@ -159,19 +159,19 @@ def test_percentile_text_is_complete(metric: Metric, percentile: float) -> None:
     ("percentile", "low", "high", "sentence"),
     [
         (0.17, 0.05, 0.38, "fewer model failures than 83 % of similarly accurate models (95 % interval: 62 to 95 %)"),
-        (0.83, 0.62, 0.995, "more model failures than 83 % of similarly accurate models (95 % interval: 62 to 100 %)"),
+        (0.83, 0.62, 0.995, "more model failures than 83 % of similarly accurate models (95 % interval: 62 to 99 %)"),
     ],
 )
-def test_percentile_text_has_the_interval_of_the_same_side(
+def test_percentile_message_has_the_interval_of_the_same_side(
     percentile: float, low: float, high: float, sentence: str
 ) -> None:
-    assert percentile_text(PercentileRank("model_failure", 0.1, percentile, None, low, high)) == sentence
+    assert percentile_message(PercentileRank("model_failure", 0.1, percentile, None, low, high)) == sentence
 
 
 def test_percentile_with_a_wide_interval_has_no_number() -> None:
     rank = PercentileRank("model_failure", 0.4, None, NoReferenceReason.INDISTINCT, 0.2, 0.98)
 
-    assert percentile_text(rank) == "not distinguishable from its neighbors"
+    assert percentile_text(rank) == percentile_message(rank) == "not distinguishable from its neighbors"
 
 
 @pytest.mark.parametrize("why", [why for why in NoReferenceReason if why is not NoReferenceReason.INDISTINCT])

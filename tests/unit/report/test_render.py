@@ -119,7 +119,7 @@ class Page(HTMLParser):
 
 
 SVG = Markup('<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true"><rect width="1"/></svg>')
-PERCENTILE = PercentileRow("model failure", "12.5 %", "multi-label errors", "fewer than most", "3 to 41")
+PERCENTILE = PercentileRow("model failure", "12.5 %", "multi-label errors", "13", "3 to 41", "fewer than most")
 CHART = Chart(SVG, ("what it shows",))
 BAR = (BarSegment("type-4", 0.0, 25.0), BarSegment("type-8", 25.0, 75.0))
 ERROR = ErrorRow(
@@ -248,7 +248,7 @@ def trend() -> TrendView:
         percentiles=(
             PercentileTable(
                 "my net",
-                (PercentileRow("model failure", "12.5 %", "multi-label errors", "fewer than most", "3 to 41"),),
+                (PercentileRow("model failure", "12.5 %", "multi-label errors", "13", "3 to 41", "fewer than most"),),
             ),
         ),
         metric_titles=("model failure", "multi-label accuracy"),

@@ -402,23 +402,17 @@ def test_percentile_row_has_value_and_percentile() -> None:
     result = view(percentiles=standings, notes=["The superclasses differ."])
 
     models = "of similarly accurate models"
-    assert [(row.metric, row.value, row.portion_of, row.percentile, row.interval) for row in result.percentiles] == [
-        (
-            "spurious correlation",
-            "12.5 %",
-            "multi-label errors",
-            f"fewer spurious correlations than 83 % {models} (95 % interval: 60 to 95 %)",
-            "5 to 40",
-        ),
-        ("class overlap", "2.0 %", "top-1 errors", "not distinguishable from its neighbors", "10 to 90"),
-        (
-            "model failure",
-            "37.5 %",
-            "multi-label errors",
-            f"more model failures than 83 % {models} (95 % interval: 70 to 90 %)",
-            "70 to 90",
-        ),
-        ("multi-label accuracy", "76.5 %", "", f"higher than 60 % {models} (95 % interval: 50 to 70 %)", "50 to 70"),
+    assert [(row.metric, row.value, row.portion_of) for row in result.percentiles] == [
+        ("spurious correlation", "12.5 %", "multi-label errors"),
+        ("class overlap", "2.0 %", "top-1 errors"),
+        ("model failure", "37.5 %", "multi-label errors"),
+        ("multi-label accuracy", "76.5 %", ""),
+    ]
+    assert [(row.percentile, row.interval, row.comparison) for row in result.percentiles] == [
+        ("17", "5 to 40", f"fewer spurious correlations than 83 % {models}"),
+        ("–", "10 to 90", "not distinguishable from its neighbors"),
+        ("83", "70 to 90", f"more model failures than 83 % {models}"),
+        ("60", "50 to 70", f"higher than 60 % {models}"),
     ]
     assert result.notes == ("The superclasses differ.",)
     assert [figure.percentile for figure in result.key_figures] == [
@@ -431,7 +425,8 @@ def test_percentile_row_has_value_and_percentile() -> None:
 def test_wide_percentile_is_a_text_instead_of_a_number() -> None:
     result = view(percentiles=[PercentileRank("model_failure", 0.375, None, NoReferenceReason.INDISTINCT, 0.2, 0.98)])
 
-    assert result.percentiles[0].percentile == "not distinguishable from its neighbors"
+    assert result.percentiles[0].percentile == "–"
+    assert result.percentiles[0].comparison == "not distinguishable from its neighbors"
     assert [figure.percentile for figure in result.key_figures] == [
         "",
         "",
@@ -448,7 +443,7 @@ def test_missing_percentile_states_the_reason_and_is_not_a_key_figure(why: NoRef
 
     result = view(percentiles=standings)
 
-    assert all(row.percentile.startswith("not available: ") for row in result.percentiles)
+    assert all(row.comparison.startswith("not available: ") for row in result.percentiles)
     assert result.percentiles[0].value == ("–" if why is NoReferenceReason.NO_VALUE else "37.5 %")
     assert {figure.percentile for figure in result.key_figures} == {""}
 
