@@ -94,7 +94,8 @@ class OpenClip:
             batch = batch.pin_memory()  # otherwise, the copy waits until the GPU has finished the previous batch
         with torch.inference_mode(), torch.autocast("cuda") if on_gpu else nullcontext():
             embeddings = encode(batch.to(self._device, non_blocking=True)).float()
-            return embeddings / torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+            normalized: torch.Tensor = embeddings / embeddings.norm(dim=1, keepdim=True)
+            return normalized
 
     @property
     def _device(self) -> str:
