@@ -78,6 +78,10 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# One thread for each worker: the threads of OpenBLAS and OpenMP wait for each other where workers use all cores.
+test test-fast coverage: export OPENBLAS_NUM_THREADS = 1
+test test-fast coverage: export OMP_NUM_THREADS = 1
+
 # Workers: more than cores where these are few, since tests of processes mostly wait.
 TEST := $(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? 3 : $$(nproc) ))
 
