@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
-from tiers import ProcessGuard, add_markers
+from tiers import ProcessGuard, add_markers, mix_modules
 
 from service.evidence.bundle import Bundle
 from service.evidence.repository import EvidenceRepository
@@ -20,9 +20,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(ProcessGuard())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Assign each test to its tier."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Assign each test to its tier; order the modules for several workers."""
     add_markers(items)
+    if hasattr(config, "workerinput"):
+        mix_modules(items)
 
 
 @pytest.fixture(scope="session")
