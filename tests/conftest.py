@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 from hypothesis import settings
 from tiers import ProcessGuard, add_markers, mix_modules
 
@@ -13,6 +14,14 @@ from service.evidence.repository import EvidenceRepository
 
 settings.register_profile("untimed", deadline=None)  # machines differ, and a busy one is no failure
 settings.load_profile("untimed")
+
+# The default renderer lists the local variables of each frame with rich, which takes up to 3 s for one traceback.
+structlog.configure(
+    [
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
