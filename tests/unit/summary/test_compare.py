@@ -373,8 +373,9 @@ def test_comparison_of_a_model_with_itself_has_no_changes(rows: list[Row]) -> No
 @settings(max_examples=100)
 @given(ROWS)
 def test_swapping_the_models_mirrors_the_counts(rows: list[Row]) -> None:
+    mirrored_groups = groups_of(swapped(rows))
     for group, one in groups_of(rows).items():
-        other = groups_of(swapped(rows))[group]
+        other = mirrored_groups[group]
         assert np.array_equal(one.transitions, other.transitions.T)
         assert (one.fixed(), one.top1_fixed) == (other.broken(), other.top1_broken)
         assert (one.broken(), one.top1_broken) == (other.fixed(), other.top1_fixed)
