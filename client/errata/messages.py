@@ -140,6 +140,13 @@ def format_range(interval: DifferenceInterval) -> str:
     return f"{format_points(interval.low)} to {format_points(interval.high)}"
 
 
+def format_p_value(value: float) -> str:
+    """Format a p-value, for example "< 0.001", "0.042", or "0.20"."""
+    if value < 0.001:
+        return "< 0.001"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
 def format_duration(seconds: float) -> str:
     """Format a duration, for example "89 s", "12 min", or "7 h 5 min"."""
     if round(seconds) < 90:
@@ -208,6 +215,11 @@ def vocabulary_note(
     texts = ", ".join(RANKED_TEXT.format(text=text, probability=format_percentage(value)) for text, value in best)
     neighbors = SIMILAR_NEIGHBORS if has_similar_neighbors else NO_SIMILAR_NEIGHBORS
     return neighbors.format(predicted=predicted) + BEST_TEXTS.format(num_texts=format_count(num_texts), texts=texts)
+
+
+def attribute_note(attribute: str, values: Sequence[str]) -> str:
+    """Describe the values of one attribute of an image, for example "atypical: smaller, texture"."""
+    return f"{attribute}: {', '.join(values)}"
 
 
 def metric_name(metric: str) -> str:

@@ -16,6 +16,8 @@ from errata.error_types import (
 )
 from numpy.typing import NDArray
 
+from service.domain.slices import SliceChange
+
 
 class PairedMetric(StrEnum):
     """Binary property of an image that is compared between A and B."""
@@ -133,3 +135,5 @@ class Comparison:
     superclasses: tuple[ChangeRow, ...]
     fixed: tuple[ChangedImage, ...]  # severe errors of A first
     broken: tuple[ChangedImage, ...]  # severe errors of B first
+    slices: tuple[SliceChange, ...] = ()  # slices with changes, the smallest adjusted p-value first
+    attributes: str = ""  # digest of the attributes; empty: the data set has none

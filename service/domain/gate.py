@@ -45,6 +45,7 @@ class UndecidedReason(StrEnum):
     OTHER_EVIDENCE = "other_evidence"
     WIDE_INTERVAL = "wide_interval"
     NO_VALUE = "no_value"
+    UNKNOWN_SLICE = "unknown_slice"  # the data set has no such slice
     NOT_FINISHED = "not_finished"
     ENDED_WITHOUT_RESULT = "ended_without_result"
 
@@ -57,6 +58,7 @@ class Bound:
     measure: Measure
     types: tuple[ErrorType, ...] = ()  # error types of COUNT, RATE, and the portions
     group: Group = Group.ALL
+    slice: str = ""  # id of a slice, or a value that only one attribute has; empty: all samples of the group
     min: float | None = None
     max: float | None = None
     max_increase: float | None = None  # limit of value - baseline value
@@ -83,6 +85,11 @@ class GatePolicy:
     def needs_baseline(self) -> bool:
         """Return whether any bound limits a change."""
         return any(bound.is_on_change for bound in self.bounds)
+
+    @property
+    def has_slices(self) -> bool:
+        """Return whether any bound is about a slice."""
+        return any(bound.slice for bound in self.bounds)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from errata.enums import Group, LabelSource, Outcome, ProblematicTag
 from errata.error_types import ErrorType
 
+from service.domain.slices import ImageAttribute
+
 
 @dataclass(frozen=True)
 class SharedSuperclass:
@@ -60,6 +62,7 @@ class VerdictEvidence:
     vocabulary: VocabularyEvidence | None  # None: the rule of FINE_GRAINED_OOV was not reached or abstains
     overlap: str  # explanation of the overlapping classes; empty: the classes do not overlap
     trace: tuple[Step, ...]
+    attributes: tuple[ImageAttribute, ...] = ()  # of the image; no rule uses them
 
 
 @dataclass(frozen=True)

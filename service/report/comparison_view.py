@@ -37,6 +37,7 @@ from service.report.messages.comparison import (
 )
 from service.report.messages.formatting import describe_change, format_p_value
 from service.report.report_view import analysis_summary
+from service.report.slices_view import SliceChangeRow, slice_change_rows
 from service.taxonomy.classes import class_names
 
 MAX_CLASSES = 50  # classes or superclasses
@@ -154,6 +155,8 @@ class ComparisonView:
     num_fixed: int
     num_broken: int
     provenance: tuple[Property, ...]
+    slices: tuple[SliceChangeRow, ...] = ()
+    num_slices: int = 0  # including those that are not listed
 
 
 def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summary) -> ComparisonView:
@@ -202,6 +205,8 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
         superclasses=_class_changes(comparison.superclasses),
         classes=_class_changes(comparison.classes),
         num_classes=len(comparison.classes),
+        slices=slice_change_rows(comparison.slices),
+        num_slices=len(comparison.slices),
         fixed=_changed_images(comparison.fixed),
         broken=_changed_images(comparison.broken),
         num_fixed=overall.fixed(),
@@ -211,6 +216,7 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
             Property("evidence digest", comparison.evidence),
             Property("A", comparison.id_a),
             Property("B", comparison.id_b),
+            *([Property("attributes digest", comparison.attributes)] if comparison.attributes else []),
         ),
     )
 

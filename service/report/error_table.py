@@ -5,7 +5,7 @@ the columns. templates/error_table.js combines them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -66,6 +66,7 @@ class ErrorTable:
     overlaps: Mapping[tuple[int, int], str]  # description of the overlap, by target and prediction
     texts: Mapping[int, VocabularyEvidence]  # by row, of some errors
     pictures: Mapping[str, str]  # data URLs by file name, of some errors
+    attributes: Mapping[int, Sequence[str]] = field(default_factory=dict)  # by row, such as "atypical: smaller"
     picture_base: str = ""  # URL prefix of the images; empty: not available
     page_base: str = ""  # URL prefix of the pages of images; empty: not available
 
@@ -121,6 +122,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
             for row, vocabulary in table.texts.items()
         },
         "pictures": dict(table.pictures),
+        "attributes": {str(row): [*texts] for row, texts in table.attributes.items()},
         "picture_base": table.picture_base,
         "page_base": table.page_base,
         "total": table.total,

@@ -23,6 +23,7 @@ from service.domain import (
     Metric,
     PercentileRank,
     Severity,
+    SliceTable,
     Summary,
     Verdict,
 )
@@ -50,6 +51,7 @@ from service.report.messages.error_types import (
 )
 from service.report.messages.trend import percentile_text
 from service.report.percentile_view import PercentileRow, percentile_rows
+from service.report.slices_view import SliceRowView, slice_rows
 
 MAX_CLASSES = 25
 
@@ -100,6 +102,8 @@ class ReportView:
     table: ErrorTable
     provenance: tuple[Property, ...]
     sources: tuple[SourceRow, ...]
+    slices: tuple[SliceRowView, ...] = ()
+    num_slices: int = 0  # including those that are not listed
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ class ReportData:
     table: ErrorTable
     sources: Sequence[SourceRow]
     version: str
+    slices: SliceTable | None = None  # None: the data set has no attributes
 
 
 def report_view(data: ReportData) -> ReportView:
@@ -143,13 +148,15 @@ def report_view(data: ReportData) -> ReportView:
         superclasses=class_rows(data.superclasses, summary.abstained),
         classes=classes[:MAX_CLASSES],
         num_classes=len(classes),
+        slices=slice_rows(data.slices),
+        num_slices=len(data.slices.rows) if data.slices is not None else 0,
         confusions=tuple(confusion_row(confusion, examples) for confusion, examples in data.confusions),
         calibration=calibration_view(data.calibration, data.confidence) if data.calibration is not None else None,
         percentiles=percentile_rows(data.percentiles),
         notes=tuple(data.notes),
         errors=tuple(error_row(verdict) for verdict in data.errors),
         table=data.table,
-        provenance=_provenance(analysis, summary, data.version),
+        provenance=_provenance(analysis, summary, data),
         sources=tuple(data.sources),
     )
 
@@ -182,7 +189,7 @@ def _key_figures(overall: GroupSummary, percentiles: Mapping[Metric, str]) -> tu
     )
 
 
-def _provenance(analysis: Analysis, summary: Summary, version: str) -> tuple[Property, ...]:
+def _provenance(analysis: Analysis, summary: Summary, data: ReportData) -> tuple[Property, ...]:
     info = analysis.model_info
     imagenet_m = summary.imagenet_m_errors
     values = [
@@ -196,6 +203,7 @@ def _provenance(analysis: Analysis, summary: Summary, version: str) -> tuple[Pro
         ("transform", info.transform if info else ""),
         ("evidence digest", analysis.evidence),
         ("predictions digest", analysis.predictions_digest),
+        ("attributes digest", data.slices.digest if data.slices is not None else ""),
         ("images with a prediction", format_count(summary.num_predicted)),
         ("images in the data set", format_count(summary.num_images)),
         ("problematic images, excluded", format_count(summary.num_problematic)),
@@ -208,4 +216,4 @@ def _provenance(analysis: Analysis, summary: Summary, version: str) -> tuple[Pro
     ]
     properties = [Property(name, value) for name, value in values if value and value != MISSING]
     labels = [Property(f"label {key}", value) for key, value in sorted(analysis.request.labels.items())]
-    return (*properties, *labels, Property("Errata version", version))
+    return (*properties, *labels, Property("Errata version", data.version))

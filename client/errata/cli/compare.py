@@ -12,6 +12,7 @@ from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders
 from errata.cli.output import STDOUT, limit_option, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
+from errata.cli.slices import show_slice_changes
 from errata.cli.views import new_table
 from errata.error_types import title_of
 from errata.messages import format_change, format_count, format_percentage, format_range
@@ -85,6 +86,7 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
             rates = (format_percentage(interval.a), format_percentage(interval.b))
             table.add_row(name, *rates, format_change(interval), format_range(interval))
         console.print(table)
+    show_slice_changes(comparison.slices, limit, console)
     for label, images, total in (
         ("broken", comparison.broken, everything.broken),
         ("fixed", comparison.fixed, everything.fixed),

@@ -14,6 +14,7 @@ from errata.messages import (
     MISSING,
     PROBLEMATIC_TAG_NAMES,
     abstention_notes,
+    attribute_note,
     cooccurrence_note,
     format_count,
     format_optional,
@@ -128,6 +129,8 @@ def evidence_lines(verdict: pb.Verdict) -> Iterator[str]:
         yield vocabulary_note(predicted, evidence.vocabulary.gate, evidence.vocabulary.num_texts, best)
     for pair in evidence.co_occurrences:
         yield cooccurrence_note(predicted, pair.label_name, pair.count, pair.examples)
+    for item in evidence.attributes:
+        yield attribute_note(item.attribute, item.values)
     steps = [step for step in evidence.trace if step.outcome != pb.OUTCOME_NOT_REACHED]
     outcomes = [rule_outcome(step.error_type, step.note, Outcome(step.outcome)) for step in steps]
     yield f"Rules: {' · '.join(outcomes)}"

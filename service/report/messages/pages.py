@@ -27,6 +27,7 @@ ERROR_TABLE_TEXTS: Mapping[str, str] = {  # templates/error_table.js fills in th
     "no_labels": "none",
     "evidence": "evidence",
     "rule_trace": "rule trace",
+    "attributes": "attributes",
     "problematic": "problematic",
     "count": "Errors {first} to {last} of {total}",
     "no_match": "No errors match the filters.",
@@ -55,12 +56,14 @@ _TEXTS = (
     "A",
     "Accuracy gain by error type",
     "Accuracy that the model would gain without errors of the type, in percentage points.",
+    "adjusted p-value",
     "all",
     "All analyses",
     "All models in the charts",
     "Analyses",
     "any",
     "Archived analyses can be missing: the service is building its index, or cannot read the archive.",
+    "attributes",
     "B",
     "broken",
     "Broken: {count}",
@@ -130,6 +133,10 @@ _TEXTS = (
     "group of classes",
     "Image details",
     "image {name}",
+    (
+        "Images with one value of an attribute, compared with the other images that have the attribute. Error types "
+        "and severities do not depend on attributes."
+    ),
     "images",
     (
         "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in "
@@ -159,6 +166,7 @@ _TEXTS = (
     "Models",
     "models",
     "Most frequent confusions",
+    "multi-label error rate",
     "multi-label",
     "multi-label accuracy",
     "multi-label accuracy, points",
@@ -190,8 +198,10 @@ _TEXTS = (
     "problematic",
     "problematic images",
     "Provenance",
+    "rate of model failures",
     "rate",
     "Reset",
+    "rest",
     "Results by group",
     "Results by group. An image can be in several groups.",
     (
@@ -206,6 +216,16 @@ _TEXTS = (
     "severity",
     "Show",
     "Skip to content",
+    "slice",
+    (
+        "Slices with changes: {count} of {total}. p-values of McNemar's exact test, adjusted for the number of slices "
+        "(Benjamini–Hochberg)."
+    ),
+    "Slices",
+    (
+        "Slices: {count} of {total}. p-values of Fisher's exact test, adjusted for the number of slices "
+        "(Benjamini–Hochberg)."
+    ),
     "slope",
     "source",
     "state",

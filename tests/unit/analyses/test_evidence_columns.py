@@ -79,6 +79,7 @@ def plain(evidence: VerdictEvidence) -> dict[str, Any]:
             ],
             "num_texts": evidence.vocabulary.num_texts,
         },
+        "attributes": [{"attribute": item.attribute, "values": list(item.values)} for item in evidence.attributes],
         "outcomes": [f"OUTCOME_{step.outcome.name}" for step in evidence.trace],
     }
 
