@@ -46,8 +46,9 @@ def evaluate_gate(stores: Stores, analysis_id: str, policy: str = "", baseline: 
     judged = load_judged(stores, analysis.id)
     judged_before = load_judged(stores, before.id) if before is not None else None
     slices = slice_results(parsed, judged, judged_before)
-    sides = (to_side(judged), to_side(judged_before)) if judged_before is not None else ()
-    return evaluate_policy(parsed, analysis, *sides, slices=slices)
+    if judged_before is None:
+        return evaluate_policy(parsed, analysis, slices=slices)
+    return evaluate_policy(parsed, analysis, to_side(judged), to_side(judged_before), slices)
 
 
 def evaluate_policy(

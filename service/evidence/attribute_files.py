@@ -152,7 +152,7 @@ class _Builder:
         keys = images * MAX_VALUES + np.asarray(self.table.value_numbers, dtype=np.int64)
         order = np.argsort(keys, kind="stable")
         repeated = order[1:][np.diff(keys[order]) == 0]
-        return np.sort(repeated)[: MAX_VIOLATIONS - len(self._violations)].tolist()
+        return [int(row) for row in np.sort(repeated)[: MAX_VIOLATIONS - len(self._violations)]]
 
     def _check(self) -> None:
         if self._violations:
