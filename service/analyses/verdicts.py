@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import structlog
 from errata.errors import EvidenceNotFound, InvalidEvidence, InvalidRequest, Unavailable
 from numpy.typing import NDArray
 
@@ -31,8 +30,6 @@ from service.domain import (
 from service.evidence.bundle import Bundle
 from service.rules.table import error_type, error_types, tags
 from service.taxonomy.classes import class_names
-
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -72,8 +69,7 @@ def find_attributes(stores: Stores, bundle: Bundle) -> Attributes | None:
     """Return the attributes of a bundle's images; None if there are none or their file is invalid."""
     try:
         return stores.attributes.find(bundle)
-    except InvalidEvidence as error:  # ComputeSlices raises the same error
-        _log.warning("attributes not available", dataset=bundle.dataset, error=str(error))
+    except InvalidEvidence:  # the log has the error, and ComputeSlices raises it
         return None
 
 

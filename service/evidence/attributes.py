@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import structlog
 from errata.errors import InvalidEvidence, NotFound, Violation
 
 from service.domain import Attributes, Slice
@@ -12,6 +13,7 @@ from service.evidence.attribute_files import MAX_VIOLATIONS, AttributeTable, rea
 from service.evidence.bundle import Bundle
 
 MAX_RESOLVED = 4  # bundles whose attributes stay in memory
+_log = structlog.get_logger()
 
 
 class AttributeRepository:
@@ -26,7 +28,7 @@ class AttributeRepository:
         self._configured = configured
         self._lock = threading.Lock()
         self._tables: dict[str, AttributeTable] = {}
-        self._resolved: dict[str, Attributes] = {}  # by digest of the bundle
+        self._resolved: dict[str, Attributes | InvalidEvidence] = {}  # by digest of the bundle
 
     def check(self) -> None:
         """Read all files; raise InvalidEvidence if one is invalid."""
@@ -41,14 +43,15 @@ class AttributeRepository:
         """
         if bundle.dataset not in self._configured:
             return None
+        table = self._table(bundle.dataset)
         with self._lock:
-            attributes = self._resolved.pop(bundle.digest, None)
-        attributes = attributes or resolve(self._table(bundle.dataset), bundle)
-        with self._lock:
-            self._resolved[bundle.digest] = attributes
+            result = self._resolved.pop(bundle.digest, None) or _try_to_resolve(table, bundle)
+            self._resolved[bundle.digest] = result
             while len(self._resolved) > MAX_RESOLVED:
                 del self._resolved[next(iter(self._resolved))]
-        return attributes
+        if isinstance(result, InvalidEvidence):
+            raise InvalidEvidence(result.message, violations=result.violations)
+        return result
 
     def get(self, bundle: Bundle) -> Attributes:
         """Return the attributes of the judged images of a bundle; raise NotFound if its data set has none."""
@@ -65,6 +68,15 @@ class AttributeRepository:
             if dataset not in self._tables:
                 self._tables[dataset] = read_attributes(self._configured[dataset])
             return self._tables[dataset]
+
+
+def _try_to_resolve(table: AttributeTable, bundle: Bundle) -> Attributes | InvalidEvidence:
+    """Return the attributes or the error, which is the same each time: a file is read once."""
+    try:
+        return resolve(table, bundle)
+    except InvalidEvidence as error:
+        _log.error("attributes not available", dataset=bundle.dataset, error=str(error))
+        return error
 
 
 def resolve(table: AttributeTable, bundle: Bundle) -> Attributes:

@@ -164,6 +164,9 @@ def test_unknown_images_are_refused_with_their_lines(demo: Bundle, tmp_path: Pat
         repository.find(demo)
 
     assert [violation.line for violation in refused.value.violations] == [3, 4]
+    with pytest.raises(InvalidEvidence, match=r"line 3") as again:
+        repository.get(demo)
+    assert again.value.violations == refused.value.violations
 
 
 def test_images_that_are_not_judged_are_ignored(imagenet_real: Bundle, tmp_path: Path) -> None:
