@@ -62,6 +62,7 @@ PERMISSIONS: Mapping[str, Scope] = {
     _ANALYSES + "ExplainVerdict": Scope.READ,
     _ANALYSES + "ExplainPrediction": Scope.READ,
     _ANALYSES + "ComputeBreakdown": Scope.READ,
+    _ANALYSES + "ComputeSlices": Scope.READ,
     _ANALYSES + "CompareAnalyses": Scope.READ,
     _ANALYSES + "EvaluateGate": Scope.READ,
     _ANALYSES + "ComputeTrend": Scope.READ,

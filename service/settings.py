@@ -22,6 +22,7 @@ TEST_VARIABLES = frozenset({"ERRATA_REFERENCE_DIR"})
 JSON_TYPES = {  # types of the settings that are JSON texts
     "evidence": dict,
     "images": dict,
+    "attributes": dict,
     "model_sources": list,
     "watched_models": list,
     "registries": dict,
@@ -104,6 +105,11 @@ class Settings(BaseModel):
         default_factory=dict,
         description="JSON object that maps a data set to the folder or `.tar` file of its images. The images of `demo` "
         "are part of the demo package.",
+    )
+    attributes: dict[str, list[Path]] = Field(
+        default_factory=dict,
+        description="JSON object that maps a data set to a file with attributes of its images, or to a list of files. "
+        "A file is CSV (`file_name,attribute,value`) or the annotation of ImageNet-X (`.jsonl`).",
     )
     max_missing: float = Field(
         0.01,
@@ -269,7 +275,7 @@ class Settings(BaseModel):
         "works.",
     )
 
-    @field_validator("evidence", mode="before")
+    @field_validator("evidence", "attributes", mode="before")
     @classmethod
     def _wrap_single_path(cls, value: Any) -> Any:
         if isinstance(value, Mapping):

@@ -234,6 +234,11 @@ def vocabulary_note(
     return neighbors.format(predicted=predicted) + BEST_TEXTS.format(num_texts=format_count(num_texts), texts=texts)
 
 
+def attribute_note(attribute: str, values: Sequence[str]) -> str:
+    """Describe the values of one attribute of an image, for example "atypical: smaller, texture"."""
+    return f"{attribute}: {', '.join(values)}"
+
+
 def metric_name(metric: str) -> str:
     """Return the name of a metric of a trend in texts; the metric itself for one of a newer version."""
     return METRIC_NAMES.get(metric, metric)

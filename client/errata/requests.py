@@ -71,6 +71,8 @@ class VerdictConditions(TypedDict, total=False):
     """A group of the label space, such as `organism`, or `all`."""
     problematic: bool
     """True: only problematic samples; False: only other samples."""
+    slice: str
+    """A slice of the images, such as `time=night`, or `night` if no other attribute has this value."""
 
 
 class TrendOptions(TypedDict, total=False):

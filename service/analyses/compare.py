@@ -1,7 +1,7 @@
 """Compare two finished analyses of the same images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from errata.errors import NotComparable
@@ -30,6 +30,7 @@ from service.summary.compare import (
     pair_verdicts,
     split_groups,
 )
+from service.summary.slices import slice_changes
 from service.taxonomy.classes import class_names
 
 MAX_CHANGED_IMAGES = 1000  # fixed and broken images each, by default
@@ -84,7 +85,17 @@ def compare_judged(a: JudgedAnalysis, b: JudgedAnalysis, max_images: int = MAX_C
     """Compare two judged analyses; raise NotComparable if they differ in data set or evidence."""
     members = np.asarray(a.bundle.arrays["superclass_members"])
     superclasses = Superclasses(a.bundle.manifest.superclasses, members)
-    return compare_sides(to_side(a), to_side(b), superclasses, max_images)
+    comparison = compare_sides(to_side(a), to_side(b), superclasses, max_images)
+    return add_slices(comparison, a, b)
+
+
+def add_slices(comparison: Comparison, a: JudgedAnalysis, b: JudgedAnalysis) -> Comparison:
+    """Return a comparison with the changes of the slices, if the data set has attributes."""
+    if a.attributes is None:
+        return comparison
+    first, second = error_types(a.verdicts), error_types(b.verdicts)
+    pair = pair_verdicts(first, second, a.bundle.evidence.targets, np.asarray(a.bundle.evidence.problematic))
+    return replace(comparison, slices=slice_changes(a.attributes, pair), attributes=a.attributes.digest)
 
 
 def compare_groups_of_sides(a: Side, b: Side) -> dict[Group, GroupComparison]:
@@ -133,6 +144,11 @@ def compare_sides(
         fixed=_changed_images(first, second, pair, pair.fixed, pair.types_a, max_images),
         broken=_changed_images(first, second, pair, pair.broken, pair.types_b, max_images),
     )
+
+
+def is_comparable(a: Analysis, b: Analysis) -> bool:
+    """Return whether A and B have the same data set and were judged with the same evidence."""
+    return a.request.dataset == b.request.dataset and a.evidence == b.evidence
 
 
 def check_comparable(a: Analysis, b: Analysis) -> None:

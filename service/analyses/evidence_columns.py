@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from service.analyses.judge import JudgedAnalysis
-from service.domain import NUM_CLASSES, Classes, ErrorType, Labels, LabelSource, Outcome
+from service.domain import NUM_CLASSES, Attributes, Classes, ErrorType, Labels, LabelSource, Outcome
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_names
 from service.evidence.overlap import explain_overlap
@@ -62,9 +62,9 @@ def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[
         rows: (K,) the samples, each with a verdict.
 
     Returns:
-        Columns of length K: `labels`, `shared_superclasses`, and `co_occurrences` (lists of structures), `overlap`
-        (text or null), `vocabulary` and `expert_judgment` (structures or null), and `rule_…` for the outcome of each
-        rule (text or null).
+        Columns of length K: `labels`, `shared_superclasses`, `co_occurrences`, and `attributes` (lists of structures),
+        `overlap` (text or null), `vocabulary` and `expert_judgment` (structures or null), and `rule_…` for the outcome
+        of each rule (text or null).
     """
     bundle, evidence = judged.bundle, judged.bundle.evidence
     predicted = judged.predictions.top1[bundle.rows[rows]]
@@ -78,6 +78,7 @@ def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[
         "overlap": _overlap(bundle, rows, predicted),
         "vocabulary": _vocabulary(bundle, rows, predicted, rules[ErrorType.FINE_GRAINED_OOV.key]),
         "expert_judgment": _expert_judgments(bundle, rows, predicted),
+        "attributes": _attributes(judged.attributes, rows),
         **{f"rule_{name}": named_from_one(values, OUTCOME_NAMES) for name, values in rules.items()},
     }
 
@@ -86,6 +87,7 @@ OUTCOME_NAMES = pa.array([f"OUTCOME_{outcome.name}" for outcome in list(Outcome)
 SOURCE_NAMES = pa.array([f"LABEL_SOURCE_{source.name}" for source in LabelSource])
 _JUDGMENT = pa.struct({"error_type": pa.string(), "severity": pa.string()})
 _TEXT = pa.struct({"text": pa.string(), "probability": pa.float64(), "outside": pa.bool_()})
+_ATTRIBUTE = pa.struct({"attribute": pa.string(), "values": pa.list_(pa.string())})
 _VOCABULARY = pa.struct({"gate": pa.bool_(), "best": pa.list_(_TEXT), "num_texts": pa.int32()})
 
 
@@ -203,6 +205,17 @@ def _expert_judgments(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes
         for judgment in judged
     ]
     return pa.array(plain, _JUDGMENT)
+
+
+def _attributes(attributes: Attributes | None, rows: NDArray[np.intp]) -> pa.Array:
+    """Return the attributes of each sample; an empty list without attributes."""
+    if attributes is None:
+        return pa.ListArray.from_arrays(_offsets(np.zeros(len(rows), dtype=np.int64)), pa.array([], _ATTRIBUTE))
+    plain = [
+        [{"attribute": item.attribute, "values": list(item.values)} for item in items]
+        for items in attributes.of_rows(rows.tolist())
+    ]
+    return pa.array(plain, pa.list_(_ATTRIBUTE))
 
 
 def _distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:

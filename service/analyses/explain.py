@@ -4,6 +4,7 @@ import numpy as np
 
 from service.analyses.judge import check_verdicts
 from service.domain import (
+    Attributes,
     CoOccurrence,
     ErrorType,
     Outcome,
@@ -21,7 +22,13 @@ from service.rules.decide import trace
 from service.rules.table import error_type, tags
 
 
-def explain_prediction(bundle: Bundle, file_name: str, predicted: int, probability: float | None = None) -> Verdict:
+def explain_prediction(
+    bundle: Bundle,
+    file_name: str,
+    predicted: int,
+    probability: float | None = None,
+    attributes: Attributes | None = None,
+) -> Verdict:
     """Return the verdict of a prediction for an image, with its evidence.
 
     Args:
@@ -29,6 +36,7 @@ def explain_prediction(bundle: Bundle, file_name: str, predicted: int, probabili
         file_name: The image.
         predicted: The predicted class.
         probability: The probability of the prediction; None if it is not known.
+        attributes: The attributes of the judged images.
 
     Raises:
         ImageNotFound: The evidence does not cover the image.
@@ -43,12 +51,12 @@ def explain_prediction(bundle: Bundle, file_name: str, predicted: int, probabili
         error_type=error_type(byte),
         problematic=tags(byte, bool(bundle.evidence.problematic[row])),
         probability=probability,
-        evidence=collect_evidence(bundle, row, predicted),
+        evidence=collect_evidence(bundle, row, predicted, attributes),
         groups=bundle.groups_of(np.array([row]))[0],
     )
 
 
-def collect_evidence(bundle: Bundle, row: int, predicted: int) -> VerdictEvidence:
+def collect_evidence(bundle: Bundle, row: int, predicted: int, attributes: Attributes | None = None) -> VerdictEvidence:
     """Return the evidence behind one verdict."""
     evidence = bundle.evidence
     steps = trace(evidence.rows(row, row + 1), predicted)
@@ -69,6 +77,7 @@ def collect_evidence(bundle: Bundle, row: int, predicted: int) -> VerdictEvidenc
         vocabulary=_vocabulary_evidence(bundle, row, predicted, steps),
         trace=steps,
         expert_judgment=bundle.expert_judgments.get((row, predicted)),
+        attributes=() if attributes is None else attributes.of_rows([row])[0],
     )
 
 

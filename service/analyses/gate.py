@@ -1,14 +1,17 @@
 """Evaluate a gate policy for an analysis, and for its changes against a baseline."""
 
+from collections.abc import Mapping
+
 from errata.errors import InvalidRequest, NotComparable
 
 from service.analyses import queries
 from service.analyses.compare import Side, compare_groups_of_sides, to_side
+from service.analyses.gate_slices import slice_results
 from service.analyses.policy import check_baseline, parse_policy
 from service.analyses.ports import Stores
 from service.analyses.verdicts import load_judged
 from service.domain import Analysis, GateDecision, GatePolicy, GateReason, GateResult, State, UndecidedReason
-from service.summary.gate import Baseline, decision_of, evaluate
+from service.summary.gate import Baseline, SliceResult, decision_of, evaluate
 
 
 def evaluate_gate(stores: Stores, analysis_id: str, policy: str = "", baseline: str = "") -> GateResult:
@@ -38,14 +41,22 @@ def evaluate_gate(stores: Stores, analysis_id: str, policy: str = "", baseline: 
     for needed in (analysis, before):
         if needed is not None and needed.state is not State.SUCCEEDED:
             return unfinished_result(parsed, analysis, needed, baseline_id)
-    if before is None:
+    if before is None and not parsed.has_slices:
         return evaluate_policy(parsed, analysis)
-    sides = [to_side(load_judged(stores, needed.id)) for needed in (analysis, before)]
-    return evaluate_policy(parsed, analysis, *sides)
+    judged = load_judged(stores, analysis.id)
+    judged_before = load_judged(stores, before.id) if before is not None else None
+    slices = slice_results(parsed, judged, judged_before)
+    if judged_before is None:
+        return evaluate_policy(parsed, analysis, slices=slices)
+    return evaluate_policy(parsed, analysis, to_side(judged), to_side(judged_before), slices)
 
 
 def evaluate_policy(
-    policy: GatePolicy, analysis: Analysis, side: Side | None = None, baseline: Side | None = None
+    policy: GatePolicy,
+    analysis: Analysis,
+    side: Side | None = None,
+    baseline: Side | None = None,
+    slices: Mapping[str, SliceResult] | None = None,
 ) -> GateResult:
     """Evaluate a policy for a finished analysis.
 
@@ -54,6 +65,7 @@ def evaluate_policy(
         analysis: The analysis.
         side: The verdicts of the analysis, for bounds on changes.
         baseline: The verdicts of the baseline, for bounds on changes.
+        slices: The results of the slices that the policy names; None: none are known, as in an output folder.
     """
     assert analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
     before = None
@@ -63,7 +75,7 @@ def evaluate_policy(
             before = Baseline(baseline.analysis.summary, compare_groups_of_sides(baseline, side))
         except NotComparable:
             before = Baseline(baseline.analysis.summary, None)
-    reasons = evaluate(policy, analysis.summary, before)
+    reasons = evaluate(policy, analysis.summary, before, slices)
     baseline_id = baseline.analysis.id if before is not None and baseline is not None else ""
     return GateResult(decision_of(reasons), policy.name, analysis.id, baseline_id, tuple(reasons))
 

@@ -17,6 +17,7 @@ from service.domain import (
     NO_TYPE,
     POSITIONS,
     Analysis,
+    Attributes,
     Bytes,
     ModelInfo,
     Predictions,
@@ -53,6 +54,7 @@ class JudgedAnalysis:
     bundle: Bundle
     predictions: Predictions  # predictions of all A images
     verdicts: Bytes  # (N,) bytes of the verdict table
+    attributes: Attributes | None = None  # attributes of the judged images; None: the data set has none
 
 
 def compute_verdicts(bundle: Bundle, predictions: Predictions) -> Bytes:

@@ -93,6 +93,10 @@ class BoundDocument(BaseModel):
         ),
     ] = []
     group: Annotated[Group, Field(strict=False, description="the group of samples")] = Group.ALL
+    slice: Annotated[
+        str,
+        Field(max_length=250, description="the slice of samples, such as time=night, or night if the value is unique"),
+    ] = ""
     min: Annotated[float | None, Field(ge=0, description="the minimum value")] = None
     max: Annotated[float | None, Field(ge=0, description="the maximum value")] = None
     max_increase: Annotated[float | None, Field(ge=0, description="the maximum increase over the baseline")] = None
@@ -131,6 +135,8 @@ class BoundDocument(BaseModel):
             raise ValueError(
                 f"{self.measure.value} has no group {self.group.value}; use the group all, or remove group"
             )
+        if self.measure is Measure.IMAGENET_M_ERRORS and self.slice:
+            raise ValueError(f"{self.measure.value} has no slices; remove slice")
         correct = [error_type.name for error_type in TOP1_ERROR_TYPES if error_type in CORRECT_TYPES]
         if self.measure is Measure.PORTION_OF_MULTI_LABEL_ERRORS and {*correct} & {*self.types}:
             raise ValueError(f"{list_names(correct)} are not multi-label errors; remove them from types")

@@ -1,11 +1,12 @@
 """The ports of the use cases, in groups. A use case takes the groups that it needs; bootstrap creates them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.archive.port import AnalysisIndex, Archive
 from service.domain import Observer
+from service.evidence.attributes import AttributeRepository
 from service.evidence.repository import EvidenceRepository
 from service.jobs.store import JobStore
 from service.predictions.model_id import ModelId
@@ -22,6 +23,7 @@ class Stores:
     archive: Archive
     index: AnalysisIndex  # of the archive
     clock: Callable[[], datetime]
+    attributes: AttributeRepository = field(default_factory=lambda: AttributeRepository({}))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 import numpy as np
+from errata.messages import attribute_note
 from numpy.typing import NDArray
 
 from service.analyses.breakdown import compute_breakdown
@@ -12,6 +13,7 @@ from service.analyses.compare import compare_judged
 from service.analyses.explain import collect_evidence
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports, Stores
+from service.analyses.slices import slices_of
 from service.analyses.trend import TrendRequest, has_own_superclasses, trend
 from service.analyses.verdicts import iterate_verdicts, load_judged
 from service.domain import (
@@ -21,6 +23,7 @@ from service.domain import (
     NO_TYPE,
     POSITIONS,
     TOP1_ERROR_TYPES,
+    Attributes,
     BreakdownRow,
     ErrorType,
     ExpertJudgment,
@@ -121,6 +124,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
                 for row, inside in zip(compute_breakdown(judged, superclasses=True), members, strict=True)
             ],
             classes=[(row, _groups(groups, _classes_of(row))) for row in compute_breakdown(judged, superclasses=False)],
+            slices=None if judged.attributes is None else slices_of(judged, judged.attributes),
             calibration=None if probability is None else calibrate(types[counted], probability[counted]),
             confidence={} if probability is None else _confidence(types[counted], probability[counted]),
             percentiles=percentiles,
@@ -214,12 +218,24 @@ def _error_table(
         pairs=_co_occurring_pairs(bundle, labels.classes, np.repeat(predicted, labels.counts)),
         overlaps={pair: explain_overlap(*pair) for pair in overlapping_pairs},
         texts=_vocabulary_evidence(bundle, rows, types, predicted),
+        attributes=_attribute_notes(judged.attributes, rows),
         pictures=_pictures(ports, bundle.dataset, names, types) if not base else {},
         experts=_expert_judgments(bundle, rows, predicted),
         agreement=agreement_view(agreement).of_type if (agreement := agreement_for(bundle.dataset)) else {},
         picture_base=f"{base}images/" if base and ports.thumbnails.has(bundle.dataset) else "",
         page_base=f"{base}errors/" if base else "",
     )
+
+
+def _attribute_notes(attributes: Attributes | None, rows: NDArray[np.intp]) -> dict[int, list[str]]:
+    """Return the attributes of each error that has any, by index."""
+    if attributes is None:
+        return {}
+    return {
+        index: [attribute_note(item.attribute, item.values) for item in items]
+        for index, items in enumerate(attributes.of_rows(rows.tolist()))
+        if items
+    }
 
 
 def _co_occurring_pairs(

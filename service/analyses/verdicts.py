@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from errata.errors import EvidenceNotFound, InvalidRequest, Unavailable
+from errata.errors import EvidenceNotFound, InvalidEvidence, InvalidRequest, Unavailable
 from numpy.typing import NDArray
 
 from service.analyses import queries
@@ -19,6 +19,7 @@ from service.domain import (
     NO_TYPE,
     POSITIONS,
     Analysis,
+    Attributes,
     Bytes,
     ErrorType,
     Group,
@@ -41,6 +42,7 @@ class VerdictFilter:
     superclass: str = ""
     group: Group = Group.ALL
     problematic: bool | None = None
+    slice: str = ""  # id of a slice, or a value that only one attribute has
 
 
 def load_judged(stores: Stores, analysis_id: str) -> JudgedAnalysis:
@@ -59,7 +61,16 @@ def load_judged(stores: Stores, analysis_id: str) -> JudgedAnalysis:
     bundle = find_bundle(stores, analysis)
     if len(predictions.top1) != len(bundle.all_targets):
         raise Unavailable(f"The archived predictions of analysis {analysis_id} are of another number of images.")
-    return JudgedAnalysis(analysis, bundle, predictions, compute_verdicts(bundle, predictions))
+    verdicts = compute_verdicts(bundle, predictions)
+    return JudgedAnalysis(analysis, bundle, predictions, verdicts, find_attributes(stores, bundle))
+
+
+def find_attributes(stores: Stores, bundle: Bundle) -> Attributes | None:
+    """Return the attributes of a bundle's images; None if there are none or their file is invalid."""
+    try:
+        return stores.attributes.find(bundle)
+    except InvalidEvidence:  # the log has the error, and ComputeSlices raises it
+        return None
 
 
 def find_bundle(stores: Stores, analysis: Analysis) -> Bundle:
@@ -97,7 +108,20 @@ def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArra
                 field="filter.superclass",
             )
         mask &= members[targets] | members[predicted]
+    if verdict_filter.slice:
+        mask &= slice_mask(judged, verdict_filter.slice)
     return np.flatnonzero(mask)
+
+
+def slice_mask(judged: JudgedAnalysis, text: str) -> Mask:
+    """Return the judged images of a slice, (N,); raise InvalidRequest for an unknown slice."""
+    attributes = judged.attributes
+    number = None if attributes is None else attributes.find(text)
+    if attributes is None or number is None:
+        examples = ", ".join(repr(item.id) for item in attributes.slices[:3]) if attributes else ""
+        remedy = f"Expected a slice such as {examples}" if examples else "The data set has no attributes"
+        raise InvalidRequest(f"Unknown slice {text!r:.80}. {remedy}.", field="filter.slice")
+    return attributes.mask(number)
 
 
 def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_evidence: bool = False) -> Iterator[Verdict]:
@@ -116,7 +140,7 @@ def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_eviden
             error_type=error_type(byte),
             problematic=tags(byte, bool(problematic[row])),
             probability=None if probability is None else float(probability[images[row]]),
-            evidence=collect_evidence(judged.bundle, row, predicted) if with_evidence else None,
+            evidence=collect_evidence(judged.bundle, row, predicted, judged.attributes) if with_evidence else None,
             groups=groups_of_row,
         )
 
@@ -198,4 +222,5 @@ def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None)
         file_name,
         model_prediction if predicted is None else predicted,
         float(probability[image]) if is_model_prediction and probability is not None else None,
+        judged.attributes,
     )

@@ -24,6 +24,7 @@ from service.analyses import (
     queries,
     reanalyze,
     report,
+    slices,
     submit,
     trend,
     upload,
@@ -32,6 +33,7 @@ from service.analyses import (
 from service.analyses.explain import explain_prediction
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
+from service.analyses.verdicts import find_attributes
 from service.api.concurrency import ConcurrencyLimit
 from service.api.executors import BoundedExecutor
 from service.api.paced_stream import PacedStream
@@ -225,7 +227,10 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         predicted = wire.class_named(request.predicted_class, "predicted_class")
 
         def explain() -> Verdict:
-            return explain_prediction(self._ports.stores.evidence.find(dataset, evidence), request.file_name, predicted)
+            stores = self._ports.stores
+            bundle = stores.evidence.find(dataset, evidence)
+            attributes = find_attributes(stores, bundle)
+            return explain_prediction(bundle, request.file_name, predicted, attributes=attributes)
 
         return wire.to_verdict(await self._executor.call(explain))
 
@@ -235,6 +240,11 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         result = await self._executor.call(verdicts.load_judged, self._ports.stores, wire.analysis_id(request.name))
         rows = await self._executor.call(breakdown.compute_breakdown, result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
         return wire.to_breakdown(rows)
+
+    async def ComputeSlices(self, request: pb.ComputeSlicesRequest, context: Context) -> pb.Slices:
+        """Return the error rates of the slices."""
+        name = wire.analysis_id(request.name)
+        return wire.to_slices(await self._executor.call(slices.compute_slices, self._ports.stores, name))
 
     async def CompareAnalyses(self, request: pb.CompareAnalysesRequest, context: Context) -> pb.Comparison:
         """Compare two analyses of the same images."""

@@ -14,6 +14,7 @@ from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
 from service.archive.indexed import IndexedArchive
 from service.bootstrap.metrics_observer import MetricsObserver
 from service.domain import State
+from service.evidence.attributes import AttributeRepository
 from service.evidence.labels import demo_folder
 from service.evidence.repository import EvidenceRepository
 from service.jobs.engine import Engine
@@ -38,14 +39,16 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
     """Return the ports of the use cases.
 
     Raises:
-        InvalidEvidence: A configured evidence bundle is invalid.
+        InvalidEvidence: A configured evidence bundle or file of attributes is invalid.
         InvalidSetting: The data folder can't be written.
     """
     repository = EvidenceRepository(settings.evidence, settings.data_dir)
     repository.check()
+    attributes = AttributeRepository(settings.attributes)
+    attributes.check()
     initialize_series(metrics.analyses, (state.name.lower() for state in State if state.is_final))
     return Ports(
-        stores=Stores(repository, store, archive, archive.index, clock=lambda: datetime.now(UTC)),
+        stores=Stores(repository, store, archive, archive.index, lambda: datetime.now(UTC), attributes),
         models=Models(
             offers=partial(_offered_models, store),
             pin=partial(pin_allowed_model, model_policy(settings)),

@@ -22,6 +22,7 @@ from errata.error_types import (
     ErrorType,
 )
 
+from service.domain.adjusted_test import AdjustedTest
 from service.domain.agreement import Agreement, ExpertJudgment, TypeAgreement
 from service.domain.analysis import (
     Analysis,
@@ -37,7 +38,6 @@ from service.domain.analysis import (
 from service.domain.calibration import Bin, Calibration
 from service.domain.comparison import (
     METRIC_TYPES,
-    AdjustedTest,
     ChangedImage,
     ChangeRow,
     Comparison,
@@ -85,6 +85,15 @@ from service.domain.listing import (
 )
 from service.domain.observer import Observer, Stage
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
+from service.domain.slices import (
+    Attributes,
+    ImageAttribute,
+    RateContrast,
+    Slice,
+    SliceChange,
+    SliceRow,
+    SliceTable,
+)
 from service.domain.trend import (
     AXES,
     METRICS,
@@ -145,6 +154,7 @@ __all__ = [
     "AnalysisFilter",
     "AnalysisPage",
     "AnalysisRequest",
+    "Attributes",
     "Axis",
     "AxisRange",
     "Bin",
@@ -175,6 +185,7 @@ __all__ = [
     "GroupComparison",
     "GroupNumbers",
     "GroupSummary",
+    "ImageAttribute",
     "Interval",
     "LabelFit",
     "LabelSource",
@@ -197,12 +208,17 @@ __all__ = [
     "ProblematicTag",
     "Progress",
     "ProposedText",
+    "RateContrast",
     "RegistryEvent",
     "RegistryRule",
     "ReorderedRows",
     "RowOrder",
     "Severity",
     "SharedSuperclass",
+    "Slice",
+    "SliceChange",
+    "SliceRow",
+    "SliceTable",
     "Stage",
     "State",
     "Step",

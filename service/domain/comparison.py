@@ -16,7 +16,8 @@ from errata.error_types import (
 )
 from numpy.typing import NDArray
 
-FALSE_DISCOVERY_RATE = 0.05
+from service.domain.adjusted_test import AdjustedTest
+from service.domain.slices import SliceChange
 
 
 class PairedMetric(StrEnum):
@@ -43,19 +44,6 @@ class PairedTest:
     only_b: int  # images with the property in B only
     p_value: float
     significant: bool  # p_value < 0.05
-
-
-@dataclass(frozen=True)
-class AdjustedTest:
-    """McNemar's exact test of one row of a table, adjusted for the number of rows (Benjamini and Hochberg)."""
-
-    p_value: float
-    adjusted_p_value: float
-
-    @property
-    def significant(self) -> bool:
-        """Return whether the row is a discovery at the false discovery rate of 5 %."""
-        return self.adjusted_p_value <= FALSE_DISCOVERY_RATE
 
 
 @dataclass(frozen=True)
@@ -165,3 +153,5 @@ class Comparison:
     superclasses: Mapping[Group, tuple[ChangeRow, ...]]
     fixed: tuple[ChangedImage, ...]  # severe errors of A first
     broken: tuple[ChangedImage, ...]  # severe errors of B first
+    slices: tuple[SliceChange, ...] = ()  # slices with changes, the smallest adjusted p-value first
+    attributes: str = ""  # digest of the attributes; empty: the data set has none

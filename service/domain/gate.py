@@ -46,6 +46,7 @@ class UndecidedReason(StrEnum):
     WIDE_INTERVAL = "wide_interval"
     INEXACT_VALUE = "inexact_value"  # the value is an upper or a lower bound, and the limit is on its unsafe side
     NO_VALUE = "no_value"
+    UNKNOWN_SLICE = "unknown_slice"  # the data set has no such slice
     NOT_FINISHED = "not_finished"
     ENDED_WITHOUT_RESULT = "ended_without_result"
 
@@ -67,6 +68,7 @@ class Bound:
     measure: Measure
     types: tuple[ErrorType, ...] = ()  # error types of COUNT, RATE, and the portions
     group: Group = Group.ALL
+    slice: str = ""  # id of a slice, or a value that only one attribute has; empty: all samples of the group
     min: float | None = None
     max: float | None = None
     max_increase: float | None = None  # limit of value - baseline value
@@ -94,6 +96,11 @@ class GatePolicy:
     def needs_baseline(self) -> bool:
         """Return whether any bound limits a change."""
         return any(bound.is_on_change for bound in self.bounds)
+
+    @property
+    def has_slices(self) -> bool:
+        """Return whether any bound is about a slice."""
+        return any(bound.slice for bound in self.bounds)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from errata.enums import Group, LabelSource, Outcome, ProblematicTag
 from errata.error_types import ErrorType
 
 from service.domain.agreement import ExpertJudgment
+from service.domain.slices import ImageAttribute
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class VerdictEvidence:
     overlap: str  # explanation of the overlapping classes; empty: the classes do not overlap
     trace: tuple[Step, ...]
     expert_judgment: ExpertJudgment | None = None  # outside of the verdict; None: experts did not judge the prediction
+    attributes: tuple[ImageAttribute, ...] = ()  # of the image; no rule uses them
 
 
 @dataclass(frozen=True)

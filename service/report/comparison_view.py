@@ -39,6 +39,7 @@ from service.report.messages.comparison import (
 )
 from service.report.messages.formatting import describe_change
 from service.report.report_view import analysis_summary
+from service.report.slices_view import SliceChangeRow, slice_change_rows
 from service.taxonomy.classes import class_names
 
 MAX_IMAGES = 200  # fixed or broken
@@ -143,6 +144,8 @@ class ComparisonView:
     num_fixed: int
     num_broken: int
     provenance: tuple[Property, ...]
+    slices: tuple[SliceChangeRow, ...] = ()
+    num_slices: int = 0  # including those that are not listed
 
 
 def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summary) -> ComparisonView:
@@ -190,6 +193,8 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
             for group in comparison.groups
             if comparison.groups[group].type_changes or comparison.classes.get(group)
         ),
+        slices=slice_change_rows(comparison.slices),
+        num_slices=len(comparison.slices),
         fixed=_changed_images(comparison.fixed),
         broken=_changed_images(comparison.broken),
         num_fixed=overall.fixed(),
@@ -199,6 +204,7 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
             Property("evidence digest", comparison.evidence),
             Property("A", comparison.id_a),
             Property("B", comparison.id_b),
+            *([Property("attributes digest", comparison.attributes)] if comparison.attributes else []),
         ),
     )
 

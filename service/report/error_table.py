@@ -70,6 +70,7 @@ class ErrorTable:
     pictures: Mapping[str, str]  # data URLs by file name, of some errors
     experts: Mapping[int, ExpertJudgment] = field(default_factory=dict)  # by row, of the errors that experts judged
     agreement: Mapping[ErrorType, str] = field(default_factory=dict)  # of experts with a type, a sentence
+    attributes: Mapping[int, Sequence[str]] = field(default_factory=dict)  # by row, such as "atypical: smaller"
     picture_base: str = ""  # URL prefix of the images; empty: not available
     page_base: str = ""  # URL prefix of the pages of images; empty: not available
 
@@ -127,6 +128,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         },
         "pictures": dict(table.pictures),
         "experts": {str(row): judgment_note(judgment) for row, judgment in table.experts.items()},
+        "attributes": {str(row): [*texts] for row, texts in table.attributes.items()},
         "picture_base": table.picture_base,
         "page_base": table.page_base,
         "total": table.total,

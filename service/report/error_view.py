@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from errata.messages import (
     LABEL_SOURCE_NAMES,
     PROBLEMATIC_TAG_NAMES,
+    attribute_note,
     cooccurrence_note,
     expert_note,
     format_percentage,
@@ -33,6 +34,7 @@ class ErrorRow:
     labels: tuple[str, ...]
     evidence: tuple[str, ...]  # sentences
     trace: tuple[str, ...]  # the outcome of each rule
+    attributes: tuple[str, ...] = ()  # such as "atypical: smaller"
 
 
 def error_row(verdict: Verdict) -> ErrorRow:
@@ -52,6 +54,9 @@ def error_row(verdict: Verdict) -> ErrorRow:
         if evidence
         else (),
         evidence=evidence_notes(verdict),
+        attributes=tuple(attribute_note(item.attribute, item.values) for item in evidence.attributes)
+        if evidence
+        else (),
         trace=tuple(rule_outcome(step.error_type.key, step.note, step.outcome) for step in evidence.trace)
         if evidence
         else (),

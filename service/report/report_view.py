@@ -25,6 +25,7 @@ from service.domain import (
     Metric,
     PercentileRank,
     Severity,
+    SliceTable,
     Summary,
     Verdict,
 )
@@ -53,6 +54,7 @@ from service.report.messages.error_types import (
 )
 from service.report.messages.trend import percentile_message
 from service.report.percentile_view import PercentileRow, percentile_rows
+from service.report.slices_view import SliceRowView, slice_rows
 
 MAX_CLASSES = 25
 
@@ -104,6 +106,8 @@ class ReportView:
     provenance: tuple[Property, ...]
     sources: tuple[SourceRow, ...]
     agreement: AgreementView | None = None  # with experts; None: they judged no image of the data set
+    slices: tuple[SliceRowView, ...] = ()
+    num_slices: int = 0  # including those that are not listed
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ class ReportData:
     sources: Sequence[SourceRow]
     version: str
     agreement: Agreement | None = None
+    slices: SliceTable | None = None  # None: the data set has no attributes
 
 
 def report_view(data: ReportData) -> ReportView:
@@ -148,6 +153,8 @@ def report_view(data: ReportData) -> ReportView:
         superclasses=class_rows(data.superclasses, summary.abstained),
         classes=classes[:MAX_CLASSES],
         num_classes=len(classes),
+        slices=slice_rows(data.slices),
+        num_slices=len(data.slices.rows) if data.slices is not None else 0,
         confusions=tuple(confusion_row(confusion, examples) for confusion, examples in data.confusions),
         calibration=calibration_view(data.calibration, data.confidence) if data.calibration is not None else None,
         percentiles=percentile_rows(data.percentiles),
@@ -155,7 +162,7 @@ def report_view(data: ReportData) -> ReportView:
         errors=tuple(error_row(verdict) for verdict in data.errors),
         table=data.table,
         agreement=agreement_view(data.agreement) if data.agreement is not None else None,
-        provenance=_provenance(analysis, summary, data.version),
+        provenance=_provenance(analysis, summary, data),
         sources=tuple(data.sources),
     )
 
@@ -188,7 +195,7 @@ def _key_figures(overall: GroupSummary, percentiles: Mapping[Metric, str]) -> tu
     )
 
 
-def _provenance(analysis: Analysis, summary: Summary, version: str) -> tuple[Property, ...]:
+def _provenance(analysis: Analysis, summary: Summary, data: ReportData) -> tuple[Property, ...]:
     info = analysis.model_info
     imagenet_m = summary.imagenet_m_errors
     values = [
@@ -202,6 +209,7 @@ def _provenance(analysis: Analysis, summary: Summary, version: str) -> tuple[Pro
         ("transform", info.transform if info else ""),
         ("evidence digest", analysis.evidence),
         ("predictions digest", analysis.predictions_digest),
+        ("attributes digest", data.slices.digest if data.slices is not None else ""),
         ("images with a prediction", format_count(summary.num_predicted)),
         ("images in the data set", format_count(summary.num_images)),
         ("problematic images, excluded", format_count(summary.num_problematic)),
@@ -214,4 +222,4 @@ def _provenance(analysis: Analysis, summary: Summary, version: str) -> tuple[Pro
     ]
     properties = [Property(name, value) for name, value in values if value and value != MISSING]
     labels = [Property(f"label {key}", value) for key, value in sorted(analysis.request.labels.items())]
-    return (*properties, *labels, Property("Errata version", version))
+    return (*properties, *labels, Property("Errata version", data.version))

@@ -29,7 +29,8 @@ from service.domain import (
     TypeChange,
     is_among,
 )
-from service.summary.mcnemar import ALPHA, adjust_p_values, mcnemar
+from service.summary.mcnemar import ALPHA, mcnemar
+from service.summary.multiple_tests import adjusted_tests
 from service.summary.score_interval import ONE_SIDED_95, score_intervals
 from service.summary.significance import percentiles, resampled_cells, resampled_class_means
 from service.summary.summarize import GROUPS
@@ -170,8 +171,7 @@ def _adjusted_tests(only_a: NDArray[np.int64], only_b: NDArray[np.int64]) -> lis
     Rows without changes are not in a table. The test of a row depends on its number of changes, whose direction the
     null hypothesis leaves open, so leaving these rows out does not change the false discovery rate of the others.
     """
-    p_values = mcnemar(only_a, only_b)
-    return [AdjustedTest(*values) for values in zip(p_values.tolist(), adjust_p_values(p_values).tolist(), strict=True)]
+    return adjusted_tests(mcnemar(only_a, only_b))
 
 
 def _accuracy_intervals(pair: Pair) -> tuple[Interval | None, Interval | None]:

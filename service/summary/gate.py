@@ -54,12 +54,36 @@ class _Change:
     high: float | None
 
 
-def evaluate(policy: GatePolicy, summary: Summary, baseline: Baseline | None) -> list[GateReason]:
-    """Return the decision on each bound, starting with the bound on coverage."""
+@dataclass(frozen=True)
+class SliceResult:
+    """Aggregates of the images of one slice."""
+
+    summary: Summary
+    baseline: Baseline | None  # None: the policy has no bounds on changes
+
+
+def evaluate(
+    policy: GatePolicy, summary: Summary, baseline: Baseline | None, slices: Mapping[str, SliceResult] | None = None
+) -> list[GateReason]:
+    """Return the decision on each bound, starting with the bound on coverage.
+
+    Args:
+        policy: The policy.
+        summary: The summary of the analysis.
+        baseline: The baseline, for bounds on changes.
+        slices: The results of the slices that the policy names and the data set has, by their names in the policy.
+    """
+    results = {"": SliceResult(summary, baseline)} | dict(slices or {})
     reasons = []
     if policy.min_coverage is not None:
         reasons.append(_coverage(policy.min_coverage, coverage_of(summary)))
-    return [*reasons, *(_bound(policy, bound, summary, baseline) for bound in policy.bounds)]
+    for bound in policy.bounds:
+        result = results.get(bound.slice)
+        if result is None:
+            reasons.append(GateReason(GateDecision.UNDECIDED, bound, causes=(UndecidedReason.UNKNOWN_SLICE,)))
+        else:
+            reasons.append(_bound(policy, bound, result.summary, result.baseline))
+    return reasons
 
 
 def decision_of(reasons: Sequence[GateReason]) -> GateDecision:

@@ -28,12 +28,12 @@ def find_permuted_classes(targets: Classes, predicted: Classes) -> PermutedClass
     accuracy = float(np.count_nonzero(targets == predicted) / count) if count else 1.0
     if accuracy >= PERMUTED_BELOW:
         return None
-    targets, predicted = targets[known].astype(np.int64), predicted[known].astype(np.int64)
-    num_samples = np.bincount(targets)
+    known_targets = targets[known].astype(np.int64)
+    num_samples = np.bincount(known_targets)
     is_large = num_samples >= MIN_CLASS_SAMPLES
     if is_large.sum() < min(MIN_CLASSES, np.count_nonzero(num_samples)):
         return None
-    mapped, favorites, frequencies = _map_classes(targets, predicted, is_large)
+    mapped, favorites, frequencies = _map_classes(known_targets, predicted[known].astype(np.int64), is_large)
     total = num_samples[is_large].sum()
     if frequencies.sum() < PERMUTED_COVERAGE * total:
         return None

@@ -30,6 +30,7 @@ from service.wire.paging import (
     query_key,
     token_cursor,
 )
+from service.wire.slices import to_slices
 from service.wire.trend import to_trend, trend_request
 from service.wire.verdicts import to_verdict, verdict_filter, verdict_line
 
@@ -59,6 +60,7 @@ __all__ = [
     "to_evidence",
     "to_gate_result",
     "to_model",
+    "to_slices",
     "to_trend",
     "to_verdict",
     "token_cursor",

@@ -18,6 +18,7 @@ from service.domain import (
 from service.report.messages.comparison import comparison_summary
 from service.taxonomy.classes import class_names
 from service.wire.names import analysis_name, by_key
+from service.wire.slices import to_slice_change
 
 
 def to_comparison(comparison: Comparison) -> pb.Comparison:
@@ -37,6 +38,8 @@ def to_comparison(comparison: Comparison) -> pb.Comparison:
         superclasses=_rows(comparison.superclasses.get(Group.ALL, ())),
         fixed=_changed_images(comparison.fixed),
         broken=_changed_images(comparison.broken),
+        slices=[to_slice_change(change) for change in comparison.slices],
+        attributes=comparison.attributes,
     )
 
 

@@ -27,6 +27,7 @@ def _to_reason(reason: GateReason) -> pb.GateReason:
         message=gate_reason(reason),
         measure=bound.measure.value if bound else "",
         group=(bound.group if bound else Group.ALL).value,
+        slice=bound.slice if bound else "",
         value=reason.value,
         limit=reason.limit,
         baseline_value=reason.baseline,

@@ -68,6 +68,7 @@ def verdict_filter(message: pb.VerdictFilter) -> VerdictFilter:
         superclass=message.superclass,
         group=group_of(message.group, "filter.group"),
         problematic=message.problematic if message.HasField("problematic") else None,
+        slice=message.slice,
     )
 
 
@@ -117,4 +118,5 @@ def _verdict_evidence(evidence: VerdictEvidence) -> pb.VerdictEvidence:
             pb.Step(error_type=step.error_type.key, outcome=pb.Outcome.Name(step.outcome), note=step.note)
             for step in evidence.trace
         ],
+        attributes=[pb.ImageAttribute(attribute=item.attribute, values=item.values) for item in evidence.attributes],
     )

@@ -1,5 +1,6 @@
 """Chromium without a network, and the documents that the tests open in it."""
 
+import csv
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,7 +99,9 @@ def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, imagenet_real
     top1, confidence = ten_thousand_errors(imagenet_real)
     changed = top1.copy()
     changed[imagenet_real.rows[::40]] = imagenet_real.all_targets[imagenet_real.rows[::40]]
-    with start_service(data_dir, folder / "archive", evidence={"street": [str(own.path)]}) as running:
+    attributes = _write_attributes(folder, imagenet_real)
+    evidence = {"street": [str(own.path)]}
+    with start_service(data_dir, folder / "archive", evidence=evidence, attributes=attributes) as running:
         client = running.client
         analysis = client.upload(_csv(imagenet_real, top1, confidence, folder / "a.csv"), display_name="first")
         other = client.upload(_csv(imagenet_real, changed, confidence, folder / "b.csv"), display_name="second")
@@ -120,6 +123,16 @@ def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, imagenet_real
             folder / "report.html", folder / "comparison.html", folder / "trend.html", folder / "hostile.html",
             top1, confidence,
         )  # fmt: skip
+
+
+def _write_attributes(folder: Path, bundle: Bundle) -> dict[str, list[str]]:
+    """Write attributes of both data sets; return the setting."""
+    images = [(name, "time", ("day", "night")[row % 2]) for row, name in enumerate(bundle.judged_names)]
+    rows = {"imagenet-real": images, "street": [("plain.jpg", "note", HOSTILE), (HOSTILE_FILE, "time", "night")]}
+    for dataset, of_dataset in rows.items():
+        with (folder / f"{dataset}-attributes.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("file_name", "attribute", "value"), *of_dataset])
+    return {dataset: [str(folder / f"{dataset}-attributes.csv")] for dataset in rows}
 
 
 def ten_thousand_errors(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:

@@ -194,3 +194,14 @@ def test_print_layout_shows_whole_tables(chromium: Browser, site: Site) -> None:
         assert not page.locator("#errors-filters").is_visible()
         assert page.evaluate("getComputedStyle(document.querySelector('.tall')).maxHeight") == "none"
         assert page.pdf()[:5] == b"%PDF-"
+
+
+def test_slices_and_the_attributes_of_an_error_are_text(chromium: Browser, site: Site) -> None:
+    with open_page(chromium, site.hostile_report.as_uri()) as view:
+        page = view.page
+        assert f"note: {HOSTILE}" in page.inner_text("section[aria-labelledby=slices]")
+        for button in page.locator("#errors-table tbody button").all():
+            button.click()
+        assert f"note: {HOSTILE}" in page.inner_text("#errors-table")
+        assert "time: night" in page.inner_text("#errors-table")
+        assert page.evaluate("window.hacked") is None

@@ -390,7 +390,12 @@ def test_implausible_predictions_need_an_option_and_are_marked(data_dir: Path, t
         )
         table = errata("list", server=service.addresses.grpc)
 
-    assert refused.returncode == 2
+    local = run_command(
+        ["analyze", "--local", "--predictions", str(predictions), "--evidence", str(bundle.path)], environment(data_dir)
+    )
+    for result in (refused, local):
+        assert result.returncode == 2
+    assert "1 too high. Subtract 1" in local.stderr
     assert "1 too high. Subtract 1" in refused.stderr and "--accept-implausible" in refused.stderr
     assert accepted.returncode == 0
     assert "succeeded (implausible)" in accepted.stderr

@@ -340,6 +340,15 @@ class AsyncClient:
         request = pb.ComputeBreakdownRequest(name=name_of(analysis), by=choice(pb.BreakdownBy, by, "by"))
         return await self._call(self._analyses.ComputeBreakdown, request)
 
+    async def slices(self, analysis: AnalysisRef) -> pb.Slices:
+        """Return the error rates of the slices of an analysis: the images with one value of an attribute.
+
+        Raises:
+            NotFound: If the data set has no attributes.
+            InvalidEvidence: If the file of attributes is invalid.
+        """
+        return await self._call(self._analyses.ComputeSlices, pb.ComputeSlicesRequest(name=name_of(analysis)))
+
     def verdicts(
         self,
         analysis: AnalysisRef,

@@ -14,6 +14,7 @@ from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders
 from errata.cli.output import STDOUT, limit_option, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
+from errata.cli.slices import show_slice_changes
 from errata.cli.views import new_table
 from errata.enums import Group
 from errata.error_types import title_of
@@ -91,6 +92,7 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
         _show_rates(everything, console)
         _show_groups(comparison, console)
         _show_changes(everything, limit, console)
+    show_slice_changes(comparison.slices, limit, console)
     for label, images, total in (
         ("broken", comparison.broken, everything.broken),
         ("fixed", comparison.fixed, everything.fixed),

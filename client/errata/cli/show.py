@@ -23,6 +23,7 @@ from errata.cli.folder import (
 )
 from errata.cli.output import STDOUT, limit_option, output_path, print_json, print_path, write_output
 from errata.cli.resolve import resolve
+from errata.cli.slices import show_slices
 from errata.cli.views import show_analysis, show_breakdown, show_verdicts
 from errata.enums import Group
 from errata.error_types import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES
@@ -31,12 +32,13 @@ from errata.messages import format_count, pluralize
 from errata.proto_json import to_json
 
 TYPES = [error_type.key for error_type in ERROR_TYPES]
-BREAKDOWNS = ["class", "superclass"]
+BREAKDOWNS = ["class", "superclass", "slice"]
 FORMATS = ["jsonl", "csv", "parquet"]
 EXAMPLES = """
 errata show predictions.csv
 errata show 01kb4t9z --type model_failure --target "great white shark"
 errata show 01kb4t9z --by superclass
+errata show 01kb4t9z --by slice
 errata show 01kb4t9z --export parquet --output verdicts.parquet
 errata show results/ --errors
 """
@@ -52,9 +54,10 @@ class Conditions:
     superclass: str
     group: str | None
     errors: bool
+    slice: str
 
     def __bool__(self) -> bool:
-        return self != Conditions((), "", "", "", None, False)
+        return self != Conditions((), "", "", "", None, False, "")
 
     @property
     def error_types(self) -> list[str]:
@@ -70,6 +73,7 @@ class Conditions:
             superclass=self.superclass,
             group=self.group,
             problematic=False if self.errors else None,
+            slice=self.slice,
         )
 
     def to_selection(self) -> VerdictSelection:
@@ -82,6 +86,11 @@ class Conditions:
             raise InvalidRequest(
                 "A folder has no superclasses. Use --superclass with --server or --local, and the ID of the analysis.",
                 field="superclass",
+            )
+        if self.slice:
+            raise InvalidRequest(
+                "A folder has no slices. Use --slice with --server or --local, and the ID of the analysis.",
+                field="slice",
             )
         return VerdictSelection(
             frozenset(self.error_types),
@@ -106,8 +115,9 @@ class Conditions:
 @click.option("--predicted", default="", metavar="CLASS", help="Verdicts with this prediction.")
 @click.option("--superclass", default="", help="Verdicts with a label or prediction in this superclass.")
 @click.option("--group", type=click.Choice([group.value for group in Group]), help="Verdicts of this group.")
+@click.option("--slice", default="", metavar="NAME", help="Verdicts of a slice, such as time=night.")
 @limit_option(50, "Maximum number of verdicts; --json prints all unless you set it.")
-@click.option("--by", type=click.Choice(BREAKDOWNS), help="The breakdown of the verdicts by class or superclass.")
+@click.option("--by", type=click.Choice(BREAKDOWNS), help="The breakdown by class, superclass, or slice.")
 @click.option("--export", "form", type=click.Choice(FORMATS), help="All verdicts as a file.")
 @click.option(
     "--output",
@@ -130,18 +140,13 @@ def show(
     """Show ANALYSIS, some of its verdicts, or a breakdown.
 
     A CLASS is an index, an ID, or a unique name. A folder that 'errata analyze --output' wrote
-    requires no service, except for --superclass, --by, and --export csv or parquet.
+    requires no service, except for --superclass, --slice, --by, and --export csv or parquet.
     """
     selected = Conditions(**conditions)
     limit_is_set = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
     _check_options(selected, by, form, output, limit_is_set, as_json)
     if by is not None:
-        with connect(target) as connection:
-            breakdown = connection.client.breakdown(resolve(connection.client, analysis), by)
-        if as_json:
-            print_json(to_json(breakdown))
-        else:
-            show_breakdown(breakdown, by == "superclass", stdout_console())
+        _show_by(analysis, by, as_json, target)
     elif form is not None:
         _export(analysis, form, output_path(output, f"verdicts.{form}") or STDOUT, target)
     elif selected:
@@ -176,6 +181,19 @@ def _check_options(
         raise InvalidRequest("--export and --json cannot be used together. Use one of them.", field="export")
     if output is not None and form is None:
         raise InvalidRequest("--output needs --export. Add --export FORMAT, or remove --output.", field="output")
+
+
+def _show_by(analysis: str, by: str, as_json: bool, target: Target) -> None:
+    with connect(target) as connection:
+        name = resolve(connection.client, analysis)
+        slices = connection.client.slices(name) if by == "slice" else None
+        breakdown = connection.client.breakdown(name, by) if slices is None else pb.Breakdown()
+    if as_json:
+        print_json(to_json(breakdown if slices is None else slices))
+    elif slices is None:
+        show_breakdown(breakdown, by == "superclass", stdout_console())
+    else:
+        show_slices(slices, stdout_console())
 
 
 def _get(analysis: str, target: Target) -> pb.Analysis:

@@ -16,6 +16,7 @@ from errata.messages import (
     MISSING,
     PROBLEMATIC_TAG_NAMES,
     abstention_notes,
+    attribute_note,
     cooccurrence_note,
     expert_note,
     format_count,
@@ -135,6 +136,8 @@ def evidence_lines(verdict: pb.Verdict) -> Iterator[str]:
     if evidence.HasField("expert_judgment"):
         judgment = evidence.expert_judgment
         yield expert_note(judgment.error_type, ExpertSeverity(judgment.severity))
+    for item in evidence.attributes:
+        yield attribute_note(item.attribute, item.values)
     steps = [step for step in evidence.trace if step.outcome != pb.OUTCOME_NOT_REACHED]
     outcomes = [rule_outcome(step.error_type, step.note, Outcome(step.outcome)) for step in steps]
     yield f"Rules: {' · '.join(outcomes)}"

@@ -43,6 +43,7 @@ _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.WIDE_INTERVAL: "the confidence interval of the change contains the bound",
     UndecidedReason.INEXACT_VALUE: "without the missing evidence, the value can be on the other side of the bound",
     UndecidedReason.NO_VALUE: "the value is not available",
+    UndecidedReason.UNKNOWN_SLICE: "the data set has no such slice",
     UndecidedReason.NOT_FINISHED: "the analysis or its baseline is not finished",
     UndecidedReason.ENDED_WITHOUT_RESULT: "the analysis or its baseline failed or was canceled",
 }
@@ -80,8 +81,10 @@ def gate_reason(reason: GateReason) -> str:
 def measure_name(bound: Bound) -> str:
     """Return the name of a bounded measure, for example "rate of model failures (organisms)"."""
     types = list_names([error_type.plural for error_type in bound.types])
-    group = "" if bound.group is Group.ALL else f" ({GROUP_NAMES[bound.group]})"
-    return f"{MEASURE_NAMES[bound.measure].format(types=types)}{group}"
+    subsets = [] if bound.group is Group.ALL else [GROUP_NAMES[bound.group]]
+    subsets += [f"slice {bound.slice}"] if bound.slice else []
+    subset = f" ({', '.join(subsets)})" if subsets else ""
+    return f"{MEASURE_NAMES[bound.measure].format(types=types)}{subset}"
 
 
 def _coverage(reason: GateReason) -> str:

@@ -28,6 +28,7 @@ ERROR_TABLE_TEXTS: Mapping[str, str] = {  # templates/error_table.js fills in th
     "evidence": "evidence",
     "rule_trace": "rule trace",
     "agreement": "agreement with experts about this error type",
+    "attributes": "attributes",
     "problematic": "problematic",
     "count": "Errors {first} to {last} of {total}",
     "no_match": "No errors match the filters.",
@@ -65,6 +66,7 @@ _TEXTS = (
     "Analyses",
     "any",
     "Archived analyses can be missing: the service is building its index, or cannot read the archive.",
+    "attributes",
     "B",
     "broken",
     "Broken: {count}",
@@ -144,6 +146,10 @@ _TEXTS = (
     "group of classes",
     "Image details",
     "image {name}",
+    (
+        "Images with one value of an attribute, compared with the other images that have the attribute. Error types "
+        "and severities do not depend on attributes."
+    ),
     "images",
     "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in several "
     "groups. Top-1 and multi-label (images): shares of images. The other accuracies: means over target classes.",
@@ -178,6 +184,7 @@ _TEXTS = (
     "multi-label (images)",
     "multi-label accuracy (class mean)",
     "multi-label accuracy (images)",
+    "multi-label error rate",
     "multi-label accuracy, points",
     "multi-label correct",
     "name",
@@ -210,8 +217,10 @@ _TEXTS = (
     "problematic",
     "problematic images",
     "Provenance",
+    "rate of model failures",
     "rate",
     "Reset",
+    "rest",
     "Results by group",
     "Results by group. An image can be in several groups. Images: the share of images. Class mean: the mean over "
     "target classes.",
@@ -227,6 +236,16 @@ _TEXTS = (
     "share in B",
     "Show",
     "Skip to content",
+    "slice",
+    (
+        "Slices with changes: {count} of {total}. p-values of McNemar's exact test, adjusted for the number of slices "
+        "(Benjamini–Hochberg)."
+    ),
+    "Slices",
+    (
+        "Slices: {count} of {total}. p-values of Fisher's exact test, adjusted for the number of slices "
+        "(Benjamini–Hochberg)."
+    ),
     "slope",
     "source",
     "state",

@@ -151,6 +151,7 @@
     if (error.tags) addEntry(messages.problematic, error.tags.join("; ") || "–");
     addEntry(messages.labels, labels || messages.no_labels);
     addEntry(messages.evidence, ...evidenceNotes(error));
+    if (data.attributes[error.row]) addEntry(messages.attributes, ...data.attributes[error.row]);
     if (ruleTrace(error)) addEntry(messages.rule_trace, ruleTrace(error));
     const { agreement } = types.get(error.type);
     if (agreement) addEntry(messages.agreement, agreement);

@@ -93,6 +93,7 @@ def plain(evidence: VerdictEvidence) -> dict[str, Any]:
             "error_type": evidence.expert_judgment.cause.key,
             "severity": f"EXPERT_SEVERITY_{evidence.expert_judgment.severity.name}",
         },
+        "attributes": [{"attribute": item.attribute, "values": list(item.values)} for item in evidence.attributes],
         "outcomes": [f"OUTCOME_{step.outcome.name}" for step in evidence.trace],
     }
 

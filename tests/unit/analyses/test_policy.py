@@ -486,7 +486,7 @@ def test_the_schema_describes_every_field(schema: Draft202012Validator) -> None:
     bound = document["$defs"]["BoundDocument"]
 
     assert set(document["properties"]) == {"version", "name", "min_samples", "min_coverage", "bounds"}
-    fields = {"measure", "name", "types", "group", "min", "max", "max_increase", "max_decrease", "alpha"}
+    fields = {"measure", "name", "types", "group", "slice", "min", "max", "max_increase", "max_decrease", "alpha"}
     assert set(bound["properties"]) == {*fields, "undecided_within_interval", "test"}
     assert all("description" in item for item in bound["properties"].values())
 

@@ -311,6 +311,7 @@ CAUSES = {
     UndecidedReason.FEW_SAMPLES: "too few samples",
     UndecidedReason.ABSTAINED: "no evidence",
     UndecidedReason.OTHER_EVIDENCE: "other evidence",
+    UndecidedReason.UNKNOWN_SLICE: "no such slice",
     UndecidedReason.WIDE_INTERVAL: "confidence interval",
     UndecidedReason.INEXACT_VALUE: "other side of the bound",
     UndecidedReason.NO_VALUE: "not available",

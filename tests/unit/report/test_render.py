@@ -53,6 +53,7 @@ from service.report.report_view import (
     ReportView,
     SourceRow,
 )
+from service.report.slices_view import ContrastCells, SliceChangeRow, SliceRowView
 from service.report.trend_view import FitRow, LegendEntry, ModelRow, PercentileTable, ShiftRow, TrendView
 
 TestRow.__test__ = False  # type: ignore[attr-defined] # a record of the page, whatever its name begins with
@@ -123,8 +124,23 @@ PERCENTILE = PercentileRow("model failure", "12.5 %", "multi-label errors", "13"
 CHART = Chart(SVG, ("what it shows",))
 BAR = (BarSegment("type-4", 0.0, 25.0), BarSegment("type-8", 25.0, 75.0))
 ERROR = ErrorRow(
-    "x.jpg", "goldfish", "tench", "fine-grained", "type-4", "87.5 %", True, ("odd",), ("l",), ("r",), ("t",)
+    "x.jpg",
+    "goldfish",
+    "tench",
+    "fine-grained",
+    "type-4",
+    "87.5 %",
+    True,
+    ("odd",),
+    ("l",),
+    ("r",),
+    ("t",),
+    ("time: night",),
 )
+SLICE = SliceRowView(
+    "weather: rain", "31", ContrastCells("41.5 %", "19.5 %", "0.003", True), ContrastCells("–", "–", "–", False)
+)
+SLICE_CHANGE = SliceChangeRow("weather: rain", "31", "7", "3", "41.5 %", "19.5 %", "0.004", True)
 
 
 def table(**changes: Any) -> ErrorTable:
@@ -194,6 +210,8 @@ def view(**changes: Any) -> ReportView:
             "Severity is not harm.",
             {ErrorType.FINE_GRAINED: "Experts agreed in 248."},
         ),
+        slices=(SLICE,),
+        num_slices=3,
     )
     return replace(whole, **changes)
 
@@ -229,6 +247,8 @@ def comparison() -> ComparisonView:
         num_fixed=2345,
         num_broken=3456,
         provenance=(Property("data set", "demo"),),
+        slices=(SLICE_CHANGE,),
+        num_slices=2,
     )
 
 
@@ -591,6 +611,11 @@ def test_report_shows_all_values_of_its_view() -> None:
         "https://example.org/real",
         "Apache-2.0",
         "what it shows",
+        "Slices: 1 of 3.",
+        "weather: rain",
+        "41.5 %",
+        "0.003",
+        "time: night",
     ):
         assert expected in text
 
@@ -615,6 +640,9 @@ def test_comparison_shows_all_values_of_its_view() -> None:
         "Broken: 3,456",
         "f.jpg",
         "demo",
+        "Slices with changes: 1 of 2.",
+        "weather: rain",
+        "0.004",
     ):
         assert expected in text
 

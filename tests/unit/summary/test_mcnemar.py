@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, false_discovery_control
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 
-from service.summary.mcnemar import adjust_p_values, detectable_change, mcnemar
+from service.summary.mcnemar import detectable_change, mcnemar
+from service.summary.multiple_tests import adjust_p_values
 
 SMALLEST = 1e-290  # p-values below lose digits to the range of floats
 
