@@ -96,10 +96,10 @@ def test_a_comparison_has_the_changes_of_slices(running: Running, pair: tuple[pb
 @pytest.mark.parametrize(
     ("bound", "decision", "value"),
     [
-        ("{measure: severe_error_rate, slice: night, max: 0.5}", pb.GATE_DECISION_FAIL, 0.75),
+        ("{measure: multi_label_error_rate, slice: night, max: 0.5}", pb.GATE_DECISION_FAIL, 0.75),
         ("{measure: severe_error_rate, slice: time=day, max: 0.5}", pb.GATE_DECISION_PASS, 15 / 80),
         ("{measure: multi_label_accuracy, slice: night, min: 0.2}", pb.GATE_DECISION_PASS, 0.25),
-        ("{measure: count, types: MODEL_FAILURE, slice: night, max: 29}", pb.GATE_DECISION_FAIL, 30),
+        ("{measure: count, types: MODEL_FAILURE, slice: night, max: 30}", pb.GATE_DECISION_PASS, 30),
         ("{measure: severe_error_rate, slice: night, max_increase: 0.1}", pb.GATE_DECISION_FAIL, 0.75),
         ("{measure: severe_error_rate, slice: day, max_increase: 0}", pb.GATE_DECISION_PASS, 15 / 80),
         ("{measure: severe_error_rate, slice: dusk, max: 0.5}", pb.GATE_DECISION_UNDECIDED, None),
