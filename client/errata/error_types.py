@@ -205,6 +205,11 @@ def error_keys(received: Iterable[str]) -> list[str]:
     return [*(error_type.key for error_type in TOP1_ERROR_TYPES), *sorted({*received} - {*_BY_KEY})]
 
 
+def num_errors(counts: Mapping[str, int]) -> int:
+    """Return the number of verdicts that are not correct: the top-1 errors, unless labels reject targets."""
+    return sum(count for key, count in counts.items() if key != ErrorType.CORRECT.key)
+
+
 def severe_total(values: Mapping[str, Number]) -> Number:
     """Return the sum of the values of severe errors."""
     return sum(values[error_type.key] for error_type in SEVERE_TYPES)

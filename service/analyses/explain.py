@@ -1,5 +1,7 @@
 """Explain the verdict of one prediction with the evidence of the bundle."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from service.analyses.judge import check_verdicts
@@ -45,6 +47,8 @@ def explain_prediction(bundle: Bundle, file_name: str, predicted: int, probabili
         probability=probability,
         evidence=collect_evidence(bundle, row, predicted),
         groups=bundle.groups_of(np.array([row]))[0],
+        matches_label=predicted in bundle.evidence.labels.of(row),
+        replaced_by=int(bundle.evidence.effective_targets[row]) if bundle.evidence.rejected[row] else None,
     )
 
 
@@ -54,7 +58,8 @@ def collect_evidence(bundle: Bundle, row: int, predicted: int) -> VerdictEvidenc
     steps = trace(evidence.rows(row, row + 1), predicted)
     labels = [int(label) for label in evidence.labels.of(row)]
     target = int(evidence.targets[row])
-    classes = labels if target in labels else [*labels, target]  # rules of problematic images can use the target only
+    uses_target = evidence.problematic[row] and target not in labels  # the rules do not use a rejected target
+    classes = [*labels, target] if uses_target else labels
     return VerdictEvidence(
         labels=tuple(zip(labels, evidence.labels.sources_of(row), strict=True)),
         shared_superclasses=tuple(
@@ -65,7 +70,7 @@ def collect_evidence(bundle: Bundle, row: int, predicted: int) -> VerdictEvidenc
         co_occurrences=tuple(
             co_occurrence for label in classes if (co_occurrence := _find_co_occurrence(bundle, label, predicted))
         ),
-        overlap=explain_overlap(target, predicted),
+        overlap=explain_overlap(int(evidence.effective_targets[row]), predicted),
         vocabulary=_vocabulary_evidence(bundle, row, predicted, steps),
         trace=steps,
     )
@@ -81,14 +86,16 @@ def _vocabulary_evidence(
     )
     if not is_evaluated or bundle.proposals is None:
         return None
-    return compare(
+    result = compare(
         bundle.image_embedding(row),
         bundle.arrays["text_embeddings"],
-        int(bundle.evidence.targets[row]),
+        int(bundle.evidence.effective_targets[row]),
         predicted,
         bundle.arrays["neighbors"][row : row + 1],
         bundle.proposals,
     )
+    preferred = bundle.labels_preferred(np.array([row]), np.array([predicted], dtype=np.int16))
+    return result if preferred is None else replace(result, prefers_label=bool(preferred[0]))
 
 
 def _shared_superclasses(bundle: Bundle, label: int, predicted: int) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ from service.jobs.transitions import (
 )
 from service.jobs.worker import RetryLater
 from service.rules.table import error_types, judge
-from service.summary.summarize import summarize
+from service.summary.summarize import SampleResults, summarize
 
 MAX_ATTEMPTS = 500  # attempts to archive an analysis, about eight hours: a new prediction would cost far more
 STORE_WAIT_SECONDS = 300.0  # maximum wait for an unavailable store
@@ -75,12 +75,16 @@ def check_verdicts(bundle: Bundle, verdicts: Bytes) -> None:
 
 def compute_summary(bundle: Bundle, predictions: Predictions) -> Summary:
     """Return the summary of one model's predictions."""
+    evidence, predicted = bundle.evidence, predictions.top1[bundle.rows]
     types = error_types(compute_verdicts(bundle, predictions))
+    results = SampleResults(
+        types, predicted == evidence.targets, evidence.labels.contain(predicted), np.asarray(evidence.rejected)
+    )
     strata = bundle.strata
     if (types == NO_TYPE).any():  # images without a prediction do not count
-        counted = ~bundle.evidence.problematic & (types != NO_TYPE)
-        strata = build_strata(bundle.evidence.targets, counted, bundle.arrays["groups"])
-    return summarize(types, strata, bundle.manifest.abstained, predictions, bundle.all_targets, bundle.imagenet_m)
+        counted = ~evidence.problematic & (types != NO_TYPE)
+        strata = build_strata(evidence.effective_targets, counted, bundle.arrays["groups"])
+    return summarize(results, strata, bundle.manifest.abstained, predictions, bundle.all_targets, bundle.imagenet_m)
 
 
 def digest_predictions(predictions: Predictions) -> str:

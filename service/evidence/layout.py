@@ -11,6 +11,7 @@ from service.domain import CLASS_GROUPS, NUM_CLASSES, LabelSource
 from service.evidence.artefacts import NEIGHBORS
 
 VERDICTS = "verdicts"
+DERIVED = frozenset({VERDICTS, "label_preferred"})  # computed from the other arrays: the digest omits them
 _REQUIRED = [
     "names",
     "all_targets",
@@ -72,6 +73,7 @@ def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> No
         "image_embeddings": ("f4", (judged, dimensions)),
         "text_embeddings": ("f4", (len(arrays.get("text_embeddings", ())), dimensions)),
         "oov": ("u1", (judged, NUM_CLASSES // 8)),
+        "label_preferred": ("u1", (judged, NUM_CLASSES // 8)),
         "imagenet_m": ("b1", (judged,)),
         VERDICTS: ("u1", (judged, NUM_CLASSES)),
     }

@@ -23,7 +23,7 @@ from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs
 from service.evidence.neighbors import nearest_classes
 from service.evidence.prototype import FILES as MISTAKES
 from service.evidence.prototype import read_non_prototypical
-from service.evidence.vocabulary import decide_oov
+from service.evidence.vocabulary import ClipImages, decide_oov
 from service.storage import sha256_of
 from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import Grouping, default_grouping
@@ -84,7 +84,7 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
     grouping, grouping_source = _grouping(inputs, artefacts)
     if dataset in NEEDS_NO_INPUT:
         annotation = None  # co-occurrence is counted over all images
-    pairs, pair_source = _pairs(annotation)
+    pairs, pair_source = _own_pairs(images) if dataset in COUNTS_OWN_PAIRS else _real_pairs(annotation)
     clip = _clip(inputs, artefacts, images, grouping)
     return BundleInputs(
         dataset=dataset,
@@ -147,6 +147,7 @@ RECIPES: Mapping[str, Callable[[_RecipeInputs], LabelInputs]] = {
     "imagenet-real": lambda _: labels.imagenet_real(),
 }
 NEEDS_NO_INPUT = frozenset({"demo", "imagenet-real"})
+COUNTS_OWN_PAIRS = frozenset({"imagenet-real"})  # co-occurrence is counted over the labels of the data set itself
 
 
 def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, Source]:
@@ -168,8 +169,15 @@ def _data_file_source(name: str, origin: str, license_: str, file: str) -> Sourc
     return Source(name, f"{origin}, service/taxonomy/data/{file}", license_, hashlib.sha256(content).hexdigest())
 
 
-def _pairs(annotation: Annotation | None) -> tuple[CooccurrenceInputs, Source]:
-    """Count co-occurrences in the images with ReaL labels that are not in the annotation."""
+def _own_pairs(images: LabelInputs) -> tuple[CooccurrenceInputs, Source]:
+    """Count co-occurrences among the labels of imagenet-real. Problematic images add no pairs."""
+    rows = np.flatnonzero(~images.problematic)
+    pairs = count_pairs(images.labels.take(rows), (images.rows[rows] + 1).astype(np.int32))
+    return pairs, Source(REAL_SOURCE.name, REAL_SOURCE.origin.format(which="have any"), REAL_SOURCE.license)
+
+
+def _real_pairs(annotation: Annotation | None) -> tuple[CooccurrenceInputs, Source]:
+    """Count co-occurrences of ReaL and original labels in the images that are not in the annotation."""
     image_labels, has_real_labels = labels.real_and_original_labels()
     counted = has_real_labels.copy()
     which = "have any"
@@ -217,8 +225,9 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: G
             f"got {texts.shape[1]}.",
             field="encoder",
         )
-    oov = decide_oov(embeddings, texts, images.targets, neighbors, proposals, inputs.progress)
-    return ClipInputs(neighbors, embeddings, texts, oov)
+    clip_images = ClipImages(embeddings, images.effective_targets, images.labels, neighbors)
+    decisions = decide_oov(clip_images, texts, proposals, inputs.progress)
+    return ClipInputs(neighbors, embeddings, texts, decisions.oov, decisions.label_preferred)
 
 
 def _neighbors(

@@ -8,6 +8,8 @@ from errata.messages import (
     abstention_notes,
     format_count,
     format_percentage,
+    labels_accuracy_name,
+    rejected_targets_note,
 )
 
 from service.domain import (
@@ -19,7 +21,6 @@ from service.domain import (
     Confusion,
     ErrorType,
     Group,
-    GroupSummary,
     Metric,
     PercentileRank,
     Severity,
@@ -42,9 +43,12 @@ from service.report.elements import Chart, Property
 from service.report.error_table import ErrorTable
 from service.report.error_view import ErrorRow, error_row
 from service.report.messages.error_types import (
+    LABELS_ACCURACY_NOTE,
     MULTI_LABEL_ACCURACY_NOTE,
     SEVERE_ERROR_RATE_NOTE,
     TOP1_ACCURACY_NOTE,
+    error_noun,
+    label_preference_note,
     percentile_note,
     summary_sentence,
 )
@@ -56,7 +60,7 @@ MAX_CLASSES = 25
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """One of the three numbers below the summary."""
+    """One of the numbers below the summary."""
 
     name: str
     value: str
@@ -82,6 +86,7 @@ class ReportView:
     key_figures: tuple[KeyFigure, ...]
     warnings: tuple[str, ...]
     abstained: tuple[str, ...]
+    labels_accuracy: str  # name of the accuracy against the labels
     breakdown_chart: Chart
     type_titles: tuple[str, ...]
     groups: tuple[GroupRow, ...]
@@ -99,6 +104,8 @@ class ReportView:
     table: ErrorTable
     provenance: tuple[Property, ...]
     sources: tuple[SourceRow, ...]
+    rejected_targets: str = ""  # effect of rejected targets; empty: there are none
+    label_preference: str = ""  # out-of-vocabulary errors for which CLIP prefers a true label; empty: unknown, or none
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,7 @@ class ReportData:
     table: ErrorTable
     sources: Sequence[SourceRow]
     version: str
+    label_preference: tuple[int, int] | None = None  # OOV errors for which CLIP prefers a label, and all of them
 
 
 def report_view(data: ReportData) -> ReportView:
@@ -126,12 +134,16 @@ def report_view(data: ReportData) -> ReportView:
     overall = summary.groups[Group.ALL]
     percentiles = {rank.metric: percentile_text(rank) for rank in data.percentiles if rank.percentile is not None}
     classes = class_rows(data.classes, summary.abstained)
+    rejected, preference = summary.num_rejected_targets or 0, data.label_preference
     return ReportView(
         title=analysis.title,
         summary=analysis_summary(analysis.title, summary),
-        key_figures=_key_figures(overall, percentiles),
+        key_figures=_key_figures(analysis.request.dataset, summary, percentiles),
         warnings=analysis.warnings,
         abstained=tuple(abstention_notes([error_type.key for error_type in summary.abstained])),
+        rejected_targets=rejected_targets_note(rejected) if rejected else "",
+        label_preference=label_preference_note(*preference) if preference and preference[1] else "",
+        labels_accuracy=labels_accuracy_name(analysis.request.dataset, rejected),
         breakdown_chart=breakdown_chart(summary),
         type_titles=tuple(error_type.title for error_type in TOP1_ERROR_TYPES),
         groups=tuple(group_row(group, summary.groups[group], summary.abstained) for group in summary.groups),
@@ -158,13 +170,19 @@ def analysis_summary(title: str, summary: Summary) -> str:
     counts = dict.fromkeys(tuple(Severity)[1:], 0)
     for error_type in TOP1_ERROR_TYPES:
         counts[error_type.severity] += overall.counts[error_type]
-    return summary_sentence(title, overall.num_samples, counts, is_upper_bound=bool(summary.abstained))
+    is_upper_bound = bool(summary.abstained)
+    return summary_sentence(title, overall.num_samples, counts, is_upper_bound, error_noun(summary))
 
 
-def _key_figures(overall: GroupSummary, percentiles: Mapping[Metric, str]) -> tuple[KeyFigure, ...]:
+def _key_figures(dataset: str, summary: Summary, percentiles: Mapping[Metric, str]) -> tuple[KeyFigure, ...]:
+    overall = summary.groups[Group.ALL]
     multi_label_percentile = percentiles.get(MULTI_LABEL_ACCURACY, "")
+    figures = [KeyFigure("top-1 accuracy", format_percentage(overall.top1_accuracy), TOP1_ACCURACY_NOTE, "")]
+    if summary.num_rejected_targets:
+        name = labels_accuracy_name(dataset, summary.num_rejected_targets)
+        figures.append(KeyFigure(name, format_percentage(overall.accuracy_against_labels), LABELS_ACCURACY_NOTE, ""))
     return (
-        KeyFigure("top-1 accuracy", format_percentage(overall.top1_accuracy), TOP1_ACCURACY_NOTE, ""),
+        *figures,
         KeyFigure(
             "multi-label accuracy",
             format_percentage(overall.multi_label_accuracy),
@@ -196,6 +214,7 @@ def _provenance(analysis: Analysis, summary: Summary, version: str) -> tuple[Pro
         ("images with a prediction", format_count(summary.num_predicted)),
         ("images in the data set", format_count(summary.num_images)),
         ("problematic images, excluded", format_count(summary.num_problematic)),
+        ("images whose labels reject the original label", format_count(summary.num_rejected_targets or 0)),
         ("top-1 accuracy on all images", format_percentage(summary.top1_accuracy_all_images)),
         (
             "top-1 accuracy restricted to the classes of the data set",

@@ -7,7 +7,6 @@ from service.domain import (
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
     SEVERE_TYPES,
-    TOP1_CORRECT_TYPES,
     TOP1_ERROR_TYPES,
     Bound,
     ErrorType,
@@ -35,6 +34,7 @@ PAIRED_METRICS: Mapping[Measure, PairedMetric] = {  # property of an image that 
 _ROUNDING = 1e-12  # a value that equals its limit passes in spite of rounding
 OF_TYPES = (Measure.COUNT, Measure.RATE, Measure.PORTION_OF_TOP1_ERRORS, Measure.PORTION_OF_MULTI_LABEL_ERRORS)
 _FROM_SUMMARY = (
+    Measure.ACCURACY_AGAINST_LABELS,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE,
     Measure.IMAGENET_M_ERRORS,
@@ -76,6 +76,12 @@ def value_of(bound: Bound, summary: Summary) -> float | None:
     """Return the value that a bound limits; None if it does not exist."""
     group = summary.groups[bound.group]
     match bound.measure:
+        case Measure.TOP1_ACCURACY:
+            return group.top1_accuracy
+        case Measure.TOP1_ERROR_RATE:
+            return group.top1_errors / group.num_samples if group.num_samples else None
+        case Measure.ACCURACY_AGAINST_LABELS:
+            return group.accuracy_against_labels
         case Measure.MULTI_LABEL_ACCURACY:
             return group.multi_label_accuracy
         case Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR:
@@ -91,10 +97,6 @@ def value_of(bound: Bound, summary: Summary) -> float | None:
 def _count_measure(bound: Bound, counts: Mapping[ErrorType, int]) -> float | None:
     """Return the value of a measure that depends on the type counts only."""
     match bound.measure:
-        case Measure.TOP1_ACCURACY:
-            return _share(counts, TOP1_CORRECT_TYPES, ERROR_TYPES)
-        case Measure.TOP1_ERROR_RATE:
-            return _share(counts, TOP1_ERROR_TYPES, ERROR_TYPES)
         case Measure.MULTI_LABEL_ERROR_RATE:
             return _share(counts, MULTI_LABEL_ERROR_TYPES, ERROR_TYPES)
         case Measure.SEVERE_ERROR_RATE:
@@ -117,6 +119,11 @@ def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[
     if compared is not None and bound.measure is Measure.MULTI_LABEL_ACCURACY:
         interval = compared.multi_label_accuracy
         return (None, None) if interval is None else (interval.b, interval.a)
+    if compared is not None and bound.measure in (Measure.TOP1_ACCURACY, Measure.TOP1_ERROR_RATE):
+        correct, samples = int(bound.measure is Measure.TOP1_ACCURACY), compared.num_samples
+        if not samples:
+            return None, None
+        return float(compared.top1[:, correct].sum() / samples), float(compared.top1[correct].sum() / samples)
     if compared is not None and bound.measure not in _FROM_SUMMARY:
         counts_a, counts_b = compared.transitions.sum(axis=1).tolist(), compared.transitions.sum(axis=0).tolist()
         sides = [dict(zip(ERROR_TYPES, counts, strict=True)) for counts in (counts_a, counts_b)]

@@ -14,7 +14,7 @@ from errata.cli.output import STDOUT, limit_option, print_json, print_path, repo
 from errata.cli.resolve import resolve
 from errata.cli.views import new_table
 from errata.error_types import title_of
-from errata.messages import format_change, format_count, format_percentage, format_range
+from errata.messages import format_change, format_count, format_percentage, format_range, labels_accuracy_name
 from errata.names import dataset_id
 from errata.proto_json import to_json
 
@@ -77,8 +77,10 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
     everything = comparison.groups["all"]
     if everything.num_samples:
         table = new_table("rate", "A", "B", "change, points", "95 % interval")
+        labels_accuracy = labels_accuracy_name(dataset_id(comparison.dataset), comparison.num_rejected_targets)
         for name, interval in (
             ("top-1 accuracy", everything.rates["top1"]),
+            (labels_accuracy, everything.accuracy_against_labels),
             ("multi-label accuracy", everything.multi_label_accuracy),
             ("severe error rate", everything.rates["severe"]),
         ):
@@ -92,7 +94,7 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
         for image in images[:limit]:
             before, after = map(title_of, (image.error_type_a, image.error_type_b))
             console.print(
-                f"  {label}  {safe(image.file_name)}, label {safe(image.target_name)}: "
+                f"  {label}  {safe(image.file_name)}, label {safe(image.effective_target_name or image.target_name)}: "
                 f"{safe(image.predicted_a_name)} ({safe(before)}) → {safe(image.predicted_b_name)} ({safe(after)})"
             )
         if total > limit > 0:

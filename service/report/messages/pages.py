@@ -6,7 +6,9 @@ from errata.messages import (
     BEST_TEXTS,
     COOCCURRENCE_NOTE,
     NO_SIMILAR_NEIGHBORS,
+    PREFERS_LABEL,
     RANKED_TEXT,
+    REJECTED_TARGET_NOTE,
     SIMILAR_NEIGHBORS,
     SUPERCLASS_NOTE,
     format_count,
@@ -23,6 +25,8 @@ ERROR_TABLE_TEXTS: Mapping[str, str] = {  # templates/error_table.js fills in th
     "no_similar_neighbors": NO_SIMILAR_NEIGHBORS,
     "best_texts": BEST_TEXTS,
     "ranked_text": RANKED_TEXT,
+    "prefers_label": PREFERS_LABEL,
+    "rejected_target_note": REJECTED_TARGET_NOTE,
     "labels": "labels",
     "no_labels": "none",
     "evidence": "evidence",
@@ -135,6 +139,10 @@ _TEXTS = (
         "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in "
         "several groups."
     ),
+    (
+        "Images by group and error type, with the percentage of the group's errors. An image can be in several "
+        "groups. The labels of some images reject the original label."
+    ),
     "Images excluded because only one analysis has a prediction: {count}.",
     "images predicted",
     "Images that A classifies correctly and B does not, most severe errors of B first: {count} of {total}",
@@ -159,6 +167,7 @@ _TEXTS = (
     "models",
     "Most frequent confusions",
     "multi-label",
+    "multi-label, over images",
     "multi-label accuracy",
     "multi-label accuracy, points",
     "multi-label correct",
@@ -197,6 +206,7 @@ _TEXTS = (
         "Rows: error type in A. Columns: error type in B. Images: {count}. Solid frame: worse in B. Dashed frame: "
         "better in B."
     ),
+    "Rejected labels.",
     "Rule not evaluated.",
     "rule trace",
     "R²",

@@ -386,7 +386,7 @@ def test_class_change_has_counts_rates_and_interval() -> None:
 
 
 def test_number_of_shown_classes_and_images_is_limited() -> None:
-    flip = ChangedImage("x.jpg", GOLDFISH, GOLDFISH, TENCH, ErrorType.CORRECT, ErrorType.FINE_GRAINED)
+    flip = ChangedImage("x.jpg", GOLDFISH, GOLDFISH, TENCH, ErrorType.CORRECT, ErrorType.FINE_GRAINED, GOLDFISH)
     many = tuple(change(f"class {index}") for index in range(MAX_CLASSES + 3))
     result = view(comparison(classes=many, broken=(flip,) * (MAX_IMAGES + 1)))
 
@@ -397,7 +397,7 @@ def test_number_of_shown_classes_and_images_is_limited() -> None:
 
 
 def test_changed_image_has_both_predictions_and_error_types() -> None:
-    flip = ChangedImage("x.jpg", GOLDFISH, TENCH, GOLDFISH, ErrorType.FINE_GRAINED, ErrorType.CORRECT)
+    flip = ChangedImage("x.jpg", GOLDFISH, TENCH, GOLDFISH, ErrorType.FINE_GRAINED, ErrorType.CORRECT, GOLDFISH)
 
     (row,) = view(comparison(fixed=(flip,))).fixed
 

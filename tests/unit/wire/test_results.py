@@ -44,7 +44,7 @@ def test_a_comparison_is_converted_completely() -> None:
         interval,
         dict.fromkeys(ERROR_TYPES, interval),
     )
-    flip = ChangedImage("x.jpg", 1, 0, 1, ErrorType.FINE_GRAINED, ErrorType.CORRECT)
+    flip = ChangedImage("x.jpg", 1, 0, 1, ErrorType.FINE_GRAINED, ErrorType.CORRECT, 1)
     row = ChangeRow("tench", 0, 9, 2, 1, interval)
     comparison = Comparison(
         "a", "b", "A", "B", "demo", "e", (ErrorType.FINE_GRAINED_OOV,), 5, dict.fromkeys(Group, group),
