@@ -73,6 +73,7 @@ def archived_analyses(draw: st.DrawFn, ids: st.SearchStrategy[str] | None = None
         end_time=draw(st.none() | st.integers(0, 5).map(lambda minutes: START + timedelta(minutes=minutes))),
         model_info=draw(st.sampled_from([None, ModelInfo("timm:a", "resnet", "w", "t")])),
         summary=make_summary(accuracy, failures) if state is State.SUCCEEDED else None,
+        implausible=draw(st.booleans()) and state is State.SUCCEEDED,
     )
 
 

@@ -102,4 +102,5 @@ ANALYSES = st.builds(  # finished analyses
     warnings=st.lists(TEXTS, max_size=3).map(tuple),
     request_digest=TEXTS,
     cached=st.booleans(),
+    implausible=st.booleans(),
 ).map(lambda analysis: replace(analysis, state=State.SUCCEEDED) if analysis.summary else analysis)

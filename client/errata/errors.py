@@ -11,7 +11,8 @@ ErrataError                      base class; `reason` is for programs, `message`
 │   ├── InvalidUpload            a predictions file
 │   │   ├── InvalidRow           rows of a predictions file, with line numbers
 │   │   ├── UnsupportedFormat    a file in a format that Errata does not read, such as a pickle
-│   │   └── TruncatedUpload      a file or stream that ends too early
+│   │   ├── TruncatedUpload      a file or stream that ends too early
+│   │   └── ImplausibleUpload    predictions with another row order or class numbering
 │   └── InvalidEvidence          an evidence source, or a bundle that does not match its manifest
 ├── NotFound                     the named resource does not exist
 │   ├── AnalysisNotFound
@@ -57,6 +58,7 @@ __all__ = [
     "EvidenceNotFound",
     "ImageNotFound",
     "ImagesMissing",
+    "ImplausibleUpload",
     "InvalidEvidence",
     "InvalidInput",
     "InvalidModelId",
@@ -228,6 +230,16 @@ class TruncatedUpload(InvalidUpload):
     """
 
     reason = "TRUNCATED_UPLOAD"
+
+
+class ImplausibleUpload(InvalidUpload):
+    """The rows of the predictions file seem to be in another order, or its classes to be numbered in another way.
+
+    Correct the row order or the class numbering as the message describes, or accept the predictions with
+    `--accept-implausible`. No trend uses an accepted analysis.
+    """
+
+    reason = "IMPLAUSIBLE_UPLOAD"
 
 
 class InvalidEvidence(InvalidInput):

@@ -118,14 +118,19 @@ def create_request(model: str, dataset: str, options: AnalysisOptions) -> pb.Cre
 
 
 def upload_header(
-    predictions: str | Path | BinaryIO, dataset: str, row_order: str | int, options: AnalysisOptions
+    predictions: str | Path | BinaryIO,
+    dataset: str,
+    row_order: str | int,
+    options: AnalysisOptions,
+    accept_implausible: bool = False,
 ) -> pb.UploadHeader:
     """Return the header of an upload. The default display name is the name of the file."""
     fields, call = _split_options(options)
     if not fields.get("display_name") and isinstance(predictions, str | Path):
         fields["display_name"] = Path(predictions).name
     analysis = pb.Analysis(dataset=dataset, **fields)
-    return pb.UploadHeader(analysis=analysis, row_order=choice(pb.RowOrder, row_order, "row_order"), **call)
+    order = choice(pb.RowOrder, row_order, "row_order")
+    return pb.UploadHeader(analysis=analysis, row_order=order, accept_implausible=accept_implausible, **call)
 
 
 def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisConditions) -> pb.AnalysisFilter | None:

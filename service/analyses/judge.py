@@ -32,7 +32,6 @@ from service.jobs.transitions import (
     AnalysisRecord,
     Job,
     ShardResult,
-    concatenate_predictions,
     failure_of,
 )
 from service.jobs.worker import RetryLater
@@ -166,7 +165,7 @@ def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
     """
     results = ports.stores.jobs.shard_results(job.id)
     info = _check_same_model(job, results)
-    predictions = concatenate_predictions([result.predictions for result in results])
+    predictions = Predictions.concatenate([result.predictions for result in results])
     bundle = ports.stores.evidence.find(job.spec.dataset, job.spec.evidence)
     warnings = _missing_image_warnings(bundle, predictions, ports.limits.max_missing)
     with ports.observer.stage(Stage.JUDGE):

@@ -174,7 +174,7 @@ def _percentiles(judged: JudgedAnalysis) -> Sequence[PercentileRank]:
     summary, curves = judged.analysis.summary, curves_of(judged.bundle.dataset)
     assert summary is not None, "this is a bug: a judged analysis has a summary"
     all_samples = summary.groups[Group.ALL]
-    if curves is None or all_samples.top1_accuracy is None:
+    if curves is None or all_samples.top1_accuracy is None or judged.analysis.implausible:
         return ()
     return percentile_ranks_of(
         curves, Group.ALL, all_samples.top1_accuracy, group_metric_values(all_samples), summary.abstained

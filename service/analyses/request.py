@@ -55,6 +55,8 @@ def check(request: AnalysisRequest, owner: str = "") -> None:
 def digest(request: AnalysisRequest, content: str = "") -> str:
     """Return the SHA-256 of a request's body: its fields except the request ID, and the digest of an upload."""
     body = asdict(request) | {"request_id": "", "content": content}
+    if not request.accept_implausible:  # the digest that versions without this field compute
+        del body["accept_implausible"]
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 

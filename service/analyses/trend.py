@@ -69,7 +69,7 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
     Raises:
         AnalysisNotFound: A selected analysis does not exist.
         NotReady: A selected analysis has no result.
-        NotComparable: The selected analyses differ in data set or evidence.
+        NotComparable: The selected analyses differ in data set or evidence, or one is implausible.
         InvalidUpload: The file of published models is invalid.
         InvalidRequest: There are too many names, or the label is too long.
     """
@@ -82,6 +82,7 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
     published = read_published_models(request)
     selected = [queries.get_succeeded(stores, name) for name in dict.fromkeys(request.names)]
     check_same_evidence(selected, request.dataset)
+    check_plausible(selected)
     dataset = selected[0].request.dataset if selected else request.dataset
     archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=dataset)
     evidence = selected[0].evidence if selected else _default_evidence(stores, archived)
@@ -186,6 +187,17 @@ def check_same_evidence(analyses: Sequence[Analysis], dataset: str = "") -> None
             f"'errata reanalyze NAME --evidence {evidence[0]}'.",
             field="analyses",
         )
+
+
+def check_plausible(analyses: Sequence[Analysis]) -> None:
+    """Raise NotComparable for an analysis of implausible predictions."""
+    for analysis in analyses:
+        if analysis.implausible:
+            raise NotComparable(
+                f"The predictions of analysis {analysis.id} are implausible: see its warnings. Upload them with the "
+                "right row order and class numbering, or remove the analysis from the trend.",
+                field="analyses",
+            )
 
 
 def has_own_superclasses(manifest: Manifest) -> bool:

@@ -5,19 +5,27 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
-from errata.errors import AlreadyExists, AnalysisNotFound, EvidenceDamaged, NotFound, TooBusy, Unavailable
+from errata.errors import (
+    AlreadyExists,
+    AnalysisNotFound,
+    EvidenceDamaged,
+    ImplausibleUpload,
+    NotFound,
+    TooBusy,
+    Unavailable,
+)
 
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.ports import Ports, Stores
-from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, RowOrder, Stage, State
+from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, Stage, State
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
 from service.predictions.uploads import Layout, Upload, parse_upload
-from service.report.messages.input_checks import PERMUTED_CLASSES, reordered_rows
+from service.report.messages.input_checks import ACCEPT_REMEDY, ACCEPTED_NOTE, permuted_classes, reordered_rows
 from service.storage import Readable
-from service.summary.input_checks import rows_look_permuted, rows_look_reordered
+from service.summary.input_checks import find_permuted_classes, find_reordered_rows
 
 JUDGING_SECONDS = 300.0  # time limit for a request with a reserved id to archive its analysis
 RETRY_AFTER = 60.0  # seconds, in the error for a full archive
@@ -42,6 +50,7 @@ def upload(
 
     Raises:
         InvalidUpload: The file is invalid; `violations` has the lines of invalid rows.
+        ImplausibleUpload: The row order or the class numbering looks wrong.
         DatasetNotFound: The data set does not exist.
         EvidenceNotFound: The bundle does not exist.
         AlreadyExists: The request ID was used with another body.
@@ -66,6 +75,7 @@ def upload(
     with ports.observer.stage(Stage.PARSE):
         parse_binary = partial(ports.parsers, is_cancelled=is_cancelled, caller=owner)
         parsed = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes, parse_binary)
+    problem = _find_implausible(bundle, parsed, request)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(start_time)
     if before := find_repeated(ports, request, request_digest, analysis_id, owner):
@@ -90,8 +100,9 @@ def upload(
         predictions_digest=digest_predictions(parsed.predictions),
         images=bundle.images_digest,
         summary=summary,
-        warnings=(*parsed.warnings, *_input_warnings(bundle, parsed, request.row_order)),
+        warnings=(*parsed.warnings, *([f"{problem} {ACCEPTED_NOTE}"] if problem else [])),
         request_digest=request_digest,
+        implausible=bool(problem),
     )
     archive_analysis(ports, analysis, parsed.predictions)
     _log.info("analysis judged", analysis=analysis.id, dataset=bundle.dataset, evidence=bundle.digest[:12])
@@ -135,14 +146,22 @@ def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions)
     ports.observer.analysis_finished(analysis)
 
 
-def _input_warnings(bundle: Bundle, parsed: Upload, row_order: RowOrder) -> tuple[str, ...]:
-    """Return warnings about valid predictions with implausible classes or row order."""
-    warnings = []
-    if rows_look_permuted(bundle.evidence.targets, parsed.predictions.top1[bundle.rows]):
-        warnings.append(PERMUTED_CLASSES)
-    if parsed.reordered is not None and rows_look_reordered(bundle.all_targets, parsed.predictions, parsed.reordered):
-        warnings.append(reordered_rows(row_order))
-    return tuple(warnings)
+def _find_implausible(bundle: Bundle, parsed: Upload, request: AnalysisRequest) -> str:
+    """Return the problem of implausible predictions; empty for plausible ones.
+
+    Raises:
+        ImplausibleUpload: The request does not accept implausible predictions.
+    """
+    problem = field = ""
+    if parsed.reordered is not None and (
+        reordered := find_reordered_rows(bundle.all_targets, parsed.predictions, parsed.reordered)
+    ):
+        problem, field = reordered_rows(reordered, request.row_order), "row_order"
+    elif permuted := find_permuted_classes(bundle.evidence.targets, parsed.predictions.top1[bundle.rows]):
+        problem, field = permuted_classes(permuted), "predicted_class"
+    if problem and not request.accept_implausible:
+        raise ImplausibleUpload(f"{problem} {ACCEPT_REMEDY}", field=field)
+    return problem
 
 
 def find_repeated(

@@ -4,16 +4,18 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from service.analyses import queries
 from service.analyses.judge import judge_job, notify_job_failed
+from service.analyses.ports import Ports
+from service.bootstrap.background import PeriodicTask, start_each
 from service.bootstrap.housekeeping import Housekeeping
 from service.bootstrap.indexing import Indexing
-from service.bootstrap.metrics_collectors import STORE_SECONDS, PeriodicTask, StoreCollector, make_results_task
+from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, make_results_task
 from service.bootstrap.process import raise_file_limit, reduced_latency, stop_on_signals
 from service.bootstrap.registries import RegistryThreads, check_datasets, make_callers
 from service.bootstrap.security import make_api_security
@@ -22,6 +24,7 @@ from service.bootstrap.wiring import image_folders, make_ports, process_predicto
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.worker import Predictor, Worker
+from service.predictions.model_process.predictor import ProcessPredictor
 from service.settings import Settings, warn_about_missing_paths
 from service.telemetry import Metrics
 
@@ -50,18 +53,59 @@ async def run_local(
     store = InMemoryJobStore(time.time, settings.heartbeat_seconds)
     engine = Engine(local_broker, store)
     warn_about_missing_paths(settings)
-    images = image_folders(settings)
     indexing = Indexing(settings, metrics)
     ports = make_ports(settings, store, indexing.archive, engine, metrics)
-    if start_parsers:
-        ports.parsers.start()
-    indexing.start()
     registries = [caller.registry for caller in callers.values()]
     check_datasets(ports.stores.evidence, registries)
+    background = ExitStack()  # stops what runs besides the servers and the engine, the last started first
+    background.callback(indexing.stop)
+    indexing.start()
+    background.callback(ports.parsers.stop)
+    if start_parsers:
+        ports.parsers.start()
+    models = _serve_engine(engine, ports, settings, predictor)
+    background.callback(models.close)
+    start_each(
+        background,
+        PeriodicTask("store", StoreCollector(store, metrics, models.gpu_memory), STORE_SECONDS),
+        make_results_task(ports.stores, metrics, settings),
+        Housekeeping(ports.stores, settings),
+    )
+    registry_threads = RegistryThreads(ports, registries, metrics, settings.poll_seconds)
+    registry_threads.start()
+
+    def cancel_all() -> None:
+        for snapshot in store.records():
+            if store.cancel(snapshot.record.id, "server stopped"):
+                ports.observer.analysis_finished(queries.get(ports.stores, snapshot.record.id))
+
+    def stop(grace: float) -> None:
+        registry_threads.stop()
+        cancel_all()
+        engine.stop(grace)
+        background.close()
+
+    servers = Servers(
+        ports,
+        metrics,
+        settings,
+        is_ready=lambda: True,
+        before_stop=cancel_all,
+        after_stop=stop,
+        security=security,
+        callers=callers,
+    )
+    await indexing.wait(stopped)
+    await servers.serve(stopped, on_ready)
+
+
+def _serve_engine(engine: Engine, ports: Ports, settings: Settings, predictor: Predictor | None) -> ProcessPredictor:
+    """Start the engine with a worker and the judging, and return the process that runs models."""
+    images = image_folders(settings)
     models = process_predictor(settings, images)
     worker = Worker(
         name=WORKER,
-        store=store,
+        store=ports.stores.jobs,
         predictor=predictor or models,
         drain=engine.drain,
         send_judging=engine.send_judging,
@@ -74,45 +118,7 @@ async def run_local(
     engine.serve_models(worker.run, WORKER, worker_offer(settings, images))
     engine.serve_judging(partial(judge_job, ports))
     engine.start()
-    housekeeping = Housekeeping(ports.stores, settings)
-    housekeeping.start()
-    registry_threads = RegistryThreads(ports, registries, metrics, settings.poll_seconds)
-    registry_threads.start()
-    tasks = [
-        PeriodicTask("store", StoreCollector(store, metrics, models.gpu_memory), STORE_SECONDS),
-        make_results_task(ports.stores, metrics, settings),
-    ]
-    for task in tasks:
-        task.start()
-
-    def cancel_all() -> None:
-        for snapshot in store.records():
-            if store.cancel(snapshot.record.id, "server stopped"):
-                ports.observer.analysis_finished(queries.get(ports.stores, snapshot.record.id))
-
-    def stop_engine(grace: float) -> None:
-        registry_threads.stop()
-        cancel_all()
-        engine.stop(grace)
-        models.close()
-        housekeeping.stop()
-        ports.parsers.stop()
-        for task in tasks:
-            task.stop()
-        indexing.stop()
-
-    servers = Servers(
-        ports,
-        metrics,
-        settings,
-        is_ready=lambda: True,
-        before_stop=cancel_all,
-        after_stop=stop_engine,
-        security=security,
-        callers=callers,
-    )
-    await indexing.wait(stopped)
-    await servers.serve(stopped, on_ready)
+    return models
 
 
 async def run_local_until_signal(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:

@@ -1,14 +1,14 @@
 """Background threads that collect metrics of the job store, the archive, and the evidence bundles."""
 
 from collections.abc import Callable, Mapping, Sequence
-from threading import Event, Thread
 
 import structlog
-from errata.errors import ErrataError, Unavailable
+from errata.errors import Unavailable
 
 from service.analyses.model_metrics import WatchedResult, find_watched_models
 from service.analyses.ports import Stores
 from service.archive.files import is_remote
+from service.bootstrap.background import PeriodicTask
 from service.domain import ERROR_TYPES
 from service.jobs.store import JobStore
 from service.settings import Settings
@@ -19,52 +19,6 @@ RESULTS_SECONDS = 5.0  # interval between two reads of the archive and the bundl
 REMOTE_SECONDS = 60.0  # the same for an archive in an object store
 GpuMemory = Callable[[], Mapping[str, tuple[int, int]]]  # device -> used and total bytes
 _log = structlog.get_logger()
-
-
-class PeriodicTask:
-    """Runs a function periodically in a thread, and logs its errors."""
-
-    def __init__(self, name: str, function: Callable[[], None], seconds: float) -> None:
-        """Prepare the thread.
-
-        Args:
-            name: Name for the thread and the log.
-            function: The function.
-            seconds: Pause between two runs.
-        """
-        self._name = name
-        self._function = function
-        self._seconds = seconds
-        self._stopped = Event()
-        self._woken = Event()
-
-    def start(self) -> None:
-        """Start the thread, which runs the function at once and then periodically."""
-        Thread(target=self._run, name=self._name, daemon=True).start()
-
-    def wake(self) -> None:
-        """End the current pause, or skip the next one."""
-        self._woken.set()
-
-    def stop(self) -> None:
-        """Stop the thread after the current run."""
-        self._stopped.set()
-        self._woken.set()
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            self.run_once()
-            self._woken.wait(self._seconds)
-            self._woken.clear()
-
-    def run_once(self) -> None:
-        """Run the function once in this thread; log an error instead of raising it."""
-        try:
-            self._function()
-        except ErrataError as error:
-            _log.warning("periodic task failed", task=self._name, error=str(error))
-        except Exception:
-            _log.exception("periodic task failed", task=self._name)
 
 
 class StoreCollector:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 
 from errata.errors import InvalidSetting, Unavailable
@@ -12,15 +12,16 @@ from service.analyses.judge import judge_job
 from service.analyses.ports import Ports
 from service.archive.notices import RedisNotices
 from service.bootstrap.archive_identity import CHECK_SECONDS, ArchiveIdentity
+from service.bootstrap.background import PeriodicTask, start_each
 from service.bootstrap.housekeeping import Housekeeping
 from service.bootstrap.indexing import Indexing
-from service.bootstrap.metrics_collectors import STORE_SECONDS, PeriodicTask, StoreCollector, make_results_task
+from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, make_results_task
 from service.bootstrap.process import raise_file_limit, reduced_latency, stop_on_signals
 from service.bootstrap.registries import RegistryThreads, check_datasets, make_callers
 from service.bootstrap.security import make_api_security
 from service.bootstrap.servers import Addresses, Servers
 from service.bootstrap.wiring import make_ports
-from service.jobs.engine import Engine, redis_broker
+from service.jobs.engine import Engine, NotifyingBroker
 from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.worker import RetryLater
 from service.settings import Settings
@@ -49,7 +50,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     metrics = Metrics(CollectorRegistry())
     client = connect(url, REDIS_TIMEOUT)
     store = RedisJobStore(client, heartbeat=settings.heartbeat_seconds)
-    engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
+    engine = Engine(partial(NotifyingBroker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     indexing = Indexing(settings, metrics, RedisNotices(client))
     ports = make_ports(settings, store, indexing.archive, engine, metrics)
     ports.parsers.start()
@@ -58,41 +59,35 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     store_collector = StoreCollector(store, metrics, every=COLLECT_EVERY)
     store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
     identity = ArchiveIdentity(indexing.archive, store, settings.archive_location)
+    background = ExitStack()  # stops what runs besides the servers and the engine, the last started first
+    background.callback(indexing.stop)
     indexing.start()
-    tasks = [
-        store_task,
-        make_results_task(ports.stores, metrics, settings),
-        PeriodicTask("archive", identity.watch, CHECK_SECONDS),
-    ]
+    background.callback(ports.parsers.stop)
     engine.serve_judging(partial(_judge, ports, identity))
     await _check_at_start(store_task, identity)
     await indexing.wait(stopped)
-    for task in tasks:
-        task.start()
     engine.start()
-    housekeeping = Housekeeping(ports.stores, settings)
-    housekeeping.start()
+    start_each(
+        background,
+        store_task,
+        make_results_task(ports.stores, metrics, settings),
+        PeriodicTask("archive", identity.watch, CHECK_SECONDS),
+        Housekeeping(ports.stores, settings),
+    )
     engine.start_resending()
     registry_threads = RegistryThreads(ports, registries, metrics, settings.poll_seconds)
     registry_threads.start()
 
-    def is_ready() -> bool:
-        return store_collector.is_available() and not identity.is_foreign
-
     def stop(grace: float) -> None:
         registry_threads.stop()
         engine.stop(grace)
-        housekeeping.stop()
-        ports.parsers.stop()
-        for task in tasks:
-            task.stop()
-        indexing.stop()
+        background.close()
 
     servers = Servers(
         ports,
         metrics,
         settings,
-        is_ready,
+        is_ready=lambda: store_collector.is_available() and not identity.is_foreign,
         before_stop=lambda: None,
         after_stop=stop,
         security=security,

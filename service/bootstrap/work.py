@@ -11,14 +11,15 @@ import structlog
 from errata.errors import InvalidSetting
 from prometheus_client import CollectorRegistry
 
-from service.bootstrap.metrics_collectors import STORE_SECONDS, PeriodicTask, StoreCollector
+from service.bootstrap.background import PeriodicTask
+from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector
 from service.bootstrap.metrics_observer import MetricsObserver
 from service.bootstrap.process import stop_on_signals
 from service.bootstrap.security import make_security, split_address
 from service.bootstrap.serve import redis_url
 from service.bootstrap.servers import cancel, log_when_ready, start_listener
 from service.bootstrap.wiring import image_folders, process_predictor, worker_offer
-from service.jobs.engine import Engine, redis_broker
+from service.jobs.engine import Engine, NotifyingBroker
 from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.worker import Predictor, Worker
 from service.settings import Settings, warn_about_missing_paths
@@ -42,7 +43,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     metrics = Metrics(CollectorRegistry())
     url, name = redis_url(settings), f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     store = RedisJobStore(connect(url, REDIS_TIMEOUT), heartbeat=settings.heartbeat_seconds)
-    engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
+    engine = Engine(partial(NotifyingBroker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     warn_about_missing_paths(settings)
     images = image_folders(settings)
     offer = worker_offer(settings, images)

@@ -14,7 +14,13 @@ from service import wire
 from service.analyses.compare import Side, Verdicts, compare_sides
 from service.analyses.gate import evaluate_policy
 from service.analyses.policy import check_baseline, parse_policy
-from service.analyses.trend import TrendAnalyses, build_trend, check_same_evidence, read_published_models
+from service.analyses.trend import (
+    TrendAnalyses,
+    build_trend,
+    check_plausible,
+    check_same_evidence,
+    read_published_models,
+)
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType, StoredResult
 from service.report.comparison_view import comparison_view
 from service.report.render import render_comparison, render_trend
@@ -74,11 +80,12 @@ def trend_folders(
 
     Raises:
         InvalidInput: A file of a folder or the reference is damaged.
-        NotComparable: The analyses are of different data sets or evidence.
+        NotComparable: The analyses are of different data sets or evidence, or one is implausible.
     """
     question = wire.trend_request(request)
     analyses = [read_finished(folder) for folder in dict.fromkeys(folders)]
     check_same_evidence(analyses, question.dataset)
+    check_plausible(analyses)
     results = [StoredResult.of(analysis, question.group) for analysis in analyses]
     selected = TrendAnalyses(analyses[0].request.dataset, analyses[0].evidence, results, (), own_superclasses=True)
     trend = build_trend(selected, question, read_published_models(question))

@@ -67,6 +67,7 @@ from service.domain.gate import (
     Measure,
     UndecidedReason,
 )
+from service.domain.input_checks import PermutedClasses, ReorderedRows
 from service.domain.listing import (
     NEWEST_FIRST,
     ORDERS,
@@ -173,12 +174,14 @@ __all__ = [
     "PairedMetric",
     "PairedTest",
     "PercentileRank",
+    "PermutedClasses",
     "Predictions",
     "ProblematicTag",
     "Progress",
     "ProposedText",
     "RegistryEvent",
     "RegistryRule",
+    "ReorderedRows",
     "RowOrder",
     "Severity",
     "SharedSuperclass",

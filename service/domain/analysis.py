@@ -110,6 +110,7 @@ class AnalysisRequest:
     fresh: bool = False
     gate_policy: str = ""  # YAML; default policy of EvaluateGate for this analysis
     gate_baseline: str = ""  # id of the analysis that changes are compared with
+    accept_implausible: bool = False  # whether to judge an upload that the input checks refuse
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class Analysis:
     warnings: tuple[str, ...] = ()
     request_digest: str = ""  # digest of the request body; a repeated request ID must have the same one
     cached: bool = False  # whether the result was reused from an earlier analysis
+    implausible: bool = False  # whether an input check failed; no trend uses the analysis
 
     @property
     def title(self) -> str:

@@ -66,7 +66,7 @@ class GroupComparison:
     transitions: NDArray[np.int64]  # (T, T) row: type in A, in the order of the rules; column: type in B
     tests: Mapping[PairedMetric, PairedTest]
     rates: Mapping[PairedMetric, Interval]  # share of samples; empty without samples
-    multi_label_accuracy: Interval | None  # mean over target classes; None: no samples
+    multi_label_accuracy: Interval | None  # mean over target classes; None: no class has two images
     types: Mapping[ErrorType, Interval]  # share of samples with the type, unadjusted; empty without samples
     accuracy_against_labels: Interval | None = None  # share of samples; None: no samples
     top1_table: NDArray[np.int64] | None = None  # see `top1`; None: no target is rejected, so the transitions have it

@@ -1,5 +1,6 @@
 """Inputs of the rules and predictions of models: arrays of N evaluated samples, A images, C = 1000 classes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -184,3 +185,12 @@ class Predictions:
     top1: Classes  # (A,) top-1 class; -1: no prediction
     probability: NDArray[np.float16] | None = None  # (A,) probability of the top-1 class
     top1_restricted: Classes | None = None  # (A,) top-1 among the data set's own classes, if these are fewer than C
+
+    @classmethod
+    def concatenate(cls, pieces: "Sequence[Predictions]") -> "Predictions":
+        """Concatenate the predictions of all classes. The result has no probabilities if any piece has none."""
+        probabilities = [piece.probability for piece in pieces if piece.probability is not None]
+        return cls(
+            top1=np.concatenate([piece.top1 for piece in pieces]),
+            probability=np.concatenate(probabilities) if len(probabilities) == len(pieces) else None,
+        )

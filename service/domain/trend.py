@@ -104,4 +104,4 @@ class Trend:
     curves: Curves | None  # None: no published models for the data set
     abstained: tuple[ErrorType, ...]
     own_superclasses: bool  # the superclasses differ from the authors', so fine-grained counts are not comparable
-    num_left_out: int  # stored analyses of the data set with other evidence
+    num_left_out: int  # stored analyses of the data set with other evidence or implausible predictions

@@ -40,6 +40,7 @@ def write_bundle(facts: BundleInputs, path: Path) -> str:
             "abstained": [error_type.name for error_type in find_abstained_types(evidence)],
             "counts": _counts(facts, evidence),
             "sources": [asdict(source) for source in facts.sources],
+            "encoder": asdict(facts.clip.encoder) if facts.clip is not None and facts.clip.encoder else None,
             "files": {
                 file.name: {"sha256": sha256_of(file), "bytes": file.stat().st_size}
                 for file in sorted(folder.iterdir())

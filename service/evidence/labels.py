@@ -68,6 +68,13 @@ def real_and_original_labels() -> tuple[Labels, NDArray[np.bool_]]:
     return pack_labels(image_labels), np.diff(arrays["real_offsets"]) > 0
 
 
+@cache
+def annotated_images() -> NDArray[np.bool_]:
+    """Return the mask of the validation images that are in the multi-label annotation, shape (50000,)."""
+    content = (files("service.evidence") / "data" / "annotated_images.npy").read_bytes()
+    return np.unpackbits(np.load(BytesIO(content), allow_pickle=False)).astype(bool)
+
+
 def pack_labels(image_labels: Sequence[Mapping[int, LabelSource]]) -> Labels:
     """Pack the labels of N samples into arrays. Each sample is a mapping from class to origin."""
     return Labels(

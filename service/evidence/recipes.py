@@ -17,9 +17,9 @@ from service.evidence.annotation import Annotation, read_annotation
 from service.evidence.artefacts import NEIGHBORS, Artefacts, read_artefacts, read_grouping
 from service.evidence.cooccurrence import count_pairs
 from service.evidence.custom_labels import read_custom_labels
-from service.evidence.encoder import CachedEncoder, Progress, load_encoder
+from service.evidence.encoder import CachedEncoder, Progress, describe, load_encoder
 from service.evidence.images import class_folders, find_images
-from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, LabelInputs, Source
+from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, EncoderInfo, LabelInputs, Source
 from service.evidence.neighbors import nearest_classes
 from service.evidence.prototype import FILES as MISTAKES
 from service.evidence.prototype import read_non_prototypical
@@ -78,13 +78,16 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
         raise InvalidEvidence(
             f"The data set {dataset} has built-in labels. Choose another name for a custom data set.", field="dataset"
         )
-    artefacts = read_artefacts(inputs.artefacts, dataset) if inputs.artefacts else Artefacts(None, None, None, ())
+    artefacts = _artefacts(dataset, inputs)
     annotation = read_annotation(inputs.annotations) if inputs.annotations else None
     images = (recipe or _custom)(_RecipeInputs(inputs, artefacts, annotation))
     grouping, grouping_source = _grouping(inputs, artefacts)
     if dataset in NEEDS_NO_INPUT:
         annotation = None  # co-occurrence is counted over all images
-    pairs, pair_source = _own_pairs(images) if dataset in COUNTS_OWN_PAIRS else _real_pairs(annotation)
+    if dataset in COUNTS_OWN_PAIRS:
+        pairs, pair_source = _own_pairs(images)
+    else:
+        pairs, pair_source = _real_pairs(_annotated_images(dataset, annotation))
     clip = _clip(inputs, artefacts, images, grouping)
     return BundleInputs(
         dataset=dataset,
@@ -98,7 +101,7 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
             _data_file_source("WordNet 3.0", "Princeton University", "WordNet 3.0 license", "wordnet.json"),
             grouping_source,
             pair_source,
-            *_file_sources(inputs, annotation is not None, clip is not None),
+            *_file_sources(inputs, annotation is not None, clip),
             *_artefact_sources(inputs, artefacts, clip is not None),
         ),
         imagenet_m=_imagenet_m(annotation, images) if dataset == "imagenet" else None,
@@ -148,6 +151,13 @@ RECIPES: Mapping[str, Callable[[_RecipeInputs], LabelInputs]] = {
 }
 NEEDS_NO_INPUT = frozenset({"demo", "imagenet-real"})
 COUNTS_OWN_PAIRS = frozenset({"imagenet-real"})  # co-occurrence is counted over the labels of the data set itself
+ARTEFACT_FOLDERS = {"imagenet-real": "imagenet"}  # the validation images; other data sets: a folder with their name
+
+
+def _artefacts(dataset: str, inputs: Inputs) -> Artefacts:
+    if inputs.artefacts is None:
+        return Artefacts(None, None, None, ())
+    return read_artefacts(inputs.artefacts, ARTEFACT_FOLDERS.get(dataset, dataset))
 
 
 def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, Source]:
@@ -176,16 +186,19 @@ def _own_pairs(images: LabelInputs) -> tuple[CooccurrenceInputs, Source]:
     return pairs, Source(REAL_SOURCE.name, REAL_SOURCE.origin.format(which="have any"), REAL_SOURCE.license)
 
 
-def _real_pairs(annotation: Annotation | None) -> tuple[CooccurrenceInputs, Source]:
-    """Count co-occurrences of ReaL and original labels in the images that are not in the annotation."""
-    image_labels, has_real_labels = labels.real_and_original_labels()
-    counted = has_real_labels.copy()
-    which = "have any"
+def _annotated_images(dataset: str, annotation: Annotation | None) -> Mask | None:
+    """Return the mask of the validation images that do not count for co-occurrence; None if all of them count."""
     if annotation is not None:
         names = {name.encode() for name in annotation.images}
-        counted &= np.array([name not in names for name in labels.validation_names().tolist()])
-        which = "are not in the multi-label annotation"
-    rows = np.flatnonzero(counted)
+        return np.array([name in names for name in labels.validation_names().tolist()])
+    return labels.annotated_images() if dataset == "imagenet-a" else None
+
+
+def _real_pairs(annotated: Mask | None) -> tuple[CooccurrenceInputs, Source]:
+    """Count co-occurrences of ReaL and original labels in the images that are not annotated."""
+    image_labels, has_real_labels = labels.real_and_original_labels()
+    which = "have any" if annotated is None else "are not in the multi-label annotation"
+    rows = np.flatnonzero(has_real_labels if annotated is None else has_real_labels & ~annotated)
     pairs = count_pairs(image_labels.take(rows), (rows + 1).astype(np.int32))
     return pairs, Source(REAL_SOURCE.name, REAL_SOURCE.origin.format(which=which), REAL_SOURCE.license)
 
@@ -227,7 +240,8 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: G
         )
     clip_images = ClipImages(embeddings, images.effective_targets, images.labels, neighbors)
     decisions = decide_oov(clip_images, texts, proposals, inputs.progress)
-    return ClipInputs(neighbors, embeddings, texts, decisions.oov, decisions.label_preferred)
+    encoder_info = describe(encoder.encoder)
+    return ClipInputs(neighbors, embeddings, texts, decisions.oov, decisions.label_preferred, encoder_info)
 
 
 def _neighbors(
@@ -279,7 +293,7 @@ def _paths(names: list[bytes], targets: list[int]) -> list[str]:
     return paths
 
 
-def _file_sources(inputs: Inputs, uses_annotation: bool, uses_encoder: bool) -> tuple[Source, ...]:
+def _file_sources(inputs: Inputs, uses_annotation: bool, clip: ClipInputs | None) -> tuple[Source, ...]:
     """Return the local files that the evidence uses, with their digests."""
     sources = []
     if inputs.annotations is not None and uses_annotation:
@@ -288,11 +302,18 @@ def _file_sources(inputs: Inputs, uses_annotation: bool, uses_encoder: bool) -> 
         sources.append(_file_source("labels", inputs.labels, "its author's"))
     if inputs.mistakes is not None:
         sources += [_file_source("non-prototypical images", inputs.mistakes / name, "Apache-2.0") for name in MISTAKES]
-    if uses_encoder:
-        sources.append(Source("CLIP encoder", inputs.encoder, "its author's"))
+    if clip is not None:
+        sources.append(_encoder_source(inputs.encoder, clip.encoder))
         if inputs.train_images is not None:
             sources.append(Source("training images", "a local folder", "ImageNet's terms"))
     return tuple(sources)
+
+
+def _encoder_source(name: str, info: EncoderInfo | None) -> Source:
+    if info is None:
+        return Source("CLIP encoder", name, "its author's")
+    origin = f"{name}, {info.architecture}, weights {info.weights}, activation {info.activation}, {info.library}"
+    return Source("CLIP encoder", origin, "its author's", info.weights_sha256)
 
 
 def _file_source(name: str, path: Path, license_: str) -> Source:

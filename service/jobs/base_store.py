@@ -3,7 +3,6 @@
 import random
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -12,9 +11,9 @@ from typing import TypeVar
 from errata.errors import DamagedRecord, Unavailable
 
 from service.jobs import records
-from service.jobs.reader import Reader
+from service.jobs.reader import Reader, Snapshot
 from service.jobs.records import Reply, format_time
-from service.jobs.transaction import PREFIX, Backend, Transaction
+from service.jobs.transaction import PREFIX, Backend, MemoryUsage, Transaction
 from service.jobs.transitions import ShardResult, WorkerOffer
 
 HEARTBEAT_SECONDS = 30.0  # the default of ERRATA_HEARTBEAT_SECONDS
@@ -42,15 +41,7 @@ class Depth:
     dead: int = 0  # messages that the engine dropped during the last week
 
 
-@dataclass(frozen=True)
-class MemoryUsage:
-    """The memory that the store uses."""
-
-    used: int  # bytes
-    limit: int  # bytes; 0: no limit
-
-
-class BaseStore(ABC):
+class BaseStore:
     """Runs atomic steps on a backend, and stores caches and workers. Thread-safe.
 
     Args:
@@ -64,6 +55,8 @@ class BaseStore(ABC):
         self._clock = clock
         self.heartbeat_timeout = heartbeat
         self._reader = Reader(backend)
+        # Final records by id and end time. Reading 1,000 of them would dominate the time of a list.
+        self._finished: dict[tuple[str, float], Snapshot] = {}
         self._last_workers: list[str] = []
         self._conflict_lock = threading.Lock()
 
@@ -215,13 +208,13 @@ class BaseStore(ABC):
             dead=sum(time > now - DEAD_TTL for _, time in records.pairs(dead)),
         )
 
-    @abstractmethod
     def memory_usage(self) -> MemoryUsage:
         """Return the memory that the store uses."""
+        return self._backend.memory_usage()
 
-    @abstractmethod
     def ping(self) -> bool:
         """Return whether the store answers."""
+        return self._backend.ping()
 
     def _get(self, name: str) -> bytes | None:
         (content,) = self._reader.read(("GET", PREFIX + name))

@@ -59,11 +59,11 @@ class Engine:
         """
         self._worker = worker
         self._offer = offer
-        self._declare(_with_retry(run), "shard", MODELS)
+        self._declare(run, "shard", MODELS)
 
     def serve_judging(self, judge: Callable[[str], None]) -> None:
         """Serve the queue of judging; `judge` is called with a job whose shards are all predicted."""
-        self._declare(_with_retry(judge), "judge", JUDGING)
+        self._declare(judge, "judge", JUDGING)
 
     def start(self) -> None:
         """Start one thread for each served queue, and one that sends the heartbeats of this worker."""
@@ -83,7 +83,7 @@ class Engine:
         """Drain the worker, and stop the threads within `grace_period` seconds."""
         self.drain.start(grace_period)
         for broker in self._brokers.values():
-            if isinstance(broker, _Broker):
+            if isinstance(broker, NotifyingBroker):
                 broker.notifier.stop()
         for worker in self._workers:
             worker.stop(timeout=int(grace_period * 1000))
@@ -117,7 +117,8 @@ class Engine:
             self._log_errors(self._resend_lost_messages)
 
     def _resend_lost_messages(self) -> None:
-        empty = {queue for queue in self._served if is_empty(self._brokers[queue], queue)}
+        brokers = {queue: self._brokers[queue] for queue in self._served}
+        empty = {name for name, queue in brokers.items() if isinstance(queue, NotifyingBroker) and queue.is_empty(name)}
         for job, shard in self._store.lost_messages(empty):
             _log.warning("lost message resent", job=job, shard=shard)
             if shard is None:
@@ -148,9 +149,17 @@ class Engine:
             ) from error
 
     def _declare(self, function: Callable[..., None], name: str, queue: str) -> None:
+        """Serve a queue with a function, whose RetryLater is translated to Dramatiq's Retry."""
+
+        def run(*arguments: object) -> None:
+            try:
+                function(*arguments)
+            except RetryLater as later:
+                raise Retry(str(later), delay=max(1, int(later.delay * 1000))) from later
+
         self._served.add(queue)
         dramatiq.Actor(
-            function,
+            run,
             broker=self._brokers[queue],
             actor_name=name,
             queue_name=queue,
@@ -159,23 +168,9 @@ class Engine:
         )
 
 
-def _with_retry(function: Callable[..., None]) -> Callable[..., None]:
-    """Return the function as an actor, with RetryLater translated to Dramatiq's Retry."""
-
-    def run(*arguments: object) -> None:
-        try:
-            function(*arguments)
-        except RetryLater as later:
-            raise Retry(str(later), delay=max(1, int(later.delay * 1000))) from later
-
-    return run
-
-
 def local_broker() -> dramatiq.Broker:
     """Return a broker in this process, without the default middleware."""
-    broker = StubBroker(middleware=[Retries(min_backoff=1000), CurrentMessage()])
-    broker.emit_after("process_boot")
-    return broker
+    return StubBroker(middleware=[Retries(min_backoff=1000), CurrentMessage()])
 
 
 class _DeadMessages(Middleware):
@@ -190,19 +185,15 @@ class _DeadMessages(Middleware):
             self._store.count_dead_message(message.message_id)
 
 
-class _Notifications(Middleware):
-    """Notifies the consumers of a queue of each new message. Consumers of other processes poll for delayed messages."""
-
-    def after_enqueue(self, broker: dramatiq.Broker, message: dramatiq.Message[None], delay: int | None) -> None:
-        """Notify the consumers."""
-        assert isinstance(broker, _Broker)
-        broker.notifier.notify(other_processes=delay is None)
-
-
-class _Broker(RedisBroker):
-    """Dramatiq's Redis broker, whose consumers wait for notifications.
+class NotifyingBroker(RedisBroker):
+    """Dramatiq's Redis broker, whose consumers wait for notifications of new messages.
 
     It converts each error of Redis to ConnectionClosed, which Dramatiq's threads handle.
+
+    Args:
+        url: URL of Redis.
+        timeout: Timeout of a call to Redis, in seconds.
+        heartbeat_timeout: Seconds without a heartbeat after which a worker is considered dead.
     """
 
     def __init__(self, url: str, timeout: float, heartbeat_timeout: float) -> None:
@@ -210,20 +201,30 @@ class _Broker(RedisBroker):
         super().__init__(  # type: ignore[no-untyped-call]
             client=client,
             namespace=MESSAGES,
-            middleware=[Retries(min_backoff=1000), CurrentMessage(), _Notifications()],
+            middleware=[Retries(min_backoff=1000), CurrentMessage()],
             heartbeat_timeout=int(heartbeat_timeout * 1000),
             maintenance_chance=MAINTENANCE_CHANCE,
             dead_message_ttl=DEAD_TTL * 1000,
         )
         self.notifier = Notifier(client, f"{MESSAGES}:news")
-        self.consumers: dict[str, WaitingConsumer] = {}
+        self._consumers: dict[str, WaitingConsumer] = {}
         self._max_wait = min(MAX_WAIT_SECONDS, heartbeat_timeout / 4)  # a fetch is also a heartbeat
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> WaitingConsumer:
         """Return a consumer that waits for notifications while the queue is empty."""
         consumer = super().consume(queue_name, prefetch, timeout=1)
-        self.consumers[queue_name] = WaitingConsumer(consumer, prefetch, self.notifier, self._max_wait)
-        return self.consumers[queue_name]
+        self._consumers[queue_name] = WaitingConsumer(consumer, prefetch, self.notifier, self._max_wait)
+        return self._consumers[queue_name]
+
+    def enqueue(self, message: dramatiq.Message[None], *, delay: int | None = None) -> dramatiq.Message[None]:
+        """Enqueue a message, and notify the consumers; those of other processes poll for delayed messages."""
+        enqueued: dramatiq.Message[None] = super().enqueue(message, delay=delay)
+        self.notifier.notify(other_processes=delay is None)
+        return enqueued
+
+    def is_empty(self, queue: str) -> bool:
+        """Return whether the consumer of this process found a queue empty at its last fetch."""
+        return queue in self._consumers and self._consumers[queue].is_empty
 
     def _dispatch(self, command: str) -> Callable[..., object]:
         dispatch: Callable[..., object] = super()._dispatch(command)  # type: ignore[no-untyped-call]
@@ -235,22 +236,3 @@ class _Broker(RedisBroker):
                 raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]
 
         return call_actor
-
-
-def redis_broker(url: str, timeout: float, heartbeat_timeout: float) -> dramatiq.Broker:
-    """Return a broker over Redis.
-
-    Args:
-        url: URL of Redis.
-        timeout: Timeout of a call to Redis, in seconds.
-        heartbeat_timeout: Seconds without a heartbeat after which a worker is considered dead.
-    """
-    broker = _Broker(url, timeout, heartbeat_timeout)
-    broker.emit_after("process_boot")
-    return broker
-
-
-def is_empty(broker: dramatiq.Broker, queue: str) -> bool:
-    """Return whether the consumer of this process found a queue empty at its last fetch."""
-    consumer = broker.consumers.get(queue) if isinstance(broker, _Broker) else None
-    return consumer is not None and consumer.is_empty

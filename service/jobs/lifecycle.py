@@ -10,6 +10,7 @@ from service.domain import Failure, State
 from service.jobs import records, transitions
 from service.jobs.transaction import (
     DELIVERY_TTL,
+    FINISHED_TTL,
     PREFIX,
     STARTED_COMMAND,
     Transaction,
@@ -32,9 +33,11 @@ def find_before(tx: Transaction, request_id: str, digest: str, delivery: str) ->
 
 
 def bind(tx: Transaction, request_id: str, digest: str, delivery: str, analysis_id: str, *, is_open: bool) -> None:
-    """Bind a request ID and a delivery, unless they are empty, to an analysis."""
+    """Bind a request ID and a delivery, unless they are empty, to an analysis; with a TTL unless it is open."""
     if request_id:
-        tx.bind_request(request_id, digest, analysis_id, is_open=is_open)
+        tx.write("HSET", f"{PREFIX}request:{request_id}", "digest", digest, "analysis", analysis_id)
+        if not is_open:
+            tx.write("EXPIRE", f"{PREFIX}request:{request_id}", FINISHED_TTL)
     if delivery:
         tx.write("SET", f"{PREFIX}delivery:{delivery}", analysis_id, "EX", DELIVERY_TTL)
 
@@ -62,7 +65,7 @@ def write_step(tx: Transaction, job: JobStatus, index: int, shard: Shard, step: 
         )
         records.check_known(f"the job {job.id}", tx.spec(job.id))
     if step.result is not None:
-        tx.add_result(job.id, index, step.result)
+        tx.write("SET", f"{PREFIX}part:{job.id}:{index}", records.pack_shard_result(step.result))
     for effect in step.effects:
         tx.apply(effect, step.shard)
     if step.shard != shard:
@@ -115,12 +118,8 @@ def delete_excess(tx: Transaction) -> None:
     tx.prefetch(*map(record_command, ids))
     deleted: dict[str, set[str]] = {}
     for analysis_id in ids:
-        record = _find(tx, analysis_id)
-        if record is None:  # it has expired
-            tx.delete_record(analysis_id)
-        elif not record.state.is_final:  # a version without the key `finished` queued it again
-            tx.write("ZREM", f"{PREFIX}finished", analysis_id)
-        elif tx.outbox_item(analysis_id) is None:
+        record = _find_ended(tx, analysis_id)
+        if record is not None and tx.outbox_item(analysis_id) is None:
             _delete_with_request(tx, record)
             deleted.setdefault(record.job, set()).add(analysis_id)
     for job_id, analyses in deleted.items():
@@ -136,11 +135,18 @@ def delete_expired(tx: Transaction, ids: list[str]) -> None:
     """Remove analyses that have expired, or are open, from the index of ended ones."""
     tx.prefetch(*map(record_command, ids))
     for analysis_id in ids:
-        record = _find(tx, analysis_id)
-        if record is None:
-            tx.delete_record(analysis_id)
-        elif not record.state.is_final:
-            tx.write("ZREM", f"{PREFIX}finished", analysis_id)
+        _find_ended(tx, analysis_id)
+
+
+def _find_ended(tx: Transaction, analysis_id: str) -> RecordStatus | None:
+    """Return the status of an ended analysis; remove one that has expired, or is open, from the index of ended ones."""
+    record = _find(tx, analysis_id)
+    if record is None:
+        tx.delete_record(analysis_id)
+    elif not record.state.is_final:  # a version without the key `finished` queued it again
+        tx.write("ZREM", f"{PREFIX}finished", analysis_id)
+        return None
+    return record
 
 
 def _find(tx: Transaction, analysis_id: str, damaged: RecordStatus | None = None) -> RecordStatus | None:

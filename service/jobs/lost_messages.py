@@ -7,7 +7,7 @@ worker that did not receive them, or were deleted.
 from dataclasses import replace
 
 from service.domain import State
-from service.jobs.transitions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, JobStatus, Shard, Step
+from service.jobs.transitions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, JobStatus, Shard, Step, available_at
 
 
 def mark_lost(
@@ -40,7 +40,7 @@ def is_shard_lost(shard: Shard, now: float, last_started: float, is_queue_empty:
     if shard.state is State.QUEUED and shard.retry_at <= now:
         return (is_queue_empty and now - shard.sent > margin) or last_started - shard.sent > 2 * heartbeat
     if shard.state is State.RUNNING:
-        return is_queue_empty and now - max(shard.lease, shard.sent) > heartbeat + margin
+        return is_queue_empty and now - max(available_at(shard), shard.sent) > heartbeat + margin
     return False
 
 

@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from service.jobs.base_store import HEARTBEAT_SECONDS, MemoryUsage
+from service.jobs.base_store import HEARTBEAT_SECONDS
 from service.jobs.records import Reply
 from service.jobs.store import JobStore
-from service.jobs.transaction import PREFIX, Argument, Command
+from service.jobs.transaction import PREFIX, Argument, Command, MemoryUsage
 from service.jobs.transitions import ShardResult
 
 MAX_CACHED_SHARDS = 64  # shards whose predictions are cached
@@ -35,6 +35,14 @@ class MemoryBackend:
             for command in commands:
                 self._call(command)
             return True
+
+    def memory_usage(self) -> MemoryUsage:
+        """Return zeros, because a metric of the process already reports its memory."""
+        return MemoryUsage(0, 0)
+
+    def ping(self) -> bool:
+        """Return True."""
+        return True
 
     def _call(self, command: Command) -> Reply:
         name, *arguments = command
@@ -154,14 +162,6 @@ class InMemoryJobStore(JobStore):
         dropped = [("DEL", f"{PREFIX}predictions:{old}") for old in self._cached_shards[:-MAX_CACHED_SHARDS]]
         self._backend.commit([], dropped)
         self._cached_shards = self._cached_shards[-MAX_CACHED_SHARDS:]
-
-    def memory_usage(self) -> MemoryUsage:
-        """Return zeros, because a metric of the process already reports its memory."""
-        return MemoryUsage(0, 0)
-
-    def ping(self) -> bool:
-        """Return True."""
-        return True
 
 
 def _encode(argument: Argument) -> bytes:

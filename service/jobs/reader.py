@@ -1,9 +1,11 @@
 """Reads jobs and analyses for queries. A read needs several round trips, so it is not atomic."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
+from typing import ParamSpec, TypeVar
 
 import structlog
 from errata.errors import DamagedRecord, NewerRecord
@@ -18,6 +20,9 @@ BATCH = 200  # records per call, so that Redis can serve other clients between t
 MAX_LOGGED = 1000  # damaged records that are logged once
 ATTEMPTS = 3  # reads of a job that ends meanwhile
 _log = structlog.get_logger()
+Value = TypeVar("Value")
+Arguments = ParamSpec("Arguments")
+Unreadable = DamagedRecord | NewerRecord
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,25 @@ class Snapshot:
     live_workers: int
     now: float  # seconds of the store's clock
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the record and its job never change again."""
+        return self.record.state.is_final and (self.job is None or self.job.state.is_final)
+
+
+def _try(read: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | Unreadable:
+    """Return what a function reads, or the error if it is unreadable."""
+    try:
+        return read(*args, **kwargs)
+    except (DamagedRecord, NewerRecord) as error:
+        return error
+
 
 class Reader:
     """Reads jobs and analyses. Thread-safe."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self.finished = FinishedCache()
         self._logged: set[tuple[str, str]] = set()  # damaged records
 
     def read(self, *commands: Command) -> list[Reply]:
@@ -74,61 +91,45 @@ class Reader:
 
     def _snapshots(
         self, ids: Sequence[str], now: float, num_workers: int, attempts: int = ATTEMPTS
-    ) -> dict[str, Snapshot | DamagedRecord | NewerRecord]:
+    ) -> dict[str, Snapshot | Unreadable]:
+        """Return analyses by id, or the error for an unreadable one."""
         commands = [(*record_command(analysis_id), "entry") for analysis_id in ids]
-        results: dict[str, Snapshot | DamagedRecord | NewerRecord] = {}
-        known: dict[str, AnalysisRecord] = {}
         *replies, open_jobs = self.read(*commands, ("ZRANGE", f"{PREFIX}open:jobs", 0, -1, "WITHSCORES"))
-        for analysis_id, reply in zip(ids, replies, strict=True):
-            try:
-                record = records.read_record(analysis_id, reply)
-                if record is not None:
-                    known[analysis_id] = record
-            except (DamagedRecord, NewerRecord) as error:
-                results[analysis_id] = error
-        jobs = self._jobs(sorted({record.job for record in known.values()}))
+        entries = {id: _try(records.read_record, id, reply) for id, reply in zip(ids, replies, strict=True)}
+        jobs = self._jobs(sorted({entry.job for entry in entries.values() if isinstance(entry, AnalysisRecord)}))
         created = sorted(score for _, score in records.pairs(open_jobs))
+        results: dict[str, Snapshot | Unreadable] = {}
         ended = []
-        for analysis_id, record in known.items():
-            job = jobs.get(record.job)
-            if isinstance(job, Exception):
-                results[analysis_id] = job
-            elif job is None and not record.state.is_final and attempts > 1:
-                ended.append(analysis_id)  # it has ended since its record was read
-            else:
-                position = 0 if job is None else bisect_left(created, job.created)
-                results[analysis_id] = Snapshot(record, job, position, num_workers, now)
+        for analysis_id, entry in entries.items():
+            job = jobs.get(entry.job) if isinstance(entry, AnalysisRecord) else None
+            if isinstance(error := job or entry, Exception):
+                results[analysis_id] = error
+            elif isinstance(entry, AnalysisRecord):
+                if job is None and not entry.state.is_final and attempts > 1:
+                    ended.append(analysis_id)  # it has ended since its record was read
+                position = bisect_left(created, job.created) if isinstance(job, Job) else 0
+                results[analysis_id] = Snapshot(entry, job, position, num_workers, now)
         return results | (self._snapshots(ended, now, num_workers, attempts - 1) if ended else {})
 
-    def _jobs(self, ids: Sequence[str], attempts: int = ATTEMPTS) -> dict[str, Job | DamagedRecord | NewerRecord]:
+    def _jobs(self, ids: Sequence[str], attempts: int = ATTEMPTS) -> dict[str, Job | Unreadable]:
         """Return jobs by id, or the error for an unreadable one."""
-        results: dict[str, Job | DamagedRecord | NewerRecord] = {}
-        heads = {}
         replies = self.read(*(command for job in ids for command in ((*job_command(job), "spec"), waiting(job))))
-        for job_id, fields, analyses in zip(ids, replies[::2], replies[1::2], strict=True):
-            try:
-                status = records.job_status(job_id, fields)
-                if status is not None:
-                    spec = records.read_spec(status, records.values(fields)[-1] or b"")
-                    heads[job_id] = (status, spec, records.texts(analyses))
-            except (DamagedRecord, NewerRecord) as error:
-                results[job_id] = error
-        commands: list[Command] = []
-        for status, _, _ in heads.values():
-            commands += [shard_command(status.id, index) for index in range(status.num_shards)]
-            commands.append(("EXISTS", f"{PREFIX}job:{status.id}"))
-        shards = iter(self.read(*commands))
-        ended = []
-        for job_id, (status, spec, waiting_ids) in heads.items():
-            shard_replies = [next(shards) for _ in range(status.num_shards)]
-            if not next(shards):  # it has succeeded since its fields were read
-                ended.append(job_id)
-                continue
-            try:
-                results[job_id] = records.read_job(status, spec, waiting_ids, shard_replies)
-            except (DamagedRecord, NewerRecord) as error:
-                results[job_id] = error
-        return results | (self._jobs(ended, attempts - 1) if ended and attempts > 1 else {})
+        analyses = dict(zip(ids, map(records.texts, replies[1::2]), strict=True))
+        heads = {id: _try(records.read_head, id, reply) for id, reply in zip(ids, replies[::2], strict=True)}
+        known = {id: head for id, head in heads.items() if isinstance(head, tuple)}
+        shards = iter(
+            self.read(*(shard_command(id, index) for id, (job, _) in known.items() for index in range(job.num_shards)))
+        )
+        results: dict[str, Job | Unreadable] = {id: head for id, head in heads.items() if isinstance(head, Exception)}
+        for job_id, (status, spec) in known.items():
+            shard_replies = list(islice(shards, status.num_shards))
+            if job := _try(records.read_job, status, spec, analyses[job_id], shard_replies):
+                results[job_id] = job
+        damaged = [job_id for job_id, job in results.items() if isinstance(job, DamagedRecord)]
+        if damaged and attempts > 1:  # the shards of a job that has succeeded meanwhile are deleted
+            intact = {job_id: job for job_id, job in results.items() if job_id not in damaged}
+            return intact | self._jobs(damaged, attempts - 1)
+        return results
 
     @contextmanager
     def log_damage(self) -> Iterator[None]:
@@ -146,28 +147,3 @@ class Reader:
                 self._logged.clear()
             self._logged.add(damage)
             _log.error("damaged record in the job store", record=damage[0], error=damage[1])
-
-
-class FinishedCache:
-    """Caches failed and canceled records, which never change. Reading 1,000 of them dominates the time of a list.
-
-    Thread-safe, because each list replaces the whole cache.
-    """
-
-    def __init__(self) -> None:
-        self._cached: dict[str, tuple[float, Snapshot]] = {}
-
-    def get(self, finished: Sequence[tuple[str, float]]) -> dict[str, Snapshot]:
-        """Return the cached records among those that are finished now, given with their end times."""
-        cached = self._cached
-        return {id: cached[id][1] for id, ended in finished if id in cached and cached[id][0] == ended}
-
-    def replace(self, finished: Sequence[tuple[str, float]], snapshots: dict[str, Snapshot]) -> None:
-        """Replace the cache by the finished records of a list, except those whose job is open for other analyses."""
-        self._cached = {
-            id: (ended, snapshots[id]) for id, ended in finished if id in snapshots and _is_final(snapshots[id])
-        }
-
-
-def _is_final(snapshot: Snapshot) -> bool:
-    return snapshot.record.state.is_final and (snapshot.job is None or snapshot.job.state.is_final)

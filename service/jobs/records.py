@@ -8,8 +8,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import Field, asdict, fields
 from typing import Any
 
 import numpy as np
@@ -49,15 +48,6 @@ Reply = None | int | bytes | list[bytes | None]
 _ENTRIES, _SPECS, _OFFERS = TypeAdapter(AnalysisRecord), TypeAdapter(JobSpec), TypeAdapter(WorkerOffer)
 
 
-@dataclass(frozen=True)
-class Field:
-    """A field of a hash: the attribute of its document, and the conversions of its text."""
-
-    attribute: str
-    parse: Callable[[str], Any] = str
-    format: Callable[[Any], str] = str
-
-
 def format_time(seconds: float) -> str:
     """Return a time as it is stored."""
     return f"{seconds:.6f}"
@@ -67,51 +57,33 @@ def _parse_failure(text: str) -> Failure | None:
     return Failure(**known_fields(Failure, json.loads(text))) if text else None
 
 
-def _parse_num_shards(text: str) -> int:
-    if not 0 <= int(text) <= MAX_SHARDS:
-        raise ValueError(f"expected at most {MAX_SHARDS} shards, got {text}")
-    return int(text)
+STORED_NAMES = {  # of the attributes whose field of a hash has another name
+    "num_shards": "shards",
+    "num_shards_left": "left",
+    "dedupe_key": "dedupe",
+    "judging_token": "judge_fence",
+    "judging_sent": "sent",
+    "fencing_token": "fence",
+    "claimed_at": "began",
+}
+CODECS: dict[
+    object, tuple[Callable[[str], Any], Callable[[Any], str]]
+] = {  # how the text of a type is read and written
+    str: (str, str),
+    int: (int, str),
+    float: (lambda text: float(text or 0), format_time),  # the first versions did not write all times
+    float | None: (lambda text: float(text) if text else None, lambda time: "" if time is None else format_time(time)),
+    State: (State.__getitem__, lambda state: state.name),
+    Failure | None: (_parse_failure, lambda failure: to_json(asdict(failure)) if failure else ""),
+}
 
 
-_state = partial(Field, parse=lambda text: State[text], format=lambda state: state.name)
-_count = partial(Field, parse=int)
-_time = partial(Field, parse=lambda text: float(text or 0), format=format_time)  # the first versions did not write all
-_optional_time = partial(
-    Field,
-    parse=lambda text: float(text) if text else None,
-    format=lambda seconds: "" if seconds is None else format_time(seconds),
-)
-_failure = partial(Field, parse=_parse_failure, format=lambda failure: to_json(asdict(failure)) if failure else "")
-RECORD_FIELDS = {
-    "state": _state("state"),
-    "job": Field("job"),
-    "request_id": Field("request_id"),
-    "failure": _failure("failure"),
-    "ended": _optional_time("ended"),
-}
-JOB_FIELDS = {
-    "state": _state("state"),
-    "shards": _count("num_shards", parse=_parse_num_shards),
-    "left": _count("num_shards_left"),
-    "dedupe": Field("dedupe_key"),
-    "created": _time("created"),
-    "started": _optional_time("started"),
-    "judge_fence": _count("judging_token"),
-    "sent": _time("judging_sent"),
-    "failure": _failure("failure"),
-}
-SHARD_FIELDS = {
-    "state": _state("state"),
-    "fence": _count("fencing_token"),
-    "lease": _time("lease"),
-    "worker": Field("worker"),
-    "began": _time("claimed_at"),
-    "crashes": _count("crashes"),
-    "retries": _count("retries"),
-    "retry_at": _time("retry_at"),
-    "done": _count("done"),
-    "sent": _time("sent"),
-}
+def _stored_fields(kind: type[Any]) -> dict[str, Field[Any]]:
+    """Return the fields of a dataclass by their stored names, without the id, which is a part of the key."""
+    return {STORED_NAMES.get(field.name, field.name): field for field in fields(kind) if field.name != "id"}
+
+
+RECORD_FIELDS, JOB_FIELDS, SHARD_FIELDS = map(_stored_fields, (RecordStatus, JobStatus, Shard))
 
 
 def record_json(record: AnalysisRecord) -> str:
@@ -168,21 +140,24 @@ def read_record(analysis_id: str, reply: Reply) -> AnalysisRecord | None:
         return record
 
 
-def read_spec(status: JobStatus, content: bytes) -> JobSpec:
-    """Return the specification of a job.
+def read_head(job_id: str, reply: Reply) -> tuple[JobStatus, JobSpec] | None:
+    """Return the status and the specification of a job from its fields and `spec`; None if it does not exist.
 
     Raises:
         NewerRecord: A newer version wrote the job.
-        DamagedRecord: The specification is invalid.
+        DamagedRecord: The job is invalid.
     """
-    with translate_damage(f"the job {status.id}"):
-        document = _parse_document(f"the job {status.id}", content.decode())
+    status = job_status(job_id, reply)
+    if status is None:
+        return None
+    with translate_damage(f"the job {job_id}"):
+        document = _parse_document(f"the job {job_id}", (values(reply)[-1] or b"").decode())
         if "asked" in document:
             document["call_id"] = document.pop("asked")  # the stored name
         spec: JobSpec = _SPECS.validate_python(known_fields(JobSpec, document))
         if spec.num_shards != status.num_shards:
             raise ValueError(f"expected {spec.num_shards} shards, got {status.num_shards}")
-        return spec
+        return status, spec
 
 
 def read_job(status: JobStatus, spec: JobSpec, analyses: Sequence[str], shards: Sequence[Reply]) -> Job:
@@ -191,17 +166,7 @@ def read_job(status: JobStatus, spec: JobSpec, analyses: Sequence[str], shards: 
         known_shards = [shard for reply in shards if (shard := read_shard(status.id, reply)) is not None]
         if len(known_shards) != spec.num_shards:
             raise ValueError(f"expected {spec.num_shards} shards, got {len(known_shards)}")
-        return Job(
-            id=status.id,
-            spec=spec,
-            shards=tuple(known_shards),
-            created=status.created,
-            state=status.state,
-            started=status.started,
-            judging_token=status.judging_token,
-            failure=status.failure,
-            analyses=frozenset(analyses),
-        )
+        return Job(**vars(status), spec=spec, shards=tuple(known_shards), analyses=frozenset(analyses))
 
 
 def record_status(analysis_id: str, reply: Reply) -> RecordStatus | None:
@@ -215,6 +180,8 @@ def job_status(job_id: str, reply: Reply) -> JobStatus | None:
     """Return the status of a job from JOB_FIELDS; None if it does not exist."""
     with translate_damage(f"the job {job_id}"):
         fields = _parse(JOB_FIELDS, reply)
+        if fields and not 0 <= fields["num_shards"] <= MAX_SHARDS:
+            raise ValueError(f"expected at most {MAX_SHARDS} shards, got {fields['num_shards']}")
         return JobStatus(id=job_id, **fields) if fields else None
 
 
@@ -225,17 +192,19 @@ def read_shard(job_id: str, reply: Reply) -> Shard | None:
         return Shard(**fields) if fields else None
 
 
-def format_fields(table: Mapping[str, Field], document: object) -> list[str]:
-    """Return the names and the texts of the fields of a document, as HSET expects them."""
-    return [text for name, field in table.items() for text in (name, field.format(getattr(document, field.attribute)))]
+def format_fields(table: Mapping[str, Field[Any]], document: object) -> list[str]:
+    """Return the stored names and the texts of the fields of a document, as HSET expects them."""
+    return [
+        text for name, field in table.items() for text in (name, CODECS[field.type][1](getattr(document, field.name)))
+    ]
 
 
-def _parse(table: Mapping[str, Field], reply: Reply) -> dict[str, Any]:
+def _parse(table: Mapping[str, Field[Any]], reply: Reply) -> dict[str, Any]:
     """Return the attributes in a reply; empty if the document does not exist."""
     content = [(value or b"").decode() for value in values(reply)[: len(table)]]
     if not any(content):
         return {}
-    return {field.attribute: field.parse(text) for field, text in zip(table.values(), content, strict=True)}
+    return {field.name: CODECS[field.type][0](text) for field, text in zip(table.values(), content, strict=True)}
 
 
 def values(reply: Reply) -> list[bytes | None]:

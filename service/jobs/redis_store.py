@@ -1,7 +1,7 @@
 """The job store in Redis: each atomic step is a call of compare_and_set.lua. The clock is that of the server."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from typing import Any
 
@@ -11,17 +11,24 @@ from errata.errors import Unavailable
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from service.jobs.base_store import HEARTBEAT_SECONDS, MemoryUsage
-from service.jobs.breaker import CircuitBreaker, CircuitOpen
+from service.circuit_breaker import CircuitBreaker, CircuitOpen
+from service.jobs.base_store import HEARTBEAT_SECONDS
 from service.jobs.records import Reply
 from service.jobs.store import JobStore
-from service.jobs.transaction import Argument, Command
+from service.jobs.transaction import Argument, Command, MemoryUsage
 
 _log = structlog.get_logger()
 CONNECTIONS = 32  # connections of one process; further callers wait
 CONNECT_TIMEOUT = 1.0  # seconds
 UNAVAILABLE_ERRORS = (redis.ConnectionError, redis.TimeoutError)  # the errors of a Redis that does not answer
 RETRY_AFTER = 2.0  # seconds, in the error for callers while Redis is unavailable
+MESSAGES: dict[type[Exception], str] = {  # the first that matches
+    CircuitOpen: "The job store (Redis) does not answer. Try again later.",
+    redis.AuthenticationError: (
+        "The job store (Redis) rejects the service's credentials. Correct the password in ERRATA_REDIS_URL."
+    ),
+    redis.RedisError: "The job store (Redis) is unavailable. Try again later.",
+}
 
 
 def connect(url: str, timeout: float) -> redis.Redis:
@@ -82,11 +89,9 @@ class RedisBackend:
 
     def ping(self) -> bool:
         """Return whether Redis answers."""
-        try:
-            with self._breaker.call(*UNAVAILABLE_ERRORS):
-                return bool(self.client.ping())
-        except (redis.RedisError, CircuitOpen):
-            return False
+        with suppress(CircuitOpen), self._breaker.call(*UNAVAILABLE_ERRORS):
+            return self._is_answering()
+        return False
 
     def _is_answering(self) -> bool:
         """Return whether Redis answers, even while the breaker is open."""
@@ -101,24 +106,11 @@ class RedisBackend:
         try:
             with self._breaker.call(*UNAVAILABLE_ERRORS):
                 yield
-        except CircuitOpen as error:
-            raise Unavailable(
-                "The job store (Redis) does not answer. Try again later.", retry_after=RETRY_AFTER
-            ) from error
-        except redis.AuthenticationError as error:
-            raise Unavailable(
-                "The job store (Redis) rejects the service's credentials. Correct the password in ERRATA_REDIS_URL.",
-                retry_after=RETRY_AFTER,
-                detail=f"{error!s:.120}",
-            ) from error
-        except redis.RedisError as error:
+        except (CircuitOpen, redis.RedisError) as error:
             if isinstance(error, redis.ResponseError):  # a full disk, a replica, or a bug
                 _log.exception("Redis command failed")
-            raise Unavailable(
-                "The job store (Redis) is unavailable. Try again later.",
-                retry_after=RETRY_AFTER,
-                detail=f"{error!s:.120}",
-            ) from error
+            message = next(text for kind, text in MESSAGES.items() if isinstance(error, kind))
+            raise Unavailable(message, retry_after=RETRY_AFTER, detail=f"{error!s:.120}") from error
 
 
 class RedisJobStore(JobStore):
@@ -134,16 +126,7 @@ class RedisJobStore(JobStore):
         self, client: redis.Redis, clock: Callable[[], float] | None = None, heartbeat: float = HEARTBEAT_SECONDS
     ) -> None:
         self._client = client
-        self._redis = RedisBackend(client)
-        super().__init__(self._redis, clock, heartbeat)
-
-    def memory_usage(self) -> MemoryUsage:
-        """Return the memory that Redis uses, for all its clients."""
-        return self._redis.memory_usage()
-
-    def ping(self) -> bool:
-        """Return whether Redis answers."""
-        return self._redis.ping()
+        super().__init__(RedisBackend(client), clock, heartbeat)
 
 
 def _flatten(reply: Any) -> Reply:

@@ -344,9 +344,10 @@ class JobStore(BaseStore):
         if stale:  # expired, or queued again by a version without the key `finished`
             self.run(lambda tx: lifecycle.delete_expired(tx, stale))
             ended = [(id, end_time) for id, end_time in ended if id not in opened]
-        ids, snapshots = records.texts(analyses), self._reader.finished.get(ended)
+        cached, ids = self._finished, records.texts(analyses)
+        snapshots = {key[0]: cached[key] for key in ended if key in cached}
         snapshots |= self._reader.snapshots([id for id in ids if id not in snapshots], now, num_workers)
-        self._reader.finished.replace(ended, snapshots)
+        self._finished = {key: snapshots[key[0]] for key in ended if key[0] in snapshots and snapshots[key[0]].is_final}
         return [replace(snapshots[id], live_workers=num_workers, now=now) for id in ids if id in snapshots]
 
     def job(self, job_id: str) -> Job | None:
@@ -363,7 +364,10 @@ class JobStore(BaseStore):
             return [records.unpack_shard_result(content) for content in contents if isinstance(content, bytes)]
 
     def expired_shards(self) -> Sequence[tuple[str, int]]:
-        """Return the running shards whose lease has expired longest ago, at most MAX_EXPIRED."""
+        """Return the shards whose first lease has expired, longest ago first, at most MAX_EXPIRED.
+
+        A shard that has crashed a worker before is not among them. It waits for its message, which is last in line.
+        """
         leases, now = self._reader.read(("ZRANGE", f"{PREFIX}leases", 0, MAX_EXPIRED - 1, "WITHSCORES"), ("TIME",))
         expired = []
         for member, lease in records.pairs(leases):
@@ -390,9 +394,9 @@ def _repeated(before: tuple[str, bool]) -> Submission:
 
 
 def _is_expired(tx: Transaction, job_id: str, index: int) -> bool:
-    """Return whether the lease of a shard has expired; correct the index, which an older version does not update."""
+    """Return whether a shard's first lease has expired; correct the index, which an older version does not update."""
     shard, member = tx.shard(job_id, index), f"{job_id}:{index}"
-    if shard is None or shard.state is not State.RUNNING:
+    if shard is None or shard.state is not State.RUNNING or (shard.crashes and shard.lease <= tx.now):
         tx.write("ZREM", f"{PREFIX}leases", member)
         return False
     if shard.lease > tx.now:

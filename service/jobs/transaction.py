@@ -36,6 +36,7 @@ them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from service.domain import State
@@ -49,7 +50,6 @@ from service.jobs.transitions import (
     OutboxItem,
     RecordStatus,
     Shard,
-    ShardResult,
 )
 
 FINISHED_TTL = 7 * 86_400  # seconds, of failed and canceled analyses and of their request IDs
@@ -61,6 +61,14 @@ Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
 
 
+@dataclass(frozen=True)
+class MemoryUsage:
+    """The memory that the store uses."""
+
+    used: int  # bytes
+    limit: int  # bytes; 0: no limit
+
+
 class Backend(Protocol):
     """A key-value store with the commands of Redis. Thread-safe."""
 
@@ -70,6 +78,14 @@ class Backend(Protocol):
 
     def commit(self, checks: Sequence[tuple[Command, Reply]], commands: Sequence[Command]) -> bool:
         """Run commands if the replies of the checks are still the same, in one atomic step; return whether they ran."""
+        ...
+
+    def memory_usage(self) -> MemoryUsage:
+        """Return the memory that the store uses."""
+        ...
+
+    def ping(self) -> bool:
+        """Return whether the store answers."""
         ...
 
 
@@ -173,11 +189,9 @@ class Transaction:
     def request(self, request_id: str) -> tuple[str, str] | None:
         """Return the digest and the analysis of a request ID."""
         digest, analysis = records.values(self.read("HMGET", f"{PREFIX}request:{request_id}", "digest", "analysis"))
-        return (
-            None
-            if digest is None or analysis is None
-            else (digest.decode(errors="replace"), analysis.decode(errors="replace"))
-        )
+        if digest is None or analysis is None:
+            return None
+        return digest.decode(errors="replace"), analysis.decode(errors="replace")
 
     def spec(self, job_id: str) -> bytes:
         """Return the specification of a job, as JSON."""
@@ -258,24 +272,14 @@ class Transaction:
         self.write("HSET", f"{PREFIX}shard:{member}", *records.format_fields(records.SHARD_FIELDS, shard))
         if shard.state is State.SUCCEEDED:
             self.write("ZREM", f"{PREFIX}open:models", member)
+        self._set_member("leases", member, shard.lease if shard.state is State.RUNNING else None)
         is_waiting = shard.state is State.QUEUED and shard.retry_at > self.now
-        for name, is_member, time in (
-            ("leases", shard.state is State.RUNNING, shard.lease),
-            ("retries", is_waiting, shard.retry_at),
-        ):
-            self.write(
-                *(("ZADD", PREFIX + name, format_time(time), member) if is_member else ("ZREM", PREFIX + name, member))
-            )
+        self._set_member("retries", member, shard.retry_at if is_waiting else None)
 
-    def add_result(self, job_id: str, index: int, result: ShardResult) -> None:
-        """Store the predictions of a shard."""
-        self.write("SET", f"{PREFIX}part:{job_id}:{index}", records.pack_shard_result(result))
-
-    def bind_request(self, request_id: str, digest: str, analysis_id: str, *, is_open: bool) -> None:
-        """Bind a request ID to an analysis, with a TTL unless the analysis is open."""
-        self.write("HSET", f"{PREFIX}request:{request_id}", "digest", digest, "analysis", analysis_id)
-        if not is_open:
-            self.write("EXPIRE", f"{PREFIX}request:{request_id}", FINISHED_TTL)
+    def _set_member(self, name: str, member: str, time: float | None) -> None:
+        """Set the time of a member of a sorted set, or remove the member."""
+        score = () if time is None else (format_time(time),)
+        self.write("ZADD" if score else "ZREM", PREFIX + name, *score, member)
 
     def due_outbox_items(self) -> list[str]:
         """Return the analyses of the outbox items that are due and whose analyses are not open."""

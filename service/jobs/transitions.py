@@ -1,25 +1,26 @@
 """Jobs, shards, and their state transitions. Pure functions: both stores apply the differences that they return.
 
 queued -claim-> running -finish-> succeeded | failed | cancelled     (final)
-running -> queued: transient error (retry_at, retries + 1) · release · claim after the lease has expired (crashes + 1)
+running -> queued: transient error (retry_at, retries + 1) · release
+running -> running: claim after the lease has expired (crashes + 1)
 queued -> cancelled: immediately; the message is skipped when it is delivered
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Generic, TypeVar
 
-import numpy as np
 from errata.errors import ErrataError
 
 from service.domain import REGISTRY_OWNER, AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.redact import public_message
 
 MAX_FINISHED = 1000  # failed and canceled analyses in a store: each list reads all of them
-MAX_CRASHES = 3
+CRASH_DELAYS = 0.0, 10.0  # seconds until a shard runs again after its first and second crash, as in Kubernetes
+MAX_CRASHES = len(CRASH_DELAYS) + 1
 MAX_RETRIES = 3
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 60.0
 Reply = TypeVar("Reply", covariant=True)
@@ -121,19 +122,13 @@ class JobStatus:
         return not self.state.is_final and not self.judging_token
 
 
-@dataclass(frozen=True)
-class Job:
+@dataclass(frozen=True, kw_only=True)
+class Job(JobStatus):
     """One computation; several analyses can wait for it."""
 
-    id: str
     spec: JobSpec
     shards: tuple[Shard, ...]
-    created: float
-    state: State = State.QUEUED
-    started: float | None = None
-    judging_token: int = 0  # the fencing token of its judging; 0: not judged yet
-    failure: Failure | None = None
-    analyses: frozenset[str] = field(default_factory=frozenset)
+    analyses: frozenset[str] = frozenset()
 
     @property
     def done(self) -> int:
@@ -145,11 +140,6 @@ class Job:
         running = [shard for shard in self.shards if shard.state is State.RUNNING and shard.done and shard.lease > now]
         rates = [shard.done / (now - shard.claimed_at) for shard in running if now > shard.claimed_at]
         return sum(rates) or None
-
-    @property
-    def num_shards_left(self) -> int:
-        """The number of shards that are not done."""
-        return sum(shard.state is not State.SUCCEEDED for shard in self.shards)
 
 
 @dataclass(frozen=True)
@@ -253,10 +243,8 @@ def claim(job: JobStatus, shard: Shard, now: float, index: int, worker: str, lea
     """Claim a shard, which has this index in the job, for a lease of `lease` seconds."""
     if job.state.is_final or shard.state.is_final:
         return Step(Claim(ClaimOutcome.SKIP), job, shard)
-    if shard.state is State.RUNNING and shard.lease > now:
-        return Step(Claim(ClaimOutcome.WAIT, delay=shard.lease - now), job, shard)
-    if shard.state is State.QUEUED and shard.retry_at > now:
-        return Step(Claim(ClaimOutcome.WAIT, delay=shard.retry_at - now), job, shard)
+    if (delay := available_at(shard) - now) > 0:
+        return Step(Claim(ClaimOutcome.WAIT, delay=delay), job, shard)
     has_crashed = shard.state is State.RUNNING
     crashes = shard.crashes + has_crashed
     effects = (Effect.COUNT_CRASH,) if has_crashed else ()
@@ -276,6 +264,17 @@ def claim(job: JobStatus, shard: Shard, now: float, index: int, worker: str, lea
     job = replace(job, state=State.RUNNING, started=job.started or now)
     reply = Claim(ClaimOutcome.CLAIMED, claimed.fencing_token)
     return Step(reply, job, claimed, (*effects, Effect.SHARD_HAS_STARTED))
+
+
+def available_at(shard: Shard) -> float:
+    """Return the time from which an open shard can be claimed.
+
+    A shard that has crashed its worker before waits: otherwise workers that stop one after the other, as the nodes of a
+    cluster do during an upgrade, end the analysis.
+    """
+    if shard.state is State.QUEUED:
+        return shard.retry_at
+    return shard.lease + (CRASH_DELAYS[shard.crashes] if shard.crashes + 1 < MAX_CRASHES else 0.0)
 
 
 def holds_lease(job: JobStatus, shard: Shard, fencing_token: int) -> bool:
@@ -370,12 +369,3 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(error.reason, public_message(error))
     message = f"The worker failed with an internal error ({type(error).__name__}). See the worker's log."
     return Failure("INTERNAL", message)
-
-
-def concatenate_predictions(pieces: Sequence[Predictions]) -> Predictions:
-    """Concatenate predictions. The result has no probabilities if any piece has none."""
-    probabilities = [piece.probability for piece in pieces if piece.probability is not None]
-    return Predictions(
-        top1=np.concatenate([piece.top1 for piece in pieces]),
-        probability=np.concatenate(probabilities) if len(probabilities) == len(pieces) else None,
-    )

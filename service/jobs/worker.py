@@ -20,7 +20,6 @@ from service.jobs.transitions import (
     JobSpec,
     LeaseReply,
     ShardResult,
-    concatenate_predictions,
     failure_of,
 )
 
@@ -89,7 +88,8 @@ class Worker:
     def run(self, job_id: str, shard: int) -> None:
         """Predict the shards of dead workers, and then the shard of a message.
 
-        The engine redelivers the messages of dead workers too, but last in line.
+        The engine redelivers the messages of dead workers too, but last in line, where a shard stays that has crashed
+        a worker before.
 
         Raises:
             RetryLater: The message must be delivered again.
@@ -245,7 +245,9 @@ class ShardLease:
             return None
         key = spec.shard_result_key(self.shard, info)
         if not spec.fresh:
-            cached = self._find_cached(key)
+            cached = None
+            with suppress(Unavailable):
+                cached = worker.store.cached_shard_result(key)
             is_hit = cached is not None and len(cached.predictions.top1) == len(names)
             worker.observer.cache_lookup("predictions", is_hit)
             if cached is not None and is_hit:
@@ -254,7 +256,7 @@ class ShardLease:
             batches = self._predict_batches(names)
         if batches is None:
             return None
-        result = ShardResult(concatenate_predictions(batches), info)
+        result = ShardResult(Predictions.concatenate(batches), info)
         if result.predictions.top1.min(initial=0) >= 0:  # images that are missing now may exist the next time
             with suppress(Unavailable):
                 worker.store.store_shard_result(key, result)
@@ -277,13 +279,6 @@ class ShardLease:
                 return None
         assert done == len(names), f"this is a bug: {done} predictions for {len(names)} images"
         return batches
-
-    def _find_cached(self, key: str) -> ShardResult | None:
-        """Return cached predictions of the same weights for the same images; None if there are none."""
-        try:
-            return self._worker.store.cached_shard_result(key)
-        except Unavailable:
-            return None
 
     def _report_progress(self, done: int) -> LeaseReply:
         """Report the progress; OK if the store is unavailable, because the next batch reports again."""

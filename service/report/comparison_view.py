@@ -220,10 +220,11 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
 def _intervals(
     overall: GroupComparison, abstained: Sequence[ErrorType], labels_accuracy: str
 ) -> list[tuple[str, Interval]]:
-    if not overall.num_samples or overall.multi_label_accuracy is None:
+    if not overall.num_samples:
         return []
     rows = [(RATE_NAMES[metric], interval) for metric, interval in overall.rates.items()]
-    rows.insert(1, (MULTI_LABEL_ACCURACY_NAME, overall.multi_label_accuracy))
+    if overall.multi_label_accuracy is not None:
+        rows.insert(1, (MULTI_LABEL_ACCURACY_NAME, overall.multi_label_accuracy))
     if overall.accuracy_against_labels is not None:
         rows.insert(1, (labels_accuracy, overall.accuracy_against_labels))
     return rows + [

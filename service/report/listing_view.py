@@ -21,6 +21,7 @@ class AnalysisRow:
     created: str
     state: str
     css_class: str
+    is_implausible: bool
     has_result: bool
     progress: str  # empty: the analysis is finished
     top1: str
@@ -148,6 +149,7 @@ def _row(analysis: Analysis) -> AnalysisRow:
         created=f"{analysis.create_time:%Y-%m-%d %H:%M}",
         state=STATE_NAMES[analysis.state],
         css_class=f"state-{analysis.state.name.lower()}",
+        is_implausible=analysis.implausible,
         has_result=overall is not None,
         progress=progress_text(analysis.state, analysis.progress),
         top1=format_percentage(overall.top1_accuracy) if overall else MISSING,

@@ -85,6 +85,7 @@ class ReportView:
     summary: str
     key_figures: tuple[KeyFigure, ...]
     warnings: tuple[str, ...]
+    is_implausible: bool  # whether an input check failed
     abstained: tuple[str, ...]
     labels_accuracy: str  # name of the accuracy against the labels
     breakdown_chart: Chart
@@ -140,6 +141,7 @@ def report_view(data: ReportData) -> ReportView:
         summary=analysis_summary(analysis.title, summary),
         key_figures=_key_figures(analysis.request.dataset, summary, percentiles),
         warnings=analysis.warnings,
+        is_implausible=analysis.implausible,
         abstained=tuple(abstention_notes([error_type.key for error_type in summary.abstained])),
         rejected_targets=rejected_targets_note(rejected) if rejected else "",
         label_preference=label_preference_note(*preference) if preference and preference[1] else "",
@@ -206,6 +208,7 @@ def _provenance(analysis: Analysis, summary: Summary, version: str) -> tuple[Pro
         ("date", f"{analysis.create_time:%Y-%m-%d %H:%M} UTC"),
         ("data set", analysis.request.dataset),
         ("model", analysis.request.model or "uploaded predictions"),
+        ("implausible predictions", "accepted" if analysis.implausible else ""),
         ("architecture", info.architecture if info else ""),
         ("SHA-256 of the weights", info.weights_sha256 if info else ""),
         ("transform", info.transform if info else ""),

@@ -153,7 +153,7 @@ def _compare(pair: Pair, member: Mask) -> GroupComparison:
         accuracy_against_labels=_table_interval(labels) if num_samples else None,
         tests={metric: paired_test(metric, transitions, top1) for metric in PairedMetric},
         rates=rates,
-        multi_label_accuracy=_accuracy_interval(pair, member) if num_samples else None,
+        multi_label_accuracy=_accuracy_interval(pair, member),
         types=types,
     )
 
@@ -210,14 +210,17 @@ def _table_interval(table: NDArray[np.int64]) -> Interval:
     return Interval(float(in_a), float(in_b), float(low), float(high))
 
 
-def _accuracy_interval(pair: Pair, member: Mask) -> Interval:
-    """Return the interval of multi-label accuracy. Images are resampled within their target class."""
+def _accuracy_interval(pair: Pair, member: Mask) -> Interval | None:
+    """Return the interval of multi-label accuracy; None if no target class has two images."""
     correct_a, correct_b = is_among(pair.types_a, CORRECT_TYPES), is_among(pair.types_b, CORRECT_TYPES)
     only_a, only_b = correct_a & ~correct_b, correct_b & ~correct_a
     masks = (member, member & correct_a, member & correct_b, member & only_a, member & only_b)
     counts = np.stack([np.bincount(pair.targets[mask], minlength=NUM_CLASSES) for mask in masks])
     samples, num_a, num_b, num_only_a, num_only_b = counts[:, counts[0] > 0]
-    low, high = percentiles(-resampled_class_means(samples, num_only_a, num_only_b))
+    drawn = resampled_class_means(samples, num_only_a, num_only_b)
+    if drawn is None:
+        return None
+    low, high = np.clip(percentiles(-drawn), -1, 1)
     return Interval(float((num_a / samples).mean()), float((num_b / samples).mean()), float(low), float(high))
 
 

@@ -118,13 +118,16 @@ def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[
     compared = None if baseline.comparison is None else baseline.comparison[bound.group]
     if compared is not None and bound.measure is Measure.MULTI_LABEL_ACCURACY:
         interval = compared.multi_label_accuracy
-        return (None, None) if interval is None else (interval.b, interval.a)
-    if compared is not None and bound.measure in (Measure.TOP1_ACCURACY, Measure.TOP1_ERROR_RATE):
+        if interval is not None:
+            return interval.b, interval.a
+        if not compared.num_samples:
+            return None, None
+    elif compared is not None and bound.measure in (Measure.TOP1_ACCURACY, Measure.TOP1_ERROR_RATE):
         correct, samples = int(bound.measure is Measure.TOP1_ACCURACY), compared.num_samples
         if not samples:
             return None, None
         return float(compared.top1[:, correct].sum() / samples), float(compared.top1[correct].sum() / samples)
-    if compared is not None and bound.measure not in _FROM_SUMMARY:
+    elif compared is not None and bound.measure not in _FROM_SUMMARY:
         counts_a, counts_b = compared.transitions.sum(axis=1).tolist(), compared.transitions.sum(axis=0).tolist()
         sides = [dict(zip(ERROR_TYPES, counts, strict=True)) for counts in (counts_a, counts_b)]
         return _count_measure(bound, sides[1]), _count_measure(bound, sides[0])

@@ -43,29 +43,45 @@ def percentiles(differences: NDArray[np.float64]) -> tuple[NDArray[np.float64], 
 
 def resampled_class_means(
     samples: NDArray[np.int64], only_a: NDArray[np.int64], only_b: NDArray[np.int64], draws: int = DRAWS
-) -> NDArray[np.float64]:
+) -> NDArray[np.float64] | None:
     """Return bootstrap draws of the mean over classes of (share only in A - share only in B), shape (draws,).
 
     Images are resampled within their class. All classes of one size have the same weights, so one number is drawn for
-    all of them from the exact distribution of the sum of their differences.
+    all of them from the exact distribution of the sum of their differences. Resampling n images underestimates the
+    variance of their mean by (n - 1) / n, so deviations are scaled by sqrt(n / (n - 1)). Classes with one image get the
+    pooled variance of the others (docs/adr/0055).
 
     Args:
         samples: (C,) samples of each class.
         only_a: (C,) samples with the property in A only.
         only_b: (C,) samples with the property in B only.
         draws: Number of draws.
+
+    Returns:
+        The draws; None if no class has two images.
     """
-    differences = np.zeros(draws)
-    if not len(samples):
-        return differences
+    is_single = samples == 1
+    if is_single.all():
+        return None
     generator = np.random.default_rng(SEED)
-    changed = samples[(only_a > 0) | (only_b > 0)]
+    differences = np.full(draws, ((only_a - only_b) / samples).sum())
+    changed = samples[~is_single & ((only_a > 0) | (only_b > 0))]
     for size in np.unique(changed).tolist():
         of_size = samples == size
         pairs, times = np.unique(np.stack([only_a[of_size], only_b[of_size]], axis=1), axis=0, return_counts=True)
         offset, cumulative = difference_distribution(size, pairs, times)
-        differences += (offset + np.searchsorted(cumulative, generator.random(draws), "right")) / size
+        drawn = offset + np.searchsorted(cumulative, generator.random(draws), "right")
+        differences += (drawn - times @ (pairs[:, 0] - pairs[:, 1])) / math.sqrt(size * (size - 1))
+    if is_single.any():
+        variance = _pooled_variance(samples[~is_single], only_a[~is_single], only_b[~is_single])
+        differences += generator.normal(0, math.sqrt(variance * is_single.sum()), draws)
     return differences / len(samples)
+
+
+def _pooled_variance(samples: NDArray[np.int64], only_a: NDArray[np.int64], only_b: NDArray[np.int64]) -> float:
+    """Return the variance of the difference of one image within its class, from classes with at least two images."""
+    squares = only_a + only_b - (only_a - only_b) ** 2 / samples  # sum of squared deviations of each class
+    return float(squares.sum() / (samples - 1).sum())
 
 
 def share_intervals(

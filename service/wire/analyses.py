@@ -50,7 +50,8 @@ def request_from_header(message: pb.UploadHeader) -> AnalysisRequest:
     if message.analysis.model:
         raise InvalidRequest("An upload has no model. Set `display_name` or a label instead.", field="model")
     row_order = enum_of(RowOrder, message.row_order, "row_order")
-    return replace(_request_of(message.analysis, message.request_id, message.fresh), row_order=row_order)
+    request = _request_of(message.analysis, message.request_id, message.fresh)
+    return replace(request, row_order=row_order, accept_implausible=message.accept_implausible)
 
 
 def _request_of(message: pb.Analysis, request_id: str, fresh: bool) -> AnalysisRequest:
@@ -88,6 +89,7 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
         predictions_digest=analysis.predictions_digest,
         cached=analysis.cached,
         gate_baseline=analysis_name(request.gate_baseline) if request.gate_baseline else "",
+        implausible=analysis.implausible,
     )
     if analysis.start_time:
         message.start_time.CopyFrom(_to_timestamp(analysis.start_time))
@@ -230,6 +232,7 @@ def from_analysis(message: pb.Analysis) -> Analysis:
         else None,
         summary=from_summary(message.summary) if message.HasField("summary") else None,
         warnings=tuple(message.warnings),
+        implausible=message.implausible,
     )
 
 

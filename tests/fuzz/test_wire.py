@@ -23,6 +23,7 @@ from service import wire
 from service.analyses.verdicts import VerdictFilter
 from service.archive.document import from_document, to_document
 from service.domain import ORDERS, Analysis, AnalysisFilter, AnalysisRequest, Group, Verdict
+from service.wire import paging
 
 from .conftest import FUZZ
 from .messages import messages
@@ -100,17 +101,17 @@ def test_a_page_token_gives_its_place_for_its_own_query_and_any_other_text_is_re
     @FUZZ
     @given(data=st.data(), query=messages(kind), place=st.integers(0, 2**63))
     def fuzz(data: st.DataObject, query: Any, place: int) -> None:
-        token = wire.page_token(place, query)
-        assert wire.page_offset(token, query) == place
+        token = paging.page_token(place, query)
+        assert paging.page_offset(token, query) == place
         forged = st.one_of(
             st.text(max_size=40),
             st.binary(max_size=40).map(lambda content: base64.urlsafe_b64encode(content).decode()),
             JSON.map(lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).decode()),
             st.integers(0, len(token) - 1).map(lambda cut: token[:cut] + token[cut + 1 :]),
-            messages(kind).map(lambda other: wire.page_token(place, other)),
+            messages(kind).map(lambda other: paging.page_token(place, other)),
         )
         with suppress(InvalidInput):
-            assert wire.page_offset(data.draw(forged), query) >= 0
+            assert paging.page_offset(data.draw(forged), query) >= 0
 
     fuzz()
 

@@ -10,6 +10,7 @@ import pytest
 from service.bootstrap.build import Inputs, build_evidence, verify_evidence
 from service.domain import ErrorType, Group, LabelSource
 from service.evidence.bundle import Bundle
+from service.evidence.labels import annotated_images, validation_names
 
 from .conftest import Annotation
 
@@ -81,6 +82,12 @@ def test_list_and_the_pairs_have_the_published_sizes(bundle: Bundle, non_prototy
     assert (bundle.arrays["pair_counts"] >= 2).sum() == 1_659
 
 
+def test_shipped_list_of_annotated_images_agrees_with_the_annotation(annotation: Annotation) -> None:
+    listed = validation_names()[annotated_images()].tolist()
+
+    assert {name.decode() for name in listed} == set(annotation.multi_labels)
+
+
 def test_only_oov_abstains_and_the_bundle_verifies(bundle: Bundle) -> None:
     assert bundle.manifest.abstained == (ErrorType.FINE_GRAINED_OOV,)
     assert verify_evidence(bundle.path) == []
@@ -124,6 +131,9 @@ BY_OTHER_EVIDENCE = {
 }
 
 
+MISSED = {"fg": 2}  # the default superclasses separate them; both belong to pairs that were held out (ADR 0051)
+
+
 @pytest.mark.parametrize("kind", BY_OTHER_EVIDENCE)
 def test_published_verdicts_agree_with_the_bundle(bundle: Bundle, common_errors: list[dict], kind: str) -> None:
     """All published errors except OOV, with the annotation, the pairs, the list, and the default superclasses."""
@@ -133,4 +143,6 @@ def test_published_verdicts_agree_with_the_bundle(bundle: Bundle, common_errors:
     types = bundle.verdicts[rows, [error["prediction"] for error in errors]] & 0x0F
 
     assert len(errors) >= 20
-    assert Counter(types.tolist()) == {BY_OTHER_EVIDENCE[kind].id: len(errors)}  # a figure that may not fall
+    missed = {ErrorType.MODEL_FAILURE.id: MISSED[kind]} if kind in MISSED else {}
+    expected = Counter({BY_OTHER_EVIDENCE[kind].id: len(errors) - MISSED.get(kind, 0)}) + Counter(missed)
+    assert Counter(types.tolist()) == expected  # figures that may not fall

@@ -34,7 +34,7 @@ def tiny_clip(folder: Path) -> Encoder:
     (folder / "errata-port.json").write_text(json.dumps(config))
     open_clip.add_model_config(folder / "errata-port.json")
     torch.save(open_clip.create_model("errata-port").state_dict(), folder / "weights.pt")
-    return OpenClip("errata-port", str(folder / "weights.pt"))
+    return OpenClip("errata-port", str(folder / "weights.pt"), "gelu")
 
 
 MAKERS: dict[str, Callable[[Path], Encoder]] = {"hash": lambda _: HashEncoder(), "open_clip": tiny_clip}

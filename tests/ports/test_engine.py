@@ -17,7 +17,7 @@ from errata.errors import Unavailable
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
-from service.jobs.engine import Engine, local_broker, redis_broker
+from service.jobs.engine import Engine, NotifyingBroker, local_broker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.store import JobStore
@@ -54,7 +54,7 @@ def store(kind: str, request: pytest.FixtureRequest) -> JobStore:
 def make_broker(kind: str, request: pytest.FixtureRequest) -> Callable[[], dramatiq.Broker]:
     if kind == "local":
         return local_broker
-    return partial(redis_broker, request.getfixturevalue("server").url, 5, HEARTBEAT)
+    return partial(NotifyingBroker, request.getfixturevalue("server").url, 5, HEARTBEAT)
 
 
 @pytest.fixture
@@ -432,7 +432,7 @@ def test_an_unavailable_queue_raises_an_error_and_stops_no_thread(tmp_path: Path
     """Given a stopped Redis, sending raises an error; after its restart, lost messages are resent."""
     redis = RedisServer(tmp_path).start()
     store = RedisJobStore(connect(redis.url, 1))
-    engine = Engine(partial(redis_broker, redis.url, 1, HEARTBEAT), store)
+    engine = Engine(partial(NotifyingBroker, redis.url, 1, HEARTBEAT), store)
     ran: Queue[tuple[str, int]] = Queue()
     engine.serve_models(lambda job, shard: ran.put((job, shard)), worker="w1")
     engine.start()
@@ -461,7 +461,7 @@ def test_a_frozen_redis_stops_no_consumer(tmp_path: Path) -> None:
     """
     redis = RedisServer(tmp_path).start()
     store = RedisJobStore(connect(redis.url, 0.3))
-    engine = Engine(partial(redis_broker, redis.url, 0.3, HEARTBEAT), store)
+    engine = Engine(partial(NotifyingBroker, redis.url, 0.3, HEARTBEAT), store)
     ran: Queue[str] = Queue()
     retried: set[str] = set()
 

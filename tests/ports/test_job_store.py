@@ -30,7 +30,9 @@ from service.jobs.records import SCHEMA
 from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.store import JobStore, Outcome, Submission
 from service.jobs.transitions import (
+    CRASH_DELAYS,
     AnalysisRecord,
+    Claim,
     ClaimOutcome,
     Job,
     JobSpec,
@@ -414,7 +416,7 @@ def test_a_shard_that_crashes_its_workers_fails_after_three_claims(store: JobSto
     starts = 0
     while (claim := store.claim_shard(job, 0, f"w{starts}", LEASE_SECONDS)).kind is ClaimOutcome.CLAIMED:
         starts += 1
-        clock.advance(LEASE_SECONDS + 1)
+        clock.advance(LEASE_SECONDS + max(CRASH_DELAYS))
 
     assert (starts, claim.kind) == (3, ClaimOutcome.LOST)
     assert get_job(store, job).state is State.FAILED
@@ -426,6 +428,25 @@ def test_a_shard_that_crashes_its_workers_fails_after_three_claims(store: JobSto
         assert snapshot.record.failure.reason == "WORKER_LOST"
         assert snapshot.record.ended == clock.now
     assert store.claim_shard(job, 1, "w9", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+
+
+def test_a_shard_is_first_in_line_after_its_first_crash_and_waits_after_its_second(
+    store: JobStore, clock: Clock
+) -> None:
+    job = submit(store, "a").job
+    claim_token(store, job)
+    clock.advance(LEASE_SECONDS)
+    assert store.expired_shards() == [(job, 0)]
+
+    claim_token(store, job, worker="w2")
+    clock.advance(LEASE_SECONDS)
+
+    assert store.expired_shards() == []  # it runs when its message is delivered, last in line
+    assert store.claim_shard(job, 0, "w3", LEASE_SECONDS) == Claim(ClaimOutcome.WAIT, delay=10.0)
+    clock.advance(10.0)
+    assert store.depth().crashes == 1
+    assert store.claim_shard(job, 0, "w3", LEASE_SECONDS) == Claim(ClaimOutcome.CLAIMED, fencing_token=3)
+    assert store.depth().crashes == 2
 
 
 def test_a_renewal_extends_the_lease(store: JobStore, clock: Clock) -> None:

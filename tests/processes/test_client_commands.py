@@ -18,6 +18,7 @@ from errata.cli.folder import write_folder
 from errata.tokens import Scope, line_of, new_token
 from running_service import MODEL, Running, start_service
 
+from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.bundle import Bundle
 
 from .conftest import environment
@@ -373,3 +374,26 @@ def test_evidence_at_a_path_is_found_again_by_local_commands(demo: Bundle, demo_
         assert json.loads(result.stdout)["digest"] == digest
         assert local("evidence", "verify", text).returncode == 0
     assert local("evidence", "show", "ffffffff").returncode == 2
+
+
+def test_implausible_predictions_need_an_option_and_are_marked(data_dir: Path, tmp_path: Path) -> None:
+    names = [f"{number:02}.jpg" for number in range(50)]
+    labels, predictions = tmp_path / "labels.csv", tmp_path / "shifted.csv"
+    labels.write_text("file_name,labels\n" + "".join(f"{name},{row // 5}\n" for row, name in enumerate(names)))
+    predictions.write_text("file_name,top1\n" + "".join(f"{name},{row // 5 + 1}\n" for row, name in enumerate(names)))
+    bundle = build_evidence("own", Inputs(labels=labels), tmp_path / "bundle")
+    with start_service(data_dir, tmp_path / "archive", evidence={"own": [str(bundle.path)]}) as service:
+        analyze = ("analyze", "--predictions", str(predictions), "--dataset", "own")
+        refused = errata(*analyze, server=service.addresses.grpc)
+        accepted = errata(
+            *analyze, "--accept-implausible", "--output", str(tmp_path / "out"), server=service.addresses.grpc
+        )
+        table = errata("list", server=service.addresses.grpc)
+
+    assert refused.returncode == 2
+    assert "1 too high. Subtract 1" in refused.stderr and "--accept-implausible" in refused.stderr
+    assert accepted.returncode == 0
+    assert "succeeded (implausible)" in accepted.stderr
+    assert "succeeded (implausible)" in table.stdout
+    trend = errata("trend", str(tmp_path / "out"))
+    assert trend.returncode == 2 and "implausible" in trend.stderr

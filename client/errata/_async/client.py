@@ -185,6 +185,7 @@ class AsyncClient:
         dataset: str = "imagenet-real",
         *,
         row_order: str | int = "",
+        accept_implausible: bool = False,
         **options: Unpack[AnalysisOptions],
     ) -> Analysis:
         """Upload a predictions file and analyze it.
@@ -193,6 +194,8 @@ class AsyncClient:
             predictions: Path of the file, or its content as a binary stream: CSV, JSONL, Parquet, npz, or npy.
             dataset: The data set.
             row_order: The order of the rows of an npz or npy file: `path` or `file-name`.
+            accept_implausible: Accept predictions whose row order or class numbering looks wrong. Their analysis is
+                marked as `implausible`, and no trend uses it.
             **options: See `AnalysisOptions`.
 
         Returns:
@@ -200,8 +203,9 @@ class AsyncClient:
 
         Raises:
             InvalidUpload: If the file is invalid; `violations` has the lines.
+            ImplausibleUpload: If the row order or the class numbering looks wrong.
         """
-        header = upload_header(predictions, dataset, row_order, options)
+        header = upload_header(predictions, dataset, row_order, options, accept_implausible)
         method = self._analyses.UploadPredictions
         if not isinstance(predictions, str | Path):
             messages = upload_messages(header, predictions)

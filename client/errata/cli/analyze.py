@@ -56,6 +56,11 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
     type=click.Choice(ROW_ORDERS),
     help="The order of the rows of an npz or npy file. Default: path.",
 )
+@click.option(
+    "--accept-implausible",
+    is_flag=True,
+    help="Accept predictions whose row order or class numbering looks wrong. No trend uses them.",
+)
 @click.option("--name", "display_name", default="", help="Display name. Default: the model, or the name of the file.")
 @label_option("A label of the analysis. Can be repeated.")
 @click.option("--wait/--no-wait", default=True, help="Wait for the result (default), or return when it is queued.")
@@ -75,6 +80,7 @@ def analyze(
     evidence: str,
     output: Path | None,
     row_order: str | None,
+    accept_implausible: bool,
     display_name: str,
     labels: tuple[str, ...],
     wait: bool,
@@ -100,7 +106,8 @@ def analyze(
         options |= {"dataset": dataset, "evidence": connection.evidence}
         options["gate_baseline"] = resolve(client, baseline) if baseline else ""
         if predictions is not None:
-            analysis = _upload(client, predictions, row_order, options)
+            upload_options = {"row_order": row_order or "", "accept_implausible": accept_implausible}
+            analysis = _upload(client, predictions, options | upload_options)
         else:
             submit = partial(client.analyze, str(model), request_id=uuid.uuid4().hex, **options)
             analysis = _run(ctx, client, submit) if wait else submit()
@@ -182,14 +189,14 @@ def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str
     return connection.dataset
 
 
-def _upload(client: Client, file: Path, row_order: str | None, options: dict[str, Any]) -> pb.Analysis:
+def _upload(client: Client, file: Path, options: dict[str, Any]) -> pb.Analysis:
     options = options | {"display_name": options["display_name"] or file.name}
     try:
         content = file.open("rb", buffering=0)  # a buffer cannot be closed while a thread waits for a pipe
     except OSError as error:
         raise InvalidInput(f"Cannot read {file}: {error.strerror}.", field="predictions") from error
     with content:
-        return client.upload(content, row_order=row_order or "", **options)
+        return client.upload(content, **options)
 
 
 def _run(ctx: click.Context, client: Client, submit: Callable[[], pb.Analysis]) -> pb.Analysis:

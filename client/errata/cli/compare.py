@@ -78,12 +78,14 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
     if everything.num_samples:
         table = new_table("rate", "A", "B", "change, points", "95 % interval")
         labels_accuracy = labels_accuracy_name(dataset_id(comparison.dataset), comparison.num_rejected_targets)
-        for name, interval in (
-            ("top-1 accuracy", everything.rates["top1"]),
-            (labels_accuracy, everything.accuracy_against_labels),
-            ("multi-label accuracy", everything.multi_label_accuracy),
-            ("severe error rate", everything.rates["severe"]),
+        for name, is_known, interval in (
+            ("top-1 accuracy", True, everything.rates["top1"]),
+            (labels_accuracy, everything.HasField("accuracy_against_labels"), everything.accuracy_against_labels),
+            ("multi-label accuracy", everything.HasField("multi_label_accuracy"), everything.multi_label_accuracy),
+            ("severe error rate", True, everything.rates["severe"]),
         ):
+            if not is_known:
+                continue
             rates = (format_percentage(interval.a), format_percentage(interval.b))
             table.add_row(name, *rates, format_change(interval), format_range(interval))
         console.print(table)

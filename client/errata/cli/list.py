@@ -139,7 +139,7 @@ def _row(analysis: pb.Analysis, length: int) -> list[str]:
         creation_time(analysis),
         " ".join(without_controls(analysis.display_name).split()),
         " ".join(without_controls(dataset_id(analysis.dataset)).split()),
-        enum_name(pb.Analysis.State, analysis.state),
+        enum_name(pb.Analysis.State, analysis.state) + (" (implausible)" if analysis.implausible else ""),
         *rates,
     ]
 

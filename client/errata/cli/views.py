@@ -29,6 +29,7 @@ from errata.messages import (
 from errata.names import dataset_id
 
 GROUPS = [group.value for group in Group]
+IMPLAUSIBLE = " [yellow](implausible)[/]"
 NARROW = 100  # columns below which a table has less detail
 STYLES = {Severity.NONE: "cyan", Severity.MINOR: "blue", Severity.EXPLAINABLE: "yellow", Severity.SEVERE: "bold red"}
 
@@ -43,7 +44,7 @@ def new_table(*titles: str, left: int = 1, title: str | None = None) -> Table:
 
 def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     """Show an analysis and its summary."""
-    state = enum_name(pb.Analysis.State, analysis.state)
+    state = enum_name(pb.Analysis.State, analysis.state) + (IMPLAUSIBLE if analysis.implausible else "")
     console.print(
         f"[bold]{safe(analysis.display_name)}[/] on {safe(dataset_id(analysis.dataset))}: {state}  "
         f"[dim]{safe(analysis.name)}[/]"

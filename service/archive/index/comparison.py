@@ -6,6 +6,7 @@ from itertools import islice
 from threading import Event
 
 import structlog
+from errata.errors import Unavailable
 
 from service.archive.index.sqlite import SqliteIndex
 from service.archive.indexed import IndexedArchive
@@ -67,12 +68,21 @@ class Comparison:
             self._index.mark(is_complete=True)
             return
         if deleted := indexed - ids:
+            self._check_identity()
             self._archive.forget(sorted(deleted))
         self._unreadable = self._unreadable & ids
         self._add(sorted(ids - indexed - self._unreadable, reverse=True), len(ids))
         if self._is_valid and not self._stopped.is_set():
             self._last_ids = ids
             self._index.mark(is_complete=True)
+
+    def _check_identity(self) -> None:
+        """Raise Unavailable if the archive is gone, for example because its volume was unmounted."""
+        if self._archive_id and self._archive.find_id() != self._archive_id:
+            raise Unavailable(
+                "The archive is missing, or another one is in its place. Restore it, or restart the service to use "
+                "the other one. The index keeps its analyses until then."
+            )
 
     def _add(self, missing: Sequence[str], total: int) -> None:
         """Read documents and add them to the index, batch by batch."""

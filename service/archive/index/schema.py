@@ -29,7 +29,8 @@ CREATE TABLE analyses (
   dataset TEXT NOT NULL, evidence TEXT NOT NULL, owner TEXT NOT NULL, model TEXT NOT NULL,
   display_name TEXT NOT NULL, lower_name TEXT NOT NULL, request_id TEXT, computation TEXT,
   top1_accuracy REAL NOT NULL, model_failures REAL NOT NULL, version_model TEXT, version TEXT NOT NULL,
-  labels TEXT NOT NULL, architecture TEXT NOT NULL, predictions_digest TEXT NOT NULL, abstained TEXT, numbers TEXT
+  labels TEXT NOT NULL, architecture TEXT NOT NULL, predictions_digest TEXT NOT NULL, abstained TEXT, numbers TEXT,
+  implausible INTEGER NOT NULL
 );
 CREATE INDEX by_time ON analyses (create_time, id);
 CREATE INDEX by_state ON analyses (state, create_time, id);
@@ -41,7 +42,8 @@ CREATE INDEX by_display_name ON analyses (display_name, create_time, id);
 CREATE INDEX by_name ON analyses (display_name, id);
 CREATE INDEX by_top1 ON analyses (top1_accuracy, id);
 CREATE INDEX by_failures ON analyses (model_failures, id);
-CREATE INDEX by_result ON analyses (dataset, evidence, create_time, id) WHERE state = 'SUCCEEDED';
+CREATE INDEX by_result ON analyses (dataset, evidence, create_time, id)
+  WHERE state = 'SUCCEEDED' AND implausible = 0;
 CREATE INDEX by_end ON analyses (end_time);
 CREATE INDEX by_request ON analyses (request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX by_computation ON analyses (computation, create_time, id) WHERE computation IS NOT NULL;
@@ -85,13 +87,14 @@ def analysis_row(analysis: Analysis) -> dict[str, Any]:
         "computation": analysis.computation or None,
         "top1_accuracy": SORT_VALUES["top1_accuracy"](analysis),
         "model_failures": SORT_VALUES["model_failures"](analysis),
-        "version_model": model or None,
+        "version_model": None if analysis.implausible else model or None,  # not the result of a model
         "version": version,
         "labels": json.dumps(dict(request.labels), ensure_ascii=False),
         "architecture": analysis.model_info.architecture if analysis.model_info else "",
         "predictions_digest": analysis.predictions_digest,
         "abstained": json.dumps([error_type.name for error_type in summary.abstained]) if summary else None,
         "numbers": _pack_numbers(summary) if summary else None,
+        "implausible": int(analysis.implausible),
     }
 
 

@@ -140,10 +140,10 @@ class SqliteIndex:
         )
 
     def results(self, dataset: str, evidence: str, group: Group) -> Sequence[StoredResult]:
-        """Return the results of a data set that were judged with some evidence, newest first."""
+        """Return the plausible results of a data set that were judged with some evidence, newest first."""
         statement = (
             f"SELECT {RESULT_COLUMNS} FROM analyses INDEXED BY by_result "  # noqa: S608 - constant columns
-            "WHERE dataset = :dataset AND evidence = :evidence AND state = 'SUCCEEDED' "
+            "WHERE dataset = :dataset AND evidence = :evidence AND state = 'SUCCEEDED' AND implausible = 0 "
             "ORDER BY create_time DESC, id DESC"
         )
         values = {"dataset": dataset, "evidence": evidence, "group": group_path(group)}

@@ -1,21 +1,41 @@
-"""Warnings about uploaded predictions."""
+"""Texts about implausible uploads: the problem with its figures, and the remedy."""
 
-from service.domain import RowOrder
+from errata.messages import format_percentage
 
-PERMUTED_CLASSES = (
-    "Class numbering looks wrong: almost all predictions are wrong, but most classes map to one other class. Number "
-    "the classes by sorted WordNet ID, as ImageNet does."
-)
+from service.domain import PermutedClasses, ReorderedRows, RowOrder
+
+ACCEPT_REMEDY = "To analyze the file as it is, use --accept-implausible."
+ACCEPTED_NOTE = "The predictions are implausible, and no trend uses them."
 
 
-def reordered_rows(row_order: RowOrder) -> str:
-    """Return the warning for an upload whose rows fit the other row order better.
+def permuted_classes(permuted: PermutedClasses) -> str:
+    """Describe predictions with another class numbering."""
+    return (
+        f"Class numbering looks wrong: top-1 accuracy is {format_percentage(permuted.top1_accuracy)}, but "
+        f"{format_percentage(permuted.coverage)} of the images would be correct with each class renumbered. "
+        f"{_numbering_remedy(permuted.shift)}"
+    )
+
+
+def _numbering_remedy(shift: int | None) -> str:
+    if shift is None:
+        return "Number the classes by sorted WordNet ID, as ImageNet does, or use WordNet IDs."
+    number, remedy = ("high", "Subtract") if shift > 0 else ("low", "Add")
+    return f"The predicted classes are {abs(shift)} too {number}. {remedy} {abs(shift)}, so that they start at 0."
+
+
+def reordered_rows(reordered: ReorderedRows, row_order: RowOrder) -> str:
+    """Describe an upload whose rows fit the other row order better.
 
     Args:
+        reordered: The accuracy in both orders.
         row_order: The row order of the upload.
 
     Returns:
-        A sentence that names the option of the command line.
+        Sentences that name the option of the command line.
     """
     other = "path" if row_order is RowOrder.FILE_NAME else "file-name"
-    return f"Row order looks wrong; try --row-order {other}."
+    return (
+        f"Row order looks wrong: top-1 accuracy is {format_percentage(reordered.top1_accuracy)}, but "
+        f"{format_percentage(reordered.other_accuracy)} in the other order. Try --row-order {other}."
+    )

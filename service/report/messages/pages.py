@@ -145,6 +145,7 @@ _TEXTS = (
     ),
     "Images excluded because only one analysis has a prediction: {count}.",
     "images predicted",
+    "implausible",
     "Images that A classifies correctly and B does not, most severe errors of B first: {count} of {total}",
     "Images that B classifies correctly and A does not, most severe errors of A first: {count} of {total}",
     "interval of the change, points",

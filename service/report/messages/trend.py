@@ -77,8 +77,8 @@ def trend_notes(trend: Trend) -> list[str]:
 def excluded_note(count: int) -> str:
     """Return the number of stored analyses that a trend excludes, in a sentence."""
     analyses = pluralize(count, "stored analysis", "stored analyses")
-    verb, pronoun = ("is", "it uses") if count == 1 else ("are", "they use")
-    return f"{analyses} of this data set {verb} excluded because {pronoun} other evidence."
+    verb, pronoun = ("is", "it has") if count == 1 else ("are", "they have")
+    return f"{analyses} of this data set {verb} excluded because {pronoun} other evidence or implausible predictions."
 
 
 def trend_summary(num_analyses: int, num_added: int, num_reference: int) -> str:

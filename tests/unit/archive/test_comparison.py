@@ -231,6 +231,33 @@ def test_an_archive_that_gets_its_id_after_the_first_comparison_stays_indexed(tm
     assert index.ids() == {"a1"}
 
 
+def test_an_archive_that_disappears_or_is_replaced_keeps_its_index_until_it_is_back(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    archive = FileArchive(FolderFiles(folder))
+    archive.put(make_analysis("a1"), PREDICTIONS)
+    archive.id()
+    index = SqliteIndex(tmp_path / "0.sqlite")
+    compare = Comparison(IndexedArchive(archive, index), index)
+    compare()
+    folder.rename(tmp_path / "unmounted")
+
+    with pytest.raises(Unavailable, match="archive is missing"):
+        compare()
+    FileArchive(FolderFiles(folder)).id()
+    with pytest.raises(Unavailable, match="another one is in its place"):
+        compare()
+    assert not index.is_complete
+    assert index.ids() == {"a1"}
+
+    (folder / "archive-id").unlink()
+    folder.rmdir()
+    (tmp_path / "unmounted").rename(folder)
+    compare()
+
+    assert index.is_complete
+    assert index.ids() == {"a1"}
+
+
 def test_an_analysis_that_is_deleted_while_it_is_read_does_not_come_back() -> None:
     setup = Setup(3)
     setup.archive.before_read = lambda _: setup.indexed.delete("a00001")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.rules.scenarios import Scenario, scenarios
 
-from service.domain import Labels, LabelSource, Strata, build_strata
+from service.domain import Labels, LabelSource, Predictions, Strata, build_strata
 
 LABELS = st.lists(
     st.dictionaries(st.integers(0, 999), st.sampled_from(list(LabelSource)[1:]), max_size=4), min_size=1, max_size=12
@@ -129,3 +129,25 @@ def test_weights_of_samples_with_a_property_add_up_to_the_mean_share_over_classe
         expected = float(sum(shares) / len(shares)) if shares else 0.0
         selected = [has_property for *_, has_property in rows]
         assert weights[group][selected].sum() == pytest.approx(expected, abs=1e-12)
+
+
+def pieces(with_probability: list[bool]) -> list[Predictions]:
+    return [
+        Predictions(np.array([index], dtype=np.int16), np.array([index / 8], dtype=np.float16) if present else None)
+        for index, present in enumerate(with_probability)
+    ]
+
+
+def test_pieces_are_concatenated_in_order() -> None:
+    predictions = Predictions.concatenate(pieces([True, True, True]))
+
+    assert predictions.top1.tolist() == [0, 1, 2]
+    assert predictions.top1.dtype == np.int16
+    assert predictions.probability is not None
+    assert predictions.probability.tolist() == [0, 0.125, 0.25]
+    assert predictions.probability.dtype == np.float16
+
+
+@pytest.mark.parametrize("with_probability", [[False, False], [True, False], [False, True]])
+def test_probabilities_are_dropped_unless_all_pieces_have_them(with_probability: list[bool]) -> None:
+    assert Predictions.concatenate(pieces(with_probability)).probability is None

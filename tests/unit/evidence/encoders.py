@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from service.evidence.encoder import HashEncoder
+from service.evidence.inputs import EncoderInfo
 
 
 class Other(HashEncoder):
@@ -56,6 +57,15 @@ class Stoppable(HashEncoder):
                 sys.stdin.read()
             log.write_text("\n".join([*before, f"{len(paths)} from {paths[0]}"]) + "\n")
         return super().embed_images(paths)
+
+
+class Describing(HashEncoder):
+    """An encoder that describes its model."""
+
+    INFO = EncoderInfo("hash-32", "seeds", "ab" * 32, "gelu", "hashlib 1")
+
+    def describe(self) -> EncoderInfo:
+        return self.INFO
 
 
 class NeedsArguments(HashEncoder):

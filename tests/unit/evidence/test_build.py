@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from oracle.verdicts import OVERLAP, Sample, byte, judge
 from oracle.verdicts import Facts as Known
+from unit.evidence.encoders import Describing
 from unit.evidence.synthetic import CHANGES, synthetic_inputs
 
 from service.evidence.build import as_arrays, digest_of, sample_groups, write_bundle
@@ -80,6 +81,16 @@ def test_sources_do_not_change_the_digest(tmp_path: Path) -> None:
 
     assert write_bundle(other, tmp_path / "a") == write_bundle(synthetic_inputs(), tmp_path / "b")
     assert manifest(tmp_path / "a")["sources"][0]["name"] == "another file"
+
+
+def test_description_of_the_encoder_does_not_change_the_digest(tmp_path: Path) -> None:
+    inputs = synthetic_inputs()
+    assert inputs.clip is not None
+    described = replace(inputs, clip=replace(inputs.clip, encoder=Describing.INFO))
+
+    assert write_bundle(described, tmp_path / "a") == write_bundle(inputs, tmp_path / "b")
+    assert manifest(tmp_path / "a")["encoder"]["activation"] == "gelu"
+    assert manifest(tmp_path / "b")["encoder"] is None
 
 
 def test_verdict_table_agrees_with_the_oracle(tmp_path: Path) -> None:

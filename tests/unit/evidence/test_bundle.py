@@ -309,9 +309,17 @@ def test_manifest_without_one_of_its_parts_is_rejected_by_name(folder: Path, key
         open_bundle(folder)
 
 
+def test_manifest_of_an_earlier_version_has_no_encoder(folder: Path) -> None:
+    change_manifest(folder, lambda raw: raw.pop("encoder"))
+
+    assert open_bundle(folder).manifest.encoder is None
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"encoder": {"architecture": "only"}},
+        {"encoder": "ViT-L-14-336"},
         {"files": []},
         {"files": None},
         {"files": {"rows.npy": None}},

@@ -66,7 +66,7 @@ def images(open_clip: Any, tmp_path_factory: pytest.TempPathFactory) -> list[str
 def encoder(weights: Path, batch: int = 64) -> Any:
     from service.evidence.clip import OpenClip
 
-    return OpenClip(NAME, str(weights), batch)
+    return OpenClip(NAME, str(weights), "gelu", batch=batch)
 
 
 def by_hand(open_clip: Any, weights: Path, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -147,6 +147,7 @@ def test_weights_are_loaded_on_first_use(open_clip: Any) -> None:
 def test_environment_selects_the_model_and_its_weights(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ERRATA_CLIP_MODEL", NAME)
     monkeypatch.setenv("ERRATA_CLIP_WEIGHTS", str(weights))
+    monkeypatch.setenv("ERRATA_CLIP_ACTIVATION", "gelu")
 
     by_name = load_encoder("service.evidence.clip:OpenClip")
     assert np.array_equal(by_name.embed_texts(TEXTS), encoder(weights).embed_texts(TEXTS))

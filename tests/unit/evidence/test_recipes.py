@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from errata.errors import InvalidEvidence
 from oracle import cooccurrence as oracle
+from unit.evidence.encoders import Describing
 from unit.evidence.official import Row, wordnet_id, write_artefacts, write_json, write_mistakes
 
 from service.bootstrap.build import Inputs, build_evidence
@@ -68,6 +69,21 @@ def test_imagenet_with_all_inputs_has_no_abstentions(inputs: Inputs, tmp_path: P
     named = {source.name for source in bundle.manifest.sources}
     assert {"multi-label annotation", "superclasses.json", "samples_info.npz", "valid_clip_knn.npz"} <= named
     assert {"CLIP encoder", "non-prototypical images"} <= named
+
+
+def test_manifest_describes_the_model_of_the_encoder(inputs: Inputs, tmp_path: Path) -> None:
+    name = "unit.evidence.encoders:Describing"
+
+    manifest = build("imagenet", replace(inputs, encoder=name), tmp_path).manifest
+
+    assert manifest.encoder == Describing.INFO
+    (source,) = [source for source in manifest.sources if source.name == "CLIP encoder"]
+    assert source.origin == f"{name}, hash-32, weights seeds, activation gelu, hashlib 1"
+    assert source.sha256 == Describing.INFO.weights_sha256
+
+
+def test_encoder_without_a_description_is_accepted(inputs: Inputs, tmp_path: Path) -> None:
+    assert build("imagenet", inputs, tmp_path).manifest.encoder is None
 
 
 def test_neighbors_and_embeddings_match_their_images(inputs: Inputs, tmp_path: Path) -> None:
@@ -265,8 +281,34 @@ def test_annotation_affects_only_the_co_occurrence_of_imagenet_a(inputs: Inputs,
     assert len(facts.labels.names) == 6
     assert facts.pairs is not None and imagenet.pairs is not None and without.pairs is not None
     assert np.array_equal(facts.pairs.counts, imagenet.pairs.counts)
-    assert facts.pairs.counts.sum() < without.pairs.counts.sum()
+    assert facts.pairs.counts.sum() > without.pairs.counts.sum()  # five images instead of the official 20,000
     assert facts.imagenet_m is None
+
+
+def test_imagenet_a_without_annotation_counts_the_pairs_of_the_official_one(tmp_path: Path) -> None:
+    artefacts = write_artefacts(tmp_path / "a", "imagenet-a", A_SAMPLES)
+
+    pairs = gather("imagenet-a", Inputs(artefacts=artefacts)).pairs
+
+    assert pairs is not None
+    assert len(pairs.counts) == 5_456  # spec: "Co-occurrence pairs"
+    assert (pairs.counts >= 2).sum() == 1_659
+
+
+# imagenet-real
+
+
+def test_imagenet_real_finds_the_artefacts_of_imagenet(tmp_path: Path) -> None:
+    artefacts = write_artefacts(
+        tmp_path / "artefacts", "imagenet", validation_samples(NUMBERS), np.zeros((len(NUMBERS), 10), dtype=int), DOGS
+    )
+
+    facts = gather("imagenet-real", Inputs(artefacts=artefacts))
+
+    assert facts.superclasses.ids == tuple(DOGS)
+    assert "samples_info.npz" in [source.name for source in facts.sources]
+    with pytest.raises(InvalidEvidence, match=r"samples_info.npz: image .* is missing"):  # five images only
+        gather("imagenet-real", Inputs(artefacts=artefacts, encoder=HASH, cache=tmp_path / "cache"))
 
 
 def test_imagenet_a_uses_the_list_of_mistakes(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def spec(total: int = 10, shard_size: int = 4) -> JobSpec:
 
 
 def job(*shards: Shard, state: State = State.RUNNING) -> Job:
-    return Job("j", spec(len(shards) * 4, 4), shards, created=NOW - 100, state=state)
+    return Job(**vars(status(state)), spec=spec(len(shards) * 4, 4), shards=shards)
 
 
 @given(total=st.integers(1, 5000), shard_size=st.integers(1, 600))
@@ -50,10 +50,8 @@ def test_shards_cover_every_image_once(total: int, shard_size: int) -> None:
     assert all(1 <= stop - start <= shard_size for start, stop in map(job_spec.bounds, range(job_spec.num_shards)))
 
 
-def test_a_job_counts_the_images_and_shards_that_are_done() -> None:
-    result = job(Shard(State.SUCCEEDED, done=4), replace(RUNNING, done=3), Shard())
-
-    assert (result.done, result.num_shards_left) == (7, 2)
+def test_a_job_counts_the_images_that_are_done() -> None:
+    assert job(Shard(State.SUCCEEDED, done=4), replace(RUNNING, done=3), Shard()).done == 7
 
 
 def status(state: State = State.RUNNING, left: int = 2, **fields: Any) -> JobStatus:
@@ -110,12 +108,22 @@ def test_an_expired_lease_counts_as_a_crash_and_gets_a_new_fencing_token() -> No
     ("crashes", "kind"), [(0, ClaimOutcome.CLAIMED), (1, ClaimOutcome.CLAIMED), (2, ClaimOutcome.LOST)]
 )
 def test_the_third_crash_fails_the_job(crashes: int, kind: ClaimOutcome) -> None:
-    step = claim(status(), replace(RUNNING, crashes=crashes), NOW + 6)
+    step = claim(status(), replace(RUNNING, crashes=crashes), NOW + 20)
 
     failure = step.job.failure
     assert step.reply.kind is kind
     assert (failure is not None and failure.reason == "WORKER_LOST") == (kind is ClaimOutcome.LOST)
     assert (step.job.state is State.FAILED) == (kind is ClaimOutcome.LOST)
+
+
+def test_a_shard_runs_again_immediately_after_its_first_crash_and_10_seconds_after_its_second() -> None:
+    second = replace(RUNNING, crashes=1)
+    just_before = claim(status(), second, RUNNING.lease + 9)
+
+    assert claim(status(), RUNNING, RUNNING.lease).reply.kind is ClaimOutcome.CLAIMED
+    assert just_before == Step(Claim(ClaimOutcome.WAIT, delay=1.0), status(), second)  # and not counted as a crash yet
+    assert claim(status(), second, RUNNING.lease + 10).reply.kind is ClaimOutcome.CLAIMED
+    assert claim(status(), replace(RUNNING, crashes=2), RUNNING.lease).reply.kind is ClaimOutcome.LOST
 
 
 def test_only_the_current_fencing_token_of_a_running_shard_is_valid() -> None:
@@ -182,6 +190,8 @@ SENT = Shard(sent=NOW)
         (replace(SENT, retry_at=NOW + 20), 19.0, True, False),
         (replace(SENT, state=State.RUNNING, lease=NOW + 20), 59.0, True, False),
         (replace(SENT, state=State.RUNNING, lease=NOW + 20), 61.0, True, True),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20, crashes=1), 69.0, True, False),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20, crashes=1), 71.0, True, True),
         (replace(SENT, state=State.RUNNING, lease=NOW + 20, sent=NOW + 30), 61.0, True, False),
         (replace(SENT, state=State.RUNNING, lease=NOW + 20), 1e6, False, False),
         (replace(SENT, state=State.SUCCEEDED), 1e6, True, False),
@@ -226,28 +236,6 @@ def test_users_do_not_see_the_messages_of_other_errors() -> None:
     assert failure.reason == "INTERNAL"
     assert "hunter2" not in failure.message
     assert "RuntimeError" in failure.message
-
-
-def pieces(with_probability: list[bool]) -> list[Predictions]:
-    return [
-        Predictions(np.array([index], dtype=np.int16), np.array([index / 8], dtype=np.float16) if present else None)
-        for index, present in enumerate(with_probability)
-    ]
-
-
-def test_pieces_are_concatenated_in_order() -> None:
-    predictions = transitions.concatenate_predictions(pieces([True, True, True]))
-
-    assert predictions.top1.tolist() == [0, 1, 2]
-    assert predictions.top1.dtype == np.int16
-    assert predictions.probability is not None
-    assert predictions.probability.tolist() == [0, 0.125, 0.25]
-    assert predictions.probability.dtype == np.float16
-
-
-@pytest.mark.parametrize("with_probability", [[False, False], [True, False], [False, True]])
-def test_probabilities_are_dropped_unless_all_pieces_have_them(with_probability: list[bool]) -> None:
-    assert transitions.concatenate_predictions(pieces(with_probability)).probability is None
 
 
 def test_the_rate_counts_only_workers_with_a_lease() -> None:

@@ -21,7 +21,15 @@ from errata.errors import (
 from service.domain import AnalysisRequest, Failure, ModelInfo, Observer, Predictions, State
 from service.jobs import worker
 from service.jobs.memory import InMemoryJobStore
-from service.jobs.transitions import MAX_CRASHES, AnalysisRecord, ClaimOutcome, JobSpec, LeaseReply, ShardResult
+from service.jobs.transitions import (
+    CRASH_DELAYS,
+    MAX_CRASHES,
+    AnalysisRecord,
+    ClaimOutcome,
+    JobSpec,
+    LeaseReply,
+    ShardResult,
+)
 from service.jobs.worker import LEASE_SECONDS, Drain, RetryLater, Worker
 
 NAMES = [f"{number}.jpg" for number in range(10)]
@@ -213,7 +221,7 @@ def test_the_failure_of_a_job_is_reported_once(backend: Backend, error: Exceptio
 def test_the_failure_of_a_job_that_crashed_too_many_workers_is_reported(backend: Backend) -> None:
     for _ in range(MAX_CRASHES):
         backend.store.claim_shard(backend.job, 0, "dies", LEASE_SECONDS)
-        backend.clock.now += LEASE_SECONDS + 1
+        backend.clock.now += LEASE_SECONDS + max(CRASH_DELAYS)
 
     backend.run(0, FakePredictor())
 

@@ -351,6 +351,16 @@ def test_comparison_without_samples_has_no_intervals() -> None:
     assert result.samples == "0"
 
 
+def test_classes_with_one_image_leave_out_the_interval_of_multi_label_accuracy() -> None:
+    whole = comparison()
+    overall = replace(whole.groups[Group.ALL], multi_label_accuracy=None)
+
+    names = [row.name for row in view(replace(whole, groups={**whole.groups, Group.ALL: overall})).intervals]
+
+    assert names[:2] == ["top-1 accuracy", "multi-label correct (images)"]
+    assert len(names) == 9
+
+
 def test_every_group_has_a_summary() -> None:
     groups = view().groups
 

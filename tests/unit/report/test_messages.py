@@ -23,7 +23,9 @@ from service.domain import (
     NoReferenceReason,
     PairedMetric,
     PercentileRank,
+    PermutedClasses,
     Progress,
+    ReorderedRows,
     RowOrder,
     Severity,
     State,
@@ -37,7 +39,7 @@ from service.report.messages.error_types import (
     summary_sentence,
 )
 from service.report.messages.gate import gate_reason
-from service.report.messages.input_checks import reordered_rows
+from service.report.messages.input_checks import permuted_classes, reordered_rows
 from service.report.messages.trend import percentile_text
 
 TABLES: list[tuple[Mapping[object, str], type[Enum]]] = [
@@ -399,7 +401,24 @@ def test_translation_replaces_a_page_text(monkeypatch: pytest.MonkeyPatch) -> No
     assert pages.translate("Broken: {count}", count=3) == "Kaputt: 3"
 
 
-def test_row_order_warning_names_the_other_order() -> None:
-    assert reordered_rows(RowOrder.UNSPECIFIED) == "Row order looks wrong; try --row-order file-name."
-    assert reordered_rows(RowOrder.PATH) == "Row order looks wrong; try --row-order file-name."
-    assert reordered_rows(RowOrder.FILE_NAME) == "Row order looks wrong; try --row-order path."
+def test_row_order_problem_names_the_other_order() -> None:
+    found = ReorderedRows(0.001, 0.7273)
+    start = "Row order looks wrong: top-1 accuracy is 0.1 %, but 72.7 % in the other order. Try --row-order "
+    assert reordered_rows(found, RowOrder.UNSPECIFIED) == f"{start}file-name."
+    assert reordered_rows(found, RowOrder.PATH) == f"{start}file-name."
+    assert reordered_rows(found, RowOrder.FILE_NAME) == f"{start}path."
+
+
+@pytest.mark.parametrize(
+    ("shift", "remedy"),
+    [
+        (1, "The predicted classes are 1 too high. Subtract 1, so that they start at 0."),
+        (-2, "The predicted classes are 2 too low. Add 2, so that they start at 0."),
+        (None, "Number the classes by sorted WordNet ID, as ImageNet does, or use WordNet IDs."),
+    ],
+)
+def test_class_numbering_problem_names_the_shift(shift: int | None, remedy: str) -> None:
+    assert permuted_classes(PermutedClasses(0.001, 0.7273, shift)) == (
+        "Class numbering looks wrong: top-1 accuracy is 0.1 %, but 72.7 % of the images would be correct with each "
+        f"class renumbered. {remedy}"
+    )

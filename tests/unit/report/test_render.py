@@ -157,6 +157,7 @@ def view(**changes: Any) -> ReportView:
         summary="net makes 7 top-1 errors on 9 images.",
         key_figures=(KeyFigure("top-1 accuracy", "60.0 %", "how it is read", "higher than most"),),
         warnings=("careful",),
+        is_implausible=False,
         abstained=("CLIP was away.",),
         labels_accuracy="accuracy against the labels",
         breakdown_chart=CHART,
@@ -248,6 +249,7 @@ def analyses() -> ListView:
         "2024-02-29",
         "succeeded",
         "state-succeeded",
+        True,
         True,
         "",
         "1 %",
@@ -616,7 +618,7 @@ def test_list_shows_all_values_of_its_view() -> None:
     page = Page(PAGES["analyses"](same))
 
     assert "Analyses 1 to 2 of 1,234" in page.text
-    for expected in ("net", "demo", "2024-02-29", "succeeded", "running", "5 of 20 images", "size=big"):
+    for expected in ("net", "demo", "2024-02-29", "succeeded", "running", "implausible", "5 of 20 images", "size=big"):
         assert expected in page.text
     assert {"/analyses/a1", "/analyses/a2", "/?before=1", "/?after=3"} <= {*page.values("href")}
     assert [value for tag, name, value in page.attributes if (tag, name) == ("input", "value")] == ["net", "a1", "a1"]

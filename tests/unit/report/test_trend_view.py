@@ -184,10 +184,11 @@ def test_notes_match_the_content() -> None:
     (unlabelled,) = view(by="team", points=(own(label=""),)).notes
     assert unlabelled.startswith("No model has the label team")
     assert view(num_left_out=1).notes == (
-        "1 stored analysis of this data set is excluded because it uses other evidence.",
+        "1 stored analysis of this data set is excluded because it has other evidence or implausible predictions.",
     )
     assert excluded_note(1200) == (
-        "1,200 stored analyses of this data set are excluded because they use other evidence."
+        "1,200 stored analyses of this data set are excluded because they have other evidence or implausible "
+        "predictions."
     )
 
 

@@ -335,7 +335,7 @@ ACCURACY = Interval(0.74, 0.71, -0.03, -0.03)
 def against(
     p_values: dict[PairedMetric, float] | None = None,
     rates: dict[PairedMetric, Interval] | None = None,
-    multi_label_accuracy: Interval = ACCURACY,
+    multi_label_accuracy: Interval | None = ACCURACY,
     types: dict[ErrorType, Interval] | None = None,
     before: Summary = BEFORE,
 ) -> Baseline:
@@ -350,6 +350,22 @@ def against(
     )
     artifacts = replace(compared, num_samples=100, transitions=np.diag(COUNTS[Group.ARTIFACT]))
     return Baseline(before, dict.fromkeys(Group, compared) | {Group.ARTIFACT: artifacts})
+
+
+@pytest.mark.parametrize(("most", "decision"), [(0.019, FAIL), (0.021, PASS)])
+def test_accuracy_without_an_interval_is_that_of_the_summaries(most: float, decision: GateDecision) -> None:
+    """There is no interval if no class has two images; the values exist."""
+    before = replace(
+        BEFORE, groups={**BEFORE.groups, Group.ALL: replace(BEFORE.groups[Group.ALL], multi_label_accuracy=0.73)}
+    )
+    analysis = summary()
+    overall = replace(analysis.groups[Group.ALL], multi_label_accuracy=0.71)
+    analysis = replace(analysis, groups={**analysis.groups, Group.ALL: overall})
+    bound = make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=most)
+
+    (reason,) = evaluate(policy(bound), analysis, against(multi_label_accuracy=None, before=before))
+
+    assert (reason.decision, reason.value, reason.baseline) == (decision, 0.71, 0.73)
 
 
 @pytest.mark.parametrize(

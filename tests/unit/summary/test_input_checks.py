@@ -1,6 +1,7 @@
 """Input checks for permuted classes and reordered rows, compared with a slow check."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,28 +9,48 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.domain import Predictions
-from service.summary.input_checks import rows_look_permuted, rows_look_reordered
+from service.evidence.labels import original_labels, validation_name
+from service.summary.input_checks import find_permuted_classes, find_reordered_rows
+
+PREDICTIONS = "predictions/imagenet_val_resnet50_cv.csv"  # of a real ResNet-50
 
 
 def expected_result(pairs: list[tuple[int, int]]) -> bool:
     """Top-1 under 5 %, and the most frequent prediction of each target, one to one, covers half of the samples.
 
-    One to one: a class that is the favorite of several targets counts for the one that has it most often.
+    Only classes with at least five samples count, and ten such classes are necessary, or all classes where there are
+    fewer. One to one: a class that is the favorite of several targets counts for the one that has it most often.
     """
     if not pairs or sum(target == predicted for target, predicted in pairs) * 20 >= len(pairs):
         return False
+    num_samples = Counter(target for target, _ in pairs)
+    large = {target for target, count in num_samples.items() if count >= 5}
+    if len(large) < min(10, len(num_samples)):
+        return False
     covers: dict[int, int] = {}
-    for target in {target for target, _ in pairs}:
+    for target in large:
         of_target = Counter(predicted for other, predicted in pairs if other == target)
         most = max(of_target.values())
         favorite = min(predicted for predicted, count in of_target.items() if count == most)
         covers[favorite] = max(covers.get(favorite, 0), most)
-    return sum(covers.values()) * 2 >= len(pairs)
+    return sum(covers.values()) * 2 >= sum(num_samples[target] for target in large)
 
 
 def permuted(pairs: list[tuple[int, int]]) -> bool:
     targets, predicted = zip(*pairs, strict=True) if pairs else ((), ())
     return rows_look_permuted(np.array(targets, dtype=np.int16), np.array(predicted, dtype=np.int16))
+
+
+def rows_look_permuted(targets: np.ndarray, predicted: np.ndarray) -> bool:
+    return find_permuted_classes(targets, predicted) is not None
+
+
+def read_predictions(reference: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the original labels and a real model's predictions for the 50,000 validation images."""
+    lines = (reference / PREDICTIONS).read_text().splitlines()[1:]
+    classes = dict(line.split(",") for line in lines)
+    predicted = [int(classes[validation_name(image)]) for image in range(1, 50_001)]
+    return np.array(original_labels(), dtype=np.int16), np.array(predicted, dtype=np.int16)
 
 
 def model(accuracy: float, seed: int = 0, per_class: int = 20) -> tuple[np.ndarray, np.ndarray]:
@@ -41,13 +62,22 @@ def model(accuracy: float, seed: int = 0, per_class: int = 20) -> tuple[np.ndarr
 
 
 few = st.sampled_from((0, 1, 2, 998, 999))
+many = st.integers(0, 14)
+# Blocks of samples with the same classes, so that classes have enough samples.
+blocks = st.lists(st.tuples(many, many, st.integers(1, 9)), max_size=30).map(
+    lambda drawn: [(target, predicted) for target, predicted, count in drawn for _ in range(count)]
+)
 
 
 @settings(max_examples=500)
-@given(st.lists(st.tuples(few, few), max_size=60))
+@given(st.lists(st.tuples(few, few), max_size=60) | blocks)
 @example([(0, 1), (1, 2), (2, 0)])
-@example([(0, 1), (1, 1)])  # both targets have one favorite, which covers one of them
-@example([(0, 1), (1, 1), (2, 1)])
+@example([(0, 1), (1, 2), (2, 0)] * 5)
+@example([(0, 1), (1, 1)] * 5)  # both targets have one favorite, which covers one of them
+@example([(0, 1), (1, 1), (2, 1)] * 5)
+@example([(target, target + 1) for target in range(10)] * 5)
+@example([(target, target + 1) for target in range(10)] * 5 + [(20, 3)] * 4)  # one class has too few samples
+@example([(target, target + 1) for target in range(9)] * 5 + [(20, 3)] * 4)  # ten classes, but one has too few
 @example([(0, 0)] + [(0, 1)] * 19)  # 5 %, not under
 @example([(0, 0)] + [(0, 1)] * 20)
 def test_permutation_check_follows_the_specification(pairs: list[tuple[int, int]]) -> None:
@@ -92,6 +122,54 @@ def test_images_without_a_prediction_are_ignored() -> None:
     assert not rows_look_permuted(targets[:0], predicted[:0])
 
 
+@pytest.mark.parametrize("shift", [1, -1, 3])
+def test_a_shift_of_all_classes_is_named(shift: int) -> None:
+    targets, predicted = model(0.8)
+
+    found = find_permuted_classes(targets, ((predicted + shift) % 1000).astype(np.int16))
+
+    assert found is not None
+    assert found.shift == shift
+    assert found.coverage == pytest.approx(0.8, abs=0.02)
+
+
+def test_a_permutation_has_no_shift() -> None:
+    targets, predicted = model(0.8)
+
+    found = find_permuted_classes(targets, np.random.default_rng(1).permutation(1000)[predicted].astype(np.int16))
+
+    assert found is not None
+    assert found.shift is None
+
+
+@pytest.mark.parametrize("shift", [1, 5])
+def test_twenty_images_of_twenty_classes_pass_the_check(shift: int) -> None:
+    targets = np.arange(20, dtype=np.int16)
+
+    assert not rows_look_permuted(targets, targets + shift)
+
+
+def test_real_predictions_with_another_numbering_are_detected(reference: Path) -> None:
+    targets, predicted = read_predictions(reference)
+
+    found = find_permuted_classes(targets, ((predicted + 1) % 1000).astype(np.int16))
+
+    assert found is not None
+    assert found.shift == 1
+    assert not rows_look_permuted(targets, predicted)
+
+
+@pytest.mark.parametrize("num_classes", [1000, 200, 20])
+def test_the_errors_of_a_real_model_pass_the_check(reference: Path, num_classes: int) -> None:
+    """Images that the model gets wrong, as in ImageNet-A: no model is worse on them, and its confusions are real."""
+    targets, predicted = read_predictions(reference)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        classes = rng.choice(1000, num_classes, replace=False)
+        is_error = (targets != predicted) & np.isin(targets, classes)
+        assert not rows_look_permuted(targets[is_error], predicted[is_error])
+
+
 def reordered(original: float, other: float) -> bool:
     """Check predictions with these top-1 accuracies in the original order and in the other order."""
     targets = np.zeros(100, dtype=np.int16)
@@ -99,7 +177,7 @@ def reordered(original: float, other: float) -> bool:
     def right(share: float) -> Predictions:
         return Predictions(np.where(np.arange(100) < share * 100, 0, 1).astype(np.int16))
 
-    return rows_look_reordered(targets, right(original), right(other))
+    return find_reordered_rows(targets, right(original), right(other)) is not None
 
 
 @pytest.mark.parametrize(("original", "other"), [(0.0, 0.8), (0.01, 0.5), (0.2, 0.9)])

@@ -190,17 +190,41 @@ def test_draws_are_2000_of_a_multinomial_with_seed_0() -> None:
 CLASSES = np.array([[20, 3, 1], [20, 3, 1], [20, 3, 1], [50, 0, 9], [7, 2, 2], [1, 1, 0], [33, 0, 0], [20, 1, 3]])
 
 
-def test_resampled_class_means_agree_with_images_resampled_within_classes() -> None:
-    per_class = [drawn_image_by_image(signs(*row), seed) for seed, row in enumerate(CLASSES.tolist(), 70)]
+def pooled_variance(rows: list[list[int]]) -> float:
+    """Return the variance of an image within its class, from classes of at least two images."""
+    classes = [signs(*row) for row in rows if row[0] > 1]
+    squares = sum(((images - images.mean()) ** 2).sum() for images in classes)
+    return float(squares / sum(len(images) - 1 for images in classes))
 
-    agree(resampled_class_means(*CLASSES.T), np.mean(per_class, axis=0))
+
+def corrected(row: list[int], seed: int) -> np.ndarray:
+    """Return means of a resampled class with the variance of the mean of its images (docs/adr/0055)."""
+    images, size = signs(*row), row[0]
+    if size == 1:
+        spread = pooled_variance(CLASSES.tolist()) ** 0.5
+        return images.mean() + np.random.default_rng(seed).normal(0, spread, DRAWS)
+    return images.mean() + (size / (size - 1)) ** 0.5 * (drawn_image_by_image(images, seed) - images.mean())
+
+
+def class_means(classes: np.ndarray) -> np.ndarray:
+    drawn = resampled_class_means(*classes.T)
+    assert drawn is not None
+    return drawn
+
+
+def test_resampled_class_means_agree_with_images_resampled_within_classes() -> None:
+    per_class = [corrected(row, seed) for seed, row in enumerate(CLASSES.tolist(), 70)]
+
+    agree(class_means(CLASSES), np.mean(per_class, axis=0))
 
 
 def test_class_means_have_the_spread_of_independent_classes() -> None:
-    variances = [signs(*row).var() / row[0] for row in CLASSES.tolist()]
+    """The variance of the mean of n images is estimated with n - 1."""
+    rows = CLASSES.tolist()
+    variances = [signs(*row).var(ddof=1) / row[0] if row[0] > 1 else pooled_variance(rows) for row in rows]
     spread = sum(variances) ** 0.5 / len(CLASSES)
 
-    drawn = resampled_class_means(*CLASSES.T)
+    drawn = class_means(CLASSES)
 
     assert drawn.shape == (DRAWS,)
     assert drawn.std() == pytest.approx(spread, rel=0.08)
@@ -210,10 +234,35 @@ def test_class_means_have_the_spread_of_independent_classes() -> None:
 def test_classes_with_equal_counts_are_independent() -> None:
     alike = np.tile([50, 8, 2], (400, 1))
 
-    drawn = resampled_class_means(*alike.T)
+    drawn = class_means(alike)
 
     assert drawn.mean() == pytest.approx(6 / 50, abs=0.001)
-    assert drawn.std() == pytest.approx((signs(50, 8, 2).var() / 50 / 400) ** 0.5, rel=0.08)
+    assert drawn.std() == pytest.approx((signs(50, 8, 2).var(ddof=1) / 50 / 400) ** 0.5, rel=0.08)
+
+
+def test_classes_with_two_images_have_twice_the_resampled_variance() -> None:
+    pairs = np.tile([2, 1, 0], (300, 1))
+
+    drawn = class_means(pairs)
+
+    assert drawn.std() == pytest.approx((0.5 / 2 / 300) ** 0.5, rel=0.08)  # variance of one image: 0.5
+
+
+def test_class_with_one_image_has_the_variance_of_other_classes() -> None:
+    single = np.array([[1, 0, 1]] * 60 + [[10, 5, 0]] * 2)
+    variance = 2 * 10 * 0.25 / 18  # pooled over 2 * 9 degrees of freedom
+
+    drawn = class_means(single)
+
+    assert drawn.mean() == pytest.approx((-60 + 2 * 0.5) / 62, abs=0.005)
+    assert drawn.std() == pytest.approx(((60 + 2 / 10) * variance) ** 0.5 / 62, rel=0.08)
+
+
+@pytest.mark.parametrize("number", [0, 1, 30])
+def test_classes_with_one_image_alone_have_no_interval(number: int) -> None:
+    ones = np.ones(number, dtype=np.int64)
+
+    assert resampled_class_means(ones, ones, 0 * ones) is None
 
 
 def convolved(size: int, pairs: list[tuple[int, int]], times: list[int]) -> tuple[int, np.ndarray]:
@@ -273,14 +322,13 @@ def test_interval_without_differences_is_zero() -> None:
     nothing = np.zeros(3, dtype=np.int64)
 
     np.testing.assert_array_equal(share_intervals(np.array([0, 1, 900]), nothing, nothing), np.zeros((3, 2)))
-    np.testing.assert_array_equal(resampled_class_means(np.array([1, 50, 900]), nothing, nothing), np.zeros(DRAWS))
+    np.testing.assert_array_equal(class_means(np.array([[1, 0, 0], [50, 0, 0], [900, 0, 0]])), np.zeros(DRAWS))
 
 
 def test_empty_input_has_empty_intervals() -> None:
     none = np.zeros(0, dtype=np.int64)
 
     assert share_intervals(none, none, none).shape == (0, 2)
-    np.testing.assert_array_equal(resampled_class_means(none, none, none), np.zeros(DRAWS))
 
 
 def test_rows_with_the_same_counts_share_their_interval() -> None:
@@ -292,9 +340,9 @@ def test_rows_with_the_same_counts_share_their_interval() -> None:
 
 
 def test_draws_do_not_depend_on_earlier_draws() -> None:
-    first = resampled_cells(TABLE), resampled_class_means(*CLASSES.T), share_intervals(*np.array(ROWS).T)
+    first = resampled_cells(TABLE), class_means(CLASSES), share_intervals(*np.array(ROWS).T)
     np.random.default_rng().random(10)
-    again = resampled_cells(TABLE), resampled_class_means(*CLASSES.T), share_intervals(*np.array(ROWS).T)
+    again = resampled_cells(TABLE), class_means(CLASSES), share_intervals(*np.array(ROWS).T)
 
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)

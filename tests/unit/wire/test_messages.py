@@ -48,6 +48,7 @@ from service.domain import (
     VocabularyEvidence,
 )
 from service.taxonomy.classes import class_names
+from service.wire import paging
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 classes = st.integers(0, 999)
@@ -153,6 +154,7 @@ analyses = st.builds(
     failure=st.none() | st.builds(Failure, texts, texts),
     warnings=st.lists(texts, max_size=3).map(tuple),
     cached=st.booleans(),
+    implausible=st.booleans(),
 )
 
 
@@ -302,6 +304,7 @@ def from_message(message: pb.Analysis) -> Analysis:
         failure=Failure(message.failure.reason, message.failure.message) if message.HasField("failure") else None,
         warnings=tuple(message.warnings),
         cached=message.cached,
+        implausible=message.implausible,
     )
 
 
@@ -323,7 +326,17 @@ def test_the_result_of_an_analysis_survives_a_round_trip(analysis: Analysis) -> 
     analysis = replace(analysis, summary=make_consistent(analysis.summary) if analysis.summary else None)
     back = wire.from_analysis(pb.Analysis.FromString(wire.to_analysis(analysis).SerializeToString()))
 
-    fields = ("id", "state", "evidence", "create_time", "predictions_digest", "model_info", "summary", "warnings")
+    fields = (
+        "id",
+        "state",
+        "evidence",
+        "create_time",
+        "predictions_digest",
+        "model_info",
+        "summary",
+        "warnings",
+        "implausible",
+    )
     assert {name: getattr(back, name) for name in fields} == {name: getattr(analysis, name) for name in fields}
     assert (back.title, back.request.dataset, back.request.labels) == (
         analysis.title,
@@ -552,14 +565,14 @@ VERDICTS = [
 @pytest.mark.parametrize("offset", [1, 50, 1000, 10**9])
 def test_a_token_is_valid_for_the_same_query(offset: int) -> None:
     for query in [*ANALYSES, *VERDICTS]:
-        assert wire.page_offset(wire.page_token(offset, query), query) == offset
-    assert wire.page_offset("", ANALYSES[0]) == 0
+        assert paging.page_offset(paging.page_token(offset, query), query) == offset
+    assert paging.page_offset("", ANALYSES[0]) == 0
 
 
 def test_the_page_size_may_change_between_pages() -> None:
-    token = wire.page_token(50, pb.ListAnalysesRequest(page_size=50))
+    token = paging.page_token(50, pb.ListAnalysesRequest(page_size=50))
 
-    assert wire.page_offset(token, pb.ListAnalysesRequest(page_size=10, page_token=token)) == 50
+    assert paging.page_offset(token, pb.ListAnalysesRequest(page_size=10, page_token=token)) == 50
 
 
 @pytest.mark.parametrize("queries", [ANALYSES, VERDICTS], ids=["analyses", "verdicts"])
@@ -567,7 +580,7 @@ def test_a_token_of_another_query_is_rejected(queries: list[Message]) -> None:
     for mine, other in itertools.permutations(queries, 2):
         if mine != other:
             with pytest.raises(InvalidPageToken):
-                wire.page_offset(wire.page_token(50, other), mine)
+                paging.page_offset(paging.page_token(50, other), mine)
 
 
 def forge_token(content: bytes) -> str:
@@ -599,7 +612,7 @@ def forge_token(content: bytes) -> str:
 )
 def test_an_invalid_token_is_rejected(token: str) -> None:
     with pytest.raises(InvalidPageToken) as error:
-        wire.page_offset(token, pb.ListAnalysesRequest())
+        paging.page_offset(token, pb.ListAnalysesRequest())
 
     assert error.value.violations[0].field == "page_token"
 
@@ -608,14 +621,14 @@ def test_a_negative_offset_is_rejected() -> None:
     query = pb.ListAnalysesRequest()
 
     with pytest.raises(InvalidPageToken):
-        wire.page_offset(wire.page_token(-1, query), query)
+        paging.page_offset(paging.page_token(-1, query), query)
 
 
 @given(token=st.text() | st.binary().map(forge_token), query=st.sampled_from([*ANALYSES, *VERDICTS]))
 @settings(max_examples=200)
 def test_any_token_is_accepted_or_rejected(token: str, query: Message) -> None:
     with suppress(InvalidPageToken):
-        assert wire.page_offset(token, query) >= 0
+        assert paging.page_offset(token, query) >= 0
 
 
 @pytest.mark.parametrize(
@@ -775,6 +788,6 @@ def test_any_query_has_its_own_token(kind: type[Message]) -> None:
     def fuzz(content: bytes) -> None:
         with suppress(DecodeError):
             query = kind.FromString(content)
-            assert wire.page_offset(wire.page_token(7, query), query) == 7
+            assert paging.page_offset(paging.page_token(7, query), query) == 7
 
     fuzz()

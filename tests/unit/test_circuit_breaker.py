@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.jobs import breaker
-from service.jobs.breaker import CircuitBreaker, CircuitOpen
+from service import circuit_breaker
+from service.circuit_breaker import CircuitBreaker, CircuitOpen
 
 
 class Server:
@@ -42,7 +42,7 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(breaker, "SLOW_SECONDS", 0.05)
+    monkeypatch.setattr(circuit_breaker, "SLOW_SECONDS", 0.05)
     server = Server()
     yield server
     server.answer_probe(True)  # ends the thread of an open breaker
@@ -50,7 +50,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def time_out(server: Server) -> None:
     with pytest.raises(TimeoutError):
-        server.call(TimeoutError(), breaker.SLOW_SECONDS)
+        server.call(TimeoutError(), circuit_breaker.SLOW_SECONDS)
 
 
 def wait_until_closed(server: Server) -> None:
@@ -82,7 +82,7 @@ def test_a_rejected_connection_does_not_open_the_breaker(server: Server) -> None
 
 def test_a_slow_error_of_the_server_does_not_open_the_breaker(server: Server) -> None:
     with pytest.raises(ValueError, match="wrong"):
-        server.call(ValueError("wrong"), breaker.SLOW_SECONDS)
+        server.call(ValueError("wrong"), circuit_breaker.SLOW_SECONDS)
 
     server.call()
     assert (server.calls, server.probes) == (2, 0)

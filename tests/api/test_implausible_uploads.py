@@ -1,0 +1,130 @@
+"""Implausible uploads: rows in the wrong order, and another class numbering."""
+
+import io
+
+import numpy as np
+import pytest
+from errata import Client, errors, pb
+
+from service.evidence.bundle import Bundle
+from service.evidence.labels import original_labels, validation_name
+from service.report.messages.input_checks import ACCEPTED_NOTE
+
+from .conftest import Start
+
+
+def make_classes() -> np.ndarray:
+    """Return a class for each validation image in the order of file names; 80 % are correct."""
+    classes = np.array(original_labels(), dtype=np.int64)
+    classes[::5] = (classes[::5] + 7) % 1000
+    return classes
+
+
+def sort_by_path(classes: np.ndarray) -> np.ndarray:
+    """Return the same rows sorted by wnid/file (WordNet ids have the order of classes, files that of their numbers)."""
+    targets = original_labels().tolist()
+    return classes[sorted(range(len(targets)), key=lambda image: (targets[image], validation_name(image + 1)))]
+
+
+def npy(classes: np.ndarray) -> io.BytesIO:
+    file = io.BytesIO()
+    np.save(file, classes.astype(np.int16))
+    return io.BytesIO(file.getvalue())
+
+
+def csv(classes: np.ndarray) -> io.BytesIO:
+    rows = (f"{validation_name(image)},{value}\n" for image, value in enumerate(classes.tolist(), start=1))
+    return io.BytesIO(("file_name,top1\n" + "".join(rows)).encode())
+
+
+ORDERS = {pb.ROW_ORDER_PATH: sort_by_path, pb.ROW_ORDER_FILE_NAME: lambda classes: classes}
+
+
+@pytest.mark.parametrize("row_order", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
+def test_rows_in_the_requested_order_are_accepted(client: Client, row_order: int) -> None:
+    rows = ORDERS[row_order or pb.ROW_ORDER_PATH](make_classes())
+
+    analysis = client.upload(npy(rows), "imagenet-real", row_order=row_order)
+
+    assert list(analysis.warnings) == []
+    assert analysis.summary.top1_accuracy_all_images == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("row_order", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
+def test_rows_in_the_other_order_are_refused(client: Client, row_order: int) -> None:
+    other = pb.ROW_ORDER_PATH if row_order == pb.ROW_ORDER_FILE_NAME else pb.ROW_ORDER_FILE_NAME
+    option = "path" if row_order == pb.ROW_ORDER_FILE_NAME else "file-name"
+
+    with pytest.raises(errors.ImplausibleUpload, match=rf"in the other order\. Try --row-order {option}\.") as refused:
+        client.upload(npy(ORDERS[other](make_classes())), "imagenet-real", row_order=row_order, display_name="other")
+
+    assert refused.value.reason == "IMPLAUSIBLE_UPLOAD"
+    assert [violation.field for violation in refused.value.violations] == ["row_order"]
+    assert not list(client.list(display_name="other"))
+
+
+def test_a_shift_of_the_classes_is_refused_and_named(client: Client) -> None:
+    with pytest.raises(errors.ImplausibleUpload, match=r"1 too high\. Subtract 1.*--accept-implausible") as refused:
+        client.upload(csv((make_classes() + 1) % 1000), "imagenet-real")
+
+    assert [violation.field for violation in refused.value.violations] == ["predicted_class"]
+
+
+def test_another_class_numbering_is_refused(client: Client) -> None:
+    numbers = np.random.default_rng(1).permutation(1000)
+
+    with pytest.raises(errors.ImplausibleUpload, match="sorted WordNet ID"):
+        client.upload(csv(numbers[make_classes()]), "imagenet-real")
+
+
+@pytest.mark.parametrize("kind", ["good", "guessing", "constant"])
+def test_plausible_predictions_are_accepted(client: Client, kind: str) -> None:
+    classes = {
+        "good": make_classes(),
+        "guessing": np.random.default_rng(2).integers(0, 1000, 50_000),
+        "constant": np.full(50_000, 7),
+    }[kind]
+
+    analysis = client.upload(csv(classes), "imagenet-real")
+
+    assert list(analysis.warnings) == []
+    assert not analysis.implausible
+
+
+def test_twenty_wrong_images_of_twenty_classes_are_accepted(client: Client, demo: Bundle) -> None:
+    rows = zip(demo.judged_names, ((demo.all_targets + 1) % 1000).tolist(), strict=True)
+    content = "file_name,top1\n" + "".join(f"{name},{value}\n" for name, value in rows)
+
+    assert not client.upload(io.BytesIO(content.encode()), "demo").implausible
+
+
+def test_an_accepted_upload_is_marked_and_in_no_trend(start: Start) -> None:
+    with start() as service:
+        client = service.client
+        plausible = client.upload(csv(make_classes()), "imagenet-real", display_name="right")
+        analysis = client.upload(
+            csv((make_classes() + 1) % 1000), "imagenet-real", accept_implausible=True, display_name="shifted"
+        )
+
+        assert analysis.implausible
+        (warning,) = analysis.warnings
+        assert warning.endswith(f"so that they start at 0. {ACCEPTED_NOTE}")
+        assert [found.implausible for found in client.list(display_name="shifted")] == [True]
+        assert client.get(analysis.name).implausible
+        assert client.reanalyze(analysis.name).implausible
+        assert "implausible" in client.report(analysis.name).decode()
+        with pytest.raises(errors.NotComparable, match="implausible"):
+            client.trend(analyses=[analysis.name])
+        trend = client.trend(dataset="imagenet-real")
+        assert [model.analysis for model in trend.models] == [plausible.name]
+        assert trend.num_left_out == 2
+
+
+def test_a_refused_upload_binds_its_request_id_to_nothing(client: Client) -> None:
+    shifted = csv((make_classes() + 1) % 1000).getvalue()
+    with pytest.raises(errors.ImplausibleUpload):
+        client.upload(io.BytesIO(shifted), "imagenet-real", request_id="implausible")
+
+    accepted = client.upload(io.BytesIO(shifted), "imagenet-real", request_id="implausible", accept_implausible=True)
+
+    assert accepted.implausible
