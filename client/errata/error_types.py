@@ -46,7 +46,7 @@ class ErrorType(Enum):
         severity=Severity.NONE,
         title="top-1 correct",
         plural="correct predictions",
-        description="The prediction is the original label.",
+        description="The prediction is the original label, and the labels of the image do not reject it.",
         colors=Colors("#fff", "#15181b", "#a9b4be"),
         column="num_group_correct",
     )
@@ -67,8 +67,8 @@ class ErrorType(Enum):
         title="missing multi-label",
         plural="missing multi-labels",
         description=(
-            "The image has several labels, and the prediction is one of them, but not the original label. "
-            "Counted as correct."
+            "The prediction is a label of the image, but not the original label, which is not the only label or is "
+            "wrong. Counted as correct."
         ),
         colors=Colors("#0b6e63", "#3fc4b0", "#26a596"),
         column="num_ambiguous",

@@ -52,6 +52,8 @@ def analysis_html(analysis: pb.Analysis) -> str:
         ("multi-label accuracy", [format_optional(summary, "multi_label_accuracy") for summary in summaries]),
         ("top-1 errors", [format_count(summary.top1_errors) for summary in summaries]),
     ]
+    if analysis.summary.num_rejected_targets:
+        rows.append(("all errors", [format_count(num_errors(summary.counts)) for summary in summaries]))
     for key in error_keys(key for summary in summaries for key in summary.counts):
         cells = [MISSING if key in abstained else _count_and_portion(summary, key) for summary in summaries]
         rows.append((title_of(key), cells))

@@ -213,9 +213,9 @@ def labels_accuracy_name(dataset: str, num_rejected_targets: int) -> str:
 def rejected_targets_note(count: int) -> str:
     """Describe the effect of rejected targets on the statistics of an analysis."""
     return (
-        f"The labels reject the original label of {pluralize(count, 'image')}. Top-1 accuracy uses the original label, "
-        "and statistics by class use the first label. Error types are portions of all verdicts that are not correct, "
-        "which differ from the top-1 errors, so that there is no gain in top-1 accuracy."
+        f"The labels reject the original label of {pluralize(count, 'image')}. Top-1 accuracy compares predictions "
+        "with the original label. Statistics by class use the first label instead, and error types are portions of "
+        "all errors by the labels. The two kinds of errors differ, so there is no gain in top-1 accuracy."
     )
 
 

@@ -107,11 +107,12 @@ def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_eviden
     """Yield the verdicts of rows, with their evidence if `with_evidence`."""
     names, problematic = judged.bundle.judged_names, judged.bundle.evidence.problematic
     targets, effective = judged.bundle.evidence.targets, judged.bundle.evidence.effective_targets
-    rejected, labels = judged.bundle.evidence.rejected, judged.bundle.evidence.labels
+    rejected = judged.bundle.evidence.rejected
     images = judged.bundle.rows
+    matches_label = judged.bundle.evidence.labels.take(rows).contain(judged.predictions.top1[images[rows]]).tolist()
     probability = judged.predictions.probability
     groups = judged.bundle.groups_of(rows)
-    for row, groups_of_row in zip(rows.tolist(), groups, strict=True):
+    for row, groups_of_row, is_label in zip(rows.tolist(), groups, matches_label, strict=True):
         byte, predicted = int(judged.verdicts[row]), int(judged.predictions.top1[images[row]])
         yield Verdict(
             file_name=names[row],
@@ -122,7 +123,7 @@ def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_eviden
             probability=None if probability is None else float(probability[images[row]]),
             evidence=collect_evidence(judged.bundle, row, predicted) if with_evidence else None,
             groups=groups_of_row,
-            matches_label=predicted in labels.of(row),
+            matches_label=is_label,
             replaced_by=int(effective[row]) if rejected[row] else None,
         )
 

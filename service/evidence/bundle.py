@@ -14,7 +14,7 @@
   non_prototypical.npy (N,) bool  optional
   neighbors.npy (N, 10) int16, image_embeddings.npy (N, d), text_embeddings.npy (T, d) float32, oov.npy (N, C / 8) bits
                      optional (inputs.ClipInputs)
-  label_preferred.npy (N, C / 8) bits: a label of the image beats CLIP's best proposal, optional (inputs.ClipInputs)
+  label_preferred.npy (N, C / 8) bits: CLIP prefers a label of the image, optional (inputs.ClipInputs)
   imagenet_m.npy     (N,) bool    samples of ImageNet-M, optional
   verdicts.npy       (N, C) uint8 the verdict table (service/rules/table.py)
 

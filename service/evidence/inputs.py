@@ -69,7 +69,7 @@ class ClipInputs:
     images: NDArray[np.float32]  # (N, d) L2-normalized
     texts: NDArray[np.float32]  # (T, d) L2-normalized, in the order of Proposals.texts
     oov: Bytes  # (N, C / 8) bits, see domain.Evidence
-    label_preferred: Bytes  # (N, C / 8) bits: the gate holds, and a label of the image beats the best proposal
+    label_preferred: Bytes  # (N, C / 8) bits, see vocabulary.OovDecisions
     encoder: EncoderInfo | None = None  # None: the encoder does not describe its model
 
 

@@ -50,7 +50,7 @@ def gate(neighbors: NDArray[np.int16], same_superclass: Mask) -> Mask:
 
 
 def decide_oov(images: ClipImages, texts: Embeddings, proposals: Proposals, progress: Progress) -> OovDecisions:
-    """Decide for every (image, class) whether the best proposal is outside ImageNet, and whether a label beats it.
+    """Decide for every (image, class) whether the best proposal is outside ImageNet, and whether a label scores higher.
 
     Scores are rounded, and the first maximum wins, so the size of a block does not affect decisions.
 

@@ -81,6 +81,8 @@ def _summary_table(analysis: pb.Analysis, narrow: bool) -> Table:
         if any(group.HasField(field) for group in groups) or field == "multi_label_accuracy":
             table.add_row(title, *(format_optional(group, field) for group in groups))
     table.add_row("top-1 errors", *(format_count(group.top1_errors) for group in groups))
+    if summary.num_rejected_targets:
+        table.add_row("all errors", *(format_count(num_errors(group.counts)) for group in groups))
     for key in error_keys(key for group in groups for key in group.counts):
         cells = [MISSING] * len(groups)
         if key not in summary.abstained:
