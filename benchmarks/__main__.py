@@ -32,6 +32,7 @@ BENCHMARKS = (
     "judge",
     "report",
     "bundle",
+    "evidence",
     "inference",
     "jobs",
     "idle",

@@ -3,6 +3,8 @@
 from errata.error_types import ERROR_TYPES, ErrorType
 
 from docs_site.tables import format_table
+from service.evidence.agreement import shipped_agreement
+from service.report.messages.agreement import type_note
 
 INTRODUCTION = """# Error types
 
@@ -12,10 +14,12 @@ Errata evaluates the rules in this order. The first rule that holds determines t
 The name in this table is the name in the API, in data frames, and on the command line. Gate policies, archived
 analyses, and the labels of metrics have it in uppercase. Exported verdict tables store the ID, which never changes.
 
+The last column is the agreement with experts, for ImageNet-1k; see [Validity](../concepts/validity.md).
+
 This page is generated from `client/errata/error_types.py`.
 
 """
-HEADER = ("name", "title", "holds if", "severity", "counts as correct", "can abstain", "ID")
+HEADER = ("name", "title", "holds if", "severity", "counts as correct", "can abstain", "ID", "experts agreed")
 
 
 def render() -> str:
@@ -32,4 +36,10 @@ def _row(error_type: ErrorType) -> tuple[str, ...]:
         "yes" if error_type.counts_as_correct else "no",
         "yes" if error_type.row.needs else "no",
         str(error_type.id),
+        _agreement(error_type),
     )
+
+
+def _agreement(error_type: ErrorType) -> str:
+    values = shipped_agreement().types.get(error_type)
+    return type_note(error_type, values) or "not measured" if values else "not judged"

@@ -11,10 +11,12 @@ from docs_site import (
     metrics_page,
     python_page,
     settings_page,
+    validity_page,
 )
 
 GENERATED: Mapping[str, Callable[[], str]] = {  # path of a page: its Markdown
     "adr/index.md": adr_index.render,
+    "concepts/validity.md": validity_page.render,
     "reference/cli.md": cli_page.render,
     "reference/error-types.md": error_types_page.render,
     "reference/errors.md": errors_page.render,

@@ -32,6 +32,15 @@ class Severity(_WireEnum):
     SEVERE = 4
 
 
+class ExpertSeverity(_WireEnum):
+    """Severity that experts gave to a single error. It is not the severity of an error type."""
+
+    UNSPECIFIED = 0
+    MINOR = 1
+    BORDERLINE = 2
+    MAJOR = 3
+
+
 class ProblematicTag(_WireEnum):
     """Tag of a problematic sample. Values 1 to 4 are the first tag in the verdict table."""
 

@@ -9,12 +9,27 @@ from errata.choices import enum_name
 from errata.enums import Group
 from errata.error_types import ErrorType, error_keys, find_error_type
 from errata.errors import ErrataError, NotReady
+from errata.trend_metrics import metric_axes
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-TREND_COLUMNS = ("model", "analysis", "label", "requested", "top1_accuracy", "metric", "value", "percentile")
+TREND_COLUMNS = (
+    "model",
+    "analysis",
+    "label",
+    "requested",
+    "num_analyses",
+    "top1_accuracy",
+    "multi_label_accuracy",
+    "metric",
+    "portion_of",
+    "value",
+    "percentile",
+    "percentile_low",
+    "percentile_high",
+)
 _PREFIXES = {  # prefix of enum names by the start of the column's name
     "problematic": "PROBLEMATIC_TAG_",
     "rule_": "OUTCOME_",
@@ -127,19 +142,30 @@ def comparison_rows(comparison: pb.Comparison) -> Iterator[dict[str, Any]]:
 
 def trend_rows(trend: pb.Trend) -> Iterator[dict[str, Any]]:
     """Yield a row for each model and metric."""
+    portions_of = {metric: portion_of for metric, (_, portion_of) in metric_axes(trend).items()}
     for model in trend.models:
-        percentiles = {rank.metric: rank.percentile for rank in model.percentile_ranks if rank.HasField("percentile")}
+        ranks = {rank.metric: rank for rank in model.percentile_ranks}
         for metric, value in sorted(model.values.items()):
+            rank = ranks.get(metric, pb.PercentileRank())
             yield {
                 "model": model.display_name,
                 "analysis": model.analysis,
                 "label": model.label,
                 "requested": model.requested,
+                "num_analyses": model.num_analyses,
                 "top1_accuracy": model.top1_accuracy,
+                "multi_label_accuracy": _optional(model, "multi_label_accuracy"),
                 "metric": metric,
+                "portion_of": portions_of.get(metric, ""),
                 "value": value,
-                "percentile": percentiles.get(metric),
+                "percentile": _optional(rank, "percentile"),
+                "percentile_low": _optional(rank, "low"),
+                "percentile_high": _optional(rank, "high"),
             }
+
+
+def _optional(message: pb.TrendModel | pb.PercentileRank, field: str) -> Any:
+    return getattr(message, field) if message.HasField(field) else None
 
 
 def frame_of(rows: Iterator[dict[str, Any]], columns: Sequence[str] | None = None) -> "pd.DataFrame":

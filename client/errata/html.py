@@ -22,6 +22,7 @@ from errata.messages import (
     rejected_targets_note,
 )
 from errata.names import dataset_id
+from errata.trend_metrics import model_title, value_title
 
 MAX_MODELS = 20  # rows of a trend
 _METRICS = {"top1": "top-1 accuracy", "multi_label": "multi-label accuracy", "severe": "model failures"}
@@ -121,12 +122,18 @@ def trend_html(trend: pb.Trend) -> str:
         for name in names:
             value = format_percentage(model.values.get(name))
             rank = ranks.get(name)
-            cells.append(value if rank is None else f"{value} (percentile {100 * rank.percentile:.0f})")
-        rows.append((model.display_name, cells))
-    header = ["", "top-1 accuracy", *(METRIC_NAMES[name] for name in names)]
+            cells.append(value if rank is None else f"{value} ({_percentile(rank)})")
+        rows.append((model_title(model), cells))
+    header = ["", "top-1 accuracy", *(value_title(trend, name) for name in names)]
     return _document(
         f"Trend on {dataset_id(trend.dataset)}", [_table("Models, and their percentages", header, rows)], notes
     )
+
+
+def _percentile(rank: pb.PercentileRank) -> str:
+    """Return a percentile with its interval, such as "percentile 40, 20 to 65"."""
+    interval = f", {100 * rank.low:.0f} to {100 * rank.high:.0f}" if rank.HasField("low") else ""
+    return f"percentile {100 * rank.percentile:.0f}{interval}"
 
 
 def _document(title: str, tables: Sequence[str], notes: Iterable[str]) -> str:

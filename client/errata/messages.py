@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from errata.enums import Group, LabelSource, Outcome, ProblematicTag, Severity, State
+from errata.enums import ExpertSeverity, Group, LabelSource, Outcome, ProblematicTag, Severity, State
 from errata.error_types import ERROR_TYPES, TOP1_ERROR_TYPES, find_error_type, title_of
 
 MISSING = "–"  # placeholder for a missing value
@@ -20,6 +20,12 @@ SEVERITY_NAMES: Mapping[Severity, str] = {
     Severity.MINOR: "minor",
     Severity.EXPLAINABLE: "explainable",
     Severity.SEVERE: "severe",
+}
+EXPERT_SEVERITY_NAMES: Mapping[ExpertSeverity, str] = {
+    ExpertSeverity.UNSPECIFIED: "unknown",
+    ExpertSeverity.MINOR: "minor",
+    ExpertSeverity.BORDERLINE: "borderline",
+    ExpertSeverity.MAJOR: "major",
 }
 STATE_NAMES: Mapping[State, str] = {
     State.UNSPECIFIED: "unknown",
@@ -58,6 +64,14 @@ METRIC_NAMES: Mapping[str, str] = {  # by the name of a metric of a trend
     "pooled": "out of vocabulary to model failure, combined",
     "multi_label_accuracy": "multi-label accuracy",
 }
+AXIS_NAMES: Mapping[str, str] = {  # by the accuracy that is the axis of a metric of a trend
+    "top1_accuracy": "top-1 accuracy",
+    "multi_label_accuracy": "multi-label accuracy",
+}
+PORTION_NAMES: Mapping[str, str] = {  # by what a metric of a trend is a portion of
+    "top1_errors": "top-1 errors",
+    "multi_label_errors": "multi-label errors",
+}
 
 # The error table of the report fills in the same sentences in the browser.
 SUPERCLASS_NOTE = "“{predicted}” and “{label}” share a superclass: {superclasses}."
@@ -67,6 +81,7 @@ NO_SIMILAR_NEIGHBORS = "The nearest training images include no classes similar t
 REJECTED_TARGET_NOTE = "The labels of the image reject its original label, “{target}”."
 PREFERS_LABEL = "CLIP prefers a true label: a label of the image scores higher than all of these texts."
 BEST_TEXTS = "Of {num_texts} texts, CLIP ranks these highest: {texts}."
+EXPERT_NOTE = "Experts judged this prediction: {cause}, {severity}. The verdict does not use this."
 RANKED_TEXT = "“{text}” ({probability})"
 
 
@@ -271,6 +286,19 @@ def abstention_notes(abstained: Collection[str]) -> list[str]:
             f"{list_names(later, 'or')}. The number of model failures is an upper bound."
         )
     return notes
+
+
+def expert_note(cause: str, severity: ExpertSeverity) -> str:
+    """Describe the judgment of experts about a prediction.
+
+    Args:
+        cause: The error type, by its name in the API.
+        severity: The severity that the experts gave.
+
+    Returns:
+        Two sentences.
+    """
+    return EXPERT_NOTE.format(cause=title_of(cause), severity=EXPERT_SEVERITY_NAMES[severity])
 
 
 def rule_outcome(error_type: str, note: str, outcome: Outcome) -> str:

@@ -8,8 +8,9 @@ from errata import v1 as pb
 from errata.enums import Group
 from errata.error_types import error_keys, find_error_type, parse_key, title_of
 from errata.errors import InvalidRequest
-from errata.messages import GROUP_NAMES, metric_name
+from errata.messages import AXIS_NAMES, GROUP_NAMES
 from errata.names import dataset_id
+from errata.trend_metrics import metric_axes, model_title, value_title
 
 if TYPE_CHECKING:
     import altair
@@ -71,7 +72,7 @@ def comparison_chart(comparison: pb.Comparison) -> "altair.LayerChart":
 
 
 def trend_chart(trend: pb.Trend, metric: str) -> "altair.LayerChart":
-    """Return points for the models by top-1 accuracy, over the quantiles of the published models.
+    """Return points for the models by the accuracy of the metric's axis, over the quantiles of the published models.
 
     Args:
         trend: The models.
@@ -85,41 +86,48 @@ def trend_chart(trend: pb.Trend, metric: str) -> "altair.LayerChart":
             field="metric",
         )
     alt = _altair()
+    axis = metric_axes(trend).get(name, ("top1_accuracy", ""))[0]
+    accuracy, title = AXIS_NAMES.get(axis, axis), value_title(trend, name)
     rows = [
         {
-            "model": model.display_name,
+            "model": model_title(model),
             "label": model.label or ("requested" if model.requested else "other models"),
-            "top-1 accuracy": model.top1_accuracy,
+            accuracy: model.multi_label_accuracy if axis == "multi_label_accuracy" else model.top1_accuracy,
             "value": model.values[name],
         }
         for model in trend.models
         if name in model.values
     ]
-    x = alt.X("top-1 accuracy:Q", scale=alt.Scale(zero=False), axis=alt.Axis(format="%"))
+    x = alt.X(f"{accuracy}:Q", scale=alt.Scale(zero=False), axis=alt.Axis(format="%"))
     points = (
         alt.Chart(_data(alt, rows), title=f"Models on {dataset_id(trend.dataset)}")
         .mark_point(filled=True, opacity=1, size=60)
         .encode(
             x=x,
-            y=alt.Y("value:Q", title=metric_name(name), scale=alt.Scale(zero=False), axis=alt.Axis(format="%")),
+            y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format="%")),
             color=alt.Color("label:N", title=trend.by or None),
             tooltip=[
                 "model:N",
                 "label:N",
-                alt.Tooltip("top-1 accuracy:Q", format=".1%"),
-                alt.Tooltip("value:Q", title=metric_name(name), format=".1%"),
+                alt.Tooltip(f"{accuracy}:Q", format=".1%"),
+                alt.Tooltip("value:Q", title=title, format=".1%"),
             ],
         )
     )
     quantiles = [
-        {"top-1 accuracy": row.top1_accuracy, "q05": row.q05, "q50": row.q50, "q95": row.q95}
+        {
+            accuracy: row.accuracy if row.HasField("accuracy") else row.top1_accuracy,
+            "q05": row.q05,
+            "q50": row.q50,
+            "q95": row.q95,
+        }
         for band in trend.bands
         if band.metric == name
         for row in band.quantiles
     ]
     published = alt.Chart(_data(alt, quantiles))
-    area = published.mark_area(opacity=0.2, color="gray").encode(x=x, y=alt.Y("q05:Q"), y2="q95:Q")
-    median = published.mark_line(color="gray").encode(x=x, y=alt.Y("q50:Q"))
+    area = published.mark_area(opacity=0.2, color="gray").encode(x=x, y=alt.Y("q05:Q", title=title), y2="q95:Q")
+    median = published.mark_line(color="gray").encode(x=x, y=alt.Y("q50:Q", title=title))
     return alt.layer(*([area, median] if quantiles else []), points).properties(width=500)
 
 

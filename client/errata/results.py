@@ -128,8 +128,10 @@ class Trend(Result[pb.Trend], TrendMessage):
 
         Returns:
             A row for each model and metric with the columns `model`, `analysis` (empty for a published model), `label`,
-            `requested`, `top1_accuracy`, `metric`, `value` (fractions of 1), and `percentile` among published models
-            of the same accuracy.
+            `requested`, `num_analyses` of this version of the model, `top1_accuracy` and `multi_label_accuracy` over
+            all samples, `metric`, `portion_of` (`top1_errors` or `multi_label_errors`), `value` (fractions of 1), and
+            `percentile` among published models of similar accuracy, with its 95 % interval `percentile_low` to
+            `percentile_high`. There is no percentile if the interval spans more than half of the scale.
 
         Raises:
             MissingPackage: If `errata-client[pandas]` is not installed.
@@ -137,7 +139,10 @@ class Trend(Result[pb.Trend], TrendMessage):
         return frames.frame_of(frames.trend_rows(self.message), frames.TREND_COLUMNS)
 
     def plot(self, metric: str = "multi_label_accuracy") -> "altair.LayerChart":
-        """Return a chart of a metric by top-1 accuracy: a point for each model, and the range of published models.
+        """Return a chart of a metric by accuracy: a point for each model, and the range of published models.
+
+        As in the paper, the accuracy is top-1 accuracy for `class_overlap` and `multi_label`, and multi-label accuracy
+        for the other error types.
 
         Args:
             metric: A name in the column `metric` of `to_pandas`, such as `model_failure`.

@@ -63,7 +63,8 @@ def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[
 
     Returns:
         Columns of length K: `labels`, `shared_superclasses`, and `co_occurrences` (lists of structures), `overlap`
-        (text or null), `vocabulary` (structure or null), and `rule_…` for the outcome of each rule (text or null).
+        (text or null), `vocabulary` and `expert_judgment` (structures or null), and `rule_…` for the outcome of each
+        rule (text or null).
     """
     bundle, evidence = judged.bundle, judged.bundle.evidence
     predicted = judged.predictions.top1[bundle.rows[rows]]
@@ -76,12 +77,14 @@ def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[
         "co_occurrences": _co_occurrences(bundle, related),
         "overlap": _overlap(bundle, rows, predicted),
         "vocabulary": _vocabulary(bundle, rows, predicted, rules[ErrorType.FINE_GRAINED_OOV.key]),
+        "expert_judgment": _expert_judgments(bundle, rows, predicted),
         **{f"rule_{name}": named_from_one(values, OUTCOME_NAMES) for name, values in rules.items()},
     }
 
 
 OUTCOME_NAMES = pa.array([f"OUTCOME_{outcome.name}" for outcome in list(Outcome)[1:]])
 SOURCE_NAMES = pa.array([f"LABEL_SOURCE_{source.name}" for source in LabelSource])
+_JUDGMENT = pa.struct({"error_type": pa.string(), "severity": pa.string()})
 _TEXT = pa.struct({"text": pa.string(), "probability": pa.float64(), "outside": pa.bool_()})
 _VOCABULARY = pa.struct(
     {"gate": pa.bool_(), "best": pa.list_(_TEXT), "num_texts": pa.int32(), "prefers_label": pa.bool_()}
@@ -193,6 +196,18 @@ def _vocabulary(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes, outc
     index = np.full(len(rows), len(plain), dtype=np.int64)
     index[evaluated] = np.arange(len(plain))
     return pa.array([*plain, None], _VOCABULARY).take(pa.array(index))
+
+
+def _expert_judgments(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> pa.Array:
+    """Return what experts judged."""
+    if not bundle.expert_judgments:
+        return pa.nulls(len(rows), _JUDGMENT)
+    judged = [bundle.expert_judgments.get(pair) for pair in zip(rows.tolist(), predicted.tolist(), strict=True)]
+    plain = [
+        judgment and {"error_type": judgment.cause.key, "severity": f"EXPERT_SEVERITY_{judgment.severity.name}"}
+        for judgment in judged
+    ]
+    return pa.array(plain, _JUDGMENT)
 
 
 def _distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:

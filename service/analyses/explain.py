@@ -73,6 +73,7 @@ def collect_evidence(bundle: Bundle, row: int, predicted: int) -> VerdictEvidenc
         overlap=explain_overlap(int(evidence.effective_targets[row]), predicted),
         vocabulary=_vocabulary_evidence(bundle, row, predicted, steps),
         trace=steps,
+        expert_judgment=bundle.expert_judgments.get((row, predicted)),
     )
 
 

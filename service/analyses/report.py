@@ -23,12 +23,15 @@ from service.domain import (
     TOP1_ERROR_TYPES,
     BreakdownRow,
     ErrorType,
+    ExpertJudgment,
     Group,
     PercentileRank,
     Stage,
+    StoredResult,
     VocabularyEvidence,
     is_among,
 )
+from service.evidence.agreement import agreement_for
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_name
 from service.evidence.overlap import explain_overlap
@@ -42,7 +45,7 @@ from service.report.trend_view import trend_view
 from service.rules.table import error_types, tags
 from service.summary.calibrate import calibrate
 from service.summary.confusions import confusions
-from service.summary.trend import group_metric_values, percentile_ranks_of
+from service.summary.percentiles import percentile_ranks_of
 from service.taxonomy.classes import class_names
 from service.taxonomy.groups import class_groups
 
@@ -78,9 +81,9 @@ def comparison_report(stores: Stores, id_a: str, id_b: str, site: bool = False) 
     return render_comparison(comparison_view(comparison, a.analysis.summary, b.analysis.summary), site)
 
 
-def trend_report(stores: Stores, request: TrendRequest, marked: str = "", site: bool = False) -> str:
+def trend_report(stores: Stores, request: TrendRequest, site: bool = False) -> str:
     """Return a trend as a self-contained file or as a page; raise the errors of `trend`."""
-    return render_trend(trend_view(trend(stores, request), marked), site)
+    return render_trend(trend_view(trend(stores, request), request.highlighted), site)
 
 
 def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportView:
@@ -128,6 +131,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
                 iterate_verdicts(judged, rows[~evidence.problematic[rows]][:STATIC_ERRORS], with_evidence=True)
             ),
             table=_error_table(ports, judged, rows, members, base),
+            agreement=agreement_for(bundle.dataset),
             sources=[SourceRow(source.name, source.origin, source.license) for source in bundle.manifest.sources],
             version=version("errata-service"),
             label_preference=_label_preference(bundle, types, predicted, counted),
@@ -171,14 +175,11 @@ def _confidence(
 
 
 def _percentiles(judged: JudgedAnalysis) -> Sequence[PercentileRank]:
-    summary, curves = judged.analysis.summary, curves_of(judged.bundle.dataset)
-    assert summary is not None, "this is a bug: a judged analysis has a summary"
-    all_samples = summary.groups[Group.ALL]
-    if curves is None or all_samples.top1_accuracy is None or judged.analysis.implausible:
+    curves = curves_of(judged.bundle.dataset)
+    if curves is None or judged.analysis.implausible:
         return ()
-    return percentile_ranks_of(
-        curves, Group.ALL, all_samples.top1_accuracy, group_metric_values(all_samples), summary.abstained
-    )
+    result = StoredResult.of(judged.analysis, Group.ALL)
+    return percentile_ranks_of(curves, Group.ALL, result, has_own_superclasses(judged.bundle.manifest))
 
 
 def _error_table(
@@ -218,6 +219,7 @@ def _error_table(
         overlaps={pair: explain_overlap(*pair) for pair in overlapping_pairs},
         texts=_vocabulary_evidence(bundle, rows, types, predicted),
         pictures=_pictures(ports, bundle.dataset, names, types) if not base else {},
+        experts=_expert_judgments(bundle, rows, predicted),
         picture_base=f"{base}images/" if base and ports.thumbnails.has(bundle.dataset) else "",
         page_base=f"{base}errors/" if base else "",
     )
@@ -262,6 +264,15 @@ def _label_preference(
     rows = np.flatnonzero(counted & (types == ErrorType.FINE_GRAINED_OOV.id))
     preferred = bundle.labels_preferred(rows, predicted[rows])
     return None if preferred is None else (int(preferred.sum()), len(rows))
+
+
+def _expert_judgments(
+    bundle: Bundle, rows: NDArray[np.intp], predicted: NDArray[np.int16]
+) -> Mapping[int, ExpertJudgment]:
+    """Return what experts judged, by index."""
+    judgments = bundle.expert_judgments
+    pairs = enumerate(zip(rows.tolist(), predicted.tolist(), strict=True)) if judgments else ()
+    return {index: judgments[pair] for index, pair in pairs if pair in judgments}
 
 
 def _pictures(ports: Ports, dataset: str, names: Sequence[str], types: NDArray[np.uint8]) -> dict[str, str]:

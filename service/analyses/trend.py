@@ -1,8 +1,9 @@
 """Compare analyses with archived and published models of similar accuracy."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from errata.errors import (
     EvidenceDamaged,
@@ -23,6 +24,8 @@ from service.domain import (
     POOLED,
     Analysis,
     AnalysisFilter,
+    Curves,
+    ErrorType,
     Group,
     Metric,
     State,
@@ -34,9 +37,11 @@ from service.evidence.artefacts import ARTEFACT_SUPERCLASSES
 from service.evidence.bundle import Manifest
 from service.reference_models.curves import curves_of
 from service.reference_models.layout import PublishedModel, read_models, size_label
-from service.summary.trend import add_percentile_ranks, allowed_metrics, fits_of, metric_values
+from service.summary.percentiles import has_reference, percentile_ranks_of, shown_metrics
+from service.summary.trend import accuracies_of, fits_of, metric_values
 
 MAX_NAMES = 1000  # selected analyses
+MAX_RANKED = 20  # analyses with percentiles, whose intervals take about 20 ms each
 MAX_LABELS = 50  # groups with a fit; models with rarer labels are in none
 
 
@@ -49,6 +54,7 @@ class TrendRequest:
     group: Group = Group.ALL
     by: str = ""  # label by which models are grouped
     reference: bytes = b""  # published models, in the CSV layout of the paper's authors
+    highlighted: str = ""  # id of an analysis whose percentiles a page shows
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class TrendAnalyses:
     others: Sequence[StoredResult]
     own_superclasses: bool
     num_left_out: int = 0
+    num_of_version: Mapping[tuple[str, str], int] = field(default_factory=dict)  # analyses by version of a model
 
 
 def trend(stores: Stores, request: TrendRequest) -> Trend:
@@ -95,6 +102,7 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
         _find_others(same_evidence, results, request.by),
         own_superclasses=_served_superclasses_differ(stores, dataset, evidence),
         num_left_out=stores.index.count(archived) - len(same_evidence),
+        num_of_version=Counter(result.version for result in same_evidence),
     )
     return build_trend(analyses, request, published)
 
@@ -117,34 +125,16 @@ def read_published_models(request: TrendRequest) -> list[PublishedModel]:
 
 def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Sequence[PublishedModel]) -> Trend:
     """Return the trend of analyses and published models."""
-    curves = curves_of(analyses.dataset)
+    published_curves = curves_of(analyses.dataset)
+    curves = _comparable_curves(published_curves, analyses.own_superclasses)
     members = (*analyses.selected, *analyses.others)
     abstained = members[0].abstained if members else ()
-    abstained_keys = {error_type.key for error_type in abstained}
-    metrics: Sequence[Metric] = [metric for metric in METRICS if metric not in abstained_keys]
-    if curves is not None or published:  # metrics that depend on an abstaining rule are not comparable with them
-        metrics = allowed_metrics(abstained)
-    points = []
-    for index, result in enumerate(members):
-        if result.top1_accuracy is None:
-            continue
-        all_values = metric_values(result.counts, result.multi_label_accuracy)
-        values = {metric: all_values[metric] for metric in metrics if metric in all_values}
-        is_selected = index < len(analyses.selected)
-        label = group_label(result, request.by)
-        point = TrendPoint(result.id, result.title, label, is_selected, result.top1_accuracy, values)
-        points.append(point if curves is None else add_percentile_ranks(point, curves, request.group, abstained))
-    points += [
-        TrendPoint(
-            "",
-            model.name,
-            model.labels.get(request.by, ""),
-            False,
-            model.top1_accuracy,
-            metric_values(model.counts, model.multi_label_accuracy),
-        )
-        for model in published
-    ]
+    points = _analysis_points(analyses, request, _metrics(abstained, curves is not None or bool(published)))
+    if published_curves is not None:
+        points = _add_percentile_ranks(points, analyses, request, published_curves)
+    own_superclasses = curves is not None and analyses.own_superclasses
+    is_comparable = partial(has_reference, own_superclasses=own_superclasses)
+    points += [_published_point(model, request.by, is_comparable) for model in published]
     fitted_metrics = [metric for metric in METRICS if metric != POOLED or abstained]
     return Trend(
         dataset=analyses.dataset,
@@ -158,6 +148,70 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         own_superclasses=analyses.own_superclasses,
         num_left_out=analyses.num_left_out,
     )
+
+
+def _comparable_curves(curves: Curves | None, own_superclasses: bool) -> Curves | None:
+    """Return the curves of the metrics that are comparable with the published models."""
+    if curves is None or not own_superclasses:
+        return curves
+    quantiles, fits = (
+        {key: value for key, value in values.items() if has_reference(key[1], own_superclasses=True)}
+        for values in (curves.quantiles, curves.fits)
+    )
+    return replace(curves, quantiles=quantiles, fits=fits)
+
+
+def _metrics(abstained: Sequence[ErrorType], has_published: bool) -> Sequence[Metric]:
+    """Return the metrics of stored analyses. With published models, types after an abstained rule are pooled."""
+    if has_published:
+        return shown_metrics(abstained)
+    abstained_keys = {error_type.key for error_type in abstained}
+    return [metric for metric in METRICS if metric not in abstained_keys]
+
+
+def _analysis_points(analyses: TrendAnalyses, request: TrendRequest, metrics: Sequence[Metric]) -> list[TrendPoint]:
+    points = []
+    selected_ids = {result.id for result in analyses.selected}
+    for result in (*analyses.selected, *analyses.others):
+        accuracies = accuracies_of(result)
+        if accuracies is None:
+            continue
+        values = metric_values(result.group)
+        points.append(
+            TrendPoint(
+                id=result.id,
+                title=result.title,
+                label=group_label(result, request.by),
+                is_selected=result.id in selected_ids,
+                accuracies=accuracies,
+                values={metric: values[metric] for metric in metrics if metric in values},
+                num_analyses=analyses.num_of_version.get(result.version, 1),
+            )
+        )
+    return points
+
+
+def _add_percentile_ranks(
+    points: Sequence[TrendPoint], analyses: TrendAnalyses, request: TrendRequest, curves: Curves
+) -> list[TrendPoint]:
+    """Return points with percentiles for at most MAX_RANKED analyses, the selected and highlighted ones first."""
+    results = {result.id: result for result in (*analyses.selected, *analyses.others)}
+    order = sorted(points, key=lambda point: not (point.is_selected or point.id == request.highlighted))
+    ranked_ids = {point.id for point in order[:MAX_RANKED]}
+    return [
+        replace(
+            point,
+            percentile_ranks=percentile_ranks_of(curves, request.group, results[point.id], analyses.own_superclasses),
+        )
+        if point.id in ranked_ids
+        else point
+        for point in points
+    ]
+
+
+def _published_point(model: PublishedModel, by: str, is_comparable: Callable[[Metric], bool]) -> TrendPoint:
+    values = {metric: value for metric, value in metric_values(model.numbers).items() if is_comparable(metric)}
+    return TrendPoint("", model.name, model.labels.get(by, ""), False, model.accuracies, values)
 
 
 def group_label(result: StoredResult, by: str) -> str:
@@ -220,13 +274,13 @@ def _default_evidence(stores: Stores, archived: AnalysisFilter) -> str:
 def _find_others(results: Sequence[StoredResult], selected: Sequence[StoredResult], by: str) -> list[StoredResult]:
     """Return the results that are not selected, newest first.
 
-    Of results with the same predictions, only the newest is returned; one with a label is preferred.
+    Of each version of a model, only the newest result is returned; one with a label is preferred.
     """
-    selected_digests = {result.predictions_digest for result in selected}
-    others: dict[str, StoredResult] = {}
+    selected_versions = {result.version for result in selected}
+    others: dict[tuple[str, str], StoredResult] = {}
     for result in sorted(results, key=lambda result: (bool(group_label(result, by)), result.id), reverse=True):
-        if result.predictions_digest not in selected_digests:
-            others.setdefault(result.predictions_digest, result)
+        if result.version not in selected_versions:
+            others.setdefault(result.version, result)
     return sorted(others.values(), key=lambda result: result.id, reverse=True)
 
 

@@ -68,18 +68,7 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
     async def ListErrorTypes(self, request: pb.ListErrorTypesRequest, context: Context) -> pb.ListErrorTypesResponse:
         """Return a page of the error types, in the order of the rules."""
         page, next_token = wire.page_of(ERROR_TYPES, request)
-        return pb.ListErrorTypesResponse(
-            error_types=[
-                pb.ErrorTypeInfo(
-                    error_type=error_type.key,
-                    title=error_type.title,
-                    description=error_type.row.description,
-                    severity=pb.Severity.Name(error_type.severity),
-                )
-                for error_type in page
-            ],
-            next_page_token=next_token,
-        )
+        return pb.ListErrorTypesResponse(error_types=map(wire.to_error_type, page), next_page_token=next_token)
 
     def _datasets(self) -> list[pb.Dataset]:
         datasets = []

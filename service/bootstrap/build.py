@@ -2,14 +2,21 @@
 
 from pathlib import Path
 
+import numpy as np
+from errata.errors import InvalidEvidence
+
+from service.domain import Agreement
 from service.evidence.array_file import ArrayFile
 from service.evidence.build import digest_of, write_bundle
 from service.evidence.bundle import Bundle, open_bundle, verify
-from service.evidence.layout import VERDICTS
+from service.evidence.expert_judgments import pack_judgments, read_expert_judgments, unpack_judgments
+from service.evidence.layout import WITHOUT_DIGEST
 from service.evidence.recipes import Inputs, gather
+from service.rules.table import error_types
 from service.settings import Settings
+from service.summary.agreement import measure_agreement
 
-__all__ = ["Inputs", "build_evidence", "embedding_cache", "verify_evidence"]
+__all__ = ["Inputs", "build_evidence", "embedding_cache", "expert_agreement", "verify_evidence"]
 
 
 def build_evidence(dataset: str, inputs: Inputs, output: Path) -> Bundle:
@@ -38,5 +45,31 @@ def embedding_cache(settings: Settings) -> Path:
 def verify_evidence(path: Path) -> list[str]:
     """Verify a bundle; return the problems, or an empty list."""
     bundle = open_bundle(path)
-    arrays = {name: ArrayFile(path / f"{name}.npy").read() for name in bundle.arrays if name != VERDICTS}
+    arrays = {name: ArrayFile(path / f"{name}.npy").read() for name in bundle.arrays if name not in WITHOUT_DIGEST}
     return verify(bundle, digest_of(bundle.dataset, bundle.manifest.superclasses, arrays))
+
+
+def expert_agreement(path: Path, mistakes: Path | None = None) -> Agreement:
+    """Compare the verdicts of a bundle with the judgments of experts.
+
+    Args:
+        path: The bundle.
+        mistakes: The metadata folder of imagenet-mistakes; None: the judgments that the bundle contains.
+
+    Raises:
+        InvalidEvidence: There are no judgments about images of the bundle.
+    """
+    bundle = open_bundle(path)
+    judgments = bundle.expert_judgments
+    if mistakes is not None:
+        names = [name.encode() for name in bundle.judged_names]
+        judgments = unpack_judgments(pack_judgments(read_expert_judgments(mistakes), names))
+    counted = {pair: judgment for pair, judgment in judgments.items() if not bundle.evidence.problematic[pair[0]]}
+    if not counted:
+        raise InvalidEvidence(
+            f"{path}: no expert judged its images. Add --mistakes DIR, the metadata folder of imagenet-mistakes.",
+            field="mistakes",
+        )
+    rows, predicted = np.array(list(counted)).T
+    types = error_types(bundle.verdicts[rows, predicted])
+    return measure_agreement(types, list(counted.values()), bundle.manifest.abstained)

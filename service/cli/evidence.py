@@ -1,4 +1,4 @@
-"""errata evidence: build, show, and verify evidence bundles."""
+"""errata evidence: build, show, verify, and assess evidence bundles."""
 
 import json
 from pathlib import Path
@@ -9,15 +9,18 @@ from errata.cli.commands import GroupWithExamples
 from errata.cli.connect import json_option
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.output import print_json, print_path
+from errata.cli.views import new_table
 from errata.errors import InvalidEvidence
 from errata.messages import format_count
 from errata.proto_json import to_json
-from rich.progress import Progress, TaskID
 
 from service import wire
-from service.bootstrap.build import Inputs, build_evidence, embedding_cache, verify_evidence
+from service.bootstrap.build import Inputs, build_evidence, embedding_cache, expert_agreement, verify_evidence
+from service.cli.build_progress import show_progress
 from service.cli.bundle_paths import BundlePaths
+from service.evidence.agreement import agreement_to_plain
 from service.evidence.bundle import Manifest, folder_of, is_bundle, read_manifest
+from service.report.agreement_view import agreement_view
 from service.settings import read_settings
 
 FILE = click.Path(path_type=Path)
@@ -25,12 +28,13 @@ EXAMPLES = """
 errata evidence build --dataset imagenet-real --output bundles/imagenet-real
 errata evidence show bundles/imagenet-real
 errata evidence verify 3f2a90
+errata evidence agreement bundles/imagenet --mistakes imagenet-mistakes/metadata
 """
 
 
 @click.group(cls=GroupWithExamples, examples=EXAMPLES)
 def evidence() -> None:
-    """Build, show, and verify evidence bundles. BUNDLE is the folder of a bundle, or the start of its digest."""
+    """Build, show, verify, and assess bundles. BUNDLE is the folder of a bundle, or the start of its digest."""
 
 
 @evidence.command(
@@ -68,17 +72,9 @@ def build(dataset: str, output: Path, as_json: bool, **inputs: Any) -> None:
         raise InvalidEvidence(f"{output} exists and is not a bundle. Choose another folder.", field="output")
     settings = read_settings()
     try:
-        console = stderr_console()
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-            tasks: dict[str, TaskID] = {}
-
-            def on_progress(stage: str, done: int, total: int) -> None:
-                if stage not in tasks:
-                    tasks[stage] = bars.add_task(stage, total=total)
-                bars.update(tasks[stage], completed=done)
-
+        with show_progress(stderr_console()) as progress:
             bundle = build_evidence(
-                dataset, Inputs(**inputs, cache=embedding_cache(settings), progress=on_progress), output
+                dataset, Inputs(**inputs, cache=embedding_cache(settings), progress=progress), output
             )
     except OSError as error:
         raise InvalidEvidence(
@@ -125,6 +121,34 @@ def verify(bundle: str, digest: str, as_json: bool) -> None:
         raise InvalidEvidence(f"{folder}: {'; '.join(problems)}", field="bundle")
     if not as_json:
         print_path(f"Valid, digest {actual}", folder)
+
+
+@evidence.command(
+    examples="""
+errata evidence agreement bundles/imagenet
+errata evidence agreement bundles/imagenet --mistakes imagenet-mistakes/metadata --json
+"""
+)
+@click.argument("bundle")
+@click.option("--mistakes", type=FILE, metavar="DIR", help="The metadata folder of imagenet-mistakes.")
+@json_option
+def agreement(bundle: str, mistakes: Path | None, as_json: bool) -> None:
+    """Compare the verdicts of BUNDLE with the judgments of experts.
+
+    Without --mistakes, the bundle contains the judgments: it was built with --mistakes.
+    """
+    result = expert_agreement(_find(bundle), mistakes)
+    if as_json:
+        print_json(json.dumps(agreement_to_plain(result)))
+        return
+    console = stdout_console()
+    table = new_table("error type", "judged", "agreed", "precision", "recall", "kappa", "severity agreed")
+    view = agreement_view(result)
+    for row in view.rows:
+        table.add_row(*map(safe, row.cells))
+    console.print(table)
+    for note in view.notes:
+        console.print(safe(note), style="dim")
 
 
 def _find(bundle: str) -> Path:

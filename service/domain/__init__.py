@@ -2,6 +2,7 @@
 
 from errata.enums import (
     CLASS_GROUPS,
+    ExpertSeverity,
     Group,
     LabelSource,
     Outcome,
@@ -21,6 +22,7 @@ from errata.error_types import (
     ErrorType,
 )
 
+from service.domain.agreement import Agreement, ExpertJudgment, TypeAgreement
 from service.domain.analysis import (
     Analysis,
     AnalysisRequest,
@@ -74,6 +76,7 @@ from service.domain.listing import (
     AnalysisFilter,
     AnalysisPage,
     Cursor,
+    GroupNumbers,
     ModelVersion,
     Order,
     StoredResult,
@@ -82,17 +85,21 @@ from service.domain.listing import (
 from service.domain.observer import Observer, Stage
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
 from service.domain.trend import (
+    AXES,
     METRICS,
     MULTI_LABEL_ACCURACY,
     POOLED,
     PORTIONS,
     QUANTILES,
+    Axis,
+    AxisRange,
     Curves,
     Fit,
     LabelFit,
     Metric,
     NoReferenceReason,
     PercentileRank,
+    Portion,
     Trend,
     TrendPoint,
 )
@@ -108,6 +115,7 @@ from service.domain.verdict import (
 
 __all__ = [
     "ABSTAINING_TYPES",
+    "AXES",
     "CLASS_GROUPS",
     "CORRECT_TYPES",
     "DEFAULT_MIN_SAMPLES",
@@ -130,10 +138,13 @@ __all__ = [
     "TOP1_CORRECT_TYPES",
     "TOP1_ERROR_TYPES",
     "Action",
+    "Agreement",
     "Analysis",
     "AnalysisFilter",
     "AnalysisPage",
     "AnalysisRequest",
+    "Axis",
+    "AxisRange",
     "Bin",
     "Bound",
     "BreakdownRow",
@@ -149,6 +160,8 @@ __all__ = [
     "Curves",
     "ErrorType",
     "Evidence",
+    "ExpertJudgment",
+    "ExpertSeverity",
     "Failure",
     "Fit",
     "GateDecision",
@@ -157,6 +170,7 @@ __all__ = [
     "GateResult",
     "Group",
     "GroupComparison",
+    "GroupNumbers",
     "GroupSummary",
     "Interval",
     "LabelFit",
@@ -175,6 +189,7 @@ __all__ = [
     "PairedTest",
     "PercentileRank",
     "PermutedClasses",
+    "Portion",
     "Predictions",
     "ProblematicTag",
     "Progress",
@@ -193,6 +208,7 @@ __all__ = [
     "Summary",
     "Trend",
     "TrendPoint",
+    "TypeAgreement",
     "UndecidedReason",
     "Verdict",
     "VerdictEvidence",

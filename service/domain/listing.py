@@ -75,35 +75,55 @@ class AnalysisPage:
 
 
 @dataclass(frozen=True)
+class GroupNumbers:
+    """The numbers of one group, as an index stores them."""
+
+    counts: Mapping[ErrorType, int]
+    multi_label_accuracy: float | None  # None: no samples
+
+    @classmethod
+    def of(cls, summary: GroupSummary) -> "GroupNumbers":
+        """Return the numbers of a group's summary."""
+        return cls(summary.counts, summary.multi_label_accuracy)
+
+
+@dataclass(frozen=True)
 class StoredResult:
-    """The numbers of one analysis in one group, as an index stores them."""
+    """The numbers of one analysis, of all samples and of one group, as an index stores them."""
 
     id: str
     title: str
     labels: Mapping[str, str]
     architecture: str  # empty: unknown
     predictions_digest: str
+    model: tuple[str, str]  # model and version; the model is empty for an upload without labels
     abstained: tuple[ErrorType, ...]
     top1_accuracy: float | None  # of all samples
-    counts: Mapping[ErrorType, int]  # of the group
-    multi_label_accuracy: float | None  # of the group
+    overall: GroupNumbers
+    group: GroupNumbers
 
     @classmethod
     def of(cls, analysis: Analysis, group: Group) -> "StoredResult":
         """Return the numbers of an analysis that has a result."""
         assert analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
-        numbers = analysis.summary.groups[group]
+        groups = analysis.summary.groups
         return cls(
             analysis.id,
             analysis.title,
             analysis.request.labels,
             analysis.model_info.architecture if analysis.model_info else "",
             analysis.predictions_digest,
+            version_key(analysis),
             analysis.summary.abstained,
-            analysis.summary.groups[Group.ALL].top1_accuracy,
-            numbers.counts,
-            numbers.multi_label_accuracy,
+            groups[Group.ALL].top1_accuracy,
+            GroupNumbers.of(groups[Group.ALL]),
+            GroupNumbers.of(groups[group]),
         )
+
+    @property
+    def version(self) -> tuple[str, str]:
+        """Return what identifies the version of the model: its labels or ID, or else its predictions."""
+        return self.model if self.model[0] else ("", self.predictions_digest)
 
 
 @dataclass(frozen=True)

@@ -7,32 +7,72 @@ from typing import TypeAlias
 
 import numpy as np
 from errata.enums import Group
-from errata.error_types import ABSTAINING_TYPES, ERROR_TYPES, TOP1_ERROR_TYPES, ErrorType
+from errata.error_types import (
+    ABSTAINING_TYPES,
+    CORRECT_TYPES,
+    ERROR_TYPES,
+    MULTI_LABEL_ERROR_TYPES,
+    TOP1_ERROR_TYPES,
+    ErrorType,
+)
 from numpy.typing import NDArray
 
-Metric: TypeAlias = str  # name of a metric in the API: an error type (a portion of the top-1 errors), or one of these
+Metric: TypeAlias = str  # name of a metric in the API: an error type (a portion of errors), or one of these
 POOLED = "pooled"  # the types from the first one whose rule can abstain; used if a rule abstained
 MULTI_LABEL_ACCURACY = "multi_label_accuracy"
-PORTIONS: Mapping[Metric, tuple[ErrorType, ...]] = {
-    **{error_type.key: (error_type,) for error_type in TOP1_ERROR_TYPES},
-    POOLED: ERROR_TYPES[ABSTAINING_TYPES[0].position :],
+QUANTILES = np.arange(1, 100) / 100
+
+
+class Axis(StrEnum):
+    """Accuracy over all samples that a metric is plotted over, and by which similar models are found."""
+
+    TOP1 = "top1_accuracy"
+    MULTI_LABEL = "multi_label_accuracy"
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A metric that is the share of some error types among all errors (spec/statistics: "trend axes")."""
+
+    types: tuple[ErrorType, ...]
+    errors: tuple[ErrorType, ...]  # the denominator: all top-1 errors, or all multi-label errors
+
+    @property
+    def axis(self) -> Axis:
+        """Return the accuracy that counts the same errors."""
+        return Axis.TOP1 if self.errors is TOP1_ERROR_TYPES else Axis.MULTI_LABEL
+
+
+def _portion(*types: ErrorType) -> Portion:
+    """Return the portion of types: of the top-1 errors if they count as correct, else of the multi-label errors."""
+    return Portion(types, TOP1_ERROR_TYPES if types[0] in CORRECT_TYPES else MULTI_LABEL_ERROR_TYPES)
+
+
+PORTIONS: Mapping[Metric, Portion] = {
+    **{error_type.key: _portion(error_type) for error_type in TOP1_ERROR_TYPES},
+    POOLED: _portion(*ERROR_TYPES[ABSTAINING_TYPES[0].position :]),
 }
 METRICS: tuple[Metric, ...] = (*PORTIONS, MULTI_LABEL_ACCURACY)
-QUANTILES = np.arange(1, 100) / 100
+AXES: Mapping[Metric, Axis] = {
+    **{metric: portion.axis for metric, portion in PORTIONS.items()},
+    MULTI_LABEL_ACCURACY: Axis.TOP1,
+}
 
 
 class NoReferenceReason(StrEnum):
     """Reason why a model has no percentile."""
 
     DATASET = "dataset"  # no published models for this data set
+    SUPERCLASSES = "superclasses"  # the type depends on superclasses, which are not those of the paper
     ACCURACY = "accuracy"  # the accuracy is outside the range of the published models
     FEW = "few"  # fewer than 20 published models have a similar accuracy
     NO_VALUE = "no_value"  # the model has no errors
+    INDISTINCT = "indistinct"  # the interval of the percentile spans more than half of the scale
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Least-squares line through models: value = intercept + slope * top-1 accuracy."""
+    """Least-squares line through models: value = intercept + slope * accuracy on the metric's axis."""
 
     num_models: int
     slope: float
@@ -45,14 +85,21 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class AxisRange:
+    """Range of the published models on one axis, with knots 0.5 points apart. Accuracies are fractions of 1."""
+
+    lowest: float
+    highest: float
+    knots: NDArray[np.float64]  # (K,)
+
+
+@dataclass(frozen=True)
 class Curves:
-    """Quantiles and fits of the published models of one data set, at accuracies 0.5 points apart."""
+    """Quantiles and fits of the published models of one data set."""
 
     dataset: str
     num_models: int
-    lowest: float  # lowest top-1 accuracy of the published models, a fraction of 1
-    highest: float
-    knots: NDArray[np.float64]  # (K,) top-1 accuracies
+    axes: Mapping[Axis, AxisRange]
     quantiles: Mapping[tuple[Group, Metric], NDArray[np.float32]]  # (K, 99) 1 to 99 % quantiles; NaN: too few models
     fits: Mapping[tuple[Group, Metric], Fit]
 
@@ -65,19 +112,22 @@ class PercentileRank:
     value: float | None
     percentile: float | None  # fraction of 1
     missing: NoReferenceReason | None  # reason why there is no percentile
+    low: float | None = None  # 95 % interval of the percentile; None: no percentile could be computed
+    high: float | None = None
 
 
 @dataclass(frozen=True)
 class TrendPoint:
-    """One model of a trend. Values are those of the trend's group; the accuracy is over all samples."""
+    """One model of a trend. Values are those of the trend's group; accuracies are over all samples."""
 
     id: str  # id of the analysis; empty: a published model
     title: str
     label: str  # value of the grouping label; empty: none
     is_selected: bool  # whether the request names the analysis
-    top1_accuracy: float
+    accuracies: Mapping[Axis, float]
     values: Mapping[Metric, float]
     percentile_ranks: tuple[PercentileRank, ...] = ()
+    num_analyses: int = 1  # stored analyses of this version of the model
 
 
 @dataclass(frozen=True)
@@ -103,5 +153,13 @@ class Trend:
     fits: tuple[LabelFit, ...]
     curves: Curves | None  # None: no published models for the data set
     abstained: tuple[ErrorType, ...]
-    own_superclasses: bool  # the superclasses differ from the authors', so fine-grained counts are not comparable
+    own_superclasses: bool  # the superclasses may differ from the authors': types that depend on them have no reference
     num_left_out: int  # stored analyses of the data set with other evidence or implausible predictions
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics of the trend. Without reference, a metric without values is not one of them."""
+        metrics = (metric for metric in METRICS if metric != POOLED or self.abstained)
+        if self.curves is not None:
+            return tuple(metrics)
+        return tuple(metric for metric in metrics if any(metric in point.values for point in self.points))

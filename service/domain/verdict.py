@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from errata.enums import Group, LabelSource, Outcome, ProblematicTag
 from errata.error_types import ErrorType
 
+from service.domain.agreement import ExpertJudgment
+
 
 @dataclass(frozen=True)
 class SharedSuperclass:
@@ -61,6 +63,7 @@ class VerdictEvidence:
     vocabulary: VocabularyEvidence | None  # None: the rule of FINE_GRAINED_OOV was not reached or abstains
     overlap: str  # explanation of the overlapping classes; empty: the classes do not overlap
     trace: tuple[Step, ...]
+    expert_judgment: ExpertJudgment | None = None  # outside of the verdict; None: experts did not judge the prediction
 
 
 @dataclass(frozen=True)

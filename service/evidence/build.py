@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Evidence, Labels
 from service.evidence.bundle import MANIFEST, SCHEMA, evidence_of
 from service.evidence.inputs import BundleInputs
-from service.evidence.layout import DERIVED, VERDICTS
+from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, WITHOUT_DIGEST
 from service.rules import RULES_VERSION, find_abstained_types
 from service.rules.decide import decide
 from service.storage import atomic_folder, sha256_of
@@ -31,6 +31,8 @@ def write_bundle(facts: BundleInputs, path: Path) -> str:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
         _write_table(evidence, folder / f"{VERDICTS}.npy")
+        if facts.expert_judgments is not None:
+            np.save(folder / f"{EXPERT_JUDGMENTS}.npy", facts.expert_judgments)
         manifest = {
             "schema": SCHEMA,
             "dataset": facts.dataset,
@@ -95,11 +97,11 @@ def sample_groups(labels: Labels) -> NDArray[np.bool_]:
 
 
 def digest_of(dataset: str, superclass_ids: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Return the SHA-256 of all inputs in canonical form, with the version of the rules, without derived arrays."""
+    """Return the SHA-256 of all inputs in canonical form, with the version of the rules."""
     digest = hashlib.sha256()
     head = {"schema": SCHEMA, "rules_version": RULES_VERSION, "dataset": dataset, "superclasses": list(superclass_ids)}
     digest.update(json.dumps(head, sort_keys=True).encode())
-    for name in sorted({*arrays} - DERIVED):
+    for name in sorted({*arrays} - WITHOUT_DIGEST):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(array.view(np.uint8).data if array.size else b"")

@@ -17,9 +17,10 @@
   label_preferred.npy (N, C / 8) bits: CLIP prefers a label of the image, optional (inputs.ClipInputs)
   imagenet_m.npy     (N,) bool    samples of ImageNet-M, optional
   verdicts.npy       (N, C) uint8 the verdict table (service/rules/table.py)
+  expert_judgments.npy (J, 4) int32 what experts judged, optional (service/evidence/expert_judgments.py)
 
-The digest covers all parts except for the sources, the encoder, the verdict table, and label_preferred.npy. The last
-two depend only on the other parts.
+The digest covers all parts except for the sources, the encoder, the expert judgments, which no rule reads, and the
+verdict table and label_preferred.npy, which depend only on the other parts.
 """
 
 import hashlib
@@ -47,6 +48,7 @@ from service.domain import (
     Classes,
     ErrorType,
     Evidence,
+    ExpertJudgment,
     Group,
     Labels,
     Mask,
@@ -56,8 +58,9 @@ from service.domain import (
 )
 from service.evidence.bundle_arrays import BundleArrays
 from service.evidence.cooccurrence import cooccurrence_matrix
+from service.evidence.expert_judgments import unpack_judgments
 from service.evidence.inputs import CooccurrenceInputs, EncoderInfo, Source
-from service.evidence.layout import VERDICTS, check_layout
+from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, check_layout
 from service.evidence.overlap import overlap_matrix
 from service.rules import RULES_VERSION
 from service.storage import sha256_of
@@ -200,6 +203,12 @@ class Bundle:
         if bits is None:
             return None
         return np.asarray(bits[rows, predicted // 8] >> (7 - predicted % 8).astype(np.uint8) & 1, dtype=bool)
+
+    @cached_property
+    def expert_judgments(self) -> Mapping[tuple[int, int], ExpertJudgment]:
+        """Return what experts judged, by the row of the image and the predicted class; empty if nothing is known."""
+        array = self.arrays.get(EXPERT_JUDGMENTS)
+        return {} if array is None else unpack_judgments(array)
 
     @property
     def imagenet_m(self) -> Mask | None:

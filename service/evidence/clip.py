@@ -5,8 +5,8 @@ local file of pretrained weights. A local file also needs ERRATA_CLIP_ACTIVATION
 model is loaded, because encoders are created without arguments.
 """
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,8 +17,10 @@ from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.cpu import available_cores
 from service.evidence.clip_weights import ClipWeights, select_weights
 from service.evidence.inputs import EncoderInfo
+from service.prefetch import prefetch
 
 BATCH = 64  # images or texts
 
@@ -40,18 +42,23 @@ class OpenClip:
         self._batch = batch
 
     def embed_images(self, paths: Sequence[str]) -> NDArray[np.float32]:
-        """Return the normalized embeddings of image files, (n, d)."""
+        """Return the normalized embeddings of image files, (n, d). Threads decode them while the model runs.
+
+        Raises:
+            InvalidEvidence: If an image cannot be read. The message names the first one.
+        """
+        model, transform, _ = self._loaded
         embeddings = []
-        for start in range(0, len(paths), self._batch):
-            images = [self._loaded.transform(_open(path)) for path in paths[start : start + self._batch]]
-            embeddings.append(self._run(self._loaded.model.encode_image, torch.stack(images)))
-        return np.concatenate(embeddings)
+        with _decoded(paths, transform) as take:
+            while images := take(self._batch):
+                embeddings.append(self._run(model.encode_image, torch.stack(images)))
+        return _to_numpy(embeddings)
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the normalized embeddings of texts, (n, d)."""
-        model, tokenize = self._loaded.model, self._loaded.tokenize
+        model, _, tokenize = self._loaded
         batches = [texts[start : start + self._batch] for start in range(0, len(texts), self._batch)]
-        return np.concatenate([self._run(model.encode_text, tokenize(list(batch))) for batch in batches])
+        return _to_numpy([self._run(model.encode_text, tokenize(list(batch))) for batch in batches])
 
     def describe(self) -> EncoderInfo:
         """Return the architecture, the digest of the weights, the activation function, and the version of open_clip."""
@@ -80,15 +87,38 @@ class OpenClip:
             ) from error
         return _Loaded(model.eval(), transform, open_clip.get_tokenizer(selected.architecture))
 
-    def _run(self, encode: Any, batch: torch.Tensor) -> NDArray[np.float32]:
+    def _run(self, encode: Any, batch: torch.Tensor) -> torch.Tensor:
+        """Return normalized embeddings on the device. A GPU may still be computing them."""
         on_gpu = self._device == "cuda"
+        if on_gpu:
+            batch = batch.pin_memory()  # otherwise, the copy waits until the GPU has finished the previous batch
         with torch.inference_mode(), torch.autocast("cuda") if on_gpu else nullcontext():
-            embeddings = encode(batch.to(self._device)).float()
-        return np.asarray((embeddings / embeddings.norm(dim=1, keepdim=True)).cpu().numpy(), dtype=np.float32)
+            embeddings = encode(batch.to(self._device, non_blocking=True)).float()
+            return embeddings / embeddings.norm(dim=1, keepdim=True)
 
     @property
     def _device(self) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def _decoded(
+    paths: Sequence[str], transform: Callable[[Image.Image], torch.Tensor]
+) -> Iterator[Callable[[int], list[torch.Tensor]]]:
+    """Yield a function that returns the next transformed images. At most three batches are in memory."""
+    threads = torch.get_num_threads()
+    try:
+        # An image is too small for several threads, and each decoding thread would start as many as there are cores.
+        with prefetch(
+            paths, lambda path: transform(_open(path)), available_cores(), lambda: torch.set_num_threads(1)
+        ) as take:
+            yield take
+    finally:
+        torch.set_num_threads(threads)  # the value of the decoding threads is the default of later threads
+
+
+def _to_numpy(embeddings: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+    return np.asarray(torch.cat(list(embeddings)).cpu().numpy(), dtype=np.float32)
 
 
 def _open(path: str) -> Image.Image:

@@ -24,10 +24,11 @@ from service.storage import write_array
 
 CHUNK = 512  # images or texts per file of the cache
 PROBE_TEXTS = ("A photo of a dog", "A photo of a paper towel", "A photo of a sea snake")
+FROM_CACHE = " (cached)"  # end of the name of a stage that reads embeddings, so that its speed is measured separately
 NORM_TOLERANCE = 1e-5  # maximum deviation of the norm of a normalized vector from 1
 
 Embeddings = NDArray[np.float32]  # (n, d), L2-normalized
-Progress = Callable[[str, int, int], None]  # stage, number done, total
+Progress = Callable[[str, int, int], None]  # stage, number done, total; the first call of a stage is before its work
 
 
 class Encoder(Protocol):
@@ -106,26 +107,31 @@ class CachedEncoder:
 
     def texts(self, prompts: Sequence[str]) -> Embeddings:
         """Return the embeddings of texts, (n, d)."""
-        return np.concatenate(list(self._chunks("texts", prompts, self.encoder.embed_texts)))
+        return np.concatenate(list(self._chunks("texts", prompts, self.encoder.embed_texts, "texts")))
 
     def images(self, paths: Sequence[str]) -> Embeddings:
         """Return the embeddings of images, (n, d)."""
-        return np.concatenate(list(self.image_chunks(paths)))
+        return np.concatenate(list(self.image_chunks(paths, "images")))
 
-    def image_chunks(self, paths: Sequence[str]) -> Iterator[Embeddings]:
+    def image_chunks(self, paths: Sequence[str], stage: str) -> Iterator[Embeddings]:
         """Yield the embeddings of images in chunks, for more images than fit into memory."""
-        yield from self._chunks("images", paths, self.encoder.embed_images)
+        yield from self._chunks("images", paths, self.encoder.embed_images, stage)
 
     def _chunks(
-        self, kind: str, names: Sequence[str], embed: Callable[[Sequence[str]], NDArray[np.float32]]
+        self, kind: str, names: Sequence[str], embed: Callable[[Sequence[str]], NDArray[np.float32]], stage: str
     ) -> Iterator[Embeddings]:
         key = self._key(kind, names[:1])
         folder = self.cache / f"{key}-{kind}-{_digest(_identities(kind, names))}"
         dimensions = 0
+        current_stage = ""
         for start in range(0, len(names), CHUNK):
             chunk_names = names[start : start + CHUNK]
             file = folder / f"{start:08d}.npy"
             chunk = _read(file, len(chunk_names))
+            chunk_stage = stage if chunk is None else f"{stage}{FROM_CACHE}"
+            if chunk_stage != current_stage:
+                current_stage = chunk_stage
+                self.progress(current_stage, start, len(names))
             if chunk is None:
                 chunk = validate_embeddings(embed(chunk_names), len(chunk_names), dimensions, kind)
                 write_array(file, chunk)
@@ -134,7 +140,7 @@ class CachedEncoder:
                 raise InvalidEvidence(
                     f"Embeddings of {kind}: expected {dimensions} dimensions, got {chunk.shape[1]}.", field="encoder"
                 )
-            self.progress(kind, start + len(chunk_names), len(names))
+            self.progress(current_stage, start + len(chunk_names), len(names))
             yield chunk
 
     def _key(self, kind: str, first: Sequence[str]) -> str:

@@ -85,3 +85,4 @@ class BundleInputs:
     clip: ClipInputs | None
     sources: tuple[Source, ...]
     imagenet_m: Mask | None = None  # (N,) samples of ImageNet-M; None: unknown
+    expert_judgments: NDArray[np.int32] | None = None  # (J, 4), outside of the digest; None: unknown

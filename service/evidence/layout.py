@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from errata.errors import InvalidEvidence
 
-from service.domain import CLASS_GROUPS, NUM_CLASSES, LabelSource
+from service.domain import CLASS_GROUPS, ERROR_TYPES, NUM_CLASSES, ExpertSeverity, LabelSource
 from service.evidence.artefacts import NEIGHBORS
 
 VERDICTS = "verdicts"
-DERIVED = frozenset({VERDICTS, "label_preferred"})  # computed from the other arrays: the digest omits them
+EXPERT_JUDGMENTS = "expert_judgments"
+LABEL_PREFERRED = "label_preferred"
+WITHOUT_DIGEST = frozenset({VERDICTS, LABEL_PREFERRED, EXPERT_JUDGMENTS})  # arrays that no digest of a bundle covers
 _REQUIRED = [
     "names",
     "all_targets",
@@ -75,6 +77,7 @@ def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> No
         "oov": ("u1", (judged, NUM_CLASSES // 8)),
         "label_preferred": ("u1", (judged, NUM_CLASSES // 8)),
         "imagenet_m": ("b1", (judged,)),
+        EXPERT_JUDGMENTS: ("i4", (len(arrays.get(EXPERT_JUDGMENTS, ())), 4)),
         VERDICTS: ("u1", (judged, NUM_CLASSES)),
     }
     for name, (kind, shape) in layout.items():
@@ -106,6 +109,7 @@ def _check_ranges(path: Path, arrays: Mapping[str, Any], images: int) -> None:
                 f"{int(array.max())}.",
                 field=name,
             )
+    _check_judgments(path, arrays)
     try:
         arrays["names"].tobytes().decode()
     except UnicodeDecodeError as error:
@@ -114,4 +118,18 @@ def _check_ranges(path: Path, arrays: Mapping[str, Any], images: int) -> None:
     if offsets[0] != 0 or (np.diff(offsets) < 0).any():
         raise InvalidEvidence(
             f"{path}/label_offsets.npy: expected ascending offsets that start at 0.", field="label_offsets"
+        )
+
+
+def _check_judgments(path: Path, arrays: Mapping[str, Any]) -> None:
+    judgments = arrays.get(EXPERT_JUDGMENTS)
+    if judgments is None or not judgments.size:
+        return
+    causes = [error_type.id for error_type in ERROR_TYPES]
+    limits = (len(arrays["rows"]), NUM_CLASSES, max(causes) + 1, len(ExpertSeverity))
+    if (judgments < 0).any() or (judgments >= limits).any() or not np.isin(judgments[:, 2], causes).all():
+        raise InvalidEvidence(
+            f"{path}/{EXPERT_JUDGMENTS}.npy: expected rows, classes, error types, and severities. Build the bundle "
+            "again.",
+            field=EXPERT_JUDGMENTS,
         )

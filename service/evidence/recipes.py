@@ -18,6 +18,7 @@ from service.evidence.artefacts import NEIGHBORS, Artefacts, read_artefacts, rea
 from service.evidence.cooccurrence import count_pairs
 from service.evidence.custom_labels import read_custom_labels
 from service.evidence.encoder import CachedEncoder, Progress, describe, load_encoder
+from service.evidence.expert_judgments import pack_judgments, read_expert_judgments
 from service.evidence.images import class_folders, find_images
 from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, EncoderInfo, LabelInputs, Source
 from service.evidence.neighbors import nearest_classes
@@ -105,6 +106,7 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
             *_artefact_sources(inputs, artefacts, clip is not None),
         ),
         imagenet_m=_imagenet_m(annotation, images) if dataset == "imagenet" else None,
+        expert_judgments=_expert_judgments(inputs, images),
     )
 
 
@@ -211,6 +213,12 @@ def _non_prototypical(inputs: Inputs, images: LabelInputs) -> Mask | None:
     return np.array([name.rsplit(b"/", 1)[-1] in names for name in judged], dtype=bool)
 
 
+def _expert_judgments(inputs: Inputs, images: LabelInputs) -> NDArray[np.int32] | None:
+    if inputs.mistakes is None:
+        return None
+    return pack_judgments(read_expert_judgments(inputs.mistakes), images.names[images.rows].tolist())
+
+
 def _imagenet_m(annotation: Annotation | None, images: LabelInputs) -> Mask | None:
     if annotation is None or annotation.imagenet_m is None:
         return None
@@ -255,7 +263,8 @@ def _neighbors(
                 f"Only {len(train.names)} training images. Pass at least {NEIGHBORS} with --train-images.",
                 field="train_images",
             )
-        chunks = encoder.image_chunks([str(inputs.train_images.resolve() / name) for name in train.names])
+        paths = [str(inputs.train_images.resolve() / name) for name in train.names]
+        chunks = encoder.image_chunks(paths, "training images")
         return nearest_classes(embeddings, chunks, train.targets)
     assert artefacts.neighbors is not None, "This is a bug: _clip checks for neighbors."
     rows = {name: row for row, name in enumerate(_row_names(artefacts, images))}

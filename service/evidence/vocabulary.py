@@ -58,11 +58,12 @@ def decide_oov(images: ClipImages, texts: Embeddings, proposals: Proposals, prog
         images: The images.
         texts: (T, d) embeddings of `proposals.texts`.
         proposals: Proposals for all classes.
-        progress: Called after each block.
+        progress: Called first, and after each block.
     """
     total = len(images.targets)
     oov = np.zeros((total, NUM_CLASSES // 8), dtype=np.uint8)
     label_preferred = np.zeros_like(oov)
+    progress("decisions", 0, total)
     for start in range(0, total, BLOCK):
         stop = min(start + BLOCK, total)
         masks = _decide_block(images.rows(start, stop), texts, proposals)

@@ -1,9 +1,9 @@
 """Derive data/curves-DATASET.npz from the authors' published statistics: python -m service.reference_models.derive DIR.
 
 DIR contains the folders `stats-imagenet` and `stats-imagenet-a` with the files `non_problematic_stats_GROUP.csv` of 962
-models. These files are not part of this project. The knots are 0.5 points of top-1 accuracy apart. At each knot, the
-result has the 1 to 99 % quantiles of each metric over the 50 models that are nearest in accuracy and within 2.5 points,
-or NaN for fewer than 20 models.
+models. These files are not part of this project. On both axes, top-1 and multi-label accuracy over all samples, knots
+are 0.5 points apart. At each knot, the result has the 1 to 99 % quantiles of each metric of the axis over the 50 models
+that are nearest in accuracy and within 2.5 points, or NaN for fewer than 20 models.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ import numpy as np
 from errata.files import write_file
 from numpy.typing import NDArray
 
-from service.domain import QUANTILES, Group
+from service.domain import AXES, QUANTILES, Axis, Group
 from service.reference_models.layout import DATASETS, PUBLISHED_METRICS, PublishedModel, read_models
 from service.summary.trend import fit_line, metric_values
 
@@ -38,23 +38,29 @@ def derive(folder: Path, dataset: str) -> dict[str, NDArray[Any]]:
         content = file.read_bytes()
         models[group] = read_models(content)
         sources[f"stats-{dataset}/{file.name}"] = hashlib.sha256(content).hexdigest()
-    accuracy = np.array([model.top1_accuracy for model in models[Group.ALL]])
-    knots = _knots(accuracy)
-    quantiles = np.full((len(Group), len(PUBLISHED_METRICS), len(knots), len(QUANTILES)), np.nan, dtype=np.float32)
-    values = np.full((len(Group), len(PUBLISHED_METRICS), len(accuracy)), np.nan)
+    # Every file has the accuracies over all samples.
+    accuracies = {axis: np.array([model.accuracies[axis] for model in models[Group.ALL]]) for axis in Axis}
+    knots = {axis: _knots(accuracies[axis]) for axis in Axis}
+    num_knots = max(map(len, knots.values()))
+    quantiles = np.full((len(Group), len(PUBLISHED_METRICS), num_knots, len(QUANTILES)), np.nan, dtype=np.float32)
+    fits = np.full((len(Group), len(PUBLISHED_METRICS), 4), np.nan)
     for row, group in enumerate(Group):
-        values[row] = values_by_metric(models[group])
-        for column in range(len(PUBLISHED_METRICS)):
-            for index, knot in enumerate(knots):
-                neighbors = nearest(accuracy, values[row, column], float(knot))
+        values = values_by_metric(models[group])
+        for column, metric in enumerate(PUBLISHED_METRICS):
+            accuracy = accuracies[AXES[metric]]
+            fits[row, column] = _fit(accuracy, values[column])
+            for index, knot in enumerate(knots[AXES[metric]].tolist()):
+                neighbors = nearest(accuracy, values[column], knot)
                 if neighbors is not None:
                     quantiles[row, column, index] = np.quantile(neighbors, QUANTILES)
-    facts = {"dataset": dataset, "sources": sources, "models": len(accuracy)}
+    facts = {"dataset": dataset, "sources": sources, "models": len(models[Group.ALL])}
     return {
-        "knots": knots,
+        "knots": np.stack(
+            [np.pad(knots[axis], (0, num_knots - len(knots[axis])), constant_values=np.nan) for axis in Axis]
+        ),
         "quantiles": quantiles,
-        "range": np.array([accuracy.min(), accuracy.max()]),
-        "fits": np.array([[_fit(accuracy, metric) for metric in group] for group in values]),
+        "range": np.array([[accuracies[axis].min(), accuracies[axis].max()] for axis in Axis]),
+        "fits": fits,
         "facts": np.array(json.dumps(facts, sort_keys=True)),
     }
 
@@ -63,7 +69,7 @@ def values_by_metric(models: Sequence[PublishedModel]) -> NDArray[np.float64]:
     """Return the metrics of each model, (metrics, models); NaN for portions of a model without errors."""
     table = np.full((len(PUBLISHED_METRICS), len(models)), np.nan)
     for column, model in enumerate(models):
-        values = metric_values(model.counts, model.multi_label_accuracy)
+        values = metric_values(model.numbers)
         for row, metric in enumerate(PUBLISHED_METRICS):
             table[row, column] = values.get(metric, np.nan)
     return table
@@ -82,6 +88,10 @@ def _knots(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the multiples of STEP that cover the range of accuracies."""
     first, last = int(np.floor(accuracy.min() / STEP)), int(np.ceil(accuracy.max() / STEP))
     return np.round(np.arange(first, last + 1) * STEP, _DIGITS)
+
+
+def _pad(knots: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    return np.pad(knots, (0, length - len(knots)), constant_values=np.nan)
 
 
 def _fit(accuracy: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[float, float, float, float]:

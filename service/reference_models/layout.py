@@ -1,7 +1,7 @@
 """The authors' CSV layout of model statistics (`non_problematic_stats_GROUP.csv`): one model per row.
 
-Top-1 accuracy is 1 - num_all_top1_errors / num_all_samples. Multi-label accuracies are percentages in the file, and
-fractions of 1 in this module.
+Top-1 accuracy is 1 - num_all_top1_errors / num_all_samples, not `top1_val_acc` over 50,000 images. Multi-label
+accuracies are percentages in the file, and fractions of 1 in this module.
 """
 
 import csv
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from errata.errors import InvalidUpload, TooLarge, Violation
 
-from service.domain import ERROR_TYPES, METRICS, PORTIONS, ErrorType
+from service.domain import ERROR_TYPES, METRICS, PORTIONS, Axis, ErrorType, GroupNumbers
 
 MAX_BYTES = 3 << 20
 MAX_MODELS = 2_000
@@ -24,10 +24,10 @@ COUNTS: Mapping[ErrorType, str] = {
 PUBLISHED_METRICS = tuple(  # in the order of the rows of the derived curves
     metric
     for metric in METRICS
-    if metric not in PORTIONS or any(error_type in COUNTS for error_type in PORTIONS[metric])
+    if metric not in PORTIONS or any(error_type in COUNTS for error_type in PORTIONS[metric].types)
 )
 _NUMBERS = ("num_all_samples", "num_all_top1_errors", *COUNTS.values())
-_REQUIRED = ("model_dir_id", "mla_group", *_NUMBERS)
+_REQUIRED = ("model_dir_id", "mla_all", "mla_group", *_NUMBERS)
 LABELS: Mapping[str, str] = {
     "architecture": "arch_group",
     "architecture-family": "arch_family",
@@ -45,9 +45,8 @@ class PublishedModel:
     """One model of the file, in the group of the file."""
 
     name: str
-    top1_accuracy: float  # over all samples that are not problematic
-    counts: Mapping[ErrorType, int]
-    multi_label_accuracy: float
+    accuracies: Mapping[Axis, float]  # over all samples that are not problematic
+    numbers: GroupNumbers
     labels: Mapping[str, str]
     covers_all_samples: bool | None  # whether the group consists of all samples; None: unknown
 
@@ -124,20 +123,25 @@ def _parse_row(row: Mapping[str, str | None]) -> PublishedModel:
     samples, errors = numbers["num_all_samples"], numbers["num_all_top1_errors"]
     if not samples or errors > samples:
         raise ValueError(f"{errors} errors of {samples} samples; write at least one sample and at most as many errors")
-    accuracy = _real(row, "mla_group")
-    if not 0 <= accuracy <= 100:
-        raise ValueError(f"invalid mla_group {accuracy}; use a percentage from 0 to 100")
+    overall, group = (_percentage(row, name) for name in ("mla_all", "mla_group"))
     labels = {name: (row.get(column) or "").strip()[:80] for name, column in LABELS.items()}
     if labels["size"]:
         labels["size"] = size_label(_count(row, "num_params"))
     return PublishedModel(
         name=name[:200],
-        top1_accuracy=1 - errors / samples,
-        counts={error_type: numbers[column] for error_type, column in COUNTS.items()},
-        multi_label_accuracy=accuracy / 100,
+        accuracies={Axis.TOP1: 1 - errors / samples, Axis.MULTI_LABEL: overall},
+        numbers=GroupNumbers({error_type: numbers[column] for error_type, column in COUNTS.items()}, group),
         labels=labels,
         covers_all_samples=_count(row, "num_group_samples") == samples if row.get("num_group_samples") else None,
     )
+
+
+def _percentage(row: Mapping[str, str | None], name: str) -> float:
+    """Return a percentage as a fraction of 1."""
+    value = _real(row, name)
+    if not 0 <= value <= 100:
+        raise ValueError(f"invalid {name} {value}; use a percentage from 0 to 100")
+    return value / 100
 
 
 def _count(row: Mapping[str, str | None], name: str) -> int:

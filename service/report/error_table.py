@@ -25,6 +25,7 @@ from service.domain import (
     Bytes,
     Classes,
     ErrorType,
+    ExpertJudgment,
     Labels,
     LabelSource,
     Mask,
@@ -32,6 +33,7 @@ from service.domain import (
     ProblematicTag,
     VocabularyEvidence,
 )
+from service.report.error_view import judgment_note
 from service.report.messages.pages import ERROR_TABLE_TEXTS
 
 _NUM_SOURCES = 16  # a label is encoded as class * 16 + source
@@ -66,6 +68,7 @@ class ErrorTable:
     overlaps: Mapping[tuple[int, int], str]  # description of the overlap, by target and prediction
     texts: Mapping[int, VocabularyEvidence]  # by row, of some errors
     pictures: Mapping[str, str]  # data URLs by file name, of some errors
+    experts: Mapping[int, ExpertJudgment] = field(default_factory=dict)  # by row, of the errors that experts judged
     picture_base: str = ""  # URL prefix of the images; empty: not available
     page_base: str = ""  # URL prefix of the pages of images; empty: not available
     rejected: Mapping[int, int] = field(default_factory=dict)  # the original label by row, where the labels reject it
@@ -125,6 +128,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
             for row, vocabulary in table.texts.items()
         },
         "pictures": dict(table.pictures),
+        "experts": {str(row): judgment_note(judgment) for row, judgment in table.experts.items()},
         "picture_base": table.picture_base,
         "page_base": table.page_base,
         "total": table.total,

@@ -6,6 +6,7 @@ from errata.messages import (
     LABEL_SOURCE_NAMES,
     PROBLEMATIC_TAG_NAMES,
     cooccurrence_note,
+    expert_note,
     format_percentage,
     rejected_target_note,
     rule_outcome,
@@ -13,7 +14,7 @@ from errata.messages import (
     vocabulary_note,
 )
 
-from service.domain import Verdict
+from service.domain import ExpertJudgment, Verdict
 from service.report.elements import css_class
 from service.taxonomy.classes import class_names
 
@@ -59,7 +60,7 @@ def error_row(verdict: Verdict) -> ErrorRow:
 
 
 def evidence_notes(verdict: Verdict) -> tuple[str, ...]:
-    """Return the evidence of a verdict in sentences, in the order of the rules."""
+    """Return the evidence of a verdict in sentences, in the order of the rules, then what experts judged."""
     names, evidence = class_names(), verdict.evidence
     if evidence is None:
         return ()
@@ -79,4 +80,11 @@ def evidence_notes(verdict: Verdict) -> tuple[str, ...]:
     notes += [
         cooccurrence_note(predicted, names[pair.label], pair.count, pair.examples) for pair in evidence.co_occurrences
     ]
+    if evidence.expert_judgment is not None:
+        notes.append(judgment_note(evidence.expert_judgment))
     return tuple(notes)
+
+
+def judgment_note(judgment: ExpertJudgment) -> str:
+    """Describe the judgment of experts about a prediction."""
+    return expert_note(judgment.cause.key, judgment.severity)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from errata.messages import MISSING, STATE_NAMES, format_count, format_percentage
 
-from service.domain import Analysis, AnalysisPage, Group, State, Verdict
+from service.domain import Agreement, Analysis, AnalysisPage, Group, State, Verdict
 from service.report.elements import BarSegment, bar_segments
 from service.report.error_view import ErrorRow, error_row
+from service.report.messages.agreement import type_note
 from service.report.messages.pages import ORDER_NAMES, progress_text
 
 
@@ -75,6 +76,7 @@ class ImageView:
     title: str
     row: ErrorRow
     image_url: str  # empty: the image is not available
+    agreement: str = ""  # how often experts agree with the error type; empty: not known
 
 
 def list_view(
@@ -135,9 +137,16 @@ def pending_view(analysis: Analysis) -> PendingView:
     )
 
 
-def image_view(analysis: Analysis, verdict: Verdict, image_url: str) -> ImageView:
-    """Convert one image of an analysis for display."""
-    return ImageView(analysis=analysis.id, title=analysis.title, row=error_row(verdict), image_url=image_url)
+def image_view(analysis: Analysis, verdict: Verdict, image_url: str, agreement: Agreement | None = None) -> ImageView:
+    """Convert one image of an analysis for display; `agreement`: of the error types with experts, if known."""
+    values = agreement.types.get(verdict.error_type) if agreement else None
+    return ImageView(
+        analysis=analysis.id,
+        title=analysis.title,
+        row=error_row(verdict),
+        image_url=image_url,
+        agreement=type_note(verdict.error_type, values) if values else "",
+    )
 
 
 def _row(analysis: Analysis) -> AnalysisRow:

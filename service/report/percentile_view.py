@@ -3,15 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from errata.messages import (
-    METRIC_NAMES,
-    format_percentage,
-)
+from errata.messages import METRIC_NAMES, format_percentage
 
-from service.domain import (
-    PercentileRank,
-)
-from service.report.messages.trend import percentile_text
+from service.domain import PercentileRank
+from service.report.messages.trend import percentile_interval, percentile_text, portion_name
 
 
 @dataclass(frozen=True)
@@ -20,11 +15,20 @@ class PercentileRow:
 
     metric: str
     value: str
+    portion_of: str  # what the value is a portion of; empty for an accuracy
     percentile: str
+    interval: str  # 95 % interval of the percentile; empty: no percentile
 
 
 def percentile_rows(ranks: Sequence[PercentileRank]) -> tuple[PercentileRow, ...]:
     """Convert percentiles for display."""
     return tuple(
-        PercentileRow(METRIC_NAMES[rank.metric], format_percentage(rank.value), percentile_text(rank)) for rank in ranks
+        PercentileRow(
+            METRIC_NAMES[rank.metric],
+            format_percentage(rank.value),
+            portion_name(rank.metric),
+            percentile_text(rank),
+            percentile_interval(rank),
+        )
+        for rank in ranks
     )

@@ -20,6 +20,7 @@ from service.report.charts import type_color
 from service.report.comparison_view import ComparisonView
 from service.report.elements import css_class
 from service.report.error_table import to_plain
+from service.report.messages.agreement import CAPTION
 from service.report.messages.pages import translate
 from service.report.report_view import ReportView
 from service.report.trend_view import TrendView
@@ -75,12 +76,22 @@ def render_report(view: ReportView, analysis: str = "", site: bool = False) -> s
             "title": error_type.title,
             "description": error_type.row.description,
             "severity": SEVERITY_NAMES[error_type.severity],
+            "agreement": view.agreement.of_type.get(error_type, "") if view.agreement else "",
         }
         for error_type in TOP1_ERROR_TYPES
     ]
     groups = [(group.value, GROUP_NAMES[group]) for group in CLASS_GROUPS]
     data = _embed_json(to_plain(view.table))
-    return render("report.html", site, view=view, legend=legend, groups=groups, analysis=analysis, data=data)
+    return render(
+        "report.html",
+        site,
+        view=view,
+        legend=legend,
+        groups=groups,
+        analysis=analysis,
+        data=data,
+        agreement_caption=CAPTION,
+    )
 
 
 def render_comparison(view: ComparisonView, site: bool = False) -> str:

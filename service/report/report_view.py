@@ -16,6 +16,7 @@ from service.domain import (
     MULTI_LABEL_ACCURACY,
     SEVERE_TYPES,
     TOP1_ERROR_TYPES,
+    Agreement,
     Analysis,
     Calibration,
     Confusion,
@@ -27,6 +28,7 @@ from service.domain import (
     Summary,
     Verdict,
 )
+from service.report.agreement_view import AgreementView, agreement_view
 from service.report.breakdown_view import (
     GainRow,
     GroupRow,
@@ -107,6 +109,7 @@ class ReportView:
     sources: tuple[SourceRow, ...]
     rejected_targets: str = ""  # effect of rejected targets; empty: there are none
     label_preference: str = ""  # out-of-vocabulary errors for which CLIP prefers a true label; empty: unknown, or none
+    agreement: AgreementView | None = None  # with experts; None: they judged no image of the data set
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ class ReportData:
     sources: Sequence[SourceRow]
     version: str
     label_preference: tuple[int, int] | None = None  # OOV errors for which CLIP prefers a label, and all of them
+    agreement: Agreement | None = None
 
 
 def report_view(data: ReportData) -> ReportView:
@@ -133,7 +137,7 @@ def report_view(data: ReportData) -> ReportView:
     analysis, summary = data.analysis, data.analysis.summary
     assert summary is not None, "This is a bug: a report needs a finished analysis"
     overall = summary.groups[Group.ALL]
-    percentiles = {rank.metric: percentile_text(rank) for rank in data.percentiles if rank.percentile is not None}
+    percentiles = {rank.metric: percentile_text(rank) for rank in data.percentiles if rank.low is not None}
     classes = class_rows(data.classes, summary.abstained)
     rejected, preference = summary.num_rejected_targets or 0, data.label_preference
     return ReportView(
@@ -161,6 +165,7 @@ def report_view(data: ReportData) -> ReportView:
         notes=tuple(data.notes),
         errors=tuple(error_row(verdict) for verdict in data.errors),
         table=data.table,
+        agreement=agreement_view(data.agreement) if data.agreement is not None else None,
         provenance=_provenance(analysis, summary, data.version),
         sources=tuple(data.sources),
     )

@@ -1,4 +1,4 @@
-"""The chart of a trend: for each metric, a small scatter plot of the models by top-1 accuracy."""
+"""The chart of a trend: for each metric, a small scatter plot of the models by the accuracy that is its axis."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from textwrap import wrap
 
 import numpy as np
 
-from service.domain import MULTI_LABEL_ACCURACY, QUANTILES, Curves, Group, Metric, Trend, TrendPoint
+from service.domain import AXES, QUANTILES, Axis, Curves, Group, Metric, Trend, TrendPoint
 from service.report.charts import Spec, draw, literal_color
 
 _BANDS = ((4, 94), (24, 74))  # indices in QUANTILES: 5 to 95 %, 25 to 75 %
@@ -20,6 +20,8 @@ class MetricTitle:
     metric: Metric
     title: str
     subtitle: str
+    x: str  # name of the accuracy
+    y: str  # what the metric is a portion of; empty for an accuracy
     line: tuple[float, float] | None  # slope and intercept of the fit over all models
 
 
@@ -27,15 +29,17 @@ class MetricTitle:
 class _Axes:
     """The axes that the layers of one chart share."""
 
-    domain: list[float]  # top-1 accuracy, in percent
+    domain: list[float]  # accuracy, in percent
     x: Spec
     y: Spec
 
 
 def trend_multiples(
     metrics: Sequence[MetricTitle], trend: Trend, colors: Mapping[str, str], selected: Sequence[str]
-) -> str:
-    """Draw one chart for each metric by top-1 accuracy: the bands of the reference models, the models, and a fit.
+) -> list[str]:
+    """Draw one chart for each metric by accuracy: the bands of the reference models, the models, and a fit.
+
+    Each chart is an SVG of its own, so that a page arranges them by its width.
 
     Args:
         metrics: The metrics with their titles.
@@ -44,18 +48,17 @@ def trend_multiples(
         selected: IDs of the analyses to highlight.
 
     Returns:
-        The SVG.
+        An SVG for each metric.
     """
-    domain = _accuracy_domain(trend)
-    charts = [_metric_chart(metric, trend, colors, selected, domain) for metric in metrics]
-    return draw({"concat": charts, "columns": 3, "spacing": 24})
+    domains = {axis: _accuracy_domain(trend, axis) for axis in Axis}
+    return [draw(_metric_chart(metric, trend, colors, selected, domains[AXES[metric.metric]])) for metric in metrics]
 
 
-def _accuracy_domain(trend: Trend) -> list[float]:
-    """Return the range of the accuracy in percent: of the models, or of the reference models if there are none."""
-    accuracies = [point.top1_accuracy for point in trend.points]
+def _accuracy_domain(trend: Trend, axis: Axis) -> list[float]:
+    """Return the range of an accuracy in percent: of the models, or of the reference models if there are none."""
+    accuracies = [point.accuracies[axis] for point in trend.points]
     if not accuracies and trend.curves is not None:
-        accuracies = [trend.curves.lowest, trend.curves.highest]
+        accuracies = [trend.curves.axes[axis].lowest, trend.curves.axes[axis].highest]
     low, high = (min(accuracies), max(accuracies)) if accuracies else (0.0, 1.0)
     margin = max(0.02, 0.08 * (high - low))
     return [100 * max(0.0, low - margin), 100 * min(1.0, high + margin)]
@@ -65,12 +68,12 @@ def _metric_chart(
     title: MetricTitle, trend: Trend, colors: Mapping[str, str], selected: Sequence[str], domain: list[float]
 ) -> Spec:
     metric = title.metric
-    axes = _make_axes(metric, domain)
+    axes = _make_axes(title, domain)
     points = [point for point in trend.points if metric in point.values]
     layers = [] if trend.curves is None else _bands(trend.curves, trend.group, metric, axes)
     layers.append(_models(points, metric, colors, axes))
     if title.line is not None:
-        layers.append(_fit(title.line, [point.top1_accuracy for point in points], axes))
+        layers.append(_fit(title.line, [point.accuracies[AXES[metric]] for point in points], axes))
     layers.append(_diamonds([point for point in points if point.id and point.id in selected], metric, axes))
     return {
         "title": {
@@ -85,19 +88,18 @@ def _metric_chart(
     }
 
 
-def _make_axes(metric: Metric, domain: list[float]) -> _Axes:
-    is_accuracy = metric == MULTI_LABEL_ACCURACY
+def _make_axes(title: MetricTitle, domain: list[float]) -> _Axes:
     x = {
         "field": "x",
         "type": "quantitative",
         "scale": {"domain": domain, "nice": False},
-        "axis": {"title": "top-1 accuracy, %", "tickCount": 5},
+        "axis": {"title": f"{title.x}, %", "tickCount": 5},
     }
     y = {
         "field": "y",
         "type": "quantitative",
-        "scale": {"zero": not is_accuracy, "nice": True},
-        "axis": {"title": "%" if is_accuracy else "% of top-1 errors", "tickCount": 5},
+        "scale": {"zero": bool(title.y), "nice": True},
+        "axis": {"title": f"% of {title.y}" if title.y else "%", "tickCount": 5},
     }
     return _Axes(domain, x, y)
 
@@ -105,7 +107,7 @@ def _make_axes(metric: Metric, domain: list[float]) -> _Axes:
 def _models(points: Sequence[TrendPoint], metric: Metric, colors: Mapping[str, str], axes: _Axes) -> Spec:
     values = [
         {
-            "x": round(100 * point.top1_accuracy, 2),
+            "x": round(100 * point.accuracies[AXES[metric]], 2),
             "y": round(100 * point.values[metric], 2),
             "fill": colors.get(point.label, "var(--dot)"),
         }
@@ -134,7 +136,9 @@ def _fit(line: tuple[float, float], accuracies: Sequence[float], axes: _Axes) ->
 
 def _diamonds(points: Sequence[TrendPoint], metric: Metric, axes: _Axes) -> Spec:
     return {
-        "data": {"values": [{"x": 100 * point.top1_accuracy, "y": 100 * point.values[metric]} for point in points]},
+        "data": {
+            "values": [{"x": 100 * point.accuracies[AXES[metric]], "y": 100 * point.values[metric]} for point in points]
+        },
         "mark": {"type": "point", "shape": "diamond", "size": 130, "stroke": "var(--ink)", "strokeWidth": 2.5},
         "encoding": {"x": axes.x, "y": axes.y},
     }
@@ -145,10 +149,10 @@ def _bands(curves: Curves, group: Group, metric: Metric, axes: _Axes) -> list[Sp
     if (group, metric) not in curves.quantiles:
         return []
     quantiles = 100 * curves.quantiles[group, metric]
-    inside = ~np.isnan(quantiles[:, 0])
-    inside &= (100 * curves.knots >= axes.domain[0]) & (100 * curves.knots <= axes.domain[1])
+    percent = 100 * curves.axes[AXES[metric]].knots
+    inside = ~np.isnan(quantiles[:, 0]) & (percent >= axes.domain[0]) & (percent <= axes.domain[1])
     assert len(QUANTILES) == quantiles.shape[1], "This is a bug: expected the quantiles from 1 to 99 %"
-    knots = 100 * curves.knots[inside]
+    knots = percent[inside]
     layers: list[Spec] = []
     for low, high in _BANDS:
         values = [

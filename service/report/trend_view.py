@@ -12,12 +12,16 @@ from errata.messages import (
     format_signed,
 )
 
-from service.domain import METRICS, POOLED, Group, LabelFit, Metric, Trend
+from service.domain import Axis, Group, LabelFit, Metric, Trend
 from service.report import charts
 from service.report.elements import Chart, make_chart
 from service.report.messages.trend import (
     GROUPING_NAMES,
+    PORTIONS_NOTE,
+    axis_name,
     fit_text,
+    model_title,
+    portion_name,
     trend_description,
     trend_notes,
     trend_summary,
@@ -91,11 +95,12 @@ class TrendView:
     group_names: tuple[tuple[str, str], ...]
     by_names: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-    chart: Chart | None  # None: there are no models
+    charts: tuple[Chart, ...]  # one for each metric; empty: there are no models
     legend: tuple[LegendEntry, ...]
     num_reference: str  # reference models; empty: none
     percentiles: tuple[PercentileTable, ...]
     metric_titles: tuple[str, ...]
+    portions_note: str  # what the metrics are portions of
     models: tuple[ModelRow, ...]
     num_models: int
     shifts: tuple[ShiftRow, ...]  # one for each label
@@ -113,9 +118,7 @@ def trend_view(trend: Trend, selected: str = "") -> TrendView:
     Returns:
         The content of the page.
     """
-    metrics = [metric for metric in METRICS if metric != POOLED or trend.abstained]
-    if trend.curves is None:  # metrics whose rule was never evaluated have no values
-        metrics = [metric for metric in metrics if any(metric in point.values for point in trend.points)]
+    metrics = list(trend.metrics)
     labels = _labels(trend)
     colors = {label: charts.LABEL_COLORS[index] for index, label in enumerate(labels[: len(charts.LABEL_COLORS)])}
     analyses = [point for point in trend.points if point.id]
@@ -130,24 +133,25 @@ def trend_view(trend: Trend, selected: str = "") -> TrendView:
         group_names=tuple((group.value, GROUP_NAMES[group]) for group in Group),
         by_names=tuple(GROUPING_NAMES.items()),
         notes=tuple(trend_notes(trend)),
-        chart=_chart(trend, metrics, colors, selected_ids) if trend.points or trend.curves is not None else None,
+        charts=_charts(trend, metrics, colors, selected_ids) if trend.points or trend.curves is not None else (),
         legend=tuple(LegendEntry(label, index + 1 if label in colors else 0) for index, label in enumerate(labels)),
         num_reference=format_count(num_reference) if num_reference else "",
         percentiles=tuple(
             PercentileTable(
-                point.title,
+                model_title(point),
                 percentile_rows(point.percentile_ranks),
             )
             for point in analyses
             if point.id in selected_ids and point.percentile_ranks
         ),
         metric_titles=tuple(METRIC_NAMES[metric] for metric in metrics),
+        portions_note=PORTIONS_NOTE,
         models=tuple(
             ModelRow(
                 point.id,
-                point.title,
+                model_title(point),
                 point.label,
-                format_percentage(point.top1_accuracy),
+                format_percentage(point.accuracies[Axis.TOP1]),
                 tuple(format_percentage(point.values.get(metric)) for metric in metrics),
                 point.id in selected_ids,
             )
@@ -160,15 +164,25 @@ def trend_view(trend: Trend, selected: str = "") -> TrendView:
     )
 
 
-def _chart(trend: Trend, metrics: list[Metric], colors: dict[str, str], selected_ids: list[str]) -> Chart:
+def _charts(trend: Trend, metrics: list[Metric], colors: dict[str, str], selected_ids: list[str]) -> tuple[Chart, ...]:
     fits = {fit.metric: fit.fit for fit in trend.fits if not fit.label}
     titles = [
-        MetricTitle(metric, METRIC_NAMES[metric], fit_text(fit), None if fit is None else (fit.slope, fit.intercept))
+        MetricTitle(
+            metric=metric,
+            title=METRIC_NAMES[metric],
+            subtitle=fit_text(fit),
+            x=axis_name(metric),
+            y=portion_name(metric),
+            line=None if fit is None else (fit.slope, fit.intercept),
+        )
         for metric in metrics
         for fit in [fits.get(metric)]
     ]
-    svg = trend_multiples(titles, trend, colors, selected_ids)
-    return make_chart(svg, *(trend_description(title.title, title.subtitle) for title in titles))
+    drawn = trend_multiples(titles, trend, colors, selected_ids)
+    return tuple(
+        make_chart(svg, trend_description(title.title, title.x, title.subtitle))
+        for svg, title in zip(drawn, titles, strict=True)
+    )
 
 
 def _labels(trend: Trend) -> list[str]:

@@ -31,6 +31,7 @@ from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import explain_image, find_bundle, load_judged
 from service.domain import Observer, State
+from service.evidence.agreement import agreement_for
 from service.redact import log_fields, public_message, public_text
 from service.report.listing_view import image_view, pending_view
 from service.report.render import content_security_policy, render
@@ -143,7 +144,8 @@ class Pages:
         verdict = explain_image(result, request.path_params["image"], None)
         dataset, name = result.analysis.request.dataset, quote(verdict.file_name)
         image_url = f"/analyses/{result.analysis.id}/images/{name}" if self._ports.thumbnails.has(dataset) else ""
-        return _page(render("image.html", site=True, view=image_view(result.analysis, verdict, image_url)))
+        view = image_view(result.analysis, verdict, image_url, agreement_for(dataset))
+        return _page(render("image.html", site=True, view=view))
 
     def _thumbnail(self, request: Request) -> Response:
         analysis = queries.get_succeeded(self._ports.stores, _id(request, "id"))
@@ -174,14 +176,15 @@ class Pages:
         return _download(report.comparison_report(self._ports.stores, a, b), f"errata-{a}-{b}.html")
 
     def _trend(self, request: Request) -> Response:
-        group, selected = wire.group_of(parameter(request, "group"), "group"), parameter(request, "mark")
+        group, highlighted = wire.group_of(parameter(request, "group"), "group"), parameter(request, "mark")
         dataset = parameter(request, "dataset")
-        if not dataset and wire.is_id(selected):
-            dataset = queries.get(self._ports.stores, selected).request.dataset
+        if not dataset and wire.is_id(highlighted):
+            dataset = queries.get(self._ports.stores, highlighted).request.dataset
         dataset = dataset or self._default_dataset()
         self._ports.stores.evidence.bundles(dataset)  # raises an error for an unknown data set
-        trend_request = TrendRequest(dataset=dataset, group=group, by=parameter(request, "by"))
-        return _page(report.trend_report(self._ports.stores, trend_request, selected, site=True))
+        by = parameter(request, "by")
+        trend_request = TrendRequest(dataset=dataset, group=group, by=by, highlighted=highlighted)
+        return _page(report.trend_report(self._ports.stores, trend_request, site=True))
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
         """Return a page that never changes, or 304 if the browser has it."""

@@ -8,7 +8,7 @@ from service.wire.analyses import (
     to_analysis,
     to_breakdown,
 )
-from service.wire.catalog import to_dataset, to_evidence, to_model
+from service.wire.catalog import to_dataset, to_error_type, to_evidence, to_model
 from service.wire.comparison import to_comparison
 from service.wire.gate import to_gate_result
 from service.wire.names import (
@@ -55,6 +55,7 @@ __all__ = [
     "to_breakdown",
     "to_comparison",
     "to_dataset",
+    "to_error_type",
     "to_evidence",
     "to_gate_result",
     "to_model",

@@ -1,9 +1,11 @@
-"""Messages of the catalog: data sets, evidence bundles, and models."""
+"""Messages of the catalog: data sets, evidence bundles, models, and error types."""
 
 from errata import v1 as pb
 from errata.names import dataset_name, evidence_name, model_name
 
 from service.analyses.ports import ModelOffer
+from service.domain import ErrorType
+from service.evidence.agreement import shipped_agreement
 from service.evidence.bundle import Manifest
 
 LABEL_SPACE = "imagenet-1k"  # the label space of every data set
@@ -44,3 +46,16 @@ def to_evidence(manifest: Manifest) -> pb.Evidence:
 def to_model(offer: ModelOffer) -> pb.Model:
     """Convert a model, or a pattern of models, that workers offer."""
     return pb.Model(name=model_name(offer.model), model_id=offer.model, description=offer.description)
+
+
+def to_error_type(error_type: ErrorType) -> pb.ErrorTypeInfo:
+    """Convert an error type, with the shipped agreement with experts."""
+    values = shipped_agreement().types.get(error_type)
+    has_agreement = values is not None and values.num_judged > 0
+    return pb.ErrorTypeInfo(
+        error_type=error_type.key,
+        title=error_type.title,
+        description=error_type.row.description,
+        severity=pb.Severity.Name(error_type.severity),
+        expert_agreement=pb.ExpertAgreement(**vars(values)) if has_agreement else None,
+    )

@@ -5,10 +5,21 @@ from errata import v1 as pb
 from errata.names import dataset_id, dataset_name, evidence_name
 
 from service.analyses.trend import TrendRequest
-from service.domain import METRICS, LabelFit, PercentileRank, Trend, TrendPoint
+from service.domain import (
+    AXES,
+    METRICS,
+    PORTIONS,
+    Axis,
+    LabelFit,
+    Metric,
+    PercentileRank,
+    Trend,
+    TrendPoint,
+)
 from service.report.messages.trend import percentile_text, trend_notes
 from service.wire.names import analysis_id, analysis_name, group_of
 
+_PORTIONS_OF = {Axis.TOP1: "top1_errors", Axis.MULTI_LABEL: "multi_label_errors"}  # by the axis of a metric
 _QUANTILES = (4, 24, 49, 74, 94)  # indices of 5, 25, 50, 75, and 95 % among 1 to 99 %
 
 
@@ -36,7 +47,13 @@ def to_trend(trend: Trend) -> pb.Trend:
         num_published=trend.curves.num_models if trend.curves else 0,
         notes=trend_notes(trend),
         num_left_out=trend.num_left_out,
+        metrics=[_metric(metric) for metric in trend.metrics],
     )
+
+
+def _metric(metric: Metric) -> pb.TrendMetric:
+    portion_of = _PORTIONS_OF[AXES[metric]] if metric in PORTIONS else ""
+    return pb.TrendMetric(metric=metric, axis=AXES[metric].value, portion_of=portion_of)
 
 
 def _model(point: TrendPoint) -> pb.TrendModel:
@@ -45,9 +62,11 @@ def _model(point: TrendPoint) -> pb.TrendModel:
         display_name=point.title,
         label=point.label,
         requested=point.is_selected,
-        top1_accuracy=point.top1_accuracy,
+        top1_accuracy=point.accuracies[Axis.TOP1],
         values=dict(point.values),
         percentile_ranks=[_percentile_rank(rank) for rank in point.percentile_ranks],
+        multi_label_accuracy=point.accuracies[Axis.MULTI_LABEL],
+        num_analyses=point.num_analyses if point.id else 0,
     )
 
 
@@ -57,6 +76,8 @@ def _percentile_rank(rank: PercentileRank) -> pb.PercentileRank:
         value=rank.value,
         percentile=rank.percentile,
         message=percentile_text(rank),
+        low=rank.low,
+        high=rank.high,
     )
 
 
@@ -80,15 +101,19 @@ def _bands(trend: Trend) -> list[pb.TrendBand]:
         quantiles = trend.curves.quantiles.get((trend.group, metric))
         if quantiles is None:
             continue
-        fit = trend.curves.fits.get((trend.group, metric))
+        fit, axis = trend.curves.fits.get((trend.group, metric)), AXES[metric]
         bands.append(
             pb.TrendBand(
                 metric=metric,
                 quantiles=[
                     pb.TrendQuantiles(
-                        top1_accuracy=knot, **dict(zip(("q05", "q25", "q50", "q75", "q95"), row, strict=True))
+                        top1_accuracy=knot if axis is Axis.TOP1 else 0,
+                        accuracy=knot,
+                        **dict(zip(("q05", "q25", "q50", "q75", "q95"), row, strict=True)),
                     )
-                    for knot, row in zip(trend.curves.knots.tolist(), quantiles[:, _QUANTILES].tolist(), strict=True)
+                    for knot, row in zip(
+                        trend.curves.axes[axis].knots.tolist(), quantiles[:, _QUANTILES].tolist(), strict=True
+                    )
                     if not np.isnan(row[0])
                 ],
                 r_squared=fit.r_squared if fit else None,

@@ -8,7 +8,7 @@ from errata.names import verdict_name
 from errata.proto_json import to_dict
 
 from service.analyses.verdicts import VerdictFilter
-from service.domain import Verdict, VerdictEvidence, VocabularyEvidence
+from service.domain import ExpertJudgment, Verdict, VerdictEvidence, VocabularyEvidence
 from service.taxonomy.classes import class_names
 from service.wire.names import error_type_of, group_of, optional_class
 
@@ -91,6 +91,10 @@ def _vocabulary(vocabulary: VocabularyEvidence) -> pb.VocabularyEvidence:
     )
 
 
+def _expert_judgment(judgment: ExpertJudgment) -> pb.ExpertJudgment:
+    return pb.ExpertJudgment(error_type=judgment.cause.key, severity=pb.ExpertSeverity.Name(judgment.severity))
+
+
 def _verdict_evidence(evidence: VerdictEvidence) -> pb.VerdictEvidence:
     names = class_names()
     return pb.VerdictEvidence(
@@ -117,6 +121,7 @@ def _verdict_evidence(evidence: VerdictEvidence) -> pb.VerdictEvidence:
         ],
         overlap=evidence.overlap,
         vocabulary=_vocabulary(evidence.vocabulary) if evidence.vocabulary else None,
+        expert_judgment=_expert_judgment(evidence.expert_judgment) if evidence.expert_judgment else None,
         trace=[
             pb.Step(error_type=step.error_type.key, outcome=pb.Outcome.Name(step.outcome), note=step.note)
             for step in evidence.trace

@@ -175,6 +175,7 @@ def test_a_trend_has_the_percentiles_of_models(client: Client, pair: tuple[pb.An
         (pair[1].name, True),
     ]
     assert [model.top1_accuracy for model in result.models[:2]] == [0.75, 0.9]
+    assert {metric.metric: metric.portion_of for metric in result.metrics}["model_failure"] == "multi_label_errors"
     assert result.models[0].values["model_failure"] == 1
     assert "fine_grained_oov" not in result.models[0].values, "a rule that abstained says nothing, which isn't 0"
     assert not result.models[0].percentile_ranks and not result.bands and result.num_published == 0
@@ -193,6 +194,27 @@ def test_a_trend_groups_models_by_a_label(client: Client, demo: Bundle) -> None:
     red = fits["red", "model_failure"]
     assert red.num_models == 3 and not red.HasField("r_squared")  # all values are 1
     assert not fits["blue", "model_failure"].HasField("slope")
+
+
+def test_a_trend_has_one_point_for_each_version_of_a_model(client: Client, demo: Bundle) -> None:
+    """Uploads without labels are the same version if their predictions are equal."""
+    versions = [("1", 1), ("1", 2), ("2", 3)]
+    names = [
+        client.upload(predictions(demo, wrong), "demo", labels={"model": "net", "version": version}).name
+        for version, wrong in versions
+    ]
+    twice = [client.upload(predictions(demo, 11), "demo", display_name=name, fresh=True).name for name in ("x", "y")]
+
+    result = client.trend(pb.ComputeTrendRequest(dataset="demo"))
+
+    counts = {model.analysis: model.num_analyses for model in result.models}
+    assert {name: counts.get(name) for name in (*names, *twice)} == dict(
+        zip((*names, *twice), (None, 2, 1, None, 2), strict=True)
+    )
+    assert any(note.endswith("The trend shows the newest analysis of each version.") for note in result.notes)
+    selected = client.trend(pb.ComputeTrendRequest(analyses=[names[0]]))
+    counts = {model.analysis: model.num_analyses for model in selected.models}
+    assert (counts[names[0]], counts.get(names[1])) == (2, None)
 
 
 def test_analyses_of_several_data_sets_have_no_trend(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
@@ -242,14 +264,14 @@ def test_analyses_with_different_evidence_are_not_comparable_until_reanalyzed(
 
 def test_published_models_of_another_group_are_rejected(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     header = (
-        "model_dir_id,mla_group,num_all_samples,num_group_samples,num_all_top1_errors,num_group_correct,"
+        "model_dir_id,mla_all,mla_group,num_all_samples,num_group_samples,num_all_top1_errors,num_group_correct,"
         + ",".join(
             ("num_collapsed_mappings", "num_ambiguous", "num_same_superclass", "num_OOV_clip", "num_common_co_occ")
         )
     )
     header += ",num_non_prototypical,num_not_classified\n"
-    whole = f"{header}m,90,100,100,10,90,1,2,3,1,1,1,1\n".encode()
-    part = f"{header}m,90,100,40,10,36,1,1,1,1,0,0,0\n".encode()
+    whole = f"{header}m,90,90,100,100,10,90,1,2,3,1,1,1,1\n".encode()
+    part = f"{header}m,90,90,100,40,10,36,1,1,1,1,0,0,0\n".encode()
 
     for group, good, bad in (("all", whole, part), ("organism", part, whole)):
         assert client.trend(pb.ComputeTrendRequest(analyses=[pair[0].name], group=group, reference=good)).models

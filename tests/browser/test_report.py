@@ -41,6 +41,26 @@ def test_document_does_not_overflow_its_window(chromium: Browser, site: Site, do
         assert view.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [420, 1300])
+def test_texts_of_trend_charts_are_inside_their_chart_and_the_window(chromium: Browser, site: Site, width: int) -> None:
+    with open_page(chromium, site.trend.as_uri(), viewport={"width": width, "height": 900}) as view:
+        view.page.screenshot(path=SCREENSHOTS / f"trend-{width}.png", full_page=True)
+        texts = view.page.evaluate(
+            """[...document.querySelectorAll(".multiples svg")].flatMap(svg => {
+                const frame = svg.getBoundingClientRect();
+                return [...svg.querySelectorAll("text")].filter(text => text.textContent).map(text => {
+                    const box = text.getBoundingClientRect();
+                    const inside = box.left >= frame.left && box.right <= frame.right && box.right <= innerWidth
+                        && box.top >= frame.top && box.bottom <= frame.bottom;
+                    return [text.textContent, inside];
+                });
+            })"""
+        )
+    titles = {text for text, _ in texts}
+    assert {"top-1 accuracy, %", "multi-label accuracy, %", "% of top-1 errors", "% of multi-label errors"} <= titles
+    assert [text for text, inside in texts if not inside] == []
+
+
 def test_report_of_ten_thousand_errors_is_small_and_paged(chromium: Browser, site: Site) -> None:
     assert site.report.stat().st_size < 2_000_000
     with open_page(chromium, site.report.as_uri()) as view:

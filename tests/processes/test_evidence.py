@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from service.evidence.agreement import agreement_to_plain, shipped_agreement
 from service.evidence.bundle import Bundle
 
 from .conftest import Errata, Serving, serving
@@ -67,6 +68,32 @@ def test_both_layouts_of_the_annotation_give_the_same_valid_bundle(
     assert first["counts"]["images"] == 50_000
     assert all(source["license"] for source in first["sources"])
     assert errata("evidence", "verify", str(tmp_path / ANNOTATIONS[0])).returncode == 0
+
+
+def test_agreement_with_experts_is_measured_and_their_judgment_is_explained(
+    errata: Errata, reference: Path, tmp_path: Path
+) -> None:
+    bundle, metadata = str(tmp_path / "bundle"), reference / "imagenet-mistakes" / "metadata"
+    annotations = str(reference / "imagenet-multilabel" / ANNOTATIONS[0])
+    inputs = ("--dataset", "imagenet", "--annotations", annotations, "--mistakes", str(metadata))
+    assert errata("evidence", "build", *inputs, "--output", bundle).returncode == 0
+    judged = json.loads((metadata / "vit3b_mistakes.json").read_text())
+    image, entry = next(item for item in judged.items() if item[1]["failure category"] == "Spurious Correlation")
+    predicted = str(entry["top_prediction"])
+
+    measured = errata("evidence", "agreement", bundle, "--json")
+    table = errata("evidence", "agreement", bundle, "--mistakes", str(metadata))
+    explained = errata("explain", image, "--local", "--evidence", bundle, "--predicted", predicted)
+    plain = errata("explain", image, "--local", "--evidence", bundle, "--predicted", predicted, "--json")
+
+    assert json.loads(measured.stdout) == agreement_to_plain(shipped_agreement())
+    assert "Of 484 predictions that experts judged, the rules explain 359" in table.stdout
+    severity = entry["failure severity"]
+    assert f"Experts judged this prediction: spurious correlation, {severity.lower()}." in explained.stdout
+    assert json.loads(plain.stdout)["evidence"]["expert_judgment"] == {
+        "error_type": "spurious_correlation",
+        "severity": f"EXPERT_SEVERITY_{severity.upper()}",
+    }
 
 
 def test_a_bundle_of_the_annotation_judges_a_resnet50(errata: Errata, reference: Path, tmp_path: Path) -> None:

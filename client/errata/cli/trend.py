@@ -14,8 +14,15 @@ from errata.cli.output import STDOUT, print_json, print_path, read_input, report
 from errata.cli.resolve import resolve
 from errata.cli.views import NARROW, new_table
 from errata.enums import Group
-from errata.messages import METRIC_NAMES, MISSING, format_percentage, format_points, metric_name
+from errata.messages import (
+    METRIC_NAMES,
+    MISSING,
+    format_percentage,
+    format_points,
+    metric_name,
+)
 from errata.proto_json import to_json
+from errata.trend_metrics import model_title, value_title
 
 MAX_REFERENCE = 3 << 20  # bytes, as the API accepts
 MAX_COLUMNS = 3  # models beside each other on a narrow terminal
@@ -104,11 +111,11 @@ def _show_trend(result: pb.Trend) -> None:
         stderr_console().print("No analyses of this data set. 'errata analyze' creates one.")
         return
     metrics = [metric for metric in METRIC_NAMES if any(metric in model.values for model in models)]
-    rows = [["model", *(model.display_name for model in models)]]
+    rows = [["model", *map(model_title, models)]]
     rows.append(["top-1", *(format_percentage(model.top1_accuracy) for model in models)])
     for metric in metrics:
         values = [format_percentage(model.values[metric]) if metric in model.values else MISSING for model in models]
-        rows.append([METRIC_NAMES[metric], *values])
+        rows.append([value_title(result, metric), *values])
     is_transposed = console.width < NARROW and len(models) <= MAX_COLUMNS
     header, *body = rows if is_transposed else zip(*rows, strict=True)
     table = new_table(*map(safe, header))
@@ -117,7 +124,7 @@ def _show_trend(result: pb.Trend) -> None:
     console.print(table)
     for model in models[:MAX_RANKED]:
         for rank in model.percentile_ranks:
-            console.print(f"  {safe(model.display_name)}, {safe(metric_name(rank.metric))}: {safe(rank.message)}")
+            console.print(f"  {safe(model_title(model))}, {safe(metric_name(rank.metric))}: {safe(rank.message)}")
     shifts = [fit for fit in result.fits if fit.label and fit.HasField("shift")]
     if shifts:
         _show_shifts(result, shifts)

@@ -8,13 +8,14 @@ from rich.table import Table
 from errata import pb
 from errata.choices import enum_name
 from errata.cli.console import safe
-from errata.enums import Group, Outcome, ProblematicTag, Severity
+from errata.enums import ExpertSeverity, Group, Outcome, ProblematicTag, Severity
 from errata.error_types import TOP1_ERROR_TYPES, error_keys, find_error_type, num_errors, severe_total, title_of
 from errata.messages import (
     MISSING,
     PROBLEMATIC_TAG_NAMES,
     abstention_notes,
     cooccurrence_note,
+    expert_note,
     format_count,
     format_optional,
     format_percentage,
@@ -147,6 +148,9 @@ def evidence_lines(verdict: pb.Verdict) -> Iterator[str]:
         yield vocabulary_note(predicted, vocabulary.gate, vocabulary.num_texts, best, vocabulary.prefers_label)
     for pair in evidence.co_occurrences:
         yield cooccurrence_note(predicted, pair.label_name, pair.count, pair.examples)
+    if evidence.HasField("expert_judgment"):
+        judgment = evidence.expert_judgment
+        yield expert_note(judgment.error_type, ExpertSeverity(judgment.severity))
     steps = [step for step in evidence.trace if step.outcome != pb.OUTCOME_NOT_REACHED]
     outcomes = [rule_outcome(step.error_type, step.note, Outcome(step.outcome)) for step in steps]
     yield f"Rules: {' · '.join(outcomes)}"

@@ -14,7 +14,7 @@ from typing import Any
 from service.archive import document as documents
 from service.archive.document import parse_document
 from service.archive.port import Record
-from service.domain import ERROR_TYPES, Analysis, ErrorType, Group, RowOrder, State, StoredResult, Summary
+from service.domain import ERROR_TYPES, Analysis, ErrorType, Group, GroupNumbers, RowOrder, State, StoredResult, Summary
 from service.domain.listing import NO_VALUE, SORT_VALUES, end_of, microseconds, version_key
 
 SCHEMA = 1  # increment it with each change of the values in the tables: the index is then rebuilt
@@ -116,24 +116,25 @@ def unpack_document(packed: bytes) -> Analysis:
 
 def stored_result(row: tuple[Any, ...]) -> StoredResult:
     """Return the result of a row of RESULT_COLUMNS."""
-    analysis_id, title, labels, architecture, digest, abstained, top1_accuracy, numbers = row
-    multi_label_accuracy, counts = json.loads(numbers)
+    analysis_id, title, labels, architecture, digest, model, version, abstained, top1_accuracy, overall, group = row
     return StoredResult(
         analysis_id,
         title,
         json.loads(labels),
         architecture,
         digest,
+        (model or "", version),
         tuple(ErrorType[name] for name in json.loads(abstained)),
         None if top1_accuracy == NO_VALUE else top1_accuracy,
-        {ErrorType[name]: count for name, count in counts.items()},
-        multi_label_accuracy,
+        _unpack_numbers(overall),
+        _unpack_numbers(group),
     )
 
 
 # The parameter is the JSON path of a group.
-RESULT_COLUMNS = """
-  id, display_name, labels, architecture, predictions_digest, abstained, top1_accuracy, json_extract(numbers, :group)
+RESULT_COLUMNS = f"""
+  id, display_name, labels, architecture, predictions_digest, version_model, version, abstained, top1_accuracy,
+  json_extract(numbers, '$.{Group.ALL.value}'), json_extract(numbers, :group)
 """
 
 
@@ -145,6 +146,11 @@ def group_path(group: Group) -> str:
 def state_names(states: frozenset[State]) -> list[str]:
     """Return the names of states, sorted."""
     return sorted(state.name for state in states)
+
+
+def _unpack_numbers(numbers: str) -> GroupNumbers:
+    multi_label_accuracy, counts = json.loads(numbers)
+    return GroupNumbers({ErrorType[name]: count for name, count in counts.items()}, multi_label_accuracy)
 
 
 def _pack_numbers(summary: Summary) -> str:

@@ -1,8 +1,6 @@
-"""The device that models run on, its memory, and the CPU cores that are available."""
+"""The device that models run on, and its memory."""
 
-import os
 import re
-from pathlib import Path
 
 import torch
 from errata.errors import InvalidSetting
@@ -41,17 +39,3 @@ def gpu_memory() -> dict[str, tuple[int, int]]:
         free, total = torch.cuda.mem_get_info(index)
         memory[f"cuda:{index}"] = (total - free, total)
     return memory
-
-
-def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return the number of cores that the process may use, by its CPU affinity and the quota of its container.
-
-    Args:
-        quota: File with "TIME PERIOD".
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        allowed, period = quota.read_text().split()
-        return max(1, min(cores, round(int(allowed) / int(period))))
-    except (OSError, ValueError, ZeroDivisionError):
-        return cores  # no container, or one without a quota

@@ -10,17 +10,18 @@ import structlog
 import torch
 from errata.errors import ImagesMissing
 
+from service.cpu import available_cores
 from service.domain import ModelInfo, Predictions
 from service.predictions.model_id import ModelId, parse_model_id
 from service.predictions.model_policy import FOLDER_SOURCES, ModelPolicy
 from service.predictions.models.batch_size import AdaptiveBatchSize
-from service.predictions.models.device import available_cores, choose_device
+from service.predictions.models.device import choose_device
 from service.predictions.models.images import ImageFolder, UnreadableImage
 from service.predictions.models.loaded_model import LoadedModel
 from service.predictions.models.precomputed import stored_predictions
-from service.predictions.models.prefetch import prefetch
 from service.predictions.models.runner import Runner, TopPredictions
 from service.predictions.models.sources import SOURCES
+from service.prefetch import prefetch
 
 MAX_LOGGED = 10  # unreadable images that one call logs by name
 _log = structlog.get_logger()

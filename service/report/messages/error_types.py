@@ -77,7 +77,7 @@ def label_preference_note(num_preferred: int, total: int) -> str:
 
 def percentile_note(percentile: str) -> str:
     """Describe the percentile of a portion next to a rate; empty if there is no percentile."""
-    return f"As a portion of the top-1 errors: {percentile}." if percentile else ""
+    return f"As a portion of the multi-label errors: {percentile}." if percentile else ""
 
 
 def breakdown_description(

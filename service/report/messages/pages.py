@@ -56,9 +56,12 @@ _TEXTS = (
         "95 % confidence intervals of the change from A to B (paired bootstrap over images). The intervals of "
         "error types are not adjusted for multiple comparisons."
     ),
+    "95 % interval",
     "A",
+    "Accuracies on the axes are measured on all evaluated images, even if you select a group.",
     "Accuracy gain by error type",
     "Accuracy that the model would gain without errors of the type, in percentage points.",
+    "Agreement with experts",
     "all",
     "All analyses",
     "All models in the charts",
@@ -73,6 +76,12 @@ _TEXTS = (
     "change",
     "change from A to B",
     "class",
+    "Cohen's κ",
+    "experts agreed",
+    "judged errors",
+    "precision",
+    "recall",
+    "severity agreed",
     "Classes with the largest changes, of {total} that differ. Intervals are not adjusted for multiple comparisons.",
     "Classes with the most model failures: {count} of {total} classes with errors",
     "Classes, sorted by model failures. Gains are percentage points of multi-label accuracy.",
@@ -93,7 +102,7 @@ _TEXTS = (
     "Difference between the models of each {label} and the linear fit over all models, in percentage points",
     (
         "Difference between the models of each {label} and the median of the reference models at equal accuracy, "
-        "in percentage points"
+        "or the linear fit over all models if there is no reference, in percentage points"
     ),
     "Differences at equal accuracy",
     "Download comparison",
@@ -153,7 +162,7 @@ _TEXTS = (
     "labels",
     "license",
     "Linear fits",
-    "Linear fits: percentage points of the metric per percentage point of top-1 accuracy",
+    "Linear fits: percentage points of the metric per percentage point of accuracy",
     "McNemar's exact test",
     "McNemar's exact test, two-sided; significant if p < 0.05",
     "mean confidence",
@@ -190,8 +199,11 @@ _TEXTS = (
     "origin",
     "p-value",
     "percentile",
-    "Percentile among the reference models with the most similar accuracy",
-    "Portion of the top-1 errors, and its percentile among the reference models with the most similar accuracy",
+    (
+        "Percentile among the reference models with the most similar accuracy. The interval comes from resampled "
+        "images of the model."
+    ),
+    "portion of",
     "prediction",
     "prediction of A",
     "prediction of B",
@@ -241,7 +253,6 @@ _TEXTS = (
     "third quartile",
     "To compare groups of models at equal accuracy, group them by a label.",
     "top-1",
-    "Top-1 accuracy is measured on all evaluated images, even if you select a group.",
     "top-1 accuracy, points",
     "top-1 correct",
     "Images by top-1 correctness only: {fixed} fixed, {broken} broken.",

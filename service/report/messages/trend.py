@@ -2,23 +2,32 @@
 
 from collections.abc import Mapping
 
-from errata.messages import format_count, format_signed, list_names, pluralize
+from errata.messages import AXIS_NAMES, PORTION_NAMES, format_count, format_signed, list_names, pluralize
 
 from service.domain import (
+    AXES,
     MULTI_LABEL_ACCURACY,
     POOLED,
+    PORTIONS,
     TOP1_ERROR_TYPES,
+    Axis,
     Fit,
     Metric,
     NoReferenceReason,
     PercentileRank,
     Trend,
+    TrendPoint,
 )
 
 CUSTOM_SUPERCLASSES_NOTE = (
-    "The reference models were evaluated with the superclasses of the paper. This evidence uses other superclasses, so "
-    "the percentiles of fine-grained errors and of the types after it are approximate."
+    "The reference models were evaluated with the superclasses of the paper, and this evidence is not known to use the "
+    "same ones. Fine-grained errors and the types after it are therefore not compared with the reference models."
 )
+PORTIONS_NOTE = (
+    "As in the paper, class overlaps and missing multi-labels are portions of the top-1 errors, by top-1 accuracy. The "
+    "other error types are portions of the multi-label errors, by multi-label accuracy."
+)
+INDISTINCT = "not distinguishable from its neighbors"
 NO_REFERENCE_NOTE = "No reference models exist for this data set, so percentiles are not available."
 MISSING_LABEL_NOTE = (
     "No model has the label {label}. Set it with --label, or add labeled reference models with --reference."
@@ -40,22 +49,59 @@ _PLURALS: Mapping[Metric, str] = {
 }
 _NO_REFERENCE: Mapping[NoReferenceReason, str] = {
     NoReferenceReason.DATASET: "no reference models exist for this data set",
+    NoReferenceReason.SUPERCLASSES: "the superclasses are not known to be those of the reference models",
     NoReferenceReason.ACCURACY: "no reference model has a similar accuracy",
     NoReferenceReason.FEW: "too few reference models have a similar accuracy",
-    NoReferenceReason.NO_VALUE: "the model makes no top-1 errors",
+    NoReferenceReason.NO_VALUE: "the model makes no such errors",
+}
+_PORTIONS_OF: Mapping[Axis, str] = {
+    Axis.TOP1: PORTION_NAMES["top1_errors"],
+    Axis.MULTI_LABEL: PORTION_NAMES["multi_label_errors"],
 }
 
 
+def axis_name(metric: Metric) -> str:
+    """Return the name of the accuracy that is the axis of a metric."""
+    return AXIS_NAMES[AXES[metric].value]
+
+
+def portion_name(metric: Metric) -> str:
+    """Return what a metric is a portion of; empty for an accuracy."""
+    return _PORTIONS_OF[AXES[metric]] if metric in PORTIONS else ""
+
+
 def percentile_text(rank: PercentileRank) -> str:
-    """Describe a percentile, for example "fewer spurious correlations than 83 % of similarly accurate models"."""
+    """Describe a percentile and its interval.
+
+    For example: "fewer spurious correlations than 83 % of similarly accurate models (95 % interval: 62 to 95 %)".
+    """
+    if rank.missing is NoReferenceReason.INDISTINCT:
+        return INDISTINCT
     if rank.percentile is None:
         return f"not available: {_NO_REFERENCE[rank.missing or NoReferenceReason.DATASET]}"
     lower = round(100 * rank.percentile)
     is_higher = lower >= 50
     percentage = f"{min(99, lower if is_higher else 100 - lower)} %"  # the quantiles end at 1 and 99
     if rank.metric == MULTI_LABEL_ACCURACY:
-        return f"{'higher' if is_higher else 'lower'} than {percentage} of similarly accurate models"
-    return f"{'more' if is_higher else 'fewer'} {_PLURALS[rank.metric]} than {percentage} of similarly accurate models"
+        comparison = "higher" if is_higher else "lower"
+    else:
+        comparison = f"{'more' if is_higher else 'fewer'} {_PLURALS[rank.metric]}"
+    return f"{comparison} than {percentage} of similarly accurate models{_interval_text(rank, is_higher)}"
+
+
+def _interval_text(rank: PercentileRank, is_higher: bool) -> str:
+    """Return the interval of the share of models in the text, in parentheses; empty if it is unknown."""
+    if rank.low is None or rank.high is None:
+        return ""
+    low, high = (rank.low, rank.high) if is_higher else (1 - rank.high, 1 - rank.low)
+    return f" (95 % interval: {round(100 * low)} to {round(100 * high)} %)"
+
+
+def percentile_interval(rank: PercentileRank) -> str:
+    """Return the 95 % interval of a percentile, such as "20 to 98"; empty if there is none."""
+    if rank.low is None or rank.high is None:
+        return ""
+    return f"{round(100 * rank.low)} to {round(100 * rank.high)}"
 
 
 def trend_notes(trend: Trend) -> list[str]:
@@ -69,9 +115,17 @@ def trend_notes(trend: Trend) -> list[str]:
         notes.append(CUSTOM_SUPERCLASSES_NOTE)
     if trend.by and not any(point.label for point in trend.points):
         notes.append(MISSING_LABEL_NOTE.format(label=trend.by))
+    if num_repeated := sum(point.num_analyses > 1 for point in trend.points):
+        notes.append(repeated_note(num_repeated))
     if trend.num_left_out:
         notes.append(excluded_note(trend.num_left_out))
     return notes
+
+
+def repeated_note(count: int) -> str:
+    """Return how many models of a trend have several stored analyses, in a sentence."""
+    verb = "has" if count == 1 else "have"
+    return f"{pluralize(count, 'model')} {verb} several analyses. The trend shows the newest analysis of each version."
 
 
 def excluded_note(count: int) -> str:
@@ -108,6 +162,11 @@ def fit_text(fit: Fit | None) -> str:
     return f"slope {format_signed(fit.slope)} points per point{r_squared}"
 
 
-def trend_description(metric: str, fit: str) -> str:
+def trend_description(title: str, axis: str, fit: str) -> str:
     """Describe the chart of one metric for screen readers."""
-    return f"{metric} by top-1 accuracy: {fit}."
+    return f"{title} by {axis}: {fit}."
+
+
+def model_title(point: TrendPoint) -> str:
+    """Return the title of a model, with the number of its analyses if there are several."""
+    return point.title if point.num_analyses == 1 else f"{point.title} ({format_count(point.num_analyses)} analyses)"

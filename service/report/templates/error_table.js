@@ -125,6 +125,7 @@
       const values = { predicted, label: className(label), count: formatCount(count), examples: examples.join(", ") };
       notes.push(format(messages.cooccurrence_note, values));
     }
+    if (data.experts[error.row]) notes.push(data.experts[error.row]);
     return notes;
   };
   const ruleTrace = (error) => {

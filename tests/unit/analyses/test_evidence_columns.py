@@ -1,5 +1,6 @@
 """The evidence of many verdicts as columns, against the evidence of each."""
 
+import json
 import random
 from collections.abc import Sequence
 from typing import Any, cast
@@ -7,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import pytest
+from unit.evidence.official import mistake, write_mistakes
 
 from service.analyses.explain import collect_evidence
 from service.analyses.judge import JudgedAnalysis, compute_verdicts
@@ -33,7 +35,14 @@ def annotated(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         proposed = ", ".join(map(str, labels))
         lines.append(f'{validation_name(number)},{original_labels()[number - 1]},"{proposed}",,{problematic}')
     (folder / "annotations.csv").write_text("\n".join(lines) + "\n")
-    return build_evidence("imagenet", Inputs(annotations=folder / "annotations.csv"), folder / "bundle")
+    judged_by_experts = {
+        validation_name(number): mistake("Spurious Correlation", CLASSES[number % len(CLASSES)])
+        for number in range(1, IMAGES + 1)
+    }
+    mistakes = write_mistakes(folder / "mistakes", [])
+    (mistakes / "vit3b_mistakes.json").write_text(json.dumps(judged_by_experts))
+    inputs = Inputs(annotations=folder / "annotations.csv", mistakes=mistakes)
+    return build_evidence("imagenet", inputs, folder / "bundle")
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +89,11 @@ def plain(evidence: VerdictEvidence) -> dict[str, Any]:
             "num_texts": evidence.vocabulary.num_texts,
             "prefers_label": evidence.vocabulary.prefers_label,
         },
+        "expert_judgment": evidence.expert_judgment
+        and {
+            "error_type": evidence.expert_judgment.cause.key,
+            "severity": f"EXPERT_SEVERITY_{evidence.expert_judgment.severity.name}",
+        },
         "outcomes": [f"OUTCOME_{step.outcome.name}" for step in evidence.trace],
     }
 
@@ -110,6 +124,7 @@ def test_columns_of_annotated_images_equal_the_evidence_of_each_verdict(annotate
 
     assert any(row["co_occurrences"] for row in rows), "the test would prove little"
     assert any(row["overlap"] for row in rows)
+    assert any(row["expert_judgment"] for row in rows)
     assert any(row["rule_oov_similar_to_target"] for row in rows)
 
 

@@ -54,7 +54,7 @@ def comparison() -> Comparison:
 
 def trend(models: int = 2) -> Trend:
     """Return a trend of models, the first of them requested, with a percentile and published models."""
-    rank = pb.PercentileRank(metric="model_failure", value=0.2, percentile=0.4)
+    rank = pb.PercentileRank(metric="model_failure", value=0.2, percentile=0.4, low=0.25, high=0.6)
     return Trend(
         pb.Trend(
             dataset="imagenet-real",
@@ -66,6 +66,8 @@ def trend(models: int = 2) -> Trend:
                     label="red",
                     requested=number == 0,
                     top1_accuracy=0.7 + number / 1000,
+                    multi_label_accuracy=0.8 + number / 1000,
+                    num_analyses=1 + number,
                     values={"model_failure": 0.2, "multi_label_accuracy": 0.8},
                     percentile_ranks=[rank],
                 )
@@ -74,8 +76,12 @@ def trend(models: int = 2) -> Trend:
             bands=[
                 pb.TrendBand(
                     metric="model_failure",
-                    quantiles=[pb.TrendQuantiles(top1_accuracy=0.7, q05=0.1, q50=0.2, q95=0.3)],
+                    quantiles=[pb.TrendQuantiles(accuracy=0.8, q05=0.1, q50=0.2, q95=0.3)],
                 )
+            ],
+            metrics=[
+                pb.TrendMetric(metric="model_failure", axis="multi_label_accuracy", portion_of="multi_label_errors"),
+                pb.TrendMetric(metric="multi_label_accuracy", axis="top1_accuracy"),
             ],
             notes=[HOSTILE],
         )
@@ -166,7 +172,11 @@ def test_a_trend_as_a_data_frame_has_a_row_for_each_model_and_metric() -> None:
     assert len(frame) == 2 * 2
     row = frame[frame["metric"] == "model_failure"].iloc[0]
     assert (row["value"], row["percentile"], row["requested"], row["label"]) == (0.2, 0.4, True, "red")
-    assert frame[frame["metric"] == "multi_label_accuracy"]["percentile"].isna().all()
+    assert (row["percentile_low"], row["percentile_high"], row["portion_of"]) == (0.25, 0.6, "multi_label_errors")
+    assert (row["top1_accuracy"], row["multi_label_accuracy"], row["num_analyses"]) == (0.7, 0.8, 1)
+    accuracy = frame[frame["metric"] == "multi_label_accuracy"]
+    assert accuracy[["percentile", "percentile_low", "percentile_high"]].isna().all(axis=None)
+    assert set(accuracy["portion_of"]) == {""}
     assert list(Trend(pb.Trend()).to_pandas().columns) == list(frame.columns)
 
 
@@ -264,7 +274,21 @@ def test_a_trend_in_html_has_the_requested_models_with_percentiles() -> None:
     cells = tables(trend(3)).cells
 
     assert len(cells) == 2
-    assert "20.0 % (percentile 40)" in cells[1]
+    assert "20.0 % (percentile 40, 25 to 60)" in cells[1]
+    assert "model failure, of multi-label errors" in trend()._repr_html_()
+
+
+def test_a_trend_of_an_earlier_service_has_portions_of_the_top1_errors() -> None:
+    """Its messages have no metrics, and its quantiles only a top-1 accuracy."""
+    old = trend()
+    del old.message.metrics[:]
+    old.bands[0].quantiles[0].CopyFrom(pb.TrendQuantiles(top1_accuracy=0.7, q05=0.1, q50=0.2, q95=0.3))
+
+    assert set(old.to_pandas()["portion_of"]) == {"top1_errors", ""}
+    assert "model failure, of top-1 errors" in old._repr_html_()
+    layers = old.plot("model_failure").to_dict()["layer"]
+    assert {layer["encoding"]["x"]["field"] for layer in layers} == {"top-1 accuracy"}
+    assert {row["top-1 accuracy"] for layer in layers for row in layer["data"]["values"]} == {0.7, 0.701}
 
 
 def test_a_long_trend_in_html_is_cut() -> None:
@@ -308,6 +332,11 @@ def test_the_chart_of_a_trend_has_models_and_published_quantiles() -> None:
 
     assert [layer["mark"]["type"] for layer in with_bands["layer"]] == ["area", "line", "point"]
     assert [layer["mark"]["type"] for layer in without["layer"]] == ["point"]
+    assert {layer["encoding"]["x"]["field"] for layer in with_bands["layer"]} == {"multi-label accuracy"}
+    assert {layer["encoding"]["x"]["field"] for layer in without["layer"]} == {"top-1 accuracy"}
+    assert with_bands["layer"][2]["encoding"]["y"]["title"] == "model failure, of multi-label errors"
+    rows = [row for layer in with_bands["layer"] for row in layer["data"]["values"]]
+    assert {row["multi-label accuracy"] for row in rows} == {0.8, 0.801}
 
 
 def test_an_unknown_metric_is_rejected_with_the_permitted_ones() -> None:

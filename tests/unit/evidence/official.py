@@ -52,12 +52,16 @@ def write_csv(path: Path, rows: Sequence[Row]) -> Path:
     return path
 
 
+def mistake(category: str, predicted: int, severity: str = "Minor") -> dict[str, object]:
+    return {"top_prediction": predicted, "failure category": category, "failure severity": severity}
+
+
 def write_mistakes(folder: Path, names: Sequence[str]) -> Path:
     """List even names in the first file and odd names in the second file, with other mistakes in both."""
     folder.mkdir(parents=True, exist_ok=True)
     for start, file in enumerate(("greedy_soups_mistakes.json", "vit3b_mistakes.json")):
-        listed = {name: {"failure category": "Non-prototypical"} for name in names[start::2]}
-        other = {f"other_{start}.JPEG": {"failure category": "Fine-grained"}}
+        listed = {name: mistake("Non-prototypical", 7) for name in names[start::2]}
+        other = {f"other_{start}.JPEG": mistake("Fine-grained error", 8)}
         (folder / file).write_text(json.dumps(listed | other))
     return folder
 

@@ -16,7 +16,7 @@ from service.bootstrap.build import verify_evidence
 from service.domain import ErrorType, Group, RowOrder
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle, read_manifest
-from service.evidence.layout import DERIVED
+from service.evidence.layout import WITHOUT_DIGEST
 from service.evidence.overlap import overlap_matrix
 from service.taxonomy.groups import class_groups
 
@@ -366,7 +366,7 @@ def test_verify_finds_a_flipped_byte(folder: Path, name: str) -> None:
 
     assert f"{name}.npy" in wrong[0]
     # derived arrays follow from the rest and are not part of the digest
-    assert len(wrong) == (1 if name in DERIVED else 2)
+    assert len(wrong) == (1 if name in WITHOUT_DIGEST else 2)
 
 
 def test_verify_finds_arrays_changed_together_with_the_manifest(folder: Path) -> None:

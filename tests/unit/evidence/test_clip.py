@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,54 @@ def test_unreadable_image_is_rejected_by_name(weights: Path, images: list[str], 
 
     with pytest.raises(InvalidEvidence, match=r"broken\.jpg"):
         encoder(weights).embed_images([images[1], str(broken)])
+
+
+def test_the_first_unreadable_image_is_named(weights: Path, images: list[str], tmp_path: Path) -> None:
+    paths = [*images]
+    for name, place in (("first.jpg", 3), ("second.jpg", 5)):
+        (tmp_path / name).write_bytes(b"no image")
+        paths.insert(place, str(tmp_path / name))
+    before = threading.active_count()
+
+    with pytest.raises(InvalidEvidence, match=r"first\.jpg") as error:
+        encoder(weights, batch=2).embed_images(paths)
+
+    assert error.value.violations[0].field == "images"
+    assert threading.active_count() == before
+
+
+def test_images_are_decoded_while_the_model_runs(
+    weights: Path, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from service.evidence import clip
+
+    decoded = [threading.Event() for _ in images]
+    waits: list[bool] = []
+    result = encoder(weights, batch=2)
+    open_image, encode = clip._open, result._loaded.model.encode_image
+
+    def opening(path: str) -> Any:
+        decoded[images.index(path)].set()
+        return open_image(path)
+
+    def encoding(batch: Any) -> Any:
+        waits.append(decoded[3].wait(30))  # an image of the next batch
+        return encode(batch)
+
+    monkeypatch.setattr(clip, "_open", opening)
+    monkeypatch.setattr(result._loaded.model, "encode_image", encoding)
+    result.embed_images(images)
+
+    assert waits == [True] * 4
+
+
+def test_decoding_leaves_the_number_of_threads_of_torch(weights: Path, images: list[str]) -> None:
+    import torch
+
+    threads: list[int] = []
+    encoder(weights).embed_images(images)
+    later = threading.Thread(target=lambda: threads.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+
+    assert threads == [torch.get_num_threads()]

@@ -253,7 +253,23 @@ def test_progress_is_reported_per_chunk(tmp_path: Path) -> None:
 
     CachedEncoder(HashEncoder(), tmp_path, lambda *call: progress.append(call)).images(NAMES)
 
-    assert progress == [("images", done, len(NAMES)) for done in (CHUNK, 2 * CHUNK, len(NAMES))]
+    assert progress == [("images", done, len(NAMES)) for done in (0, CHUNK, 2 * CHUNK, len(NAMES))]
+
+
+def test_progress_distinguishes_cached_chunks(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="the power went out"):
+        cached(Counting(fails_at=4), tmp_path).images(NAMES)
+    progress: list[tuple[str, int, int]] = []
+
+    list(CachedEncoder(Counting(), tmp_path, lambda *call: progress.append(call)).image_chunks(NAMES, "training"))
+
+    assert progress == [
+        ("training (cached)", 0, len(NAMES)),
+        ("training (cached)", CHUNK, len(NAMES)),
+        ("training", CHUNK, len(NAMES)),
+        ("training", 2 * CHUNK, len(NAMES)),
+        ("training", len(NAMES), len(NAMES)),
+    ]
 
 
 # in a build

@@ -221,5 +221,5 @@ def test_progress_is_reported_until_the_end(scenario: Scenario, monkeypatch: pyt
 
     decide_oov(scenario.clip_images(), scenario.texts, scenario.proposals, lambda *call: progress.append(call))
 
-    assert [done for _, done, _ in progress] == [100, 200, IMAGES]
+    assert [done for _, done, _ in progress] == [0, 100, 200, IMAGES]
     assert {total for *_, total in progress} == {IMAGES}

@@ -5,7 +5,7 @@ from errata.errors import InvalidUpload, TooLarge
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.domain import ErrorType
+from service.domain import Axis, ErrorType, GroupNumbers
 from service.reference_models.layout import MAX_BYTES, MAX_MODELS, PublishedModel, read_models, size_label
 
 GOOD = {
@@ -25,10 +25,11 @@ GOOD = {
     "num_common_co_occ": "5",
     "num_non_prototypical": "6",
     "num_not_classified": "7",
+    "mla_all": "75",
     "mla_group": "87.5",
 }
 COUNTS = [name for name in GOOD if name.startswith("num_") and name != "num_params"]
-NEEDED = ["model_dir_id", "mla_group", *COUNTS]
+NEEDED = ["model_dir_id", "mla_all", "mla_group", *COUNTS]
 
 
 def csv_of(*rows: dict[str, str], columns: list[str] | None = None) -> bytes:
@@ -54,9 +55,8 @@ def test_row_is_parsed() -> None:
 
     assert model == PublishedModel(
         name="timm--resnet50",
-        top1_accuracy=0.75,
-        counts=dict(zip(tuple(ErrorType), (60, 1, 2, 3, 4, 5, 6, 7), strict=True)),
-        multi_label_accuracy=0.875,
+        accuracies={Axis.TOP1: 0.75, Axis.MULTI_LABEL: 0.75},
+        numbers=GroupNumbers(dict(zip(tuple(ErrorType), (60, 1, 2, 3, 4, 5, 6, 7), strict=True)), 0.875),
         labels={
             "architecture": "ResNet",
             "architecture-family": "cnn",
@@ -100,7 +100,7 @@ def test_quotes_windows_line_ends_and_a_byte_order_mark_are_accepted() -> None:
 
     for content in (quoted, b"\xef\xbb\xbf" + quoted, csv_of(GOOD).replace(b"\n", b"\r\n")):
         (model,) = read_models(content)
-        assert model.top1_accuracy == 0.75
+        assert model.accuracies[Axis.TOP1] == 0.75
         assert model.name in (name, "timm--resnet50")
 
 
@@ -151,8 +151,8 @@ def test_accuracies_of_0_and_1_are_accepted() -> None:
         csv_of({**GOOD, "num_all_top1_errors": "0", "mla_group": "100"}, {**GOOD, "num_all_top1_errors": "200"})
     )
 
-    assert (perfect.top1_accuracy, perfect.multi_label_accuracy) == (1, 1)
-    assert useless.top1_accuracy == 0
+    assert (perfect.accuracies[Axis.TOP1], perfect.numbers.multi_label_accuracy) == (1, 1)
+    assert useless.accuracies[Axis.TOP1] == 0
 
 
 # invalid files
@@ -280,9 +280,9 @@ def survives(content: bytes) -> None:
     except (InvalidUpload, TooLarge):
         return
     for model in models:
-        assert 0 <= model.top1_accuracy <= 1
-        assert 0 <= model.multi_label_accuracy <= 1
-        assert all(count >= 0 for count in model.counts.values())
+        assert all(0 <= accuracy <= 1 for accuracy in model.accuracies.values())
+        assert 0 <= (model.numbers.multi_label_accuracy or 0) <= 1
+        assert all(count >= 0 for count in model.numbers.counts.values())
 
 
 @settings(max_examples=300)

@@ -14,6 +14,8 @@ from service.domain import (
     METRICS,
     QUANTILES,
     TOP1_ERROR_TYPES,
+    Axis,
+    AxisRange,
     Bin,
     Calibration,
     Curves,
@@ -47,21 +49,28 @@ def curves() -> Curves:
     knots = np.arange(0.5, 0.9, 0.005)
     rising = QUANTILES[None, :] * knots[:, None]
     rising[:3] = np.nan  # too few models
-    return Curves(
-        "imagenet", 900, 0.5, 0.9, knots, {(group, metric): rising for group in Group for metric in METRICS}, {}
-    )
+    axes = dict.fromkeys(Axis, AxisRange(0.5, 0.9, knots))
+    return Curves("imagenet", 900, axes, {(group, metric): rising for group in Group for metric in METRICS}, {})
 
 
 def point(accuracy: float, name: str = "") -> TrendPoint:
     values = {metric: 1 - accuracy for metric in METRICS if metric != "pooled"}
-    return TrendPoint(name, name or "published", "cnn", bool(name), accuracy, values)
+    accuracies = {Axis.TOP1: accuracy, Axis.MULTI_LABEL: accuracy + 0.05}
+    return TrendPoint(name, name or "published", "cnn", bool(name), accuracies, values)
+
+
+def all_multiples(
+    points: list[TrendPoint], reference: Curves | None, title: str = "title", line: bool = True
+) -> list[str]:
+    lines = {METRICS[0]: (-0.5, 0.6)} if line else {}
+    titles = [MetricTitle(metric, title, title, "accuracy", "errors", lines.get(metric)) for metric in METRICS]
+    trend = Trend("imagenet", "e" * 64, Group.ALL, "family", tuple(points), (), reference, (), False, 0)
+    return trend_multiples(titles, trend, {"cnn": "var(--c1)"}, ["a1"])
 
 
 def multiples(points: list[TrendPoint], reference: Curves | None, title: str = "title", line: bool = True) -> str:
-    lines = {METRICS[0]: (-0.5, 0.6)} if line else {}
-    titles = [MetricTitle(metric, title, title, lines.get(metric)) for metric in METRICS]
-    trend = Trend("imagenet", "e" * 64, Group.ALL, "family", tuple(points), (), reference, (), False, 0)
-    return trend_multiples(titles, trend, {"cnn": "var(--c1)"}, ["a1"])
+    """Return the chart of the first metric, which has a line."""
+    return all_multiples(points, reference, title, line)[0]
 
 
 PICTURES: dict[str, Callable[[], str]] = {
@@ -77,6 +86,7 @@ PICTURES: dict[str, Callable[[], str]] = {
     "intervals": lambda: charts.intervals([("a", 0.1, 0.05, 0.2), ("b", -0.1, -0.2, 0.1)], "points"),
     "no intervals": lambda: charts.intervals([], "points"),
     "multiples": lambda: multiples([point(0.6, "a1"), point(0.7), point(0.8)], curves()),
+    "multiples of the last metric": lambda: all_multiples([point(0.6, "a1"), point(0.7), point(0.8)], curves())[-1],
     "multiples of one model": lambda: multiples([point(0.6, "a1")], None, line=False),
     "multiples without models": lambda: multiples([], curves(), line=False),
     "multiples without models and curves": lambda: multiples([], None, line=False),
@@ -254,8 +264,9 @@ def test_long_chart_titles_are_wrapped() -> None:
 
 def test_selected_analysis_has_a_diamond() -> None:
     def marks(name: str) -> int:
-        root = ElementTree.fromstring(multiples([point(0.6, name), point(0.7)], None, line=False))
-        return len([item for item in root.iter(f"{SVG}path") if item.get("stroke-width") == "2.5" and item.get("d")])
+        roots = map(ElementTree.fromstring, all_multiples([point(0.6, name), point(0.7)], None, line=False))
+        paths = [item for root in roots for item in root.iter(f"{SVG}path")]
+        return len([item for item in paths if item.get("stroke-width") == "2.5" and item.get("d")])
 
     assert marks("a1") == len(METRICS) - 1, "one in each metric that has a value"
     assert marks("a2") == 0

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from service.domain import (
     ERROR_TYPES,
+    Agreement,
     Analysis,
     AnalysisPage,
     AnalysisRequest,
@@ -24,6 +25,7 @@ from service.domain import (
     State,
     Step,
     Summary,
+    TypeAgreement,
     Verdict,
     VerdictEvidence,
 )
@@ -157,6 +159,17 @@ def test_image_page_has_the_verdict_and_the_analysis() -> None:
     assert (result.analysis, result.title, result.image_url) == ("a1", "timm:net", "/analyses/a1/images/x.jpg")
     assert (result.row.file_name, result.row.error_type, result.row.probability) == ("x.jpg", "model failure", "50.0 %")
     assert result.row.trace == ("top-1 correct: no match",)
+    assert result.agreement == ""
+
+
+def test_image_page_says_how_often_experts_agree_with_the_error_type() -> None:
+    verdict = Verdict("x.jpg", 1, 0, ErrorType.SPURIOUS_CORRELATION, (), 0.5)
+    values = TypeAgreement(num_judged=49, num_experts=72, num_agreed=17, kappa=0.18, num_severity_agreed=25)
+    agreement = Agreement(484, 359, 294, 0.44, 287, 0.12, {ErrorType.SPURIOUS_CORRELATION: values}, ())
+
+    result = image_view(analysis(), verdict, "", agreement)
+
+    assert result.agreement == "Experts agreed in 17 of 49 errors, and called 24 of them major."
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,26 @@ def test_percentile_text_is_complete(metric: Metric, percentile: float) -> None:
     assert sentence.split()[0] in (("higher", "lower") if metric == "multi_label_accuracy" else ("more", "fewer"))
 
 
-@pytest.mark.parametrize("why", list(NoReferenceReason))
+@pytest.mark.parametrize(
+    ("percentile", "low", "high", "sentence"),
+    [
+        (0.17, 0.05, 0.38, "fewer model failures than 83 % of similarly accurate models (95 % interval: 62 to 95 %)"),
+        (0.83, 0.62, 0.995, "more model failures than 83 % of similarly accurate models (95 % interval: 62 to 100 %)"),
+    ],
+)
+def test_percentile_text_has_the_interval_of_the_same_side(
+    percentile: float, low: float, high: float, sentence: str
+) -> None:
+    assert percentile_text(PercentileRank("model_failure", 0.1, percentile, None, low, high)) == sentence
+
+
+def test_percentile_with_a_wide_interval_has_no_number() -> None:
+    rank = PercentileRank("model_failure", 0.4, None, NoReferenceReason.INDISTINCT, 0.2, 0.98)
+
+    assert percentile_text(rank) == "not distinguishable from its neighbors"
+
+
+@pytest.mark.parametrize("why", [why for why in NoReferenceReason if why is not NoReferenceReason.INDISTINCT])
 def test_missing_percentile_states_the_reason(why: NoReferenceReason) -> None:
     sentence = percentile_text(PercentileRank("model_failure", None, None, why))
 

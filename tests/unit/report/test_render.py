@@ -17,6 +17,9 @@ from markupsafe import Markup
 from service.domain import (
     ERROR_TYPES,
     TOP1_ERROR_TYPES,
+    ErrorType,
+    ExpertJudgment,
+    ExpertSeverity,
     Labels,
     LabelSource,
     Outcome,
@@ -24,6 +27,7 @@ from service.domain import (
     ProposedText,
     VocabularyEvidence,
 )
+from service.report.agreement_view import AgreementRow, AgreementView
 from service.report.breakdown_view import CountCell, GainRow, GroupRow, SeverityRow
 from service.report.calibration_view import BinRow, CalibrationView, ConfidenceRow
 from service.report.class_view import ClassRow, ConfusionRow
@@ -115,6 +119,7 @@ class Page(HTMLParser):
 
 
 SVG = Markup('<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true"><rect width="1"/></svg>')
+PERCENTILE = PercentileRow("model failure", "12.5 %", "multi-label errors", "fewer than most", "3 to 41")
 CHART = Chart(SVG, ("what it shows",))
 BAR = (BarSegment("type-4", 0.0, 25.0), BarSegment("type-8", 25.0, 75.0))
 ERROR = ErrorRow(
@@ -141,6 +146,7 @@ def table(**changes: Any) -> ErrorTable:
         overlaps={(0, 1): "They are the same."},
         texts={0: VocabularyEvidence(True, (ProposedText("a carp", 0.5, True),), 1234)},
         pictures={"x.jpg": "data:image/jpeg;base64,AAAA"},
+        experts={0: ExpertJudgment(ErrorType.FINE_GRAINED, ExpertSeverity.MAJOR)},
     )
     return replace(transform, **changes)
 
@@ -176,12 +182,17 @@ def view(**changes: Any) -> ReportView:
             (BinRow("0.0 % to 50.0 %", "4", "25.1 %", "26.2 %", "27.3 %"),),
             (ConfidenceRow("model failure", "type-8", "3", ("11.1 %", "22.3 %", "33.4 %")),),
         ),
-        percentiles=(PercentileRow("model failure", "12.5 %", "fewer than most"),),
+        percentiles=(PERCENTILE,),
         notes=("The superclasses differ.",),
         errors=(ERROR,),
         table=table(),
         provenance=(Property("data set", "demo"),),
         sources=(SourceRow("ReaL", "https://example.org/real", "Apache-2.0"),),
+        agreement=AgreementView(
+            (AgreementRow("type-4", "fine-grained", "290", "248", "85.5 %", "79.5 %", "0.54", "64.5 %"),),
+            ("Experts judged 484.",),
+            {ErrorType.FINE_GRAINED: "Experts agreed in 248."},
+        ),
     )
     return replace(whole, **changes)
 
@@ -228,11 +239,17 @@ def trend() -> TrendView:
         group_names=(("all", "all images"), ("other", "other")),
         by_names=(("", "nothing"), ("size", "size")),
         notes=("No models are published.",),
-        chart=CHART,
+        charts=(CHART, CHART),
         legend=(LegendEntry("cnn", 1), LegendEntry("vit", 0)),
         num_reference="900",
-        percentiles=(PercentileTable("my net", (PercentileRow("model failure", "12.5 %", "fewer than most"),)),),
+        percentiles=(
+            PercentileTable(
+                "my net",
+                (PercentileRow("model failure", "12.5 %", "multi-label errors", "fewer than most", "3 to 41"),),
+            ),
+        ),
         metric_titles=("model failure", "multi-label accuracy"),
+        portions_note="Portions of errors.",
         models=(ModelRow("a1", "my net", "cnn", "75.0 %", ("1.0 %", "2.0 %"), True),),
         num_models=1234,
         shifts=(ShiftRow("cnn", "12", ("+1.00", "–")),),
@@ -283,7 +300,7 @@ def opened() -> PendingView:
 
 
 def image() -> ImageView:
-    return ImageView("a1", "net", ERROR, "/analyses/a1/images/x.jpg")
+    return ImageView("a1", "net", ERROR, "/analyses/a1/images/x.jpg", "Experts agreed in 7 of 9.")
 
 
 def same(value: Any) -> Any:
@@ -746,3 +763,15 @@ def test_every_chart_is_hidden_from_screen_readers_and_has_a_description() -> No
 def test_missing_template_value_raises_an_error() -> None:
     with pytest.raises(Exception, match="undefined"):
         render("message.html", site=True, title="a")
+
+
+def test_report_has_the_agreement_with_experts_beside_each_error_type() -> None:
+    text = Page(PAGES["report"](same)).text
+
+    assert "Experts agreed in 248." in text
+    assert "Experts judged 484." in text
+    assert "290 248 85.5 % 79.5 % 0.54 64.5 %" in text
+
+
+def test_data_set_without_expert_judgments_has_no_agreement() -> None:
+    assert "experts" not in Page(render_report(view(agreement=None))).text.lower()

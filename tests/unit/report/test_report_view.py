@@ -393,27 +393,53 @@ def test_number_of_shown_classes_is_limited() -> None:
 
 def test_percentile_row_has_value_and_percentile() -> None:
     standings = (
-        PercentileRank("spurious_correlation", 0.125, 0.17, None),
-        PercentileRank("model_failure", 0.375, 0.83, None),
-        PercentileRank("multi_label_accuracy", 0.7654, 0.6, None),
+        PercentileRank("spurious_correlation", 0.125, 0.17, None, 0.05, 0.4),
+        PercentileRank("class_overlap", 0.02, None, NoReferenceReason.INDISTINCT, 0.1, 0.9),
+        PercentileRank("model_failure", 0.375, 0.83, None, 0.7, 0.9),
+        PercentileRank("multi_label_accuracy", 0.7654, 0.6, None, 0.5, 0.7),
     )
 
     result = view(percentiles=standings, notes=["The superclasses differ."])
 
-    assert [(row.metric, row.value, row.percentile) for row in result.percentiles] == [
-        ("spurious correlation", "12.5 %", "fewer spurious correlations than 83 % of similarly accurate models"),
-        ("model failure", "37.5 %", "more model failures than 83 % of similarly accurate models"),
-        ("multi-label accuracy", "76.5 %", "higher than 60 % of similarly accurate models"),
+    models = "of similarly accurate models"
+    assert [(row.metric, row.value, row.portion_of, row.percentile, row.interval) for row in result.percentiles] == [
+        (
+            "spurious correlation",
+            "12.5 %",
+            "multi-label errors",
+            f"fewer spurious correlations than 83 % {models} (95 % interval: 60 to 95 %)",
+            "5 to 40",
+        ),
+        ("class overlap", "2.0 %", "top-1 errors", "not distinguishable from its neighbors", "10 to 90"),
+        (
+            "model failure",
+            "37.5 %",
+            "multi-label errors",
+            f"more model failures than 83 % {models} (95 % interval: 70 to 90 %)",
+            "70 to 90",
+        ),
+        ("multi-label accuracy", "76.5 %", "", f"higher than 60 % {models} (95 % interval: 50 to 70 %)", "50 to 70"),
     ]
     assert result.notes == ("The superclasses differ.",)
     assert [figure.percentile for figure in result.key_figures] == [
         "",
-        "Higher than 60 % of similarly accurate models.",
-        "As a portion of the top-1 errors: more model failures than 83 % of similarly accurate models.",
+        f"Higher than 60 % {models} (95 % interval: 50 to 70 %).",
+        f"As a portion of the multi-label errors: more model failures than 83 % {models} (95 % interval: 70 to 90 %).",
     ]
 
 
-@pytest.mark.parametrize("why", list(NoReferenceReason))
+def test_wide_percentile_is_a_text_instead_of_a_number() -> None:
+    result = view(percentiles=[PercentileRank("model_failure", 0.375, None, NoReferenceReason.INDISTINCT, 0.2, 0.98)])
+
+    assert result.percentiles[0].percentile == "not distinguishable from its neighbors"
+    assert [figure.percentile for figure in result.key_figures] == [
+        "",
+        "",
+        "As a portion of the multi-label errors: not distinguishable from its neighbors.",
+    ]
+
+
+@pytest.mark.parametrize("why", [why for why in NoReferenceReason if why is not NoReferenceReason.INDISTINCT])
 def test_missing_percentile_states_the_reason_and_is_not_a_key_figure(why: NoReferenceReason) -> None:
     standings = (
         PercentileRank("model_failure", None if why is NoReferenceReason.NO_VALUE else 0.375, None, why),

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from service.domain import (
     METRICS,
     QUANTILES,
+    Axis,
+    AxisRange,
     Curves,
     ErrorType,
     Fit,
@@ -36,14 +38,14 @@ SHOWN = [metric for metric in METRICS if metric != "pooled"]
 def curves() -> Curves:
     knots = np.arange(0.5, 0.9, 0.005)
     rising = QUANTILES[None, :] * knots[:, None]
-    return Curves(
-        "imagenet", 1234, 0.5, 0.9, knots, {(group, metric): rising for group in Group for metric in METRICS}, {}
-    )
+    axes = dict.fromkeys(Axis, AxisRange(0.5, 0.9, knots))
+    return Curves("imagenet", 1234, axes, {(group, metric): rising for group in Group for metric in METRICS}, {})
 
 
 def point(accuracy: float, **changes: Any) -> TrendPoint:
     values: Mapping[Metric, float] = dict.fromkeys(METRICS, 0.125)
-    return replace(TrendPoint("", "published net", "cnn", False, accuracy, values), **changes)
+    accuracies = {Axis.TOP1: accuracy, Axis.MULTI_LABEL: accuracy + 0.05}
+    return replace(TrendPoint("", "published net", "cnn", False, accuracies, values), **changes)
 
 
 def own(name: str = "a1", **changes: Any) -> TrendPoint:
@@ -149,40 +151,54 @@ def test_fit_text_has_slope_and_r_squared() -> None:
 )
 @settings(max_examples=200)
 def test_trend_description_is_complete(fit: Fit | None) -> None:
-    sentence = trend_description("model failure", fit_text(fit))
+    sentence = trend_description("model failure", "multi-label accuracy", fit_text(fit))
 
-    assert sentence.startswith("model failure by top-1 accuracy: ")
+    assert sentence.startswith("model failure by multi-label accuracy: ")
     assert sentence.endswith(".")
-    assert "-" not in sentence.removeprefix("model failure by top-1"), "a minus is a minus sign"
+    assert "-" not in sentence.removeprefix("model failure by multi-label"), "a minus is a minus sign"
     assert not [hole for hole in HOLES if hole in sentence]
 
 
-def test_chart_description_covers_every_metric() -> None:
-    chart = view().chart
+def test_each_metric_has_a_chart_with_a_description() -> None:
+    descriptions = [chart.description for chart in view().charts]
 
-    assert chart is not None
-    assert len(chart.description) == 8
-    assert chart.description[-1] == "multi-label accuracy by top-1 accuracy: slope −0.46 points per point, R² = 0.88."
+    fit = "slope −0.46 points per point, R² = 0.88."
+    assert len(descriptions) == 8
+    assert descriptions[0] == (f"class overlap by top-1 accuracy: {fit}",)
+    assert descriptions[-2] == (f"model failure by multi-label accuracy: {fit}",)
+    assert descriptions[-1] == (f"multi-label accuracy by top-1 accuracy: {fit}",)
 
 
-def test_chart_without_models_needs_reference_models() -> None:
-    assert view(points=(), fits=(), curves=None).chart is None
-    bands = view(points=(), fits=()).chart
-    assert bands is not None
+def test_charts_name_the_axis_and_what_the_metric_is_a_portion_of() -> None:
+    overlap, *_, failure, accuracy = (chart.svg for chart in view().charts)
+
+    assert ">top-1 accuracy, %<" in overlap and ">% of top-1 errors<" in overlap
+    assert ">multi-label accuracy, %<" in failure and ">% of multi-label errors<" in failure
+    assert ">top-1 accuracy, %<" in accuracy and ">%<" in accuracy
+
+
+def test_charts_without_models_need_reference_models() -> None:
+    assert view(points=(), fits=(), curves=None).charts == ()
+    bands = view(points=(), fits=()).charts
+    assert bands
     assert all(
         "no fit: at least three models with different accuracies are required" in sentence
-        for sentence in bands.description
+        for chart in bands
+        for sentence in chart.description
     )
 
 
 def test_notes_match_the_content() -> None:
     assert view().notes == ()
-    assert "superclasses" in view(own_superclasses=True).notes[0]
+    assert "not known to use the same ones" in view(own_superclasses=True).notes[0]
     (alone,) = view(curves=None, own_superclasses=True, points=(own(),)).notes
     assert alone.startswith("No reference models exist for this data set")
     assert "on another data set" in view(curves=None).notes[1]
     (unlabelled,) = view(by="team", points=(own(label=""),)).notes
     assert unlabelled.startswith("No model has the label team")
+    assert view(points=(own(num_analyses=3), own("a2"))).notes == (
+        "1 model has several analyses. The trend shows the newest analysis of each version.",
+    )
     assert view(num_left_out=1).notes == (
         "1 stored analysis of this data set is excluded because it has other evidence or implausible predictions.",
     )
@@ -199,6 +215,12 @@ def test_missing_value_of_a_model_is_a_dash() -> None:
     assert (mine.id, mine.title, mine.label, mine.top1, mine.is_selected) == ("a1", "my a1", "vit", "75.0 %", True)
     assert mine.values == ("–", "–", "–", "–", "–", "–", "25.0 %", "–")
     assert (published.id, published.is_selected, published.values) == ("", False, ("12.5 %",) * 8)
+
+
+def test_model_with_several_analyses_has_their_number() -> None:
+    result = view(points=(own(num_analyses=1200), own("a2")))
+
+    assert [model.title for model in result.models] == ["my a1 (1,200 analyses)", "my a2"]
 
 
 def test_number_of_shown_models_is_limited() -> None:
@@ -220,7 +242,8 @@ def test_requested_analyses_are_selected() -> None:
 
 def test_only_selected_analyses_have_percentiles() -> None:
     percentile_ranks = (
-        PercentileRank("model_failure", 0.25, 0.1, None),
+        PercentileRank("model_failure", 0.25, 0.1, None, 0.05, 0.3),
+        PercentileRank("class_overlap", 0.02, None, NoReferenceReason.INDISTINCT, 0.004, 0.995),
         PercentileRank("fine_grained", None, None, NoReferenceReason.NO_VALUE),
     )
     result = view(
@@ -233,9 +256,11 @@ def test_only_selected_analyses_have_percentiles() -> None:
 
     (mine,) = result.percentiles
     assert mine.title == "my a1"
+    text = "fewer model failures than 90 % of similarly accurate models (95 % interval: 70 to 95 %)"
     assert mine.rows == (
-        PercentileRow("model failure", "25.0 %", "fewer model failures than 90 % of similarly accurate models"),
-        PercentileRow("fine-grained", "–", "not available: the model makes no top-1 errors"),
+        PercentileRow("model failure", "25.0 %", "multi-label errors", text, "5 to 30"),
+        PercentileRow("class overlap", "2.0 %", "top-1 errors", "not distinguishable from its neighbors", "0 to 100"),
+        PercentileRow("fine-grained", "–", "multi-label errors", "not available: the model makes no such errors", ""),
     )
 
 

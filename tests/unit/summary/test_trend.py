@@ -1,255 +1,26 @@
-"""Trends: percentiles compared with slow definitions, lines with numpy and scipy, and the comparable metrics."""
+"""Trends: lines compared with numpy and scipy, and the metrics of models."""
 
 from fractions import Fraction
-from itertools import chain, combinations, permutations
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from service.domain import METRICS, QUANTILES, Curves, ErrorType, Group, NoReferenceReason, TrendPoint
-from service.summary.trend import (
-    add_percentile_ranks,
-    allowed_metrics,
-    fit_line,
-    fits_of,
-    metric_values,
-    percentile_of,
-    percentile_ranks_of,
-    quantiles_at,
+from service.domain import (
+    METRICS,
+    Axis,
+    AxisRange,
+    Curves,
+    ErrorType,
+    Group,
+    GroupNumbers,
+    TrendPoint,
 )
+from service.summary.trend import fit_line, fits_of, metric_values
 
-MAY_ABSTAIN = (ErrorType.FINE_GRAINED_OOV, ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL)
-SUBSETS = [*chain.from_iterable(combinations(MAY_ABSTAIN, size) for size in range(4))]
 NO_ERRORS = dict.fromkeys(tuple(ErrorType), 0)
-STEPS = np.arange(1, 100) / 100  # quantiles of values that are spread evenly over 0 to 1
-
-
-def share_lower(values: list[float], value: float) -> float:
-    """Return the share of lower values; a tie counts half."""
-    result = 0.0
-    for other in values:
-        if other < value:
-            result += 1
-        elif other == value:
-            result += 0.5
-    return result / len(values)
-
-
-# percentiles
-
-
-@pytest.mark.slow
-@settings(max_examples=300)
-@given(st.lists(st.integers(0, 12), min_size=99, max_size=99), st.integers(-1, 25))
-@example(quantiles=[3] * 99, half=6)
-@example(quantiles=[*range(99)], half=-1)
-def test_percentile_is_the_share_of_lower_quantiles(quantiles: list[int], half: int) -> None:
-    """Halves are between, below, and above all 99 quantiles."""
-    value = half / 2
-
-    percentile = percentile_of(np.sort(np.array(quantiles, dtype=np.float64)), value)
-
-    assert percentile == pytest.approx(share_lower([*quantiles, value], value))
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (-1, 0.005),  # below all: within the lowest hundredth
-        (2, 0.995),  # above all
-        (0.37, 0.37),  # equal to one
-        (0.375, 0.375),  # between two
-        (0.01, 0.01),
-        (0.99, 0.99),
-    ],
-)
-def test_percentile_of_a_value_is_that_of_its_quantile(value: float, expected: float) -> None:
-    assert percentile_of(STEPS, value) == pytest.approx(expected)
-
-
-def test_percentile_of_ties_is_their_middle() -> None:
-    quantiles = np.array([0.0] * 20 + [0.5] * 41 + [1.0] * 38)  # 21 to 61 % are a half
-
-    assert percentile_of(quantiles, 0.5) == pytest.approx(0.41)
-
-
-def test_percentile_of_a_value_of_all_models_is_one_half() -> None:
-    assert percentile_of(np.zeros(99), 0.0) == pytest.approx(0.5)
-
-
-@settings(max_examples=200)
-@given(st.lists(st.integers(0, 30), min_size=20, max_size=50), st.data())
-def test_percentile_from_quantiles_agrees_with_that_among_models(models: list[int], data: st.DataObject) -> None:
-    """The error is at most the share of one model and half a percent."""
-    value = data.draw(st.sampled_from(models))
-
-    percentile = percentile_of(np.quantile(models, QUANTILES), value)
-
-    assert abs(percentile - share_lower(models, value)) <= 0.5 / len(models) + 0.006
-
-
-@settings(max_examples=100)
-@given(
-    st.lists(st.floats(0, 1), min_size=99, max_size=99),
-    st.lists(st.floats(-0.5, 1.5), min_size=2, max_size=8),
-)
-def test_percentile_is_monotonic(quantiles: list[float], values: list[float]) -> None:
-    result = [percentile_of(np.sort(quantiles), value) for value in sorted(values)]
-
-    assert result == sorted(result)
-    assert all(0 < percentile < 1 for percentile in result)
-
-
-# quantiles at an accuracy
-
-
-def rows_of(*firsts: float) -> np.ndarray:
-    """Create one row of quantiles per knot; NaN: too few models."""
-    return np.array([first + STEPS for first in firsts])
-
-
-@pytest.mark.parametrize(
-    ("accuracy", "first"),
-    [
-        (0.25, 1.0),  # at the first knot
-        (0.5, 3.0),  # at a knot
-        (1.0, 11.0),  # at the last knot
-        (0.375, 2.0),  # halfway
-        (0.3125, 1.5),  # a quarter of the way
-        (0.9375, 9.5),  # three quarters of the way
-    ],
-)
-def test_quantiles_between_knots_are_interpolated(accuracy: float, first: float) -> None:
-    result = quantiles_at(np.array([0.25, 0.5, 0.75, 1.0]), rows_of(1, 3, 5, 11), accuracy)
-
-    assert result is not None
-    assert result == pytest.approx(first + STEPS)
-
-
-@pytest.mark.parametrize(
-    ("accuracy", "known"),
-    [(0.25, False), (0.375, False), (0.5, True), (0.625, True), (0.75, True), (0.875, False), (1.0, False)],
-)
-def test_interval_next_to_a_knot_with_too_few_models_has_no_quantiles(accuracy: float, known: bool) -> None:
-    """Both outer knots have too few models."""
-    nan = float("nan")
-
-    result = quantiles_at(np.array([0.25, 0.5, 0.75, 1.0]), rows_of(nan, 3, 5, nan), accuracy)
-
-    assert (result is not None) == known
-
-
-# ranks
-
-
-def curves(lowest: float = 0.3, highest: float = 0.9) -> Curves:
-    """Create curves with values uniform from 0 to 1, and too few models near 25 %."""
-    quantiles = rows_of(float("nan"), 0, 0, 0)
-    return Curves(
-        dataset="imagenet",
-        num_models=962,
-        lowest=lowest,
-        highest=highest,
-        knots=np.array([0.25, 0.5, 0.75, 1.0]),
-        quantiles={(group, metric): quantiles for group in Group for metric in METRICS},
-        fits={},
-    )
-
-
-VALUES = {metric: (number + 1) / 100 for number, metric in enumerate(METRICS)}
-
-
-@pytest.mark.parametrize("accuracy", [0.0, 0.2999, 0.9001, 1.0])
-def test_accuracy_outside_the_published_range_has_no_percentile(accuracy: float) -> None:
-    for rank in percentile_ranks_of(curves(), Group.ALL, accuracy, VALUES, ()):
-        assert (rank.value, rank.percentile, rank.missing) == (VALUES[rank.metric], None, NoReferenceReason.ACCURACY)
-
-
-@pytest.mark.parametrize("accuracy", [0.5, 0.625, 0.9])
-def test_accuracy_within_the_published_range_has_percentiles(accuracy: float) -> None:
-    for rank in percentile_ranks_of(curves(), Group.ORGANISM, accuracy, VALUES, ()):
-        assert rank.missing is None
-        assert rank.percentile == pytest.approx(VALUES[rank.metric])
-
-
-def test_published_range_includes_its_bounds() -> None:
-    (least, *_), (most, *_) = (
-        percentile_ranks_of(curves(0.5, 0.9), Group.ALL, accuracy, VALUES, ()) for accuracy in (0.5, 0.9)
-    )
-
-    assert least.missing is None
-    assert most.missing is None
-
-
-def test_accuracy_near_too_few_models_has_no_percentile() -> None:
-    for rank in percentile_ranks_of(curves(), Group.ALL, 0.3, VALUES, ()):
-        assert (rank.value, rank.percentile, rank.missing) == (VALUES[rank.metric], None, NoReferenceReason.FEW)
-
-
-@pytest.mark.parametrize("accuracy", [0.1, 0.3, 0.6, 0.95])
-def test_model_without_errors_has_no_portions(accuracy: float) -> None:
-    ranks = percentile_ranks_of(curves(), Group.ALL, accuracy, {"multi_label_accuracy": 0.97}, ())
-
-    for rank in ranks:
-        if rank.metric != "multi_label_accuracy":
-            assert (rank.value, rank.percentile, rank.missing) == (None, None, NoReferenceReason.NO_VALUE)
-    assert [rank.value for rank in ranks].count(0.97) == 1
-
-
-def test_adding_percentile_ranks_keeps_the_other_fields() -> None:
-    point = TrendPoint("id", "title", "label", True, 0.6, VALUES)
-
-    result = add_percentile_ranks(point, curves(), Group.ALL, ())
-
-    assert (result.id, result.title, result.label, result.is_selected, result.top1_accuracy, result.values) == (
-        ("id", "title", "label", True, 0.6, VALUES)
-    )
-    assert {standing.metric for standing in result.percentile_ranks} == set(METRICS) - {"pooled"}
-
-
-# comparable metrics
-
-
-@pytest.mark.parametrize("abstained", SUBSETS, ids=lambda types: "+".join(kind.name for kind in types) or "none")
-def test_metrics_need_the_evidence_of_all_earlier_rules(abstained: tuple[ErrorType, ...]) -> None:
-    """See spec/statistics, "when a percentile is allowed"."""
-    compared = set()
-    for kind in tuple(ErrorType)[1:]:
-        earlier = [error_type for error_type in ErrorType if error_type.position <= kind.position]
-        if not any(error_type in abstained for error_type in earlier):
-            compared.add(kind.key)
-    pooled = {"pooled"} if len(compared) < 7 else set()
-
-    result = allowed_metrics(abstained)
-
-    assert set(result) == compared | pooled | {"multi_label_accuracy"}
-    assert len(result) == len(set(result))
-
-
-@pytest.mark.parametrize(
-    ("abstained_type", "compared"),
-    [
-        (ErrorType.FINE_GRAINED_OOV, {2, 3, 4}),
-        (ErrorType.SPURIOUS_CORRELATION, {2, 3, 4, 5}),
-        (ErrorType.NON_PROTOTYPICAL, {2, 3, 4, 5, 6}),
-    ],
-)
-def test_types_after_an_abstained_rule_have_no_percentile(abstained_type: ErrorType, compared: set[int]) -> None:
-    """The errors of an abstained rule have later types. The order of the abstained types does not matter."""
-    for others in SUBSETS:
-        abstained = {abstained_type, *(other for other in others if other.position > abstained_type.position)}
-        for order in permutations(abstained):
-            ranks = percentile_ranks_of(curves(), Group.ALL, 0.6, VALUES, order)
-            single = {kind.id for kind in ErrorType if kind.key in {rank.metric for rank in ranks}}
-            assert single == compared
-            assert "pooled" in {rank.metric for rank in ranks}
-
-
-def test_types_are_pooled_only_if_a_rule_abstained() -> None:
-    assert "pooled" not in allowed_metrics(())
 
 
 # lines
@@ -310,7 +81,7 @@ def test_constant_values_have_no_r_squared() -> None:
 
 def point(accuracy: float, value: float | None, label: str = "") -> TrendPoint:
     values = {} if value is None else {"model_failure": value}
-    return TrendPoint("", "", label, False, accuracy, values)
+    return TrendPoint("", "", label, False, {Axis.TOP1: 0.9 - accuracy, Axis.MULTI_LABEL: accuracy}, values)
 
 
 def fits(points: list[TrendPoint]) -> dict:
@@ -391,37 +162,40 @@ def test_no_models_have_no_lines() -> None:
 
 @settings(max_examples=200)
 @given(st.lists(st.integers(0, 10_000), min_size=8, max_size=8), st.floats(0, 1))
-def test_portions_are_shares_of_the_top1_errors_and_add_up(drawn: list[int], accuracy: float) -> None:
+def test_portions_are_shares_of_top1_errors_or_of_multi_label_errors(drawn: list[int], accuracy: float) -> None:
+    """See spec/statistics, "trend axes"."""
     counts = dict(zip(tuple(ErrorType), drawn, strict=True))
-    errors = sum(drawn[1:])
-    assume(errors)
+    top1_errors, multi_label_errors = sum(drawn[1:]), sum(drawn[3:])
+    assume(multi_label_errors)
 
-    values = metric_values(counts, accuracy)
+    values = metric_values(GroupNumbers(counts, accuracy))
 
     assert set(values) == set(METRICS)
-    assert sum(values[kind.key] for kind in tuple(ErrorType)[1:]) == pytest.approx(1)
     for kind in tuple(ErrorType)[1:]:
+        errors = top1_errors if kind.id in (2, 3) else multi_label_errors
         assert values[kind.key] == pytest.approx(float(Fraction(counts[kind], errors)))
-    assert values["pooled"] == pytest.approx(float(Fraction(sum(drawn[4:]), errors)))
+    assert sum(values[kind.key] for kind in tuple(ErrorType)[3:]) == pytest.approx(1)
+    assert values["pooled"] == pytest.approx(float(Fraction(sum(drawn[4:]), multi_label_errors)))
     assert values["multi_label_accuracy"] == accuracy
 
 
 def test_types_5_to_8_are_pooled() -> None:
     counts = dict(zip(tuple(ErrorType), (1000, 10, 20, 30, 1, 2, 3, 34), strict=True))
 
-    values = metric_values(counts, None)
+    values = metric_values(GroupNumbers(counts, None))
 
-    assert values["pooled"] == pytest.approx(0.4)
+    assert values["pooled"] == pytest.approx(40 / 70)
     assert values["class_overlap"] == pytest.approx(0.1)
-    assert values["fine_grained_oov"] == pytest.approx(0.01)
+    assert values["fine_grained_oov"] == pytest.approx(1 / 70)
     assert "multi_label_accuracy" not in values
 
 
 def test_models_without_errors_have_no_portions() -> None:
-    counts = {**NO_ERRORS, ErrorType.CORRECT: 5}
+    noise_only = {**NO_ERRORS, ErrorType.CORRECT: 5, ErrorType.CLASS_OVERLAP: 1}
 
-    assert metric_values(counts, 1.0) == {"multi_label_accuracy": 1.0}
-    assert metric_values(NO_ERRORS, None) == {}
+    assert metric_values(GroupNumbers({**NO_ERRORS, ErrorType.CORRECT: 5}, 1.0)) == {"multi_label_accuracy": 1.0}
+    assert metric_values(GroupNumbers(noise_only, None)) == {"class_overlap": 1.0, "multi_label": 0.0}
+    assert metric_values(GroupNumbers(NO_ERRORS, None)) == {}
 
 
 def test_equal_values_have_a_line_without_r_squared() -> None:
@@ -432,13 +206,35 @@ def test_equal_values_have_a_line_without_r_squared() -> None:
 
 
 def test_shift_is_relative_to_the_published_median() -> None:
-    """The median is half the accuracy. Some models are 0.1 above, and one is outside of the knots."""
+    """The median is half the multi-label accuracy. Some models are 0.1 above, and one is outside of the knots."""
     knots = np.array([0.6, 0.7, 0.8])
     quantiles = np.tile(knots[:, None] / 2, (1, 99)).astype(np.float32)
     places = [(group, metric) for group in Group for metric in METRICS]
-    curves = Curves("imagenet", 50, 0.6, 0.8, knots, dict.fromkeys(places, quantiles), {})
+    axes = {Axis.TOP1: AxisRange(0.1, 0.2, np.array([0.1, 0.2])), Axis.MULTI_LABEL: AxisRange(0.6, 0.8, knots)}
+    curves = Curves("imagenet", 50, axes, dict.fromkeys(places, quantiles), {})
     points = [point(0.6, 0.4, "a"), point(0.75, 0.475, "a"), point(0.9, 0.1, "a"), point(0.65, 0.3)]
 
     result = {fit.label: fit for fit in fits_of(points, ["model_failure"], ["a"], curves, Group.ORGANISM)}
 
     assert result["a"].shift == pytest.approx(0.1)
+
+
+def test_lines_are_over_the_axis_of_their_metric() -> None:
+    """Class overlaps grow with top-1 accuracy, and model failures fall with multi-label accuracy."""
+    points = [
+        TrendPoint(
+            "",
+            "",
+            "",
+            False,
+            {Axis.TOP1: x, Axis.MULTI_LABEL: x**2},
+            {"class_overlap": x / 4, "model_failure": 1 - x**2},
+        )
+        for x in (0.5, 0.6, 0.8)
+    ]
+
+    overlap, failure = fits_of(points, ["class_overlap", "model_failure"], [])
+
+    assert overlap.fit is not None and failure.fit is not None
+    assert (overlap.fit.slope, overlap.fit.r_squared) == pytest.approx((0.25, 1))
+    assert (failure.fit.slope, failure.fit.r_squared) == pytest.approx((-1, 1))

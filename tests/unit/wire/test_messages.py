@@ -29,6 +29,8 @@ from service.domain import (
     BreakdownRow,
     CoOccurrence,
     ErrorType,
+    ExpertJudgment,
+    ExpertSeverity,
     Failure,
     Group,
     GroupSummary,
@@ -90,6 +92,8 @@ evidence = st.builds(
         prefers_label=st.none() | st.booleans(),
     ),
     overlap=texts,
+    expert_judgment=st.none()
+    | st.builds(ExpertJudgment, st.sampled_from(ERROR_TYPES), st.sampled_from(list(ExpertSeverity)[1:])),
     trace=st.lists(st.builds(Step, st.sampled_from(ERROR_TYPES), st.sampled_from(Outcome), texts), max_size=9).map(
         tuple
     ),
@@ -218,6 +222,11 @@ def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidenc
         assert [(item.text, item.probability, item.outside) for item in vocabulary.best] == [
             (item.text, item.probability, item.outside) for item in why.vocabulary.best
         ]
+    assert sent.evidence.HasField("expert_judgment") == (why.expert_judgment is not None)
+    if why.expert_judgment is not None:
+        judgment = sent.evidence.expert_judgment
+        assert judgment.error_type == why.expert_judgment.cause.key
+        assert judgment.severity == why.expert_judgment.severity
     assert sent.evidence.overlap == why.overlap
     assert [(item.error_type, item.outcome, item.note) for item in sent.evidence.trace] == [
         (item.error_type.key, item.outcome, item.note) for item in why.trace
@@ -451,6 +460,7 @@ def test_the_json_of_a_summary_has_the_documented_fields() -> None:
 ENUMS = {
     "State": "STATE_",
     "Severity": "SEVERITY_",
+    "ExpertSeverity": "EXPERT_SEVERITY_",
     "ProblematicTag": "PROBLEMATIC_TAG_",
     "RowOrder": "ROW_ORDER_",
     "LabelSource": "LABEL_SOURCE_",
@@ -791,3 +801,15 @@ def test_any_query_has_its_own_token(kind: type[Message]) -> None:
             assert paging.page_offset(paging.page_token(7, query), query) == 7
 
     fuzz()
+
+
+def test_error_types_have_the_shipped_agreement_with_experts() -> None:
+    sent = {error_type: wire.to_error_type(error_type) for error_type in ERROR_TYPES}
+
+    spurious = sent[ErrorType.SPURIOUS_CORRELATION].expert_agreement
+    assert (spurious.num_judged, spurious.num_experts, spurious.num_agreed) == (49, 72, 17)
+    assert 0.1 < spurious.kappa < 0.3
+    without = [error_type for error_type, info in sent.items() if not info.HasField("expert_agreement")]
+    assert without == [
+        ErrorType.CORRECT, ErrorType.CLASS_OVERLAP, ErrorType.MULTI_LABEL, ErrorType.FINE_GRAINED_OOV
+    ]  # fmt: skip

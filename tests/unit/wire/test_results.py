@@ -8,6 +8,8 @@ from service import wire
 from service.domain import (
     ERROR_TYPES,
     METRICS,
+    Axis,
+    AxisRange,
     Bound,
     ChangedImage,
     ChangeRow,
@@ -92,12 +94,15 @@ def test_a_trend_is_converted_without_unknown_values() -> None:
     quantiles = np.tile(np.arange(99) / 100, (2, 1))
     quantiles[1] = np.nan
     places = [(group, metric) for group in Group for metric in METRICS]
-    curves = Curves("imagenet", 962, 0.6, 0.9, np.array([0.6, 0.605]), dict.fromkeys(places, quantiles), {})
+    axes = {axis: AxisRange(low, 0.9, np.array([low, low + 0.005])) for axis, low in zip(Axis, (0.6, 0.7), strict=True)}
+    curves = Curves("imagenet", 962, axes, dict.fromkeys(places, quantiles), {})
     standings = (
-        PercentileRank("class_overlap", 0.25, 0.75, None),
+        PercentileRank("class_overlap", 0.25, 0.75, None, 0.5, 0.875),
         PercentileRank("model_failure", None, None, NoReferenceReason.NO_VALUE),
+        PercentileRank("fine_grained", 0.25, None, NoReferenceReason.INDISTINCT, 0.125, 0.75),
     )
-    point = TrendPoint("a", "A", "red", True, 0.7, {"class_overlap": 0.25}, standings)
+    accuracies = {Axis.TOP1: 0.7, Axis.MULTI_LABEL: 0.8}
+    point = TrendPoint("a", "A", "red", True, accuracies, {"class_overlap": 0.25}, standings, 3)
     fits = (
         LabelFit("class_overlap", "", Fit(3, 2.0, 0.5, None), 3, None),
         LabelFit("pooled", "red", None, 1, 0.5),
@@ -112,12 +117,30 @@ def test_a_trend_is_converted_without_unknown_values() -> None:
         True,
         {"class_overlap": 0.25},
     )
-    assert model.percentile_ranks[0].percentile == 0.75 and not model.percentile_ranks[1].HasField("percentile")
-    assert "the model makes no top-1 errors" in model.percentile_ranks[1].message
+    assert (model.top1_accuracy, model.multi_label_accuracy, model.num_analyses) == (0.7, 0.8, 3)
+    first, second, third = model.percentile_ranks
+    assert (first.percentile, first.low, first.high) == (0.75, 0.5, 0.875)
+    assert not any(second.HasField(name) for name in ("value", "percentile", "low", "high"))
+    assert "the model makes no such errors" in second.message
+    assert (third.low, third.high, third.HasField("percentile")) == (0.125, 0.75, False)
+    assert third.message == "not distinguishable from its neighbors"
+    assert [(metric.metric, metric.axis, metric.portion_of) for metric in sent.metrics] == [
+        ("class_overlap", "top1_accuracy", "top1_errors"),
+        ("multi_label", "top1_accuracy", "top1_errors"),
+        ("fine_grained", "multi_label_accuracy", "multi_label_errors"),
+        ("fine_grained_oov", "multi_label_accuracy", "multi_label_errors"),
+        ("spurious_correlation", "multi_label_accuracy", "multi_label_errors"),
+        ("non_prototypical", "multi_label_accuracy", "multi_label_errors"),
+        ("model_failure", "multi_label_accuracy", "multi_label_errors"),
+        ("multi_label_accuracy", "top1_accuracy", ""),
+    ]
     assert (sent.group, sent.num_published, sent.num_left_out) == ("other", 962, 2)
     assert sent.fits[0].slope == 2 and not sent.fits[0].HasField("r_squared") and not sent.fits[0].HasField("shift")
     assert sent.fits[1].shift == 0.5 and not sent.fits[1].HasField("slope")
     band = sent.bands[0]
-    assert [quantile.top1_accuracy for quantile in band.quantiles] == [0.6]
+    assert [(quantile.top1_accuracy, quantile.accuracy) for quantile in band.quantiles] == [(0.6, 0.6)]
+    bands = {band.metric: band for band in sent.bands}
+    over_mla = bands["model_failure"].quantiles
+    assert [(quantile.top1_accuracy, quantile.accuracy) for quantile in over_mla] == [(0, 0.7)]
     assert [band.quantiles[0].q05, band.quantiles[0].q50, band.quantiles[0].q95] == pytest.approx([0.04, 0.49, 0.94])
     assert len(sent.bands) == len(METRICS)

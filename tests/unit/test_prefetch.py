@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from service.predictions.models.prefetch import BATCHES_AHEAD, prefetch
+from service.prefetch import BATCHES_AHEAD, prefetch
 
 
 def test_items_are_returned_in_order() -> None:
@@ -36,6 +36,17 @@ def test_several_items_are_prepared_in_parallel() -> None:
 
     with prefetch("abc", lambda name: together.wait(), threads=3) as take:
         assert sorted(take(3)) == [0, 1, 2]
+
+
+def test_each_thread_is_initialized_first() -> None:
+    initialized: set[int] = set()
+
+    def prepare(name: str) -> bool:
+        return threading.get_ident() in initialized
+
+    with prefetch("abcdef", prepare, 3, lambda: initialized.add(threading.get_ident())) as take:
+        assert take(6) == [True] * 6
+    assert 1 <= len(initialized) <= 3
 
 
 def test_an_error_is_raised_at_the_position_of_its_name() -> None:

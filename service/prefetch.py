@@ -1,4 +1,4 @@
-"""Prefetching: images are decoded in threads while the model runs on the previous batch.
+"""Prefetching: images are decoded in threads while a model runs on the previous batch.
 
 Threads suffice because PIL releases the GIL while it decodes and resizes. They need no copies between processes.
 """
@@ -15,7 +15,10 @@ Prepared = TypeVar("Prepared")
 
 @contextmanager
 def prefetch(
-    names: Sequence[str], prepare: Callable[[str], Prepared], threads: int
+    names: Sequence[str],
+    prepare: Callable[[str], Prepared],
+    threads: int,
+    initialize_thread: Callable[[], None] | None = None,
 ) -> Iterator[Callable[[int], list[Prepared]]]:
     """Prepare items in threads, ahead of their use.
 
@@ -25,11 +28,12 @@ def prefetch(
         names: Names of the items.
         prepare: Returns the item of a name.
         threads: Number of threads.
+        initialize_thread: Called first in each thread.
 
     Yields:
         A function that returns the next `count` items in order: fewer at the end, then none.
     """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=initialize_thread)
     remaining = iter(names)
     pending: deque[Future[Prepared]] = deque()
 

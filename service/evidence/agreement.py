@@ -1,0 +1,47 @@
+"""The shipped agreement with experts: the default superclasses on `imagenet`, without CLIP, by imagenet-mistakes.
+
+`errata evidence agreement BUNDLE --mistakes DIR --json` derives data/expert_agreement.json. It contains numbers only.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from service.domain import Agreement, ErrorType, TypeAgreement
+
+DATASETS = frozenset({"imagenet", "imagenet-real"})  # experts judged images of these
+
+
+@cache
+def shipped_agreement() -> Agreement:
+    """Return the agreement that ships with Errata."""
+    return agreement_from_plain(
+        json.loads((files("service.evidence") / "data" / "expert_agreement.json").read_text(encoding="utf-8"))
+    )
+
+
+def agreement_for(dataset: str) -> Agreement | None:
+    """Return the shipped agreement for a data set; None if experts judged no image of it."""
+    return shipped_agreement() if dataset in DATASETS else None
+
+
+def agreement_to_plain(agreement: Agreement) -> dict[str, Any]:
+    """Return an agreement as JSON values."""
+    return {
+        **vars(agreement),
+        "types": {error_type.key: vars(values) for error_type, values in agreement.types.items()},
+        "abstained": [error_type.key for error_type in agreement.abstained],
+    }
+
+
+def agreement_from_plain(raw: Mapping[str, Any]) -> Agreement:
+    """Return the agreement of JSON values."""
+    return Agreement(
+        **{
+            **raw,
+            "types": {ErrorType[key.upper()]: TypeAgreement(**values) for key, values in raw["types"].items()},
+            "abstained": tuple(ErrorType[key.upper()] for key in raw["abstained"]),
+        }
+    )

@@ -1,0 +1,181 @@
+"""Percentiles of a model among published models of similar accuracy (spec/statistics: "percentile …")."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.domain import (
+    AXES,
+    CORRECT_TYPES,
+    ERROR_TYPES,
+    MULTI_LABEL_ACCURACY,
+    POOLED,
+    PORTIONS,
+    TOP1_CORRECT_TYPES,
+    TOP1_ERROR_TYPES,
+    Axis,
+    Curves,
+    ErrorType,
+    Group,
+    GroupNumbers,
+    Metric,
+    NoReferenceReason,
+    PercentileRank,
+    StoredResult,
+)
+from service.summary.significance import percentiles, resampled_cells
+from service.summary.trend import accuracies_of, metric_values
+
+MAX_SPAN = 0.5  # share of the scale; a percentile with a wider interval is not shown
+
+
+def shown_metrics(abstained: Sequence[ErrorType]) -> tuple[Metric, ...]:
+    """Return the metrics of a trend with published models.
+
+    A type is shown if its rule and all earlier rules had evidence. If a rule abstained, the types from the first one
+    whose rule can abstain are pooled.
+    """
+    first = min((error_type.position for error_type in abstained), default=len(ERROR_TYPES))
+    types = [error_type.key for error_type in TOP1_ERROR_TYPES if error_type.position < first]
+    return (*types, *([POOLED] if abstained else []), MULTI_LABEL_ACCURACY)
+
+
+def has_reference(metric: Metric, own_superclasses: bool) -> bool:
+    """Return whether a metric is comparable with the published models.
+
+    Types after the correct ones depend on superclasses, which must be those of the authors.
+    """
+    return not own_superclasses or AXES[metric] is Axis.TOP1
+
+
+@dataclass(frozen=True)
+class _Values:
+    """Values of a metric and accuracies on its axis; the first ones are the model's, the others are resampled."""
+
+    values: NDArray[np.float64]  # (1 + draws,); NaN: no errors
+    accuracies: NDArray[np.float64]  # (1 + draws,)
+
+
+def percentile_ranks_of(
+    curves: Curves, group: Group, result: StoredResult, own_superclasses: bool
+) -> tuple[PercentileRank, ...]:
+    """Return the percentiles of a model among the published models with similar accuracy.
+
+    The intervals come from a bootstrap of the model's images (docs/adr/0054).
+
+    Args:
+        curves: Quantiles of the published models.
+        group: Group of the values.
+        result: The model, with the numbers of the group.
+        own_superclasses: Whether the superclasses differ from those of the authors.
+    """
+    accuracies = accuracies_of(result)
+    if accuracies is None:
+        return ()
+    values, resampled = metric_values(result.group), _resample(result)
+    ranks = []
+    for metric in shown_metrics(result.abstained):
+        if (group, metric) not in curves.quantiles:  # a type that the published models lack
+            continue
+        if metric == MULTI_LABEL_ACCURACY and group is not Group.ALL:  # its interval would need the classes of images
+            continue
+        value, axis = values.get(metric), AXES[metric]
+        if value is None:
+            ranks.append(PercentileRank(metric, None, None, NoReferenceReason.NO_VALUE))
+        elif not has_reference(metric, own_superclasses):
+            ranks.append(PercentileRank(metric, value, None, NoReferenceReason.SUPERCLASSES))
+        else:
+            draws = resampled[metric]
+            points = _Values(np.r_[value, draws.values], np.r_[accuracies[axis], draws.accuracies])
+            ranks.append(_rank(curves, group, metric, points))
+    return tuple(ranks)
+
+
+def _rank(curves: Curves, group: Group, metric: Metric, points: _Values) -> PercentileRank:
+    """Return the percentile of a model with its interval."""
+    axis = curves.axes[AXES[metric]]
+    value = float(points.values[0])
+    if not axis.lowest <= points.accuracies[0] <= axis.highest:
+        return PercentileRank(metric, value, None, NoReferenceReason.ACCURACY)
+    quantiles = quantiles_at(
+        axis.knots, curves.quantiles[group, metric], points.accuracies.clip(axis.lowest, axis.highest)
+    )
+    of_points = percentiles_of(quantiles, points.values)
+    if np.isnan(of_points[0]):
+        return PercentileRank(metric, value, None, NoReferenceReason.FEW)
+    drawn = of_points[1:]
+    low, high = (float(bound) for bound in percentiles(drawn[~np.isnan(drawn)]))
+    if high - low > MAX_SPAN:
+        return PercentileRank(metric, value, None, NoReferenceReason.INDISTINCT, low, high)
+    return PercentileRank(metric, value, float(of_points[0]), None, low, high)
+
+
+def _resample(result: StoredResult) -> Mapping[Metric, _Values]:
+    """Return bootstrap draws of the metrics: the images of a model are drawn with replacement.
+
+    Counting the drawn images is one draw from a multinomial over error types, inside and outside of the group. The
+    change of multi-label accuracy is that of the share of correct images.
+    """
+    num_types = len(ERROR_TYPES)
+    inside, overall = (_counts(numbers) for numbers in (result.group, result.overall))
+    cells = resampled_cells(np.concatenate([inside, overall - inside])).astype(np.float64)
+    drawn_inside, drawn_overall = cells[:, :num_types], cells[:, :num_types] + cells[:, num_types:]
+    correct = _shares(drawn_overall, CORRECT_TYPES, ERROR_TYPES)
+    offset = (result.overall.multi_label_accuracy or 0.0) - _shares(overall, CORRECT_TYPES, ERROR_TYPES)
+    accuracies = {
+        Axis.TOP1: _shares(drawn_overall, TOP1_CORRECT_TYPES, ERROR_TYPES),
+        Axis.MULTI_LABEL: correct + offset,
+    }
+    values = {metric: _shares(drawn_inside, portion.types, portion.errors) for metric, portion in PORTIONS.items()}
+    values[MULTI_LABEL_ACCURACY] = correct + offset
+    return {metric: _Values(values[metric], accuracies[AXES[metric]]) for metric in values}
+
+
+def _counts(numbers: GroupNumbers) -> NDArray[np.int64]:
+    return np.array([numbers.counts.get(error_type, 0) for error_type in ERROR_TYPES], dtype=np.int64)
+
+
+def _shares(counts: NDArray[np.generic], types: Sequence[ErrorType], among: Sequence[ErrorType]) -> NDArray[np.float64]:
+    """Return the share of some types among others from counts (…, T); NaN without samples of the others."""
+    part, total = (counts[..., [error_type.position for error_type in part]].sum(axis=-1) for part in (types, among))
+    return np.divide(part, total, out=np.full(np.shape(total), np.nan), where=total > 0)
+
+
+def quantiles_at(
+    knots: NDArray[np.float64], quantiles: NDArray[np.float32], accuracies: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the 1 to 99 % quantiles at accuracies by linear interpolation.
+
+    Args:
+        knots: (K,) accuracies.
+        quantiles: (K, 99) quantiles at the knots; NaN: too few models.
+        accuracies: (n,) accuracies.
+
+    Returns:
+        (n, 99) quantiles; NaN if a knot next to the accuracy has too few models.
+    """
+    positions = np.interp(accuracies, knots, np.arange(len(knots)))
+    low = positions.astype(np.int64)
+    high = np.ceil(positions).astype(np.int64)  # the same knot for an accuracy at a knot
+    fraction = (positions - low)[:, None]
+    return (1 - fraction) * quantiles[low] + fraction * quantiles[high]
+
+
+def percentiles_of(quantiles: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of models with a lower value; ties count half.
+
+    Values that are equal as 32-bit numbers are ties.
+
+    Args:
+        quantiles: (n, 99) 1 to 99 % quantiles of the models.
+        values: (n,) values.
+
+    Returns:
+        (n,) shares, NaN where a value or its quantiles are NaN.
+    """
+    rounded, limits = values.astype(np.float32)[:, None], quantiles.astype(np.float32)
+    steps = (limits < rounded).sum(axis=1) + (limits <= rounded).sum(axis=1)
+    shares: NDArray[np.float64] = (steps + 1) / (2 * (quantiles.shape[1] + 1))
+    return np.where(np.isnan(values) | np.isnan(quantiles[:, 0]), np.nan, shares)

@@ -1,0 +1,119 @@
+"""The trend of stored results: comparable metrics, percentiles, and one point for each version of a model."""
+
+from dataclasses import replace
+
+import pytest
+
+from service.analyses.trend import MAX_RANKED, TrendAnalyses, TrendRequest, build_trend
+from service.domain import METRICS, Axis, ErrorType, Group, GroupNumbers, NoReferenceReason, StoredResult, Trend
+from service.reference_models.layout import PublishedModel
+
+COUNTS = (14_900, 80, 900, 900, 200, 200, 12, 1500)
+NUMBERS = GroupNumbers(dict(zip(tuple(ErrorType), COUNTS, strict=True)), 0.85)
+OVER_TOP1 = {"class_overlap", "multi_label", "multi_label_accuracy"}
+
+
+def result(number: int = 0, **changes: object) -> StoredResult:
+    stored = StoredResult(
+        id=f"a{number:04}",
+        title=f"model {number}",
+        labels={},
+        architecture="",
+        predictions_digest=f"digest {number}",
+        model=("", ""),
+        abstained=(),
+        top1_accuracy=14_900 / sum(COUNTS),
+        overall=NUMBERS,
+        group=NUMBERS,
+    )
+    return replace(stored, **changes)  # type: ignore[arg-type]
+
+
+def trend(
+    *others: StoredResult,
+    selected: tuple[StoredResult, ...] = (),
+    dataset: str = "imagenet",
+    own_superclasses: bool = False,
+    request: TrendRequest | None = None,
+    published: tuple[PublishedModel, ...] = (),
+) -> Trend:
+    analyses = TrendAnalyses(dataset, "e" * 64, selected, others, own_superclasses)
+    return build_trend(analyses, request or TrendRequest(), published)
+
+
+def published_model() -> PublishedModel:
+    return PublishedModel("net", {Axis.TOP1: 0.8, Axis.MULTI_LABEL: 0.86}, NUMBERS, {}, True)
+
+
+def test_points_have_both_accuracies_over_all_samples() -> None:
+    """The group has an accuracy of its own, which is a metric and not an axis."""
+    group = GroupNumbers(NUMBERS.counts, 0.5)
+
+    (point,) = trend(result(group=group), request=TrendRequest(group=Group.OTHER)).points
+
+    assert point.accuracies == {Axis.TOP1: 14_900 / sum(COUNTS), Axis.MULTI_LABEL: 0.85}
+    assert point.values["multi_label_accuracy"] == 0.5
+
+
+def test_models_are_compared_with_published_models_on_the_evidence_of_the_authors() -> None:
+    compared = trend(result(), published=(published_model(),))
+
+    assert compared.curves is not None
+    assert {metric for _, metric in compared.curves.quantiles} == set(METRICS)
+    own, published = compared.points
+    assert set(own.values) == set(published.values) - {"pooled"} == set(METRICS) - {"pooled"}
+    assert {rank.metric for rank in own.percentile_ranks} == set(METRICS) - {"pooled"}
+    assert all(rank.low is not None for rank in own.percentile_ranks)
+
+
+def test_other_superclasses_leave_a_reference_only_for_types_that_do_not_depend_on_them() -> None:
+    compared = trend(result(), own_superclasses=True, published=(published_model(),))
+
+    assert compared.curves is not None
+    assert {metric for _, metric in compared.curves.quantiles} == OVER_TOP1
+    own, published = compared.points
+    assert set(own.values) == set(METRICS) - {"pooled"}
+    assert set(published.values) == OVER_TOP1
+    reasons = {rank.metric: rank.missing for rank in own.percentile_ranks}
+    assert {metric for metric, why in reasons.items() if why is NoReferenceReason.SUPERCLASSES} == (
+        set(METRICS) - OVER_TOP1 - {"pooled"}
+    )
+
+
+@pytest.mark.parametrize("dataset", ["imagenet-real", "demo"])
+def test_other_data_sets_have_no_published_models(dataset: str) -> None:
+    compared = trend(result(), dataset=dataset)
+
+    assert compared.curves is None
+    assert compared.points[0].percentile_ranks == ()
+
+
+def test_types_after_an_abstained_rule_are_pooled() -> None:
+    (point,) = trend(result(abstained=(ErrorType.SPURIOUS_CORRELATION,))).points
+
+    assert set(point.values) == {
+        "class_overlap",
+        "multi_label",
+        "fine_grained",
+        "fine_grained_oov",
+        "pooled",
+        "multi_label_accuracy",
+    }
+    assert point.values["pooled"] == pytest.approx(sum(COUNTS[4:]) / sum(COUNTS[3:]))
+
+
+def test_percentiles_are_those_of_selected_and_highlighted_and_then_of_the_newest_analyses() -> None:
+    others = [result(number) for number in range(MAX_RANKED + 5)]
+    request = TrendRequest(highlighted=others[-1].id)
+
+    points = trend(*others, selected=(result(900), result(901)), request=request).points
+
+    ranked = [point.id for point in points if point.percentile_ranks]
+    assert ranked == ["a0900", "a0901", *(other.id for other in others[: MAX_RANKED - 3]), others[-1].id]
+
+
+def test_version_of_a_model_is_its_label_or_its_predictions() -> None:
+    labelled = [result(number, model=("net", version)) for number, version in enumerate("112")]
+
+    assert [item.version for item in labelled] == [("net", "1"), ("net", "1"), ("net", "2")]
+    assert result(1).version == result(2, predictions_digest="digest 1").version != result(2).version
