@@ -54,9 +54,8 @@ def _groups(draw: st.DrawFn) -> GroupSummary:
     counts = draw(st.fixed_dictionaries(dict.fromkeys(ERROR_TYPES, st.integers(0, 50_000))))
     shares = [draw(SHARES) for _ in range(4)]
     rates: list[Any] = [draw(RATES) for _ in range(4)]  # Any: mypy does not know the length
-    return GroupSummary(
-        sum(counts.values()), counts, draw(COUNTS), *rates, *shares, accuracy_against_labels=draw(RATES)
-    )
+    summary = GroupSummary(sum(counts.values()), counts, draw(COUNTS), *rates, *shares)
+    return replace(summary, accuracy_against_labels=draw(RATES))
 
 
 SUMMARIES = st.builds(
