@@ -2,13 +2,14 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import Case, Result, at_least, medians, rate
+from benchmarks.harness import Case, Result, at_least, medians, rate, timed
 from service.evidence.artefacts import NEIGHBORS
 from service.evidence.encoder import CHUNK, Embeddings
 from service.evidence.neighbors import nearest_classes, similarities
@@ -17,16 +18,16 @@ from service.predictions.process_tuning import tune_process
 
 IMAGES, TRAIN, CLASSES, DIMENSIONS = 4096, 16_384, 32, 768
 SORT_BLOCK = 2048  # images per block of the full sort
-PHOTOGRAPHS, SIZE = 256, 336  # images, and pixels of their sides for the model
+PHOTOGRAPHS, SIZE, BATCH = 128, 336, 16  # images, pixels of their sides for the model, images per batch
 FULL_SORT = "float64 products and a full sort"
 NUMPY = Case("evidence.neighbors", f"{IMAGES:,} images x {TRAIN:,} training images", FULL_SORT, "images/s", at_least(3))
 TORCH = Case("evidence.torch", "the same with torch, as on a GPU", FULL_SORT, "images/s", at_least(3))
 EMBED = Case(
     "evidence.embed",
-    f"a small CLIP model on photographs at {SIZE} px",
+    f"CLIP on photographs at {SIZE} px, on a simulated device as fast as one decoding thread",
     "decoding in the thread that runs the model",
     "images/s",
-    at_least(1.1),
+    at_least(1.2),
 )
 
 
@@ -68,7 +69,7 @@ def _embeddings() -> tuple[Embeddings, Embeddings, NDArray[np.int16]]:
 
     def near_centers(classes: NDArray[np.intp]) -> Embeddings:
         vectors = centers[classes] + 0.8 * random.standard_normal((len(classes), DIMENSIONS))
-        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
     classes = np.arange(TRAIN) * CLASSES // TRAIN
     return near_centers(np.arange(IMAGES) * CLASSES // IMAGES), near_centers(classes), classes.astype(np.int16)
@@ -99,7 +100,7 @@ def _full_sort(images: Embeddings, train: Iterator[Embeddings], train_classes: N
 
 
 def _measure_embedding() -> Result:
-    import open_clip
+    """Return the throughput of decoding together with a model that leaves the cores free, as on a GPU."""
     import torch
 
     from benchmarks.loader_comparison import photographs
@@ -108,20 +109,26 @@ def _measure_embedding() -> Result:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = [str(folder / photograph) for photograph in photographs(folder, PHOTOGRAPHS)]
-        architecture = _small_model(folder)
-        encoder = OpenClip(architecture, str(folder / "weights.pt"), "gelu")
-        model, _, transform = open_clip.create_model_and_transforms(architecture)
-        model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        encoder = OpenClip(_small_model(folder), str(folder / "weights.pt"), "gelu", batch=BATCH)
+        model, transform, _ = encoder._loaded
 
-        def one_thread(paths: Sequence[str]) -> int:
-            for start in range(0, len(paths), 64):
-                images = torch.stack([transform(_open(path)) for path in paths[start : start + 64]])
-                with torch.inference_mode():
-                    model.encode_image(images.to(next(model.parameters()).device)).cpu()
+        def decode(start: int) -> torch.Tensor:
+            return torch.stack([transform(_open(path)) for path in paths[start : start + BATCH]])
+
+        (seconds,) = medians(timed(lambda: decode(0)), times=5, warm=1)
+
+        def wait(batch: torch.Tensor) -> torch.Tensor:
+            time.sleep(seconds * len(batch) / BATCH)
+            return torch.ones(len(batch), DIMENSIONS)
+
+        def one_thread() -> int:
+            for start in range(0, len(paths), BATCH):
+                wait(decode(start))
             return len(paths)
 
-        measures = rate(lambda: len(encoder.embed_images(paths))), rate(lambda: one_thread(paths))
-        return EMBED.measured(*medians(*measures, times=5, warm=1))
+        model.encode_image = wait
+        measures = rate(lambda: len(encoder.embed_images(paths))), rate(one_thread)
+        return EMBED.measured(*medians(*measures, times=3, warm=1))
 
 
 def _small_model(folder: Path) -> str:
@@ -132,7 +139,7 @@ def _small_model(folder: Path) -> str:
     name = "errata-benchmark"
     configuration = {
         "embed_dim": 64,
-        "vision_cfg": {"image_size": SIZE, "layers": 2, "width": 128, "patch_size": 28},
+        "vision_cfg": {"image_size": SIZE, "layers": 1, "width": 64, "patch_size": 28},
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
     }
     (folder / f"{name}.json").write_text(json.dumps(configuration))

@@ -66,5 +66,5 @@ def render() -> str:
     view = agreement_view(shipped_agreement())
     header = ("error type", "judged", "agreed", "precision", "recall", "κ", "severity agreed")
     table = format_table(header, [row.cells for row in view.rows])
-    notes = "".join(f"* {note}\n" for note in view.notes)
+    notes = "".join(f"* {note}\n" for note in (*view.notes, view.severity_note))
     return f"{INTRODUCTION}{table}{COLUMNS}{notes}{REMAINDER}"

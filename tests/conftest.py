@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 from hypothesis import settings
-from tiers import ProcessGuard, add_markers
+from tiers import ProcessGuard, add_markers, mix_modules
 
 from service.evidence.bundle import Bundle
 from service.evidence.repository import EvidenceRepository
@@ -14,15 +15,25 @@ from service.evidence.repository import EvidenceRepository
 settings.register_profile("untimed", deadline=None)  # machines differ, and a busy one is no failure
 settings.load_profile("untimed")
 
+# The default renderer lists the local variables of each frame with rich, which takes up to 3 s for one traceback.
+structlog.configure(
+    [
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep tests that start processes out of the fast tier."""
     config.pluginmanager.register(ProcessGuard())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Assign each test to its tier."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Assign each test to its tier; order the modules for several workers."""
     add_markers(items)
+    if hasattr(config, "workerinput"):
+        mix_modules(items)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import functools
 import multiprocessing.util
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ FOLDERS = {  # all tests of these folders have the marker
     "processes": "processes",
     "security": "processes",
 }
+WAITING = ("processes", "security")  # folders whose tests mostly wait for processes
 IMPLEMENTATIONS = ("[redis", "[process", "[torch", "[s3")  # of tests/ports: in another process, or slow
 STARTS = (  # functions that start processes, by their module or class
     (os, "fork"),
@@ -39,10 +41,27 @@ STARTS = (  # functions that start processes, by their module or class
 )
 
 
+def mix_modules(items: list[pytest.Item]) -> None:
+    """Order modules so that those that wait run beside those that compute. pytest-xdist assigns them in this order.
+
+    Modules with many tests begin, since a long module at the end would run alone.
+    """
+    sizes = Counter(item.path for item in items)
+    largest_first = sorted(sizes, key=lambda module: -sizes[module])
+    waiting = [module for module in largest_first if _folder(module) in WAITING]
+    computing = [module for module in largest_first if _folder(module) not in WAITING]
+    rank = {module: place / len(group) for group in (waiting, computing) for place, module in enumerate(group)}
+    items.sort(key=lambda item: rank[item.path])
+
+
+def _folder(module: Path) -> str:
+    return module.relative_to(ROOT).parts[0]
+
+
 def add_markers(items: list[pytest.Item]) -> None:
     """Add the marker of its folder, or of the implementation that it tests, to each test."""
     for item in items:
-        folder = item.path.relative_to(ROOT).parts[0]
+        folder = _folder(item.path)
         if marker := FOLDERS.get(folder):
             item.add_marker(marker)
         fixtures = getattr(item, "fixturenames", ())

@@ -5,9 +5,12 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
+
+MAX_THREADS = 8  # that wait for files to be on the disk
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -33,16 +36,17 @@ def temporary_file_beside(path: Path, content: bytes) -> Iterator[Path]:
 def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[Path]]:
     """Yield a temporary file on the disk for each content, in the folder of its path; remove them at the end.
 
-    The kernel starts to write all of them before the wait for the first one, so that a file system with a journal
-    commits them together: two files take as long as one.
+    One thread waits for each file, so that a file system with a journal commits them together: two files take as long
+    as one.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(_temporary_file(path, content)) for path, content in contents.items()]
-        if len(files) > 1 and hasattr(os, "posix_fadvise"):  # not on macOS
-            for file in files:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        for file in files:
-            os.fsync(file.fileno())
+        descriptors = [file.fileno() for file in files]
+        if len(files) == 1:
+            os.fsync(descriptors[0])
+        else:
+            with ThreadPoolExecutor(MAX_THREADS) as pool:
+                list(pool.map(os.fsync, descriptors))  # raises the errors
         yield [Path(file.name) for file in files]
 
 

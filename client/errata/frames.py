@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from errata import v1 as pb
+from errata.changes import changes_of
 from errata.choices import enum_name
 from errata.enums import Group
 from errata.error_types import ErrorType, error_keys, find_error_type
@@ -15,20 +16,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+CHANGE_COLUMNS = (
+    *("group", "name", "samples", "only_a", "only_b", "rate_a", "rate_b", "difference", "low", "high"),
+    *("p_value", "adjusted_p_value", "significant"),
+)
 TREND_COLUMNS = (
-    "model",
-    "analysis",
-    "label",
-    "requested",
-    "num_analyses",
-    "top1_accuracy",
-    "multi_label_accuracy",
-    "metric",
-    "portion_of",
-    "value",
-    "percentile",
-    "percentile_low",
-    "percentile_high",
+    *("model", "analysis", "label", "requested", "num_analyses", "top1_accuracy", "multi_label_accuracy"),
+    *("metric", "portion_of", "value", "percentile", "percentile_low", "percentile_high"),
 )
 _PREFIXES = {  # prefix of enum names by the start of the column's name
     "problematic": "PROBLEMATIC_TAG_",
@@ -138,6 +132,29 @@ def comparison_rows(comparison: pb.Comparison) -> Iterator[dict[str, Any]]:
                     "error_type_b": other.error_type,
                     "count": transitions.counts.get(other.error_type, 0),
                 }
+
+
+def change_rows(comparison: pb.Comparison, kind: str) -> Iterator[dict[str, Any]]:
+    """Yield a row for each group and changed error type, class, or superclass; raise InvalidRequest."""
+    for group in Group:
+        if group.value not in comparison.groups:
+            continue
+        for change in changes_of(comparison.groups[group.value], kind):
+            yield {
+                "group": group.value,
+                "name": change.name,
+                "samples": change.num_samples,
+                "only_a": change.only_a,
+                "only_b": change.only_b,
+                "rate_a": change.share.a,
+                "rate_b": change.share.b,
+                "difference": change.share.difference,
+                "low": change.share.low,
+                "high": change.share.high,
+                "p_value": change.test.p_value,
+                "adjusted_p_value": change.test.adjusted_p_value,
+                "significant": change.test.significant,
+            }
 
 
 def trend_rows(trend: pb.Trend) -> Iterator[dict[str, Any]]:

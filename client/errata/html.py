@@ -4,10 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from errata import v1 as pb
+from errata.changes import changes_of
 from errata.enums import Group, State
 from errata.error_types import error_keys, num_errors, title_of
 from errata.messages import (
+    CLASS_ACCURACY,
     GROUP_NAMES,
+    IMAGE_ACCURACY,
     METRIC_NAMES,
     MISSING,
     STATE_NAMES,
@@ -15,6 +18,7 @@ from errata.messages import (
     format_change,
     format_count,
     format_optional,
+    format_p_value,
     format_percentage,
     format_range,
     labels_accuracy_name,
@@ -25,7 +29,8 @@ from errata.names import dataset_id
 from errata.trend_metrics import model_title, value_title
 
 MAX_MODELS = 20  # rows of a trend
-_METRICS = {"top1": "top-1 accuracy", "multi_label": "multi-label accuracy", "severe": "model failures"}
+MAX_CHANGES = 10  # rows of each table of changes
+_METRICS = {"top1": "top-1 accuracy", "multi_label": IMAGE_ACCURACY, "severe": "model failures"}
 
 
 def analysis_html(analysis: pb.Analysis) -> str:
@@ -50,7 +55,8 @@ def analysis_html(analysis: pb.Analysis) -> str:
         ("images", [format_count(summary.num_samples) for summary in summaries]),
         ("top-1 accuracy", [format_optional(summary, "top1_accuracy") for summary in summaries]),
         (labels_accuracy, [format_optional(summary, "accuracy_against_labels") for summary in summaries]),
-        ("multi-label accuracy", [format_optional(summary, "multi_label_accuracy") for summary in summaries]),
+        (IMAGE_ACCURACY, [format_optional(summary, "image_multi_label_accuracy") for summary in summaries]),
+        (CLASS_ACCURACY, [format_optional(summary, "multi_label_accuracy") for summary in summaries]),
         ("top-1 errors", [format_count(summary.top1_errors) for summary in summaries]),
     ]
     if analysis.summary.num_rejected_targets:
@@ -77,7 +83,7 @@ def comparison_html(comparison: pb.Comparison) -> str:
         name = labels_accuracy_name(dataset_id(comparison.dataset), comparison.num_rejected_targets)
         intervals[name] = everything.accuracy_against_labels
     if everything.HasField("multi_label_accuracy"):
-        intervals["multi-label accuracy"] = everything.multi_label_accuracy
+        intervals[CLASS_ACCURACY] = everything.multi_label_accuracy
     rates = [
         (
             name,
@@ -103,8 +109,36 @@ def comparison_html(comparison: pb.Comparison) -> str:
             ["", *map(title_of, keys)],
             counts,
         ),
+        *_change_tables(everything),
     ]
     return _document(title, tables, notes)
+
+
+def _change_tables(group: pb.GroupComparison) -> Iterator[str]:
+    """Yield a table of each kind of changes: error types, superclasses, and classes."""
+    header = ["", "only A", "only B", "change, points", "95 % interval", "p", "adjusted p"]
+    for caption, name in (
+        ("Error types with changes", "error_type"),
+        ("Superclasses with changed errors", "superclass"),
+        ("Classes with changed errors", "class"),
+    ):
+        rows = [
+            (
+                title_of(change.name) if name == "error_type" else change.name,
+                [
+                    format_count(change.only_a),
+                    format_count(change.only_b),
+                    format_change(change.share),
+                    format_range(change.share),
+                    format_p_value(change.test.p_value),
+                    format_p_value(change.test.adjusted_p_value),
+                ],
+            )
+            for change in changes_of(group, name)
+        ]
+        if rows:
+            total = f": {MAX_CHANGES} of {format_count(len(rows))}" if len(rows) > MAX_CHANGES else ""
+            yield _table(f"{caption}{total}", header, rows[:MAX_CHANGES])
 
 
 def trend_html(trend: pb.Trend) -> str:

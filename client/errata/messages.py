@@ -59,6 +59,8 @@ PROBLEMATIC_TAG_NAMES: Mapping[ProblematicTag, str] = {
     ProblematicTag.CO_OCCURRENCE_WITH_TARGET: "occurs together with the original label",
     ProblematicTag.UNTAGGED: "no specific reason",
 }
+IMAGE_ACCURACY = "multi-label accuracy (images)"  # share of images
+CLASS_ACCURACY = "multi-label accuracy (class mean)"  # mean over target classes
 METRIC_NAMES: Mapping[str, str] = {  # by the name of a metric of a trend
     **{error_type.key: error_type.title for error_type in TOP1_ERROR_TYPES},
     "pooled": "out of vocabulary to model failure, combined",
@@ -155,6 +157,13 @@ def format_change(interval: DifferenceInterval) -> str:
 def format_range(interval: DifferenceInterval) -> str:
     """Format the confidence interval of the change from A to B in percentage points."""
     return f"{format_points(interval.low)} to {format_points(interval.high)}"
+
+
+def format_p_value(value: float) -> str:
+    """Format a p-value, for example "< 0.001", "0.042", or "0.20"."""
+    if value < 0.001:
+        return "< 0.001"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
 def format_duration(seconds: float) -> str:

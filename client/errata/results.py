@@ -105,6 +105,25 @@ class Comparison(Result[pb.Comparison], ComparisonMessage):
         """
         return frames.frame_of(frames.comparison_rows(self.message))
 
+    def changes_to_pandas(self, by: str = "class") -> "pd.DataFrame":
+        """Return the changed classes, superclasses, or error types as a data frame.
+
+        Args:
+            by: `class`, `superclass`, or `error_type`.
+
+        Returns:
+            A row for each group and name, with the smallest adjusted p-value first in each group, and the columns
+            `group`, `name`, `samples`, `only_a` and `only_b` (samples with a multi-label error, or with the error type,
+            in A only and in B only), `rate_a`, `rate_b`, `difference`, `low` and `high` (the 95 % interval of the
+            difference), `p_value` (McNemar's exact test), `adjusted_p_value` (Benjamini and Hochberg, among the rows of
+            the group), and `significant` (at a false discovery rate of 5 %).
+
+        Raises:
+            InvalidRequest: If `by` is unknown.
+            MissingPackage: If `errata-client[pandas]` is not installed.
+        """
+        return frames.frame_of(frames.change_rows(self.message, by), frames.CHANGE_COLUMNS)
+
     def plot(self) -> "altair.LayerChart":
         """Return a heat map of the transitions from error types in A to error types in B, over all samples.
 

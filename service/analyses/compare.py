@@ -23,7 +23,15 @@ from service.domain import (
 )
 from service.evidence.labels import VERSIONS
 from service.rules.table import error_types
-from service.summary.compare import Matches, Pair, changed_classes, changed_superclasses, compare_groups, pair_verdicts
+from service.summary.compare import (
+    Matches,
+    Pair,
+    changed_classes,
+    changed_superclasses,
+    compare_groups,
+    pair_verdicts,
+    split_groups,
+)
 from service.taxonomy.classes import class_names
 
 MAX_CHANGED_IMAGES = 1000  # fixed and broken images each, by default
@@ -107,6 +115,7 @@ def compare_sides(
     check_comparable(a.analysis, b.analysis)
     first, second = align_verdicts(a.verdicts, b.verdicts)
     pair = _pair(first, second)
+    parts = split_groups(pair, first.groups)
     summary = a.analysis.summary
     assert summary is not None, "this is a bug: a compared analysis has a summary"
     return Comparison(
@@ -119,8 +128,12 @@ def compare_sides(
         abstained=summary.abstained,
         num_left_out=pair.num_left_out,
         groups=compare_groups(pair, first.groups),
-        classes=changed_classes(pair, class_names()),
-        superclasses=() if superclasses is None else changed_superclasses(pair, superclasses.ids, superclasses.members),
+        classes={group: changed_classes(part, class_names()) for group, part in parts.items()},
+        superclasses={
+            group: changed_superclasses(part, superclasses.ids, superclasses.members) for group, part in parts.items()
+        }
+        if superclasses is not None
+        else {},
         fixed=_changed_images(first, second, pair, pair.fixed, pair.types_a, max_images),
         broken=_changed_images(first, second, pair, pair.broken, pair.types_b, max_images),
         num_rejected_targets=int((pair.counted & (first.targets != first.effective_targets)).sum()),

@@ -22,7 +22,8 @@ from service.domain import (
     Group,
     Measure,
 )
-from service.summary.gate import OF_TYPES, TESTED
+from service.summary.gate import TESTED
+from service.summary.measures import OF_TYPES
 
 MAX_BYTES = 64 << 10
 MAX_BOUNDS = 200
@@ -103,6 +104,13 @@ class BoundDocument(BaseModel):
     undecided_within_interval: Annotated[
         bool, Field(description="undecided if the bound is inside the 95 % interval of the change")
     ] = False
+    test: Annotated[
+        Literal["non-inferiority"] | None,
+        Field(
+            description="non-inferiority: passes if the one-sided 95 % confidence limit of the change is below the "
+            "bound, and fails if the opposite limit is not below it"
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _check_consistency(self) -> "BoundDocument":
@@ -127,15 +135,22 @@ class BoundDocument(BaseModel):
         if self.measure is Measure.PORTION_OF_MULTI_LABEL_ERRORS and {*correct} & {*self.types}:
             raise ValueError(f"{list_names(correct)} are not multi-label errors; remove them from types")
         self._check_numbers([*on_value, *on_change])
-        if not on_change and (self.alpha is not None or self.undecided_within_interval):
+        self._check_statistics(on_change)
+        return self
+
+    def _check_statistics(self, on_change: list[str]) -> None:
+        if not on_change and (self.alpha is not None or self.undecided_within_interval or self.test is not None):
             raise ValueError(
-                "alpha and undecided_within_interval apply only to a change; remove them, or limit the change"
+                "alpha, undecided_within_interval, and test apply only to a change; remove them, or limit the change"
             )
         if self.alpha is not None and self.measure not in TESTED:
             raise ValueError(f"{self.measure.value} has no paired test; remove alpha")
         if self.undecided_within_interval and not self._has_interval():
             raise ValueError(f"{self.measure.value} with these types has no interval; remove undecided_within_interval")
-        return self
+        if self.test is not None and self.measure not in TESTED:
+            raise ValueError(f"{self.measure.value} has no test of non-inferiority; remove test")
+        if self.test is not None and (self.alpha is not None or self.undecided_within_interval):
+            raise ValueError("a test of non-inferiority uses neither alpha nor undecided_within_interval; remove them")
 
     def _check_numbers(self, names: list[str]) -> None:
         for name in names:
@@ -217,9 +232,10 @@ def policy_schema() -> dict[str, Any]:
 
 
 def _bound(number: int, document: BoundDocument) -> Bound:
-    fields = document.model_dump(exclude={"types", "name"})
+    fields = document.model_dump(exclude={"types", "name", "test"})
     types = tuple(dict.fromkeys(ErrorType[name] for name in document.types))
-    return Bound(name=document.name or f"bound {number}", types=types, **fields)
+    name = document.name or f"bound {number}"
+    return Bound(name=name, types=types, non_inferiority=document.test is not None, **fields)
 
 
 def _compose(text: str | bytes) -> yaml.Node:

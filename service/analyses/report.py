@@ -36,6 +36,7 @@ from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_name
 from service.evidence.overlap import explain_overlap
 from service.reference_models.curves import curves_of
+from service.report.agreement_view import agreement_view
 from service.report.comparison_view import comparison_view
 from service.report.error_table import ClassPair, ErrorTable
 from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE
@@ -220,6 +221,7 @@ def _error_table(
         texts=_vocabulary_evidence(bundle, rows, types, predicted),
         pictures=_pictures(ports, bundle.dataset, names, types) if not base else {},
         experts=_expert_judgments(bundle, rows, predicted),
+        agreement=agreement_view(agreement).of_type if (agreement := agreement_for(bundle.dataset)) else {},
         picture_base=f"{base}images/" if base and ports.thumbnails.has(bundle.dataset) else "",
         page_base=f"{base}errors/" if base else "",
     )

@@ -154,11 +154,12 @@ def _comparable_curves(curves: Curves | None, own_superclasses: bool) -> Curves 
     """Return the curves of the metrics that are comparable with the published models."""
     if curves is None or not own_superclasses:
         return curves
-    quantiles, fits = (
-        {key: value for key, value in values.items() if has_reference(key[1], own_superclasses=True)}
-        for values in (curves.quantiles, curves.fits)
+    keys = {key for key in curves.quantiles if has_reference(key[1], own_superclasses)}
+    return replace(
+        curves,
+        quantiles={key: curves.quantiles[key] for key in keys},
+        fits={key: curves.fits[key] for key in keys & curves.fits.keys()},
     )
-    return replace(curves, quantiles=quantiles, fits=fits)
 
 
 def _metrics(abstained: Sequence[ErrorType], has_published: bool) -> Sequence[Metric]:

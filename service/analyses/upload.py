@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -61,20 +62,12 @@ def upload(
         queries.get(ports.stores, request.gate_baseline)  # raises if the baseline does not exist
     start_time = ports.stores.clock()
     bundle = ports.stores.evidence.find(request.dataset, request.evidence)
-    classes = None if bundle.classes.all() else bundle.classes
-    layout = Layout(
-        bundle.dataset,
-        bundle.names,
-        bundle.rows,
-        bundle.positions,
-        classes,
-        partial(_find_datasets, ports.stores, bundle.dataset),
-    )
     hashed = _HashedStream(content)
     source = hashed if request.request_id else content  # only requests with an id are compared
     with ports.observer.stage(Stage.PARSE):
         parse_binary = partial(ports.parsers, is_cancelled=is_cancelled, caller=owner)
-        parsed = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes, parse_binary)
+        limit = ports.limits.max_upload_bytes
+        parsed = parse_upload(source, _layout(ports.stores, bundle), request.row_order, limit, parse_binary)
     problem = _find_implausible(bundle, parsed, request)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(start_time)
@@ -85,28 +78,48 @@ def upload(
     except TooBusy:
         ports.stores.jobs.release_request_id(request.request_id)
         raise
+    analysis = _judge(
+        ports,
+        Analysis(
+            id=analysis_id,
+            request=request,
+            state=State.SUCCEEDED,
+            evidence=bundle.digest,
+            create_time=start_time,
+            owner=owner,
+            start_time=start_time,
+            request_digest=request_digest,
+            warnings=(f"{problem} {ACCEPTED_NOTE}",) if problem else (),
+            implausible=bool(problem),
+        ),
+        bundle,
+        parsed,
+    )
+    archive_analysis(ports, analysis, parsed.predictions)
+    _log.info("analysis judged", analysis=analysis.id, dataset=bundle.dataset, evidence=bundle.digest[:12])
+    return analysis
+
+
+def _layout(stores: Stores, bundle: Bundle) -> Layout:
+    """Return what a parser needs to know of the data set."""
+    classes = None if bundle.classes.all() else bundle.classes
+    find_datasets = partial(_find_datasets, stores, bundle.dataset)
+    return Layout(bundle.dataset, bundle.names, bundle.rows, bundle.positions, classes, find_datasets)
+
+
+def _judge(ports: Ports, analysis: Analysis, bundle: Bundle, parsed: Upload) -> Analysis:
+    """Return an analysis with the results of its predictions."""
     with ports.observer.stage(Stage.JUDGE):
         summary = compute_summary(bundle, parsed.predictions)
-    analysis = Analysis(
-        id=analysis_id,
-        request=request,
-        state=State.SUCCEEDED,
-        evidence=bundle.digest,
-        create_time=start_time,
-        owner=owner,
-        start_time=start_time,
+    return replace(
+        analysis,
         end_time=ports.stores.clock(),
         progress=Progress(done=len(bundle.rows), total=len(bundle.rows)),
         predictions_digest=digest_predictions(parsed.predictions),
         images=bundle.images_digest,
         summary=summary,
-        warnings=(*parsed.warnings, *([f"{problem} {ACCEPTED_NOTE}"] if problem else [])),
-        request_digest=request_digest,
-        implausible=bool(problem),
+        warnings=(*parsed.warnings, *analysis.warnings),
     )
-    archive_analysis(ports, analysis, parsed.predictions)
-    _log.info("analysis judged", analysis=analysis.id, dataset=bundle.dataset, evidence=bundle.digest[:12])
-    return analysis
 
 
 def _find_datasets(stores: Stores, dataset: str, file_name: bytes) -> list[str]:

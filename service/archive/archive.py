@@ -46,17 +46,16 @@ class FileArchive:
         self._damaged: set[str] = set()  # ids of documents that cannot be read, which are logged once
         self._last_listing: tuple[Set[str], Set[str]] = frozenset(), frozenset()  # file names, and the ids in them
 
-    def put(self, analysis: Analysis, predictions: Predictions) -> None:
-        """Store an analysis: predictions first, then the document that makes it visible."""
+    def put(self, analysis: Analysis, predictions: Predictions) -> Record:
+        """Store an analysis, and return its record: predictions first, then the document that makes it visible."""
         content = io.BytesIO()
         optional = {"probability": predictions.probability, "among": predictions.top1_restricted}
         arrays: dict[str, NDArray[Any]] = {"top1": predictions.top1}
         arrays |= {name: array for name, array in optional.items() if array is not None}
         np.savez(content, allow_pickle=False, **arrays)
+        document = encode_document(analysis)
         try:
-            self._files.write(
-                {_predictions(analysis.id): content.getvalue(), _document(analysis.id): encode_document(analysis)}
-            )
+            self._files.write({_predictions(analysis.id): content.getvalue(), _document(analysis.id): document})
         except Unavailable:
             if self.get(analysis.id) is None:  # predictions without a document are never read
                 with suppress(Unavailable):
@@ -64,6 +63,7 @@ class FileArchive:
             raise
         with self._lock:
             self._damaged.discard(analysis.id)
+        return Record(analysis, document)
 
     def get(self, analysis_id: str) -> Analysis | None:
         """Return an analysis; raise NewerRecord if a newer version wrote it."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Set
 import structlog
 from errata.errors import Unavailable
 
-from service.archive.document import encode_document
 from service.archive.port import AnalysisIndex, Archive, Record
 from service.domain import Analysis, Predictions
 
@@ -34,16 +33,17 @@ class IndexedArchive:
         self._cache: OrderedDict[str, Analysis] = OrderedDict()
         self._num_drops = 0  # removals from the cache, each of which can make a concurrent read outdated
 
-    def put(self, analysis: Analysis, predictions: Predictions) -> None:
-        """Store an analysis."""
-        self._archive.put(analysis, predictions)
+    def put(self, analysis: Analysis, predictions: Predictions) -> Record:
+        """Store an analysis, and return its record."""
+        record = self._archive.put(analysis, predictions)
         with self._lock:
             self._remember(analysis)
         try:
-            self.index.add([Record(analysis, encode_document(analysis))])
+            self.index.add([record])
         except Unavailable as error:  # the next comparison with the archive adds it
             _log.warning("analysis not indexed", analysis=analysis.id, error=error.message)
         self._announce(analysis.id)
+        return record
 
     def get(self, analysis_id: str) -> Analysis | None:
         """Return an analysis; raise NewerRecord if a newer version wrote it."""

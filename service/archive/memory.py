@@ -18,11 +18,12 @@ class InMemoryArchive:
         self._analyses: dict[str, tuple[Analysis, Predictions]] = {}
         self._ids: frozenset[str] = frozenset()
 
-    def put(self, analysis: Analysis, predictions: Predictions) -> None:
-        """Store an analysis."""
+    def put(self, analysis: Analysis, predictions: Predictions) -> Record:
+        """Store an analysis, and return its record."""
         with self._lock:
             self._analyses[analysis.id] = (analysis, predictions)
             self._ids = frozenset(self._analyses)
+        return Record(analysis, encode_document(analysis))
 
     def get(self, analysis_id: str) -> Analysis | None:
         """Return an analysis."""

@@ -18,8 +18,12 @@ class Record:
 class Archive(Protocol):
     """Stores finished analyses with their predictions. Thread-safe."""
 
-    def put(self, analysis: Analysis, predictions: Predictions) -> None:
-        """Store an analysis, or replace the one with the same id; raise Unavailable if it cannot be written."""
+    def put(self, analysis: Analysis, predictions: Predictions) -> Record:
+        """Store an analysis, or replace the one with the same id, and return its record.
+
+        Raises:
+            Unavailable: The archive cannot be written.
+        """
         ...
 
     def get(self, analysis_id: str) -> Analysis | None:

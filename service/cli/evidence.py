@@ -147,7 +147,7 @@ def agreement(bundle: str, mistakes: Path | None, as_json: bool) -> None:
     for row in view.rows:
         table.add_row(*map(safe, row.cells))
     console.print(table)
-    for note in view.notes:
+    for note in (*view.notes, view.severity_note):
         console.print(safe(note), style="dim")
 
 

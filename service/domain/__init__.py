@@ -37,6 +37,7 @@ from service.domain.analysis import (
 from service.domain.calibration import Bin, Calibration
 from service.domain.comparison import (
     METRIC_TYPES,
+    AdjustedTest,
     ChangedImage,
     ChangeRow,
     Comparison,
@@ -44,6 +45,7 @@ from service.domain.comparison import (
     Interval,
     PairedMetric,
     PairedTest,
+    TypeChange,
 )
 from service.domain.error_types import NO_TYPE, NUM_IDS, POSITIONS, is_among
 from service.domain.evidence import (
@@ -62,6 +64,7 @@ from service.domain.evidence import (
 from service.domain.gate import (
     DEFAULT_MIN_SAMPLES,
     Bound,
+    Exactness,
     GateDecision,
     GatePolicy,
     GateReason,
@@ -138,6 +141,7 @@ __all__ = [
     "TOP1_CORRECT_TYPES",
     "TOP1_ERROR_TYPES",
     "Action",
+    "AdjustedTest",
     "Agreement",
     "Analysis",
     "AnalysisFilter",
@@ -160,6 +164,7 @@ __all__ = [
     "Curves",
     "ErrorType",
     "Evidence",
+    "Exactness",
     "ExpertJudgment",
     "ExpertSeverity",
     "Failure",
@@ -209,6 +214,7 @@ __all__ = [
     "Trend",
     "TrendPoint",
     "TypeAgreement",
+    "TypeChange",
     "UndecidedReason",
     "Verdict",
     "VerdictEvidence",

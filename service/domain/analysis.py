@@ -16,7 +16,7 @@ class GroupSummary:
     counts: Mapping[ErrorType, int]  # number of verdicts of each type
     top1_errors: int  # predictions that are not the original label
     top1_accuracy: float | None
-    multi_label_accuracy: float | None
+    multi_label_accuracy: float | None  # mean over target classes
     multi_label_accuracy_forgiving_minor: float | None
     multi_label_accuracy_forgiving_explainable: float | None
     portions_of_top1_errors: Mapping[ErrorType, float]  # of the verdicts that are not CORRECT; empty without errors
@@ -31,8 +31,11 @@ class GroupSummary:
         return sum(self.counts[error_type] for error_type in TOP1_ERROR_TYPES)
 
     @property
-    def image_level_multi_label_accuracy(self) -> float | None:
-        """Return the share of samples whose type counts as correct; None without samples."""
+    def image_multi_label_accuracy(self) -> float | None:
+        """Return the share of samples whose type counts as correct; None without samples.
+
+        `multi_label_accuracy` is the mean over target classes.
+        """
         correct = sum(self.counts[error_type] for error_type in CORRECT_TYPES)
         return correct / self.num_samples if self.num_samples else None
 

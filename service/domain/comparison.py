@@ -16,6 +16,8 @@ from errata.error_types import (
 )
 from numpy.typing import NDArray
 
+FALSE_DISCOVERY_RATE = 0.05
+
 
 class PairedMetric(StrEnum):
     """Binary property of an image that is compared between A and B."""
@@ -44,8 +46,21 @@ class PairedTest:
 
 
 @dataclass(frozen=True)
+class AdjustedTest:
+    """McNemar's exact test of one row of a table, adjusted for the number of rows (Benjamini and Hochberg)."""
+
+    p_value: float
+    adjusted_p_value: float
+
+    @property
+    def significant(self) -> bool:
+        """Return whether the row is a discovery at the false discovery rate of 5 %."""
+        return self.adjusted_p_value <= FALSE_DISCOVERY_RATE
+
+
+@dataclass(frozen=True)
 class Interval:
-    """A rate in A and in B, and the 95 % interval of B - A from a paired bootstrap over images."""
+    """A rate in A and in B, and the interval of B - A."""
 
     a: float
     b: float
@@ -59,16 +74,29 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class TypeChange:
+    """Change of one error type: the samples that have it in only one of A and B."""
+
+    error_type: ErrorType
+    only_a: int
+    only_b: int
+    share: Interval  # share of samples with the type; score interval
+    test: AdjustedTest
+
+
+@dataclass(frozen=True)
 class GroupComparison:
     """Changes in one group, among the samples that both analyses evaluated, without problematic samples."""
 
     num_samples: int
     transitions: NDArray[np.int64]  # (T, T) row: type in A, in the order of the rules; column: type in B
     tests: Mapping[PairedMetric, PairedTest]
-    rates: Mapping[PairedMetric, Interval]  # share of samples; empty without samples
-    multi_label_accuracy: Interval | None  # mean over target classes; None: no class has two images
-    types: Mapping[ErrorType, Interval]  # share of samples with the type, unadjusted; empty without samples
-    accuracy_against_labels: Interval | None = None  # share of samples; None: no samples
+    rates: Mapping[PairedMetric, Interval]  # share of samples, by a bootstrap; empty without samples
+    multi_label_accuracy: Interval | None  # mean over target classes, by a bootstrap; None: no class has two images
+    types: Mapping[ErrorType, Interval]  # share of samples with the type, by the score test; empty without samples
+    type_changes: tuple[TypeChange, ...] = ()  # error types with changes, the smallest adjusted p-value first
+    multi_label_accuracy_limits: Interval | None = None  # as multi_label_accuracy, with one-sided 95 % limits
+    accuracy_against_labels: Interval | None = None  # share of samples, by a bootstrap; None: no samples
     top1_table: NDArray[np.int64] | None = None  # see `top1`; None: no target is rejected, so the transitions have it
 
     def fixed(self, error_type: ErrorType | None = None) -> int:
@@ -106,14 +134,18 @@ class GroupComparison:
 
 @dataclass(frozen=True)
 class ChangeRow:
-    """Changes by target: the samples of one class or of one superclass, without problematic samples."""
+    """Changes by target: the samples of one class or of one superclass, without problematic samples.
+
+    In the test of `broken` against `fixed`, all rows of one table are one family.
+    """
 
     name: str
     class_index: int | None  # None: the row of a superclass
     num_samples: int
     fixed: int
     broken: int
-    errors: Interval  # share of samples with a multi-label error, unadjusted
+    errors: Interval  # share of samples with a multi-label error; score interval, unadjusted
+    test: AdjustedTest
 
 
 @dataclass(frozen=True)
@@ -142,8 +174,8 @@ class Comparison:
     abstained: tuple[ErrorType, ...]
     num_left_out: int  # samples that only one of the analyses evaluated
     groups: Mapping[Group, GroupComparison]
-    classes: tuple[ChangeRow, ...]  # classes with changes
-    superclasses: tuple[ChangeRow, ...]
+    classes: Mapping[Group, tuple[ChangeRow, ...]]  # classes with changes, the smallest adjusted p-value first
+    superclasses: Mapping[Group, tuple[ChangeRow, ...]]
     fixed: tuple[ChangedImage, ...]  # severe errors of A first
     broken: tuple[ChangedImage, ...]  # severe errors of B first
     num_rejected_targets: int = 0  # compared samples whose labels reject the target

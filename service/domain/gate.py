@@ -45,9 +45,19 @@ class UndecidedReason(StrEnum):
     ABSTAINED = "abstained"
     OTHER_EVIDENCE = "other_evidence"
     WIDE_INTERVAL = "wide_interval"
+    INEXACT_VALUE = "inexact_value"  # the value is an upper or a lower bound, and the limit is on its unsafe side
     NO_VALUE = "no_value"
     NOT_FINISHED = "not_finished"
     ENDED_WITHOUT_RESULT = "ended_without_result"
+
+
+class Exactness(StrEnum):
+    """Relation of a value to the one that it would have if no rule abstained."""
+
+    EXACT = "exact"
+    UPPER_BOUND = "upper_bound"  # the value may be too high
+    LOWER_BOUND = "lower_bound"  # the value may be too low
+    INEXACT = "inexact"  # the value may be too high or too low
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ class Bound:
     max_decrease: float | None = None  # limit of baseline value - value
     alpha: float | None = None  # only a change with a McNemar p-value below alpha can fail
     undecided_within_interval: bool = False  # undecided if the 95 % interval of the change contains the limit
+    non_inferiority: bool = False  # passes only if the one-sided 95 % limit of the change is below the limit
 
     @property
     def is_on_change(self) -> bool:
@@ -98,7 +109,10 @@ class GateReason:
     p_value: float | None = None
     num_samples: int | None = None
     causes: tuple[UndecidedReason, ...] = ()
-    abstained: tuple[ErrorType, ...] = ()  # abstained rules that make the value an upper bound
+    abstained: tuple[ErrorType, ...] = ()  # abstained rules that make the value inexact
+    exactness: Exactness = Exactness.EXACT
+    detectable_change: float | None = None  # that McNemar's test finds with 80 % power; None: no test, or no power
+    change_limits: tuple[float, float] | None = None  # one-sided 95 % limits of value - baseline; for non-inferiority
 
 
 @dataclass(frozen=True)

@@ -87,14 +87,15 @@ class OpenClip:
             ) from error
         return _Loaded(model.eval(), transform, open_clip.get_tokenizer(selected.architecture))
 
-    def _run(self, encode: Any, batch: torch.Tensor) -> torch.Tensor:
+    def _run(self, encode: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
         """Return normalized embeddings on the device. A GPU may still be computing them."""
         on_gpu = self._device == "cuda"
         if on_gpu:
             batch = batch.pin_memory()  # otherwise, the copy waits until the GPU has finished the previous batch
         with torch.inference_mode(), torch.autocast("cuda") if on_gpu else nullcontext():
             embeddings = encode(batch.to(self._device, non_blocking=True)).float()
-            return embeddings / embeddings.norm(dim=1, keepdim=True)
+            normalized: torch.Tensor = embeddings / embeddings.norm(dim=1, keepdim=True)
+            return normalized
 
     @property
     def _device(self) -> str:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TypeVar
+from functools import update_wrapper
+from typing import Concatenate, ParamSpec, TypeVar
 
 from errata.errors import DamagedRecord, Unavailable
 
@@ -22,6 +23,8 @@ WORKERS_TTL, DEAD_TTL = 86_400, 7 * 86_400  # seconds that a stopped worker and 
 MAX_CONFLICTS = 100  # attempts of a step while others change the same records
 LAST_CONFLICT_SECONDS = 0.05  # longest pause between two attempts
 Value = TypeVar("Value")
+Arguments = ParamSpec("Arguments")
+Store = TypeVar("Store", bound="BaseStore")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,17 @@ class Depth:
     crashes: int  # shards whose lease expired
     delayed: int = 0  # shards that wait for a retry
     dead: int = 0  # messages that the engine dropped during the last week
+
+
+def atomic(
+    step: Callable[Concatenate["Store", Transaction, Arguments], Value],
+) -> Callable[Concatenate["Store", Arguments], Value]:
+    """Make a method of a store one atomic step (BaseStore.run). Callers omit its transaction."""
+
+    def run(self: Store, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
+        return self.run(lambda tx: step(self, tx, *args, **kwargs))
+
+    return update_wrapper(run, step)
 
 
 class BaseStore:
@@ -93,10 +107,11 @@ class BaseStore:
         with self._reader.log_damage():
             return records.unpack_names(digest, content)
 
-    def store_shard_result(self, key: str, result: ShardResult) -> None:
+    @atomic
+    def store_shard_result(self, tx: Transaction, key: str, result: ShardResult) -> None:
         """Cache a shard's predictions for later requests of the same weights, for a limited time."""
         content = records.pack_shard_result(result)
-        self.run(lambda tx: tx.write("SET", f"{PREFIX}predictions:{key}", content, "EX", PREDICTIONS_TTL))
+        tx.write("SET", f"{PREFIX}predictions:{key}", content, "EX", PREDICTIONS_TTL)
 
     def cached_shard_result(self, key: str) -> ShardResult | None:
         """Return cached predictions of a shard; None if there are none."""
@@ -105,46 +120,38 @@ class BaseStore:
             return None if content is None else records.unpack_shard_result(content)
         return None  # damaged: the worker predicts again
 
-    def store_result(self, key: str, analysis_id: str) -> None:
+    @atomic
+    def store_result(self, tx: Transaction, key: str, analysis_id: str) -> None:
         """Cache the id of the archived analysis that has the result of a computation, for a limited time."""
-        self.run(lambda tx: tx.write("SET", f"{PREFIX}result:{key}", analysis_id, "EX", RESULT_TTL))
+        tx.write("SET", f"{PREFIX}result:{key}", analysis_id, "EX", RESULT_TTL)
 
     def cached_result(self, key: str) -> str | None:
         """Return the id of the archived analysis that has the result of a computation; None if none is cached."""
         return records.text_of(self._get(f"result:{key}")) or None
 
-    def bind_archive(self, archive_id: str) -> str:
+    @atomic
+    def bind_archive(self, tx: Transaction, archive_id: str) -> str:
         """Bind the store to an archive unless it is bound; return the id of the archive that it is bound to."""
+        bound = tx.get("archive")
+        if not bound:
+            tx.write("SET", f"{PREFIX}archive", archive_id)
+        return bound or archive_id
 
-        def step(tx: Transaction) -> str:
-            bound = tx.get("archive")
-            if not bound:
-                tx.write("SET", f"{PREFIX}archive", archive_id)
-            return bound or archive_id
-
-        return self.run(step)
-
-    def heartbeat(self, worker: str, offer: WorkerOffer | None = None) -> None:
+    @atomic
+    def heartbeat(self, tx: Transaction, worker: str, offer: WorkerOffer | None = None) -> None:
         """Store the heartbeat and the offer of a worker."""
+        tx.write("ZADD", f"{PREFIX}workers", format_time(tx.now), worker)
+        tx.write("ZREMRANGEBYSCORE", f"{PREFIX}workers", "-inf", format_time(tx.now - WORKERS_TTL))
+        if offer is not None:
+            content = records.to_json(asdict(offer))
+            tx.write("SET", f"{PREFIX}offers:{worker}", content, "EX", max(1, round(self.heartbeat_timeout)))
+            tx.write("SET", f"{PREFIX}offers", content)  # the latest offer, which is used while no worker is alive
 
-        def step(tx: Transaction) -> None:
-            tx.write("ZADD", f"{PREFIX}workers", format_time(tx.now), worker)
-            tx.write("ZREMRANGEBYSCORE", f"{PREFIX}workers", "-inf", format_time(tx.now - WORKERS_TTL))
-            if offer is not None:
-                content = records.to_json(asdict(offer))
-                tx.write("SET", f"{PREFIX}offers:{worker}", content, "EX", max(1, round(self.heartbeat_timeout)))
-                tx.write("SET", f"{PREFIX}offers", content)  # the latest offer, which is used while no worker is alive
-
-        self.run(step)
-
-    def remove_worker(self, worker: str) -> None:
+    @atomic
+    def remove_worker(self, tx: Transaction, worker: str) -> None:
         """Remove a worker that has stopped."""
-
-        def step(tx: Transaction) -> None:
-            tx.write("DEL", f"{PREFIX}offers:{worker}")
-            tx.write("ZREM", f"{PREFIX}workers", worker)
-
-        self.run(step)
+        tx.write("DEL", f"{PREFIX}offers:{worker}")
+        tx.write("ZREM", f"{PREFIX}workers", worker)
 
     def offers(self) -> Sequence[WorkerOffer]:
         """Return the offers of the live workers; if there are none, the latest offer."""
@@ -165,14 +172,11 @@ class BaseStore:
                 offers.append(records.offer_from_json(content))
         return offers
 
-    def count_dead_message(self, message_id: str) -> None:
+    @atomic
+    def count_dead_message(self, tx: Transaction, message_id: str) -> None:
         """Count a message that the engine dropped."""
-
-        def step(tx: Transaction) -> None:
-            tx.write("ZADD", f"{PREFIX}dead", format_time(tx.now), message_id)
-            tx.write("ZREMRANGEBYSCORE", f"{PREFIX}dead", "-inf", format_time(tx.now - DEAD_TTL))
-
-        self.run(step)
+        tx.write("ZADD", f"{PREFIX}dead", format_time(tx.now), message_id)
+        tx.write("ZREMRANGEBYSCORE", f"{PREFIX}dead", "-inf", format_time(tx.now - DEAD_TTL))
 
     def depth(self) -> Depth:
         """Return the depth of the queues and the counters of the store."""
@@ -187,7 +191,7 @@ class BaseStore:
             ("TIME",),
         )
         now = self._time(time_reply)
-        open_shards, refused, crashes = map(records.count, counters)
+        open_shards, refused, crashes = (int(records.number(counter)) for counter in counters)
         ages: dict[str, list[float]] = {"QUEUED": [0.0], "RUNNING": [0.0]}
         pairs = records.pairs(analyses)
         states = self._reader.read(*(("HMGET", f"{PREFIX}analysis:{id}", "state") for id, _ in pairs))

@@ -24,14 +24,6 @@ from service.jobs.transitions import AnalysisRecord, Claim, JobSpec, JobStatus, 
 Value = TypeVar("Value")
 
 
-def find_before(tx: Transaction, request_id: str, digest: str, delivery: str) -> tuple[str, bool] | None:
-    """Return the analysis of an earlier request or delivery, and whether it is the same request."""
-    if delivery and (analysis := tx.get(f"delivery:{delivery}")):
-        return analysis, True
-    before = tx.request(request_id) if request_id else None
-    return (before[1], before[0] == digest) if before else None
-
-
 def bind(tx: Transaction, request_id: str, digest: str, delivery: str, analysis_id: str, *, is_open: bool) -> None:
     """Bind a request ID and a delivery, unless they are empty, to an analysis; with a TTL unless it is open."""
     if request_id:
@@ -113,7 +105,7 @@ def delete_excess(tx: Transaction) -> None:
 
     An analysis is deleted with its request ID, and with its job if no other analysis refers to it.
     """
-    excess = records.count(tx.read("ZCARD", f"{PREFIX}finished")) - transitions.MAX_FINISHED
+    excess = int(records.number(tx.read("ZCARD", f"{PREFIX}finished"))) - transitions.MAX_FINISHED
     ids = records.texts(tx.read("ZRANGE", f"{PREFIX}finished", 0, excess - 1)) if excess > 0 else []
     tx.prefetch(*map(record_command, ids))
     deleted: dict[str, set[str]] = {}

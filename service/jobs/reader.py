@@ -102,12 +102,16 @@ class Reader:
         ended = []
         for analysis_id, entry in entries.items():
             job = jobs.get(entry.job) if isinstance(entry, AnalysisRecord) else None
-            if isinstance(error := job or entry, Exception):
-                results[analysis_id] = error
-            elif isinstance(entry, AnalysisRecord):
-                if job is None and not entry.state.is_final and attempts > 1:
-                    ended.append(analysis_id)  # it has ended since its record was read
-                position = bisect_left(created, job.created) if isinstance(job, Job) else 0
+            if entry is None:
+                continue
+            if isinstance(entry, Unreadable):
+                results[analysis_id] = entry
+            elif isinstance(job, Unreadable):
+                results[analysis_id] = job
+            elif job is None and not entry.state.is_final and attempts > 1:
+                ended.append(analysis_id)  # it has ended since its record was read
+            else:
+                position = 0 if job is None else bisect_left(created, job.created)
                 results[analysis_id] = Snapshot(entry, job, position, num_workers, now)
         return results | (self._snapshots(ended, now, num_workers, attempts - 1) if ended else {})
 

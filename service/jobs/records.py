@@ -31,6 +31,7 @@ from service.jobs.transitions import (
 from service.storage import read_arrays
 
 SCHEMA = 1  # schema number of records and specs
+CONSTANT_FIELDS = "request_digest", "evidence", "created", "owner"  # of a record, apart from its id and request
 MAX_TIME = 253_000_000_000.0  # seconds: the year 9987
 MAX_SHARDS = 1_000_000  # a job with more shards is damaged
 MAX_NAMES_BYTES = 256 << 20  # size limit of the image names of a data set
@@ -92,11 +93,8 @@ def record_json(record: AnalysisRecord) -> str:
         {
             "schema": SCHEMA,
             "request": asdict(record.request) | {"row_order": record.request.row_order.name},
-            "request_digest": record.request_digest,
-            "evidence": record.evidence,
-            "created": record.created,
-            "owner": record.owner,
         }
+        | {name: getattr(record, name) for name in CONSTANT_FIELDS}
     )
 
 
@@ -130,7 +128,7 @@ def read_record(analysis_id: str, reply: Reply) -> AnalysisRecord | None:
         document = _parse_document(f"the open analysis {analysis_id}", (values(reply)[-1] or b"").decode())
         request = known_fields(AnalysisRequest, document["request"])
         record: AnalysisRecord = _ENTRIES.validate_python(
-            {name: document[name] for name in ("request_digest", "evidence", "created", "owner")}
+            {name: document[name] for name in CONSTANT_FIELDS}
             | {"request": request | {"row_order": RowOrder[request["row_order"]]}}
             | {"id": analysis_id, "job": status.job, "state": status.state}
             | {"failure": status.failure, "ended": status.ended}
@@ -232,17 +230,10 @@ def text_of(reply: Reply) -> str:
     return reply.decode(errors="replace") if isinstance(reply, bytes) else ""
 
 
-def count(reply: Reply) -> int:
+def number(reply: Reply) -> float:
     """Return the number in a reply; 0 if there is none."""
     with suppress(ValueError):
-        return 0 if reply is None or isinstance(reply, list) else int(reply)
-    return 0
-
-
-def seconds(reply: Reply) -> float:
-    """Return the stored time in a reply; 0 if there is none."""
-    with suppress(ValueError):
-        return float(text_of(reply) or 0)
+        return 0.0 if reply is None or isinstance(reply, list) else float(reply)
     return 0.0
 
 

@@ -9,14 +9,13 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 from errata.errors import DamagedRecord
 
 from service.domain import Failure, State
 from service.jobs import lifecycle, lost_messages, records, transitions
-from service.jobs.base_store import BaseStore
+from service.jobs.base_store import BaseStore, atomic
 from service.jobs.reader import Snapshot
 from service.jobs.records import format_time
 from service.jobs.transaction import FINISHED_TTL, PREFIX, Transaction, job_command, shard_command, waiting_command
@@ -62,7 +61,8 @@ class Submission:
 class JobStore(BaseStore):
     """Stores open analyses, and for a limited time those that failed or were canceled. Thread-safe."""
 
-    def submit(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
+    @atomic
+    def submit(self, tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
         """Submit an analysis: create a job, join an open one, or return the analysis of an earlier request.
 
         Args:
@@ -74,41 +74,35 @@ class JobStore(BaseStore):
         Returns:
             REPEATED for a delivery that was submitted before, even if its request differs now.
         """
-        request_id, digest, new_id = record.request.request_id, record.request_digest, uuid.uuid4().hex
+        request_id, digest = record.request.request_id, record.request_digest
+        tx.prefetch(
+            ("ZCARD", f"{PREFIX}open:analyses"),
+            ("GET", f"{PREFIX}dedupe:{spec.dedupe_key}"),
+            ("GET", f"{PREFIX}delivery:{record.delivery}"),
+            ("HMGET", f"{PREFIX}request:{request_id}", "digest", "analysis"),
+        )
+        if before := _find_before(tx, request_id, digest, record.delivery):
+            return before
+        submission = _accept(tx, record, spec, fresh=fresh, limit=limit)
+        if submission.outcome is not Outcome.FULL:
+            lifecycle.bind(tx, request_id, digest, record.delivery, record.id, is_open=True)
+        return submission
 
-        def step(tx: Transaction) -> Submission:
-            tx.prefetch(
-                ("ZCARD", f"{PREFIX}open:analyses"),
-                ("GET", f"{PREFIX}dedupe:{spec.dedupe_key}"),
-                ("GET", f"{PREFIX}delivery:{record.delivery}"),
-                ("HMGET", f"{PREFIX}request:{request_id}", "digest", "analysis"),
-            )
-            if before := lifecycle.find_before(tx, request_id, digest, record.delivery):
-                return _repeated(before)
-            submission = _accept(tx, record, spec, new_id, fresh=fresh, limit=limit)
-            if submission.outcome is not Outcome.FULL:
-                lifecycle.bind(tx, request_id, digest, record.delivery, record.id, is_open=True)
-            return submission
-
-        return self.run(step)
-
-    def resubmit(self, record: AnalysisRecord, spec: JobSpec, *, limit: int) -> Submission | None:
+    @atomic
+    def resubmit(self, tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, limit: int) -> Submission | None:
         """Queue a failed analysis again under the same id; return None unless it has failed."""
-        new_id = uuid.uuid4().hex
+        before = tx.record(record.id)
+        if before is None or before.state is not State.FAILED:
+            return None
+        submission = _accept(tx, record, spec, fresh=spec.fresh, limit=limit)
+        if submission.outcome is not Outcome.FULL and record.request.request_id:
+            tx.write("PERSIST", f"{PREFIX}request:{record.request.request_id}")
+        return submission
 
-        def step(tx: Transaction) -> Submission | None:
-            before = tx.record(record.id)
-            if before is None or before.state is not State.FAILED:
-                return None
-            submission = _accept(tx, record, spec, new_id, fresh=spec.fresh, limit=limit)
-            if submission.outcome is not Outcome.FULL and record.request.request_id:
-                tx.write("PERSIST", f"{PREFIX}request:{record.request.request_id}")
-            return submission
-
-        return self.run(step)
-
+    @atomic
     def reserve(
         self,
+        tx: Transaction,
         request_id: str,
         request_digest: str,
         analysis_id: str,
@@ -128,21 +122,18 @@ class JobStore(BaseStore):
         Returns:
             NEW, REPEATED or REUSED; REPEATED for a delivery that was submitted before, even if its request differs now.
         """
+        if before := _find_before(tx, request_id, request_digest, delivery):
+            return before
+        lifecycle.bind(tx, request_id, request_digest, delivery, analysis_id, is_open=False)
+        if needs_write_back:
+            tx.add_to_outbox(analysis_id)
+        return Submission(Outcome.NEW, analysis_id)
 
-        def step(tx: Transaction) -> Submission:
-            if before := lifecycle.find_before(tx, request_id, request_digest, delivery):
-                return _repeated(before)
-            lifecycle.bind(tx, request_id, request_digest, delivery, analysis_id, is_open=False)
-            if needs_write_back:
-                tx.add_to_outbox(analysis_id)
-            return Submission(Outcome.NEW, analysis_id)
-
-        return self.run(step)
-
-    def release_request_id(self, request_id: str) -> None:
+    @atomic
+    def release_request_id(self, tx: Transaction, request_id: str) -> None:
         """Release a reserved request ID, because its analysis was not archived or is deleted."""
         if request_id:
-            self.run(lambda tx: tx.write("DEL", f"{PREFIX}request:{request_id}"))
+            tx.write("DEL", f"{PREFIX}request:{request_id}")
 
     def cancel(self, analysis_id: str, reason: str) -> bool:
         """Cancel an analysis, and its job if no other analysis waits for it; return whether it was open."""
@@ -151,17 +142,14 @@ class JobStore(BaseStore):
             self.run(lifecycle.delete_excess)
         return was_open
 
-    def delete(self, analysis_id: str) -> bool:
+    @atomic
+    def delete(self, tx: Transaction, analysis_id: str) -> bool:
         """Delete a final record; return whether it existed."""
-
-        def step(tx: Transaction) -> bool:
-            record = tx.record(analysis_id)
-            if record is None or not record.state.is_final:
-                return False
-            tx.delete_record(analysis_id)
-            return True
-
-        return self.run(step)
+        record = tx.record(analysis_id)
+        if record is None or not record.state.is_final:
+            return False
+        tx.delete_record(analysis_id)
+        return True
 
     def claim_shard(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
         """Claim a shard for a lease of `lease` seconds."""
@@ -223,19 +211,16 @@ class JobStore(BaseStore):
             self.run(lifecycle.delete_excess)
         return reply
 
-    def claim_judging(self, job_id: str) -> int | None:
+    @atomic
+    def claim_judging(self, tx: Transaction, job_id: str) -> int | None:
         """Claim the judging of a job whose shards are all done; return its fencing token, None if the job has ended."""
-
-        def step(tx: Transaction) -> int | None:
-            before = tx.job(job_id)
-            job = None if before is None else transitions.claim_judging(before, tx.now)
-            if job is None:
-                return None
-            records.check_known(f"the job {job_id}", tx.spec(job_id))
-            tx.update_job(job)
-            return job.judging_token
-
-        return self.run(step)
+        before = tx.job(job_id)
+        job = None if before is None else transitions.claim_judging(before, tx.now)
+        if job is None:
+            return None
+        records.check_known(f"the job {job_id}", tx.spec(job_id))
+        tx.update_job(job)
+        return job.judging_token
 
     def finish_job(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
         """End a judged job, as failed if there is a failure; return whether the fencing token was current.
@@ -257,7 +242,8 @@ class JobStore(BaseStore):
             self.run(lifecycle.delete_excess)
         return is_current
 
-    def due_outbox_items(self, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
+    @atomic
+    def due_outbox_items(self, tx: Transaction, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
         """Lease due outbox items whose analyses have ended.
 
         An analysis that a registry requested enters the outbox in the step that accepts it. An item that is not
@@ -267,28 +253,28 @@ class JobStore(BaseStore):
             lease: Seconds.
             limit: Maximum number of items.
         """
+        due = records.texts(tx.read("ZRANGEBYSCORE", f"{PREFIX}owed", "-inf", format_time(tx.now)))
+        if not due:
+            return []
+        open_analyses = set(records.texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1, check=False)))
+        ended = [analysis_id for analysis_id in due if analysis_id not in open_analyses]
+        items = [item for analysis_id in ended[:limit] if (item := tx.outbox_item(analysis_id)) is not None]
+        for item in items:
+            tx.update_outbox_item(item, tx.now + lease)
+        return items
 
-        def step(tx: Transaction) -> Sequence[OutboxItem]:
-            items = [item for id in tx.due_outbox_items()[:limit] if (item := tx.outbox_item(id)) is not None]
-            for item in items:
-                tx.update_outbox_item(item, tx.now + lease)
-            return items
-
-        return self.run(step)
-
-    def postpone_outbox_item(self, analysis_id: str, delay: float, *, failed: bool) -> None:
+    @atomic
+    def postpone_outbox_item(self, tx: Transaction, analysis_id: str, delay: float, *, failed: bool) -> None:
         """Postpone an outbox item by `delay` seconds; count a failed attempt if `failed`."""
+        item = tx.outbox_item(analysis_id)
+        if item is not None:
+            tx.update_outbox_item(replace(item, attempts=item.attempts + failed), tx.now + delay)
 
-        def step(tx: Transaction) -> None:
-            item = tx.outbox_item(analysis_id)
-            if item is not None:
-                tx.update_outbox_item(replace(item, attempts=item.attempts + failed), tx.now + delay)
-
-        self.run(step)
-
-    def delete_outbox_item(self, analysis_id: str) -> None:
+    @atomic
+    def delete_outbox_item(self, tx: Transaction, analysis_id: str) -> None:
         """Delete an outbox item."""
-        self.run(lambda tx: tx.delete_outbox_item(analysis_id))
+        tx.write("HDEL", f"{PREFIX}owed:tries", analysis_id)
+        tx.write("ZREM", f"{PREFIX}owed", analysis_id)
 
     def lost_messages(self, empty_queues: Collection[str]) -> Sequence[tuple[str, int | None]]:
         """Return the jobs and shards whose message is lost, and mark them as sent now.
@@ -300,21 +286,13 @@ class JobStore(BaseStore):
             Job and shard; None instead of a shard for the judging of the job.
         """
         is_empty, heartbeat = MODELS in empty_queues, self.heartbeat_timeout
-
-        def mark_job(tx: Transaction, job_id: str) -> bool:
-            job = tx.job(job_id)
-            if job is None or not lost_messages.is_judging_lost(job, tx.now, heartbeat):
-                return False
-            tx.update_job(replace(job, judging_sent=tx.now))
-            return True
-
         lost: list[tuple[str, int | None]] = []
         started, shards, jobs = self._reader.read(
             ("GET", f"{PREFIX}started:models"),
             ("ZRANGE", f"{PREFIX}open:models", 0, -1, "WITHSCORES"),
             ("ZRANGE", f"{PREFIX}open:jobs", 0, -1),
         )
-        last_started = records.seconds(started)
+        last_started = records.number(started)
         for member, created in records.pairs(shards):
             may_be_lost = is_empty or created < last_started - 2 * heartbeat
             with suppress(DamagedRecord):  # its readers report it
@@ -323,9 +301,18 @@ class JobStore(BaseStore):
                     lost.append(at)
         for job_id in records.texts(jobs) if JUDGING in empty_queues else ():
             with suppress(DamagedRecord):
-                if self.run(partial(mark_job, job_id=job_id)):
+                if self._mark_judging_lost(job_id):
                     lost.append((job_id, None))
         return lost
+
+    @atomic
+    def _mark_judging_lost(self, tx: Transaction, job_id: str) -> bool:
+        """Note that the message for the judging of a job is sent again now if it is lost; return whether it is."""
+        job = tx.job(job_id)
+        if job is None or not lost_messages.is_judging_lost(job, tx.now, self.heartbeat_timeout):
+            return False
+        tx.update_job(replace(job, judging_sent=tx.now))
+        return True
 
     def snapshot(self, analysis_id: str) -> Snapshot | None:
         """Return a record with its job; None if it does not exist."""
@@ -373,32 +360,34 @@ class JobStore(BaseStore):
         for member, lease in records.pairs(leases):
             with suppress(DamagedRecord):
                 job_id, index = records.shard_of(member)
-                if lease <= self._time(now) and self.run(partial(_is_expired, job_id=job_id, index=index)):
+                if lease <= self._time(now) and self._is_expired(job_id, index):
                     expired.append((job_id, index))
         return expired
 
+    @atomic
+    def _is_expired(self, tx: Transaction, job_id: str, index: int) -> bool:
+        """Return whether a shard's first lease has expired; correct the index, which older versions do not update."""
+        shard, member = tx.shard(job_id, index), f"{job_id}:{index}"
+        if shard is None or shard.state is not State.RUNNING or (shard.crashes and shard.lease <= tx.now):
+            tx.write("ZREM", f"{PREFIX}leases", member)
+            return False
+        if shard.lease > tx.now:
+            tx.write("ZADD", f"{PREFIX}leases", format_time(shard.lease), member)
+        return shard.lease <= tx.now
 
-def _accept(
-    tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_id: str, *, fresh: bool, limit: int
-) -> Submission:
-    num_open = records.count(tx.read("ZCARD", f"{PREFIX}open:analyses"))
+
+def _find_before(tx: Transaction, request_id: str, digest: str, delivery: str) -> Submission | None:
+    """Return the submission of an earlier request or delivery; None if there is none."""
+    if delivery and (analysis := tx.get(f"delivery:{delivery}")):
+        return Submission(Outcome.REPEATED, analysis)
+    before = tx.request(request_id) if request_id else None
+    return before and Submission(Outcome.REPEATED if before[0] == digest else Outcome.REUSED, before[1])
+
+
+def _accept(tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
+    num_open = int(records.number(tx.read("ZCARD", f"{PREFIX}open:analyses")))
     if num_open >= limit:
         return Submission(Outcome.FULL, open=num_open)
+    new_id = uuid.uuid4().hex
     job = lifecycle.join_or_create(tx, record, spec, new_id, fresh=fresh)
     return Submission(Outcome.NEW if job.id == new_id else Outcome.JOINED, record.id, job.id, num_open + 1)
-
-
-def _repeated(before: tuple[str, bool]) -> Submission:
-    analysis_id, is_same = before
-    return Submission(Outcome.REPEATED if is_same else Outcome.REUSED, analysis_id)
-
-
-def _is_expired(tx: Transaction, job_id: str, index: int) -> bool:
-    """Return whether a shard's first lease has expired; correct the index, which an older version does not update."""
-    shard, member = tx.shard(job_id, index), f"{job_id}:{index}"
-    if shard is None or shard.state is not State.RUNNING or (shard.crashes and shard.lease <= tx.now):
-        tx.write("ZREM", f"{PREFIX}leases", member)
-        return False
-    if shard.lease > tx.now:
-        tx.write("ZADD", f"{PREFIX}leases", format_time(shard.lease), member)
-    return shard.lease <= tx.now

@@ -281,20 +281,12 @@ class Transaction:
         score = () if time is None else (format_time(time),)
         self.write("ZADD" if score else "ZREM", PREFIX + name, *score, member)
 
-    def due_outbox_items(self) -> list[str]:
-        """Return the analyses of the outbox items that are due and whose analyses are not open."""
-        due = records.texts(self.read("ZRANGEBYSCORE", f"{PREFIX}owed", "-inf", format_time(self.now)))
-        if not due:
-            return []
-        open_analyses = set(records.texts(self.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1, check=False)))
-        return [analysis for analysis in due if analysis not in open_analyses]
-
     def outbox_item(self, analysis_id: str) -> OutboxItem | None:
         """Return the outbox item of an analysis."""
         if self.read("ZRANK", f"{PREFIX}owed", analysis_id, check=False) is None:
             return None
         (attempts,) = records.values(self.read("HMGET", f"{PREFIX}owed:tries", analysis_id))
-        return OutboxItem(analysis_id, records.count(attempts))
+        return OutboxItem(analysis_id, int(records.number(attempts)))
 
     def add_to_outbox(self, analysis_id: str) -> None:
         """Add an outbox item that is due now."""
@@ -306,11 +298,6 @@ class Transaction:
         self.write("ZADD", f"{PREFIX}owed", "XX", format_time(due_at), item.analysis)
         self.write("HSET", f"{PREFIX}owed:tries", item.analysis, item.attempts)
 
-    def delete_outbox_item(self, analysis_id: str) -> None:
-        """Delete an outbox item."""
-        self.write("HDEL", f"{PREFIX}owed:tries", analysis_id)
-        self.write("ZREM", f"{PREFIX}owed", analysis_id)
-
     def apply(self, effect: Effect, shard: Shard) -> None:
         """Apply an effect of a transition of a shard."""
         match effect:
@@ -321,7 +308,7 @@ class Transaction:
             case Effect.WORKER_IS_ALIVE:
                 self.write("ZADD", f"{PREFIX}workers", format_time(self.now), shard.worker)
             case Effect.SHARD_HAS_STARTED:
-                if shard.sent > records.seconds(self.read(*STARTED_COMMAND, check=False)):
+                if shard.sent > records.number(self.read(*STARTED_COMMAND, check=False)):
                     self.write("SET", f"{PREFIX}started:models", format_time(shard.sent))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from typing import Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
 from errata.errors import InvalidInput, NotFound, PermanentError, Unavailable
@@ -31,6 +31,7 @@ INCAPABLE_SECONDS = 5.0  # delay before a shard that this worker cannot run is d
 RETRY_SECONDS = 1.0  # interval between two calls of an unavailable store
 _log = structlog.get_logger()
 Reply = TypeVar("Reply")
+Arguments = ParamSpec("Arguments")
 
 
 class Predictor(Protocol):
@@ -124,9 +125,7 @@ class Worker:
                 if result is None:
                     log.info("shard stopped")
                     return
-                left = self.retry_while_unavailable(
-                    lambda: self.store.finish_shard(job_id, shard, claim.fencing_token, result)
-                )
+                left = lease.report(self.store.finish_shard, result)
             log.info("shard done", left=left, seconds=round(time.monotonic() - lease.start_time, 3))
             if left is None:
                 log.warning("late shard result refused", cause="another worker has the shard")
@@ -146,18 +145,13 @@ class Worker:
     def _fail(self, lease: "ShardLease", error: Exception) -> None:
         """End the job as failed, because a retry would fail too."""
         _log.warning("shard failed", error=str(error))
-        failure = failure_of(error)
-        if self.retry_while_unavailable(
-            lambda: self.store.fail_job(lease.job.id, lease.shard, lease.fencing_token, failure)
-        ):
+        if lease.report(self.store.fail_job, failure_of(error)):
             self.on_job_failed(lease.job.id)
 
     def _retry(self, lease: "ShardLease", error: Exception) -> None:
         """Queue the shard again and raise RetryLater, unless the retries are exhausted or the lease is lost."""
         failure = failure_of(error)
-        delay = self.retry_while_unavailable(
-            lambda: self.store.retry_shard(lease.job.id, lease.shard, lease.fencing_token, failure)
-        )
+        delay = lease.report(self.store.retry_shard, failure)
         _log.exception("shard failed with a transient error", retry_in=delay)
         if delay is not None:
             self.observer.shard_retried(failure.reason)
@@ -232,6 +226,17 @@ class ShardLease:
             done.set()
             thread.join()
 
+    def report(
+        self,
+        method: Callable[Concatenate[str, int, int, Arguments], Reply],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Reply:
+        """Call a method of the store with this lease, repeatedly while the store is unavailable."""
+        return self._worker.retry_while_unavailable(
+            lambda: method(self.job.id, self.shard, self.fencing_token, *args, **kwargs)
+        )
+
     def predict(self) -> ShardResult | None:
         """Return the shard's predictions; None if it was canceled, lost or released meanwhile."""
         worker, spec = self._worker, self.job.spec
@@ -291,9 +296,7 @@ class ShardLease:
     def release_shard(self) -> None:
         """Queue the shard again for another worker, without counting a retry."""
         worker = self._worker
-        if worker.retry_while_unavailable(
-            lambda: worker.store.release_shard(self.job.id, self.shard, self.fencing_token)
-        ):
+        if self.report(worker.store.release_shard):
             worker.retry_while_unavailable(lambda: worker.requeue(self.job.id, self.shard))
 
     def _renew(self) -> None:

@@ -7,7 +7,7 @@ from errata.messages import MISSING, format_count, format_percentage
 
 from service.domain import Agreement, ErrorType, TypeAgreement
 from service.report.elements import css_class
-from service.report.messages.agreement import format_kappa, overall_notes, type_note
+from service.report.messages.agreement import NOT_INDEPENDENT, cause_note, format_kappa, severity_note, type_note
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class AgreementView:
     """The agreement with experts."""
 
     rows: tuple[AgreementRow, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # about all error types
+    severity_note: str
     of_type: Mapping[ErrorType, str]  # one sentence beside the description of a type
 
 
@@ -42,7 +43,8 @@ def agreement_view(agreement: Agreement) -> AgreementView:
     """Convert an agreement for display."""
     return AgreementView(
         rows=tuple(_row(error_type, values, agreement) for error_type, values in agreement.types.items()),
-        notes=overall_notes(agreement),
+        notes=(cause_note(agreement), NOT_INDEPENDENT),
+        severity_note=severity_note(agreement),
         of_type={error_type: type_note(error_type, values) for error_type, values in agreement.types.items()},
     )
 

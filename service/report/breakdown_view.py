@@ -54,8 +54,8 @@ class GroupRow:
     samples: str
     top1: str
     labels: str
-    multi_label: str
-    image_level: str
+    image_multi_label: str  # share of images
+    multi_label: str  # mean over classes, as the two columns that forgive errors
     forgiving_minor: str
     forgiving_explainable: str
     errors: str
@@ -125,8 +125,8 @@ def group_row(group: Group, result: GroupSummary, abstained: Sequence[ErrorType]
         samples=format_count(result.num_samples),
         top1=format_percentage(result.top1_accuracy),
         labels=format_percentage(result.accuracy_against_labels),
+        image_multi_label=format_percentage(result.image_multi_label_accuracy),
         multi_label=format_percentage(result.multi_label_accuracy),
-        image_level=format_percentage(result.image_level_multi_label_accuracy),
         forgiving_minor=format_percentage(result.multi_label_accuracy_forgiving_minor),
         forgiving_explainable=format_percentage(result.multi_label_accuracy_forgiving_explainable),
         errors=format_count(result.top1_errors),

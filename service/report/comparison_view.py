@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errata.messages import (
+    CLASS_ACCURACY,
     GROUP_NAMES,
+    MISSING,
     abstention_notes,
     format_count,
+    format_p_value,
     format_percentage,
-    format_range,
     labels_accuracy_name,
 )
 
@@ -16,19 +18,19 @@ from service.domain import (
     ERROR_TYPES,
     METRIC_TYPES,
     ChangedImage,
-    ChangeRow,
     Comparison,
     ErrorType,
     Group,
     GroupComparison,
     Interval,
+    PairedMetric,
     Summary,
 )
 from service.report import charts
+from service.report.change_view import GroupChangeTables, change_tables
 from service.report.elements import Chart, Property, css_class, make_chart
 from service.report.messages.comparison import (
     INTERVALS_TITLE,
-    MULTI_LABEL_ACCURACY_NAME,
     PAIRED_METRIC_NAMES,
     RATE_NAMES,
     comparison_summary,
@@ -36,11 +38,10 @@ from service.report.messages.comparison import (
     intervals_description,
     test_result,
 )
-from service.report.messages.formatting import describe_change, format_p_value
+from service.report.messages.formatting import describe_change
 from service.report.report_view import analysis_summary
 from service.taxonomy.classes import class_names
 
-MAX_CLASSES = 50  # classes or superclasses
 MAX_IMAGES = 200  # fixed or broken
 
 
@@ -94,19 +95,6 @@ class IntervalRow:
 
 
 @dataclass(frozen=True)
-class ClassChangeRow:
-    """The changes of one class or superclass."""
-
-    name: str
-    samples: str
-    fixed: str
-    broken: str
-    errors_a: str
-    errors_b: str
-    interval: str
-
-
-@dataclass(frozen=True)
 class ChangedImageRow:
     """One fixed or broken image."""
 
@@ -126,6 +114,9 @@ class GroupChangeRow:
 
     group: str
     samples: str
+    top1: str
+    image_accuracy: str
+    class_accuracy: str
     summary: str
 
 
@@ -147,9 +138,7 @@ class ComparisonView:
     chart: Chart
     intervals: tuple[IntervalRow, ...]
     groups: tuple[GroupChangeRow, ...]
-    superclasses: tuple[ClassChangeRow, ...]
-    classes: tuple[ClassChangeRow, ...]
-    num_classes: int
+    changes: tuple[GroupChangeTables, ...]  # of groups with changes
     fixed: tuple[ChangedImageRow, ...]
     broken: tuple[ChangedImageRow, ...]
     num_fixed: int
@@ -197,13 +186,12 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
             IntervalRow(name, format_percentage(interval.a), format_percentage(interval.b), describe_change(interval))
             for name, interval in intervals
         ),
-        groups=tuple(
-            GroupChangeRow(GROUP_NAMES[group], format_count(changes.num_samples), comparison_summary(changes))
-            for group, changes in comparison.groups.items()
+        groups=tuple(_group_row(group, changes) for group, changes in comparison.groups.items()),
+        changes=tuple(
+            change_tables(comparison, group)
+            for group in comparison.groups
+            if comparison.groups[group].type_changes or comparison.classes.get(group)
         ),
-        superclasses=_class_changes(comparison.superclasses),
-        classes=_class_changes(comparison.classes),
-        num_classes=len(comparison.classes),
         fixed=_changed_images(comparison.fixed),
         broken=_changed_images(comparison.broken),
         num_fixed=overall.fixed(),
@@ -224,7 +212,7 @@ def _intervals(
         return []
     rows = [(RATE_NAMES[metric], interval) for metric, interval in overall.rates.items()]
     if overall.multi_label_accuracy is not None:
-        rows.insert(1, (MULTI_LABEL_ACCURACY_NAME, overall.multi_label_accuracy))
+        rows.insert(2, (CLASS_ACCURACY, overall.multi_label_accuracy))
     if overall.accuracy_against_labels is not None:
         rows.insert(1, (labels_accuracy, overall.accuracy_against_labels))
     return rows + [
@@ -262,19 +250,19 @@ def _cell_class(type_a: ErrorType, type_b: ErrorType, count: int, largest: int) 
     return f"heat-{heat}{frame}"
 
 
-def _class_changes(rows: Sequence[ChangeRow]) -> tuple[ClassChangeRow, ...]:
-    return tuple(
-        ClassChangeRow(
-            name=row.name,
-            samples=format_count(row.num_samples),
-            fixed=format_count(row.fixed),
-            broken=format_count(row.broken),
-            errors_a=format_percentage(row.errors.a),
-            errors_b=format_percentage(row.errors.b),
-            interval=format_range(row.errors),
-        )
-        for row in rows[:MAX_CLASSES]
+def _group_row(group: Group, changes: GroupComparison) -> GroupChangeRow:
+    return GroupChangeRow(
+        group=GROUP_NAMES[group],
+        samples=format_count(changes.num_samples),
+        top1=_from_a_to_b(changes.rates.get(PairedMetric.TOP1)),
+        image_accuracy=_from_a_to_b(changes.rates.get(PairedMetric.MULTI_LABEL)),
+        class_accuracy=_from_a_to_b(changes.multi_label_accuracy),
+        summary=comparison_summary(changes),
     )
+
+
+def _from_a_to_b(interval: Interval | None) -> str:
+    return MISSING if interval is None else f"{format_percentage(interval.a)} → {format_percentage(interval.b)}"
 
 
 def _changed_images(images: Sequence[ChangedImage]) -> tuple[ChangedImageRow, ...]:

@@ -69,6 +69,7 @@ class ErrorTable:
     texts: Mapping[int, VocabularyEvidence]  # by row, of some errors
     pictures: Mapping[str, str]  # data URLs by file name, of some errors
     experts: Mapping[int, ExpertJudgment] = field(default_factory=dict)  # by row, of the errors that experts judged
+    agreement: Mapping[ErrorType, str] = field(default_factory=dict)  # of experts with a type, a sentence
     picture_base: str = ""  # URL prefix of the images; empty: not available
     page_base: str = ""  # URL prefix of the pages of images; empty: not available
     rejected: Mapping[int, int] = field(default_factory=dict)  # the original label by row, where the labels reject it
@@ -90,6 +91,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
                 "title": error_type.title,
                 "severity": SEVERITY_NAMES[error_type.severity],
                 "abstained": error_type in table.abstained,
+                "agreement": table.agreement.get(error_type, ""),
             }
             for error_type in ERROR_TYPES
         ],

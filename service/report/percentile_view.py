@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from errata.messages import METRIC_NAMES, format_percentage
 
 from service.domain import PercentileRank
-from service.report.messages.trend import percentile_interval, percentile_text, portion_name
+from service.report.messages.trend import percentile_interval, percentile_number, percentile_text, portion_name
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class PercentileRow:
     value: str
     portion_of: str  # what the value is a portion of; empty for an accuracy
     percentile: str
-    interval: str  # 95 % interval of the percentile; empty: no percentile
+    interval: str  # 95 % interval of the percentile
+    comparison: str  # sentence about the percentile, or the reason why there is none
 
 
 def percentile_rows(ranks: Sequence[PercentileRank]) -> tuple[PercentileRow, ...]:
@@ -27,8 +28,9 @@ def percentile_rows(ranks: Sequence[PercentileRank]) -> tuple[PercentileRow, ...
             METRIC_NAMES[rank.metric],
             format_percentage(rank.value),
             portion_name(rank.metric),
-            percentile_text(rank),
+            percentile_number(rank),
             percentile_interval(rank),
+            percentile_text(rank),
         )
         for rank in ranks
     )

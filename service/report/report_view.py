@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from errata.messages import (
+    CLASS_ACCURACY,
     MISSING,
     abstention_notes,
     format_count,
@@ -46,15 +47,15 @@ from service.report.error_table import ErrorTable
 from service.report.error_view import ErrorRow, error_row
 from service.report.messages.error_types import (
     LABELS_ACCURACY_NOTE,
-    MULTI_LABEL_ACCURACY_NOTE,
     SEVERE_ERROR_RATE_NOTE,
     TOP1_ACCURACY_NOTE,
     error_noun,
     label_preference_note,
+    multi_label_accuracy_note,
     percentile_note,
     summary_sentence,
 )
-from service.report.messages.trend import percentile_text
+from service.report.messages.trend import percentile_message
 from service.report.percentile_view import PercentileRow, percentile_rows
 
 MAX_CLASSES = 25
@@ -137,7 +138,7 @@ def report_view(data: ReportData) -> ReportView:
     analysis, summary = data.analysis, data.analysis.summary
     assert summary is not None, "This is a bug: a report needs a finished analysis"
     overall = summary.groups[Group.ALL]
-    percentiles = {rank.metric: percentile_text(rank) for rank in data.percentiles if rank.low is not None}
+    percentiles = {rank.metric: percentile_message(rank) for rank in data.percentiles if rank.low is not None}
     classes = class_rows(data.classes, summary.abstained)
     rejected, preference = summary.num_rejected_targets or 0, data.label_preference
     return ReportView(
@@ -191,9 +192,9 @@ def _key_figures(dataset: str, summary: Summary, percentiles: Mapping[Metric, st
     return (
         *figures,
         KeyFigure(
-            "multi-label accuracy",
+            CLASS_ACCURACY,
             format_percentage(overall.multi_label_accuracy),
-            MULTI_LABEL_ACCURACY_NOTE,
+            multi_label_accuracy_note(overall.image_multi_label_accuracy),
             f"{multi_label_percentile[0].upper()}{multi_label_percentile[1:]}." if multi_label_percentile else "",
         ),
         KeyFigure(

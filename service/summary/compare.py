@@ -1,7 +1,7 @@
 """Comparison of two models on the same images: transitions, tests, and intervals (spec/statistics)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from service.domain import (
     NUM_CLASSES,
     POSITIONS,
     TOP1_CORRECT_TYPES,
+    TOP1_ERROR_TYPES,
+    AdjustedTest,
     Bytes,
     ChangeRow,
     Classes,
@@ -25,16 +27,12 @@ from service.domain import (
     Mask,
     PairedMetric,
     PairedTest,
+    TypeChange,
     is_among,
 )
-from service.summary.significance import (
-    ALPHA,
-    mcnemar,
-    percentiles,
-    resampled_cells,
-    resampled_class_means,
-    share_intervals,
-)
+from service.summary.mcnemar import ALPHA, adjust_p_values, mcnemar
+from service.summary.score_interval import ONE_SIDED_95, score_intervals
+from service.summary.significance import percentiles, resampled_cells, resampled_class_means
 from service.summary.summarize import GROUPS
 
 _SIZE = len(ERROR_TYPES)  # rows and columns of the transitions
@@ -99,49 +97,58 @@ def matches_of_types(types: Bytes) -> Matches:
     return Matches(is_among(types, TOP1_CORRECT_TYPES), is_among(types, (ErrorType.CORRECT, ErrorType.MULTI_LABEL)))
 
 
+def split_groups(pair: Pair, groups: Mask) -> dict[Group, Pair]:
+    """Return the pair with the counted samples of each group; groups (3, N) in the order of CLASS_GROUPS."""
+    members = [pair.counted, *(pair.counted & row for row in groups)]
+    return {group: replace(pair, counted=member) for group, member in zip(GROUPS, members, strict=True)}
+
+
 def compare_groups(pair: Pair, groups: Mask) -> dict[Group, GroupComparison]:
     """Return the changes in each group; groups (3, N) in the order of CLASS_GROUPS."""
-    members = [pair.counted, *(pair.counted & row for row in groups)]
-    return {group: _compare(pair, member) for group, member in zip(GROUPS, members, strict=True)}
+    return {group: _compare(part) for group, part in split_groups(pair, groups).items()}
 
 
 def paired_test(
     metric: PairedMetric, transitions: NDArray[np.int64], top1: NDArray[np.int64] | None = None
 ) -> PairedTest:
     """Return McNemar's test of one metric from the transitions (T, T), or from the top-1 table (2, 2) if it differs."""
-    only_a, only_b = _discordant(transitions, METRIC_TYPES[metric])
+    only_a, only_b = discordant_counts(METRIC_TYPES[metric], transitions)
     if metric is PairedMetric.TOP1 and top1 is not None:
         only_a, only_b = int(top1[1, 0]), int(top1[0, 1])
-    p_value = mcnemar(only_a, only_b)
+    p_value = float(mcnemar(only_a, only_b))
     return PairedTest(metric, only_a, only_b, p_value, p_value < ALPHA)
 
 
-def type_p_value(types: Sequence[ErrorType], transitions: NDArray[np.int64]) -> float:
-    """Return McNemar's p-value for the property of having one of these types, from the transitions (T, T)."""
-    only_a, only_b = _discordant(transitions, types)
-    return mcnemar(only_a, only_b)
+def discordant_counts(types: Sequence[ErrorType], transitions: NDArray[np.int64]) -> tuple[int, int]:
+    """Count the samples with one of the types in A only, and in B only, from the transitions (T, T)."""
+    inside = _type_mask(types)
+    return int(transitions[inside][:, ~inside].sum()), int(transitions[~inside][:, inside].sum())
 
 
 def changed_classes(pair: Pair, names: Sequence[str]) -> tuple[ChangeRow, ...]:
-    """Return the classes with changes, the largest net change first."""
+    """Return the classes with changes, the smallest adjusted p-value first."""
     table = _by_class(pair)
     changed = np.flatnonzero(table[:, 2:].sum(axis=1))
     return _rows([names[index] for index in changed.tolist()], changed.tolist(), table[changed])
 
 
 def changed_superclasses(pair: Pair, ids: Sequence[str], members: Mask) -> tuple[ChangeRow, ...]:
-    """Return the superclasses with changes, the largest net change first; members (S, C)."""
+    """Return the superclasses with changes, the smallest adjusted p-value first; members (S, C)."""
     table = members.astype(np.int64) @ _by_class(pair)
     changed = np.flatnonzero(table[:, 2:].sum(axis=1))
     return _rows([ids[index] for index in changed.tolist()], [None] * len(changed), table[changed])
 
 
-def _compare(pair: Pair, member: Mask) -> GroupComparison:
+def _compare(pair: Pair) -> GroupComparison:
+    """Return the changes among the counted samples."""
+    member = pair.counted
     cells = POSITIONS[pair.types_a[member]] * _SIZE + POSITIONS[pair.types_b[member]]
     transitions = np.bincount(cells, minlength=_SIZE**2).reshape(_SIZE, _SIZE)
     num_samples = int(member.sum())
+    types = _type_intervals(transitions)
+    accuracy, accuracy_limits = _accuracy_intervals(pair) if num_samples else (None, None)
+    rates = _rate_intervals(transitions) if num_samples else {}
     labels = _cross_table(pair.matches_a.is_label[member], pair.matches_b.is_label[member])
-    rates, types = _rate_intervals(transitions) if num_samples else ({}, {})
     top1 = None
     if num_samples and _has_rejected_targets(pair, member):
         top1 = _cross_table(pair.matches_a.is_target[member], pair.matches_b.is_target[member])
@@ -149,12 +156,14 @@ def _compare(pair: Pair, member: Mask) -> GroupComparison:
     return GroupComparison(
         num_samples=num_samples,
         transitions=transitions,
-        top1_table=top1,
-        accuracy_against_labels=_table_interval(labels) if num_samples else None,
         tests={metric: paired_test(metric, transitions, top1) for metric in PairedMetric},
         rates=rates,
-        multi_label_accuracy=_accuracy_interval(pair, member),
+        multi_label_accuracy=accuracy,
         types=types,
+        type_changes=_type_changes(transitions, types),
+        multi_label_accuracy_limits=accuracy_limits,
+        top1_table=top1,
+        accuracy_against_labels=_table_interval(labels) if num_samples else None,
     )
 
 
@@ -166,34 +175,20 @@ def _has_rejected_targets(pair: Pair, member: Mask) -> bool:
     )
 
 
-def _discordant(transitions: NDArray[np.int64], types: Sequence[ErrorType]) -> tuple[int, int]:
-    """Count the samples with one of the types in A only, and in B only."""
-    inside = _type_mask(types)
-    return int(transitions[inside][:, ~inside].sum()), int(transitions[~inside][:, inside].sum())
-
-
 def _type_mask(types: Sequence[ErrorType]) -> Mask:
     return np.array([error_type in types for error_type in ERROR_TYPES])
 
 
-def _rate_intervals(
-    transitions: NDArray[np.int64],
-) -> tuple[dict[PairedMetric, Interval], dict[ErrorType, Interval]]:
-    """Return the intervals of the metrics' rates and of the types' rates, from the same bootstrap draws."""
+def _rate_intervals(transitions: NDArray[np.int64]) -> dict[PairedMetric, Interval]:
+    """Return the intervals of the metrics' rates, from the same bootstrap draws."""
     num_samples = transitions.sum()
-    sets = [*METRIC_TYPES.values(), *((error_type,) for error_type in ERROR_TYPES)]
-    inside = np.stack([_type_mask(types) for types in sets]).astype(np.float64)  # (K, T)
-    weights = (inside[:, None, :] - inside[:, :, None]).reshape(
-        len(sets), -1
-    )  # (K, T * T) contribution of a cell to B - A
-    low, high = percentiles(resampled_cells(transitions) @ weights.T / num_samples)
+    inside = np.stack([_type_mask(types) for types in METRIC_TYPES.values()]).astype(np.float64)  # (K, T)
+    changes = inside[:, None, :] - inside[:, :, None]  # (K, T, T) contribution of a cell to B - A
+    draws = resampled_cells(transitions) @ changes.reshape(len(inside), -1).T / num_samples
+    low, high = percentiles(draws)
     in_a, in_b = inside @ transitions.sum(axis=1) / num_samples, inside @ transitions.sum(axis=0) / num_samples
     intervals = [Interval(*map(float, values)) for values in zip(in_a, in_b, low, high, strict=True)]
-    num_metrics = len(METRIC_TYPES)
-    return (
-        dict(zip(METRIC_TYPES, intervals[:num_metrics], strict=True)),
-        dict(zip(ERROR_TYPES, intervals[num_metrics:], strict=True)),
-    )
+    return dict(zip(METRIC_TYPES, intervals, strict=True))
 
 
 def _cross_table(in_a: Mask, in_b: Mask) -> NDArray[np.int64]:
@@ -210,18 +205,59 @@ def _table_interval(table: NDArray[np.int64]) -> Interval:
     return Interval(float(in_a), float(in_b), float(low), float(high))
 
 
-def _accuracy_interval(pair: Pair, member: Mask) -> Interval | None:
-    """Return the interval of multi-label accuracy; None if no target class has two images."""
+def _type_intervals(transitions: NDArray[np.int64]) -> dict[ErrorType, Interval]:
+    """Return the score interval of the share of samples with each type; empty without samples."""
+    num_samples, both = transitions.sum(), transitions.diagonal()
+    if not num_samples:
+        return {}
+    in_a, in_b = transitions.sum(axis=1), transitions.sum(axis=0)
+    limits = score_intervals(np.full(_SIZE, num_samples), in_a - both, in_b - both)
+    columns = (in_a / num_samples, in_b / num_samples, *limits)
+    return {
+        error_type: Interval(*values)
+        for error_type, *values in zip(ERROR_TYPES, *(column.tolist() for column in columns), strict=True)
+    }
+
+
+def _type_changes(transitions: NDArray[np.int64], intervals: Mapping[ErrorType, Interval]) -> tuple[TypeChange, ...]:
+    """Return the error types with changes, the smallest adjusted p-value first."""
+    counts = {error_type: discordant_counts((error_type,), transitions) for error_type in TOP1_ERROR_TYPES}
+    counts = {error_type: pair for error_type, pair in counts.items() if any(pair)}
+    tests = _adjusted_tests(*np.array(list(counts.values()), dtype=np.int64).reshape(-1, 2).T)
+    rows = [
+        TypeChange(error_type, only_a, only_b, intervals[error_type], test)
+        for (error_type, (only_a, only_b)), test in zip(counts.items(), tests, strict=True)
+    ]
+    return tuple(sorted(rows, key=lambda row: (row.test.adjusted_p_value, row.test.p_value)))
+
+
+def _adjusted_tests(only_a: NDArray[np.int64], only_b: NDArray[np.int64]) -> list[AdjustedTest]:
+    """Return the tests of one table.
+
+    Rows without changes are not in a table. The test of a row depends on its number of changes, whose direction the
+    null hypothesis leaves open, so leaving these rows out does not change the false discovery rate of the others.
+    """
+    p_values = mcnemar(only_a, only_b)
+    return [AdjustedTest(*values) for values in zip(p_values.tolist(), adjust_p_values(p_values).tolist(), strict=True)]
+
+
+def _accuracy_intervals(pair: Pair) -> tuple[Interval | None, Interval | None]:
+    """Return the 95 % interval of multi-label accuracy, and its one-sided 95 % limits.
+
+    Images are resampled within their target class. Both are None if no target class has two images.
+    """
     correct_a, correct_b = is_among(pair.types_a, CORRECT_TYPES), is_among(pair.types_b, CORRECT_TYPES)
     only_a, only_b = correct_a & ~correct_b, correct_b & ~correct_a
-    masks = (member, member & correct_a, member & correct_b, member & only_a, member & only_b)
+    masks = (pair.counted & mask for mask in (np.True_, correct_a, correct_b, only_a, only_b))
     counts = np.stack([np.bincount(pair.targets[mask], minlength=NUM_CLASSES) for mask in masks])
     samples, num_a, num_b, num_only_a, num_only_b = counts[:, counts[0] > 0]
-    drawn = resampled_class_means(samples, num_only_a, num_only_b)
-    if drawn is None:
-        return None
-    low, high = np.clip(percentiles(-drawn), -1, 1)
-    return Interval(float((num_a / samples).mean()), float((num_b / samples).mean()), float(low), float(high))
+    draws = resampled_class_means(samples, num_only_a, num_only_b)
+    if draws is None:
+        return None, None
+    in_a, in_b = float((num_a / samples).mean()), float((num_b / samples).mean())
+    bounds = (percentiles(-draws), percentiles(-draws, ONE_SIDED_95))
+    two_sided, one_sided = (Interval(in_a, in_b, *np.clip(limits, -1, 1).tolist()) for limits in bounds)
+    return two_sided, one_sided
 
 
 def _by_class(pair: Pair) -> NDArray[np.int64]:
@@ -232,7 +268,9 @@ def _by_class(pair: Pair) -> NDArray[np.int64]:
 
 def _rows(names: Sequence[str], indices: Sequence[int | None], table: NDArray[np.int64]) -> tuple[ChangeRow, ...]:
     """Return one row per name; table (R, 4) with the columns of `_by_class`."""
-    intervals = -share_intervals(table[:, 0], table[:, 2], table[:, 3])[:, ::-1]  # of B - A
+    samples, _, fixed_counts, broken_counts = table.T
+    tests = _adjusted_tests(fixed_counts, broken_counts)
+    limits = np.stack(score_intervals(samples, fixed_counts, broken_counts), axis=1).tolist()
     rows = [
         ChangeRow(
             name=name,
@@ -241,9 +279,14 @@ def _rows(names: Sequence[str], indices: Sequence[int | None], table: NDArray[np
             fixed=fixed,
             broken=broken,
             errors=Interval(errors_a / size, (errors_a - fixed + broken) / size, low, high),
+            test=test,
         )
-        for name, index, (size, errors_a, fixed, broken), (low, high) in zip(
-            names, indices, table.tolist(), intervals.tolist(), strict=True
+        for name, index, (size, errors_a, fixed, broken), (low, high), test in zip(
+            names, indices, table.tolist(), limits, tests, strict=True
         )
     ]
-    return tuple(sorted(rows, key=lambda row: (-abs(row.fixed - row.broken), -(row.fixed + row.broken), row.name)))
+    return tuple(sorted(rows, key=_by_evidence))
+
+
+def _by_evidence(row: ChangeRow) -> tuple[float, float, int, str]:
+    return row.test.adjusted_p_value, row.test.p_value, -(row.fixed + row.broken), row.name

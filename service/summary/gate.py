@@ -1,15 +1,12 @@
-"""Gate: evaluate the bounds of a policy for an analysis (spec/statistics: "gate UNDECIDED")."""
+"""Gate: evaluate the bounds of a policy for an analysis."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from service.domain import (
     ERROR_TYPES,
-    MULTI_LABEL_ERROR_TYPES,
-    SEVERE_TYPES,
-    TOP1_ERROR_TYPES,
     Bound,
-    ErrorType,
+    Exactness,
     GateDecision,
     GatePolicy,
     GateReason,
@@ -21,8 +18,18 @@ from service.domain import (
     Summary,
     UndecidedReason,
 )
-from service.summary.compare import type_p_value
-from service.summary.summarize import EXPLAINABLE_TYPES, MINOR_TYPES
+from service.summary.compare import discordant_counts
+from service.summary.mcnemar import ALPHA, detectable_change, mcnemar
+from service.summary.measures import (
+    FROM_SUMMARY,
+    TOP1_MEASURES,
+    counted_types,
+    coverage_of,
+    inexactness,
+    value_of,
+    value_of_counts,
+)
+from service.summary.score_interval import ONE_SIDED_95, score_intervals
 
 PAIRED_METRICS: Mapping[Measure, PairedMetric] = {  # property of an image that McNemar's test of a measure compares
     Measure.TOP1_ACCURACY: PairedMetric.TOP1,
@@ -31,20 +38,10 @@ PAIRED_METRICS: Mapping[Measure, PairedMetric] = {  # property of an image that 
     Measure.MULTI_LABEL_ERROR_RATE: PairedMetric.MULTI_LABEL,
     Measure.SEVERE_ERROR_RATE: PairedMetric.SEVERE,
 }
+TESTED = (*PAIRED_METRICS, Measure.COUNT, Measure.RATE)  # measures with a paired test and with one-sided limits
 _ROUNDING = 1e-12  # a value that equals its limit passes in spite of rounding
-OF_TYPES = (Measure.COUNT, Measure.RATE, Measure.PORTION_OF_TOP1_ERRORS, Measure.PORTION_OF_MULTI_LABEL_ERRORS)
-_FROM_SUMMARY = (
-    Measure.ACCURACY_AGAINST_LABELS,
-    Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR,
-    Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE,
-    Measure.IMAGENET_M_ERRORS,
-)
-TESTED = (*PAIRED_METRICS, Measure.COUNT, Measure.RATE)
-_IMPLIED: Mapping[Measure, tuple[ErrorType, ...]] = {  # types that a measure depends on by its definition
-    Measure.SEVERE_ERROR_RATE: SEVERE_TYPES,
-    Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR: MINOR_TYPES,
-    Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE: (*MINOR_TYPES, *EXPLAINABLE_TYPES),
-}
+_MAY_BE_HIGH = (Exactness.UPPER_BOUND, Exactness.INEXACT)
+_MAY_BE_LOW = (Exactness.LOWER_BOUND, Exactness.INEXACT)
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,16 @@ class Baseline:
     comparison: Mapping[Group, GroupComparison] | None  # A: baseline, B: analysis; None: different evidence
 
 
+@dataclass(frozen=True)
+class _Change:
+    """A change in the direction that a limit restricts: an increase, or a decrease."""
+
+    limit: float
+    size: float
+    low: float | None  # one-sided 95 % limits of the size; None: no comparison, or no test
+    high: float | None
+
+
 def evaluate(policy: GatePolicy, summary: Summary, baseline: Baseline | None) -> list[GateReason]:
     """Return the decision on each bound, starting with the bound on coverage."""
     reasons = []
@@ -63,54 +70,142 @@ def evaluate(policy: GatePolicy, summary: Summary, baseline: Baseline | None) ->
     return [*reasons, *(_bound(policy, bound, summary, baseline) for bound in policy.bounds)]
 
 
-def decision_of(reasons: list[GateReason]) -> GateDecision:
+def decision_of(reasons: Sequence[GateReason]) -> GateDecision:
     """Return the decision of the gate: FAIL if any bound fails, else UNDECIDED if any is undecided, else PASS."""
-    decisions = {reason.decision for reason in reasons}
+    return _worst([reason.decision for reason in reasons])
+
+
+def _worst(decisions: Sequence[GateDecision]) -> GateDecision:
     for decision in (GateDecision.FAIL, GateDecision.UNDECIDED):
         if decision in decisions:
             return decision
     return GateDecision.PASS
 
 
-def value_of(bound: Bound, summary: Summary) -> float | None:
-    """Return the value that a bound limits; None if it does not exist."""
-    group = summary.groups[bound.group]
-    match bound.measure:
-        case Measure.TOP1_ACCURACY:
-            return group.top1_accuracy
-        case Measure.TOP1_ERROR_RATE:
-            return group.top1_errors / group.num_samples if group.num_samples else None
-        case Measure.ACCURACY_AGAINST_LABELS:
-            return group.accuracy_against_labels
-        case Measure.MULTI_LABEL_ACCURACY:
-            return group.multi_label_accuracy
-        case Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR:
-            return group.multi_label_accuracy_forgiving_minor
-        case Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE:
-            return group.multi_label_accuracy_forgiving_explainable
-        case Measure.IMAGENET_M_ERRORS:
-            return None if summary.imagenet_m_errors is None else float(summary.imagenet_m_errors)
-        case _:
-            return _count_measure(bound, group.counts)
+def _coverage(limit: float, coverage: float | None) -> GateReason:
+    if coverage is None:
+        return GateReason(GateDecision.UNDECIDED, None, None, limit, causes=(UndecidedReason.NO_VALUE,))
+    decision = GateDecision.PASS if coverage >= limit - _ROUNDING else GateDecision.FAIL
+    return GateReason(decision, None, coverage, limit)
 
 
-def _count_measure(bound: Bound, counts: Mapping[ErrorType, int]) -> float | None:
-    """Return the value of a measure that depends on the type counts only."""
-    match bound.measure:
-        case Measure.MULTI_LABEL_ERROR_RATE:
-            return _share(counts, MULTI_LABEL_ERROR_TYPES, ERROR_TYPES)
-        case Measure.SEVERE_ERROR_RATE:
-            return _share(counts, SEVERE_TYPES, ERROR_TYPES)
-        case Measure.COUNT:
-            return float(sum(counts[error_type] for error_type in bound.types))
-        case Measure.RATE:
-            return _share(counts, bound.types, ERROR_TYPES)
-        case Measure.PORTION_OF_TOP1_ERRORS:
-            return _share(counts, bound.types, TOP1_ERROR_TYPES)
-        case Measure.PORTION_OF_MULTI_LABEL_ERRORS:
-            return _share(counts, bound.types, MULTI_LABEL_ERROR_TYPES)
-        case _:
-            raise AssertionError(f"This is a bug: {bound.measure} does not depend on counts only.")
+def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baseline | None) -> GateReason:
+    if bound.is_on_change:
+        assert baseline is not None, "This is a bug: a policy with changes is refused without a baseline."
+        return _on_change(policy, bound, summary, baseline)
+    samples = summary.groups[bound.group].num_samples
+    value = value_of(bound, summary)
+    exactness, abstained = inexactness(bound, summary.abstained)
+    causes = _causes(policy, bound, summary, samples, value)
+    limits = [limit for limit in (bound.max, bound.min) if limit is not None]
+    decisions = [] if value is None else _compare_with_limits(bound, value, exactness)
+    decision, limit = _worst(decisions), limits[0]
+    if value is not None and decision in decisions:
+        limit = limits[decisions.index(decision)]
+    if decision is GateDecision.UNDECIDED and UndecidedReason.ABSTAINED not in causes:
+        causes.append(UndecidedReason.INEXACT_VALUE)
+    if causes:
+        decision = GateDecision.UNDECIDED
+    return GateReason(
+        decision,
+        bound,
+        value,
+        limit,
+        num_samples=samples,
+        causes=tuple(causes),
+        abstained=abstained,
+        exactness=exactness,
+    )
+
+
+def _compare_with_limits(bound: Bound, value: float, exactness: Exactness) -> list[GateDecision]:
+    """Return the decision on `max`, then on `min`. A value that may be too high or too low decides on its safe side."""
+    may_be_high, may_be_low = exactness in _MAY_BE_HIGH, exactness in _MAY_BE_LOW
+    decisions = []
+    for limit, is_above_accepted in ((bound.max, False), (bound.min, True)):
+        if limit is None:
+            continue
+        excess = (value - limit) * (-1 if is_above_accepted else 1)
+        accepted = excess <= _ROUNDING
+        is_above = accepted is is_above_accepted
+        if may_be_high if is_above else may_be_low:
+            decisions.append(GateDecision.UNDECIDED)
+        else:
+            decisions.append(GateDecision.PASS if accepted else GateDecision.FAIL)
+    return decisions
+
+
+def _causes(
+    policy: GatePolicy, bound: Bound, summary: Summary, samples: int, *values: float | None
+) -> list[UndecidedReason]:
+    """Return the reasons why a bound is undecided regardless of its value."""
+    causes = [UndecidedReason.FEW_SAMPLES] if samples < policy.min_samples else []
+    if any(error_type in summary.abstained for error_type in bound.types):
+        causes.append(UndecidedReason.ABSTAINED)
+    return [*causes, UndecidedReason.NO_VALUE] if None in values else causes
+
+
+def _on_change(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baseline) -> GateReason:
+    """Return the decision on a bound on a change."""
+    value, before = _paired_values(bound, summary, baseline)
+    compared = None if baseline.comparison is None else baseline.comparison[bound.group]
+    samples = summary.groups[bound.group].num_samples if compared is None else compared.num_samples
+    exactness, abstained = inexactness(bound, summary.abstained)
+    causes = _causes(policy, bound, summary, samples, value, before)
+    if compared is None:
+        causes.append(UndecidedReason.OTHER_EVIDENCE)
+    elif exactness is not Exactness.EXACT and summary.abstained != baseline.summary.abstained:
+        causes += [] if UndecidedReason.ABSTAINED in causes else [UndecidedReason.INEXACT_VALUE]
+    reason = GateReason(
+        GateDecision.PASS, bound, value, _limits_of_change(bound)[0], before, None, samples, (), abstained, exactness
+    )
+    if compared is not None:
+        reason = _with_statistics(reason, bound, compared)
+        if bound.non_inferiority and reason.change_limits is None and UndecidedReason.NO_VALUE not in causes:
+            causes.append(UndecidedReason.NO_VALUE)
+    if value is not None and before is not None:
+        changes = _changes(bound, value - before, reason)
+        decisions = [_decide_change(bound, change, reason.p_value) for change in changes]
+        decision = _worst(decisions)
+        if decision in decisions:
+            reason = replace(reason, decision=decision, limit=changes[decisions.index(decision)].limit)
+        if compared is not None and (_contain_limit(bound, changes) or _is_within_interval(bound, compared)):
+            causes.append(UndecidedReason.WIDE_INTERVAL)
+    return replace(reason, decision=GateDecision.UNDECIDED, causes=tuple(causes)) if causes else reason
+
+
+def _limits_of_change(bound: Bound) -> list[float]:
+    return [limit for limit in (bound.max_increase, bound.max_decrease) if limit is not None]
+
+
+def _changes(bound: Bound, change: float, reason: GateReason) -> list[_Change]:
+    """Return the change in the direction of each limit, the increase first."""
+    low, high = reason.change_limits or (None, None)
+    changes = []
+    if bound.max_increase is not None:
+        changes.append(_Change(bound.max_increase, change, low, high))
+    if bound.max_decrease is not None:
+        changes.append(
+            _Change(bound.max_decrease, -change, None if high is None else -high, None if low is None else -low)
+        )
+    return changes
+
+
+def _decide_change(bound: Bound, change: _Change, p_value: float | None) -> GateDecision:
+    if bound.non_inferiority:
+        is_below = change.high is not None and change.high < change.limit
+        return GateDecision.PASS if is_below else GateDecision.FAIL
+    is_significant = bound.alpha is None or (p_value is not None and p_value < bound.alpha)
+    exceeds = change.size > change.limit + _ROUNDING
+    return GateDecision.FAIL if exceeds and is_significant else GateDecision.PASS
+
+
+def _contain_limit(bound: Bound, changes: Sequence[_Change]) -> bool:
+    """Return whether the one-sided limits of a test of non-inferiority are on both sides of the limit."""
+    return bound.non_inferiority and any(
+        change.low is not None and change.high is not None and change.low < change.limit <= change.high
+        for change in changes
+    )
 
 
 def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[float | None, float | None]:
@@ -122,122 +217,55 @@ def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[
             return interval.b, interval.a
         if not compared.num_samples:
             return None, None
-    elif compared is not None and bound.measure in (Measure.TOP1_ACCURACY, Measure.TOP1_ERROR_RATE):
+    elif compared is not None and bound.measure in TOP1_MEASURES:
         correct, samples = int(bound.measure is Measure.TOP1_ACCURACY), compared.num_samples
         if not samples:
             return None, None
         return float(compared.top1[:, correct].sum() / samples), float(compared.top1[correct].sum() / samples)
-    elif compared is not None and bound.measure not in _FROM_SUMMARY:
+    if compared is not None and bound.measure not in FROM_SUMMARY:
         counts_a, counts_b = compared.transitions.sum(axis=1).tolist(), compared.transitions.sum(axis=0).tolist()
         sides = [dict(zip(ERROR_TYPES, counts, strict=True)) for counts in (counts_a, counts_b)]
-        return _count_measure(bound, sides[1]), _count_measure(bound, sides[0])
+        return value_of_counts(bound, sides[1]), value_of_counts(bound, sides[0])
     return value_of(bound, summary), value_of(bound, baseline.summary)
 
 
-def coverage_of(summary: Summary) -> float | None:
-    """Return the share of the evaluated images that have a prediction; None if it is unknown."""
-    if not summary.num_judged:
-        return None
-    return (summary.groups[Group.ALL].num_samples + summary.num_problematic) / summary.num_judged
+def _with_statistics(reason: GateReason, bound: Bound, compared: GroupComparison) -> GateReason:
+    """Return a reason with its p-value, its power, and its one-sided limits, if the measure has a paired test."""
+    if bound.measure not in TESTED or not compared.num_samples:
+        return reason
+    only_a, only_b = discordant_counts(counted_types(bound), compared.transitions)
+    if bound.measure in TOP1_MEASURES:  # error types do not count top-1 errors if labels reject targets
+        lost, gained = compared.top1_broken, compared.top1_fixed
+        only_a, only_b = (lost, gained) if bound.measure is Measure.TOP1_ACCURACY else (gained, lost)
+    metric = PAIRED_METRICS.get(bound.measure)
+    unit = compared.num_samples if bound.measure is Measure.COUNT else 1
+    detectable = detectable_change(compared.num_samples, only_a, only_b, bound.alpha or ALPHA)
+    limits = None
+    if bound.non_inferiority and bound.measure is Measure.MULTI_LABEL_ACCURACY:
+        interval = compared.multi_label_accuracy_limits
+        limits = None if interval is None else (interval.low, interval.high)
+    elif bound.non_inferiority:
+        low, high = score_intervals(compared.num_samples, only_a, only_b, ONE_SIDED_95)
+        limits = (unit * float(low), unit * float(high))
+    return replace(
+        reason,
+        p_value=compared.tests[metric].p_value if metric else float(mcnemar(only_a, only_b)),
+        detectable_change=None if detectable is None else unit * detectable,
+        change_limits=limits,
+    )
 
 
-def _share(
-    counts: Mapping[ErrorType, int], types: tuple[ErrorType, ...], all_types: tuple[ErrorType, ...]
-) -> float | None:
-    total = sum(counts[error_type] for error_type in all_types)
-    return sum(counts[error_type] for error_type in types if error_type in all_types) / total if total else None
-
-
-def _coverage(limit: float, coverage: float | None) -> GateReason:
-    if coverage is None:
-        return GateReason(GateDecision.UNDECIDED, None, None, limit, causes=(UndecidedReason.NO_VALUE,))
-    decision = GateDecision.PASS if coverage >= limit - _ROUNDING else GateDecision.FAIL
-    return GateReason(decision, None, coverage, limit)
-
-
-def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baseline | None) -> GateReason:
-    types = bound.types or _IMPLIED.get(bound.measure, ())
-    abstained = any(error_type in summary.abstained for error_type in types)
-    first = min((error_type.position for error_type in summary.abstained), default=None)
-    # Later types include the errors that the first abstained rule would have explained.
-    upper_bound = first is not None and any(error_type.position > first for error_type in types) and not abstained
-    affected_by = summary.abstained if upper_bound else ()
-    if bound.is_on_change:
-        assert baseline is not None, "This is a bug: a policy with changes is refused without a baseline."
-        return _change(policy, bound, summary, baseline, abstained, affected_by)
-    samples = summary.groups[bound.group].num_samples
-    value = value_of(bound, summary)
-    causes = _causes(policy, samples, abstained, value)
-    decision, limit = GateDecision.PASS, bound.max if bound.max is not None else bound.min
-    if bound.max is not None and value is not None and value > bound.max + _ROUNDING:
-        decision, limit = GateDecision.FAIL, bound.max
-    if bound.min is not None and value is not None and value < bound.min - _ROUNDING:
-        decision, limit = GateDecision.FAIL, bound.min
-    if causes:
-        decision = GateDecision.UNDECIDED
-    return GateReason(decision, bound, value, limit, num_samples=samples, causes=tuple(causes), abstained=affected_by)
-
-
-def _causes(policy: GatePolicy, samples: int, abstained: bool, *values: float | None) -> list[UndecidedReason]:
-    """Return the reasons why a bound is undecided regardless of its value."""
-    causes = [UndecidedReason.FEW_SAMPLES] if samples < policy.min_samples else []
-    causes += [UndecidedReason.ABSTAINED] if abstained else []
-    return [*causes, UndecidedReason.NO_VALUE] if None in values else causes
-
-
-def _change(
-    policy: GatePolicy,
-    bound: Bound,
-    summary: Summary,
-    baseline: Baseline,
-    abstained: bool,
-    affected_by: tuple[ErrorType, ...],
-) -> GateReason:
-    """Return the decision on a bound on a change."""
-    value, before = _paired_values(bound, summary, baseline)
-    samples = summary.groups[bound.group].num_samples
-    p_value = interval = None
-    if baseline.comparison is not None:
-        compared = baseline.comparison[bound.group]
-        samples = compared.num_samples
-        p_value, interval = _p_value(bound, compared), _interval(bound, compared)
-    causes = _causes(policy, samples, abstained, value, before)
-    if baseline.comparison is None:
-        causes.append(UndecidedReason.OTHER_EVIDENCE)
-    decision = GateDecision.PASS
-    limit = bound.max_increase if bound.max_increase is not None else bound.max_decrease
-    if value is not None and before is not None:
-        for maximum, change, sign in (
-            (bound.max_increase, value - before, 1),
-            (bound.max_decrease, before - value, -1),
-        ):
-            if maximum is None:
-                continue
-            is_significant = bound.alpha is None or (p_value is not None and p_value < bound.alpha)
-            if change > maximum + _ROUNDING and is_significant:
-                decision, limit = GateDecision.FAIL, maximum
-            if bound.undecided_within_interval and interval is not None and _contains(interval, sign * maximum):
-                causes.append(UndecidedReason.WIDE_INTERVAL)
-    if causes:
-        decision = GateDecision.UNDECIDED
-    unique_causes = tuple(dict.fromkeys(causes))
-    return GateReason(decision, bound, value, limit, before, p_value, samples, unique_causes, affected_by)
-
-
-def _contains(interval: Interval, value: float) -> bool:
-    return interval.low < value < interval.high
-
-
-def _p_value(bound: Bound, compared: GroupComparison) -> float | None:
-    if bound.measure in PAIRED_METRICS:
-        return compared.tests[PAIRED_METRICS[bound.measure]].p_value
-    if bound.measure in TESTED:
-        return type_p_value(bound.types, compared.transitions)
-    return None
+def _is_within_interval(bound: Bound, compared: GroupComparison) -> bool:
+    """Return whether the policy requires the interval of the change to exclude the limits, and it does not."""
+    interval = _interval(bound, compared) if bound.undecided_within_interval else None
+    if interval is None:
+        return False
+    limits = [bound.max_increase, None if bound.max_decrease is None else -bound.max_decrease]
+    return any(limit is not None and interval.low < limit < interval.high for limit in limits)
 
 
 def _interval(bound: Bound, compared: GroupComparison) -> Interval | None:
-    """Return the interval of the change, analysis - baseline; None if the comparison has none."""
+    """Return the 95 % interval of the change, analysis - baseline; None if the comparison has none."""
     if bound.measure is Measure.MULTI_LABEL_ACCURACY:
         return compared.multi_label_accuracy
     if bound.measure is Measure.RATE and len(bound.types) == 1:

@@ -140,7 +140,8 @@ def _counts(numbers: GroupNumbers) -> NDArray[np.int64]:
 def _shares(counts: NDArray[np.generic], types: Sequence[ErrorType], among: Sequence[ErrorType]) -> NDArray[np.float64]:
     """Return the share of some types among others from counts (…, T); NaN without samples of the others."""
     part, total = (counts[..., [error_type.position for error_type in part]].sum(axis=-1) for part in (types, among))
-    return np.divide(part, total, out=np.full(np.shape(total), np.nan), where=total > 0)
+    shares: NDArray[np.float64] = np.divide(part, total, out=np.full(np.shape(total), np.nan), where=total > 0)
+    return shares
 
 
 def quantiles_at(

@@ -1,29 +1,13 @@
-"""Significance of paired differences: McNemar's exact test and percentile intervals of a paired bootstrap."""
+"""Percentile intervals of a paired bootstrap."""
 
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-ALPHA = 0.05
+CONFIDENCE = 0.95
 DRAWS = 2000
 SEED = 0
-_TAILS = (100 * ALPHA / 2, 100 - 100 * ALPHA / 2)  # percent
-
-
-def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the two-sided p-value of McNemar's exact test; 1 if both counts are 0.
-
-    The p-value is min(1, 2 P(Binomial(only_a + only_b, 1/2) <= min(only_a, only_b))); see spec/statistics.
-    """
-    trials, smaller = only_a + only_b, min(only_a, only_b)
-    if not trials:
-        return 1.0
-    steps = np.arange(smaller)
-    logs = np.concatenate([[0.0], np.cumsum(np.log(trials - steps) - np.log(steps + 1))])  # of binomial coefficients
-    largest = logs.max()
-    tail = np.log(np.exp(logs - largest).sum()) + largest - trials * np.log(2)
-    return float(min(1.0, 2 * np.exp(tail)))
 
 
 def resampled_cells(counts: NDArray[np.int64], draws: int = DRAWS) -> NDArray[np.int64]:
@@ -35,9 +19,12 @@ def resampled_cells(counts: NDArray[np.int64], draws: int = DRAWS) -> NDArray[np
     return np.random.default_rng(SEED).multinomial(total, counts.ravel() / max(1, total), size=draws)
 
 
-def percentiles(differences: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the bounds of the 95 % interval along the first axis of an array (draws, …)."""
-    low, high = np.percentile(differences, _TAILS, axis=0)
+def percentiles(
+    differences: NDArray[np.float64], confidence: float = CONFIDENCE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the bounds of the two-sided interval along the first axis of an array (draws, …)."""
+    tail = 50 * (1 - confidence)  # percent
+    low, high = np.percentile(differences, (tail, 100 - tail), axis=0)
     return low, high
 
 
@@ -82,30 +69,6 @@ def _pooled_variance(samples: NDArray[np.int64], only_a: NDArray[np.int64], only
     """Return the variance of the difference of one image within its class, from classes with at least two images."""
     squares = only_a + only_b - (only_a - only_b) ** 2 / samples  # sum of squared deviations of each class
     return float(squares.sum() / (samples - 1).sum())
-
-
-def share_intervals(
-    samples: NDArray[np.int64], only_a: NDArray[np.int64], only_b: NDArray[np.int64], draws: int = DRAWS
-) -> NDArray[np.float64]:
-    """Return 95 % intervals of (share only in A - share only in B) for each row, shape (R, 2).
-
-    All rows use the same random numbers, so rows with equal counts have equal intervals.
-
-    Args:
-        samples: (R,) samples of each row.
-        only_a: (R,) samples with the property in A only.
-        only_b: (R,) samples with the property in B only.
-        draws: Number of draws.
-    """
-    keys = np.stack([samples, only_a, only_b], axis=1)
-    distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
-    random = np.sort(np.random.default_rng(SEED).random(draws))
-    drawn, once = np.zeros((len(distinct), draws)), np.ones(1, dtype=np.int64)
-    for row, (size, *pair) in enumerate(distinct.tolist()):
-        if size and any(pair):
-            offset, cumulative = difference_distribution(size, np.array([pair]), once)
-            drawn[row] = (offset + np.searchsorted(cumulative, random, "right")) / size
-    return np.stack(percentiles(drawn.T), axis=1)[inverse.reshape(-1)]
 
 
 def difference_distribution(

@@ -200,7 +200,7 @@ def _to_group(group: GroupSummary) -> pb.GroupSummary:
         gain_if_fixed_top1=by_key(group.gain_if_fixed_top1),
         gain_if_fixed_multi_label=by_key(group.gain_if_fixed_multi_label),
         accuracy_against_labels=group.accuracy_against_labels,
-        image_level_multi_label_accuracy=group.image_level_multi_label_accuracy,
+        image_multi_label_accuracy=group.image_multi_label_accuracy,
     )
 
 

@@ -8,11 +8,11 @@ from errata.names import dataset_name, evidence_name
 from service.domain import (
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
+    AdjustedTest,
     ChangedImage,
     ChangeRow,
     Comparison,
     Group,
-    GroupComparison,
     Interval,
 )
 from service.report.messages.comparison import comparison_summary
@@ -33,15 +33,16 @@ def to_comparison(comparison: Comparison) -> pb.Comparison:
         headline=comparison_summary(comparison.groups[Group.ALL]),
         num_left_out=comparison.num_left_out,
         num_rejected_targets=comparison.num_rejected_targets,
-        groups={group.value: _to_group(group_comparison) for group, group_comparison in comparison.groups.items()},
-        classes=_rows(comparison.classes),
-        superclasses=_rows(comparison.superclasses),
+        groups={group.value: _to_group(comparison, group) for group in comparison.groups},
+        classes=_rows(comparison.classes.get(Group.ALL, ())),
+        superclasses=_rows(comparison.superclasses.get(Group.ALL, ())),
         fixed=_changed_images(comparison.fixed),
         broken=_changed_images(comparison.broken),
     )
 
 
-def _to_group(group: GroupComparison) -> pb.GroupComparison:
+def _to_group(comparison: Comparison, name: Group) -> pb.GroupComparison:
+    group = comparison.groups[name]
     message = pb.GroupComparison(
         num_samples=group.num_samples,
         transitions=[
@@ -69,6 +70,18 @@ def _to_group(group: GroupComparison) -> pb.GroupComparison:
         ],
         rates={metric.value: _to_interval(interval) for metric, interval in group.rates.items()},
         types={error_type.key: _to_interval(interval) for error_type, interval in group.types.items()},
+        type_changes=[
+            pb.TypeChange(
+                error_type=change.error_type.key,
+                only_a=change.only_a,
+                only_b=change.only_b,
+                share=_to_interval(change.share),
+                test=_to_test(change.test),
+            )
+            for change in group.type_changes
+        ],
+        classes=_rows(comparison.classes.get(name, ())),
+        superclasses=_rows(comparison.superclasses.get(name, ())),
     )
     if group.multi_label_accuracy is not None:
         message.multi_label_accuracy.CopyFrom(_to_interval(group.multi_label_accuracy))
@@ -81,6 +94,10 @@ def _to_interval(interval: Interval) -> pb.Interval:
     return pb.Interval(a=interval.a, b=interval.b, difference=interval.difference, low=interval.low, high=interval.high)
 
 
+def _to_test(test: AdjustedTest) -> pb.AdjustedTest:
+    return pb.AdjustedTest(p_value=test.p_value, adjusted_p_value=test.adjusted_p_value, significant=test.significant)
+
+
 def _rows(rows: Iterable[ChangeRow]) -> list[pb.ChangeRow]:
     return [
         pb.ChangeRow(
@@ -90,6 +107,7 @@ def _rows(rows: Iterable[ChangeRow]) -> list[pb.ChangeRow]:
             fixed=row.fixed,
             broken=row.broken,
             errors=_to_interval(row.errors),
+            test=_to_test(row.test),
         )
         for row in rows
     ]

@@ -20,6 +20,7 @@ def to_gate_result(result: GateResult) -> pb.GateResult:
 
 def _to_reason(reason: GateReason) -> pb.GateReason:
     bound = reason.bound
+    change_low, change_high = reason.change_limits or (None, None)
     return pb.GateReason(
         decision=f"GATE_DECISION_{reason.decision.name}",
         bound=bound_name(reason),
@@ -32,4 +33,7 @@ def _to_reason(reason: GateReason) -> pb.GateReason:
         p_value=reason.p_value,
         undecided_reasons=[f"UNDECIDED_REASON_{cause.name}" for cause in reason.causes],
         num_samples=reason.num_samples,
+        detectable_change=reason.detectable_change,
+        change_low=change_low,
+        change_high=change_high,
     )

@@ -16,7 +16,7 @@ from service.domain import (
     Trend,
     TrendPoint,
 )
-from service.report.messages.trend import percentile_text, trend_notes
+from service.report.messages.trend import percentile_message, trend_notes
 from service.wire.names import analysis_id, analysis_name, group_of
 
 _PORTIONS_OF = {Axis.TOP1: "top1_errors", Axis.MULTI_LABEL: "multi_label_errors"}  # by the axis of a metric
@@ -75,7 +75,7 @@ def _percentile_rank(rank: PercentileRank) -> pb.PercentileRank:
         metric=rank.metric,
         value=rank.value,
         percentile=rank.percentile,
-        message=percentile_text(rank),
+        message=percentile_message(rank),
         low=rank.low,
         high=rank.high,
     )

@@ -62,8 +62,9 @@ def test_an_analysis_has_no_difference_from_itself(client: Client, pair: tuple[p
     for group in result.groups.values():
         assert group.fixed == group.broken == group.top1_fixed == group.top1_broken == 0
         assert all(test.p_value == 1 and not test.significant for test in group.tests)
-        intervals = [*group.rates.values(), *group.types.values()]
-        assert all(interval.low == interval.high == interval.difference == 0 for interval in intervals)
+        assert all(interval.low == interval.high == interval.difference == 0 for interval in group.rates.values())
+        assert all(interval.low < interval.difference == 0 < interval.high for interval in group.types.values())
+        assert not group.type_changes and not group.classes and not group.superclasses
     assert result.headline == "fixes 0 images, breaks 0 images; severe errors: no change"
 
 
@@ -99,7 +100,25 @@ def test_a_comparison_has_a_report(client: Client, pair: tuple[pb.Analysis, pb.A
     assert "B, compared with A: fixes 3 images, breaks 0 images" in html
 
 
-@pytest.mark.parametrize(("policy", "decision"), [(MET, "PASS"), (NOT_MET, "FAIL")])
+def test_each_group_has_its_changes_with_adjusted_p_values(
+    client: Client, pair: tuple[pb.Analysis, pb.Analysis]
+) -> None:
+    result = client.compare(pair[0].name, pair[1].name)
+
+    everything = result.groups["all"]
+    assert list(result.classes) == list(everything.classes) and list(result.superclasses) == list(
+        everything.superclasses
+    )
+    (change,) = everything.type_changes
+    assert (change.error_type, change.only_a, change.only_b) == ("model_failure", 3, 0)
+    assert (change.test.p_value, change.test.adjusted_p_value, change.test.significant) == (0.25, 0.25, False)
+    assert sum(row.fixed for row in everything.classes) == 3
+    for group in result.groups.values():
+        assert sum(row.fixed for row in group.classes) == group.fixed
+        assert all(row.test.p_value <= row.test.adjusted_p_value <= 1 for row in group.classes)
+
+
+@pytest.mark.parametrize(("policy", "decision"), [(MET, "PASS"), (NOT_MET, "UNDECIDED")])  # 2 is an upper bound
 def test_a_gate_decides_by_its_bounds(
     client: Client, pair: tuple[pb.Analysis, pb.Analysis], policy: str, decision: str
 ) -> None:
@@ -115,6 +134,13 @@ def test_a_gate_decides_by_its_bounds(
         2 if policy == MET else 1,
     )
     assert "Number of model failures is 2" in reason.message
+    assert "The value is an upper bound" in reason.message
+
+
+def test_a_gate_fails_on_an_exact_value_over_its_limit(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+    policy = "version: 1\nmin_samples: 10\nbounds:\n  - {measure: multi_label_error_rate, max: 0.09}\n"
+
+    assert client.gate(pair[1].name, policy).decision == pb.GATE_DECISION_FAIL  # 2 of 20
 
 
 def test_changes_are_tested_against_the_baseline(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:

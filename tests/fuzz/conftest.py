@@ -1,4 +1,4 @@
-"""The number of fuzz examples: 200 per property, or FUZZ_EXAMPLES (`make fuzz`)."""
+"""The number of fuzz examples: 100 per property, or FUZZ_EXAMPLES (`make fuzz`)."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from .parser import Parser
 
 settings.register_profile(
     "fuzz",
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES") or 200),
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES") or 100),
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],

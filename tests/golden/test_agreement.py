@@ -91,3 +91,9 @@ def test_only_data_sets_whose_images_experts_judged_have_an_agreement() -> None:
     assert agreement_for("imagenet") == agreement_for("imagenet-real") == shipped_agreement()
     assert agreement_for("imagenet-a") is None
     assert agreement_for("demo") is None
+
+
+def test_documentation_states_the_measured_kappa_of_severity() -> None:
+    page = Path(__file__).parents[2] / "docs" / "concepts" / "severity.md"
+
+    assert f"κ is {shipped_agreement().severity_kappa:.2f}, where 0" in " ".join(page.read_text().split())

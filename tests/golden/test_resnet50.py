@@ -84,7 +84,7 @@ def agree(actual: GroupSummary, expected: aggregates.Aggregates) -> None:
     assert actual.top1_errors == expected.top1_errors
     assert actual.top1_accuracy == pytest.approx(expected.top1_accuracy, abs=1e-12)
     assert actual.accuracy_against_labels == pytest.approx(expected.accuracy_against_labels, abs=1e-12)
-    assert actual.image_level_multi_label_accuracy == pytest.approx(expected.image_level_mla, abs=1e-12)
+    assert actual.image_multi_label_accuracy == pytest.approx(expected.image_level_mla, abs=1e-12)
     assert actual.multi_label_accuracy == pytest.approx(expected.mla, abs=1e-12)
     assert actual.multi_label_accuracy_forgiving_minor == pytest.approx(expected.mla_minor, abs=1e-12)
     assert actual.multi_label_accuracy_forgiving_explainable == pytest.approx(expected.mla_explainable, abs=1e-12)

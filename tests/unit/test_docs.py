@@ -48,7 +48,10 @@ OTHER_VARIABLES = {
     "ERRATA_WORKER_REGISTRIES",
     "ERRATA_REFERENCE_DIR",
     "ERRATA_COMPLETE",
-}  # of Compose, tests, and click
+    "ERRATA_CLIP_MODEL",
+    "ERRATA_CLIP_WEIGHTS",
+    "ERRATA_CLIP_ACTIVATION",
+}  # of Compose, tests, click, and the CLIP encoder, which is created without settings
 VARIABLE = re.compile(r"\bERRATA_[A-Z_]+\b")
 MAX_LINE = 120  # characters, outside of tables
 
@@ -248,6 +251,23 @@ def test_every_threat_names_tests_that_exist() -> None:
             if not path.is_file() or not re.search(rf"^(async )?def {test}\(", path.read_text(), re.MULTILINE):
                 missing.append(f"{file}::{test}")
     assert missing == []
+
+
+def test_every_statistic_names_its_source_and_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "concepts" / "statistics.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in page.splitlines() if line[:2] == "| "]
+    statistics = [row for row in rows if row[0] not in ("statistic", "---")]
+
+    assert len(statistics) > 20
+    assert {len(row) for row in statistics} == {4}
+    named = {name: re.findall(r"`([\w/]+\.py)`", tests) for name, *_, tests in statistics}
+    assert [name for name, files in named.items() if not files and name != "agreement with experts"] == []
+    assert [file for files in named.values() for file in files if not (ROOT / file).is_file()] == []
+    sources = page.split("\n## Sources\n", 1)[1]
+    cited = {
+        author for _, _, source, _ in statistics for author in re.findall(r"[A-Z]\w+(?= et al\.| and | \()", source)
+    }
+    assert [author for author in sorted(cited) if author not in sources] == []
 
 
 def test_decisions_are_numbered_and_have_the_sections_of_a_record() -> None:

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from errata import Client, pb
+from errata.changes import changes_of
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
@@ -13,8 +15,19 @@ from errata.cli.folder import all_folders
 from errata.cli.output import STDOUT, limit_option, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import new_table
+from errata.enums import Group
 from errata.error_types import title_of
-from errata.messages import format_change, format_count, format_percentage, format_range, labels_accuracy_name
+from errata.messages import (
+    CLASS_ACCURACY,
+    IMAGE_ACCURACY,
+    MISSING,
+    format_change,
+    format_count,
+    format_p_value,
+    format_percentage,
+    format_range,
+    labels_accuracy_name,
+)
 from errata.names import dataset_id
 from errata.proto_json import to_json
 
@@ -29,7 +42,7 @@ errata compare results/before results/after --json
 @click.argument("a")
 @click.argument("b")
 @report_option
-@limit_option(10, "Maximum number of fixed and of broken images to show.")
+@limit_option(10, "Maximum number of fixed images, of broken images, and of changed superclasses and classes to show.")
 @click.option("--reanalyze", is_flag=True, help="Analyze B again with the evidence of A if B has other evidence.")
 @json_option
 @server_options
@@ -76,19 +89,9 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
     console.print(f"[bold]{safe(title)}[/] on {safe(dataset_id(comparison.dataset))}: {safe(comparison.headline)}")
     everything = comparison.groups["all"]
     if everything.num_samples:
-        table = new_table("rate", "A", "B", "change, points", "95 % interval")
-        labels_accuracy = labels_accuracy_name(dataset_id(comparison.dataset), comparison.num_rejected_targets)
-        for name, is_known, interval in (
-            ("top-1 accuracy", True, everything.rates["top1"]),
-            (labels_accuracy, everything.HasField("accuracy_against_labels"), everything.accuracy_against_labels),
-            ("multi-label accuracy", everything.HasField("multi_label_accuracy"), everything.multi_label_accuracy),
-            ("severe error rate", True, everything.rates["severe"]),
-        ):
-            if not is_known:
-                continue
-            rates = (format_percentage(interval.a), format_percentage(interval.b))
-            table.add_row(name, *rates, format_change(interval), format_range(interval))
-        console.print(table)
+        _show_rates(comparison, console)
+        _show_groups(comparison, console)
+        _show_changes(everything, limit, console)
     for label, images, total in (
         ("broken", comparison.broken, everything.broken),
         ("fixed", comparison.fixed, everything.fixed),
@@ -106,3 +109,64 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
     if comparison.num_left_out:
         count = format_count(comparison.num_left_out)
         stderr_console().print(f"Images excluded because only one analysis has a prediction: {count}.")
+
+
+def _show_rates(comparison: pb.Comparison, console: Console) -> None:
+    """Show the rates of A and B over all images, with the intervals of their changes."""
+    group = comparison.groups[Group.ALL.value]
+    labels_accuracy = labels_accuracy_name(dataset_id(comparison.dataset), comparison.num_rejected_targets)
+    table = new_table("rate", "A", "B", "change, points", "95 % interval")
+    for name, interval in (
+        ("top-1 accuracy", group.rates["top1"]),
+        (labels_accuracy, group.accuracy_against_labels if group.HasField("accuracy_against_labels") else None),
+        (IMAGE_ACCURACY, group.rates["multi_label"]),
+        (CLASS_ACCURACY, group.multi_label_accuracy if group.HasField("multi_label_accuracy") else None),
+        ("severe error rate", group.rates["severe"]),
+    ):
+        if interval is not None:
+            rates = (format_percentage(interval.a), format_percentage(interval.b))
+            table.add_row(name, *rates, format_change(interval), format_range(interval))
+    console.print(table)
+
+
+def _show_groups(comparison: pb.Comparison, console: Console) -> None:
+    """Show the accuracies of A and B in each group."""
+    table = new_table("group", "images", "top-1 accuracy", IMAGE_ACCURACY, CLASS_ACCURACY)
+    for group in Group:
+        result = comparison.groups[group.value]
+        if result.num_samples:
+            cells = [_from_a_to_b(result.rates[metric]) for metric in ("top1", "multi_label")]
+            is_known = result.HasField("multi_label_accuracy")
+            cells.append(_from_a_to_b(result.multi_label_accuracy) if is_known else MISSING)
+            table.add_row(group.value, format_count(result.num_samples), *cells)
+    console.print(table)
+
+
+def _from_a_to_b(interval: pb.Interval) -> str:
+    return f"{format_percentage(interval.a)} → {format_percentage(interval.b)}"
+
+
+def _show_changes(group: pb.GroupComparison, limit: int, console: Console) -> None:
+    """Show the error types, superclasses, and classes with changes, the smallest adjusted p-value first."""
+    for kind, title in (("error_type", "error type"), ("superclass", "superclass"), ("class", "class")):
+        changes = list(changes_of(group, kind))
+        if not changes or not limit:
+            continue
+        table = new_table(title, "only A", "only B", "change, points", "95 % interval", "p", "adjusted p")
+        for change in changes[:limit]:
+            name = title_of(change.name) if kind == "error_type" else change.name
+            table.add_row(
+                safe(name),
+                format_count(change.only_a),
+                format_count(change.only_b),
+                format_change(change.share),
+                format_range(change.share),
+                format_p_value(change.test.p_value),
+                format_p_value(change.test.adjusted_p_value) + (" *" if change.test.significant else "  "),
+            )
+        console.print(table)
+        significant = sum(change.test.significant for change in changes)
+        console.print(
+            f"[dim]{format_count(significant)} of {format_count(len(changes))} significant (*): McNemar's exact test, "
+            "Benjamini–Hochberg at 5 %.[/]"
+        )

@@ -11,6 +11,8 @@ from errata.cli.console import safe
 from errata.enums import ExpertSeverity, Group, Outcome, ProblematicTag, Severity
 from errata.error_types import TOP1_ERROR_TYPES, error_keys, find_error_type, num_errors, severe_total, title_of
 from errata.messages import (
+    CLASS_ACCURACY,
+    IMAGE_ACCURACY,
     MISSING,
     PROBLEMATIC_TAG_NAMES,
     abstention_notes,
@@ -57,7 +59,7 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     if not analysis.HasField("summary"):
         return
     console.print(_summary_table(analysis, console.width < NARROW))
-    console.print("[dim]An image can be in several groups. Multi-label accuracy is a mean over classes.[/]")
+    console.print("[dim]An image can be in several groups. Class mean: the mean over target classes.[/]")
     if analysis.summary.num_problematic:
         count = format_count(analysis.summary.num_problematic)
         console.print(f"[dim]Problematic images, which are excluded from all statistics: {count}.[/]")
@@ -74,13 +76,10 @@ def _summary_table(analysis: pb.Analysis, narrow: bool) -> Table:
     table.add_row("evaluated images", *(format_count(group.num_samples) for group in groups))
     table.add_row("top-1 accuracy", *(format_optional(group, "top1_accuracy") for group in groups))
     name = labels_accuracy_name(dataset_id(analysis.dataset), summary.num_rejected_targets)
-    for title, field in (
-        (name, "accuracy_against_labels"),
-        ("multi-label accuracy", "multi_label_accuracy"),
-        ("  mean over images", "image_level_multi_label_accuracy"),
-    ):
-        if any(group.HasField(field) for group in groups) or field == "multi_label_accuracy":
-            table.add_row(title, *(format_optional(group, field) for group in groups))
+    if any(group.HasField("accuracy_against_labels") for group in groups):
+        table.add_row(name, *(format_optional(group, "accuracy_against_labels") for group in groups))
+    table.add_row(IMAGE_ACCURACY, *(format_optional(group, "image_multi_label_accuracy") for group in groups))
+    table.add_row(CLASS_ACCURACY, *(format_optional(group, "multi_label_accuracy") for group in groups))
     table.add_row("top-1 errors", *(format_count(group.top1_errors) for group in groups))
     if summary.num_rejected_targets:
         table.add_row("all errors", *(format_count(num_errors(group.counts)) for group in groups))

@@ -117,6 +117,7 @@ def unpack_document(packed: bytes) -> Analysis:
 def stored_result(row: tuple[Any, ...]) -> StoredResult:
     """Return the result of a row of RESULT_COLUMNS."""
     analysis_id, title, labels, architecture, digest, model, version, abstained, top1_accuracy, overall, group = row
+    overall_numbers = _unpack_numbers(overall)
     return StoredResult(
         analysis_id,
         title,
@@ -126,8 +127,8 @@ def stored_result(row: tuple[Any, ...]) -> StoredResult:
         (model or "", version),
         tuple(ErrorType[name] for name in json.loads(abstained)),
         None if top1_accuracy == NO_VALUE else top1_accuracy,
-        _unpack_numbers(overall),
-        _unpack_numbers(group),
+        overall_numbers,
+        overall_numbers if group == overall else _unpack_numbers(group),
     )
 
 

@@ -32,20 +32,23 @@ def type_note(error_type: ErrorType, values: TypeAgreement) -> str:
     )
 
 
-def overall_notes(agreement: Agreement) -> tuple[str, ...]:
-    """Describe the agreement about all errors in sentences."""
+def cause_note(agreement: Agreement) -> str:
+    """Describe the agreement about the causes of all errors."""
     explained, pairs = agreement.num_explained, agreement.num_pairs
-    if not pairs:
-        return ()
     cause = agreement.num_cause_agreed / explained if explained else None
     return (
         f"Of {format_count(pairs)} predictions that experts judged, the rules explain {format_count(explained)}; "
         f"the cause agrees in {format_percentage(cause)} of these{_kappa(agreement.cause_kappa)}. The two fine-grained "
-        "types count as one cause.",
-        f"Severe errors are major for experts, and others are not, in "
-        f"{format_percentage(agreement.num_severity_agreed / pairs)}{_kappa(agreement.severity_kappa)}. Severity "
-        "states what explains an error, not how bad it is.",
-        NOT_INDEPENDENT,
+        "types count as one cause."
+    )
+
+
+def severity_note(agreement: Agreement) -> str:
+    """Describe the agreement about the severity of all errors."""
+    share = agreement.num_severity_agreed / agreement.num_pairs if agreement.num_pairs else None
+    return (
+        "Severity states what explains an error, not how bad it is: “severe” in Errata and “major” for experts agree "
+        f"on {format_percentage(share)} of the errors that experts judged{_kappa(agreement.severity_kappa)}."
     )
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from errata.messages import format_count, pluralize
+from errata.messages import IMAGE_ACCURACY, format_count, pluralize
 
 from service.domain import SEVERE_TYPES, GroupComparison, Interval, PairedMetric, PairedTest
-from service.report.messages.formatting import describe_change, format_p_value
+from service.report.messages.formatting import describe_change, describe_p_value
 
 INTERVALS_TITLE = "change from A to B, percentage points"
 PAIRED_METRIC_NAMES: Mapping[PairedMetric, str] = {
@@ -15,10 +15,9 @@ PAIRED_METRIC_NAMES: Mapping[PairedMetric, str] = {
 }
 RATE_NAMES: Mapping[PairedMetric, str] = {
     PairedMetric.TOP1: "top-1 accuracy",
-    PairedMetric.MULTI_LABEL: "multi-label correct (images)",
+    PairedMetric.MULTI_LABEL: IMAGE_ACCURACY,
     PairedMetric.SEVERE: "severe error rate",
 }
-MULTI_LABEL_ACCURACY_NAME = "multi-label accuracy (mean over classes)"
 _COUNTED: Mapping[PairedMetric, str] = {
     PairedMetric.TOP1: "top-1 correct predictions",
     PairedMetric.MULTI_LABEL: "multi-label correct predictions",
@@ -43,7 +42,7 @@ def test_result(test: PairedTest) -> str:
     if test.only_a == test.only_b == 0:
         return f"No change in {PAIRED_METRIC_NAMES[test.metric]}."
     counts = f"{pluralize(test.only_a, 'image')} only in A, {format_count(test.only_b)} only in B"
-    statistics = f"{counts}; {format_p_value(test.p_value)}"
+    statistics = f"{counts}; {describe_p_value(test.p_value)}"
     if not test.significant:
         return f"No significant change in {PAIRED_METRIC_NAMES[test.metric]} ({statistics})."
     direction = "more" if test.only_b > test.only_a else "fewer"
@@ -65,6 +64,6 @@ def _net_change(test: PairedTest) -> str:
     if test.only_a == test.only_b == 0:
         return "no change"
     if not test.significant:
-        return f"no significant change, {format_p_value(test.p_value)}"
+        return f"no significant change, {describe_p_value(test.p_value)}"
     net = test.only_b - test.only_a
-    return f"{format_count(abs(net))} {'more' if net > 0 else 'fewer'}, {format_p_value(test.p_value)}"
+    return f"{format_count(abs(net))} {'more' if net > 0 else 'fewer'}, {describe_p_value(test.p_value)}"

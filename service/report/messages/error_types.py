@@ -9,7 +9,6 @@ from service.report.messages.formatting import format_gain
 
 TOP1_ACCURACY_NOTE = "The prediction is the original label."
 LABELS_ACCURACY_NOTE = "The prediction is one of the labels. Share of the images."
-MULTI_LABEL_ACCURACY_NOTE = "The prediction is any label of the image. Mean over classes, not over images."
 SEVERE_ERROR_RATE_NOTE = "Images with a model failure."
 GAIN_TITLES = ("top-1 accuracy", "multi-label accuracy")
 CALIBRATION_TITLES = ("top-1 correct", "multi-label correct")
@@ -72,6 +71,14 @@ def label_preference_note(num_preferred: int, total: int) -> str:
     return (
         f"In {format_count(num_preferred)} of {pluralize(total, 'out-of-vocabulary error')}, CLIP prefers a true "
         "label: one of the image's own labels scores higher than the best text for the prediction."
+    )
+
+
+def multi_label_accuracy_note(over_images: float | None) -> str:
+    """Describe multi-label accuracy, with its value over images, a fraction of 1."""
+    return (
+        "The prediction is any label of the image. Mean over target classes; over images: "
+        f"{format_percentage(over_images)}."
     )
 
 

@@ -1,15 +1,14 @@
-"""Formats of p-values, changes, and gains, which only the report has; see `errata.messages` for the others."""
+"""Formats of changes and gains, which only the report has; see `errata.messages` for the others."""
 
-from errata.messages import MISSING, format_change, format_points, format_range
+from errata.messages import MISSING, format_change, format_p_value, format_points, format_range
 
 from service.domain import Interval
 
 
-def format_p_value(value: float) -> str:
-    """Format a p-value, for example "p < 0.001" or "p = 0.20"."""
-    if value < 0.001:
-        return "p < 0.001"
-    return f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+def describe_p_value(value: float) -> str:
+    """Format a p-value in a sentence, for example "p < 0.001" or "p = 0.20"."""
+    text = format_p_value(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def describe_change(interval: Interval) -> str:

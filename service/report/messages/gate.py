@@ -1,22 +1,25 @@
 """Texts of gates: names of bounds, and the reason for each decision."""
 
+import math
 from collections.abc import Mapping
 
 from errata.messages import (
+    CLASS_ACCURACY,
     GROUP_NAMES,
     MISSING,
     format_count,
     format_percentage,
+    format_points,
     list_names,
 )
 
-from service.domain import Bound, GateReason, Group, Measure, UndecidedReason
-from service.report.messages.formatting import capitalize, format_p_value
+from service.domain import Bound, Exactness, GateReason, Group, Measure, UndecidedReason
+from service.report.messages.formatting import capitalize, describe_p_value
 
 MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded error types
     Measure.TOP1_ACCURACY: "top-1 accuracy",
     Measure.ACCURACY_AGAINST_LABELS: "accuracy against the labels",
-    Measure.MULTI_LABEL_ACCURACY: "multi-label accuracy",
+    Measure.MULTI_LABEL_ACCURACY: CLASS_ACCURACY,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR: "multi-label accuracy with minor errors forgiven",
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE: "multi-label accuracy with explainable errors forgiven",
     Measure.TOP1_ERROR_RATE: "top-1 error rate",
@@ -39,9 +42,16 @@ _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.ABSTAINED: "the rule of a bounded error type has no evidence",
     UndecidedReason.OTHER_EVIDENCE: "the baseline uses another data set or other evidence; run 'errata reanalyze'",
     UndecidedReason.WIDE_INTERVAL: "the confidence interval of the change contains the bound",
+    UndecidedReason.INEXACT_VALUE: "without the missing evidence, the value can be on the other side of the bound",
     UndecidedReason.NO_VALUE: "the value is not available",
     UndecidedReason.NOT_FINISHED: "the analysis or its baseline is not finished",
     UndecidedReason.ENDED_WITHOUT_RESULT: "the analysis or its baseline failed or was canceled",
+}
+_EXACTNESS: Mapping[Exactness, str] = {
+    Exactness.EXACT: "exact",
+    Exactness.UPPER_BOUND: "an upper bound",
+    Exactness.LOWER_BOUND: "a lower bound",
+    Exactness.INEXACT: "inexact",
 }
 _COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
 
@@ -62,7 +72,7 @@ def gate_reason(reason: GateReason) -> str:
     if reason.abstained:
         rules = list_names([f"“{error_type.title}”" for error_type in reason.abstained])
         noun, verb = ("rule", "has") if len(reason.abstained) == 1 else ("rules", "have")
-        sentences.append(f"The value is an upper bound because the {noun} {rules} {verb} no evidence.")
+        sentences.append(f"The value is {_EXACTNESS[reason.exactness]} because the {noun} {rules} {verb} no evidence.")
     if causes:
         sentences.append(f"Undecided: {causes}.")
     return " ".join(sentences)
@@ -88,7 +98,7 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
         limits += [f"at most {_format_value(bound.max, is_count)} is allowed"] if bound.max is not None else []
         return [f"{subject}; {' and '.join(limits)}."]
     baseline = f"baseline: {_format_value(reason.baseline, is_count)}"
-    p_value = f", {format_p_value(reason.p_value)}" if reason.p_value is not None else ""
+    p_value = f", {describe_p_value(reason.p_value)}" if reason.p_value is not None else ""
     limits = []
     if bound.max_increase is not None:
         limits.append(f"an increase of at most {_format_difference(bound.max_increase, is_count)}")
@@ -97,6 +107,13 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
     sentences = [f"{subject} ({baseline}{p_value}); {' or '.join(limits)} is allowed."]
     if bound.alpha is not None:
         sentences.append(f"A change counts if p < {bound.alpha:g}.")
+    if reason.change_limits is not None:
+        low, high = (_format_signed(limit, is_count) for limit in reason.change_limits)
+        sentences.append(f"Non-inferiority: the one-sided 95 % limits of the change are {low} and {high}.")
+    if reason.detectable_change is not None:
+        images = " of images" if bound.measure is Measure.MULTI_LABEL_ACCURACY else ""
+        change = _format_detectable(reason.detectable_change, is_count)
+        sentences.append(f"McNemar's test{images} finds a change of {change} or more with 80 % power.")
     return sentences
 
 
@@ -111,3 +128,14 @@ def _format_difference(value: float, is_count: bool) -> str:
         return format_count(round(value))
     points = f"{100 * value:.6f}".rstrip("0").rstrip(".")
     return f"{points} {'point' if points == '1' else 'points'}"
+
+
+def _format_signed(value: float, is_count: bool) -> str:
+    return f"{value:+,.1f}".replace("-", "−") if is_count else f"{format_points(value)} points"
+
+
+def _format_detectable(value: float, is_count: bool) -> str:
+    """Format a change, rounded up, because a smaller change has less power."""
+    if is_count:
+        return format_count(math.ceil(value))
+    return f"{math.ceil(10_000 * value - 1e-9) / 100:.2f} points"

@@ -31,6 +31,7 @@ ERROR_TABLE_TEXTS: Mapping[str, str] = {  # templates/error_table.js fills in th
     "no_labels": "none",
     "evidence": "evidence",
     "rule_trace": "rule trace",
+    "agreement": "agreement with experts about this error type",
     "problematic": "problematic",
     "count": "Errors {first} to {last} of {total}",
     "no_match": "No errors match the filters.",
@@ -52,16 +53,16 @@ ORDER_NAMES: Mapping[str, str] = {
     "model_failures desc": "most model failures first",
 }
 _TEXTS = (
-    (
-        "95 % confidence intervals of the change from A to B (paired bootstrap over images). The intervals of "
-        "error types are not adjusted for multiple comparisons."
-    ),
+    "95 % confidence intervals of the change from A to B: a paired bootstrap over images; for error types the "
+    "score test, not adjusted for multiple comparisons.",
     "95 % interval",
     "A",
     "Accuracies on the axes are measured on all evaluated images, even if you select a group.",
     "Accuracy gain by error type",
     "Accuracy that the model would gain without errors of the type, in percentage points.",
     "Agreement with experts",
+    "adjusted p-value",
+    "Agreement with experts about this error type",
     "all",
     "All analyses",
     "All models in the charts",
@@ -75,6 +76,7 @@ _TEXTS = (
     "Calibration bins",
     "change",
     "change from A to B",
+    "Changes of {group}",
     "class",
     "Cohen's κ",
     "experts agreed",
@@ -82,8 +84,8 @@ _TEXTS = (
     "precision",
     "recall",
     "severity agreed",
-    "Classes with the largest changes, of {total} that differ. Intervals are not adjusted for multiple comparisons.",
     "Classes with the most model failures: {count} of {total} classes with errors",
+    "Classes with the most significant changes: {count} of {total}.",
     "Classes, sorted by model failures. Gains are percentage points of multi-label accuracy.",
     "Colors",
     "compare A",
@@ -91,6 +93,7 @@ _TEXTS = (
     "Compare with other models",
     "compare {name} as A",
     "compare {name} as B",
+    "comparison",
     "Comparison with reference models",
     "confidence",
     "Confidence by error type",
@@ -120,6 +123,8 @@ _TEXTS = (
     "Error types and accuracy",
     "Error types by group",
     "Error types by {name}",
+    "Error types with changes.",
+    "Error types, superclasses, and classes",
     "Errors",
     "errors",
     "Errors by severity",
@@ -144,14 +149,12 @@ _TEXTS = (
     "Image details",
     "image {name}",
     "images",
-    (
-        "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in "
-        "several groups."
-    ),
-    (
-        "Images by group and error type, with the percentage of the group's errors. An image can be in several "
-        "groups. The labels of some images reject the original label."
-    ),
+    "Images by group and error type, with the percentage of the group's errors. An image can be in several groups. The "
+    "labels of some images reject the original label. Multi-label (class mean) and the two columns after it: means "
+    "over target classes. The other accuracies: shares of images.",
+    "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in several "
+    "groups. Multi-label (class mean) and the two columns after it: means over target classes. The other accuracies: "
+    "shares of images.",
     "Images excluded because only one analysis has a prediction: {count}.",
     "images predicted",
     "implausible",
@@ -164,6 +167,9 @@ _TEXTS = (
     "Linear fits",
     "Linear fits: percentage points of the metric per percentage point of accuracy",
     "McNemar's exact test",
+    "McNemar's exact test of each row. Adjusted p-values of at most 0.05 are bold: among the bold rows of a "
+    "table, at most 5 % are expected to be due to chance (Benjamini and Hochberg). The 95 % intervals (score "
+    "test) are not adjusted.",
     "McNemar's exact test, two-sided; significant if p < 0.05",
     "mean confidence",
     "median",
@@ -176,9 +182,10 @@ _TEXTS = (
     "Models",
     "models",
     "Most frequent confusions",
-    "multi-label",
-    "multi-label, over images",
-    "multi-label accuracy",
+    "multi-label (class mean)",
+    "multi-label (images)",
+    "multi-label accuracy (class mean)",
+    "multi-label accuracy (images)",
     "multi-label accuracy, points",
     "multi-label correct",
     "name",
@@ -186,7 +193,7 @@ _TEXTS = (
     "No analyses match the filters.",
     "No analyses of this data set.",
     "No analyses. To create one, run errata analyze.",
-    "No class differs.",
+    "No error type and no class differs.",
     "No errors.",
     "No images.",
     "none",
@@ -214,11 +221,10 @@ _TEXTS = (
     "rate",
     "Reset",
     "Results by group",
-    "Results by group. An image can be in several groups.",
-    (
-        "Rows: error type in A. Columns: error type in B. Images: {count}. Solid frame: worse in B. Dashed frame: "
-        "better in B."
-    ),
+    "Results by group. An image can be in several groups. Images: the share of images. Class mean: the mean over "
+    "target classes.",
+    "Rows: error type in A. Columns: error type in B. Images: {count}. Solid frame: worse in B. Dashed frame: "
+    "better in B.",
     "Rejected labels.",
     "Rule not evaluated.",
     "rule trace",
@@ -226,6 +232,8 @@ _TEXTS = (
     "search",
     "Select an error type to see its evidence.",
     "severity",
+    "share in A",
+    "share in B",
     "Show",
     "Skip to content",
     "slope",
@@ -234,14 +242,9 @@ _TEXTS = (
     "Statistical significance",
     "superclass",
     "Superclasses and classes",
-    (
-        "Superclasses of the original label, sorted by model failures. Gains are percentage points of multi-label "
-        "accuracy. Superclasses overlap, so the numbers do not add up."
-    ),
-    (
-        "Superclasses with the largest changes. Superclasses overlap. Intervals are not adjusted for multiple "
-        "comparisons."
-    ),
+    "Superclasses of the original label, sorted by model failures. Gains are percentage points of multi-label "
+    "accuracy. Superclasses overlap, so the numbers do not add up.",
+    "Superclasses with the most significant changes: {count} of {total}. Superclasses overlap.",
     "Swap A and B",
     "Table by group",
     "Table of changes",
@@ -253,6 +256,7 @@ _TEXTS = (
     "third quartile",
     "To compare groups of models at equal accuracy, group them by a label.",
     "top-1",
+    "top-1 accuracy",
     "top-1 accuracy, points",
     "top-1 correct",
     "Images by top-1 correctness only: {fixed} fixed, {broken} broken.",

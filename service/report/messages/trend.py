@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from errata.messages import AXIS_NAMES, PORTION_NAMES, format_count, format_signed, list_names, pluralize
+from errata.messages import AXIS_NAMES, MISSING, PORTION_NAMES, format_count, format_signed, list_names, pluralize
 
 from service.domain import (
     AXES,
@@ -71,37 +71,46 @@ def portion_name(metric: Metric) -> str:
 
 
 def percentile_text(rank: PercentileRank) -> str:
-    """Describe a percentile and its interval.
-
-    For example: "fewer spurious correlations than 83 % of similarly accurate models (95 % interval: 62 to 95 %)".
-    """
+    """Describe a percentile, for example "fewer spurious correlations than 83 % of similarly accurate models"."""
     if rank.missing is NoReferenceReason.INDISTINCT:
         return INDISTINCT
     if rank.percentile is None:
         return f"not available: {_NO_REFERENCE[rank.missing or NoReferenceReason.DATASET]}"
-    lower = round(100 * rank.percentile)
-    is_higher = lower >= 50
-    percentage = f"{min(99, lower if is_higher else 100 - lower)} %"  # the quantiles end at 1 and 99
+    is_higher = _is_higher(rank.percentile)
+    share = f"{_percent(rank.percentile if is_higher else 1 - rank.percentile)} %"
     if rank.metric == MULTI_LABEL_ACCURACY:
-        comparison = "higher" if is_higher else "lower"
-    else:
-        comparison = f"{'more' if is_higher else 'fewer'} {_PLURALS[rank.metric]}"
-    return f"{comparison} than {percentage} of similarly accurate models{_interval_text(rank, is_higher)}"
+        return f"{'higher' if is_higher else 'lower'} than {share} of similarly accurate models"
+    return f"{'more' if is_higher else 'fewer'} {_PLURALS[rank.metric]} than {share} of similarly accurate models"
 
 
-def _interval_text(rank: PercentileRank, is_higher: bool) -> str:
-    """Return the interval of the share of models in the text, in parentheses; empty if it is unknown."""
-    if rank.low is None or rank.high is None:
-        return ""
-    low, high = (rank.low, rank.high) if is_higher else (1 - rank.high, 1 - rank.low)
-    return f" (95 % interval: {round(100 * low)} to {round(100 * high)} %)"
+def percentile_message(rank: PercentileRank) -> str:
+    """Describe a percentile with its interval, such as "fewer … than 83 % of … models (95 % interval: 62 to 95 %)"."""
+    text = percentile_text(rank)
+    if rank.percentile is None or rank.low is None or rank.high is None:
+        return text
+    low, high = (rank.low, rank.high) if _is_higher(rank.percentile) else (1 - rank.high, 1 - rank.low)
+    return f"{text} (95 % interval: {_percent(low)} to {_percent(high)} %)"
+
+
+def _is_higher(percentile: float) -> bool:
+    return round(100 * percentile) >= 50
+
+
+def _percent(share: float) -> int:
+    """Return a share of the reference models in percent; their quantiles end at 1 and 99 %."""
+    return min(99, max(1, round(100 * share)))
+
+
+def percentile_number(rank: PercentileRank) -> str:
+    """Return a percentile from 1 to 99; a dash if there is none."""
+    return MISSING if rank.percentile is None else str(_percent(rank.percentile))
 
 
 def percentile_interval(rank: PercentileRank) -> str:
-    """Return the 95 % interval of a percentile, such as "20 to 98"; empty if there is none."""
+    """Return the 95 % interval of a percentile, such as "20 to 98"; a dash if there is none."""
     if rank.low is None or rank.high is None:
-        return ""
-    return f"{round(100 * rank.low)} to {round(100 * rank.high)}"
+        return MISSING
+    return f"{_percent(rank.low)} to {_percent(rank.high)}"
 
 
 def trend_notes(trend: Trend) -> list[str]:

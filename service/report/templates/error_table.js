@@ -154,6 +154,8 @@
     addEntry(messages.labels, labels || messages.no_labels);
     addEntry(messages.evidence, ...evidenceNotes(error));
     if (ruleTrace(error)) addEntry(messages.rule_trace, ruleTrace(error));
+    const { agreement } = types.get(error.type);
+    if (agreement) addEntry(messages.agreement, agreement);
     const links = [];
     if (data.page_base) {
       const link = createElement("a", { href: data.page_base + encodePath(error.file), text: messages.image_details });

@@ -7,6 +7,7 @@ import pytest
 from indexed_archive import InMemoryIndexedArchive
 
 from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
+from service.archive.port import Record
 from service.domain import Analysis, Observer, Predictions
 from service.evidence.repository import EvidenceRepository
 from service.jobs.memory import InMemoryJobStore
@@ -24,11 +25,11 @@ class FailingArchive(InMemoryIndexedArchive):
         self.errors: list[Exception | None] = []
         self.num_writes = 0
 
-    def put(self, analysis: Analysis, predictions: Predictions) -> None:
+    def put(self, analysis: Analysis, predictions: Predictions) -> Record:
         self.num_writes += 1
         if self.errors and (error := self.errors.pop(0)):
             raise error
-        super().put(analysis, predictions)
+        return super().put(analysis, predictions)
 
 
 class FinishedAnalyses(Observer):

@@ -213,6 +213,10 @@ MISTAKES = [
         "paired test",
     ),
     (of("measure: imagenet_m_errors, max_increase: 1, alpha: 0.05"), "bounds[0]", 3, "paired test"),
+    (of("measure: top1_accuracy, min: 0.5, test: non-inferiority"), "bounds[0]", 3, "change"),
+    (of("measure: imagenet_m_errors, max_increase: 1, test: non-inferiority"), "bounds[0]", 3, "no test of"),
+    (of("measure: top1_accuracy, max_decrease: 0.1, alpha: 0.1, test: non-inferiority"), "bounds[0]", 3, "alpha"),
+    (of("measure: top1_accuracy, max_decrease: 0.1, test: superiority"), "bounds[0].test", 3, "non-inferiority"),
     (
         of("measure: count, types: MODEL_FAILURE, max_increase: 1, undecided_within_interval: true"),
         "bounds[0]",
@@ -407,6 +411,7 @@ BOUNDS = st.fixed_dictionaries(
         "group": st.one_of(st.sampled_from([item.value for item in Group]), ANYTHING),
         "alpha": st.one_of(st.floats(-0.5, 1.5), ANYTHING),
         "undecided_within_interval": st.one_of(st.booleans(), ANYTHING),
+        "test": st.one_of(st.just("non-inferiority"), ANYTHING),
         **{
             name: st.one_of(st.floats(-0.5, 1.5), st.integers(-2, 20), ANYTHING)
             for name in ("min", "max", "max_increase", "max_decrease")
@@ -457,6 +462,7 @@ def test_every_bound_that_parses_can_be_evaluated(bound: dict[str, Any]) -> None
     assert not {ErrorType.CORRECT} & set(actual.types)
     assert actual.alpha is None or (actual.is_on_change and 0 < actual.alpha < 1 and "portion" not in actual.measure)
     assert not actual.undecided_within_interval or actual.is_on_change
+    assert not actual.non_inferiority or (actual.is_on_change and actual.alpha is None)
 
 
 # ---- the schema
@@ -481,7 +487,7 @@ def test_the_schema_describes_every_field(schema: Draft202012Validator) -> None:
 
     assert set(document["properties"]) == {"version", "name", "min_samples", "min_coverage", "bounds"}
     fields = {"measure", "name", "types", "group", "min", "max", "max_increase", "max_decrease", "alpha"}
-    assert set(bound["properties"]) == {*fields, "undecided_within_interval"}
+    assert set(bound["properties"]) == {*fields, "undecided_within_interval", "test"}
     assert all("description" in item for item in bound["properties"].values())
 
 

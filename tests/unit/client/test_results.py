@@ -23,6 +23,7 @@ def analysis(**fields: Any) -> Analysis:
         top1_errors=4,
         top1_accuracy=0.6,
         multi_label_accuracy=0.7,
+        image_multi_label_accuracy=0.65,
         portions_of_top1_errors={"class_overlap": 0.25, "model_failure": 0.75},
         gain_if_fixed_top1={"model_failure": 0.3},
     )
@@ -34,6 +35,10 @@ def analysis(**fields: Any) -> Analysis:
     return Analysis(pb.Analysis(**defaults | {"state": pb.Analysis.STATE_SUCCEEDED, "summary": summary} | fields))
 
 
+CHANGE = pb.Interval(a=0.25, b=0.0, difference=-0.25, low=-0.7, high=0.3)
+TEST = pb.AdjustedTest(p_value=0.0004, adjusted_p_value=0.03, significant=True)
+
+
 def comparison() -> Comparison:
     """Return a comparison of 10 images, one of them a model failure in A and correct in B."""
     group = pb.GroupComparison(
@@ -43,6 +48,11 @@ def comparison() -> Comparison:
             pb.Transitions(error_type="model_failure", counts={"correct": 1}),
         ],
         rates={"top1": pb.Interval(a=0.9, b=1.0, difference=0.1, low=-0.05, high=0.3)},
+        type_changes=[pb.TypeChange(error_type="model_failure", only_a=1, share=CHANGE, test=TEST)],
+        classes=[
+            pb.ChangeRow(display_name=HOSTILE, num_samples=4, fixed=1, errors=CHANGE, test=TEST),
+            *(pb.ChangeRow(display_name=f"class {number}", errors=CHANGE, test=TEST) for number in range(10)),
+        ],
     )
     return Comparison(
         pb.Comparison(
@@ -166,6 +176,25 @@ def test_a_comparison_as_a_data_frame_has_the_transitions() -> None:
     ]
 
 
+def test_changes_as_a_data_frame_have_their_tests() -> None:
+    frame = comparison().changes_to_pandas()
+
+    first = frame.iloc[0].to_dict()
+    assert (len(frame), first["group"], first["name"], first["samples"]) == (11, "all", HOSTILE, 4)
+    assert (first["only_a"], first["only_b"], first["rate_a"], first["difference"]) == (1, 0, 0.25, -0.25)
+    assert (first["low"], first["high"]) == (-0.7, 0.3)
+    assert (first["p_value"], first["adjusted_p_value"], first["significant"]) == (0.0004, 0.03, True)
+    (row,) = comparison().changes_to_pandas("error_type").to_dict("records")
+    assert (row["name"], row["samples"], row["only_a"]) == ("model_failure", 10, 1)
+    none = comparison().changes_to_pandas("superclass")
+    assert (len(none), list(none.columns)) == (0, list(frame.columns))
+
+
+def test_unknown_kind_of_changes_is_refused() -> None:
+    with pytest.raises(errors.InvalidRequest, match=r"Unknown kind of changes 'group'\. Use one of: error_type, "):
+        comparison().changes_to_pandas("group")
+
+
 def test_a_trend_as_a_data_frame_has_a_row_for_each_model_and_metric() -> None:
     frame = trend().to_pandas()
 
@@ -239,14 +268,17 @@ def test_html_is_escaped_and_has_header_cells_with_a_scope(make: Any) -> None:
     parsed = tables(make())
     assert {*parsed.scopes} == {"col", "row"}
     assert html.count("<table>") == html.count("<caption>") >= 1
-    widths = {len(row) for row in parsed.cells}
-    assert len(widths) == html.count("<table>"), "the rows of a table have the same number of cells"
+    for table in html.split("<table>")[1:]:
+        widths = [row.count("<td") + row.count("<th ") for row in table.split("<tr>")[1:]]
+        assert len(set(widths)) == 1, "the rows of a table have the same number of cells"
 
 
 def test_html_of_an_analysis_has_counts_percentages_and_abstentions() -> None:
     cells = {row[0]: row[1:] for row in tables(analysis()).cells}
 
     assert cells["top-1 accuracy"][:2] == ["60.0 %", "60.0 %"]
+    assert cells["multi-label accuracy (images)"][0] == "65.0 %"
+    assert cells["multi-label accuracy (class mean)"][0] == "70.0 %"
     assert cells["model failure"][0] == "3 (75.0 %)"
     assert cells["non-prototypical"] == ["–"] * 4
     assert "upper bound" in analysis()._repr_html_()
@@ -266,7 +298,8 @@ def test_a_comparison_in_html_has_rates_and_transitions() -> None:
     cells = {row[0]: row[1:] for row in tables(comparison()).cells}
 
     assert cells["top-1 accuracy"] == ["90.0 %", "100.0 %", "+10.00", "−5.00 to +30.00"]
-    assert cells["model failure"][0] == "1"
+    assert cells["model failure"] == ["1", "0", "−25.00", "−70.00 to +30.00", "< 0.001", "0.030"]
+    assert "Classes with changed errors: 10 of 11" in comparison()._repr_html_()
     assert "Only one of the analyses has a prediction for 2 images." in comparison()._repr_html_()
 
 

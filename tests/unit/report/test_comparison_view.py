@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from service.domain import (
     ERROR_TYPES,
+    AdjustedTest,
     ChangedImage,
     ChangeRow,
     Comparison,
@@ -23,11 +24,13 @@ from service.domain import (
     PairedMetric,
     PairedTest,
     Summary,
+    TypeChange,
 )
-from service.report.comparison_view import MAX_CLASSES, MAX_IMAGES, ComparisonView, comparison_view
+from service.report.change_view import MAX_CLASSES
+from service.report.comparison_view import MAX_IMAGES, ComparisonView, comparison_view
 from service.report.messages import comparison as comparison_messages
 from service.report.messages.comparison import comparison_summary
-from service.report.messages.formatting import describe_change, format_p_value
+from service.report.messages.formatting import describe_change, describe_p_value
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", ";;", "{", "}")
 TENCH, GOLDFISH = 0, 1
@@ -63,6 +66,8 @@ def group(matrix: NDArray[np.int64], severe: PairedTest | None = None) -> GroupC
 
 MATRIX = transitions(_11=500, _18=3, _81=40, _48=10, _84=2, _22=7, _12=1, _16=1)
 NOTHING = group(np.zeros((8, 8), np.int64))
+FAILURES = TypeChange(ErrorType.MODEL_FAILURE, 42, 13, Interval(0.25, 0.2, -0.09, -0.01), AdjustedTest(0.2, 0.4))
+TESTED = {Group.ALL: replace(group(MATRIX), type_changes=(FAILURES,))}
 
 
 def summary() -> Summary:
@@ -83,8 +88,8 @@ def comparison(matrix: NDArray[np.int64] = MATRIX, **changes: Any) -> Comparison
         abstained=(),
         num_left_out=0,
         groups={Group.ALL: everything, Group.ORGANISM: everything, Group.ARTIFACT: NOTHING, Group.OTHER: NOTHING},
-        classes=(),
-        superclasses=(),
+        classes={},
+        superclasses={},
         fixed=(),
         broken=(),
     )
@@ -225,7 +230,7 @@ def test_test_result_is_complete(question: PairedMetric, only_a: int, only_b: in
     ],
 )
 def test_p_value_has_suitable_precision(value: float, text: str) -> None:
-    assert format_p_value(value) == text
+    assert describe_p_value(value) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.0, "+0.00"), (0.01234, "+1.23"), (-0.5, "−50.00"), (1.0, "+100.00")])
@@ -315,7 +320,7 @@ def test_tests_have_a_sentence_and_numbers() -> None:
     rows = view().tests
 
     assert [row.metric for row in rows] == ["top-1 accuracy", "multi-label correctness", "severe errors"]
-    assert (rows[2].only_a, rows[2].only_b, rows[2].p_value) == ("40", "13", "p < 0.001")
+    assert (rows[2].only_a, rows[2].only_b, rows[2].p_value) == ("40", "13", "< 0.001")
     assert rows[2].result.startswith("B has significantly fewer severe errors")
 
 
@@ -325,8 +330,8 @@ def test_intervals_are_ordered_and_unique() -> None:
     names = [row.name for row in result.intervals]
     assert names[:4] == [
         "top-1 accuracy",
-        "multi-label accuracy (mean over classes)",
-        "multi-label correct (images)",
+        "multi-label accuracy (images)",
+        "multi-label accuracy (class mean)",
         "severe error rate",
     ]
     assert len(names) == len(set(names)) == 10
@@ -357,7 +362,7 @@ def test_classes_with_one_image_leave_out_the_interval_of_multi_label_accuracy()
 
     names = [row.name for row in view(replace(whole, groups={**whole.groups, Group.ALL: overall})).intervals]
 
-    assert names[:2] == ["top-1 accuracy", "multi-label correct (images)"]
+    assert names[:2] == ["top-1 accuracy", "multi-label accuracy (images)"]
     assert len(names) == 9
 
 
@@ -385,23 +390,52 @@ def test_abstentions_and_excluded_images_are_listed() -> None:
 
 
 def change(name: str = "fish") -> ChangeRow:
-    return ChangeRow(name, None, 1200, 3, 4, Interval(0.125, 0.25, 0.05, 0.2))
+    return ChangeRow(name, None, 1200, 3, 4, Interval(0.125, 0.25, 0.05, 0.2), AdjustedTest(0.0004, 0.043))
 
 
-def test_class_change_has_counts_rates_and_interval() -> None:
-    (row,) = view(comparison(superclasses=(change(),))).superclasses
+def test_class_change_has_counts_rates_interval_and_test() -> None:
+    (tables,) = view(comparison(classes={Group.ALL: ()}, superclasses={Group.ALL: (change(),)}, groups=TESTED)).changes
+    (row,) = tables.superclasses
 
-    assert (row.name, row.samples, row.fixed, row.broken) == ("fish", "1,200", "3", "4")
-    assert (row.errors_a, row.errors_b, row.interval) == ("12.5 %", "25.0 %", "+5.00 to +20.00")
+    assert (row.name, row.samples, row.only_a, row.only_b) == ("fish", "1,200", "3", "4")
+    assert (row.rate_a, row.rate_b, row.interval) == ("12.5 %", "25.0 %", "+5.00 to +20.00")
+    assert (row.p_value, row.adjusted_p_value, row.significant) == ("< 0.001", "0.043", True)
+
+
+def test_change_of_an_error_type_has_its_counts_and_test() -> None:
+    (tables,) = view(comparison(groups=TESTED)).changes
+    (row,) = tables.types
+
+    assert (tables.group, row.name, row.css_class) == ("all images", "model failure", "type-8")
+    assert (row.samples, row.only_a, row.only_b) == ("564", "42", "13")
+    assert (row.p_value, row.adjusted_p_value, row.significant) == ("0.20", "0.40", False)
+
+
+def test_only_groups_with_changes_have_tables() -> None:
+    both = dict.fromkeys((Group.ALL, Group.ARTIFACT), TESTED[Group.ALL]) | {
+        Group.ORGANISM: NOTHING,
+        Group.OTHER: NOTHING,
+    }
+
+    assert [tables.group for tables in view(comparison(groups=both)).changes] == ["all images", "artifacts"]
+    assert view(comparison(groups=dict.fromkeys(Group, NOTHING))).changes == ()
+
+
+def test_groups_have_the_accuracy_over_images_and_over_classes() -> None:
+    first, *_, last = view().groups
+
+    assert first.image_accuracy == first.class_accuracy == first.top1 == "25.0 % → 20.0 %"
+    assert last.image_accuracy == last.class_accuracy == last.top1 == "–"
 
 
 def test_number_of_shown_classes_and_images_is_limited() -> None:
     flip = ChangedImage("x.jpg", GOLDFISH, GOLDFISH, TENCH, ErrorType.CORRECT, ErrorType.FINE_GRAINED, GOLDFISH)
     many = tuple(change(f"class {index}") for index in range(MAX_CLASSES + 3))
-    result = view(comparison(classes=many, broken=(flip,) * (MAX_IMAGES + 1)))
+    result = view(comparison(groups=TESTED, classes={Group.ALL: many}, broken=(flip,) * (MAX_IMAGES + 1)))
 
-    assert (len(result.classes), result.num_classes) == (MAX_CLASSES, MAX_CLASSES + 3)
-    assert result.classes[0].name == "class 0"
+    (tables,) = result.changes
+    assert (len(tables.classes), tables.num_classes) == (MAX_CLASSES, MAX_CLASSES + 3)
+    assert tables.classes[0].name == "class 0"
     assert len(result.broken) == MAX_IMAGES
     assert (result.num_fixed, result.num_broken) == (40, 4)
 
@@ -428,7 +462,9 @@ def test_provenance_identifies_both_analyses() -> None:
 
 
 def test_texts_of_the_page_are_complete() -> None:
-    result = view(comparison(superclasses=(change(),), abstained=(ErrorType.SPURIOUS_CORRELATION,), num_left_out=2))
+    result = view(
+        comparison(superclasses={Group.ALL: (change(),)}, abstained=(ErrorType.SPURIOUS_CORRELATION,), num_left_out=2)
+    )
 
     texts = texts_of(result)
     assert len(texts) > 150

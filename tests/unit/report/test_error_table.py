@@ -15,6 +15,8 @@ from service.domain import (
     ERROR_TYPES,
     TOP1_ERROR_TYPES,
     ErrorType,
+    ExpertJudgment,
+    ExpertSeverity,
     Labels,
     LabelSource,
     ProblematicTag,
@@ -232,8 +234,15 @@ def test_pairs_overlaps_and_texts_are_stored_once() -> None:
             overlaps={(1, 901): "They are the same."},
             texts={2: vocabulary},
             pictures={"a.jpg": "data:,"},
+            experts={1: ExpertJudgment(ErrorType.SPURIOUS_CORRELATION, ExpertSeverity.BORDERLINE)},
+            agreement={ErrorType.MODEL_FAILURE: "Experts called 65 of 125 errors major."},
         )
     )
+
+    assert plain["experts"] == {
+        "1": "Experts judged this prediction: spurious correlation, borderline. The verdict does not use this."
+    }
+    assert [item["agreement"] for item in plain["types"]] == [*[""] * 7, "Experts called 65 of 125 errors major."]
 
     assert plain["pairs"] == {"3 900": [12, ["x.jpg", "y.jpg"]]}
     assert plain["overlaps"] == {"1 901": "They are the same."}

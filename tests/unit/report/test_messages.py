@@ -15,6 +15,7 @@ from service.domain import (
     TOP1_ERROR_TYPES,
     Bound,
     ErrorType,
+    Exactness,
     GateDecision,
     GateReason,
     Group,
@@ -40,7 +41,7 @@ from service.report.messages.error_types import (
 )
 from service.report.messages.gate import gate_reason
 from service.report.messages.input_checks import permuted_classes, reordered_rows
-from service.report.messages.trend import percentile_text
+from service.report.messages.trend import percentile_message, percentile_text
 
 TABLES: list[tuple[Mapping[object, str], type[Enum]]] = [
     (gate.MEASURE_NAMES, Measure),
@@ -158,19 +159,19 @@ def test_percentile_text_is_complete(metric: Metric, percentile: float) -> None:
     ("percentile", "low", "high", "sentence"),
     [
         (0.17, 0.05, 0.38, "fewer model failures than 83 % of similarly accurate models (95 % interval: 62 to 95 %)"),
-        (0.83, 0.62, 0.995, "more model failures than 83 % of similarly accurate models (95 % interval: 62 to 100 %)"),
+        (0.83, 0.62, 0.995, "more model failures than 83 % of similarly accurate models (95 % interval: 62 to 99 %)"),
     ],
 )
-def test_percentile_text_has_the_interval_of_the_same_side(
+def test_percentile_message_has_the_interval_of_the_same_side(
     percentile: float, low: float, high: float, sentence: str
 ) -> None:
-    assert percentile_text(PercentileRank("model_failure", 0.1, percentile, None, low, high)) == sentence
+    assert percentile_message(PercentileRank("model_failure", 0.1, percentile, None, low, high)) == sentence
 
 
 def test_percentile_with_a_wide_interval_has_no_number() -> None:
     rank = PercentileRank("model_failure", 0.4, None, NoReferenceReason.INDISTINCT, 0.2, 0.98)
 
-    assert percentile_text(rank) == "not distinguishable from its neighbors"
+    assert percentile_text(rank) == percentile_message(rank) == "not distinguishable from its neighbors"
 
 
 @pytest.mark.parametrize("why", [why for why in NoReferenceReason if why is not NoReferenceReason.INDISTINCT])
@@ -235,17 +236,70 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
                 baseline=0.81,
                 p_value=0.2,
             ),
-            "Multi-label accuracy is 80.00 % (baseline: 81.00 %, p = 0.20); an increase of at most 10 points or a "
-            "decrease of at most 0.5 points is allowed. A change counts if p < 0.05.",
+            "Multi-label accuracy (class mean) is 80.00 % (baseline: 81.00 %, p = 0.20); an increase of at most 10 "
+            "points or a decrease of at most 0.5 points is allowed. A change counts if p < 0.05.",
         ),
         (
             GateReason(GateDecision.PASS, None, 0.999, 0.95),
             "The share of evaluated images with a prediction is 99.9 %; at least 95.0 % is required.",
         ),
         (
-            GateReason(GateDecision.PASS, RATE, 0.04, 0.05, abstained=(ErrorType.FINE_GRAINED_OOV,)),
+            GateReason(
+                GateDecision.PASS,
+                RATE,
+                0.04,
+                0.05,
+                abstained=(ErrorType.FINE_GRAINED_OOV,),
+                exactness=Exactness.UPPER_BOUND,
+            ),
             "Severe error rate is 4.00 %; at most 5.00 % is allowed. The value is an upper bound because the rule "
             "“fine-grained, out of vocabulary” has no evidence.",
+        ),
+        (
+            GateReason(
+                GateDecision.PASS,
+                Bound("top", Measure.TOP1_ACCURACY, max_decrease=0.01),
+                0.75,
+                0.01,
+                baseline=0.76,
+                p_value=0.2,
+                detectable_change=0.012345,
+            ),
+            "Top-1 accuracy is 75.00 % (baseline: 76.00 %, p = 0.20); a decrease of at most 1 point is allowed. "
+            "McNemar's test finds a change of 1.24 points or more with 80 % power.",
+        ),
+        (
+            GateReason(
+                GateDecision.UNDECIDED,
+                Bound("mla", Measure.MULTI_LABEL_ACCURACY, max_decrease=0.01, non_inferiority=True),
+                0.75,
+                0.01,
+                baseline=0.755,
+                p_value=0.2,
+                causes=(UndecidedReason.WIDE_INTERVAL,),
+                detectable_change=0.02,
+                change_limits=(-0.0125, 0.0025),
+            ),
+            "Multi-label accuracy (class mean) is 75.00 % (baseline: 75.50 %, p = 0.20); a decrease of at most 1 point "
+            "is allowed. "
+            "Non-inferiority: the one-sided 95 % limits of the change are −1.25 points and +0.25 points. "
+            "McNemar's test of images finds a change of 2.00 points or more with 80 % power. "
+            "Undecided: the confidence interval of the change contains the bound.",
+        ),
+        (
+            GateReason(
+                GateDecision.PASS,
+                Bound("n", Measure.COUNT, (ErrorType.MODEL_FAILURE,), max_increase=20, non_inferiority=True),
+                12.0,
+                20,
+                baseline=10.0,
+                p_value=0.8,
+                detectable_change=9.001,
+                change_limits=(-4.26, 8.31),
+            ),
+            "Number of model failures is 12 (baseline: 10, p = 0.80); an increase of at most 20 is allowed. "
+            "Non-inferiority: the one-sided 95 % limits of the change are −4.3 and +8.3. "
+            "McNemar's test finds a change of 10 or more with 80 % power.",
         ),
     ],
 )
@@ -258,6 +312,7 @@ CAUSES = {
     UndecidedReason.ABSTAINED: "no evidence",
     UndecidedReason.OTHER_EVIDENCE: "other evidence",
     UndecidedReason.WIDE_INTERVAL: "confidence interval",
+    UndecidedReason.INEXACT_VALUE: "other side of the bound",
     UndecidedReason.NO_VALUE: "not available",
     UndecidedReason.NOT_FINISHED: "not finished",
     UndecidedReason.ENDED_WITHOUT_RESULT: "failed or was canceled",

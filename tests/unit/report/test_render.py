@@ -30,10 +30,10 @@ from service.domain import (
 from service.report.agreement_view import AgreementRow, AgreementView
 from service.report.breakdown_view import CountCell, GainRow, GroupRow, SeverityRow
 from service.report.calibration_view import BinRow, CalibrationView, ConfidenceRow
+from service.report.change_view import ChangeTableRow, GroupChangeTables
 from service.report.class_view import ClassRow, ConfusionRow
 from service.report.comparison_view import (
     ChangedImageRow,
-    ClassChangeRow,
     ComparisonView,
     GroupChangeRow,
     IntervalRow,
@@ -119,7 +119,7 @@ class Page(HTMLParser):
 
 
 SVG = Markup('<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true"><rect width="1"/></svg>')
-PERCENTILE = PercentileRow("model failure", "12.5 %", "multi-label errors", "fewer than most", "3 to 41")
+PERCENTILE = PercentileRow("model failure", "12.5 %", "multi-label errors", "13", "3 to 41", "fewer than most")
 CHART = Chart(SVG, ("what it shows",))
 BAR = (BarSegment("type-4", 0.0, 25.0), BarSegment("type-8", 25.0, 75.0))
 ERROR = ErrorRow(
@@ -146,6 +146,7 @@ def table(**changes: Any) -> ErrorTable:
         overlaps={(0, 1): "They are the same."},
         texts={0: VocabularyEvidence(True, (ProposedText("a carp", 0.5, True),), 1234)},
         pictures={"x.jpg": "data:image/jpeg;base64,AAAA"},
+        agreement={ErrorType.FINE_GRAINED: "Experts agreed in 248."},
         experts={0: ExpertJudgment(ErrorType.FINE_GRAINED, ExpertSeverity.MAJOR)},
     )
     return replace(transform, **changes)
@@ -168,7 +169,7 @@ def view(**changes: Any) -> ReportView:
         labels_accuracy="accuracy against the labels",
         breakdown_chart=CHART,
         type_titles=tuple(error_type.title for error_type in TOP1_ERROR_TYPES),
-        groups=(GroupRow("all images", "9", "22.2 %", "44.4 %", "50.0 %", "55.6 %", "60.0 %", "70.0 %", "7", cells),),
+        groups=(GroupRow("all images", "9", "22.2 %", "44.4 %", "55.0 %", "50.0 %", "60.0 %", "70.0 %", "7", cells),),
         severities=(SeverityRow("type-8", "severe", "Plain failures.", "model failure", "5", "71.4 %", "55.6 %"),),
         gains_chart=CHART,
         gains=(GainRow("fine-grained", "type-4", "minor", "+1.00", "+2.00"),),
@@ -191,6 +192,7 @@ def view(**changes: Any) -> ReportView:
         agreement=AgreementView(
             (AgreementRow("type-4", "fine-grained", "290", "248", "85.5 %", "79.5 %", "0.54", "64.5 %"),),
             ("Experts judged 484.",),
+            "Severity is not harm.",
             {ErrorType.FINE_GRAINED: "Experts agreed in 248."},
         ),
     )
@@ -201,7 +203,8 @@ def comparison() -> ComparisonView:
     flip = ChangedImageRow(
         "f.jpg", "goldfish", "tench", "goldfish", "fine-grained", "type-4", "top-1 correct", "type-1"
     )
-    line = ClassChangeRow("dog", "9", "1", "2", "12.5 %", "25.0 %", "−2.00 to +1.00")
+    line = ChangeTableRow("dog", "", "9", "1", "2", "12.5 %", "25.0 %", "−2.00 to +1.00", "< 0.001", "0.042", True)
+    kind = replace(line, name="fine-grained", css_class="type-4", adjusted_p_value="0.41", significant=False)
     cells = tuple(MatrixCell(str(error_type_.id), "heat-1 worse") for error_type_ in ERROR_TYPES)
     return ComparisonView(
         title="old → new",
@@ -217,10 +220,11 @@ def comparison() -> ComparisonView:
         tests=(TestRow("top-1 accuracy", "B has more.", "17", "19", "p < 0.001"),),
         chart=CHART,
         intervals=(IntervalRow("top-1", "25.0 %", "20.0 %", "+5.00 points"),),
-        groups=(GroupChangeRow("organisms", "21", "fixes 2"),),
-        superclasses=(line,),
-        classes=(line,),
-        num_classes=1234,
+        groups=(GroupChangeRow("organisms", "21", "1 → 2 %", "3 → 4 %", "5 → 6 %", "fixes 2"),),
+        changes=(
+            GroupChangeTables("all images", (kind,), (line,), (line,), 5, 1234),
+            GroupChangeTables("organisms", (kind,), (), (), 0, 0),
+        ),
         fixed=(flip,),
         broken=(flip,),
         num_fixed=2345,
@@ -245,7 +249,7 @@ def trend() -> TrendView:
         percentiles=(
             PercentileTable(
                 "my net",
-                (PercentileRow("model failure", "12.5 %", "multi-label errors", "fewer than most", "3 to 41"),),
+                (PercentileRow("model failure", "12.5 %", "multi-label errors", "13", "3 to 41", "fewer than most"),),
             ),
         ),
         metric_titles=("model failure", "multi-label accuracy"),
@@ -770,6 +774,7 @@ def test_report_has_the_agreement_with_experts_beside_each_error_type() -> None:
 
     assert "Experts agreed in 248." in text
     assert "Experts judged 484." in text
+    assert "Severity is not harm." in text
     assert "290 248 85.5 % 79.5 % 0.54 64.5 %" in text
 
 

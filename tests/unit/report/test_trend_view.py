@@ -256,11 +256,16 @@ def test_only_selected_analyses_have_percentiles() -> None:
 
     (mine,) = result.percentiles
     assert mine.title == "my a1"
-    text = "fewer model failures than 90 % of similarly accurate models (95 % interval: 70 to 95 %)"
+    fewer, unclear = (
+        "fewer model failures than 90 % of similarly accurate models",
+        "not distinguishable from its neighbors",
+    )
     assert mine.rows == (
-        PercentileRow("model failure", "25.0 %", "multi-label errors", text, "5 to 30"),
-        PercentileRow("class overlap", "2.0 %", "top-1 errors", "not distinguishable from its neighbors", "0 to 100"),
-        PercentileRow("fine-grained", "–", "multi-label errors", "not available: the model makes no such errors", ""),
+        PercentileRow("model failure", "25.0 %", "multi-label errors", "10", "5 to 30", fewer),
+        PercentileRow("class overlap", "2.0 %", "top-1 errors", "–", "1 to 99", unclear),
+        PercentileRow(
+            "fine-grained", "–", "multi-label errors", "–", "–", "not available: the model makes no such errors"
+        ),
     )
 
 

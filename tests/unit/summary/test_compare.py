@@ -7,19 +7,30 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, false_discovery_control
 
-from service.domain import NUM_CLASSES, ChangeRow, ErrorType, Group, GroupComparison, Interval, PairedMetric
+from service.domain import (
+    NUM_CLASSES,
+    AdjustedTest,
+    ChangeRow,
+    ErrorType,
+    Group,
+    GroupComparison,
+    Interval,
+    PairedMetric,
+)
 from service.summary.compare import (
     Matches,
     Pair,
     changed_classes,
     changed_superclasses,
     compare_groups,
+    discordant_counts,
     pair_verdicts,
     paired_test,
-    type_p_value,
+    split_groups,
 )
+from service.summary.score_interval import score_intervals
 
 DRAWS = 2000  # spec/statistics
 CLASSES = (0, 1, 500, 998, 999)
@@ -147,15 +158,13 @@ def test_paired_tests_agree_with_scipy(rows: list[Row]) -> None:
 @pytest.mark.slow
 @settings(max_examples=100)
 @given(ROWS, st.sets(st.sampled_from(list(ErrorType))))
-def test_p_value_of_types_agrees_with_scipy(rows: list[Row], kinds: set[ErrorType]) -> None:
+def test_discordant_counts_of_types_agree_with_a_loop(rows: list[Row], kinds: set[ErrorType]) -> None:
     pairs = [(a, b) for a, b, *_ in counted(rows)]
     ids = {kind.id for kind in kinds}
     only_a = sum(a in ids and b not in ids for a, b in pairs)
     only_b = sum(b in ids and a not in ids for a, b in pairs)
 
-    actual = type_p_value(tuple(kinds), whole(rows).transitions)
-
-    assert actual == pytest.approx(p_value(only_a, only_b))
+    assert discordant_counts(tuple(kinds), whole(rows).transitions) == (only_a, only_b)
 
 
 @pytest.mark.slow
@@ -225,8 +234,20 @@ def agree(actual: tuple[ChangeRow, ...], expected: dict[str, tuple[int, int, int
         samples, fixed, broken, in_a, in_b = expected[row.name]
         assert (row.num_samples, row.fixed, row.broken) == (samples, fixed, broken)
         balanced(row.errors, in_a, in_b)
-    net = [abs(row.fixed - row.broken) for row in actual]
-    assert net == sorted(net, reverse=True)
+        low, high = score_intervals(samples, fixed, broken)
+        assert (row.errors.low, row.errors.high) == (low, high)
+    adjusted_by_scipy([(row.fixed, row.broken, row.test) for row in actual])
+
+
+def adjusted_by_scipy(rows: list[tuple[int, int, AdjustedTest]]) -> None:
+    """Compare the tests of one table with scipy, and check their order."""
+    p_values = [p_value(only_a, only_b) for only_a, only_b, _ in rows]
+    adjusted = false_discovery_control(p_values) if rows else []
+    for (_, _, test), expected, expected_adjusted in zip(rows, p_values, adjusted, strict=True):
+        assert (test.p_value, test.adjusted_p_value) == pytest.approx((expected, expected_adjusted))
+        assert test.significant == (test.adjusted_p_value <= 0.05)
+    order = [test.adjusted_p_value for *_, test in rows]
+    assert order == sorted(order)
 
 
 @settings(max_examples=100)
@@ -256,21 +277,73 @@ def test_image_counts_in_every_superclass_of_its_target() -> None:
     ]
 
 
-def test_rows_are_sorted_by_net_change() -> None:
+def test_rows_are_sorted_by_adjusted_p_value() -> None:
     changed = (
-        plain((4, 1, 1), (1, 4, 1), target=0)  # net change 0
-        + plain((1, 8, 3), target=998)
-        + plain((8, 1, 2), target=500)
-        + plain((4, 1, 3), (1, 4, 1), target=999)  # net change as 500, with more images
+        plain((4, 1, 1), (1, 4, 1), target=0)  # p = 1
+        + plain((1, 8, 8), target=998)  # p = 2 / 2^8
+        + plain((8, 1, 6), target=500)  # p = 2 / 2^6
+        + plain((4, 1, 12), (1, 4, 4), target=999)  # p = 0.077, with the largest net change
         + plain((4, 5, 9), (1, 2, 9), target=1)  # no error is fixed or broken
     )
 
-    assert [changed_class_.class_index for changed_class_ in changed_classes(pair(changed), NAMES)] == [
-        998,
-        999,
-        500,
-        0,
-    ]
+    rows = changed_classes(pair(changed), NAMES)
+
+    assert [row.class_index for row in rows] == [998, 500, 999, 0]
+    assert [row.test.p_value for row in rows[:2]] == [2 / 2**8, 2 / 2**6]
+    assert [row.test.adjusted_p_value for row in rows[:2]] == pytest.approx([4 * 2 / 2**8, 2 * 2 / 2**6])
+    assert [row.test.significant for row in rows] == [True, False, False, False]
+
+
+def test_chance_makes_few_discoveries() -> None:
+    """Given 400 classes without a change and 20 changes each, at most 5 % of the tables have a discovery."""
+    generator = np.random.default_rng(23)
+    tables = 0
+    for _ in range(100):
+        broken = generator.binomial(20, 0.5, size=400)
+        rows = [(int(number), 20 - int(number)) for number in broken]
+        types_a = np.concatenate([np.repeat([1, 8], row) for row in rows]).astype(np.uint8)
+        types_b = np.concatenate([np.repeat([8, 1], row) for row in rows]).astype(np.uint8)
+        targets = np.repeat(np.arange(400), 20).astype(np.int16)
+        both = pair_verdicts(types_a, types_b, targets, np.zeros(8000, dtype=bool))
+        tables += any(row.test.significant for row in changed_classes(both, NAMES))
+
+    assert tables <= 10  # P(Binomial(100, 0.05) > 10) = 1 %; the discrete test has a lower rate
+
+
+def test_interval_of_a_class_with_one_image_is_wide() -> None:
+    (row,) = changed_classes(pair(plain((1, 8, 1))), NAMES)
+
+    assert (row.errors.difference, row.errors.high) == (1, pytest.approx(1))
+    assert row.errors.low < 0
+
+
+@settings(max_examples=40)
+@given(ROWS)
+def test_each_group_has_a_family_of_tests_of_its_own(rows: list[Row]) -> None:
+    members = np.array([[group in row[4] for row in rows] for group in GROUPS], dtype=bool).reshape(3, len(rows))
+
+    for group, part in split_groups(pair(rows), members).items():
+        here = [row for row in rows if group is Group.ALL or group in row[4]]
+        agree(changed_classes(part, NAMES), expected_rows(here, {NAMES[index]: {index} for index in CLASSES}))
+
+
+@settings(max_examples=40)
+@given(ROWS)
+def test_changes_of_types_agree_with_a_loop(rows: list[Row]) -> None:
+    for group, compared in groups_of(rows).items():
+        pairs = [(a, b) for a, b, *_ in counted(rows, group)]
+        expected = {}
+        for kind in list(ErrorType)[1:]:
+            only_a = sum(a == kind.id != b for a, b in pairs)
+            only_b = sum(b == kind.id != a for a, b in pairs)
+            if only_a or only_b:
+                expected[kind] = (only_a, only_b)
+        assert {row.error_type: (row.only_a, row.only_b) for row in compared.type_changes} == expected
+        adjusted_by_scipy([(row.only_a, row.only_b, row.test) for row in compared.type_changes])
+        for row in compared.type_changes:
+            assert row.share == compared.types[row.error_type]
+            low, high = score_intervals(len(pairs), row.only_a, row.only_b)
+            assert (row.share.low, row.share.high) == (low, high)
 
 
 @settings(max_examples=100)
@@ -284,12 +357,13 @@ def test_comparison_of_a_model_with_itself_has_no_changes(rows: list[Row]) -> No
         assert (compared.fixed(), compared.broken(), *flips) == (0, 0, 0, 0)
         for test in compared.tests.values():
             assert (test.only_a, test.only_b, test.p_value, test.significant) == (0, 0, 1, False)
-        intervals = [*compared.rates.values(), *compared.types.values()]
+        intervals = [*compared.rates.values()]
         if compared.multi_label_accuracy is not None:
             intervals.append(compared.multi_label_accuracy)
         for interval in intervals:
             assert (interval.difference, interval.low, interval.high) == (0, 0, 0)
-        assert all(type_p_value((kind,), compared.transitions) == 1 for kind in list(ErrorType))
+        assert compared.type_changes == ()
+        assert all(interval.low < interval.difference == 0 < interval.high for interval in compared.types.values())
     assert not pair(same).fixed.any()
     assert not pair(same).broken.any()
     assert changed_classes(pair(same), NAMES) == ()
@@ -300,8 +374,9 @@ def test_comparison_of_a_model_with_itself_has_no_changes(rows: list[Row]) -> No
 @settings(max_examples=100)
 @given(ROWS)
 def test_swapping_the_models_mirrors_the_counts(rows: list[Row]) -> None:
+    mirrored_groups = groups_of(swapped(rows))
     for group, one in groups_of(rows).items():
-        other = groups_of(swapped(rows))[group]
+        other = mirrored_groups[group]
         assert np.array_equal(one.transitions, other.transitions.T)
         assert (one.fixed(), one.top1_fixed) == (other.broken(), other.top1_broken)
         assert (one.broken(), one.top1_broken) == (other.fixed(), other.top1_fixed)
@@ -349,11 +424,8 @@ def test_intervals_of_rates_agree_with_resampled_images() -> None:
     drawn = [types[generator.integers(0, len(types), len(types))] for _ in range(DRAWS)]
     compared = whole(MANY)
 
-    for kinds, actual in [
-        *((HOLDS[metric], actual) for metric, actual in compared.rates.items()),
-        *(({kind.id}, actual) for kind, actual in compared.types.items()),
-    ]:
-        inside = np.isin(drawn, list(kinds)).mean(axis=1)
+    for metric, actual in compared.rates.items():
+        inside = np.isin(drawn, list(HOLDS[metric])).mean(axis=1)
         interval_of(inside[:, 1] - inside[:, 0], actual)
 
 
@@ -368,18 +440,6 @@ def test_interval_of_multi_label_accuracy_agrees_with_images_resampled_within_cl
 
     assert actual is not None
     interval_of(np.mean(means, axis=0), actual)
-
-
-def test_interval_of_a_class_agrees_with_its_resampled_images() -> None:
-    generator = np.random.default_rng(44)
-    rows = {changed_class_.class_index: changed_class_ for changed_class_ in changed_classes(pair(MANY), NAMES)}
-
-    assert set(rows) == {0, 500}  # 999 has no fixed or broken error
-    for target, row in rows.items():
-        change = np.array([float(b > 3) - float(a > 3) for a, b, where, *_ in MANY if where == target])
-        interval_of(
-            np.array([change[generator.integers(0, len(change), len(change))].mean() for _ in range(DRAWS)]), row.errors
-        )
 
 
 def test_interval_of_a_clear_difference_excludes_zero() -> None:

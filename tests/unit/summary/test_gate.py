@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from service.domain import (
     Bound,
     ErrorType,
+    Exactness,
     GateDecision,
     GatePolicy,
     GateReason,
@@ -26,7 +27,10 @@ from service.domain import (
     UndecidedReason,
     build_strata,
 )
-from service.summary.gate import Baseline, coverage_of, decision_of, evaluate, value_of
+from service.summary.gate import Baseline, decision_of, evaluate
+from service.summary.mcnemar import detectable_change
+from service.summary.measures import coverage_of, inexactness, value_of
+from service.summary.score_interval import score_intervals
 from service.summary.summarize import SampleResults, summarize
 
 PASS, FAIL, UNDECIDED = GateDecision.PASS, GateDecision.FAIL, GateDecision.UNDECIDED
@@ -526,8 +530,6 @@ def test_few_samples_and_abstained_rules_leave_changes_undecided() -> None:
     assert (few.decision, few.causes) == (UNDECIDED, (UndecidedReason.FEW_SAMPLES,))
     abstained = judge(make_bound(Measure.RATE, OOV, max_increase=1.0), abstained_type, against())
     assert (abstained.decision, abstained.causes) == (UNDECIDED, (UndecidedReason.ABSTAINED,))
-    upper = judge(make_bound(Measure.RATE, FAILURE, max_increase=1.0), abstained_type, against())
-    assert (upper.decision, upper.abstained) == (PASS, (OOV,))
 
 
 # Intervals of B - A around the limit of the change
@@ -659,10 +661,15 @@ def test_accuracy_at_its_limit_passes_in_spite_of_rounding() -> None:
         (Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE, ErrorType.NON_PROTOTYPICAL),
     ],
 )
-def test_forgiving_accuracy_of_an_abstained_type_is_undecided(measure: Measure, abstained_type: ErrorType) -> None:
-    reason = judge(make_bound(measure, min=0.1), summary(abstained=(abstained_type,)))
+def test_forgiving_accuracy_of_an_abstained_type_is_a_lower_bound(measure: Measure, abstained_type: ErrorType) -> None:
+    judged = summary(abstained=(abstained_type,))
 
-    assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.ABSTAINED,))
+    above = judge(make_bound(measure, min=0.1), judged)
+    assert (above.decision, above.causes, above.exactness) == (PASS, (), Exactness.LOWER_BOUND)
+    below = judge(make_bound(measure, min=0.99), judged)
+    assert (below.decision, below.causes) == (UNDECIDED, (UndecidedReason.INEXACT_VALUE,))
+    assert judge(make_bound(measure, max=0.1), judged).decision is FAIL
+    assert judge(make_bound(measure, max=0.99), judged).decision is UNDECIDED
 
 
 def test_accuracy_forgiving_minor_ignores_other_abstained_rules() -> None:
@@ -699,3 +706,169 @@ def test_change_is_measured_over_common_images() -> None:
     assert (reason.decision, reason.value, reason.baseline, reason.num_samples) == (PASS, 4, 4, 150)
     few = judge(make_bound(Measure.COUNT, FAILURE, max_increase=0.0), baseline=baseline, min_samples=151)
     assert (few.decision, few.causes) == (UNDECIDED, (UndecidedReason.FEW_SAMPLES,))
+
+
+# ---- counts that are upper bounds (spec/statistics: "bound on an upper bound")
+
+
+@pytest.mark.parametrize(
+    ("limits", "decision"),
+    [
+        ({"max": 0.11}, PASS),  # the value is 0.10
+        ({"max": 0.1}, PASS),
+        ({"max": 0.09}, UNDECIDED),
+        ({"min": 0.11}, FAIL),
+        ({"min": 0.1}, UNDECIDED),
+        ({"min": 0.09}, UNDECIDED),
+        ({"min": 0.05, "max": 0.2}, UNDECIDED),
+        ({"min": 0.11, "max": 0.2}, FAIL),
+    ],
+)
+@pytest.mark.parametrize(
+    ("measure", "types"), [(Measure.SEVERE_ERROR_RATE, ()), (Measure.RATE, (FAILURE,))], ids=["severe", "rate"]
+)
+def test_upper_bound_decides_only_in_the_safe_direction(
+    measure: Measure, types: tuple[ErrorType, ...], limits: dict[str, float], decision: GateDecision
+) -> None:
+    reason = judge(make_bound(measure, *types, **limits), summary(abstained=(OOV,)))
+
+    assert (reason.decision, reason.exactness, reason.abstained) == (decision, Exactness.UPPER_BOUND, (OOV,))
+    assert reason.causes == ((UndecidedReason.INEXACT_VALUE,) if decision is UNDECIDED else ())
+
+
+@pytest.mark.parametrize("limits", [{"max_increase": 1.0}, {"max_decrease": 1.0}])
+def test_change_of_an_upper_bound_needs_the_same_rules(limits: dict[str, float]) -> None:
+    bound = make_bound(Measure.RATE, FAILURE, **limits)
+    now = summary(abstained=(OOV,))
+
+    other_rules = judge(bound, now, against())
+    assert (other_rules.decision, other_rules.causes) == (UNDECIDED, (UndecidedReason.INEXACT_VALUE,))
+    same_rules = judge(bound, now, against(before=replace(BEFORE, abstained=(OOV,))))
+    assert (same_rules.decision, same_rules.causes, same_rules.abstained) == (PASS, (), (OOV,))
+    other_bundle = judge(bound, now, Baseline(replace(BEFORE, abstained=(OOV,)), None))
+    assert (other_bundle.decision, other_bundle.causes) == (UNDECIDED, (UndecidedReason.OTHER_EVIDENCE,))
+    exact = judge(make_bound(Measure.RATE, FINE, **limits), now, against())
+    assert (exact.decision, exact.abstained) == (PASS, ())
+
+
+@given(
+    st.sets(st.sampled_from(list(ErrorType)[1:]), min_size=1),
+    st.sets(st.sampled_from([OOV, SPURIOUS, ErrorType.NON_PROTOTYPICAL])),
+)
+def test_exactness_agrees_with_samples_that_move_to_a_later_type(
+    types: set[ErrorType], abstained: set[ErrorType]
+) -> None:
+    bound = make_bound(Measure.COUNT, *sorted(types, key=lambda kind: kind.id))
+    rules = tuple(sorted(abstained, key=lambda kind: kind.id))
+    differences = set()
+    for rule in rules:
+        for later in list(ErrorType)[rule.position + 1 :]:
+            if later not in abstained:  # the sample of an abstained rule can have any later type
+                differences.add((later in types) - (rule in types))
+
+    exactness, causes = inexactness(bound, rules)
+
+    too_high, too_low = 1 in differences, -1 in differences
+    assert (
+        exactness
+        is {
+            (False, False): Exactness.EXACT,
+            (True, False): Exactness.UPPER_BOUND,
+            (False, True): Exactness.LOWER_BOUND,
+            (True, True): Exactness.INEXACT,
+        }[too_high, too_low]
+    )
+    assert bool(causes) == (exactness is not Exactness.EXACT)
+
+
+# ---- power and non-inferiority
+
+
+@pytest.mark.parametrize(
+    ("bound", "only_a", "only_b", "unit"),
+    [
+        (make_bound(Measure.RATE, FAILURE, max_increase=0.0), 4, 14, 1),  # in TRANSITIONS
+        (make_bound(Measure.COUNT, FAILURE, max_increase=0.0), 4, 14, 200),
+        (make_bound(Measure.SEVERE_ERROR_RATE, max_increase=0.0, alpha=0.01), 4, 14, 1),
+        (make_bound(Measure.TOP1_ACCURACY, max_decrease=0.0), 14, 4, 1),
+        (make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.0), 14, 4, 1),
+        (make_bound(Measure.RATE, FINE, OOV, max_increase=0.0), 0, 0, 1),
+    ],
+)
+def test_bound_on_a_change_has_the_detectable_change(bound: Bound, only_a: int, only_b: int, unit: int) -> None:
+    expected = detectable_change(200, only_a, only_b, bound.alpha or 0.05)
+
+    reason = judge(bound, baseline=against())
+
+    assert (reason.detectable_change is None) == (only_a + only_b == 0)
+    assert expected is None or reason.detectable_change == pytest.approx(unit * expected)
+
+
+def test_bounds_without_a_paired_test_have_no_detectable_change() -> None:
+    for bound in (
+        make_bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE, max_increase=1.0),
+        make_bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, max_decrease=1.0),
+        make_bound(Measure.IMAGENET_M_ERRORS, max_increase=9.0),
+    ):
+        assert judge(bound, baseline=against()).detectable_change is None
+    assert judge(make_bound(Measure.TOP1_ACCURACY, min=0.1)).detectable_change is None
+
+
+LOW, HIGH = (float(limit) for limit in score_intervals(200, 4, 14, 0.9))  # of the increase of model failures
+
+
+@pytest.mark.parametrize(
+    ("margin", "decision"),
+    [
+        (HIGH + 1e-6, PASS),
+        (HIGH - 1e-6, UNDECIDED),
+        (0.05, UNDECIDED),
+        (LOW + 1e-6, UNDECIDED),
+        (LOW - 1e-6, FAIL),
+        (0.0, FAIL),
+    ],
+)
+@pytest.mark.parametrize(
+    ("measure", "types", "side", "unit"),
+    [
+        (Measure.SEVERE_ERROR_RATE, (), "max_increase", 1),
+        (Measure.RATE, (FAILURE,), "max_increase", 1),
+        (Measure.COUNT, (FAILURE,), "max_increase", 200),
+        (Measure.TOP1_ERROR_RATE, (), "max_increase", 1),
+        (Measure.TOP1_ACCURACY, (), "max_decrease", 1),
+    ],
+    ids=lambda value: getattr(value, "value", None),
+)
+def test_non_inferiority_compares_the_one_sided_limits_with_the_margin(
+    measure: Measure, types: tuple[ErrorType, ...], side: str, unit: int, margin: float, decision: GateDecision
+) -> None:
+    bound = make_bound(measure, *types, non_inferiority=True, **{side: margin * unit})
+
+    reason = judge(bound, baseline=against())
+
+    assert reason.decision is decision
+    assert reason.causes == ((UndecidedReason.WIDE_INTERVAL,) if decision is UNDECIDED else ())
+    expected = (LOW, HIGH) if side == "max_increase" else (-HIGH, -LOW)
+    assert reason.change_limits == pytest.approx(tuple(unit * limit for limit in expected))
+
+
+@pytest.mark.parametrize(("margin", "decision"), [(0.051, PASS), (0.05, UNDECIDED), (0.02, UNDECIDED), (0.01, FAIL)])
+def test_non_inferiority_of_multi_label_accuracy_uses_its_bootstrap(margin: float, decision: GateDecision) -> None:
+    baseline = against()
+    limits = Interval(0.74, 0.71, -0.05, -0.01)
+    assert baseline.comparison is not None
+    compared = replace(baseline.comparison[Group.ALL], multi_label_accuracy_limits=limits)
+    bound = make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=margin, non_inferiority=True)
+
+    reason = judge(bound, baseline=Baseline(BEFORE, dict.fromkeys(Group, compared)))
+
+    assert (reason.decision, reason.change_limits) == (decision, (-0.05, -0.01))
+
+
+def test_non_inferiority_without_limits_is_undecided() -> None:
+    bound = make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.5, non_inferiority=True)
+
+    absent = judge(bound, baseline=against())  # no class with two images
+    assert (absent.decision, absent.causes) == (UNDECIDED, (UndecidedReason.NO_VALUE,))
+    other = judge(bound, baseline=Baseline(BEFORE, None))
+    assert (other.decision, other.causes) == (UNDECIDED, (UndecidedReason.OTHER_EVIDENCE,))

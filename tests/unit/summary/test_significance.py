@@ -1,26 +1,18 @@
-"""McNemar's test against scipy and statsmodels, and the bootstraps against ones that draw image by image."""
-
-from fractions import Fraction
-from math import comb
+"""The bootstraps against ones that draw image by image."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, norm
-from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 
 from service.summary.significance import (
     difference_distribution,
-    mcnemar,
     percentiles,
     resampled_cells,
     resampled_class_means,
-    share_intervals,
 )
 
 DRAWS = 2000  # spec/statistics
-SMALLEST = 1e-290  # p-values below lose digits to the range of floats
 NEAR = 0.3  # standard deviations; two quantiles of 2,000 draws each differ by 0.09 of them at random
 
 
@@ -45,82 +37,6 @@ def agree(actual: np.ndarray, expected: np.ndarray, step: float = 0) -> None:
         assert np.percentile(actual, percent) == pytest.approx(
             np.percentile(expected, percent), abs=NEAR * spread + step
         )
-
-
-@settings(max_examples=200)
-@given(st.integers(0, 60), st.integers(0, 60))
-def test_p_value_of_small_counts_agrees_with_scipy_and_statsmodels(only_a: int, only_b: int) -> None:
-    actual = mcnemar(only_a, only_b)
-
-    assert actual == pytest.approx(mcnemar_of_statsmodels([[7, only_a], [only_b, 9]], exact=True).pvalue, rel=1e-9)
-    if only_a + only_b:
-        assert actual == pytest.approx(binomtest(only_a, only_a + only_b).pvalue, rel=1e-9)
-
-
-@settings(max_examples=100)
-@given(st.integers(0, 12_500), st.integers(0, 12_500))
-def test_p_value_of_large_counts_agrees_with_scipy(only_a: int, only_b: int) -> None:
-    expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-
-    actual = mcnemar(only_a, only_b)
-
-    if expected > SMALLEST:
-        assert actual == pytest.approx(expected, rel=1e-8)
-    else:  # scipy returns 0; integers are still exact
-        total, fewer = only_a + only_b, min(only_a, only_b)
-        term = tail = 1
-        for number in range(1, fewer + 1):
-            term = term * (total - number + 1) // number
-            tail += term
-        assert actual == pytest.approx(float(Fraction(2 * tail, 2**total)), rel=1e-6, abs=SMALLEST)
-
-
-def test_tiny_p_value_is_accurate() -> None:
-    tail = sum(comb(1075, number) for number in range(17))
-
-    assert mcnemar(16, 1059) == pytest.approx(float(Fraction(2 * tail, 2**1075)), rel=1e-8)
-
-
-@settings(max_examples=100)
-@given(st.integers(1_000, 25_000), st.floats(-6, 6))
-def test_p_value_of_similar_large_counts_agrees_with_scipy(total: int, deviations: float) -> None:
-    only_a = round(total / 2 + deviations * total**0.5 / 2)
-
-    assert mcnemar(only_a, total - only_a) == pytest.approx(binomtest(only_a, total).pvalue, rel=1e-8)
-
-
-@settings(max_examples=100)
-@given(st.integers(0, 25_000), st.integers(0, 25_000))
-def test_p_value_is_a_probability_and_symmetric(only_a: int, only_b: int) -> None:
-    assert mcnemar(only_a, only_b) == mcnemar(only_b, only_a)
-    assert 0 <= mcnemar(only_a, only_b) <= 1
-
-
-@pytest.mark.parametrize(
-    ("only_a", "only_b", "expected"),
-    [
-        (0, 0, 1),
-        (0, 1, 1),  # 2 * 1/2
-        (1, 1, 1),
-        (1, 2, 1),  # 2 * (1 + 3) / 8
-        (0, 5, 2 / 32),
-        (0, 6, 2 / 64),
-        (1, 7, 2 * (1 + 8) / 256),
-        (2, 8, 2 * (1 + 10 + 45) / 1024),
-        (12_500, 12_500, 1),
-        (0, 1_000, 2.0**-999),
-    ],
-)
-def test_p_value_is_twice_the_binomial_tail(only_a: int, only_b: int, expected: float) -> None:
-    assert mcnemar(only_a, only_b) == pytest.approx(expected, rel=1e-10)
-
-
-def test_p_value_too_small_for_a_float_is_zero_without_a_warning() -> None:
-    assert mcnemar(0, 25_000) == 0
-
-
-def test_counts_can_be_numpy_integers() -> None:
-    assert mcnemar(np.int64(3), np.int64(9)) == pytest.approx(binomtest(3, 12).pvalue)
 
 
 def test_interval_excludes_2_5_percent_at_both_ends() -> None:
@@ -294,55 +210,20 @@ def test_difference_distribution_agrees_with_a_convolution(data: st.DataObject) 
     assert cumulative[-1] == 1
 
 
-ROWS = [(500, 50, 20), (500, 20, 50), (120, 0, 30), (40, 40, 0), (1000, 7, 7), (60, 1, 0)]
-
-
-@pytest.mark.parametrize("row", ROWS)
-def test_share_interval_agrees_with_resampled_images(row: tuple[int, int, int]) -> None:
-    size, only_a, only_b = row
-    images = signs(size, only_a, only_b)
-    low, high = np.percentile(drawn_image_by_image(images, seed=31), (2.5, 97.5))
-
-    actual = share_intervals(*np.array(ROWS).T)[ROWS.index(row)]
-
-    tolerance = NEAR * images.std() / size**0.5 + (1 / size if images.std() else 0)  # shares are steps of 1 / size
-    assert actual == pytest.approx([low, high], abs=tolerance + 1e-12)
-
-
-def test_many_images_have_the_interval_of_a_normal_distribution() -> None:
-    images = signs(20_000, 3_000, 2_500)
-    half = norm.ppf(0.975) * images.std() / 20_000**0.5
-
-    ((low, high),) = share_intervals(np.array([20_000]), np.array([3_000]), np.array([2_500]))
-
-    assert (low, high) == pytest.approx((0.025 - half, 0.025 + half), abs=0.1 * half)
-
-
 def test_interval_without_differences_is_zero() -> None:
-    nothing = np.zeros(3, dtype=np.int64)
-
-    np.testing.assert_array_equal(share_intervals(np.array([0, 1, 900]), nothing, nothing), np.zeros((3, 2)))
     np.testing.assert_array_equal(class_means(np.array([[1, 0, 0], [50, 0, 0], [900, 0, 0]])), np.zeros(DRAWS))
 
 
 def test_empty_input_has_empty_intervals() -> None:
     none = np.zeros(0, dtype=np.int64)
 
-    assert share_intervals(none, none, none).shape == (0, 2)
-
-
-def test_rows_with_the_same_counts_share_their_interval() -> None:
-    again = [*ROWS, *ROWS[::-1]]
-
-    actual = share_intervals(*np.array(again).T)
-
-    np.testing.assert_array_equal(actual[: len(ROWS)], actual[: len(ROWS) - 1 : -1])
+    assert resampled_class_means(none, none, none) is None
 
 
 def test_draws_do_not_depend_on_earlier_draws() -> None:
-    first = resampled_cells(TABLE), class_means(CLASSES), share_intervals(*np.array(ROWS).T)
+    first = resampled_cells(TABLE), class_means(CLASSES)
     np.random.default_rng().random(10)
-    again = resampled_cells(TABLE), class_means(CLASSES), share_intervals(*np.array(ROWS).T)
+    again = resampled_cells(TABLE), class_means(CLASSES)
 
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)

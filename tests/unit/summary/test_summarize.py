@@ -85,10 +85,12 @@ def agree(actual: GroupSummary, expected: Aggregates) -> None:
     assert actual.top1_errors == expected.top1_errors
     _same(actual.top1_accuracy, expected.top1_accuracy)
     _same(actual.multi_label_accuracy, expected.mla)
+    correct = sum(expected.counts[kind] for kind in (1, 2, 3))
+    _same(actual.image_multi_label_accuracy, correct / expected.num_samples if expected.num_samples else None)
     _same(actual.multi_label_accuracy_forgiving_minor, expected.mla_minor)
     _same(actual.multi_label_accuracy_forgiving_explainable, expected.mla_explainable)
     _same(actual.accuracy_against_labels, expected.accuracy_against_labels)
-    _same(actual.image_level_multi_label_accuracy, expected.image_level_mla)
+    _same(actual.image_multi_label_accuracy, expected.image_level_mla)
     for kind, share in expected.portions_top1.items():
         _same(actual.portions_of_top1_errors.get(ErrorType(kind)), share)
     for kind, share in expected.portions_multi_label.items():

@@ -134,11 +134,12 @@ def test_shared_text_belongs_to_the_first_synset(
 ) -> None:
     twice = [p for p in range(1000) if len(set(proposals.lists[p].texts.tolist())) < len(proposals.lists[p].texts)]
     assert twice, "no list has a text twice: this test shows nothing"
+    superclasses = superclasses_of(grouping)
     for predicted in twice[:20]:
         result = listed(proposals, 0, predicted)
+        candidates = oracle.proposals(oracle_taxonomy, superclasses, 0, predicted)
         for text in {text for _, text in result}:
             first = next(synset for synset, candidate in result if candidate == text)
-            candidates = oracle.proposals(oracle_taxonomy, superclasses_of(grouping), 0, predicted)
             assert (
                 oracle.best(oracle_taxonomy, candidates, lambda candidate, text=text: float(candidate == text)) == first
             )

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -263,7 +263,9 @@ def from_message(message: pb.Analysis) -> Analysis:
         by_type = {
             name: {ErrorType[key.upper()]: value for key, value in getattr(sent, name).items()} for name in names
         }
-        accuracies = ["top1_accuracy", "multi_label_accuracy", "accuracy_against_labels"]
+        names_of_fields = {field.name for field in fields(GroupSummary)}
+        accuracies = [name for name in sorted(names_of_fields) if name.endswith("_accuracy")]
+        accuracies.append("accuracy_against_labels")
         accuracies += ["multi_label_accuracy_forgiving_minor", "multi_label_accuracy_forgiving_explainable"]
         rates = {name: optional(sent, name) for name in accuracies}
         return GroupSummary(num_samples=sent.num_samples, top1_errors=sent.top1_errors, **by_type, **rates)
@@ -326,6 +328,9 @@ def test_an_analysis_is_converted_completely(analysis: Analysis) -> None:
     back = from_message(pb.Analysis.FromString(sent.SerializeToString()))
 
     assert back == Analysis(**(vars(analysis) | {"request": titled}))
+    for group, summary in analysis.summary.groups.items() if analysis.summary else ():
+        message = sent.summary.groups[group.value]
+        assert optional(message, "image_multi_label_accuracy") == summary.image_multi_label_accuracy
 
 
 @given(analyses)

@@ -1,5 +1,7 @@
 """Conversion of comparisons, gate results, and trends without loss."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from errata import v1 as pb
@@ -8,6 +10,7 @@ from service import wire
 from service.domain import (
     ERROR_TYPES,
     METRICS,
+    AdjustedTest,
     Axis,
     AxisRange,
     Bound,
@@ -31,6 +34,7 @@ from service.domain import (
     PercentileRank,
     Trend,
     TrendPoint,
+    TypeChange,
     UndecidedReason,
 )
 
@@ -47,10 +51,13 @@ def test_a_comparison_is_converted_completely() -> None:
         dict.fromkeys(ERROR_TYPES, interval),
     )
     flip = ChangedImage("x.jpg", 1, 0, 1, ErrorType.FINE_GRAINED, ErrorType.CORRECT, 1)
-    row = ChangeRow("tench", 0, 9, 2, 1, interval)
+    test = AdjustedTest(0.0625, 0.5)
+    row = ChangeRow("tench", 0, 9, 2, 1, interval, test)
+    change = TypeChange(ErrorType.FINE_GRAINED, 3, 5, interval, test)
+    group = replace(group, type_changes=(change,))
     comparison = Comparison(
         "a", "b", "A", "B", "demo", "e", (ErrorType.FINE_GRAINED_OOV,), 5, dict.fromkeys(Group, group),
-        (row,), (ChangeRow("fish", None, 9, 2, 1, interval),), (flip,), (),
+        dict.fromkeys(Group, (row,)), {Group.ALL: (ChangeRow("fish", None, 9, 2, 1, interval, test),)}, (flip,), (),
     )  # fmt: skip
 
     sent = wire.to_comparison(comparison)
@@ -69,6 +76,14 @@ def test_a_comparison_is_converted_completely() -> None:
     assert everything.multi_label_accuracy.difference == -0.25
     assert (everything.rates["severe"].low, everything.types["correct"].high) == (-0.375, -0.125)
     assert (sent.classes[0].class_index, sent.superclasses[0].HasField("class_index")) == (0, False)
+    assert (sent.classes[0].test.p_value, sent.classes[0].test.adjusted_p_value) == (0.0625, 0.5)
+    (sent_change,) = everything.type_changes
+    assert (sent_change.error_type, sent_change.only_a, sent_change.only_b) == ("fine_grained", 3, 5)
+    assert (sent_change.share.low, sent_change.test.significant) == (-0.375, False)
+    for group_message in sent.groups.values():
+        assert [row.display_name for row in group_message.classes] == ["tench"]
+    assert [row.display_name for row in everything.superclasses] == ["fish"]
+    assert not sent.groups["organism"].superclasses
     assert (sent.fixed[0].file_name, sent.fixed[0].target_name) == ("x.jpg", "goldfish")
     assert sent.headline.startswith(f"fixes {everything.fixed:,} images, breaks {everything.broken:,} images")
 
@@ -78,15 +93,18 @@ def test_a_gate_result_is_converted_completely() -> None:
     reasons = (
         GateReason(GateDecision.UNDECIDED, bound, 0.5, 0.0, 0.25, 0.125, 40, (UndecidedReason.FEW_SAMPLES,)),
         GateReason(GateDecision.PASS, None, 1.0, 0.9),
+        GateReason(GateDecision.PASS, bound, 0.5, detectable_change=0.125, change_limits=(-0.25, 0.0625)),
     )
 
     sent = wire.to_gate_result(GateResult(GateDecision.UNDECIDED, "p", "a", "c", reasons))
 
     assert (sent.decision, sent.analysis, sent.baseline) == (pb.GATE_DECISION_UNDECIDED, "analyses/a", "analyses/c")
-    first, second = sent.reasons
+    first, second, third = sent.reasons
     assert (first.bound, first.measure, first.group) == ("b", "rate", "organism")
     assert (first.value, first.limit, first.baseline_value, first.p_value) == (0.5, 0.0, 0.25, 0.125)
     assert "too few samples" in first.message
+    assert not first.HasField("detectable_change") and not first.HasField("change_low")
+    assert (third.detectable_change, third.change_low, third.change_high) == (0.125, -0.25, 0.0625)
     assert not second.HasField("p_value") and not second.HasField("baseline_value")
 
 

@@ -17,7 +17,7 @@ def analysis(num_rejected: int, dataset: str = "imagenet-real") -> pb.Analysis:
         top1_accuracy=0.5 if num_rejected else 0.4,
         accuracy_against_labels=0.625,
         multi_label_accuracy=0.55,
-        image_level_multi_label_accuracy=0.6,
+        image_multi_label_accuracy=0.6,
     )
     summary = pb.Summary(groups={name.value: group for name in Group}, num_rejected_targets=num_rejected)
     return pb.Analysis(dataset=f"datasets/{dataset}", state=pb.Analysis.STATE_SUCCEEDED, summary=summary)
@@ -36,7 +36,7 @@ def test_real_accuracy_and_all_errors_are_shown_if_labels_reject_targets() -> No
 
     assert rows["top-1 accuracy"] == "50.0 %"
     assert rows["ReaL accuracy"] == "62.5 %"
-    assert rows["mean over images"] == "60.0 %"
+    assert rows["multi-label accuracy (images)"] == "60.0 %"
     assert rows["top-1 errors"] == "5"
     assert rows["all errors"] == "6"
     assert rows["model failure"] == "4"

@@ -1,0 +1,81 @@
+"""The changes of error types, superclasses, and classes, with their tests, as records for the template."""
+
+from dataclasses import dataclass
+
+from errata.messages import GROUP_NAMES, format_count, format_p_value, format_percentage, format_range
+
+from service.domain import AdjustedTest, ChangeRow, Comparison, Group, Interval, TypeChange
+from service.report.elements import css_class
+
+MAX_CLASSES = 50  # classes or superclasses
+
+
+@dataclass(frozen=True)
+class ChangeTableRow:
+    """The change of one class, superclass, or error type."""
+
+    name: str
+    css_class: str  # of an error type
+    samples: str
+    only_a: str
+    only_b: str
+    rate_a: str
+    rate_b: str
+    interval: str
+    p_value: str
+    adjusted_p_value: str
+    significant: bool
+
+
+@dataclass(frozen=True)
+class GroupChangeTables:
+    """The tables of changes of one group: families of tests."""
+
+    group: str
+    types: tuple[ChangeTableRow, ...]
+    superclasses: tuple[ChangeTableRow, ...]
+    classes: tuple[ChangeTableRow, ...]
+    num_superclasses: int  # also those that are not listed
+    num_classes: int
+
+
+def change_tables(comparison: Comparison, group: Group) -> GroupChangeTables:
+    """Convert the changes of one group for display."""
+    changes = comparison.groups[group]
+    superclasses, classes = comparison.superclasses.get(group, ()), comparison.classes.get(group, ())
+    return GroupChangeTables(
+        group=GROUP_NAMES[group],
+        types=tuple(_type_row(row, changes.num_samples) for row in changes.type_changes),
+        superclasses=tuple(_class_row(row) for row in superclasses[:MAX_CLASSES]),
+        classes=tuple(_class_row(row) for row in classes[:MAX_CLASSES]),
+        num_superclasses=len(superclasses),
+        num_classes=len(classes),
+    )
+
+
+def _type_row(row: TypeChange, num_samples: int) -> ChangeTableRow:
+    counts = (num_samples, row.only_a, row.only_b)
+    return _table_row(row.error_type.title, css_class(row.error_type), counts, row.share, row.test)
+
+
+def _class_row(row: ChangeRow) -> ChangeTableRow:
+    return _table_row(row.name, "", (row.num_samples, row.fixed, row.broken), row.errors, row.test)
+
+
+def _table_row(
+    name: str, css_class: str, counts: tuple[int, int, int], share: Interval, test: AdjustedTest
+) -> ChangeTableRow:
+    samples, only_a, only_b = map(format_count, counts)
+    return ChangeTableRow(
+        name=name,
+        css_class=css_class,
+        samples=samples,
+        only_a=only_a,
+        only_b=only_b,
+        rate_a=format_percentage(share.a),
+        rate_b=format_percentage(share.b),
+        interval=format_range(share),
+        p_value=format_p_value(test.p_value),
+        adjusted_p_value=format_p_value(test.adjusted_p_value),
+        significant=test.significant,
+    )
