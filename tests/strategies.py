@@ -44,6 +44,8 @@ VERDICTS = st.builds(
     | st.sampled_from([0.0, 1.0, 5e-324, 0.1 + 0.2]),
     evidence=st.none(),
     groups=st.lists(st.sampled_from(CLASS_GROUPS), unique=True).map(tuple),
+    matches_label=st.booleans(),
+    replaced_by=st.none() | st.integers(0, 999),
 )
 
 
@@ -52,7 +54,8 @@ def _groups(draw: st.DrawFn) -> GroupSummary:
     counts = draw(st.fixed_dictionaries(dict.fromkeys(ERROR_TYPES, st.integers(0, 50_000))))
     shares = [draw(SHARES) for _ in range(4)]
     rates: list[Any] = [draw(RATES) for _ in range(4)]  # Any: mypy does not know the length
-    return GroupSummary(sum(counts.values()), counts, draw(COUNTS), *rates, *shares)
+    summary = GroupSummary(sum(counts.values()), counts, draw(COUNTS), *rates, *shares)
+    return replace(summary, accuracy_against_labels=draw(RATES))
 
 
 SUMMARIES = st.builds(
@@ -66,6 +69,7 @@ SUMMARIES = st.builds(
     top1_accuracy_among_classes=RATES,
     imagenet_m_errors=st.none() | COUNTS,
     num_judged=st.none() | COUNTS,
+    num_rejected_targets=st.none() | COUNTS,
 )
 REQUESTS = st.builds(
     AnalysisRequest,

@@ -46,7 +46,7 @@ class ErrorType(Enum):
         severity=Severity.NONE,
         title="top-1 correct",
         plural="correct predictions",
-        description="The prediction is the original label.",
+        description="The prediction is the original label, and the labels of the image do not reject it.",
         colors=Colors("#fff", "#15181b", "#a9b4be"),
         column="num_group_correct",
     )
@@ -67,8 +67,8 @@ class ErrorType(Enum):
         title="missing multi-label",
         plural="missing multi-labels",
         description=(
-            "The image has several labels, and the prediction is one of them, but not the original label. "
-            "Counted as correct."
+            "The prediction is a label of the image, but not the original label, which is not the only label or is "
+            "wrong. Counted as correct."
         ),
         colors=Colors("#0b6e63", "#3fc4b0", "#26a596"),
         column="num_ambiguous",
@@ -203,6 +203,11 @@ def title_of(key: str) -> str:
 def error_keys(received: Iterable[str]) -> list[str]:
     """Return the names of all top-1 errors in the order of the rules, then those of a newer version in a response."""
     return [*(error_type.key for error_type in TOP1_ERROR_TYPES), *sorted({*received} - {*_BY_KEY})]
+
+
+def num_errors(counts: Mapping[str, int]) -> int:
+    """Return the number of verdicts that are not correct: the top-1 errors, unless labels reject targets."""
+    return sum(count for key, count in counts.items() if key != ErrorType.CORRECT.key)
 
 
 def severe_total(values: Mapping[str, Number]) -> Number:

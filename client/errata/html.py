@@ -6,7 +6,7 @@ from html import escape
 from errata import v1 as pb
 from errata.changes import changes_of
 from errata.enums import Group, State
-from errata.error_types import error_keys, title_of
+from errata.error_types import error_keys, num_errors, title_of
 from errata.messages import (
     CLASS_ACCURACY,
     GROUP_NAMES,
@@ -21,7 +21,9 @@ from errata.messages import (
     format_p_value,
     format_percentage,
     format_range,
+    labels_accuracy_name,
     pluralize,
+    rejected_targets_note,
 )
 from errata.names import dataset_id
 from errata.trend_metrics import model_title, value_title
@@ -43,20 +45,27 @@ def analysis_html(analysis: pb.Analysis) -> str:
             notes.append(f"Predicted images: {done} of {total}.")
         return _document(title, [], notes)
     abstained = analysis.summary.abstained
+    if analysis.summary.num_rejected_targets:
+        notes.append(rejected_targets_note(analysis.summary.num_rejected_targets))
     notes += abstention_notes(abstained)
     groups = [group for group in Group if group.value in analysis.summary.groups]
     summaries = [analysis.summary.groups[group.value] for group in groups]
+    labels_accuracy = labels_accuracy_name(dataset_id(analysis.dataset), analysis.summary.num_rejected_targets)
     rows = [
         ("images", [format_count(summary.num_samples) for summary in summaries]),
         ("top-1 accuracy", [format_optional(summary, "top1_accuracy") for summary in summaries]),
+        (labels_accuracy, [format_optional(summary, "accuracy_against_labels") for summary in summaries]),
         (IMAGE_ACCURACY, [format_optional(summary, "image_multi_label_accuracy") for summary in summaries]),
         (CLASS_ACCURACY, [format_optional(summary, "multi_label_accuracy") for summary in summaries]),
         ("top-1 errors", [format_count(summary.top1_errors) for summary in summaries]),
     ]
+    if analysis.summary.num_rejected_targets:
+        rows.append(("all errors", [format_count(num_errors(summary.counts)) for summary in summaries]))
     for key in error_keys(key for summary in summaries for key in summary.counts):
         cells = [MISSING if key in abstained else _count_and_portion(summary, key) for summary in summaries]
         rows.append((title_of(key), cells))
-    caption = "Error types, and their percentages of the top-1 errors"
+    errors = "errors" if analysis.summary.num_rejected_targets else "top-1 errors"
+    caption = f"Error types, and their percentages of the {errors}"
     return _document(title, [_table(caption, ["", *(GROUP_NAMES[group] for group in groups)], rows)], notes)
 
 
@@ -70,6 +79,9 @@ def comparison_html(comparison: pb.Comparison) -> str:
         return _document(title, [], notes)
     everything = comparison.groups[Group.ALL.value]
     intervals = {_METRICS[name]: everything.rates[name] for name in _METRICS if name in everything.rates}
+    if everything.HasField("accuracy_against_labels"):
+        name = labels_accuracy_name(dataset_id(comparison.dataset), comparison.num_rejected_targets)
+        intervals[name] = everything.accuracy_against_labels
     if everything.HasField("multi_label_accuracy"):
         intervals[CLASS_ACCURACY] = everything.multi_label_accuracy
     rates = [
@@ -179,5 +191,6 @@ def _table_rows(rows: Iterable[tuple[str, Sequence[str]]]) -> Iterator[str]:
 
 def _count_and_portion(summary: pb.GroupSummary, key: str) -> str:
     count = summary.counts.get(key, 0)
-    portion = count / summary.top1_errors if summary.top1_errors else None
+    errors = num_errors(summary.counts)
+    portion = count / errors if errors else None
     return f"{format_count(count)} ({format_percentage(portion)})"

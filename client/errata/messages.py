@@ -80,6 +80,8 @@ SUPERCLASS_NOTE = "“{predicted}” and “{label}” share a superclass: {supe
 COOCCURRENCE_NOTE = "“{predicted}” and “{label}” occur together in {count} images, for example {examples}."
 SIMILAR_NEIGHBORS = "The nearest training images include classes similar to “{predicted}”. "
 NO_SIMILAR_NEIGHBORS = "The nearest training images include no classes similar to “{predicted}”. "
+REJECTED_TARGET_NOTE = "The labels of the image reject its original label, “{target}”."
+PREFERS_LABEL = "CLIP prefers a true label: a label of the image scores higher than all of these texts."
 BEST_TEXTS = "Of {num_texts} texts, CLIP ranks these highest: {texts}."
 EXPERT_NOTE = "Experts judged this prediction: {cause}, {severity}. The verdict does not use this."
 RANKED_TEXT = "“{text}” ({probability})"
@@ -215,8 +217,38 @@ def cooccurrence_note(predicted: str, label: str, count: int, examples: Sequence
     )
 
 
+def rejected_target_note(target: str) -> str:
+    """Describe that the labels of an image reject its original label."""
+    return REJECTED_TARGET_NOTE.format(target=target)
+
+
+def labels_accuracy_name(dataset: str, num_rejected_targets: int) -> str:
+    """Return the name of the accuracy against the labels of a data set.
+
+    Args:
+        dataset: ID of the data set.
+        num_rejected_targets: Number of images whose labels reject the original label. Without any, the labels of
+            imagenet-real are those of an earlier version, which added the original labels to the ReaL labels.
+    """
+    is_real = dataset == "imagenet-real" and num_rejected_targets > 0
+    return "ReaL accuracy" if is_real else "accuracy against the labels"
+
+
+def rejected_targets_note(count: int) -> str:
+    """Describe the effect of rejected targets on the statistics of an analysis."""
+    return (
+        f"The labels reject the original label of {pluralize(count, 'image')}. Top-1 accuracy compares predictions "
+        "with the original label. Statistics by class use the first label instead, and error types are portions of "
+        "all errors by the labels. The two kinds of errors differ, so there is no gain in top-1 accuracy."
+    )
+
+
 def vocabulary_note(
-    predicted: str, has_similar_neighbors: bool, num_texts: int, best: Sequence[tuple[str, float]]
+    predicted: str,
+    has_similar_neighbors: bool,
+    num_texts: int,
+    best: Sequence[tuple[str, float]],
+    prefers_label: bool = False,
 ) -> str:
     """Describe the result of CLIP for an image.
 
@@ -225,13 +257,15 @@ def vocabulary_note(
         has_similar_neighbors: Whether the nearest training images include classes similar to the predicted one.
         num_texts: Number of texts that CLIP ranked.
         best: The texts with the highest rank and their probabilities.
+        prefers_label: Whether a label of the image scores higher than these texts.
 
     Returns:
-        Two sentences.
+        Two or three sentences.
     """
     texts = ", ".join(RANKED_TEXT.format(text=text, probability=format_percentage(value)) for text, value in best)
     neighbors = SIMILAR_NEIGHBORS if has_similar_neighbors else NO_SIMILAR_NEIGHBORS
-    return neighbors.format(predicted=predicted) + BEST_TEXTS.format(num_texts=format_count(num_texts), texts=texts)
+    note = neighbors.format(predicted=predicted) + BEST_TEXTS.format(num_texts=format_count(num_texts), texts=texts)
+    return f"{note} {PREFERS_LABEL}" if prefers_label else note
 
 
 def attribute_note(attribute: str, values: Sequence[str]) -> str:

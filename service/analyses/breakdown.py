@@ -1,7 +1,7 @@
 """Break an analysis down by target class or by superclass of the target."""
 
 from service.analyses.judge import JudgedAnalysis
-from service.domain import BreakdownRow
+from service.domain import NO_TYPE, BreakdownRow
 from service.rules.table import error_types
 from service.summary.breakdown import by_class, by_superclass, types_by_class
 from service.taxonomy.classes import class_names
@@ -9,8 +9,10 @@ from service.taxonomy.classes import class_names
 
 def compute_breakdown(judged: JudgedAnalysis, superclasses: bool) -> list[BreakdownRow]:
     """Return one row per class that has samples, or one row per superclass of the bundle."""
-    evidence = judged.bundle.evidence
-    table = types_by_class(error_types(judged.verdicts), evidence.targets, ~evidence.problematic)
+    evidence, types = judged.bundle.evidence, error_types(judged.verdicts)
+    table = types_by_class(types, evidence.effective_targets, ~evidence.problematic)
+    has_rejected_targets = bool((evidence.rejected & (types != NO_TYPE)).any())
     if superclasses:
-        return by_superclass(table, judged.bundle.manifest.superclasses, judged.bundle.arrays["superclass_members"])
-    return by_class(table, class_names())
+        members = judged.bundle.arrays["superclass_members"]
+        return by_superclass(table, judged.bundle.manifest.superclasses, members, has_rejected_targets)
+    return by_class(table, class_names(), has_rejected_targets)

@@ -21,8 +21,10 @@ from service.domain import (
     GroupComparison,
     Mask,
 )
+from service.evidence.labels import VERSIONS
 from service.rules.table import error_types
 from service.summary.compare import (
+    Matches,
     Pair,
     changed_classes,
     changed_superclasses,
@@ -41,8 +43,10 @@ class Verdicts:
     """The verdicts of one analysis on n images. An image that is not judged has the ID 0."""
 
     names: Sequence[str]
-    targets: Classes  # (n,)
+    targets: Classes  # (n,) original labels
+    effective_targets: Classes  # (n,) the first label where the labels reject the target
     predicted: Classes  # (n,)
+    is_label: Mask  # (n,) the prediction is one of the labels
     types: Bytes  # (n,)
     problematic: Mask  # (n,)
     groups: Mask  # (3, n) as CLASS_GROUPS
@@ -93,16 +97,14 @@ def add_slices(comparison: Comparison, a: JudgedAnalysis, b: JudgedAnalysis) -> 
     """Return a comparison with the changes of the slices, if the data set has attributes."""
     if a.attributes is None:
         return comparison
-    first, second = error_types(a.verdicts), error_types(b.verdicts)
-    pair = pair_verdicts(first, second, a.bundle.evidence.targets, np.asarray(a.bundle.evidence.problematic))
-    return replace(comparison, slices=slice_changes(a.attributes, pair), attributes=a.attributes.digest)
+    return replace(comparison, slices=slice_changes(a.attributes, pair_judged(a, b)), attributes=a.attributes.digest)
 
 
 def compare_groups_of_sides(a: Side, b: Side) -> dict[Group, GroupComparison]:
     """Compare two sides by group only; raise NotComparable if they differ in data set or evidence."""
     check_comparable(a.analysis, b.analysis)
     first, second = align_verdicts(a.verdicts, b.verdicts)
-    return compare_groups(pair_verdicts(first.types, second.types, first.targets, first.problematic), first.groups)
+    return compare_groups(_pair(first, second), first.groups)
 
 
 def compare_sides(
@@ -121,7 +123,7 @@ def compare_sides(
     """
     check_comparable(a.analysis, b.analysis)
     first, second = align_verdicts(a.verdicts, b.verdicts)
-    pair = pair_verdicts(first.types, second.types, first.targets, first.problematic)
+    pair = _pair(first, second)
     parts = split_groups(pair, first.groups)
     summary = a.analysis.summary
     assert summary is not None, "this is a bug: a compared analysis has a summary"
@@ -143,7 +145,18 @@ def compare_sides(
         else {},
         fixed=_changed_images(first, second, pair, pair.fixed, pair.types_a, max_images),
         broken=_changed_images(first, second, pair, pair.broken, pair.types_b, max_images),
+        num_rejected_targets=int((pair.counted & (first.targets != first.effective_targets)).sum()),
     )
+
+
+def _pair(a: Verdicts, b: Verdicts) -> Pair:
+    matches = [Matches(side.predicted == side.targets, side.is_label) for side in (a, b)]
+    return pair_verdicts(a.types, b.types, a.effective_targets, a.problematic, (matches[0], matches[1]))
+
+
+def pair_judged(a: JudgedAnalysis, b: JudgedAnalysis) -> Pair:
+    """Pair two analyses that were judged with the same evidence."""
+    return _pair(to_side(a).verdicts, to_side(b).verdicts)
 
 
 def is_comparable(a: Analysis, b: Analysis) -> bool:
@@ -160,20 +173,38 @@ def check_comparable(a: Analysis, b: Analysis) -> None:
             field="b",
         )
     if a.evidence != b.evidence:
+        older, newer = (a, b) if rejects_targets(b) and not rejects_targets(a) else (b, a)
+        which = "first" if older is a else "second"
         raise NotComparable(
-            f"Cannot compare analyses judged with different evidence ({a.evidence[:12]} and {b.evidence[:12]}). "
-            f"Judge the second one again with 'errata reanalyze {b.id} --evidence {a.evidence[:12]}'.",
+            f"Cannot compare analyses judged with different evidence ({a.evidence[:12]} and {b.evidence[:12]})."
+            f"{labels_difference([a, b])} Judge the {which} one again with "
+            f"'errata reanalyze {older.id} --evidence {newer.evidence[:12]}'.",
             field="b",
         )
+
+
+def rejects_targets(analysis: Analysis) -> bool:
+    """Return whether an analysis was judged with labels that reject original labels."""
+    return bool(analysis.summary and analysis.summary.num_rejected_targets)
+
+
+def labels_difference(analyses: Sequence[Analysis]) -> str:
+    """Return a sentence if analyses of imagenet-real use different definitions of its labels; else an empty text."""
+    if analyses[0].request.dataset not in VERSIONS or len(set(map(rejects_targets, analyses))) == 1:
+        return ""
+    return " Their labels differ: an earlier version of Errata added the original label to the ReaL labels."
 
 
 def to_side(judged: JudgedAnalysis) -> Side:
     """Return a judged analysis as one side of a comparison."""
     bundle, evidence = judged.bundle, judged.bundle.evidence
+    predicted = judged.predictions.top1[bundle.rows]
     verdicts = Verdicts(
         bundle.judged_names,
         evidence.targets,
-        judged.predictions.top1[bundle.rows],
+        evidence.effective_targets,
+        predicted,
+        evidence.labels.contain(predicted),
         error_types(judged.verdicts),
         np.asarray(evidence.problematic),
         np.asarray(bundle.arrays["groups"]),
@@ -194,7 +225,7 @@ def align_verdicts(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
     known_b = np.zeros(len(names), dtype=bool)
     known_b[rows] = True
     only_b = np.flatnonzero(known_b)[np.flatnonzero(known_b) >= len(a.names)]
-    for name in ("targets", "problematic"):  # facts of the images, independent of the model
+    for name in ("targets", "effective_targets", "problematic"):  # facts of the images, independent of the model
         getattr(first, name)[only_b] = getattr(second, name)[only_b]
     first.groups[:, only_b] = second.groups[:, only_b]
     return first, second
@@ -216,7 +247,8 @@ def _spread_verdicts(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.
 
     return Verdicts(
         names,
-        *(spread(values) for values in (verdicts.targets, verdicts.predicted, verdicts.types)),  # type: ignore[arg-type]
+        *(spread(values) for values in (verdicts.targets, verdicts.effective_targets, verdicts.predicted)),  # type: ignore[arg-type]
+        *(spread(values) for values in (verdicts.is_label, verdicts.types)),  # type: ignore[arg-type]
         *(spread(values) for values in (verdicts.problematic, verdicts.groups)),  # type: ignore[arg-type]
     )
 
@@ -227,10 +259,10 @@ def _changed_images(
     """Return the images of a mask, most severe errors first."""
     rows = np.flatnonzero(mask)
     rows = rows[np.argsort(-severity[rows].astype(int), kind="stable")][:max_images]
-    columns = (a.targets, a.predicted, b.predicted, pair.types_a, pair.types_b)
+    columns = (a.targets, a.predicted, b.predicted, pair.types_a, pair.types_b, a.effective_targets)
     return tuple(
-        ChangedImage(a.names[row], target, in_a, in_b, ErrorType(type_a), ErrorType(type_b))
-        for row, target, in_a, in_b, type_a, type_b in zip(
+        ChangedImage(a.names[row], target, in_a, in_b, ErrorType(type_a), ErrorType(type_b), effective_target)
+        for row, target, in_a, in_b, type_a, type_b, effective_target in zip(
             rows.tolist(), *(column[rows].tolist() for column in columns), strict=True
         )
     )

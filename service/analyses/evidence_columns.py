@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from service.analyses.judge import JudgedAnalysis
-from service.domain import NUM_CLASSES, Attributes, Classes, ErrorType, Labels, LabelSource, Outcome
+from service.domain import NUM_CLASSES, Attributes, Classes, ErrorType, Labels, LabelSource, Mask, Outcome
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_names
 from service.evidence.overlap import explain_overlap
@@ -46,7 +46,7 @@ def class_name(classes: Classes) -> pa.Array:
 
 @dataclass(frozen=True)
 class _Related:
-    """The L classes to compare predictions with: the labels of K samples, and targets that are not labels."""
+    """The L classes to compare predictions with: labels of K samples, and targets of problematic ones without them."""
 
     of_sample: NDArray[np.intp]  # (L,) the sample, ascending
     classes: Classes  # (L,)
@@ -70,7 +70,7 @@ def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[
     predicted = judged.predictions.top1[bundle.rows[rows]]
     rules = outcomes(judged.verdicts[rows], np.asarray(evidence.problematic[rows]), evidence)
     labels = evidence.labels.take(rows)
-    related = _find_related(labels, evidence.targets[rows], predicted)
+    related = _find_related(labels, evidence.targets[rows], np.asarray(evidence.problematic[rows]), predicted)
     return {
         "labels": _labels(labels),
         "shared_superclasses": _shared_superclasses(bundle, related),
@@ -88,13 +88,14 @@ SOURCE_NAMES = pa.array([f"LABEL_SOURCE_{source.name}" for source in LabelSource
 _JUDGMENT = pa.struct({"error_type": pa.string(), "severity": pa.string()})
 _TEXT = pa.struct({"text": pa.string(), "probability": pa.float64(), "outside": pa.bool_()})
 _ATTRIBUTE = pa.struct({"attribute": pa.string(), "values": pa.list_(pa.string())})
-_VOCABULARY = pa.struct({"gate": pa.bool_(), "best": pa.list_(_TEXT), "num_texts": pa.int32()})
+_VOCABULARY = pa.struct(
+    {"gate": pa.bool_(), "best": pa.list_(_TEXT), "num_texts": pa.int32(), "prefers_label": pa.bool_()}
+)
 
 
-def _find_related(labels: Labels, targets: Classes, predicted: Classes) -> _Related:
+def _find_related(labels: Labels, targets: Classes, problematic: Mask, predicted: Classes) -> _Related:
     of_label = np.repeat(np.arange(len(targets)), labels.counts)
-    without_target = np.ones(len(targets), dtype=bool)
-    without_target[of_label[labels.classes == targets[of_label]]] = False
+    without_target = problematic & ~labels.contain(targets)
     of_sample = np.concatenate([of_label, np.flatnonzero(without_target)])
     classes = np.concatenate([labels.classes, targets[without_target]])
     order = np.argsort(of_sample, kind="stable")  # a target follows the labels of its sample
@@ -154,7 +155,7 @@ def _co_occurrences(bundle: Bundle, related: _Related) -> pa.Array:
 
 
 def _overlap(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> pa.Array:
-    targets = bundle.evidence.targets[rows]
+    targets = bundle.evidence.effective_targets[rows]
     overlapping = bundle.evidence.overlap[targets, predicted]
     codes = targets.astype(np.int64) * NUM_CLASSES + predicted
     pairs, pair = np.unique(codes[overlapping], return_inverse=True)
@@ -175,11 +176,12 @@ def _vocabulary(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes, outc
     results = compare_all(
         np.concatenate(images) if images else np.zeros((0, 1), dtype=np.float32),
         bundle.arrays["text_embeddings"],
-        bundle.evidence.targets[rows[evaluated]],
+        bundle.evidence.effective_targets[rows[evaluated]],
         predicted[evaluated],
         bundle.arrays["neighbors"][rows[evaluated]],
         bundle.proposals,
     )
+    preferred = bundle.labels_preferred(rows[evaluated], predicted[evaluated])
     plain = [
         {
             "gate": result.gate,
@@ -187,8 +189,11 @@ def _vocabulary(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes, outc
                 {"text": best.text, "probability": best.probability, "outside": best.outside} for best in result.best
             ],
             "num_texts": result.num_texts,
+            "prefers_label": prefers_label,
         }
-        for result in results
+        for result, prefers_label in zip(
+            results, [None] * len(results) if preferred is None else preferred.tolist(), strict=True
+        )
     ]
     index = np.full(len(rows), len(plain), dtype=np.int64)
     index[evaluated] = np.arange(len(plain))

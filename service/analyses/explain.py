@@ -1,5 +1,7 @@
 """Explain the verdict of one prediction with the evidence of the bundle."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from service.analyses.judge import check_verdicts
@@ -53,6 +55,8 @@ def explain_prediction(
         probability=probability,
         evidence=collect_evidence(bundle, row, predicted, attributes),
         groups=bundle.groups_of(np.array([row]))[0],
+        matches_label=predicted in bundle.evidence.labels.of(row),
+        replaced_by=int(bundle.evidence.effective_targets[row]) if bundle.evidence.rejected[row] else None,
     )
 
 
@@ -62,7 +66,8 @@ def collect_evidence(bundle: Bundle, row: int, predicted: int, attributes: Attri
     steps = trace(evidence.rows(row, row + 1), predicted)
     labels = [int(label) for label in evidence.labels.of(row)]
     target = int(evidence.targets[row])
-    classes = labels if target in labels else [*labels, target]  # rules of problematic images can use the target only
+    uses_target = evidence.problematic[row] and target not in labels  # the rules do not use a rejected target
+    classes = [*labels, target] if uses_target else labels
     return VerdictEvidence(
         labels=tuple(zip(labels, evidence.labels.sources_of(row), strict=True)),
         shared_superclasses=tuple(
@@ -73,7 +78,7 @@ def collect_evidence(bundle: Bundle, row: int, predicted: int, attributes: Attri
         co_occurrences=tuple(
             co_occurrence for label in classes if (co_occurrence := _find_co_occurrence(bundle, label, predicted))
         ),
-        overlap=explain_overlap(target, predicted),
+        overlap=explain_overlap(int(evidence.effective_targets[row]), predicted),
         vocabulary=_vocabulary_evidence(bundle, row, predicted, steps),
         trace=steps,
         expert_judgment=bundle.expert_judgments.get((row, predicted)),
@@ -91,14 +96,16 @@ def _vocabulary_evidence(
     )
     if not is_evaluated or bundle.proposals is None:
         return None
-    return compare(
+    result = compare(
         bundle.image_embedding(row),
         bundle.arrays["text_embeddings"],
-        int(bundle.evidence.targets[row]),
+        int(bundle.evidence.effective_targets[row]),
         predicted,
         bundle.arrays["neighbors"][row : row + 1],
         bundle.proposals,
     )
+    preferred = bundle.labels_preferred(np.array([row]), np.array([predicted], dtype=np.int16))
+    return result if preferred is None else replace(result, prefers_label=bool(preferred[0]))
 
 
 def _shared_superclasses(bundle: Bundle, label: int, predicted: int) -> tuple[str, ...]:

@@ -5,13 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from service.analyses.compare import is_comparable
-from service.analyses.judge import JudgedAnalysis
-from service.domain import NO_TYPE, GatePolicy, Mask, Summary, build_strata
-from service.rules.table import error_types
-from service.summary.compare import compare_groups, pair_verdicts
+from service.analyses.compare import is_comparable, pair_judged
+from service.analyses.judge import JudgedAnalysis, compute_summary
+from service.domain import GatePolicy, Mask
+from service.summary.compare import compare_groups
 from service.summary.gate import Baseline, SliceResult
-from service.summary.summarize import summarize
 
 
 def slice_results(
@@ -25,7 +23,7 @@ def slice_results(
         if mask is None or (baseline is not None and before is None):
             continue
         compared = None if baseline is None or before is None else _compare(judged, mask, baseline, before)
-        results[name] = SliceResult(_summarize(judged, mask), compared)
+        results[name] = SliceResult(compute_summary(judged.bundle, judged.predictions, mask), compared)
     return results
 
 
@@ -34,21 +32,11 @@ def _mask(judged: JudgedAnalysis, name: str) -> Mask | None:
     return None if judged.attributes is None or number is None else judged.attributes.mask(number)
 
 
-def _summarize(judged: JudgedAnalysis, mask: Mask) -> Summary:
-    """Return the summary of the images of a mask."""
-    bundle, types = judged.bundle, error_types(judged.verdicts)
-    counted = mask & ~np.asarray(bundle.evidence.problematic) & (types != NO_TYPE)
-    strata = build_strata(bundle.evidence.targets, counted, bundle.arrays["groups"])
-    return summarize(types, strata, bundle.manifest.abstained, judged.predictions, bundle.all_targets)
-
-
 def _compare(judged: JudgedAnalysis, mask: Mask, baseline: JudgedAnalysis, before: Mask) -> Baseline:
     """Return the baseline of the images of a mask."""
-    summary = _summarize(baseline, before)
+    summary = compute_summary(baseline.bundle, baseline.predictions, before)
     if not is_comparable(baseline.analysis, judged.analysis):
         return Baseline(summary, None)
-    evidence = judged.bundle.evidence
-    types_a, types_b = error_types(baseline.verdicts), error_types(judged.verdicts)
-    pair = pair_verdicts(types_a, types_b, evidence.targets, np.asarray(evidence.problematic))
+    pair = pair_judged(baseline, judged)
     pair = replace(pair, counted=pair.counted & mask)
     return Baseline(summary, compare_groups(pair, np.asarray(judged.bundle.arrays["groups"])))

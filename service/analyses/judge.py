@@ -19,6 +19,7 @@ from service.domain import (
     Analysis,
     Attributes,
     Bytes,
+    Mask,
     ModelInfo,
     Predictions,
     Progress,
@@ -37,7 +38,7 @@ from service.jobs.transitions import (
 )
 from service.jobs.worker import RetryLater
 from service.rules.table import error_types, judge
-from service.summary.summarize import summarize
+from service.summary.summarize import SampleResults, summarize
 
 MAX_ATTEMPTS = 500  # attempts to archive an analysis, about eight hours: a new prediction would cost far more
 STORE_WAIT_SECONDS = 300.0  # maximum wait for an unavailable store
@@ -74,14 +75,20 @@ def check_verdicts(bundle: Bundle, verdicts: Bytes) -> None:
         )
 
 
-def compute_summary(bundle: Bundle, predictions: Predictions) -> Summary:
-    """Return the summary of one model's predictions."""
+def compute_summary(bundle: Bundle, predictions: Predictions, mask: Mask | None = None) -> Summary:
+    """Return the summary of one model's predictions, for all judged images or for those of a mask, (N,)."""
+    evidence, predicted = bundle.evidence, predictions.top1[bundle.rows]
     types = error_types(compute_verdicts(bundle, predictions))
-    strata = bundle.strata
-    if (types == NO_TYPE).any():  # images without a prediction do not count
-        counted = ~bundle.evidence.problematic & (types != NO_TYPE)
-        strata = build_strata(bundle.evidence.targets, counted, bundle.arrays["groups"])
-    return summarize(types, strata, bundle.manifest.abstained, predictions, bundle.all_targets, bundle.imagenet_m)
+    results = SampleResults(
+        types, predicted == evidence.targets, evidence.labels.contain(predicted), np.asarray(evidence.rejected)
+    )
+    strata, imagenet_m = bundle.strata, bundle.imagenet_m
+    if mask is not None or (types == NO_TYPE).any():  # images without a prediction do not count
+        counted = ~evidence.problematic & (types != NO_TYPE)
+        if mask is not None:
+            counted, imagenet_m = counted & mask, None
+        strata = build_strata(evidence.effective_targets, counted, bundle.arrays["groups"])
+    return summarize(results, strata, bundle.manifest.abstained, predictions, bundle.all_targets, imagenet_m)
 
 
 def digest_predictions(predictions: Predictions) -> str:

@@ -109,14 +109,15 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
     members = np.asarray(bundle.arrays["superclass_members"])
     summary = judged.analysis.summary
     assert summary is not None, "this is a bug: a judged analysis has a summary"
-    pairs = confusions(evidence.targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
+    targets = evidence.effective_targets
+    pairs = confusions(targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
     groups = class_groups()
     percentiles = _percentiles(judged)
     return report_view(
         ReportData(
             analysis=judged.analysis,
             confusions=[
-                (pair, _examples(bundle, counted & (evidence.targets == pair.target) & (predicted == pair.predicted)))
+                (pair, _examples(bundle, counted & (targets == pair.target) & (predicted == pair.predicted)))
                 for pair in pairs
             ],
             superclasses=[
@@ -125,7 +126,9 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
             ],
             classes=[(row, _groups(groups, _classes_of(row))) for row in compute_breakdown(judged, superclasses=False)],
             slices=None if judged.attributes is None else slices_of(judged, judged.attributes),
-            calibration=None if probability is None else calibrate(types[counted], probability[counted]),
+            calibration=None
+            if probability is None
+            else calibrate(types[counted], probability[counted], (predicted == evidence.targets)[counted]),
             confidence={} if probability is None else _confidence(types[counted], probability[counted]),
             percentiles=percentiles,
             notes=[CUSTOM_SUPERCLASSES_NOTE] if percentiles and has_own_superclasses(bundle.manifest) else [],
@@ -136,6 +139,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
             agreement=agreement_for(bundle.dataset),
             sources=[SourceRow(source.name, source.origin, source.license) for source in bundle.manifest.sources],
             version=version("errata-service"),
+            label_preference=_label_preference(bundle, types, predicted, counted),
         )
     )
 
@@ -191,7 +195,7 @@ def _error_table(
     evidence = bundle.evidence
     images = bundle.rows[rows]
     types = error_types(judged.verdicts)[rows]
-    targets, predicted = evidence.targets[rows], judged.predictions.top1[images]
+    targets, predicted = evidence.effective_targets[rows], judged.predictions.top1[images]
     problematic = evidence.problematic[rows]
     labels = evidence.labels.take(rows)
     names = [bundle.judged_names[row] for row in rows.tolist()]
@@ -201,6 +205,7 @@ def _error_table(
     return ErrorTable(
         names=names,
         targets=targets,
+        rejected={row: int(evidence.targets[rows[row]]) for row in np.flatnonzero(evidence.rejected[rows]).tolist()},
         predicted=predicted,
         types=types,
         problematic=problematic,
@@ -268,6 +273,15 @@ def _vocabulary_evidence(
         if vocabulary is not None:
             result[index] = vocabulary
     return result
+
+
+def _label_preference(
+    bundle: Bundle, types: NDArray[np.uint8], predicted: NDArray[np.int16], counted: NDArray[np.bool_]
+) -> tuple[int, int] | None:
+    """Return the out-of-vocabulary errors for which CLIP prefers a label, and all of them; None if it is unknown."""
+    rows = np.flatnonzero(counted & (types == ErrorType.FINE_GRAINED_OOV.id))
+    preferred = bundle.labels_preferred(rows, predicted[rows])
+    return None if preferred is None else (int(preferred.sum()), len(rows))
 
 
 def _expert_judgments(

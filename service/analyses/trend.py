@@ -15,6 +15,7 @@ from errata.errors import (
 )
 
 from service.analyses import queries
+from service.analyses.compare import labels_difference
 from service.analyses.ports import Stores
 from service.analyses.request import MAX_TEXT
 from service.domain import (
@@ -236,8 +237,9 @@ def check_same_evidence(analyses: Sequence[Analysis], dataset: str = "") -> None
     evidence = sorted({analysis.evidence[:12] for analysis in analyses})
     if len(evidence) > 1:
         raise NotComparable(
-            f"Cannot combine analyses judged with different evidence ({', '.join(evidence)}). Judge them again with "
-            f"the same evidence, for example with 'errata reanalyze NAME --evidence {evidence[0]}'.",
+            f"Cannot combine analyses judged with different evidence ({', '.join(evidence)})."
+            f"{labels_difference(analyses)} Judge them again with the same evidence, for example with "
+            f"'errata reanalyze NAME --evidence {evidence[0]}'.",
             field="analyses",
         )
 

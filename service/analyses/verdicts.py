@@ -34,7 +34,10 @@ from service.taxonomy.classes import class_names
 
 @dataclass(frozen=True)
 class VerdictFilter:
-    """A filter of verdicts: a verdict matches if it meets all conditions that are set."""
+    """A filter of verdicts: a verdict matches if it meets all conditions that are set.
+
+    As in breakdowns, the target is the effective one: the first label of an image whose labels reject the target.
+    """
 
     error_types: frozenset[ErrorType] = frozenset()
     target: int | None = None
@@ -88,7 +91,7 @@ def find_bundle(stores: Stores, analysis: Analysis) -> Bundle:
 def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArray[np.intp]:
     """Return the rows of matching verdicts, ascending; raise InvalidRequest for an unknown superclass."""
     types = error_types(judged.verdicts)
-    targets = judged.bundle.evidence.targets
+    targets = judged.bundle.evidence.effective_targets
     predicted = judged.predictions.top1[judged.bundle.rows]
     mask = (types != NO_TYPE) & judged.bundle.group_mask(verdict_filter.group)
     if verdict_filter.error_types:
@@ -127,11 +130,13 @@ def slice_mask(judged: JudgedAnalysis, text: str) -> Mask:
 def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_evidence: bool = False) -> Iterator[Verdict]:
     """Yield the verdicts of rows, with their evidence if `with_evidence`."""
     names, problematic = judged.bundle.judged_names, judged.bundle.evidence.problematic
-    targets = judged.bundle.evidence.targets
+    targets, effective = judged.bundle.evidence.targets, judged.bundle.evidence.effective_targets
+    rejected = judged.bundle.evidence.rejected
     images = judged.bundle.rows
+    matches_label = judged.bundle.evidence.labels.take(rows).contain(judged.predictions.top1[images[rows]]).tolist()
     probability = judged.predictions.probability
     groups = judged.bundle.groups_of(rows)
-    for row, groups_of_row in zip(rows.tolist(), groups, strict=True):
+    for row, groups_of_row, is_label in zip(rows.tolist(), groups, matches_label, strict=True):
         byte, predicted = int(judged.verdicts[row]), int(judged.predictions.top1[images[row]])
         yield Verdict(
             file_name=names[row],
@@ -142,6 +147,8 @@ def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_eviden
             probability=None if probability is None else float(probability[images[row]]),
             evidence=collect_evidence(judged.bundle, row, predicted, judged.attributes) if with_evidence else None,
             groups=groups_of_row,
+            matches_label=is_label,
+            replaced_by=int(effective[row]) if rejected[row] else None,
         )
 
 
@@ -164,6 +171,7 @@ def verdict_table(
     images = bundle.rows[rows]
     positions = POSITIONS[error_types(judged.verdicts)[rows]]
     targets, predicted = evidence.targets[rows], judged.predictions.top1[images]
+    effective = evidence.effective_targets[rows]
     class_name = pa.array(class_names())
     columns = {
         "file_name": bundle.names.take(pa.array(images)).cast(pa.string()),
@@ -174,6 +182,10 @@ def verdict_table(
         "target_name": class_name.take(pa.array(targets)),
         "predicted_name": class_name.take(pa.array(predicted)),
         "groups": _group_texts(np.asarray(bundle.arrays["groups"])[:, rows]),
+        "rejected_target": evidence.rejected[rows],
+        "effective_target": effective,
+        "effective_target_name": class_name.take(pa.array(effective)),
+        "matches_label": evidence.labels.take(rows).contain(predicted),
     }
     if judged.predictions.probability is not None:
         columns["probability"] = pa.array(judged.predictions.probability[images].astype(np.float32))

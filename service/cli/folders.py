@@ -33,7 +33,9 @@ class _Line:
 
     name: str
     target: int
+    effective_target: int
     predicted: int
+    is_label: bool
     error_type: ErrorType
     problematic: bool
     groups: tuple[bool, ...]  # in the order of CLASS_GROUPS
@@ -139,7 +141,9 @@ def read_side(folder: Path) -> Side:
     verdicts = Verdicts(
         [line.name for line in lines],
         np.array([line.target for line in lines], dtype=np.int16),
+        np.array([line.effective_target for line in lines], dtype=np.int16),
         np.array([line.predicted for line in lines], dtype=np.int16),
+        np.array([line.is_label for line in lines], dtype=bool),
         np.array([line.error_type.id for line in lines], dtype=np.uint8),
         np.array([line.problematic for line in lines], dtype=bool),
         np.array([line.groups for line in lines], dtype=bool).reshape(-1, len(CLASS_GROUPS)).T,
@@ -149,10 +153,12 @@ def read_side(folder: Path) -> Side:
 
 def _parse_line(line: dict[str, Any]) -> _Line:
     target, predicted = int(line["target"]), int(line["predicted"])
-    if not (0 <= target < NUM_CLASSES and 0 <= predicted < NUM_CLASSES):
-        raise ValueError(f"classes {target} and {predicted}")
+    effective_target = int(line.get("effective_target", target))  # earlier versions do not write it
+    if not all(0 <= class_index < NUM_CLASSES for class_index in (target, effective_target, predicted)):
+        raise ValueError(f"classes {target}, {effective_target}, and {predicted}")
     error_type = ErrorType[line["error_type"].upper()]
     groups = tuple(group.value in line["groups"] for group in CLASS_GROUPS)
     name = str(line["file_name"])
     name.encode()  # a lone surrogate cannot be sent or printed
-    return _Line(name, target, predicted, error_type, bool(line["problematic"]), groups)
+    is_label = bool(line.get("matches_label", error_type in (ErrorType.CORRECT, ErrorType.MULTI_LABEL)))
+    return _Line(name, target, effective_target, predicted, is_label, error_type, bool(line["problematic"]), groups)

@@ -58,6 +58,8 @@ from service.domain.evidence import (
     Predictions,
     Strata,
     build_strata,
+    effective_targets,
+    rejected_targets,
 )
 from service.domain.gate import (
     DEFAULT_MIN_SAMPLES,
@@ -234,6 +236,8 @@ __all__ = [
     "VerdictEvidence",
     "VocabularyEvidence",
     "build_strata",
+    "effective_targets",
     "end_of",
     "is_among",
+    "rejected_targets",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from errata.enums import Group, RowOrder, State
-from errata.error_types import CORRECT_TYPES, SEVERE_TYPES, ErrorType
+from errata.error_types import CORRECT_TYPES, SEVERE_TYPES, TOP1_ERROR_TYPES, ErrorType
 
 
 @dataclass(frozen=True)
@@ -14,15 +14,21 @@ class GroupSummary:
 
     num_samples: int
     counts: Mapping[ErrorType, int]  # number of verdicts of each type
-    top1_errors: int
+    top1_errors: int  # predictions that are not the original label
     top1_accuracy: float | None
     multi_label_accuracy: float | None  # mean over target classes
     multi_label_accuracy_forgiving_minor: float | None
     multi_label_accuracy_forgiving_explainable: float | None
-    portions_of_top1_errors: Mapping[ErrorType, float]  # top-1 errors; empty without errors
+    portions_of_top1_errors: Mapping[ErrorType, float]  # of the verdicts that are not CORRECT; empty without errors
     portions_of_multi_label_errors: Mapping[ErrorType, float]  # multi-label errors; empty without errors
-    gain_if_fixed_top1: Mapping[ErrorType, float]  # gain in top-1 accuracy without this type of top-1 error
+    gain_if_fixed_top1: Mapping[ErrorType, float]  # gain in top-1 accuracy; empty if targets are rejected
     gain_if_fixed_multi_label: Mapping[ErrorType, float]  # gain in multi-label accuracy; 0 for correct types
+    accuracy_against_labels: float | None = None  # the prediction is any label; None also: archived without this field
+
+    @property
+    def num_errors(self) -> int:
+        """Return the number of verdicts that are not CORRECT: the top-1 errors, unless targets are rejected."""
+        return sum(self.counts[error_type] for error_type in TOP1_ERROR_TYPES)
 
     @property
     def image_multi_label_accuracy(self) -> float | None:
@@ -57,6 +63,7 @@ class Summary:
     top1_accuracy_among_classes: float | None  # top-1 among the data set's own classes; None: no scores
     imagenet_m_errors: int | None  # multi-label errors among the 68 samples of ImageNet-M; None: samples unknown
     num_judged: int | None = None  # images that the bundle evaluates; None: archived by a version without this field
+    num_rejected_targets: int | None = None  # samples whose labels reject the target; None: archived without this field
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ class BreakdownRow:
     num_samples: int
     counts: Mapping[ErrorType, int]
     multi_label_accuracy: float | None
-    gain_if_fixed_top1: Mapping[ErrorType, float]  # top-1 errors
+    gain_if_fixed_top1: Mapping[ErrorType, float]  # top-1 errors; empty if targets are rejected
     gain_if_fixed_multi_label: Mapping[ErrorType, float]  # top-1 errors
 
     @property

@@ -8,10 +8,10 @@ import numpy as np
 from errata.enums import Group
 from errata.error_types import (
     CORRECT_TYPES,
+    ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
     SEVERE_TYPES,
     TOP1_CORRECT_TYPES,
-    TOP1_ERROR_TYPES,
     ErrorType,
 )
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class PairedMetric(StrEnum):
 
 
 METRIC_TYPES: Mapping[PairedMetric, tuple[ErrorType, ...]] = {  # error types with the property
-    PairedMetric.TOP1: TOP1_CORRECT_TYPES,
+    PairedMetric.TOP1: TOP1_CORRECT_TYPES,  # unless targets are rejected
     PairedMetric.MULTI_LABEL: CORRECT_TYPES,
     PairedMetric.SEVERE: SEVERE_TYPES,
 }
@@ -84,6 +84,8 @@ class GroupComparison:
     types: Mapping[ErrorType, Interval]  # share of samples with the type, by the score test; empty without samples
     type_changes: tuple[TypeChange, ...] = ()  # error types with changes, the smallest adjusted p-value first
     multi_label_accuracy_limits: Interval | None = None  # as multi_label_accuracy, with one-sided 95 % limits
+    accuracy_against_labels: Interval | None = None  # share of samples, by a bootstrap; None: no samples
+    top1_table: NDArray[np.int64] | None = None  # see `top1`; None: no target is rejected, so the transitions have it
 
     def fixed(self, error_type: ErrorType | None = None) -> int:
         """Count the images that are multi-label errors in A (all, or of one type) and correct in B."""
@@ -94,14 +96,24 @@ class GroupComparison:
         return self._count(CORRECT_TYPES, (error_type,) if error_type else MULTI_LABEL_ERROR_TYPES)
 
     @property
+    def top1(self) -> NDArray[np.int64]:
+        """Return the cross table of whether the prediction is the original label, (2, 2): rows are A, columns are B."""
+        if self.top1_table is not None:
+            return self.top1_table
+        is_correct = np.array([error_type in TOP1_CORRECT_TYPES for error_type in ERROR_TYPES])
+        sides = np.stack([~is_correct, is_correct]).astype(np.int64)  # (2, T)
+        table: NDArray[np.int64] = sides @ self.transitions @ sides.T
+        return table
+
+    @property
     def top1_fixed(self) -> int:
         """Count the images that are top-1 errors in A and top-1 correct in B."""
-        return self._count(TOP1_ERROR_TYPES, TOP1_CORRECT_TYPES)
+        return int(self.top1[0, 1])
 
     @property
     def top1_broken(self) -> int:
         """Count the images that are top-1 correct in A and top-1 errors in B."""
-        return self._count(TOP1_CORRECT_TYPES, TOP1_ERROR_TYPES)
+        return int(self.top1[1, 0])
 
     def _count(self, in_a: Sequence[ErrorType], in_b: Sequence[ErrorType]) -> int:
         rows, columns = ([error_type.position for error_type in types] for types in (in_a, in_b))
@@ -134,6 +146,7 @@ class ChangedImage:
     predicted_b: int
     type_a: ErrorType
     type_b: ErrorType
+    effective_target: int  # the first label if the labels reject the target
 
 
 @dataclass(frozen=True)
@@ -155,3 +168,4 @@ class Comparison:
     broken: tuple[ChangedImage, ...]  # severe errors of B first
     slices: tuple[SliceChange, ...] = ()  # slices with changes, the smallest adjusted p-value first
     attributes: str = ""  # digest of the attributes; empty: the data set has none
+    num_rejected_targets: int = 0  # compared samples whose labels reject the target

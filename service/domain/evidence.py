@@ -20,7 +20,7 @@ class Labels:
     """Multi-labels of N samples: one concatenated list of classes, and the offset of each sample."""
 
     offsets: NDArray[np.int32]  # (N + 1,) labels of sample i: offsets[i] to offsets[i + 1]
-    classes: Classes  # (L,) distinct within a sample
+    classes: Classes  # (L,) distinct within a sample, in the order of the data set
     sources: Bytes  # (L,) LabelSource
 
     def of(self, row: int) -> Classes:
@@ -36,6 +36,13 @@ class Labels:
         """Return the number of labels of each sample, shape (N,)."""
         return np.diff(self.offsets)
 
+    def contain(self, classes: Classes) -> Mask:
+        """Return whether a class, one for each sample, is a label of the sample, (N,); classes: (N,)."""
+        result = np.zeros(len(classes), dtype=bool)
+        samples = np.repeat(np.arange(len(classes)), self.counts)
+        result[samples[self.classes == classes[samples]]] = True
+        return result
+
     def rows(self, start: int, stop: int) -> "Labels":
         """Return the labels of the samples from start to stop."""
         first, last = self.offsets[start], self.offsets[stop]
@@ -49,9 +56,25 @@ class Labels:
         return Labels(offsets, self.classes[index], self.sources[index])
 
 
+def rejected_targets(targets: Classes, labels: Labels, problematic: Mask) -> Mask:
+    """Return the samples that are not problematic and whose labels lack the original label, (N,)."""
+    return ~problematic & (labels.counts > 0) & ~labels.contain(targets)
+
+
+def effective_targets(targets: Classes, labels: Labels, problematic: Mask) -> Classes:
+    """Return the first label of samples with a rejected target, and the original label of the others, (N,)."""
+    rejected = rejected_targets(targets, labels, problematic)
+    effective = targets.copy()
+    effective[rejected] = labels.classes[labels.offsets[:-1][rejected]]
+    return effective
+
+
 @dataclass(frozen=True)
 class Evidence:
-    """Inputs of the rules for N samples. A rule abstains if its field is None."""
+    """Inputs of the rules for N samples. A rule abstains if its field is None.
+
+    A data set can reject targets: the labels of a sample that is not problematic may lack its target.
+    """
 
     targets: Classes  # (N,) original label
     labels: Labels
@@ -86,6 +109,16 @@ class Evidence:
             non_prototypical=None if self.non_prototypical is None else self.non_prototypical[rows],
             oov=None if self.oov is None else self.oov[rows],
         )
+
+    @cached_property
+    def rejected(self) -> Mask:
+        """Return the samples that are not problematic and whose labels reject the target, (N,)."""
+        return rejected_targets(self.targets, self.labels, self.problematic)
+
+    @cached_property
+    def effective_targets(self) -> Classes:
+        """Return the first label of samples with a rejected target, and the target of the others, (N,)."""
+        return effective_targets(self.targets, self.labels, self.problematic)
 
     @cached_property
     def label_mask(self) -> Mask:
@@ -128,7 +161,7 @@ def build_strata(targets: Classes, counted: Mask, groups: Mask) -> Strata:
     """Partition samples into strata.
 
     Args:
-        targets: (N,) original labels.
+        targets: (N,) effective targets.
         counted: (N,) samples that are not problematic.
         groups: (3, N) members of each of CLASS_GROUPS.
     """

@@ -24,6 +24,7 @@ class Measure(StrEnum):
     """Quantity that a bound limits. Rates, portions, and accuracies are fractions of 1."""
 
     TOP1_ACCURACY = "top1_accuracy"
+    ACCURACY_AGAINST_LABELS = "accuracy_against_labels"  # on imagenet-real: ReaL accuracy
     MULTI_LABEL_ACCURACY = "multi_label_accuracy"
     MULTI_LABEL_ACCURACY_FORGIVING_MINOR = "multi_label_accuracy_forgiving_minor"
     MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE = "multi_label_accuracy_forgiving_explainable"
@@ -33,7 +34,7 @@ class Measure(StrEnum):
     IMAGENET_M_ERRORS = "imagenet_m_errors"
     COUNT = "count"  # number of samples with the bound's types
     RATE = "rate"  # share of samples with the bound's types
-    PORTION_OF_TOP1_ERRORS = "portion_of_top1_errors"  # share of these types among top-1 errors
+    PORTION_OF_TOP1_ERRORS = "portion_of_top1_errors"  # share of these types among the verdicts that are not CORRECT
     PORTION_OF_MULTI_LABEL_ERRORS = "portion_of_multi_label_errors"  # share of these types among multi-label errors
 
 

@@ -51,6 +51,7 @@ class VocabularyEvidence:
     gate: bool  # whether the class of a nearest training image shares a superclass with the prediction
     best: tuple[ProposedText, ...]  # five best texts, best first
     num_texts: int
+    prefers_label: bool | None = None  # whether a label of the image scores higher than the best text; None: unknown
 
 
 @dataclass(frozen=True)
@@ -79,3 +80,10 @@ class Verdict:
     probability: float | None = None
     evidence: VerdictEvidence | None = None
     groups: tuple[Group, ...] = ()  # groups of the sample, without ALL
+    matches_label: bool = False  # whether the prediction is one of the labels
+    replaced_by: int | None = None  # the first label, if the labels reject the target
+
+    @property
+    def effective_target(self) -> int:
+        """Return the class under which statistics count the sample."""
+        return self.target if self.replaced_by is None else self.replaced_by

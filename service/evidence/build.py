@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Evidence, Labels
 from service.evidence.bundle import MANIFEST, SCHEMA, evidence_of
 from service.evidence.inputs import BundleInputs
-from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS
+from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, WITHOUT_DIGEST
 from service.rules import RULES_VERSION, find_abstained_types
 from service.rules.decide import decide
 from service.storage import atomic_folder, sha256_of
@@ -80,6 +80,7 @@ def as_arrays(facts: BundleInputs) -> dict[str, NDArray[Any]]:
             "image_embeddings": facts.clip.images,
             "text_embeddings": facts.clip.texts,
             "oov": facts.clip.oov,
+            "label_preferred": facts.clip.label_preferred,
         }
     if facts.imagenet_m is not None:
         arrays["imagenet_m"] = facts.imagenet_m
@@ -96,11 +97,11 @@ def sample_groups(labels: Labels) -> NDArray[np.bool_]:
 
 
 def digest_of(dataset: str, superclass_ids: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Return the SHA-256 of all inputs in canonical form, including the version of the rules."""
+    """Return the SHA-256 of all inputs in canonical form, with the version of the rules."""
     digest = hashlib.sha256()
     head = {"schema": SCHEMA, "rules_version": RULES_VERSION, "dataset": dataset, "superclasses": list(superclass_ids)}
     digest.update(json.dumps(head, sort_keys=True).encode())
-    for name in sorted(arrays):
+    for name in sorted({*arrays} - WITHOUT_DIGEST):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(array.view(np.uint8).data if array.size else b"")
@@ -121,6 +122,7 @@ def _counts(facts: BundleInputs, evidence: Evidence) -> dict[str, int]:
         "images": len(facts.labels.names),
         "judged": len(evidence),
         "problematic": int(evidence.problematic.sum()),
+        "rejected_targets": int(evidence.rejected.sum()),
         "superclasses": len(facts.superclasses.ids),
         "co_occurrence_pairs": 0 if evidence.cooccurrence is None else int(evidence.cooccurrence.sum()) // 2,
     }

@@ -14,12 +14,13 @@
   non_prototypical.npy (N,) bool  optional
   neighbors.npy (N, 10) int16, image_embeddings.npy (N, d), text_embeddings.npy (T, d) float32, oov.npy (N, C / 8) bits
                      optional (inputs.ClipInputs)
+  label_preferred.npy (N, C / 8) bits: CLIP prefers a label of the image, optional (inputs.ClipInputs)
   imagenet_m.npy     (N,) bool    samples of ImageNet-M, optional
   verdicts.npy       (N, C) uint8 the verdict table (service/rules/table.py)
   expert_judgments.npy (J, 4) int32 what experts judged, optional (service/evidence/expert_judgments.py)
 
 The digest covers all parts except for the sources, the encoder, the expert judgments, which no rule reads, and the
-verdict table, which depends only on the other parts.
+verdict table and label_preferred.npy, which depend only on the other parts.
 """
 
 import hashlib
@@ -174,7 +175,7 @@ class Bundle:
     @cached_property
     def strata(self) -> Strata:
         """Return the strata of the evaluated samples."""
-        return build_strata(self.evidence.targets, ~self.evidence.problematic, self.arrays["groups"])
+        return build_strata(self.evidence.effective_targets, ~self.evidence.problematic, self.arrays["groups"])
 
     @cached_property
     def pairs(self) -> CooccurrenceInputs | None:
@@ -187,6 +188,21 @@ class Bundle:
         if "oov" not in self.arrays:
             return None
         return Proposals(load_taxonomy(), self.evidence.same_superclass)
+
+    def labels_preferred(self, rows: NDArray[np.intp], predicted: Classes) -> Mask | None:
+        """Return where CLIP prefers a label of the image to every proposal for the prediction.
+
+        Args:
+            rows: (K,) evaluated images.
+            predicted: (K,) predicted classes.
+
+        Returns:
+            (K,) decisions, False where the gate does not hold; None if the bundle does not have them.
+        """
+        bits = self.arrays.get("label_preferred")
+        if bits is None:
+            return None
+        return np.asarray(bits[rows, predicted // 8] >> (7 - predicted % 8).astype(np.uint8) & 1, dtype=bool)
 
     @cached_property
     def expert_judgments(self) -> Mapping[tuple[int, int], ExpertJudgment]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import Bytes, Classes, Labels, Mask
+from service.domain import Bytes, Classes, Labels, Mask, effective_targets
 from service.taxonomy.superclasses import Grouping
 
 
@@ -46,6 +46,11 @@ class LabelInputs:
         """Return the original label of each evaluated image, shape (N,)."""
         return self.all_targets[self.rows]
 
+    @property
+    def effective_targets(self) -> Classes:
+        """Return the label under which statistics count each evaluated image, shape (N,)."""
+        return effective_targets(self.targets, self.labels, self.problematic)
+
 
 @dataclass(frozen=True)
 class CooccurrenceInputs:
@@ -64,6 +69,7 @@ class ClipInputs:
     images: NDArray[np.float32]  # (N, d) L2-normalized
     texts: NDArray[np.float32]  # (T, d) L2-normalized, in the order of Proposals.texts
     oov: Bytes  # (N, C / 8) bits, see domain.Evidence
+    label_preferred: Bytes  # (N, C / 8) bits, see vocabulary.OovDecisions
     encoder: EncoderInfo | None = None  # None: the encoder does not describe its model
 
 

@@ -18,6 +18,8 @@ from service.evidence.annotation import Annotation
 from service.evidence.artefacts import SampleOrder
 from service.evidence.inputs import LabelInputs, Source
 
+# The version of the labels of a data set that needs no input. Version 1 of imagenet-real added the original label.
+VERSIONS: Mapping[str, int] = {"imagenet-real": 2}
 DEMO_PACKAGE = "foolbox"
 DEMO_FILE = "data/demo.json"  # photographs of the package: file name → SHA-256
 
@@ -42,6 +44,15 @@ def _validation() -> dict[str, NDArray[np.generic]]:
 def original_labels() -> Classes:
     """Return the original label of each validation image, shape (50000,)."""
     return _validation()["targets"].astype(np.int16, copy=False)
+
+
+@cache
+def real_labels() -> Labels:
+    """Return the ReaL labels of each validation image, in their order. Some images have none."""
+    arrays = _validation()
+    sources = np.full(len(arrays["real_classes"]), LabelSource.REAL, dtype=np.uint8)
+    offsets, classes = arrays["real_offsets"].astype(np.int32), arrays["real_classes"].astype(np.int16)
+    return Labels(offsets, classes, sources)
 
 
 @cache
@@ -78,9 +89,9 @@ def _shipped_labels() -> bytes:
 
 
 def imagenet_real() -> LabelInputs:
-    """Return the validation images with ReaL labels. Their labels are the ReaL labels and the original label."""
-    labels, has_real_labels = real_and_original_labels()
-    rows = np.flatnonzero(has_real_labels)
+    """Return the validation images with ReaL labels, which reject some of the original labels."""
+    labels = real_labels()
+    rows = np.flatnonzero(labels.counts)
     digest = hashlib.sha256(_shipped_labels()).hexdigest()
     return LabelInputs(
         names=validation_names(),

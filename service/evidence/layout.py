@@ -12,7 +12,8 @@ from service.evidence.artefacts import NEIGHBORS
 
 VERDICTS = "verdicts"
 EXPERT_JUDGMENTS = "expert_judgments"
-WITHOUT_DIGEST = frozenset({VERDICTS, EXPERT_JUDGMENTS})  # arrays that the digest of a bundle does not cover
+LABEL_PREFERRED = "label_preferred"
+WITHOUT_DIGEST = frozenset({VERDICTS, LABEL_PREFERRED, EXPERT_JUDGMENTS})  # arrays that no digest of a bundle covers
 _REQUIRED = [
     "names",
     "all_targets",
@@ -74,6 +75,7 @@ def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> No
         "image_embeddings": ("f4", (judged, dimensions)),
         "text_embeddings": ("f4", (len(arrays.get("text_embeddings", ())), dimensions)),
         "oov": ("u1", (judged, NUM_CLASSES // 8)),
+        "label_preferred": ("u1", (judged, NUM_CLASSES // 8)),
         "imagenet_m": ("b1", (judged,)),
         EXPERT_JUDGMENTS: ("i4", (len(arrays.get(EXPERT_JUDGMENTS, ())), 4)),
         VERDICTS: ("u1", (judged, NUM_CLASSES)),

@@ -24,7 +24,7 @@ from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs
 from service.evidence.neighbors import nearest_classes
 from service.evidence.prototype import FILES as MISTAKES
 from service.evidence.prototype import read_non_prototypical
-from service.evidence.vocabulary import decide_oov
+from service.evidence.vocabulary import ClipImages, decide_oov
 from service.storage import sha256_of
 from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import Grouping, default_grouping
@@ -85,7 +85,10 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
     grouping, grouping_source = _grouping(inputs, artefacts)
     if dataset in NEEDS_NO_INPUT:
         annotation = None  # co-occurrence is counted over all images
-    pairs, pair_source = _pairs(_annotated_images(dataset, annotation))
+    if dataset in COUNTS_OWN_PAIRS:
+        pairs, pair_source = _own_pairs(images)
+    else:
+        pairs, pair_source = _real_pairs(_annotated_images(dataset, annotation))
     clip = _clip(inputs, artefacts, images, grouping)
     return BundleInputs(
         dataset=dataset,
@@ -149,6 +152,7 @@ RECIPES: Mapping[str, Callable[[_RecipeInputs], LabelInputs]] = {
     "imagenet-real": lambda _: labels.imagenet_real(),
 }
 NEEDS_NO_INPUT = frozenset({"demo", "imagenet-real"})
+COUNTS_OWN_PAIRS = frozenset({"imagenet-real"})  # co-occurrence is counted over the labels of the data set itself
 ARTEFACT_FOLDERS = {"imagenet-real": "imagenet"}  # the validation images; other data sets: a folder with their name
 
 
@@ -177,6 +181,13 @@ def _data_file_source(name: str, origin: str, license_: str, file: str) -> Sourc
     return Source(name, f"{origin}, service/taxonomy/data/{file}", license_, hashlib.sha256(content).hexdigest())
 
 
+def _own_pairs(images: LabelInputs) -> tuple[CooccurrenceInputs, Source]:
+    """Count co-occurrences among the labels of imagenet-real. Problematic images add no pairs."""
+    rows = np.flatnonzero(~images.problematic)
+    pairs = count_pairs(images.labels.take(rows), (images.rows[rows] + 1).astype(np.int32))
+    return pairs, Source(REAL_SOURCE.name, REAL_SOURCE.origin.format(which="have any"), REAL_SOURCE.license)
+
+
 def _annotated_images(dataset: str, annotation: Annotation | None) -> Mask | None:
     """Return the mask of the validation images that do not count for co-occurrence; None if all of them count."""
     if annotation is not None:
@@ -185,8 +196,8 @@ def _annotated_images(dataset: str, annotation: Annotation | None) -> Mask | Non
     return labels.annotated_images() if dataset == "imagenet-a" else None
 
 
-def _pairs(annotated: Mask | None) -> tuple[CooccurrenceInputs, Source]:
-    """Count co-occurrences in the images with ReaL labels that are not annotated."""
+def _real_pairs(annotated: Mask | None) -> tuple[CooccurrenceInputs, Source]:
+    """Count co-occurrences of ReaL and original labels in the images that are not annotated."""
     image_labels, has_real_labels = labels.real_and_original_labels()
     which = "have any" if annotated is None else "are not in the multi-label annotation"
     rows = np.flatnonzero(has_real_labels if annotated is None else has_real_labels & ~annotated)
@@ -235,8 +246,10 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: G
             f"got {texts.shape[1]}.",
             field="encoder",
         )
-    oov = decide_oov(embeddings, texts, images.targets, neighbors, proposals, inputs.progress)
-    return ClipInputs(neighbors, embeddings, texts, oov, describe(encoder.encoder))
+    clip_images = ClipImages(embeddings, images.effective_targets, images.labels, neighbors)
+    decisions = decide_oov(clip_images, texts, proposals, inputs.progress)
+    encoder_info = describe(encoder.encoder)
+    return ClipInputs(neighbors, embeddings, texts, decisions.oov, decisions.label_preferred, encoder_info)
 
 
 def _neighbors(

@@ -30,7 +30,7 @@ from service.evidence.bundle import (
     open_bundle,
     read_manifest,
 )
-from service.evidence.labels import DEMO_FILE
+from service.evidence.labels import DEMO_FILE, VERSIONS
 from service.evidence.recipes import NEEDS_NO_INPUT, gather
 from service.rules import RULES_VERSION
 from service.storage import lock
@@ -233,7 +233,8 @@ class EvidenceRepository:
 @cache
 def fingerprint(dataset: str) -> str:
     """Return the folder name of a bundle that is built on first use: a digest of its inputs in the package."""
-    digest = hashlib.sha256(f"{SCHEMA} {RULES_VERSION} {dataset}".encode())
+    version = f" {VERSIONS[dataset]}" if dataset in VERSIONS else ""
+    digest = hashlib.sha256(f"{SCHEMA} {RULES_VERSION} {dataset}{version}".encode())
     for package, name in _SHIPPED:
         digest.update((files(package) / name).read_bytes())
     return digest.hexdigest()[:16]

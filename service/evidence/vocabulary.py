@@ -1,13 +1,16 @@
 """Out-of-vocabulary (OOV) decisions for all images and all possible predictions (spec: rule 5).
 
 The gate holds if a class of the 10 nearest training images shares a superclass with the prediction. If it holds, CLIP's
-best proposal decides: the first proposal with the highest score (taxonomy/proposals.py).
+best proposal decides: the first proposal with the highest score (taxonomy/proposals.py). Outside of the verdict, the
+decisions also record where one of the image's own labels scores higher than that proposal.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, Bytes, Classes, Mask, ProposedText, VocabularyEvidence
+from service.domain import NUM_CLASSES, Bytes, Classes, Labels, Mask, ProposedText, VocabularyEvidence
 from service.evidence.encoder import Embeddings, Progress
 from service.evidence.neighbors import similarities
 from service.taxonomy.proposals import Proposals
@@ -17,43 +20,56 @@ TEMPERATURE = 100.0
 NUM_BEST = 5  # texts in the evidence
 
 
+@dataclass(frozen=True)
+class ClipImages:
+    """N images with their CLIP evidence and their labels."""
+
+    embeddings: Embeddings  # (N, d)
+    targets: Classes  # (N,) effective targets, whose synsets and hypernyms are not proposed
+    labels: Labels
+    neighbors: NDArray[np.int16]  # (N, 10) classes of the nearest training images
+
+    def rows(self, start: int, stop: int) -> "ClipImages":
+        """Return the images from start to stop."""
+        rows = slice(start, stop)
+        labels = self.labels.rows(start, stop)
+        return ClipImages(self.embeddings[rows], self.targets[rows], labels, self.neighbors[rows])
+
+
+@dataclass(frozen=True)
+class OovDecisions:
+    """Decisions for every (image, class) as bits, (N, C / 8)."""
+
+    oov: Bytes  # the gate holds, and the best proposal is outside ImageNet
+    label_preferred: Bytes  # the gate holds, and a label of the image scores higher than the best proposal
+
+
 def gate(neighbors: NDArray[np.int16], same_superclass: Mask) -> Mask:
     """Return the predictions for which the gate holds, (N, C); neighbors: (N, 10) classes."""
     return np.asarray(np.logical_or.reduce([same_superclass[column] for column in neighbors.T]))
 
 
-def decide_oov(
-    images: Embeddings,
-    texts: Embeddings,
-    targets: Classes,
-    neighbors: NDArray[np.int16],
-    proposals: Proposals,
-    progress: Progress,
-) -> Bytes:
-    """Decide for every (image, class) whether the best proposal is outside ImageNet.
+def decide_oov(images: ClipImages, texts: Embeddings, proposals: Proposals, progress: Progress) -> OovDecisions:
+    """Decide for every (image, class) whether the best proposal is outside ImageNet, and whether a label scores higher.
 
     Scores are rounded, and the first maximum wins, so the size of a block does not affect decisions.
 
     Args:
-        images: (N, d) embeddings of the images.
+        images: The images.
         texts: (T, d) embeddings of `proposals.texts`.
-        targets: (N,) target classes.
-        neighbors: (N, 10) classes of the nearest training images.
         proposals: Proposals for all classes.
         progress: Called first, and after each block.
-
-    Returns:
-        (N, C / 8) decisions as bits.
     """
-    packed = np.zeros((len(images), NUM_CLASSES // 8), dtype=np.uint8)
-    progress("decisions", 0, len(images))
-    for start in range(0, len(images), BLOCK):
-        rows = slice(start, start + BLOCK)
-        scores = similarities(images[rows], texts)
-        gate_holds = gate(neighbors[rows], proposals.same_superclass)
-        packed[rows] = np.packbits(_decide_block(scores, targets[rows], gate_holds, proposals), axis=1)
-        progress("decisions", min(start + BLOCK, len(images)), len(images))
-    return packed
+    total = len(images.targets)
+    oov = np.zeros((total, NUM_CLASSES // 8), dtype=np.uint8)
+    label_preferred = np.zeros_like(oov)
+    progress("decisions", 0, total)
+    for start in range(0, total, BLOCK):
+        stop = min(start + BLOCK, total)
+        masks = _decide_block(images.rows(start, stop), texts, proposals)
+        oov[start:stop], label_preferred[start:stop] = (np.packbits(mask, axis=1) for mask in masks)
+        progress("decisions", stop, total)
+    return OovDecisions(oov, label_preferred)
 
 
 def compare(
@@ -69,7 +85,7 @@ def compare(
     Args:
         image: (1, d) embedding of the image.
         texts: (T, d) embeddings of `proposals.texts`.
-        target: Target class.
+        target: Effective target.
         predicted: Predicted class.
         neighbors: (1, 10) classes of the nearest training images.
         proposals: Proposals for all classes.
@@ -95,13 +111,30 @@ def compare(
     )
 
 
-def _decide_block(scores: NDArray[np.float32], targets: Classes, gate_holds: Mask, proposals: Proposals) -> Mask:
-    outside = np.zeros(gate_holds.shape, dtype=bool)
+def _decide_block(images: ClipImages, texts: Embeddings, proposals: Proposals) -> tuple[Mask, Mask]:
+    """Return the two decisions as masks, (n, C)."""
+    scores = similarities(images.embeddings, texts)
+    gate_holds = gate(images.neighbors, proposals.same_superclass)
+    label_scores = _best_label_scores(scores, images.labels, proposals)
+    outside, label_preferred = np.zeros(gate_holds.shape, dtype=bool), np.zeros(gate_holds.shape, dtype=bool)
     for predicted in np.flatnonzero(gate_holds.any(axis=0)).tolist():
         candidates = proposals.lists[predicted]
         rows = np.flatnonzero(gate_holds[:, predicted])
         candidate_scores = scores[np.ix_(rows, candidates.texts)]
         if candidates.blockable.any():
-            candidate_scores = np.where(proposals.allowed_texts(predicted, targets[rows]), candidate_scores, -np.inf)
+            allowed = proposals.allowed_texts(predicted, images.targets[rows])
+            candidate_scores = np.where(allowed, candidate_scores, -np.inf)
         outside[rows, predicted] = candidates.outside[candidate_scores.argmax(axis=1)]
-    return outside
+        label_preferred[rows, predicted] = label_scores[rows] > candidate_scores.max(axis=1)
+    return outside, label_preferred
+
+
+def _best_label_scores(scores: NDArray[np.float32], labels: Labels, proposals: Proposals) -> NDArray[np.float32]:
+    """Return the highest score of a text of any label of each image, (n,); -inf without labels; scores (n, T)."""
+    best = np.full(len(scores), -np.inf, dtype=np.float32)
+    image_of_label = np.repeat(np.arange(len(scores)), labels.counts)
+    for class_index in np.unique(labels.classes).tolist():
+        rows = image_of_label[labels.classes == class_index]
+        of_class = scores[np.ix_(rows, proposals.class_texts[class_index])].max(axis=1)
+        best[rows] = np.maximum(best[rows], of_class)
+    return best

@@ -25,7 +25,7 @@ def compare_all(
     Args:
         images: (K, d) embeddings.
         texts: (T, d) embeddings, in the order of `proposals.texts`.
-        targets: (K,) original labels.
+        targets: (K,) effective targets.
         predicted: (K,) predicted classes.
         neighbors: (K, 10) classes of the nearest training images.
         proposals: The texts that each prediction is compared with.

@@ -25,6 +25,7 @@ from service.report.messages.error_types import (
     GAIN_TITLES,
     SEVERITY_DESCRIPTIONS,
     breakdown_description,
+    error_noun,
     gains_description,
 )
 from service.report.messages.formatting import format_gain
@@ -52,6 +53,7 @@ class GroupRow:
     group: str
     samples: str
     top1: str
+    labels: str
     image_multi_label: str  # share of images
     multi_label: str  # mean over classes, as the two columns that forgive errors
     forgiving_minor: str
@@ -103,11 +105,12 @@ def breakdown_chart(summary: Summary) -> Chart:
     descriptions = [
         breakdown_description(
             GROUP_NAMES[group],
-            result.top1_errors,
+            result.num_errors,
             [
                 (error_type.title, result.portions_of_top1_errors.get(error_type, 0.0))
                 for error_type in TOP1_ERROR_TYPES
             ],
+            error_noun(summary),
         )
         for group, result in summary.groups.items()
     ]
@@ -121,6 +124,7 @@ def group_row(group: Group, result: GroupSummary, abstained: Sequence[ErrorType]
         group=GROUP_NAMES[group],
         samples=format_count(result.num_samples),
         top1=format_percentage(result.top1_accuracy),
+        labels=format_percentage(result.accuracy_against_labels),
         image_multi_label=format_percentage(result.image_multi_label_accuracy),
         multi_label=format_percentage(result.multi_label_accuracy),
         forgiving_minor=format_percentage(result.multi_label_accuracy_forgiving_minor),
@@ -137,7 +141,7 @@ def group_row(group: Group, result: GroupSummary, abstained: Sequence[ErrorType]
 
 def severity_rows(overall: GroupSummary) -> tuple[SeverityRow, ...]:
     """Return the errors of each severity."""
-    errors, samples = overall.top1_errors, overall.num_samples
+    errors, samples = overall.num_errors, overall.num_samples
     rows = []
     for severity in tuple(Severity)[1:]:
         types = [error_type for error_type in TOP1_ERROR_TYPES if error_type.severity is severity]
@@ -177,16 +181,17 @@ def gain_rows(summary: Summary) -> tuple[GainRow, ...]:
 
 
 def _gains(summary: Summary) -> list[tuple[ErrorType, str, float | None, float | None]]:
-    """Return type, title, top-1 gain, and multi-label gain; None for a rule that was not evaluated."""
+    """Return type, title, top-1 gain, and multi-label gain; None: not defined, or the rule was not evaluated."""
     overall = summary.groups[Group.ALL]
     top1, multi_label = overall.gain_if_fixed_top1, overall.gain_if_fixed_multi_label
+    missing = None if summary.num_rejected_targets else 0.0  # with rejected targets, there is no gain in top-1 accuracy
     return [
         (error_type, error_type.title, None, None)
         if error_type in summary.abstained
         else (
             error_type,
             error_type.title,
-            top1.get(error_type, 0.0),
+            top1.get(error_type, missing),
             multi_label.get(error_type, 0.0),
         )
         for error_type in TOP1_ERROR_TYPES

@@ -11,6 +11,7 @@ from errata.messages import (
     format_count,
     format_p_value,
     format_percentage,
+    labels_accuracy_name,
 )
 
 from service.domain import (
@@ -151,7 +152,8 @@ class ComparisonView:
 def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summary) -> ComparisonView:
     """Convert a comparison for display."""
     overall = comparison.groups[Group.ALL]
-    intervals = _intervals(overall, comparison.abstained)
+    labels_accuracy = labels_accuracy_name(comparison.dataset, comparison.num_rejected_targets)
+    intervals = _intervals(overall, comparison.abstained, labels_accuracy)
     return ComparisonView(
         title=f"{comparison.title_a} → {comparison.title_b}",
         summary=f"{comparison.title_b}, compared with {comparison.title_a}: {comparison_summary(overall)}.",
@@ -209,12 +211,16 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
     )
 
 
-def _intervals(overall: GroupComparison, abstained: Sequence[ErrorType]) -> list[tuple[str, Interval]]:
+def _intervals(
+    overall: GroupComparison, abstained: Sequence[ErrorType], labels_accuracy: str
+) -> list[tuple[str, Interval]]:
     if not overall.num_samples:
         return []
     rows = [(RATE_NAMES[metric], interval) for metric, interval in overall.rates.items()]
     if overall.multi_label_accuracy is not None:
         rows.insert(2, (CLASS_ACCURACY, overall.multi_label_accuracy))
+    if overall.accuracy_against_labels is not None:
+        rows.insert(1, (labels_accuracy, overall.accuracy_against_labels))
     return rows + [
         (error_type_rate_name(error_type.title), interval)
         for error_type, interval in overall.types.items()
@@ -270,7 +276,7 @@ def _changed_images(images: Sequence[ChangedImage]) -> tuple[ChangedImageRow, ..
     return tuple(
         ChangedImageRow(
             image.file_name,
-            names[image.target],
+            names[image.effective_target],
             names[image.predicted_a],
             names[image.predicted_b],
             image.type_a.title,

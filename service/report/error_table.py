@@ -52,7 +52,7 @@ class ErrorTable:
     """n errors, in their initial order."""
 
     names: Sequence[str]
-    targets: Classes  # (n,)
+    targets: Classes  # (n,) effective targets
     predicted: Classes  # (n,)
     types: Bytes  # (n,)
     problematic: Mask  # (n,)
@@ -73,6 +73,7 @@ class ErrorTable:
     attributes: Mapping[int, Sequence[str]] = field(default_factory=dict)  # by row, such as "atypical: smaller"
     picture_base: str = ""  # URL prefix of the images; empty: not available
     page_base: str = ""  # URL prefix of the pages of images; empty: not available
+    rejected: Mapping[int, int] = field(default_factory=dict)  # the original label by row, where the labels reject it
 
 
 def to_plain(table: ErrorTable) -> dict[str, Any]:
@@ -80,7 +81,8 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
     prefix = _common_prefix(table.names)
     suffix = _common_prefix([name[len(prefix) :][::-1] for name in table.names])[::-1]
     stop = -len(suffix) or None
-    used_classes = np.unique(np.concatenate([table.targets, table.predicted, table.labels.classes])).tolist()
+    originals = np.array([*table.rejected.values()], dtype=np.int16)
+    used_classes = np.unique(np.concatenate([table.targets, table.predicted, table.labels.classes, originals])).tolist()
     used = set(used_classes)
     return {
         "messages": dict(ERROR_TABLE_TEXTS),
@@ -109,6 +111,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "suffix": suffix,
         "file": [name[len(prefix) : stop] for name in table.names],
         "target": table.targets.tolist(),
+        "rejected": {str(row): original for row, original in table.rejected.items()},
         "predicted": table.predicted.tolist(),
         "type": "".join(f"{number:x}" for number in table.types.tolist()),
         "group": "".join(map(str, (table.groups * np.array([[1], [2], [4]])).sum(axis=0).tolist())),
@@ -123,6 +126,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
                 vocabulary.gate,
                 vocabulary.num_texts,
                 [[text.text, round(text.probability, 3)] for text in vocabulary.best],
+                vocabulary.prefers_label,
             ]
             for row, vocabulary in table.texts.items()
         },

@@ -9,6 +9,7 @@ from errata.messages import (
     cooccurrence_note,
     expert_note,
     format_percentage,
+    rejected_target_note,
     rule_outcome,
     superclass_note,
     vocabulary_note,
@@ -43,7 +44,7 @@ def error_row(verdict: Verdict) -> ErrorRow:
     evidence = verdict.evidence
     return ErrorRow(
         file_name=verdict.file_name,
-        target=names[verdict.target],
+        target=names[verdict.effective_target],
         predicted=names[verdict.predicted],
         error_type=verdict.error_type.title,
         css_class=css_class(verdict.error_type),
@@ -69,7 +70,8 @@ def evidence_notes(verdict: Verdict) -> tuple[str, ...]:
     if evidence is None:
         return ()
     predicted = names[verdict.predicted]
-    notes = [evidence.overlap] if evidence.overlap else []
+    notes = [] if verdict.replaced_by is None else [rejected_target_note(names[verdict.target])]
+    notes += [evidence.overlap] if evidence.overlap else []
     notes += [
         superclass_note(predicted, names[shared.label], shared.superclasses)
         for shared in evidence.shared_superclasses
@@ -78,7 +80,8 @@ def evidence_notes(verdict: Verdict) -> tuple[str, ...]:
     vocabulary = evidence.vocabulary
     if vocabulary is not None:
         best = [(text.text, text.probability) for text in vocabulary.best]
-        notes.append(vocabulary_note(predicted, vocabulary.gate, vocabulary.num_texts, best))
+        prefers_label = bool(vocabulary.prefers_label)
+        notes.append(vocabulary_note(predicted, vocabulary.gate, vocabulary.num_texts, best, prefers_label))
     notes += [
         cooccurrence_note(predicted, names[pair.label], pair.count, pair.examples) for pair in evidence.co_occurrences
     ]

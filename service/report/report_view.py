@@ -9,6 +9,8 @@ from errata.messages import (
     abstention_notes,
     format_count,
     format_percentage,
+    labels_accuracy_name,
+    rejected_targets_note,
 )
 
 from service.domain import (
@@ -21,7 +23,6 @@ from service.domain import (
     Confusion,
     ErrorType,
     Group,
-    GroupSummary,
     Metric,
     PercentileRank,
     Severity,
@@ -46,8 +47,11 @@ from service.report.elements import Chart, Property
 from service.report.error_table import ErrorTable
 from service.report.error_view import ErrorRow, error_row
 from service.report.messages.error_types import (
+    LABELS_ACCURACY_NOTE,
     SEVERE_ERROR_RATE_NOTE,
     TOP1_ACCURACY_NOTE,
+    error_noun,
+    label_preference_note,
     multi_label_accuracy_note,
     percentile_note,
     summary_sentence,
@@ -61,7 +65,7 @@ MAX_CLASSES = 25
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """One of the three numbers below the summary."""
+    """One of the numbers below the summary."""
 
     name: str
     value: str
@@ -88,6 +92,7 @@ class ReportView:
     warnings: tuple[str, ...]
     is_implausible: bool  # whether an input check failed
     abstained: tuple[str, ...]
+    labels_accuracy: str  # name of the accuracy against the labels
     breakdown_chart: Chart
     type_titles: tuple[str, ...]
     groups: tuple[GroupRow, ...]
@@ -105,6 +110,8 @@ class ReportView:
     table: ErrorTable
     provenance: tuple[Property, ...]
     sources: tuple[SourceRow, ...]
+    rejected_targets: str = ""  # effect of rejected targets; empty: there are none
+    label_preference: str = ""  # out-of-vocabulary errors for which CLIP prefers a true label; empty: unknown, or none
     agreement: AgreementView | None = None  # with experts; None: they judged no image of the data set
     slices: tuple[SliceRowView, ...] = ()
     num_slices: int = 0  # including those that are not listed
@@ -126,6 +133,7 @@ class ReportData:
     table: ErrorTable
     sources: Sequence[SourceRow]
     version: str
+    label_preference: tuple[int, int] | None = None  # OOV errors for which CLIP prefers a label, and all of them
     agreement: Agreement | None = None
     slices: SliceTable | None = None  # None: the data set has no attributes
 
@@ -137,13 +145,17 @@ def report_view(data: ReportData) -> ReportView:
     overall = summary.groups[Group.ALL]
     percentiles = {rank.metric: percentile_message(rank) for rank in data.percentiles if rank.low is not None}
     classes = class_rows(data.classes, summary.abstained)
+    rejected, preference = summary.num_rejected_targets or 0, data.label_preference
     return ReportView(
         title=analysis.title,
         summary=analysis_summary(analysis.title, summary),
-        key_figures=_key_figures(overall, percentiles),
+        key_figures=_key_figures(analysis.request.dataset, summary, percentiles),
         warnings=analysis.warnings,
         is_implausible=analysis.implausible,
         abstained=tuple(abstention_notes([error_type.key for error_type in summary.abstained])),
+        rejected_targets=rejected_targets_note(rejected) if rejected else "",
+        label_preference=label_preference_note(*preference) if preference and preference[1] else "",
+        labels_accuracy=labels_accuracy_name(analysis.request.dataset, rejected),
         breakdown_chart=breakdown_chart(summary),
         type_titles=tuple(error_type.title for error_type in TOP1_ERROR_TYPES),
         groups=tuple(group_row(group, summary.groups[group], summary.abstained) for group in summary.groups),
@@ -173,13 +185,19 @@ def analysis_summary(title: str, summary: Summary) -> str:
     counts = dict.fromkeys(tuple(Severity)[1:], 0)
     for error_type in TOP1_ERROR_TYPES:
         counts[error_type.severity] += overall.counts[error_type]
-    return summary_sentence(title, overall.num_samples, counts, is_upper_bound=bool(summary.abstained))
+    is_upper_bound = bool(summary.abstained)
+    return summary_sentence(title, overall.num_samples, counts, is_upper_bound, error_noun(summary))
 
 
-def _key_figures(overall: GroupSummary, percentiles: Mapping[Metric, str]) -> tuple[KeyFigure, ...]:
+def _key_figures(dataset: str, summary: Summary, percentiles: Mapping[Metric, str]) -> tuple[KeyFigure, ...]:
+    overall = summary.groups[Group.ALL]
     multi_label_percentile = percentiles.get(MULTI_LABEL_ACCURACY, "")
+    figures = [KeyFigure("top-1 accuracy", format_percentage(overall.top1_accuracy), TOP1_ACCURACY_NOTE, "")]
+    if summary.num_rejected_targets:
+        name = labels_accuracy_name(dataset, summary.num_rejected_targets)
+        figures.append(KeyFigure(name, format_percentage(overall.accuracy_against_labels), LABELS_ACCURACY_NOTE, ""))
     return (
-        KeyFigure("top-1 accuracy", format_percentage(overall.top1_accuracy), TOP1_ACCURACY_NOTE, ""),
+        *figures,
         KeyFigure(
             CLASS_ACCURACY,
             format_percentage(overall.multi_label_accuracy),
@@ -213,6 +231,7 @@ def _provenance(analysis: Analysis, summary: Summary, data: ReportData) -> tuple
         ("images with a prediction", format_count(summary.num_predicted)),
         ("images in the data set", format_count(summary.num_images)),
         ("problematic images, excluded", format_count(summary.num_problematic)),
+        ("images whose labels reject the original label", format_count(summary.num_rejected_targets or 0)),
         ("top-1 accuracy on all images", format_percentage(summary.top1_accuracy_all_images)),
         (
             "top-1 accuracy restricted to the classes of the data set",

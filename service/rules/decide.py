@@ -1,7 +1,7 @@
 """Apply the rules to every possible prediction, and trace them for a single prediction.
 
-Problematic samples get a first tag and two additional rules, and the rules of CORRECT and CLASS_OVERLAP are restricted
-for them (spec: "For a problematic sample …"). table.py documents the byte of a verdict.
+Problematic samples get a first tag and two additional rules, and the rule of CLASS_OVERLAP is restricted for them
+(spec: "For a problematic sample …"). table.py documents the byte of a verdict.
 """
 
 from collections.abc import Sequence
@@ -61,13 +61,13 @@ def trace(evidence: Evidence, predicted: int) -> tuple[Step, ...]:
 
 def first_tags(evidence: Evidence) -> Bytes:
     """Return the first tag of every prediction, shape (N, C), 0 for none. All samples must be problematic."""
-    correct = _hits(ErrorType.CORRECT, evidence)
+    is_target = np.equal(evidence.targets[:, None], np.arange(NUM_CLASSES, dtype=np.int16))
     empty = (evidence.labels.counts == 0)[:, None]
     tags = np.where(empty, np.uint8(ProblematicTag.EMPTY_WRONG), np.uint8(ProblematicTag.UNSPECIFIED))
-    tags = np.broadcast_to(tags, correct.shape).copy()
+    tags = np.broadcast_to(tags, is_target.shape).copy()
     tags[empty & _hits(ErrorType.CLASS_OVERLAP, evidence)] = ProblematicTag.EMPTY_CORRECT_BY_OVERLAP
-    tags[empty & correct] = ProblematicTag.EMPTY_CORRECT
-    tags[~empty & correct & ~evidence.label_mask] = ProblematicTag.CORRECT_BUT_WRONG_LABEL
+    tags[empty & is_target] = ProblematicTag.EMPTY_CORRECT
+    tags[~empty & is_target & ~evidence.label_mask] = ProblematicTag.CORRECT_BUT_WRONG_LABEL
     return tags
 
 
@@ -84,18 +84,16 @@ def _steps(evidence: Evidence) -> list[_RuleStep]:
 
 
 def _problematic_steps(evidence: Evidence) -> list[_RuleStep]:
-    """Return the steps for problematic samples: the rules, two of which are restricted, and two additional steps."""
+    """Return the steps for problematic samples: the rules, one of which is restricted, and two additional steps."""
     has_labels = (evidence.labels.counts > 0)[:, None]
-    target_is_label = evidence.label_mask[np.arange(len(evidence)), evidence.targets][:, None]
+    target_is_no_label = ~evidence.labels.contain(evidence.targets)[:, None]
     steps: list[_RuleStep] = []
     for step in _steps(evidence):
         match step.rule.error_type:
-            case ErrorType.CORRECT:
-                steps.append(_RuleStep(step.rule, step.holds & target_is_label, step.byte))
             case ErrorType.CLASS_OVERLAP:
                 steps.append(_RuleStep(step.rule, step.holds & has_labels, step.byte))
             case ErrorType.FINE_GRAINED:
-                steps += [step, *_target_steps(evidence, ~target_is_label)]
+                steps += [step, *_target_steps(evidence, target_is_no_label)]
             case _:
                 steps.append(step)
     return steps

@@ -1,4 +1,4 @@
-"""Breakdown of verdicts by target class and by superclass of the target."""
+"""Breakdown of verdicts by the class of the effective target, and by its superclasses."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ def types_by_class(types: Bytes, targets: Classes, counted: Mask) -> NDArray[np.
 
     Args:
         types: (N,) ID of the error type of each sample.
-        targets: (N,) target classes.
+        targets: (N,) effective targets.
         counted: (N,) samples to count.
 
     Returns:
@@ -37,30 +37,39 @@ def types_by_class(types: Bytes, targets: Classes, counted: Mask) -> NDArray[np.
     return table
 
 
-def by_class(table: NDArray[np.int64], names: Sequence[str]) -> list[BreakdownRow]:
+def by_class(table: NDArray[np.int64], names: Sequence[str], has_rejected_targets: bool = False) -> list[BreakdownRow]:
     """Return one row per class with samples, in ascending order.
 
     Args:
         table: (C, NUM_IDS) result of `types_by_class`.
         names: (C,) class names.
+        has_rejected_targets: Whether labels reject targets, so that there are no gains in top-1 accuracy.
     """
     present = np.flatnonzero(table.sum(axis=1)).tolist()
-    return _rows([names[index] for index in present], present, table, np.eye(NUM_CLASSES, dtype=bool)[present])
+    members = np.eye(NUM_CLASSES, dtype=bool)[present]
+    return _rows([names[index] for index in present], present, table, members, has_rejected_targets)
 
 
-def by_superclass(table: NDArray[np.int64], ids: Sequence[str], members: Mask) -> list[BreakdownRow]:
+def by_superclass(
+    table: NDArray[np.int64], ids: Sequence[str], members: Mask, has_rejected_targets: bool = False
+) -> list[BreakdownRow]:
     """Return one row per superclass, in the given order.
 
     Args:
         table: (C, NUM_IDS) result of `types_by_class`.
         ids: (S,) superclass ids.
         members: (S, C) classes of each superclass.
+        has_rejected_targets: As in `by_class`.
     """
-    return _rows(ids, [None] * len(ids), table, members)
+    return _rows(ids, [None] * len(ids), table, members, has_rejected_targets)
 
 
 def _rows(
-    names: Sequence[str], indices: Sequence[int | None], table: NDArray[np.int64], members: Mask
+    names: Sequence[str],
+    indices: Sequence[int | None],
+    table: NDArray[np.int64],
+    members: Mask,
+    has_rejected_targets: bool,
 ) -> list[BreakdownRow]:
     """Return one row per set of classes; members (R, C)."""
     samples = table.sum(axis=1)
@@ -78,9 +87,9 @@ def _rows(
             num_samples=sum(counts),
             counts={error_type: counts[error_type.id] for error_type in ERROR_TYPES},
             multi_label_accuracy=correct / classes if classes else None,
-            gain_if_fixed_top1={
-                error_type: counts[error_type.id] / total if total else 0.0 for error_type in TOP1_ERROR_TYPES
-            },
+            gain_if_fixed_top1={}
+            if has_rejected_targets
+            else {error_type: counts[error_type.id] / total if total else 0.0 for error_type in TOP1_ERROR_TYPES},
             gain_if_fixed_multi_label=multi_label_gains(shares),
         )
         for name, index, counts, correct, classes, shares in zip(

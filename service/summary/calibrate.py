@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import CORRECT_TYPES, TOP1_CORRECT_TYPES, Bin, Bytes, Calibration, is_among
+from service.domain import CORRECT_TYPES, TOP1_CORRECT_TYPES, Bin, Bytes, Calibration, Mask, is_among
 
 BINS = 15
 
 
-def calibrate(types: Bytes, probability: NDArray[np.floating]) -> Calibration:
+def calibrate(types: Bytes, probability: NDArray[np.floating], is_target: Mask | None = None) -> Calibration:
     """Return the calibration of n samples.
 
     Bins have equal width and include their upper bound. Probabilities that are NaN or infinite are skipped.
@@ -16,12 +16,12 @@ def calibrate(types: Bytes, probability: NDArray[np.floating]) -> Calibration:
     Args:
         types: (n,) ID of the error type of each sample.
         probability: (n,) probability of the predicted class.
+        is_target: (n,) whether the prediction is the original label; None: the type says so, as no target is rejected.
     """
     finite = np.isfinite(probability)
     confidence = probability[finite].astype(np.float64)
-    correct = np.stack(
-        [is_among(types[finite], correct_types) for correct_types in (TOP1_CORRECT_TYPES, CORRECT_TYPES)]
-    )
+    top1_correct = is_among(types, TOP1_CORRECT_TYPES) if is_target is None else is_target
+    correct = np.stack([top1_correct[finite], is_among(types[finite], CORRECT_TYPES)])
     bin_index = np.searchsorted(np.arange(1, BINS) / BINS, confidence, "left")
     samples = np.bincount(bin_index, minlength=BINS)
     sums = np.stack([np.bincount(bin_index, weights=quantity, minlength=BINS) for quantity in (confidence, *correct)])

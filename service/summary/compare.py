@@ -14,6 +14,7 @@ from service.domain import (
     NO_TYPE,
     NUM_CLASSES,
     POSITIONS,
+    TOP1_CORRECT_TYPES,
     TOP1_ERROR_TYPES,
     AdjustedTest,
     Bytes,
@@ -39,14 +40,24 @@ _SIZE = len(ERROR_TYPES)  # rows and columns of the transitions
 
 
 @dataclass(frozen=True)
+class Matches:
+    """Whether the N predictions of one side match the labels."""
+
+    is_target: Mask  # (N,) the prediction is the original label
+    is_label: Mask  # (N,) the prediction is one of the labels
+
+
+@dataclass(frozen=True)
 class Pair:
     """Verdicts of A and B on N samples."""
 
     types_a: Bytes  # (N,) IDs
     types_b: Bytes  # (N,)
-    targets: Classes  # (N,)
+    targets: Classes  # (N,) effective targets
     counted: Mask  # (N,) evaluated in both, and not problematic
     num_left_out: int  # samples that are evaluated in only one of A and B, and not problematic
+    matches_a: Matches
+    matches_b: Matches
 
     @property
     def fixed(self) -> Mask:
@@ -59,11 +70,32 @@ class Pair:
         return self.counted & is_among(self.types_a, CORRECT_TYPES) & is_among(self.types_b, MULTI_LABEL_ERROR_TYPES)
 
 
-def pair_verdicts(types_a: Bytes, types_b: Bytes, targets: Classes, problematic: Mask) -> Pair:
-    """Pair the verdicts of A and B. All arguments have the shape (N,). ID 0 means no prediction."""
+def pair_verdicts(
+    types_a: Bytes,
+    types_b: Bytes,
+    targets: Classes,
+    problematic: Mask,
+    matches: tuple[Matches, Matches] | None = None,
+) -> Pair:
+    """Pair the verdicts of A and B. All arguments have the shape (N,).
+
+    Args:
+        types_a: IDs of the types in A; 0: no prediction.
+        types_b: IDs of the types in B; 0: no prediction.
+        targets: Effective targets.
+        problematic: Problematic samples.
+        matches: Matches of A and B with the labels; None: their types say so, which is true for every verdict except
+            class overlap if no target is rejected.
+    """
     in_a, in_b = types_a != NO_TYPE, types_b != NO_TYPE
     left_out = int(((in_a ^ in_b) & ~problematic).sum())
-    return Pair(types_a, types_b, targets, in_a & in_b & ~problematic, left_out)
+    matches = matches or (matches_of_types(types_a), matches_of_types(types_b))
+    return Pair(types_a, types_b, targets, in_a & in_b & ~problematic, left_out, *matches)
+
+
+def matches_of_types(types: Bytes) -> Matches:
+    """Return the matches that types (N,) imply if no target is rejected."""
+    return Matches(is_among(types, TOP1_CORRECT_TYPES), is_among(types, (ErrorType.CORRECT, ErrorType.MULTI_LABEL)))
 
 
 def split_groups(pair: Pair, groups: Mask) -> dict[Group, Pair]:
@@ -77,9 +109,13 @@ def compare_groups(pair: Pair, groups: Mask) -> dict[Group, GroupComparison]:
     return {group: _compare(part) for group, part in split_groups(pair, groups).items()}
 
 
-def paired_test(metric: PairedMetric, transitions: NDArray[np.int64]) -> PairedTest:
-    """Return McNemar's test of one metric from the transitions (T, T)."""
+def paired_test(
+    metric: PairedMetric, transitions: NDArray[np.int64], top1: NDArray[np.int64] | None = None
+) -> PairedTest:
+    """Return McNemar's test of one metric from the transitions (T, T), or from the top-1 table (2, 2) if it differs."""
     only_a, only_b = discordant_counts(METRIC_TYPES[metric], transitions)
+    if metric is PairedMetric.TOP1 and top1 is not None:
+        only_a, only_b = int(top1[1, 0]), int(top1[0, 1])
     p_value = float(mcnemar(only_a, only_b))
     return PairedTest(metric, only_a, only_b, p_value, p_value < ALPHA)
 
@@ -109,17 +145,34 @@ def _compare(pair: Pair) -> GroupComparison:
     member = pair.counted
     cells = POSITIONS[pair.types_a[member]] * _SIZE + POSITIONS[pair.types_b[member]]
     transitions = np.bincount(cells, minlength=_SIZE**2).reshape(_SIZE, _SIZE)
+    num_samples = int(member.sum())
     types = _type_intervals(transitions)
-    accuracy, accuracy_limits = _accuracy_intervals(pair) if member.any() else (None, None)
+    accuracy, accuracy_limits = _accuracy_intervals(pair) if num_samples else (None, None)
+    rates = _rate_intervals(transitions) if num_samples else {}
+    labels = _cross_table(pair.matches_a.is_label[member], pair.matches_b.is_label[member])
+    top1 = None
+    if num_samples and _has_rejected_targets(pair, member):
+        top1 = _cross_table(pair.matches_a.is_target[member], pair.matches_b.is_target[member])
+        rates[PairedMetric.TOP1] = _table_interval(top1)
     return GroupComparison(
-        num_samples=int(member.sum()),
+        num_samples=num_samples,
         transitions=transitions,
-        tests={metric: paired_test(metric, transitions) for metric in PairedMetric},
-        rates=_rate_intervals(transitions) if member.any() else {},
+        tests={metric: paired_test(metric, transitions, top1) for metric in PairedMetric},
+        rates=rates,
         multi_label_accuracy=accuracy,
         types=types,
         type_changes=_type_changes(transitions, types),
         multi_label_accuracy_limits=accuracy_limits,
+        top1_table=top1,
+        accuracy_against_labels=_table_interval(labels) if num_samples else None,
+    )
+
+
+def _has_rejected_targets(pair: Pair, member: Mask) -> bool:
+    """Return whether types do not say which predictions are the original label."""
+    return any(
+        (matches.is_target != is_among(types, TOP1_CORRECT_TYPES))[member].any()
+        for matches, types in ((pair.matches_a, pair.types_a), (pair.matches_b, pair.types_b))
     )
 
 
@@ -137,6 +190,20 @@ def _rate_intervals(transitions: NDArray[np.int64]) -> dict[PairedMetric, Interv
     in_a, in_b = inside @ transitions.sum(axis=1) / num_samples, inside @ transitions.sum(axis=0) / num_samples
     intervals = [Interval(*map(float, values)) for values in zip(in_a, in_b, low, high, strict=True)]
     return dict(zip(METRIC_TYPES, intervals, strict=True))
+
+
+def _cross_table(in_a: Mask, in_b: Mask) -> NDArray[np.int64]:
+    """Count samples by a property in A (rows) and in B (columns), (2, 2)."""
+    table: NDArray[np.int64] = np.bincount(2 * in_a.astype(np.int64) + in_b, minlength=4).reshape(2, 2)
+    return table
+
+
+def _table_interval(table: NDArray[np.int64]) -> Interval:
+    """Return the interval of the share of samples with a property from its cross table (2, 2)."""
+    num_samples = table.sum()
+    low, high = percentiles(resampled_cells(table) @ np.array([0, 1, -1, 0]) / num_samples)
+    in_a, in_b = table[1].sum() / num_samples, table[:, 1].sum() / num_samples
+    return Interval(float(in_a), float(in_b), float(low), float(high))
 
 
 def _type_intervals(transitions: NDArray[np.int64]) -> dict[ErrorType, Interval]:

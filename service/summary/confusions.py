@@ -9,7 +9,7 @@ def confusions(targets: Classes, predicted: Classes, types: Bytes, limit: int) -
     """Return the most frequent multi-label errors by target and prediction.
 
     Args:
-        targets: (n,) target classes.
+        targets: (n,) effective targets.
         predicted: (n,) predicted classes.
         types: (n,) ID of the error type of each sample.
         limit: Maximum number of pairs.

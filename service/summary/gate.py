@@ -20,7 +20,15 @@ from service.domain import (
 )
 from service.summary.compare import discordant_counts
 from service.summary.mcnemar import ALPHA, detectable_change, mcnemar
-from service.summary.measures import FROM_SUMMARY, counted_types, coverage_of, inexactness, value_of, value_of_counts
+from service.summary.measures import (
+    FROM_SUMMARY,
+    TOP1_MEASURES,
+    counted_types,
+    coverage_of,
+    inexactness,
+    value_of,
+    value_of_counts,
+)
 from service.summary.score_interval import ONE_SIDED_95, score_intervals
 
 PAIRED_METRICS: Mapping[Measure, PairedMetric] = {  # property of an image that McNemar's test of a measure compares
@@ -233,6 +241,11 @@ def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[
             return interval.b, interval.a
         if not compared.num_samples:
             return None, None
+    elif compared is not None and bound.measure in TOP1_MEASURES:
+        correct, samples = int(bound.measure is Measure.TOP1_ACCURACY), compared.num_samples
+        if not samples:
+            return None, None
+        return float(compared.top1[:, correct].sum() / samples), float(compared.top1[correct].sum() / samples)
     if compared is not None and bound.measure not in FROM_SUMMARY:
         counts_a, counts_b = compared.transitions.sum(axis=1).tolist(), compared.transitions.sum(axis=0).tolist()
         sides = [dict(zip(ERROR_TYPES, counts, strict=True)) for counts in (counts_a, counts_b)]
@@ -245,6 +258,9 @@ def _with_statistics(reason: GateReason, bound: Bound, compared: GroupComparison
     if bound.measure not in TESTED or not compared.num_samples:
         return reason
     only_a, only_b = discordant_counts(counted_types(bound), compared.transitions)
+    if bound.measure in TOP1_MEASURES:  # error types do not count top-1 errors if labels reject targets
+        lost, gained = compared.top1_broken, compared.top1_fixed
+        only_a, only_b = (lost, gained) if bound.measure is Measure.TOP1_ACCURACY else (gained, lost)
     metric = PAIRED_METRICS.get(bound.measure)
     unit = compared.num_samples if bound.measure is Measure.COUNT else 1
     detectable = detectable_change(compared.num_samples, only_a, only_b, bound.alpha or ALPHA)

@@ -19,7 +19,10 @@ from service.domain import (
 from service.summary.summarize import EXPLAINABLE_TYPES, MINOR_TYPES
 
 OF_TYPES = (Measure.COUNT, Measure.RATE, Measure.PORTION_OF_TOP1_ERRORS, Measure.PORTION_OF_MULTI_LABEL_ERRORS)
+TOP1_MEASURES = (Measure.TOP1_ACCURACY, Measure.TOP1_ERROR_RATE)  # no error types count them if targets are rejected
 FROM_SUMMARY = (  # measures that do not depend on counts only
+    *TOP1_MEASURES,
+    Measure.ACCURACY_AGAINST_LABELS,
     Measure.MULTI_LABEL_ACCURACY,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE,
@@ -27,6 +30,7 @@ FROM_SUMMARY = (  # measures that do not depend on counts only
 )
 _COUNTED: Mapping[Measure, tuple[ErrorType, ...]] = {  # types that a measure without `types` counts
     Measure.TOP1_ACCURACY: TOP1_CORRECT_TYPES,
+    Measure.ACCURACY_AGAINST_LABELS: CORRECT_TYPES,
     Measure.MULTI_LABEL_ACCURACY: CORRECT_TYPES,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR: (*CORRECT_TYPES, *MINOR_TYPES),
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE: (*CORRECT_TYPES, *MINOR_TYPES, *EXPLAINABLE_TYPES),
@@ -50,6 +54,12 @@ def value_of(bound: Bound, summary: Summary) -> float | None:
     """Return the value that a bound limits; None if it does not exist."""
     group = summary.groups[bound.group]
     match bound.measure:
+        case Measure.TOP1_ACCURACY:
+            return group.top1_accuracy
+        case Measure.TOP1_ERROR_RATE:
+            return group.top1_errors / group.num_samples if group.num_samples else None
+        case Measure.ACCURACY_AGAINST_LABELS:
+            return group.accuracy_against_labels
         case Measure.MULTI_LABEL_ACCURACY:
             return group.multi_label_accuracy
         case Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR:

@@ -37,6 +37,16 @@ MINOR_TYPES, EXPLAINABLE_TYPES = (
 
 
 @dataclass(frozen=True)
+class SampleResults:
+    """Results of one model on N evaluated samples."""
+
+    types: Bytes  # (N,) ID of the error type; 0: no prediction
+    is_target: Mask  # (N,) the prediction is the original label
+    is_label: Mask  # (N,) the prediction is one of the labels
+    rejected: Mask  # (N,) the labels reject the original label
+
+
+@dataclass(frozen=True)
 class Tally:
     """Verdict counts of one model. Rows are GROUPS, columns are IDs of types."""
 
@@ -59,7 +69,7 @@ def tally_types(types: Bytes, strata: Strata) -> Tally:
 
 
 def summarize(
-    types: Bytes,
+    results: SampleResults,
     strata: Strata,
     abstained: tuple[ErrorType, ...],
     predictions: Predictions,
@@ -69,64 +79,90 @@ def summarize(
     """Return the summary of an analysis.
 
     Args:
-        types: (N,) ID of the error type of each evaluated sample; 0: no prediction.
+        results: Results on the N evaluated samples.
         strata: Strata of the N samples.
         abstained: Error types whose rules abstained.
         predictions: Predictions for the A images of the data set.
         all_targets: (A,) original labels.
         imagenet_m: (N,) samples of ImageNet-M; None: unknown.
     """
-    tally = tally_types(types, strata)
+    tally = tally_types(results.types, strata)
+    num_rejected = int((results.rejected & ~strata.problematic[strata.sample_strata]).sum())
     predicted = predictions.top1 >= 0
     top1_restricted = predictions.top1_restricted
     complete = bool(len(predicted)) and bool(predicted.all())
     return Summary(
-        groups={group: _group(tally.counts[row], tally.class_shares[row]) for row, group in enumerate(GROUPS)},
+        groups=_groups(tally, results, strata, num_rejected),
         abstained=abstained,
         num_problematic=tally.problematic,
         num_images=len(all_targets),
         num_predicted=int(predicted.sum()),
         top1_accuracy_all_images=float((predictions.top1 == all_targets).mean()) if complete else None,
         top1_accuracy_among_classes=None if top1_restricted is None else float((top1_restricted == all_targets).mean()),
-        imagenet_m_errors=None if imagenet_m is None else _errors_among(types, strata, imagenet_m),
-        num_judged=len(types),
+        imagenet_m_errors=None if imagenet_m is None else _errors_among(results.types, strata, imagenet_m),
+        num_judged=len(results.types),
+        num_rejected_targets=num_rejected,
     )
 
 
-def check_totals(summary: GroupSummary) -> None:
-    """Assert that samples = correct + top-1 errors = the sum over all types."""
+def _groups(tally: Tally, results: SampleResults, strata: Strata, num_rejected: int) -> dict[Group, GroupSummary]:
+    """Return the aggregates of each group, and check them."""
+    num_strata = len(strata.problematic)
+    hits = [
+        np.bincount(strata.sample_strata[mask], minlength=num_strata) for mask in (results.is_target, results.is_label)
+    ]
+    num_targets, num_labels = (strata.members @ counts for counts in hits)  # of each group
+    groups = {}
+    for row, group in enumerate(GROUPS):
+        matches = (int(num_targets[row]), int(num_labels[row]))
+        groups[group] = _group(tally.counts[row], tally.class_shares[row], matches, num_rejected > 0)
+        check_totals(groups[group], num_rejected > 0)
+    return groups
+
+
+def check_totals(summary: GroupSummary, has_rejected_targets: bool = False) -> None:
+    """Assert that samples are the sum over all types, and correct + top-1 errors without rejected targets."""
     correct, total = summary.counts[ErrorType.CORRECT], sum(summary.counts.values())
-    assert summary.num_samples == correct + summary.top1_errors == total, (
-        f"This is a bug: {summary.num_samples} samples, {correct} correct, "
-        f"{summary.top1_errors} errors, {total} verdicts"
+    assert summary.num_samples == total, f"This is a bug: {summary.num_samples} samples, {total} verdicts"
+    assert has_rejected_targets or total == correct + summary.top1_errors, (
+        f"This is a bug: {total} samples, {correct} correct, {summary.top1_errors} errors"
     )
 
 
-def _group(counts: NDArray[np.int64], class_shares: NDArray[np.float64]) -> GroupSummary:
-    """Return the aggregates of a group from its rows of the tally, (NUM_IDS,) each."""
+def _group(
+    counts: NDArray[np.int64], class_shares: NDArray[np.float64], matches: tuple[int, int], has_rejected_targets: bool
+) -> GroupSummary:
+    """Return the aggregates of a group.
+
+    Args:
+        counts: (NUM_IDS,) row of the tally.
+        class_shares: (NUM_IDS,) row of the tally.
+        matches: Number of predictions that are the original label, and that are any label.
+        has_rejected_targets: Whether the labels of the data set reject targets. The sum of the gains would not be
+            the share of top-1 errors then.
+    """
     by_type = {error_type: int(counts[error_type.id]) for error_type in ERROR_TYPES}
     num_samples = int(counts.sum())
     correct, minor, explainable = (
         float(class_shares[[error_type.id for error_type in types]].sum())
         for types in (CORRECT_TYPES, MINOR_TYPES, EXPLAINABLE_TYPES)
     )
-    summary = GroupSummary(
+    return GroupSummary(
         num_samples=num_samples,
         counts=by_type,
-        top1_errors=sum(by_type[error_type] for error_type in TOP1_ERROR_TYPES),
-        top1_accuracy=by_type[ErrorType.CORRECT] / num_samples if num_samples else None,
+        top1_errors=num_samples - matches[0],
+        top1_accuracy=matches[0] / num_samples if num_samples else None,
         multi_label_accuracy=min(correct, 1.0) if num_samples else None,
         multi_label_accuracy_forgiving_minor=min(correct + minor, 1.0) if num_samples else None,
         multi_label_accuracy_forgiving_explainable=min(correct + minor + explainable, 1.0) if num_samples else None,
         portions_of_top1_errors=_portions(by_type, TOP1_ERROR_TYPES),
         portions_of_multi_label_errors=_portions(by_type, MULTI_LABEL_ERROR_TYPES),
         gain_if_fixed_top1={error_type: by_type[error_type] / num_samples for error_type in TOP1_ERROR_TYPES}
-        if num_samples
+        if num_samples and not has_rejected_targets
         else {},
         gain_if_fixed_multi_label=multi_label_gains(class_shares) if num_samples else {},
+        accuracy_against_labels=matches[1] / num_samples if num_samples else None,
     )
-    check_totals(summary)
-    return summary
 
 
 def multi_label_gains(class_shares: NDArray[np.float64]) -> dict[ErrorType, float]:

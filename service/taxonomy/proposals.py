@@ -2,7 +2,7 @@
 
 The proposals for a prediction p are, in this order: p; the classes that share a superclass with p; the direct siblings
 of p; and the synsets on each hypernym path of p, from the first meta label downward. Siblings and hypernyms exclude the
-blocked synsets, which are the target's synset and all of its hypernyms. The first occurrence of a synset counts, and a
+blocked synsets: the effective target's synset and all of its hypernyms. The first occurrence of a synset counts, and a
 text belongs to the first synset that has it.
 """
 
@@ -63,7 +63,7 @@ class Proposals:
     @cached_property
     def lists(self) -> tuple[ProposalList, ...]:
         """Return the proposals for each class."""
-        text_index = {text: index for index, text in enumerate(self.texts)}
+        text_index = self._text_index
         synset_index = {synset: index for index, synset in enumerate(self.synsets)}
         classes = frozenset(self.taxonomy.classes)
         return tuple(self._to_list(synsets, text_index, synset_index, classes) for synsets in self._proposed_synsets)
@@ -79,6 +79,14 @@ class Proposals:
         return tuple(sorted({text for synset in self.synsets for text in prompts(self.taxonomy, synset)}))
 
     @cached_property
+    def class_texts(self) -> tuple[NDArray[np.intp], ...]:
+        """Return the indices into `texts` of the texts of each class's own synset."""
+        return tuple(
+            np.array([self._text_index[text] for text in prompts(self.taxonomy, synset)], dtype=np.intp)
+            for synset in self.taxonomy.classes
+        )
+
+    @cached_property
     def blocked(self) -> Mask:
         """Return the synsets that each target blocks, (C, S): its own synset and all of its hypernyms."""
         above = [self.taxonomy.ancestry(synset) for synset in self.taxonomy.classes]
@@ -88,6 +96,10 @@ class Proposals:
         """Return the texts of a prediction's list that no target blocks, for each of k targets, (k, n)."""
         proposals = self.lists[predicted]
         return np.asarray(~(proposals.blockable & self.blocked[np.ix_(targets, proposals.synsets)]))
+
+    @cached_property
+    def _text_index(self) -> dict[str, int]:
+        return {text: index for index, text in enumerate(self.texts)}
 
     @cached_property
     def _proposed_synsets(self) -> tuple[list[tuple[int, bool]], ...]:

@@ -125,6 +125,7 @@ def to_summary(summary: Summary) -> pb.Summary:
         imagenet_m_errors=summary.imagenet_m_errors,
         top1_accuracy_among_classes=summary.top1_accuracy_among_classes,
         num_judged=summary.num_judged,
+        num_rejected_targets=summary.num_rejected_targets,
     )
 
 
@@ -198,6 +199,7 @@ def _to_group(group: GroupSummary) -> pb.GroupSummary:
         portions_of_multi_label_errors=by_key(group.portions_of_multi_label_errors),
         gain_if_fixed_top1=by_key(group.gain_if_fixed_top1),
         gain_if_fixed_multi_label=by_key(group.gain_if_fixed_multi_label),
+        accuracy_against_labels=group.accuracy_against_labels,
         image_multi_label_accuracy=group.image_multi_label_accuracy,
     )
 
@@ -258,6 +260,7 @@ def from_summary(message: pb.Summary) -> Summary:
         top1_accuracy_among_classes=optional(message, "top1_accuracy_among_classes"),
         imagenet_m_errors=optional(message, "imagenet_m_errors"),
         num_judged=optional(message, "num_judged"),
+        num_rejected_targets=optional(message, "num_rejected_targets"),
     )
 
 
@@ -280,6 +283,7 @@ def _from_group(message: pb.GroupSummary) -> GroupSummary:
         portions_of_multi_label_errors=from_keys(message.portions_of_multi_label_errors),
         gain_if_fixed_top1=from_keys(message.gain_if_fixed_top1),
         gain_if_fixed_multi_label=from_keys(message.gain_if_fixed_multi_label),
+        accuracy_against_labels=_from_rate(message, "accuracy_against_labels"),
     )
 
 

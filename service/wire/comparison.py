@@ -33,6 +33,7 @@ def to_comparison(comparison: Comparison) -> pb.Comparison:
         abstained=[error_type.key for error_type in comparison.abstained],
         headline=comparison_summary(comparison.groups[Group.ALL]),
         num_left_out=comparison.num_left_out,
+        num_rejected_targets=comparison.num_rejected_targets,
         groups={group.value: _to_group(comparison, group) for group in comparison.groups},
         classes=_rows(comparison.classes.get(Group.ALL, ())),
         superclasses=_rows(comparison.superclasses.get(Group.ALL, ())),
@@ -87,6 +88,8 @@ def _to_group(comparison: Comparison, name: Group) -> pb.GroupComparison:
     )
     if group.multi_label_accuracy is not None:
         message.multi_label_accuracy.CopyFrom(_to_interval(group.multi_label_accuracy))
+    if group.accuracy_against_labels is not None:
+        message.accuracy_against_labels.CopyFrom(_to_interval(group.accuracy_against_labels))
     return message
 
 
@@ -120,6 +123,8 @@ def _changed_images(changed_images: Iterable[ChangedImage]) -> list[pb.ChangedIm
             file_name=image.file_name,
             target=image.target,
             target_name=names[image.target],
+            effective_target=image.effective_target,
+            effective_target_name=names[image.effective_target],
             predicted_a=image.predicted_a,
             predicted_a_name=names[image.predicted_a],
             predicted_b=image.predicted_b,

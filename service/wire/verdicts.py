@@ -33,6 +33,10 @@ def to_verdict(verdict: Verdict, analysis: str = "") -> pb.Verdict:
         probability=verdict.probability,
         evidence=_verdict_evidence(verdict.evidence) if verdict.evidence else None,
         groups=[group.value for group in verdict.groups],
+        rejected_target=verdict.replaced_by is not None,
+        effective_target=verdict.effective_target,
+        effective_target_name=names[verdict.effective_target],
+        matches_label=verdict.matches_label,
     )
 
 
@@ -53,6 +57,10 @@ def verdict_line(verdict: Verdict) -> str:
         "target_name": names[verdict.target],
         "predicted_name": names[verdict.predicted],
         "groups": [group.value for group in verdict.groups],
+        "rejected_target": verdict.replaced_by is not None,
+        "effective_target": verdict.effective_target,
+        "effective_target_name": names[verdict.effective_target],
+        "matches_label": verdict.matches_label,
     }
     if verdict.probability is not None:
         fields["probability"] = verdict.probability
@@ -80,6 +88,7 @@ def _vocabulary(vocabulary: VocabularyEvidence) -> pb.VocabularyEvidence:
             for text in vocabulary.best
         ],
         num_texts=vocabulary.num_texts,
+        prefers_label=vocabulary.prefers_label,
     )
 
 

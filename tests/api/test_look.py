@@ -228,8 +228,14 @@ def test_the_three_exports_have_the_same_verdicts(client: Client, analysis: pb.A
         {**item, "problematic": " ".join(item["problematic"]), "groups": " ".join(item["groups"])} for item in as_json
     ]
     assert {group for item in listed for group in item.groups} >= {"organism", "artifact"}
-    assert [{**row, "target": int(row["target"]), "predicted": int(row["predicted"])} for row in table] == flat
+    assert [_typed(row) for row in table] == flat
     assert columns == flat
+
+
+def _typed(row: dict[str, str]) -> dict[str, object]:
+    """Return a row of the CSV export with numbers and booleans."""
+    numbers = {name: int(row[name]) for name in ("target", "predicted", "effective_target")}
+    return {**row, **numbers, **{name: row[name] == "true" for name in ("rejected_target", "matches_label")}}
 
 
 def test_a_report_is_one_html_file_with_the_headline(client: Client, analysis: pb.Analysis) -> None:

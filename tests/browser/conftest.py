@@ -136,10 +136,15 @@ def _write_attributes(folder: Path, bundle: Bundle) -> dict[str, list[str]]:
 
 
 def ten_thousand_errors(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
-    """Return predictions, (A,), with 10,000 errors, and their probabilities, (A,)."""
+    """Return predictions, (A,), with 10,000 errors, and their probabilities, (A,).
+
+    No prediction of an image whose labels reject the original label has the type `correct`.
+    """
     random = np.random.default_rng(5)
     top1 = np.array(bundle.all_targets)
-    wrong = random.choice(bundle.rows, 10_000, replace=False)
+    rejected = bundle.evidence.rejected
+    some = random.choice(bundle.rows[~rejected], 10_000 - int(rejected.sum()), replace=False)
+    wrong = np.concatenate([bundle.rows[rejected], some])
     near = random.random(len(wrong)) < 0.5
     top1[wrong] = np.where(near, (top1[wrong] + random.choice([-1, 1], len(wrong))) % 1000, (top1[wrong] + 333) % 1000)
     return top1.astype(np.int16), np.round(random.random(len(top1)), 3)

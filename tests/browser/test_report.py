@@ -10,6 +10,7 @@ from playwright.sync_api import Browser
 from service.domain import ErrorType
 from service.evidence.bundle import Bundle
 from service.rules.table import error_types
+from service.taxonomy.classes import class_names
 
 from .conftest import HOSTILE, HOSTILE_FILE, SCREENSHOTS, Site, open_page
 
@@ -77,7 +78,7 @@ def test_report_of_ten_thousand_errors_is_small_and_paged(chromium: Browser, sit
 
 def test_filters_select_matching_errors(chromium: Browser, site: Site, imagenet_real: Bundle) -> None:
     rows = imagenet_real.rows
-    predicted, targets = site.top1[rows], imagenet_real.evidence.targets
+    predicted, targets = site.top1[rows], imagenet_real.evidence.effective_targets
     types = error_types(imagenet_real.verdicts[np.arange(len(rows)), predicted])
     wrong = types > ErrorType.CORRECT.id
     members = imagenet_real.superclass_mask(imagenet_real.manifest.superclasses[0])
@@ -104,6 +105,20 @@ def test_filters_select_matching_errors(chromium: Browser, site: Site, imagenet_
         assert count(page.inner_text("#errors-count")) == (wrong & ((targets == 207) | (predicted == 207))).sum()
         page.fill("#errors-filters [name=search]", "no such file")
         assert page.inner_text("#errors-count") == "No errors match the filters."
+        assert view.messages == []
+
+
+def test_evidence_names_the_rejected_original_label(chromium: Browser, site: Site, imagenet_real: Bundle) -> None:
+    row = int(np.flatnonzero(imagenet_real.evidence.rejected)[0])
+    names = class_names()
+    evidence = imagenet_real.evidence
+    original, first = names[evidence.targets[row]], names[evidence.effective_targets[row]]
+    with open_page(chromium, site.report.as_uri()) as view:
+        page = view.page
+        page.fill("#errors-filters [name=search]", imagenet_real.judged_names[row])
+        assert first in page.inner_text("#errors-table tbody tr:first-child")
+        page.click("#errors-table tbody tr:first-child button")
+        assert f"The labels of the image reject its original label, “{original}”." in page.inner_text(".evidence")
         assert view.messages == []
 
 

@@ -39,12 +39,16 @@ def targets() -> dict[str, int]:
 
 
 @pytest.fixture(scope="session")
-def label_sets(targets: dict[str, int]) -> dict[str, set[int]]:
-    """The ReaL labels and the original label of each image with ReaL labels, by file name."""
+def real_labels(targets: dict[str, int]) -> dict[str, list[int]]:
+    """The ReaL labels, in their order, of each image that has any, by file name."""
     real = json.loads(package_file("timm", "data/_info/imagenet_real_labels.json").read_text())
-    return {
-        name: {*labels, target} for (name, target), labels in zip(targets.items(), real, strict=True) if len(labels) > 0
-    }
+    return {name: labels for name, labels in zip(targets, real, strict=True) if labels}
+
+
+@pytest.fixture(scope="session")
+def label_sets(targets: dict[str, int], real_labels: dict[str, list[int]]) -> dict[str, set[int]]:
+    """The ReaL labels and the original label of each image with ReaL labels, by file name."""
+    return {name: {*labels, targets[name]} for name, labels in real_labels.items()}
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The bundle from the official files has the published figures."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,20 @@ def test_csv_annotation_gives_the_same_bundle(bundle: Bundle, inputs: Inputs, re
     assert {name: facts["sha256"] for name, facts in other.manifest.files.items()} == {
         name: facts["sha256"] for name, facts in bundle.manifest.files.items()
     }
+
+
+def test_digest_and_verdicts_of_imagenet_do_not_change(inputs: Inputs, tmp_path: Path) -> None:
+    """The values are those of the version before rejected targets, with two superclasses that never change."""
+    (tmp_path / "superclasses.json").write_text('{"dogs": [["dog"]]}\n{"birds": [["bird"]]}\n')
+
+    bundle = build_evidence(
+        "imagenet", replace(inputs, superclasses=tmp_path / "superclasses.json"), tmp_path / "bundle"
+    )
+
+    assert bundle.digest == "2a95363f8ac4471fd7aba496923fc2337b81b8d657b40a55854a5c580fc7b80f"
+    table = bundle.manifest.files["verdicts.npy"]
+    assert table["sha256"] == "f67c49d584cf5185be2b46581edee7d6c39d54699d0c12f2d70aaec71073e8bb"
+    assert not bundle.evidence.rejected.any()
 
 
 # single verdicts, as the whole bundle gives them

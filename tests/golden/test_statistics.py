@@ -9,7 +9,7 @@ import pytest
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import ErrorType, Group, Predictions
 from service.evidence.bundle import Bundle
-from service.summary.summarize import summarize
+from service.summary.summarize import SampleResults, summarize
 
 COLUMNS = {
     ErrorType.CLASS_OVERLAP: "num_collapsed_mappings",
@@ -67,8 +67,9 @@ def test_summary_agrees_with_published_models_of_equal_counts(
     types = np.full(len(bundle.rows), ErrorType.CORRECT.id, dtype=np.uint8)
     types[members[: sum(counts.values())]] = np.repeat([error_type.id for error_type in counts], [*counts.values()])
 
+    is_correct = types == ErrorType.CORRECT.id
     result = summarize(
-        types,
+        SampleResults(types, is_correct, is_correct, np.zeros(len(types), dtype=bool)),
         bundle.strata,
         (),
         Predictions(np.zeros(len(bundle.all_targets), dtype=np.int16)),

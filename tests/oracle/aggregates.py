@@ -27,8 +27,10 @@ class Aggregates:
     mla: float | None
     mla_minor: float | None
     mla_explainable: float | None
-    portions_top1: dict[int, float | None]  # type 2..8 -> share of the top-1 errors
+    portions_top1: dict[int, float | None]  # type 2..8 -> share of verdicts 2 to 8
     portions_multi_label: dict[int, float | None]  # type 4..8 -> share of the multi-label errors
+    accuracy_against_labels: float | None
+    image_level_mla: float | None
 
 
 def counted_rows(samples: list[Sample], group: set[int] | None) -> list[int]:
@@ -49,10 +51,13 @@ def share(part: int, whole: int) -> float | None:
 def mean_over_target_classes(
     samples: list[Sample], verdicts: list[Verdict], rows: list[int], types: set[int]
 ) -> float | None:
-    """Return the mean, over the target classes with rows, of the share of their rows with these types."""
+    """Return the mean, over the target classes with rows, of the share of their rows with these types.
+
+    With a rejected target, the class of a row is its first label.
+    """
     rows_of_class: dict[int, list[int]] = {}
     for row in rows:
-        rows_of_class.setdefault(samples[row].target, []).append(row)
+        rows_of_class.setdefault(samples[row].e, []).append(row)
     if not rows_of_class:
         return None
     total = Fraction(0)  # exact, so the order of the classes has no effect
@@ -71,19 +76,23 @@ def aggregate(
     counts = {k: sum(1 for row in rows if verdicts[row].error_type == k) for k in ALL_TYPES}
     # count top-1 errors from the predictions, so that the check of the sums is independent of the verdicts
     top1_errors = sum(1 for row in rows if predictions[row] != samples[row].target)
-    if len(rows) != counts[1] + top1_errors or top1_errors != sum(counts[k] for k in TOP1_ERRORS):
+    errors = sum(counts[k] for k in TOP1_ERRORS)
+    has_rejected_targets = any(samples[row].is_rejected for row in rows)
+    if len(rows) != counts[1] + errors or (top1_errors != errors and not has_rejected_targets):
         raise ValueError("the verdicts do not add up")
     multi_label_errors = sum(counts[k] for k in MULTI_LABEL_ERRORS)
     return Aggregates(
         num_samples=len(rows),
         counts=counts,
         top1_errors=top1_errors,
-        top1_accuracy=share(counts[1], len(rows)),
+        top1_accuracy=share(len(rows) - top1_errors, len(rows)),
         mla=mean_over_target_classes(samples, verdicts, rows, MULTI_LABEL_CORRECT),
         mla_minor=mean_over_target_classes(samples, verdicts, rows, FORGIVING_MINOR),
         mla_explainable=mean_over_target_classes(samples, verdicts, rows, FORGIVING_EXPLAINABLE),
-        portions_top1={k: share(counts[k], top1_errors) for k in TOP1_ERRORS},
+        portions_top1={k: share(counts[k], errors) for k in TOP1_ERRORS},
         portions_multi_label={k: share(counts[k], multi_label_errors) for k in MULTI_LABEL_ERRORS},
+        accuracy_against_labels=share(sum(predictions[row] in samples[row].multi_labels for row in rows), len(rows)),
+        image_level_mla=share(sum(counts[k] for k in MULTI_LABEL_CORRECT), len(rows)),
     )
 
 
@@ -98,9 +107,11 @@ def imagenet_m_errors(
 def gain_if_fixed_top1(
     samples: list[Sample], verdicts: list[Verdict], group: set[int] | None = None
 ) -> dict[int, float | None]:
-    """Return counts[k] / n, k = 2 to 8."""
+    """Return counts[k] / n, k = 2 to 8; nothing if the labels of the data set reject targets."""
     rows = counted_rows(samples, group)
     gains: dict[int, float | None] = {}
+    if any(samples[row].is_rejected for row in counted_rows(samples, None)):
+        return dict.fromkeys(TOP1_ERRORS)
     for k in TOP1_ERRORS:
         gains[k] = share(sum(1 for row in rows if verdicts[row].error_type == k), len(rows))
     return gains
@@ -118,7 +129,7 @@ def gain_if_fixed_mla(
     """
     rows = counted_rows(samples, group)
     if superclass is not None:
-        rows = [row for row in rows if samples[row].target in superclass]
+        rows = [row for row in rows if samples[row].e in superclass]
     gains: dict[int, float | None] = {}
     for k in TOP1_ERRORS:
         if k in MULTI_LABEL_ERRORS:

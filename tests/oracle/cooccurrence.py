@@ -8,8 +8,8 @@ from oracle.superclasses import share_superclass
 def count_pairs(label_sets: Iterable[set[int]]) -> dict[tuple[int, int], int]:
     """Count the images with both classes of each unordered pair (i, j) with i < j.
 
-    A label set has the ReaL labels and the original label of an image. The caller selects the images: those that
-    have ReaL labels and are not in the multi-label annotation.
+    The caller selects the images and their labels. For imagenet: the ReaL labels and the original label of images that
+    have ReaL labels and are not in the multi-label annotation. For imagenet-real: the ReaL labels alone.
     """
     counts: dict[tuple[int, int], int] = {}
     for labels in label_sets:

@@ -46,6 +46,20 @@ class Sample:
     multi_labels: frozenset[int]
     problematic: bool
     non_prototypical: bool
+    first_label: int | None = None  # of labels that reject the target
+
+    @property
+    def is_rejected(self) -> bool:
+        """Return whether the target is rejected: it is not among the labels of a sample that is not problematic."""
+        return not self.problematic and self.target not in self.multi_labels
+
+    @property
+    def e(self) -> int:
+        """Return the first label with a rejected target, otherwise the target."""
+        if not self.is_rejected:
+            return self.target
+        assert self.first_label is not None and self.first_label in self.multi_labels
+        return self.first_label
 
 
 @dataclass(frozen=True)
@@ -109,11 +123,11 @@ def judge(sample: Sample, row: int, predicted: int, facts: Facts) -> Verdict:
 
 
 def judge_ordinary(sample: Sample, row: int, p: int, facts: Facts) -> int:
-    t = sample.target
+    t, e = sample.target, sample.e
     m = sample.multi_labels
-    if p == t:
+    if p == t and t in m:
         return CORRECT
-    if rule_2(t, p, facts):
+    if rule_2(e, p, facts):
         return CLASS_OVERLAP
     if p in m:
         return MULTI_LABEL

@@ -27,6 +27,7 @@ from errata.messages import (
     format_p_value,
     format_percentage,
     format_range,
+    labels_accuracy_name,
 )
 from errata.names import dataset_id
 from errata.proto_json import to_json
@@ -89,7 +90,7 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
     console.print(f"[bold]{safe(title)}[/] on {safe(dataset_id(comparison.dataset))}: {safe(comparison.headline)}")
     everything = comparison.groups["all"]
     if everything.num_samples:
-        _show_rates(everything, console)
+        _show_rates(comparison, console)
         _show_groups(comparison, console)
         _show_changes(everything, limit, console)
     show_slice_changes(comparison.slices, limit, console)
@@ -100,7 +101,7 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
         for image in images[:limit]:
             before, after = map(title_of, (image.error_type_a, image.error_type_b))
             console.print(
-                f"  {label}  {safe(image.file_name)}, label {safe(image.target_name)}: "
+                f"  {label}  {safe(image.file_name)}, label {safe(image.effective_target_name or image.target_name)}: "
                 f"{safe(image.predicted_a_name)} ({safe(before)}) → {safe(image.predicted_b_name)} ({safe(after)})"
             )
         if total > limit > 0:
@@ -112,11 +113,14 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
         stderr_console().print(f"Images excluded because only one analysis has a prediction: {count}.")
 
 
-def _show_rates(group: pb.GroupComparison, console: Console) -> None:
+def _show_rates(comparison: pb.Comparison, console: Console) -> None:
     """Show the rates of A and B over all images, with the intervals of their changes."""
+    group = comparison.groups[Group.ALL.value]
+    labels_accuracy = labels_accuracy_name(dataset_id(comparison.dataset), comparison.num_rejected_targets)
     table = new_table("rate", "A", "B", "change, points", "95 % interval")
     for name, interval in (
         ("top-1 accuracy", group.rates["top1"]),
+        (labels_accuracy, group.accuracy_against_labels if group.HasField("accuracy_against_labels") else None),
         (IMAGE_ACCURACY, group.rates["multi_label"]),
         (CLASS_ACCURACY, group.multi_label_accuracy if group.HasField("multi_label_accuracy") else None),
         ("severe error rate", group.rates["severe"]),

@@ -140,6 +140,7 @@ def select_verdicts(folder: Path, selection: VerdictSelection) -> list[pb.Verdic
     """
     verdicts = [*read_verdicts(folder)]
     indices = {verdict.target_name.lower(): verdict.target for verdict in verdicts}
+    indices |= {v.effective_target_name.lower(): v.effective_target for v in verdicts if v.rejected_target}
     indices |= {verdict.predicted_name.lower(): verdict.predicted for verdict in verdicts}
     target = _class_index(indices, selection.target, "--target")
     predicted = _class_index(indices, selection.predicted, "--predicted")
@@ -147,7 +148,7 @@ def select_verdicts(folder: Path, selection: VerdictSelection) -> list[pb.Verdic
         verdict
         for verdict in verdicts
         if (not selection.error_types or verdict.error_type in selection.error_types)
-        and (target is None or verdict.target == target)
+        and (target is None or target == (verdict.effective_target if verdict.rejected_target else verdict.target))
         and (predicted is None or verdict.predicted == predicted)
         and (selection.group in (None, Group.ALL) or selection.group in verdict.groups)
         and (selection.problematic is None or bool(verdict.problematic) == selection.problematic)

@@ -111,7 +111,13 @@ class Conditions:
     help="Verdicts with this error type. Can be repeated.",
 )
 @click.option("--errors", is_flag=True, help="Verdicts with any multi-label error.")
-@click.option("--target", "target_class", default="", metavar="CLASS", help="Verdicts with this original label.")
+@click.option(
+    "--target",
+    "target_class",
+    default="",
+    metavar="CLASS",
+    help="Verdicts with this original label; where the labels reject it, with this first label.",
+)
 @click.option("--predicted", default="", metavar="CLASS", help="Verdicts with this prediction.")
 @click.option("--superclass", default="", help="Verdicts with a label or prediction in this superclass.")
 @click.option("--group", type=click.Choice([group.value for group in Group]), help="Verdicts of this group.")

@@ -9,7 +9,7 @@ from errata import pb
 from errata.choices import enum_name
 from errata.cli.console import safe
 from errata.enums import ExpertSeverity, Group, Outcome, ProblematicTag, Severity
-from errata.error_types import TOP1_ERROR_TYPES, error_keys, find_error_type, severe_total, title_of
+from errata.error_types import TOP1_ERROR_TYPES, error_keys, find_error_type, num_errors, severe_total, title_of
 from errata.messages import (
     CLASS_ACCURACY,
     IMAGE_ACCURACY,
@@ -23,6 +23,9 @@ from errata.messages import (
     format_optional,
     format_percentage,
     format_points,
+    labels_accuracy_name,
+    rejected_target_note,
+    rejected_targets_note,
     rule_outcome,
     superclass_note,
     vocabulary_note,
@@ -56,23 +59,31 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         console.print(f"[yellow]Warning[/]: {safe(warning)}")
     if not analysis.HasField("summary"):
         return
-    console.print(_summary_table(analysis.summary, console.width < NARROW))
+    console.print(_summary_table(analysis, console.width < NARROW))
     console.print("[dim]An image can be in several groups. Class mean: the mean over target classes.[/]")
     if analysis.summary.num_problematic:
         count = format_count(analysis.summary.num_problematic)
         console.print(f"[dim]Problematic images, which are excluded from all statistics: {count}.[/]")
+    if analysis.summary.num_rejected_targets:
+        console.print(f"[dim]{safe(rejected_targets_note(analysis.summary.num_rejected_targets))}[/]")
     for note in abstention_notes(analysis.summary.abstained):
         console.print(f"[dim]{safe(note)}[/]")
 
 
-def _summary_table(summary: pb.Summary, narrow: bool) -> Table:
+def _summary_table(analysis: pb.Analysis, narrow: bool) -> Table:
+    summary = analysis.summary
     groups = [summary.groups[name] for name in GROUPS]
     table = new_table("", *GROUPS)
     table.add_row("evaluated images", *(format_count(group.num_samples) for group in groups))
     table.add_row("top-1 accuracy", *(format_optional(group, "top1_accuracy") for group in groups))
+    name = labels_accuracy_name(dataset_id(analysis.dataset), summary.num_rejected_targets)
+    if any(group.HasField("accuracy_against_labels") for group in groups):
+        table.add_row(name, *(format_optional(group, "accuracy_against_labels") for group in groups))
     table.add_row(IMAGE_ACCURACY, *(format_optional(group, "image_multi_label_accuracy") for group in groups))
     table.add_row(CLASS_ACCURACY, *(format_optional(group, "multi_label_accuracy") for group in groups))
     table.add_row("top-1 errors", *(format_count(group.top1_errors) for group in groups))
+    if summary.num_rejected_targets:
+        table.add_row("all errors", *(format_count(num_errors(group.counts)) for group in groups))
     for key in error_keys(key for group in groups for key in group.counts):
         cells = [MISSING] * len(groups)
         if key not in summary.abstained:
@@ -104,12 +115,15 @@ def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
     """Show verdicts, with their evidence if they have it."""
     for verdict in verdicts:
         title = _styled(verdict.error_type)
-        classes = f"[bold]{safe(verdict.target_name)}[/]"
-        if verdict.predicted != verdict.target:
+        target_name = verdict.effective_target_name if verdict.rejected_target else verdict.target_name
+        classes = f"[bold]{safe(target_name)}[/]"
+        if verdict.rejected_target or verdict.predicted != verdict.target:
             classes += f" predicted as [bold]{safe(verdict.predicted_name)}[/]"
         if verdict.HasField("probability"):
             classes += f" ({format_percentage(verdict.probability)})"
         console.print(f"{title}  {safe(verdict.file_name)}: {classes}")
+        if verdict.rejected_target:
+            console.print(f"    {safe(rejected_target_note(verdict.target_name))}", style="dim")
         if verdict.problematic:
             tags = ", ".join(PROBLEMATIC_TAG_NAMES[ProblematicTag(tag)] for tag in verdict.problematic)
             console.print(f"    problematic, excluded from all statistics: {safe(tags)}", style="yellow")
@@ -130,7 +144,8 @@ def evidence_lines(verdict: pb.Verdict) -> Iterator[str]:
             yield superclass_note(predicted, shared.label_name, shared.superclasses)
     if evidence.HasField("vocabulary"):
         best = [(text.text, text.probability) for text in evidence.vocabulary.best]
-        yield vocabulary_note(predicted, evidence.vocabulary.gate, evidence.vocabulary.num_texts, best)
+        vocabulary = evidence.vocabulary
+        yield vocabulary_note(predicted, vocabulary.gate, vocabulary.num_texts, best, vocabulary.prefers_label)
     for pair in evidence.co_occurrences:
         yield cooccurrence_note(predicted, pair.label_name, pair.count, pair.examples)
     if evidence.HasField("expert_judgment"):
@@ -151,6 +166,6 @@ def _styled(key: str, indent: str = "") -> str:
 
 
 def _share(group: pb.GroupSummary, key: str, percentage_only: bool) -> str:
-    count = group.counts[key]
-    percentage = format_percentage(count / group.top1_errors if group.top1_errors else None)
+    count, errors = group.counts[key], num_errors(group.counts)
+    percentage = format_percentage(count / errors if errors else None)
     return percentage if percentage_only else f"{format_count(count)}  {percentage:>7}"

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from errata.messages import format_count, format_percentage, pluralize
 
-from service.domain import Severity
+from service.domain import Severity, Summary
 from service.report.messages.formatting import format_gain
 
 TOP1_ACCURACY_NOTE = "The prediction is the original label."
+LABELS_ACCURACY_NOTE = "The prediction is one of the labels. Share of the images."
 SEVERE_ERROR_RATE_NOTE = "Images with a model failure."
 GAIN_TITLES = ("top-1 accuracy", "multi-label accuracy")
 CALIBRATION_TITLES = ("top-1 correct", "multi-label correct")
@@ -19,14 +20,17 @@ SEVERITY_DESCRIPTIONS: Mapping[Severity, str] = {
 }
 
 
-def summary_sentence(title: str, samples: int, counts: Mapping[Severity, int], is_upper_bound: bool) -> str:
-    """Summarize the top-1 errors of a model.
+def summary_sentence(
+    title: str, samples: int, counts: Mapping[Severity, int], is_upper_bound: bool, noun: str = "top-1 error"
+) -> str:
+    """Summarize the errors of a model.
 
     Args:
         title: Display name of the analysis.
         samples: Number of evaluated images.
-        counts: Number of top-1 errors of each severity.
+        counts: Number of errors of each severity.
         is_upper_bound: Whether a rule has no evidence, so that the number of model failures is an upper bound.
+        noun: Name of the errors; "error" if labels reject targets.
 
     Returns:
         For example "resnet50 makes 100 top-1 errors on 1,000 images: 40.0 % are label noise, 30.0 % are minor;
@@ -37,7 +41,7 @@ def summary_sentence(title: str, samples: int, counts: Mapping[Severity, int], i
     if not samples:
         return f"{title} has no evaluated images."
     if not errors:
-        return f"{title} makes no top-1 errors on {images}."
+        return f"{title} makes no {noun}s on {images}."
     names = {
         Severity.NONE: "are label noise",
         Severity.MINOR: "are minor",
@@ -46,7 +50,7 @@ def summary_sentence(title: str, samples: int, counts: Mapping[Severity, int], i
     parts = [
         f"{format_percentage(counts[severity] / errors)} {name}" for severity, name in names.items() if counts[severity]
     ]
-    sentence = f"{title} makes {pluralize(errors, 'top-1 error')} on {images}: {', '.join(parts)}"
+    sentence = f"{title} makes {pluralize(errors, noun)} on {images}: {', '.join(parts)}"
     severe = counts[Severity.SEVERE]
     separator = "; " if parts else ""
     if not severe:
@@ -54,6 +58,19 @@ def summary_sentence(title: str, samples: int, counts: Mapping[Severity, int], i
     return (
         f"{sentence}{separator}{'at most ' if is_upper_bound else ''}{format_percentage(severe / errors)} are model "
         f"failures ({pluralize(severe, 'image')}, {format_percentage(severe / samples)} of all images)."
+    )
+
+
+def error_noun(summary: Summary) -> str:
+    """Return the name of the verdicts that are not correct: without rejected targets, they are the top-1 errors."""
+    return "error" if summary.num_rejected_targets else "top-1 error"
+
+
+def label_preference_note(num_preferred: int, total: int) -> str:
+    """Describe in how many out-of-vocabulary errors CLIP prefers a true label."""
+    return (
+        f"In {format_count(num_preferred)} of {pluralize(total, 'out-of-vocabulary error')}, CLIP prefers a true "
+        "label: one of the image's own labels scores higher than the best text for the prediction."
     )
 
 
@@ -70,19 +87,22 @@ def percentile_note(percentile: str) -> str:
     return f"As a portion of the multi-label errors: {percentile}." if percentile else ""
 
 
-def breakdown_description(group: str, errors: int, portions: Sequence[tuple[str, float]]) -> str:
+def breakdown_description(
+    group: str, errors: int, portions: Sequence[tuple[str, float]], noun: str = "top-1 error"
+) -> str:
     """Describe the error breakdown of a group for screen readers.
 
     Args:
         group: Name of the group.
-        errors: Number of top-1 errors.
-        portions: Title and portion of the top-1 errors, a fraction of 1, of each error type.
+        errors: Number of errors.
+        portions: Title and portion of the errors, a fraction of 1, of each error type.
+        noun: As in `summary_sentence`.
 
     Returns:
         A sentence.
     """
     parts = ", ".join(f"{title} {format_percentage(portion)}" for title, portion in portions if portion)
-    return f"{group}: {pluralize(errors, 'top-1 error')}{f': {parts}' if parts else ''}."
+    return f"{group}: {pluralize(errors, noun)}{f': {parts}' if parts else ''}."
 
 
 def counts_description(counts: Sequence[tuple[str, int]]) -> str:

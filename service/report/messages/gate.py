@@ -18,6 +18,7 @@ from service.report.messages.formatting import capitalize, describe_p_value
 
 MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded error types
     Measure.TOP1_ACCURACY: "top-1 accuracy",
+    Measure.ACCURACY_AGAINST_LABELS: "accuracy against the labels",
     Measure.MULTI_LABEL_ACCURACY: CLASS_ACCURACY,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR: "multi-label accuracy with minor errors forgiven",
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE: "multi-label accuracy with explainable errors forgiven",
@@ -39,7 +40,7 @@ ANALYSIS_WITHOUT_RESULT = "The analysis failed or was canceled."
 _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.FEW_SAMPLES: "too few samples",
     UndecidedReason.ABSTAINED: "the rule of a bounded error type has no evidence",
-    UndecidedReason.OTHER_EVIDENCE: "the baseline uses another data set or other evidence",
+    UndecidedReason.OTHER_EVIDENCE: "the baseline uses another data set or other evidence; run 'errata reanalyze'",
     UndecidedReason.WIDE_INTERVAL: "the confidence interval of the change contains the bound",
     UndecidedReason.INEXACT_VALUE: "without the missing evidence, the value can be on the other side of the bound",
     UndecidedReason.NO_VALUE: "the value is not available",

@@ -6,7 +6,9 @@ from errata.messages import (
     BEST_TEXTS,
     COOCCURRENCE_NOTE,
     NO_SIMILAR_NEIGHBORS,
+    PREFERS_LABEL,
     RANKED_TEXT,
+    REJECTED_TARGET_NOTE,
     SIMILAR_NEIGHBORS,
     SUPERCLASS_NOTE,
     format_count,
@@ -23,6 +25,8 @@ ERROR_TABLE_TEXTS: Mapping[str, str] = {  # templates/error_table.js fills in th
     "no_similar_neighbors": NO_SIMILAR_NEIGHBORS,
     "best_texts": BEST_TEXTS,
     "ranked_text": RANKED_TEXT,
+    "prefers_label": PREFERS_LABEL,
+    "rejected_target_note": REJECTED_TARGET_NOTE,
     "labels": "labels",
     "no_labels": "none",
     "evidence": "evidence",
@@ -151,8 +155,12 @@ _TEXTS = (
         "and severities do not depend on attributes."
     ),
     "images",
+    "Images by group and error type, with the percentage of the group's errors. An image can be in several groups. The "
+    "labels of some images reject the original label. Multi-label (class mean) and the two columns after it: means "
+    "over target classes. The other accuracies: shares of images.",
     "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in several "
-    "groups. Top-1 and multi-label (images): shares of images. The other accuracies: means over target classes.",
+    "groups. Multi-label (class mean) and the two columns after it: means over target classes. The other accuracies: "
+    "shares of images.",
     "Images excluded because only one analysis has a prediction: {count}.",
     "images predicted",
     "implausible",
@@ -226,6 +234,7 @@ _TEXTS = (
     "target classes.",
     "Rows: error type in A. Columns: error type in B. Images: {count}. Solid frame: worse in B. Dashed frame: "
     "better in B.",
+    "Rejected labels.",
     "Rule not evaluated.",
     "rule trace",
     "R²",

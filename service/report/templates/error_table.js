@@ -98,6 +98,8 @@
   const evidenceNotes = (error) => {
     const notes = [];
     const predicted = className(error.predicted);
+    const original = data.rejected[error.row];
+    if (original !== undefined) notes.push(format(messages.rejected_target_note, { target: className(original) }));
     const overlap = data.overlaps[`${error.target} ${error.predicted}`];
     if (overlap) notes.push(overlap);
     for (const [label] of error.labels) {
@@ -110,11 +112,11 @@
     }
     const vocabulary = data.texts[error.row];
     if (vocabulary) {
-      const [hasSimilarNeighbors, numTexts, best] = vocabulary;
+      const [hasSimilarNeighbors, numTexts, best, prefersLabel] = vocabulary;
       const texts = best.map(([text, value]) => format(messages.ranked_text, { text, probability: formatPercentage(value) }));
       const neighbors = hasSimilarNeighbors ? messages.similar_neighbors : messages.no_similar_neighbors;
       const ranking = format(messages.best_texts, { num_texts: formatCount(numTexts), texts: texts.join(", ") });
-      notes.push(format(neighbors, { predicted }) + ranking);
+      notes.push(format(neighbors, { predicted }) + ranking + (prefersLabel ? ` ${messages.prefers_label}` : ""));
     }
     for (const [label] of error.labels) {
       const pair = data.pairs[`${label} ${error.predicted}`];

@@ -14,7 +14,7 @@ from service.analyses.explain import collect_evidence
 from service.analyses.judge import JudgedAnalysis, compute_verdicts
 from service.analyses.verdicts import VerdictFilter, select_rows, verdict_table
 from service.bootstrap.build import Inputs, build_evidence
-from service.domain import Analysis, ErrorType, Predictions, VerdictEvidence
+from service.domain import MULTI_LABEL_ERROR_TYPES, Analysis, ErrorType, Predictions, VerdictEvidence
 from service.evidence.bundle import Bundle
 from service.evidence.labels import original_labels, validation_name
 from service.taxonomy.classes import class_names
@@ -87,6 +87,7 @@ def plain(evidence: VerdictEvidence) -> dict[str, Any]:
                 for best in evidence.vocabulary.best
             ],
             "num_texts": evidence.vocabulary.num_texts,
+            "prefers_label": evidence.vocabulary.prefers_label,
         },
         "expert_judgment": evidence.expert_judgment
         and {
@@ -134,6 +135,21 @@ def test_columns_with_vocabulary_equal_the_evidence_of_each_verdict(with_vocabul
     rows = check(judged(with_vocabulary, [draw.randrange(1000) for _ in with_vocabulary.all_targets]))
 
     assert any(row["vocabulary"] for row in rows), "the test would prove little"
+
+
+def test_columns_of_rejected_targets_equal_the_evidence_of_each_verdict(imagenet_real: Bundle) -> None:
+    evidence = imagenet_real.evidence
+    top1 = np.full(len(imagenet_real.all_targets), -1, dtype=np.int16)
+    some = np.flatnonzero(evidence.rejected)[::100]
+    top1[imagenet_real.rows[some]] = evidence.targets[some]
+
+    rows = check(judged(imagenet_real, top1.tolist()))
+
+    assert [row["effective_target"] for row in rows] == [int(evidence.labels.of(row)[0]) for row in some]
+    assert all(row["rejected_target"] and not row["matches_label"] for row in rows)
+    assert all(row["target"] == row["predicted"] for row in rows)
+    assert {row["error_type"] for row in rows} <= {"class_overlap", *(kind.key for kind in MULTI_LABEL_ERROR_TYPES)}
+    assert any(row["shared_superclasses"] for row in rows)
 
 
 def test_the_values_of_dictionaries_are_distinct_as_data_frames_need_them(imagenet_real: Bundle) -> None:

@@ -34,3 +34,9 @@ def label_sets(real_labels: list[list[int]], original_labels: dict[str, int]) ->
     return {
         name: {*real, original_labels[name]} for name, real in zip(names, real_labels, strict=True) if len(real) > 0
     }
+
+
+@pytest.fixture(scope="session")
+def real_label_sets(real_labels: list[list[int]], original_labels: dict[str, int]) -> dict[str, set[int]]:
+    """The ReaL labels of each image that has any, by file name."""
+    return {name: {*real} for name, real in zip(sorted(original_labels), real_labels, strict=True) if len(real) > 0}

@@ -46,6 +46,7 @@ def synthetic_inputs() -> BundleInputs:
             images=_unit(rng.standard_normal((5, 4))),
             texts=_unit(rng.standard_normal((6, 4))),
             oov=rng.integers(0, 256, (5, 125), dtype=np.uint8),
+            label_preferred=np.tile(np.array([0x80, 1, 0, 0, 0], dtype=np.uint8), (5, 25)),
         ),
         sources=(SOURCE,),
         imagenet_m=np.array([True, False, False, True, False]),

@@ -20,6 +20,7 @@ from service.evidence.build import as_arrays, digest_of, sample_groups, write_bu
 from service.evidence.bundle import open_bundle
 from service.evidence.inputs import BundleInputs, Source
 from service.evidence.labels import pack_labels
+from service.evidence.layout import WITHOUT_DIGEST
 from service.evidence.repository import EvidenceRepository, fingerprint
 from service.taxonomy.groups import class_groups
 
@@ -43,7 +44,7 @@ def test_each_input_changes_the_digest(tmp_path: Path, change: Callable[[BundleI
     assert write_bundle(change(synthetic_inputs()), tmp_path / "after") != before
 
 
-@pytest.mark.parametrize("name", sorted(as_arrays(synthetic_inputs())))
+@pytest.mark.parametrize("name", sorted({*as_arrays(synthetic_inputs())} - WITHOUT_DIGEST))
 def test_each_bit_of_an_array_changes_the_digest(name: str) -> None:
     arrays = as_arrays(synthetic_inputs())
     altered = arrays[name].copy()

@@ -16,6 +16,7 @@ from service.bootstrap.build import verify_evidence
 from service.domain import ErrorType, Group, RowOrder
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle, read_manifest
+from service.evidence.layout import WITHOUT_DIGEST
 from service.evidence.overlap import overlap_matrix
 from service.taxonomy.groups import class_groups
 
@@ -25,7 +26,7 @@ REQUIRED = (
 )
 PAIRS = ("pair_classes", "pair_counts", "pair_examples")
 CLIP = ("neighbors", "image_embeddings", "text_embeddings", "oov")
-OPTIONAL = (*PAIRS, "non_prototypical", *CLIP, "imagenet_m")
+OPTIONAL = (*PAIRS, "non_prototypical", *CLIP, "label_preferred", "imagenet_m")
 ARRAYS = (*REQUIRED, *OPTIONAL)
 
 
@@ -94,6 +95,7 @@ def test_manifest_describes_the_bundle(bundle: Bundle) -> None:
         "images": 7,
         "judged": 5,
         "problematic": 1,
+        "rejected_targets": 0,
         "superclasses": 2,
         "co_occurrence_pairs": 1,
     }
@@ -104,7 +106,7 @@ def test_manifest_describes_the_bundle(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("part", "arrays", "error_type"),
     [
-        ("clip", {*CLIP}, ErrorType.FINE_GRAINED_OOV),
+        ("clip", {*CLIP, "label_preferred"}, ErrorType.FINE_GRAINED_OOV),
         ("pairs", {*PAIRS}, ErrorType.SPURIOUS_CORRELATION),
         ("non_prototypical", {"non_prototypical"}, ErrorType.NON_PROTOTYPICAL),
     ],
@@ -119,6 +121,28 @@ def test_missing_part_makes_its_rule_abstain(
     assert bundle.manifest.abstained == (error_type,)
     assert set(ARRAYS) - set(bundle.arrays) == arrays
     assert error_type not in np.unique(bundle.verdicts[~bundle.evidence.problematic] & 0x0F)
+
+
+def test_label_preferences_are_looked_up_by_image_and_class(bundle: Bundle) -> None:
+    rows, predicted = np.array([0, 0, 0, 4, 4]), np.array([0, 15, 16, 40, 999], dtype=np.int16)
+
+    preferred = bundle.labels_preferred(rows, predicted)
+
+    assert preferred is not None
+    bits = np.unpackbits(synthetic_inputs().clip.label_preferred, axis=1).astype(bool)
+    assert preferred.tolist() == bits[rows, predicted].tolist() == [True, True, False, True, False]
+
+
+def test_bundle_of_an_earlier_version_has_no_label_preferences_and_the_same_digest(folder: Path) -> None:
+    digest = open_bundle(folder).digest
+    (folder / "label_preferred.npy").unlink()
+    change_manifest(folder, lambda raw: raw["files"].pop("label_preferred.npy"))
+
+    bundle = open_bundle(folder)
+
+    assert bundle.digest == digest
+    assert verify_evidence(folder) == []
+    assert bundle.labels_preferred(np.array([0]), np.array([0], dtype=np.int16)) is None
 
 
 def test_imagenet_m_is_optional(tmp_path: Path) -> None:
@@ -341,8 +365,8 @@ def test_verify_finds_a_flipped_byte(folder: Path, name: str) -> None:
     wrong = verify_evidence(folder)
 
     assert f"{name}.npy" in wrong[0]
-    # the table follows from the rest and is not part of the digest
-    assert len(wrong) == (1 if name == "verdicts" else 2)
+    # derived arrays follow from the rest and are not part of the digest
+    assert len(wrong) == (1 if name in WITHOUT_DIGEST else 2)
 
 
 def test_verify_finds_arrays_changed_together_with_the_manifest(folder: Path) -> None:

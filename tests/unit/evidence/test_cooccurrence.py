@@ -61,34 +61,34 @@ def test_pairs_occur_twice_and_share_no_superclass(images: list[list[int]], supe
 
 
 def test_bundle_counts_pairs_over_all_images_with_real_labels(
-    imagenet_real: Bundle, label_sets: dict[str, set[int]]
+    imagenet_real: Bundle, real_label_sets: dict[str, set[int]]
 ) -> None:
     pairs = imagenet_real.pairs
     assert pairs is not None
 
     result = dict(zip(map(tuple, pairs.classes.tolist()), pairs.counts.tolist(), strict=True))
 
-    assert result == oracle.count_pairs(label_sets.values())
+    assert result == oracle.count_pairs(real_label_sets.values())
 
 
-def test_image_does_not_support_its_own_error(imagenet_real: Bundle, label_sets: dict[str, set[int]]) -> None:
+def test_image_does_not_support_its_own_error(imagenet_real: Bundle, real_label_sets: dict[str, set[int]]) -> None:
     # a pair that image i adds lies within its labels, and those are decided by the rules 1 to 3
-    for name, labels in label_sets.items():
+    for name, labels in real_label_sets.items():
         if len(labels) > 1:
             types = error_types(imagenet_real.verdicts[imagenet_real.row(name)][sorted(labels)])
             assert types.max() <= 3, name
 
 
 def test_excluding_an_image_from_the_counts_does_not_change_its_verdicts(
-    imagenet_real: Bundle, label_sets: dict[str, set[int]]
+    imagenet_real: Bundle, real_label_sets: dict[str, set[int]]
 ) -> None:
     evidence, pairs = imagenet_real.evidence, imagenet_real.pairs
     assert pairs is not None
     place = {tuple(pair): number for number, pair in enumerate(pairs.classes.tolist())}
-    several = [name for name, labels in label_sets.items() if len(labels) > 1]
+    several = [name for name, labels in real_label_sets.items() if len(labels) > 1]
 
     for name in several[::60]:
-        own = [place[pair] for pair in oracle.count_pairs([label_sets[name]])]
+        own = [place[pair] for pair in oracle.count_pairs([real_label_sets[name]])]
         counts = pairs.counts.copy()
         counts[own] -= 1
         matrix = cooccurrence_matrix(replace(pairs, counts=counts), evidence.same_superclass)

@@ -48,19 +48,35 @@ def test_labels_are_real_labels_and_the_original_label(
         assert all(sources[item] is LabelSource.ORIGINAL for item in added)
 
 
+def test_labels_of_imagenet_real_are_the_real_labels_in_their_order(
+    imagenet_real: Bundle, real_labels: list[list[int]]
+) -> None:
+    evidence = imagenet_real.evidence
+
+    assert [evidence.labels.of(row).tolist() for row in range(len(evidence))] == [real for real in real_labels if real]
+    assert set(evidence.labels.sources.tolist()) == {LabelSource.REAL}
+    assert not evidence.problematic.any()
+
+
+def test_first_label_replaces_a_rejected_target(imagenet_real: Bundle) -> None:
+    evidence = imagenet_real.evidence
+    expected = [
+        target if target in labels else labels[0]
+        for row, target in enumerate(evidence.targets.tolist())
+        for labels in (evidence.labels.of(row).tolist(),)
+    ]
+
+    assert evidence.effective_targets.tolist() == expected
+    assert evidence.rejected.tolist() == (evidence.targets != evidence.effective_targets).tolist()
+    assert evidence.rejected.sum() == 4_673  # spec/label-space
+
+
 def test_image_without_real_labels_is_not_evaluated(imagenet_real: Bundle, real_labels: list[list[int]]) -> None:
     assert imagenet_real.rows.tolist() == [row for row, real in enumerate(real_labels) if len(real) > 0]
     assert len(imagenet_real.rows) == 46_837  # Beyer et al. 2020: 3,163 images of 50,000 have no ReaL label
     empty = labels.validation_name(real_labels.index([]) + 1)
     assert empty.encode() in imagenet_real.arrays["names"]
     assert empty not in imagenet_real.row_of_name
-
-
-def test_labels_of_evaluated_images_contain_the_target(imagenet_real: Bundle) -> None:
-    evidence = imagenet_real.evidence
-
-    assert all(evidence.targets[row] in evidence.labels.of(row) for row in range(len(evidence)))
-    assert not evidence.problematic.any()
 
 
 def test_demo_has_twenty_photographs_with_their_class_in_the_name(demo: Bundle) -> None:

@@ -10,9 +10,11 @@ from oracle import proposals as oracle
 from oracle.verdicts import gate_holds
 from unit.taxonomy.test_proposals import SEVERAL, known, superclasses_of
 
+from service.domain import Labels, LabelSource
 from service.evidence import vocabulary
 from service.evidence.encoder import HashEncoder
-from service.evidence.vocabulary import compare, decide_oov, gate
+from service.evidence.labels import pack_labels
+from service.evidence.vocabulary import ClipImages, compare, decide_oov, gate
 from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import parse_grouping
 from service.taxonomy.wordnet import load_taxonomy
@@ -65,8 +67,30 @@ class Scenario:
         winner = oracle.best(self.wordnet, self.candidates(row, predicted), score)
         return oracle.outside_imagenet(self.wordnet, winner)
 
+    def clip_images(self) -> ClipImages:
+        """Return the images, with the target and for some also other classes as labels."""
+        return ClipImages(self.images, self.targets, self.labels, self.neighbors)
+
+    @cached_property
+    def labels(self) -> Labels:
+        return pack_labels(
+            [
+                dict.fromkeys([target, (target + row) % 1000][: row % 3], LabelSource.CORRECT)
+                for row, target in enumerate(self.targets.tolist())
+            ]
+        )
+
+    def prefers_label(self, row: int, predicted: int) -> bool:
+        """Return the oracle's answer: a text of a label has a higher score than every text of every proposal."""
+        if not gate_holds(self.neighbors[row].tolist(), predicted, self.superclasses):
+            return False
+        texts = {text for _, text in oracle.texts(self.wordnet, self.candidates(row, predicted))}
+        synsets = [self.wordnet.synset_of_class[label] for label in self.labels.of(row).tolist()]
+        own = [self.score(row, text) for _, text in oracle.texts(self.wordnet, synsets)]
+        return bool(own) and max(own) > max(self.score(row, text) for text in texts)
+
     def decisions(self) -> np.ndarray:
-        packed = decide_oov(self.images, self.texts, self.targets, self.neighbors, self.proposals, ignore_progress)
+        packed = decide_oov(self.clip_images(), self.texts, self.proposals, ignore_progress).oov
         assert packed.shape == (len(self.images), 125)
         assert packed.dtype == np.uint8
         return np.unpackbits(packed, axis=1).astype(bool)
@@ -141,16 +165,22 @@ def test_decisions_do_not_depend_on_the_block_size(
 
 
 def test_decisions_do_not_depend_on_other_images(scenario: Scenario, decisions: np.ndarray) -> None:
-    alone = decide_oov(
-        scenario.images[9:10],
-        scenario.texts,
-        scenario.targets[9:10],
-        scenario.neighbors[9:10],
-        scenario.proposals,
-        ignore_progress,
-    )
+    alone = decide_oov(scenario.clip_images().rows(9, 10), scenario.texts, scenario.proposals, ignore_progress)
 
-    assert np.array_equal(np.unpackbits(alone[0]).astype(bool), decisions[9])
+    assert np.array_equal(np.unpackbits(alone.oov[0]).astype(bool), decisions[9])
+
+
+def test_preferred_labels_agree_with_the_oracle(scenario: Scenario) -> None:
+    rng = np.random.default_rng(3)
+    result = decide_oov(scenario.clip_images(), scenario.texts, scenario.proposals, ignore_progress)
+    preferred = np.unpackbits(result.label_preferred, axis=1).astype(bool)
+    holds = gate(scenario.neighbors, scenario.proposals.same_superclass)
+    assert not preferred[~holds].any()
+    both = [*rng.permutation(np.argwhere(preferred))[:60], *rng.permutation(np.argwhere(holds & ~preferred))[:60]]
+    pairs = [(int(row), int(predicted)) for row, predicted in both]
+
+    assert [scenario.prefers_label(*pair) for pair in pairs] == [bool(preferred[pair]) for pair in pairs]
+    assert preferred.any()  # with ties, too
 
 
 def test_evidence_has_the_five_best_texts_of_the_oracle(scenario: Scenario, decisions: np.ndarray) -> None:
@@ -189,14 +219,7 @@ def test_progress_is_reported_until_the_end(scenario: Scenario, monkeypatch: pyt
     monkeypatch.setattr(vocabulary, "BLOCK", 100)
     progress: list[tuple[str, int, int]] = []
 
-    decide_oov(
-        scenario.images,
-        scenario.texts,
-        scenario.targets,
-        scenario.neighbors,
-        scenario.proposals,
-        lambda *call: progress.append(call),
-    )
+    decide_oov(scenario.clip_images(), scenario.texts, scenario.proposals, lambda *call: progress.append(call))
 
     assert [done for _, done, _ in progress] == [0, 100, 200, IMAGES]
     assert {total for *_, total in progress} == {IMAGES}

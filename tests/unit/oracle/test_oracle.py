@@ -116,6 +116,36 @@ def test_ordinary(one: Sample, predicted: int, evidence: Facts, expected: int) -
     assert byte(verdict) == expected
 
 
+# rejected targets: e is the first label
+
+
+@pytest.mark.parametrize(
+    ("t", "m", "first", "predicted", "evidence", "expected"),
+    [
+        (7, {8}, 8, 7, facts(), 8),  # p = t ∉ M is an error
+        (7, {8}, 8, 7, facts(always), 5),
+        (7, {8}, 8, 8, facts(), 3),  # p = e
+        (7, {5}, 5, 6, facts(), 2),  # overlap of e
+        (7, {5, 8}, 8, 6, facts(), 8),  # 5 is a label, but not the first
+        (5, {7}, 7, 6, facts(), 8),  # not of t
+        (6, {5}, 5, 6, facts(), 2),  # p = t overlaps e
+        (2, {1}, 1, 2, facts(), 4),  # p = t, similar to a label
+        (2, {8}, 8, 1, facts(), 8),  # similar to t alone
+        (20, {1}, 1, 20, facts(), 6),  # p = t co-occurs with a label
+        (1, {8}, 8, 20, facts(), 8),  # co-occurs with t alone
+    ],
+)
+def test_rejected_target(t: int, m: set[int], first: int, predicted: int, evidence: Facts, expected: int) -> None:
+    one = Sample(t, frozenset(m), False, False, first)
+
+    assert judge(one, 17, predicted, evidence) == Verdict(expected, [])
+
+
+def test_problematic_sample_is_not_rejected() -> None:
+    assert sample(1, {2}, problematic=True).e == 1
+    assert not sample(1, {2}, problematic=True).is_rejected
+
+
 # problematic samples
 
 
@@ -275,6 +305,19 @@ def test_aggregate_all() -> None:
     assert actual.mla_explainable == pytest.approx((2 / 3 + 1 + 1) / 4)
     assert actual.portions_top1 == {2: 0.0, 3: 0.2, 4: 0.2, 5: 0.0, 6: 0.2, 7: 0.0, 8: 0.4}
     assert actual.portions_multi_label == {4: 0.25, 5: 0.0, 6: 0.25, 7: 0.0, 8: 0.5}
+
+
+def test_aggregate_with_rejected_targets() -> None:
+    # row 0: p = t ∉ M, a failure; row 1: p = e; row 2: correct; e is 7, 7, 1
+    samples = [Sample(1, frozenset({7}), False, False, 7), Sample(1, frozenset({7, 8}), False, False, 7), SAMPLES[0]]
+    actual = aggregates.aggregate(samples, [1, 7, 1], [Verdict(8), Verdict(3), Verdict(1)], None)
+    assert actual.top1_errors == 1
+    assert actual.top1_accuracy == pytest.approx(2 / 3)
+    assert actual.accuracy_against_labels == pytest.approx(2 / 3)
+    assert actual.image_level_mla == pytest.approx(2 / 3)
+    assert actual.mla == pytest.approx((1 / 2 + 1) / 2)
+    assert actual.portions_top1[3] == actual.portions_top1[8] == 0.5  # of verdicts 2 to 8
+    assert set(aggregates.gain_if_fixed_top1(samples, [Verdict(8), Verdict(3), Verdict(1)]).values()) == {None}
 
 
 def test_aggregate_group() -> None:

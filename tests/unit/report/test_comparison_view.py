@@ -362,7 +362,7 @@ def test_classes_with_one_image_leave_out_the_interval_of_multi_label_accuracy()
 
     names = [row.name for row in view(replace(whole, groups={**whole.groups, Group.ALL: overall})).intervals]
 
-    assert names[:2] == ["top-1 accuracy", "multi-label correct (images)"]
+    assert names[:2] == ["top-1 accuracy", "multi-label accuracy (images)"]
     assert len(names) == 9
 
 
@@ -429,7 +429,7 @@ def test_groups_have_the_accuracy_over_images_and_over_classes() -> None:
 
 
 def test_number_of_shown_classes_and_images_is_limited() -> None:
-    flip = ChangedImage("x.jpg", GOLDFISH, GOLDFISH, TENCH, ErrorType.CORRECT, ErrorType.FINE_GRAINED)
+    flip = ChangedImage("x.jpg", GOLDFISH, GOLDFISH, TENCH, ErrorType.CORRECT, ErrorType.FINE_GRAINED, GOLDFISH)
     many = tuple(change(f"class {index}") for index in range(MAX_CLASSES + 3))
     result = view(comparison(groups=TESTED, classes={Group.ALL: many}, broken=(flip,) * (MAX_IMAGES + 1)))
 
@@ -441,7 +441,7 @@ def test_number_of_shown_classes_and_images_is_limited() -> None:
 
 
 def test_changed_image_has_both_predictions_and_error_types() -> None:
-    flip = ChangedImage("x.jpg", GOLDFISH, TENCH, GOLDFISH, ErrorType.FINE_GRAINED, ErrorType.CORRECT)
+    flip = ChangedImage("x.jpg", GOLDFISH, TENCH, GOLDFISH, ErrorType.FINE_GRAINED, ErrorType.CORRECT, GOLDFISH)
 
     (row,) = view(comparison(fixed=(flip,))).fixed
 

@@ -226,7 +226,7 @@ def test_only_used_classes_are_included() -> None:
 
 def test_pairs_overlaps_and_texts_are_stored_once() -> None:
     vocabulary = VocabularyEvidence(
-        True, (ProposedText("a carp", 0.87654, True), ProposedText("a tench", 0.1, False)), 1234
+        True, (ProposedText("a carp", 0.87654, True), ProposedText("a tench", 0.1, False)), 1234, prefers_label=True
     )
     plain = round_trip(
         table(
@@ -246,8 +246,15 @@ def test_pairs_overlaps_and_texts_are_stored_once() -> None:
 
     assert plain["pairs"] == {"3 900": [12, ["x.jpg", "y.jpg"]]}
     assert plain["overlaps"] == {"1 901": "They are the same."}
-    assert plain["texts"] == {"2": [True, 1234, [["a carp", 0.877], ["a tench", 0.1]]]}
+    assert plain["texts"] == {"2": [True, 1234, [["a carp", 0.877], ["a tench", 0.1]], True]}
     assert plain["pictures"] == {"a.jpg": "data:,"}
+
+
+def test_rejected_original_labels_are_included_with_their_names() -> None:
+    plain = round_trip(table(rejected={1: 7}))
+
+    assert plain["rejected"] == {"1": 7}
+    assert plain["classes"]["7"] == CLASS_NAMES[7]
 
 
 def test_url_prefixes_and_total_are_included() -> None:

@@ -608,3 +608,65 @@ def test_title_is_the_display_name_or_the_model_or_upload() -> None:
     assert view(analysis(request=AnalysisRequest("demo", "timm:net", "mine"))).title == "mine"
     assert view(analysis(request=AnalysisRequest("demo", "timm:net"))).title == "timm:net"
     assert view(analysis(request=AnalysisRequest("demo"))).title == "upload"
+
+
+# rejected targets
+
+
+def rejecting(dataset: str = "imagenet-real") -> Analysis:
+    """Return an analysis of 100 images, of which labels reject 10 original labels; 35 predictions are other labels."""
+    overall = replace(group(COUNTS), top1_errors=35, top1_accuracy=0.65, gain_if_fixed_top1={})
+    overall = replace(overall, accuracy_against_labels=0.6789)
+    groups = dict.fromkeys(Group, overall)
+    return analysis(
+        request=AnalysisRequest(dataset, "timm:net"), summary=summary(groups=groups, num_rejected_targets=10)
+    )
+
+
+def test_real_accuracy_is_a_key_figure_if_labels_reject_targets() -> None:
+    figures = {figure.name: figure.value for figure in view(rejecting()).key_figures}
+
+    assert figures["top-1 accuracy"] == "65.0 %"
+    assert figures["ReaL accuracy"] == "67.9 %"
+    assert "accuracy against the labels" in {figure.name for figure in view(rejecting("mine")).key_figures}
+    assert view(rejecting()).groups[0].labels == "67.9 %"
+    assert view(rejecting()).groups[0].image_multi_label == "70.0 %"  # (60 + 4 + 6) of 100
+    assert view().key_figures[1].name == "multi-label accuracy (class mean)"
+
+
+def test_errors_by_type_are_not_called_top1_errors_if_labels_reject_targets() -> None:
+    result = view(rejecting())
+
+    assert result.summary.startswith("timm:net makes 40 errors on 100 images: 25.0 % are label noise")
+    assert "10 images" in result.rejected_targets
+    assert [row.of_errors for row in result.severities] == ["25.0 %", "25.0 %", "12.5 %", "37.5 %"]
+    assert {row.top1 for row in result.gains} == {"–"}
+    assert result.breakdown_chart.description[0].startswith("all images: 40 errors: ")
+    properties = {item.name: item.value for item in result.provenance}
+    assert properties["images whose labels reject the original label"] == "10"
+    assert view().rejected_targets == ""
+    assert view().summary.startswith("timm:net makes 40 top-1 errors on")
+
+
+def test_evidence_says_that_labels_reject_the_original_label() -> None:
+    (row,) = view(errors=[verdict(target=TENCH, replaced_by=GOLDFISH)]).errors
+
+    assert row.target == "goldfish"
+    assert row.evidence[0] == "The labels of the image reject its original label, “tench”."
+
+
+@pytest.mark.parametrize(("prefers", "is_shown"), [(True, True), (False, False), (None, False)])
+def test_evidence_says_that_clip_prefers_a_true_label(prefers: bool | None, is_shown: bool) -> None:
+    vocabulary = VocabularyEvidence(True, (ProposedText("a photo of a carp", 0.5, True),), 12, prefers)
+    evidence = verdict().evidence
+    assert evidence is not None
+
+    notes = evidence_notes(verdict(evidence=replace(evidence, vocabulary=vocabulary)))
+
+    assert any("CLIP prefers a true label" in note for note in notes) == is_shown
+
+
+def test_report_counts_the_errors_for_which_clip_prefers_a_true_label() -> None:
+    assert view(label_preference=(3, 1200)).label_preference.startswith("In 3 of 1,200 out-of-vocabulary errors, CLIP")
+    assert view(label_preference=(0, 0)).label_preference == ""
+    assert view().label_preference == ""

@@ -60,7 +60,11 @@ def scenarios(max_samples: int = 24) -> st.SearchStrategy[Scenario]:
     pair = st.tuples(classes, classes).filter(lambda item: item[0] < item[1])
     return st.builds(
         _scenario,
-        rows=st.lists(st.tuples(classes, some, st.booleans(), st.booleans(), some), min_size=1, max_size=max_samples),
+        rows=st.lists(
+            st.tuples(classes, some, st.booleans(), st.booleans(), some, st.booleans()),
+            min_size=1,
+            max_size=max_samples,
+        ),
         overlap=st.just(OVERLAP) | st.dictionaries(classes, some, max_size=4),
         superclasses=st.lists(st.sets(classes, max_size=5), max_size=4),
         cooccurrence=st.none() | st.sets(pair, max_size=12),
@@ -70,20 +74,21 @@ def scenarios(max_samples: int = 24) -> st.SearchStrategy[Scenario]:
 
 
 def _scenario(
-    rows: list[tuple[int, frozenset[int], bool, bool, frozenset[int]]],
+    rows: list[tuple[int, frozenset[int], bool, bool, frozenset[int], bool]],
     overlap: dict[int, Collection[int]],
     superclasses: list[set[int]],
     cooccurrence: set[tuple[int, int]] | None,
     has_prototype_list: bool,
     has_clip: bool,
 ) -> Scenario:
-    # a class does not overlap itself; the labels of a sample that is not problematic contain its target
+    # a class does not overlap itself; a sample without labels is problematic
     others = {target: set(predictions) - {target} for target, predictions in overlap.items()}
     samples = [
-        Sample(target, labels if problematic else labels | {target}, problematic, unusual)
-        for target, labels, problematic, unusual, _ in rows
+        Sample(target, labels, problematic, unusual, next(iter(_in_order(labels)), None))
+        for target, some, problematic, unusual, _, rejects in rows
+        for labels in (some if problematic or (rejects and some) else some | {target},)
     ]
-    oov = [bits for *_, bits in rows]
+    oov = [bits for *_, bits, _ in rows]
     facts = Facts(
         overlap=others,
         superclasses=superclasses,
@@ -93,7 +98,7 @@ def _scenario(
     )
     evidence = evidence_of(
         [sample.target for sample in samples],
-        [sorted(sample.multi_labels, key=str) for sample in samples],  # not ascending: labels have no defined order
+        [_in_order(sample.multi_labels) for sample in samples],
         problematic=[sample.problematic for sample in samples],
         overlap=others,
         superclasses=superclasses,
@@ -102,6 +107,11 @@ def _scenario(
         oov=oov if has_clip else None,
     )
     return Scenario(samples, facts, evidence)
+
+
+def _in_order(labels: Collection[int]) -> list[int]:
+    """Return labels in an order that is not ascending: data sets define the order of their labels."""
+    return sorted(labels, key=str)
 
 
 def _relation(pairs: Iterable[tuple[int, int]]) -> Mask:

@@ -156,3 +156,13 @@ def test_probability_just_above_a_bound_is_in_the_next_bin() -> None:
     bins = calibrate(np.array([1], np.uint8), np.array([probability])).bins
     (bin_with_sample,) = [bin_ for bin_ in bins if bin_.num_samples]
     assert bin_with_sample.low < probability <= bin_with_sample.high
+
+
+def test_rejected_targets_separate_top1_correctness_from_types() -> None:
+    types, probability = np.array([8, 3, 1], np.uint8), np.array([0.5, 0.5, 0.5])
+
+    result = calibrate(types, probability, np.array([True, False, False]))
+
+    (bin_,) = [item for item in result.bins if item.num_samples]
+    assert bin_.top1_accuracy == pytest.approx(1 / 3)
+    assert bin_.multi_label_accuracy == pytest.approx(2 / 3)

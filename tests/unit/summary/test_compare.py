@@ -20,6 +20,7 @@ from service.domain import (
     PairedMetric,
 )
 from service.summary.compare import (
+    Matches,
     Pair,
     changed_classes,
     changed_superclasses,
@@ -524,3 +525,32 @@ def test_left_out_samples_are_those_of_one_model_only() -> None:
 
     assert result.num_left_out == 2
     assert result.counted.tolist() == [False, False, False, True, False]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(*[st.integers(1, 8)] * 2, *[st.booleans()] * 4), min_size=1, max_size=40))
+def test_rejected_targets_separate_top1_correctness_from_types(
+    rows: list[tuple[int, int, bool, bool, bool, bool]],
+) -> None:
+    types_a, types_b, *masks = (np.array(column) for column in zip(*rows, strict=True))
+    target_a, target_b, label_a, label_b = masks
+    paired = pair_verdicts(
+        types_a.astype(np.uint8),
+        types_b.astype(np.uint8),
+        np.zeros(len(rows), dtype=np.int16),
+        np.zeros(len(rows), dtype=bool),
+        (Matches(target_a, label_a), Matches(target_b, label_b)),
+    )
+
+    compared = compare_groups(paired, np.zeros((3, len(rows)), dtype=bool))[Group.ALL]
+
+    fixed, broken = int((~target_a & target_b).sum()), int((target_a & ~target_b).sum())
+    assert (compared.top1_fixed, compared.top1_broken) == (fixed, broken)
+    test, rate = compared.tests[PairedMetric.TOP1], compared.rates[PairedMetric.TOP1]
+    assert (test.only_a, test.only_b) == (broken, fixed)
+    assert test.p_value == pytest.approx(p_value(broken, fixed))
+    assert (rate.a, rate.b) == pytest.approx((target_a.mean(), target_b.mean()))
+    assert rate.low - 1e-12 <= rate.difference <= rate.high + 1e-12 or len(rows) < 10
+    against = compared.accuracy_against_labels
+    assert against is not None
+    assert (against.a, against.b) == pytest.approx((label_a.mean(), label_b.mean()))

@@ -12,7 +12,7 @@ from service.summary.summarize import GROUPS
 def test_tallies_of_many_models_agree_with_a_loop(imagenet_real: Bundle) -> None:
     """Three models on all images with ReaL labels."""
     random = np.random.default_rng(0)
-    targets = imagenet_real.evidence.targets
+    targets = imagenet_real.evidence.effective_targets
     top1 = np.where(random.random((3, len(targets))) < 0.4, random.integers(0, 1000, (3, len(targets))), targets)
     table = np.ascontiguousarray(imagenet_real.verdicts)
 

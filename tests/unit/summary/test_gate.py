@@ -31,7 +31,7 @@ from service.summary.gate import Baseline, decision_of, evaluate
 from service.summary.mcnemar import detectable_change
 from service.summary.measures import coverage_of, inexactness, value_of
 from service.summary.score_interval import score_intervals
-from service.summary.summarize import summarize
+from service.summary.summarize import SampleResults, summarize
 
 PASS, FAIL, UNDECIDED = GateDecision.PASS, GateDecision.FAIL, GateDecision.UNDECIDED
 FINE, OOV, SPURIOUS, FAILURE = (
@@ -642,9 +642,10 @@ def test_accuracy_at_its_limit_passes_in_spite_of_rounding() -> None:
     targets = np.repeat([0, 1, 2], 10).astype(np.int16)
     types = np.concatenate([[1] * k + [8] * (10 - k) for k in (5, 7, 3)]).astype(np.uint8)
     counted = np.ones(30, dtype=bool)
-    result = summarize(
-        types, build_strata(targets, counted, np.zeros((3, 30), bool)), (), Predictions(targets), targets
-    )
+    is_correct = types == 1
+    results = SampleResults(types, is_correct, is_correct, np.zeros(30, dtype=bool))
+    strata = build_strata(targets, counted, np.zeros((3, 30), bool))
+    result = summarize(results, strata, (), Predictions(targets), targets)
     for limits in ({"min": 0.5}, {"max": 0.5}):
         bound = Bound("it", Measure.MULTI_LABEL_ACCURACY, **limits)
         (reason,) = evaluate(GatePolicy("gate", (bound,), min_samples=0), result, None)

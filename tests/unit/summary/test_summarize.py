@@ -10,7 +10,7 @@ from oracle.aggregates import Aggregates, aggregate, gain_if_fixed_mla, gain_if_
 from oracle.verdicts import Sample, Verdict
 
 from service.domain import ErrorType, Group, GroupSummary, Predictions, Summary, build_strata
-from service.summary.summarize import summarize
+from service.summary.summarize import SampleResults, summarize
 
 CLASSES = (0, 1, 2, 500, 998, 999)
 MEMBERS = {
@@ -31,14 +31,25 @@ class Row:
 
 
 @st.composite
-def rows(draw: st.DrawFn) -> Row:
+def rows(draw: st.DrawFn, rejects: bool = False) -> Row:
     target = draw(st.sampled_from(CLASSES))
     problematic = draw(st.booleans())
     labels = draw(st.frozensets(st.sampled_from(CLASSES), max_size=3))
+    if rejects and not problematic and labels - {target} and draw(st.booleans()):
+        return draw(_rejected(target, labels - {target}))
     error_type = draw(st.integers(0, 8))
     other = draw(st.sampled_from([class_ for class_ in CLASSES if class_ != target]))
     predicted = {0: -1, 1: target}.get(error_type, other)
     sample = Sample(target, labels if problematic else labels | {target}, problematic, False)
+    return Row(sample, error_type, predicted, draw(st.booleans()))
+
+
+@st.composite
+def _rejected(draw: st.DrawFn, target: int, labels: frozenset[int]) -> Row:
+    """A sample whose labels reject the target. No type of its verdict says whether the prediction is the target."""
+    error_type = draw(st.sampled_from((0, *range(2, 9))))
+    predicted = draw(st.sampled_from(CLASSES)) if error_type else -1
+    sample = Sample(target, labels, False, False, draw(st.sampled_from(sorted(labels))))
     return Row(sample, error_type, predicted, draw(st.booleans()))
 
 
@@ -47,9 +58,14 @@ def summarize_rows(judged: list[Row], others: list[tuple[int, int]], named: bool
     counted = [not row.sample.problematic and row.error_type != 0 for row in judged]
     groups = [[bool(row.sample.multi_labels & members) for row in judged] for members in MEMBERS.values()]
     return summarize(
-        types=np.array([row.error_type for row in judged], dtype=np.uint8),
+        results=SampleResults(
+            np.array([row.error_type for row in judged], dtype=np.uint8),
+            is_target=np.array([row.predicted == row.sample.target for row in judged], dtype=bool),
+            is_label=np.array([row.predicted in row.sample.multi_labels for row in judged], dtype=bool),
+            rejected=np.array([row.sample.is_rejected for row in judged], dtype=bool),
+        ),
         strata=build_strata(
-            np.array([row.sample.target for row in judged], dtype=np.int16),
+            np.array([row.sample.e for row in judged], dtype=np.int16),
             np.array(counted, dtype=bool),
             np.array(groups, dtype=bool).reshape(3, len(judged)),
         ),
@@ -73,6 +89,8 @@ def agree(actual: GroupSummary, expected: Aggregates) -> None:
     _same(actual.image_multi_label_accuracy, correct / expected.num_samples if expected.num_samples else None)
     _same(actual.multi_label_accuracy_forgiving_minor, expected.mla_minor)
     _same(actual.multi_label_accuracy_forgiving_explainable, expected.mla_explainable)
+    _same(actual.accuracy_against_labels, expected.accuracy_against_labels)
+    _same(actual.image_multi_label_accuracy, expected.image_level_mla)
     for kind, share in expected.portions_top1.items():
         _same(actual.portions_of_top1_errors.get(ErrorType(kind)), share)
     for kind, share in expected.portions_multi_label.items():
@@ -86,7 +104,7 @@ def _same(actual: float | None, expected: float | None) -> None:
 
 
 @settings(max_examples=200)
-@given(st.lists(rows(), max_size=40))
+@given(st.lists(rows(rejects=True), max_size=40))
 def test_summaries_agree_with_the_oracle(judged: list[Row]) -> None:
     summary = summarize_rows(judged, [])
 
@@ -97,6 +115,7 @@ def test_summaries_agree_with_the_oracle(judged: list[Row]) -> None:
     for group in Group:
         agree(summary.groups[group], aggregate(samples, predictions, verdicts, MEMBERS.get(group)))
     assert summary.num_problematic == sum(sample.problematic for sample in samples)
+    assert summary.num_rejected_targets == sum(sample.is_rejected for sample in samples)
     named = {number for number, row in enumerate(came) if row.named}
     assert summary.imagenet_m_errors == imagenet_m_errors(named, samples, verdicts)
     assert summary.abstained == (ErrorType.FINE_GRAINED_OOV,)
@@ -104,7 +123,7 @@ def test_summaries_agree_with_the_oracle(judged: list[Row]) -> None:
 
 @pytest.mark.slow
 @settings(max_examples=200)
-@given(st.lists(rows(), max_size=40))
+@given(st.lists(rows(rejects=True), max_size=40))
 def test_gains_agree_with_the_oracle(judged: list[Row]) -> None:
     summary = summarize_rows(judged, [])
 
@@ -116,7 +135,8 @@ def test_gains_agree_with_the_oracle(judged: list[Row]) -> None:
             (actual.gain_if_fixed_top1, gain_if_fixed_top1(samples, verdicts, members)),
             (actual.gain_if_fixed_multi_label, gain_if_fixed_mla(samples, verdicts, members)),
         ):
-            assert {kind.id for kind in gains} == (set(range(2, 9)) if actual.num_samples else set())
+            is_absent = gains is actual.gain_if_fixed_top1 and summary.num_rejected_targets
+            assert {kind.id for kind in gains} == (set(range(2, 9)) if actual.num_samples and not is_absent else set())
             for kind, gain in expected.items():
                 _same(gains.get(ErrorType(kind)), gain)
 
@@ -162,7 +182,8 @@ def test_accuracy_among_classes_uses_the_restricted_top1(
     nothing = build_strata(targets[:0], np.zeros(0, dtype=bool), np.zeros((3, 0), dtype=bool))
 
     def accuracy(predictions: Predictions) -> float | None:
-        return summarize(np.zeros(0, np.uint8), nothing, (), predictions, targets).top1_accuracy_among_classes
+        results = SampleResults(np.zeros(0, np.uint8), *[np.zeros(0, bool)] * 3)
+        return summarize(results, nothing, (), predictions, targets).top1_accuracy_among_classes
 
     assert accuracy(Predictions(top1, None, top1_restricted)) == pytest.approx(
         sum(target == best for target, _, best in images) / len(images)

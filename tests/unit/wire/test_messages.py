@@ -71,6 +71,8 @@ verdicts = st.builds(
     probability=st.none() | st.floats(0, 1, width=16) | st.floats(0, 1),
     evidence=st.none(),
     groups=st.lists(st.sampled_from(CLASS_GROUPS), unique=True).map(tuple),
+    matches_label=st.booleans(),
+    replaced_by=st.none() | classes,
 )
 evidence = st.builds(
     VerdictEvidence,
@@ -87,6 +89,7 @@ evidence = st.builds(
         gate=st.booleans(),
         best=st.lists(st.builds(ProposedText, texts, st.floats(0, 1), st.booleans()), max_size=5).map(tuple),
         num_texts=counts,
+        prefers_label=st.none() | st.booleans(),
     ),
     overlap=texts,
     expert_judgment=st.none()
@@ -108,6 +111,7 @@ groups = st.builds(
     portions_of_multi_label_errors=shares,
     gain_if_fixed_top1=shares,
     gain_if_fixed_multi_label=shares,
+    accuracy_against_labels=rates,
 )
 summaries = st.builds(
     Summary,
@@ -120,6 +124,7 @@ summaries = st.builds(
     top1_accuracy_among_classes=rates,
     imagenet_m_errors=st.none() | counts,
     num_judged=st.none() | counts,
+    num_rejected_targets=st.none() | counts,
 )
 analyses = st.builds(
     Analysis,
@@ -194,6 +199,9 @@ def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidenc
 
     assert (sent.file_name, sent.target, sent.predicted) == (verdict.file_name, verdict.target, verdict.predicted)
     assert (sent.target_name, sent.predicted_name) == (names[verdict.target], names[verdict.predicted])
+    effective_target = verdict.target if verdict.replaced_by is None else verdict.replaced_by
+    assert (sent.rejected_target, sent.matches_label) == (verdict.replaced_by is not None, verdict.matches_label)
+    assert (sent.effective_target, sent.effective_target_name) == (effective_target, names[effective_target])
     assert sent.error_type == verdict.error_type.key
     assert list(sent.problematic) == list(verdict.problematic)
     assert optional(sent, "probability") == verdict.probability
@@ -209,6 +217,7 @@ def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidenc
     vocabulary = sent.evidence.vocabulary
     assert sent.evidence.HasField("vocabulary") == (why.vocabulary is not None)
     if why.vocabulary is not None:
+        assert optional(vocabulary, "prefers_label") == why.vocabulary.prefers_label
         assert (vocabulary.gate, vocabulary.num_texts) == (why.vocabulary.gate, why.vocabulary.num_texts)
         assert [(item.text, item.probability, item.outside) for item in vocabulary.best] == [
             (item.text, item.probability, item.outside) for item in why.vocabulary.best
@@ -256,6 +265,7 @@ def from_message(message: pb.Analysis) -> Analysis:
         }
         names_of_fields = {field.name for field in fields(GroupSummary)}
         accuracies = [name for name in sorted(names_of_fields) if name.endswith("_accuracy")]
+        accuracies.append("accuracy_against_labels")
         accuracies += ["multi_label_accuracy_forgiving_minor", "multi_label_accuracy_forgiving_explainable"]
         rates = {name: optional(sent, name) for name in accuracies}
         return GroupSummary(num_samples=sent.num_samples, top1_errors=sent.top1_errors, **by_type, **rates)
@@ -298,6 +308,7 @@ def from_message(message: pb.Analysis) -> Analysis:
             optional(summary, "top1_accuracy_among_classes"),
             optional(summary, "imagenet_m_errors"),
             optional(summary, "num_judged"),
+            optional(summary, "num_rejected_targets"),
         )
         if message.HasField("summary")
         else None,

@@ -50,7 +50,7 @@ def test_a_comparison_is_converted_completely() -> None:
         interval,
         dict.fromkeys(ERROR_TYPES, interval),
     )
-    flip = ChangedImage("x.jpg", 1, 0, 1, ErrorType.FINE_GRAINED, ErrorType.CORRECT)
+    flip = ChangedImage("x.jpg", 1, 0, 1, ErrorType.FINE_GRAINED, ErrorType.CORRECT, 1)
     test = AdjustedTest(0.0625, 0.5)
     row = ChangeRow("tench", 0, 9, 2, 1, interval, test)
     change = TypeChange(ErrorType.FINE_GRAINED, 3, 5, interval, test)

@@ -1,0 +1,83 @@
+"""Analyses and verdicts as the command line shows them."""
+
+import io
+
+from errata import pb
+from errata.cli.views import show_analysis, show_verdicts
+from errata.enums import Group
+from rich.console import Console
+
+
+def analysis(num_rejected: int, dataset: str = "imagenet-real") -> pb.Analysis:
+    """Return an analysis of 10 images: 4 correct, 2 label noise, and 4 model failures."""
+    group = pb.GroupSummary(
+        num_samples=10,
+        counts={"correct": 4, "multi_label": 2, "model_failure": 4},
+        top1_errors=5 if num_rejected else 6,
+        top1_accuracy=0.5 if num_rejected else 0.4,
+        accuracy_against_labels=0.625,
+        multi_label_accuracy=0.55,
+        image_multi_label_accuracy=0.6,
+    )
+    summary = pb.Summary(groups={name.value: group for name in Group}, num_rejected_targets=num_rejected)
+    return pb.Analysis(dataset=f"datasets/{dataset}", state=pb.Analysis.STATE_SUCCEEDED, summary=summary)
+
+
+def lines_of(message: pb.Analysis) -> dict[str, str]:
+    """Return the first cell of each row of the summary, by the title of the row."""
+    console = Console(file=io.StringIO(), width=140)
+    show_analysis(message, console)
+    rows = [line.strip().split("  ") for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    return {row[0]: next((cell.strip() for cell in row[1:] if cell.strip()), "") for row in rows}
+
+
+def test_real_accuracy_and_all_errors_are_shown_if_labels_reject_targets() -> None:
+    rows = lines_of(analysis(3))
+
+    assert rows["top-1 accuracy"] == "50.0 %"
+    assert rows["ReaL accuracy"] == "62.5 %"
+    assert rows["multi-label accuracy (images)"] == "60.0 %"
+    assert rows["top-1 errors"] == "5"
+    assert rows["all errors"] == "6"
+    assert rows["model failure"] == "4"
+
+
+def test_portions_divide_by_all_errors() -> None:
+    console = Console(file=io.StringIO(), width=140)
+    show_analysis(analysis(3), console)
+
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "66.7 %" in text  # 4 of 6
+    assert "The labels reject the original label of 3 images." in text
+
+
+def test_labels_without_rejected_targets_have_no_real_accuracy() -> None:
+    for message in (analysis(0), analysis(3, "mine")):
+        rows = lines_of(message)
+        assert "ReaL accuracy" not in rows
+        assert rows["accuracy against the labels"] == "62.5 %"
+    assert "all errors" not in lines_of(analysis(0))
+
+
+def test_verdict_shows_the_first_label_and_the_rejected_one() -> None:
+    verdict = pb.Verdict(
+        file_name="a.jpg", target_name="bakery", predicted_name="bakery", error_type="model_failure",
+        rejected_target=True, effective_target=3, effective_target_name="paper towel",
+    )  # fmt: skip
+    console = Console(file=io.StringIO(), width=140)
+
+    show_verdicts([verdict], console)
+
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "a.jpg: paper towel predicted as bakery" in text
+    assert "The labels of the image reject its original label, “bakery”." in text
+
+
+def test_verdict_shows_that_clip_prefers_a_true_label() -> None:
+    vocabulary = pb.VocabularyEvidence(gate=True, num_texts=9, prefers_label=True)
+    verdict = pb.Verdict(error_type="fine_grained_oov", evidence=pb.VerdictEvidence(vocabulary=vocabulary))
+    console = Console(file=io.StringIO(), width=200)
+
+    show_verdicts([verdict], console)
+
+    assert "CLIP prefers a true label" in console.file.getvalue()  # type: ignore[attr-defined]
