@@ -8,6 +8,7 @@ import math
 import statistics
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 
@@ -58,9 +59,20 @@ class Models:
 
     def nearest(self, axis: str, accuracy: Fraction) -> list[int]:
         """Return the 50 models nearest to an accuracy, within 2.5 points."""
-        distance = [abs(other - accuracy) for other in self.accuracies[axis]]
+        accuracies, unit = self._integers[axis]
+        exact, whole = accuracy.numerator * unit, accuracy.denominator * unit
+        distance = [abs(other * accuracy.denominator - exact) for other in accuracies]
         order = sorted(range(len(distance)), key=lambda number: (distance[number], number))[:50]
-        return [number for number in order if 40 * distance[number] <= 1]
+        return [number for number in order if 40 * distance[number] <= whole]
+
+    @cached_property
+    def _integers(self) -> dict[str, tuple[list[int], int]]:
+        """The accuracies by axis as multiples of 1 / unit, and the unit, because fractions compare slowly."""
+        units = {axis: math.lcm(*(value.denominator for value in of_axis)) for axis, of_axis in self.accuracies.items()}
+        return {
+            axis: ([int(value * units[axis]) for value in of_axis], units[axis])
+            for axis, of_axis in self.accuracies.items()
+        }
 
 
 def read(reference: Path, dataset: str) -> Models:
