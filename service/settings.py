@@ -245,6 +245,11 @@ class Settings(BaseModel):
     clip_weights: str = Field(
         "", description="Weights of the CLIP encoder: a tag of open_clip or a local file. If empty, `openai`."
     )
+    clip_activation: Literal["", "quick_gelu", "gelu"] = Field(
+        "",
+        description="Activation function that the weights of the CLIP encoder were trained with, `quick_gelu` or "
+        "`gelu`. A local file needs it. If empty, that of the tag.",
+    )
     grace_seconds: float = Field(
         20.0, ge=0, le=3600, description="Time that open calls may take to finish after SIGTERM, in seconds."
     )

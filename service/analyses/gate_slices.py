@@ -15,12 +15,15 @@ from service.summary.gate import Baseline, SliceResult
 def slice_results(
     policy: GatePolicy, judged: JudgedAnalysis, baseline: JudgedAnalysis | None = None
 ) -> Mapping[str, SliceResult]:
-    """Return the results of the slices that a policy names, without slices that do not exist."""
+    """Return the results of the slices that a policy names, without slices that do not exist.
+
+    If only the baseline lacks a slice, its result has no baseline.
+    """
     results = {}
     for name in dict.fromkeys(bound.slice for bound in policy.bounds if bound.slice):
         mask = _mask(judged, name)
         before = None if baseline is None else _mask(baseline, name)
-        if mask is None or (baseline is not None and before is None):
+        if mask is None:
             continue
         compared = None if baseline is None or before is None else _compare(judged, mask, baseline, before)
         results[name] = SliceResult(compute_summary(judged.bundle, judged.predictions, mask), compared)

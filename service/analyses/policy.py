@@ -29,6 +29,7 @@ MAX_BYTES = 64 << 10
 MAX_BOUNDS = 200
 MAX_EVENTS = 5000  # events of the YAML parser: names, values, and starts and ends of lists and mappings
 MAX_DEPTH = 20  # levels
+MAX_DIGITS = 300  # of an integer; a longer one is text, which no number may be
 MAX_VIOLATIONS = 10  # violations in one error
 _COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
 _ON_VALUE, _ON_CHANGE = ("min", "max"), ("max_increase", "max_decrease")
@@ -49,7 +50,7 @@ _NUMBER_STARTS = list("-+0123456789.")
 for _tag, _pattern, _starts in (
     ("bool", "true|false", list("tf")),
     ("null", "null|~|", ["n", "~", ""]),
-    ("int", "[-+]?[0-9]+", _NUMBER_STARTS),
+    ("int", f"[-+]?[0-9]{{1,{MAX_DIGITS}}}", _NUMBER_STARTS),
     ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?", _NUMBER_STARTS),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), _starts)

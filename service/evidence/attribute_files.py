@@ -69,7 +69,10 @@ def read_attributes(paths: Sequence[Path]) -> AttributeTable:
         builder.source = path.name
         lines = _lines(content, path.name)
         if content[:MAX_LINE].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
-            _add_factors(builder, lines, _prototypes(path))
+            prototypes = _prototypes(path)
+            if prototypes:  # they change the slices
+                digests.append(hashlib.sha256("\n".join(sorted(prototypes)).encode()).hexdigest())
+            _add_factors(builder, lines, prototypes)
         else:
             _add_rows(builder, lines)
         builder.finish_file()

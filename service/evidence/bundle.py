@@ -349,7 +349,8 @@ def read_manifest(path: Path) -> Manifest:
         raise InvalidEvidence(f"{file}: not the manifest of a bundle: {error!r:.200}. {REMEDY}") from error
     if not _DIGEST.fullmatch(manifest.digest):
         raise InvalidEvidence(f"{file}: invalid digest {manifest.digest!r:.80}. {REMEDY}", field="digest")
-    if not all(0 <= manifest.counts.get(name, -1) < MAX_COUNT for name in ("images", "judged", "problematic")):
+    has_counts = manifest.counts.keys() >= {"images", "judged", "problematic"}
+    if not has_counts or not all(0 <= count < MAX_COUNT for count in manifest.counts.values()):
         raise InvalidEvidence(f"{file}: invalid counts {manifest.counts!r:.200}. {REMEDY}", field="counts")
     return manifest
 

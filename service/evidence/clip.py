@@ -5,6 +5,7 @@ local file of pretrained weights. A local file also needs ERRATA_CLIP_ACTIVATION
 model is loaded, because encoders are created without arguments.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
@@ -23,6 +24,7 @@ from service.evidence.inputs import EncoderInfo
 from service.prefetch import prefetch
 
 BATCH = 64  # images or texts
+MAX_ASPECT = 1000  # the transform scales the shorter side to 336 pixels; a longer image would need gigabytes
 
 
 class _Loaded(NamedTuple):
@@ -124,7 +126,11 @@ def _to_numpy(embeddings: Sequence[torch.Tensor]) -> NDArray[np.float32]:
 
 def _open(path: str) -> Image.Image:
     try:
+        if not os.path.isfile(path):  # a pipe would block its thread, and with it the end of the build
+            raise ValueError("no regular file")
         with open(path, "rb") as file, Image.open(file) as image:  # Pillow memory-maps bitmaps that it opens by path
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                raise ValueError(f"a side is more than {MAX_ASPECT} times as long as the other one")
             return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's formats raise many types for damaged files, AVIF also RuntimeError
         raise InvalidEvidence(f"Cannot read the image {path}: {error!s:.120}.", field="images") from error

@@ -74,7 +74,7 @@ def unpack_judgments(array: NDArray[np.int32]) -> Mapping[tuple[int, int], Exper
 
 
 def _predicted(raw: object) -> int:
-    if not isinstance(raw, int) or not 0 <= raw < NUM_CLASSES:
+    if type(raw) is not int or not 0 <= raw < NUM_CLASSES:
         raise ValueError(f"top_prediction {raw!r:.20} is no class")
     return raw
 

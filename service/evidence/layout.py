@@ -54,6 +54,8 @@ def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> No
             raise InvalidEvidence(
                 f"{path}: {', '.join(present)} without all of {', '.join(part)}. Build the bundle again.", field="files"
             )
+    for name in [name for name in arrays if not arrays[name].shape]:
+        raise InvalidEvidence(f"{path}/{name}.npy: expected an array, got a single value.", field=name)
     images, judged = len(arrays["names"]), len(arrays["rows"])
     dimensions = arrays["image_embeddings"].shape[-1] if "image_embeddings" in arrays else 0
     offsets, pairs = arrays["label_offsets"], len(arrays.get("pair_classes", ()))

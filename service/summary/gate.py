@@ -67,7 +67,7 @@ class SliceResult:
     """Aggregates of the images of one slice."""
 
     summary: Summary
-    baseline: Baseline | None  # None: the policy has no bounds on changes
+    baseline: Baseline | None  # None: the policy has no bounds on changes, or the baseline has no such slice
 
 
 def evaluate(
@@ -87,7 +87,7 @@ def evaluate(
         reasons.append(_coverage(policy.min_coverage, coverage_of(summary)))
     for bound in policy.bounds:
         result = results.get(bound.slice)
-        if result is None:
+        if result is None or (bound.slice and bound.is_on_change and result.baseline is None):
             reasons.append(GateReason(GateDecision.UNDECIDED, bound, causes=(UndecidedReason.UNKNOWN_SLICE,)))
         else:
             reasons.append(_bound(policy, bound, result.summary, result.baseline))

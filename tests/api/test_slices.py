@@ -125,6 +125,20 @@ def test_a_change_in_a_slice_is_tested_on_its_images(running: Running, pair: tup
     assert reason.p_value == pytest.approx(2 / 2**20)
 
 
+def test_a_bound_on_the_value_in_a_slice_does_not_depend_on_the_baseline(
+    running: Running, pair: tuple[pb.Analysis, pb.Analysis], demo_csv: bytes
+) -> None:
+    baseline = running.client.upload(io.BytesIO(demo_csv), "demo")  # a data set without attributes
+    on_value = "{measure: severe_error_rate, slice: day, max: 0.5}"
+    on_change = "{measure: severe_error_rate, slice: day, max_increase: 0.5}"
+
+    value, change = running.client.gate(pair[1], f"{POLICY}{on_value}\n  - {on_change}", baseline).reasons
+
+    assert (value.decision, value.value) == (pb.GATE_DECISION_PASS, 15 / 80)
+    assert change.decision == pb.GATE_DECISION_UNDECIDED
+    assert [*change.undecided_reasons] == [pb.UNDECIDED_REASON_UNKNOWN_SLICE]
+
+
 def test_a_policy_has_no_slices_of_imagenet_m(running: Running, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     with pytest.raises(errors.InvalidPolicy, match="has no slices"):
         running.client.gate(pair[0], POLICY + "{measure: imagenet_m_errors, slice: night, max: 3}")

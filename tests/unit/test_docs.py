@@ -48,10 +48,7 @@ OTHER_VARIABLES = {
     "ERRATA_WORKER_REGISTRIES",
     "ERRATA_REFERENCE_DIR",
     "ERRATA_COMPLETE",
-    "ERRATA_CLIP_MODEL",
-    "ERRATA_CLIP_WEIGHTS",
-    "ERRATA_CLIP_ACTIVATION",
-}  # of Compose, tests, click, and the CLIP encoder, which is created without settings
+}  # of Compose, tests, and click
 VARIABLE = re.compile(r"\bERRATA_[A-Z_]+\b")
 MAX_LINE = 120  # characters, outside of tables
 

@@ -1,5 +1,6 @@
 """Settings: names, defaults, bounds, and error messages that name the variable and its value."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,19 @@ def test_device_has_a_name_of_torch(value: str) -> None:
 def test_unknown_device_is_rejected(value: str) -> None:
     with pytest.raises(InvalidSetting, match=r"ERRATA_DEVICE: unknown device .* use cpu, cuda:N, or mps"):
         read_settings({"ERRATA_DEVICE": value})
+
+
+def test_variables_of_the_clip_encoder_are_settings() -> None:
+    """clip_weights.py reads them from the environment, where an unknown variable would stop every other command."""
+    source = Path(__file__).parents[2] / "service" / "evidence" / "clip_weights.py"
+    read = set(re.findall(r"ERRATA_CLIP_[A-Z]+", source.read_text(encoding="utf-8")))
+
+    settings = read_settings(dict.fromkeys(read, "gelu"))
+
+    assert read == {"ERRATA_CLIP_MODEL", "ERRATA_CLIP_WEIGHTS", "ERRATA_CLIP_ACTIVATION"}
+    assert settings.clip_activation == "gelu"
+    with pytest.raises(InvalidSetting, match=r"ERRATA_CLIP_ACTIVATION: .*'quick_gelu' or 'gelu'"):
+        read_settings({"ERRATA_CLIP_ACTIVATION": "swish"})
 
 
 def test_missing_paths_of_images_and_models_are_logged(tmp_path: Path) -> None:

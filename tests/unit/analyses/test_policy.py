@@ -584,6 +584,13 @@ def test_texts_that_are_not_numbers_are_rejected(text: str) -> None:
         parse_policy(text)
 
 
+@pytest.mark.parametrize("digits", [301, 5000])
+def test_an_integer_of_too_many_digits_is_reported_with_its_field_and_line(digits: int) -> None:
+    with pytest.raises(InvalidPolicy, match=r"bounds\[0\]\.max: expected a valid number, got '999") as rejected:
+        parse_policy(COUNT % ("9" * digits))
+    assert rejected.value.violations[0].line == 3
+
+
 @pytest.mark.parametrize("text", ["[" * 60_000, "{" * 60_000, "a: " + "[" * 20_000 + "]" * 20_000])
 def test_deep_nesting_is_rejected_while_it_is_parsed(text: str) -> None:
     with pytest.raises(InvalidPolicy, match="more than 20 levels"):

@@ -74,6 +74,8 @@ def test_factors_of_imagenet_x_are_values_of_one_attribute(demo: Bundle, tmp_pat
     assert [item.id for item in attributes.slices] == ["atypical=pose", "atypical=smaller"]
     assert attributes.of_rows(range(3)) == [(ImageAttribute("atypical", ("pose", "smaller")),), (), ()]
     assert np.flatnonzero(attributes.annotated[0]).tolist() == [0, 1], "a prototype has no factors"
+    (tmp_path / "prototypical_paths.csv").unlink()
+    assert read_attributes([tmp_path / "top.jsonl"]).digest != attributes.digest, "prototypes change the slices"
 
 
 @pytest.mark.parametrize(

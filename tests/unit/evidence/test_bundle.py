@@ -255,6 +255,22 @@ def test_index_out_of_range_is_rejected_by_name(folder: Path, name: str, value: 
 
 
 @pytest.mark.parametrize("name", ARRAYS)
+def test_single_value_instead_of_an_array_is_rejected_by_name(folder: Path, name: str) -> None:
+    rewrite(folder, name, np.load(folder / f"{name}.npy").reshape(-1)[0])
+
+    with pytest.raises(InvalidEvidence, match=rf"{name}\.npy: expected an array, got a single value"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("count", [-1, 1 << 31, 10**30])
+def test_count_that_no_response_can_contain_is_rejected(folder: Path, count: int) -> None:
+    change_manifest(folder, lambda raw: raw["counts"].update(rejected_targets=count))
+
+    with pytest.raises(InvalidEvidence, match="invalid counts"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
 def test_array_of_another_shape_is_rejected(folder: Path, name: str) -> None:
     whole = np.load(folder / f"{name}.npy")
     rewrite(folder, name, whole[:, :-1] if name == "text_embeddings" else whole[:-1])  # there are as many as there are

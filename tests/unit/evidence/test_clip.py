@@ -162,6 +162,35 @@ def test_unreadable_image_is_rejected_by_name(weights: Path, images: list[str], 
         encoder(weights).embed_images([images[1], str(broken)])
 
 
+def test_an_image_that_pillow_refuses_with_any_error_is_rejected_by_name(
+    weights: Path, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    def convert(self: Image.Image, mode: str) -> Image.Image:
+        raise RuntimeError("Decoding of color planes failed")  # as Pillow's AVIF plugin
+
+    monkeypatch.setattr(Image.Image, "convert", convert)
+    with pytest.raises(InvalidEvidence, match=r"Cannot read the image .*0\.jpg: Decoding of color planes failed"):
+        encoder(weights).embed_images(images[:1])
+
+
+def test_an_image_too_long_to_scale_is_rejected_by_name(weights: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (30_000, 1)).save(tmp_path / "line.png")
+
+    with pytest.raises(InvalidEvidence, match=r"line\.png: a side is more than 1000 times as long"):
+        encoder(weights).embed_images([str(tmp_path / "line.png")])
+
+
+def test_a_pipe_is_rejected_by_name(weights: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+
+    with pytest.raises(InvalidEvidence, match=r"pipe\.jpg: no regular file"):
+        encoder(weights).embed_images([str(tmp_path / "pipe.jpg")])
+
+
 def test_the_first_unreadable_image_is_named(weights: Path, images: list[str], tmp_path: Path) -> None:
     paths = [*images]
     for name, place in (("first.jpg", 3), ("second.jpg", 5)):

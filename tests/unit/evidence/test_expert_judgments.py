@@ -66,6 +66,7 @@ def test_distinct_pairs_of_both_files_are_read(mistakes: Path) -> None:
         mistake("Fine-grained error", 1000),
         mistake("Fine-grained error", -1),
         {**mistake("Fine-grained error", 7), "top_prediction": "7"},
+        {**mistake("Fine-grained error", 7), "top_prediction": True},
     ],
 )
 def test_invalid_judgments_are_rejected(tmp_path: Path, entry: object) -> None:
