@@ -30,7 +30,7 @@ COLUMNS = """
 | precision | agreed, as a portion of judged |
 | recall | agreed, as a portion of the predictions for which experts name this cause |
 | κ | Cohen's kappa: 1 is full agreement, 0 is the agreement by chance |
-| severity agreed | portion of judged where both agree: a model failure that experts call major, or another type that they do not call major |
+| severity agreed | portion of judged: model failures that experts call major, and other types that they do not |
 
 """
 REMAINDER = """
