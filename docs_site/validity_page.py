@@ -30,7 +30,7 @@ COLUMNS = """
 | precision | agreed, as a portion of judged |
 | recall | agreed, as a portion of the predictions for which experts name this cause |
 | κ | Cohen's kappa: 1 is full agreement, 0 is the agreement by chance |
-| severity agreed | of judged, severe errors that experts call major, and other errors that they do not |
+| severity agreed | portion of judged: model failures that experts call major, and other types that they do not |
 
 """
 REMAINDER = """

@@ -41,7 +41,7 @@ def analysis_chart(analysis: pb.Analysis) -> "altair.Chart":
         .mark_bar()
         .encode(
             y=alt.Y("group:N", title=None, sort=[GROUP_NAMES[group] for group in Group]),
-            x=alt.X("portion:Q", title="portion of top-1 errors", stack="zero", axis=alt.Axis(format="%")),
+            x=alt.X("portion:Q", title="portion of errors", stack="zero", axis=alt.Axis(format="%")),
             color=alt.Color("error type:N", scale=scale, sort=titles),
             order=alt.Order("order:Q"),
             tooltip=["group:N", "error type:N", "images:Q", alt.Tooltip("portion:Q", format=".1%")],

@@ -108,7 +108,7 @@ def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | N
         "field": "start",
         "type": "quantitative",
         "scale": {"domain": [0, 1]},
-        "axis": {"title": "percentage of top-1 errors", "format": ".0%", "values": [0, 0.5, 1]},
+        "axis": {"title": "percentage of errors", "format": ".0%", "values": [0, 0.5, 1]},
     }
     return draw(
         {
@@ -149,12 +149,14 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
 
     Args:
         rows: (type, title, top-1 gain, multi-label gain), gains as fractions of 1. None means that the rule was not
-            evaluated.
-        titles: Titles of the two columns.
+            evaluated, or that the accuracy has no gain.
+        titles: Titles of the two columns. A column without any gain is not drawn if the other one has gains.
 
     Returns:
         The SVG.
     """
+    drawn = {name for _, _, *values in rows for name, gain in zip(titles, values, strict=True) if gain is not None}
+    shown = [name for name in titles if name in drawn or not drawn]
     values = [
         {
             "type": title,
@@ -165,6 +167,7 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
         }
         for error_type, title, *type_gains in rows
         for name, gain in zip(titles, type_gains, strict=True)
+        if name in shown
     ]
     order = [title for _, title, *_ in rows]
     y = {"field": "type", "type": "nominal", "sort": order, "title": None, "axis": {"domain": False, "ticks": False}}
@@ -172,9 +175,9 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
     return draw(
         {
             "data": {"values": values},
-            "facet": {"column": {"field": "accuracy", "sort": [*titles]}},
+            "facet": {"column": {"field": "accuracy", "sort": shown}},
             "spec": {
-                "width": 330,
+                "width": 330 if len(shown) > 1 else 720,  # the page scales the chart to its width
                 "height": {"step": 24},
                 "layer": [
                     {

@@ -15,7 +15,7 @@ from errata.cli.folder import all_folders
 from errata.cli.output import STDOUT, limit_option, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slice_changes
-from errata.cli.views import new_table
+from errata.cli.views import NARROW, new_table
 from errata.enums import Group
 from errata.error_types import title_of
 from errata.messages import (
@@ -32,6 +32,8 @@ from errata.messages import (
 from errata.names import dataset_id
 from errata.proto_json import to_json
 
+CHANGE = ("change, points", "95 % interval", "p")
+NARROW_CHANGE = ("points", "95 % interval")
 EXAMPLES = """
 errata compare resnet50 resnet101
 errata compare 01kb4t9z 01kb4tbq --output comparison.html
@@ -154,7 +156,8 @@ def _show_changes(group: pb.GroupComparison, limit: int, console: Console) -> No
         changes = list(changes_of(group, kind))
         if not changes or not limit:
             continue
-        table = new_table(title, "only A", "only B", "change, points", "95 % interval", "p", "adjusted p")
+        is_narrow = console.width < NARROW
+        table = new_table(title, "only A", "only B", *(NARROW_CHANGE if is_narrow else CHANGE), "adjusted p")
         for change in changes[:limit]:
             name = title_of(change.name) if kind == "error_type" else change.name
             table.add_row(
@@ -163,7 +166,7 @@ def _show_changes(group: pb.GroupComparison, limit: int, console: Console) -> No
                 format_count(change.only_b),
                 format_change(change.share),
                 format_range(change.share),
-                format_p_value(change.test.p_value),
+                *([] if is_narrow else [format_p_value(change.test.p_value)]),
                 format_p_value(change.test.adjusted_p_value) + (" *" if change.test.significant else "  "),
             )
         console.print(table)
@@ -172,3 +175,5 @@ def _show_changes(group: pb.GroupComparison, limit: int, console: Console) -> No
             f"[dim]{format_count(significant)} of {format_count(len(changes))} significant (*): McNemar's exact test, "
             "Benjamini–Hochberg at 5 %.[/]"
         )
+        has = "this error type" if kind == "error_type" else "an error"
+        console.print(f"[dim]only A, only B: images that have {has} in one analysis only.[/]")

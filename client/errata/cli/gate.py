@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.table import Table
 
 from errata import Client, pb
 from errata.cli.commands import FilePath, command
@@ -157,4 +158,7 @@ def show_gate(result: pb.GateResult, console: Console) -> None:
         decision = decision_name(reason.decision)
         name = f"{safe(reason.bound)}: " if reason.bound else ""
         style = STYLES.get(decision, "yellow")
-        console.print(f"  [{style}]{decision:>9}[/]  {name}{safe(reason.message)}", soft_wrap=True)
+        table = Table.grid(padding=(0, 2))  # one table for each reason, so that no line ends with spaces in a pipe
+        table.add_column(justify="right", width=len("  undecided"))
+        table.add_row(f"[{style}]{decision}[/]", f"{name}{safe(reason.message)}")
+        console.print(table)

@@ -11,7 +11,7 @@ from errata.messages import MISSING, attribute_note, format_count, format_p_valu
 
 NOTE = (
     "Rates of the slice and of the other images with the attribute. p: Fisher's exact test, adjusted for the number of "
-    "slices (Benjamini-Hochberg)."
+    "slices (Benjamini–Hochberg)."
 )
 
 

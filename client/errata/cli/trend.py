@@ -12,7 +12,7 @@ from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders
 from errata.cli.output import STDOUT, print_json, print_path, read_input, report_option, report_path, write_output
 from errata.cli.resolve import resolve
-from errata.cli.views import NARROW, new_table
+from errata.cli.views import new_table
 from errata.enums import Group
 from errata.messages import (
     METRIC_NAMES,
@@ -116,7 +116,8 @@ def _show_trend(result: pb.Trend) -> None:
     for metric in metrics:
         values = [format_percentage(model.values[metric]) if metric in model.values else MISSING for model in models]
         rows.append([value_title(result, metric), *values])
-    is_transposed = console.width < NARROW and len(models) <= MAX_COLUMNS
+    width = sum(max(map(len, row)) + 2 for row in rows)
+    is_transposed = width > console.width and len(models) <= MAX_COLUMNS
     header, *body = rows if is_transposed else zip(*rows, strict=True)
     table = new_table(*map(safe, header))
     for row in body:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from errata import pb
@@ -123,13 +124,14 @@ def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
             classes += f" ({format_percentage(verdict.probability)})"
         console.print(f"{title}  {safe(verdict.file_name)}: {classes}")
         if verdict.rejected_target:
-            console.print(f"    {safe(rejected_target_note(verdict.target_name))}", style="dim")
+            note = safe(rejected_target_note(verdict.target_name))
+            console.print(Padding(note, (0, 0, 0, 4), style="dim", expand=False))
         if verdict.problematic:
             tags = ", ".join(PROBLEMATIC_TAG_NAMES[ProblematicTag(tag)] for tag in verdict.problematic)
             console.print(f"    problematic, excluded from all statistics: {safe(tags)}", style="yellow")
         if verdict.HasField("evidence"):
             for line in evidence_lines(verdict):
-                console.print(f"    {safe(line)}", style="dim")
+                console.print(Padding(safe(line), (0, 0, 0, 4), style="dim", expand=False))
 
 
 def evidence_lines(verdict: pb.Verdict) -> Iterator[str]:

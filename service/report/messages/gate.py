@@ -44,7 +44,7 @@ _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.WIDE_INTERVAL: "the confidence interval of the change contains the bound",
     UndecidedReason.INEXACT_VALUE: "without the missing evidence, the value can be on the other side of the bound",
     UndecidedReason.NO_VALUE: "the value is not available",
-    UndecidedReason.UNKNOWN_SLICE: "the data set has no such slice",
+    UndecidedReason.UNKNOWN_SLICE: "the data set has no such slice, or the analysis is a folder, which has no slices",
     UndecidedReason.NOT_FINISHED: "the analysis or its baseline is not finished",
     UndecidedReason.ENDED_WITHOUT_RESULT: "the analysis or its baseline failed or was canceled",
 }

@@ -255,6 +255,14 @@ def test_gain_of_a_rule_without_evidence_is_a_dash() -> None:
     assert "0.00" not in texts
 
 
+def test_accuracy_without_gains_has_no_column() -> None:
+    rows = [(kind, title, None, multi) for kind, title, _, multi in gain_rows()]
+    texts = [item.text for item in ElementTree.fromstring(charts.gains(rows, ("a", "b"))).iter(f"{SVG}text")]
+
+    assert "b" in texts
+    assert not {"a", "–"} & {*texts}
+
+
 def test_long_chart_titles_are_wrapped() -> None:
     svg = multiples([point(0.6), point(0.7)], None, title="out of vocabulary to model failure, combined")
     lines = {"".join(item.itertext()) for item in ElementTree.fromstring(svg).iter(f"{SVG}tspan")}
