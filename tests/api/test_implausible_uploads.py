@@ -56,11 +56,13 @@ def test_rows_in_the_other_order_are_refused(client: Client, row_order: int) -> 
     option = "path" if row_order == pb.ROW_ORDER_FILE_NAME else "file-name"
 
     with pytest.raises(errors.ImplausibleUpload, match=rf"in the other order\. Try --row-order {option}\.") as refused:
-        client.upload(npy(ORDERS[other](make_classes())), "imagenet-real", row_order=row_order, display_name="other")
+        client.upload(
+            npy(ORDERS[other](make_classes())), "imagenet-real", row_order=row_order, display_name="in the other order"
+        )
 
     assert refused.value.reason == "IMPLAUSIBLE_UPLOAD"
     assert [violation.field for violation in refused.value.violations] == ["row_order"]
-    assert not list(client.list(display_name="other"))
+    assert not list(client.list(display_name="in the other order"))
 
 
 def test_a_shift_of_the_classes_is_refused_and_named(client: Client) -> None:
