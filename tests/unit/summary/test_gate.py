@@ -30,7 +30,7 @@ from service.domain import (
 from service.summary.gate import Baseline, decision_of, evaluate
 from service.summary.mcnemar import detectable_change
 from service.summary.measures import coverage_of, inexactness, value_of
-from service.summary.score_interval import score_intervals
+from service.summary.score_interval import ONE_SIDED_95, score_intervals
 from service.summary.summarize import SampleResults, summarize
 
 PASS, FAIL, UNDECIDED = GateDecision.PASS, GateDecision.FAIL, GateDecision.UNDECIDED
@@ -354,6 +354,26 @@ def against(
     )
     artifacts = replace(compared, num_samples=100, transitions=np.diag(COUNTS[Group.ARTIFACT]))
     return Baseline(before, dict.fromkeys(Group, compared) | {Group.ARTIFACT: artifacts})
+
+
+@pytest.mark.parametrize(
+    ("bound", "only_a", "only_b"),
+    [
+        (make_bound(Measure.TOP1_ACCURACY, max_decrease=0.2, non_inferiority=True), 30, 5),
+        (make_bound(Measure.TOP1_ERROR_RATE, max_increase=0.2, non_inferiority=True), 5, 30),
+    ],
+)
+def test_top1_changes_are_counted_by_target_if_labels_reject_targets(bound: Bound, only_a: int, only_b: int) -> None:
+    """A prediction of a rejected target is top-1 correct and an error, so the transitions do not have the counts."""
+    baseline = against()
+    assert baseline.comparison is not None
+    compared = replace(baseline.comparison[Group.ALL], top1_table=np.array([[60, 5], [30, 105]]))
+    low, high = score_intervals(200, only_a, only_b, ONE_SIDED_95)
+
+    (reason,) = evaluate(policy(bound), summary(), replace(baseline, comparison=dict.fromkeys(Group, compared)))
+
+    assert reason.change_limits == (float(low), float(high))
+    assert reason.detectable_change == detectable_change(200, only_a, only_b)
 
 
 @pytest.mark.parametrize(("most", "decision"), [(0.019, FAIL), (0.021, PASS)])
