@@ -21,6 +21,7 @@ from PIL import Image
 from service.cpu import available_cores
 from service.evidence.clip_weights import ClipWeights, select_weights
 from service.evidence.inputs import EncoderInfo
+from service.image_formats import FORMATS
 from service.prefetch import prefetch
 
 BATCH = 64  # images or texts
@@ -128,7 +129,7 @@ def _open(path: str) -> Image.Image:
     try:
         if not os.path.isfile(path):  # a pipe would block its thread, and with it the end of the build
             raise ValueError("no regular file")
-        with open(path, "rb") as file, Image.open(file) as image:  # Pillow memory-maps bitmaps that it opens by path
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:  # by path, Pillow maps bitmaps
             if max(image.size) > MAX_ASPECT * min(image.size):
                 raise ValueError(f"a side is more than {MAX_ASPECT} times as long as the other one")
             return image.convert("RGB")

@@ -42,6 +42,8 @@ def read_expert_judgments(folder: Path) -> Judgments:
     judgments: dict[tuple[str, int], ExpertJudgment] = {}
     for file in FILES:
         try:
+            if not (folder / file).is_file():  # a pipe would block
+                raise FileNotFoundError("no regular file")
             raw = parse_json((folder / file).read_text(encoding="utf-8"))
             for name, mistake in raw.items():
                 judgments.setdefault((name, _predicted(mistake["top_prediction"])), _judgment(mistake))

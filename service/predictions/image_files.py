@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 1 << 26  # more are treated as a decompression bomb
 MAX_BYTES = 1 << 28  # size limit of a file
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # PIL starts no other program for these
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 import structlog
 from PIL import Image
 
-from service.predictions.image_files import FORMATS, ImageLocation, index_by_name, list_images
+from service.image_formats import FORMATS
+from service.predictions.image_files import ImageLocation, index_by_name, list_images
 
 QUALITY = 80  # JPEG quality
 MAX_BYTES = 1 << 25  # size limit of a file

@@ -175,6 +175,15 @@ def test_an_image_that_pillow_refuses_with_any_error_is_rejected_by_name(
         encoder(weights).embed_images(images[:1])
 
 
+def test_a_format_that_starts_another_program_is_rejected(weights: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.jpg", format="EPS")
+
+    with pytest.raises(InvalidEvidence, match=r"Cannot read the image .*image\.jpg: cannot identify image file"):
+        encoder(weights).embed_images([str(tmp_path / "image.jpg")])
+
+
 def test_an_image_too_long_to_scale_is_rejected_by_name(weights: Path, tmp_path: Path) -> None:
     from PIL import Image
 

@@ -1,0 +1,3 @@
+"""The image formats that Errata reads."""
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow starts no other program for these
