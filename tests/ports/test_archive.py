@@ -108,6 +108,7 @@ def test_the_ids_are_those_of_all_analyses(archive: Archive) -> None:
     assert archive.ids() == {"one", "two", "three"}
 
 
+@pytest.mark.slow
 def test_the_ids_are_the_same_object_until_something_changes(tmp_path: Path) -> None:
     """A caller that polls can detect without a comparison that nothing has changed."""
     for archive in (InMemoryArchive(), FileArchive(open_files(str(tmp_path / "archive")))):

@@ -61,6 +61,7 @@ def test_an_error_is_raised_at_the_position_of_its_name() -> None:
             take(2)
 
 
+@pytest.mark.slow
 def test_the_end_of_the_block_drops_queued_items_and_leaves_no_thread() -> None:
     started_items: list[str] = []
 

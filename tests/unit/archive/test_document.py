@@ -224,6 +224,7 @@ def test_a_file_that_is_not_a_document_is_not_listed(tmp_path: Path, content: by
     assert archive.get("bad") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["a folder", "a pipe", "a large file"])
 def test_other_files_in_the_folder_are_not_listed(tmp_path: Path, kind: str) -> None:
     FileArchive(FolderFiles(tmp_path)).put(analysis("good"), predictions())

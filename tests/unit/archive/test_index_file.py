@@ -180,6 +180,7 @@ def test_an_index_that_cannot_be_written_is_unavailable_and_still_answers(path: 
     assert len(index.find(ALL, NEWEST_FIRST, None, 100)) == 50
 
 
+@pytest.mark.slow
 def test_threads_read_while_another_one_writes(path: Path) -> None:
     index = filled(path)
 

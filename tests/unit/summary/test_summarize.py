@@ -141,6 +141,7 @@ def test_gains_agree_with_the_oracle(judged: list[Row]) -> None:
                 _same(gains.get(ErrorType(kind)), gain)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.lists(rows(), min_size=1, max_size=40))
 def test_gains_add_up_to_the_error_rate(judged: list[Row]) -> None:

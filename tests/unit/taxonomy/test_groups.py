@@ -17,6 +17,7 @@ def test_every_class_is_in_one_group() -> None:
     assert (class_groups().sum(axis=0) == 1).all()
 
 
+@pytest.mark.slow
 def test_groups_agree_with_wordnet(wordnet: Any, wordnet_ids: list[str]) -> None:
     for index, wordnet_id in enumerate(wordnet_ids):
         synset = wordnet.synset_from_pos_and_offset("n", int(wordnet_id[1:]))

@@ -29,6 +29,7 @@ def test_version_is_3_0(taxonomy: Taxonomy, wordnet: Any) -> None:
     assert taxonomy.version == wordnet.get_version() == "3.0"
 
 
+@pytest.mark.slow
 def test_every_synset_has_its_lemma_names_in_wordnets_order(taxonomy: Taxonomy, wordnet: Any) -> None:
     for offset, lemmas in taxonomy.lemmas.items():
         assert list(lemmas) == wordnet.synset_from_pos_and_offset("n", offset).lemma_names()

@@ -96,6 +96,7 @@ async def test_metrics_text_is_cached(listener: Listener, counted: Counted, monk
     assert counted.times == 1
 
 
+@pytest.mark.slow
 async def test_requests_beyond_the_cache_limit_wait_for_the_next_text(
     listener: Listener, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
