@@ -235,8 +235,8 @@ def _contain_limit(bound: Bound, changes: Sequence[_Change]) -> bool:
 def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[float | None, float | None]:
     """Return the values of the analysis and the baseline, over common samples if there is a comparison."""
     compared = None if baseline.comparison is None else baseline.comparison[bound.group]
-    if compared is not None and bound.measure is Measure.MULTI_LABEL_ACCURACY:
-        interval = compared.multi_label_accuracy
+    if compared is not None and bound.measure in (Measure.MULTI_LABEL_ACCURACY, Measure.ACCURACY_AGAINST_LABELS):
+        interval = _interval(bound, compared)
         if interval is not None:
             return interval.b, interval.a
         if not compared.num_samples:
@@ -292,6 +292,8 @@ def _interval(bound: Bound, compared: GroupComparison) -> Interval | None:
     """Return the 95 % interval of the change, analysis - baseline; None if the comparison has none."""
     if bound.measure is Measure.MULTI_LABEL_ACCURACY:
         return compared.multi_label_accuracy
+    if bound.measure is Measure.ACCURACY_AGAINST_LABELS:
+        return compared.accuracy_against_labels
     if bound.measure is Measure.RATE and len(bound.types) == 1:
         return compared.types.get(bound.types[0])
     metric = PAIRED_METRICS.get(bound.measure)

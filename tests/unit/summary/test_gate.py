@@ -728,6 +728,27 @@ def test_change_is_measured_over_common_images() -> None:
     assert (few.decision, few.causes) == (UNDECIDED, (UndecidedReason.FEW_SAMPLES,))
 
 
+def test_change_of_accuracy_against_labels_is_measured_over_common_images() -> None:
+    """The summaries cover images that only one model has; the change over the common images is an increase."""
+    compared = against().comparison
+    assert compared is not None
+    common = {
+        group: replace(part, accuracy_against_labels=Interval(0.7, 0.75, 0, 0.1)) for group, part in compared.items()
+    }
+    model, before = (
+        replace(
+            whole, groups={group: replace(part, accuracy_against_labels=value) for group, part in whole.groups.items()}
+        )
+        for whole, value in ((summary(), 0.6), (BEFORE, 0.8))
+    )
+
+    (reason,) = evaluate(
+        policy(make_bound(Measure.ACCURACY_AGAINST_LABELS, max_decrease=0.1)), model, Baseline(before, common)
+    )
+
+    assert (reason.decision, reason.value, reason.baseline) == (PASS, 0.75, 0.7)
+
+
 # ---- counts that are upper bounds (spec/statistics: "bound on an upper bound")
 
 
