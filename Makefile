@@ -92,6 +92,7 @@ test: setup wordnet redis browser deploy-tools $(BUF)
 coverage: setup wordnet redis browser deploy-tools $(BUF)
 	$(TEST) --cov --cov-report=term --cov-fail-under=90
 
+test-fast: export HYPOTHESIS_PROFILE = fast
 test-fast: setup wordnet
 	$(BIN)/python -m pytest --numprocesses logical -m "not processes and not browser and not containers and not slow" tests/unit tests/ports
 

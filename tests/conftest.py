@@ -13,7 +13,8 @@ from service.evidence.bundle import Bundle
 from service.evidence.repository import EvidenceRepository
 
 settings.register_profile("untimed", deadline=None)  # machines differ, and a busy one is no failure
-settings.load_profile("untimed")
+settings.register_profile("fast", deadline=None, max_examples=20)  # of `make test-fast`
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
 
 # The default renderer lists the local variables of each frame with rich, which takes up to 3 s for one traceback.
 structlog.configure(

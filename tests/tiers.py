@@ -28,6 +28,7 @@ FOLDERS = {  # all tests of these folders have the marker
     "golden": "slow",
     "processes": "processes",
     "security": "processes",
+    "unit/predictions/models": "slow",  # they import torch, which takes seconds in each worker
 }
 WAITING = ("processes", "security")  # folders whose tests mostly wait for processes
 IMPLEMENTATIONS = ("[redis", "[process", "[torch", "[s3")  # of tests/ports: in another process, or slow
@@ -58,11 +59,17 @@ def _folder(module: Path) -> str:
     return module.relative_to(ROOT).parts[0]
 
 
+def _marker(module: Path) -> str | None:
+    """Return the marker of the folder of a module, or of a folder above."""
+    folders = [folder.as_posix() for folder in module.relative_to(ROOT).parents]
+    return next((FOLDERS[folder] for folder in folders if folder in FOLDERS), None)
+
+
 def add_markers(items: list[pytest.Item]) -> None:
     """Add the marker of its folder, or of the implementation that it tests, to each test."""
     for item in items:
         folder = _folder(item.path)
-        if marker := FOLDERS.get(folder):
+        if marker := _marker(item.path):
             item.add_marker(marker)
         fixtures = getattr(item, "fixturenames", ())
         if folder == "ports" and ("server" in fixtures or any(name in item.name for name in IMPLEMENTATIONS)):
