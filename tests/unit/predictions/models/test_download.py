@@ -1,6 +1,7 @@
 """The size of a file before its download, and the errors of failed downloads."""
 
 import threading
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -27,6 +28,8 @@ class Sizes(BaseHTTPRequestHandler):
 @pytest.fixture
 def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(urllib.request, "_opener", None)  # an earlier test can have set another one
+    monkeypatch.setattr("torch.hub._hub_dir", None)
     server = HTTPServer(("127.0.0.1", 0), Sizes)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
