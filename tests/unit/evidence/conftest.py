@@ -1,8 +1,11 @@
 """Shared fixtures: the label files of installed packages, found without an import."""
 
+import importlib
 import json
+import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +43,14 @@ def label_sets(real_labels: list[list[int]], original_labels: dict[str, int]) ->
 def real_label_sets(real_labels: list[list[int]], original_labels: dict[str, int]) -> dict[str, set[int]]:
     """The ReaL labels of each image that has any, by file name."""
     return {name: {*real} for name, real in zip(sorted(original_labels), real_labels, strict=True) if len(real) > 0}
+
+
+@pytest.fixture(scope="module")
+def open_clip() -> Any:
+    """The package. If it is not installed, skip locally and fail on CI."""
+    if find_spec("open_clip") is None:
+        missing = "open_clip is not installed: pip install errata-service[clip]"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return importlib.import_module("open_clip")

@@ -1,10 +1,8 @@
 """OpenClip with a tiny model of open_clip."""
 
-import importlib
 import json
 import os
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +19,6 @@ CONFIG = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }
 TEXTS = ["A photo of a dog", "A photo of a paper towel", "A photo of a sea snake", "A photo of a 'hood"]
-
-
-@pytest.fixture(scope="module")
-def open_clip() -> Any:
-    """The package. If it is not installed, skip locally and fail on CI."""
-    if find_spec("open_clip") is None:
-        missing = "open_clip is not installed: pip install errata-service[clip]"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return importlib.import_module("open_clip")
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 import hashlib
 import importlib
 import json
-import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +17,6 @@ CONFIG: dict[str, Any] = {
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "patch_size": 16, "head_width": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
 }
-
-
-@pytest.fixture(scope="module")
-def open_clip() -> Any:
-    """The package. If it is not installed, skip locally and fail on CI."""
-    if find_spec("open_clip") is None:
-        missing = "open_clip is not installed: pip install errata-service[clip]"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return importlib.import_module("open_clip")
 
 
 @pytest.fixture(scope="module")

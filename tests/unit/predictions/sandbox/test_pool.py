@@ -302,7 +302,7 @@ def test_a_process_killed_while_it_parses_raises_unavailable(pool: ParserPool) -
 
 
 def kill_after_first_read(fork_server: int, pipe: int) -> None:
-    """Kill a fork server and its processes once one of them has read from a pipe, so that it parses."""
+    """Kill a fork server and its child processes after one of them has read from a pipe."""
     os.write(pipe, b"\x93")
     while int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
         time.sleep(0.01)
