@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from service.analyses.judge import JudgedAnalysis
 from service.domain import NUM_CLASSES, Attributes, Classes, ErrorType, Labels, LabelSource, Mask, Outcome
 from service.evidence.bundle import Bundle
-from service.evidence.labels import validation_names
-from service.evidence.overlap import explain_overlap
 from service.evidence.vocabulary_batch import compare_all
 from service.rules.outcomes import outcomes
 from service.taxonomy.classes import class_names
@@ -112,7 +110,7 @@ def _labels(labels: Labels) -> pa.Array:
 
 
 def _shared_superclasses(bundle: Bundle, related: _Related) -> pa.Array:
-    sharing = bundle.evidence.same_superclass[related.classes, related.predicted]
+    sharing = bundle.label_space.superclasses.share(related.classes, related.predicted)
     codes = related.classes[sharing].astype(np.int64) * NUM_CLASSES + related.predicted[sharing]
     pairs, pair = _distinct(codes)
     members = np.ascontiguousarray(bundle.arrays["superclass_members"].T)  # (C, S)
@@ -130,12 +128,12 @@ def _shared_superclasses(bundle: Bundle, related: _Related) -> pa.Array:
 
 
 def _co_occurrences(bundle: Bundle, related: _Related) -> pa.Array:
-    pairs, matrix = bundle.pairs, bundle.evidence.cooccurrence
+    pairs, relation = bundle.pairs, bundle.evidence.cooccurrence
     present = np.zeros(len(related.classes), dtype=bool)
     used = np.zeros(0, dtype=np.intp)  # (L',) the pair of each related class that is seen together with the prediction
     counts, examples = np.zeros(0, dtype=np.int32), np.zeros((0, 1), dtype=np.int32)
-    if pairs is not None and matrix is not None:
-        present = matrix[related.classes, related.predicted]
+    if pairs is not None and relation is not None:
+        present = relation.holds(related.classes, related.predicted)
         low, high = np.sort([related.classes[present], related.predicted[present]], axis=0).astype(np.int64)
         known = pairs.classes[:, 0].astype(np.int64) * NUM_CLASSES + pairs.classes[:, 1]
         order = np.argsort(known)
@@ -144,7 +142,7 @@ def _co_occurrences(bundle: Bundle, related: _Related) -> pa.Array:
     some, example = np.unique(used, return_inverse=True)
     numbers = examples[some]
     files, file = np.unique(numbers[numbers > 0], return_inverse=True)
-    names = dictionary_array(file.astype(np.int32), pa.array(validation_names()[files - 1]).cast(pa.string()))
+    names = dictionary_array(file.astype(np.int32), pa.array(bundle.example_names(files), pa.string()))
     lists = pa.ListArray.from_arrays(_offsets(np.count_nonzero(numbers, axis=1)), names)
     label = related.classes[present]
     structures = pa.StructArray.from_arrays(
@@ -156,10 +154,10 @@ def _co_occurrences(bundle: Bundle, related: _Related) -> pa.Array:
 
 def _overlap(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> pa.Array:
     targets = bundle.evidence.effective_targets[rows]
-    overlapping = bundle.evidence.overlap[targets, predicted]
+    overlapping = bundle.label_space.overlaps.holds(targets, predicted)
     codes = targets.astype(np.int64) * NUM_CLASSES + predicted
     pairs, pair = np.unique(codes[overlapping], return_inverse=True)
-    of_pair = [explain_overlap(*divmod(code, NUM_CLASSES)) for code in pairs.tolist()]
+    of_pair = [bundle.label_space.overlap_reason(*divmod(code, NUM_CLASSES)) for code in pairs.tolist()]
     sentences = list(dict.fromkeys(of_pair))  # pairs that overlap for the same reason share one
     numbers = np.array([sentences.index(sentence) + 1 for sentence in of_pair], dtype=np.int32)
     index = np.zeros(len(rows), dtype=np.int32)

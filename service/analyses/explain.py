@@ -17,8 +17,6 @@ from service.domain import (
     VocabularyEvidence,
 )
 from service.evidence.bundle import Bundle
-from service.evidence.labels import validation_name
-from service.evidence.overlap import explain_overlap
 from service.evidence.vocabulary import compare
 from service.rules.decide import trace
 from service.rules.table import error_type, tags
@@ -44,8 +42,9 @@ def explain_prediction(
         ImageNotFound: The evidence does not cover the image.
     """
     row = bundle.row(file_name)
-    check_verdicts(bundle, bundle.verdicts[row, predicted : predicted + 1])
-    byte = int(bundle.verdicts[row, predicted])
+    verdicts = bundle.verdict(row, predicted)
+    check_verdicts(bundle, verdicts)
+    byte = int(verdicts[0])
     return Verdict(
         file_name=file_name,
         target=int(bundle.evidence.targets[row]),
@@ -73,12 +72,12 @@ def collect_evidence(bundle: Bundle, row: int, predicted: int, attributes: Attri
         shared_superclasses=tuple(
             SharedSuperclass(label, names)
             for label in classes
-            if (names := _shared_superclasses(bundle, label, predicted))
+            if (names := bundle.label_space.superclasses.shared_names(label, predicted))
         ),
         co_occurrences=tuple(
             co_occurrence for label in classes if (co_occurrence := _find_co_occurrence(bundle, label, predicted))
         ),
-        overlap=explain_overlap(int(evidence.effective_targets[row]), predicted),
+        overlap=bundle.label_space.overlap_reason(int(evidence.effective_targets[row]), predicted),
         vocabulary=_vocabulary_evidence(bundle, row, predicted, steps),
         trace=steps,
         expert_judgment=bundle.expert_judgments.get((row, predicted)),
@@ -108,17 +107,11 @@ def _vocabulary_evidence(
     return result if preferred is None else replace(result, prefers_label=bool(preferred[0]))
 
 
-def _shared_superclasses(bundle: Bundle, label: int, predicted: int) -> tuple[str, ...]:
-    members = bundle.arrays["superclass_members"]
-    shared = np.flatnonzero(members[:, label] & members[:, predicted])
-    return tuple(bundle.manifest.superclasses[index] for index in shared.tolist())
-
-
 def _find_co_occurrence(bundle: Bundle, label: int, predicted: int) -> CoOccurrence | None:
-    pairs, matrix = bundle.pairs, bundle.evidence.cooccurrence
-    if pairs is None or matrix is None or not matrix[label, predicted]:
+    pairs, relation = bundle.pairs, bundle.evidence.cooccurrence
+    if pairs is None or relation is None or not relation.holds(np.int16(label), np.int16(predicted)):
         return None
     low, high = sorted((label, predicted))
     index = int(np.flatnonzero((pairs.classes[:, 0] == low) & (pairs.classes[:, 1] == high))[0])
-    examples = [validation_name(number) for number in pairs.examples[index].tolist() if number]
-    return CoOccurrence(label, int(pairs.counts[index]), tuple(examples))
+    numbers = pairs.examples[index]
+    return CoOccurrence(label, int(pairs.counts[index]), tuple(bundle.example_names(numbers[numbers > 0])))

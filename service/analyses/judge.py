@@ -37,7 +37,7 @@ from service.jobs.transitions import (
     failure_of,
 )
 from service.jobs.worker import RetryLater
-from service.rules.table import error_types, judge
+from service.rules.table import error_types
 from service.summary.summarize import SampleResults, summarize
 
 MAX_ATTEMPTS = 500  # attempts to archive an analysis, about eight hours: a new prediction would cost far more
@@ -60,7 +60,7 @@ class JudgedAnalysis:
 
 def compute_verdicts(bundle: Bundle, predictions: Predictions) -> Bytes:
     """Return the verdict of each judged sample as (N,) bytes; raise EvidenceDamaged for a damaged table."""
-    verdicts = judge(bundle.verdicts, predictions.top1[bundle.rows])
+    verdicts = bundle.judge(predictions.top1[bundle.rows])
     check_verdicts(bundle, verdicts)
     return verdicts
 

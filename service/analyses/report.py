@@ -36,8 +36,6 @@ from service.domain import (
 )
 from service.evidence.agreement import agreement_for
 from service.evidence.bundle import Bundle
-from service.evidence.labels import validation_name
-from service.evidence.overlap import explain_overlap
 from service.reference_models.curves import curves_of
 from service.report.agreement_view import agreement_view
 from service.report.comparison_view import comparison_view
@@ -51,7 +49,6 @@ from service.summary.calibrate import calibrate
 from service.summary.confusions import confusions
 from service.summary.percentiles import percentile_ranks_of
 from service.taxonomy.classes import class_names
-from service.taxonomy.groups import class_groups
 
 MAX_TABLE_ERRORS = 20_000  # rows of the error table
 STATIC_ERRORS = 50  # rows that are visible without JavaScript
@@ -111,7 +108,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
     assert summary is not None, "this is a bug: a judged analysis has a summary"
     targets = evidence.effective_targets
     pairs = confusions(targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
-    groups = class_groups()
+    groups = bundle.label_space.group_members
     percentiles = _percentiles(judged)
     return report_view(
         ReportData(
@@ -221,7 +218,7 @@ def _error_table(
             for name, inside in zip(bundle.manifest.superclasses, members, strict=True)
         },
         pairs=_co_occurring_pairs(bundle, labels.classes, np.repeat(predicted, labels.counts)),
-        overlaps={pair: explain_overlap(*pair) for pair in overlapping_pairs},
+        overlaps={pair: bundle.label_space.overlap_reason(*pair) for pair in overlapping_pairs},
         texts=_vocabulary_evidence(bundle, rows, types, predicted),
         attributes=_attribute_notes(judged.attributes, rows),
         pictures=_pictures(ports, bundle.dataset, names, types) if not base else {},
@@ -247,17 +244,17 @@ def _co_occurring_pairs(
     bundle: Bundle, labels: NDArray[np.int16], predicted: NDArray[np.int16]
 ) -> dict[tuple[int, int], ClassPair]:
     """Return the number of images with both label and prediction, (L,) each, and examples."""
-    pairs, matrix = bundle.pairs, bundle.evidence.cooccurrence
-    if pairs is None or matrix is None:
+    pairs, relation = bundle.pairs, bundle.evidence.cooccurrence
+    if pairs is None or relation is None:
         return {}
-    co_occurring = np.flatnonzero(matrix[labels, predicted])
+    co_occurring = np.flatnonzero(relation.holds(labels, predicted))
     distinct = np.unique(np.stack([labels[co_occurring], predicted[co_occurring]], axis=1), axis=0).tolist()
     row_of = {(int(low), int(high)): row for row, (low, high) in enumerate(pairs.classes.tolist())}
     result = {}
     for label, prediction in distinct:
         row = row_of[min(label, prediction), max(label, prediction)]
-        examples = tuple(validation_name(number) for number in pairs.examples[row].tolist() if number)
-        result[label, prediction] = ClassPair(int(pairs.counts[row]), examples)
+        numbers = pairs.examples[row]
+        result[label, prediction] = ClassPair(int(pairs.counts[row]), tuple(bundle.example_names(numbers[numbers > 0])))
     return result
 
 

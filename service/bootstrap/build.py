@@ -12,6 +12,7 @@ from service.evidence.bundle import Bundle, open_bundle, verify
 from service.evidence.expert_judgments import pack_judgments, read_expert_judgments, unpack_judgments
 from service.evidence.layout import WITHOUT_DIGEST
 from service.evidence.recipes import Inputs, gather
+from service.rules.decide import decide_each
 from service.rules.table import error_types
 from service.settings import Settings
 from service.summary.agreement import measure_agreement
@@ -46,7 +47,7 @@ def verify_evidence(path: Path) -> list[str]:
     """Verify a bundle; return the problems, or an empty list."""
     bundle = open_bundle(path)
     arrays = {name: ArrayFile(path / f"{name}.npy").read() for name in bundle.arrays if name not in WITHOUT_DIGEST}
-    return verify(bundle, digest_of(bundle.dataset, bundle.manifest.superclasses, arrays))
+    return verify(bundle, digest_of(bundle.dataset, bundle.label_space, arrays, bundle.manifest.min_cooccurrence))
 
 
 def expert_agreement(path: Path, mistakes: Path | None = None) -> Agreement:
@@ -71,5 +72,5 @@ def expert_agreement(path: Path, mistakes: Path | None = None) -> Agreement:
             field="mistakes",
         )
     rows, predicted = np.array(list(counted)).T
-    types = error_types(bundle.verdicts[rows, predicted])
+    types = error_types(decide_each(bundle.evidence.take(rows), predicted.astype(np.int16)))
     return measure_agreement(types, list(counted.values()), bundle.manifest.abstained)

@@ -81,7 +81,8 @@ errata taxonomy pairs --json > pairs.json
 @json_option
 def pairs(as_json: bool) -> None:
     """Print the pairs of classes that share a superclass: one per line, or as a JSON list of [i, j] with i < j."""
-    first, second = np.nonzero(np.triu(default_grouping().same_superclass(), k=1))
+    classes = np.arange(len(class_names()))
+    first, second = np.nonzero(np.triu(default_grouping().superclasses.share(classes[:, None], classes), k=1))
     result = list(zip(first.tolist(), second.tolist(), strict=True))
     if as_json:
         click.echo(json.dumps(result))

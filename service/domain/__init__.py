@@ -1,4 +1,4 @@
-"""Domain records, all frozen. Array shapes use N evaluated samples, A images, C = 1000 classes, S superclasses."""
+"""Domain records, all frozen. Array shapes use N evaluated samples, A images, C classes, S superclasses."""
 
 from errata.enums import (
     CLASS_GROUPS,
@@ -36,6 +36,7 @@ from service.domain.analysis import (
     Summary,
 )
 from service.domain.calibration import Bin, Calibration
+from service.domain.class_relations import Classes, ClassPairs, Mask, Superclasses
 from service.domain.comparison import (
     METRIC_TYPES,
     ChangedImage,
@@ -51,10 +52,8 @@ from service.domain.error_types import NO_TYPE, NUM_IDS, POSITIONS, is_among
 from service.domain.evidence import (
     NUM_CLASSES,
     Bytes,
-    Classes,
     Evidence,
     Labels,
-    Mask,
     Predictions,
     Strata,
     build_strata,
@@ -73,6 +72,7 @@ from service.domain.gate import (
     UndecidedReason,
 )
 from service.domain.input_checks import PermutedClasses, ReorderedRows
+from service.domain.label_space import IMAGENET_1K, MAX_CLASSES, MAX_GROUPS, MIN_CLASSES, LabelSpace, normalize
 from service.domain.listing import (
     NEWEST_FIRST,
     ORDERS,
@@ -132,8 +132,12 @@ __all__ = [
     "CORRECT_TYPES",
     "DEFAULT_MIN_SAMPLES",
     "ERROR_TYPES",
+    "IMAGENET_1K",
+    "MAX_CLASSES",
+    "MAX_GROUPS",
     "METRICS",
     "METRIC_TYPES",
+    "MIN_CLASSES",
     "MULTI_LABEL_ACCURACY",
     "MULTI_LABEL_ERROR_TYPES",
     "NEWEST_FIRST",
@@ -166,6 +170,7 @@ __all__ = [
     "Calibration",
     "ChangeRow",
     "ChangedImage",
+    "ClassPairs",
     "Classes",
     "CoOccurrence",
     "Comparison",
@@ -191,6 +196,7 @@ __all__ = [
     "Interval",
     "LabelFit",
     "LabelSource",
+    "LabelSpace",
     "Labels",
     "Mask",
     "Measure",
@@ -227,6 +233,7 @@ __all__ = [
     "StoredResult",
     "Strata",
     "Summary",
+    "Superclasses",
     "Trend",
     "TrendPoint",
     "TypeAgreement",
@@ -239,5 +246,6 @@ __all__ = [
     "effective_targets",
     "end_of",
     "is_among",
+    "normalize",
     "rejected_targets",
 ]

@@ -1,6 +1,6 @@
-"""Inputs of the rules and predictions of models: arrays of N evaluated samples, A images, C = 1000 classes."""
+"""Inputs of the rules and predictions of models: arrays of N evaluated samples, A images, C classes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -8,10 +8,10 @@ import numpy as np
 from errata.enums import LabelSource
 from numpy.typing import NDArray
 
+from service.domain.class_relations import Classes, ClassPairs, Mask, Superclasses
+
 NUM_CLASSES = 1000
 
-Mask = NDArray[np.bool_]
-Classes = NDArray[np.int16]
 Bytes = NDArray[np.uint8]
 
 
@@ -79,11 +79,11 @@ class Evidence:
     targets: Classes  # (N,) original label
     labels: Labels
     problematic: Mask  # (N,) marked as problematic by the annotators
-    overlap: Mask  # (C, C) [target, prediction]: the prediction counts as correct
-    same_superclass: Mask  # (C, C) symmetric; the diagonal is True
-    cooccurrence: Mask | None  # (C, C) symmetric: co-occurrence pairs that share no superclass
+    overlap: ClassPairs  # [target, prediction]: the prediction counts as correct
+    superclasses: Superclasses
+    cooccurrence: ClassPairs | None  # symmetric: co-occurrence pairs that share no superclass
     non_prototypical: Mask | None  # (N,)
-    oov: Bytes | None  # (N, C / 8) bits, big-endian: the gate holds and the best proposal is outside ImageNet
+    oov: Bytes | None  # (N, ceil(C / 8)) bits, big-endian: the gate holds, and the best proposal is no class
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -120,25 +120,25 @@ class Evidence:
         """Return the first label of samples with a rejected target, and the target of the others, (N,)."""
         return effective_targets(self.targets, self.labels, self.problematic)
 
-    @cached_property
-    def label_mask(self) -> Mask:
-        """Return the multi-labels as a mask, shape (N, C)."""
-        mask = np.zeros((len(self), NUM_CLASSES), dtype=bool)
-        mask[np.repeat(np.arange(len(self)), self.labels.counts), self.labels.classes] = True
-        return mask
+    @property
+    def num_classes(self) -> int:
+        """Return the number of classes C."""
+        return self.superclasses.num_classes
 
-    def related_to_a_label(self, relation: Mask) -> Mask:
-        """Return the classes that are related to any multi-label of each sample, shape (N, C).
+    def any_label(self, relation: Callable[[Classes, Classes], Mask], predicted: Classes) -> Mask:
+        """Return whether a relation holds between any label of each sample and the predictions, (N, K).
 
         Args:
-            relation: (C, C) [label, class].
+            relation: Function of labels, (n, 1), and predictions, (n, K) or (1, K).
+            predicted: (N, K), or (1, K) for the same predictions of all samples.
         """
-        related = np.zeros((len(self), NUM_CLASSES), dtype=bool)
-        filled = np.flatnonzero(self.labels.counts)
-        if len(filled):
-            starts = self.labels.offsets[filled]
-            related[filled] = np.logical_or.reduceat(relation[self.labels.classes], starts, axis=0)
-        return related
+        result = np.zeros((len(self), predicted.shape[1]), dtype=bool)
+        counts = self.labels.counts
+        for position in range(int(counts.max(initial=0))):
+            samples = np.flatnonzero(counts > position)
+            labels = self.labels.classes[self.labels.offsets[samples] + position]
+            result[samples] |= relation(labels[:, None], predicted if len(predicted) == 1 else predicted[samples])
+        return result
 
 
 @dataclass(frozen=True)

@@ -10,35 +10,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import CLASS_GROUPS, NUM_CLASSES, Evidence, Labels
-from service.evidence.bundle import MANIFEST, SCHEMA, evidence_of
+from service.domain import IMAGENET_1K, Evidence, Labels, LabelSpace
+from service.evidence.bundle import LABEL_SPACE, MANIFEST, OWN_LABEL_SPACE_SCHEMA, SCHEMA, evidence_of
+from service.evidence.cooccurrence import MIN_COUNT
 from service.evidence.inputs import BundleInputs
+from service.evidence.label_space_json import to_json
 from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, WITHOUT_DIGEST
 from service.rules import RULES_VERSION, find_abstained_types
 from service.rules.decide import decide
 from service.storage import atomic_folder, sha256_of
-from service.taxonomy.groups import class_groups
 
-BLOCK = 2048  # samples per block of the verdict table: about 20 MB
+BLOCK_CELLS = 2 << 20  # cells per block of the verdict table: about 20 MB
+MAX_TABLE_CELLS = 256 << 20  # five times the table of ImageNet; without one, verdicts are computed on demand
 
 
 def write_bundle(facts: BundleInputs, path: Path) -> str:
     """Write a bundle to a folder atomically. Return its digest."""
     arrays = as_arrays(facts)
-    digest = digest_of(facts.dataset, facts.superclasses.ids, arrays)
-    evidence = evidence_of(arrays)
+    digest = digest_of(facts.dataset, facts.label_space, arrays, facts.min_cooccurrence)
+    evidence = evidence_of(arrays, facts.label_space, facts.min_cooccurrence)
+    is_own = facts.label_space.name != IMAGENET_1K
     with atomic_folder(path) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
-        _write_table(evidence, folder / f"{VERDICTS}.npy")
+        if len(evidence) * evidence.num_classes <= MAX_TABLE_CELLS:
+            _write_table(evidence, folder / f"{VERDICTS}.npy")
+        if is_own:
+            (folder / LABEL_SPACE).write_bytes(to_json(facts.label_space))
         if facts.expert_judgments is not None:
             np.save(folder / f"{EXPERT_JUDGMENTS}.npy", facts.expert_judgments)
         manifest = {
-            "schema": SCHEMA,
+            "schema": OWN_LABEL_SPACE_SCHEMA if is_own else SCHEMA,
             "dataset": facts.dataset,
             "digest": digest,
             "rules_version": RULES_VERSION,
-            "superclasses": list(facts.superclasses.ids),
+            "label_space": facts.label_space.name,
+            "superclasses": list(facts.label_space.superclasses.ids),
+            "min_cooccurrence": facts.min_cooccurrence,
             "abstained": [error_type.name for error_type in find_abstained_types(evidence)],
             "counts": _counts(facts, evidence),
             "sources": [asdict(source) for source in facts.sources],
@@ -63,15 +71,18 @@ def as_arrays(facts: BundleInputs) -> dict[str, NDArray[Any]]:
         "label_classes": images.labels.classes,
         "label_sources": images.labels.sources,
         "problematic": images.problematic,
-        "groups": sample_groups(images.labels),
-        "superclass_members": facts.superclasses.members,
+        "groups": sample_groups(images.labels, facts.label_space),
     }
+    if facts.label_space.name == IMAGENET_1K:
+        arrays["superclass_members"] = superclass_members(facts.label_space)
     if facts.pairs is not None:
         arrays |= {
             "pair_classes": facts.pairs.classes,
             "pair_counts": facts.pairs.counts,
             "pair_examples": facts.pairs.examples,
         }
+        if facts.pairs.names is not None:
+            arrays["pair_names"] = facts.pairs.names
     if facts.non_prototypical is not None:
         arrays["non_prototypical"] = facts.non_prototypical
     if facts.clip is not None:
@@ -87,19 +98,38 @@ def as_arrays(facts: BundleInputs) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def sample_groups(labels: Labels) -> NDArray[np.bool_]:
-    """Return the samples that have a label in each group, shape (3, N), rows in the order of CLASS_GROUPS."""
-    groups = np.zeros((len(CLASS_GROUPS), len(labels.counts)), dtype=bool)
+def sample_groups(labels: Labels, label_space: LabelSpace) -> NDArray[np.bool_]:
+    """Return the samples that have a label in each group of the label space, shape (G, N)."""
+    groups = np.zeros((len(label_space.groups), len(labels.counts)), dtype=bool)
     sample_of_label = np.repeat(np.arange(len(labels.counts)), labels.counts)
-    for group, members in zip(groups, class_groups(), strict=True):
+    for group, members in zip(groups, label_space.group_members, strict=True):
         group[sample_of_label[members[labels.classes]]] = True
     return groups
 
 
-def digest_of(dataset: str, superclass_ids: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Return the SHA-256 of all inputs in canonical form, with the version of the rules."""
+def superclass_members(label_space: LabelSpace) -> NDArray[np.bool_]:
+    """Return the classes of each superclass, shape (S, C)."""
+    superclasses = label_space.superclasses
+    members = np.zeros((len(superclasses.ids), label_space.num_classes), dtype=bool)
+    members[superclasses.numbers, superclasses.classes] = True
+    return members
+
+
+def digest_of(
+    dataset: str, label_space: LabelSpace, arrays: Mapping[str, NDArray[Any]], min_cooccurrence: int = MIN_COUNT
+) -> str:
+    """Return the SHA-256 of all inputs in canonical form, with the version of the rules.
+
+    The classes of imagenet-1k are part of the package; the digest has its superclasses, which differ between bundles.
+    """
     digest = hashlib.sha256()
-    head = {"schema": SCHEMA, "rules_version": RULES_VERSION, "dataset": dataset, "superclasses": list(superclass_ids)}
+    head: dict[str, Any] = {"schema": SCHEMA, "rules_version": RULES_VERSION, "dataset": dataset}
+    if label_space.name == IMAGENET_1K:
+        head["superclasses"] = list(label_space.superclasses.ids)
+    else:
+        head |= {"schema": OWN_LABEL_SPACE_SCHEMA, "label_space": hashlib.sha256(to_json(label_space)).hexdigest()}
+    if min_cooccurrence != MIN_COUNT:
+        head["min_cooccurrence"] = min_cooccurrence
     digest.update(json.dumps(head, sort_keys=True).encode())
     for name in sorted({*arrays} - WITHOUT_DIGEST):
         array = np.ascontiguousarray(arrays[name])
@@ -112,9 +142,10 @@ def _write_table(evidence: Evidence, path: Path) -> None:
     """Write the verdict table in blocks. A memory map would end the process on a full disk."""
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
     with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header | {"shape": (len(evidence), NUM_CLASSES)})
-        for start in range(0, len(evidence), BLOCK):
-            file.write(decide(evidence.rows(start, min(start + BLOCK, len(evidence)))).tobytes())
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (len(evidence), evidence.num_classes)})
+        block = max(1, BLOCK_CELLS // evidence.num_classes)
+        for start in range(0, len(evidence), block):
+            file.write(decide(evidence.rows(start, min(start + block, len(evidence)))).tobytes())
 
 
 def _counts(facts: BundleInputs, evidence: Evidence) -> dict[str, int]:
@@ -123,6 +154,7 @@ def _counts(facts: BundleInputs, evidence: Evidence) -> dict[str, int]:
         "judged": len(evidence),
         "problematic": int(evidence.problematic.sum()),
         "rejected_targets": int(evidence.rejected.sum()),
-        "superclasses": len(facts.superclasses.ids),
-        "co_occurrence_pairs": 0 if evidence.cooccurrence is None else int(evidence.cooccurrence.sum()) // 2,
+        "classes": facts.label_space.num_classes,
+        "superclasses": len(facts.label_space.superclasses.ids),
+        "co_occurrence_pairs": 0 if evidence.cooccurrence is None else len(evidence.cooccurrence) // 2,
     }

@@ -1,6 +1,7 @@
 """An evidence bundle: an immutable folder with a manifest and arrays.
 
-  manifest.json      schema, dataset, digest, rules_version, superclasses (ids), abstained, counts,
+  manifest.json      schema, dataset, digest, rules_version, label_space (name, num_classes; missing: imagenet-1k),
+                     superclasses (ids), min_cooccurrence (missing: 2), abstained, counts,
                      sources (name, origin, license, sha256), files (sha256, bytes),
                      encoder (inputs.EncoderInfo; null or missing: unknown)
   names.npy          (A,) bytes   file names of all images of the data set
@@ -8,15 +9,19 @@
   rows.npy           (N,) int32   indices of the evaluated images
   label_offsets.npy, label_classes.npy, label_sources.npy   multi-labels of the N evaluated images (domain.Labels)
   problematic.npy    (N,) bool
-  groups.npy         (3, N) bool  organism, artifact, other
-  superclass_members.npy (S, C) bool
-  pair_classes.npy, pair_counts.npy, pair_examples.npy      co-occurrence, optional (inputs.CooccurrenceInputs)
+  groups.npy         (G, N) bool  groups of the label space
+  label_space.json   the classes, if the label space is not imagenet-1k (label_space_json.py)
+  superclass_members.npy (S, C) bool   imagenet-1k only: other label spaces contain their superclasses
+  pair_classes.npy, pair_counts.npy, pair_examples.npy, pair_names.npy
+                     co-occurrence, optional (inputs.CooccurrenceInputs)
   non_prototypical.npy (N,) bool  optional
-  neighbors.npy (N, 10) int16, image_embeddings.npy (N, d), text_embeddings.npy (T, d) float32, oov.npy (N, C / 8) bits
+  neighbors.npy (N, 10) int16, image_embeddings.npy (N, d), text_embeddings.npy (T, d) float32, oov.npy (N, ceil(C / 8))
+                     bits,
                      optional (inputs.ClipInputs)
-  label_preferred.npy (N, C / 8) bits: CLIP prefers a label of the image, optional (inputs.ClipInputs)
+  label_preferred.npy (N, ceil(C / 8)) bits: CLIP prefers a label of the image, optional (inputs.ClipInputs)
   imagenet_m.npy     (N,) bool    samples of ImageNet-M, optional
-  verdicts.npy       (N, C) uint8 the verdict table (service/rules/table.py)
+  verdicts.npy       (N, C) uint8 the verdict table (service/rules/table.py); missing if it would be too large:
+                     the rules are then applied to the predictions of each model
   expert_judgments.npy (J, 4) int32 what experts judged, optional (service/evidence/expert_judgments.py)
 
 The digest covers all parts except for the sources, the encoder, the expert judgments, which no rule reads, and the
@@ -28,7 +33,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,8 +47,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from service.domain import (
-    CLASS_GROUPS,
-    NUM_CLASSES,
+    IMAGENET_1K,
     Bytes,
     Classes,
     ErrorType,
@@ -51,25 +55,32 @@ from service.domain import (
     ExpertJudgment,
     Group,
     Labels,
+    LabelSpace,
     Mask,
     RowOrder,
     Strata,
+    Superclasses,
     build_strata,
 )
 from service.evidence.bundle_arrays import BundleArrays
-from service.evidence.cooccurrence import cooccurrence_matrix
+from service.evidence.cooccurrence import MIN_COUNT, cooccurrence_relation
 from service.evidence.expert_judgments import unpack_judgments
 from service.evidence.inputs import CooccurrenceInputs, EncoderInfo, Source
+from service.evidence.label_space_json import from_json
+from service.evidence.labels import validation_names
 from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, check_layout
-from service.evidence.overlap import overlap_matrix
 from service.rules import RULES_VERSION
+from service.rules.decide import decide_each
+from service.rules.table import judge
 from service.storage import sha256_of
+from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.proposals import Proposals
-from service.taxonomy.superclasses import shares_superclass
 from service.taxonomy.wordnet import load_taxonomy
 
 MANIFEST = "manifest.json"
+LABEL_SPACE = "label_space.json"
 SCHEMA = 1
+OWN_LABEL_SPACE_SCHEMA = 2  # versions that know only imagenet-1k refuse the bundle
 REMEDY = "Restore the files of the bundle or build it again."
 MAX_COUNT = 1 << 31
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -89,6 +100,8 @@ class Manifest:
     sources: tuple[Source, ...]
     files: Mapping[str, Mapping[str, Any]]
     encoder: EncoderInfo | None = None  # None: no encoder, one without a description, or an earlier version of Errata
+    label_space: str = IMAGENET_1K
+    min_cooccurrence: int = MIN_COUNT
 
 
 _TYPES = TypeAdapter(Manifest)  # dataclasses do not check types
@@ -100,6 +113,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+    label_space: LabelSpace
     arrays: BundleArrays
 
     @property
@@ -114,8 +128,29 @@ class Bundle:
 
     @property
     def verdicts(self) -> Bytes:
-        """Return the verdict table, (N, C); raise EvidenceDamaged if its file changed before its first use."""
+        """Return the verdict table, (N, C); raise EvidenceDamaged if its file changed before its first use.
+
+        Raises:
+            KeyError: The bundle has no table, because it would be too large.
+        """
         return self.arrays[VERDICTS]
+
+    def judge(self, top1: Classes) -> Bytes:
+        """Return the verdicts of one prediction for each evaluated image, (N,); 0 without a prediction (-1)."""
+        if VERDICTS in self.arrays:
+            return judge(self.verdicts, top1)
+        return decide_each(self.evidence, top1)
+
+    def verdict(self, row: int, predicted: int) -> Bytes:
+        """Return the verdict of one prediction for one evaluated image, (1,)."""
+        if VERDICTS in self.arrays:
+            return self.verdicts[row, predicted : predicted + 1]
+        return decide_each(self.evidence.rows(row, row + 1), np.array([predicted], dtype=np.int16))
+
+    def example_names(self, numbers: NDArray[np.integer]) -> list[str]:
+        """Return the names of the images with 1-based numbers in the examples of co-occurrence pairs."""
+        names = self.arrays.get("pair_names")
+        return [name.decode() for name in (validation_names() if names is None else names)[numbers - 1].tolist()]
 
     def image_embedding(self, row: int) -> NDArray[np.float32]:
         """Return the embedding of one evaluated image, (1, d); raise EvidenceDamaged if its file changed."""
@@ -170,7 +205,7 @@ class Bundle:
     @cached_property
     def evidence(self) -> Evidence:
         """Return the inputs of the rules."""
-        return evidence_of(self.arrays)
+        return evidence_of(self.arrays, self.label_space, self.manifest.min_cooccurrence)
 
     @cached_property
     def strata(self) -> Strata:
@@ -187,7 +222,7 @@ class Bundle:
         """Return the proposals that CLIP compared with images; None if the bundle has no CLIP evidence."""
         if "oov" not in self.arrays:
             return None
-        return Proposals(load_taxonomy(), self.evidence.same_superclass)
+        return Proposals(load_taxonomy(), self.label_space.superclasses)
 
     def labels_preferred(self, rows: NDArray[np.intp], predicted: Classes) -> Mask | None:
         """Return where CLIP prefers a label of the image to every proposal for the prediction.
@@ -218,28 +253,24 @@ class Bundle:
     @cached_property
     def classes(self) -> Mask:
         """Return the classes that are the target of any image, (C,)."""
-        return np.bincount(self.all_targets, minlength=NUM_CLASSES) > 0
+        return np.bincount(self.all_targets, minlength=self.label_space.num_classes) > 0
 
-    def group_mask(self, group: Group) -> Mask:
+    def group_mask(self, group: str) -> Mask:
         """Return the samples of a group, (N,), including problematic samples."""
-        if group is Group.ALL:
+        if group == Group.ALL:
             return np.ones(len(self.rows), dtype=bool)
-        return np.asarray(self.arrays["groups"][CLASS_GROUPS.index(group)])
+        return np.asarray(self.arrays["groups"][self.label_space.groups.index(group)])
 
-    def groups_of(self, rows: NDArray[np.intp]) -> list[tuple[Group, ...]]:
-        """Return the groups of evaluated samples, without ALL."""
-        memberships = np.asarray(self.arrays["groups"])[:, rows].T.tolist()
-        sets = {
-            key: tuple(group for group, is_member in zip(CLASS_GROUPS, key, strict=True) if is_member)
-            for key in itertools.product((False, True), repeat=len(CLASS_GROUPS))
-        }
-        return [sets[tuple(membership)] for membership in memberships]
+    def groups_of(self, rows: NDArray[np.intp]) -> list[tuple[str, ...]]:
+        """Return the groups of evaluated samples, without `all`."""
+        memberships = np.asarray(self.arrays["groups"])[:, rows].T
+        distinct, index = np.unique(memberships, axis=0, return_inverse=True)
+        groups = [tuple(itertools.compress(self.label_space.groups, row)) for row in distinct.tolist()]
+        return [groups[number] for number in index.reshape(-1).tolist()]
 
     def superclass_mask(self, superclass: str) -> Mask | None:
         """Return the classes of a superclass, (C,); None if the superclass does not exist."""
-        if superclass not in self.manifest.superclasses:
-            return None
-        return np.asarray(self.arrays["superclass_members"][self.manifest.superclasses.index(superclass)])
+        return self.label_space.superclasses.mask(superclass)
 
     def positions(self, order: RowOrder) -> NDArray[np.intp]:
         """Return the image index of each row of an upload without names, (A,)."""
@@ -250,17 +281,18 @@ class Bundle:
         return np.lexsort((names, self.all_targets))
 
 
-def evidence_of(arrays: Mapping[str, NDArray[Any]]) -> Evidence:
-    """Return the inputs of the rules from the arrays of a bundle."""
-    same_superclass = shares_superclass(arrays["superclass_members"])
-    pairs = _pairs_of(arrays)
+def evidence_of(
+    arrays: Mapping[str, NDArray[Any]], label_space: LabelSpace, min_cooccurrence: int = MIN_COUNT
+) -> Evidence:
+    """Return the inputs of the rules from the arrays and the label space of a bundle."""
+    pairs, superclasses = _pairs_of(arrays), label_space.superclasses
     return Evidence(
         targets=arrays["all_targets"][arrays["rows"]],
         labels=Labels(arrays["label_offsets"], arrays["label_classes"], arrays["label_sources"]),
         problematic=np.asarray(arrays["problematic"]),
-        overlap=overlap_matrix(),
-        same_superclass=same_superclass,
-        cooccurrence=None if pairs is None else cooccurrence_matrix(pairs, same_superclass),
+        overlap=label_space.overlaps,
+        superclasses=superclasses,
+        cooccurrence=None if pairs is None else cooccurrence_relation(pairs, superclasses, min_cooccurrence),
         non_prototypical=arrays.get("non_prototypical"),
         oov=arrays.get("oov"),
     )
@@ -281,9 +313,32 @@ def open_bundle(path: Path) -> Bundle:
         _log.error("evidence damaged", dataset=manifest.dataset, path=str(path / f"{name}.npy"), error=repr(error))
         return damage_error(manifest, f"{name}.npy: {error}")
 
-    arrays = BundleArrays(path, manifest.files, on_damage)
-    check_layout(path, arrays.headers(), len(manifest.superclasses))
-    return Bundle(path, manifest, arrays)
+    files = {name: facts for name, facts in manifest.files.items() if name != LABEL_SPACE}
+    arrays = BundleArrays(path, files, on_damage)
+    label_space = _read_label_space(path, manifest, arrays)
+    check_layout(path, arrays.headers(), label_space)
+    return Bundle(path, manifest, label_space, arrays)
+
+
+def _read_label_space(path: Path, manifest: Manifest, arrays: BundleArrays) -> LabelSpace:
+    """Return the classes of a bundle; raise InvalidEvidence if they are damaged."""
+    if manifest.label_space == IMAGENET_1K:
+        members, shape = arrays.get("superclass_members"), (len(manifest.superclasses), imagenet_1k().num_classes)
+        if members is None or members.dtype != np.bool_ or members.shape != shape:
+            raise InvalidEvidence(
+                f"{path}/superclass_members.npy: expected a boolean array of shape {shape}. {REMEDY}",
+                field="superclass_members",
+            )
+        return replace(imagenet_1k(), superclasses=Superclasses.from_members(manifest.superclasses, members))
+    try:
+        content = (path / LABEL_SPACE).read_bytes()
+        if hashlib.sha256(content).hexdigest() != manifest.files[LABEL_SPACE]["sha256"]:
+            raise ValueError("the SHA-256 differs")
+        return from_json(content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidEvidence(
+            f"{path}/{LABEL_SPACE}: cannot read the label space: {error!r:.200}. {REMEDY}", field=LABEL_SPACE
+        ) from error
 
 
 def damage_error(manifest: Manifest, problem: str) -> EvidenceDamaged:
@@ -312,9 +367,10 @@ def read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     try:
         raw = parse_json(file.read_text(encoding="utf-8"))
-        if raw["schema"] != SCHEMA:
+        if raw["schema"] not in (SCHEMA, OWN_LABEL_SPACE_SCHEMA):
             raise InvalidEvidence(
-                f"{file}: schema {raw['schema']} is not {SCHEMA}. Build the bundle again.", field="schema"
+                f"{file}: schema {raw['schema']} is not {SCHEMA} or {OWN_LABEL_SPACE_SCHEMA}. Build the bundle again.",
+                field="schema",
             )
         if raw["rules_version"] != RULES_VERSION:
             raise InvalidEvidence(
@@ -323,7 +379,7 @@ def read_manifest(path: Path) -> Manifest:
                 field="rules_version",
             )
         names = [*raw["files"]]
-        if any("/" in name or name.startswith(".") or not name.endswith(".npy") for name in names):
+        if any("/" in name or name.startswith(".") or not name.endswith(".npy") for name in {*names} - {LABEL_SPACE}):
             raise InvalidEvidence(f"{file}: not all files are .npy files: {names!r:.200}. {REMEDY}", field="files")
         manifest = Manifest(
             dataset=raw["dataset"],
@@ -338,6 +394,8 @@ def read_manifest(path: Path) -> Manifest:
                 for name, facts in raw["files"].items()
             },
             encoder=EncoderInfo(**raw["encoder"]) if raw.get("encoder") else None,
+            label_space=raw.get("label_space", IMAGENET_1K),
+            min_cooccurrence=raw.get("min_cooccurrence", MIN_COUNT),
         )
         manifest = _TYPES.validate_python(asdict(manifest))
         json.dumps(raw, ensure_ascii=False).encode()  # responses cannot contain lone surrogates
@@ -383,4 +441,6 @@ def file_differences(bundle: Bundle) -> list[str]:
 def _pairs_of(arrays: Mapping[str, NDArray[Any]]) -> CooccurrenceInputs | None:
     if "pair_classes" not in arrays:
         return None
-    return CooccurrenceInputs(arrays["pair_classes"], arrays["pair_counts"], arrays["pair_examples"])
+    return CooccurrenceInputs(
+        arrays["pair_classes"], arrays["pair_counts"], arrays["pair_examples"], arrays.get("pair_names")
+    )

@@ -5,10 +5,10 @@ from itertools import combinations
 
 import numpy as np
 
-from service.domain import NUM_CLASSES, Labels, Mask
+from service.domain import ClassPairs, Labels, Superclasses
 from service.evidence.inputs import CooccurrenceInputs
 
-MIN_COUNT = 2  # images
+MIN_COUNT = 2  # images, unless a bundle has its own minimum
 EXAMPLES = 3
 
 
@@ -35,9 +35,10 @@ def count_pairs(labels: Labels, numbers: np.ndarray[tuple[int], np.dtype[np.int3
     )
 
 
-def cooccurrence_matrix(pairs: CooccurrenceInputs, same_superclass: Mask) -> Mask:
-    """Return the pairs that occur at least twice and share no superclass, shape (C, C), symmetric."""
-    matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=bool)
-    first, second = pairs.classes[pairs.counts >= MIN_COUNT].T
-    matrix[first, second] = True
-    return (matrix | matrix.T) & ~same_superclass
+def cooccurrence_relation(
+    pairs: CooccurrenceInputs, superclasses: Superclasses, min_count: int = MIN_COUNT
+) -> ClassPairs:
+    """Return the pairs that occur in at least `min_count` images and share no superclass; symmetric."""
+    frequent = pairs.classes[pairs.counts >= min_count]
+    distinct = frequent[~superclasses.share(frequent[:, 0], frequent[:, 1])]
+    return ClassPairs.of(distinct, superclasses.num_classes, symmetric=True)

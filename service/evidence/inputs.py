@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import Bytes, Classes, Labels, Mask, effective_targets
-from service.taxonomy.superclasses import Grouping
+from service.domain import Bytes, Classes, Labels, LabelSpace, Mask, effective_targets
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,8 @@ class CooccurrenceInputs:
 
     classes: NDArray[np.int16]  # (P, 2) ascending
     counts: NDArray[np.int32]  # (P,) number of images
-    examples: NDArray[np.int32]  # (P, 3) 1-based numbers of validation images; 0: fewer than three
+    examples: NDArray[np.int32]  # (P, 3) 1-based numbers of images; 0: fewer than three
+    names: NDArray[np.bytes_] | None = None  # (E,) UTF-8, the numbered images; None: ImageNet's validation images
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class ClipInputs:
     neighbors: NDArray[np.int16]  # (N, 10) classes of the nearest training images
     images: NDArray[np.float32]  # (N, d) L2-normalized
     texts: NDArray[np.float32]  # (T, d) L2-normalized, in the order of Proposals.texts
-    oov: Bytes  # (N, C / 8) bits, see domain.Evidence
-    label_preferred: Bytes  # (N, C / 8) bits, see vocabulary.OovDecisions
+    oov: Bytes  # (N, ceil(C / 8)) bits, see domain.Evidence
+    label_preferred: Bytes  # (N, ceil(C / 8)) bits, see vocabulary.OovDecisions
     encoder: EncoderInfo | None = None  # None: the encoder does not describe its model
 
 
@@ -79,10 +79,11 @@ class BundleInputs:
 
     dataset: str
     labels: LabelInputs
-    superclasses: Grouping
+    label_space: LabelSpace
     pairs: CooccurrenceInputs | None
     non_prototypical: Mask | None  # (N,)
     clip: ClipInputs | None
     sources: tuple[Source, ...]
     imagenet_m: Mask | None = None  # (N,) samples of ImageNet-M; None: unknown
     expert_judgments: NDArray[np.int32] | None = None  # (J, 4), outside of the digest; None: unknown
+    min_cooccurrence: int = 2  # images in which a pair must occur

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from errata.errors import InvalidEvidence
 
-from service.domain import CLASS_GROUPS, ERROR_TYPES, NUM_CLASSES, ExpertSeverity, LabelSource
+from service.domain import ERROR_TYPES, ExpertSeverity, LabelSource, LabelSpace
 from service.evidence.artefacts import NEIGHBORS
+from service.evidence.labels import validation_names
 
 VERDICTS = "verdicts"
 EXPERT_JUDGMENTS = "expert_judgments"
@@ -23,8 +24,6 @@ _REQUIRED = [
     "label_sources",
     "problematic",
     "groups",
-    "superclass_members",
-    "verdicts",
 ]
 _TOGETHER = (
     ("pair_classes", "pair_counts", "pair_examples"),
@@ -32,13 +31,13 @@ _TOGETHER = (
 )
 
 
-def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> None:
+def check_layout(path: Path, arrays: Mapping[str, Any], label_space: LabelSpace) -> None:
     """Check arrays, or objects with their shapes and types.
 
     Args:
         path: Folder of the bundle, for messages.
         arrays: Arrays by name.
-        superclasses: Number of superclasses in the manifest.
+        label_space: The classes of the bundle.
 
     Raises:
         InvalidEvidence: If an array is missing or does not have the documented layout.
@@ -56,7 +55,7 @@ def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> No
             )
     for name in [name for name in arrays if not arrays[name].shape]:
         raise InvalidEvidence(f"{path}/{name}.npy: expected an array, got a single value.", field=name)
-    images, judged = len(arrays["names"]), len(arrays["rows"])
+    images, judged, num_classes = len(arrays["names"]), len(arrays["rows"]), label_space.num_classes
     dimensions = arrays["image_embeddings"].shape[-1] if "image_embeddings" in arrays else 0
     offsets, pairs = arrays["label_offsets"], len(arrays.get("pair_classes", ()))
     layout: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -67,20 +66,21 @@ def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> No
         "label_classes": ("i2", (int(offsets[-1]) if len(offsets) else 0,)),
         "label_sources": ("u1", (len(arrays["label_classes"]),)),
         "problematic": ("b1", (judged,)),
-        "groups": ("b1", (len(CLASS_GROUPS), judged)),
-        "superclass_members": ("b1", (superclasses, NUM_CLASSES)),
+        "groups": ("b1", (len(label_space.groups), judged)),
+        "superclass_members": ("b1", (len(label_space.superclasses.ids), num_classes)),
         "pair_classes": ("i2", (pairs, 2)),
         "pair_counts": ("i4", (pairs,)),
         "pair_examples": ("i4", (pairs, 3)),
+        "pair_names": ("S", (len(arrays.get("pair_names", ())),)),
         "non_prototypical": ("b1", (judged,)),
         "neighbors": ("i2", (judged, NEIGHBORS)),
         "image_embeddings": ("f4", (judged, dimensions)),
         "text_embeddings": ("f4", (len(arrays.get("text_embeddings", ())), dimensions)),
-        "oov": ("u1", (judged, NUM_CLASSES // 8)),
-        "label_preferred": ("u1", (judged, NUM_CLASSES // 8)),
+        "oov": ("u1", (judged, -(-num_classes // 8))),
+        "label_preferred": ("u1", (judged, -(-num_classes // 8))),
         "imagenet_m": ("b1", (judged,)),
         EXPERT_JUDGMENTS: ("i4", (len(arrays.get(EXPERT_JUDGMENTS, ())), 4)),
-        VERDICTS: ("u1", (judged, NUM_CLASSES)),
+        VERDICTS: ("u1", (judged, num_classes)),
     }
     for name, (kind, shape) in layout.items():
         if name not in arrays:
@@ -90,18 +90,19 @@ def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> No
             raise InvalidEvidence(f"{path}/{name}.npy: expected type {kind}, got {array.dtype.str}.", field=name)
         if array.shape != shape:
             raise InvalidEvidence(f"{path}/{name}.npy: expected shape {shape}, got {array.shape}.", field=name)
-    _check_ranges(path, arrays, images)
+    _check_ranges(path, arrays, num_classes)
 
 
-def _check_ranges(path: Path, arrays: Mapping[str, Any], images: int) -> None:
+def _check_ranges(path: Path, arrays: Mapping[str, Any], num_classes: int) -> None:
     """Raise InvalidEvidence if an index is out of range."""
     bounds = {
-        "all_targets": NUM_CLASSES,
-        "rows": images,
-        "label_classes": NUM_CLASSES,
+        "all_targets": num_classes,
+        "rows": len(arrays["names"]),
+        "label_classes": num_classes,
         "label_sources": len(LabelSource),
-        "pair_classes": NUM_CLASSES,
-        "neighbors": NUM_CLASSES,
+        "pair_classes": num_classes,
+        "pair_examples": 1 + len(arrays.get("pair_names", validation_names())),
+        "neighbors": num_classes,
     }
     for name, bound in bounds.items():
         array = arrays.get(name)
@@ -111,11 +112,12 @@ def _check_ranges(path: Path, arrays: Mapping[str, Any], images: int) -> None:
                 f"{int(array.max())}.",
                 field=name,
             )
-    _check_judgments(path, arrays)
-    try:
-        arrays["names"].tobytes().decode()
-    except UnicodeDecodeError as error:
-        raise InvalidEvidence(f"{path}/names.npy: expected UTF-8: {error}.", field="names") from error
+    _check_judgments(path, arrays, num_classes)
+    for name in ("names", "pair_names"):
+        try:
+            arrays.get(name, np.zeros(0, dtype="S1")).tobytes().decode()
+        except UnicodeDecodeError as error:
+            raise InvalidEvidence(f"{path}/{name}.npy: expected UTF-8: {error}.", field=name) from error
     offsets = arrays["label_offsets"]
     if offsets[0] != 0 or (np.diff(offsets) < 0).any():
         raise InvalidEvidence(
@@ -123,12 +125,12 @@ def _check_ranges(path: Path, arrays: Mapping[str, Any], images: int) -> None:
         )
 
 
-def _check_judgments(path: Path, arrays: Mapping[str, Any]) -> None:
+def _check_judgments(path: Path, arrays: Mapping[str, Any], num_classes: int) -> None:
     judgments = arrays.get(EXPERT_JUDGMENTS)
     if judgments is None or not judgments.size:
         return
     causes = [error_type.id for error_type in ERROR_TYPES]
-    limits = (len(arrays["rows"]), NUM_CLASSES, max(causes) + 1, len(ExpertSeverity))
+    limits = (len(arrays["rows"]), num_classes, max(causes) + 1, len(ExpertSeverity))
     if (judgments < 0).any() or (judgments >= limits).any() or not np.isin(judgments[:, 2], causes).all():
         raise InvalidEvidence(
             f"{path}/{EXPERT_JUDGMENTS}.npy: expected rows, classes, error types, and severities. Build the bundle "

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from service.evidence.prototype import FILES as MISTAKES
 from service.evidence.prototype import read_non_prototypical
 from service.evidence.vocabulary import ClipImages, decide_oov
 from service.storage import sha256_of
+from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import Grouping, default_grouping
 from service.taxonomy.wordnet import load_taxonomy
@@ -93,7 +94,7 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
     return BundleInputs(
         dataset=dataset,
         labels=images,
-        superclasses=grouping,
+        label_space=replace(imagenet_1k(), superclasses=grouping.superclasses),
         pairs=pairs,
         non_prototypical=_non_prototypical(inputs, images),
         clip=clip,
@@ -238,7 +239,7 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: G
         paths = find_images(inputs.images, paths)
     embeddings = encoder.images(paths)
     neighbors = _neighbors(inputs, artefacts, images, encoder, embeddings)
-    proposals = Proposals(load_taxonomy(), grouping.same_superclass())
+    proposals = Proposals(load_taxonomy(), grouping.superclasses)
     texts = encoder.texts(proposals.texts)
     if texts.shape[1] != embeddings.shape[1]:
         raise InvalidEvidence(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, Bytes, Classes, Labels, Mask, ProposedText, VocabularyEvidence
+from service.domain import Bytes, Classes, Labels, Mask, ProposedText, Superclasses, VocabularyEvidence
 from service.evidence.encoder import Embeddings, Progress
 from service.evidence.neighbors import similarities
 from service.taxonomy.proposals import Proposals
@@ -38,19 +38,19 @@ class ClipImages:
 
 @dataclass(frozen=True)
 class OovDecisions:
-    """Decisions for every (image, class) as bits, (N, C / 8)."""
+    """Decisions for every (image, class) as bits, (N, ceil(C / 8))."""
 
-    oov: Bytes  # the gate holds, and the best proposal is outside ImageNet
+    oov: Bytes  # the gate holds, and the best proposal is no class
     label_preferred: Bytes  # the gate holds, and a label of the image scores higher than the best proposal
 
 
-def gate(neighbors: NDArray[np.int16], same_superclass: Mask) -> Mask:
-    """Return the predictions for which the gate holds, (N, C); neighbors: (N, 10) classes."""
-    return np.asarray(np.logical_or.reduce([same_superclass[column] for column in neighbors.T]))
+def gate(neighbors: NDArray[np.int16], predicted: Classes, superclasses: Superclasses) -> Mask:
+    """Return the predictions for which the gate holds, (n, K); neighbors: (n, 10) classes, predicted: (n or 1, K)."""
+    return np.asarray(np.logical_or.reduce([superclasses.share(column[:, None], predicted) for column in neighbors.T]))
 
 
 def decide_oov(images: ClipImages, texts: Embeddings, proposals: Proposals, progress: Progress) -> OovDecisions:
-    """Decide for every (image, class) whether the best proposal is outside ImageNet, and whether a label scores higher.
+    """Decide for every (image, class) whether the best proposal is no class, and whether a label scores higher.
 
     Scores are rounded, and the first maximum wins, so the size of a block does not affect decisions.
 
@@ -61,7 +61,7 @@ def decide_oov(images: ClipImages, texts: Embeddings, proposals: Proposals, prog
         progress: Called first, and after each block.
     """
     total = len(images.targets)
-    oov = np.zeros((total, NUM_CLASSES // 8), dtype=np.uint8)
+    oov = np.zeros((total, -(-proposals.superclasses.num_classes // 8)), dtype=np.uint8)
     label_preferred = np.zeros_like(oov)
     progress("decisions", 0, total)
     for start in range(0, total, BLOCK):
@@ -98,7 +98,7 @@ def compare(
     weights = np.exp(TEMPERATURE * (scores - scores.max()))
     best = np.argsort(-scores, kind="stable")[:NUM_BEST]
     return VocabularyEvidence(
-        gate=bool(gate(neighbors, proposals.same_superclass)[0, predicted]),
+        gate=bool(gate(neighbors, np.array([[predicted]]), proposals.superclasses)[0, 0]),
         best=tuple(
             ProposedText(
                 proposals.texts[candidates.texts[distinct[index]]],
@@ -114,7 +114,8 @@ def compare(
 def _decide_block(images: ClipImages, texts: Embeddings, proposals: Proposals) -> tuple[Mask, Mask]:
     """Return the two decisions as masks, (n, C)."""
     scores = similarities(images.embeddings, texts)
-    gate_holds = gate(images.neighbors, proposals.same_superclass)
+    classes = np.arange(proposals.superclasses.num_classes, dtype=np.int16)
+    gate_holds = gate(images.neighbors, classes[None], proposals.superclasses)
     label_scores = _best_label_scores(scores, images.labels, proposals)
     outside, label_preferred = np.zeros(gate_holds.shape, dtype=bool), np.zeros(gate_holds.shape, dtype=bool)
     for predicted in np.flatnonzero(gate_holds.any(axis=0)).tolist():

@@ -31,7 +31,7 @@ def compare_all(
         proposals: The texts that each prediction is compared with.
     """
     results: dict[int, VocabularyEvidence] = {}
-    gates = gate(neighbors, proposals.same_superclass)[np.arange(len(predicted)), predicted]
+    gates = gate(neighbors, predicted[:, None], proposals.superclasses)[:, 0]
     for class_index in np.unique(predicted).tolist():
         listed = proposals.lists[class_index]
         text_embeddings = texts[listed.texts]

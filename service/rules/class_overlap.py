@@ -1,8 +1,8 @@
-"""Class overlap: the prediction is another ImageNet class for the same kind of object as the effective target."""
+"""Class overlap: the prediction is another class for the same kind of object as the effective target."""
 
-from service.domain import Evidence, Mask
+from service.domain import Classes, Evidence, Mask
 
 
-def hits(evidence: Evidence) -> Mask:
-    """Return the predictions for which the rule holds, shape (N, C)."""
-    return evidence.overlap[evidence.effective_targets]
+def hits(evidence: Evidence, predicted: Classes) -> Mask:
+    """Return the predictions for which the rule holds, shape (N, K)."""
+    return evidence.overlap.holds(evidence.effective_targets[:, None], predicted)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from service.domain import NUM_CLASSES, Evidence, Mask
+from service.domain import Classes, Evidence, Mask
 
 
-def hits(evidence: Evidence) -> Mask:
-    """Return the predictions for which the rule holds, shape (N, C)."""
-    is_target = np.equal(evidence.targets[:, None], np.arange(NUM_CLASSES, dtype=np.int16))
-    return is_target & evidence.labels.contain(evidence.targets)[:, None]
+def hits(evidence: Evidence, predicted: Classes) -> Mask:
+    """Return the predictions for which the rule holds, shape (N, K)."""
+    is_target = np.equal(evidence.targets[:, None], predicted)
+    return np.asarray(is_target & evidence.labels.contain(evidence.targets)[:, None])

@@ -1,4 +1,4 @@
-"""Apply the rules to every possible prediction, and trace them for a single prediction.
+"""Apply the rules to predictions, and trace them for a single prediction.
 
 Problematic samples get a first tag and two additional rules, and the rule of CLASS_OVERLAP is restricted for them
 (spec: "For a problematic sample …"). table.py documents the byte of a verdict.
@@ -9,29 +9,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.domain import NUM_CLASSES, Bytes, ErrorType, Evidence, Mask, Outcome, ProblematicTag, Step
+from service.domain import Bytes, Classes, ErrorType, Evidence, Mask, Outcome, ProblematicTag, Step
 from service.rules import ORDER, Rule
 from service.rules.table import STOPPED_AT_TARGET, add_first_tags
 
 
 @dataclass(frozen=True)
 class _RuleStep:
-    """A rule applied to all predictions: the mask of its hits and the verdict that they get."""
+    """A rule applied to predictions: the mask of its hits and the verdict that they get."""
 
     rule: Rule
-    holds: Mask  # (N, C)
+    holds: Mask  # (N, K)
     byte: int
     note: str = ""
 
 
 def decide(evidence: Evidence) -> Bytes:
     """Return the verdict of every possible prediction, shape (N, C). Needs about 10 times the memory of the result."""
-    table = _first_hits(_steps(evidence))
-    problematic = np.flatnonzero(evidence.problematic)
-    if len(problematic):
-        subset = evidence.take(problematic)
-        table[problematic] = add_first_tags(_first_hits(_problematic_steps(subset)), first_tags(subset))
-    return table
+    return _decide(evidence, np.arange(evidence.num_classes, dtype=np.int16)[None])
+
+
+def decide_each(evidence: Evidence, top1: Classes) -> Bytes:
+    """Return the verdict of one prediction for each sample, (N,); 0 without a prediction (-1)."""
+    verdicts = np.zeros(len(top1), dtype=np.uint8)
+    present = np.flatnonzero(top1 >= 0)
+    subset = evidence if len(present) == len(top1) else evidence.take(present)
+    verdicts[present] = _decide(subset, top1[present, None])[:, 0]
+    return verdicts
 
 
 def trace(evidence: Evidence, predicted: int) -> tuple[Step, ...]:
@@ -44,7 +48,8 @@ def trace(evidence: Evidence, predicted: int) -> tuple[Step, ...]:
     Returns:
         One step per rule, in the order of the rules.
     """
-    rule_steps = _problematic_steps(evidence) if evidence.problematic[0] else _steps(evidence)
+    candidates = np.array([[predicted]], dtype=np.int16)
+    rule_steps = (_problematic_steps if evidence.problematic[0] else _steps)(evidence, candidates)
     steps: list[Step] = []
     decided = False
     for rule_step in rule_steps:
@@ -53,21 +58,34 @@ def trace(evidence: Evidence, predicted: int) -> tuple[Step, ...]:
         elif rule_step.rule.abstains(evidence):
             outcome = Outcome.ABSTAINED
         else:
-            decided = bool(rule_step.holds[0, predicted])
+            decided = bool(rule_step.holds[0, 0])
             outcome = Outcome.HIT if decided else Outcome.MISS
         steps.append(Step(rule_step.rule.error_type, outcome, rule_step.note))
     return tuple(steps)
 
 
-def first_tags(evidence: Evidence) -> Bytes:
-    """Return the first tag of every prediction, shape (N, C), 0 for none. All samples must be problematic."""
-    is_target = np.equal(evidence.targets[:, None], np.arange(NUM_CLASSES, dtype=np.int16))
+def _decide(evidence: Evidence, predicted: Classes) -> Bytes:
+    """Return the verdicts of K predictions for each sample, (N, K); predicted: (N, K), or (1, K) for all samples."""
+    verdicts = _first_hits(_steps(evidence, predicted))
+    problematic = np.flatnonzero(evidence.problematic)
+    if len(problematic):
+        subset = evidence.take(problematic)
+        candidates = predicted if len(predicted) == 1 else predicted[problematic]
+        steps = _problematic_steps(subset, candidates)
+        verdicts[problematic] = add_first_tags(_first_hits(steps), first_tags(subset, candidates))
+    return verdicts
+
+
+def first_tags(evidence: Evidence, predicted: Classes) -> Bytes:
+    """Return the first tag of each prediction, shape (N, K), 0 for none. All samples must be problematic."""
+    is_target = np.equal(evidence.targets[:, None], predicted)
     empty = (evidence.labels.counts == 0)[:, None]
     tags = np.where(empty, np.uint8(ProblematicTag.EMPTY_WRONG), np.uint8(ProblematicTag.UNSPECIFIED))
     tags = np.broadcast_to(tags, is_target.shape).copy()
-    tags[empty & _hits(ErrorType.CLASS_OVERLAP, evidence)] = ProblematicTag.EMPTY_CORRECT_BY_OVERLAP
+    tags[empty & _rule(ErrorType.CLASS_OVERLAP).hits(evidence, predicted)] = ProblematicTag.EMPTY_CORRECT_BY_OVERLAP
     tags[empty & is_target] = ProblematicTag.EMPTY_CORRECT
-    tags[~empty & is_target & ~evidence.label_mask] = ProblematicTag.CORRECT_BUT_WRONG_LABEL
+    target_is_no_label = ~evidence.labels.contain(evidence.targets)[:, None]
+    tags[~empty & is_target & target_is_no_label] = ProblematicTag.CORRECT_BUT_WRONG_LABEL
     return tags
 
 
@@ -79,32 +97,33 @@ def _first_hits(steps: Sequence[_RuleStep]) -> Bytes:
     return table
 
 
-def _steps(evidence: Evidence) -> list[_RuleStep]:
-    return [_RuleStep(rule, rule.hits(evidence), rule.error_type.id) for rule in ORDER]
+def _steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
+    return [_RuleStep(rule, rule.hits(evidence, predicted), rule.error_type.id) for rule in ORDER]
 
 
-def _problematic_steps(evidence: Evidence) -> list[_RuleStep]:
+def _problematic_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
     """Return the steps for problematic samples: the rules, one of which is restricted, and two additional steps."""
     has_labels = (evidence.labels.counts > 0)[:, None]
-    target_is_no_label = ~evidence.labels.contain(evidence.targets)[:, None]
     steps: list[_RuleStep] = []
-    for step in _steps(evidence):
+    for step in _steps(evidence, predicted):
         match step.rule.error_type:
             case ErrorType.CLASS_OVERLAP:
                 steps.append(_RuleStep(step.rule, step.holds & has_labels, step.byte))
             case ErrorType.FINE_GRAINED:
-                steps += [step, *_target_steps(evidence, target_is_no_label)]
+                steps += [step, *_target_steps(evidence, predicted)]
             case _:
                 steps.append(step)
     return steps
 
 
-def _target_steps(evidence: Evidence, target_is_no_label: Mask) -> list[_RuleStep]:
+def _target_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
     """Return the two steps that compare the prediction with a target that is not a multi-label."""
-    similar = target_is_no_label & evidence.same_superclass[evidence.targets]
-    cooccurring = np.zeros((len(evidence), NUM_CLASSES), dtype=bool)
+    target_is_no_label = ~evidence.labels.contain(evidence.targets)[:, None]
+    targets = evidence.targets[:, None]
+    similar = target_is_no_label & evidence.superclasses.share(targets, predicted)
+    cooccurring = np.zeros(similar.shape, dtype=bool)
     if evidence.cooccurrence is not None:
-        cooccurring = target_is_no_label & evidence.cooccurrence[evidence.targets]
+        cooccurring = target_is_no_label & evidence.cooccurrence.holds(targets, predicted)
     oov, spurious = _rule(ErrorType.FINE_GRAINED_OOV), _rule(ErrorType.SPURIOUS_CORRELATION)
     oov_byte, spurious_byte = (rule.error_type.id | STOPPED_AT_TARGET for rule in (oov, spurious))
     return [
@@ -115,7 +134,3 @@ def _target_steps(evidence: Evidence, target_is_no_label: Mask) -> list[_RuleSte
 
 def _rule(error_type: ErrorType) -> Rule:
     return next(rule for rule in ORDER if rule.error_type is error_type)
-
-
-def _hits(error_type: ErrorType, evidence: Evidence) -> Mask:
-    return _rule(error_type).hits(evidence)

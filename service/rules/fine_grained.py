@@ -1,8 +1,8 @@
-"""Fine-grained: the prediction shares a superclass with a multi-label of the image."""
+"""Fine-grained: the prediction shares a superclass with a label of the image."""
 
-from service.domain import Evidence, Mask
+from service.domain import Classes, Evidence, Mask
 
 
-def hits(evidence: Evidence) -> Mask:
-    """Return the predictions for which the rule holds, shape (N, C)."""
-    return evidence.related_to_a_label(evidence.same_superclass)
+def hits(evidence: Evidence, predicted: Classes) -> Mask:
+    """Return the predictions for which the rule holds, shape (N, K)."""
+    return evidence.any_label(evidence.superclasses.share, predicted)

@@ -5,11 +5,12 @@ The CLIP decisions for all (image, class) pairs are part of the evidence (servic
 
 import numpy as np
 
-from service.domain import NUM_CLASSES, Evidence, Mask
+from service.domain import Classes, Evidence, Mask
 
 
-def hits(evidence: Evidence) -> Mask:
-    """Return the predictions for which the rule holds, shape (N, C); none without CLIP decisions."""
+def hits(evidence: Evidence, predicted: Classes) -> Mask:
+    """Return the predictions for which the rule holds, shape (N, K); none without CLIP decisions."""
     if evidence.oov is None:
-        return np.zeros((len(evidence), NUM_CLASSES), dtype=bool)
-    return np.unpackbits(evidence.oov, axis=1, count=NUM_CLASSES).view(bool)
+        return np.zeros((len(evidence), predicted.shape[1]), dtype=bool)
+    bits = evidence.oov[np.arange(len(evidence))[:, None], predicted >> 3]
+    return np.asarray(bits >> (7 - (predicted & 7)).astype(np.uint8) & 1, dtype=bool)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from service.domain import NUM_CLASSES, Evidence, Mask
+from service.domain import Classes, Evidence, Mask
 
 
-def hits(evidence: Evidence) -> Mask:
-    """Return the predictions for which the rule holds, shape (N, C): all of them."""
-    return np.ones((len(evidence), NUM_CLASSES), dtype=bool)
+def hits(evidence: Evidence, predicted: Classes) -> Mask:
+    """Return the predictions for which the rule holds, shape (N, K): all of them."""
+    return np.ones((len(evidence), predicted.shape[1]), dtype=bool)

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from service.domain import NUM_CLASSES, Evidence, Mask
+from service.domain import Classes, Evidence, Mask
 
 
-def hits(evidence: Evidence) -> Mask:
-    """Return the predictions for which the rule holds, shape (N, C): all predictions of the listed images."""
+def hits(evidence: Evidence, predicted: Classes) -> Mask:
+    """Return the predictions for which the rule holds, shape (N, K): all predictions of the listed images."""
+    shape = (len(evidence), predicted.shape[1])
     if evidence.non_prototypical is None:
-        return np.zeros((len(evidence), NUM_CLASSES), dtype=bool)
-    return np.broadcast_to(evidence.non_prototypical[:, None], (len(evidence), NUM_CLASSES))
+        return np.zeros(shape, dtype=bool)
+    return np.broadcast_to(evidence.non_prototypical[:, None], shape)

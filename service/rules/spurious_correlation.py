@@ -1,12 +1,12 @@
-"""Spurious correlation: the prediction and a multi-label of the image are a co-occurrence pair."""
+"""Spurious correlation: the prediction and a label of the image are a co-occurrence pair."""
 
 import numpy as np
 
-from service.domain import NUM_CLASSES, Evidence, Mask
+from service.domain import Classes, Evidence, Mask
 
 
-def hits(evidence: Evidence) -> Mask:
-    """Return the predictions for which the rule holds, shape (N, C); none without co-occurrence pairs."""
+def hits(evidence: Evidence, predicted: Classes) -> Mask:
+    """Return the predictions for which the rule holds, shape (N, K); none without co-occurrence pairs."""
     if evidence.cooccurrence is None:
-        return np.zeros((len(evidence), NUM_CLASSES), dtype=bool)
-    return evidence.related_to_a_label(evidence.cooccurrence)
+        return np.zeros((len(evidence), predicted.shape[1]), dtype=bool)
+    return evidence.any_label(evidence.cooccurrence.holds, predicted)

@@ -12,7 +12,7 @@ A separate mask marks problematic samples. The verdict of a sample without a pre
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, NUM_IDS, Bytes, Classes, ErrorType, ProblematicTag
+from service.domain import NUM_IDS, Bytes, Classes, ErrorType, ProblematicTag
 
 TYPE_BITS = 0x0F
 TAG_BITS = 0x70
@@ -35,7 +35,7 @@ def judge(table: Bytes, top1: Classes) -> Bytes:
     Returns:
         (N,) verdicts; 0 without a prediction.
     """
-    rows = np.arange(len(top1), dtype=np.int64) * NUM_CLASSES
+    rows = np.arange(len(top1), dtype=np.int64) * table.shape[1]
     verdicts = np.take(table.reshape(-1), rows + np.maximum(top1, 0))
     return np.where(top1 < 0, np.uint8(0), verdicts)
 

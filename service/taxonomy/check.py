@@ -6,6 +6,7 @@ from statistics import median
 
 import numpy as np
 
+from service.domain import Mask
 from service.taxonomy.classes import class_names
 from service.taxonomy.superclasses import Grouping
 from service.taxonomy.wordnet import Taxonomy
@@ -51,7 +52,7 @@ def check_grouping(grouping: Grouping, taxonomy: Taxonomy) -> Findings:
         for name, predicate in grouping.predicates.items()
     }
     counts = dict(zip(grouping.ids, grouping.members.sum(axis=1).tolist(), strict=True))
-    shared_counts = grouping.same_superclass().sum(axis=1)
+    shared_counts = _sharing(grouping).sum(axis=1)
     return Findings(
         sizes=sizes_of(grouping),
         unknown_lemmas={name: lemmas for name, lemmas in unknown.items() if lemmas},
@@ -64,7 +65,7 @@ def check_grouping(grouping: Grouping, taxonomy: Taxonomy) -> Findings:
 def sizes_of(grouping: Grouping) -> Sizes:
     """Return the sizes of a grouping; zeros if no superclass has two classes."""
     counts = [count for count in grouping.members.sum(axis=1).tolist() if count >= 2]
-    same = grouping.same_superclass()
+    same = _sharing(grouping)
     return Sizes(
         superclasses=len(counts),
         smallest=min(counts, default=0),
@@ -74,6 +75,12 @@ def sizes_of(grouping: Grouping) -> Sizes:
         alone=int((same.sum(axis=1) == 1).sum()),
         pairs=int((same.sum() - len(same)) // 2),
     )
+
+
+def _sharing(grouping: Grouping) -> Mask:
+    """Return the pairs of classes that share a superclass, shape (C, C). The diagonal is True."""
+    classes = np.arange(grouping.superclasses.num_classes)
+    return grouping.superclasses.share(classes[:, None], classes)
 
 
 def names_of(classes: tuple[int, ...]) -> list[str]:

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, Classes, Mask
+from service.domain import Classes, Mask, Superclasses
 from service.taxonomy.wordnet import Taxonomy
 
 PROMPT = "A photo of a {}"
@@ -50,7 +50,7 @@ class ProposalList:
     texts: NDArray[np.intp]  # (n,) index into Proposals.texts; a text can belong to several synsets
     synsets: NDArray[np.intp]  # (n,) index of the text's synset into Proposals.synsets
     blockable: Mask  # (n,) whether a target can block the synset
-    outside: Mask  # (n,) whether the synset is outside the 1000 classes
+    outside: Mask  # (n,) whether the synset is no class
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Proposals:
     """Proposals for all predictions, with one list of distinct texts."""
 
     taxonomy: Taxonomy
-    same_superclass: Mask  # (C, C)
+    superclasses: Superclasses
 
     @cached_property
     def lists(self) -> tuple[ProposalList, ...]:
@@ -103,7 +103,7 @@ class Proposals:
 
     @cached_property
     def _proposed_synsets(self) -> tuple[list[tuple[int, bool]], ...]:
-        return tuple(self._propose(predicted) for predicted in range(NUM_CLASSES))
+        return tuple(self._propose(predicted) for predicted in range(len(self.taxonomy.classes)))
 
     def _to_list(
         self,
@@ -128,7 +128,7 @@ class Proposals:
     def _propose(self, predicted: int) -> list[tuple[int, bool]]:
         """Return the proposed synsets for a prediction, in order, and whether a target can block them."""
         taxonomy, synset = self.taxonomy, self.taxonomy.classes[predicted]
-        similar = [taxonomy.classes[index] for index in np.flatnonzero(self.same_superclass[predicted]).tolist()]
+        similar = [taxonomy.classes[index] for index in self.superclasses.similar_to(predicted).tolist()]
         siblings = sorted({hyponym for parent in taxonomy.hypernyms[synset] for hyponym in taxonomy.hyponyms[parent]})
         proposed = dict.fromkeys([synset, *similar], False)
         for candidate in (*siblings, *self._hypernyms_below_meta_labels(synset)):

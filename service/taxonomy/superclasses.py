@@ -7,14 +7,14 @@ comparison is exact and case-sensitive.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 
 import numpy as np
 from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 
-from service.domain import NUM_CLASSES, Mask
+from service.domain import Mask, Superclasses
 from service.taxonomy.wordnet import Taxonomy, load_taxonomy
 
 Predicate = tuple[tuple[str, ...], ...]  # holds if all lemmas of any inner tuple occur
@@ -32,19 +32,10 @@ class Grouping:
         """Return the ids of the superclasses, in the order of the file."""
         return tuple(self.predicates)
 
-    def same_superclass(self) -> Mask:
-        """Return the pairs of classes that share a superclass, shape (C, C). The diagonal is True."""
-        return shares_superclass(self.members)
-
-
-def shares_superclass(members: Mask) -> Mask:
-    """Return the pairs of classes that share a superclass, shape (C, C). The diagonal is True.
-
-    Args:
-        members: (S, C) classes of each superclass.
-    """
-    counts = members.astype(np.float32)
-    return (counts.T @ counts > 0) | np.eye(NUM_CLASSES, dtype=bool)
+    @cached_property
+    def superclasses(self) -> Superclasses:
+        """Return the superclasses of each class."""
+        return Superclasses.from_members(self.ids, self.members)
 
 
 def parse_grouping(text: str, source: str, taxonomy: Taxonomy) -> Grouping:
@@ -79,7 +70,7 @@ def match(predicates: Sequence[Predicate], taxonomy: Taxonomy) -> Mask:
     return np.array(
         [[any(required <= lemmas for required in sets) for lemmas in taxonomy.class_lemmas] for sets in alternatives],
         dtype=bool,
-    ).reshape(len(predicates), NUM_CLASSES)
+    ).reshape(len(predicates), len(taxonomy.classes))
 
 
 @cache

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.taxonomy.groups import class_groups
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 SEED, HELD_OUT_SHARE = 51, 0.2
 APART = ("fg-OOV", "spurious_correlation", "non-proto", "model_failure")
@@ -74,7 +74,7 @@ def _must_not(errors: list[dict[str, Any]], reference: Path) -> Iterator[Pair]:
 
 
 def _draw(pairs: Iterable[Pair], earlier: frozenset[Pair]) -> frozenset[Pair]:
-    group_of = class_groups().argmax(axis=0)
+    group_of = imagenet_1k().group_members.argmax(axis=0)
     strata = defaultdict(list)
     for element in sorted(pairs):
         groups = sorted(int(group_of[index]) for index in element)

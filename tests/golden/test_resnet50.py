@@ -14,7 +14,7 @@ from service.domain import CLASS_GROUPS, ErrorType, Group, GroupSummary, Predict
 from service.evidence.bundle import Bundle
 from service.rules.table import error_types
 from service.summary.confusions import confusions
-from service.taxonomy.groups import class_groups
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,11 @@ def test_verdicts_agree_with_the_oracle(
 
 def members_of(group: Group) -> set[int] | None:
     """Return the classes of a group; None for all of them."""
-    return None if group is Group.ALL else set(class_groups()[CLASS_GROUPS.index(group)].nonzero()[0].tolist())
+    return (
+        None
+        if group is Group.ALL
+        else set(imagenet_1k().group_members[CLASS_GROUPS.index(group)].nonzero()[0].tolist())
+    )
 
 
 def agree(actual: GroupSummary, expected: aggregates.Aggregates) -> None:

@@ -23,7 +23,7 @@ from service.bootstrap.build import Inputs, build_evidence
 from service.domain import CLASS_GROUPS, Group, GroupSummary, Predictions
 from service.evidence.bundle import Bundle
 from service.evidence.encoder import HashEncoder
-from service.taxonomy.groups import class_groups
+from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.wordnet import load_taxonomy
 
 from .conftest import Annotation
@@ -245,7 +245,11 @@ def confusions_of(case: Material, pairs: set[tuple[int, int]], seed: int) -> lis
 
 
 def members_of(group: Group) -> set[int] | None:
-    return None if group is Group.ALL else set(class_groups()[CLASS_GROUPS.index(group)].nonzero()[0].tolist())
+    return (
+        None
+        if group is Group.ALL
+        else set(imagenet_1k().group_members[CLASS_GROUPS.index(group)].nonzero()[0].tolist())
+    )
 
 
 def agree(case: Material, top1: list[int], everything: np.ndarray, types: set[int]) -> list[Verdict]:

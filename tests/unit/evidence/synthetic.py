@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from service.domain import Labels, LabelSource
+from service.domain import Labels, LabelSource, Superclasses
+from service.evidence.build import superclass_members
 from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, LabelInputs, Source
-from service.taxonomy.superclasses import Grouping
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 T = TypeVar("T")
 SOURCE = Source("labels", "synthetic", "none", "0" * 64)
@@ -34,7 +35,7 @@ def synthetic_inputs() -> BundleInputs:
             problematic=np.array([False, False, False, True, False]),
             sources=(SOURCE,),
         ),
-        superclasses=Grouping({"a": (("x",),), "b": (("y", "z"),)}, members),
+        label_space=replace(imagenet_1k(), superclasses=Superclasses.from_members(("a", "b"), members)),
         pairs=CooccurrenceInputs(
             classes=np.array([[1, 20], [2, 3], [5, 999]], dtype=np.int16),
             counts=np.array([2, 4, 1], dtype=np.int32),
@@ -88,6 +89,11 @@ def _clip(**changes: Any) -> Callable[[BundleInputs], BundleInputs]:
     return lambda inputs: replace(inputs, clip=replace(present(inputs.clip), **changes))
 
 
+def _with_superclasses(inputs: BundleInputs, ids: tuple[str, ...], members: np.ndarray) -> BundleInputs:
+    superclasses = Superclasses.from_members(ids, members)
+    return replace(inputs, label_space=replace(inputs.label_space, superclasses=superclasses))
+
+
 def _flipped(array: np.ndarray) -> np.ndarray:
     """Flip one bit of the last element of an array."""
     changed = array.copy()
@@ -100,12 +106,8 @@ _PAIRS = present(_INPUTS.pairs)
 _CLIP = present(_INPUTS.clip)
 CHANGES: dict[str, Callable[[BundleInputs], BundleInputs]] = {
     "dataset": lambda inputs: replace(inputs, dataset="yours"),
-    "superclass id": lambda inputs: replace(
-        inputs, superclasses=Grouping({"a": (("x",),), "c": (("y", "z"),)}, inputs.superclasses.members)
-    ),
-    "superclass order": lambda inputs: replace(
-        inputs, superclasses=Grouping({"b": (("y", "z"),), "a": (("x",),)}, inputs.superclasses.members)
-    ),
+    "superclass id": lambda inputs: _with_superclasses(inputs, ("a", "c"), superclass_members(inputs.label_space)),
+    "superclass order": lambda inputs: _with_superclasses(inputs, ("b", "a"), superclass_members(inputs.label_space)),
     "names": _images(names=np.array([b"other.jpg", *_INPUTS.labels.names[1:]])),
     "all_targets": _images(all_targets=_flipped(_INPUTS.labels.all_targets)),
     "rows": _images(rows=np.array([0, 2, 3, 4, 5], dtype=np.int32)),
@@ -113,8 +115,8 @@ CHANGES: dict[str, Callable[[BundleInputs], BundleInputs]] = {
     "label_offsets": _labels(offsets=np.array([0, 1, 3, 5, 5, 7], dtype=np.int32)),
     "label_classes": _labels(classes=_flipped(_INPUTS.labels.labels.classes)),
     "label_sources": _labels(sources=np.array([3, 4, 3, 3, 4, 1, LabelSource.UNCLEAR], dtype=np.uint8)),
-    "superclass_members": lambda inputs: replace(
-        inputs, superclasses=Grouping(inputs.superclasses.predicates, _flipped(inputs.superclasses.members))
+    "superclass_members": lambda inputs: _with_superclasses(
+        inputs, ("a", "b"), _flipped(superclass_members(inputs.label_space))
     ),
     "pair_classes": _pairs(classes=np.array([[1, 20], [2, 3], [5, 998]], dtype=np.int16)),
     "pair_counts": _pairs(counts=np.array([2, 4, 2], dtype=np.int32)),

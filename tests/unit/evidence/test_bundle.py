@@ -18,7 +18,7 @@ from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle, read_manifest
 from service.evidence.layout import WITHOUT_DIGEST
 from service.evidence.overlap import overlap_matrix
-from service.taxonomy.groups import class_groups
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 REQUIRED = (
     *("names", "all_targets", "rows", "label_offsets", "label_classes", "label_sources"),
@@ -175,7 +175,7 @@ def test_unlabeled_or_unknown_image_is_not_found(bundle: Bundle, name: str) -> N
 
 def test_groups_are_those_of_the_labels(bundle: Bundle) -> None:
     labels = [{1, 20}, {3}, {356, 357}, set(), {0, 999}]
-    for group, classes in zip((Group.ORGANISM, Group.ARTIFACT, Group.OTHER), class_groups(), strict=True):
+    for group, classes in zip((Group.ORGANISM, Group.ARTIFACT, Group.OTHER), imagenet_1k().group_members, strict=True):
         assert bundle.group_mask(group).tolist() == [
             any(classes[label] for label in image_labels) for image_labels in labels
         ]

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 from oracle.verdicts import OVERLAP, Facts, Sample
 
-from service.domain import NUM_CLASSES, Evidence, Labels, LabelSource, Mask
+from service.domain import NUM_CLASSES, ClassPairs, Evidence, Labels, LabelSource, Superclasses
 
 USED_CLASSES = (0, 1, 7, 8, 101, 248, 249, 356, 357, 504, 836, 837, 968, 998, 999)
 UNUSED_CLASSES = (2, 100, 247, 500, 835, 997)  # in no superclass, pair, or label of a scenario
@@ -43,9 +43,11 @@ def evidence_of(
         ),
         problematic=np.array(problematic or [False] * len(targets), dtype=bool),
         overlap=_relation((t, p) for t, predictions in overlap.items() for p in predictions),
-        same_superclass=_relation(
-            [(i, i) for i in range(NUM_CLASSES)]
-            + [(a, b) for superclass in superclasses for a in superclass for b in superclass]
+        superclasses=Superclasses.from_names(
+            [
+                [f"superclass {number}" for number, members in enumerate(superclasses) if class_index in members]
+                for class_index in range(NUM_CLASSES)
+            ]
         ),
         cooccurrence=None if pairs is None else _relation(both for a, b in pairs for both in ((a, b), (b, a))),
         non_prototypical=None if non_prototypical is None else np.array(non_prototypical, dtype=bool),
@@ -114,11 +116,8 @@ def _in_order(labels: Collection[int]) -> list[int]:
     return sorted(labels, key=str)
 
 
-def _relation(pairs: Iterable[tuple[int, int]]) -> Mask:
-    matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=bool)
-    for a, b in pairs:
-        matrix[a, b] = True
-    return matrix
+def _relation(pairs: Iterable[tuple[int, int]]) -> ClassPairs:
+    return ClassPairs.of(np.array([*pairs], dtype=np.int16), NUM_CLASSES)
 
 
 def _bits(rows: Sequence[Collection[int]]) -> np.ndarray:

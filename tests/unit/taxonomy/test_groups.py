@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
-from service.taxonomy.groups import class_groups
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 
 @pytest.mark.parametrize(("row", "size"), [(0, 410), (1, 522), (2, 68)], ids=["organism", "artifact", "other"])
 def test_groups_have_the_sizes_of_the_specification(row: int, size: int) -> None:
-    assert class_groups().shape == (3, 1000)
-    assert class_groups()[row].sum() == size
+    assert imagenet_1k().group_members.shape == (3, 1000)
+    assert imagenet_1k().group_members[row].sum() == size
 
 
 def test_every_class_is_in_one_group() -> None:
-    assert (class_groups().sum(axis=0) == 1).all()
+    assert (imagenet_1k().group_members.sum(axis=0) == 1).all()
 
 
 @pytest.mark.slow
@@ -23,4 +23,4 @@ def test_groups_agree_with_wordnet(wordnet: Any, wordnet_ids: list[str]) -> None
         synset = wordnet.synset_from_pos_and_offset("n", int(wordnet_id[1:]))
         names = {lemma for path in synset.hypernym_paths() for item in path for lemma in item.lemma_names()}
         organism, artifact = "organism" in names, "artifact" in names
-        assert class_groups()[:, index].tolist() == [organism, artifact, not (organism or artifact)]
+        assert imagenet_1k().group_members[:, index].tolist() == [organism, artifact, not (organism or artifact)]

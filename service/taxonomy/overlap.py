@@ -1,8 +1,6 @@
 """Overlapping classes: pairs of ImageNet classes for the same kind of object (Peychev et al. 2023), with reasons."""
 
-import numpy as np
-
-from service.domain import NUM_CLASSES, Mask
+from itertools import product
 
 # (targets, predictions that count as correct, symmetric, reason)
 _PAIRS: tuple[tuple[tuple[int, ...], tuple[int, ...], bool, str], ...] = (
@@ -30,22 +28,13 @@ _PAIRS: tuple[tuple[tuple[int, ...], tuple[int, ...], bool, str], ...] = (
 )
 
 
-def overlap_matrix() -> Mask:
-    """Return the predictions that count as correct for each target, shape (C, C) [target, prediction]."""
-    matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=bool)
-    for targets, predictions, symmetric, _ in _PAIRS:
-        matrix[np.ix_(targets, predictions)] = True
-        if symmetric:
-            matrix[np.ix_(predictions, targets)] = True
-    np.fill_diagonal(matrix, False)
-    return matrix
-
-
-def explain_overlap(target: int, predicted: int) -> str:
-    """Return the reason why the prediction counts as correct; empty if the classes do not overlap."""
+def overlap_reasons() -> dict[tuple[int, int], str]:
+    """Return the reason of each pair (target, prediction that counts as correct)."""
+    reasons: dict[tuple[int, int], str] = {}
     for targets, predictions, symmetric, reason in _PAIRS:
-        forward = target in targets and predicted in predictions
-        backward = symmetric and target in predictions and predicted in targets
-        if target != predicted and (forward or backward):
-            return reason
-    return ""
+        for target, predicted in product(targets, predictions):
+            if target != predicted:
+                reasons[target, predicted] = reason
+                if symmetric:
+                    reasons.setdefault((predicted, target), reason)
+    return reasons

@@ -1,0 +1,146 @@
+"""Relations between the C classes of a label space, stored by pairs: C² arrays are too large for many classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+Classes = NDArray[np.int16]
+
+DENSE_CLASSES = 2048  # up to this number of classes, lookups use a matrix of at most 4 MiB
+
+
+def _contains(codes: NDArray[np.int64], wanted: NDArray[np.int64]) -> Mask:
+    """Return which of the wanted codes occur in sorted codes, any shape."""
+    if not len(codes):
+        return np.zeros(wanted.shape, dtype=bool)
+    positions = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
+    return np.asarray(codes[positions] == wanted)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassPairs:
+    """A set of ordered pairs of classes."""
+
+    codes: NDArray[np.int64]  # (P,) ascending, distinct: first * num_classes + second
+    num_classes: int
+
+    @classmethod
+    def of(cls, pairs: NDArray[np.integer], num_classes: int, symmetric: bool = False) -> "ClassPairs":
+        """Create a relation from pairs of classes, (P, 2), in any order; `symmetric` adds the reversed pairs."""
+        first, second = pairs.reshape(-1, 2).T.astype(np.int64)
+        codes = first * num_classes + second
+        if symmetric:
+            codes = np.concatenate([codes, second * num_classes + first])
+        return cls(np.unique(codes), num_classes)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def as_array(self) -> Classes:
+        """Return the pairs, (P, 2), in ascending order."""
+        return np.stack(np.divmod(self.codes, self.num_classes), axis=1).astype(np.int16)
+
+    def holds(self, first: NDArray[np.integer], second: NDArray[np.integer]) -> Mask:
+        """Return whether the relation has each pair. The shapes of the classes are broadcast."""
+        if self.num_classes <= DENSE_CLASSES:
+            return np.asarray(self._matrix[first, second])
+        return _contains(self.codes, first.astype(np.int64) * self.num_classes + second)
+
+    @cached_property
+    def _matrix(self) -> Mask:
+        matrix = np.zeros(self.num_classes * self.num_classes, dtype=bool)
+        matrix[self.codes] = True
+        return matrix.reshape(self.num_classes, self.num_classes)
+
+
+@dataclass(frozen=True, eq=False)
+class Superclasses:
+    """Superclasses of C classes. A class can belong to several; a class without any is its own superclass."""
+
+    ids: tuple[str, ...]  # (S,)
+    offsets: NDArray[np.int32]  # (C + 1,) superclasses of class c: numbers[offsets[c]:offsets[c + 1]]
+    numbers: NDArray[np.int32]  # (M,) indices into `ids`, ascending for each class
+
+    @classmethod
+    def from_members(cls, ids: Sequence[str], members: Mask) -> "Superclasses":
+        """Create superclasses from a mask of their classes, (S, C)."""
+        numbers = np.nonzero(members.T)[1].astype(np.int32)
+        offsets = np.concatenate([[0], np.cumsum(np.count_nonzero(members, axis=0))]).astype(np.int32)
+        return cls(tuple(ids), offsets, numbers)
+
+    @classmethod
+    def from_names(cls, names: Sequence[Sequence[str]]) -> "Superclasses":
+        """Create superclasses from the names of the superclasses of each class, in order of first use."""
+        number_of = {name: number for number, name in enumerate(dict.fromkeys(name for row in names for name in row))}
+        rows = [sorted({number_of[name] for name in row}) for row in names]
+        offsets = np.cumsum([0, *map(len, rows)]).astype(np.int32)
+        return cls(tuple(number_of), offsets, np.array([number for row in rows for number in row], dtype=np.int32))
+
+    @property
+    def num_classes(self) -> int:
+        """Return the number of classes C."""
+        return len(self.offsets) - 1
+
+    @cached_property
+    def classes(self) -> Classes:
+        """Return the class of each element of `numbers`, (M,), ascending."""
+        return np.repeat(np.arange(self.num_classes), np.diff(self.offsets)).astype(np.int16)
+
+    def of(self, class_index: int) -> NDArray[np.int32]:
+        """Return the superclasses of one class."""
+        return self.numbers[self.offsets[class_index] : self.offsets[class_index + 1]]
+
+    def names_of(self, class_index: int) -> tuple[str, ...]:
+        """Return the names of the superclasses of one class."""
+        return tuple(self.ids[number] for number in self.of(class_index).tolist())
+
+    def shared_names(self, first: int, second: int) -> tuple[str, ...]:
+        """Return the names of the superclasses that two classes share, in order."""
+        shared = set(self.of(second).tolist())
+        return tuple(self.ids[number] for number in self.of(first).tolist() if number in shared)
+
+    def members_of(self, number: int) -> Classes:
+        """Return the classes of one superclass, ascending."""
+        return self.classes[self.numbers == number]
+
+    def mask(self, name: str) -> Mask | None:
+        """Return the classes of a superclass as a mask, (C,); None if there is no such superclass."""
+        if name not in self.ids:
+            return None
+        mask = np.zeros(self.num_classes, dtype=bool)
+        mask[self.members_of(self.ids.index(name))] = True
+        return mask
+
+    def share(self, first: NDArray[np.integer], second: NDArray[np.integer]) -> Mask:
+        """Return whether two classes are equal or share a superclass. The shapes of the classes are broadcast."""
+        if self.num_classes <= DENSE_CLASSES:
+            return np.asarray(self._matrix[first, second])
+        shape = np.broadcast_shapes(first.shape, second.shape)
+        first, second = (np.broadcast_to(classes, shape).reshape(-1) for classes in (first, second))
+        result = np.equal(first, second)
+        counts = np.diff(self.offsets)
+        open_pairs = np.flatnonzero(~result)
+        for position in range(int(counts[first[open_pairs]].max(initial=0))):
+            open_pairs = open_pairs[~result[open_pairs] & (counts[first[open_pairs]] > position)]
+            numbers = self.numbers[self.offsets[first[open_pairs]] + position]
+            result[open_pairs] = _contains(self._codes, second[open_pairs].astype(np.int64) * len(self.ids) + numbers)
+        return result.reshape(shape)
+
+    def similar_to(self, class_index: int) -> Classes:
+        """Return the class itself and the classes that share a superclass with it, ascending."""
+        numbers = np.isin(self.numbers, self.of(class_index))
+        return np.union1d(self.classes[numbers], [class_index]).astype(np.int16)
+
+    @cached_property
+    def _codes(self) -> NDArray[np.int64]:
+        return self.classes.astype(np.int64) * len(self.ids) + self.numbers
+
+    @cached_property
+    def _matrix(self) -> Mask:
+        members = np.zeros((len(self.ids), self.num_classes), dtype=np.float32)
+        members[self.numbers, self.classes] = 1
+        return (members.T @ members > 0) | np.eye(self.num_classes, dtype=bool)

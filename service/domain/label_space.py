@@ -1,0 +1,94 @@
+"""A label space: the classes of a classifier, their names, and how they are related."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from service.domain.class_relations import ClassPairs, Mask, Superclasses
+
+MIN_CLASSES = 2
+MAX_CLASSES = 32_767
+MAX_GROUPS = 16
+IMAGENET_1K = "imagenet-1k"
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSpace:
+    """The C classes of a data set."""
+
+    name: str  # "imagenet-1k", or the name of the data set that defines the classes
+    ids: tuple[str, ...]  # (C,) distinct, such as WordNet IDs
+    names: tuple[str, ...]  # (C,) display names; two classes can have the same
+    synonyms: tuple[tuple[str, ...], ...]  # (C,) further names
+    synsets: tuple[str, ...]  # (C,) WordNet 3.0 IDs; empty: none
+    superclasses: Superclasses
+    groups: tuple[str, ...]  # (G,) groups with separate statistics, without `all`
+    group_members: Mask  # (G, C)
+    overlaps: ClassPairs  # [class, another class that also counts as correct]
+    overlap_reasons: Mapping[tuple[int, int], str] = field(default_factory=dict)  # for pairs that have an own reason
+
+    @property
+    def num_classes(self) -> int:
+        """Return the number of classes C."""
+        return len(self.names)
+
+    def match(self, text: str) -> tuple[int, ...]:
+        """Return the classes that a text can mean, ascending; exactly one if it identifies a class.
+
+        The ID counts first, then a name or synonym, then the index. A number that is the ID or name of one class and
+        the index of another means both.
+        """
+        text = text.strip()
+        named = self._by_text.get(text) or self._by_normalized_text.get(normalize(text), ())
+        if text.isascii() and text.isdigit() and len(text) < 10 and int(text) < self.num_classes:
+            return tuple(sorted({*named, int(text)}))
+        return named
+
+    def parse(self, text: str) -> int | None:
+        """Return the class that a text identifies; None if there is none, or several."""
+        classes = self.match(text)
+        return classes[0] if len(classes) == 1 else None
+
+    def similar_names(self, text: str, count: int = 3) -> list[str]:
+        """Return up to `count` names of classes that are similar to a text, the most similar first."""
+        by_key = {normalize(name): name for name in self.names}
+        return [by_key[key] for key in difflib.get_close_matches(normalize(text)[:80], by_key, n=count)]
+
+    def overlap_reason(self, target: int, predicted: int) -> str:
+        """Return why a prediction counts as correct; empty if the classes do not overlap."""
+        pair = (target, predicted)
+        if pair in self.overlap_reasons:
+            return self.overlap_reasons[pair]
+        if pair not in self._overlapping:
+            return ""
+        return f"The label space lists {self.names[predicted]!r} as also correct for {self.names[target]!r}."
+
+    @cached_property
+    def _overlapping(self) -> frozenset[tuple[int, int]]:
+        return frozenset((first, second) for first, second in self.overlaps.as_array().tolist())
+
+    @cached_property
+    def _by_text(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the classes of each ID, and of each name and synonym that is no ID."""
+        ids = {id_: (index,) for index, id_ in enumerate(self.ids)}
+        return self._collect(str) | ids
+
+    @cached_property
+    def _by_normalized_text(self) -> Mapping[str, tuple[int, ...]]:
+        ids: dict[str, tuple[int, ...]] = {}
+        for index, id_ in enumerate(self.ids):
+            ids[normalize(id_)] = (*ids.get(normalize(id_), ()), index)
+        return self._collect(normalize) | ids
+
+    def _collect(self, form: Callable[[str], str]) -> dict[str, tuple[int, ...]]:
+        collected: dict[str, dict[int, None]] = {}
+        for index, (name, synonyms) in enumerate(zip(self.names, self.synonyms, strict=True)):
+            for text in (name, *synonyms):
+                collected.setdefault(form(text), {})[index] = None
+        return {text: tuple(indices) for text, indices in collected.items()}
+
+
+def normalize(name: str) -> str:
+    """Return a name in the form in which names are compared: lower case, with spaces."""
+    return name.strip().replace("_", " ").lower()
