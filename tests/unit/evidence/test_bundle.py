@@ -10,6 +10,7 @@ import pytest
 from errata.errors import ImageNotFound, InvalidEvidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from service.evidence.overlap import overlap_matrix
 from unit.evidence.synthetic import missing, synthetic_inputs
 
 from service.bootstrap.build import verify_evidence
@@ -17,7 +18,6 @@ from service.domain import ErrorType, Group, RowOrder
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle, read_manifest
 from service.evidence.layout import WITHOUT_DIGEST
-from service.evidence.overlap import overlap_matrix
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 REQUIRED = (

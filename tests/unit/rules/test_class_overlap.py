@@ -2,9 +2,9 @@
 
 import pytest
 from oracle.verdicts import OVERLAP
+from service.evidence.overlap import overlap_matrix
 from unit.rules.scenarios import evidence_of
 
-from service.evidence.overlap import overlap_matrix
 from service.rules.class_overlap import hits
 from service.rules.decide import decide
 
