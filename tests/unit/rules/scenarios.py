@@ -7,7 +7,10 @@ import numpy as np
 from hypothesis import strategies as st
 from oracle.verdicts import OVERLAP, Facts, Sample
 
-from service.domain import NUM_CLASSES, ClassPairs, Evidence, Labels, LabelSource, Superclasses
+from service.domain import ClassPairs, Evidence, Labels, LabelSource, Superclasses
+
+NUM_CLASSES = 1000
+ALL_CLASSES = np.arange(NUM_CLASSES, dtype=np.int16)[None]  # every prediction, for all samples
 
 USED_CLASSES = (0, 1, 7, 8, 101, 248, 249, 356, 357, 504, 836, 837, 968, 998, 999)
 UNUSED_CLASSES = (2, 100, 247, 500, 835, 997)  # in no superclass, pair, or label of a scenario
@@ -122,7 +125,7 @@ def _relation(pairs: Iterable[tuple[int, int]]) -> ClassPairs:
 
 def _bits(rows: Sequence[Collection[int]]) -> np.ndarray:
     """Pack the classes of each sample as bits, class 0 in the highest bit of the first byte."""
-    packed = np.zeros((len(rows), NUM_CLASSES // 8), dtype=np.uint8)
+    packed = np.zeros((len(rows), -(-NUM_CLASSES // 8)), dtype=np.uint8)
     for row, classes in enumerate(rows):
         for class_ in classes:
             packed[row, class_ // 8] |= 0x80 >> class_ % 8

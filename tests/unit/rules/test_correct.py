@@ -1,13 +1,13 @@
 """Rule 1, correct: p = t."""
 
-from unit.rules.scenarios import evidence_of
+from unit.rules.scenarios import ALL_CLASSES, evidence_of
 
 from service.rules.correct import hits
 from service.rules.decide import decide
 
 
 def test_rule_holds_for_the_target_only() -> None:
-    mask = hits(evidence_of([0, 7, 999], [{0}, {7, 8}, {999}]))
+    mask = hits(evidence_of([0, 7, 999], [{0}, {7, 8}, {999}]), ALL_CLASSES)
 
     assert [row.nonzero()[0].tolist() for row in mask] == [[0], [7], [999]]
 

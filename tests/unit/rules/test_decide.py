@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracle.verdicts import Facts, byte, judge
 from unit.rules.scenarios import UNUSED_CLASSES, USED_CLASSES, Scenario, evidence_of, scenarios
 
-from service.domain import ErrorType, Outcome
-from service.rules.decide import decide, trace
+from service.domain import Bytes, ErrorType, Evidence, Outcome, class_relations
+from service.rules.decide import decide, decide_each, trace
 from service.rules.table import STOPPED_AT_TARGET, error_types, tags
 
 PREDICTIONS = (*USED_CLASSES, *UNUSED_CLASSES)
@@ -36,6 +37,33 @@ def test_verdicts_of_all_classes_equal_those_of_the_oracle(scenario: Scenario) -
     for row, sample in enumerate(scenario.samples):
         expected = [byte(judge(sample, row, predicted, scenario.facts)) for predicted in range(1000)]
         assert table[row].tolist() == expected
+
+
+def verdicts_on_demand(evidence: Evidence) -> Bytes:
+    """Return the verdict of every prediction, each computed alone, without matrices of classes."""
+    samples = np.repeat(np.arange(len(evidence)), 1000)
+    predicted = np.tile(np.arange(1000, dtype=np.int16), len(evidence))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(class_relations, "DENSE_CLASSES", 0)
+        return decide_each(evidence.take(samples), predicted).reshape(-1, 1000)
+
+
+@settings(max_examples=60)
+@given(scenarios(max_samples=12))
+def test_verdicts_on_demand_equal_the_table(scenario: Scenario) -> None:
+    assert np.array_equal(verdicts_on_demand(scenario.evidence), decide(scenario.evidence))
+
+
+@settings(max_examples=40)
+@given(scenarios(), st.data())
+def test_sample_without_a_prediction_has_no_verdict(scenario: Scenario, data: st.DataObject) -> None:
+    table, size = decide(scenario.evidence), len(scenario.samples)
+    top1 = data.draw(st.lists(st.sampled_from((-1, *PREDICTIONS)), min_size=size, max_size=size))
+
+    verdicts = decide_each(scenario.evidence, np.array(top1, dtype=np.int16))
+
+    assert verdicts.dtype == np.uint8
+    assert verdicts.tolist() == [0 if class_ < 0 else int(table[row, class_]) for row, class_ in enumerate(top1)]
 
 
 @settings(max_examples=60)

@@ -1,6 +1,6 @@
 """Rule 4, fine-grained: some c ∈ M shares a superclass with p."""
 
-from unit.rules.scenarios import evidence_of
+from unit.rules.scenarios import ALL_CLASSES, evidence_of
 
 from service.rules.decide import decide
 from service.rules.fine_grained import hits
@@ -15,7 +15,7 @@ def test_class_that_shares_a_superclass_with_another_label_is_fine_grained() -> 
 
 
 def test_target_of_a_problematic_sample_counts_only_if_it_is_a_label() -> None:
-    mask = hits(evidence_of([1], [{50}], problematic=[True], superclasses=[{1, 2}]))
+    mask = hits(evidence_of([1], [{50}], problematic=[True], superclasses=[{1, 2}]), ALL_CLASSES)
 
     assert mask[0].nonzero()[0].tolist() == [50]
 
@@ -32,7 +32,7 @@ def test_classes_without_superclass_share_none() -> None:
 
 
 def test_rule_does_not_hold_for_an_image_without_labels() -> None:
-    mask = hits(evidence_of([1, 1, 2], [set(), {1}, set()], problematic=[True] * 3, superclasses=[{1, 2}]))
+    mask = hits(evidence_of([1, 1, 2], [set(), {1}, set()], problematic=[True] * 3, superclasses=[{1, 2}]), ALL_CLASSES)
 
     assert [row.nonzero()[0].tolist() for row in mask] == [[], [1, 2], []]
 

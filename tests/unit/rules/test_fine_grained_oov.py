@@ -1,6 +1,6 @@
 """Rule 5, fine-grained out of vocabulary: the gate holds and CLIP's best proposal is outside ImageNet."""
 
-from unit.rules.scenarios import evidence_of
+from unit.rules.scenarios import ALL_CLASSES, evidence_of
 
 from service.rules.decide import decide
 from service.rules.fine_grained_oov import hits
@@ -9,7 +9,7 @@ from service.rules.fine_grained_oov import hits
 def test_rule_applies_to_the_classes_with_set_bits() -> None:
     oov = [{0, 7, 8, 999}, set(), {992}]
 
-    mask = hits(evidence_of([1, 1, 1], [{1}] * 3, oov=oov))
+    mask = hits(evidence_of([1, 1, 1], [{1}] * 3, oov=oov), ALL_CLASSES)
 
     assert [set(row.nonzero()[0].tolist()) for row in mask] == oov
 
@@ -23,7 +23,7 @@ def test_decision_applies_to_one_image_and_one_class() -> None:
 def test_rule_abstains_without_clip() -> None:
     evidence = evidence_of([1], [{1}])
 
-    assert not hits(evidence).any()
+    assert not hits(evidence, ALL_CLASSES).any()
     assert 5 not in decide(evidence)
 
 

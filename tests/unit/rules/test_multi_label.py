@@ -1,13 +1,13 @@
 """Rule 3, multi-label: p ∈ M."""
 
-from unit.rules.scenarios import evidence_of
+from unit.rules.scenarios import ALL_CLASSES, evidence_of
 
 from service.rules.decide import decide
 from service.rules.multi_label import hits
 
 
 def test_rule_holds_for_exactly_the_labels_of_the_image() -> None:
-    mask = hits(evidence_of([7, 3, 5], [{7, 999, 0}, {3}, set()], problematic=[False, False, True]))
+    mask = hits(evidence_of([7, 3, 5], [{7, 999, 0}, {3}, set()], problematic=[False, False, True]), ALL_CLASSES)
 
     assert [row.nonzero()[0].tolist() for row in mask] == [[0, 7, 999], [3], []]
 

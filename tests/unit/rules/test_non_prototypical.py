@@ -1,13 +1,13 @@
 """Rule 7, non-prototypical: the sample is in the list."""
 
-from unit.rules.scenarios import evidence_of
+from unit.rules.scenarios import ALL_CLASSES, evidence_of
 
 from service.rules.decide import decide
 from service.rules.non_prototypical import hits
 
 
 def test_rule_holds_for_every_prediction_of_a_listed_image() -> None:
-    mask = hits(evidence_of([1, 2], [{1}, {2}], non_prototypical=[True, False]))
+    mask = hits(evidence_of([1, 2], [{1}, {2}], non_prototypical=[True, False]), ALL_CLASSES)
 
     assert mask[0].all()
     assert not mask[1].any()
@@ -22,5 +22,5 @@ def test_earlier_rules_precede_non_prototypical() -> None:
 def test_rule_abstains_without_a_list() -> None:
     evidence = evidence_of([1], [{1}])
 
-    assert not hits(evidence).any()
+    assert not hits(evidence, ALL_CLASSES).any()
     assert decide(evidence)[0, 50] == 8

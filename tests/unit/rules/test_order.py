@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from unit.rules.scenarios import Scenario, evidence_of, scenarios
+from unit.rules.scenarios import ALL_CLASSES, Scenario, evidence_of, scenarios
 
 from service import rules
 from service.domain import ErrorType
@@ -51,7 +51,7 @@ def test_abstained_rules_are_in_the_order_of_the_rules() -> None:
 @given(scenarios(max_samples=5))
 def test_abstaining_rule_never_holds(scenario: Scenario) -> None:
     for rule in ORDER:
-        hits = rule.hits(scenario.evidence)
+        hits = rule.hits(scenario.evidence, ALL_CLASSES)
         assert hits.shape == (len(scenario.samples), 1000)
         assert hits.dtype == bool
         assert not (rule.abstains(scenario.evidence) and hits.any())
@@ -60,7 +60,7 @@ def test_abstaining_rule_never_holds(scenario: Scenario) -> None:
 @settings(max_examples=40)
 @given(scenarios(max_samples=5))
 def test_last_rule_always_holds(scenario: Scenario) -> None:
-    assert ORDER[-1].hits(scenario.evidence).all()
+    assert ORDER[-1].hits(scenario.evidence, ALL_CLASSES).all()
 
 
 def test_every_rule_has_a_row_in_the_table() -> None:
