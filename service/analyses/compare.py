@@ -20,6 +20,7 @@ from service.domain import (
     Group,
     GroupComparison,
     Mask,
+    Superclasses,
 )
 from service.evidence.labels import VERSIONS
 from service.rules.table import error_types
@@ -60,14 +61,6 @@ class Side:
     verdicts: Verdicts
 
 
-@dataclass(frozen=True)
-class Superclasses:
-    """The superclasses of the evidence."""
-
-    ids: Sequence[str]
-    members: Mask  # (S, C)
-
-
 def compare(stores: Stores, id_a: str, id_b: str, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:
     """Compare two archived analyses.
 
@@ -87,9 +80,7 @@ def compare(stores: Stores, id_a: str, id_b: str, max_images: int = MAX_CHANGED_
 
 def compare_judged(a: JudgedAnalysis, b: JudgedAnalysis, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:
     """Compare two judged analyses; raise NotComparable if they differ in data set or evidence."""
-    members = np.asarray(a.bundle.arrays["superclass_members"])
-    superclasses = Superclasses(a.bundle.manifest.superclasses, members)
-    comparison = compare_sides(to_side(a), to_side(b), superclasses, max_images)
+    comparison = compare_sides(to_side(a), to_side(b), a.bundle.label_space.superclasses, max_images)
     return add_slices(comparison, a, b)
 
 
@@ -138,9 +129,7 @@ def compare_sides(
         num_left_out=pair.num_left_out,
         groups=compare_groups(pair, first.groups),
         classes={group: changed_classes(part, class_names()) for group, part in parts.items()},
-        superclasses={
-            group: changed_superclasses(part, superclasses.ids, superclasses.members) for group, part in parts.items()
-        }
+        superclasses={group: changed_superclasses(part, superclasses) for group, part in parts.items()}
         if superclasses is not None
         else {},
         fixed=_changed_images(first, second, pair, pair.fixed, pair.types_a, max_images),

@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from service.analyses.judge import JudgedAnalysis
-from service.domain import NUM_CLASSES, Attributes, Classes, ErrorType, Labels, LabelSource, Mask, Outcome
+from service.domain import MAX_CLASSES, Attributes, Classes, ErrorType, Labels, LabelSource, LabelSpace, Mask, Outcome
 from service.evidence.bundle import Bundle
 from service.evidence.vocabulary_batch import compare_all
 from service.rules.outcomes import outcomes
-from service.taxonomy.classes import class_names
 
 
 def dictionary_array(values: NDArray[np.integer], names: pa.Array) -> pa.Array:
@@ -29,17 +27,10 @@ def named_from_one(values: NDArray[np.integer], names: pa.Array) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(values.astype(np.int8) - np.int8(1), mask=values == 0), names)
 
 
-@cache
-def _class_names() -> tuple[pa.Array, NDArray[np.int16]]:
-    """Return the distinct names of classes, and the index of each class's name, (C,): two classes are named "crane"."""
-    names, index = np.unique(class_names(), return_inverse=True)
-    return pa.array(names.tolist()), index.astype(np.int16)
-
-
-def class_name(classes: Classes) -> pa.Array:
-    """Return the names of classes as a dictionary array."""
-    names, index = _class_names()
-    return dictionary_array(index[classes], names)
+def class_name(label_space: LabelSpace, classes: Classes) -> pa.Array:
+    """Return the names of classes as a dictionary array. Several classes can have the same name."""
+    names, index = label_space.distinct_names
+    return dictionary_array(index[classes], pa.array(names))
 
 
 @dataclass(frozen=True)
@@ -70,7 +61,7 @@ def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[
     labels = evidence.labels.take(rows)
     related = _find_related(labels, evidence.targets[rows], np.asarray(evidence.problematic[rows]), predicted)
     return {
-        "labels": _labels(labels),
+        "labels": _labels(bundle.label_space, labels),
         "shared_superclasses": _shared_superclasses(bundle, related),
         "co_occurrences": _co_occurrences(bundle, related),
         "overlap": _overlap(bundle, rows, predicted),
@@ -101,27 +92,26 @@ def _find_related(labels: Labels, targets: Classes, problematic: Mask, predicted
     return _Related(of_sample, classes[order], predicted[of_sample], len(targets))
 
 
-def _labels(labels: Labels) -> pa.Array:
+def _labels(label_space: LabelSpace, labels: Labels) -> pa.Array:
+    names, sources = class_name(label_space, labels.classes), dictionary_array(labels.sources, SOURCE_NAMES)
     structures = pa.StructArray.from_arrays(
-        [pa.array(labels.classes), class_name(labels.classes), dictionary_array(labels.sources, SOURCE_NAMES)],
-        ["class_index", "class_name", "source"],
+        [pa.array(labels.classes), names, sources], ["class_index", "class_name", "source"]
     )
     return pa.ListArray.from_arrays(pa.array(labels.offsets), structures)
 
 
 def _shared_superclasses(bundle: Bundle, related: _Related) -> pa.Array:
-    sharing = bundle.label_space.superclasses.share(related.classes, related.predicted)
-    codes = related.classes[sharing].astype(np.int64) * NUM_CLASSES + related.predicted[sharing]
-    pairs, pair = _distinct(codes)
-    members = np.ascontiguousarray(bundle.arrays["superclass_members"].T)  # (C, S)
-    shared = members[pairs // NUM_CLASSES] & members[pairs % NUM_CLASSES]
-    counts = np.count_nonzero(shared, axis=1)
-    ids = dictionary_array(np.nonzero(shared)[1].astype(np.int16), pa.array(bundle.manifest.superclasses, pa.string()))
+    superclasses = bundle.label_space.superclasses
+    sharing = superclasses.share(related.classes, related.predicted)
+    first, second, pair = _distinct(related.classes[sharing], related.predicted[sharing])
+    of_pair, numbers = superclasses.shared(first, second)
+    counts = np.bincount(of_pair, minlength=len(first))
+    ids = dictionary_array(numbers, pa.array(superclasses.ids, pa.string()))
     lists = pa.ListArray.from_arrays(_offsets(counts), ids)
     present = counts[pair] > 0  # a class without superclasses shares none with itself
     label = related.classes[sharing][present]
     structures = pa.StructArray.from_arrays(
-        [pa.array(label), class_name(label), lists.take(pa.array(pair[present]))],
+        [pa.array(label), class_name(bundle.label_space, label), lists.take(pa.array(pair[present]))],
         ["label", "label_name", "superclasses"],
     )
     return _group_by_sample(structures, related.of_sample[sharing][present], related.size)
@@ -134,10 +124,10 @@ def _co_occurrences(bundle: Bundle, related: _Related) -> pa.Array:
     counts, examples = np.zeros(0, dtype=np.int32), np.zeros((0, 1), dtype=np.int32)
     if pairs is not None and relation is not None:
         present = relation.holds(related.classes, related.predicted)
-        low, high = np.sort([related.classes[present], related.predicted[present]], axis=0).astype(np.int64)
-        known = pairs.classes[:, 0].astype(np.int64) * NUM_CLASSES + pairs.classes[:, 1]
+        low, high = np.sort([related.classes[present], related.predicted[present]], axis=0)
+        known = _codes(pairs.classes[:, 0], pairs.classes[:, 1])
         order = np.argsort(known)
-        used = order[np.searchsorted(known, low * NUM_CLASSES + high, sorter=order)]
+        used = order[np.searchsorted(known, _codes(low, high), sorter=order)]
         counts, examples = pairs.counts, pairs.examples
     some, example = np.unique(used, return_inverse=True)
     numbers = examples[some]
@@ -146,7 +136,7 @@ def _co_occurrences(bundle: Bundle, related: _Related) -> pa.Array:
     lists = pa.ListArray.from_arrays(_offsets(np.count_nonzero(numbers, axis=1)), names)
     label = related.classes[present]
     structures = pa.StructArray.from_arrays(
-        [pa.array(label), class_name(label), pa.array(counts[used]), lists.take(pa.array(example))],
+        [pa.array(label), class_name(bundle.label_space, label), pa.array(counts[used]), lists.take(pa.array(example))],
         ["label", "label_name", "count", "examples"],
     )
     return _group_by_sample(structures, related.of_sample[present], related.size)
@@ -155,14 +145,15 @@ def _co_occurrences(bundle: Bundle, related: _Related) -> pa.Array:
 def _overlap(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> pa.Array:
     targets = bundle.evidence.effective_targets[rows]
     overlapping = bundle.label_space.overlaps.holds(targets, predicted)
-    codes = targets.astype(np.int64) * NUM_CLASSES + predicted
-    pairs, pair = np.unique(codes[overlapping], return_inverse=True)
-    of_pair = [bundle.label_space.overlap_reason(*divmod(code, NUM_CLASSES)) for code in pairs.tolist()]
-    sentences = list(dict.fromkeys(of_pair))  # pairs that overlap for the same reason share one
-    numbers = np.array([sentences.index(sentence) + 1 for sentence in of_pair], dtype=np.int32)
+    first, second, pair = _distinct(targets[overlapping], predicted[overlapping])
+    reasons = [
+        bundle.label_space.overlap_reason(*classes) for classes in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+    number_of = {reason: number for number, reason in enumerate(dict.fromkeys(reasons))}  # pairs can share a reason
+    numbers = np.array([number_of[reason] for reason in reasons], dtype=np.int32)
     index = np.zeros(len(rows), dtype=np.int32)
     index[overlapping] = numbers[pair]
-    return named_from_one(index, pa.array(sentences, pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.array(index, mask=~overlapping), pa.array([*number_of], pa.string()))
 
 
 def _vocabulary(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes, outcome: NDArray[np.uint8]) -> pa.Array:
@@ -221,17 +212,15 @@ def _attributes(attributes: Attributes | None, rows: NDArray[np.intp]) -> pa.Arr
     return pa.array(plain, pa.list_(_ATTRIBUTE))
 
 
-def _distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """Return the distinct pairs of classes, ascending, and the position of each of K pairs among them.
+def _codes(first: Classes, second: Classes) -> NDArray[np.int32]:
+    """Return a number for each pair of classes, in their order."""
+    return first.astype(np.int32) * MAX_CLASSES + second
 
-    For 50,000 pairs, a lookup table of C * C entries takes a quarter of the time of `np.unique`, which sorts.
-    """
-    present = np.zeros(NUM_CLASSES * NUM_CLASSES, dtype=bool)
-    present[codes] = True
-    pairs = np.flatnonzero(present)
-    positions = np.zeros(NUM_CLASSES * NUM_CLASSES, dtype=np.int32)
-    positions[pairs] = np.arange(len(pairs))
-    return pairs, positions[codes]
+
+def _distinct(first: Classes, second: Classes) -> tuple[Classes, Classes, NDArray[np.intp]]:
+    """Return the distinct pairs of classes, ascending, and the position of each of K pairs among them."""
+    codes, positions = np.unique(_codes(first, second), return_inverse=True)
+    return *(classes.astype(np.int16) for classes in np.divmod(codes, MAX_CLASSES)), positions
 
 
 def _group_by_sample(values: pa.Array, of_sample: NDArray[np.intp], size: int) -> pa.Array:

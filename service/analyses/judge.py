@@ -59,7 +59,18 @@ class JudgedAnalysis:
 
 
 def compute_verdicts(bundle: Bundle, predictions: Predictions) -> Bytes:
-    """Return the verdict of each judged sample as (N,) bytes; raise EvidenceDamaged for a damaged table."""
+    """Return the verdict of each judged sample as (N,) bytes.
+
+    Raises:
+        EvidenceDamaged: The verdict table is damaged.
+        PermanentError: A prediction is no class of the data set.
+    """
+    highest, num_classes = int(predictions.top1.max(initial=-1)), bundle.label_space.num_classes
+    if highest >= num_classes:
+        raise PermanentError(
+            f"The predictions have the class {highest}. Expected classes from 0 to {num_classes - 1} of "
+            f"{bundle.dataset}. Submit the predictions again."
+        )
     verdicts = bundle.judge(predictions.top1[bundle.rows])
     check_verdicts(bundle, verdicts)
     return verdicts

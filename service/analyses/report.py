@@ -103,7 +103,6 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
     probability = None if judged.predictions.probability is None else judged.predictions.probability[images]
     counted = ~evidence.problematic & (types != NO_TYPE)
     rows = sort_by_severity(types, evidence.problematic, probability)
-    members = np.asarray(bundle.arrays["superclass_members"])
     summary = judged.analysis.summary
     assert summary is not None, "this is a bug: a judged analysis has a summary"
     targets = evidence.effective_targets
@@ -118,8 +117,10 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
                 for pair in pairs
             ],
             superclasses=[
-                (row, _groups(groups, np.flatnonzero(inside)))
-                for row, inside in zip(compute_breakdown(judged, superclasses=True), members, strict=True)
+                (row, _groups(groups, members))
+                for row, members in zip(
+                    compute_breakdown(judged, superclasses=True), bundle.label_space.superclasses.members, strict=True
+                )
             ],
             classes=[(row, _groups(groups, _classes_of(row))) for row in compute_breakdown(judged, superclasses=False)],
             slices=None if judged.attributes is None else slices_of(judged, judged.attributes),
@@ -132,7 +133,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
             errors=list(
                 iterate_verdicts(judged, rows[~evidence.problematic[rows]][:STATIC_ERRORS], with_evidence=True)
             ),
-            table=_error_table(ports, judged, rows, members, base),
+            table=_error_table(ports, judged, rows, base),
             agreement=agreement_for(bundle.dataset),
             sources=[SourceRow(source.name, source.origin, source.license) for source in bundle.manifest.sources],
             version=version("errata-service"),
@@ -155,7 +156,7 @@ def _classes_of(row: BreakdownRow) -> NDArray[np.intp]:
     return np.array([row.class_index])
 
 
-def _groups(groups: NDArray[np.bool_], classes: NDArray[np.intp]) -> list[Group]:
+def _groups(groups: NDArray[np.bool_], classes: NDArray[np.integer]) -> list[Group]:
     return [group for group, inside in zip(CLASS_GROUPS, groups, strict=True) if inside[classes].any()]
 
 
@@ -184,10 +185,9 @@ def _percentiles(judged: JudgedAnalysis) -> Sequence[PercentileRank]:
     return percentile_ranks_of(curves, Group.ALL, result, has_own_superclasses(judged.bundle.manifest))
 
 
-def _error_table(
-    ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], members: NDArray[np.bool_], base: str
-) -> ErrorTable:
+def _error_table(ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], base: str) -> ErrorTable:
     bundle, total = judged.bundle, len(rows)
+    superclasses = bundle.label_space.superclasses
     rows = rows[:MAX_TABLE_ERRORS]
     evidence = bundle.evidence
     images = bundle.rows[rows]
@@ -214,8 +214,7 @@ def _error_table(
         abstained=bundle.manifest.abstained,
         class_names=class_names(),
         superclasses={
-            name: np.flatnonzero(inside).tolist()
-            for name, inside in zip(bundle.manifest.superclasses, members, strict=True)
+            name: members.tolist() for name, members in zip(superclasses.ids, superclasses.members, strict=True)
         },
         pairs=_co_occurring_pairs(bundle, labels.classes, np.repeat(predicted, labels.counts)),
         overlaps={pair: bundle.label_space.overlap_reason(*pair) for pair in overlapping_pairs},

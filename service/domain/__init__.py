@@ -36,7 +36,7 @@ from service.domain.analysis import (
     Summary,
 )
 from service.domain.calibration import Bin, Calibration
-from service.domain.class_relations import Classes, ClassPairs, Mask, Superclasses
+from service.domain.class_relations import DENSE_CLASSES, Classes, ClassPairs, Mask, Superclasses
 from service.domain.comparison import (
     METRIC_TYPES,
     ChangedImage,
@@ -131,6 +131,7 @@ __all__ = [
     "CLASS_GROUPS",
     "CORRECT_TYPES",
     "DEFAULT_MIN_SAMPLES",
+    "DENSE_CLASSES",
     "ERROR_TYPES",
     "IMAGENET_1K",
     "MAX_CLASSES",

@@ -173,7 +173,7 @@ def build_strata(targets: Classes, counted: Mask, groups: Mask) -> Strata:
     members, classes = memberships[:, first], targets[first]
     weights = np.zeros(members.shape)
     for weight, row, member in zip(weights, memberships, members, strict=True):
-        samples = np.bincount(targets[row], minlength=NUM_CLASSES)
+        samples = np.bincount(targets[row])
         weight[member] = 1.0 / (samples[classes[member]] * max(1, np.count_nonzero(samples)))
     return Strata(sample_strata.astype(np.intp), members.astype(np.float64), weights, ~members[0])
 

@@ -1,11 +1,13 @@
 """A label space: the classes of a classifier, their names, and how they are related."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from service.domain.class_relations import ClassPairs, Mask, Superclasses
+import numpy as np
+
+from service.domain.class_relations import Classes, ClassPairs, Mask, Superclasses
 
 MIN_CLASSES = 2
 MAX_CLASSES = 32_767
@@ -36,11 +38,11 @@ class LabelSpace:
     def match(self, text: str) -> tuple[int, ...]:
         """Return the classes that a text can mean, ascending; exactly one if it identifies a class.
 
-        The ID counts first, then a name or synonym, then the index. A number that is the ID or name of one class and
-        the index of another means both.
+        The ID counts first, then a name or synonym, then the index. Only an exact ID depends on upper and lower case.
+        A number that is the ID or name of one class and the index of another means both.
         """
         text = text.strip()
-        named = self._by_text.get(text) or self._by_normalized_text.get(normalize(text), ())
+        named = self._by_id.get(text) or self._by_normalized_text.get(normalize(text), ())
         if text.isascii() and text.isdigit() and len(text) < 10 and int(text) < self.num_classes:
             return tuple(sorted({*named, int(text)}))
         return named
@@ -65,28 +67,30 @@ class LabelSpace:
         return f"The label space lists {self.names[predicted]!r} as also correct for {self.names[target]!r}."
 
     @cached_property
+    def distinct_names(self) -> tuple[tuple[str, ...], Classes]:
+        """Return the distinct names, sorted, and the index of the name of each class among them, (C,)."""
+        distinct = sorted(set(self.names))
+        index_of = {name: index for index, name in enumerate(distinct)}
+        return tuple(distinct), np.array([index_of[name] for name in self.names], dtype=np.int16)
+
+    @cached_property
     def _overlapping(self) -> frozenset[tuple[int, int]]:
         return frozenset((first, second) for first, second in self.overlaps.as_array().tolist())
 
     @cached_property
-    def _by_text(self) -> Mapping[str, tuple[int, ...]]:
-        """Return the classes of each ID, and of each name and synonym that is no ID."""
-        ids = {id_: (index,) for index, id_ in enumerate(self.ids)}
-        return self._collect(str) | ids
+    def _by_id(self) -> Mapping[str, tuple[int, ...]]:
+        return {id_: (index,) for index, id_ in enumerate(self.ids)}
 
     @cached_property
     def _by_normalized_text(self) -> Mapping[str, tuple[int, ...]]:
-        ids: dict[str, tuple[int, ...]] = {}
-        for index, id_ in enumerate(self.ids):
-            ids[normalize(id_)] = (*ids.get(normalize(id_), ()), index)
-        return self._collect(normalize) | ids
-
-    def _collect(self, form: Callable[[str], str]) -> dict[str, tuple[int, ...]]:
-        collected: dict[str, dict[int, None]] = {}
-        for index, (name, synonyms) in enumerate(zip(self.names, self.synonyms, strict=True)):
+        """Return the classes of each ID, and of each name and synonym that is no ID."""
+        ids: dict[str, dict[int, None]] = {}
+        names: dict[str, dict[int, None]] = {}
+        for index, (id_, name, synonyms) in enumerate(zip(self.ids, self.names, self.synonyms, strict=True)):
+            ids.setdefault(normalize(id_), {})[index] = None
             for text in (name, *synonyms):
-                collected.setdefault(form(text), {})[index] = None
-        return {text: tuple(indices) for text, indices in collected.items()}
+                names.setdefault(normalize(text), {})[index] = None
+        return {text: tuple(classes) for text, classes in (names | ids).items()}
 
 
 def normalize(name: str) -> str:

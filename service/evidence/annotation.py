@@ -17,8 +17,8 @@ from typing import Any
 from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 
-from service.domain import NUM_CLASSES, LabelSource
-from service.taxonomy.wordnet import load_taxonomy
+from service.domain import LabelSource
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 MAX_DIGITS = 9  # digits of an index, including leading zeros
 _COLUMNS = ("id", "original_label", "proposed_labels", "unclear_multi_labels", "is_problematic")
@@ -63,8 +63,7 @@ def class_of_wordnet_id(text: object, where: str) -> int:
 
 
 def _classes() -> Mapping[str, int]:
-    taxonomy = load_taxonomy()
-    return {taxonomy.wordnet_id(index): index for index in range(NUM_CLASSES)}
+    return {wordnet_id: index for index, wordnet_id in enumerate(imagenet_1k().ids)}
 
 
 def _from_json(text: str, source: str) -> Annotation:
@@ -180,8 +179,9 @@ def _indices(field: str, where: str) -> list[int]:
 
 def _index(text: str, where: str) -> int:
     text = text.strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) < NUM_CLASSES):
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) < imagenet_1k().num_classes):
         raise InvalidEvidence(
-            f"{where}: invalid class {text!r:.40}. Use an index from 0 to {NUM_CLASSES - 1}.", field="annotations"
+            f"{where}: invalid class {text!r:.40}. Use an index from 0 to {imagenet_1k().num_classes - 1}.",
+            field="annotations",
         )
     return int(text)

@@ -14,9 +14,10 @@ from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, Classes
+from service.domain import Classes
 from service.evidence.inputs import Source
 from service.storage import sha256_of
+from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.superclasses import Grouping, parse_grouping
 from service.taxonomy.wordnet import load_taxonomy
 
@@ -91,16 +92,16 @@ def load_arrays(file: Path, *names: str) -> list[NDArray[Any]]:
 
 def _check_classes(folder: Path) -> None:
     """Raise InvalidEvidence if the class lists of the folder differ from the 1000 classes of Errata."""
-    taxonomy = load_taxonomy()
+    wordnet_ids = imagenet_1k().ids
     ids = folder / "imagenet_wnet_id_to_target.json"
-    if ids.is_file() and _read_json(ids) != {taxonomy.wordnet_id(index): index for index in range(NUM_CLASSES)}:
+    if ids.is_file() and _read_json(ids) != {wordnet_id: index for index, wordnet_id in enumerate(wordnet_ids)}:
         raise InvalidEvidence(
             f"{ids.name}: the classes are not the 1000 ImageNet classes. Use the authors' file.", field="artefacts"
         )
     names = folder / "labels_map.json"
     if names.is_file():
         raw = _read_json(names)
-        if not isinstance(raw, dict) or raw.keys() != {str(index) for index in range(NUM_CLASSES)}:
+        if not isinstance(raw, dict) or raw.keys() != {str(index) for index in range(len(wordnet_ids))}:
             raise InvalidEvidence(f"{names.name}: the keys are not 0 to 999. Use the authors' file.", field="artefacts")
 
 
@@ -132,9 +133,9 @@ def _read_samples(file: Path) -> SampleOrder:
         raise InvalidEvidence(
             f"{file.name}: sample_files is not UTF-8: {error}. Use the authors' file.", field="artefacts"
         ) from error
-    taxonomy = load_taxonomy()
+    wordnet_ids = imagenet_1k().ids
     for name, target in zip(names, targets.tolist(), strict=True):
-        if not 0 <= target < NUM_CLASSES or name.split("/")[0] != taxonomy.wordnet_id(target):
+        if not 0 <= target < len(wordnet_ids) or name.split("/")[0] != wordnet_ids[target]:
             raise InvalidEvidence(
                 f"{file.name}: the target {target} of {name!r:.80} is not the class of its folder. Use the authors' "
                 "file.",
@@ -158,8 +159,9 @@ def _read_neighbors(file: Path, order: SampleOrder | None) -> NDArray[np.int16]:
             f"{file.name}: {len(classes)} rows, samples_info.npz has {len(order.names)}. Use files of one download.",
             field="artefacts",
         )
-    if classes.min(initial=0) < 0 or classes.max(initial=0) >= NUM_CLASSES:
+    if classes.min(initial=0) < 0 or classes.max(initial=0) >= imagenet_1k().num_classes:
         raise InvalidEvidence(
-            f"{file.name}: a class is not from 0 to {NUM_CLASSES - 1}. Use the authors' file.", field="artefacts"
+            f"{file.name}: a class is not from 0 to {imagenet_1k().num_classes - 1}. Use the authors' file.",
+            field="artefacts",
         )
     return classes[:, :NEIGHBORS].astype(np.int16)

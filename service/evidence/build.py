@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,27 @@ from service.domain import IMAGENET_1K, Evidence, Labels, LabelSpace
 from service.evidence.bundle import LABEL_SPACE, MANIFEST, OWN_LABEL_SPACE_SCHEMA, SCHEMA, evidence_of
 from service.evidence.cooccurrence import MIN_COUNT
 from service.evidence.inputs import BundleInputs
-from service.evidence.label_space_json import to_json
-from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, WITHOUT_DIGEST
+from service.evidence.label_space_json import from_json, to_json
+from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, WITHOUT_DIGEST, has_table
 from service.rules import RULES_VERSION, find_abstained_types
 from service.rules.decide import decide
 from service.storage import atomic_folder, sha256_of
 
 BLOCK_CELLS = 2 << 20  # cells per block of the verdict table: about 20 MB
-MAX_TABLE_CELLS = 256 << 20  # five times the table of ImageNet; without one, verdicts are computed on demand
 
 
 def write_bundle(facts: BundleInputs, path: Path) -> str:
     """Write a bundle to a folder atomically. Return its digest."""
+    is_own = facts.label_space.name != IMAGENET_1K
+    if is_own:  # superclasses and groups get the order that a reader of the bundle sees
+        facts = replace(facts, label_space=from_json(to_json(facts.label_space)))
     arrays = as_arrays(facts)
     digest = digest_of(facts.dataset, facts.label_space, arrays, facts.min_cooccurrence)
     evidence = evidence_of(arrays, facts.label_space, facts.min_cooccurrence)
-    is_own = facts.label_space.name != IMAGENET_1K
     with atomic_folder(path) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
-        if len(evidence) * evidence.num_classes <= MAX_TABLE_CELLS:
+        if has_table(len(evidence), evidence.num_classes):
             _write_table(evidence, folder / f"{VERDICTS}.npy")
         if is_own:
             (folder / LABEL_SPACE).write_bytes(to_json(facts.label_space))

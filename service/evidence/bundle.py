@@ -66,7 +66,7 @@ from service.evidence.bundle_arrays import BundleArrays
 from service.evidence.cooccurrence import MIN_COUNT, cooccurrence_relation
 from service.evidence.expert_judgments import unpack_judgments
 from service.evidence.inputs import CooccurrenceInputs, EncoderInfo, Source
-from service.evidence.label_space_json import from_json
+from service.evidence.label_space_json import MAX_BYTES, from_json
 from service.evidence.labels import validation_names
 from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, check_layout
 from service.rules import RULES_VERSION
@@ -330,15 +330,22 @@ def _read_label_space(path: Path, manifest: Manifest, arrays: BundleArrays) -> L
                 field="superclass_members",
             )
         return replace(imagenet_1k(), superclasses=Superclasses.from_members(manifest.superclasses, members))
+    file, facts = path / LABEL_SPACE, manifest.files.get(LABEL_SPACE)
     try:
-        content = (path / LABEL_SPACE).read_bytes()
-        if hashlib.sha256(content).hexdigest() != manifest.files[LABEL_SPACE]["sha256"]:
-            raise ValueError("the SHA-256 differs")
-        return from_json(content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if facts is None or not file.is_file() or file.stat().st_size != facts["bytes"]:  # a pipe would block
+            raise ValueError("no file of the size in the manifest")
+        with file.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+            raise ValueError("the SHA-256 differs from the manifest")
+        label_space = from_json(content)
+        if (label_space.name, label_space.superclasses.ids) != (manifest.label_space, manifest.superclasses):
+            raise ValueError("its name or superclasses differ from the manifest")
+    except (OSError, ValueError) as error:
         raise InvalidEvidence(
-            f"{path}/{LABEL_SPACE}: cannot read the label space: {error!r:.200}. {REMEDY}", field=LABEL_SPACE
+            f"{file}: cannot read the label space: {error!s:.200}. {REMEDY}", field=LABEL_SPACE
         ) from error
+    return label_space
 
 
 def damage_error(manifest: Manifest, problem: str) -> EvidenceDamaged:

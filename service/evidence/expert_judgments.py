@@ -14,8 +14,9 @@ from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, ErrorType, ExpertJudgment, ExpertSeverity
+from service.domain import ErrorType, ExpertJudgment, ExpertSeverity
 from service.evidence.prototype import FILES
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 CAUSES: Mapping[str, ErrorType] = {
     "Fine-grained error": ErrorType.FINE_GRAINED,
@@ -76,7 +77,7 @@ def unpack_judgments(array: NDArray[np.int32]) -> Mapping[tuple[int, int], Exper
 
 
 def _predicted(raw: object) -> int:
-    if type(raw) is not int or not 0 <= raw < NUM_CLASSES:
+    if type(raw) is not int or not 0 <= raw < imagenet_1k().num_classes:
         raise ValueError(f"top_prediction {raw!r:.20} is no class")
     return raw
 

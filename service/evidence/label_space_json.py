@@ -5,30 +5,58 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from errata.json_input import parse_json
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from service.domain import MAX_CLASSES, MAX_GROUPS, MIN_CLASSES, ClassPairs, LabelSpace, Superclasses
 
+MAX_BYTES = 64 << 20
+_Text = Annotated[str, Field(min_length=1)]
+_Index = Annotated[int, Field(ge=0, lt=MAX_CLASSES)]
+
+
+_STRICT = ConfigDict(strict=True, extra="forbid")
+
+
+@dataclass(config=_STRICT)
+class _Row:
+    id: _Text
+    name: _Text
+    synonyms: list[_Text]
+    superclasses: list[_Text]
+    groups: list[_Text]
+    synset: str
+
+
+@dataclass(config=_STRICT)
+class _Content:
+    name: _Text
+    classes: Annotated[list[_Row], Field(min_length=MIN_CLASSES, max_length=MAX_CLASSES)]
+    overlaps: list[tuple[_Index, _Index]]
+
+
+_CONTENT = TypeAdapter(_Content)
+
 
 def to_json(label_space: LabelSpace) -> bytes:
-    """Return a label space in canonical form."""
+    """Return a label space in canonical form. It contains the superclasses and groups that classes belong to."""
+    groups = [
+        tuple(label_space.groups[number] for number in np.flatnonzero(row)) for row in label_space.group_members.T
+    ]
+    columns = (label_space.ids, label_space.names, label_space.synonyms, groups, label_space.synsets)
     classes = [
         {
-            "id": label_space.ids[index],
-            "name": label_space.names[index],
-            "synonyms": list(label_space.synonyms[index]),
-            "superclasses": list(label_space.superclasses.names_of(index)),
-            "groups": [
-                group
-                for group, members in zip(label_space.groups, label_space.group_members, strict=True)
-                if members[index]
-            ],
-            "synset": label_space.synsets[index],
+            "id": id_,
+            "name": name,
+            "synonyms": synonyms,
+            "superclasses": label_space.superclasses.names_of(index),
+            "groups": row_groups,
+            "synset": synset,
         }
-        for index in range(label_space.num_classes)
+        for index, (id_, name, synonyms, row_groups, synset) in enumerate(zip(*columns, strict=True))
     ]
     overlaps = label_space.overlaps.as_array().tolist()
     content = {"name": label_space.name, "classes": classes, "overlaps": overlaps}
@@ -40,23 +68,16 @@ def from_json(content: bytes) -> LabelSpace:
 
     Raises:
         ValueError: If the content is not a label space.
-        KeyError: If a field is missing.
-        TypeError: If a value has another type.
     """
-    raw = parse_json(content.decode())
-    rows: list[Mapping[str, Any]] = raw["classes"]
-    if not MIN_CLASSES <= len(rows) <= MAX_CLASSES:
-        raise ValueError(f"{len(rows)} classes")
-    pairs = np.array(raw["overlaps"], dtype=np.int64).reshape(-1, 2)
-    if pairs.size and not 0 <= pairs.min() <= pairs.max() < len(rows):
-        raise ValueError("an overlap is not a pair of classes")
-    texts = [*(row[key] for row in rows for key in ("id", "name", "synset")), raw["name"]]
-    texts += [text for row in rows for key in ("synonyms", "superclasses", "groups") for text in row[key]]
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a name is not text")
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{len(content)} bytes are more than {MAX_BYTES}")
+    raw = _CONTENT.validate_json(content)
+    rows, pairs = [vars(row) for row in raw.classes], np.array(raw.overlaps, dtype=np.int64).reshape(-1, 2)
+    if (pairs >= len(rows)).any() or (pairs[:, 0] == pairs[:, 1]).any():
+        raise ValueError("an overlap is not a pair of two classes")
     if len({row["id"] for row in rows}) < len(rows):
         raise ValueError("duplicate IDs")
-    return create_label_space(raw["name"], rows, pairs)
+    return create_label_space(raw.name, rows, pairs)
 
 
 def create_label_space(name: str, rows: Sequence[Mapping[str, Any]], overlaps: np.ndarray[Any, Any]) -> LabelSpace:
@@ -66,10 +87,13 @@ def create_label_space(name: str, rows: Sequence[Mapping[str, Any]], overlaps: n
         name: The name of the label space.
         rows: One mapping per class with `id`, `name`, `synonyms`, `superclasses`, `groups`, and `synset`.
         overlaps: (P, 2) class, and another class that also counts as correct.
+
+    Raises:
+        ValueError: If there are too many groups.
     """
     groups = tuple(dict.fromkeys(group for row in rows for group in row["groups"]))
     if len(groups) > MAX_GROUPS:
-        raise ValueError(f"{len(groups)} groups")
+        raise ValueError(f"{len(groups)} groups are more than {MAX_GROUPS}")
     members = np.array([[group in row["groups"] for row in rows] for group in groups], dtype=bool)
     return LabelSpace(
         name=name,

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from errata.errors import InvalidEvidence
 
-from service.domain import ERROR_TYPES, ExpertSeverity, LabelSource, LabelSpace
+from service.domain import DENSE_CLASSES, ERROR_TYPES, ExpertSeverity, LabelSource, LabelSpace
 from service.evidence.artefacts import NEIGHBORS
 from service.evidence.labels import validation_names
 
 VERDICTS = "verdicts"
 EXPERT_JUDGMENTS = "expert_judgments"
 LABEL_PREFERRED = "label_preferred"
+MAX_TABLE_CELLS = 256 << 20  # five times the table of imagenet-real
 WITHOUT_DIGEST = frozenset({VERDICTS, LABEL_PREFERRED, EXPERT_JUDGMENTS})  # arrays that no digest of a bundle covers
 _REQUIRED = [
     "names",
@@ -31,6 +32,14 @@ _TOGETHER = (
 )
 
 
+def has_table(num_samples: int, num_classes: int) -> bool:
+    """Return whether a bundle has a verdict table. Without one, the rules are applied to the predictions of a model.
+
+    Above DENSE_CLASSES, it takes longer to fill a table than to judge many models.
+    """
+    return num_classes <= DENSE_CLASSES and num_samples * num_classes <= MAX_TABLE_CELLS
+
+
 def check_layout(path: Path, arrays: Mapping[str, Any], label_space: LabelSpace) -> None:
     """Check arrays, or objects with their shapes and types.
 
@@ -43,6 +52,8 @@ def check_layout(path: Path, arrays: Mapping[str, Any], label_space: LabelSpace)
         InvalidEvidence: If an array is missing or does not have the documented layout.
     """
     missing = [name for name in _REQUIRED if name not in arrays]
+    if not missing and VERDICTS not in arrays and has_table(len(arrays["rows"]), label_space.num_classes):
+        missing = [VERDICTS]
     if missing:
         raise InvalidEvidence(
             f"{path}: the arrays {', '.join(missing)} are missing. Build the bundle again.", field="files"

@@ -30,17 +30,14 @@ from service.evidence.bundle import (
     open_bundle,
     read_manifest,
 )
+from service.evidence.label_space_json import to_json
 from service.evidence.labels import DEMO_FILE, VERSIONS
 from service.evidence.recipes import NEEDS_NO_INPUT, gather
 from service.rules import RULES_VERSION
 from service.storage import lock
+from service.taxonomy.imagenet_1k import imagenet_1k
 
-_SHIPPED = (
-    ("service.evidence", "data/imagenet_validation.npz"),
-    ("service.evidence", DEMO_FILE),
-    ("service.taxonomy", "data/superclasses.json"),
-    ("service.taxonomy", "data/wordnet.json"),
-)
+_SHIPPED = ("data/imagenet_validation.npz", DEMO_FILE)
 _log = structlog.get_logger()
 
 
@@ -235,6 +232,7 @@ def fingerprint(dataset: str) -> str:
     """Return the folder name of a bundle that is built on first use: a digest of its inputs in the package."""
     version = f" {VERSIONS[dataset]}" if dataset in VERSIONS else ""
     digest = hashlib.sha256(f"{SCHEMA} {RULES_VERSION} {dataset}{version}".encode())
-    for package, name in _SHIPPED:
-        digest.update((files(package) / name).read_bytes())
+    for name in _SHIPPED:
+        digest.update((files("service.evidence") / name).read_bytes())
+    digest.update(to_json(imagenet_1k()))
     return digest.hexdigest()[:16]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, NUM_IDS, Bytes, Classes, Strata
+from service.domain import NUM_IDS, Bytes, Classes, Strata
 from service.rules.table import TYPE_BITS
 from service.summary.summarize import GROUPS
 
@@ -27,7 +27,7 @@ def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
         strata: Strata of the N samples.
     """
     flat = table.reshape(-1)
-    rows = np.arange(len(table), dtype=np.intp) * NUM_CLASSES
+    rows = np.arange(len(table), dtype=np.intp) * table.shape[1]
     base = strata.sample_strata * NUM_IDS
     num_strata = len(strata.problematic)
     weights = np.concatenate([strata.members, strata.class_weights])  # (8, S)

@@ -17,7 +17,6 @@ from service.bootstrap.build import Inputs, build_evidence
 from service.domain import MULTI_LABEL_ERROR_TYPES, Analysis, ErrorType, Predictions, VerdictEvidence
 from service.evidence.bundle import Bundle
 from service.evidence.labels import original_labels, validation_name
-from service.taxonomy.classes import class_names
 from service.taxonomy.wordnet import load_taxonomy
 
 IMAGES = 300
@@ -62,9 +61,13 @@ def judged(bundle: Bundle, predicted: Sequence[int]) -> JudgedAnalysis:
     return JudgedAnalysis(cast(Analysis, None), bundle, predictions, compute_verdicts(bundle, predictions))
 
 
-def plain(evidence: VerdictEvidence) -> dict[str, Any]:
+def first_overlap(bundle: Bundle) -> dict[int, int]:
+    """Return the first class that also counts as correct, by target."""
+    return dict(reversed(bundle.label_space.overlaps.as_array().tolist()))
+
+
+def plain(names: Sequence[str], evidence: VerdictEvidence) -> dict[str, Any]:
     """Return the evidence of one verdict as a row of the table has it."""
-    names = class_names()
     return {
         "labels": [
             {"class_index": label, "class_name": names[label], "source": f"LABEL_SOURCE_{source.name}"}
@@ -106,9 +109,8 @@ def check(analysis: JudgedAnalysis) -> list[dict[str, Any]]:
     assert len(result) == len(rows)
     for row, values in zip(rows.tolist(), result, strict=True):
         outcomes = [value for name, value in values.items() if name.startswith("rule_") and value]
-        expected = plain(
-            collect_evidence(analysis.bundle, row, int(analysis.predictions.top1[analysis.bundle.rows[row]]))
-        )
+        predicted = int(analysis.predictions.top1[analysis.bundle.rows[row]])
+        expected = plain(analysis.bundle.label_space.names, collect_evidence(analysis.bundle, row, predicted))
         assert {name: values.get(name) for name in expected} | {"outcomes": outcomes} == expected
     return result
 
@@ -117,10 +119,10 @@ def check(analysis: JudgedAnalysis) -> list[dict[str, Any]]:
 def test_columns_of_annotated_images_equal_the_evidence_of_each_verdict(annotated: Bundle, seed: int) -> None:
     draw = random.Random(seed)
     predicted = draw.choices((*CLASSES, *range(0, 1000, 100)), k=len(annotated.all_targets))
-    overlap = annotated.evidence.overlap
+    overlap = first_overlap(annotated)
     for image, target in enumerate(annotated.all_targets.tolist()):
-        if overlap[target].any() and draw.random() < 0.5:
-            predicted[image] = int(overlap[target].argmax())
+        if target in overlap and draw.random() < 0.5:
+            predicted[image] = overlap[target]
     rows = check(judged(annotated, predicted))
 
     assert any(row["co_occurrences"] for row in rows), "the test would prove little"
@@ -153,10 +155,8 @@ def test_columns_of_rejected_targets_equal_the_evidence_of_each_verdict(imagenet
 
 
 def test_the_values_of_dictionaries_are_distinct_as_data_frames_need_them(imagenet_real: Bundle) -> None:
-    targets, overlap = imagenet_real.all_targets, imagenet_real.evidence.overlap
-    analysis = judged(
-        imagenet_real, np.where(overlap[targets].any(axis=1), overlap[targets].argmax(axis=1), 0).tolist()
-    )
+    overlap = first_overlap(imagenet_real)
+    analysis = judged(imagenet_real, [overlap.get(target, 0) for target in imagenet_real.all_targets.tolist()])
 
     columns = verdict_table(analysis, with_evidence=True)
 

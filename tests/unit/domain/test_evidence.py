@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.rules.scenarios import Scenario, scenarios
+from unit.rules.scenarios import ALL_CLASSES, Scenario, scenarios
 
 from service.domain import Labels, LabelSource, Predictions, Strata, build_strata
 
@@ -58,23 +58,19 @@ def test_selected_labels_keep_the_order_of_the_selection(
 
 
 @settings(max_examples=30)
-@given(scenarios(max_samples=8))
-def test_label_mask_contains_the_labels(scenario: Scenario) -> None:
-    labels = [set(row.nonzero()[0].tolist()) for row in scenario.evidence.label_mask]
-
-    assert labels == [set(sample.multi_labels) for sample in scenario.samples]
-
-
-@settings(max_examples=30)
 @given(scenarios(max_samples=8), st.integers(0, 2**32 - 1))
-def test_related_classes_are_the_union_over_the_labels(scenario: Scenario, seed: int) -> None:
-    relation = np.random.default_rng(seed).random((1000, 1000)) < 0.002
+def test_relation_with_any_label_is_the_union_over_the_labels(scenario: Scenario, seed: int) -> None:
+    random, evidence = np.random.default_rng(seed), scenario.evidence
+    relation = random.random((1000, 1000)) < 0.002
+    top1 = random.integers(0, 1000, (len(evidence), 3), dtype=np.int16)
 
-    related = scenario.evidence.related_to_a_label(relation)
+    every = evidence.any_label(lambda labels, predicted: relation[labels, predicted], ALL_CLASSES)
+    some = evidence.any_label(lambda labels, predicted: relation[labels, predicted], top1)
 
-    for row, sample in zip(related, scenario.samples, strict=True):
+    for row, sample in enumerate(scenario.samples):
         expected = {other for label in sample.multi_labels for other in relation[label].nonzero()[0].tolist()}
-        assert set(row.nonzero()[0].tolist()) == expected
+        assert set(every[row].nonzero()[0].tolist()) == expected
+        assert some[row].tolist() == [predicted in expected for predicted in top1[row].tolist()]
 
 
 def test_records_are_frozen() -> None:

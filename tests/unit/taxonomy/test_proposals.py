@@ -51,7 +51,7 @@ def grouping(request: pytest.FixtureRequest) -> Grouping:
 
 @pytest.fixture(scope="module")
 def proposals(grouping: Grouping) -> Proposals:
-    return Proposals(load_taxonomy(), grouping.same_superclass())
+    return Proposals(load_taxonomy(), grouping.superclasses)
 
 
 def superclasses_of(grouping: Grouping) -> list[set[int]]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle.superclasses import matching_classes, share_superclass
 
-from service.taxonomy.superclasses import Grouping, default_grouping, parse_grouping, shares_superclass
+from service.taxonomy.superclasses import Grouping, default_grouping, parse_grouping
 from service.taxonomy.wordnet import load_taxonomy
 
 LEMMAS = (
@@ -28,6 +28,7 @@ LEMMAS = (
     ),
     *("vehicle", "wheeled_vehicle", "wheeled vehicle", "tench", "Tinca_tinca", "tinca_tinca", "unicorn", ""),
 )
+ALL = np.arange(1000, dtype=np.int16)
 PREDICATES = st.lists(st.lists(st.sampled_from(LEMMAS), min_size=1, max_size=3), max_size=3)
 
 
@@ -70,7 +71,7 @@ def test_shared_superclasses_agree_with_the_oracle(
 ) -> None:
     grouping = parse("\n".join(json.dumps({f"s{i}": predicate}) for i, predicate in enumerate(predicates)))
 
-    same = grouping.same_superclass()
+    same = grouping.superclasses.share(ALL[:, None], ALL[None])
 
     sets = [matching_classes(predicate, lemmas_of_class) for predicate in predicates]
     for a in classes:
@@ -104,21 +105,11 @@ def test_empty_file_has_no_superclasses() -> None:
     grouping = parse("\n \n")
 
     assert grouping.members.shape == (0, 1000)
-    assert np.array_equal(grouping.same_superclass(), np.eye(1000, dtype=bool))
+    assert np.array_equal(grouping.superclasses.share(ALL[:, None], ALL[None]), np.eye(1000, dtype=bool))
 
 
 def test_lines_can_be_blank_or_have_several_superclasses() -> None:
     assert parse('{"a": [["dog"]], "b": [["bird"]]}\r\n\r\n{"c": [["food"]]}\n').ids == ("a", "b", "c")
-
-
-def test_sharing_is_symmetric_and_reflexive() -> None:
-    same = shares_superclass(
-        np.array([[index in (3, 5) for index in range(1000)], [index in (5, 9) for index in range(1000)]])
-    )
-
-    assert same.diagonal().all()
-    assert set(zip(*(axis.tolist() for axis in np.triu(same, 1).nonzero()), strict=True)) == {(3, 5), (5, 9)}
-    assert np.array_equal(same, same.T)
 
 
 @pytest.mark.parametrize(
