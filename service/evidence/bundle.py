@@ -325,8 +325,9 @@ def _read_label_space(path: Path, manifest: Manifest, arrays: BundleArrays) -> L
     if manifest.label_space == IMAGENET_1K:
         members, shape = arrays.get("superclass_members"), (len(manifest.superclasses), imagenet_1k().num_classes)
         if members is None or members.dtype != np.bool_ or members.shape != shape:
+            got = "no array" if members is None else f"{members.dtype.str} {members.shape}"
             raise InvalidEvidence(
-                f"{path}/superclass_members.npy: expected a boolean array of shape {shape}. {REMEDY}",
+                f"{path}/superclass_members.npy: expected shape {shape} of type b1, got {got}. {REMEDY}",
                 field="superclass_members",
             )
         return replace(imagenet_1k(), superclasses=Superclasses.from_members(manifest.superclasses, members))

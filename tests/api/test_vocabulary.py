@@ -72,7 +72,7 @@ def taxonomy() -> oracle.Taxonomy:
 
 @pytest.fixture(scope="module")
 def superclasses(bundle: Bundle) -> list[set[int]]:
-    return [set(np.flatnonzero(row).tolist()) for row in bundle.arrays["superclass_members"]]
+    return [set(members.tolist()) for members in bundle.label_space.superclasses.members]
 
 
 def similarity(left: np.ndarray, right: np.ndarray) -> np.float32:
@@ -102,9 +102,9 @@ def pairs(bundle: Bundle, count: int) -> list[tuple[int, int]]:
     """Return rows and predictions, including correct ones and ones that share a superclass."""
     generator = random.Random(5)
     result = [(row, generator.randrange(1000)) for row in range(20) for _ in range(count)]
-    same = bundle.evidence.same_superclass
-    result += [(row, int(bundle.evidence.targets[row])) for row in range(3)]
-    return result + [(row, int(np.flatnonzero(same[bundle.evidence.targets[row]])[-1])) for row in range(10)]
+    superclasses, targets = bundle.label_space.superclasses, bundle.evidence.targets
+    result += [(row, int(targets[row])) for row in range(3)]
+    return result + [(row, int(superclasses.similar_to(int(targets[row]))[-1])) for row in range(10)]
 
 
 def test_vocabulary_evidence_is_set_only_if_the_rule_was_reached(

@@ -34,7 +34,7 @@ def samples(targets: dict[str, int], real_labels: dict[str, list[int]]) -> dict[
 @pytest.fixture(scope="module")
 def slow_verdicts(imagenet_real: Bundle, samples: dict[str, Sample], predicted: dict[str, int]) -> list[Verdict]:
     """The oracle's verdict of each evaluated image, with the superclasses of the bundle."""
-    superclasses = [set(row.nonzero()[0].tolist()) for row in imagenet_real.arrays["superclass_members"]]
+    superclasses = [set(members.tolist()) for members in imagenet_real.label_space.superclasses.members]
     facts = Facts(
         overlap=OVERLAP,
         superclasses=superclasses,

@@ -1691,7 +1691,7 @@ def test_damaged_cached_predictions_are_ignored(server: RedisServer) -> None:
     np.savez(objects, top1=np.array([Path()], dtype=object), allow_pickle=True)
     arrays = {
         "floats": {"top1": np.zeros(4)},
-        "a class that isn't": {"top1": np.full(4, 9999, dtype=np.int16)},
+        "a class that isn't": {"top1": np.full(4, 32_767, dtype=np.int16)},
         "two axes": {"top1": np.zeros((4, 1), dtype=np.int16)},
         "chances that are text": {"top1": np.zeros(4, dtype=np.int16), "probability": np.full(4, "x")},
     }

@@ -24,6 +24,8 @@ from service.evidence.layout import WITHOUT_DIGEST
 from service.evidence.repository import EvidenceRepository, fingerprint
 from service.taxonomy.imagenet_1k import imagenet_1k
 
+LABEL_SPACE = synthetic_inputs().label_space
+
 
 def manifest(folder: Path) -> dict:
     return json.loads((folder / "manifest.json").read_text())
@@ -50,13 +52,13 @@ def test_each_bit_of_an_array_changes_the_digest(name: str) -> None:
     altered = arrays[name].copy()
     altered.view(np.uint8).reshape(-1)[-1] ^= 1
 
-    assert digest_of("mine", ("a", "b"), arrays | {name: altered}) != digest_of("mine", ("a", "b"), arrays)
+    assert digest_of("mine", LABEL_SPACE, arrays | {name: altered}) != digest_of("mine", LABEL_SPACE, arrays)
 
 
 def test_type_and_shape_change_the_digest() -> None:
     arrays = {"x": np.arange(4, dtype=np.int32)}
     digests = {
-        digest_of("mine", (), changed)
+        digest_of("mine", LABEL_SPACE, changed)
         for changed in (
             arrays,
             {"x": arrays["x"].view(np.uint32)},
@@ -73,7 +75,7 @@ def test_memory_layout_does_not_change_the_digest() -> None:
     arrays = as_arrays(synthetic_inputs())
     columns_first = {name: np.asfortranarray(array) for name, array in reversed(arrays.items())}
 
-    assert digest_of("mine", ("a", "b"), columns_first) == digest_of("mine", ("a", "b"), arrays)
+    assert digest_of("mine", LABEL_SPACE, columns_first) == digest_of("mine", LABEL_SPACE, arrays)
 
 
 def test_sources_do_not_change_the_digest(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_sample_is_in_the_groups_of_any_of_its_labels() -> None:
     organism, artifact, other = (int(row.argmax()) for row in imagenet_1k().group_members)
     labels = pack_labels([{organism: 1, artifact: 1}, {}, {other: 1}, {organism: 1, other: 1, artifact: 1}])
 
-    assert sample_groups(labels).T.tolist() == [
+    assert sample_groups(labels, imagenet_1k()).T.tolist() == [
         [True, True, False],
         [False, False, False],
         [False, False, True],

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from oracle.aggregates import gain_if_fixed_mla, gain_if_fixed_top1, mean_over_target_classes
 from oracle.verdicts import Sample, Verdict
 
-from service.domain import NUM_CLASSES, BreakdownRow, ErrorType
+from service.domain import BreakdownRow, ErrorType, Superclasses
 from service.summary.breakdown import by_class, by_superclass, types_by_class
 
+NUM_CLASSES = 1000
 CLASSES = (0, 1, 500, 998, 999)
 NAMES = [f"class {index}" for index in range(NUM_CLASSES)]
 SUPERCLASSES = {
@@ -31,12 +32,13 @@ def table(rows: Rows) -> np.ndarray:
         np.array([kind for _, kind, _ in rows], dtype=np.uint8),
         np.array([target for target, _, _ in rows], dtype=np.int16),
         np.array([not problematic for _, _, problematic in rows], dtype=bool),
+        NUM_CLASSES,
     )
 
 
 def superclass_rows(rows: Rows) -> list[BreakdownRow]:
     members = np.array([[index in classes for index in range(NUM_CLASSES)] for classes in SUPERCLASSES.values()])
-    return by_superclass(table(rows), list(SUPERCLASSES), members)
+    return by_superclass(table(rows), Superclasses.from_members(list(SUPERCLASSES), members))
 
 
 def counted(rows: Rows) -> list[tuple[int, int]]:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, false_discovery_control
 
 from service.domain import (
-    NUM_CLASSES,
     AdjustedTest,
     ChangeRow,
     ErrorType,
@@ -18,6 +17,7 @@ from service.domain import (
     GroupComparison,
     Interval,
     PairedMetric,
+    Superclasses,
 )
 from service.summary.compare import (
     Matches,
@@ -34,6 +34,7 @@ from service.summary.score_interval import score_intervals
 
 DRAWS = 2000  # spec/statistics
 CLASSES = (0, 1, 500, 998, 999)
+NUM_CLASSES = 1000
 NAMES = [f"class {index}" for index in range(NUM_CLASSES)]
 SUPERCLASSES = {
     "low": {0, 1},
@@ -77,7 +78,7 @@ def groups_of(rows: Iterable[Row]) -> dict[Group, GroupComparison]:
 
 def superclass_rows(rows: Iterable[Row]) -> tuple[ChangeRow, ...]:
     members = np.array([[index in own for index in range(NUM_CLASSES)] for own in SUPERCLASSES.values()])
-    return changed_superclasses(pair(rows), list(SUPERCLASSES), members)
+    return changed_superclasses(pair(rows), Superclasses.from_members(list(SUPERCLASSES), members))
 
 
 def swapped(rows: Iterable[Row]) -> list[Row]:

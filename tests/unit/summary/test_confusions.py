@@ -10,7 +10,8 @@ from service.domain import Confusion
 from service.summary.confusions import confusions
 
 ROWS = st.lists(
-    st.tuples(st.sampled_from((0, 1, 31, 999)), st.sampled_from((0, 1, 500, 999)), st.integers(0, 8)), max_size=60
+    st.tuples(st.sampled_from((0, 1, 31, 999, 32_766)), st.sampled_from((0, 1, 500, 32_766)), st.integers(0, 8)),
+    max_size=60,
 )
 
 

@@ -42,7 +42,7 @@ def permuted(pairs: list[tuple[int, int]]) -> bool:
 
 
 def rows_look_permuted(targets: np.ndarray, predicted: np.ndarray) -> bool:
-    return find_permuted_classes(targets, predicted) is not None
+    return find_permuted_classes(targets, predicted, 1000) is not None
 
 
 def read_predictions(reference: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -126,17 +126,26 @@ def test_images_without_a_prediction_are_ignored() -> None:
 def test_a_shift_of_all_classes_is_named(shift: int) -> None:
     targets, predicted = model(0.8)
 
-    found = find_permuted_classes(targets, ((predicted + shift) % 1000).astype(np.int16))
+    found = find_permuted_classes(targets, ((predicted + shift) % 1000).astype(np.int16), 1000)
 
     assert found is not None
     assert found.shift == shift
     assert found.coverage == pytest.approx(0.8, abs=0.02)
 
 
+def test_a_shift_of_all_classes_is_named_in_the_largest_label_space() -> None:
+    targets = np.repeat(np.arange(32_767, dtype=np.int16), 5)
+
+    found = find_permuted_classes(targets, ((targets.astype(int) - 2) % 32_767).astype(np.int16), 32_767)
+
+    assert found is not None
+    assert (found.shift, found.coverage) == (-2, 1)
+
+
 def test_a_permutation_has_no_shift() -> None:
     targets, predicted = model(0.8)
 
-    found = find_permuted_classes(targets, np.random.default_rng(1).permutation(1000)[predicted].astype(np.int16))
+    found = find_permuted_classes(targets, np.random.default_rng(1).permutation(1000)[predicted].astype(np.int16), 1000)
 
     assert found is not None
     assert found.shift is None
@@ -152,7 +161,7 @@ def test_twenty_images_of_twenty_classes_pass_the_check(shift: int) -> None:
 def test_real_predictions_with_another_numbering_are_detected(reference: Path) -> None:
     targets, predicted = read_predictions(reference)
 
-    found = find_permuted_classes(targets, ((predicted + 1) % 1000).astype(np.int16))
+    found = find_permuted_classes(targets, ((predicted + 1) % 1000).astype(np.int16), 1000)
 
     assert found is not None
     assert found.shift == 1
