@@ -30,6 +30,7 @@ BENCHMARKS = (
     "start",
     "client",
     "judge",
+    "label_space",
     "report",
     "bundle",
     "evidence",

@@ -36,11 +36,15 @@ class Labels:
         """Return the number of labels of each sample, shape (N,)."""
         return np.diff(self.offsets)
 
+    @cached_property
+    def samples(self) -> NDArray[np.intp]:
+        """Return the sample of each label, shape (L,), ascending."""
+        return np.repeat(np.arange(len(self.offsets) - 1), self.counts)
+
     def contain(self, classes: Classes) -> Mask:
         """Return whether a class, one for each sample, is a label of the sample, (N,); classes: (N,)."""
         result = np.zeros(len(classes), dtype=bool)
-        samples = np.repeat(np.arange(len(classes)), self.counts)
-        result[samples[self.classes == classes[samples]]] = True
+        result[self.samples[self.classes == classes[self.samples]]] = True
         return result
 
     def rows(self, start: int, stop: int) -> "Labels":
@@ -101,7 +105,7 @@ class Evidence:
 
     def take(self, rows: NDArray[np.intp]) -> "Evidence":
         """Return the evidence of the given samples, in the given order."""
-        return replace(
+        evidence = replace(
             self,
             targets=self.targets[rows],
             labels=self.labels.take(rows),
@@ -109,6 +113,14 @@ class Evidence:
             non_prototypical=None if self.non_prototypical is None else self.non_prototypical[rows],
             oov=None if self.oov is None else self.oov[rows],
         )
+        for name in {"targets_are_labels", "effective_targets"} & vars(self).keys():  # they are known
+            vars(evidence)[name] = vars(self)[name][rows]
+        return evidence
+
+    @cached_property
+    def targets_are_labels(self) -> Mask:
+        """Return whether the target of each sample is one of its labels, (N,)."""
+        return self.labels.contain(self.targets)
 
     @cached_property
     def rejected(self) -> Mask:
@@ -133,6 +145,11 @@ class Evidence:
             predicted: (N, K), or (1, K) for the same predictions of all samples.
         """
         result = np.zeros((len(self), predicted.shape[1]), dtype=bool)
+        if predicted.shape[1] == 1:
+            samples = self.labels.samples
+            holds = relation(self.labels.classes[:, None], predicted if len(predicted) == 1 else predicted[samples])
+            result[samples[holds[:, 0]]] = True
+            return result
         counts = self.labels.counts
         for position in range(int(counts.max(initial=0))):
             samples = np.flatnonzero(counts > position)

@@ -32,9 +32,17 @@ def decide(evidence: Evidence) -> Bytes:
 def decide_each(evidence: Evidence, top1: Classes) -> Bytes:
     """Return the verdict of one prediction for each sample, (N,); 0 without a prediction (-1)."""
     verdicts = np.zeros(len(top1), dtype=np.uint8)
-    present = np.flatnonzero(top1 >= 0)
-    subset = evidence if len(present) == len(top1) else evidence.take(present)
-    verdicts[present] = _decide(subset, top1[present, None])[:, 0]
+    problematic = np.flatnonzero(evidence.problematic & (top1 >= 0))
+    if len(problematic):
+        verdicts[problematic] = _decide(evidence.take(problematic), top1[problematic, None])[:, 0]
+    rows, undecided = np.arange(len(top1)), ~evidence.problematic & (top1 >= 0)
+    for rule in ORDER:
+        hits = undecided & rule.hits(evidence, np.maximum(top1[rows, None], 0))[:, 0]
+        verdicts[rows[hits]] = rule.error_type.id
+        undecided &= ~hits
+        remaining = np.flatnonzero(undecided)
+        if len(remaining) < len(rows) / 2:  # most predictions are correct
+            rows, evidence, undecided = rows[remaining], evidence.take(remaining), undecided[remaining]
     return verdicts
 
 
@@ -84,7 +92,7 @@ def first_tags(evidence: Evidence, predicted: Classes) -> Bytes:
     tags = np.broadcast_to(tags, is_target.shape).copy()
     tags[empty & _rule(ErrorType.CLASS_OVERLAP).hits(evidence, predicted)] = ProblematicTag.EMPTY_CORRECT_BY_OVERLAP
     tags[empty & is_target] = ProblematicTag.EMPTY_CORRECT
-    target_is_no_label = ~evidence.labels.contain(evidence.targets)[:, None]
+    target_is_no_label = ~evidence.targets_are_labels[:, None]
     tags[~empty & is_target & target_is_no_label] = ProblematicTag.CORRECT_BUT_WRONG_LABEL
     return tags
 
@@ -118,7 +126,7 @@ def _problematic_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep
 
 def _target_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
     """Return the two steps that compare the prediction with a target that is not a multi-label."""
-    target_is_no_label = ~evidence.labels.contain(evidence.targets)[:, None]
+    target_is_no_label = ~evidence.targets_are_labels[:, None]
     targets = evidence.targets[:, None]
     similar = target_is_no_label & evidence.superclasses.share(targets, predicted)
     cooccurring = np.zeros(similar.shape, dtype=bool)

@@ -15,10 +15,11 @@ from service.domain import (
     BreakdownRow,
     Bytes,
     Classes,
+    ErrorType,
     Mask,
     Superclasses,
+    is_among,
 )
-from service.summary.summarize import multi_label_gains
 
 
 def types_by_class(types: Bytes, targets: Classes, counted: Mask, num_classes: int) -> NDArray[np.int64]:
@@ -94,21 +95,32 @@ def _rows(
     """Return R rows."""
     samples = table.sum(axis=1)
     total, num_classes = max(1, int(samples.sum())), max(1, int(np.count_nonzero(samples)))
-    correct = sums.shares[:, [error_type.id for error_type in CORRECT_TYPES]].sum(axis=1)
-    columns = (correct, sums.classes, sums.shares / num_classes)
+    correct = sums.shares[:, _ids(CORRECT_TYPES)].sum(axis=1)
+    multi_label_gains = sums.shares[:, _ids(TOP1_ERROR_TYPES)] / num_classes
+    multi_label_gains[:, is_among(_ids(TOP1_ERROR_TYPES), CORRECT_TYPES)] = 0
+    columns = (
+        sums.counts.sum(axis=1),
+        sums.counts[:, _ids(ERROR_TYPES)],
+        sums.counts[:, _ids(TOP1_ERROR_TYPES)] / total,
+        multi_label_gains,
+        correct,
+        sums.classes,
+    )
     return [
         BreakdownRow(
             name=name,
             class_index=index,
-            num_samples=sum(counts),
-            counts={error_type: counts[error_type.id] for error_type in ERROR_TYPES},
+            num_samples=size,
+            counts=dict(zip(ERROR_TYPES, counts, strict=True)),
             multi_label_accuracy=row_correct / classes if classes else None,
-            gain_if_fixed_top1={}
-            if has_rejected_targets
-            else {error_type: counts[error_type.id] / total for error_type in TOP1_ERROR_TYPES},
-            gain_if_fixed_multi_label=multi_label_gains(shares),
+            gain_if_fixed_top1={} if has_rejected_targets else dict(zip(TOP1_ERROR_TYPES, top1_gains, strict=True)),
+            gain_if_fixed_multi_label=dict(zip(TOP1_ERROR_TYPES, gains, strict=True)),
         )
-        for name, index, counts, row_correct, classes, shares in zip(
-            names, indices, sums.counts.tolist(), *(column.tolist() for column in columns), strict=True
+        for name, index, size, counts, top1_gains, gains, row_correct, classes in zip(
+            names, indices, *(column.tolist() for column in columns), strict=True
         )
     ]
+
+
+def _ids(types: Sequence[ErrorType]) -> Bytes:
+    return np.array([error_type.id for error_type in types], dtype=np.uint8)

@@ -4,7 +4,6 @@ Each aggregate is a weighted sum over samples. The weight is 1 in counts, and 1 
 class) in multi-label accuracies. One histogram per model is therefore enough.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,15 +160,15 @@ def _group(
         gain_if_fixed_top1={error_type: by_type[error_type] / num_samples for error_type in TOP1_ERROR_TYPES}
         if num_samples and not has_rejected_targets
         else {},
-        gain_if_fixed_multi_label=multi_label_gains(class_shares.tolist()) if num_samples else {},
+        gain_if_fixed_multi_label=multi_label_gains(class_shares) if num_samples else {},
         accuracy_against_labels=matches[1] / num_samples if num_samples else None,
     )
 
 
-def multi_label_gains(class_shares: Sequence[float]) -> dict[ErrorType, float]:
+def multi_label_gains(class_shares: NDArray[np.float64]) -> dict[ErrorType, float]:
     """Return the gain in multi-label accuracy without each type, from its shares (NUM_IDS,); 0 for correct types."""
     return {
-        error_type: 0.0 if error_type in CORRECT_TYPES else class_shares[error_type.id]
+        error_type: 0.0 if error_type in CORRECT_TYPES else float(class_shares[error_type.id])
         for error_type in TOP1_ERROR_TYPES
     }
 
