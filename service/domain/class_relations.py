@@ -84,7 +84,7 @@ class ClassPairs:
         return matrix.reshape(self.num_classes, self.num_classes)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Superclasses:
     """Superclasses of C classes. A class can belong to several; a class without any is its own superclass."""
 

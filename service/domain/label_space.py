@@ -15,7 +15,7 @@ MAX_GROUPS = 16
 IMAGENET_1K = "imagenet-1k"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LabelSpace:
     """The C classes of a data set."""
 
@@ -29,6 +29,9 @@ class LabelSpace:
     group_members: Mask  # (G, C)
     overlaps: ClassPairs  # [class, another class that also counts as correct]
     overlap_reasons: Mapping[tuple[int, int], str] = field(default_factory=dict)  # for pairs that have an own reason
+
+    def __repr__(self) -> str:
+        return f"<LabelSpace {self.name!r} of {self.num_classes} classes>"
 
     @property
     def num_classes(self) -> int:
