@@ -87,7 +87,7 @@ def large_inputs() -> tuple[LabelSpace, LabelInputs]:
         name="large",
         ids=tuple(wordnet_ids),
         names=tuple(first for first, *_ in names),
-        synonyms=tuple(synonyms for _, *synonyms in names),
+        synonyms=tuple(synonyms[1:] for synonyms in names),
         synsets=tuple(wordnet_ids),
         superclasses=Superclasses.from_names(superclasses),
         groups=("animal", "plant", "other"),

@@ -220,7 +220,8 @@ def _codes(first: Classes, second: Classes) -> NDArray[np.int32]:
 def _distinct(first: Classes, second: Classes) -> tuple[Classes, Classes, NDArray[np.intp]]:
     """Return the distinct pairs of classes, ascending, and the position of each of K pairs among them."""
     codes, positions = np.unique(_codes(first, second), return_inverse=True)
-    return *(classes.astype(np.int16) for classes in np.divmod(codes, MAX_CLASSES)), positions
+    of_first, of_second = np.divmod(codes, MAX_CLASSES)
+    return of_first.astype(np.int16), of_second.astype(np.int16), positions
 
 
 def _group_by_sample(values: pa.Array, of_sample: NDArray[np.intp], size: int) -> pa.Array:

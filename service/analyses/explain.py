@@ -109,7 +109,7 @@ def _vocabulary_evidence(
 
 def _find_co_occurrence(bundle: Bundle, label: int, predicted: int) -> CoOccurrence | None:
     pairs, relation = bundle.pairs, bundle.evidence.cooccurrence
-    if pairs is None or relation is None or not relation.holds(np.int16(label), np.int16(predicted)):
+    if pairs is None or relation is None or not relation.holds(np.array([label]), np.array([predicted]))[0]:
         return None
     low, high = sorted((label, predicted))
     index = int(np.flatnonzero((pairs.classes[:, 0] == low) & (pairs.classes[:, 1] == high))[0])

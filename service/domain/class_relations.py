@@ -161,9 +161,11 @@ class Superclasses:
         memberships = int(self._counts[first[candidates]].sum())
         for pairs in np.array_split(candidates, 1 + memberships // MAX_MEMBERSHIPS):
             result[pairs[self.shared(first[pairs], second[pairs])[0]]] = True
-        return result.reshape(shape)
+        return np.asarray(result.reshape(shape))
 
-    def shared(self, first: Classes, second: Classes) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    def shared(
+        self, first: NDArray[np.integer], second: NDArray[np.integer]
+    ) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
         """Return the superclasses that pairs of classes share.
 
         Args:

@@ -9,7 +9,7 @@ from errata.error_types import ErrorType
 from numpy.typing import NDArray
 
 from service.domain.adjusted_test import AdjustedTest
-from service.domain.evidence import Mask
+from service.domain.class_relations import Mask
 
 
 @dataclass(frozen=True)

@@ -299,7 +299,7 @@ def evidence_of(
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Open a bundle. This takes milliseconds.
+    """Open a bundle. This takes milliseconds, or 0.3 s for the label space of 21,841 classes.
 
     Checks sizes, shapes, and indices. The digests of the verdict table and of the text embeddings are checked on first
     use. `verify` checks all digests.
