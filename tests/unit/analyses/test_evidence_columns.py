@@ -3,20 +3,27 @@
 import json
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from unit.evidence.official import mistake, write_mistakes
+from unit.evidence.own_label_space import own_inputs
+from unit.evidence.own_label_space import row as class_row
 
+from service.analyses.evidence_columns import evidence_columns
 from service.analyses.explain import collect_evidence
 from service.analyses.judge import JudgedAnalysis, compute_verdicts
 from service.analyses.verdicts import VerdictFilter, select_rows, verdict_table
 from service.bootstrap.build import Inputs, build_evidence
-from service.domain import MULTI_LABEL_ERROR_TYPES, Analysis, ErrorType, Predictions, VerdictEvidence
-from service.evidence.bundle import Bundle
-from service.evidence.labels import original_labels, validation_name
+from service.domain import MULTI_LABEL_ERROR_TYPES, Analysis, ErrorType, LabelSource, Predictions, VerdictEvidence
+from service.evidence.build import write_bundle
+from service.evidence.bundle import Bundle, open_bundle
+from service.evidence.inputs import BundleInputs, LabelInputs
+from service.evidence.label_space_json import create_label_space
+from service.evidence.labels import original_labels, pack_labels, validation_name
 from service.taxonomy.wordnet import load_taxonomy
 
 IMAGES = 300
@@ -137,6 +144,40 @@ def test_columns_with_vocabulary_equal_the_evidence_of_each_verdict(with_vocabul
     rows = check(judged(with_vocabulary, [draw.randrange(1000) for _ in with_vocabulary.all_targets]))
 
     assert any(row["vocabulary"] for row in rows), "the test would prove little"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_columns_of_an_own_label_space_equal_the_evidence_of_each_verdict(tmp_path: Path, seed: int) -> None:
+    write_bundle(own_inputs(), tmp_path / "bundle")
+    bundle = open_bundle(tmp_path / "bundle")
+    classes, images = bundle.label_space.num_classes, len(bundle.all_targets)
+    analysis = judged(bundle, np.random.default_rng(seed).integers(0, classes, images).tolist())
+    rows = np.arange(images)
+
+    columns = evidence_columns(analysis, rows)
+
+    for row in rows.tolist():
+        values = {name: column[row].as_py() for name, column in columns.items()}
+        expected = plain(
+            bundle.label_space.names, collect_evidence(bundle, row, int(analysis.predictions.top1[bundle.rows[row]]))
+        )
+        del expected["outcomes"]
+        assert {name: values[name] for name in expected} == expected
+
+
+def test_overlaps_can_have_more_reasons_than_a_byte_counts(tmp_path: Path) -> None:
+    rows = [class_row(f"id {number}", f"name {number}") for number in range(300)]
+    space = create_label_space("mine", rows, np.array([[number, 299 - number] for number in range(300)]))
+    labels = pack_labels([{number: LabelSource.CORRECT} for number in range(300)])
+    names = np.array([f"{number}.jpg".encode() for number in range(300)])
+    images, targets = np.arange(300, dtype=np.int32), np.arange(300, dtype=np.int16)
+    inputs = LabelInputs(names, targets, images, labels, np.zeros(300, dtype=bool), ())
+    write_bundle(BundleInputs("mine", inputs, space, None, None, None, ()), tmp_path / "bundle")
+    bundle = open_bundle(tmp_path / "bundle")
+
+    columns = evidence_columns(judged(bundle, targets[::-1].tolist()), np.arange(300))
+
+    assert columns["overlap"].to_pylist() == [space.overlap_reason(number, 299 - number) for number in range(300)]
 
 
 def test_columns_of_rejected_targets_equal_the_evidence_of_each_verdict(imagenet_real: Bundle) -> None:

@@ -6,14 +6,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from errata.errors import DatasetNotFound, EvidenceDamaged, EvidenceNotFound, InvalidEvidence, InvalidSetting
 from unit.evidence.synthetic import CHANGES, synthetic_inputs
 
 from service.bootstrap.build import verify_evidence
+from service.domain import ClassPairs, Superclasses
+from service.evidence import repository as repository_module
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle
-from service.evidence.repository import EvidenceRepository
+from service.evidence.repository import EvidenceRepository, fingerprint
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 BUILD = """
 import sys
@@ -179,3 +183,34 @@ def test_damaged_bundle_is_skipped_unless_it_is_the_default(tmp_path: Path) -> N
     assert sound.path == tmp_path / "one"
     with pytest.raises(EvidenceDamaged, match="damaged"):
         EvidenceRepository({"mine": [tmp_path / "two", tmp_path / "one"]}, tmp_path / "data").bundles("mine")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "digest"),
+    [
+        ("imagenet-real", "fffc5c447330c9e44c6f55be1ca542cf8584222f3d1452b12545ba44157ed0fe"),
+        ("demo", "d8128ed36c86cfd065024ede9da9ca7e527f6cdf35e4cd07004f14975c71d316"),
+    ],
+)
+def test_digests_are_those_of_versions_without_label_spaces(
+    dataset: str, digest: str, repository: EvidenceRepository
+) -> None:
+    assert repository.find(dataset, "").digest == digest
+
+
+def test_each_change_of_the_classes_of_imagenet_1k_builds_its_data_sets_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = imagenet_1k()
+    changes = (
+        {},
+        {"names": ("carp", *space.names[1:])},
+        {"synonyms": ((), *space.synonyms[1:])},
+        {"superclasses": Superclasses.from_names([()] * 1000)},
+        {"group_members": ~space.group_members},
+        {"overlaps": ClassPairs.of(np.array([[249, 248]]), 1000)},
+    )
+    fingerprints = set()
+    for change in changes:
+        monkeypatch.setattr(repository_module, "imagenet_1k", lambda change=change: replace(space, **change))
+        fingerprints.add(fingerprint.__wrapped__("demo"))
+
+    assert len(fingerprints) == len(changes)
