@@ -18,6 +18,7 @@ MAX_BYTES = 64 << 20
 MAX_VIOLATIONS = 10
 MAX_NAME = 1024  # characters of a file name
 MAX_SHOWN = 120  # characters of a header in a message
+OTHER_DELIMITERS = ";\t|"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 Description = str | Callable[[], str]  # a function, if a description takes time: only those that are listed are created
 
@@ -170,6 +171,8 @@ def find_columns(
             )
     missing = [column for column in required if column not in found]
     if missing:
+        if len(names) == 1 and any(delimiter in names[0] for delimiter in OTHER_DELIMITERS):
+            expected = "Separate the columns with commas."
         raise InvalidEvidence(
             f"{source}, line 1: missing column '{missing[0]}'. The file has {shown}. {expected}",
             field=missing[0],

@@ -233,7 +233,11 @@ def test_a_build_with_missing_inputs_exits_with_2_without_leftovers(
     assert not (tmp_path / "bundle").exists()
 
 
-CLASSES = "id,name,synonyms,superclasses\nsku-1,water bottle,flask,dishes\nsku-2,cup,,dishes\nsku-3,spoon,,\n"
+CLASSES = """id,name,synonyms,superclasses,groups
+sku-1,water bottle,flask,dishes,a
+sku-2,cup,,dishes,b
+sku-3,spoon,,,c
+"""
 LABELS = "file_name,target,labels,problematic\na.jpg,cup,flask,\nb.jpg,cup,cup;spoon,\nc.jpg,2,,blurred\n"
 
 
