@@ -10,7 +10,6 @@ import csv
 import hashlib
 import io
 import os
-import re
 import stat
 from array import array
 from collections.abc import Iterator, Sequence, Set
@@ -21,6 +20,8 @@ from typing import Any
 import numpy as np
 from errata.errors import InvalidEvidence, Violation
 from errata.json_input import parse_json
+
+from service.evidence.input_files import text_problem
 
 MAX_BYTES = 64 << 20
 MAX_ROWS = 2_000_000  # pairs of an image and a value
@@ -38,7 +39,6 @@ FACTORS = (
 )  # fmt: skip
 FACTOR_ATTRIBUTE = "atypical"
 PROTOTYPES = "prototypical_paths.csv"  # beside the annotation of ImageNet-X
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass
@@ -95,7 +95,7 @@ class _Builder:
     def add(self, name: str, attribute: str, value: str, line: int) -> None:
         """Add a value of an image, or note a violation."""
         for column, text, limit in zip(COLUMNS, (name, attribute, value), (MAX_NAME, MAX_TEXT, MAX_TEXT), strict=True):
-            if problem := _text_problem(column, text, limit):
+            if problem := text_problem(column, text, limit):
                 return self._note(column, problem, line)
         if "=" in attribute:
             return self._note("attribute", f"'=' in the attribute {attribute!r:.60}; use another character", line)
@@ -271,7 +271,7 @@ def _factor_problem(record: Any, names: Set[str]) -> str:
     if not isinstance(record, dict) or not isinstance(record.get("file_name"), str):
         return "no object with the text 'file_name'; use the annotation of ImageNet-X"
     name = record["file_name"]
-    if problem := _text_problem("file_name", name, MAX_NAME):
+    if problem := text_problem("file_name", name, MAX_NAME):
         return problem
     if name in names:
         return f"duplicate image {name!r:.60}; write one line per image"
@@ -285,18 +285,3 @@ def _prototypes(path: Path) -> frozenset[str]:
     if not file.is_file():
         return frozenset()
     return frozenset(line.strip() for _, line in _lines(_read(file), file.name))
-
-
-def _text_problem(column: str, text: str, limit: int) -> str:
-    """Return the problem of a text; empty if there is none."""
-    if not text:
-        return f"empty {column}; write a text"
-    if len(text) > limit:
-        return f"{column} has {len(text):,} characters; use at most {limit:,}"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return f"{column} {text!r:.60} is not valid Unicode; correct it"
-    if control := _CONTROL.search(text):
-        return f"control character U+{ord(control[0]):04X} in the {column} {text!r:.60}; remove it"
-    return ""

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from service.domain import MAX_CLASSES, MAX_GROUPS, MIN_CLASSES, ClassPairs, LabelSpace, Superclasses
+from service.evidence.class_rules import find_problems
 
 MAX_BYTES = 64 << 20
 _Text = Annotated[str, Field(min_length=1)]
@@ -75,8 +76,8 @@ def from_json(content: bytes) -> LabelSpace:
     rows, pairs = [vars(row) for row in raw.classes], np.array(raw.overlaps, dtype=np.int64).reshape(-1, 2)
     if (pairs >= len(rows)).any() or (pairs[:, 0] == pairs[:, 1]).any():
         raise ValueError("an overlap is not a pair of two classes")
-    if len({row["id"] for row in rows}) < len(rows):
-        raise ValueError("duplicate IDs")
+    for problem in find_problems(rows, [f"class {index}" for index in range(len(rows))]):
+        raise ValueError(f"class {problem.row}: {problem.description}")
     return create_label_space(raw.name, rows, pairs)
 
 
