@@ -83,6 +83,11 @@ def find_built_in(name: str) -> str | None:
     return next((base for base, row in BUILT_IN.items() if row.has_variants and name.startswith(f"{base}-")), None)
 
 
+def has_validation_images(name: str) -> bool:
+    """Return whether the images of a data set are changed versions of ImageNet's validation images."""
+    return name in BUILT_IN and BUILT_IN[name].has_validation_images
+
+
 def read_images(name: str, folder: Path) -> LabelInputs:
     """Return the images of a folder. Their classes are those of their folders.
 

@@ -1,12 +1,14 @@
 """Built-in data sets from folders and labels files: their classes, their counts, and the labels of changed images."""
 
 import csv
+import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from oracle import cooccurrence as oracle
 import pytest
 from errata.errors import InvalidEvidence
+from oracle import cooccurrence as oracle
 from unit.evidence.official import wordnet_id
 
 from service.bootstrap.build import Inputs, build_evidence
@@ -14,6 +16,7 @@ from service.domain import ErrorType, LabelSource
 from service.evidence import labels
 from service.evidence.built_in import BUILT_IN, cifar_100, find_built_in
 from service.evidence.recipes import gather
+from service.rules.table import error_types
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 IN_A_AND_R = 6  # stingray
@@ -36,8 +39,10 @@ def validation_path(row: int) -> str:
 
 @pytest.mark.parametrize("name", ["imagenet-a", "imagenet-r"])
 def test_classes_are_those_that_timm_lists(name: str) -> None:
-    timm_data = pytest.importorskip("timm.data")
-    file = Path(timm_data.__file__).parent / "_info" / f"{name.replace('-', '_')}_indices.txt"
+    timm = importlib.util.find_spec("timm")  # not imported: an import takes seconds
+    if timm is None or timm.origin is None:
+        pytest.skip("timm is not installed")
+    file = Path(timm.origin).parent / "data" / "_info" / f"{name.replace('-', '_')}_indices.txt"
 
     assert BUILT_IN[name].classes == {*map(int, file.read_text().split())}
     assert len(BUILT_IN[name].classes) == 200
@@ -139,10 +144,12 @@ def test_more_images_than_published_are_refused_with_their_folder(
         gather(name, Inputs(images=tmp_path))
 
 
-def test_more_images_than_imagenet_a_has_are_refused(tmp_path: Path) -> None:
-    create(tmp_path, *(f"{wordnet_id(IN_A_AND_R)}/{number}.jpg" for number in range(7_501)))
+def test_more_images_than_the_data_set_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert BUILT_IN["imagenet-a"].num_images == 7_500  # spec: "ImageNet-A"
+    monkeypatch.setitem(BUILT_IN, "imagenet-a", replace(BUILT_IN["imagenet-a"], num_images=2))
+    create(tmp_path, *(f"{wordnet_id(IN_A_AND_R)}/{number}.jpg" for number in range(3)))
 
-    with pytest.raises(InvalidEvidence, match=r"7,501 images, but imagenet-a has 7,500. Delete"):
+    with pytest.raises(InvalidEvidence, match=r"3 images, but imagenet-a has 2. Delete"):
         gather("imagenet-a", Inputs(images=tmp_path))
 
 
@@ -153,7 +160,8 @@ def test_cifar_100_is_built_from_folders_of_superclasses(tmp_path: Path) -> None
 
     assert bundle.label_space.name == "cifar-100"
     assert [bundle.label_space.names[target] for target in bundle.evidence.targets] == ["aquarium fish", "oak tree"]
-    assert bundle.verdict(0, 67).error_type is ErrorType.FINE_GRAINED  # ray, another fish
+    verdicts = bundle.judge(np.array([67, 67]))  # ray, another fish
+    assert [*map(ErrorType, error_types(verdicts).tolist())] == [ErrorType.FINE_GRAINED, ErrorType.MODEL_FAILURE]
     assert bundle.label_space.superclasses.shared_names(1, 67) == ("fish",)
 
 
@@ -221,6 +229,30 @@ def test_other_image_among_validation_images_is_refused(tmp_path: Path) -> None:
 # labels files
 
 
+def test_labels_of_cifar_100_are_names_or_indices(tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text(
+        "file_name,target,labels,problematic\n0.png,aquarium_fish,1,\n1.png,maple tree,oak tree,\n2.png,99,,blurred\n"
+    )
+
+    facts = gather("cifar-100", Inputs(labels=file))
+
+    assert facts.label_space.name == "cifar-100"
+    assert facts.labels.all_targets.tolist() == [1, 47, 99]
+    assert facts.labels.effective_targets.tolist() == [1, 52, 99]
+    assert facts.labels.problematic.tolist() == [False, False, True]
+    assert facts.pairs is None
+
+
+def test_classes_file_makes_a_name_that_of_an_own_data_set(tmp_path: Path) -> None:
+    (tmp_path / "classes.csv").write_text("name\ncat\ndog\n")
+    (tmp_path / "labels.csv").write_text("file_name,labels\na.jpg,cat\n")
+
+    facts = gather("cifar-100", Inputs(classes=tmp_path / "classes.csv", labels=tmp_path / "labels.csv"))
+
+    assert facts.label_space.names == ("cat", "dog")
+
+
 def test_labels_file_of_a_built_in_data_set_is_read(tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     file.write_text(f"file_name,labels\nart_0.jpg,{IN_A_AND_R}\nart_1.jpg,{wordnet_id(IN_A_AND_R)}\n")
@@ -256,6 +288,20 @@ def test_labels_of_validation_images_are_not_evidence_for_their_own_errors(tmp_p
 def test_data_set_without_images_names_the_options() -> None:
     with pytest.raises(InvalidEvidence, match=r"imagenet-v2 needs its images. Add --images DIR .*class number/file"):
         gather("imagenet-v2")
+
+
+@pytest.mark.parametrize("option", ["annotations", "mistakes", "artefacts"])
+def test_files_about_imagenet_are_refused_for_cifar_100(tmp_path: Path, option: str) -> None:
+    folder = create(tmp_path / "images", "apple/1.png")
+    if option == "annotations":
+        (tmp_path / "file").write_text('{"initial_annots": {}, "problematic_images": {}}')
+    else:
+        (tmp_path / "file").mkdir()
+
+    with pytest.raises(
+        InvalidEvidence, match=rf"--{option} is about images of ImageNet-1k. Leave it out for cifar-100"
+    ):
+        gather("cifar-100", Inputs(images=folder, **{option: tmp_path / "file"}))
 
 
 def test_superclasses_of_imagenet_apply_to_its_variants(tmp_path: Path) -> None:
