@@ -70,7 +70,7 @@ def test_files_that_need_the_classes_are_not_checked_without_them(tmp_path: Path
     files = read(tmp_path, classes="name\ncat\ncat\n\tdog\x00\n", labels="file_name,labels\na.jpg,cow\n")
 
     assert files.dataset is None
-    assert [(error.file, error.line) for error in files.errors] == [("classes.csv", 3), ("classes.csv", 4)]
+    assert {(error.file, error.line) for error in files.errors} == {("classes.csv", 3), ("classes.csv", 4)}
     assert files.unchecked == ["labels.csv"]
 
 
@@ -85,7 +85,7 @@ def test_every_line_of_a_file_with_many_errors_is_listed(tmp_path: Path) -> None
 def test_entries_of_json_files_are_numbered(tmp_path: Path) -> None:
     files = read(tmp_path, classes='{"classes": [{"name": "cat"}, {"name": "dog"}, {"name": ""}]}')
 
-    assert [(error.unit, error.line) for error in files.errors] == [("class", 3)]
+    assert {(error.unit, error.line) for error in files.errors} == {("class", 3)}
 
 
 @pytest.mark.parametrize("name", ["classes", "labels"])
