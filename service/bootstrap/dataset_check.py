@@ -8,7 +8,7 @@ import pyarrow as pa
 from errata.errors import ErrataError
 
 from service.domain import Classes, RowOrder
-from service.evidence.build_inputs import Inputs
+from service.evidence.build_inputs import Inputs, check_inputs
 from service.evidence.dataset_check import Dataset
 from service.evidence.dataset_files import DatasetFiles, FileError, read_files
 from service.predictions.uploads import Layout, parse_upload
@@ -24,7 +24,11 @@ def check_files(name: str, inputs: Inputs, predictions: Path | None, max_bytes: 
         inputs: The files.
         predictions: Predictions for the images of the labels.
         max_bytes: Maximum size of the predictions.
+
+    Raises:
+        InvalidEvidence: The combination of files makes no sense.
     """
+    check_inputs(name, inputs, is_custom=True)
     files = read_files(name, inputs)
     if predictions is None:
         return files

@@ -16,7 +16,7 @@ from errata.messages import format_count
 from rich.console import Console
 
 from service.bootstrap.dataset_check import Inputs, check_files
-from service.evidence.build_inputs import MIN_COUNT
+from service.evidence.cooccurrence import MIN_COUNT
 from service.evidence.dataset_check import Advice, find_advice
 from service.evidence.dataset_files import DatasetFiles, FileError
 from service.settings import read_settings
@@ -54,8 +54,7 @@ def dataset() -> None:
     "--dataset", default="my-data-set", help="A built-in data set, such as cifar-100, whose classes the labels use."
 )
 @json_option
-@click.pass_context
-def check(ctx: click.Context, dataset: str, predictions: Path | None, as_json: bool, **inputs: Any) -> None:
+def check(dataset: str, predictions: Path | None, as_json: bool, **inputs: Any) -> None:
     """List the errors of all files of a data set, with their lines, and what would improve the error breakdown.
 
     The files are those of 'errata evidence build'. Exit code: 1 if a file has errors; 0 if there is only advice.
@@ -69,7 +68,7 @@ def check(ctx: click.Context, dataset: str, predictions: Path | None, as_json: b
     else:
         _show(stdout_console(), files, advice)
     if files.errors:
-        ctx.exit(CHECK_FAILED)
+        click.get_current_context().exit(CHECK_FAILED)
 
 
 def _to_plain(files: DatasetFiles, advice: list[Advice]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Dataset:
     min_cooccurrence: int = MIN_COUNT
     predicted: Classes | None = None  # predicted classes of images; -1: no prediction
     has_vocabulary: bool = False
+    has_own_classes: bool = True  # False: the classes, their relations, and co-occurrence are built in
 
     @property
     def class_sizes(self) -> NDArray[np.intp]:
@@ -45,9 +46,13 @@ class Dataset:
 
 def find_advice(dataset: Dataset) -> list[Advice]:
     """Return all advice about a data set."""
-    checks: list[Callable[[Dataset], Iterable[Advice]]] = [_check_superclasses, _check_classes]
+    checks: list[Callable[[Dataset], Iterable[Advice]]] = []
+    if dataset.has_own_classes:
+        checks += [_check_superclasses, _check_classes]
     if dataset.images is not None:
-        checks += [_check_labels, _check_pairs]
+        checks.append(_check_labels)
+    if dataset.images is not None and dataset.has_own_classes:
+        checks += [_check_use, _check_pairs]
     if dataset.images is not None and dataset.predicted is not None:
         checks.append(_check_predictions)
     return [advice for check in checks for advice in check(dataset)]
@@ -129,7 +134,7 @@ def _check_classes(dataset: Dataset) -> Iterable[Advice]:
         )
 
 
-def _check_labels(dataset: Dataset) -> Iterable[Advice]:
+def _check_use(dataset: Dataset) -> Iterable[Advice]:
     space, images = dataset.label_space, dataset.images
     assert images is not None, "This is a bug: find_advice checks for labels."
     counted = ~images.problematic
@@ -154,6 +159,12 @@ def _check_labels(dataset: Dataset) -> Iterable[Advice]:
             f"{_count(empty, 'group has', 'groups have')} no image: {{}}. Remove the group, or add images of its "
             "classes.",
         )
+
+
+def _check_labels(dataset: Dataset) -> Iterable[Advice]:
+    images = dataset.images
+    assert images is not None, "This is a bug: find_advice checks for labels."
+    counted = ~images.problematic
     if not (images.labels.counts[counted] > 1).any():
         yield Advice(
             "one-label-per-image",
@@ -200,7 +211,7 @@ def _check_predictions(dataset: Dataset) -> Iterable[Advice]:
             "that the model has the class, and that its classes have the order of the label space.",
         )
     extra = is_predicted & ~is_label
-    if extra.any():
+    if extra.any() and dataset.has_own_classes:
         yield _about(
             "predictions-without-images",
             _names(space, extra),

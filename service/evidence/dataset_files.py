@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -75,13 +76,15 @@ def read_files(name: str, inputs: Inputs) -> DatasetFiles:
         files.unchecked += [path.name for path in later if path is not None]
         return files
     images = _read_images(name, inputs, label_space, files)
+    pairs = _read_pairs(inputs, images, label_space, files)
     if inputs.vocabulary is not None:
         _read_vocabulary(inputs.vocabulary, label_space, files)
     files.dataset = Dataset(
         label_space=label_space,
         images=images,
-        pairs=None if images is None else _read_pairs(inputs, images, label_space, files),
+        pairs=pairs,
         min_cooccurrence=inputs.min_cooccurrence,
+        has_own_classes=inputs.classes is not None,
         has_vocabulary=inputs.vocabulary is not None,
     )
     return files
@@ -89,19 +92,23 @@ def read_files(name: str, inputs: Inputs) -> DatasetFiles:
 
 def _read_label_space(name: str, inputs: Inputs, files: DatasetFiles) -> LabelSpace | None:
     """Return the classes with the superclasses and groups of other files, as far as these are valid."""
-    built_in = find_built_in(name)
-    label_space: LabelSpace | None = imagenet_1k() if built_in is None else BUILT_IN[built_in].label_space()
-    if (path := inputs.classes) is not None:
-        label_space = files.read(path, lambda: read_classes(path, name))
-        if label_space is not None and (overlaps := inputs.overlaps) is not None:
-            label_space = files.read(overlaps, lambda: read_classes(path, name, overlaps)) or label_space
+    label_space = _read_classes(name, inputs.classes, files)
     if label_space is None:
         return None
-    if (superclasses := inputs.superclasses) is not None:
-        label_space = files.read(superclasses, lambda: _with_superclasses(superclasses, label_space)) or label_space
-    if (groups := inputs.groups) is not None:
-        label_space = files.read(groups, lambda: read_groups(groups, label_space)) or label_space
+    if inputs.classes is not None and inputs.overlaps is not None:
+        reader = partial(read_classes, inputs.classes, name, inputs.overlaps)
+        label_space = files.read(inputs.overlaps, reader) or label_space
+    for path, read in ((inputs.superclasses, _with_superclasses), (inputs.groups, read_groups)):
+        if path is not None:
+            label_space = files.read(path, partial(read, path, label_space)) or label_space
     return label_space
+
+
+def _read_classes(name: str, path: Path | None, files: DatasetFiles) -> LabelSpace | None:
+    if path is not None:
+        return files.read(path, partial(read_classes, path, name))
+    built_in = find_built_in(name)
+    return imagenet_1k() if built_in is None else BUILT_IN[built_in].label_space()
 
 
 def _with_superclasses(path: Path, label_space: LabelSpace) -> LabelSpace:
@@ -113,27 +120,31 @@ def _with_superclasses(path: Path, label_space: LabelSpace) -> LabelSpace:
 def _read_images(name: str, inputs: Inputs, label_space: LabelSpace, files: DatasetFiles) -> LabelInputs | None:
     if (path := inputs.labels) is None:
         return None
-    images = files.read(path, lambda: read_labels(path, label_space))
+    images = files.read(path, partial(read_labels, path, label_space))
     built_in = None if inputs.classes is not None else find_built_in(name)
     if images is None or built_in is None:
         return images
-    return files.read(path, lambda: check_classes(built_in, images))
+    return files.read(path, partial(check_classes, built_in, images))
 
 
 def _read_pairs(
-    inputs: Inputs, images: LabelInputs, label_space: LabelSpace, files: DatasetFiles
+    inputs: Inputs, images: LabelInputs | None, label_space: LabelSpace, files: DatasetFiles
 ) -> CooccurrenceInputs | None:
-    minimum = inputs.min_cooccurrence
-    if (path := inputs.cooccurrence) is None:
+    path, minimum = inputs.cooccurrence, inputs.min_cooccurrence
+    if path is not None and images is None:
+        files.read(path, partial(read_labels, path, label_space))
+    if images is None:
+        return None
+    if path is None:
         return pairs_of_labels(images, minimum)[0]
-    pairs = files.read(path, lambda: read_pairs(path, images, label_space, minimum))
+    pairs = files.read(path, partial(read_pairs, path, images, label_space, minimum))
     return None if pairs is None else pairs[0]
 
 
 def _read_vocabulary(path: Path, label_space: LabelSpace, files: DatasetFiles) -> None:
     from service.evidence.vocabulary_file import read_vocabulary
 
-    files.read(path, lambda: read_vocabulary(path, label_space))
+    files.read(path, partial(read_vocabulary, path, label_space))
 
 
 def _errors_of(file: str, error: InvalidInput) -> list[FileError]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from errata.errors import InvalidInput
+from errata.errors import InvalidEvidence, InvalidInput
 
 from service.cli.dataset import dataset
 
@@ -105,6 +105,11 @@ def test_text_of_files_cannot_control_the_terminal(folder: Path) -> None:
 
     assert "\x1b" not in result.stdout
     assert "[bold]cow" in result.stdout
+
+
+def test_file_that_needs_classes_is_refused_without_them(folder: Path) -> None:
+    with pytest.raises(InvalidEvidence, match="--groups describes classes of your own. Add --classes FILE"):
+        run("--labels", "labels.csv", "--groups", "groups.csv")
 
 
 def test_command_without_files_names_the_options() -> None:

@@ -194,6 +194,14 @@ def test_classes_that_are_never_predicted_or_never_a_label_are_listed() -> None:
     assert find(dataset, "predictions-without-images").items == ("elm",)
 
 
+def test_built_in_classes_are_not_criticized() -> None:
+    rows = [(0, [0], False), (0, [0], False)]
+    dataset = Dataset(space(GOOD | {"sky": ([], [])}, overlaps=()), images(rows), has_own_classes=False)
+
+    assert kinds(dataset) == ["one-label-per-image"]
+    assert kinds(replace(dataset, predicted=np.array([1, 2], dtype=np.int16)))[1:] == ["labels-never-predicted"]
+
+
 def test_long_lists_are_shortened_in_the_message_only() -> None:
     classes = {f"class {index}": ((["a"] if index < 2 else []), []) for index in range(1000)}
 

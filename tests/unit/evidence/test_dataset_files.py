@@ -116,6 +116,24 @@ def test_file_of_co_occurrence_without_other_images_is_an_error(tmp_path: Path) 
     assert "all images are images of the data set" in files.errors[0].message
 
 
+def test_one_file_can_have_superclasses_and_groups(tmp_path: Path) -> None:
+    (tmp_path / "classes.csv").write_text("name\ncat\ndog\n")
+    both = tmp_path / "both.csv"
+    both.write_text("class,superclasses,groups\ncat,pets,animal\ndog,pets,animal\n")
+
+    files = read_files("things", Inputs(classes=tmp_path / "classes.csv", superclasses=both, groups=both))
+
+    assert files.errors == [] and files.dataset is not None
+    assert files.dataset.label_space.superclasses.ids == ("pets",)
+    assert files.dataset.label_space.groups == ("animal",)
+
+
+def test_file_of_co_occurrence_is_checked_without_labels(tmp_path: Path) -> None:
+    files = read(tmp_path, classes=CLASSES, cooccurrence="file_name,labels\na.jpg,cow\n")
+
+    assert places(files) == [("cooccurrence.csv", "labels", 2)]
+
+
 def test_vocabulary_is_checked(tmp_path: Path) -> None:
     files = read(tmp_path, classes=CLASSES, vocabulary="text,near\ntaxi,car\nbird,cow\n")
 
