@@ -108,7 +108,7 @@ def test_text_of_files_cannot_control_the_terminal(folder: Path) -> None:
 
 
 def test_file_that_needs_classes_is_refused_without_them(folder: Path) -> None:
-    with pytest.raises(InvalidEvidence, match="--groups describes classes of your own. Add --classes FILE"):
+    with pytest.raises(InvalidEvidence, match=r"--groups describes classes of your own\. Add --classes FILE"):
         run("--labels", "labels.csv", "--groups", "groups.csv")
 
 
