@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -111,12 +112,16 @@ def check_classes(name: str, images: LabelInputs) -> LabelInputs:
     """Return the labels of a labels file if they are classes of the data set.
 
     Raises:
-        InvalidEvidence: If a label is another class of the label space.
+        InvalidEvidence: If a label is another class of the label space; the message has the image.
     """
     others = {*images.labels.classes.tolist(), *images.all_targets.tolist()} - BUILT_IN[name].classes
     if others:
+        rows = range(len(images.rows))
+        is_other = ({*images.labels.of(row).tolist(), int(images.targets[row])} & others for row in rows)
+        image = images.names[images.rows[next(compress(rows, is_other))]].decode()
         raise InvalidEvidence(
-            f"{_describe(name, others)} no class of {name}. Correct the labels, or choose another data set name.",
+            f"{image!r:.120}: {_describe(name, others)} no class of {name}. Correct the labels, or choose another data "
+            "set name.",
             field="labels",
         )
     return images

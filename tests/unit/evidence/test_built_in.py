@@ -268,7 +268,7 @@ def test_labels_outside_of_the_classes_of_the_data_set_are_refused(tmp_path: Pat
     file = tmp_path / "labels.csv"
     file.write_text(f"file_name,labels\na.jpg,{IN_A_AND_R} 0\nb.jpg,998 999 5\nc.jpg,0\n")
 
-    with pytest.raises(InvalidEvidence, match=r"and 1 more are no class of imagenet-r. Correct the labels"):
+    with pytest.raises(InvalidEvidence, match=r"'a.jpg': tench .* and 1 more are no class of imagenet-r. Correct"):
         gather("imagenet-r", Inputs(labels=file))
 
 
