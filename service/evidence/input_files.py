@@ -10,31 +10,17 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 
 from errata.errors import InvalidEvidence, Violation
 
+from service.evidence.violation_limit import max_violations
+
 MAX_BYTES = 64 << 20
-MAX_VIOLATIONS = 10
 MAX_NAME = 1024  # characters of a file name
 MAX_SHOWN = 120  # characters of a header in a message
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 Description = str | Callable[[], str]  # a function, if a description takes time: only those that are listed are created
-
-
-_listed: ContextVar[int] = ContextVar("listed", default=MAX_VIOLATIONS)
-
-
-@contextmanager
-def list_more_violations(count: int) -> Iterator[None]:
-    """List up to `count` problems of each file that is read inside the block."""
-    token = _listed.set(count)
-    try:
-        yield
-    finally:
-        _listed.reset(token)
 
 
 class Problems:
@@ -58,7 +44,7 @@ class Problems:
     def add(self, field: str, description: Description, line: int | None = None) -> None:
         """Add a problem of a field."""
         self._count += 1
-        if len(self._violations) < _listed.get():
+        if len(self._violations) < max_violations():
             text = description if isinstance(description, str) else description()
             self._violations.append(Violation(field, text, line))
 
