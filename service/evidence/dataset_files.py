@@ -149,14 +149,16 @@ def _read_vocabulary(path: Path, label_space: LabelSpace, files: DatasetFiles) -
 
 def _errors_of(file: str, error: InvalidInput) -> list[FileError]:
     """Return the errors of a file. The message of the exception names what the numbers of the violations count."""
-    match = re.match(rf"{re.escape(file)}, (\w+) \d+: ", error.message)
-    if match is None or not error.violations:
-        line = error.violations[0].line if error.violations else None
-        name = error.violations[0].field if error.violations else ""
-        return [FileError(file, error.message, name, "line" if line is not None else "", line)]
-    return [
+    match = re.match(rf"{re.escape(file)}(?:, (\w+) \d+)?: ", error.message)
+    place, unit = ("", "line") if match is None else (match[0], match[1] or "line")
+    errors = [
         FileError(
-            file, violation.description, violation.field, match[1] if violation.line is not None else "", violation.line
+            file,
+            violation.description.removeprefix(place),
+            violation.field,
+            unit if violation.line is not None else "",
+            violation.line,
         )
         for violation in error.violations
     ]
+    return errors or [FileError(file, error.message.removeprefix(place))]

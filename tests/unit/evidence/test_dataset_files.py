@@ -82,6 +82,13 @@ def test_every_line_of_a_file_with_many_errors_is_listed(tmp_path: Path) -> None
     assert [error.line for error in files.errors] == list(range(2, 502))
 
 
+def test_place_of_an_error_is_not_repeated_in_its_message(tmp_path: Path) -> None:
+    files = read(tmp_path, classes="title\ncat\ndog\n")
+
+    assert places(files) == [("classes.csv", "name", 1)]
+    assert files.errors[0].message.startswith("missing column 'name'.")
+
+
 def test_entries_of_json_files_are_numbered(tmp_path: Path) -> None:
     files = read(tmp_path, classes='{"classes": [{"name": "cat"}, {"name": "dog"}, {"name": ""}]}')
 
