@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from service.domain import IMAGENET_1K, ClassPairs, LabelSpace
 from service.evidence.class_lookup import ClassLookup
 from service.evidence.class_rules import LISTS, find_problems
-from service.evidence.input_files import Problems, csv_rows, read_text
+from service.evidence.input_files import Problems, csv_rows, read_text, similar_name
 from service.evidence.label_space_json import create_label_space, to_rows
 
 COLUMNS: Mapping[str, Sequence[str]] = {
@@ -119,19 +119,12 @@ def _json_entries(raw: Sequence[Any], problems: Problems) -> Iterator[tuple[int,
         if not isinstance(item, dict):
             problems.add("classes", f'{item!r:.40} is not an object; write {{"name": …}}', number)
             continue
-        unknown = [key for key in item if key not in names]
-        if unknown:
-            problems.add("classes", f"unknown field {unknown[0]!r:.40}; use {', '.join(COLUMNS)}", number)
+        for key in item:
+            if similar := similar_name(key, (*names,)):
+                problems.add("classes", f"unknown field {key!r:.40}; rename it to {similar!r}", number)
         values = {names[key]: value for key, value in item.items() if key in names and value is not None}
-        yield (
-            number,
-            _entry(
-                {
-                    field: _split(value) if field in LISTS and isinstance(value, str) else value
-                    for field, value in values.items()
-                }
-            ),
-        )
+        lists = {field: _split(values[field]) for field in LISTS if isinstance(values.get(field), str)}
+        yield number, _entry(values | lists)
 
 
 def _entry(values: Mapping[str, Any]) -> dict[str, Any]:

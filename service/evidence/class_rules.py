@@ -12,7 +12,6 @@ MAX_TEXT = 1_000  # characters of a name
 MAX_VALUES = 100  # synonyms, superclasses, or groups of one class
 MAX_SUPERCLASSES = MAX_CLASSES
 RESERVED_GROUP = "all"  # the group of all samples
-TEXTS = ("id", "name")
 LISTS = ("synonyms", "superclasses", "groups")
 _SYNSET = re.compile(r"n[0-9]{8}")
 Row = Mapping[str, Any]
@@ -62,7 +61,8 @@ def find_problems(rows: Sequence[Row], places: Sequence[str]) -> Iterator[ClassP
 
 
 def _row_problems(row: Row) -> Iterator[tuple[str, str]]:
-    for field in TEXTS:
+    is_default_id = row["id"] == row["name"]
+    for field in ("name",) if is_default_id else ("id", "name"):
         if problem := _text_problem(field, row[field]):
             yield field, problem
     for field in LISTS:

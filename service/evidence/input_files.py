@@ -164,10 +164,10 @@ def find_columns(
             found[column] = positions[0]
     known = [name for column, aliases in columns.items() for name in (column, *aliases)]
     for name in names:
-        similar = difflib.get_close_matches(name.lower()[:MAX_SHOWN].replace(" ", "_"), known, n=1, cutoff=0.8)
-        if name not in known and similar and not any(similar[0] in (column, *columns[column]) for column in found):
+        similar = similar_name(name, known)
+        if similar and not any(similar in (column, *columns[column]) for column in found):
             raise InvalidEvidence(
-                f"{source}, line 1: unknown column {name!r:.60}. Rename it to '{similar[0]}'.", field="header", line=1
+                f"{source}, line 1: unknown column {name!r:.60}. Rename it to '{similar}'.", field="header", line=1
             )
     missing = [column for column in required if column not in found]
     if missing:
@@ -177,6 +177,14 @@ def find_columns(
             line=1,
         )
     return found
+
+
+def similar_name(name: str, known: Sequence[str]) -> str:
+    """Return the known name that an unknown name is probably meant to be; empty if there is none."""
+    if name in known:
+        return ""
+    form = name[:MAX_SHOWN].strip().lower().replace(" ", "_")
+    return next(iter(difflib.get_close_matches(form, known, n=1, cutoff=0.8)), "")
 
 
 def text_problem(field: str, text: str, limit: int) -> str:

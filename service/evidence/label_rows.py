@@ -9,9 +9,11 @@ from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 
 from service.evidence.input_files import Problems, csv_rows, decode, read_content
+from service.evidence.parquet_labels import to_json_lines
 
 COLUMNS: Mapping[str, Sequence[str]] = {"file_name": (), "target": (), "labels": ("label",), "problematic": ()}
 REQUIRED = ("file_name", "labels")
+PARQUET_SIGNATURE = b"PAR1"
 FALSE_TEXTS = frozenset({"0", "false", "no"})
 
 
@@ -33,6 +35,9 @@ def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
         InvalidEvidence: The file cannot be read or has another format.
     """
     content = read_content(path, "labels")
+    if content.startswith(PARQUET_SIGNATURE):
+        problems = Problems(path.name, "row")
+        return _from_json_lines(to_json_lines(content, path.name), problems), problems
     text = decode(content, path.name, "labels")
     start = text.lstrip()[:1]
     if start != "{":
@@ -72,12 +77,12 @@ def _from_json_lines(text: str, problems: Problems) -> Iterator[LabelRow]:
             problems.add("row", f"not valid JSON: {error!s:.80}; write one object per line", number)
             continue
         if isinstance(raw, dict):
-            yield from row_of(raw, number, problems)
+            yield from _row_of(raw, number, problems)
         else:
             problems.add("row", f'{raw!r:.40} is not an object; write {{"file_name": …, "labels": […]}}', number)
 
 
-def row_of(raw: Mapping[str, Any], number: int, problems: Problems) -> Iterator[LabelRow]:
+def _row_of(raw: Mapping[str, Any], number: int, problems: Problems) -> Iterator[LabelRow]:
     """Yield the row of an object or of a table with types, or add its problem."""
     name, target, reason = raw.get("file_name"), raw.get("target"), raw.get("problematic")
     labels = raw.get("labels", raw.get("label"))

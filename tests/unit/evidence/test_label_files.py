@@ -1,13 +1,20 @@
 """Labels of custom data sets: file formats, targets, problematic images, names of classes, and invalid rows."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from errata.errors import InvalidEvidence
+from pyarrow import parquet
 from unit.evidence.official import wordnet_id
 
-from service.domain import LabelSource, LabelSpace
+from service.domain import LabelSource, LabelSpace, rejected_targets
+from service.evidence import input_files, parquet_labels
+from service.evidence.class_files import read_classes
 from service.evidence.inputs import LabelInputs
 from service.evidence.label_files import read_labels
 from service.evidence.recipes import Inputs, gather
@@ -161,3 +168,295 @@ def test_binary_and_missing_files_are_rejected(tmp_path: Path) -> None:
 
     refused(tmp_path / "x")
     refused(tmp_path / "not there")
+
+
+# own label spaces
+
+CLASSES = """id,name,synonyms
+sku-a,crane,
+sku-b,water bottle,flask
+sku-c,crane,kran
+sku-d,cup,
+0,saucer,
+"""
+ROWS = """file_name,target,labels,problematic
+d.jpg,sku-d,sku-c sku-d,
+c.jpg,cup,water bottle,
+b.jpg,flask,water bottle;kran;cup,
+a.jpg,sku-a,,too dark
+e.jpg,sku-a,1 2,blurred
+f.jpg,4,4 4 KRAN,
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> LabelSpace:
+    return read_classes(write(tmp_path / "classes.csv", CLASSES), "mine")
+
+
+def assert_own_labels(images: LabelInputs) -> None:
+    assert labels_of(images) == {
+        "a.jpg": [],
+        "b.jpg": [1, 2, 3],
+        "c.jpg": [1],
+        "d.jpg": [2, 3],
+        "e.jpg": [1, 2],
+        "f.jpg": [4, 2],
+    }
+    assert images.all_targets.tolist() == [0, 1, 3, 3, 0, 4]
+    assert images.problematic.tolist() == [True, False, False, False, True, False]
+    assert images.rows.tolist() == list(range(6))
+    rejected = rejected_targets(images.targets, images.labels, images.problematic)
+    assert rejected.tolist() == [False, False, True, False, False, False]
+    original, correct = LabelSource.ORIGINAL, LabelSource.CORRECT
+    assert images.labels.sources_of(1) == [original, correct, correct]
+    assert images.labels.sources_of(2) == [correct], "the target is rejected"
+    assert images.labels.sources_of(3) == [correct, original], "the order of the labels stays"
+
+
+def as_objects(separate: bool) -> list[dict[str, object]]:
+    rows = [line.split(",") for line in ROWS.splitlines()[1:]]
+    return [
+        {
+            "file_name": name,
+            "target": int(target) if target.isdigit() else target,
+            "labels": [part for part in labels.split(";") if part] if separate and ";" in labels else labels,
+            "problematic": reason or None,
+        }
+        for name, target, labels, reason in rows
+    ]
+
+
+@pytest.mark.parametrize("separate", [True, False], ids=["lists", "fields"])
+def test_targets_labels_and_problematic_images_are_read(tmp_path: Path, own: LabelSpace, separate: bool) -> None:
+    lines = [json.dumps(row) for row in as_objects(separate)]
+
+    assert_own_labels(read_labels(write(tmp_path / "x.csv", ROWS), own))
+    assert_own_labels(read_labels(write(tmp_path / "x.csv", ROWS.replace("labels", "label", 1)), own))
+    assert_own_labels(read_labels(write(tmp_path / "x.csv", "\ufeff" + ROWS.replace("\n", "\r\n")), own))
+    assert_own_labels(read_labels(write(tmp_path / "x.jsonl", "\n\n".join(lines) + "\n"), own))
+
+
+@pytest.mark.processes
+def test_parquet_is_equivalent(tmp_path: Path, own: LabelSpace) -> None:
+    rows = [{**row, "target": str(row["target"])} for row in as_objects(False)]
+    table = pa.Table.from_pylist(rows)
+    lists = [[label for label in str(row["labels"]).split(";") if label] for row in rows]
+    lists[0], lists[4], lists[5] = ["sku-c", "sku-d"], ["1", "2"], ["4", "KRAN"]
+    encoded = table.set_column(0, "file_name", table["file_name"].dictionary_encode())
+    for number, variant in enumerate((table, encoded, table.set_column(2, "labels", pa.array(lists)))):
+        path = tmp_path / f"{number}.parquet"
+        parquet.write_table(variant, path)
+        assert_own_labels(read_labels(path, own))
+
+
+@pytest.mark.processes
+def test_parquet_with_numbers_is_read(tmp_path: Path) -> None:
+    columns = {
+        "labels": pa.array([[3, 5], [7], None], type=pa.list_(pa.int16())),
+        "target": pa.array([5, 7, 9], type=pa.uint32()),
+        "file_name": pa.array([b"a.jpg", b"b.jpg", b"c.jpg"]),
+        "problematic": [False, None, True],
+        "score": [0.1, 0.2, 0.3],
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "x.parquet")
+
+    images = read_labels(tmp_path / "x.parquet", imagenet_1k())
+
+    assert labels_of(images) == {"a.jpg": [3, 5], "b.jpg": [7], "c.jpg": []}
+    assert images.all_targets.tolist() == [5, 7, 9]
+    assert images.problematic.tolist() == [False, False, True]
+
+
+def test_reference_labels_have_the_published_numbers(reference: Path) -> None:
+    label_space = read_classes(reference / "cifar100" / "classes.csv", "cifar-100")
+
+    images = read_labels(reference / "cifar100" / "labels.csv", label_space)
+
+    rejected = rejected_targets(images.targets, images.labels, images.problematic)
+    assert len(images.names) == 10_000
+    assert np.count_nonzero(images.problematic) == 247
+    assert np.count_nonzero(rejected) == 318
+    assert np.count_nonzero(images.labels.counts == 2) == 20
+
+
+def test_field_is_one_class_before_it_is_split_at_spaces(tmp_path: Path) -> None:
+    label_space = read_classes(write(tmp_path / "c.csv", "name\na\nb\na b\n"), "mine")
+    rows = "file_name,labels\n1,a b\n2,b a\n3,a b;b\n4,a b b\n"
+
+    images = read_labels(write(tmp_path / "x.csv", rows), label_space)
+
+    assert labels_of(images) == {"1": [2], "2": [1, 0], "3": [2, 1], "4": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "words"),
+    [
+        ("x,sku-a,crane,", "labels", ["ambiguous class 'crane': index 0 (ID 'sku-a'), index 2 (ID 'sku-c')"]),
+        ("x,crane,cup,", "target", ["ambiguous class 'crane'"]),
+        ("x,sku-a,sku-a;0,", "labels", ["ambiguous class '0': index 0 (ID 'sku-a'), index 4 (ID '0')"]),
+        ("x,sku-a,cups,", "labels", ["unknown class 'cups'", "0 to 4", "similar names: 'cup'"]),
+        ("x,sku-a,water bottle cup,", "labels", ["unknown class 'water'"]),
+        ("x,,sku-a,", "target", ["no target"]),
+        ("x,sku-a,,", "labels", ["no label", "`problematic`"]),
+        ("x,sku-a, ; ,", "labels", ["no label"]),
+        ("x,,,blurred", "target", ["no target"]),
+        ("x,sku-a,sku-a,0", "problematic", ["'0'", "leave the field empty"]),
+        ("x,sku-a,sku-a,False", "problematic", ["'False'"]),
+        ("d.jpg,sku-a,sku-a,", "file_name", ["duplicate image 'd.jpg'", "line 2"]),
+        (f"{'x' * 1_025},sku-a,sku-a,", "file_name", ["1,025 characters"]),
+        ("x,sku-a,sku-a,,sku-b", "row", ["5 values in 4 columns"]),
+    ],
+)  # fmt: skip
+def test_invalid_row_is_refused_with_its_line(
+    tmp_path: Path, own: LabelSpace, row: str, field: str, words: list[str]
+) -> None:
+    error = refused(write(tmp_path / "x.csv", f"{ROWS}{row}\n"), own)
+
+    assert [(violation.field, violation.line) for violation in error.violations] == [(field, 8)]
+    assert all(word in error.message for word in words), error.message
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ('{"file_name": "x"', "row"),
+        ("[]", "row"),
+        ("1", "row"),
+        ('{"labels": [1]}', "file_name"),
+        ('{"file_name": 5, "labels": [1]}', "file_name"),
+        ('{"file_name": "\\ud800", "labels": [1]}', "file_name"),
+        ('{"file_name": "x"}', "labels"),
+        ('{"file_name": "x", "labels": {}}', "labels"),
+        ('{"file_name": "x", "labels": [true]}', "labels"),
+        ('{"file_name": "x", "labels": [1.0]}', "labels"),
+        ('{"file_name": "x", "labels": [[1]]}', "labels"),
+        ('{"file_name": "x", "labels": [""]}', "labels"),
+        ('{"file_name": "x", "labels": ["\\ud800"]}', "labels"),
+        ('{"file_name": "x", "labels": [1], "target": null}', "target"),
+        ('{"file_name": "x", "labels": [1], "target": [1]}', "target"),
+        ('{"file_name": "x", "labels": [1], "problematic": 1}', "problematic"),
+        ('{"file_name": "x", "labels": [1], "problematic": "no"}', "problematic"),
+        ('{"file_name": "x", "labels": ' + "[" * 900 + "]" * 900 + "}", "row"),
+    ],
+    ids=lambda value: value[:60],
+)
+def test_invalid_json_line_is_refused_with_its_line(tmp_path: Path, own: LabelSpace, line: str, field: str) -> None:
+    error = refused(write(tmp_path / "x.jsonl", f'{{"file_name": "a", "labels": [1]}}\n\n{line}\n'), own)
+
+    assert [(violation.field, violation.line) for violation in error.violations] == [(field, 3)]
+    error.message.encode()
+
+
+def test_json_line_without_target_uses_the_first_label(tmp_path: Path, own: LabelSpace) -> None:
+    images = read_labels(write(tmp_path / "x.jsonl", '{"file_name": "a", "labels": "cup flask"}'), own)
+
+    assert images.all_targets.tolist() == [3]
+    assert labels_of(images) == {"a": [3, 1]}
+
+
+def test_duplicate_image_in_json_is_refused(tmp_path: Path) -> None:
+    assert "duplicate image 'a'" in refused(write(tmp_path / "x.json", '{"a": [1], "b": [2], "a": [3]}')).message
+
+
+def test_file_with_problematic_images_only_is_refused(tmp_path: Path, own: LabelSpace) -> None:
+    error = refused(write(tmp_path / "x.csv", "file_name,target,labels,problematic\na,0,,x\n".replace("0", "cup")), own)
+
+    assert "all images are problematic" in error.message
+
+
+def test_misspelled_column_is_refused(tmp_path: Path, own: LabelSpace) -> None:
+    error = refused(write(tmp_path / "x.csv", "file_name,targets,labels\na,cup,cup\n"), own)
+
+    assert "'targets'. Rename it to 'target'" in error.message
+
+
+def test_file_of_100_mb_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.csv").touch()
+    os.truncate(tmp_path / "x.csv", 100 << 20)
+    monkeypatch.setattr(input_files, "decode", None)  # fails if the content is used
+
+    assert "100.0 MiB" in refused(tmp_path / "x.csv").message
+
+
+# hostile Parquet files
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"file_name": ["a"]}, "no column 'labels'"),
+        ({"labels": ["1"]}, "no column 'file_name'"),
+        ({"file_name": [1], "labels": ["1"]}, "'file_name' has the type int64"),
+        ({"file_name": ["a"], "labels": [1.5]}, "'labels' has the type double"),
+        ({"file_name": ["a"], "labels": [[[1]]]}, "'labels' has the type list"),
+        ({"file_name": ["a"], "labels": [{"x": 1}]}, "'labels' has the type struct"),
+        ({"file_name": ["a"], "labels": [1], "target": [None]}, "'target' has the type null"),
+        ({"file_name": ["a"], "labels": [1], "problematic": [0]}, "'problematic' has the type int64"),
+        ({"file_name": [b"\xff"], "labels": [1]}, "can't decode"),
+    ],
+    ids=str,
+)
+def test_parquet_with_other_columns_is_refused(tmp_path: Path, columns: dict[str, list[object]], words: str) -> None:
+    parquet.write_table(pa.table(columns), tmp_path / "x.parquet")
+
+    assert words in refused(tmp_path / "x.parquet").message
+
+
+@pytest.mark.processes
+def test_invalid_rows_of_parquet_are_refused_with_their_numbers(tmp_path: Path) -> None:
+    columns = {"file_name": ["a", None, "c"], "labels": [1, 2, 1000]}
+    parquet.write_table(pa.table(columns), tmp_path / "x.parquet")
+
+    error = refused(tmp_path / "x.parquet")
+
+    assert error.message.startswith("x.parquet, row 2: ")
+    assert [(violation.field, violation.line) for violation in error.violations] == [("file_name", 2), ("labels", 3)]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("content", [b"PAR1", b"PAR1" + b"\xff" * 100, b"PAR1" + b"\xff\xff\xff\x7fPAR1"])
+def test_damaged_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.parquet").write_bytes(content)
+
+    assert "cannot read the Parquet file" in refused(tmp_path / "x.parquet").message
+
+
+@pytest.mark.processes
+def test_parquet_with_large_footer_is_refused(tmp_path: Path) -> None:
+    size = parquet_labels.MAX_FOOTER + 1
+    (tmp_path / "x.parquet").write_bytes(b"PAR1" + bytes(size) + size.to_bytes(4, "little") + b"PAR1")
+
+    assert "footer" in refused(tmp_path / "x.parquet").message
+
+
+@pytest.mark.processes
+def test_crash_of_the_parquet_reader_is_an_error_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(deeply_nested_schema(20_000))  # Arrow overflows its stack
+
+    assert "damaged, or unpacks to too much" in refused(tmp_path / "x.parquet").message
+
+
+def test_parquet_reader_that_takes_too_long_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*arguments: object, **options: object) -> None:
+        raise subprocess.TimeoutExpired("python", parquet_labels.TIMEOUT_SECONDS)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    (tmp_path / "x.parquet").write_bytes(b"PAR1")
+
+    assert "takes more than 120 s" in refused(tmp_path / "x.parquet").message
+
+
+def deeply_nested_schema(depth: int) -> bytes:
+    """Return a Parquet file whose only column is nested in groups. Thrift's compact protocol."""
+
+    def varint(value: int) -> bytes:
+        return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
+
+    group = bytes([0x35, 2, 0x18, 1]) + b"g" + bytes([0x15, 2, 0])  # optional, name, one child
+    leaf = bytes([0x15, 12, 0x25, 2, 0x18, 1]) + b"x" + bytes([0])  # BYTE_ARRAY, optional, name
+    root = bytes([0x48, 6]) + b"schema" + bytes([0x15, 2, 0])
+    elements = root + group * depth + leaf
+    footer = bytes([0x15, 2, 0x19, 0xFC]) + varint(depth + 2) + elements + bytes([0x16, 0, 0x19, 0x0C, 0])
+    return b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"

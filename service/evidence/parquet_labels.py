@@ -1,0 +1,153 @@
+"""Convert a Parquet file of labels to JSON lines, in a child process with limits.
+
+Arrow can crash, loop, or exhaust the memory on a hostile file. The child process, `python -m
+service.evidence.parquet_labels`, reads the file from standard input and writes one object per row.
+"""
+
+import io
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+from errata.errors import InvalidEvidence
+
+from service.child_process import child_environment
+
+MAX_ROWS = 2_000_000
+MAX_COLUMNS = 1_000
+MAX_FOOTER = 4 << 20  # bytes
+FOOTER_END = 8  # bytes: the length of the footer, and the signature
+BATCH_ROWS = 8_192
+MAX_OUTPUT = 512 << 20  # bytes of JSON lines
+MAX_ADDRESS_SPACE = 4 << 30  # bytes
+CPU_SECONDS = 30
+TIMEOUT_SECONDS = 120.0
+INVALID = 3  # exit status: standard error has the problem
+COLUMNS = ("file_name", "target", "labels", "problematic")
+REMEDY = "Write the file again, with the columns file_name, target, labels, and problematic."
+
+
+def to_json_lines(content: bytes, source: str) -> str:
+    """Return the rows of a Parquet file as JSON lines.
+
+    Args:
+        content: The file.
+        source: Name of the file, for messages.
+
+    Raises:
+        InvalidEvidence: The file is damaged or exceeds a limit, or a column is missing or has another type.
+    """
+    with tempfile.TemporaryFile() as output:
+        try:
+            child = subprocess.run(
+                [sys.executable, "-m", "service.evidence.parquet_labels"],
+                input=content,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                env=child_environment(),
+                timeout=TIMEOUT_SECONDS,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise _invalid(source, f"reading takes more than {TIMEOUT_SECONDS:.0f} s") from error
+        if child.returncode:
+            is_described = child.returncode == INVALID
+            problem = child.stderr.decode(errors="replace") if is_described else "it is damaged, or unpacks to too much"
+            raise _invalid(source, problem)
+        output.seek(0)
+        return output.read().decode()
+
+
+def _invalid(source: str, problem: str) -> InvalidEvidence:
+    return InvalidEvidence(f"{source}: cannot read the Parquet file: {problem:.300}. {REMEDY}", field="labels")
+
+
+def main() -> int:
+    """Convert the file from standard input. Return the exit status."""
+    _limit_resources()
+    from pyarrow import ArrowException
+
+    try:
+        _convert(sys.stdin.buffer.read())
+    except MemoryError:
+        sys.stderr.write("it unpacks to too much")
+        return INVALID
+    except (ArrowException, OSError, ValueError) as error:
+        sys.stderr.write(str(error).partition("\n")[0] or type(error).__name__)
+        return INVALID
+    return 0
+
+
+def _limit_resources() -> None:
+    for kind, limit in (
+        (resource.RLIMIT_AS, MAX_ADDRESS_SPACE),
+        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_FSIZE, MAX_OUTPUT),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, maximum = resource.getrlimit(kind)
+        limit = limit if maximum == resource.RLIM_INFINITY else min(limit, maximum)
+        resource.setrlimit(kind, (limit, limit))
+
+
+def _convert(content: bytes) -> None:
+    """Write the rows to standard output.
+
+    Raises:
+        ValueError: The file exceeds a limit, or a column is missing or has another type.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    pa.set_cpu_count(1)
+    if (size := int.from_bytes(content[-FOOTER_END:-4], "little")) > MAX_FOOTER:
+        raise ValueError(f"its footer has {size:,} bytes, but at most {MAX_FOOTER:,} are allowed")
+    file = parquet.ParquetFile(io.BytesIO(content))
+    for count, limit, parts in (
+        (file.metadata.num_rows, MAX_ROWS, "rows"),
+        (file.metadata.num_columns, MAX_COLUMNS, "columns"),
+    ):
+        if count > limit:
+            raise ValueError(f"it has {count:,} {parts}, but at most {limit:,} are allowed")
+    schema = file.schema_arrow
+    names = [name for name in COLUMNS if name in schema.names]
+    for name in ("file_name", "labels"):
+        if name not in names:
+            raise ValueError(f"it has no column '{name}'")
+    for name in names:
+        _check_type(name, schema.field(name).type)
+    rows = 0
+    for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=names, use_threads=False):
+        if (rows := rows + batch.num_rows) > MAX_ROWS:
+            raise ValueError(f"it has more than {MAX_ROWS:,} rows")
+        for row in batch.to_pylist():
+            sys.stdout.write(json.dumps(row, default=bytes.decode) + "\n")
+    sys.stdout.flush()
+
+
+def _check_type(name: str, kind: Any) -> None:
+    """Raise ValueError for a column of another type."""
+    from pyarrow import types
+
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    is_list = types.is_list(value) or types.is_large_list(value)
+    if name == "labels" and is_list:
+        value = value.value_type
+    is_text = types.is_string(value) or types.is_large_string(value)
+    is_usable = (
+        is_text
+        or {
+            "file_name": types.is_binary(value) or types.is_large_binary(value),
+            "target": types.is_integer(value),
+            "labels": types.is_integer(value),
+            "problematic": types.is_boolean(value) or types.is_null(value),
+        }[name]
+    )
+    if not is_usable:
+        raise ValueError(f"the column '{name}' has the type {kind!s:.80}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
