@@ -19,7 +19,7 @@ from service.domain import IMAGENET_1K, ClassPairs, LabelSpace
 from service.evidence.class_lookup import ClassLookup
 from service.evidence.class_rules import LISTS, find_problems
 from service.evidence.input_files import Problems, csv_rows, read_text, similar_name
-from service.evidence.label_space_json import create_label_space, to_rows
+from service.evidence.label_space_json import MAX_BYTES, create_label_space, to_json
 
 COLUMNS: Mapping[str, Sequence[str]] = {
     "index": (),
@@ -69,7 +69,9 @@ def read_classes(path: Path, name: str, overlaps: Path | None = None) -> LabelSp
     pairs = [_json_pairs(raw.get("overlaps", []), label_space, path.name)]
     if overlaps is not None:
         pairs.append(_csv_pairs(overlaps, label_space))
-    return replace(label_space, overlaps=ClassPairs.of(np.concatenate(pairs), label_space.num_classes))
+    label_space = replace(label_space, overlaps=ClassPairs.of(np.concatenate(pairs), label_space.num_classes))
+    _check_size(label_space, path.name)
+    return label_space
 
 
 def read_superclasses(path: Path, label_space: LabelSpace) -> LabelSpace:
@@ -88,7 +90,7 @@ def _with_lists(path: Path, label_space: LabelSpace, field: str) -> LabelSpace:
         raise InvalidEvidence(
             f"{path.name} is a JSON file. For classes of your own, write a CSV file class,{field}.", field=field
         )
-    rows = to_rows(label_space)
+    rows = parse_json(to_json(label_space))["classes"]
     line_of: dict[int, int] = {}
     columns = {"class": (), field: COLUMNS[field]}
     for line, values in csv_rows(text, problems, path.name, columns, ("class", field)):
@@ -105,7 +107,18 @@ def _with_lists(path: Path, label_space: LabelSpace, field: str) -> LabelSpace:
     for problem in find_problems(rows, places):
         problems.add(problem.field, problem.description, None if problem.row is None else line_of.get(problem.row))
     problems.check()
-    return create_label_space(label_space.name, rows, label_space.overlaps.as_array())
+    changed = create_label_space(label_space.name, rows, label_space.overlaps.as_array())
+    _check_size(changed, path.name)
+    return changed
+
+
+def _check_size(label_space: LabelSpace, source: str) -> None:
+    if (size := len(to_json(label_space))) > MAX_BYTES:
+        raise InvalidEvidence(
+            f"{source}: the classes need {size / (1 << 20):,.1f} MiB in a bundle. Expected at most {MAX_BYTES >> 20} "
+            "MiB. Use shorter names, or fewer synonyms and superclasses.",
+            field="classes",
+        )
 
 
 def _csv_entries(text: str, problems: Problems, source: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -5,39 +5,63 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from errata.json_input import parse_json
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
 
-from service.domain import ClassPairs, LabelSpace, Superclasses
+from service.domain import MAX_CLASSES, MAX_GROUPS, MIN_CLASSES, ClassPairs, LabelSpace, Superclasses
 from service.evidence.class_rules import find_problems
+
+MAX_BYTES = 64 << 20
+_Text = Annotated[str, Field(min_length=1)]
+_Index = Annotated[int, Field(ge=0, lt=MAX_CLASSES)]
+
+
+_STRICT = ConfigDict(strict=True, extra="forbid")
+
+
+@dataclass(config=_STRICT)
+class _Row:
+    id: _Text
+    name: _Text
+    synonyms: list[_Text]
+    superclasses: list[_Text]
+    groups: list[_Text]
+    synset: str
+
+
+@dataclass(config=_STRICT)
+class _Content:
+    name: _Text
+    classes: Annotated[list[_Row], Field(min_length=MIN_CLASSES, max_length=MAX_CLASSES)]
+    overlaps: list[tuple[_Index, _Index]]
+
+
+_CONTENT = TypeAdapter(_Content)
 
 
 def to_json(label_space: LabelSpace) -> bytes:
-    """Return a label space in canonical form."""
-    overlaps = label_space.overlaps.as_array().tolist()
-    content = {"name": label_space.name, "classes": to_rows(label_space), "overlaps": overlaps}
-    return (json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
-
-
-def to_rows(label_space: LabelSpace) -> list[dict[str, Any]]:
-    """Return one mapping per class, as `create_label_space` expects them."""
-    return [
-        {
-            "id": label_space.ids[index],
-            "name": label_space.names[index],
-            "synonyms": list(label_space.synonyms[index]),
-            "superclasses": list(label_space.superclasses.names_of(index)),
-            "groups": [
-                group
-                for group, members in zip(label_space.groups, label_space.group_members, strict=True)
-                if members[index]
-            ],
-            "synset": label_space.synsets[index],
-        }
-        for index in range(label_space.num_classes)
+    """Return a label space in canonical form. It contains the superclasses and groups that classes belong to."""
+    groups = [
+        tuple(label_space.groups[number] for number in np.flatnonzero(row)) for row in label_space.group_members.T
     ]
+    columns = (label_space.ids, label_space.names, label_space.synonyms, groups, label_space.synsets)
+    classes = [
+        {
+            "id": id_,
+            "name": name,
+            "synonyms": synonyms,
+            "superclasses": label_space.superclasses.names_of(index),
+            "groups": row_groups,
+            "synset": synset,
+        }
+        for index, (id_, name, synonyms, row_groups, synset) in enumerate(zip(*columns, strict=True))
+    ]
+    overlaps = label_space.overlaps.as_array().tolist()
+    content = {"name": label_space.name, "classes": classes, "overlaps": overlaps}
+    return (json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
 
 
 def from_json(content: bytes) -> LabelSpace:
@@ -45,21 +69,16 @@ def from_json(content: bytes) -> LabelSpace:
 
     Raises:
         ValueError: If the content is not a label space.
-        KeyError: If a field is missing.
-        TypeError: If a value has another type.
     """
-    raw = parse_json(content.decode())
-    rows: list[Mapping[str, Any]] = raw["classes"]
-    places = [f"class {index}" for index in range(len(rows))]
-    for problem in find_problems(rows, places):
-        where = "" if problem.row is None else f"{places[problem.row]}: "
-        raise ValueError(f"{where}{problem.description}")
-    pairs = np.array(raw["overlaps"], dtype=np.int64).reshape(-1, 2)
-    if pairs.size and not 0 <= pairs.min() <= pairs.max() < len(rows):
-        raise ValueError("an overlap is not a pair of classes")
-    if not isinstance(raw["name"], str):
-        raise ValueError("the name is not text")
-    return create_label_space(raw["name"], rows, pairs)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{len(content)} bytes are more than {MAX_BYTES}")
+    raw = _CONTENT.validate_json(content)
+    rows, pairs = [vars(row) for row in raw.classes], np.array(raw.overlaps, dtype=np.int64).reshape(-1, 2)
+    if (pairs >= len(rows)).any() or (pairs[:, 0] == pairs[:, 1]).any():
+        raise ValueError("an overlap is not a pair of two classes")
+    for problem in find_problems(rows, [f"class {index}" for index in range(len(rows))]):
+        raise ValueError(f"class {problem.row}: {problem.description}")
+    return create_label_space(raw.name, rows, pairs)
 
 
 def create_label_space(name: str, rows: Sequence[Mapping[str, Any]], overlaps: np.ndarray[Any, Any]) -> LabelSpace:
@@ -69,8 +88,13 @@ def create_label_space(name: str, rows: Sequence[Mapping[str, Any]], overlaps: n
         name: The name of the label space.
         rows: One mapping per class with `id`, `name`, `synonyms`, `superclasses`, `groups`, and `synset`.
         overlaps: (P, 2) class, and another class that also counts as correct.
+
+    Raises:
+        ValueError: If there are too many groups.
     """
     groups = tuple(dict.fromkeys(group for row in rows for group in row["groups"]))
+    if len(groups) > MAX_GROUPS:
+        raise ValueError(f"{len(groups)} groups are more than {MAX_GROUPS}")
     members = np.array([[group in row["groups"] for row in rows] for group in groups], dtype=bool)
     return LabelSpace(
         name=name,

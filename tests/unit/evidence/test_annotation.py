@@ -18,7 +18,7 @@ from service.evidence.recipes import Inputs, gather
 
 def digest(annotations: Path, mistakes: Path | None = None) -> str:
     facts = gather("imagenet", Inputs(annotations=annotations, mistakes=mistakes))
-    return digest_of(facts.dataset, facts.superclasses.ids, as_arrays(facts))
+    return digest_of(facts.dataset, facts.label_space, as_arrays(facts))
 
 
 def row(number: int, correct: list[int], unclear: list[int] | None = None, problematic: bool = False) -> Row:

@@ -391,5 +391,5 @@ def test_stored_label_space_follows_the_same_rules(tmp_path: Path, change: dict[
     raw = json.loads(to_json(read(tmp_path, CSV)))
     raw["classes"][0] |= change
 
-    with pytest.raises(ValueError, match="class "):
+    with pytest.raises(ValueError, match="class"):
         from_json(json.dumps(raw).encode())

@@ -7,14 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import cooccurrence as oracle
 
-from service.domain import LabelSource
+from service.domain import LabelSource, Superclasses
 from service.evidence.bundle import Bundle
-from service.evidence.cooccurrence import cooccurrence_matrix, count_pairs
+from service.evidence.cooccurrence import cooccurrence_relation, count_pairs
 from service.evidence.inputs import CooccurrenceInputs
 from service.evidence.labels import pack_labels
 from service.rules.decide import decide
 from service.rules.table import error_types
-from service.taxonomy.superclasses import shares_superclass
 
 CLASSES = st.sampled_from((0, 1, 2, 500, 998, 999))
 IMAGES = st.lists(st.lists(CLASSES, max_size=4, unique=True), max_size=30)
@@ -51,13 +50,22 @@ def test_examples_are_images_that_show_both(images: list[list[int]]) -> None:
 @settings(max_examples=50)
 @given(IMAGES, st.lists(st.sets(CLASSES, max_size=3), max_size=3))
 def test_pairs_occur_twice_and_share_no_superclass(images: list[list[int]], superclasses: list[set[int]]) -> None:
-    members = np.array([[index in superclass for index in range(1000)] for superclass in superclasses], dtype=bool)
+    names = [[str(number) for number, members in enumerate(superclasses) if index in members] for index in range(1000)]
 
-    matrix = cooccurrence_matrix(counted(images), shares_superclass(members.reshape(-1, 1000)))
+    relation = cooccurrence_relation(counted(images), Superclasses.from_names(names))
 
-    assert np.array_equal(matrix, matrix.T)
-    result = {(int(a), int(b)) for a, b in zip(*np.triu(matrix).nonzero(), strict=True)}
-    assert result == oracle.pairs(map(set, images), superclasses)
+    pairs = {(first, second) for first, second in relation.as_array().tolist()}
+    assert pairs == {(second, first) for first, second in pairs}
+    assert {(a, b) for a, b in pairs if a < b} == oracle.pairs(map(set, images), superclasses)
+
+
+@settings(max_examples=50)
+@given(IMAGES, st.integers(1, 4))
+def test_minimum_of_images_can_be_set(images: list[list[int]], min_count: int) -> None:
+    relation = cooccurrence_relation(counted(images), Superclasses.from_names([()] * 1000), min_count)
+
+    frequent = {pair for pair, count in oracle.count_pairs(map(set, images)).items() if count >= min_count}
+    assert {(a, b) for a, b in relation.as_array().tolist() if a < b} == frequent
 
 
 def test_bundle_counts_pairs_over_all_images_with_real_labels(
@@ -91,9 +99,9 @@ def test_excluding_an_image_from_the_counts_does_not_change_its_verdicts(
         own = [place[pair] for pair in oracle.count_pairs([real_label_sets[name]])]
         counts = pairs.counts.copy()
         counts[own] -= 1
-        matrix = cooccurrence_matrix(replace(pairs, counts=counts), evidence.same_superclass)
+        relation = cooccurrence_relation(replace(pairs, counts=counts), evidence.superclasses)
         row = imagenet_real.row(name)
-        alone = replace(evidence.rows(row, row + 1), cooccurrence=matrix)
+        alone = replace(evidence.rows(row, row + 1), cooccurrence=relation)
 
         assert own
         assert np.array_equal(decide(alone)[0], imagenet_real.verdicts[row]), name

@@ -6,7 +6,10 @@ import pytest
 from errata.errors import InvalidEvidence
 from unit.evidence.official import wordnet_id
 
+from service.domain import LabelSpace
+from service.evidence.class_files import read_classes
 from service.evidence.images import class_folders, find_images
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 A, B = wordnet_id(0), wordnet_id(1)
 
@@ -75,7 +78,7 @@ def test_class_folders_are_sorted_and_only_images_count(tmp_path: Path) -> None:
     files = [f"{B}/a.JPEG", f"{A}/b.png", f"{A}/a.jpg", f"{B}/c.webp", f"{B}/b.bmp", f"{A}/c.jpeg"]
     touch(*(tmp_path / name for name in files), tmp_path / A / "notes.txt", tmp_path / "README")
 
-    result = class_folders(tmp_path)
+    result = class_folders(tmp_path, imagenet_1k())
 
     assert result.names == tuple(sorted(files))
     assert result.targets.tolist() == [0, 0, 0, 1, 1, 1]
@@ -85,11 +88,45 @@ def test_folder_of_an_unknown_class_is_rejected_by_name(tmp_path: Path) -> None:
     touch(tmp_path / A / "a.jpg", tmp_path / "n00000000" / "a.jpg")
 
     with pytest.raises(InvalidEvidence, match="n00000000"):
-        class_folders(tmp_path)
+        class_folders(tmp_path, imagenet_1k())
 
 
 def test_folder_without_class_folders_is_rejected(tmp_path: Path) -> None:
     touch(tmp_path / "empty" / A / "notes.txt", tmp_path / "flat" / "a.jpg")
     for name in ("empty", "flat", "not there"):
         with pytest.raises(InvalidEvidence, match=name):
-            class_folders(tmp_path / name)
+            class_folders(tmp_path / name, imagenet_1k())
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> LabelSpace:
+    file = tmp_path / "classes.csv"
+    file.write_text("id,name,synonyms\nsku-1,water bottle,flask\n7,cup,\nsku-3,crane,\nsku-4,crane,\n1,bowl,\n")
+    return read_classes(file, "mine")
+
+
+def test_class_folders_are_named_by_id_name_or_index(tmp_path: Path, own: LabelSpace) -> None:
+    folders = {"sku-3": 2, "0": 0, "water_bottle": 0, "cup": 1, "4": 4, "7": 1}
+    root = tmp_path / "train"
+    touch(*(root / name / "a.jpg" for name in folders))
+
+    result = class_folders(root, own)
+
+    assert dict(zip(result.names, result.targets.tolist(), strict=True)) == {
+        f"{name}/a.jpg": target for name, target in folders.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("crane", "ambiguous class 'crane': index 2 .ID 'sku-3'., index 3"),
+        ("1", "ambiguous class '1': index 1 .ID '7'., index 4 .ID '1'."),
+        ("crain", "unknown class 'crain'.*similar names: 'crane'"),
+    ],
+)
+def test_class_folder_without_a_class_is_refused(tmp_path: Path, own: LabelSpace, name: str, words: str) -> None:
+    touch(tmp_path / "train" / name / "a.jpg")
+
+    with pytest.raises(InvalidEvidence, match=words):
+        class_folders(tmp_path / "train", own)
