@@ -8,7 +8,7 @@ import click
 from errata.cli.commands import GroupWithExamples
 from errata.cli.connect import json_option
 from errata.cli.console import safe, stderr_console, stdout_console
-from errata.cli.output import print_json, print_path
+from errata.cli.output import one_line, print_json, print_path
 from errata.cli.views import new_table
 from errata.errors import InvalidEvidence
 from errata.messages import format_count
@@ -19,8 +19,8 @@ from service.bootstrap.build import Inputs, build_evidence, embedding_cache, exp
 from service.cli.build_progress import show_progress
 from service.cli.bundle_paths import BundlePaths
 from service.evidence.agreement import agreement_to_plain
-from service.evidence.build_inputs import MIN_COUNT
-from service.evidence.bundle import Manifest, folder_of, is_bundle, read_manifest
+from service.evidence.bundle import Bundle, folder_of, is_bundle, open_bundle
+from service.evidence.cooccurrence import MIN_COUNT
 from service.report.agreement_view import agreement_view
 from service.settings import read_settings
 
@@ -130,7 +130,7 @@ def build(dataset: str, output: Path, as_json: bool, **inputs: Any) -> None:
     BundlePaths(settings.data_dir).remember(output, used=False)
     if not as_json:
         print_path("Written", output)
-    _print_manifest(bundle.manifest, as_json)
+    _print_bundle(bundle, as_json)
 
 
 @evidence.command(
@@ -143,7 +143,7 @@ errata evidence show 3f2a90 --json
 @json_option
 def show(bundle: str, as_json: bool) -> None:
     """Show the contents of BUNDLE, their sources, and the rules that abstain."""
-    _print_manifest(read_manifest(_find(bundle)), as_json)
+    _print_bundle(open_bundle(_find(bundle)), as_json)
 
 
 @evidence.command(
@@ -159,7 +159,8 @@ def verify(bundle: str, digest: str, as_json: bool) -> None:
     """Verify the files and the digest of BUNDLE against its manifest."""
     folder = _find(bundle)
     problems = verify_evidence(folder)
-    actual = read_manifest(folder).digest
+    opened = open_bundle(folder)
+    actual = opened.digest
     if not actual.startswith(digest):
         problems.append(f"Its digest is {actual}, which does not start with {digest!r:.80}")
     if as_json:
@@ -167,6 +168,7 @@ def verify(bundle: str, digest: str, as_json: bool) -> None:
     if problems:
         raise InvalidEvidence(f"{folder}: {'; '.join(problems)}", field="bundle")
     if not as_json:
+        click.echo(one_line(_label_space(opened)), err=True)
         print_path(f"Valid, digest {actual}", folder)
 
 
@@ -210,14 +212,21 @@ def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-def _print_manifest(manifest: Manifest, as_json: bool) -> None:
+def _label_space(bundle: Bundle) -> str:
+    return f"label space: {bundle.label_space.name}, {format_count(bundle.label_space.num_classes)} classes"
+
+
+def _print_bundle(bundle: Bundle, as_json: bool) -> None:
+    manifest = bundle.manifest
     if as_json:
         print_json(to_json(wire.to_evidence(manifest)))
         return
     console = stdout_console()
     console.print(f"[bold]{safe(manifest.dataset)}[/]  {manifest.digest}")
+    console.print(f"  {safe(_label_space(bundle))}")
     for name, count in manifest.counts.items():
-        console.print(f"  {safe(name.replace('_', ' '))}: {format_count(count)}")
+        if name != "classes":
+            console.print(f"  {safe(name.replace('_', ' '))}: {format_count(count)}")
     abstained = ", ".join(error_type.name for error_type in manifest.abstained) or "none"
     console.print(f"  rules that abstain: {abstained}")
     for source in manifest.sources:

@@ -54,14 +54,6 @@ def read_annotation(path: Path) -> Annotation:
     return _from_json(text, path.name) if text.lstrip().startswith("{") else _from_csv(text, path.name)
 
 
-def class_of_wordnet_id(text: object, where: str) -> int:
-    """Return the class of a WordNet ID; raise InvalidEvidence if it is not one of the 1000 classes."""
-    index = _classes().get(text) if isinstance(text, str) else None
-    if index is None:
-        raise InvalidEvidence(f"{where}: unknown WordNet ID {text!r:.60}. Use the ids of the 1000 ImageNet classes.")
-    return index
-
-
 def _classes() -> Mapping[str, int]:
     taxonomy = load_taxonomy()
     return {taxonomy.wordnet_id(index): index for index in range(NUM_CLASSES)}

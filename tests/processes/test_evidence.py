@@ -233,3 +233,89 @@ def test_a_build_with_missing_inputs_exits_with_2_without_leftovers(
     assert arguments[1] in done.stderr or "nowhere" in done.stderr or "Encoder" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "bundle").exists()
+
+
+CLASSES = "id,name,synonyms,superclasses\nsku-1,water bottle,flask,dishes\nsku-2,cup,,dishes\nsku-3,spoon,,\n"
+LABELS = "file_name,target,labels,problematic\na.jpg,cup,flask,\nb.jpg,cup,cup;spoon,\nc.jpg,2,,blurred\n"
+
+
+@pytest.fixture
+def products(tmp_path: Path) -> tuple[str, ...]:
+    """Options that build a bundle of three images with own classes."""
+    (tmp_path / "classes.csv").write_text(CLASSES)
+    (tmp_path / "labels.csv").write_text(LABELS)
+    files = ("--classes", str(tmp_path / "classes.csv"), "--labels", str(tmp_path / "labels.csv"))
+    return ("--dataset", "products", *files)
+
+
+def test_own_classes_are_built_shown_and_verified(errata: Errata, tmp_path: Path, products: tuple[str, ...]) -> None:
+    (tmp_path / "overlaps.csv").write_text("class,also_correct\ncup,flask\n")
+    (tmp_path / "training.csv").write_text("file_name,labels\nx,1;2\n")
+    (tmp_path / "groups.csv").write_text("class,groups\n0,drinks\n")
+    (tmp_path / "superclasses.csv").write_text("class,superclasses\nspoon,cutlery\n")
+    bundle = str(tmp_path / "bundle")
+    files = ("overlaps", "groups", "superclasses")
+    options = [text for name in files for text in (f"--{name}", str(tmp_path / f"{name}.csv"))]
+    options += ["--cooccurrence", str(tmp_path / "training.csv"), "--min-cooccurrence", "1"]
+
+    built = errata("evidence", "build", *products, *options, "--output", bundle, "--json")
+    shown = errata("evidence", "show", bundle)
+    verified = errata("evidence", "verify", bundle)
+
+    assert (built.returncode, shown.returncode, verified.returncode) == (0, 0, 0), built.stderr
+    counts = {"images": 3, "judged": 3, "problematic": 1, "rejected_targets": 1, "classes": 3, "superclasses": 2}
+    assert json.loads(built.stdout)["counts"] == counts | {"co_occurrence_pairs": 1}
+    assert "label space: products, 3 classes" in shown.stdout
+    assert "label space: products, 3 classes" in verified.stderr
+    for name in ("classes", "labels", "training", *files):
+        assert f"local file {name}.csv" in shown.stdout
+
+
+def test_own_classes_are_served(errata: Errata, tmp_path: Path, products: tuple[str, ...]) -> None:
+    bundle = str(tmp_path / "bundle")
+    (tmp_path / "predictions.csv").write_text("file_name,top1\na.jpg,1\nb.jpg,2\nc.jpg,1\n")
+    errata("evidence", "build", *products, "--output", bundle)
+
+    predictions = str(tmp_path / "predictions.csv")
+    done = errata(
+        "analyze", "--local", "--predictions", predictions, "--dataset", "products", "--evidence", bundle, "--json"
+    )
+
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)["summary"]["groups"]["all"]
+    assert {name: count for name, count in summary["counts"].items() if count} == {"fine_grained": 1, "multi_label": 1}
+
+
+def test_problems_of_classes_are_listed_with_their_lines(errata: Errata, tmp_path: Path) -> None:
+    (tmp_path / "classes.csv").write_text("name,groups\na,\na,\nb,all\n")
+    (tmp_path / "labels.csv").write_text("file_name,labels\nx,a\n")
+    files = ("--classes", str(tmp_path / "classes.csv"), "--labels", str(tmp_path / "labels.csv"))
+
+    done = errata("evidence", "build", "--dataset", "mine", *files, "--output", str(tmp_path / "bundle"))
+
+    assert done.returncode == 2
+    assert "classes.csv, line 3: duplicate name 'a', also on line 2" in done.stderr
+    assert "line 4: the group 'all' is reserved" in done.stderr
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--annotations", "x"), "Leave it out with --classes"),
+        (("--mistakes", "x"), "Leave it out with --classes"),
+        (("--artefacts", "x"), "Leave it out with --classes"),
+        (("--cooccurrence", "nowhere"), "Cannot read nowhere"),
+        (("--min-cooccurrence", "0"), "not in the range"),
+        (("--superclasses", "nowhere"), "Cannot read nowhere"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_options_that_make_no_sense_with_own_classes_exit_with_2(
+    errata: Errata, tmp_path: Path, products: tuple[str, ...], options: tuple[str, ...], words: str
+) -> None:
+    done = errata("evidence", "build", *products, *options, "--output", str(tmp_path / "bundle"))
+
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

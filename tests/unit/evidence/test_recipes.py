@@ -1,5 +1,6 @@
 """Recipes: the evidence of each data set, missing inputs, and abstentions."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from oracle import cooccurrence as oracle
 from unit.evidence.encoders import Describing
 from unit.evidence.official import Row, wordnet_id, write_artefacts, write_json, write_mistakes
 
-from service.bootstrap.build import Inputs, build_evidence
+from service.bootstrap.build import Inputs, build_evidence, verify_evidence
 from service.domain import ErrorType, LabelSource
 from service.evidence.bundle import Bundle
 from service.evidence.labels import original_labels, validation_name
 from service.evidence.recipes import gather
+from service.evidence.repository import EvidenceRepository
 from service.taxonomy.superclasses import default_grouping
 
 HASH = "service.evidence.encoder:HashEncoder"
@@ -389,3 +391,194 @@ def test_custom_data_set_requires_labels_and_built_in_data_sets_reject_them(own:
         gather("mine")
     with pytest.raises(InvalidEvidence, match="built-in labels"):
         gather("imagenet-real", own)
+
+
+# own label spaces
+
+OWN_CLASSES = """id,name,superclasses,groups,synset
+sku-1,cup,dishes,kitchen,
+sku-2,water bottle,,kitchen,
+sku-3,saucer,dishes,,
+sku-4,spoon,,,
+"""
+OWN_LABELS = """file_name,target,labels,problematic
+a.jpg,cup,water bottle,
+b.jpg,cup,cup;spoon,
+c.jpg,cup,cup;spoon,
+d.jpg,cup,cup;saucer,
+e.jpg,cup,cup;saucer,
+f.jpg,spoon,water bottle;spoon,
+g.jpg,spoon,water bottle;spoon,blurred
+h.jpg,spoon,,no label
+"""
+
+
+def save(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def products(tmp_path: Path) -> Inputs:
+    return Inputs(
+        classes=save(tmp_path / "classes.csv", OWN_CLASSES),
+        labels=save(tmp_path / "labels.csv", OWN_LABELS),
+        cache=tmp_path / "cache",
+    )
+
+
+def pairs_of(facts: object) -> dict[tuple[int, int], tuple[int, list[str]]]:
+    """Return the number of images and the names of the examples of each pair."""
+    pairs = facts.pairs
+    assert pairs is not None and pairs.names is not None
+    names = [name.decode() for name in pairs.names.tolist()]
+    return {
+        tuple(pair): (count, [names[number - 1] for number in examples if number])
+        for pair, count, examples in zip(
+            pairs.classes.tolist(), pairs.counts.tolist(), pairs.examples.tolist(), strict=True
+        )
+    }
+
+
+def test_own_label_space_is_built_and_opened(products: Inputs, tmp_path: Path) -> None:
+    bundle = build("products", products, tmp_path)
+
+    assert bundle.manifest.label_space == bundle.label_space.name == "products"
+    assert bundle.label_space.names == ("cup", "water bottle", "saucer", "spoon")
+    assert bundle.manifest.counts == {
+        "images": 8,
+        "judged": 8,
+        "problematic": 2,
+        "rejected_targets": 1,
+        "classes": 4,
+        "superclasses": 1,
+        "co_occurrence_pairs": 1,
+    }
+    assert verify_evidence(bundle.path) == []
+    assert bundle.evidence.effective_targets.tolist() == [1, 0, 0, 0, 0, 3, 3, 3]
+    verdicts = {  # of the prediction of each class for an image: the numbers of the rules
+        "a.jpg": [8, 3, 8, 8],  # the target cup is rejected: a prediction of it is an error
+        "b.jpg": [1, 8, 4, 3],
+        "d.jpg": [1, 8, 3, 6],  # cup and spoon occur together in b.jpg and c.jpg
+    }
+    for name, expected in verdicts.items():
+        row = bundle.row(name)
+        assert [int(bundle.verdict(row, predicted)[0]) & 0x0F for predicted in range(4)] == expected, name
+    assert bundle.manifest.abstained == (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
+
+
+def test_sources_are_the_files_with_their_digests(products: Inputs, tmp_path: Path) -> None:
+    inputs = replace(
+        products,
+        overlaps=save(tmp_path / "overlaps.csv", "class,also_correct\n0,2\n"),
+        superclasses=save(tmp_path / "superclasses.csv", "class,superclasses\nspoon,dishes\n"),
+        groups=save(tmp_path / "groups.csv", "class,groups\nspoon,cutlery\n"),
+        cooccurrence=save(tmp_path / "training.csv", "file_name,labels\nx,0;1\ny,0;1\n"),
+    )
+
+    facts = gather("products", inputs)
+
+    digests = {source.origin.removeprefix("local file "): source.sha256 for source in facts.sources}
+    files = ("classes", "labels", "overlaps", "superclasses", "groups", "training")
+    assert digests == {
+        f"{name}.csv": hashlib.sha256((tmp_path / f"{name}.csv").read_bytes()).hexdigest() for name in files
+    }
+    assert facts.label_space.overlaps.as_array().tolist() == [[0, 2]]
+    assert facts.label_space.superclasses.names_of(3) == ("dishes",)
+    assert facts.label_space.groups == ("kitchen", "cutlery")
+
+
+def test_pairs_are_counted_in_the_labels_of_the_data_set(products: Inputs) -> None:
+    facts = gather("products", products)
+
+    assert pairs_of(facts) == {(0, 2): (2, ["d.jpg", "e.jpg"]), (0, 3): (2, ["b.jpg", "c.jpg"])}, "g.jpg adds no pair"
+    assert facts.min_cooccurrence == 2
+
+
+def test_minimum_of_one_image_keeps_all_pairs(products: Inputs, tmp_path: Path) -> None:
+    facts = gather("products", replace(products, min_cooccurrence=1))
+
+    assert pairs_of(facts)[1, 3] == (1, ["f.jpg"])
+    assert gather("products", replace(products, min_cooccurrence=3)).pairs is None
+    bundle = build_evidence("products", replace(products, min_cooccurrence=1), tmp_path / "bundle")
+    assert bundle.manifest.min_cooccurrence == 1
+    assert bundle.manifest.counts["co_occurrence_pairs"] == 2  # cup and saucer share a superclass
+
+
+def test_rule_abstains_without_frequent_pairs(products: Inputs, tmp_path: Path) -> None:
+    labels = save(tmp_path / "single.csv", "file_name,labels\na.jpg,cup\nb.jpg,spoon\nc.jpg,cup;spoon\n")
+
+    bundle = build("products", replace(products, labels=labels), tmp_path)
+
+    assert ErrorType.SPURIOUS_CORRELATION in bundle.manifest.abstained
+    assert bundle.pairs is None
+
+
+def test_pairs_of_a_second_file_replace_those_of_the_data_set(products: Inputs, tmp_path: Path) -> None:
+    rows = "a.jpg,2;3,\nh.jpg,2;3,\nx.jpg,2;1,\ny.jpg,1;2,\nz.jpg,2;1,\nv.jpg,0;3,\nw.jpg,0;3,blurred\n"
+    training = save(tmp_path / "training.csv", f"file_name,labels,problematic\n{rows}")
+
+    facts = gather("products", replace(products, cooccurrence=training))
+
+    assert pairs_of(facts) == {(1, 2): (3, ["x.jpg", "y.jpg", "z.jpg"])}, "a.jpg and h.jpg are judged"
+
+
+def test_second_file_with_judged_images_only_is_refused(products: Inputs) -> None:
+    with pytest.raises(InvalidEvidence, match=r"labels\.csv: all images are images of the data set"):
+        gather("products", replace(products, cooccurrence=products.labels))
+
+
+def test_second_file_replaces_the_real_labels_of_imagenet_classes(own: Inputs, tmp_path: Path) -> None:
+    training = save(tmp_path / "training.csv", "file_name,labels\nx,1 20\ny,20 1\nz,1 5\n")
+
+    facts = gather("mine", replace(own, cooccurrence=training))
+    plain = gather("mine", own)
+
+    assert pairs_of(facts) == {(1, 20): (2, ["x", "y"])}
+    assert plain.pairs is not None and len(plain.pairs.counts) == 7_782 and plain.pairs.names is None
+
+
+INVALID: dict[str, tuple[str, dict[str, object], str]] = {
+    "annotations": ("products", {"annotations": Path("x")}, "--annotations is about images of ImageNet-1k"),
+    "mistakes": ("products", {"mistakes": Path("x")}, "--mistakes is about images of ImageNet-1k"),
+    "artefacts": ("products", {"artefacts": Path("x")}, "--artefacts is about images of ImageNet-1k"),
+    "overlaps": ("products", {"classes": None, "overlaps": Path("x")}, "Add --classes FILE"),
+    "groups": ("products", {"classes": None, "groups": Path("x")}, "Add --classes FILE"),
+    "vocabulary": ("products", {"classes": None, "vocabulary": Path("x")}, "Add --classes FILE"),
+    "no labels": ("products", {"labels": None}, "--labels FILE"),
+    "reserved name": ("imagenet-1k", {}, "reserved"),
+    "built-in name": ("imagenet-real", {}, "built-in labels"),
+    "built-in classes": ("imagenet-real", {"labels": None}, "Choose another name to use --classes"),
+    "built-in pairs": (
+        "imagenet-real",
+        {"labels": None, "classes": None, "cooccurrence": Path("x")},
+        "Choose another name to use --cooccurrence",
+    ),
+    "built-in minimum": (
+        "imagenet-real",
+        {"labels": None, "classes": None, "min_cooccurrence": 3},
+        "Leave --min-cooccurrence out",
+    ),
+    "minimum": ("products", {"min_cooccurrence": 0}, "from 1"),
+}
+
+
+@pytest.mark.parametrize("case", INVALID)
+def test_inputs_that_make_no_sense_are_refused_with_the_remedy(products: Inputs, case: str) -> None:
+    dataset, changes, words = INVALID[case]
+
+    with pytest.raises(InvalidEvidence, match=words):
+        gather(dataset, replace(products, **changes))
+
+
+def test_reference_bundle_of_cifar_100_has_the_published_numbers(reference: Path, tmp_path: Path) -> None:
+    folder = reference / "cifar100"
+
+    bundle = build("own-cifar-100", Inputs(classes=folder / "classes.csv", labels=folder / "labels.csv"), tmp_path)
+
+    counts = bundle.manifest.counts
+    assert (counts["judged"], counts["problematic"], counts["rejected_targets"]) == (10_000, 247, 318)
+    assert (counts["classes"], counts["superclasses"]) == (100, 20)
+    assert ErrorType.SPURIOUS_CORRELATION in bundle.manifest.abstained, "no pair of labels occurs in two images"
+    reopened = EvidenceRepository({"own-cifar-100": [bundle.path]}, tmp_path / "data").find("own-cifar-100", "")
+    assert reopened.digest == bundle.digest
