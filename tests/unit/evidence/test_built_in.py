@@ -244,6 +244,20 @@ def test_labels_of_cifar_100_are_names_or_indices(tmp_path: Path) -> None:
     assert facts.pairs is None
 
 
+def test_built_in_classes_give_the_verdicts_of_a_classes_file(reference: Path, tmp_path: Path) -> None:
+    folder = reference / "cifar100"
+    labels_file = folder / "labels.csv"
+
+    built_in = build_evidence("cifar-100", Inputs(labels=labels_file), tmp_path / "one")
+    own = build_evidence("own", Inputs(labels=labels_file, classes=folder / "classes.csv"), tmp_path / "two")
+
+    assert np.array_equal(built_in.verdicts, own.verdicts)
+    assert built_in.manifest.counts == own.manifest.counts
+    assert built_in.manifest.counts["rejected_targets"] == 318  # spec: "Reference data"
+    assert built_in.manifest.counts["problematic"] == 247
+    assert built_in.label_space.groups == own.label_space.groups
+
+
 def test_classes_file_makes_a_name_that_of_an_own_data_set(tmp_path: Path) -> None:
     (tmp_path / "classes.csv").write_text("name\ncat\ndog\n")
     (tmp_path / "labels.csv").write_text("file_name,labels\na.jpg,cat\n")
