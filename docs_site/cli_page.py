@@ -16,7 +16,7 @@ EXAMPLES = "**Examples**"
 INTRODUCTION = """# Command line
 
 `errata-client` installs the commands that only need a server. `errata-service` adds `serve`, `work`, `evidence`,
-`taxonomy`, `demo`, and the option `--local`.
+`dataset`, `taxonomy`, `demo`, and the option `--local`.
 
 An analysis is given by its name (`analyses/ID`), its id, a unique prefix of the id, its display name, or a folder that
 `--output` wrote. A bundle is given by a prefix of its digest or, with `--local`, by its path.

@@ -45,7 +45,12 @@ errata evidence build --dataset street --labels labels.csv --output bundles/stre
 errata evidence build --dataset products --classes classes.csv --labels labels.csv --output bundles/products
 """
 )
-@click.option("--dataset", required=True, help="imagenet, imagenet-real, imagenet-a, demo, or a name of your choice.")
+@click.option(
+    "--dataset",
+    required=True,
+    help="imagenet, imagenet-real, imagenet-a, imagenet-c, imagenet-r, imagenet-sketch, imagenet-v2, cifar-100, demo, "
+    "or a name of your choice.",
+)
 @click.option(
     "--classes",
     type=FILE,
@@ -91,7 +96,12 @@ errata evidence build --dataset products --classes classes.csv --labels labels.c
     help="CSV class,superclasses with --classes; otherwise superclasses in the authors' format. Default: Errata's.",
 )
 @click.option("--encoder", default="", metavar="MODULE:CLASS", help="For example service.evidence.clip:OpenClip.")
-@click.option("--images", type=FILE, metavar="DIR", help="The images of the data set, for an encoder.")
+@click.option(
+    "--images",
+    type=FILE,
+    metavar="DIR",
+    help="The images of the data set, for an encoder, or for a built-in data set whose folders are classes.",
+)
 @click.option(
     "--train-images",
     type=FILE,

@@ -90,9 +90,14 @@ def _check_classes(dataset: str, inputs: Inputs) -> None:
         raise InvalidEvidence(
             f"The name {dataset} is reserved for the classes of ImageNet-1k. Choose another name.", field="dataset"
         )
+    check_no_imagenet_files(inputs, "with --classes")
+
+
+def check_no_imagenet_files(inputs: Inputs, where: str) -> None:
+    """Raise InvalidEvidence if there are files about ImageNet-1k, which other classes cannot use."""
     for name in ("annotations", "mistakes", "artefacts"):
         if getattr(inputs, name) is not None:
-            raise InvalidEvidence(f"--{name} is about images of ImageNet-1k. Leave it out with --classes.", field=name)
+            raise InvalidEvidence(f"--{name} is about images of ImageNet-1k. Leave it out {where}.", field=name)
 
 
 def file_source(name: str, path: Path, license_: str) -> Source:

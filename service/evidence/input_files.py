@@ -14,8 +14,9 @@ from pathlib import Path
 
 from errata.errors import InvalidEvidence, Violation
 
+from service.evidence.violation_limit import max_violations
+
 MAX_BYTES = 64 << 20
-MAX_VIOLATIONS = 10
 MAX_NAME = 1024  # characters of a file name
 MAX_SHOWN = 120  # characters of a header in a message
 OTHER_DELIMITERS = ";\t|"
@@ -44,7 +45,7 @@ class Problems:
     def add(self, field: str, description: Description, line: int | None = None) -> None:
         """Add a problem of a field."""
         self._count += 1
-        if len(self._violations) < MAX_VIOLATIONS:
+        if len(self._violations) < max_violations():
             text = description if isinstance(description, str) else description()
             self._violations.append(Violation(field, text, line))
 

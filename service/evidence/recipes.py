@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
 
 import numpy as np
@@ -13,7 +14,8 @@ from service.domain import IMAGENET_1K, LabelSpace, Mask
 from service.evidence import labels
 from service.evidence.annotation import Annotation, read_annotation
 from service.evidence.artefacts import NEIGHBORS, Artefacts, read_artefacts, read_grouping
-from service.evidence.build_inputs import OWN_LICENSE, Inputs, check_inputs, file_source
+from service.evidence.build_inputs import OWN_LICENSE, Inputs, check_inputs, check_no_imagenet_files, file_source
+from service.evidence.built_in import BUILT_IN, check_classes, find_built_in, has_validation_images, read_images
 from service.evidence.class_files import read_classes, read_groups, read_superclasses
 from service.evidence.cooccurrence import count_pairs
 from service.evidence.encoder import CachedEncoder, describe, load_encoder
@@ -45,21 +47,22 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
         InvalidEvidence: If an input is missing or invalid.
     """
     inputs = inputs or Inputs()
-    recipe = RECIPES.get(dataset)
+    built_in = None if inputs.classes is not None else find_built_in(dataset)
+    recipe = RECIPES.get(dataset) if built_in is None else partial(_built_in, built_in)
     if recipe is None and inputs.labels is None:
-        known = ", ".join(RECIPES)
+        known = ", ".join((*RECIPES, *BUILT_IN))
         raise InvalidEvidence(
             f"Unknown data set {dataset!r:.80}. Expected one of {known}, or --labels FILE for a custom data set.",
             field="dataset",
         )
-    check_inputs(dataset, inputs, is_custom=recipe is None)
+    check_inputs(dataset, inputs, is_custom=recipe is None or built_in is not None)
     artefacts = _artefacts(dataset, inputs)
     annotation = read_annotation(inputs.annotations) if inputs.annotations else None
-    label_space, class_sources = _label_space(dataset, inputs, artefacts)
+    label_space, class_sources = _label_space(dataset, built_in, inputs, artefacts)
     images = (recipe or _custom)(_RecipeInputs(inputs, artefacts, annotation, label_space))
     if dataset in NEEDS_NO_INPUT:
         annotation = None  # co-occurrence is counted over all images
-    pairs, pair_source = _pairs(dataset, inputs, images, label_space, annotation)
+    pairs, pair_source = _pairs(built_in or dataset, inputs, images, label_space, annotation)
     clip = _clip(inputs, artefacts, images, label_space)
     return BundleInputs(
         dataset=dataset,
@@ -99,17 +102,21 @@ def _imagenet(arguments: _RecipeInputs) -> LabelInputs:
     return labels.imagenet(arguments.annotation)
 
 
-def _imagenet_a(arguments: _RecipeInputs) -> LabelInputs:
-    samples = arguments.artefacts.samples
-    if samples is None and arguments.inputs.images is not None:
-        samples = class_folders(arguments.inputs.images, arguments.label_space)
-    if samples is None:
-        raise InvalidEvidence(
-            "The data set imagenet-a needs its samples. Add --artefacts DIR with imagenet-a/samples_info.npz, or "
-            "--images DIR with images as wnid/file.",
-            field="images",
-        )
-    return labels.folders(samples)
+def _built_in(name: str, arguments: _RecipeInputs) -> LabelInputs:
+    """Return the images of a data set of BUILT_IN from a labels file, from the artifacts, or from a folder."""
+    if arguments.label_space.name != IMAGENET_1K:
+        check_no_imagenet_files(arguments.inputs, f"for {name}")
+    if arguments.inputs.labels is not None:
+        return check_classes(name, _custom(arguments))
+    if arguments.artefacts.samples is not None:
+        return labels.folders(arguments.artefacts.samples)
+    if arguments.inputs.images is not None:
+        return read_images(name, arguments.inputs.images)
+    raise InvalidEvidence(
+        f"The data set {name} needs its images. Add --images DIR with images as {BUILT_IN[name].layout.pattern}, "
+        f"--labels FILE, or --artefacts DIR with {name}/samples_info.npz.",
+        field="images",
+    )
 
 
 def _custom(arguments: _RecipeInputs) -> LabelInputs:
@@ -120,7 +127,6 @@ def _custom(arguments: _RecipeInputs) -> LabelInputs:
 RECIPES: Mapping[str, Callable[[_RecipeInputs], LabelInputs]] = {
     "demo": lambda _: labels.demo(),
     "imagenet": _imagenet,
-    "imagenet-a": _imagenet_a,
     "imagenet-real": lambda _: labels.imagenet_real(),
 }
 NEEDS_NO_INPUT = frozenset({"demo", "imagenet-real"})
@@ -134,25 +140,31 @@ def _artefacts(dataset: str, inputs: Inputs) -> Artefacts:
     return read_artefacts(inputs.artefacts, ARTEFACT_FOLDERS.get(dataset, dataset))
 
 
-def _label_space(dataset: str, inputs: Inputs, artefacts: Artefacts) -> tuple[LabelSpace, tuple[Source, ...]]:
+def _label_space(
+    dataset: str, built_in: str | None, inputs: Inputs, artefacts: Artefacts
+) -> tuple[LabelSpace, tuple[Source, ...]]:
     """Return the classes of a data set, and their sources."""
-    if inputs.classes is None:
+    own = None if built_in is None else BUILT_IN[built_in].label_space()
+    if inputs.classes is not None:
+        own = read_classes(inputs.classes, dataset, inputs.overlaps)
+    if own is None or own.name == IMAGENET_1K:
         grouping, source = _grouping(inputs, artefacts)
         wordnet = _data_file_source("WordNet 3.0", "Princeton University", "WordNet 3.0 license", "wordnet.json")
         return replace(imagenet_1k(), superclasses=grouping.superclasses), (wordnet, source)
-    label_space = read_classes(inputs.classes, dataset, inputs.overlaps)
     if inputs.superclasses is not None:
-        label_space = read_superclasses(inputs.superclasses, label_space)
+        own = read_superclasses(inputs.superclasses, own)
     if inputs.groups is not None:
-        label_space = read_groups(inputs.groups, label_space)
+        own = read_groups(inputs.groups, own)
     paths = {
         "classes": inputs.classes,
         "overlaps": inputs.overlaps,
         "superclasses": inputs.superclasses,
         "groups": inputs.groups,
     }
-    sources = (file_source(name, path, OWN_LICENSE) for name, path in paths.items() if path is not None)
-    return label_space, tuple(sources)
+    sources = [file_source(name, path, OWN_LICENSE) for name, path in paths.items() if path is not None]
+    if inputs.classes is None:
+        sources.append(Source("classes", f"{built_in}, as Errata includes them", OWN_LICENSE))
+    return own, tuple(sources)
 
 
 def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, Source]:
@@ -184,7 +196,9 @@ def _pairs(
         return pairs_of_labels(images, inputs.min_cooccurrence)
     if dataset in COUNTS_OWN_PAIRS:
         return _own_pairs(images)
-    return _real_pairs(_annotated_images(dataset, annotation))
+    if has_validation_images(dataset) and inputs.labels is None:
+        return _own_pairs(labels.imagenet_real())
+    return _real_pairs(*_uncounted_images(dataset, annotation, images))
 
 
 def _own_pairs(images: LabelInputs) -> tuple[CooccurrenceInputs, Source]:
@@ -194,19 +208,23 @@ def _own_pairs(images: LabelInputs) -> tuple[CooccurrenceInputs, Source]:
     return pairs, Source(REAL_SOURCE.name, REAL_SOURCE.origin.format(which="have any"), REAL_SOURCE.license)
 
 
-def _annotated_images(dataset: str, annotation: Annotation | None) -> Mask | None:
-    """Return the mask of the validation images that do not count for co-occurrence; None if all of them count."""
+def _uncounted_images(dataset: str, annotation: Annotation | None, images: LabelInputs) -> tuple[Mask | None, str]:
+    """Return the mask of the validation images that do not count for co-occurrence, and which ones count."""
+    if annotation is None and dataset not in BUILT_IN:
+        return None, "have any"
+    if annotation is None and not has_validation_images(dataset):
+        return labels.annotated_images(), "are not in the multi-label annotation"
     if annotation is not None:
-        names = {name.encode() for name in annotation.images}
-        return np.array([name in names for name in labels.validation_names().tolist()])
-    return labels.annotated_images() if dataset == "imagenet-a" else None
+        names, which = {name.encode() for name in annotation.images}, "are not in the multi-label annotation"
+    else:  # an image is no evidence for its own errors
+        names, which = {name.rpartition(b"/")[2] for name in images.names.tolist()}, "are not in the data set"
+    return np.array([name in names for name in labels.validation_names().tolist()]), which
 
 
-def _real_pairs(annotated: Mask | None) -> tuple[CooccurrenceInputs, Source]:
-    """Count co-occurrences of ReaL and original labels in the images that are not annotated."""
+def _real_pairs(uncounted: Mask | None, which: str) -> tuple[CooccurrenceInputs, Source]:
+    """Count co-occurrences of ReaL and original labels in the other images."""
     image_labels, has_real_labels = labels.real_and_original_labels()
-    which = "have any" if annotated is None else "are not in the multi-label annotation"
-    rows = np.flatnonzero(has_real_labels if annotated is None else has_real_labels & ~annotated)
+    rows = np.flatnonzero(has_real_labels if uncounted is None else has_real_labels & ~uncounted)
     pairs = count_pairs(image_labels.take(rows), (rows + 1).astype(np.int32))
     return pairs, Source(REAL_SOURCE.name, REAL_SOURCE.origin.format(which=which), REAL_SOURCE.license)
 

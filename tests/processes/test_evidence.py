@@ -210,6 +210,8 @@ def test_a_custom_data_set_is_judged_at_a_path(errata: Errata, tmp_path: Path) -
     [
         ("--dataset", "imagenet"),
         ("--dataset", "imagenet-a"),
+        ("--dataset", "imagenet-v2"),
+        ("--dataset", "cifar-100", "--images", "nowhere"),
         ("--dataset", "street"),
         ("--dataset", "demo", "--labels", "nowhere.csv"),
         ("--dataset", "street", "--labels", "nowhere.csv"),

@@ -7,6 +7,7 @@ from errata.errors import ErrataError
 
 SUCCESS = 0
 GATE_FAILED = 1
+CHECK_FAILED = 1
 BAD_INPUT = 2
 UNAVAILABLE = 3  # also a service that cannot accept the call now
 ANALYSIS_FAILED = 4
@@ -15,7 +16,7 @@ BUG = 70
 INTERRUPTED = 130
 MEANINGS: Mapping[int, str] = {
     SUCCESS: "The command succeeded.",
-    GATE_FAILED: "A gate failed.",
+    GATE_FAILED: "A gate failed, or `errata dataset check` found errors.",
     BAD_INPUT: "The usage or the input is invalid.",
     UNAVAILABLE: "The service is unavailable.",
     ANALYSIS_FAILED: "The analysis failed or was canceled.",

@@ -5,7 +5,7 @@ from typing import Any
 
 from errata.errors import InvalidInput
 
-COMMANDS_GROUP = "errata.commands"  # click commands: serve, work, evidence, taxonomy, demo
+COMMANDS_GROUP = "errata.commands"  # click commands: serve, work, evidence, dataset, taxonomy, demo
 EXTENSIONS_GROUP = "errata.extensions"  # functions: local, compare-folders, trend-folders, gate-folder, policy-schema
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "analyze": Entry("analyze a model or a predictions file", "errata.cli.analyze", "analyze"),
     "cancel": Entry("cancel a queued or running analysis", "errata.cli.lifecycle", "cancel"),
     "compare": Entry("compare two analyses", "errata.cli.compare", "compare"),
+    "dataset": Entry("check the files of your own data set"),
     "delete": Entry("delete a finished analysis", "errata.cli.lifecycle", "delete"),
     "demo": Entry("analyze a model on 20 photographs, without a server"),
     "evidence": Entry("build, show, and verify evidence bundles"),

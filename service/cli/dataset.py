@@ -1,0 +1,108 @@
+"""errata dataset: check the files of your own data set."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from errata.cli.commands import GroupWithExamples
+from errata.cli.connect import json_option
+from errata.cli.console import safe, stdout_console
+from errata.cli.exit_codes import CHECK_FAILED
+from errata.cli.output import print_json
+from errata.errors import InvalidInput
+from errata.messages import format_count
+from rich.console import Console
+
+from service.bootstrap.dataset_check import Inputs, check_files
+from service.evidence.cooccurrence import MIN_COUNT
+from service.evidence.dataset_check import Advice, find_advice
+from service.evidence.dataset_files import DatasetFiles, FileError
+from service.settings import read_settings
+
+FILE = click.Path(path_type=Path)
+EXAMPLES = """
+errata dataset check --classes classes.csv --labels labels.csv
+errata dataset check --classes classes.csv --labels labels.csv --predictions predictions.csv
+"""
+
+
+@click.group(cls=GroupWithExamples, examples=EXAMPLES)
+def dataset() -> None:
+    """Check the files of your own data set."""
+
+
+@dataset.command(examples=EXAMPLES)
+@click.option("--classes", type=FILE, metavar="FILE", help="Classes of your own. Default: ImageNet-1k.")
+@click.option("--labels", type=FILE, metavar="FILE", help="Labels of your images.")
+@click.option("--overlaps", type=FILE, metavar="FILE", help="CSV class,also_correct, with --classes.")
+@click.option("--superclasses", type=FILE, metavar="FILE", help="CSV class,superclasses, with --classes.")
+@click.option("--groups", type=FILE, metavar="FILE", help="CSV class,groups, with --classes.")
+@click.option("--cooccurrence", type=FILE, metavar="FILE", help="Labels of other images, such as the training set.")
+@click.option(
+    "--min-cooccurrence",
+    type=click.IntRange(min=1),
+    default=MIN_COUNT,
+    show_default=True,
+    metavar="N",
+    help="The number of images in which two classes must occur together.",
+)
+@click.option("--vocabulary", type=FILE, metavar="FILE", help="CSV text,near: texts that are no class.")
+@click.option("--predictions", type=FILE, metavar="FILE", help="Predictions of a model, with --labels.")
+@click.option(
+    "--dataset", default="my-data-set", help="A built-in data set, such as cifar-100, whose classes the labels use."
+)
+@json_option
+def check(dataset: str, predictions: Path | None, as_json: bool, **inputs: Any) -> None:
+    """List the errors of all files of a data set, with their lines, and what would improve the error breakdown.
+
+    The files are those of 'errata evidence build'. Exit code: 1 if a file has errors; 0 if there is only advice.
+    """
+    if not (inputs["classes"] or inputs["labels"]):
+        raise InvalidInput("There is nothing to check. Add --classes FILE, --labels FILE, or both.", field="classes")
+    files = check_files(dataset, Inputs(**inputs), predictions, read_settings().max_upload_bytes)
+    advice = [] if files.dataset is None else find_advice(files.dataset)
+    if as_json:
+        print_json(json.dumps(_to_plain(files, advice), indent=2))
+    else:
+        _show(stdout_console(), files, advice)
+    if files.errors:
+        click.get_current_context().exit(CHECK_FAILED)
+
+
+def _to_plain(files: DatasetFiles, advice: list[Advice]) -> dict[str, Any]:
+    data = files.dataset
+    return {
+        "errors": [asdict(error) for error in files.errors],
+        "advice": [asdict(item) for item in advice],
+        "unchecked": files.unchecked,
+        "classes": None if data is None else data.label_space.num_classes,
+        "images": None if data is None or data.images is None else len(data.images.names),
+    }
+
+
+def _show(console: Console, files: DatasetFiles, advice: list[Advice]) -> None:
+    for error in files.errors:
+        console.print(f"[red]error[/]  {safe(_place(error))}: {safe(error.message)}")
+    for file in files.unchecked:
+        console.print(f"[yellow]not checked[/]  {safe(file)}: it depends on a file with errors")
+    for item in advice:
+        console.print(f"[yellow]advice[/]  {safe(item.message)}")
+    if files.dataset is not None:
+        images = files.dataset.images
+        counts = [_count(files.dataset.label_space.num_classes, "class", "classes")]
+        counts += [] if images is None else [_count(len(images.names), "image", "images")]
+        console.print(", ".join(counts), style="dim")
+    console.print(
+        f"{_count(len(files.errors), 'error', 'errors')}, {_count(len(advice), 'recommendation', 'recommendations')}"
+    )
+
+
+def _place(error: FileError) -> str:
+    place = "" if error.line is None else f", {error.unit} {error.line}"
+    return f"{error.file}{place}{f', {error.field}' if error.field else ''}"
+
+
+def _count(count: int, one: str, several: str) -> str:
+    return f"{format_count(count)} {one if count == 1 else several}"

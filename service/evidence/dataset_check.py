@@ -1,0 +1,240 @@
+"""Check a label space and the labels of a data set: what prevents a build, and what makes the breakdown less useful."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.domain import Classes, LabelSpace, Mask, normalize
+from service.evidence.cooccurrence import MIN_COUNT, cooccurrence_relation
+from service.evidence.inputs import CooccurrenceInputs, LabelInputs
+
+MAX_NAMED = 5  # names in a message; `items` has all of them
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Something that a build accepts, but that makes the breakdown less useful."""
+
+    kind: str  # stable, such as "classes-without-superclass"
+    message: str  # the fact, its effect, and the remedy
+    items: tuple[str, ...] = ()  # names of the classes, superclasses, or groups
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The content of the files of a data set. None: there is no such file."""
+
+    label_space: LabelSpace
+    images: LabelInputs | None = None
+    pairs: CooccurrenceInputs | None = None  # None with images: no pair reaches the minimum
+    min_cooccurrence: int = MIN_COUNT
+    predicted: Classes | None = None  # predicted classes of images; -1: no prediction
+    has_vocabulary: bool = False
+    has_own_classes: bool = True  # False: the classes, their relations, and co-occurrence are built in
+
+    @property
+    def class_sizes(self) -> NDArray[np.intp]:
+        """Return the number of images with each class among their labels or as the original label, (C,)."""
+        assert self.images is not None, "This is a bug: the labels have not been read."
+        images, count = self.images, self.label_space.num_classes
+        others = images.targets[~images.labels.contain(images.targets)]
+        return np.bincount(images.labels.classes, minlength=count) + np.bincount(others, minlength=count)
+
+
+def find_advice(dataset: Dataset) -> list[Advice]:
+    """Return all advice about a data set."""
+    checks: list[Callable[[Dataset], Iterable[Advice]]] = []
+    if dataset.has_own_classes:
+        checks += [_check_superclasses, _check_classes]
+    if dataset.images is not None:
+        checks.append(_check_labels)
+    if dataset.images is not None and dataset.has_own_classes:
+        checks += [_check_use, _check_pairs]
+    if dataset.images is not None and dataset.predicted is not None:
+        checks.append(_check_predictions)
+    return [advice for check in checks for advice in check(dataset)]
+
+
+def _check_superclasses(dataset: Dataset) -> Iterable[Advice]:
+    space = dataset.label_space
+    names, counts = (
+        space.superclasses.ids,
+        np.bincount(space.superclasses.numbers, minlength=len(space.superclasses.ids)),
+    )
+    if not len(space.superclasses.numbers):
+        yield Advice(
+            "no-superclasses",
+            "No class has a superclass. The rule of fine-grained errors never applies, and confusions of similar "
+            "classes count as model failures. Add the column superclasses, or a file with --superclasses.",
+        )
+        return
+    alone = np.diff(space.superclasses.offsets) == 0
+    if alone.any():
+        yield _about(
+            "classes-without-superclass",
+            _names(space, alone),
+            f"{_count(alone, 'class has', 'classes have')} no superclass: {{}}. Their confusions are never "
+            "fine-grained. Add superclasses if similar classes exist.",
+        )
+    large = (counts * 2 >= space.num_classes) & (counts > 1)
+    if large.any():
+        yield _about(
+            "large-superclasses",
+            [f"{names[number]} ({counts[number]:,})" for number in np.flatnonzero(large)],
+            f"{_count(large, 'superclass has', 'superclasses have')} half of all {space.num_classes:,} classes or "
+            "more: {}. All confusions within it count as fine-grained. Split it into superclasses of classes that are "
+            "hard to tell apart.",
+        )
+    single = counts == 1
+    if single.any():
+        yield _about(
+            "superclasses-of-one-class",
+            [names[number] for number in np.flatnonzero(single)],
+            f"{_count(single, 'superclass has', 'superclasses have')} one class: {{}}. It has no effect. Check its "
+            "spelling, add classes, or remove it.",
+        )
+
+
+def _check_classes(dataset: Dataset) -> Iterable[Advice]:
+    space = dataset.label_space
+    texts = Counter(
+        text
+        for name, synonyms in zip(space.names, space.synonyms, strict=True)
+        for text in {normalize(name), *map(normalize, synonyms)}
+    )
+    repeated = [text for text, count in texts.items() if count > 1]
+    if repeated:
+        yield _about(
+            "ambiguous-names",
+            repeated,
+            f"{_count(repeated, 'name means', 'names mean')} several classes: {{}}. Predictions and labels cannot use "
+            "such a name. Use IDs or indices there, or rename the classes.",
+        )
+    everywhere = [name for name, row in zip(space.groups, space.group_members, strict=True) if row.all()]
+    if everywhere:
+        yield _about(
+            "groups-of-all-classes",
+            everywhere,
+            "Every class belongs to {}. Its statistics equal those of all images. Remove the group.",
+        )
+    if not len(space.overlaps):
+        yield Advice(
+            "no-overlaps",
+            "There are no overlaps. If two classes mean the same in some images, list them in a file "
+            "class,also_correct with --overlaps.",
+        )
+    if not dataset.has_vocabulary and not any(space.synsets):
+        yield Advice(
+            "no-vocabulary",
+            "There are no synsets and no vocabulary. The out-of-vocabulary rule abstains. Add the column synset, or a "
+            "file text,near with --vocabulary.",
+        )
+
+
+def _check_use(dataset: Dataset) -> Iterable[Advice]:
+    space, images = dataset.label_space, dataset.images
+    assert images is not None, "This is a bug: find_advice checks for labels."
+    counted = ~images.problematic
+    unused = dataset.class_sizes == 0
+    if unused.any():
+        yield _about(
+            "classes-without-images",
+            _names(space, unused),
+            f"{_count(unused, 'class is', 'classes are')} no label of any image: {{}}. Statistics of classes leave "
+            "them out. Check that the labels are complete.",
+        )
+    samples = np.repeat(np.arange(len(images.rows)), images.labels.counts)
+    empty = [
+        name
+        for name, members in zip(space.groups, space.group_members, strict=True)
+        if not counted[samples[members[images.labels.classes]]].any()
+    ]
+    if empty:
+        yield _about(
+            "groups-without-images",
+            empty,
+            f"{_count(empty, 'group has', 'groups have')} no image: {{}}. Remove the group, or add images of its "
+            "classes.",
+        )
+
+
+def _check_labels(dataset: Dataset) -> Iterable[Advice]:
+    images = dataset.images
+    assert images is not None, "This is a bug: find_advice checks for labels."
+    counted = ~images.problematic
+    if not (images.labels.counts[counted] > 1).any():
+        yield Advice(
+            "one-label-per-image",
+            "Each image has one label. A prediction of another object in the image counts as an error, so the number "
+            "of model failures is an upper bound. Add all labels that are correct.",
+        )
+    rejected = counted & ~images.labels.contain(images.targets)
+    if rejected.sum() * 2 > counted.sum():
+        yield Advice(
+            "rejected-targets",
+            f"The labels reject the original label of {rejected.sum():,} of {counted.sum():,} images. Check that the "
+            "columns target and labels use the same classes.",
+        )
+
+
+def _check_pairs(dataset: Dataset) -> Iterable[Advice]:
+    if dataset.pairs is None:
+        images = "1 image" if dataset.min_cooccurrence == 1 else f"{dataset.min_cooccurrence:,} images"
+        yield Advice(
+            "no-co-occurrence",
+            f"No pair of classes occurs together in at least {images}. The rule of spurious correlations abstains, and "
+            "the number of model failures is an upper bound. Pass labels of other images, such as the training set, "
+            "with --cooccurrence.",
+        )
+    elif not len(cooccurrence_relation(dataset.pairs, dataset.label_space.superclasses, dataset.min_cooccurrence)):
+        yield Advice(
+            "no-co-occurrence-across-superclasses",
+            "All classes that occur together share a superclass. The rule of spurious correlations never applies. Pass "
+            "labels of other images, such as the training set, with --cooccurrence.",
+        )
+
+
+def _check_predictions(dataset: Dataset) -> Iterable[Advice]:
+    space, predicted = dataset.label_space, dataset.predicted
+    assert predicted is not None, "This is a bug: find_advice checks for predictions."
+    is_label = dataset.class_sizes > 0
+    is_predicted = np.bincount(predicted[predicted >= 0], minlength=space.num_classes) > 0
+    missed = is_label & ~is_predicted
+    if missed.any():
+        yield _about(
+            "labels-never-predicted",
+            _names(space, missed),
+            f"{_count(missed, 'class is a label, but is', 'classes are labels, but are')} never predicted: {{}}. Check "
+            "that the model has the class, and that its classes have the order of the label space.",
+        )
+    extra = is_predicted & ~is_label
+    if extra.any() and dataset.has_own_classes:
+        yield _about(
+            "predictions-without-images",
+            _names(space, extra),
+            f"{_count(extra, 'class is predicted, but is', 'classes are predicted, but are')} no label of any image: "
+            "{}. Each such prediction is an error. Check that the labels are complete.",
+        )
+
+
+def _about(kind: str, items: Iterable[str], message: str) -> Advice:
+    """Return advice about items, the first of which replace `{}` in the message."""
+    items = tuple(items)
+    more = f", and {len(items) - MAX_NAMED:,} more" if len(items) > MAX_NAMED else ""
+    shown = ", ".join(f"{item!r:.60}" for item in items[:MAX_NAMED])
+    return Advice(kind, message.replace("{}", shown + more), items)
+
+
+def _names(space: LabelSpace, mask: Mask) -> list[str]:
+    """Return the classes of a mask by name, or by ID where a name repeats."""
+    counts = Counter(space.names)
+    indices = np.flatnonzero(mask).tolist()
+    return [space.names[index] if counts[space.names[index]] == 1 else space.ids[index] for index in indices]
+
+
+def _count(items: Mask | list[str], one: str, several: str) -> str:
+    count = int(np.count_nonzero(items)) if isinstance(items, np.ndarray) else len(items)
+    return f"{count:,} {one if count == 1 else several}"

@@ -1,0 +1,164 @@
+"""Read all files of a data set, and collect the errors of all of them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from errata.errors import InvalidInput
+
+from service.domain import IMAGENET_1K, LabelSpace
+from service.evidence.artefacts import read_grouping
+from service.evidence.build_inputs import Inputs
+from service.evidence.built_in import BUILT_IN, check_classes, find_built_in
+from service.evidence.class_files import read_classes, read_groups, read_superclasses
+from service.evidence.dataset_check import Dataset
+from service.evidence.inputs import CooccurrenceInputs, LabelInputs
+from service.evidence.label_files import read_labels
+from service.evidence.label_pairs import pairs_of_labels, read_pairs
+from service.evidence.violation_limit import list_more_violations
+from service.taxonomy.imagenet_1k import imagenet_1k
+
+MAX_LISTED = 10_000  # errors of one file
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class FileError:
+    """One error in a file."""
+
+    file: str  # its name
+    message: str
+    field: str = ""
+    unit: str = ""  # what `line` counts: "line", or in JSON files "class", "image", or "overlap"
+    line: int | None = None  # 1-based
+
+
+@dataclass
+class DatasetFiles:
+    """The files of a data set as far as they are valid, and their errors."""
+
+    dataset: Dataset | None = None  # None: the classes have errors
+    errors: list[FileError] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)  # names of files that need others, which have errors
+
+    def read(self, path: Path, reader: Callable[[], _T]) -> _T | None:
+        """Return the content of a file; None if it has errors, which are added."""
+        try:
+            with list_more_violations(MAX_LISTED):
+                return reader()
+        except InvalidInput as error:
+            self.errors += _errors_of(path.name, error)
+            return None
+
+
+def read_files(name: str, inputs: Inputs) -> DatasetFiles:
+    """Read the files of a data set.
+
+    Args:
+        name: Name of the data set. Without --classes, its classes are those of the built-in data set of this name, or
+            ImageNet-1k.
+        inputs: The files. Files that only an encoder needs are read, but not used.
+    """
+    files = DatasetFiles()
+    label_space = _read_label_space(name, inputs, files)
+    if label_space is None:
+        later = (
+            inputs.overlaps,
+            inputs.superclasses,
+            inputs.groups,
+            inputs.labels,
+            inputs.cooccurrence,
+            inputs.vocabulary,
+        )
+        files.unchecked += [path.name for path in later if path is not None]
+        return files
+    images = _read_images(name, inputs, label_space, files)
+    pairs = _read_pairs(inputs, images, label_space, files)
+    if inputs.vocabulary is not None:
+        _read_vocabulary(inputs.vocabulary, label_space, files)
+    files.dataset = Dataset(
+        label_space=label_space,
+        images=images,
+        pairs=pairs,
+        min_cooccurrence=inputs.min_cooccurrence,
+        has_own_classes=inputs.classes is not None,
+        has_vocabulary=inputs.vocabulary is not None,
+    )
+    return files
+
+
+def _read_label_space(name: str, inputs: Inputs, files: DatasetFiles) -> LabelSpace | None:
+    """Return the classes with the superclasses and groups of other files, as far as these are valid."""
+    label_space = _read_classes(name, inputs.classes, files)
+    if label_space is None:
+        return None
+    if inputs.classes is not None and inputs.overlaps is not None:
+        reader = partial(read_classes, inputs.classes, name, inputs.overlaps)
+        label_space = files.read(inputs.overlaps, reader) or label_space
+    for path, read in ((inputs.superclasses, _with_superclasses), (inputs.groups, read_groups)):
+        if path is not None:
+            label_space = files.read(path, partial(read, path, label_space)) or label_space
+    return label_space
+
+
+def _read_classes(name: str, path: Path | None, files: DatasetFiles) -> LabelSpace | None:
+    if path is not None:
+        return files.read(path, partial(read_classes, path, name))
+    built_in = find_built_in(name)
+    return imagenet_1k() if built_in is None else BUILT_IN[built_in].label_space()
+
+
+def _with_superclasses(path: Path, label_space: LabelSpace) -> LabelSpace:
+    if label_space.name == IMAGENET_1K:
+        return replace(label_space, superclasses=read_grouping(path).superclasses)
+    return read_superclasses(path, label_space)
+
+
+def _read_images(name: str, inputs: Inputs, label_space: LabelSpace, files: DatasetFiles) -> LabelInputs | None:
+    if (path := inputs.labels) is None:
+        return None
+    images = files.read(path, partial(read_labels, path, label_space))
+    built_in = None if inputs.classes is not None else find_built_in(name)
+    if images is None or built_in is None:
+        return images
+    return files.read(path, partial(check_classes, built_in, images))
+
+
+def _read_pairs(
+    inputs: Inputs, images: LabelInputs | None, label_space: LabelSpace, files: DatasetFiles
+) -> CooccurrenceInputs | None:
+    path, minimum = inputs.cooccurrence, inputs.min_cooccurrence
+    if path is not None and images is None:
+        files.read(path, partial(read_labels, path, label_space))
+    if images is None:
+        return None
+    if path is None:
+        return pairs_of_labels(images, minimum)[0]
+    pairs = files.read(path, partial(read_pairs, path, images, label_space, minimum))
+    return None if pairs is None else pairs[0]
+
+
+def _read_vocabulary(path: Path, label_space: LabelSpace, files: DatasetFiles) -> None:
+    from service.evidence.vocabulary_file import read_vocabulary
+
+    files.read(path, partial(read_vocabulary, path, label_space))
+
+
+def _errors_of(file: str, error: InvalidInput) -> list[FileError]:
+    """Return the errors of a file. The message of the exception names what the numbers of the violations count."""
+    match = re.match(rf"{re.escape(file)}(?:, (\w+) \d+)?: ", error.message)
+    place, unit = ("", "line") if match is None else (match[0], match[1] or "line")
+    errors = [
+        FileError(
+            file,
+            violation.description.removeprefix(place),
+            violation.field,
+            unit if violation.line is not None else "",
+            violation.line,
+        )
+        for violation in error.violations
+    ]
+    return errors or [FileError(file, error.message.removeprefix(place))]

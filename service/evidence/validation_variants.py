@@ -1,0 +1,70 @@
+"""Changed versions of ImageNet's validation images, as in ImageNet-C: the ReaL labels of the originals are theirs."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from errata.errors import InvalidEvidence
+from numpy.typing import NDArray
+
+from service.evidence import labels
+from service.evidence.inputs import LabelInputs
+from service.taxonomy.imagenet_1k import imagenet_1k
+
+_NAME = re.compile(r"ILSVRC2012_val_\d{8}")
+
+
+def add_real_labels(images: LabelInputs, folder: Path) -> LabelInputs:
+    """Return images with the ReaL labels of the validation images of the same name.
+
+    Images without ReaL labels are not judged, as in imagenet-real. If no image has the name of a validation image, the
+    class of its folder stays the only label of each image.
+
+    Args:
+        images: Images in class folders.
+        folder: Their folder, for messages.
+
+    Raises:
+        InvalidEvidence: If only some names are those of validation images, or if an image is in the folder of another
+            class than its own.
+    """
+    files = [name.rpartition(b"/")[2].partition(b".")[0].decode() for name in images.names.tolist()]
+    if not any(_NAME.fullmatch(file) for file in files):
+        return images
+    validation_rows = _validation_rows(files, images, folder)
+    _check_targets(validation_rows, images, folder)
+    image_labels = labels.real_labels().take(validation_rows)
+    rows = np.flatnonzero(image_labels.counts)
+    return replace(
+        images,
+        rows=rows.astype(np.int32),
+        labels=image_labels.take(rows),
+        problematic=np.zeros(len(rows), dtype=bool),
+        sources=(*images.sources, labels.imagenet_real().sources[0]),
+    )
+
+
+def _validation_rows(files: list[str], images: LabelInputs, folder: Path) -> NDArray[np.intp]:
+    """Return the index of each image among the validation images."""
+    row_of = {name.decode().partition(".")[0]: row for row, name in enumerate(labels.validation_names().tolist())}
+    unknown = [name.decode() for file, name in zip(files, images.names.tolist(), strict=True) if file not in row_of]
+    if unknown:
+        raise InvalidEvidence(
+            f"{folder}: {unknown[0]!r:.120} is not an image of ImageNet's validation set, unlike other images "
+            f"({len(unknown):,} such images). Delete it.",
+            field="images",
+        )
+    return np.array([row_of[file] for file in files], dtype=np.intp)
+
+
+def _check_targets(validation_rows: NDArray[np.intp], images: LabelInputs, folder: Path) -> None:
+    original = labels.original_labels()[validation_rows]
+    wrong = np.flatnonzero(original != images.all_targets)
+    if len(wrong):
+        raise InvalidEvidence(
+            f"{folder}: {images.names[wrong[0]].decode()!r:.120} is in the folder of another class. In ImageNet's "
+            f"validation set, its class is {imagenet_1k().ids[original[wrong[0]]]}; {len(wrong):,} images have another "
+            "class than their folder. Extract the images again.",
+            field="images",
+        )
