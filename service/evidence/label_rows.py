@@ -14,7 +14,6 @@ from service.evidence.parquet_labels import to_json_lines
 COLUMNS: Mapping[str, Sequence[str]] = {"file_name": (), "target": (), "labels": ("label",), "problematic": ()}
 REQUIRED = ("file_name", "labels")
 PARQUET_SIGNATURE = b"PAR1"
-FALSE_TEXTS = frozenset({"0", "false", "no"})
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,6 @@ def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
 def _from_csv(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
     for line, values in csv_rows(text, problems, source, COLUMNS, REQUIRED):
         reason = values.get("problematic", "").strip()
-        if reason.lower() in FALSE_TEXTS:
-            problems.add("problematic", f"{reason!r} sets the image aside, as any text; leave the field empty", line)
         yield LabelRow(line, values["file_name"], values.get("target"), values["labels"], bool(reason))
 
 
@@ -96,8 +93,6 @@ def _row_of(raw: Mapping[str, Any], number: int, problems: Problems) -> Iterator
         problems.add("target", f"{target!r:.40} is not a class; write a text or a number", number)
     elif not isinstance(reason, str | bool | None):
         problems.add("problematic", f"{reason!r:.40} is not a text; write why the image is set aside", number)
-    elif isinstance(reason, str) and reason.strip().lower() in FALSE_TEXTS:
-        problems.add("problematic", f"{reason!r} sets the image aside, as any text; leave the field empty", number)
     else:
         aside = bool(reason.strip()) if isinstance(reason, str) else bool(reason)
         is_field = isinstance(labels, str)

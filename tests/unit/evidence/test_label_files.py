@@ -301,8 +301,6 @@ def test_field_is_one_class_before_it_is_split_at_spaces(tmp_path: Path) -> None
         ("x,sku-a,,", "labels", ["no label", "`problematic`"]),
         ("x,sku-a, ; ,", "labels", ["no label"]),
         ("x,,,blurred", "target", ["no target"]),
-        ("x,sku-a,sku-a,0", "problematic", ["'0'", "leave the field empty"]),
-        ("x,sku-a,sku-a,False", "problematic", ["'False'"]),
         ("d.jpg,sku-a,sku-a,", "file_name", ["duplicate image 'd.jpg'", "line 2"]),
         (f"{'x' * 1_025},sku-a,sku-a,", "file_name", ["1,025 characters"]),
         ("x,sku-a,sku-a,,sku-b", "row", ["5 values in 4 columns"]),
