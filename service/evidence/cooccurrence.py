@@ -1,38 +1,58 @@
-"""Co-occurrence of classes in validation images (spec: "Co-occurrence pairs")."""
-
-from collections import defaultdict
-from itertools import combinations
+"""Co-occurrence of classes in images (spec: "Co-occurrence pairs")."""
 
 import numpy as np
+from errata.errors import InvalidEvidence
+from numpy.typing import NDArray
 
-from service.domain import ClassPairs, Labels, Superclasses
+from service.domain import MAX_CLASSES, ClassPairs, Labels, Superclasses
 from service.evidence.inputs import CooccurrenceInputs
 
 MIN_COUNT = 2  # images, unless a bundle has its own minimum
 EXAMPLES = 3
+MAX_PAIRS = 1 << 25  # of labels of all images
 
 
-def count_pairs(labels: Labels, numbers: np.ndarray[tuple[int], np.dtype[np.int32]]) -> CooccurrenceInputs:
+def count_pairs(labels: Labels, numbers: NDArray[np.int32]) -> CooccurrenceInputs:
     """Count unordered pairs of classes over N images.
 
     Args:
         labels: Labels of the N images.
-        numbers: (N,) 1-based numbers of the images among the validation images.
+        numbers: (N,) 1-based numbers of the images in the names of the examples.
+
+    Raises:
+        InvalidEvidence: If images have so many labels that counting takes more than about 1.5 GB of memory.
     """
-    images: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for row in np.flatnonzero(labels.counts > 1).tolist():
-        for pair in combinations(sorted(labels.of(row).tolist()), 2):
-            images[pair].append(int(numbers[row]))
-    pairs = sorted(images)
-    examples = np.zeros((len(pairs), EXAMPLES), dtype=np.int32)
-    for pair_examples, pair in zip(examples, pairs, strict=True):
-        first = images[pair][:EXAMPLES]
-        pair_examples[: len(first)] = first
+    total = int((labels.counts.astype(np.int64) * (labels.counts - 1) // 2).sum())
+    if total > MAX_PAIRS:
+        raise InvalidEvidence(
+            f"The images have {total:,} pairs of labels. Expected at most {MAX_PAIRS:,}: an image with n labels has "
+            "n (n - 1) / 2. Write fewer labels per image.",
+            field="labels",
+        )
+    codes, images = _pairs(labels)
+    order = np.lexsort((images, codes))
+    distinct, starts, counts = np.unique(codes[order], return_index=True, return_counts=True)
+    examples = np.zeros((len(distinct), EXAMPLES), dtype=np.int32)
+    for place in range(EXAMPLES):
+        present = np.flatnonzero(counts > place)
+        examples[present, place] = numbers[images[order[starts[present] + place]]]
     return CooccurrenceInputs(
-        classes=np.array(pairs, dtype=np.int16).reshape(-1, 2),
-        counts=np.array([len(images[pair]) for pair in pairs], dtype=np.int32),
+        classes=np.stack(np.divmod(distinct, MAX_CLASSES), axis=1).astype(np.int16),
+        counts=counts.astype(np.int32),
         examples=examples,
     )
+
+
+def _pairs(labels: Labels) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the code of each pair of labels of an image, first * MAX_CLASSES + second, and the row of the image."""
+    codes, images = [np.zeros(0, dtype=np.int32)], [np.zeros(0, dtype=np.int32)]
+    for size in np.unique(labels.counts[labels.counts > 1]).tolist():
+        rows = np.flatnonzero(labels.counts == size).astype(np.int32)
+        classes = np.sort(labels.classes[labels.offsets[rows][:, None] + np.arange(size)], axis=1).astype(np.int32)
+        first, second = np.triu_indices(size, 1)
+        codes.append((classes[:, first] * MAX_CLASSES + classes[:, second]).reshape(-1))
+        images.append(np.repeat(rows, len(first)))
+    return np.concatenate(codes), np.concatenate(images)
 
 
 def cooccurrence_relation(
