@@ -192,10 +192,12 @@ def test_superclasses_file_precedes_artefacts_and_default(inputs: Inputs, tmp_pa
     (tmp_path / "mine.json").write_text('{"birds": [["bird"]]}\n')
     plain = replace(inputs, encoder="")
 
-    assert gather("imagenet", replace(plain, superclasses=tmp_path / "mine.json")).superclasses.ids == ("birds",)
-    assert gather("imagenet", plain).superclasses.ids == tuple(DOGS)
+    assert gather("imagenet", replace(plain, superclasses=tmp_path / "mine.json")).label_space.superclasses.ids == (
+        "birds",
+    )
+    assert gather("imagenet", plain).label_space.superclasses.ids == tuple(DOGS)
     (tmp_path / "artefacts" / "superclasses.json").unlink()
-    assert gather("imagenet", plain).superclasses.ids == default_grouping().ids
+    assert gather("imagenet", plain).label_space.superclasses.ids == default_grouping().ids
 
 
 def test_manifest_names_the_source_of_the_superclasses(inputs: Inputs, tmp_path: Path) -> None:
@@ -305,7 +307,7 @@ def test_imagenet_real_finds_the_artefacts_of_imagenet(tmp_path: Path) -> None:
 
     facts = gather("imagenet-real", Inputs(artefacts=artefacts))
 
-    assert facts.superclasses.ids == tuple(DOGS)
+    assert facts.label_space.superclasses.ids == tuple(DOGS)
     assert "samples_info.npz" in [source.name for source in facts.sources]
     with pytest.raises(InvalidEvidence, match=r"samples_info.npz: image .* is missing"):  # five images only
         gather("imagenet-real", Inputs(artefacts=artefacts, encoder=HASH, cache=tmp_path / "cache"))
