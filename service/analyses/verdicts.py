@@ -105,9 +105,10 @@ def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArra
     if verdict_filter.superclass:
         members = judged.bundle.superclass_mask(verdict_filter.superclass)
         if members is None:
+            names = judged.bundle.label_space.superclasses.ids
+            expected = f"Expected one of the bundle, such as {names[0]!r}." if names else "The bundle has none."
             raise InvalidRequest(
-                f"Unknown superclass {verdict_filter.superclass!r:.80}. Expected a superclass of the bundle "
-                f"{judged.bundle.digest[:12]}, such as {judged.bundle.manifest.superclasses[0]!r}.",
+                f"Unknown superclass {verdict_filter.superclass!r:.80}. {expected}",
                 field="filter.superclass",
             )
         mask &= members[targets] | members[predicted]

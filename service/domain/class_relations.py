@@ -32,7 +32,7 @@ class _Codes:
     @cached_property
     def _flags(self) -> Mask:
         """Return the hashes that occur: a lookup takes a tenth of the time of a binary search."""
-        flags = np.zeros(1 << max(10, (16 * len(self.codes)).bit_length()), dtype=bool)
+        flags = np.zeros(1 << min(24, (16 * len(self.codes)).bit_length()), dtype=bool)  # at most 16 MiB
         flags[_hash(self.codes, len(flags))] = True
         return flags
 

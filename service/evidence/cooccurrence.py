@@ -1,4 +1,4 @@
-"""Co-occurrence of classes in validation images (spec: "Co-occurrence pairs")."""
+"""Co-occurrence of classes in images (spec: "Co-occurrence pairs")."""
 
 import numpy as np
 from errata.errors import InvalidEvidence
@@ -9,7 +9,7 @@ from service.evidence.inputs import CooccurrenceInputs
 
 MIN_COUNT = 2  # images, unless a bundle has its own minimum
 EXAMPLES = 3
-MAX_PAIRS = 50_000_000  # of the labels of all images; counting them needs about 1 GB
+MAX_PAIRS = 1 << 25  # of labels of all images
 
 
 def count_pairs(labels: Labels, numbers: NDArray[np.int32]) -> CooccurrenceInputs:
@@ -17,42 +17,41 @@ def count_pairs(labels: Labels, numbers: NDArray[np.int32]) -> CooccurrenceInput
 
     Args:
         labels: Labels of the N images.
-        numbers: (N,) 1-based numbers of the images among the validation images, or among the images of the data set.
+        numbers: (N,) 1-based numbers of the images in the names of the examples.
 
     Raises:
-        InvalidEvidence: The images have too many pairs.
+        InvalidEvidence: If images have so many labels that counting takes more than about 1.5 GB of memory.
     """
-    codes, images = _pairs_of_images(labels)
+    total = int((labels.counts.astype(np.int64) * (labels.counts - 1) // 2).sum())
+    if total > MAX_PAIRS:
+        raise InvalidEvidence(
+            f"The images have {total:,} pairs of labels. Expected at most {MAX_PAIRS:,}: an image with n labels has "
+            "n (n - 1) / 2. Write fewer labels per image.",
+            field="labels",
+        )
+    codes, images = _pairs(labels)
     order = np.lexsort((images, codes))
-    codes, images = codes[order], images[order]
-    distinct, first, counts = np.unique(codes, return_index=True, return_counts=True)
+    distinct, starts, counts = np.unique(codes[order], return_index=True, return_counts=True)
     examples = np.zeros((len(distinct), EXAMPLES), dtype=np.int32)
-    for position in range(EXAMPLES):
-        present = counts > position
-        examples[present, position] = numbers[images[first[present] + position]]
+    for place in range(EXAMPLES):
+        present = np.flatnonzero(counts > place)
+        examples[present, place] = numbers[images[order[starts[present] + place]]]
     return CooccurrenceInputs(
-        classes=np.stack(np.divmod(distinct, MAX_CLASSES), axis=1).astype(np.int16).reshape(-1, 2),
+        classes=np.stack(np.divmod(distinct, MAX_CLASSES), axis=1).astype(np.int16),
         counts=counts.astype(np.int32),
         examples=examples,
     )
 
 
-def _pairs_of_images(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return the pairs of labels of all images, as first * MAX_CLASSES + second, and the image of each pair."""
-    counts = labels.counts.astype(np.int64)
-    total = int((counts * (counts - 1) // 2).sum())
-    if total > MAX_PAIRS:
-        raise InvalidEvidence(
-            f"The images have {total:,} pairs of labels. Expected at most {MAX_PAIRS:,}. Use fewer images.",
-            field="labels",
-        )
-    codes, images = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int32)]
-    for count in np.unique(counts[counts > 1]).tolist():
-        rows = np.flatnonzero(counts == count)
-        classes = np.sort(labels.classes[labels.offsets[rows][:, None] + np.arange(count)], axis=1).astype(np.int64)
-        first, second = np.triu_indices(count, 1)
+def _pairs(labels: Labels) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the code of each pair of labels of an image, first * MAX_CLASSES + second, and the row of the image."""
+    codes, images = [np.zeros(0, dtype=np.int32)], [np.zeros(0, dtype=np.int32)]
+    for size in np.unique(labels.counts[labels.counts > 1]).tolist():
+        rows = np.flatnonzero(labels.counts == size).astype(np.int32)
+        classes = np.sort(labels.classes[labels.offsets[rows][:, None] + np.arange(size)], axis=1).astype(np.int32)
+        first, second = np.triu_indices(size, 1)
         codes.append((classes[:, first] * MAX_CLASSES + classes[:, second]).reshape(-1))
-        images.append(np.repeat(rows, len(first)).astype(np.int32))
+        images.append(np.repeat(rows, len(first)))
     return np.concatenate(codes), np.concatenate(images)
 
 

@@ -37,12 +37,12 @@ RULE = '''"""Blurred: the prediction is a class of the second half."""
 
 import numpy as np
 
-from service.domain import NUM_CLASSES, Evidence, Mask
+from service.domain import Classes, Evidence, Mask
 
 
-def hits(evidence: Evidence) -> Mask:
-    """Return the predictions for which the rule holds, shape (N, C)."""
-    return np.broadcast_to(np.arange(NUM_CLASSES) >= NUM_CLASSES // 2, (len(evidence), NUM_CLASSES))
+def hits(evidence: Evidence, predicted: Classes) -> Mask:
+    """Return the predictions for which the rule holds, shape (N, K)."""
+    return np.broadcast_to(predicted >= evidence.num_classes // 2, (len(evidence), predicted.shape[1]))
 '''
 TYPES = ["correct", "class_overlap", "multi_label", "fine_grained", "fine_grained_oov", "blurred"]
 TYPES += ["spurious_correlation", "non_prototypical", "model_failure"]

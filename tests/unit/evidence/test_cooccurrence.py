@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
+from errata.errors import InvalidEvidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import cooccurrence as oracle
@@ -105,3 +107,15 @@ def test_excluding_an_image_from_the_counts_does_not_change_its_verdicts(
 
         assert own
         assert np.array_equal(decide(alone)[0], imagenet_real.verdicts[row]), name
+
+
+def test_pairs_of_the_highest_classes_are_counted() -> None:
+    result = counted([[32_766, 32_765], [32_765, 32_766], [7]])
+
+    assert (result.classes.tolist(), result.counts.tolist()) == ([[32_765, 32_766]], [2])
+    assert result.examples.tolist() == [[11, 21, 0]]
+
+
+def test_images_with_too_many_pairs_of_labels_are_refused() -> None:
+    with pytest.raises(InvalidEvidence, match=r"536,821,761 pairs of labels. Expected at most 33,554,432"):
+        counted([list(range(32_767))])
