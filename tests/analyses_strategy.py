@@ -11,7 +11,6 @@ from service.domain import (
     Analysis,
     AnalysisRequest,
     ErrorType,
-    Group,
     GroupSummary,
     ModelInfo,
     State,
@@ -27,7 +26,7 @@ LABELS = ("a", "b", "c")
 def make_summary(accuracy: float | None, failures: int) -> Summary:
     counts = dict.fromkeys(ERROR_TYPES, 0) | {ErrorType.CORRECT: 100 - failures, ErrorType.MODEL_FAILURE: failures}
     group = GroupSummary(100, counts, failures, accuracy, accuracy, None, None, {}, {}, {}, {})
-    return Summary(dict.fromkeys(Group, group), (ErrorType.FINE_GRAINED_OOV,), 0, 100, 100, None, None, None)
+    return Summary(dict.fromkeys(str, group), (ErrorType.FINE_GRAINED_OOV,), 0, 100, 100, None, None, None)
 
 
 def make_analysis(analysis_id: str, minutes: int = 0, **changes: object) -> Analysis:

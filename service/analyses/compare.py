@@ -1,6 +1,6 @@
 """Compare two finished analyses of the same images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,9 +17,9 @@ from service.domain import (
     Classes,
     Comparison,
     ErrorType,
-    Group,
     GroupComparison,
     Mask,
+    Superclasses,
 )
 from service.evidence.labels import VERSIONS
 from service.rules.table import error_types
@@ -49,7 +49,7 @@ class Verdicts:
     is_label: Mask  # (n,) the prediction is one of the labels
     types: Bytes  # (n,)
     problematic: Mask  # (n,)
-    groups: Mask  # (3, n) as CLASS_GROUPS
+    groups: Mapping[str, Mask]  # (n,) members of each group, without `all`
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,6 @@ class Side:
 
     analysis: Analysis
     verdicts: Verdicts
-
-
-@dataclass(frozen=True)
-class Superclasses:
-    """The superclasses of the evidence."""
-
-    ids: Sequence[str]
-    members: Mask  # (S, C)
 
 
 def compare(stores: Stores, id_a: str, id_b: str, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:
@@ -87,9 +79,7 @@ def compare(stores: Stores, id_a: str, id_b: str, max_images: int = MAX_CHANGED_
 
 def compare_judged(a: JudgedAnalysis, b: JudgedAnalysis, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:
     """Compare two judged analyses; raise NotComparable if they differ in data set or evidence."""
-    members = np.asarray(a.bundle.arrays["superclass_members"])
-    superclasses = Superclasses(a.bundle.manifest.superclasses, members)
-    comparison = compare_sides(to_side(a), to_side(b), superclasses, max_images)
+    comparison = compare_sides(to_side(a), to_side(b), a.bundle.label_space.superclasses, max_images)
     return add_slices(comparison, a, b)
 
 
@@ -100,7 +90,7 @@ def add_slices(comparison: Comparison, a: JudgedAnalysis, b: JudgedAnalysis) -> 
     return replace(comparison, slices=slice_changes(a.attributes, pair_judged(a, b)), attributes=a.attributes.digest)
 
 
-def compare_groups_of_sides(a: Side, b: Side) -> dict[Group, GroupComparison]:
+def compare_groups_of_sides(a: Side, b: Side) -> dict[str, GroupComparison]:
     """Compare two sides by group only; raise NotComparable if they differ in data set or evidence."""
     check_comparable(a.analysis, b.analysis)
     first, second = align_verdicts(a.verdicts, b.verdicts)
@@ -138,9 +128,7 @@ def compare_sides(
         num_left_out=pair.num_left_out,
         groups=compare_groups(pair, first.groups),
         classes={group: changed_classes(part, class_names()) for group, part in parts.items()},
-        superclasses={
-            group: changed_superclasses(part, superclasses.ids, superclasses.members) for group, part in parts.items()
-        }
+        superclasses={group: changed_superclasses(part, superclasses) for group, part in parts.items()}
         if superclasses is not None
         else {},
         fixed=_changed_images(first, second, pair, pair.fixed, pair.types_a, max_images),
@@ -207,7 +195,7 @@ def to_side(judged: JudgedAnalysis) -> Side:
         evidence.labels.contain(predicted),
         error_types(judged.verdicts),
         np.asarray(evidence.problematic),
-        np.asarray(bundle.arrays["groups"]),
+        bundle.groups,
     )
     return Side(judged.analysis, verdicts)
 
@@ -227,7 +215,9 @@ def align_verdicts(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
     only_b = np.flatnonzero(known_b)[np.flatnonzero(known_b) >= len(a.names)]
     for name in ("targets", "effective_targets", "problematic"):  # facts of the images, independent of the model
         getattr(first, name)[only_b] = getattr(second, name)[only_b]
-    first.groups[:, only_b] = second.groups[:, only_b]
+    for group, members in first.groups.items():
+        if group in second.groups:
+            members[only_b] = second.groups[group][only_b]
     return first, second
 
 
@@ -241,15 +231,16 @@ def _spread_verdicts(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.
     """
 
     def spread(values: NDArray[np.generic]) -> NDArray[np.generic]:
-        result = np.zeros((*values.shape[:-1], len(names)), dtype=values.dtype)
-        result[..., rows] = values
+        result = np.zeros(len(names), dtype=values.dtype)
+        result[rows] = values
         return result
 
     return Verdicts(
         names,
         *(spread(values) for values in (verdicts.targets, verdicts.effective_targets, verdicts.predicted)),  # type: ignore[arg-type]
         *(spread(values) for values in (verdicts.is_label, verdicts.types)),  # type: ignore[arg-type]
-        *(spread(values) for values in (verdicts.problematic, verdicts.groups)),  # type: ignore[arg-type]
+        spread(verdicts.problematic),  # type: ignore[arg-type]
+        {group: spread(members) for group, members in verdicts.groups.items()},  # type: ignore[misc]
     )
 
 

@@ -62,6 +62,7 @@ def upload(
         queries.get(ports.stores, request.gate_baseline)  # raises if the baseline does not exist
     start_time = ports.stores.clock()
     bundle = ports.stores.evidence.find(request.dataset, request.evidence)
+    requests.check_policy_groups(request, bundle)
     hashed = _HashedStream(content)
     source = hashed if request.request_id else content  # only requests with an id are compared
     with ports.observer.stage(Stage.PARSE):
@@ -170,7 +171,9 @@ def _find_implausible(bundle: Bundle, parsed: Upload, request: AnalysisRequest) 
         reordered := find_reordered_rows(bundle.all_targets, parsed.predictions, parsed.reordered)
     ):
         problem, field = reordered_rows(reordered, request.row_order), "row_order"
-    elif permuted := find_permuted_classes(bundle.evidence.targets, parsed.predictions.top1[bundle.rows]):
+    elif permuted := find_permuted_classes(
+        bundle.evidence.targets, parsed.predictions.top1[bundle.rows], bundle.label_space.num_classes
+    ):
         problem, field = permuted_classes(permuted), "predicted_class"
     if problem and not request.accept_implausible:
         raise ImplausibleUpload(f"{problem} {ACCEPT_REMEDY}", field=field)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,16 +104,24 @@ class Superclasses:
         shared = set(self.of(second).tolist())
         return tuple(self.ids[number] for number in self.of(first).tolist() if number in shared)
 
-    def members_of(self, number: int) -> Classes:
-        """Return the classes of one superclass, ascending."""
-        return self.classes[self.numbers == number]
+    @cached_property
+    def members(self) -> tuple[Classes, ...]:
+        """Return the classes of each superclass, ascending, length S."""
+        order = np.argsort(self.numbers, kind="stable")
+        stops = np.cumsum(np.bincount(self.numbers, minlength=len(self.ids)))
+        return tuple(np.split(self.classes[order], stops))[: len(self.ids)]
+
+    def totals(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the sum of the values (C, K) over the classes of each superclass, (S, K); exact for integers."""
+        columns = [np.bincount(self.numbers, column[self.classes], len(self.ids)) for column in values.T]
+        return np.stack(columns, axis=1)
 
     def mask(self, name: str) -> Mask | None:
         """Return the classes of a superclass as a mask, (C,); None if there is no such superclass."""
         if name not in self.ids:
             return None
         mask = np.zeros(self.num_classes, dtype=bool)
-        mask[self.members_of(self.ids.index(name))] = True
+        mask[self.members[self.ids.index(name)]] = True
         return mask
 
     def share(self, first: NDArray[np.integer], second: NDArray[np.integer]) -> Mask:
@@ -124,16 +133,37 @@ class Superclasses:
         result = np.equal(first, second)
         counts = np.diff(self.offsets)
         open_pairs = np.flatnonzero(~result)
-        for position in range(int(counts[first[open_pairs]].max(initial=0))):
+        for position in range(int(counts.max(initial=0))):
             open_pairs = open_pairs[~result[open_pairs] & (counts[first[open_pairs]] > position)]
             numbers = self.numbers[self.offsets[first[open_pairs]] + position]
-            result[open_pairs] = _contains(self._codes, second[open_pairs].astype(np.int64) * len(self.ids) + numbers)
+            result[open_pairs] = self._have(second[open_pairs], numbers)
         return result.reshape(shape)
+
+    def shared(self, first: Classes, second: Classes) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+        """Return the superclasses that pairs of classes share.
+
+        Args:
+            first: (P,) classes.
+            second: (P,) classes.
+
+        Returns:
+            (R,) pair, ascending, and (R,) superclass, ascending for each pair.
+        """
+        counts = np.diff(self.offsets)[first]
+        pairs = np.repeat(np.arange(len(first)), counts)
+        starts = self.offsets[first] - np.cumsum(counts) + counts
+        numbers = self.numbers[np.arange(len(pairs)) + np.repeat(starts, counts)]
+        have = self._have(second[pairs], numbers)
+        return pairs[have], numbers[have]
 
     def similar_to(self, class_index: int) -> Classes:
         """Return the class itself and the classes that share a superclass with it, ascending."""
         numbers = np.isin(self.numbers, self.of(class_index))
         return np.union1d(self.classes[numbers], [class_index]).astype(np.int16)
+
+    def _have(self, classes: Classes, numbers: NDArray[np.int32]) -> Mask:
+        """Return whether classes belong to superclasses; both (n,)."""
+        return _contains(self._codes, classes.astype(np.int64) * len(self.ids) + numbers)
 
     @cached_property
     def _codes(self) -> NDArray[np.int64]:
@@ -141,6 +171,7 @@ class Superclasses:
 
     @cached_property
     def _matrix(self) -> Mask:
-        members = np.zeros((len(self.ids), self.num_classes), dtype=np.float32)
-        members[self.numbers, self.classes] = 1
-        return (members.T @ members > 0) | np.eye(self.num_classes, dtype=bool)
+        matrix = np.eye(self.num_classes, dtype=bool)
+        for members in self.members:
+            matrix[np.ix_(members, members)] = True
+        return matrix

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import (
+    ALL,
     CORRECT_TYPES,
     ERROR_TYPES,
     METRIC_TYPES,
     MULTI_LABEL_ERROR_TYPES,
     NO_TYPE,
-    NUM_CLASSES,
     POSITIONS,
     TOP1_CORRECT_TYPES,
     TOP1_ERROR_TYPES,
@@ -21,12 +21,12 @@ from service.domain import (
     ChangeRow,
     Classes,
     ErrorType,
-    Group,
     GroupComparison,
     Interval,
     Mask,
     PairedMetric,
     PairedTest,
+    Superclasses,
     TypeChange,
     is_among,
 )
@@ -34,7 +34,6 @@ from service.summary.mcnemar import ALPHA, mcnemar
 from service.summary.multiple_tests import adjusted_tests
 from service.summary.score_interval import ONE_SIDED_95, score_intervals
 from service.summary.significance import percentiles, resampled_cells, resampled_class_means
-from service.summary.summarize import GROUPS
 
 _SIZE = len(ERROR_TYPES)  # rows and columns of the transitions
 
@@ -98,14 +97,14 @@ def matches_of_types(types: Bytes) -> Matches:
     return Matches(is_among(types, TOP1_CORRECT_TYPES), is_among(types, (ErrorType.CORRECT, ErrorType.MULTI_LABEL)))
 
 
-def split_groups(pair: Pair, groups: Mask) -> dict[Group, Pair]:
-    """Return the pair with the counted samples of each group; groups (3, N) in the order of CLASS_GROUPS."""
-    members = [pair.counted, *(pair.counted & row for row in groups)]
-    return {group: replace(pair, counted=member) for group, member in zip(GROUPS, members, strict=True)}
+def split_groups(pair: Pair, groups: Mapping[str, Mask]) -> dict[str, Pair]:
+    """Return the pair, and the pair with the counted samples of each group; groups: (N,) members."""
+    parts = {group: replace(pair, counted=pair.counted & members) for group, members in groups.items()}
+    return {ALL: pair} | parts
 
 
-def compare_groups(pair: Pair, groups: Mask) -> dict[Group, GroupComparison]:
-    """Return the changes in each group; groups (3, N) in the order of CLASS_GROUPS."""
+def compare_groups(pair: Pair, groups: Mapping[str, Mask]) -> dict[str, GroupComparison]:
+    """Return the changes among all samples, and in each group; groups: (N,) members."""
     return {group: _compare(part) for group, part in split_groups(pair, groups).items()}
 
 
@@ -128,16 +127,16 @@ def discordant_counts(types: Sequence[ErrorType], transitions: NDArray[np.int64]
 
 def changed_classes(pair: Pair, names: Sequence[str]) -> tuple[ChangeRow, ...]:
     """Return the classes with changes, the smallest adjusted p-value first."""
-    table = _by_class(pair)
+    table = _by_class(pair, len(names))
     changed = np.flatnonzero(table[:, 2:].sum(axis=1))
     return _rows([names[index] for index in changed.tolist()], changed.tolist(), table[changed])
 
 
-def changed_superclasses(pair: Pair, ids: Sequence[str], members: Mask) -> tuple[ChangeRow, ...]:
-    """Return the superclasses with changes, the smallest adjusted p-value first; members (S, C)."""
-    table = members.astype(np.int64) @ _by_class(pair)
+def changed_superclasses(pair: Pair, superclasses: Superclasses) -> tuple[ChangeRow, ...]:
+    """Return the superclasses with changes, the smallest adjusted p-value first."""
+    table = superclasses.totals(_by_class(pair, superclasses.num_classes)).astype(np.int64)
     changed = np.flatnonzero(table[:, 2:].sum(axis=1))
-    return _rows([ids[index] for index in changed.tolist()], [None] * len(changed), table[changed])
+    return _rows([superclasses.ids[index] for index in changed.tolist()], [None] * len(changed), table[changed])
 
 
 def _compare(pair: Pair) -> GroupComparison:
@@ -249,7 +248,8 @@ def _accuracy_intervals(pair: Pair) -> tuple[Interval | None, Interval | None]:
     correct_a, correct_b = is_among(pair.types_a, CORRECT_TYPES), is_among(pair.types_b, CORRECT_TYPES)
     only_a, only_b = correct_a & ~correct_b, correct_b & ~correct_a
     masks = (pair.counted & mask for mask in (np.True_, correct_a, correct_b, only_a, only_b))
-    counts = np.stack([np.bincount(pair.targets[mask], minlength=NUM_CLASSES) for mask in masks])
+    size = int(pair.targets.max(initial=0)) + 1
+    counts = np.stack([np.bincount(pair.targets[mask], minlength=size) for mask in masks])
     samples, num_a, num_b, num_only_a, num_only_b = counts[:, counts[0] > 0]
     draws = resampled_class_means(samples, num_only_a, num_only_b)
     if draws is None:
@@ -260,10 +260,10 @@ def _accuracy_intervals(pair: Pair) -> tuple[Interval | None, Interval | None]:
     return two_sided, one_sided
 
 
-def _by_class(pair: Pair) -> NDArray[np.int64]:
+def _by_class(pair: Pair, num_classes: int) -> NDArray[np.int64]:
     """Count the samples, errors in A, fixed samples, and broken samples of each target class, (C, 4)."""
     masks = (pair.counted, pair.counted & is_among(pair.types_a, MULTI_LABEL_ERROR_TYPES), pair.fixed, pair.broken)
-    return np.stack([np.bincount(pair.targets[mask], minlength=NUM_CLASSES) for mask in masks], axis=1)
+    return np.stack([np.bincount(pair.targets[mask], minlength=num_classes) for mask in masks], axis=1)
 
 
 def _rows(names: Sequence[str], indices: Sequence[int | None], table: NDArray[np.int64]) -> tuple[ChangeRow, ...]:

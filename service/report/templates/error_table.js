@@ -22,7 +22,7 @@
     target: data.target[row],
     predicted: data.predicted[row],
     type: parseInt(data.type[row], 16),
-    group: Number(data.group[row]),
+    group: data.group[row],
     labels: [data.label[row]].flat().map((code) => [Math.floor(code / 16), code % 16]),
     probability: data.probability && data.probability[row] !== null ? data.probability[row] / 1000 : null,
     tags: data.tags[row],

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from service.analyses.trend import MAX_RANKED, TrendAnalyses, TrendRequest, build_trend
-from service.domain import METRICS, Axis, ErrorType, Group, GroupNumbers, NoReferenceReason, StoredResult, Trend
+from service.domain import METRICS, Axis, ErrorType, GroupNumbers, NoReferenceReason, StoredResult, Trend
 from service.reference_models.layout import PublishedModel
 
 COUNTS = (14_900, 80, 900, 900, 200, 200, 12, 1500)
@@ -49,7 +49,7 @@ def test_points_have_both_accuracies_over_all_samples() -> None:
     """The group has an accuracy of its own, which is a metric and not an axis."""
     group = GroupNumbers(NUMBERS.counts, 0.5)
 
-    (point,) = trend(result(group=group), request=TrendRequest(group=Group.OTHER)).points
+    (point,) = trend(result(group=group), request=TrendRequest(group="other")).points
 
     assert point.accuracies == {Axis.TOP1: 14_900 / sum(COUNTS), Axis.MULTI_LABEL: 0.85}
     assert point.values["multi_label_accuracy"] == 0.5

@@ -19,12 +19,12 @@ from service.archive.archive import FileArchive
 from service.archive.document import from_document, to_document
 from service.archive.files import FolderFiles
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
     ErrorType,
     Failure,
-    Group,
     GroupSummary,
     ModelInfo,
     Predictions,
@@ -60,7 +60,7 @@ def analysis(id: str = "one", **changes: Any) -> Analysis:
         evidence="e" * 64,
         create_time=datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC),
         model_info=ModelInfo("demo:m", "net", "0" * 64, "none"),
-        summary=Summary(dict.fromkeys(Group, group_summary()), (ErrorType.FINE_GRAINED_OOV,), 0, 3, 3, 1.0, None, None),
+        summary=Summary(dict.fromkeys(str, group_summary()), (ErrorType.FINE_GRAINED_OOV,), 0, 3, 3, 1.0, None, None),
         failure=Failure("OOPS", "it broke"),
         warnings=("careful",),
     )
@@ -138,8 +138,8 @@ def test_documents_of_earlier_versions_are_read(file: Path) -> None:
     )
     assert result.summary is not None
     stored = document["summary"]["groups"]["all"]
-    assert result.summary.groups[Group.ALL].num_samples == stored["num_samples"] == 20
-    assert {kind.name: count for kind, count in result.summary.groups[Group.ALL].counts.items()} == stored["counts"]
+    assert result.summary.groups[ALL].num_samples == stored["num_samples"] == 20
+    assert {kind.name: count for kind, count in result.summary.groups[ALL].counts.items()} == stored["counts"]
     assert to_document(result).keys() >= document.keys()
 
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import (
-    CLASS_GROUPS,
     ERROR_TYPES,
     TOP1_ERROR_TYPES,
     ErrorType,
@@ -49,7 +48,7 @@ def table(names: Sequence[str] = ("a.jpg", "b.jpg", "c.jpg"), **changes: Any) ->
         tags={},
         probability=None,
         labels=labels_of(*[[]] * count),
-        groups=np.zeros((3, count), bool),
+        groups={},
         total=count,
         abstained=(),
         class_names=CLASS_NAMES,
@@ -178,12 +177,19 @@ def test_single_label_is_a_number_and_no_label_is_an_empty_list() -> None:
 
 
 def test_bits_of_groups_follow_the_order_of_group_names() -> None:
-    groups = np.array([[True, False, True, False], [False, True, True, False], [False, False, True, False]])
+    members = [[True, False, True, False], [False, True, True, False], [False, False, True, False]]
+    groups = dict(zip(("organism", "<b>", "other"), np.array(members), strict=True))
     plain = round_trip(table(["a", "b", "c", "d"], groups=groups))
 
-    assert plain["group"] == "1270"
-    assert plain["group_names"] == ["organisms", "artifacts", "other"]
-    assert len(CLASS_GROUPS) == len(plain["group_names"])
+    assert plain["group"] == [1, 2, 7, 0]
+    assert plain["group_names"] == ["organisms", "<b>", "other"]
+
+
+def test_sixteen_groups_have_sixteen_bits() -> None:
+    groups = {f"group {bit}": np.array([bit % 2 == 1, True, bit == 15]) for bit in range(16)}
+    plain = round_trip(table(["a", "b", "c"], groups=groups))
+
+    assert plain["group"] == [0b1010101010101010, 0xFFFF, 1 << 15]
 
 
 def test_probability_is_stored_in_thousandths() -> None:

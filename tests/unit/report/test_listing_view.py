@@ -17,7 +17,6 @@ from service.domain import (
     AnalysisRequest,
     ErrorType,
     Failure,
-    Group,
     GroupSummary,
     LabelSource,
     Outcome,
@@ -44,7 +43,7 @@ def summary(wrong: int = 1200) -> Summary:
     }
     errors = 2 * wrong
     whole = GroupSummary(6000 + errors, counts, errors, 0.75, 0.8125, 0.9, 0.9, {}, {}, {}, {})
-    return Summary(dict.fromkeys(Group, whole), (), 0, 8, 8, None, None, None)
+    return Summary(dict.fromkeys(str, whole), (), 0, 8, 8, None, None, None)
 
 
 def analysis(**changes: Any) -> Analysis:
