@@ -27,6 +27,7 @@ from service.archive.index import SqliteIndex
 from service.archive.index.comparison import Comparison
 from service.archive.indexed import IndexedArchive
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     NEWEST_FIRST,
     REGISTRY_OWNER,
@@ -40,6 +41,7 @@ from service.domain import (
 )
 from service.domain.listing import microseconds
 from service.jobs.memory import InMemoryJobStore
+from service.taxonomy.imagenet_1k import GROUPS
 
 SIZES = (100, 10_000, 100_000)  # the first one is the reference
 TIMES = 40
@@ -199,7 +201,7 @@ def _template() -> Analysis:
     counts = dict.fromkeys(ERROR_TYPES, 1234)
     rates = {error_type: 1 / (7 + error_type.value) for error_type in ERROR_TYPES[1:]}
     group = GroupSummary(9872, counts, 8638, 1 / 7, 1 / 6, 1 / 5, 1 / 4, rates, rates, rates, rates)
-    summary = Summary(dict.fromkeys(str, group), (), 0, 50_000, 50_000, 0.8, 0.7, 3, 46_837)
+    summary = Summary(dict.fromkeys((ALL, *GROUPS), group), (), 0, 50_000, 50_000, 0.8, 0.7, 3, 46_837)
     request = AnalysisRequest("imagenet", "timm:net", "net")
     owner = f"{REGISTRY_OWNER}prod"
     return Analysis("a", request, State.SUCCEEDED, "e" * 64, START, owner, START, START, summary=summary)

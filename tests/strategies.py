@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
@@ -59,7 +60,7 @@ def _groups(draw: st.DrawFn) -> GroupSummary:
 
 SUMMARIES = st.builds(
     Summary,
-    groups=st.fixed_dictionaries(dict.fromkeys(str, _groups())),
+    groups=st.fixed_dictionaries(dict.fromkeys((ALL, *GROUPS), _groups())),
     abstained=st.lists(st.sampled_from(ABSTAINING), unique=True).map(tuple),
     num_problematic=COUNTS,
     num_images=COUNTS,

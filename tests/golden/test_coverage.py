@@ -73,7 +73,7 @@ def fitted_rates(classes: Classes) -> np.ndarray:
     return rates
 
 
-@pytest.mark.parametrize("group", str)
+@pytest.mark.parametrize("group", [ALL, *GROUPS])
 def test_intervals_of_multi_label_accuracy_cover_95_percent(classes_of: dict[str, Classes], group: str) -> None:
     """Resampling without the corrections covers 94, 73, 64, and 48 %: most classes of small groups have one image."""
     classes = classes_of[group]

@@ -96,7 +96,7 @@ def agree(actual: GroupSummary, expected: aggregates.Aggregates) -> None:
     )
 
 
-@pytest.mark.parametrize("group", str)
+@pytest.mark.parametrize("group", [ALL, *GROUPS])
 def test_summary_agrees_with_the_oracle(
     group: str, summary: Summary, samples: dict[str, Sample], slow_verdicts: list[Verdict], predicted: dict[str, int]
 ) -> None:
@@ -128,7 +128,7 @@ def test_images_without_a_prediction_are_not_counted(
     assert summary.top1_accuracy_all_images is None
 
 
-@pytest.mark.parametrize("group", str)
+@pytest.mark.parametrize("group", [ALL, *GROUPS])
 def test_counts_add_up(group: str, summary: Summary) -> None:
     actual = summary.groups[group]
 

@@ -21,6 +21,7 @@ from service.reference_models.curves import curves_of
 from service.reference_models.derive import derive
 from service.reference_models.layout import PublishedModel, read_models
 from service.summary.percentiles import percentile_ranks_of, percentiles_of, quantiles_at
+from service.taxonomy.imagenet_1k import GROUPS
 
 DATASETS = ("imagenet", "imagenet-a")
 OOV_TO_FAILURE = ("num_OOV_clip", "num_common_co_occ", "num_non_prototypical", "num_not_classified")
@@ -189,7 +190,7 @@ def test_quantiles_are_those_of_the_50_nearest_models(published: dict[str, Model
                 if AXES[metric] != axis:
                     continue
                 total += 1
-                actual = result.quantiles[str(group), metric][place]
+                actual = result.quantiles[group, metric][place]
                 assert actual.shape == (99,)
                 if len(selected) < 20:
                     empty += 1
@@ -206,7 +207,7 @@ def test_lines_agree_with_scipy(published: dict[str, Models], dataset: str) -> N
     models, result = published[dataset], curves(dataset)
     for (group, metric), values in models.values.items():
         accuracy = [float(accuracy) for accuracy in models.accuracies[AXES[metric]]]
-        actual = result.fits.get((str(group), metric))
+        actual = result.fits.get((group, metric))
         if len(set(values)) == 1:  # all are equal: on ImageNet-A there are no missing labels, for one
             assert actual is None or actual.r_squared is None
             continue
@@ -246,7 +247,7 @@ def test_model_failures_fall_and_multi_label_errors_rise_with_accuracy() -> None
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("group", str)
+@pytest.mark.parametrize("group", [ALL, *GROUPS])
 def test_reader_agrees_with_an_independent_reader(
     reference: Path, published: dict[str, Models], dataset: str, group: str
 ) -> None:
@@ -289,7 +290,7 @@ def percentiles_of_models(models: Models, shipped: Curves, group: str, metric: s
     accuracies = np.array([float(accuracy) for accuracy in models.accuracies[AXES[metric]]])
     values = np.array([float(value) for value in models.values[group, metric]])
     knots = range_of(shipped, AXES[metric]).knots
-    return percentiles_of(quantiles_at(knots, shipped.quantiles[str(group), metric], accuracies), values)
+    return percentiles_of(quantiles_at(knots, shipped.quantiles[group, metric], accuracies), values)
 
 
 def differences(
@@ -306,7 +307,7 @@ def differences(
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("group", str)
+@pytest.mark.parametrize("group", [ALL, *GROUPS])
 @pytest.mark.parametrize("metric", EVERY_METRIC)
 def test_percentiles_from_curves_are_close_to_exact_percentiles(
     published: dict[str, Models],

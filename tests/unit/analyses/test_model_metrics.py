@@ -21,6 +21,7 @@ from service.domain import (
     State,
     Summary,
 )
+from service.taxonomy.imagenet_1k import GROUPS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -31,7 +32,7 @@ def summary(failures: int, samples: int = 100) -> Summary:
         ErrorType.MODEL_FAILURE: failures,
     }
     group = GroupSummary(samples, counts, failures, None, None, None, None, {}, {}, {}, {})
-    return Summary(dict.fromkeys(str, group), (), 0, samples, samples, None, None, None)
+    return Summary(dict.fromkeys((ALL, *GROUPS), group), (), 0, samples, samples, None, None, None)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from service.domain import (
     State,
     Summary,
 )
+from service.taxonomy.imagenet_1k import GROUPS
 
 WRITTEN = Path(__file__).parent / "written"  # by earlier versions
 
@@ -60,7 +61,9 @@ def analysis(id: str = "one", **changes: Any) -> Analysis:
         evidence="e" * 64,
         create_time=datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC),
         model_info=ModelInfo("demo:m", "net", "0" * 64, "none"),
-        summary=Summary(dict.fromkeys(str, group_summary()), (ErrorType.FINE_GRAINED_OOV,), 0, 3, 3, 1.0, None, None),
+        summary=Summary(
+            dict.fromkeys((ALL, *GROUPS), group_summary()), (ErrorType.FINE_GRAINED_OOV,), 0, 3, 3, 1.0, None, None
+        ),
         failure=Failure("OOPS", "it broke"),
         warnings=("careful",),
     )

@@ -31,6 +31,7 @@ from service.report.comparison_view import MAX_IMAGES, ComparisonView, compariso
 from service.report.messages import comparison as comparison_messages
 from service.report.messages.comparison import comparison_summary
 from service.report.messages.formatting import describe_change, describe_p_value
+from service.taxonomy.imagenet_1k import GROUPS
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", ";;", "{", "}")
 TENCH, GOLDFISH = 0, 1
@@ -73,7 +74,7 @@ TESTED = {ALL: replace(group(MATRIX), type_changes=(FAILURES,))}
 def summary() -> Summary:
     counts = dict.fromkeys(ERROR_TYPES, 0) | {ErrorType.CORRECT: 6, ErrorType.MODEL_FAILURE: 2}
     whole = GroupSummary(8, counts, 2, 0.75, 0.75, 0.75, 0.75, {}, {}, {}, {})
-    return Summary(dict.fromkeys(str, whole), (), 0, 8, 8, None, None, None)
+    return Summary(dict.fromkeys((ALL, *GROUPS), whole), (), 0, 8, 8, None, None, None)
 
 
 def comparison(matrix: NDArray[np.int64] = MATRIX, **changes: Any) -> Comparison:
@@ -418,7 +419,7 @@ def test_only_groups_with_changes_have_tables() -> None:
     }
 
     assert [tables.group for tables in view(comparison(groups=both)).changes] == ["all images", "artifacts"]
-    assert view(comparison(groups=dict.fromkeys(str, NOTHING))).changes == ()
+    assert view(comparison(groups=dict.fromkeys((ALL, *GROUPS), NOTHING))).changes == ()
 
 
 def test_groups_have_the_accuracy_over_images_and_over_classes() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     METRICS,
     TOP1_ERROR_TYPES,
@@ -41,6 +42,7 @@ from service.report.messages.error_types import (
 from service.report.messages.gate import gate_reason
 from service.report.messages.input_checks import permuted_classes, reordered_rows
 from service.report.messages.trend import percentile_message, percentile_text
+from service.taxonomy.imagenet_1k import GROUPS
 
 TABLES: list[tuple[Mapping[object, str], type[Enum]]] = [
     (gate.MEASURE_NAMES, Measure),
@@ -377,7 +379,7 @@ def gate_reasons(draw: st.DrawFn) -> GateReason:
         "bound",
         measure,
         types=tuple(types) if measure in OF_TYPES else (),
-        group=draw(st.sampled_from(list(str))),
+        group=draw(st.sampled_from([ALL, *GROUPS])),
         alpha=draw(st.none() | st.floats(0.001, 0.5)),
         **{name: draw(amounts) for name in names},
     )

@@ -51,6 +51,7 @@ from service.report.report_view import (
     analysis_summary,
     report_view,
 )
+from service.taxonomy.imagenet_1k import GROUPS
 
 TENCH, GOLDFISH = 0, 1
 COUNTS = dict(zip(ERROR_TYPES, (60, 4, 6, 10, 0, 5, 0, 15), strict=True))
@@ -617,7 +618,7 @@ def rejecting(dataset: str = "imagenet-real") -> Analysis:
     """Return an analysis of 100 images, of which labels reject 10 original labels; 35 predictions are other labels."""
     overall = replace(group(COUNTS), top1_errors=35, top1_accuracy=0.65, gain_if_fixed_top1={})
     overall = replace(overall, accuracy_against_labels=0.6789)
-    groups = dict.fromkeys(str, overall)
+    groups = dict.fromkeys((ALL, *GROUPS), overall)
     return analysis(
         request=AnalysisRequest(dataset, "timm:net"), summary=summary(groups=groups, num_rejected_targets=10)
     )

@@ -111,7 +111,7 @@ def p_value(only_a: int, only_b: int) -> float:
 def test_transitions_of_every_group_agree_with_a_loop(rows: list[Row]) -> None:
     groups = groups_of(rows)
 
-    assert set(groups) == set(str)
+    assert set(groups) == {ALL, *GROUPS}
     for group, compared in groups.items():
         here = counted(rows, group)
         cells = Counter((a, b) for a, b, *_ in here)

@@ -32,6 +32,7 @@ from service.summary.mcnemar import detectable_change
 from service.summary.measures import coverage_of, inexactness, value_of
 from service.summary.score_interval import ONE_SIDED_95, score_intervals
 from service.summary.summarize import SampleResults, summarize
+from service.taxonomy.imagenet_1k import GROUPS
 
 PASS, FAIL, UNDECIDED = GateDecision.PASS, GateDecision.FAIL, GateDecision.UNDECIDED
 FINE, OOV, SPURIOUS, FAILURE = (
@@ -353,7 +354,7 @@ def against(
         types={error_type: (types or {}).get(error_type, NARROW) for error_type in list(ErrorType)},
     )
     artifacts = replace(compared, num_samples=100, transitions=np.diag(COUNTS["artifact"]))
-    return Baseline(before, dict.fromkeys(str, compared) | {"artifact": artifacts})
+    return Baseline(before, dict.fromkeys((ALL, *GROUPS), compared) | {"artifact": artifacts})
 
 
 @pytest.mark.parametrize(
@@ -370,7 +371,9 @@ def test_top1_changes_are_counted_by_target_if_labels_reject_targets(bound: Boun
     compared = replace(baseline.comparison[ALL], top1_table=np.array([[60, 5], [30, 105]]))
     low, high = score_intervals(200, only_a, only_b, ONE_SIDED_95)
 
-    (reason,) = evaluate(policy(bound), summary(), replace(baseline, comparison=dict.fromkeys(str, compared)))
+    (reason,) = evaluate(
+        policy(bound), summary(), replace(baseline, comparison=dict.fromkeys((ALL, *GROUPS), compared))
+    )
 
     assert reason.change_limits == (float(low), float(high))
     assert reason.detectable_change == detectable_change(200, only_a, only_b)
@@ -717,7 +720,7 @@ def test_types_after_an_abstained_rule_are_marked_as_upper_bounds(bound: Bound, 
 def test_change_is_measured_over_common_images() -> None:
     """Given a model that missed images, what it has on the others alone is held against the baseline's on the same."""
     fewer = replace(against().comparison[ALL], num_samples=150, transitions=np.diag([110, 10, 5, 10, 5, 5, 1, 4]))
-    baseline = Baseline(BEFORE, dict.fromkeys(str, fewer))
+    baseline = Baseline(BEFORE, dict.fromkeys((ALL, *GROUPS), fewer))
 
     reason = judge(make_bound(Measure.COUNT, FAILURE, max_increase=0.0), baseline=baseline)
 
@@ -899,7 +902,7 @@ def test_non_inferiority_of_multi_label_accuracy_uses_its_bootstrap(margin: floa
     compared = replace(baseline.comparison[ALL], multi_label_accuracy_limits=limits)
     bound = make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=margin, non_inferiority=True)
 
-    reason = judge(bound, baseline=Baseline(BEFORE, dict.fromkeys(str, compared)))
+    reason = judge(bound, baseline=Baseline(BEFORE, dict.fromkeys((ALL, *GROUPS), compared)))
 
     assert (reason.decision, reason.change_limits) == (decision, (-0.05, -0.01))
 

@@ -115,7 +115,7 @@ groups = st.builds(
 )
 summaries = st.builds(
     Summary,
-    groups=st.fixed_dictionaries(dict.fromkeys(str, groups)),
+    groups=st.fixed_dictionaries(dict.fromkeys((ALL, *GROUPS), groups)),
     abstained=st.lists(st.sampled_from(ERROR_TYPES), unique=True).map(tuple),
     num_problematic=counts,
     num_images=counts,
@@ -432,7 +432,7 @@ def test_a_breakdown_is_converted_completely(breakdown_rows: list[BreakdownRow])
 
 def make_analysis(**changes: Any) -> Analysis:
     group = GroupSummary(0, dict.fromkeys(ERROR_TYPES, 0), 0, None, None, None, None, {}, {}, {}, {})
-    summary = Summary(dict.fromkeys(str, group), (ErrorType.FINE_GRAINED_OOV,), 0, 0, 0, None, None, None)
+    summary = Summary(dict.fromkeys((ALL, *GROUPS), group), (ErrorType.FINE_GRAINED_OOV,), 0, 0, 0, None, None, None)
     values: dict[str, Any] = {"id": "a1", "request": AnalysisRequest("demo"), "state": State.SUCCEEDED, "evidence": "e"}
     return Analysis(**(values | {"create_time": datetime(2024, 1, 1, tzinfo=UTC), "summary": summary} | changes))
 

@@ -57,8 +57,8 @@ def test_a_comparison_is_converted_completely() -> None:
     change = TypeChange(ErrorType.FINE_GRAINED, 3, 5, interval, test)
     group = replace(group, type_changes=(change,))
     comparison = Comparison(
-        "a", "b", "A", "B", "demo", "e", (ErrorType.FINE_GRAINED_OOV,), 5, dict.fromkeys(str, group),
-        dict.fromkeys(str, (row,)), {ALL: (ChangeRow("fish", None, 9, 2, 1, interval, test),)}, (flip,), (),
+        "a", "b", "A", "B", "demo", "e", (ErrorType.FINE_GRAINED_OOV,), 5, dict.fromkeys((ALL, *GROUPS), group),
+        dict.fromkeys((ALL, *GROUPS), (row,)), {ALL: (ChangeRow("fish", None, 9, 2, 1, interval, test),)}, (flip,), (),
     )  # fmt: skip
 
     sent = wire.to_comparison(comparison)
