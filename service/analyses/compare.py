@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from errata.errors import NotComparable
@@ -35,6 +36,7 @@ from service.summary.compare import (
 from service.summary.slices import slice_changes
 from service.taxonomy.classes import class_names
 
+Value = TypeVar("Value", bound=np.generic)
 MAX_CHANGED_IMAGES = 1000  # fixed and broken images each, by default
 
 
@@ -230,17 +232,20 @@ def _spread_verdicts(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.
         rows: (n,) index of each image in `names`.
     """
 
-    def spread(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    def spread(values: NDArray[Value]) -> NDArray[Value]:
         result = np.zeros(len(names), dtype=values.dtype)
         result[rows] = values
         return result
 
     return Verdicts(
         names,
-        *(spread(values) for values in (verdicts.targets, verdicts.effective_targets, verdicts.predicted)),  # type: ignore[arg-type]
-        *(spread(values) for values in (verdicts.is_label, verdicts.types)),  # type: ignore[arg-type]
-        spread(verdicts.problematic),  # type: ignore[arg-type]
-        {group: spread(members) for group, members in verdicts.groups.items()},  # type: ignore[misc]
+        targets=spread(verdicts.targets),
+        effective_targets=spread(verdicts.effective_targets),
+        predicted=spread(verdicts.predicted),
+        is_label=spread(verdicts.is_label),
+        types=spread(verdicts.types),
+        problematic=spread(verdicts.problematic),
+        groups={group: spread(members) for group, members in verdicts.groups.items()},
     )
 
 

@@ -213,8 +213,10 @@ def _tag_texts(verdicts: Bytes, problematic: Mask) -> pa.Array:
 def _group_texts(groups: Mapping[str, Mask], rows: NDArray[np.intp]) -> pa.Array:
     """Return the groups of each of some samples as text. Groups are separated as labels are in files of labels."""
     separator = ";" if any(" " in group for group in groups) else " "
-    bits = [members[rows].astype(np.int64) << bit for bit, members in enumerate(groups.values())]
-    distinct, index = np.unique(sum(bits, np.zeros(len(rows), np.int64)), return_inverse=True)
+    bits = np.zeros(len(rows), dtype=np.int64)
+    for bit, members in enumerate(groups.values()):
+        bits += members[rows].astype(np.int64) << bit
+    distinct, index = np.unique(bits, return_inverse=True)
     texts = [separator.join(group for bit, group in enumerate(groups) if code >> bit & 1) for code in distinct.tolist()]
     return dictionary_array(index.astype(np.int32), pa.array(texts, pa.string()))
 

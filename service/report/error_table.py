@@ -140,8 +140,10 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
 
 def _group_bits(table: ErrorTable) -> list[int]:
     """Return the groups of each error: bit g is set if the error is in group g."""
-    bits = [members.astype(np.int64) << bit for bit, members in enumerate(table.groups.values())]
-    return np.sum([np.zeros(len(table.names), np.int64), *bits], axis=0).tolist()
+    bits = np.zeros(len(table.names), dtype=np.int64)
+    for bit, members in enumerate(table.groups.values()):
+        bits += members.astype(np.int64) << bit
+    return [int(value) for value in bits]
 
 
 def _thousandths(probability: NDArray[np.floating]) -> list[int | None]:

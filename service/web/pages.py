@@ -131,7 +131,7 @@ class Pages:
         analysis_id = _id(request, "id")
         analysis = queries.get(self._ports.stores, analysis_id)
         if analysis.state is State.SUCCEEDED:
-            key = ("report", analysis_id)
+            key: tuple[str, ...] = ("report", analysis_id)
             if curves_of(analysis.request.dataset) is None:  # the report compares the model with the other own models
                 key = (*key, str(self._ports.stores.index.version))
             return self._respond_cached(request, key, lambda: report.report_page(self._ports, analysis_id))
