@@ -133,7 +133,7 @@ class Superclasses:
         result = np.equal(first, second)
         counts = np.diff(self.offsets)
         open_pairs = np.flatnonzero(~result)
-        for position in range(int(counts.max(initial=0))):
+        for position in range(int(counts[first[open_pairs]].max(initial=0))):
             open_pairs = open_pairs[~result[open_pairs] & (counts[first[open_pairs]] > position)]
             numbers = self.numbers[self.offsets[first[open_pairs]] + position]
             result[open_pairs] = self._have(second[open_pairs], numbers)
