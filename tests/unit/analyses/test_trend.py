@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from service.analyses.trend import MAX_RANKED, TrendAnalyses, TrendRequest, build_trend
-from service.domain import METRICS, Axis, ErrorType, GroupNumbers, NoReferenceReason, StoredResult, Trend
+from service.domain import ALL, METRICS, Axis, ErrorType, GroupNumbers, NoReferenceReason, StoredResult, Trend
 from service.reference_models.layout import PublishedModel
+from service.taxonomy.imagenet_1k import GROUPS
 
 COUNTS = (14_900, 80, 900, 900, 200, 200, 12, 1500)
 NUMBERS = GroupNumbers(dict(zip(tuple(ErrorType), COUNTS, strict=True)), 0.85)
@@ -37,7 +38,7 @@ def trend(
     request: TrendRequest | None = None,
     published: tuple[PublishedModel, ...] = (),
 ) -> Trend:
-    analyses = TrendAnalyses(dataset, "e" * 64, selected, others, own_superclasses)
+    analyses = TrendAnalyses(dataset, "e" * 64, selected, others, own_superclasses, (ALL, *GROUPS))
     return build_trend(analyses, request or TrendRequest(), published)
 
 

@@ -184,7 +184,7 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "half a character": lambda document: document["request"].update(display_name="\ud800"),
     "a time beyond all calendars": lambda document: document.update(create_time="0001-01-01T00:00:00+14:00"),
     "a time without its zone": lambda document: document.update(create_time="2024-02-29T23:59:59"),
-    "a group that is missing": lambda document: document["summary"]["groups"].pop("organism"),
+    "a group that is missing": lambda document: document["summary"]["groups"].pop("all"),
     "a count that is missing": lambda document: document["summary"]["groups"]["all"]["counts"].pop("CORRECT"),
     "a rule that can't abstain": lambda document: document["summary"].update(abstained=["CORRECT"]),
     "a rule that abstains twice": lambda document: document["summary"].update(abstained=["FINE_GRAINED_OOV"] * 2),

@@ -110,7 +110,7 @@ def test_table_without_errors_is_empty() -> None:
     plain = round_trip(table([]))
 
     assert (plain["file"], plain["target"], plain["predicted"], plain["label"]) == ([], [], [], [])
-    assert (plain["type"], plain["group"], plain["classes"], plain["tags"], plain["total"]) == ("", "", {}, {}, 0)
+    assert (plain["type"], plain["group"], plain["classes"], plain["tags"], plain["total"]) == ("", [], {}, {}, 0)
 
 
 @given(
@@ -141,7 +141,7 @@ def test_every_column_can_be_read_back(
             targets=np.array([row[0] for row in rows], np.int16),
             predicted=np.array([row[1] for row in rows], np.int16),
             types=np.array([row[2] for row in rows], np.uint8),
-            groups=np.array([row[3] for row in rows], bool).reshape(count, 3).T,
+            groups={f"group {place}": np.array([row[3][place] for row in rows], bool) for place in range(3)},
             probability=np.array([row[4] for row in rows], np.float16),
             labels=labels_of(*(row[5] for row in rows)),
         )
@@ -150,7 +150,7 @@ def test_every_column_can_be_read_back(
     assert plain["target"] == [row[0] for row in rows]
     assert plain["predicted"] == [row[1] for row in rows]
     assert [int(item) for item in plain["type"]] == [row[2] for row in rows]
-    bits = [[bool(int(item) >> place & 1) for place in range(3)] for item in plain["group"]]
+    bits = [[bool(item >> place & 1) for place in range(3)] for item in plain["group"]]
     assert bits == [list(row[3]) for row in rows]
     assert [item / 1000 for item in plain["probability"]] == pytest.approx([row[4] for row in rows], abs=0.00051)
     labels = [[item] if isinstance(item, int) else item for item in plain["label"]]
@@ -282,7 +282,7 @@ def test_ten_thousand_errors_stay_under_two_megabytes() -> None:
             targets=random.integers(0, 1000, count).astype(np.int16),
             predicted=random.integers(0, 1000, count).astype(np.int16),
             types=random.integers(2, 9, count).astype(np.uint8),
-            groups=random.random((3, count)) < 0.5,
+            groups={f"group {place}": random.random(count) < 0.5 for place in range(3)},
             probability=random.random(count).astype(np.float16),
             labels=Labels(
                 np.concatenate([[0], np.cumsum(labelled)]).astype(np.int32),

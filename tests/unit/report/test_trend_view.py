@@ -72,6 +72,7 @@ def trend(**changes: Any) -> Trend:
         abstained=(),
         own_superclasses=False,
         num_left_out=0,
+        groups=(ALL, *GROUPS),
     )
     return replace(default, **changes)
 
@@ -195,7 +196,7 @@ def test_notes_match_the_content() -> None:
     assert view().notes == ()
     assert "not known to use the same ones" in view(own_superclasses=True).notes[0]
     (alone,) = view(curves=None, own_superclasses=True, points=(own(),)).notes
-    assert alone.startswith("No reference models exist for this data set")
+    assert alone.startswith("No published models exist for this data set. Percentiles are not available")
     assert "on another data set" in view(curves=None).notes[1]
     (unlabelled,) = view(by="team", points=(own(label=""),)).notes
     assert unlabelled.startswith("No model has the label team")

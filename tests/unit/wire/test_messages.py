@@ -731,7 +731,6 @@ def test_the_name_of_a_verdict_has_the_file_name_of_its_image(name: str) -> None
         ),
         (wire.analysis_filter, pb.AnalysisFilter(states=[1, 99]), "filter.states"),
         (wire.verdict_filter, pb.VerdictFilter(error_types=["UNSPECIFIED"]), "filter.error_types"),
-        (wire.verdict_filter, pb.VerdictFilter(group="animal"), "filter.group"),
         (wire.verdict_filter, pb.VerdictFilter(target_class="1000"), "filter.target_class"),
         (wire.verdict_filter, pb.VerdictFilter(predicted_class="-1"), "filter.predicted_class"),
     ],
