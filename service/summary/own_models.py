@@ -95,7 +95,8 @@ class OwnModels:
         lower = np.zeros(len(values))
         for offset in range(int(counts.max(initial=0))):
             neighbor = model_values[np.minimum(first + offset, len(models) - 1)]
-            lower += (offset < counts) * ((neighbor < rounded) + (neighbor <= rounded)) / 2
+            shares = np.where(neighbor < rounded, 1.0, np.where(neighbor == rounded, 0.5, 0.0))
+            lower += np.where(offset < counts, shares, 0.0)
         is_known = (counts >= MIN_NEIGHBORS) & ~np.isnan(values)
         return np.where(is_known, lower / np.maximum(counts, 1), np.nan)
 
