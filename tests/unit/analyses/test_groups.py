@@ -19,6 +19,8 @@ from errata.groups import group_title
 from errata.html import analysis_html
 from errata.plots import analysis_chart
 from errata.proto_json import to_json
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from service import wire
@@ -39,7 +41,7 @@ from service.evidence.inputs import BundleInputs, LabelInputs, Source
 from service.evidence.repository import EvidenceRepository
 from service.report.messages.gate import gate_reason
 from service.taxonomy.imagenet_1k import imagenet_1k
-from service.telemetry import Metrics, make_metrics
+from service.telemetry import Metrics
 
 from .conftest import Backend
 
@@ -229,7 +231,9 @@ def test_gate_uses_groups_and_refuses_unknown_ones(bundle: Bundle, tmp_path: Pat
         analysis.summary.groups[group].top1_accuracy for group in groups
     ]
     assert all(
-        f"({group_title(group)})" in gate_reason(reason) for group, reason in zip(groups, result.reasons) if group != ALL
+        f"({group_title(group)})" in gate_reason(reason)
+        for group, reason in zip(groups, result.reasons)
+        if group != ALL
     )
     expected = re.escape(f"Expected one of the groups of the data set: {', '.join(groups)}.")
     for refused in (
@@ -336,22 +340,20 @@ def test_groups_without_spaces_are_separated_by_spaces(tmp_path: Path) -> None:
 def test_metrics_have_the_label_of_each_group(bundle: Bundle, tmp_path: Path) -> None:
     backend = backend_of(bundle, tmp_path)
     analysis = send(backend, bundle, labels={"model": "net", "version": "1"})
-    metrics = make_metrics()
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
 
     ResultsCollector(backend.ports.stores, metrics, ["*"], 10)()
 
     assert analysis.summary is not None
-    assert samples_of(metrics) == {
+    assert samples_of(registry) == {
         group: summary.num_samples for group, summary in analysis.summary.groups.items() if summary.num_samples
     }
 
 
-def samples_of(metrics: Metrics) -> Mapping[str, float]:
+def samples_of(registry: CollectorRegistry) -> Mapping[str, float]:
     """Return the number of samples by group, parsed from the text of the endpoint."""
-    from prometheus_client import generate_latest
-    from prometheus_client.parser import text_string_to_metric_families
-
-    families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
+    families = text_string_to_metric_families(generate_latest(registry).decode())
     return {
         sample.labels["group"]: sample.value
         for family in families
