@@ -1,4 +1,4 @@
-"""Groups with any name, and none at all: uploads, statistics, pages, comparisons, gates, trends, exports, and metrics."""
+"""Groups with any name, and none at all, in statistics, pages, comparisons, gates, trends, exports, and metrics."""
 
 import csv
 import io
@@ -232,7 +232,7 @@ def test_gate_uses_groups_and_refuses_unknown_ones(bundle: Bundle, tmp_path: Pat
     ]
     assert all(
         f"({group_title(group)})" in gate_reason(reason)
-        for group, reason in zip(groups, result.reasons)
+        for group, reason in zip(groups, result.reasons, strict=True)
         if group != ALL
     )
     expected = re.escape(f"Expected one of the groups of the data set: {', '.join(groups)}.")
