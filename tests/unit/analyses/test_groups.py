@@ -5,7 +5,6 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -34,10 +33,11 @@ from service.analyses.verdicts import VerdictFilter, load_judged, select_rows
 from service.archive.document import encode_document, from_document
 from service.bootstrap.metrics_collectors import ResultsCollector
 from service.cli.folders import compare_folders, evaluate_folder
-from service.domain import ALL, Analysis, AnalysisRequest, ClassPairs, GateDecision, Labels, LabelSource, StoredResult
+from service.domain import ALL, Analysis, AnalysisRequest, GateDecision, Labels, LabelSource, StoredResult
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.inputs import BundleInputs, LabelInputs, Source
+from service.evidence.label_space_json import create_label_space
 from service.evidence.repository import EvidenceRepository
 from service.report.messages.gate import gate_reason
 from service.taxonomy.imagenet_1k import imagenet_1k
@@ -53,23 +53,28 @@ IMAGES = 400
 NUM_CLASSES = 1000
 
 
-def members_of(groups: Sequence[str]) -> np.ndarray:
-    """Return the classes of each group, (G, C): class c is in group g if bit g of a number is set."""
-    codes = np.arange(NUM_CLASSES) * 40_503 % 65_521
-    return np.array([codes >> bit & 1 for bit in range(len(groups))], dtype=bool).reshape(len(groups), NUM_CLASSES)
+def groups_of(class_index: int, groups: Sequence[str]) -> list[str]:
+    """Return the groups of a class: group g if bit g of a number is set. Class 0 has all groups."""
+    code = 0xFFFF if class_index == 0 else class_index * 40_503 % 65_521
+    return [group for bit, group in enumerate(groups) if code >> bit & 1]
 
 
 def make_bundle(folder: Path, groups: Sequence[str]) -> Bundle:
     """Write a data set of 400 images with one label each."""
     targets = (np.arange(IMAGES) * 7 % NUM_CLASSES).astype(np.int16)
-    label_space = replace(
-        imagenet_1k(),
-        name="products",
-        groups=tuple(groups),
-        group_members=members_of(groups),
-        overlaps=ClassPairs.of(np.empty((0, 2), np.int16), NUM_CLASSES),
-        overlap_reasons={},
-    )
+    space = imagenet_1k()
+    classes = [
+        {
+            "id": space.ids[index],
+            "name": space.names[index],
+            "synonyms": space.synonyms[index],
+            "superclasses": space.superclasses.names_of(index),
+            "groups": groups_of(index, groups),
+            "synset": "",
+        }
+        for index in range(NUM_CLASSES)
+    ]
+    label_space = create_label_space("products", classes, np.empty((0, 2), np.int64))
     labels = LabelInputs(
         names=np.array([f"image_{number:03}.jpg".encode() for number in range(IMAGES)], dtype=np.bytes_),
         all_targets=targets,
@@ -120,11 +125,11 @@ def policy(*groups: str) -> str:
 
 def expected_members(bundle: Bundle) -> dict[str, set[int]]:
     """Return the images of each group, in a loop."""
-    classes = members_of(bundle.label_space.groups)
-    targets = bundle.all_targets.tolist()
-    members = {group: {image for image, target in enumerate(targets) if row[target]}
-               for group, row in zip(bundle.label_space.groups, classes, strict=True)}  # fmt: skip
-    return {ALL: set(range(len(targets)))} | members
+    members: dict[str, set[int]] = {ALL: set(range(IMAGES))} | {group: set() for group in bundle.label_space.groups}
+    for image, target in enumerate(bundle.all_targets.tolist()):
+        for group in groups_of(target, bundle.label_space.groups):
+            members[group].add(image)
+    return members
 
 
 class _Cells(HTMLParser):
