@@ -396,7 +396,10 @@ def test_the_data_source_the_model_and_the_group_can_be_selected() -> None:
     variables = {item["name"]: item for item in dashboard()["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     assert {"model", "dataset"} <= variables.keys()
-    assert variables["group"]["query"].split(",") == [ALL, *GROUPS]
+    assert variables["group"]["query"]["query"] == (
+        'label_values(errata_result_samples{model="$model", dataset="$dataset"}, group)'
+    )
+    assert variables["group"]["current"]["value"] == ALL
     used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(dashboard())))
     assert used == variables.keys()
     sources = {panel["datasource"]["uid"] for panel in panels()}

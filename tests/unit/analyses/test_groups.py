@@ -408,3 +408,40 @@ def test_folders_have_the_groups(odd: Bundle, tmp_path: Path) -> None:
     assert evaluate_folder(policy(*members), folders[0], None).decision == 1
     with pytest.raises(InvalidPolicy, match="Unknown group 'plants'"):
         evaluate_folder(policy("plants"), folders[0], None)
+
+
+# own models as the reference
+
+
+def test_reports_and_trends_compare_with_the_latest_version_of_each_other_model(odd: Bundle, tmp_path: Path) -> None:
+    backend = backend_of(odd, tmp_path)
+    for number in range(22):
+        send(backend, odd, 100 + number % 8, labels={"model": f"net {number}", "version": "1"})
+    send(backend, odd, 390, labels={"model": "net 0", "version": "0"}, accept_implausible=True)
+    newest = send(backend, odd, 102, labels={"model": "net 0", "version": "2"})
+    models = {f"net {number}": 100 + number % 8 for number in range(22)} | {"net 0": 102}
+
+    result = trend(backend.ports.stores, TrendRequest(names=[newest.id]))
+    html = report(backend.ports, newest.id)
+
+    assert result.num_other_models == 21 == len(models) - 1
+    rank = next(rank for rank in result.points[0].percentile_ranks if rank.metric == "multi_label_accuracy")
+    assert rank.low is not None
+    others = [wrong for name, wrong in models.items() if name != "net 0"]
+    lower = sum((wrong > 102) + (wrong == 102) / 2 for wrong in others) / len(others)
+    assert rank.percentile is None or rank.percentile == pytest.approx(lower)
+    assert "the latest version of each of the 21 other models" in html
+    assert "Percentile among the reference models" in html
+    page = trend_report(backend.ports.stores, TrendRequest(names=[newest.id]))
+    assert "the latest version of each of the 21 other models" in page
+    assert any("21 other models" in note for note in wire.to_trend(result).notes)
+
+
+def test_report_says_why_there_are_no_percentiles(odd: Bundle, tmp_path: Path) -> None:
+    backend = backend_of(odd, tmp_path)
+
+    html = report(backend.ports, send(backend, odd).id)
+
+    assert "Percentiles are not available: they need at least 20 other models" in html
+    assert "There are 0 other models." in html
+    assert "Percentile among the reference models" not in html
