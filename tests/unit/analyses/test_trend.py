@@ -176,7 +176,8 @@ def test_versions_of_one_model_count_once_and_not_for_itself() -> None:
 
     assert own_trend(20, *versions).num_other_models == 20
     assert all(point.percentile_ranks == () for point in own_trend(19, *versions).points if point.id < "a0500")
-    assert any(point.percentile_ranks for point in own_trend(20, *versions).points if point.id >= "a0500")
+    with_other_models = own_trend(20, *versions, highlighted="a0500").points
+    assert next(point for point in with_other_models if point.id == "a0500").percentile_ranks
     only_versions = own_trend(0, *versions)
     assert only_versions.num_other_models == 0
     assert not any(point.percentile_ranks for point in only_versions.points)
