@@ -11,7 +11,6 @@ from scipy.stats import binomtest, false_discovery_control
 
 from service.domain import (
     ALL,
-    NUM_CLASSES,
     AdjustedTest,
     ChangeRow,
     ErrorType,
@@ -19,6 +18,7 @@ from service.domain import (
     Interval,
     Mask,
     PairedMetric,
+    Superclasses,
 )
 from service.summary.compare import (
     Matches,
@@ -35,6 +35,7 @@ from service.summary.score_interval import score_intervals
 
 DRAWS = 2000  # spec/statistics
 CLASSES = (0, 1, 500, 998, 999)
+NUM_CLASSES = 1000
 NAMES = [f"class {index}" for index in range(NUM_CLASSES)]
 SUPERCLASSES = {
     "low": {0, 1},
@@ -81,7 +82,7 @@ def members_of(rows: Iterable[Row]) -> dict[str, Mask]:
 
 def superclass_rows(rows: Iterable[Row]) -> tuple[ChangeRow, ...]:
     members = np.array([[index in own for index in range(NUM_CLASSES)] for own in SUPERCLASSES.values()])
-    return changed_superclasses(pair(rows), list(SUPERCLASSES), members)
+    return changed_superclasses(pair(rows), Superclasses.from_members(list(SUPERCLASSES), members))
 
 
 def swapped(rows: Iterable[Row]) -> list[Row]:
