@@ -43,3 +43,9 @@ def unknown_group(group: str, groups: Iterable[str]) -> str:
     """Return the message for a group that a data set does not have."""
     names = ", ".join(dict.fromkeys([ALL, *groups]))
     return f"Unknown group {group!r:.80}. Expected one of the groups of the data set: {names:.2000}."
+
+
+def group_titles(groups: Iterable[str]) -> dict[str, str]:
+    """Return the names of groups in a chart: distinct, so that no two groups are drawn as one."""
+    titles = {group: group_title(group) for group in groups}
+    return titles if len({*titles.values()}) == len(titles) else {group: group for group in titles}

@@ -7,7 +7,7 @@ from errata import frames
 from errata import v1 as pb
 from errata.error_types import error_keys, find_error_type, parse_key, title_of
 from errata.errors import InvalidRequest
-from errata.groups import ALL, group_title, sort_groups
+from errata.groups import ALL, group_titles, sort_groups
 from errata.messages import AXIS_NAMES
 from errata.names import dataset_id
 from errata.trend_metrics import metric_axes, model_title, value_title
@@ -24,10 +24,7 @@ def analysis_chart(analysis: pb.Analysis) -> "altair.Chart":
     counts = [key for group in analysis.summary.groups.values() for key in group.counts]
     evaluated = [key for key in error_keys(counts) if key not in analysis.summary.abstained]
     titles = [title_of(key) for key in evaluated]
-    groups = sort_groups(analysis.summary.groups)
-    names = {group: group_title(group) for group in groups}
-    if len({*names.values()}) < len(names):  # a group has the title of another one
-        names = {group: group for group in groups}
+    names = group_titles(sort_groups(analysis.summary.groups))
     rows = [
         {
             "group": names[row["group"]],

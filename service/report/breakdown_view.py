@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from errata.groups import group_title
+from errata.groups import group_title, group_titles
 from errata.messages import (
     MISSING,
     SEVERITY_NAMES,
@@ -88,9 +88,10 @@ class GainRow:
 
 def breakdown_chart(summary: Summary) -> Chart:
     """Return the chart of the error types in each group."""
+    titles = group_titles(summary.groups)
     groups = [
         (
-            group_title(group),
+            titles[group],
             [
                 (
                     error_type,
@@ -104,7 +105,7 @@ def breakdown_chart(summary: Summary) -> Chart:
     ]
     descriptions = [
         breakdown_description(
-            group_title(group),
+            titles[group],
             result.num_errors,
             [
                 (error_type.title, result.portions_of_top1_errors.get(error_type, 0.0))

@@ -226,6 +226,19 @@ def test_groups_of_the_breakdown_are_side_by_side() -> None:
     assert texts.index("class overlap") < texts.index("model failure")
 
 
+def test_many_groups_of_the_breakdown_are_in_rows_of_four() -> None:
+    four, seventeen = (
+        ElementTree.fromstring(charts.breakdown([(f"group {number}" * 30, kinds()) for number in range(count)]))
+        for count in (4, 17)
+    )
+
+    (_, _, width, height), (_, _, wrapped_width, wrapped_height) = (
+        map(float, root.get("viewBox", "").split()) for root in (four, seventeen)
+    )
+    assert wrapped_width < width  # long names are cut
+    assert 4 * height < wrapped_height < 8 * height
+
+
 def test_bars_of_the_breakdown_are_labeled_with_count_and_percentage() -> None:
     texts = [item.text for item in ElementTree.fromstring(PICTURES["funnel"]()).iter(f"{SVG}text")]
 
