@@ -27,6 +27,7 @@ from service.archive.index import SqliteIndex
 from service.archive.index.comparison import Comparison
 from service.archive.indexed import IndexedArchive
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     NEWEST_FIRST,
     REGISTRY_OWNER,
@@ -34,20 +35,20 @@ from service.domain import (
     AnalysisFilter,
     AnalysisRequest,
     Cursor,
-    Group,
     GroupSummary,
     State,
     Summary,
 )
 from service.domain.listing import microseconds
 from service.jobs.memory import InMemoryJobStore
+from service.taxonomy.imagenet_1k import GROUPS
 
 SIZES = (100, 10_000, 100_000)  # the first one is the reference
 TIMES = 40
 SMALL = 50  # analyses of the data set whose trend is read, and of each version of a model
 PAGE = 50
 START = datetime(2026, 1, 1, tzinfo=UTC)
-ALL = AnalysisFilter()
+EVERYTHING = AnalysisFilter()
 # The aim of each measurement: the maximum ratio of the largest archive to the smallest one; None: not judged.
 AIMS: Mapping[str, float | None] = {
     "first page of 50": 2,
@@ -147,12 +148,12 @@ def _queries(stores: Stores, count: int) -> dict[str, Callable[[], object]]:
     middle = Cursor(microseconds(START + timedelta(seconds=count // 2 + PAGE)), _id(count // 2 + PAGE))
     label = AnalysisFilter(labels={"version": "1"})
 
-    def page(analysis_filter: AnalysisFilter = ALL, after: Any = None) -> None:
+    def page(analysis_filter: AnalysisFilter = EVERYTHING, after: Any = None) -> None:
         assert len(queries.list_analyses(stores, analysis_filter, NEWEST_FIRST, after, PAGE).analyses) == PAGE
 
     def page_and_total() -> None:
         page()
-        queries.count_analyses(stores, ALL, NEWEST_FIRST)
+        queries.count_analyses(stores, EVERYTHING, NEWEST_FIRST)
 
     def find_version() -> None:
         assert find_newest(stores, "prod", "net1", "1") is not None
@@ -167,7 +168,7 @@ def _queries(stores: Stores, count: int) -> dict[str, Callable[[], object]]:
         "by request ID": lambda: queries.find_by_request_id(stores, "request7"),
         "newest analysis of a registry's version": find_version,
         "first page of a label": lambda: page(label),
-        f"results of a data set with {SMALL}": lambda: stores.index.results("small", "e" * 64, Group.ALL),
+        f"results of a data set with {SMALL}": lambda: stores.index.results("small", "e" * 64, "all"),
         "metrics of 50 watched models": lambda: find_watched_models(stores, ["*"], 50),
         "search without a match": search,
     }
@@ -200,7 +201,7 @@ def _template() -> Analysis:
     counts = dict.fromkeys(ERROR_TYPES, 1234)
     rates = {error_type: 1 / (7 + error_type.value) for error_type in ERROR_TYPES[1:]}
     group = GroupSummary(9872, counts, 8638, 1 / 7, 1 / 6, 1 / 5, 1 / 4, rates, rates, rates, rates)
-    summary = Summary(dict.fromkeys(Group, group), (), 0, 50_000, 50_000, 0.8, 0.7, 3, 46_837)
+    summary = Summary(dict.fromkeys((ALL, *GROUPS), group), (), 0, 50_000, 50_000, 0.8, 0.7, 3, 46_837)
     request = AnalysisRequest("imagenet", "timm:net", "net")
     owner = f"{REGISTRY_OWNER}prod"
     return Analysis("a", request, State.SUCCEEDED, "e" * 64, START, owner, START, START, summary=summary)

@@ -7,16 +7,17 @@ from hypothesis import strategies as st
 from service.archive.document import encode_document
 from service.archive.port import Record
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
     ErrorType,
-    Group,
     GroupSummary,
     ModelInfo,
     State,
     Summary,
 )
+from service.taxonomy.imagenet_1k import GROUPS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TITLES = ("", "net", "Net 2", "Ärger ß", "z\0z")
@@ -27,7 +28,7 @@ LABELS = ("a", "b", "c")
 def make_summary(accuracy: float | None, failures: int) -> Summary:
     counts = dict.fromkeys(ERROR_TYPES, 0) | {ErrorType.CORRECT: 100 - failures, ErrorType.MODEL_FAILURE: failures}
     group = GroupSummary(100, counts, failures, accuracy, accuracy, None, None, {}, {}, {}, {})
-    return Summary(dict.fromkeys(Group, group), (ErrorType.FINE_GRAINED_OOV,), 0, 100, 100, None, None, None)
+    return Summary(dict.fromkeys((ALL, *GROUPS), group), (ErrorType.FINE_GRAINED_OOV,), 0, 100, 100, None, None, None)
 
 
 def make_analysis(analysis_id: str, minutes: int = 0, **changes: object) -> Analysis:

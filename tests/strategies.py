@@ -7,13 +7,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from service.domain import (
-    CLASS_GROUPS,
+    ALL,
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
     ErrorType,
     Failure,
-    Group,
     GroupSummary,
     ModelInfo,
     ProblematicTag,
@@ -23,6 +22,7 @@ from service.domain import (
     Summary,
     Verdict,
 )
+from service.taxonomy.imagenet_1k import GROUPS
 
 ABSTAINING = (ErrorType.FINE_GRAINED_OOV, ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -43,7 +43,7 @@ VERDICTS = st.builds(
     | st.floats(0, 1, width=16)
     | st.sampled_from([0.0, 1.0, 5e-324, 0.1 + 0.2]),
     evidence=st.none(),
-    groups=st.lists(st.sampled_from(CLASS_GROUPS), unique=True).map(tuple),
+    groups=st.lists(st.sampled_from(GROUPS), unique=True).map(tuple),
     matches_label=st.booleans(),
     replaced_by=st.none() | st.integers(0, 999),
 )
@@ -60,7 +60,7 @@ def _groups(draw: st.DrawFn) -> GroupSummary:
 
 SUMMARIES = st.builds(
     Summary,
-    groups=st.fixed_dictionaries(dict.fromkeys(Group, _groups())),
+    groups=st.fixed_dictionaries(dict.fromkeys((ALL, *GROUPS), _groups())),
     abstained=st.lists(st.sampled_from(ABSTAINING), unique=True).map(tuple),
     num_problematic=COUNTS,
     num_images=COUNTS,

@@ -1,6 +1,6 @@
-"""Enumerations: severities, tags, groups, states. Values are stored and never renumbered."""
+"""Enumerations: severities, tags, states. Values are stored and never renumbered."""
 
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 
 from errata.errors import ErrataError
 
@@ -62,18 +62,6 @@ class LabelSource(_WireEnum):
     REAL = 2
     CORRECT = 3
     UNCLEAR = 4
-
-
-class Group(StrEnum):
-    """Group of classes. Every summary has one part per group."""
-
-    ALL = "all"
-    ORGANISM = "organism"
-    ARTIFACT = "artifact"
-    OTHER = "other"
-
-
-CLASS_GROUPS = (Group.ORGANISM, Group.ARTIFACT, Group.OTHER)
 
 
 class State(_WireEnum):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from errata import v1 as pb
 from errata.changes import changes_of
 from errata.choices import enum_name
-from errata.enums import Group
 from errata.error_types import ErrorType, error_keys, find_error_type
 from errata.errors import ErrataError, NotReady
+from errata.groups import sort_groups
 from errata.trend_metrics import metric_axes
 
 if TYPE_CHECKING:
@@ -98,14 +98,12 @@ def analysis_rows(analysis: pb.Analysis) -> Iterator[dict[str, Any]]:
             f"{analysis.name or 'The analysis'} has no summary, because its state is {state}. "
             "Pass it to client.wait first."
         )
-    for group in Group:
-        if group.value not in analysis.summary.groups:
-            continue
-        summary = analysis.summary.groups[group.value]
+    for group in sort_groups(analysis.summary.groups):
+        summary = analysis.summary.groups[group]
         for name in (ErrorType.CORRECT.key, *error_keys(summary.counts)):
             error_type = find_error_type(name)
             yield {
-                "group": group.value,
+                "group": group,
                 "error_type": name,
                 "severity": error_type.severity.name.lower() if error_type else None,
                 "count": summary.counts.get(name, 0),
@@ -120,14 +118,12 @@ def analysis_rows(analysis: pb.Analysis) -> Iterator[dict[str, Any]]:
 
 def comparison_rows(comparison: pb.Comparison) -> Iterator[dict[str, Any]]:
     """Yield a row for each group and pair of error types, in A and in B."""
-    for group in Group:
-        if group.value not in comparison.groups:
-            continue
-        rows = comparison.groups[group.value].transitions
+    for group in sort_groups(comparison.groups):
+        rows = comparison.groups[group].transitions
         for transitions in rows:
             for other in rows:
                 yield {
-                    "group": group.value,
+                    "group": group,
                     "error_type_a": transitions.error_type,
                     "error_type_b": other.error_type,
                     "count": transitions.counts.get(other.error_type, 0),
@@ -136,12 +132,10 @@ def comparison_rows(comparison: pb.Comparison) -> Iterator[dict[str, Any]]:
 
 def change_rows(comparison: pb.Comparison, kind: str) -> Iterator[dict[str, Any]]:
     """Yield a row for each group and changed error type, class, or superclass; raise InvalidRequest."""
-    for group in Group:
-        if group.value not in comparison.groups:
-            continue
-        for change in changes_of(comparison.groups[group.value], kind):
+    for group in sort_groups(comparison.groups):
+        for change in changes_of(comparison.groups[group], kind):
             yield {
-                "group": group.value,
+                "group": group,
                 "name": change.name,
                 "samples": change.num_samples,
                 "only_a": change.only_a,

@@ -5,11 +5,11 @@ from html import escape
 
 from errata import v1 as pb
 from errata.changes import changes_of
-from errata.enums import Group, State
+from errata.enums import State
 from errata.error_types import error_keys, num_errors, title_of
+from errata.groups import ALL, group_title, sort_groups
 from errata.messages import (
     CLASS_ACCURACY,
-    GROUP_NAMES,
     IMAGE_ACCURACY,
     METRIC_NAMES,
     MISSING,
@@ -48,8 +48,8 @@ def analysis_html(analysis: pb.Analysis) -> str:
     if analysis.summary.num_rejected_targets:
         notes.append(rejected_targets_note(analysis.summary.num_rejected_targets))
     notes += abstention_notes(abstained)
-    groups = [group for group in Group if group.value in analysis.summary.groups]
-    summaries = [analysis.summary.groups[group.value] for group in groups]
+    groups = sort_groups(analysis.summary.groups)
+    summaries = [analysis.summary.groups[group] for group in groups]
     labels_accuracy = labels_accuracy_name(dataset_id(analysis.dataset), analysis.summary.num_rejected_targets)
     rows = [
         ("images", [format_count(summary.num_samples) for summary in summaries]),
@@ -66,7 +66,7 @@ def analysis_html(analysis: pb.Analysis) -> str:
         rows.append((title_of(key), cells))
     errors = "errors" if analysis.summary.num_rejected_targets else "top-1 errors"
     caption = f"Error types, and their percentages of the {errors}"
-    return _document(title, [_table(caption, ["", *(GROUP_NAMES[group] for group in groups)], rows)], notes)
+    return _document(title, [_table(caption, ["", *(group_title(group) for group in groups)], rows)], notes)
 
 
 def comparison_html(comparison: pb.Comparison) -> str:
@@ -75,9 +75,9 @@ def comparison_html(comparison: pb.Comparison) -> str:
     notes = [comparison.headline] if comparison.headline else []
     if comparison.num_left_out:
         notes.append(f"Only one of the analyses has a prediction for {pluralize(comparison.num_left_out, 'image')}.")
-    if Group.ALL.value not in comparison.groups:
+    if ALL not in comparison.groups:
         return _document(title, [], notes)
-    everything = comparison.groups[Group.ALL.value]
+    everything = comparison.groups[ALL]
     intervals = {_METRICS[name]: everything.rates[name] for name in _METRICS if name in everything.rates}
     if everything.HasField("accuracy_against_labels"):
         name = labels_accuracy_name(dataset_id(comparison.dataset), comparison.num_rejected_targets)

@@ -4,17 +4,11 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from errata.enums import ExpertSeverity, Group, LabelSource, Outcome, ProblematicTag, Severity, State
+from errata.enums import ExpertSeverity, LabelSource, Outcome, ProblematicTag, Severity, State
 from errata.error_types import ERROR_TYPES, TOP1_ERROR_TYPES, find_error_type, title_of
 
 MISSING = "–"  # placeholder for a missing value
 
-GROUP_NAMES: Mapping[Group, str] = {
-    Group.ALL: "all images",
-    Group.ORGANISM: "organisms",
-    Group.ARTIFACT: "artifacts",
-    Group.OTHER: "other",
-}
 SEVERITY_NAMES: Mapping[Severity, str] = {
     Severity.NONE: "label noise",
     Severity.MINOR: "minor",

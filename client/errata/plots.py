@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from errata import frames
 from errata import v1 as pb
-from errata.enums import Group
 from errata.error_types import error_keys, find_error_type, parse_key, title_of
 from errata.errors import InvalidRequest
-from errata.messages import AXIS_NAMES, GROUP_NAMES
+from errata.groups import ALL, group_titles, sort_groups
+from errata.messages import AXIS_NAMES
 from errata.names import dataset_id
 from errata.trend_metrics import metric_axes, model_title, value_title
 
@@ -24,9 +24,10 @@ def analysis_chart(analysis: pb.Analysis) -> "altair.Chart":
     counts = [key for group in analysis.summary.groups.values() for key in group.counts]
     evaluated = [key for key in error_keys(counts) if key not in analysis.summary.abstained]
     titles = [title_of(key) for key in evaluated]
+    names = group_titles(sort_groups(analysis.summary.groups))
     rows = [
         {
-            "group": GROUP_NAMES[Group(row["group"])],
+            "group": names[row["group"]],
             "error type": title_of(row["error_type"]),
             "order": evaluated.index(row["error_type"]),
             "images": row["count"],
@@ -40,7 +41,7 @@ def analysis_chart(analysis: pb.Analysis) -> "altair.Chart":
         alt.Chart(_data(alt, rows), title=f"{analysis.display_name} on {dataset_id(analysis.dataset)}")
         .mark_bar()
         .encode(
-            y=alt.Y("group:N", title=None, sort=[GROUP_NAMES[group] for group in Group]),
+            y=alt.Y("group:N", title=None, sort=list(names.values())),
             x=alt.X("portion:Q", title="portion of errors", stack="zero", axis=alt.Axis(format="%")),
             color=alt.Color("error type:N", scale=scale, sort=titles),
             order=alt.Order("order:Q"),
@@ -56,7 +57,7 @@ def comparison_chart(comparison: pb.Comparison) -> "altair.LayerChart":
     rows = [
         {"A": title_of(row["error_type_a"]), "B": title_of(row["error_type_b"]), "images": row["count"]}
         for row in frames.comparison_rows(comparison)
-        if row["group"] == Group.ALL.value
+        if row["group"] == ALL
     ]
     titles = list(dict.fromkeys(row["A"] for row in rows))  # the rows have the order of the rules
     base = alt.Chart(_data(alt, rows), title=f"From {comparison.display_name_a} to {comparison.display_name_b}").encode(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.domain import ERROR_TYPES, SEVERE_TYPES, TOP1_ERROR_TYPES, ErrorType, Group, Severity
+from service.domain import ALL, ERROR_TYPES, SEVERE_TYPES, TOP1_ERROR_TYPES, ErrorType, Severity
 
 FILE = Path(__file__).parent / "dashboards" / "errata.json"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -730,19 +730,13 @@ def _query_variable(name: str, label: str, expr: str) -> dict[str, Any]:
 
 
 def _variables() -> list[dict[str, Any]]:
-    groups = [group.value for group in Group]
+    groups = 'label_values(errata_result_samples{model="$model", dataset="$dataset"}, group)'
     return [
         {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1},
         _query_variable("dataset", "Data set", "label_values(errata_result_samples, dataset)"),
         _query_variable("model", "Model", 'label_values(errata_result_samples{dataset="$dataset"}, model)'),
-        {
-            "name": "group",
-            "label": "Group of classes",
-            "type": "custom",
-            "query": ",".join(groups),
-            "current": {"selected": True, "text": groups[0], "value": groups[0]},
-            "options": [{"selected": group == groups[0], "text": group, "value": group} for group in groups],
-        },
+        _query_variable("group", "Group of classes", groups)
+        | {"current": {"selected": True, "text": ALL, "value": ALL}},
     ]
 
 

@@ -1,7 +1,8 @@
 """Compare two finished analyses of the same images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from errata.errors import NotComparable
@@ -17,7 +18,6 @@ from service.domain import (
     Classes,
     Comparison,
     ErrorType,
-    Group,
     GroupComparison,
     Mask,
     Superclasses,
@@ -36,6 +36,7 @@ from service.summary.compare import (
 from service.summary.slices import slice_changes
 from service.taxonomy.classes import class_names
 
+Value = TypeVar("Value", bound=np.generic)
 MAX_CHANGED_IMAGES = 1000  # fixed and broken images each, by default
 
 
@@ -50,7 +51,7 @@ class Verdicts:
     is_label: Mask  # (n,) the prediction is one of the labels
     types: Bytes  # (n,)
     problematic: Mask  # (n,)
-    groups: Mask  # (3, n) as CLASS_GROUPS
+    groups: Mapping[str, Mask]  # (n,) members of each group, without `all`
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def add_slices(comparison: Comparison, a: JudgedAnalysis, b: JudgedAnalysis) -> 
     return replace(comparison, slices=slice_changes(a.attributes, pair_judged(a, b)), attributes=a.attributes.digest)
 
 
-def compare_groups_of_sides(a: Side, b: Side) -> dict[Group, GroupComparison]:
+def compare_groups_of_sides(a: Side, b: Side) -> dict[str, GroupComparison]:
     """Compare two sides by group only; raise NotComparable if they differ in data set or evidence."""
     check_comparable(a.analysis, b.analysis)
     first, second = align_verdicts(a.verdicts, b.verdicts)
@@ -196,7 +197,7 @@ def to_side(judged: JudgedAnalysis) -> Side:
         evidence.labels.contain(predicted),
         error_types(judged.verdicts),
         np.asarray(evidence.problematic),
-        np.asarray(bundle.arrays["groups"]),
+        bundle.groups,
     )
     return Side(judged.analysis, verdicts)
 
@@ -216,7 +217,9 @@ def align_verdicts(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
     only_b = np.flatnonzero(known_b)[np.flatnonzero(known_b) >= len(a.names)]
     for name in ("targets", "effective_targets", "problematic"):  # facts of the images, independent of the model
         getattr(first, name)[only_b] = getattr(second, name)[only_b]
-    first.groups[:, only_b] = second.groups[:, only_b]
+    for group, members in first.groups.items():
+        if group in second.groups:
+            members[only_b] = second.groups[group][only_b]
     return first, second
 
 
@@ -229,16 +232,20 @@ def _spread_verdicts(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.
         rows: (n,) index of each image in `names`.
     """
 
-    def spread(values: NDArray[np.generic]) -> NDArray[np.generic]:
-        result = np.zeros((*values.shape[:-1], len(names)), dtype=values.dtype)
-        result[..., rows] = values
+    def spread(values: NDArray[Value]) -> NDArray[Value]:
+        result = np.zeros(len(names), dtype=values.dtype)
+        result[rows] = values
         return result
 
     return Verdicts(
         names,
-        *(spread(values) for values in (verdicts.targets, verdicts.effective_targets, verdicts.predicted)),  # type: ignore[arg-type]
-        *(spread(values) for values in (verdicts.is_label, verdicts.types)),  # type: ignore[arg-type]
-        *(spread(values) for values in (verdicts.problematic, verdicts.groups)),  # type: ignore[arg-type]
+        targets=spread(verdicts.targets),
+        effective_targets=spread(verdicts.effective_targets),
+        predicted=spread(verdicts.predicted),
+        is_label=spread(verdicts.is_label),
+        types=spread(verdicts.types),
+        problematic=spread(verdicts.problematic),
+        groups={group: spread(members) for group, members in verdicts.groups.items()},
     )
 
 

@@ -45,16 +45,17 @@ def write_csv(judged: JudgedAnalysis, content: Export = Export()) -> Iterator[by
 def escape_formulas(verdicts: pa.Table) -> pa.Table:
     """Return the table with an apostrophe before text that a spreadsheet would evaluate as a formula.
 
-    File names come from the authors of a data set. Numbers do not change.
+    Names of files, classes, and groups come from the authors of a data set. Numbers do not change.
     Source: https://owasp.org/www-community/attacks/CSV_Injection
     """
     for index, column in enumerate(verdicts.schema):
-        if pa.types.is_string(column.type):
-            cells = verdicts.column(index)
+        cells = verdicts.column(index)
+        if pa.types.is_dictionary(column.type):
+            cells = cells.cast(column.type.value_type)
+        if pa.types.is_string(cells.type):
             quoted = pc.binary_join_element_wise("'", cells, "")
-            verdicts = verdicts.set_column(
-                index, column, pc.if_else(pc.match_substring_regex(cells, _FORMULA), quoted, cells)
-            )
+            escaped = pc.if_else(pc.match_substring_regex(cells, _FORMULA), quoted, cells)
+            verdicts = verdicts.set_column(index, column.name, escaped)
     return verdicts
 
 

@@ -7,7 +7,7 @@ from errata.errors import InvalidRequest, NotComparable
 from service.analyses import queries
 from service.analyses.compare import Side, compare_groups_of_sides, to_side
 from service.analyses.gate_slices import slice_results
-from service.analyses.policy import check_baseline, parse_policy
+from service.analyses.policy import check_baseline, check_groups, parse_policy
 from service.analyses.ports import Stores
 from service.analyses.verdicts import load_judged
 from service.domain import Analysis, GateDecision, GatePolicy, GateReason, GateResult, State, UndecidedReason
@@ -25,7 +25,7 @@ def evaluate_gate(stores: Stores, analysis_id: str, policy: str = "", baseline: 
 
     Raises:
         AnalysisNotFound: The analysis or the baseline does not exist.
-        InvalidPolicy: The policy is invalid.
+        InvalidPolicy: The policy is invalid, or the data set does not have a group of a bound.
         InvalidRequest: There is no policy, or no baseline for its bounds on changes.
     """
     analysis = queries.get(stores, analysis_id)
@@ -66,8 +66,12 @@ def evaluate_policy(
         side: The verdicts of the analysis, for bounds on changes.
         baseline: The verdicts of the baseline, for bounds on changes.
         slices: The results of the slices that the policy names; None: none are known, as in an output folder.
+
+    Raises:
+        InvalidPolicy: The data set does not have a group of a bound.
     """
     assert analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
+    check_groups(policy, analysis.summary.groups)
     before = None
     if side is not None and baseline is not None and policy.needs_baseline:
         assert baseline.analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from service.analyses.compare import is_comparable, pair_judged
 from service.analyses.judge import JudgedAnalysis, compute_summary
 from service.domain import GatePolicy, Mask
@@ -42,4 +40,4 @@ def _compare(judged: JudgedAnalysis, mask: Mask, baseline: JudgedAnalysis, befor
         return Baseline(summary, None)
     pair = pair_judged(baseline, judged)
     pair = replace(pair, counted=pair.counted & mask)
-    return Baseline(summary, compare_groups(pair, np.asarray(judged.bundle.arrays["groups"])))
+    return Baseline(summary, compare_groups(pair, judged.bundle.groups))

@@ -98,7 +98,7 @@ def compute_summary(bundle: Bundle, predictions: Predictions, mask: Mask | None 
         counted = ~evidence.problematic & (types != NO_TYPE)
         if mask is not None:
             counted, imagenet_m = counted & mask, None
-        strata = build_strata(evidence.effective_targets, counted, bundle.arrays["groups"])
+        strata = build_strata(evidence.effective_targets, counted, bundle.groups)
     return summarize(results, strata, bundle.manifest.abstained, predictions, bundle.all_targets, imagenet_m)
 
 

@@ -12,7 +12,7 @@ from errata.errors import NotComparable, Unavailable
 
 from service.analyses.compare import check_comparable
 from service.analyses.ports import Stores
-from service.domain import Analysis, Group, ModelVersion, Summary, end_of
+from service.domain import ALL, Analysis, ModelVersion, Summary, end_of
 
 MAX_NAME_BYTES = 128  # limit of model and version names, which are labels of about 40 series per result
 DIGEST_DIGITS = 12  # hexadecimal digits at the end of a shortened name
@@ -95,8 +95,8 @@ def _to_result(
         shorten_name(version.version),
         version.dataset,
         analysis.summary,
-        analysis.summary.groups[Group.ALL].severe_error_rate,
-        None if before is None or before.summary is None else before.summary.groups[Group.ALL].severe_error_rate,
+        analysis.summary.groups[ALL].severe_error_rate,
+        None if before is None or before.summary is None else before.summary.groups[ALL].severe_error_rate,
         end_of(analysis),
     )
 

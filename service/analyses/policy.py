@@ -4,22 +4,23 @@
 """
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import yaml
 from errata.errors import InvalidPolicy, InvalidRequest, Violation
+from errata.groups import unknown_group
 from errata.messages import list_names
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from service.domain import (
+    ALL,
     CORRECT_TYPES,
     DEFAULT_MIN_SAMPLES,
     TOP1_ERROR_TYPES,
     Bound,
     ErrorType,
     GatePolicy,
-    Group,
     Measure,
 )
 from service.summary.gate import TESTED
@@ -93,7 +94,7 @@ class BoundDocument(BaseModel):
             description="the error types whose sum is bounded, for count, rate, and portions",
         ),
     ] = []
-    group: Annotated[Group, Field(strict=False, description="the group of samples")] = Group.ALL
+    group: Annotated[str, Field(description="the group of samples: all, or a group of the label space")] = ALL
     slice: Annotated[
         str,
         Field(max_length=250, description="the slice of samples, such as time=night, or night if the value is unique"),
@@ -132,10 +133,8 @@ class BoundDocument(BaseModel):
             if self.types:
                 raise ValueError(f"{self.measure.value} has no types, but types is set; remove types")
             raise ValueError(f"{self.measure.value} needs types, but types is missing; list the error types to count")
-        if self.measure is Measure.IMAGENET_M_ERRORS and self.group is not Group.ALL:
-            raise ValueError(
-                f"{self.measure.value} has no group {self.group.value}; use the group all, or remove group"
-            )
+        if self.measure is Measure.IMAGENET_M_ERRORS and self.group != ALL:
+            raise ValueError(f"{self.measure.value} has no group {self.group:.80}; use the group all, or remove group")
         if self.measure is Measure.IMAGENET_M_ERRORS and self.slice:
             raise ValueError(f"{self.measure.value} has no slices; remove slice")
         correct = [error_type.name for error_type in TOP1_ERROR_TYPES if error_type in CORRECT_TYPES]
@@ -227,6 +226,19 @@ def check_baseline(policy: GatePolicy, baseline: str) -> None:
             "--baseline.",
             field="baseline",
         )
+
+
+def check_groups(policy: GatePolicy, groups: Collection[str]) -> None:
+    """Raise InvalidPolicy if a bound is on a group that the data set does not have.
+
+    Args:
+        policy: The policy.
+        groups: The groups of the data set; they may include `all`.
+    """
+    for number, bound in enumerate(policy.bounds):
+        if bound.group != ALL and bound.group not in groups:
+            field = f"bounds[{number}].group"
+            raise InvalidPolicy(f"Invalid gate policy: {field}: {unknown_group(bound.group, groups)}", field=field)
 
 
 def policy_schema() -> dict[str, Any]:

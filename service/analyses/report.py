@@ -17,7 +17,7 @@ from service.analyses.slices import slices_of
 from service.analyses.trend import TrendRequest, has_own_superclasses, trend
 from service.analyses.verdicts import iterate_verdicts, load_judged
 from service.domain import (
-    CLASS_GROUPS,
+    ALL,
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
     NO_TYPE,
@@ -27,7 +27,6 @@ from service.domain import (
     BreakdownRow,
     ErrorType,
     ExpertJudgment,
-    Group,
     PercentileRank,
     Stage,
     StoredResult,
@@ -40,14 +39,15 @@ from service.reference_models.curves import curves_of
 from service.report.agreement_view import agreement_view
 from service.report.comparison_view import comparison_view
 from service.report.error_table import ClassPair, ErrorTable
-from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE
+from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE, own_models_note
 from service.report.render import render_comparison, render_report, render_trend
 from service.report.report_view import ReportData, ReportView, SourceRow, report_view
 from service.report.trend_view import trend_view
 from service.rules.table import error_types, tags
 from service.summary.calibrate import calibrate
 from service.summary.confusions import confusions
-from service.summary.percentiles import percentile_ranks_of
+from service.summary.own_models import OwnModels
+from service.summary.percentiles import percentile_ranks_among, percentile_ranks_of
 from service.taxonomy.classes import class_names
 
 MAX_TABLE_ERRORS = 20_000  # rows of the error table
@@ -108,7 +108,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
     targets = evidence.effective_targets
     pairs = confusions(targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
     groups = bundle.label_space.group_members
-    percentiles = _percentiles(judged)
+    percentiles, reference_notes = _compare_with_reference(ports.stores, judged)
     return report_view(
         ReportData(
             analysis=judged.analysis,
@@ -129,7 +129,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
             else calibrate(types[counted], probability[counted], (predicted == evidence.targets)[counted]),
             confidence={} if probability is None else _confidence(types[counted], probability[counted]),
             percentiles=percentiles,
-            notes=[CUSTOM_SUPERCLASSES_NOTE] if percentiles and has_own_superclasses(bundle.manifest) else [],
+            notes=reference_notes,
             errors=list(
                 iterate_verdicts(judged, rows[~evidence.problematic[rows]][:STATIC_ERRORS], with_evidence=True)
             ),
@@ -156,8 +156,8 @@ def _classes_of(row: BreakdownRow) -> NDArray[np.intp]:
     return np.array([row.class_index])
 
 
-def _groups(groups: NDArray[np.bool_], classes: NDArray[np.integer]) -> list[Group]:
-    return [group for group, inside in zip(CLASS_GROUPS, groups, strict=True) if inside[classes].any()]
+def _groups(groups: NDArray[np.bool_], classes: NDArray[np.integer]) -> list[int]:
+    return [number for number, inside in enumerate(groups) if inside[classes].any()]
 
 
 def _examples(bundle: Bundle, mask: NDArray[np.bool_]) -> list[str]:
@@ -177,12 +177,18 @@ def _confidence(
     return confidence
 
 
-def _percentiles(judged: JudgedAnalysis) -> Sequence[PercentileRank]:
-    curves = curves_of(judged.bundle.dataset)
-    if curves is None or judged.analysis.implausible:
-        return ()
-    result = StoredResult.of(judged.analysis, Group.ALL)
-    return percentile_ranks_of(curves, Group.ALL, result, has_own_superclasses(judged.bundle.manifest))
+def _compare_with_reference(stores: Stores, judged: JudgedAnalysis) -> tuple[Sequence[PercentileRank], list[str]]:
+    """Return the percentiles among the published models, or else among the own models, and notes about them."""
+    if judged.analysis.implausible:
+        return (), []
+    result, curves = StoredResult.of(judged.analysis, ALL), curves_of(judged.bundle.dataset)
+    if curves is not None:
+        own_superclasses = has_own_superclasses(judged.bundle.manifest)
+        percentiles = percentile_ranks_of(curves, ALL, result, own_superclasses)
+        return percentiles, [CUSTOM_SUPERCLASSES_NOTE] if percentiles and own_superclasses else []
+    results = stores.index.results(judged.bundle.dataset, judged.bundle.digest, ALL)
+    others = OwnModels.of(results).without(result)
+    return percentile_ranks_among(others, ALL, result), [own_models_note(len(others))]
 
 
 def _error_table(ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], base: str) -> ErrorTable:
@@ -209,7 +215,7 @@ def _error_table(ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], b
         tags={row: tags(int(judged.verdicts[rows[row]]), True) for row in np.flatnonzero(problematic).tolist()},
         probability=None if probability is None else probability[images],
         labels=labels,
-        groups=np.asarray(bundle.arrays["groups"])[:, rows],
+        groups={group: members[rows] for group, members in bundle.groups.items()},
         total=total,
         abstained=bundle.manifest.abstained,
         class_names=class_names(),

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from errata.errors import InvalidRequest
 
-from service.analyses.policy import check_baseline, parse_policy
+from service.analyses.policy import check_baseline, check_groups, parse_policy
 from service.domain import REGISTRY_OWNER, AnalysisRequest
+from service.evidence.bundle import Bundle
 
 MAX_TEXT = 256  # characters of a name, a label, or a request ID
 MAX_LABELS = 64
@@ -50,6 +51,12 @@ def check(request: AnalysisRequest, owner: str = "") -> None:
     size = sum(len(key.encode()) + len(value.encode()) for key, value in request.labels.items())
     if size > MAX_LABEL_BYTES:
         raise InvalidRequest(f"The labels have {size} bytes. Use at most {MAX_LABEL_BYTES} bytes.", field="labels")
+
+
+def check_policy_groups(request: AnalysisRequest, bundle: Bundle) -> None:
+    """Raise InvalidPolicy if the gate policy has a bound on a group that the bundle does not have."""
+    if request.gate_policy:
+        check_groups(parse_policy(request.gate_policy), bundle.label_space.groups)
 
 
 def digest(request: AnalysisRequest, content: str = "") -> str:

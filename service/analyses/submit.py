@@ -46,6 +46,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
     spec = build_job_spec(ports, request)
     check_capacity(ports)
     bundle = ports.stores.evidence.find(request.dataset, spec.evidence)
+    requests.check_policy_groups(request, bundle)
     if analysis := reuse_predictions(ports, request, request_digest, spec, bundle, owner, delivery):
         _log.info("archived predictions reused", analysis=analysis.id, model=spec.model)
         return analysis

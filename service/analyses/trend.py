@@ -13,12 +13,14 @@ from errata.errors import (
     NotComparable,
     Unavailable,
 )
+from errata.groups import check_group
 
 from service.analyses import queries
 from service.analyses.compare import labels_difference
 from service.analyses.ports import Stores
 from service.analyses.request import MAX_TEXT
 from service.domain import (
+    ALL,
     METRICS,
     NEWEST_FIRST,
     POOLED,
@@ -26,18 +28,19 @@ from service.domain import (
     AnalysisFilter,
     Curves,
     ErrorType,
-    Group,
     Metric,
+    PercentileRank,
     State,
     StoredResult,
     Trend,
     TrendPoint,
 )
 from service.evidence.artefacts import ARTEFACT_SUPERCLASSES
-from service.evidence.bundle import Manifest
+from service.evidence.bundle import Bundle, Manifest
 from service.reference_models.curves import curves_of
 from service.reference_models.layout import PublishedModel, read_models, size_label
-from service.summary.percentiles import has_reference, percentile_ranks_of, shown_metrics
+from service.summary.own_models import OwnModels
+from service.summary.percentiles import has_reference, percentile_ranks_among, percentile_ranks_of, shown_metrics
 from service.summary.trend import accuracies_of, fits_of, metric_values
 
 MAX_NAMES = 1000  # selected analyses
@@ -51,7 +54,7 @@ class TrendRequest:
 
     names: Sequence[str] = ()  # ids of the selected analyses; empty: all archived ones of the data set
     dataset: str = ""  # empty: the data set of the selected analyses
-    group: Group = Group.ALL
+    group: str = ALL
     by: str = ""  # label by which models are grouped
     reference: bytes = b""  # published models, in the CSV layout of the paper's authors
     highlighted: str = ""  # id of an analysis whose percentiles a page shows
@@ -66,6 +69,8 @@ class TrendAnalyses:
     selected: Sequence[StoredResult]
     others: Sequence[StoredResult]
     own_superclasses: bool
+    groups: Sequence[str]
+    same_evidence: Sequence[StoredResult] = ()  # all analyses with this evidence, including other versions of models
     num_left_out: int = 0
     num_of_version: Mapping[tuple[str, str], int] = field(default_factory=dict)  # analyses by version of a model
 
@@ -78,7 +83,7 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
         NotReady: A selected analysis has no result.
         NotComparable: The selected analyses differ in data set or evidence, or one is implausible.
         InvalidUpload: The file of published models is invalid.
-        InvalidRequest: There are too many names, or the label is too long.
+        InvalidRequest: There are too many names, the label is too long, or the data set has no such group.
     """
     if len(request.names) > MAX_NAMES:
         raise InvalidRequest(
@@ -93,6 +98,9 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
     dataset = selected[0].request.dataset if selected else request.dataset
     archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=dataset)
     evidence = selected[0].evidence if selected else _default_evidence(stores, archived)
+    bundle = _find_bundle(stores, dataset, evidence)
+    groups = _groups(stores, bundle, selected, replace(archived, evidence=evidence))
+    check_group(request.group, groups, "group")
     same_evidence = stores.index.results(dataset, evidence, request.group)
     results = [StoredResult.of(analysis, request.group) for analysis in selected]
     analyses = TrendAnalyses(
@@ -100,7 +108,9 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
         evidence,
         results,
         _find_others(same_evidence, results, request.by),
-        own_superclasses=_served_superclasses_differ(stores, dataset, evidence),
+        own_superclasses=bundle is None or has_own_superclasses(bundle.manifest),
+        groups=groups,
+        same_evidence=same_evidence,
         num_left_out=stores.index.count(archived) - len(same_evidence),
         num_of_version=Counter(result.version for result in same_evidence),
     )
@@ -112,7 +122,7 @@ def read_published_models(request: TrendRequest) -> list[PublishedModel]:
     if not request.reference:
         return []
     models = read_models(request.reference)
-    is_whole = request.group is Group.ALL
+    is_whole = request.group == ALL
     if any(model.covers_all_samples is (not is_whole) for model in models):
         expected, actual = ("all samples", "one group") if is_whole else (f"the group '{request.group}'", "all samples")
         raise InvalidUpload(
@@ -130,8 +140,12 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
     members = (*analyses.selected, *analyses.others)
     abstained = members[0].abstained if members else ()
     points = _analysis_points(analyses, request, _metrics(abstained, curves is not None or bool(published)))
+    own_models = OwnModels.of([*analyses.selected, *analyses.same_evidence])
     if published_curves is not None:
-        points = _add_percentile_ranks(points, analyses, request, published_curves)
+        rank = partial(percentile_ranks_of, published_curves, request.group, own_superclasses=analyses.own_superclasses)
+    else:
+        rank = partial(_ranks_among_own, own_models, request.group)
+    points = _add_percentile_ranks(points, analyses, request, rank)
     own_superclasses = curves is not None and analyses.own_superclasses
     is_comparable = partial(has_reference, own_superclasses=own_superclasses)
     points += [_published_point(model, request.by, is_comparable) for model in published]
@@ -147,7 +161,13 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         abstained=abstained,
         own_superclasses=analyses.own_superclasses,
         num_left_out=analyses.num_left_out,
+        groups=tuple(analyses.groups),
+        num_other_models=0 if published_curves is not None else max(0, len(own_models) - 1),
     )
+
+
+def _ranks_among_own(models: OwnModels, group: str, result: StoredResult) -> tuple[PercentileRank, ...]:
+    return percentile_ranks_among(models.without(result), group, result)
 
 
 def _comparable_curves(curves: Curves | None, own_superclasses: bool) -> Curves | None:
@@ -193,19 +213,17 @@ def _analysis_points(analyses: TrendAnalyses, request: TrendRequest, metrics: Se
 
 
 def _add_percentile_ranks(
-    points: Sequence[TrendPoint], analyses: TrendAnalyses, request: TrendRequest, curves: Curves
+    points: Sequence[TrendPoint],
+    analyses: TrendAnalyses,
+    request: TrendRequest,
+    rank: Callable[[StoredResult], tuple[PercentileRank, ...]],
 ) -> list[TrendPoint]:
     """Return points with percentiles for at most MAX_RANKED analyses, the selected and highlighted ones first."""
     results = {result.id: result for result in (*analyses.selected, *analyses.others)}
     order = sorted(points, key=lambda point: not (point.is_selected or point.id == request.highlighted))
     ranked_ids = {point.id for point in order[:MAX_RANKED]}
     return [
-        replace(
-            point,
-            percentile_ranks=percentile_ranks_of(curves, request.group, results[point.id], analyses.own_superclasses),
-        )
-        if point.id in ranked_ids
-        else point
+        replace(point, percentile_ranks=rank(results[point.id])) if point.id in ranked_ids else point
         for point in points
     ]
 
@@ -285,9 +303,19 @@ def _find_others(results: Sequence[StoredResult], selected: Sequence[StoredResul
     return sorted(others.values(), key=lambda result: result.id, reverse=True)
 
 
-def _served_superclasses_differ(stores: Stores, dataset: str, evidence: str) -> bool:
-    """Return whether a bundle's superclasses differ from the authors'; True if the bundle is not served."""
+def _find_bundle(stores: Stores, dataset: str, evidence: str) -> Bundle | None:
+    """Return a bundle; None if it is not served."""
     try:
-        return has_own_superclasses(stores.evidence.find(dataset, evidence).manifest)
+        return stores.evidence.find(dataset, evidence)
     except (EvidenceNotFound, EvidenceDamaged, Unavailable):
-        return True
+        return None
+
+
+def _groups(
+    stores: Stores, bundle: Bundle | None, selected: Sequence[Analysis], archived: AnalysisFilter
+) -> tuple[str, ...]:
+    """Return the groups of a bundle, or those of an analysis if the bundle is not served."""
+    if bundle is not None:
+        return (ALL, *bundle.label_space.groups)
+    analyses = selected[:1] or stores.index.find(archived, NEWEST_FIRST, None, 1)
+    return tuple(analyses[0].summary.groups) if analyses and analyses[0].summary is not None else (ALL,)

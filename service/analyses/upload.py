@@ -62,6 +62,7 @@ def upload(
         queries.get(ports.stores, request.gate_baseline)  # raises if the baseline does not exist
     start_time = ports.stores.clock()
     bundle = ports.stores.evidence.find(request.dataset, request.evidence)
+    requests.check_policy_groups(request, bundle)
     hashed = _HashedStream(content)
     source = hashed if request.request_id else content  # only requests with an id are compared
     with ports.observer.stage(Stage.PARSE):

@@ -1,11 +1,12 @@
 """Load, filter, and explain the verdicts of an analysis."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from errata.errors import EvidenceNotFound, InvalidEvidence, InvalidRequest, Unavailable
+from errata.groups import check_group
 from numpy.typing import NDArray
 
 from service.analyses import queries
@@ -14,7 +15,7 @@ from service.analyses.explain import collect_evidence, explain_prediction
 from service.analyses.judge import JudgedAnalysis, compute_verdicts
 from service.analyses.ports import Stores
 from service.domain import (
-    CLASS_GROUPS,
+    ALL,
     ERROR_TYPES,
     NO_TYPE,
     POSITIONS,
@@ -22,7 +23,6 @@ from service.domain import (
     Attributes,
     Bytes,
     ErrorType,
-    Group,
     Mask,
     Verdict,
     is_among,
@@ -43,7 +43,7 @@ class VerdictFilter:
     target: int | None = None
     predicted: int | None = None
     superclass: str = ""
-    group: Group = Group.ALL
+    group: str = ALL
     problematic: bool | None = None
     slice: str = ""  # id of a slice, or a value that only one attribute has
 
@@ -89,7 +89,12 @@ def find_bundle(stores: Stores, analysis: Analysis) -> Bundle:
 
 
 def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArray[np.intp]:
-    """Return the rows of matching verdicts, ascending; raise InvalidRequest for an unknown superclass."""
+    """Return the rows of matching verdicts, ascending.
+
+    Raises:
+        InvalidRequest: The data set does not have the group, superclass, or slice.
+    """
+    check_group(verdict_filter.group, judged.bundle.groups, "filter.group")
     types = error_types(judged.verdicts)
     targets = judged.bundle.evidence.effective_targets
     predicted = judged.predictions.top1[judged.bundle.rows]
@@ -164,8 +169,9 @@ def verdict_table(
         with_evidence: Whether to add the columns of the evidence.
 
     Returns:
-        A row for each verdict in the order of the data set. Tags and groups are joined by spaces. `probability` exists
-        if the predictions have it. Texts that repeat are dictionary arrays.
+        A row for each verdict in the order of the data set. Tags and groups are joined by spaces; groups by semicolons
+        if the name of a group contains a space. `probability` exists if the predictions have it. Texts that repeat are
+        dictionary arrays.
     """
     rows = select_rows(judged, filter)
     bundle, evidence = judged.bundle, judged.bundle.evidence
@@ -182,7 +188,7 @@ def verdict_table(
         "problematic": _tag_texts(judged.verdicts[rows], np.asarray(evidence.problematic[rows])),
         "target_name": class_name.take(pa.array(targets)),
         "predicted_name": class_name.take(pa.array(predicted)),
-        "groups": _group_texts(np.asarray(bundle.arrays["groups"])[:, rows]),
+        "groups": _group_texts(bundle.groups, rows),
         "rejected_target": evidence.rejected[rows],
         "effective_target": effective,
         "effective_target_name": class_name.take(pa.array(effective)),
@@ -205,14 +211,15 @@ def _tag_texts(verdicts: Bytes, problematic: Mask) -> pa.Array:
     return dictionary_array(index.astype(np.uint8), pa.array(texts, pa.string()))
 
 
-def _group_texts(groups: Mask) -> pa.Array:
-    """Return the groups of each sample as text; `groups` is (3, K) in the order of CLASS_GROUPS."""
-    texts = [
-        " ".join(group.value for bit, group in enumerate(CLASS_GROUPS) if code >> bit & 1)
-        for code in range(1 << len(CLASS_GROUPS))
-    ]
-    codes = sum(row.astype(np.uint8) << bit for bit, row in enumerate(groups))
-    return dictionary_array(codes, pa.array(texts))
+def _group_texts(groups: Mapping[str, Mask], rows: NDArray[np.intp]) -> pa.Array:
+    """Return the groups of each of some samples as text. Groups are separated as labels are in files of labels."""
+    separator = ";" if any(" " in group for group in groups) else " "
+    bits = np.zeros(len(rows), dtype=np.int64)
+    for bit, members in enumerate(groups.values()):
+        bits += members[rows].astype(np.int64) << bit
+    distinct, index = np.unique(bits, return_inverse=True)
+    texts = [separator.join(group for bit, group in enumerate(groups) if code >> bit & 1) for code in distinct.tolist()]
+    return dictionary_array(index.astype(np.int32), pa.array(texts, pa.string()))
 
 
 def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None) -> Verdict:

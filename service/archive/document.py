@@ -13,12 +13,12 @@ from pydantic import TypeAdapter
 
 from service.domain import (
     ABSTAINING_TYPES,
+    ALL,
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
     ErrorType,
     Failure,
-    Group,
     GroupSummary,
     ModelInfo,
     Progress,
@@ -133,8 +133,8 @@ def _check_complete(analysis: Analysis) -> None:
     if (summary is None) == (analysis.state is State.SUCCEEDED):
         raise ValueError("expected a summary if and only if the analysis has succeeded")
     if summary is not None:
-        if {*summary.groups} != {*Group} or any({*group.counts} != {*ERROR_TYPES} for group in summary.groups.values()):
-            raise ValueError("expected a count of each error type in each group")
+        if ALL not in summary.groups or any({*group.counts} != {*ERROR_TYPES} for group in summary.groups.values()):
+            raise ValueError(f"expected the group {ALL!r}, and a count of each error type in each group")
         if len(set(summary.abstained)) != len(summary.abstained) or not set(summary.abstained) <= {*ABSTAINING_TYPES}:
             raise ValueError(f"duplicate rules, or rules that cannot abstain: {summary.abstained}")
 
@@ -142,7 +142,7 @@ def _check_complete(analysis: Analysis) -> None:
 def _summary_to_json(summary: Summary) -> dict[str, Any]:
     values = {field.name: getattr(summary, field.name) for field in fields(summary)}
     values["abstained"] = [error_type.name for error_type in summary.abstained]
-    values["groups"] = {group.value: _group_to_json(group_summary) for group, group_summary in summary.groups.items()}
+    values["groups"] = {group: _group_to_json(group_summary) for group, group_summary in summary.groups.items()}
     return values
 
 
@@ -156,7 +156,7 @@ def _summary_from_json(values: dict[str, Any]) -> Summary:
         **known_fields(Summary, values)
         | {
             "abstained": tuple(ErrorType[name] for name in values["abstained"]),
-            "groups": {Group(name): _group_from_json(group) for name, group in values["groups"].items()},
+            "groups": {name: _group_from_json(group) for name, group in values["groups"].items()},
         }
     )
 

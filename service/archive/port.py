@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.domain import Analysis, AnalysisFilter, Cursor, Group, ModelVersion, Order, Predictions, StoredResult
+from service.domain import Analysis, AnalysisFilter, Cursor, ModelVersion, Order, Predictions, StoredResult
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class AnalysisIndex(Protocol):
         """Return the number of analyses of each data set."""
         ...
 
-    def results(self, dataset: str, evidence: str, group: Group) -> Sequence[StoredResult]:
+    def results(self, dataset: str, evidence: str, group: str) -> Sequence[StoredResult]:
         """Return the results of a data set that were judged with some evidence, newest first."""
         ...
 

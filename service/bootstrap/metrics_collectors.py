@@ -119,9 +119,7 @@ class ResultsCollector:
         metrics.result_multi_label.replace(_by_group(newest.results, lambda summary: summary.multi_label_accuracy))
         metrics.result_errors.replace(
             {
-                (*_labels(result), group.value, error_type.name, error_type.severity.name.lower()): summary.counts[
-                    error_type
-                ]
+                (*_labels(result), group, error_type.name, error_type.severity.name.lower()): summary.counts[error_type]
                 for result in newest.results
                 for group, summary in result.summary.groups.items()
                 for error_type in ERROR_TYPES
@@ -157,5 +155,5 @@ def _by_group(results: Sequence[WatchedResult], value: Callable[..., float | Non
         for group, summary in result.summary.groups.items():
             number = value(summary)
             if number is not None:
-                values[(*_labels(result), group.value)] = float(number)
+                values[(*_labels(result), group)] = float(number)
     return values

@@ -9,6 +9,7 @@ import numpy as np
 from errata import pb
 from errata.cli.folder import VERDICTS, parse_verdicts, read_analysis
 from errata.errors import InvalidInput
+from errata.groups import check_group
 
 from service import wire
 from service.analyses.compare import Side, Verdicts, compare_sides
@@ -21,7 +22,7 @@ from service.analyses.trend import (
     check_same_evidence,
     read_published_models,
 )
-from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType, StoredResult
+from service.domain import ALL, NUM_CLASSES, Analysis, ErrorType, StoredResult
 from service.report.comparison_view import comparison_view
 from service.report.render import render_comparison, render_trend
 from service.report.trend_view import trend_view
@@ -38,7 +39,7 @@ class _Line:
     is_label: bool
     error_type: ErrorType
     problematic: bool
-    groups: tuple[bool, ...]  # in the order of CLASS_GROUPS
+    groups: frozenset[str]
 
 
 def compare_folders(a: Path, b: Path, with_report: bool) -> tuple[pb.Comparison, bytes]:
@@ -81,15 +82,26 @@ def trend_folders(
     Raises:
         InvalidInput: A file of a folder or the reference is damaged.
         NotComparable: The analyses are of different data sets or evidence, or one is implausible.
+        InvalidRequest: The analyses do not have the group of the request.
     """
     question = wire.trend_request(request)
     analyses = [read_finished(folder) for folder in dict.fromkeys(folders)]
     check_same_evidence(analyses, question.dataset)
     check_plausible(analyses)
+    groups = _groups_of(analyses)
+    check_group(question.group, groups, "group")
     results = [StoredResult.of(analysis, question.group) for analysis in analyses]
-    selected = TrendAnalyses(analyses[0].request.dataset, analyses[0].evidence, results, (), own_superclasses=True)
+    selected = TrendAnalyses(
+        analyses[0].request.dataset, analyses[0].evidence, results, (), own_superclasses=True, groups=groups
+    )
     trend = build_trend(selected, question, read_published_models(question))
     return wire.to_trend(trend), render_trend(trend_view(trend)).encode() if with_report else b""
+
+
+def _groups_of(analyses: Sequence[Analysis]) -> list[str]:
+    """Return the groups that all analyses have."""
+    summaries = [analysis.summary for analysis in analyses if analysis.summary is not None]
+    return [group for group in summaries[0].groups if all(group in summary.groups for summary in summaries)]
 
 
 def evaluate_folder(policy: str, folder: Path, baseline: Path | None) -> pb.GateResult:
@@ -133,6 +145,7 @@ def read_side(folder: Path) -> Side:
         InvalidInput: A file is damaged; the error has the line.
     """
     analysis, lines = read_finished(folder), [*parse_verdicts(folder, _parse_line)]
+    assert analysis.summary is not None, "this is a bug: read_finished returns finished analyses"
     if len({line.name for line in lines}) != len(lines):
         raise InvalidInput(
             f"{folder / VERDICTS} has several verdicts on one image. Run the analysis again with --output.",
@@ -146,7 +159,11 @@ def read_side(folder: Path) -> Side:
         np.array([line.is_label for line in lines], dtype=bool),
         np.array([line.error_type.id for line in lines], dtype=np.uint8),
         np.array([line.problematic for line in lines], dtype=bool),
-        np.array([line.groups for line in lines], dtype=bool).reshape(-1, len(CLASS_GROUPS)).T,
+        {
+            group: np.array([group in line.groups for line in lines], dtype=bool)
+            for group in analysis.summary.groups
+            if group != ALL
+        },
     )
     return Side(analysis, verdicts)
 
@@ -157,7 +174,7 @@ def _parse_line(line: dict[str, Any]) -> _Line:
     if not all(0 <= class_index < NUM_CLASSES for class_index in (target, effective_target, predicted)):
         raise ValueError(f"classes {target}, {effective_target}, and {predicted}")
     error_type = ErrorType[line["error_type"].upper()]
-    groups = tuple(group.value in line["groups"] for group in CLASS_GROUPS)
+    groups = frozenset(line["groups"])
     name = str(line["file_name"])
     name.encode()  # a lone surrogate cannot be sent or printed
     is_label = bool(line.get("matches_label", error_type in (ErrorType.CORRECT, ErrorType.MULTI_LABEL)))

@@ -1,9 +1,7 @@
 """Domain records, all frozen. Array shapes use N evaluated samples, A images, C classes, S superclasses."""
 
 from errata.enums import (
-    CLASS_GROUPS,
     ExpertSeverity,
-    Group,
     LabelSource,
     Outcome,
     ProblematicTag,
@@ -21,10 +19,12 @@ from errata.error_types import (
     TOP1_ERROR_TYPES,
     ErrorType,
 )
+from errata.groups import ALL
 
 from service.domain.adjusted_test import AdjustedTest
 from service.domain.agreement import Agreement, ExpertJudgment, TypeAgreement
 from service.domain.analysis import (
+    UNNAMED,
     Analysis,
     AnalysisRequest,
     BreakdownRow,
@@ -98,8 +98,11 @@ from service.domain.slices import (
 )
 from service.domain.trend import (
     AXES,
+    MAX_DISTANCE,
     METRICS,
+    MIN_NEIGHBORS,
     MULTI_LABEL_ACCURACY,
+    NEAREST_MODELS,
     POOLED,
     PORTIONS,
     QUANTILES,
@@ -127,20 +130,23 @@ from service.domain.verdict import (
 
 __all__ = [
     "ABSTAINING_TYPES",
+    "ALL",
     "AXES",
-    "CLASS_GROUPS",
     "CORRECT_TYPES",
     "DEFAULT_MIN_SAMPLES",
     "DENSE_CLASSES",
     "ERROR_TYPES",
     "IMAGENET_1K",
     "MAX_CLASSES",
+    "MAX_DISTANCE",
     "MAX_GROUPS",
     "METRICS",
     "METRIC_TYPES",
     "MIN_CLASSES",
+    "MIN_NEIGHBORS",
     "MULTI_LABEL_ACCURACY",
     "MULTI_LABEL_ERROR_TYPES",
+    "NEAREST_MODELS",
     "NEWEST_FIRST",
     "NO_TYPE",
     "NUM_CLASSES",
@@ -154,6 +160,7 @@ __all__ = [
     "SEVERE_TYPES",
     "TOP1_CORRECT_TYPES",
     "TOP1_ERROR_TYPES",
+    "UNNAMED",
     "Action",
     "AdjustedTest",
     "Agreement",
@@ -189,7 +196,6 @@ __all__ = [
     "GatePolicy",
     "GateReason",
     "GateResult",
-    "Group",
     "GroupComparison",
     "GroupNumbers",
     "GroupSummary",

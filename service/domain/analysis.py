@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from errata.enums import Group, RowOrder, State
+from errata.enums import RowOrder, State
 from errata.error_types import CORRECT_TYPES, SEVERE_TYPES, TOP1_ERROR_TYPES, ErrorType
+
+UNNAMED = "upload"  # title of an upload without a display name
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class GroupSummary:
 class Summary:
     """Aggregates of an analysis."""
 
-    groups: Mapping[Group, GroupSummary]
+    groups: Mapping[str, GroupSummary]
     abstained: tuple[ErrorType, ...]  # types whose rule had no evidence; counts of later types are upper bounds
     num_problematic: int
     num_images: int  # images of the data set
@@ -143,7 +145,7 @@ class Analysis:
     @property
     def title(self) -> str:
         """Return the display name, or the model if there is none."""
-        return self.request.display_name or self.request.model or "upload"
+        return self.request.display_name or self.request.model or UNNAMED
 
 
 @dataclass(frozen=True)

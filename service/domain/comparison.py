@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from errata.enums import Group
 from errata.error_types import (
     CORRECT_TYPES,
     ERROR_TYPES,
@@ -161,9 +160,9 @@ class Comparison:
     evidence: str
     abstained: tuple[ErrorType, ...]
     num_left_out: int  # samples that only one of the analyses evaluated
-    groups: Mapping[Group, GroupComparison]
-    classes: Mapping[Group, tuple[ChangeRow, ...]]  # classes with changes, the smallest adjusted p-value first
-    superclasses: Mapping[Group, tuple[ChangeRow, ...]]
+    groups: Mapping[str, GroupComparison]
+    classes: Mapping[str, tuple[ChangeRow, ...]]  # classes with changes, the smallest adjusted p-value first
+    superclasses: Mapping[str, tuple[ChangeRow, ...]]
     fixed: tuple[ChangedImage, ...]  # severe errors of A first
     broken: tuple[ChangedImage, ...]  # severe errors of B first
     slices: tuple[SliceChange, ...] = ()  # slices with changes, the smallest adjusted p-value first

@@ -1,6 +1,6 @@
 """Inputs of the rules and predictions of models: arrays of N evaluated samples, A images, C classes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -163,26 +163,27 @@ class Strata:
     """Partition of N samples into S strata. Samples of one stratum have the same target and the same groups.
 
     Every aggregate is a weighted sum over strata, so it needs one histogram per model. The rows of `members` and
-    `class_weights` are all samples, then CLASS_GROUPS. In each group, the weights add up to 1 over all samples. The
+    `class_weights` are all samples, then the groups. In each group, the weights add up to 1 over all samples. The
     sum of the weights of the samples with a property is the mean, over target classes, of their share of samples with
     that property.
     """
 
+    groups: tuple[str, ...]  # (G,) without `all`
     sample_strata: NDArray[np.intp]  # (N,) stratum of each sample
-    members: NDArray[np.float64]  # (4, S) 1 if the stratum counts in the group, else 0
-    class_weights: NDArray[np.float64]  # (4, S) 1 / (target classes * samples of the class in the group), or 0
+    members: NDArray[np.float64]  # (G + 1, S) 1 if the stratum counts in the group, else 0
+    class_weights: NDArray[np.float64]  # (G + 1, S) 1 / (target classes * samples of the class in the group), or 0
     problematic: Mask  # (S,) strata that count in no group
 
 
-def build_strata(targets: Classes, counted: Mask, groups: Mask) -> Strata:
+def build_strata(targets: Classes, counted: Mask, groups: Mapping[str, Mask]) -> Strata:
     """Partition samples into strata.
 
     Args:
         targets: (N,) effective targets.
         counted: (N,) samples that are not problematic.
-        groups: (3, N) members of each of CLASS_GROUPS.
+        groups: (N,) members of each group, without `all`.
     """
-    memberships = np.stack([counted, *(counted & row for row in groups)])  # (4, N)
+    memberships = np.stack([counted, *(counted & row for row in groups.values())])  # (G + 1, N)
     codes = targets.astype(np.int64)
     for row in memberships:
         codes = codes * 2 + row
@@ -192,7 +193,7 @@ def build_strata(targets: Classes, counted: Mask, groups: Mask) -> Strata:
     for weight, row, member in zip(weights, memberships, members, strict=True):
         samples = np.bincount(targets[row])
         weight[member] = 1.0 / (samples[classes[member]] * max(1, np.count_nonzero(samples)))
-    return Strata(sample_strata.astype(np.intp), members.astype(np.float64), weights, ~members[0])
+    return Strata(tuple(groups), sample_strata.astype(np.intp), members.astype(np.float64), weights, ~members[0])
 
 
 @dataclass(frozen=True)

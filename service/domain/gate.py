@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from errata.enums import Group
 from errata.error_types import ErrorType
+from errata.groups import ALL
 
 DEFAULT_MIN_SAMPLES = 100
 
@@ -68,7 +68,7 @@ class Bound:
     name: str
     measure: Measure
     types: tuple[ErrorType, ...] = ()  # error types of COUNT, RATE, and the portions
-    group: Group = Group.ALL
+    group: str = ALL
     slice: str = ""  # id of a slice, or a value that only one attribute has; empty: all samples of the group
     min: float | None = None
     max: float | None = None

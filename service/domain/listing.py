@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from errata.enums import Group, State
+from errata.enums import State
 from errata.error_types import ErrorType
+from errata.groups import ALL
 
 from service.domain.analysis import Analysis, GroupSummary
 
@@ -103,7 +104,7 @@ class StoredResult:
     group: GroupNumbers
 
     @classmethod
-    def of(cls, analysis: Analysis, group: Group) -> "StoredResult":
+    def of(cls, analysis: Analysis, group: str) -> "StoredResult":
         """Return the numbers of an analysis that has a result."""
         assert analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
         groups = analysis.summary.groups
@@ -115,8 +116,8 @@ class StoredResult:
             analysis.predictions_digest,
             version_key(analysis),
             analysis.summary.abstained,
-            groups[Group.ALL].top1_accuracy,
-            GroupNumbers.of(groups[Group.ALL]),
+            groups[ALL].top1_accuracy,
+            GroupNumbers.of(groups[ALL]),
             GroupNumbers.of(groups[group]),
         )
 
@@ -154,7 +155,7 @@ def version_key(analysis: Analysis) -> tuple[str, str]:
 
 def _number(analysis: Analysis, value_of: Callable[[GroupSummary], float | None]) -> float:
     """Return a number of the group of all samples; NO_VALUE if there is none."""
-    value = value_of(analysis.summary.groups[Group.ALL]) if analysis.summary else None
+    value = value_of(analysis.summary.groups[ALL]) if analysis.summary else None
     return NO_VALUE if value is None else float(value)
 
 

@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import TypeAlias
 
 import numpy as np
-from errata.enums import Group
 from errata.error_types import (
     ABSTAINING_TYPES,
     CORRECT_TYPES,
@@ -15,12 +14,16 @@ from errata.error_types import (
     TOP1_ERROR_TYPES,
     ErrorType,
 )
+from errata.groups import ALL
 from numpy.typing import NDArray
 
 Metric: TypeAlias = str  # name of a metric in the API: an error type (a portion of errors), or one of these
 POOLED = "pooled"  # the types from the first one whose rule can abstain; used if a rule abstained
 MULTI_LABEL_ACCURACY = "multi_label_accuracy"
 QUANTILES = np.arange(1, 100) / 100
+NEAREST_MODELS = 50  # reference models with the most similar accuracy
+MAX_DISTANCE = 0.025  # maximum distance of their accuracy
+MIN_NEIGHBORS = 20  # for a percentile
 
 
 class Axis(StrEnum):
@@ -62,10 +65,10 @@ AXES: Mapping[Metric, Axis] = {
 class NoReferenceReason(StrEnum):
     """Reason why a model has no percentile."""
 
-    DATASET = "dataset"  # no published models for this data set
+    DATASET = "dataset"  # no reference models for this data set
     SUPERCLASSES = "superclasses"  # the type depends on superclasses, which are not those of the paper
-    ACCURACY = "accuracy"  # the accuracy is outside the range of the published models
-    FEW = "few"  # fewer than 20 published models have a similar accuracy
+    ACCURACY = "accuracy"  # the accuracy is outside the range of the reference models
+    FEW = "few"  # fewer than 20 reference models have a similar accuracy
     NO_VALUE = "no_value"  # the model has no errors
     INDISTINCT = "indistinct"  # the interval of the percentile spans more than half of the scale
 
@@ -100,13 +103,13 @@ class Curves:
     dataset: str
     num_models: int
     axes: Mapping[Axis, AxisRange]
-    quantiles: Mapping[tuple[Group, Metric], NDArray[np.float32]]  # (K, 99) 1 to 99 % quantiles; NaN: too few models
-    fits: Mapping[tuple[Group, Metric], Fit]
+    quantiles: Mapping[tuple[str, Metric], NDArray[np.float32]]  # (K, 99) 1 to 99 % quantiles; NaN: too few models
+    fits: Mapping[tuple[str, Metric], Fit]
 
 
 @dataclass(frozen=True)
 class PercentileRank:
-    """Percentile of a model: the share of published models with similar accuracy that have a lower value."""
+    """Percentile of a model: the share of reference models with similar accuracy that have a lower value."""
 
     metric: Metric
     value: float | None
@@ -143,11 +146,11 @@ class LabelFit:
 
 @dataclass(frozen=True)
 class Trend:
-    """Metrics of models over their accuracy, and the published models as reference."""
+    """Metrics of models over their accuracy, and the reference: the published models, or else other own models."""
 
     dataset: str
     evidence: str
-    group: Group
+    group: str
     by: str  # label key that models are grouped by; empty: none
     points: tuple[TrendPoint, ...]
     fits: tuple[LabelFit, ...]
@@ -155,6 +158,8 @@ class Trend:
     abstained: tuple[ErrorType, ...]
     own_superclasses: bool  # the superclasses may differ from the authors': types that depend on them have no reference
     num_left_out: int  # stored analyses of the data set with other evidence or implausible predictions
+    groups: tuple[str, ...] = (ALL,)  # of the data set
+    num_other_models: int = 0  # own models that a model is compared with, if there are no published models
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

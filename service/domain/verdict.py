@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from errata.enums import Group, LabelSource, Outcome, ProblematicTag
+from errata.enums import LabelSource, Outcome, ProblematicTag
 from errata.error_types import ErrorType
 
 from service.domain.agreement import ExpertJudgment
@@ -79,7 +79,7 @@ class Verdict:
     problematic: tuple[ProblematicTag, ...]
     probability: float | None = None
     evidence: VerdictEvidence | None = None
-    groups: tuple[Group, ...] = ()  # groups of the sample, without ALL
+    groups: tuple[str, ...] = ()  # groups of the sample, without ALL
     matches_label: bool = False  # whether the prediction is one of the labels
     replaced_by: int | None = None  # the first label, if the labels reject the target
 

@@ -47,13 +47,13 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from service.domain import (
+    ALL,
     IMAGENET_1K,
     Bytes,
     Classes,
     ErrorType,
     Evidence,
     ExpertJudgment,
-    Group,
     Labels,
     LabelSpace,
     Mask,
@@ -210,7 +210,7 @@ class Bundle:
     @cached_property
     def strata(self) -> Strata:
         """Return the strata of the evaluated samples."""
-        return build_strata(self.evidence.effective_targets, ~self.evidence.problematic, self.arrays["groups"])
+        return build_strata(self.evidence.effective_targets, ~self.evidence.problematic, self.groups)
 
     @cached_property
     def pairs(self) -> CooccurrenceInputs | None:
@@ -255,11 +255,14 @@ class Bundle:
         """Return the classes that are the target of any image, (C,)."""
         return np.bincount(self.all_targets, minlength=self.label_space.num_classes) > 0
 
+    @cached_property
+    def groups(self) -> Mapping[str, Mask]:
+        """Return the samples of each group of the label space, (N,), including problematic samples."""
+        return dict(zip(self.label_space.groups, np.asarray(self.arrays["groups"]), strict=True))
+
     def group_mask(self, group: str) -> Mask:
         """Return the samples of a group, (N,), including problematic samples."""
-        if group == Group.ALL:
-            return np.ones(len(self.rows), dtype=bool)
-        return np.asarray(self.arrays["groups"][self.label_space.groups.index(group)])
+        return np.ones(len(self.rows), dtype=bool) if group == ALL else self.groups[group]
 
     def groups_of(self, rows: NDArray[np.intp]) -> list[tuple[str, ...]]:
         """Return the groups of evaluated samples, without `all`."""

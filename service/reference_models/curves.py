@@ -14,8 +14,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from service.domain import AXES, Axis, AxisRange, Curves, Fit, Group
-from service.reference_models.layout import DATASETS, PUBLISHED_METRICS
+from service.domain import AXES, Axis, AxisRange, Curves, Fit
+from service.reference_models.layout import DATASETS, GROUPS, PUBLISHED_METRICS
 
 
 @cache
@@ -26,7 +26,7 @@ def curves_of(dataset: str) -> Curves | None:
     content = (files("service.reference_models") / f"data/curves-{dataset}.npz").read_bytes()
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         quantiles, knots, ranges = arrays["quantiles"], arrays["knots"], arrays["range"].tolist()
-        keys = [(group, metric) for group in Group for metric in PUBLISHED_METRICS]
+        keys = [(group, metric) for group in GROUPS for metric in PUBLISHED_METRICS]
         fits = arrays["fits"].reshape(-1, 4).tolist()
         axes = {
             axis: AxisRange(lowest, highest, row[~np.isnan(row)])

@@ -18,33 +18,30 @@ import numpy as np
 from errata.files import write_file
 from numpy.typing import NDArray
 
-from service.domain import AXES, QUANTILES, Axis, Group
-from service.reference_models.layout import DATASETS, PUBLISHED_METRICS, PublishedModel, read_models
+from service.domain import ALL, AXES, MAX_DISTANCE, MIN_NEIGHBORS, NEAREST_MODELS, QUANTILES, Axis
+from service.reference_models.layout import DATASETS, GROUPS, PUBLISHED_METRICS, PublishedModel, read_models
 from service.summary.trend import fit_line, metric_values
 
-NEAREST = 50  # models
-MAX_DISTANCE = 0.025  # maximum distance in accuracy
-MIN_NEIGHBORS = 20  # models
 STEP = 0.005  # distance in accuracy between two knots
 _DIGITS = 9  # accuracies with the same rounded value are equal
 
 
 def derive(folder: Path, dataset: str) -> dict[str, NDArray[Any]]:
     """Return the arrays for one data set; curves.py documents the layout."""
-    models: dict[Group, list[PublishedModel]] = {}
+    models: dict[str, list[PublishedModel]] = {}
     sources = {}
-    for group in Group:
-        file = folder / f"stats-{dataset}" / f"non_problematic_stats_{group.value}.csv"
+    for group in GROUPS:
+        file = folder / f"stats-{dataset}" / f"non_problematic_stats_{group}.csv"
         content = file.read_bytes()
         models[group] = read_models(content)
         sources[f"stats-{dataset}/{file.name}"] = hashlib.sha256(content).hexdigest()
     # Every file has the accuracies over all samples.
-    accuracies = {axis: np.array([model.accuracies[axis] for model in models[Group.ALL]]) for axis in Axis}
+    accuracies = {axis: np.array([model.accuracies[axis] for model in models[ALL]]) for axis in Axis}
     knots = {axis: _knots(accuracies[axis]) for axis in Axis}
     num_knots = max(map(len, knots.values()))
-    quantiles = np.full((len(Group), len(PUBLISHED_METRICS), num_knots, len(QUANTILES)), np.nan, dtype=np.float32)
-    fits = np.full((len(Group), len(PUBLISHED_METRICS), 4), np.nan)
-    for row, group in enumerate(Group):
+    quantiles = np.full((len(GROUPS), len(PUBLISHED_METRICS), num_knots, len(QUANTILES)), np.nan, dtype=np.float32)
+    fits = np.full((len(GROUPS), len(PUBLISHED_METRICS), 4), np.nan)
+    for row, group in enumerate(GROUPS):
         values = values_by_metric(models[group])
         for column, metric in enumerate(PUBLISHED_METRICS):
             accuracy = accuracies[AXES[metric]]
@@ -53,7 +50,7 @@ def derive(folder: Path, dataset: str) -> dict[str, NDArray[Any]]:
                 neighbors = nearest(accuracy, values[column], knot)
                 if neighbors is not None:
                     quantiles[row, column, index] = np.quantile(neighbors, QUANTILES)
-    facts = {"dataset": dataset, "sources": sources, "models": len(models[Group.ALL])}
+    facts = {"dataset": dataset, "sources": sources, "models": len(models[ALL])}
     return {
         "knots": np.stack(
             [np.pad(knots[axis], (0, num_knots - len(knots[axis])), constant_values=np.nan) for axis in Axis]
@@ -79,7 +76,7 @@ def nearest(accuracy: NDArray[np.float64], values: NDArray[np.float64], at: floa
     """Return the values of the models nearest to an accuracy; None if there are too few."""
     known = np.flatnonzero(~np.isnan(values))
     distance = np.round(np.abs(accuracy[known] - at), _DIGITS)
-    order = known[np.argsort(distance, kind="stable")][:NEAREST]
+    order = known[np.argsort(distance, kind="stable")][:NEAREST_MODELS]
     neighbors = order[np.round(np.abs(accuracy[order] - at), _DIGITS) <= MAX_DISTANCE]
     return values[neighbors] if len(neighbors) >= MIN_NEIGHBORS else None
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from errata.errors import InvalidUpload, TooLarge, Violation
 
-from service.domain import ERROR_TYPES, METRICS, PORTIONS, Axis, ErrorType, GroupNumbers
+from service.domain import ALL, ERROR_TYPES, METRICS, PORTIONS, Axis, ErrorType, GroupNumbers
 
 MAX_BYTES = 3 << 20
 MAX_MODELS = 2_000
 DATASETS = ("imagenet", "imagenet-a")  # data sets with published models
+GROUPS = (ALL, "organism", "artifact", "other")  # in the order of the rows of the derived curves
 COUNTS: Mapping[ErrorType, str] = {
     error_type: error_type.row.column for error_type in ERROR_TYPES if error_type.row.column
 }

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from errata.groups import group_title, group_titles
 from errata.messages import (
-    GROUP_NAMES,
     MISSING,
     SEVERITY_NAMES,
     format_count,
@@ -12,9 +12,9 @@ from errata.messages import (
 )
 
 from service.domain import (
+    ALL,
     TOP1_ERROR_TYPES,
     ErrorType,
-    Group,
     GroupSummary,
     Severity,
     Summary,
@@ -88,9 +88,10 @@ class GainRow:
 
 def breakdown_chart(summary: Summary) -> Chart:
     """Return the chart of the error types in each group."""
+    titles = group_titles(summary.groups)
     groups = [
         (
-            GROUP_NAMES[group],
+            titles[group],
             [
                 (
                     error_type,
@@ -104,7 +105,7 @@ def breakdown_chart(summary: Summary) -> Chart:
     ]
     descriptions = [
         breakdown_description(
-            GROUP_NAMES[group],
+            titles[group],
             result.num_errors,
             [
                 (error_type.title, result.portions_of_top1_errors.get(error_type, 0.0))
@@ -117,11 +118,11 @@ def breakdown_chart(summary: Summary) -> Chart:
     return make_chart(charts.breakdown(groups), *descriptions)
 
 
-def group_row(group: Group, result: GroupSummary, abstained: Sequence[ErrorType]) -> GroupRow:
+def group_row(group: str, result: GroupSummary, abstained: Sequence[ErrorType]) -> GroupRow:
     """Convert the results of a group for display."""
     portions = result.portions_of_top1_errors
     return GroupRow(
-        group=GROUP_NAMES[group],
+        group=group_title(group),
         samples=format_count(result.num_samples),
         top1=format_percentage(result.top1_accuracy),
         labels=format_percentage(result.accuracy_against_labels),
@@ -182,7 +183,7 @@ def gain_rows(summary: Summary) -> tuple[GainRow, ...]:
 
 def _gains(summary: Summary) -> list[tuple[ErrorType, str, float | None, float | None]]:
     """Return type, title, top-1 gain, and multi-label gain; None: not defined, or the rule was not evaluated."""
-    overall = summary.groups[Group.ALL]
+    overall = summary.groups[ALL]
     top1, multi_label = overall.gain_if_fixed_top1, overall.gain_if_fixed_multi_label
     missing = None if summary.num_rejected_targets else 0.0  # with rejected targets, there is no gain in top-1 accuracy
     return [

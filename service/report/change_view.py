@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from errata.messages import GROUP_NAMES, format_count, format_p_value, format_percentage, format_range
+from errata.groups import group_title
+from errata.messages import format_count, format_p_value, format_percentage, format_range
 
-from service.domain import AdjustedTest, ChangeRow, Comparison, Group, Interval, TypeChange
+from service.domain import AdjustedTest, ChangeRow, Comparison, Interval, TypeChange
 from service.report.elements import css_class
 
 MAX_CLASSES = 50  # classes or superclasses
@@ -39,12 +40,12 @@ class GroupChangeTables:
     num_classes: int
 
 
-def change_tables(comparison: Comparison, group: Group) -> GroupChangeTables:
+def change_tables(comparison: Comparison, group: str) -> GroupChangeTables:
     """Convert the changes of one group for display."""
     changes = comparison.groups[group]
     superclasses, classes = comparison.superclasses.get(group, ()), comparison.classes.get(group, ())
     return GroupChangeTables(
-        group=GROUP_NAMES[group],
+        group=group_title(group),
         types=tuple(_type_row(row, changes.num_samples) for row in changes.type_changes),
         superclasses=tuple(_class_row(row) for row in superclasses[:MAX_CLASSES]),
         classes=tuple(_class_row(row) for row in classes[:MAX_CLASSES]),

@@ -18,6 +18,8 @@ from service.report import chart_process
 _chart_numbers = itertools.count(1)  # make the IDs in one page unique
 _PADDING = {"left": 40, "right": 24, "top": 4, "bottom": 4}  # pixels, for fonts that are wider than those of vl-convert
 _MAX_LABEL_START = 0.42  # share of the axis; a bar that starts further right has its label on the left
+_MAX_COLUMNS = 4  # groups side by side
+_GROUP_WIDTH = 185  # pixels
 Spec = dict[str, Any]
 
 LABEL_COLORS = tuple(f"var(--c{index})" for index in range(1, 9))
@@ -113,9 +115,9 @@ def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | N
     return draw(
         {
             "data": {"values": rows},
-            "facet": {"column": {"field": "group", "sort": [group for group, _ in groups]}},
+            **_facets([group for group, _ in groups]),
             "spec": {
-                "width": 185,
+                "width": _GROUP_WIDTH,
                 "height": {"step": 26},
                 "layer": [
                     {
@@ -128,6 +130,14 @@ def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | N
             },
         }
     )
+
+
+def _facets(groups: Sequence[str]) -> Spec:
+    """Return the arrangement of groups: side by side, or in rows if there are more than fit."""
+    if len(groups) <= _MAX_COLUMNS:
+        return {"facet": {"column": {"field": "group", "sort": [*groups]}}}
+    header = {"labelLimit": _GROUP_WIDTH}
+    return {"facet": {"field": "group", "sort": [*groups], "header": header}, "columns": _MAX_COLUMNS}
 
 
 def _bar_label(y: Spec, condition: str, field: str, align: str, offset: int) -> Spec:

@@ -11,13 +11,11 @@ from errata.messages import (
 )
 
 from service.domain import (
-    CLASS_GROUPS,
     SEVERE_TYPES,
     TOP1_ERROR_TYPES,
     BreakdownRow,
     Confusion,
     ErrorType,
-    Group,
 )
 from service.report.elements import BarSegment, bar_segments
 from service.report.messages.error_types import (
@@ -25,7 +23,7 @@ from service.report.messages.error_types import (
 )
 from service.taxonomy.classes import class_names
 
-ClassBreakdown = Sequence[tuple[BreakdownRow, Sequence[Group]]]  # rows with the groups of their classes
+ClassBreakdown = Sequence[tuple[BreakdownRow, Sequence[int]]]  # rows with the numbers of the groups of their classes
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class ClassRow:
     """The results of one superclass or class."""
 
     name: str
-    groups: str  # names of the groups, for the filter
+    groups: str  # numbers of the groups, for the filter
     samples: str
     errors: str
     multi_label: str
@@ -69,10 +67,10 @@ def class_rows(rows: ClassBreakdown, abstained: Sequence[ErrorType]) -> tuple[Cl
     return tuple(_class_row(row, groups, abstained) for row, groups in ordered)
 
 
-def _class_row(row: BreakdownRow, groups: Sequence[Group], abstained: Sequence[ErrorType]) -> ClassRow:
+def _class_row(row: BreakdownRow, groups: Sequence[int], abstained: Sequence[ErrorType]) -> ClassRow:
     return ClassRow(
         name=row.name,
-        groups=" ".join(group.value for group in CLASS_GROUPS if group in groups),
+        groups=" ".join(map(str, groups)),
         samples=format_count(row.num_samples),
         errors=format_count(sum(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)),
         multi_label=format_percentage(row.multi_label_accuracy),

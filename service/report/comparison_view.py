@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from errata.groups import group_title
 from errata.messages import (
     CLASS_ACCURACY,
-    GROUP_NAMES,
     MISSING,
     abstention_notes,
     format_count,
@@ -15,12 +15,12 @@ from errata.messages import (
 )
 
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     METRIC_TYPES,
     ChangedImage,
     Comparison,
     ErrorType,
-    Group,
     GroupComparison,
     Interval,
     PairedMetric,
@@ -151,7 +151,7 @@ class ComparisonView:
 
 def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summary) -> ComparisonView:
     """Convert a comparison for display."""
-    overall = comparison.groups[Group.ALL]
+    overall = comparison.groups[ALL]
     labels_accuracy = labels_accuracy_name(comparison.dataset, comparison.num_rejected_targets)
     intervals = _intervals(overall, comparison.abstained, labels_accuracy)
     return ComparisonView(
@@ -256,9 +256,9 @@ def _cell_class(type_a: ErrorType, type_b: ErrorType, count: int, largest: int) 
     return f"heat-{heat}{frame}"
 
 
-def _group_row(group: Group, changes: GroupComparison) -> GroupChangeRow:
+def _group_row(group: str, changes: GroupComparison) -> GroupChangeRow:
     return GroupChangeRow(
-        group=GROUP_NAMES[group],
+        group=group_title(group),
         samples=format_count(changes.num_samples),
         top1=_from_a_to_b(changes.rates.get(PairedMetric.TOP1)),
         image_accuracy=_from_a_to_b(changes.rates.get(PairedMetric.MULTI_LABEL)),

@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from errata.groups import group_title
 from errata.messages import (
-    GROUP_NAMES,
     LABEL_SOURCE_NAMES,
     OUTCOME_NAMES,
     PROBLEMATIC_TAG_NAMES,
@@ -20,7 +20,6 @@ from errata.messages import (
 from numpy.typing import NDArray
 
 from service.domain import (
-    CLASS_GROUPS,
     ERROR_TYPES,
     Bytes,
     Classes,
@@ -59,7 +58,7 @@ class ErrorTable:
     tags: Mapping[int, Sequence[ProblematicTag]]  # by row, of problematic images
     probability: NDArray[np.floating] | None  # (n,)
     labels: Labels  # labels of the n errors
-    groups: Mask  # (3, n), rows as CLASS_GROUPS
+    groups: Mapping[str, Mask]  # (n,) members of each group, without `all`
     total: int  # number of errors, including those that are not in the table
     abstained: Sequence[ErrorType]
     class_names: Sequence[str]  # names of all classes
@@ -98,7 +97,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         ],
         "outcomes": {outcome.name: OUTCOME_NAMES[outcome] for outcome in Outcome},
         "sources": [LABEL_SOURCE_NAMES[source] for source in LabelSource],
-        "group_names": [GROUP_NAMES[group] for group in CLASS_GROUPS],
+        "group_names": [group_title(group) for group in table.groups],
         "classes": {str(index): table.class_names[index] for index in used_classes},
         "superclasses": {
             name: members
@@ -114,7 +113,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "rejected": {str(row): original for row, original in table.rejected.items()},
         "predicted": table.predicted.tolist(),
         "type": "".join(f"{number:x}" for number in table.types.tolist()),
-        "group": "".join(map(str, (table.groups * np.array([[1], [2], [4]])).sum(axis=0).tolist())),
+        "group": _group_bits(table),
         "label": _encode_labels(table.labels),
         "probability": None if table.probability is None else _thousandths(table.probability),
         "tags": {
@@ -137,6 +136,14 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "page_base": table.page_base,
         "total": table.total,
     }
+
+
+def _group_bits(table: ErrorTable) -> list[int]:
+    """Return the groups of each error: bit g is set if the error is in group g."""
+    bits = np.zeros(len(table.names), dtype=np.int64)
+    for bit, members in enumerate(table.groups.values()):
+        bits += members.astype(np.int64) << bit
+    return [int(value) for value in bits]
 
 
 def _thousandths(probability: NDArray[np.floating]) -> list[int | None]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from errata.messages import MISSING, STATE_NAMES, format_count, format_percentage
 
-from service.domain import Agreement, Analysis, AnalysisPage, Group, State, Verdict
+from service.domain import ALL, Agreement, Analysis, AnalysisPage, State, Verdict
 from service.report.elements import BarSegment, bar_segments
 from service.report.error_view import ErrorRow, error_row
 from service.report.messages.agreement import type_note
@@ -150,7 +150,7 @@ def image_view(analysis: Analysis, verdict: Verdict, image_url: str, agreement: 
 
 
 def _row(analysis: Analysis) -> AnalysisRow:
-    overall = analysis.summary.groups[Group.ALL] if analysis.summary else None
+    overall = analysis.summary.groups[ALL] if analysis.summary else None
     return AnalysisRow(
         id=analysis.id,
         title=analysis.title,

@@ -11,11 +11,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from errata.messages import GROUP_NAMES, SEVERITY_NAMES, format_count
+from errata.groups import group_title
+from errata.messages import SEVERITY_NAMES, format_count
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from service.domain import CLASS_GROUPS, ERROR_TYPES, TOP1_ERROR_TYPES
+from service.domain import ERROR_TYPES, TOP1_ERROR_TYPES
 from service.report.charts import type_color
 from service.report.comparison_view import ComparisonView
 from service.report.elements import css_class
@@ -80,7 +81,7 @@ def render_report(view: ReportView, analysis: str = "", site: bool = False) -> s
         }
         for error_type in TOP1_ERROR_TYPES
     ]
-    groups = [(group.value, GROUP_NAMES[group]) for group in CLASS_GROUPS]
+    groups = [(number, group_title(group)) for number, group in enumerate(view.table.groups)]
     data = _embed_json(to_plain(view.table))
     return render(
         "report.html",

@@ -14,6 +14,7 @@ from errata.messages import (
 )
 
 from service.domain import (
+    ALL,
     MULTI_LABEL_ACCURACY,
     SEVERE_TYPES,
     TOP1_ERROR_TYPES,
@@ -22,7 +23,6 @@ from service.domain import (
     Calibration,
     Confusion,
     ErrorType,
-    Group,
     Metric,
     PercentileRank,
     Severity,
@@ -142,7 +142,7 @@ def report_view(data: ReportData) -> ReportView:
     """Convert results for display."""
     analysis, summary = data.analysis, data.analysis.summary
     assert summary is not None, "This is a bug: a report needs a finished analysis"
-    overall = summary.groups[Group.ALL]
+    overall = summary.groups[ALL]
     percentiles = {rank.metric: percentile_message(rank) for rank in data.percentiles if rank.low is not None}
     classes = class_rows(data.classes, summary.abstained)
     rejected, preference = summary.num_rejected_targets or 0, data.label_preference
@@ -181,7 +181,7 @@ def report_view(data: ReportData) -> ReportView:
 
 def analysis_summary(title: str, summary: Summary) -> str:
     """Summarize an analysis in one sentence."""
-    overall = summary.groups[Group.ALL]
+    overall = summary.groups[ALL]
     counts = dict.fromkeys(tuple(Severity)[1:], 0)
     for error_type in TOP1_ERROR_TYPES:
         counts[error_type.severity] += overall.counts[error_type]
@@ -190,7 +190,7 @@ def analysis_summary(title: str, summary: Summary) -> str:
 
 
 def _key_figures(dataset: str, summary: Summary, percentiles: Mapping[Metric, str]) -> tuple[KeyFigure, ...]:
-    overall = summary.groups[Group.ALL]
+    overall = summary.groups[ALL]
     multi_label_percentile = percentiles.get(MULTI_LABEL_ACCURACY, "")
     figures = [KeyFigure("top-1 accuracy", format_percentage(overall.top1_accuracy), TOP1_ACCURACY_NOTE, "")]
     if summary.num_rejected_targets:

@@ -6,7 +6,7 @@ from textwrap import wrap
 
 import numpy as np
 
-from service.domain import AXES, QUANTILES, Axis, Curves, Group, Metric, Trend, TrendPoint
+from service.domain import AXES, QUANTILES, Axis, Curves, Metric, Trend, TrendPoint
 from service.report.charts import Spec, draw, literal_color
 
 _BANDS = ((4, 94), (24, 74))  # indices in QUANTILES: 5 to 95 %, 25 to 75 %
@@ -144,7 +144,7 @@ def _diamonds(points: Sequence[TrendPoint], metric: Metric, axes: _Axes) -> Spec
     }
 
 
-def _bands(curves: Curves, group: Group, metric: Metric, axes: _Axes) -> list[Spec]:
+def _bands(curves: Curves, group: str, metric: Metric, axes: _Axes) -> list[Spec]:
     """Return the bands and the median of the reference models."""
     if (group, metric) not in curves.quantiles:
         return []

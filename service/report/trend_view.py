@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from errata.groups import group_title
 from errata.messages import (
-    GROUP_NAMES,
     METRIC_NAMES,
     MISSING,
     format_count,
@@ -12,7 +12,7 @@ from errata.messages import (
     format_signed,
 )
 
-from service.domain import Axis, Group, LabelFit, Metric, Trend
+from service.domain import Axis, LabelFit, Metric, Trend
 from service.report import charts
 from service.report.elements import Chart, make_chart
 from service.report.messages.trend import (
@@ -128,9 +128,9 @@ def trend_view(trend: Trend, selected: str = "") -> TrendView:
         title=f"Error types and accuracy: {trend.dataset}",
         summary=trend_summary(len(analyses), len(trend.points) - len(analyses), num_reference),
         dataset=trend.dataset,
-        group=trend.group.value,
+        group=trend.group,
         by=trend.by,
-        group_names=tuple((group.value, GROUP_NAMES[group]) for group in Group),
+        group_names=tuple((group, group_title(group)) for group in trend.groups),
         by_names=tuple(GROUPING_NAMES.items()),
         notes=tuple(trend_notes(trend)),
         charts=_charts(trend, metrics, colors, selected_ids) if trend.points or trend.curves is not None else (),

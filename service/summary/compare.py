@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import (
+    ALL,
     CORRECT_TYPES,
     ERROR_TYPES,
     METRIC_TYPES,
@@ -20,7 +21,6 @@ from service.domain import (
     ChangeRow,
     Classes,
     ErrorType,
-    Group,
     GroupComparison,
     Interval,
     Mask,
@@ -34,7 +34,6 @@ from service.summary.mcnemar import ALPHA, mcnemar
 from service.summary.multiple_tests import adjusted_tests
 from service.summary.score_interval import ONE_SIDED_95, score_intervals
 from service.summary.significance import percentiles, resampled_cells, resampled_class_means
-from service.summary.summarize import GROUPS
 
 _SIZE = len(ERROR_TYPES)  # rows and columns of the transitions
 
@@ -98,14 +97,14 @@ def matches_of_types(types: Bytes) -> Matches:
     return Matches(is_among(types, TOP1_CORRECT_TYPES), is_among(types, (ErrorType.CORRECT, ErrorType.MULTI_LABEL)))
 
 
-def split_groups(pair: Pair, groups: Mask) -> dict[Group, Pair]:
-    """Return the pair with the counted samples of each group; groups (3, N) in the order of CLASS_GROUPS."""
-    members = [pair.counted, *(pair.counted & row for row in groups)]
-    return {group: replace(pair, counted=member) for group, member in zip(GROUPS, members, strict=True)}
+def split_groups(pair: Pair, groups: Mapping[str, Mask]) -> dict[str, Pair]:
+    """Return the pair, and the pair with the counted samples of each group; groups: (N,) members."""
+    parts = {group: replace(pair, counted=pair.counted & members) for group, members in groups.items()}
+    return {ALL: pair} | parts
 
 
-def compare_groups(pair: Pair, groups: Mask) -> dict[Group, GroupComparison]:
-    """Return the changes in each group; groups (3, N) in the order of CLASS_GROUPS."""
+def compare_groups(pair: Pair, groups: Mapping[str, Mask]) -> dict[str, GroupComparison]:
+    """Return the changes among all samples, and in each group; groups: (N,) members."""
     return {group: _compare(part) for group, part in split_groups(pair, groups).items()}
 
 

@@ -7,15 +7,14 @@ from numpy.typing import NDArray
 
 from service.domain import NUM_IDS, Bytes, Classes, Strata
 from service.rules.table import TYPE_BITS
-from service.summary.summarize import GROUPS
 
 
 @dataclass(frozen=True)
 class FleetTally:
-    """Verdict counts of K models. Axis 1 is GROUPS, axis 2 is IDs of types."""
+    """Verdict counts of K models. Axis 1 is all samples and the groups, axis 2 is IDs of types."""
 
-    counts: NDArray[np.int64]  # (K, 4, NUM_IDS) number of samples
-    class_shares: NDArray[np.float64]  # (K, 4, NUM_IDS) mean over target classes of the share of samples with the type
+    counts: NDArray[np.int64]  # (K, G + 1, NUM_IDS) number of samples
+    class_shares: NDArray[np.float64]  # (K, G + 1, NUM_IDS) mean over target classes of a type's share
 
 
 def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
@@ -30,8 +29,8 @@ def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
     rows = np.arange(len(table), dtype=np.intp) * table.shape[1]
     base = strata.sample_strata * NUM_IDS
     num_strata = len(strata.problematic)
-    weights = np.concatenate([strata.members, strata.class_weights])  # (8, S)
-    result = np.empty((len(top1), 2, len(GROUPS), NUM_IDS))
+    weights = np.concatenate([strata.members, strata.class_weights])  # (2 (G + 1), S)
+    result = np.empty((len(top1), 2, len(strata.members), NUM_IDS))
     keys, types = np.empty_like(rows), np.empty(len(rows), dtype=np.uint8)
     for model, predicted in enumerate(top1):
         np.add(rows, predicted, out=keys)
@@ -39,5 +38,5 @@ def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
         types &= TYPE_BITS
         np.add(base, types, out=keys)
         counts = np.bincount(keys, minlength=num_strata * NUM_IDS).reshape(num_strata, NUM_IDS)
-        result[model] = (weights @ counts).reshape(2, len(GROUPS), NUM_IDS)
+        result[model] = (weights @ counts).reshape(2, len(strata.members), NUM_IDS)
     return FleetTally(result[:, 0].astype(np.int64), result[:, 1])

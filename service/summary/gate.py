@@ -10,7 +10,6 @@ from service.domain import (
     GateDecision,
     GatePolicy,
     GateReason,
-    Group,
     GroupComparison,
     Interval,
     Measure,
@@ -49,7 +48,7 @@ class Baseline:
     """Baseline that changes are compared with."""
 
     summary: Summary
-    comparison: Mapping[Group, GroupComparison] | None  # A: baseline, B: analysis; None: different evidence
+    comparison: Mapping[str, GroupComparison] | None  # A: baseline, B: analysis; None: different evidence
 
 
 @dataclass(frozen=True)

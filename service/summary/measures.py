@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from service.domain import (
+    ALL,
     CORRECT_TYPES,
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
@@ -12,7 +13,6 @@ from service.domain import (
     Bound,
     ErrorType,
     Exactness,
-    Group,
     Measure,
     Summary,
 )
@@ -52,7 +52,9 @@ def counted_types(bound: Bound) -> tuple[ErrorType, ...]:
 
 def value_of(bound: Bound, summary: Summary) -> float | None:
     """Return the value that a bound limits; None if it does not exist."""
-    group = summary.groups[bound.group]
+    group = summary.groups.get(bound.group)
+    if group is None:  # the baseline was judged with other evidence, which has other groups
+        return None
     match bound.measure:
         case Measure.TOP1_ACCURACY:
             return group.top1_accuracy
@@ -87,7 +89,7 @@ def coverage_of(summary: Summary) -> float | None:
     """Return the share of the evaluated images that have a prediction; None if it is unknown."""
     if not summary.num_judged:
         return None
-    return (summary.groups[Group.ALL].num_samples + summary.num_problematic) / summary.num_judged
+    return (summary.groups[ALL].num_samples + summary.num_problematic) / summary.num_judged
 
 
 def inexactness(bound: Bound, abstained: tuple[ErrorType, ...]) -> tuple[Exactness, tuple[ErrorType, ...]]:

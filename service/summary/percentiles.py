@@ -1,15 +1,18 @@
-"""Percentiles of a model among published models of similar accuracy (spec/statistics: "percentile …")."""
+"""Percentiles of a model among published or own models of similar accuracy (spec/statistics: "percentile …")."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import (
+    ALL,
     AXES,
     CORRECT_TYPES,
     ERROR_TYPES,
+    MIN_NEIGHBORS,
     MULTI_LABEL_ACCURACY,
     POOLED,
     PORTIONS,
@@ -18,13 +21,13 @@ from service.domain import (
     Axis,
     Curves,
     ErrorType,
-    Group,
     GroupNumbers,
     Metric,
     NoReferenceReason,
     PercentileRank,
     StoredResult,
 )
+from service.summary.own_models import OwnModels
 from service.summary.significance import percentiles, resampled_cells
 from service.summary.trend import accuracies_of, metric_values
 
@@ -58,8 +61,47 @@ class _Values:
     accuracies: NDArray[np.float64]  # (1 + draws,)
 
 
+class Reference(Protocol):
+    """Models among which the percentiles of a model are determined."""
+
+    def has(self, metric: Metric) -> bool:
+        """Return whether the models have values of a metric."""
+
+    def range_of(self, metric: Metric) -> tuple[float, float]:
+        """Return the lowest and the highest accuracy on the axis of a metric."""
+
+    def shares_of_lower(
+        self, metric: Metric, accuracies: NDArray[np.float64], values: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the share of the models of similar accuracy with a lower value, (n,); NaN: too few models."""
+
+
+@dataclass(frozen=True)
+class PublishedModels:
+    """The published models in one group."""
+
+    curves: Curves
+    group: str
+
+    def has(self, metric: Metric) -> bool:
+        """Return whether the models have values of a metric; they lack newer types."""
+        return (self.group, metric) in self.curves.quantiles
+
+    def range_of(self, metric: Metric) -> tuple[float, float]:
+        """Return the lowest and the highest accuracy on the axis of a metric."""
+        axis = self.curves.axes[AXES[metric]]
+        return axis.lowest, axis.highest
+
+    def shares_of_lower(
+        self, metric: Metric, accuracies: NDArray[np.float64], values: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the share of the models of similar accuracy with a lower value, from their quantiles."""
+        knots = self.curves.axes[AXES[metric]].knots
+        return percentiles_of(quantiles_at(knots, self.curves.quantiles[self.group, metric], accuracies), values)
+
+
 def percentile_ranks_of(
-    curves: Curves, group: Group, result: StoredResult, own_superclasses: bool
+    curves: Curves, group: str, result: StoredResult, own_superclasses: bool
 ) -> tuple[PercentileRank, ...]:
     """Return the percentiles of a model among the published models with similar accuracy.
 
@@ -67,19 +109,39 @@ def percentile_ranks_of(
 
     Args:
         curves: Quantiles of the published models.
-        group: Group of the values.
+        group: str of the values.
         result: The model, with the numbers of the group.
         own_superclasses: Whether the superclasses differ from those of the authors.
     """
+    return _ranks_of(PublishedModels(curves, group), group, result, own_superclasses)
+
+
+def percentile_ranks_among(models: OwnModels, group: str, result: StoredResult) -> tuple[PercentileRank, ...]:
+    """Return the percentiles of a model among other models that were analyzed with the same evidence.
+
+    Args:
+        models: The other models, with the values of the group.
+        group: Group of the values.
+        result: The model, with the numbers of the group.
+
+    Returns:
+        The percentiles; none if there are fewer than 20 other models.
+    """
+    return () if len(models) < MIN_NEIGHBORS else _ranks_of(models, group, result, own_superclasses=False)
+
+
+def _ranks_of(
+    reference: Reference, group: str, result: StoredResult, own_superclasses: bool
+) -> tuple[PercentileRank, ...]:
     accuracies = accuracies_of(result)
     if accuracies is None:
         return ()
     values, resampled = metric_values(result.group), _resample(result)
     ranks = []
     for metric in shown_metrics(result.abstained):
-        if (group, metric) not in curves.quantiles:  # a type that the published models lack
+        if not reference.has(metric):
             continue
-        if metric == MULTI_LABEL_ACCURACY and group is not Group.ALL:  # its interval would need the classes of images
+        if metric == MULTI_LABEL_ACCURACY and group != ALL:  # its interval would need the classes of images
             continue
         value, axis = values.get(metric), AXES[metric]
         if value is None:
@@ -89,20 +151,17 @@ def percentile_ranks_of(
         else:
             draws = resampled[metric]
             points = _Values(np.r_[value, draws.values], np.r_[accuracies[axis], draws.accuracies])
-            ranks.append(_rank(curves, group, metric, points))
+            ranks.append(_rank(reference, metric, points))
     return tuple(ranks)
 
 
-def _rank(curves: Curves, group: Group, metric: Metric, points: _Values) -> PercentileRank:
+def _rank(reference: Reference, metric: Metric, points: _Values) -> PercentileRank:
     """Return the percentile of a model with its interval."""
-    axis = curves.axes[AXES[metric]]
+    lowest, highest = reference.range_of(metric)
     value = float(points.values[0])
-    if not axis.lowest <= points.accuracies[0] <= axis.highest:
+    if not lowest <= points.accuracies[0] <= highest:
         return PercentileRank(metric, value, None, NoReferenceReason.ACCURACY)
-    quantiles = quantiles_at(
-        axis.knots, curves.quantiles[group, metric], points.accuracies.clip(axis.lowest, axis.highest)
-    )
-    of_points = percentiles_of(quantiles, points.values)
+    of_points = reference.shares_of_lower(metric, points.accuracies.clip(lowest, highest), points.values)
     if np.isnan(of_points[0]):
         return PercentileRank(metric, value, None, NoReferenceReason.FEW)
     drawn = of_points[1:]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import (
-    CLASS_GROUPS,
+    ALL,
     CORRECT_TYPES,
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
@@ -19,7 +19,6 @@ from service.domain import (
     Bytes,
     Classes,
     ErrorType,
-    Group,
     GroupSummary,
     Mask,
     Predictions,
@@ -29,7 +28,6 @@ from service.domain import (
     is_among,
 )
 
-GROUPS = (Group.ALL, *CLASS_GROUPS)
 MINOR_TYPES, EXPLAINABLE_TYPES = (
     tuple(error_type for error_type in ERROR_TYPES if error_type.severity is severity)
     for severity in (Severity.MINOR, Severity.EXPLAINABLE)
@@ -48,10 +46,10 @@ class SampleResults:
 
 @dataclass(frozen=True)
 class Tally:
-    """Verdict counts of one model. Rows are GROUPS, columns are IDs of types."""
+    """Verdict counts of one model. Rows are all samples and the groups, columns are IDs of types."""
 
-    counts: NDArray[np.int64]  # (4, NUM_IDS) number of samples
-    class_shares: NDArray[np.float64]  # (4, NUM_IDS) mean over target classes of the share of samples with the type
+    counts: NDArray[np.int64]  # (G + 1, NUM_IDS) number of samples
+    class_shares: NDArray[np.float64]  # (G + 1, NUM_IDS) mean over target classes of the share of samples with the type
     problematic: int  # number of problematic samples, which count in no group
 
 
@@ -105,7 +103,7 @@ def summarize(
     )
 
 
-def _groups(tally: Tally, results: SampleResults, strata: Strata, num_rejected: int) -> dict[Group, GroupSummary]:
+def _groups(tally: Tally, results: SampleResults, strata: Strata, num_rejected: int) -> dict[str, GroupSummary]:
     """Return the aggregates of each group, and check them."""
     num_strata = len(strata.problematic)
     hits = [
@@ -113,7 +111,7 @@ def _groups(tally: Tally, results: SampleResults, strata: Strata, num_rejected: 
     ]
     num_targets, num_labels = (strata.members @ counts for counts in hits)  # of each group
     groups = {}
-    for row, group in enumerate(GROUPS):
+    for row, group in enumerate((ALL, *strata.groups)):
         matches = (int(num_targets[row]), int(num_labels[row]))
         groups[group] = _group(tally.counts[row], tally.class_shares[row], matches, num_rejected > 0)
         check_totals(groups[group], num_rejected > 0)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import (
+    ALL,
     AXES,
     MULTI_LABEL_ACCURACY,
     PORTIONS,
@@ -13,7 +14,6 @@ from service.domain import (
     Axis,
     Curves,
     Fit,
-    Group,
     GroupNumbers,
     LabelFit,
     Metric,
@@ -71,7 +71,7 @@ def fits_of(
     metrics: Sequence[Metric],
     labels: Sequence[str],
     curves: Curves | None = None,
-    group: Group = Group.ALL,
+    group: str = ALL,
 ) -> tuple[LabelFit, ...]:
     """Fit a line through all models, and one through the models with each label, for each metric.
 
@@ -100,7 +100,7 @@ def fits_of(
 
 
 def _expected_values(
-    accuracy: NDArray[np.float64], metric: Metric, overall: Fit | None, curves: Curves | None, group: Group
+    accuracy: NDArray[np.float64], metric: Metric, overall: Fit | None, curves: Curves | None, group: str
 ) -> NDArray[np.float64]:
     """Return the reference values of a metric at accuracies (n,); NaN without reference."""
     if curves is not None and (group, metric) in curves.quantiles:

@@ -30,9 +30,10 @@ from service.analyses import queries, report
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import explain_image, find_bundle, load_judged
-from service.domain import Observer, State
+from service.domain import ALL, Observer, State
 from service.evidence.agreement import agreement_for
 from service.redact import log_fields, public_message, public_text
+from service.reference_models.curves import curves_of
 from service.report.listing_view import image_view, pending_view
 from service.report.render import content_security_policy, render
 from service.telemetry import Metrics
@@ -130,9 +131,10 @@ class Pages:
         analysis_id = _id(request, "id")
         analysis = queries.get(self._ports.stores, analysis_id)
         if analysis.state is State.SUCCEEDED:
-            return self._respond_cached(
-                request, ("report", analysis_id), lambda: report.report_page(self._ports, analysis_id)
-            )
+            key: tuple[str, ...] = ("report", analysis_id)
+            if curves_of(analysis.request.dataset) is None:  # the report compares the model with the other own models
+                key = (*key, str(self._ports.stores.index.version))
+            return self._respond_cached(request, key, lambda: report.report_page(self._ports, analysis_id))
         return _page(render("analysis.html", site=True, view=pending_view(analysis)))
 
     def _report(self, request: Request) -> Response:
@@ -176,7 +178,7 @@ class Pages:
         return _download(report.comparison_report(self._ports.stores, a, b), f"errata-{a}-{b}.html")
 
     def _trend(self, request: Request) -> Response:
-        group, highlighted = wire.group_of(parameter(request, "group"), "group"), parameter(request, "mark")
+        group, highlighted = parameter(request, "group") or ALL, parameter(request, "mark")
         dataset = parameter(request, "dataset")
         if not dataset and wire.is_id(highlighted):
             dataset = queries.get(self._ports.stores, highlighted).request.dataset

@@ -6,17 +6,18 @@ from datetime import UTC, datetime
 
 from errata import v1 as pb
 from errata.errors import InvalidRequest
+from errata.groups import sort_groups
 from errata.names import dataset_id, dataset_name, evidence_id, evidence_name, model_id, model_name
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from service.analyses.request import MAX_LABELS
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     Analysis,
     AnalysisFilter,
     AnalysisRequest,
     BreakdownRow,
-    Group,
     GroupSummary,
     ModelInfo,
     Progress,
@@ -116,7 +117,7 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
 def to_summary(summary: Summary) -> pb.Summary:
     """Convert a summary."""
     return pb.Summary(
-        groups={group.value: _to_group(group_summary) for group, group_summary in summary.groups.items()},
+        groups={group: _to_group(group_summary) for group, group_summary in summary.groups.items()},
         abstained=[error_type.key for error_type in summary.abstained],
         num_problematic=summary.num_problematic,
         num_images=summary.num_images,
@@ -246,12 +247,11 @@ def _from_timestamp(message: Timestamp) -> datetime:
 
 
 def from_summary(message: pb.Summary) -> Summary:
-    """Convert a message to a summary; raise InvalidRequest if a group is missing."""
-    missing = [group.value for group in Group if group.value not in message.groups]
-    if missing:
-        raise InvalidRequest(f"The summary has no group {', '.join(missing)}. Include every group.", field="groups")
+    """Convert a message to a summary; raise InvalidRequest if the group of all samples is missing."""
+    if ALL not in message.groups:
+        raise InvalidRequest(f"The summary has no group {ALL!r}. Include it.", field="groups")
     return Summary(
-        groups={group: _from_group(message.groups[group.value]) for group in Group},
+        groups={group: _from_group(message.groups[group]) for group in sort_groups(message.groups)},
         abstained=tuple(error_type_of(key, "abstained") for key in message.abstained),
         num_problematic=message.num_problematic,
         num_images=message.num_images,

@@ -6,13 +6,13 @@ from errata import v1 as pb
 from errata.names import dataset_name, evidence_name
 
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
     AdjustedTest,
     ChangedImage,
     ChangeRow,
     Comparison,
-    Group,
     Interval,
 )
 from service.report.messages.comparison import comparison_summary
@@ -31,12 +31,12 @@ def to_comparison(comparison: Comparison) -> pb.Comparison:
         dataset=dataset_name(comparison.dataset),
         evidence=evidence_name(comparison.dataset, comparison.evidence) if comparison.evidence else "",
         abstained=[error_type.key for error_type in comparison.abstained],
-        headline=comparison_summary(comparison.groups[Group.ALL]),
+        headline=comparison_summary(comparison.groups[ALL]),
         num_left_out=comparison.num_left_out,
         num_rejected_targets=comparison.num_rejected_targets,
-        groups={group.value: _to_group(comparison, group) for group in comparison.groups},
-        classes=_rows(comparison.classes.get(Group.ALL, ())),
-        superclasses=_rows(comparison.superclasses.get(Group.ALL, ())),
+        groups={group: _to_group(comparison, group) for group in comparison.groups},
+        classes=_rows(comparison.classes.get(ALL, ())),
+        superclasses=_rows(comparison.superclasses.get(ALL, ())),
         fixed=_changed_images(comparison.fixed),
         broken=_changed_images(comparison.broken),
         slices=[to_slice_change(change) for change in comparison.slices],
@@ -44,7 +44,7 @@ def to_comparison(comparison: Comparison) -> pb.Comparison:
     )
 
 
-def _to_group(comparison: Comparison, name: Group) -> pb.GroupComparison:
+def _to_group(comparison: Comparison, name: str) -> pb.GroupComparison:
     group = comparison.groups[name]
     message = pb.GroupComparison(
         num_samples=group.num_samples,

@@ -2,7 +2,7 @@
 
 from errata import v1 as pb
 
-from service.domain import GateReason, GateResult, Group
+from service.domain import ALL, GateReason, GateResult
 from service.report.messages.gate import bound_name, gate_reason
 from service.wire.names import analysis_name
 
@@ -26,7 +26,7 @@ def _to_reason(reason: GateReason) -> pb.GateReason:
         bound=bound_name(reason),
         message=gate_reason(reason),
         measure=bound.measure.value if bound else "",
-        group=(bound.group if bound else Group.ALL).value,
+        group=bound.group if bound else ALL,
         slice=bound.slice if bound else "",
         value=reason.value,
         limit=reason.limit,

@@ -8,7 +8,7 @@ from errata.errors import InvalidRequest
 from errata.names import ANALYSES, DATASETS, EVIDENCE, VERDICTS, dataset_id, evidence_id, split_child
 from google.protobuf.message import Message
 
-from service.domain import ERROR_TYPES, ErrorType, Group
+from service.domain import ERROR_TYPES, ErrorType
 from service.taxonomy.classes import classes_named, parse_class, similar_names
 
 Number = TypeVar("Number", int, float)
@@ -75,16 +75,6 @@ def evidence_of(dataset: str, name: str) -> str:
             field="evidence",
         )
     return evidence_id(name)
-
-
-def group_of(name: str, field: str) -> Group:
-    """Return the group with a name, or all samples for an empty name; raise InvalidRequest for an unknown name."""
-    try:
-        return Group(name or Group.ALL)
-    except ValueError as error:
-        raise InvalidRequest(
-            f"Unknown group {name!r:.80}. Expected one of: {', '.join(Group)}.", field=field
-        ) from error
 
 
 def class_named(text: str, field: str) -> int:

@@ -6,6 +6,7 @@ from errata.names import dataset_id, dataset_name, evidence_name
 
 from service.analyses.trend import TrendRequest
 from service.domain import (
+    ALL,
     AXES,
     METRICS,
     PORTIONS,
@@ -17,7 +18,7 @@ from service.domain import (
     TrendPoint,
 )
 from service.report.messages.trend import percentile_message, trend_notes
-from service.wire.names import analysis_id, analysis_name, group_of
+from service.wire.names import analysis_id, analysis_name
 
 _PORTIONS_OF = {Axis.TOP1: "top1_errors", Axis.MULTI_LABEL: "multi_label_errors"}  # by the axis of a metric
 _QUANTILES = (4, 24, 49, 74, 94)  # indices of 5, 25, 50, 75, and 95 % among 1 to 99 %
@@ -28,7 +29,7 @@ def trend_request(message: pb.ComputeTrendRequest) -> TrendRequest:
     return TrendRequest(
         names=[analysis_id(name, "analyses") for name in message.analyses],
         dataset=dataset_id(message.dataset),
-        group=group_of(message.group, "group"),
+        group=message.group or ALL,
         by=message.by,
         reference=message.reference,
     )
@@ -39,7 +40,7 @@ def to_trend(trend: Trend) -> pb.Trend:
     return pb.Trend(
         dataset=dataset_name(trend.dataset),
         evidence=evidence_name(trend.dataset, trend.evidence) if trend.evidence else "",
-        group=trend.group.value,
+        group=trend.group,
         by=trend.by,
         models=[_model(point) for point in trend.points],
         fits=[_fit(fit) for fit in trend.fits],

@@ -8,9 +8,9 @@ from errata.names import verdict_name
 from errata.proto_json import to_dict
 
 from service.analyses.verdicts import VerdictFilter
-from service.domain import ExpertJudgment, Verdict, VerdictEvidence, VocabularyEvidence
+from service.domain import ALL, ExpertJudgment, Verdict, VerdictEvidence, VocabularyEvidence
 from service.taxonomy.classes import class_names
-from service.wire.names import error_type_of, group_of, optional_class
+from service.wire.names import error_type_of, optional_class
 
 
 def to_verdict(verdict: Verdict, analysis: str = "") -> pb.Verdict:
@@ -32,7 +32,7 @@ def to_verdict(verdict: Verdict, analysis: str = "") -> pb.Verdict:
         predicted_name=names[verdict.predicted],
         probability=verdict.probability,
         evidence=_verdict_evidence(verdict.evidence) if verdict.evidence else None,
-        groups=[group.value for group in verdict.groups],
+        groups=list(verdict.groups),
         rejected_target=verdict.replaced_by is not None,
         effective_target=verdict.effective_target,
         effective_target_name=names[verdict.effective_target],
@@ -56,7 +56,7 @@ def verdict_line(verdict: Verdict) -> str:
         "problematic": [f"PROBLEMATIC_TAG_{tag.name}" for tag in verdict.problematic],
         "target_name": names[verdict.target],
         "predicted_name": names[verdict.predicted],
-        "groups": [group.value for group in verdict.groups],
+        "groups": list(verdict.groups),
         "rejected_target": verdict.replaced_by is not None,
         "effective_target": verdict.effective_target,
         "effective_target_name": names[verdict.effective_target],
@@ -74,7 +74,7 @@ def verdict_filter(message: pb.VerdictFilter) -> VerdictFilter:
         target=optional_class(message.target_class, "filter.target_class"),
         predicted=optional_class(message.predicted_class, "filter.predicted_class"),
         superclass=message.superclass,
-        group=group_of(message.group, "filter.group"),
+        group=message.group or ALL,
         problematic=message.problematic if message.HasField("problematic") else None,
         slice=message.slice,
     )

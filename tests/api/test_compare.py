@@ -205,7 +205,7 @@ def test_a_trend_has_the_percentiles_of_models(client: Client, pair: tuple[pb.An
     assert result.models[0].values["model_failure"] == 1
     assert "fine_grained_oov" not in result.models[0].values, "a rule that abstained says nothing, which isn't 0"
     assert not result.models[0].percentile_ranks and not result.bands and result.num_published == 0
-    assert any("No reference models" in note for note in result.notes)
+    assert any("No published models" in note for note in result.notes)
 
 
 def test_a_trend_groups_models_by_a_label(client: Client, demo: Bundle) -> None:

@@ -114,7 +114,7 @@ def test_trend_marks_the_selected_analysis(chromium: Browser, site: Site) -> Non
     with open_page(chromium, f"{site.url}/trend?mark={name}") as view:
         page = view.page
         assert page.input_value("[name=dataset]") == "imagenet-real"
-        assert "No reference models" in page.inner_text("header")
+        assert "No published models" in page.inner_text("header")
         assert "◆ first" in page.inner_text("#models ~ .wide, section[aria-labelledby=models]")
         page.select_option("[name=group]", "organism")
         page.get_by_role("button", name="Show").click()

@@ -21,7 +21,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from service import telemetry
 from service.analyses.write_back import WriteBackResult
 from service.api.server import rpc_names
-from service.domain import CLASS_GROUPS, ERROR_TYPES, Group, Severity, State
+from service.domain import ALL, ERROR_TYPES, Severity, State
+from service.taxonomy.imagenet_1k import GROUPS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
@@ -32,7 +33,7 @@ VALUES: Mapping[tuple[str, str] | str, set[str]] = {
     "code": {item.name for item in grpc.StatusCode},
     "method": set(rpc_names()),
     "state": {item.name.lower() for item in State},
-    "group": {item.value for item in Group},
+    "group": {ALL, *GROUPS},
     "error_type": {error_type.name for error_type in ERROR_TYPES},
     "severity": {item.name.lower() for item in Severity},
     "job": {"errata-api", "errata-worker"},
@@ -395,7 +396,10 @@ def test_the_data_source_the_model_and_the_group_can_be_selected() -> None:
     variables = {item["name"]: item for item in dashboard()["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     assert {"model", "dataset"} <= variables.keys()
-    assert variables["group"]["query"].split(",") == [Group.ALL, *CLASS_GROUPS]
+    assert variables["group"]["query"]["query"] == (
+        'label_values(errata_result_samples{model="$model", dataset="$dataset"}, group)'
+    )
+    assert variables["group"]["current"]["value"] == ALL
     used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(dashboard())))
     assert used == variables.keys()
     sources = {panel["datasource"]["uid"] for panel in panels()}

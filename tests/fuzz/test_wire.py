@@ -22,7 +22,7 @@ from strategies import ANALYSES, VERDICTS
 from service import wire
 from service.analyses.verdicts import VerdictFilter
 from service.archive.document import from_document, to_document
-from service.domain import ORDERS, Analysis, AnalysisFilter, AnalysisRequest, Group, Verdict
+from service.domain import ORDERS, Analysis, AnalysisFilter, AnalysisRequest, Verdict
 from service.wire import paging
 
 from .conftest import FUZZ
@@ -69,13 +69,6 @@ def test_any_number_is_a_class_and_a_page_size_or_is_rejected(value: int, size: 
         assert wire.class_named(str(value), "target") == value
     with suppress(InvalidInput):
         assert 1 <= wire.page_size(value, size) <= 1000
-
-
-@FUZZ
-@given(st.text() | st.sampled_from(["all", "organism", "All", "GROUP_ALL"]))
-def test_any_text_is_a_group_or_is_rejected(name: str) -> None:
-    with suppress(InvalidInput):
-        assert wire.group_of(name, "group") in Group
 
 
 @FUZZ

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.domain import Axis, AxisRange, Curves, Group, NoReferenceReason, StoredResult
+from service.domain import ALL, Axis, AxisRange, Curves, NoReferenceReason, StoredResult
 from service.reference_models.curves import curves_of
 from service.reference_models.derive import derive
 from service.reference_models.layout import PublishedModel, read_models
 from service.summary.percentiles import percentile_ranks_of, percentiles_of, quantiles_at
+from service.taxonomy.imagenet_1k import GROUPS
 
 DATASETS = ("imagenet", "imagenet-a")
 OOV_TO_FAILURE = ("num_OOV_clip", "num_common_co_occ", "num_non_prototypical", "num_not_classified")
@@ -189,7 +190,7 @@ def test_quantiles_are_those_of_the_50_nearest_models(published: dict[str, Model
                 if AXES[metric] != axis:
                     continue
                 total += 1
-                actual = result.quantiles[Group(group), metric][place]
+                actual = result.quantiles[group, metric][place]
                 assert actual.shape == (99,)
                 if len(selected) < 20:
                     empty += 1
@@ -206,7 +207,7 @@ def test_lines_agree_with_scipy(published: dict[str, Models], dataset: str) -> N
     models, result = published[dataset], curves(dataset)
     for (group, metric), values in models.values.items():
         accuracy = [float(accuracy) for accuracy in models.accuracies[AXES[metric]]]
-        actual = result.fits.get((Group(group), metric))
+        actual = result.fits.get((group, metric))
         if len(set(values)) == 1:  # all are equal: on ImageNet-A there are no missing labels, for one
             assert actual is None or actual.r_squared is None
             continue
@@ -223,7 +224,7 @@ def test_lines_agree_with_scipy(published: dict[str, Models], dataset: str) -> N
 def test_lines_have_the_published_slopes(metric: str) -> None:
     slope, r_squared = PUBLISHED_LINES[metric]
 
-    fit = curves("imagenet").fits[Group.ALL, metric]
+    fit = curves("imagenet").fits[ALL, metric]
 
     assert fit.r_squared is not None
     assert (round(fit.slope, 2), round(fit.r_squared, 2)) == (slope, r_squared)
@@ -231,7 +232,7 @@ def test_lines_have_the_published_slopes(metric: str) -> None:
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_multi_label_accuracy_follows_top1_accuracy_closely(dataset: str) -> None:
-    fit = curves(dataset).fits[Group.ALL, "multi_label_accuracy"]
+    fit = curves(dataset).fits[ALL, "multi_label_accuracy"]
 
     assert fit.r_squared is not None
     assert 0.99 < fit.r_squared <= 1
@@ -241,17 +242,17 @@ def test_multi_label_accuracy_follows_top1_accuracy_closely(dataset: str) -> Non
 def test_model_failures_fall_and_multi_label_errors_rise_with_accuracy() -> None:
     fits = curves("imagenet").fits
 
-    assert fits[Group.ALL, "model_failure"].slope < 0 < fits[Group.ALL, "multi_label"].slope
-    assert all(fits[Group.ALL, name].r_squared > 0.8 for name in ("model_failure", "multi_label"))
+    assert fits[ALL, "model_failure"].slope < 0 < fits[ALL, "multi_label"].slope
+    assert all(fits[ALL, name].r_squared > 0.8 for name in ("model_failure", "multi_label"))
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("group", Group)
+@pytest.mark.parametrize("group", [ALL, *GROUPS])
 def test_reader_agrees_with_an_independent_reader(
-    reference: Path, published: dict[str, Models], dataset: str, group: Group
+    reference: Path, published: dict[str, Models], dataset: str, group: str
 ) -> None:
     models = published[dataset]
-    file = reference / "published" / f"stats-{dataset}" / f"non_problematic_stats_{group.value}.csv"
+    file = reference / "published" / f"stats-{dataset}" / f"non_problematic_stats_{group}.csv"
 
     result = read_models(file.read_bytes())
 
@@ -260,7 +261,7 @@ def test_reader_agrees_with_an_independent_reader(
         expected = [float(accuracy) for accuracy in models.accuracies[name]]
         assert [model.accuracies[axis] for model in result] == pytest.approx(expected)
     assert [model.numbers.multi_label_accuracy for model in result] == pytest.approx(
-        [float(value) for value in models.values[group.value, "multi_label_accuracy"]]
+        [float(value) for value in models.values[group, "multi_label_accuracy"]]
     )
 
 
@@ -289,7 +290,7 @@ def percentiles_of_models(models: Models, shipped: Curves, group: str, metric: s
     accuracies = np.array([float(accuracy) for accuracy in models.accuracies[AXES[metric]]])
     values = np.array([float(value) for value in models.values[group, metric]])
     knots = range_of(shipped, AXES[metric]).knots
-    return percentiles_of(quantiles_at(knots, shipped.quantiles[Group(group), metric], accuracies), values)
+    return percentiles_of(quantiles_at(knots, shipped.quantiles[group, metric], accuracies), values)
 
 
 def differences(
@@ -306,13 +307,13 @@ def differences(
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("group", Group)
+@pytest.mark.parametrize("group", [ALL, *GROUPS])
 @pytest.mark.parametrize("metric", EVERY_METRIC)
 def test_percentiles_from_curves_are_close_to_exact_percentiles(
     published: dict[str, Models],
     near: dict[tuple[str, str], list[list[int]]],
     dataset: str,
-    group: Group,
+    group: str,
     metric: str,
 ) -> None:
     """The tolerance: 2 to 4 points on average, 13 for 95 % of the models, 30 at worst.
@@ -322,7 +323,7 @@ def test_percentiles_from_curves_are_close_to_exact_percentiles(
     closely, suffers most.
     """
     neighbors = near[dataset, AXES[metric]]
-    result, agree = differences(published[dataset], curves(dataset), neighbors, group.value, metric)
+    result, agree = differences(published[dataset], curves(dataset), neighbors, group, metric)
 
     assert len(result) > 900
     assert agree.count(False) <= 1  # at the boundary of the range with 20 models
@@ -352,7 +353,7 @@ def test_percentile_at_a_knot_is_exact(published: dict[str, Models], metric: str
         selected = models.nearest(axis, Fraction(round(200 * knot), 200))
         if len(selected) < 20:
             continue
-        quantiles = quantiles_at(knots, result.quantiles[Group.ALL, metric], np.full(len(selected), knot))
+        quantiles = quantiles_at(knots, result.quantiles[ALL, metric], np.full(len(selected), knot))
         percentiles = percentiles_of(quantiles, np.array([float(values[number]) for number in selected]))
         for number, percentile in zip(selected, percentiles.tolist(), strict=True):
             assert abs(percentile - exact(ranks, selected, ranks[number])) <= 0.5 / len(selected) + 0.01 + 1e-9
@@ -374,7 +375,7 @@ def test_published_models_have_a_percentile_with_a_narrow_interval_or_a_reason(
     file = reference / "published" / f"stats-{dataset}" / "non_problematic_stats_all.csv"
     reasons = []
     for model in read_models(file.read_bytes())[::20]:
-        ranks = percentile_ranks_of(curves(dataset), Group.ALL, result_of(model), own_superclasses=False)
+        ranks = percentile_ranks_of(curves(dataset), ALL, result_of(model), own_superclasses=False)
         assert [rank.metric for rank in ranks] == [metric for metric in EVERY_METRIC if metric != "pooled"]
         for rank in ranks:
             reasons.append(rank.missing)
@@ -394,7 +395,7 @@ def test_resnet50_is_not_distinguishable_from_its_neighbors(reference: Path, met
     file = reference / "published" / "stats-imagenet" / "non_problematic_stats_all.csv"
     (model,) = [model for model in read_models(file.read_bytes()) if model.name == "torchvision--resnet50"]
 
-    ranks = percentile_ranks_of(curves("imagenet"), Group.ALL, result_of(model), own_superclasses=False)
+    ranks = percentile_ranks_of(curves("imagenet"), ALL, result_of(model), own_superclasses=False)
 
     (rank,) = [rank for rank in ranks if rank.metric == metric]
     assert (rank.percentile, rank.missing) == (None, NoReferenceReason.INDISTINCT)

@@ -20,10 +20,10 @@ from unit.taxonomy.test_proposals import known
 
 from service.analyses.judge import compute_summary, compute_verdicts
 from service.bootstrap.build import Inputs, build_evidence
-from service.domain import CLASS_GROUPS, Group, GroupSummary, Predictions
+from service.domain import ALL, GroupSummary, Predictions
 from service.evidence.bundle import Bundle
 from service.evidence.encoder import HashEncoder
-from service.taxonomy.imagenet_1k import imagenet_1k
+from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
 from service.taxonomy.wordnet import load_taxonomy
 
 from .conftest import Annotation
@@ -244,12 +244,8 @@ def confusions_of(case: Material, pairs: set[tuple[int, int]], seed: int) -> lis
     return [confusion(sample, case, pair_verdicts, draw) for sample in case.samples]
 
 
-def members_of(group: Group) -> set[int] | None:
-    return (
-        None
-        if group is Group.ALL
-        else set(imagenet_1k().group_members[CLASS_GROUPS.index(group)].nonzero()[0].tolist())
-    )
+def members_of(group: str) -> set[int] | None:
+    return None if group == ALL else set(imagenet_1k().group_members[GROUPS.index(group)].nonzero()[0].tolist())
 
 
 def agree(case: Material, top1: list[int], everything: np.ndarray, types: set[int]) -> list[Verdict]:
@@ -268,7 +264,7 @@ def agree(case: Material, top1: list[int], everything: np.ndarray, types: set[in
     assert case.evaluated, "no pair reached rule 5"
 
     summary = compute_summary(case.bundle, predictions)
-    for group in Group:
+    for group in (ALL, *GROUPS):
         same(summary.groups[group], aggregates.aggregate(case.samples, top1, expected, members_of(group)))
     assert summary.num_problematic == sum(sample.problematic for sample in case.samples)
     return expected

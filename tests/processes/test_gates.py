@@ -194,7 +194,7 @@ def test_a_trend_of_folders_and_stored_analyses_is_printed(
     assert (alone.returncode, stored.returncode) == (0, 0)
     assert [model["top1_accuracy"] for model in json.loads(alone.stdout)["models"]] == [0.75, 0.9]
     assert "a.csv" in stored.stdout and "b.csv" in stored.stdout
-    assert "No reference models" in stored.stderr
+    assert "No published models" in stored.stderr
     assert "2 stored analyses" in (tmp_path / "t.html").read_text()
 
 

@@ -16,8 +16,8 @@ from errata.cli.output import STDOUT, limit_option, print_json, print_path, repo
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slice_changes
 from errata.cli.views import NARROW, new_table
-from errata.enums import Group
 from errata.error_types import title_of
+from errata.groups import ALL, sort_groups
 from errata.messages import (
     CLASS_ACCURACY,
     IMAGE_ACCURACY,
@@ -117,7 +117,7 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
 
 def _show_rates(comparison: pb.Comparison, console: Console) -> None:
     """Show the rates of A and B over all images, with the intervals of their changes."""
-    group = comparison.groups[Group.ALL.value]
+    group = comparison.groups[ALL]
     labels_accuracy = labels_accuracy_name(dataset_id(comparison.dataset), comparison.num_rejected_targets)
     table = new_table("rate", "A", "B", "change, points", "95 % interval")
     for name, interval in (
@@ -136,13 +136,13 @@ def _show_rates(comparison: pb.Comparison, console: Console) -> None:
 def _show_groups(comparison: pb.Comparison, console: Console) -> None:
     """Show the accuracies of A and B in each group."""
     table = new_table("group", "images", "top-1 accuracy", IMAGE_ACCURACY, CLASS_ACCURACY)
-    for group in Group:
-        result = comparison.groups[group.value]
+    for group in sort_groups(comparison.groups):
+        result = comparison.groups[group]
         if result.num_samples:
             cells = [_from_a_to_b(result.rates[metric]) for metric in ("top1", "multi_label")]
             is_known = result.HasField("multi_label_accuracy")
             cells.append(_from_a_to_b(result.multi_label_accuracy) if is_known else MISSING)
-            table.add_row(group.value, format_count(result.num_samples), *cells)
+            table.add_row(safe(group), format_count(result.num_samples), *cells)
     console.print(table)
 
 

@@ -9,8 +9,8 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from errata import Client, pb
 from errata.cli.output import read_input, write_output
-from errata.enums import Group
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
+from errata.groups import ALL, check_group
 from errata.json_input import parse_json
 from errata.names import verdict_name
 from errata.proto_json import to_json
@@ -136,8 +136,10 @@ def select_verdicts(folder: Path, selection: VerdictSelection) -> list[pb.Verdic
 
     Raises:
         InvalidInput: A file of the folder is damaged.
-        InvalidRequest: No verdict has a class of this name.
+        InvalidRequest: No verdict has a class of this name, or the analysis has no such group.
     """
+    if selection.group is not None:
+        check_group(selection.group, read_analysis(folder).summary.groups, "--group")
     verdicts = [*read_verdicts(folder)]
     indices = {verdict.target_name.lower(): verdict.target for verdict in verdicts}
     indices |= {v.effective_target_name.lower(): v.effective_target for v in verdicts if v.rejected_target}
@@ -150,7 +152,7 @@ def select_verdicts(folder: Path, selection: VerdictSelection) -> list[pb.Verdic
         if (not selection.error_types or verdict.error_type in selection.error_types)
         and (target is None or target == (verdict.effective_target if verdict.rejected_target else verdict.target))
         and (predicted is None or verdict.predicted == predicted)
-        and (selection.group in (None, Group.ALL) or selection.group in verdict.groups)
+        and (selection.group in (None, ALL) or selection.group in verdict.groups)
         and (selection.problematic is None or bool(verdict.problematic) == selection.problematic)
     ]
 

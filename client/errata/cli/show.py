@@ -25,7 +25,6 @@ from errata.cli.output import STDOUT, limit_option, output_path, print_json, pri
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slices
 from errata.cli.views import show_analysis, show_breakdown, show_verdicts
-from errata.enums import Group
 from errata.error_types import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES
 from errata.errors import InvalidRequest
 from errata.messages import format_count, pluralize
@@ -120,7 +119,7 @@ class Conditions:
 )
 @click.option("--predicted", default="", metavar="CLASS", help="Verdicts with this prediction.")
 @click.option("--superclass", default="", help="Verdicts with a label or prediction in this superclass.")
-@click.option("--group", type=click.Choice([group.value for group in Group]), help="Verdicts of this group.")
+@click.option("--group", metavar="NAME", help="Verdicts of this group of the label space.")
 @click.option("--slice", default="", metavar="NAME", help="Verdicts of a slice, such as time=night.")
 @limit_option(50, "Maximum number of verdicts; --json prints all unless you set it.")
 @click.option("--by", type=click.Choice(BREAKDOWNS), help="The breakdown by class, superclass, or slice.")

@@ -13,7 +13,7 @@ from errata.cli.folder import all_folders
 from errata.cli.output import STDOUT, print_json, print_path, read_input, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import new_table
-from errata.enums import Group
+from errata.groups import ALL
 from errata.messages import (
     METRIC_NAMES,
     MISSING,
@@ -40,10 +40,10 @@ errata trend results/a results/b results/c
 @click.option("--dataset", default="", help=f"Without ANALYSIS: the data set. Default: {DEFAULT_DATASET}.")
 @click.option(
     "--group",
-    type=click.Choice([group.value for group in Group]),
-    default=Group.ALL.value,
+    default=ALL,
+    metavar="NAME",
     show_default=True,
-    help="The group of images whose errors are compared.",
+    help="The group of images whose errors are compared: a group of the label space.",
 )
 @click.option(
     "--by",

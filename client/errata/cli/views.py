@@ -1,6 +1,6 @@
 """Analyses, breakdowns, and verdicts as tables and lines."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -9,8 +9,9 @@ from rich.table import Table
 from errata import pb
 from errata.choices import enum_name
 from errata.cli.console import safe
-from errata.enums import ExpertSeverity, Group, Outcome, ProblematicTag, Severity
+from errata.enums import ExpertSeverity, Outcome, ProblematicTag, Severity
 from errata.error_types import TOP1_ERROR_TYPES, error_keys, find_error_type, num_errors, severe_total, title_of
+from errata.groups import sort_groups
 from errata.messages import (
     CLASS_ACCURACY,
     IMAGE_ACCURACY,
@@ -33,8 +34,8 @@ from errata.messages import (
 )
 from errata.names import dataset_id
 
-GROUPS = [group.value for group in Group]
 IMPLAUSIBLE = " [yellow](implausible)[/]"
+MAX_GROUPS = 4  # columns of a table
 NARROW = 100  # columns below which a table has less detail
 STYLES = {Severity.NONE: "cyan", Severity.MINOR: "blue", Severity.EXPLAINABLE: "yellow", Severity.SEVERE: "bold red"}
 
@@ -60,7 +61,9 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         console.print(f"[yellow]Warning[/]: {safe(warning)}")
     if not analysis.HasField("summary"):
         return
-    console.print(_summary_table(analysis, console.width < NARROW))
+    names = sort_groups(analysis.summary.groups)
+    for start in range(0, len(names), MAX_GROUPS):
+        console.print(_summary_table(analysis, names[start : start + MAX_GROUPS], console.width < NARROW))
     console.print("[dim]An image can be in several groups. Class mean: the mean over target classes.[/]")
     if analysis.summary.num_problematic:
         count = format_count(analysis.summary.num_problematic)
@@ -71,10 +74,11 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         console.print(f"[dim]{safe(note)}[/]")
 
 
-def _summary_table(analysis: pb.Analysis, narrow: bool) -> Table:
+def _summary_table(analysis: pb.Analysis, names: Sequence[str], narrow: bool) -> Table:
+    """Return the statistics of some groups."""
     summary = analysis.summary
-    groups = [summary.groups[name] for name in GROUPS]
-    table = new_table("", *GROUPS)
+    groups = [summary.groups[name] for name in names]
+    table = new_table("", *map(safe, names))
     table.add_row("evaluated images", *(format_count(group.num_samples) for group in groups))
     table.add_row("top-1 accuracy", *(format_optional(group, "top1_accuracy") for group in groups))
     name = labels_accuracy_name(dataset_id(analysis.dataset), summary.num_rejected_targets)

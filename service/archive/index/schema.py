@@ -10,11 +10,12 @@ meta       the id of the archive
 import json
 import zlib
 from typing import Any
+from urllib.parse import quote
 
 from service.archive import document as documents
 from service.archive.document import parse_document
 from service.archive.port import Record
-from service.domain import ERROR_TYPES, Analysis, ErrorType, Group, GroupNumbers, RowOrder, State, StoredResult, Summary
+from service.domain import ALL, ERROR_TYPES, Analysis, ErrorType, GroupNumbers, RowOrder, State, StoredResult, Summary
 from service.domain.listing import NO_VALUE, SORT_VALUES, end_of, microseconds, version_key
 
 SCHEMA = 1  # increment it with each change of the values in the tables: the index is then rebuilt
@@ -64,7 +65,7 @@ END;
 """
 # The names in documents, which a newer version can extend. A version reads neither all names of a newer one nor counts
 # of a new error type in the documents of an older one, so that each builds its own index.
-_NAMES = [member.name for member in (*ERROR_TYPES, *Group, *State, *RowOrder)]
+_NAMES = [member.name for member in (*ERROR_TYPES, *State, *RowOrder)]
 VERSION = zlib.crc32(json.dumps([SCHEMA, documents.SCHEMA, TABLES, _NAMES]).encode()) >> 1  # 31 bits, as SQLite stores
 
 
@@ -135,13 +136,18 @@ def stored_result(row: tuple[Any, ...]) -> StoredResult:
 # The parameter is the JSON path of a group.
 RESULT_COLUMNS = f"""
   id, display_name, labels, architecture, predictions_digest, version_model, version, abstained, top1_accuracy,
-  json_extract(numbers, '$.{Group.ALL.value}'), json_extract(numbers, :group)
+  json_extract(numbers, '$.{ALL}'), json_extract(numbers, :group)
 """
 
 
-def group_path(group: Group) -> str:
+def group_path(group: str) -> str:
     """Return the JSON path of a group in the column `numbers`."""
-    return f"$.{group.value}"
+    return f'$."{_group_key(group)}"'
+
+
+def _group_key(group: str) -> str:
+    """Return a group as a key without quotation marks and backslashes, which paths of SQLite cannot contain."""
+    return quote(group, safe=" ")
 
 
 def state_names(states: frozenset[State]) -> list[str]:
@@ -157,7 +163,7 @@ def _unpack_numbers(numbers: str) -> GroupNumbers:
 def _pack_numbers(summary: Summary) -> str:
     """Return multi-label accuracy and counts by error type of each group, as JSON."""
     numbers = {
-        group.value: [
+        _group_key(group): [
             values.multi_label_accuracy,
             {error_type.name: count for error_type, count in values.counts.items()},
         ]

@@ -21,7 +21,7 @@ from service.archive.index.schema import (
     unpack_document,
 )
 from service.archive.port import Record
-from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, Cursor, Group, ModelVersion, Order, StoredResult
+from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, Cursor, ModelVersion, Order, StoredResult
 
 Result = TypeVar("Result")
 VARIABLES = 1000  # ids per statement
@@ -139,7 +139,7 @@ class SqliteIndex:
             {},
         )
 
-    def results(self, dataset: str, evidence: str, group: Group) -> Sequence[StoredResult]:
+    def results(self, dataset: str, evidence: str, group: str) -> Sequence[StoredResult]:
         """Return the plausible results of a data set that were judged with some evidence, newest first."""
         statement = (
             f"SELECT {RESULT_COLUMNS} FROM analyses INDEXED BY by_result "  # noqa: S608 - constant columns

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping
 
+from errata.groups import group_title
 from errata.messages import (
     CLASS_ACCURACY,
-    GROUP_NAMES,
     MISSING,
     format_count,
     format_percentage,
@@ -13,7 +13,7 @@ from errata.messages import (
     list_names,
 )
 
-from service.domain import Bound, Exactness, GateReason, Group, Measure, UndecidedReason
+from service.domain import ALL, Bound, Exactness, GateReason, Measure, UndecidedReason
 from service.report.messages.formatting import capitalize, describe_p_value
 
 MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded error types
@@ -82,7 +82,7 @@ def gate_reason(reason: GateReason) -> str:
 def measure_name(bound: Bound) -> str:
     """Return the name of a bounded measure, for example "rate of model failures (organisms)"."""
     types = list_names([error_type.plural for error_type in bound.types])
-    subsets = [] if bound.group is Group.ALL else [GROUP_NAMES[bound.group]]
+    subsets = [] if bound.group == ALL else [group_title(bound.group)]
     subsets += [f"slice {bound.slice}"] if bound.slice else []
     subset = f" ({', '.join(subsets)})" if subsets else ""
     return f"{MEASURE_NAMES[bound.measure].format(types=types)}{subset}"

@@ -6,6 +6,8 @@ from errata.messages import AXIS_NAMES, MISSING, PORTION_NAMES, format_count, fo
 
 from service.domain import (
     AXES,
+    MAX_DISTANCE,
+    MIN_NEIGHBORS,
     MULTI_LABEL_ACCURACY,
     POOLED,
     PORTIONS,
@@ -28,7 +30,6 @@ PORTIONS_NOTE = (
     "other error types are portions of the multi-label errors, by multi-label accuracy."
 )
 INDISTINCT = "not distinguishable from its neighbors"
-NO_REFERENCE_NOTE = "No reference models exist for this data set, so percentiles are not available."
 MISSING_LABEL_NOTE = (
     "No model has the label {label}. Set it with --label, or add labeled reference models with --reference."
 )
@@ -117,7 +118,7 @@ def trend_notes(trend: Trend) -> list[str]:
     """Return the notes that a reader of a trend needs."""
     notes = []
     if trend.curves is None:
-        notes.append(NO_REFERENCE_NOTE)
+        notes.append(own_models_note(trend.num_other_models))
         if any(not point.id for point in trend.points):
             notes.append(OTHER_DATASET_NOTE)
     elif trend.own_superclasses:
@@ -129,6 +130,26 @@ def trend_notes(trend: Trend) -> list[str]:
     if trend.num_left_out:
         notes.append(excluded_note(trend.num_left_out))
     return notes
+
+
+def own_models_note(num_others: int) -> str:
+    """Describe the reference of a model of a data set without published models, or why there is none.
+
+    Args:
+        num_others: Number of other models that were analyzed with the same evidence.
+    """
+    start = "No published models exist for this data set."
+    if num_others < MIN_NEIGHBORS:
+        return (
+            f"{start} Percentiles are not available: they need at least {MIN_NEIGHBORS} other models that were "
+            f"analyzed with the same evidence and have a similar accuracy. There {'is' if num_others == 1 else 'are'} "
+            f"{pluralize(num_others, 'other model')}."
+        )
+    return (
+        f"{start} The reference is the latest version of each of the {format_count(num_others)} other models that were "
+        f"analyzed with the same evidence. A percentile needs {MIN_NEIGHBORS} of them within "
+        f"{100 * MAX_DISTANCE:g} points of accuracy."
+    )
 
 
 def repeated_note(count: int) -> str:

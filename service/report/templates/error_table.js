@@ -22,7 +22,7 @@
     target: data.target[row],
     predicted: data.predicted[row],
     type: parseInt(data.type[row], 16),
-    group: Number(data.group[row]),
+    group: data.group[row],
     labels: [data.label[row]].flat().map((code) => [Math.floor(code / 16), code % 16]),
     probability: data.probability && data.probability[row] !== null ? data.probability[row] / 1000 : null,
     tags: data.tags[row],
@@ -173,7 +173,8 @@
   addOptions("superclass", [...members.keys()].map((name) => option(name, name)));
   const classes = Object.entries(data.classes).sort((a, b) => a[1].localeCompare(b[1]));
   addOptions("class", classes.map(([index, name]) => option(index, name)));
-  addOptions("group", data.group_names.map((name, index) => option(index, name)));
+  if (data.group_names.length) addOptions("group", data.group_names.map((name, index) => option(index, name)));
+  else form.elements.group.closest("label").remove();
   if (data.probability === null) {
     form.elements.confidence.closest("label").remove();
     container.classList.add("no-confidence");

@@ -12,7 +12,7 @@ from errata.errors import ModelNotFound, UnsupportedFormat
 from errata.proto_json import to_json
 
 from service.analyses.write_back import WriteBack
-from service.domain import Action, GateDecision, Group, RegistryEvent, RegistryRule, State
+from service.domain import ALL, Action, GateDecision, RegistryEvent, RegistryRule, State
 from service.predictions.registries import ALIAS_NOT_FOUND, RegistryAddress, mlflow_client, resolve_artifact_uri
 from service.report.gate_view import reason_lines
 from service.storage import temporary_folder
@@ -185,7 +185,7 @@ def metrics_of(result: WriteBack) -> dict[str, float]:
     """Return the metrics of a run: accuracies as fractions of 1, and counts of error types."""
     if result.analysis.state is not State.SUCCEEDED or result.analysis.summary is None:
         return {}
-    overall = result.analysis.summary.groups[Group.ALL]
+    overall = result.analysis.summary.groups[ALL]
     accuracies = {
         "errata.top1": overall.top1_accuracy,
         "errata.multi_label": overall.multi_label_accuracy,

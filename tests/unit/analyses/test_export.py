@@ -18,6 +18,13 @@ def test_other_text_is_unchanged(cell: str) -> None:
     assert escape_formulas(pa.table({"file_name": [cell]})).to_pylist() == [{"file_name": cell}]
 
 
+def test_texts_of_dictionary_arrays_are_escaped() -> None:
+    """Names of groups and classes repeat."""
+    table = pa.table({"groups": pa.array(["=1+1", "a", "=1+1"]).dictionary_encode()})
+
+    assert escape_formulas(table).column("groups").to_pylist() == ["'=1+1", "a", "'=1+1"]
+
+
 def test_numbers_stay_numbers() -> None:
     table = pa.table({"target": pa.array([-1, 2], pa.int16()), "probability": pa.array([-0.5, None], pa.float32())})
 

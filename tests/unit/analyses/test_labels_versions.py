@@ -16,7 +16,7 @@ from service.analyses.judge import JudgedAnalysis, compute_summary, compute_verd
 from service.analyses.policy import parse_policy
 from service.analyses.trend import check_same_evidence
 from service.bootstrap.build import verify_evidence
-from service.domain import Analysis, AnalysisRequest, GateDecision, Group, Predictions, State, UndecidedReason
+from service.domain import ALL, Analysis, AnalysisRequest, GateDecision, Predictions, State, UndecidedReason
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.labels import real_and_original_labels
@@ -72,7 +72,7 @@ def test_old_bundle_stays_readable_and_rejects_no_target(old_bundle: Bundle, old
     summary = old.analysis.summary
     assert summary is not None
     assert summary.num_rejected_targets == 0
-    overall = summary.groups[Group.ALL]
+    overall = summary.groups[ALL]
     assert overall.top1_errors == overall.num_errors
     assert overall.gain_if_fixed_top1
     name = old_bundle.judged_names[0]
@@ -121,7 +121,7 @@ def test_reanalyzed_predictions_are_compared(old: JudgedAnalysis, new: JudgedAna
     comparison = compare_judged(again, new)
 
     assert comparison.num_rejected_targets == 4_673  # spec/label-space
-    assert comparison.groups[Group.ALL].fixed() == comparison.groups[Group.ALL].broken() == 0
+    assert comparison.groups[ALL].fixed() == comparison.groups[ALL].broken() == 0
     assert evaluate_policy(POLICY, new.analysis, to_side(new), to_side(again)).decision is GateDecision.PASS
 
 

@@ -11,16 +11,17 @@ from indexed_archive import InMemoryIndexedArchive
 from service.analyses.model_metrics import MAX_NAME_BYTES, find_watched_models, shorten_name
 from service.analyses.ports import Stores
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
     ErrorType,
-    Group,
     GroupSummary,
     Predictions,
     State,
     Summary,
 )
+from service.taxonomy.imagenet_1k import GROUPS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -31,7 +32,7 @@ def summary(failures: int, samples: int = 100) -> Summary:
         ErrorType.MODEL_FAILURE: failures,
     }
     group = GroupSummary(samples, counts, failures, None, None, None, None, {}, {}, {}, {})
-    return Summary(dict.fromkeys(Group, group), (), 0, samples, samples, None, None, None)
+    return Summary(dict.fromkeys((ALL, *GROUPS), group), (), 0, samples, samples, None, None, None)
 
 
 @pytest.fixture
@@ -202,5 +203,5 @@ def test_a_name_of_any_length_is_shortened(size: int) -> None:
 
 
 def test_without_samples_there_is_no_error_rate() -> None:
-    assert summary(0, samples=0).groups[Group.ALL].severe_error_rate is None
-    assert summary(3, samples=12).groups[Group.ALL].severe_error_rate == 0.25
+    assert summary(0, samples=0).groups[ALL].severe_error_rate is None
+    assert summary(3, samples=12).groups[ALL].severe_error_rate == 0.25

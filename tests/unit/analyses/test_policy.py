@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from service.analyses.policy import MAX_BOUNDS, MAX_BYTES, check_baseline, parse_policy, policy_schema
-from service.domain import Bound, ErrorType, GatePolicy, Group, Measure
+from service.domain import ALL, Bound, ErrorType, GatePolicy, Measure
+from service.taxonomy.imagenet_1k import GROUPS
 
 GOOD = """\
 version: 1
@@ -78,7 +79,7 @@ def test_a_policy_with_all_fields_is_parsed() -> None:
                 "bound 2",
                 Measure.COUNT,
                 (ErrorType.FINE_GRAINED, ErrorType.FINE_GRAINED_OOV),
-                Group.ORGANISM,
+                "organism",
                 max=40,
             ),
             Bound("bound 3", Measure.SEVERE_ERROR_RATE, max_increase=0.005, alpha=0.05),
@@ -100,7 +101,7 @@ def test_missing_fields_have_defaults() -> None:
     assert (policy.min_samples, policy.min_coverage) == (100, None)  # 100: spec/statistics
     assert policy.name
     (bound,) = policy.bounds
-    assert (bound.group, bound.types, bound.alpha, bound.undecided_within_interval) == (Group.ALL, (), None, False)
+    assert (bound.group, bound.types, bound.alpha, bound.undecided_within_interval) == (ALL, (), None, False)
     assert (bound.min, bound.max, bound.max_increase, bound.max_decrease) == (0.5, None, None, None)
 
 
@@ -178,7 +179,7 @@ MISTAKES = [
         3,
         "1",
     ),
-    (of("measure: top1_accuracy, min: 0, group: plants"), "bounds[0].group", 3, "plants"),
+    (of("measure: top1_accuracy, min: 0, group: [plants]"), "bounds[0].group", 3, "plants"),
     (of("measure: count, types: [CORRECT], max: 3"), "bounds[0].types[0]", 3, "CORRECT"),
     (of("measure: count, types: [MODEL_FAILURE, 8], max: 3"), "bounds[0].types[1]", 3, "got 8"),
     (of("measure: count, types: 8, max: 3"), "bounds[0].types", 3, "got 8"),
@@ -408,7 +409,7 @@ BOUNDS = st.fixed_dictionaries(
     {"measure": st.sampled_from([item.value for item in Measure])},
     optional={
         "types": st.one_of(st.lists(st.sampled_from([item.name for item in ErrorType]), max_size=3), ANYTHING),
-        "group": st.one_of(st.sampled_from([item.value for item in Group]), ANYTHING),
+        "group": st.one_of(st.sampled_from([ALL, *GROUPS]), ANYTHING),
         "alpha": st.one_of(st.floats(-0.5, 1.5), ANYTHING),
         "undecided_within_interval": st.one_of(st.booleans(), ANYTHING),
         "test": st.one_of(st.just("non-inferiority"), ANYTHING),
@@ -524,7 +525,7 @@ def test_the_schema_accepts_good_policies(schema: Draft202012Validator, text: st
         of("measure: top1_accuracy, minimum: 0.5, min: 0"),
         of("measure: top1_accuracy, min: half"),
         of("measure: top1_accuracy, min: -0.5"),
-        of("measure: top1_accuracy, min: 0, group: plants"),
+        of("measure: top1_accuracy, min: 0, group: 1"),
         of("measure: top1_accuracy, max_decrease: 0, alpha: 0"),
         of("measure: top1_accuracy, max_decrease: 0, alpha: 1"),
         of("measure: top1_accuracy, max_decrease: 0, undecided_within_interval: 1"),

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from service.analyses.trend import MAX_RANKED, TrendAnalyses, TrendRequest, build_trend
-from service.domain import METRICS, Axis, ErrorType, Group, GroupNumbers, NoReferenceReason, StoredResult, Trend
+from service.domain import ALL, METRICS, Axis, ErrorType, GroupNumbers, NoReferenceReason, StoredResult, Trend
 from service.reference_models.layout import PublishedModel
+from service.report.messages.trend import trend_notes
+from service.taxonomy.imagenet_1k import GROUPS
 
 COUNTS = (14_900, 80, 900, 900, 200, 200, 12, 1500)
 NUMBERS = GroupNumbers(dict(zip(tuple(ErrorType), COUNTS, strict=True)), 0.85)
@@ -37,7 +39,7 @@ def trend(
     request: TrendRequest | None = None,
     published: tuple[PublishedModel, ...] = (),
 ) -> Trend:
-    analyses = TrendAnalyses(dataset, "e" * 64, selected, others, own_superclasses)
+    analyses = TrendAnalyses(dataset, "e" * 64, selected, others, own_superclasses, (ALL, *GROUPS))
     return build_trend(analyses, request or TrendRequest(), published)
 
 
@@ -49,7 +51,7 @@ def test_points_have_both_accuracies_over_all_samples() -> None:
     """The group has an accuracy of its own, which is a metric and not an axis."""
     group = GroupNumbers(NUMBERS.counts, 0.5)
 
-    (point,) = trend(result(group=group), request=TrendRequest(group=Group.OTHER)).points
+    (point,) = trend(result(group=group), request=TrendRequest(group="other")).points
 
     assert point.accuracies == {Axis.TOP1: 14_900 / sum(COUNTS), Axis.MULTI_LABEL: 0.85}
     assert point.values["multi_label_accuracy"] == 0.5
@@ -117,3 +119,73 @@ def test_version_of_a_model_is_its_label_or_its_predictions() -> None:
 
     assert [item.version for item in labelled] == [("net", "1"), ("net", "1"), ("net", "2")]
     assert result(1).version == result(2, predictions_digest="digest 1").version != result(2).version
+
+
+# own models as the reference
+
+
+def own_trend(count: int, *others: StoredResult, **changes: object) -> Trend:
+    """Return the trend of models with falling numbers of model failures, without published models."""
+    results = [
+        result(number, model=(f"net {number}", "1"), group=numbers(100 + number), overall=numbers(100 + number))
+        for number in range(count)
+    ]
+    analyses = TrendAnalyses("products", "e" * 64, (), (*results, *others), True, (ALL,), (*results, *others))
+    return build_trend(analyses, TrendRequest(**changes), ())  # type: ignore[arg-type]
+
+
+def numbers(failures: int) -> GroupNumbers:
+    """Return 8,000 correct images, model failures, and fine-grained errors, 10,000 in total."""
+    counts = dict.fromkeys(ErrorType, 0) | {
+        ErrorType.CORRECT: 8000,
+        ErrorType.MODEL_FAILURE: failures,
+        ErrorType.FINE_GRAINED: 2000 - failures,
+    }
+    return GroupNumbers(counts, 0.8)
+
+
+def test_own_models_are_the_reference_without_published_models() -> None:
+    compared = own_trend(101)
+
+    (note,) = compared_notes(compared)
+    assert "the latest version of each of the 100 other models" in note
+    assert compared.num_other_models == 100
+    for point in compared.points[:MAX_RANKED]:
+        failures = next(rank for rank in point.percentile_ranks if rank.metric == "model_failure")
+        others = [float(other.values["model_failure"]) for other in compared.points if other.id != point.id]
+        lower = sum(value < point.values["model_failure"] for value in others) / len(others)
+        assert failures.missing is NoReferenceReason.INDISTINCT or failures.percentile == pytest.approx(lower)
+        assert failures.low is not None
+
+
+def compared_notes(compared: Trend) -> list[str]:
+    return [note for note in trend_notes(compared) if note.startswith("No published models")]
+
+
+@pytest.mark.parametrize(("count", "others"), [(1, "are 0 other models"), (2, "is 1 other model"), (20, "are 19")])
+def test_too_few_own_models_have_no_percentiles_and_the_note_says_so(count: int, others: str) -> None:
+    compared = own_trend(count)
+
+    assert all(point.percentile_ranks == () for point in compared.points)
+    (note,) = compared_notes(compared)
+    assert "Percentiles are not available" in note and f"There {others}" in note
+
+
+def test_versions_of_one_model_count_once_and_not_for_itself() -> None:
+    versions = [result(500 + number, model=("mine", str(number))) for number in range(30)]
+
+    assert own_trend(20, *versions).num_other_models == 20
+    assert all(point.percentile_ranks == () for point in own_trend(19, *versions).points if point.id < "a0500")
+    with_other_models = own_trend(20, *versions, highlighted="a0500").points
+    assert next(point for point in with_other_models if point.id == "a0500").percentile_ranks
+    only_versions = own_trend(0, *versions)
+    assert only_versions.num_other_models == 0
+    assert not any(point.percentile_ranks for point in only_versions.points)
+
+
+def test_published_models_stay_the_reference_where_they_exist() -> None:
+    compared = trend(*(result(number, model=(f"net {number}", "")) for number in range(30)))
+
+    assert compared.num_other_models == 0
+    assert compared.curves is not None
+    assert compared_notes(compared) == []

@@ -19,18 +19,19 @@ from service.archive.archive import FileArchive
 from service.archive.document import from_document, to_document
 from service.archive.files import FolderFiles
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
     ErrorType,
     Failure,
-    Group,
     GroupSummary,
     ModelInfo,
     Predictions,
     State,
     Summary,
 )
+from service.taxonomy.imagenet_1k import GROUPS
 
 WRITTEN = Path(__file__).parent / "written"  # by earlier versions
 
@@ -60,7 +61,9 @@ def analysis(id: str = "one", **changes: Any) -> Analysis:
         evidence="e" * 64,
         create_time=datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC),
         model_info=ModelInfo("demo:m", "net", "0" * 64, "none"),
-        summary=Summary(dict.fromkeys(Group, group_summary()), (ErrorType.FINE_GRAINED_OOV,), 0, 3, 3, 1.0, None, None),
+        summary=Summary(
+            dict.fromkeys((ALL, *GROUPS), group_summary()), (ErrorType.FINE_GRAINED_OOV,), 0, 3, 3, 1.0, None, None
+        ),
         failure=Failure("OOPS", "it broke"),
         warnings=("careful",),
     )
@@ -138,8 +141,8 @@ def test_documents_of_earlier_versions_are_read(file: Path) -> None:
     )
     assert result.summary is not None
     stored = document["summary"]["groups"]["all"]
-    assert result.summary.groups[Group.ALL].num_samples == stored["num_samples"] == 20
-    assert {kind.name: count for kind, count in result.summary.groups[Group.ALL].counts.items()} == stored["counts"]
+    assert result.summary.groups[ALL].num_samples == stored["num_samples"] == 20
+    assert {kind.name: count for kind, count in result.summary.groups[ALL].counts.items()} == stored["counts"]
     assert to_document(result).keys() >= document.keys()
 
 
@@ -181,7 +184,7 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "half a character": lambda document: document["request"].update(display_name="\ud800"),
     "a time beyond all calendars": lambda document: document.update(create_time="0001-01-01T00:00:00+14:00"),
     "a time without its zone": lambda document: document.update(create_time="2024-02-29T23:59:59"),
-    "a group that is missing": lambda document: document["summary"]["groups"].pop("organism"),
+    "a group that is missing": lambda document: document["summary"]["groups"].pop("all"),
     "a count that is missing": lambda document: document["summary"]["groups"]["all"]["counts"].pop("CORRECT"),
     "a rule that can't abstain": lambda document: document["summary"].update(abstained=["CORRECT"]),
     "a rule that abstains twice": lambda document: document["summary"].update(abstained=["FINE_GRAINED_OOV"] * 2),

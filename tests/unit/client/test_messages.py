@@ -5,7 +5,7 @@ from enum import Enum
 
 import pytest
 from errata import messages
-from errata.enums import Group, LabelSource, Outcome, ProblematicTag, Severity, State
+from errata.enums import LabelSource, Outcome, ProblematicTag, Severity, State
 from errata.error_types import ERROR_TYPES, ErrorType
 from errata.messages import (
     abstention_notes,
@@ -23,7 +23,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 TABLES: list[tuple[Mapping[object, str], type[Enum]]] = [
-    (messages.GROUP_NAMES, Group),
     (messages.SEVERITY_NAMES, Severity),
     (messages.STATE_NAMES, State),
     (messages.LABEL_SOURCE_NAMES, LabelSource),

@@ -3,10 +3,8 @@
 import pytest
 
 from service.domain import (
-    CLASS_GROUPS,
     ERROR_TYPES,
     ErrorType,
-    Group,
     ProblematicTag,
     Severity,
     State,
@@ -56,11 +54,6 @@ def test_first_tags_have_the_values_of_the_verdict_table() -> None:
         "CO_OCCURRENCE_WITH_TARGET",
         "UNTAGGED",
     }
-
-
-def test_groups_have_stable_names() -> None:
-    assert [group.value for group in Group] == ["all", "organism", "artifact", "other"]
-    assert [group.value for group in CLASS_GROUPS] == ["organism", "artifact", "other"]
 
 
 @pytest.mark.parametrize("state", list(State))

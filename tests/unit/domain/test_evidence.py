@@ -88,7 +88,7 @@ def strata_from_rows(rows: list[tuple[int, bool, tuple[bool, bool, bool], bool]]
     return build_strata(
         np.array([target for target, _, _, _ in rows], dtype=np.int16),
         np.array([counted for _, counted, _, _ in rows], dtype=bool),
-        np.array([groups for _, _, groups, _ in rows], dtype=bool).reshape(-1, 3).T,
+        {f"group {place}": np.array([groups[place] for _, _, groups, _ in rows], dtype=bool) for place in range(3)},
     )
 
 

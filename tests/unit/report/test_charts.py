@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.domain import (
+    ALL,
     METRICS,
     QUANTILES,
     TOP1_ERROR_TYPES,
@@ -20,13 +21,13 @@ from service.domain import (
     Calibration,
     Curves,
     ErrorType,
-    Group,
     Trend,
     TrendPoint,
 )
 from service.report import charts
 from service.report.render import style_sheet
 from service.report.trend_chart import MetricTitle, trend_multiples
+from service.taxonomy.imagenet_1k import GROUPS
 
 HOSTILE = "<script>alert(1)</script>\"'&amp;<a href='x'>"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -50,7 +51,9 @@ def curves() -> Curves:
     rising = QUANTILES[None, :] * knots[:, None]
     rising[:3] = np.nan  # too few models
     axes = dict.fromkeys(Axis, AxisRange(0.5, 0.9, knots))
-    return Curves("imagenet", 900, axes, {(group, metric): rising for group in Group for metric in METRICS}, {})
+    return Curves(
+        "imagenet", 900, axes, {(group, metric): rising for group in (ALL, *GROUPS) for metric in METRICS}, {}
+    )
 
 
 def point(accuracy: float, name: str = "") -> TrendPoint:
@@ -64,7 +67,7 @@ def all_multiples(
 ) -> list[str]:
     lines = {METRICS[0]: (-0.5, 0.6)} if line else {}
     titles = [MetricTitle(metric, title, title, "accuracy", "errors", lines.get(metric)) for metric in METRICS]
-    trend = Trend("imagenet", "e" * 64, Group.ALL, "family", tuple(points), (), reference, (), False, 0)
+    trend = Trend("imagenet", "e" * 64, ALL, "family", tuple(points), (), reference, (), False, 0)
     return trend_multiples(titles, trend, {"cnn": "var(--c1)"}, ["a1"])
 
 
@@ -221,6 +224,19 @@ def test_groups_of_the_breakdown_are_side_by_side() -> None:
 
     assert texts.index("b group") < texts.index("a group")
     assert texts.index("class overlap") < texts.index("model failure")
+
+
+def test_many_groups_of_the_breakdown_are_in_rows_of_four() -> None:
+    four, seventeen = (
+        ElementTree.fromstring(charts.breakdown([(f"group {number}" * 30, kinds()) for number in range(count)]))
+        for count in (4, 17)
+    )
+
+    (_, _, width, height), (_, _, wrapped_width, wrapped_height) = (
+        map(float, root.get("viewBox", "").split()) for root in (four, seventeen)
+    )
+    assert wrapped_width < width  # long names are cut
+    assert 4 * height < wrapped_height < 8 * height
 
 
 def test_bars_of_the_breakdown_are_labeled_with_count_and_percentage() -> None:

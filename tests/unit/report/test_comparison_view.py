@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     AdjustedTest,
     ChangedImage,
     ChangeRow,
     Comparison,
     ErrorType,
-    Group,
     GroupComparison,
     GroupSummary,
     Interval,
@@ -31,6 +31,7 @@ from service.report.comparison_view import MAX_IMAGES, ComparisonView, compariso
 from service.report.messages import comparison as comparison_messages
 from service.report.messages.comparison import comparison_summary
 from service.report.messages.formatting import describe_change, describe_p_value
+from service.taxonomy.imagenet_1k import GROUPS
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", ";;", "{", "}")
 TENCH, GOLDFISH = 0, 1
@@ -67,13 +68,13 @@ def group(matrix: NDArray[np.int64], severe: PairedTest | None = None) -> GroupC
 MATRIX = transitions(_11=500, _18=3, _81=40, _48=10, _84=2, _22=7, _12=1, _16=1)
 NOTHING = group(np.zeros((8, 8), np.int64))
 FAILURES = TypeChange(ErrorType.MODEL_FAILURE, 42, 13, Interval(0.25, 0.2, -0.09, -0.01), AdjustedTest(0.2, 0.4))
-TESTED = {Group.ALL: replace(group(MATRIX), type_changes=(FAILURES,))}
+TESTED = {ALL: replace(group(MATRIX), type_changes=(FAILURES,))}
 
 
 def summary() -> Summary:
     counts = dict.fromkeys(ERROR_TYPES, 0) | {ErrorType.CORRECT: 6, ErrorType.MODEL_FAILURE: 2}
     whole = GroupSummary(8, counts, 2, 0.75, 0.75, 0.75, 0.75, {}, {}, {}, {})
-    return Summary(dict.fromkeys(Group, whole), (), 0, 8, 8, None, None, None)
+    return Summary(dict.fromkeys((ALL, *GROUPS), whole), (), 0, 8, 8, None, None, None)
 
 
 def comparison(matrix: NDArray[np.int64] = MATRIX, **changes: Any) -> Comparison:
@@ -87,7 +88,7 @@ def comparison(matrix: NDArray[np.int64] = MATRIX, **changes: Any) -> Comparison
         evidence="e" * 64,
         abstained=(),
         num_left_out=0,
-        groups={Group.ALL: everything, Group.ORGANISM: everything, Group.ARTIFACT: NOTHING, Group.OTHER: NOTHING},
+        groups={ALL: everything, "organism": everything, "artifact": NOTHING, "other": NOTHING},
         classes={},
         superclasses={},
         fixed=(),
@@ -358,9 +359,9 @@ def test_comparison_without_samples_has_no_intervals() -> None:
 
 def test_classes_with_one_image_leave_out_the_interval_of_multi_label_accuracy() -> None:
     whole = comparison()
-    overall = replace(whole.groups[Group.ALL], multi_label_accuracy=None)
+    overall = replace(whole.groups[ALL], multi_label_accuracy=None)
 
-    names = [row.name for row in view(replace(whole, groups={**whole.groups, Group.ALL: overall})).intervals]
+    names = [row.name for row in view(replace(whole, groups={**whole.groups, ALL: overall})).intervals]
 
     assert names[:2] == ["top-1 accuracy", "multi-label accuracy (images)"]
     assert len(names) == 9
@@ -394,7 +395,7 @@ def change(name: str = "fish") -> ChangeRow:
 
 
 def test_class_change_has_counts_rates_interval_and_test() -> None:
-    (tables,) = view(comparison(classes={Group.ALL: ()}, superclasses={Group.ALL: (change(),)}, groups=TESTED)).changes
+    (tables,) = view(comparison(classes={ALL: ()}, superclasses={ALL: (change(),)}, groups=TESTED)).changes
     (row,) = tables.superclasses
 
     assert (row.name, row.samples, row.only_a, row.only_b) == ("fish", "1,200", "3", "4")
@@ -412,13 +413,13 @@ def test_change_of_an_error_type_has_its_counts_and_test() -> None:
 
 
 def test_only_groups_with_changes_have_tables() -> None:
-    both = dict.fromkeys((Group.ALL, Group.ARTIFACT), TESTED[Group.ALL]) | {
-        Group.ORGANISM: NOTHING,
-        Group.OTHER: NOTHING,
+    both = dict.fromkeys((ALL, "artifact"), TESTED[ALL]) | {
+        "organism": NOTHING,
+        "other": NOTHING,
     }
 
     assert [tables.group for tables in view(comparison(groups=both)).changes] == ["all images", "artifacts"]
-    assert view(comparison(groups=dict.fromkeys(Group, NOTHING))).changes == ()
+    assert view(comparison(groups=dict.fromkeys((ALL, *GROUPS), NOTHING))).changes == ()
 
 
 def test_groups_have_the_accuracy_over_images_and_over_classes() -> None:
@@ -431,7 +432,7 @@ def test_groups_have_the_accuracy_over_images_and_over_classes() -> None:
 def test_number_of_shown_classes_and_images_is_limited() -> None:
     flip = ChangedImage("x.jpg", GOLDFISH, GOLDFISH, TENCH, ErrorType.CORRECT, ErrorType.FINE_GRAINED, GOLDFISH)
     many = tuple(change(f"class {index}") for index in range(MAX_CLASSES + 3))
-    result = view(comparison(groups=TESTED, classes={Group.ALL: many}, broken=(flip,) * (MAX_IMAGES + 1)))
+    result = view(comparison(groups=TESTED, classes={ALL: many}, broken=(flip,) * (MAX_IMAGES + 1)))
 
     (tables,) = result.changes
     assert (len(tables.classes), tables.num_classes) == (MAX_CLASSES, MAX_CLASSES + 3)
@@ -463,7 +464,7 @@ def test_provenance_identifies_both_analyses() -> None:
 
 def test_texts_of_the_page_are_complete() -> None:
     result = view(
-        comparison(superclasses={Group.ALL: (change(),)}, abstained=(ErrorType.SPURIOUS_CORRELATION,), num_left_out=2)
+        comparison(superclasses={ALL: (change(),)}, abstained=(ErrorType.SPURIOUS_CORRELATION,), num_left_out=2)
     )
 
     texts = texts_of(result)

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import (
-    CLASS_GROUPS,
     ERROR_TYPES,
     TOP1_ERROR_TYPES,
     ErrorType,
@@ -49,7 +48,7 @@ def table(names: Sequence[str] = ("a.jpg", "b.jpg", "c.jpg"), **changes: Any) ->
         tags={},
         probability=None,
         labels=labels_of(*[[]] * count),
-        groups=np.zeros((3, count), bool),
+        groups={},
         total=count,
         abstained=(),
         class_names=CLASS_NAMES,
@@ -111,7 +110,7 @@ def test_table_without_errors_is_empty() -> None:
     plain = round_trip(table([]))
 
     assert (plain["file"], plain["target"], plain["predicted"], plain["label"]) == ([], [], [], [])
-    assert (plain["type"], plain["group"], plain["classes"], plain["tags"], plain["total"]) == ("", "", {}, {}, 0)
+    assert (plain["type"], plain["group"], plain["classes"], plain["tags"], plain["total"]) == ("", [], {}, {}, 0)
 
 
 @given(
@@ -142,7 +141,7 @@ def test_every_column_can_be_read_back(
             targets=np.array([row[0] for row in rows], np.int16),
             predicted=np.array([row[1] for row in rows], np.int16),
             types=np.array([row[2] for row in rows], np.uint8),
-            groups=np.array([row[3] for row in rows], bool).reshape(count, 3).T,
+            groups={f"group {place}": np.array([row[3][place] for row in rows], bool) for place in range(3)},
             probability=np.array([row[4] for row in rows], np.float16),
             labels=labels_of(*(row[5] for row in rows)),
         )
@@ -151,7 +150,7 @@ def test_every_column_can_be_read_back(
     assert plain["target"] == [row[0] for row in rows]
     assert plain["predicted"] == [row[1] for row in rows]
     assert [int(item) for item in plain["type"]] == [row[2] for row in rows]
-    bits = [[bool(int(item) >> place & 1) for place in range(3)] for item in plain["group"]]
+    bits = [[bool(item >> place & 1) for place in range(3)] for item in plain["group"]]
     assert bits == [list(row[3]) for row in rows]
     assert [item / 1000 for item in plain["probability"]] == pytest.approx([row[4] for row in rows], abs=0.00051)
     labels = [[item] if isinstance(item, int) else item for item in plain["label"]]
@@ -178,12 +177,19 @@ def test_single_label_is_a_number_and_no_label_is_an_empty_list() -> None:
 
 
 def test_bits_of_groups_follow_the_order_of_group_names() -> None:
-    groups = np.array([[True, False, True, False], [False, True, True, False], [False, False, True, False]])
+    members = [[True, False, True, False], [False, True, True, False], [False, False, True, False]]
+    groups = dict(zip(("organism", "<b>", "other"), np.array(members), strict=True))
     plain = round_trip(table(["a", "b", "c", "d"], groups=groups))
 
-    assert plain["group"] == "1270"
-    assert plain["group_names"] == ["organisms", "artifacts", "other"]
-    assert len(CLASS_GROUPS) == len(plain["group_names"])
+    assert plain["group"] == [1, 2, 7, 0]
+    assert plain["group_names"] == ["organisms", "<b>", "other"]
+
+
+def test_sixteen_groups_have_sixteen_bits() -> None:
+    groups = {f"group {bit}": np.array([bit % 2 == 1, True, bit == 15]) for bit in range(16)}
+    plain = round_trip(table(["a", "b", "c"], groups=groups))
+
+    assert plain["group"] == [0b1010101010101010, 0xFFFF, 1 << 15]
 
 
 def test_probability_is_stored_in_thousandths() -> None:
@@ -276,7 +282,7 @@ def test_ten_thousand_errors_stay_under_two_megabytes() -> None:
             targets=random.integers(0, 1000, count).astype(np.int16),
             predicted=random.integers(0, 1000, count).astype(np.int16),
             types=random.integers(2, 9, count).astype(np.uint8),
-            groups=random.random((3, count)) < 0.5,
+            groups={f"group {place}": random.random(count) < 0.5 for place in range(3)},
             probability=random.random(count).astype(np.float16),
             labels=Labels(
                 np.concatenate([[0], np.cumsum(labelled)]).astype(np.int32),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     Agreement,
     Analysis,
@@ -17,7 +18,6 @@ from service.domain import (
     AnalysisRequest,
     ErrorType,
     Failure,
-    Group,
     GroupSummary,
     LabelSource,
     Outcome,
@@ -31,6 +31,7 @@ from service.domain import (
 )
 from service.report.listing_view import ListView, image_view, list_view, pending_view
 from service.report.messages.pages import progress_text
+from service.taxonomy.imagenet_1k import GROUPS
 
 SELECTION = {"state": "", "dataset": "", "search": "", "order": "create_time desc"}
 STATES = tuple(State)[1:]
@@ -44,7 +45,7 @@ def summary(wrong: int = 1200) -> Summary:
     }
     errors = 2 * wrong
     whole = GroupSummary(6000 + errors, counts, errors, 0.75, 0.8125, 0.9, 0.9, {}, {}, {}, {})
-    return Summary(dict.fromkeys(Group, whole), (), 0, 8, 8, None, None, None)
+    return Summary(dict.fromkeys((ALL, *GROUPS), whole), (), 0, 8, 8, None, None, None)
 
 
 def analysis(**changes: Any) -> Analysis:

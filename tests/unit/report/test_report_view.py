@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     TOP1_ERROR_TYPES,
     Analysis,
@@ -21,7 +22,6 @@ from service.domain import (
     Confusion,
     CoOccurrence,
     ErrorType,
-    Group,
     GroupSummary,
     Labels,
     LabelSource,
@@ -51,6 +51,7 @@ from service.report.report_view import (
     analysis_summary,
     report_view,
 )
+from service.taxonomy.imagenet_1k import GROUPS
 
 TENCH, GOLDFISH = 0, 1
 COUNTS = dict(zip(ERROR_TYPES, (60, 4, 6, 10, 0, 5, 0, 15), strict=True))
@@ -80,7 +81,7 @@ NOTHING = group(dict.fromkeys(ERROR_TYPES, 0))
 
 
 def summary(counts: dict[ErrorType, int] = COUNTS, **changes: Any) -> Summary:
-    groups = {Group.ALL: group(counts), Group.ORGANISM: group(counts), Group.ARTIFACT: NOTHING, Group.OTHER: NOTHING}
+    groups = {ALL: group(counts), "organism": group(counts), "artifact": NOTHING, "other": NOTHING}
     return replace(Summary(groups, (), 7, 120, 110, None, None, None), **changes)
 
 
@@ -120,7 +121,7 @@ TABLE = ErrorTable(
     tags={},
     probability=None,
     labels=Labels(np.zeros(1, np.int32), np.zeros(0, np.int16), np.zeros(0, np.uint8)),
-    groups=np.zeros((3, 0), bool),
+    groups={},
     total=0,
     abstained=(),
     class_names=(),
@@ -164,7 +165,7 @@ def part(name: str, failures: int = 0, fine_grained: int = 0, right: int = 4, in
     return BreakdownRow(name, index, sum(counts.values()), counts, 0.5, gains, gains)
 
 
-def parts(*rows: BreakdownRow, groups: Sequence[Group] = ()) -> list[tuple[BreakdownRow, Sequence[Group]]]:
+def parts(*rows: BreakdownRow, groups: Sequence[int] = ()) -> list[tuple[BreakdownRow, Sequence[int]]]:
     return [(row, groups) for row in rows]
 
 
@@ -289,10 +290,10 @@ def test_severities_add_up_to_the_errors(counts: list[int]) -> None:
 def test_gains_are_points_with_the_severity_of_their_type() -> None:
     default = summary()
     everything = replace(
-        default.groups[Group.ALL],
+        default.groups[ALL],
         gain_if_fixed_multi_label={ErrorType.FINE_GRAINED: 0.0349, ErrorType.MODEL_FAILURE: 0.2},
     )
-    result = view(analysis(summary=replace(default, groups={**default.groups, Group.ALL: everything})))
+    result = view(analysis(summary=replace(default, groups={**default.groups, ALL: everything})))
 
     assert [(row.title, row.severity, row.top1, row.multi_label) for row in result.gains] == [
         ("class overlap", "label noise", "+4.00", "+0.00"),
@@ -368,7 +369,7 @@ def test_classes_are_sorted_by_model_failures_and_those_without_errors_are_exclu
 def test_class_row_has_counts_gains_and_groups() -> None:
     row = part("dog", failures=6, fine_grained=2, right=1200)
 
-    (result,) = view(superclasses=[(row, [Group.OTHER, Group.ORGANISM])]).superclasses
+    (result,) = view(superclasses=[(row, [0, 12])]).superclasses
 
     assert (result.name, result.samples, result.errors, result.failures) == ("dog", "1,208", "8", "6")
     assert (result.multi_label, result.gain_failures, result.gain_all) == ("50.0 %", "+0.60", "+0.80")
@@ -378,7 +379,7 @@ def test_class_row_has_counts_gains_and_groups() -> None:
         ("type-4", 0, 25),
         ("type-8", 25, 75),
     ]
-    assert result.groups == "organism other"
+    assert result.groups == "0 12"
 
 
 def test_number_of_shown_classes_is_limited() -> None:
@@ -617,7 +618,7 @@ def rejecting(dataset: str = "imagenet-real") -> Analysis:
     """Return an analysis of 100 images, of which labels reject 10 original labels; 35 predictions are other labels."""
     overall = replace(group(COUNTS), top1_errors=35, top1_accuracy=0.65, gain_if_fixed_top1={})
     overall = replace(overall, accuracy_against_labels=0.6789)
-    groups = dict.fromkeys(Group, overall)
+    groups = dict.fromkeys((ALL, *GROUPS), overall)
     return analysis(
         request=AnalysisRequest(dataset, "timm:net"), summary=summary(groups=groups, num_rejected_targets=10)
     )

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import (
+    ALL,
     METRICS,
     QUANTILES,
     Axis,
@@ -18,7 +19,6 @@ from service.domain import (
     Curves,
     ErrorType,
     Fit,
-    Group,
     LabelFit,
     Metric,
     NoReferenceReason,
@@ -30,6 +30,7 @@ from service.report.charts import LABEL_COLORS
 from service.report.messages.trend import excluded_note, fit_text, trend_description, trend_summary
 from service.report.percentile_view import PercentileRow
 from service.report.trend_view import MAX_MODELS, TrendView, trend_view
+from service.taxonomy.imagenet_1k import GROUPS
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", "{", "}")
 SHOWN = [metric for metric in METRICS if metric != "pooled"]
@@ -39,7 +40,9 @@ def curves() -> Curves:
     knots = np.arange(0.5, 0.9, 0.005)
     rising = QUANTILES[None, :] * knots[:, None]
     axes = dict.fromkeys(Axis, AxisRange(0.5, 0.9, knots))
-    return Curves("imagenet", 1234, axes, {(group, metric): rising for group in Group for metric in METRICS}, {})
+    return Curves(
+        "imagenet", 1234, axes, {(group, metric): rising for group in (ALL, *GROUPS) for metric in METRICS}, {}
+    )
 
 
 def point(accuracy: float, **changes: Any) -> TrendPoint:
@@ -61,7 +64,7 @@ def trend(**changes: Any) -> Trend:
     default = Trend(
         dataset="imagenet",
         evidence="e" * 64,
-        group=Group.ORGANISM,
+        group="organism",
         by="architecture-family",
         points=(point(0.6), point(0.7), own()),
         fits=tuple(fits),
@@ -69,6 +72,7 @@ def trend(**changes: Any) -> Trend:
         abstained=(),
         own_superclasses=False,
         num_left_out=0,
+        groups=(ALL, *GROUPS),
     )
     return replace(default, **changes)
 
@@ -88,7 +92,7 @@ def test_trend_has_title_filters_and_evidence() -> None:
         "e" * 64,
     )
     assert result.num_reference == "1,234"
-    assert [value for value, _ in result.group_names] == [group.value for group in Group]
+    assert [value for value, _ in result.group_names] == [ALL, *GROUPS]
     assert dict(result.by_names)["architecture-family"] == "architecture family"
 
 
@@ -192,7 +196,7 @@ def test_notes_match_the_content() -> None:
     assert view().notes == ()
     assert "not known to use the same ones" in view(own_superclasses=True).notes[0]
     (alone,) = view(curves=None, own_superclasses=True, points=(own(),)).notes
-    assert alone.startswith("No reference models exist for this data set")
+    assert alone.startswith("No published models exist for this data set. Percentiles are not available")
     assert "on another data set" in view(curves=None).notes[1]
     (unlabelled,) = view(by="team", points=(own(label=""),)).notes
     assert unlabelled.startswith("No model has the label team")

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from service.domain import (
+    ALL,
     Bound,
     ErrorType,
     Exactness,
     GateDecision,
     GatePolicy,
     GateReason,
-    Group,
     GroupComparison,
     GroupSummary,
     Interval,
@@ -32,6 +32,7 @@ from service.summary.mcnemar import detectable_change
 from service.summary.measures import coverage_of, inexactness, value_of
 from service.summary.score_interval import ONE_SIDED_95, score_intervals
 from service.summary.summarize import SampleResults, summarize
+from service.taxonomy.imagenet_1k import GROUPS
 
 PASS, FAIL, UNDECIDED = GateDecision.PASS, GateDecision.FAIL, GateDecision.UNDECIDED
 FINE, OOV, SPURIOUS, FAILURE = (
@@ -41,7 +42,7 @@ FINE, OOV, SPURIOUS, FAILURE = (
     ErrorType.MODEL_FAILURE,
 )
 # types 1 to 8: 200 samples, 80 top-1 errors, 60 multi-label errors; artifacts: 100, 60, and 40
-COUNTS = {Group.ALL: (120, 12, 8, 20, 10, 6, 4, 20), Group.ARTIFACT: (40, 15, 5, 8, 0, 2, 10, 20)}
+COUNTS = {ALL: (120, 12, 8, 20, 10, 6, 4, 20), "artifact": (40, 15, 5, 8, 0, 2, 10, 20)}
 
 
 def group(
@@ -70,10 +71,10 @@ NOBODY = group((0,) * 8, (None, None, None, None))
 
 def summary(all_samples: GroupSummary | None = None, **fields: object) -> Summary:
     groups = {
-        Group.ALL: all_samples or group(COUNTS[Group.ALL]),
-        Group.ORGANISM: NOBODY,
-        Group.ARTIFACT: group(COUNTS[Group.ARTIFACT], (0.4, 0.55, 0.65, 0.75)),
-        Group.OTHER: NOBODY,
+        ALL: all_samples or group(COUNTS[ALL]),
+        "organism": NOBODY,
+        "artifact": group(COUNTS["artifact"], (0.4, 0.55, 0.65, 0.75)),
+        "other": NOBODY,
     }
     known: dict[str, object] = {
         "groups": groups,
@@ -131,7 +132,7 @@ def judge(
 )
 def test_every_measure_has_its_value_in_every_group(bound: Bound, in_all: float, in_artifacts: float) -> None:
     assert value_of(bound, summary()) == pytest.approx(in_all)
-    assert value_of(replace(bound, group=Group.ARTIFACT), summary()) == pytest.approx(in_artifacts)
+    assert value_of(replace(bound, group="artifact"), summary()) == pytest.approx(in_artifacts)
 
 
 RATES = [
@@ -151,7 +152,7 @@ RATES = [
 @pytest.mark.parametrize("measure", RATES)
 def test_rate_without_samples_is_undecided(measure: Measure) -> None:
     types = (FAILURE,) if measure in (Measure.RATE, *RATES[-2:]) else ()
-    bound = make_bound(measure, *types, group=Group.OTHER, max=1.0)
+    bound = make_bound(measure, *types, group="other", max=1.0)
 
     reason = judge(bound, min_samples=0)
 
@@ -160,7 +161,7 @@ def test_rate_without_samples_is_undecided(measure: Measure) -> None:
 
 
 def test_count_without_samples_is_zero() -> None:
-    assert value_of(make_bound(Measure.COUNT, FAILURE, group=Group.OTHER), summary()) == 0
+    assert value_of(make_bound(Measure.COUNT, FAILURE, group="other"), summary()) == 0
 
 
 def test_portion_of_no_errors_has_no_value() -> None:
@@ -236,7 +237,7 @@ def test_minimum_of_samples_applies_to_the_group_of_the_bound() -> None:
     bound = make_bound(Measure.SEVERE_ERROR_RATE, max=0.5)
 
     assert judge(bound, min_samples=150).decision is PASS
-    artifacts = judge(replace(bound, group=Group.ARTIFACT), min_samples=150)
+    artifacts = judge(replace(bound, group="artifact"), min_samples=150)
     assert (artifacts.decision, artifacts.num_samples) == (UNDECIDED, 100)
 
 
@@ -283,7 +284,7 @@ def test_model_failures_are_an_upper_bound_where_rules_abstained(bound: Bound, n
 
 
 def test_all_causes_are_named() -> None:
-    bound = make_bound(Measure.RATE, OOV, group=Group.OTHER, max=1.0)
+    bound = make_bound(Measure.RATE, OOV, group="other", max=1.0)
 
     assert set(judge(bound, summary(abstained=(OOV,))).causes) == {
         UndecidedReason.FEW_SAMPLES,
@@ -352,8 +353,8 @@ def against(
         multi_label_accuracy=multi_label_accuracy,
         types={error_type: (types or {}).get(error_type, NARROW) for error_type in list(ErrorType)},
     )
-    artifacts = replace(compared, num_samples=100, transitions=np.diag(COUNTS[Group.ARTIFACT]))
-    return Baseline(before, dict.fromkeys(Group, compared) | {Group.ARTIFACT: artifacts})
+    artifacts = replace(compared, num_samples=100, transitions=np.diag(COUNTS["artifact"]))
+    return Baseline(before, dict.fromkeys((ALL, *GROUPS), compared) | {"artifact": artifacts})
 
 
 @pytest.mark.parametrize(
@@ -367,10 +368,12 @@ def test_top1_changes_are_counted_by_target_if_labels_reject_targets(bound: Boun
     """A prediction of a rejected target is top-1 correct and an error, so the transitions do not have the counts."""
     baseline = against()
     assert baseline.comparison is not None
-    compared = replace(baseline.comparison[Group.ALL], top1_table=np.array([[60, 5], [30, 105]]))
+    compared = replace(baseline.comparison[ALL], top1_table=np.array([[60, 5], [30, 105]]))
     low, high = score_intervals(200, only_a, only_b, ONE_SIDED_95)
 
-    (reason,) = evaluate(policy(bound), summary(), replace(baseline, comparison=dict.fromkeys(Group, compared)))
+    (reason,) = evaluate(
+        policy(bound), summary(), replace(baseline, comparison=dict.fromkeys((ALL, *GROUPS), compared))
+    )
 
     assert reason.change_limits == (float(low), float(high))
     assert reason.detectable_change == detectable_change(200, only_a, only_b)
@@ -379,12 +382,10 @@ def test_top1_changes_are_counted_by_target_if_labels_reject_targets(bound: Boun
 @pytest.mark.parametrize(("most", "decision"), [(0.019, FAIL), (0.021, PASS)])
 def test_accuracy_without_an_interval_is_that_of_the_summaries(most: float, decision: GateDecision) -> None:
     """There is no interval if no class has two images; the values exist."""
-    before = replace(
-        BEFORE, groups={**BEFORE.groups, Group.ALL: replace(BEFORE.groups[Group.ALL], multi_label_accuracy=0.73)}
-    )
+    before = replace(BEFORE, groups={**BEFORE.groups, ALL: replace(BEFORE.groups[ALL], multi_label_accuracy=0.73)})
     analysis = summary()
-    overall = replace(analysis.groups[Group.ALL], multi_label_accuracy=0.71)
-    analysis = replace(analysis, groups={**analysis.groups, Group.ALL: overall})
+    overall = replace(analysis.groups[ALL], multi_label_accuracy=0.71)
+    analysis = replace(analysis, groups={**analysis.groups, ALL: overall})
     bound = make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=most)
 
     (reason,) = evaluate(policy(bound), analysis, against(multi_label_accuracy=None, before=before))
@@ -449,7 +450,7 @@ def test_reason_names_the_limit_that_failed() -> None:
 
 
 def test_change_is_compared_within_the_group() -> None:
-    bound = make_bound(Measure.SEVERE_ERROR_RATE, group=Group.ARTIFACT, max_increase=0.0)
+    bound = make_bound(Measure.SEVERE_ERROR_RATE, group="artifact", max_increase=0.0)
 
     reason = judge(bound, baseline=against())  # 20 of 100 both before and after
 
@@ -664,12 +665,12 @@ def test_accuracy_at_its_limit_passes_in_spite_of_rounding() -> None:
     counted = np.ones(30, dtype=bool)
     is_correct = types == 1
     results = SampleResults(types, is_correct, is_correct, np.zeros(30, dtype=bool))
-    strata = build_strata(targets, counted, np.zeros((3, 30), bool))
+    strata = build_strata(targets, counted, {})
     result = summarize(results, strata, (), Predictions(targets), targets)
     for limits in ({"min": 0.5}, {"max": 0.5}):
         bound = Bound("it", Measure.MULTI_LABEL_ACCURACY, **limits)
         (reason,) = evaluate(GatePolicy("gate", (bound,), min_samples=0), result, None)
-        assert reason.decision is GateDecision.PASS, (result.groups[Group.ALL].multi_label_accuracy, limits)
+        assert reason.decision is GateDecision.PASS, (result.groups[ALL].multi_label_accuracy, limits)
 
 
 @pytest.mark.parametrize(
@@ -718,8 +719,8 @@ def test_types_after_an_abstained_rule_are_marked_as_upper_bounds(bound: Bound, 
 
 def test_change_is_measured_over_common_images() -> None:
     """Given a model that missed images, what it has on the others alone is held against the baseline's on the same."""
-    fewer = replace(against().comparison[Group.ALL], num_samples=150, transitions=np.diag([110, 10, 5, 10, 5, 5, 1, 4]))
-    baseline = Baseline(BEFORE, dict.fromkeys(Group, fewer))
+    fewer = replace(against().comparison[ALL], num_samples=150, transitions=np.diag([110, 10, 5, 10, 5, 5, 1, 4]))
+    baseline = Baseline(BEFORE, dict.fromkeys((ALL, *GROUPS), fewer))
 
     reason = judge(make_bound(Measure.COUNT, FAILURE, max_increase=0.0), baseline=baseline)
 
@@ -898,10 +899,10 @@ def test_non_inferiority_of_multi_label_accuracy_uses_its_bootstrap(margin: floa
     baseline = against()
     limits = Interval(0.74, 0.71, -0.05, -0.01)
     assert baseline.comparison is not None
-    compared = replace(baseline.comparison[Group.ALL], multi_label_accuracy_limits=limits)
+    compared = replace(baseline.comparison[ALL], multi_label_accuracy_limits=limits)
     bound = make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=margin, non_inferiority=True)
 
-    reason = judge(bound, baseline=Baseline(BEFORE, dict.fromkeys(Group, compared)))
+    reason = judge(bound, baseline=Baseline(BEFORE, dict.fromkeys((ALL, *GROUPS), compared)))
 
     assert (reason.decision, reason.change_limits) == (decision, (-0.05, -0.01))
 

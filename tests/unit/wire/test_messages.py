@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from service import domain, wire
 from service.domain import (
-    CLASS_GROUPS,
+    ALL,
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
@@ -32,7 +32,6 @@ from service.domain import (
     ExpertJudgment,
     ExpertSeverity,
     Failure,
-    Group,
     GroupSummary,
     LabelSource,
     ModelInfo,
@@ -50,6 +49,7 @@ from service.domain import (
     VocabularyEvidence,
 )
 from service.taxonomy.classes import class_names
+from service.taxonomy.imagenet_1k import GROUPS
 from service.wire import paging
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -70,7 +70,7 @@ verdicts = st.builds(
     problematic=tags,
     probability=st.none() | st.floats(0, 1, width=16) | st.floats(0, 1),
     evidence=st.none(),
-    groups=st.lists(st.sampled_from(CLASS_GROUPS), unique=True).map(tuple),
+    groups=st.lists(st.sampled_from(GROUPS), unique=True).map(tuple),
     matches_label=st.booleans(),
     replaced_by=st.none() | classes,
 )
@@ -115,7 +115,7 @@ groups = st.builds(
 )
 summaries = st.builds(
     Summary,
-    groups=st.fixed_dictionaries(dict.fromkeys(Group, groups)),
+    groups=st.fixed_dictionaries(dict.fromkeys((ALL, *GROUPS), groups)),
     abstained=st.lists(st.sampled_from(ERROR_TYPES), unique=True).map(tuple),
     num_problematic=counts,
     num_images=counts,
@@ -299,7 +299,7 @@ def from_message(message: pb.Analysis) -> Analysis:
         if message.HasField("model_info")
         else None,
         summary=Summary(
-            {Group(name): group(message_group) for name, message_group in summary.groups.items()},
+            {name: group(message_group) for name, message_group in summary.groups.items()},
             tuple(ErrorType[key.upper()] for key in summary.abstained),
             summary.num_problematic,
             summary.num_images,
@@ -329,7 +329,7 @@ def test_an_analysis_is_converted_completely(analysis: Analysis) -> None:
 
     assert back == Analysis(**(vars(analysis) | {"request": titled}))
     for group, summary in analysis.summary.groups.items() if analysis.summary else ():
-        message = sent.summary.groups[group.value]
+        message = sent.summary.groups[group]
         assert optional(message, "image_multi_label_accuracy") == summary.image_multi_label_accuracy
 
 
@@ -432,7 +432,7 @@ def test_a_breakdown_is_converted_completely(breakdown_rows: list[BreakdownRow])
 
 def make_analysis(**changes: Any) -> Analysis:
     group = GroupSummary(0, dict.fromkeys(ERROR_TYPES, 0), 0, None, None, None, None, {}, {}, {}, {})
-    summary = Summary(dict.fromkeys(Group, group), (ErrorType.FINE_GRAINED_OOV,), 0, 0, 0, None, None, None)
+    summary = Summary(dict.fromkeys((ALL, *GROUPS), group), (ErrorType.FINE_GRAINED_OOV,), 0, 0, 0, None, None, None)
     values: dict[str, Any] = {"id": "a1", "request": AnalysisRequest("demo"), "state": State.SUCCEEDED, "evidence": "e"}
     return Analysis(**(values | {"create_time": datetime(2024, 1, 1, tzinfo=UTC), "summary": summary} | changes))
 
@@ -499,7 +499,7 @@ def test_an_unknown_error_type_in_a_filter_is_rejected_with_the_known_ones(key: 
 def test_every_group_is_named_as_in_the_domain() -> None:
     groups = {name: wire.verdict_filter(pb.VerdictFilter(group=name)).group for name in ("all", "organism", "")}
 
-    assert groups == {"all": Group.ALL, "organism": Group.ORGANISM, "": Group.ALL}
+    assert groups == {"all": ALL, "organism": "organism", "": ALL}
 
 
 # names
@@ -731,7 +731,6 @@ def test_the_name_of_a_verdict_has_the_file_name_of_its_image(name: str) -> None
         ),
         (wire.analysis_filter, pb.AnalysisFilter(states=[1, 99]), "filter.states"),
         (wire.verdict_filter, pb.VerdictFilter(error_types=["UNSPECIFIED"]), "filter.error_types"),
-        (wire.verdict_filter, pb.VerdictFilter(group="animal"), "filter.group"),
         (wire.verdict_filter, pb.VerdictFilter(target_class="1000"), "filter.target_class"),
         (wire.verdict_filter, pb.VerdictFilter(predicted_class="-1"), "filter.predicted_class"),
     ],

@@ -8,6 +8,7 @@ from errata import v1 as pb
 
 from service import wire
 from service.domain import (
+    ALL,
     ERROR_TYPES,
     METRICS,
     AdjustedTest,
@@ -23,7 +24,6 @@ from service.domain import (
     GateDecision,
     GateReason,
     GateResult,
-    Group,
     GroupComparison,
     Interval,
     LabelFit,
@@ -37,6 +37,7 @@ from service.domain import (
     TypeChange,
     UndecidedReason,
 )
+from service.taxonomy.imagenet_1k import GROUPS
 
 
 def test_a_comparison_is_converted_completely() -> None:
@@ -56,8 +57,8 @@ def test_a_comparison_is_converted_completely() -> None:
     change = TypeChange(ErrorType.FINE_GRAINED, 3, 5, interval, test)
     group = replace(group, type_changes=(change,))
     comparison = Comparison(
-        "a", "b", "A", "B", "demo", "e", (ErrorType.FINE_GRAINED_OOV,), 5, dict.fromkeys(Group, group),
-        dict.fromkeys(Group, (row,)), {Group.ALL: (ChangeRow("fish", None, 9, 2, 1, interval, test),)}, (flip,), (),
+        "a", "b", "A", "B", "demo", "e", (ErrorType.FINE_GRAINED_OOV,), 5, dict.fromkeys((ALL, *GROUPS), group),
+        dict.fromkeys((ALL, *GROUPS), (row,)), {ALL: (ChangeRow("fish", None, 9, 2, 1, interval, test),)}, (flip,), (),
     )  # fmt: skip
 
     sent = wire.to_comparison(comparison)
@@ -89,7 +90,7 @@ def test_a_comparison_is_converted_completely() -> None:
 
 
 def test_a_gate_result_is_converted_completely() -> None:
-    bound = Bound("b", Measure.RATE, (ErrorType.MODEL_FAILURE,), Group.ORGANISM, max_increase=0.0)
+    bound = Bound("b", Measure.RATE, (ErrorType.MODEL_FAILURE,), "organism", max_increase=0.0)
     reasons = (
         GateReason(GateDecision.UNDECIDED, bound, 0.5, 0.0, 0.25, 0.125, 40, (UndecidedReason.FEW_SAMPLES,)),
         GateReason(GateDecision.PASS, None, 1.0, 0.9),
@@ -111,7 +112,7 @@ def test_a_gate_result_is_converted_completely() -> None:
 def test_a_trend_is_converted_without_unknown_values() -> None:
     quantiles = np.tile(np.arange(99) / 100, (2, 1))
     quantiles[1] = np.nan
-    places = [(group, metric) for group in Group for metric in METRICS]
+    places = [(group, metric) for group in (ALL, *GROUPS) for metric in METRICS]
     axes = {axis: AxisRange(low, 0.9, np.array([low, low + 0.005])) for axis, low in zip(Axis, (0.6, 0.7), strict=True)}
     curves = Curves("imagenet", 962, axes, dict.fromkeys(places, quantiles), {})
     standings = (
@@ -126,7 +127,7 @@ def test_a_trend_is_converted_without_unknown_values() -> None:
         LabelFit("pooled", "red", None, 1, 0.5),
     )
 
-    sent = wire.to_trend(Trend("imagenet", "e", Group.OTHER, "team", (point,), fits, curves, (), False, 2))
+    sent = wire.to_trend(Trend("imagenet", "e", "other", "team", (point,), fits, curves, (), False, 2))
 
     (model,) = sent.models
     assert (model.analysis, model.label, model.requested, dict(model.values)) == (

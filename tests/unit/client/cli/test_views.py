@@ -4,8 +4,10 @@ import io
 
 from errata import pb
 from errata.cli.views import show_analysis, show_verdicts
-from errata.enums import Group
+from errata.groups import ALL
 from rich.console import Console
+
+from service.taxonomy.imagenet_1k import GROUPS
 
 
 def analysis(num_rejected: int, dataset: str = "imagenet-real") -> pb.Analysis:
@@ -19,7 +21,7 @@ def analysis(num_rejected: int, dataset: str = "imagenet-real") -> pb.Analysis:
         multi_label_accuracy=0.55,
         image_multi_label_accuracy=0.6,
     )
-    summary = pb.Summary(groups={name.value: group for name in Group}, num_rejected_targets=num_rejected)
+    summary = pb.Summary(groups=dict.fromkeys((ALL, *GROUPS), group), num_rejected_targets=num_rejected)
     return pb.Analysis(dataset=f"datasets/{dataset}", state=pb.Analysis.STATE_SUCCEEDED, summary=summary)
 
 

@@ -1,0 +1,119 @@
+"""Own models as the reference of percentiles, for data sets without published models (docs/adr/0065).
+
+The reference of a model is the latest version of each other model that was analyzed with the same evidence.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.domain import (
+    AXES,
+    MAX_DISTANCE,
+    METRICS,
+    MIN_NEIGHBORS,
+    NEAREST_MODELS,
+    UNNAMED,
+    Axis,
+    Metric,
+    StoredResult,
+)
+from service.summary.trend import accuracies_of, metric_values
+
+_ROUNDING = 1e-9  # accuracies with a smaller difference are equal
+
+
+@dataclass(frozen=True)
+class OwnModels:
+    """M models, each with its latest version."""
+
+    keys: tuple[str, ...]  # (M,) what identifies a model
+    accuracies: Mapping[Axis, NDArray[np.float64]]  # (M,)
+    values: Mapping[Metric, NDArray[np.float64]]  # (M,); NaN: the model has no such errors
+
+    @classmethod
+    def of(cls, results: Iterable[StoredResult]) -> "OwnModels":
+        """Create the models from the results of one data set and evidence; of each model, the newest counts."""
+        newest: dict[str, StoredResult] = {}
+        for result in sorted(results, key=lambda result: result.id, reverse=True):
+            if accuracies_of(result) is not None:
+                newest.setdefault(_key(result), result)
+        accuracies = [accuracies_of(result) or {} for result in newest.values()]
+        values = [metric_values(result.group) for result in newest.values()]
+        return cls(
+            tuple(newest),
+            {axis: np.array([of_model[axis] for of_model in accuracies]) for axis in Axis},
+            {metric: np.array([of_model.get(metric, np.nan) for of_model in values]) for metric in METRICS},
+        )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def without(self, result: StoredResult) -> "OwnModels":
+        """Return the models other than that of a result."""
+        others = np.array([key != _key(result) for key in self.keys], dtype=bool)
+        return OwnModels(
+            tuple(key for key, is_other in zip(self.keys, others.tolist(), strict=True) if is_other),
+            {axis: accuracies[others] for axis, accuracies in self.accuracies.items()},
+            {metric: values[others] for metric, values in self.values.items()},
+        )
+
+    def has(self, metric: Metric) -> bool:
+        """Return whether any model has a value of a metric."""
+        return not np.isnan(self.values[metric]).all()
+
+    def range_of(self, metric: Metric) -> tuple[float, float]:
+        """Return the lowest and the highest accuracy on the axis of a metric."""
+        accuracies = self.accuracies[AXES[metric]]
+        return float(accuracies.min()), float(accuracies.max())
+
+    def shares_of_lower(
+        self, metric: Metric, accuracies: NDArray[np.float64], values: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the share of the models nearest in accuracy that have a lower value; ties count half.
+
+        The nearest models are the 50 nearest ones, and all others at the same distance as the last of them, so that
+        the result does not depend on the order of models.
+
+        Args:
+            metric: The metric.
+            accuracies: (n,) accuracies on the axis of the metric.
+            values: (n,) values.
+
+        Returns:
+            (n,) shares, NaN for fewer than 20 neighbors or where the value is NaN.
+        """
+        known = np.flatnonzero(~np.isnan(self.values[metric]))
+        order = known[np.argsort(self.accuracies[AXES[metric]][known], kind="stable")]
+        models, model_values = self.accuracies[AXES[metric]][order], self.values[metric][order].astype(np.float32)
+        distance = np.minimum(MAX_DISTANCE, _distance_of_nearest(models, accuracies)) + _ROUNDING
+        first = np.searchsorted(models, accuracies - distance, side="left")
+        counts = np.searchsorted(models, accuracies + distance, side="right") - first
+        rounded = values.astype(np.float32)
+        lower = np.zeros(len(values))
+        for offset in range(int(counts.max(initial=0))):
+            neighbor = model_values[np.minimum(first + offset, len(models) - 1)]
+            shares = np.where(neighbor < rounded, 1.0, np.where(neighbor == rounded, 0.5, 0.0))
+            lower += np.where(offset < counts, shares, 0.0)
+        is_known = (counts >= MIN_NEIGHBORS) & ~np.isnan(values)
+        return np.where(is_known, lower / np.maximum(counts, 1), np.nan)
+
+
+def _key(result: StoredResult) -> str:
+    """Return what identifies a model: its name; of an upload without one, the display name or the predictions."""
+    model, _ = result.version
+    return model or (result.title if result.title != UNNAMED else result.predictions_digest)
+
+
+def _distance_of_nearest(models: NDArray[np.float64], accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distance of the 50th nearest model from accuracies, (n,); infinity for at most 50 models.
+
+    The nearest models are adjacent in the sorted accuracies (M,). Their first one is the first model that is not
+    farther than the one 50 places behind it.
+    """
+    if len(models) <= NEAREST_MODELS:
+        return np.full(len(accuracies), np.inf)
+    first = np.searchsorted(models[:-NEAREST_MODELS] + models[NEAREST_MODELS:], 2 * accuracies, side="left")
+    return np.maximum(accuracies - models[first], models[first + NEAREST_MODELS - 1] - accuracies)

@@ -1,0 +1,204 @@
+"""Percentiles among own models, compared with a slow implementation in fractions, and the choice of the models."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from service.domain import (
+    ALL,
+    AXES,
+    ERROR_TYPES,
+    METRICS,
+    Axis,
+    ErrorType,
+    GroupNumbers,
+    NoReferenceReason,
+    StoredResult,
+)
+from service.summary.own_models import OwnModels
+from service.summary.percentiles import percentile_ranks_among
+
+SAMPLES = 1000
+METRIC = "model_failure"
+# A model of the tests: top-1 accuracy and value of the metric, both in thousandths; value None: no errors.
+Model = tuple[int, int | None]
+MODELS = st.lists(
+    st.tuples(st.integers(400, 520), st.none() | st.integers(0, 8).map(lambda step: 125 * step)),
+    min_size=18,
+    max_size=90,
+)
+
+
+def slow_percentile(models: Sequence[Model], accuracy: int, value: int) -> Fraction | None:
+    """Return the share of the nearest models with a lower value by the definition (spec/statistics)."""
+    known = [model for model in models if model[1] is not None]
+    distances = sorted(abs(other - accuracy) for other, _ in known)
+    farthest = min(25, distances[49]) if len(distances) >= 50 else 25
+    neighbors = [other for place, other in known if abs(place - accuracy) <= farthest and other is not None]
+    if len(neighbors) < 20:
+        return None
+    return sum((Fraction(other < value) + Fraction(other == value, 2) for other in neighbors), Fraction(0)) / len(
+        neighbors
+    )
+
+
+def table_of(models: Sequence[Model]) -> OwnModels:
+    accuracies = np.array([accuracy / 1000 for accuracy, _ in models])
+    values = np.array([np.nan if value is None else value / 1000 for _, value in models])
+    return OwnModels(
+        tuple(str(number) for number in range(len(models))),
+        dict.fromkeys(Axis, accuracies),
+        dict.fromkeys(METRICS, values),
+    )
+
+
+@settings(max_examples=200)
+@given(MODELS, st.integers(380, 540), st.integers(0, 8).map(lambda step: 125 * step))
+@example(models=[(450, 250)] * 80, accuracy=450, value=250)  # all are as near as the 50th
+@example(models=[(440, 0)] * 30 + [(460, 1000)] * 30, accuracy=450, value=500)  # the 50th is on both sides
+@example(models=[(425, 0)] * 10 + [(475, 0)] * 10, accuracy=450, value=500)  # at the greatest distance
+@example(models=[(424, 0)] * 10 + [(475, 0)] * 19, accuracy=450, value=500)
+def test_share_of_lower_values_agrees_with_the_definition(models: list[Model], accuracy: int, value: int) -> None:
+    shares = table_of(models).shares_of_lower(METRIC, np.array([accuracy / 1000]), np.array([value / 1000]))
+
+    expected = slow_percentile(models, accuracy, value)
+    assert np.isnan(shares[0]) if expected is None else shares[0] == pytest.approx(float(expected))
+
+
+@settings(max_examples=50)
+@given(MODELS, st.lists(st.tuples(st.integers(380, 540), st.integers(0, 1000)), min_size=2, max_size=9), st.randoms())
+def test_shares_depend_neither_on_other_values_nor_on_the_order_of_models(
+    models: list[Model], points: list[tuple[int, int]], random: object
+) -> None:
+    accuracies, values = (np.array(column) / 1000 for column in zip(*points, strict=True))
+    together = table_of(models).shares_of_lower(METRIC, accuracies, values)
+
+    random.shuffle(models)  # type: ignore[attr-defined]
+
+    alone = [
+        table_of(models).shares_of_lower(METRIC, accuracies[[place]], values[[place]])[0]
+        for place in range(len(points))
+    ]
+    np.testing.assert_array_equal(together, alone)
+
+
+def result(
+    number: int, model: str = "", version: str = "", failures: int = 100, title: str = "upload", right: int = 600
+) -> StoredResult:
+    """Return a result of 1,000 images: right ones, model failures, and fine-grained errors."""
+    counts = dict.fromkeys(ERROR_TYPES, 0) | {
+        ErrorType.CORRECT: right,
+        ErrorType.MODEL_FAILURE: failures,
+        ErrorType.FINE_GRAINED: SAMPLES - right - failures,
+    }
+    numbers = GroupNumbers(counts, right / SAMPLES)
+    return StoredResult(
+        f"a{number:04}", title, {}, "", f"digest {number}", (model, version), (), right / SAMPLES, numbers, numbers
+    )
+
+
+def test_models_are_identified_by_name_then_display_name_then_predictions() -> None:
+    models = OwnModels.of(
+        [
+            result(1, "net", "1"),
+            result(2, "net", "2"),
+            result(3, title="mine"),
+            result(4, title="mine"),
+            result(5),
+            result(6),
+        ]
+    )
+
+    assert sorted(models.keys) == ["digest 5", "digest 6", "mine", "net"]
+
+
+def test_latest_version_of_a_model_is_its_newest_analysis() -> None:
+    models = OwnModels.of([result(1, "net", "2", failures=10), result(3, "net", "1", failures=30), result(2, "net")])
+
+    assert models.values[METRIC].tolist() == [30 / 400]
+
+
+def test_reference_of_a_model_has_none_of_its_versions() -> None:
+    results = [result(number, f"net {number % 5}", str(number)) for number in range(10)]
+
+    others = OwnModels.of(results).without(result(99, "net 3", "of another analysis"))
+
+    assert sorted(others.keys) == ["net 0", "net 1", "net 2", "net 4"]
+    assert len(others.accuracies[Axis.TOP1]) == len(others.values[METRIC]) == 4
+
+
+def test_results_without_samples_are_no_reference() -> None:
+    nothing = GroupNumbers(dict.fromkeys(ERROR_TYPES, 0), None)
+    empty = StoredResult("a1", "a", {}, "", "digest", ("a", ""), (), None, nothing, nothing)
+
+    assert len(OwnModels.of([empty])) == 0
+
+
+def reference(count: int, spread: int = 1) -> OwnModels:
+    """Return models around 60 % accuracy with 101, 102, … model failures."""
+    return OwnModels.of(
+        result(number, f"net {number}", failures=101 + number, right=600 + spread * (number - count // 2))
+        for number in range(count)
+    )
+
+
+def test_percentile_is_that_of_the_slow_definition() -> None:
+    model, others = result(99, "mine", failures=110), reference(40)
+    ranks = {rank.metric: rank for rank in percentile_ranks_among(others, ALL, model)}
+
+    values = {metric: numbers.tolist() for metric, numbers in others.values.items()}
+    for metric in (METRIC, "fine_grained"):
+        rank = ranks[metric]
+        lower = sum(value < rank.value for value in values[metric])
+        assert rank.percentile is None or rank.percentile == lower / 40
+    assert ranks[METRIC].low is not None
+
+
+def test_intervals_resample_the_images_of_the_model() -> None:
+    """Each draw takes its neighbors at its own accuracy; the interval contains the percentile."""
+    model = result(99, "mine", failures=390, right=600)  # nearly all errors are model failures
+    others = OwnModels.of(
+        result(number, f"net {number}", failures=5 * number, right=590 + number % 20) for number in range(40)
+    )
+    ranks = {rank.metric: rank for rank in percentile_ranks_among(others, ALL, model)}
+
+    assert (ranks[METRIC].percentile, ranks[METRIC].low, ranks[METRIC].high) == (1, 1, 1)
+    assert (ranks["fine_grained"].percentile, ranks["fine_grained"].high) == (0, 0)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(19, 0), (20, 1)])
+def test_percentiles_need_20_other_models(count: int, expected: int) -> None:
+    ranks = percentile_ranks_among(reference(count), ALL, result(99, "mine"))
+
+    assert bool(ranks) is bool(expected)
+
+
+def test_models_that_are_too_far_away_are_no_neighbors() -> None:
+    ranks = percentile_ranks_among(reference(30, spread=9), ALL, result(99, "mine"))
+
+    assert {rank.missing for rank in ranks if rank.value is not None} == {NoReferenceReason.FEW}
+
+
+@pytest.mark.parametrize("right", [500, 700])
+def test_accuracy_outside_of_the_range_of_the_models_has_no_percentile(right: int) -> None:
+    ranks = percentile_ranks_among(reference(40), ALL, result(99, "mine", right=right))
+
+    assert {rank.missing for rank in ranks if rank.value is not None} == {NoReferenceReason.ACCURACY}
+
+
+def test_neighbors_are_chosen_on_the_axis_of_the_metric() -> None:
+    """Multi-label accuracies are far apart, top-1 accuracies are not."""
+    others = reference(40)
+    spread = np.linspace(0, 1, 40)
+    others = OwnModels(others.keys, {**others.accuracies, Axis.MULTI_LABEL: spread}, others.values)
+
+    ranks = {rank.metric: rank for rank in percentile_ranks_among(others, ALL, result(99, "mine"))}
+
+    assert {AXES[metric] for metric, rank in ranks.items() if rank.missing is NoReferenceReason.FEW} == {
+        Axis.MULTI_LABEL
+    }
+    assert ranks["multi_label_accuracy"].missing is not NoReferenceReason.FEW
