@@ -8,8 +8,6 @@ from errata.errors import NotComparable
 from numpy.typing import NDArray
 
 from service.analyses.judge import JudgedAnalysis
-from service.analyses.ports import Stores
-from service.analyses.verdicts import load_judged
 from service.domain import (
     Analysis,
     Bytes,
@@ -20,6 +18,7 @@ from service.domain import (
     Group,
     GroupComparison,
     Mask,
+    Superclasses,
 )
 from service.evidence.labels import VERSIONS
 from service.rules.table import error_types
@@ -33,7 +32,6 @@ from service.summary.compare import (
     split_groups,
 )
 from service.summary.slices import slice_changes
-from service.taxonomy.classes import class_names
 
 MAX_CHANGED_IMAGES = 1000  # fixed and broken images each, by default
 
@@ -60,36 +58,10 @@ class Side:
     verdicts: Verdicts
 
 
-@dataclass(frozen=True)
-class Superclasses:
-    """The superclasses of the evidence."""
-
-    ids: Sequence[str]
-    members: Mask  # (S, C)
-
-
-def compare(stores: Stores, id_a: str, id_b: str, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:
-    """Compare two archived analyses.
-
-    Args:
-        stores: The stores.
-        id_a: The earlier analysis.
-        id_b: The later analysis.
-        max_images: Maximum number of fixed and of broken images.
-
-    Raises:
-        AnalysisNotFound: An analysis does not exist.
-        NotReady: An analysis has no result.
-        NotComparable: The analyses differ in data set or evidence.
-    """
-    return compare_judged(load_judged(stores, id_a), load_judged(stores, id_b), max_images)
-
-
 def compare_judged(a: JudgedAnalysis, b: JudgedAnalysis, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:
     """Compare two judged analyses; raise NotComparable if they differ in data set or evidence."""
-    members = np.asarray(a.bundle.arrays["superclass_members"])
-    superclasses = Superclasses(a.bundle.manifest.superclasses, members)
-    comparison = compare_sides(to_side(a), to_side(b), superclasses, max_images)
+    label_space = a.bundle.label_space
+    comparison = compare_sides(to_side(a), to_side(b), label_space.names, label_space.superclasses, max_images)
     return add_slices(comparison, a, b)
 
 
@@ -108,13 +80,18 @@ def compare_groups_of_sides(a: Side, b: Side) -> dict[Group, GroupComparison]:
 
 
 def compare_sides(
-    a: Side, b: Side, superclasses: Superclasses | None, max_images: int = MAX_CHANGED_IMAGES
+    a: Side,
+    b: Side,
+    class_names: Sequence[str],
+    superclasses: Superclasses | None,
+    max_images: int = MAX_CHANGED_IMAGES,
 ) -> Comparison:
     """Compare two sides.
 
     Args:
         a: The earlier analysis.
         b: The later analysis.
+        class_names: (C,) the names of the classes.
         superclasses: The superclasses of the evidence; None if they are not known.
         max_images: Maximum number of fixed and of broken images.
 
@@ -137,9 +114,9 @@ def compare_sides(
         abstained=summary.abstained,
         num_left_out=pair.num_left_out,
         groups=compare_groups(pair, first.groups),
-        classes={group: changed_classes(part, class_names()) for group, part in parts.items()},
+        classes={group: changed_classes(part, class_names) for group, part in parts.items()},
         superclasses={
-            group: changed_superclasses(part, superclasses.ids, superclasses.members) for group, part in parts.items()
+            group: changed_superclasses(part, superclasses.ids, _members(superclasses)) for group, part in parts.items()
         }
         if superclasses is not None
         else {},
@@ -147,6 +124,12 @@ def compare_sides(
         broken=_changed_images(first, second, pair, pair.broken, pair.types_b, max_images),
         num_rejected_targets=int((pair.counted & (first.targets != first.effective_targets)).sum()),
     )
+
+
+def _members(superclasses: Superclasses) -> Mask:
+    members = np.zeros((len(superclasses.ids), superclasses.num_classes), dtype=bool)
+    members[superclasses.numbers, superclasses.classes] = True
+    return members
 
 
 def _pair(a: Verdicts, b: Verdicts) -> Pair:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -24,13 +25,13 @@ from service.domain import (
     POSITIONS,
     TOP1_ERROR_TYPES,
     Attributes,
-    BreakdownRow,
     ErrorType,
     ExpertJudgment,
     Group,
     PercentileRank,
     Stage,
     StoredResult,
+    Superclasses,
     VocabularyEvidence,
     is_among,
 )
@@ -38,6 +39,7 @@ from service.evidence.agreement import agreement_for
 from service.evidence.bundle import Bundle
 from service.reference_models.curves import curves_of
 from service.report.agreement_view import agreement_view
+from service.report.class_names import display_names, shorten
 from service.report.comparison_view import comparison_view
 from service.report.error_table import ClassPair, ErrorTable
 from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE
@@ -48,7 +50,6 @@ from service.rules.table import error_types, tags
 from service.summary.calibrate import calibrate
 from service.summary.confusions import confusions
 from service.summary.percentiles import percentile_ranks_of
-from service.taxonomy.classes import class_names
 
 MAX_TABLE_ERRORS = 20_000  # rows of the error table
 STATIC_ERRORS = 50  # rows that are visible without JavaScript
@@ -79,7 +80,8 @@ def comparison_report(stores: Stores, id_a: str, id_b: str, site: bool = False) 
     a, b = load_judged(stores, id_a), load_judged(stores, id_b)
     comparison = compare_judged(a, b)
     assert a.analysis.summary is not None and b.analysis.summary is not None, "this is a bug: both are judged"
-    return render_comparison(comparison_view(comparison, a.analysis.summary, b.analysis.summary), site)
+    names = display_names(a.bundle.label_space)
+    return render_comparison(comparison_view(comparison, a.analysis.summary, b.analysis.summary, names), site)
 
 
 def trend_report(stores: Stores, request: TrendRequest, site: bool = False) -> str:
@@ -103,12 +105,13 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
     probability = None if judged.predictions.probability is None else judged.predictions.probability[images]
     counted = ~evidence.problematic & (types != NO_TYPE)
     rows = sort_by_severity(types, evidence.problematic, probability)
-    members = np.asarray(bundle.arrays["superclass_members"])
+    label_space = bundle.label_space
+    names = display_names(label_space)
     summary = judged.analysis.summary
     assert summary is not None, "this is a bug: a judged analysis has a summary"
     targets = evidence.effective_targets
     pairs = confusions(targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
-    groups = bundle.label_space.group_members
+    groups = label_space.group_members
     percentiles = _percentiles(judged)
     return report_view(
         ReportData(
@@ -118,10 +121,18 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
                 for pair in pairs
             ],
             superclasses=[
-                (row, _groups(groups, np.flatnonzero(inside)))
-                for row, inside in zip(compute_breakdown(judged, superclasses=True), members, strict=True)
+                (replace(row, name=shorten(row.name)), _groups(groups, classes))
+                for row, classes in zip(
+                    compute_breakdown(judged, superclasses=True),
+                    _members(label_space.superclasses).values(),
+                    strict=True,
+                )
             ],
-            classes=[(row, _groups(groups, _classes_of(row))) for row in compute_breakdown(judged, superclasses=False)],
+            classes=[
+                (replace(row, name=names[index]), _groups(groups, [index]))
+                for row in compute_breakdown(judged, superclasses=False)
+                if (index := row.class_index) is not None
+            ],
             slices=None if judged.attributes is None else slices_of(judged, judged.attributes),
             calibration=None
             if probability is None
@@ -132,7 +143,8 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
             errors=list(
                 iterate_verdicts(judged, rows[~evidence.problematic[rows]][:STATIC_ERRORS], with_evidence=True)
             ),
-            table=_error_table(ports, judged, rows, members, base),
+            class_names=names,
+            table=_error_table(ports, judged, rows, names, base),
             agreement=agreement_for(bundle.dataset),
             sources=[SourceRow(source.name, source.origin, source.license) for source in bundle.manifest.sources],
             version=version("errata-service"),
@@ -150,13 +162,9 @@ def sort_by_severity(
     return rows[np.lexsort((rows, -confidence, -POSITIONS[types[rows]], problematic[rows]))]
 
 
-def _classes_of(row: BreakdownRow) -> NDArray[np.intp]:
-    assert row.class_index is not None, "this is a bug: the row of a class has an index"
-    return np.array([row.class_index])
-
-
-def _groups(groups: NDArray[np.bool_], classes: NDArray[np.intp]) -> list[Group]:
-    return [group for group, inside in zip(CLASS_GROUPS, groups, strict=True) if inside[classes].any()]
+def _groups(groups: NDArray[np.bool_], classes: Sequence[int]) -> list[Group]:
+    members = groups[:, np.array(classes, dtype=np.intp)].any(axis=1)
+    return [group for group, is_member in zip(CLASS_GROUPS, members.tolist(), strict=True) if is_member]
 
 
 def _examples(bundle: Bundle, mask: NDArray[np.bool_]) -> list[str]:
@@ -185,7 +193,7 @@ def _percentiles(judged: JudgedAnalysis) -> Sequence[PercentileRank]:
 
 
 def _error_table(
-    ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], members: NDArray[np.bool_], base: str
+    ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], class_names: Sequence[str], base: str
 ) -> ErrorTable:
     bundle, total = judged.bundle, len(rows)
     rows = rows[:MAX_TABLE_ERRORS]
@@ -212,11 +220,8 @@ def _error_table(
         groups=np.asarray(bundle.arrays["groups"])[:, rows],
         total=total,
         abstained=bundle.manifest.abstained,
-        class_names=class_names(),
-        superclasses={
-            name: np.flatnonzero(inside).tolist()
-            for name, inside in zip(bundle.manifest.superclasses, members, strict=True)
-        },
+        class_names=class_names,
+        superclasses=_members(bundle.label_space.superclasses),
         pairs=_co_occurring_pairs(bundle, labels.classes, np.repeat(predicted, labels.counts)),
         overlaps={pair: bundle.label_space.overlap_reason(*pair) for pair in overlapping_pairs},
         texts=_vocabulary_evidence(bundle, rows, types, predicted),
@@ -227,6 +232,14 @@ def _error_table(
         picture_base=f"{base}images/" if base and ports.thumbnails.has(bundle.dataset) else "",
         page_base=f"{base}errors/" if base else "",
     )
+
+
+def _members(superclasses: Superclasses) -> dict[str, list[int]]:
+    """Return the classes of each superclass."""
+    members: dict[str, list[int]] = {name: [] for name in superclasses.ids}
+    for number, class_index in zip(superclasses.numbers.tolist(), superclasses.classes.tolist(), strict=True):
+        members[superclasses.ids[number]].append(class_index)
+    return members
 
 
 def _attribute_notes(attributes: Attributes | None, rows: NDArray[np.intp]) -> dict[int, list[str]]:

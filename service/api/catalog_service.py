@@ -1,18 +1,18 @@
-"""CatalogService: data sets, evidence bundles, models, and error types."""
+"""CatalogService: data sets, evidence bundles, classes, models, and error types."""
 
 from typing import Any
 
 import grpc
 from errata import v1 as pb
 from errata.errors import EvidenceDamaged, InvalidRequest, ModelNotFound, Unavailable
-from errata.names import dataset_id, model_id
+from errata.names import dataset_id, evidence_name, model_id
 from errata.v1 import catalog_service_pb2_grpc
 
 from service import wire
 from service.analyses.ports import Ports
 from service.api.executors import BoundedExecutor
 from service.domain import ERROR_TYPES
-from service.evidence.bundle import Manifest
+from service.evidence.bundle import Bundle
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -27,7 +27,7 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
     async def GetDataset(self, request: pb.GetDatasetRequest, context: Context) -> pb.Dataset:
         """Return a data set."""
         bundle = await self._executor.call(self._ports.stores.evidence.find, dataset_id(request.name), "")
-        return wire.to_dataset(bundle.manifest, await self._executor.call(self._has_images, bundle.manifest))
+        return wire.to_dataset(bundle, await self._executor.call(self._has_images, bundle))
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Context) -> pb.ListDatasetsResponse:
         """Return a page of data sets."""
@@ -37,7 +37,7 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
     async def GetEvidence(self, request: pb.GetEvidenceRequest, context: Context) -> pb.Evidence:
         """Return the manifest of an evidence bundle."""
         bundle = await self._executor.call(self._ports.stores.evidence.find, *wire.evidence_ids(request.name))
-        return wire.to_evidence(bundle.manifest)
+        return wire.to_evidence(bundle)
 
     async def ListEvidence(self, request: pb.ListEvidenceRequest, context: Context) -> pb.ListEvidenceResponse:
         """Return a page of the evidence bundles of a data set."""
@@ -48,8 +48,18 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
         bundles = await self._executor.call(self._ports.stores.evidence.bundles, dataset_id(request.parent))
         page, next_token = wire.page_of(bundles, request)
         return pb.ListEvidenceResponse(
-            evidence=[wire.to_evidence(bundle.manifest) for bundle in page], next_page_token=next_token
+            evidence=[wire.to_evidence(bundle) for bundle in page], next_page_token=next_token
         )
+
+    async def ListClasses(self, request: pb.ListClassesRequest, context: Context) -> pb.ListClassesResponse:
+        """Return a page of the classes of an evidence bundle."""
+        bundle = await self._executor.call(
+            self._ports.stores.evidence.find, *wire.evidence_ids(request.parent, "parent")
+        )
+        page, next_token = wire.page_of(range(bundle.label_space.num_classes), request)
+        evidence = evidence_name(bundle.dataset, bundle.digest)
+        classes = await self._executor.call(wire.to_classes, bundle.label_space, page, evidence)
+        return pb.ListClassesResponse(classes=classes, next_page_token=next_token)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """Return a model, or a pattern of models, that live workers can load."""
@@ -74,11 +84,11 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
         datasets = []
         for name in self._ports.stores.evidence.datasets():
             try:
-                default = self._ports.stores.evidence.bundles(name)[0].manifest
+                default = self._ports.stores.evidence.bundles(name)[0]
             except (EvidenceDamaged, Unavailable):
                 continue  # the repository logs the error; the other data sets remain usable
             datasets.append(wire.to_dataset(default, self._has_images(default)))
         return datasets
 
-    def _has_images(self, manifest: Manifest) -> bool:
-        return self._ports.models.has_images(manifest.dataset)
+    def _has_images(self, bundle: Bundle) -> bool:
+        return self._ports.models.has_images(bundle.dataset)

@@ -8,7 +8,7 @@ from service.wire.analyses import (
     to_analysis,
     to_breakdown,
 )
-from service.wire.catalog import to_dataset, to_error_type, to_evidence, to_model
+from service.wire.catalog import to_classes, to_dataset, to_error_type, to_evidence, to_model
 from service.wire.comparison import to_comparison
 from service.wire.gate import to_gate_result
 from service.wire.names import (
@@ -54,6 +54,7 @@ __all__ = [
     "request_from_header",
     "to_analysis",
     "to_breakdown",
+    "to_classes",
     "to_comparison",
     "to_dataset",
     "to_error_type",

@@ -562,6 +562,16 @@ class AsyncClient:
         request = pb.ListEvidenceRequest(parent=dataset_name(dataset))
         return await self._all(self._catalog.ListEvidence, request, "evidence")
 
+    async def classes(self, dataset: str, evidence: str = "") -> builtins.list[pb.Class]:
+        """Return the classes of a data set, in the order of their indices.
+
+        Args:
+            dataset: The data set.
+            evidence: Name or digest prefix of the evidence bundle. Default: the data set's default bundle.
+        """
+        request = pb.ListClassesRequest(parent=evidence_name(dataset, evidence))
+        return await self._all(self._catalog.ListClasses, request, "classes")
+
     async def models(self) -> builtins.list[pb.Model]:
         """Return the models that the workers offer."""
         return await self._all(self._catalog.ListModels, pb.ListModelsRequest(), "models")

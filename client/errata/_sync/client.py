@@ -558,6 +558,16 @@ class Client:
         request = pb.ListEvidenceRequest(parent=dataset_name(dataset))
         return self._all(self._catalog.ListEvidence, request, "evidence")
 
+    def classes(self, dataset: str, evidence: str = "") -> builtins.list[pb.Class]:
+        """Return the classes of a data set, in the order of their indices.
+
+        Args:
+            dataset: The data set.
+            evidence: Name or digest prefix of the evidence bundle. Default: the data set's default bundle.
+        """
+        request = pb.ListClassesRequest(parent=evidence_name(dataset, evidence))
+        return self._all(self._catalog.ListClasses, request, "classes")
+
     def models(self) -> builtins.list[pb.Model]:
         """Return the models that the workers offer."""
         return self._all(self._catalog.ListModels, pb.ListModelsRequest(), "models")
