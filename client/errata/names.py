@@ -54,9 +54,14 @@ def evidence_id(name: str) -> str:
     return "" if identifier == DEFAULT_EVIDENCE else identifier
 
 
-def class_name(evidence: str, index: int) -> str:
-    """Return the name of the class with an index, from the name of its evidence bundle."""
-    return f"{evidence}{CLASSES}{index}"
+def class_name(evidence: str, identifier: int | str) -> str:
+    """Return the name of a class.
+
+    Args:
+        evidence: Name of the evidence bundle.
+        identifier: Index of the class; in requests also its ID, or a name that only one class has.
+    """
+    return f"{evidence}{CLASSES}{encode(str(identifier))}"
 
 
 def verdict_name(analysis: str, file_name: str) -> str:

@@ -143,7 +143,6 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
             errors=list(
                 iterate_verdicts(judged, rows[~evidence.problematic[rows]][:STATIC_ERRORS], with_evidence=True)
             ),
-            class_names=names,
             table=_error_table(ports, judged, rows, names, base),
             agreement=agreement_for(bundle.dataset),
             sources=[SourceRow(source.name, source.origin, source.license) for source in bundle.manifest.sources],

@@ -51,6 +51,14 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
             evidence=[wire.to_evidence(bundle) for bundle in page], next_page_token=next_token
         )
 
+    async def GetClass(self, request: pb.GetClassRequest, context: Context) -> pb.Class:
+        """Return a class."""
+        dataset, digest, text = wire.class_ids(request.name)
+        bundle = await self._executor.call(self._ports.stores.evidence.find, dataset, digest)
+        index = await self._executor.call(wire.class_named, text, "name", bundle.label_space)
+        evidence = evidence_name(bundle.dataset, bundle.digest)
+        return wire.to_classes(bundle.label_space, range(index, index + 1), evidence)[0]
+
     async def ListClasses(self, request: pb.ListClassesRequest, context: Context) -> pb.ListClassesResponse:
         """Return a page of the classes of an evidence bundle."""
         bundle = await self._executor.call(

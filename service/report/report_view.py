@@ -132,7 +132,6 @@ class ReportData:
     percentiles: Sequence[PercentileRank]
     notes: Sequence[str]
     errors: Sequence[Verdict]  # the worst, with evidence
-    class_names: Sequence[str]  # as pages show them
     table: ErrorTable
     sources: Sequence[SourceRow]
     version: str
@@ -149,6 +148,7 @@ def report_view(data: ReportData) -> ReportView:
     percentiles = {rank.metric: percentile_message(rank) for rank in data.percentiles if rank.low is not None}
     classes = class_rows(data.classes, summary.abstained)
     superclasses = class_rows(data.superclasses, summary.abstained)
+    names = data.table.class_names
     rejected, preference = summary.num_rejected_targets or 0, data.label_preference
     return ReportView(
         title=analysis.title,
@@ -172,13 +172,11 @@ def report_view(data: ReportData) -> ReportView:
         num_classes=len(classes),
         slices=slice_rows(data.slices),
         num_slices=len(data.slices.rows) if data.slices is not None else 0,
-        confusions=tuple(
-            confusion_row(confusion, examples, data.class_names) for confusion, examples in data.confusions
-        ),
+        confusions=tuple(confusion_row(confusion, examples, names) for confusion, examples in data.confusions),
         calibration=calibration_view(data.calibration, data.confidence) if data.calibration is not None else None,
         percentiles=percentile_rows(data.percentiles),
         notes=tuple(data.notes),
-        errors=tuple(error_row(verdict, data.class_names) for verdict in data.errors),
+        errors=tuple(error_row(verdict, names) for verdict in data.errors),
         table=data.table,
         agreement=agreement_view(data.agreement) if data.agreement is not None else None,
         provenance=_provenance(analysis, summary, data),

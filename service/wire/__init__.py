@@ -14,6 +14,7 @@ from service.wire.gate import to_gate_result
 from service.wire.names import (
     analysis_id,
     analysis_name,
+    class_ids,
     class_named,
     evidence_ids,
     evidence_of,
@@ -38,6 +39,7 @@ __all__ = [
     "analysis_filter",
     "analysis_id",
     "analysis_name",
+    "class_ids",
     "class_named",
     "cursor_token",
     "evidence_ids",

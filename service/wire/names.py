@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from errata.error_types import find_error_type
 from errata.errors import InvalidRequest
-from errata.names import ANALYSES, DATASETS, EVIDENCE, VERDICTS, dataset_id, evidence_id, split_child
+from errata.names import ANALYSES, CLASSES, DATASETS, EVIDENCE, VERDICTS, dataset_id, evidence_id, split_child
 from google.protobuf.message import Message
 
 from service.domain import ERROR_TYPES, ErrorType, Group, LabelSpace
@@ -57,6 +57,12 @@ def evidence_ids(name: str, field: str = "name") -> tuple[str, str]:
     form = "datasets/DATASET/evidence/DIGEST, with `default` as the default"
     dataset, identifier = split_child(name, EVIDENCE, form, field)
     return dataset_id(dataset), evidence_id(identifier)
+
+
+def class_ids(name: str) -> tuple[str, str, str]:
+    """Return the data set, the digest prefix of the bundle, and the text that identifies a class of the bundle."""
+    evidence, text = split_child(name, CLASSES, "datasets/DATASET/evidence/DIGEST/classes/INDEX")
+    return *evidence_ids(evidence), text
 
 
 def evidence_of(dataset: str, name: str) -> str:

@@ -191,6 +191,7 @@ def view(**changes: Any) -> ReportView:
         gains=(GainRow("fine-grained", "type-4", "minor", "+1.00", "+2.00"),),
         superclasses=(part("dog"),),
         classes=(part("pug"),),
+        num_superclasses=2345,
         num_classes=1234,
         confusions=(ConfusionRow("goldfish", "tench", "3", "3 fine-grained", "c.jpg"),),
         calibration=CalibrationView(

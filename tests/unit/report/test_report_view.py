@@ -51,8 +51,10 @@ from service.report.report_view import (
     analysis_summary,
     report_view,
 )
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 TENCH, GOLDFISH = 0, 1
+NAMES = imagenet_1k().names
 COUNTS = dict(zip(ERROR_TYPES, (60, 4, 6, 10, 0, 5, 0, 15), strict=True))
 
 
@@ -123,7 +125,7 @@ TABLE = ErrorTable(
     groups=np.zeros((3, 0), bool),
     total=0,
     abstained=(),
-    class_names=(),
+    class_names=NAMES,
     superclasses={},
     pairs={},
     overlaps={},
@@ -511,7 +513,7 @@ def test_problematic_image_shows_its_tags() -> None:
 
 
 def test_evidence_names_shared_superclasses_and_co_occurrences() -> None:
-    shared, together = evidence_notes(verdict())
+    shared, together = evidence_notes(verdict(), NAMES)
 
     assert "tench" in shared
     assert "goldfish" in shared
@@ -526,7 +528,7 @@ def test_vocabulary_evidence_lists_texts_in_order(gate: bool, word: str) -> None
     best = (ProposedText("A photo of a carp", 0.75, True), ProposedText("A photo of a tench", 0.125, False))
     evidence = replace(why, co_occurrences=(), vocabulary=VocabularyEvidence(gate, best, 1234))
 
-    note = evidence_notes(verdict(evidence=evidence))[-1]
+    note = evidence_notes(verdict(evidence=evidence), NAMES)[-1]
 
     assert word in note
     assert "1,234 texts" in note
@@ -538,7 +540,7 @@ def test_predicted_class_that_is_a_label_is_no_evidence() -> None:
     assert why is not None
     itself = replace(why, shared_superclasses=(SharedSuperclass(TENCH, ("fish",)),), co_occurrences=())
 
-    assert evidence_notes(verdict(evidence=itself)) == ()
+    assert evidence_notes(verdict(evidence=itself), NAMES) == ()
 
 
 def test_overlap_is_the_first_evidence() -> None:
@@ -546,7 +548,7 @@ def test_overlap_is_the_first_evidence() -> None:
     assert why is not None
 
     assert (
-        evidence_notes(verdict(evidence=replace(why, overlap="They are the same thing.")))[0]
+        evidence_notes(verdict(evidence=replace(why, overlap="They are the same thing.")), NAMES)[0]
         == "They are the same thing."
     )
 
@@ -661,7 +663,7 @@ def test_evidence_says_that_clip_prefers_a_true_label(prefers: bool | None, is_s
     evidence = verdict().evidence
     assert evidence is not None
 
-    notes = evidence_notes(verdict(evidence=replace(evidence, vocabulary=vocabulary)))
+    notes = evidence_notes(verdict(evidence=replace(evidence, vocabulary=vocabulary)), NAMES)
 
     assert any("CLIP prefers a true label" in note for note in notes) == is_shown
 
