@@ -11,12 +11,13 @@ MAX_ID = 40  # characters of an ID beside a name
 def display_names(label_space: LabelSpace) -> tuple[str, ...]:
     """Return the names of the C classes as pages show them, (C,).
 
-    A long name is shortened. Where two classes look the same, the ID follows; the index, if the ID is no help.
+    A long name is shortened. Where two names differ at most in case, the ID follows; the index, if the ID is no help.
     """
     names = [shorten(name) for name in label_space.names]
-    counts = Counter(names)
+    counts = Counter(map(str.casefold, names))
     return tuple(
-        f"{name} ({_identifier(label_space, index)})" if counts[name] > 1 else name for index, name in enumerate(names)
+        f"{name} ({_identifier(label_space, index)})" if counts[name.casefold()] > 1 else name
+        for index, name in enumerate(names)
     )
 
 

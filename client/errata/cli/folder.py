@@ -130,7 +130,10 @@ def read_classes(folder: Path) -> list[pb.Class]:
     content = read_part(folder, CLASSES, MAX_CLASSES)
 
     def parse(line: Any) -> pb.Class:
-        return ParseDict(line, pb.Class(), ignore_unknown_fields=True)
+        item = ParseDict(line, pb.Class(), ignore_unknown_fields=True)
+        if not item.display_name:
+            raise ValueError("its name is missing")
+        return item
 
     classes = [
         _parse_line(folder / CLASSES, number, line, parse) for number, line in enumerate(content.splitlines(), 1)
