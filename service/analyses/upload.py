@@ -171,7 +171,7 @@ def _find_implausible(bundle: Bundle, parsed: Upload, request: AnalysisRequest) 
     ):
         problem, field = reordered_rows(reordered, request.row_order), "row_order"
     elif permuted := find_permuted_classes(bundle.evidence.targets, parsed.predictions.top1[bundle.rows]):
-        problem, field = permuted_classes(permuted, bundle.label_space.name), "predicted_class"
+        problem, field = permuted_classes(permuted), "predicted_class"
     if problem and not request.accept_implausible:
         raise ImplausibleUpload(f"{problem} {ACCEPT_REMEDY}", field=field)
     return problem
