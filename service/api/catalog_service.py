@@ -12,7 +12,7 @@ from service import wire
 from service.analyses.ports import Ports
 from service.api.executors import BoundedExecutor
 from service.domain import ERROR_TYPES
-from service.evidence.bundle import Bundle
+from service.evidence.bundle import Manifest
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -27,7 +27,7 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
     async def GetDataset(self, request: pb.GetDatasetRequest, context: Context) -> pb.Dataset:
         """Return a data set."""
         bundle = await self._executor.call(self._ports.stores.evidence.find, dataset_id(request.name), "")
-        return wire.to_dataset(bundle, await self._executor.call(self._has_images, bundle))
+        return wire.to_dataset(bundle.manifest, await self._executor.call(self._has_images, bundle.manifest))
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Context) -> pb.ListDatasetsResponse:
         """Return a page of data sets."""
@@ -37,7 +37,7 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
     async def GetEvidence(self, request: pb.GetEvidenceRequest, context: Context) -> pb.Evidence:
         """Return the manifest of an evidence bundle."""
         bundle = await self._executor.call(self._ports.stores.evidence.find, *wire.evidence_ids(request.name))
-        return wire.to_evidence(bundle)
+        return wire.to_evidence(bundle.manifest)
 
     async def ListEvidence(self, request: pb.ListEvidenceRequest, context: Context) -> pb.ListEvidenceResponse:
         """Return a page of the evidence bundles of a data set."""
@@ -48,7 +48,7 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
         bundles = await self._executor.call(self._ports.stores.evidence.bundles, dataset_id(request.parent))
         page, next_token = wire.page_of(bundles, request)
         return pb.ListEvidenceResponse(
-            evidence=[wire.to_evidence(bundle) for bundle in page], next_page_token=next_token
+            evidence=[wire.to_evidence(bundle.manifest) for bundle in page], next_page_token=next_token
         )
 
     async def GetClass(self, request: pb.GetClassRequest, context: Context) -> pb.Class:
@@ -92,11 +92,11 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
         datasets = []
         for name in self._ports.stores.evidence.datasets():
             try:
-                default = self._ports.stores.evidence.bundles(name)[0]
+                default = self._ports.stores.evidence.bundles(name)[0].manifest
             except (EvidenceDamaged, Unavailable):
                 continue  # the repository logs the error; the other data sets remain usable
             datasets.append(wire.to_dataset(default, self._has_images(default)))
         return datasets
 
-    def _has_images(self, bundle: Bundle) -> bool:
-        return self._ports.models.has_images(bundle.dataset)
+    def _has_images(self, manifest: Manifest) -> bool:
+        return self._ports.models.has_images(manifest.dataset)

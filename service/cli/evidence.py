@@ -169,6 +169,7 @@ def _print_manifest(manifest: Manifest, as_json: bool) -> None:
         return
     console = stdout_console()
     console.print(f"[bold]{safe(manifest.dataset)}[/]  {manifest.digest}")
+    console.print(f"  label space: {safe(manifest.label_space)}")
     for name, count in manifest.counts.items():
         console.print(f"  {safe(name.replace('_', ' '))}: {format_count(count)}")
     abstained = ", ".join(error_type.name for error_type in manifest.abstained) or "none"

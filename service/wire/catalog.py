@@ -8,31 +8,30 @@ from errata.names import class_name, dataset_name, evidence_name, model_name
 from service.analyses.ports import ModelOffer
 from service.domain import ErrorType, LabelSpace
 from service.evidence.agreement import shipped_agreement
-from service.evidence.bundle import Bundle
+from service.evidence.bundle import Manifest
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 
-def to_dataset(default: Bundle, has_images: bool) -> pb.Dataset:
+def to_dataset(default: Manifest, has_images: bool) -> pb.Dataset:
     """Convert a data set.
 
     Args:
-        default: Its default bundle.
+        default: The manifest of its default bundle.
         has_images: Whether a live worker has its images.
     """
-    counts = default.manifest.counts
     return pb.Dataset(
         name=dataset_name(default.dataset),
-        num_images=counts["images"],
-        num_judged=counts["judged"],
+        num_images=default.counts["images"],
+        num_judged=default.counts["judged"],
         has_images=has_images,
         default_evidence=evidence_name(default.dataset, default.digest),
-        label_space=default.label_space.name,
-        num_classes=default.label_space.num_classes,
+        label_space=default.label_space,
+        num_classes=_num_classes(default),
     )
 
 
-def to_evidence(bundle: Bundle) -> pb.Evidence:
-    """Convert the description of an evidence bundle."""
-    manifest = bundle.manifest
+def to_evidence(manifest: Manifest) -> pb.Evidence:
+    """Convert the manifest of an evidence bundle."""
     return pb.Evidence(
         name=evidence_name(manifest.dataset, manifest.digest),
         digest=manifest.digest,
@@ -43,8 +42,8 @@ def to_evidence(bundle: Bundle) -> pb.Evidence:
             pb.Source(display_name=source.name, origin=source.origin, license=source.license, sha256=source.sha256)
             for source in manifest.sources
         ],
-        label_space=bundle.label_space.name,
-        num_classes=bundle.label_space.num_classes,
+        label_space=manifest.label_space,
+        num_classes=_num_classes(manifest),
     )
 
 
@@ -73,6 +72,11 @@ def to_classes(label_space: LabelSpace, indices: range, evidence: str) -> list[p
         )
         for index in indices
     ]
+
+
+def _num_classes(manifest: Manifest) -> int:
+    """Return the number of classes; a bundle without it has the classes of ImageNet-1k."""
+    return manifest.counts.get("classes", imagenet_1k().num_classes)
 
 
 def to_model(offer: ModelOffer) -> pb.Model:

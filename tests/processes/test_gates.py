@@ -123,7 +123,7 @@ def test_a_failed_gate_exits_with_1_and_writes_its_files(
     assert done.returncode == 1
     assert json.loads(done.stdout)["state"] == "STATE_SUCCEEDED"
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "summary.json", "verdicts.jsonl", "report.html", "junit.xml",
+        "summary.json", "verdicts.jsonl", "classes.jsonl", "report.html", "junit.xml",
     }  # fmt: skip
     case = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot().find(".//testcase")
     assert case is not None and case.get("name") == "few failures" and case.find("failure") is not None

@@ -6,6 +6,7 @@ from errata.errors import InvalidRequest
 from own_classes import CLASSES, HTML, LONG, label_space
 
 from service import wire
+from service.evidence.bundle import Manifest
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 
@@ -115,3 +116,16 @@ def test_classes_of_imagenet_have_synsets_and_groups() -> None:
     assert (tench.class_id, tench.synset, list(tench.groups)) == ("n01440764", "n01440764", ["organism"])
     assert "Tinca tinca" in tench.synonyms
     assert list(sunglass.overlaps) == [837]
+
+
+def manifest(label_space: str, counts: dict[str, int]) -> Manifest:
+    return Manifest("d", "0" * 64, 1, (), (), {"images": 3, "judged": 2} | counts, (), {}, label_space=label_space)
+
+
+def test_the_manifest_has_the_label_space_and_the_number_of_classes() -> None:
+    own, older = manifest("products", {"classes": 8}), manifest("imagenet-1k", {})
+
+    for message in (wire.to_evidence(own), wire.to_dataset(own, has_images=False)):
+        assert (message.label_space, message.num_classes) == ("products", 8)
+    for message in (wire.to_evidence(older), wire.to_dataset(older, has_images=False)):
+        assert (message.label_space, message.num_classes) == ("imagenet-1k", 1000)
