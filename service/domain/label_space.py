@@ -10,6 +10,7 @@ from service.domain.class_relations import ClassPairs, Mask, Superclasses
 MIN_CLASSES = 2
 MAX_CLASSES = 32_767
 MAX_GROUPS = 16
+MAX_COMPARED = 1000  # names that are compared with a text by difflib, which takes up to 0.4 ms for each
 IMAGENET_1K = "imagenet-1k"
 
 
@@ -53,7 +54,12 @@ class LabelSpace:
     def similar_names(self, text: str, count: int = 3) -> list[str]:
         """Return up to `count` names of classes that are similar to a text, the most similar first."""
         by_key = {normalize(name): name for name in self.names}
-        return [by_key[key] for key in difflib.get_close_matches(normalize(text)[:80], by_key, n=count)]
+        key = normalize(text)[:80]
+        candidates = [*by_key]
+        if len(candidates) > MAX_COMPARED:
+            trigrams = _trigrams(key)
+            candidates.sort(key=lambda name: -len(trigrams & _trigrams(name)))
+        return [by_key[name] for name in difflib.get_close_matches(key, candidates[:MAX_COMPARED], n=count)]
 
     def overlap_reason(self, target: int, predicted: int) -> str:
         """Return why a prediction counts as correct; empty if the classes do not overlap."""
@@ -87,6 +93,10 @@ class LabelSpace:
             for text in (name, *synonyms):
                 collected.setdefault(form(text), {})[index] = None
         return {text: tuple(indices) for text, indices in collected.items()}
+
+
+def _trigrams(text: str) -> set[str]:
+    return {text[start : start + 3] for start in range(max(1, len(text) - 2))}
 
 
 def normalize(name: str) -> str:

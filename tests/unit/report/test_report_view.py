@@ -45,6 +45,7 @@ from service.report.error_table import ErrorTable
 from service.report.error_view import evidence_notes
 from service.report.report_view import (
     MAX_CLASSES,
+    MAX_SUPERCLASSES,
     ReportData,
     ReportView,
     SourceRow,
@@ -381,6 +382,15 @@ def test_class_row_has_counts_gains_and_groups() -> None:
         ("type-8", 25, 75),
     ]
     assert result.groups == "organism other"
+
+
+def test_number_of_shown_superclasses_is_limited() -> None:
+    wrong = [part(f"superclass {index}", failures=index + 1) for index in range(MAX_SUPERCLASSES + 5)]
+
+    result = view(superclasses=parts(*wrong))
+
+    assert (len(result.superclasses), result.num_superclasses) == (MAX_SUPERCLASSES, MAX_SUPERCLASSES + 5)
+    assert result.superclasses[0].name == f"superclass {MAX_SUPERCLASSES + 4}"
 
 
 def test_number_of_shown_classes_is_limited() -> None:

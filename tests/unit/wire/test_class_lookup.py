@@ -1,5 +1,7 @@
 """Classes in requests: an ID, a name, a synonym, or an index of the label space of the data set."""
 
+import difflib
+
 import pytest
 from errata import v1 as pb
 from errata.errors import InvalidRequest
@@ -129,3 +131,29 @@ def test_the_manifest_has_the_label_space_and_the_number_of_classes() -> None:
         assert (message.label_space, message.num_classes) == ("products", 8)
     for message in (wire.to_evidence(older), wire.to_dataset(older, has_images=False)):
         assert (message.label_space, message.num_classes) == ("imagenet-1k", 1000)
+
+
+def test_similar_names_among_many_classes_are_found_with_few_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {
+            "id": str(number),
+            "name": f"item {number * 7919 % 20_000:05}",
+            "synonyms": [],
+            "superclasses": [],
+            "groups": [],
+        }
+        for number in range(20_000)
+    ]
+    rows[15_000]["name"] = "cast iron skillet"
+    compared: list[int] = []
+    find = difflib.get_close_matches
+
+    def get_close_matches(text: str, names: list[str], n: int) -> list[str]:
+        compared.append(len(names))
+        return find(text, names, n=n)
+
+    monkeypatch.setattr(difflib, "get_close_matches", get_close_matches)
+
+    with pytest.raises(InvalidRequest, match=r"an index from 0 to 19999\. Similar names: cast iron skillet"):
+        wire.class_named("cast iorn skilet", "target", label_space(rows))
+    assert compared == [1000]
