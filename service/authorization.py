@@ -71,6 +71,8 @@ PERMISSIONS: Mapping[str, Scope] = {
     _CATALOG + "ListDatasets": Scope.READ,
     _CATALOG + "GetEvidence": Scope.READ,
     _CATALOG + "ListEvidence": Scope.READ,
+    _CATALOG + "GetClass": Scope.READ,
+    _CATALOG + "ListClasses": Scope.READ,
     _CATALOG + "GetModel": Scope.READ,
     _CATALOG + "ListModels": Scope.READ,
     _CATALOG + "ListErrorTypes": Scope.READ,

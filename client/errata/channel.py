@@ -26,7 +26,8 @@ IDEMPOTENT_METHODS = {  # CreateAnalysis is idempotent because the client gives 
         "ExplainVerdict", "ExplainPrediction", "ComputeBreakdown", "CompareAnalyses", "EvaluateGate", "ComputeTrend",
     ),
     "errata.v1.CatalogService": (
-        "GetDataset", "ListDatasets", "GetEvidence", "ListEvidence", "GetModel", "ListModels", "ListErrorTypes",
+        "GetDataset", "ListDatasets", "GetEvidence", "ListEvidence", "GetClass", "ListClasses", "GetModel",
+        "ListModels", "ListErrorTypes",
     ),
 }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import re
 
-from errata.errors import InvalidRequest, Unavailable
+from errata.errors import ErrataError, InvalidRequest, Unavailable
 
 _HOST_AND_PORT = re.compile(r"(?:\[[^\[\]]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
 MAX_ADDRESS = 300  # characters; a host name has at most 253
@@ -13,6 +13,12 @@ class ConnectionFailed(Unavailable):
     """Raised when the client cannot connect to a service: no service received the call."""
 
     reason = "CONNECTION_FAILED"
+
+
+class UnknownMethod(ErrataError):
+    """Raised when a service does not have a method, because its version is older than that of the client."""
+
+    reason = "UNKNOWN_METHOD"
 
 
 def check_address(server: str) -> None:

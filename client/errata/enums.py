@@ -84,7 +84,7 @@ class RowOrder(_WireEnum):
     """Order of the rows in an upload without file names."""
 
     UNSPECIFIED = 0
-    PATH = 1  # sorted by `wnid/file`
+    PATH = 1  # sorted by the original label, then by name
     FILE_NAME = 2  # sorted by file name
 
 

@@ -55,9 +55,7 @@ class ErrorType(Enum):
         severity=Severity.NONE,
         title="class overlap",
         plural="class overlaps",
-        description=(
-            "ImageNet has two classes for the same concept, and the model predicts the other one. Counted as correct."
-        ),
+        description=("Two classes mean the same concept, and the model predicts the other one. Counted as correct."),
         colors=Colors("#848e98", "#737d87", "#7b858f"),
         column="num_collapsed_mappings",
     )
@@ -87,7 +85,7 @@ class ErrorType(Enum):
         severity=Severity.MINOR,
         title="fine-grained, out of vocabulary",
         plural="out-of-vocabulary errors",
-        description="The image shows an object similar to the prediction, but ImageNet has no class for it.",
+        description="The image shows an object similar to the prediction, but no class is for it.",
         colors=Colors("#1c4587", "#3f7fd0", "#3567b5"),
         needs="oov",
         missing="CLIP results are not available.",

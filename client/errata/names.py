@@ -1,4 +1,4 @@
-"""Resource names: `analyses/*`, `analyses/*/verdicts/*`, `datasets/*`, `datasets/*/evidence/*`, and `models/*`.
+"""Names of resources, such as `analyses/*/verdicts/*` and `datasets/*/evidence/*/classes/*`.
 
 An ID is percent-encoded like a segment of a URL's path (RFC 3986, section 3.3).
 """
@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 from errata.errors import InvalidRequest
 
 ANALYSES, DATASETS, MODELS = "analyses/", "datasets/", "models/"
-VERDICTS, EVIDENCE = "/verdicts/", "/evidence/"
+VERDICTS, EVIDENCE, CLASSES = "/verdicts/", "/evidence/", "/classes/"
 DEFAULT_EVIDENCE = "default"  # ID of the default bundle of a data set, in requests
 _SEGMENT = "!$&'()*+,;=:@"  # characters besides letters, digits, and `-._~` that a segment can contain
 
@@ -52,6 +52,16 @@ def evidence_id(name: str) -> str:
     """Return the digest of an evidence bundle, or its first digits, from its name or ID; empty for the default."""
     identifier = unquote(name.rpartition(EVIDENCE)[2]) if name.startswith(DATASETS) else name
     return "" if identifier == DEFAULT_EVIDENCE else identifier
+
+
+def class_name(evidence: str, identifier: int | str) -> str:
+    """Return the name of a class.
+
+    Args:
+        evidence: Name of the evidence bundle.
+        identifier: Index of the class; in requests also its ID, or a name that only one class has.
+    """
+    return f"{evidence}{CLASSES}{encode(str(identifier))}"
 
 
 def verdict_name(analysis: str, file_name: str) -> str:

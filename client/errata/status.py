@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 
 from errata import errors
-from errata.connection import connection_error
+from errata.connection import UnknownMethod, connection_error
 from errata.errors import ErrataError, Violation
 
 _LINE = re.compile(r"(.*)\[line ([0-9]+)\]", re.DOTALL)  # a field and a line, as the service encodes them
@@ -74,7 +74,7 @@ def _convert(error: grpc.RpcError, server: str, request: str) -> ErrataError:
         case grpc.StatusCode.CANCELLED:
             return errors.Cancelled(message)
         case grpc.StatusCode.UNIMPLEMENTED:
-            return ErrataError(f"The server at {server} has no such method: {message} Check its address and version.")
+            return UnknownMethod(f"The server at {server} has no such method: {message} Check its address and version.")
         case _:
             return ErrataError(f"{code.name}: {message}")
 

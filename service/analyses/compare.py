@@ -9,8 +9,6 @@ from errata.errors import NotComparable
 from numpy.typing import NDArray
 
 from service.analyses.judge import JudgedAnalysis
-from service.analyses.ports import Stores
-from service.analyses.verdicts import load_judged
 from service.domain import (
     Analysis,
     Bytes,
@@ -34,7 +32,6 @@ from service.summary.compare import (
     split_groups,
 )
 from service.summary.slices import slice_changes
-from service.taxonomy.classes import class_names
 
 Value = TypeVar("Value", bound=np.generic)
 MAX_CHANGED_IMAGES = 1000  # fixed and broken images each, by default
@@ -62,26 +59,10 @@ class Side:
     verdicts: Verdicts
 
 
-def compare(stores: Stores, id_a: str, id_b: str, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:
-    """Compare two archived analyses.
-
-    Args:
-        stores: The stores.
-        id_a: The earlier analysis.
-        id_b: The later analysis.
-        max_images: Maximum number of fixed and of broken images.
-
-    Raises:
-        AnalysisNotFound: An analysis does not exist.
-        NotReady: An analysis has no result.
-        NotComparable: The analyses differ in data set or evidence.
-    """
-    return compare_judged(load_judged(stores, id_a), load_judged(stores, id_b), max_images)
-
-
 def compare_judged(a: JudgedAnalysis, b: JudgedAnalysis, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:
     """Compare two judged analyses; raise NotComparable if they differ in data set or evidence."""
-    comparison = compare_sides(to_side(a), to_side(b), a.bundle.label_space.superclasses, max_images)
+    label_space = a.bundle.label_space
+    comparison = compare_sides(to_side(a), to_side(b), label_space.names, label_space.superclasses, max_images)
     return add_slices(comparison, a, b)
 
 
@@ -100,13 +81,18 @@ def compare_groups_of_sides(a: Side, b: Side) -> dict[str, GroupComparison]:
 
 
 def compare_sides(
-    a: Side, b: Side, superclasses: Superclasses | None, max_images: int = MAX_CHANGED_IMAGES
+    a: Side,
+    b: Side,
+    class_names: Sequence[str],
+    superclasses: Superclasses | None,
+    max_images: int = MAX_CHANGED_IMAGES,
 ) -> Comparison:
     """Compare two sides.
 
     Args:
         a: The earlier analysis.
         b: The later analysis.
+        class_names: (C,) the names of the classes.
         superclasses: The superclasses of the evidence; None if they are not known.
         max_images: Maximum number of fixed and of broken images.
 
@@ -129,7 +115,7 @@ def compare_sides(
         abstained=summary.abstained,
         num_left_out=pair.num_left_out,
         groups=compare_groups(pair, first.groups),
-        classes={group: changed_classes(part, class_names()) for group, part in parts.items()},
+        classes={group: changed_classes(part, class_names) for group, part in parts.items()},
         superclasses={group: changed_superclasses(part, superclasses) for group, part in parts.items()}
         if superclasses is not None
         else {},

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -24,7 +25,6 @@ from service.domain import (
     POSITIONS,
     TOP1_ERROR_TYPES,
     Attributes,
-    BreakdownRow,
     ErrorType,
     ExpertJudgment,
     PercentileRank,
@@ -37,6 +37,7 @@ from service.evidence.agreement import agreement_for
 from service.evidence.bundle import Bundle
 from service.reference_models.curves import curves_of
 from service.report.agreement_view import agreement_view
+from service.report.class_names import display_names, shorten
 from service.report.comparison_view import comparison_view
 from service.report.error_table import ClassPair, ErrorTable
 from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE, own_models_note
@@ -48,7 +49,6 @@ from service.summary.calibrate import calibrate
 from service.summary.confusions import confusions
 from service.summary.own_models import OwnModels
 from service.summary.percentiles import percentile_ranks_among, percentile_ranks_of
-from service.taxonomy.classes import class_names
 
 MAX_TABLE_ERRORS = 20_000  # rows of the error table
 STATIC_ERRORS = 50  # rows that are visible without JavaScript
@@ -79,7 +79,8 @@ def comparison_report(stores: Stores, id_a: str, id_b: str, site: bool = False) 
     a, b = load_judged(stores, id_a), load_judged(stores, id_b)
     comparison = compare_judged(a, b)
     assert a.analysis.summary is not None and b.analysis.summary is not None, "this is a bug: both are judged"
-    return render_comparison(comparison_view(comparison, a.analysis.summary, b.analysis.summary), site)
+    names = display_names(a.bundle.label_space)
+    return render_comparison(comparison_view(comparison, a.analysis.summary, b.analysis.summary, names), site)
 
 
 def trend_report(stores: Stores, request: TrendRequest, site: bool = False) -> str:
@@ -103,11 +104,13 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
     probability = None if judged.predictions.probability is None else judged.predictions.probability[images]
     counted = ~evidence.problematic & (types != NO_TYPE)
     rows = sort_by_severity(types, evidence.problematic, probability)
+    label_space = bundle.label_space
+    names = display_names(label_space)
     summary = judged.analysis.summary
     assert summary is not None, "this is a bug: a judged analysis has a summary"
     targets = evidence.effective_targets
     pairs = confusions(targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
-    groups = bundle.label_space.group_members
+    groups = label_space.group_members
     percentiles, reference_notes = _compare_with_reference(ports.stores, judged)
     return report_view(
         ReportData(
@@ -117,12 +120,16 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
                 for pair in pairs
             ],
             superclasses=[
-                (row, _groups(groups, members))
-                for row, members in zip(
-                    compute_breakdown(judged, superclasses=True), bundle.label_space.superclasses.members, strict=True
+                (replace(row, name=shorten(row.name)), _groups(groups, classes))
+                for row, classes in zip(
+                    compute_breakdown(judged, superclasses=True), label_space.superclasses.members, strict=True
                 )
             ],
-            classes=[(row, _groups(groups, _classes_of(row))) for row in compute_breakdown(judged, superclasses=False)],
+            classes=[
+                (replace(row, name=names[index]), _groups(groups, np.array([index])))
+                for row in compute_breakdown(judged, superclasses=False)
+                if (index := row.class_index) is not None
+            ],
             slices=None if judged.attributes is None else slices_of(judged, judged.attributes),
             calibration=None
             if probability is None
@@ -133,7 +140,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
             errors=list(
                 iterate_verdicts(judged, rows[~evidence.problematic[rows]][:STATIC_ERRORS], with_evidence=True)
             ),
-            table=_error_table(ports, judged, rows, base),
+            table=_error_table(ports, judged, rows, names, base),
             agreement=agreement_for(bundle.dataset),
             sources=[SourceRow(source.name, source.origin, source.license) for source in bundle.manifest.sources],
             version=version("errata-service"),
@@ -149,11 +156,6 @@ def sort_by_severity(
     rows = np.flatnonzero(is_among(types, TOP1_ERROR_TYPES))
     confidence = np.zeros(len(rows)) if probability is None else np.nan_to_num(probability[rows].astype(float))
     return rows[np.lexsort((rows, -confidence, -POSITIONS[types[rows]], problematic[rows]))]
-
-
-def _classes_of(row: BreakdownRow) -> NDArray[np.intp]:
-    assert row.class_index is not None, "this is a bug: the row of a class has an index"
-    return np.array([row.class_index])
 
 
 def _groups(groups: NDArray[np.bool_], classes: NDArray[np.integer]) -> list[int]:
@@ -191,7 +193,9 @@ def _compare_with_reference(stores: Stores, judged: JudgedAnalysis) -> tuple[Seq
     return percentile_ranks_among(others, ALL, result), [own_models_note(len(others))]
 
 
-def _error_table(ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], base: str) -> ErrorTable:
+def _error_table(
+    ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], class_names: Sequence[str], base: str
+) -> ErrorTable:
     bundle, total = judged.bundle, len(rows)
     superclasses = bundle.label_space.superclasses
     rows = rows[:MAX_TABLE_ERRORS]
@@ -218,7 +222,7 @@ def _error_table(ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], b
         groups={group: members[rows] for group, members in bundle.groups.items()},
         total=total,
         abstained=bundle.manifest.abstained,
-        class_names=class_names(),
+        class_names=class_names,
         superclasses={
             name: members.tolist() for name, members in zip(superclasses.ids, superclasses.members, strict=True)
         },

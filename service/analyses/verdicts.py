@@ -29,7 +29,6 @@ from service.domain import (
 )
 from service.evidence.bundle import Bundle
 from service.rules.table import error_type, error_types, tags
-from service.taxonomy.classes import class_names
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,11 @@ def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArra
     if verdict_filter.superclass:
         members = judged.bundle.superclass_mask(verdict_filter.superclass)
         if members is None:
-            names = judged.bundle.label_space.superclasses.ids
-            expected = f"Expected one of the bundle, such as {names[0]!r}." if names else "The bundle has none."
+            known = judged.bundle.label_space.superclasses.ids
+            remedy = f"Expected one such as {known[0]!r:.80}" if known else "The bundle has no superclasses"
             raise InvalidRequest(
-                f"Unknown superclass {verdict_filter.superclass!r:.80}. {expected}",
+                f"Unknown superclass {verdict_filter.superclass!r:.80} of the bundle {judged.bundle.digest[:12]}. "
+                f"{remedy}.",
                 field="filter.superclass",
             )
         mask &= members[targets] | members[predicted]
@@ -179,7 +179,7 @@ def verdict_table(
     positions = POSITIONS[error_types(judged.verdicts)[rows]]
     targets, predicted = evidence.targets[rows], judged.predictions.top1[images]
     effective = evidence.effective_targets[rows]
-    class_name = pa.array(class_names())
+    class_name = pa.array(bundle.label_space.names)
     columns = {
         "file_name": bundle.names.take(pa.array(images)).cast(pa.string()),
         "target": targets,

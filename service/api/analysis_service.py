@@ -39,7 +39,7 @@ from service.api.executors import BoundedExecutor
 from service.api.paced_stream import PacedStream
 from service.api.upload_stream import UploadStream
 from service.authorization import CALLER
-from service.domain import Analysis, AnalysisRequest, Verdict
+from service.domain import Analysis, AnalysisRequest
 
 MAX_CHUNK = 2 << 20  # bytes of the file in one message of an upload
 SEND_CHUNK = 1 << 20  # bytes of the file in one message of a download
@@ -179,21 +179,20 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     async def GetVerdict(self, request: pb.GetVerdictRequest, context: Context) -> pb.Verdict:
         """Return the verdict on one image."""
         has_evidence = _has_evidence(request.view, default=True)
-        verdict = await self._executor.call(self._explain, request.name, None)
-        return wire.to_verdict(verdict if has_evidence else replace(verdict, evidence=None), _analysis_of(request.name))
+        return await self._executor.call(self._explain, request.name, "", has_evidence)
 
     async def ListVerdicts(self, request: pb.ListVerdictsRequest, context: Context) -> pb.ListVerdictsResponse:
         """Return a page of verdicts."""
-        verdict_filter, analysis_id = wire.verdict_filter(request.filter), wire.analysis_id(request.parent, "parent")
-        has_evidence = _has_evidence(request.view)
+        analysis_id, has_evidence = wire.analysis_id(request.parent, "parent"), _has_evidence(request.view)
 
         def page() -> pb.ListVerdictsResponse:
             result = verdicts.load_judged(self._ports.stores, analysis_id)
-            rows = verdicts.select_rows(result, verdict_filter)
+            label_space = result.bundle.label_space
+            rows = verdicts.select_rows(result, wire.verdict_filter(request.filter, label_space))
             selected, next_token = wire.page_of(rows, request)
             records = verdicts.iterate_verdicts(result, selected, has_evidence)
             return pb.ListVerdictsResponse(
-                verdicts=[wire.to_verdict(verdict, analysis_id) for verdict in records],
+                verdicts=[wire.to_verdict(verdict, label_space.names, analysis_id) for verdict in records],
                 next_page_token=next_token,
                 total_size=len(rows),
             )
@@ -210,29 +209,30 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
                 "A CSV file cannot contain evidence. Export JSONL, Parquet, or Arrow, or use VERDICT_VIEW_BASIC.",
                 field="view",
             )
-        content = export.Export(wire.verdict_filter(request.filter), has_evidence)
         result = await self._executor.call(verdicts.load_judged, self._ports.stores, analysis_id)
+        label_space = result.bundle.label_space
+        verdict_filter = await self._executor.call(wire.verdict_filter, request.filter, label_space)
+        content = export.Export(verdict_filter, has_evidence)
         async for chunk in self._chunks(_EXPORTS[request.format](result, content)):
             yield chunk
 
     async def ExplainVerdict(self, request: pb.ExplainVerdictRequest, context: Context) -> pb.Verdict:
         """Explain the verdict on one image."""
-        predicted = wire.optional_class(request.predicted_class, "predicted_class")
-        verdict = await self._executor.call(self._explain, request.name, predicted)
-        return wire.to_verdict(verdict, _analysis_of(request.name) if predicted is None else "")
+        return await self._executor.call(self._explain, request.name, request.predicted_class)
 
     async def ExplainPrediction(self, request: pb.ExplainPredictionRequest, context: Context) -> pb.Verdict:
         """Explain the verdict that a prediction would get."""
         dataset, evidence = wire.evidence_ids(request.name)
-        predicted = wire.class_named(request.predicted_class, "predicted_class")
 
-        def explain() -> Verdict:
+        def explain() -> pb.Verdict:
             stores = self._ports.stores
             bundle = stores.evidence.find(dataset, evidence)
+            predicted = wire.class_named(request.predicted_class, "predicted_class", bundle.label_space)
             attributes = find_attributes(stores, bundle)
-            return explain_prediction(bundle, request.file_name, predicted, attributes=attributes)
+            verdict = explain_prediction(bundle, request.file_name, predicted, attributes=attributes)
+            return wire.to_verdict(verdict, bundle.label_space.names)
 
-        return wire.to_verdict(await self._executor.call(explain))
+        return await self._executor.call(explain)
 
     async def ComputeBreakdown(self, request: pb.ComputeBreakdownRequest, context: Context) -> pb.Breakdown:
         """Return the counts of the error types by class or superclass."""
@@ -252,7 +252,12 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
             request.max_images, default=compare.MAX_CHANGED_IMAGES, limit=MAX_IMAGES, field="max_images"
         )
         ids = _compared_ids(request)
-        return wire.to_comparison(await self._executor.call(compare.compare, self._ports.stores, *ids, limit))
+
+        def compare_analyses() -> pb.Comparison:
+            a, b = (verdicts.load_judged(self._ports.stores, analysis_id) for analysis_id in ids)
+            return wire.to_comparison(compare.compare_judged(a, b, limit), a.bundle.label_space.names)
+
+        return await self._executor.call(compare_analyses)
 
     async def EvaluateGate(self, request: pb.EvaluateGateRequest, context: Context) -> pb.GateResult:
         """Evaluate an analysis against a gate policy."""
@@ -283,10 +288,16 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         async for chunk in self._chunks(iter([html.encode()])):
             yield chunk
 
-    def _explain(self, name: str, predicted: int | None) -> Verdict:
-        """Return the verdict with a name and its evidence; for another class if `predicted` is one."""
+    def _explain(self, name: str, predicted_class: str, has_evidence: bool = True) -> pb.Verdict:
+        """Return the verdict with a name; that of another prediction, without a name, if `predicted_class` is set."""
         analysis_id, file_name = wire.verdict_ids(name)
-        return verdicts.explain_image(verdicts.load_judged(self._ports.stores, analysis_id), file_name, predicted)
+        judged = verdicts.load_judged(self._ports.stores, analysis_id)
+        label_space = judged.bundle.label_space
+        predicted = wire.optional_class(predicted_class, "predicted_class", label_space)
+        verdict = verdicts.explain_image(judged, file_name, predicted)
+        if not has_evidence:
+            verdict = replace(verdict, evidence=None)
+        return wire.to_verdict(verdict, label_space.names, analysis_id if predicted is None else "")
 
     async def _upload(
         self,
@@ -325,10 +336,6 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         while (piece := await self._executor.call_admitted(next, pieces, None)) is not None:
             for start in range(0, len(piece), SEND_CHUNK):
                 yield pb.FileChunk(chunk=piece[start : start + SEND_CHUNK])
-
-
-def _analysis_of(verdict: str) -> str:
-    return wire.verdict_ids(verdict)[0]
 
 
 def _compared_ids(request: pb.CompareAnalysesRequest) -> tuple[str, str]:
@@ -386,7 +393,8 @@ def _describe(part: str | None) -> str:
 
 
 def _jsonl(judged: JudgedAnalysis, content: export.Export) -> Iterator[bytes]:
-    return export.write_jsonl(judged, wire.verdict_line, content)
+    names = judged.bundle.label_space.names
+    return export.write_jsonl(judged, lambda verdict: wire.verdict_line(verdict, names), content)
 
 
 _EXPORTS: dict[int, Callable[[JudgedAnalysis, export.Export], Iterator[bytes]]] = {

@@ -1,11 +1,11 @@
-"""CatalogService: data sets, evidence bundles, models, and error types."""
+"""CatalogService: data sets, evidence bundles, classes, models, and error types."""
 
 from typing import Any
 
 import grpc
 from errata import v1 as pb
 from errata.errors import EvidenceDamaged, InvalidRequest, ModelNotFound, Unavailable
-from errata.names import dataset_id, model_id
+from errata.names import dataset_id, evidence_name, model_id
 from errata.v1 import catalog_service_pb2_grpc
 
 from service import wire
@@ -50,6 +50,24 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
         return pb.ListEvidenceResponse(
             evidence=[wire.to_evidence(bundle.manifest) for bundle in page], next_page_token=next_token
         )
+
+    async def GetClass(self, request: pb.GetClassRequest, context: Context) -> pb.Class:
+        """Return a class."""
+        dataset, digest, text = wire.class_ids(request.name)
+        bundle = await self._executor.call(self._ports.stores.evidence.find, dataset, digest)
+        index = await self._executor.call(wire.class_named, text, "name", bundle.label_space)
+        evidence = evidence_name(bundle.dataset, bundle.digest)
+        return wire.to_classes(bundle.label_space, range(index, index + 1), evidence)[0]
+
+    async def ListClasses(self, request: pb.ListClassesRequest, context: Context) -> pb.ListClassesResponse:
+        """Return a page of the classes of an evidence bundle."""
+        bundle = await self._executor.call(
+            self._ports.stores.evidence.find, *wire.evidence_ids(request.parent, "parent")
+        )
+        page, next_token = wire.page_of(range(bundle.label_space.num_classes), request)
+        evidence = evidence_name(bundle.dataset, bundle.digest)
+        classes = await self._executor.call(wire.to_classes, bundle.label_space, page, evidence)
+        return pb.ListClassesResponse(classes=classes, next_page_token=next_token)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """Return a model, or a pattern of models, that live workers can load."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from errata import pb
-from errata.cli.folder import VERDICTS, parse_verdicts, read_analysis
+from errata.cli.folder import CLASSES, VERDICTS, parse_verdicts, read_analysis, read_classes
 from errata.errors import InvalidInput
 from errata.groups import check_group
 
@@ -22,10 +23,13 @@ from service.analyses.trend import (
     check_same_evidence,
     read_published_models,
 )
-from service.domain import ALL, NUM_CLASSES, Analysis, ErrorType, StoredResult
+from service.domain import ALL, Analysis, ErrorType, LabelSpace, StoredResult
+from service.evidence.label_space_json import create_label_space
+from service.report.class_names import display_names
 from service.report.comparison_view import comparison_view
 from service.report.render import render_comparison, render_trend
 from service.report.trend_view import trend_view
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 
 @dataclass(frozen=True)
@@ -51,19 +55,25 @@ def compare_folders(a: Path, b: Path, with_report: bool) -> tuple[pb.Comparison,
         with_report: Whether to render the report.
 
     Returns:
-        The comparison, without superclasses; and its report as HTML, empty unless `with_report`.
+        The comparison, without superclasses if an earlier version wrote the folder of A; and its report as HTML, empty
+        unless `with_report`.
 
     Raises:
         InvalidInput: A file of a folder is damaged.
         NotComparable: The analyses are of different data sets or evidence.
     """
+    classes = read_label_space(a)
+    label_space = classes or imagenet_1k()
     one, other = read_side(a), read_side(b)
-    comparison = compare_sides(one, other, superclasses=None)
+    superclasses = None if classes is None else classes.superclasses
+    comparison = compare_sides(one, other, label_space.names, superclasses)
     html = b""
     if with_report:
         assert one.analysis.summary is not None and other.analysis.summary is not None, "this is a bug: finished"
-        html = render_comparison(comparison_view(comparison, one.analysis.summary, other.analysis.summary)).encode()
-    return wire.to_comparison(comparison), html
+        names = display_names(label_space)
+        view = comparison_view(comparison, one.analysis.summary, other.analysis.summary, names)
+        html = render_comparison(view).encode()
+    return wire.to_comparison(comparison, label_space.names), html
 
 
 def trend_folders(
@@ -144,7 +154,8 @@ def read_side(folder: Path) -> Side:
     Raises:
         InvalidInput: A file is damaged; the error has the line.
     """
-    analysis, lines = read_finished(folder), [*parse_verdicts(folder, _parse_line)]
+    num_classes = (read_label_space(folder) or imagenet_1k()).num_classes
+    analysis, lines = read_finished(folder), [*parse_verdicts(folder, partial(_parse_line, num_classes))]
     assert analysis.summary is not None, "this is a bug: read_finished returns finished analyses"
     if len({line.name for line in lines}) != len(lines):
         raise InvalidInput(
@@ -168,10 +179,37 @@ def read_side(folder: Path) -> Side:
     return Side(analysis, verdicts)
 
 
-def _parse_line(line: dict[str, Any]) -> _Line:
+def read_label_space(folder: Path) -> LabelSpace | None:
+    """Return the classes of a folder; None if an earlier version wrote it, which knew only ImageNet-1k.
+
+    Raises:
+        InvalidInput: The file of classes is damaged.
+    """
+    rows = [
+        {
+            "id": item.class_id,
+            "name": item.display_name,
+            "synonyms": item.synonyms,
+            "superclasses": item.superclasses,
+            "groups": item.groups,
+            "synset": item.synset,
+        }
+        for item in read_classes(folder)
+    ]
+    try:
+        return create_label_space("", rows, np.zeros((0, 2), dtype=np.int64)) if rows else None
+    except ValueError as error:
+        raise InvalidInput(
+            f"{folder / CLASSES} is not a file that 'errata analyze --output' wrote: {error}. Run the analysis again "
+            "with --output.",
+            field="classes",
+        ) from error
+
+
+def _parse_line(num_classes: int, line: dict[str, Any]) -> _Line:
     target, predicted = int(line["target"]), int(line["predicted"])
     effective_target = int(line.get("effective_target", target))  # earlier versions do not write it
-    if not all(0 <= class_index < NUM_CLASSES for class_index in (target, effective_target, predicted)):
+    if not all(0 <= class_index < num_classes for class_index in (target, effective_target, predicted)):
         raise ValueError(f"classes {target}, {effective_target}, and {predicted}")
     error_type = ErrorType[line["error_type"].upper()]
     groups = frozenset(line["groups"])

@@ -14,7 +14,7 @@ from errata.errors import InvalidEvidence
 
 from service.evidence.artefacts import read_grouping
 from service.taxonomy.check import AUTHORS, Findings, check_grouping, names_of
-from service.taxonomy.classes import class_names
+from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.superclasses import default_grouping
 from service.taxonomy.wordnet import load_taxonomy
 from service.wire.names import class_named
@@ -42,8 +42,8 @@ errata taxonomy show "great white shark"
 @json_option
 def show(class_: str, as_json: bool) -> None:
     """Show a class: CLASS is an index from 0 to 999, a WordNet ID, or a unique name."""
-    index = class_named(class_, "class")
-    wordnet, grouping, names = load_taxonomy(), default_grouping(), class_names()
+    index = class_named(class_, "class", imagenet_1k())
+    wordnet, grouping, names = load_taxonomy(), default_grouping(), imagenet_1k().names
     superclasses = {
         name: [names[member] for member in np.flatnonzero(row).tolist() if member != index]
         for name, row in zip(grouping.ids, grouping.members, strict=True)
@@ -81,13 +81,13 @@ errata taxonomy pairs --json > pairs.json
 @json_option
 def pairs(as_json: bool) -> None:
     """Print the pairs of classes that share a superclass: one per line, or as a JSON list of [i, j] with i < j."""
-    classes = np.arange(len(class_names()))
+    classes = np.arange(imagenet_1k().num_classes)
     first, second = np.nonzero(np.triu(default_grouping().superclasses.share(classes[:, None], classes), k=1))
     result = list(zip(first.tolist(), second.tolist(), strict=True))
     if as_json:
         click.echo(json.dumps(result))
         return
-    names = class_names()
+    names = imagenet_1k().names
     for i, j in result:
         click.echo(f"{i} {j}\t{names[i]} / {names[j]}")
 

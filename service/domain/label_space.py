@@ -12,6 +12,7 @@ from service.domain.class_relations import Classes, ClassPairs, Mask, Superclass
 MIN_CLASSES = 2
 MAX_CLASSES = 32_767
 MAX_GROUPS = 16
+MAX_COMPARED = 1000  # names that are compared with a text by difflib, which takes up to 0.4 ms for each
 IMAGENET_1K = "imagenet-1k"
 
 
@@ -58,7 +59,12 @@ class LabelSpace:
     def similar_names(self, text: str, count: int = 3) -> list[str]:
         """Return up to `count` names of classes that are similar to a text, the most similar first."""
         by_key = {normalize(name): name for name in self.names}
-        return [by_key[key] for key in difflib.get_close_matches(normalize(text)[:80], by_key, n=count)]
+        key = normalize(text)[:80]
+        candidates = [*by_key]
+        if len(candidates) > MAX_COMPARED:
+            trigrams = _trigrams(key)
+            candidates.sort(key=lambda name: -len(trigrams & _trigrams(name)))
+        return [by_key[name] for name in difflib.get_close_matches(key, candidates[:MAX_COMPARED], n=count)]
 
     def overlap_reason(self, target: int, predicted: int) -> str:
         """Return why a prediction counts as correct; empty if the classes do not overlap."""
@@ -94,6 +100,10 @@ class LabelSpace:
             for text in (name, *synonyms):
                 names.setdefault(normalize(text), {})[index] = None
         return {text: tuple(classes) for text, classes in (names | ids).items()}
+
+
+def _trigrams(text: str) -> set[str]:
+    return {text[start : start + 3] for start in range(max(1, len(text) - 2))}
 
 
 def normalize(name: str) -> str:

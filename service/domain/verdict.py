@@ -41,7 +41,7 @@ class ProposedText:
 
     text: str
     probability: float  # softmax with temperature 100 over the texts of the prediction
-    outside: bool  # whether the synset of the text is outside the 1000 classes
+    outside: bool  # whether no class of the label space has the text
 
 
 @dataclass(frozen=True)

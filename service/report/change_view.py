@@ -1,11 +1,13 @@
 """The changes of error types, superclasses, and classes, with their tests, as records for the template."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errata.groups import group_title
 from errata.messages import format_count, format_p_value, format_percentage, format_range
 
 from service.domain import AdjustedTest, ChangeRow, Comparison, Interval, TypeChange
+from service.report.class_names import shorten
 from service.report.elements import css_class
 
 MAX_CLASSES = 50  # classes or superclasses
@@ -40,15 +42,15 @@ class GroupChangeTables:
     num_classes: int
 
 
-def change_tables(comparison: Comparison, group: str) -> GroupChangeTables:
-    """Convert the changes of one group for display."""
+def change_tables(comparison: Comparison, group: str, names: Sequence[str]) -> GroupChangeTables:
+    """Convert the changes of one group for display; `names` are the names of the classes."""
     changes = comparison.groups[group]
     superclasses, classes = comparison.superclasses.get(group, ()), comparison.classes.get(group, ())
     return GroupChangeTables(
         group=group_title(group),
         types=tuple(_type_row(row, changes.num_samples) for row in changes.type_changes),
-        superclasses=tuple(_class_row(row) for row in superclasses[:MAX_CLASSES]),
-        classes=tuple(_class_row(row) for row in classes[:MAX_CLASSES]),
+        superclasses=tuple(_class_row(row, names) for row in superclasses[:MAX_CLASSES]),
+        classes=tuple(_class_row(row, names) for row in classes[:MAX_CLASSES]),
         num_superclasses=len(superclasses),
         num_classes=len(classes),
     )
@@ -59,8 +61,9 @@ def _type_row(row: TypeChange, num_samples: int) -> ChangeTableRow:
     return _table_row(row.error_type.title, css_class(row.error_type), counts, row.share, row.test)
 
 
-def _class_row(row: ChangeRow) -> ChangeTableRow:
-    return _table_row(row.name, "", (row.num_samples, row.fixed, row.broken), row.errors, row.test)
+def _class_row(row: ChangeRow, names: Sequence[str]) -> ChangeTableRow:
+    name = shorten(row.name) if row.class_index is None else names[row.class_index]
+    return _table_row(name, "", (row.num_samples, row.fixed, row.broken), row.errors, row.test)
 
 
 def _table_row(

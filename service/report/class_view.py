@@ -21,7 +21,6 @@ from service.report.elements import BarSegment, bar_segments
 from service.report.messages.error_types import (
     counts_description,
 )
-from service.taxonomy.classes import class_names
 
 ClassBreakdown = Sequence[tuple[BreakdownRow, Sequence[int]]]  # rows with the numbers of the groups of their classes
 
@@ -86,9 +85,8 @@ def _class_row(row: BreakdownRow, groups: Sequence[int], abstained: Sequence[Err
     )
 
 
-def confusion_row(confusion: Confusion, examples: Sequence[str]) -> ConfusionRow:
-    """Convert a confusion and the names of example images for display."""
-    names = class_names()
+def confusion_row(confusion: Confusion, examples: Sequence[str], names: Sequence[str]) -> ConfusionRow:
+    """Convert a confusion and the names of example images for display; `names` are the names of the classes."""
     return ConfusionRow(
         names[confusion.target],
         names[confusion.predicted],

@@ -41,7 +41,6 @@ from service.report.messages.comparison import (
 from service.report.messages.formatting import describe_change
 from service.report.report_view import analysis_summary
 from service.report.slices_view import SliceChangeRow, slice_change_rows
-from service.taxonomy.classes import class_names
 
 MAX_IMAGES = 200  # fixed or broken
 
@@ -149,8 +148,10 @@ class ComparisonView:
     num_slices: int = 0  # including those that are not listed
 
 
-def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summary) -> ComparisonView:
-    """Convert a comparison for display."""
+def comparison_view(
+    comparison: Comparison, summary_a: Summary, summary_b: Summary, names: Sequence[str]
+) -> ComparisonView:
+    """Convert a comparison for display; `names` are the names of the classes."""
     overall = comparison.groups[ALL]
     labels_accuracy = labels_accuracy_name(comparison.dataset, comparison.num_rejected_targets)
     intervals = _intervals(overall, comparison.abstained, labels_accuracy)
@@ -191,14 +192,14 @@ def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summa
         ),
         groups=tuple(_group_row(group, changes) for group, changes in comparison.groups.items()),
         changes=tuple(
-            change_tables(comparison, group)
+            change_tables(comparison, group, names)
             for group in comparison.groups
             if comparison.groups[group].type_changes or comparison.classes.get(group)
         ),
         slices=slice_change_rows(comparison.slices),
         num_slices=len(comparison.slices),
-        fixed=_changed_images(comparison.fixed),
-        broken=_changed_images(comparison.broken),
+        fixed=_changed_images(comparison.fixed, names),
+        broken=_changed_images(comparison.broken, names),
         num_fixed=overall.fixed(),
         num_broken=overall.broken(),
         provenance=(
@@ -271,8 +272,7 @@ def _from_a_to_b(interval: Interval | None) -> str:
     return MISSING if interval is None else f"{format_percentage(interval.a)} → {format_percentage(interval.b)}"
 
 
-def _changed_images(images: Sequence[ChangedImage]) -> tuple[ChangedImageRow, ...]:
-    names = class_names()
+def _changed_images(images: Sequence[ChangedImage], names: Sequence[str]) -> tuple[ChangedImageRow, ...]:
     return tuple(
         ChangedImageRow(
             image.file_name,

@@ -61,7 +61,7 @@ class ErrorTable:
     groups: Mapping[str, Mask]  # (n,) members of each group, without `all`
     total: int  # number of errors, including those that are not in the table
     abstained: Sequence[ErrorType]
-    class_names: Sequence[str]  # names of all classes
+    class_names: Sequence[str]  # names of all classes, as pages show them
     superclasses: Mapping[str, Sequence[int]]  # classes by name of the superclass
     pairs: Mapping[tuple[int, int], ClassPair]  # by label and prediction
     overlaps: Mapping[tuple[int, int], str]  # description of the overlap, by target and prediction

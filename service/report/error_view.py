@@ -1,5 +1,6 @@
 """One error with its evidence, as the report and the page of an image show it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errata.messages import (
@@ -17,7 +18,6 @@ from errata.messages import (
 
 from service.domain import ExpertJudgment, Verdict
 from service.report.elements import css_class
-from service.taxonomy.classes import class_names
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,8 @@ class ErrorRow:
     attributes: tuple[str, ...] = ()  # such as "atypical: smaller"
 
 
-def error_row(verdict: Verdict) -> ErrorRow:
-    """Convert a verdict for display."""
-    names = class_names()
+def error_row(verdict: Verdict, names: Sequence[str]) -> ErrorRow:
+    """Convert a verdict for display; `names` are the names of the classes."""
     evidence = verdict.evidence
     return ErrorRow(
         file_name=verdict.file_name,
@@ -54,7 +53,7 @@ def error_row(verdict: Verdict) -> ErrorRow:
         labels=tuple(f"{names[label]} ({LABEL_SOURCE_NAMES[source]})" for label, source in evidence.labels)
         if evidence
         else (),
-        evidence=evidence_notes(verdict),
+        evidence=evidence_notes(verdict, names),
         attributes=tuple(attribute_note(item.attribute, item.values) for item in evidence.attributes)
         if evidence
         else (),
@@ -64,9 +63,9 @@ def error_row(verdict: Verdict) -> ErrorRow:
     )
 
 
-def evidence_notes(verdict: Verdict) -> tuple[str, ...]:
+def evidence_notes(verdict: Verdict, names: Sequence[str]) -> tuple[str, ...]:
     """Return the evidence of a verdict in sentences, in the order of the rules, then what experts judged."""
-    names, evidence = class_names(), verdict.evidence
+    evidence = verdict.evidence
     if evidence is None:
         return ()
     predicted = names[verdict.predicted]

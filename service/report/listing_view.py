@@ -137,13 +137,23 @@ def pending_view(analysis: Analysis) -> PendingView:
     )
 
 
-def image_view(analysis: Analysis, verdict: Verdict, image_url: str, agreement: Agreement | None = None) -> ImageView:
-    """Convert one image of an analysis for display; `agreement`: of the error types with experts, if known."""
+def image_view(
+    analysis: Analysis, verdict: Verdict, names: Sequence[str], image_url: str, agreement: Agreement | None = None
+) -> ImageView:
+    """Convert one image of an analysis for display.
+
+    Args:
+        analysis: The analysis.
+        verdict: The verdict on the image.
+        names: The names of the classes.
+        image_url: The URL of the image; empty: not available.
+        agreement: The agreement of the error types with experts; None: not known.
+    """
     values = agreement.types.get(verdict.error_type) if agreement else None
     return ImageView(
         analysis=analysis.id,
         title=analysis.title,
-        row=error_row(verdict),
+        row=error_row(verdict, names),
         image_url=image_url,
         agreement=type_note(verdict.error_type, values) if values else "",
     )

@@ -61,6 +61,7 @@ from service.report.percentile_view import PercentileRow, percentile_rows
 from service.report.slices_view import SliceRowView, slice_rows
 
 MAX_CLASSES = 25
+MAX_SUPERCLASSES = 500
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class ReportView:
     gains_chart: Chart
     gains: tuple[GainRow, ...]
     superclasses: tuple[ClassRow, ...]
+    num_superclasses: int  # with errors, including those that are not listed
     classes: tuple[ClassRow, ...]
     num_classes: int  # classes with errors, including those that are not listed
     confusions: tuple[ConfusionRow, ...]
@@ -145,6 +147,8 @@ def report_view(data: ReportData) -> ReportView:
     overall = summary.groups[ALL]
     percentiles = {rank.metric: percentile_message(rank) for rank in data.percentiles if rank.low is not None}
     classes = class_rows(data.classes, summary.abstained)
+    superclasses = class_rows(data.superclasses, summary.abstained)
+    names = data.table.class_names
     rejected, preference = summary.num_rejected_targets or 0, data.label_preference
     return ReportView(
         title=analysis.title,
@@ -162,16 +166,17 @@ def report_view(data: ReportData) -> ReportView:
         severities=severity_rows(overall),
         gains_chart=gains_chart(summary),
         gains=gain_rows(summary),
-        superclasses=class_rows(data.superclasses, summary.abstained),
+        superclasses=superclasses[:MAX_SUPERCLASSES],
+        num_superclasses=len(superclasses),
         classes=classes[:MAX_CLASSES],
         num_classes=len(classes),
         slices=slice_rows(data.slices),
         num_slices=len(data.slices.rows) if data.slices is not None else 0,
-        confusions=tuple(confusion_row(confusion, examples) for confusion, examples in data.confusions),
+        confusions=tuple(confusion_row(confusion, examples, names) for confusion, examples in data.confusions),
         calibration=calibration_view(data.calibration, data.confidence) if data.calibration is not None else None,
         percentiles=percentile_rows(data.percentiles),
         notes=tuple(data.notes),
-        errors=tuple(error_row(verdict) for verdict in data.errors),
+        errors=tuple(error_row(verdict, names) for verdict in data.errors),
         table=data.table,
         agreement=agreement_view(data.agreement) if data.agreement is not None else None,
         provenance=_provenance(analysis, summary, data),

@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 
 from service.domain import Mask
-from service.taxonomy.classes import class_names
+from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.superclasses import Grouping
 from service.taxonomy.wordnet import Taxonomy
 
@@ -85,5 +85,5 @@ def _sharing(grouping: Grouping) -> Mask:
 
 def names_of(classes: tuple[int, ...]) -> list[str]:
     """Return the names of classes."""
-    names = class_names()
+    names = imagenet_1k().names
     return [names[index] for index in classes]

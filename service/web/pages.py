@@ -34,6 +34,7 @@ from service.domain import ALL, Observer, State
 from service.evidence.agreement import agreement_for
 from service.redact import log_fields, public_message, public_text
 from service.reference_models.curves import curves_of
+from service.report.class_names import display_names
 from service.report.listing_view import image_view, pending_view
 from service.report.render import content_security_policy, render
 from service.telemetry import Metrics
@@ -146,7 +147,8 @@ class Pages:
         verdict = explain_image(result, request.path_params["image"], None)
         dataset, name = result.analysis.request.dataset, quote(verdict.file_name)
         image_url = f"/analyses/{result.analysis.id}/images/{name}" if self._ports.thumbnails.has(dataset) else ""
-        view = image_view(result.analysis, verdict, image_url, agreement_for(dataset))
+        names = display_names(result.bundle.label_space)
+        view = image_view(result.analysis, verdict, names, image_url, agreement_for(dataset))
         return _page(render("image.html", site=True, view=view))
 
     def _thumbnail(self, request: Request) -> Response:

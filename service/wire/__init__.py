@@ -8,12 +8,13 @@ from service.wire.analyses import (
     to_analysis,
     to_breakdown,
 )
-from service.wire.catalog import to_dataset, to_error_type, to_evidence, to_model
+from service.wire.catalog import to_classes, to_dataset, to_error_type, to_evidence, to_model
 from service.wire.comparison import to_comparison
 from service.wire.gate import to_gate_result
 from service.wire.names import (
     analysis_id,
     analysis_name,
+    class_ids,
     class_named,
     evidence_ids,
     evidence_of,
@@ -37,6 +38,7 @@ __all__ = [
     "analysis_filter",
     "analysis_id",
     "analysis_name",
+    "class_ids",
     "class_named",
     "cursor_token",
     "evidence_ids",
@@ -52,6 +54,7 @@ __all__ = [
     "request_from_header",
     "to_analysis",
     "to_breakdown",
+    "to_classes",
     "to_comparison",
     "to_dataset",
     "to_error_type",

@@ -1,14 +1,15 @@
-"""Messages of the catalog: data sets, evidence bundles, models, and error types."""
+"""Messages of the catalog: data sets, evidence bundles, classes, models, and error types."""
+
+from itertools import compress
 
 from errata import v1 as pb
-from errata.names import dataset_name, evidence_name, model_name
+from errata.names import class_name, dataset_name, evidence_name, model_name
 
 from service.analyses.ports import ModelOffer
-from service.domain import ErrorType
+from service.domain import ErrorType, LabelSpace
 from service.evidence.agreement import shipped_agreement
 from service.evidence.bundle import Manifest
-
-LABEL_SPACE = "imagenet-1k"  # the label space of every data set
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 
 def to_dataset(default: Manifest, has_images: bool) -> pb.Dataset:
@@ -24,7 +25,8 @@ def to_dataset(default: Manifest, has_images: bool) -> pb.Dataset:
         num_judged=default.counts["judged"],
         has_images=has_images,
         default_evidence=evidence_name(default.dataset, default.digest),
-        label_space=LABEL_SPACE,
+        label_space=default.label_space,
+        num_classes=_num_classes(default),
     )
 
 
@@ -40,7 +42,41 @@ def to_evidence(manifest: Manifest) -> pb.Evidence:
             pb.Source(display_name=source.name, origin=source.origin, license=source.license, sha256=source.sha256)
             for source in manifest.sources
         ],
+        label_space=manifest.label_space,
+        num_classes=_num_classes(manifest),
     )
+
+
+def to_classes(label_space: LabelSpace, indices: range, evidence: str) -> list[pb.Class]:
+    """Convert some classes of a label space.
+
+    Args:
+        label_space: The label space.
+        indices: The indices of the classes.
+        evidence: The name of the evidence bundle.
+    """
+    overlaps: dict[int, list[int]] = {}
+    for index, prediction in label_space.overlaps.as_array().tolist():
+        overlaps.setdefault(index, []).append(prediction)
+    return [
+        pb.Class(
+            name=class_name(evidence, index),
+            class_index=index,
+            class_id=label_space.ids[index],
+            display_name=label_space.names[index],
+            synonyms=label_space.synonyms[index],
+            superclasses=label_space.superclasses.names_of(index),
+            groups=compress(label_space.groups, label_space.group_members[:, index]),
+            synset=label_space.synsets[index],
+            overlaps=overlaps.get(index, ()),
+        )
+        for index in indices
+    ]
+
+
+def _num_classes(manifest: Manifest) -> int:
+    """Return the number of classes; a bundle without it has the classes of ImageNet-1k."""
+    return manifest.counts.get("classes", imagenet_1k().num_classes)
 
 
 def to_model(offer: ModelOffer) -> pb.Model:

@@ -1,6 +1,6 @@
 """Messages of comparisons."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from errata import v1 as pb
 from errata.names import dataset_name, evidence_name
@@ -16,13 +16,12 @@ from service.domain import (
     Interval,
 )
 from service.report.messages.comparison import comparison_summary
-from service.taxonomy.classes import class_names
 from service.wire.names import analysis_name, by_key
 from service.wire.slices import to_slice_change
 
 
-def to_comparison(comparison: Comparison) -> pb.Comparison:
-    """Convert a comparison."""
+def to_comparison(comparison: Comparison, names: Sequence[str]) -> pb.Comparison:
+    """Convert a comparison; `names` are the names of the classes."""
     return pb.Comparison(
         a=analysis_name(comparison.id_a) if comparison.id_a else "",
         b=analysis_name(comparison.id_b) if comparison.id_b else "",
@@ -37,8 +36,8 @@ def to_comparison(comparison: Comparison) -> pb.Comparison:
         groups={group: _to_group(comparison, group) for group in comparison.groups},
         classes=_rows(comparison.classes.get(ALL, ())),
         superclasses=_rows(comparison.superclasses.get(ALL, ())),
-        fixed=_changed_images(comparison.fixed),
-        broken=_changed_images(comparison.broken),
+        fixed=_changed_images(comparison.fixed, names),
+        broken=_changed_images(comparison.broken, names),
         slices=[to_slice_change(change) for change in comparison.slices],
         attributes=comparison.attributes,
     )
@@ -116,8 +115,7 @@ def _rows(rows: Iterable[ChangeRow]) -> list[pb.ChangeRow]:
     ]
 
 
-def _changed_images(changed_images: Iterable[ChangedImage]) -> list[pb.ChangedImage]:
-    names = class_names()
+def _changed_images(changed_images: Iterable[ChangedImage], names: Sequence[str]) -> list[pb.ChangedImage]:
     return [
         pb.ChangedImage(
             file_name=image.file_name,

@@ -5,15 +5,15 @@ from typing import Any, TypeVar
 
 from errata.error_types import find_error_type
 from errata.errors import InvalidRequest
-from errata.names import ANALYSES, DATASETS, EVIDENCE, VERDICTS, dataset_id, evidence_id, split_child
+from errata.names import ANALYSES, CLASSES, DATASETS, EVIDENCE, VERDICTS, dataset_id, evidence_id, split_child
 from google.protobuf.message import Message
 
-from service.domain import ERROR_TYPES, ErrorType
-from service.taxonomy.classes import classes_named, parse_class, similar_names
+from service.domain import ERROR_TYPES, ErrorType, LabelSpace
 
 Number = TypeVar("Number", int, float)
 
 MAX_ID = 64  # characters
+MAX_CANDIDATES = 5  # classes in an error about a name of several classes
 
 
 def is_id(text: str) -> bool:
@@ -59,6 +59,12 @@ def evidence_ids(name: str, field: str = "name") -> tuple[str, str]:
     return dataset_id(dataset), evidence_id(identifier)
 
 
+def class_ids(name: str) -> tuple[str, str, str]:
+    """Return the data set, the digest prefix of the bundle, and the text that identifies a class of the bundle."""
+    evidence, text = split_child(name, CLASSES, "datasets/DATASET/evidence/DIGEST/classes/INDEX")
+    return *evidence_ids(evidence), text
+
+
 def evidence_of(dataset: str, name: str) -> str:
     """Return the digest prefix of a bundle of a data set.
 
@@ -77,35 +83,36 @@ def evidence_of(dataset: str, name: str) -> str:
     return evidence_id(name)
 
 
-def class_named(text: str, field: str) -> int:
-    """Return the class that a text names: an index, an ID, or a unique name.
+def class_named(text: str, field: str, label_space: LabelSpace) -> int:
+    """Return the class that a text identifies: an ID, a unique name or synonym, or an index.
 
     Raises:
-        InvalidRequest: No class, or more than one, has this name. The message lists their indices, or
-            similar names.
+        InvalidRequest: No class, or more than one, has this name. The message lists the IDs and the indices of the
+            classes, or similar names.
     """
-    result = parse_class(text)
-    if result is None:
-        classes = classes_named(text)
-        if len(classes) > 1:
-            indices = " and ".join(map(str, classes))
-            raise InvalidRequest(
-                f"{len(classes)} classes have the name {text!r:.80}. Use the index of one of them: {indices}.",
-                field=field,
-            )
-        near = similar_names(text)
-        hint = f" Similar names: {', '.join(near)}." if near else ""
+    classes = label_space.match(text)
+    if len(classes) == 1:
+        return classes[0]
+    if classes:
+        candidates = [f"{label_space.ids[index]!r:.80} (index {index})" for index in classes[:MAX_CANDIDATES]]
+        more = f", and {len(classes) - MAX_CANDIDATES} more" if len(classes) > MAX_CANDIDATES else ""
         raise InvalidRequest(
-            f"Unknown class {text!r:.80}. Expected the index or the ID of a class, or a name that only one class "
-            f"has.{hint}",
+            f"{len(classes)} classes match {text!r:.80}: {', '.join(candidates)}{more}. Use an ID, a name, or an index "
+            "that matches only one of them.",
             field=field,
         )
-    return result
+    near = [f"{name:.80}" for name in label_space.similar_names(text)]
+    hint = f" Similar names: {', '.join(near)}." if near else ""
+    raise InvalidRequest(
+        f"Unknown class {text!r:.80}. Expected the ID of a class, a name that only one class has, or an index from 0 "
+        f"to {label_space.num_classes - 1}.{hint}",
+        field=field,
+    )
 
 
-def optional_class(text: str, field: str) -> int | None:
-    """Return the class that a text names, as `class_named` does; None for an empty text."""
-    return class_named(text, field) if text else None
+def optional_class(text: str, field: str, label_space: LabelSpace) -> int | None:
+    """Return the class that a text identifies, as `class_named` does; None for an empty text."""
+    return class_named(text, field, label_space) if text else None
 
 
 def enum_of(enum: Any, value: int, field: str) -> Any:

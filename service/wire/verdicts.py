@@ -1,6 +1,7 @@
 """Messages of verdicts and their evidence."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from errata import v1 as pb
@@ -8,19 +9,18 @@ from errata.names import verdict_name
 from errata.proto_json import to_dict
 
 from service.analyses.verdicts import VerdictFilter
-from service.domain import ALL, ExpertJudgment, Verdict, VerdictEvidence, VocabularyEvidence
-from service.taxonomy.classes import class_names
+from service.domain import ALL, ExpertJudgment, LabelSpace, Verdict, VerdictEvidence, VocabularyEvidence
 from service.wire.names import error_type_of, optional_class
 
 
-def to_verdict(verdict: Verdict, analysis: str = "") -> pb.Verdict:
+def to_verdict(verdict: Verdict, names: Sequence[str], analysis: str = "") -> pb.Verdict:
     """Convert a verdict.
 
     Args:
         verdict: The verdict.
+        names: The names of the classes.
         analysis: The ID of the analysis that has it; empty: none.
     """
-    names = class_names()
     return pb.Verdict(
         name=verdict_name(analysis, verdict.file_name) if analysis else "",
         file_name=verdict.file_name,
@@ -31,7 +31,7 @@ def to_verdict(verdict: Verdict, analysis: str = "") -> pb.Verdict:
         target_name=names[verdict.target],
         predicted_name=names[verdict.predicted],
         probability=verdict.probability,
-        evidence=_verdict_evidence(verdict.evidence) if verdict.evidence else None,
+        evidence=_verdict_evidence(verdict.evidence, names) if verdict.evidence else None,
         groups=list(verdict.groups),
         rejected_target=verdict.replaced_by is not None,
         effective_target=verdict.effective_target,
@@ -40,14 +40,13 @@ def to_verdict(verdict: Verdict, analysis: str = "") -> pb.Verdict:
     )
 
 
-def verdict_line(verdict: Verdict) -> str:
+def verdict_line(verdict: Verdict, names: Sequence[str]) -> str:
     """Return a verdict in proto3 JSON form, without its name, on one line; without evidence, 20 times as fast."""
     fields: dict[str, Any]
     if verdict.evidence is not None:
-        fields = to_dict(to_verdict(verdict))
+        fields = to_dict(to_verdict(verdict, names))
         del fields["name"]  # the file is about one analysis
         return json.dumps(fields)
-    names = class_names()
     fields = {
         "file_name": verdict.file_name,
         "target": verdict.target,
@@ -67,12 +66,12 @@ def verdict_line(verdict: Verdict) -> str:
     return json.dumps(fields)
 
 
-def verdict_filter(message: pb.VerdictFilter) -> VerdictFilter:
-    """Convert the filter of ListVerdicts."""
+def verdict_filter(message: pb.VerdictFilter, label_space: LabelSpace) -> VerdictFilter:
+    """Convert the filter of ListVerdicts; its classes are those of a label space."""
     return VerdictFilter(
         error_types=frozenset(error_type_of(key, "filter.error_types") for key in message.error_types),
-        target=optional_class(message.target_class, "filter.target_class"),
-        predicted=optional_class(message.predicted_class, "filter.predicted_class"),
+        target=optional_class(message.target_class, "filter.target_class", label_space),
+        predicted=optional_class(message.predicted_class, "filter.predicted_class", label_space),
         superclass=message.superclass,
         group=message.group or ALL,
         problematic=message.problematic if message.HasField("problematic") else None,
@@ -96,8 +95,7 @@ def _expert_judgment(judgment: ExpertJudgment) -> pb.ExpertJudgment:
     return pb.ExpertJudgment(error_type=judgment.cause.key, severity=pb.ExpertSeverity.Name(judgment.severity))
 
 
-def _verdict_evidence(evidence: VerdictEvidence) -> pb.VerdictEvidence:
-    names = class_names()
+def _verdict_evidence(evidence: VerdictEvidence, names: Sequence[str]) -> pb.VerdictEvidence:
     return pb.VerdictEvidence(
         labels=[
             pb.Label(class_index=label, class_name=names[label], source=pb.LabelSource.Name(source))

@@ -8,7 +8,7 @@ from errata import Client, errors, pb
 
 from service.domain import ERROR_TYPES
 from service.evidence.bundle import Bundle
-from service.taxonomy.classes import class_names
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 NAMES = [error_type.key for error_type in ERROR_TYPES]
 
@@ -29,7 +29,7 @@ def test_each_class_with_samples_has_a_row_in_ascending_order(client: Client, an
     verdicts = [*client.verdicts(analysis.name)]
     targets = sorted({verdict.target for verdict in verdicts})
     assert [row.class_index for row in rows] == targets
-    assert [row.display_name for row in rows] == [class_names()[target] for target in targets]
+    assert [row.display_name for row in rows] == [imagenet_1k().names[target] for target in targets]
     for row in rows:
         own = [verdict for verdict in verdicts if verdict.target == row.class_index]
         right = sum(item.error_type in ("correct", "class_overlap", "multi_label") for item in own)

@@ -5,7 +5,7 @@ import io
 import pytest
 from errata import Client, errors, pb
 
-from service.taxonomy.classes import class_names
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_prediction_is_explained_by_the_name_of_its_class(client: Client, anal
     named = client.explain(analysis.name, image, "great white shark")
 
     assert named == client.explain(analysis.name, image, 2)
-    assert class_names()[named.predicted] == "great white shark"
+    assert imagenet_1k().names[named.predicted] == "great white shark"
     assert client.explain_prediction("demo", image, "great white shark").predicted == 2
 
 

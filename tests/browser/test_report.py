@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 from service.domain import ErrorType
 from service.evidence.bundle import Bundle
 from service.rules.table import error_types
-from service.taxonomy.classes import class_names
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 from .conftest import HOSTILE, HOSTILE_FILE, SCREENSHOTS, Site, open_page
 
@@ -110,7 +110,7 @@ def test_filters_select_matching_errors(chromium: Browser, site: Site, imagenet_
 
 def test_evidence_names_the_rejected_original_label(chromium: Browser, site: Site, imagenet_real: Bundle) -> None:
     row = int(np.flatnonzero(imagenet_real.evidence.rejected)[0])
-    names = class_names()
+    names = imagenet_1k().names
     evidence = imagenet_real.evidence
     original, first = names[evidence.targets[row]], names[evidence.effective_targets[row]]
     with open_page(chromium, site.report.as_uri()) as view:

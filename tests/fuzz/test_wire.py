@@ -23,17 +23,23 @@ from service import wire
 from service.analyses.verdicts import VerdictFilter
 from service.archive.document import from_document, to_document
 from service.domain import ORDERS, Analysis, AnalysisFilter, AnalysisRequest, Verdict
+from service.taxonomy.imagenet_1k import imagenet_1k
 from service.wire import paging
 
 from .conftest import FUZZ
 from .messages import messages
 from .values import JSON, changed
 
+
+def verdict_filter(message: pb.VerdictFilter) -> VerdictFilter:
+    return wire.verdict_filter(message, imagenet_1k())
+
+
 DECODERS: dict[Callable[[Any], object], tuple[type[Message], type]] = {
     wire.request_from_create: (pb.CreateAnalysisRequest, AnalysisRequest),
     wire.request_from_header: (pb.UploadHeader, AnalysisRequest),
     wire.analysis_filter: (pb.AnalysisFilter, AnalysisFilter),
-    wire.verdict_filter: (pb.VerdictFilter, VerdictFilter),
+    verdict_filter: (pb.VerdictFilter, VerdictFilter),
     wire.from_analysis: (pb.Analysis, Analysis),
 }
 INDEX = temporary_index()
@@ -66,7 +72,7 @@ def test_an_analysis_with_an_invalid_timestamp_is_rejected(time: Timestamp) -> N
 @given(value=st.integers(-(2**31), 2**31 - 1) | st.integers(-3, 1003), size=st.integers(1, 1000))
 def test_any_number_is_a_class_and_a_page_size_or_is_rejected(value: int, size: int) -> None:
     with suppress(InvalidInput):
-        assert wire.class_named(str(value), "target") == value
+        assert wire.class_named(str(value), "target", imagenet_1k()) == value
     with suppress(InvalidInput):
         assert 1 <= wire.page_size(value, size) <= 1000
 
@@ -198,13 +204,12 @@ def test_the_line_of_a_verdict_is_protobufs_own_json(verdict: Verdict) -> None:
     def words(text: str) -> Any:
         return json.loads(text, parse_int=str, parse_float=str)
 
-    line = wire.verdict_line(verdict)
+    line = wire.verdict_line(verdict, imagenet_1k().names)
 
     assert "\n" not in line
-    assert words(line) == {
-        name: value for name, value in words(to_json(wire.to_verdict(verdict))).items() if name != "name"
-    }
-    assert Parse(line, pb.Verdict()) == wire.to_verdict(verdict)
+    message = wire.to_verdict(verdict, imagenet_1k().names)
+    assert words(line) == {name: value for name, value in words(to_json(message)).items() if name != "name"}
+    assert Parse(line, pb.Verdict()) == message
 
 
 # -- the archive's documents

@@ -29,7 +29,7 @@ from errata.channel import (
 from errata.choices import choice
 from errata.connection import check_address
 from errata.environment import ConnectionSettings, connection_settings
-from errata.names import dataset_name, evidence_name, verdict_name
+from errata.names import class_name, dataset_name, evidence_name, verdict_name
 from errata.requests import (
     PAGE_SIZE,
     AnalysisConditions,
@@ -557,6 +557,30 @@ class Client:
         """Return the evidence bundles of a data set, the default first."""
         request = pb.ListEvidenceRequest(parent=dataset_name(dataset))
         return self._all(self._catalog.ListEvidence, request, "evidence")
+
+    def find_class(self, dataset: str, text: ClassRef, evidence: str = "") -> pb.Class:
+        """Return a class.
+
+        Args:
+            dataset: The data set.
+            text: ID of the class, a name that only one class has, or the index.
+            evidence: Name or digest prefix of the evidence bundle. Default: the data set's default bundle.
+
+        Raises:
+            InvalidRequest: If no class, or more than one, matches.
+        """
+        request = pb.GetClassRequest(name=class_name(evidence_name(dataset, evidence), text))
+        return self._call(self._catalog.GetClass, request)
+
+    def classes(self, dataset: str, evidence: str = "") -> builtins.list[pb.Class]:
+        """Return the classes of a data set, in the order of their indices.
+
+        Args:
+            dataset: The data set.
+            evidence: Name or digest prefix of the evidence bundle. Default: the data set's default bundle.
+        """
+        request = pb.ListClassesRequest(parent=evidence_name(dataset, evidence))
+        return self._all(self._catalog.ListClasses, request, "classes")
 
     def models(self) -> builtins.list[pb.Model]:
         """Return the models that the workers offer."""

@@ -22,7 +22,7 @@ from errata.cli.connect import (
 )
 from errata.cli.console import safe, stderr_console
 from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED, UNDECIDED
-from errata.cli.folder import REPORT, SUMMARY, VERDICTS, make_folder, write_folder
+from errata.cli.folder import CLASSES, REPORT, SUMMARY, VERDICTS, make_folder, write_folder
 from errata.cli.gate import EXIT_CODES, read_policy, show_gate, write_gate
 from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import STDOUT, print_json
@@ -123,7 +123,7 @@ def analyze(
         if not as_json:
             show_gate(result, stderr_console())
     if output is not None and not as_json and analysis.state == pb.Analysis.STATE_SUCCEEDED:
-        files = ", ".join([SUMMARY, VERDICTS, REPORT, *([JUNIT] if result is not None else [])])
+        files = ", ".join([SUMMARY, VERDICTS, REPORT, CLASSES, *([JUNIT] if result is not None else [])])
         stderr_console().print(f"Written to {safe(str(output))}: {files}", soft_wrap=True)
     if result is not None:
         ctx.exit(EXIT_CODES.get(result.decision, UNDECIDED))

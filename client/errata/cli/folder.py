@@ -1,6 +1,7 @@
 """Folders that `errata analyze --output` wrote, read without a service."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,17 +9,21 @@ from typing import Any, TypeVar
 from google.protobuf.json_format import ParseDict, ParseError
 
 from errata import Client, pb
+from errata.cli.class_lookup import match_class
 from errata.cli.output import read_input, write_output
+from errata.connection import UnknownMethod
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
 from errata.groups import ALL, check_group
 from errata.json_input import parse_json
 from errata.names import verdict_name
-from errata.proto_json import to_json
+from errata.proto_json import to_dict, to_json
 
-SUMMARY, VERDICTS, REPORT = "summary.json", "verdicts.jsonl", "report.html"
+SUMMARY, VERDICTS, REPORT, CLASSES = "summary.json", "verdicts.jsonl", "report.html", "classes.jsonl"
 MAX_SUMMARY = 1 << 20  # bytes
 MAX_VERDICTS = 1 << 28  # bytes
 MAX_REPORT = 1 << 28  # bytes
+MAX_CLASSES = 1 << 28  # bytes
+MAX_CANDIDATES = 5  # classes in an error about a name of several classes
 
 Parsed = TypeVar("Parsed")
 
@@ -28,7 +33,7 @@ class VerdictSelection:
     """Conditions on verdicts; a verdict must meet all of them."""
 
     error_types: frozenset[str] = frozenset()
-    target: str = ""  # class index or name
+    target: str = ""  # ID, name, or index of a class
     predicted: str = ""
     group: str | None = None
     problematic: bool | None = None
@@ -60,7 +65,12 @@ def make_folder(folder: Path) -> None:
 
 
 def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
-    """Write the verdicts, the report, and finally the summary of an analysis into a folder."""
+    """Write the classes, the verdicts, the report, and finally the summary of an analysis into a folder."""
+    try:
+        classes = client.classes(analysis.dataset, analysis.evidence)
+    except UnknownMethod:  # an earlier version, whose classes are those of ImageNet-1k
+        classes = []
+    write_output(folder / CLASSES, "".join(f"{json.dumps(to_dict(item))}\n" for item in classes).encode())
     write_output(folder / VERDICTS, b"".join(client.export(analysis.name)))
     write_output(folder / REPORT, client.report(analysis.name))
     write_output(folder / SUMMARY, f"{to_json(analysis)}\n".encode())
@@ -104,16 +114,51 @@ def parse_verdicts(folder: Path, parse: Callable[[Any], Parsed]) -> Iterator[Par
     Raises:
         InvalidInput: A line is damaged; the error has its number.
     """
-    for number, line in enumerate(read_part(folder, VERDICTS, MAX_VERDICTS).splitlines(), 1):
-        try:
-            yield parse(parse_json(line))
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, SystemError, ParseError) as error:
+    content = read_part(folder, VERDICTS, MAX_VERDICTS)
+    for number, line in enumerate(content.splitlines(), 1):
+        yield _parse_line(folder / VERDICTS, number, line, parse)
+
+
+def read_classes(folder: Path) -> list[pb.Class]:
+    """Return the classes of a folder, in the order of their indices; empty if an earlier version wrote it.
+
+    Raises:
+        InvalidInput: A line is damaged; the error has its number.
+    """
+    if not (folder / CLASSES).exists():
+        return []
+    content = read_part(folder, CLASSES, MAX_CLASSES)
+
+    def parse(line: Any) -> pb.Class:
+        item = ParseDict(line, pb.Class(), ignore_unknown_fields=True)
+        if not item.display_name:
+            raise ValueError("its name is missing")
+        return item
+
+    classes = [
+        _parse_line(folder / CLASSES, number, line, parse) for number, line in enumerate(content.splitlines(), 1)
+    ]
+    for number, item in enumerate(classes, 1):
+        if item.class_index != number - 1:
             raise InvalidInput(
-                f"{folder / VERDICTS}, line {number}, is not a verdict that 'errata analyze --output' wrote: "
-                f"{error!r:.200}",
-                field="verdicts",
+                f"{folder / CLASSES}, line {number}, has the class {item.class_index}. Expected {number - 1}. Run the "
+                "analysis again with --output.",
+                field="classes",
                 line=number,
-            ) from error
+            )
+    return classes
+
+
+def _parse_line(path: Path, number: int, line: bytes, parse: Callable[[Any], Parsed]) -> Parsed:
+    """Return the value of a line of JSON; raise InvalidInput if it is damaged."""
+    try:
+        return parse(parse_json(line))
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, SystemError, ParseError) as error:
+        raise InvalidInput(
+            f"{path}, line {number}, is not a line that 'errata analyze --output' wrote: {error!r:.200}",
+            field=path.stem,
+            line=number,
+        ) from error
 
 
 def read_verdicts(folder: Path) -> Iterator[pb.Verdict]:
@@ -136,16 +181,14 @@ def select_verdicts(folder: Path, selection: VerdictSelection) -> list[pb.Verdic
 
     Raises:
         InvalidInput: A file of the folder is damaged.
-        InvalidRequest: No verdict has a class of this name, or the analysis has no such group.
+        InvalidRequest: A class or group does not exist, or several classes have the name.
     """
     if selection.group is not None:
         check_group(selection.group, read_analysis(folder).summary.groups, "--group")
     verdicts = [*read_verdicts(folder)]
-    indices = {verdict.target_name.lower(): verdict.target for verdict in verdicts}
-    indices |= {v.effective_target_name.lower(): v.effective_target for v in verdicts if v.rejected_target}
-    indices |= {verdict.predicted_name.lower(): verdict.predicted for verdict in verdicts}
-    target = _class_index(indices, selection.target, "--target")
-    predicted = _class_index(indices, selection.predicted, "--predicted")
+    classes = read_classes(folder) or _classes_of(verdicts)
+    target = _class_index(classes, selection.target, "--target")
+    predicted = _class_index(classes, selection.predicted, "--predicted")
     return [
         verdict
         for verdict in verdicts
@@ -169,15 +212,29 @@ def find_verdict(folder: Path, image: str) -> pb.Verdict:
     raise ImageNotFound(f"Image {image!r:.200} has no verdict in {folder}. Check the file name.", field="image")
 
 
-def _class_index(indices: dict[str, int], text: str, option: str) -> int | None:
+def _classes_of(verdicts: Sequence[pb.Verdict]) -> list[pb.Class]:
+    """Return the classes of verdicts, without their IDs and synonyms."""
+    names = {verdict.target: verdict.target_name for verdict in verdicts}
+    names |= {
+        verdict.effective_target: verdict.effective_target_name for verdict in verdicts if verdict.rejected_target
+    }
+    names |= {verdict.predicted: verdict.predicted_name for verdict in verdicts}
+    return [pb.Class(class_index=index, display_name=name) for index, name in sorted(names.items())]
+
+
+def _class_index(classes: Sequence[pb.Class], text: str, option: str) -> int | None:
+    """Return the index of the class that a text identifies; None for an empty text."""
     if not text:
         return None
-    if text.isascii() and text.isdigit():
-        return int(text[:9])
-    index = indices.get(text.strip().replace("_", " ").lower())
-    if index is None:
+    matching = match_class(classes, text)
+    if len(matching) > 1:
         raise InvalidRequest(
-            f"No verdict of the folder has the class {text!r:.80}. Expected an index or the first name of a class.",
+            f"{len(matching)} classes match {text!r:.80}. Use the index of one of them: "
+            f"{', '.join(map(str, matching[:MAX_CANDIDATES]))}.",
             field=option,
         )
-    return index
+    if not matching:
+        raise InvalidRequest(
+            f"The folder has no class {text!r:.80}. Expected the index, the ID, or the name of a class.", field=option
+        )
+    return matching[0]

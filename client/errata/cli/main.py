@@ -20,6 +20,7 @@ from errata.errors import ErrataError
 COMMANDS = {
     "analyze": Entry("analyze a model or a predictions file", "errata.cli.analyze", "analyze"),
     "cancel": Entry("cancel a queued or running analysis", "errata.cli.lifecycle", "cancel"),
+    "classes": Entry("list the classes of a data set", "errata.cli.classes", "classes"),
     "compare": Entry("compare two analyses", "errata.cli.compare", "compare"),
     "dataset": Entry("check the files of your own data set"),
     "delete": Entry("delete a finished analysis", "errata.cli.lifecycle", "delete"),
@@ -34,7 +35,7 @@ COMMANDS = {
     "retry": Entry("queue a failed analysis again", "errata.cli.lifecycle", "retry"),
     "serve": Entry("run the service"),
     "show": Entry("show an analysis or its verdicts", "errata.cli.show", "show"),
-    "taxonomy": Entry("show classes and superclasses"),
+    "taxonomy": Entry("show the classes and superclasses of ImageNet"),
     "token": Entry("create a bearer token for a service", "errata.cli.token", "token"),
     "trend": Entry("compare analyses with models of the same accuracy", "errata.cli.trend", "trend"),
     "wait": Entry("wait until an analysis has finished", "errata.cli.lifecycle", "wait"),

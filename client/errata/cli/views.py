@@ -1,5 +1,6 @@
 """Analyses, breakdowns, and verdicts as tables and lines."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
@@ -100,6 +101,7 @@ def _summary_table(analysis: pb.Analysis, names: Sequence[str], narrow: bool) ->
 def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console) -> None:
     """Show a breakdown by class or superclass; rows with the most model failures come first, empty rows are omitted."""
     table = new_table("", "images", "multi-label", "noise", "minor", "explainable", "failures", "gain")
+    num_rows = Counter(row.display_name for row in breakdown.rows)
     for row in sorted(breakdown.rows, key=lambda row: -severe_total(row.counts)):
         if not row.num_samples:
             continue
@@ -109,7 +111,8 @@ def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console)
         accuracy = format_optional(row, "multi_label_accuracy")
         counts = [format_count(by_severity[severity]) for severity in list(Severity)[1:]]
         gain = format_points(severe_total(row.gain_if_fixed_multi_label))
-        table.add_row(safe(row.display_name), format_count(row.num_samples), accuracy, *counts, gain)
+        suffix = f" (class {row.class_index})" if num_rows[row.display_name] > 1 else ""
+        table.add_row(safe(row.display_name) + suffix, format_count(row.num_samples), accuracy, *counts, gain)
     console.print(table)
     console.print("[dim]gain: percentage points of multi-label accuracy if there were no model failures.[/]")
     if overlapping:

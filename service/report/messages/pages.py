@@ -86,6 +86,7 @@ _TEXTS = (
     "precision",
     "recall",
     "severity agreed",
+    "Classes",
     "Classes with the most model failures: {count} of {total} classes with errors",
     "Classes with the most significant changes: {count} of {total}.",
     "Classes, sorted by model failures. Gains are percentage points of multi-label accuracy.",
@@ -263,6 +264,7 @@ _TEXTS = (
     "Superclasses and classes",
     "Superclasses of the original label, sorted by model failures. Gains are percentage points of multi-label "
     "accuracy. Superclasses overlap, so the numbers do not add up.",
+    "Superclasses with the most model failures: {count} of {total} superclasses with errors",
     "Superclasses with the most significant changes: {count} of {total}. Superclasses overlap.",
     "Swap A and B",
     "Table by group",

@@ -170,7 +170,8 @@
   const option = (value, text) => createElement("option", { value, text });
   const addOptions = (name, options) => form.elements[name].append(option("", messages.any), ...options);
   addOptions("type", data.types.slice(1).map((type) => option(type.value, type.title)));
-  addOptions("superclass", [...members.keys()].map((name) => option(name, name)));
+  if (members.size) addOptions("superclass", [...members.keys()].map((name) => option(name, name)));
+  else form.elements.superclass.closest("label").remove();
   const classes = Object.entries(data.classes).sort((a, b) => a[1].localeCompare(b[1]));
   addOptions("class", classes.map(([index, name]) => option(index, name)));
   if (data.group_names.length) addOptions("group", data.group_names.map((name, index) => option(index, name)));

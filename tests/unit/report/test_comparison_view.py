@@ -31,7 +31,7 @@ from service.report.comparison_view import MAX_IMAGES, ComparisonView, compariso
 from service.report.messages import comparison as comparison_messages
 from service.report.messages.comparison import comparison_summary
 from service.report.messages.formatting import describe_change, describe_p_value
-from service.taxonomy.imagenet_1k import GROUPS
+from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", ";;", "{", "}")
 TENCH, GOLDFISH = 0, 1
@@ -98,7 +98,7 @@ def comparison(matrix: NDArray[np.int64] = MATRIX, **changes: Any) -> Comparison
 
 
 def view(value: Comparison | None = None) -> ComparisonView:
-    return comparison_view(value or comparison(), summary(), summary())
+    return comparison_view(value or comparison(), summary(), summary(), imagenet_1k().names)
 
 
 def texts_of(value: Any) -> list[str]:

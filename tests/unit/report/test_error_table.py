@@ -23,7 +23,7 @@ from service.domain import (
     VocabularyEvidence,
 )
 from service.report.error_table import ClassPair, ErrorTable, to_plain
-from service.taxonomy.classes import class_names
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 CLASS_NAMES = [f"class {index}" for index in range(1000)]
 
@@ -289,7 +289,7 @@ def test_ten_thousand_errors_stay_under_two_megabytes() -> None:
                 classes,
                 random.integers(1, 5, len(classes)).astype(np.uint8),
             ),
-            class_names=class_names(),
+            class_names=imagenet_1k().names,
             superclasses={
                 f"superclass {index}": random.choice(1000, 20, replace=False).tolist() for index in range(160)
             },

@@ -191,6 +191,7 @@ def view(**changes: Any) -> ReportView:
         gains=(GainRow("fine-grained", "type-4", "minor", "+1.00", "+2.00"),),
         superclasses=(part("dog"),),
         classes=(part("pug"),),
+        num_superclasses=2345,
         num_classes=1234,
         confusions=(ConfusionRow("goldfish", "tench", "3", "3 fine-grained", "c.jpg"),),
         calibration=CalibrationView(
@@ -751,6 +752,21 @@ def test_report_states_that_the_table_is_incomplete() -> None:
     )
     assert "Errors, worst first: 1 of 25,000." in part_of_all
     assert "The table contains" not in everything
+
+
+def test_report_states_that_superclasses_are_left_out() -> None:
+    note = "Superclasses with the most model failures: 1 of 2,345 superclasses with errors"
+
+    assert note in Page(render_report(view())).text
+    assert "Superclasses with the most model failures" not in Page(render_report(view(num_superclasses=1))).text
+
+
+def test_report_without_superclasses_has_the_table_of_classes() -> None:
+    page = render_report(view(superclasses=(), num_superclasses=0))
+
+    assert '<h2 id="superclasses">Classes</h2>' in page
+    assert "Superclasses and classes" not in page and "Superclasses of the original label" not in page
+    assert "pug" in page
 
 
 def test_stand_alone_report_embeds_thumbnails_and_has_no_links() -> None:

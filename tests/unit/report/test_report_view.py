@@ -45,15 +45,17 @@ from service.report.error_table import ErrorTable
 from service.report.error_view import evidence_notes
 from service.report.report_view import (
     MAX_CLASSES,
+    MAX_SUPERCLASSES,
     ReportData,
     ReportView,
     SourceRow,
     analysis_summary,
     report_view,
 )
-from service.taxonomy.imagenet_1k import GROUPS
+from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
 
 TENCH, GOLDFISH = 0, 1
+NAMES = imagenet_1k().names
 COUNTS = dict(zip(ERROR_TYPES, (60, 4, 6, 10, 0, 5, 0, 15), strict=True))
 
 
@@ -124,7 +126,7 @@ TABLE = ErrorTable(
     groups={},
     total=0,
     abstained=(),
-    class_names=(),
+    class_names=NAMES,
     superclasses={},
     pairs={},
     overlaps={},
@@ -382,6 +384,15 @@ def test_class_row_has_counts_gains_and_groups() -> None:
     assert result.groups == "0 12"
 
 
+def test_number_of_shown_superclasses_is_limited() -> None:
+    wrong = [part(f"superclass {index}", failures=index + 1) for index in range(MAX_SUPERCLASSES + 5)]
+
+    result = view(superclasses=parts(*wrong))
+
+    assert (len(result.superclasses), result.num_superclasses) == (MAX_SUPERCLASSES, MAX_SUPERCLASSES + 5)
+    assert result.superclasses[0].name == f"superclass {MAX_SUPERCLASSES + 4}"
+
+
 def test_number_of_shown_classes_is_limited() -> None:
     wrong = [part(f"class {index}", failures=index + 1) for index in range(MAX_CLASSES + 5)]
 
@@ -512,7 +523,7 @@ def test_problematic_image_shows_its_tags() -> None:
 
 
 def test_evidence_names_shared_superclasses_and_co_occurrences() -> None:
-    shared, together = evidence_notes(verdict())
+    shared, together = evidence_notes(verdict(), NAMES)
 
     assert "tench" in shared
     assert "goldfish" in shared
@@ -527,7 +538,7 @@ def test_vocabulary_evidence_lists_texts_in_order(gate: bool, word: str) -> None
     best = (ProposedText("A photo of a carp", 0.75, True), ProposedText("A photo of a tench", 0.125, False))
     evidence = replace(why, co_occurrences=(), vocabulary=VocabularyEvidence(gate, best, 1234))
 
-    note = evidence_notes(verdict(evidence=evidence))[-1]
+    note = evidence_notes(verdict(evidence=evidence), NAMES)[-1]
 
     assert word in note
     assert "1,234 texts" in note
@@ -539,7 +550,7 @@ def test_predicted_class_that_is_a_label_is_no_evidence() -> None:
     assert why is not None
     itself = replace(why, shared_superclasses=(SharedSuperclass(TENCH, ("fish",)),), co_occurrences=())
 
-    assert evidence_notes(verdict(evidence=itself)) == ()
+    assert evidence_notes(verdict(evidence=itself), NAMES) == ()
 
 
 def test_overlap_is_the_first_evidence() -> None:
@@ -547,7 +558,7 @@ def test_overlap_is_the_first_evidence() -> None:
     assert why is not None
 
     assert (
-        evidence_notes(verdict(evidence=replace(why, overlap="They are the same thing.")))[0]
+        evidence_notes(verdict(evidence=replace(why, overlap="They are the same thing.")), NAMES)[0]
         == "They are the same thing."
     )
 
@@ -662,7 +673,7 @@ def test_evidence_says_that_clip_prefers_a_true_label(prefers: bool | None, is_s
     evidence = verdict().evidence
     assert evidence is not None
 
-    notes = evidence_notes(verdict(evidence=replace(evidence, vocabulary=vocabulary)))
+    notes = evidence_notes(verdict(evidence=replace(evidence, vocabulary=vocabulary)), NAMES)
 
     assert any("CLIP prefers a true label" in note for note in notes) == is_shown
 

@@ -55,10 +55,13 @@ def test_the_resources_are_named_by_collections() -> None:
         "errata/Verdict": ["analyses/{analysis}/verdicts/{verdict}"],
         "errata/Dataset": ["datasets/{dataset}"],
         "errata/Evidence": ["datasets/{dataset}/evidence/{evidence}"],
+        "errata/Class": ["datasets/{dataset}/evidence/{evidence}/classes/{class}"],
         "errata/Model": ["models/{model}"],
     }
     assert names.dataset_name("dataset") == "datasets/dataset"
     assert names.evidence_name("dataset", "evidence") == "datasets/dataset/evidence/evidence"
+    assert names.class_name("datasets/d/evidence/e", 7) == "datasets/d/evidence/e/classes/7"
+    assert names.class_name("datasets/d/evidence/e", "a/b") == "datasets/d/evidence/e/classes/a%2Fb"
     assert names.model_name("model") == "models/model"
     assert names.verdict_name("analysis", "verdict") == "analyses/analysis/verdicts/verdict"
 

@@ -21,6 +21,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service import domain, wire
+from service.analyses.verdicts import VerdictFilter
 from service.domain import (
     ALL,
     ERROR_TYPES,
@@ -48,9 +49,15 @@ from service.domain import (
     VerdictEvidence,
     VocabularyEvidence,
 )
-from service.taxonomy.classes import class_names
-from service.taxonomy.imagenet_1k import GROUPS
+from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
 from service.wire import paging
+
+NAMES = imagenet_1k().names
+
+
+def verdict_filter(message: pb.VerdictFilter) -> VerdictFilter:
+    return wire.verdict_filter(message, imagenet_1k())
+
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 classes = st.integers(0, 999)
@@ -177,25 +184,25 @@ def test_verdict_line_returns_the_proto3_json_form(verdict: Verdict) -> None:
         """Parse JSON with numbers as text and without the order of fields."""
         return json.loads(text, parse_int=str, parse_float=str)
 
-    expected = parse_json_text(to_json(wire.to_verdict(verdict)))
+    expected = parse_json_text(to_json(wire.to_verdict(verdict, NAMES)))
     assert expected.pop("name") == ""
-    assert parse_json_text(wire.verdict_line(verdict)) == expected
+    assert parse_json_text(wire.verdict_line(verdict, NAMES)) == expected
 
 
 @given(verdicts)
 @settings(max_examples=100)
 def test_protobuf_parses_a_verdict_line(verdict: Verdict) -> None:
-    line = wire.verdict_line(verdict)
+    line = wire.verdict_line(verdict, NAMES)
 
     assert "\n" not in line
-    assert Parse(line, pb.Verdict()) == wire.to_verdict(verdict)
+    assert Parse(line, pb.Verdict()) == wire.to_verdict(verdict, NAMES)
 
 
 @given(verdicts, evidence)
 @settings(max_examples=100)
 def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidence) -> None:
-    names = class_names()
-    sent = wire.to_verdict(Verdict(**(vars(verdict) | {"evidence": why})))
+    names = NAMES
+    sent = wire.to_verdict(Verdict(**(vars(verdict) | {"evidence": why})), NAMES)
 
     assert (sent.file_name, sent.target, sent.predicted) == (verdict.file_name, verdict.target, verdict.predicted)
     assert (sent.target_name, sent.predicted_name) == (names[verdict.target], names[verdict.predicted])
@@ -236,7 +243,7 @@ def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidenc
 def test_default_values_are_included_in_json() -> None:
     verdict = Verdict("a.jpg", 0, 0, ErrorType.CORRECT, ())
 
-    plain = json.loads(to_json(wire.to_verdict(verdict)))
+    plain = json.loads(to_json(wire.to_verdict(verdict, NAMES)))
 
     assert (plain["target"], plain["predicted"], plain["problematic"]) == (0, 0, [])
     assert "probability" not in plain
@@ -492,12 +499,12 @@ def test_an_unknown_error_type_in_a_filter_is_rejected_with_the_known_ones(key: 
     known = ", ".join(error_type.key for error_type in ERROR_TYPES)
 
     with pytest.raises(InvalidRequest, match=f"Unknown error type '{key}'. Expected one of: {known}.") as rejected:
-        wire.verdict_filter(pb.VerdictFilter(error_types=["correct", key]))
+        verdict_filter(pb.VerdictFilter(error_types=["correct", key]))
     assert [violation.field for violation in rejected.value.violations] == ["filter.error_types"]
 
 
 def test_every_group_is_named_as_in_the_domain() -> None:
-    groups = {name: wire.verdict_filter(pb.VerdictFilter(group=name)).group for name in ("all", "organism", "")}
+    groups = {name: verdict_filter(pb.VerdictFilter(group=name)).group for name in ("all", "organism", "")}
 
     assert groups == {"all": ALL, "organism": "organism", "": ALL}
 
@@ -707,7 +714,7 @@ def test_the_default_bundle_has_an_alias() -> None:
 
 @pytest.mark.parametrize("name", ["val_1.JPEG", "n01440764/a b.jpg", "50%.jpg", "ä/%2F?#.png", ".."])
 def test_the_name_of_a_verdict_has_the_file_name_of_its_image(name: str) -> None:
-    verdict = wire.to_verdict(Verdict(name, 0, 0, ErrorType.CORRECT, ()), "a1")
+    verdict = wire.to_verdict(Verdict(name, 0, 0, ErrorType.CORRECT, ()), NAMES, "a1")
 
     assert re.fullmatch(r"analyses/a1/verdicts/[^/?#]+", verdict.name)
     assert wire.verdict_ids(verdict.name) == ("a1", name)
@@ -730,9 +737,9 @@ def test_the_name_of_a_verdict_has_the_file_name_of_its_image(name: str) -> None
             "evidence",
         ),
         (wire.analysis_filter, pb.AnalysisFilter(states=[1, 99]), "filter.states"),
-        (wire.verdict_filter, pb.VerdictFilter(error_types=["UNSPECIFIED"]), "filter.error_types"),
-        (wire.verdict_filter, pb.VerdictFilter(target_class="1000"), "filter.target_class"),
-        (wire.verdict_filter, pb.VerdictFilter(predicted_class="-1"), "filter.predicted_class"),
+        (verdict_filter, pb.VerdictFilter(error_types=["UNSPECIFIED"]), "filter.error_types"),
+        (verdict_filter, pb.VerdictFilter(target_class="1000"), "filter.target_class"),
+        (verdict_filter, pb.VerdictFilter(predicted_class="-1"), "filter.predicted_class"),
     ],
 )
 def test_an_invalid_field_is_rejected_by_name(
@@ -745,12 +752,12 @@ def test_an_invalid_field_is_rejected_by_name(
 
 
 def test_an_unset_condition_is_not_class_0() -> None:
-    assert (wire.verdict_filter(pb.VerdictFilter()).target, wire.verdict_filter(pb.VerdictFilter()).predicted) == (
+    assert (verdict_filter(pb.VerdictFilter()).target, verdict_filter(pb.VerdictFilter()).predicted) == (
         None,
         None,
     )
-    assert wire.verdict_filter(pb.VerdictFilter(target_class="0")).target == 0
-    assert wire.verdict_filter(pb.VerdictFilter(problematic=False)).problematic is False
+    assert verdict_filter(pb.VerdictFilter(target_class="0")).target == 0
+    assert verdict_filter(pb.VerdictFilter(problematic=False)).problematic is False
 
 
 labels = st.dictionaries(texts, texts, max_size=3)
@@ -771,7 +778,7 @@ REQUESTS: dict[Callable[[Any], object], st.SearchStrategy[Message]] = {
     wire.analysis_filter: st.builds(
         pb.AnalysisFilter, states=st.lists(int32, max_size=3), dataset=texts, model=texts, labels=labels
     ),
-    wire.verdict_filter: st.builds(
+    verdict_filter: st.builds(
         pb.VerdictFilter,
         error_types=st.lists(texts | st.sampled_from([kind.key for kind in ERROR_TYPES]), max_size=3),
         target_class=texts | int32.map(str),

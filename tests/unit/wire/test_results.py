@@ -37,7 +37,7 @@ from service.domain import (
     TypeChange,
     UndecidedReason,
 )
-from service.taxonomy.imagenet_1k import GROUPS
+from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
 
 
 def test_a_comparison_is_converted_completely() -> None:
@@ -61,7 +61,7 @@ def test_a_comparison_is_converted_completely() -> None:
         dict.fromkeys((ALL, *GROUPS), (row,)), {ALL: (ChangeRow("fish", None, 9, 2, 1, interval, test),)}, (flip,), (),
     )  # fmt: skip
 
-    sent = wire.to_comparison(comparison)
+    sent = wire.to_comparison(comparison, imagenet_1k().names)
 
     assert (sent.a, sent.b, sent.num_left_out) == ("analyses/a", "analyses/b", 5)
     everything = sent.groups["all"]

@@ -1,0 +1,28 @@
+"""Lookup of classes without a service: the same matching as that of requests to a service."""
+
+from collections.abc import Sequence
+
+from errata import v1 as pb
+
+
+def match_class(classes: Sequence[pb.Class], text: str) -> list[int]:
+    """Return the indices of the classes that a text can mean, ascending; one if it identifies a class.
+
+    The ID counts first, then a name or synonym, then the index. Only an exact ID depends on upper and lower case. A
+    number that is the ID or name of one class and the index of another means both.
+    """
+    text = text.strip()
+    key = normalize(text)
+    matching = (
+        {item.class_index for item in classes if item.class_id == text}
+        or {item.class_index for item in classes if normalize(item.class_id) == key}
+        or {item.class_index for item in classes if key in map(normalize, (item.display_name, *item.synonyms))}
+    )
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        matching.update(item.class_index for item in classes if item.class_index == int(text))
+    return sorted(matching)
+
+
+def normalize(name: str) -> str:
+    """Return a name in the form in which names are compared: lower case, with spaces."""
+    return name.strip().replace("_", " ").lower()

@@ -1,0 +1,94 @@
+"""Comparisons of folders that --output wrote, for own classes and for folders of earlier versions."""
+
+import json
+from pathlib import Path
+
+import pytest
+from errata import pb
+from errata.cli.folder import CLASSES, SUMMARY, VERDICTS
+from errata.errors import InvalidInput
+from errata.proto_json import to_dict, to_json
+from own_classes import HTML, NAMES, TARGETS, label_space
+
+from service import wire
+from service.cli.folders import compare_folders, read_label_space
+from service.domain import ERROR_TYPES
+
+
+def write(folder: Path, predicted: list[int], with_classes: bool = True) -> Path:
+    """Write a folder of the analysis of some predictions."""
+    folder.mkdir()
+    space = label_space()
+    zero = {error_type.key: 0 for error_type in ERROR_TYPES}
+    group = pb.GroupSummary(num_samples=9, counts=zero | {"correct": 9})
+    group.gain_if_fixed_top1.update(zero)
+    group.gain_if_fixed_multi_label.update(zero)
+    groups = dict.fromkeys(("all", "organism", "artifact", "other"), group)
+    summary = pb.Summary(groups=groups, num_images=9, num_predicted=9)
+    analysis = pb.Analysis(
+        name=f"analyses/{folder.name}",
+        dataset="datasets/products",
+        evidence="datasets/products/evidence/e",
+        state=pb.Analysis.STATE_SUCCEEDED,
+        summary=summary,
+    )
+    (folder / SUMMARY).write_text(to_json(analysis))
+    if with_classes:
+        classes = wire.to_classes(space, range(space.num_classes), "datasets/products/evidence/e")
+        (folder / CLASSES).write_text("".join(f"{json.dumps(to_dict(item))}\n" for item in classes))
+    lines = [
+        {
+            "file_name": name,
+            "target": target,
+            "predicted": prediction,
+            "error_type": "correct" if target == prediction else "model_failure",
+            "problematic": [],
+            "groups": [],
+        }
+        for name, target, prediction in zip(NAMES, TARGETS, predicted, strict=True)
+    ]
+    (folder / VERDICTS).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return folder
+
+
+def test_a_comparison_has_the_names_and_superclasses_of_the_classes(tmp_path: Path) -> None:
+    a = write(tmp_path / "a", [0, 1, *TARGETS[2:-1], 0])
+    b = write(tmp_path / "b", TARGETS)
+
+    comparison, html = compare_folders(a, b, with_report=True)
+
+    assert [(image.file_name, image.target_name, image.predicted_a_name) for image in comparison.fixed] == [
+        (NAMES[1], "running shoe", "ballet shoe"),
+        (NAMES[8], label_space().names[7], "running shoe"),
+    ]
+    assert {row.display_name: row.fixed for row in comparison.superclasses} == {"shoes": 2, HTML: 1}
+    text = html.decode()
+    assert "ballet shoe" in text and "&lt;script&gt;alert(&#39;1&#39;)" in text
+    assert HTML not in text
+
+
+def test_a_class_outside_of_the_label_space_is_rejected(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a", TARGETS), write(tmp_path / "b", [8, *TARGETS[1:]])
+
+    with pytest.raises(InvalidInput, match="line 1, is not a line"):
+        compare_folders(a, b, with_report=False)
+
+
+def test_a_folder_of_an_earlier_version_has_the_classes_of_imagenet(tmp_path: Path) -> None:
+    a = write(tmp_path / "a", [999, *TARGETS[1:]], with_classes=False)
+    b = write(tmp_path / "b", TARGETS, with_classes=False)
+
+    comparison, _ = compare_folders(a, b, with_report=False)
+
+    assert read_label_space(a) is None
+    assert [(image.target_name, image.predicted_a_name) for image in comparison.fixed] == [("tench", "toilet tissue")]
+    assert list(comparison.superclasses) == []
+
+
+def test_too_many_groups_are_rejected(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", TARGETS)
+    lines = [{"class_index": index, "display_name": "x", "groups": [str(index)]} for index in range(17)]
+    (folder / CLASSES).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    with pytest.raises(InvalidInput, match=r"classes\.jsonl is not a file"):
+        read_label_space(folder)

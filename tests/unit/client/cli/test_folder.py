@@ -1,0 +1,90 @@
+"""Folders that --output wrote: the classes of any label space, and folders of earlier versions."""
+
+import json
+from pathlib import Path
+
+import pytest
+from errata import pb
+from errata.cli.folder import CLASSES, SUMMARY, VERDICTS, VerdictSelection, read_classes, select_verdicts
+from errata.errors import InvalidInput, InvalidRequest
+from errata.proto_json import to_dict, to_json
+from own_classes import NAMES, PREDICTED, TARGETS, label_space
+
+from service import wire
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one verdict per image."""
+    space = label_space()
+    (tmp_path / SUMMARY).write_text(to_json(pb.Analysis(name="analyses/a1")))
+    classes = wire.to_classes(space, range(space.num_classes), "datasets/products/evidence/e")
+    (tmp_path / CLASSES).write_text("".join(f"{json.dumps(to_dict(item))}\n" for item in classes))
+    lines = [
+        {
+            "file_name": name,
+            "target": target,
+            "predicted": predicted,
+            "error_type": "correct" if target == predicted else "model_failure",
+            "target_name": space.names[target],
+            "predicted_name": space.names[predicted],
+        }
+        for name, target, predicted in zip(NAMES, TARGETS, PREDICTED, strict=True)
+    ]
+    (tmp_path / VERDICTS).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return tmp_path
+
+
+def selected(folder: Path, target: str = "", predicted: str = "") -> list[str]:
+    return [verdict.file_name for verdict in select_verdicts(folder, VerdictSelection(frozenset(), target, predicted))]
+
+
+@pytest.mark.parametrize("text", ["sku-1", "0", "running shoe", "trainer", "Running_Shoe"])
+def test_verdicts_are_selected_by_id_index_name_and_synonym(folder: Path, text: str) -> None:
+    assert selected(folder, target=text) == NAMES[:2]
+    assert selected(folder, predicted=text) == [NAMES[0], NAMES[7], NAMES[8]]
+
+
+def test_a_class_without_verdicts_selects_none(folder: Path) -> None:
+    assert selected(folder, predicted="sku-8") == []
+
+
+def test_a_name_of_two_classes_is_rejected_with_their_indices(folder: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"2 classes match 'crane'\. Use the index of one of them: 3, 4"):
+        selected(folder, target="crane")
+    assert selected(folder, target="machine") == [NAMES[5]]
+
+
+@pytest.mark.parametrize("text", ["8", "no such class", "n01440764"])
+def test_an_unknown_class_is_rejected(folder: Path, text: str) -> None:
+    with pytest.raises(InvalidRequest, match="The folder has no class"):
+        selected(folder, target=text)
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_folder_of_an_earlier_version_has_the_names_of_its_verdicts(folder: Path, content: str | None) -> None:
+    (folder / CLASSES).unlink()
+    if content is not None:
+        (folder / CLASSES).write_text(content)
+
+    assert read_classes(folder) == []
+    assert selected(folder, target="running shoe") == selected(folder, target="0") == NAMES[:2]
+    with pytest.raises(InvalidRequest, match="The folder has no class 'sku-1'"):
+        selected(folder, target="sku-1")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{", r"classes\.jsonl, line 1, is not a line"),
+        ("[]", r"classes\.jsonl, line 1, is not a line"),
+        ('{"class_index": "x"}', r"classes\.jsonl, line 1, is not a line"),
+        ('{"class_index": 0}', r"classes\.jsonl, line 1, is not a line"),
+        ('{"class_index": 7, "display_name": "x"}', r"classes\.jsonl, line 1, has the class 7. Expected 0"),
+    ],
+)
+def test_damaged_classes_are_rejected_with_their_line(folder: Path, line: str, problem: str) -> None:
+    (folder / CLASSES).write_text(f"{line}\n")
+
+    with pytest.raises(InvalidInput, match=problem):
+        selected(folder, target="0")
