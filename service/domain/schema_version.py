@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from errata.errors import NewerRecord
 
-from service.domain.evidence import NUM_CLASSES, Predictions
+from service.domain.evidence import Predictions
+from service.domain.label_space import MAX_CLASSES
 
 
 def known_fields(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,10 +43,13 @@ def check_schema(record: str, schema: object, newest: int) -> None:
 
 
 def checked_predictions(predictions: Predictions) -> Predictions:
-    """Return stored predictions; raise ValueError if the shape or type of an array is wrong."""
+    """Return stored predictions; raise ValueError if the shape or type of an array is wrong.
+
+    Whether the classes are those of the data set is checked when the predictions are judged.
+    """
     top1 = predictions.top1
-    if top1.ndim != 1 or top1.dtype != np.int16 or (top1.size and not -1 <= top1.min() <= top1.max() < NUM_CLASSES):
-        raise ValueError(f"expected top1 (A,) int16 from -1 to {NUM_CLASSES - 1}, got {top1.dtype} {top1.shape}")
+    if top1.ndim != 1 or top1.dtype != np.int16 or (top1.size and not -1 <= top1.min() <= top1.max() < MAX_CLASSES):
+        raise ValueError(f"expected top1 (A,) int16 from -1 to {MAX_CLASSES - 1}, got {top1.dtype} {top1.shape}")
     for array, kind in ((predictions.probability, np.float16), (predictions.top1_restricted, np.int16)):
         if array is not None and (array.shape != top1.shape or array.dtype != kind):
             raise ValueError(f"expected (A,) {np.dtype(kind)} beside top1, got {array.dtype} {array.shape}")

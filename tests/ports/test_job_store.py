@@ -1387,7 +1387,7 @@ def test_records_of_a_newer_version_are_not_read(server: RedisServer) -> None:
     job, other = submit(store, "a").job, submit(store, "b", key="other").job
     record, plan = "errata:analysis:a", f"errata:job:{job}"
     for key, name in ((record, "entry"), (plan, "spec")):
-        document = json.loads(client.hget(key, name)) | {"schema": 2}
+        document = json.loads(client.hget(key, name)) | {"schema": SCHEMA + 1}
         client.hset(key, name, json.dumps(document))
 
     assert [entry.record.id for entry in store.records()] == ["b"]

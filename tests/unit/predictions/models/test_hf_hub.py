@@ -15,6 +15,7 @@ from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import hf_hub as source
 from service.predictions.models import timm as timm_source
 from service.predictions.models.loaded_model import weights_digest
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 TRANSFORM = {
     "input_size": [3, 160, 160],
@@ -49,7 +50,7 @@ def change(hub: FakeHub, **files: bytes | None) -> None:
 
 @pytest.mark.parametrize("revision", ["", "@main", "@" + "a" * 40])
 def test_a_model_is_loaded_with_its_own_transform(hub: FakeHub, state: dict, revision: str) -> None:
-    loaded = source.load(f"org/small{revision}", ModelPolicy())
+    loaded = source.load(f"org/small{revision}", ModelPolicy(), imagenet_1k())
 
     own = timm.create_model("test_vit", pretrained=False)
     own.load_state_dict(state)
@@ -61,26 +62,26 @@ def test_a_model_is_loaded_with_its_own_transform(hub: FakeHub, state: dict, rev
 def test_a_cached_commit_is_loaded_without_the_hub(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = source.load("org/small@" + "a" * 40, ModelPolicy())
+    first = source.load("org/small@" + "a" * 40, ModelPolicy(), imagenet_1k())
     connect("http://127.0.0.1:1", tmp_path / "cache", monkeypatch)
 
-    assert source.load("org/small@" + "a" * 40, ModelPolicy()).info == first.info
+    assert source.load("org/small@" + "a" * 40, ModelPolicy(), imagenet_1k()).info == first.info
 
 
 def test_weights_over_the_cap_are_never_fetched(hub: FakeHub) -> None:
     with pytest.raises(ModelRefused, match="at most 1,000 bytes"):
-        source.load("org/small", ModelPolicy(max_download_bytes=1000))
+        source.load("org/small", ModelPolicy(max_download_bytes=1000), imagenet_1k())
     assert hub.fetched == ["config.json"]
 
 
 def test_timms_own_models_have_the_same_cap(hub: FakeHub) -> None:
     with pytest.raises(ModelRefused, match="at most 1,000 bytes"):
-        timm_source.load("test_vit", ModelPolicy(max_download_bytes=1000))
+        timm_source.load("test_vit", ModelPolicy(max_download_bytes=1000), imagenet_1k())
     assert hub.fetched == []
 
 
 def test_models_of_timm_have_their_full_names(hub: FakeHub, state: dict) -> None:
-    loaded = timm_source.load("test_vit", ModelPolicy())
+    loaded = timm_source.load("test_vit", ModelPolicy(), imagenet_1k())
 
     own = timm.create_model("test_vit", pretrained=False)
     own.load_state_dict(state)
@@ -94,7 +95,7 @@ def test_timms_own_weights_that_are_truncated_are_rejected(hub: FakeHub, state: 
     hub.repositories["timm/test_vit.r160_in1k"] = {**files, "model.safetensors": save(state)[:-1000]}
 
     with pytest.raises(ModelRefused, match="truncated"):
-        timm_source.load("test_vit", ModelPolicy())
+        timm_source.load("test_vit", ModelPolicy(), imagenet_1k())
 
 
 def test_a_repository_with_only_pickles_is_rejected_and_they_are_not_downloaded(hub: FakeHub) -> None:
@@ -102,21 +103,21 @@ def test_a_repository_with_only_pickles_is_rejected_and_they_are_not_downloaded(
     hub.repositories["org/small"] = {**hub.repositories["org/small"], "pytorch_model.bin": b"a pickle"}
 
     with pytest.raises(ModelRefused, match=r"has no model\.safetensors"):
-        source.load("org/small", ModelPolicy())
+        source.load("org/small", ModelPolicy(), imagenet_1k())
     assert hub.fetched == ["config.json"]
 
 
 @pytest.mark.parametrize("rest", ["org/nowhere", "org/small@nowhere", "org/small@" + "c" * 40])
 def test_a_missing_model_is_not_found_on_the_hub(hub: FakeHub, rest: str) -> None:
     with pytest.raises(ModelNotFound):
-        source.load(rest, ModelPolicy())
+        source.load(rest, ModelPolicy(), imagenet_1k())
 
 
 def test_truncated_weights_are_rejected(hub: FakeHub, state: dict) -> None:
     change(hub, model_safetensors=save(state)[:-1000])
 
     with pytest.raises(ModelRefused, match="truncated"):
-        source.load("org/small", ModelPolicy())
+        source.load("org/small", ModelPolicy(), imagenet_1k())
 
 
 @pytest.mark.slow
@@ -140,7 +141,7 @@ def test_an_unusable_config_is_rejected(hub: FakeHub, config: str | bytes, messa
     change(hub, config_json=config if isinstance(config, bytes) else config.encode())
 
     with pytest.raises(ModelRefused, match=message):
-        source.load("org/small", ModelPolicy())
+        source.load("org/small", ModelPolicy(), imagenet_1k())
 
 
 def test_weights_with_more_outputs_than_their_config_are_rejected(hub: FakeHub) -> None:
@@ -148,12 +149,12 @@ def test_weights_with_more_outputs_than_their_config_are_rejected(hub: FakeHub) 
     change(hub, model_safetensors=save({name: value.contiguous() for name, value in big.state_dict().items()}))
 
     with pytest.raises(ModelRefused, match=r"2000 outputs. Expected 1000"):
-        source.load("org/small", ModelPolicy())
+        source.load("org/small", ModelPolicy(), imagenet_1k())
 
 
 def test_an_unreachable_hub_raises_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connect("http://127.0.0.1:1", tmp_path / "cache", monkeypatch)
 
     with pytest.raises(Unavailable) as caught:
-        timm_source.load("test_vit", ModelPolicy())
+        timm_source.load("test_vit", ModelPolicy(), imagenet_1k())
     assert caught.value.retry_after == 30.0
