@@ -1,7 +1,7 @@
 """A label space: the classes of a classifier, their names, and how they are related."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -36,11 +36,11 @@ class LabelSpace:
     def match(self, text: str) -> tuple[int, ...]:
         """Return the classes that a text can mean, ascending; exactly one if it identifies a class.
 
-        The ID counts first, then a name or synonym, then the index. A number that is the ID or name of one class and
-        the index of another means both.
+        The exact ID counts first, then an ID, name, or synonym in any case, then the index. A number that is the ID or
+        name of one class and the index of another means both.
         """
         text = text.strip()
-        named = self._by_text.get(text) or self._by_normalized_text.get(normalize(text), ())
+        named = self._by_id.get(text) or self._by_normalized_text.get(normalize(text), ())
         if text.isascii() and text.isdigit() and len(text) < 10 and int(text) < self.num_classes:
             return tuple(sorted({*named, int(text)}))
         return named
@@ -82,23 +82,17 @@ class LabelSpace:
         return frozenset((first, second) for first, second in self.overlaps.as_array().tolist())
 
     @cached_property
-    def _by_text(self) -> Mapping[str, tuple[int, ...]]:
-        """Return the classes of each ID, and of each name and synonym that is no ID."""
-        ids = {id_: (index,) for index, id_ in enumerate(self.ids)}
-        return self._collect(str) | ids
+    def _by_id(self) -> Mapping[str, tuple[int, ...]]:
+        return {id_: (index,) for index, id_ in enumerate(self.ids)}
 
     @cached_property
     def _by_normalized_text(self) -> Mapping[str, tuple[int, ...]]:
-        ids: dict[str, tuple[int, ...]] = {}
-        for index, id_ in enumerate(self.ids):
-            ids[normalize(id_)] = (*ids.get(normalize(id_), ()), index)
-        return self._collect(normalize) | ids
-
-    def _collect(self, form: Callable[[str], str]) -> dict[str, tuple[int, ...]]:
+        """Return the classes of each ID, name, and synonym, ascending."""
         collected: dict[str, dict[int, None]] = {}
-        for index, (name, synonyms) in enumerate(zip(self.names, self.synonyms, strict=True)):
-            for text in (name, *synonyms):
-                collected.setdefault(form(text), {})[index] = None
+        for index, texts in enumerate(zip(self.ids, self.names, self.synonyms, strict=True)):
+            id_, name, synonyms = texts
+            for text in (id_, name, *synonyms):
+                collected.setdefault(normalize(text), {})[index] = None
         return {text: tuple(indices) for text, indices in collected.items()}
 
 

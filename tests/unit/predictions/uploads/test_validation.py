@@ -195,7 +195,7 @@ def bundle(names: list[str], targets: list[int]) -> Bundle:
         "all_targets": np.array(targets, dtype=np.int16),
         "rows": np.arange(len(names), dtype=np.int32),
     }
-    return Bundle(None, manifest, arrays)
+    return Bundle(None, manifest, imagenet_1k(), arrays)
 
 
 def slow_sort(keys: list[str]) -> list[int]:
