@@ -41,10 +41,10 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
     revision = model_id.revision or None
     config = _read_config(model, _download(model, model_id.repository, CONFIG, revision))
     architecture, arguments = config["architecture"], config.get("model_args") or {}
-    outputs = config.get("num_classes") or transform_config(config).get("num_classes")
+    outputs: Any = config.get("num_classes") or transform_config(config).get("num_classes")
     classes = _output_classes(model, config, label_space)
     check_outputs(model, outputs, classes)
-    module = create_module(policy, model, lambda: _create(model, architecture, arguments))
+    module = create_module(policy, model, lambda: _create(model, architecture, {"num_classes": outputs} | arguments))
     policy.check_download(model, hub_file_size(model, model_id.repository, WEIGHTS, revision))
     try:
         path = _download(model, model_id.repository, WEIGHTS, revision)

@@ -10,6 +10,7 @@ import torch
 from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 from PIL import Image
 from safetensors.torch import save_file
+from unit.predictions.label_spaces import label_space
 
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import file
@@ -85,7 +86,7 @@ def test_21841_outputs_are_rejected_unless_a_file_maps_them(folder, policy) -> N
     module = timm.create_model(SMALL, pretrained=False, num_classes=21_841)
     save_file(module.state_dict(), folder / "big.safetensors")
 
-    with pytest.raises(ModelRefused, match=r"21841 outputs\. Expected 1000.*classes\.json"):
+    with pytest.raises(ModelRefused, match=r"21841 outputs\. The label space has 1000 classes.*classes\.json"):
         file.load(f"big.safetensors#{SMALL}", policy, imagenet_1k())
 
     (folder / "big.classes.json").write_text(json.dumps([None] * 20_841 + list(range(1000))))
@@ -155,3 +156,29 @@ def test_an_invalid_config_is_rejected(folder, policy, state, content) -> None:
 def test_without_a_permitted_folder_no_file_is_loaded() -> None:
     with pytest.raises(InvalidModelId, match="ERRATA_MODELS"):
         file.load("weights.pth#test_vit", ModelPolicy(), imagenet_1k())
+
+
+def test_outputs_in_order_are_the_classes_of_a_label_space(folder, policy) -> None:
+    torch.manual_seed(1)
+    own = timm.create_model(SMALL, pretrained=False, num_classes=10).eval()
+    save_file({name: value.contiguous() for name, value in own.state_dict().items()}, folder / "ten.safetensors")
+
+    loaded = file.load(f"ten.safetensors#{SMALL}", policy, label_space(10))
+
+    assert loaded.module(torch.zeros((1, 3, 160, 160))).shape == (1, 10)
+    with pytest.raises(ModelRefused, match=r"10 outputs. The label space has 12 classes. Put a classes.json beside"):
+        file.load(f"ten.safetensors#{SMALL}", policy, label_space(12))
+
+
+def test_a_model_of_imagenet_runs_on_some_of_its_classes_with_a_mapping(folder, policy, state) -> None:
+    """Outputs 1, 5, and 7 are classes of the label space: by name, ID, and index."""
+    save_file(state, folder / "model.safetensors")
+    mapping: list[object] = [None] * 1000
+    mapping[1], mapping[5], mapping[7] = "name 2", "id-0", 1
+    (folder / "classes.json").write_text(json.dumps(mapping))
+
+    loaded = file.load(f"model.safetensors#{SMALL}", policy, label_space(3))
+
+    images = torch.rand((2, 3, 160, 160))
+    raw = loaded.module[1](loaded.module[0](images.clone()))  # normalizes in place
+    assert loaded.module(images).tolist() == raw[:, [5, 7, 1]].tolist()

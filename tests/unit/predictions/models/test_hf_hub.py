@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import timm
+import torch
 from errata.errors import ModelNotFound, ModelRefused, Unavailable
 from huggingface_hub import constants
 from safetensors.torch import save
 from unit.predictions.hub_server import FakeHub, serving
+from unit.predictions.label_spaces import label_space
 
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import hf_hub as source
@@ -129,7 +131,7 @@ def test_truncated_weights_are_rejected(hub: FakeHub, state: dict) -> None:
         (json.dumps(CONFIG | {"architecture": "bert"}), "an architecture of timm"),
         (json.dumps(CONFIG | {"architecture": None}), "an architecture of timm"),
         (json.dumps(CONFIG | {"architecture": "hf-hub:org/other"}), "an architecture of timm"),
-        (json.dumps(CONFIG | {"num_classes": 21_841}), "21841 outputs. Expected 1000"),
+        (json.dumps(CONFIG | {"num_classes": 21_841}), "21841 outputs. The label space has 1000 classes"),
         (json.dumps(CONFIG | {"pretrained_cfg": {"num_classes": 1000}}), "preprocessing is unknown"),
         (json.dumps(CONFIG | {"model_args": {"checkpoint_path": "/etc/passwd"}}), "only change the shape"),
         (json.dumps(CONFIG | {"model_args": {"pretrained": True}}), "only change the shape"),
@@ -148,8 +150,59 @@ def test_weights_with_more_outputs_than_their_config_are_rejected(hub: FakeHub) 
     big = timm.create_model("test_vit", pretrained=False, num_classes=2000)
     change(hub, model_safetensors=save({name: value.contiguous() for name, value in big.state_dict().items()}))
 
-    with pytest.raises(ModelRefused, match=r"2000 outputs. Expected 1000"):
+    with pytest.raises(ModelRefused, match=r"2000 outputs. The label space has 1000 classes"):
         source.load("org/small", ModelPolicy(), imagenet_1k())
+
+
+def with_ten_outputs(hub: FakeHub, **config: object) -> None:
+    small = timm.create_model("test_vit", pretrained=False, num_classes=10)
+    weights = save({name: value.contiguous() for name, value in small.state_dict().items()})
+    change(hub, config_json=json.dumps(CONFIG | {"num_classes": 10} | config).encode(), model_safetensors=weights)
+
+
+def test_label_names_assign_the_outputs_to_the_classes_of_a_label_space(hub: FakeHub) -> None:
+    """The outputs are in reverse order, named by ID or name; class 0 has no output."""
+    names = [f"id-{number}" if number % 2 else f"Name {number}" for number in range(10, 1, -1)]
+    with_ten_outputs(hub, label_names=[*names, None])
+
+    loaded = source.load("org/small", ModelPolicy(), label_space(11))
+
+    images = torch.rand((2, 3, 160, 160))
+    normalized, network, mapped = loaded.module
+    raw = network(normalized(images))
+    scores = mapped(raw)
+    assert scores[:, 2:].tolist() == raw[:, :9].flip(1).tolist()
+    assert scores[:, :2].tolist() == [[-torch.inf] * 2] * 2
+    assert ", 9 of 10 outputs mapped" in loaded.info.transform
+
+
+def test_outputs_without_names_are_rejected_for_another_label_space(hub: FakeHub) -> None:
+    """Also if there are as many outputs as classes: a model of ImageNet may have the classes of the label space."""
+    with_ten_outputs(hub)
+    for space in (label_space(10), label_space(1000)):
+        with pytest.raises(ModelRefused, match=r"config\.json does not name the classes .* Write label_names in it"):
+            source.load("org/small", ModelPolicy(), space)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([f"id-{number}" for number in range(9)], "has 9 entries, but the model has 10 outputs"),
+        (["no such class", *range(9)], r"Output 0 has the entry 'no such class'\. Expected a class index from 0 to 9"),
+        ([1, 1, *range(2, 10)], r"Class 1 has the outputs 0 and 1"),
+        ({"0": "id-0"}, "Expected an array"),
+    ],
+)
+def test_unusable_label_names_are_rejected(hub: FakeHub, names: object, message: str) -> None:
+    with_ten_outputs(hub, label_names=names)
+
+    with pytest.raises(ModelRefused, match=f"label_names in config.json of hf-hub:org/small.*{message}"):
+        source.load("org/small", ModelPolicy(), label_space(10))
+
+
+def test_a_pretrained_model_of_timm_is_rejected_for_another_label_space(hub: FakeHub) -> None:
+    with pytest.raises(ModelRefused, match="predicts ImageNet-1k classes, but the data set has the 1000 classes"):
+        timm_source.load("test_vit", ModelPolicy(), label_space(1000))
 
 
 def test_an_unreachable_hub_raises_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

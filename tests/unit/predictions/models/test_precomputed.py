@@ -11,6 +11,7 @@ import pytest
 from errata.errors import InvalidRow, InvalidUpload
 from pyarrow import parquet
 from security.parquet_cases import nested_groups
+from unit.predictions.label_spaces import label_space
 
 from service.predictions.models.loaded_model import LoadedModel
 from service.predictions.models.precomputed import load_precomputed, stored_predictions
@@ -222,3 +223,16 @@ def test_an_invalid_probability_is_rejected(tmp_path: Path, probability: str) ->
 
     with pytest.raises(InvalidUpload):
         load_precomputed(MODEL, path, imagenet_1k())
+
+
+@pytest.mark.parametrize("num_classes", [2, 10, 1500, 32_767])
+def test_predictions_for_a_label_space_name_its_classes(tmp_path: Path, num_classes: int) -> None:
+    last = num_classes - 1
+    path = written(tmp_path, f"file_name,top1\na,{last}\nb,id-{last}\nc,Name {last}\nd,synonym 1\ne,0\n")
+    unknown = written(tmp_path, f"file_name,top1\na,{num_classes}\n", "unknown.csv")
+
+    assert top1_of(load_precomputed(MODEL, path, label_space(num_classes)), *"abcde") == [last, last, last, 1, 0]
+    with pytest.raises(
+        InvalidRow, match=f"Unknown class '{num_classes}'. Expected a class index from 0 to {last}, an ID"
+    ):
+        load_precomputed(MODEL, unknown, label_space(num_classes))
