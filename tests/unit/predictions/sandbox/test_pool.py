@@ -26,6 +26,7 @@ from security.parquet_cases import deep_and_wide_schema, nested_groups
 from service.bootstrap.process import raise_file_limit
 from service.predictions.sandbox import ParserLimits, ParserPool
 from service.predictions.sandbox import pool as pool_module
+from service.predictions.sandbox.messages import MAX_REQUEST, decode_request, encode_request
 from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
 
@@ -368,3 +369,13 @@ def test_blocks_keep_their_order() -> None:
 
     assert [name.decode() for block in blocks for name in block.names.to_pylist()] == names
     assert np.concatenate([block.lines for block in blocks]).tolist() == list(range(1, 20_001))
+
+
+@pytest.mark.parametrize("classes", [None, (0,), (1, 32_766), tuple(range(32_767))])
+def test_a_request_has_any_classes_of_the_largest_label_space(classes: tuple[int, ...] | None) -> None:
+    request = ParseRequest("npy", 50_000, 32_767, MAX_UNPACKED, classes)
+
+    content = encode_request(request)
+
+    assert decode_request(content) == request
+    assert len(content) < MAX_REQUEST // 8
