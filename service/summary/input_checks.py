@@ -36,8 +36,8 @@ def find_permuted_classes(targets: Classes, predicted: Classes) -> PermutedClass
     known_targets = targets[known].astype(np.int64)
     num_samples = np.bincount(known_targets)
     is_large = num_samples >= MIN_CLASS_SAMPLES
-    num_large = np.count_nonzero(is_large)
-    if num_large < min(MIN_CLASSES, np.count_nonzero(num_samples)):
+    num_large = int(is_large.sum())
+    if num_large < min(MIN_CLASSES, int(np.count_nonzero(num_samples))):
         return None
     mapped, favorites, frequencies = _map_classes(known_targets, predicted[known].astype(np.int64), is_large)
     total = num_samples[is_large].sum()

@@ -105,8 +105,8 @@ class ProcessPredictor:
         num_classes = (label_space or imagenet_1k()).num_classes
         process = self._process
         assert process is not None, "This is a bug: load() starts the process."
-        request = {"command": "predict", "model": model, "dataset": dataset, "names": list(names)}
-        request |= _classes_field(label_space)
+        request: dict[str, object] = {"command": "predict", "model": model, "dataset": dataset, "names": list(names)}
+        request["classes"] = _classes_of(label_space)
         seconds, remaining = self._limits.batch_seconds, len(names)
         try:
             self._request(process, request, check_ready, seconds)
@@ -157,8 +157,12 @@ class ProcessPredictor:
     def _load(self, model: str, label_space: LabelSpace | None) -> ModelInfo:
         process = self._ensure_process()
         self._models.add(model)
-        request = {"command": "load", "model": model, "context": structlog.contextvars.get_contextvars()}
-        request |= _classes_field(label_space)
+        request: dict[str, object] = {
+            "command": "load",
+            "model": model,
+            "context": structlog.contextvars.get_contextvars(),
+        }
+        request["classes"] = _classes_of(label_space)
         return self._request(process, request, read_model_info, self._limits.load_seconds)
 
     def _ensure_process(self) -> ModelProcess:
@@ -276,6 +280,6 @@ class ProcessPredictor:
         )
 
 
-def _classes_field(label_space: LabelSpace | None) -> Mapping[str, object]:
-    """Return the field of a request that contains the classes; None for ImageNet-1k."""
-    return {"classes": None if label_space is None else [label_space.name, *class_lines(label_space)]}
+def _classes_of(label_space: LabelSpace | None) -> list[str] | None:
+    """Return the name and the classes of a label space for a request; None for ImageNet-1k."""
+    return None if label_space is None else [label_space.name, *class_lines(label_space)]

@@ -27,7 +27,7 @@ class Server:
         self._responses = responses
         self._gpu_memory = gpu_memory
         self._batches: Iterator[Predictions] = iter(())
-        self._classes: list[str] | None = None  # of the last request, with the name of the label space
+        self._classes: object = None  # of the last request, with the name of the label space
         self._label_space: LabelSpace | None = None
 
     def run(self) -> None:
@@ -72,9 +72,13 @@ class Server:
                 return Message({"kind": "end"})
         raise AssertionError(f"This is a bug: unknown command {header.get('command')!r}.")
 
-    def _label_space_of(self, classes: list[str] | None) -> LabelSpace | None:
+    def _label_space_of(self, classes: object) -> LabelSpace | None:
         """Return the label space of a request: the same object for equal classes, so that the model stays loaded."""
         if classes != self._classes:
-            self._label_space = None if classes is None else parse_class_lines(classes[0], classes[1:])
             self._classes = classes
+            match classes:
+                case [name, *lines]:
+                    self._label_space = parse_class_lines(name, lines)
+                case _:
+                    self._label_space = None
         return self._label_space

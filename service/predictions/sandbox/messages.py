@@ -31,7 +31,7 @@ def encode_request(request: ParseRequest) -> bytes:
     if request.classes is not None:
         mask = np.zeros(request.num_classes, dtype=bool)
         mask[list(request.classes)] = True
-        document["classes"] = b64encode(np.packbits(mask)).decode()
+        document["classes"] = b64encode(np.packbits(mask).tobytes()).decode()
     return json.dumps(document).encode()
 
 

@@ -183,7 +183,9 @@ class _Assembly:
         """Return the class of each row, (n,); -1 for an unknown class."""
         column = block.classes
         if pa.types.is_integer(column.type):
-            classes = _classes_of_numbers(np.asarray(column.cast(pa.int64(), safe=False)), self._layout.label_space)
+            classes: NDArray[np.int64] | NDArray[np.int16] = _classes_of_numbers(
+                np.asarray(column.cast(pa.int64(), safe=False)), self._layout.label_space
+            )
         elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             indices = _plain_indices(column, self._layout.label_space)
             if indices is not None:

@@ -13,6 +13,7 @@ import torch
 from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from unit.predictions.label_spaces import label_space
 
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import onnx as source
@@ -176,7 +177,7 @@ def test_probabilities_are_not_softmaxed_twice(folder, policy) -> None:
 
 def test_another_number_of_outputs_needs_a_mapping(folder, policy) -> None:
     store(folder, graph(outputs=3))
-    with pytest.raises(ModelRefused, match=r"3 outputs. Expected 1000"):
+    with pytest.raises(ModelRefused, match=r"3 outputs. The label space has 1000 classes"):
         source.load("tiny.onnx", policy, imagenet_1k())
 
     (folder / "classes.json").write_text('[null, 5, "n01440764"]')
@@ -191,7 +192,7 @@ def test_the_number_of_outputs_is_measured_rather_than_read_from_the_graph(folde
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "whatever"
     store(folder, model)
 
-    with pytest.raises(ModelRefused, match=r"7 outputs. Expected 1000"):
+    with pytest.raises(ModelRefused, match=r"7 outputs. The label space has 1000 classes"):
         source.load("tiny.onnx", policy, imagenet_1k())
 
 
@@ -274,7 +275,18 @@ def test_without_a_permitted_folder_no_graph_is_loaded() -> None:
 def test_the_table_of_sources_has_it(folder, policy) -> None:
     store(folder, graph())
 
-    assert SOURCES["onnx"]("tiny.onnx", policy).info.model == "onnx:tiny.onnx"
+    assert SOURCES["onnx"]("tiny.onnx", policy, imagenet_1k()).info.model == "onnx:tiny.onnx"
+
+
+@pytest.mark.parametrize("num_classes", [3, 10, 1500, 32_767])
+def test_a_graph_has_an_output_for_each_class_of_the_label_space(folder, policy, num_classes) -> None:
+    store(folder, graph(outputs=num_classes))
+
+    loaded = source.load("tiny.onnx", policy, label_space(num_classes))
+
+    assert loaded.module(red(loaded)).shape == (2, num_classes)
+    with pytest.raises(ModelRefused, match=f"{num_classes} outputs. The label space has {num_classes - 1} classes"):
+        source.load("tiny.onnx", policy, label_space(num_classes - 1))
 
 
 def located(tensor: TensorProto, *locations: str) -> None:
