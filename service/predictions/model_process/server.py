@@ -77,8 +77,8 @@ class Server:
         if classes != self._classes:
             self._classes = classes
             match classes:
-                case [name, *lines]:
-                    self._label_space = parse_class_lines(name, lines)
+                case [str(name), *lines]:
+                    self._label_space = parse_class_lines(name, [str(line) for line in lines])
                 case _:
                     self._label_space = None
         return self._label_space
