@@ -19,6 +19,7 @@ from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
 from service.predictions.models import demo
 from service.predictions.models.torch_predictor import TorchPredictor
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 SIZE = (500, 375)  # pixels, the size of most ImageNet images
 
@@ -34,7 +35,7 @@ class Loops:
 def on_cpu(folder: Path, images: int, batch: int, threads: int) -> Loops:
     """Return both functions for the demo's EfficientNet-Lite0."""
     names = photographs(folder, images)
-    module = demo.load("efficientnet_lite0", ModelPolicy()).module[1]  # type: ignore[index]  # without normalization
+    module = demo.load("efficientnet_lite0", ModelPolicy(), imagenet_1k()).module[1]  # type: ignore[index]  # without normalization
     predictor = TorchPredictor({"made": folder}, ModelPolicy(), batch, threads, "cpu")
     return Loops(
         lambda: _predict(predictor, "demo:efficientnet_lite0", names),

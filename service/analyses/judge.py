@@ -63,17 +63,24 @@ def compute_verdicts(bundle: Bundle, predictions: Predictions) -> Bytes:
 
     Raises:
         EvidenceDamaged: The verdict table is damaged.
-        PermanentError: A prediction is no class of the data set.
+        PermanentError: The predictions have classes that the label space does not have.
     """
-    highest, num_classes = int(predictions.top1.max(initial=-1)), bundle.label_space.num_classes
-    if highest >= num_classes:
-        raise PermanentError(
-            f"The predictions have the class {highest}. Expected classes from 0 to {num_classes - 1} of "
-            f"{bundle.dataset}. Submit the predictions again."
-        )
+    check_classes(bundle, predictions)
     verdicts = bundle.judge(predictions.top1[bundle.rows])
     check_verdicts(bundle, verdicts)
     return verdicts
+
+
+def check_classes(bundle: Bundle, predictions: Predictions) -> None:
+    """Raise PermanentError for a class out of range, in predictions for another label space."""
+    num_classes = bundle.label_space.num_classes
+    for array in (predictions.top1, predictions.top1_restricted):
+        if array is not None and (highest := int(array.max(initial=-1))) >= num_classes:
+            raise PermanentError(
+                f"The predictions have class {highest}, but label space {bundle.label_space.name!r:.80} has the "
+                f"classes 0 to {num_classes - 1}. They were made for another label space. Run the model again, or "
+                "upload its predictions for this data set."
+            )
 
 
 def check_verdicts(bundle: Bundle, verdicts: Bytes) -> None:
@@ -183,6 +190,7 @@ def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
     info = _check_same_model(job, results)
     predictions = Predictions.concatenate([result.predictions for result in results])
     bundle = ports.stores.evidence.find(job.spec.dataset, job.spec.evidence)
+    check_same_classes(bundle, job.spec.classes)
     warnings = _missing_image_warnings(bundle, predictions, ports.limits.max_missing)
     with ports.observer.stage(Stage.JUDGE):
         summary = compute_summary(bundle, predictions)
@@ -217,6 +225,15 @@ def _check_same_model(job: Job, results: Sequence[ShardResult]) -> ModelInfo:
     if len(results) != job.spec.num_shards or num_images != job.spec.total:
         raise Unavailable(f"The job store has the predictions of {num_images} images instead of {job.spec.total}.")
     return models[0]
+
+
+def check_same_classes(bundle: Bundle, classes: str) -> None:
+    """Raise PermanentError if predictions for the classes with a digest cannot be judged with a bundle."""
+    if classes != bundle.classes_digest:
+        raise PermanentError(
+            f"The predictions are for other classes than those of bundle {bundle.digest[:12]} "
+            f"(label space {bundle.label_space.name!r:.80}). Run the model again."
+        )
 
 
 def _missing_image_warnings(bundle: Bundle, predictions: Predictions, max_missing: float) -> tuple[str, ...]:
@@ -263,6 +280,7 @@ def _finished_analysis(
         progress=replace(Progress(), done=job.done, total=job.spec.total),
         predictions_digest=digest_predictions(predictions),
         images=job.spec.images,
+        classes=job.spec.classes,
         computation=job.spec.computation,
         model_info=model_info,
         summary=summary,

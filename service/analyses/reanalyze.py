@@ -30,7 +30,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
         AnalysisNotFound: The analysis does not exist.
         NotReady: The analysis has no result.
         EvidenceNotFound: The bundle does not exist.
-        InvalidRequest: The bundle covers other images.
+        InvalidRequest: The bundle covers other images, or has other classes.
     """
     before = queries.get_succeeded(ports.stores, analysis_id)
     request = replace(before.request, evidence=evidence, request_id=request_id)
@@ -44,6 +44,12 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
         raise InvalidRequest(
             f"Bundle {bundle.digest[:12]} has other images than analysis {before.id} "
             f"({len(bundle.all_targets)} and {len(predictions.top1)} images). Use a bundle of the same images.",
+            field="evidence",
+        )
+    if before.classes != bundle.classes_digest:
+        raise InvalidRequest(
+            f"Bundle {bundle.digest[:12]} has other classes than analysis {before.id}. Upload the predictions, or run "
+            "the model, again.",
             field="evidence",
         )
     now = ports.stores.clock()

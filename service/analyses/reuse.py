@@ -56,6 +56,7 @@ def reuse_predictions(
         progress=before.progress,
         predictions_digest=before.predictions_digest,
         images=before.images,
+        classes=before.classes,
         computation=before.computation,
         model_info=before.model_info,
         summary=before.summary if before.evidence == bundle.digest else compute_summary(bundle, predictions),

@@ -10,7 +10,7 @@ from service.analyses import request as requests
 from service.analyses.ports import Ports
 from service.analyses.reuse import reuse_predictions
 from service.analyses.upload import check_capacity, check_same_body, request_id_conflict
-from service.domain import Analysis, AnalysisRequest
+from service.domain import Analysis, AnalysisRequest, class_lines
 from service.jobs.store import Outcome, Submission
 from service.jobs.transitions import AnalysisRecord, JobSpec
 from service.predictions.model_id import ModelId, parse_model_id
@@ -91,6 +91,8 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
         )
     model = ports.models.pin(model)
     ports.stores.jobs.store_image_names(bundle.images_digest, bundle.image_names)
+    if bundle.classes_digest:
+        ports.stores.jobs.store_classes(bundle.classes_digest, class_lines(bundle.label_space))
     total = len(bundle.image_names)
     return JobSpec(
         model=str(model),
@@ -102,6 +104,7 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
         runtime=ports.models.runtime(),
         fresh=request.fresh,
         call_id=current_request_id(),
+        classes=bundle.classes_digest,
     )
 
 

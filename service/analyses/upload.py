@@ -105,7 +105,9 @@ def _layout(stores: Stores, bundle: Bundle) -> Layout:
     """Return what a parser needs to know of the data set."""
     classes = None if bundle.classes.all() else bundle.classes
     find_datasets = partial(_find_datasets, stores, bundle.dataset)
-    return Layout(bundle.dataset, bundle.names, bundle.rows, bundle.positions, classes, find_datasets)
+    return Layout(
+        bundle.dataset, bundle.names, bundle.rows, bundle.positions, bundle.label_space, classes, find_datasets
+    )
 
 
 def _judge(ports: Ports, analysis: Analysis, bundle: Bundle, parsed: Upload) -> Analysis:
@@ -118,6 +120,7 @@ def _judge(ports: Ports, analysis: Analysis, bundle: Bundle, parsed: Upload) -> 
         progress=Progress(done=len(bundle.rows), total=len(bundle.rows)),
         predictions_digest=digest_predictions(parsed.predictions),
         images=bundle.images_digest,
+        classes=bundle.classes_digest,
         summary=summary,
         warnings=(*parsed.warnings, *analysis.warnings),
     )
@@ -174,7 +177,7 @@ def _find_implausible(bundle: Bundle, parsed: Upload, request: AnalysisRequest) 
     elif permuted := find_permuted_classes(
         bundle.evidence.targets, parsed.predictions.top1[bundle.rows], bundle.label_space.num_classes
     ):
-        problem, field = permuted_classes(permuted), "predicted_class"
+        problem, field = permuted_classes(permuted, bundle.label_space.name), "predicted_class"
     if problem and not request.accept_implausible:
         raise ImplausibleUpload(f"{problem} {ACCEPT_REMEDY}", field=field)
     return problem

@@ -37,6 +37,7 @@ from service.domain.analysis import (
 )
 from service.domain.calibration import Bin, Calibration
 from service.domain.class_relations import DENSE_CLASSES, Classes, ClassPairs, Mask, Superclasses
+from service.domain.class_table import class_lines, classes_digest, parse_class_lines
 from service.domain.comparison import (
     METRIC_TYPES,
     ChangedImage,
@@ -250,9 +251,12 @@ __all__ = [
     "VerdictEvidence",
     "VocabularyEvidence",
     "build_strata",
+    "class_lines",
+    "classes_digest",
     "effective_targets",
     "end_of",
     "is_among",
     "normalize",
+    "parse_class_lines",
     "rejected_targets",
 ]

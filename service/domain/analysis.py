@@ -134,6 +134,7 @@ class Analysis:
     predictions_digest: str = ""
     computation: str = ""  # digest of the inputs of the predictions: the pinned model and the images
     images: str = ""  # digest of the image names, in the order of the predictions
+    classes: str = ""  # digest of the classes that the predictions refer to; empty: ImageNet-1k
     model_info: ModelInfo | None = None
     summary: Summary | None = None
     failure: Failure | None = None

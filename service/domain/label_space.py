@@ -56,6 +56,19 @@ class LabelSpace:
         classes = self.match(text)
         return classes[0] if len(classes) == 1 else None
 
+    @cached_property
+    def numbers(self) -> Mapping[int, int]:
+        """Return the class of each number that is the ID or a name of another class than the one with that index.
+
+        -1: the number means several classes. All other numbers are indices.
+        """
+        numbers: dict[int, int] = {}
+        for text in self._by_normalized_text:
+            number = _plain_number(text)
+            if number is not None and (classes := self.match(text)) != (number,):
+                numbers[number] = classes[0] if len(classes) == 1 else -1
+        return numbers
+
     def similar_names(self, text: str, count: int = 3) -> list[str]:
         """Return up to `count` names of classes that are similar to a text, the most similar first."""
         by_key = {normalize(name): name for name in self.names}
@@ -104,6 +117,15 @@ class LabelSpace:
 
 def _trigrams(text: str) -> set[str]:
     return {text[start : start + 3] for start in range(max(1, len(text) - 2))}
+
+
+def _plain_number(text: str) -> int | None:
+    """Return the integer of 64 bits that a text writes without leading zeros; None for any other text."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
+        return None
+    number = int(text)
+    return number if str(number) == text else None
 
 
 def normalize(name: str) -> str:

@@ -43,7 +43,10 @@ def check_schema(record: str, schema: object, newest: int) -> None:
 
 
 def checked_predictions(predictions: Predictions) -> Predictions:
-    """Return stored predictions; raise ValueError if the shape or type of an array is wrong."""
+    """Return stored predictions; raise ValueError if the shape or type of an array is wrong.
+
+    Whether the classes are those of the data set is checked when the predictions are judged.
+    """
     top1 = predictions.top1
     if top1.ndim != 1 or top1.dtype != np.int16 or (top1.size and not -1 <= top1.min() <= top1.max() < MAX_CLASSES):
         raise ValueError(f"expected top1 (A,) int16 from -1 to {MAX_CLASSES - 1}, got {top1.dtype} {top1.shape}")

@@ -61,6 +61,7 @@ from service.domain import (
     Strata,
     Superclasses,
     build_strata,
+    classes_digest,
 )
 from service.evidence.bundle_arrays import BundleArrays
 from service.evidence.cooccurrence import MIN_COUNT, cooccurrence_relation
@@ -185,6 +186,11 @@ class Bundle:
     def images_digest(self) -> str:
         """Return the SHA-256 of the names of all images, in order. It identifies the images of stored predictions."""
         return hashlib.sha256(b"\n".join(self.arrays["names"].tolist())).hexdigest()
+
+    @cached_property
+    def classes_digest(self) -> str:
+        """Return the digest of the classes that stored predictions refer to; empty for ImageNet-1k."""
+        return classes_digest(self.label_space)
 
     @cached_property
     def row_of_name(self) -> Mapping[str, int]:

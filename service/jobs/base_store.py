@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from errata.errors import DamagedRecord, Unavailable
 
+from service.domain import LabelSpace
 from service.jobs import records
 from service.jobs.reader import Reader, Snapshot
 from service.jobs.records import Reply, format_time
@@ -94,10 +95,7 @@ class BaseStore:
 
     def store_image_names(self, digest: str, names: Sequence[str]) -> None:
         """Store the names of a data set's images for workers; without a TTL, so that the key is never evicted."""
-        key = f"{PREFIX}images:{digest}"
-        if not self._reader.read(("EXISTS", key))[0]:
-            content = records.pack_names(names)
-            self.run(lambda tx: tx.write("SET", key, content))
+        self._store_lines(f"images:{digest}", names)
 
     def image_names(self, digest: str) -> Sequence[str]:
         """Return the image names stored under a digest; raise Unavailable if there are none."""
@@ -106,6 +104,23 @@ class BaseStore:
             raise Unavailable(f"The job store has no image names with digest {digest[:12]}.")
         with self._reader.log_damage():
             return records.unpack_names(digest, content)
+
+    def store_classes(self, digest: str, lines: Sequence[str]) -> None:
+        """Store the classes of a label space for workers, as `class_lines` returns them."""
+        self._store_lines(f"classes:{digest}", lines)
+
+    def label_space(self, digest: str) -> LabelSpace:
+        """Return the label space whose classes are stored under a digest; raise Unavailable if there is none."""
+        content = self._get(f"classes:{digest}")
+        if content is None:
+            raise Unavailable(f"The job store has no classes with digest {digest[:12]}.")
+        with self._reader.log_damage():
+            return records.unpack_classes(digest, content)
+
+    def _store_lines(self, key: str, lines: Sequence[str]) -> None:
+        if not self._reader.read(("EXISTS", PREFIX + key))[0]:
+            content = records.pack_names(lines)
+            self.run(lambda tx: tx.write("SET", PREFIX + key, content))
 
     @atomic
     def store_shard_result(self, tx: Transaction, key: str, result: ShardResult) -> None:

@@ -16,7 +16,16 @@ from errata.errors import DamagedRecord, NewerRecord
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, RowOrder, State
+from service.domain import (
+    AnalysisRequest,
+    Failure,
+    LabelSpace,
+    ModelInfo,
+    Predictions,
+    RowOrder,
+    State,
+    parse_class_lines,
+)
 from service.domain.schema_version import check_schema, checked_predictions, known_fields
 from service.jobs.transitions import (
     AnalysisRecord,
@@ -30,7 +39,8 @@ from service.jobs.transitions import (
 )
 from service.storage import read_arrays
 
-SCHEMA = 1  # schema number of records and specs
+FIRST_SCHEMA = 1  # schema number of records, and of specs of jobs on ImageNet-1k
+SCHEMA = 2  # of specs of all other jobs: versions that know only ImageNet-1k refuse them
 CONSTANT_FIELDS = "request_digest", "evidence", "created", "owner"  # of a record, apart from its id and request
 MAX_TIME = 253_000_000_000.0  # seconds: the year 9987
 MAX_SHARDS = 1_000_000  # a job with more shards is damaged
@@ -91,7 +101,7 @@ def record_json(record: AnalysisRecord) -> str:
     """Return the constant fields of a record as JSON."""
     return to_json(
         {
-            "schema": SCHEMA,
+            "schema": FIRST_SCHEMA,
             "request": asdict(record.request) | {"row_order": record.request.row_order.name},
         }
         | {name: getattr(record, name) for name in CONSTANT_FIELDS}
@@ -100,7 +110,7 @@ def record_json(record: AnalysisRecord) -> str:
 
 def spec_json(spec: JobSpec) -> str:
     """Return the specification of a job as JSON."""
-    document = {"schema": SCHEMA} | asdict(spec)
+    document = {"schema": SCHEMA if spec.classes else FIRST_SCHEMA} | asdict(spec)
     document["asked"] = document.pop("call_id")  # the stored name
     return to_json(document)
 
@@ -255,7 +265,7 @@ def _parse_document(what: str, text: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(text)
     if "\\ud" in text.lower():  # a lone surrogate, which JSON can escape but UTF-8 cannot encode
         json.dumps(document, ensure_ascii=False).encode()
-    check_schema(what, document.get("schema", 1), SCHEMA)  # the first versions did not write a schema
+    check_schema(what, document.get("schema", FIRST_SCHEMA), SCHEMA)  # the first versions did not write a schema
     return document
 
 
@@ -304,6 +314,12 @@ def unpack_names(digest: str, content: bytes) -> Sequence[str]:
         if not decompressor.eof:
             raise ValueError(f"expected at most {MAX_NAMES_BYTES} bytes of names, complete")
         return tuple(text.decode().split("\n")) if text else ()
+
+
+def unpack_classes(digest: str, content: bytes) -> LabelSpace:
+    """Return the label space of packed classes; raise DamagedRecord if they are invalid."""
+    with translate_damage(f"the classes {digest[:12]}"):
+        return parse_class_lines(f"classes {digest[:12]}", unpack_names(digest, content))
 
 
 def pack_shard_result(result: ShardResult) -> bytes:

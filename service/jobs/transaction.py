@@ -16,6 +16,7 @@ errata:open:models        zset    shards that are not done, by creation time; au
 errata:leases             zset    running shards, by the end of their lease
 errata:retries            zset    shards that wait for a retry, by its time
 errata:images:{digest}    string  image names, compressed
+errata:classes:{digest}   string  classes of a label space, compressed (domain/class_table.py)
 errata:predictions:{key}  string  cached predictions of a shard by weights, transform and images, npz
 errata:result:{key}       string  the archived analysis that has the result of a computation and a bundle
 errata:archive            string  the id of the archive that belongs to this store

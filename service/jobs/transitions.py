@@ -55,21 +55,28 @@ class JobSpec:
     runtime: str = ""  # package versions of the workers: the weights of a name can differ between versions of timm
     fresh: bool = False  # ignore cached and in-progress results
     call_id: str = ""  # request ID of the first request, for logs
+    classes: str = ""  # digest of the classes of the label space; empty: ImageNet-1k
 
     def shard_result_key(self, shard: int, info: ModelInfo) -> str:
-        """Return the SHA-256 of a shard's inputs: architecture, weights, transform, and images."""
+        """Return the SHA-256 of a shard's inputs: architecture, weights, transform, images, and classes."""
         start, stop = self.bounds(shard)
-        return _digest([info.architecture, info.weights_sha256, info.transform, self.images, f"{start}:{stop}"])
+        parts = [info.architecture, info.weights_sha256, info.transform, self.images, f"{start}:{stop}"]
+        return _digest([*parts, *self._own_classes])
 
     @property
     def computation(self) -> str:
-        """The SHA-256 of the inputs of the predictions: the model and the images, without the evidence."""
-        return _digest([self.model, self.runtime, self.dataset, self.images])
+        """The SHA-256 of the inputs of the predictions: model, images, and classes, without the evidence."""
+        return _digest([self.model, self.runtime, self.dataset, self.images, *self._own_classes])
 
     @property
     def dedupe_key(self) -> str:
         """The SHA-256 of the inputs of the result. Jobs with the same key are computed once."""
         return _digest([self.model, self.runtime, self.dataset, self.images, self.evidence])
+
+    @property
+    def _own_classes(self) -> Sequence[str]:
+        """The part of a digest that identifies the classes; none for ImageNet-1k, which keeps earlier digests valid."""
+        return [self.classes] if self.classes else []
 
     @property
     def num_shards(self) -> int:

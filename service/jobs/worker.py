@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 import structlog
 from errata.errors import InvalidInput, NotFound, PermanentError, Unavailable
 
-from service.domain import ModelInfo, Observer, Predictions, Stage, State
+from service.domain import LabelSpace, ModelInfo, Observer, Predictions, Stage, State
 from service.jobs.base_store import HEARTBEAT_SECONDS
 from service.jobs.store import JobStore
 from service.jobs.transitions import (
@@ -37,11 +37,22 @@ Arguments = ParamSpec("Arguments")
 class Predictor(Protocol):
     """Runs models. Not thread-safe."""
 
-    def load(self, model: str) -> ModelInfo:
-        """Load a model, unless it is the one loaded last, and describe it; raise ModelNotFound or ModelRefused."""
+    def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
+        """Load a model, unless it is the one loaded last, and describe it.
+
+        Args:
+            model: Model ID.
+            label_space: The classes to predict; None: ImageNet-1k.
+
+        Raises:
+            ModelNotFound: The model does not exist.
+            ModelRefused: The model cannot be used, or not for this label space.
+        """
         ...
 
-    def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
+    def predict(
+        self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None
+    ) -> Iterator[Predictions]:
         """Yield predictions batch by batch; a batch takes less than a second."""
         ...
 
@@ -241,7 +252,10 @@ class ShardLease:
         """Return the shard's predictions; None if it was canceled, lost or released meanwhile."""
         worker, spec = self._worker, self.job.spec
         start, stop = spec.bounds(self.shard)
-        info = worker.predictor.load(spec.model)
+        label_space = None
+        if spec.classes:
+            label_space = worker.retry_while_unavailable(lambda: worker.store.label_space(spec.classes))
+        info = worker.predictor.load(spec.model, label_space)
         if worker.drain.is_set():
             self.release_shard()
             return None
@@ -258,7 +272,7 @@ class ShardLease:
             if cached is not None and is_hit:
                 return ShardResult(cached.predictions, info)
         with worker.observer.stage(Stage.INFERENCE):
-            batches = self._predict_batches(names)
+            batches = self._predict_batches(names, label_space)
         if batches is None:
             return None
         result = ShardResult(Predictions.concatenate(batches), info)
@@ -267,12 +281,12 @@ class ShardLease:
                 worker.store.store_shard_result(key, result)
         return result
 
-    def _predict_batches(self, names: Sequence[str]) -> list[Predictions] | None:
+    def _predict_batches(self, names: Sequence[str], label_space: LabelSpace | None) -> list[Predictions] | None:
         """Return the predictions of images, batch by batch; None if the shard is stopped meanwhile."""
         worker, spec = self._worker, self.job.spec
         batches: list[Predictions] = []
         done, start_time = 0, time.monotonic()
-        for batch in worker.predictor.predict(spec.model, spec.dataset, names):
+        for batch in worker.predictor.predict(spec.model, spec.dataset, names, label_space):
             batches.append(batch)
             done += len(batch.top1)
             worker.observer.batch_predicted(len(batch.top1))

@@ -9,7 +9,10 @@ PERMUTED_BELOW = 0.05  # top-1 accuracy
 PERMUTED_COVERAGE = 0.5  # share of samples
 MIN_CLASS_SAMPLES = 5  # samples of a class; the most frequent prediction of fewer covers many of them by chance
 MIN_CLASSES = 10  # classes with that many samples
+FEW_CLASSES_COVERAGE = 0.9  # share of samples with fewer classes, which predictions at random cover more often
+SHIFT_SHARE = 0.8  # share of the covered samples that a shift of all classes explains
 REORDERED_GAIN = 0.2  # gain in top-1 accuracy by the other row order
+REORDERED_SCORE = 4.0  # its standard score, which few images reach by chance if there are few classes
 
 
 def find_permuted_classes(targets: Classes, predicted: Classes, num_classes: int) -> PermutedClasses | None:
@@ -17,7 +20,9 @@ def find_permuted_classes(targets: Classes, predicted: Classes, num_classes: int
 
     This is the case if top-1 accuracy is below 5 %, and a one-to-one mapping from each target to its most frequent
     prediction covers at least half of the samples, over the classes with at least five samples. At least ten such
-    classes are necessary, or all classes where there are fewer (spec/statistics: "implausible uploads").
+    classes are necessary, or all classes where there are fewer (spec/statistics: "implausible uploads"). The mapping
+    of fewer classes must cover 90 % of the samples and have two classes, because constant or random predictions of few
+    classes cover half of the samples by chance.
 
     Args:
         targets: (n,) target classes.
@@ -32,20 +37,24 @@ def find_permuted_classes(targets: Classes, predicted: Classes, num_classes: int
     known_targets = targets[known].astype(np.int64)
     num_samples = np.bincount(known_targets)
     is_large = num_samples >= MIN_CLASS_SAMPLES
-    if is_large.sum() < min(MIN_CLASSES, np.count_nonzero(num_samples)):
+    num_large = int(is_large.sum())
+    if num_large < min(MIN_CLASSES, int(np.count_nonzero(num_samples))):
         return None
     is_counted = is_large[known_targets]
     mapped, favorites, frequencies = _map_classes(
         known_targets[is_counted], predicted[known][is_counted].astype(np.int64), num_classes
     )
     total = num_samples[is_large].sum()
-    if frequencies.sum() < PERMUTED_COVERAGE * total:
+    has_few_classes = num_large < MIN_CLASSES
+    if has_few_classes and len(mapped) < 2:
         return None
-    by_shift = np.bincount((favorites - mapped) % num_classes, weights=frequencies)
-    shift = int(by_shift.argmax())
-    is_shift = by_shift[shift] >= PERMUTED_COVERAGE * total
-    signed = shift if shift <= num_classes // 2 else shift - num_classes
-    return PermutedClasses(accuracy, float(frequencies.sum() / total), signed if is_shift else None)
+    if frequencies.sum() < (FEW_CLASSES_COVERAGE if has_few_classes else PERMUTED_COVERAGE) * total:
+        return None
+    shifts, positions = np.unique(favorites - mapped, return_inverse=True)
+    by_shift = np.bincount(positions.reshape(-1), weights=frequencies)
+    best = int(by_shift.argmax())
+    is_shift = by_shift[best] >= SHIFT_SHARE * frequencies.sum()
+    return PermutedClasses(accuracy, float(frequencies.sum() / total), int(shifts[best]) if is_shift else None)
 
 
 def _map_classes(
@@ -71,7 +80,11 @@ def _map_classes(
 
 
 def find_reordered_rows(all_targets: Classes, predictions: Predictions, reordered: Predictions) -> ReorderedRows | None:
-    """Find rows without file names that are far more accurate in the other order."""
-    accuracy = float((predictions.top1 == all_targets).mean())
-    other = float((reordered.top1 == all_targets).mean())
-    return ReorderedRows(accuracy, other) if other - accuracy >= REORDERED_GAIN else None
+    """Find rows without file names that are far more accurate in the other order, beyond chance."""
+    is_correct, is_correct_in_other = predictions.top1 == all_targets, reordered.top1 == all_targets
+    accuracy, other = float(is_correct.mean()), float(is_correct_in_other.mean())
+    num_changed = np.count_nonzero(is_correct != is_correct_in_other)
+    gain = np.count_nonzero(is_correct_in_other) - np.count_nonzero(is_correct)
+    if other - accuracy < REORDERED_GAIN or gain < REORDERED_SCORE * np.sqrt(num_changed):
+        return None
+    return ReorderedRows(accuracy, other)

@@ -21,6 +21,7 @@ from errata.errors import ErrataError, InvalidUpload, TooLarge
 from service.domain import RowOrder
 from service.predictions.sandbox import ParserLimits, ParserPool
 from service.predictions.uploads import Layout, parse_upload
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 MAX_BYTES = 1 << 20
 SECONDS = 60.0  # limit for parsing one file
@@ -39,6 +40,7 @@ def layout_of(names: "tuple[str, ...] | list[str]" = NAMES) -> Layout:
         names=pa.array([name.encode() for name in names], type=pa.binary()),
         rows=np.array([row for row in JUDGED if row < images], dtype=np.int32),
         positions=lambda order: np.arange(images) if order is RowOrder.FILE_NAME else by_path,
+        label_space=imagenet_1k(),
     )
 
 

@@ -16,7 +16,7 @@ from dramatiq.middleware import AgeLimit, TimeLimit
 from errata.errors import Unavailable
 from redis_server import RedisServer
 
-from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
+from service.domain import AnalysisRequest, Failure, LabelSpace, ModelInfo, Predictions, State
 from service.jobs.engine import Engine, NotifyingBroker, local_broker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.redis_store import RedisJobStore, connect
@@ -77,10 +77,12 @@ class SingleImagePredictor:
     def __init__(self, before_batch: Callable[[], None] = lambda: None) -> None:
         self._before_batch = before_batch
 
-    def load(self, model: str) -> ModelInfo:
+    def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
         return ModelInfo(model, "net", "0" * 64, "none")
 
-    def predict(self, model: str, dataset: str, names: list[str]) -> Iterator[Predictions]:
+    def predict(
+        self, model: str, dataset: str, names: list[str], label_space: LabelSpace | None = None
+    ) -> Iterator[Predictions]:
         for name in names:
             self._before_batch()
             yield Predictions(np.array([int(name.removesuffix(".jpg"))], dtype=np.int16))

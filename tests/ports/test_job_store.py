@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis_server import RedisServer
 
-from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
+from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State, class_lines
 from service.jobs import transitions
 from service.jobs.base_store import Depth
 from service.jobs.memory import InMemoryJobStore
@@ -1009,6 +1009,16 @@ def test_image_names_are_stored_by_digest(store: JobStore) -> None:
         store.image_names("d2")
 
 
+def test_classes_are_stored_by_digest(store: JobStore) -> None:
+    lines = ['["a","apple","apfel"]', '["b","äpple"]']
+    store.store_classes("d1", lines)
+    store.store_classes("d1", lines)
+
+    assert class_lines(store.label_space("d1")) == ['["a","apple","apfel"]', '["b","\\u00e4pple"]']
+    with pytest.raises(Unavailable, match="d2"):
+        store.label_space("d2")
+
+
 # snapshots
 
 
@@ -1387,7 +1397,7 @@ def test_records_of_a_newer_version_are_not_read(server: RedisServer) -> None:
     job, other = submit(store, "a").job, submit(store, "b", key="other").job
     record, plan = "errata:analysis:a", f"errata:job:{job}"
     for key, name in ((record, "entry"), (plan, "spec")):
-        document = json.loads(client.hget(key, name)) | {"schema": 2}
+        document = json.loads(client.hget(key, name)) | {"schema": SCHEMA + 1}
         client.hset(key, name, json.dumps(document))
 
     assert [entry.record.id for entry in store.records()] == ["b"]
@@ -1680,6 +1690,14 @@ def test_damaged_image_names_are_reported(server: RedisServer, content: bytes) -
 
     with pytest.raises(DamagedRecord):
         RedisJobStore(connect(server.url, 5.0)).image_names("d1")
+
+
+@pytest.mark.parametrize("text", ["", '["a","apple"]', '["a","apple"]\n["a","pear"]', "[" * 100_000 + "\n[]"])
+def test_damaged_classes_are_reported(server: RedisServer, text: str) -> None:
+    server.client().set("errata:classes:d1", zlib.compress(text.encode()))
+
+    with pytest.raises(DamagedRecord):
+        RedisJobStore(connect(server.url, 5.0)).label_space("d1")
 
 
 def test_damaged_cached_predictions_are_ignored(server: RedisServer) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from service.bootstrap.work import run_worker
-from service.domain import ModelInfo, Predictions
+from service.domain import LabelSpace, ModelInfo, Predictions
 from service.predictions.fake import FakePredictor
 from service.settings import read_settings
 from service.telemetry import configure_logging
@@ -23,15 +23,17 @@ class Slow:
         self._hash = FakePredictor([f"demo:efficientnet_lite{size}" for size in (0, 1, 2)], 1)
         self._seconds = seconds
 
-    def load(self, model: str) -> ModelInfo:
-        return self._hash.load(model)
+    def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
+        return self._hash.load(model, label_space)
 
-    def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
+    def predict(
+        self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None
+    ) -> Iterator[Predictions]:
         for name in names:
             time.sleep(self._seconds)
             if model.endswith("lite2"):
                 os.kill(os.getpid(), signal.SIGKILL)
-            yield from self._hash.predict(model, dataset, [name])
+            yield from self._hash.predict(model, dataset, [name], label_space)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from service.analyses import upload
 from service.bootstrap.local import run_local_until_signal
 from service.bootstrap.serve import run_service
 from service.bootstrap.work import run_worker
-from service.domain import ModelInfo, Predictions
+from service.domain import LabelSpace, ModelInfo, Predictions
 from service.predictions.fake import FakePredictor
 from service.settings import read_settings
 from service.telemetry import configure_logging
@@ -51,10 +51,12 @@ STUCK: dict[str, Callable[[], None]] = {
 class StuckPredictor:
     """Never predicts."""
 
-    def load(self, model: str) -> ModelInfo:
-        return FakePredictor([model], 1).load(model)
+    def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
+        return FakePredictor([model], 1).load(model, label_space)
 
-    def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
+    def predict(
+        self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None
+    ) -> Iterator[Predictions]:
         stuck()
         yield from ()
 

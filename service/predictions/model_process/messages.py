@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from errata.errors import ErrataError, InvalidInput, NotFound, PermanentError, Unavailable, Violation
 
-from service.domain import NUM_CLASSES, ModelInfo, Predictions
+from service.domain import ModelInfo, Predictions
 from service.predictions.model_process.protocol import Message, ProtocolError
 
 BYTES_PER_IMAGE = 4  # int16 class, float16 probability
@@ -50,7 +50,7 @@ def batch_message(batch: Predictions) -> Message:
     return Message({"kind": "batch"}, body)
 
 
-def read_batch(limit: int, message: Message) -> Predictions | None:
+def read_batch(limit: int, num_classes: int, message: Message) -> Predictions | None:
     """Return a batch of at most `limit` images, or None for `end`; raise ProtocolError for any other response."""
     if message.header.get("kind") == "end":
         return None
@@ -62,8 +62,8 @@ def read_batch(limit: int, message: Message) -> Predictions | None:
     top1 = np.frombuffer(message.body, "<i2", images).astype(np.int16)
     probability = np.frombuffer(message.body, "<f2", images, offset=2 * images).astype(np.float16)
     not_nan = probability[~np.isnan(probability)]
-    if ((top1 < -1) | (top1 >= NUM_CLASSES)).any() or ((not_nan < 0) | (not_nan > 1)).any():
-        raise ProtocolError("Expected classes from -1 to 999 and probabilities from 0 to 1.")
+    if ((top1 < -1) | (top1 >= num_classes)).any() or ((not_nan < 0) | (not_nan > 1)).any():
+        raise ProtocolError(f"Expected classes from -1 to {num_classes - 1} and probabilities from 0 to 1.")
     return Predictions(top1, probability)
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 from errata.errors import ModelRefused, WorkerLost
 
-from service.domain import ModelInfo, Predictions
+from service.domain import LabelSpace, ModelInfo, Predictions, class_lines
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.environment import model_environment
 from service.predictions.model_process.messages import (
@@ -24,6 +24,7 @@ from service.predictions.model_process.messages import (
 )
 from service.predictions.model_process.process import KillReason, ModelProcess, ProcessEnded
 from service.predictions.model_process.protocol import MAX_RESPONSE, Message, ProtocolError
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 START_SECONDS = 120.0  # time limit to start the process and import torch
 STOP_SECONDS = 10.0  # time limit to finish a batch after the caller has stopped
@@ -65,8 +66,12 @@ class ProcessPredictor:
         self._is_closed = False
         self._gpu_memory: Mapping[str, tuple[int, int]] = {}
 
-    def load(self, model: str) -> ModelInfo:
+    def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
         """Load a model and describe it.
+
+        Args:
+            model: Model ID.
+            label_space: The classes to predict; None: ImageNet-1k.
 
         Raises:
             ErrataError: An error of the model's source.
@@ -75,18 +80,20 @@ class ProcessPredictor:
         """
         previous = self._process
         try:
-            return self._load(model)
+            return self._load(model, label_space)
         except ProcessEnded as ended:
             is_new = self._process is not previous
             if is_new or ended.kill_reason in (KillReason.DEADLINE, KillReason.INTERRUPTED):
                 raise self._load_error(model, ended) from ended
         # Retry in a new process: other models may have used the memory of the old one, or damaged it.
         try:
-            return self._load(model)
+            return self._load(model, label_space)
         except ProcessEnded as ended:
             raise self._load_error(model, ended) from ended
 
-    def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
+    def predict(
+        self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None
+    ) -> Iterator[Predictions]:
         """Yield the predictions of the named images, in that order, batch by batch.
 
         Raises:
@@ -94,21 +101,27 @@ class ProcessPredictor:
             ModelRefused: A batch took more memory than a model may use.
             WorkerLost: The process ended, or a batch took too long.
         """
-        self.load(model)
+        self.load(model, label_space)
+        num_classes = (label_space or imagenet_1k()).num_classes
         process = self._process
         assert process is not None, "This is a bug: load() starts the process."
-        request = {"command": "predict", "model": model, "dataset": dataset, "names": list(names)}
+        request: dict[str, object] = {"command": "predict", "model": model, "dataset": dataset, "names": list(names)}
+        request["classes"] = _classes_of(label_space)
         seconds, remaining = self._limits.batch_seconds, len(names)
         try:
             self._request(process, request, check_ready, seconds)
             while batch := self._request(
-                process, {"command": "next"}, partial(read_batch, remaining), seconds, BYTES_PER_IMAGE * remaining
+                process,
+                {"command": "next"},
+                partial(read_batch, remaining, num_classes),
+                seconds,
+                BYTES_PER_IMAGE * remaining,
             ):
                 remaining -= len(batch.top1)
                 yield batch
         except GeneratorExit:
             with suppress(ProcessEnded, PredictorFailed):
-                self._request(process, {"command": "stop"}, partial(read_batch, 0), STOP_SECONDS)
+                self._request(process, {"command": "stop"}, partial(read_batch, 0, num_classes), STOP_SECONDS)
             raise
         except ProcessEnded as ended:
             raise self._batch_error(model, ended) from ended
@@ -141,10 +154,15 @@ class ProcessPredictor:
         if process is not None:
             process.close()
 
-    def _load(self, model: str) -> ModelInfo:
+    def _load(self, model: str, label_space: LabelSpace | None) -> ModelInfo:
         process = self._ensure_process()
         self._models.add(model)
-        request = {"command": "load", "model": model, "context": structlog.contextvars.get_contextvars()}
+        request: dict[str, object] = {
+            "command": "load",
+            "model": model,
+            "context": structlog.contextvars.get_contextvars(),
+        }
+        request["classes"] = _classes_of(label_space)
         return self._request(process, request, read_model_info, self._limits.load_seconds)
 
     def _ensure_process(self) -> ModelProcess:
@@ -260,3 +278,8 @@ class ProcessPredictor:
             f"{model} took more memory than {self._limits.max_memory:,} bytes. Lower ERRATA_BATCH_SIZE, or raise "
             "ERRATA_MODEL_MEMORY_BYTES if the worker has more."
         )
+
+
+def _classes_of(label_space: LabelSpace | None) -> list[str] | None:
+    """Return the name and the classes of a label space for a request; None for ImageNet-1k."""
+    return None if label_space is None else [label_space.name, *class_lines(label_space)]

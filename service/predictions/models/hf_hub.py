@@ -1,4 +1,7 @@
-"""hf-hub:ORG/REPO[@REVISION]: a timm model on the Hugging Face Hub. Only config.json and model.safetensors are read."""
+"""hf-hub:ORG/REPO[@REVISION]: a timm model on the Hugging Face Hub. Only config.json and model.safetensors are read.
+
+On a label space other than ImageNet-1k, the `label_names` of config.json name the class of each output.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +11,10 @@ from errata.errors import ModelNotFound, ModelRefused
 from errata.json_input import parse_json
 from huggingface_hub import hf_hub_download
 
-from service.domain import NUM_CLASSES
+from service.domain import IMAGENET_1K, LabelSpace
 from service.predictions.model_id import parse_hub_model
 from service.predictions.model_policy import ModelPolicy
-from service.predictions.models.class_mapping import check_outputs
+from service.predictions.models.class_mapping import OutputClasses, check_outputs, map_outputs
 from service.predictions.models.download import download_errors, hub_file_size
 from service.predictions.models.loaded_model import LoadedModel, build_model, create_module, load_weights
 from service.predictions.models.model_folder import transform_config
@@ -26,21 +29,22 @@ FORBIDDEN_ARGUMENTS = frozenset({
 })  # fmt: skip
 
 
-def load(rest: str, policy: ModelPolicy) -> LoadedModel:
+def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel:
     """Return the model.
 
     Raises:
         ModelNotFound: The hub has no such repository or revision.
-        ModelRefused: The repository has no safetensors, or no config.json in timm's form.
+        ModelRefused: The repository has no safetensors, no config.json in timm's form, or other outputs.
         Unavailable: The hub cannot be reached.
     """
     model, model_id = f"hf-hub:{rest}", parse_hub_model(rest)
     revision = model_id.revision or None
     config = _read_config(model, _download(model, model_id.repository, CONFIG, revision))
     architecture, arguments = config["architecture"], config.get("model_args") or {}
-    outputs = config.get("num_classes") or transform_config(config).get("num_classes")
-    check_outputs(model, outputs, None)
-    module = create_module(policy, model, lambda: _create(model, architecture, arguments))
+    outputs: Any = config.get("num_classes") or transform_config(config).get("num_classes")
+    classes = _output_classes(model, config, label_space)
+    check_outputs(model, outputs, classes)
+    module = create_module(policy, model, lambda: _create(model, architecture, {"num_classes": outputs} | arguments))
     policy.check_download(model, hub_file_size(model, model_id.repository, WEIGHTS, revision))
     try:
         path = _download(model, model_id.repository, WEIGHTS, revision)
@@ -50,9 +54,25 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
             "safetensors."
         ) from error
     state = read_weights(path, model)
-    check_outputs(model, count_outputs(state, module, NUM_CLASSES), None)
+    check_outputs(model, count_outputs(state, module, classes.num_outputs), classes)
     load_weights(model, module, state)
-    return build_model(model, architecture, module, NUM_CLASSES, timm_preprocessing(model, transform_config(config)))
+    preprocessing = timm_preprocessing(model, transform_config(config))
+    return build_model(model, architecture, module, classes.num_outputs, preprocessing, classes)
+
+
+def _output_classes(model: str, config: dict[str, Any], label_space: LabelSpace) -> OutputClasses:
+    """Return the classes of the outputs: ImageNet-1k's in order, or those that config.json names.
+
+    A model with as many outputs as the label space has classes can still be one of other classes.
+    """
+    if label_space.name == IMAGENET_1K:
+        return OutputClasses(label_space.num_classes)
+    if config.get("label_names") is None:
+        raise ModelRefused(
+            f"{model}: {CONFIG} does not name the classes of the outputs. Write label_names in it: an array with the "
+            f"class of label space {label_space.name!r:.80} (ID, name, index, or null) of each output."
+        )
+    return map_outputs(f"label_names in {CONFIG} of {model}", config["label_names"], label_space)
 
 
 def _download(model: str, repository: str, name: str, revision: str | None) -> Path:

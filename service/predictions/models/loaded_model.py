@@ -1,7 +1,7 @@
 """A model that is ready to run: its module, its preprocessing, and its description."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from PIL import Image
 
 from service.domain import ModelInfo
 from service.predictions.model_policy import ModelPolicy
-from service.predictions.models.class_mapping import MappedOutputs, check_outputs, describe_mapping
+from service.predictions.models.class_mapping import MappedOutputs, OutputClasses, check_outputs
 from service.predictions.models.preprocessing import Preprocessing
 
 
@@ -18,7 +18,7 @@ from service.predictions.models.preprocessing import Preprocessing
 class LoadedModel:
     """One model, in evaluation mode."""
 
-    module: torch.nn.Module  # batch of preprocessed images -> (N, 1000) scores
+    module: torch.nn.Module  # batch of preprocessed images -> (N, C) scores
     preprocess: Callable[[Image.Image], torch.Tensor]  # RGB image -> (3, H, W)
     info: ModelInfo
     predictions: Mapping[str, tuple[int, float]] | None = None  # class and probability by image; None: run the module
@@ -30,7 +30,7 @@ def build_model(
     module: torch.nn.Module,
     outputs: int | None,
     preprocessing: Preprocessing,
-    classes: Sequence[int | None] | None = None,
+    classes: OutputClasses,
     digest: str = "",
 ) -> LoadedModel:
     """Combine the parts of a model.
@@ -41,18 +41,18 @@ def build_model(
         module: Preprocessed batch -> (N, outputs) scores.
         outputs: Number of outputs.
         preprocessing: The model's own transform.
-        classes: Class of each output; None: ImageNet-1k's order.
+        classes: The classes of the outputs.
         digest: SHA-256 of the weights; empty: computed from the module.
 
     Raises:
         ModelRefused: The outputs do not match the classes.
     """
     check_outputs(model, outputs, classes)
-    transform = preprocessing.description + describe_mapping(classes)
+    transform = preprocessing.description + classes.description
     info = ModelInfo(model, architecture, digest or weights_digest(module), transform)
     sequence = torch.nn.Sequential(preprocessing.batch, module)
-    if classes is not None:
-        sequence.append(MappedOutputs(classes))
+    if classes.mapping is not None:
+        sequence.append(MappedOutputs(classes.mapping, classes.num_classes))
     return LoadedModel(sequence.eval(), preprocessing.single, info)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from errata.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedFormat
 from errata.json_input import parse_json
 
+from service.domain import LabelSpace
 from service.predictions.model_id import parse_mlflow_model
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import file
@@ -51,7 +52,7 @@ class _Artifact:
         return Path(self.path).name
 
 
-def load(rest: str, policy: ModelPolicy) -> LoadedModel:
+def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel:
     """Return the model.
 
     Raises:
@@ -75,8 +76,8 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
                 policy.check_download(model, artifact.file_size)
                 policy.check_download(model, _download(f"{root}/{artifact.path}", folder))
         try:
-            names = [artifact.name for artifact in artifacts]
-            return _load_files(model, folder, names, dict(version.tags), policy)
+            name, tags = artifacts[0].name, dict(version.tags)
+            return _load_file(model, name, tags, replace(policy, folder=folder), label_space)
         except ModelNotFound as error:  # the version exists, but its architecture does not
             raise ModelRefused(f"{model}: {error.message}") from error
 
@@ -138,19 +139,21 @@ def _download(uri: str, folder: Path) -> int:
     return (folder / path.name).stat().st_size
 
 
-def _load_files(
-    model: str, folder: Path, names: Sequence[str], tags: dict[str, str], policy: ModelPolicy
+def _load_file(
+    model: str, name: str, tags: dict[str, str], policy: ModelPolicy, label_space: LabelSpace
 ) -> LoadedModel:
-    name, folder_policy = names[0], replace(policy, folder=folder)
+    """Load the main file of a version from the folder of the policy."""
+    folder = policy.folder
+    assert folder is not None, "This is a bug: the files were downloaded to a folder."
     if name in PREDICTIONS:
-        return load_precomputed(model, folder / name)
+        return load_precomputed(model, folder / name, label_space)
     if name.endswith(".onnx"):
         from service.predictions.models import onnx
 
-        loaded = onnx.load(name, folder_policy)
+        loaded = onnx.load(name, policy, label_space)
     else:
         architecture = tags.get("errata.architecture") or _read_architecture(folder)
-        loaded = file.load(f"{name}#{architecture}" if architecture else name, folder_policy)
+        loaded = file.load(f"{name}#{architecture}" if architecture else name, policy, label_space)
     return replace(loaded, info=replace(loaded.info, model=model))
 
 

@@ -1,7 +1,8 @@
 """onnx:PATH: an ONNX graph in the folder ERRATA_MODELS, run by onnxruntime.
 
 A config.json beside the graph (or STEM.config.json) describes the preprocessing in the form of timm's pretrained_cfg,
-because a graph does not contain it. A classes.json maps outputs that are not ImageNet-1k's: see class_mapping.py.
+because a graph does not contain it. A classes.json maps outputs that are not the classes of the label space in order:
+see class_mapping.py.
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from errata.errors import InvalidModelId, ModelRefused
 from PIL import Image
 
+from service.domain import LabelSpace
 from service.predictions.model_id import parse_onnx_model
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models.class_mapping import read_classes
@@ -78,7 +80,7 @@ class OnnxModule(torch.nn.Module):
         self._outputs = outputs
 
 
-def load(rest: str, policy: ModelPolicy) -> LoadedModel:
+def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel:
     """Return the model.
 
     Raises:
@@ -98,7 +100,7 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
             "batch size 1."
         )
     preprocessing = timm_preprocessing(model, transform_config(read_config_beside(folder, path)))
-    classes = read_classes(folder, path)
+    classes = read_classes(folder, path, label_space)
     module = OnnxModule(model, _create_session(file, model), graph)
     outputs = _count_outputs(model, module, preprocessing)
     return build_model(model, file.name, module, outputs, preprocessing, classes, digest=graph.sha256)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from errata.errors import InvalidRow, InvalidUpload, Violation
 
-from service.domain import ModelInfo, Predictions
+from service.domain import LabelSpace, ModelInfo, Predictions
 from service.predictions.models.loaded_model import LoadedModel
 from service.predictions.sandbox import ParserPool
 from service.predictions.uploads import csv, jsonl
@@ -21,19 +21,19 @@ from service.predictions.uploads.rows import NamedRows, OrderedRows
 from service.predictions.uploads.terms import format_size
 from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import sha256_of
-from service.taxonomy.classes import parse_class
 
 MAX_BYTES = 1 << 28  # size limit of a file, compressed and uncompressed
 MAX_IMAGES = 2_000_000
 BATCH_IMAGES = 5000  # predictions in one batch
 
 
-def load_precomputed(model: str, path: Path) -> LoadedModel:
+def load_precomputed(model: str, path: Path, label_space: LabelSpace) -> LoadedModel:
     """Return a predictions file as a model.
 
     Args:
         model: Model ID, for messages.
         path: The file, whose suffix is its format.
+        label_space: The classes that the file names.
 
     Raises:
         InvalidRow: Rows are wrong; `violations` has their lines.
@@ -43,12 +43,14 @@ def load_precomputed(model: str, path: Path) -> LoadedModel:
     violations: list[Violation] = []
     num_wrong = 0
     with path.open("rb") as content:
-        for block in _read_blocks(path, content):
+        for block in _read_blocks(path, content, label_space):
             violations += block.wrong
             num_wrong += block.num_wrong
             for name, class_text, probability, line in _rows(block):
                 try:
-                    image, class_index, value = _parse_row(predictions, name, class_text, probability)
+                    image = _parse_name(predictions, name)
+                    class_index = _parse_class(class_text, label_space)
+                    value = _parse_probability(probability)
                 except ValueError as error:
                     num_wrong += 1
                     field, _, description = str(error).partition(": ")
@@ -98,26 +100,34 @@ def _rows(block: NamedRows) -> Iterator[tuple[bytes, Any, Any, int]]:
     return zip(block.names.to_pylist(), block.classes.to_pylist(), probabilities, block.lines.tolist(), strict=True)
 
 
-def _parse_row(
-    predictions: Mapping[str, tuple[int, float]], name: bytes, class_text: Any, probability: Any
-) -> tuple[str, int, float]:
-    """Return a row's name, class, and probability (NaN if missing); raise ValueError("FIELD: DESCRIPTION")."""
+def _parse_name(predictions: Mapping[str, tuple[int, float]], name: bytes) -> str:
+    """Return the name of a row; raise ValueError("FIELD: DESCRIPTION") if it is wrong or repeated."""
     try:
         image = name.decode()
     except UnicodeDecodeError:
         raise ValueError(f"file_name: The file name {name!r:.80} is not UTF-8. Save the file as UTF-8.") from None
     if image in predictions:
         raise ValueError(f"file_name: {describe_repeat(image)}")
-    class_index = parse_class(str(class_text))
+    return image
+
+
+def _parse_class(class_text: Any, label_space: LabelSpace) -> int:
+    """Return the class of a row; raise ValueError("FIELD: DESCRIPTION") if it is unknown or ambiguous."""
+    class_index = label_space.parse(str(class_text))
     if class_index is None:
-        raise ValueError(f"predicted_class: {describe_class(class_text)}")
+        raise ValueError(f"predicted_class: {describe_class(class_text, label_space)}")
+    return class_index
+
+
+def _parse_probability(probability: Any) -> float:
+    """Return the probability of a row, NaN if missing; raise ValueError("FIELD: DESCRIPTION") if it is wrong."""
     try:
         value = math.nan if probability is None else float(probability)
     except ValueError:
         value = math.inf
     if probability is not None and not 0 <= value <= 1:
         raise ValueError(f"predicted_probability: {describe_probability(probability)}")
-    return image, class_index, value
+    return value
 
 
 def _find(predictions: Mapping[str, tuple[int, float]], name: str) -> tuple[int, float] | None:
@@ -125,7 +135,7 @@ def _find(predictions: Mapping[str, tuple[int, float]], name: str) -> tuple[int,
     return predictions.get(name) or predictions.get(name.rsplit("/", 1)[-1])
 
 
-def _read_blocks(path: Path, content: BinaryIO) -> Iterator[NamedRows]:
+def _read_blocks(path: Path, content: BinaryIO, label_space: LabelSpace) -> Iterator[NamedRows]:
     too_large = f"{path.name} is larger than {format_size(MAX_BYTES)}. Register a smaller file."
     stream = BoundedStream(content, MAX_BYTES, too_large)
     if codec := detect_codec(stream.peek(8)):
@@ -136,6 +146,6 @@ def _read_blocks(path: Path, content: BinaryIO) -> Iterator[NamedRows]:
         case "jsonl":
             return jsonl.read(stream, MAX_IMAGES)
     with ParserPool(size=1) as parse:
-        rows = parse(ParseRequest("parquet", MAX_IMAGES, MAX_BYTES), content)
+        rows = parse(ParseRequest("parquet", MAX_IMAGES, label_space.num_classes, MAX_BYTES), content)
     assert not isinstance(rows, OrderedRows), "This is a bug: Parquet rows have file names."
     return rows

@@ -10,16 +10,25 @@ import timm
 from errata.errors import ModelNotFound, ModelRefused
 from safetensors import SafetensorError
 
+from service.domain import LabelSpace
 from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.class_mapping import require_imagenet
 from service.predictions.models.download import download_errors, download_failed, hub_file_size, url_file_size
 from service.predictions.models.loaded_model import LoadedModel, build_model, check_parameter_count
 from service.predictions.models.preprocessing import pretrained_config, timm_preprocessing
 
 
-def load(rest: str, policy: ModelPolicy) -> LoadedModel:
-    """Return the pretrained model; raise ModelNotFound for an unknown name, Unavailable for a failed download."""
+def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel:
+    """Return the pretrained model.
+
+    Raises:
+        ModelNotFound: timm has no such model.
+        ModelRefused: The label space is not ImageNet-1k, or the model has other outputs.
+        Unavailable: The download failed.
+    """
     name = full_name(rest)
     model = f"timm:{name}"
+    classes = require_imagenet(model, label_space)
     check_parameter_count(policy, model, lambda: timm.create_model(name, pretrained=False))
     policy.check_download(model, _weights_size(model, name))
     try:
@@ -33,7 +42,7 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     except RuntimeError as error:  # timm raises it for a failed download
         raise download_failed(model, error) from error
     outputs: Any = module.num_classes
-    return build_model(model, name, module, outputs, timm_preprocessing(model, pretrained_config(module)))
+    return build_model(model, name, module, outputs, timm_preprocessing(model, pretrained_config(module)), classes)
 
 
 def full_name(name: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from errata.errors import ImagesMissing
 
 from service.cpu import available_cores
-from service.domain import ModelInfo, Predictions
+from service.domain import LabelSpace, ModelInfo, Predictions
 from service.predictions.model_id import ModelId, parse_model_id
 from service.predictions.model_policy import FOLDER_SOURCES, ModelPolicy
 from service.predictions.models.batch_size import AdaptiveBatchSize
@@ -22,6 +22,7 @@ from service.predictions.models.precomputed import stored_predictions
 from service.predictions.models.runner import Runner, TopPredictions
 from service.predictions.models.sources import SOURCES
 from service.prefetch import prefetch
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 MAX_LOGGED = 10  # unreadable images that one call logs by name
 _log = structlog.get_logger()
@@ -32,6 +33,7 @@ class _ActiveModel:
     """The model that was loaded last, on its device."""
 
     model_id: str
+    label_space: LabelSpace
     fingerprint: tuple[object, ...]  # state of the model's files, which may change under the same model ID
     loaded: LoadedModel
     runner: Runner
@@ -72,18 +74,25 @@ class TorchPredictor:
         self._device_name = device
         self._active: _ActiveModel | None = None
 
-    def load(self, model: str) -> ModelInfo:
-        """Load a model and describe it; raise the errors of its source, and InvalidSetting for the device."""
-        return self._activate(model).loaded.info
+    def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
+        """Load a model for a label space (None: ImageNet-1k) and describe it.
 
-    def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
+        Raises:
+            ErrataError: An error of the model's source.
+            InvalidSetting: The device does not exist.
+        """
+        return self._activate(model, label_space).loaded.info
+
+    def predict(
+        self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None
+    ) -> Iterator[Predictions]:
         """Yield the predictions of the named images, in that order; class -1 and NaN for an unreadable image.
 
         Raises:
             ImagesMissing: The folder of the data set is missing or empty.
             ModelRefused: The outputs are not finite.
         """
-        active = self._activate(model)
+        active = self._activate(model, label_space)
         if active.loaded.predictions is not None:
             yield from stored_predictions(active.loaded, names)
             return
@@ -118,21 +127,26 @@ class TorchPredictor:
                 yield _finish_batch(active.runner, previous)
         unreadable.log_rest()
 
-    def _activate(self, model: str) -> _ActiveModel:
+    def _activate(self, model: str, label_space: LabelSpace | None) -> _ActiveModel:
         """Return the model on its device, loaded if it is not the active one or its files have changed."""
-        model_id = parse_model_id(model)
+        model_id, label_space = parse_model_id(model), label_space or imagenet_1k()
         fingerprint = _fingerprint(model_id, self._policy)
-        if self._active is None or (self._active.model_id, self._active.fingerprint) != (model, fingerprint):
+        active = self._active
+        if active is None or (active.model_id, active.label_space, active.fingerprint) != (
+            model,
+            label_space,
+            fingerprint,
+        ):
             torch.set_num_threads(self._threads)
             device = choose_device(self._device_name)
             self._policy.check(model_id)
             self._active = None  # frees its memory before the next model is loaded
-            loaded = SOURCES[model_id.source](model_id.rest, self._policy)
+            loaded = SOURCES[model_id.source](model_id.rest, self._policy, label_space)
             loaded.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             runner = Runner(loaded.info.model, loaded.module, device, self._batch_size)
             adaptive_size = AdaptiveBatchSize(self._batch_size) if device.type == "cpu" else None
-            self._active = _ActiveModel(model, fingerprint, loaded, runner, adaptive_size)
-        return self._active
+            active = self._active = _ActiveModel(model, label_space, fingerprint, loaded, runner, adaptive_size)
+        return active
 
 
 def _fingerprint(model_id: ModelId, policy: ModelPolicy) -> tuple[object, ...]:

@@ -10,23 +10,32 @@ import torch
 import torchvision
 from errata.errors import ModelNotFound, ModelRefused
 
+from service.domain import LabelSpace
 from service.predictions.model_id import parse_torchvision_model
 from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.class_mapping import require_imagenet
 from service.predictions.models.download import download_failed, url_file_size
 from service.predictions.models.loaded_model import LoadedModel, build_model, create_module, load_weights
 from service.predictions.models.preprocessing import torchvision_preprocessing
 
 
-def load(rest: str, policy: ModelPolicy) -> LoadedModel:
-    """Return the model; raise ModelNotFound for an unknown name or weights, Unavailable for a failed download."""
+def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel:
+    """Return the model.
+
+    Raises:
+        ModelNotFound: torchvision has no such model, or no such weights.
+        ModelRefused: The label space is not ImageNet-1k.
+        Unavailable: The download failed.
+    """
     model_id = parse_torchvision_model(rest)
     weights = _find_weights(model_id.name, model_id.weights)
     model = f"torchvision:{model_id.name}/{weights.name}"
+    classes = require_imagenet(model, label_space)
     module = create_module(policy, model, lambda: torchvision.models.get_model(model_id.name, weights=None))
     policy.check_download(model, url_file_size(weights.url))
     load_weights(model, module, _download(model, weights))
     preprocessing = torchvision_preprocessing(model, weights.transforms())
-    return build_model(model, model_id.name, module, len(weights.meta["categories"]), preprocessing)
+    return build_model(model, model_id.name, module, len(weights.meta["categories"]), preprocessing, classes)
 
 
 def _find_weights(name: str, weights: str) -> Any:

@@ -1,14 +1,16 @@
 """Messages between a service, its fork servers, and the processes that parse."""
 
 import json
+from base64 import b64decode, b64encode
 from dataclasses import asdict
 
+import numpy as np
 from errata.errors import InvalidUpload
 
 from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.uploads.binary import ParseRequest
 
-MAX_REQUEST = 64 << 10  # bytes; the classes of the data set are the longest part
+MAX_REQUEST = 64 << 10  # bytes; the classes of the data set, one bit each, are the longest part
 MAX_MESSAGE = 1 << 10  # bytes of any other message
 DONE = b"done"
 
@@ -25,12 +27,21 @@ def decode_limits(text: str) -> ParserLimits:
 
 def encode_request(request: ParseRequest) -> bytes:
     """Encode a request to a process that parses."""
-    return json.dumps(asdict(request)).encode()
+    document = asdict(request)
+    if request.classes is not None:
+        mask = np.zeros(request.num_classes, dtype=bool)
+        mask[list(request.classes)] = True
+        document["classes"] = b64encode(np.packbits(mask).tobytes()).decode()
+    return json.dumps(document).encode()
 
 
 def decode_request(content: bytes) -> ParseRequest:
     """Decode a request."""
-    return ParseRequest(**json.loads(content))
+    document = json.loads(content)
+    if document["classes"] is not None:
+        bits = np.unpackbits(np.frombuffer(b64decode(document["classes"]), dtype=np.uint8))
+        document["classes"] = tuple(np.flatnonzero(bits).tolist())
+    return ParseRequest(**document)
 
 
 def encode_child(pid: int) -> bytes:

@@ -109,7 +109,10 @@ def _warm_up(samples: Mapping[str, bytes]) -> None:
     """Parse a small file of each format, so that threads are started and memory is mapped before the upload."""
     b"x" * PREMAPPED_BYTES  # freed immediately, but stays mapped
     for name, content in samples.items():
-        write_rows(io.BytesIO(), read_binary(ParseRequest(name, images=1, max_unpacked=1 << 20), io.BytesIO(content)))
+        write_rows(
+            io.BytesIO(),
+            read_binary(ParseRequest(name, images=1, num_classes=2, max_unpacked=1 << 20), io.BytesIO(content)),
+        )
 
 
 def _serve_one(

@@ -113,7 +113,7 @@ def parse_upload(
         stream.limit(max_text, text_too_large)
         return _place_rows(format.read(stream, images), format, layout, order)
     classes = None if layout.classes is None else tuple(layout.classes.nonzero()[0].tolist())
-    request = ParseRequest(format.name, images, max_unpacked=2 * max_bytes, classes=classes)
+    request = ParseRequest(format.name, images, layout.label_space.num_classes, 2 * max_bytes, classes)
     with spool(stream, max_bytes) as file:
         return _place_rows(parse_binary(request, file), format, layout, order)
 

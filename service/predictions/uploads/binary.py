@@ -18,13 +18,19 @@ class ParseRequest:
 
     format: str  # a key of READERS
     images: int  # number of images of the data set, A
+    num_classes: int  # number of classes of its label space, C
     max_unpacked: int  # bytes
     classes: tuple[int, ...] | None = None  # classes of the data set; None: all
 
+    @property
+    def score_shape(self) -> tuple[int, int]:
+        """Return the shape of an array of scores, (A, C)."""
+        return self.images, self.num_classes
+
 
 READERS: Mapping[str, Callable[[BinaryIO, ParseRequest], Rows]] = {
-    "npz": lambda file, request: npz.read(file, request.images, request.classes, request.max_unpacked),
-    "npy": lambda file, request: npy.read(file, request.images, request.classes),
+    "npz": lambda file, request: npz.read(file, request.score_shape, request.classes, request.max_unpacked),
+    "npy": lambda file, request: npy.read(file, request.score_shape, request.classes),
     "parquet": lambda file, request: parquet.read(file, request.max_unpacked, request.images),
 }
 

@@ -1,8 +1,8 @@
 """Descriptions of wrong values in uploads: the problem with the value, and the remedy."""
 
-from service.domain import NUM_CLASSES
+from service.domain import IMAGENET_1K, LabelSpace
 
-CLASS_FORMS = f"a class index from 0 to {NUM_CLASSES - 1}, a WordNet ID, or a unique class name"
+MAX_CANDIDATES = 5  # classes that a description lists
 ONE_BASED = "Class indices start at 0: subtract 1 if yours start at 1."
 
 
@@ -16,14 +16,43 @@ def describe_repeat(name: object) -> str:
     return f"Image {decode_name(name)!r:.80} has a row before this one. Keep one row per image."
 
 
-def describe_class(value: object) -> str:
-    """Return the description of an unknown class."""
-    description = f"Unknown class {value!r:.80}. Expected {CLASS_FORMS}."
-    if str(value).strip() == str(NUM_CLASSES):
+def class_forms(label_space: LabelSpace) -> str:
+    """Return the forms in which an upload can write a class."""
+    id_ = "a WordNet ID" if label_space.name == IMAGENET_1K else "an ID"
+    return f"a class index from 0 to {label_space.num_classes - 1}, {id_}, or a unique name"
+
+
+def describe_index(index: int, label_space: LabelSpace) -> str:
+    """Return the description of an index of an array that is out of range."""
+    last = label_space.num_classes - 1
+    description = f"Unknown class {index}. Expected a class index from 0 to {last}."
+    return f"{description} {ONE_BASED}" if index == last + 1 else description
+
+
+def describe_class(value: object, label_space: LabelSpace) -> str:
+    """Return the description of a class that is unknown, or that can mean several classes."""
+    classes = label_space.match(str(value))
+    if len(classes) > 1:
+        return _describe_candidates(value, classes, label_space)
+    description = f"Unknown class {value!r:.80}. Expected {class_forms(label_space)}."
+    if str(value).strip() == str(label_space.num_classes):
         return f"{description} {ONE_BASED}"
     if isinstance(value, str) and "." in value and parse_number(value).is_integer():
         return f"{description} Write the index without a decimal point."
     return description
+
+
+def _describe_candidates(value: object, classes: tuple[int, ...], label_space: LabelSpace) -> str:
+    candidates = [
+        f"class {index} (ID {label_space.ids[index]!r:.80}, name {label_space.names[index]!r:.80})"
+        for index in classes[:MAX_CANDIDATES]
+    ]
+    if len(classes) > MAX_CANDIDATES:
+        candidates.append(f"{len(classes) - MAX_CANDIDATES} more")
+    return (
+        f"Class {value!r:.80} can mean {len(classes)} classes: {', '.join(candidates)}. Write an ID, an index, or a "
+        "name that means only one class."
+    )
 
 
 def describe_probability(value: object) -> str:

@@ -15,7 +15,6 @@ from errata.errors import InvalidRow, InvalidUpload, Violation
 from pyarrow import json as arrow_json
 
 from service.predictions.uploads.columns import PROBABILITY, Columns, find_columns
-from service.predictions.uploads.descriptions import CLASS_FORMS
 from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
 from service.predictions.uploads.terms import JSONL_TERMS
 from service.predictions.uploads.validation import MAX_VIOLATIONS
@@ -137,7 +136,7 @@ def _probability(raw: dict[str, Any], key: str | None) -> str | None:
 
 def _class(raw: dict[str, Any], key: str) -> str:
     if isinstance(raw.get(key), float):
-        raise ValueError(f"Class {raw[key]!r} is not an integer. Expected {CLASS_FORMS}, such as 3 instead of 3.0.")
+        raise ValueError(f"Class {raw[key]!r} is not an integer. Write an index as 3 instead of 3.0.")
     return _text(raw, key)
 
 

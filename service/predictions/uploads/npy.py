@@ -1,4 +1,4 @@
-"""npy: an (N,) array of classes, or an (N, 1000) array of scores. Pickles are refused."""
+"""npy: an (N,) array of class indices, or an (N, C) array of scores. Pickles are refused."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -9,13 +9,12 @@ from errata.errors import InvalidRow, InvalidUpload, TruncatedUpload, Unsupporte
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES
 from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import Readable
 
 MAX_HEADER = 10_000  # bytes, as in numpy
-BLOCK_ROWS = 4096  # 16 MB of float32 scores
+BLOCK_VALUES = 4_096_000  # 16 MB of float32 scores
 LABEL = "The array"
 NAN_SCORES = "The scores contain NaN. Replace NaN before you save the array, for example with numpy.nan_to_num."
 MAX_INT64 = np.iinfo(np.int64).max
@@ -26,12 +25,12 @@ def recognizes(head: bytes) -> bool:
     return head.startswith(npy_format.MAGIC_PREFIX)
 
 
-def read(content: Readable, images: int, classes: Sequence[int] | None) -> OrderedRows:
+def read(content: Readable, expected: tuple[int, int], classes: Sequence[int] | None) -> OrderedRows:
     """Return the classes, or the best class of each row of scores.
 
     Args:
         content: The file.
-        images: Number of images of the data set, N.
+        expected: Numbers of images and of classes of the data set, (N, C).
         classes: Classes of the data set; None: all.
 
     Raises:
@@ -39,8 +38,8 @@ def read(content: Readable, images: int, classes: Sequence[int] | None) -> Order
     """
     shape, dtype, is_fortran = read_header(content, LABEL)
     if len(shape) == 1:
-        return OrderedRows(read_classes(content, shape, dtype, images, LABEL), None)
-    blocks = read_score_blocks(content, shape, dtype, is_fortran, images, LABEL)
+        return OrderedRows(read_classes(content, shape, dtype, expected, LABEL), None)
+    blocks = read_score_blocks(content, shape, dtype, is_fortran, expected, LABEL)
     return collect_rows(blocks, lambda block, _: block.argmax(axis=1), classes)
 
 
@@ -73,15 +72,16 @@ def read_header(content: Readable, label: str) -> tuple[tuple[int, ...], np.dtyp
 
 
 def read_classes(
-    content: Readable, shape: tuple[int, ...], dtype: np.dtype[Any], num_images: int, label: str
+    content: Readable, shape: tuple[int, ...], dtype: np.dtype[Any], expected: tuple[int, int], label: str
 ) -> NDArray[np.int64]:
     """Return an (N,) array of class indices; unsigned values over the maximum of int64 become that maximum."""
+    num_images, _ = expected
     if shape != (num_images,):
         raise _wrong_shape(label, shape, f"({num_images},)")
     if dtype.kind not in "iu":
         raise InvalidUpload(
             f"{label} has shape {shape} and type {dtype!s:.40}. Expected integer class indices. Convert them with "
-            f"array.astype(numpy.int64), or save scores of shape ({num_images}, {NUM_CLASSES}).",
+            f"array.astype(numpy.int64), or save scores of shape {expected}.",
             field="chunk",
         )
     values = _read_exactly(content, num_images, dtype, label)
@@ -91,11 +91,16 @@ def read_classes(
 
 
 def read_score_blocks(
-    content: Readable, shape: tuple[int, ...], dtype: np.dtype[Any], is_fortran: bool, num_images: int, label: str
+    content: Readable,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    is_fortran: bool,
+    expected: tuple[int, int],
+    label: str,
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield an (N, 1000) array of scores in blocks of rows; raise InvalidRow for rows with NaN."""
-    if shape != (num_images, NUM_CLASSES):
-        raise _wrong_shape(label, shape, f"({num_images}, {NUM_CLASSES})")
+    """Yield an (N, C) array of scores in blocks of rows; raise InvalidRow for rows with NaN."""
+    if shape != expected:
+        raise _wrong_shape(label, shape, str(expected))
     if dtype.kind != "f":
         raise InvalidUpload(
             f"{label} has shape {shape} and type {dtype!s:.40}. Expected floating-point scores. Convert them with "
@@ -108,9 +113,11 @@ def read_score_blocks(
         )
     violations: list[Violation] = []
     count = 0
-    for start in range(0, num_images, BLOCK_ROWS):
-        rows = min(BLOCK_ROWS, num_images - start)
-        block = _read_exactly(content, rows * NUM_CLASSES, dtype, label).reshape(rows, NUM_CLASSES)
+    num_images, num_classes = expected
+    block_rows = max(1, BLOCK_VALUES // num_classes)
+    for start in range(0, num_images, block_rows):
+        rows = min(block_rows, num_images - start)
+        block = _read_exactly(content, rows * num_classes, dtype, label).reshape(rows, num_classes)
         if dtype.itemsize < np.dtype(np.float32).itemsize:
             block = block.astype(np.float32)  # sums of float16 are too coarse
         nan_rows = np.flatnonzero(np.isnan(block).any(axis=1))
@@ -133,7 +140,7 @@ def collect_rows(
     """Return the predictions for blocks of scores.
 
     Args:
-        blocks: (n, 1000) scores.
+        blocks: (n, C) scores.
         choose: Returns the class of each row of a block, (n,), given the block and the number of rows before it.
         classes: Classes of the data set; None: all.
 
@@ -146,7 +153,7 @@ def collect_rows(
     for block in blocks:
         best = choose(block, start)
         top1.append(best)
-        scores.append(np.take_along_axis(block, np.clip(best, 0, NUM_CLASSES - 1)[:, None], axis=1)[:, 0])
+        scores.append(scores_of(block, best))
         are_distributions &= bool((block >= 0).all() and np.allclose(block.sum(axis=1), 1, atol=1e-2))
         if own is not None:
             top1_restricted.append(own[block[:, own].argmax(axis=1)])
@@ -156,6 +163,11 @@ def collect_rows(
         probability=np.concatenate(scores).astype(np.float32) if are_distributions else None,
         top1_restricted=np.concatenate(top1_restricted) if top1_restricted else None,
     )
+
+
+def scores_of(block: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the score of one class for each row of scores, (n,); of the nearest class if it is out of range."""
+    return np.take_along_axis(block, np.clip(classes, 0, block.shape[1] - 1)[:, None], axis=1)[:, 0]
 
 
 def _wrong_shape(label: str, shape: tuple[int, ...], expected: str) -> InvalidUpload:

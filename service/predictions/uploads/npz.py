@@ -1,4 +1,4 @@
-"""npz, in the form of the paper's preds.npz: top1 (N,), optionally probs (N, 1000). Other arrays are ignored."""
+"""npz, in the form of the paper's preds.npz: top1 (N,), optionally probs (N, C). Other arrays are ignored."""
 
 import lzma
 import zipfile
@@ -11,7 +11,6 @@ import numpy as np
 from errata.errors import InvalidUpload, TooLarge, TruncatedUpload
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES
 from service.predictions.uploads import npy
 from service.predictions.uploads.other_formats import EXCEL, WEIGHTS
 from service.predictions.uploads.rows import OrderedRows
@@ -28,12 +27,12 @@ def recognizes(head: bytes) -> bool:
     return head.startswith(b"PK\x03\x04")
 
 
-def read(content: BinaryIO, images: int, classes: Sequence[int] | None, limit: int) -> OrderedRows:
+def read(content: BinaryIO, expected: tuple[int, int], classes: Sequence[int] | None, limit: int) -> OrderedRows:
     """Return the classes, with their probabilities if the file has scores.
 
     Args:
         content: The file.
-        images: Number of images of the data set, N.
+        expected: Numbers of images and of classes of the data set, (N, C).
         classes: Classes of the data set; None: all.
         limit: Maximum size of the unpacked arrays in bytes.
 
@@ -59,7 +58,7 @@ def read(content: BinaryIO, images: int, classes: Sequence[int] | None, limit: i
                     field="chunk",
                 )
             _check_arrays(names)
-            return _read_arrays(archive, "probs.npy" in names, images, classes)
+            return _read_arrays(archive, "probs.npy" in names, expected, classes)
     except zipfile.BadZipFile as error:
         raise TruncatedUpload(
             f"The npz file is incomplete or damaged ({error!s:.80}). Upload it again, or save it again with "
@@ -98,11 +97,13 @@ def _check_arrays(names: Collection[str]) -> None:
     )
 
 
-def _read_arrays(archive: zipfile.ZipFile, has_scores: bool, images: int, classes: Sequence[int] | None) -> OrderedRows:
+def _read_arrays(
+    archive: zipfile.ZipFile, has_scores: bool, expected: tuple[int, int], classes: Sequence[int] | None
+) -> OrderedRows:
     with archive.open("top1.npy") as member:
         label = "Array 'top1'"
         shape, dtype, _ = npy.read_header(member, label)
-        top1 = npy.read_classes(member, shape, dtype, images, label)
+        top1 = npy.read_classes(member, shape, dtype, expected, label)
     if not has_scores:
         return OrderedRows(top1, None)
     num_different = 0
@@ -110,14 +111,13 @@ def _read_arrays(archive: zipfile.ZipFile, has_scores: bool, images: int, classe
     def choose(block: NDArray[np.float32], start: int) -> NDArray[np.int64]:
         nonlocal num_different
         rows = top1[start : start + len(block)]
-        scores = np.take_along_axis(block, np.clip(rows, 0, NUM_CLASSES - 1)[:, None], axis=1)[:, 0]
-        num_different += int((scores < block.max(axis=1)).sum())
+        num_different += int((npy.scores_of(block, rows) < block.max(axis=1)).sum())
         return rows
 
     with archive.open("probs.npy") as member:
         label = "Array 'probs'"
         shape, dtype, is_fortran = npy.read_header(member, label)
-        blocks = npy.read_score_blocks(member, shape, dtype, is_fortran, images, label)
+        blocks = npy.read_score_blocks(member, shape, dtype, is_fortran, expected, label)
         rows = npy.collect_rows(blocks, choose, classes)
     if not num_different:
         return rows

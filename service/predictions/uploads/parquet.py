@@ -100,7 +100,7 @@ def _check_types(schema: pa.Schema, columns: Columns) -> None:
     """Raise InvalidUpload for a column of another type. Arrow would materialize nested values for each row."""
     for field, name, expected in (
         ("file_name", columns.file_name, "text"),
-        ("predicted_class", columns.predicted, "integers (class indices) or text (WordNet IDs or class names)"),
+        ("predicted_class", columns.predicted, "integers (class indices) or text (IDs or names of classes)"),
         ("predicted_probability", columns.probability, "floating-point numbers from 0 to 1"),
     ):
         if name is not None and not _is_usable(field, _value_type(schema.field(name).type)):

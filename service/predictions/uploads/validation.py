@@ -9,11 +9,12 @@ import pyarrow.compute as pc
 from errata.errors import InvalidRow, InvalidUpload, Violation
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, Mask, Predictions, RowOrder
+from service.domain import LabelSpace, Mask, Predictions, RowOrder
 from service.predictions.uploads.descriptions import (
-    CLASS_FORMS,
+    class_forms,
     decode_name,
     describe_class,
+    describe_index,
     describe_probability,
     describe_repeat,
     describe_unknown_name,
@@ -21,9 +22,9 @@ from service.predictions.uploads.descriptions import (
 )
 from service.predictions.uploads.rows import NamedRows, OrderedRows
 from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
-from service.taxonomy.classes import parse_class
 
-MAX_CLASS_TEXTS = 20 * NUM_CLASSES  # distinct class texts in one upload; each class has only a few names
+TEXTS_PER_CLASS = 20  # distinct class texts in one upload; each class has only a few names
+MIN_CLASS_TEXTS = 20_000  # limit for few classes, which can have more names
 MAX_VIOLATIONS = 10  # violations that an error lists
 
 
@@ -35,6 +36,7 @@ class Layout:
     names: pa.Array  # (A,) binary, distinct
     rows: NDArray[np.int32]  # (N,) judged images
     positions: Callable[[RowOrder], NDArray[np.intp]]  # (A,) image of each row of a file without file names
+    label_space: LabelSpace
     classes: Mask | None = None  # (C,) classes of the data set; None: all
     find_datasets: Callable[[bytes], Sequence[str]] = lambda _: ()  # other data sets that have a file name
 
@@ -59,10 +61,10 @@ def place_named(blocks: Iterator[NamedRows], layout: Layout, terms: FormatTerms)
 
 def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predictions:
     """Return the predictions of rows without file names; raise InvalidRow for classes out of range."""
-    bad_rows = np.flatnonzero((rows.top1 < 0) | (rows.top1 >= NUM_CLASSES))
+    bad_rows = np.flatnonzero((rows.top1 < 0) | (rows.top1 >= layout.label_space.num_classes))
     if len(bad_rows):
         violations = [
-            Violation("predicted_class", describe_class(int(rows.top1[row])), int(row + 1))
+            Violation("predicted_class", describe_index(int(rows.top1[row]), layout.label_space), int(row + 1))
             for row in bad_rows[:MAX_VIOLATIONS]
         ]
         raise _invalid_row(violations, len(bad_rows), NPY_TERMS)
@@ -181,10 +183,11 @@ class _Assembly:
         """Return the class of each row, (n,); -1 for an unknown class."""
         column = block.classes
         if pa.types.is_integer(column.type):
-            classes = np.asarray(column.cast(pa.int64(), safe=False))
-            classes = np.where((classes < 0) | (classes >= NUM_CLASSES), -1, classes)
+            classes: NDArray[np.int64] | NDArray[np.int16] = _classes_of_numbers(
+                np.asarray(column.cast(pa.int64(), safe=False)), self._layout.label_space
+            )
         elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            indices = _plain_indices(column)
+            indices = _plain_indices(column, self._layout.label_space)
             if indices is not None:
                 classes = indices
             else:
@@ -194,23 +197,26 @@ class _Assembly:
                 classes = classes[np.asarray(encoded.indices)]
         else:
             raise InvalidUpload(
-                f"The predicted classes have the type {column.type!s:.80}. Expected {CLASS_FORMS}.",
+                f"The predicted classes have the type {column.type!s:.80}. Expected "
+                f"{class_forms(self._layout.label_space)}.",
                 field="predicted_class",
             )
-        self._note("predicted_class", describe_class, column, block.lines, np.flatnonzero(classes < 0))
+        self._note("predicted_class", self._describe_class, column, block.lines, np.flatnonzero(classes < 0))
         return classes
 
     def _parse_class(self, text: str) -> int:
         """Return the class of a text, -1 for an unknown one. Each distinct text is parsed once."""
         index = self._classes_by_text.get(text)
         if index is None:
-            if len(self._classes_by_text) >= MAX_CLASS_TEXTS:
+            label_space = self._layout.label_space
+            limit = max(MIN_CLASS_TEXTS, TEXTS_PER_CLASS * label_space.num_classes)
+            if len(self._classes_by_text) >= limit:
                 raise InvalidUpload(
-                    f"The file has more than {MAX_CLASS_TEXTS:,} distinct predicted classes. Expected {CLASS_FORMS} in "
-                    f"the {self._terms.field} of the predicted class.",
+                    f"The file has more than {limit:,} distinct predicted classes. Expected "
+                    f"{class_forms(label_space)} in the {self._terms.field} of the predicted class.",
                     field="predicted_class",
                 )
-            known = parse_class(text)
+            known = label_space.parse(text)
             index = self._classes_by_text[text] = -1 if known is None else known
         return index
 
@@ -259,12 +265,25 @@ class _Assembly:
         for row in rows[:MAX_VIOLATIONS]:
             self._violations.append(Violation(field, describe(column[int(row)].as_py()), int(lines[row])))
 
+    def _describe_class(self, value: object) -> str:
+        return describe_class(value, self._layout.label_space)
+
     def _describe_unknown_name(self, name: object) -> str:
         return describe_unknown_name(name, self._layout.dataset)
 
 
-def _plain_indices(column: pa.Array) -> NDArray[np.int16] | None:
-    """Return the classes if every text is a plain decimal index; otherwise None.
+def _classes_of_numbers(values: NDArray[np.int64], label_space: LabelSpace) -> NDArray[np.int64]:
+    """Return the class of each number by the rule for texts: an index, unless it is an ID or name; -1 if unknown."""
+    classes = np.where((values < 0) | (values >= label_space.num_classes), -1, values)
+    if label_space.numbers:
+        numbers = np.array(sorted(label_space.numbers.items()), dtype=np.int64)
+        positions = np.minimum(np.searchsorted(numbers[:, 0], values), len(numbers) - 1)
+        classes = np.where(numbers[positions, 0] == values, numbers[positions, 1], classes)
+    return classes
+
+
+def _plain_indices(column: pa.Array, label_space: LabelSpace) -> NDArray[np.int16] | None:
+    """Return the classes if every text is a plain decimal index and means nothing else; otherwise None.
 
     Arrow also parses hexadecimal numbers and -0. Their texts are longer than their decimal form, which reveals them.
     """
@@ -272,10 +291,15 @@ def _plain_indices(column: pa.Array) -> NDArray[np.int16] | None:
         values = np.asarray(column.cast(pa.int16()))
     except pa.ArrowInvalid:
         return None
-    if len(values) and (values.min() < 0 or values.max() >= NUM_CLASSES):
+    num_classes = label_space.num_classes
+    if len(values) and (values.min() < 0 or values.max() >= num_classes):
         return None
-    digits = len(values) + np.count_nonzero(values >= 10) + np.count_nonzero(values >= 100)
-    return values if pc.sum(pc.binary_length(column)).as_py() == digits else None
+    digits = len(values) + sum(np.count_nonzero(values >= 10**n) for n in range(1, len(str(num_classes - 1))))
+    if pc.sum(pc.binary_length(column)).as_py() != digits:
+        return None
+    if label_space.numbers and np.isin(values, [*label_space.numbers]).any():
+        return None
+    return values
 
 
 def _index_in(names: pa.Array, image_names: pa.Array) -> NDArray[np.int64]:

@@ -2,22 +2,24 @@
 
 from errata.messages import format_percentage
 
-from service.domain import PermutedClasses, ReorderedRows, RowOrder
+from service.domain import IMAGENET_1K, PermutedClasses, ReorderedRows, RowOrder
 
 ACCEPT_REMEDY = "To analyze the file as it is, use --accept-implausible."
 ACCEPTED_NOTE = "The predictions are implausible, and no trend uses them."
 
 
-def permuted_classes(permuted: PermutedClasses) -> str:
-    """Describe predictions with another class numbering."""
+def permuted_classes(permuted: PermutedClasses, label_space: str) -> str:
+    """Describe predictions with another class numbering than that of the label space with this name."""
     return (
         f"Class numbering looks wrong: top-1 accuracy is {format_percentage(permuted.top1_accuracy)}, but "
         f"{format_percentage(permuted.coverage)} of the images would be correct with each class renumbered. "
-        f"{_numbering_remedy(permuted.shift)}"
+        f"{_numbering_remedy(permuted.shift, label_space)}"
     )
 
 
-def _numbering_remedy(shift: int | None) -> str:
+def _numbering_remedy(shift: int | None, label_space: str) -> str:
+    if shift is None and label_space != IMAGENET_1K:
+        return f"Number the classes as label space {label_space!r:.80} does, or write their IDs or names."
     if shift is None:
         return "Number the classes by sorted WordNet ID, as ImageNet does, or use WordNet IDs."
     number, remedy = ("high", "Subtract") if shift > 0 else ("low", "Add")

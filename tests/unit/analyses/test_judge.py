@@ -7,6 +7,7 @@ import pytest
 from errata.errors import NewerRecord, PermanentError, Unavailable
 
 from service.analyses import judge
+from service.analyses import submit as submitting
 from service.analyses.judge import MAX_ATTEMPTS, digest_predictions, judge_job
 from service.analyses.queries import get
 from service.analyses.submit import submit
@@ -19,8 +20,8 @@ from .conftest import MODEL, Backend
 INFO = ModelInfo(MODEL, "net", "0" * 64, "none")
 
 
-def predict_job(backend: Backend, count: int = 1) -> tuple[str, list[Analysis]]:
-    """Submit analyses that share a job, and predict class 7 for every image; return the job and the analyses."""
+def predict_job(backend: Backend, count: int = 1, predicted: int = 7) -> tuple[str, list[Analysis]]:
+    """Submit analyses that share a job, and predict one class for every image; return the job and the analyses."""
     analyses = [
         submit(backend.ports, AnalysisRequest("demo", MODEL, request_id=f"r{number}")) for number in range(count)
     ]
@@ -28,7 +29,7 @@ def predict_job(backend: Backend, count: int = 1) -> tuple[str, list[Analysis]]:
     for shard in range(shards):
         start, stop = backend.store.job(job).spec.bounds(shard)
         fencing_token = backend.store.claim_shard(job, shard, "w1", 20.0).fencing_token
-        result = ShardResult(Predictions(np.full(stop - start, 7, dtype=np.int16)), INFO)
+        result = ShardResult(Predictions(np.full(stop - start, predicted, dtype=np.int16)), INFO)
         backend.store.finish_shard(job, shard, fencing_token, result)
     return job, analyses
 
@@ -278,3 +279,28 @@ def test_a_cached_result_is_found_without_a_search(backend: Backend, monkeypatch
 
     backend.archive.delete(first.id)  # the cached analysis is gone: another one of the same computation is used
     assert submit(backend.ports, AnalysisRequest("demo", MODEL)).cached
+
+
+@pytest.mark.parametrize("predicted", [1000, 32_766])
+def test_classes_that_the_label_space_does_not_have_fail_the_analysis(backend: Backend, predicted: int) -> None:
+    job, (analysis,) = predict_job(backend, predicted=predicted)
+
+    judge_job(backend.ports, job)
+
+    failure = get(backend.ports.stores, analysis.id).failure
+    assert failure.message.startswith(
+        f"The predictions have class {predicted}, but label space 'imagenet-1k' has the classes 0 to 999."
+    )
+
+
+def test_predictions_for_other_classes_fail_the_analysis(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job for other classes than those of its bundle, in range."""
+    build = submitting.build_job_spec
+    monkeypatch.setattr(submitting, "build_job_spec", lambda *given: replace(build(*given), classes="c" * 64))
+    job, (analysis,) = predict_job(backend)
+
+    judge_job(backend.ports, job)
+
+    failure = get(backend.ports.stores, analysis.id).failure
+    assert "The predictions are for other classes than those of bundle" in failure.message
+    assert "Run the model again." in failure.message

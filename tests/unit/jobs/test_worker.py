@@ -18,7 +18,7 @@ from errata.errors import (
     WorkerLost,
 )
 
-from service.domain import AnalysisRequest, Failure, ModelInfo, Observer, Predictions, State
+from service.domain import AnalysisRequest, Failure, LabelSpace, ModelInfo, Observer, Predictions, State
 from service.jobs import worker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.transitions import (
@@ -61,11 +61,13 @@ class FakePredictor:
         self._skip = skip
         self.calls: list[tuple[str, str, tuple[str, ...]]] = []
 
-    def load(self, model: str) -> ModelInfo:
+    def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
         self._load()
         return INFO
 
-    def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
+    def predict(
+        self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None
+    ) -> Iterator[Predictions]:
         self.calls.append((model, dataset, tuple(names)))
         for number, start in enumerate(range(0, len(names) - self._skip, self._size)):
             self._before_batch(number)

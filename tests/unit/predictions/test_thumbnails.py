@@ -72,3 +72,15 @@ def test_a_thumbnail_is_cached(folder: Path) -> None:
 
     assert thumbnails.thumbnail("own", "a.JPEG", 100) == first
     assert thumbnails.thumbnail("own", "a.JPEG", 50) is None
+
+
+def test_images_of_an_own_data_set_are_found_by_the_name_in_its_labels(tmp_path: Path) -> None:
+    """A name is a path below the folder, the last part of a path, or a bare name with any characters."""
+    for path in ("a.png", "red/a.png", "red/only.png", "deep/er/blue/b.png", "größe & <b>.png"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / path)
+    thumbnails = Thumbnails({"own": tmp_path})
+
+    found = ["a.png", "red/a.png", "only.png", "blue/b.png", "deep/er/blue/b.png", "größe & <b>.png"]
+    assert [name for name in found if thumbnails.thumbnail("own", name, 4) is None] == []
+    assert thumbnails.thumbnail("own", "../a.png", 4) is None

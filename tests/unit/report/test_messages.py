@@ -494,7 +494,14 @@ def test_row_order_problem_names_the_other_order() -> None:
     ],
 )
 def test_class_numbering_problem_names_the_shift(shift: int | None, remedy: str) -> None:
-    assert permuted_classes(PermutedClasses(0.001, 0.7273, shift)) == (
+    assert permuted_classes(PermutedClasses(0.001, 0.7273, shift), "imagenet-1k") == (
         "Class numbering looks wrong: top-1 accuracy is 0.1 %, but 72.7 % of the images would be correct with each "
         f"class renumbered. {remedy}"
     )
+
+
+def test_class_numbering_problem_of_another_label_space_names_it() -> None:
+    message = permuted_classes(PermutedClasses(0.001, 0.7273, None), "products")
+
+    assert message.endswith("Number the classes as label space 'products' does, or write their IDs or names.")
+    assert "WordNet" not in message

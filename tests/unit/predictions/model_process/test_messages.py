@@ -38,13 +38,13 @@ def test_a_description_arrives_as_it_was_sent() -> None:
 def test_a_batch_arrives_as_it_was_sent() -> None:
     batch = Predictions(np.array([-1, 0, 999], dtype=np.int16), np.array([np.nan, 0, 1], dtype=np.float16))
 
-    read = read_batch(3, batch_message(batch))
+    read = read_batch(3, 1000, batch_message(batch))
 
     assert read is not None and read.probability is not None
     assert (read.top1.dtype, read.probability.dtype) == (np.int16, np.float16)
     assert read.top1.tolist() == [-1, 0, 999]
     assert np.isnan(read.probability[0]) and read.probability[1:].tolist() == [0, 1]
-    assert read_batch(0, Message({"kind": "end"})) is None
+    assert read_batch(0, 1000, Message({"kind": "end"})) is None
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,19 @@ DESCRIPTION = asdict(INFO)
         (read_model_info, {"kind": "loaded", "info": DESCRIPTION | {"transform": "x" * 20_001}}, b""),
         (read_model_info, {"kind": "loaded", "info": DESCRIPTION | {"weights_sha256": "../../etc"}}, b""),
         (check_ready, {"kind": "loaded"}, b""),
-        (lambda message: read_batch(2, message), {"kind": "batch"}, b""),
-        (lambda message: read_batch(2, message), {"kind": "batch"}, b"\0" * 7),
-        (lambda message: read_batch(2, message), {"kind": "batch"}, b"\0" * 12),
-        (lambda message: read_batch(2, message), {"kind": "loaded"}, b"\0" * 8),
-        (lambda message: read_batch(2, message), {"kind": "batch"}, np.array([1000, 0], "<i2").tobytes()),
-        (lambda message: read_batch(2, message), {"kind": "batch"}, np.array([-2, 0], "<i2").tobytes()),
-        (lambda message: read_batch(2, message), {"kind": "batch"}, b"\0\0" + np.array([1.5], "<f2").tobytes()),
-        (lambda message: read_batch(2, message), {"kind": "batch"}, b"\0\0" + np.array([-0.5], "<f2").tobytes()),
-        (lambda message: read_batch(2, message), {"kind": "batch"}, b"\0\0" + np.array([np.inf], "<f2").tobytes()),
+        (lambda message: read_batch(2, 1000, message), {"kind": "batch"}, b""),
+        (lambda message: read_batch(2, 1000, message), {"kind": "batch"}, b"\0" * 7),
+        (lambda message: read_batch(2, 1000, message), {"kind": "batch"}, b"\0" * 12),
+        (lambda message: read_batch(2, 1000, message), {"kind": "loaded"}, b"\0" * 8),
+        (lambda message: read_batch(2, 1000, message), {"kind": "batch"}, np.array([1000, 0], "<i2").tobytes()),
+        (lambda message: read_batch(2, 1000, message), {"kind": "batch"}, np.array([-2, 0], "<i2").tobytes()),
+        (lambda message: read_batch(2, 1000, message), {"kind": "batch"}, b"\0\0" + np.array([1.5], "<f2").tobytes()),
+        (lambda message: read_batch(2, 1000, message), {"kind": "batch"}, b"\0\0" + np.array([-0.5], "<f2").tobytes()),
+        (
+            lambda message: read_batch(2, 1000, message),
+            {"kind": "batch"},
+            b"\0\0" + np.array([np.inf], "<f2").tobytes(),
+        ),
         (raise_error, ERROR | {"message": "x" * 2001}, b""),
         (raise_error, ERROR | {"violations": [{}] * 11}, b""),
         (raise_error, ERROR | {"violations": [{"field": "a"}]}, b""),

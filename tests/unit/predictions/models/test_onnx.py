@@ -13,11 +13,13 @@ import torch
 from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from unit.predictions.label_spaces import label_space
 
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import onnx as source
 from service.predictions.models.onnx_graph import runtime_domains
 from service.predictions.models.sources import SOURCES
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 CONFIG = {"input_size": [3, 8, 8], "mean": [0, 0, 0], "std": [1, 1, 1], "interpolation": "bilinear", "crop_pct": 1.0}
 
@@ -62,7 +64,7 @@ def red(loaded) -> torch.Tensor:
 def test_images_are_preprocessed_according_to_the_config(folder, policy, batch, kind) -> None:
     store(folder, graph(batch=batch, kind=kind))
 
-    loaded = source.load("tiny.onnx", policy)
+    loaded = source.load("tiny.onnx", policy, imagenet_1k())
 
     scores = loaded.module(red(loaded))
     assert scores[:, :3].tolist() == [[1, 0, 0], [0, 0, 3]]  # red is (1, 0, 0), blue (0, 0, 1)
@@ -74,26 +76,26 @@ def test_images_are_preprocessed_according_to_the_config(folder, policy, batch, 
 def test_a_config_in_timms_hub_form_is_read_too(folder, policy) -> None:
     store(folder, graph(), config={"architecture": "any", "pretrained_cfg": CONFIG | {"mean": [1, 0, 0]}})
 
-    loaded = source.load("tiny.onnx", policy)
+    loaded = source.load("tiny.onnx", policy, imagenet_1k())
 
     assert loaded.module(red(loaded))[:, 0].tolist() == [0, -1]
 
 
 def test_the_digest_is_of_the_graph_and_of_the_files_of_its_weights(folder, policy) -> None:
     path = store(folder, graph())
-    assert source.load("tiny.onnx", policy).info.weights_sha256 == chained(path)
+    assert source.load("tiny.onnx", policy, imagenet_1k()).info.weights_sha256 == chained(path)
     onnx.save_model(
         graph(), path, save_as_external_data=True, location="tiny.data", size_threshold=0, convert_attribute=False
     )
 
-    first = source.load("tiny.onnx", policy)
+    first = source.load("tiny.onnx", policy, imagenet_1k())
 
     assert first.info.weights_sha256 == chained(path, folder / "tiny.data")
     assert first.module(red(first))[1, 2].item() == 3
     changed = bytearray((folder / "tiny.data").read_bytes())
     changed[0] ^= 1
     (folder / "tiny.data").write_bytes(changed)
-    assert source.load("tiny.onnx", policy).info.weights_sha256 != first.info.weights_sha256
+    assert source.load("tiny.onnx", policy, imagenet_1k()).info.weights_sha256 != first.info.weights_sha256
 
 
 def chained(*paths: Path) -> str:
@@ -138,14 +140,14 @@ def test_weights_outside_the_folder_of_the_graph_are_rejected(folder, policy, lo
     (folder / "own" / "round.bin").symlink_to(folder / "own" / "round.bin")
 
     with pytest.raises(ModelRefused, match="outside the folder of the graph"):
-        source.load("own/tiny.onnx", policy)
+        source.load("own/tiny.onnx", policy, imagenet_1k())
 
 
 def test_missing_weights_are_reported(folder, policy) -> None:
     store(folder, external("weights.bin"))
 
     with pytest.raises(ModelRefused, match=r"'weights\.bin' is missing"):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 def test_weights_that_are_too_short_are_rejected(folder, policy) -> None:
@@ -153,7 +155,7 @@ def test_weights_that_are_too_short_are_rejected(folder, policy) -> None:
     (folder / "weights.bin").write_bytes(b"\0" * 100)
 
     with pytest.raises(ModelRefused, match="onnxruntime cannot load"):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 @pytest.mark.parametrize("domain", ["com.evil", "com.microsoft", "ai.onnx.training"])
@@ -161,12 +163,12 @@ def test_custom_operators_are_rejected_by_name(folder, policy, domain) -> None:
     store(folder, graph(last="Relu", domain=domain))
 
     with pytest.raises(ModelRefused, match=f"{domain}::Relu. Export the model without custom operators"):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 def test_probabilities_are_not_softmaxed_twice(folder, policy) -> None:
     store(folder, graph(last="Softmax"))
-    loaded = source.load("tiny.onnx", policy)
+    loaded = source.load("tiny.onnx", policy, imagenet_1k())
 
     result = loaded.module(red(loaded)).softmax(dim=1)
 
@@ -175,11 +177,11 @@ def test_probabilities_are_not_softmaxed_twice(folder, policy) -> None:
 
 def test_another_number_of_outputs_needs_a_mapping(folder, policy) -> None:
     store(folder, graph(outputs=3))
-    with pytest.raises(ModelRefused, match=r"3 outputs. Expected 1000"):
-        source.load("tiny.onnx", policy)
+    with pytest.raises(ModelRefused, match=r"3 outputs. The label space has 1000 classes"):
+        source.load("tiny.onnx", policy, imagenet_1k())
 
     (folder / "classes.json").write_text('[null, 5, "n01440764"]')
-    loaded = source.load("tiny.onnx", policy)
+    loaded = source.load("tiny.onnx", policy, imagenet_1k())
 
     images = torch.stack([loaded.preprocess(Image.new("RGB", (8, 8), color)) for color in ("lime", "blue")])
     assert loaded.module(images).argmax(dim=1).tolist() == [5, 0]
@@ -190,8 +192,8 @@ def test_the_number_of_outputs_is_measured_rather_than_read_from_the_graph(folde
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "whatever"
     store(folder, model)
 
-    with pytest.raises(ModelRefused, match=r"7 outputs. Expected 1000"):
-        source.load("tiny.onnx", policy)
+    with pytest.raises(ModelRefused, match=r"7 outputs. The label space has 1000 classes"):
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 @pytest.mark.parametrize("config", [None, {}, {"architecture": "resnet50"}])
@@ -199,21 +201,21 @@ def test_a_graph_without_a_transform_is_rejected_with_a_remedy(folder, policy, c
     store(folder, graph(), config=config)
 
     with pytest.raises(ModelRefused, match=r"preprocessing is unknown.*config\.json"):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 def test_images_of_another_size_than_the_graphs_are_rejected(folder, policy) -> None:
     store(folder, graph(), config=CONFIG | {"input_size": [3, 9, 9]})
 
     with pytest.raises(ModelRefused, match=r"does not run on images of shape \(3, 9, 9\)"):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 def test_a_fixed_number_of_images_other_than_one_is_rejected(folder, policy) -> None:
     store(folder, graph(batch=4))
 
     with pytest.raises(ModelRefused, match="fixed batch size of 4"):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 @pytest.mark.parametrize(
@@ -225,7 +227,7 @@ def test_an_input_that_is_not_an_image_is_rejected(folder, policy, shape, kind) 
     store(folder, model)
 
     with pytest.raises(ModelRefused, match="Expected floats of shape"):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 def test_several_inputs_are_rejected(folder, policy) -> None:
@@ -234,7 +236,7 @@ def test_several_inputs_are_rejected(folder, policy) -> None:
     store(folder, model)
 
     with pytest.raises(ModelRefused, match="2 inputs and 1 outputs"):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph", graph().SerializeToString()[:-500]])
@@ -242,15 +244,15 @@ def test_bytes_that_are_not_a_graph_are_rejected(folder, policy, content) -> Non
     (folder / "tiny.onnx").write_bytes(content)
 
     with pytest.raises(ModelRefused):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 def test_the_limit_on_parameters_applies(folder, policy) -> None:
     store(folder, graph())
 
     with pytest.raises(ModelRefused, match=r"3,000 parameters. Expected at most 2,999"):
-        source.load("tiny.onnx", replace(policy, max_parameters=2999))
-    source.load("tiny.onnx", replace(policy, max_parameters=3000))
+        source.load("tiny.onnx", replace(policy, max_parameters=2999), imagenet_1k())
+    source.load("tiny.onnx", replace(policy, max_parameters=3000), imagenet_1k())
 
 
 @pytest.mark.parametrize(
@@ -262,18 +264,29 @@ def test_a_path_outside_the_folder_is_rejected(folder, policy, rest, error) -> N
     os.symlink(folder.parent / "tiny.onnx", folder / "link.onnx")
 
     with pytest.raises(error):
-        source.load(rest, policy)
+        source.load(rest, policy, imagenet_1k())
 
 
 def test_without_a_permitted_folder_no_graph_is_loaded() -> None:
     with pytest.raises(InvalidModelId, match="ERRATA_MODELS"):
-        source.load("tiny.onnx", ModelPolicy())
+        source.load("tiny.onnx", ModelPolicy(), imagenet_1k())
 
 
 def test_the_table_of_sources_has_it(folder, policy) -> None:
     store(folder, graph())
 
-    assert SOURCES["onnx"]("tiny.onnx", policy).info.model == "onnx:tiny.onnx"
+    assert SOURCES["onnx"]("tiny.onnx", policy, imagenet_1k()).info.model == "onnx:tiny.onnx"
+
+
+@pytest.mark.parametrize("num_classes", [3, 10, 1500, 32_767])
+def test_a_graph_has_an_output_for_each_class_of_the_label_space(folder, policy, num_classes) -> None:
+    store(folder, graph(outputs=num_classes))
+
+    loaded = source.load("tiny.onnx", policy, label_space(num_classes))
+
+    assert loaded.module(red(loaded)).shape == (2, num_classes)
+    with pytest.raises(ModelRefused, match=f"{num_classes} outputs. The label space has {num_classes - 1} classes"):
+        source.load("tiny.onnx", policy, label_space(num_classes - 1))
 
 
 def located(tensor: TensorProto, *locations: str) -> None:
@@ -349,7 +362,7 @@ def test_weights_outside_the_folder_are_rejected_anywhere_in_a_graph(folder, pol
     (folder / "secret.bin").write_bytes(b"\0" * 36)
 
     with pytest.raises(ModelRefused, match="outside the folder of the graph"):
-        source.load("own/tiny.onnx", policy)
+        source.load("own/tiny.onnx", policy, imagenet_1k())
 
 
 @pytest.mark.parametrize("locations", [("weights.bin", "../secret.bin"), ("../secret.bin", "weights.bin")])
@@ -360,7 +373,7 @@ def test_a_second_location_is_rejected(folder, policy, locations) -> None:
     (folder / "weights.bin").write_bytes(b"\0" * 12_000)
 
     with pytest.raises(ModelRefused, match=r"several entries 'location'"):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 def test_an_address_in_the_memory_of_the_runtime_is_rejected_as_a_location(folder, policy) -> None:
@@ -370,7 +383,7 @@ def test_an_address_in_the_memory_of_the_runtime_is_rejected_as_a_location(folde
     (folder / location).write_bytes(b"\0" * 12_000)
 
     with pytest.raises(ModelRefused, match="outside the folder of the graph"):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 def with_function(domain: str, name: str) -> onnx.ModelProto:
@@ -386,14 +399,14 @@ def test_a_function_in_a_domain_of_the_runtime_is_rejected(folder, policy, domai
     store(folder, with_function(domain, "Relu"))
 
     with pytest.raises(ModelRefused, match=f"functions in domains of the runtime: {domain}::Relu"):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 @pytest.mark.parametrize("domain", ["own", "pkg.onnxscript.torch_lib", "com.microsoftish"])
 def test_a_function_in_another_domain_is_run(folder, policy, domain) -> None:
     store(folder, with_function(domain, "Relu"))
 
-    loaded = source.load("tiny.onnx", policy)
+    loaded = source.load("tiny.onnx", policy, imagenet_1k())
 
     assert loaded.module(red(loaded))[:, :3].tolist() == [[1, 0, 0], [0, 0, 3]]
 
@@ -406,7 +419,7 @@ def test_the_suffix_of_a_file_does_not_change_how_it_is_checked_and_run(folder, 
     for name in ("tiny.ort", "tiny.json"):  # onnxruntime and onnx choose other formats by these
         store(folder, graph(), name=name)
 
-        loaded = source.load(name, policy)
+        loaded = source.load(name, policy, imagenet_1k())
 
         assert loaded.module(red(loaded))[:, :3].tolist() == [[1, 0, 0], [0, 0, 3]]
 
@@ -417,7 +430,7 @@ def test_more_outputs_than_any_classifier_has_are_rejected_before_the_graph_runs
     store(folder, model)
 
     with pytest.raises(ModelRefused, match=r"has 1,000,000,000 outputs for an image\. Expected at most 100,000"):
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
 
 def brighter_is_wider() -> onnx.ModelProto:
@@ -443,7 +456,7 @@ def brighter_is_wider() -> onnx.ModelProto:
 
 def test_a_graph_with_more_outputs_for_some_images_is_rejected(folder, policy) -> None:
     store(folder, brighter_is_wider())
-    loaded = source.load("tiny.onnx", policy)
+    loaded = source.load("tiny.onnx", policy, imagenet_1k())
 
     with pytest.raises(ModelRefused, match="1001 outputs for some images, and 1000 for a black image"):
         loaded.module(red(loaded))
@@ -471,7 +484,7 @@ def fails_when_bright() -> onnx.ModelProto:
 
 def test_a_graph_that_fails_on_some_images_is_rejected(folder, policy) -> None:
     store(folder, fails_when_bright())
-    loaded = source.load("tiny.onnx", policy)
+    loaded = source.load("tiny.onnx", policy, imagenet_1k())
 
     with pytest.raises(ModelRefused, match="The graph fails on some images"):
         loaded.module(red(loaded))
@@ -481,7 +494,7 @@ def test_an_error_of_the_runtime_names_no_path_of_the_worker(folder, policy) -> 
     store(folder, graph(last="NoSuchOperator"))
 
     with pytest.raises(ModelRefused) as caught:
-        source.load("tiny.onnx", policy)
+        source.load("tiny.onnx", policy, imagenet_1k())
 
     assert "onnxruntime cannot load" in str(caught.value)
     assert str(folder) not in str(caught.value)

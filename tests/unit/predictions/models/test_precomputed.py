@@ -11,9 +11,11 @@ import pytest
 from errata.errors import InvalidRow, InvalidUpload
 from pyarrow import parquet
 from security.parquet_cases import nested_groups
+from unit.predictions.label_spaces import label_space
 
 from service.predictions.models.loaded_model import LoadedModel
 from service.predictions.models.precomputed import load_precomputed, stored_predictions
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 MODEL = "mlflow:models://prod/net/1"
 ROWS = [("b.jpg", 0, 0.5), ("a.jpg", 999, 0.25), ("c.jpg", 7, 1.0)]  # probabilities that 16 bits hold exactly
@@ -69,7 +71,7 @@ def written(folder: Path, text: str, name: str = "predictions.csv") -> Path:
 def test_each_format_gives_the_predictions_in_the_requested_order(tmp_path: Path, name: str) -> None:
     FORMATS[name](tmp_path / name)
 
-    loaded = load_precomputed(MODEL, tmp_path / name)
+    loaded = load_precomputed(MODEL, tmp_path / name, imagenet_1k())
 
     (piece,) = stored_predictions(loaded, ["a.jpg", "b.jpg", "c.jpg", "a.jpg"])
     assert piece.top1.tolist() == [999, 0, 7, 999]
@@ -81,7 +83,9 @@ def test_each_format_gives_the_predictions_in_the_requested_order(tmp_path: Path
 def test_an_image_without_a_row_has_no_class_and_no_probability(tmp_path: Path) -> None:
     csv_of(tmp_path / "predictions.csv")
 
-    (piece,) = stored_predictions(load_precomputed(MODEL, tmp_path / "predictions.csv"), ["nosuch.jpg", "a.jpg", ""])
+    (piece,) = stored_predictions(
+        load_precomputed(MODEL, tmp_path / "predictions.csv", imagenet_1k()), ["nosuch.jpg", "a.jpg", ""]
+    )
 
     assert piece.top1.tolist() == [-1, 999, -1]
     assert piece.probability is not None
@@ -91,14 +95,16 @@ def test_an_image_without_a_row_has_no_class_and_no_probability(tmp_path: Path) 
 def test_a_name_with_a_folder_matches_the_full_path_or_the_file_name(tmp_path: Path) -> None:
     path = written(tmp_path, "file_name,predicted_class\na.jpg,1\nn01/b.jpg,2\nb.jpg,3\n")
 
-    assert top1_of(load_precomputed(MODEL, path), "n01/a.jpg", "x/y/a.jpg", "n01/b.jpg", "n02/b.jpg") == [1, 1, 2, 3]
+    assert top1_of(
+        load_precomputed(MODEL, path, imagenet_1k()), "n01/a.jpg", "x/y/a.jpg", "n01/b.jpg", "n02/b.jpg"
+    ) == [1, 1, 2, 3]
 
 
 def test_a_class_may_be_an_index_an_id_or_a_name(tmp_path: Path) -> None:
     """Class 0 is the tench, n01440764; class 207 the golden retriever, n02099601."""
     path = written(tmp_path, "file_name,predicted_class\na,0\nb,n01440764\nc,tench\nd,golden retriever\ne,n02099601\n")
 
-    assert top1_of(load_precomputed(MODEL, path), *"abcde") == [0, 0, 0, 207, 207]
+    assert top1_of(load_precomputed(MODEL, path, imagenet_1k()), *"abcde") == [0, 0, 0, 207, 207]
 
 
 def test_all_requested_names_get_a_prediction(tmp_path: Path) -> None:
@@ -106,15 +112,15 @@ def test_all_requested_names_get_a_prediction(tmp_path: Path) -> None:
     path = written(tmp_path, "file_name,top1\n" + "".join(f"{row}.jpg,{row % 1000}\n" for row in range(many)))
     requested = list(reversed(range(many)))
 
-    top1 = top1_of(load_precomputed(MODEL, path), *(f"{row}.jpg" for row in requested))
+    top1 = top1_of(load_precomputed(MODEL, path, imagenet_1k()), *(f"{row}.jpg" for row in requested))
 
     assert top1 == [row % 1000 for row in requested]
 
 
 def test_other_predictions_have_another_digest(tmp_path: Path) -> None:
-    first = load_precomputed(MODEL, written(tmp_path, "file_name,top1\na,1\n"))
-    same = load_precomputed(MODEL, written(tmp_path, "file_name,top1\na,1\n"))
-    other = load_precomputed(MODEL, written(tmp_path, "file_name,top1\na,2\n"))
+    first = load_precomputed(MODEL, written(tmp_path, "file_name,top1\na,1\n"), imagenet_1k())
+    same = load_precomputed(MODEL, written(tmp_path, "file_name,top1\na,1\n"), imagenet_1k())
+    other = load_precomputed(MODEL, written(tmp_path, "file_name,top1\na,2\n"), imagenet_1k())
 
     assert first.info == same.info
     assert first.info.weights_sha256 != other.info.weights_sha256
@@ -137,7 +143,7 @@ def test_an_invalid_row_is_reported_with_its_line(tmp_path: Path, bad: str) -> N
     path = written(tmp_path, f"file_name,predicted_class\na,1\n{row}\nc,3\n")
 
     with pytest.raises(InvalidRow) as error_info:
-        load_precomputed(MODEL, path)
+        load_precomputed(MODEL, path, imagenet_1k())
 
     assert [violation.line for violation in error_info.value.violations] == [line]
     assert MODEL in error_info.value.message
@@ -150,7 +156,7 @@ def test_bad_rows_of_jsonl_are_named_by_their_lines(tmp_path: Path) -> None:
     path = written(tmp_path, f"{good}\nno json\n{bad}\n", "predictions.jsonl")
 
     with pytest.raises(InvalidRow) as error_info:
-        load_precomputed(MODEL, path)
+        load_precomputed(MODEL, path, imagenet_1k())
 
     assert sorted(violation.line or 0 for violation in error_info.value.violations) == [2, 3]
 
@@ -159,7 +165,7 @@ def test_of_many_bad_rows_all_are_counted_and_ten_are_named(tmp_path: Path) -> N
     path = written(tmp_path, "file_name,predicted_class\n" + "".join(f"{row},x\n" for row in range(25)))
 
     with pytest.raises(InvalidRow, match=r"Invalid rows in predictions.csv: 25\.") as error_info:
-        load_precomputed(MODEL, path)
+        load_precomputed(MODEL, path, imagenet_1k())
 
     assert [violation.line for violation in error_info.value.violations] == list(range(2, 12))
 
@@ -181,7 +187,7 @@ def test_of_many_bad_rows_all_are_counted_and_ten_are_named(tmp_path: Path) -> N
 )
 def test_a_file_without_predictions_is_rejected(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(InvalidUpload):
-        load_precomputed(MODEL, written(tmp_path, text, name))
+        load_precomputed(MODEL, written(tmp_path, text, name), imagenet_1k())
 
 
 @pytest.mark.processes
@@ -190,7 +196,7 @@ def test_a_parquet_file_without_rows_is_rejected(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"file_name": names, "predicted_class": top1}), tmp_path / "predictions.parquet")
 
     with pytest.raises(InvalidUpload):
-        load_precomputed(MODEL, tmp_path / "predictions.parquet")
+        load_precomputed(MODEL, tmp_path / "predictions.parquet", imagenet_1k())
 
 
 @pytest.mark.processes
@@ -199,7 +205,7 @@ def test_a_name_that_is_not_utf8_is_rejected(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"file_name": names, "predicted_class": top1}), tmp_path / "predictions.parquet")
 
     with pytest.raises(InvalidUpload):
-        load_precomputed(MODEL, tmp_path / "predictions.parquet")
+        load_precomputed(MODEL, tmp_path / "predictions.parquet", imagenet_1k())
 
 
 @pytest.mark.processes
@@ -208,7 +214,7 @@ def test_a_parquet_file_that_crashes_its_parser_is_rejected_and_this_process_liv
         nested_groups(file, 100_000)
 
     with pytest.raises(InvalidUpload, match="SIGSEGV"):
-        load_precomputed(MODEL, tmp_path / "predictions.parquet")
+        load_precomputed(MODEL, tmp_path / "predictions.parquet", imagenet_1k())
 
 
 @pytest.mark.parametrize("probability", ["nothing", "2", "-0.1", "inf", "nan"])
@@ -216,4 +222,17 @@ def test_an_invalid_probability_is_rejected(tmp_path: Path, probability: str) ->
     path = written(tmp_path, f"file_name,predicted_class,predicted_probability\na,1,{probability}\n")
 
     with pytest.raises(InvalidUpload):
-        load_precomputed(MODEL, path)
+        load_precomputed(MODEL, path, imagenet_1k())
+
+
+@pytest.mark.parametrize("num_classes", [2, 10, 1500, 32_767])
+def test_predictions_for_a_label_space_name_its_classes(tmp_path: Path, num_classes: int) -> None:
+    last = num_classes - 1
+    path = written(tmp_path, f"file_name,top1\na,{last}\nb,id-{last}\nc,Name {last}\nd,synonym 1\ne,0\n")
+    unknown = written(tmp_path, f"file_name,top1\na,{num_classes}\n", "unknown.csv")
+
+    assert top1_of(load_precomputed(MODEL, path, label_space(num_classes)), *"abcde") == [last, last, last, 1, 0]
+    with pytest.raises(
+        InvalidRow, match=f"Unknown class '{num_classes}'. Expected a class index from 0 to {last}, an ID"
+    ):
+        load_precomputed(MODEL, unknown, label_space(num_classes))

@@ -26,6 +26,7 @@ from security.parquet_cases import deep_and_wide_schema, nested_groups
 from service.bootstrap.process import raise_file_limit
 from service.predictions.sandbox import ParserLimits, ParserPool
 from service.predictions.sandbox import pool as pool_module
+from service.predictions.sandbox.messages import MAX_REQUEST, decode_request, encode_request
 from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
 
@@ -39,7 +40,7 @@ MAX_UNPACKED = 1 << 20
 
 
 def request_for(format: str, classes: tuple[int, ...] | None = None) -> ParseRequest:
-    return ParseRequest(format, IMAGES, MAX_UNPACKED, classes)
+    return ParseRequest(format, IMAGES, 1000, MAX_UNPACKED, classes)
 
 
 def stored(content: bytes) -> BinaryIO:
@@ -203,7 +204,7 @@ def test_a_single_huge_allocation_is_rejected(pool: ParserPool) -> None:
     head = b"{'descr': '<i8', 'fortran_order': False, 'shape': (1099511627776,)}\n"
     content = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head
     with stored(content) as file, pytest.raises(InvalidUpload, match=r"bytes are missing|memory"):
-        pool(ParseRequest("npy", 1 << 40, 1 << 50), file, lambda: False)
+        pool(ParseRequest("npy", 1 << 40, 1000, 1 << 50), file, lambda: False)
 
 
 def test_a_parser_that_computes_too_long_is_ended() -> None:
@@ -362,9 +363,19 @@ def test_blocks_keep_their_order() -> None:
     content = parquet_file(file_name=names, top1=[number % 1000 for number in range(20_000)])
     with ParserPool(size=1) as pool:
         with stored(content) as file:
-            rows = pool(ParseRequest("parquet", 20_000, 1 << 24), file, lambda: False)
+            rows = pool(ParseRequest("parquet", 20_000, 1000, 1 << 24), file, lambda: False)
         assert not isinstance(rows, OrderedRows)
         blocks: list[NamedRows] = list(rows)
 
     assert [name.decode() for block in blocks for name in block.names.to_pylist()] == names
     assert np.concatenate([block.lines for block in blocks]).tolist() == list(range(1, 20_001))
+
+
+@pytest.mark.parametrize("classes", [None, (0,), (1, 32_766), tuple(range(32_767))])
+def test_a_request_has_any_classes_of_the_largest_label_space(classes: tuple[int, ...] | None) -> None:
+    request = ParseRequest("npy", 50_000, 32_767, MAX_UNPACKED, classes)
+
+    content = encode_request(request)
+
+    assert decode_request(content) == request
+    assert len(content) < MAX_REQUEST // 8

@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from service.domain import RowOrder
 from service.predictions.uploads import Layout, Upload, parse_upload
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 MAX_BYTES = 1 << 20
 
@@ -69,6 +70,7 @@ class Small:
             names=pa.array([name.encode() for name in self.names], type=pa.binary()),
             rows=np.array(self.judged, dtype=np.int32),
             positions=lambda order: np.array(self.order(order), dtype=np.intp),
+            label_space=imagenet_1k(),
         )
 
     def parse(self, content: bytes, order: RowOrder = RowOrder.UNSPECIFIED, max_bytes: int = MAX_BYTES) -> Upload:

@@ -13,6 +13,7 @@ from service.domain import RowOrder
 from service.evidence.bundle import Bundle
 from service.predictions.uploads import Layout, parse_upload
 from service.predictions.uploads import csv as reader
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 TWELVE = list(range(100, 112))
 
@@ -262,6 +263,7 @@ def test_lines_are_counted_over_many_blocks(write, expected_error, monkeypatch, 
         pa.array([name.encode() for name in names], type=pa.binary()),
         np.arange(60_000, dtype=np.int32),
         lambda _: np.arange(60_000),
+        imagenet_1k(),
     )
 
     with pytest.raises(InvalidRow) as caught:
@@ -302,7 +304,9 @@ def test_blocks_can_end_anywhere(small, write, expected_error, monkeypatch, size
 
 def test_the_real_file_of_resnet50_is_read_as_a_plain_loop_reads_it(reference: Path, imagenet_real: Bundle) -> None:
     file = reference / "predictions" / "imagenet_val_resnet50_cv.csv"
-    layout = Layout(imagenet_real.dataset, imagenet_real.names, imagenet_real.rows, imagenet_real.positions)
+    layout = Layout(
+        imagenet_real.dataset, imagenet_real.names, imagenet_real.rows, imagenet_real.positions, imagenet_1k()
+    )
     with file.open(newline="", encoding="utf-8") as text:
         expected = {row["file_name"]: int(row["top1"]) for row in csv.DictReader(text)}
 

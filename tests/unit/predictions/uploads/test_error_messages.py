@@ -12,6 +12,7 @@ from errata.errors import InvalidRequest, InvalidRow, InvalidUpload
 
 from service.domain import RowOrder
 from service.predictions.uploads import Layout, parse_upload
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 TWELVE = list(range(100, 112))
 NAMED_FORMATS = ("csv", "csv.gz", "jsonl", "parquet")
@@ -121,7 +122,9 @@ def test_a_json_array_is_rejected_with_the_command_that_converts_it(small, write
 
 def test_a_line_longer_than_a_block_is_rejected_with_the_line_before_it(write) -> None:
     names = [f"{number:05}.JPEG" for number in range(10_000)]
-    layout = Layout("large", pa.array(names).cast(pa.binary()), np.arange(10_000, dtype=np.int32), lambda _: None)
+    layout = Layout(
+        "large", pa.array(names).cast(pa.binary()), np.arange(10_000, dtype=np.int32), lambda _: None, imagenet_1k()
+    )
     text = write.lines("file_name,top1", *(f"{name},1" for name in names)) + b"x" * (3 << 20) + b",1\n"
 
     with pytest.raises(InvalidUpload, match="longer than 1 MB") as caught:

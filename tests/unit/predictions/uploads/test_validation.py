@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from service.domain import RowOrder
 from service.evidence.bundle import Bundle, Manifest
 from service.predictions.uploads import Layout, parse_upload
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 TWELVE = list(range(100, 112))
 FORMS = ["csv", "jsonl", "parquet"]
@@ -60,6 +61,7 @@ def test_of_many_missing_images_ten_are_named_and_the_rest_counted(small, write)
         pa.array([name.encode() for name in names], type=pa.binary()),
         np.arange(40, dtype=np.int32),
         lambda _: np.arange(40),
+        imagenet_1k(),
     )
 
     with pytest.raises(InvalidUpload) as caught:
@@ -193,7 +195,7 @@ def bundle(names: list[str], targets: list[int]) -> Bundle:
         "all_targets": np.array(targets, dtype=np.int16),
         "rows": np.arange(len(names), dtype=np.int32),
     }
-    return Bundle(None, manifest, arrays)
+    return Bundle(None, manifest, imagenet_1k(), arrays)
 
 
 def slow_sort(keys: list[str]) -> list[int]:
