@@ -11,6 +11,7 @@
   problematic.npy    (N,) bool
   groups.npy         (G, N) bool  groups of the label space
   label_space.json   the classes, if the label space is not imagenet-1k (label_space_json.py)
+  proposals.json     the proposals of other label spaces, with CLIP evidence (proposals.py)
   superclass_members.npy (S, C) bool   imagenet-1k only: other label spaces contain their superclasses
   pair_classes.npy, pair_counts.npy, pair_examples.npy, pair_names.npy
                      co-occurrence, optional (inputs.CooccurrenceInputs)
@@ -69,16 +70,17 @@ from service.evidence.inputs import CooccurrenceInputs, EncoderInfo, Source
 from service.evidence.label_space_json import from_json
 from service.evidence.labels import validation_names
 from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, check_layout
+from service.evidence.proposals import PROPOSALS, proposals_from_json, proposals_of
 from service.rules import RULES_VERSION
 from service.rules.decide import decide_each
 from service.rules.table import judge
 from service.storage import sha256_of
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.proposals import Proposals
-from service.taxonomy.wordnet import load_taxonomy
 
 MANIFEST = "manifest.json"
 LABEL_SPACE = "label_space.json"
+JSON_FILES = frozenset({LABEL_SPACE, PROPOSALS})
 SCHEMA = 1
 OWN_LABEL_SPACE_SCHEMA = 2  # versions that know only imagenet-1k refuse the bundle
 REMEDY = "Restore the files of the bundle or build it again."
@@ -222,7 +224,15 @@ class Bundle:
         """Return the proposals that CLIP compared with images; None if the bundle has no CLIP evidence."""
         if "oov" not in self.arrays:
             return None
-        return Proposals(load_taxonomy(), self.label_space.superclasses)
+        if self.label_space.name == IMAGENET_1K:
+            return proposals_of(self.label_space)
+        try:
+            proposals = proposals_from_json(_read_json_file(self.path, self.manifest, PROPOSALS), self.label_space)
+            if len(proposals.texts) != self.arrays.headers()["text_embeddings"].shape[0]:
+                raise ValueError("the number of texts differs from that of their embeddings")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise damage_error(self.manifest, f"{PROPOSALS}: {error!r:.200}") from error
+        return proposals
 
     def labels_preferred(self, rows: NDArray[np.intp], predicted: Classes) -> Mask | None:
         """Return where CLIP prefers a label of the image to every proposal for the prediction.
@@ -313,10 +323,12 @@ def open_bundle(path: Path) -> Bundle:
         _log.error("evidence damaged", dataset=manifest.dataset, path=str(path / f"{name}.npy"), error=repr(error))
         return damage_error(manifest, f"{name}.npy: {error}")
 
-    files = {name: facts for name, facts in manifest.files.items() if name != LABEL_SPACE}
+    files = {name: facts for name, facts in manifest.files.items() if name not in JSON_FILES}
     arrays = BundleArrays(path, files, on_damage)
     label_space = _read_label_space(path, manifest, arrays)
     check_layout(path, arrays.headers(), label_space)
+    if label_space.name != IMAGENET_1K and "oov" in arrays:
+        _check_proposals(path, manifest)
     return Bundle(path, manifest, label_space, arrays)
 
 
@@ -331,14 +343,29 @@ def _read_label_space(path: Path, manifest: Manifest, arrays: BundleArrays) -> L
             )
         return replace(imagenet_1k(), superclasses=Superclasses.from_members(manifest.superclasses, members))
     try:
-        content = (path / LABEL_SPACE).read_bytes()
-        if hashlib.sha256(content).hexdigest() != manifest.files[LABEL_SPACE]["sha256"]:
-            raise ValueError("the SHA-256 differs")
-        return from_json(content)
+        return from_json(_read_json_file(path, manifest, LABEL_SPACE))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidEvidence(
             f"{path}/{LABEL_SPACE}: cannot read the label space: {error!r:.200}. {REMEDY}", field=LABEL_SPACE
         ) from error
+
+
+def _check_proposals(path: Path, manifest: Manifest) -> None:
+    """Raise InvalidEvidence if the file of the proposals is missing or differs from the manifest."""
+    try:
+        _read_json_file(path, manifest, PROPOSALS)
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidEvidence(
+            f"{path}/{PROPOSALS}: cannot read the proposals: {error!r:.200}. {REMEDY}", field=PROPOSALS
+        ) from error
+
+
+def _read_json_file(path: Path, manifest: Manifest, name: str) -> bytes:
+    """Return the content of a file that the manifest lists; raise OSError, KeyError, or ValueError."""
+    content = (path / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != manifest.files[name]["sha256"]:
+        raise ValueError("the SHA-256 differs")
+    return content
 
 
 def damage_error(manifest: Manifest, problem: str) -> EvidenceDamaged:
@@ -379,7 +406,7 @@ def read_manifest(path: Path) -> Manifest:
                 field="rules_version",
             )
         names = [*raw["files"]]
-        if any("/" in name or name.startswith(".") or not name.endswith(".npy") for name in {*names} - {LABEL_SPACE}):
+        if any("/" in name or name.startswith(".") or not name.endswith(".npy") for name in {*names} - JSON_FILES):
             raise InvalidEvidence(f"{file}: not all files are .npy files: {names!r:.200}. {REMEDY}", field="files")
         manifest = Manifest(
             dataset=raw["dataset"],

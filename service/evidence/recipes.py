@@ -11,7 +11,7 @@ import numpy as np
 from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
-from service.domain import Mask
+from service.domain import IMAGENET_1K, LabelSpace, Mask
 from service.evidence import labels
 from service.evidence.annotation import Annotation, read_annotation
 from service.evidence.artefacts import NEIGHBORS, Artefacts, read_artefacts, read_grouping
@@ -22,14 +22,14 @@ from service.evidence.expert_judgments import pack_judgments, read_expert_judgme
 from service.evidence.images import class_folders, find_images
 from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, EncoderInfo, LabelInputs, Source
 from service.evidence.neighbors import nearest_classes
+from service.evidence.proposals import proposals_of
 from service.evidence.prototype import FILES as MISTAKES
 from service.evidence.prototype import read_non_prototypical
 from service.evidence.vocabulary import ClipImages, decide_oov
+from service.evidence.vocabulary_file import read_vocabulary
 from service.storage import sha256_of
 from service.taxonomy.imagenet_1k import imagenet_1k
-from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import Grouping, default_grouping
-from service.taxonomy.wordnet import load_taxonomy
 
 REAL_SOURCE = Source(
     "co-occurrence", "pairs of ReaL labels (Beyer et al. 2020) of validation images that {which}", "Apache-2.0"
@@ -50,6 +50,7 @@ class Inputs:
     artefacts: Path | None = None
     superclasses: Path | None = None
     labels: Path | None = None
+    vocabulary: Path | None = None
     encoder: str = ""  # MODULE:CLASS
     images: Path | None = None
     train_images: Path | None = None
@@ -90,11 +91,12 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
         pairs, pair_source = _own_pairs(images)
     else:
         pairs, pair_source = _real_pairs(_annotated_images(dataset, annotation))
-    clip = _clip(inputs, artefacts, images, grouping)
+    label_space = replace(imagenet_1k(), superclasses=grouping.superclasses)
+    clip = _clip(inputs, artefacts, images, label_space)
     return BundleInputs(
         dataset=dataset,
         labels=images,
-        label_space=replace(imagenet_1k(), superclasses=grouping.superclasses),
+        label_space=label_space,
         pairs=pairs,
         non_prototypical=_non_prototypical(inputs, images),
         clip=clip,
@@ -227,19 +229,26 @@ def _imagenet_m(annotation: Annotation | None, images: LabelInputs) -> Mask | No
     return np.array([name.decode() in annotation.imagenet_m for name in judged], dtype=bool)
 
 
-def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: Grouping) -> ClipInputs | None:
-    """Return the CLIP evidence; None without an encoder or without neighbors: the rule of FINE_GRAINED_OOV abstains."""
+def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, label_space: LabelSpace) -> ClipInputs | None:
+    """Return the CLIP evidence; None without encoder, neighbors, or proposals: rule 5 abstains."""
+    vocabulary = None if inputs.vocabulary is None else read_vocabulary(inputs.vocabulary, label_space)
     if not inputs.encoder or (artefacts.neighbors is None and inputs.train_images is None):
+        return None
+    proposals = proposals_of(label_space, vocabulary)
+    if proposals is None:
         return None
     if inputs.cache is None:
         raise InvalidEvidence("The cache folder is missing. An encoder needs one for its embeddings.", field="cache")
     encoder = CachedEncoder(load_encoder(inputs.encoder), inputs.cache, inputs.progress)
-    paths = _wordnet_paths(images)
+    paths = _image_paths(images, label_space)
     if inputs.images is not None:
         paths = find_images(inputs.images, paths)
     embeddings = encoder.images(paths)
-    neighbors = _neighbors(inputs, artefacts, images, encoder, embeddings)
-    proposals = Proposals(load_taxonomy(), grouping.superclasses)
+    neighbors = (
+        _artefact_neighbors(artefacts, images, label_space)
+        if inputs.train_images is None
+        else _train_neighbors(inputs.train_images, encoder, embeddings)
+    )
     texts = encoder.texts(proposals.texts)
     if texts.shape[1] != embeddings.shape[1]:
         raise InvalidEvidence(
@@ -250,56 +259,57 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: G
     clip_images = ClipImages(embeddings, images.effective_targets, images.labels, neighbors)
     decisions = decide_oov(clip_images, texts, proposals, inputs.progress)
     encoder_info = describe(encoder.encoder)
-    return ClipInputs(neighbors, embeddings, texts, decisions.oov, decisions.label_preferred, encoder_info)
+    return ClipInputs(neighbors, embeddings, texts, decisions.oov, decisions.label_preferred, encoder_info, proposals)
 
 
-def _neighbors(
-    inputs: Inputs, artefacts: Artefacts, images: LabelInputs, encoder: CachedEncoder, embeddings: NDArray[np.float32]
-) -> NDArray[np.int16]:
-    """Return the classes of the training images nearest to each evaluated image, (N, 10)."""
-    if inputs.train_images is not None:
-        train = class_folders(inputs.train_images)
-        if len(train.names) < NEIGHBORS:
-            raise InvalidEvidence(
-                f"Only {len(train.names)} training images. Pass at least {NEIGHBORS} with --train-images.",
-                field="train_images",
-            )
-        paths = [str(inputs.train_images.resolve() / name) for name in train.names]
-        chunks = encoder.image_chunks(paths, "training images")
-        return nearest_classes(embeddings, chunks, train.targets)
+def _train_neighbors(folder: Path, encoder: CachedEncoder, embeddings: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Return the classes of the images of a folder of class folders nearest to each evaluated image, (N, 10)."""
+    train = class_folders(folder)
+    if len(train.names) < NEIGHBORS:
+        raise InvalidEvidence(
+            f"Only {len(train.names)} training images. Pass at least {NEIGHBORS} with --train-images.",
+            field="train_images",
+        )
+    paths = [str(folder.resolve() / name) for name in train.names]
+    return nearest_classes(embeddings, encoder.image_chunks(paths, "training images"), train.targets)
+
+
+def _artefact_neighbors(artefacts: Artefacts, images: LabelInputs, label_space: LabelSpace) -> NDArray[np.int16]:
+    """Return the classes of the training images nearest to each evaluated image in the artifacts, (N, 10)."""
     assert artefacts.neighbors is not None, "This is a bug: _clip checks for neighbors."
-    rows = {name: row for row, name in enumerate(_row_names(artefacts, images))}
+    rows = {name: row for row, name in enumerate(_row_names(artefacts, images, label_space))}
+    paths = _image_paths(images, label_space)
     if len(artefacts.neighbors) != len(rows):
         raise InvalidEvidence(
             f"valid_clip_knn.npz: {len(artefacts.neighbors)} rows, but {len(rows)} images. Use files of one download.",
             field="artefacts",
         )
-    missing = [path for path in _wordnet_paths(images) if path not in rows]
+    missing = [path for path in paths if path not in rows]
     if missing:
         raise InvalidEvidence(
             f"samples_info.npz: image {missing[0]!r:.80} is missing. Include all evaluated images.", field="artefacts"
         )
-    return artefacts.neighbors[[rows[path] for path in _wordnet_paths(images)]]
+    return artefacts.neighbors[[rows[path] for path in paths]]
 
 
-def _row_names(artefacts: Artefacts, images: LabelInputs) -> list[str]:
+def _row_names(artefacts: Artefacts, images: LabelInputs, label_space: LabelSpace) -> list[str]:
     """Return `wnid/file` of each image, in the order of the artifacts if they exist, else sorted by path."""
     if artefacts.samples is not None:
         return list(artefacts.samples.names)
-    return sorted(_paths(images.names.tolist(), images.all_targets.tolist()))
+    return sorted(_paths(images.names.tolist(), images.all_targets.tolist(), label_space))
 
 
-def _wordnet_paths(images: LabelInputs) -> list[str]:
-    """Return `wnid/file` of each evaluated image."""
-    return _paths(images.names[images.rows].tolist(), images.targets.tolist())
+def _image_paths(images: LabelInputs, label_space: LabelSpace) -> list[str]:
+    """Return the path of each evaluated image: `wnid/file` for imagenet-1k, else its name."""
+    return _paths(images.names[images.rows].tolist(), images.targets.tolist(), label_space)
 
 
-def _paths(names: list[bytes], targets: list[int]) -> list[str]:
-    taxonomy = load_taxonomy()
+def _paths(names: list[bytes], targets: list[int], label_space: LabelSpace) -> list[str]:
     paths = []
     for name, target in zip(names, targets, strict=True):
         file = name.decode()
-        paths.append(file if "/" in file else f"{taxonomy.wordnet_id(target)}/{file}")
+        has_folder = "/" in file or label_space.name != IMAGENET_1K
+        paths.append(file if has_folder else f"{label_space.ids[target]}/{file}")
     return paths
 
 
@@ -310,6 +320,8 @@ def _file_sources(inputs: Inputs, uses_annotation: bool, clip: ClipInputs | None
         sources.append(_file_source("multi-label annotation", inputs.annotations, "Apache-2.0"))
     if inputs.labels is not None:
         sources.append(_file_source("labels", inputs.labels, "its author's"))
+    if inputs.vocabulary is not None and clip is not None:
+        sources.append(_file_source("vocabulary", inputs.vocabulary, "its author's"))
     if inputs.mistakes is not None:
         sources += [_file_source("non-prototypical images", inputs.mistakes / name, "Apache-2.0") for name in MISTAKES]
     if clip is not None:

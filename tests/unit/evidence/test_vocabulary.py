@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from oracle import proposals as oracle
 from oracle.verdicts import gate_holds
-from unit.taxonomy.test_proposals import SEVERAL, known, superclasses_of
+from unit.taxonomy.test_proposals import SEVERAL, known, propose, superclasses_of
 
 from service.domain import Labels, LabelSource
 from service.evidence import vocabulary
 from service.evidence.encoder import HashEncoder
 from service.evidence.labels import pack_labels
-from service.evidence.vocabulary import ClipImages, compare, decide_oov, gate
+from service.evidence.vocabulary import ClipImages, compare, decide_oov, gate, gate_for_all_classes
 from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import parse_grouping
 from service.taxonomy.wordnet import load_taxonomy
@@ -100,7 +100,7 @@ def make_scenario(coarse: bool) -> Scenario:
     """Create a scenario. A coarse one has few distinct vectors, so most comparisons are ties."""
     rng = np.random.default_rng(5)
     grouping = parse_grouping(SEVERAL, "several", load_taxonomy())
-    proposals = Proposals(load_taxonomy(), grouping.same_superclass())
+    proposals = propose(grouping)
     names = [f"{number}.JPEG" for number in range(IMAGES)]
     images, texts = HashEncoder().embed_images(names), HashEncoder().embed_texts(proposals.texts)
     if coarse:
@@ -130,7 +130,7 @@ def test_decisions_for_all_classes_agree_with_the_oracle(scenario: Scenario, dec
 @pytest.mark.slow
 def test_decisions_for_random_pairs_agree_with_the_oracle(scenario: Scenario, decisions: np.ndarray) -> None:
     rng = np.random.default_rng(1)
-    holds = gate(scenario.neighbors, scenario.proposals.same_superclass)
+    holds = gate_for_all_classes(scenario.neighbors, scenario.proposals.superclasses)
     some = rng.permutation(np.argwhere(holds))[:800].tolist()
 
     expected = [scenario.oov(row, predicted) for row, predicted in some]
@@ -146,12 +146,21 @@ def test_prediction_without_gate_is_never_out_of_vocabulary(scenario: Scenario, 
 
 
 def test_gate_agrees_with_the_oracle(scenario: Scenario) -> None:
-    result = gate(scenario.neighbors[:20], scenario.proposals.same_superclass)
+    result = gate_for_all_classes(scenario.neighbors[:20], scenario.proposals.superclasses)
 
     assert result.tolist() == [
         [gate_holds(near, predicted, scenario.superclasses) for predicted in range(1000)]
         for near in scenario.neighbors[:20].tolist()
     ]
+
+
+def test_gate_for_one_prediction_equals_that_for_all_classes(scenario: Scenario) -> None:
+    superclasses = scenario.proposals.superclasses
+    for_all = gate_for_all_classes(scenario.neighbors, superclasses)
+
+    for predicted in range(0, 1000, 50):
+        result = gate(scenario.neighbors, np.full(IMAGES, predicted, dtype=np.int16), superclasses)
+        assert result.tolist() == for_all[:, predicted].tolist()
 
 
 @pytest.mark.slow
@@ -174,7 +183,7 @@ def test_preferred_labels_agree_with_the_oracle(scenario: Scenario) -> None:
     rng = np.random.default_rng(3)
     result = decide_oov(scenario.clip_images(), scenario.texts, scenario.proposals, ignore_progress)
     preferred = np.unpackbits(result.label_preferred, axis=1).astype(bool)
-    holds = gate(scenario.neighbors, scenario.proposals.same_superclass)
+    holds = gate_for_all_classes(scenario.neighbors, scenario.proposals.superclasses)
     assert not preferred[~holds].any()
     both = [*rng.permutation(np.argwhere(preferred))[:60], *rng.permutation(np.argwhere(holds & ~preferred))[:60]]
     pairs = [(int(row), int(predicted)) for row, predicted in both]

@@ -1,0 +1,159 @@
+"""The proposals of a label space, and the file proposals.json with them in a bundle.
+
+proposals.json: {"texts": [text, …]                                        sorted, the rows of text_embeddings.npy
+                 "concepts": [[text, …], …]                                texts of each concept
+                 "classes": [concept, …]                                   concept of each class
+                 "near_classes", "near_superclasses", "blocked": [[concept, …], …]   see taxonomy/proposals.py}
+Bundles of imagenet-1k have no file: their proposals follow from the superclasses and the WordNet data of the package.
+"""
+
+import json
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+from errata.errors import InvalidEvidence, Violation
+from errata.json_input import parse_json
+from numpy.typing import NDArray
+
+from service.domain import LabelSpace
+from service.taxonomy.number_lists import NumberLists
+from service.taxonomy.proposals import Proposals
+from service.taxonomy.vocabulary_proposals import VocabularyText, propose_vocabulary
+from service.taxonomy.wordnet import Taxonomy, load_taxonomy, to_taxonomy
+from service.taxonomy.wordnet_proposals import propose_synsets
+
+PROPOSALS = "proposals.json"
+MAX_VIOLATIONS = 10
+_NOUN = re.compile(r"n[0-9]{8}")
+
+
+def proposals_of(label_space: LabelSpace, vocabulary: tuple[VocabularyText, ...] | None = None) -> Proposals | None:
+    """Return the proposals of a label space: from WordNet if classes have synsets, else from a vocabulary.
+
+    Returns:
+        The proposals; None without synsets and without a vocabulary: the rule of FINE_GRAINED_OOV abstains.
+
+    Raises:
+        InvalidEvidence: A synset does not exist, WordNet is needed but missing, or a vocabulary is not needed.
+    """
+    if any(label_space.synsets):
+        if vocabulary is not None:
+            raise InvalidEvidence(
+                f"The classes of {label_space.name} have synsets, so their texts come from WordNet. Remove the "
+                "vocabulary file, or the synsets of the classes.",
+                field="vocabulary",
+            )
+        return propose_synsets(taxonomy_of(label_space), label_space)
+    return None if vocabulary is None else propose_vocabulary(vocabulary, label_space)
+
+
+def taxonomy_of(label_space: LabelSpace) -> Taxonomy:
+    """Return the part of WordNet around the synsets of a label space.
+
+    The data of the package are enough for synsets among those of ImageNet-1k and their hypernyms. Others need WordNet.
+    """
+    violations = [
+        Violation(
+            "synset",
+            f"class {index} ({label_space.names[index]!r:.60}): synset {synset!r:.40} is not the WordNet 3.0 ID of a "
+            "noun, such as n02084071; correct it, or leave it empty",
+        )
+        for index, synset in enumerate(label_space.synsets)
+        if synset and not _NOUN.fullmatch(synset)
+    ]
+    _raise_if_any(violations)
+    package = load_taxonomy()
+    if all(package.covers(int(synset[1:])) for synset in label_space.synsets if synset):
+        return package
+    return _read_wordnet(label_space)
+
+
+def _read_wordnet(label_space: LabelSpace) -> Taxonomy:
+    try:
+        from service.taxonomy.compile import compile_taxonomy  # NLTK is an optional dependency
+        from service.taxonomy.nltk_wordnet import find_wordnet
+    except ImportError as error:
+        raise InvalidEvidence(
+            f"The classes of {label_space.name} have synsets beyond those around ImageNet-1k, which need NLTK. Install "
+            "errata-service[taxonomy].",
+            field="synset",
+        ) from error
+    with find_wordnet() as wordnet, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No WordNet synset found", UserWarning)
+        _raise_if_any(
+            [
+                Violation(
+                    "synset",
+                    f"class {index} ({label_space.names[index]!r:.60}): WordNet 3.0 has no synset {synset}; correct "
+                    "it, or leave it empty",
+                )
+                for index, synset in enumerate(label_space.synsets)
+                if synset and wordnet.synset_from_pos_and_offset("n", int(synset[1:])) is None
+            ]
+        )
+        return to_taxonomy(compile_taxonomy(wordnet, sorted({*label_space.synsets} - {""})))
+
+
+def _raise_if_any(violations: list[Violation]) -> None:
+    if violations:
+        more = f" (and {len(violations) - 1:,} more)" if len(violations) > 1 else ""
+        description = violations[0].description
+        raise InvalidEvidence(
+            f"{description[0].upper()}{description[1:]}{more}.", violations=violations[:MAX_VIOLATIONS]
+        )
+
+
+def proposals_to_json(proposals: Proposals) -> bytes:
+    """Return the content of proposals.json."""
+    content = {
+        "texts": list(proposals.texts),
+        "concepts": proposals.concept_texts.to_lists(),
+        "classes": proposals.class_concepts.tolist(),
+        "near_classes": proposals.near_classes.to_lists(),
+        "near_superclasses": proposals.near_superclasses.to_lists(),
+        "blocked": proposals.blocked.to_lists(),
+    }
+    return (json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+
+
+def proposals_from_json(content: bytes, label_space: LabelSpace) -> Proposals:
+    """Return the proposals that `proposals_to_json` wrote.
+
+    Raises:
+        ValueError: The content does not have the documented form.
+        KeyError: A field is missing.
+        TypeError: A value has another type.
+    """
+    raw = parse_json(content.decode())
+    texts, num_concepts = tuple(raw["texts"]), len(raw["concepts"])
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a text is not a string")
+    superclasses = label_space.superclasses
+    concept_texts = _lists(raw, "concepts", num_concepts, len(texts))
+    if (np.diff(concept_texts.offsets) == 0).any():
+        raise ValueError("a concept has no text")
+    return Proposals(
+        superclasses=superclasses,
+        texts=texts,
+        concept_texts=concept_texts,
+        class_concepts=_numbers(raw["classes"], "classes", label_space.num_classes, num_concepts),
+        near_classes=_lists(raw, "near_classes", label_space.num_classes, num_concepts),
+        near_superclasses=_lists(raw, "near_superclasses", len(superclasses.ids), num_concepts),
+        blocked=_lists(raw, "blocked", label_space.num_classes, num_concepts),
+    )
+
+
+def _lists(raw: dict[str, Any], key: str, count: int, bound: int) -> NumberLists:
+    """Return lists of numbers below a bound."""
+    if len(raw[key]) != count:
+        raise ValueError(f"{key}: {len(raw[key])} lists, expected {count}")
+    offsets = np.cumsum([0, *map(len, raw[key])])
+    return NumberLists(offsets, _numbers([number for row in raw[key] for number in row], key, offsets[-1], bound))
+
+
+def _numbers(values: list[Any], key: str, count: int, bound: int) -> NDArray[np.int32]:
+    if len(values) != count or not all(type(value) is int and 0 <= value < bound for value in values):
+        raise ValueError(f"{key}: expected {count} numbers from 0 to {bound - 1}")
+    return np.array(values, dtype=np.int32)
