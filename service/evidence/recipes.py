@@ -11,7 +11,7 @@ import numpy as np
 from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
-from service.domain import IMAGENET_1K, LabelSpace, Mask
+from service.domain import LabelSpace, Mask
 from service.evidence import labels
 from service.evidence.annotation import Annotation, read_annotation
 from service.evidence.artefacts import NEIGHBORS, Artefacts, read_artefacts, read_grouping
@@ -30,6 +30,7 @@ from service.evidence.vocabulary_file import read_vocabulary
 from service.storage import sha256_of
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.superclasses import Grouping, default_grouping
+from service.taxonomy.wordnet import load_taxonomy
 
 REAL_SOURCE = Source(
     "co-occurrence", "pairs of ReaL labels (Beyer et al. 2020) of validation images that {which}", "Apache-2.0"
@@ -240,15 +241,11 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, label_space
     if inputs.cache is None:
         raise InvalidEvidence("The cache folder is missing. An encoder needs one for its embeddings.", field="cache")
     encoder = CachedEncoder(load_encoder(inputs.encoder), inputs.cache, inputs.progress)
-    paths = _image_paths(images, label_space)
+    paths = _wordnet_paths(images)
     if inputs.images is not None:
         paths = find_images(inputs.images, paths)
     embeddings = encoder.images(paths)
-    neighbors = (
-        _artefact_neighbors(artefacts, images, label_space)
-        if inputs.train_images is None
-        else _train_neighbors(inputs.train_images, encoder, embeddings)
-    )
+    neighbors = _neighbors(inputs, artefacts, images, encoder, embeddings)
     texts = encoder.texts(proposals.texts)
     if texts.shape[1] != embeddings.shape[1]:
         raise InvalidEvidence(
@@ -262,54 +259,53 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, label_space
     return ClipInputs(neighbors, embeddings, texts, decisions.oov, decisions.label_preferred, encoder_info, proposals)
 
 
-def _train_neighbors(folder: Path, encoder: CachedEncoder, embeddings: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Return the classes of the images of a folder of class folders nearest to each evaluated image, (N, 10)."""
-    train = class_folders(folder)
-    if len(train.names) < NEIGHBORS:
-        raise InvalidEvidence(
-            f"Only {len(train.names)} training images. Pass at least {NEIGHBORS} with --train-images.",
-            field="train_images",
-        )
-    paths = [str(folder.resolve() / name) for name in train.names]
-    return nearest_classes(embeddings, encoder.image_chunks(paths, "training images"), train.targets)
-
-
-def _artefact_neighbors(artefacts: Artefacts, images: LabelInputs, label_space: LabelSpace) -> NDArray[np.int16]:
-    """Return the classes of the training images nearest to each evaluated image in the artifacts, (N, 10)."""
+def _neighbors(
+    inputs: Inputs, artefacts: Artefacts, images: LabelInputs, encoder: CachedEncoder, embeddings: NDArray[np.float32]
+) -> NDArray[np.int16]:
+    """Return the classes of the training images nearest to each evaluated image, (N, 10)."""
+    if inputs.train_images is not None:
+        train = class_folders(inputs.train_images)
+        if len(train.names) < NEIGHBORS:
+            raise InvalidEvidence(
+                f"Only {len(train.names)} training images. Pass at least {NEIGHBORS} with --train-images.",
+                field="train_images",
+            )
+        paths = [str(inputs.train_images.resolve() / name) for name in train.names]
+        chunks = encoder.image_chunks(paths, "training images")
+        return nearest_classes(embeddings, chunks, train.targets)
     assert artefacts.neighbors is not None, "This is a bug: _clip checks for neighbors."
-    rows = {name: row for row, name in enumerate(_row_names(artefacts, images, label_space))}
-    paths = _image_paths(images, label_space)
+    rows = {name: row for row, name in enumerate(_row_names(artefacts, images))}
     if len(artefacts.neighbors) != len(rows):
         raise InvalidEvidence(
             f"valid_clip_knn.npz: {len(artefacts.neighbors)} rows, but {len(rows)} images. Use files of one download.",
             field="artefacts",
         )
-    missing = [path for path in paths if path not in rows]
+    missing = [path for path in _wordnet_paths(images) if path not in rows]
     if missing:
         raise InvalidEvidence(
             f"samples_info.npz: image {missing[0]!r:.80} is missing. Include all evaluated images.", field="artefacts"
         )
-    return artefacts.neighbors[[rows[path] for path in paths]]
+    return artefacts.neighbors[[rows[path] for path in _wordnet_paths(images)]]
 
 
-def _row_names(artefacts: Artefacts, images: LabelInputs, label_space: LabelSpace) -> list[str]:
+def _row_names(artefacts: Artefacts, images: LabelInputs) -> list[str]:
     """Return `wnid/file` of each image, in the order of the artifacts if they exist, else sorted by path."""
     if artefacts.samples is not None:
         return list(artefacts.samples.names)
-    return sorted(_paths(images.names.tolist(), images.all_targets.tolist(), label_space))
+    return sorted(_paths(images.names.tolist(), images.all_targets.tolist()))
 
 
-def _image_paths(images: LabelInputs, label_space: LabelSpace) -> list[str]:
-    """Return the path of each evaluated image: `wnid/file` for imagenet-1k, else its name."""
-    return _paths(images.names[images.rows].tolist(), images.targets.tolist(), label_space)
+def _wordnet_paths(images: LabelInputs) -> list[str]:
+    """Return `wnid/file` of each evaluated image."""
+    return _paths(images.names[images.rows].tolist(), images.targets.tolist())
 
 
-def _paths(names: list[bytes], targets: list[int], label_space: LabelSpace) -> list[str]:
+def _paths(names: list[bytes], targets: list[int]) -> list[str]:
+    taxonomy = load_taxonomy()
     paths = []
     for name, target in zip(names, targets, strict=True):
         file = name.decode()
-        has_folder = "/" in file or label_space.name != IMAGENET_1K
-        paths.append(file if has_folder else f"{label_space.ids[target]}/{file}")
+        paths.append(file if "/" in file else f"{taxonomy.wordnet_id(target)}/{file}")
     return paths
 
 
@@ -320,11 +316,11 @@ def _file_sources(inputs: Inputs, uses_annotation: bool, clip: ClipInputs | None
         sources.append(_file_source("multi-label annotation", inputs.annotations, "Apache-2.0"))
     if inputs.labels is not None:
         sources.append(_file_source("labels", inputs.labels, "its author's"))
-    if inputs.vocabulary is not None and clip is not None:
-        sources.append(_file_source("vocabulary", inputs.vocabulary, "its author's"))
     if inputs.mistakes is not None:
         sources += [_file_source("non-prototypical images", inputs.mistakes / name, "Apache-2.0") for name in MISTAKES]
     if clip is not None:
+        if inputs.vocabulary is not None:
+            sources.append(_file_source("vocabulary", inputs.vocabulary, "its author's"))
         sources.append(_encoder_source(inputs.encoder, clip.encoder))
         if inputs.train_images is not None:
             sources.append(Source("training images", "a local folder", "ImageNet's terms"))

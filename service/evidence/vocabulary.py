@@ -17,7 +17,7 @@ from service.taxonomy.number_lists import NumberLists
 from service.taxonomy.proposals import Proposals
 
 BLOCK = 1024  # images per block: about 40 MB of scores for ImageNet
-MAX_CELLS = 16 << 20  # scores per block: 0.2 GB while they are computed
+MAX_CELLS = 32 << 20  # scores per block: 0.4 GB while they are computed
 TEMPERATURE = 100.0
 NUM_BEST = 5  # texts in the evidence
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,14 @@ class NumberLists:
 
     def take(self, indices: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
         """Return the numbers of several lists, one list after the other, with their positions in `indices`."""
-        counts = np.diff(self.offsets)[indices]
+        counts = self._counts[indices]
         positions = np.repeat(np.arange(len(indices)), counts)
         shifts = np.repeat(self.offsets[indices] - (np.cumsum(counts) - counts), counts)
         return positions, self.numbers[shifts + np.arange(len(positions))]
+
+    @cached_property
+    def _counts(self) -> NDArray[np.integer]:
+        return np.diff(self.offsets)
 
     def to_lists(self) -> list[list[int]]:
         """Return the lists."""
