@@ -10,6 +10,7 @@ from pathlib import Path
 from errata.errors import InvalidEvidence
 
 from service.domain import LabelSpace, normalize
+from service.evidence.class_lookup import ClassLookup
 from service.evidence.input_files import Description, Problems, csv_rows, read_text, text_problem
 from service.taxonomy.vocabulary_proposals import VocabularyText
 
@@ -32,7 +33,7 @@ def read_vocabulary(path: Path, label_space: LabelSpace) -> tuple[VocabularyText
         if len(line_of) == MAX_ROWS:
             problems.add("text", f"more than {MAX_ROWS:,} texts; remove texts that are not needed", line)
             break
-        text = row["text"]
+        text = row["text"].strip()
         if problem := text_problem("text", text, MAX_TEXT) or names.class_problem(text):
             problems.add("text", problem, line)
         elif (first := line_of.setdefault(normalize(text), line)) != line:
@@ -51,7 +52,7 @@ class _Names:
     """Finds the classes and superclasses that a vocabulary names."""
 
     def __init__(self, label_space: LabelSpace) -> None:
-        self._label_space = label_space
+        self._lookup = ClassLookup(label_space)
         ids = list(enumerate(label_space.superclasses.ids))
         self._superclass_of = {normalize(name): number for number, name in ids} | {name: number for number, name in ids}
         self._class_of = {
@@ -76,20 +77,16 @@ class _Names:
         classes: set[int] = set()
         superclasses: set[int] = set()
         for name in names:
-            matches = self._label_space.match(name)
+            class_index = self._lookup.find(name)
             superclass = self._superclass_of.get(name, self._superclass_of.get(normalize(name)))
             if superclass is not None:
                 superclasses.add(superclass)
-            if len(matches) == 1:
-                classes.add(matches[0])
+            if class_index is not None:
+                classes.add(class_index)
             elif superclass is None:
-                problems.append(partial(self._describe, name, matches))
+                problems.append(partial(self._describe, name))
         return (tuple(sorted(classes)), tuple(sorted(superclasses))), problems
 
-    def _describe(self, name: str, matches: tuple[int, ...]) -> str:
-        """Return the problem of a name that means several classes, or nothing."""
-        if matches:
-            candidates = ", ".join(f"{index} ({self._label_space.ids[index]!r:.40})" for index in matches[:5])
-            return f"{name!r:.60} means several classes: {candidates}; use an ID or an index"
-        similar = ", ".join(self._label_space.similar_names(name)) or "none"
-        return f"unknown class or superclass {name!r:.60}; similar classes: {similar:.120}"
+    def _describe(self, name: str) -> str:
+        """Return the problem of a name that is no superclass and identifies no class."""
+        return f"no superclass {name!r:.60}, and {self._lookup.describe_problem(name)}"
