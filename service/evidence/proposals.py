@@ -8,25 +8,21 @@ Bundles of imagenet-1k have no file: their proposals follow from the superclasse
 """
 
 import json
-import re
-import warnings
 from typing import Any
 
 import numpy as np
-from errata.errors import InvalidEvidence, Violation
+from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 from numpy.typing import NDArray
 
 from service.domain import LabelSpace
+from service.evidence.class_synsets import taxonomy_of
 from service.taxonomy.number_lists import NumberLists
 from service.taxonomy.proposals import Proposals
 from service.taxonomy.vocabulary_proposals import VocabularyText, propose_vocabulary
-from service.taxonomy.wordnet import Taxonomy, load_taxonomy, to_taxonomy
 from service.taxonomy.wordnet_proposals import propose_synsets
 
 PROPOSALS = "proposals.json"
-MAX_VIOLATIONS = 10
-_NOUN = re.compile(r"n[0-9]{8}")
 
 
 def proposals_of(label_space: LabelSpace, vocabulary: tuple[VocabularyText, ...] | None = None) -> Proposals | None:
@@ -47,62 +43,6 @@ def proposals_of(label_space: LabelSpace, vocabulary: tuple[VocabularyText, ...]
             )
         return propose_synsets(taxonomy_of(label_space), label_space)
     return None if vocabulary is None else propose_vocabulary(vocabulary, label_space)
-
-
-def taxonomy_of(label_space: LabelSpace) -> Taxonomy:
-    """Return the part of WordNet around the synsets of a label space.
-
-    The data of the package are enough for synsets among those of ImageNet-1k and their hypernyms. Others need WordNet.
-    """
-    violations = [
-        Violation(
-            "synset",
-            f"class {index} ({label_space.names[index]!r:.60}): synset {synset!r:.40} is not the WordNet 3.0 ID of a "
-            "noun, such as n02084071; correct it, or leave it empty",
-        )
-        for index, synset in enumerate(label_space.synsets)
-        if synset and not _NOUN.fullmatch(synset)
-    ]
-    _raise_if_any(violations)
-    package = load_taxonomy()
-    if all(package.covers(int(synset[1:])) for synset in label_space.synsets if synset):
-        return package
-    return _read_wordnet(label_space)
-
-
-def _read_wordnet(label_space: LabelSpace) -> Taxonomy:
-    try:
-        from service.taxonomy.compile import compile_taxonomy  # NLTK is an optional dependency
-        from service.taxonomy.nltk_wordnet import find_wordnet
-    except ImportError as error:
-        raise InvalidEvidence(
-            f"The classes of {label_space.name} have synsets beyond those around ImageNet-1k, which need NLTK. Install "
-            "errata-service[taxonomy].",
-            field="synset",
-        ) from error
-    with find_wordnet() as wordnet, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "No WordNet synset found", UserWarning)
-        _raise_if_any(
-            [
-                Violation(
-                    "synset",
-                    f"class {index} ({label_space.names[index]!r:.60}): WordNet 3.0 has no synset {synset}; correct "
-                    "it, or leave it empty",
-                )
-                for index, synset in enumerate(label_space.synsets)
-                if synset and wordnet.synset_from_pos_and_offset("n", int(synset[1:])) is None
-            ]
-        )
-        return to_taxonomy(compile_taxonomy(wordnet, sorted({*label_space.synsets} - {""})))
-
-
-def _raise_if_any(violations: list[Violation]) -> None:
-    if violations:
-        more = f" (and {len(violations) - 1:,} more)" if len(violations) > 1 else ""
-        description = violations[0].description
-        raise InvalidEvidence(
-            f"{description[0].upper()}{description[1:]}{more}.", violations=violations[:MAX_VIOLATIONS]
-        )
 
 
 def proposals_to_json(proposals: Proposals) -> bytes:
