@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -36,21 +36,26 @@ def find_senses(label_space: LabelSpace) -> tuple[Taxonomy, list[int | None], tu
         The taxonomy, (C,) synsets (None: unknown), and notes for the user.
     """
     _check_nouns(label_space)
-    try:
-        with _open_wordnet(label_space) as wordnet:
-            synsets = find_synsets(label_space, partial(find_visible_sense, wordnet))
-            return _compile(wordnet, synsets), synsets, ()
-    except InvalidEvidence as error:
-        if error.field != "wordnet":
-            raise
-        taxonomy = load_taxonomy()
-        synsets = find_synsets(label_space, sense_of_package(taxonomy))
-        known = [synset if synset is not None and taxonomy.covers(synset) else None for synset in synsets]
-        return taxonomy, known, (f"Only the names of ImageNet-1k's classes and their hypernyms are known. {error}",)
+    with ExitStack() as stack:
+        try:
+            wordnet = stack.enter_context(_open_wordnet())
+        except InvalidEvidence as error:
+            note = f"Only the names of ImageNet-1k's classes and their hypernyms are known. {error.message}"
+            return *_find_in_package(label_space), (note,)
+        _check_existence(wordnet, label_space)
+        synsets = find_synsets(label_space, partial(find_visible_sense, wordnet))
+        return _compile(wordnet, synsets), synsets, ()
+
+
+def _find_in_package(label_space: LabelSpace) -> tuple[Taxonomy, list[int | None]]:
+    taxonomy = load_taxonomy()
+    synsets = find_synsets(label_space, sense_of_package(taxonomy))
+    return taxonomy, [synset if taxonomy.hypernyms.get(synset or 0) else None for synset in synsets]
 
 
 def _read_wordnet(label_space: LabelSpace) -> Taxonomy:
-    with _open_wordnet(label_space) as wordnet:
+    with _open_wordnet() as wordnet:
+        _check_existence(wordnet, label_space)
         return _compile(wordnet, [int(synset[1:]) for synset in label_space.synsets if synset])
 
 
@@ -62,30 +67,37 @@ def _compile(wordnet: Any, synsets: Iterable[int | None]) -> Taxonomy:
 
 
 @contextmanager
-def _open_wordnet(label_space: LabelSpace) -> Iterator[Any]:
-    """Yield NLTK's reader of WordNet, which has all synsets of a label space."""
+def _open_wordnet() -> Iterator[Any]:
+    """Yield NLTK's reader of WordNet; raise InvalidEvidence if either is missing."""
     try:
         from service.taxonomy.nltk_wordnet import find_wordnet  # NLTK is an optional dependency
     except ImportError as error:
         raise InvalidEvidence(
             "WordNet beyond the synsets around ImageNet-1k needs NLTK. Install errata-service[taxonomy].",
-            field="wordnet",
+            field="synset",
         ) from error
     with find_wordnet() as wordnet:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "No WordNet synset found", UserWarning)
-            _raise_if_any(
-                [
-                    Violation(
-                        "synset",
-                        f"class {index} ({label_space.names[index]!r:.60}): WordNet 3.0 has no synset {synset}; "
-                        "correct it, or leave it empty",
-                    )
-                    for index, synset in enumerate(label_space.synsets)
-                    if synset and wordnet.synset_from_pos_and_offset("n", int(synset[1:])) is None
-                ]
-            )
         yield wordnet
+
+
+def _check_existence(wordnet: Any, label_space: LabelSpace) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No WordNet synset found", UserWarning)
+        missing = [
+            index
+            for index, synset in enumerate(label_space.synsets)
+            if synset and wordnet.synset_from_pos_and_offset("n", int(synset[1:])) is None
+        ]
+    _raise_if_any(
+        [
+            Violation(
+                "synset",
+                f"class {index} ({label_space.names[index]!r:.60}): WordNet 3.0 has no synset "
+                f"{label_space.synsets[index]}; correct it, or leave it empty",
+            )
+            for index in missing
+        ]
+    )
 
 
 def _check_nouns(label_space: LabelSpace) -> None:

@@ -60,7 +60,7 @@ def compare_all(
     return [results[sample] for sample in range(len(predicted))]
 
 
-def _first_occurrences(texts: NDArray[np.intp], allowed: Mask) -> Mask:
+def _first_occurrences(texts: NDArray[np.int32], allowed: Mask) -> Mask:
     """Return the first allowed entry of each text as a mask, (k, n)."""
     order = np.argsort(texts, kind="stable")
     ordered = allowed[:, order]

@@ -34,8 +34,8 @@ def read_vocabulary(path: Path, label_space: LabelSpace) -> tuple[VocabularyText
             problems.add("text", f"more than {MAX_ROWS:,} texts; remove texts that are not needed", line)
             break
         text = row["text"].strip()
-        if problem := text_problem("text", text, MAX_TEXT) or names.class_problem(text):
-            problems.add("text", problem, line)
+        if text_error := text_problem("text", text, MAX_TEXT) or names.class_problem(text):
+            problems.add("text", text_error, line)
         elif (first := line_of.setdefault(normalize(text), line)) != line:
             problems.add("text", f"duplicate text {text!r:.60}, also on line {first}; write one row per text", line)
         near, near_problems = names.parse_near(row["near"])

@@ -35,7 +35,7 @@ def sense_of_package(taxonomy: Taxonomy) -> FindSense:
     """Return a search among the classes of ImageNet-1k and their hypernyms; a name of several synsets has no sense."""
     synsets: dict[str, set[int]] = {}
     for synset, lemmas in taxonomy.lemmas.items():
-        if taxonomy.covers(synset):
+        if taxonomy.hypernyms[synset]:
             for lemma in lemmas:
                 synsets.setdefault(lemma.lower(), set()).add(synset)
     only = {lemma: min(found) for lemma, found in synsets.items() if len(found) == 1}
