@@ -10,7 +10,7 @@ from oracle import proposals as oracle
 from oracle.verdicts import gate_holds
 from unit.taxonomy.test_proposals import SEVERAL, known, propose, superclasses_of
 
-from service.domain import Labels, LabelSource
+from service.domain import Labels, LabelSource, Superclasses
 from service.evidence import vocabulary
 from service.evidence.encoder import HashEncoder
 from service.evidence.labels import pack_labels
@@ -171,6 +171,47 @@ def test_decisions_do_not_depend_on_the_block_size(
     monkeypatch.setattr(vocabulary, "BLOCK", block)
 
     assert np.array_equal(scenario.decisions(), decisions)
+
+
+def test_decisions_do_not_depend_on_the_limit_of_memory(
+    scenario: Scenario, decisions: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress: list[int] = []
+    monkeypatch.setattr(vocabulary, "MAX_CELLS", 100 * len(scenario.proposals.texts))
+
+    limited = decide_oov(
+        scenario.clip_images(), scenario.texts, scenario.proposals, lambda stage, done, total: progress.append(done)
+    )
+
+    assert np.array_equal(np.unpackbits(limited.oov, axis=1).astype(bool), decisions)
+    assert progress == [0, 100, 200, IMAGES]
+
+
+def test_gate_of_many_classes_agrees_with_the_oracle() -> None:
+    rng = np.random.default_rng(7)
+    num_classes = 2_500  # too many for a matrix of class pairs
+    members = [sorted({*rng.integers(0, num_classes, size).tolist()}) for size in (1, 2, 30, 400, 400)]
+    names = [[str(number) for number, group in enumerate(members) if class_ in group] for class_ in range(num_classes)]
+    superclasses = Superclasses.from_names(names)
+    neighbors = rng.integers(0, num_classes, (12, 10)).astype(np.int16)
+
+    for_all = gate_for_all_classes(neighbors, superclasses)
+
+    sets = [set(group) for group in members]
+    assert for_all.tolist() == [
+        [gate_holds(near, predicted, sets) for predicted in range(num_classes)] for near in neighbors.tolist()
+    ]
+    for predicted in (0, members[2][0], members[3][-1], int(neighbors[0, 0])):
+        for_one = gate(neighbors, np.full(12, predicted, dtype=np.int16), superclasses)
+        assert for_one.tolist() == for_all[:, predicted].tolist()
+
+
+def test_gate_without_superclasses_holds_for_the_neighbors() -> None:
+    superclasses = Superclasses.from_names([[]] * 4)
+
+    assert gate_for_all_classes(np.full((1, 10), 2, dtype=np.int16), superclasses).tolist() == [
+        [False, False, True, False]
+    ]
 
 
 def test_decisions_do_not_depend_on_other_images(scenario: Scenario, decisions: np.ndarray) -> None:
