@@ -11,7 +11,6 @@ from service.evidence.build import digest_of, write_bundle
 from service.evidence.bundle import Bundle, open_bundle, verify
 from service.evidence.expert_judgments import pack_judgments, read_expert_judgments, unpack_judgments
 from service.evidence.layout import WITHOUT_DIGEST
-from service.evidence.proposals import PROPOSALS
 from service.evidence.recipes import Inputs, gather
 from service.rules.decide import decide_each
 from service.rules.table import error_types
@@ -48,9 +47,7 @@ def verify_evidence(path: Path) -> list[str]:
     """Verify a bundle; return the problems, or an empty list."""
     bundle = open_bundle(path)
     arrays = {name: ArrayFile(path / f"{name}.npy").read() for name in bundle.arrays if name not in WITHOUT_DIGEST}
-    proposals_sha256 = bundle.manifest.files.get(PROPOSALS, {}).get("sha256", "")
-    digest = digest_of(bundle.dataset, bundle.label_space, arrays, bundle.manifest.min_cooccurrence, proposals_sha256)
-    return verify(bundle, digest)
+    return verify(bundle, digest_of(bundle.dataset, bundle.label_space, arrays, bundle.manifest.min_cooccurrence))
 
 
 def expert_agreement(path: Path, mistakes: Path | None = None) -> Agreement:

@@ -15,8 +15,8 @@ from service.evidence.bundle import LABEL_SPACE, MANIFEST, OWN_LABEL_SPACE_SCHEM
 from service.evidence.cooccurrence import MIN_COUNT
 from service.evidence.inputs import BundleInputs
 from service.evidence.label_space_json import to_json
-from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, WITHOUT_DIGEST
-from service.evidence.proposals import PROPOSALS, proposals_to_json
+from service.evidence.layout import EXPERT_JUDGMENTS, PROPOSALS, VERDICTS, WITHOUT_DIGEST
+from service.evidence.proposals import proposals_to_json
 from service.rules import RULES_VERSION, find_abstained_types
 from service.rules.decide import decide
 from service.storage import atomic_folder, sha256_of
@@ -27,9 +27,8 @@ MAX_TABLE_CELLS = 256 << 20  # five times the table of ImageNet; without one, ve
 
 def write_bundle(facts: BundleInputs, path: Path) -> str:
     """Write a bundle to a folder atomically. Return its digest."""
-    arrays, proposals = as_arrays(facts), _stored_proposals(facts)
-    proposals_sha256 = hashlib.sha256(proposals).hexdigest() if proposals else ""
-    digest = digest_of(facts.dataset, facts.label_space, arrays, facts.min_cooccurrence, proposals_sha256)
+    arrays = as_arrays(facts)
+    digest = digest_of(facts.dataset, facts.label_space, arrays, facts.min_cooccurrence)
     evidence = evidence_of(arrays, facts.label_space, facts.min_cooccurrence)
     is_own = facts.label_space.name != IMAGENET_1K
     with atomic_folder(path) as folder:
@@ -39,8 +38,6 @@ def write_bundle(facts: BundleInputs, path: Path) -> str:
             _write_table(evidence, folder / f"{VERDICTS}.npy")
         if is_own:
             (folder / LABEL_SPACE).write_bytes(to_json(facts.label_space))
-        if proposals:
-            (folder / PROPOSALS).write_bytes(proposals)
         if facts.expert_judgments is not None:
             np.save(folder / f"{EXPERT_JUDGMENTS}.npy", facts.expert_judgments)
         manifest = {
@@ -62,14 +59,6 @@ def write_bundle(facts: BundleInputs, path: Path) -> str:
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return digest
-
-
-def _stored_proposals(facts: BundleInputs) -> bytes:
-    """Return the proposals as the bundle stores them; empty if it needs none."""
-    if facts.clip is None or facts.label_space.name == IMAGENET_1K:
-        return b""
-    assert facts.clip.proposals is not None, "This is a bug: CLIP evidence has proposals."
-    return proposals_to_json(facts.clip.proposals)
 
 
 def as_arrays(facts: BundleInputs) -> dict[str, NDArray[Any]]:
@@ -105,6 +94,9 @@ def as_arrays(facts: BundleInputs) -> dict[str, NDArray[Any]]:
             "oov": facts.clip.oov,
             "label_preferred": facts.clip.label_preferred,
         }
+        if facts.label_space.name != IMAGENET_1K:
+            assert facts.clip.proposals is not None, "This is a bug: CLIP evidence has proposals."
+            arrays[PROPOSALS] = np.frombuffer(proposals_to_json(facts.clip.proposals), dtype=np.uint8)
     if facts.imagenet_m is not None:
         arrays["imagenet_m"] = facts.imagenet_m
     return arrays
@@ -128,11 +120,7 @@ def superclass_members(label_space: LabelSpace) -> NDArray[np.bool_]:
 
 
 def digest_of(
-    dataset: str,
-    label_space: LabelSpace,
-    arrays: Mapping[str, NDArray[Any]],
-    min_cooccurrence: int = MIN_COUNT,
-    proposals_sha256: str = "",
+    dataset: str, label_space: LabelSpace, arrays: Mapping[str, NDArray[Any]], min_cooccurrence: int = MIN_COUNT
 ) -> str:
     """Return the SHA-256 of all inputs in canonical form, with the version of the rules.
 
@@ -146,8 +134,6 @@ def digest_of(
         head |= {"schema": OWN_LABEL_SPACE_SCHEMA, "label_space": hashlib.sha256(to_json(label_space)).hexdigest()}
     if min_cooccurrence != MIN_COUNT:
         head["min_cooccurrence"] = min_cooccurrence
-    if proposals_sha256:
-        head["proposals"] = proposals_sha256
     digest.update(json.dumps(head, sort_keys=True).encode())
     for name in sorted({*arrays} - WITHOUT_DIGEST):
         array = np.ascontiguousarray(arrays[name])

@@ -11,7 +11,6 @@
   problematic.npy    (N,) bool
   groups.npy         (G, N) bool  groups of the label space
   label_space.json   the classes, if the label space is not imagenet-1k (label_space_json.py)
-  proposals.json     the proposals of other label spaces, with CLIP evidence (proposals.py)
   superclass_members.npy (S, C) bool   imagenet-1k only: other label spaces contain their superclasses
   pair_classes.npy, pair_counts.npy, pair_examples.npy, pair_names.npy
                      co-occurrence, optional (inputs.CooccurrenceInputs)
@@ -20,6 +19,7 @@
                      bits,
                      optional (inputs.ClipInputs)
   label_preferred.npy (N, ceil(C / 8)) bits: CLIP prefers a label of the image, optional (inputs.ClipInputs)
+  proposals.npy      (B,) uint8   JSON (proposals.py); with CLIP evidence, if the label space is not imagenet-1k
   imagenet_m.npy     (N,) bool    samples of ImageNet-M, optional
   verdicts.npy       (N, C) uint8 the verdict table (service/rules/table.py); missing if it would be too large:
                      the rules are then applied to the predictions of each model
@@ -69,8 +69,8 @@ from service.evidence.expert_judgments import unpack_judgments
 from service.evidence.inputs import CooccurrenceInputs, EncoderInfo, Source
 from service.evidence.label_space_json import from_json
 from service.evidence.labels import validation_names
-from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, check_layout
-from service.evidence.proposals import PROPOSALS, proposals_from_json, proposals_of
+from service.evidence.layout import EXPERT_JUDGMENTS, PROPOSALS, VERDICTS, check_layout
+from service.evidence.proposals import proposals_from_json, proposals_of
 from service.rules import RULES_VERSION
 from service.rules.decide import decide_each
 from service.rules.table import judge
@@ -80,7 +80,6 @@ from service.taxonomy.proposals import Proposals
 
 MANIFEST = "manifest.json"
 LABEL_SPACE = "label_space.json"
-JSON_FILES = frozenset({LABEL_SPACE, PROPOSALS})
 SCHEMA = 1
 OWN_LABEL_SPACE_SCHEMA = 2  # versions that know only imagenet-1k refuse the bundle
 REMEDY = "Restore the files of the bundle or build it again."
@@ -226,13 +225,11 @@ class Bundle:
             return None
         if self.label_space.name == IMAGENET_1K:
             return proposals_of(self.label_space)
+        num_texts = self.arrays.headers()["text_embeddings"].shape[0]
         try:
-            proposals = proposals_from_json(_read_json_file(self.path, self.manifest, PROPOSALS), self.label_space)
-            if len(proposals.texts) != self.arrays.headers()["text_embeddings"].shape[0]:
-                raise ValueError("the number of texts differs from that of their embeddings")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise damage_error(self.manifest, f"{PROPOSALS}: {error!r:.200}") from error
-        return proposals
+            return proposals_from_json(self.arrays[PROPOSALS].tobytes(), self.label_space, num_texts)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise damage_error(self.manifest, f"{PROPOSALS}.npy: {error!r:.200}") from error
 
     def labels_preferred(self, rows: NDArray[np.intp], predicted: Classes) -> Mask | None:
         """Return where CLIP prefers a label of the image to every proposal for the prediction.
@@ -323,12 +320,10 @@ def open_bundle(path: Path) -> Bundle:
         _log.error("evidence damaged", dataset=manifest.dataset, path=str(path / f"{name}.npy"), error=repr(error))
         return damage_error(manifest, f"{name}.npy: {error}")
 
-    files = {name: facts for name, facts in manifest.files.items() if name not in JSON_FILES}
+    files = {name: facts for name, facts in manifest.files.items() if name != LABEL_SPACE}
     arrays = BundleArrays(path, files, on_damage)
     label_space = _read_label_space(path, manifest, arrays)
     check_layout(path, arrays.headers(), label_space)
-    if label_space.name != IMAGENET_1K and "oov" in arrays:
-        _check_proposals(path, manifest)
     return Bundle(path, manifest, label_space, arrays)
 
 
@@ -343,29 +338,14 @@ def _read_label_space(path: Path, manifest: Manifest, arrays: BundleArrays) -> L
             )
         return replace(imagenet_1k(), superclasses=Superclasses.from_members(manifest.superclasses, members))
     try:
-        return from_json(_read_json_file(path, manifest, LABEL_SPACE))
+        content = (path / LABEL_SPACE).read_bytes()
+        if hashlib.sha256(content).hexdigest() != manifest.files[LABEL_SPACE]["sha256"]:
+            raise ValueError("the SHA-256 differs")
+        return from_json(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidEvidence(
             f"{path}/{LABEL_SPACE}: cannot read the label space: {error!r:.200}. {REMEDY}", field=LABEL_SPACE
         ) from error
-
-
-def _check_proposals(path: Path, manifest: Manifest) -> None:
-    """Raise InvalidEvidence if the file of the proposals is missing or differs from the manifest."""
-    try:
-        _read_json_file(path, manifest, PROPOSALS)
-    except (OSError, ValueError, KeyError) as error:
-        raise InvalidEvidence(
-            f"{path}/{PROPOSALS}: cannot read the proposals: {error!r:.200}. {REMEDY}", field=PROPOSALS
-        ) from error
-
-
-def _read_json_file(path: Path, manifest: Manifest, name: str) -> bytes:
-    """Return the content of a file that the manifest lists; raise OSError, KeyError, or ValueError."""
-    content = (path / name).read_bytes()
-    if hashlib.sha256(content).hexdigest() != manifest.files[name]["sha256"]:
-        raise ValueError("the SHA-256 differs")
-    return content
 
 
 def damage_error(manifest: Manifest, problem: str) -> EvidenceDamaged:
@@ -406,7 +386,7 @@ def read_manifest(path: Path) -> Manifest:
                 field="rules_version",
             )
         names = [*raw["files"]]
-        if any("/" in name or name.startswith(".") or not name.endswith(".npy") for name in {*names} - JSON_FILES):
+        if any("/" in name or name.startswith(".") or not name.endswith(".npy") for name in {*names} - {LABEL_SPACE}):
             raise InvalidEvidence(f"{file}: not all files are .npy files: {names!r:.200}. {REMEDY}", field="files")
         manifest = Manifest(
             dataset=raw["dataset"],

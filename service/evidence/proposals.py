@@ -1,10 +1,11 @@
-"""The proposals of a label space, and the file proposals.json with them in a bundle.
+"""The proposals of a label space, and the JSON with them in the array `proposals` of a bundle.
 
-proposals.json: {"texts": [text, …]                                        sorted, the rows of text_embeddings.npy
+{"texts": [text, …]                                        sorted, the rows of text_embeddings.npy
                  "concepts": [[text, …], …]                                texts of each concept
                  "classes": [concept, …]                                   concept of each class
-                 "near_classes", "near_superclasses", "blocked": [[concept, …], …]   see taxonomy/proposals.py}
-Bundles of imagenet-1k have no file: their proposals follow from the superclasses and the WordNet data of the package.
+                 "near_classes", "blocked": [[concept, …], …]
+                 "near_superclasses": {superclass: [concept, …]}           see taxonomy/proposals.py}
+Bundles of imagenet-1k have no such array: their proposals follow from their superclasses and the data of the package.
 """
 
 import json
@@ -21,8 +22,6 @@ from service.taxonomy.number_lists import NumberLists
 from service.taxonomy.proposals import Proposals
 from service.taxonomy.vocabulary_proposals import VocabularyText, propose_vocabulary
 from service.taxonomy.wordnet_proposals import propose_synsets
-
-PROPOSALS = "proposals.json"
 
 
 def proposals_of(label_space: LabelSpace, vocabulary: tuple[VocabularyText, ...] | None = None) -> Proposals | None:
@@ -46,20 +45,26 @@ def proposals_of(label_space: LabelSpace, vocabulary: tuple[VocabularyText, ...]
 
 
 def proposals_to_json(proposals: Proposals) -> bytes:
-    """Return the content of proposals.json."""
+    """Return proposals as JSON."""
+    near_superclasses = zip(proposals.superclasses.ids, proposals.near_superclasses.to_lists(), strict=True)
     content = {
         "texts": list(proposals.texts),
         "concepts": proposals.concept_texts.to_lists(),
         "classes": proposals.class_concepts.tolist(),
         "near_classes": proposals.near_classes.to_lists(),
-        "near_superclasses": proposals.near_superclasses.to_lists(),
+        "near_superclasses": {name: concepts for name, concepts in near_superclasses if concepts},
         "blocked": proposals.blocked.to_lists(),
     }
     return (json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
 
 
-def proposals_from_json(content: bytes, label_space: LabelSpace) -> Proposals:
+def proposals_from_json(content: bytes, label_space: LabelSpace, num_texts: int) -> Proposals:
     """Return the proposals that `proposals_to_json` wrote.
+
+    Args:
+        content: The JSON.
+        label_space: The classes. The order of superclasses can differ from that in the build.
+        num_texts: Expected number of texts.
 
     Raises:
         ValueError: The content does not have the documented form.
@@ -68,10 +73,13 @@ def proposals_from_json(content: bytes, label_space: LabelSpace) -> Proposals:
     """
     raw = parse_json(content.decode())
     texts, num_concepts = tuple(raw["texts"]), len(raw["concepts"])
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a text is not a string")
-    superclasses = label_space.superclasses
-    concept_texts = _lists(raw, "concepts", num_concepts, len(texts))
+    if len(texts) != num_texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"texts: expected {num_texts} strings")
+    superclasses, near_superclasses = label_space.superclasses, raw["near_superclasses"]
+    if not near_superclasses.keys() <= {*superclasses.ids}:
+        raise ValueError("near_superclasses: unknown superclass")
+    in_order = [near_superclasses.get(name, []) for name in superclasses.ids]
+    concept_texts = _lists(raw["concepts"], "concepts", num_concepts, len(texts))
     if (np.diff(concept_texts.offsets) == 0).any():
         raise ValueError("a concept has no text")
     return Proposals(
@@ -79,18 +87,18 @@ def proposals_from_json(content: bytes, label_space: LabelSpace) -> Proposals:
         texts=texts,
         concept_texts=concept_texts,
         class_concepts=_numbers(raw["classes"], "classes", label_space.num_classes, num_concepts),
-        near_classes=_lists(raw, "near_classes", label_space.num_classes, num_concepts),
-        near_superclasses=_lists(raw, "near_superclasses", len(superclasses.ids), num_concepts),
-        blocked=_lists(raw, "blocked", label_space.num_classes, num_concepts),
+        near_classes=_lists(raw["near_classes"], "near_classes", label_space.num_classes, num_concepts),
+        near_superclasses=_lists(in_order, "near_superclasses", len(in_order), num_concepts),
+        blocked=_lists(raw["blocked"], "blocked", label_space.num_classes, num_concepts),
     )
 
 
-def _lists(raw: dict[str, Any], key: str, count: int, bound: int) -> NumberLists:
+def _lists(rows: list[list[Any]], key: str, count: int, bound: int) -> NumberLists:
     """Return lists of numbers below a bound."""
-    if len(raw[key]) != count:
-        raise ValueError(f"{key}: {len(raw[key])} lists, expected {count}")
-    offsets = np.cumsum([0, *map(len, raw[key])])
-    return NumberLists(offsets, _numbers([number for row in raw[key] for number in row], key, offsets[-1], bound))
+    if len(rows) != count:
+        raise ValueError(f"{key}: {len(rows)} lists, expected {count}")
+    offsets = np.cumsum([0, *map(len, rows)])
+    return NumberLists(offsets, _numbers([number for row in rows for number in row], key, offsets[-1], bound))
 
 
 def _numbers(values: list[Any], key: str, count: int, bound: int) -> NDArray[np.int32]:

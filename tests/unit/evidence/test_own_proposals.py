@@ -19,11 +19,11 @@ from oracle.superclasses import share_superclass
 from oracle.verdicts import gate_holds
 
 from service.bootstrap.build import build_evidence, verify_evidence
-from service.domain import ErrorType, LabelSpace
+from service.domain import ErrorType, LabelSpace, Superclasses
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.class_files import read_classes
 from service.evidence.encoder import HashEncoder
-from service.evidence.proposals import PROPOSALS, proposals_from_json, proposals_of, proposals_to_json
+from service.evidence.proposals import proposals_from_json, proposals_of, proposals_to_json
 from service.evidence.recipes import Inputs
 from service.evidence.vocabulary import compare
 from service.evidence.vocabulary_batch import compare_all
@@ -226,31 +226,42 @@ def test_bundle_has_the_proposals_and_its_digest_covers_them(bundle: Bundle, fil
 
     changed = build(tmp_path, files / "classes.csv", len(CLASSES), other)
 
-    assert PROPOSALS in bundle.manifest.files
+    assert "proposals.npy" in bundle.manifest.files
     assert verify_evidence(bundle.path) == []
     # the decisions of rule 5 may stay equal, but the texts that the report shows do not
     assert changed.digest != bundle.digest
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", None])
-def test_damaged_proposals_are_rejected(bundle: Bundle, tmp_path: Path, content: bytes | None) -> None:
+def test_incomplete_proposals_are_rejected(bundle: Bundle, tmp_path: Path, content: bytes | None) -> None:
     copy_folder(bundle.path, tmp_path / "copy")
+    file = tmp_path / "copy" / "proposals.npy"
     if content is None:
-        (tmp_path / "copy" / PROPOSALS).unlink()
+        file.unlink()
     else:
-        (tmp_path / "copy" / PROPOSALS).write_bytes(content)
+        file.write_bytes(content)
 
-    with pytest.raises(InvalidEvidence, match="proposals"):
+    with pytest.raises(InvalidEvidence, match=r"proposals\.npy"):
         open_bundle(tmp_path / "copy")
 
 
-def test_proposals_that_change_after_the_bundle_was_opened_are_damaged(bundle: Bundle, tmp_path: Path) -> None:
+def test_bundle_without_the_array_is_rejected(bundle: Bundle, tmp_path: Path) -> None:
     copy_folder(bundle.path, tmp_path / "copy")
-    opened = open_bundle(tmp_path / "copy")
-    (tmp_path / "copy" / PROPOSALS).write_bytes(b"{}")
+    manifest = json.loads((tmp_path / "copy" / "manifest.json").read_text())
+    del manifest["files"]["proposals.npy"]
+    (tmp_path / "copy" / "manifest.json").write_text(json.dumps(manifest))
 
-    with pytest.raises(EvidenceDamaged, match=r"proposals\.json"):
-        _ = opened.proposals
+    with pytest.raises(InvalidEvidence, match="the array proposals is missing"):
+        open_bundle(tmp_path / "copy")
+
+
+def test_changed_proposals_are_damaged(bundle: Bundle, tmp_path: Path) -> None:
+    copy_folder(bundle.path, tmp_path / "copy")
+    file = tmp_path / "copy" / "proposals.npy"
+    file.write_bytes(file.read_bytes().replace(b"turkish", b"turkiss"))
+
+    with pytest.raises(EvidenceDamaged, match=r"proposals\.npy"):
+        _ = open_bundle(tmp_path / "copy").proposals
 
 
 def copy_folder(source: Path, target: Path) -> None:
@@ -263,22 +274,40 @@ def copy_folder(source: Path, target: Path) -> None:
     "change",
     [
         {"texts": ["a"]},
-        {"texts": [1]},
+        {"texts": [1] * 18},
         {"concepts": [[0]]},
         {"concepts": [[]] * 14},
         {"classes": [0]},
         {"classes": [*range(7), 14]},
         {"near_classes": []},
-        {"near_superclasses": [[-1]] * 4},
+        {"near_superclasses": {"tea": [-1]}},
+        {"near_superclasses": {"milk": [1]}},
         {"blocked": [[True]] * 8},
     ],
 )
 def test_invalid_content_is_rejected(bundle: Bundle, change: dict[str, object]) -> None:
-    raw = json.loads((bundle.path / PROPOSALS).read_bytes())
-    proposals_from_json(json.dumps(raw).encode(), bundle.label_space)
+    raw = json.loads(bundle.arrays["proposals"].tobytes())
+    num_texts = len(raw["texts"])
+    proposals_from_json(json.dumps(raw).encode(), bundle.label_space, num_texts)
 
     with pytest.raises(ValueError, match=r".+"):
-        proposals_from_json(json.dumps(raw | change).encode(), bundle.label_space)
+        proposals_from_json(json.dumps(raw | change).encode(), bundle.label_space, num_texts)
+
+
+def test_order_of_superclasses_does_not_matter(files: Path, drinks: LabelSpace) -> None:
+    order = np.arange(len(drinks.superclasses.ids))[::-1]
+    members = np.array([drinks.superclasses.mask(drinks.superclasses.ids[number]) for number in order])
+    ids = [drinks.superclasses.ids[number] for number in order]
+    other = replace(drinks, superclasses=Superclasses.from_members(ids, members))
+    built = proposals_of(other, read_vocabulary(files / "vocabulary.csv", other))
+    assert built is not None
+
+    stored = proposals_from_json(proposals_to_json(built), drinks, len(built.texts))
+
+    expected = proposals_of(drinks, read_vocabulary(files / "vocabulary.csv", drinks))
+    assert expected is not None
+    assert other.superclasses.ids != drinks.superclasses.ids
+    assert [listed(stored, class_) for class_ in range(8)] == [listed(expected, class_) for class_ in range(8)]
 
 
 def test_without_vocabulary_and_synsets_the_rule_abstains(files: Path, tmp_path: Path, drinks: LabelSpace) -> None:
