@@ -1,4 +1,4 @@
-"""errata dataset: check the files of your own data set."""
+"""errata dataset: check the files of your own data set, and propose superclasses."""
 
 import json
 from dataclasses import asdict
@@ -16,6 +16,7 @@ from errata.messages import format_count
 from rich.console import Console
 
 from service.bootstrap.dataset_check import Inputs, check_files
+from service.cli.propose import propose
 from service.evidence.cooccurrence import MIN_COUNT
 from service.evidence.dataset_check import Advice, find_advice
 from service.evidence.dataset_files import DatasetFiles, FileError
@@ -30,7 +31,10 @@ errata dataset check --classes classes.csv --labels labels.csv --predictions pre
 
 @click.group(cls=GroupWithExamples, examples=EXAMPLES)
 def dataset() -> None:
-    """Check the files of your own data set."""
+    """Check the files of your own data set, and propose superclasses."""
+
+
+dataset.add_command(propose)
 
 
 @dataset.command(examples=EXAMPLES)

@@ -15,7 +15,8 @@ from service.evidence.bundle import LABEL_SPACE, MANIFEST, OWN_LABEL_SPACE_SCHEM
 from service.evidence.cooccurrence import MIN_COUNT
 from service.evidence.inputs import BundleInputs
 from service.evidence.label_space_json import from_json, to_json
-from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, WITHOUT_DIGEST, has_table
+from service.evidence.layout import EXPERT_JUDGMENTS, PROPOSALS, VERDICTS, WITHOUT_DIGEST, has_table
+from service.evidence.proposals import proposals_to_json
 from service.rules import RULES_VERSION, find_abstained_types
 from service.rules.decide import decide
 from service.storage import atomic_folder, sha256_of
@@ -94,6 +95,9 @@ def as_arrays(facts: BundleInputs) -> dict[str, NDArray[Any]]:
             "oov": facts.clip.oov,
             "label_preferred": facts.clip.label_preferred,
         }
+        if facts.label_space.name != IMAGENET_1K:
+            assert facts.clip.proposals is not None, "This is a bug: CLIP evidence has proposals."
+            arrays[PROPOSALS] = np.frombuffer(proposals_to_json(facts.clip.proposals), dtype=np.uint8)
     if facts.imagenet_m is not None:
         arrays["imagenet_m"] = facts.imagenet_m
     return arrays

@@ -19,6 +19,7 @@
                      bits,
                      optional (inputs.ClipInputs)
   label_preferred.npy (N, ceil(C / 8)) bits: CLIP prefers a label of the image, optional (inputs.ClipInputs)
+  proposals.npy      (B,) uint8   JSON (proposals.py); with CLIP evidence, if the label space is not imagenet-1k
   imagenet_m.npy     (N,) bool    samples of ImageNet-M, optional
   verdicts.npy       (N, C) uint8 the verdict table (service/rules/table.py); missing if it would be too large:
                      the rules are then applied to the predictions of each model
@@ -69,14 +70,14 @@ from service.evidence.expert_judgments import unpack_judgments
 from service.evidence.inputs import CooccurrenceInputs, EncoderInfo, Source
 from service.evidence.label_space_json import MAX_BYTES, from_json
 from service.evidence.labels import validation_names
-from service.evidence.layout import EXPERT_JUDGMENTS, VERDICTS, check_layout
+from service.evidence.layout import EXPERT_JUDGMENTS, PROPOSALS, VERDICTS, check_layout
+from service.evidence.proposals import proposals_from_json, proposals_of
 from service.rules import RULES_VERSION
 from service.rules.decide import decide_each
 from service.rules.table import judge
 from service.storage import sha256_of
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.proposals import Proposals
-from service.taxonomy.wordnet import load_taxonomy
 
 MANIFEST = "manifest.json"
 LABEL_SPACE = "label_space.json"
@@ -228,7 +229,13 @@ class Bundle:
         """Return the proposals that CLIP compared with images; None if the bundle has no CLIP evidence."""
         if "oov" not in self.arrays:
             return None
-        return Proposals(load_taxonomy(), self.label_space.superclasses)
+        if self.label_space.name == IMAGENET_1K:
+            return proposals_of(self.label_space)
+        num_texts = self.arrays.headers()["text_embeddings"].shape[0]
+        try:
+            return proposals_from_json(self.arrays[PROPOSALS].tobytes(), self.label_space, num_texts)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise damage_error(self.manifest, f"{PROPOSALS}.npy: {error!r:.200}") from error
 
     def labels_preferred(self, rows: NDArray[np.intp], predicted: Classes) -> Mask | None:
         """Return where CLIP prefers a label of the image to every proposal for the prediction.

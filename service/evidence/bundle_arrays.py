@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.evidence.array_file import ArrayFile, DamagedFile, FileState
 
-LOADED_ON_USE = ("verdicts", "text_embeddings")  # stay in memory after their first use
+LOADED_ON_USE = ("verdicts", "text_embeddings", "proposals")  # stay in memory after their first use
 READ_BY_ROW = ("image_embeddings",)  # (N, d) float32, 100 to 150 MB for ImageNet: never loaded completely
 OnDamage = Callable[[str, Exception], Exception]  # creates the error to raise from an array's name and the cause
 

@@ -19,6 +19,7 @@ from service.evidence.inputs import CooccurrenceInputs, LabelInputs
 from service.evidence.label_files import read_labels
 from service.evidence.label_pairs import pairs_of_labels, read_pairs
 from service.evidence.violation_limit import list_more_violations
+from service.evidence.vocabulary_file import read_vocabulary
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 MAX_LISTED = 10_000  # errors of one file
@@ -142,8 +143,6 @@ def _read_pairs(
 
 
 def _read_vocabulary(path: Path, label_space: LabelSpace, files: DatasetFiles) -> None:
-    from service.evidence.vocabulary_file import read_vocabulary
-
     files.read(path, partial(read_vocabulary, path, label_space))
 
 

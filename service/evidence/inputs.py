@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import Bytes, Classes, Labels, LabelSpace, Mask, effective_targets
+from service.taxonomy.proposals import Proposals
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class ClipInputs:
     oov: Bytes  # (N, ceil(C / 8)) bits, see domain.Evidence
     label_preferred: Bytes  # (N, ceil(C / 8)) bits, see vocabulary.OovDecisions
     encoder: EncoderInfo | None = None  # None: the encoder does not describe its model
+    proposals: Proposals | None = None  # of the label space; a bundle of imagenet-1k does not store them
 
 
 @dataclass(frozen=True)

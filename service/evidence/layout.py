@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from errata.errors import InvalidEvidence
 
-from service.domain import DENSE_CLASSES, ERROR_TYPES, ExpertSeverity, LabelSource, LabelSpace
+from service.domain import DENSE_CLASSES, ERROR_TYPES, IMAGENET_1K, ExpertSeverity, LabelSource, LabelSpace
 from service.evidence.artefacts import NEIGHBORS
 from service.evidence.labels import validation_names
 
@@ -15,6 +15,7 @@ VERDICTS = "verdicts"
 EXPERT_JUDGMENTS = "expert_judgments"
 LABEL_PREFERRED = "label_preferred"
 MAX_TABLE_CELLS = 256 << 20  # five times the table of imagenet-real
+PROPOSALS = "proposals"
 WITHOUT_DIGEST = frozenset({VERDICTS, LABEL_PREFERRED, EXPERT_JUDGMENTS})  # arrays that no digest of a bundle covers
 _REQUIRED = [
     "names",
@@ -64,6 +65,8 @@ def check_layout(path: Path, arrays: Mapping[str, Any], label_space: LabelSpace)
             raise InvalidEvidence(
                 f"{path}: {', '.join(present)} without all of {', '.join(part)}. Build the bundle again.", field="files"
             )
+    if label_space.name != IMAGENET_1K and "oov" in arrays and PROPOSALS not in arrays:
+        raise InvalidEvidence(f"{path}: the array {PROPOSALS} is missing. Build the bundle again.", field="files")
     for name in [name for name in arrays if not arrays[name].shape]:
         raise InvalidEvidence(f"{path}/{name}.npy: expected an array, got a single value.", field=name)
     images, judged, num_classes = len(arrays["names"]), len(arrays["rows"]), label_space.num_classes
@@ -89,6 +92,7 @@ def check_layout(path: Path, arrays: Mapping[str, Any], label_space: LabelSpace)
         "text_embeddings": ("f4", (len(arrays.get("text_embeddings", ())), dimensions)),
         "oov": ("u1", (judged, -(-num_classes // 8))),
         "label_preferred": ("u1", (judged, -(-num_classes // 8))),
+        PROPOSALS: ("u1", (len(arrays.get(PROPOSALS, ())),)),
         "imagenet_m": ("b1", (judged,)),
         EXPERT_JUDGMENTS: ("i4", (len(arrays.get(EXPERT_JUDGMENTS, ())), 4)),
         VERDICTS: ("u1", (judged, num_classes)),

@@ -119,9 +119,9 @@ def exact_scores(
     return scores
 
 
-def similarities(left: Embeddings, right: Embeddings) -> NDArray[np.float32]:
+def similarities(left: NDArray[np.floating], right: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return the cosine similarities of unit vectors, (n, m), as float64 products rounded to float32."""
-    return (left.astype(np.float64) @ right.astype(np.float64).T).astype(np.float32)
+    return (left.astype(np.float64, copy=False) @ right.astype(np.float64, copy=False).T).astype(np.float32)
 
 
 def _round_down(values: NDArray[np.float64]) -> NDArray[np.float32]:

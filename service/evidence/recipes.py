@@ -25,11 +25,12 @@ from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs
 from service.evidence.label_files import read_labels
 from service.evidence.label_pairs import pairs_of_labels, read_pairs
 from service.evidence.neighbors import nearest_classes
+from service.evidence.proposals import proposals_of
 from service.evidence.prototype import FILES as MISTAKES
 from service.evidence.prototype import read_non_prototypical
 from service.evidence.vocabulary import ClipImages, decide_oov
+from service.evidence.vocabulary_file import read_vocabulary
 from service.taxonomy.imagenet_1k import imagenet_1k
-from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import Grouping, default_grouping
 from service.taxonomy.wordnet import load_taxonomy
 
@@ -251,8 +252,12 @@ def _imagenet_m(annotation: Annotation | None, images: LabelInputs) -> Mask | No
 
 
 def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, label_space: LabelSpace) -> ClipInputs | None:
-    """Return the CLIP evidence; None without an encoder or without neighbors: the rule of FINE_GRAINED_OOV abstains."""
+    """Return the CLIP evidence; None without encoder, neighbors, or proposals: rule 5 abstains."""
+    vocabulary = None if inputs.vocabulary is None else read_vocabulary(inputs.vocabulary, label_space)
     if not inputs.encoder or (artefacts.neighbors is None and inputs.train_images is None):
+        return None
+    proposals = proposals_of(label_space, vocabulary)
+    if proposals is None:
         return None
     if inputs.cache is None:
         raise InvalidEvidence("The cache folder is missing. An encoder needs one for its embeddings.", field="cache")
@@ -262,7 +267,6 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, label_space
         paths = find_images(inputs.images, paths)
     embeddings = encoder.images(paths)
     neighbors = _neighbors(inputs, artefacts, images, label_space, encoder, embeddings)
-    proposals = Proposals(load_taxonomy(), label_space.superclasses)
     texts = encoder.texts(proposals.texts)
     if texts.shape[1] != embeddings.shape[1]:
         raise InvalidEvidence(
@@ -273,7 +277,7 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, label_space
     clip_images = ClipImages(embeddings, images.effective_targets, images.labels, neighbors)
     decisions = decide_oov(clip_images, texts, proposals, inputs.progress)
     encoder_info = describe(encoder.encoder)
-    return ClipInputs(neighbors, embeddings, texts, decisions.oov, decisions.label_preferred, encoder_info)
+    return ClipInputs(neighbors, embeddings, texts, decisions.oov, decisions.label_preferred, encoder_info, proposals)
 
 
 def _neighbors(
@@ -345,6 +349,8 @@ def _file_sources(inputs: Inputs, uses_annotation: bool, clip: ClipInputs | None
     if inputs.mistakes is not None:
         sources += [file_source("non-prototypical images", inputs.mistakes / name, "Apache-2.0") for name in MISTAKES]
     if clip is not None:
+        if inputs.vocabulary is not None:
+            sources.append(file_source("vocabulary", inputs.vocabulary, OWN_LICENSE))
         sources.append(_encoder_source(inputs.encoder, clip.encoder))
         if inputs.train_images is not None:
             terms = "ImageNet's terms" if inputs.classes is None else OWN_LICENSE

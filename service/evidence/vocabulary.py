@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from service.domain import Bytes, Classes, Labels, Mask, ProposedText, Superclasses, VocabularyEvidence
 from service.evidence.encoder import Embeddings, Progress
 from service.evidence.neighbors import similarities
+from service.taxonomy.number_lists import NumberLists
 from service.taxonomy.proposals import Proposals
 
-BLOCK = 1024  # images per block: about 40 MB of scores
+BLOCK = 1024  # images per block: about 40 MB of scores for ImageNet
+MAX_CELLS = 32 << 20  # scores per block: 0.4 GB while they are computed
 TEMPERATURE = 100.0
 NUM_BEST = 5  # texts in the evidence
 
@@ -25,7 +27,7 @@ class ClipImages:
     """N images with their CLIP evidence and their labels."""
 
     embeddings: Embeddings  # (N, d)
-    targets: Classes  # (N,) effective targets, whose synsets and hypernyms are not proposed
+    targets: Classes  # (N,) effective targets, whose synsets and hypernyms are not proposed as near concepts
     labels: Labels
     neighbors: NDArray[np.int16]  # (N, 10) classes of the nearest training images
 
@@ -45,8 +47,23 @@ class OovDecisions:
 
 
 def gate(neighbors: NDArray[np.int16], predicted: Classes, superclasses: Superclasses) -> Mask:
-    """Return the predictions for which the gate holds, (n, K); neighbors: (n, 10) classes, predicted: (n or 1, K)."""
-    return np.asarray(np.logical_or.reduce([superclasses.share(column[:, None], predicted) for column in neighbors.T]))
+    """Return whether the gate holds for one prediction of each image, (n,); neighbors: (n, 10) classes."""
+    return np.asarray(superclasses.share(neighbors, predicted[:, None]).any(axis=1))
+
+
+def gate_for_all_classes(neighbors: NDArray[np.int16], superclasses: Superclasses) -> Mask:
+    """Return whether the gate holds for every prediction, (n, C); neighbors: (n, 10) classes."""
+    images = np.arange(len(neighbors))
+    holds = np.zeros((len(neighbors), superclasses.num_classes), dtype=bool)
+    holds[images[:, None], neighbors] = True
+    positions, numbers = NumberLists(superclasses.offsets, superclasses.numbers).take(neighbors.reshape(-1))
+    near = np.zeros((len(neighbors), len(superclasses.ids)), dtype=bool)  # superclasses of the neighbors
+    near[positions // neighbors.shape[1], numbers] = True
+    classes = np.flatnonzero(np.diff(superclasses.offsets))
+    if len(classes):
+        of_members = near[:, superclasses.numbers]
+        holds[:, classes] |= np.logical_or.reduceat(of_members, superclasses.offsets[classes], axis=1)
+    return holds
 
 
 def decide_oov(images: ClipImages, texts: Embeddings, proposals: Proposals, progress: Progress) -> OovDecisions:
@@ -60,13 +77,16 @@ def decide_oov(images: ClipImages, texts: Embeddings, proposals: Proposals, prog
         proposals: Proposals for all classes.
         progress: Called first, and after each block.
     """
-    total = len(images.targets)
-    oov = np.zeros((total, -(-proposals.superclasses.num_classes // 8)), dtype=np.uint8)
+    total, superclasses = len(images.targets), proposals.superclasses
+    oov = np.zeros((total, -(-superclasses.num_classes // 8)), dtype=np.uint8)
     label_preferred = np.zeros_like(oov)
+    widest = max(len(texts), superclasses.num_classes, len(superclasses.ids), len(superclasses.numbers))
+    block = max(1, min(BLOCK, MAX_CELLS // widest))
+    exact_texts = texts.astype(np.float64)
     progress("decisions", 0, total)
-    for start in range(0, total, BLOCK):
-        stop = min(start + BLOCK, total)
-        masks = _decide_block(images.rows(start, stop), texts, proposals)
+    for start in range(0, total, block):
+        stop = min(start + block, total)
+        masks = _decide_block(images.rows(start, stop), exact_texts, proposals)
         oov[start:stop], label_preferred[start:stop] = (np.packbits(mask, axis=1) for mask in masks)
         progress("decisions", stop, total)
     return OovDecisions(oov, label_preferred)
@@ -90,15 +110,15 @@ def compare(
         neighbors: (1, 10) classes of the nearest training images.
         proposals: Proposals for all classes.
     """
-    candidates = proposals.lists[predicted]
+    candidates = proposals.list_of(predicted)
     allowed = np.flatnonzero(proposals.allowed_texts(predicted, np.array([target]))[0])
-    _, first = np.unique(candidates.texts[allowed], return_index=True)  # a text belongs to its first synset
+    _, first = np.unique(candidates.texts[allowed], return_index=True)  # a text belongs to its first concept
     distinct = allowed[np.sort(first)]
     scores = similarities(image, texts[candidates.texts[distinct]])[0].astype(np.float64)
     weights = np.exp(TEMPERATURE * (scores - scores.max()))
     best = np.argsort(-scores, kind="stable")[:NUM_BEST]
     return VocabularyEvidence(
-        gate=bool(gate(neighbors, np.array([[predicted]]), proposals.superclasses)[0, 0]),
+        gate=bool(gate(neighbors, np.array([predicted]), proposals.superclasses)[0]),
         best=tuple(
             ProposedText(
                 proposals.texts[candidates.texts[distinct[index]]],
@@ -111,15 +131,14 @@ def compare(
     )
 
 
-def _decide_block(images: ClipImages, texts: Embeddings, proposals: Proposals) -> tuple[Mask, Mask]:
+def _decide_block(images: ClipImages, texts: NDArray[np.float64], proposals: Proposals) -> tuple[Mask, Mask]:
     """Return the two decisions as masks, (n, C)."""
     scores = similarities(images.embeddings, texts)
-    classes = np.arange(proposals.superclasses.num_classes, dtype=np.int16)
-    gate_holds = gate(images.neighbors, classes[None], proposals.superclasses)
+    gate_holds = gate_for_all_classes(images.neighbors, proposals.superclasses)
     label_scores = _best_label_scores(scores, images.labels, proposals)
     outside, label_preferred = np.zeros(gate_holds.shape, dtype=bool), np.zeros(gate_holds.shape, dtype=bool)
     for predicted in np.flatnonzero(gate_holds.any(axis=0)).tolist():
-        candidates = proposals.lists[predicted]
+        candidates = proposals.list_of(predicted)
         rows = np.flatnonzero(gate_holds[:, predicted])
         candidate_scores = scores[np.ix_(rows, candidates.texts)]
         if candidates.blockable.any():
@@ -136,6 +155,6 @@ def _best_label_scores(scores: NDArray[np.float32], labels: Labels, proposals: P
     image_of_label = np.repeat(np.arange(len(scores)), labels.counts)
     for class_index in np.unique(labels.classes).tolist():
         rows = image_of_label[labels.classes == class_index]
-        of_class = scores[np.ix_(rows, proposals.class_texts[class_index])].max(axis=1)
+        of_class = scores[np.ix_(rows, proposals.class_texts(class_index))].max(axis=1)
         best[rows] = np.maximum(best[rows], of_class)
     return best

@@ -31,9 +31,9 @@ def compare_all(
         proposals: The texts that each prediction is compared with.
     """
     results: dict[int, VocabularyEvidence] = {}
-    gates = gate(neighbors, predicted[:, None], proposals.superclasses)[:, 0]
+    gates = gate(neighbors, predicted, proposals.superclasses)
     for class_index in np.unique(predicted).tolist():
-        listed = proposals.lists[class_index]
+        listed = proposals.list_of(class_index)
         text_embeddings = texts[listed.texts]
         samples = np.flatnonzero(predicted == class_index)
         for start in range(0, len(samples), BLOCK):
@@ -60,7 +60,7 @@ def compare_all(
     return [results[sample] for sample in range(len(predicted))]
 
 
-def _first_occurrences(texts: NDArray[np.intp], allowed: Mask) -> Mask:
+def _first_occurrences(texts: NDArray[np.int32], allowed: Mask) -> Mask:
     """Return the first allowed entry of each text as a mask, (k, n)."""
     order = np.argsort(texts, kind="stable")
     ordered = allowed[:, order]

@@ -1,96 +1,20 @@
-"""Compile data/wordnet.json from WordNet 3.0 (needs the `taxonomy` extra): python -m service.taxonomy.compile --help.
-
-Debian's packages wordnet-base and wordnet-sense-index contain WordNet 3.0 without the `lexnames` file that NLTK needs.
-NLTK reads files in its data path only. The script therefore copies the folder to a temporary data path and adds the
-file.
-"""
+"""Compile data/wordnet.json from WordNet (needs the `taxonomy` extra): python -m service.taxonomy.compile --help."""
 
 import argparse
 import json
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nltk
-from nltk.corpus.reader.wordnet import WordNetCorpusReader
-
-LEXICOGRAPHER_FILES = (  # numbered from 0, in the order of lexnames(5WN)
-    "adj.all",
-    "adj.pert",
-    "adv.all",
-    "noun.Tops",
-    "noun.act",
-    "noun.animal",
-    "noun.artifact",
-    "noun.attribute",
-    "noun.body",
-    "noun.cognition",
-    "noun.communication",
-    "noun.event",
-    "noun.feeling",
-    "noun.food",
-    "noun.group",
-    "noun.location",
-    "noun.motive",
-    "noun.object",
-    "noun.person",
-    "noun.phenomenon",
-    "noun.plant",
-    "noun.possession",
-    "noun.process",
-    "noun.quantity",
-    "noun.relation",
-    "noun.shape",
-    "noun.state",
-    "noun.substance",
-    "noun.time",
-    "verb.body",
-    "verb.change",
-    "verb.cognition",
-    "verb.communication",
-    "verb.competition",
-    "verb.consumption",
-    "verb.contact",
-    "verb.creation",
-    "verb.emotion",
-    "verb.motion",
-    "verb.perception",
-    "verb.possession",
-    "verb.social",
-    "verb.stative",
-    "verb.weather",
-    "adj.ppl",
-)
-SYNTACTIC_CATEGORY = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
-
-
-@contextmanager
-def open_wordnet(folder: Path) -> Iterator[Any]:
-    """Yield NLTK's reader for a folder of WordNet files such as data.noun."""
-    with tempfile.TemporaryDirectory() as scratch:
-        corpus = Path(scratch) / "corpora" / "wordnet"
-        corpus.mkdir(parents=True)
-        for file in folder.iterdir():
-            (corpus / file.name).write_bytes(file.read_bytes())
-        lines = [
-            f"{i:02d}\t{name}\t{SYNTACTIC_CATEGORY[name.split('.')[0]]}\n" for i, name in enumerate(LEXICOGRAPHER_FILES)
-        ]
-        (corpus / "lexnames").write_text("".join(lines))
-        nltk.data.path.insert(0, scratch)
-        try:
-            yield WordNetCorpusReader(nltk.data.FileSystemPathPointer(str(corpus)), None)
-        finally:
-            nltk.data.path.remove(scratch)
+from service.taxonomy.nltk_wordnet import open_wordnet
 
 
 def compile_taxonomy(wordnet: Any, wordnet_ids: Sequence[str]) -> dict[str, Any]:
     """Return the content of data/wordnet.json for the classes, sorted by WordNet ID."""
     classes = [wordnet.synset_from_pos_and_offset("n", int(wordnet_id[1:])) for wordnet_id in sorted(wordnet_ids)]
     above = {synset for class_ in classes for path in class_.hypernym_paths() for synset in path}
-    parents = {parent for class_ in classes for parent in class_.hypernyms()}
+    parents = {parent for class_ in classes for parent in _hypernyms(class_)}
     siblings = {sibling for parent in parents for sibling in parent.hyponyms()}
     return {
         "version": wordnet.get_version(),
@@ -99,7 +23,7 @@ def compile_taxonomy(wordnet: Any, wordnet_ids: Sequence[str]) -> dict[str, Any]
             [
                 synset.offset(),
                 synset.lemma_names(),
-                sorted(hypernym.offset() for hypernym in synset.hypernyms()) if synset in above else [],
+                sorted(hypernym.offset() for hypernym in _hypernyms(synset)) if synset in above else [],
             ]
             for synset in sorted(above | siblings, key=lambda synset: int(synset.offset()))
         ],
@@ -108,6 +32,11 @@ def compile_taxonomy(wordnet: Any, wordnet_ids: Sequence[str]) -> dict[str, Any]
             for parent in sorted(parents, key=lambda synset: int(synset.offset()))
         ],
     }
+
+
+def _hypernyms(synset: Any) -> list[Any]:
+    """Return the direct hypernyms; an instance, such as a mountain, has instance hypernyms only."""
+    return [*synset.hypernyms(), *synset.instance_hypernyms()]
 
 
 def dump(taxonomy: dict[str, Any]) -> str:

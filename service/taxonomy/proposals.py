@@ -1,12 +1,11 @@
-"""Proposals of rule 5: synsets, and their texts, that an image may show instead of the prediction (spec: "Proposals").
+"""Proposals of rule 5: texts of concepts that an image may show instead of the prediction (spec: "Proposals").
 
-The proposals for a prediction p are, in this order: p; the classes that share a superclass with p; the direct siblings
-of p; and the synsets on each hypernym path of p, from the first meta label downward. Siblings and hypernyms exclude the
-blocked synsets: the effective target's synset and all of its hypernyms. The first occurrence of a synset counts, and a
-text belongs to the first synset that has it.
+A concept is a class, a WordNet synset, or a text of a vocabulary file. The proposals for a prediction p are, in this
+order: p; the classes that share a superclass with p; and the concepts near p or near one of its superclasses. The
+effective target of an image blocks some of the near concepts. The first occurrence of a concept counts, and a text
+belongs to the first concept that has it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,137 +13,88 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import Classes, Mask, Superclasses
-from service.taxonomy.wordnet import Taxonomy
+from service.taxonomy.number_lists import NumberLists
 
 PROMPT = "A photo of a {}"
-META_LABELS = frozenset(
-    {
-        "device",
-        "dog",
-        "commodity",
-        "bird",
-        "structure",
-        "covering",
-        "wheeled_vehicle",
-        "food",
-        "equipment",
-        "insect",
-        "vehicle",
-        "furniture",
-        "primate",
-        "vessel",
-        "snake",
-        "natural_object",
-        "organism",
-        "geological_formation",
-        "clothing",
-        "container",
-    }
-)
+MAX_CACHED_TEXTS = 1000  # longer lists are created again for each use, so that 32,767 of them need at most 0.4 GB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ProposalList:
-    """Proposals for one prediction and any target: n texts, in the order of their synsets."""
+    """Proposals for one prediction and any target: k concepts with n texts, in the order of the proposals."""
 
-    texts: NDArray[np.intp]  # (n,) index into Proposals.texts; a text can belong to several synsets
-    synsets: NDArray[np.intp]  # (n,) index of the text's synset into Proposals.synsets
-    blockable: Mask  # (n,) whether a target can block the synset
-    outside: Mask  # (n,) whether the synset is no class
+    concepts: NDArray[np.int32]  # (k,)
+    blockable: Mask  # (k,) whether a target can block the concept
+    counts: NDArray[np.intp]  # (k,) number of texts of each concept
+    texts: NDArray[np.int32]  # (n,) index into Proposals.texts; a text can belong to several concepts
+    outside: Mask  # (n,) whether the concept of the text is no class
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Proposals:
-    """Proposals for all predictions, with one list of distinct texts."""
+    """Proposals for predictions of C classes with S superclasses: K concepts and T distinct texts."""
 
-    taxonomy: Taxonomy
     superclasses: Superclasses
+    texts: tuple[str, ...]  # (T,)
+    concept_texts: NumberLists  # (K,) texts of each concept
+    class_concepts: NDArray[np.int32]  # (C,) concept of each class
+    near_classes: NumberLists  # (C,) further concepts for predictions of each class
+    near_superclasses: NumberLists  # (S,) further concepts for predictions of the classes of each superclass
+    blocked: NumberLists  # (C,) further concepts that are not proposed for images of each effective target
 
-    @cached_property
-    def lists(self) -> tuple[ProposalList, ...]:
-        """Return the proposals for each class."""
-        text_index = self._text_index
-        synset_index = {synset: index for index, synset in enumerate(self.synsets)}
-        classes = frozenset(self.taxonomy.classes)
-        return tuple(self._to_list(synsets, text_index, synset_index, classes) for synsets in self._proposed_synsets)
+    def list_of(self, predicted: int) -> ProposalList:
+        """Return the proposals for a predicted class."""
+        proposed = self._lists.get(predicted)
+        if proposed is None:
+            proposed = self._create_list(predicted)
+            if len(proposed.texts) <= MAX_CACHED_TEXTS:
+                self._lists[predicted] = proposed
+        return proposed
 
-    @cached_property
-    def synsets(self) -> tuple[int, ...]:
-        """Return the distinct synsets of all proposals, in ascending order of WordNet offset."""
-        return tuple(sorted({synset for synsets in self._proposed_synsets for synset, _ in synsets}))
-
-    @cached_property
-    def texts(self) -> tuple[str, ...]:
-        """Return the distinct texts of all proposals, sorted."""
-        return tuple(sorted({text for synset in self.synsets for text in prompts(self.taxonomy, synset)}))
-
-    @cached_property
-    def class_texts(self) -> tuple[NDArray[np.intp], ...]:
-        """Return the indices into `texts` of the texts of each class's own synset."""
-        return tuple(
-            np.array([self._text_index[text] for text in prompts(self.taxonomy, synset)], dtype=np.intp)
-            for synset in self.taxonomy.classes
-        )
-
-    @cached_property
-    def blocked(self) -> Mask:
-        """Return the synsets that each target blocks, (C, S): its own synset and all of its hypernyms."""
-        above = [self.taxonomy.ancestry(synset) for synset in self.taxonomy.classes]
-        return np.array([[synset in blocked for synset in self.synsets] for blocked in above])
+    def class_texts(self, class_index: int) -> NDArray[np.int32]:
+        """Return the indices into `texts` of the texts of a class."""
+        return self.concept_texts[int(self.class_concepts[class_index])]
 
     def allowed_texts(self, predicted: int, targets: Classes) -> Mask:
-        """Return the texts of a prediction's list that no target blocks, for each of k targets, (k, n)."""
-        proposals = self.lists[predicted]
-        return np.asarray(~(proposals.blockable & self.blocked[np.ix_(targets, proposals.synsets)]))
+        """Return the texts of a prediction's list whose concept no target blocks, for each of m targets, (m, n)."""
+        proposed = self.list_of(predicted)
+        allowed = np.ones((len(targets), len(proposed.concepts)), dtype=bool)
+        rows, blocked = self.blocked.take(targets)
+        order = np.argsort(proposed.concepts)
+        places = order[np.minimum(np.searchsorted(proposed.concepts, blocked, sorter=order), len(order) - 1)]
+        found = (proposed.concepts[places] == blocked) & proposed.blockable[places]
+        allowed[rows[found], places[found]] = False
+        return np.repeat(allowed, proposed.counts, axis=1)
 
     @cached_property
-    def _text_index(self) -> dict[str, int]:
-        return {text: index for index, text in enumerate(self.texts)}
+    def is_outside(self) -> Mask:
+        """Return whether each concept is no class, (K,)."""
+        outside = np.ones(len(self.concept_texts), dtype=bool)
+        outside[self.class_concepts] = False
+        return outside
 
     @cached_property
-    def _proposed_synsets(self) -> tuple[list[tuple[int, bool]], ...]:
-        return tuple(self._propose(predicted) for predicted in range(len(self.taxonomy.classes)))
+    def _lists(self) -> dict[int, ProposalList]:
+        return {}
 
-    def _to_list(
-        self,
-        synsets: list[tuple[int, bool]],
-        text_index: dict[str, int],
-        synset_index: dict[int, int],
-        classes: frozenset[int],
-    ) -> ProposalList:
-        entries = [
-            (text_index[text], synset_index[synset], blockable, synset not in classes)
-            for synset, blockable in synsets
-            for text in prompts(self.taxonomy, synset)
-        ]
-        columns = list(zip(*entries, strict=True))
+    def _create_list(self, predicted: int) -> ProposalList:
+        similar = self.class_concepts[[predicted, *self.superclasses.similar_to(predicted).tolist()]]
+        near = self.near_classes[predicted]
+        _, of_superclasses = self.near_superclasses.take(self.superclasses.of(predicted))
+        if len(of_superclasses):
+            near = np.union1d(near, of_superclasses)  # in the order of the vocabulary file
+        concepts = np.concatenate([similar, near])
+        first = np.sort(np.unique(concepts, return_index=True)[1])
+        positions, texts = self.concept_texts.take(concepts[first])
         return ProposalList(
-            texts=np.array(columns[0], dtype=np.intp),
-            synsets=np.array(columns[1], dtype=np.intp),
-            blockable=np.array(columns[2], dtype=bool),
-            outside=np.array(columns[3], dtype=bool),
+            concepts=concepts[first],
+            blockable=first >= len(similar),
+            counts=np.bincount(positions, minlength=len(first)),
+            texts=texts,
+            outside=self.is_outside[concepts[first]][positions],
         )
 
-    def _propose(self, predicted: int) -> list[tuple[int, bool]]:
-        """Return the proposed synsets for a prediction, in order, and whether a target can block them."""
-        taxonomy, synset = self.taxonomy, self.taxonomy.classes[predicted]
-        similar = [taxonomy.classes[index] for index in self.superclasses.similar_to(predicted).tolist()]
-        siblings = sorted({hyponym for parent in taxonomy.hypernyms[synset] for hyponym in taxonomy.hyponyms[parent]})
-        proposed = dict.fromkeys([synset, *similar], False)
-        for candidate in (*siblings, *self._hypernyms_below_meta_labels(synset)):
-            proposed.setdefault(candidate, True)
-        return [*proposed.items()]
 
-    def _hypernyms_below_meta_labels(self, synset: int) -> list[int]:
-        """Return the synsets on each hypernym path, from its first meta label downward."""
-        hypernyms: list[int] = []
-        for path in self.taxonomy.hypernym_paths(synset):
-            meta = [depth for depth, above in enumerate(path) if META_LABELS & set(self.taxonomy.lemmas[above])]
-            if meta:
-                hypernyms += path[meta[0] :]
-        return hypernyms
-
-
-def prompts(taxonomy: Taxonomy, synset: int) -> Sequence[str]:
-    """Return the texts of a synset: one per lemma name."""
-    return [PROMPT.format(lemma.lower().replace("_", " ")) for lemma in taxonomy.lemmas[synset]]
+def prompt(name: str) -> str:
+    """Return the text of a name: a prompt in lower case and with spaces."""
+    return PROMPT.format(name.lower().replace("_", " "))

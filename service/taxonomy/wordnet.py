@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,20 @@ class Taxonomy:
             for synset in self.classes
         )
 
+    def covers(self, synset: int) -> bool:
+        """Return whether the hypernyms and siblings of a synset are known: not if it is only the sibling of a class."""
+        parents = self.hypernyms.get(synset, ())
+        return bool(parents) and all(parent in self.hyponyms for parent in parents)
+
 
 @cache
 def load_taxonomy() -> Taxonomy:
     """Load the taxonomy of the package."""
-    raw = json.loads((files("service.taxonomy") / "data" / "wordnet.json").read_bytes())
+    return to_taxonomy(json.loads((files("service.taxonomy") / "data" / "wordnet.json").read_bytes()))
+
+
+def to_taxonomy(raw: Mapping[str, Any]) -> Taxonomy:
+    """Return a taxonomy from the content of a compiled file."""
     return Taxonomy(
         version=raw["version"],
         classes=tuple(raw["classes"]),

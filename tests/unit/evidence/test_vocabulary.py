@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 from oracle import proposals as oracle
 from oracle.verdicts import gate_holds
-from unit.taxonomy.test_proposals import SEVERAL, known, superclasses_of
+from unit.taxonomy.test_proposals import SEVERAL, known, propose, superclasses_of
 
-from service.domain import Labels, LabelSource
+from service.domain import Labels, LabelSource, Superclasses
 from service.evidence import vocabulary
 from service.evidence.encoder import HashEncoder
 from service.evidence.labels import pack_labels
-from service.evidence.vocabulary import ClipImages, compare, decide_oov, gate
+from service.evidence.vocabulary import ClipImages, compare, decide_oov, gate, gate_for_all_classes
 from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import parse_grouping
 from service.taxonomy.wordnet import load_taxonomy
 
 IMAGES = 240
-ALL_CLASSES = np.arange(1000, dtype=np.int16)[None]
 
 
 def ignore_progress(what: str, done: int, total: int) -> None:
@@ -101,7 +100,7 @@ def make_scenario(coarse: bool) -> Scenario:
     """Create a scenario. A coarse one has few distinct vectors, so most comparisons are ties."""
     rng = np.random.default_rng(5)
     grouping = parse_grouping(SEVERAL, "several", load_taxonomy())
-    proposals = Proposals(load_taxonomy(), grouping.superclasses)
+    proposals = propose(grouping)
     names = [f"{number}.JPEG" for number in range(IMAGES)]
     images, texts = HashEncoder().embed_images(names), HashEncoder().embed_texts(proposals.texts)
     if coarse:
@@ -131,7 +130,7 @@ def test_decisions_for_all_classes_agree_with_the_oracle(scenario: Scenario, dec
 @pytest.mark.slow
 def test_decisions_for_random_pairs_agree_with_the_oracle(scenario: Scenario, decisions: np.ndarray) -> None:
     rng = np.random.default_rng(1)
-    holds = gate(scenario.neighbors, ALL_CLASSES, scenario.proposals.superclasses)
+    holds = gate_for_all_classes(scenario.neighbors, scenario.proposals.superclasses)
     some = rng.permutation(np.argwhere(holds))[:800].tolist()
 
     expected = [scenario.oov(row, predicted) for row, predicted in some]
@@ -147,12 +146,21 @@ def test_prediction_without_gate_is_never_out_of_vocabulary(scenario: Scenario, 
 
 
 def test_gate_agrees_with_the_oracle(scenario: Scenario) -> None:
-    result = gate(scenario.neighbors[:20], ALL_CLASSES, scenario.proposals.superclasses)
+    result = gate_for_all_classes(scenario.neighbors[:20], scenario.proposals.superclasses)
 
     assert result.tolist() == [
         [gate_holds(near, predicted, scenario.superclasses) for predicted in range(1000)]
         for near in scenario.neighbors[:20].tolist()
     ]
+
+
+def test_gate_for_one_prediction_equals_that_for_all_classes(scenario: Scenario) -> None:
+    superclasses = scenario.proposals.superclasses
+    for_all = gate_for_all_classes(scenario.neighbors, superclasses)
+
+    for predicted in range(0, 1000, 50):
+        result = gate(scenario.neighbors, np.full(IMAGES, predicted, dtype=np.int16), superclasses)
+        assert result.tolist() == for_all[:, predicted].tolist()
 
 
 @pytest.mark.slow
@@ -165,6 +173,47 @@ def test_decisions_do_not_depend_on_the_block_size(
     assert np.array_equal(scenario.decisions(), decisions)
 
 
+def test_decisions_do_not_depend_on_the_limit_of_memory(
+    scenario: Scenario, decisions: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress: list[int] = []
+    monkeypatch.setattr(vocabulary, "MAX_CELLS", 100 * len(scenario.proposals.texts))
+
+    limited = decide_oov(
+        scenario.clip_images(), scenario.texts, scenario.proposals, lambda stage, done, total: progress.append(done)
+    )
+
+    assert np.array_equal(np.unpackbits(limited.oov, axis=1).astype(bool), decisions)
+    assert progress == [0, 100, 200, IMAGES]
+
+
+def test_gate_of_many_classes_agrees_with_the_oracle() -> None:
+    rng = np.random.default_rng(7)
+    num_classes = 2_500  # too many for a matrix of class pairs
+    members = [sorted({*rng.integers(0, num_classes, size).tolist()}) for size in (1, 2, 30, 400, 400)]
+    names = [[str(number) for number, group in enumerate(members) if class_ in group] for class_ in range(num_classes)]
+    superclasses = Superclasses.from_names(names)
+    neighbors = rng.integers(0, num_classes, (12, 10)).astype(np.int16)
+
+    for_all = gate_for_all_classes(neighbors, superclasses)
+
+    sets = [set(group) for group in members]
+    assert for_all.tolist() == [
+        [gate_holds(near, predicted, sets) for predicted in range(num_classes)] for near in neighbors.tolist()
+    ]
+    for predicted in (0, members[2][0], members[3][-1], int(neighbors[0, 0])):
+        for_one = gate(neighbors, np.full(12, predicted, dtype=np.int16), superclasses)
+        assert for_one.tolist() == for_all[:, predicted].tolist()
+
+
+def test_gate_without_superclasses_holds_for_the_neighbors() -> None:
+    superclasses = Superclasses.from_names([[]] * 4)
+
+    assert gate_for_all_classes(np.full((1, 10), 2, dtype=np.int16), superclasses).tolist() == [
+        [False, False, True, False]
+    ]
+
+
 def test_decisions_do_not_depend_on_other_images(scenario: Scenario, decisions: np.ndarray) -> None:
     alone = decide_oov(scenario.clip_images().rows(9, 10), scenario.texts, scenario.proposals, ignore_progress)
 
@@ -175,7 +224,7 @@ def test_preferred_labels_agree_with_the_oracle(scenario: Scenario) -> None:
     rng = np.random.default_rng(3)
     result = decide_oov(scenario.clip_images(), scenario.texts, scenario.proposals, ignore_progress)
     preferred = np.unpackbits(result.label_preferred, axis=1).astype(bool)
-    holds = gate(scenario.neighbors, ALL_CLASSES, scenario.proposals.superclasses)
+    holds = gate_for_all_classes(scenario.neighbors, scenario.proposals.superclasses)
     assert not preferred[~holds].any()
     both = [*rng.permutation(np.argwhere(preferred))[:60], *rng.permutation(np.argwhere(holds & ~preferred))[:60]]
     pairs = [(int(row), int(predicted)) for row, predicted in both]

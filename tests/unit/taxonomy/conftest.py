@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.taxonomy.compile import open_wordnet
+from service.taxonomy.nltk_wordnet import open_wordnet
 
 WORDNET = Path(__file__).parents[3] / "build" / "wordnet"  # `make wordnet`
 

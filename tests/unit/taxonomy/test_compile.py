@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.taxonomy.compile import LEXICOGRAPHER_FILES, compile_taxonomy, dump
+from service.taxonomy.compile import compile_taxonomy, dump
+from service.taxonomy.nltk_wordnet import LEXICOGRAPHER_FILES
 
 
 @pytest.mark.slow

@@ -1,14 +1,19 @@
 """Proposals, compared with the oracle: synsets, order, blocked synsets, and texts."""
 
 import random
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 from oracle import proposals as oracle
 
-from service.taxonomy.proposals import META_LABELS, Proposals
+from service.evidence.proposals import proposals_of
+from service.taxonomy.imagenet_1k import imagenet_1k
+from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import Grouping, default_grouping, parse_grouping
 from service.taxonomy.wordnet import Taxonomy, load_taxonomy
+from service.taxonomy.wordnet_proposals import META_LABELS
 
 SEVERAL = "\n".join(
     [
@@ -51,7 +56,25 @@ def grouping(request: pytest.FixtureRequest) -> Grouping:
 
 @pytest.fixture(scope="module")
 def proposals(grouping: Grouping) -> Proposals:
-    return Proposals(load_taxonomy(), grouping.superclasses)
+    return propose(grouping)
+
+
+def propose(grouping: Grouping) -> Proposals:
+    """Return the proposals of imagenet-1k with other superclasses."""
+    proposals = proposals_of(replace(imagenet_1k(), superclasses=grouping.superclasses))
+    assert proposals is not None
+    return proposals
+
+
+@cache
+def concept_synsets() -> list[int]:
+    """Return the synset of each concept: those that the oracle proposes for any prediction, by offset."""
+    wordnet, nothing_blocked = known(load_taxonomy()), {1000: 0}
+    wordnet = replace(
+        wordnet, hypernyms=wordnet.hypernyms | {0: []}, synset_of_class=wordnet.synset_of_class | nothing_blocked
+    )
+    wordnet.lemmas[0] = []
+    return sorted({synset for predicted in range(1000) for synset in oracle.proposals(wordnet, [], 1000, predicted)})
 
 
 def superclasses_of(grouping: Grouping) -> list[set[int]]:
@@ -60,11 +83,12 @@ def superclasses_of(grouping: Grouping) -> list[set[int]]:
 
 def listed(proposals: Proposals, target: int, predicted: int) -> list[tuple[int, str]]:
     """Return (synset, text) in the order of the proposals."""
-    rows = proposals.lists[predicted]
+    rows = proposals.list_of(predicted)
+    concepts = np.repeat(rows.concepts, rows.counts)
     allowed = proposals.allowed_texts(predicted, np.array([target]))[0]
     return [
-        (proposals.synsets[synset], proposals.texts[text])
-        for synset, text, may in zip(rows.synsets.tolist(), rows.texts.tolist(), allowed.tolist(), strict=True)
+        (concept_synsets()[concept], proposals.texts[text])
+        for concept, text, may in zip(concepts.tolist(), rows.texts.tolist(), allowed.tolist(), strict=True)
         if may
     ]
 
@@ -100,20 +124,21 @@ def test_synsets_and_texts_have_the_order_of_the_oracle(
 
 def test_target_blocks_its_synset_and_all_hypernyms(proposals: Proposals, oracle_taxonomy: oracle.Taxonomy) -> None:
     for target in range(0, 1000, 7):
-        blocked = {proposals.synsets[place] for place in proposals.blocked[target].nonzero()[0].tolist()}
-        assert blocked == oracle.blocked(oracle_taxonomy, target) & set(proposals.synsets)
+        blocked = {concept_synsets()[concept] for concept in proposals.blocked[target].tolist()}
+        assert blocked == oracle.blocked(oracle_taxonomy, target) & set(concept_synsets())
 
 
 def test_some_proposals_are_blocked(grouping: Grouping, proposals: Proposals) -> None:
     # else the comparison above says little
-    assert any(len(listed(proposals, t, p)) < len(proposals.lists[p].texts) for t, p in pairs(100, []))
+    assert any(len(listed(proposals, t, p)) < len(proposals.list_of(p).texts) for t, p in pairs(100, []))
 
 
 def test_outside_synsets_are_not_classes(proposals: Proposals, oracle_taxonomy: oracle.Taxonomy) -> None:
     for predicted in range(0, 1000, 13):
-        rows = proposals.lists[predicted]
-        for synset, outside in zip(rows.synsets.tolist(), rows.outside.tolist(), strict=True):
-            assert outside == oracle.outside_imagenet(oracle_taxonomy, proposals.synsets[synset])
+        rows = proposals.list_of(predicted)
+        concepts = np.repeat(rows.concepts, rows.counts)
+        for concept, outside in zip(concepts.tolist(), rows.outside.tolist(), strict=True):
+            assert outside == oracle.outside_imagenet(oracle_taxonomy, concept_synsets()[concept])
 
 
 def test_prediction_is_always_proposed_first(proposals: Proposals) -> None:
@@ -125,14 +150,28 @@ def test_prediction_is_always_proposed_first(proposals: Proposals) -> None:
 def test_texts_are_distinct_and_complete_prompts(proposals: Proposals) -> None:
     assert len(set(proposals.texts)) == len(proposals.texts)
     assert all(text.startswith("A photo of a ") and "_" not in text for text in proposals.texts)
-    assert {text for rows in proposals.lists for text in rows.texts.tolist()} == set(range(len(proposals.texts)))
+    lists = [proposals.list_of(predicted) for predicted in range(1000)]
+    assert {text for rows in lists for text in rows.texts.tolist()} == set(range(len(proposals.texts)))
+
+
+def test_long_lists_are_not_kept(grouping: Grouping, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, created = propose(grouping), propose(grouping)
+    expected = kept.list_of(207)
+    monkeypatch.setattr("service.taxonomy.proposals.MAX_CACHED_TEXTS", 0)
+
+    result = created.list_of(207)
+
+    assert kept.list_of(207) is expected
+    assert created.list_of(207) is not result
+    assert result.texts.tolist() == expected.texts.tolist()
 
 
 @pytest.mark.slow
 def test_shared_text_belongs_to_the_first_synset(
     grouping: Grouping, proposals: Proposals, oracle_taxonomy: oracle.Taxonomy
 ) -> None:
-    twice = [p for p in range(1000) if len(set(proposals.lists[p].texts.tolist())) < len(proposals.lists[p].texts)]
+    texts = [proposals.list_of(predicted).texts for predicted in range(1000)]
+    twice = [predicted for predicted in range(1000) if len(set(texts[predicted].tolist())) < len(texts[predicted])]
     assert twice, "no list has a text twice: this test shows nothing"
     superclasses = superclasses_of(grouping)
     for predicted in twice[:20]:

@@ -1,0 +1,76 @@
+"""errata dataset propose: superclasses as a starting point, in a file that a person edits."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from errata.cli.commands import command
+from errata.cli.connect import json_option
+from errata.cli.console import safe, stderr_console
+from errata.cli.output import print_json, print_path
+from errata.messages import format_count
+
+from service.bootstrap.superclass_proposal import ProposalInputs, propose_superclasses, write_proposal
+from service.settings import read_settings
+
+FILE = click.Path(path_type=Path)
+
+
+@command(
+    examples="""
+errata dataset propose --classes classes.csv --output superclasses.csv
+errata dataset propose --classes classes.csv --labels val.csv --predictions model.csv --output superclasses.csv
+errata dataset propose --classes classes.csv --encoder service.evidence.clip:OpenClip --output superclasses.csv
+"""
+)
+@click.option("--classes", type=FILE, required=True, metavar="FILE", help="The classes, CSV or JSON.")
+@click.option("--labels", type=FILE, metavar="FILE", help="Labels of images, with --predictions.")
+@click.option("--predictions", type=FILE, metavar="FILE", help="Predictions of a model: use the classes it confuses.")
+@click.option(
+    "--encoder",
+    default="",
+    metavar="MODULE:CLASS",
+    help="Use the similarity of class names, for example by service.evidence.clip:OpenClip.",
+)
+@click.option(
+    "--max-size",
+    type=click.IntRange(min=2),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="The largest number of classes in a superclass.",
+)
+@click.option("--output", type=FILE, required=True, metavar="FILE", help="The CSV file to write.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@json_option
+def propose(output: Path, force: bool, as_json: bool, **inputs: Any) -> None:
+    """Propose superclasses for classes that have none.
+
+    They come from WordNet, from the confusions of a model, or from the similarity of class names. Check and edit the
+    file, then pass it to 'errata evidence build' with --superclasses.
+    """
+    proposal = propose_superclasses(ProposalInputs(**inputs, max_bytes=read_settings().max_upload_bytes))
+    write_proposal(proposal, output, overwrite=force)
+    if as_json:
+        summary = {
+            "output": str(output),
+            "origin": proposal.origin,
+            "superclasses": len(proposal.superclasses),
+            "classes_with_proposal": proposal.num_classes_with_proposal,
+            "classes": proposal.label_space.num_classes,
+            "notes": list(proposal.notes),
+        }
+        print_json(json.dumps(summary, indent=2))
+        return
+    print_path("Written", output)
+    console = stderr_console()
+    for note in proposal.notes:
+        console.print(f"[yellow]note[/]  {safe(note)}")
+    counts = (len(proposal.superclasses), proposal.num_classes_with_proposal, proposal.label_space.num_classes)
+    superclasses, covered, classes = map(format_count, counts)
+    console.print(
+        f"{superclasses} superclasses for {covered} of {classes} classes, proposed from {safe(proposal.origin)}. Check "
+        "and edit the file before you use it.",
+        style="dim",
+    )

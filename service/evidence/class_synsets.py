@@ -1,0 +1,123 @@
+"""The synsets of classes, and the part of WordNet around them: from the data of the package, else through NLTK."""
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+from errata.errors import InvalidEvidence, Violation
+
+from service.domain import LabelSpace
+from service.taxonomy.common_hypernyms import find_synsets, find_visible_sense, sense_of_package
+from service.taxonomy.wordnet import Taxonomy, load_taxonomy, to_taxonomy
+
+MAX_VIOLATIONS = 10
+_NOUN = re.compile(r"n[0-9]{8}")
+
+
+def taxonomy_of(label_space: LabelSpace) -> Taxonomy:
+    """Return the part of WordNet around the synsets of a label space.
+
+    The data of the package are enough for synsets among those of ImageNet-1k and their hypernyms. Others need WordNet.
+    """
+    _check_nouns(label_space)
+    package = load_taxonomy()
+    if all(package.covers(int(synset[1:])) for synset in label_space.synsets if synset):
+        return package
+    return _read_wordnet(label_space)
+
+
+def find_senses(label_space: LabelSpace) -> tuple[Taxonomy, list[int | None], tuple[str, ...]]:
+    """Return the synset of each class by its ID or name, with the part of WordNet around them.
+
+    Returns:
+        The taxonomy, (C,) synsets (None: unknown), and notes for the user.
+    """
+    _check_nouns(label_space)
+    with ExitStack() as stack:
+        try:
+            wordnet = stack.enter_context(_open_wordnet())
+        except InvalidEvidence as error:
+            note = f"Only the names of ImageNet-1k's classes and their hypernyms are known. {error.message}"
+            return *_find_in_package(label_space), (note,)
+        _check_existence(wordnet, label_space)
+        synsets = find_synsets(label_space, partial(find_visible_sense, wordnet))
+        return _compile(wordnet, synsets), synsets, ()
+
+
+def _find_in_package(label_space: LabelSpace) -> tuple[Taxonomy, list[int | None]]:
+    taxonomy = load_taxonomy()
+    synsets = find_synsets(label_space, sense_of_package(taxonomy))
+    return taxonomy, [synset if taxonomy.hypernyms.get(synset or 0) else None for synset in synsets]
+
+
+def _read_wordnet(label_space: LabelSpace) -> Taxonomy:
+    with _open_wordnet() as wordnet:
+        _check_existence(wordnet, label_space)
+        return _compile(wordnet, [int(synset[1:]) for synset in label_space.synsets if synset])
+
+
+def _compile(wordnet: Any, synsets: Iterable[int | None]) -> Taxonomy:
+    from service.taxonomy.compile import compile_taxonomy  # NLTK is an optional dependency
+
+    ids = {f"n{synset:08d}" for synset in synsets if synset is not None}
+    return to_taxonomy(compile_taxonomy(wordnet, sorted(ids)))
+
+
+@contextmanager
+def _open_wordnet() -> Iterator[Any]:
+    """Yield NLTK's reader of WordNet; raise InvalidEvidence if either is missing."""
+    try:
+        from service.taxonomy.nltk_wordnet import find_wordnet  # NLTK is an optional dependency
+    except ImportError as error:
+        raise InvalidEvidence(
+            "WordNet beyond the synsets around ImageNet-1k needs NLTK. Install errata-service[taxonomy].",
+            field="synset",
+        ) from error
+    with find_wordnet() as wordnet:
+        yield wordnet
+
+
+def _check_existence(wordnet: Any, label_space: LabelSpace) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No WordNet synset found", UserWarning)
+        missing = [
+            index
+            for index, synset in enumerate(label_space.synsets)
+            if synset and wordnet.synset_from_pos_and_offset("n", int(synset[1:])) is None
+        ]
+    _raise_if_any(
+        [
+            Violation(
+                "synset",
+                f"class {index} ({label_space.names[index]!r:.60}): WordNet 3.0 has no synset "
+                f"{label_space.synsets[index]}; correct it, or leave it empty",
+            )
+            for index in missing
+        ]
+    )
+
+
+def _check_nouns(label_space: LabelSpace) -> None:
+    _raise_if_any(
+        [
+            Violation(
+                "synset",
+                f"class {index} ({label_space.names[index]!r:.60}): synset {synset!r:.40} is not the WordNet 3.0 ID of "
+                "a noun, such as n02084071; correct it, or leave it empty",
+            )
+            for index, synset in enumerate(label_space.synsets)
+            if synset and not _NOUN.fullmatch(synset)
+        ]
+    )
+
+
+def _raise_if_any(violations: list[Violation]) -> None:
+    if violations:
+        more = f" (and {len(violations) - 1:,} more)" if len(violations) > 1 else ""
+        description = violations[0].description
+        raise InvalidEvidence(
+            f"{description[0].upper()}{description[1:]}{more}.", violations=violations[:MAX_VIOLATIONS]
+        )
