@@ -1,4 +1,4 @@
-"""Find image files in a folder by the names of a data set or by `wnid/file`."""
+"""Find image files in a folder by the names of a data set or by `class/file`."""
 
 import os
 from collections.abc import Sequence
@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from errata.errors import InvalidEvidence
 
-from service.evidence.annotation import class_of_wordnet_id
+from service.domain import LabelSpace
 from service.evidence.artefacts import SampleOrder
+from service.evidence.class_lookup import ClassLookup
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # lower case
 
@@ -48,23 +49,28 @@ def find_images(folder: Path, names: Sequence[str]) -> list[str]:
     return [path for path in candidates if path is not None]
 
 
-def class_folders(folder: Path) -> SampleOrder:
-    """Return all images of a folder of class folders, `wnid/file`, sorted.
+def class_folders(folder: Path, label_space: LabelSpace) -> SampleOrder:
+    """Return all images of a folder with one folder per class, sorted by path.
+
+    The ID, name, or index of a class names its folder.
 
     Raises:
         InvalidEvidence: If the folder does not exist, has no images, or has other subfolders.
     """
     if not folder.is_dir():
         raise InvalidEvidence(f"Folder of class folders not found: {folder}.", field="images")
+    lookup = ClassLookup(label_space)
     names: list[str] = []
     targets: list[int] = []
     for parent in sorted(path for path in folder.iterdir() if path.is_dir()):
-        target = class_of_wordnet_id(parent.name, f"{folder}")
+        target = lookup.find(parent.name)
+        if target is None:
+            raise InvalidEvidence(f"{folder}: {lookup.describe_problem(parent.name)}.", field="images")
         files = sorted(path.name for path in parent.iterdir() if path.suffix.lower() in SUFFIXES)
         names += [f"{parent.name}/{name}" for name in files]
         targets += [target] * len(files)
     if not names:
         raise InvalidEvidence(
-            f"{folder} has no images. Pass a folder with one folder of images per WordNet ID.", field="images"
+            f"{folder} has no images. Pass a folder with one folder of images per class.", field="images"
         )
     return SampleOrder(tuple(names), np.array(targets, dtype=np.int16))

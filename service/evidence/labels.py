@@ -163,25 +163,6 @@ def folders(samples: SampleOrder) -> LabelInputs:
     )
 
 
-def custom(labels: Mapping[str, Sequence[int]]) -> LabelInputs:
-    """Return the images of a custom data set. The first label of each image is the target."""
-    names = sorted(labels, key=str.encode)
-    image_labels = []
-    for name in names:
-        target, *others = labels[name]
-        image_labels.append(
-            {target: LabelSource.ORIGINAL} | {other: LabelSource.CORRECT for other in others if other != target}
-        )
-    return LabelInputs(
-        names=np.array([name.encode() for name in names], dtype=np.bytes_),
-        all_targets=np.array([labels[name][0] for name in names], dtype=np.int16),
-        rows=np.arange(len(names), dtype=np.int32),
-        labels=pack_labels(image_labels),
-        problematic=np.zeros(len(names), dtype=bool),
-        sources=(),
-    )
-
-
 def demo() -> LabelInputs:
     """Return the 20 photographs of the foolbox package. Only models need the package; file names contain the class."""
     checksums: dict[str, str] = json.loads((files("service.evidence") / DEMO_FILE).read_text())

@@ -1,60 +1,41 @@
 """Recipes: collect the evidence of each data set. RECIPES has one function per data set."""
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
-from service.domain import Mask
+from service.domain import IMAGENET_1K, LabelSpace, Mask
 from service.evidence import labels
 from service.evidence.annotation import Annotation, read_annotation
 from service.evidence.artefacts import NEIGHBORS, Artefacts, read_artefacts, read_grouping
+from service.evidence.build_inputs import OWN_LICENSE, Inputs, check_inputs, file_source
+from service.evidence.class_files import read_classes, read_groups, read_superclasses
 from service.evidence.cooccurrence import count_pairs
-from service.evidence.custom_labels import read_custom_labels
-from service.evidence.encoder import CachedEncoder, Progress, describe, load_encoder
+from service.evidence.encoder import CachedEncoder, describe, load_encoder
 from service.evidence.expert_judgments import pack_judgments, read_expert_judgments
 from service.evidence.images import class_folders, find_images
 from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, EncoderInfo, LabelInputs, Source
+from service.evidence.label_files import read_labels
+from service.evidence.label_pairs import pairs_of_labels, read_pairs
 from service.evidence.neighbors import nearest_classes
 from service.evidence.prototype import FILES as MISTAKES
 from service.evidence.prototype import read_non_prototypical
 from service.evidence.vocabulary import ClipImages, decide_oov
-from service.storage import sha256_of
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import Grouping, default_grouping
 from service.taxonomy.wordnet import load_taxonomy
 
+__all__ = ["Inputs", "gather"]
+
 REAL_SOURCE = Source(
     "co-occurrence", "pairs of ReaL labels (Beyer et al. 2020) of validation images that {which}", "Apache-2.0"
 )
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
-def _ignore_progress(stage: str, done: int, total: int) -> None:
-    """Do nothing."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Input files of a build. Each data set needs only some of them."""
-
-    annotations: Path | None = None
-    mistakes: Path | None = None
-    artefacts: Path | None = None
-    superclasses: Path | None = None
-    labels: Path | None = None
-    encoder: str = ""  # MODULE:CLASS
-    images: Path | None = None
-    train_images: Path | None = None
-    cache: Path | None = None  # folder of embeddings; required with an encoder
-    progress: Progress = field(default=_ignore_progress)
 
 
 def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
@@ -65,49 +46,38 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
     """
     inputs = inputs or Inputs()
     recipe = RECIPES.get(dataset)
-    if recipe is None and not _NAME.fullmatch(dataset):
-        raise InvalidEvidence(
-            f"Invalid data set name {dataset!r:.80}. Expected up to 64 characters of a-z, 0-9, '_', '.', and '-'.",
-            field="dataset",
-        )
     if recipe is None and inputs.labels is None:
         known = ", ".join(RECIPES)
         raise InvalidEvidence(
             f"Unknown data set {dataset!r:.80}. Expected one of {known}, or --labels FILE for a custom data set.",
             field="dataset",
         )
-    if recipe is not None and inputs.labels is not None:
-        raise InvalidEvidence(
-            f"The data set {dataset} has built-in labels. Choose another name for a custom data set.", field="dataset"
-        )
+    check_inputs(dataset, inputs, is_custom=recipe is None)
     artefacts = _artefacts(dataset, inputs)
     annotation = read_annotation(inputs.annotations) if inputs.annotations else None
-    images = (recipe or _custom)(_RecipeInputs(inputs, artefacts, annotation))
-    grouping, grouping_source = _grouping(inputs, artefacts)
+    label_space, class_sources = _label_space(dataset, inputs, artefacts)
+    images = (recipe or _custom)(_RecipeInputs(inputs, artefacts, annotation, label_space))
     if dataset in NEEDS_NO_INPUT:
         annotation = None  # co-occurrence is counted over all images
-    if dataset in COUNTS_OWN_PAIRS:
-        pairs, pair_source = _own_pairs(images)
-    else:
-        pairs, pair_source = _real_pairs(_annotated_images(dataset, annotation))
-    clip = _clip(inputs, artefacts, images, grouping)
+    pairs, pair_source = _pairs(dataset, inputs, images, label_space, annotation)
+    clip = _clip(inputs, artefacts, images, label_space)
     return BundleInputs(
         dataset=dataset,
         labels=images,
-        label_space=replace(imagenet_1k(), superclasses=grouping.superclasses),
+        label_space=label_space,
         pairs=pairs,
         non_prototypical=_non_prototypical(inputs, images),
         clip=clip,
         sources=(
             *images.sources,
-            _data_file_source("WordNet 3.0", "Princeton University", "WordNet 3.0 license", "wordnet.json"),
-            grouping_source,
+            *class_sources,
             pair_source,
             *_file_sources(inputs, annotation is not None, clip),
             *_artefact_sources(inputs, artefacts, clip is not None),
         ),
         imagenet_m=_imagenet_m(annotation, images) if dataset == "imagenet" else None,
         expert_judgments=_expert_judgments(inputs, images),
+        min_cooccurrence=inputs.min_cooccurrence,
     )
 
 
@@ -118,6 +88,7 @@ class _RecipeInputs:
     inputs: Inputs
     artefacts: Artefacts
     annotation: Annotation | None
+    label_space: LabelSpace
 
 
 def _imagenet(arguments: _RecipeInputs) -> LabelInputs:
@@ -131,7 +102,7 @@ def _imagenet(arguments: _RecipeInputs) -> LabelInputs:
 def _imagenet_a(arguments: _RecipeInputs) -> LabelInputs:
     samples = arguments.artefacts.samples
     if samples is None and arguments.inputs.images is not None:
-        samples = class_folders(arguments.inputs.images)
+        samples = class_folders(arguments.inputs.images, arguments.label_space)
     if samples is None:
         raise InvalidEvidence(
             "The data set imagenet-a needs its samples. Add --artefacts DIR with imagenet-a/samples_info.npz, or "
@@ -143,7 +114,7 @@ def _imagenet_a(arguments: _RecipeInputs) -> LabelInputs:
 
 def _custom(arguments: _RecipeInputs) -> LabelInputs:
     assert arguments.inputs.labels is not None, "This is a bug: a custom data set has labels."
-    return labels.custom(read_custom_labels(arguments.inputs.labels))
+    return read_labels(arguments.inputs.labels, arguments.label_space)
 
 
 RECIPES: Mapping[str, Callable[[_RecipeInputs], LabelInputs]] = {
@@ -163,10 +134,31 @@ def _artefacts(dataset: str, inputs: Inputs) -> Artefacts:
     return read_artefacts(inputs.artefacts, ARTEFACT_FOLDERS.get(dataset, dataset))
 
 
+def _label_space(dataset: str, inputs: Inputs, artefacts: Artefacts) -> tuple[LabelSpace, tuple[Source, ...]]:
+    """Return the classes of a data set, and their sources."""
+    if inputs.classes is None:
+        grouping, source = _grouping(inputs, artefacts)
+        wordnet = _data_file_source("WordNet 3.0", "Princeton University", "WordNet 3.0 license", "wordnet.json")
+        return replace(imagenet_1k(), superclasses=grouping.superclasses), (wordnet, source)
+    label_space = read_classes(inputs.classes, dataset, inputs.overlaps)
+    if inputs.superclasses is not None:
+        label_space = read_superclasses(inputs.superclasses, label_space)
+    if inputs.groups is not None:
+        label_space = read_groups(inputs.groups, label_space)
+    paths = {
+        "classes": inputs.classes,
+        "overlaps": inputs.overlaps,
+        "superclasses": inputs.superclasses,
+        "groups": inputs.groups,
+    }
+    sources = (file_source(name, path, OWN_LICENSE) for name, path in paths.items() if path is not None)
+    return label_space, tuple(sources)
+
+
 def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, Source]:
     """Return the superclasses from the --superclasses file, else from the artifacts, else the default superclasses."""
     if inputs.superclasses is not None:
-        return read_grouping(inputs.superclasses), _file_source("superclasses", inputs.superclasses, "its author's")
+        return read_grouping(inputs.superclasses), file_source("superclasses", inputs.superclasses, OWN_LICENSE)
     if artefacts.superclasses is not None:
         return artefacts.superclasses, next(
             source for source in artefacts.sources if source.name == "superclasses.json"
@@ -180,6 +172,19 @@ def _data_file_source(name: str, origin: str, license_: str, file: str) -> Sourc
     """Return the source of a data file of the taxonomy."""
     content = (files("service.taxonomy") / "data" / file).read_bytes()
     return Source(name, f"{origin}, service/taxonomy/data/{file}", license_, hashlib.sha256(content).hexdigest())
+
+
+def _pairs(
+    dataset: str, inputs: Inputs, images: LabelInputs, label_space: LabelSpace, annotation: Annotation | None
+) -> tuple[CooccurrenceInputs | None, Source]:
+    """Count the co-occurrences of classes."""
+    if inputs.cooccurrence is not None:
+        return read_pairs(inputs.cooccurrence, images, label_space, inputs.min_cooccurrence)
+    if label_space.name != IMAGENET_1K:
+        return pairs_of_labels(images, inputs.min_cooccurrence)
+    if dataset in COUNTS_OWN_PAIRS:
+        return _own_pairs(images)
+    return _real_pairs(_annotated_images(dataset, annotation))
 
 
 def _own_pairs(images: LabelInputs) -> tuple[CooccurrenceInputs, Source]:
@@ -227,19 +232,19 @@ def _imagenet_m(annotation: Annotation | None, images: LabelInputs) -> Mask | No
     return np.array([name.decode() in annotation.imagenet_m for name in judged], dtype=bool)
 
 
-def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: Grouping) -> ClipInputs | None:
+def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, label_space: LabelSpace) -> ClipInputs | None:
     """Return the CLIP evidence; None without an encoder or without neighbors: the rule of FINE_GRAINED_OOV abstains."""
     if not inputs.encoder or (artefacts.neighbors is None and inputs.train_images is None):
         return None
     if inputs.cache is None:
         raise InvalidEvidence("The cache folder is missing. An encoder needs one for its embeddings.", field="cache")
     encoder = CachedEncoder(load_encoder(inputs.encoder), inputs.cache, inputs.progress)
-    paths = _wordnet_paths(images)
+    paths = _image_paths(images, label_space)
     if inputs.images is not None:
         paths = find_images(inputs.images, paths)
     embeddings = encoder.images(paths)
-    neighbors = _neighbors(inputs, artefacts, images, encoder, embeddings)
-    proposals = Proposals(load_taxonomy(), grouping.superclasses)
+    neighbors = _neighbors(inputs, artefacts, images, label_space, encoder, embeddings)
+    proposals = Proposals(load_taxonomy(), label_space.superclasses)
     texts = encoder.texts(proposals.texts)
     if texts.shape[1] != embeddings.shape[1]:
         raise InvalidEvidence(
@@ -254,11 +259,16 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: G
 
 
 def _neighbors(
-    inputs: Inputs, artefacts: Artefacts, images: LabelInputs, encoder: CachedEncoder, embeddings: NDArray[np.float32]
+    inputs: Inputs,
+    artefacts: Artefacts,
+    images: LabelInputs,
+    label_space: LabelSpace,
+    encoder: CachedEncoder,
+    embeddings: NDArray[np.float32],
 ) -> NDArray[np.int16]:
     """Return the classes of the training images nearest to each evaluated image, (N, 10)."""
     if inputs.train_images is not None:
-        train = class_folders(inputs.train_images)
+        train = class_folders(inputs.train_images, label_space)
         if len(train.names) < NEIGHBORS:
             raise InvalidEvidence(
                 f"Only {len(train.names)} training images. Pass at least {NEIGHBORS} with --train-images.",
@@ -274,12 +284,13 @@ def _neighbors(
             f"valid_clip_knn.npz: {len(artefacts.neighbors)} rows, but {len(rows)} images. Use files of one download.",
             field="artefacts",
         )
-    missing = [path for path in _wordnet_paths(images) if path not in rows]
+    paths = _image_paths(images, label_space)
+    missing = [path for path in paths if path not in rows]
     if missing:
         raise InvalidEvidence(
             f"samples_info.npz: image {missing[0]!r:.80} is missing. Include all evaluated images.", field="artefacts"
         )
-    return artefacts.neighbors[[rows[path] for path in _wordnet_paths(images)]]
+    return artefacts.neighbors[[rows[path] for path in paths]]
 
 
 def _row_names(artefacts: Artefacts, images: LabelInputs) -> list[str]:
@@ -289,9 +300,12 @@ def _row_names(artefacts: Artefacts, images: LabelInputs) -> list[str]:
     return sorted(_paths(images.names.tolist(), images.all_targets.tolist()))
 
 
-def _wordnet_paths(images: LabelInputs) -> list[str]:
-    """Return `wnid/file` of each evaluated image."""
-    return _paths(images.names[images.rows].tolist(), images.targets.tolist())
+def _image_paths(images: LabelInputs, label_space: LabelSpace) -> list[str]:
+    """Return the path of each evaluated image: `wnid/file` for imagenet-1k, and its name for other classes."""
+    names = images.names[images.rows].tolist()
+    if label_space.name != IMAGENET_1K:
+        return [name.decode() for name in names]
+    return _paths(names, images.targets.tolist())
 
 
 def _paths(names: list[bytes], targets: list[int]) -> list[str]:
@@ -307,15 +321,16 @@ def _file_sources(inputs: Inputs, uses_annotation: bool, clip: ClipInputs | None
     """Return the local files that the evidence uses, with their digests."""
     sources = []
     if inputs.annotations is not None and uses_annotation:
-        sources.append(_file_source("multi-label annotation", inputs.annotations, "Apache-2.0"))
+        sources.append(file_source("multi-label annotation", inputs.annotations, "Apache-2.0"))
     if inputs.labels is not None:
-        sources.append(_file_source("labels", inputs.labels, "its author's"))
+        sources.append(file_source("labels", inputs.labels, OWN_LICENSE))
     if inputs.mistakes is not None:
-        sources += [_file_source("non-prototypical images", inputs.mistakes / name, "Apache-2.0") for name in MISTAKES]
+        sources += [file_source("non-prototypical images", inputs.mistakes / name, "Apache-2.0") for name in MISTAKES]
     if clip is not None:
         sources.append(_encoder_source(inputs.encoder, clip.encoder))
         if inputs.train_images is not None:
-            sources.append(Source("training images", "a local folder", "ImageNet's terms"))
+            terms = "ImageNet's terms" if inputs.classes is None else OWN_LICENSE
+            sources.append(Source("training images", "a local folder", terms))
     return tuple(sources)
 
 
@@ -324,10 +339,6 @@ def _encoder_source(name: str, info: EncoderInfo | None) -> Source:
         return Source("CLIP encoder", name, "its author's")
     origin = f"{name}, {info.architecture}, weights {info.weights}, activation {info.activation}, {info.library}"
     return Source("CLIP encoder", origin, "its author's", info.weights_sha256)
-
-
-def _file_source(name: str, path: Path, license_: str) -> Source:
-    return Source(name, f"local file {path.name}", license_, sha256_of(path))
 
 
 def _artefact_sources(inputs: Inputs, artefacts: Artefacts, uses_encoder: bool) -> tuple[Source, ...]:

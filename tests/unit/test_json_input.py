@@ -16,10 +16,12 @@ from service.archive.files import FolderFiles
 from service.evidence.annotation import read_annotation
 from service.evidence.artefacts import read_artefacts, read_grouping
 from service.evidence.bundle import read_manifest
-from service.evidence.custom_labels import read_custom_labels
+from service.evidence.class_files import read_classes
+from service.evidence.label_files import read_labels
 from service.evidence.prototype import read_non_prototypical
 from service.predictions.models.model_folder import read_json_beside
 from service.settings import read_settings
+from service.taxonomy.imagenet_1k import imagenet_1k
 from service.wire.paging import page_offset
 
 DEPTHS = [MAX_DEPTH + 1, 900, 950, 990, 100_000]  # Python can parse some of them, but cannot print the values
@@ -50,7 +52,8 @@ def test_malformed_text_is_a_value_error(text: str) -> None:
 
 
 READERS: dict[str, tuple[str, Callable[[Path], object], type[ErrataError]]] = {
-    "own labels": ("labels.json", lambda folder: read_custom_labels(folder / "labels.json"), InvalidEvidence),
+    "own labels": ("labels.json", lambda folder: read_labels(folder / "labels.json", imagenet_1k()), InvalidEvidence),
+    "own classes": ("classes.json", lambda folder: read_classes(folder / "classes.json", "mine"), InvalidEvidence),
     "annotation": ("labels.json", lambda folder: read_annotation(folder / "labels.json"), InvalidEvidence),
     "superclasses": ("superclasses.json", lambda folder: read_grouping(folder / "superclasses.json"), InvalidEvidence),
     "labels_map": ("labels_map.json", lambda folder: read_artefacts(folder, "imagenet"), InvalidEvidence),

@@ -1,4 +1,4 @@
-"""Labels of custom data sets: CSV and JSON, indices and WordNet ids, and invalid rows."""
+"""Labels of custom data sets: file formats, targets, problematic images, names of classes, and invalid rows."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,11 @@ import pytest
 from errata.errors import InvalidEvidence
 from unit.evidence.official import wordnet_id
 
-from service.domain import LabelSource
-from service.evidence.custom_labels import read_custom_labels
+from service.domain import LabelSource, LabelSpace
+from service.evidence.inputs import LabelInputs
+from service.evidence.label_files import read_labels
 from service.evidence.recipes import Inputs, gather
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 LABELS = {"b.jpg": [207], "a.jpg": [5, 3], "n01440764/c.png": [0, 999, 134]}
 
@@ -17,6 +19,10 @@ LABELS = {"b.jpg": [207], "a.jpg": [5, 3], "n01440764/c.png": [0, 999, 134]}
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def labels_of(images: LabelInputs) -> dict[str, list[int]]:
+    return {name.decode(): images.labels.of(row).tolist() for row, name in enumerate(images.names.tolist())}
 
 
 def as_csv(wordnet_ids: bool) -> str:
@@ -38,7 +44,11 @@ def test_formats_and_class_names_are_equivalent(tmp_path: Path) -> None:
         write(tmp_path / "7.csv", "labels,note,file_name\n207,x,b.jpg\n5 3,,a.jpg\n0 999 134,,n01440764/c.png\n"),
     ]
 
-    assert [read_custom_labels(file) for file in files] == [LABELS] * len(files)
+    for file in files:
+        images = read_labels(file, imagenet_1k())
+        assert labels_of(images) == LABELS, file.name
+        assert images.names.tolist() == sorted(name.encode() for name in LABELS)
+        assert images.all_targets.tolist() == [LABELS[name.decode()][0] for name in images.names.tolist()]
 
 
 def test_label_counts_once_and_the_first_is_the_target(tmp_path: Path) -> None:
@@ -58,9 +68,9 @@ def test_unicode_file_name_is_accepted(tmp_path: Path) -> None:
     assert facts.labels.names.tolist() == ["Schloß ü.jpg".encode()]
 
 
-def refused(path: Path) -> InvalidEvidence:
+def refused(path: Path, label_space: LabelSpace | None = None) -> InvalidEvidence:
     with pytest.raises(InvalidEvidence) as error_info:
-        read_custom_labels(path)
+        read_labels(path, label_space or imagenet_1k())
     assert path.name in error_info.value.message
     return error_info.value
 
@@ -108,7 +118,7 @@ def test_control_character_in_a_name_is_rejected_with_its_line(tmp_path: Path, c
     from_csv = refused(write(tmp_path / "x.csv", f'file_name,labels\nb.jpg,1\n"{name}",2\n'))
     from_json = refused(write(tmp_path / "x.json", json.dumps({"b.jpg": [1], name: [2]})))
 
-    assert from_csv.violations[0].line == (4 if control == "\n" else 3), "where the row ends"
+    assert from_csv.violations[0].line == 3, "where the row starts"
     for error in (from_csv, from_json):
         assert error.violations[0].field == "file_name"
         assert f"U+{ord(control):04X}" in error.message

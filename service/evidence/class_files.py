@@ -1,0 +1,242 @@
+"""Read the classes of a label space: CSV or JSON, and CSV files of overlaps, superclasses, and groups.
+
+CSV `index,id,name,synonyms,superclasses,groups,synset`; only `name` is required, and `;` separates several values.
+JSON `{"classes": [{"name": …}, …], "overlaps": [[class, also correct], …]}` with the same fields.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from errata.errors import InvalidEvidence
+from errata.json_input import parse_json
+from numpy.typing import NDArray
+
+from service.domain import IMAGENET_1K, ClassPairs, LabelSpace
+from service.evidence.class_lookup import ClassLookup
+from service.evidence.class_rules import LISTS, find_problems
+from service.evidence.input_files import Problems, csv_rows, read_text
+from service.evidence.label_space_json import create_label_space, to_rows
+
+COLUMNS: Mapping[str, Sequence[str]] = {
+    "index": (),
+    "id": (),
+    "name": (),
+    "synonyms": (),
+    "superclasses": ("superclass",),
+    "groups": ("group",),
+    "synset": (),
+}
+OVERLAP_COLUMNS: Mapping[str, Sequence[str]] = {"class": (), "also_correct": ()}
+MAX_OVERLAPS = 1_000_000
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two texts that name classes: the second is also correct for the first."""
+
+    line: int
+    texts: tuple[str, str]
+
+
+def read_classes(path: Path, name: str, overlaps: Path | None = None) -> LabelSpace:
+    """Read a label space.
+
+    Args:
+        path: File of classes, CSV or JSON.
+        name: Name of the label space.
+        overlaps: CSV file `class,also_correct`, in addition to the overlaps of a JSON file.
+
+    Raises:
+        InvalidEvidence: A file cannot be read, or has invalid rows; `violations` has the lines.
+    """
+    if name == IMAGENET_1K:
+        raise InvalidEvidence(f"The name {IMAGENET_1K} is reserved. Choose another name.", field="dataset")
+    text = read_text(path, "classes")
+    is_json = text.lstrip()[:1] in ("{", "[")
+    problems = Problems(path.name, "class" if is_json else "line")
+    raw = _parse_json(text, path.name) if is_json else {}
+    entries = _json_entries(raw["classes"], problems) if is_json else _csv_entries(text, problems, path.name)
+    rows, lines = _order(list(entries), problems)
+    places = [f"{'class' if is_json else 'line'} {line}" for line in lines]
+    for problem in find_problems(rows, places):
+        problems.add(problem.field, problem.description, None if problem.row is None else lines[problem.row])
+    problems.check()
+    label_space = create_label_space(name, rows, np.zeros((0, 2), dtype=np.int64))
+    pairs = [_json_pairs(raw.get("overlaps", []), label_space, path.name)]
+    if overlaps is not None:
+        pairs.append(_csv_pairs(overlaps, label_space))
+    return replace(label_space, overlaps=ClassPairs.of(np.concatenate(pairs), label_space.num_classes))
+
+
+def read_superclasses(path: Path, label_space: LabelSpace) -> LabelSpace:
+    """Return a label space with the superclasses of the classes that a file `class,superclasses` lists."""
+    return _with_lists(path, label_space, "superclasses")
+
+
+def read_groups(path: Path, label_space: LabelSpace) -> LabelSpace:
+    """Return a label space with the groups of the classes that a file `class,groups` lists."""
+    return _with_lists(path, label_space, "groups")
+
+
+def _with_lists(path: Path, label_space: LabelSpace, field: str) -> LabelSpace:
+    problems, lookup, text = Problems(path.name), ClassLookup(label_space), read_text(path, field)
+    if text.lstrip().startswith("{"):
+        raise InvalidEvidence(
+            f"{path.name} is a JSON file. For classes of your own, write a CSV file class,{field}.", field=field
+        )
+    rows = to_rows(label_space)
+    line_of: dict[int, int] = {}
+    columns = {"class": (), field: COLUMNS[field]}
+    for line, values in csv_rows(text, problems, path.name, columns, ("class", field)):
+        class_ = lookup.find(values["class"])
+        if class_ is None:
+            problems.add("class", partial(lookup.describe_problem, values["class"]), line)
+        elif (first := line_of.setdefault(class_, line)) != line:
+            problems.add(
+                "class", f"class {values['class']!r:.60} is also on line {first}; write one row per class", line
+            )
+        else:
+            rows[class_] = {**rows[class_], field: _split(values[field])}
+    places = [f"line {line_of[row]}" if row in line_of else f"class {row}" for row in range(len(rows))]
+    for problem in find_problems(rows, places):
+        problems.add(problem.field, problem.description, None if problem.row is None else line_of.get(problem.row))
+    problems.check()
+    return create_label_space(label_space.name, rows, label_space.overlaps.as_array())
+
+
+def _csv_entries(text: str, problems: Problems, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, values in csv_rows(text, problems, source, COLUMNS, ("name",)):
+        yield line, _entry({field: _split(value) if field in LISTS else value for field, value in values.items()})
+
+
+def _json_entries(raw: Sequence[Any], problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    names = {alias: field for field, aliases in COLUMNS.items() for alias in (field, *aliases)}
+    for number, item in enumerate(raw, start=1):
+        if not isinstance(item, dict):
+            problems.add("classes", f'{item!r:.40} is not an object; write {{"name": …}}', number)
+            continue
+        unknown = [key for key in item if key not in names]
+        if unknown:
+            problems.add("classes", f"unknown field {unknown[0]!r:.40}; use {', '.join(COLUMNS)}", number)
+        values = {names[key]: value for key, value in item.items() if key in names and value is not None}
+        yield (
+            number,
+            _entry(
+                {
+                    field: _split(value) if field in LISTS and isinstance(value, str) else value
+                    for field, value in values.items()
+                }
+            ),
+        )
+
+
+def _entry(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a class with all fields. A class without an ID has its name as the ID."""
+    entry: dict[str, Any] = {
+        "index": "",
+        "id": "",
+        "name": "",
+        "synset": "",
+        **{field: [] for field in LISTS},
+        **values,
+    }
+    for field in LISTS:
+        if isinstance(entry[field], list) and all(isinstance(value, str) for value in entry[field]):
+            entry[field] = list(dict.fromkeys(map(str.strip, entry[field])))
+    entry |= {field: _strip(entry[field]) for field in ("index", "id", "name", "synset")}
+    return entry if entry["id"] != "" else entry | {"id": entry["name"]}
+
+
+def _order(entries: Sequence[tuple[int, dict[str, Any]]], problems: Problems) -> tuple[list[dict[str, Any]], list[int]]:
+    """Return the classes in the order of their indices, and the line of each; without indices, in the order of rows."""
+    if not any(entry["index"] != "" for _, entry in entries):
+        return [entry for _, entry in entries], [line for line, _ in entries]
+    line_of: dict[int, int] = {}
+    last = len(entries) - 1
+    by_index: dict[int, tuple[int, dict[str, Any]]] = {}
+    for line, entry in entries:
+        index = _parse_index(entry["index"])
+        if index is None or index > last:
+            problems.add("index", f"invalid index {entry['index']!r:.40}; use each index from 0 to {last} once", line)
+        elif (first := line_of.setdefault(index, line)) != line:
+            problems.add("index", f"duplicate index {index}, also on line {first}; use each index once", line)
+        else:
+            by_index[index] = (line, entry)
+    missing = [index for index in range(len(entries)) if index not in by_index]
+    if missing:
+        shown = ", ".join(map(str, missing[:5])) + (" …" if len(missing) > 5 else "")
+        problems.add("index", f"no class has the index {shown}; number all classes from 0 to {last}")
+        problems.check()
+    ordered = [by_index[index] for index in range(len(entries))]
+    return [entry for _, entry in ordered], [line for line, _ in ordered]
+
+
+def _parse_index(value: Any) -> int | None:
+    text = str(value)
+    is_index = not isinstance(value, bool) and text.isascii() and text.isdigit() and len(text) < 10
+    return int(text) if is_index else None
+
+
+def _parse_json(text: str, source: str) -> dict[str, Any]:
+    try:
+        raw = parse_json(text)
+        if not isinstance(raw, dict) or not isinstance(raw.get("classes"), list):
+            raise ValueError("no list 'classes'")
+    except ValueError as error:
+        raise InvalidEvidence(
+            f'{source}: not a JSON file of classes: {error!s:.100}. Write {{"classes": [{{"name": …}}, …]}}.',
+            field="classes",
+        ) from error
+    return raw
+
+
+def _json_pairs(raw: Any, label_space: LabelSpace, source: str) -> NDArray[np.int64]:
+    problems = Problems(source, "overlap")
+    if not isinstance(raw, list):
+        raise InvalidEvidence(f"{source}: overlaps is {raw!r:.40}. Write a list of pairs of classes.", field="overlaps")
+    pairs = []
+    for number, pair in enumerate(raw, start=1):
+        is_pair = isinstance(pair, list) and len(pair) == 2
+        if is_pair and all(isinstance(item, int | str) and not isinstance(item, bool) for item in pair):
+            pairs.append(_Pair(number, (str(pair[0]), str(pair[1]))))
+        else:
+            problems.add("overlaps", f"{pair!r:.40} is not a pair; write [class, also correct]", number)
+    return _resolve(pairs, label_space, problems)
+
+
+def _csv_pairs(path: Path, label_space: LabelSpace) -> NDArray[np.int64]:
+    problems = Problems(path.name)
+    rows = csv_rows(read_text(path, "overlaps"), problems, path.name, OVERLAP_COLUMNS, (*OVERLAP_COLUMNS,))
+    return _resolve([_Pair(line, (row["class"], row["also_correct"])) for line, row in rows], label_space, problems)
+
+
+def _resolve(pairs: Sequence[_Pair], label_space: LabelSpace, problems: Problems) -> NDArray[np.int64]:
+    """Return the classes of pairs, (P, 2)."""
+    if len(pairs) > MAX_OVERLAPS:
+        problems.add("overlaps", f"{len(pairs):,} overlaps; use at most {MAX_OVERLAPS:,}")
+    lookup = ClassLookup(label_space)
+    resolved: list[tuple[int, int]] = []
+    for pair in pairs:
+        first, second = map(lookup.find, pair.texts)
+        if first is None or second is None:
+            position = 0 if first is None else 1
+            field, text = (*OVERLAP_COLUMNS,)[position], pair.texts[position]
+            problems.add(field, partial(lookup.describe_problem, text), pair.line)
+        elif first == second:
+            problems.add("also_correct", f"{pair.texts[1]!r:.40} is the class itself; remove the pair", pair.line)
+        else:
+            resolved.append((first, second))
+    problems.check()
+    return np.array(resolved, dtype=np.int64).reshape(-1, 2)
+
+
+def _split(text: str) -> list[str]:
+    return [value for value in map(str.strip, text.split(";")) if value]
+
+
+def _strip(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value

@@ -1,0 +1,193 @@
+"""Read the tables that people write for a build: text files of limited size, CSV with a header, and valid texts.
+
+All problems of a file are collected with their lines before an error is raised.
+"""
+
+import csv
+import difflib
+import io
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from errata.errors import InvalidEvidence, Violation
+
+MAX_BYTES = 64 << 20
+MAX_VIOLATIONS = 10
+MAX_NAME = 1024  # characters of a file name
+MAX_SHOWN = 120  # characters of a header in a message
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+Description = str | Callable[[], str]  # a function, if a description takes time: only those that are listed are created
+
+
+class Problems:
+    """The problems of one file. The first ones are listed; all are counted."""
+
+    def __init__(self, source: str, unit: str = "line") -> None:
+        """Create an empty list.
+
+        Args:
+            source: Name of the file, for messages.
+            unit: What the numbers of the problems count: "line", "row" or "class".
+        """
+        self._source = source
+        self._unit = unit
+        self._violations: list[Violation] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, field: str, description: Description, line: int | None = None) -> None:
+        """Add a problem of a field."""
+        self._count += 1
+        if len(self._violations) < MAX_VIOLATIONS:
+            text = description if isinstance(description, str) else description()
+            self._violations.append(Violation(field, text, line))
+
+    def check(self) -> None:
+        """Raise InvalidEvidence if there are problems; `violations` has the lines."""
+        if not self._violations:
+            return
+        first = self._violations[0]
+        where = "" if first.line is None else f", {self._unit} {first.line}"
+        more = f" (and {self._count - 1:,} more)" if self._count > 1 else ""
+        raise InvalidEvidence(f"{self._source}{where}: {first.description}{more}.", violations=self._violations)
+
+
+def read_content(path: Path, field: str, limit: int = MAX_BYTES) -> bytes:
+    """Return the content of a regular file. Its size is checked before it is read.
+
+    Raises:
+        InvalidEvidence: The file cannot be read or is too large.
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # opening a pipe must not block
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InvalidEvidence(f"{path.name} is not a regular file. Pass the path of a file.", field=field)
+            content = b"" if status.st_size > limit else file.read(limit + 1)
+            size = max(status.st_size, len(content))
+    except OSError as error:
+        raise InvalidEvidence(f"Cannot read {path}: {error.strerror}. Check the path.", field=field) from error
+    if size > limit:
+        raise InvalidEvidence(
+            f"{path.name} has {size / (1 << 20):,.1f} MiB. Expected at most {limit >> 20} MiB. Remove the columns and "
+            "rows that are not needed.",
+            field=field,
+        )
+    return content
+
+
+def decode(content: bytes, source: str, field: str) -> str:
+    """Return the text of a file, without a byte order mark; raise InvalidEvidence if it is not UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InvalidEvidence(
+            f"{source}, line {line}: not UTF-8. Save the file as UTF-8.", field=field, line=line
+        ) from error
+
+
+def read_text(path: Path, field: str) -> str:
+    """Return the text of a file of limited size."""
+    return decode(read_content(path, field), path.name, field)
+
+
+def csv_rows(
+    text: str, problems: Problems, source: str, columns: Mapping[str, Sequence[str]], required: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a CSV file: the line on which each starts, and its values by column.
+
+    A row has the columns that the header has. Rows with too many values become problems.
+
+    Args:
+        text: The file.
+        problems: Problems of the file.
+        source: Name of the file, for messages.
+        columns: Aliases of each column.
+        required: Columns that the header must have.
+
+    Raises:
+        InvalidEvidence: The header is invalid, or the file is not CSV.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: dict[str, int] = {}
+    width, line = 0, 1
+    try:
+        for row in reader:
+            start, line = line, reader.line_num + 1
+            if not any(row):
+                continue
+            if not width:
+                header, width = find_columns([name.strip() for name in row], source, columns, required), len(row)
+                continue
+            if len(row) > width:
+                problems.add("row", f"{len(row)} values in {width} columns; quote a value that contains a comma", start)
+                continue
+            row += [""] * (width - len(row))
+            yield start, {name: row[position] for name, position in header.items()}
+    except csv.Error as error:
+        raise InvalidEvidence(
+            f"{source}, line {line}: not valid CSV: {error}. Correct the quotation marks of this row.",
+            field="row",
+            line=line,
+        ) from error
+    if not width:
+        find_columns([], source, columns, required)
+
+
+def find_columns(
+    names: Sequence[str], source: str, columns: Mapping[str, Sequence[str]], required: Sequence[str]
+) -> dict[str, int]:
+    """Return the position of each known column.
+
+    Raises:
+        InvalidEvidence: A required column is missing, occurs twice, or seems to be misspelled.
+    """
+    shown = ", ".join(map(repr, names))[:MAX_SHOWN] or "none"
+    expected = f"Expected the header {','.join(columns)}; required: {', '.join(required)}."
+    found: dict[str, int] = {}
+    for column, aliases in columns.items():
+        positions = [position for position, name in enumerate(names) if name in (column, *aliases)]
+        if len(positions) > 1:
+            raise InvalidEvidence(
+                f"{source}, line 1: more than one column '{column}'. The file has {shown}. Keep one.",
+                field=column,
+                line=1,
+            )
+        if positions:
+            found[column] = positions[0]
+    known = [name for column, aliases in columns.items() for name in (column, *aliases)]
+    for name in names:
+        similar = difflib.get_close_matches(name.lower()[:MAX_SHOWN].replace(" ", "_"), known, n=1, cutoff=0.8)
+        if name not in known and similar and not any(similar[0] in (column, *columns[column]) for column in found):
+            raise InvalidEvidence(
+                f"{source}, line 1: unknown column {name!r:.60}. Rename it to '{similar[0]}'.", field="header", line=1
+            )
+    missing = [column for column in required if column not in found]
+    if missing:
+        raise InvalidEvidence(
+            f"{source}, line 1: missing column '{missing[0]}'. The file has {shown}. {expected}",
+            field=missing[0],
+            line=1,
+        )
+    return found
+
+
+def text_problem(field: str, text: str, limit: int) -> str:
+    """Return the problem of a text; empty if there is none."""
+    if not text:
+        return f"empty {field}; write a text"
+    if len(text) > limit:
+        return f"{field} has {len(text):,} characters; use at most {limit:,}"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"{field} {text!r:.60} is not valid Unicode; correct it"
+    if control := CONTROL.search(text):
+        return f"control character U+{ord(control[0]):04X} in the {field} {text!r:.60}; remove it"
+    return ""

@@ -1,0 +1,117 @@
+"""Read the labels of a data set: CSV `file_name,target,labels,problematic`, JSON, JSON lines, or Parquet.
+
+Labels are separated by spaces or `;`. Without `target`, the first label is the original label. A text in `problematic`
+sets the image aside.
+"""
+
+from array import array
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from errata.errors import InvalidEvidence
+
+from service.domain import Labels, LabelSource, LabelSpace
+from service.evidence.class_lookup import ClassLookup
+from service.evidence.input_files import MAX_NAME, Problems, text_problem
+from service.evidence.inputs import LabelInputs
+from service.evidence.label_rows import LabelRow, read_rows
+
+MAX_IMAGES = 2_000_000
+MAX_LABELS = 1_000  # of one image
+
+
+def read_labels(path: Path, label_space: LabelSpace) -> LabelInputs:
+    """Read a file of labels.
+
+    Args:
+        path: The file.
+        label_space: The classes of the labels.
+
+    Returns:
+        The images, sorted by name. All of them are evaluated. `sources` is empty.
+
+    Raises:
+        InvalidEvidence: The file cannot be read, or has invalid rows; `violations` has the lines.
+    """
+    rows, problems = read_rows(path)
+    table = _Table(ClassLookup(label_space), problems)
+    for row in rows:
+        table.add(row)
+        if len(table.line_of) > MAX_IMAGES:
+            problems.add("file_name", f"more than {MAX_IMAGES:,} images; remove the other ones", row.line)
+            break
+    problems.check()
+    if not table.line_of:
+        raise InvalidEvidence(f"{path.name} has no images. Write one row per image.", field="labels")
+    if all(table.problematic):
+        raise InvalidEvidence(
+            f"{path.name}: all images are problematic. Leave `problematic` empty for the images that count.",
+            field="problematic",
+        )
+    return table.to_inputs()
+
+
+@dataclass
+class _Table:
+    """The valid rows of a file of labels."""
+
+    lookup: ClassLookup
+    problems: Problems
+    line_of: dict[str, int] = field(default_factory=dict)  # line of each image
+    targets: "array[int]" = field(default_factory=lambda: array("h"))
+    labels: list[tuple[int, ...]] = field(default_factory=list)
+    problematic: bytearray = field(default_factory=bytearray)
+
+    def add(self, row: LabelRow) -> None:
+        """Add a row, or its problem."""
+        if problem := text_problem("file_name", row.name, MAX_NAME):
+            return self.problems.add("file_name", problem, row.line)
+        if row.name in self.line_of:
+            first = self.line_of[row.name]
+            problem = f"duplicate image {row.name!r:.60}, also on line {first}; write one row per image"
+            return self.problems.add("file_name", problem, row.line)
+        self.line_of[row.name] = row.line
+        labels = self.lookup.find_all(row.labels) if isinstance(row.labels, str) else self.lookup.find_each(row.labels)
+        if isinstance(labels, str):
+            return self.problems.add("labels", partial(self.lookup.describe_problem, labels), row.line)
+        if len(labels) > MAX_LABELS:
+            return self.problems.add("labels", f"{len(labels):,} labels; use at most {MAX_LABELS:,}", row.line)
+        if not labels and not row.problematic:
+            return self.problems.add("labels", "no label; write at least one, or a reason in `problematic`", row.line)
+        if row.target is None and not labels:
+            return self.problems.add("target", "neither a target nor labels; write the original label", row.line)
+        target = labels[0] if row.target is None else self.lookup.find(row.target)
+        if target is None:
+            wrong = row.target or ""
+            is_empty = not wrong.strip()
+            problem = "no target; write the original label" if is_empty else ""
+            return self.problems.add("target", problem or partial(self.lookup.describe_problem, wrong), row.line)
+        self.targets.append(target)
+        self.labels.append(labels)
+        self.problematic.append(row.problematic)
+        return None
+
+    def to_inputs(self) -> LabelInputs:
+        """Return the images, sorted by the bytes of their names."""
+        names = [name.encode() for name in self.line_of]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        targets = np.asarray(self.targets, dtype=np.int16)[order]
+        labels = [self.labels[row] for row in order]
+        counts = np.array([len(classes) for classes in labels], dtype=np.int32)
+        classes = np.array([*chain.from_iterable(labels)], dtype=np.int16)
+        is_original = classes == np.repeat(targets, counts)
+        return LabelInputs(
+            names=np.array([names[row] for row in order], dtype=np.bytes_),
+            all_targets=targets,
+            rows=np.arange(len(names), dtype=np.int32),
+            labels=Labels(
+                offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+                classes=classes,
+                sources=np.where(is_original, LabelSource.ORIGINAL, LabelSource.CORRECT).astype(np.uint8),
+            ),
+            problematic=np.frombuffer(bytes(self.problematic), dtype=np.bool_)[order],
+            sources=(),
+        )

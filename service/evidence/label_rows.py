@@ -1,0 +1,132 @@
+"""The rows of a file of labels: CSV, JSON {file_name: [labels]}, JSON lines, and Parquet."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from errata.errors import InvalidEvidence
+from errata.json_input import parse_json
+
+from service.evidence.input_files import Problems, csv_rows, decode, read_content
+
+COLUMNS: Mapping[str, Sequence[str]] = {"file_name": (), "target": (), "labels": ("label",), "problematic": ()}
+REQUIRED = ("file_name", "labels")
+FALSE_TEXTS = frozenset({"0", "false", "no"})
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One image: its name, original label, labels, and the reason why it is set aside."""
+
+    line: int
+    name: str
+    target: str | None  # None: the first label
+    labels: str | list[str]  # one field with all labels, or a list of labels
+    problematic: bool
+
+
+def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
+    """Return the rows of a file of labels, and the problems that reading them finds.
+
+    Raises:
+        InvalidEvidence: The file cannot be read or has another format.
+    """
+    content = read_content(path, "labels")
+    text = decode(content, path.name, "labels")
+    start = text.lstrip()[:1]
+    if start != "{":
+        problems = Problems(path.name)
+        return _from_csv(text, problems, path.name), problems
+    if _is_json_lines(text):
+        problems = Problems(path.name)
+        return _from_json_lines(text, problems), problems
+    problems = Problems(path.name, "image")
+    return _from_json(text, problems, path.name), problems
+
+
+def _from_csv(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
+    for line, values in csv_rows(text, problems, source, COLUMNS, REQUIRED):
+        reason = values.get("problematic", "").strip()
+        if reason.lower() in FALSE_TEXTS:
+            problems.add("problematic", f"{reason!r} sets the image aside, as any text; leave the field empty", line)
+        yield LabelRow(line, values["file_name"], values.get("target"), values["labels"], bool(reason))
+
+
+def _is_json_lines(text: str) -> bool:
+    """Return whether the first line is an object with the name of one image."""
+    try:
+        first = parse_json(text.lstrip().partition("\n")[0])
+    except ValueError:
+        return False
+    return isinstance(first, dict) and isinstance(first.get("file_name"), str)
+
+
+def _from_json_lines(text: str, problems: Problems) -> Iterator[LabelRow]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            raw = parse_json(line)
+        except ValueError as error:
+            problems.add("row", f"not valid JSON: {error!s:.80}; write one object per line", number)
+            continue
+        if isinstance(raw, dict):
+            yield from row_of(raw, number, problems)
+        else:
+            problems.add("row", f'{raw!r:.40} is not an object; write {{"file_name": …, "labels": […]}}', number)
+
+
+def row_of(raw: Mapping[str, Any], number: int, problems: Problems) -> Iterator[LabelRow]:
+    """Yield the row of an object or of a table with types, or add its problem."""
+    name, target, reason = raw.get("file_name"), raw.get("target"), raw.get("problematic")
+    labels = raw.get("labels", raw.get("label"))
+    labels = [] if labels is None else labels
+    values = labels if isinstance(labels, list) else [labels]
+    if not isinstance(name, str):
+        problems.add("file_name", f"{name!r:.40} is not a text; write the name of an image", number)
+    elif not all(map(_is_class, values)):
+        problems.add("labels", f"{labels!r:.60} is not a list of classes; write a list of texts or numbers", number)
+    elif not _is_class(target) and (target is not None or "target" in raw):
+        problems.add("target", f"{target!r:.40} is not a class; write a text or a number", number)
+    elif not isinstance(reason, str | bool | None):
+        problems.add("problematic", f"{reason!r:.40} is not a text; write why the image is set aside", number)
+    elif isinstance(reason, str) and reason.strip().lower() in FALSE_TEXTS:
+        problems.add("problematic", f"{reason!r} sets the image aside, as any text; leave the field empty", number)
+    else:
+        aside = bool(reason.strip()) if isinstance(reason, str) else bool(reason)
+        is_field = isinstance(labels, str)
+        yield LabelRow(
+            line=number,
+            name=name,
+            target=None if target is None else str(target),
+            labels=labels if is_field else [str(value) for value in values],
+            problematic=aside,
+        )
+
+
+def _from_json(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
+    try:
+        raw = parse_json(text, _to_unique_dict)
+    except ValueError as error:
+        raise InvalidEvidence(
+            f"{source}: not valid JSON: {error!s:.100}. Write an object {{file_name: [labels]}}.", field="labels"
+        ) from error
+    for number, (name, labels) in enumerate(raw.items(), start=1):
+        if isinstance(labels, list) and all(map(_is_class, labels)):
+            yield LabelRow(number, name, None, [str(label) for label in labels], problematic=False)
+        else:
+            problems.add("labels", f"{name!r:.60}: {labels!r:.60} is not a list of classes; write a list", number)
+
+
+def _is_class(value: object) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _to_unique_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        names = [name for name, _ in pairs]
+        duplicate = next(name for name in unique if names.count(name) > 1)
+        raise ValueError(f"duplicate image {duplicate!r:.60}")
+    return unique
