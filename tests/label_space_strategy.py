@@ -91,7 +91,7 @@ def cases(draw: st.DrawFn, max_classes: int = 7, max_images: int = 8) -> Case:
         classes=classes,
         overlaps=overlaps,
         labels=labels,
-        other_labels=draw(st.just([]) | _labels(texts, draw(st.sampled_from(["image", "train"])), 6)),
+        other_labels=draw(st.just([]) | _other_labels(texts)),
         min_cooccurrence=draw(st.integers(1, 3)),
         predicted=draw(st.lists(indices, min_size=len(labels), max_size=len(labels))),
     )
@@ -116,7 +116,7 @@ def _classes(draw: st.DrawFn, max_classes: int) -> list[dict[str, str]]:
 
 @st.composite
 def _labels(draw: st.DrawFn, texts: Sequence[Sequence[str]], prefix: str, max_images: int) -> list[dict[str, str]]:
-    """Draw rows of labels, each with a target, or all without one."""
+    """Draw rows of labels, each with a target, or all without one. At least one image is not problematic."""
     has_targets = draw(st.booleans())
     rows = []
     for number in range(draw(st.integers(1, max_images))):
@@ -135,6 +135,18 @@ def _labels(draw: st.DrawFn, texts: Sequence[Sequence[str]], prefix: str, max_im
         if has_targets:
             row["target"] = draw(st.sampled_from(texts[draw(st.integers(0, len(texts) - 1))]))
         rows.append(row | {"labels": separator.join(labels), "problematic": problematic})
+    assume(not all(row["problematic"] for row in rows))
+    return rows
+
+
+@st.composite
+def _other_labels(draw: st.DrawFn, texts: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+    """Draw labels of other images, and of images that are judged, which do not count."""
+    rows = draw(_labels(texts, "other", 6))
+    repeated = draw(st.integers(0, len(rows) - 1))
+    for number, row in enumerate(rows[:repeated]):
+        row["file_name"] = f"image {number}.png"
+    assume(not all(row["problematic"] for row in rows[repeated:]))
     return rows
 
 

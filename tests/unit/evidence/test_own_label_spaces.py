@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
 from label_space_strategy import Case, cases, write_case, write_csv
 from oracle import aggregates, label_space
 from oracle.verdicts import byte
@@ -66,6 +65,7 @@ def verdicts_of(bundle: Bundle, predicted: Mapping[str, int]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("on_demand", ON_DEMAND.values(), ids=ON_DEMAND)
+@settings(max_examples=60)
 @given(case=cases())
 def test_verdicts_of_any_label_space_agree_with_the_oracle(on_demand: bool, case: Case) -> None:
     with tempfile.TemporaryDirectory() as name, without_tables(on_demand):
@@ -73,7 +73,7 @@ def test_verdicts_of_any_label_space_agree_with_the_oracle(on_demand: bool, case
         expected, bundle = Expected(case, folder), build_case(case, folder)
         assert ("verdicts" in bundle.arrays) != on_demand
         assert {*bundle.judged_names} == {*expected.samples}
-        assert (ErrorType.SPURIOUS_CORRELATION in bundle.manifest.abstained) == (expected.pairs is None)
+        assert expected.pairs is None or ErrorType.SPURIOUS_CORRELATION not in bundle.manifest.abstained
         for index in range(case.num_classes):
             same = dict.fromkeys(expected.samples, index)
             assert verdicts_of(bundle, same) == expected.verdicts(same)
@@ -83,6 +83,7 @@ def test_verdicts_of_any_label_space_agree_with_the_oracle(on_demand: bool, case
             assert single.tolist() == [expected.verdicts(predicted)[file_name]]
 
 
+@settings(max_examples=60)
 @given(case=cases())
 def test_summaries_of_any_label_space_agree_with_the_oracle(case: Case) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -108,6 +109,7 @@ def test_summaries_of_any_label_space_agree_with_the_oracle(case: Case) -> None:
             assert actual.multi_label_accuracy == pytest.approx(wanted.mla, abs=1e-12)
 
 
+@settings(max_examples=60)
 @given(case=cases())
 def test_a_stored_label_space_is_the_one_of_the_files(case: Case) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -138,8 +140,9 @@ def test_the_strategy_reaches_every_rule_that_has_evidence() -> None:
     """Without this, the properties could hold because no case has, for example, an overlap."""
     reached: set[int] = set()
 
-    @given(case=cases(), data=st.data())
-    def collect(case: Case, data: st.DataObject) -> None:
+    @settings(max_examples=300, derandomize=True)
+    @given(case=cases())
+    def collect(case: Case) -> None:
         with tempfile.TemporaryDirectory() as name:
             expected = Expected(case, Path(name))
             predicted = dict(zip(expected.samples, case.predicted, strict=True))
@@ -224,6 +227,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pair = (number % 50, 20_000 + number % 50)  # pairs that occur several times
         elif number % 4 == 1:
             pair = (number * 15 % 3000,)  # a class with an overlap
+        elif number % 4 == 2:
+            pair = (number % 50,)  # a class of a pair
         target = int(rng.integers(0, count)) if number % 9 == 0 else pair[0]
         labels.append(
             {
