@@ -27,10 +27,10 @@ def write_data(folder: Path, images: np.ndarray, digits: list[int]) -> None:
     superclass_of = {int(digit): name for name, members in SUPERCLASSES.items() for digit in members}
     classes = [[name, superclass_of[digit]] for digit, name in enumerate(NAMES)]
     write_csv(folder / "classes.csv", [["name", "superclass"], *classes])
-    labels = [[f"digit_{number:04}.png", NAMES[digit]] for number, digit in enumerate(digits)]
-    write_csv(folder / "labels.csv", [["file_name", "labels"], *labels])
+    labels = [[f"digit_{number:04}.png", NAMES[digit], NAMES[digit], ""] for number, digit in enumerate(digits)]
+    write_csv(folder / "labels.csv", [["file_name", "target", "labels", "problematic"], *labels])
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    for (file_name, _), pixels in zip(labels, images, strict=True):
+    for (file_name, *_), pixels in zip(labels, images, strict=True):
         image = Image.fromarray((pixels * 255 / 16).astype(np.uint8))  # scikit-learn has 17 shades of gray
         image.resize((64, 64), Image.Resampling.NEAREST).save(folder / "images" / file_name)
 
@@ -74,7 +74,7 @@ def train(images: np.ndarray, digits: np.ndarray, steps: int = 300) -> Classifie
 
 # --8<-- [end:model]
 # --8<-- [start:export]
-CONFIG = {
+CONFIG = {  # the preprocessing of both models
     "input_size": [3, 8, 8],
     "interpolation": "nearest",
     "crop_pct": 1.0,

@@ -18,6 +18,8 @@ from service.domain import ErrorType, Predictions, class_relations
 from service.evidence import build
 from service.evidence.bundle import Bundle, open_bundle
 
+pytestmark = pytest.mark.slow
+
 ON_DEMAND = {"table": False, "on demand": True}
 
 
