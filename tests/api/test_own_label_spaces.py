@@ -159,4 +159,4 @@ def test_two_classes(start: Start, tmp_path: Path, on_two: tuple[str, str]) -> N
     assert {*analysis.summary.groups} == {"all"}
     assert analysis.summary.groups["all"].counts["model_failure"] == 5
     assert on_two[1] in report
-    assert "WordNet ID" not in report and "1000" not in report
+    assert "WordNet ID" not in report and "0 to 999" not in report

@@ -14,7 +14,7 @@ from service.analyses.breakdown import compute_breakdown
 from service.analyses.judge import JudgedAnalysis, compute_summary, compute_verdicts
 from service.bootstrap.build import Inputs, build_evidence, verify_evidence
 from service.domain import Analysis, ErrorType, Predictions, Summary
-from service.evidence import build
+from service.evidence import layout
 from service.evidence.bundle import Bundle
 
 GROUPS = ("all", "organism", "artifact", "scene")
@@ -110,7 +110,7 @@ def test_verdicts_without_a_table_agree_with_the_oracle(
     slow_verdicts: dict[str, Verdict],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(build, "MAX_TABLE_CELLS", 0)
+    monkeypatch.setattr(layout, "MAX_TABLE_CELLS", 0)
     inputs = Inputs(classes=folder / "classes.csv", labels=folder / "labels.csv")
 
     bundle = build_evidence("reviewed-cifar100", inputs, tmp_path / "bundle")

@@ -76,7 +76,7 @@ def correct_label(labels: Path) -> None:
 def test_the_commands_print_what_the_page_shows(
     outputs: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    build, first, _, reanalyzed, second, _ = outputs
+    build, first, _, reviewed, second, _ = outputs
     rows, table, failures = blocks("text")
     assert (folder / "digits" / "labels.csv").read_text(encoding="utf-8").startswith(rows)
     missing = [line for line in table.splitlines() if squeeze(line) not in first]
@@ -85,7 +85,7 @@ def test_the_commands_print_what_the_page_shows(
     exec(code, {})
     assert capsys.readouterr().out == failures
     assert squeeze("rules that abstain: FINE_GRAINED_OOV, SPURIOUS_CORRELATION, NON_PROTOTYPICAL") in build
-    assert "evaluated images 1,196" in reanalyzed and "model failure 69 " in reanalyzed
+    assert "evaluated images 1,196" in reviewed and "model failure 69 " in reviewed
     assert "top-1 errors 322" in second and "model failure 238 " in second
     assert {path.name for path in (folder / "digits" / "second").iterdir()} >= {"report.html", "verdicts.jsonl"}
     report = (folder / "digits" / "first" / "report.html").read_text(encoding="utf-8")

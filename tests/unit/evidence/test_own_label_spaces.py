@@ -15,7 +15,7 @@ from oracle.verdicts import byte
 from service.analyses.judge import compute_summary
 from service.bootstrap.build import Inputs, build_evidence, verify_evidence
 from service.domain import ErrorType, Predictions, class_relations
-from service.evidence import build
+from service.evidence import layout
 from service.evidence.bundle import Bundle, open_bundle
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ def without_tables(active: bool) -> Iterator[None]:
     """Compute verdicts on demand, and look relations up in sorted pairs, as with many classes."""
     with pytest.MonkeyPatch.context() as patch:
         if active:
-            patch.setattr(build, "MAX_TABLE_CELLS", 0)
+            patch.setattr(layout, "MAX_TABLE_CELLS", 0)
             patch.setattr(class_relations, "DENSE_CLASSES", 0)
         yield
 
