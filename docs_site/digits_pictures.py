@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from PIL import Image
+from playwright.sync_api import Page
 
 from docs_site.screenshot import take_screenshot
 
@@ -28,11 +29,19 @@ def write_tiles(images: list[Path], output: Path) -> None:
     canvas.save(output, optimize=True)
 
 
+def open_second_error(page: Page) -> None:
+    """Open the evidence of the second error, whose label is doubtful, and scroll to the list of errors."""
+    page.locator("section[aria-labelledby=errors] td:visible button").nth(1).click()
+    page.locator("#errors").evaluate("heading => heading.scrollIntoView()")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="The folder of the tutorial.")
     parser.add_argument("output", type=Path, help="The folder of the pictures.")
     arguments = parser.parse_args()
-    take_screenshot(arguments.folder / "first" / "report.html", arguments.output / "digits-report.png", height=900)
+    report = arguments.folder / "first" / "report.html"
+    take_screenshot(report, arguments.output / "digits-report.png", height=900)
+    take_screenshot(report, arguments.output / "digits-error.png", height=560, prepare=open_second_error)
     images = [arguments.folder / "images" / name for name in failures(arguments.folder)]
     write_tiles(images, arguments.output / "digits-failures.png")
