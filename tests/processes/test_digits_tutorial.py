@@ -73,6 +73,12 @@ def correct_label(labels: Path) -> None:
     labels.write_text(content.replace(before, after), encoding="utf-8")
 
 
+def test_the_page_shows_the_sections_of_the_script() -> None:
+    sections = re.findall(r"\[start:(\w+)\]", (TUTORIALS / "digits.py").read_text(encoding="utf-8"))
+
+    assert re.findall(r'^--8<-- "docs/tutorials/digits.py:(\w+)"$', PAGE, re.MULTILINE) == sections != []
+
+
 def test_the_commands_print_what_the_page_shows(
     outputs: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
