@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def outputs(folder: Path, errata: Errata) -> list[str]:
     """The output of each errata command of the page, after all of them."""
-    settings: dict[str, str] = {}
+    settings = {"ERRATA_DATA_DIR": str(folder / "data")}  # of this test alone: builds are remembered there
     results = []
     for words in commands():
         if words[0] == "export":
