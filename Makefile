@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format docs screenshot test test-fast coverage fuzz demo bench attacks proto release-api sync-client constraints audit images wordnet redis browser deploy-tools clean
+.PHONY: help setup check format docs screenshot tutorial-pictures test test-fast coverage fuzz demo bench attacks proto release-api sync-client constraints audit images wordnet redis browser deploy-tools clean
 
 help:
 	@echo "make setup        create the virtual environment .venv for development"
@@ -109,6 +109,18 @@ screenshot: setup
 		$(BIN)/errata demo --output build/screenshot; \
 	fi
 	$(BIN)/python -m docs_site.screenshot build/screenshot/report.html docs/images/report.png
+
+# The pictures of docs/tutorials/digits.md, from a run of its first commands.
+tutorial-pictures: export ERRATA_DATA_DIR = $(CURDIR)/build/tutorial/data
+tutorial-pictures: export ERRATA_MODELS = build/tutorial/models
+tutorial-pictures: export ERRATA_IMAGES = {"digits": "build/tutorial/images"}
+tutorial-pictures: setup
+	tests/scripts/install-chromium
+	$(BIN)/python docs/tutorials/digits.py build/tutorial
+	$(BIN)/errata evidence build --dataset digits --classes build/tutorial/classes.csv --labels build/tutorial/labels.csv \
+		--output build/tutorial/bundle
+	$(BIN)/errata analyze onnx:first.onnx --local --evidence build/tutorial/bundle --name first --output build/tutorial/first
+	$(BIN)/python -m docs_site.digits_pictures build/tutorial docs/images
 
 fuzz: setup redis
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest tests/fuzz tests/security

@@ -3,31 +3,36 @@
 import argparse
 import io
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 WIDTH, HEIGHT = 1300, 1000  # pixels
 COLORS = 128  # size of the palette; a report has few colors, so the file stays under 300 kB
 
 
-def take_screenshot(report: Path, output: Path, width: int = WIDTH, height: int = HEIGHT) -> None:
-    """Write the top of a report as a PNG with a palette.
+def take_screenshot(
+    report: Path, output: Path, height: int = HEIGHT, prepare: Callable[[Page], object] | None = None
+) -> None:
+    """Write the top of a report, or the part to which `prepare` scrolls, as a PNG with a palette.
 
     Args:
         report: A report as an HTML file.
         output: The PNG file to write.
-        width: Width of the browser window in pixels.
         height: Height of the screenshot in pixels.
+        prepare: Called with the page before the screenshot.
     """
     chromium = shutil.which("chromium")
     if chromium is None:
         raise SystemExit("No chromium found. Run tests/scripts/install-chromium.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
+        page = browser.new_page(viewport={"width": WIDTH, "height": height}, color_scheme="light")
         page.goto(report.resolve().as_uri())
+        if prepare is not None:
+            prepare(page)
         picture = page.screenshot()
         browser.close()
     image = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)

@@ -20,10 +20,10 @@ def count_pairs(label_sets: Iterable[set[int]]) -> dict[tuple[int, int], int]:
     return counts
 
 
-def pairs(label_sets: Iterable[set[int]], superclasses: list[set[int]]) -> set[tuple[int, int]]:
-    """Return the pairs that occur at least twice and whose classes share no superclass."""
+def pairs(label_sets: Iterable[set[int]], superclasses: list[set[int]], minimum: int = 2) -> set[tuple[int, int]]:
+    """Return the pairs that occur in at least two images (or `minimum`) and whose classes share no superclass."""
     selected: set[tuple[int, int]] = set()
     for (i, j), count in count_pairs(label_sets).items():
-        if count >= 2 and not share_superclass(i, j, superclasses):
+        if count >= minimum and not share_superclass(i, j, superclasses):
             selected.add((i, j))
     return selected
