@@ -52,6 +52,7 @@ def measure() -> Iterator[Result]:
         peak = 1024 * float(run(sys.executable, "-c", PEAK, BUILD_LARGE.format(f"{name}/peak")).split()[-1])
         yield MEMORY.measured(peak, 4 * GIB)
         yield SIZE.measured(sum(file.stat().st_size for file in large.iterdir()), 500 * MB)
+        large_inputs.cache_clear()  # its objects would lengthen garbage collections
         analyses = [_judged(open_bundle(path)) for path in (large, real)]
         yield JUDGE.measured(*minima(*(computed(partial(_summarize, judged)) for judged in analyses), times=51))
         yield BREAKDOWN.measured(*minima(*(computed(partial(_break_down, judged)) for judged in analyses), times=11))

@@ -15,6 +15,7 @@ from service.evidence.cooccurrence import count_pairs
 from service.evidence.inputs import CooccurrenceInputs
 from service.evidence.labels import pack_labels
 from service.rules.decide import decide
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 from .conftest import Annotation
 
@@ -47,14 +48,18 @@ def test_labels_of_ordinary_samples_contain_the_target(annotation: Annotation, t
 
 
 def test_groups_have_the_published_sizes(judged: list[list[int]]) -> None:
-    groups = sample_groups(pack_labels([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
+    groups = sample_groups(
+        pack_labels([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]), imagenet_1k()
+    )
 
     assert groups.sum(axis=1).tolist() == [7_624, 10_184, 1_596]
 
 
 def test_groups_have_the_published_multi_label_shares(judged: list[list[int]]) -> None:
     several = np.array([len(labels) > 1 for labels in judged])
-    groups = sample_groups(pack_labels([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
+    groups = sample_groups(
+        pack_labels([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]), imagenet_1k()
+    )
 
     assert round(100 * several.mean(), 2) == 19.20
     assert [round(100 * several[group].mean(), 2) for group in groups] == [10.38, 27.88, 41.98]
