@@ -51,7 +51,6 @@ from service.domain.comparison import (
 )
 from service.domain.error_types import NO_TYPE, NUM_IDS, POSITIONS, is_among
 from service.domain.evidence import (
-    NUM_CLASSES,
     Bytes,
     Evidence,
     Labels,
@@ -150,7 +149,6 @@ __all__ = [
     "NEAREST_MODELS",
     "NEWEST_FIRST",
     "NO_TYPE",
-    "NUM_CLASSES",
     "NUM_IDS",
     "ORDERS",
     "POOLED",

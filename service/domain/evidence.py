@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from service.domain.class_relations import Classes, ClassPairs, Mask, Superclasses
 
-NUM_CLASSES = 1000
-
 Bytes = NDArray[np.uint8]
 
 
