@@ -42,8 +42,8 @@ class LabelSpace:
     def match(self, text: str) -> tuple[int, ...]:
         """Return the classes that a text can mean, ascending; exactly one if it identifies a class.
 
-        The ID counts first, then a name or synonym, then the index. Only an exact ID depends on upper and lower case.
-        A number that is the ID or name of one class and the index of another means both.
+        The exact ID counts first, then an ID, name, or synonym in any case, then the index. A number that is the ID or
+        name of one class and the index of another means both.
         """
         text = text.strip()
         named = self._by_id.get(text) or self._by_normalized_text.get(normalize(text), ())
@@ -105,14 +105,12 @@ class LabelSpace:
 
     @cached_property
     def _by_normalized_text(self) -> Mapping[str, tuple[int, ...]]:
-        """Return the classes of each ID, and of each name and synonym that is no ID."""
-        ids: dict[str, dict[int, None]] = {}
-        names: dict[str, dict[int, None]] = {}
+        """Return the classes of each ID, name, and synonym without case, ascending."""
+        collected: dict[str, dict[int, None]] = {}
         for index, (id_, name, synonyms) in enumerate(zip(self.ids, self.names, self.synonyms, strict=True)):
-            ids.setdefault(normalize(id_), {})[index] = None
-            for text in (name, *synonyms):
-                names.setdefault(normalize(text), {})[index] = None
-        return {text: tuple(classes) for text, classes in (names | ids).items()}
+            for text in (id_, name, *synonyms):
+                collected.setdefault(normalize(text), {})[index] = None
+        return {text: tuple(classes) for text, classes in collected.items()}
 
 
 def _trigrams(text: str) -> set[str]:

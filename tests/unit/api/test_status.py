@@ -8,6 +8,7 @@ import grpc
 import pytest
 from errata import Client, error_of, errors
 from errata import v1 as pb
+from errata.connection import UnknownMethod
 from errata.errors import ErrataError, InvalidRequest, InvalidRow, ModelNotFound, TooBusy, Violation
 from errata.v1 import analysis_service_pb2_grpc
 from google.rpc import error_details_pb2
@@ -187,7 +188,7 @@ def test_a_field_that_resembles_a_line_is_unchanged(field: str) -> None:
         (grpc.StatusCode.DEADLINE_EXCEEDED, errors.Unavailable),
         (grpc.StatusCode.CANCELLED, errors.Cancelled),
         (grpc.StatusCode.INTERNAL, ErrataError),
-        (grpc.StatusCode.UNIMPLEMENTED, ErrataError),
+        (grpc.StatusCode.UNIMPLEMENTED, UnknownMethod),
     ],
 )
 def test_a_status_without_error_info_is_mapped_by_its_code(code: grpc.StatusCode, kind: type[ErrataError]) -> None:

@@ -109,7 +109,7 @@ def test_permuted_predictions_of_few_classes_are_detected(num_classes: int) -> N
     predicted = ((targets + 1) % num_classes).astype(np.int16)
     predicted[:2] = targets[:2]  # nearly
 
-    found = find_permuted_classes(targets, predicted)
+    found = find_permuted_classes(targets, predicted, num_classes)
 
     assert found is not None
     assert found.shift == (1 if num_classes == 10 else None)  # two swapped classes are no shift
