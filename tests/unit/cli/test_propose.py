@@ -67,7 +67,7 @@ def test_confusions_give_superclasses_to_classes_without_any(folder: Path) -> No
     assert space.superclasses.names_of(0) == ("pets",)
 
 
-def test_existing_file_is_kept_without_force(folder: Path) -> None:
+def test_existing_file_is_unchanged_without_force(folder: Path) -> None:
     Path("out.csv").write_text("edited")
 
     with pytest.raises(InvalidInput, match=r"out\.csv exists\. .* --force"):

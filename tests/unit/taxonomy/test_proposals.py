@@ -154,14 +154,14 @@ def test_texts_are_distinct_and_complete_prompts(proposals: Proposals) -> None:
     assert {text for rows in lists for text in rows.texts.tolist()} == set(range(len(proposals.texts)))
 
 
-def test_long_lists_are_not_kept(grouping: Grouping, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, created = propose(grouping), propose(grouping)
-    expected = kept.list_of(207)
+def test_long_lists_are_not_cached(grouping: Grouping, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached, created = propose(grouping), propose(grouping)
+    expected = cached.list_of(207)
     monkeypatch.setattr("service.taxonomy.proposals.MAX_CACHED_TEXTS", 0)
 
     result = created.list_of(207)
 
-    assert kept.list_of(207) is expected
+    assert cached.list_of(207) is expected
     assert created.list_of(207) is not result
     assert result.texts.tolist() == expected.texts.tolist()
 
