@@ -302,13 +302,14 @@ def evidence_of(
 ) -> Evidence:
     """Return the inputs of the rules from the arrays and the label space of a bundle."""
     pairs, superclasses = _pairs_of(arrays), label_space.superclasses
+    relation = None if pairs is None else cooccurrence_relation(pairs, superclasses, min_cooccurrence)
     return Evidence(
         targets=arrays["all_targets"][arrays["rows"]],
         labels=Labels(arrays["label_offsets"], arrays["label_classes"], arrays["label_sources"]),
         problematic=np.asarray(arrays["problematic"]),
         overlap=label_space.overlaps,
         superclasses=superclasses,
-        cooccurrence=None if pairs is None else cooccurrence_relation(pairs, superclasses, min_cooccurrence),
+        cooccurrence=relation or None,  # without a pair, the rule abstains
         non_prototypical=arrays.get("non_prototypical"),
         oov=arrays.get("oov"),
     )
