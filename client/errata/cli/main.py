@@ -50,7 +50,8 @@ errata COMMAND --help
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of stdout; those of files are InvalidInput
 COMPLETE_VARIABLE = "_ERRATA_COMPLETE"  # click reads it
 HINTS: dict[type[ErrataError], str] = {
-    ConnectionFailed: "Set the address of the service with --server or ERRATA_SERVER.",
+    ConnectionFailed: "Set the address of the service with --server or ERRATA_SERVER. With --local, most commands "
+    "need no service.",
     errors.TokenMissing: "Set ERRATA_TOKEN to a token of this service. 'errata token' creates one.",
     errors.TokenUnknown: "Check the value of ERRATA_TOKEN. 'errata token' creates a token.",
     errors.PermissionDenied: "Set ERRATA_TOKEN to a token with the required scope.",
