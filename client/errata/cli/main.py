@@ -22,7 +22,7 @@ COMMANDS = {
     "cancel": Entry("cancel a queued or running analysis", "errata.cli.lifecycle", "cancel"),
     "classes": Entry("list the classes of a data set", "errata.cli.classes", "classes"),
     "compare": Entry("compare two analyses", "errata.cli.compare", "compare"),
-    "dataset": Entry("check the files of your own data set"),
+    "dataset": Entry("check the files of your own data set, and propose superclasses"),
     "delete": Entry("delete a finished analysis", "errata.cli.lifecycle", "delete"),
     "demo": Entry("analyze a model on 20 photographs, without a server"),
     "evidence": Entry("build, show, and verify evidence bundles"),
