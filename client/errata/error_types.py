@@ -88,7 +88,7 @@ class ErrorType(Enum):
         description="The image shows an object similar to the prediction, but no class is for it.",
         colors=Colors("#1c4587", "#3f7fd0", "#3567b5"),
         needs="oov",
-        missing="CLIP results are not available.",
+        missing="Out-of-vocabulary evidence is not available.",
         column="num_OOV_clip",
     )
     SPURIOUS_CORRELATION = Row(

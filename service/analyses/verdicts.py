@@ -1,5 +1,6 @@
 """Load, filter, and explain the verdicts of an analysis."""
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -110,7 +111,8 @@ def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArra
         members = judged.bundle.superclass_mask(verdict_filter.superclass)
         if members is None:
             known = judged.bundle.label_space.superclasses.ids
-            remedy = f"Expected one such as {known[0]!r:.80}" if known else "The bundle has no superclasses"
+            closest = difflib.get_close_matches(verdict_filter.superclass[:80], known, n=1) or known[:1]
+            remedy = f"Expected one such as {closest[0]!r:.80}" if closest else "The bundle has no superclasses"
             raise InvalidRequest(
                 f"Unknown superclass {verdict_filter.superclass!r:.80} of the bundle {judged.bundle.digest[:12]}. "
                 f"{remedy}.",

@@ -1,11 +1,12 @@
 """Checks the files of a data set, and the predictions of a model for its images."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from errata.errors import ErrataError
+from errata.errors import ErrataError, InvalidEvidence
 
 from service.domain import Classes, RowOrder
 from service.evidence.build_inputs import Inputs, check_inputs
@@ -29,6 +30,10 @@ def check_files(name: str, inputs: Inputs, predictions: Path | None, max_bytes: 
         InvalidEvidence: The combination of files makes no sense.
     """
     check_inputs(name, inputs, is_custom=True)
+    if predictions is not None and inputs.labels is None:
+        raise InvalidEvidence(
+            "Predictions are checked with the labels of their images. Add --labels FILE.", field="labels"
+        )
     files = read_files(name, inputs)
     if predictions is None:
         return files
@@ -41,8 +46,9 @@ def check_files(name: str, inputs: Inputs, predictions: Path | None, max_bytes: 
     except OSError as error:
         files.errors.append(FileError(predictions.name, f"Cannot read the file: {error.strerror}. Check the path."))
     except ErrataError as error:
+        unit = "row" if re.search(r"\b[Rr]ow \d", error.message) else "line"
         files.errors += [
-            FileError(predictions.name, violation.description, violation.field, "row", violation.line)
+            FileError(predictions.name, violation.description, violation.field, unit, violation.line)
             for violation in error.violations
             if violation.line is not None
         ] or [FileError(predictions.name, error.message)]

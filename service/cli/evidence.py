@@ -25,6 +25,7 @@ from service.report.agreement_view import agreement_view
 from service.settings import read_settings
 
 FILE = click.Path(path_type=Path)
+COUNT_NAMES = {"co_occurrence_pairs": "co-occurrence pairs"}  # other counts have the names of the manifest
 EXAMPLES = """
 errata evidence build --dataset imagenet-real --output bundles/imagenet-real
 errata evidence show bundles/imagenet-real
@@ -226,9 +227,9 @@ def _print_bundle(bundle: Bundle, as_json: bool) -> None:
     console.print(f"  {safe(_label_space(bundle))}")
     for name, count in manifest.counts.items():
         if name != "classes":
-            console.print(f"  {safe(name.replace('_', ' '))}: {format_count(count)}")
-    abstained = ", ".join(error_type.name for error_type in manifest.abstained) or "none"
+            console.print(f"  {safe(COUNT_NAMES.get(name, name.replace('_', ' ')))}: {format_count(count)}")
+    abstained = "; ".join(error_type.title for error_type in manifest.abstained) or "none"
     console.print(f"  rules that abstain: {abstained}")
     for source in manifest.sources:
         digest = f", SHA-256 {source.sha256[:16]}…" if source.sha256 else ""
-        console.print(f"  {safe(f'{source.name}: {source.origin} ({source.license}){digest}')}", style="dim")
+        console.print(f"  {safe(f'{source.name}: {source.origin} (license: {source.license}){digest}')}", style="dim")

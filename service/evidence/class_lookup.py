@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from service.domain import LabelSpace
+from service.domain import IMAGENET_1K, LabelSpace
 
 MAX_CANDIDATES = 5  # in a message
 MAX_SHOWN = 40  # characters of a text in a message
@@ -45,17 +45,28 @@ class ClassLookup:
             classes[class_] = None
         return tuple(classes)
 
-    def describe_problem(self, text: str) -> str:
-        """Return why a text identifies no class, with the candidates or the similar names."""
+    def describe_problem(self, text: str, field: str = "") -> str:
+        """Return why a text identifies no class, with the candidates or the similar names.
+
+        Args:
+            text: The text.
+            field: The field with one or several texts that contains it.
+        """
         classes = self._match(text)
         if classes:
             shown = ", ".join(map(self._describe, classes[:MAX_CANDIDATES]))
             more = f" and {len(classes) - MAX_CANDIDATES:,} more" if len(classes) > MAX_CANDIDATES else ""
             return f"ambiguous class {text!r:.{MAX_SHOWN}}: {shown}{more}; use an ID or another index or name"
-        similar = ", ".join(f"{name!r:.{MAX_SHOWN}}" for name in self._label_space.similar_names(text))
+        is_split_at_spaces = len(field.split()) > 1 and ";" not in field
+        names = self._label_space.similar_names(field) if is_split_at_spaces else []
+        similar = ", ".join(f"{name!r:.{MAX_SHOWN}}" for name in names or self._label_space.similar_names(text))
         hint = f"; similar names: {similar}" if similar else ""
+        place = f" in {field!r:.{MAX_SHOWN}}" if is_split_at_spaces else ""
+        separator = "; separate several classes with ';'" if is_split_at_spaces else ""
         expected = f"use an ID, a name, or an index from 0 to {self._label_space.num_classes - 1}"
-        return f"unknown class {text!r:.{MAX_SHOWN}}; {expected}{hint}"
+        if self._label_space.name == IMAGENET_1K:
+            expected += " of ImageNet-1k, or add --classes for classes of your own"
+        return f"unknown class {text!r:.{MAX_SHOWN}}{place}; {expected}{separator}{hint}"
 
     def _describe(self, index: int) -> str:
         return f"index {index} (ID {self._label_space.ids[index]!r:.{MAX_SHOWN}})"

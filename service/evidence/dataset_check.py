@@ -93,8 +93,8 @@ def _check_superclasses(dataset: Dataset) -> Iterable[Advice]:
         yield _about(
             "superclasses-of-one-class",
             [names[number] for number in np.flatnonzero(single)],
-            f"{_count(single, 'superclass has', 'superclasses have')} one class: {{}}. It has no effect. Check its "
-            "spelling, add classes, or remove it.",
+            f"{_count(single, 'superclass has', 'superclasses have')} one class: {{}}. A superclass of one class "
+            "has no effect. Check its spelling, add classes, or remove it.",
         )
 
 

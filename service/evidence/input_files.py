@@ -19,6 +19,7 @@ from service.evidence.violation_limit import max_violations
 MAX_BYTES = 64 << 20
 MAX_NAME = 1024  # characters of a file name
 MAX_SHOWN = 120  # characters of a header in a message
+ZIP = b"PK\x03\x04"
 OTHER_DELIMITERS = ";\t|"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 Description = str | Callable[[], str]  # a function, if a description takes time: only those that are listed are created
@@ -85,6 +86,10 @@ def read_content(path: Path, field: str, limit: int = MAX_BYTES) -> bytes:
 
 def decode(content: bytes, source: str, field: str) -> str:
     """Return the text of a file, without a byte order mark; raise InvalidEvidence if it is not UTF-8."""
+    if content.startswith(ZIP):
+        raise InvalidEvidence(
+            f"{source} is a ZIP archive, such as an Excel workbook. Save the table as a CSV file in UTF-8.", field=field
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -164,7 +169,8 @@ def find_columns(
         if positions:
             found[column] = positions[0]
     known = [name for column, aliases in columns.items() for name in (column, *aliases)]
-    for name in names:
+    is_delimited_otherwise = len(names) == 1 and any(delimiter in names[0] for delimiter in OTHER_DELIMITERS)
+    for name in () if is_delimited_otherwise else names:
         similar = similar_name(name, known)
         if similar and not any(similar in (column, *columns[column]) for column in found):
             raise InvalidEvidence(
@@ -172,7 +178,7 @@ def find_columns(
             )
     missing = [column for column in required if column not in found]
     if missing:
-        if len(names) == 1 and any(delimiter in names[0] for delimiter in OTHER_DELIMITERS):
+        if is_delimited_otherwise:
             expected = "Separate the columns with commas."
         raise InvalidEvidence(
             f"{source}, line 1: missing column '{missing[0]}'. The file has {shown}. {expected}",

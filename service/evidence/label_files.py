@@ -76,7 +76,8 @@ class _Table:
         self.line_of[row.name] = row.line
         labels = self.lookup.find_all(row.labels) if isinstance(row.labels, str) else self.lookup.find_each(row.labels)
         if isinstance(labels, str):
-            return self.problems.add("labels", partial(self.lookup.describe_problem, labels), row.line)
+            text = row.labels if isinstance(row.labels, str) else ""
+            return self.problems.add("labels", partial(self.lookup.describe_problem, labels, text), row.line)
         if len(labels) > MAX_LABELS:
             return self.problems.add("labels", f"{len(labels):,} labels; use at most {MAX_LABELS:,}", row.line)
         if not labels and not row.problematic:

@@ -51,6 +51,10 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
     built_in = None if inputs.classes is not None else find_built_in(dataset)
     recipe = RECIPES.get(dataset) if built_in is None else partial(_built_in, built_in)
     if recipe is None and inputs.labels is None:
+        if inputs.classes is not None:
+            raise InvalidEvidence(
+                f"The data set {dataset!r:.80} has classes, but no labels. Add --labels FILE.", field="labels"
+            )
         known = ", ".join((*RECIPES, *BUILT_IN))
         raise InvalidEvidence(
             f"Unknown data set {dataset!r:.80}. Expected one of {known}, or --labels FILE for a custom data set.",

@@ -140,22 +140,24 @@ def group_row(group: str, result: GroupSummary, abstained: Sequence[ErrorType]) 
     )
 
 
-def severity_rows(overall: GroupSummary) -> tuple[SeverityRow, ...]:
-    """Return the errors of each severity."""
+def severity_rows(summary: Summary) -> tuple[SeverityRow, ...]:
+    """Return the errors of each severity, without counts for a severity whose rules all abstain."""
+    overall = summary.groups[ALL]
     errors, samples = overall.num_errors, overall.num_samples
     rows = []
     for severity in tuple(Severity)[1:]:
         types = [error_type for error_type in TOP1_ERROR_TYPES if error_type.severity is severity]
         count = sum(overall.counts[error_type] for error_type in types)
+        is_evaluated = any(error_type not in summary.abstained for error_type in types)
         rows.append(
             SeverityRow(
                 css_class=css_class(_SEVERITY_COLORS[severity]),
                 title=SEVERITY_NAMES[severity],
                 description=SEVERITY_DESCRIPTIONS[severity],
                 types="; ".join(error_type.title for error_type in types),
-                count=format_count(count),
-                of_errors=format_percentage(count / errors if errors else None),
-                of_images=format_percentage(count / samples if samples else None),
+                count=format_count(count) if is_evaluated else MISSING,
+                of_errors=format_percentage(count / errors if errors and is_evaluated else None),
+                of_images=format_percentage(count / samples if samples and is_evaluated else None),
             )
         )
     return tuple(rows)

@@ -144,7 +144,6 @@ def report_view(data: ReportData) -> ReportView:
     """Convert results for display."""
     analysis, summary = data.analysis, data.analysis.summary
     assert summary is not None, "This is a bug: a report needs a finished analysis"
-    overall = summary.groups[ALL]
     percentiles = {rank.metric: percentile_message(rank) for rank in data.percentiles if rank.low is not None}
     classes = class_rows(data.classes, summary.abstained)
     superclasses = class_rows(data.superclasses, summary.abstained)
@@ -163,7 +162,7 @@ def report_view(data: ReportData) -> ReportView:
         breakdown_chart=breakdown_chart(summary),
         type_titles=tuple(error_type.title for error_type in TOP1_ERROR_TYPES),
         groups=tuple(group_row(group, summary.groups[group], summary.abstained) for group in summary.groups),
-        severities=severity_rows(overall),
+        severities=severity_rows(summary),
         gains_chart=gains_chart(summary),
         gains=gain_rows(summary),
         superclasses=superclasses[:MAX_SUPERCLASSES],

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,6 +142,11 @@ def test_an_unknown_superclass_is_rejected_with_an_example(client: Client, name:
         next(client.verdicts(name, superclass="dogs"))
 
 
+def test_the_example_of_a_superclass_is_the_most_similar_one(client: Client, name: str) -> None:
+    with pytest.raises(errors.InvalidRequest, match=re.escape(f"Expected one such as {HTML!r}")):
+        next(client.verdicts(name, superclass=HTML[1:]))
+
+
 @pytest.mark.parametrize("with_evidence", [False, True])
 def test_exports_have_the_names_of_the_classes(client: Client, name: str, with_evidence: bool) -> None:
     lines = [json.loads(line) for line in b"".join(client.export(name, with_evidence=with_evidence)).splitlines()]
@@ -181,7 +187,7 @@ def read(service: Running, path: str) -> str:
 
 
 def test_pages_escape_names_and_show_ids_beside_equal_names(service: Running, client: Client, name: str) -> None:
-    other = client.upload(io.BytesIO(upload_text().replace(b"4,0.5", b"3,0.5", 1)), DATASET).name
+    other = client.upload(io.BytesIO(upload_text().replace(b"4,0.5", b"sku-4,0.5", 1)), DATASET).name
     pages = [
         read(service, f"/{name}"),
         read(service, f"/{name}/errors/image%204.jpg"),

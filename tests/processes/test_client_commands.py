@@ -164,6 +164,9 @@ def test_show_and_explain_read_a_folder_without_a_service(folder: Path, service:
     assert "no evidence" in explained.stderr
     assert errata("explain", "none.jpg", "--analysis", text).returncode == 2
     assert errata("show", text, "--superclass", "dog").returncode == 2
+    by_class = errata("show", text, "--by", "class")
+    assert by_class.returncode == 3
+    assert "A folder has no breakdown by class, so a service is needed." in by_class.stderr
     assert errata("report", text, "--output", "-").stdout == (folder / "report.html").read_text()
     exported = errata("show", text, "--export", "jsonl")
     assert exported.stdout == (folder / "verdicts.jsonl").read_text()
@@ -270,7 +273,7 @@ def test_no_service_at_the_address_has_the_remedy() -> None:
 
     assert done.returncode == 3
     assert f"No service at {NOWHERE}. Start one with 'errata serve --local'" in done.stderr
-    assert "--server or ERRATA_SERVER" in done.stderr
+    assert "--server or ERRATA_SERVER. With --local, most commands need no service." in done.stderr
     assert "log of the service" not in done.stderr
 
 

@@ -90,7 +90,9 @@ def test_the_commands_print_what_the_page_shows(
     code = next(block for block in blocks("python") if "json.loads" in block)
     exec(code, {})
     assert capsys.readouterr().out == failures
-    assert squeeze("rules that abstain: FINE_GRAINED_OOV, SPURIOUS_CORRELATION, NON_PROTOTYPICAL") in build
+    assert (
+        squeeze("rules that abstain: fine-grained, out of vocabulary; spurious correlation; non-prototypical") in build
+    )
     assert "evaluated images 1,196" in reviewed and "model failure 69 " in reviewed
     assert "top-1 errors 322" in second and "model failure 237 " in second
     assert {path.name for path in (folder / "digits" / "second").iterdir()} >= {"report.html", "verdicts.jsonl"}

@@ -22,7 +22,7 @@ COMMANDS = {
     "cancel": Entry("cancel a queued or running analysis", "errata.cli.lifecycle", "cancel"),
     "classes": Entry("list the classes of a data set", "errata.cli.classes", "classes"),
     "compare": Entry("compare two analyses", "errata.cli.compare", "compare"),
-    "dataset": Entry("check the files of your own data set"),
+    "dataset": Entry("check the files of your own data set, and propose superclasses"),
     "delete": Entry("delete a finished analysis", "errata.cli.lifecycle", "delete"),
     "demo": Entry("analyze a model on 20 photographs, without a server"),
     "evidence": Entry("build, show, and verify evidence bundles"),
@@ -50,7 +50,8 @@ errata COMMAND --help
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of stdout; those of files are InvalidInput
 COMPLETE_VARIABLE = "_ERRATA_COMPLETE"  # click reads it
 HINTS: dict[type[ErrataError], str] = {
-    ConnectionFailed: "Set the address of the service with --server or ERRATA_SERVER.",
+    ConnectionFailed: "Set the address of the service with --server or ERRATA_SERVER. With --local, most commands "
+    "need no service.",
     errors.TokenMissing: "Set ERRATA_TOKEN to a token of this service. 'errata token' creates one.",
     errors.TokenUnknown: "Check the value of ERRATA_TOKEN. 'errata token' creates a token.",
     errors.PermissionDenied: "Set ERRATA_TOKEN to a token with the required scope.",

@@ -25,6 +25,7 @@ from errata.cli.output import STDOUT, limit_option, output_path, print_json, pri
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slices
 from errata.cli.views import show_analysis, show_breakdown, show_verdicts
+from errata.connection import ConnectionFailed
 from errata.error_types import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES
 from errata.errors import InvalidRequest
 from errata.messages import format_count, pluralize
@@ -189,10 +190,15 @@ def _check_options(
 
 
 def _show_by(analysis: str, by: str, as_json: bool, target: Target) -> None:
-    with connect(target) as connection:
-        name = resolve(connection.client, analysis)
-        slices = connection.client.slices(name) if by == "slice" else None
-        breakdown = connection.client.breakdown(name, by) if slices is None else pb.Breakdown()
+    try:
+        with connect(target) as connection:
+            name = resolve(connection.client, analysis)
+            slices = connection.client.slices(name) if by == "slice" else None
+            breakdown = connection.client.breakdown(name, by) if slices is None else pb.Breakdown()
+    except ConnectionFailed as error:
+        if not is_folder(analysis):
+            raise
+        raise ConnectionFailed(f"A folder has no breakdown by {by}, so a service is needed. {error.message}") from error
     if as_json:
         print_json(to_json(breakdown if slices is None else slices))
     elif slices is None:

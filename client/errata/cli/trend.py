@@ -95,12 +95,12 @@ def trend(
     if as_json:
         print_json(to_json(result))
     elif path != STDOUT:
-        _show_trend(result)
+        _show_trend(result, request.dataset)
     if path is not None and path != STDOUT:
         print_path("Written", path)
 
 
-def _show_trend(result: pb.Trend) -> None:
+def _show_trend(result: pb.Trend, dataset: str) -> None:
     console = stdout_console()
     models = [model for model in result.models if model.requested] or [
         model for model in result.models if model.analysis
@@ -108,7 +108,9 @@ def _show_trend(result: pb.Trend) -> None:
     for note in result.notes:
         stderr_console().print(f"[dim]{safe(note)}[/]")
     if not models:
-        stderr_console().print("No analyses of this data set. 'errata analyze' creates one.")
+        stderr_console().print(
+            safe(f"No analyses of data set '{dataset}'. Choose another one with --dataset, or run 'errata analyze'.")
+        )
         return
     metrics = [metric for metric in METRIC_NAMES if any(metric in model.values for model in models)]
     rows = [["model", *map(model_title, models)]]

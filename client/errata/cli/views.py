@@ -65,7 +65,8 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     names = sort_groups(analysis.summary.groups)
     for start in range(0, len(names), MAX_GROUPS):
         console.print(_summary_table(analysis, names[start : start + MAX_GROUPS], console.width < NARROW))
-    console.print("[dim]An image can be in several groups. Class mean: the mean over target classes.[/]")
+    groups_note = "An image can be in several groups. " if len(names) > 1 else ""
+    console.print(f"[dim]{groups_note}Class mean: the mean over target classes.[/]")
     if analysis.summary.num_problematic:
         count = format_count(analysis.summary.num_problematic)
         console.print(f"[dim]Problematic images, which are excluded from all statistics: {count}.[/]")
@@ -116,7 +117,7 @@ def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console)
     console.print(table)
     console.print("[dim]gain: percentage points of multi-label accuracy if there were no model failures.[/]")
     if overlapping:
-        console.print("[dim]Superclasses overlap, so their gains do not add up.[/]")
+        console.print("[dim]If a class has several superclasses, the gains do not add up.[/]")
 
 
 def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:

@@ -8,7 +8,7 @@ ONE_BASED = "Class indices start at 0: subtract 1 if yours start at 1."
 
 def describe_unknown_name(name: object, dataset: str) -> str:
     """Return the description of a file name that the data set does not have."""
-    return f"Image {decode_name(name)!r:.80} is not in data set '{dataset}'."
+    return f"Image {decode_name(name)!r:.80} is not in data set '{dataset}'. Correct the name, or remove the row."
 
 
 def describe_repeat(name: object) -> str:
@@ -39,6 +39,8 @@ def describe_class(value: object, label_space: LabelSpace) -> str:
         return f"{description} {ONE_BASED}"
     if isinstance(value, str) and "." in value and parse_number(value).is_integer():
         return f"{description} Write the index without a decimal point."
+    if isinstance(value, str) and (names := label_space.similar_names(value)):
+        return f"{description} Similar names: {', '.join(f'{name:.80}' for name in names)}."
     return description
 
 

@@ -100,6 +100,12 @@ def read_score_blocks(
 ) -> Iterator[NDArray[np.float32]]:
     """Yield an (N, C) array of scores in blocks of rows; raise InvalidRow for rows with NaN."""
     if shape != expected:
+        if len(shape) == 2 and shape[0] == expected[0]:
+            raise InvalidUpload(
+                f"{label} has shape {shape}. Expected {expected}, one column for each class of the data set. Save the "
+                "scores of these classes, in the order of 'errata classes'.",
+                field="chunk",
+            )
         raise _wrong_shape(label, shape, str(expected))
     if dtype.kind != "f":
         raise InvalidUpload(

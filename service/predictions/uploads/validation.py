@@ -147,7 +147,7 @@ class _Assembly:
             )
         example = decode_name(self._layout.names[0].as_py())
         return InvalidRow(
-            f"{message}, whose names look like {example!r:.80}. Choose another data set with --dataset.",
+            f"{message}. Use names such as {example!r:.80}, or choose another data set with --dataset.",
             violations=violations,
         )
 

@@ -66,7 +66,7 @@ def bound_name(reason: GateReason) -> str:
 
 def gate_reason(reason: GateReason) -> str:
     """Describe the decision on a bound: the measured value, the limit, and why the bound is undecided."""
-    causes = "; ".join(_UNDECIDED_REASONS[cause] for cause in reason.causes)
+    causes = "; ".join(_describe_cause(cause, reason.bound) for cause in reason.causes)
     if reason.bound is None and reason.limit is None:
         return f"{capitalize(causes)}."
     sentences = [_coverage(reason)] if reason.bound is None else _limits(reason, reason.bound)
@@ -77,6 +77,12 @@ def gate_reason(reason: GateReason) -> str:
     if causes:
         sentences.append(f"Undecided: {causes}.")
     return " ".join(sentences)
+
+
+def _describe_cause(cause: UndecidedReason, bound: Bound | None) -> str:
+    if cause is UndecidedReason.NO_VALUE and bound is not None and bound.measure is Measure.IMAGENET_M_ERRORS:
+        return "the evidence lists no images of ImageNet-M"
+    return _UNDECIDED_REASONS[cause]
 
 
 def measure_name(bound: Bound) -> str:

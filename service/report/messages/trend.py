@@ -143,7 +143,7 @@ def own_models_note(num_others: int) -> str:
         return (
             f"{start} Percentiles are not available: they need at least {MIN_NEIGHBORS} other models that were "
             f"analyzed with the same evidence and have a similar accuracy. There {'is' if num_others == 1 else 'are'} "
-            f"{pluralize(num_others, 'other model')}."
+            f"{pluralize(num_others, 'other model') if num_others else 'no other models yet'}."
         )
     return (
         f"{start} The reference is the latest version of each of the {format_count(num_others)} other models that were "

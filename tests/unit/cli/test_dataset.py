@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from errata.errors import InvalidEvidence, InvalidInput
@@ -72,13 +73,27 @@ def test_predictions_are_compared_with_the_labels(folder: Path) -> None:
     assert "advice  1 class is predicted, but is no label of any image: 'bus'." in result.stdout
 
 
-def test_errors_of_predictions_have_rows(folder: Path) -> None:
+def test_errors_of_predictions_have_lines(folder: Path) -> None:
     Path("predictions.csv").write_text("file_name,predicted_class\na.jpg,cow\nb.jpg,dog\nc.jpg,car\n")
 
     result = run("--classes", "classes.csv", "--labels", "labels.csv", "--predictions", "predictions.csv")
 
     assert result.exit_code == 1
-    assert "error  predictions.csv, row 2, predicted_class: " in result.stdout
+    assert "error  predictions.csv, line 2, predicted_class: " in result.stdout
+
+
+def test_errors_of_arrays_have_rows(folder: Path) -> None:
+    np.save("predictions.npy", np.array([0, 1, 4]))
+
+    result = run("--classes", "classes.csv", "--labels", "labels.csv", "--predictions", "predictions.npy")
+
+    assert result.exit_code == 1
+    assert "error  predictions.npy, row 3, " in result.stdout
+
+
+def test_predictions_without_labels_are_refused(folder: Path) -> None:
+    with pytest.raises(InvalidEvidence, match=r"the labels of their images\. Add --labels FILE"):
+        run("--classes", "classes.csv", "--predictions", "predictions.csv")
 
 
 def test_predictions_are_not_checked_without_valid_labels(folder: Path) -> None:

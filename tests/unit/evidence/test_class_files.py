@@ -214,6 +214,8 @@ def test_ten_problems_are_listed_with_their_total(tmp_path: Path) -> None:
         ("id,label\nx,a\n", ["missing column 'name'", "'label'"]),
         ("id;name\nx;a\n", ["missing column 'name'", "Separate the columns with commas"]),
         ("id\tname\nx\ta\n", ["missing column 'name'", "Separate the columns with commas"]),
+        ("name;superclasses\na;b\n", ["missing column 'name'", "Separate the columns with commas"]),
+        ("PK\x03\x04", ["classes.csv is a ZIP archive, such as an Excel workbook", "CSV file in UTF-8"]),
         ("name,name\na,b\n", ["more than one column 'name'"]),
         ("name,superclass,superclasses\na,b,c\n", ["more than one column 'superclasses'"]),
         ("name,super_classes\na,b\n", ["'super_classes'", "Rename it to 'superclasses'"]),

@@ -296,7 +296,9 @@ def test_field_is_one_class_before_it_is_split_at_spaces(tmp_path: Path) -> None
         ("x,crane,cup,", "target", ["ambiguous class 'crane'"]),
         ("x,sku-a,sku-a;0,", "labels", ["ambiguous class '0': index 0 (ID 'sku-a'), index 4 (ID '0')"]),
         ("x,sku-a,cups,", "labels", ["unknown class 'cups'", "0 to 4", "similar names: 'cup'"]),
-        ("x,sku-a,water bottle cup,", "labels", ["unknown class 'water'"]),
+        ("x,sku-a,water bottle cup,", "labels", ["unknown class 'water' in 'water bottle cup'", "classes with ';'"]),
+        ("x,sku-a,watr bottle,", "labels", ["unknown class 'watr' in 'watr bottle'", "similar names: 'water bottle'"]),
+        ("x,sku-a,cup;watr bottle,", "labels", ["unknown class 'watr bottle'; use"]),
         ("x,,sku-a,", "target", ["no target"]),
         ("x,sku-a,,", "labels", ["no label", "`problematic`"]),
         ("x,sku-a, ; ,", "labels", ["no label"]),
@@ -313,6 +315,12 @@ def test_invalid_row_is_refused_with_its_line(
 
     assert [(violation.field, violation.line) for violation in error.violations] == [(field, 8)]
     assert all(word in error.message for word in words), error.message
+
+
+def test_labels_of_other_classes_name_imagenet_and_the_option(tmp_path: Path) -> None:
+    error = refused(write(tmp_path / "x.csv", "file_name,labels\na.jpg,teaspoon\n"), imagenet_1k())
+
+    assert "an index from 0 to 999 of ImageNet-1k, or add --classes for classes of your own" in error.message
 
 
 @pytest.mark.parametrize(

@@ -393,6 +393,13 @@ def test_custom_data_set_requires_labels_and_built_in_data_sets_reject_them(own:
         gather("imagenet-real", own)
 
 
+def test_classes_without_labels_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "classes.csv").write_text(OWN_CLASSES)
+
+    with pytest.raises(InvalidEvidence, match=r"'mine' has classes, but no labels\. Add --labels FILE"):
+        gather("mine", Inputs(classes=tmp_path / "classes.csv"))
+
+
 # own label spaces
 
 OWN_CLASSES = """id,name,superclasses,groups,synset

@@ -241,6 +241,17 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
             "points or a decrease of at most 0.5 points is allowed. A change counts if p < 0.05.",
         ),
         (
+            GateReason(
+                GateDecision.UNDECIDED,
+                Bound("m", Measure.IMAGENET_M_ERRORS, max=1),
+                None,
+                1,
+                causes=(UndecidedReason.NO_VALUE,),
+            ),
+            "Number of ImageNet-M errors is –; at most 1 is allowed. Undecided: the evidence lists no images of "
+            "ImageNet-M.",
+        ),
+        (
             GateReason(GateDecision.PASS, None, 0.999, 0.95),
             "The share of evaluated images with a prediction is 99.9 %; at least 95.0 % is required.",
         ),

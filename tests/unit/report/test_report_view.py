@@ -279,6 +279,26 @@ def test_severities_are_ordered_from_label_noise_to_severe() -> None:
     assert rows[-1].css_class == "type-8"
 
 
+@pytest.mark.parametrize(
+    ("abstained", "explainable"),
+    [
+        ((ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL), ("–", "–", "–")),
+        ((ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL), ("5", "12.5 %", "5.0 %")),
+    ],
+)
+def test_severity_without_evaluated_rules_has_no_counts(
+    abstained: tuple[ErrorType, ...], explainable: tuple[str, ...]
+) -> None:
+    rows = view(analysis(summary=summary(abstained=abstained))).severities
+
+    assert [(row.count, row.of_errors, row.of_images) for row in rows] == [
+        ("10", "25.0 %", "10.0 %"),
+        ("10", "25.0 %", "10.0 %"),
+        explainable,
+        ("15", "37.5 %", "15.0 %"),
+    ]
+
+
 @given(st.lists(st.integers(0, 3000), min_size=8, max_size=8))
 @settings(max_examples=25)
 def test_severities_add_up_to_the_errors(counts: list[int]) -> None:

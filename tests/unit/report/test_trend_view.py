@@ -197,6 +197,7 @@ def test_notes_match_the_content() -> None:
     assert "not known to use the same ones" in view(own_superclasses=True).notes[0]
     (alone,) = view(curves=None, own_superclasses=True, points=(own(),)).notes
     assert alone.startswith("No published models exist for this data set. Percentiles are not available")
+    assert alone.endswith("There are no other models yet.")
     assert "on another data set" in view(curves=None).notes[1]
     (unlabelled,) = view(by="team", points=(own(label=""),)).notes
     assert unlabelled.startswith("No model has the label team")

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from errata import pb
 from errata.cli.views import show_analysis, show_verdicts
 from errata.groups import ALL
@@ -42,6 +43,19 @@ def test_real_accuracy_and_all_errors_are_shown_if_labels_reject_targets() -> No
     assert rows["top-1 errors"] == "5"
     assert rows["all errors"] == "6"
     assert rows["model failure"] == "4"
+
+
+@pytest.mark.parametrize(("groups", "is_shown"), [((ALL,), False), ((ALL, *GROUPS), True)])
+def test_groups_are_described_only_if_there_are_any(groups: tuple[str, ...], is_shown: bool) -> None:
+    message = analysis(0)
+    for group in {*message.summary.groups} - {*groups}:
+        del message.summary.groups[group]
+    console = Console(file=io.StringIO(), width=140)
+    show_analysis(message, console)
+
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert ("An image can be in several groups." in text) == is_shown
+    assert "Class mean: the mean over target classes." in text
 
 
 def test_portions_divide_by_all_errors() -> None:

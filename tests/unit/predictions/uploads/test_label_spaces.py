@@ -100,7 +100,8 @@ def test_scores_have_a_column_for_each_class(write, num_classes, format, is_sand
 def test_scores_of_another_number_of_classes_are_rejected_with_the_shape(write) -> None:
     message = message_of(write.npy(np.zeros((40, 1000), dtype=np.float32)), label_space(10))
 
-    assert "has shape (40, 1000). Expected (40, 10)" in message
+    assert "has shape (40, 1000). Expected (40, 10), one column for each class of the data set." in message
+    assert "Save all images" not in message
 
 
 @pytest.mark.parametrize("format", ["npy", "npz"])
@@ -125,6 +126,17 @@ def test_an_unknown_class_is_rejected_with_the_forms_of_the_label_space(write, f
 
     assert f"Unknown class {value!r}. Expected a class index from 0 to 9, an ID, or a unique name." in message
     assert "WordNet" not in message
+
+
+@pytest.mark.parametrize(("text", "similar"), [("watr bottle", "water bottle"), ("xyz", "")])
+def test_an_unknown_class_lists_similar_names(write, text, similar) -> None:
+    space = label_space_of([("a", "water bottle"), ("b", "espresso cup")])
+    rows = [(name, text if name == NAMES[3] else "espresso cup") for name in NAMES]
+
+    message = message_of(write.csv(rows), space)
+
+    assert f"Unknown class {text!r}." in message
+    assert message.endswith(f" Similar names: {similar}.") if similar else "Similar" not in message
 
 
 CONFLICTING = label_space_of(
