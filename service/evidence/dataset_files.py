@@ -15,10 +15,10 @@ from service.evidence.build_inputs import Inputs
 from service.evidence.built_in import BUILT_IN, check_classes, find_built_in
 from service.evidence.class_files import read_classes, read_groups, read_superclasses
 from service.evidence.dataset_check import Dataset
+from service.evidence.input_files import list_more_violations
 from service.evidence.inputs import CooccurrenceInputs, LabelInputs
 from service.evidence.label_files import read_labels
 from service.evidence.label_pairs import pairs_of_labels, read_pairs
-from service.evidence.violation_limit import list_more_violations
 from service.evidence.vocabulary_file import read_vocabulary
 from service.taxonomy.imagenet_1k import imagenet_1k
 
