@@ -1,7 +1,7 @@
 """A label space: the classes of a classifier, their names, and how they are related."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +13,8 @@ MIN_CLASSES = 2
 MAX_CLASSES = 32_767
 MAX_GROUPS = 16
 MAX_COMPARED = 1000  # names that are compared with a text by difflib, which takes up to 0.4 ms for each
+MAX_CANDIDATES = 5  # classes in a message
+MAX_SHOWN = 80  # characters of an ID in a message
 IMAGENET_1K = "imagenet-1k"
 
 
@@ -55,6 +57,11 @@ class LabelSpace:
         """Return the class that a text identifies; None if there is none, or several."""
         classes = self.match(text)
         return classes[0] if len(classes) == 1 else None
+
+    def describe(self, classes: Sequence[int]) -> str:
+        """Return the indices and IDs of classes that a text can mean, for messages."""
+        shown = ", ".join(f"index {index} (ID {self.ids[index]!r:.{MAX_SHOWN}})" for index in classes[:MAX_CANDIDATES])
+        return f"{shown}, and {len(classes) - MAX_CANDIDATES:,} more" if len(classes) > MAX_CANDIDATES else shown
 
     @cached_property
     def numbers(self) -> Mapping[int, int]:

@@ -114,8 +114,8 @@ def test_verdicts_are_filtered_and_predictions_explained_by_id_name_and_index(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("crane", r"2 classes match 'crane': 'sku-4' \(index 3\), 'sku-5' \(index 4\)"),
-        ("3", r"2 classes match '3': 'sku-4' \(index 3\), '3' \(index 6\)"),
+        ("crane", r"2 classes match 'crane': index 3 \(ID 'sku-4'\), index 4 \(ID 'sku-5'\)"),
+        ("3", r"2 classes match '3': index 3 \(ID 'sku-4'\), index 6 \(ID '3'\)"),
         ("8", "an index from 0 to 7"),
         ("n01440764", "an index from 0 to 7"),
         ("runing shoe", "Similar names: running shoe"),
@@ -181,7 +181,7 @@ def read(service: Running, path: str) -> str:
 
 
 def test_pages_escape_names_and_show_ids_beside_equal_names(service: Running, client: Client, name: str) -> None:
-    other = client.upload(io.BytesIO(upload_text().replace(b"4,0.5", b"3,0.5", 1)), DATASET).name
+    other = client.upload(io.BytesIO(upload_text().replace(b"4,0.5", b"2,0.5", 1)), DATASET).name
     pages = [
         read(service, f"/{name}"),
         read(service, f"/{name}/errors/image%204.jpg"),
