@@ -4,8 +4,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.domain.class_relations import Classes, ClassPairs, Mask, Superclasses
 
@@ -44,8 +46,8 @@ class LabelSpace:
     def match(self, text: str) -> tuple[int, ...]:
         """Return the classes that a text can mean, ascending; exactly one if it identifies a class.
 
-        The ID counts first, then a name or synonym, then the index. Only an exact ID depends on upper and lower case.
-        A number that is the ID or name of one class and the index of another means both.
+        The exact ID counts first, then an ID, name, or synonym in any case, then the index. A number that is the ID or
+        name of one class and the index of another means both.
         """
         text = text.strip()
         named = self._by_id.get(text) or self._by_normalized_text.get(normalize(text), ())
@@ -112,14 +114,45 @@ class LabelSpace:
 
     @cached_property
     def _by_normalized_text(self) -> Mapping[str, tuple[int, ...]]:
-        """Return the classes of each ID, and of each name and synonym that is no ID."""
-        ids: dict[str, dict[int, None]] = {}
-        names: dict[str, dict[int, None]] = {}
+        """Return the classes of each ID, name, and synonym, ascending."""
+        classes_of: dict[str, dict[int, None]] = {}
         for index, (id_, name, synonyms) in enumerate(zip(self.ids, self.names, self.synonyms, strict=True)):
-            ids.setdefault(normalize(id_), {})[index] = None
-            for text in (name, *synonyms):
-                names.setdefault(normalize(text), {})[index] = None
-        return {text: tuple(classes) for text, classes in (names | ids).items()}
+            for text in (id_, name, *synonyms):
+                classes_of.setdefault(normalize(text), {})[index] = None
+        return {text: tuple(classes) for text, classes in classes_of.items()}
+
+
+_NO_PAIRS = np.zeros((0, 2), dtype=np.int64)
+
+
+def create_label_space(
+    name: str, rows: Sequence[Mapping[str, Any]], overlaps: NDArray[np.integer] = _NO_PAIRS
+) -> LabelSpace:
+    """Create a label space from valid rows.
+
+    Args:
+        name: The name of the label space.
+        rows: One mapping per class with `id`, `name`, `synonyms`, `superclasses`, `groups`, and `synset`.
+        overlaps: (P, 2) class, and another class that also counts as correct.
+
+    Raises:
+        ValueError: If there are too many groups.
+    """
+    groups = tuple(dict.fromkeys(group for row in rows for group in row["groups"]))
+    if len(groups) > MAX_GROUPS:
+        raise ValueError(f"{len(groups)} groups are more than {MAX_GROUPS}")
+    members = np.array([[group in row["groups"] for row in rows] for group in groups], dtype=bool)
+    return LabelSpace(
+        name=name,
+        ids=tuple(row["id"] for row in rows),
+        names=tuple(row["name"] for row in rows),
+        synonyms=tuple(tuple(row["synonyms"]) for row in rows),
+        synsets=tuple(row["synset"] for row in rows),
+        superclasses=Superclasses.from_names([row["superclasses"] for row in rows]),
+        groups=groups,
+        group_members=members.reshape(len(groups), len(rows)),
+        overlaps=ClassPairs.of(overlaps, len(rows)),
+    )
 
 
 def _trigrams(text: str) -> set[str]:

@@ -15,11 +15,11 @@ from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 from numpy.typing import NDArray
 
-from service.domain import IMAGENET_1K, ClassPairs, LabelSpace
+from service.domain import IMAGENET_1K, ClassPairs, LabelSpace, create_label_space
 from service.evidence.class_lookup import ClassLookup
 from service.evidence.class_rules import LISTS, find_problems
 from service.evidence.input_files import Problems, csv_rows, read_text, similar_name
-from service.evidence.label_space_json import MAX_BYTES, create_label_space, to_json
+from service.evidence.label_space_json import MAX_BYTES, to_json
 
 COLUMNS: Mapping[str, Sequence[str]] = {
     "index": (),
@@ -65,7 +65,7 @@ def read_classes(path: Path, name: str, overlaps: Path | None = None) -> LabelSp
     for problem in find_problems(rows, places):
         problems.add(problem.field, problem.description, None if problem.row is None else lines[problem.row])
     problems.check()
-    label_space = create_label_space(name, rows, np.zeros((0, 2), dtype=np.int64))
+    label_space = create_label_space(name, rows)
     pairs = [_json_pairs(raw.get("overlaps", []), label_space, path.name)]
     if overlaps is not None:
         pairs.append(_csv_pairs(overlaps, label_space))

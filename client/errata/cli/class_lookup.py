@@ -8,16 +8,16 @@ from errata import v1 as pb
 def match_class(classes: Sequence[pb.Class], text: str) -> list[int]:
     """Return the indices of the classes that a text can mean, ascending; one if it identifies a class.
 
-    The ID counts first, then a name or synonym, then the index. Only an exact ID depends on upper and lower case. A
-    number that is the ID or name of one class and the index of another means both.
+    The exact ID counts first, then an ID, name, or synonym in any case, then the index. A number that is the ID or name
+    of one class and the index of another means both.
     """
     text = text.strip()
     key = normalize(text)
-    matching = (
-        {item.class_index for item in classes if item.class_id == text}
-        or {item.class_index for item in classes if normalize(item.class_id) == key}
-        or {item.class_index for item in classes if key in map(normalize, (item.display_name, *item.synonyms))}
-    )
+    matching = {item.class_index for item in classes if item.class_id == text} or {
+        item.class_index
+        for item in classes
+        if key in map(normalize, (item.class_id, item.display_name, *item.synonyms))
+    }
     if text.isascii() and text.isdigit() and len(text) < 10:
         matching.update(item.class_index for item in classes if item.class_index == int(text))
     return sorted(matching)

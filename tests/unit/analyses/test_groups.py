@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from service import wire
-from service.analyses.compare import compare
+from service.analyses.compare import compare_judged
 from service.analyses.export import write_csv, write_jsonl
 from service.analyses.gate import evaluate_gate
 from service.analyses.report import comparison_report, report, trend_report
@@ -33,11 +34,19 @@ from service.analyses.verdicts import VerdictFilter, load_judged, select_rows
 from service.archive.document import encode_document, from_document
 from service.bootstrap.metrics_collectors import ResultsCollector
 from service.cli.folders import compare_folders, evaluate_folder
-from service.domain import ALL, Analysis, AnalysisRequest, GateDecision, Labels, LabelSource, StoredResult
+from service.domain import (
+    ALL,
+    Analysis,
+    AnalysisRequest,
+    GateDecision,
+    Labels,
+    LabelSource,
+    StoredResult,
+    create_label_space,
+)
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.inputs import BundleInputs, LabelInputs, Source
-from service.evidence.label_space_json import create_label_space
 from service.evidence.repository import EvidenceRepository
 from service.report.messages.gate import gate_reason
 from service.taxonomy.imagenet_1k import imagenet_1k
@@ -74,7 +83,7 @@ def make_bundle(folder: Path, groups: Sequence[str]) -> Bundle:
         }
         for index in range(NUM_CLASSES)
     ]
-    label_space = create_label_space("products", classes, np.empty((0, 2), np.int64))
+    label_space = create_label_space("products", classes)
     labels = LabelInputs(
         names=np.array([f"image_{number:03}.jpg".encode() for number in range(IMAGES)], dtype=np.bytes_),
         all_targets=targets,
@@ -208,13 +217,13 @@ def test_comparison_has_each_group(bundle: Bundle, tmp_path: Path) -> None:
     backend = backend_of(bundle, tmp_path)
     a, b = send(backend, bundle, 100), send(backend, bundle, 200)
 
-    comparison = compare(backend.ports.stores, a.id, b.id)
+    comparison = compare_judged(*(load_judged(backend.ports.stores, side.id) for side in (a, b)))
 
     members = expected_members(bundle)
     assert list(comparison.groups) == list(members)
     for group, images in members.items():
         assert comparison.groups[group].top1_broken == sum(100 <= image < 200 for image in images)
-    message = wire.to_comparison(comparison)
+    message = wire.to_comparison(comparison, bundle.label_space.names)
     assert set(message.groups) == set(members)
     assert {row["group"] for row in comparison_rows(message)} == set(members)
     assert {row["group"] for row in change_rows(message, "class")} == set(members)
@@ -324,7 +333,12 @@ def test_verdicts_are_filtered_and_exported_with_groups(bundle: Bundle, tmp_path
         assert select_rows(judged, VerdictFilter(group=group)).tolist() == sorted(images)
     own = list(members)[1:]
     rows = list(csv.DictReader(io.StringIO(b"".join(write_csv(judged)).decode())))
-    lines = [json.loads(line) for line in b"".join(write_jsonl(judged, wire.verdict_line)).splitlines()]
+    lines = [
+        json.loads(line)
+        for line in b"".join(
+            write_jsonl(judged, partial(wire.verdict_line, names=judged.bundle.label_space.names))
+        ).splitlines()
+    ]
     for image, (row, line) in enumerate(zip(rows, lines, strict=True)):
         expected = [group for group in own if image in members[group]]
         text = ";".join(expected)
@@ -393,7 +407,9 @@ def test_folders_have_the_groups(odd: Bundle, tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "summary.json").write_text(to_json(wire.to_analysis(analysis)))
         judged = load_judged(backend.ports.stores, analysis.id)
-        (folder / "verdicts.jsonl").write_bytes(b"".join(write_jsonl(judged, wire.verdict_line)))
+        (folder / "verdicts.jsonl").write_bytes(
+            b"".join(write_jsonl(judged, partial(wire.verdict_line, names=judged.bundle.label_space.names)))
+        )
         folders.append(folder)
     members = expected_members(odd)
 
