@@ -19,8 +19,9 @@ from service.bootstrap.build import Inputs, build_evidence, embedding_cache, exp
 from service.cli.build_progress import show_progress
 from service.cli.bundle_paths import BundlePaths
 from service.evidence.agreement import agreement_to_plain
-from service.evidence.bundle import Bundle, folder_of, is_bundle, open_bundle
+from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.cooccurrence import MIN_COUNT
+from service.evidence.manifest import folder_of, is_bundle
 from service.report.agreement_view import agreement_view
 from service.settings import read_settings
 

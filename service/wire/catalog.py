@@ -8,7 +8,7 @@ from errata.names import class_name, dataset_name, evidence_name, model_name
 from service.analyses.ports import ModelOffer
 from service.domain import ErrorType, LabelSpace
 from service.evidence.agreement import shipped_agreement
-from service.evidence.bundle import Manifest
+from service.evidence.manifest import Manifest
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 

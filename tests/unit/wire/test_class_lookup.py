@@ -8,7 +8,7 @@ from errata.errors import InvalidRequest
 from own_classes import CLASSES, HTML, LONG, label_space
 
 from service import wire
-from service.evidence.bundle import Manifest
+from service.evidence.manifest import Manifest
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 
