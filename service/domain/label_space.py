@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,10 @@ class LabelSpace:
             if number is not None and (classes := self.match(text)) != (number,):
                 numbers[number] = classes[0] if len(classes) == 1 else -1
         return numbers
+
+    def groups_of(self, class_index: int) -> tuple[str, ...]:
+        """Return the groups of one class."""
+        return tuple(compress(self.groups, self.group_members[:, class_index]))
 
     def similar_names(self, text: str, count: int = 3) -> list[str]:
         """Return up to `count` names of classes that are similar to a text, the most similar first."""

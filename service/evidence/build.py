@@ -107,9 +107,8 @@ def as_arrays(facts: BundleInputs) -> dict[str, NDArray[Any]]:
 def sample_groups(labels: Labels, label_space: LabelSpace) -> NDArray[np.bool_]:
     """Return the samples that have a label in each group of the label space, shape (G, N)."""
     groups = np.zeros((len(label_space.groups), len(labels.counts)), dtype=bool)
-    sample_of_label = np.repeat(np.arange(len(labels.counts)), labels.counts)
     for group, members in zip(groups, label_space.group_members, strict=True):
-        group[sample_of_label[members[labels.classes]]] = True
+        group[labels.samples[members[labels.classes]]] = True
     return groups
 
 

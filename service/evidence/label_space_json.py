@@ -43,20 +43,17 @@ _CONTENT = TypeAdapter(_Content)
 
 def to_json(label_space: LabelSpace) -> bytes:
     """Return a label space in canonical form. It contains the superclasses and groups that classes belong to."""
-    groups = [
-        tuple(label_space.groups[number] for number in np.flatnonzero(row)) for row in label_space.group_members.T
-    ]
-    columns = (label_space.ids, label_space.names, label_space.synonyms, groups, label_space.synsets)
+    columns = (label_space.ids, label_space.names, label_space.synonyms, label_space.synsets)
     classes = [
         {
             "id": id_,
             "name": name,
             "synonyms": synonyms,
             "superclasses": label_space.superclasses.names_of(index),
-            "groups": row_groups,
+            "groups": label_space.groups_of(index),
             "synset": synset,
         }
-        for index, (id_, name, synonyms, row_groups, synset) in enumerate(zip(*columns, strict=True))
+        for index, (id_, name, synonyms, synset) in enumerate(zip(*columns, strict=True))
     ]
     overlaps = label_space.overlaps.as_array().tolist()
     content = {"name": label_space.name, "classes": classes, "overlaps": overlaps}
