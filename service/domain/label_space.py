@@ -119,12 +119,12 @@ class LabelSpace:
 
     @cached_property
     def _by_normalized_text(self) -> Mapping[str, tuple[int, ...]]:
-        """Return the classes of each ID, name, and synonym, ascending."""
-        classes_of: dict[str, dict[int, None]] = {}
+        """Return the classes of each ID, name, and synonym without case, ascending."""
+        collected: dict[str, dict[int, None]] = {}
         for index, (id_, name, synonyms) in enumerate(zip(self.ids, self.names, self.synonyms, strict=True)):
             for text in (id_, name, *synonyms):
-                classes_of.setdefault(normalize(text), {})[index] = None
-        return {text: tuple(classes) for text, classes in classes_of.items()}
+                collected.setdefault(normalize(text), {})[index] = None
+        return {text: tuple(classes) for text, classes in collected.items()}
 
 
 _NO_PAIRS = np.zeros((0, 2), dtype=np.int64)

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -27,6 +27,7 @@ from service import wire
 from service.analyses.compare import compare_judged
 from service.analyses.export import write_csv, write_jsonl
 from service.analyses.gate import evaluate_gate
+from service.analyses.judge import JudgedAnalysis
 from service.analyses.report import comparison_report, report, trend_report
 from service.analyses.trend import TrendRequest, trend
 from service.analyses.upload import upload
@@ -53,6 +54,11 @@ from service.taxonomy.imagenet_1k import imagenet_1k
 from service.telemetry import Metrics
 
 from .conftest import Backend
+
+
+def _export(judged: JudgedAnalysis) -> Iterator[bytes]:
+    return write_jsonl(judged, partial(wire.verdict_line, names=judged.bundle.label_space.names))
+
 
 ODD = (
     "fish & <b>chips</b>", "it's \"quoted\"", "two words", "größe", "日本語", "organism", "a.b", "$", "back\\slash",
@@ -217,13 +223,14 @@ def test_comparison_has_each_group(bundle: Bundle, tmp_path: Path) -> None:
     backend = backend_of(bundle, tmp_path)
     a, b = send(backend, bundle, 100), send(backend, bundle, 200)
 
-    comparison = compare_judged(*(load_judged(backend.ports.stores, side.id) for side in (a, b)))
+    stores = backend.ports.stores
+    comparison = compare_judged(load_judged(stores, a.id), load_judged(stores, b.id))
 
     members = expected_members(bundle)
     assert list(comparison.groups) == list(members)
     for group, images in members.items():
         assert comparison.groups[group].top1_broken == sum(100 <= image < 200 for image in images)
-    message = wire.to_comparison(comparison, bundle.label_space.names)
+    message = wire.to_comparison(comparison, load_judged(stores, a.id).bundle.label_space.names)
     assert set(message.groups) == set(members)
     assert {row["group"] for row in comparison_rows(message)} == set(members)
     assert {row["group"] for row in change_rows(message, "class")} == set(members)
@@ -333,12 +340,7 @@ def test_verdicts_are_filtered_and_exported_with_groups(bundle: Bundle, tmp_path
         assert select_rows(judged, VerdictFilter(group=group)).tolist() == sorted(images)
     own = list(members)[1:]
     rows = list(csv.DictReader(io.StringIO(b"".join(write_csv(judged)).decode())))
-    lines = [
-        json.loads(line)
-        for line in b"".join(
-            write_jsonl(judged, partial(wire.verdict_line, names=judged.bundle.label_space.names))
-        ).splitlines()
-    ]
+    lines = [json.loads(line) for line in b"".join(_export(judged)).splitlines()]
     for image, (row, line) in enumerate(zip(rows, lines, strict=True)):
         expected = [group for group in own if image in members[group]]
         text = ";".join(expected)
@@ -407,9 +409,7 @@ def test_folders_have_the_groups(odd: Bundle, tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "summary.json").write_text(to_json(wire.to_analysis(analysis)))
         judged = load_judged(backend.ports.stores, analysis.id)
-        (folder / "verdicts.jsonl").write_bytes(
-            b"".join(write_jsonl(judged, partial(wire.verdict_line, names=judged.bundle.label_space.names)))
-        )
+        (folder / "verdicts.jsonl").write_bytes(b"".join(_export(judged)))
         folders.append(folder)
     members = expected_members(odd)
 

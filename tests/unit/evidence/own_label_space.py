@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 
 from service.domain import LabelSource, LabelSpace, create_label_space
 from service.evidence.cooccurrence import count_pairs
-from service.evidence.input_files import CONTROL
 from service.evidence.inputs import BundleInputs, CooccurrenceInputs, LabelInputs
 from service.evidence.labels import pack_labels
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6).filter(
-    lambda text: not CONTROL.search(text)
+TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]), min_size=1, max_size=6).filter(
+    lambda text: bool(text.strip()) and text != "all"
 )
 
 

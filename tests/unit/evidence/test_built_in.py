@@ -69,7 +69,7 @@ def test_cifar_100_has_twenty_superclasses_of_five_classes_in_alphabetical_order
     superclasses = label_space.superclasses
 
     assert list(label_space.names) == sorted(label_space.names)
-    assert [*map(len, superclasses.members)] == [5] * 20
+    assert [len(members) for members in superclasses.members] == [5] * 20
     assert len(superclasses.ids) == 20
     assert label_space.parse("aquarium_fish") == label_space.parse("1") == 1  # torchvision's name, and the index
 
