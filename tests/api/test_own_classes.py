@@ -181,7 +181,7 @@ def read(service: Running, path: str) -> str:
 
 
 def test_pages_escape_names_and_show_ids_beside_equal_names(service: Running, client: Client, name: str) -> None:
-    other = client.upload(io.BytesIO(upload_text().replace(b"4,0.5", b"2,0.5", 1)), DATASET).name
+    other = client.upload(io.BytesIO(upload_text().replace(b"4,0.5", b"sku-4,0.5", 1)), DATASET).name
     pages = [
         read(service, f"/{name}"),
         read(service, f"/{name}/errors/image%204.jpg"),
