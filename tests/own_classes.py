@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from service.domain import Labels, LabelSource, LabelSpace
+from service.domain import Labels, LabelSource, LabelSpace, create_label_space
 from service.evidence.build import write_bundle
 from service.evidence.inputs import BundleInputs, LabelInputs, Source
-from service.evidence.label_space_json import create_label_space
 
 DATASET = "products"
 HTML = "<script>alert('1')</script> & \"quoted\""

@@ -83,9 +83,8 @@ _VOCABULARY = pa.struct(
 
 
 def _find_related(labels: Labels, targets: Classes, problematic: Mask, predicted: Classes) -> _Related:
-    of_label = np.repeat(np.arange(len(targets)), labels.counts)
     without_target = problematic & ~labels.contain(targets)
-    of_sample = np.concatenate([of_label, np.flatnonzero(without_target)])
+    of_sample = np.concatenate([labels.samples, np.flatnonzero(without_target)])
     classes = np.concatenate([labels.classes, targets[without_target]])
     order = np.argsort(of_sample, kind="stable")  # a target follows the labels of its sample
     of_sample = of_sample[order]

@@ -36,7 +36,8 @@ from service.domain import (
     TrendPoint,
 )
 from service.evidence.artefacts import ARTEFACT_SUPERCLASSES
-from service.evidence.bundle import Bundle, Manifest
+from service.evidence.bundle import Bundle
+from service.evidence.manifest import Manifest
 from service.reference_models.curves import curves_of
 from service.reference_models.layout import PublishedModel, read_models, size_label
 from service.summary.own_models import OwnModels

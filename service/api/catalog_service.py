@@ -12,7 +12,7 @@ from service import wire
 from service.analyses.ports import Ports
 from service.api.executors import BoundedExecutor
 from service.domain import ERROR_TYPES
-from service.evidence.bundle import Manifest
+from service.evidence.manifest import Manifest
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

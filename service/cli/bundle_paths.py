@@ -16,7 +16,8 @@ from errata.files import read_file, write_file
 from errata.json_input import parse_json
 from errata.names import evidence_id
 
-from service.evidence.bundle import MANIFEST, folder_of, open_bundle, read_manifest
+from service.evidence.bundle import open_bundle
+from service.evidence.manifest import MANIFEST, folder_of, read_manifest
 from service.evidence.repository import EvidenceRepository
 from service.storage import lock
 

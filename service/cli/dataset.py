@@ -16,13 +16,12 @@ from errata.messages import format_count
 from rich.console import Console
 
 from service.bootstrap.dataset_check import Inputs, check_files
+from service.cli.dataset_options import FILE, dataset_options
 from service.cli.propose import propose
-from service.evidence.cooccurrence import MIN_COUNT
 from service.evidence.dataset_check import Advice, find_advice
 from service.evidence.dataset_files import DatasetFiles, FileError
 from service.settings import read_settings
 
-FILE = click.Path(path_type=Path)
 EXAMPLES = """
 errata dataset check --classes classes.csv --labels labels.csv
 errata dataset check --classes classes.csv --labels labels.csv --predictions predictions.csv
@@ -38,21 +37,7 @@ dataset.add_command(propose)
 
 
 @dataset.command(examples=EXAMPLES)
-@click.option("--classes", type=FILE, metavar="FILE", help="Classes of your own. Default: ImageNet-1k.")
-@click.option("--labels", type=FILE, metavar="FILE", help="Labels of your images.")
-@click.option("--overlaps", type=FILE, metavar="FILE", help="CSV class,also_correct, with --classes.")
-@click.option("--superclasses", type=FILE, metavar="FILE", help="CSV class,superclasses, with --classes.")
-@click.option("--groups", type=FILE, metavar="FILE", help="CSV class,groups, with --classes.")
-@click.option("--cooccurrence", type=FILE, metavar="FILE", help="Labels of other images, such as the training set.")
-@click.option(
-    "--min-cooccurrence",
-    type=click.IntRange(min=1),
-    default=MIN_COUNT,
-    show_default=True,
-    metavar="N",
-    help="The number of images in which two classes must occur together.",
-)
-@click.option("--vocabulary", type=FILE, metavar="FILE", help="CSV text,near: texts that are no class.")
+@dataset_options
 @click.option("--predictions", type=FILE, metavar="FILE", help="Predictions of a model, with --labels.")
 @click.option(
     "--dataset", default="my-data-set", help="A built-in data set, such as cifar-100, whose classes the labels use."

@@ -18,13 +18,13 @@ from service import wire
 from service.bootstrap.build import Inputs, build_evidence, embedding_cache, expert_agreement, verify_evidence
 from service.cli.build_progress import show_progress
 from service.cli.bundle_paths import BundlePaths
+from service.cli.dataset_options import FILE, dataset_options
 from service.evidence.agreement import agreement_to_plain
-from service.evidence.bundle import Bundle, folder_of, is_bundle, open_bundle
-from service.evidence.cooccurrence import MIN_COUNT
+from service.evidence.bundle import Bundle, open_bundle
+from service.evidence.manifest import folder_of, is_bundle
 from service.report.agreement_view import agreement_view
 from service.settings import read_settings
 
-FILE = click.Path(path_type=Path)
 COUNT_NAMES = {"co_occurrence_pairs": "co-occurrence pairs"}  # other counts have the names of the manifest
 EXAMPLES = """
 errata evidence build --dataset imagenet-real --output bundles/imagenet-real
@@ -52,50 +52,10 @@ errata evidence build --dataset products --classes classes.csv --labels labels.c
     help="imagenet, imagenet-real, imagenet-a, imagenet-c, imagenet-r, imagenet-sketch, imagenet-v2, cifar-100, demo, "
     "or a name of your choice.",
 )
-@click.option(
-    "--classes",
-    type=FILE,
-    metavar="FILE",
-    help="Classes of your own: CSV index,id,name,synonyms,superclasses,groups,synset, or JSON. Default: ImageNet-1k.",
-)
-@click.option(
-    "--labels",
-    type=FILE,
-    metavar="FILE",
-    help="Labels of your images: CSV file_name,target,labels,problematic, JSON, JSON lines, or Parquet.",
-)
-@click.option("--overlaps", type=FILE, metavar="FILE", help="CSV class,also_correct, with --classes.")
-@click.option("--groups", type=FILE, metavar="FILE", help="CSV class,groups, with --classes.")
-@click.option(
-    "--cooccurrence",
-    type=FILE,
-    metavar="FILE",
-    help="Labels of other images, such as the training set, in which co-occurring classes are counted. Default: the "
-    "labels of the data set, or ReaL labels without --classes.",
-)
-@click.option(
-    "--min-cooccurrence",
-    type=click.IntRange(min=1),
-    default=MIN_COUNT,
-    show_default=True,
-    metavar="N",
-    help="The number of images in which two classes must occur together.",
-)
-@click.option(
-    "--vocabulary",
-    type=FILE,
-    metavar="FILE",
-    help="CSV text,near: texts that are no class, for the out-of-vocabulary rule; with --classes and --encoder.",
-)
+@dataset_options
 @click.option("--annotations", type=FILE, metavar="FILE", help="The multi-label annotation, official JSON or CSV.")
 @click.option("--mistakes", type=FILE, metavar="DIR", help="The metadata folder of imagenet-mistakes.")
 @click.option("--artefacts", type=FILE, metavar="DIR", help="Folder with the artifacts of the paper's authors.")
-@click.option(
-    "--superclasses",
-    type=FILE,
-    metavar="FILE",
-    help="CSV class,superclasses with --classes; otherwise superclasses in the authors' format. Default: Errata's.",
-)
 @click.option("--encoder", default="", metavar="MODULE:CLASS", help="For example service.evidence.clip:OpenClip.")
 @click.option(
     "--images",

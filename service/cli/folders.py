@@ -23,8 +23,7 @@ from service.analyses.trend import (
     check_same_evidence,
     read_published_models,
 )
-from service.domain import ALL, Analysis, ErrorType, LabelSpace, StoredResult
-from service.evidence.label_space_json import create_label_space
+from service.domain import ALL, Analysis, ErrorType, LabelSpace, StoredResult, create_label_space
 from service.report.class_names import display_names
 from service.report.comparison_view import comparison_view
 from service.report.render import render_comparison, render_trend
@@ -197,7 +196,7 @@ def read_label_space(folder: Path) -> LabelSpace | None:
         for item in read_classes(folder)
     ]
     try:
-        return create_label_space("", rows, np.zeros((0, 2), dtype=np.int64)) if rows else None
+        return create_label_space("", rows) if rows else None
     except ValueError as error:
         raise InvalidInput(
             f"{folder / CLASSES} is not a file that 'errata analyze --output' wrote: {error}. Run the analysis again "

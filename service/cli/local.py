@@ -11,7 +11,7 @@ from errata.errors import InvalidRequest
 from errata.names import evidence_id
 
 from service.cli.bundle_paths import BundlePaths
-from service.evidence.bundle import folder_of, is_bundle, read_manifest
+from service.evidence.manifest import folder_of, is_bundle, read_manifest
 from service.settings import Settings, read_settings
 
 

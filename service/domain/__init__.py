@@ -72,7 +72,15 @@ from service.domain.gate import (
     UndecidedReason,
 )
 from service.domain.input_checks import PermutedClasses, ReorderedRows
-from service.domain.label_space import IMAGENET_1K, MAX_CLASSES, MAX_GROUPS, MIN_CLASSES, LabelSpace, normalize
+from service.domain.label_space import (
+    IMAGENET_1K,
+    MAX_CLASSES,
+    MAX_GROUPS,
+    MIN_CLASSES,
+    LabelSpace,
+    create_label_space,
+    normalize,
+)
 from service.domain.listing import (
     NEWEST_FIRST,
     ORDERS,
@@ -251,6 +259,7 @@ __all__ = [
     "build_strata",
     "class_lines",
     "classes_digest",
+    "create_label_space",
     "effective_targets",
     "end_of",
     "is_among",

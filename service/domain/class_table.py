@@ -3,11 +3,9 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-
-from service.domain.class_relations import ClassPairs, Superclasses
-from service.domain.label_space import IMAGENET_1K, MAX_CLASSES, MIN_CLASSES, LabelSpace
+from service.domain.label_space import IMAGENET_1K, MAX_CLASSES, MIN_CLASSES, LabelSpace, create_label_space
 
 
 def class_lines(label_space: LabelSpace) -> list[str]:
@@ -40,14 +38,5 @@ def parse_class_lines(name: str, lines: Sequence[str]) -> LabelSpace:
             raise ValueError(f"expected an array of texts for each class, got {row!r:.80}")
     if len({row[0] for row in rows}) < len(rows):
         raise ValueError("expected distinct IDs of classes")
-    return LabelSpace(
-        name=name,
-        ids=tuple(row[0] for row in rows),
-        names=tuple(row[1] for row in rows),
-        synonyms=tuple(tuple(row[2:]) for row in rows),
-        synsets=("",) * len(rows),
-        superclasses=Superclasses.from_names([()] * len(rows)),
-        groups=(),
-        group_members=np.zeros((0, len(rows)), dtype=bool),
-        overlaps=ClassPairs.of(np.zeros((0, 2), dtype=np.int64), len(rows)),
-    )
+    none: dict[str, Any] = {"superclasses": (), "groups": (), "synset": ""}
+    return create_label_space(name, [none | {"id": row[0], "name": row[1], "synonyms": row[2:]} for row in rows])

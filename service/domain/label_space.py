@@ -1,11 +1,14 @@
 """A label space: the classes of a classifier, their names, and how they are related."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.domain.class_relations import Classes, ClassPairs, Mask, Superclasses
 
@@ -13,6 +16,8 @@ MIN_CLASSES = 2
 MAX_CLASSES = 32_767
 MAX_GROUPS = 16
 MAX_COMPARED = 1000  # names that are compared with a text by difflib, which takes up to 0.4 ms for each
+MAX_CANDIDATES = 5  # classes in a message
+MAX_SHOWN = 80  # characters of an ID in a message
 IMAGENET_1K = "imagenet-1k"
 
 
@@ -56,6 +61,11 @@ class LabelSpace:
         classes = self.match(text)
         return classes[0] if len(classes) == 1 else None
 
+    def describe(self, classes: Sequence[int]) -> str:
+        """Return the indices and IDs of classes that a text can mean, for messages."""
+        shown = ", ".join(f"index {index} (ID {self.ids[index]!r:.{MAX_SHOWN}})" for index in classes[:MAX_CANDIDATES])
+        return f"{shown}, and {len(classes) - MAX_CANDIDATES:,} more" if len(classes) > MAX_CANDIDATES else shown
+
     @cached_property
     def numbers(self) -> Mapping[int, int]:
         """Return the class of each number that is the ID or a name of another class than the one with that index.
@@ -68,6 +78,10 @@ class LabelSpace:
             if number is not None and (classes := self.match(text)) != (number,):
                 numbers[number] = classes[0] if len(classes) == 1 else -1
         return numbers
+
+    def groups_of(self, class_index: int) -> tuple[str, ...]:
+        """Return the groups of one class."""
+        return tuple(compress(self.groups, self.group_members[:, class_index]))
 
     def similar_names(self, text: str, count: int = 3) -> list[str]:
         """Return up to `count` names of classes that are similar to a text, the most similar first."""
@@ -111,6 +125,39 @@ class LabelSpace:
             for text in (id_, name, *synonyms):
                 collected.setdefault(normalize(text), {})[index] = None
         return {text: tuple(classes) for text, classes in collected.items()}
+
+
+_NO_PAIRS = np.zeros((0, 2), dtype=np.int64)
+
+
+def create_label_space(
+    name: str, rows: Sequence[Mapping[str, Any]], overlaps: NDArray[np.integer] = _NO_PAIRS
+) -> LabelSpace:
+    """Create a label space from valid rows.
+
+    Args:
+        name: The name of the label space.
+        rows: One mapping per class with `id`, `name`, `synonyms`, `superclasses`, `groups`, and `synset`.
+        overlaps: (P, 2) class, and another class that also counts as correct.
+
+    Raises:
+        ValueError: If there are too many groups.
+    """
+    groups = tuple(dict.fromkeys(group for row in rows for group in row["groups"]))
+    if len(groups) > MAX_GROUPS:
+        raise ValueError(f"{len(groups)} groups are more than {MAX_GROUPS}")
+    members = np.array([[group in row["groups"] for row in rows] for group in groups], dtype=bool)
+    return LabelSpace(
+        name=name,
+        ids=tuple(row["id"] for row in rows),
+        names=tuple(row["name"] for row in rows),
+        synonyms=tuple(tuple(row["synonyms"]) for row in rows),
+        synsets=tuple(row["synset"] for row in rows),
+        superclasses=Superclasses.from_names([row["superclasses"] for row in rows]),
+        groups=groups,
+        group_members=members.reshape(len(groups), len(rows)),
+        overlaps=ClassPairs.of(overlaps, len(rows)),
+    )
 
 
 def _trigrams(text: str) -> set[str]:

@@ -9,29 +9,25 @@ import codecs
 import csv
 import hashlib
 import io
-import os
-import stat
 from array import array
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from errata.errors import InvalidEvidence, Violation
+from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 
-from service.evidence.input_files import text_problem
+from service.evidence.input_files import MAX_BYTES, MAX_NAME, Problems, read_content, text_problem
 
-MAX_BYTES = 64 << 20
 MAX_ROWS = 2_000_000  # pairs of an image and a value
 MAX_IMAGES = 1_000_000
 MAX_ATTRIBUTES = 100
 MAX_VALUES = 1000  # of all attributes
 MAX_TEXT = 100  # characters of an attribute or a value
-MAX_NAME = 1024  # characters of a file name
 MAX_LINE = 64 << 10  # bytes
-MAX_VIOLATIONS = 10
 COLUMNS = ("file_name", "attribute", "value")
 FACTORS = (
     "background", "brighter", "color", "darker", "larger", "multiple_objects", "object_blocking", "partial_view",
@@ -64,9 +60,9 @@ def read_attributes(paths: Sequence[Path]) -> AttributeTable:
     """
     builder, digests = _Builder(), []
     for path in paths:
-        content = _read(path)
+        content = read_content(path, "file", MAX_BYTES)
         digests.append(hashlib.sha256(content).hexdigest())
-        builder.source = path.name
+        builder.start_file(path.name)
         lines = _lines(content, path.name)
         if content[:MAX_LINE].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
             prototypes = _prototypes(path)
@@ -81,24 +77,30 @@ def read_attributes(paths: Sequence[Path]) -> AttributeTable:
 
 
 class _Builder:
-    """Adds rows to a table, and collects the violations of a file."""
+    """Adds rows to a table, and collects the problems of a file."""
 
     def __init__(self) -> None:
         self.table = AttributeTable()
-        self.source = ""
+        self.start_file("")
         self._images: dict[str, int] = {}
         self._attributes: dict[str, int] = {}
         self._values: dict[tuple[int, str], int] = {}
         self._lines = array("i")  # (M,) line of each value of an image
-        self._violations: list[Violation] = []
+
+    def start_file(self, source: str) -> None:
+        """Start to add the rows of a file."""
+        self.source = source
+        self.problems = Problems(source)
 
     def add(self, name: str, attribute: str, value: str, line: int) -> None:
-        """Add a value of an image, or note a violation."""
+        """Add a value of an image, or its problem."""
         for column, text, limit in zip(COLUMNS, (name, attribute, value), (MAX_NAME, MAX_TEXT, MAX_TEXT), strict=True):
             if problem := text_problem(column, text, limit):
-                return self._note(column, problem, line)
+                return self.problems.add(column, problem, line)
         if "=" in attribute:
-            return self._note("attribute", f"'=' in the attribute {attribute!r:.60}; use another character", line)
+            return self.problems.add(
+                "attribute", f"'=' in the attribute {attribute!r:.60}; use another character", line
+            )
         self.add_value(self.add_image(name, attribute, line), attribute, value, line)
         return None
 
@@ -132,69 +134,33 @@ class _Builder:
         self.table.annotated_attributes.append(number)
         return image
 
-    def note_line(self, problem: str, line: int) -> None:
-        """Note a violation of a whole line."""
-        self._note("line", problem, line)
-
     def finish_file(self) -> None:
         """Check the rows of a file.
 
         Raises:
-            InvalidEvidence: There are violations or duplicate rows, or no images.
+            InvalidEvidence: There are problems or duplicate rows, or no images.
         """
         for row in self._duplicates():
-            name = self.table.names[self.table.value_images[row]]
-            value = self.table.values[self.table.value_numbers[row]][1]
-            problem = f"duplicate row for the image {name!r:.60} and the value {value!r:.40}; remove it"
-            self._violations.append(Violation("file_name", problem, self._lines[row]))
-        self._check()
+            self.problems.add("file_name", partial(self._describe_duplicate, row), self._lines[row])
+        self.problems.check()
+        if not self.table.names:
+            raise InvalidEvidence(f"{self.source} has no rows. Write one row per image and attribute.", field="file")
 
     def _duplicates(self) -> list[int]:
-        """Return the first rows that repeat an earlier one."""
+        """Return the rows that repeat an earlier one, ascending."""
         images = np.asarray(self.table.value_images, dtype=np.int64)
         keys = images * MAX_VALUES + np.asarray(self.table.value_numbers, dtype=np.int64)
         order = np.argsort(keys, kind="stable")
         repeated = order[1:][np.diff(keys[order]) == 0]
-        return [int(row) for row in np.sort(repeated)[: MAX_VIOLATIONS - len(self._violations)]]
+        return [*map(int, np.sort(repeated))]
 
-    def _check(self) -> None:
-        if self._violations:
-            first, more = self._violations[0], len(self._violations) - 1
-            others = f" (and {more} more)" if more else ""
-            raise InvalidEvidence(
-                f"{self.source}, line {first.line}: {first.description}{others}.", violations=self._violations
-            )
-        if not self.table.names:
-            raise InvalidEvidence(f"{self.source} has no rows. Write one row per image and attribute.", field="file")
-
-    def _note(self, column: str, problem: str, line: int) -> None:
-        self._violations.append(Violation(column, problem, line))
-        if len(self._violations) >= MAX_VIOLATIONS:
-            self._check()
+    def _describe_duplicate(self, row: int) -> str:
+        name = self.table.names[self.table.value_images[row]]
+        value = self.table.values[self.table.value_numbers[row]][1]
+        return f"duplicate row for the image {name!r:.60} and the value {value!r:.40}; remove it"
 
     def _limit(self, problem: str, line: int) -> InvalidEvidence:
         return InvalidEvidence(f"{self.source}, line {line}: {problem}.", field="file", line=line)
-
-
-def _read(path: Path) -> bytes:
-    """Return the content of a regular file; raise InvalidEvidence if it cannot be read or is too large."""
-    try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # opening a pipe must not block
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise InvalidEvidence(
-                    f"{path.name} is not a regular file. Expected a file of attributes.", field="file"
-                )
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InvalidEvidence(
-            f"Cannot read the attributes {path.name}: {error.strerror}. Check ERRATA_ATTRIBUTES.", field="file"
-        ) from error
-    if len(content) > MAX_BYTES:
-        raise InvalidEvidence(
-            f"{path.name} is larger than {MAX_BYTES >> 20} MiB. Remove attributes that you do not need.", field="file"
-        )
-    return content
 
 
 def _lines(content: bytes, source: str) -> Iterator[tuple[int, str]]:
@@ -228,7 +194,7 @@ def _add_rows(builder: _Builder, lines: Iterator[tuple[int, str]]) -> None:
         try:
             row = [cell.strip() for cell in next(csv.reader([line], strict=True))]
         except csv.Error as error:
-            builder.note_line(f"not valid CSV: {error}; correct the quotation marks", number)
+            builder.problems.add("line", f"not valid CSV: {error}; correct the quotation marks", number)
             continue
         if not header:
             header = row
@@ -239,7 +205,7 @@ def _add_rows(builder: _Builder, lines: Iterator[tuple[int, str]]) -> None:
                 )
             columns = [header.index(name) for name in COLUMNS]
         elif len(row) != len(header):
-            builder.note_line(f"{len(row)} columns; write {len(header)} as in the header", number)
+            builder.problems.add("line", f"{len(row)} columns; write {len(header)} as in the header", number)
         else:
             name, attribute, value = (row[column] for column in columns)
             builder.add(name, attribute, value, number)
@@ -252,10 +218,10 @@ def _add_factors(builder: _Builder, lines: Iterator[tuple[int, str]], prototypes
         try:
             record = parse_json(line)
         except ValueError as error:
-            builder.note_line(f"not valid JSON: {error!s:.80}; write one object per line", number)
+            builder.problems.add("line", f"not valid JSON: {error!s:.80}; write one object per line", number)
             continue
         if problem := _factor_problem(record, names):
-            builder.note_line(problem, number)
+            builder.problems.add("line", problem, number)
             continue
         name = record["file_name"]
         names.add(name)
@@ -284,4 +250,4 @@ def _prototypes(path: Path) -> frozenset[str]:
     file = path.with_name(PROTOTYPES)
     if not file.is_file():
         return frozenset()
-    return frozenset(line.strip() for _, line in _lines(_read(file), file.name))
+    return frozenset(line.strip() for _, line in _lines(read_content(file, "file", MAX_BYTES), file.name))

@@ -9,8 +9,9 @@ import structlog
 from errata.errors import InvalidEvidence, NotFound, Violation
 
 from service.domain import Attributes, Slice
-from service.evidence.attribute_files import MAX_VIOLATIONS, AttributeTable, read_attributes
+from service.evidence.attribute_files import AttributeTable, read_attributes
 from service.evidence.bundle import Bundle
+from service.evidence.input_files import MAX_VIOLATIONS
 
 MAX_RESOLVED = 4  # bundles whose attributes stay in memory
 _log = structlog.get_logger()

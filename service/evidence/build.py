@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import IMAGENET_1K, Evidence, Labels, LabelSpace
-from service.evidence.bundle import LABEL_SPACE, MANIFEST, OWN_LABEL_SPACE_SCHEMA, SCHEMA, evidence_of
+from service.evidence.bundle import evidence_of
 from service.evidence.cooccurrence import MIN_COUNT
 from service.evidence.inputs import BundleInputs
 from service.evidence.label_space_json import from_json, to_json
 from service.evidence.layout import EXPERT_JUDGMENTS, PROPOSALS, VERDICTS, WITHOUT_DIGEST, has_table
+from service.evidence.manifest import LABEL_SPACE, MANIFEST, OWN_LABEL_SPACE_SCHEMA, SCHEMA
 from service.evidence.proposals import proposals_to_json
 from service.rules import RULES_VERSION, find_abstained_types
 from service.rules.decide import decide
@@ -106,9 +107,8 @@ def as_arrays(facts: BundleInputs) -> dict[str, NDArray[Any]]:
 def sample_groups(labels: Labels, label_space: LabelSpace) -> NDArray[np.bool_]:
     """Return the samples that have a label in each group of the label space, shape (G, N)."""
     groups = np.zeros((len(label_space.groups), len(labels.counts)), dtype=bool)
-    sample_of_label = np.repeat(np.arange(len(labels.counts)), labels.counts)
     for group, members in zip(groups, label_space.group_members, strict=True):
-        group[sample_of_label[members[labels.classes]]] = True
+        group[labels.samples[members[labels.classes]]] = True
     return groups
 
 

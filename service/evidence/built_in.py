@@ -10,10 +10,9 @@ from importlib.resources import files
 from itertools import compress
 from pathlib import Path
 
-import numpy as np
 from errata.errors import InvalidEvidence
 
-from service.domain import LabelSpace
+from service.domain import LabelSpace, create_label_space
 from service.evidence import labels
 from service.evidence.artefacts import SampleOrder
 from service.evidence.folder_layouts import (
@@ -25,7 +24,6 @@ from service.evidence.folder_layouts import (
     read_folders,
 )
 from service.evidence.inputs import LabelInputs, Source
-from service.evidence.label_space_json import create_label_space
 from service.evidence.validation_variants import add_real_labels
 from service.taxonomy.imagenet_1k import imagenet_1k
 
@@ -42,7 +40,7 @@ def cifar_100() -> LabelSpace:
         | {"superclasses": (row["superclass"],), "groups": (row["group"],)}
         for row in rows
     ]
-    return create_label_space(CIFAR_100, classes, np.empty((0, 2), dtype=np.int64))
+    return create_label_space(CIFAR_100, classes)
 
 
 @dataclass(frozen=True)

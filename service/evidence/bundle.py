@@ -1,6 +1,6 @@
 """An evidence bundle: an immutable folder with a manifest and arrays.
 
-  manifest.json      schema, dataset, digest, rules_version, label_space (name, num_classes; missing: imagenet-1k),
+  manifest.json      schema, dataset, digest, rules_version, label_space (missing: imagenet-1k),
                      superclasses (ids), min_cooccurrence (missing: 2), abstained, counts,
                      sources (name, origin, license, sha256), files (sha256, bytes),
                      encoder (inputs.EncoderInfo; null or missing: unknown)
@@ -31,10 +31,8 @@ verdict table and label_preferred.npy, which depend only on the other parts.
 
 import hashlib
 import itertools
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,16 +41,13 @@ import numpy as np
 import pyarrow as pa
 import structlog
 from errata.errors import EvidenceDamaged, ImageNotFound, InvalidEvidence
-from errata.json_input import parse_json
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from service.domain import (
     ALL,
     IMAGENET_1K,
     Bytes,
     Classes,
-    ErrorType,
     Evidence,
     ExpertJudgment,
     Labels,
@@ -67,46 +62,19 @@ from service.domain import (
 from service.evidence.bundle_arrays import BundleArrays
 from service.evidence.cooccurrence import MIN_COUNT, cooccurrence_relation
 from service.evidence.expert_judgments import unpack_judgments
-from service.evidence.inputs import CooccurrenceInputs, EncoderInfo, Source
+from service.evidence.inputs import CooccurrenceInputs
 from service.evidence.label_space_json import MAX_BYTES, from_json
 from service.evidence.labels import validation_names
 from service.evidence.layout import EXPERT_JUDGMENTS, PROPOSALS, VERDICTS, check_layout
+from service.evidence.manifest import LABEL_SPACE, REMEDY, Manifest, damage_error, read_manifest
 from service.evidence.proposals import proposals_from_json, proposals_of
-from service.rules import RULES_VERSION
 from service.rules.decide import decide_each
 from service.rules.table import judge
 from service.storage import sha256_of
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.proposals import Proposals
 
-MANIFEST = "manifest.json"
-LABEL_SPACE = "label_space.json"
-SCHEMA = 1
-OWN_LABEL_SPACE_SCHEMA = 2  # versions that know only imagenet-1k refuse the bundle
-REMEDY = "Restore the files of the bundle or build it again."
-MAX_COUNT = 1 << 31
-_DIGEST = re.compile("[0-9a-f]{64}")
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Description of a bundle: data set, digest, counts, sources, and files."""
-
-    dataset: str
-    digest: str
-    rules_version: int
-    superclasses: tuple[str, ...]
-    abstained: tuple[ErrorType, ...]
-    counts: Mapping[str, int]
-    sources: tuple[Source, ...]
-    files: Mapping[str, Mapping[str, Any]]
-    encoder: EncoderInfo | None = None  # None: no encoder, one without a description, or an earlier version of Errata
-    label_space: str = IMAGENET_1K
-    min_cooccurrence: int = MIN_COUNT
-
-
-_TYPES = TypeAdapter(Manifest)  # dataclasses do not check types
 
 
 @dataclass(frozen=True)
@@ -364,78 +332,6 @@ def _read_label_space(path: Path, manifest: Manifest, arrays: BundleArrays) -> L
             f"{file}: cannot read the label space: {error!s:.200}. {REMEDY}", field=LABEL_SPACE
         ) from error
     return label_space
-
-
-def damage_error(manifest: Manifest, problem: str) -> EvidenceDamaged:
-    """Return the error for a damaged bundle. Its message has no paths."""
-    return EvidenceDamaged(
-        f"The evidence of {manifest.dataset} ({manifest.digest[:12]}) is damaged: {problem}. {REMEDY}"
-    )
-
-
-def is_bundle(folder: Path) -> bool:
-    """Return whether a folder has a manifest."""
-    return (folder / MANIFEST).is_file()
-
-
-def folder_of(path: Path) -> Path:
-    """Return the folder of a bundle from its own path or the path of its manifest."""
-    return path.parent if path.name == MANIFEST else path
-
-
-def read_manifest(path: Path) -> Manifest:
-    """Read and validate the manifest of a bundle.
-
-    Raises:
-        InvalidEvidence: If the manifest cannot be read, is invalid, or has another schema or version of the rules.
-    """
-    file = path / MANIFEST
-    try:
-        raw = parse_json(file.read_text(encoding="utf-8"))
-        if raw["schema"] not in (SCHEMA, OWN_LABEL_SPACE_SCHEMA):
-            raise InvalidEvidence(
-                f"{file}: schema {raw['schema']} is not {SCHEMA} or {OWN_LABEL_SPACE_SCHEMA}. Build the bundle again.",
-                field="schema",
-            )
-        if raw["rules_version"] != RULES_VERSION:
-            raise InvalidEvidence(
-                f"{file}: the bundle has version {raw['rules_version']} of the rules, but Errata has version "
-                f"{RULES_VERSION}. Build the bundle again.",
-                field="rules_version",
-            )
-        names = [*raw["files"]]
-        if any("/" in name or name.startswith(".") or not name.endswith(".npy") for name in {*names} - {LABEL_SPACE}):
-            raise InvalidEvidence(f"{file}: not all files are .npy files: {names!r:.200}. {REMEDY}", field="files")
-        manifest = Manifest(
-            dataset=raw["dataset"],
-            digest=raw["digest"],
-            rules_version=raw["rules_version"],
-            superclasses=tuple(raw["superclasses"]),
-            abstained=tuple(ErrorType[name] for name in raw["abstained"]),
-            counts=raw["counts"],
-            sources=tuple(Source(**source) for source in raw["sources"]),
-            files={
-                name: {"sha256": str(facts["sha256"]), "bytes": int(facts["bytes"])}
-                for name, facts in raw["files"].items()
-            },
-            encoder=EncoderInfo(**raw["encoder"]) if raw.get("encoder") else None,
-            label_space=raw.get("label_space", IMAGENET_1K),
-            min_cooccurrence=raw.get("min_cooccurrence", MIN_COUNT),
-        )
-        manifest = _TYPES.validate_python(asdict(manifest))
-        json.dumps(raw, ensure_ascii=False).encode()  # responses cannot contain lone surrogates
-    except OSError as error:
-        raise InvalidEvidence(
-            f"{path} is not an evidence bundle: {MANIFEST} cannot be read ({error.strerror}). Check the path."
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise InvalidEvidence(f"{file}: not the manifest of a bundle: {error!r:.200}. {REMEDY}") from error
-    if not _DIGEST.fullmatch(manifest.digest):
-        raise InvalidEvidence(f"{file}: invalid digest {manifest.digest!r:.80}. {REMEDY}", field="digest")
-    has_counts = manifest.counts.keys() >= {"images", "judged", "problematic"}
-    if not has_counts or not all(0 <= count < MAX_COUNT for count in manifest.counts.values()):
-        raise InvalidEvidence(f"{file}: invalid counts {manifest.counts!r:.200}. {REMEDY}", field="counts")
-    return manifest
 
 
 def verify(bundle: Bundle, digest: str) -> list[str]:

@@ -15,11 +15,11 @@ from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 from numpy.typing import NDArray
 
-from service.domain import IMAGENET_1K, ClassPairs, LabelSpace
+from service.domain import IMAGENET_1K, ClassPairs, LabelSpace, create_label_space
 from service.evidence.class_lookup import ClassLookup
 from service.evidence.class_rules import LISTS, find_problems
 from service.evidence.input_files import Problems, csv_rows, read_text, similar_name
-from service.evidence.label_space_json import MAX_BYTES, create_label_space, to_json
+from service.evidence.label_space_json import MAX_BYTES, to_json
 
 COLUMNS: Mapping[str, Sequence[str]] = {
     "index": (),
@@ -65,11 +65,20 @@ def read_classes(path: Path, name: str, overlaps: Path | None = None) -> LabelSp
     for problem in find_problems(rows, places):
         problems.add(problem.field, problem.description, None if problem.row is None else lines[problem.row])
     problems.check()
-    label_space = create_label_space(name, rows, np.zeros((0, 2), dtype=np.int64))
-    pairs = [_json_pairs(raw.get("overlaps", []), label_space, path.name)]
-    if overlaps is not None:
-        pairs.append(_csv_pairs(overlaps, label_space))
-    label_space = replace(label_space, overlaps=ClassPairs.of(np.concatenate(pairs), label_space.num_classes))
+    label_space = create_label_space(name, rows)
+    pairs = _json_pairs(raw.get("overlaps", []), label_space, path.name)
+    label_space = replace(label_space, overlaps=ClassPairs.of(pairs, label_space.num_classes))
+    _check_size(label_space, path.name)
+    return label_space if overlaps is None else read_overlaps(overlaps, label_space)
+
+
+def read_overlaps(path: Path, label_space: LabelSpace) -> LabelSpace:
+    """Return a label space with the overlaps of a file `class,also_correct`, in addition to its own."""
+    problems = Problems(path.name)
+    rows = csv_rows(read_text(path, "overlaps"), problems, path.name, OVERLAP_COLUMNS, (*OVERLAP_COLUMNS,))
+    pairs = [_Pair(line, (row["class"], row["also_correct"])) for line, row in rows]
+    both = np.concatenate([label_space.overlaps.as_array(), _resolve(pairs, label_space, problems)])
+    label_space = replace(label_space, overlaps=ClassPairs.of(both, label_space.num_classes))
     _check_size(label_space, path.name)
     return label_space
 
@@ -212,12 +221,6 @@ def _json_pairs(raw: Any, label_space: LabelSpace, source: str) -> NDArray[np.in
         else:
             problems.add("overlaps", f"{pair!r:.40} is not a pair; write [class, also correct]", number)
     return _resolve(pairs, label_space, problems)
-
-
-def _csv_pairs(path: Path, label_space: LabelSpace) -> NDArray[np.int64]:
-    problems = Problems(path.name)
-    rows = csv_rows(read_text(path, "overlaps"), problems, path.name, OVERLAP_COLUMNS, (*OVERLAP_COLUMNS,))
-    return _resolve([_Pair(line, (row["class"], row["also_correct"])) for line, row in rows], label_space, problems)
 
 
 def _resolve(pairs: Sequence[_Pair], label_space: LabelSpace, problems: Problems) -> NDArray[np.int64]:

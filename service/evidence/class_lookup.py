@@ -4,7 +4,6 @@ from functools import cache
 
 from service.domain import IMAGENET_1K, LabelSpace
 
-MAX_CANDIDATES = 5  # in a message
 MAX_SHOWN = 40  # characters of a text in a message
 
 
@@ -13,13 +12,8 @@ class ClassLookup:
 
     def __init__(self, label_space: LabelSpace) -> None:
         self._label_space = label_space
-        self._match = cache(label_space.match)
+        self.find = cache(label_space.parse)
         self.find_all = cache(self._find_all)
-
-    def find(self, text: str) -> int | None:
-        """Return the class that a text identifies; None if there is none, or several."""
-        classes = self._match(text)
-        return classes[0] if len(classes) == 1 else None
 
     def _find_all(self, field: str) -> tuple[int, ...] | str:
         """Return the distinct classes of a field with one or several texts, or the text that identifies no class.
@@ -29,7 +23,7 @@ class ClassLookup:
         """
         if ";" in field:
             texts = [text for text in map(str.strip, field.split(";")) if text]
-        elif self._match(field):
+        elif self._label_space.match(field):
             texts = [field.strip()]
         else:
             texts = field.split()
@@ -52,11 +46,9 @@ class ClassLookup:
             text: The text.
             field: The field with one or several texts that contains it.
         """
-        classes = self._match(text)
-        if classes:
-            shown = ", ".join(map(self._describe, classes[:MAX_CANDIDATES]))
-            more = f" and {len(classes) - MAX_CANDIDATES:,} more" if len(classes) > MAX_CANDIDATES else ""
-            return f"ambiguous class {text!r:.{MAX_SHOWN}}: {shown}{more}; use an ID or another index or name"
+        if classes := self._label_space.match(text):
+            candidates = self._label_space.describe(classes)
+            return f"ambiguous class {text!r:.{MAX_SHOWN}}: {candidates}; use an ID or another index or name"
         is_split_at_spaces = len(field.split()) > 1 and ";" not in field
         names = self._label_space.similar_names(field) if is_split_at_spaces else []
         similar = ", ".join(f"{name!r:.{MAX_SHOWN}}" for name in names or self._label_space.similar_names(text))
@@ -67,6 +59,3 @@ class ClassLookup:
         if self._label_space.name == IMAGENET_1K:
             expected += " of ImageNet-1k, or add --classes for classes of your own"
         return f"unknown class {text!r:.{MAX_SHOWN}}{place}; {expected}{separator}{hint}"
-
-    def _describe(self, index: int) -> str:
-        return f"index {index} (ID {self._label_space.ids[index]!r:.{MAX_SHOWN}})"

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.domain import MAX_CLASSES, MAX_GROUPS, MIN_CLASSES
+from service.domain import ALL, MAX_CLASSES, MAX_GROUPS, MIN_CLASSES
 from service.evidence.input_files import text_problem
 
 MAX_TEXT = 1_000  # characters of a name
 MAX_VALUES = 100  # synonyms, superclasses, or groups of one class
 MAX_SUPERCLASSES = MAX_CLASSES
-RESERVED_GROUP = "all"  # the group of all samples
 LISTS = ("synonyms", "superclasses", "groups")
 _SYNSET = re.compile(r"n[0-9]{8}")
 Row = Mapping[str, Any]
@@ -74,8 +73,8 @@ def _row_problems(row: Row) -> Iterator[tuple[str, str]]:
             yield field, f"{len(values):,} {field}; use at most {MAX_VALUES}"
         if problem := next(filter(None, (_text_problem(field, value) for value in values)), ""):
             yield field, problem
-        elif field == "groups" and RESERVED_GROUP in values:
-            yield field, f"the group {RESERVED_GROUP!r} is reserved for all images; use another name"
+        elif field == "groups" and ALL in values:
+            yield field, f"the group {ALL!r} is reserved for all images; use another name"
     synset = row["synset"]
     if not isinstance(synset, str) or (synset and not _SYNSET.fullmatch(synset)):
         yield "synset", f"invalid synset {synset!r:.40}; use a WordNet 3.0 ID such as n02084071, or leave it empty"

@@ -1,20 +1,17 @@
 """The synsets of classes, and the part of WordNet around them: from the data of the package, else through NLTK."""
 
-import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from errata.errors import InvalidEvidence, Violation
+from errata.errors import InvalidEvidence
 
 from service.domain import LabelSpace
+from service.evidence.input_files import Problems
 from service.taxonomy.common_hypernyms import find_synsets, find_visible_sense, sense_of_package
 from service.taxonomy.wordnet import Taxonomy, load_taxonomy, to_taxonomy
-
-MAX_VIOLATIONS = 10
-_NOUN = re.compile(r"n[0-9]{8}")
 
 
 def taxonomy_of(label_space: LabelSpace) -> Taxonomy:
@@ -22,7 +19,6 @@ def taxonomy_of(label_space: LabelSpace) -> Taxonomy:
 
     The data of the package are enough for synsets among those of ImageNet-1k and their hypernyms. Others need WordNet.
     """
-    _check_nouns(label_space)
     package = load_taxonomy()
     if all(package.covers(int(synset[1:])) for synset in label_space.synsets if synset):
         return package
@@ -35,7 +31,6 @@ def find_senses(label_space: LabelSpace) -> tuple[Taxonomy, list[int | None], tu
     Returns:
         The taxonomy, (C,) synsets (None: unknown), and notes for the user.
     """
-    _check_nouns(label_space)
     with ExitStack() as stack:
         try:
             wordnet = stack.enter_context(_open_wordnet())
@@ -81,43 +76,14 @@ def _open_wordnet() -> Iterator[Any]:
 
 
 def _check_existence(wordnet: Any, label_space: LabelSpace) -> None:
+    problems = Problems(label_space.name)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No WordNet synset found", UserWarning)
-        missing = [
-            index
-            for index, synset in enumerate(label_space.synsets)
-            if synset and wordnet.synset_from_pos_and_offset("n", int(synset[1:])) is None
-        ]
-    _raise_if_any(
-        [
-            Violation(
-                "synset",
-                f"class {index} ({label_space.names[index]!r:.60}): WordNet 3.0 has no synset "
-                f"{label_space.synsets[index]}; correct it, or leave it empty",
-            )
-            for index in missing
-        ]
-    )
-
-
-def _check_nouns(label_space: LabelSpace) -> None:
-    _raise_if_any(
-        [
-            Violation(
-                "synset",
-                f"class {index} ({label_space.names[index]!r:.60}): synset {synset!r:.40} is not the WordNet 3.0 ID of "
-                "a noun, such as n02084071; correct it, or leave it empty",
-            )
-            for index, synset in enumerate(label_space.synsets)
-            if synset and not _NOUN.fullmatch(synset)
-        ]
-    )
-
-
-def _raise_if_any(violations: list[Violation]) -> None:
-    if violations:
-        more = f" (and {len(violations) - 1:,} more)" if len(violations) > 1 else ""
-        description = violations[0].description
-        raise InvalidEvidence(
-            f"{description[0].upper()}{description[1:]}{more}.", violations=violations[:MAX_VIOLATIONS]
-        )
+        for index, synset in enumerate(label_space.synsets):
+            if synset and wordnet.synset_from_pos_and_offset("n", int(synset[1:])) is None:
+                problems.add(
+                    "synset",
+                    f"class {index} ({label_space.names[index]!r:.60}): WordNet 3.0 has no synset {synset}; correct "
+                    "it, or leave it empty",
+                )
+    problems.check()

@@ -146,11 +146,10 @@ def _check_use(dataset: Dataset) -> Iterable[Advice]:
             f"{_count(unused, 'class is', 'classes are')} no label of any image: {{}}. Statistics of classes leave "
             "them out. Check that the labels are complete.",
         )
-    samples = np.repeat(np.arange(len(images.rows)), images.labels.counts)
     empty = [
         name
         for name, members in zip(space.groups, space.group_members, strict=True)
-        if not counted[samples[members[images.labels.classes]]].any()
+        if not counted[images.labels.samples[members[images.labels.classes]]].any()
     ]
     if empty:
         yield _about(

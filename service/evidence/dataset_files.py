@@ -13,12 +13,12 @@ from service.domain import IMAGENET_1K, LabelSpace
 from service.evidence.artefacts import read_grouping
 from service.evidence.build_inputs import Inputs
 from service.evidence.built_in import BUILT_IN, check_classes, find_built_in
-from service.evidence.class_files import read_classes, read_groups, read_superclasses
+from service.evidence.class_files import read_classes, read_groups, read_overlaps, read_superclasses
 from service.evidence.dataset_check import Dataset
+from service.evidence.input_files import list_more_violations
 from service.evidence.inputs import CooccurrenceInputs, LabelInputs
 from service.evidence.label_files import read_labels
 from service.evidence.label_pairs import pairs_of_labels, read_pairs
-from service.evidence.violation_limit import list_more_violations
 from service.evidence.vocabulary_file import read_vocabulary
 from service.taxonomy.imagenet_1k import imagenet_1k
 
@@ -66,20 +66,14 @@ def read_files(name: str, inputs: Inputs) -> DatasetFiles:
     files = DatasetFiles()
     label_space = _read_label_space(name, inputs, files)
     if label_space is None:
-        later = (
-            inputs.overlaps,
-            inputs.superclasses,
-            inputs.groups,
-            inputs.labels,
-            inputs.cooccurrence,
-            inputs.vocabulary,
-        )
+        relations = (inputs.overlaps, inputs.superclasses, inputs.groups)
+        later = (*relations, inputs.labels, inputs.cooccurrence, inputs.vocabulary)
         files.unchecked += [path.name for path in later if path is not None]
         return files
     images = _read_images(name, inputs, label_space, files)
     pairs = _read_pairs(inputs, images, label_space, files)
     if inputs.vocabulary is not None:
-        _read_vocabulary(inputs.vocabulary, label_space, files)
+        files.read(inputs.vocabulary, partial(read_vocabulary, inputs.vocabulary, label_space))
     files.dataset = Dataset(
         label_space=label_space,
         images=images,
@@ -96,10 +90,11 @@ def _read_label_space(name: str, inputs: Inputs, files: DatasetFiles) -> LabelSp
     label_space = _read_classes(name, inputs.classes, files)
     if label_space is None:
         return None
-    if inputs.classes is not None and inputs.overlaps is not None:
-        reader = partial(read_classes, inputs.classes, name, inputs.overlaps)
-        label_space = files.read(inputs.overlaps, reader) or label_space
-    for path, read in ((inputs.superclasses, _with_superclasses), (inputs.groups, read_groups)):
+    for path, read in (
+        (inputs.overlaps, read_overlaps),
+        (inputs.superclasses, _with_superclasses),
+        (inputs.groups, read_groups),
+    ):
         if path is not None:
             label_space = files.read(path, partial(read, path, label_space)) or label_space
     return label_space
@@ -140,10 +135,6 @@ def _read_pairs(
         return pairs_of_labels(images, minimum)[0]
     pairs = files.read(path, partial(read_pairs, path, images, label_space, minimum))
     return None if pairs is None else pairs[0]
-
-
-def _read_vocabulary(path: Path, label_space: LabelSpace, files: DatasetFiles) -> None:
-    files.read(path, partial(read_vocabulary, path, label_space))
 
 
 def _errors_of(file: str, error: InvalidInput) -> list[FileError]:

@@ -10,19 +10,32 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from errata.errors import InvalidEvidence, Violation
-
-from service.evidence.violation_limit import max_violations
 
 MAX_BYTES = 64 << 20
 MAX_NAME = 1024  # characters of a file name
 MAX_SHOWN = 120  # characters of a header in a message
 ZIP = b"PK\x03\x04"
+MAX_VIOLATIONS = 10  # problems of one file that an error lists
 OTHER_DELIMITERS = ";\t|"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 Description = str | Callable[[], str]  # a function, if a description takes time: only those that are listed are created
+
+_max_violations: ContextVar[int] = ContextVar("max_violations", default=MAX_VIOLATIONS)
+
+
+@contextmanager
+def list_more_violations(count: int) -> Iterator[None]:
+    """List up to `count` problems of each file that is read inside the block."""
+    token = _max_violations.set(count)
+    try:
+        yield
+    finally:
+        _max_violations.reset(token)
 
 
 class Problems:
@@ -46,7 +59,7 @@ class Problems:
     def add(self, field: str, description: Description, line: int | None = None) -> None:
         """Add a problem of a field."""
         self._count += 1
-        if len(self._violations) < max_violations():
+        if len(self._violations) < _max_violations.get():
             text = description if isinstance(description, str) else description()
             self._violations.append(Violation(field, text, line))
 
@@ -157,7 +170,7 @@ def find_columns(
     """
     shown = ", ".join(map(repr, names))[:MAX_SHOWN] or "none"
     expected = f"Expected the header {','.join(columns)}; required: {', '.join(required)}."
-    found: dict[str, int] = {}
+    position_of: dict[str, int] = {}
     for column, aliases in columns.items():
         positions = [position for position, name in enumerate(names) if name in (column, *aliases)]
         if len(positions) > 1:
@@ -167,16 +180,16 @@ def find_columns(
                 line=1,
             )
         if positions:
-            found[column] = positions[0]
+            position_of[column] = positions[0]
     known = [name for column, aliases in columns.items() for name in (column, *aliases)]
     is_delimited_otherwise = len(names) == 1 and any(delimiter in names[0] for delimiter in OTHER_DELIMITERS)
     for name in () if is_delimited_otherwise else names:
         similar = similar_name(name, known)
-        if similar and not any(similar in (column, *columns[column]) for column in found):
+        if similar and not any(similar in (column, *columns[column]) for column in position_of):
             raise InvalidEvidence(
                 f"{source}, line 1: unknown column {name!r:.60}. Rename it to '{similar}'.", field="header", line=1
             )
-    missing = [column for column in required if column not in found]
+    missing = [column for column in required if column not in position_of]
     if missing:
         if is_delimited_otherwise:
             expected = "Separate the columns with commas."
@@ -185,7 +198,7 @@ def find_columns(
             field=missing[0],
             line=1,
         )
-    return found
+    return position_of
 
 
 def similar_name(name: str, known: Sequence[str]) -> str:

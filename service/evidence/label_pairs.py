@@ -1,4 +1,4 @@
-"""Co-occurrence of classes in the labels of a data set, or in the labels of other images."""
+"""Co-occurrence of classes in the labels of a data set, in ReaL labels, or in the labels of other images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +7,64 @@ import numpy as np
 from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
-from service.domain import LabelSpace
-from service.evidence.build_inputs import OWN_LICENSE, file_source
+from service.domain import IMAGENET_1K, LabelSpace, Mask
+from service.evidence import labels
+from service.evidence.annotation import Annotation
+from service.evidence.build_inputs import OWN_LICENSE, Inputs, file_source
+from service.evidence.built_in import BUILT_IN, has_validation_images
 from service.evidence.cooccurrence import count_pairs
 from service.evidence.inputs import CooccurrenceInputs, LabelInputs, Source
 from service.evidence.label_files import read_labels
 
 SOURCE = "co-occurrence"
+
+
+def count_cooccurrence(
+    dataset: str, inputs: Inputs, images: LabelInputs, label_space: LabelSpace, annotation: Annotation | None
+) -> tuple[CooccurrenceInputs | None, Source]:
+    """Count the pairs of classes in the images that the co-occurrence of a data set comes from.
+
+    Returns:
+        The pairs, None if the rule abstains; and their source.
+    """
+    if inputs.cooccurrence is not None:
+        return read_pairs(inputs.cooccurrence, images, label_space, inputs.min_cooccurrence)
+    if label_space.name != IMAGENET_1K:
+        return pairs_of_labels(images, inputs.min_cooccurrence)
+    if dataset == "imagenet-real" or (has_validation_images(dataset) and inputs.labels is None):
+        return _real_pairs()
+    return _real_and_original_pairs(*_uncounted_images(dataset, annotation, images))
+
+
+def _real_pairs() -> tuple[CooccurrenceInputs, Source]:
+    """Count the pairs of ReaL labels."""
+    images = labels.imagenet_real()
+    return _count_rows(images, np.arange(len(images.rows))), _real_source("have any")
+
+
+def _uncounted_images(dataset: str, annotation: Annotation | None, images: LabelInputs) -> tuple[Mask | None, str]:
+    """Return the mask of the validation images that do not count for co-occurrence, and which ones count."""
+    if annotation is None and dataset not in BUILT_IN:
+        return None, "have any"
+    if annotation is None and not has_validation_images(dataset):
+        return labels.annotated_images(), "are not in the multi-label annotation"
+    if annotation is not None:
+        names, which = {name.encode() for name in annotation.images}, "are not in the multi-label annotation"
+    else:  # an image is no evidence for its own errors
+        names, which = {name.rpartition(b"/")[2] for name in images.names.tolist()}, "are not in the data set"
+    return np.array([name in names for name in labels.validation_names().tolist()]), which
+
+
+def _real_and_original_pairs(uncounted: Mask | None, which: str) -> tuple[CooccurrenceInputs, Source]:
+    """Count the pairs of ReaL and original labels in the other images."""
+    image_labels, has_real_labels = labels.real_and_original_labels()
+    rows = np.flatnonzero(has_real_labels if uncounted is None else has_real_labels & ~uncounted)
+    return count_pairs(image_labels.take(rows), (rows + 1).astype(np.int32)), _real_source(which)
+
+
+def _real_source(which: str) -> Source:
+    origin = f"pairs of ReaL labels (Beyer et al. 2020) of validation images that {which}"
+    return Source(SOURCE, origin, "Apache-2.0")
 
 
 def pairs_of_labels(images: LabelInputs, min_count: int) -> tuple[CooccurrenceInputs | None, Source]:
@@ -44,8 +95,12 @@ def read_pairs(
     return _count(others, rows, min_count), file_source(SOURCE, path, OWN_LICENSE)
 
 
+def _count_rows(images: LabelInputs, rows: NDArray[np.intp]) -> CooccurrenceInputs:
+    return count_pairs(images.labels.take(rows), (images.rows[rows] + 1).astype(np.int32))
+
+
 def _count(images: LabelInputs, rows: NDArray[np.intp], min_count: int) -> CooccurrenceInputs | None:
-    pairs = count_pairs(images.labels.take(rows), (images.rows[rows] + 1).astype(np.int32))
+    pairs = _count_rows(images, rows)
     frequent = pairs.counts >= min_count
     if not frequent.any():
         return None

@@ -4,14 +4,13 @@
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from service.domain import MAX_CLASSES, MAX_GROUPS, MIN_CLASSES, ClassPairs, LabelSpace, Superclasses
+from service.domain import MAX_CLASSES, MIN_CLASSES, LabelSpace, create_label_space
 from service.evidence.class_rules import find_problems
 
 MAX_BYTES = 64 << 20
@@ -44,20 +43,17 @@ _CONTENT = TypeAdapter(_Content)
 
 def to_json(label_space: LabelSpace) -> bytes:
     """Return a label space in canonical form. It contains the superclasses and groups that classes belong to."""
-    groups = [
-        tuple(label_space.groups[number] for number in np.flatnonzero(row)) for row in label_space.group_members.T
-    ]
-    columns = (label_space.ids, label_space.names, label_space.synonyms, groups, label_space.synsets)
+    columns = (label_space.ids, label_space.names, label_space.synonyms, label_space.synsets)
     classes = [
         {
             "id": id_,
             "name": name,
             "synonyms": synonyms,
             "superclasses": label_space.superclasses.names_of(index),
-            "groups": row_groups,
+            "groups": label_space.groups_of(index),
             "synset": synset,
         }
-        for index, (id_, name, synonyms, row_groups, synset) in enumerate(zip(*columns, strict=True))
+        for index, (id_, name, synonyms, synset) in enumerate(zip(*columns, strict=True))
     ]
     overlaps = label_space.overlaps.as_array().tolist()
     content = {"name": label_space.name, "classes": classes, "overlaps": overlaps}
@@ -79,31 +75,3 @@ def from_json(content: bytes) -> LabelSpace:
     for problem in find_problems(rows, [f"class {index}" for index in range(len(rows))]):
         raise ValueError(f"class {problem.row}: {problem.description}")
     return create_label_space(raw.name, rows, pairs)
-
-
-def create_label_space(name: str, rows: Sequence[Mapping[str, Any]], overlaps: np.ndarray[Any, Any]) -> LabelSpace:
-    """Create a label space from valid rows.
-
-    Args:
-        name: The name of the label space.
-        rows: One mapping per class with `id`, `name`, `synonyms`, `superclasses`, `groups`, and `synset`.
-        overlaps: (P, 2) class, and another class that also counts as correct.
-
-    Raises:
-        ValueError: If there are too many groups.
-    """
-    groups = tuple(dict.fromkeys(group for row in rows for group in row["groups"]))
-    if len(groups) > MAX_GROUPS:
-        raise ValueError(f"{len(groups)} groups are more than {MAX_GROUPS}")
-    members = np.array([[group in row["groups"] for row in rows] for group in groups], dtype=bool)
-    return LabelSpace(
-        name=name,
-        ids=tuple(row["id"] for row in rows),
-        names=tuple(row["name"] for row in rows),
-        synonyms=tuple(tuple(row["synonyms"]) for row in rows),
-        synsets=tuple(row["synset"] for row in rows),
-        superclasses=Superclasses.from_names([row["superclasses"] for row in rows]),
-        groups=groups,
-        group_members=members.reshape(len(groups), len(rows)),
-        overlaps=ClassPairs.of(overlaps, len(rows)),
-    )

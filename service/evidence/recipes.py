@@ -13,32 +13,21 @@ from numpy.typing import NDArray
 from service.domain import IMAGENET_1K, LabelSpace, Mask
 from service.evidence import labels
 from service.evidence.annotation import Annotation, read_annotation
-from service.evidence.artefacts import NEIGHBORS, Artefacts, read_artefacts, read_grouping
+from service.evidence.artefacts import Artefacts, read_artefacts, read_grouping
 from service.evidence.build_inputs import OWN_LICENSE, Inputs, check_inputs, check_no_imagenet_files, file_source
-from service.evidence.built_in import BUILT_IN, check_classes, find_built_in, has_validation_images, read_images
+from service.evidence.built_in import BUILT_IN, check_classes, find_built_in, read_images
 from service.evidence.class_files import read_classes, read_groups, read_superclasses
-from service.evidence.cooccurrence import count_pairs
-from service.evidence.encoder import CachedEncoder, describe, load_encoder
+from service.evidence.clip_inputs import compute_clip_inputs
 from service.evidence.expert_judgments import pack_judgments, read_expert_judgments
-from service.evidence.images import class_folders, find_images
-from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, EncoderInfo, LabelInputs, Source
+from service.evidence.inputs import BundleInputs, ClipInputs, EncoderInfo, LabelInputs, Source
 from service.evidence.label_files import read_labels
-from service.evidence.label_pairs import pairs_of_labels, read_pairs
-from service.evidence.neighbors import nearest_classes
-from service.evidence.proposals import proposals_of
+from service.evidence.label_pairs import count_cooccurrence
 from service.evidence.prototype import FILES as MISTAKES
 from service.evidence.prototype import read_non_prototypical
-from service.evidence.vocabulary import ClipImages, decide_oov
-from service.evidence.vocabulary_file import read_vocabulary
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.superclasses import Grouping, default_grouping
-from service.taxonomy.wordnet import load_taxonomy
 
 __all__ = ["Inputs", "gather"]
-
-REAL_SOURCE = Source(
-    "co-occurrence", "pairs of ReaL labels (Beyer et al. 2020) of validation images that {which}", "Apache-2.0"
-)
 
 
 def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
@@ -67,8 +56,8 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
     images = (recipe or _custom)(_RecipeInputs(inputs, artefacts, annotation, label_space))
     if dataset in NEEDS_NO_INPUT:
         annotation = None  # co-occurrence is counted over all images
-    pairs, pair_source = _pairs(built_in or dataset, inputs, images, label_space, annotation)
-    clip = _clip(inputs, artefacts, images, label_space)
+    pairs, pair_source = count_cooccurrence(built_in or dataset, inputs, images, label_space, annotation)
+    clip = compute_clip_inputs(inputs, artefacts, images, label_space)
     return BundleInputs(
         dataset=dataset,
         labels=images,
@@ -135,7 +124,6 @@ RECIPES: Mapping[str, Callable[[_RecipeInputs], LabelInputs]] = {
     "imagenet-real": lambda _: labels.imagenet_real(),
 }
 NEEDS_NO_INPUT = frozenset({"demo", "imagenet-real"})
-COUNTS_OWN_PAIRS = frozenset({"imagenet-real"})  # co-occurrence is counted over the labels of the data set itself
 ARTEFACT_FOLDERS = {"imagenet-real": "imagenet"}  # the validation images; other data sets: a folder with their name
 
 
@@ -191,49 +179,6 @@ def _data_file_source(name: str, origin: str, license_: str, file: str) -> Sourc
     return Source(name, f"{origin}, service/taxonomy/data/{file}", license_, hashlib.sha256(content).hexdigest())
 
 
-def _pairs(
-    dataset: str, inputs: Inputs, images: LabelInputs, label_space: LabelSpace, annotation: Annotation | None
-) -> tuple[CooccurrenceInputs | None, Source]:
-    """Count the co-occurrences of classes."""
-    if inputs.cooccurrence is not None:
-        return read_pairs(inputs.cooccurrence, images, label_space, inputs.min_cooccurrence)
-    if label_space.name != IMAGENET_1K:
-        return pairs_of_labels(images, inputs.min_cooccurrence)
-    if dataset in COUNTS_OWN_PAIRS:
-        return _own_pairs(images)
-    if has_validation_images(dataset) and inputs.labels is None:
-        return _own_pairs(labels.imagenet_real())
-    return _real_pairs(*_uncounted_images(dataset, annotation, images))
-
-
-def _own_pairs(images: LabelInputs) -> tuple[CooccurrenceInputs, Source]:
-    """Count co-occurrences among the labels of imagenet-real. Problematic images add no pairs."""
-    rows = np.flatnonzero(~images.problematic)
-    pairs = count_pairs(images.labels.take(rows), (images.rows[rows] + 1).astype(np.int32))
-    return pairs, Source(REAL_SOURCE.name, REAL_SOURCE.origin.format(which="have any"), REAL_SOURCE.license)
-
-
-def _uncounted_images(dataset: str, annotation: Annotation | None, images: LabelInputs) -> tuple[Mask | None, str]:
-    """Return the mask of the validation images that do not count for co-occurrence, and which ones count."""
-    if annotation is None and dataset not in BUILT_IN:
-        return None, "have any"
-    if annotation is None and not has_validation_images(dataset):
-        return labels.annotated_images(), "are not in the multi-label annotation"
-    if annotation is not None:
-        names, which = {name.encode() for name in annotation.images}, "are not in the multi-label annotation"
-    else:  # an image is no evidence for its own errors
-        names, which = {name.rpartition(b"/")[2] for name in images.names.tolist()}, "are not in the data set"
-    return np.array([name in names for name in labels.validation_names().tolist()]), which
-
-
-def _real_pairs(uncounted: Mask | None, which: str) -> tuple[CooccurrenceInputs, Source]:
-    """Count co-occurrences of ReaL and original labels in the other images."""
-    image_labels, has_real_labels = labels.real_and_original_labels()
-    rows = np.flatnonzero(has_real_labels if uncounted is None else has_real_labels & ~uncounted)
-    pairs = count_pairs(image_labels.take(rows), (rows + 1).astype(np.int32))
-    return pairs, Source(REAL_SOURCE.name, REAL_SOURCE.origin.format(which=which), REAL_SOURCE.license)
-
-
 def _non_prototypical(inputs: Inputs, images: LabelInputs) -> Mask | None:
     if inputs.mistakes is None:
         return None
@@ -253,94 +198,6 @@ def _imagenet_m(annotation: Annotation | None, images: LabelInputs) -> Mask | No
         return None
     judged = images.names[images.rows].tolist()
     return np.array([name.decode() in annotation.imagenet_m for name in judged], dtype=bool)
-
-
-def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, label_space: LabelSpace) -> ClipInputs | None:
-    """Return the CLIP evidence; None without encoder, neighbors, or proposals: rule 5 abstains."""
-    vocabulary = None if inputs.vocabulary is None else read_vocabulary(inputs.vocabulary, label_space)
-    if not inputs.encoder or (artefacts.neighbors is None and inputs.train_images is None):
-        return None
-    proposals = proposals_of(label_space, vocabulary)
-    if proposals is None:
-        return None
-    if inputs.cache is None:
-        raise InvalidEvidence("The cache folder is missing. An encoder needs one for its embeddings.", field="cache")
-    encoder = CachedEncoder(load_encoder(inputs.encoder), inputs.cache, inputs.progress)
-    paths = _image_paths(images, label_space)
-    if inputs.images is not None:
-        paths = find_images(inputs.images, paths)
-    embeddings = encoder.images(paths)
-    neighbors = _neighbors(inputs, artefacts, images, label_space, encoder, embeddings)
-    texts = encoder.texts(proposals.texts)
-    if texts.shape[1] != embeddings.shape[1]:
-        raise InvalidEvidence(
-            f"{inputs.encoder}: expected text embeddings of {embeddings.shape[1]} dimensions like those of images, "
-            f"got {texts.shape[1]}.",
-            field="encoder",
-        )
-    clip_images = ClipImages(embeddings, images.effective_targets, images.labels, neighbors)
-    decisions = decide_oov(clip_images, texts, proposals, inputs.progress)
-    encoder_info = describe(encoder.encoder)
-    return ClipInputs(neighbors, embeddings, texts, decisions.oov, decisions.label_preferred, encoder_info, proposals)
-
-
-def _neighbors(
-    inputs: Inputs,
-    artefacts: Artefacts,
-    images: LabelInputs,
-    label_space: LabelSpace,
-    encoder: CachedEncoder,
-    embeddings: NDArray[np.float32],
-) -> NDArray[np.int16]:
-    """Return the classes of the training images nearest to each evaluated image, (N, 10)."""
-    if inputs.train_images is not None:
-        train = class_folders(inputs.train_images, label_space)
-        if len(train.names) < NEIGHBORS:
-            raise InvalidEvidence(
-                f"Only {len(train.names)} training images. Pass at least {NEIGHBORS} with --train-images.",
-                field="train_images",
-            )
-        paths = [str(inputs.train_images.resolve() / name) for name in train.names]
-        chunks = encoder.image_chunks(paths, "training images")
-        return nearest_classes(embeddings, chunks, train.targets)
-    assert artefacts.neighbors is not None, "This is a bug: _clip checks for neighbors."
-    rows = {name: row for row, name in enumerate(_row_names(artefacts, images))}
-    if len(artefacts.neighbors) != len(rows):
-        raise InvalidEvidence(
-            f"valid_clip_knn.npz: {len(artefacts.neighbors)} rows, but {len(rows)} images. Use files of one download.",
-            field="artefacts",
-        )
-    paths = _image_paths(images, label_space)
-    missing = [path for path in paths if path not in rows]
-    if missing:
-        raise InvalidEvidence(
-            f"samples_info.npz: image {missing[0]!r:.80} is missing. Include all evaluated images.", field="artefacts"
-        )
-    return artefacts.neighbors[[rows[path] for path in paths]]
-
-
-def _row_names(artefacts: Artefacts, images: LabelInputs) -> list[str]:
-    """Return `wnid/file` of each image, in the order of the artifacts if they exist, else sorted by path."""
-    if artefacts.samples is not None:
-        return list(artefacts.samples.names)
-    return sorted(_paths(images.names.tolist(), images.all_targets.tolist()))
-
-
-def _image_paths(images: LabelInputs, label_space: LabelSpace) -> list[str]:
-    """Return the path of each evaluated image: `wnid/file` for imagenet-1k, and its name for other classes."""
-    names = images.names[images.rows].tolist()
-    if label_space.name != IMAGENET_1K:
-        return [name.decode() for name in names]
-    return _paths(names, images.targets.tolist())
-
-
-def _paths(names: list[bytes], targets: list[int]) -> list[str]:
-    taxonomy = load_taxonomy()
-    paths = []
-    for name, target in zip(names, targets, strict=True):
-        file = name.decode()
-        paths.append(file if "/" in file else f"{taxonomy.wordnet_id(target)}/{file}")
-    return paths
 
 
 def _file_sources(inputs: Inputs, uses_annotation: bool, clip: ClipInputs | None) -> tuple[Source, ...]:

@@ -18,20 +18,10 @@ from errata.errors import (
 )
 
 from service.evidence.build import write_bundle
-from service.evidence.bundle import (
-    MANIFEST,
-    REMEDY,
-    SCHEMA,
-    Bundle,
-    Manifest,
-    damage_error,
-    file_differences,
-    is_bundle,
-    open_bundle,
-    read_manifest,
-)
+from service.evidence.bundle import Bundle, file_differences, open_bundle
 from service.evidence.label_space_json import to_json
 from service.evidence.labels import DEMO_FILE, VERSIONS
+from service.evidence.manifest import MANIFEST, REMEDY, SCHEMA, Manifest, damage_error, is_bundle, read_manifest
 from service.evidence.recipes import NEEDS_NO_INPUT, gather
 from service.rules import RULES_VERSION
 from service.storage import lock

@@ -152,9 +152,8 @@ def _decide_block(images: ClipImages, texts: NDArray[np.float64], proposals: Pro
 def _best_label_scores(scores: NDArray[np.float32], labels: Labels, proposals: Proposals) -> NDArray[np.float32]:
     """Return the highest score of a text of any label of each image, (n,); -inf without labels; scores (n, T)."""
     best = np.full(len(scores), -np.inf, dtype=np.float32)
-    image_of_label = np.repeat(np.arange(len(scores)), labels.counts)
     for class_index in np.unique(labels.classes).tolist():
-        rows = image_of_label[labels.classes == class_index]
+        rows = labels.samples[labels.classes == class_index]
         of_class = scores[np.ix_(rows, proposals.class_texts(class_index))].max(axis=1)
         best[rows] = np.maximum(best[rows], of_class)
     return best

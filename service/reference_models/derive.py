@@ -87,10 +87,6 @@ def _knots(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.round(np.arange(first, last + 1) * STEP, _DIGITS)
 
 
-def _pad(knots: NDArray[np.float64], length: int) -> NDArray[np.float64]:
-    return np.pad(knots, (0, length - len(knots)), constant_values=np.nan)
-
-
 def _fit(accuracy: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[float, float, float, float]:
     """Return the number of models, slope, intercept, and R² of the line through all models."""
     known = ~np.isnan(values)

@@ -109,7 +109,7 @@ def percentile_ranks_of(
 
     Args:
         curves: Quantiles of the published models.
-        group: str of the values.
+        group: Group of the values.
         result: The model, with the numbers of the group.
         own_superclasses: Whether the superclasses differ from those of the authors.
     """

@@ -38,7 +38,7 @@ def sense_of_package(taxonomy: Taxonomy) -> FindSense:
         if taxonomy.hypernyms[synset]:
             for lemma in lemmas:
                 synsets.setdefault(lemma.lower(), set()).add(synset)
-    only = {lemma: min(found) for lemma, found in synsets.items() if len(found) == 1}
+    only = {lemma: min(senses) for lemma, senses in synsets.items() if len(senses) == 1}
     return lambda name: only.get(name.lower())
 
 

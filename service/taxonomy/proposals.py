@@ -62,8 +62,8 @@ class Proposals:
         rows, blocked = self.blocked.take(targets)
         order = np.argsort(proposed.concepts)
         places = order[np.minimum(np.searchsorted(proposed.concepts, blocked, sorter=order), len(order) - 1)]
-        found = (proposed.concepts[places] == blocked) & proposed.blockable[places]
-        allowed[rows[found], places[found]] = False
+        hits = (proposed.concepts[places] == blocked) & proposed.blockable[places]
+        allowed[rows[hits], places[hits]] = False
         return np.repeat(allowed, proposed.counts, axis=1)
 
     @cached_property

@@ -1,14 +1,12 @@
 """Messages of the catalog: data sets, evidence bundles, classes, models, and error types."""
 
-from itertools import compress
-
 from errata import v1 as pb
 from errata.names import class_name, dataset_name, evidence_name, model_name
 
 from service.analyses.ports import ModelOffer
 from service.domain import ErrorType, LabelSpace
 from service.evidence.agreement import shipped_agreement
-from service.evidence.bundle import Manifest
+from service.evidence.manifest import Manifest
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 
@@ -66,7 +64,7 @@ def to_classes(label_space: LabelSpace, indices: range, evidence: str) -> list[p
             display_name=label_space.names[index],
             synonyms=label_space.synonyms[index],
             superclasses=label_space.superclasses.names_of(index),
-            groups=compress(label_space.groups, label_space.group_members[:, index]),
+            groups=label_space.groups_of(index),
             synset=label_space.synsets[index],
             overlaps=overlaps.get(index, ()),
         )

@@ -13,7 +13,6 @@ from service.domain import ERROR_TYPES, ErrorType, LabelSpace
 Number = TypeVar("Number", int, float)
 
 MAX_ID = 64  # characters
-MAX_CANDIDATES = 5  # classes in an error about a name of several classes
 
 
 def is_id(text: str) -> bool:
@@ -94,11 +93,9 @@ def class_named(text: str, field: str, label_space: LabelSpace) -> int:
     if len(classes) == 1:
         return classes[0]
     if classes:
-        candidates = [f"{label_space.ids[index]!r:.80} (index {index})" for index in classes[:MAX_CANDIDATES]]
-        more = f", and {len(classes) - MAX_CANDIDATES} more" if len(classes) > MAX_CANDIDATES else ""
         raise InvalidRequest(
-            f"{len(classes)} classes match {text!r:.80}: {', '.join(candidates)}{more}. Use an ID, a name, or an index "
-            "that matches only one of them.",
+            f"{len(classes)} classes match {text!r:.80}: {label_space.describe(classes)}. Use an ID, a name, or an "
+            "index that matches only one of them.",
             field=field,
         )
     near = [f"{name:.80}" for name in label_space.similar_names(text)]

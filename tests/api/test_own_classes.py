@@ -115,8 +115,8 @@ def test_verdicts_are_filtered_and_predictions_explained_by_id_name_and_index(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("crane", r"2 classes match 'crane': 'sku-4' \(index 3\), 'sku-5' \(index 4\)"),
-        ("3", r"2 classes match '3': 'sku-4' \(index 3\), '3' \(index 6\)"),
+        ("crane", r"2 classes match 'crane': index 3 \(ID 'sku-4'\), index 4 \(ID 'sku-5'\)"),
+        ("3", r"2 classes match '3': index 3 \(ID 'sku-4'\), index 6 \(ID '3'\)"),
         ("8", "an index from 0 to 7"),
         ("n01440764", "an index from 0 to 7"),
         ("runing shoe", "Similar names: running shoe"),

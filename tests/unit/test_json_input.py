@@ -15,9 +15,9 @@ from service.archive.archive import FileArchive
 from service.archive.files import FolderFiles
 from service.evidence.annotation import read_annotation
 from service.evidence.artefacts import read_artefacts, read_grouping
-from service.evidence.bundle import read_manifest
 from service.evidence.class_files import read_classes
 from service.evidence.label_files import read_labels
+from service.evidence.manifest import read_manifest
 from service.evidence.prototype import read_non_prototypical
 from service.predictions.models.model_folder import read_json_beside
 from service.settings import read_settings

@@ -21,7 +21,6 @@ IMAGENET_REMEDY = (
     "Save its weights in the folder ERRATA_MODELS, put a classes.json beside them, and analyze the model ID "
     "file:NAME#ARCHITECTURE. Or upload predictions."
 )
-MAX_CANDIDATES = 5  # classes that a message lists
 
 
 @dataclass(frozen=True)
@@ -137,10 +136,9 @@ def _parse_entry(source: str, output: int, entry: object, label_space: LabelSpac
     if len(matches) == 1:
         return matches[0]
     if matches:
-        candidates = ", ".join(f"{index} ({label_space.ids[index]!r:.80})" for index in matches[:MAX_CANDIDATES])
         raise ModelRefused(
             f"{source}: Output {output} has the entry {entry!r:.40}, which can mean {len(matches)} classes: "
-            f"{candidates}. Write an index, or an ID that means only one class."
+            f"{label_space.describe(matches)}. Write an index, or an ID that means only one class."
         )
     raise ModelRefused(
         f"{source}: Output {output} has the entry {entry!r:.40}. Expected a class index from 0 to {num_classes - 1}, "

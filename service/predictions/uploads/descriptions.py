@@ -2,7 +2,6 @@
 
 from service.domain import IMAGENET_1K, LabelSpace
 
-MAX_CANDIDATES = 5  # classes that a description lists
 ONE_BASED = "Class indices start at 0: subtract 1 if yours start at 1."
 
 
@@ -33,7 +32,10 @@ def describe_class(value: object, label_space: LabelSpace) -> str:
     """Return the description of a class that is unknown, or that can mean several classes."""
     classes = label_space.match(str(value))
     if len(classes) > 1:
-        return _describe_candidates(value, classes, label_space)
+        return (
+            f"Class {value!r:.80} can mean {len(classes)} classes: {label_space.describe(classes)}. Write an ID, an "
+            "index, or a name that means only one class."
+        )
     description = f"Unknown class {value!r:.80}. Expected {class_forms(label_space)}."
     if str(value).strip() == str(label_space.num_classes):
         return f"{description} {ONE_BASED}"
@@ -42,19 +44,6 @@ def describe_class(value: object, label_space: LabelSpace) -> str:
     if isinstance(value, str) and (names := label_space.similar_names(value)):
         return f"{description} Similar names: {', '.join(f'{name:.80}' for name in names)}."
     return description
-
-
-def _describe_candidates(value: object, classes: tuple[int, ...], label_space: LabelSpace) -> str:
-    candidates = [
-        f"class {index} (ID {label_space.ids[index]!r:.80}, name {label_space.names[index]!r:.80})"
-        for index in classes[:MAX_CANDIDATES]
-    ]
-    if len(classes) > MAX_CANDIDATES:
-        candidates.append(f"{len(classes) - MAX_CANDIDATES} more")
-    return (
-        f"Class {value!r:.80} can mean {len(classes)} classes: {', '.join(candidates)}. Write an ID, an index, or a "
-        "name that means only one class."
-    )
 
 
 def describe_probability(value: object) -> str:

@@ -18,11 +18,18 @@ from service.analyses.explain import collect_evidence
 from service.analyses.judge import JudgedAnalysis, compute_verdicts
 from service.analyses.verdicts import VerdictFilter, select_rows, verdict_table
 from service.bootstrap.build import Inputs, build_evidence
-from service.domain import MULTI_LABEL_ERROR_TYPES, Analysis, ErrorType, LabelSource, Predictions, VerdictEvidence
+from service.domain import (
+    MULTI_LABEL_ERROR_TYPES,
+    Analysis,
+    ErrorType,
+    LabelSource,
+    Predictions,
+    VerdictEvidence,
+    create_label_space,
+)
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.inputs import BundleInputs, LabelInputs
-from service.evidence.label_space_json import create_label_space
 from service.evidence.labels import original_labels, pack_labels, validation_name
 from service.taxonomy.wordnet import load_taxonomy
 

@@ -35,11 +35,19 @@ from service.analyses.verdicts import VerdictFilter, load_judged, select_rows
 from service.archive.document import encode_document, from_document
 from service.bootstrap.metrics_collectors import ResultsCollector
 from service.cli.folders import compare_folders, evaluate_folder
-from service.domain import ALL, Analysis, AnalysisRequest, GateDecision, Labels, LabelSource, StoredResult
+from service.domain import (
+    ALL,
+    Analysis,
+    AnalysisRequest,
+    GateDecision,
+    Labels,
+    LabelSource,
+    StoredResult,
+    create_label_space,
+)
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.inputs import BundleInputs, LabelInputs, Source
-from service.evidence.label_space_json import create_label_space
 from service.evidence.repository import EvidenceRepository
 from service.report.messages.gate import gate_reason
 from service.taxonomy.imagenet_1k import imagenet_1k
@@ -81,7 +89,7 @@ def make_bundle(folder: Path, groups: Sequence[str]) -> Bundle:
         }
         for index in range(NUM_CLASSES)
     ]
-    label_space = create_label_space("products", classes, np.empty((0, 2), np.int64))
+    label_space = create_label_space("products", classes)
     labels = LabelInputs(
         names=np.array([f"image_{number:03}.jpg".encode() for number in range(IMAGES)], dtype=np.bytes_),
         all_targets=targets,

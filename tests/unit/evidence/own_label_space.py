@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from service.domain import LabelSource, LabelSpace
+from service.domain import LabelSource, LabelSpace, create_label_space
 from service.evidence.cooccurrence import count_pairs
 from service.evidence.inputs import BundleInputs, CooccurrenceInputs, LabelInputs
-from service.evidence.label_space_json import create_label_space
 from service.evidence.labels import pack_labels
 
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]), min_size=1, max_size=6).filter(

@@ -15,8 +15,9 @@ from unit.evidence.synthetic import missing, synthetic_inputs
 from service.bootstrap.build import verify_evidence
 from service.domain import ALL, ErrorType, RowOrder
 from service.evidence.build import write_bundle
-from service.evidence.bundle import Bundle, open_bundle, read_manifest
+from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.layout import WITHOUT_DIGEST
+from service.evidence.manifest import read_manifest
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 REQUIRED = (

@@ -5,10 +5,9 @@ import random
 import numpy as np
 import pytest
 
-from service.domain import LabelSource
+from service.domain import LabelSource, create_label_space
 from service.evidence.class_similarity import confusion_similarities, text_similarities
 from service.evidence.inputs import LabelInputs
-from service.evidence.label_space_json import create_label_space
 from service.evidence.labels import pack_labels
 
 CLASSES = 5
@@ -58,7 +57,7 @@ def test_names_are_similar_without_what_all_of_them_have_in_common() -> None:
         {"id": name, "name": name, "synonyms": [], "superclasses": [], "groups": [], "synset": ""}
         for name in ("Red_Cat", "dog", "car", "bus")
     ]
-    space = create_label_space("mine", rows, np.zeros((0, 2), dtype=np.int64))
+    space = create_label_space("mine", rows)
 
     result = {(a, b): value for a, b, value in text_similarities(_Vectors(), space)}
 

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.domain import Labels, LabelSource, LabelSpace
+from service.domain import Labels, LabelSource, LabelSpace, create_label_space
 from service.evidence.cooccurrence import count_pairs
 from service.evidence.dataset_check import Advice, Dataset, find_advice
 from service.evidence.inputs import LabelInputs
-from service.evidence.label_space_json import create_label_space
 
 GOOD: dict[str, tuple[Sequence[str], Sequence[str]]] = {  # superclasses and groups of each class
     "cat": (["pets"], ["animal"]),

@@ -360,6 +360,17 @@ def test_json_line_without_target_uses_the_first_label(tmp_path: Path, own: Labe
     assert labels_of(images) == {"a": [3, 1]}
 
 
+@pytest.mark.parametrize(
+    ("value", "is_problematic"), [('"no"', True), ("true", True), ("false", False), ('" "', False)]
+)
+def test_any_text_or_true_sets_an_image_aside(
+    tmp_path: Path, own: LabelSpace, value: str, is_problematic: bool
+) -> None:
+    lines = f'{{"file_name": "a", "labels": [1]}}\n{{"file_name": "b", "labels": [1], "problematic": {value}}}\n'
+
+    assert read_labels(write(tmp_path / "x.jsonl", lines), own).problematic.tolist() == [False, is_problematic]
+
+
 def test_duplicate_image_in_json_is_refused(tmp_path: Path) -> None:
     assert "duplicate image 'a'" in refused(write(tmp_path / "x.json", '{"a": [1], "b": [2], "a": [3]}')).message
 

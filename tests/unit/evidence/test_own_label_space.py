@@ -21,11 +21,11 @@ from unit.evidence.test_label_space_json import REFUSED, fields
 from service.analyses.explain import explain_prediction
 from service.analyses.judge import compute_summary, compute_verdicts
 from service.bootstrap.build import verify_evidence
-from service.domain import LabelSpace, Predictions, Superclasses, class_relations
+from service.domain import LabelSpace, Predictions, Superclasses, class_relations, create_label_space
 from service.evidence import layout
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
-from service.evidence.label_space_json import create_label_space, to_json
+from service.evidence.label_space_json import to_json
 
 
 def own_bundle(folder: Path, label_space: LabelSpace | None = None) -> Bundle:

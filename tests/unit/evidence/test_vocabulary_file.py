@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from errata.errors import InvalidEvidence
 
-from service.domain import LabelSpace
+from service.domain import LabelSpace, create_label_space
 from service.evidence import vocabulary_file
-from service.evidence.label_space_json import create_label_space
 from service.evidence.vocabulary_file import read_vocabulary
 from service.taxonomy.vocabulary_proposals import VocabularyText
 
@@ -27,7 +25,7 @@ def space() -> LabelSpace:
         {"id": id_, "name": name, "synonyms": synonyms, "superclasses": superclasses, "groups": [], "synset": ""}
         for id_, name, synonyms, superclasses in rows
     ]
-    return create_label_space("mine", plain, np.zeros((0, 2), dtype=np.int64))
+    return create_label_space("mine", plain)
 
 
 def read(tmp_path: Path, space: LabelSpace, text: str) -> tuple[VocabularyText, ...]:

@@ -8,7 +8,7 @@ from errata.errors import InvalidRequest
 from own_classes import CLASSES, HTML, LONG, label_space
 
 from service import wire
-from service.evidence.bundle import Manifest
+from service.evidence.manifest import Manifest
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 
@@ -41,14 +41,14 @@ def test_a_name_of_two_classes_is_rejected_with_their_ids_and_indices() -> None:
         wire.class_named("crane", "filter.target_class", label_space())
 
     assert raised.value.message == (
-        "2 classes match 'crane': 'sku-4' (index 3), 'sku-5' (index 4). Use an ID, a name, or an index that matches "
-        "only one of them."
+        "2 classes match 'crane': index 3 (ID 'sku-4'), index 4 (ID 'sku-5'). Use an ID, a name, or an index that "
+        "matches only one of them."
     )
     assert [violation.field for violation in raised.value.violations] == ["filter.target_class"]
 
 
 def test_a_number_that_is_an_id_and_an_index_is_rejected() -> None:
-    with pytest.raises(InvalidRequest, match=r"2 classes match '3': 'sku-4' \(index 3\), '3' \(index 6\)"):
+    with pytest.raises(InvalidRequest, match=r"2 classes match '3': index 3 \(ID 'sku-4'\), index 6 \(ID '3'\)"):
         wire.class_named("3", "target", label_space())
 
 
@@ -89,7 +89,7 @@ def test_classes_of_imagenet_keep_their_lookup() -> None:
     space = imagenet_1k()
 
     assert [wire.class_named(text, "target", space) for text in ("2", "n01484850", "great_white_shark")] == [2, 2, 2]
-    with pytest.raises(InvalidRequest, match=r"2 classes match 'crane': 'n02012849' \(index 134\), 'n03126707'"):
+    with pytest.raises(InvalidRequest, match=r"2 classes match 'crane': index 134 \(ID 'n02012849'\), index 517"):
         wire.class_named("crane", "target", space)
 
 

@@ -63,7 +63,10 @@ def test_without_a_file_nothing_is_mapped(tmp_path: Path) -> None:
         ("[0, -1]", "Output 1 has the entry -1"),
         ("[0, true]", "Output 1 has the entry True"),
         ("[0, 1.0]", r"Output 1 has the entry 1\.0"),
-        ('[0, "crane"]', r"Output 1 has the entry 'crane', which can mean 2 classes: 134 .'n02012849'., 517"),
+        (
+            '[0, "crane"]',
+            r"Output 1 has the entry 'crane', which can mean 2 classes: index 134 .ID 'n02012849'., index 517",
+        ),
         ('[0, "n00000000"]', "Output 1 has the entry 'n00000000'"),
         ("[0, [1]]", r"Output 1 has the entry \[1\]"),
     ],

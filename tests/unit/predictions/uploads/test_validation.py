@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import RowOrder
-from service.evidence.bundle import Bundle, Manifest
+from service.evidence.bundle import Bundle
+from service.evidence.manifest import Manifest
 from service.predictions.uploads import Layout, parse_upload
 from service.taxonomy.imagenet_1k import imagenet_1k
 
