@@ -333,7 +333,21 @@ def open_bundle(path: Path) -> Bundle:
     arrays = BundleArrays(path, files, on_damage)
     label_space = _read_label_space(path, manifest, arrays)
     check_layout(path, arrays.headers(), label_space)
+    _check_counts(path, manifest, arrays)
     return Bundle(path, manifest, label_space, arrays)
+
+
+def _check_counts(path: Path, manifest: Manifest, arrays: BundleArrays) -> None:
+    """Raise InvalidEvidence if the manifest has other counts than the arrays."""
+    problematic = int(np.count_nonzero(arrays["problematic"]))
+    expected = {"images": len(arrays["names"]), "judged": len(arrays["rows"]), "problematic": problematic}
+    for name, count in expected.items():
+        if manifest.counts[name] != count:
+            raise InvalidEvidence(
+                f"{path / MANIFEST}: the count '{name}' is {manifest.counts[name]}, but the arrays have {count}. "
+                f"{REMEDY}",
+                field="counts",
+            )
 
 
 def _read_label_space(path: Path, manifest: Manifest, arrays: BundleArrays) -> LabelSpace:
@@ -431,6 +445,10 @@ def read_manifest(path: Path) -> Manifest:
         raise InvalidEvidence(f"{file}: not the manifest of a bundle: {error!r:.200}. {REMEDY}") from error
     if not _DIGEST.fullmatch(manifest.digest):
         raise InvalidEvidence(f"{file}: invalid digest {manifest.digest!r:.80}. {REMEDY}", field="digest")
+    if not 1 <= manifest.min_cooccurrence < MAX_COUNT:
+        raise InvalidEvidence(
+            f"{file}: invalid min_cooccurrence {manifest.min_cooccurrence!r:.80}. {REMEDY}", field="min_cooccurrence"
+        )
     has_counts = manifest.counts.keys() >= {"images", "judged", "problematic"}
     if not has_counts or not all(0 <= count < MAX_COUNT for count in manifest.counts.values()):
         raise InvalidEvidence(f"{file}: invalid counts {manifest.counts!r:.200}. {REMEDY}", field="counts")

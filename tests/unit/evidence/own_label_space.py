@@ -11,7 +11,7 @@ from service.evidence.inputs import BundleInputs, CooccurrenceInputs, LabelInput
 from service.evidence.label_space_json import create_label_space
 from service.evidence.labels import pack_labels
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp"]), min_size=1, max_size=6)
 
 
 def row(id_: str, name: str, **values: Any) -> dict[str, Any]:
