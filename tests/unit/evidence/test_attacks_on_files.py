@@ -67,6 +67,7 @@ def test_json_of_too_many_objects_is_refused_before_it_is_parsed(tmp_path: Path)
         ("name\nowl\nowl\u200b\n", "line 3: invisible character U+200B"),
         ("name\nowl\n\ufeffcrane\n", "line 3: invisible character U+FEFF"),
         ("name,groups\nowl,a\ncrane,\u200fa\n", "line 3: invisible character U+200F"),
+        ("name,groups\nowl,All\ncrane,\n", "line 2: the group 'all' is reserved"),
     ],
 )
 def test_classes_with_two_meanings_are_refused(tmp_path: Path, text: str, problem: str) -> None:
