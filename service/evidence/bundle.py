@@ -339,8 +339,7 @@ def open_bundle(path: Path) -> Bundle:
 
 def _check_counts(path: Path, manifest: Manifest, arrays: BundleArrays) -> None:
     """Raise InvalidEvidence if the manifest has other counts than the arrays."""
-    problematic = int(np.count_nonzero(arrays["problematic"]))
-    expected = {"images": len(arrays["names"]), "judged": len(arrays["rows"]), "problematic": problematic}
+    expected = {"images": len(arrays["names"]), "judged": len(arrays["rows"])}
     for name, count in expected.items():
         if manifest.counts[name] != count:
             raise InvalidEvidence(

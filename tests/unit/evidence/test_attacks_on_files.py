@@ -124,7 +124,6 @@ def bundle_of(tmp_path: Path) -> Path:
     [
         (lambda raw: raw["counts"].update(images=2_000_000_000), "the count 'images' is 2000000000, but the arrays"),
         (lambda raw: raw["counts"].update(judged=1), "the count 'judged' is 1, but the arrays have 2"),
-        (lambda raw: raw["counts"].update(problematic=1), "the count 'problematic' is 1, but the arrays have 0"),
         (lambda raw: raw.update(min_cooccurrence=0), "min_cooccurrence 0"),
         (lambda raw: raw.update(min_cooccurrence=10**30), "min_cooccurrence 1000"),
     ],
