@@ -66,7 +66,7 @@ from service.evidence.inputs import CooccurrenceInputs
 from service.evidence.label_space_json import MAX_BYTES, from_json
 from service.evidence.labels import validation_names
 from service.evidence.layout import EXPERT_JUDGMENTS, PROPOSALS, VERDICTS, check_layout
-from service.evidence.manifest import LABEL_SPACE, REMEDY, Manifest, damage_error, read_manifest
+from service.evidence.manifest import LABEL_SPACE, MANIFEST, REMEDY, Manifest, damage_error, read_manifest
 from service.evidence.proposals import proposals_from_json, proposals_of
 from service.rules.decide import decide_each
 from service.rules.table import judge
@@ -302,7 +302,20 @@ def open_bundle(path: Path) -> Bundle:
     arrays = BundleArrays(path, files, on_damage)
     label_space = _read_label_space(path, manifest, arrays)
     check_layout(path, arrays.headers(), label_space)
+    _check_counts(path, manifest, arrays)
     return Bundle(path, manifest, label_space, arrays)
+
+
+def _check_counts(path: Path, manifest: Manifest, arrays: BundleArrays) -> None:
+    """Raise InvalidEvidence if the manifest has other counts than the arrays."""
+    expected = {"images": len(arrays["names"]), "judged": len(arrays["rows"])}
+    for name, count in expected.items():
+        if manifest.counts[name] != count:
+            raise InvalidEvidence(
+                f"{path / MANIFEST}: the count '{name}' is {manifest.counts[name]}, but the arrays have {count}. "
+                f"{REMEDY}",
+                field="counts",
+            )
 
 
 def _read_label_space(path: Path, manifest: Manifest, arrays: BundleArrays) -> LabelSpace:

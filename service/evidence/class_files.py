@@ -7,6 +7,7 @@ JSON `{"classes": [{"name": …}, …], "overlaps": [[class, also correct], …]
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 from numpy.typing import NDArray
 
-from service.domain import IMAGENET_1K, ClassPairs, LabelSpace, create_label_space
+from service.domain import IMAGENET_1K, MAX_CLASSES, MIN_CLASSES, ClassPairs, LabelSpace, create_label_space
 from service.evidence.class_lookup import ClassLookup
 from service.evidence.class_rules import LISTS, find_problems
-from service.evidence.input_files import Problems, csv_rows, read_text, similar_name
+from service.evidence.input_files import Problems, csv_rows, read_text, similar_name, to_unique_dict
 from service.evidence.label_space_json import MAX_BYTES, to_json
 
 COLUMNS: Mapping[str, Sequence[str]] = {
@@ -31,7 +32,9 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "synset": (),
 }
 OVERLAP_COLUMNS: Mapping[str, Sequence[str]] = {"class": (), "also_correct": ()}
+MAX_COUNTED = 100_000  # classes beyond the limit, for the message
 MAX_OVERLAPS = 1_000_000
+MAX_CONTAINERS = 2_000_000  # objects and lists of a JSON file, which take 30 times the memory of their text
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,14 @@ def read_classes(path: Path, name: str, overlaps: Path | None = None) -> LabelSp
     problems = Problems(path.name, "class" if is_json else "line")
     raw = _parse_json(text, path.name) if is_json else {}
     entries = _json_entries(raw["classes"], problems) if is_json else _csv_entries(text, problems, path.name)
-    rows, lines = _order(list(entries), problems)
+    entries = iter(entries)
+    listed = list(islice(entries, MAX_CLASSES + 1))
+    if len(listed) > MAX_CLASSES:
+        count = len(listed) + sum(1 for _ in islice(entries, MAX_COUNTED))
+        more = "more than " if count > MAX_COUNTED else ""
+        problems.add("classes", f"{more}{count:,} classes; a label space has {MIN_CLASSES} to {MAX_CLASSES:,}")
+        problems.check()
+    rows, lines = _order(listed, problems)
     places = [f"{'class' if is_json else 'line'} {line}" for line in lines]
     for problem in find_problems(rows, places):
         problems.add(problem.field, problem.description, None if problem.row is None else lines[problem.row])
@@ -144,6 +154,9 @@ def _json_entries(raw: Sequence[Any], problems: Problems) -> Iterator[tuple[int,
         for key in item:
             if similar := similar_name(key, (*names,)):
                 problems.add("classes", f"unknown field {key!r:.40}; rename it to {similar!r}", number)
+        for field, aliases in COLUMNS.items():
+            if any(field in item and alias in item for alias in aliases):
+                problems.add(field, f"{' and '.join((field, *aliases))} in one class; keep one", number)
         values = {names[key]: value for key, value in item.items() if key in names and value is not None}
         lists = {field: _split(values[field]) for field in LISTS if isinstance(values.get(field), str)}
         yield number, _entry(values | lists)
@@ -198,9 +211,14 @@ def _parse_index(value: Any) -> int | None:
 
 def _parse_json(text: str, source: str) -> dict[str, Any]:
     try:
-        raw = parse_json(text)
+        if text.count("{") + text.count("[") > MAX_CONTAINERS:
+            raise ValueError(f"more than {MAX_CONTAINERS:,} objects and lists")
+        raw = parse_json(text, to_unique_dict)
         if not isinstance(raw, dict) or not isinstance(raw.get("classes"), list):
             raise ValueError("no list 'classes'")
+        for key in raw:
+            if similar := similar_name(key, ("classes", "overlaps")):
+                raise ValueError(f"unknown field {key!r:.40}, which seems to mean {similar!r}")
     except ValueError as error:
         raise InvalidEvidence(
             f'{source}: not a JSON file of classes: {error!s:.100}. Write {{"classes": [{{"name": …}}, …]}}.',

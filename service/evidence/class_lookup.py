@@ -5,6 +5,7 @@ from functools import cache
 from service.domain import IMAGENET_1K, LabelSpace
 
 MAX_SHOWN = 40  # characters of a text in a message
+MAX_HINTS = 20  # similar names take up to 0.2 s for each unknown text
 
 
 class ClassLookup:
@@ -14,6 +15,7 @@ class ClassLookup:
         self._label_space = label_space
         self.find = cache(label_space.parse)
         self.find_all = cache(self._find_all)
+        self._hints: dict[str, str] = {}
 
     def _find_all(self, field: str) -> tuple[int, ...] | str:
         """Return the distinct classes of a field with one or several texts, or the text that identifies no class.
@@ -50,12 +52,19 @@ class ClassLookup:
             candidates = self._label_space.describe(classes)
             return f"ambiguous class {text!r:.{MAX_SHOWN}}: {candidates}; use an ID or another index or name"
         is_split_at_spaces = len(field.split()) > 1 and ";" not in field
-        names = self._label_space.similar_names(field) if is_split_at_spaces else []
-        similar = ", ".join(f"{name!r:.{MAX_SHOWN}}" for name in names or self._label_space.similar_names(text))
-        hint = f"; similar names: {similar}" if similar else ""
+        hint = (is_split_at_spaces and self._hint(field)) or self._hint(text)
         place = f" in {field!r:.{MAX_SHOWN}}" if is_split_at_spaces else ""
         separator = "; separate several classes with ';'" if is_split_at_spaces else ""
         expected = f"use an ID, a name, or an index from 0 to {self._label_space.num_classes - 1}"
         if self._label_space.name == IMAGENET_1K:
             expected += " of ImageNet-1k, or add --classes for classes of your own"
         return f"unknown class {text!r:.{MAX_SHOWN}}{place}; {expected}{separator}{hint}"
+
+    def _hint(self, text: str) -> str:
+        """Return the names that are similar to a text, for the first unknown texts; empty for further ones."""
+        if text not in self._hints:
+            if len(self._hints) == MAX_HINTS:
+                return ""
+            similar = ", ".join(f"{name!r:.{MAX_SHOWN}}" for name in self._label_space.similar_names(text))
+            self._hints[text] = f"; similar names: {similar}" if similar else ""
+        return self._hints[text]

@@ -73,7 +73,7 @@ def _row_problems(row: Row) -> Iterator[tuple[str, str]]:
             yield field, f"{len(values):,} {field}; use at most {MAX_VALUES}"
         if problem := next(filter(None, (_text_problem(field, value) for value in values)), ""):
             yield field, problem
-        elif field == "groups" and ALL in values:
+        elif field == "groups" and ALL in map(str.lower, values):
             yield field, f"the group {ALL!r} is reserved for all images; use another name"
     synset = row["synset"]
     if not isinstance(synset, str) or (synset and not _SYNSET.fullmatch(synset)):

@@ -14,7 +14,9 @@ from service.domain import LabelSpace
 from service.evidence.artefacts import SampleOrder
 from service.evidence.images import SUFFIXES
 
-_UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # tools do not show them; not UTF-8
+_UNUSABLE = re.compile(  # tools do not show them, or show the text around them in another order; not UTF-8
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _SEVERITY = re.compile(r"[1-5]")
 
 
@@ -61,6 +63,8 @@ def _read_class_folders(folder: Path, layout: FolderLayout, label_space: LabelSp
     targets: list[int] = []
     for path, parents, target in _class_folders(folder, (), layout, label_space):
         name, key = "/".join((*parents, path.name)), (*parents, str(target))
+        if _UNUSABLE.search(name):
+            raise _invalid(folder, name, "has unusable characters in its name; rename it", layout)
         if problem := layout.check_parents(label_space, parents, target):
             raise _invalid(folder, name, problem, layout)
         if key in class_folders:

@@ -9,10 +9,12 @@ import io
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from errata.errors import InvalidEvidence, Violation
 
@@ -23,6 +25,7 @@ ZIP = b"PK\x03\x04"
 MAX_VIOLATIONS = 10  # problems of one file that an error lists
 OTHER_DELIMITERS = ";\t|"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+INVISIBLE = re.compile(r"[\u00ad\u200b\u200e\u200f\u2060\ufeff]")  # two names that look the same are not the same
 Description = str | Callable[[], str]  # a function, if a description takes time: only those that are listed are created
 
 _max_violations: ContextVar[int] = ContextVar("max_violations", default=MAX_VIOLATIONS)
@@ -182,8 +185,8 @@ def find_columns(
         if positions:
             position_of[column] = positions[0]
     known = [name for column, aliases in columns.items() for name in (column, *aliases)]
-    is_delimited_otherwise = len(names) == 1 and any(delimiter in names[0] for delimiter in OTHER_DELIMITERS)
-    for name in () if is_delimited_otherwise else names:
+    has_other_delimiter = len(names) == 1 and any(delimiter in names[0] for delimiter in OTHER_DELIMITERS)
+    for name in [] if has_other_delimiter else names:
         similar = similar_name(name, known)
         if similar and not any(similar in (column, *columns[column]) for column in position_of):
             raise InvalidEvidence(
@@ -191,7 +194,7 @@ def find_columns(
             )
     missing = [column for column in required if column not in position_of]
     if missing:
-        if is_delimited_otherwise:
+        if has_other_delimiter:
             expected = "Separate the columns with commas."
         raise InvalidEvidence(
             f"{source}, line 1: missing column '{missing[0]}'. The file has {shown}. {expected}",
@@ -219,6 +222,17 @@ def text_problem(field: str, text: str, limit: int) -> str:
         text.encode()
     except UnicodeEncodeError:
         return f"{field} {text!r:.60} is not valid Unicode; correct it"
+    if field != "file_name" and (invisible := INVISIBLE.search(text)):
+        return f"invisible character U+{ord(invisible[0]):04X} in the {field} {text!r:.60}; remove it"
     if control := CONTROL.search(text):
         return f"control character U+{ord(control[0]):04X} in the {field} {text!r:.60}; remove it"
     return ""
+
+
+def to_unique_dict(pairs: list[tuple[str, Any]], kind: str = "field") -> dict[str, Any]:
+    """Return the object of its fields; raise ValueError if a field occurs twice. It is an `object_pairs_hook`."""
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        duplicate = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"duplicate {kind} {duplicate!r:.60}; write it once")
+    return unique

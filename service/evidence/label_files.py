@@ -21,6 +21,7 @@ from service.evidence.label_rows import LabelRow, read_rows
 
 MAX_IMAGES = 2_000_000
 MAX_LABELS = 1_000  # of one image
+MAX_NAME_BYTES = 512 << 20  # of the array of names, in which all names have the length of the longest one
 
 
 def read_labels(path: Path, label_space: LabelSpace) -> LabelInputs:
@@ -50,6 +51,15 @@ def read_labels(path: Path, label_space: LabelSpace) -> LabelInputs:
         raise InvalidEvidence(
             f"{path.name}: all images are problematic. Leave `problematic` empty for the images that count.",
             field="problematic",
+        )
+    longest = max(table.line_of, key=lambda name: len(name.encode()))
+    length = len(longest.encode())
+    if (size := length * len(table.line_of)) > MAX_NAME_BYTES:
+        raise InvalidEvidence(
+            f"{path.name}, line {table.line_of[longest]}: {len(table.line_of):,} names of up to {length:,} bytes "
+            f"take {size >> 20:,} MiB. Expected at most {MAX_NAME_BYTES >> 20} MiB. Shorten {longest!r:.60}.",
+            field="file_name",
+            line=table.line_of[longest],
         )
     return table.to_inputs()
 

@@ -8,7 +8,7 @@ from typing import Any
 from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 
-from service.evidence.input_files import Problems, csv_rows, decode, read_content
+from service.evidence.input_files import Problems, csv_rows, decode, read_content, similar_name, to_unique_dict
 from service.evidence.parquet_labels import to_json_lines
 
 COLUMNS: Mapping[str, Sequence[str]] = {"file_name": (), "target": (), "labels": ("label",), "problematic": ()}
@@ -69,7 +69,7 @@ def _from_json_lines(text: str, problems: Problems) -> Iterator[LabelRow]:
         if not line.strip():
             continue
         try:
-            raw = parse_json(line)
+            raw = parse_json(line, to_unique_dict)
         except ValueError as error:
             problems.add("row", f"not valid JSON: {error!s:.80}; write one object per line", number)
             continue
@@ -85,7 +85,9 @@ def _row_of(raw: Mapping[str, Any], number: int, problems: Problems) -> Iterator
     labels = raw.get("labels", raw.get("label"))
     labels = [] if labels is None else labels
     values = labels if isinstance(labels, list) else [labels]
-    if not isinstance(name, str):
+    if problem := _key_problem(raw):
+        problems.add("row", problem, number)
+    elif not isinstance(name, str):
         problems.add("file_name", f"{name!r:.40} is not a text; write the name of an image", number)
     elif not all(map(_is_class, values)):
         problems.add("labels", f"{labels!r:.60} is not a list of classes; write a list of texts or numbers", number)
@@ -105,9 +107,22 @@ def _row_of(raw: Mapping[str, Any], number: int, problems: Problems) -> Iterator
         )
 
 
+def _key_problem(raw: Mapping[str, Any]) -> str:
+    """Return the problem of the keys of an object; empty if there is none."""
+    if "labels" in raw and "label" in raw:
+        return "labels and label in one object; keep one"
+    known = [name for column, aliases in COLUMNS.items() for name in (column, *aliases)]
+    if raw.keys() <= {*known}:
+        return ""
+    for key in raw:
+        if similar := similar_name(key, known):
+            return f"unknown key {key!r:.40}; rename it to {similar!r}"
+    return ""
+
+
 def _from_json(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
     try:
-        raw = parse_json(text, _to_unique_dict)
+        raw = parse_json(text, _to_unique_images)
     except ValueError as error:
         raise InvalidEvidence(
             f"{source}: not valid JSON: {error!s:.100}. Write an object {{file_name: [labels]}}.", field="labels"
@@ -123,10 +138,5 @@ def _is_class(value: object) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
-def _to_unique_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    unique = dict(pairs)
-    if len(unique) < len(pairs):
-        names = [name for name, _ in pairs]
-        duplicate = next(name for name in unique if names.count(name) > 1)
-        raise ValueError(f"duplicate image {duplicate!r:.60}")
-    return unique
+def _to_unique_images(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return to_unique_dict(pairs, "image")

@@ -7,13 +7,14 @@ import json
 from typing import Annotated
 
 import numpy as np
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from service.domain import MAX_CLASSES, MIN_CLASSES, LabelSpace, create_label_space
 from service.evidence.class_rules import find_problems
 
 MAX_BYTES = 64 << 20
+MAX_OVERLAPS = 2_000_000  # twice that of a file: a JSON file of classes can have overlaps, with a second file
 _Text = Annotated[str, Field(min_length=1)]
 _Index = Annotated[int, Field(ge=0, lt=MAX_CLASSES)]
 
@@ -35,7 +36,7 @@ class _Row:
 class _Content:
     name: _Text
     classes: Annotated[list[_Row], Field(min_length=MIN_CLASSES, max_length=MAX_CLASSES)]
-    overlaps: list[tuple[_Index, _Index]]
+    overlaps: Annotated[list[tuple[_Index, _Index]], Field(max_length=MAX_OVERLAPS)]
 
 
 _CONTENT = TypeAdapter(_Content)
@@ -68,7 +69,12 @@ def from_json(content: bytes) -> LabelSpace:
     """
     if len(content) > MAX_BYTES:
         raise ValueError(f"{len(content)} bytes are more than {MAX_BYTES}")
-    raw = _CONTENT.validate_json(content)
+    try:
+        raw = _CONTENT.validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from error
     rows, pairs = [vars(row) for row in raw.classes], np.array(raw.overlaps, dtype=np.int64).reshape(-1, 2)
     if (pairs >= len(rows)).any() or (pairs[:, 0] == pairs[:, 1]).any():
         raise ValueError("an overlap is not a pair of two classes")

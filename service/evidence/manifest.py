@@ -111,6 +111,10 @@ def read_manifest(path: Path) -> Manifest:
         raise InvalidEvidence(f"{file}: not the manifest of a bundle: {error!r:.200}. {REMEDY}") from error
     if not _DIGEST.fullmatch(manifest.digest):
         raise InvalidEvidence(f"{file}: invalid digest {manifest.digest!r:.80}. {REMEDY}", field="digest")
+    if not 1 <= manifest.min_cooccurrence < MAX_COUNT:
+        raise InvalidEvidence(
+            f"{file}: invalid min_cooccurrence {manifest.min_cooccurrence!r:.80}. {REMEDY}", field="min_cooccurrence"
+        )
     has_counts = manifest.counts.keys() >= {"images", "judged", "problematic"}
     if not has_counts or not all(0 <= count < MAX_COUNT for count in manifest.counts.values()):
         raise InvalidEvidence(f"{file}: invalid counts {manifest.counts!r:.200}. {REMEDY}", field="counts")

@@ -130,15 +130,14 @@ def _parse_entry(source: str, output: int, entry: object, label_space: LabelSpac
     num_classes = label_space.num_classes
     if entry is None:
         return None
-    if isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry < num_classes:
-        return entry
-    matches = label_space.match(entry) if isinstance(entry, str) else ()
+    is_class = isinstance(entry, int | str) and not isinstance(entry, bool)
+    matches = label_space.match(f"{entry:d}" if isinstance(entry, int) else str(entry)) if is_class else ()
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise ModelRefused(
             f"{source}: Output {output} has the entry {entry!r:.40}, which can mean {len(matches)} classes: "
-            f"{label_space.describe(matches)}. Write an index, or an ID that means only one class."
+            f"{label_space.describe(matches)}. Write an ID, a name, or an index that means only one class."
         )
     raise ModelRefused(
         f"{source}: Output {output} has the entry {entry!r:.40}. Expected a class index from 0 to {num_classes - 1}, "

@@ -177,6 +177,12 @@ def scores_of(block: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray
 
 
 def _wrong_shape(label: str, shape: tuple[int, ...], expected: str) -> InvalidUpload:
+    if len(shape) == 2 and expected.startswith(f"({shape[0]}, "):
+        return InvalidUpload(
+            f"{label} has shape {shape!s:.80}. Expected {expected}, one column for each class of the data set. Save "
+            "the scores of all classes in their order, or choose another data set with --dataset.",
+            field="chunk",
+        )
     return InvalidUpload(
         f"{label} has shape {shape!s:.80}. Expected {expected}, one row for each image of the data set. Save all "
         "images, or choose another data set with --dataset.",

@@ -26,6 +26,7 @@ from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
 TEXTS_PER_CLASS = 20  # distinct class texts in one upload; each class has only a few names
 MIN_CLASS_TEXTS = 20_000  # limit for few classes, which can have more names
 MAX_VIOLATIONS = 10  # violations that an error lists
+MAX_INT64 = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ class _Assembly:
         column = block.classes
         if pa.types.is_integer(column.type):
             classes: NDArray[np.int64] | NDArray[np.int16] = _classes_of_numbers(
-                np.asarray(column.cast(pa.int64(), safe=False)), self._layout.label_space
+                _to_int64(column), self._layout.label_space
             )
         elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             indices = _plain_indices(column, self._layout.label_space)
@@ -270,6 +271,13 @@ class _Assembly:
 
     def _describe_unknown_name(self, name: object) -> str:
         return describe_unknown_name(name, self._layout.dataset)
+
+
+def _to_int64(column: pa.Array) -> NDArray[np.int64]:
+    """Return integers; those over the maximum of int64 become that maximum instead of a negative number."""
+    if column.type == pa.uint64():
+        column = pc.min_element_wise(column, pa.scalar(MAX_INT64, pa.uint64()))
+    return np.asarray(column.cast(pa.int64(), safe=False))
 
 
 def _classes_of_numbers(values: NDArray[np.int64], label_space: LabelSpace) -> NDArray[np.int64]:

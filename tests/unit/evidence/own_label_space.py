@@ -11,7 +11,7 @@ from service.evidence.inputs import BundleInputs, CooccurrenceInputs, LabelInput
 from service.evidence.labels import pack_labels
 
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]), min_size=1, max_size=6).filter(
-    lambda text: bool(text.strip()) and text != "all"
+    lambda text: bool(text.strip()) and text.lower() != "all"
 )
 
 

@@ -1,5 +1,6 @@
 """The folder of an image is its class, in each layout; what does not fit is refused with the folder and the remedy."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,15 @@ def test_folders_that_contain_themselves_end(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidEvidence, match="'fog/2/fog' belongs to no class"):
         read(tmp_path, CORRUPTIONS)
+
+
+@pytest.mark.parametrize("parent", [b"fog\xff", b"fog\nx", "fog\u202e".encode(), b"\x1b[31mfog"])
+def test_unusable_characters_in_a_folder_above_class_folders_are_refused(tmp_path: Path, parent: bytes) -> None:
+    folder = os.path.join(os.fsencode(tmp_path), parent, b"3", b"n01440764")
+    os.makedirs(folder)
+    with open(os.path.join(folder, b"a.jpg"), "wb"):
+        pass
+
+    with pytest.raises(InvalidEvidence, match="unusable characters") as caught:
+        read_folders(tmp_path, CORRUPTIONS, imagenet_1k())
+    caught.value.message.encode()

@@ -3,15 +3,18 @@
 import json
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pytest
 import torch
 from errata.errors import ModelRefused
 from unit.predictions.label_spaces import label_space
 
+from service.evidence.label_space_json import create_label_space
 from service.predictions.models.class_mapping import (
     MappedOutputs,
     OutputClasses,
     check_outputs,
+    map_outputs,
     read_classes,
     require_imagenet,
 )
@@ -114,3 +117,15 @@ def test_models_of_imagenet_are_rejected_for_another_label_space_with_as_many_cl
     assert require_imagenet("timm:m", imagenet_1k()) == OutputClasses(1000)
     with pytest.raises(ModelRefused, match=r"timm:m: .* ImageNet-1k classes, .* 1000 classes of label space 'own'"):
         require_imagenet("timm:m", label_space(1000))
+
+
+def test_a_number_that_is_the_id_of_another_class_is_refused(tmp_path: Path) -> None:
+    rows = [
+        {"id": id_, "name": f"class {id_}", "synonyms": [], "superclasses": [], "groups": [], "synset": ""}
+        for id_ in ("1", "2", "3")
+    ]
+    space = create_label_space("mine", rows, np.zeros((0, 2), dtype=np.int64))
+
+    with pytest.raises(ModelRefused, match="Output 0 has the entry 1, which can mean 2 classes"):
+        map_outputs("classes.json", [1, 2], space)
+    assert map_outputs("classes.json", [3, "class 1"], space).mapping == [2, 0]

@@ -216,3 +216,19 @@ def test_few_classes_may_have_many_names(write) -> None:
     result = parse_upload(io.BytesIO(content), layout, RowOrder.UNSPECIFIED, MAX_BYTES)
 
     assert result.predictions.top1.tolist() == [0] * 200 + [1] * 200
+
+
+def test_an_unsigned_number_never_means_a_class_with_a_negative_id(write) -> None:
+    space = replace(label_space(10), ids=("-3", *(f"id-{number}" for number in range(1, 10))))
+    classes = pa.array([2**64 - 3] + [1] * (len(NAMES) - 1), pa.uint64())
+
+    assert "Row 1: Unknown class 18446744073709551613" in message_of(
+        write.parquet({"file_name": NAMES, "predicted_class": classes}), space
+    )
+
+
+@pytest.mark.parametrize("columns", [9, 11, 1000])
+def test_scores_of_another_number_of_classes_are_described_as_such(write, columns) -> None:
+    message = message_of(write.npy(np.zeros((len(NAMES), columns), dtype=np.float32)), label_space(10))
+
+    assert "one column for each class" in message and "one row for each image" not in message
