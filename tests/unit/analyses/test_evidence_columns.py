@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from unit.evidence.official import mistake, write_mistakes
-from unit.evidence.own_label_space import own_inputs
-from unit.evidence.own_label_space import row as class_row
+from unit.evidence.small_label_space import own_inputs
+from unit.evidence.small_label_space import row as class_row
 
 from service.analyses.evidence_columns import evidence_columns
 from service.analyses.explain import collect_evidence

@@ -8,7 +8,7 @@ from errata import pb
 from errata.cli.folder import CLASSES, SUMMARY, VERDICTS
 from errata.errors import InvalidInput
 from errata.proto_json import to_dict, to_json
-from own_classes import HTML, NAMES, TARGETS, label_space
+from unusual_classes import HTML, NAMES, TARGETS, label_space
 
 from service import wire
 from service.cli.folders import compare_folders, read_label_space

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from unit.evidence.own_label_space import label_spaces, own_label_space
+from unit.evidence.small_label_space import label_spaces, own_label_space
 
 from service.domain import LabelSpace, Superclasses
 from service.evidence import label_space_json

@@ -1,6 +1,6 @@
 """Names of classes on pages."""
 
-from own_classes import CLASSES, HTML, label_space
+from unusual_classes import CLASSES, HTML, label_space
 
 from service.report.class_names import MAX_NAME, display_names
 from service.taxonomy.imagenet_1k import imagenet_1k

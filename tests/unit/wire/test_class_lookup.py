@@ -5,7 +5,7 @@ import difflib
 import pytest
 from errata import v1 as pb
 from errata.errors import InvalidRequest
-from own_classes import CLASSES, HTML, LONG, label_space
+from unusual_classes import CLASSES, HTML, LONG, label_space
 
 from service import wire
 from service.evidence.manifest import Manifest

@@ -4,7 +4,7 @@ from errata import pb
 from errata.cli.class_lookup import match_class
 from hypothesis import example, given
 from hypothesis import strategies as st
-from own_classes import label_space
+from unusual_classes import label_space
 
 from service import wire
 from service.domain import LabelSpace

@@ -8,7 +8,7 @@ from errata import pb
 from errata.cli.folder import CLASSES, SUMMARY, VERDICTS, VerdictSelection, read_classes, select_verdicts
 from errata.errors import InvalidInput, InvalidRequest
 from errata.proto_json import to_dict, to_json
-from own_classes import NAMES, PREDICTED, TARGETS, label_space
+from unusual_classes import NAMES, PREDICTED, TARGETS, label_space
 
 from service import wire
 

@@ -14,7 +14,8 @@ import pytest
 from errata import Client, errors, pb
 from errata.cli.classes import class_lines
 from errata.cli.folder import VerdictSelection, find_verdict, read_classes, select_verdicts, write_folder
-from own_classes import (
+from running_service import Running, start_service
+from unusual_classes import (
     CLASSES,
     DATASET,
     HTML,
@@ -26,7 +27,6 @@ from own_classes import (
     upload_text,
     write_own_bundle,
 )
-from running_service import Running, start_service
 
 from service.cli.folders import compare_folders
 

@@ -14,7 +14,7 @@ from errata.errors import InvalidEvidence, PermanentError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle.verdicts import Facts, Sample, byte, judge
-from unit.evidence.own_label_space import IMAGES, OVERLAPS, ROWS, own_inputs, own_label_space
+from unit.evidence.small_label_space import IMAGES, OVERLAPS, ROWS, own_inputs, own_label_space
 from unit.evidence.synthetic import missing, synthetic_inputs
 from unit.evidence.test_label_space_json import REFUSED, fields
 

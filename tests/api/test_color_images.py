@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from color_images import COLORS, NAMES, build_colors, write_images
 from errata import Client, errors, pb
 from onnx import TensorProto, helper, numpy_helper
-from own_label_space import COLORS, NAMES, build_colors, write_images
 
 from service.bootstrap.local import local_service
 from service.predictions.fake import hashed_class
