@@ -1,6 +1,7 @@
 """A label space: the classes of a classifier, their names, and how they are related."""
 
 import difflib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -174,5 +175,5 @@ def _plain_number(text: str) -> int | None:
 
 
 def normalize(name: str) -> str:
-    """Return a name in the form in which names are compared: lower case, with spaces."""
-    return name.strip().replace("_", " ").lower()
+    """Return a name in the form in which names are compared: lower case, with spaces, letters with their accents."""
+    return unicodedata.normalize("NFC", name.strip().replace("_", " ").lower())

@@ -1,5 +1,6 @@
 """Lookup of classes without a service: the same matching as that of requests to a service."""
 
+import unicodedata
 from collections.abc import Sequence
 
 from errata import v1 as pb
@@ -24,5 +25,5 @@ def match_class(classes: Sequence[pb.Class], text: str) -> list[int]:
 
 
 def normalize(name: str) -> str:
-    """Return a name in the form in which names are compared: lower case, with spaces."""
-    return name.strip().replace("_", " ").lower()
+    """Return a name in the form in which names are compared: lower case, with spaces, letters with their accents."""
+    return unicodedata.normalize("NFC", name.strip().replace("_", " ").lower())
