@@ -1,10 +1,12 @@
 """The proposals of a label space, and the JSON with them in the array `proposals` of a bundle.
 
-{"texts": [text, …]                                        sorted, the rows of text_embeddings.npy
-                 "concepts": [[text, …], …]                                texts of each concept
-                 "classes": [concept, …]                                   concept of each class
-                 "near_classes", "blocked": [[concept, …], …]
-                 "near_superclasses": {superclass: [concept, …]}           see taxonomy/proposals.py}
+{"texts": [text, …],                    sorted, the rows of text_embeddings.npy
+ "concepts": [[text, …], …],            texts of each concept
+ "classes": [concept, …],               concept of each class
+ "near_classes": [[concept, …], …],     see taxonomy/proposals.py
+ "near_superclasses": {superclass: [concept, …]},
+ "blocked": [[concept, …], …]}
+
 Bundles of imagenet-1k have no such array: their proposals follow from their superclasses and the data of the package.
 """
 
