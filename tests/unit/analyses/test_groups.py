@@ -459,5 +459,5 @@ def test_report_says_why_there_are_no_percentiles(odd: Bundle, tmp_path: Path) -
     html = report(backend.ports, send(backend, odd).id)
 
     assert "Percentiles are not available: they need at least 20 other models" in html
-    assert "There are 0 other models." in html
+    assert "There are no other models yet." in html
     assert "Percentile among the reference models" not in html

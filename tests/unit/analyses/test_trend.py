@@ -162,7 +162,7 @@ def compared_notes(compared: Trend) -> list[str]:
     return [note for note in trend_notes(compared) if note.startswith("No published models")]
 
 
-@pytest.mark.parametrize(("count", "others"), [(1, "are 0 other models"), (2, "is 1 other model"), (20, "are 19")])
+@pytest.mark.parametrize(("count", "others"), [(1, "are no other models yet"), (2, "is 1 other model"), (20, "are 19")])
 def test_too_few_own_models_have_no_percentiles_and_the_note_says_so(count: int, others: str) -> None:
     compared = own_trend(count)
 

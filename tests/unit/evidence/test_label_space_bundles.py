@@ -21,7 +21,7 @@ from unit.evidence.test_label_space_json import REFUSED, fields
 from service.analyses.explain import explain_prediction
 from service.analyses.judge import compute_summary, compute_verdicts
 from service.bootstrap.build import verify_evidence
-from service.domain import LabelSpace, Predictions, Superclasses, class_relations, create_label_space
+from service.domain import ErrorType, LabelSpace, Predictions, Superclasses, class_relations, create_label_space
 from service.evidence import layout
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
@@ -116,8 +116,8 @@ def test_minimum_of_co_occurrences_changes_the_digest_and_the_pairs(tmp_path: Pa
 
     assert digest != own_bundle(tmp_path / "other").digest
     assert bundle.manifest.min_cooccurrence == 3
-    assert bundle.evidence.cooccurrence is not None
-    assert len(bundle.evidence.cooccurrence) == 0
+    assert bundle.evidence.cooccurrence is None, "no pair occurs in three images"
+    assert ErrorType.SPURIOUS_CORRELATION in bundle.manifest.abstained
     assert verify_evidence(tmp_path / "bundle") == []
 
 
