@@ -13,7 +13,6 @@ from errata.errors import InvalidInput
 from service.cli.dataset import dataset
 from service.evidence.class_files import read_classes, read_superclasses
 
-WORDNET = Path(__file__).parents[3] / "build" / "wordnet"  # `make wordnet`
 CLASSES = "id,name,superclass\na,cat,pets\nb,dog,\nc,bus,\nd,truck,\ne,vase,\n"
 LABELS = "file_name,labels\n1.jpg,dog\n2.jpg,bus\n3.jpg,truck\n4.jpg,vase\n5.jpg,cat\n"
 PREDICTIONS = "file_name,predicted_class\n1.jpg,cat\n2.jpg,truck\n3.jpg,bus\n4.jpg,vase\n5.jpg,dog\n"
@@ -26,17 +25,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("labels.csv").write_text(LABELS)
     Path("predictions.csv").write_text(PREDICTIONS)
     return tmp_path
-
-
-@pytest.fixture
-def wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use WordNet 3.0. Without the files, skip locally and fail on CI."""
-    if not (WORDNET / "data.noun").is_file():
-        missing = f"no WordNet in {WORDNET}: run `make wordnet`"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
 
 
 @pytest.fixture
@@ -174,7 +162,9 @@ def cifar100() -> Path:
 
 
 @pytest.mark.slow
-def test_wordnet_finds_almost_half_of_the_pairs_of_cifar100(folder: Path, cifar100: Path, wordnet: None) -> None:
+def test_wordnet_finds_almost_half_of_the_pairs_of_cifar100(
+    folder: Path, cifar100: Path, wordnet_in_environment: None
+) -> None:
     precision, recall = precision_and_recall(cifar100)
 
     assert (round(precision, 2), round(recall, 2)) == (0.47, 0.44)

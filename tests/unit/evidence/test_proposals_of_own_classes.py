@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -33,7 +32,6 @@ from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.proposals import Proposals
 
 HASH = "service.evidence.encoder:HashEncoder"
-WORDNET = Path(__file__).parents[3] / "build" / "wordnet"  # `make wordnet`
 CLASSES = [
     OwnClass(("espresso", "Caffè"), ("coffee", "hot drinks")),
     OwnClass(("filter_coffee",), ("coffee", "hot drinks")),
@@ -331,20 +329,9 @@ def write_synsets(path: Path, names: list[str]) -> Path:
     return write_classes(path, rows)
 
 
-@pytest.fixture
-def wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use WordNet 3.0. Without the files, skip locally and fail on CI."""
-    if not (WORDNET / "data.noun").is_file():
-        missing = f"no WordNet in {WORDNET}: run `make wordnet`"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    monkeypatch.setenv("WNSEARCHDIR", str(WORDNET))
-
-
-def oracle_with_classes(names: list[str]) -> wordnet_oracle.Taxonomy:
+def oracle_with_classes(wordnet_folder: Path, names: list[str]) -> wordnet_oracle.Taxonomy:
     """Return WordNet with a synset of each class. A class without one gets a synset that no other synset knows."""
-    taxonomy = oracle.read_wordnet(WORDNET / "data.noun")
+    taxonomy = oracle.read_wordnet(wordnet_folder / "data.noun")
     for index, name in enumerate(names):
         synset = int(SYNSETS[name][1:]) if SYNSETS[name] else -1 - index
         taxonomy.synset_of_class[index] = synset
@@ -353,10 +340,12 @@ def oracle_with_classes(names: list[str]) -> wordnet_oracle.Taxonomy:
 
 
 @pytest.mark.slow
-def test_proposals_from_synsets_equal_the_oracle(wordnet: None, tmp_path: Path) -> None:
+def test_proposals_from_synsets_equal_the_oracle(
+    wordnet_in_environment: None, wordnet_folder: Path, tmp_path: Path
+) -> None:
     names = list(SYNSETS)
     proposals = proposals_of(read_classes(write_synsets(tmp_path / "classes.csv", names), "mine"))
-    taxonomy = oracle_with_classes(names)
+    taxonomy = oracle_with_classes(wordnet_folder, names)
     superclasses = [{names.index(name) for name in PREDATORS}]
 
     assert proposals is not None
@@ -381,7 +370,7 @@ def test_proposals_from_synsets_equal_the_oracle(wordnet: None, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_bundle_with_synsets_is_served_without_wordnet(
-    wordnet: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wordnet_in_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = list(SYNSETS)
     built = build(tmp_path, write_synsets(tmp_path / "classes.csv", names), len(names))
@@ -434,7 +423,7 @@ def test_missing_wordnet_is_an_error_that_says_how_to_get_it(tmp_path: Path, mon
 
 
 @pytest.mark.slow
-def test_unknown_synsets_are_listed(wordnet: None, drinks: LabelSpace) -> None:
+def test_unknown_synsets_are_listed(wordnet_in_environment: None, drinks: LabelSpace) -> None:
     synsets = ("n00000001", "n02447762", "n99999999", *[""] * 5)
 
     with pytest.raises(InvalidEvidence, match=r"class 0 \('espresso'\): WordNet 3\.0 has no synset n00000001") as error:

@@ -1,6 +1,5 @@
 """Shared fixtures: WordNet 3.0 through NLTK, and the class lists of installed packages."""
 
-import os
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -11,20 +10,13 @@ import pytest
 
 from service.taxonomy.nltk_wordnet import open_wordnet
 
-WORDNET = Path(__file__).parents[3] / "build" / "wordnet"  # `make wordnet`
-
 
 @pytest.fixture(scope="session")
-def wordnet() -> Iterator[Any]:
-    """NLTK's reader of WordNet 3.0. Without the files, skip locally and fail on CI."""
-    if not (WORDNET / "data.noun").is_file():
-        missing = f"no WordNet in {WORDNET}: run `make wordnet`"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+def wordnet(wordnet_folder: Path) -> Iterator[Any]:
+    """NLTK's reader of WordNet 3.0."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The multilingual functions are not available", UserWarning)
-        with open_wordnet(WORDNET) as reader:
+        with open_wordnet(wordnet_folder) as reader:
             yield reader
 
 
