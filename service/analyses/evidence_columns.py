@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.analyses.judge import JudgedAnalysis
 from service.domain import MAX_CLASSES, Attributes, Classes, ErrorType, Labels, LabelSource, LabelSpace, Mask, Outcome
 from service.evidence.bundle import Bundle
-from service.evidence.vocabulary_batch import compare_all
+from service.evidence.vocabulary_comparison import compare_all
 from service.rules.outcomes import outcomes
 
 

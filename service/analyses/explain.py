@@ -17,7 +17,7 @@ from service.domain import (
     VocabularyEvidence,
 )
 from service.evidence.bundle import Bundle
-from service.evidence.vocabulary import compare
+from service.evidence.vocabulary_comparison import compare_all
 from service.rules.decide import trace
 from service.rules.table import error_type, tags
 
@@ -95,11 +95,11 @@ def _vocabulary_evidence(
     )
     if not is_evaluated or bundle.proposals is None:
         return None
-    result = compare(
+    (result,) = compare_all(
         bundle.image_embedding(row),
         bundle.arrays["text_embeddings"],
-        int(bundle.evidence.effective_targets[row]),
-        predicted,
+        bundle.evidence.effective_targets[row : row + 1],
+        np.array([predicted], dtype=np.int16),
         bundle.arrays["neighbors"][row : row + 1],
         bundle.proposals,
     )

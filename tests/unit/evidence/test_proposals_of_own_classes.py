@@ -16,6 +16,7 @@ from oracle import proposals as wordnet_oracle
 from oracle.own_proposals import OwnClass, Row
 from oracle.superclasses import share_superclass
 from oracle.verdicts import gate_holds
+from unit.evidence.slow_comparison import compare
 
 from service.bootstrap.build import build_evidence, verify_evidence
 from service.domain import ErrorType, LabelSpace, Superclasses
@@ -24,8 +25,7 @@ from service.evidence.class_files import read_classes
 from service.evidence.encoder import HashEncoder
 from service.evidence.proposals import proposals_from_json, proposals_of, proposals_to_json
 from service.evidence.recipes import Inputs
-from service.evidence.vocabulary import compare
-from service.evidence.vocabulary_batch import compare_all
+from service.evidence.vocabulary_comparison import compare_all
 from service.evidence.vocabulary_file import read_vocabulary
 from service.rules.table import error_types
 from service.taxonomy.imagenet_1k import imagenet_1k

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from oracle import proposals as oracle
 from oracle.verdicts import gate_holds
+from unit.evidence.slow_comparison import compare
 from unit.taxonomy.test_proposals import SEVERAL, known, propose, superclasses_of
 
 from service.domain import Labels, LabelSource, Superclasses
 from service.evidence import vocabulary
 from service.evidence.encoder import HashEncoder
 from service.evidence.labels import pack_labels
-from service.evidence.vocabulary import ClipImages, compare, decide_oov, gate, gate_for_all_classes
+from service.evidence.vocabulary import ClipImages, decide_oov, gate, gate_for_all_classes
 from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import parse_grouping
 from service.taxonomy.wordnet import load_taxonomy

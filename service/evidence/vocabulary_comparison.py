@@ -1,4 +1,4 @@
-"""Batch version of `vocabulary.compare`, with one matrix product for each predicted class."""
+"""The texts that CLIP compares with images, with one matrix product for each predicted class."""
 
 import numpy as np
 from numpy.typing import NDArray
