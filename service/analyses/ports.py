@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.archive.port import AnalysisIndex, Archive
-from service.domain import Observer
+from service.archive.record_log import RecordLog
+from service.domain import Observer, Review
 from service.evidence.attributes import AttributeRepository
 from service.evidence.repository import EvidenceRepository
 from service.jobs.store import JobStore
@@ -23,6 +24,7 @@ class Stores:
     archive: Archive
     index: AnalysisIndex  # of the archive
     clock: Callable[[], datetime]
+    reviews: RecordLog[Review]
     attributes: AttributeRepository = field(default_factory=lambda: AttributeRepository({}))
 
 

@@ -11,9 +11,11 @@ import structlog
 from errata.errors import InvalidEvidence
 
 from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
+from service.archive.files import open_files
 from service.archive.indexed import IndexedArchive
+from service.archive.record_log import RecordLog
 from service.bootstrap.metrics_observer import MetricsObserver
-from service.domain import State
+from service.domain import Review, State
 from service.evidence.attributes import AttributeRepository
 from service.evidence.labels import demo_folder
 from service.evidence.repository import EvidenceRepository
@@ -48,7 +50,15 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
     attributes.check()
     initialize_series(metrics.analyses, (state.name.lower() for state in State if state.is_final))
     return Ports(
-        stores=Stores(repository, store, archive, archive.index, lambda: datetime.now(UTC), attributes),
+        stores=Stores(
+            repository,
+            store,
+            archive,
+            archive.index,
+            lambda: datetime.now(UTC),
+            RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review),
+            attributes,
+        ),
         models=Models(
             offers=partial(_offered_models, store),
             pin=partial(pin_allowed_model, model_policy(settings)),

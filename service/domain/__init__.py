@@ -95,6 +95,7 @@ from service.domain.listing import (
 )
 from service.domain.observer import Observer, Stage
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
+from service.domain.review import Decision, Review, active_reviews, decide, decide_images
 from service.domain.slices import (
     Attributes,
     ImageAttribute,
@@ -192,6 +193,7 @@ __all__ = [
     "Confusion",
     "Cursor",
     "Curves",
+    "Decision",
     "ErrorType",
     "Evidence",
     "Exactness",
@@ -234,6 +236,7 @@ __all__ = [
     "RegistryEvent",
     "RegistryRule",
     "ReorderedRows",
+    "Review",
     "RowOrder",
     "Severity",
     "SharedSuperclass",
@@ -256,10 +259,13 @@ __all__ = [
     "Verdict",
     "VerdictEvidence",
     "VocabularyEvidence",
+    "active_reviews",
     "build_strata",
     "class_lines",
     "classes_digest",
     "create_label_space",
+    "decide",
+    "decide_images",
     "effective_targets",
     "end_of",
     "is_among",

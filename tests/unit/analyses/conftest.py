@@ -1,14 +1,18 @@
 """Fixtures for the use cases: ports with in-memory stores and a fake archive that fails on request."""
 
+import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from indexed_archive import InMemoryIndexedArchive
 
 from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
+from service.archive.files import ObjectFiles
 from service.archive.port import Record
-from service.domain import Analysis, Observer, Predictions
+from service.archive.record_log import RecordLog
+from service.domain import Analysis, Observer, Predictions, Review
 from service.evidence.repository import EvidenceRepository
 from service.jobs.memory import InMemoryJobStore
 from service.predictions.sandbox import ParserPool
@@ -32,6 +36,11 @@ class FailingArchive(InMemoryIndexedArchive):
         return super().put(analysis, predictions)
 
 
+def make_review_log() -> RecordLog[Review]:
+    """Return an empty log of reviews in memory."""
+    return RecordLog(ObjectFiles(MemoryFileSystem(), f"/{uuid.uuid4().hex}"), Review)
+
+
 class FinishedAnalyses(Observer):
     def __init__(self, finished: list[Analysis]) -> None:
         self._finished = finished
@@ -50,6 +59,7 @@ class Backend:
     runtime: str = "timm 1.0"
     sent: list[tuple[str, int]] = field(default_factory=list)
     finished: list[Analysis] = field(default_factory=list)
+    reviews: RecordLog[Review] = field(default_factory=make_review_log)
 
     def __post_init__(self) -> None:
         self.store = InMemoryJobStore(lambda: self.now)
@@ -57,7 +67,7 @@ class Backend:
     @property
     def ports(self) -> Ports:
         return Ports(
-            stores=Stores(self.repository, self.store, self.archive, self.archive.index, self._clock),
+            stores=Stores(self.repository, self.store, self.archive, self.archive.index, self._clock, self.reviews),
             models=Models(
                 offers=lambda: [ModelOffer(MODEL, "a model")],
                 pin=lambda model: model,

@@ -1,0 +1,126 @@
+"""Reviews: what people say about the labels of images, and what their reviews decide.
+
+A review is never changed. A reviewer withdraws a review with a further one that names it (`undoes`).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Review:
+    """The statements of a reviewer about one image. Classes are IDs of the label space."""
+
+    id: str  # 32 hexadecimal digits
+    dataset: str
+    image: str  # file name
+    evidence: str  # digest of the bundle that the reviewer saw
+    reviewer: str
+    is_authenticated: bool  # whether `reviewer` is the name of a token
+    time: datetime
+    confirmed: tuple[str, ...] = ()  # labels of the image that are correct
+    added: tuple[str, ...] = ()  # further correct classes
+    rejected: tuple[str, ...] = ()  # classes that are not in the image
+    problematic: bool | None = None  # whether the image should be set aside; None: no statement
+    reason: str = ""  # why the image is problematic
+    comment: str = ""
+    undoes: str = ""  # ID of an earlier review of the same reviewer; this one then says nothing else
+
+    @property
+    def voter(self) -> tuple[str, bool]:
+        """Return the identity of the reviewer. A name without a token is never the same person as a token's name."""
+        return self.reviewer, self.is_authenticated
+
+    @property
+    def present(self) -> frozenset[str]:
+        """Return the classes that the reviewer sees in the image."""
+        return frozenset(self.confirmed) | frozenset(self.added)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the reviews of one image decide. Anything else stays as it is in the evidence."""
+
+    present: frozenset[str] = frozenset()  # classes that become, or stay, labels
+    absent: frozenset[str] = frozenset()  # classes that are not labels
+    disputed: frozenset[str] = frozenset()  # classes with as many votes for as against
+    problematic: bool | None = None  # None: undecided
+    is_problematic_disputed: bool = False
+    reason: str = ""  # of the newest vote that the image is problematic
+
+    @property
+    def has_conflict(self) -> bool:
+        """Return whether a further reviewer has to decide."""
+        return bool(self.disputed) or self.is_problematic_disputed
+
+
+def active_reviews(reviews: Iterable[Review]) -> Sequence[Review]:
+    """Return the reviews that count, oldest first: those that are not undone, without those that undo others.
+
+    A review that undoes another one can itself be undone, which restores the other one.
+    """
+    undone: set[tuple[tuple[str, bool], str]] = set()
+    active = []
+    for review in sorted(reviews, key=_order, reverse=True):
+        if (review.voter, review.id) in undone:
+            continue
+        if review.undoes:
+            undone.add((review.voter, review.undoes))
+        else:
+            active.append(review)
+    return active[::-1]
+
+
+def decide_images(reviews: Iterable[Review], min_reviews: int = 1) -> Mapping[str, Decision]:
+    """Return what reviews of one data set decide, by image.
+
+    Args:
+        reviews: Reviews of any images, in any order.
+        min_reviews: Number of reviewers that must have voted on a class.
+    """
+    by_image: dict[str, list[Review]] = defaultdict(list)
+    for review in active_reviews(reviews):
+        by_image[review.image].append(review)
+    return {image: decide(image_reviews, min_reviews) for image, image_reviews in by_image.items()}
+
+
+def decide(reviews: Collection[Review], min_reviews: int = 1) -> Decision:
+    """Return what active reviews of one image decide, oldest first.
+
+    For each class, and for whether the image is problematic, the newest vote of each reviewer counts. The majority
+    decides. A tie leaves the image as it was.
+    """
+    classes = sorted({class_id for review in reviews for class_id in (*review.present, *review.rejected)})
+    votes = {class_id: _count(reviews, lambda review, c=class_id: _vote(review, c)) for class_id in classes}  # type: ignore[misc]
+    decided = {class_id: vote for class_id, vote in votes.items() if sum(vote) >= min_reviews}
+    on_problem = _count(reviews, lambda review: review.problematic)
+    counts = sum(on_problem) >= min_reviews
+    is_tie = on_problem[0] == on_problem[1]
+    reasons = [review.reason for review in reviews if review.problematic]
+    return Decision(
+        present=frozenset(class_id for class_id, (yes, no) in decided.items() if yes > no),
+        absent=frozenset(class_id for class_id, (yes, no) in decided.items() if no > yes),
+        disputed=frozenset(class_id for class_id, (yes, no) in votes.items() if yes == no),
+        problematic=None if is_tie or not counts else on_problem[0] > on_problem[1],
+        is_problematic_disputed=is_tie and any(on_problem),
+        reason=reasons[-1] if reasons else "",
+    )
+
+
+def _vote(review: Review, class_id: str) -> bool | None:
+    if class_id in review.rejected:
+        return False
+    return True if class_id in review.present else None
+
+
+def _count(reviews: Iterable[Review], vote: Callable[[Review], bool | None]) -> tuple[int, int]:
+    """Return the number of reviewers whose newest vote is yes, and of those whose newest vote is no."""
+    newest = {review.voter: choice for review in reviews if (choice := vote(review)) is not None}
+    yes = sum(newest.values())
+    return yes, len(newest) - yes
+
+
+def _order(review: Review) -> tuple[datetime, str]:
+    return review.time, review.id
