@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from service.analyses.verdict_cache import VerdictCache
 from service.archive.port import AnalysisIndex, Archive
 from service.domain import Observer
 from service.evidence.attributes import AttributeRepository
@@ -24,6 +25,7 @@ class Stores:
     index: AnalysisIndex  # of the archive
     clock: Callable[[], datetime]
     attributes: AttributeRepository = field(default_factory=lambda: AttributeRepository({}))
+    verdict_cache: VerdictCache = field(default_factory=VerdictCache)
 
 
 @dataclass(frozen=True)
