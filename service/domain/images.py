@@ -80,3 +80,33 @@ class ImageFacets:
     predicted: Facet[int]
     superclasses: Facet[str]
     groups: Facet[str]
+
+
+@dataclass(frozen=True)
+class ModelVerdict:
+    """The verdict of one analysis on an image."""
+
+    analysis: str
+    title: str
+    error_type: ErrorType | None  # None: no prediction
+    predicted: int  # -1: no prediction
+
+    @classmethod
+    def of(cls, analysis: str, title: str, type_id: int, predicted: int) -> "ModelVerdict":
+        """Create a verdict from the ID of its error type; 0: no prediction."""
+        return cls(analysis, title, ErrorType(type_id) if type_id else None, predicted)
+
+    @property
+    def fails(self) -> bool:
+        """Return whether the prediction is a multi-label error."""
+        return self.error_type is not None and not self.error_type.counts_as_correct
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """The place of an image among the images that match a query, in their order."""
+
+    position: int  # from 0
+    total: int
+    previous: str | None
+    next: str | None
