@@ -105,10 +105,8 @@ class ImagePages:
 
     def _redirect(self, request: Request) -> Response:
         analysis = queries.get(self._ports.stores, path_id(request, "id"))
-        path = (
-            f"/datasets/{quote(analysis.request.dataset, safe='')}/images/{quote_image(request.path_params['image'])}"
-        )
-        return RedirectResponse(f"{path}?analysis={analysis.id}", status_code=308, headers=HEADERS)
+        urls = ImageUrls(analysis.request.dataset, (), ImageQuery(analysis.id))
+        return RedirectResponse(urls.image(request.path_params["image"]), status_code=308, headers=HEADERS)
 
     def _static_file(self, request: Request) -> Response:
         name = str(request.path_params["name"])
