@@ -12,8 +12,17 @@ from service.domain.images import PAGE_SIZE, Facet, ImageFacets, ImageQuery, Ima
 from service.report.class_names import shorten
 from service.report.elements import css_class
 from service.report.image_urls import PROBLEMATIC, ImageUrls
-from service.report.messages.images import CHANGE_NAMES, CONFIDENCES, PROBLEMATIC_NAMES, SORT_NAMES, failing_note
-from service.report.messages.pages import translate
+from service.report.messages.images import (
+    ANY,
+    CHANGE_NAMES,
+    CONFIDENCES,
+    PROBLEMATIC_NAMES,
+    PROBLEMATIC_NOTE,
+    SORT_NAMES,
+    TITLES,
+    baseline_note,
+    failing_note,
+)
 from service.report.picture_urls import thumbnail_url
 
 
@@ -49,8 +58,10 @@ class FacetView:
     """A facet."""
 
     title: str
+    parameter: str  # of the URL
     items: tuple[FacetItem, ...]
-    num_more: int  # values that are not listed
+    num_more: int  # values that are not listed, which a field finds
+    hidden: tuple[tuple[str, str], ...]  # parameters that the field keeps
 
 
 @dataclass(frozen=True)
@@ -77,8 +88,11 @@ class GridView:
     last: int
     page: int
     num_pages: int
-    pages: dict[str, str]  # URLs of the first, previous, next, and last page, if they exist
-    hidden: dict[str, str]  # parameters that the form keeps
+    first_page: str  # URL; empty: this is the first page
+    previous_page: str
+    next_page: str  # URL; empty: this is the last page
+    last_page: str
+    hidden: tuple[tuple[str, str], ...]  # parameters that the form keeps
     options: tuple["SelectView", ...]  # of the form
 
 
@@ -112,16 +126,10 @@ class GridData:
 
 def grid_view(data: GridData) -> GridView:
     """Convert a page of images for display."""
-    query, urls, num_pages = data.query, data.urls, data.num_pages
-    parameters = urls.parameters(page=1)
+    query, urls = data.query, data.urls
     options = _options(data)
-    first = (query.page - 1) * PAGE_SIZE
-    links = {
-        "first": 1 if query.page > 1 else 0,
-        "previous": query.page - 1,
-        "next": query.page + 1 if query.page < num_pages else 0,
-        "last": num_pages if query.page < num_pages else 0,
-    }
+    start = (query.page - 1) * PAGE_SIZE
+    is_first, is_last = query.page == 1, query.page >= data.num_pages
     return GridView(
         analysis=query.analysis,
         dataset=urls.dataset,
@@ -131,23 +139,31 @@ def grid_view(data: GridData) -> GridView:
         filters=_active_filters(data),
         reset=urls.grid(**vars(ImageQuery(query.analysis, sort=query.sort))),
         total=data.total,
-        first=first + 1 if data.rows else 0,
-        last=first + len(data.rows),
+        first=start + 1 if data.rows else 0,
+        last=start + len(data.rows),
         page=query.page,
-        num_pages=num_pages,
-        pages={name: urls.grid(page=page) for name, page in links.items() if page},
-        hidden={name: value for name, value in parameters.items() if name not in {option.name for option in options}},
+        num_pages=data.num_pages,
+        first_page="" if is_first else urls.grid(),
+        previous_page="" if is_first else urls.grid(page=query.page - 1),
+        next_page="" if is_last else urls.grid(page=query.page + 1),
+        last_page="" if is_last else urls.grid(page=data.num_pages),
+        hidden=_hidden(data, *(option.name for option in options)),
         options=options,
     )
+
+
+def _hidden(data: GridData, *names: str) -> tuple[tuple[str, str], ...]:
+    """Return the parameters that a form keeps: all but those of its fields."""
+    return tuple((name, value) for name, value in data.urls.parameters(page=1).items() if name not in names)
 
 
 def _grid_image(data: GridData, row: ImageRow) -> GridImage:
     notes = [failing_note(row.num_failing, data.num_models)] if data.num_models else []
     if row.baseline_type is not None and row.baseline_predicted is not None:
         before = data.names[row.baseline_predicted]
-        notes.append(translate("before: {name} ({type})", name=before, type=row.baseline_type.title))
+        notes.append(baseline_note(before, row.baseline_type))
     if row.problematic:
-        notes.append(translate("problematic"))
+        notes.append(PROBLEMATIC_NOTE)
     return GridImage(
         name=row.file_name,
         url=data.urls.image(row.file_name),
@@ -169,17 +185,17 @@ def _facets(data: GridData) -> tuple[FacetView, ...]:
         return data.names[index]
 
     return (
-        _facet(data, "error type", "error_type", facets.error_types, query.error_type, lambda value: value.title),
+        _facet(data, "type", "error_type", facets.error_types, query.error_type, lambda value: value.title),
         _facet(data, "group", "group", facets.groups, group, group_title),
         _facet(data, "class", "class_id", facets.classes, query.class_id, class_name),
-        _facet(data, "prediction", "predicted_id", facets.predicted, query.predicted_id, class_name),
+        _facet(data, "predicted", "predicted_id", facets.predicted, query.predicted_id, class_name),
         _facet(data, "superclass", "superclass", facets.superclasses, query.superclass or None, shorten),
     )
 
 
 def _facet(
     data: GridData,
-    title: str,
+    parameter: str,
     field: str,
     facet: Facet[Value],
     selected: Value | None,
@@ -197,32 +213,31 @@ def _facet(
         )
         for item in facet.counts
     )
-    return FacetView(translate(title), items, facet.num_values - sum(item.count > 0 for item in facet.counts))
+    num_more = facet.num_values - sum(item.count > 0 for item in facet.counts)
+    return FacetView(TITLES[parameter], parameter, items, num_more, _hidden(data, parameter))
 
 
 def _active_filters(data: GridData) -> tuple[ActiveFilter, ...]:
     """Return the conditions that the query sets."""
     query, names, default = data.query, data.names, ImageQuery(data.query.analysis)
-    texts = {
-        "error_type": (translate("error type"), query.error_type.title if query.error_type else ""),
-        "group": (translate("group"), group_title(query.group)),
-        "class_id": (translate("class"), "" if query.class_id is None else names[query.class_id]),
-        "predicted_id": (translate("prediction"), "" if query.predicted_id is None else names[query.predicted_id]),
-        "superclass": (translate("superclass"), shorten(query.superclass)),
-        "min_confidence": (translate("minimum confidence"), format_percentage(query.min_confidence)),
-        "problematic": (
-            translate("problematic images"),
-            next((PROBLEMATIC_NAMES[key] for key, value in PROBLEMATIC.items() if value is query.problematic), ""),
-        ),
-        "change": (translate("change"), _change_name(query.change)),
-        "baseline": (translate("compared with"), data.baseline),
+    problematic = next((key for key, value in PROBLEMATIC.items() if value is query.problematic), "")
+    texts = {  # by field of the query
+        "error_type": ("type", query.error_type.title if query.error_type else ""),
+        "group": ("group", group_title(query.group)),
+        "class_id": ("class", "" if query.class_id is None else names[query.class_id]),
+        "predicted_id": ("predicted", "" if query.predicted_id is None else names[query.predicted_id]),
+        "superclass": ("superclass", shorten(query.superclass)),
+        "min_confidence": ("min_confidence", format_percentage(query.min_confidence)),
+        "problematic": ("problematic", PROBLEMATIC_NAMES[problematic]),
+        "change": ("change", _change_name(query.change)),
+        "baseline": ("baseline", data.baseline),
     }
     return tuple(
         ActiveFilter(
-            f"{name}: {text}",
+            f"{TITLES[parameter]}: {text}",
             data.urls.grid(**{field: getattr(default, field)} | ({"change": ""} if field == "baseline" else {})),
         )
-        for field, (name, text) in texts.items()
+        for field, (parameter, text) in texts.items()
         if getattr(query, field) != getattr(default, field)
     )
 
@@ -241,24 +256,15 @@ def _options(data: GridData) -> tuple[SelectView, ...]:
         for value, text in SORT_NAMES.items()
         if (data.has_probability or "confidence" not in value) and (data.num_models or "models" not in value)
     }
-    options = [SelectView("sort", translate("order"), query.sort, tuple(sorts.items()))]
+    choices: dict[str, dict[str, str]] = {"sort": sorts}
     if data.has_probability:
-        value = parameters.get("min_confidence", "")
-        choices = {"": translate("any"), **{text: format_percentage(float(text)) for text in CONFIDENCES}}
-        if value:
-            choices.setdefault(value, format_percentage(query.min_confidence))
-        options.append(SelectView("min_confidence", translate("minimum confidence"), value, tuple(choices.items())))
-    options.append(
-        SelectView(
-            "problematic",
-            translate("problematic images"),
-            parameters.get("problematic", ""),
-            tuple(PROBLEMATIC_NAMES.items()),
-        )
-    )
+        confidences = dict.fromkeys((*CONFIDENCES, *filter(None, [parameters.get("min_confidence")])))
+        choices["min_confidence"] = {"": ANY} | {text: format_percentage(float(text)) for text in confidences}
+    choices["problematic"] = dict(PROBLEMATIC_NAMES)
     if query.baseline:
-        choices = {"": translate("any"), **CHANGE_NAMES}
-        if query.change:
-            choices.setdefault(query.change, _change_name(query.change))
-        options.append(SelectView("change", translate("change"), query.change, tuple(choices.items())))
-    return tuple(options)
+        changes = dict.fromkeys((*CHANGE_NAMES, *filter(None, [query.change])))
+        choices["change"] = {"": ANY} | {change: _change_name(change) for change in changes}
+    selected = parameters | {"sort": query.sort}
+    return tuple(
+        SelectView(name, TITLES[name], selected.get(name, ""), tuple(items.items())) for name, items in choices.items()
+    )

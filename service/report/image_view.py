@@ -3,15 +3,15 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from errata.messages import MISSING, format_count, format_percentage
+from errata.messages import MISSING, format_percentage
 
 from service.domain import Agreement, Analysis, Verdict
-from service.domain.images import ModelVerdict, Neighbors
+from service.domain.images import PAGE_SIZE, ModelVerdict, Neighbors
 from service.report.elements import css_class
 from service.report.error_view import ErrorRow, error_row
 from service.report.image_urls import ImageUrls
 from service.report.messages.agreement import type_note
-from service.report.messages.pages import translate
+from service.report.messages.images import NO_PREDICTION, examples_title, others_note, position_text
 from service.report.picture_urls import picture_url, thumbnail_url
 
 
@@ -83,7 +83,6 @@ class ImageData:
     verdict: Verdict
     names: Sequence[str]  # (C,) names of the classes
     urls: ImageUrls
-    page: int  # of the grid, with the image
     neighbors: Neighbors | None  # None: the image does not match the query of the grid
     others: Sequence[ModelVerdict]
     has_pictures: bool  # whether the images of the data set are available
@@ -96,11 +95,6 @@ def image_view(data: ImageData) -> ImageView:
     verdict, urls, neighbors = data.verdict, data.urls, data.neighbors
     values = data.agreement.types.get(verdict.error_type) if data.agreement else None
     vocabulary = verdict.evidence.vocabulary if verdict.evidence else None
-    position = ""
-    if neighbors:
-        values_of_position = {"position": neighbors.position + 1, "total": neighbors.total}
-        texts = {name: format_count(value) for name, value in values_of_position.items()}
-        position = translate("Image {position} of {total}", **texts)
     return ImageView(
         analysis=data.analysis.id,
         dataset=urls.dataset,
@@ -108,8 +102,8 @@ def image_view(data: ImageData) -> ImageView:
         row=error_row(verdict, data.names),
         picture=picture_url(urls.dataset, verdict.file_name) if data.has_pictures else "",
         review=urls.review(verdict.file_name),
-        grid=urls.grid(page=data.page),
-        position=position,
+        grid=urls.grid(page=neighbors.position // PAGE_SIZE + 1 if neighbors else 1),
+        position=position_text(neighbors.position, neighbors.total) if neighbors else "",
         previous=urls.image(neighbors.previous) if neighbors and neighbors.previous is not None else "",
         next=urls.image(neighbors.next) if neighbors and neighbors.next is not None else "",
         examples=_examples(data),
@@ -118,7 +112,11 @@ def image_view(data: ImageData) -> ImageView:
             for text in (vocabulary.best if vocabulary else ())
         ),
         others=tuple(_other_row(data, other) for other in data.others),
-        others_note=_others_note(data),
+        others_note=others_note(
+            sum(other.fails for other in data.others),
+            sum(other.predicted == verdict.predicted for other in data.others),
+            len(data.others),
+        ),
         agreement=type_note(verdict.error_type, values) if values else "",
     )
 
@@ -129,7 +127,7 @@ def _examples(data: ImageData) -> tuple[Examples, ...]:
     predicted = data.names[data.verdict.predicted]
     return tuple(
         Examples(
-            translate("Examples of {first} and {second} together", first=data.names[pair.label], second=predicted),
+            examples_title(data.names[pair.label], predicted),
             tuple(_example(data, name) for name in pair.examples),
         )
         for pair in pairs
@@ -153,17 +151,6 @@ def _other_row(data: ImageData, other: ModelVerdict) -> OtherRow:
         analysis_url=f"/analyses/{other.analysis}",
         analysis=other.analysis,
         predicted=data.names[other.predicted] if is_known else MISSING,
-        error_type=other.error_type.title if other.error_type else translate("no prediction"),
+        error_type=other.error_type.title if other.error_type else NO_PREDICTION,
         css_class=css_class(other.error_type) if other.error_type else "",
-    )
-
-
-def _others_note(data: ImageData) -> str:
-    if not data.others:
-        return translate("No other analysis has this evidence.")
-    return translate(
-        "{count} of {total} other analyses with this evidence fail on the image. {same} predict the same class.",
-        count=format_count(sum(other.fails for other in data.others)),
-        total=format_count(len(data.others)),
-        same=format_count(sum(other.predicted == data.verdict.predicted for other in data.others)),
     )

@@ -20,7 +20,7 @@ from service.analyses.images import list_images
 from service.analyses.ports import Ports
 from service.analyses.verdicts import find_bundle
 from service.domain import Analysis, LabelSpace
-from service.domain.images import PAGE_SIZE, ImageQuery
+from service.domain.images import ImageQuery
 from service.evidence.agreement import agreement_for
 from service.report.class_names import display_names
 from service.report.grid_view import GridData, grid_view
@@ -88,7 +88,6 @@ class ImagePages:
             verdict=details.verdict,
             names=display_names(label_space),
             urls=ImageUrls(dataset, label_space.ids, query),
-            page=details.neighbors.position // PAGE_SIZE + 1 if details.neighbors else 1,
             neighbors=details.neighbors,
             others=details.others,
             has_pictures=self._ports.thumbnails.has(dataset),

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from errata.messages import format_count
 
+from service.domain import ErrorType
+
 SORT_NAMES: Mapping[str, str] = {
     "severity desc": "most severe first",
     "severity": "least severe first",
@@ -16,30 +18,35 @@ SORT_NAMES: Mapping[str, str] = {
 CONFIDENCES = ("0.25", "0.5", "0.75", "0.9")
 PROBLEMATIC_NAMES: Mapping[str, str] = {"": "excluded", "include": "included", "only": "only problematic"}
 CHANGE_NAMES: Mapping[str, str] = {"fixed": "fixed", "broken": "broken"}
-IMAGE_TEXTS = (
-    "{count} more. To list them, select another filter first.",
-    "{count} of {total} other analyses with this evidence fail on the image. {same} predict the same class.",
-    "All images",
-    "All images match.",
-    "analysis",
+TITLES: Mapping[str, str] = {  # by parameter of the URL
+    "type": "error type",
+    "group": "group",
+    "class": "class",
+    "predicted": "prediction",
+    "superclass": "superclass",
+    "min_confidence": "minimum confidence",
+    "problematic": "problematic images",
+    "baseline": "compared with",
+    "change": "change",
+    "sort": "order",
+}
+ANY = "any"
+PROBLEMATIC_NOTE = "problematic"
+NO_PREDICTION = "no prediction"
+IMAGE_TEXTS = (  # of templates
+    "{count} more",
     "Back to the images",
-    "before: {name} ({type})",
-    "compared with",
-    "Examples of {first} and {second} together",
     "Filters",
     "First",
     "How likely each text describes the image, by CLIP",
-    "Image {position} of {total}",
     "Images",
     "Images {first} to {last} of {total}",
     "Images of {name}",
-    "Images on this page",
     "Last",
+    "name or ID",
     "Next image",
     "No image is available.",
-    "no prediction",
     "No images match the filters.",
-    "No other analysis has this evidence.",
     "Other analyses of this image",
     "Page {page} of {pages}",
     "Pages",
@@ -53,6 +60,31 @@ IMAGE_TEXTS = (
     "To step through the images, use the arrow keys.",
     "Vocabulary",
 )
+
+
+def baseline_note(name: str, error_type: ErrorType) -> str:
+    """Describe the prediction of the baseline, a class, and its error type."""
+    return f"before: {name} ({error_type.title})"
+
+
+def examples_title(label: str, predicted: str) -> str:
+    """Return the heading of images that show two classes."""
+    return f"Examples of {label} and {predicted} together"
+
+
+def position_text(position: int, total: int) -> str:
+    """Return the position of an image, from 0, among the images that match a query."""
+    return f"Image {format_count(position + 1)} of {format_count(total)}"
+
+
+def others_note(num_failing: int, num_same: int, total: int) -> str:
+    """Describe the verdicts of other analyses on an image."""
+    if not total:
+        return "No other analysis has this evidence."
+    return (
+        f"Other analyses with this evidence: {format_count(total)}. With an error on the image: "
+        f"{format_count(num_failing)}. Same prediction: {format_count(num_same)}."
+    )
 
 
 def failing_note(num_failing: int, num_models: int) -> str:
