@@ -23,7 +23,6 @@ from service.report.messages.images import (
     baseline_note,
     failing_note,
 )
-from service.report.picture_urls import thumbnail_url
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class GridData:
     total: int
     num_pages: int
     num_models: int  # other analyses with the same evidence
-    has_thumbnails: bool
+    thumbnail_url: Callable[[str], str]  # of an image; empty: not available
     has_probability: bool
     baseline: str = ""  # title of the baseline
 
@@ -167,7 +166,7 @@ def _grid_image(data: GridData, row: ImageRow) -> GridImage:
     return GridImage(
         name=row.file_name,
         url=data.urls.image(row.file_name),
-        thumbnail=thumbnail_url(data.urls.dataset, row.file_name) if data.has_thumbnails else "",
+        thumbnail=data.thumbnail_url(row.file_name),
         target=data.names[row.effective_target],
         predicted=data.names[row.predicted],
         probability="" if row.probability is None else format_percentage(row.probability),

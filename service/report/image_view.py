@@ -1,6 +1,6 @@
 """The content of the page of an image, as records for the template."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from errata.messages import MISSING, format_percentage
@@ -12,7 +12,6 @@ from service.report.error_view import ErrorRow, error_row
 from service.report.image_urls import ImageUrls
 from service.report.messages.agreement import type_note
 from service.report.messages.images import NO_PREDICTION, examples_title, others_note, position_text
-from service.report.picture_urls import picture_url, thumbnail_url
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,8 @@ class ImageData:
     urls: ImageUrls
     neighbors: Neighbors | None  # None: the image does not match the query of the grid
     others: Sequence[ModelVerdict]
-    has_pictures: bool  # whether the images of the data set are available
+    picture: str  # URL of the image at full size; empty: not available
+    thumbnail_url: Callable[[str], str]  # of another image; empty: not available
     judged: Collection[str]  # names of the images that the analysis judges
     agreement: Agreement | None = None
 
@@ -100,7 +100,7 @@ def image_view(data: ImageData) -> ImageView:
         dataset=urls.dataset,
         title=data.analysis.title,
         row=error_row(verdict, data.names),
-        picture=picture_url(urls.dataset, verdict.file_name) if data.has_pictures else "",
+        picture=data.picture,
         review=urls.review(verdict.file_name),
         grid=urls.grid(page=neighbors.position // PAGE_SIZE + 1 if neighbors else 1),
         position=position_text(neighbors.position, neighbors.total) if neighbors else "",
@@ -138,7 +138,7 @@ def _example(data: ImageData, name: str) -> Example:
     is_judged = name in data.judged  # the examples of some data sets are images of another one
     return Example(
         name,
-        thumbnail_url(data.urls.dataset, name) if data.has_pictures and is_judged else "",
+        data.thumbnail_url(name) if is_judged else "",
         data.urls.image_of(name, data.analysis.id) if is_judged else "",
     )
 

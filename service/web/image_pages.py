@@ -26,6 +26,7 @@ from service.report.class_names import display_names
 from service.report.grid_view import GridData, grid_view
 from service.report.image_urls import ImageUrls
 from service.report.image_view import ImageData, image_view
+from service.report.picture_urls import picture_url, thumbnail_url
 from service.report.render import render
 from service.report.static_files import STATIC_FILES, read_static_file
 from service.web.analysis_list import parameter
@@ -69,7 +70,7 @@ class ImagePages:
             total=page.total,
             num_pages=page.num_pages,
             num_models=page.num_models,
-            has_thumbnails=self._ports.thumbnails.has(dataset),
+            thumbnail_url=self._url_builder(dataset, thumbnail_url),
             has_probability=page.judged.predictions.probability is not None,
             baseline=baseline,
         )
@@ -90,7 +91,8 @@ class ImagePages:
             urls=ImageUrls(dataset, label_space.ids, query),
             neighbors=details.neighbors,
             others=details.others,
-            has_pictures=self._ports.thumbnails.has(dataset),
+            picture=self._url_builder(dataset, picture_url)(name),
+            thumbnail_url=self._url_builder(dataset, thumbnail_url),
             judged=details.judged.bundle.row_of_name.keys(),
             agreement=agreement_for(dataset),
         )
@@ -101,6 +103,12 @@ class ImagePages:
         analysis = queries.get_succeeded(self._ports.stores, analysis_id)
         label_space = find_bundle(self._ports.stores, analysis).label_space
         return analysis, label_space, parse_query(request, analysis_id, label_space)
+
+    def _url_builder(self, dataset: str, build_url: Callable[[str, str], str]) -> Callable[[str], str]:
+        """Return a function from the names of images to the URLs of their pictures; empty without images."""
+        if not self._ports.thumbnails.has(dataset):
+            return lambda _: ""
+        return lambda name: build_url(dataset, name)
 
     def _redirect(self, request: Request) -> Response:
         analysis = queries.get(self._ports.stores, path_id(request, "id"))

@@ -35,7 +35,7 @@ ANALYSIS = ImageQuery("a1")
 
 def view(query: ImageQuery = ANALYSIS, rows: Sequence[ImageRow] = (ROW,), **changes: Any) -> GridView:
     urls = ImageUrls("demo", IDS, query)
-    data = GridData(query, urls, "net", NAMES, rows, FACETS, 200, 4, 5, has_thumbnails=True, has_probability=True)
+    data = GridData(query, urls, "net", NAMES, rows, FACETS, 200, 4, 5, lambda name: f"/{name}", has_probability=True)
     return grid_view(replace(data, **changes))
 
 
@@ -44,14 +44,14 @@ def test_a_card_shows_ground_truth_prediction_and_error_type() -> None:
 
     assert (image.target, image.predicted, image.probability) == ("goldfish", "shark", "87.5 %")
     assert (image.error_type, image.css_class) == ("model failure", "type-8")
-    assert image.thumbnail == "/datasets/demo/thumbnails/x.jpg"
+    assert image.thumbnail == "/x.jpg"
     assert image.url == "/datasets/demo/images/x.jpg?analysis=a1"
     assert image.notes == ("3 of 5 other models fail",)
 
 
 def test_a_card_shows_only_what_is_known() -> None:
     row = replace(ROW, probability=None, problematic=True, baseline_predicted=0, baseline_type=ErrorType.FINE_GRAINED)
-    (image,) = view(rows=[row], has_thumbnails=False, num_models=0).images
+    (image,) = view(rows=[row], thumbnail_url=lambda _: "", num_models=0).images
 
     assert (image.probability, image.thumbnail) == ("", "")
     assert image.notes == ("before: tench (fine-grained)", "problematic")

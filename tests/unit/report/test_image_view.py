@@ -37,7 +37,10 @@ QUERY = ImageQuery("a1", error_type=ErrorType.MODEL_FAILURE, class_id=1, page=3)
 
 
 def view(query: ImageQuery = QUERY, **changes: Any) -> ImageView:
-    data = ImageData(ANALYSIS, VERDICT, NAMES, ImageUrls("demo", IDS, query), None, (), True, {"x.jpg", "y.jpg"})
+    urls = ImageUrls("demo", IDS, query)
+    data = ImageData(
+        ANALYSIS, VERDICT, NAMES, urls, None, (), "/full", lambda name: f"/small/{name}", {"x.jpg", "y.jpg"}
+    )
     return image_view(replace(data, **changes))
 
 
@@ -46,10 +49,9 @@ def test_an_image_has_its_verdict_picture_and_links() -> None:
 
     assert (result.row.error_type, result.row.probability) == ("model failure", "50.0 %")
     assert result.row.trace == ("top-1 correct: no match",)
-    assert result.picture == "/datasets/demo/pictures/x.jpg"
+    assert result.picture == "/full"
     assert result.review == "/review/demo/x.jpg?analysis=a1"
     assert result.agreement == "" and result.position == "" and result.previous == "" and result.next == ""
-    assert view(has_pictures=False).picture == ""
 
 
 def test_neighbors_keep_the_query_of_the_grid_without_its_page() -> None:
@@ -82,7 +84,7 @@ def test_examples_and_texts_show_the_evidence() -> None:
     (examples,) = result.examples
     assert examples.title == "Examples of goldfish and tench together"
     assert [(item.thumbnail, item.url) for item in examples.images] == [
-        ("/datasets/demo/thumbnails/y.jpg", "/datasets/demo/images/y.jpg?analysis=a1"),
+        ("/small/y.jpg", "/datasets/demo/images/y.jpg?analysis=a1"),
         ("", ""),  # not an image of the data set
     ]
     assert [(text.text, text.probability, text.width) for text in result.texts] == [("a <fish>", "45.7 %", 45.7)]
