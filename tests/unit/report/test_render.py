@@ -360,11 +360,7 @@ def images() -> GridView:
         dataset="demo",
         title="net",
         images=(shown, replace(shown, thumbnail="", probability="")),
-        facets=(
-            FacetView(
-                "class", "class", (item, replace(item, id="class-2", is_selected=False)), 12, (("sort", "class"),)
-            ),
-        ),
+        facets=(FacetView("class", "class", (item, other), 12, (("sort", "class"),)),),
         filters=(ActiveFilter("class: tench", "/analyses/a1/images"), ActiveFilter("group: other", "/")),
         reset="/analyses/a1/images",
         total=200,
