@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from errata.errors import ImageNotFound, InvalidRequest
 
 from service.analyses import queries
-from service.analyses.images import select_images
+from service.analyses.images import Selection, select_images
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.model_verdicts import find_model_verdicts
 from service.analyses.ports import Stores
@@ -39,8 +38,8 @@ def find_image(stores: Stores, dataset: str, name: str, query: ImageQuery) -> Im
         ImageNotFound: The evidence does not cover the image, or the analysis has no prediction for it.
         InvalidRequest: The analysis has another data set, or the query is invalid.
     """
-    images, rows = select_images(stores, query)
-    judged = images.judged
+    selection = select_images(stores, query)
+    judged = selection.images.judged
     check_dataset(judged, dataset)
     row = judged.bundle.row(name)
     if judged.predictions.top1[judged.bundle.rows[row]] < 0:
@@ -50,18 +49,18 @@ def find_image(stores: Stores, dataset: str, name: str, query: ImageQuery) -> Im
         for verdicts in find_model_verdicts(stores, judged.bundle).analyses
         if verdicts.id != query.analysis
     ]
-    names, positions = judged.bundle.judged_names, np.flatnonzero(rows == row)
-    neighbors = None
-    if len(positions):
-        position = int(positions[0])
-        before, after = rows[max(0, position - 1) : position], rows[position + 1 : position + 2]
-        neighbors = Neighbors(
-            position,
-            len(rows),
-            names[before[0]] if len(before) else None,
-            names[after[0]] if len(after) else None,
-        )
-    return ImageDetails(judged, explain_image(judged, name, None), neighbors, others)
+    return ImageDetails(judged, explain_image(judged, name, None), _find_neighbors(selection, row), others)
+
+
+def _find_neighbors(selection: Selection, row: int) -> Neighbors | None:
+    """Return the place of an image in a selection; None if the selection does not have it."""
+    position, total = selection.position(row), len(selection.rows)
+    if position is None:
+        return None
+    names = selection.images.judged.bundle.judged_names
+    before = selection.take(max(0, position - 1), position).tolist()
+    after = selection.take(position + 1, min(position + 2, total)).tolist()
+    return Neighbors(position, total, names[before[0]] if before else None, names[after[0]] if after else None)
 
 
 def check_dataset(judged: JudgedAnalysis, dataset: str) -> None:

@@ -23,7 +23,7 @@ from service.domain.images import (
     Value,
 )
 
-__all__ = ["ImagePage", "ImageQuery", "ImageRow", "list_images", "select_images"]
+__all__ = ["ImagePage", "ImageQuery", "ImageRow", "Selection", "list_images", "select_images"]
 MAX_PAGE_SIZE = 1000
 
 
@@ -53,63 +53,87 @@ def list_images(stores: Stores, query: ImageQuery) -> ImagePage:
         raise InvalidRequest(f"Page size {size} is not between 1 and {MAX_PAGE_SIZE}.", field="page_size")
     if query.page < 1:
         raise InvalidRequest(f"Page {query.page} does not exist. The first page is 1.", field="page")
-    images, rows = select_images(stores, query)
-    num_pages = max(1, -(-len(rows) // size))
+    selection = select_images(stores, query)
+    images, total = selection.images, len(selection.rows)
+    num_pages = max(1, -(-total // size))
     page = min(query.page, num_pages)
     return ImagePage(
         images.judged,
-        take_images(images, rows[(page - 1) * size : page * size]),
+        take_images(images, selection.take((page - 1) * size, min(page * size, total))),
         count_facets(images, query),
-        len(rows),
+        total,
         page,
         num_pages,
         images.num_models,
     )
 
 
-def select_images(stores: Stores, query: ImageQuery) -> tuple[Images, NDArray[np.intp]]:
-    """Return the images of an analysis, and the rows of those that match a query, in its order.
+@dataclass(frozen=True)
+class Selection:
+    """The n images that match a query. Their order is that of distinct integers, so a page needs no complete sort."""
+
+    images: Images
+    rows: NDArray[np.intp]  # (n,) ascending
+    keys: NDArray[np.int64]  # (n,) distinct
+
+    def take(self, start: int, stop: int) -> NDArray[np.intp]:
+        """Return the rows from a position to another one, in the order of the query."""
+        if start >= stop:
+            return self.rows[:0]
+        among = np.argpartition(self.keys, [start, stop - 1])[start:stop]
+        return self.rows[among[np.argsort(self.keys[among])]]
+
+    def position(self, row: int) -> int | None:
+        """Return the position of an image; None if it does not match."""
+        index = int(np.searchsorted(self.rows, row))
+        if index == len(self.rows) or self.rows[index] != row:
+            return None
+        return int(np.count_nonzero(self.keys < self.keys[index]))
+
+
+def select_images(stores: Stores, query: ImageQuery) -> Selection:
+    """Return the images that match a query.
 
     Raises:
         InvalidRequest: A condition or the order is invalid.
     """
     images = load_images(stores, query)
     mask = reduce(np.logical_and, facet_masks(images, query).values(), base_mask(images, query))
-    return images, _sort_rows(images, np.flatnonzero(mask), query.sort)
+    rows = np.flatnonzero(mask)
+    return Selection(images, rows, _sort_keys(images, query.sort)[rows])
 
 
-def _sort_rows(images: Images, rows: NDArray[np.intp], sort: str) -> NDArray[np.intp]:
-    """Return rows in an order. Equal rows are in the order of severity, falling confidence, and the data set.
-
-    All values of the order are packed into one integer, whose sort takes 3 ms for 50,000 images instead of 15 ms.
-    """
+def _sort_keys(images: Images, sort: str) -> NDArray[np.int64]:
+    """Return distinct integers in an order, (N,). Ties are broken by severity, falling confidence, and the row."""
     name, _, direction = sort.partition(" ")
     if name not in SORTS or direction not in ("", "desc"):
         names = ", ".join(f"'{name}', '{name} desc'" for name in SORTS)
         raise InvalidRequest(f"Unknown order {sort!r:.80}. Expected one of {names}.", field="sort")
-    severity = POSITIONS[images.types[rows]]
-    confidence = _confidence_codes(images, rows)
-    values = {
+    severity, confidence = POSITIONS[images.types], _confidence_codes(images)
+    columns: dict[str, NDArray[np.integer]] = {
         "severity": severity,
         "confidence": confidence,
-        "class": images.targets[rows].astype(np.int64),
-        "models": images.num_failing[rows].astype(np.int64),
-    }[name]
-    first = _MAX_CODE - values if direction else values
+        "class": images.targets,
+        "models": images.num_failing,
+    }
+    values = columns[name].astype(np.int64)
+    keys = _MAX_CODE - values if direction else values
     if name == "confidence":
-        first[confidence == 0] = _MAX_CODE  # images without a confidence are last in both directions
-    keys = (((first * 16 + (15 - severity)) * (_MAX_CODE + 1)) + (_MAX_CODE - confidence)) * len(images.types) + rows
-    return rows[np.argsort(keys)]
+        keys[confidence == 0] = _MAX_CODE  # images without a confidence are last in both directions
+    for digit, base in ((15 - severity, 16), (_MAX_CODE - confidence, _MAX_CODE + 1), (0, len(images.types))):
+        keys *= base
+        keys += digit
+    return keys + np.arange(len(images.types))
 
 
 _MAX_CODE = (1 << 17) - 1
 
 
-def _confidence_codes(images: Images, rows: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Return numbers in the order of the confidence: at least 1 and at most 2^16; 0 if it is not known."""
+def _confidence_codes(images: Images) -> NDArray[np.int64]:
+    """Return numbers in the order of the confidence, (N,): at least 1 and at most 2^16; 0 if it is not known."""
     if images.probability is None:
-        return np.zeros(len(rows), dtype=np.int64)
-    probability = images.probability[rows].astype(np.float16)
+        return np.zeros(len(images.types), dtype=np.int64)
+    probability = images.probability.astype(np.float16, copy=False)
     bits = np.abs(probability).view(np.uint16).astype(np.int64)  # the order of positive floats is that of their bits
     return np.where(np.isfinite(probability), bits + 1, 0)
 

@@ -267,8 +267,11 @@ def test_images_are_in_the_selected_order_and_then_by_severity_confidence_and_ro
         case.matching(query),
         key=lambda item: (FIRST[sort](case, *item), -_position(item[1]), *_unknown_last(item[1], -1), item[0]),
     )
-    _, rows = select_images(case.stores, query)
-    assert rows.tolist() == [row for row, _ in expected]
+    selection, rows = select_images(case.stores, query), [row for row, _ in expected]
+    assert selection.take(0, len(rows)).tolist() == rows
+    assert [selection.position(row) for row in rows] == [*range(len(rows))]
+    assert selection.take(7, 9).tolist() == rows[7:9] and selection.take(3, 3).tolist() == []
+    assert selection.position(len(case.bundle.rows)) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,203 @@
+"""A page of 60 images out of 50,000 with its thumbnails, compared with reading 60 prepared files.
+
+The time of the page is that of the server: the difference of `errata_http_request_duration_seconds` before and after the
+requests of the page and of its thumbnails, which are made before. `python -m benchmarks.image_grid` also prints the
+parts, and the first paint in Chromium.
+"""
+
+import http.client
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from html import unescape
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from errata import Client
+from PIL import Image
+
+from benchmarks.harness import Case, Result, at_most, timed
+from service.bootstrap.local import local_service
+from service.domain.images import PAGE_SIZE
+from service.evidence.labels import original_labels, validation_name
+from service.settings import read_settings
+
+NUM_IMAGES = 50_000
+NUM_MODELS = 20  # archived analyses with the same evidence
+NUM_PAGES = 12  # each is read once; the first two do not count
+NUM_PICTURES = 64  # distinct source images; the others are hard links to them
+CASE = Case(
+    "image_grid", f"a page of {PAGE_SIZE} thumbnails of 50,000", f"reading {PAGE_SIZE} files", "ms", at_most(10)
+)
+GRID, THUMBNAIL = "/analyses/{id}/images", "/datasets/{dataset}/thumbnails/{image:path}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of each page."""
+
+    first_grid: float  # that also computes the verdicts of all other analyses
+    grids: list[float]  # HTML, on the server
+    thumbnails: list[float]  # 60, on the server
+    files: list[float]  # reading 60 prepared files
+    paints: list[float]  # first contentful paint in Chromium; empty: not installed
+
+
+def measure() -> Iterator[Result]:
+    """Yield the result."""
+    measured = measure_parts(paint=False)
+    pages = [grid + thumbnails for grid, thumbnails in zip(measured.grids, measured.thumbnails, strict=True)]
+    yield CASE.measured(median(pages), median(measured.files))
+
+
+def measure_parts(paint: bool) -> Measured:
+    """Return the seconds of each part; `paint`: also measure the first paint."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        images = _write_images(folder / "images")
+        environment = {"ERRATA_DATA_DIR": str(folder / "data"), "ERRATA_ARCHIVE": str(folder / "archive")}
+        environment |= {"ERRATA_GRPC_ADDRESS": "127.0.0.1:0", "ERRATA_HTTP_ADDRESS": "127.0.0.1:0"}
+        settings = read_settings(environment, images={"imagenet-real": str(images)})
+        addresses = stack.enter_context(local_service(settings))
+        client = stack.enter_context(Client(addresses.grpc))
+        analyses = [
+            client.upload(BytesIO(_predictions(number)), "imagenet-real").name for number in range(NUM_MODELS + 1)
+        ]
+        site = _Site(addresses.http)
+        first_grid = timed(lambda: site.get(f"/{analyses[0]}/images"))()
+        pages = [f"/{analyses[0]}/images?page={number}" for number in range(1, NUM_PAGES + 1)]
+        prepared = [[site.get(url) for url in site.thumbnails(page)] for page in pages]
+        files = _write_files(folder / "files", prepared)
+        site = _Site(addresses.http)  # the server has closed the idle connection
+        rows = [(*site.measure(page), _read(paths)) for page, paths in zip(pages, files, strict=True)][2:]
+        grids, thumbnails, reads = map(list, zip(*rows, strict=True))
+        url = f"http://{addresses.http}{pages[0]}"
+        return Measured(first_grid, grids, thumbnails, reads, _first_paints(url) if paint else [])
+
+
+class _Site:
+    """A client that keeps its connection."""
+
+    def __init__(self, address: str) -> None:
+        self._connection = http.client.HTTPConnection(address, timeout=60)
+
+    def get(self, path: str) -> bytes:
+        """Return the content at a path."""
+        self._connection.request("GET", path)
+        response = self._connection.getresponse()
+        content = response.read()
+        assert response.status == 200, f"{path}: {response.status} {content[:500]!r}"
+        return content
+
+    def thumbnails(self, page: str) -> list[str]:
+        """Return the URLs of the thumbnails of a page."""
+        urls = re.findall(r'<img src="([^"]+)"', self.get(page).decode())
+        assert len(urls) == PAGE_SIZE, f"the page has {len(urls)} thumbnails"
+        return [unescape(url) for url in urls]
+
+    def measure(self, page: str) -> tuple[float, float]:
+        """Return the seconds that the server takes for a page, and for its thumbnails."""
+        before = self._seconds(GRID), self._seconds(THUMBNAIL)
+        for url in self.thumbnails(page):
+            self.get(url)
+        return self._seconds(GRID) - before[0], self._seconds(THUMBNAIL) - before[1]
+
+    def _seconds(self, route: str) -> float:
+        """Return the sum of the durations of all requests of a route."""
+        pattern = re.escape(f'errata_http_request_duration_seconds_sum{{path="{route}"}} ')
+        found = re.search(pattern + r"(\S+)", self.get("/metrics").decode())
+        return float(found[1]) if found else 0.0
+
+
+def _write_images(folder: Path) -> Path:
+    """Write 50,000 images of 500 x 375 pixels."""
+    random = np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(1, NUM_IMAGES + 1):
+        path = folder / validation_name(number)
+        if number <= NUM_PICTURES:
+            coarse = random.integers(0, 256, (15, 20, 3), dtype=np.uint8)
+            Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC).save(path, "JPEG", quality=90)
+        else:
+            path.hardlink_to(folder / validation_name(number % NUM_PICTURES + 1))
+    return folder
+
+
+def _predictions(seed: int) -> bytes:
+    """Return predictions with probabilities, of which 75 % are correct."""
+    random = np.random.default_rng(seed)
+    targets = original_labels()
+    predicted = np.where(random.random(NUM_IMAGES) < 0.25, random.integers(0, 1000, NUM_IMAGES), targets)
+    probability = random.random(NUM_IMAGES)
+    rows = (
+        f"{validation_name(number + 1)},{predicted[number]},{probability[number]:.3f}\n" for number in range(NUM_IMAGES)
+    )
+    return ("file_name,top1,predicted_probability\n" + "".join(rows)).encode()
+
+
+def _write_files(folder: Path, prepared: list[list[bytes]]) -> list[list[Path]]:
+    """Write 50,000 files in 250 folders: copies of prepared thumbnails. Return 60 of them for each page."""
+    contents = [content for page in prepared for content in page]
+    paths = []
+    for number in range(NUM_IMAGES):
+        path = folder / f"{number % 250:03}" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(contents[number % len(contents)])
+        paths.append(path)
+    shuffled = np.random.default_rng(1).permutation(NUM_IMAGES)
+    return [[paths[index] for index in shuffled[page * PAGE_SIZE :][:PAGE_SIZE]] for page in range(len(prepared))]
+
+
+def _read(paths: list[Path]) -> float:
+    started = time.perf_counter()
+    for path in paths:
+        path.read_bytes()
+    return time.perf_counter() - started
+
+
+def _first_paints(url: str) -> list[float]:
+    """Return the seconds until the first contentful paint, each with an empty cache; empty without Chromium."""
+    program = shutil.which("chromium")
+    if program is None:
+        return []
+    from playwright.sync_api import sync_playwright  # only on machines that run the browser tests
+
+    paints = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        for _ in range(7):
+            context = browser.new_context(viewport={"width": 1300, "height": 900})
+            page = context.new_page()
+            page.goto(url, wait_until="load")
+            paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+            paints.append(paint / 1000)
+            context.close()
+        browser.close()
+    return paints
+
+
+def main() -> None:
+    """Print the parts of a page in milliseconds."""
+    measured = measure_parts(paint=True)
+    pages = [grid + thumbnails for grid, thumbnails in zip(measured.grids, measured.thumbnails, strict=True)]
+    rows = {
+        f"first grid, with the verdicts of {NUM_MODELS} other analyses": [measured.first_grid],
+        "HTML of the grid": measured.grids,
+        f"{PAGE_SIZE} thumbnails": measured.thumbnails,
+        "page: HTML and thumbnails": pages,
+        f"reading {PAGE_SIZE} prepared files": measured.files,
+        "first contentful paint, 1,300 px, empty cache": measured.paints,
+    }
+    for name, seconds in rows.items():
+        print(f"{name}: {1000 * median(seconds):.2f} ms" if seconds else f"{name}: not measured")
+    print(f"ratio: {median(pages) / median(measured.files):.1f} ({CASE.aim})")
+
+
+if __name__ == "__main__":
+    main()
