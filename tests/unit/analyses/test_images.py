@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from errata.errors import ErrataError, InvalidRequest, NotComparable
+from errata.errors import ErrataError, ImageNotFound, InvalidRequest, NotComparable, Unavailable
 from indexed_archive import InMemoryIndexedArchive
 
 from service.analyses.explain import explain_prediction
+from service.analyses.image_details import find_image
 from service.analyses.images import ImageQuery, ImageRow, list_images, select_images
 from service.analyses.judge import compute_summary
 from service.analyses.model_verdicts import find_model_verdicts
 from service.analyses.ports import Stores
+from service.analyses.verdict_cache import VerdictCache
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import ALL, ERROR_TYPES, Analysis, AnalysisRequest, ErrorType, Predictions, State, Verdict
-from service.domain.images import MAX_FACET_VALUES, Facet
+from service.domain.images import MAX_FACET_VALUES, Facet, Neighbors
 from service.evidence.bundle import Bundle
 from service.evidence.labels import original_labels, validation_name
 from service.evidence.repository import EvidenceRepository
@@ -347,3 +349,65 @@ def test_verdicts_of_other_analyses_follow_the_archive_and_are_computed_once(
     ]
     case.stores.archive.delete("new")
     assert np.array_equal(find_model_verdicts(case.stores, case.bundle).num_failing, before.num_failing)
+
+
+def test_an_image_has_its_neighbors_in_the_query_and_the_verdicts_of_all_analyses(case: Case) -> None:
+    query = ImageQuery("main", error_type=ErrorType.MODEL_FAILURE, sort="class")
+    selection = select_images(case.stores, query)
+    names = [case.bundle.judged_names[row] for row in selection.take(0, len(selection.rows))]
+    assert len(names) > 3
+    for position in (0, 1, len(names) - 1):
+        details = find_image(case.stores, "imagenet", names[position], query)
+        assert details.neighbors == Neighbors(
+            position,
+            len(names),
+            names[position - 1] if position else None,
+            names[position + 1] if position + 1 < len(names) else None,
+        )
+        row = case.bundle.row(names[position])
+        assert details.verdict.error_type is ErrorType.MODEL_FAILURE
+        expected = {name: case.verdicts[name][row] for name in MODELS if name != "main"}
+        assert {other.analysis: other.error_type for other in details.others} == {
+            name: verdict.error_type if verdict else None for name, verdict in expected.items()
+        }
+        assert {other.analysis: other.predicted for other in details.others} == {
+            name: verdict.predicted if verdict else -1 for name, verdict in expected.items()
+        }
+
+
+def test_an_image_outside_of_the_query_has_no_neighbors(case: Case) -> None:
+    row = next(row for row, verdict in case.matching(ImageQuery("main", error_type=ErrorType.CORRECT)))
+    query = ImageQuery("main", error_type=ErrorType.MODEL_FAILURE)
+
+    assert find_image(case.stores, "imagenet", case.bundle.judged_names[row], query).neighbors is None
+
+
+def test_an_image_without_a_prediction_is_not_found(case: Case) -> None:
+    row = case.verdicts["main"].index(None)
+
+    with pytest.raises(ImageNotFound, match="Analysis main has no prediction for the image"):
+        find_image(case.stores, "imagenet", case.bundle.judged_names[row], ImageQuery("main"))
+
+
+def test_unreadable_predictions_of_another_analysis_are_left_out(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictions = case.stores.archive.predictions
+
+    def fail(name: str) -> Predictions | None:
+        if name == "older":
+            raise Unavailable("damaged")
+        return None if name == "better" else predictions(name)
+
+    monkeypatch.setattr(case.stores.archive, "predictions", fail)
+    stores = replace(case.stores, verdict_cache=VerdictCache())
+
+    assert [verdicts.id for verdicts in find_model_verdicts(stores, case.bundle).analyses] == ["worst", "main"]
+
+
+def test_the_number_of_analyses_in_memory_is_bounded(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.analyses.model_verdicts.MAX_VERDICTS", 3 * len(case.bundle.rows) + 1)
+    stores = replace(case.stores, verdict_cache=VerdictCache())
+
+    page = list_images(stores, ImageQuery("main"))
+
+    assert page.num_models == 3, "the three newest, without this analysis"
+    assert [item.id for item in find_model_verdicts(stores, case.bundle).analyses] == ["worst", "better", "older"]
