@@ -40,6 +40,7 @@ BENCHMARKS = (
     "hooks",
     "listing",
     "queries",
+    "image_grid",
     "load",
     "scrapers",
 )

@@ -1,14 +1,12 @@
-"""The content of the pages of the list, of an unfinished analysis, and of an image, as records for the templates."""
+"""The content of the pages of the list and of an unfinished analysis, as records for the templates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errata.messages import MISSING, STATE_NAMES, format_count, format_percentage
 
-from service.domain import ALL, Agreement, Analysis, AnalysisPage, State, Verdict
+from service.domain import ALL, Analysis, AnalysisPage, State
 from service.report.elements import BarSegment, bar_segments
-from service.report.error_view import ErrorRow, error_row
-from service.report.messages.agreement import type_note
 from service.report.messages.pages import ORDER_NAMES, progress_text
 
 
@@ -68,17 +66,6 @@ class PendingView:
     is_live: bool
 
 
-@dataclass(frozen=True)
-class ImageView:
-    """One image of an analysis."""
-
-    analysis: str
-    title: str
-    row: ErrorRow
-    image_url: str  # empty: the image is not available
-    agreement: str = ""  # how often experts agree with the error type; empty: not known
-
-
 def list_view(
     page: AnalysisPage,
     total: int,
@@ -134,28 +121,6 @@ def pending_view(analysis: Analysis) -> PendingView:
         total=analysis.progress.total,
         failure=f"{failure.reason}: {failure.message}" if failure else "",
         is_live=not analysis.state.is_final,
-    )
-
-
-def image_view(
-    analysis: Analysis, verdict: Verdict, names: Sequence[str], image_url: str, agreement: Agreement | None = None
-) -> ImageView:
-    """Convert one image of an analysis for display.
-
-    Args:
-        analysis: The analysis.
-        verdict: The verdict on the image.
-        names: The names of the classes.
-        image_url: The URL of the image; empty: not available.
-        agreement: The agreement of the error types with experts; None: not known.
-    """
-    values = agreement.types.get(verdict.error_type) if agreement else None
-    return ImageView(
-        analysis=analysis.id,
-        title=analysis.title,
-        row=error_row(verdict, names),
-        image_url=image_url,
-        agreement=type_note(verdict.error_type, values) if values else "",
     )
 
 

@@ -24,9 +24,10 @@ from service.report.error_table import to_plain
 from service.report.messages.agreement import CAPTION
 from service.report.messages.pages import translate
 from service.report.report_view import ReportView
+from service.report.static_files import HTMX
 from service.report.trend_view import TrendView
 
-_SCRIPTS = ("error_table.js", "tables.js")
+_SCRIPTS = ("error_table.js", "tables.js", "images.js")
 
 
 @cache
@@ -41,7 +42,7 @@ def _environment() -> Environment:
     environment.filters["number"] = format_count
     environment.filters["nobreak"] = _keep_units
     style, script = Markup(style_sheet()), Markup(_script())  # noqa: S704 - files of this package
-    environment.globals.update(translate=translate, style=style, script=script)
+    environment.globals.update(translate=translate, style=style, script=script, htmx=HTMX)
     return environment
 
 
@@ -57,10 +58,8 @@ def content_security_policy(site: bool) -> str:
     sources = (
         "img-src 'self' data:; connect-src 'self'; form-action 'self'" if site else "img-src data:; form-action 'none'"
     )
-    return (
-        f"default-src 'none'; style-src '{_hash(style_sheet())}'; script-src '{_hash(_script())}'; {sources}; "
-        "base-uri 'none'"
-    )
+    scripts = f"'{_hash(_script())}' '{HTMX.integrity}'" if site else f"'{_hash(_script())}'"
+    return f"default-src 'none'; style-src '{_hash(style_sheet())}'; script-src {scripts}; {sources}; base-uri 'none'"
 
 
 def render(template: str, site: bool, **values: Any) -> str:

@@ -3,11 +3,12 @@
 /                                     the list: state, dataset, search, order, after, before
 /analyses/{id}                        the report, or the progress of an unfinished analysis
 /analyses/{id}/report.html            the report as a stand-alone file
-/analyses/{id}/errors/{image}         one image: its evidence and rule trace
 /analyses/{id}/images/{image}         a thumbnail, if the images are in a folder
 /compare?a=…&b=…                      redirects to /compare/{a}/{b}
 /compare/{a}/{b}, …/report.html       a comparison
 /trend                                dataset, group, by, mark
+
+service.web.image_pages has the pages of images.
 """
 
 import asyncio
@@ -17,10 +18,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from urllib.parse import quote
 
 import structlog
-from errata.errors import AnalysisNotFound, ErrataError, ImageNotFound, InvalidRequest, TooBusy
+from errata.errors import ErrataError, ImageNotFound, InvalidRequest, TooBusy
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -29,31 +29,23 @@ from service import wire
 from service.analyses import queries, report
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
-from service.analyses.verdicts import explain_image, find_bundle, load_judged
+from service.analyses.verdicts import find_bundle
 from service.domain import ALL, Observer, State
-from service.evidence.agreement import agreement_for
 from service.redact import log_fields, public_message, public_text
 from service.reference_models.curves import curves_of
-from service.report.class_names import display_names
-from service.report.listing_view import image_view, pending_view
+from service.report.listing_view import pending_view
 from service.report.render import content_security_policy, render
 from service.telemetry import Metrics
 from service.web.analysis_list import AnalysisList, parameter
 from service.web.application import ROUTE, challenge
+from service.web.image_pages import ImagePages
+from service.web.responses import HEADERS, html_page, path_id
 from service.web.status import STATUS_TITLES, status_of
 
 NUM_THREADS = 4
 MAX_WAITING = 64  # requests
 MAX_CACHED_PAGES = 16
 THUMBNAIL_SIZE = 320  # pixels
-HEADERS = {
-    "Content-Security-Policy": content_security_policy(site=True) + "; frame-ancestors 'none'",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-cache, private",
-}
 _log = structlog.get_logger()
 Handler = Callable[[Request], Response]
 
@@ -97,12 +89,12 @@ class Pages:
             "/": self._list,
             "/analyses/{id}": self._analysis,
             "/analyses/{id}/report.html": self._report,
-            "/analyses/{id}/errors/{image:path}": self._image,
             "/analyses/{id}/images/{image:path}": self._thumbnail,
             "/compare": self._redirect_to_comparison,
             "/compare/{a}/{b}": self._comparison,
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
+            **ImagePages(self._ports).handlers(),
         }
         return [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
 
@@ -126,33 +118,26 @@ class Pages:
 
     def _list(self, request: Request) -> Response:
         selection = {name: parameter(request, name) for name in ("state", "dataset", "search", "order")}
-        return _page(render("analyses.html", site=True, view=AnalysisList(self._ports.stores, selection).view(request)))
+        return html_page(
+            render("analyses.html", site=True, view=AnalysisList(self._ports.stores, selection).view(request))
+        )
 
     def _analysis(self, request: Request) -> Response:
-        analysis_id = _id(request, "id")
+        analysis_id = path_id(request, "id")
         analysis = queries.get(self._ports.stores, analysis_id)
         if analysis.state is State.SUCCEEDED:
             key: tuple[str, ...] = ("report", analysis_id)
             if curves_of(analysis.request.dataset) is None:  # the report compares the model with the other own models
                 key = (*key, str(self._ports.stores.index.version))
             return self._respond_cached(request, key, lambda: report.report_page(self._ports, analysis_id))
-        return _page(render("analysis.html", site=True, view=pending_view(analysis)))
+        return html_page(render("analysis.html", site=True, view=pending_view(analysis)))
 
     def _report(self, request: Request) -> Response:
-        analysis_id = _id(request, "id")
+        analysis_id = path_id(request, "id")
         return _download(report.report(self._ports, analysis_id), f"errata-{analysis_id}.html")
 
-    def _image(self, request: Request) -> Response:
-        result = load_judged(self._ports.stores, _id(request, "id"))
-        verdict = explain_image(result, request.path_params["image"], None)
-        dataset, name = result.analysis.request.dataset, quote(verdict.file_name)
-        image_url = f"/analyses/{result.analysis.id}/images/{name}" if self._ports.thumbnails.has(dataset) else ""
-        names = display_names(result.bundle.label_space)
-        view = image_view(result.analysis, verdict, names, image_url, agreement_for(dataset))
-        return _page(render("image.html", site=True, view=view))
-
     def _thumbnail(self, request: Request) -> Response:
-        analysis = queries.get_succeeded(self._ports.stores, _id(request, "id"))
+        analysis = queries.get_succeeded(self._ports.stores, path_id(request, "id"))
         dataset, name = analysis.request.dataset, request.path_params["image"]
         find_bundle(self._ports.stores, analysis).row(name)  # raises ImageNotFound for images of other data sets
         thumbnail = self._ports.thumbnails.thumbnail(dataset, name, THUMBNAIL_SIZE)
@@ -168,7 +153,7 @@ class Pages:
         return RedirectResponse(f"/compare/{a}/{b}", status_code=303, headers=HEADERS)
 
     def _comparison(self, request: Request) -> Response:
-        a, b = _id(request, "a"), _id(request, "b")
+        a, b = path_id(request, "a"), path_id(request, "b")
         for analysis_id in (a, b):  # the cache can contain the page of a deleted analysis
             queries.get_succeeded(self._ports.stores, analysis_id)
         return self._respond_cached(
@@ -176,7 +161,7 @@ class Pages:
         )
 
     def _comparison_report(self, request: Request) -> Response:
-        a, b = _id(request, "a"), _id(request, "b")
+        a, b = path_id(request, "a"), path_id(request, "b")
         return _download(report.comparison_report(self._ports.stores, a, b), f"errata-{a}-{b}.html")
 
     def _trend(self, request: Request) -> Response:
@@ -188,7 +173,7 @@ class Pages:
         self._ports.stores.evidence.bundles(dataset)  # raises an error for an unknown data set
         by = parameter(request, "by")
         trend_request = TrendRequest(dataset=dataset, group=group, by=by, highlighted=highlighted)
-        return _page(report.trend_report(self._ports.stores, trend_request, site=True))
+        return html_page(report.trend_report(self._ports.stores, trend_request, site=True))
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
         """Return a page that never changes, or 304 if the browser has it."""
@@ -250,20 +235,9 @@ def _error_page(error: ErrataError) -> Response:
 def _message_page(status: int, message: str, details: Sequence[str] = ()) -> Response:
     lines = [line for line in details if line != message]
     html = render("message.html", site=True, title=STATUS_TITLES[status], message=message, details=lines)
-    return _page(html, status)
-
-
-def _page(html: str, status: int = 200) -> Response:
-    return HTMLResponse(html, status_code=status, headers=HEADERS)
+    return html_page(html, status)
 
 
 def _download(html: str, name: str) -> Response:
     headers = HEADERS | {"Content-Security-Policy": content_security_policy(site=False) + "; frame-ancestors 'none'"}
     return HTMLResponse(html, headers=headers | {"Content-Disposition": f'attachment; filename="{name}"'})
-
-
-def _id(request: Request, name: str) -> str:
-    value = str(request.path_params[name])
-    if not wire.is_id(value):
-        raise AnalysisNotFound(f"Analysis {value!r:.80} not found.", field=name)
-    return value

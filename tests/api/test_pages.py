@@ -61,7 +61,8 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
     for path in (
         "/",
         f"/{analysis.name}",
-        f"/{analysis.name}/errors/{image}",
+        f"/{analysis.name}/images",
+        f"/datasets/demo/images/{image}?analysis={name}",
         f"/compare/{name}/{name}",
         "/trend",
         "/no",
@@ -215,7 +216,7 @@ def test_a_data_set_without_images_has_no_pictures(running: Running, client: Cli
 
     image = next(iter(client.verdicts(real.name, most=1))).file_name
     assert request(running, f"/{real.name}/images/{image}").status == 404
-    page = request(running, f"/{real.name}/errors/{image}")
+    page = request(running, f"/datasets/imagenet-real/images/{image}")
     assert page.status == 200 and "<img" not in page.text
 
 

@@ -19,14 +19,15 @@ def paths(site: Site) -> dict[str, str]:
         "list": "/",
         "report": f"/analyses/{a}",
         "demo": f"/analyses/{demo}",
-        "image": f"/analyses/{demo}/errors/{image}",
+        "image": f"/datasets/demo/images/{image}?analysis={demo}",
+        "images": f"/analyses/{a}/images",
         "comparison": f"/compare/{a}/{b}",
         "trend": "/trend",
         "missing": "/analyses/nothing",
     }
 
 
-@pytest.mark.parametrize("name", ["list", "report", "demo", "image", "comparison", "trend", "missing"])
+@pytest.mark.parametrize("name", ["list", "report", "demo", "image", "images", "comparison", "trend", "missing"])
 def test_page_loads_nothing_external_and_is_accessible(chromium: Browser, site: Site, name: str) -> None:
     with open_page(chromium, site.url + paths(site)[name]) as view:
         assert all(request.startswith((site.url, "data:")) for request in view.requests)

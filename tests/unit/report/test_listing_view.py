@@ -1,4 +1,4 @@
-"""Views of the list, of unfinished analyses, and of images in every state."""
+"""Views of the list and of unfinished analyses in every state."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,26 +12,19 @@ from hypothesis import strategies as st
 from service.domain import (
     ALL,
     ERROR_TYPES,
-    Agreement,
     Analysis,
     AnalysisPage,
     AnalysisRequest,
     ErrorType,
     Failure,
     GroupSummary,
-    LabelSource,
-    Outcome,
     Progress,
     State,
-    Step,
     Summary,
-    TypeAgreement,
-    Verdict,
-    VerdictEvidence,
 )
-from service.report.listing_view import ListView, image_view, list_view, pending_view
+from service.report.listing_view import ListView, list_view, pending_view
 from service.report.messages.pages import progress_text
-from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
+from service.taxonomy.imagenet_1k import GROUPS
 
 SELECTION = {"state": "", "dataset": "", "search": "", "order": "create_time desc"}
 STATES = tuple(State)[1:]
@@ -149,28 +142,6 @@ def test_failed_analysis_shows_the_reason_and_is_not_live() -> None:
 
     assert (result.state, result.failure, result.is_live) == ("failed", "MODEL_NOT_FOUND: There is none.", False)
     assert result.progress == ""
-
-
-def test_image_page_has_the_verdict_and_the_analysis() -> None:
-    evidence = VerdictEvidence(((1, LabelSource.REAL),), (), (), None, "", (Step(ErrorType.CORRECT, Outcome.MISS),))
-    verdict = Verdict("x.jpg", 1, 0, ErrorType.MODEL_FAILURE, (), 0.5, evidence)
-
-    result = image_view(analysis(), verdict, imagenet_1k().names, "/analyses/a1/images/x.jpg")
-
-    assert (result.analysis, result.title, result.image_url) == ("a1", "timm:net", "/analyses/a1/images/x.jpg")
-    assert (result.row.file_name, result.row.error_type, result.row.probability) == ("x.jpg", "model failure", "50.0 %")
-    assert result.row.trace == ("top-1 correct: no match",)
-    assert result.agreement == ""
-
-
-def test_image_page_says_how_often_experts_agree_with_the_error_type() -> None:
-    verdict = Verdict("x.jpg", 1, 0, ErrorType.SPURIOUS_CORRELATION, (), 0.5)
-    values = TypeAgreement(num_judged=49, num_experts=72, num_agreed=17, kappa=0.18, num_severity_agreed=25)
-    agreement = Agreement(484, 359, 294, 0.44, 287, 0.12, {ErrorType.SPURIOUS_CORRELATION: values}, ())
-
-    result = image_view(analysis(), verdict, imagenet_1k().names, "", agreement)
-
-    assert result.agreement == "Experts agreed in 17 of 49 errors, and called 24 of them major."
 
 
 @pytest.mark.parametrize(

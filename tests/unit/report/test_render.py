@@ -45,7 +45,9 @@ from service.report.comparison_view import (
 from service.report.elements import BarSegment, Chart, Property
 from service.report.error_table import ClassPair, ErrorTable
 from service.report.error_view import ErrorRow
-from service.report.listing_view import AnalysisRow, ImageView, ListView, PendingView
+from service.report.grid_view import ActiveFilter, FacetItem, FacetView, GridImage, GridView, SelectView
+from service.report.image_view import Example, Examples, ImageView, OtherRow, TextBar
+from service.report.listing_view import AnalysisRow, ListView, PendingView
 from service.report.percentile_view import PercentileRow
 from service.report.render import content_security_policy, render, render_comparison, render_report, render_trend
 from service.report.report_view import (
@@ -54,6 +56,7 @@ from service.report.report_view import (
     SourceRow,
 )
 from service.report.slices_view import ContrastCells, SliceChangeRow, SliceRowView
+from service.report.static_files import HTMX
 from service.report.trend_view import FitRow, LegendEntry, ModelRow, PercentileTable, ShiftRow, TrendView
 
 TestRow.__test__ = False  # type: ignore[attr-defined] # a record of the page, whatever its name begins with
@@ -325,7 +328,53 @@ def opened() -> PendingView:
 
 
 def image() -> ImageView:
-    return ImageView("a1", "net", ERROR, "/analyses/a1/images/x.jpg", "Experts agreed in 7 of 9.")
+    example = Example("y.jpg", "/datasets/demo/thumbnails/y.jpg", "/datasets/demo/images/y.jpg?analysis=a1")
+    return ImageView(
+        "a1",
+        "demo",
+        "net",
+        ERROR,
+        picture="/datasets/demo/pictures/x.jpg",
+        review="/review/demo/x.jpg?analysis=a1",
+        grid="/analyses/a1/images",
+        position="Image 2 of 3",
+        previous="/datasets/demo/images/w.jpg?analysis=a1",
+        next="/datasets/demo/images/y.jpg?analysis=a1",
+        examples=(Examples("Examples of a and b together", (example, replace(example, thumbnail="", url=""))),),
+        texts=(TextBar("a fish", "12.5 %", 12.5),),
+        others=(OtherRow("net2", "/datasets/demo/images/x.jpg", "/analyses/a2", "a2", "tench", "other", "type-4"),),
+        others_note="Other analyses: 1.",
+        agreement="Experts agreed in 7 of 9.",
+    )
+
+
+def images() -> GridView:
+    shown = GridImage(
+        "x.jpg", "/datasets/demo/images/x.jpg", "/datasets/demo/thumbnails/x.jpg", "goldfish", "tench", "87.5 %",
+        "fine-grained", "type-4", ("1 of 2 other models fail",),
+    )  # fmt: skip
+    item = FacetItem("class-1", "tench", "1,234", "/analyses/a1/images?class=1", True, "type-4")
+    other = replace(item, id="class-2", is_selected=False, css_class="")
+    return GridView(
+        analysis="a1",
+        dataset="demo",
+        title="net",
+        images=(shown, replace(shown, thumbnail="", probability="")),
+        facets=(FacetView("class", "class", (item, other), 12, (("sort", "class"),)),),
+        filters=(ActiveFilter("class: tench", "/analyses/a1/images"), ActiveFilter("group: other", "/")),
+        reset="/analyses/a1/images",
+        total=200,
+        first=61,
+        last=120,
+        page=2,
+        num_pages=4,
+        first_page="/analyses/a1/images",
+        previous_page="/analyses/a1/images",
+        next_page="/analyses/a1/images?page=3",
+        last_page="/analyses/a1/images?page=4",
+        hidden=(("class", "1"),),
+        options=(SelectView("sort", "order", "class", (("class", "class"), ("models", "models"))),),
+    )
 
 
 def same(value: Any) -> Any:
@@ -374,6 +423,10 @@ PAGES: dict[str, Callable[[Callable[[Any], Any]], str]] = {
     ),
     "analysis": lambda transform: render("analysis.html", site=True, view=transform(opened())),
     "image": lambda transform: render("image.html", site=True, view=transform(image())),
+    "images": lambda transform: render("images.html", site=True, view=transform(images())),
+    "no images": lambda transform: render(
+        "images.html", site=True, view=transform(replace(images(), images=(), facets=(), filters=(), num_pages=1))
+    ),
     "message": lambda transform: render(
         "message.html",
         site=True,
@@ -444,9 +497,11 @@ def test_only_script_and_style_are_those_of_the_policy(name: str, transform: Cal
 
     run = [(attributes, text) for attributes, text in page.scripts if attributes.get("type") != "application/json"]
     data = [attributes for attributes, _ in page.scripts if attributes.get("type") == "application/json"]
-    ((attributes, script),) = run
+    *loaded, (attributes, script) = run
     assert attributes == {}
-    assert policy["script-src"] == [digest(script)]
+    assert policy["script-src"] == [digest(script), *([] if name in ALONE else [f"'{HTMX.integrity}'"])]
+    htmx = {"src": HTMX.url, "integrity": HTMX.integrity, "defer": ""}
+    assert loaded == ([(htmx, "")] if name.endswith("images") else [])
     ((_, style),) = page.styles
     assert policy["style-src"] == [digest(style)]
     assert data == ([{"type": "application/json", "id": "errors-data"}] if name.startswith("report") else [])
