@@ -85,6 +85,8 @@ PERMISSIONS: Mapping[str, Scope] = {
     "/analyses/{id}/report.html": Scope.READ,
     "/analyses/{id}/errors/{image:path}": Scope.READ,
     "/analyses/{id}/images/{image:path}": Scope.READ,
+    "/datasets/{dataset}/thumbnails/{image:path}": Scope.READ,
+    "/datasets/{dataset}/pictures/{image:path}": Scope.READ,
     "/compare": Scope.READ,
     "/compare/{a}/{b}": Scope.READ,
     "/compare/{a}/{b}/report.html": Scope.READ,

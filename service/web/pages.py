@@ -4,7 +4,7 @@
 /analyses/{id}                        the report, or the progress of an unfinished analysis
 /analyses/{id}/report.html            the report as a stand-alone file
 /analyses/{id}/errors/{image}         one image: its evidence and rule trace
-/analyses/{id}/images/{image}         a thumbnail, if the images are in a folder
+/analyses/{id}/images/{image}         redirects to the thumbnail (service.web.pictures)
 /compare?a=…&b=…                      redirects to /compare/{a}/{b}
 /compare/{a}/{b}, …/report.html       a comparison
 /trend                                dataset, group, by, mark
@@ -17,10 +17,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from urllib.parse import quote
 
 import structlog
-from errata.errors import AnalysisNotFound, ErrataError, ImageNotFound, InvalidRequest, TooBusy
+from errata.errors import AnalysisNotFound, ErrataError, InvalidRequest, TooBusy
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -29,13 +28,14 @@ from service import wire
 from service.analyses import queries, report
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
-from service.analyses.verdicts import explain_image, find_bundle, load_judged
+from service.analyses.verdicts import explain_image, load_judged
 from service.domain import ALL, Observer, State
 from service.evidence.agreement import agreement_for
 from service.redact import log_fields, public_message, public_text
 from service.reference_models.curves import curves_of
 from service.report.class_names import display_names
 from service.report.listing_view import image_view, pending_view
+from service.report.picture_urls import picture_url, thumbnail_url
 from service.report.render import content_security_policy, render
 from service.telemetry import Metrics
 from service.web.analysis_list import AnalysisList, parameter
@@ -45,7 +45,6 @@ from service.web.status import STATUS_TITLES, status_of
 NUM_THREADS = 4
 MAX_WAITING = 64  # requests
 MAX_CACHED_PAGES = 16
-THUMBNAIL_SIZE = 320  # pixels
 HEADERS = {
     "Content-Security-Policy": content_security_policy(site=True) + "; frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
@@ -98,7 +97,7 @@ class Pages:
             "/analyses/{id}": self._analysis,
             "/analyses/{id}/report.html": self._report,
             "/analyses/{id}/errors/{image:path}": self._image,
-            "/analyses/{id}/images/{image:path}": self._thumbnail,
+            "/analyses/{id}/images/{image:path}": self._redirect_to_thumbnail,
             "/compare": self._redirect_to_comparison,
             "/compare/{a}/{b}": self._comparison,
             "/compare/{a}/{b}/report.html": self._comparison_report,
@@ -145,21 +144,16 @@ class Pages:
     def _image(self, request: Request) -> Response:
         result = load_judged(self._ports.stores, _id(request, "id"))
         verdict = explain_image(result, request.path_params["image"], None)
-        dataset, name = result.analysis.request.dataset, quote(verdict.file_name)
-        image_url = f"/analyses/{result.analysis.id}/images/{name}" if self._ports.thumbnails.has(dataset) else ""
+        dataset, name, thumbnails = result.analysis.request.dataset, verdict.file_name, self._ports.thumbnails
+        image_url = picture_url(dataset, name, thumbnails.version(dataset, name)) if thumbnails.has(dataset) else ""
         names = display_names(result.bundle.label_space)
         view = image_view(result.analysis, verdict, names, image_url, agreement_for(dataset))
         return _page(render("image.html", site=True, view=view))
 
-    def _thumbnail(self, request: Request) -> Response:
+    def _redirect_to_thumbnail(self, request: Request) -> Response:
         analysis = queries.get_succeeded(self._ports.stores, _id(request, "id"))
-        dataset, name = analysis.request.dataset, request.path_params["image"]
-        find_bundle(self._ports.stores, analysis).row(name)  # raises ImageNotFound for images of other data sets
-        thumbnail = self._ports.thumbnails.thumbnail(dataset, name, THUMBNAIL_SIZE)
-        if thumbnail is None:
-            raise ImageNotFound(f"Image {name!r:.120} is not available.", field="image")
-        headers = HEADERS | {"Cache-Control": "private, max-age=86400"}
-        return Response(thumbnail, media_type="image/jpeg", headers=headers)
+        url = thumbnail_url(analysis.request.dataset, request.path_params["image"])
+        return RedirectResponse(url, status_code=308, headers=HEADERS)
 
     def _redirect_to_comparison(self, request: Request) -> Response:
         a, b = parameter(request, "a"), parameter(request, "b")

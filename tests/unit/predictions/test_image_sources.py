@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from errata.errors import ImagesMissing
 
-from service.predictions.models.image_sources import find_images
+from service.predictions.image_sources import find_images
 
 
 def put(folder: Path, files: Mapping[str, bytes]) -> Path:
