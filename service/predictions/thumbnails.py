@@ -13,8 +13,8 @@ from service.object_store import is_remote
 from service.predictions.image_files import ImageLocation
 from service.predictions.image_sources import find_images
 from service.predictions.pictures.cache import PictureCache
-from service.predictions.pictures.messages import PictureRequest
-from service.predictions.pictures.process import Decoder, DecoderPool, UnreadablePicture
+from service.predictions.pictures.messages import PictureRequest, UnreadablePicture
+from service.predictions.pictures.process import Decoder, DecoderPool
 
 THUMBNAIL_SIZE = 256  # pixels
 PICTURE_SIZE = 2048  # pixels

@@ -74,14 +74,18 @@ class Pictures:
         return endpoint
 
     def _respond(self, load: Load, request: Request) -> Response:
-        dataset, name = request.path_params["dataset"], request.path_params["image"]
+        """Return the picture, or a placeholder. Only the log has the details of unexpected errors."""
         try:
-            content = load(dataset, name)
+            return self._picture(load, request)
         except ErrataError as error:
             return _unavailable(error)
         except Exception:
             _log.exception("picture failed", path=request.scope.get(ROUTE))
             return _placeholder(500)
+
+    def _picture(self, load: Load, request: Request) -> Response:
+        dataset, name = request.path_params["dataset"], request.path_params["image"]
+        content = load(dataset, name)
         if content is None:
             return _placeholder(404)
         version = request.query_params.get("v")

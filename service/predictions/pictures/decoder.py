@@ -18,7 +18,14 @@ from PIL import Image
 from service.child_process import exit_at_once
 from service.image_formats import FORMATS
 from service.isolation import restrict_files, system_call_filter
-from service.predictions.pictures.messages import INVALID, OK, PictureRequest, encode_answer, read_request
+from service.predictions.pictures.messages import (
+    INVALID,
+    OK,
+    PictureRequest,
+    UnreadablePicture,
+    encode_answer,
+    read_request,
+)
 
 MAX_PIXELS = 1 << 25  # RGB takes 4 bytes per pixel, a progressive JPEG 6 more
 MAX_ADDRESS_SPACE = 768 << 20  # bytes
@@ -42,6 +49,7 @@ def make_jpeg(content: bytes, request: PictureRequest) -> bytes:
         image.draft("RGB", (request.size, request.size))
         small = _to_rgb(image)
         small.thumbnail((request.size, request.size))
+    small.info.clear()  # Pillow writes comments and other metadata again
     output = io.BytesIO()
     subsampling = "4:2:0" if request.is_thumbnail else "4:4:4"
     small.save(output, "JPEG", quality=request.quality, subsampling=subsampling)
@@ -58,6 +66,20 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise ValueError("The image has values that are not finite.")
     scale = 255.0 / (high - low) if high > low else 0.0
     return values.point(lambda value: value * scale - low * scale).convert("L").convert("RGB")
+
+
+class InProcessDecoder:
+    """Decodes images in the calling process, without limits on memory and time. For tests."""
+
+    def make(self, content: bytes, request: PictureRequest) -> bytes:
+        """Return an image as a JPEG; raise UnreadablePicture if it is damaged or has too many pixels."""
+        try:
+            return make_jpeg(content, request)
+        except Exception as error:
+            raise UnreadablePicture(str(error)) from error
+
+    def stop(self) -> None:
+        """Do nothing."""
 
 
 def main() -> None:

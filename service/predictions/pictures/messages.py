@@ -12,6 +12,10 @@ BLOCK = 1 << 20  # bytes
 Read = Callable[[int], bytes]  # returns at least one and at most this number of bytes; empty at the end
 
 
+class UnreadablePicture(Exception):
+    """Raised when an image cannot be decoded within the limits."""
+
+
 @dataclass(frozen=True)
 class PictureRequest:
     """What to make of an image."""

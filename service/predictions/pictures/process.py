@@ -12,7 +12,13 @@ import structlog
 from errata.errors import Unavailable
 
 from service.child_process import child_environment, describe_exit
-from service.predictions.pictures.messages import OK, PictureRequest, encode_request, read_answer
+from service.predictions.pictures.messages import (
+    OK,
+    PictureRequest,
+    UnreadablePicture,
+    encode_request,
+    read_answer,
+)
 from service.predictions.sandbox.fair_queue import FairQueue
 
 PROCESSES = 2
@@ -24,10 +30,6 @@ EXIT_SECONDS = 0.5  # maximum wait for the exit status of a process that has clo
 MIN_TIMEOUT = 0.001  # seconds
 JPEG_START = b"\xff\xd8\xff"
 _log = structlog.get_logger()
-
-
-class UnreadablePicture(Exception):
-    """Raised when an image cannot be decoded within the limits."""
 
 
 class Decoder(Protocol):

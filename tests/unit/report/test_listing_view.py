@@ -155,9 +155,9 @@ def test_image_page_has_the_verdict_and_the_analysis() -> None:
     evidence = VerdictEvidence(((1, LabelSource.REAL),), (), (), None, "", (Step(ErrorType.CORRECT, Outcome.MISS),))
     verdict = Verdict("x.jpg", 1, 0, ErrorType.MODEL_FAILURE, (), 0.5, evidence)
 
-    result = image_view(analysis(), verdict, imagenet_1k().names, "/analyses/a1/images/x.jpg")
+    result = image_view(analysis(), verdict, imagenet_1k().names, "/datasets/demo/pictures/x.jpg")
 
-    assert (result.analysis, result.title, result.image_url) == ("a1", "timm:net", "/analyses/a1/images/x.jpg")
+    assert (result.analysis, result.title, result.image_url) == ("a1", "timm:net", "/datasets/demo/pictures/x.jpg")
     assert (result.row.file_name, result.row.error_type, result.row.probability) == ("x.jpg", "model failure", "50.0 %")
     assert result.row.trace == ("top-1 correct: no match",)
     assert result.agreement == ""

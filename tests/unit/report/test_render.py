@@ -325,7 +325,7 @@ def opened() -> PendingView:
 
 
 def image() -> ImageView:
-    return ImageView("a1", "net", ERROR, "/analyses/a1/images/x.jpg", "Experts agreed in 7 of 9.")
+    return ImageView("a1", "net", ERROR, "/datasets/demo/pictures/x.jpg", "Experts agreed in 7 of 9.")
 
 
 def same(value: Any) -> Any:
