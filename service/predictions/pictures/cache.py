@@ -2,14 +2,16 @@
 
 A file has the SHA-256 of its content, and the content. The modification time is the time of the last use. All writes
 hold a lock, so that the size of the folder stays within its bound. A process that is killed leaves at most a temporary
-file, and a total that is too large; the next removal corrects both.
+file, and a total that is too large by one file.
 """
 
 import hashlib
 import os
+import random
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -18,7 +20,8 @@ from service.storage import lock, read_regular_file, replace_file
 BLOCK = 4096  # bytes; files occupy whole blocks
 DIGEST = hashlib.sha256().digest_size
 MAX_FILE = 32 << 20  # bytes
-KEPT_SHARE = 0.9  # of the bound, after a removal
+SAMPLE = 1000  # files of which a removal chooses
+REMOVED_SHARE = 0.1  # of the sample, at least
 USE_SECONDS = 60.0  # a use within this time of the previous one is not recorded
 LOCK, TOTAL = "lock", "total"
 _log = structlog.get_logger()
@@ -77,9 +80,10 @@ class PictureCache:
     def _reserve(self, size: int) -> None:
         """Add a size to the total; remove files before, if the total would exceed the bound."""
         total = self._read_total()
-        if total is None or total + size > self._max_bytes:
-            total = self._remove(self._max_bytes - size)
-        replace_file(self._folder / TOTAL, str(total + size).encode())
+        total = self._measure() if total is None else total
+        if total + size > self._max_bytes:
+            total = self._remove(total, self._max_bytes - size)
+        (self._folder / TOTAL).write_bytes(str(total + size).encode())  # if it is torn, the files are measured
 
     def _read_total(self) -> int | None:
         """Return the total that the last write recorded; None if there is none."""
@@ -88,22 +92,53 @@ class PictureCache:
         except (OSError, ValueError):
             return None
 
-    def _remove(self, limit: int) -> int:
-        """Measure the files; if they exceed the limit, remove the least recently used. Return the new total."""
-        files = []
-        for path in self._folder.glob("*/*"):
-            with suppress(FileNotFoundError):  # a reader removed a damaged file
-                status = path.stat()
-                is_complete = not path.name.startswith(".")  # no other process writes a temporary file meanwhile
-                files.append((status.st_mtime if is_complete else 0.0, _occupied(status.st_size), path))
-        total = sum(size for _, size, _ in files)
-        target = min(limit, int(self._max_bytes * KEPT_SHARE)) if total > limit else limit
-        for _, size, path in sorted(files, key=lambda file: file[0]):
-            if total <= target:
+    def _measure(self) -> int:
+        return sum(file.size for folder in self._folders() for file in _files(folder))
+
+    def _remove(self, total: int, limit: int) -> int:
+        """Remove the least recently used files of a sample until the total is below a limit; return the new total.
+
+        A sample limits the time for which the lock is held. In a cache of few files, it has all of them.
+        """
+        while total > limit:
+            folders, sample = self._folders(), list[_File]()
+            random.shuffle(folders)
+            while folders and len(sample) < SAMPLE:
+                sample += _files(folders.pop())
+            if not folders and (total := sum(file.size for file in sample)) <= limit:  # the sample has all files
                 break
-            path.unlink(missing_ok=True)
-            total -= size
+            sample.sort()
+            most, least = max(1, len(sample) // 2), len(sample) * REMOVED_SHARE
+            for count, file in enumerate(sample[:most]):
+                if total <= limit and count >= least:
+                    break
+                Path(file.path).unlink(missing_ok=True)
+                total -= file.size
         return total
+
+    def _folders(self) -> list[str]:
+        with os.scandir(self._folder) as entries:
+            return [entry.path for entry in entries if entry.is_dir()]
+
+
+class _File(NamedTuple):
+    """A file in the cache. The least recently used file is the smallest."""
+
+    last_use: float
+    size: int  # bytes
+    path: str
+
+
+def _files(folder: str) -> list[_File]:
+    """Return the files of a subfolder. Temporary files are the oldest: who has the lock is the only one that writes."""
+    files = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # a reader removed a damaged file
+                status = entry.stat(follow_symlinks=False)
+                last_use = 0.0 if entry.name.startswith(".") else status.st_mtime
+                files.append(_File(last_use, _occupied(status.st_size), entry.path))
+    return files
 
 
 def _occupied(size: int) -> int:
