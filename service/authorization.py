@@ -88,6 +88,8 @@ PERMISSIONS: Mapping[str, Scope] = {
     "/analyses/{id}/images": Scope.READ,
     "/datasets/{dataset}/images/{image:path}": Scope.READ,
     "/static/{name}": Scope.READ,
+    "/datasets/{dataset}/thumbnails/{image:path}": Scope.READ,
+    "/datasets/{dataset}/pictures/{image:path}": Scope.READ,
     "/compare": Scope.READ,
     "/compare/{a}/{b}": Scope.READ,
     "/compare/{a}/{b}/report.html": Scope.READ,

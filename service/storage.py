@@ -51,6 +51,19 @@ def create_file(path: Path, content: bytes) -> bool:
         return True
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file atomically, without a wait for the disk: after a failure of power, it may be empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array to an `.npy` file atomically."""
     content = io.BytesIO()

@@ -41,6 +41,7 @@ from service.report.class_names import display_names, shorten
 from service.report.comparison_view import comparison_view
 from service.report.error_table import ClassPair, ErrorTable
 from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE, own_models_note
+from service.report.picture_urls import thumbnail_url
 from service.report.render import render_comparison, render_report, render_trend
 from service.report.report_view import ReportData, ReportView, SourceRow, report_view
 from service.report.trend_view import trend_view
@@ -233,7 +234,7 @@ def _error_table(
         pictures=_pictures(ports, bundle.dataset, names, types) if not base else {},
         experts=_expert_judgments(bundle, rows, predicted),
         agreement=agreement_view(agreement).of_type if (agreement := agreement_for(bundle.dataset)) else {},
-        picture_base=f"{base}images/" if base and ports.thumbnails.has(bundle.dataset) else "",
+        picture_base=thumbnail_url(bundle.dataset, "") if base and ports.thumbnails.has(bundle.dataset) else "",
         page_base=f"{base}errors/" if base else "",
     )
 

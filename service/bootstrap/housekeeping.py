@@ -10,6 +10,7 @@ from service.analyses.retention import delete_expired
 from service.archive.files import open_files
 from service.archive.orphaned_files import remove_orphaned_files
 from service.bootstrap.build import embedding_cache
+from service.bootstrap.wiring import picture_cache
 from service.settings import Settings
 from service.storage import remove_scratch, remove_temporary_folders
 
@@ -65,7 +66,8 @@ def remove_all_orphaned_files(settings: Settings) -> int:
     """
     removed = remove_orphaned_files(open_files(settings.archive_location))
     removed += remove_temporary_folders()
-    removed += sum(remove_scratch(folder) for folder in (settings.data_dir / "evidence", embedding_cache(settings)))
+    folders = (settings.data_dir / "evidence", embedding_cache(settings), picture_cache(settings))
+    removed += sum(map(remove_scratch, folders))
     if removed:
         _log.info("orphaned files removed", count=removed)
     return removed

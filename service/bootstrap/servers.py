@@ -23,6 +23,7 @@ from service.web.gates import Gates
 from service.web.hooks.endpoint import Caller, Hooks
 from service.web.listener import Listener, make_listener
 from service.web.pages import Pages, http_error
+from service.web.pictures import Pictures
 
 READY_SECONDS = 0.05  # interval between two checks whether the process is ready
 _log = structlog.get_logger()
@@ -68,6 +69,7 @@ class Servers:
             Hooks(self.ports, self.callers, self.metrics),
             Gates(self.ports, settings.public_url),
             Pages(self.ports, self.metrics),
+            Pictures(self.ports.thumbnails),
         )
         is_serving = False
 

@@ -104,11 +104,11 @@ class ImagePages:
         label_space = find_bundle(self._ports.stores, analysis).label_space
         return analysis, label_space, parse_query(request, analysis_id, label_space)
 
-    def _url_builder(self, dataset: str, build_url: Callable[[str, str], str]) -> Callable[[str], str]:
+    def _url_builder(self, dataset: str, build_url: Callable[[str, str, str], str]) -> Callable[[str], str]:
         """Return a function from the names of images to the URLs of their pictures; empty without images."""
         if not self._ports.thumbnails.has(dataset):
             return lambda _: ""
-        return lambda name: build_url(dataset, name)
+        return lambda name: build_url(dataset, name, self._ports.thumbnails.version(dataset, name))
 
     def _redirect(self, request: Request) -> Response:
         analysis = queries.get(self._ports.stores, path_id(request, "id"))

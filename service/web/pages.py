@@ -3,7 +3,7 @@
 /                                     the list: state, dataset, search, order, after, before
 /analyses/{id}                        the report, or the progress of an unfinished analysis
 /analyses/{id}/report.html            the report as a stand-alone file
-/analyses/{id}/images/{image}         a thumbnail, if the images are in a folder
+/analyses/{id}/images/{image}         redirects to the thumbnail (service.web.pictures)
 /compare?a=…&b=…                      redirects to /compare/{a}/{b}
 /compare/{a}/{b}, …/report.html       a comparison
 /trend                                dataset, group, by, mark
@@ -29,7 +29,7 @@ from service import wire
 from service.analyses import queries, report
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
-from service.analyses.verdicts import find_bundle
+from service.report.picture_urls import thumbnail_url
 from service.domain import ALL, Observer, State
 from service.redact import log_fields, public_message, public_text
 from service.reference_models.curves import curves_of
@@ -45,7 +45,6 @@ from service.web.status import STATUS_TITLES, status_of
 NUM_THREADS = 4
 MAX_WAITING = 64  # requests
 MAX_CACHED_PAGES = 16
-THUMBNAIL_SIZE = 320  # pixels
 _log = structlog.get_logger()
 Handler = Callable[[Request], Response]
 
@@ -89,7 +88,7 @@ class Pages:
             "/": self._list,
             "/analyses/{id}": self._analysis,
             "/analyses/{id}/report.html": self._report,
-            "/analyses/{id}/images/{image:path}": self._thumbnail,
+            "/analyses/{id}/images/{image:path}": self._redirect_to_thumbnail,
             "/compare": self._redirect_to_comparison,
             "/compare/{a}/{b}": self._comparison,
             "/compare/{a}/{b}/report.html": self._comparison_report,
@@ -136,15 +135,10 @@ class Pages:
         analysis_id = path_id(request, "id")
         return _download(report.report(self._ports, analysis_id), f"errata-{analysis_id}.html")
 
-    def _thumbnail(self, request: Request) -> Response:
+    def _redirect_to_thumbnail(self, request: Request) -> Response:
         analysis = queries.get_succeeded(self._ports.stores, path_id(request, "id"))
-        dataset, name = analysis.request.dataset, request.path_params["image"]
-        find_bundle(self._ports.stores, analysis).row(name)  # raises ImageNotFound for images of other data sets
-        thumbnail = self._ports.thumbnails.thumbnail(dataset, name, THUMBNAIL_SIZE)
-        if thumbnail is None:
-            raise ImageNotFound(f"Image {name!r:.120} is not available.", field="image")
-        headers = HEADERS | {"Cache-Control": "private, max-age=86400"}
-        return Response(thumbnail, media_type="image/jpeg", headers=headers)
+        url = thumbnail_url(analysis.request.dataset, request.path_params["image"])
+        return RedirectResponse(url, status_code=308, headers=HEADERS)
 
     def _redirect_to_comparison(self, request: Request) -> Response:
         a, b = parameter(request, "a"), parameter(request, "b")

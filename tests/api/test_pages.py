@@ -1,4 +1,4 @@
-"""The pages: statuses, headers, refusals, and images."""
+"""The pages: statuses, headers, and refusals."""
 
 import http.client
 import io
@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner
 from errata import Client, pb
 from errata.cli.list import list_analyses
-from PIL import Image
 from running_service import MODEL, Running, Start
 
 from service.archive.index import SqliteIndex
@@ -183,39 +182,12 @@ def test_a_search_matches_words_of_names(running: Running, client: Client, demo_
     assert f"/{result.name}" not in request(running, "/?search=duck+even").text
 
 
-def test_a_picture_is_a_small_jpeg(running: Running, analysis: pb.Analysis, image: str) -> None:
-    answer = request(running, f"/{analysis.name}/images/{image}")
-
-    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/jpeg")
-    with Image.open(io.BytesIO(answer.body)) as picture:
-        assert max(picture.size) <= 320 < len(answer.body)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../../../../etc/passwd",
-        "%2e%2e/%2e%2e/etc/passwd",
-        "/etc/passwd",
-        "..%2f..%2fetc%2fpasswd",
-        "nothing.jpg",
-        "%00",
-        "",
-    ],
-)
-def test_only_images_of_the_data_set_are_served(running: Running, analysis: pb.Analysis, name: str) -> None:
-    answer = request(running, f"/{analysis.name}/images/{name}")
-
-    assert answer.status == 404
-    assert b"root:" not in answer.body
-
-
 def test_a_data_set_without_images_has_no_pictures(running: Running, client: Client) -> None:
     rows = "".join(f"ILSVRC2012_val_{number:08}.JPEG,1\n" for number in range(1, 50_001))
     real = client.upload(io.BytesIO(f"file_name,top1\n{rows}".encode()), "imagenet-real")
 
     image = next(iter(client.verdicts(real.name, most=1))).file_name
-    assert request(running, f"/{real.name}/images/{image}").status == 404
+    assert request(running, f"/datasets/imagenet-real/thumbnails/{image}").status == 404
     page = request(running, f"/datasets/imagenet-real/images/{image}")
     assert page.status == 200 and "<img" not in page.text
 

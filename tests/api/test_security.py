@@ -24,10 +24,12 @@ from service.analyses.ports import Ports
 from service.api.server import SERVICES
 from service.authorization import PERMISSIONS, Scope, line_of, new_token
 from service.domain import Observer
+from service.predictions.thumbnails import Thumbnails
 from service.telemetry import Metrics
 from service.web.gates import Gates
 from service.web.hooks.endpoint import Hooks
 from service.web.pages import Pages
+from service.web.pictures import Pictures
 
 READER, WRITER, STRANGER = new_token(), new_token(), new_token()
 RPCS = sorted(what for what in PERMISSIONS if what.startswith(("/errata.", "/grpc.")))
@@ -113,7 +115,7 @@ def test_the_permissions_include_every_rpc() -> None:
 
 def test_the_permissions_include_every_route() -> None:
     ports, metrics = cast(Ports, SimpleNamespace(observer=Observer())), Metrics(CollectorRegistry())
-    families = (Pages(ports, metrics), Gates(ports), Hooks(ports, {}, metrics))
+    families = (Pages(ports, metrics), Pictures(Thumbnails({})), Gates(ports), Hooks(ports, {}, metrics))
     routes = {route.path for family in families for route in family.routes()}
 
     assert set(ROUTES) == routes | {"/livez", "/readyz", "/metrics"}

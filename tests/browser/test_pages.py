@@ -65,7 +65,7 @@ def test_list_fits_the_window_with_all_columns(chromium: Browser, site: Site) ->
 def test_error_row_shows_its_image_and_links_to_the_image_page(chromium: Browser, site: Site) -> None:
     with open_page(chromium, f"{site.url}/{site.demo.name}") as view:
         page = view.page
-        requested = len([request for request in view.requests if "/images/" in request])
+        requested = len([request for request in view.requests if "/thumbnails/" in request])
         assert requested == 0  # images are loaded only on demand
         page.locator("#errors-table tbody button").first.click()
         picture = page.locator(".opened img")

@@ -1,14 +1,16 @@
 """Images in folders and tar files are found by every name that identifies one image."""
 
+import gzip
 import io
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import fsspec
 import pytest
-from errata.errors import ImagesMissing
+from errata.errors import ImagesMissing, InvalidSetting
 
-from service.predictions.models.image_sources import find_images
+from service.predictions.image_sources import find_images
 
 
 def put(folder: Path, files: Mapping[str, bytes]) -> Path:
@@ -156,3 +158,82 @@ def test_a_broken_tar_is_named(tmp_path: Path, content: bytes) -> None:
 
     with pytest.raises(ImagesMissing, match=r"images\.tar"):
         find_images(tmp_path / "images.tar")
+
+
+def test_names_in_a_tar_file_are_names_and_no_paths(tmp_path: Path) -> None:
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    names = ["../secret.jpg", "/etc/secret.jpg", "a/../../secret.jpg"]
+    (tmp_path / "images.tar").write_bytes(tar(dict.fromkeys(names, b"inside")))
+
+    locations = find_images(tmp_path / "images.tar")
+
+    assert {*names} <= {*locations}
+    assert {location.read(9) for location in locations.values()} == {b"inside"}
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE])
+def test_only_regular_members_of_a_tar_file_are_images(tmp_path: Path, kind: bytes) -> None:
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+        member = tarfile.TarInfo("odd.jpg")
+        member.type, member.linkname = kind, "a.jpg"
+        archive.addfile(member)
+        archive.addfile(tarfile.TarInfo("a.jpg"))
+
+    assert [*find_images(tmp_path / "images.tar")] == ["a.jpg"]
+
+
+def test_a_member_of_negative_size_does_not_repeat_the_others_forever(tmp_path: Path) -> None:
+    content = bytearray(tar({"a.jpg": b"x" * 512, "b.jpg": b"y" * 512}))
+    content[1024 + 124 : 1024 + 136] = b"\xff" * 4 + (-2048 & (1 << 64) - 1).to_bytes(8, "big")
+    content[1024 + 148 : 1024 + 156] = b" " * 8
+    content[1024 + 148 : 1024 + 156] = b"%06o\0 " % sum(content[1024:1536])
+    (tmp_path / "images.tar").write_bytes(content)
+
+    with pytest.raises(ImagesMissing, match="damaged"):
+        find_images(tmp_path / "images.tar")
+
+
+def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "images.tar").write_bytes(gzip.compress(tar({"a.jpg": b"one"})))
+
+    with pytest.raises(ImagesMissing, match="damaged"):
+        find_images(tmp_path / "images.tar")
+
+
+def test_a_member_that_ends_before_its_size_has_the_bytes_of_the_file(tmp_path: Path) -> None:
+    """Decoding fails then. No bytes outside the file are read."""
+    content = tar({"a.jpg": b"x" * 600})
+    (tmp_path / "images.tar").write_bytes(content)
+    locations = find_images(tmp_path / "images.tar")
+    (tmp_path / "images.tar").write_bytes(content[:800])
+
+    assert locations["a.jpg"].read(1000) == b"x" * 288
+    with pytest.raises(OSError, match="at most 599"):
+        locations["a.jpg"].read(599)
+
+
+def test_images_of_an_object_store_have_the_names_below_its_url() -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe_file("/bucket/val/n01440764/a.jpg", b"one")
+    store.pipe_file("/bucket/val/b.JPEG", b"two")
+    store.pipe_file("/bucket/val/notes.txt", b"three")
+    store.pipe_file("/bucket/value/c.jpg", b"four")
+
+    locations = find_images("memory://bucket/val/")
+
+    assert {name: location.read(9) for name, location in locations.items()} == {
+        "n01440764/a.jpg": b"one",
+        "a.jpg": b"one",
+        "b.JPEG": b"two",
+    }
+    with pytest.raises(OSError, match="more than 2 bytes"):
+        locations["a.jpg"].read(2)
+    store.rm_file("/bucket/val/b.JPEG")
+    with pytest.raises(OSError, match="FileNotFoundError"):
+        locations["b.JPEG"].read(9)
+
+
+@pytest.mark.parametrize(("url", "error"), [("memory://empty", ImagesMissing), ("nosuch://x", InvalidSetting)])
+def test_a_url_without_images_or_with_an_unknown_scheme_is_named(url: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=url):
+        find_images(url)

@@ -76,7 +76,7 @@ def _allow(rules: Filter, name: str, *conditions: ArgCmp) -> None:
 
 
 def _python_folders() -> list[Path]:
-    package = Path(__file__).resolve().parents[2]
+    package = Path(__file__).resolve().parent
     candidates = [package, *map(Path, (sys.prefix, sys.base_prefix, "/lib", "/lib64", "/usr/lib"))]
     candidates += [Path(folder) for folder in sys.path if folder]
     excluded = (Path("/"), Path.cwd())  # `python -m` adds the working folder, which may contain secrets
