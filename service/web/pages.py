@@ -1,11 +1,13 @@
-"""Read-only HTML pages. The templates are in service.report.
+"""HTML pages. The templates are in service.report.
 
-/                                     the list: state, dataset, search, order, after, before
+/                                     the list: search, dataset, model, label, state, owner, order, after, before
 /analyses/{id}                        the report, or the progress of an unfinished analysis
 /analyses/{id}/report.html            the report as a stand-alone file
+/analyses/{id}/delete                 asks for confirmation; the form deletes the analysis
+/upload                               the form; service.web.upload_page receives it
 /analyses/{id}/errors/{image}         one image: its evidence and rule trace
 /analyses/{id}/images/{image}         a thumbnail, if the images are in a folder
-/compare?a=…&b=…                      redirects to /compare/{a}/{b}
+/compare?mark=…&mark=…                redirects to /compare/{a}/{b}, the older analysis first; also: a, b
 /compare/{a}/{b}, …/report.html       a comparison
 /trend                                dataset, group, by, mark
 """
@@ -14,48 +16,43 @@ import asyncio
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from urllib.parse import quote
 
-import structlog
 from errata.errors import AnalysisNotFound, ErrataError, ImageNotFound, InvalidRequest, TooBusy
+from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from service import wire
-from service.analyses import queries, report
+from service.analyses import lifecycle, queries, report
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import explain_image, find_bundle, load_judged
 from service.domain import ALL, Observer, State
 from service.evidence.agreement import agreement_for
-from service.redact import log_fields, public_message, public_text
 from service.reference_models.curves import curves_of
 from service.report.class_names import display_names
 from service.report.listing_view import image_view, pending_view
-from service.report.render import content_security_policy, render
+from service.report.render import render
 from service.telemetry import Metrics
-from service.web.analysis_list import AnalysisList, parameter
-from service.web.application import ROUTE, challenge
-from service.web.status import STATUS_TITLES, status_of
+from service.web.analysis_list import PARAMETERS, AnalysisList, parameter
+from service.web.forms import add_form_cookie, form_token, read_form
+from service.web.responses import HEADERS, handle, refused_form
+from service.web.responses import download as _download
+from service.web.responses import error_page as _error_page
+from service.web.responses import page as _page
+from service.web.upload_form import UploadFields, upload_form
 
 NUM_THREADS = 4
 MAX_WAITING = 64  # requests
 MAX_CACHED_PAGES = 16
 THUMBNAIL_SIZE = 320  # pixels
-HEADERS = {
-    "Content-Security-Policy": content_security_policy(site=True) + "; frame-ancestors 'none'",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",  # no-referrer would remove the origin from forms, which they need
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-cache, private",
-}
-_log = structlog.get_logger()
 Handler = Callable[[Request], Response]
+FormHandler = Callable[[Request, "ImmutableMultiDict[str, str]"], Response]
 
 
 class _PageCache:
@@ -97,14 +94,17 @@ class Pages:
             "/": self._list,
             "/analyses/{id}": self._analysis,
             "/analyses/{id}/report.html": self._report,
+            "/analyses/{id}/delete": self._confirm_deletion,
             "/analyses/{id}/errors/{image:path}": self._image,
             "/analyses/{id}/images/{image:path}": self._thumbnail,
             "/compare": self._redirect_to_comparison,
             "/compare/{a}/{b}": self._comparison,
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
+            "/upload": self._upload,
         }
-        return [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
+        deletion = Route("/analyses/{id}/delete", self._form_endpoint(self._delete), methods=["POST"])
+        return [*(Route(path, self._endpoint(handler)) for path, handler in handlers.items()), deletion]
 
     def stop(self) -> None:
         """Stop the thread pool."""
@@ -117,15 +117,27 @@ class Pages:
             self._num_waiting += 1
             try:
                 return await asyncio.get_running_loop().run_in_executor(
-                    self._pool, copy_context().run, _handle, handler, request
+                    self._pool, copy_context().run, handle, handler, request
                 )
             finally:
                 self._num_waiting -= 1
 
         return endpoint
 
+    def _form_endpoint(self, handler: FormHandler) -> Callable[[Request], Awaitable[Response]]:
+        """Return an endpoint that accepts only forms of this service."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                form = await read_form(request)
+            except ErrataError as error:
+                return refused_form(request, error)
+            return await self._endpoint(lambda request: handler(request, form))(request)
+
+        return endpoint
+
     def _list(self, request: Request) -> Response:
-        selection = {name: parameter(request, name) for name in ("state", "dataset", "search", "order")}
+        selection = {name: parameter(request, name) for name in PARAMETERS}
         return _page(render("analyses.html", site=True, view=AnalysisList(self._ports.stores, selection).view(request)))
 
     def _analysis(self, request: Request) -> Response:
@@ -141,6 +153,18 @@ class Pages:
     def _report(self, request: Request) -> Response:
         analysis_id = _id(request, "id")
         return _download(report.report(self._ports, analysis_id), f"errata-{analysis_id}.html")
+
+    def _confirm_deletion(self, request: Request) -> Response:
+        analysis, token = queries.get(self._ports.stores, _id(request, "id")), form_token(request)
+        html = render("delete.html", site=True, view=pending_view(analysis), form_token=token)
+        return add_form_cookie(request, _page(html), token)
+
+    def _delete(self, request: Request, _: "ImmutableMultiDict[str, str]") -> Response:
+        lifecycle.delete(self._ports.stores, _id(request, "id"))
+        return RedirectResponse("/", status_code=303, headers=HEADERS)
+
+    def _upload(self, request: Request) -> Response:
+        return upload_form(self._ports, request, UploadFields(dataset=parameter(request, "dataset")))
 
     def _image(self, request: Request) -> Response:
         result = load_judged(self._ports.stores, _id(request, "id"))
@@ -162,9 +186,10 @@ class Pages:
         return Response(thumbnail, media_type="image/jpeg", headers=headers)
 
     def _redirect_to_comparison(self, request: Request) -> Response:
-        a, b = parameter(request, "a"), parameter(request, "b")
+        marks = request.query_params.getlist("mark")
+        a, b = sorted(marks) if len(marks) == 2 else (parameter(request, "a"), parameter(request, "b"))
         if not (wire.is_id(a) and wire.is_id(b)):
-            raise InvalidRequest("Select two analyses in the list: one as A and one as B.", field="a")
+            raise InvalidRequest(f"Select exactly two analyses to compare them, not {len(marks)}.", field="mark")
         return RedirectResponse(f"/compare/{a}/{b}", status_code=303, headers=HEADERS)
 
     def _comparison(self, request: Request) -> Response:
@@ -202,64 +227,6 @@ class Pages:
         """Return the data set with the most stored analyses."""
         counts = self._ports.stores.index.num_by_dataset()
         return max(counts, key=lambda name: (counts[name], name), default="imagenet-real")
-
-
-def refusal(error: ErrataError) -> Response:
-    """Return the page for a request that is not authorized; a browser asks the user for the token as a password."""
-    response = _error_page(error)
-    response.headers.update(challenge(error, "Basic"))
-    return response
-
-
-def http_error(status: int, method: str, path: str) -> Response:
-    """Return the page for a request without a route.
-
-    Args:
-        status: 404 or 405.
-        method: The HTTP method.
-        path: The path of the URL.
-
-    Returns:
-        The error page.
-    """
-    message = f"Method {method} is not permitted for this page." if status == 405 else f"No page at {path!r:.120}."
-    return _message_page(status, message)
-
-
-def _handle(handler: Handler, request: Request) -> Response:
-    """Return the page of a handler, or an error page. Only the log has the details of unexpected errors."""
-    try:
-        return handler(request)
-    except ErrataError as error:
-        if details := log_fields(error):
-            _log.warning("page refused", path=request.scope.get(ROUTE), reason=error.reason, **details)
-        return _error_page(error)
-    except Exception:
-        _log.exception("page failed", path=request.scope.get(ROUTE))
-        return _message_page(500, "The server log contains the details.")
-
-
-def _error_page(error: ErrataError) -> Response:
-    details = [public_text(error, violation.description) for violation in error.violations]
-    response = _message_page(status_of(error), public_message(error), details)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
-    return response
-
-
-def _message_page(status: int, message: str, details: Sequence[str] = ()) -> Response:
-    lines = [line for line in details if line != message]
-    html = render("message.html", site=True, title=STATUS_TITLES[status], message=message, details=lines)
-    return _page(html, status)
-
-
-def _page(html: str, status: int = 200) -> Response:
-    return HTMLResponse(html, status_code=status, headers=HEADERS)
-
-
-def _download(html: str, name: str) -> Response:
-    headers = HEADERS | {"Content-Security-Policy": content_security_policy(site=False) + "; frame-ancestors 'none'"}
-    return HTMLResponse(html, headers=headers | {"Content-Disposition": f'attachment; filename="{name}"'})
 
 
 def _id(request: Request, name: str) -> str:

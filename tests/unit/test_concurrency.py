@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from errata.errors import TooBusy
 
-from service.api.concurrency import ConcurrencyLimit
+from service.concurrency import ConcurrencyLimit
 from service.authorization import CALLER
 
 
