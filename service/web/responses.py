@@ -68,9 +68,13 @@ def error_page(error: ErrataError) -> Response:
 
 
 def refused_form(request: Request, error: ErrataError) -> Response:
-    """Return the page of a form that is not accepted. Closes the connection: the rest of the body is not read."""
+    """Return the page of a form that is not accepted."""
     _log.info("form refused", path=request.scope.get(ROUTE), reason=error.reason, peer=peer_of(request))
-    response = error_page(error)
+    return closing(error_page(error))
+
+
+def closing(response: Response) -> Response:
+    """Add the header that closes the connection, because the rest of the body may not have been read."""
     response.headers["Connection"] = "close"
     return response
 

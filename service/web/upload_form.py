@@ -1,6 +1,6 @@
 """The form of an upload: its fields as a request, and its page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from errata.errors import ErrataError, InvalidRequest
@@ -11,7 +11,6 @@ from service.analyses.ports import Ports
 from service.analyses.request import MAX_TEXT
 from service.domain import AnalysisRequest, RowOrder
 from service.redact import public_message, public_text
-from service.report.messages.pages import translate
 from service.report.render import render
 from service.web.forms import add_form_cookie, form_token
 from service.web.responses import page
@@ -58,11 +57,11 @@ class UploadView:
     """The content of the page."""
 
     fields: UploadFields
-    datasets: Sequence[str]
+    datasets: tuple[str, ...]
     max_bytes: int
     max_size: str  # the same as text
     message: str  # the problem of the last upload; empty: there is none
-    details: Sequence[str]
+    details: tuple[str, ...]
 
 
 def upload_form(ports: Ports, request: Request, fields: UploadFields, error: ErrataError | None = None) -> Response:
@@ -70,7 +69,7 @@ def upload_form(ports: Ports, request: Request, fields: UploadFields, error: Err
     token = form_token(request)
     view = UploadView(
         fields,
-        ports.stores.evidence.datasets(),
+        tuple(ports.stores.evidence.datasets()),
         ports.limits.max_upload_bytes,
         f"{ports.limits.max_upload_bytes / 1e6:,.0f} MB",
         public_message(error) if error else "",
@@ -83,14 +82,14 @@ def upload_form(ports: Ports, request: Request, fields: UploadFields, error: Err
     return add_form_cookie(request, response, token)
 
 
-def _details(error: ErrataError) -> list[str]:
+def _details(error: ErrataError) -> tuple[str, ...]:
     """Return the problems in the file with their lines, unless the message already has them."""
     details = []
     for violation in error.violations:
         if violation.description not in error.message:
-            place = translate("Line {number}", number=violation.line) if violation.line else violation.field
+            place = f"Line {violation.line}" if violation.line else violation.field
             details.append(f"{place}: {public_text(error, violation.description)}")
-    return details
+    return tuple(details)
 
 
 def _base_name(file_name: str) -> str:

@@ -28,7 +28,7 @@ from service.redact import log_fields
 from service.storage import upload_too_large
 from service.web.forms import require_form_token, require_same_origin
 from service.web.multipart import MAX_OVERHEAD, FileForm
-from service.web.responses import HEADERS, message_page, refused_form
+from service.web.responses import HEADERS, closing, message_page, refused_form
 from service.web.upload_form import UploadFields, upload_form
 
 PIECE = 1 << 20  # bytes that are parsed at once
@@ -70,10 +70,12 @@ class UploadPage:
         except ErrataError as error:
             if details := log_fields(error):
                 _log.warning("upload refused", reason=error.reason, **details)
-            return await self._run(partial(upload_form, self._ports, request, UploadFields.read(form.fields), error))
+            return closing(
+                await self._run(partial(upload_form, self._ports, request, UploadFields.read(form.fields), error))
+            )
         except Exception:
             _log.exception("upload failed")
-            return message_page(500, "The server log contains the details.")
+            return closing(message_page(500, "The server log contains the details."))
         finally:
             form.close()
             release()

@@ -203,7 +203,6 @@ _TEXTS = (
     "multi-label error rate",
     "multi-label accuracy, points",
     "multi-label correct",
-    "name",
     "Next",
     "No analyses match the filters.",
     "No analyses of this data set.",
@@ -295,14 +294,10 @@ _TEXTS = (
     "value",
     "Warning.",
     "{count} of {total} models. To get all models, run errata trend --json.",
-    "Analyses {first} to {last} of {total}",
     "– Errata",
     # the list
-    "{count} analyses of {total}",
-    "more than {count}",
     "No analyses. To create one, upload a predictions file or run errata analyze.",
     "owner",
-    "{name}, owner: {owner}",
     "select",
     "select {name}",
     "Compare two",
@@ -337,7 +332,6 @@ _TEXTS = (
     "CSV, JSON Lines, Parquet, .npy, or .npz.",
     "Upload and analyze",
     "Uploading…",
-    "Line {number}",
 )
 PAGE_TEXTS: Mapping[str, str] = {text: text for text in _TEXTS}  # map a text to its translation to translate the pages
 
@@ -359,7 +353,7 @@ def translate(text: str, **values: object) -> str:
 def identity_text(analysis: Analysis) -> str:
     """Return the resource name of an analysis and, if it is known, its owner."""
     name = f"analyses/{analysis.id}"
-    return translate("{name}, owner: {owner}", name=name, owner=analysis.owner) if analysis.owner else name
+    return f"{name}, owner: {analysis.owner}" if analysis.owner else name
 
 
 def list_caption(first: int, count: int, total: int, limit: int) -> str:
@@ -373,15 +367,10 @@ def list_caption(first: int, count: int, total: int, limit: int) -> str:
     """
     of_total = format_count(total)
     if total == limit + 1:
-        of_total = translate("more than {count}", count=format_count(limit))
+        of_total = f"more than {format_count(limit)}"
     if first > limit:
-        return translate("{count} analyses of {total}", count=format_count(count), total=of_total)
-    return translate(
-        "Analyses {first} to {last} of {total}",
-        first=format_count(first + min(1, count)),
-        last=format_count(first + count),
-        total=of_total,
-    )
+        return f"{pluralize(count, 'analysis', 'analyses')} of {of_total}"
+    return f"Analyses {format_count(first + min(1, count))} to {format_count(first + count)} of {of_total}"
 
 
 def progress_text(state: State, progress: Progress) -> str:
