@@ -10,6 +10,7 @@ from starlette.responses import Response
 from service.analyses.ports import Ports
 from service.analyses.request import MAX_TEXT
 from service.domain import AnalysisRequest, RowOrder
+from service.predictions.uploads.terms import format_size
 from service.redact import public_message, public_text
 from service.report.render import render
 from service.web.forms import add_form_cookie, form_token
@@ -71,7 +72,7 @@ def upload_form(ports: Ports, request: Request, fields: UploadFields, error: Err
         fields,
         tuple(ports.stores.evidence.datasets()),
         ports.limits.max_upload_bytes,
-        f"{ports.limits.max_upload_bytes / 1e6:,.0f} MB",
+        format_size(ports.limits.max_upload_bytes),
         public_message(error) if error else "",
         _details(error) if error else (),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from errata import Client
-from errata.errors import AnalysisNotFound, TooBusy
+from errata.errors import AnalysisNotFound, InvalidUpload, TooBusy
 from running_service import MODEL, Running, Start
 
 from service.analyses import upload as use_case

@@ -6,11 +6,12 @@
   const input = form.elements.file;
   const area = form.querySelector(".drop");
   const status = form.querySelector("[role=status]");
+  const maxBytes = Number(form.getAttribute("data-max-bytes")); // form.dataset is the field of this name
   const hint = status.textContent;
   const button = form.querySelector("button[type=submit]");
   const check = () => {
     const file = input.files[0];
-    const isTooLarge = Boolean(file) && file.size > Number(form.dataset.maxBytes);
+    const isTooLarge = Boolean(file) && file.size > maxBytes;
     status.textContent = isTooLarge ? status.dataset.tooLarge : hint;
     input.setCustomValidity(isTooLarge ? status.dataset.tooLarge : "");
   };
