@@ -40,6 +40,7 @@ BENCHMARKS = (
     "hooks",
     "listing",
     "queries",
+    "analysis_list",
     "load",
     "scrapers",
 )
