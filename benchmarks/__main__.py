@@ -41,6 +41,7 @@ BENCHMARKS = (
     "listing",
     "queries",
     "image_grid",
+    "analysis_list",
     "load",
     "scrapers",
 )

@@ -34,17 +34,16 @@ from service.analyses.explain import explain_prediction
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
 from service.analyses.verdicts import find_attributes
-from service.api.concurrency import ConcurrencyLimit
 from service.api.executors import BoundedExecutor
-from service.api.paced_stream import PacedStream
 from service.api.upload_stream import UploadStream
 from service.authorization import CALLER
+from service.concurrency import UPLOAD_RETRY_SECONDS, ConcurrencyLimit
 from service.domain import Analysis, AnalysisRequest
+from service.paced_stream import PacedStream
 
 MAX_CHUNK = 2 << 20  # bytes of the file in one message of an upload
 SEND_CHUNK = 1 << 20  # bytes of the file in one message of a download
 MAX_IMAGES = 50_000  # fixed images, and as many broken images, in a comparison
-UPLOAD_RETRY_SECONDS = 2.0  # delay before a client retries an upload that exceeded the limit
 POLL_SECONDS = 0.05  # interval between two reads of a watched analysis
 MAX_WATCHES, FAST_WATCHES = 256, 16  # above FAST_WATCHES, the interval grows with the number of watches
 HEARTBEAT_SECONDS = 2.0  # interval between two messages about a watched analysis that does not change
@@ -56,12 +55,12 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     """Implements the RPCs of AnalysisService."""
 
     def __init__(
-        self, ports: Ports, executor: BoundedExecutor, uploaders: ThreadPoolExecutor, max_uploads: int
+        self, ports: Ports, executor: BoundedExecutor, uploaders: ThreadPoolExecutor, uploads: ConcurrencyLimit
     ) -> None:
         self._ports = ports
         self._executor = executor
         self._uploaders = uploaders
-        self._uploads = ConcurrencyLimit(max_uploads, "uploads", UPLOAD_RETRY_SECONDS)
+        self._uploads = uploads
         self._watches = ConcurrencyLimit(MAX_WATCHES, "watches", HEARTBEAT_SECONDS)
         self._open_uploads: set[asyncio.Timeout] = set()
         self._is_stopping = False

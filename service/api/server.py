@@ -23,6 +23,7 @@ from service.api.catalog_service import CatalogService
 from service.api.executors import BoundedExecutor
 from service.api.interceptors import CallInterceptor
 from service.authorization import ALLOW_ALL, Authorizer
+from service.concurrency import ConcurrencyLimit
 from service.telemetry import SERVICE_FAULT_CODES, Metrics, initialize_series
 
 MAX_CONNECTIONS, RESERVED_FILES = 2000, 640  # reserved: file descriptors for HTTP connections, the archive, and Redis
@@ -85,11 +86,13 @@ def make_server(
     ports: Ports,
     metrics: Metrics,
     address: str,
-    max_uploads: int,
+    uploads: ConcurrencyLimit,
     authorizer: Authorizer = ALLOW_ALL,
     credentials: grpc.ServerCredentials | None = None,
 ) -> GrpcServer:
     """Create a server and bind it to an address; without credentials, it serves plain text.
+
+    The limit on uploads also counts those of the pages.
 
     Raises:
         RuntimeError: The address is in use.
@@ -99,8 +102,8 @@ def make_server(
     connections = ("grpc.max_allowed_incoming_connections", max_connections())
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
     executor = BoundedExecutor()
-    uploaders = ThreadPoolExecutor(max_uploads, thread_name_prefix="uploader")
-    analyses = AnalysisService(ports, executor, uploaders, max_uploads)
+    uploaders = ThreadPoolExecutor(uploads.limit, thread_name_prefix="uploader")
+    analyses = AnalysisService(ports, executor, uploaders, uploads)
     analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(analyses, server)
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogService(ports, executor), server)
     servicer = health.aio.HealthServicer()

@@ -20,6 +20,7 @@ _PADDING = {"left": 40, "right": 24, "top": 4, "bottom": 4}  # pixels, for fonts
 _MAX_LABEL_START = 0.42  # share of the axis; a bar that starts further right has its label on the left
 _MAX_COLUMNS = 4  # groups side by side
 _GROUP_WIDTH = 185  # pixels
+_MIN_DOT, _MAX_DOT = 30, 300  # area of the dots of bins, in square pixels
 Spec = dict[str, Any]
 
 LABEL_COLORS = tuple(f"var(--c{index})" for index in range(1, 9))
@@ -205,9 +206,18 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
 
 
 def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
-    """Draw a reliability diagram for top-1 and multi-label correctness."""
+    """Draw a reliability diagram for top-1 and multi-label correctness.
+
+    Each dot is a bin, with its number of images. Bins with few images have a visible dot too.
+    """
     values = [
-        {"confidence": bin_.confidence, "accuracy": accuracy, "what": title, "samples": bin_.num_samples}
+        {
+            "confidence": bin_.confidence,
+            "accuracy": accuracy,
+            "what": title,
+            "samples": bin_.num_samples,
+            "label": _short_count(bin_.num_samples),
+        }
         for bin_ in calibration.bins
         for title, accuracy in zip(titles, (bin_.top1_accuracy, bin_.multi_label_accuracy), strict=True)
         if accuracy is not None
@@ -220,8 +230,8 @@ def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
             "data": {"values": values},
             "facet": {"column": {"field": "what", "sort": [*titles]}},
             "spec": {
-                "width": 300,
-                "height": 220,
+                "width": 340,
+                "height": 240,
                 "layer": [
                     {
                         "data": {"values": ends},
@@ -234,13 +244,29 @@ def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
                         "encoding": {
                             "x": x,
                             "y": y,
-                            "size": {"field": "samples", "type": "quantitative", "legend": None},
+                            "size": {
+                                "field": "samples",
+                                "type": "quantitative",
+                                "legend": None,
+                                "scale": {"range": [_MIN_DOT, _MAX_DOT]},
+                            },
                         },
+                    },
+                    {
+                        "mark": {"type": "text", "fontSize": 9, "dy": -13},
+                        "encoding": {"x": x, "y": y, "text": {"field": "label", "type": "nominal"}},
                     },
                 ],
             },
         }
     )
+
+
+def _short_count(count: int) -> str:
+    """Return a count with at most three digits, such as `1.2k`."""
+    if count < 1000:
+        return str(count)
+    return f"{count / 1000:.1f}k" if count < 9950 else f"{count / 1000:.0f}k"
 
 
 def _percent(title: str) -> Spec:

@@ -7,6 +7,7 @@ Content-Security-Policy lists their hashes, so that no other style or script run
 import base64
 import hashlib
 import json
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -27,7 +28,8 @@ from service.report.report_view import ReportView
 from service.report.static_files import HTMX
 from service.report.trend_view import TrendView
 
-_SCRIPTS = ("error_table.js", "tables.js", "images.js")
+_PERCENTAGE = re.compile(r"(?<=\d) %")
+_SCRIPTS = ("error_table.js", "tables.js", "images.js", "upload.js")
 
 
 @cache
@@ -38,6 +40,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_finalize,
     )
     environment.filters["number"] = format_count
     environment.filters["nobreak"] = _keep_units
@@ -104,9 +107,14 @@ def render_trend(view: TrendView, site: bool = False) -> str:
     return render("trend.html", site, view=view)
 
 
+def _finalize(value: object) -> object:
+    """Keep percentages on one line in all texts; values that are escaped explicitly, as in inputs, stay unchanged."""
+    return _keep_units(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _keep_units(text: str) -> str:
-    """Return a sentence that does not break between a number and its percent sign."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+    """Return a text that does not break between a number and its percent sign."""
+    return _PERCENTAGE.sub("\N{NO-BREAK SPACE}%", text) if " %" in text else text
 
 
 def _embed_json(plain: Any) -> Markup:

@@ -56,6 +56,7 @@ from service.report.messages.error_types import (
     percentile_note,
     summary_sentence,
 )
+from service.report.messages.pages import identity_text
 from service.report.messages.trend import percentile_message
 from service.report.percentile_view import PercentileRow, percentile_rows
 from service.report.slices_view import SliceRowView, slice_rows
@@ -88,6 +89,7 @@ class ReportView:
     """The content of a report."""
 
     title: str
+    identity: str  # the name and the owner
     summary: str
     key_figures: tuple[KeyFigure, ...]
     warnings: tuple[str, ...]
@@ -151,6 +153,7 @@ def report_view(data: ReportData) -> ReportView:
     rejected, preference = summary.num_rejected_targets or 0, data.label_preference
     return ReportView(
         title=analysis.title,
+        identity=identity_text(analysis),
         summary=analysis_summary(analysis.title, summary),
         key_figures=_key_figures(analysis.request.dataset, summary, percentiles),
         warnings=analysis.warnings,
@@ -222,6 +225,7 @@ def _provenance(analysis: Analysis, summary: Summary, data: ReportData) -> tuple
     imagenet_m = summary.imagenet_m_errors
     values = [
         ("analysis", analysis.id),
+        ("owner", analysis.owner),
         ("date", f"{analysis.create_time:%Y-%m-%d %H:%M} UTC"),
         ("data set", analysis.request.dataset),
         ("model", analysis.request.model or "uploaded predictions"),

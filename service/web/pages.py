@@ -1,10 +1,12 @@
-"""Read-only HTML pages. The templates are in service.report.
+"""HTML pages. The templates are in service.report.
 
-/                                     the list: state, dataset, search, order, after, before
+/                                     the list: search, dataset, model, label, state, owner, order, after, before
 /analyses/{id}                        the report, or the progress of an unfinished analysis
 /analyses/{id}/report.html            the report as a stand-alone file
+/analyses/{id}/delete                 asks for confirmation; the form deletes the analysis
+/upload                               the form; service.web.upload_page receives it
 /analyses/{id}/images/{image}         redirects to the thumbnail (service.web.pictures)
-/compare?a=…&b=…                      redirects to /compare/{a}/{b}
+/compare?mark=…&mark=…                redirects to /compare/{a}/{b}, the older analysis first; also: a, b
 /compare/{a}/{b}, …/report.html       a comparison
 /trend                                dataset, group, by, mark
 
@@ -15,38 +17,37 @@ import asyncio
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
-import structlog
-from errata.errors import ErrataError, ImageNotFound, InvalidRequest, TooBusy
+from errata.errors import ErrataError, InvalidRequest, TooBusy
+from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from service import wire
-from service.analyses import queries, report
+from service.analyses import lifecycle, queries, report
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
-from service.report.picture_urls import thumbnail_url
 from service.domain import ALL, Observer, State
-from service.redact import log_fields, public_message, public_text
 from service.reference_models.curves import curves_of
 from service.report.listing_view import pending_view
-from service.report.render import content_security_policy, render
+from service.report.picture_urls import thumbnail_url
+from service.report.render import render
 from service.telemetry import Metrics
-from service.web.analysis_list import AnalysisList, parameter
-from service.web.application import ROUTE, challenge
+from service.web.analysis_list import PARAMETERS, AnalysisList, parameter
+from service.web.forms import add_form_cookie, form_token, read_form
 from service.web.image_pages import ImagePages
-from service.web.responses import HEADERS, html_page, path_id
-from service.web.status import STATUS_TITLES, status_of
+from service.web.responses import HEADERS, download, error_page, handle, html_page, path_id, refused_form
+from service.web.upload_form import UploadFields, upload_form
 
 NUM_THREADS = 4
 MAX_WAITING = 64  # requests
 MAX_CACHED_PAGES = 16
-_log = structlog.get_logger()
 Handler = Callable[[Request], Response]
+FormHandler = Callable[[Request, "ImmutableMultiDict[str, str]"], Response]
 
 
 class _PageCache:
@@ -88,14 +89,17 @@ class Pages:
             "/": self._list,
             "/analyses/{id}": self._analysis,
             "/analyses/{id}/report.html": self._report,
+            "/analyses/{id}/delete": self._confirm_deletion,
             "/analyses/{id}/images/{image:path}": self._redirect_to_thumbnail,
             "/compare": self._redirect_to_comparison,
             "/compare/{a}/{b}": self._comparison,
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
+            "/upload": self._upload,
             **ImagePages(self._ports).handlers(),
         }
-        return [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
+        deletion = Route("/analyses/{id}/delete", self._form_endpoint(self._delete), methods=["POST"])
+        return [*(Route(path, self._endpoint(handler)) for path, handler in handlers.items()), deletion]
 
     def stop(self) -> None:
         """Stop the thread pool."""
@@ -104,19 +108,31 @@ class Pages:
     def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             if self._num_waiting >= MAX_WAITING:
-                return _error_page(TooBusy("Too many requests for pages. Try again later.", retry_after=1))
+                return error_page(TooBusy("Too many requests for pages. Try again later.", retry_after=1))
             self._num_waiting += 1
             try:
                 return await asyncio.get_running_loop().run_in_executor(
-                    self._pool, copy_context().run, _handle, handler, request
+                    self._pool, copy_context().run, handle, handler, request
                 )
             finally:
                 self._num_waiting -= 1
 
         return endpoint
 
+    def _form_endpoint(self, handler: FormHandler) -> Callable[[Request], Awaitable[Response]]:
+        """Return an endpoint that accepts only forms of this service."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                form = await read_form(request)
+            except ErrataError as error:
+                return refused_form(request, error)
+            return await self._endpoint(lambda request: handler(request, form))(request)
+
+        return endpoint
+
     def _list(self, request: Request) -> Response:
-        selection = {name: parameter(request, name) for name in ("state", "dataset", "search", "order")}
+        selection = {name: parameter(request, name) for name in PARAMETERS}
         return html_page(
             render("analyses.html", site=True, view=AnalysisList(self._ports.stores, selection).view(request))
         )
@@ -133,7 +149,19 @@ class Pages:
 
     def _report(self, request: Request) -> Response:
         analysis_id = path_id(request, "id")
-        return _download(report.report(self._ports, analysis_id), f"errata-{analysis_id}.html")
+        return download(report.report(self._ports, analysis_id), f"errata-{analysis_id}.html")
+
+    def _confirm_deletion(self, request: Request) -> Response:
+        analysis, token = queries.get(self._ports.stores, path_id(request, "id")), form_token(request)
+        html = render("delete.html", site=True, view=pending_view(analysis), form_token=token)
+        return add_form_cookie(request, html_page(html), token)
+
+    def _delete(self, request: Request, _: "ImmutableMultiDict[str, str]") -> Response:
+        lifecycle.delete(self._ports.stores, path_id(request, "id"))
+        return RedirectResponse("/", status_code=303, headers=HEADERS)
+
+    def _upload(self, request: Request) -> Response:
+        return upload_form(self._ports, request, UploadFields(dataset=parameter(request, "dataset")))
 
     def _redirect_to_thumbnail(self, request: Request) -> Response:
         analysis = queries.get_succeeded(self._ports.stores, path_id(request, "id"))
@@ -141,9 +169,10 @@ class Pages:
         return RedirectResponse(url, status_code=308, headers=HEADERS)
 
     def _redirect_to_comparison(self, request: Request) -> Response:
-        a, b = parameter(request, "a"), parameter(request, "b")
+        marks = request.query_params.getlist("mark")
+        a, b = sorted(marks) if len(marks) == 2 else (parameter(request, "a"), parameter(request, "b"))
         if not (wire.is_id(a) and wire.is_id(b)):
-            raise InvalidRequest("Select two analyses in the list: one as A and one as B.", field="a")
+            raise InvalidRequest(f"Select exactly two analyses to compare them, not {len(marks)}.", field="mark")
         return RedirectResponse(f"/compare/{a}/{b}", status_code=303, headers=HEADERS)
 
     def _comparison(self, request: Request) -> Response:
@@ -156,7 +185,7 @@ class Pages:
 
     def _comparison_report(self, request: Request) -> Response:
         a, b = path_id(request, "a"), path_id(request, "b")
-        return _download(report.comparison_report(self._ports.stores, a, b), f"errata-{a}-{b}.html")
+        return download(report.comparison_report(self._ports.stores, a, b), f"errata-{a}-{b}.html")
 
     def _trend(self, request: Request) -> Response:
         group, highlighted = parameter(request, "group") or ALL, parameter(request, "mark")
@@ -181,57 +210,3 @@ class Pages:
         """Return the data set with the most stored analyses."""
         counts = self._ports.stores.index.num_by_dataset()
         return max(counts, key=lambda name: (counts[name], name), default="imagenet-real")
-
-
-def refusal(error: ErrataError) -> Response:
-    """Return the page for a request that is not authorized; a browser asks the user for the token as a password."""
-    response = _error_page(error)
-    response.headers.update(challenge(error, "Basic"))
-    return response
-
-
-def http_error(status: int, method: str, path: str) -> Response:
-    """Return the page for a request without a route.
-
-    Args:
-        status: 404 or 405.
-        method: The HTTP method.
-        path: The path of the URL.
-
-    Returns:
-        The error page.
-    """
-    message = f"Method {method} is not permitted for this page." if status == 405 else f"No page at {path!r:.120}."
-    return _message_page(status, message)
-
-
-def _handle(handler: Handler, request: Request) -> Response:
-    """Return the page of a handler, or an error page. Only the log has the details of unexpected errors."""
-    try:
-        return handler(request)
-    except ErrataError as error:
-        if details := log_fields(error):
-            _log.warning("page refused", path=request.scope.get(ROUTE), reason=error.reason, **details)
-        return _error_page(error)
-    except Exception:
-        _log.exception("page failed", path=request.scope.get(ROUTE))
-        return _message_page(500, "The server log contains the details.")
-
-
-def _error_page(error: ErrataError) -> Response:
-    details = [public_text(error, violation.description) for violation in error.violations]
-    response = _message_page(status_of(error), public_message(error), details)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
-    return response
-
-
-def _message_page(status: int, message: str, details: Sequence[str] = ()) -> Response:
-    lines = [line for line in details if line != message]
-    html = render("message.html", site=True, title=STATUS_TITLES[status], message=message, details=lines)
-    return html_page(html, status)
-
-
-def _download(html: str, name: str) -> Response:
-    headers = HEADERS | {"Content-Security-Policy": content_security_policy(site=False) + "; frame-ancestors 'none'"}
-    return HTMLResponse(html, headers=headers | {"Content-Disposition": f'attachment; filename="{name}"'})

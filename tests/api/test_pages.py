@@ -89,7 +89,14 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
         ("/?before=%CB%9B", 400, "Invalid page token"),
         ("/?after=" + "x" * 9000, 400, "At most 8192 are allowed."),
         ("/?search=" + "x" * 300, 400, "At most 256 are allowed."),
-        ("/compare?a=x", 400, "one as A and one as B"),
+        ("/compare?a=x", 400, "Select exactly two analyses"),
+        ("/compare", 400, "not 0"),
+        ("/compare?mark=x", 400, "not 1"),
+        ("/compare?mark=x&mark=y&mark=z", 400, "not 3"),
+        ("/compare?mark=x&mark=..", 400, "Select exactly two analyses"),
+        ("/?label=family", 400, "Invalid label &#39;family&#39;. Expected key=value."),
+        ("/?owner=" + "x" * 300, 400, "At most 256 are allowed."),
+        ("/analyses/nothing/delete", 404, "nothing"),
         ("/compare/x/y", 404, "Analysis &#39;x&#39; not found"),
         ("/trend?group=odd", 400, "Unknown group &#39;odd&#39;"),
         ("/trend?dataset=odd", 404, "not found. Expected one of"),
@@ -180,6 +187,51 @@ def test_a_search_matches_words_of_names(running: Running, client: Client, demo_
 
     assert f"/{result.name}" in request(running, "/?search=duck+odd").text
     assert f"/{result.name}" not in request(running, "/?search=duck+even").text
+
+
+def test_the_list_has_filters_for_model_label_and_owner(start: Start, tmp_path: Path, demo_csv: bytes) -> None:
+    tokens = {name: new_token() for name in ("ann", "bob")}
+    lines = [line_of(name, Scope.WRITE, token) for name, token in tokens.items()]
+    (tmp_path / "tokens").write_text("\n".join(lines))
+    with start(tokens=tmp_path / "tokens") as service:
+        clients = {name: Client(service.addresses.grpc, token=token) for name, token in tokens.items()}
+        for name, client in clients.items():
+            client.upload(io.BytesIO(demo_csv), "demo", display_name=f"of {name}", labels={"family": f"net {name}"})
+        model = clients["ann"].analyze(MODEL, "demo", display_name="of a model")
+        list(clients["ann"].watch(model.name))
+
+        def names(query: str) -> set[str]:
+            page = _text(service, f"/?{query}", tokens["ann"])
+            return set(re.findall(r">(of [a-z ]+)</a>", page))
+
+        assert names("") == {"of ann", "of bob", "of a model"}
+        assert names("owner=bob") == {"of bob"}
+        assert names("label=family%3Dnet+ann") == {"of ann"}
+        assert names("model=" + quote(MODEL)) == {"of a model"}
+        assert names("owner=ann&search=model") == names("search=efficientnet_lite0") == {"of a model"}
+        assert names("search=family%3Dnet") == {"of ann", "of bob"}
+        assert names("search=" + model.name.removeprefix("analyses/")[3:]) == {"of a model"}
+        assert names("owner=eve") == set()
+        assert "owner: ann" in _text(service, f"/{model.name}", tokens["bob"])
+
+
+def _text(running: Running, path: str, token: str) -> str:
+    host, port = running.addresses.http.rsplit(":", 1)
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
+
+
+def test_two_selected_analyses_are_compared_the_older_one_first(running: Running, analysis: pb.Analysis) -> None:
+    older, newer = "1" * 21, "2" * 21
+
+    for first, second in ((older, newer), (newer, older)):
+        answer = request(running, f"/compare?mark={first}&mark={second}")
+        assert (answer.status, answer.headers["Location"]) == (303, f"/compare/{older}/{newer}")
+    assert request(running, f"/compare?a={newer}&b={older}").headers["Location"] == f"/compare/{newer}/{older}"
 
 
 def test_a_data_set_without_images_has_no_pictures(running: Running, client: Client) -> None:

@@ -23,6 +23,7 @@ from running_service import Running, Start, start_service
 from service.analyses.ports import Ports
 from service.api.server import SERVICES
 from service.authorization import PERMISSIONS, Scope, line_of, new_token
+from service.concurrency import make_upload_limit
 from service.domain import Observer
 from service.predictions.thumbnails import Thumbnails
 from service.telemetry import Metrics
@@ -30,6 +31,7 @@ from service.web.gates import Gates
 from service.web.hooks.endpoint import Hooks
 from service.web.pages import Pages
 from service.web.pictures import Pictures
+from service.web.upload_page import UploadPage
 
 READER, WRITER, STRANGER = new_token(), new_token(), new_token()
 RPCS = sorted(what for what in PERMISSIONS if what.startswith(("/errata.", "/grpc.")))
@@ -115,7 +117,13 @@ def test_the_permissions_include_every_rpc() -> None:
 
 def test_the_permissions_include_every_route() -> None:
     ports, metrics = cast(Ports, SimpleNamespace(observer=Observer())), Metrics(CollectorRegistry())
-    families = (Pages(ports, metrics), Pictures(Thumbnails({})), Gates(ports), Hooks(ports, {}, metrics))
+    families = (
+        Pages(ports, metrics),
+        Pictures(Thumbnails({})),
+        Gates(ports),
+        Hooks(ports, {}, metrics),
+        UploadPage(ports, make_upload_limit(1)),
+    )
     routes = {route.path for family in families for route in family.routes()}
 
     assert set(ROUTES) == routes | {"/livez", "/readyz", "/metrics"}
@@ -160,8 +168,20 @@ def test_a_route_needs_the_scope_in_the_permissions(token_service: Running, rout
         assert headers["WWW-Authenticate"].startswith("Bearer" if route.startswith("/v1/") else "Basic")
         for authorization in (f"Bearer {STRANGER}", basic(STRANGER), basic("")):
             assert get(address, path, method, authorization)[0] == 401
-        for authorization in (f"Bearer {READER}", basic(READER), basic(WRITER)):
-            assert get(address, path, method, authorization)[0] not in (401, 403)
+        for authorization in (f"Bearer {READER}", basic(READER)):
+            assert get(address, path, method, authorization)[0] != 401
+            is_refused = get(address, path, method, authorization)[0] == 403
+            assert is_refused == (PERMISSIONS[route] is Scope.WRITE)
+        assert get(address, path, method, basic(WRITER))[0] not in (401, 403)
+
+
+@pytest.mark.parametrize("path", ["/analyses/x/delete", "/upload"])
+def test_a_form_needs_the_scope_write(token_service: Running, path: str) -> None:
+    address = token_service.addresses.http
+
+    assert get(address, path, "POST")[0] == 401
+    assert get(address, path, "POST", basic(READER))[0] == 403
+    assert get(address, path, "POST", basic(WRITER))[0] == 403, "it does not come from a page of the service"
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "PROPFIND"])

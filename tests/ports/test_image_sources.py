@@ -59,7 +59,7 @@ def test_images_have_the_same_names_and_bytes(location: str) -> None:
 
 
 def test_an_image_above_the_limit_is_an_error(location: str) -> None:
-    with pytest.raises(OSError, match="at most 2|more than 2"):
+    with pytest.raises(OSError, match=r"at most 2|more than 2"):
         find_images(location)["n01440764/a.JPEG"].read(2)
 
 

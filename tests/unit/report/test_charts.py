@@ -396,3 +396,19 @@ def test_colors_of_error_types_are_distinguishable(theme: str, vision: NDArray[n
         if np.linalg.norm(colors_in_lab[first] - colors_in_lab[second]) < 12
     }
     assert near == {}
+
+
+def test_dots_of_the_reliability_diagram_are_labeled_and_visible_even_with_one_image() -> None:
+    counts = (1, 999, 1000, 9949, 9950, 40_000)
+    bins = tuple(
+        Bin(index / 6, (index + 1) / 6, count, (index + 0.5) / 6, 0.5, 0.5) for index, count in enumerate(counts)
+    )
+
+    svg = charts.reliability(Calibration(bins, 0.1, 0.1), ("top-1", "multi-label"))
+
+    texts = [item.text for item in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+    assert [text for text in texts if text in ("1", "999", "1.0k", "9.9k", "10k", "40k")] == [
+        "1", "999", "1.0k", "9.9k", "10k", "40k"
+    ] * 2  # fmt: skip
+    radii = [float(path.split(",")[0].removeprefix("M")) for path in paths(svg, "var(--t5)")]
+    assert len(radii) == 2 * len(counts) and min(radii) > 2.5

@@ -47,7 +47,8 @@ from service.report.error_table import ClassPair, ErrorTable
 from service.report.error_view import ErrorRow
 from service.report.grid_view import ActiveFilter, FacetItem, FacetView, GridImage, GridView, SelectView
 from service.report.image_view import Example, Examples, ImageView, OtherRow, TextBar
-from service.report.listing_view import AnalysisRow, ListView, PendingView
+from service.report.listing_view import AnalysisRow, Column, FilterLink, ListView, PendingView
+from service.report.messages.pages import COLUMN_NAMES
 from service.report.percentile_view import PercentileRow
 from service.report.render import content_security_policy, render, render_comparison, render_report, render_trend
 from service.report.report_view import (
@@ -58,6 +59,8 @@ from service.report.report_view import (
 from service.report.slices_view import ContrastCells, SliceChangeRow, SliceRowView
 from service.report.static_files import HTMX
 from service.report.trend_view import FitRow, LegendEntry, ModelRow, PercentileTable, ShiftRow, TrendView
+from service.web.analysis_list import PARAMETERS
+from service.web.upload_form import UploadFields, UploadView
 
 TestRow.__test__ = False  # type: ignore[attr-defined] # a record of the page, whatever its name begins with
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}</title></style>&amp;<!--\u2028]]>"
@@ -180,6 +183,7 @@ def view(**changes: Any) -> ReportView:
     cells = tuple(CountCell(str(error_type.id), "14.3 %") for error_type in TOP1_ERROR_TYPES)
     whole = ReportView(
         title="net",
+        identity="analyses/a1, owner: me",
         summary="net makes 7 top-1 errors on 9 images.",
         key_figures=(KeyFigure("top-1 accuracy", "60.0 %", "how it is read", "higher than most"),),
         warnings=("careful",),
@@ -288,35 +292,39 @@ def trend() -> TrendView:
 
 def analyses() -> ListView:
     done = AnalysisRow(
-        "a1",
-        "net",
-        "demo",
-        "2024-02-29",
-        "succeeded",
-        "state-succeeded",
-        True,
-        True,
-        "",
-        "1 %",
-        "2 %",
-        "3",
-        BAR,
-        ("size=big",),
+        id="a1",
+        short_id="a",
+        title="net",
+        model=FilterLink("timm:net", "model=timm%3Anet"),
+        dataset="demo",
+        owner=FilterLink("me", "owner=me"),
+        created="2024-02-29",
+        state="succeeded",
+        css_class="state-succeeded",
+        is_implausible=True,
+        is_final=True,
+        has_result=True,
+        progress="",
+        top1="1 %",
+        multi_label="2 %",
+        severe="3 %",
+        segments=BAR,
+        labels=(FilterLink("size=big", "label=size%3Dbig"),),
     )
-    open_one = replace(done, id="a2", state="running", has_result=False, progress="5 of 20 images", segments=())
+    open_one = replace(
+        done, id="a2", state="running", is_final=False, has_result=False, progress="5 of 20 images", segments=()
+    )
     return ListView(
         rows=(done, open_one),
-        total=1234,
-        first=1,
-        last=2,
+        caption="Analyses 1 to 2 of 1,234",
         is_live=True,
+        columns={name: Column(title, f"order={name}", "", False) for name, title in COLUMN_NAMES.items()}
+        | {"display_name": Column("name", "order=display_name", "descending", True)},
         states=(("failed", "failed"),),
         orders=(("title", "by name"), ("title desc", "backwards")),
-        datasets=("demo",),
-        state="failed",
-        dataset="demo",
-        search="net",
-        order="title",
+        datasets=(("demo", "demo"),),
+        selection=dict.fromkeys(PARAMETERS, "") | {"search": "net 5 %", "dataset": "demo", "label": "size=5 %"},
+        is_filtered=True,
         previous="before=1",
         next="after=3",
         is_incomplete=True,
@@ -324,7 +332,13 @@ def analyses() -> ListView:
 
 
 def opened() -> PendingView:
-    return PendingView("a1", "net", "demo", "running", "5 of 20 images", 5, 20, "MODEL_NOT_FOUND: none", True)
+    failure = "MODEL_NOT_FOUND: none"
+    return PendingView("a1", "net", "demo", "analyses/a1, owner: me", "running", "5 of 20 images", 5, 20, failure, True)
+
+
+def upload() -> UploadView:
+    fields = UploadFields("demo", "net 5 %", "size=5 %", "file-name", True)
+    return UploadView(fields, ("demo", "other"), 2_000_000, "2 MB", "The file is bad.", ("Line 3: bad.",))
 
 
 def image() -> ImageView:
@@ -391,6 +405,8 @@ def poisoned(value: Any) -> Any:
         return poisoned_table()
     if isinstance(value, tuple):
         return tuple(poisoned(item) for item in value)
+    if isinstance(value, dict):
+        return {name: poisoned(item) for name, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{field.name: poisoned(getattr(value, field.name)) for field in fields(value)})
     return value
@@ -422,6 +438,10 @@ PAGES: dict[str, Callable[[Callable[[Any], Any]], str]] = {
         "analyses.html", site=True, view=transform(replace(analyses(), rows=(), previous="", next="", is_live=False))
     ),
     "analysis": lambda transform: render("analysis.html", site=True, view=transform(opened())),
+    "deletion": lambda transform: render(
+        "delete.html", site=True, view=transform(replace(opened(), is_live=False)), form_token="t"
+    ),
+    "upload": lambda transform: render("upload.html", site=True, view=transform(upload()), form_token="t"),
     "image": lambda transform: render("image.html", site=True, view=transform(image())),
     "images": lambda transform: render("images.html", site=True, view=transform(images())),
     "no images": lambda transform: render(
@@ -725,16 +745,43 @@ def test_list_shows_all_values_of_its_view() -> None:
     assert "Analyses 1 to 2 of 1,234" in page.text
     for expected in ("net", "demo", "2024-02-29", "succeeded", "running", "implausible", "5 of 20 images", "size=big"):
         assert expected in page.text
-    assert {"/analyses/a1", "/analyses/a2", "/?before=1", "/?after=3"} <= {*page.values("href")}
-    assert [value for tag, name, value in page.attributes if (tag, name) == ("input", "value")] == ["net", "a1", "a1"]
+    links = {"/analyses/a1", "/analyses/a2", "/?before=1", "/?after=3", "/?model=timm%3Anet", "/?owner=me"}
+    assert links | {"/?label=size%3Dbig", "/?order=display_name", "/"} <= {*page.values("href")}
+    assert ("th", "aria-sort", "descending") in page.attributes
+    assert "/analyses/a1/delete" in page.values("href") and "/analyses/a2/delete" not in page.values("href")
+    marks = [value for tag, name, value in page.attributes if (tag, name) == ("input", "value")]
+    assert marks == ["net 5 %", "", "size=5 %", "", "a1"], "inputs keep their spaces"
+
+
+def test_percentages_do_not_break_across_lines() -> None:
+    for name in ("report", "comparison", "trend", "analyses"):
+        assert not re.findall(r"\d %", "".join(Page(PAGES[name](same)).texts)), name
+
+
+def test_upload_page_keeps_the_fields_and_shows_the_problems() -> None:
+    page = Page(PAGES["upload"](same))
+
+    assert "The file is bad." in page.text and "Line 3: bad." in page.text and "2 MB" in page.text
+    assert ("form", "enctype", "multipart/form-data") in page.attributes
+    assert ("form", "data-max-bytes", "2000000") in page.attributes
+    assert {"net 5 %", "file-name", "t"} <= {*page.values("value")}
+    token = page.attributes.index(("input", "name", "form_token"))
+    assert token < page.attributes.index(("input", "type", "file")), "the token is checked before the file is stored"
+
+
+def test_deletion_of_an_open_analysis_is_not_offered() -> None:
+    page = Page(render("delete.html", site=True, view=opened(), form_token="t"))
+
+    assert "form" not in page.tags and "errata cancel a1" in page.text
+    assert ("form", "method", "post") in Page(PAGES["deletion"](same)).attributes
 
 
 def test_empty_list_states_the_reason() -> None:
-    nothing = replace(analyses(), rows=(), total=0)
+    nothing = replace(analyses(), rows=())
 
     assert "No analyses match the filters." in Page(render("analyses.html", site=True, view=nothing)).text
-    unfiltered = replace(nothing, state="", dataset="", search="")
-    assert "To create one, run errata analyze." in Page(render("analyses.html", site=True, view=unfiltered)).text
+    unfiltered = replace(nothing, is_filtered=False)
+    assert "run errata analyze." in Page(render("analyses.html", site=True, view=unfiltered)).text
 
 
 @pytest.mark.parametrize(("name", "transform"), [("analyses.html", analyses), ("analysis.html", opened)])

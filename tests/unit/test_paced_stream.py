@@ -7,8 +7,8 @@ from itertools import repeat
 import pytest
 from errata.errors import TruncatedUpload
 
-from service.api import paced_stream as module
-from service.api.paced_stream import PacedStream
+from service import paced_stream as module
+from service.paced_stream import PacedStream
 
 SOON = 10.0  # seconds; a timeout that no passing test reaches
 

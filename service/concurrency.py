@@ -8,6 +8,8 @@ from errata.errors import TooBusy
 
 from service.authorization import CALLER
 
+UPLOAD_RETRY_SECONDS = 2.0  # delay before a client retries an upload that exceeded the limit
+
 
 class ConcurrencyLimit:
     """A fixed number of slots. An authenticated caller gets at most half of them, and at least one."""
@@ -25,6 +27,11 @@ class ConcurrencyLimit:
         self._noun = noun
         self._retry_after = retry_after
         self._slots_by_caller: Counter[str] = Counter()
+
+    @property
+    def limit(self) -> int:
+        """Return the number of slots."""
+        return self._limit
 
     @property
     def in_use(self) -> int:
@@ -65,3 +72,8 @@ class ConcurrencyLimit:
 
     def _too_busy(self, limit: str) -> TooBusy:
         return TooBusy(f"Too many {self._noun}: at most {limit}. Try again later.", retry_after=self._retry_after)
+
+
+def make_upload_limit(max_uploads: int) -> ConcurrencyLimit:
+    """Return the limit on uploads, which the servers of a process share."""
+    return ConcurrencyLimit(max_uploads, "uploads", UPLOAD_RETRY_SECONDS)

@@ -6,8 +6,8 @@ from contextlib import suppress
 import pytest
 from errata.errors import TooBusy
 
-from service.api.concurrency import ConcurrencyLimit
 from service.authorization import CALLER
+from service.concurrency import ConcurrencyLimit
 
 
 def acquire(slots: ConcurrencyLimit, caller: str) -> Callable[[], None]:
