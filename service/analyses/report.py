@@ -1,16 +1,18 @@
 """Render an analysis, a comparison, or a trend as HTML: a self-contained file, or a page of the web server."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from enum import Enum, auto
 from importlib.metadata import version
 
 import numpy as np
+from errata.errors import InvalidRequest
 from errata.messages import attribute_note
 from numpy.typing import NDArray
 
 from service.analyses.breakdown import compute_breakdown
 from service.analyses.compare import compare_judged
+from service.analyses.embedded_thumbnails import embed_thumbnails
 from service.analyses.explain import collect_evidence
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports, Stores
@@ -20,7 +22,6 @@ from service.analyses.verdicts import iterate_verdicts, load_judged
 from service.domain import (
     ALL,
     ERROR_TYPES,
-    MULTI_LABEL_ERROR_TYPES,
     NO_TYPE,
     POSITIONS,
     TOP1_ERROR_TYPES,
@@ -40,13 +41,14 @@ from service.report.agreement_view import agreement_view
 from service.report.class_names import display_names, shorten
 from service.report.comparison_view import comparison_view
 from service.report.error_table import ClassPair, ErrorTable
+from service.report.image_links import ImageFilter, ImageLinks
 from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE, own_models_note
 from service.report.render import render_comparison, render_report, render_trend
 from service.report.report_view import ReportData, ReportView, SourceRow, report_view
 from service.report.trend_view import trend_view
 from service.rules.table import error_types, tags
 from service.summary.calibrate import calibrate
-from service.summary.confusions import confusions
+from service.summary.confusions import confusions, count_confusions, group_confused_classes
 from service.summary.own_models import OwnModels
 from service.summary.percentiles import percentile_ranks_among, percentile_ranks_of
 
@@ -55,23 +57,50 @@ STATIC_ERRORS = 50  # rows that are visible without JavaScript
 MAX_CONFUSIONS = 25
 MAX_EXAMPLES = 3  # example images of a confusion
 MAX_TEXTS = 300  # errors with vocabulary evidence
-MAX_PICTURES = 24  # thumbnails in a self-contained file
-PICTURE_SIZE = 96  # pixels
+MAX_CONFUSED_CLASSES = 20  # classes of the heat map
 
 
-def report(ports: Ports, analysis_id: str) -> str:
-    """Return the report of an analysis as a self-contained file; raise the errors of `load_judged`."""
+class ReportKind(Enum):
+    """Where a report is read, and whether it contains thumbnails."""
+
+    SITE = auto()  # a page with links to pictures and to pages about images
+    FILE = auto()  # a self-contained file
+    FILE_WITH_THUMBNAILS = auto()
+
+
+def report(ports: Ports, analysis_id: str, thumbnails: bool = False) -> str:
+    """Return the report of an analysis as a self-contained file.
+
+    Args:
+        ports: The ports of the use cases.
+        analysis_id: ID of the analysis.
+        thumbnails: Whether to embed thumbnails of the worst errors. Without them, the file shows no image to a reader
+            who has no access to the images.
+
+    Raises:
+        AnalysisNotFound: The analysis does not exist. See `load_judged` for further errors.
+        InvalidRequest: There are no images of the data set for thumbnails.
+    """
     judged = load_judged(ports.stores, analysis_id)
+    dataset = judged.analysis.request.dataset
+    if thumbnails and not ports.thumbnails.has(dataset):
+        raise InvalidRequest(
+            f"The service has no images of data set {dataset!r} for thumbnails. Set ERRATA_IMAGES, or render the "
+            "report without thumbnails.",
+            field="thumbnails",
+        )
     with ports.observer.stage(Stage.RENDER):
-        return render_report(build_view(ports, judged))
+        return render_report(
+            build_view(ports, judged, ReportKind.FILE_WITH_THUMBNAILS if thumbnails else ReportKind.FILE)
+        )
 
 
 def report_page(ports: Ports, analysis_id: str) -> str:
     """Return the report of an analysis as a page with links to pictures and to pages about images."""
     judged = load_judged(ports.stores, analysis_id)
-    name = judged.analysis.id
     with ports.observer.stage(Stage.RENDER):
-        return render_report(build_view(ports, judged, f"/analyses/{name}/"), name, site=True)
+        view = build_view(ports, judged, ReportKind.SITE)
+        return render_report(view, judged.analysis.id, site=True)
 
 
 def comparison_report(stores: Stores, id_a: str, id_b: str, site: bool = False) -> str:
@@ -88,14 +117,8 @@ def trend_report(stores: Stores, request: TrendRequest, site: bool = False) -> s
     return render_trend(trend_view(trend(stores, request), request.highlighted), site)
 
 
-def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportView:
-    """Return the content of a report.
-
-    Args:
-        ports: The ports of the use cases.
-        judged: The analysis.
-        base: URL of the analysis's pages; empty for a self-contained file.
-    """
+def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKind.FILE) -> ReportView:
+    """Return the content of a report."""
     bundle = judged.bundle
     evidence = bundle.evidence
     types = error_types(judged.verdicts)
@@ -105,11 +128,14 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
     counted = ~evidence.problematic & (types != NO_TYPE)
     rows = sort_by_severity(types, evidence.problematic, probability)
     label_space = bundle.label_space
-    names = display_names(label_space)
     summary = judged.analysis.summary
     assert summary is not None, "this is a bug: a judged analysis has a summary"
     targets = evidence.effective_targets
     pairs = confusions(targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
+    confused = group_confused_classes(pairs, MAX_CONFUSED_CLASSES)
+    links = ImageLinks(bundle.dataset, judged.analysis.id if kind is ReportKind.SITE else "", label_space.ids)
+    table = _error_table(ports, judged, rows, links, kind)
+    names = table.class_names
     groups = label_space.group_members
     percentiles, reference_notes = _compare_with_reference(ports.stores, judged)
     return report_view(
@@ -120,13 +146,13 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
                 for pair in pairs
             ],
             superclasses=[
-                (replace(row, name=shorten(row.name)), _groups(groups, classes))
+                (replace(row, name=shorten(row.name)), _groups(groups, classes), ImageFilter(superclass=row.name))
                 for row, classes in zip(
                     compute_breakdown(judged, superclasses=True), label_space.superclasses.members, strict=True
                 )
             ],
             classes=[
-                (replace(row, name=names[index]), _groups(groups, np.array([index])))
+                (replace(row, name=names[index]), _groups(groups, np.array([index])), ImageFilter(target=index))
                 for row in compute_breakdown(judged, superclasses=False)
                 if (index := row.class_index) is not None
             ],
@@ -140,7 +166,12 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
             errors=list(
                 iterate_verdicts(judged, rows[~evidence.problematic[rows]][:STATIC_ERRORS], with_evidence=True)
             ),
-            table=_error_table(ports, judged, rows, names, base),
+            table=table,
+            confused=(
+                confused,
+                count_confusions(targets[counted], predicted[counted], types[counted], confused),
+            ),
+            links=links,
             agreement=agreement_for(bundle.dataset),
             sources=[SourceRow(source.name, source.origin, source.license) for source in bundle.manifest.sources],
             version=version("errata-service"),
@@ -194,7 +225,7 @@ def _compare_with_reference(stores: Stores, judged: JudgedAnalysis) -> tuple[Seq
 
 
 def _error_table(
-    ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], class_names: Sequence[str], base: str
+    ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], links: ImageLinks, kind: ReportKind
 ) -> ErrorTable:
     bundle, total = judged.bundle, len(rows)
     superclasses = bundle.label_space.superclasses
@@ -222,7 +253,7 @@ def _error_table(
         groups={group: members[rows] for group, members in bundle.groups.items()},
         total=total,
         abstained=bundle.manifest.abstained,
-        class_names=class_names,
+        class_names=display_names(bundle.label_space),
         superclasses={
             name: members.tolist() for name, members in zip(superclasses.ids, superclasses.members, strict=True)
         },
@@ -230,11 +261,14 @@ def _error_table(
         overlaps={pair: bundle.label_space.overlap_reason(*pair) for pair in overlapping_pairs},
         texts=_vocabulary_evidence(bundle, rows, types, predicted),
         attributes=_attribute_notes(judged.attributes, rows),
-        pictures=_pictures(ports, bundle.dataset, names, types) if not base else {},
+        pictures=embed_thumbnails(ports, bundle.dataset, names) if kind is ReportKind.FILE_WITH_THUMBNAILS else {},
         experts=_expert_judgments(bundle, rows, predicted),
         agreement=agreement_view(agreement).of_type if (agreement := agreement_for(bundle.dataset)) else {},
-        picture_base=f"{base}images/" if base and ports.thumbnails.has(bundle.dataset) else "",
-        page_base=f"{base}errors/" if base else "",
+        picture_base=f"/analyses/{judged.analysis.id}/images/"
+        if kind is ReportKind.SITE and ports.thumbnails.has(bundle.dataset)
+        else "",
+        page_base=links.image_base,
+        page_query=links.image_query,
     )
 
 
@@ -297,16 +331,3 @@ def _expert_judgments(
     judgments = bundle.expert_judgments
     pairs = enumerate(zip(rows.tolist(), predicted.tolist(), strict=True)) if judgments else ()
     return {index: judgments[pair] for index, pair in pairs if pair in judgments}
-
-
-def _pictures(ports: Ports, dataset: str, names: Sequence[str], types: NDArray[np.uint8]) -> dict[str, str]:
-    """Return thumbnails of the first errors as data URLs, by name; empty if the images are not available."""
-    if not ports.thumbnails.has(dataset):
-        return {}
-    errors = np.flatnonzero(is_among(types, MULTI_LABEL_ERROR_TYPES))[:MAX_PICTURES]
-    result = {}
-    for index in errors.tolist():
-        picture = ports.thumbnails.thumbnail(dataset, names[index], PICTURE_SIZE)
-        if picture is not None:
-            result[names[index]] = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
-    return result

@@ -14,7 +14,7 @@ from errata.messages import format_count, format_percentage
 
 from service.domain import Calibration, ErrorType
 from service.report import chart_process
-from service.report.named_marks import link_marks
+from service.report.named_marks import NAMED, link_marks, name_mark
 
 _chart_numbers = itertools.count(1)  # make the IDs in one page unique
 _PADDING = {"left": 40, "right": 24, "top": 4, "bottom": 4}  # pixels, for fonts that are wider than those of vl-convert
@@ -22,6 +22,7 @@ _MAX_LABEL_START = 0.42  # share of the axis; a bar that starts further right ha
 _MAX_COLUMNS = 4  # groups side by side
 _GROUP_WIDTH = 185  # pixels
 Spec = dict[str, Any]
+NO_LINKS: Mapping[Any, str] = {}
 
 LABEL_COLORS = tuple(f"var(--c{index})" for index in range(1, 9))
 
@@ -84,14 +85,19 @@ def _svg_tag(has_links: bool, match: re.Match[str]) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" {box}{hidden}>'
 
 
-def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None]]]]) -> str:
+def breakdown(
+    groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None]]]],
+    links: Mapping[tuple[str, ErrorType], str] = NO_LINKS,
+) -> str:
     """Draw the error breakdown: a waterfall of the error types in each group.
 
-    A bar starts where the bar of the previous type ends, so that the bars of a group span all of its errors.
+    A bar starts where the bar of the previous type ends, so that the bars of a group span all of its errors. The whole
+    row of a bar is its link, because a bar can be narrower than a pixel.
 
     Args:
         groups: Name of each group with its (type, title, count) in the order of the rules. A count of None means that
             the rule was not evaluated.
+        links: URLs by name of the group and type.
 
     Returns:
         The SVG.
@@ -112,6 +118,7 @@ def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | N
                     "fill": type_color(error_type),
                     "text": text,
                     "left": start > _MAX_LABEL_START,
+                    "mark": name_mark(f"{group}, {title}: {text}", links.get((group, error_type), "")),
                 }
             )
             start += width
@@ -137,6 +144,7 @@ def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | N
                     },
                     _bar_label(y, "left", "start", "right", -4),
                     _bar_label(y, "!left", "end", "left", 4),
+                    link_area({"x": {"datum": 0, "type": "quantitative"}, "x2": {"datum": 1}, "y": y}),
                 ],
             },
         }
@@ -160,18 +168,28 @@ def _bar_label(y: Spec, condition: str, field: str, align: str, offset: int) -> 
     }
 
 
+def link_area(encoding: Spec) -> Spec:
+    """Return an invisible layer over other marks, which has their names and links."""
+    return {"mark": {"type": "bar", "color": "transparent"}, "encoding": {**encoding, **NAMED}}
+
+
 def literal_color(field: str) -> Spec:
     """Return the encoding of a color that a field of the data contains."""
     return {"field": field, "type": "nominal", "scale": None, "legend": None}
 
 
-def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], titles: tuple[str, str]) -> str:
+def gains(
+    rows: Sequence[tuple[ErrorType, str, float | None, float | None]],
+    titles: tuple[str, str],
+    links: Mapping[ErrorType, str] = NO_LINKS,
+) -> str:
     """Draw the accuracy gain without errors of each type.
 
     Args:
         rows: (type, title, top-1 gain, multi-label gain), gains as fractions of 1. None means that the rule was not
             evaluated, or that the accuracy has no gain.
         titles: Titles of the two columns. A column without any gain is not drawn if the other one has gains.
+        links: URLs by type.
 
     Returns:
         The SVG.
@@ -184,7 +202,8 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
             "accuracy": name,
             "gain": 100 * (gain or 0.0),
             "fill": type_color(error_type),
-            "text": "–" if gain is None else f"{100 * gain:.2f}",
+            "text": (text := "–" if gain is None else f"{100 * gain:.2f}"),
+            "mark": name_mark(f"{name}, {title}: {text}", links.get(error_type, "")),
         }
         for error_type, title, *type_gains in rows
         for name, gain in zip(titles, type_gains, strict=True)
@@ -209,6 +228,7 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
                         "mark": {"type": "text", "align": "left", "dx": 4, "baseline": "middle"},
                         "encoding": {"x": x, "y": y, "text": {"field": "text"}},
                     },
+                    link_area({"x": {"value": 0}, "x2": {"value": "width"}, "y": y}),
                 ],
             },
         }

@@ -11,9 +11,13 @@ from typing import Any
 
 from markupsafe import escape
 
+from service.report.image_links import link_attributes
+
 NAMED: Mapping[str, Any] = {"description": {"field": "mark", "type": "nominal"}}
 _SEPARATOR = "\n"  # a URL does not contain it
 _MARK = re.compile(r'<(path|line) aria-label="([^"]*)"([^>]*?)/>')
+_GEOMETRY = re.compile(r' (?:d|transform|x|y|x2|y2|width|height)="[^"]*"')
+_NUMBER = re.compile(r"\d+\.\d{4,}")
 _ROLES = re.compile(r'(?<=") (?:role="graphics-[a-z]+"|aria-roledescription="[^"]*")')
 
 
@@ -41,12 +45,17 @@ def link_marks(svg: str) -> tuple[str, bool]:
         The chart, and whether it contains a link.
     """
     svg = re.sub(r"<[^>]*>", lambda tag: _ROLES.sub("", tag[0]), svg)
+    svg = _GEOMETRY.sub(lambda attribute: _NUMBER.sub(_round, attribute[0]), svg)
     svg = _MARK.sub(_link_mark, svg)
     return svg, "<a href=" in svg
+
+
+def _round(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.3f}".rstrip("0").rstrip(".")
 
 
 def _link_mark(match: re.Match[str]) -> str:
     tag, text, attributes = match.groups()
     name, _, url = html.unescape(text).rpartition(_SEPARATOR)
     mark = f"<{tag}{attributes}><title>{escape(name)}</title></{tag}>"
-    return f'<a href="{escape(url)}">{mark}</a>' if url else mark
+    return f"<a {link_attributes(url)}>{mark}</a>" if url else mark

@@ -2,7 +2,7 @@
 
 /                                     the list: state, dataset, search, order, after, before
 /analyses/{id}                        the report, or the progress of an unfinished analysis
-/analyses/{id}/report.html            the report as a stand-alone file
+/analyses/{id}/report.html            the report as a stand-alone file: thumbnails=1
 /analyses/{id}/errors/{image}         one image: its evidence and rule trace
 /analyses/{id}/images/{image}         a thumbnail, if the images are in a folder
 /compare?a=…&b=…                      redirects to /compare/{a}/{b}
@@ -140,7 +140,13 @@ class Pages:
 
     def _report(self, request: Request) -> Response:
         analysis_id = _id(request, "id")
-        return _download(report.report(self._ports, analysis_id), f"errata-{analysis_id}.html")
+        thumbnails = parameter(request, "thumbnails")
+        if thumbnails not in ("", "0", "1"):
+            raise InvalidRequest(
+                f"Unknown value {thumbnails!r:.40} of 'thumbnails'. Expected 0 or 1.", field="thumbnails"
+            )
+        content = report.report(self._ports, analysis_id, thumbnails == "1")
+        return _download(content, f"errata-{analysis_id}.html")
 
     def _image(self, request: Request) -> Response:
         result = load_judged(self._ports.stores, _id(request, "id"))
