@@ -21,13 +21,25 @@ def draw(mark: str | dict[str, Any], *marks: str) -> str:
 
 def links(svg: str) -> list[tuple[str | None, str | None]]:
     """Return (URL, name) of each link."""
-    return [(link.get("href"), link.findtext(f"*/{SVG}title")) for link in ElementTree.fromstring(svg).iter(f"{SVG}a")]
+    elements = ElementTree.fromstring(svg).iter(f"{SVG}a")
+    return [(link.get("href"), link.findtext(f"*/{SVG}title")) for link in elements]
 
 
 @pytest.mark.parametrize("mark", ["bar", "point", "circle", "rect", "rule"])
 def test_each_mark_has_its_name_and_its_link(mark: str) -> None:
-    svg = draw(mark, name_mark("one", "/a?b=c&d=%22"), name_mark("two", "#errors?type=8"))
-    assert links(svg) == [("/a?b=c&d=%22", "one"), ("#errors?type=8", "two")]
+    svg = draw(mark, name_mark("one", "/a?b=c&d=%22"), name_mark("two", "/b"))
+    assert links(svg) == [("/a?b=c&d=%22", "one"), ("/b", "two")]
+
+
+def test_link_to_the_error_table_has_its_filters() -> None:
+    (link,) = ElementTree.fromstring(draw("bar", name_mark("one", "#errors?type=a&class=7"))).iter(f"{SVG}a")
+    assert dict(link.attrib) == {"href": "#errors", "data-filters": "type=a&class=7"}
+
+
+def test_coordinates_have_at_most_three_decimals() -> None:
+    svg = draw("bar", *(name_mark(f"1.23456789 {number}") for number in range(7)))
+    assert re.findall(r"\d\.\d{4,}", re.sub("<title>.*?</title>", "", svg)) == []
+    assert "1.23456789 6" in svg
 
 
 def test_mark_without_url_has_a_name_and_is_no_link() -> None:
