@@ -23,7 +23,7 @@
     const title = mark.querySelector("title");
     const name = title.textContent;
     const link = mark.closest("a");
-    (link || mark).setAttribute("aria-label", name);
+    if (link) link.setAttribute("aria-label", name);
     title.remove(); // the browser would show it over the tip
     mark.addEventListener("pointerenter", () => show(mark, name));
     mark.addEventListener("pointerleave", hide);
