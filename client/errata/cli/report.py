@@ -40,7 +40,7 @@ def report(analysis: str, output: str, thumbnails: bool, target: Target) -> None
     if is_folder(analysis) and not target.is_explicit:
         if thumbnails:
             raise InvalidRequest(
-                f"The report in {analysis} is already written. Use --thumbnails with the ID of an analysis.",
+                f"The report in {analysis} is already written. Add --local or --server to write it with thumbnails.",
                 field="thumbnails",
             )
         content = read_part(Path(analysis), REPORT, MAX_REPORT)
