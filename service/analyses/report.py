@@ -1,19 +1,16 @@
 """Render an analysis, a comparison, or a trend as HTML: a self-contained file, or a page of the web server."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from enum import Enum, auto
 from importlib.metadata import version
 
 import numpy as np
 from errata.errors import InvalidRequest
-from errata.messages import attribute_note
 from numpy.typing import NDArray
 
 from service.analyses.breakdown import compute_breakdown
 from service.analyses.compare import compare_judged
-from service.analyses.embedded_thumbnails import embed_thumbnails
-from service.analyses.explain import collect_evidence
+from service.analyses.error_table import ReportKind, error_table, sort_by_severity
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports, Stores
 from service.analyses.slices import slices_of
@@ -23,49 +20,31 @@ from service.domain import (
     ALL,
     ERROR_TYPES,
     NO_TYPE,
-    POSITIONS,
-    TOP1_ERROR_TYPES,
-    Attributes,
     ErrorType,
-    ExpertJudgment,
     PercentileRank,
     Stage,
     StoredResult,
-    VocabularyEvidence,
-    is_among,
 )
 from service.evidence.agreement import agreement_for
 from service.evidence.bundle import Bundle
 from service.reference_models.curves import curves_of
-from service.report.agreement_view import agreement_view
 from service.report.class_names import display_names, shorten
 from service.report.comparison_view import comparison_view
-from service.report.error_table import ClassPair, ErrorTable
 from service.report.image_links import ImageFilter, ImageLinks
 from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE, own_models_note
 from service.report.render import render_comparison, render_report, render_trend
 from service.report.report_view import ReportData, ReportView, SourceRow, report_view
 from service.report.trend_view import trend_view
-from service.rules.table import error_types, tags
+from service.rules.table import error_types
 from service.summary.calibrate import calibrate
 from service.summary.confusions import confusions, count_confusions, group_confused_classes
 from service.summary.own_models import OwnModels
 from service.summary.percentiles import percentile_ranks_among, percentile_ranks_of
 
-MAX_TABLE_ERRORS = 20_000  # rows of the error table
 STATIC_ERRORS = 50  # rows that are visible without JavaScript
 MAX_CONFUSIONS = 25
 MAX_EXAMPLES = 3  # example images of a confusion
-MAX_TEXTS = 300  # errors with vocabulary evidence
 MAX_CONFUSED_CLASSES = 20  # classes of the heat map
-
-
-class ReportKind(Enum):
-    """Where a report is read, and whether it contains thumbnails."""
-
-    SITE = auto()  # a page with links to pictures and to pages about images
-    FILE = auto()  # a self-contained file
-    FILE_WITH_THUMBNAILS = auto()
 
 
 def report(ports: Ports, analysis_id: str, thumbnails: bool = False) -> str:
@@ -134,7 +113,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKi
     pairs = confusions(targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
     confused = group_confused_classes(pairs, MAX_CONFUSED_CLASSES)
     links = ImageLinks(bundle.dataset, judged.analysis.id if kind is ReportKind.SITE else "", label_space.ids)
-    table = _error_table(ports, judged, rows, links, kind)
+    table = error_table(ports, judged, rows, links, kind)
     names = table.class_names
     groups = label_space.group_members
     percentiles, reference_notes = _compare_with_reference(ports.stores, judged)
@@ -180,15 +159,6 @@ def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKi
     )
 
 
-def sort_by_severity(
-    types: NDArray[np.uint8], problematic: NDArray[np.bool_], probability: NDArray[np.floating] | None
-) -> NDArray[np.intp]:
-    """Return the rows of top-1 errors, (n,): not problematic first, then by falling severity and confidence."""
-    rows = np.flatnonzero(is_among(types, TOP1_ERROR_TYPES))
-    confidence = np.zeros(len(rows)) if probability is None else np.nan_to_num(probability[rows].astype(float))
-    return rows[np.lexsort((rows, -confidence, -POSITIONS[types[rows]], problematic[rows]))]
-
-
 def _groups(groups: NDArray[np.bool_], classes: NDArray[np.integer]) -> list[int]:
     return [number for number, inside in enumerate(groups) if inside[classes].any()]
 
@@ -224,97 +194,6 @@ def _compare_with_reference(stores: Stores, judged: JudgedAnalysis) -> tuple[Seq
     return percentile_ranks_among(others, ALL, result), [own_models_note(len(others))]
 
 
-def _error_table(
-    ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], links: ImageLinks, kind: ReportKind
-) -> ErrorTable:
-    bundle, total = judged.bundle, len(rows)
-    superclasses = bundle.label_space.superclasses
-    rows = rows[:MAX_TABLE_ERRORS]
-    evidence = bundle.evidence
-    images = bundle.rows[rows]
-    types = error_types(judged.verdicts)[rows]
-    targets, predicted = evidence.effective_targets[rows], judged.predictions.top1[images]
-    problematic = evidence.problematic[rows]
-    labels = evidence.labels.take(rows)
-    names = [bundle.judged_names[row] for row in rows.tolist()]
-    probability = judged.predictions.probability
-    is_overlap = types == ErrorType.CLASS_OVERLAP.id
-    overlapping_pairs = {*zip(targets[is_overlap].tolist(), predicted[is_overlap].tolist(), strict=True)}
-    return ErrorTable(
-        names=names,
-        targets=targets,
-        rejected={row: int(evidence.targets[rows[row]]) for row in np.flatnonzero(evidence.rejected[rows]).tolist()},
-        predicted=predicted,
-        types=types,
-        problematic=problematic,
-        tags={row: tags(int(judged.verdicts[rows[row]]), True) for row in np.flatnonzero(problematic).tolist()},
-        probability=None if probability is None else probability[images],
-        labels=labels,
-        groups={group: members[rows] for group, members in bundle.groups.items()},
-        total=total,
-        abstained=bundle.manifest.abstained,
-        class_names=display_names(bundle.label_space),
-        superclasses={
-            name: members.tolist() for name, members in zip(superclasses.ids, superclasses.members, strict=True)
-        },
-        pairs=_co_occurring_pairs(bundle, labels.classes, np.repeat(predicted, labels.counts)),
-        overlaps={pair: bundle.label_space.overlap_reason(*pair) for pair in overlapping_pairs},
-        texts=_vocabulary_evidence(bundle, rows, types, predicted),
-        attributes=_attribute_notes(judged.attributes, rows),
-        pictures=embed_thumbnails(ports, bundle.dataset, names) if kind is ReportKind.FILE_WITH_THUMBNAILS else {},
-        experts=_expert_judgments(bundle, rows, predicted),
-        agreement=agreement_view(agreement).of_type if (agreement := agreement_for(bundle.dataset)) else {},
-        picture_base=f"/analyses/{judged.analysis.id}/images/"
-        if kind is ReportKind.SITE and ports.thumbnails.has(bundle.dataset)
-        else "",
-        page_base=links.image_base,
-        page_query=links.image_query,
-    )
-
-
-def _attribute_notes(attributes: Attributes | None, rows: NDArray[np.intp]) -> dict[int, list[str]]:
-    """Return the attributes of each error that has any, by index."""
-    if attributes is None:
-        return {}
-    return {
-        index: [attribute_note(item.attribute, item.values) for item in items]
-        for index, items in enumerate(attributes.of_rows(rows.tolist()))
-        if items
-    }
-
-
-def _co_occurring_pairs(
-    bundle: Bundle, labels: NDArray[np.int16], predicted: NDArray[np.int16]
-) -> dict[tuple[int, int], ClassPair]:
-    """Return the number of images with both label and prediction, (L,) each, and examples."""
-    pairs, relation = bundle.pairs, bundle.evidence.cooccurrence
-    if pairs is None or relation is None:
-        return {}
-    co_occurring = np.flatnonzero(relation.holds(labels, predicted))
-    distinct = np.unique(np.stack([labels[co_occurring], predicted[co_occurring]], axis=1), axis=0).tolist()
-    row_of = {(int(low), int(high)): row for row, (low, high) in enumerate(pairs.classes.tolist())}
-    result = {}
-    for label, prediction in distinct:
-        row = row_of[min(label, prediction), max(label, prediction)]
-        numbers = pairs.examples[row]
-        result[label, prediction] = ClassPair(int(pairs.counts[row]), tuple(bundle.example_names(numbers[numbers > 0])))
-    return result
-
-
-def _vocabulary_evidence(
-    bundle: Bundle, rows: NDArray[np.intp], types: NDArray[np.uint8], predicted: NDArray[np.int16]
-) -> Mapping[int, VocabularyEvidence]:
-    """Return the vocabulary evidence of the first out-of-vocabulary errors, by index."""
-    if bundle.proposals is None:
-        return {}
-    result = {}
-    for index in np.flatnonzero(types == ErrorType.FINE_GRAINED_OOV.id)[:MAX_TEXTS].tolist():
-        vocabulary = collect_evidence(bundle, int(rows[index]), int(predicted[index])).vocabulary
-        if vocabulary is not None:
-            result[index] = vocabulary
-    return result
-
-
 def _label_preference(
     bundle: Bundle, types: NDArray[np.uint8], predicted: NDArray[np.int16], counted: NDArray[np.bool_]
 ) -> tuple[int, int] | None:
@@ -322,12 +201,3 @@ def _label_preference(
     rows = np.flatnonzero(counted & (types == ErrorType.FINE_GRAINED_OOV.id))
     preferred = bundle.labels_preferred(rows, predicted[rows])
     return None if preferred is None else (int(preferred.sum()), len(rows))
-
-
-def _expert_judgments(
-    bundle: Bundle, rows: NDArray[np.intp], predicted: NDArray[np.int16]
-) -> Mapping[int, ExpertJudgment]:
-    """Return what experts judged, by index."""
-    judgments = bundle.expert_judgments
-    pairs = enumerate(zip(rows.tolist(), predicted.tolist(), strict=True)) if judgments else ()
-    return {index: judgments[pair] for index, pair in pairs if pair in judgments}
