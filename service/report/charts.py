@@ -21,6 +21,10 @@ _PADDING = {"left": 40, "right": 24, "top": 4, "bottom": 4}  # pixels, for fonts
 _MAX_LABEL_START = 0.42  # share of the axis; a bar that starts further right has its label on the left
 _MAX_COLUMNS = 4  # groups side by side
 _GROUP_WIDTH = 185  # pixels
+_BIN_NAME = (  # of a dot of the reliability diagram, as a Vega expression; the empty URL follows the line break
+    "datum.what + ': confidence ' + format(100 * datum.confidence, '.1f') + ' %, correct '"
+    " + format(100 * datum.accuracy, '.1f') + ' % of ' + format(datum.samples, ',') + ' images\\n'"
+)
 Spec = dict[str, Any]
 NO_LINKS: Mapping[Any, str] = {}
 
@@ -261,8 +265,10 @@ def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
                     },
                     {"mark": {"type": "line", "color": "var(--t5)"}, "encoding": {"x": x, "y": y}},
                     {
+                        "transform": [{"calculate": _BIN_NAME, "as": "mark"}],
                         "mark": {"type": "circle", "color": "var(--t5)", "opacity": 1},
                         "encoding": {
+                            **NAMED,
                             "x": x,
                             "y": y,
                             "size": {"field": "samples", "type": "quantitative", "legend": None},
