@@ -272,9 +272,14 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def RenderReport(self, request: pb.RenderReportRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
         """Stream a report as one HTML file."""
+        if request.thumbnails and request.WhichOneof("subject") != "analysis":
+            raise InvalidRequest(
+                "Only the report of an analysis can have thumbnails. Set `analysis`.", field="thumbnails"
+            )
         match request.WhichOneof("subject"):
             case "analysis":
-                render = partial(report.report, self._ports, wire.analysis_id(request.analysis, "analysis"))
+                analysis_id = wire.analysis_id(request.analysis, "analysis")
+                render = partial(report.report, self._ports, analysis_id, request.thumbnails)
             case "comparison":
                 render = partial(report.comparison_report, self._ports.stores, *_compared_ids(request.comparison))
             case "trend":

@@ -8,7 +8,8 @@ import base64
 import hashlib
 import json
 import re
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -22,6 +23,7 @@ from service.report.charts import type_color
 from service.report.comparison_view import ComparisonView
 from service.report.elements import css_class
 from service.report.error_table import to_plain
+from service.report.image_links import image_url, link_attributes
 from service.report.messages.agreement import CAPTION
 from service.report.messages.pages import translate
 from service.report.report_view import ReportView
@@ -29,7 +31,7 @@ from service.report.static_files import HTMX
 from service.report.trend_view import TrendView
 
 _PERCENTAGE = re.compile(r"(?<=\d) %")
-_SCRIPTS = ("error_table.js", "tables.js", "images.js", "upload.js")
+_SCRIPTS = ("error_table.js", "tables.js", "contents.js", "mark_names.js", "images.js", "upload.js")
 
 
 @cache
@@ -44,6 +46,7 @@ def _environment() -> Environment:
     )
     environment.filters["number"] = format_count
     environment.filters["nobreak"] = _keep_units
+    environment.filters["link_attributes"] = link_attributes
     style, script = Markup(style_sheet()), Markup(_script())  # noqa: S704 - files of this package
     environment.globals.update(translate=translate, style=style, script=script, htmx=HTMX)
     return environment
@@ -84,7 +87,10 @@ def render_report(view: ReportView, analysis: str = "", site: bool = False) -> s
         for error_type in TOP1_ERROR_TYPES
     ]
     groups = [(number, group_title(group)) for number, group in enumerate(view.table.groups)]
-    data = _embed_json(to_plain(view.table))
+    table = view.table
+    in_html = {row.file_name for row in view.errors}  # error_table.js takes these pictures from the HTML
+    pictures = {name: url for name, url in table.pictures.items() if name not in in_html}
+    data = _embed_json(to_plain(replace(table, pictures=pictures)))
     return render(
         "report.html",
         site,
@@ -94,6 +100,7 @@ def render_report(view: ReportView, analysis: str = "", site: bool = False) -> s
         analysis=analysis,
         data=data,
         agreement_caption=CAPTION,
+        image_url=partial(image_url, base=table.page_base, query=table.page_query),
     )
 
 

@@ -2,7 +2,7 @@
 
 /                                     the list: search, dataset, model, label, state, owner, order, after, before
 /analyses/{id}                        the report, or the progress of an unfinished analysis
-/analyses/{id}/report.html            the report as a stand-alone file
+/analyses/{id}/report.html            the report as a stand-alone file: thumbnails=1
 /analyses/{id}/delete                 asks for confirmation; the form deletes the analysis
 /upload                               the form; service.web.upload_page receives it
 /analyses/{id}/images/{image}         redirects to the thumbnail (service.web.pictures)
@@ -149,7 +149,12 @@ class Pages:
 
     def _report(self, request: Request) -> Response:
         analysis_id = path_id(request, "id")
-        return download(report.report(self._ports, analysis_id), f"errata-{analysis_id}.html")
+        thumbnails = parameter(request, "thumbnails")
+        if thumbnails not in ("", "0", "1"):
+            raise InvalidRequest(
+                f"Unknown value {thumbnails!r:.40} of 'thumbnails'. Expected 0 or 1.", field="thumbnails"
+            )
+        return download(report.report(self._ports, analysis_id, thumbnails == "1"), f"errata-{analysis_id}.html")
 
     def _confirm_deletion(self, request: Request) -> Response:
         analysis, token = queries.get(self._ports.stores, path_id(request, "id")), form_token(request)

@@ -234,6 +234,16 @@ def test_two_selected_analyses_are_compared_the_older_one_first(running: Running
     assert request(running, f"/compare?a={newer}&b={older}").headers["Location"] == f"/compare/{newer}/{older}"
 
 
+def test_a_report_has_thumbnails_only_on_request(running: Running, analysis: pb.Analysis) -> None:
+    plain, embedded, invalid = (
+        request(running, f"/{analysis.name}/report.html{query}") for query in ("", "?thumbnails=1", "?thumbnails=yes")
+    )
+
+    assert (plain.status, embedded.status, invalid.status) == (200, 200, 400)
+    assert b"data:image/jpeg" not in plain.body
+    assert b"data:image/jpeg" in embedded.body
+
+
 def test_a_data_set_without_images_has_no_pictures(running: Running, client: Client) -> None:
     rows = "".join(f"ILSVRC2012_val_{number:08}.JPEG,1\n" for number in range(1, 50_001))
     real = client.upload(io.BytesIO(f"file_name,top1\n{rows}".encode()), "imagenet-real")
@@ -242,6 +252,7 @@ def test_a_data_set_without_images_has_no_pictures(running: Running, client: Cli
     assert request(running, f"/datasets/imagenet-real/thumbnails/{image}").status == 404
     page = request(running, f"/datasets/imagenet-real/images/{image}")
     assert page.status == 200 and "<img" not in page.text
+    assert request(running, f"/{real.name}/report.html?thumbnails=1").status == 400
 
 
 def test_an_open_analysis_has_a_page_but_no_report(start: Start) -> None:

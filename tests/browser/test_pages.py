@@ -67,10 +67,12 @@ def test_error_row_shows_its_image_and_links_to_the_image_page(chromium: Browser
         picture = page.locator(".opened img")
         picture.wait_for()
         page.wait_for_function("document.querySelector('.opened img').naturalWidth > 0")
-        page.locator(".opened a").click()
-        assert "match" in page.inner_text("main")
-        page.wait_for_function("document.querySelector('img').naturalWidth > 0")
         assert view.messages == []
+        name = page.locator("#errors-table tbody .file").first.inner_text()
+        demo = site.demo.name.removeprefix("analyses/")
+        expected = f"/datasets/demo/images/{name}?analysis={demo}"
+        for link in (".opened a", "#errors-table tbody .file a"):
+            assert page.locator(link).first.get_attribute("href") == expected
 
 
 def test_list_updates_while_an_analysis_runs(chromium: Browser, start: Start) -> None:
@@ -99,11 +101,16 @@ def test_page_of_an_unfinished_analysis_becomes_its_report(chromium: Browser, st
 def test_download_is_the_stand_alone_report(chromium: Browser, site: Site) -> None:
     with open_page(chromium, f"{site.url}/{site.demo.name}") as view:
         with view.page.expect_download() as waited:
-            view.page.get_by_role("link", name="Download report").click()
+            view.page.get_by_role("link", name="Download report", exact=True).click()
         content = waited.value.path().read_bytes()
         assert content == site.running.client.report(site.demo.name)
         assert b'src="/' not in content and b'href="/' not in content
-        assert b"data:image/jpeg;base64," in content  # embedded thumbnails
+        assert b"data:image/jpeg" not in content
+        with view.page.expect_download() as waited:
+            view.page.get_by_role("link", name="Download report with thumbnails").click()
+        content = waited.value.path().read_bytes()
+        assert content == site.running.client.report(site.demo.name, thumbnails=True)
+        assert b"data:image/jpeg;base64," in content
 
 
 def test_trend_marks_the_selected_analysis(chromium: Browser, site: Site) -> None:

@@ -426,9 +426,15 @@ class AsyncClient:
         async for chunk in self._export(request):
             yield chunk
 
-    async def report(self, analysis: AnalysisRef) -> bytes:
-        """Return the report of an analysis as one HTML file."""
-        return await self._report(pb.RenderReportRequest(analysis=name_of(analysis)))
+    async def report(self, analysis: AnalysisRef, thumbnails: bool = False) -> bytes:
+        """Return the report of an analysis as one HTML file.
+
+        Args:
+            analysis: The analysis.
+            thumbnails: Whether to embed thumbnails of the worst 200 errors, at most 5 MB. A reader of the file then
+                sees these images.
+        """
+        return await self._report(pb.RenderReportRequest(analysis=name_of(analysis), thumbnails=thumbnails))
 
     async def compare(self, a: AnalysisRef, b: AnalysisRef, max_images: int = 0) -> Comparison:
         """Compare two analyses of the same data set and evidence.

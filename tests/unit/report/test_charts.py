@@ -412,3 +412,22 @@ def test_dots_of_the_reliability_diagram_are_labeled_and_visible_even_with_one_i
     ] * 2  # fmt: skip
     radii = [float(path.split(",")[0].removeprefix("M")) for path in paths(svg, "var(--t5)")]
     assert len(radii) == 2 * len(counts) and min(radii) > 2.5
+
+
+def test_dots_of_the_reliability_diagram_have_names() -> None:
+    bins = (Bin(0.8, 0.9, 1234, 0.856, 0.75, None),)
+    svg = charts.reliability(Calibration(bins, None, None), ("top-1", "multi-label"))
+
+    titles = [item.text for item in ElementTree.fromstring(svg).iter(f"{SVG}title")]
+    assert titles == ["top-1: confidence 85.6 %, correct 75.0 % of 1,234 images"]
+
+
+def test_rows_of_the_breakdown_are_links_of_their_group_and_type() -> None:
+    links = {("a & b", error_type): f"/{error_type.key}" for error_type in TOP1_ERROR_TYPES if error_type.id != 3}
+    svg = charts.breakdown([("a & b", kinds((1000, 1, 0, 0, 0, 0, 0)))], links)
+
+    root = ElementTree.fromstring(svg)
+    assert [link.get("href") for link in root.iter(f"{SVG}a")] == [*links.values()]
+    assert root.findtext(f".//{SVG}title") == f"a & b, {kinds()[0][1]}: 1,000 (99.9 %)"
+    starts = {bar(link[0].get("d", "")) for link in root.iter(f"{SVG}a")}
+    assert starts == {(0, 185)}, "the whole row is a link"

@@ -31,7 +31,7 @@ from service.report.agreement_view import AgreementRow, AgreementView
 from service.report.breakdown_view import CountCell, GainRow, GroupRow, SeverityRow
 from service.report.calibration_view import BinRow, CalibrationView, ConfidenceRow
 from service.report.change_view import ChangeTableRow, GroupChangeTables
-from service.report.class_view import ClassRow, ConfusionRow
+from service.report.class_view import ClassRow, LinkedCount
 from service.report.comparison_view import (
     ChangedImageRow,
     ComparisonView,
@@ -42,6 +42,8 @@ from service.report.comparison_view import (
     Side,
     TestRow,
 )
+from service.report.confusion_chart import ConfusionCell
+from service.report.confusion_view import ConfusionMap, ConfusionRow
 from service.report.elements import BarSegment, Chart, Property
 from service.report.error_table import ClassPair, ErrorTable
 from service.report.error_view import ErrorRow
@@ -175,8 +177,9 @@ def table(**changes: Any) -> ErrorTable:
 
 
 def part(name: str) -> ClassRow:
-    counts = tuple("1" for _ in TOP1_ERROR_TYPES)
-    return ClassRow(name, "organism", "9", "8", "50.0 %", "7", BAR, "1 fine-grained", counts, "+0.10", "+0.20")
+    counts = tuple(LinkedCount("1", "#errors?type=a") for _ in TOP1_ERROR_TYPES)
+    failures = LinkedCount("7", "#errors?type=b")
+    return ClassRow(name, "organism", "9", "8", "50.0 %", failures, BAR, "1 fine-grained", counts, "+0.10", "+0.20")
 
 
 def view(**changes: Any) -> ReportView:
@@ -201,6 +204,7 @@ def view(**changes: Any) -> ReportView:
         num_superclasses=2345,
         num_classes=1234,
         confusions=(ConfusionRow("goldfish", "tench", "3", "3 fine-grained", "c.jpg"),),
+        confusion_map=ConfusionMap(CHART, (ConfusionCell("goldfish", "tench", 3, "#errors?class=1"),)),
         calibration=CalibrationView(
             "On average.",
             CHART,
@@ -408,7 +412,8 @@ def poisoned(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: poisoned(item) for name, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: poisoned(getattr(value, field.name)) for field in fields(value)})
+        texts = {field.name: poisoned(getattr(value, field.name)) for field in fields(value)}
+        return replace(value, **(texts | ({"url": f"#errors?{HOSTILE}"} if "url" in texts else {})))
     return value
 
 
@@ -880,10 +885,12 @@ def test_stand_alone_report_embeds_thumbnails_and_has_no_links() -> None:
 
 def test_served_report_links_to_image_pages_with_encoded_names() -> None:
     result = replace(ERROR, file_name='dir/a b?#&".jpg')
-    hostile = view(errors=(result,), table=table(page_base="/analyses/a1/errors/", pictures={}))
+    hostile = view(
+        errors=(result,), table=table(page_base="/datasets/d/images/", page_query="?analysis=a1", pictures={})
+    )
     page = Page(render_report(hostile, "a1", site=True))
 
-    assert "/analyses/a1/errors/dir/a%20b%3F%23%26%22.jpg" in page.values("href")
+    assert "/datasets/d/images/dir/a%20b%3F%23%26%22.jpg?analysis=a1" in page.values("href")
     assert "/analyses/a1/report.html" in page.values("href")
 
 
@@ -908,6 +915,32 @@ def test_every_chart_is_hidden_from_screen_readers_and_has_a_description() -> No
 
         assert hidden == ["true"] * svgs
         assert "what it shows" in page.text
+
+
+def test_contents_lists_all_sections() -> None:
+    page = Page(render_report(view()))
+    sections = [value for tag, name, value in page.attributes if (tag, name) == ("section", "aria-labelledby")]
+    targets = [value.removeprefix("#") for value in page.values("href") if value.startswith("#")]
+
+    assert targets[:1] == ["main"]
+    contents = ["main", *sections]
+    assert targets[1 : 1 + 2 * len(contents)] == contents * 2  # the menu of narrow windows, and the list of wide ones
+    assert set(contents) <= set(page.values("id"))
+
+
+def test_contents_leaves_out_missing_sections() -> None:
+    page = Page(render_report(view(calibration=None, slices=(), confusions=(), confusion_map=None, classes=())))
+
+    assert {"#calibration", "#slices", "#confusions", "#superclasses"}.isdisjoint(page.values("href"))
+
+
+def test_picture_is_embedded_once() -> None:
+    pictures = {"x.jpg": "data:image/jpeg;base64,AAAA", "y.jpg": "data:image/jpeg;base64,BBBB"}
+    html = render_report(view(table=table(pictures=pictures)))
+
+    assert (html.count("AAAA"), html.count("BBBB")) == (1, 1)
+    assert Page(html).data["pictures"] == {"y.jpg": pictures["y.jpg"]}
+    assert ("img", "data-file", "x.jpg") in Page(html).attributes
 
 
 def test_missing_template_value_raises_an_error() -> None:
