@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service.analyses.breakdown import compute_breakdown
 from service.analyses.compare import compare_judged
+from service.analyses.compare_images import compare_images
 from service.analyses.explain import collect_evidence
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports, Stores
@@ -25,6 +26,7 @@ from service.domain import (
     POSITIONS,
     TOP1_ERROR_TYPES,
     Attributes,
+    ChangeQuery,
     ErrorType,
     ExpertJudgment,
     PercentileRank,
@@ -38,6 +40,7 @@ from service.evidence.bundle import Bundle
 from service.reference_models.curves import curves_of
 from service.report.agreement_view import agreement_view
 from service.report.class_names import display_names, shorten
+from service.report.comparison_page import ComparisonLinks, PageSource
 from service.report.comparison_view import comparison_view
 from service.report.error_table import ClassPair, ErrorTable
 from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE, own_models_note
@@ -57,6 +60,7 @@ MAX_EXAMPLES = 3  # example images of a confusion
 MAX_TEXTS = 300  # errors with vocabulary evidence
 MAX_PICTURES = 24  # thumbnails in a self-contained file
 PICTURE_SIZE = 96  # pixels
+MAX_CARDS = 12  # images of each change on the page of a comparison
 
 
 def report(ports: Ports, analysis_id: str) -> str:
@@ -74,13 +78,27 @@ def report_page(ports: Ports, analysis_id: str) -> str:
         return render_report(build_view(ports, judged, f"/analyses/{name}/"), name, site=True)
 
 
-def comparison_report(stores: Stores, id_a: str, id_b: str, site: bool = False) -> str:
-    """Return the comparison of two analyses as a self-contained file or as a page; raise the errors of `compare`."""
-    a, b = load_judged(stores, id_a), load_judged(stores, id_b)
+def comparison_report(stores: Stores, id_a: str, id_b: str) -> str:
+    """Return the comparison of two analyses as a self-contained file; raise the errors of `compare_judged`."""
+    return _render_comparison(load_judged(stores, id_a), load_judged(stores, id_b))
+
+
+def comparison_page(ports: Ports, id_a: str, id_b: str, query: ChangeQuery) -> str:
+    """Return the comparison of two analyses as a page; raise the errors of `compare_images`."""
+    a, b = load_judged(ports.stores, id_a), load_judged(ports.stores, id_b)
+    changes = compare_images(a, b, query, MAX_CARDS)
+    dataset = a.bundle.dataset
+    has_pictures = ports.thumbnails.has(dataset)
+    links = ComparisonLinks(a.analysis.id, b.analysis.id, dataset, has_pictures, a.bundle.label_space.ids)
+    return _render_comparison(a, b, PageSource(links, changes))
+
+
+def _render_comparison(a: JudgedAnalysis, b: JudgedAnalysis, source: PageSource | None = None) -> str:
     comparison = compare_judged(a, b)
     assert a.analysis.summary is not None and b.analysis.summary is not None, "this is a bug: both are judged"
     names = display_names(a.bundle.label_space)
-    return render_comparison(comparison_view(comparison, a.analysis.summary, b.analysis.summary, names), site)
+    view = comparison_view(comparison, a.analysis.summary, b.analysis.summary, names, source)
+    return render_comparison(view, site=source is not None)
 
 
 def trend_report(stores: Stores, request: TrendRequest, site: bool = False) -> str:

@@ -5,9 +5,10 @@
 /analyses/{id}/report.html            the report as a stand-alone file
 /analyses/{id}/errors/{image}         one image: its evidence and rule trace
 /analyses/{id}/images/{image}         a thumbnail, if the images are in a folder
-/compare?a=…&b=…                      redirects to /compare/{a}/{b}
-/compare/{a}/{b}, …/report.html       a comparison
-/trend                                dataset, group, by, mark
+/compare?a=…&b=…                      a comparison: change, class, superclass
+/compare/{a}/{b}                      redirects to /compare
+/compare/{a}/{b}/report.html          the comparison as a stand-alone file
+/trend                                dataset, group, by, x, y, mark (repeated)
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import structlog
 from errata.errors import AnalysisNotFound, ErrataError, ImageNotFound, InvalidRequest, TooBusy
@@ -30,7 +31,7 @@ from service.analyses import queries, report
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import explain_image, find_bundle, load_judged
-from service.domain import ALL, Observer, State
+from service.domain import ALL, ChangeQuery, Observer, State
 from service.evidence.agreement import agreement_for
 from service.redact import log_fields, public_message, public_text
 from service.reference_models.curves import curves_of
@@ -99,8 +100,8 @@ class Pages:
             "/analyses/{id}/report.html": self._report,
             "/analyses/{id}/errors/{image:path}": self._image,
             "/analyses/{id}/images/{image:path}": self._thumbnail,
-            "/compare": self._redirect_to_comparison,
-            "/compare/{a}/{b}": self._comparison,
+            "/compare": self._comparison,
+            "/compare/{a}/{b}": self._redirect_to_comparison,
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
         }
@@ -162,17 +163,20 @@ class Pages:
         return Response(thumbnail, media_type="image/jpeg", headers=headers)
 
     def _redirect_to_comparison(self, request: Request) -> Response:
+        parameters = urlencode({"a": _id(request, "a"), "b": _id(request, "b")})
+        return RedirectResponse(f"/compare?{parameters}", status_code=301, headers=HEADERS)
+
+    def _comparison(self, request: Request) -> Response:
         a, b = parameter(request, "a"), parameter(request, "b")
         if not (wire.is_id(a) and wire.is_id(b)):
             raise InvalidRequest("Select two analyses in the list: one as A and one as B.", field="a")
-        return RedirectResponse(f"/compare/{a}/{b}", status_code=303, headers=HEADERS)
-
-    def _comparison(self, request: Request) -> Response:
-        a, b = _id(request, "a"), _id(request, "b")
         for analysis_id in (a, b):  # the cache can contain the page of a deleted analysis
             queries.get_succeeded(self._ports.stores, analysis_id)
+        query = ChangeQuery(*(parameter(request, name) for name in ("change", "class", "superclass")))
         return self._respond_cached(
-            request, ("comparison", a, b), lambda: report.comparison_report(self._ports.stores, a, b, site=True)
+            request,
+            ("comparison", a, b, query.change, query.class_id, query.superclass),
+            lambda: report.comparison_page(self._ports, a, b, query),
         )
 
     def _comparison_report(self, request: Request) -> Response:

@@ -62,7 +62,7 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
         "/",
         f"/{analysis.name}",
         f"/{analysis.name}/errors/{image}",
-        f"/compare/{name}/{name}",
+        f"/compare?a={name}&b={name}",
         "/trend",
         "/no",
     ):
@@ -90,7 +90,11 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
         ("/?after=" + "x" * 9000, 400, "At most 8192 are allowed."),
         ("/?search=" + "x" * 300, 400, "At most 256 are allowed."),
         ("/compare?a=x", 400, "one as A and one as B"),
-        ("/compare/x/y", 404, "Analysis &#39;x&#39; not found"),
+        ("/compare", 400, "one as A and one as B"),
+        ("/compare?a=x&b=y", 404, "Analysis &#39;x&#39; not found"),
+        ("/compare?a=x&b=../y", 400, "one as A and one as B"),
+        ("/compare/x/y%20z", 404, "Analysis &#39;y z&#39; not found"),
+        ("/compare?a=x&b=y&class=" + "x" * 300, 404, "Analysis &#39;x&#39; not found"),
         ("/trend?group=odd", 400, "Unknown group &#39;odd&#39;"),
         ("/trend?dataset=odd", 404, "not found. Expected one of"),
     ],
@@ -299,10 +303,10 @@ def test_a_cached_page_is_not_sent_again(running: Running, analysis: pb.Analysis
 def test_a_deleted_analysis_has_no_page(running: Running, client: Client, demo_csv: bytes) -> None:
     gone = client.upload(io.BytesIO(demo_csv), "demo")
     name = gone.name.removeprefix("analyses/")
-    assert request(running, f"/{gone.name}").status == request(running, f"/compare/{name}/{name}").status == 200
+    assert request(running, f"/{gone.name}").status == request(running, f"/compare?a={name}&b={name}").status == 200
     client.delete(gone.name)
 
-    assert request(running, f"/{gone.name}").status == request(running, f"/compare/{name}/{name}").status == 404
+    assert request(running, f"/{gone.name}").status == request(running, f"/compare?a={name}&b={name}").status == 404
 
 
 def test_the_list_is_sorted_across_pages(running: Running, client: Client, demo: Bundle) -> None:

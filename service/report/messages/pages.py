@@ -292,6 +292,10 @@ _TEXTS = (
     "{count} of {total} models. To get all models, run errata trend --json.",
     "Analyses {first} to {last} of {total}",
     "– Errata",
+    "All images ({count})",
+    "change of images",
+    "The filters select the images in the matrix and in the grids below it. The tests and the tables contain all "
+    "images.",
 )
 PAGE_TEXTS: Mapping[str, str] = {text: text for text in _TEXTS}  # map a text to its translation to translate the pages
 
