@@ -1,19 +1,20 @@
 """Charts: Vega-Lite specifications, drawn as inline SVG by vl-convert, without a network or a browser.
 
-Colors are CSS variables of the page, so that one chart suits light mode, dark mode, and print. Charts are hidden from
-screen readers: the templates add a description and a table.
+Colors are CSS variables of the page, so that one chart suits light mode, dark mode, and print. Screen readers get the
+links of a chart, and the description and the table that the templates add.
 """
 
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from errata.messages import format_count, format_percentage
 
 from service.domain import Calibration, ErrorType
 from service.report import chart_process
+from service.report.named_marks import link_marks
 
 _chart_numbers = itertools.count(1)  # make the IDs in one page unique
 _PADDING = {"left": 40, "right": 24, "top": 4, "bottom": 4}  # pixels, for fonts that are wider than those of vl-convert
@@ -56,11 +57,20 @@ def _config() -> Spec:
 
 
 def draw(spec: Mapping[str, Any]) -> str:
-    """Draw a specification as SVG with unique IDs, without scripts and external references."""
-    svg = chart_process.draw({**spec, "config": _config(), "padding": _PADDING})
+    """Draw a specification as SVG with unique IDs, without scripts and external references.
+
+    Args:
+        spec: The Vega-Lite specification; marks with the encoding `named_marks.NAMED` get names and links.
+
+    Returns:
+        The SVG, hidden from screen readers if it contains no link.
+    """
+    svg, has_links = link_marks(chart_process.draw({**spec, "config": _config(), "padding": _PADDING}))
     prefix = f"p{next(_chart_numbers)}-"
     svg = re.sub(r"<[^>]*>", lambda tag: _prefix_ids(tag[0], prefix), svg)
-    return re.sub(r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>", _svg_tag, svg, count=1)
+    return re.sub(
+        r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>", partial(_svg_tag, has_links), svg, count=1
+    )
 
 
 def _prefix_ids(tag: str, prefix: str) -> str:
@@ -68,9 +78,10 @@ def _prefix_ids(tag: str, prefix: str) -> str:
     return re.sub(r'\bid="', f'id="{prefix}', tag).replace("url(#", f"url(#{prefix}")
 
 
-def _svg_tag(match: re.Match[str]) -> str:
+def _svg_tag(has_links: bool, match: re.Match[str]) -> str:
     box = f'width="{match[1]}" viewBox="0 0 {match[1]} {match[2]}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {box} aria-hidden="true" focusable="false">'
+    hidden = "" if has_links else ' aria-hidden="true" focusable="false"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {box}{hidden}>'
 
 
 def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None]]]]) -> str:
