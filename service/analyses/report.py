@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
+from errata.errors import InvalidRequest
 from errata.messages import attribute_note
 from numpy.typing import NDArray
 
@@ -101,9 +102,28 @@ def _render_comparison(a: JudgedAnalysis, b: JudgedAnalysis, source: PageSource 
     return render_comparison(view, site=source is not None)
 
 
-def trend_report(stores: Stores, request: TrendRequest, site: bool = False) -> str:
-    """Return a trend as a self-contained file or as a page; raise the errors of `trend`."""
-    return render_trend(trend_view(trend(stores, request), request.highlighted), site)
+def trend_report(stores: Stores, request: TrendRequest) -> str:
+    """Return a trend as a self-contained file; raise the errors of `trend`."""
+    return render_trend(trend_view(trend(stores, request)))
+
+
+def trend_page(stores: Stores, request: TrendRequest, y: str) -> str:
+    """Return a trend as a page.
+
+    Args:
+        stores: The stores.
+        request: The request of the trend.
+        y: The only metric with a chart; empty: all metrics.
+
+    Raises:
+        InvalidRequest: The trend does not have the metric. See `trend` for further errors.
+    """
+    result = trend(stores, request)
+    if y and y not in result.metrics:
+        raise InvalidRequest(
+            f"Metric {y!r:.80} is not available. Expected one of: {', '.join(result.metrics)}.", field="y"
+        )
+    return render_trend(trend_view(result, y, has_links=True), site=True)
 
 
 def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportView:

@@ -31,7 +31,7 @@ from service.analyses import queries, report
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import explain_image, find_bundle, load_judged
-from service.domain import ALL, ChangeQuery, Observer, State
+from service.domain import ALL, Axis, ChangeQuery, Observer, State
 from service.evidence.agreement import agreement_for
 from service.redact import log_fields, public_message, public_text
 from service.reference_models.curves import curves_of
@@ -46,6 +46,7 @@ from service.web.status import STATUS_TITLES, status_of
 NUM_THREADS = 4
 MAX_WAITING = 64  # requests
 MAX_CACHED_PAGES = 16
+MAX_MARKS = 100  # analyses that a trend highlights
 THUMBNAIL_SIZE = 320  # pixels
 HEADERS = {
     "Content-Security-Policy": content_security_policy(site=True) + "; frame-ancestors 'none'",
@@ -184,15 +185,30 @@ class Pages:
         return _download(report.comparison_report(self._ports.stores, a, b), f"errata-{a}-{b}.html")
 
     def _trend(self, request: Request) -> Response:
-        group, highlighted = parameter(request, "group") or ALL, parameter(request, "mark")
-        dataset = parameter(request, "dataset")
-        if not dataset and wire.is_id(highlighted):
-            dataset = queries.get(self._ports.stores, highlighted).request.dataset
-        dataset = dataset or self._default_dataset()
+        dataset, marks = self._marked(request)
         self._ports.stores.evidence.bundles(dataset)  # raises an error for an unknown data set
-        by = parameter(request, "by")
-        trend_request = TrendRequest(dataset=dataset, group=group, by=by, highlighted=highlighted)
-        return _page(report.trend_report(self._ports.stores, trend_request, site=True))
+        trend_request = TrendRequest(
+            names=marks,
+            dataset=dataset,
+            group=parameter(request, "group") or ALL,
+            by=parameter(request, "by"),
+            x=_axis(parameter(request, "x")),
+        )
+        return _page(report.trend_page(self._ports.stores, trend_request, parameter(request, "y")))
+
+    def _marked(self, request: Request) -> tuple[str, list[str]]:
+        """Return the data set, and the IDs of the analyses to highlight; those of other data sets are ignored."""
+        dataset, names = parameter(request, "dataset"), [*dict.fromkeys(request.query_params.getlist("mark"))]
+        names = [name for name in names if name]
+        if len(names) > MAX_MARKS:
+            raise InvalidRequest(f"{len(names)} analyses are too many. Mark at most {MAX_MARKS}.", field="mark")
+        datasets = {}
+        for name in names:
+            if not wire.is_id(name):
+                raise AnalysisNotFound(f"Analysis {name!r:.80} not found.", field="mark")
+            datasets[name] = queries.get(self._ports.stores, name).request.dataset
+        dataset = dataset or next(iter(datasets.values()), "") or self._default_dataset()
+        return dataset, [name for name in names if datasets[name] == dataset]
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
         """Return a page that never changes, or 304 if the browser has it."""
@@ -264,6 +280,12 @@ def _page(html: str, status: int = 200) -> Response:
 def _download(html: str, name: str) -> Response:
     headers = HEADERS | {"Content-Security-Policy": content_security_policy(site=False) + "; frame-ancestors 'none'"}
     return HTMLResponse(html, headers=headers | {"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def _axis(name: str) -> Axis | None:
+    if name and name not in [*Axis]:
+        raise InvalidRequest(f"Unknown accuracy {name!r:.80}. Expected one of: {', '.join(Axis)}.", field="x")
+    return Axis(name) if name else None
 
 
 def _id(request: Request, name: str) -> str:

@@ -113,7 +113,8 @@ _TEXTS = (
     "Differences at equal accuracy",
     "Download comparison",
     "Download report",
-    "Each dot is a model. Diamonds mark the selected models. The dashed line is a linear fit over all models.",
+    "Each dot is a model; gray dots are reference models. Diamonds mark the selected models. Vertical lines are 95 % "
+    "score intervals of the selected and the newest models. The dashed line is a linear fit over all models.",
     "Errata",
     "Errata: error analysis for image classifiers",
     "Error breakdown",
@@ -147,7 +148,6 @@ _TEXTS = (
     "gain without model failures",
     "ground truth",
     "group",
-    "group by",
     "group of classes",
     "Image details",
     "image {name}",
@@ -294,6 +294,10 @@ _TEXTS = (
     "– Errata",
     "All images ({count})",
     "change of images",
+    "group and color by",
+    "horizontal axis",
+    "Table of models",
+    "vertical axis",
     "The filters select the images in the matrix and in the grids below it. The tests and the tables contain all "
     "images.",
 )
