@@ -44,10 +44,11 @@ class ComparisonLinks:
         """Return the URL of all images that a query selects."""
         return f"/analyses/{self.id_b}/images?{_parameters(query, baseline=self.id_a)}"
 
-    def image(self, name: str) -> str:
-        """Return the URL of the page about one image."""
-        image = quote(name, safe="", errors="replace")
-        return f"/datasets/{quote(self.dataset, safe='')}/images/{image}?analysis={self.id_b}"
+    def image(self, name: str, query: ChangeQuery) -> str:
+        """Return the URL of the page about one image, from which the next image of a query can be reached."""
+        image = quote(name, safe="", errors="replace")  # browsers resolve the segments "." and ".." of a path
+        parameters = _parameters(query, analysis=self.id_b, baseline=self.id_a)
+        return f"/datasets/{quote(self.dataset, safe='')}/images/{image}?{parameters}"
 
     def thumbnail(self, name: str) -> str:
         """Return the URL of the thumbnail of an image; empty if the data set has no pictures."""
@@ -141,7 +142,9 @@ def comparison_page(comparison: Comparison, source: PageSource, names: Sequence[
                 heading=change_title(selection.change),
                 url=links.images(replace(query, change=selection.change)),
                 count=selection.count,
-                cards=tuple(_card(image, names, links) for image in selection.images),
+                cards=tuple(
+                    _card(image, names, links, replace(query, change=selection.change)) for image in selection.images
+                ),
             )
             for selection in changes.selections
         ),
@@ -179,7 +182,7 @@ def _options(values: Iterable[tuple[str, str]], selected: str) -> tuple[Option, 
     return tuple(Option(value, text, value == selected) for value, text in pairs)
 
 
-def _card(image: ChangedImage, names: Sequence[str], links: ComparisonLinks) -> Card:
+def _card(image: ChangedImage, names: Sequence[str], links: ComparisonLinks, query: ChangeQuery) -> Card:
     predictions = (("A", image.predicted_a, image.type_a), ("B", image.predicted_b, image.type_b))
     in_a, in_b = (
         CardPrediction(letter, names[predicted], error_type.title, css_class(error_type))
@@ -187,7 +190,7 @@ def _card(image: ChangedImage, names: Sequence[str], links: ComparisonLinks) -> 
     )
     return Card(
         file_name=image.file_name,
-        url=links.image(image.file_name),
+        url=links.image(image.file_name, query),
         thumbnail=links.thumbnail(image.file_name),
         target=names[image.effective_target],
         predictions=(in_a, in_b),
@@ -196,4 +199,4 @@ def _card(image: ChangedImage, names: Sequence[str], links: ComparisonLinks) -> 
 
 def _parameters(query: ChangeQuery, **values: str) -> str:
     values |= {"change": query.change, "class": query.class_id, "superclass": query.superclass}
-    return urlencode({name: value for name, value in values.items() if value})
+    return urlencode({name: value for name, value in values.items() if value}, errors="replace")

@@ -176,7 +176,7 @@ def _diamonds(points: Sequence[TrendPoint], metric: Metric, axes: _Axes) -> Spec
     values = [{"x": 100 * point.accuracies[axes.accuracy], "y": 100 * point.values[metric]} for point in points]
     return {
         "data": {"values": values},
-        "mark": {"type": "point", "shape": "diamond", "size": 130, "stroke": "var(--ink)", "strokeWidth": 2.5},
+        "mark": {"type": "point", "shape": "diamond", "size": 220, "stroke": "var(--ink)", "strokeWidth": 2.5},
         "encoding": {"x": axes.x, "y": axes.y},
     }
 

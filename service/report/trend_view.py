@@ -18,6 +18,7 @@ from service.report.elements import Chart, make_chart
 from service.report.messages.trend import (
     ALL_METRICS,
     AS_IN_THE_PAPER,
+    GRAY_DOTS_NOTE,
     GROUPING_NAMES,
     OTHER_AXIS_NOTE,
     PORTIONS_NOTE,
@@ -162,7 +163,10 @@ def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
             if point.id in selected_ids and point.percentile_ranks
         ),
         metric_titles=tuple(METRIC_NAMES[metric] for metric in metrics),
-        portions_note=OTHER_AXIS_NOTE if x else PORTIONS_NOTE,
+        portions_note=" ".join(
+            [GRAY_DOTS_NOTE] * (not colors and len(analyses) < len(trend.points))
+            + [OTHER_AXIS_NOTE if x else PORTIONS_NOTE]
+        ),
         models=tuple(
             ModelRow(
                 point.id,

@@ -46,6 +46,7 @@ from service.web.status import STATUS_TITLES, status_of
 NUM_THREADS = 4
 MAX_WAITING = 64  # requests
 MAX_CACHED_PAGES = 16
+MAX_NAME = 1024  # characters of a class or superclass
 MAX_MARKS = 100  # analyses that a trend highlights
 THUMBNAIL_SIZE = 320  # pixels
 HEADERS = {
@@ -173,7 +174,7 @@ class Pages:
             raise InvalidRequest("Select two analyses in the list: one as A and one as B.", field="a")
         for analysis_id in (a, b):  # the cache can contain the page of a deleted analysis
             queries.get_succeeded(self._ports.stores, analysis_id)
-        query = ChangeQuery(*(parameter(request, name) for name in ("change", "class", "superclass")))
+        query = ChangeQuery(*(parameter(request, name, MAX_NAME) for name in ("change", "class", "superclass")))
         return self._respond_cached(
             request,
             ("comparison", a, b, query.change, query.class_id, query.superclass),

@@ -151,7 +151,7 @@ def test_classes_with_changes_have_adjusted_p_values_and_links(running: Running,
         ({"change": HOSTILE}, "Unknown change"),
         ({"class": HOSTILE}, "Unknown class"),
         ({"superclass": HOSTILE}, "Unknown superclass"),
-        ({"class": "x" * 300}, "At most 256 are allowed."),
+        ({"class": "x" * 1025}, "At most 1024 are allowed."),
     ],
 )
 def test_unknown_filter_is_an_error(

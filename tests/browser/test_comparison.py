@@ -76,7 +76,7 @@ def test_cards_have_thumbnails_where_the_data_set_has_pictures(
         assert sources == [f"/datasets/demo/thumbnails/{name}" for name in names]
         assert (
             view.page.locator(".card > a").first.get_attribute("href")
-            == f"/datasets/demo/images/{names[0]}?analysis={b}"
+            == f"/datasets/demo/images/{names[0]}?analysis={b}&baseline={a}&change=fixed"
         )
 
 

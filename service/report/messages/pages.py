@@ -113,8 +113,8 @@ _TEXTS = (
     "Differences at equal accuracy",
     "Download comparison",
     "Download report",
-    "Each dot is a model; gray dots are reference models. Diamonds mark the selected models. Vertical lines are 95 % "
-    "score intervals of the selected and the newest models. The dashed line is a linear fit over all models.",
+    "Each dot is a model. Diamonds mark the selected models. Vertical lines are 95 % score intervals of the selected "
+    "and the newest models. The dashed line is a linear fit over all models.",
     "Errata",
     "Errata: error analysis for image classifiers",
     "Error breakdown",

@@ -38,6 +38,7 @@ PORTIONS_NOTE = (
     "As in the paper, class overlaps and missing multi-labels are portions of the top-1 errors, by top-1 accuracy. The "
     "other error types are portions of the multi-label errors, by multi-label accuracy."
 )
+GRAY_DOTS_NOTE = "Gray dots are reference models."
 OTHER_AXIS_NOTE = (
     "Class overlaps and missing multi-labels are portions of the top-1 errors. The other error types are portions of "
     "the multi-label errors. The reference models are shown only on the axes of the paper."
