@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from service.report.named_marks import NAMED, name_mark
 
 _BANDS = ((4, 94), (24, 74))  # indices in QUANTILES: 5 to 95 %, 25 to 75 %
 MAX_LARGE = 200  # models; the dots of more models are smaller
+MAX_NAMED = 1000  # models; the dots of further ones have no name, so that a page has at most a few megabytes
 _OWN_SIZE, _REFERENCE_SIZE, _OWN_COLOR = 60, 26, "var(--c1)"  # square pixels; color if no label has one
 TITLE_WIDTH, SUBTITLE_WIDTH = 34, 40  # characters in a line, so that titles of neighboring charts do not overlap
 
@@ -82,7 +84,7 @@ def _metric_chart(title: MetricTitle, trend: Trend, style: TrendStyle) -> Spec:
     layers = [] if trend.curves is None else _bands(trend.curves, trend.group, metric, axes)
     layers.append(_intervals(points, metric, axes))
     layers.append(_diamonds([point for point in points if point.id in style.selected], metric, axes))
-    layers.append(_models(points, metric, style, axes))
+    layers += _models(points, metric, style, axes)
     if title.line is not None:
         layers.append(_fit(title.line, [point.accuracies[axes.accuracy] for point in points], axes))
     return {
@@ -114,20 +116,24 @@ def _make_axes(title: MetricTitle, trend: Trend) -> _Axes:
     return _Axes(accuracy, domain, x, y)
 
 
-def _models(points: Sequence[TrendPoint], metric: Metric, style: TrendStyle, axes: _Axes) -> Spec:
+def _models(points: Sequence[TrendPoint], metric: Metric, style: TrendStyle, axes: _Axes) -> list[Spec]:
     """Return the dots of the models: those of the analyses are above those of the reference models."""
-    values = [
+    values: list[Spec] = [
         {
             "x": round(100 * point.accuracies[axes.accuracy], 2),
             "y": round(100 * point.values[metric], 2),
             "fill": style.colors.get(point.label, _OWN_COLOR if point.id and not style.colors else "var(--dot)"),
             "size": (_OWN_SIZE if point.id else _REFERENCE_SIZE) / (1 if len(points) < MAX_LARGE else 3),
-            "mark": name_mark(
-                point_text(point, metric), f"/analyses/{point.id}" if point.id and style.has_links else ""
-            ),
+            "mark": _mark(point, metric, style),
         }
-        for point in sorted(points, key=lambda point: bool(point.id))
+        for point in points
     ]
+    named, others = values[:MAX_NAMED], values[MAX_NAMED:]
+    named.sort(key=lambda value: value["size"])
+    return [_dots(others, axes, {}), _dots(named, axes, NAMED)] if others else [_dots(named, axes, NAMED)]
+
+
+def _dots(values: Sequence[Spec], axes: _Axes, encoding: Mapping[str, Any]) -> Spec:
     return {
         "data": {"values": values},
         "mark": {"type": "point", "filled": True, "opacity": 0.8},
@@ -136,9 +142,14 @@ def _models(points: Sequence[TrendPoint], metric: Metric, style: TrendStyle, axe
             "y": axes.y,
             "color": literal_color("fill"),
             "size": {"field": "size", "type": "quantitative", "scale": None, "legend": None},
-            **NAMED,
+            **encoding,
         },
     }
+
+
+def _mark(point: TrendPoint, metric: Metric, style: TrendStyle) -> str:
+    """Return the name of a dot, and its link if it has one."""
+    return name_mark(point_text(point, metric), f"/analyses/{point.id}" if point.id and style.has_links else "")
 
 
 def _intervals(points: Sequence[TrendPoint], metric: Metric, axes: _Axes) -> Spec:

@@ -31,6 +31,7 @@ from service.domain import (
 from service.report.charts import LABEL_COLORS
 from service.report.messages.trend import excluded_note, fit_text, trend_description, trend_summary
 from service.report.percentile_view import PercentileRow
+from service.report.trend_chart import MAX_NAMED
 from service.report.trend_view import MAX_MODELS, TrendView, trend_view
 from service.taxonomy.imagenet_1k import GROUPS
 
@@ -337,6 +338,16 @@ def test_stand_alone_charts_have_names_and_no_links() -> None:
     for chart in view(points=(point(0.6), own())).charts:
         assert [url for url, _ in marks(chart.svg)] == ["", ""]
         assert "href" not in chart.svg
+
+
+def test_dots_of_the_first_thousand_models_have_names() -> None:
+    points = [own(f"a{index}", is_selected=False) for index in range(MAX_NAMED + 5)]
+
+    (chart,) = view("model_failure", has_links=True, points=tuple(points)).charts
+
+    assert [url for url, _ in marks(chart.svg)] == [f"/analyses/a{index}" for index in range(MAX_NAMED)]
+    assert chart.svg.count('fill="var(--c') + chart.svg.count('fill="var(--dot)') == MAX_NAMED + 5
+    assert "undefined" not in chart.svg and "null" not in chart.svg
 
 
 def test_hostile_title_is_the_text_of_a_dot() -> None:
