@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from service.analyses.breakdown import compute_breakdown
 from service.analyses.compare import compare_judged
+from service.analyses.compare_images import compare_images
 from service.analyses.error_table import ReportKind, error_table, sort_by_severity
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports, Stores
@@ -20,6 +21,7 @@ from service.domain import (
     ALL,
     ERROR_TYPES,
     NO_TYPE,
+    ChangeQuery,
     ErrorType,
     PercentileRank,
     Stage,
@@ -29,6 +31,7 @@ from service.evidence.agreement import agreement_for
 from service.evidence.bundle import Bundle
 from service.reference_models.curves import curves_of
 from service.report.class_names import display_names, shorten
+from service.report.comparison_page import ComparisonLinks, PageSource
 from service.report.comparison_view import comparison_view
 from service.report.image_links import ImageFilter, ImageLinks
 from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE, own_models_note
@@ -45,6 +48,7 @@ STATIC_ERRORS = 50  # rows that are visible without JavaScript
 MAX_CONFUSIONS = 25
 MAX_EXAMPLES = 3  # example images of a confusion
 MAX_CONFUSED_CLASSES = 20  # classes of the heat map
+MAX_CARDS = 12  # images of each change on the page of a comparison
 
 
 def report(ports: Ports, analysis_id: str, thumbnails: bool = False) -> str:
@@ -82,18 +86,51 @@ def report_page(ports: Ports, analysis_id: str) -> str:
         return render_report(view, judged.analysis.id, site=True)
 
 
-def comparison_report(stores: Stores, id_a: str, id_b: str, site: bool = False) -> str:
-    """Return the comparison of two analyses as a self-contained file or as a page; raise the errors of `compare`."""
-    a, b = load_judged(stores, id_a), load_judged(stores, id_b)
+def comparison_report(stores: Stores, id_a: str, id_b: str) -> str:
+    """Return the comparison of two analyses as a self-contained file; raise the errors of `compare_judged`."""
+    return _render_comparison(load_judged(stores, id_a), load_judged(stores, id_b))
+
+
+def comparison_page(ports: Ports, id_a: str, id_b: str, query: ChangeQuery) -> str:
+    """Return the comparison of two analyses as a page; raise the errors of `compare_images`."""
+    a, b = load_judged(ports.stores, id_a), load_judged(ports.stores, id_b)
+    changes = compare_images(a, b, query, MAX_CARDS)
+    dataset = a.bundle.dataset
+    has_pictures = ports.thumbnails.has(dataset)
+    links = ComparisonLinks(a.analysis.id, b.analysis.id, dataset, has_pictures, a.bundle.label_space.ids)
+    return _render_comparison(a, b, PageSource(links, changes))
+
+
+def _render_comparison(a: JudgedAnalysis, b: JudgedAnalysis, source: PageSource | None = None) -> str:
     comparison = compare_judged(a, b)
     assert a.analysis.summary is not None and b.analysis.summary is not None, "this is a bug: both are judged"
     names = display_names(a.bundle.label_space)
-    return render_comparison(comparison_view(comparison, a.analysis.summary, b.analysis.summary, names), site)
+    view = comparison_view(comparison, a.analysis.summary, b.analysis.summary, names, source)
+    return render_comparison(view, site=source is not None)
 
 
-def trend_report(stores: Stores, request: TrendRequest, site: bool = False) -> str:
-    """Return a trend as a self-contained file or as a page; raise the errors of `trend`."""
-    return render_trend(trend_view(trend(stores, request), request.highlighted), site)
+def trend_report(stores: Stores, request: TrendRequest) -> str:
+    """Return a trend as a self-contained file; raise the errors of `trend`."""
+    return render_trend(trend_view(trend(stores, request)))
+
+
+def trend_page(stores: Stores, request: TrendRequest, y: str) -> str:
+    """Return a trend as a page.
+
+    Args:
+        stores: The stores.
+        request: The request of the trend.
+        y: The only metric with a chart; empty: all metrics.
+
+    Raises:
+        InvalidRequest: The trend does not have the metric. See `trend` for further errors.
+    """
+    result = trend(stores, request)
+    if y and y not in result.metrics:
+        raise InvalidRequest(
+            f"Metric {y!r:.80} is not available. Expected one of: {', '.join(result.metrics)}.", field="y"
+        )
+    return render_trend(trend_view(result, y, has_links=True), site=True)
 
 
 def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKind.FILE) -> ReportView:

@@ -102,6 +102,7 @@ class StoredResult:
     top1_accuracy: float | None  # of all samples
     overall: GroupNumbers
     group: GroupNumbers
+    owner: str = ""
 
     @classmethod
     def of(cls, analysis: Analysis, group: str) -> "StoredResult":
@@ -119,6 +120,7 @@ class StoredResult:
             groups[ALL].top1_accuracy,
             GroupNumbers.of(groups[ALL]),
             GroupNumbers.of(groups[group]),
+            analysis.owner,
         )
 
     @property

@@ -331,7 +331,8 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> st
         "title": None,
         "axis": {"domain": False, "ticks": False},
     }
-    x = {"field": "low", "type": "quantitative", "axis": {"title": title}}
+    axis = {"title": title, "tickCount": 7, "labelFlush": False, "labelSeparation": 8}
+    x = {"field": "low", "type": "quantitative", "axis": axis}
     return draw(
         {
             "data": {"values": values},

@@ -6,9 +6,11 @@
 /analyses/{id}/delete                 asks for confirmation; the form deletes the analysis
 /upload                               the form; service.web.upload_page receives it
 /analyses/{id}/images/{image}         redirects to the thumbnail (service.web.pictures)
-/compare?mark=…&mark=…                redirects to /compare/{a}/{b}, the older analysis first; also: a, b
-/compare/{a}/{b}, …/report.html       a comparison
-/trend                                dataset, group, by, mark
+/compare?a=…&b=…                      a comparison: change, class, superclass
+/compare?mark=…&mark=…                redirects to the comparison with the older analysis as a
+/compare/{a}/{b}                      redirects to /compare
+/compare/{a}/{b}/report.html          the comparison as a stand-alone file
+/trend                                dataset, group, by, x, y, mark (repeated)
 
 service.web.image_pages has the pages of images.
 """
@@ -20,8 +22,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from urllib.parse import urlencode
 
-from errata.errors import ErrataError, InvalidRequest, TooBusy
+from errata.errors import AnalysisNotFound, ErrataError, InvalidRequest, TooBusy
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -31,7 +34,7 @@ from service import wire
 from service.analyses import lifecycle, queries, report
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
-from service.domain import ALL, Observer, State
+from service.domain import ALL, Axis, ChangeQuery, Observer, State
 from service.reference_models.curves import curves_of
 from service.report.listing_view import pending_view
 from service.report.picture_urls import thumbnail_url
@@ -46,6 +49,8 @@ from service.web.upload_form import UploadFields, upload_form
 NUM_THREADS = 4
 MAX_WAITING = 64  # requests
 MAX_CACHED_PAGES = 16
+MAX_NAME = 1024  # characters of a class or superclass
+MAX_MARKS = 100  # analyses that a trend highlights
 Handler = Callable[[Request], Response]
 FormHandler = Callable[[Request, "ImmutableMultiDict[str, str]"], Response]
 
@@ -89,10 +94,10 @@ class Pages:
             "/": self._list,
             "/analyses/{id}": self._analysis,
             "/analyses/{id}/report.html": self._report,
-            "/analyses/{id}/delete": self._confirm_deletion,
-            "/analyses/{id}/images/{image:path}": self._redirect_to_thumbnail,
-            "/compare": self._redirect_to_comparison,
-            "/compare/{a}/{b}": self._comparison,
+            "/analyses/{id}/errors/{image:path}": self._image,
+            "/analyses/{id}/images/{image:path}": self._thumbnail,
+            "/compare": self._comparison,
+            "/compare/{a}/{b}": self._redirect_to_comparison,
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
             "/upload": self._upload,
@@ -174,18 +179,23 @@ class Pages:
         return RedirectResponse(url, status_code=308, headers=HEADERS)
 
     def _redirect_to_comparison(self, request: Request) -> Response:
-        marks = request.query_params.getlist("mark")
-        a, b = sorted(marks) if len(marks) == 2 else (parameter(request, "a"), parameter(request, "b"))
-        if not (wire.is_id(a) and wire.is_id(b)):
-            raise InvalidRequest(f"Select exactly two analyses to compare them, not {len(marks)}.", field="mark")
-        return RedirectResponse(f"/compare/{a}/{b}", status_code=303, headers=HEADERS)
+        url = _comparison_url(path_id(request, "a"), path_id(request, "b"))
+        return RedirectResponse(url, status_code=301, headers=HEADERS)
 
     def _comparison(self, request: Request) -> Response:
-        a, b = path_id(request, "a"), path_id(request, "b")
+        marks = request.query_params.getlist("mark")
+        if len(marks) == 2 and all(map(wire.is_id, marks)):  # IDs sort by time
+            return RedirectResponse(_comparison_url(*sorted(marks)), status_code=303, headers=HEADERS)
+        a, b = parameter(request, "a"), parameter(request, "b")
+        if not (wire.is_id(a) and wire.is_id(b)):
+            raise InvalidRequest(f"Select exactly two analyses to compare them, not {len(marks)}.", field="mark")
         for analysis_id in (a, b):  # the cache can contain the page of a deleted analysis
             queries.get_succeeded(self._ports.stores, analysis_id)
+        query = ChangeQuery(*(parameter(request, name, MAX_NAME) for name in ("change", "class", "superclass")))
         return self._respond_cached(
-            request, ("comparison", a, b), lambda: report.comparison_report(self._ports.stores, a, b, site=True)
+            request,
+            ("comparison", a, b, query.change, query.class_id, query.superclass),
+            lambda: report.comparison_page(self._ports, a, b, query),
         )
 
     def _comparison_report(self, request: Request) -> Response:
@@ -193,15 +203,30 @@ class Pages:
         return download(report.comparison_report(self._ports.stores, a, b), f"errata-{a}-{b}.html")
 
     def _trend(self, request: Request) -> Response:
-        group, highlighted = parameter(request, "group") or ALL, parameter(request, "mark")
-        dataset = parameter(request, "dataset")
-        if not dataset and wire.is_id(highlighted):
-            dataset = queries.get(self._ports.stores, highlighted).request.dataset
-        dataset = dataset or self._default_dataset()
+        dataset, marks = self._marked(request)
         self._ports.stores.evidence.bundles(dataset)  # raises an error for an unknown data set
-        by = parameter(request, "by")
-        trend_request = TrendRequest(dataset=dataset, group=group, by=by, highlighted=highlighted)
-        return html_page(report.trend_report(self._ports.stores, trend_request, site=True))
+        trend_request = TrendRequest(
+            names=marks,
+            dataset=dataset,
+            group=parameter(request, "group") or ALL,
+            by=parameter(request, "by"),
+            x=_axis(parameter(request, "x")),
+        )
+        return html_page(report.trend_page(self._ports.stores, trend_request, parameter(request, "y")))
+
+    def _marked(self, request: Request) -> tuple[str, list[str]]:
+        """Return the data set, and the IDs of the analyses to highlight; those of other data sets are ignored."""
+        dataset, names = parameter(request, "dataset"), [*dict.fromkeys(request.query_params.getlist("mark"))]
+        names = [name for name in names if name]
+        if len(names) > MAX_MARKS:
+            raise InvalidRequest(f"{len(names)} analyses are too many. Mark at most {MAX_MARKS}.", field="mark")
+        datasets = {}
+        for name in names:
+            if not wire.is_id(name):
+                raise AnalysisNotFound(f"Analysis {name!r:.80} not found.", field="mark")
+            datasets[name] = queries.get(self._ports.stores, name).request.dataset
+        dataset = dataset or next(iter(datasets.values()), "") or self._default_dataset()
+        return dataset, [name for name in names if datasets[name] == dataset]
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
         """Return a page that never changes, or 304 if the browser has it."""
@@ -215,3 +240,13 @@ class Pages:
         """Return the data set with the most stored analyses."""
         counts = self._ports.stores.index.num_by_dataset()
         return max(counts, key=lambda name: (counts[name], name), default="imagenet-real")
+
+
+def _comparison_url(a: str, b: str) -> str:
+    return f"/compare?{urlencode({'a': a, 'b': b})}"
+
+
+def _axis(name: str) -> Axis | None:
+    if name and name not in [*Axis]:
+        raise InvalidRequest(f"Unknown accuracy {name!r:.80}. Expected one of: {', '.join(Axis)}.", field="x")
+    return Axis(name) if name else None

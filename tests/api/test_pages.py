@@ -62,7 +62,7 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
         f"/{analysis.name}",
         f"/{analysis.name}/images",
         f"/datasets/demo/images/{image}?analysis={name}",
-        f"/compare/{name}/{name}",
+        f"/compare?a={name}&b={name}",
         "/trend",
         "/no",
     ):
@@ -97,7 +97,10 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
         ("/?label=family", 400, "Invalid label &#39;family&#39;. Expected key=value."),
         ("/?owner=" + "x" * 300, 400, "At most 256 are allowed."),
         ("/analyses/nothing/delete", 404, "nothing"),
-        ("/compare/x/y", 404, "Analysis &#39;x&#39; not found"),
+        ("/compare?a=x&b=y", 404, "Analysis &#39;x&#39; not found"),
+        ("/compare?a=x&b=../y", 400, "Select exactly two analyses"),
+        ("/compare/x/y%20z", 404, "Analysis &#39;y z&#39; not found"),
+        ("/compare?a=x&b=y&class=" + "x" * 300, 404, "Analysis &#39;x&#39; not found"),
         ("/trend?group=odd", 400, "Unknown group &#39;odd&#39;"),
         ("/trend?dataset=odd", 404, "not found. Expected one of"),
     ],
@@ -230,8 +233,8 @@ def test_two_selected_analyses_are_compared_the_older_one_first(running: Running
 
     for first, second in ((older, newer), (newer, older)):
         answer = request(running, f"/compare?mark={first}&mark={second}")
-        assert (answer.status, answer.headers["Location"]) == (303, f"/compare/{older}/{newer}")
-    assert request(running, f"/compare?a={newer}&b={older}").headers["Location"] == f"/compare/{newer}/{older}"
+        assert (answer.status, answer.headers["Location"]) == (303, f"/compare?a={older}&b={newer}")
+    assert request(running, f"/compare/{newer}/{older}").headers["Location"] == f"/compare?a={newer}&b={older}"
 
 
 def test_a_report_has_thumbnails_only_on_request(running: Running, analysis: pb.Analysis) -> None:
@@ -335,10 +338,10 @@ def test_a_cached_page_is_not_sent_again(running: Running, analysis: pb.Analysis
 def test_a_deleted_analysis_has_no_page(running: Running, client: Client, demo_csv: bytes) -> None:
     gone = client.upload(io.BytesIO(demo_csv), "demo")
     name = gone.name.removeprefix("analyses/")
-    assert request(running, f"/{gone.name}").status == request(running, f"/compare/{name}/{name}").status == 200
+    assert request(running, f"/{gone.name}").status == request(running, f"/compare?a={name}&b={name}").status == 200
     client.delete(gone.name)
 
-    assert request(running, f"/{gone.name}").status == request(running, f"/compare/{name}/{name}").status == 404
+    assert request(running, f"/{gone.name}").status == request(running, f"/compare?a={name}&b={name}").status == 404
 
 
 def test_the_list_is_sorted_across_pages(running: Running, client: Client, demo: Bundle) -> None:

@@ -130,7 +130,8 @@ def unpack_document(packed: bytes) -> Analysis:
 
 def stored_result(row: tuple[Any, ...]) -> StoredResult:
     """Return the result of a row of RESULT_COLUMNS."""
-    analysis_id, title, labels, architecture, digest, model, version, abstained, top1_accuracy, overall, group = row
+    analysis_id, title, labels, architecture, digest, model, version, abstained, top1_accuracy, *others = row
+    owner, overall, group = others
     overall_numbers = _unpack_numbers(overall)
     return StoredResult(
         analysis_id,
@@ -143,13 +144,14 @@ def stored_result(row: tuple[Any, ...]) -> StoredResult:
         None if top1_accuracy == NO_VALUE else top1_accuracy,
         overall_numbers,
         overall_numbers if group == overall else _unpack_numbers(group),
+        owner,
     )
 
 
 # The parameter is the JSON path of a group.
 RESULT_COLUMNS = f"""
   id, display_name, labels, architecture, predictions_digest, version_model, version, abstained, top1_accuracy,
-  json_extract(numbers, '$.{ALL}'), json_extract(numbers, :group)
+  owner, json_extract(numbers, '$.{ALL}'), json_extract(numbers, :group)
 """
 
 

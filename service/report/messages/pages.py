@@ -123,7 +123,8 @@ _TEXTS = (
     "Download comparison",
     "Download report",
     "Download report with thumbnails",
-    "Each dot is a model. Diamonds mark the selected models. The dashed line is a linear fit over all models.",
+    "Each dot is a model. Diamonds mark the selected models. Vertical lines are 95 % score intervals of the selected "
+    "and the newest models. The dashed line is a linear fit over all models.",
     "Errata",
     "Errata: error analysis for image classifiers",
     "Error breakdown",
@@ -158,7 +159,6 @@ _TEXTS = (
     "gain without model failures",
     "ground truth",
     "group",
-    "group by",
     "group of classes",
     "Image details",
     "image {name}",
@@ -338,6 +338,14 @@ _TEXTS = (
     "CSV, JSON Lines, Parquet, .npy, or .npz.",
     "Upload and analyze",
     "Uploading…",
+    "All images ({count})",
+    "change of images",
+    "group and color by",
+    "horizontal axis",
+    "Table of models",
+    "vertical axis",
+    "The filters select the images in the matrix and in the grids below it. The tests and the tables contain all "
+    "images.",
 )
 PAGE_TEXTS: Mapping[str, str] = {
     text: text for text in (*_TEXTS, *IMAGE_TEXTS)

@@ -26,7 +26,7 @@ from service.domain import (
 )
 from service.report import charts
 from service.report.render import style_sheet
-from service.report.trend_chart import MetricTitle, trend_multiples
+from service.report.trend_chart import MetricTitle, TrendStyle, trend_multiples
 from service.taxonomy.imagenet_1k import GROUPS
 
 HOSTILE = "<script>alert(1)</script>\"'&amp;<a href='x'>"
@@ -68,7 +68,7 @@ def all_multiples(
     lines = {METRICS[0]: (-0.5, 0.6)} if line else {}
     titles = [MetricTitle(metric, title, title, "accuracy", "errors", lines.get(metric)) for metric in METRICS]
     trend = Trend("imagenet", "e" * 64, ALL, "family", tuple(points), (), reference, (), False, 0)
-    return trend_multiples(titles, trend, {"cnn": "var(--c1)"}, ["a1"])
+    return trend_multiples(titles, trend, TrendStyle({"cnn": "var(--c1)"}, ["a1"], has_links=False))
 
 
 def multiples(points: list[TrendPoint], reference: Curves | None, title: str = "title", line: bool = True) -> str:

@@ -32,6 +32,7 @@ from service.report.breakdown_view import CountCell, GainRow, GroupRow, Severity
 from service.report.calibration_view import BinRow, CalibrationView, ConfidenceRow
 from service.report.change_view import ChangeTableRow, GroupChangeTables
 from service.report.class_view import ClassRow, LinkedCount
+from service.report.comparison_page import Card, CardGrid, CardPrediction, ComparisonPage, Option
 from service.report.comparison_view import (
     ChangedImageRow,
     ComparisonView,
@@ -241,6 +242,7 @@ def comparison() -> ComparisonView:
         summary="new fixes 1.",
         sides=(Side("A", "a1", "old", "old is wrong."), Side("B", "b2", "new", "new is wrong.")),
         samples="1,234",
+        matrix_samples="1,233",
         num_excluded="3",
         abstained=("CLIP was away.",),
         type_titles=tuple(error_type_.title for error_type_ in ERROR_TYPES),
@@ -265,6 +267,40 @@ def comparison() -> ComparisonView:
     )
 
 
+def comparison_on_site() -> ComparisonView:
+    whole = comparison()
+    predictions = (
+        CardPrediction("A", "tench", "fine-grained", "type-4"),
+        CardPrediction("B", "goldfish", "top-1 correct", "type-1"),
+    )
+    card = Card(
+        "g.jpg", "/datasets/demo/images/g.jpg?analysis=b2", "/datasets/demo/thumbnails/g.jpg", "eel", predictions
+    )
+    images = "/analyses/b2/images?baseline=a1&change=fixed"
+    linked = tuple(replace(cell, url=images) for cell in whole.matrix[0].cells)
+    (classes,) = whole.changes[0].classes
+    page = ComparisonPage(
+        changes=(Option("fixed", "Fixed", True),),
+        classes=(Option("n01440764", "tench", False),),
+        superclasses=(Option("fish", "fish", False),),
+        is_filtered=True,
+        has_class_filter=False,
+        reset_url="/compare?a=a1&b=b2",
+        swap_url="/compare?a=b2&b=a1",
+        grids=(
+            CardGrid("fixed", "Fixed", images, 14, (card, replace(card, thumbnail=""))),
+            CardGrid("broken", "Broken", images, 0, ()),
+        ),
+    )
+    rows = (replace(classes, url="/compare?a=a1&b=b2&class=n01440764", url_a=images, url_b=images),)
+    return replace(
+        whole,
+        matrix=(replace(whole.matrix[0], cells=linked),),
+        changes=(replace(whole.changes[0], classes=rows), *whole.changes[1:]),
+        page=page,
+    )
+
+
 def trend() -> TrendView:
     return TrendView(
         title="Error types and accuracy: demo",
@@ -274,6 +310,11 @@ def trend() -> TrendView:
         by="size",
         group_names=(("all", "all images"), ("other", "other")),
         by_names=(("", "nothing"), ("size", "size")),
+        x="top1_accuracy",
+        y="model_failure",
+        x_names=(("", "as in the paper"), ("top1_accuracy", "top-1 accuracy")),
+        y_names=(("", "all"), ("model_failure", "model failure")),
+        selected_ids=("a1",),
         notes=("No models are published.",),
         charts=(CHART, CHART),
         legend=(LegendEntry("cnn", 1), LegendEntry("vit", 0)),
@@ -435,7 +476,7 @@ PAGES: dict[str, Callable[[Callable[[Any], Any]], str]] = {
         transform(view(table=table(page_base="/analyses/a1/errors/"))), transform("a1"), site=True
     ),
     "comparison": lambda transform: render_comparison(transform(comparison())),
-    "comparison on a site": lambda transform: render_comparison(transform(comparison()), site=True),
+    "comparison on a site": lambda transform: render_comparison(transform(comparison_on_site()), site=True),
     "trend": lambda transform: render_trend(transform(trend())),
     "trend on a site": lambda transform: render_trend(transform(trend()), site=True),
     "analyses": lambda transform: render("analyses.html", site=True, view=transform(analyses())),
@@ -905,6 +946,19 @@ def test_every_error_type_has_a_color_in_the_style() -> None:
         assert re.search(rf"\.bar \.type-{error_type.id} {{ fill: var\(--t{error_type.id}\)", style)
         assert re.search(rf"\.stripe\.type-{error_type.id} {{ border-color: var\(--t{error_type.id}\)", style)
     assert "type-1" not in used
+
+
+def test_page_of_a_comparison_has_filters_and_cards_instead_of_tables_of_images() -> None:
+    html = render_comparison(comparison_on_site(), site=True)
+    page = Page(html)
+
+    for expected in ("Fixed: 14", "All images (14)", "Broken: 0", "No images.", "g.jpg", "eel", "goldfish", "1,233"):
+        assert expected in page.text
+    assert "f.jpg" not in page.text
+    assert page.values("src") == ["/datasets/demo/thumbnails/g.jpg"]
+    assert '<option value="fixed" selected>Fixed</option>' in html
+    assert page.values("href").count("/analyses/b2/images?baseline=a1&change=fixed") == len(ERROR_TYPES) + 3
+    assert "/compare?a=a1&b=b2&class=n01440764" in page.values("href")
 
 
 def test_every_chart_is_hidden_from_screen_readers_and_has_a_description() -> None:
