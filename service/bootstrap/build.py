@@ -1,21 +1,35 @@
-"""Builds and verifies evidence bundles."""
+"""Builds, finds, and verifies evidence bundles."""
 
 from pathlib import Path
 
 import numpy as np
 from errata.errors import InvalidEvidence
 
-from service.domain import Agreement
+from service.archive.files import open_files
+from service.archive.publications import ArchivePublications
+from service.archive.record_log import RecordLog
+from service.domain import Agreement, Review
 from service.evidence.build import verify_evidence, write_bundle
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.expert_judgments import pack_judgments, read_expert_judgments, unpack_judgments
+from service.evidence.publications import PublishedEvidence
 from service.evidence.recipes import Inputs, gather
+from service.evidence.review_file import read_reviews
+from service.evidence.reviewed import apply_reviews
 from service.rules.decide import decide_each
 from service.rules.table import error_types
 from service.settings import Settings
 from service.summary.agreement import measure_agreement
 
-__all__ = ["Inputs", "build_evidence", "embedding_cache", "expert_agreement", "verify_evidence"]
+__all__ = [
+    "Inputs",
+    "build_evidence",
+    "build_from_reviews",
+    "embedding_cache",
+    "expert_agreement",
+    "find_published",
+    "verify_evidence",
+]
 
 
 def build_evidence(dataset: str, inputs: Inputs, output: Path) -> Bundle:
@@ -34,6 +48,40 @@ def build_evidence(dataset: str, inputs: Inputs, output: Path) -> Bundle:
     """
     write_bundle(gather(dataset, inputs), output)
     return open_bundle(output)
+
+
+def build_from_reviews(base: Path, reviews: Path | None, min_reviews: int, output: Path, settings: Settings) -> Bundle:
+    """Build the evidence of a bundle and reviews.
+
+    Args:
+        base: Folder of the bundle to correct.
+        reviews: File of reviews; None: the reviews in the archive of the settings.
+        min_reviews: Number of reviewers that must have voted on a class.
+        output: Folder of the new bundle.
+        settings: The settings.
+
+    Returns:
+        The opened bundle.
+
+    Raises:
+        InvalidEvidence: A review is invalid, or the reviews change nothing.
+        Unavailable: The archive cannot be read.
+    """
+    bundle = open_bundle(base)
+    if reviews is not None:
+        used = read_reviews(reviews, bundle)
+    else:
+        log = RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review)
+        used = [review for review in log.all() if review.dataset == bundle.dataset]
+    write_bundle(apply_reviews(bundle, used, min_reviews), output)
+    return open_bundle(output)
+
+
+def find_published(digest: str, settings: Settings) -> Path | None:
+    """Return the folder of the published bundle with a digest prefix, which is fetched; None if there is none."""
+    published = PublishedEvidence(ArchivePublications(settings.archive_location), settings.data_dir / "evidence")
+    events = [event for event in published.events().values() if event.digest.startswith(digest)]
+    return published.fetch(events[0]) if len(events) == 1 else None
 
 
 def embedding_cache(settings: Settings) -> Path:
