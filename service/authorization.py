@@ -89,6 +89,8 @@ PERMISSIONS: Mapping[str, Scope] = {
     "/compare/{a}/{b}": Scope.READ,
     "/compare/{a}/{b}/report.html": Scope.READ,
     "/trend": Scope.READ,
+    "/datasets/{dataset}/evidence": Scope.READ,
+    "/datasets/{dataset}/evidence/{digest}": Scope.READ,
     "/v1/gates/{registry_id}/{model:path}/{version}": Scope.READ,
     "/v1/hooks/{kind}/{registry_id}": Scope.SIGNED,
     "/livez": Scope.OPEN,

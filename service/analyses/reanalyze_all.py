@@ -80,7 +80,7 @@ def _find_predicted(stores: Stores, dataset: str, evidence: str) -> Mapping[str,
     predicted: dict[str, _Predicted] = {}
     while analyses := stores.index.find(matching, oldest_first, after, PAGE):
         for analysis in analyses:
-            key = _key(analysis)
+            key = predictions_key(analysis)
             known = predicted.get(key) or _Predicted(analysis.id, analysis.create_time)
             is_after = analysis.evidence == evidence
             predicted[key] = replace(known, newest=analysis.id, after=analysis.id if is_after else known.after)
@@ -88,7 +88,8 @@ def _find_predicted(stores: Stores, dataset: str, evidence: str) -> Mapping[str,
     return predicted
 
 
-def _key(analysis: Analysis) -> str:
+def predictions_key(analysis: Analysis) -> str:
+    """Return a text that is the same for analyses of the same predictions with the same name and labels."""
     request = replace(analysis.request, evidence="", fresh=False, accept_implausible=False)
     return requests.digest(request, analysis.predictions_digest)
 

@@ -43,11 +43,15 @@ class ArchivePublications:
             self._read_at = time.monotonic()
             return self._events
 
+    def refresh(self) -> None:
+        """Make the next call of `events` read the archive."""
+        with self._lock:
+            self._read_at = -self._refresh_seconds
+
     def append(self, event: AuditEvent) -> None:
         """Store an event."""
         self._audit.append(event)
-        with self._lock:
-            self._read_at = -self._refresh_seconds
+        self.refresh()
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file."""

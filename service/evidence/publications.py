@@ -29,7 +29,11 @@ class Publications(Protocol):
     """Where published files and the audit log are stored. Thread-safe. Every method can raise Unavailable."""
 
     def events(self) -> Sequence[AuditEvent]:
-        """Return the events of all processes, oldest first."""
+        """Return the events of all processes, oldest first; those of other processes may be missing for a second."""
+        ...
+
+    def refresh(self) -> None:
+        """Make the next call of `events` return all events."""
         ...
 
     def append(self, event: AuditEvent) -> None:
@@ -59,6 +63,9 @@ class InMemoryPublications:
     def events(self) -> Sequence[AuditEvent]:
         """Return the events, oldest first."""
         return tuple(self._events)
+
+    def refresh(self) -> None:
+        """Do nothing: all events are known."""
 
     def append(self, event: AuditEvent) -> None:
         """Store an event."""

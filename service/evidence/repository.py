@@ -164,7 +164,11 @@ class EvidenceRepository:
         if resolved is not None and resolved.arrays.damage() is None:
             return resolved
         if resolved is None:
-            bundle = self._search(dataset, prefix)
+            try:
+                bundle = self._search(dataset, prefix)
+            except (EvidenceNotFound, DatasetNotFound):
+                self.published.publications.refresh()  # another process may just have published it
+                bundle = self._search(dataset, prefix)
         else:
             with self._lock:
                 bundle = self._open(resolved.path, dataset)

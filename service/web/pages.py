@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from urllib.parse import quote
 
 import structlog
@@ -40,6 +41,7 @@ from service.report.render import content_security_policy, render
 from service.telemetry import Metrics
 from service.web.analysis_list import AnalysisList, parameter
 from service.web.application import ROUTE, challenge
+from service.web.evidence_pages import evidence_pages
 from service.web.status import STATUS_TITLES, status_of
 
 NUM_THREADS = 4
@@ -104,6 +106,7 @@ class Pages:
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
         }
+        handlers |= {path: partial(_render, draw) for path, draw in evidence_pages(self._ports.stores).items()}
         return [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
 
     def stop(self) -> None:
@@ -251,6 +254,10 @@ def _message_page(status: int, message: str, details: Sequence[str] = ()) -> Res
     lines = [line for line in details if line != message]
     html = render("message.html", site=True, title=STATUS_TITLES[status], message=message, details=lines)
     return _page(html, status)
+
+
+def _render(draw: Callable[[Request], str], request: Request) -> Response:
+    return _page(draw(request))
 
 
 def _page(html: str, status: int = 200) -> Response:

@@ -1,0 +1,87 @@
+"""The pages of versions of evidence.
+
+/datasets/{dataset}/evidence            the versions, the default first
+/datasets/{dataset}/evidence/{digest}   what a version changes against its base
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from starlette.requests import Request
+
+from service.analyses.evidence_changes import EvidenceChanges, compute_changes
+from service.analyses.evidence_versions import EvidenceVersion, list_versions
+from service.analyses.ports import Stores
+from service.report import evidence_view as views
+from service.report.class_names import display_names
+from service.report.messages.evidence import describe_changes
+from service.report.render import render
+
+
+def evidence_pages(stores: Stores) -> Mapping[str, Callable[[Request], str]]:
+    """Return the functions that render the pages, by route."""
+    return {
+        "/datasets/{dataset}/evidence": partial(_render_versions, stores),
+        "/datasets/{dataset}/evidence/{digest}": partial(_render_changes, stores),
+    }
+
+
+def _render_versions(stores: Stores, request: Request) -> str:
+    dataset = request.path_params["dataset"]
+    versions = [_to_version(version) for version in list_versions(stores, dataset)]
+    return render("evidence_versions.html", site=True, view=views.versions_view(dataset, versions))
+
+
+def _render_changes(stores: Stores, request: Request) -> str:
+    changes = compute_changes(stores, request.path_params["dataset"], request.path_params["digest"])
+    return render("evidence_changes.html", site=True, view=_to_view(changes))
+
+
+def _to_version(version: EvidenceVersion) -> views.Version:
+    manifest = version.manifest
+    return views.Version(
+        dataset=manifest.dataset,
+        digest=manifest.digest,
+        base=manifest.base,
+        num_reviews=manifest.reviews.count if manifest.reviews else 0,
+        counts=manifest.counts,
+        is_default=version.is_default,
+        event=version.event,
+    )
+
+
+def _to_view(changes: EvidenceChanges) -> views.ChangesView:
+    dataset, bundle, base = changes.bundle.dataset, changes.bundle, changes.base
+    names = display_names(bundle.label_space)
+    analysis = changes.models[0].after.id if changes.models else ""
+    short = bundle.digest[: views.SHORT_DIGEST]
+    return views.ChangesView(
+        dataset=dataset,
+        versions_url=views.versions_url(dataset),
+        digest=short,
+        base=base.digest[: views.SHORT_DIGEST],
+        base_url=views.changes_url(dataset, base.digest) if base.manifest.base else "",
+        summary=describe_changes(
+            changes.num_changed,
+            changes.num_added,
+            changes.num_removed,
+            changes.num_set_aside,
+            changes.num_restored,
+        ),
+        command=f"errata reanalyze --all --dataset {dataset} --evidence {short}" if changes.num_waiting else "",
+        num_waiting=changes.num_waiting,
+        models=tuple(
+            views.model_row(model.before, model.after, model.num_label_errors, model.num_new_errors)
+            for model in changes.models
+        ),
+        images=tuple(
+            views.ImageRow(
+                image.name,
+                views.image_url(dataset, image.name, analysis),
+                views.describe_labels(image.before, names, image.was_problematic),
+                views.describe_labels(image.after, names, image.is_problematic),
+            )
+            for image in changes.images
+        ),
+        num_changed=changes.num_changed,
+    )
