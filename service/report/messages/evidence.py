@@ -39,7 +39,7 @@ EVIDENCE_TEXTS = (
     "The default evidence is first. The reports of earlier analyses keep their evidence.",
     "version",
     "Versions of evidence",
-    "{count} models are judged with the base only. To judge all models again, run:",
+    "Models judged with the base only: {count}. To judge them again, run:",
 )
 
 
