@@ -5,7 +5,7 @@ Each change is one audit event. Published evidence is in the archive, so all pro
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -222,9 +222,8 @@ def list_audit_events(stores: Stores, dataset: str = "", action: AuditAction | N
     return [event for event in events if dataset in ("", event.dataset) and action in (None, event.action)]
 
 
-def export_audit_events(stores: Stores) -> str:
-    """Return all audit events, oldest first, as JSON lines."""
-    events = stores.evidence.published.publications.events()
+def export_audit_events(events: Iterable[AuditEvent]) -> str:
+    """Return audit events as JSON lines."""
     return "".join(f"{json.dumps(_EVENT.dump_python(event, mode='json'), sort_keys=True)}\n" for event in events)
 
 

@@ -1,5 +1,6 @@
 """Builds, finds, and verifies evidence bundles."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from errata.errors import InvalidEvidence
 from service.archive.files import open_files
 from service.archive.publications import ArchivePublications
 from service.archive.record_log import RecordLog
-from service.domain import Agreement, Review
+from service.domain import Agreement, AuditEvent, Review
 from service.evidence.build import verify_evidence, write_bundle
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.expert_judgments import pack_judgments, read_expert_judgments, unpack_judgments
@@ -23,6 +24,7 @@ from service.summary.agreement import measure_agreement
 
 __all__ = [
     "Inputs",
+    "audit_events",
     "build_evidence",
     "build_from_reviews",
     "embedding_cache",
@@ -82,6 +84,11 @@ def find_published(digest: str, settings: Settings) -> Path | None:
     published = PublishedEvidence(ArchivePublications(settings.archive_location), settings.data_dir / "evidence")
     events = [event for event in published.events().values() if event.digest.startswith(digest)]
     return published.fetch(events[0]) if len(events) == 1 else None
+
+
+def audit_events(settings: Settings) -> Sequence[AuditEvent]:
+    """Return the audit events of the archive, oldest first."""
+    return ArchivePublications(settings.archive_location).events()
 
 
 def embedding_cache(settings: Settings) -> Path:

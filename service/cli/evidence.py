@@ -1,4 +1,4 @@
-"""errata evidence: build, show, verify, and assess evidence bundles."""
+"""errata evidence: build, show, verify, and assess evidence bundles, and show who changed the evidence."""
 
 import json
 from pathlib import Path
@@ -16,8 +16,10 @@ from errata.names import evidence_id
 from errata.proto_json import to_json
 
 from service import wire
+from service.analyses.evidence_versions import export_audit_events
 from service.bootstrap.build import (
     Inputs,
+    audit_events,
     build_evidence,
     build_from_reviews,
     embedding_cache,
@@ -39,6 +41,7 @@ EXAMPLES = """
 errata evidence build --dataset imagenet-real --output bundles/imagenet-real
 errata evidence show bundles/imagenet-real
 errata evidence verify 3f2a90
+errata evidence audit
 errata evidence agreement bundles/imagenet --mistakes imagenet-mistakes/metadata
 """
 
@@ -154,6 +157,27 @@ def verify(bundle: str, digest: str, as_json: bool) -> None:
     if not as_json:
         click.echo(one_line(_label_space(opened)), err=True)
         print_path(f"Valid, digest {actual}", folder)
+
+
+@evidence.command(
+    examples="""
+errata evidence audit
+errata evidence audit --json > audit.jsonl
+"""
+)
+@json_option
+def audit(as_json: bool) -> None:
+    """Show the changes of evidence in the archive: builds, uploads, defaults, and imports; --json prints JSON lines."""
+    events = audit_events(read_settings())
+    if as_json:
+        click.echo(export_audit_events(events), nl=False)
+        return
+    table = new_table("time (UTC)", "actor", "action", "data set", "evidence")
+    for event in events:
+        table.add_row(
+            f"{event.time:%Y-%m-%d %H:%M:%S}", *map(safe, (event.actor, event.action, event.dataset, event.digest[:12]))
+        )
+    stdout_console().print(table)
 
 
 @evidence.command(

@@ -130,3 +130,19 @@ def test_options_that_make_no_sense_together_are_refused(
 ) -> None:
     with pytest.raises(ErrataError, match=message):
         run(*arguments, "--output", tmp_path / "one")
+
+
+def test_the_audit_log_of_the_archive_is_shown_and_exported(run: Run, tmp_path: Path) -> None:
+    publications = ArchivePublications(str(tmp_path / "archive"))
+    for number, action in enumerate((AuditAction.BUILD, AuditAction.SET_DEFAULT)):
+        time = datetime(2026, 1, 1 + number, tzinfo=UTC)
+        publications.append(AuditEvent(f"{number:032x}", time, "[b]root", action, "street", "ab" * 32, {"base": "x"}))
+
+    shown = CliRunner().invoke(evidence, ["audit"], catch_exceptions=False).output
+    exported = CliRunner().invoke(evidence, ["audit", "--json"], catch_exceptions=False).stdout
+
+    assert "[b]root" in shown
+    assert "set-default" in shown
+    events = [json.loads(line) for line in exported.splitlines()]
+    assert [(event["action"], event["actor"]) for event in events] == [("build", "[b]root"), ("set-default", "[b]root")]
+    assert events[0]["details"] == {"base": "x"}
