@@ -11,29 +11,29 @@ from starlette.requests import Request
 
 from service.analyses.evidence_changes import EvidenceChanges, compute_changes
 from service.analyses.evidence_versions import EvidenceVersion, list_versions
-from service.analyses.ports import Stores
+from service.analyses.ports import Ports
 from service.report import evidence_view as views
 from service.report.class_names import display_names
 from service.report.messages.evidence import describe_changes
 from service.report.render import render
 
 
-def evidence_pages(stores: Stores) -> Mapping[str, Callable[[Request], str]]:
+def evidence_pages(ports: Ports) -> Mapping[str, Callable[[Request], str]]:
     """Return the functions that render the pages, by route."""
     return {
-        "/datasets/{dataset}/evidence": partial(_render_versions, stores),
-        "/datasets/{dataset}/evidence/{digest}": partial(_render_changes, stores),
+        "/datasets/{dataset}/evidence": partial(_render_versions, ports),
+        "/datasets/{dataset}/evidence/{digest}": partial(_render_changes, ports),
     }
 
 
-def _render_versions(stores: Stores, request: Request) -> str:
+def _render_versions(ports: Ports, request: Request) -> str:
     dataset = request.path_params["dataset"]
-    versions = [_to_version(version) for version in list_versions(stores, dataset)]
+    versions = [_to_version(version) for version in list_versions(ports.stores, dataset)]
     return render("evidence_versions.html", site=True, view=views.versions_view(dataset, versions))
 
 
-def _render_changes(stores: Stores, request: Request) -> str:
-    changes = compute_changes(stores, request.path_params["dataset"], request.path_params["digest"])
+def _render_changes(ports: Ports, request: Request) -> str:
+    changes = compute_changes(ports.stores, request.path_params["dataset"], request.path_params["digest"])
     return render("evidence_changes.html", site=True, view=_to_view(changes))
 
 

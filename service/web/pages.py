@@ -106,7 +106,7 @@ class Pages:
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
         }
-        handlers |= {path: partial(_render, draw) for path, draw in evidence_pages(self._ports.stores).items()}
+        handlers |= {path: partial(_render, draw) for path, draw in evidence_pages(self._ports).items()}
         return [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
 
     def stop(self) -> None:
