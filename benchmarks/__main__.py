@@ -30,6 +30,7 @@ BENCHMARKS = (
     "start",
     "client",
     "judge",
+    "reanalyze",
     "label_space",
     "report",
     "bundle",

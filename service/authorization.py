@@ -96,6 +96,8 @@ PERMISSIONS: Mapping[str, Scope] = {
     "/compare/{a}/{b}/report.html": Scope.READ,
     "/trend": Scope.READ,
     "/upload": Scope.WRITE,
+    "/datasets/{dataset}/evidence": Scope.READ,
+    "/datasets/{dataset}/evidence/{digest}": Scope.READ,
     "/v1/gates/{registry_id}/{model:path}/{version}": Scope.READ,
     "/v1/hooks/{kind}/{registry_id}": Scope.SIGNED,
     "/livez": Scope.OPEN,

@@ -41,6 +41,7 @@ from service.report.picture_urls import thumbnail_url
 from service.report.render import render
 from service.telemetry import Metrics
 from service.web.analysis_list import PARAMETERS, AnalysisList, parameter
+from service.web.evidence_pages import EvidencePages
 from service.web.forms import add_form_cookie, form_token, read_form
 from service.web.image_pages import ImagePages
 from service.web.responses import HEADERS, download, error_page, handle, html_page, path_id, refused_form
@@ -94,14 +95,14 @@ class Pages:
             "/": self._list,
             "/analyses/{id}": self._analysis,
             "/analyses/{id}/report.html": self._report,
-            "/analyses/{id}/errors/{image:path}": self._image,
-            "/analyses/{id}/images/{image:path}": self._thumbnail,
+            "/analyses/{id}/images/{image:path}": self._redirect_to_thumbnail,
             "/compare": self._comparison,
             "/compare/{a}/{b}": self._redirect_to_comparison,
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
             "/upload": self._upload,
             **ImagePages(self._ports).handlers(),
+            **EvidencePages(self._ports).handlers(),
         }
         deletion = Route("/analyses/{id}/delete", self._form_endpoint(self._delete), methods=["POST"])
         return [*(Route(path, self._endpoint(handler)) for path, handler in handlers.items()), deletion]
@@ -204,7 +205,7 @@ class Pages:
 
     def _trend(self, request: Request) -> Response:
         dataset, marks = self._marked(request)
-        self._ports.stores.evidence.bundles(dataset)  # raises an error for an unknown data set
+        self._ports.stores.evidence.find(dataset, "")  # raises an error for an unknown data set
         trend_request = TrendRequest(
             names=marks,
             dataset=dataset,
