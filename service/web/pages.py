@@ -49,7 +49,7 @@ THUMBNAIL_SIZE = 320  # pixels
 HEADERS = {
     "Content-Security-Policy": content_security_policy(site=True) + "; frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # no-referrer would remove the origin from forms, which they need
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-cache, private",
