@@ -40,6 +40,7 @@ BENCHMARKS = (
     "hooks",
     "listing",
     "queries",
+    "review_queue",
     "load",
     "scrapers",
 )
