@@ -69,6 +69,16 @@ class ReviewQueue:
     min_agreement: int
 
 
+@dataclass(frozen=True)
+class QueuePosition:
+    """The position of one image in the queue of a data set."""
+
+    item: QueueItem | None  # None: the image is not in the queue
+    position: int | None  # from 0
+    total: int  # images in the queue
+    next: str  # the image after it, or the first one if the image is not in the queue; empty at the end
+
+
 @dataclass(frozen=True, eq=False)
 class _Candidates:
     """Images, in the order of the queue."""
@@ -165,18 +175,24 @@ def review_queue(stores: Stores, dataset: str, analysis_id: str = "", limit: int
     )
 
 
-def next_image(stores: Stores, dataset: str, analysis_id: str, image: str) -> str:
-    """Return the image after another one in the queue; the first if the other one is not in it; empty at the end."""
+def locate_image(stores: Stores, dataset: str, analysis_id: str, image: str) -> QueuePosition:
+    """Return the position of an image in the queue. Raises errors as `review_queue`."""
     queue = _load_queue(stores, dataset, analysis_id)
-    rows = queue.images.rows
-    position = np.flatnonzero(rows == queue.bundle.row_of_name.get(image, -1))
-    following = rows[int(position[0]) + 1 :] if len(position) else rows
-    return queue.bundle.judged_names[int(following[0])] if len(following) else ""
+    rows, names = queue.images.rows, queue.bundle.judged_names
+    (found,) = np.nonzero(rows == queue.bundle.row_of_name.get(image, -1))
+    position = int(found[0]) if len(found) else None
+    following = rows if position is None else rows[position + 1 :]
+    return QueuePosition(
+        item=None if position is None else _to_items(queue, queue.images.take(found))[0],
+        position=position,
+        total=len(rows),
+        next=names[int(following[0])] if len(following) else "",
+    )
 
 
 def decide_reviews(stores: Stores, dataset: str) -> Mapping[str, Decision]:
     """Return what the reviews of a data set decide, by image. Images whose reviews are all undone are not included."""
-    return decide_images(review for review in stores.reviews.all() if review.dataset == dataset)
+    return decide_images(stores.reviews.find((dataset,)))
 
 
 def find_labels(stores: Stores, dataset: str, analysis_id: str) -> tuple[Bundle, JudgedAnalysis | None]:

@@ -26,7 +26,7 @@ from service.report.messages.pages import translate
 from service.report.report_view import ReportView
 from service.report.trend_view import TrendView
 
-_SCRIPTS = ("error_table.js", "tables.js")
+_SCRIPTS = ("error_table.js", "tables.js", "review.js")
 
 
 @cache

@@ -8,6 +8,8 @@
 /compare?a=…&b=…                      redirects to /compare/{a}/{b}
 /compare/{a}/{b}, …/report.html       a comparison
 /trend                                dataset, group, by, mark
+
+service.web.review_pages has the pages of reviews.
 """
 
 import asyncio
@@ -40,6 +42,7 @@ from service.report.render import content_security_policy, render
 from service.telemetry import Metrics
 from service.web.analysis_list import AnalysisList, parameter
 from service.web.application import ROUTE, challenge
+from service.web.review_pages import ReviewPages
 from service.web.status import STATUS_TITLES, status_of
 
 NUM_THREADS = 4
@@ -104,7 +107,8 @@ class Pages:
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
         }
-        return [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
+        routes = [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
+        return [*routes, *ReviewPages(self._ports, self._default_dataset).routes(self._endpoint)]
 
     def stop(self) -> None:
         """Stop the thread pool."""

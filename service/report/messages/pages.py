@@ -17,6 +17,7 @@ from errata.messages import (
 )
 
 from service.domain import Progress, State
+from service.report.messages.review import REVIEW_TEXTS
 
 ERROR_TABLE_TEXTS: Mapping[str, str] = {  # templates/error_table.js fills in the fields in braces
     "superclass_note": SUPERCLASS_NOTE,
@@ -293,7 +294,9 @@ _TEXTS = (
     "Analyses {first} to {last} of {total}",
     "– Errata",
 )
-PAGE_TEXTS: Mapping[str, str] = {text: text for text in _TEXTS}  # map a text to its translation to translate the pages
+PAGE_TEXTS: Mapping[str, str] = {
+    text: text for text in (*_TEXTS, *REVIEW_TEXTS)
+}  # map a text to its translation to translate the pages
 
 
 def translate(text: str, **values: object) -> str:

@@ -9,7 +9,7 @@ import pytest
 from errata.errors import InvalidRequest
 
 from service.analyses.model_votes import model_identity
-from service.analyses.review_queue import QueueReason, ReviewQueue, next_image, review_queue, suggestions
+from service.analyses.review_queue import QueueReason, ReviewQueue, locate_image, review_queue, suggestions
 from service.analyses.upload import upload
 from service.domain import Analysis, AnalysisRequest, ErrorType, ModelInfo, Review
 from service.evidence.bundle import Bundle
@@ -199,9 +199,12 @@ def test_pages_and_the_next_image_follow_the_order(backend: Backend, demo: Bundl
     page = review_queue(stores, "demo", limit=1, offset=1)
     assert (rows_of(page), page.total) == ([1], 3)
     assert review_queue(stores, "demo", limit=5, offset=3).items == []
-    assert next_image(stores, "demo", "", names[0]) == names[1]
-    assert next_image(stores, "demo", "", names[2]) == ""
-    assert next_image(stores, "demo", "", "unknown.jpg") == names[0]
+    first = locate_image(stores, "demo", "", names[0])
+    assert (first.position, first.total, first.next) == (0, 3, names[1])
+    assert first.item == review_queue(stores, "demo").items[0]
+    assert locate_image(stores, "demo", "", names[2]).next == ""
+    other = locate_image(stores, "demo", "", "unknown.jpg")
+    assert (other.item, other.position, other.next) == (None, None, names[0])
 
 
 def test_invalid_requests_are_refused(backend: Backend, demo: Bundle) -> None:
