@@ -109,8 +109,7 @@ class QueueRow:
     thumbnail: str  # URL; empty: not available
     reason: str
     predicted: str
-    agreement: str
-    confidence: str
+    agreement: str  # how many models predict the class; empty: no class is disputed
 
 
 @dataclass(frozen=True)
@@ -361,15 +360,15 @@ PAGE_SIZE = 50  # images on a page of the queue
 
 
 def _queue_row(item: QueueItem, form: ReviewForm, names: Sequence[str], has_thumbnails: bool) -> QueueRow:
-    votes = messages.agreement_text(item.num_agreeing, item.num_models, None)
     return QueueRow(
         image=item.image,
         url=image_url(ReviewForm(form.dataset, item.image, form.analysis, reviewer=form.reviewer)),
         thumbnail=thumbnail_url(form.dataset, item.image) if has_thumbnails else "",
         reason=messages.QUEUE_REASONS[item.reason.value],
         predicted=MISSING if item.predicted is None else names[item.predicted],
-        agreement=MISSING if item.predicted is None else votes,
-        confidence=format_percentage(item.confidence),
+        agreement=""
+        if item.predicted is None
+        else messages.agreement_text(item.num_agreeing, item.num_models, item.confidence),
     )
 
 

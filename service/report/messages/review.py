@@ -7,6 +7,7 @@ from errata.messages import format_percentage, list_names, pluralize
 REVIEW_TEXTS = (
     "add",
     "add a class by its ID or name",
+    "class, models that predict it, and confidence",
     "Classes that models predict",
     "comment",
     "confirm",
@@ -19,7 +20,6 @@ REVIEW_TEXTS = (
     "Is the image problematic?",
     "Keyboard",
     "Labels",
-    "models that predict it",
     "No class contains “{text}”.",
     "No image is available.",
     "No images to review.",
@@ -28,6 +28,7 @@ REVIEW_TEXTS = (
     "not authenticated",
     "Other classes",
     "part of an ID, name, or synonym",
+    "Queue of {name}",
     "reason",
     "reason to set it aside",
     "reject",
@@ -72,9 +73,9 @@ QUEUE_REASONS = {
 
 
 def agreement_text(num_agreeing: int, num_models: int, confidence: float | None) -> str:
-    """Return how many models predict a class, and how confident they are on average."""
+    """Return how many models predict a class, and their mean confidence."""
     text = f"{num_agreeing} of {pluralize(num_models, 'model')}"
-    return text if confidence is None else f"{text}, mean confidence {format_percentage(confidence)}"
+    return text if confidence is None else f"{text}, confidence {format_percentage(confidence)}"
 
 
 def conflict_text(subject: str, yes: Sequence[str], no: Sequence[str]) -> str:
