@@ -230,7 +230,7 @@ def test_two_reviewers_with_tokens_conflict_and_a_third_one_decides(
                 page = view.page
                 assert f"Reviewer: {name}" in page.inner_text("form[data-review]")
                 if name == "eve":
-                    assert "dog: ann say yes; bob say no." in page.inner_text(".conflict")
+                    assert "dog: yes by ann, no by bob." in page.inner_text(".conflict")
                     assert page.locator(".reviews button").count() == 0  # only own reviews can be undone
                 choose(page, "dog", choice)
                 save(page)
@@ -290,6 +290,7 @@ def test_pages_of_reviews_are_accessible_and_fit(chromium: Browser, service: str
             page.goto(service + path)
             page.screenshot(path=SCREENSHOTS / f"review-{name}-{width}-{scheme}.png", full_page=True)
             check_page(view, width)
+            assert page.evaluate("[...document.querySelectorAll('.wide')].every(b => b.scrollWidth <= b.clientWidth)")
 
 
 def check_page(view: OpenPage, width: int) -> None:

@@ -7,7 +7,7 @@ from errata.messages import format_percentage, list_names, pluralize
 REVIEW_TEXTS = (
     "add",
     "add a class by its ID or name",
-    "class, models that predict it, and confidence",
+    "class and models that predict it",
     "Classes that models predict",
     "comment",
     "confirm",
@@ -80,7 +80,7 @@ def agreement_text(num_agreeing: int, num_models: int, confidence: float | None)
 
 def conflict_text(subject: str, yes: Sequence[str], no: Sequence[str]) -> str:
     """Return who says what about a class, or about the image."""
-    return f"{subject}: {list_names(yes)} say yes; {list_names(no)} say no."
+    return f"{subject}: yes by {list_names(yes)}, no by {list_names(no)}."
 
 
 def decision_texts(present: Sequence[str], absent: Sequence[str], problematic: bool | None, reason: str) -> list[str]:
