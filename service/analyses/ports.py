@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from service.analyses.decisions import DecisionCache
 from service.analyses.model_votes import VoteCache
 from service.archive.port import AnalysisIndex, Archive
 from service.archive.record_log import RecordLog
@@ -28,6 +29,7 @@ class Stores:
     reviews: RecordLog[Review]
     attributes: AttributeRepository = field(default_factory=lambda: AttributeRepository({}))
     votes: VoteCache = field(default_factory=VoteCache)
+    decisions: DecisionCache = field(default_factory=DecisionCache)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from service.domain import (
     State,
     Suggestions,
     count_agreeing,
-    decide_images,
     is_among,
     mean_probability,
     suggest_labels,
@@ -190,11 +189,6 @@ def locate_image(stores: Stores, dataset: str, analysis_id: str, image: str) -> 
     )
 
 
-def decide_reviews(stores: Stores, dataset: str) -> Mapping[str, Decision]:
-    """Return what the reviews of a data set decide, by image. Images whose reviews are all undone are not included."""
-    return decide_images(stores.reviews.find((dataset,)))
-
-
 def find_labels(stores: Stores, dataset: str, analysis_id: str) -> tuple[Bundle, JudgedAnalysis | None]:
     """Return the bundle with the labels to review, and the analysis with the severe errors; None if there is none.
 
@@ -214,7 +208,7 @@ def find_labels(stores: Stores, dataset: str, analysis_id: str) -> tuple[Bundle,
 
 def _load_queue(stores: Stores, dataset: str, analysis_id: str) -> _Queue:
     bundle, judged = find_labels(stores, dataset, analysis_id)
-    votes, decisions = find_votes(stores, bundle), decide_reviews(stores, dataset)
+    votes, decisions = find_votes(stores, bundle), stores.decisions.get(stores.reviews, dataset)
     conflicts = _conflicts(bundle, votes, decisions)
     agreements = stores.votes.suggestions(votes, bundle)
     candidates = _Candidates.concatenate(
