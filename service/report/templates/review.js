@@ -27,7 +27,7 @@
     const name = `class-${option.dataset.index}`;
     let row = rows().find((item) => radios(item)[0].name === name);
     if (!row) {
-      row = document.getElementById("choice").content.cloneNode(true).querySelector("fieldset");
+      row = document.querySelector("template#choice").content.cloneNode(true).querySelector("fieldset");
       for (const radio of radios(row)) radio.name = name;
       const title = document.createElement("span");
       title.textContent = ` ${option.label} `;
