@@ -21,6 +21,7 @@ from service.web.review_form import CLASS_FIELD, ReviewForm
 MAX_LABELS = 100  # of one image on a page
 MAX_FOUND = 20  # classes that contain a text
 MAX_OPTIONS = 2_500  # classes that a page lists; data sets with more have the search only
+PAGE_SIZE = 50  # images on a page of the queue
 MAX_REVIEWS = 50  # newest reviews of one image on a page
 
 
@@ -122,7 +123,7 @@ class QueueView:
     analysis_title: str
     reviewer: str
     summary: str
-    counts: tuple[tuple[str, int], ...]
+    counts: tuple[tuple[str, int, str], ...]  # reason, images, and the URL of the first page with one of them
     rows: tuple[QueueRow, ...]
     first: int
     total: int
@@ -346,7 +347,7 @@ def queue_view(
         analysis_title=title,
         reviewer=form.reviewer,
         summary=messages.queue_text(queue.total, queue.num_reviewed, queue.num_models, queue.min_agreement),
-        counts=tuple((messages.QUEUE_REASONS[reason.value], count) for reason, count in queue.counts.items()),
+        counts=tuple(_count_links(queue, form)),
         rows=rows,
         first=offset + 1 if rows else 0,
         total=queue.total,
@@ -356,7 +357,15 @@ def queue_view(
     )
 
 
-PAGE_SIZE = 50  # images on a page of the queue
+def _count_links(queue: ReviewQueue, form: ReviewForm) -> Iterable[tuple[str, int, str]]:
+    start = 0
+    for reason, count in queue.counts.items():
+        yield (
+            messages.QUEUE_REASONS[reason.value],
+            count,
+            queue_url(form.dataset, form.analysis, form.reviewer, start // PAGE_SIZE + 1) if count else "",
+        )
+        start += count
 
 
 def _queue_row(item: QueueItem, form: ReviewForm, names: Sequence[str], has_thumbnails: bool) -> QueueRow:

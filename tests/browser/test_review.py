@@ -217,6 +217,31 @@ def test_a_selection_is_reviewed_in_its_order(chromium: Browser, service: str) -
         assert page.inner_text("h1") == "Review"
 
 
+def test_the_grid_of_an_analysis_leads_to_reviews(chromium: Browser, service: str) -> None:
+    pytest.importorskip("service.web.image_pages")
+    with open_page(chromium, f"{service}/") as view:
+        page = view.page
+        page.get_by_role("link", name="net 2").click()
+        grid = f"{page.url}/images?type=model_failure"
+        page.goto(grid)
+        page.locator(".image-grid a").first.click()
+        page.get_by_role("link", name="Review", exact=True).last.click()
+        assert page.inner_text("h1") == "a.jpg"
+        page.get_by_role("link", name="Image details").click()
+        assert page.inner_text("h1") == "a.jpg"
+        page.goto(grid)
+        for box in page.get_by_role("checkbox").all()[1:]:
+            box.check()
+        page.get_by_role("button", name="Review selected images").click()
+        page.get_by_label("your name").fill("ann")
+        for name, label in (("b.jpg", "dog"), (HOSTILE_FILE, "fish")):
+            assert page.inner_text("h1") == name
+            choose(page, label, "confirm")
+            save(page)
+        assert page.inner_text("h1") == "Review"
+        assert page.locator("tbody a").all_inner_texts() == ["a.jpg"]
+
+
 def test_two_reviewers_with_tokens_conflict_and_a_third_one_decides(
     chromium: Browser, data_dir: Path, tmp_path: Path, bundle_path: Path
 ) -> None:
