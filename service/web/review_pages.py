@@ -43,7 +43,6 @@ class ReviewPages:
 
     def __init__(self, ports: Ports, default_dataset: Callable[[], str]) -> None:
         self._ports = ports
-        self._stores = ports.stores
         self._default_dataset = default_dataset
 
     def handlers(self) -> Mapping[str, Handler]:
@@ -65,10 +64,10 @@ class ReviewPages:
             selected = replace(form, is_selection=True, next=tuple(images[1:]))
             return RedirectResponse(image_url(selected), status_code=303, headers=HEADERS)
         page = _page_number(parameter(request, "page"))
-        queue = review_queue(self._stores, dataset, form.analysis, PAGE_SIZE, (page - 1) * PAGE_SIZE)
-        title = queries.get(self._stores, queue.analysis_id).title if queue.analysis_id else ""
+        queue = review_queue(self._ports.stores, dataset, form.analysis, PAGE_SIZE, (page - 1) * PAGE_SIZE)
+        title = queries.get(self._ports.stores, queue.analysis_id).title if queue.analysis_id else ""
         has_thumbnails = self._ports.thumbnails.has(dataset)
-        view = queue_view(queue, form, self._stores.evidence.datasets(), title, page, has_thumbnails)
+        view = queue_view(queue, form, self._ports.stores.evidence.datasets(), title, page, has_thumbnails)
         return html_page(render("review_queue.html", site=True, view=view))
 
     def _image(self, request: Request) -> Response:
@@ -80,12 +79,12 @@ class ReviewPages:
         if isinstance(fields, ErrataError):
             raise fields
         form = parse_form(fields)
-        details = find_details(self._stores, form.dataset, form.analysis, form.image)
+        details = find_details(self._ports.stores, form.dataset, form.analysis, form.image)
         check_choices(form, details.bundle.label_space)
         if form.evidence != details.bundle.digest and not form.undoes:
             return self._respond(request, form, STALE, 409)
         try:
-            create_review(self._stores, form.to_request(details.bundle, CALLER.get()), CALLER.get())
+            create_review(self._ports.stores, form.to_request(details.bundle, CALLER.get()), CALLER.get())
         except (InvalidRequest, AlreadyExists) as error:
             if form.undoes:
                 raise
@@ -96,9 +95,9 @@ class ReviewPages:
     def _respond(self, request: Request, form: ReviewForm, problem: str = "", status: int = 200) -> Response:
         """Return the page of an image with the statements of a form."""
         caller = CALLER.get()
-        details = find_details(self._stores, form.dataset, form.analysis, form.image)
+        details = find_details(self._ports.stores, form.dataset, form.analysis, form.image)
         voter = (caller, True) if caller else (form.reviewer, False)
-        last = find_last_review(self._stores, form.dataset, voter) if voter[0] else None
+        last = find_last_review(self._ports.stores, form.dataset, voter) if voter[0] else None
         builder = ReviewPageBuilder(details, form, caller, self._ports.thumbnails.has(form.dataset))
         token = form_token(request)
         html = render("review.html", site=True, view=builder.build(last, problem), form_token=token)

@@ -18,7 +18,8 @@ from service.report.messages import review as messages
 from service.report.picture_urls import picture_url, thumbnail_url
 from service.web.review_form import CLASS_FIELD, ReviewForm
 
-MAX_LABELS = 100  # of one image on a page
+MAX_LABELS = 100  # labels, and other classes, of one image on a page
+MAX_NAMES = 20  # classes in one sentence, and conflicts
 MAX_FOUND = 20  # classes that contain a text
 MAX_OPTIONS = 2_500  # classes that a page lists; data sets with more have the search only
 PAGE_SIZE = 50  # images on a page of the queue
@@ -217,8 +218,9 @@ class ReviewPageBuilder:
         index = self._index_of.get(class_id)
         return shorten(class_id) if index is None else self._names[index]
 
-    def _name_all(self, class_ids: Iterable[str]) -> list[str]:
-        return [self._name_of(class_id) for class_id in class_ids]
+    def _name_all(self, class_ids: Sequence[str]) -> list[str]:
+        names = [self._name_of(class_id) for class_id in class_ids[:MAX_NAMES]]
+        return names if len(class_ids) <= MAX_NAMES else [*names, f"{len(class_ids) - MAX_NAMES:,} more"]
 
     def _prediction_text(self) -> str:
         prediction = self._details.prediction
@@ -260,11 +262,12 @@ class ReviewPageBuilder:
         reviewed = [self._index_of[class_id] for class_id in named if class_id in self._index_of]
         wanted = dict.fromkeys([details.target, *reviewed, *self._form.choices, *found])
         target = {details.target: ("original label",)}
-        return tuple(self._choice(index, *target.get(index, ())) for index in wanted if index not in shown)
+        others = [index for index in wanted if index not in shown]
+        return tuple(self._choice(index, *target.get(index, ())) for index in others[:MAX_LABELS])
 
     def _conflicts(self) -> Iterable[str]:
         decision, active = self._details.decision, self._details.active
-        for class_id in sorted(decision.disputed):
+        for class_id in sorted(decision.disputed)[:MAX_NAMES]:
             newest = {review.voter: class_id in review.present for review in active if _mentions(review, class_id)}
             yield messages.conflict_text(self._name_of(class_id), *_sides(newest))
         if decision.is_problematic_disputed:

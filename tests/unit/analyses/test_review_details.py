@@ -6,6 +6,8 @@ from errata.errors import ImageNotFound
 from service.analyses.review_details import find_details, find_last_review
 from service.domain import ErrorType
 from service.evidence.bundle import Bundle
+from service.web.review_form import ReviewForm
+from service.web.review_view import ReviewPageBuilder
 
 from .conftest import Backend
 from .test_review_queue import add_review, analyze, class_id, severe_classes
@@ -70,3 +72,17 @@ def test_the_last_review_is_the_newest_one_of_the_reviewer_that_is_not_undone(ba
     add_review(backend, demo, 4, undoes=second.id)
     assert find_last_review(stores, "demo", ("ann", True)) == first
     assert find_last_review(stores, "demo", ("ann", False)) is None
+
+
+def test_a_page_of_reviews_with_very_many_classes_stays_short(backend: Backend, demo: Bundle) -> None:
+    many = tuple(demo.label_space.ids[:900])
+    for reviewer, vote in (("ann", "added"), ("bob", "rejected")):
+        add_review(backend, demo, 3, reviewer, **{vote: many})
+    details = find_details(backend.ports.stores, "demo", "", demo.judged_names[3])
+
+    page = ReviewPageBuilder(details, ReviewForm("demo", details.image), "ann", has_pictures=False).build(None, "")
+
+    assert (len(page.others), len(page.conflicts)) == (100, 20)
+    assert [row.statements[0].count(",") for row in page.reviews] == [20, 20]
+    assert page.reviews[1].statements[0].endswith("and 880 more")
+    assert [row.is_own for row in page.reviews] == [False, True]
