@@ -43,6 +43,7 @@ BENCHMARKS = (
     "queries",
     "image_grid",
     "analysis_list",
+    "review_queue",
     "load",
     "scrapers",
 )

@@ -101,7 +101,15 @@ from service.domain.listing import (
 )
 from service.domain.observer import Observer, Stage
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
-from service.domain.review import Decision, Review, active_reviews, decide, decide_images
+from service.domain.review import (
+    Decision,
+    Review,
+    active_reviews,
+    decide,
+    decide_images,
+    review_keys,
+    undone_ids,
+)
 from service.domain.slices import (
     Attributes,
     ImageAttribute,
@@ -110,6 +118,14 @@ from service.domain.slices import (
     SliceChange,
     SliceRow,
     SliceTable,
+)
+from service.domain.suggestions import (
+    MIN_AGREEMENT,
+    ModelVotes,
+    Suggestions,
+    count_agreeing,
+    mean_probability,
+    suggest_labels,
 )
 from service.domain.trend import (
     AXES,
@@ -159,6 +175,7 @@ __all__ = [
     "MAX_GROUPS",
     "METRICS",
     "METRIC_TYPES",
+    "MIN_AGREEMENT",
     "MIN_CLASSES",
     "MIN_NEIGHBORS",
     "MULTI_LABEL_ACCURACY",
@@ -233,6 +250,7 @@ __all__ = [
     "Metric",
     "ModelInfo",
     "ModelVersion",
+    "ModelVotes",
     "NoReferenceReason",
     "Observer",
     "Order",
@@ -264,6 +282,7 @@ __all__ = [
     "Step",
     "StoredResult",
     "Strata",
+    "Suggestions",
     "Summary",
     "Superclasses",
     "Trend",
@@ -278,13 +297,18 @@ __all__ = [
     "build_strata",
     "class_lines",
     "classes_digest",
+    "count_agreeing",
     "create_label_space",
     "decide",
     "decide_images",
     "effective_targets",
     "end_of",
     "is_among",
+    "mean_probability",
     "normalize",
     "parse_class_lines",
     "rejected_targets",
+    "review_keys",
+    "suggest_labels",
+    "undone_ids",
 ]

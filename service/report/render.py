@@ -31,7 +31,7 @@ from service.report.static_files import HTMX
 from service.report.trend_view import TrendView
 
 _PERCENTAGE = re.compile(r"(?<=\d) %")
-_SCRIPTS = ("error_table.js", "tables.js", "contents.js", "mark_names.js", "images.js", "upload.js")
+_SCRIPTS = ("error_table.js", "tables.js", "contents.js", "mark_names.js", "images.js", "review.js", "upload.js")
 
 
 @cache

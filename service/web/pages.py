@@ -12,7 +12,8 @@
 /compare/{a}/{b}/report.html          the comparison as a stand-alone file
 /trend                                dataset, group, by, x, y, mark (repeated)
 
-service.web.image_pages has the pages of images.
+service.web.image_pages has the pages of images, service.web.review_pages those of reviews, and
+service.web.evidence_pages those of versions of evidence.
 """
 
 import asyncio
@@ -45,6 +46,7 @@ from service.web.evidence_pages import EvidencePages
 from service.web.forms import add_form_cookie, form_token, read_form
 from service.web.image_pages import ImagePages
 from service.web.responses import HEADERS, download, error_page, handle, html_page, path_id, refused_form
+from service.web.review_pages import ReviewPages
 from service.web.upload_form import UploadFields, upload_form
 
 NUM_THREADS = 4
@@ -104,8 +106,9 @@ class Pages:
             **ImagePages(self._ports).handlers(),
             **EvidencePages(self._ports).handlers(),
         }
-        deletion = Route("/analyses/{id}/delete", self._form_endpoint(self._delete), methods=["POST"])
-        return [*(Route(path, self._endpoint(handler)) for path, handler in handlers.items()), deletion]
+        routes = [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
+        routes.append(Route("/analyses/{id}/delete", self._form_endpoint(self._delete), methods=["POST"]))
+        return [*routes, *ReviewPages(self._ports, self._default_dataset).routes(self._endpoint)]
 
     def stop(self) -> None:
         """Stop the thread pool."""

@@ -1,5 +1,6 @@
 """Conversion between errata.v1 messages and domain records."""
 
+from service.analyses.class_names import class_named
 from service.wire.analyses import (
     analysis_filter,
     from_analysis,
@@ -15,7 +16,6 @@ from service.wire.names import (
     analysis_id,
     analysis_name,
     class_ids,
-    class_named,
     evidence_ids,
     evidence_of,
     is_id,

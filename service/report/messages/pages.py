@@ -19,6 +19,7 @@ from errata.messages import (
 from service.domain import Analysis, Progress, State
 from service.report.messages.evidence import EVIDENCE_TEXTS
 from service.report.messages.images import IMAGE_TEXTS
+from service.report.messages.review import REVIEW_TEXTS
 
 ERROR_TABLE_TEXTS: Mapping[str, str] = {  # templates/error_table.js fills in the fields in braces
     "superclass_note": SUPERCLASS_NOTE,
@@ -349,7 +350,7 @@ _TEXTS = (
     "images.",
 )
 PAGE_TEXTS: Mapping[str, str] = {
-    text: text for text in (*_TEXTS, *EVIDENCE_TEXTS, *IMAGE_TEXTS)
+    text: text for text in (*_TEXTS, *EVIDENCE_TEXTS, *IMAGE_TEXTS, *REVIEW_TEXTS)
 }  # map a text to its translation to translate the pages
 
 
