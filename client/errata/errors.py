@@ -19,7 +19,8 @@ ErrataError                      base class; `reason` is for programs, `message`
 │   ├── DatasetNotFound
 │   ├── EvidenceNotFound
 │   ├── ImageNotFound
-│   └── ModelNotFound
+│   ├── ModelNotFound
+│   └── ReviewNotFound
 ├── AlreadyExists                a request ID that was used with another request body
 ├── NotReady                     the state of the analysis does not allow the call
 ├── TooLarge                     the input exceeds a limit on bytes or rows
@@ -76,6 +77,7 @@ __all__ = [
     "NotReady",
     "PermanentError",
     "PermissionDenied",
+    "ReviewNotFound",
     "TokenMissing",
     "TokenUnknown",
     "TooBusy",
@@ -303,6 +305,15 @@ class ModelNotFound(NotFound):
     """
 
     reason = "MODEL_NOT_FOUND"
+
+
+class ReviewNotFound(NotFound):
+    """The image has no review with this name.
+
+    Check the name with `errata review list`.
+    """
+
+    reason = "REVIEW_NOT_FOUND"
 
 
 class AlreadyExists(ErrataError):

@@ -15,7 +15,7 @@ from service.archive.files import open_files
 from service.archive.indexed import IndexedArchive
 from service.archive.record_log import RecordLog
 from service.bootstrap.metrics_observer import MetricsObserver
-from service.domain import Review, State
+from service.domain import Review, State, review_keys
 from service.evidence.attributes import AttributeRepository
 from service.evidence.labels import demo_folder
 from service.evidence.repository import EvidenceRepository
@@ -56,7 +56,7 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
             archive,
             archive.index,
             lambda: datetime.now(UTC),
-            RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review),
+            RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review, review_keys),
             attributes,
         ),
         models=Models(

@@ -95,7 +95,15 @@ from service.domain.listing import (
 )
 from service.domain.observer import Observer, Stage
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
-from service.domain.review import Decision, Review, active_reviews, decide, decide_images
+from service.domain.review import (
+    Decision,
+    Review,
+    active_reviews,
+    decide,
+    decide_images,
+    review_keys,
+    undone_ids,
+)
 from service.domain.slices import (
     Attributes,
     ImageAttribute,
@@ -272,4 +280,6 @@ __all__ = [
     "normalize",
     "parse_class_lines",
     "rejected_targets",
+    "review_keys",
+    "undone_ids",
 ]
