@@ -35,6 +35,7 @@ from service.domain.analysis import (
     Progress,
     Summary,
 )
+from service.domain.audit import PUBLICATIONS, UNAUTHENTICATED, AuditAction, AuditEvent
 from service.domain.calibration import Bin, Calibration
 from service.domain.class_relations import DENSE_CLASSES, Classes, ClassPairs, Mask, Superclasses
 from service.domain.class_table import class_lines, classes_digest, parse_class_lines
@@ -171,11 +172,13 @@ __all__ = [
     "POOLED",
     "PORTIONS",
     "POSITIONS",
+    "PUBLICATIONS",
     "QUANTILES",
     "REGISTRY_OWNER",
     "SEVERE_TYPES",
     "TOP1_CORRECT_TYPES",
     "TOP1_ERROR_TYPES",
+    "UNAUTHENTICATED",
     "UNNAMED",
     "Action",
     "AdjustedTest",
@@ -185,6 +188,8 @@ __all__ = [
     "AnalysisPage",
     "AnalysisRequest",
     "Attributes",
+    "AuditAction",
+    "AuditEvent",
     "Axis",
     "AxisRange",
     "Bin",
