@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from service.analyses.verdict_cache import VerdictCache
 from service.archive.port import AnalysisIndex, Archive
 from service.archive.record_log import RecordLog
 from service.domain import Observer, Review
@@ -26,6 +27,7 @@ class Stores:
     clock: Callable[[], datetime]
     reviews: RecordLog[Review]
     attributes: AttributeRepository = field(default_factory=lambda: AttributeRepository({}))
+    verdict_cache: VerdictCache = field(default_factory=VerdictCache)
 
 
 @dataclass(frozen=True)
