@@ -26,32 +26,8 @@ from service.domain import (
     Mask,
     is_among,
 )
+from service.domain.images import ImageQuery
 from service.rules.table import error_types
-
-PAGE_SIZE = 60
-
-
-@dataclass(frozen=True)
-class ImageQuery:
-    """A filter of the images of an analysis, an order, and a page. An image matches if it meets all conditions.
-
-    As in breakdowns, the class of an image is its effective target, its superclasses are those of this class, and
-    problematic images are left out by default.
-    """
-
-    analysis: str
-    error_type: ErrorType | None = None
-    class_id: int | None = None  # effective target
-    predicted_id: int | None = None
-    superclass: str = ""
-    group: str = ALL
-    min_confidence: float | None = None  # 0 to 1
-    problematic: bool | None = False  # None: all images
-    baseline: str = ""  # another analysis with the same evidence
-    change: str = ""  # from the baseline: `fixed`, `broken`, or FROM:TO with names of error types
-    sort: str = "severity desc"
-    page: int = 1
-    page_size: int = PAGE_SIZE
 
 
 @dataclass(frozen=True)

@@ -3,68 +3,28 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Generic, TypeVar
 
 import numpy as np
 from errata.errors import InvalidRequest
 from numpy.typing import NDArray
 
-from service.analyses.image_conditions import PAGE_SIZE, ImageQuery, Images, base_mask, facet_masks, load_images
+from service.analyses.image_conditions import Images, base_mask, facet_masks, load_images
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Stores
 from service.domain import ALL, ERROR_TYPES, NUM_IDS, POSITIONS, ErrorType, Mask
+from service.domain.images import (
+    MAX_FACET_VALUES,
+    SORTS,
+    Facet,
+    FacetCount,
+    ImageFacets,
+    ImageQuery,
+    ImageRow,
+    Value,
+)
 
-__all__ = ["PAGE_SIZE", "SORTS", "ImagePage", "ImageQuery", "ImageRow", "list_images", "select_images"]
+__all__ = ["ImagePage", "ImageQuery", "ImageRow", "list_images", "select_images"]
 MAX_PAGE_SIZE = 1000
-MAX_FACET_VALUES = 20
-SORTS = ("severity", "confidence", "class", "models")  # followed by " desc": descending
-Value = TypeVar("Value", str, int, ErrorType)
-
-
-@dataclass(frozen=True)
-class ImageRow:
-    """An image of an analysis."""
-
-    file_name: str
-    target: int
-    effective_target: int  # the first label where the labels reject the target
-    predicted: int
-    error_type: ErrorType
-    problematic: bool
-    probability: float | None  # None: not known
-    num_failing: int  # other archived analyses with a multi-label error on the image
-    baseline_predicted: int | None = None  # None: no baseline, or no prediction
-    baseline_type: ErrorType | None = None
-
-
-@dataclass(frozen=True)
-class FacetCount(Generic[Value]):
-    """A value of a facet, and the number of images that have it and meet all other conditions."""
-
-    value: Value
-    count: int
-
-
-@dataclass(frozen=True)
-class Facet(Generic[Value]):
-    """The values of a facet: at most MAX_FACET_VALUES with the highest counts, and the selected one.
-
-    Error types and groups are in their own order, other values by falling count.
-    """
-
-    counts: Sequence[FacetCount[Value]]
-    num_values: int  # values with images, also those that are not in `counts`
-
-
-@dataclass(frozen=True)
-class ImageFacets:
-    """The facets of a query."""
-
-    error_types: Facet[ErrorType]
-    classes: Facet[int]
-    predicted: Facet[int]
-    superclasses: Facet[str]
-    groups: Facet[str]
 
 
 @dataclass(frozen=True)

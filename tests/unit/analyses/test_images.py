@@ -5,20 +5,21 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
 from errata.errors import ErrataError, InvalidRequest, NotComparable
 from indexed_archive import InMemoryIndexedArchive
 
-from service.analyses import images as module
 from service.analyses.explain import explain_prediction
-from service.analyses.images import Facet, ImageQuery, ImageRow, list_images, select_images
+from service.analyses.images import ImageQuery, ImageRow, list_images, select_images
 from service.analyses.judge import compute_summary
 from service.analyses.model_verdicts import find_model_verdicts
 from service.analyses.ports import Stores
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import ALL, ERROR_TYPES, Analysis, AnalysisRequest, ErrorType, Predictions, State, Verdict
+from service.domain.images import MAX_FACET_VALUES, Facet
 from service.evidence.bundle import Bundle
 from service.evidence.labels import original_labels, validation_name
 from service.evidence.repository import EvidenceRepository
@@ -44,11 +45,7 @@ class Case:
 
     def matching(self, query: ImageQuery, without: str = "") -> list[tuple[int, Verdict]]:
         """Return the rows and verdicts that match a query; `without`: the condition to leave out."""
-        query = (
-            replace(query, **{without: ALL if without == "group" else "" if without == "superclass" else None})
-            if (without)
-            else query
-        )
+        query = _without(query, without)
         found = enumerate(self.verdicts[query.analysis])
         return [(row, verdict) for row, verdict in found if verdict and self._matches(query, row, verdict)]
 
@@ -68,6 +65,12 @@ class Case:
             )
             and (not query.change or (before is not None and _changed(query.change, before, verdict)))
         )
+
+
+def _without(query: ImageQuery, condition: str) -> ImageQuery:
+    unset: dict[str, Any] = {"superclass": "", "group": ALL}
+    changes: dict[str, Any] = {condition: unset.get(condition)} if condition else {}
+    return replace(query, **changes)
 
 
 def _changed(change: str, before: Verdict, after: Verdict) -> bool:
@@ -152,7 +155,7 @@ QUERIES = [
 @pytest.fixture(params=range(len(QUERIES) + 1))
 def query(request: pytest.FixtureRequest, case: Case) -> ImageQuery:
     if request.param < len(QUERIES):
-        return QUERIES[request.param]
+        return QUERIES[int(request.param)]
     superclass = case.bundle.label_space.superclasses.names_of(281)[0]
     return ImageQuery("main", superclass=superclass, error_type=ErrorType.MODEL_FAILURE)
 
@@ -223,7 +226,7 @@ def test_each_facet_counts_the_images_that_match_all_other_conditions(case: Case
     check(facets.groups, selected, [group for _, v in case.matching(query, "group") for group in v.groups])
 
 
-def _check_facet(facet: Facet, selected: object, values: Sequence[object]) -> None:
+def _check_facet(facet: Facet[Any], selected: object, values: Sequence[object]) -> None:
     """Check the counts of all values of a facet, and that the most frequent values and the selected one are there."""
     expected, actual = Counter(values), {item.value: item.count for item in facet.counts}
     assert all(count == expected[value] for value, count in actual.items())
@@ -234,7 +237,7 @@ def _check_facet(facet: Facet, selected: object, values: Sequence[object]) -> No
     left_out = expected.keys() - actual.keys()
     lowest = min((expected[value] for value in others), default=0)
     assert all(expected[value] <= lowest for value in left_out)
-    assert not left_out or len(facet.counts) >= module.MAX_FACET_VALUES
+    assert not left_out or len(facet.counts) >= MAX_FACET_VALUES
 
 
 def _position(verdict: Verdict) -> int:
@@ -324,7 +327,12 @@ def test_verdicts_of_other_analyses_follow_the_archive_and_are_computed_once(
     assert [verdicts.id for verdicts in before.analyses] == [*reversed(MODELS)]
     read: list[str] = []
     predictions = case.stores.archive.predictions
-    monkeypatch.setattr(case.stores.archive, "predictions", lambda name: read.append(name) or predictions(name))
+
+    def record(name: str) -> Predictions | None:
+        read.append(name)
+        return predictions(name)
+
+    monkeypatch.setattr(case.stores.archive, "predictions", record)
     assert find_model_verdicts(case.stores, case.bundle) is before
     new = Predictions(_predictions(case.bundle, 7, 0.1).top1)
     case.stores.archive.put(_analysis("new", case.bundle, new, 7), new)
