@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from service.analyses.model_votes import VoteCache
 from service.analyses.verdict_cache import VerdictCache
 from service.archive.port import AnalysisIndex, Archive
 from service.archive.record_log import RecordLog
@@ -28,6 +29,7 @@ class Stores:
     reviews: RecordLog[Review]
     attributes: AttributeRepository = field(default_factory=lambda: AttributeRepository({}))
     verdict_cache: VerdictCache = field(default_factory=VerdictCache)
+    votes: VoteCache = field(default_factory=VoteCache)
 
 
 @dataclass(frozen=True)
