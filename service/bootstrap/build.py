@@ -6,11 +6,9 @@ import numpy as np
 from errata.errors import InvalidEvidence
 
 from service.domain import Agreement
-from service.evidence.array_file import ArrayFile
-from service.evidence.build import digest_of, write_bundle
-from service.evidence.bundle import Bundle, open_bundle, verify
+from service.evidence.build import verify_evidence, write_bundle
+from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.expert_judgments import pack_judgments, read_expert_judgments, unpack_judgments
-from service.evidence.layout import WITHOUT_DIGEST
 from service.evidence.recipes import Inputs, gather
 from service.rules.decide import decide_each
 from service.rules.table import error_types
@@ -41,13 +39,6 @@ def build_evidence(dataset: str, inputs: Inputs, output: Path) -> Bundle:
 def embedding_cache(settings: Settings) -> Path:
     """Return the folder in which a build caches embeddings, so that an interrupted build can resume."""
     return settings.data_dir / "cache" / "embeddings"
-
-
-def verify_evidence(path: Path) -> list[str]:
-    """Verify a bundle; return the problems, or an empty list."""
-    bundle = open_bundle(path)
-    arrays = {name: ArrayFile(path / f"{name}.npy").read() for name in bundle.arrays if name not in WITHOUT_DIGEST}
-    return verify(bundle, digest_of(bundle.dataset, bundle.label_space, arrays, bundle.manifest.min_cooccurrence))
 
 
 def expert_agreement(path: Path, mistakes: Path | None = None) -> Agreement:

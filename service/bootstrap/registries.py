@@ -54,7 +54,7 @@ def check_datasets(repository: EvidenceRepository, registries: Sequence[Registry
     for registry in registries:
         for number, rule in enumerate(registry.rules):
             try:
-                repository.bundles(rule.dataset)
+                repository.find(rule.dataset, "")
             except NotFound as error:
                 raise _invalid_setting(registry.id, f"rules.{number}.dataset", error.message) from error
 

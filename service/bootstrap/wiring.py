@@ -13,6 +13,7 @@ from errata.errors import InvalidEvidence
 from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
 from service.archive.files import open_files
 from service.archive.indexed import IndexedArchive
+from service.archive.publications import ArchivePublications
 from service.archive.record_log import RecordLog
 from service.bootstrap.metrics_observer import MetricsObserver
 from service.domain import Review, State, review_keys
@@ -44,7 +45,9 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
         InvalidEvidence: A configured evidence bundle or file of attributes is invalid.
         InvalidSetting: The data folder can't be written.
     """
-    repository = EvidenceRepository(settings.evidence, settings.data_dir)
+    repository = EvidenceRepository(
+        settings.evidence, settings.data_dir, ArchivePublications(settings.archive_location)
+    )
     repository.check()
     attributes = AttributeRepository(settings.attributes)
     attributes.check()

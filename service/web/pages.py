@@ -185,7 +185,7 @@ class Pages:
         if not dataset and wire.is_id(highlighted):
             dataset = queries.get(self._ports.stores, highlighted).request.dataset
         dataset = dataset or self._default_dataset()
-        self._ports.stores.evidence.bundles(dataset)  # raises an error for an unknown data set
+        self._ports.stores.evidence.find(dataset, "")  # raises an error for an unknown data set
         by = parameter(request, "by")
         trend_request = TrendRequest(dataset=dataset, group=group, by=by, highlighted=highlighted)
         return _page(report.trend_report(self._ports.stores, trend_request, site=True))
