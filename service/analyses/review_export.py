@@ -12,6 +12,7 @@ from errata.errors import InvalidRequest
 from service.analyses.ports import Stores
 from service.domain import Decision, LabelSpace, decide_images
 from service.evidence.bundle import Bundle
+from service.evidence.reviewed import apply_decisions
 
 LINES_PER_PIECE = 4096
 
@@ -58,27 +59,20 @@ def export_labels(stores: Stores, dataset: str, content: LabelsExport = LabelsEx
 
 
 def _label_rows(bundle: Bundle, decisions: Mapping[str, Decision], only_reviewed: bool) -> Iterator[dict[str, Any]]:
-    """Yield the labels of each evaluated image: those of the bundle, changed by what reviewers decided."""
-    space, evidence = bundle.label_space, bundle.evidence
-    index_of = {class_id: index for index, class_id in enumerate(space.ids)}
+    """Yield the labels of each evaluated image after the decisions of the reviewers."""
+    space, images = bundle.label_space, apply_decisions(bundle, decisions)
     texts = [_class_text(space, index) for index in range(space.num_classes)]
     for row, name in enumerate(bundle.judged_names):
         decision = decisions.get(name)
         if decision is None and only_reviewed:
             continue
-        labels, reason = evidence.labels.of(row).tolist(), "problematic" if evidence.problematic[row] else ""
-        if decision is not None:
-            present, absent = (
-                {index_of[class_id] for class_id in classes if class_id in index_of}
-                for classes in (decision.present, decision.absent)
-            )
-            labels = [label for label in labels if label not in absent] + sorted(present - {*labels})
-            if decision.problematic is not None:
-                reason = (decision.reason or "problematic") if decision.problematic else ""
-            reason = reason or ("" if labels else "no label")
+        labels, reason = images.labels.of(row).tolist(), ""
+        if images.problematic[row]:
+            reason = "problematic" if labels else "no label"
+            reason = (decision.reason if decision is not None and decision.problematic else "") or reason
         yield {
             "file_name": name,
-            "target": texts[evidence.targets[row]],
+            "target": texts[bundle.evidence.targets[row]],
             "labels": [texts[label] for label in labels],
             "problematic": reason,
         }

@@ -4,20 +4,22 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from errata.errors import ErrataError, InvalidRequest, InvalidRow, TooLarge, Violation
 from errata.json_input import parse_json
 
+from service.analyses.evidence_versions import record_event
 from service.analyses.ports import Stores
 from service.analyses.reviews import ReviewRequest, add_classes, check_texts
 from service.archive.record_log import MAX_RECORD
-from service.domain import Review
+from service.domain import AuditAction, Review
 from service.storage import CHUNK, Readable
 
 MAX_IMPORT_BYTES = 256 << 20
 MAX_VIOLATIONS = 10  # lines that an error lists
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_AHEAD = timedelta(minutes=5)  # of the time of an imported review: a later one would count for as long
 RECORDS_PER_WRITE = 64  # open files
 _FIELDS = {field.name for field in fields(Review)}
@@ -34,7 +36,9 @@ class ImportResult:
     num_existing: int
 
 
-def import_reviews(stores: Stores, dataset: str, content: Readable, keep_authentication: bool = False) -> ImportResult:
+def import_reviews(
+    stores: Stores, dataset: str, content: Readable, caller: str = "", keep_authentication: bool = False
+) -> ImportResult:
     """Store the reviews of a file of reviews. Nothing is stored unless all lines are valid.
 
     The IDs are kept, so that a repeated import adds nothing. A line without an ID gets one that follows from its
@@ -44,6 +48,7 @@ def import_reviews(stores: Stores, dataset: str, content: Readable, keep_authent
         stores: The stores.
         dataset: The data set.
         content: JSON lines.
+        caller: The name of the caller's token, for the audit log; empty: no token is required.
         keep_authentication: Whether `is_authenticated` is kept. By default, no imported reviewer is authenticated,
             because the file can name anyone.
 
@@ -61,6 +66,9 @@ def import_reviews(stores: Stores, dataset: str, content: Readable, keep_authent
     new = sorted(reader.new.values(), key=lambda review: review.time)  # a review before those that undo it
     for start in range(0, len(new), RECORDS_PER_WRITE):
         stores.reviews.append(*new[start : start + RECORDS_PER_WRITE])
+    if new:
+        details = {"num_reviews": str(len(new)), "keep_authentication": str(keep_authentication).lower()}
+        record_event(stores, AuditAction.IMPORT, caller, dataset, details=details)
     return ImportResult(len(new), reader.num_existing)
 
 
@@ -130,9 +138,9 @@ class _Reader:
         request = ReviewRequest(**{"dataset": self._default.dataset} | texts | classes)
         check_texts(request)
         time = datetime.fromisoformat(raw["time"])
-        if time.tzinfo is None or time > self._latest:
+        if time.tzinfo is None or not EARLIEST <= time <= self._latest:
             raise InvalidRequest(
-                f"The time {raw['time']!r:.40} has no zone, or is in the future. Write a past time such as "
+                f"The time {raw['time']!r:.40} has no zone, or is before 1970 or in the future. Write a time such as "
                 "2026-01-31T12:00:00+00:00.",
                 field="time",
             )
@@ -146,7 +154,7 @@ class _Reader:
             evidence=raw["evidence"] or bundle.digest,
             reviewer=request.reviewer.strip(),
             is_authenticated=self._keep_authentication and raw["is_authenticated"],
-            time=time,
+            time=time.astimezone(UTC),
             problematic=request.problematic,
             reason=request.reason,
             comment=request.comment,
