@@ -108,8 +108,8 @@ class ReviewStatements(TypedDict, total=False):
     """Classes that are correct and not yet labels."""
     rejected: Iterable[ClassRef]
     """Classes that are not in the image."""
-    problematic: bool
-    """Whether the image should be set aside."""
+    problematic: bool | None
+    """Whether the image should be set aside; None: no statement."""
     reason: str
     """Why the image is problematic, at most 200 characters."""
     comment: str
