@@ -41,7 +41,7 @@ def import_reviews(
 ) -> ImportResult:
     """Store the reviews of a file of reviews. Nothing is stored unless all lines are valid.
 
-    The IDs are kept, so that a repeated import adds nothing. A line without an ID gets one that follows from its
+    The IDs stay the same, so that a repeated import adds nothing. A line without an ID gets one that follows from its
     content. The bundle of a review may be unknown; then only its classes are checked, with the default bundle.
 
     Args:
@@ -49,7 +49,7 @@ def import_reviews(
         dataset: The data set.
         content: JSON lines.
         caller: The name of the caller's token, for the audit log; empty: no token is required.
-        keep_authentication: Whether `is_authenticated` is kept. By default, no imported reviewer is authenticated,
+        keep_authentication: Whether `is_authenticated` stays as the file says. By default, no imported reviewer is authenticated,
             because the file can name anyone.
 
     Raises:

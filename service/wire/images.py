@@ -70,7 +70,7 @@ def to_facets(facets: ImageFacets, label_space: LabelSpace) -> pb.ImageFacets:
 
 def _to_facet(facet: Facet[Any], key: Callable[[Any], str], name: Callable[[Any], str] | None = None) -> pb.ImageFacet:
     counts = [
-        pb.ImageFacet.Count(value=key(item.value), display_name=(name or key)(item.value), num_images=item.count)
+        pb.ImageCount(value=key(item.value), display_name=(name or key)(item.value), num_images=item.count)
         for item in facet.counts
     ]
     return pb.ImageFacet(counts=counts, num_values=facet.num_values)
