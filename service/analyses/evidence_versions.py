@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -189,16 +190,19 @@ def record_event(
     Raises:
         Unavailable: The archive cannot be written.
     """
+    publications = stores.evidence.published.publications
+    # After the events that this process knows, even if the clock of another process is ahead.
+    known = [event.time + timedelta(microseconds=1) for event in publications.events()[-1:]]
     event = AuditEvent(
         id=secrets.token_hex(16),
-        time=stores.clock(),
+        time=max([stores.clock(), *known]),
         actor=caller or UNAUTHENTICATED,
         action=action,
         dataset=dataset,
         digest=digest,
         details=details or {},
     )
-    stores.evidence.published.publications.append(event)
+    publications.append(event)
     _log.info("audit", actor=event.actor, action=action.value, dataset=dataset, digest=digest)
     return event
 

@@ -127,13 +127,13 @@ class PublishedEvidence:
         """
         existing = {} if force else self.publications.sizes()
         manifest = read_manifest(bundle)
-        digests = {name: facts["sha256"] for name, facts in manifest.files.items()}
-        digests[MANIFEST] = sha256_of(bundle / MANIFEST)
-        for name, sha256 in digests.items():
-            for part, content in _parts(bundle / name, sha256):
+        for name, facts in manifest.files.items():
+            for part, content in _parts(bundle / name, facts["sha256"]):
                 if existing.get(part) != len(content):
                     self.publications.write(part, content)
-        return {MANIFEST_KEY: digests[MANIFEST]}
+        sha256 = sha256_of(bundle / MANIFEST)
+        self.publications.write(_part(sha256, 0), (bundle / MANIFEST).read_bytes())
+        return {MANIFEST_KEY: sha256}
 
     def fetch(self, event: AuditEvent) -> Path:
         """Return the folder of a published bundle. Fetch it if this process does not have it.
@@ -181,10 +181,14 @@ class PublishedEvidence:
     def _fetch_file(self, event: AuditEvent, sha256: str, size: int, target: Path) -> None:
         digest = hashlib.sha256()
         with target.open("wb") as file:
-            for number in range(max(1, -(-size // PART_BYTES))):
+            number = 0
+            while number == 0 or file.tell() < size:
                 content = self._read(event, sha256, number)
+                if not content and size:
+                    raise _damage(event, f"a part of {target.name} is empty")
                 digest.update(content)
                 file.write(content)
+                number += 1
         if digest.hexdigest() != sha256:
             raise _damage(event, f"the SHA-256 of {target.name} differs")
 
