@@ -39,6 +39,7 @@ BENCHMARKS = (
     "idle",
     "hooks",
     "listing",
+    "reviews",
     "queries",
     "load",
     "scrapers",
