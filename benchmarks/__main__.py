@@ -40,6 +40,7 @@ BENCHMARKS = (
     "idle",
     "hooks",
     "listing",
+    "reviews",
     "queries",
     "image_grid",
     "analysis_list",

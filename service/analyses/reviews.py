@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -117,6 +117,12 @@ def find_review(stores: Stores, dataset: str, image: str, review_id: str) -> Rev
     if review is None:
         raise _not_found(review_id, image)
     return review
+
+
+def find_undone(stores: Stores, reviews: Iterable[Review]) -> Set[str]:
+    """Return the IDs of those reviews that their reviewers have undone; it reads only the reviews of these images."""
+    keys = {(review.dataset, review.image) for review in reviews}
+    return {undone for key in keys for undone in undone_ids(stores.reviews.find(key))}
 
 
 def check_texts(request: ReviewRequest) -> None:

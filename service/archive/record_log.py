@@ -64,18 +64,14 @@ class RecordLog(Generic[T]):
         self._by_key: dict[Hashable, list[T]] = {}
         self._all: Sequence[T] = ()
 
-    def append(self, record: T) -> None:
-        """Store a record.
+    def append(self, *records: T) -> None:
+        """Store records in order: a process that finds one of them finds those before it.
 
         Raises:
-            TooLarge: The record has more than MAX_RECORD bytes.
+            TooLarge: A record has more than MAX_RECORD bytes.
             Unavailable: The archive cannot be written.
         """
-        document = {"schema": SCHEMA} | self._adapter.dump_python(record, mode="json")
-        content = json.dumps(document, sort_keys=True).encode()
-        if len(content) > MAX_RECORD:
-            raise TooLarge(f"The record has {len(content):,} bytes. Expected at most {MAX_RECORD:,}. Shorten it.")
-        self._files.write({f"{record.id}.json": content})
+        self._files.write({f"{record.id}.json": self._encode(record) for record in records})
 
     def all(self) -> Sequence[T]:
         """Return all records, oldest first; the same object while there are no new ones.
@@ -128,6 +124,13 @@ class RecordLog(Generic[T]):
             for key in self._keys(record) if self._keys else ():
                 insort(self._by_key.setdefault(key, []), record, key=_order)
         self._listed = names
+
+    def _encode(self, record: T) -> bytes:
+        document = {"schema": SCHEMA} | self._adapter.dump_python(record, mode="json")
+        content = json.dumps(document, sort_keys=True).encode()
+        if len(content) > MAX_RECORD:
+            raise TooLarge(f"The record has {len(content):,} bytes. Expected at most {MAX_RECORD:,}. Shorten it.")
+        return content
 
     def _decode(self, name: str, content: bytes) -> T | None:
         try:

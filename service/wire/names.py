@@ -5,7 +5,18 @@ from typing import Any, TypeVar
 
 from errata.error_types import find_error_type
 from errata.errors import InvalidRequest
-from errata.names import ANALYSES, CLASSES, DATASETS, EVIDENCE, VERDICTS, dataset_id, evidence_id, split_child
+from errata.names import (
+    ANALYSES,
+    CLASSES,
+    DATASETS,
+    EVIDENCE,
+    IMAGES,
+    REVIEWS,
+    VERDICTS,
+    dataset_id,
+    evidence_id,
+    split_child,
+)
 from google.protobuf.message import Message
 
 from service.analyses.class_names import class_named
@@ -65,6 +76,18 @@ def class_ids(name: str) -> tuple[str, str, str]:
     return *evidence_ids(evidence), text
 
 
+def image_ids(name: str, field: str = "name") -> tuple[str, str]:
+    """Return the data set and the file name of an image."""
+    dataset, file_name = split_child(name, IMAGES, "datasets/DATASET/images/FILE_NAME", field)
+    return dataset_id(dataset), file_name
+
+
+def review_ids(name: str, field: str = "name") -> tuple[str, str, str]:
+    """Return the data set, the file name of the image, and the ID of a review."""
+    image, review = split_child(name, REVIEWS, "datasets/DATASET/images/FILE_NAME/reviews/REVIEW", field)
+    return *image_ids(image, field), review
+
+
 def evidence_of(dataset: str, name: str) -> str:
     """Return the digest prefix of a bundle of a data set.
 
@@ -86,6 +109,13 @@ def evidence_of(dataset: str, name: str) -> str:
 def optional_class(text: str, field: str, label_space: LabelSpace) -> int | None:
     """Return the class that a text identifies, as `class_named` does; None for an empty text."""
     return class_named(text, field, label_space) if text else None
+
+
+def check_enum(enum: Any, value: int, field: str) -> None:
+    """Raise InvalidRequest for a value that an enumeration of the protos does not have."""
+    if value not in enum.values():
+        name = enum.DESCRIPTOR.name
+        raise InvalidRequest(f"Unknown {name} {value}. Expected a value of the enum.", field=field)
 
 
 def enum_of(enum: Any, value: int, field: str) -> Any:

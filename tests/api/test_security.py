@@ -15,6 +15,7 @@ import grpc
 import pytest
 from errata import Client
 from errata.errors import InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown
+from errata.tokens import INCLUDED_SCOPES
 from grpc_health.v1 import health_pb2
 from pki import Authority, Pair
 from prometheus_client import CollectorRegistry
@@ -33,16 +34,18 @@ from service.web.pages import Pages
 from service.web.pictures import Pictures
 from service.web.upload_page import UploadPage
 
-READER, WRITER, STRANGER = new_token(), new_token(), new_token()
+READER, REVIEWER, WRITER, ADMIN, STRANGER = (new_token() for _ in range(5))
+TOKENS = {Scope.READ: READER, Scope.REVIEW: REVIEWER, Scope.WRITE: WRITER, Scope.ADMIN: ADMIN}
+NAMES = {Scope.READ: "dashboard", Scope.REVIEW: "alice", Scope.WRITE: "ci", Scope.ADMIN: "root"}
 RPCS = sorted(what for what in PERMISSIONS if what.startswith(("/errata.", "/grpc.")))
 ROUTES = sorted(set(PERMISSIONS) - set(RPCS))
-GUARDED = [what for what in RPCS if PERMISSIONS[what] in (Scope.READ, Scope.WRITE)]
+GUARDED = [what for what in RPCS if PERMISSIONS[what] is not Scope.OPEN]
 
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("secrets") / "tokens"
-    path.write_text("\n".join([line_of("dashboard", Scope.READ, READER), line_of("ci", Scope.WRITE, WRITER)]))
+    path.write_text("\n".join(line_of(NAMES[scope], scope, token) for scope, token in TOKENS.items()))
     return path
 
 
@@ -142,9 +145,9 @@ def test_an_rpc_without_a_valid_token_is_rejected(token_service: Running, method
 def test_an_rpc_needs_the_scope_in_the_permissions(token_service: Running, method: str) -> None:
     refused = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
-    code = code_of_call(token_service.addresses.grpc, method, READER)
-    assert (code is grpc.StatusCode.PERMISSION_DENIED) == (PERMISSIONS[method] is Scope.WRITE)
-    assert code_of_call(token_service.addresses.grpc, method, WRITER) not in refused
+    for scope, token in TOKENS.items():
+        code = code_of_call(token_service.addresses.grpc, method, token)
+        assert (code in refused) == (PERMISSIONS[method] not in INCLUDED_SCOPES[scope]), scope
 
 
 @pytest.mark.parametrize("method", sorted(set(RPCS) - set(GUARDED)))
