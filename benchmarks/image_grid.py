@@ -187,6 +187,7 @@ def _first_paints(url: str) -> list[float]:
             context = browser.new_context(viewport={"width": 1300, "height": 900})
             page = context.new_page()
             page.goto(url, wait_until="load")
+            page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
             paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
             paints.append(paint / 1000)
             context.close()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from service.analyses.verdict_cache import VerdictCache
 from service.archive.port import AnalysisIndex, Archive
@@ -13,6 +14,9 @@ from service.jobs.store import JobStore
 from service.predictions.model_id import ModelId
 from service.predictions.sandbox import ParserPool
 from service.predictions.thumbnails import Thumbnails
+
+if TYPE_CHECKING:
+    from service.analyses.judge import JudgedAnalysis
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Stores:
     index: AnalysisIndex  # of the archive
     clock: Callable[[], datetime]
     attributes: AttributeRepository = field(default_factory=lambda: AttributeRepository({}))
-    verdict_cache: VerdictCache = field(default_factory=VerdictCache)
+    verdict_cache: "VerdictCache[JudgedAnalysis]" = field(default_factory=VerdictCache)
 
 
 @dataclass(frozen=True)
