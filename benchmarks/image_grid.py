@@ -80,7 +80,8 @@ def measure_parts(paint: bool) -> Measured:
         site = _Site(address)
         prepared = [[site.get(url) for url in site.thumbnails(page)] for page in pages]
         files = _write_files(folder / "files", prepared)
-        before = _read_metrics(address)
+        start, before = _read_metrics(address), _read_metrics(address)
+        idle = before[CPU] - start[CPU]  # of reading metrics, and of the service without requests
         site = _Site(address)
         for page in pages:
             for url in site.thumbnails(page):
@@ -94,8 +95,8 @@ def measure_parts(paint: bool) -> Measured:
             first_grid,
             grid=(after[GRID] - before[GRID]) / NUM_PAGES,
             thumbnails=(after[THUMBNAIL] - before[THUMBNAIL]) / NUM_PAGES,
-            page=(after[CPU] - before[CPU]) / NUM_PAGES,
-            requests=(last[CPU] - after[CPU]) / NUM_PAGES,
+            page=(after[CPU] - before[CPU] - idle) / NUM_PAGES,
+            requests=(last[CPU] - after[CPU] - idle) / NUM_PAGES,
             files=mean(computed(partial(_read, paths))() for paths in files),
             paints=_first_paints(f"http://{address}{pages[0]}") if paint else [],
         )
@@ -187,6 +188,7 @@ def _first_paints(url: str) -> list[float]:
             context = browser.new_context(viewport={"width": 1300, "height": 900})
             page = context.new_page()
             page.goto(url, wait_until="load")
+            page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
             paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
             paints.append(paint / 1000)
             context.close()

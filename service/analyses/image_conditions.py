@@ -9,11 +9,12 @@ from errata.errors import InvalidRequest, NotComparable
 from errata.groups import check_group
 from numpy.typing import NDArray
 
+from service.analyses import queries
 from service.analyses.compare import check_comparable
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.model_verdicts import find_model_verdicts
 from service.analyses.ports import Stores
-from service.analyses.verdicts import load_judged, superclass_mask
+from service.analyses.verdicts import find_bundle, load_judged, superclass_mask
 from service.domain import (
     ALL,
     CORRECT_TYPES,
@@ -56,7 +57,7 @@ def load_images(stores: Stores, query: ImageQuery) -> Images:
         NotComparable: The baseline has another data set or other evidence.
         AnalysisNotFound: An analysis does not exist. See `load_judged` for further errors.
     """
-    judged = load_judged(stores, query.analysis)
+    judged = _load_judged(stores, query.analysis)
     bundle, types = judged.bundle, error_types(judged.verdicts)
     others = find_model_verdicts(stores, bundle)
     own = others.find(query.analysis)
@@ -72,9 +73,19 @@ def load_images(stores: Stores, query: ImageQuery) -> Images:
     )
 
 
+def _load_judged(stores: Stores, analysis_id: str) -> JudgedAnalysis:
+    """Return an analysis with its verdicts from memory, if neither it nor its bundle has changed."""
+    analysis = queries.get_succeeded(stores, analysis_id)
+    judged = stores.verdict_cache.find_judged(analysis_id)
+    if judged is None or judged.analysis != analysis or judged.bundle is not find_bundle(stores, analysis):
+        judged = load_judged(stores, analysis_id)
+        stores.verdict_cache.add_judged(analysis_id, judged)
+    return judged
+
+
 def _load_baseline(stores: Stores, judged: JudgedAnalysis, baseline_id: str) -> tuple[Bytes, Classes]:
     """Return the error types and the predictions of the baseline, (N,) each."""
-    baseline = load_judged(stores, baseline_id)
+    baseline = _load_judged(stores, baseline_id)
     check_comparable(baseline.analysis, judged.analysis)
     if len(baseline.verdicts) != len(judged.verdicts):
         raise NotComparable(f"The bundles of {baseline_id} and {judged.analysis.id} differ.", field="baseline")

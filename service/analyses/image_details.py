@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from errata.errors import ImageNotFound, InvalidRequest
+from errata.errors import InvalidRequest
 
 from service.analyses import queries
 from service.analyses.images import Selection, select_images
@@ -42,8 +42,6 @@ def find_image(stores: Stores, dataset: str, name: str, query: ImageQuery) -> Im
     judged = selection.images.judged
     check_dataset(judged, dataset)
     row = judged.bundle.row(name)
-    if judged.predictions.top1[judged.bundle.rows[row]] < 0:
-        raise ImageNotFound(f"Analysis {query.analysis} has no prediction for the image {name!r:.120}.", field="image")
     others = [
         ModelVerdict.of(verdicts.id, verdicts.title, int(verdicts.types[row]), int(verdicts.predicted[row]))
         for verdicts in find_model_verdicts(stores, judged.bundle).analyses

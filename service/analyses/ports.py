@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from service.analyses.decisions import DecisionCache
 from service.analyses.model_votes import VoteCache
@@ -16,6 +17,9 @@ from service.jobs.store import JobStore
 from service.predictions.model_id import ModelId
 from service.predictions.sandbox import ParserPool
 from service.predictions.thumbnails import Thumbnails
+
+if TYPE_CHECKING:
+    from service.analyses.judge import JudgedAnalysis
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Stores:
     verdict_cache: VerdictCache = field(default_factory=VerdictCache)
     votes: VoteCache = field(default_factory=VoteCache)
     decisions: DecisionCache = field(default_factory=DecisionCache)
+    verdict_cache: "VerdictCache[JudgedAnalysis]" = field(default_factory=VerdictCache)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""The verdicts of all archived analyses of a bundle, in memory while the index of the archive does not change."""
+"""Verdicts in memory: those of all archived analyses of a bundle, and the analyses whose images were listed last."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from service.domain import MULTI_LABEL_ERROR_TYPES, Bytes, Classes, is_among
 
 MAX_BUNDLES = 2  # of up to 60 MB each
+MAX_ANALYSES = 8  # of 5 bytes for each image
+Judged = TypeVar("Judged")  # JudgedAnalysis, which ports must not import
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,25 @@ class ModelVerdicts:
         return next((analysis for analysis in self.analyses if analysis.id == analysis_id), None)
 
 
-class VerdictCache:
-    """Keeps the verdicts of the bundles that were used last. Thread-safe."""
+class VerdictCache(Generic[Judged]):
+    """Keeps the verdicts of the bundles and of the analyses that were used last. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, ModelVerdicts] = OrderedDict()
+        self._judged_lock = threading.Lock()
+        self._judged: OrderedDict[str, Judged] = OrderedDict()
+
+    def find_judged(self, analysis_id: str) -> Judged | None:
+        """Return an analysis with its verdicts; None if it was not used recently."""
+        return self._judged.get(analysis_id)
+
+    def add_judged(self, analysis_id: str, judged: Judged) -> None:
+        """Remember an analysis, and forget the one that was added first if there are too many."""
+        with self._judged_lock:
+            self._judged[analysis_id] = judged
+            while len(self._judged) > MAX_ANALYSES:
+                self._judged.popitem(last=False)
 
     def get(
         self, evidence: str, version: int, load: Callable[[Sequence[StoredVerdicts]], ModelVerdicts]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from errata.errors import EvidenceNotFound, InvalidEvidence, InvalidRequest, Unavailable
+from errata.errors import EvidenceNotFound, ImageNotFound, InvalidEvidence, InvalidRequest, Unavailable
 from errata.groups import check_group
 from numpy.typing import NDArray
 
@@ -237,11 +237,15 @@ def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None)
         predicted: A class; None: the model's prediction.
 
     Raises:
-        ImageNotFound: The evidence does not cover the image.
+        ImageNotFound: The evidence does not cover the image, or the analysis has no prediction for it.
     """
     image = int(judged.bundle.rows[judged.bundle.row(file_name)])
     model_prediction = int(judged.predictions.top1[image])
     probability = judged.predictions.probability
+    if predicted is None and model_prediction < 0:
+        raise ImageNotFound(
+            f"Analysis {judged.analysis.id} has no prediction for the image {file_name!r:.120}.", field="file_name"
+        )
     is_model_prediction = predicted is None or predicted == model_prediction
     return explain_prediction(
         judged.bundle,

@@ -247,7 +247,7 @@ def test_two_reviewers_with_tokens_conflict_and_a_third_one_decides(
 ) -> None:
     tokens = {name: new_token() for name in ("ann", "bob", "eve")}
     file = tmp_path / "tokens"
-    file.write_text("".join(f"{line_of(name, Scope.WRITE, token)}\n" for name, token in tokens.items()))
+    file.write_text("".join(f"{line_of(name, Scope.REVIEW, token)}\n" for name, token in tokens.items()))
     with reviewed_service(data_dir, tmp_path / "service", bundle_path, file) as running:
         url = f"http://{running.addresses.http}{URL.format('a.jpg')}"
         for name, choice in (("ann", "add"), ("bob", "reject"), ("eve", "reject")):

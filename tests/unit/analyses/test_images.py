@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from errata.errors import ErrataError, ImageNotFound, InvalidRequest, NotComparable, Unavailable
+from errata.errors import AnalysisNotFound, ErrataError, ImageNotFound, InvalidRequest, NotComparable, Unavailable
 from indexed_archive import InMemoryIndexedArchive
 
 from service.analyses.explain import explain_prediction
@@ -411,3 +411,27 @@ def test_the_number_of_analyses_in_memory_is_bounded(case: Case, monkeypatch: py
 
     assert page.num_models == 3, "the three newest, without this analysis"
     assert [item.id for item in find_model_verdicts(stores, case.bundle).analyses] == ["worst", "better", "older"]
+
+
+def test_pages_read_predictions_once_until_the_analysis_changes(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores = replace(case.stores, verdict_cache=VerdictCache())
+    first = _predictions(case.bundle, 20, 0.0)
+    stores.archive.put(_analysis("again", case.bundle, first, 20), first)
+    before = list_images(stores, ImageQuery("again"))
+    read: list[str] = []
+    predictions = stores.archive.predictions
+
+    def record(name: str) -> Predictions | None:
+        read.append(name)
+        return predictions(name)
+
+    monkeypatch.setattr(stores.archive, "predictions", record)
+    assert list_images(stores, ImageQuery("again")).rows == before.rows
+    assert read == []
+
+    second = _predictions(case.bundle, 21, 0.9)
+    stores.archive.put(replace(_analysis("again", case.bundle, second, 20), predictions_digest="2"), second)
+    assert list_images(stores, ImageQuery("again")).facets != before.facets
+    stores.archive.delete("again")
+    with pytest.raises(AnalysisNotFound):
+        list_images(stores, ImageQuery("again"))
