@@ -40,6 +40,7 @@ BENCHMARKS = (
     "hooks",
     "listing",
     "queries",
+    "thumbnails",
     "load",
     "scrapers",
 )

@@ -40,14 +40,14 @@ MADE = Case(
     f"{PAGE} new thumbnails: read, decoded in a sandboxed process, written to the cache",
     "decoding, resizing, and encoding them with Pillow in this process",
     "ms",
-    at_most(1.5),
+    at_most(2.5),
 )
 FULL = Case(
     "thumbnails.full",
     f"{PAGE} writes to a cache of {COUNT:,} that is full: they remove others",
     f"{PAGE} writes to an empty cache",
     "ms",
-    at_most(200),
+    at_most(20),
 )
 
 
