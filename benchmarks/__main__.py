@@ -45,6 +45,7 @@ BENCHMARKS = (
     "image_grid",
     "analysis_list",
     "review_queue",
+    "thumbnails",
     "load",
     "scrapers",
 )

@@ -33,10 +33,9 @@ class Stores:
     clock: Callable[[], datetime]
     reviews: RecordLog[Review]
     attributes: AttributeRepository = field(default_factory=lambda: AttributeRepository({}))
-    verdict_cache: VerdictCache = field(default_factory=VerdictCache)
+    verdict_cache: "VerdictCache[JudgedAnalysis]" = field(default_factory=VerdictCache)
     votes: VoteCache = field(default_factory=VoteCache)
     decisions: DecisionCache = field(default_factory=DecisionCache)
-    verdict_cache: "VerdictCache[JudgedAnalysis]" = field(default_factory=VerdictCache)
 
 
 @dataclass(frozen=True)

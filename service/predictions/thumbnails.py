@@ -4,6 +4,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -16,9 +17,8 @@ from service.predictions.pictures.cache import PictureCache
 from service.predictions.pictures.messages import PictureRequest, UnreadablePicture
 from service.predictions.pictures.process import Decoder, DecoderPool
 
-THUMBNAIL_SIZE = 256  # pixels
-PICTURE_SIZE = 2048  # pixels
-THUMBNAIL_QUALITY, PICTURE_QUALITY = 80, 92  # of JPEG
+THUMBNAIL = PictureRequest(256, quality=80, is_thumbnail=True)
+PICTURE = PictureRequest(2048, quality=92, is_thumbnail=False)
 MAX_BYTES = 1 << 25  # size limit of a file
 MAX_FAILED = 10_000  # pictures that are known to be unreadable
 LIST_SECONDS = 30.0  # interval between two attempts to list images
@@ -57,35 +57,24 @@ class Thumbnails:
         located = self._locate(dataset, name)
         return "" if located is None else _digest(located[1])[:16]
 
-    def thumbnail(self, dataset: str, name: str, size: int = THUMBNAIL_SIZE) -> bytes | None:
-        """Return an image as a JPEG of at most size x size pixels.
+    def thumbnail(self, dataset: str, name: str, size: int = THUMBNAIL.size) -> bytes | None:
+        """Return an image as a JPEG of at most size x size pixels; None if `load` returns None or fails."""
+        try:
+            return self.load(dataset, name, replace(THUMBNAIL, size=size))
+        except ErrataError as error:
+            _log.warning("thumbnail is not available", dataset=dataset, error=error.message)
+            return None
+
+    def load(self, dataset: str, name: str, request: PictureRequest) -> bytes | None:
+        """Return an image as a JPEG.
 
         Returns:
             The JPEG; None if the image is missing, cannot be decoded, or exceeds a limit.
 
         Raises:
-            Unavailable: Too many pictures are being made.
+            TooBusy: Too many pictures are being made.
+            Unavailable: Decoding takes too long on this machine, or the service is stopping.
         """
-        return self._make(dataset, name, PictureRequest(size, THUMBNAIL_QUALITY, is_thumbnail=True))
-
-    def picture(self, dataset: str, name: str) -> bytes | None:
-        """Return an image as a JPEG of at most PICTURE_SIZE pixels; see `thumbnail`."""
-        return self._make(dataset, name, PictureRequest(PICTURE_SIZE, PICTURE_QUALITY, is_thumbnail=False))
-
-    def stop(self) -> None:
-        """End the processes that decode images."""
-        self._decoder.stop()
-
-    def _locate(self, dataset: str, name: str) -> tuple[ImageLocation, str] | None:
-        """Return the location of an image, and its version; None if it is missing."""
-        source = self._sources.get(dataset)
-        location = None if source is None else source.images().get(name)
-        try:
-            return None if location is None else (location, location.version())
-        except OSError:
-            return None  # deleted since the images were listed
-
-    def _make(self, dataset: str, name: str, request: PictureRequest) -> bytes | None:
         located = self._locate(dataset, name)
         if located is None:
             return None
@@ -105,6 +94,19 @@ class Thumbnails:
         if self._cache is not None:
             self._cache.write(key, content)
         return content
+
+    def stop(self) -> None:
+        """End the processes that decode images."""
+        self._decoder.stop()
+
+    def _locate(self, dataset: str, name: str) -> tuple[ImageLocation, str] | None:
+        """Return the location of an image, and its version; None if it is missing."""
+        source = self._sources.get(dataset)
+        location = None if source is None else source.images().get(name)
+        try:
+            return None if location is None else (location, location.version())
+        except OSError:
+            return None  # deleted since the images were listed
 
     def _remember_failure(self, key: str) -> None:
         if len(self._failed) >= MAX_FAILED:

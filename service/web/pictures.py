@@ -19,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.predictions.thumbnails import Thumbnails
+from service.predictions.pictures.messages import PictureRequest
+from service.predictions.thumbnails import PICTURE, THUMBNAIL, Thumbnails
 from service.web.application import ROUTE
 from service.web.status import status_of
 
@@ -36,7 +37,6 @@ PLACEHOLDER = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 256 256" w
 <rect width="256" height="256" fill="#8883"/>
 <path d="M64 80h128v96H64zM64 160l40-36 28 24 24-20 36 32M64 80l128 96" fill="none" stroke="#888" stroke-width="6"/>
 </svg>"""
-Load = Callable[[str, str], bytes | None]  # data set, name -> JPEG
 _log = structlog.get_logger()
 
 
@@ -50,42 +50,42 @@ class Pictures:
 
     def routes(self) -> list[Route]:
         """Return the routes of the pictures."""
-        loads: dict[str, Load] = {"thumbnails": self._thumbnails.thumbnail, "pictures": self._thumbnails.picture}
         return [
-            Route(f"/datasets/{{dataset}}/{kind}/{{image:path}}", self._endpoint(load)) for kind, load in loads.items()
+            Route("/datasets/{dataset}/thumbnails/{image:path}", self._endpoint(THUMBNAIL)),
+            Route("/datasets/{dataset}/pictures/{image:path}", self._endpoint(PICTURE)),
         ]
 
     def stop(self) -> None:
         """Stop the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _endpoint(self, load: Load) -> Callable[[Request], Awaitable[Response]]:
+    def _endpoint(self, picture: PictureRequest) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             if self._num_waiting >= MAX_WAITING:
                 return _unavailable(TooBusy("Too many requests for pictures. Try again later.", retry_after=1))
             self._num_waiting += 1
             try:
                 return await asyncio.get_running_loop().run_in_executor(
-                    self._pool, copy_context().run, self._respond, load, request
+                    self._pool, copy_context().run, self._respond, picture, request
                 )
             finally:
                 self._num_waiting -= 1
 
         return endpoint
 
-    def _respond(self, load: Load, request: Request) -> Response:
+    def _respond(self, picture: PictureRequest, request: Request) -> Response:
         """Return the picture, or a placeholder. Only the log has the details of unexpected errors."""
         try:
-            return self._picture(load, request)
+            return self._load(picture, request)
         except ErrataError as error:
             return _unavailable(error)
         except Exception:
             _log.exception("picture failed", path=request.scope.get(ROUTE))
             return _placeholder(500)
 
-    def _picture(self, load: Load, request: Request) -> Response:
+    def _load(self, picture: PictureRequest, request: Request) -> Response:
         dataset, name = request.path_params["dataset"], request.path_params["image"]
-        content = load(dataset, name)
+        content = self._thumbnails.load(dataset, name, picture)
         if content is None:
             return _placeholder(404)
         version = request.query_params.get("v")

@@ -70,11 +70,13 @@ def test_versions_differ_between_images_and_stay_the_same(location: str) -> None
     assert len({*versions.values()}) == 4
 
 
+@pytest.mark.slow
 def test_an_absent_bucket_is_named(bucket: str) -> None:
     with pytest.raises(ImagesMissing, match="s3://absent/x"):
         find_images("s3://absent/x")
 
 
+@pytest.mark.slow
 def test_a_changed_object_has_another_version(bucket: str, tmp_path: Path) -> None:
     store, url = s3fs.S3FileSystem(skip_instance_cache=True), f"{bucket}/{tmp_path.name}-changed"
     versions = set()

@@ -17,7 +17,7 @@ from service.predictions import thumbnails as module
 from service.predictions.pictures.cache import PictureCache
 from service.predictions.pictures.decoder import InProcessDecoder
 from service.predictions.pictures.messages import PictureRequest
-from service.predictions.thumbnails import PICTURE_SIZE, THUMBNAIL_SIZE, Thumbnails
+from service.predictions.thumbnails import PICTURE, Thumbnails
 
 FILES = {
     "n01440764/a.JPEG": encode(Image.new("RGB", (800, 400), "red"), "JPEG"),
@@ -91,14 +91,14 @@ def make(tmp_path: Path) -> Make:
 def test_a_thumbnail_has_the_proportions_of_its_image(make: Make, source: str, name: str) -> None:
     assert decode(make(source).thumbnail("own", name, 100)).size == (100, 50)
     assert decode(make(source).thumbnail("own", name)).size == (256, 128)
-    assert decode(make(source).picture("own", name)).size == (800, 400)
+    assert decode(make(source).load("own", name, PICTURE)).size == (800, 400)
 
 
 def test_a_picture_of_a_large_image_is_bounded(make: Make, tmp_path: Path) -> None:
     (tmp_path / "large").mkdir()
     Image.new("RGB", (4096, 1024)).save(tmp_path / "large" / "a.png")
 
-    assert decode(make(tmp_path / "large").picture("own", "a.png")).size == (PICTURE_SIZE, PICTURE_SIZE // 4)
+    assert decode(make(tmp_path / "large").load("own", "a.png", PICTURE)).size == (2048, 512)
 
 
 @pytest.mark.parametrize("name", ["b.png", "größe & <b>.png", "er/größe & <b>.png", "deep/er/größe & <b>.png"])
@@ -117,7 +117,7 @@ def test_images_are_found_by_path_by_the_last_two_parts_and_by_file_name(make: M
 def test_other_names_and_damaged_images_have_no_picture(make: Make, source: str, name: str) -> None:
     thumbnails = make(source)
 
-    assert (thumbnails.thumbnail("own", name), thumbnails.picture("own", name)) == (None, None)
+    assert (thumbnails.thumbnail("own", name), thumbnails.load("own", name, PICTURE)) == (None, None)
     assert thumbnails.version("own", name) == "" or name in FILES
 
 
@@ -161,7 +161,7 @@ def test_a_picture_is_made_once_for_all_processes(make: Make, source: str) -> No
 
     assert decoder.count == 1 and len({*pictures}) == 1
     make(source, decoder).thumbnail("own", "a.JPEG", 50)
-    make(source, decoder).picture("own", "a.JPEG")
+    make(source, decoder).load("own", "a.JPEG", PICTURE)
     assert decoder.count == 3
 
 
@@ -215,8 +215,11 @@ def test_a_busy_decoder_is_an_error_and_not_a_missing_image(make: Make, source: 
         def make(self, content: bytes, request: PictureRequest) -> bytes:
             raise TooBusy("Too many files are being parsed.", retry_after=5)
 
+    thumbnails = make(source, BusyDecoder())
+
     with pytest.raises(TooBusy):
-        make(source, BusyDecoder()).thumbnail("own", "a.JPEG")
+        thumbnails.load("own", "a.JPEG", PICTURE)
+    assert thumbnails.thumbnail("own", "a.JPEG") is None  # a report has no picture then
 
 
 def test_images_are_listed_once_and_again_after_a_failure(make: Make, tmp_path: Path, monkeypatch) -> None:
@@ -230,7 +233,7 @@ def test_images_are_listed_once_and_again_after_a_failure(make: Make, tmp_path: 
     write_folder(tmp_path)
     assert thumbnails.thumbnail("own", "a.JPEG") is None
     clock[0] += module.LIST_SECONDS
-    assert decode(thumbnails.thumbnail("own", "a.JPEG")).size == (THUMBNAIL_SIZE, THUMBNAIL_SIZE // 2)
+    assert decode(thumbnails.thumbnail("own", "a.JPEG")).size == (256, 128)
 
 
 def test_a_store_that_fails_has_no_pictures_for_now(make: Make, tmp_path: Path, monkeypatch) -> None:
