@@ -38,13 +38,13 @@ PAGES: Mapping[str, Mapping[str, str]] = {  # the parameters of each page
     "label of 50 analyses": {"label": "version=1"},
     "owner of all analyses": {"owner": "registry:prod"},
     "state without analyses": {"state": "failed"},
-    "search for 100 ids": {"search": "a000000"},
+    "search for the start of 10 ids": {"search": "a0000000"},
     "search for a word of all names": {"search": "net"},
     "search without a match": {"search": "nothing"},
     "search and label without a common analysis": {"search": "version=0", "label": "version=1"},
     "by severe error rate": {"order": "severe_error_rate desc"},
     "by name, a label of 50 analyses": {"order": "display_name", "label": "version=1"},
-    "by multi-label accuracy, 100 ids": {"order": "multi_label_accuracy", "search": "a000000"},
+    "by multi-label accuracy, 10 ids": {"order": "multi_label_accuracy", "search": "a0000000"},
 }
 
 

@@ -150,10 +150,10 @@ def end_of(analysis: Analysis) -> datetime:
 
 
 def searchable_text(analysis: Analysis) -> str:
-    """Return the text that searches read: title, id, model, owner, and labels, in lowercase."""
+    """Return the text that searches read: title, model, owner, and labels, in lowercase."""
     request = analysis.request
     labels = (f"{key}={value}" for key, value in request.labels.items())
-    text = "\n".join((analysis.title, analysis.id, request.model, analysis.owner, *labels))
+    text = "\n".join((analysis.title, request.model, analysis.owner, *labels))
     return text.lower().replace("\0", "\N{REPLACEMENT CHARACTER}")  # an index ignores what follows a zero
 
 

@@ -1,6 +1,8 @@
 """The page of the list: it begins after a position, or ends before it."""
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 from errata.errors import InvalidRequest
 from starlette.requests import Request
@@ -8,10 +10,11 @@ from starlette.requests import Request
 from service import wire
 from service.analyses import queries
 from service.analyses.ports import Stores
-from service.domain import AnalysisFilter, AnalysisPage, Cursor, State
+from service.domain import NEWEST_FIRST, AnalysisFilter, AnalysisPage, Cursor, State
 from service.report.listing_view import MAX_COUNT, ListView, Position, list_query, list_view
 
 PAGE_SIZE = 50  # analyses
+_ID_START = re.compile(r"[0-9a-z]{8,64}")  # of at least the length of a short id
 PARAMETERS = ("search", "dataset", "model", "label", "state", "owner", "order")
 MAX_PARAMETER_LENGTH = 256  # characters
 MAX_TOKEN_LENGTH = 8192  # characters of a position; up to 4,300 with a title of 256 characters
@@ -35,7 +38,7 @@ class AnalysisList:
             model=selection["model"],
             labels=_labels(selection["label"]),
             owner=selection["owner"],
-            words=tuple(selection["search"].lower().split()),
+            **_search(stores, selection["search"]),
         )
         self._key = wire.fields_key(self._selection)
 
@@ -82,6 +85,19 @@ def parameter(request: Request, name: str, limit: int = MAX_PARAMETER_LENGTH) ->
             f"Parameter '{name}' has {len(value)} characters. At most {limit} are allowed.", field=name
         )
     return value
+
+
+def _search(stores: Stores, text: str) -> dict[str, Any]:
+    """Return the conditions of a search: the start of an id, or words.
+
+    Ids are searched by their index: the trigrams of ids occur in most ids, so that a search for them would be slow.
+    """
+    words = tuple(text.lower().split())
+    if len(words) == 1 and _ID_START.fullmatch(words[0]):
+        by_id = AnalysisFilter(id_prefix=words[0])
+        if queries.list_analyses(stores, by_id, NEWEST_FIRST, None, 1).analyses:
+            return {"id_prefix": words[0]}
+    return {"words": words}
 
 
 def _labels(text: str) -> dict[str, str]:

@@ -213,7 +213,9 @@ def test_the_list_has_filters_for_model_label_and_owner(start: Start, tmp_path: 
         assert names("model=" + quote(MODEL)) == {"of a model"}
         assert names("owner=ann&search=model") == names("search=efficientnet_lite0") == {"of a model"}
         assert names("search=family%3Dnet") == {"of ann", "of bob"}
-        assert names("search=" + model.name.removeprefix("analyses/")[3:]) == {"of a model"}
+        identifier = model.name.removeprefix("analyses/")
+        assert names("search=" + identifier) == names("search=" + identifier[:12].upper()) == {"of a model"}
+        assert names("search=" + identifier[:12] + "0") == set()
         assert names("owner=eve") == set()
         assert "owner: ann" in _text(service, f"/{model.name}", tokens["bob"])
 
