@@ -6,7 +6,8 @@
 /analyses/{id}/errors/{image}         one image: its evidence and rule trace
 /analyses/{id}/images/{image}         a thumbnail, if the images are in a folder
 /compare?a=…&b=…                      a comparison: change, class, superclass
-/compare/{a}/{b}                      redirects to /compare
+/compare?mark=…&mark=…                redirects to the comparison of the older analysis, A, with the newer one, B
+/compare/{a}/{b}                      redirects to /compare?a=…&b=…
 /compare/{a}/{b}/report.html          the comparison as a stand-alone file
 /trend                                dataset, group, by, x, y, mark (repeated)
 """
@@ -165,13 +166,15 @@ class Pages:
         return Response(thumbnail, media_type="image/jpeg", headers=headers)
 
     def _redirect_to_comparison(self, request: Request) -> Response:
-        parameters = urlencode({"a": _id(request, "a"), "b": _id(request, "b")})
-        return RedirectResponse(f"/compare?{parameters}", status_code=301, headers=HEADERS)
+        return _redirect_to_comparison(_id(request, "a"), _id(request, "b"), status=301)
 
     def _comparison(self, request: Request) -> Response:
-        a, b = parameter(request, "a"), parameter(request, "b")
+        marks = request.query_params.getlist("mark")
+        a, b = sorted(marks) if len(marks) == 2 else (parameter(request, "a"), parameter(request, "b"))
         if not (wire.is_id(a) and wire.is_id(b)):
             raise InvalidRequest("Select two analyses in the list: one as A and one as B.", field="a")
+        if marks:
+            return _redirect_to_comparison(a, b, status=303)
         for analysis_id in (a, b):  # the cache can contain the page of a deleted analysis
             queries.get_succeeded(self._ports.stores, analysis_id)
         query = ChangeQuery(*(parameter(request, name, MAX_NAME) for name in ("change", "class", "superclass")))
@@ -281,6 +284,10 @@ def _page(html: str, status: int = 200) -> Response:
 def _download(html: str, name: str) -> Response:
     headers = HEADERS | {"Content-Security-Policy": content_security_policy(site=False) + "; frame-ancestors 'none'"}
     return HTMLResponse(html, headers=headers | {"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def _redirect_to_comparison(a: str, b: str, status: int) -> Response:
+    return RedirectResponse(f"/compare?{urlencode({'a': a, 'b': b})}", status_code=status, headers=HEADERS)
 
 
 def _axis(name: str) -> Axis | None:
