@@ -105,7 +105,7 @@ def _make_axes(title: MetricTitle, trend: Trend) -> _Axes:
         "field": "x",
         "type": "quantitative",
         "scale": {"domain": domain, "nice": False},
-        "axis": {"title": f"{title.x}, %", "tickCount": 5},
+        "axis": {"title": f"{title.x}, %", "tickCount": 5, "labelPadding": 8},
     }
     y = {
         "field": "y",

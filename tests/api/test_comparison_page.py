@@ -173,6 +173,16 @@ def test_links_of_earlier_versions_lead_to_the_page(running: Running, pair: tupl
     assert request(running, f"/compare/{a}/{b}/report.html").headers["Content-Disposition"].startswith("attachment")
 
 
+def test_two_marked_analyses_are_compared_the_older_one_first(running: Running, pair: tuple[str, str]) -> None:
+    a, b = pair
+
+    for first, second in ((a, b), (b, a)):
+        answer = request(running, f"/compare?mark={first}&mark={second}")
+        assert (answer.status, answer.headers["Location"]) == (303, f"/compare?a={a}&b={b}")
+    for marks in (f"mark={a}", f"mark={a}&mark={a}&mark={b}", f"mark={a}&mark=..%2F{b}"):
+        assert request(running, f"/compare?{marks}").status == 400
+
+
 def test_stand_alone_comparison_has_no_links_to_the_service(running: Running, pair: tuple[str, str]) -> None:
     html = request(running, f"/compare/{pair[0]}/{pair[1]}/report.html").text
 
