@@ -12,7 +12,7 @@ from service.analyses.reviews import ReviewRequest
 from service.domain import LabelSpace
 from service.evidence.bundle import Bundle
 
-MAX_NEXT = 200  # images of a selection
+MAX_NEXT = 100  # images of a selection; with all classes, a form has fewer than forms.MAX_FIELDS fields
 MAX_NAME = 1024  # characters of the name of an image, a class, or a reviewer
 CLASS_FIELD = "class-"  # followed by the index of the class
 CHOICES = {"yes": True, "no": False, "": None}

@@ -18,7 +18,7 @@ from service.report.messages import review as messages
 from service.report.picture_urls import picture_url, thumbnail_url
 from service.web.review_form import CLASS_FIELD, ReviewForm
 
-MAX_LABELS = 100  # labels, and other classes, of one image on a page
+MAX_LABELS = 50  # labels, and other classes, of one image on a page
 MAX_NAMES = 20  # classes in one sentence, and conflicts
 MAX_FOUND = 20  # classes that contain a text
 MAX_OPTIONS = 2_500  # classes that a page lists; data sets with more have the search only

@@ -82,7 +82,7 @@ def test_a_page_of_reviews_with_very_many_classes_stays_short(backend: Backend, 
 
     page = ReviewPageBuilder(details, ReviewForm("demo", details.image), "ann", has_pictures=False).build(None, "")
 
-    assert (len(page.others), len(page.conflicts)) == (100, 20)
+    assert (len(page.others), len(page.conflicts)) == (50, 20)
     assert [row.statements[0].count(",") for row in page.reviews] == [20, 20]
     assert page.reviews[1].statements[0].endswith("and 880 more")
     assert [row.is_own for row in page.reviews] == [False, True]
