@@ -49,8 +49,8 @@ def import_reviews(
         dataset: The data set.
         content: JSON lines.
         caller: The name of the caller's token, for the audit log; empty: no token is required.
-        keep_authentication: Whether `is_authenticated` stays as the file says. By default, no imported reviewer is authenticated,
-            because the file can name anyone.
+        keep_authentication: Whether `is_authenticated` stays as the file says. By default, no imported reviewer is
+            authenticated, because the file can name anyone.
 
     Raises:
         DatasetNotFound: The data set does not exist.
