@@ -101,11 +101,13 @@ def digest_reviews(reviews: Iterable[Review]) -> str:
 
 def _replace_labels(labels: Labels, decided: Mapping[int, Mapping[int, int]]) -> Labels:
     """Return labels with those of some samples, class → source, replaced."""
-    kept = ~np.isin(labels.samples, np.fromiter(decided, dtype=np.int64, count=len(decided)))
-    samples = np.concatenate([labels.samples[kept], [row for row in decided for _ in decided[row]]]).astype(np.int64)
+    unchanged = ~np.isin(labels.samples, np.fromiter(decided, dtype=np.int64, count=len(decided)))
+    samples = np.concatenate([labels.samples[unchanged], [row for row in decided for _ in decided[row]]]).astype(
+        np.int64
+    )
     order = np.argsort(samples, kind="stable")
-    classes = [*labels.classes[kept].tolist(), *(label for row in decided.values() for label in row)]
-    sources = [*labels.sources[kept].tolist(), *(source for row in decided.values() for source in row.values())]
+    classes = [*labels.classes[unchanged].tolist(), *(label for row in decided.values() for label in row)]
+    sources = [*labels.sources[unchanged].tolist(), *(source for row in decided.values() for source in row.values())]
     counts = np.bincount(samples, minlength=len(labels.counts))
     return Labels(
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),

@@ -18,7 +18,7 @@ from service.predictions.image_files import (
 )
 
 REMEDY = "Set ERRATA_IMAGES"
-STATE_KEYS = ("ETag", "etag", "size", "LastModified", "mtime", "created")  # in what fsspec tells of an object
+STATE_KEYS = ("ETag", "etag", "size", "LastModified", "mtime", "created")  # in the description of an object by fsspec
 
 
 def find_images(location: Path | str) -> Mapping[str, ImageLocation]:

@@ -172,11 +172,11 @@ def test_an_invalid_review_is_shown_again_with_its_statements(chromium: Browser,
         page = view.page
         choose(page, "cat", "confirm")
         page.get_by_label("add a class by its ID or name").fill("unicorn")
-        page.get_by_label("comment").fill("kept")
+        page.get_by_label("comment").fill("not sure")
         save(page)
         assert "Unknown class 'unicorn'" in page.get_by_role("alert").inner_text()
         assert row(page, "cat").get_by_label("confirm").is_checked()  # type: ignore[attr-defined]
-        assert page.get_by_label("comment").input_value() == "kept"
+        assert page.get_by_label("comment").input_value() == "not sure"
         assert page.get_by_label("add a class by its ID or name").input_value() == "unicorn"
 
 
