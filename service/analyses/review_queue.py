@@ -222,8 +222,8 @@ def _load_queue(stores: Stores, dataset: str, analysis_id: str) -> _Queue:
     is_open[[bundle.row_of_name[image] for image in decisions if image in bundle.row_of_name]] = False
     is_open[conflicts.rows] = True
     _, first = np.unique(candidates.rows, return_index=True)
-    kept = np.sort(first)
-    return _Queue(bundle, judged, votes, decisions, candidates.take(kept[is_open[candidates.rows[kept]]]))
+    remaining = np.sort(first)
+    return _Queue(bundle, judged, votes, decisions, candidates.take(remaining[is_open[candidates.rows[remaining]]]))
 
 
 def _judge_newest(stores: Stores, bundle: Bundle) -> JudgedAnalysis | None:
