@@ -33,7 +33,7 @@ from service.reference_models.curves import curves_of
 from service.report.class_names import display_names, shorten
 from service.report.comparison_page import ComparisonLinks, PageSource
 from service.report.comparison_view import comparison_view
-from service.report.image_links import ImageFilter, ImageLinks
+from service.report.image_links import ImageLinks
 from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE, own_models_note
 from service.report.render import render_comparison, render_report, render_trend
 from service.report.report_view import ReportData, ReportView, SourceRow, report_view
@@ -149,8 +149,8 @@ def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKi
     targets = evidence.effective_targets
     pairs = confusions(targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
     confused = group_confused_classes(pairs, MAX_CONFUSED_CLASSES)
-    links = ImageLinks(bundle.dataset, judged.analysis.id if kind is ReportKind.SITE else "", label_space.ids)
-    table = error_table(ports, judged, rows, links, kind)
+    links = ImageLinks(judged.analysis.id if kind is ReportKind.SITE else "", label_space.ids)
+    table = error_table(ports, judged, rows, kind)
     names = table.class_names
     groups = label_space.group_members
     percentiles, reference_notes = _compare_with_reference(ports.stores, judged)
@@ -162,13 +162,13 @@ def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKi
                 for pair in pairs
             ],
             superclasses=[
-                (replace(row, name=shorten(row.name)), _groups(groups, classes), ImageFilter(superclass=row.name))
+                (replace(row, name=shorten(row.name)), _groups(groups, classes), {"superclass": row.name})
                 for row, classes in zip(
                     compute_breakdown(judged, superclasses=True), label_space.superclasses.members, strict=True
                 )
             ],
             classes=[
-                (replace(row, name=names[index]), _groups(groups, np.array([index])), ImageFilter(target=index))
+                (replace(row, name=names[index]), _groups(groups, np.array([index])), {"class_id": index})
                 for row in compute_breakdown(judged, superclasses=False)
                 if (index := row.class_index) is not None
             ],

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import quote, urlencode
 
 from service.domain import (
     ALL,
@@ -17,7 +16,7 @@ from service.domain import (
 )
 from service.report.class_names import shorten
 from service.report.elements import css_class
-from service.report.picture_urls import thumbnail_url
+from service.report.urls import comparison_url, grid_url, image_url, thumbnail_url
 
 _TYPES = {error_type.key: error_type for error_type in ERROR_TYPES}
 
@@ -34,21 +33,19 @@ class ComparisonLinks:
 
     def page(self, query: ChangeQuery) -> str:
         """Return the URL of the comparison with other filters."""
-        return f"/compare?{_parameters(query, a=self.id_a, b=self.id_b)}"
+        return comparison_url(self.id_a, self.id_b, **_parameters(query))
 
     def swapped(self) -> str:
         """Return the URL of the comparison from B to A."""
-        return f"/compare?{urlencode({'a': self.id_b, 'b': self.id_a})}"
+        return comparison_url(self.id_b, self.id_a)
 
     def images(self, query: ChangeQuery) -> str:
         """Return the URL of all images that a query selects."""
-        return f"/analyses/{self.id_b}/images?{_parameters(query, baseline=self.id_a)}"
+        return grid_url(self.id_b, baseline=self.id_a, **_parameters(query))
 
     def image(self, name: str, query: ChangeQuery) -> str:
         """Return the URL of the page about one image, from which the next image of a query can be reached."""
-        image = quote(name, safe="", errors="replace")  # browsers resolve the segments "." and ".." of a path
-        parameters = _parameters(query, analysis=self.id_b, baseline=self.id_a)
-        return f"/datasets/{quote(self.dataset, safe='')}/images/{image}?{parameters}"
+        return image_url(self.dataset, name, analysis=self.id_b, baseline=self.id_a, **_parameters(query))
 
     def thumbnail(self, name: str) -> str:
         """Return the URL of the thumbnail of an image; empty if the data set has no pictures."""
@@ -197,6 +194,5 @@ def _card(image: ChangedImage, names: Sequence[str], links: ComparisonLinks, que
     )
 
 
-def _parameters(query: ChangeQuery, **values: str) -> str:
-    values |= {"change": query.change, "class": query.class_id, "superclass": query.superclass}
-    return urlencode({name: value for name, value in values.items() if value}, errors="replace")
+def _parameters(query: ChangeQuery) -> dict[str, str]:
+    return {"change": query.change, "class": query.class_id, "superclass": query.superclass}
