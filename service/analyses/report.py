@@ -48,7 +48,7 @@ STATIC_ERRORS = 50  # rows that are visible without JavaScript
 MAX_CONFUSIONS = 25
 MAX_EXAMPLES = 3  # example images of a confusion
 MAX_CONFUSED_CLASSES = 20  # classes of the heat map
-MAX_CARDS = 12  # images of each change on the page of a comparison
+MAX_GRID = 12  # images of each change on the page of a comparison
 
 
 def report(ports: Ports, analysis_id: str, thumbnails: bool = False) -> str:
@@ -94,7 +94,7 @@ def comparison_report(stores: Stores, id_a: str, id_b: str) -> str:
 def comparison_page(ports: Ports, id_a: str, id_b: str, query: ChangeQuery) -> str:
     """Return the comparison of two analyses as a page; raise the errors of `compare_images`."""
     a, b = load_judged(ports.stores, id_a), load_judged(ports.stores, id_b)
-    changes = compare_images(a, b, query, MAX_CARDS)
+    changes = compare_images(a, b, query, MAX_GRID)
     dataset = a.bundle.dataset
     has_pictures = ports.thumbnails.has(dataset)
     links = ComparisonLinks(a.analysis.id, b.analysis.id, dataset, has_pictures, a.bundle.label_space.ids)
