@@ -28,3 +28,11 @@ def class_named(text: str, field: str, label_space: LabelSpace) -> int:
         f"to {label_space.num_classes - 1}.{hint}",
         field=field,
     )
+
+
+def find_class(text: str, field: str, label_space: LabelSpace) -> int:
+    """Return the class with an ID, or else the class that a text identifies as in `class_named`.
+
+    In the URLs of pages, IDs come before indices and names, with which an ID can be ambiguous.
+    """
+    return label_space.ids.index(text) if text in label_space.ids else class_named(text, field, label_space)

@@ -25,8 +25,7 @@ from service.evidence.bundle import Bundle
 from service.report.agreement_view import agreement_view
 from service.report.class_names import display_names
 from service.report.error_table import ClassPair, ErrorTable
-from service.report.image_links import ImageLinks
-from service.report.picture_urls import thumbnail_url
+from service.report.urls import encode_query, image_url, thumbnail_url
 from service.rules.table import error_types, tags
 
 MAX_TABLE_ERRORS = 20_000  # rows of the error table
@@ -50,19 +49,16 @@ def sort_by_severity(
     return rows[np.lexsort((rows, -confidence, -POSITIONS[types[rows]], problematic[rows]))]
 
 
-def error_table(
-    ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], links: ImageLinks, kind: ReportKind
-) -> ErrorTable:
+def error_table(ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], kind: ReportKind) -> ErrorTable:
     """Return the error table of an analysis.
 
     Args:
         ports: The ports of the use cases.
         judged: The analysis.
         rows: The judged images that are errors, (n,), the worst first; the table contains the first MAX_TABLE_ERRORS.
-        links: The links of the report.
         kind: The kind of the report.
     """
-    bundle, total = judged.bundle, len(rows)
+    bundle, total, is_page = judged.bundle, len(rows), kind is ReportKind.SITE
     superclasses = bundle.label_space.superclasses
     rows = rows[:MAX_TABLE_ERRORS]
     evidence = bundle.evidence
@@ -99,11 +95,9 @@ def error_table(
         pictures=embed_thumbnails(ports, bundle.dataset, names) if kind is ReportKind.FILE_WITH_THUMBNAILS else {},
         experts=_expert_judgments(bundle, rows, predicted),
         agreement=agreement_view(agreement).of_type if (agreement := agreement_for(bundle.dataset)) else {},
-        picture_base=thumbnail_url(bundle.dataset, "")
-        if kind is ReportKind.SITE and ports.thumbnails.has(bundle.dataset)
-        else "",
-        page_base=links.image_base,
-        page_query=links.image_query,
+        picture_base=thumbnail_url(bundle.dataset, "") if is_page and ports.thumbnails.has(bundle.dataset) else "",
+        page_base=image_url(bundle.dataset, "") if is_page else "",
+        page_query=encode_query({"analysis": judged.analysis.id}) if is_page else "",
     )
 
 

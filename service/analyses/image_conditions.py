@@ -1,32 +1,20 @@
 """The conditions of a query of images, as masks of the judged images of an analysis."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from errata.error_types import find_error_type
 from errata.errors import InvalidRequest, NotComparable
 from errata.groups import check_group
 from numpy.typing import NDArray
 
 from service.analyses import queries
+from service.analyses.changes import change_mask
 from service.analyses.compare import check_comparable
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.model_verdicts import find_model_verdicts
 from service.analyses.ports import Stores
 from service.analyses.verdicts import find_bundle, load_judged, superclass_mask
-from service.domain import (
-    ALL,
-    CORRECT_TYPES,
-    ERROR_TYPES,
-    MULTI_LABEL_ERROR_TYPES,
-    NO_TYPE,
-    Bytes,
-    Classes,
-    ErrorType,
-    Mask,
-    is_among,
-)
+from service.domain import ALL, NO_TYPE, Bytes, Classes, Mask
 from service.domain.images import ImageQuery
 from service.rules.table import error_types
 
@@ -106,7 +94,9 @@ def base_mask(images: Images, query: ImageQuery) -> Mask:
             )
         mask &= images.probability >= lowest  # False for NaN
     if query.change:
-        mask &= _change_mask(images, query.change)
+        if images.baseline is None:
+            raise InvalidRequest("A change needs an analysis to compare with. Set 'baseline'.", field="baseline")
+        mask &= change_mask(query.change, images.baseline[0], images.types)
     return mask
 
 
@@ -140,37 +130,3 @@ def _checked_class(class_id: int, num_classes: int, field: str) -> int:
             f"Class {class_id} does not exist. Expected an index from 0 to {num_classes - 1}.", field=field
         )
     return class_id
-
-
-def _change_mask(images: Images, change: str) -> Mask:
-    """Return the images with a change from the baseline, (N,)."""
-    before, after = parse_change(change)
-    if images.baseline is None:
-        raise InvalidRequest("A change needs an analysis to compare with. Set 'baseline'.", field="baseline")
-    return is_among(images.baseline[0], before) & is_among(images.types, after)
-
-
-def parse_change(text: str) -> tuple[Sequence[ErrorType], Sequence[ErrorType]]:
-    """Return the error types of the baseline and of the analysis that a change can have.
-
-    Args:
-        text: `fixed`, `broken`, or FROM:TO with names of error types.
-
-    Raises:
-        InvalidRequest: The text has another form.
-    """
-    changes = {
-        "fixed": (MULTI_LABEL_ERROR_TYPES, CORRECT_TYPES),
-        "broken": (CORRECT_TYPES, MULTI_LABEL_ERROR_TYPES),
-    }
-    if text in changes:
-        return changes[text]
-    before, _, after = text.partition(":")
-    types = find_error_type(before), find_error_type(after)
-    if types[0] is None or types[1] is None:
-        keys = ", ".join(error_type.key for error_type in ERROR_TYPES)
-        raise InvalidRequest(
-            f"Unknown change {text!r:.80}. Expected 'fixed', 'broken', or FROM:TO with error types: {keys}.",
-            field="change",
-        )
-    return (types[0],), (types[1],)

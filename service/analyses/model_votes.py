@@ -1,13 +1,11 @@
 """The votes of archived models on the labels of a data set, one vote per model."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 
 import numpy as np
-import structlog
-from errata.errors import NewerRecord, Unavailable
 
+from service.analyses.archived_predictions import find_predictions
+from service.analyses.bundle_cache import BundleCache
 from service.archive.port import AnalysisIndex, Archive
 from service.domain import (
     NEWEST_FIRST,
@@ -15,7 +13,6 @@ from service.domain import (
     AnalysisFilter,
     Cursor,
     ModelVotes,
-    Predictions,
     State,
     Suggestions,
     suggest_labels,
@@ -27,8 +24,6 @@ PAGE_SIZE = 100  # analyses per query
 MAX_ANALYSES = 1_000  # newest analyses of a data set that are searched for models
 MAX_MODELS = 200
 MAX_VOTES = 1 << 24  # of all models, 64 MB
-MAX_CACHED = 2  # bundles
-_log = structlog.get_logger()
 
 
 def model_identity(analysis: Analysis) -> tuple[str, ...]:
@@ -51,8 +46,7 @@ class VoteCache:
     """Caches the votes on the bundles that were used last. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._votes: OrderedDict[str, tuple[int, ModelVotes]] = OrderedDict()
+        self._votes: BundleCache[ModelVotes] = BundleCache()
         self._suggestions: tuple[ModelVotes, Suggestions] | None = None
 
     def get(self, index: AnalysisIndex, archive: Archive, bundle: Bundle) -> ModelVotes:
@@ -61,22 +55,14 @@ class VoteCache:
         Raises:
             Unavailable: The index cannot be read.
         """
-        version = index.version
-        with self._lock:
-            known = self._votes.get(bundle.digest)
-        if known is not None and known[0] == version:
-            return known[1]
-        analyses = newest_of_each_model(index, bundle)
-        if known is not None and known[1].analysis_ids == tuple(analysis.id for analysis in analyses):
-            votes = known[1]
-        else:
-            votes = _read_votes(archive, bundle, analyses)
-        with self._lock:
-            self._votes[bundle.digest] = version, votes
-            self._votes.move_to_end(bundle.digest)
-            while len(self._votes) > MAX_CACHED:
-                self._votes.popitem(last=False)
-        return votes
+
+        def load(earlier: ModelVotes | None) -> ModelVotes:
+            analyses = newest_of_each_model(index, bundle)
+            if earlier is not None and earlier.analysis_ids == tuple(analysis.id for analysis in analyses):
+                return earlier
+            return _read_votes(archive, bundle, analyses)
+
+        return self._votes.get(bundle.digest, index.version, load)
 
     def suggestions(self, votes: ModelVotes, bundle: Bundle) -> Suggestions:
         """Return the suggestions of some votes on a bundle with the default agreement. The last ones are cached."""
@@ -92,17 +78,17 @@ def newest_of_each_model(index: AnalysisIndex, bundle: Bundle) -> list[Analysis]
     The evidence of the analyses does not matter. Analyses with the same predictions count as one model.
     """
     limit = min(MAX_MODELS, max(3, MAX_VOTES // max(1, len(bundle.rows))))
-    found: list[Analysis] = []
+    newest: list[Analysis] = []
     known: set[tuple[str, ...]] = set()
     for analysis in _iterate_archived(index, bundle.dataset):
         is_usable = analysis.images == bundle.images_digest and analysis.classes == bundle.classes_digest
         names = {model_identity(analysis), ("predictions", analysis.predictions_digest)}
         if is_usable and not analysis.implausible and not names & known:
             known |= names
-            found.append(analysis)
-        if len(found) == limit:
+            newest.append(analysis)
+        if len(newest) == limit:
             break
-    return found
+    return newest
 
 
 def _iterate_archived(index: AnalysisIndex, dataset: str) -> Iterator[Analysis]:
@@ -121,8 +107,8 @@ def _read_votes(archive: Archive, bundle: Bundle, analyses: list[Analysis]) -> M
     """Return the votes of analyses. Analyses whose predictions cannot be read have none."""
     ids, predicted, probability = [], [], []
     for analysis in analyses:
-        predictions = _read_predictions(archive, analysis.id)
-        if predictions is None or not _fits(predictions, bundle):
+        predictions = find_predictions(archive, bundle, analysis.id)
+        if predictions is None:
             continue
         ids.append(analysis.id)
         predicted.append(predictions.top1[bundle.rows].astype(np.int16, copy=False))
@@ -135,16 +121,3 @@ def _read_votes(archive: Archive, bundle: Bundle, analyses: list[Analysis]) -> M
         np.array(predicted, dtype=np.int16).reshape(shape),
         np.array(probability, dtype=np.float16).reshape(shape),
     )
-
-
-def _read_predictions(archive: Archive, analysis_id: str) -> Predictions | None:
-    try:
-        return archive.predictions(analysis_id)
-    except (NewerRecord, Unavailable) as error:
-        _log.warning("model has no vote: predictions not readable", analysis=analysis_id, error=error.message)
-        return None
-
-
-def _fits(predictions: Predictions, bundle: Bundle) -> bool:
-    top1 = predictions.top1
-    return len(top1) == len(bundle.all_targets) and int(top1.max(initial=-1)) < bundle.label_space.num_classes

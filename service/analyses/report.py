@@ -33,7 +33,7 @@ from service.reference_models.curves import curves_of
 from service.report.class_names import display_names, shorten
 from service.report.comparison_page import ComparisonLinks, PageSource
 from service.report.comparison_view import comparison_view
-from service.report.image_links import ImageFilter, ImageLinks
+from service.report.image_links import ImageLinks
 from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE, own_models_note
 from service.report.render import render_comparison, render_report, render_trend
 from service.report.report_view import ReportData, ReportView, SourceRow, report_view
@@ -48,7 +48,7 @@ STATIC_ERRORS = 50  # rows that are visible without JavaScript
 MAX_CONFUSIONS = 25
 MAX_EXAMPLES = 3  # example images of a confusion
 MAX_CONFUSED_CLASSES = 20  # classes of the heat map
-MAX_CARDS = 12  # images of each change on the page of a comparison
+MAX_GRID = 12  # images of each change on the page of a comparison
 
 
 def report(ports: Ports, analysis_id: str, thumbnails: bool = False) -> str:
@@ -94,7 +94,7 @@ def comparison_report(stores: Stores, id_a: str, id_b: str) -> str:
 def comparison_page(ports: Ports, id_a: str, id_b: str, query: ChangeQuery) -> str:
     """Return the comparison of two analyses as a page; raise the errors of `compare_images`."""
     a, b = load_judged(ports.stores, id_a), load_judged(ports.stores, id_b)
-    changes = compare_images(a, b, query, MAX_CARDS)
+    changes = compare_images(a, b, query, MAX_GRID)
     dataset = a.bundle.dataset
     has_pictures = ports.thumbnails.has(dataset)
     links = ComparisonLinks(a.analysis.id, b.analysis.id, dataset, has_pictures, a.bundle.label_space.ids)
@@ -149,8 +149,8 @@ def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKi
     targets = evidence.effective_targets
     pairs = confusions(targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
     confused = group_confused_classes(pairs, MAX_CONFUSED_CLASSES)
-    links = ImageLinks(bundle.dataset, judged.analysis.id if kind is ReportKind.SITE else "", label_space.ids)
-    table = error_table(ports, judged, rows, links, kind)
+    links = ImageLinks(judged.analysis.id if kind is ReportKind.SITE else "", label_space.ids)
+    table = error_table(ports, judged, rows, kind)
     names = table.class_names
     groups = label_space.group_members
     percentiles, reference_notes = _compare_with_reference(ports.stores, judged)
@@ -162,13 +162,13 @@ def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKi
                 for pair in pairs
             ],
             superclasses=[
-                (replace(row, name=shorten(row.name)), _groups(groups, classes), ImageFilter(superclass=row.name))
+                (replace(row, name=shorten(row.name)), _groups(groups, classes), {"superclass": row.name})
                 for row, classes in zip(
                     compute_breakdown(judged, superclasses=True), label_space.superclasses.members, strict=True
                 )
             ],
             classes=[
-                (replace(row, name=names[index]), _groups(groups, np.array([index])), ImageFilter(target=index))
+                (replace(row, name=names[index]), _groups(groups, np.array([index])), {"class_id": index})
                 for row in compute_breakdown(judged, superclasses=False)
                 if (index := row.class_index) is not None
             ],

@@ -1,31 +1,23 @@
 """Import reviews from a file."""
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from errata.errors import ErrataError, InvalidRequest, InvalidRow, TooLarge, Violation
-from errata.json_input import parse_json
 
 from service.analyses.evidence_versions import record_event
 from service.analyses.ports import Stores
 from service.analyses.reviews import ReviewRequest, add_classes, check_texts
 from service.archive.record_log import MAX_RECORD
 from service.domain import AuditAction, Review
+from service.evidence.review_file import MAX_BYTES, parse_review
 from service.storage import CHUNK, Readable
 
-MAX_IMPORT_BYTES = 256 << 20
 MAX_VIOLATIONS = 10  # lines that an error lists
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_AHEAD = timedelta(minutes=5)  # of the time of an imported review: a later one would count for as long
 RECORDS_PER_WRITE = 64  # open files
-_FIELDS = {field.name for field in fields(Review)}
-_REQUIRED = ("image", "reviewer", "time")
-_TEXTS = ("id", "dataset", "image", "evidence", "reviewer", "time", "reason", "comment", "undoes")
-_LISTS = ("confirmed", "added", "rejected")
 
 
 @dataclass(frozen=True)
@@ -129,64 +121,25 @@ class _Reader:
             self._violations.append(Violation(field, description[:300], number))
 
     def _parse(self, line: bytes) -> Review:
-        """Return the review of a line; raise an error for an invalid one."""
-        raw = _checked_fields(parse_json(line))
-        if raw["dataset"] not in ("", self._default.dataset):
-            raise InvalidRequest(f"The data set is {raw['dataset']!r:.60}. Remove this line.", field="dataset")
-        texts = {name: raw[name] for name in ("image", "problematic", "reason", "comment", "undoes", "reviewer")}
-        classes = {name: tuple(raw[name]) for name in _LISTS}
-        request = ReviewRequest(**{"dataset": self._default.dataset} | texts | classes)
+        """Return the review of a line with the IDs of its classes; raise an error for an invalid one."""
+        review = parse_review(line, self._default)
+        names = ("dataset", "image", "confirmed", "added", "rejected", "problematic", "reason", "comment", "undoes")
+        request = ReviewRequest(**{name: getattr(review, name) for name in names}, reviewer=review.reviewer)
         check_texts(request)
-        time = datetime.fromisoformat(raw["time"])
-        if time.tzinfo is None or not EARLIEST <= time <= self._latest:
+        if not EARLIEST <= review.time <= self._latest:
             raise InvalidRequest(
-                f"The time {raw['time']!r:.40} has no zone, or is before 1970 or in the future. Write a time such as "
-                "2026-01-31T12:00:00+00:00.",
-                field="time",
+                f"The time {review.time.isoformat()} is before 1970 or in the future. Correct it.", field="time"
             )
-        base = self._bundles.get(raw["evidence"])
+        base = self._bundles.get(review.evidence)
         bundle = base or self._default
-        bundle.row(request.image)
-        draft = Review(
-            id=raw["id"] or hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:32],
-            dataset=request.dataset,
-            image=request.image,
-            evidence=raw["evidence"] or bundle.digest,
-            reviewer=request.reviewer.strip(),
-            is_authenticated=self._keep_authentication and raw["is_authenticated"],
-            time=time.astimezone(UTC),
-            problematic=request.problematic,
-            reason=request.reason,
-            comment=request.comment,
-            undoes=request.undoes,
+        bundle.row(review.image)
+        draft = replace(
+            review,
+            reviewer=review.reviewer.strip(),
+            is_authenticated=self._keep_authentication and review.is_authenticated,
+            time=review.time.astimezone(UTC),
         )
         return add_classes(draft, request, bundle, is_base=base is not None)
-
-
-def _checked_fields(raw: object) -> dict[str, Any]:
-    """Return all fields of a line; raise InvalidRequest if one is missing, unknown, or of another type."""
-    if not isinstance(raw, dict):
-        raise InvalidRequest(f"{raw!r:.40} is not an object. Write one review per line.", field="row")
-    if unknown := sorted(raw.keys() - _FIELDS):
-        raise InvalidRequest(f"Unknown field {unknown[0]!r:.60}. Remove it.", field="row")
-    defaults: dict[str, Any] = dict.fromkeys(_TEXTS, "") | {name: [] for name in _LISTS}
-    values = defaults | {"problematic": None, "is_authenticated": False} | raw
-    for name in _REQUIRED:
-        if not str(values[name]).strip():
-            raise InvalidRequest(f"The field {name} is missing. Write it.", field=name)
-    for name in _TEXTS:
-        if not isinstance(values[name], str):
-            raise InvalidRequest(f"The field {name} is {values[name]!r:.40}. Write a text.", field=name)
-    for name in _LISTS:
-        if not isinstance(values[name], list) or not all(isinstance(text, str) for text in values[name]):
-            raise InvalidRequest(f"The field {name} is {values[name]!r:.40}. Write a list of classes.", field=name)
-    if not isinstance(values["problematic"], bool | None) or not isinstance(values["is_authenticated"], bool):
-        raise InvalidRequest("The fields problematic and is_authenticated are true or false.", field="problematic")
-    for name, length in (("id", 32), ("evidence", 64)):
-        text = values[name]
-        if text and (len(text) != length or not set(text) <= set("0123456789abcdef")):
-            raise InvalidRequest(f"The field {name} is {text!r:.40}. Write {length} hexadecimal digits.", field=name)
-    return values
 
 
 def _read_lines(content: Readable) -> Iterator[bytes]:
@@ -196,9 +149,9 @@ def _read_lines(content: Readable) -> Iterator[bytes]:
         size += len(chunk)
         *lines, rest = (rest + chunk).split(b"\n")
         yield from lines
-        if size > MAX_IMPORT_BYTES or len(rest) > MAX_RECORD:
+        if size > MAX_BYTES or len(rest) > MAX_RECORD:
             raise TooLarge(
-                f"The file has more than {MAX_IMPORT_BYTES >> 20} MiB, or a line more than {MAX_RECORD >> 20} MiB. "
+                f"The file has more than {MAX_BYTES >> 20} MiB, or a line more than {MAX_RECORD >> 20} MiB. "
                 "Import several smaller files.",
                 field="chunk",
             )

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from service.analyses.bundle_cache import BundleCache
 from service.domain import MULTI_LABEL_ERROR_TYPES, Bytes, Classes, is_among
 
-MAX_BUNDLES = 2  # of up to 60 MB each
 MAX_ANALYSES = 8  # of 5 bytes for each image
 Judged = TypeVar("Judged")  # JudgedAnalysis, which ports must not import
 
@@ -36,7 +36,6 @@ class StoredVerdicts:
 class ModelVerdicts:
     """The verdicts of the newest archived analyses of one bundle."""
 
-    version: int  # of the index
     analyses: Sequence[StoredVerdicts]  # newest first
     num_images: int
 
@@ -54,12 +53,11 @@ class ModelVerdicts:
 
 
 class VerdictCache(Generic[Judged]):
-    """Keeps the verdicts of the bundles and of the analyses that were used last. Thread-safe."""
+    """Keeps the verdicts of bundles, and the analyses that were added last. Thread-safe."""
 
     def __init__(self) -> None:
+        self.models: BundleCache[ModelVerdicts] = BundleCache()
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, ModelVerdicts] = OrderedDict()
-        self._judged_lock = threading.Lock()
         self._judged: OrderedDict[str, Judged] = OrderedDict()
 
     def find_judged(self, analysis_id: str) -> Judged | None:
@@ -68,26 +66,7 @@ class VerdictCache(Generic[Judged]):
 
     def add_judged(self, analysis_id: str, judged: Judged) -> None:
         """Remember an analysis, and forget the one that was added first if there are too many."""
-        with self._judged_lock:
+        with self._lock:
             self._judged[analysis_id] = judged
             while len(self._judged) > MAX_ANALYSES:
                 self._judged.popitem(last=False)
-
-    def get(
-        self, evidence: str, version: int, load: Callable[[Sequence[StoredVerdicts]], ModelVerdicts]
-    ) -> ModelVerdicts:
-        """Return the verdicts of a bundle at a version of the index.
-
-        Args:
-            evidence: Digest of the bundle.
-            version: Version of the index.
-            load: Called with the verdicts at an earlier version, if the cache has none at this version.
-        """
-        with self._lock:  # so that concurrent requests load them once
-            entry = self._entries.pop(evidence, None)
-            if entry is None or entry.version != version:
-                entry = load(entry.analyses if entry else ())
-            self._entries[evidence] = entry
-            while len(self._entries) > MAX_BUNDLES:
-                self._entries.popitem(last=False)
-            return entry

@@ -2,33 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from errata.errors import InvalidRequest
 from errata.json_input import parse_json
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
 
 from service.domain import Review
 from service.evidence.bundle import Bundle
 from service.evidence.input_files import Problems, decode, read_content
 
 MAX_BYTES = 256 << 20
+_FIELDS = {field.name for field in fields(Review)}
+_REQUIRED = ("image", "reviewer", "time")
+_TEXTS = ("id", "dataset", "image", "evidence", "reviewer", "time", "reason", "comment", "undoes")
 _LISTS = ("confirmed", "added", "rejected")
-_DEFAULTS: Mapping[str, Any] = {"id": "", "dataset": "", "evidence": "", "is_authenticated": False}
-
-
-@dataclass(config=ConfigDict(extra="forbid"), frozen=True)
-class _Row(Review):
-    """A review, without unknown fields."""
-
-
-_ROW = TypeAdapter(_Row)
 
 
 def read_reviews(path: Path, bundle: Bundle) -> list[Review]:
-    """Read the reviews of a file. A review without an ID gets one that follows from its content.
+    """Read the reviews of a file.
 
     Args:
         path: The file.
@@ -45,38 +39,69 @@ def read_reviews(path: Path, bundle: Bundle) -> list[Review]:
         if not line.strip():
             continue
         try:
-            review = _parse(line, bundle)
-        except (ValueError, TypeError) as error:
-            problems.add("row", _describe(error), number)
+            review = parse_review(line, bundle)
+        except InvalidRequest as error:
+            problems.add(error.violations[0].field, error.message.removesuffix("."), number)
+            continue
+        except ValueError as error:
+            problems.add("row", f"{error!s:.120}", number)
             continue
         unknown = {class_id for name in _LISTS for class_id in getattr(review, name)} - classes
-        if review.dataset != bundle.dataset:
-            problem = f"the data set is {review.dataset!r:.60}, not {bundle.dataset!r:.60}; remove the line"
-            problems.add("dataset", problem, number)
-        elif unknown:
+        if unknown:
             problems.add("row", f"{min(unknown)!r:.60} is no class ID of {bundle.label_space.name!r:.60}", number)
-        elif review.time.tzinfo is None:
-            problems.add("time", "the time has no zone; write a time such as 2026-01-31T12:00:00Z", number)
         elif reviews.setdefault(review.id, review) != review:
             problems.add("id", f"another line has the ID {review.id!r:.60}; correct it", number)
     problems.check()
     return list(reviews.values())
 
 
-def _parse(line: str, bundle: Bundle) -> Review:
-    raw = parse_json(line)
+def parse_review(line: str | bytes, bundle: Bundle) -> Review:
+    """Return the review of a line. Its classes are not checked.
+
+    The data set and the evidence can be missing. A review without an ID gets one that follows from its content.
+
+    Args:
+        line: The line.
+        bundle: The bundle whose images were reviewed.
+
+    Raises:
+        InvalidRequest: A field is missing, unknown, or invalid.
+        ValueError: The line is not JSON, or the time is not a time.
+    """
+    raw = _checked_fields(parse_json(line))
+    if raw["dataset"] not in ("", bundle.dataset):
+        raise InvalidRequest(f"The data set is {raw['dataset']!r:.60}. Remove this line.", field="dataset")
+    time = datetime.fromisoformat(raw["time"])
+    if time.tzinfo is None:
+        raise InvalidRequest(
+            f"The time {raw['time']!r:.40} has no zone. Write a time such as 2026-01-31T12:00:00+00:00.", field="time"
+        )
+    values = raw | {name: tuple(raw[name]) for name in _LISTS}
+    values["id"] = raw["id"] or hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:32]
+    return Review(**values | {"time": time, "dataset": bundle.dataset, "evidence": raw["evidence"] or bundle.digest})
+
+
+def _checked_fields(raw: object) -> dict[str, Any]:
+    """Return all fields of a line; raise InvalidRequest if one is missing, unknown, or of another type."""
     if not isinstance(raw, dict):
-        raise ValueError(f"{raw!r:.40} is not an object; write one review per line")
-    values = {**_DEFAULTS, **raw}
-    values["id"] = values["id"] or hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:32]
-    values["dataset"] = values["dataset"] or bundle.dataset
-    values["evidence"] = values["evidence"] or bundle.digest
-    row = _ROW.validate_python(values)
-    return Review(**{name: getattr(row, name) for name in Review.__dataclass_fields__})
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc']))!s:.60}: {first['msg']!s:.100}"
-    return f"{error!s:.120}"
+        raise InvalidRequest(f"{raw!r:.40} is not an object. Write one review per line.", field="row")
+    if unknown := sorted(raw.keys() - _FIELDS):
+        raise InvalidRequest(f"Unknown field {unknown[0]!r:.60}. Remove it.", field="row")
+    defaults: dict[str, Any] = dict.fromkeys(_TEXTS, "") | {name: [] for name in _LISTS}
+    values = defaults | {"problematic": None, "is_authenticated": False} | raw
+    for name in _REQUIRED:
+        if not str(values[name]).strip():
+            raise InvalidRequest(f"The field {name} is missing. Write it.", field=name)
+    for name in _TEXTS:
+        if not isinstance(values[name], str):
+            raise InvalidRequest(f"The field {name} is {values[name]!r:.40}. Write a text.", field=name)
+    for name in _LISTS:
+        if not isinstance(values[name], list) or not all(isinstance(text, str) for text in values[name]):
+            raise InvalidRequest(f"The field {name} is {values[name]!r:.40}. Write a list of classes.", field=name)
+    if not isinstance(values["problematic"], bool | None) or not isinstance(values["is_authenticated"], bool):
+        raise InvalidRequest("The fields problematic and is_authenticated are true or false.", field="problematic")
+    for name, length in (("id", 32), ("evidence", 64)):
+        text = values[name]
+        if text and (len(text) != length or not set(text) <= set("0123456789abcdef")):
+            raise InvalidRequest(f"The field {name} is {text!r:.40}. Write {length} hexadecimal digits.", field=name)
+    return values

@@ -21,7 +21,7 @@ from service.domain import (
 )
 from service.report import charts
 from service.report.elements import Chart, css_class, make_chart
-from service.report.image_links import ImageFilter, ImageLinks
+from service.report.image_links import ImageLinks
 from service.report.messages.error_types import (
     GAIN_TITLES,
     SEVERITY_DESCRIPTIONS,
@@ -120,7 +120,7 @@ def breakdown_chart(summary: Summary, links: ImageLinks) -> Chart:
         for group, result in summary.groups.items()
     ]
     urls = {
-        (titles[group], error_type): links.images(ImageFilter(error_type, group=group))
+        (titles[group], error_type): links.images(error_type=error_type, group=group)
         for group, result in summary.groups.items()
         for error_type in TOP1_ERROR_TYPES
         if result.counts[error_type] and error_type not in summary.abstained
@@ -147,11 +147,11 @@ def group_row(group: str, result: GroupSummary, abstained: Sequence[ErrorType], 
             else CountCell(
                 format_count(result.counts[error_type]),
                 format_percentage(portions.get(error_type)),
-                links.images(ImageFilter(error_type, group=group)) if result.counts[error_type] else "",
+                links.images(error_type=error_type, group=group) if result.counts[error_type] else "",
             )
             for error_type in TOP1_ERROR_TYPES
         ),
-        url=links.images(ImageFilter(group=group)) if result.num_samples else "",
+        url=links.images(group=group) if result.num_samples else "",
     )
 
 
@@ -188,7 +188,7 @@ def _type_urls(summary: Summary, links: ImageLinks) -> dict[ErrorType, str]:
     """Return the links to the images of each type that occurs."""
     counts = summary.groups[ALL].counts
     return {
-        error_type: links.images(ImageFilter(error_type))
+        error_type: links.images(error_type=error_type)
         for error_type in TOP1_ERROR_TYPES
         if counts[error_type] and error_type not in summary.abstained
     }

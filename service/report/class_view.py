@@ -1,7 +1,8 @@
 """The results of superclasses and classes as records for the template."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from errata.messages import (
     MISSING,
@@ -17,13 +18,13 @@ from service.domain import (
     ErrorType,
 )
 from service.report.elements import BarSegment, bar_segments
-from service.report.image_links import ImageFilter, ImageLinks
+from service.report.image_links import ImageLinks
 from service.report.messages.error_types import (
     counts_description,
 )
 
-# rows with the numbers of the groups of their classes, and with the filter of their images
-ClassBreakdown = Sequence[tuple[BreakdownRow, Sequence[int], ImageFilter]]
+# rows with the numbers of the groups of their classes, and with the conditions that their images meet
+ClassBreakdown = Sequence[tuple[BreakdownRow, Sequence[int], Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class ClassRow:
 
 def class_rows(rows: ClassBreakdown, abstained: Sequence[ErrorType], links: ImageLinks) -> tuple[ClassRow, ...]:
     """Convert superclasses or classes for display."""
-    return tuple(_class_row(row, groups, images, abstained, links) for row, groups, images in rows)
+    return tuple(_class_row(row, groups, conditions, abstained, links) for row, groups, conditions in rows)
 
 
 def sort_by_failures(rows: ClassBreakdown) -> ClassBreakdown:
@@ -72,14 +73,14 @@ def sort_by_failures(rows: ClassBreakdown) -> ClassBreakdown:
 def _class_row(
     row: BreakdownRow,
     groups: Sequence[int],
-    images: ImageFilter,
+    conditions: Mapping[str, Any],
     abstained: Sequence[ErrorType],
     links: ImageLinks,
 ) -> ClassRow:
     counts = {
         error_type: LinkedCount(MISSING)
         if error_type in abstained
-        else link_count(row.counts[error_type], replace(images, error_type=error_type), links)
+        else link_count(row.counts[error_type], links.images(**conditions, error_type=error_type))
         for error_type in TOP1_ERROR_TYPES
     }
     return ClassRow(
@@ -94,10 +95,10 @@ def _class_row(
         counts=tuple(counts.values()),
         gain_failures=format_points(sum(row.gain_if_fixed_multi_label[error_type] for error_type in SEVERE_TYPES)),
         gain_all=format_points(sum(row.gain_if_fixed_multi_label.values())),
-        url=links.images(images),
+        url=links.images(**conditions),
     )
 
 
-def link_count(count: int, images: ImageFilter, links: ImageLinks) -> LinkedCount:
+def link_count(count: int, url: str) -> LinkedCount:
     """Return a number of images with the link to them."""
-    return LinkedCount(format_count(count), links.images(images) if count else "")
+    return LinkedCount(format_count(count), url if count else "")

@@ -1,8 +1,7 @@
-"""The content that only the web page of a comparison has: filters, links, and cards of the changed images."""
+"""The content that only the web page of a comparison has: filters, links, and grids of the changed images."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import quote, urlencode
 
 from service.domain import (
     ALL,
@@ -14,12 +13,13 @@ from service.domain import (
     Comparison,
     ErrorType,
     ImageChanges,
+    SelectedImages,
 )
 from service.report.class_names import shorten
 from service.report.elements import css_class
-from service.report.picture_urls import thumbnail_url
-
-_TYPES = {error_type.key: error_type for error_type in ERROR_TYPES}
+from service.report.grid_view import GridImage
+from service.report.messages.images import baseline_note, change_name
+from service.report.urls import comparison_url, grid_url, image_url, thumbnail_url
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,19 @@ class ComparisonLinks:
 
     def page(self, query: ChangeQuery) -> str:
         """Return the URL of the comparison with other filters."""
-        return f"/compare?{_parameters(query, a=self.id_a, b=self.id_b)}"
+        return comparison_url(self.id_a, self.id_b, **_parameters(query))
 
     def swapped(self) -> str:
         """Return the URL of the comparison from B to A."""
-        return f"/compare?{urlencode({'a': self.id_b, 'b': self.id_a})}"
+        return comparison_url(self.id_b, self.id_a)
 
     def images(self, query: ChangeQuery) -> str:
         """Return the URL of all images that a query selects."""
-        return f"/analyses/{self.id_b}/images?{_parameters(query, baseline=self.id_a)}"
+        return grid_url(self.id_b, baseline=self.id_a, **_parameters(query))
 
     def image(self, name: str, query: ChangeQuery) -> str:
         """Return the URL of the page about one image, from which the next image of a query can be reached."""
-        image = quote(name, safe="", errors="replace")  # browsers resolve the segments "." and ".." of a path
-        parameters = _parameters(query, analysis=self.id_b, baseline=self.id_a)
-        return f"/datasets/{quote(self.dataset, safe='')}/images/{image}?{parameters}"
+        return image_url(self.dataset, name, analysis=self.id_b, baseline=self.id_a, **_parameters(query))
 
     def thumbnail(self, name: str) -> str:
         """Return the URL of the thumbnail of an image; empty if the data set has no pictures."""
@@ -73,35 +71,14 @@ class Option:
 
 
 @dataclass(frozen=True)
-class CardPrediction:
-    """The prediction of one of the models for an image."""
-
-    letter: str  # A or B
-    predicted: str
-    title: str  # of the error type
-    css_class: str
-
-
-@dataclass(frozen=True)
-class Card:
-    """One changed image."""
-
-    file_name: str
-    url: str
-    thumbnail: str  # empty: the data set has no pictures
-    target: str
-    predictions: tuple[CardPrediction, CardPrediction]
-
-
-@dataclass(frozen=True)
-class CardGrid:
+class ChangeGrid:
     """The first images with one change."""
 
     id: str  # in the page
     heading: str
     url: str  # of all images
     count: int
-    cards: tuple[Card, ...]
+    images: tuple[GridImage, ...]
 
 
 @dataclass(frozen=True)
@@ -115,7 +92,7 @@ class ComparisonPage:
     has_class_filter: bool  # whether the transitions are those of some classes only
     reset_url: str
     swap_url: str
-    grids: tuple[CardGrid, ...]
+    grids: tuple[ChangeGrid, ...]
 
 
 def comparison_page(comparison: Comparison, source: PageSource, names: Sequence[str]) -> ComparisonPage:
@@ -136,27 +113,12 @@ def comparison_page(comparison: Comparison, source: PageSource, names: Sequence[
         has_class_filter=bool(query.class_id or query.superclass),
         reset_url=links.page(ChangeQuery()),
         swap_url=links.swapped(),
-        grids=tuple(
-            CardGrid(
-                id=selection.change if selection.change in (FIXED, BROKEN) else "transition",
-                heading=change_title(selection.change),
-                url=links.images(replace(query, change=selection.change)),
-                count=selection.count,
-                cards=tuple(
-                    _card(image, names, links, replace(query, change=selection.change)) for image in selection.images
-                ),
-            )
-            for selection in changes.selections
-        ),
+        grids=tuple(_grid(selection, names, links, query) for selection in changes.selections),
     )
 
 
-def change_title(change: str) -> str:
-    """Return the title of a change, for example "Fixed" or "fine-grained → model failure"."""
-    if change in (FIXED, BROKEN):
-        return change.capitalize()
-    in_a, _, in_b = change.partition(":")
-    return f"{_TYPES[in_a].title} → {_TYPES[in_b].title}"
+def _title(change: str) -> str:
+    return change_name(change).capitalize() if change in (FIXED, BROKEN) else change_name(change)
 
 
 def transition(in_a: ErrorType, in_b: ErrorType) -> str:
@@ -173,7 +135,7 @@ def _change_options(comparison: Comparison, selected: str) -> tuple[Option, ...]
         for in_b in ERROR_TYPES
         if (in_a is not in_b and counts[in_a.position, in_b.position]) or transition(in_a, in_b) == selected
     ]
-    return tuple(Option(change, change_title(change), change == selected) for change in (FIXED, BROKEN, *changes))
+    return tuple(Option(change, _title(change), change == selected) for change in (FIXED, BROKEN, *changes))
 
 
 def _options(values: Iterable[tuple[str, str]], selected: str) -> tuple[Option, ...]:
@@ -182,21 +144,30 @@ def _options(values: Iterable[tuple[str, str]], selected: str) -> tuple[Option, 
     return tuple(Option(value, text, value == selected) for value, text in pairs)
 
 
-def _card(image: ChangedImage, names: Sequence[str], links: ComparisonLinks, query: ChangeQuery) -> Card:
-    predictions = (("A", image.predicted_a, image.type_a), ("B", image.predicted_b, image.type_b))
-    in_a, in_b = (
-        CardPrediction(letter, names[predicted], error_type.title, css_class(error_type))
-        for letter, predicted, error_type in predictions
+def _grid(selection: SelectedImages, names: Sequence[str], links: ComparisonLinks, query: ChangeQuery) -> ChangeGrid:
+    query = replace(query, change=selection.change)
+    return ChangeGrid(
+        id=selection.change if selection.change in (FIXED, BROKEN) else "transition",
+        heading=_title(selection.change),
+        url=links.images(query),
+        count=selection.count,
+        images=tuple(_grid_image(image, names, links, query) for image in selection.images),
     )
-    return Card(
-        file_name=image.file_name,
+
+
+def _grid_image(image: ChangedImage, names: Sequence[str], links: ComparisonLinks, query: ChangeQuery) -> GridImage:
+    return GridImage(
+        name=image.file_name,
         url=links.image(image.file_name, query),
         thumbnail=links.thumbnail(image.file_name),
         target=names[image.effective_target],
-        predictions=(in_a, in_b),
+        predicted=names[image.predicted_b],
+        probability="",
+        error_type=image.type_b.title,
+        css_class=css_class(image.type_b),
+        notes=(baseline_note(names[image.predicted_a], image.type_a),),
     )
 
 
-def _parameters(query: ChangeQuery, **values: str) -> str:
-    values |= {"change": query.change, "class": query.class_id, "superclass": query.superclass}
-    return urlencode({name: value for name, value in values.items() if value}, errors="replace")
+def _parameters(query: ChangeQuery) -> dict[str, str]:
+    return {"change": query.change, "class": query.class_id, "superclass": query.superclass}

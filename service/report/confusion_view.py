@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.domain import Confusion
 from service.report.confusion_chart import ConfusionCell, confusion_map
 from service.report.elements import Chart, make_chart
-from service.report.image_links import ImageFilter, ImageLinks
+from service.report.image_links import ImageLinks
 from service.report.messages.error_types import counts_description
 from service.report.messages.pages import translate
 
@@ -47,7 +47,7 @@ def confusion_row(
         format_count(confusion.count),
         counts_description([(error_type.title, count) for error_type, count in confusion.types.items()]),
         ", ".join(examples),
-        links.images(ImageFilter(target=confusion.target, predicted=confusion.predicted)),
+        links.images(class_id=confusion.target, predicted_id=confusion.predicted),
     )
 
 
@@ -65,9 +65,7 @@ def confusion_map_view(
     if len(classes) < MIN_CLASSES:
         return None
     cells = tuple(
-        ConfusionCell(
-            names[target], names[predicted], count, links.images(ImageFilter(target=target, predicted=predicted))
-        )
+        ConfusionCell(names[target], names[predicted], count, links.images(class_id=target, predicted_id=predicted))
         for target, row in zip(classes, counts.tolist(), strict=True)
         for predicted, count in zip(classes, row, strict=True)
         if count

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from errata.messages import MISSING, format_count, format_percentage, pluralize
 
 from service.domain import ALL, Analysis, AuditEvent
 from service.report.messages.evidence import ACTION_NAMES, SET_ASIDE
+from service.report.urls import changes_url
 
 SHORT_DIGEST = 12  # characters
 
@@ -105,22 +105,6 @@ def _version_row(version: Version) -> VersionRow:
         problematic=format_count(counts["problematic"]),
         rejected=format_count(counts.get("rejected_targets", 0)),
     )
-
-
-def versions_url(dataset: str) -> str:
-    """Return the URL of the page of the versions of a data set."""
-    return f"/datasets/{quote(dataset, safe='')}/evidence"
-
-
-def changes_url(dataset: str, digest: str) -> str:
-    """Return the URL of the page of the changes of a version."""
-    return f"{versions_url(dataset)}/{digest}"
-
-
-def image_url(dataset: str, name: str, analysis: str) -> str:
-    """Return the URL of the page of an image."""
-    query = f"?analysis={analysis}" if analysis else ""
-    return f"/datasets/{quote(dataset, safe='')}/images/{quote(name)}{query}"
 
 
 def model_row(before: Analysis, after: Analysis, num_label_errors: int | None, num_new_errors: int | None) -> ModelRow:

@@ -7,20 +7,20 @@ from urllib.parse import quote
 from errata.groups import group_title
 from errata.messages import format_count, format_percentage
 
-from service.domain import ERROR_TYPES, ErrorType
+from service.domain import BROKEN, FIXED, ErrorType
 from service.domain.images import PAGE_SIZE, Facet, ImageFacets, ImageQuery, ImageRow, Value
 from service.report.class_names import shorten
 from service.report.elements import css_class
 from service.report.image_urls import PROBLEMATIC, ImageUrls
 from service.report.messages.images import (
     ANY,
-    CHANGE_NAMES,
     CONFIDENCES,
     PROBLEMATIC_NAMES,
     PROBLEMATIC_NOTE,
     SORT_NAMES,
     TITLES,
     baseline_note,
+    change_name,
     failing_note,
 )
 
@@ -228,7 +228,7 @@ def _active_filters(data: GridData) -> tuple[ActiveFilter, ...]:
         "superclass": ("superclass", shorten(query.superclass)),
         "min_confidence": ("min_confidence", format_percentage(query.min_confidence)),
         "problematic": ("problematic", PROBLEMATIC_NAMES[problematic]),
-        "change": ("change", _change_name(query.change)),
+        "change": ("change", change_name(query.change)),
         "baseline": ("baseline", data.baseline),
     }
     return tuple(
@@ -239,12 +239,6 @@ def _active_filters(data: GridData) -> tuple[ActiveFilter, ...]:
         for field, (parameter, text) in texts.items()
         if getattr(query, field) != getattr(default, field)
     )
-
-
-def _change_name(change: str) -> str:
-    """Return the name of a change; of FROM:TO, the titles of both error types."""
-    titles = {error_type.key: error_type.title for error_type in ERROR_TYPES}
-    return CHANGE_NAMES.get(change) or " → ".join(titles.get(key, key) for key in change.split(":"))
 
 
 def _options(data: GridData) -> tuple[SelectView, ...]:
@@ -261,8 +255,8 @@ def _options(data: GridData) -> tuple[SelectView, ...]:
         choices["min_confidence"] = {"": ANY} | {text: format_percentage(float(text)) for text in confidences}
     choices["problematic"] = dict(PROBLEMATIC_NAMES)
     if query.baseline:
-        changes = dict.fromkeys((*CHANGE_NAMES, *filter(None, [query.change])))
-        choices["change"] = {"": ANY} | {change: _change_name(change) for change in changes}
+        changes = dict.fromkeys((FIXED, BROKEN, *filter(None, [query.change])))
+        choices["change"] = {"": ANY} | {change: change_name(change) for change in changes}
     selected = parameters | {"sort": query.sort}
     return tuple(
         SelectView(name, TITLES[name], selected.get(name, ""), tuple(items.items())) for name, items in choices.items()

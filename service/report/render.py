@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -23,12 +23,13 @@ from service.report.charts import type_color
 from service.report.comparison_view import ComparisonView
 from service.report.elements import css_class
 from service.report.error_table import to_plain
-from service.report.image_links import image_url, link_attributes
+from service.report.image_links import link_attributes
 from service.report.messages.agreement import CAPTION
 from service.report.messages.pages import translate
 from service.report.report_view import ReportView
 from service.report.static_files import HTMX
 from service.report.trend_view import TrendView
+from service.report.urls import quote_image
 
 _PERCENTAGE = re.compile(r"(?<=\d) %")
 _SCRIPTS = ("error_table.js", "tables.js", "contents.js", "mark_names.js", "images.js", "review.js", "upload.js")
@@ -100,7 +101,7 @@ def render_report(view: ReportView, analysis: str = "", site: bool = False) -> s
         analysis=analysis,
         data=data,
         agreement_caption=CAPTION,
-        image_url=partial(image_url, base=table.page_base, query=table.page_query),
+        image_url=lambda name: f"{table.page_base}{quote_image(name)}{table.page_query}",
     )
 
 

@@ -16,6 +16,7 @@ from service.report import evidence_view as views
 from service.report.class_names import display_names
 from service.report.messages.evidence import describe_changes
 from service.report.render import render
+from service.report.urls import changes_url, image_url, versions_url
 from service.web.responses import html_page
 
 
@@ -62,10 +63,10 @@ def _to_view(changes: EvidenceChanges) -> views.ChangesView:
     short = bundle.digest[: views.SHORT_DIGEST]
     return views.ChangesView(
         dataset=dataset,
-        versions_url=views.versions_url(dataset),
+        versions_url=versions_url(dataset),
         digest=short,
         base=base.digest[: views.SHORT_DIGEST],
-        base_url=views.changes_url(dataset, base.digest) if base.manifest.base else "",
+        base_url=changes_url(dataset, base.digest) if base.manifest.base else "",
         summary=describe_changes(
             changes.num_changed,
             changes.num_added,
@@ -82,7 +83,7 @@ def _to_view(changes: EvidenceChanges) -> views.ChangesView:
         images=tuple(
             views.ImageRow(
                 image.name,
-                views.image_url(dataset, image.name, analysis),
+                image_url(dataset, image.name, analysis=analysis),
                 views.describe_labels(image.before, names, image.was_problematic),
                 views.describe_labels(image.after, names, image.is_problematic),
             )

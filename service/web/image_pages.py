@@ -26,9 +26,9 @@ from service.report.class_names import display_names
 from service.report.grid_view import GridData, grid_view
 from service.report.image_urls import ImageUrls
 from service.report.image_view import ImageData, image_view
-from service.report.picture_urls import picture_url, thumbnail_url
 from service.report.render import render
 from service.report.static_files import STATIC_FILES, read_static_file
+from service.report.urls import image_url, picture_url, thumbnail_url
 from service.web.analysis_list import parameter
 from service.web.image_query import PARAMETERS, check_parameters, parse_query
 from service.web.responses import HEADERS, html_page, path_id
@@ -112,8 +112,8 @@ class ImagePages:
 
     def _redirect(self, request: Request) -> Response:
         analysis = queries.get(self._ports.stores, path_id(request, "id"))
-        urls = ImageUrls(analysis.request.dataset, (), ImageQuery(analysis.id))
-        return RedirectResponse(urls.image(request.path_params["image"]), status_code=308, headers=HEADERS)
+        url = image_url(analysis.request.dataset, request.path_params["image"], analysis=analysis.id)
+        return RedirectResponse(url, status_code=308, headers=HEADERS)
 
     def _static_file(self, request: Request) -> Response:
         name = str(request.path_params["name"])

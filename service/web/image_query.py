@@ -7,6 +7,7 @@ from errata.errors import InvalidRequest
 from starlette.requests import Request
 
 from service import wire
+from service.analyses.class_names import find_class
 from service.domain import ALL, ERROR_TYPES, ErrorType, LabelSpace
 from service.domain.images import ImageQuery
 from service.report.image_urls import PROBLEMATIC
@@ -65,22 +66,9 @@ def _error_type(key: str) -> ErrorType | None:
 
 
 def _class(request: Request, name: str, label_space: LabelSpace) -> int | None:
-    """Return the index of the class with an ID, a name, or an index; None for an empty text."""
+    """Return the class that a parameter identifies; None for an empty text."""
     text = parameter(request, name, MAX_NAME)
-    if not text:
-        return None
-    if text in label_space.ids:  # before names and indices, with which an ID can be ambiguous
-        return label_space.ids.index(text)
-    classes = label_space.match(text)
-    if not classes:
-        similar = ", ".join(f"{similar!r:.80}" for similar in label_space.similar_names(text))
-        remedy = f"Similar names: {similar}." if similar else "Expected an ID, a name, or an index."
-        raise InvalidRequest(f"Unknown class {text!r:.80}. {remedy}", field=name)
-    if len(classes) > 1:
-        raise InvalidRequest(
-            f"Class {text!r:.80} means several classes: {label_space.describe(classes)}. Use an ID.", field=name
-        )
-    return classes[0]
+    return find_class(text, name, label_space) if text else None
 
 
 def _confidence(text: str) -> float | None:

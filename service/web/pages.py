@@ -23,7 +23,6 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from urllib.parse import urlencode
 
 from errata.errors import AnalysisNotFound, ErrataError, InvalidRequest, TooBusy
 from starlette.datastructures import ImmutableMultiDict
@@ -38,8 +37,8 @@ from service.analyses.trend import TrendRequest
 from service.domain import ALL, Axis, ChangeQuery, Observer, State
 from service.reference_models.curves import curves_of
 from service.report.listing_view import pending_view
-from service.report.picture_urls import thumbnail_url
 from service.report.render import render
+from service.report.urls import comparison_url, thumbnail_url
 from service.telemetry import Metrics
 from service.web.analysis_list import PARAMETERS, AnalysisList, parameter
 from service.web.evidence_pages import EvidencePages
@@ -183,13 +182,13 @@ class Pages:
         return RedirectResponse(url, status_code=308, headers=HEADERS)
 
     def _redirect_to_comparison(self, request: Request) -> Response:
-        url = _comparison_url(path_id(request, "a"), path_id(request, "b"))
+        url = comparison_url(path_id(request, "a"), path_id(request, "b"))
         return RedirectResponse(url, status_code=301, headers=HEADERS)
 
     def _comparison(self, request: Request) -> Response:
         marks = request.query_params.getlist("mark")
         if len(marks) == 2 and all(map(wire.is_id, marks)):  # IDs sort by time
-            return RedirectResponse(_comparison_url(*sorted(marks)), status_code=303, headers=HEADERS)
+            return RedirectResponse(comparison_url(*sorted(marks)), status_code=303, headers=HEADERS)
         a, b = parameter(request, "a"), parameter(request, "b")
         if not (wire.is_id(a) and wire.is_id(b)):
             raise InvalidRequest(f"Select exactly two analyses to compare them, not {len(marks)}.", field="mark")
@@ -244,10 +243,6 @@ class Pages:
         """Return the data set with the most stored analyses."""
         counts = self._ports.stores.index.num_by_dataset()
         return max(counts, key=lambda name: (counts[name], name), default="imagenet-real")
-
-
-def _comparison_url(a: str, b: str) -> str:
-    return f"/compare?{urlencode({'a': a, 'b': b})}"
 
 
 def _axis(name: str) -> Axis | None:

@@ -1,4 +1,4 @@
-"""Pictures of a data set's images. service.report.picture_urls builds the URLs.
+"""Pictures of a data set's images. service.report.urls builds the URLs.
 
 /datasets/{dataset}/thumbnails/{image}     a JPEG of at most 256 x 256 pixels
 /datasets/{dataset}/pictures/{image}       a JPEG of at most 2,048 x 2,048 pixels

@@ -24,7 +24,7 @@ from service.web.analysis_list import parameter
 from service.web.forms import add_form_cookie, form_token, read_form
 from service.web.responses import HEADERS, html_page
 from service.web.review_form import MAX_NEXT, ReviewForm, check_choices, parse_form, parse_link
-from service.web.review_view import PAGE_SIZE, ReviewPageBuilder, image_url, next_url, queue_view
+from service.web.review_view import PAGE_SIZE, ReviewPageBuilder, form_url, next_url, queue_view
 from service.web.status import status_of
 
 Handler = Callable[[Request], Response]
@@ -62,7 +62,7 @@ class ReviewPages:
         form = parse_link(dataset, images[0] if images else "", request.query_params)
         if images:
             selected = replace(form, is_selection=True, next=tuple(images[1:]))
-            return RedirectResponse(image_url(selected), status_code=303, headers=HEADERS)
+            return RedirectResponse(form_url(selected), status_code=303, headers=HEADERS)
         page = _page_number(parameter(request, "page"))
         queue = review_queue(self._ports.stores, dataset, form.analysis, PAGE_SIZE, (page - 1) * PAGE_SIZE)
         title = queries.get(self._ports.stores, queue.analysis_id).title if queue.analysis_id else ""
@@ -89,7 +89,7 @@ class ReviewPages:
             if form.undoes:
                 raise
             return self._respond(request, form, error.message, status_of(error))
-        target = image_url(form.at(form.image)) if form.undoes else next_url(form, details.position.next)
+        target = form_url(form.at(form.image)) if form.undoes else next_url(form, details.position.next)
         return RedirectResponse(target, status_code=303, headers=HEADERS)
 
     def _respond(self, request: Request, form: ReviewForm, problem: str = "", status: int = 200) -> Response:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import quote, urlencode
 
 from errata.messages import LABEL_SOURCE_NAMES, MISSING, format_percentage
 
@@ -15,7 +14,7 @@ from service.evidence.bundle import Bundle
 from service.report.class_names import display_names, shorten
 from service.report.elements import css_class
 from service.report.messages import review as messages
-from service.report.picture_urls import picture_url, thumbnail_url
+from service.report.urls import image_url, picture_url, queue_url, review_url, thumbnail_url
 from service.web.review_form import CLASS_FIELD, ReviewForm
 
 MAX_LABELS = 50  # labels, and other classes, of one image on a page
@@ -133,17 +132,17 @@ class QueueView:
     next: str
 
 
-def image_url(form: ReviewForm) -> str:
-    """Return the URL of the page on which an image is reviewed."""
-    safe = "" if {"", ".", ".."} & set(form.image.split("/")) else "/"  # browsers resolve dot segments
-    path = f"/review/{quote(form.dataset, safe='')}/{quote(form.image, safe=safe, errors='replace')}"
+def form_url(form: ReviewForm) -> str:
+    """Return the URL of the page with an empty form for the same image."""
     selection = "1" if form.is_selection else ""
-    return f"{path}{_query(analysis=form.analysis, reviewer=form.reviewer, selection=selection, next=form.next)}"
+    parameters = {"analysis": form.analysis, "reviewer": form.reviewer, "selection": selection, "next": form.next}
+    return review_url(form.dataset, form.image, **parameters)
 
 
-def queue_url(dataset: str, analysis: str, reviewer: str, page: int = 1) -> str:
-    """Return the URL of the queue."""
-    return f"/review{_query(dataset=dataset, analysis=analysis, reviewer=reviewer, page=str(page) if page > 1 else '')}"
+def queue_page_url(form: ReviewForm, page: int = 1) -> str:
+    """Return the URL of a page of the queue from which the image of a form comes."""
+    number = str(page) if page > 1 else ""
+    return queue_url(dataset=form.dataset, analysis=form.analysis, reviewer=form.reviewer, page=number)
 
 
 def next_url(form: ReviewForm, following: str) -> str:
@@ -154,7 +153,7 @@ def next_url(form: ReviewForm, following: str) -> str:
         following: The image after it in the queue; empty: there is none.
     """
     image = form.next[0] if form.next else "" if form.is_selection else following
-    return image_url(form.at(image)) if image else queue_url(form.dataset, form.analysis, form.reviewer)
+    return form_url(form.at(image)) if image else queue_page_url(form)
 
 
 class ReviewPageBuilder:
@@ -202,9 +201,11 @@ class ReviewPageBuilder:
             decision=tuple(self._decision()),
             reviews=tuple(self._reviews()),
             last=None if last is None else self._last(last),
-            queue_url=queue_url(form.dataset, form.analysis, form.reviewer),
+            queue_url=queue_page_url(form),
             skip_url=next_url(form, details.position.next),
-            image_url=self._image_url(),
+            image_url=""
+            if prediction is None
+            else image_url(form.dataset, form.image, analysis=prediction.analysis.id),
             problem=problem,
             request_id=form.request_id,
             evidence=details.bundle.digest,
@@ -300,15 +301,7 @@ class ReviewPageBuilder:
 
     def _last(self, last: Review) -> LastReview:
         form = ReviewForm(self._form.dataset, last.image, self._form.analysis, reviewer=self._form.reviewer)
-        return LastReview(last.id, last.image, image_url(form))
-
-    def _image_url(self) -> str:
-        prediction = self._details.prediction
-        if prediction is None:
-            return ""
-        safe = "" if {"", ".", ".."} & set(self._form.image.split("/")) else "/"
-        name = quote(self._form.image, safe=safe, errors="replace")
-        return f"/datasets/{quote(self._form.dataset, safe='')}/images/{name}{_query(analysis=prediction.analysis.id)}"
+        return LastReview(last.id, last.image, form_url(form))
 
 
 def class_options(bundle: Bundle) -> tuple[Option, ...]:
@@ -340,7 +333,7 @@ def queue_view(
     offset = (page - 1) * PAGE_SIZE
     rows = tuple(_queue_row(item, form, names, has_thumbnails) for item in queue.items)
     links = [
-        queue_url(form.dataset, form.analysis, form.reviewer, number) if is_there else ""
+        queue_page_url(form, number) if is_there else ""
         for number, is_there in ((page - 1, page > 1), (page + 1, offset + len(rows) < queue.total))
     ]
     return QueueView(
@@ -366,7 +359,7 @@ def _count_links(queue: ReviewQueue, form: ReviewForm) -> Iterable[tuple[str, in
         yield (
             messages.QUEUE_REASONS[reason.value],
             count,
-            queue_url(form.dataset, form.analysis, form.reviewer, start // PAGE_SIZE + 1) if count else "",
+            queue_page_url(form, start // PAGE_SIZE + 1) if count else "",
         )
         start += count
 
@@ -374,7 +367,7 @@ def _count_links(queue: ReviewQueue, form: ReviewForm) -> Iterable[tuple[str, in
 def _queue_row(item: QueueItem, form: ReviewForm, names: Sequence[str], has_thumbnails: bool) -> QueueRow:
     return QueueRow(
         image=item.image,
-        url=image_url(ReviewForm(form.dataset, item.image, form.analysis, reviewer=form.reviewer)),
+        url=form_url(ReviewForm(form.dataset, item.image, form.analysis, reviewer=form.reviewer)),
         thumbnail=thumbnail_url(form.dataset, item.image) if has_thumbnails else "",
         reason=messages.QUEUE_REASONS[item.reason.value],
         predicted=MISSING if item.predicted is None else names[item.predicted],
@@ -393,8 +386,3 @@ def _sides(votes: dict[tuple[str, bool], bool]) -> tuple[list[str], list[str]]:
     names = {voter: voter[0] if voter[1] else f"{voter[0]} (not authenticated)" for voter in votes}
     yes, no = ([names[voter] for voter, vote in votes.items() if vote is side] for side in (True, False))
     return yes, no
-
-
-def _query(**parameters: str | tuple[str, ...]) -> str:
-    filled = {name: value for name, value in parameters.items() if value}
-    return f"?{urlencode(filled, doseq=True, errors='replace')}" if filled else ""

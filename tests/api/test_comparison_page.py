@@ -41,10 +41,10 @@ def types(client: Client, analysis: str) -> dict[str, str]:
     return {verdict.file_name: verdict.error_type for verdict in client.verdicts(f"analyses/{analysis}")}
 
 
-def cards(html: str, grid: str) -> list[str]:
-    """Return the file names of the cards of a grid."""
+def images(html: str, grid: str) -> list[str]:
+    """Return the file names of the images of a grid."""
     section = html.partition(f'<section aria-labelledby="{grid}">')[2].partition("</section>")[0]
-    links = re.findall(r'<li class="card"><a href="([^"]+)">', section)
+    links = re.findall(r'<li>\s*<a href="([^"]+)"', section)
     return [unescape(link).partition("/images/")[2].partition("?")[0] for link in links]
 
 
@@ -78,7 +78,7 @@ def test_cells_of_the_matrix_link_to_their_images(
     assert f'href="/analyses/{b}/images?baseline={a}&amp;change=model_failure%3Acorrect"' in html
 
 
-def test_fixed_and_broken_images_are_cards(
+def test_fixed_and_broken_images_are_in_grids(
     running: Running, client: Client, demo: Bundle, pair: tuple[str, str]
 ) -> None:
     html = request(running, url(pair)).text
@@ -87,7 +87,7 @@ def test_fixed_and_broken_images_are_cards(
     fixed = {name for name, (_, in_a, in_b) in photographs.items() if in_a not in CORRECT and in_b in CORRECT}
     broken = {name for name, (_, in_a, in_b) in photographs.items() if in_a in CORRECT and in_b not in CORRECT}
     assert fixed and broken
-    assert ({*cards(html, "fixed")}, {*cards(html, "broken")}) == (fixed, broken)
+    assert ({*images(html, "fixed")}, {*images(html, "broken")}) == (fixed, broken)
     assert f"Fixed: {len(fixed)}<" in html and f"All images ({len(broken)})" in html
     assert f'src="/datasets/demo/thumbnails/{quote(min(fixed))}"' in html
 
@@ -97,9 +97,9 @@ def test_filters_select_images_by_change_and_class(
     running: Running, client: Client, demo: Bundle, pair: tuple[str, str], change: str
 ) -> None:
     grid = change if ":" not in change else "transition"
-    every_card = cards(request(running, url(pair, change=change)).text, grid)
+    every_image = images(request(running, url(pair, change=change)).text, grid)
     photographs = types_of_pair(client, pair, demo)
-    target = photographs[every_card[0]][0]
+    target = photographs[every_image[0]][0]
     label_space = imagenet_1k()
     superclass = label_space.superclasses.names_of(target)[0]
     members = label_space.superclasses.members[label_space.superclasses.ids.index(superclass)].tolist()
@@ -107,8 +107,8 @@ def test_filters_select_images_by_change_and_class(
     of_class = request(running, url(pair, change=change, **{"class": label_space.ids[target]})).text
     of_superclass = request(running, url(pair, change=change, superclass=superclass)).text
 
-    assert cards(of_class, grid) == [name for name in every_card if photographs[name][0] == target]
-    assert cards(of_superclass, grid) == [name for name in every_card if photographs[name][0] in members]
+    assert images(of_class, grid) == [name for name in every_image if photographs[name][0] == target]
+    assert images(of_superclass, grid) == [name for name in every_image if photographs[name][0] in members]
     assert matrix(of_class) == Counter(f"{x}:{y}" for label, x, y in photographs.values() if label == target)
     assert f"&amp;class={label_space.ids[target]}" in of_class.partition('class="matrix"')[2]
     assert f'<option value="{change}" selected>' in of_class
@@ -117,12 +117,12 @@ def test_filters_select_images_by_change_and_class(
     assert not any(f'id="{name}"' in of_class for name in other)
 
 
-def test_class_without_changes_has_no_cards(running: Running, demo: Bundle, pair: tuple[str, str]) -> None:
+def test_class_without_changes_has_no_images(running: Running, demo: Bundle, pair: tuple[str, str]) -> None:
     unchanged = imagenet_1k().ids[demo.all_targets.tolist()[-1]]
 
     html = request(running, url(pair, **{"class": unchanged})).text
 
-    assert cards(html, "fixed") == cards(html, "broken") == []
+    assert images(html, "fixed") == images(html, "broken") == []
     assert f'<option value="{unchanged}" selected>' in html
     assert sum(matrix(html).values()) == 1
 

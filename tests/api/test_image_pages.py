@@ -120,7 +120,7 @@ def test_an_old_page_of_an_image_redirects(running: Running, demo: Bundle, model
     [
         ("type=odd", "Unknown error type &#39;odd&#39;. Expected one of correct, class_overlap"),
         ("class=odd", "Unknown class &#39;odd&#39;."),
-        ("predicted=gold", "Similar names: &#39;goldfish&#39;"),
+        ("predicted=gold", "Similar names: goldfish"),
         ("class=99999999999999999999", "Unknown class"),
         ("superclass=%3Cscript%3E", "Unknown superclass &#39;&lt;script&gt;&#39;"),
         ("group=odd", "Unknown group"),

@@ -17,7 +17,7 @@ from running_service import MODEL, Running, Start, start_service
 
 from service.authorization import Scope, line_of, new_token
 from service.predictions.thumbnails import Thumbnails
-from service.report.picture_urls import picture_url, thumbnail_url
+from service.report.urls import picture_url, thumbnail_url
 from service.web import pictures
 
 NAMES = ("a.png", "class one/b & <b>.png", "größe/#1?.png", "100%25.png", "a+b.png")

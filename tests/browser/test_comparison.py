@@ -5,8 +5,9 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
+from service.domain import CORRECT_TYPES
 from service.evidence.bundle import Bundle
 
 from .conftest import HOSTILE, SCREENSHOTS, Site, open_page
@@ -17,6 +18,12 @@ SIZES = [(420, "light"), (420, "dark"), (1300, "light"), (1300, "dark")]
 def compare(site: Site, **filters: str) -> str:
     a, b = (item.name.removeprefix("analyses/") for item in (site.analysis, site.other))
     return f"{site.url}/compare?a={a}&b={b}" + "".join(f"&{name}={value}" for name, value in filters.items())
+
+
+def target_names(page: Page, grid: str) -> list[str]:
+    """Return the ground truth of each image of a grid."""
+    lines = page.locator(f"section[aria-labelledby={grid}] .image-grid p:nth-of-type(2)").all_inner_texts()
+    return [line.removeprefix("ground truth:").strip() for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -51,31 +58,34 @@ def test_cell_of_the_matrix_leads_to_the_images_with_the_transition(chromium: Br
 def test_grids_show_both_predictions(chromium: Browser, site: Site) -> None:
     with open_page(chromium, compare(site)) as view:
         page = view.page
-        assert page.locator("section[aria-labelledby=fixed] .card").count() == 12
-        assert page.locator("section[aria-labelledby=broken] .card").count() == 3
+        assert page.locator("section[aria-labelledby=fixed] .image-grid li").count() == 12
+        assert page.locator("section[aria-labelledby=broken] .image-grid li").count() == 3
+        correct = {error_type.title for error_type in CORRECT_TYPES}
         for grid in ("fixed", "broken"):
-            card = page.locator(f"section[aria-labelledby={grid}] .card").first
-            lines = card.locator("dd").all_inner_texts()
-            assert card.locator("dt").all_inner_texts() == ["ground truth", "A", "B"]
-            assert len({*lines}) == 3 and all(lines)
+            image = page.locator(f"section[aria-labelledby={grid}] .image-grid li").first
+            type_b, target, predicted, before = image.locator("p").all_inner_texts()
+            assert target.startswith("ground truth:") and "prediction:" in predicted
+            assert before.startswith("before: ")
+            type_a = before.rpartition("(")[2].removesuffix(")")
+            assert (type_a in correct, type_b in correct) == (grid == "broken", grid == "fixed")
         link = page.locator("section[aria-labelledby=fixed] > p a")
         assert link.inner_text() == f"All images ({page.inner_text('#fixed').rpartition(' ')[2]})"
         assert "change=fixed" in (link.get_attribute("href") or "")
-        assert page.locator(".card img").count() == 0  # the data set has no pictures
+        assert page.locator(".image-grid img").count() == 0  # the data set has no pictures
 
 
-def test_cards_have_thumbnails_where_the_data_set_has_pictures(
+def test_grids_have_thumbnails_where_the_data_set_has_pictures(
     chromium: Browser, site: Site, demo_pair: tuple[str, str]
 ) -> None:
     a, b = demo_pair
     with open_page(chromium, f"{site.url}/compare?a={a}&b={b}") as view:
-        pictures = view.page.locator("section[aria-labelledby=fixed] .card img")
+        pictures = view.page.locator("section[aria-labelledby=fixed] .image-grid img")
         assert pictures.count() == 12
-        names = view.page.locator(".card > a").all_inner_texts()
+        names = [(picture.get_attribute("alt") or "").removeprefix("image ") for picture in pictures.all()]
         sources = [picture.get_attribute("src") for picture in pictures.all()]
         assert sources == [f"/datasets/demo/thumbnails/{name}" for name in names]
         assert (
-            view.page.locator(".card > a").first.get_attribute("href")
+            view.page.locator(".image-grid a").first.get_attribute("href")
             == f"/datasets/demo/images/{names[0]}?analysis={b}&baseline={a}&change=fixed"
         )
 
@@ -83,11 +93,11 @@ def test_cards_have_thumbnails_where_the_data_set_has_pictures(
 def test_filter_by_class_leads_to_its_images_without_javascript(chromium: Browser, site: Site) -> None:
     with open_page(chromium, compare(site), java_script_enabled=False) as view:
         page = view.page
-        label = page.locator("section[aria-labelledby=fixed] .card dd").first.inner_text()
+        label = target_names(page, "fixed")[0]
         page.locator("select[name=class]").select_option(label=label)
         page.locator("select[name=change]").select_option("fixed")
         page.get_by_role("button", name="Show").click()
-        assert {*page.locator(".card dt:first-child + dd").all_inner_texts()} == {label}
+        assert {*target_names(page, "fixed")} == {label}
         assert page.locator("select[name=class] option:checked").inner_text() == label
         assert page.locator("#broken").count() == 0
         page.get_by_role("link", name="Reset").click()
@@ -104,7 +114,7 @@ def test_class_in_the_table_filters_the_grids(chromium: Browser, site: Site) -> 
         name, fixed = row.locator("th").inner_text(), row.locator("td").nth(1).inner_text()
         row.locator("th a").click()
         assert page.inner_text("#fixed") == f"Fixed: {fixed}"
-        assert {*page.locator(".card dt:first-child + dd").all_inner_texts()} == {name}
+        assert {*target_names(page, "fixed")} == {name}
 
 
 @pytest.mark.parametrize(("width", "scheme"), SIZES)
@@ -117,10 +127,10 @@ def test_comparison_fits_the_window_and_is_accessible(chromium: Browser, site: S
         assert view.violations() == []
 
 
-def test_hostile_names_are_text_on_cards(chromium: Browser, site: Site) -> None:
+def test_hostile_names_are_text_in_grids(chromium: Browser, site: Site) -> None:
     name = site.hostile.name.removeprefix("analyses/")
     with open_page(chromium, f"{site.url}/compare?a={name}&b={name}&change=model_failure:model_failure") as view:
         assert HOSTILE in view.page.inner_text("h1")
-        assert view.page.locator(".card").count() >= 1
+        assert view.page.locator(".image-grid li").count() >= 1
         assert view.page.evaluate("window.hacked") is None
         assert view.messages == []

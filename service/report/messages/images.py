@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from errata.messages import format_count
 
-from service.domain import ErrorType
+from service.domain import ERROR_TYPES, ErrorType
 
 SORT_NAMES: Mapping[str, str] = {
     "severity desc": "most severe first",
@@ -17,7 +17,6 @@ SORT_NAMES: Mapping[str, str] = {
 }
 CONFIDENCES = ("0.25", "0.5", "0.75", "0.9")
 PROBLEMATIC_NAMES: Mapping[str, str] = {"": "excluded", "include": "included", "only": "only problematic"}
-CHANGE_NAMES: Mapping[str, str] = {"fixed": "fixed", "broken": "broken"}
 TITLES: Mapping[str, str] = {  # by parameter of the URL
     "type": "error type",
     "group": "group",
@@ -43,6 +42,7 @@ IMAGE_TEXTS = (  # of templates
     "Images {first} to {last} of {total}",
     "Images of {name}",
     "Last",
+    "name",
     "name or ID",
     "Next image",
     "No image is available.",
@@ -60,6 +60,12 @@ IMAGE_TEXTS = (  # of templates
     "To step through the images, use the arrow keys.",
     "Vocabulary",
 )
+
+
+def change_name(change: str) -> str:
+    """Return the name of a change: "fixed", "broken", or the titles of both error types."""
+    titles = {error_type.key: error_type.title for error_type in ERROR_TYPES}
+    return " → ".join(titles.get(key, key) for key in change.split(":"))
 
 
 def baseline_note(name: str, error_type: ErrorType) -> str:

@@ -27,6 +27,8 @@ from service.evidence.labels import original_labels, validation_name
 from service.evidence.repository import EvidenceRepository
 from service.jobs.memory import InMemoryJobStore
 
+from .conftest import make_review_log
+
 IMAGES = 400
 CLASSES = (248, 249, 250, 281, 282, 504, 620, 681, 968)
 MODELS = ("main", "older", "better", "worst")
@@ -107,7 +109,8 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     bundle = build_evidence("imagenet", Inputs(annotations=folder / "annotations.csv"), folder / "bundle")
     repository = EvidenceRepository({"imagenet": [folder / "bundle"]}, folder / "data")
     archive, verdicts = InMemoryIndexedArchive(), {}
-    stores = Stores(repository, InMemoryJobStore(lambda: 0.0), archive, archive.index, lambda: START)
+    job_store = InMemoryJobStore(lambda: 0.0)
+    stores = Stores(repository, job_store, archive, archive.index, lambda: START, make_review_log())
     for number, (name, accuracy) in enumerate(zip(MODELS, (0.4, 0.3, 0.7, 0.0), strict=True)):
         predictions = _predictions(bundle, number, accuracy)
         verdicts[name] = _explain(bundle, predictions)

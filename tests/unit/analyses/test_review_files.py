@@ -182,7 +182,7 @@ def test_reviews_of_a_bundle_that_is_not_served_are_imported(stores: Stores, dem
 def test_the_size_of_a_file_is_bounded(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TooLarge):
         import_reviews(stores, "demo", read(b" " * (3 << 20)))  # one line
-    monkeypatch.setattr(review_import, "MAX_IMPORT_BYTES", 1 << 20)
+    monkeypatch.setattr(review_import, "MAX_BYTES", 1 << 20)
     with pytest.raises(TooLarge):
         import_reviews(stores, "demo", read(b"\n" * (3 << 20)))
 

@@ -32,7 +32,7 @@ from service.report.breakdown_view import CountCell, GainRow, GroupRow, Severity
 from service.report.calibration_view import BinRow, CalibrationView, ConfidenceRow
 from service.report.change_view import ChangeTableRow, GroupChangeTables
 from service.report.class_view import ClassRow, LinkedCount
-from service.report.comparison_page import Card, CardGrid, CardPrediction, ComparisonPage, Option
+from service.report.comparison_page import ChangeGrid, ComparisonPage, Option
 from service.report.comparison_view import (
     ChangedImageRow,
     ComparisonView,
@@ -269,12 +269,16 @@ def comparison() -> ComparisonView:
 
 def comparison_on_site() -> ComparisonView:
     whole = comparison()
-    predictions = (
-        CardPrediction("A", "tench", "fine-grained", "type-4"),
-        CardPrediction("B", "goldfish", "top-1 correct", "type-1"),
-    )
-    card = Card(
-        "g.jpg", "/datasets/demo/images/g.jpg?analysis=b2", "/datasets/demo/thumbnails/g.jpg", "eel", predictions
+    image = GridImage(
+        "g.jpg",
+        "/datasets/demo/images/g.jpg?analysis=b2",
+        "/datasets/demo/thumbnails/g.jpg",
+        "eel",
+        "goldfish",
+        "",
+        "top-1 correct",
+        "type-1",
+        ("before: tench (fine-grained)",),
     )
     images = "/analyses/b2/images?baseline=a1&change=fixed"
     linked = tuple(replace(cell, url=images) for cell in whole.matrix[0].cells)
@@ -288,8 +292,8 @@ def comparison_on_site() -> ComparisonView:
         reset_url="/compare?a=a1&b=b2",
         swap_url="/compare?a=b2&b=a1",
         grids=(
-            CardGrid("fixed", "Fixed", images, 14, (card, replace(card, thumbnail=""))),
-            CardGrid("broken", "Broken", images, 0, ()),
+            ChangeGrid("fixed", "Fixed", images, 14, (image, replace(image, thumbnail=""))),
+            ChangeGrid("broken", "Broken", images, 0, ()),
         ),
     )
     rows = (replace(classes, url="/compare?a=a1&b=b2&class=n01440764", url_a=images, url_b=images),)
@@ -948,7 +952,7 @@ def test_every_error_type_has_a_color_in_the_style() -> None:
     assert "type-1" not in used
 
 
-def test_page_of_a_comparison_has_filters_and_cards_instead_of_tables_of_images() -> None:
+def test_page_of_a_comparison_has_filters_and_grids_instead_of_tables_of_images() -> None:
     html = render_comparison(comparison_on_site(), site=True)
     page = Page(html)
 

@@ -39,11 +39,11 @@ from service.domain import (
     VerdictEvidence,
     VocabularyEvidence,
 )
-from service.report.class_view import ClassRow
+from service.report.class_view import ClassBreakdown, ClassRow
 from service.report.elements import bar_segments
 from service.report.error_table import ErrorTable
 from service.report.error_view import evidence_notes
-from service.report.image_links import ImageFilter, ImageLinks
+from service.report.image_links import ImageLinks
 from service.report.report_view import (
     MAX_CLASSES,
     MAX_SUPERCLASSES,
@@ -168,8 +168,8 @@ def part(name: str, failures: int = 0, fine_grained: int = 0, right: int = 4, in
     return BreakdownRow(name, index, sum(counts.values()), counts, 0.5, gains, gains)
 
 
-def parts(*rows: BreakdownRow, groups: Sequence[int] = ()) -> list[tuple[BreakdownRow, Sequence[int], ImageFilter]]:
-    return [(row, groups, ImageFilter(target=row.class_index, superclass="s")) for row in rows]
+def parts(*rows: BreakdownRow, groups: Sequence[int] = ()) -> ClassBreakdown:
+    return [(row, groups, {"class_id": row.class_index, "superclass": "s"}) for row in rows]
 
 
 def test_summary_counts_errors_by_severity() -> None:
@@ -408,7 +408,7 @@ def test_class_row_has_counts_gains_and_groups() -> None:
 def test_rows_and_cells_link_to_their_images() -> None:
     confusion = Confusion(TENCH, GOLDFISH, 3, {ErrorType.MODEL_FAILURE: 3})
     dog = parts(part("dog", failures=6, fine_grained=2, right=1200, index=7))
-    links = ImageLinks("demo", "a1", imagenet_1k().ids)
+    links = ImageLinks("a1", imagenet_1k().ids)
 
     result = view(superclasses=parts(part("dog", failures=6)), classes=dog, confusions=[(confusion, ())], links=links)
 

@@ -7,7 +7,7 @@ from starlette.datastructures import ImmutableMultiDict, QueryParams
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.bundle import Bundle
 from service.web.review_form import MAX_NEXT, ReviewForm, check_choices, parse_form, parse_link
-from service.web.review_view import image_url, next_url
+from service.web.review_view import form_url, next_url
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +99,8 @@ def test_without_a_selection_the_queue_continues() -> None:
 
 
 def test_names_with_dot_segments_stay_one_segment() -> None:
-    assert image_url(ReviewForm("street", "../../x?.jpg")) == "/review/street/..%2F..%2Fx%3F.jpg"
-    assert image_url(ReviewForm("street", "a/b.jpg")) == "/review/street/a/b.jpg"
+    assert form_url(ReviewForm("street", "../../x?.jpg")) == "/review/street/..%2F..%2Fx%3F.jpg"
+    assert form_url(ReviewForm("street", "a/b.jpg")) == "/review/street/a/b.jpg"
 
 
 def test_each_form_has_its_own_id_unless_it_is_sent_again() -> None:

@@ -1,10 +1,10 @@
-"""URLs of pictures: the server reads the same name from the URL, and a hostile name stays below its route."""
+"""URLs: the server reads the same name from the URL, and a hostile name stays below its route."""
 
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 
-from service.report.picture_urls import picture_url, thumbnail_url
+from service.report.urls import image_url, picture_url, review_url, thumbnail_url
 
 BASE = "https://errata.test/analyses/1/images"
 
@@ -38,11 +38,16 @@ def test_a_version_is_a_query_parameter() -> None:
     ],
 )
 def test_a_hostile_name_stays_below_its_route_and_comes_back_unchanged(name: str) -> None:
-    for url, prefix in ((thumbnail_url("own", name), "thumbnails"), (picture_url("own", name), "pictures")):
+    for url, prefix in (
+        (thumbnail_url("own", name), "/datasets/own/thumbnails/"),
+        (picture_url("own", name), "/datasets/own/pictures/"),
+        (image_url("own", name), "/datasets/own/images/"),
+        (review_url("own", name), "/review/own/"),
+    ):
         parts = urlsplit(urljoin(BASE, url))
 
         assert parts.hostname == "errata.test" and not parts.query and not parts.fragment
-        assert unquote(parts.path) == f"/datasets/own/{prefix}/{name}"
+        assert unquote(parts.path) == f"{prefix}{name}"
         assert url.isascii() and not set(url) & set("\"'<>\\ \r\n\x00")
 
 
@@ -52,3 +57,11 @@ def test_a_data_set_stays_one_segment() -> None:
 
 def test_a_name_that_is_not_unicode_has_a_url() -> None:
     assert thumbnail_url("own", "a\udc80\ud800.png") == "/datasets/own/thumbnails/a%3F%3F.png"
+    assert image_url("own", "a\udc80.jpg") == "/datasets/own/images/a%3F.jpg"
+
+
+def test_parameters_without_a_value_are_left_out() -> None:
+    assert image_url("data set/1", "a b/c?.jpg", analysis="a1", change="") == (
+        "/datasets/data%20set%2F1/images/a%20b/c%3F.jpg?analysis=a1"
+    )
+    assert review_url("own", "a.jpg", next=("b.jpg", "c d.jpg")) == "/review/own/a.jpg?next=b.jpg&next=c+d.jpg"

@@ -1,0 +1,22 @@
+"""Read the predictions of archived analyses for the images of a bundle."""
+
+import structlog
+from errata.errors import PermanentError, Unavailable
+
+from service.archive.port import Archive
+from service.domain import Predictions
+from service.evidence.bundle import Bundle
+
+_log = structlog.get_logger()
+
+
+def find_predictions(archive: Archive, bundle: Bundle, analysis_id: str) -> Predictions | None:
+    """Return the predictions of an analysis; None if they are not readable, or not for the images and classes."""
+    try:
+        predictions = archive.predictions(analysis_id)
+    except (PermanentError, Unavailable) as error:
+        _log.warning("predictions left out: not readable", analysis=analysis_id, error=error.message)
+        return None
+    if predictions is None or len(predictions.top1) != len(bundle.all_targets):
+        return None
+    return predictions if int(predictions.top1.max(initial=-1)) < bundle.label_space.num_classes else None

@@ -1,0 +1,34 @@
+"""Values in memory that are computed from the archived analyses of a bundle."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+MAX_BUNDLES = 2  # of up to 64 MB each
+Value = TypeVar("Value")
+
+
+class BundleCache(Generic[Value]):
+    """Keeps the values of the bundles that were used last. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, tuple[int, Value]] = OrderedDict()
+
+    def get(self, evidence: str, version: int, load: Callable[[Value | None], Value]) -> Value:
+        """Return the value of a bundle at a version of the index.
+
+        Args:
+            evidence: Digest of the bundle.
+            version: Version of the index.
+            load: Called with the value at an earlier version, or None, if the cache has none at this version.
+        """
+        with self._lock:  # so that concurrent requests load it once
+            known, value = self._entries.pop(evidence, (None, None))
+            if value is None or known != version:
+                value = load(value)
+            self._entries[evidence] = version, value
+            while len(self._entries) > MAX_BUNDLES:
+                self._entries.popitem(last=False)
+            return value

@@ -1,0 +1,78 @@
+"""URLs of the pages and pictures of the site, which service.web serves.
+
+Parameters without a value are left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, urlencode
+
+
+def thumbnail_url(dataset: str, name: str, version: str = "") -> str:
+    """Return the URL of an image's thumbnail.
+
+    Args:
+        dataset: ID of the data set.
+        name: Name of the image in the data set.
+        version: Version of the image's file; browsers keep the picture at a URL with a version.
+    """
+    return f"{_dataset_url(dataset)}/thumbnails/{quote_image(name)}{encode_query({'v': version})}"
+
+
+def picture_url(dataset: str, name: str, version: str = "") -> str:
+    """Return the URL of an image at full size; see `thumbnail_url` for the arguments."""
+    return f"{_dataset_url(dataset)}/pictures/{quote_image(name)}{encode_query({'v': version})}"
+
+
+def image_url(dataset: str, name: str, /, **parameters: str) -> str:
+    """Return the URL of the page of an image; the name can be empty, for a prefix of such URLs."""
+    return f"{_dataset_url(dataset)}/images/{quote_image(name)}{encode_query(parameters)}"
+
+
+def grid_url(analysis: str, /, **parameters: str) -> str:
+    """Return the URL of the grid of an analysis's images."""
+    return f"/analyses/{analysis}/images{encode_query(parameters)}"
+
+
+def comparison_url(a: str, b: str, /, **parameters: str) -> str:
+    """Return the URL of the comparison of two analyses."""
+    return f"/compare{encode_query({'a': a, 'b': b, **parameters})}"
+
+
+def review_url(dataset: str, name: str, /, **parameters: str | Sequence[str]) -> str:
+    """Return the URL of the page on which an image is reviewed."""
+    return f"/review/{quote(dataset, safe='')}/{quote_image(name)}{encode_query(parameters)}"
+
+
+def queue_url(**parameters: str) -> str:
+    """Return the URL of the queue of images to review."""
+    return f"/review{encode_query(parameters)}"
+
+
+def versions_url(dataset: str) -> str:
+    """Return the URL of the page of the versions of a data set's evidence."""
+    return f"{_dataset_url(dataset)}/evidence"
+
+
+def changes_url(dataset: str, digest: str) -> str:
+    """Return the URL of the page of what a version of the evidence changes."""
+    return f"{versions_url(dataset)}/{digest}"
+
+
+def _dataset_url(dataset: str) -> str:
+    return f"/datasets/{quote(dataset, safe='')}"
+
+
+def quote_image(name: str) -> str:
+    """Return the name of an image as the end of a path.
+
+    Browsers resolve the segments "." and ".." of a path, even if they are percent-encoded. With encoded slashes, they
+    are part of one segment.
+    """
+    safe = "" if {"", ".", ".."} & {*name.split("/")} else "/"
+    return quote(name, safe=safe, errors="replace")
+
+
+def encode_query(parameters: Mapping[str, str | Sequence[str]]) -> str:
+    """Return the query of a URL with its question mark; empty without values."""
+    filled = {name: value for name, value in parameters.items() if value}
+    return f"?{urlencode(filled, doseq=True, errors='replace')}" if filled else ""
