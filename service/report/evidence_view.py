@@ -29,9 +29,11 @@ class Version:
 class VersionRow:
     """One version."""
 
-    digest: str  # short
+    digest: str
+    short: str  # the start of the digest
     url: str  # of its changes; empty: it has no base
-    is_default: bool
+    default_url: str  # makes it the default; empty: it is
+    judge_url: str  # judges all analyses on it
     origin: str
     actor: str
     time: str
@@ -54,6 +56,7 @@ class ImageRow:
 
     name: str
     url: str
+    review_url: str
     before: str
     after: str
 
@@ -77,6 +80,8 @@ class ChangesView:
     dataset: str
     versions_url: str
     digest: str
+    default_url: str  # makes it the default; empty: it is
+    judge_url: str
     base: str
     base_url: str
     summary: tuple[str, ...]
@@ -95,9 +100,11 @@ def versions_view(dataset: str, versions: Sequence[Version]) -> VersionsView:
 def _version_row(version: Version) -> VersionRow:
     counts, event = version.counts, version.event
     return VersionRow(
-        digest=version.digest[:SHORT_DIGEST],
+        digest=version.digest,
+        short=version.digest[:SHORT_DIGEST],
         url=changes_url(version.dataset, version.digest) if version.base else "",
-        is_default=version.is_default,
+        default_url="" if version.is_default else form_url(version.dataset, version.digest, "default"),
+        judge_url=form_url(version.dataset, version.digest, "judge"),
         origin=_origin(version),
         actor=MISSING if event is None else event.actor,
         time=MISSING if event is None else f"{event.time:%Y-%m-%d %H:%M}",
@@ -115,6 +122,17 @@ def versions_url(dataset: str) -> str:
 def changes_url(dataset: str, digest: str) -> str:
     """Return the URL of the page of the changes of a version."""
     return f"{versions_url(dataset)}/{digest}"
+
+
+def form_url(dataset: str, digest: str, change: str) -> str:
+    """Return the target of the form of a change of a version: `default` or `judge`."""
+    return f"{changes_url(dataset, digest)}/{change}"
+
+
+def review_url(dataset: str, name: str) -> str:
+    """Return the URL of the page on which an image is reviewed."""
+    safe = "" if {"", ".", ".."} & set(name.split("/")) else "/"  # browsers resolve dot segments
+    return f"/review/{quote(dataset, safe='')}/{quote(name, safe=safe, errors='replace')}"
 
 
 def image_url(dataset: str, name: str, analysis: str) -> str:

@@ -49,6 +49,7 @@ from service.report.confusion_view import ConfusionMap, ConfusionRow, confusion_
 from service.report.elements import Chart, Property
 from service.report.error_table import ErrorTable
 from service.report.error_view import ErrorRow, error_row
+from service.report.evidence_view import versions_url
 from service.report.image_links import ImageLinks
 from service.report.messages.error_types import (
     LABELS_ACCURACY_NOTE,
@@ -124,6 +125,7 @@ class ReportView:
     agreement: AgreementView | None = None  # with experts; None: they judged no image of the data set
     slices: tuple[SliceRowView, ...] = ()
     num_slices: int = 0  # including those that are not listed
+    dataset: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,7 @@ def report_view(data: ReportData) -> ReportView:
         agreement=agreement_view(data.agreement) if data.agreement is not None else None,
         provenance=_provenance(analysis, summary, data),
         sources=tuple(data.sources),
+        dataset=analysis.request.dataset,
     )
 
 
@@ -254,6 +257,7 @@ def _provenance(analysis: Analysis, summary: Summary, data: ReportData) -> tuple
         ),
         ("ImageNet-M errors", "" if imagenet_m is None else format_count(imagenet_m)),
     ]
-    properties = [Property(name, value) for name, value in values if value and value != MISSING]
+    urls = {"evidence digest": versions_url(analysis.request.dataset)}
+    properties = [Property(name, value, urls.get(name, "")) for name, value in values if value and value != MISSING]
     labels = [Property(f"label {key}", value) for key, value in sorted(analysis.request.labels.items())]
     return (*properties, *labels, Property("Errata version", data.version))

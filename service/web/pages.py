@@ -90,6 +90,7 @@ class Pages:
         self._cache = _PageCache(metrics, ports.observer)
         self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="page")
         self._num_waiting = 0
+        self._evidence = EvidencePages(ports)
 
     def routes(self) -> list[Route]:
         """Return the routes of the pages."""
@@ -97,6 +98,7 @@ class Pages:
             "/": self._list,
             "/analyses/{id}": self._analysis,
             "/analyses/{id}/report.html": self._report,
+            "/analyses/{id}/delete": self._confirm_deletion,
             "/analyses/{id}/images/{image:path}": self._redirect_to_thumbnail,
             "/compare": self._comparison,
             "/compare/{a}/{b}": self._redirect_to_comparison,
@@ -104,14 +106,16 @@ class Pages:
             "/trend": self._trend,
             "/upload": self._upload,
             **ImagePages(self._ports).handlers(),
-            **EvidencePages(self._ports).handlers(),
+            **self._evidence.handlers(),
         }
         routes = [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
-        routes.append(Route("/analyses/{id}/delete", self._form_endpoint(self._delete), methods=["POST"]))
+        forms = {"/analyses/{id}/delete": self._delete, **self._evidence.form_handlers()}
+        routes += [Route(path, self._form_endpoint(handler), methods=["POST"]) for path, handler in forms.items()]
         return [*routes, *ReviewPages(self._ports, self._default_dataset).routes(self._endpoint)]
 
     def stop(self) -> None:
-        """Stop the thread pool."""
+        """Stop the thread pools."""
+        self._evidence.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:

@@ -14,6 +14,7 @@ from service.domain import Review, undone_ids
 from service.evidence.bundle import Bundle
 from service.report.class_names import display_names, shorten
 from service.report.elements import css_class
+from service.report.evidence_view import review_url
 from service.report.messages import review as messages
 from service.report.picture_urls import picture_url, thumbnail_url
 from service.web.review_form import CLASS_FIELD, ReviewForm
@@ -135,10 +136,9 @@ class QueueView:
 
 def image_url(form: ReviewForm) -> str:
     """Return the URL of the page on which an image is reviewed."""
-    safe = "" if {"", ".", ".."} & set(form.image.split("/")) else "/"  # browsers resolve dot segments
-    path = f"/review/{quote(form.dataset, safe='')}/{quote(form.image, safe=safe, errors='replace')}"
     selection = "1" if form.is_selection else ""
-    return f"{path}{_query(analysis=form.analysis, reviewer=form.reviewer, selection=selection, next=form.next)}"
+    query = _query(analysis=form.analysis, reviewer=form.reviewer, selection=selection, next=form.next)
+    return f"{review_url(form.dataset, form.image)}{query}"
 
 
 def queue_url(dataset: str, analysis: str, reviewer: str, page: int = 1) -> str:
