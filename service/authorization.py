@@ -102,6 +102,7 @@ PERMISSIONS: Mapping[str, Scope] = {
     "/analyses/{id}/errors/{image:path}": Scope.READ,
     "/analyses/{id}/images/{image:path}": Scope.READ,
     "/analyses/{id}/images": Scope.READ,
+    "/analyses/{id}/map": Scope.READ,
     "/datasets/{dataset}/images/{image:path}": Scope.READ,
     "/static/{name}": Scope.READ,
     "/datasets/{dataset}/thumbnails/{image:path}": Scope.READ,

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from errata.messages import MISSING, format_count, format_percentage, pluralize
 
 from service.domain import ALL, Analysis, AuditEvent
+from service.report.image_urls import quote_image
 from service.report.messages.evidence import ACTION_NAMES, SET_ASIDE
 
 SHORT_DIGEST = 12  # characters
@@ -131,14 +132,13 @@ def form_url(dataset: str, digest: str, change: str) -> str:
 
 def review_url(dataset: str, name: str) -> str:
     """Return the URL of the page on which an image is reviewed."""
-    safe = "" if {"", ".", ".."} & set(name.split("/")) else "/"  # browsers resolve dot segments
-    return f"/review/{quote(dataset, safe='')}/{quote(name, safe=safe, errors='replace')}"
+    return f"/review/{quote(dataset, safe='')}/{quote_image(name)}"
 
 
 def image_url(dataset: str, name: str, analysis: str) -> str:
     """Return the URL of the page of an image."""
     query = f"?analysis={analysis}" if analysis else ""
-    return f"/datasets/{quote(dataset, safe='')}/images/{quote(name)}{query}"
+    return f"/datasets/{quote(dataset, safe='')}/images/{quote_image(name)}{query}"
 
 
 def model_row(before: Analysis, after: Analysis, num_label_errors: int | None, num_new_errors: int | None) -> ModelRow:

@@ -126,6 +126,7 @@ class ReportView:
     slices: tuple[SliceRowView, ...] = ()
     num_slices: int = 0  # including those that are not listed
     dataset: str = ""
+    has_map: bool = False  # whether the evidence has embeddings of the images
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ class ReportData:
     slices: SliceTable | None = None  # None: the data set has no attributes
     confused: tuple[Sequence[int], NDArray[np.int64]] = ((), np.zeros((0, 0), np.int64))  # classes, counts by target
     links: ImageLinks = field(default_factory=ImageLinks)
+    has_map: bool = False
 
 
 def report_view(data: ReportData) -> ReportView:
@@ -193,6 +195,7 @@ def report_view(data: ReportData) -> ReportView:
         provenance=_provenance(analysis, summary, data),
         sources=tuple(data.sources),
         dataset=analysis.request.dataset,
+        has_map=data.has_map,
     )
 
 
