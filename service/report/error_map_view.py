@@ -95,4 +95,4 @@ def _scale(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     extent = np.where(high > low, high - low, 1.0)
     factor = float((size / extent).min())
     scaled = (positions - (low + high) / 2) * factor
-    return np.round(scaled * [1, -1] + np.array([WIDTH, HEIGHT]) / 2, 1)
+    return np.asarray(np.round(scaled * [1, -1] + np.array([WIDTH, HEIGHT]) / 2, 1))

@@ -67,10 +67,10 @@ def test_a_map_of_points_on_a_plane_keeps_their_distances(paths: Mapping[str, Pa
     found = ErrorMaps(backend.ports.stores).compute(analysis)
 
     assert [row.file_name for row in found.rows] == [f"{number:03}.jpg" for number in wrong]
-    assert (found.total, found.share) == (4, pytest.approx(1))
+    assert found.total == 4 and found.share == pytest.approx(1)
     points = np.array([(number, number % 2) for number in wrong], dtype=float)
-    distances = [np.linalg.norm(each[:, None] - each[None], axis=2) for each in (points, found.positions)]
-    assert np.allclose(*distances, atol=1e-5)
+    expected, actual = (np.linalg.norm(each[:, None] - each[None], axis=2) for each in (points, found.positions))
+    assert np.allclose(actual, expected, atol=1e-5)
 
 
 def test_a_map_has_a_bounded_number_of_dots(
