@@ -115,6 +115,7 @@ PERMISSIONS: Mapping[str, Scope] = {
     "/datasets/{dataset}/evidence": Scope.READ,
     "/datasets/{dataset}/evidence/{digest}": Scope.READ,
     "/datasets/{dataset}/evidence/build": Scope.ADMIN,
+    "/datasets/{dataset}/evidence/labels": Scope.ADMIN,
     "/datasets/{dataset}/evidence/{digest}/default": Scope.ADMIN,
     "/datasets/{dataset}/evidence/{digest}/judge": Scope.ADMIN,
     "/review": Scope.READ,

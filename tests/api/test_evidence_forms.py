@@ -1,5 +1,6 @@
 """The forms that build evidence, set the default, and judge again, over HTTP."""
 
+import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,11 @@ import pytest
 from errata.errors import InvalidEvidence
 from running_service import Running, Start
 
+from service.analyses.reanalyze_all import ReanalysisProgress
 from service.authorization import Scope, line_of, new_token
 from service.bootstrap.build import Inputs, build_evidence
 from service.web import judging_runs
-from service.web.judging_runs import MAX_SKIPPED, JudgingRun, ReanalysisProgress
+from service.web.judging_runs import MAX_SKIPPED, JudgingRun
 
 from .test_forms import CROSS_SITE, Answer, FormClient
 from .test_security import basic
@@ -67,6 +69,31 @@ def test_a_refused_form_has_the_message_of_the_api_and_keeps_its_fields(start: S
             assert browser.post(f"{URL}/ffff/{change}").status == 404
             assert browser.post(f"/datasets/none/evidence/ffff/{change}").status == 404
         assert [event.action for event in running.client.audit_events()] == []
+
+
+def test_a_labels_file_becomes_a_version_or_has_the_messages_of_the_api(start: Start, tmp_path: Path) -> None:
+    with street_service(start, tmp_path) as running:
+        browser = FormClient(running)
+        open_form(browser)
+        bad = b"file_name,labels\na.jpg,cat\nb.jpg,horse\n"
+        with pytest.raises(InvalidEvidence) as error:
+            running.client.upload_labels(io.BytesIO(bad), "street")
+        refused = browser.upload(bad, path=f"{URL}/labels")
+        assert refused.status == 400
+        for text in (error.value.message, *(violation.description for violation in error.value.violations)):
+            assert text in text_of(refused)
+        good = b"file_name,labels\na.jpg,cat;dog\nb.jpg,dog\nc.jpg,owl\n"
+        assert browser.upload(good, path=f"{URL}/labels", headers=CROSS_SITE).status == 403
+        assert browser.upload(good, path=f"{URL}/labels", form_token="").status == 403
+        assert browser.upload(good, path=f"{URL}/labels", base="ffff").status == 404
+        assert [*running.client.audit_events()] == []
+
+        built = browser.upload(good, path=f"{URL}/labels")
+
+        assert built.status == 303
+        (event,) = running.client.audit_events()
+        assert built.headers["Location"] == f"{URL}/{event.evidence.rpartition('/')[2]}"
+        assert "1 image differs. 1 label added, 0 labels removed." in text_of(browser.get(built.headers["Location"]))
 
 
 def test_forms_of_other_sites_change_nothing(start: Start, tmp_path: Path) -> None:

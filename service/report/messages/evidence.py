@@ -61,7 +61,11 @@ EVIDENCE_TEXTS = (
     "analyses judged",
     "review",
     "images",
-    "Upload labels or a bundle with the Python client: client.upload_labels, client.upload_evidence.",
+    "Upload labels",
+    "A labels file replaces all labels of the base. Upload a bundle with the Python client: client.upload_evidence.",
+    "The default",
+    "labels file, CSV or JSON lines, at most 64 MB",
+    "Upload and build",
     "This is the default evidence.",
     "evidence {digest}",
 )
