@@ -17,7 +17,7 @@ from benchmarks.harness import Case, Result, at_most, medians, timed
 from service.predictions.pictures.cache import PictureCache
 from service.predictions.pictures.messages import PictureRequest
 from service.predictions.thumbnails import THUMBNAIL, Thumbnails
-from service.report.picture_urls import thumbnail_url
+from service.report.urls import thumbnail_url
 from service.telemetry import Metrics
 from service.web.application import SiteContent, make_application
 from service.web.pictures import Pictures

@@ -15,7 +15,7 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ __all__ = [
     "Token",
     "Tokens",
     "line_of",
+    "may",
     "new_token",
     "parse_tokens",
 ]
@@ -101,6 +102,7 @@ PERMISSIONS: Mapping[str, Scope] = {
     "/analyses/{id}/errors/{image:path}": Scope.READ,
     "/analyses/{id}/images/{image:path}": Scope.READ,
     "/analyses/{id}/images": Scope.READ,
+    "/analyses/{id}/map": Scope.READ,
     "/datasets/{dataset}/images/{image:path}": Scope.READ,
     "/static/{name}": Scope.READ,
     "/datasets/{dataset}/thumbnails/{image:path}": Scope.READ,
@@ -112,6 +114,10 @@ PERMISSIONS: Mapping[str, Scope] = {
     "/upload": Scope.WRITE,
     "/datasets/{dataset}/evidence": Scope.READ,
     "/datasets/{dataset}/evidence/{digest}": Scope.READ,
+    "/datasets/{dataset}/evidence/build": Scope.ADMIN,
+    "/datasets/{dataset}/evidence/labels": Scope.ADMIN,
+    "/datasets/{dataset}/evidence/{digest}/default": Scope.ADMIN,
+    "/datasets/{dataset}/evidence/{digest}/judge": Scope.ADMIN,
     "/review": Scope.READ,
     "/review/{dataset}/{image:path}": Scope.READ,
     "/reviews": Scope.REVIEW,
@@ -122,6 +128,12 @@ PERMISSIONS: Mapping[str, Scope] = {
     "/metrics": Scope.OPEN,
 }
 CALLER: ContextVar[str] = ContextVar("caller", default="")  # the name of the current call's token
+_SCOPES: ContextVar[Set[Scope]] = ContextVar("scopes", default=frozenset(Scope))  # of the last authorized call
+
+
+def may(scope: Scope) -> bool:
+    """Return whether the current caller may do what requires a scope, for pages that offer only what is permitted."""
+    return scope in _SCOPES.get()
 
 
 @dataclass(frozen=True)
@@ -225,7 +237,7 @@ class Authorizer:
     requires_certificate: bool = False
 
     def check(self, target: str, authorization: str, certified: bool) -> str:
-        """Check a call.
+        """Check a call, and keep the scopes of the caller for `may`.
 
         Args:
             target: The full method of an RPC, or the path of an HTTP route.
@@ -251,6 +263,7 @@ class Authorizer:
         if scope is None:
             raise PermissionDenied("Method not permitted. Check the name of the method.")
         if self.tokens is None:
+            _SCOPES.set(frozenset(Scope))
             return ""
         token = self.tokens.find(_extract_token(authorization))
         if token is None:
@@ -260,6 +273,7 @@ class Authorizer:
                 f"Token {token.name!r} has the scope {token.scope.value}. Use a token with the scope {scope.value} for "
                 "this call."
             )
+        _SCOPES.set(INCLUDED_SCOPES[token.scope])
         return token.name
 
 

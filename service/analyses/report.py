@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.analyses.breakdown import compute_breakdown
 from service.analyses.compare import compare_judged
 from service.analyses.compare_images import compare_images
+from service.analyses.error_map import EMBEDDINGS
 from service.analyses.error_table import ReportKind, error_table, sort_by_severity
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports, Stores
@@ -179,6 +180,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKi
             confidence={} if probability is None else _confidence(types[counted], probability[counted]),
             percentiles=percentiles,
             notes=reference_notes,
+            has_map=EMBEDDINGS in bundle.arrays,
             errors=list(
                 iterate_verdicts(judged, rows[~evidence.problematic[rows]][:STATIC_ERRORS], with_evidence=True)
             ),

@@ -31,6 +31,7 @@ class Property:
 
     name: str
     value: str
+    url: str = ""  # of a page of the service about it; empty: none
 
 
 def make_chart(svg: str, *description: str) -> Chart:

@@ -7,7 +7,7 @@ from errata.messages import MISSING, format_count, format_percentage, pluralize
 
 from service.domain import ALL, Analysis, AuditEvent
 from service.report.messages.evidence import ACTION_NAMES, SET_ASIDE
-from service.report.urls import changes_url
+from service.report.urls import changes_url, evidence_form_url
 
 SHORT_DIGEST = 12  # characters
 
@@ -29,9 +29,11 @@ class Version:
 class VersionRow:
     """One version."""
 
-    digest: str  # short
+    digest: str
+    short: str  # the start of the digest
     url: str  # of its changes; empty: it has no base
-    is_default: bool
+    default_url: str  # makes it the default; empty: it is
+    judge_url: str  # judges all analyses on it
     origin: str
     actor: str
     time: str
@@ -54,6 +56,7 @@ class ImageRow:
 
     name: str
     url: str
+    review_url: str
     before: str
     after: str
 
@@ -77,6 +80,8 @@ class ChangesView:
     dataset: str
     versions_url: str
     digest: str
+    default_url: str  # makes it the default; empty: it is
+    judge_url: str
     base: str
     base_url: str
     summary: tuple[str, ...]
@@ -95,9 +100,11 @@ def versions_view(dataset: str, versions: Sequence[Version]) -> VersionsView:
 def _version_row(version: Version) -> VersionRow:
     counts, event = version.counts, version.event
     return VersionRow(
-        digest=version.digest[:SHORT_DIGEST],
+        digest=version.digest,
+        short=version.digest[:SHORT_DIGEST],
         url=changes_url(version.dataset, version.digest) if version.base else "",
-        is_default=version.is_default,
+        default_url="" if version.is_default else evidence_form_url(version.dataset, version.digest, "default"),
+        judge_url=evidence_form_url(version.dataset, version.digest, "judge"),
         origin=_origin(version),
         actor=MISSING if event is None else event.actor,
         time=MISSING if event is None else f"{event.time:%Y-%m-%d %H:%M}",

@@ -64,6 +64,7 @@ from service.report.messages.pages import identity_text
 from service.report.messages.trend import percentile_message
 from service.report.percentile_view import PercentileRow, percentile_rows
 from service.report.slices_view import SliceRowView, slice_rows
+from service.report.urls import versions_url
 
 MAX_CLASSES = 25
 MAX_SUPERCLASSES = 500
@@ -124,6 +125,8 @@ class ReportView:
     agreement: AgreementView | None = None  # with experts; None: they judged no image of the data set
     slices: tuple[SliceRowView, ...] = ()
     num_slices: int = 0  # including those that are not listed
+    dataset: str = ""
+    has_map: bool = False  # whether the evidence has embeddings of the images
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ class ReportData:
     slices: SliceTable | None = None  # None: the data set has no attributes
     confused: tuple[Sequence[int], NDArray[np.int64]] = ((), np.zeros((0, 0), np.int64))  # classes, counts by target
     links: ImageLinks = field(default_factory=ImageLinks)
+    has_map: bool = False
 
 
 def report_view(data: ReportData) -> ReportView:
@@ -190,6 +194,8 @@ def report_view(data: ReportData) -> ReportView:
         agreement=agreement_view(data.agreement) if data.agreement is not None else None,
         provenance=_provenance(analysis, summary, data),
         sources=tuple(data.sources),
+        dataset=analysis.request.dataset,
+        has_map=data.has_map,
     )
 
 
@@ -254,6 +260,7 @@ def _provenance(analysis: Analysis, summary: Summary, data: ReportData) -> tuple
         ),
         ("ImageNet-M errors", "" if imagenet_m is None else format_count(imagenet_m)),
     ]
-    properties = [Property(name, value) for name, value in values if value and value != MISSING]
+    urls = {"evidence digest": versions_url(analysis.request.dataset)}
+    properties = [Property(name, value, urls.get(name, "")) for name, value in values if value and value != MISSING]
     labels = [Property(f"label {key}", value) for key, value in sorted(analysis.request.labels.items())]
     return (*properties, *labels, Property("Errata version", data.version))

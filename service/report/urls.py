@@ -58,6 +58,11 @@ def changes_url(dataset: str, digest: str) -> str:
     return f"{versions_url(dataset)}/{digest}"
 
 
+def evidence_form_url(dataset: str, digest: str, change: str) -> str:
+    """Return the target of the form of a change of a version of evidence: `default` or `judge`."""
+    return f"{changes_url(dataset, digest)}/{change}"
+
+
 def _dataset_url(dataset: str) -> str:
     return f"/datasets/{quote(dataset, safe='')}"
 

@@ -1,30 +1,60 @@
-"""The pages of versions of evidence.
+"""The pages of versions of evidence, and their forms.
 
-/datasets/{dataset}/evidence            the versions, the default first
-/datasets/{dataset}/evidence/{digest}   what a version changes against its base
+/datasets/{dataset}/evidence                         the versions, the default first, and the audit events
+/datasets/{dataset}/evidence/{digest}                what a version changes against its base
+POST /datasets/{dataset}/evidence/build              builds a version from the reviews: base, min_reviews
+POST /datasets/{dataset}/evidence/{digest}/default   makes a version the default
+POST /datasets/{dataset}/evidence/{digest}/judge     starts to judge all archived analyses again
 """
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
 
+from errata.errors import ErrataError, InvalidRequest
+from errata.tokens import Scope
+from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
+from service.analyses import evidence_versions
 from service.analyses.evidence_changes import EvidenceChanges, compute_changes
-from service.analyses.evidence_versions import EvidenceVersion, list_versions
+from service.analyses.evidence_versions import EvidenceVersion, list_audit_events, list_versions
 from service.analyses.ports import Ports
+from service.authorization import CALLER, may
+from service.redact import public_message, public_text
 from service.report import evidence_view as views
 from service.report.class_names import display_names
+from service.report.evidence_changes_view import MAX_EVENTS, FormsView, RunView, event_row, run_view
 from service.report.messages.evidence import describe_changes
 from service.report.render import render
-from service.report.urls import changes_url, image_url, versions_url
-from service.web.responses import html_page
+from service.report.urls import changes_url, evidence_form_url, image_url, review_url, versions_url
+from service.web.forms import add_form_cookie, form_token
+from service.web.judging_runs import JudgingRun, JudgingRuns
+from service.web.responses import HEADERS, html_page
+from service.web.status import status_of
+
+Form: TypeAlias = "ImmutableMultiDict[str, str]"
+FormHandler = Callable[[Request, Form], Response]
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A form that was refused."""
+
+    base: str = ""
+    min_reviews: str = "1"
+    error: ErrataError | None = None
 
 
 class EvidencePages:
-    """The handlers of the pages."""
+    """The handlers of the pages and of their forms."""
 
     def __init__(self, ports: Ports) -> None:
         self._stores = ports.stores
+        self._runs = JudgingRuns(ports)
 
     def handlers(self) -> Mapping[str, Callable[[Request], Response]]:
         """Return the handlers by route."""
@@ -33,14 +63,108 @@ class EvidencePages:
             "/datasets/{dataset}/evidence/{digest}": self._changes,
         }
 
+    def form_handlers(self) -> Mapping[str, FormHandler]:
+        """Return the handlers of forms by route, for POST."""
+        return {
+            "/datasets/{dataset}/evidence/build": self._build,
+            "/datasets/{dataset}/evidence/{digest}/default": self._set_default,
+            "/datasets/{dataset}/evidence/{digest}/judge": self._judge,
+        }
+
+    def stop(self) -> None:
+        """Stop judging."""
+        self._runs.stop()
+
     def _versions(self, request: Request) -> Response:
-        dataset = request.path_params["dataset"]
-        versions = [_to_version(version) for version in list_versions(self._stores, dataset)]
-        return html_page(render("evidence_versions.html", site=True, view=views.versions_view(dataset, versions)))
+        return self._respond(request, _Sent())
 
     def _changes(self, request: Request) -> Response:
-        changes = compute_changes(self._stores, request.path_params["dataset"], request.path_params["digest"])
-        return html_page(render("evidence_changes.html", site=True, view=_to_view(changes)))
+        dataset, token = request.path_params["dataset"], form_token(request)
+        changes = compute_changes(self._stores, dataset, request.path_params["digest"])
+        digest = changes.bundle.digest
+        runs = {each: run for each, run in self._run_views(dataset).items() if each == digest}
+        forms = FormsView(may(Scope.ADMIN), versions_url(dataset), token, (), runs=runs)
+        is_default = self._stores.evidence.find(dataset, "").digest == digest
+        html = render("evidence_changes.html", site=True, view=_to_view(changes, is_default), forms=forms)
+        return add_form_cookie(request, html_page(html), token)
+
+    def _build(self, request: Request, form: Form) -> Response:
+        dataset = request.path_params["dataset"]
+        sent = _Sent(form.get("base", ""), form.get("min_reviews", "").strip())
+        try:
+            if not _NUMBER.fullmatch(sent.min_reviews):
+                raise InvalidRequest(
+                    f"Invalid number of reviewers {sent.min_reviews!r:.40}. Expected a number from 1.",
+                    field="min_reviews",
+                )
+            number = int(sent.min_reviews)
+            with self._runs.slot():
+                bundle = evidence_versions.build_from_reviews(self._stores, dataset, sent.base, number, CALLER.get())
+        except ErrataError as error:
+            return self._respond(request, _Sent(sent.base, sent.min_reviews, error))
+        return _redirect(changes_url(dataset, bundle.digest))
+
+    def _set_default(self, request: Request, _: Form) -> Response:
+        dataset, digest = request.path_params["dataset"], request.path_params["digest"]
+        try:
+            with self._runs.slot():
+                evidence_versions.set_default(self._stores, dataset, digest, CALLER.get())
+        except ErrataError as error:
+            return self._respond(request, _Sent(error=error))
+        return _redirect(versions_url(dataset))
+
+    def _judge(self, request: Request, _: Form) -> Response:
+        dataset, digest = request.path_params["dataset"], request.path_params["digest"]
+        try:
+            bundle = self._stores.evidence.find(dataset, digest)
+            self._runs.start(dataset, bundle.digest, CALLER.get())
+        except ErrataError as error:
+            return self._respond(request, _Sent(error=error))
+        has_changes = bool(bundle.manifest.base)
+        return _redirect(changes_url(dataset, bundle.digest) if has_changes else versions_url(dataset))
+
+    def _respond(self, request: Request, sent: _Sent) -> Response:
+        """Return the page of the versions, with a form that was refused."""
+        dataset, token, error = request.path_params["dataset"], form_token(request), sent.error
+        versions = list_versions(self._stores, dataset)
+        is_admin = may(Scope.ADMIN)
+        events = list_audit_events(self._stores, dataset) if is_admin else ()  # as the API: only for `admin`
+        forms = FormsView(
+            can_change=is_admin,
+            versions_url=versions_url(dataset),
+            form_token=token,
+            bases=tuple(version.manifest.digest for version in versions),
+            base=sent.base,
+            min_reviews=sent.min_reviews,
+            problem=public_message(error) if error else "",
+            details=_describe_violations(error) if error else (),
+            runs=self._run_views(dataset),
+            events=tuple(map(event_row, events[:MAX_EVENTS])),
+            num_events=len(events),
+        )
+        view = views.versions_view(dataset, [_to_version(version) for version in versions])
+        html = render("evidence_versions.html", site=True, view=view, forms=forms)
+        response = html_page(html, status_of(error) if error else 200)
+        if error is not None and error.retry_after is not None:
+            response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        return add_form_cookie(request, response, token)
+
+    def _run_views(self, dataset: str) -> Mapping[str, RunView]:
+        return {digest: _to_run_view(digest, run) for digest, run in self._runs.of_dataset(dataset).items()}
+
+
+def _redirect(url: str) -> Response:
+    return RedirectResponse(url, status_code=303, headers=HEADERS)
+
+
+def _describe_violations(error: ErrataError) -> tuple[str, ...]:
+    texts = (public_text(error, violation.description) for violation in error.violations)
+    return tuple(text for text in texts if text not in error.message)
+
+
+def _to_run_view(digest: str, run: JudgingRun) -> RunView:
+    counts = (run.num_done, run.num_total, run.num_new, run.num_skipped)
+    return run_view(digest, counts, run.skipped, run.problem, run.is_running)
 
 
 def _to_version(version: EvidenceVersion) -> views.Version:
@@ -56,7 +180,7 @@ def _to_version(version: EvidenceVersion) -> views.Version:
     )
 
 
-def _to_view(changes: EvidenceChanges) -> views.ChangesView:
+def _to_view(changes: EvidenceChanges, is_default: bool) -> views.ChangesView:
     dataset, bundle, base = changes.bundle.dataset, changes.bundle, changes.base
     names = display_names(bundle.label_space)
     analysis = changes.models[0].after.id if changes.models else ""
@@ -65,6 +189,8 @@ def _to_view(changes: EvidenceChanges) -> views.ChangesView:
         dataset=dataset,
         versions_url=versions_url(dataset),
         digest=short,
+        default_url="" if is_default else evidence_form_url(dataset, bundle.digest, "default"),
+        judge_url=evidence_form_url(dataset, bundle.digest, "judge"),
         base=base.digest[: views.SHORT_DIGEST],
         base_url=changes_url(dataset, base.digest) if base.manifest.base else "",
         summary=describe_changes(
@@ -84,6 +210,7 @@ def _to_view(changes: EvidenceChanges) -> views.ChangesView:
             views.ImageRow(
                 image.name,
                 image_url(dataset, image.name, analysis=analysis),
+                review_url(dataset, image.name),
                 views.describe_labels(image.before, names, image.was_problematic),
                 views.describe_labels(image.after, names, image.is_problematic),
             )

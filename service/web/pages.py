@@ -3,6 +3,7 @@
 /                                     the list: search, dataset, model, label, state, owner, order, after, before
 /analyses/{id}                        the report, or the progress of an unfinished analysis
 /analyses/{id}/report.html            the report as a stand-alone file: thumbnails=1
+/analyses/{id}/map                    the errors as dots, if the evidence has embeddings of images
 /analyses/{id}/delete                 asks for confirmation; the form deletes the analysis
 /upload                               the form; service.web.upload_page receives it
 /analyses/{id}/images/{image}         redirects to the thumbnail (service.web.pictures)
@@ -32,10 +33,14 @@ from starlette.routing import Route
 
 from service import wire
 from service.analyses import lifecycle, queries, report
+from service.analyses.error_map import ErrorMaps
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
-from service.domain import ALL, Axis, ChangeQuery, Observer, State
+from service.analyses.verdicts import find_bundle
+from service.domain import ALL, Analysis, Axis, ChangeQuery, Observer, State
 from service.reference_models.curves import curves_of
+from service.report.class_names import display_names
+from service.report.error_map_view import MapData, error_map_view
 from service.report.listing_view import pending_view
 from service.report.render import render
 from service.report.urls import comparison_url, thumbnail_url
@@ -89,6 +94,8 @@ class Pages:
         self._cache = _PageCache(metrics, ports.observer)
         self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="page")
         self._num_waiting = 0
+        self._evidence = EvidencePages(ports)
+        self._maps = ErrorMaps(ports.stores)
 
     def routes(self) -> list[Route]:
         """Return the routes of the pages."""
@@ -96,21 +103,25 @@ class Pages:
             "/": self._list,
             "/analyses/{id}": self._analysis,
             "/analyses/{id}/report.html": self._report,
+            "/analyses/{id}/delete": self._confirm_deletion,
             "/analyses/{id}/images/{image:path}": self._redirect_to_thumbnail,
+            "/analyses/{id}/map": self._map,
             "/compare": self._comparison,
             "/compare/{a}/{b}": self._redirect_to_comparison,
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
             "/upload": self._upload,
             **ImagePages(self._ports).handlers(),
-            **EvidencePages(self._ports).handlers(),
+            **self._evidence.handlers(),
         }
         routes = [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
-        routes.append(Route("/analyses/{id}/delete", self._form_endpoint(self._delete), methods=["POST"]))
+        forms = {"/analyses/{id}/delete": self._delete, **self._evidence.form_handlers()}
+        routes += [Route(path, self._form_endpoint(handler), methods=["POST"]) for path, handler in forms.items()]
         return [*routes, *ReviewPages(self._ports, self._default_dataset).routes(self._endpoint)]
 
     def stop(self) -> None:
-        """Stop the thread pool."""
+        """Stop the thread pools."""
+        self._evidence.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -163,6 +174,26 @@ class Pages:
                 f"Unknown value {thumbnails!r:.40} of 'thumbnails'. Expected 0 or 1.", field="thumbnails"
             )
         return download(report.report(self._ports, analysis_id, thumbnails == "1"), f"errata-{analysis_id}.html")
+
+    def _map(self, request: Request) -> Response:
+        analysis = queries.get_succeeded(self._ports.stores, path_id(request, "id"))
+        return self._respond_cached(request, ("map", analysis.id), lambda: self._render_map(analysis))
+
+    def _render_map(self, analysis: Analysis) -> str:
+        error_map = self._maps.compute(analysis.id)
+        label_space = find_bundle(self._ports.stores, analysis).label_space
+        data = MapData(
+            analysis=analysis.id,
+            title=analysis.title,
+            dataset=analysis.request.dataset,
+            class_ids=label_space.ids,
+            names=display_names(label_space),
+            rows=error_map.rows,
+            positions=error_map.positions,
+            total=error_map.total,
+            share=error_map.share,
+        )
+        return render("error_map.html", site=True, view=error_map_view(data))
 
     def _confirm_deletion(self, request: Request) -> Response:
         analysis, token = queries.get(self._ports.stores, path_id(request, "id")), form_token(request)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from errata.errors import AlreadyExists, ErrataError, InvalidRequest
+from errata.tokens import Scope
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -18,7 +19,7 @@ from service.analyses.ports import Ports
 from service.analyses.review_details import find_details, find_last_review
 from service.analyses.review_queue import review_queue
 from service.analyses.reviews import create_review
-from service.authorization import CALLER
+from service.authorization import CALLER, may
 from service.report.render import render
 from service.web.analysis_list import parameter
 from service.web.forms import add_form_cookie, form_token, read_form
@@ -68,7 +69,7 @@ class ReviewPages:
         title = queries.get(self._ports.stores, queue.analysis_id).title if queue.analysis_id else ""
         has_thumbnails = self._ports.thumbnails.has(dataset)
         view = queue_view(queue, form, self._ports.stores.evidence.datasets(), title, page, has_thumbnails)
-        return html_page(render("review_queue.html", site=True, view=view))
+        return html_page(render("review_queue.html", site=True, view=view, is_admin=may(Scope.ADMIN)))
 
     def _image(self, request: Request) -> Response:
         form = parse_link(str(request.path_params["dataset"]), str(request.path_params["image"]), request.query_params)
@@ -100,7 +101,8 @@ class ReviewPages:
         last = find_last_review(self._ports.stores, form.dataset, voter) if voter[0] else None
         builder = ReviewPageBuilder(details, form, caller, self._ports.thumbnails.has(form.dataset))
         token = form_token(request)
-        html = render("review.html", site=True, view=builder.build(last, problem), form_token=token)
+        view, is_admin = builder.build(last, problem), may(Scope.ADMIN)
+        html = render("review.html", site=True, view=view, form_token=token, is_admin=is_admin)
         return add_form_cookie(request, html_page(html, status), token)
 
 

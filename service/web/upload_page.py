@@ -1,13 +1,17 @@
-"""POST /upload: a predictions file from a browser, judged while the browser waits.
+"""Files from a browser, which waits while they are used.
 
-The file is received into a temporary file before it is judged: browsers show no response before they have sent the
+POST /upload                                a predictions file, which is judged
+POST /datasets/{dataset}/evidence/labels    a labels file, from which evidence is built: base
+
+A file is received into a temporary file before it is used: browsers show no response before they have sent the
 whole request. Slow senders are refused as by the gRPC API, and both share the limit on concurrent uploads.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from typing import TypeVar
@@ -18,17 +22,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from service.analyses import upload
+from service.analyses import evidence_versions, upload
+from service.analyses.evidence_versions import MAX_LABELS_BYTES
 from service.analyses.ports import Ports
 from service.authorization import CALLER
 from service.concurrency import ConcurrencyLimit
-from service.domain import Analysis
 from service.paced_stream import PacedStream
 from service.redact import log_fields
+from service.report.urls import changes_url
 from service.storage import upload_too_large
 from service.web.forms import require_form_token, require_same_origin
 from service.web.multipart import MAX_OVERHEAD, FileForm
-from service.web.responses import HEADERS, closing, message_page, refused_form
+from service.web.responses import HEADERS, closing, error_page, message_page, refused_form
 from service.web.upload_form import UploadFields, upload_form
 
 PIECE = 1 << 20  # bytes that are parsed at once
@@ -37,8 +42,17 @@ _log = structlog.get_logger()
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True)
+class _Target:
+    """What the service does with a file."""
+
+    max_bytes: int
+    use: Callable[[FileForm, Callable[[], bool]], str]  # returns the URL of the result; the last argument: is_closed
+    refuse: Callable[[Request, Mapping[str, str], ErrataError], Response]
+
+
 class UploadPage:
-    """Receives uploads, and judges them in a thread pool."""
+    """Receives files, and uses them in a thread pool."""
 
     def __init__(self, ports: Ports, uploads: ConcurrencyLimit) -> None:
         self._ports = ports
@@ -46,15 +60,39 @@ class UploadPage:
         self._pool = ThreadPoolExecutor(uploads.limit, thread_name_prefix="web-upload")
 
     def routes(self) -> list[Route]:
-        """Return the route of the form's target."""
-        return [Route("/upload", self._receive, methods=["POST"])]
+        """Return the routes of the targets of forms."""
+        return [
+            Route("/upload", self._receive_predictions, methods=["POST"]),
+            Route("/datasets/{dataset}/evidence/labels", self._receive_labels, methods=["POST"]),
+        ]
 
     def stop(self) -> None:
         """Stop the thread pool."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _receive(self, request: Request) -> Response:
-        limit = self._ports.limits.max_upload_bytes
+    async def _receive_predictions(self, request: Request) -> Response:
+        def judge(form: FileForm, is_closed: Callable[[], bool]) -> str:
+            analysis_request = UploadFields.read(form.fields).request(form.file_name)
+            analysis = upload.upload(self._ports, analysis_request, form.finish(), CALLER.get(), is_closed)
+            return f"/analyses/{analysis.id}"
+
+        def refuse(request: Request, fields: Mapping[str, str], error: ErrataError) -> Response:
+            return upload_form(self._ports, request, UploadFields.read(fields), error)
+
+        return await self._receive(request, _Target(self._ports.limits.max_upload_bytes, judge, refuse))
+
+    async def _receive_labels(self, request: Request) -> Response:
+        dataset, stores = request.path_params["dataset"], self._ports.stores
+
+        def build(form: FileForm, _: Callable[[], bool]) -> str:
+            base = form.fields.get("base", "")
+            bundle = evidence_versions.upload_labels(stores, dataset, form.finish(), CALLER.get(), base)
+            return changes_url(dataset, bundle.digest)
+
+        return await self._receive(request, _Target(MAX_LABELS_BYTES, build, lambda _, __, error: error_page(error)))
+
+    async def _receive(self, request: Request, target: _Target) -> Response:
+        limit = target.max_bytes
         try:
             require_same_origin(request)
             form = FileForm(request.headers.get("content-type", ""), limit, partial(require_form_token, request))
@@ -66,20 +104,18 @@ class UploadPage:
             return refused_form(request, error)
         try:
             await self._read_body(request, form)
-            analysis = await self._judge(request, form)
+            url = await self._use(request, form, target)
         except ErrataError as error:
             if details := log_fields(error):
                 _log.warning("upload refused", reason=error.reason, **details)
-            return closing(
-                await self._run(partial(upload_form, self._ports, request, UploadFields.read(form.fields), error))
-            )
+            return closing(await self._run(partial(target.refuse, request, form.fields, error)))
         except Exception:
             _log.exception("upload failed")
             return closing(message_page(500, "The server log contains the details."))
         finally:
             form.close()
             release()
-        return RedirectResponse(f"/analyses/{analysis.id}", status_code=303, headers=HEADERS)
+        return RedirectResponse(url, status_code=303, headers=HEADERS)
 
     async def _read_body(self, request: Request, form: FileForm) -> None:
         """Parse the body; raise the first error after the rest of the body, unless that is too large."""
@@ -105,10 +141,9 @@ class UploadPage:
         if error is not None:
             raise error
 
-    async def _judge(self, request: Request, form: FileForm) -> Analysis:
-        """Judge the file; parsers of binary formats stop if the browser closes the connection."""
-        content, is_closed = form.finish(), Event()
-        analysis_request = UploadFields.read(form.fields).request(form.file_name)
+    async def _use(self, request: Request, form: FileForm, target: _Target) -> str:
+        """Use the file; parsers of binary formats stop if the browser closes the connection."""
+        is_closed = Event()
 
         async def watch() -> None:
             while (await request.receive())["type"] != "http.disconnect":
@@ -117,8 +152,7 @@ class UploadPage:
 
         watcher = asyncio.create_task(watch())
         try:
-            judge = partial(upload.upload, self._ports, analysis_request, content, CALLER.get(), is_closed.is_set)
-            return await self._run(judge, is_closed)
+            return await self._run(partial(target.use, form, is_closed.is_set), is_closed)
         finally:
             watcher.cancel()
 

@@ -57,7 +57,12 @@ class FormClient:
         return self.send("POST", path, body.encode(), headers | {"Content-Type": "application/x-www-form-urlencoded"})
 
     def upload(
-        self, content: bytes, file_name: str = "net.csv", headers: dict[str, str] = SAME_ORIGIN, **fields: str
+        self,
+        content: bytes,
+        file_name: str = "net.csv",
+        headers: dict[str, str] = SAME_ORIGIN,
+        path: str = "/upload",
+        **fields: str,
     ) -> Answer:
         values = {"form_token": self.token, "dataset": "demo"} | fields
         parts = [
@@ -66,9 +71,7 @@ class FormClient:
         ]
         file = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{file_name}"\r\n\r\n'
         body = ("".join(parts) + file).encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
-        return self.send(
-            "POST", "/upload", body, headers | {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-        )
+        return self.send("POST", path, body, headers | {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=60)

@@ -13,6 +13,8 @@ ACTION_NAMES: Mapping[AuditAction | None, str] = {
     AuditAction.UPLOAD_LABELS: "uploaded labels",
     AuditAction.UPLOAD_BUNDLE: "uploaded bundle",
     AuditAction.PUBLISH: "published from a process",
+    AuditAction.SET_DEFAULT: "set as default",
+    AuditAction.IMPORT: "imported reviews",
 }
 EVIDENCE_TEXTS = (
     "actor",
@@ -40,6 +42,32 @@ EVIDENCE_TEXTS = (
     "version",
     "Versions of evidence",
     "Models judged with the base only: {count}. To judge them again, run:",
+    "base",
+    "The default, or, if it comes from reviews, its base",
+    "reviewers that must have voted on a class, at least",
+    "Build evidence from reviews",
+    "Build",
+    "The new version is published at once, and does not become the default.",
+    "Set as default",
+    "Judge all analyses",
+    "Changes need a token with the scope admin.",
+    "Nothing was changed.",
+    "Changes",
+    "The newest changes: {count} of {total}.",
+    "change",
+    "time (UTC)",
+    "details",
+    "Judging of all analyses",
+    "analyses judged",
+    "review",
+    "images",
+    "Upload labels",
+    "A labels file replaces all labels of the base. Upload a bundle with the Python client: client.upload_evidence.",
+    "The default",
+    "labels file, CSV or JSON lines, at most 64 MB",
+    "Upload and build",
+    "This is the default evidence.",
+    "evidence {digest}",
 )
 
 
@@ -49,3 +77,10 @@ def describe_changes(num_changed: int, added: int, removed: int, set_aside: int,
     labels = f"{pluralize(added, 'label')} added, {pluralize(removed, 'label')} removed"
     aside = f"{pluralize(set_aside, 'image')} set aside, {format_count(restored)} no longer set aside"
     return f"{images}.", f"{labels}.", f"{aside}."
+
+
+def describe_run(num_done: int, num_total: int, num_new: int, num_skipped: int) -> str:
+    """Describe the progress of a run that judges all analyses again."""
+    skipped = f", {format_count(num_skipped)} skipped" if num_skipped else ""
+    total = pluralize(num_total, "analysis", "analyses")
+    return f"{format_count(num_done)} of {total} judged: {format_count(num_new)} new{skipped}."

@@ -33,6 +33,16 @@ ANY = "any"
 PROBLEMATIC_NOTE = "problematic"
 NO_PREDICTION = "no prediction"
 IMAGE_TEXTS = (  # of templates
+    "All images of the analysis",
+    "Each dot is an error; images with similar embeddings are near each other. Axes: the first two principal "
+    "components of the images of the data set, which explain {share} of the variance. Select a dot to see the image.",
+    "Error types on the map",
+    "Errors as dots",
+    "Errors on the map: {count} of {total}.",
+    "Map of errors",
+    "Map of errors: {title}",
+    "Skip the map",
+    "The analysis has no errors.",
     "{count} more",
     "Back to the images",
     "Filters",

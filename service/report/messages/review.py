@@ -33,6 +33,7 @@ REVIEW_TEXTS = (
     "reason to set it aside",
     "reject",
     "Review",
+    "Review queue",
     "Review of {name}",
     "Reviewer: {name}",
     "Reviews",

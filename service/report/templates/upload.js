@@ -1,7 +1,7 @@
 "use strict";
 // The upload form: a file can be dropped on it, and a file that the service would refuse is not sent.
 (() => {
-  const form = document.querySelector("form.upload");
+  const form = document.querySelector("form.upload[data-max-bytes]");
   if (!form) return;
   const input = form.elements.file;
   const area = form.querySelector(".drop");

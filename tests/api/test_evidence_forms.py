@@ -1,0 +1,195 @@
+"""The forms that build evidence, set the default, and judge again, over HTTP."""
+
+import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import unescape
+from pathlib import Path
+
+import pytest
+from errata.errors import InvalidEvidence
+from running_service import Running, Start
+
+from service.analyses.reanalyze_all import ReanalysisProgress
+from service.authorization import Scope, line_of, new_token
+from service.bootstrap.build import Inputs, build_evidence
+from service.web import judging_runs
+from service.web.judging_runs import MAX_SKIPPED, JudgingRun
+
+from .test_forms import CROSS_SITE, Answer, FormClient
+from .test_security import basic
+
+URL = "/datasets/street/evidence"
+TOKENS = {scope: new_token() for scope in (Scope.READ, Scope.WRITE, Scope.REVIEW, Scope.ADMIN)}
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@contextmanager
+def street_service(start: Start, folder: Path, with_tokens: bool = False) -> Iterator[Running]:
+    (folder / "classes.csv").write_text("id,name\ncat,cat\ndog,dog\nowl,owl\n")
+    (folder / "labels.csv").write_text("file_name,labels\na.jpg,cat\nb.jpg,dog\nc.jpg,owl\n")
+    inputs = Inputs(classes=folder / "classes.csv", labels=folder / "labels.csv")
+    bundle = build_evidence("street", inputs, folder / "bundle")
+    settings: dict[str, object] = {"evidence": {"street": [str(bundle.path)]}}
+    if with_tokens:
+        lines = [line_of(scope.value, scope, token) for scope, token in TOKENS.items()]
+        (folder / "tokens").write_text("\n".join(lines))
+        settings["tokens"] = folder / "tokens"
+    with start(**settings) as running:
+        yield running
+
+
+def text_of(answer: Answer) -> str:
+    return unescape(answer.text).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def open_form(browser: FormClient) -> Answer:
+    answer = browser.get(URL)
+    browser.token = browser.token[:43]  # each form of the page has the same one
+    return answer
+
+
+def test_a_refused_form_has_the_message_of_the_api_and_keeps_its_fields(start: Start, tmp_path: Path) -> None:
+    with street_service(start, tmp_path) as running:
+        browser = FormClient(running)
+        open_form(browser)
+        with pytest.raises(InvalidEvidence) as error:
+            running.client.build_evidence("street", min_reviews=3)
+
+        answer = browser.post(f"{URL}/build", min_reviews="3", base="")
+        assert (answer.status, answer.headers["Cache-Control"]) == (400, "no-store")
+        assert error.value.message in text_of(answer) and 'value="3"' in answer.text
+        for value in ("0", "", "x", "1e3", "-1", "9" * 10):
+            assert browser.post(f"{URL}/build", min_reviews=value).status == 400
+        hostile = browser.post(f"{URL}/build", min_reviews=f"%3Cb%3E{'x' * 500}", base="%3Cb%3Ey")
+        assert hostile.status == 400 and "<b>" not in hostile.text and "x" * 100 not in text_of(hostile)[:3000]
+        assert browser.post(f"{URL}/build", min_reviews="1", base="ffff").status == 404
+        for change in ("default", "judge"):
+            assert browser.post(f"{URL}/ffff/{change}").status == 404
+            assert browser.post(f"/datasets/none/evidence/ffff/{change}").status == 404
+        assert [event.action for event in running.client.audit_events()] == []
+
+
+def test_a_labels_file_becomes_a_version_or_has_the_messages_of_the_api(start: Start, tmp_path: Path) -> None:
+    with street_service(start, tmp_path) as running:
+        browser = FormClient(running)
+        open_form(browser)
+        bad = b"file_name,labels\na.jpg,cat\nb.jpg,horse\n"
+        with pytest.raises(InvalidEvidence) as error:
+            running.client.upload_labels(io.BytesIO(bad), "street")
+        refused = browser.upload(bad, path=f"{URL}/labels")
+        assert refused.status == 400
+        for text in (error.value.message, *(violation.description for violation in error.value.violations)):
+            assert text in text_of(refused)
+        good = b"file_name,labels\na.jpg,cat;dog\nb.jpg,dog\nc.jpg,owl\n"
+        assert browser.upload(good, path=f"{URL}/labels", headers=CROSS_SITE).status == 403
+        assert browser.upload(good, path=f"{URL}/labels", form_token="").status == 403
+        assert browser.upload(good, path=f"{URL}/labels", base="ffff").status == 404
+        assert [*running.client.audit_events()] == []
+
+        built = browser.upload(good, path=f"{URL}/labels")
+
+        assert built.status == 303
+        (event,) = running.client.audit_events()
+        assert built.headers["Location"] == f"{URL}/{event.evidence.rpartition('/')[2]}"
+        assert "1 image differs. 1 label added, 0 labels removed." in text_of(browser.get(built.headers["Location"]))
+
+
+def test_forms_of_other_sites_change_nothing(start: Start, tmp_path: Path) -> None:
+    with street_service(start, tmp_path) as running:
+        browser = FormClient(running)
+        open_form(browser)
+        digest = running.client.evidence("street").digest
+        for path in (f"{URL}/build", f"{URL}/{digest}/default", f"{URL}/{digest}/judge"):
+            assert browser.post(path, CROSS_SITE, min_reviews="1").status == 403
+            assert browser.post(path, form_token="", min_reviews="1").status == 403
+        assert [*running.client.audit_events()] == []
+        assert browser.post(f"{URL}/{digest}/default").status == 303
+        assert [event.actor for event in running.client.audit_events()] == ["unauthenticated"] * 2  # publish, default
+
+
+def test_only_the_scope_admin_sees_and_sends_the_forms(start: Start, tmp_path: Path) -> None:
+    with street_service(start, tmp_path, with_tokens=True) as running:
+        for scope, token in TOKENS.items():
+            browser = FormClient(running, basic(token))
+            queue, page = browser.get("/review?dataset=street").text, open_form(browser).text
+            is_admin = scope is Scope.ADMIN
+            assert ("Build evidence from reviews" in page) == ("Build evidence from reviews" in queue) == is_admin
+            assert ("The newest changes" in page) == is_admin
+            assert ("Changes need a token" in page) == (not is_admin)
+            digest = page.partition("<code>")[2].partition("</code>")[0]
+            assert browser.post(f"{URL}/{digest}/default").status == (303 if is_admin else 403)
+        assert "admin" in FormClient(running, basic(TOKENS[Scope.ADMIN])).get(URL).text
+
+
+def test_too_many_runs_are_refused_and_a_running_one_is_not_started_twice(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    is_released = False
+
+    def judge_slowly(_: object, dataset: str, digest: str, caller: str) -> Iterator[ReanalysisProgress]:
+        calls.append(digest)
+        yield ReanalysisProgress(1, 2, "a" * 21, reason=HOSTILE)
+        while not is_released:
+            time.sleep(0.01)
+        yield ReanalysisProgress(2, 2, "b" * 21, "c" * 21, is_new=True)
+
+    monkeypatch.setattr(judging_runs, "reanalyze_all", judge_slowly)
+    monkeypatch.setattr(judging_runs, "MAX_CHANGES", 1)
+    with street_service(start, tmp_path) as running:
+        browser = FormClient(running)
+        open_form(browser)
+        digest = running.client.evidence("street").digest
+        try:
+            for _ in range(2):
+                answer = browser.post(f"{URL}/{digest[:8]}/judge")
+                assert (answer.status, answer.headers["Location"]) == (303, URL)
+            busy = browser.post(f"{URL}/build", min_reviews="1")
+            assert busy.status == 503 and "at most 1 at once" in busy.text and busy.headers["Retry-After"] == "10"
+            page = wait_for(browser, "1 of 2 analyses judged: 0 new, 1 skipped")
+            assert "data-live" in page and 'http-equiv="refresh"' in page
+            assert HOSTILE in unescape(page) and HOSTILE not in page
+        finally:
+            is_released = True
+        page = wait_for(browser, "2 of 2 analyses judged: 1 new, 1 skipped")
+        wait_for(browser, 'id="ended"')
+        assert calls == [digest]
+        assert browser.post(f"{URL}/build", min_reviews="1").status == 400, "the slot is free again"
+
+
+def test_a_failed_run_shows_why_and_frees_its_slot(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Iterator[ReanalysisProgress]:
+        raise RuntimeError("secret of the server")
+
+    monkeypatch.setattr(judging_runs, "reanalyze_all", fail)
+    monkeypatch.setattr(judging_runs, "MAX_CHANGES", 1)
+    with street_service(start, tmp_path) as running:
+        browser = FormClient(running)
+        open_form(browser)
+        digest = running.client.evidence("street").digest
+        for _ in range(2):
+            assert browser.post(f"{URL}/{digest}/judge").status == 303
+            page = wait_for(browser, "The server log contains the details.")
+            assert "secret" not in page
+
+
+def test_a_run_names_a_bounded_number_of_skipped_analyses() -> None:
+    run = JudgingRun()
+    for number in range(1, 101):
+        run = run.add(ReanalysisProgress(number, 100, f"{number}", reason="deleted"))
+
+    assert (run.num_done, run.num_skipped, len(run.skipped)) == (100, 100, MAX_SKIPPED)
+
+
+def wait_for(browser: FormClient, text: str) -> str:
+    """Return the page once it contains a text."""
+    for _ in range(600):
+        page = browser.send("GET", URL).text
+        if text in page:
+            return page
+        time.sleep(0.05)
+    raise AssertionError(page)
