@@ -131,7 +131,8 @@ def trend_page(stores: Stores, request: TrendRequest, y: str) -> str:
         raise InvalidRequest(
             f"Metric {y!r:.80} is not available. Expected one of: {', '.join(result.metrics)}.", field="y"
         )
-    return render_trend(trend_view(result, y, has_links=True), site=True)
+    datasets = tuple((name, name) for name in stores.evidence.datasets())
+    return render_trend(replace(trend_view(result, y, has_links=True), datasets=datasets), site=True)
 
 
 def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKind.FILE) -> ReportView:

@@ -70,7 +70,11 @@ errata evidence build --base bundles/products --reviews reviews.jsonl --output b
     "--reviews", type=FILE, metavar="FILE", help="With --base: JSON lines of 'errata review export'. [default: archive]"
 )
 @click.option(
-    "--min-reviews", type=click.IntRange(1), default=1, show_default=True, help="Reviewers that must agree to vote."
+    "--min-reviews",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Count only classes on which this many reviewers voted.",
 )
 @dataset_options
 @click.option("--annotations", type=FILE, metavar="FILE", help="The multi-label annotation, official JSON or CSV.")

@@ -120,6 +120,7 @@ class QueueView:
     datasets: tuple[str, ...]
     dataset: str
     analysis: str
+    severe_analysis: str  # id of the analysis with the severe errors; empty: there is none
     analysis_title: str
     reviewer: str
     summary: str
@@ -340,6 +341,7 @@ def queue_view(
         datasets=tuple(datasets),
         dataset=form.dataset,
         analysis=form.analysis,
+        severe_analysis=queue.analysis_id,
         analysis_title=title,
         reviewer=form.reviewer,
         summary=messages.queue_text(queue.total, queue.num_reviewed, queue.num_models, queue.min_agreement),

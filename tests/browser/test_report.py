@@ -62,6 +62,19 @@ def test_texts_of_trend_charts_are_inside_their_chart_and_the_window(chromium: B
     assert [text for text, inside in texts if not inside] == []
 
 
+@pytest.mark.parametrize("document", ["report", "comparison"])
+def test_texts_of_charts_are_readable_in_a_narrow_window(chromium: Browser, site: Site, document: str) -> None:
+    file: Path = getattr(site, document)
+    with open_page(chromium, file.as_uri(), viewport={"width": 420, "height": 900}) as view:
+        sizes = view.page.evaluate(
+            """[...document.querySelectorAll("figure:not(.narrow) svg text")].map(text => {
+                const matrix = text.getScreenCTM();
+                return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(matrix.a, matrix.b);
+            })"""
+        )
+    assert sizes and min(sizes) >= 7  # CSS pixels
+
+
 def test_report_of_ten_thousand_errors_is_small_and_paged(chromium: Browser, site: Site) -> None:
     assert site.report.stat().st_size < 2_000_000
     with open_page(chromium, site.report.as_uri()) as view:

@@ -91,6 +91,9 @@ def test_a_review_by_mouse_is_stored_and_leads_to_the_next_image(chromium: Brows
     with open_page(chromium, f"{service}/review?dataset=street") as view:
         page = view.page
         assert page.locator("tbody a").all_inner_texts() == ["a.jpg", "b.jpg", HOSTILE_FILE]
+        page.get_by_role("link", name="net 2").click()
+        assert page.inner_text("h1") == "net 2"
+        page.go_back()
         page.get_by_role("link", name="Start the review").click()
         assert page.inner_text("h1") == "a.jpg"
         assert "3 of 3 models" in page.locator("fieldset.choice").nth(1).inner_text()
@@ -296,6 +299,16 @@ def test_hostile_texts_are_escaped(chromium: Browser, service: str) -> None:
         page.goto(f"{service}{URL.format('b.jpg')}?search={quote(HOSTILE[:150], safe='')}")
         assert page.evaluate("window.hacked") is None
         assert view.messages == []
+
+
+def test_titles_of_the_queue_break_between_words_only(chromium: Browser, service: str) -> None:
+    with open_page(chromium, f"{service}/review?dataset=street", viewport={"width": 420, "height": 900}) as view:
+        for word in ("image", "reason"):
+            title = view.page.locator("thead th", has_text=re.compile(f"^{word}$"))
+            lines = title.evaluate(
+                "e => { const r = document.createRange(); r.selectNodeContents(e); return r.getClientRects().length }"
+            )
+            assert lines == 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -110,7 +110,7 @@ def test_several_analyses_are_marked_and_stay_marked(chromium: Browser, trend: t
     url, ids = trend
     with open_page(chromium, f"{url}/trend?mark={ids[0]}&mark={ids[3]}") as view:
         page = view.page
-        assert page.input_value("[name=dataset]") == "demo"
+        assert page.input_value("select[name=dataset]") == "demo"
         marked = page.locator("#models ~ .wide tbody th", has_text="◆")
         assert {*marked.all_inner_texts()} == {"◆ resnet50", "◆ vit"}
         page.select_option("[name=y]", "model_failure")

@@ -41,7 +41,7 @@ REVIEW_TEXTS = (
     "Search classes",
     "Search of classes",
     "set aside",
-    "Severe errors of the analysis {name}",
+    "Severe errors of the analysis",
     "single keys are active",
     "Skip",
     "Start the review",
