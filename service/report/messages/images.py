@@ -43,6 +43,7 @@ IMAGE_TEXTS = (  # of templates
     "Images {first} to {last} of {total}",
     "Images of {name}",
     "Last",
+    "name",
     "name or ID",
     "Next image",
     "No image is available.",
