@@ -15,9 +15,11 @@ from service.analyses.ports import Stores
 from service.analyses.reviews import ReviewRequest, add_classes, check_texts
 from service.archive.record_log import MAX_RECORD
 from service.domain import AuditAction, Review
+from service.evidence.input_files import to_unique_dict
 from service.storage import CHUNK, Readable
 
 MAX_IMPORT_BYTES = 256 << 20
+MAX_IMPORT_LINES = 250_000  # about 500 MB of memory
 MAX_VIOLATIONS = 10  # lines that an error lists
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_AHEAD = timedelta(minutes=5)  # of the time of an imported review: a later one would count for as long
@@ -60,6 +62,10 @@ def import_reviews(
     """
     reader = _Reader(stores, dataset, keep_authentication)
     for number, line in enumerate(_read_lines(content), 1):
+        if number > MAX_IMPORT_LINES:
+            raise TooLarge(
+                f"The file has more than {MAX_IMPORT_LINES:,} lines. Import several smaller files.", field="chunk"
+            )
         if line.strip():
             reader.add(number, line)
     reader.check()
@@ -130,7 +136,7 @@ class _Reader:
 
     def _parse(self, line: bytes) -> Review:
         """Return the review of a line; raise an error for an invalid one."""
-        raw = _checked_fields(parse_json(line))
+        raw = _checked_fields(parse_json(line, to_unique_dict))
         if raw["dataset"] not in ("", self._default.dataset):
             raise InvalidRequest(f"The data set is {raw['dataset']!r:.60}. Remove this line.", field="dataset")
         texts = {name: raw[name] for name in ("image", "problematic", "reason", "comment", "undoes", "reviewer")}

@@ -73,6 +73,18 @@ class RecordLog(Generic[T]):
         """
         self._files.write({f"{record.id}.json": self._encode(record) for record in records})
 
+    def create(self, record: T) -> T:
+        """Store a record unless there is one with its ID; return the stored record.
+
+        Raises:
+            TooLarge: The record has more than MAX_RECORD bytes.
+            Unavailable: The archive cannot be read or written.
+        """
+        name = f"{record.id}.json"
+        self._files.create(name, self._encode(record))
+        content = self._files.read(name)
+        return (None if content is None else self._decode(name, content)) or record
+
     def all(self) -> Sequence[T]:
         """Return all records, oldest first; the same object while there are no new ones.
 

@@ -127,9 +127,10 @@ def _choices(fields: "ImmutableMultiDict[str, str]") -> dict[int, bool]:
     for name, value in fields.multi_items():
         digits = name.removeprefix(CLASS_FIELD)
         choice = CHOICES.get(value)
-        if digits != name and choice is not None and digits.isascii() and digits.isdigit() and len(digits) < 6:
-            if choices.setdefault(int(digits), choice) != choice:
-                raise InvalidRequest("The form both confirms and rejects a class. Choose one.", field="choices")
+        if digits == name or choice is None or not (digits.isascii() and digits.isdigit() and len(digits) < 6):
+            continue
+        if choices.setdefault(int(digits), choice) != choice:
+            raise InvalidRequest("The form both confirms and rejects a class. Choose one.", field="choices")
     return choices
 
 
