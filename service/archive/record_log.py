@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 import structlog
-from errata.errors import NewerRecord, TooLarge
+from errata.errors import NewerRecord, TooLarge, Unavailable
 from errata.json_input import parse_json
 from pydantic import TypeAdapter
 
@@ -121,6 +121,11 @@ class RecordLog(Generic[T]):
         names = frozenset(self._files.names())
         if names is self._listed:  # the folder did not change
             return
+        if self._read and not names:  # more likely a lost mount than the work of an operator
+            raise Unavailable(
+                f"The archive has none of the {len(self._read):,} records that it had ({self._kind}). Make it "
+                "available again, or restart the service if they were removed on purpose."
+            )
         if self._read - names:
             self._read, self._records, self._sorted, self._by_key, self._all = frozenset(), {}, [], {}, ()
         new = sorted(name for name in names - self._read if _NAME.fullmatch(name))

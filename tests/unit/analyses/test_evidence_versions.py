@@ -410,13 +410,13 @@ def test_unknown_evidence_cannot_be_the_default(stores: Stores) -> None:
     assert versions.list_audit_events(stores) == []
 
 
-@pytest.mark.parametrize("name", [b"a\nb.jpg", "\u202egpj.exe".encode(), b"", b"z" * 1025, b"b.jpg"])
+@pytest.mark.parametrize("name", [b"a\nb.jpg", "\u202egpj.exe".encode(), b"", b"z" * 1025, b"b"])
 def test_a_bundle_with_names_that_mislead_is_refused(
     stores: Stores, street: Bundle, tmp_path: Path, name: bytes
 ) -> None:
     facts = inputs_of(street)
     names = facts.labels.names.astype("S1100")
-    assert names[1] == b"b.jpg"
+    assert names[1] == b"b"
     names[0] = name
     write_bundle(replace(facts, labels=replace(facts.labels, names=names)), tmp_path / "odd")
 
