@@ -97,6 +97,7 @@ class Pages:
             "/": self._list,
             "/analyses/{id}": self._analysis,
             "/analyses/{id}/report.html": self._report,
+            "/analyses/{id}/delete": self._confirm_deletion,
             "/analyses/{id}/images/{image:path}": self._redirect_to_thumbnail,
             "/compare": self._comparison,
             "/compare/{a}/{b}": self._redirect_to_comparison,
