@@ -11,10 +11,10 @@ import stat
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import numpy as np
 from errata.errors import TooLarge, Unavailable
@@ -25,6 +25,8 @@ CHUNK = 1 << 20  # bytes
 DISK_FULL_RETRY_SECONDS = 30.0
 TEMPORARY_PREFIX = "errata-scratch-"
 ORPHAN_SECONDS = 3600.0  # no process writes to a scratch file after this time
+LITERAL_ATTEMPTS = 10
+Result = TypeVar("Result")
 _SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # a name by tempfile; eight digits may be a date
 _REPLACED = "old"  # name, inside a scratch folder, of the folder that is being replaced
 
@@ -71,6 +73,34 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     write_file(path, content.getvalue())
 
 
+def parse_literal(parse: Callable[[], Result]) -> Result:
+    """Call a function that makes numpy parse the header of an array, which is a Python literal.
+
+    Before Python 3.11.8, the parser sometimes raises SystemError while another thread parses too (CPython issue
+    106905). The function is then called again.
+    """
+    for _ in range(LITERAL_ATTEMPTS - 1):
+        with suppress(SystemError):
+            return parse()
+    return parse()
+
+
+class _Arrays(Mapping[str, NDArray[Any]]):
+    """The arrays of an npz archive."""
+
+    def __init__(self, archive: Mapping[str, NDArray[Any]]) -> None:
+        self._archive = archive
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return parse_literal(lambda: self._archive[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._archive)
+
+    def __len__(self) -> int:
+        return len(self._archive)
+
+
 @contextmanager
 def read_arrays(content: bytes) -> Iterator[Mapping[str, NDArray[Any]]]:
     """Yield the arrays of an uncompressed npz archive, as `np.savez` writes it. Arrays are read on access.
@@ -88,7 +118,7 @@ def read_arrays(content: bytes) -> Iterator[Mapping[str, NDArray[Any]]]:
     if not uncompressed:
         raise ValueError("the npz archive is compressed; write it with numpy.savez")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        yield arrays
+        yield _Arrays(arrays)
 
 
 def is_uncompressed(archive: zipfile.ZipFile) -> bool:

@@ -14,6 +14,7 @@ from service.domain import AuditAction, Review
 from service.evidence.review_file import MAX_BYTES, parse_review
 from service.storage import CHUNK, Readable
 
+MAX_IMPORT_LINES = 250_000  # about 500 MB of memory
 MAX_VIOLATIONS = 10  # lines that an error lists
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_AHEAD = timedelta(minutes=5)  # of the time of an imported review: a later one would count for as long
@@ -52,6 +53,10 @@ def import_reviews(
     """
     reader = _Reader(stores, dataset, keep_authentication)
     for number, line in enumerate(_read_lines(content), 1):
+        if number > MAX_IMPORT_LINES:
+            raise TooLarge(
+                f"The file has more than {MAX_IMPORT_LINES:,} lines. Import several smaller files.", field="chunk"
+            )
         if line.strip():
             reader.add(number, line)
     reader.check()

@@ -79,18 +79,13 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
     review = add_classes(draft, request, bundle)
     earlier = stores.reviews.find((review.dataset, review.image))
     if repeated := next((other for other in earlier if other.id == review.id), None):
-        if replace(review, time=repeated.time) == repeated:
-            return repeated
-        raise AlreadyExists(
-            f"The request ID {request.request_id!r:.80} was used for another review. Use a new one.", field="request_id"
-        )
+        return _check_repeated(request, review, repeated)
     if review.undoes:
         _check_undo(review, earlier)
     # After the reviewer's earlier reviews of the image, even if the clock of another process is ahead.
     own = [other.time for other in earlier if other.voter == review.voter]
     review = replace(review, time=max([review.time, *(time + timedelta(microseconds=1) for time in own[-1:])]))
-    stores.reviews.append(review)
-    return review
+    return _check_repeated(request, review, stores.reviews.create(review))
 
 
 def list_reviews(stores: Stores, dataset: str, image: str = "", reviewer: str = "") -> Sequence[Review]:
@@ -213,6 +208,15 @@ def _check_reviewer(reviewer: str, caller: str) -> str:
             field="reviewer",
         )
     return caller
+
+
+def _check_repeated(request: ReviewRequest, review: Review, stored: Review) -> Review:
+    """Return the stored review with the same ID; raise AlreadyExists if it says something else."""
+    if replace(review, time=stored.time) != stored:
+        raise AlreadyExists(
+            f"The request ID {request.request_id!r:.80} was used for another review. Use a new one.", field="request_id"
+        )
+    return stored
 
 
 def _check_undo(review: Review, earlier: Sequence[Review]) -> None:

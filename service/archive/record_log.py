@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 import structlog
-from errata.errors import NewerRecord, TooLarge
+from errata.errors import NewerRecord, TooLarge, Unavailable
 from errata.json_input import parse_json
 from pydantic import TypeAdapter
 
@@ -73,6 +73,18 @@ class RecordLog(Generic[T]):
         """
         self._files.write({f"{record.id}.json": self._encode(record) for record in records})
 
+    def create(self, record: T) -> T:
+        """Store a record unless there is one with its ID; return the stored record.
+
+        Raises:
+            TooLarge: The record has more than MAX_RECORD bytes.
+            Unavailable: The archive cannot be read or written.
+        """
+        name = f"{record.id}.json"
+        self._files.create(name, self._encode(record))
+        content = self._files.read(name)
+        return (None if content is None else self._decode(name, content)) or record
+
     def all(self) -> Sequence[T]:
         """Return all records, oldest first; the same object while there are no new ones.
 
@@ -109,6 +121,11 @@ class RecordLog(Generic[T]):
         names = frozenset(self._files.names())
         if names is self._listed:  # the folder did not change
             return
+        if self._read and not names:  # more likely a lost mount than the work of an operator
+            raise Unavailable(
+                f"The archive has none of the {len(self._read):,} records that it had ({self._kind}). Make it "
+                "available again, or restart the service if they were removed on purpose."
+            )
         if self._read - names:
             self._read, self._records, self._sorted, self._by_key, self._all = frozenset(), {}, [], {}, ()
         new = sorted(name for name in names - self._read if _NAME.fullmatch(name))

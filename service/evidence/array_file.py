@@ -9,11 +9,14 @@ import math
 import os
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from service.storage import parse_literal
 
 MAX_READ = 1 << 30  # bytes in one call of `preadv`; Linux reads at most 2 GiB
 
@@ -52,11 +55,7 @@ class ArrayFile:
         self._close = weakref.finalize(self, os.close, self._handle)
         self.state = FileState.of(os.fstat(self._handle))
         with open(self._handle, "rb", closefd=False) as file:
-            version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            )
-            self.shape, self._fortran, self.dtype = read_header(file)
+            self.shape, self._fortran, self.dtype = parse_literal(partial(_read_header, file))
             self._offset = file.tell()
         if self.dtype.hasobject:
             raise DamagedFile("the array contains Python objects")
@@ -109,3 +108,10 @@ class ArrayFile:
             filled += count
         if self.has_changed():
             raise DamagedFile("the file was written to while it was in use")
+
+
+def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    file.seek(0)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)

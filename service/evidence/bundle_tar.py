@@ -6,7 +6,7 @@ files, and long names are refused. Extended headers are skipped: what they say a
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +15,7 @@ from errata.errors import InvalidEvidence, Unavailable
 from service.evidence.build import verify_evidence, write_bundle
 from service.evidence.build_inputs import is_dataset_name
 from service.evidence.bundle import open_bundle
+from service.evidence.input_files import MAX_NAME, text_problem
 from service.evidence.manifest import LABEL_SPACE, MANIFEST, read_manifest
 from service.evidence.relabeled import inputs_of
 from service.storage import CHUNK
@@ -56,6 +57,8 @@ def read_bundle_tar(content: BinaryIO, folder: Path) -> Path:
         bundle = open_bundle(uploaded)
         if not problems and (bundle.rows[1:] <= bundle.rows[:-1]).any():
             problems.append("rows: expected ascending numbers")
+        if not problems:
+            problems += _name_problems(bundle.image_names)
         if not problems and write_bundle(inputs_of(bundle), written) != bundle.digest:
             problems.append("digest: the bundle has content that its manifest does not describe")
     except InvalidEvidence as error:
@@ -68,6 +71,14 @@ def read_bundle_tar(content: BinaryIO, folder: Path) -> Path:
     if problems:
         raise InvalidEvidence(f"Invalid bundle: {'; '.join(problems)[:500]}. Build it again.", field="content")
     return written
+
+
+def _name_problems(names: Sequence[str]) -> list[str]:
+    """Return the first problem of the names of images: pages and files of labels could not tell them apart."""
+    problems = (text_problem("file_name", name, MAX_NAME) for name in names)
+    if problem := next(filter(None, problems), ""):
+        return [f"names: {problem}"]
+    return [] if len(set(names)) == len(names) else ["names: two images have the same name"]
 
 
 def extract(content: BinaryIO, folder: Path) -> None:

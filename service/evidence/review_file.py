@@ -12,7 +12,7 @@ from errata.json_input import parse_json
 
 from service.domain import Review
 from service.evidence.bundle import Bundle
-from service.evidence.input_files import Problems, decode, read_content
+from service.evidence.input_files import Problems, decode, read_content, to_unique_dict
 
 MAX_BYTES = 256 << 20
 _FIELDS = {field.name for field in fields(Review)}
@@ -68,7 +68,7 @@ def parse_review(line: str | bytes, bundle: Bundle) -> Review:
         InvalidRequest: A field is missing, unknown, or invalid.
         ValueError: The line is not JSON, or the time is not a time.
     """
-    raw = _checked_fields(parse_json(line))
+    raw = _checked_fields(parse_json(line, to_unique_dict))
     if raw["dataset"] not in ("", bundle.dataset):
         raise InvalidRequest(f"The data set is {raw['dataset']!r:.60}. Remove this line.", field="dataset")
     time = datetime.fromisoformat(raw["time"])

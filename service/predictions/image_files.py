@@ -82,7 +82,8 @@ def list_images(folder: Path) -> Mapping[str, ImageLocation]:
             path = Path(root, name)
             if path.suffix.lower() not in EXTENSIONS:
                 continue
-            if path.is_symlink() and not path.resolve().is_relative_to(root_path):
+            # Unlike `Path.resolve`, `realpath` raises no error for a link to itself.
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root_path):
                 continue
             locations[path.relative_to(folder).as_posix()] = FileLocation(path)
     return locations

@@ -46,7 +46,7 @@ def _list_files(path: Path) -> Mapping[str, ImageLocation]:
     try:
         with path.open("rb") as file:
             return {name: FileLocation(path, start, size) for name, start, size in _members(file)}
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:  # damaged headers raise any of these
         raise ImagesMissing(f"The tar file {path} is damaged ({error!s:.120}). Copy it again.") from error
 
 

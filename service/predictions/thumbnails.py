@@ -1,6 +1,7 @@
 """Pictures of a data set's images for pages and reports: made on demand, and cached on disk."""
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -14,13 +15,14 @@ from service.object_store import is_remote
 from service.predictions.image_files import ImageLocation
 from service.predictions.image_sources import find_images
 from service.predictions.pictures.cache import PictureCache
-from service.predictions.pictures.messages import PictureRequest, UnreadablePicture
+from service.predictions.pictures.messages import PictureRequest, SlowPicture, UnreadablePicture
 from service.predictions.pictures.process import Decoder, DecoderPool
 
 THUMBNAIL = PictureRequest(256, quality=80, is_thumbnail=True)
 PICTURE = PictureRequest(2048, quality=92, is_thumbnail=False)
 MAX_BYTES = 1 << 25  # size limit of a file
 MAX_FAILED = 10_000  # pictures that are known to be unreadable
+SLOW_SECONDS = 600.0  # after which an image is decoded again that took too long: each attempt occupies a process
 LIST_SECONDS = 30.0  # interval between two attempts to list images
 FORMAT = "1"  # of the pictures; another value makes them again
 _log = structlog.get_logger()
@@ -45,7 +47,7 @@ class Thumbnails:
         self._sources = {dataset: _Source(source) for dataset, source in sources.items()}
         self._cache = cache
         self._decoder = decoder or DecoderPool()
-        self._failed: dict[str, None] = {}
+        self._failed: dict[str, float] = {}  # until when a picture is not made again
 
     def has(self, dataset: str) -> bool:
         """Return whether the images of a data set are at a place that exists."""
@@ -69,11 +71,11 @@ class Thumbnails:
         """Return an image as a JPEG.
 
         Returns:
-            The JPEG; None if the image is missing, cannot be decoded, or exceeds a limit.
+            The JPEG; None if the image is missing, cannot be decoded, or exceeds a limit, also of time.
 
         Raises:
             TooBusy: Too many pictures are being made.
-            Unavailable: Decoding takes too long on this machine, or the service is stopping.
+            Unavailable: The service is stopping.
         """
         located = self._locate(dataset, name)
         if located is None:
@@ -82,14 +84,15 @@ class Thumbnails:
         key = _digest(f"{FORMAT}:{request}:{version}")
         if self._cache is not None and (cached := self._cache.read(key)) is not None:
             return cached
-        if key in self._failed:
+        if time.monotonic() < self._failed.get(key, 0.0):
             return None
         try:
             content = self._decoder.make(location.read(MAX_BYTES), request)
-        except (UnreadablePicture, OSError) as error:
+        except (UnreadablePicture, SlowPicture, OSError) as error:
             _log.warning("picture cannot be made", dataset=dataset, name=name[:200], error=str(error)[:200])
-            if isinstance(error, UnreadablePicture):
-                self._remember_failure(key)
+            if not isinstance(error, OSError):
+                is_slow = isinstance(error, SlowPicture)
+                self._remember_failure(key, time.monotonic() + SLOW_SECONDS if is_slow else math.inf)
             return None
         if self._cache is not None:
             self._cache.write(key, content)
@@ -108,10 +111,10 @@ class Thumbnails:
         except OSError:
             return None  # deleted since the images were listed
 
-    def _remember_failure(self, key: str) -> None:
+    def _remember_failure(self, key: str, until: float) -> None:
         if len(self._failed) >= MAX_FAILED:
             self._failed.clear()
-        self._failed[key] = None
+        self._failed[key] = until
 
 
 class _Source:

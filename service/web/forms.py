@@ -18,7 +18,7 @@ import asyncio
 import hmac
 import re
 import secrets
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from errata.errors import InvalidRequest, PermissionDenied, TooLarge
 from starlette.datastructures import ImmutableMultiDict
@@ -59,8 +59,8 @@ def require_same_origin(request: Request) -> None:
     if site is not None:
         is_same = site == "same-origin"
     else:  # the service has no HTTPS and is not on this computer, or the browser is old
-        origin, host = urlsplit(request.headers.get("origin", "")), request.headers.get("host", "")
-        is_same = bool(origin.netloc) and origin.netloc.lower() == host.lower()
+        origin, host = request.headers.get("origin", "").lower(), request.headers.get("host", "").lower()
+        is_same = bool(host) and origin in (f"http://{host}", f"https://{host}")
     if not is_same:
         raise PermissionDenied(f"The form was sent by another site. {_REMEDY}")
 

@@ -93,7 +93,7 @@ def parse_form(fields: "ImmutableMultiDict[str, str]") -> ReviewForm:
     """
     form = ReviewForm(
         dataset=_text(fields, "dataset"),
-        image=_text(fields, "image"),
+        image=_exact_text(fields, "image"),
         analysis=_analysis(fields),
         is_selection=bool(_text(fields, "selection")),
         next=_next(fields),
@@ -124,11 +124,13 @@ def check_choices(form: ReviewForm, label_space: LabelSpace) -> None:
 
 def _choices(fields: "ImmutableMultiDict[str, str]") -> dict[int, bool]:
     choices: dict[int, bool] = {}
-    for name, value in fields.items():
+    for name, value in fields.multi_items():
         digits = name.removeprefix(CLASS_FIELD)
         choice = CHOICES.get(value)
-        if digits != name and choice is not None and digits.isascii() and digits.isdigit() and len(digits) < 6:
-            choices[int(digits)] = choice
+        if digits == name or choice is None or not (digits.isascii() and digits.isdigit() and len(digits) < 6):
+            continue
+        if choices.setdefault(int(digits), choice) != choice:
+            raise InvalidRequest("The form both confirms and rejects a class. Choose one.", field="choices")
     return choices
 
 
@@ -147,7 +149,12 @@ def _next(fields: "ImmutableMultiDict[str, str]") -> tuple[str, ...]:
 
 
 def _text(fields: "ImmutableMultiDict[str, str]", name: str) -> str:
-    text = fields.get(name, "").strip()
+    return _exact_text(fields, name).strip()
+
+
+def _exact_text(fields: "ImmutableMultiDict[str, str]", name: str) -> str:
+    """Return a field with its spaces: the name of an image can begin or end with some."""
+    text = fields.get(name, "")
     if len(text) > MAX_NAME:
         raise InvalidRequest(
             f"Field {name!r} has {len(text):,} characters. At most {MAX_NAME:,} are allowed.", field=name

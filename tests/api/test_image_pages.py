@@ -213,3 +213,11 @@ def test_hostile_names_of_images_are_text_and_reachable(start: Start, tmp_path: 
             name = unescape(re.search("<h1>(.*)</h1>", page.text)[1])  # type: ignore[index]
             assert page.status == 200 and name in HOSTILE
             assert "<img src=x" not in page.text and "<img src=x" not in grid.text
+
+
+@pytest.mark.parametrize("text", ["[a-", "\x00", "%s{0}{text}"])
+def test_a_search_that_finds_no_class_says_so(running: Running, demo: Bundle, text: str) -> None:
+    page = request(running, f"/review/demo/{quote(demo.judged_names[0])}?search={quote(text)}")
+
+    assert page.status == 200
+    assert "No class contains “" in page.text

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from errata.errors import TooLarge
+from errata.errors import TooLarge, Unavailable
 
 from service.archive.files import Files, FolderFiles, open_files
 from service.archive.record_log import MAX_RECORD, RecordLog
@@ -97,6 +97,21 @@ def test_records_that_an_operator_removes_are_forgotten(location: str) -> None:
     open_files(location).delete(f"{review(1).id}.json")
     assert [*log.all()] == [review(2)]
     assert [*log.find(("demo",))] == [review(2)]
+
+
+def test_records_that_all_vanish_are_an_error_and_not_an_empty_log(location: str) -> None:
+    """A folder whose mount is lost looks empty."""
+    log = open_log(location)
+    assert [*log.all()] == []
+    log.append(review(1))
+    assert [*log.all()] == [review(1)]
+
+    open_files(location).delete(f"{review(1).id}.json")
+    for read in (log.all, lambda: log.find(("demo",)), log.by_id):
+        with pytest.raises(Unavailable, match="none of the 1 records"):
+            read()
+    log.append(review(1))
+    assert [*log.all()] == [review(1)]
 
 
 def document(**changes: object) -> bytes:

@@ -1,5 +1,6 @@
 """Local files: atomic writes, locks, and the size limit of spooled streams."""
 
+import ast
 import hashlib
 import io
 import os
@@ -13,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from errata.errors import TooLarge, Unavailable
 from errata.files import write_files
@@ -23,6 +25,8 @@ from service.storage import (
     atomic_folder,
     create_file,
     lock,
+    parse_literal,
+    read_arrays,
     remove_scratch,
     remove_temporary_folders,
     scratch_target,
@@ -495,3 +499,27 @@ def test_old_temporary_folder_of_a_killed_process_is_removed(tmp_path: Path, mon
 
     assert not orphan.exists()
     assert {path.name for path in tmp_path.iterdir()} == {"errata-notes", "other", "errata-scratch-link"}
+
+
+def test_numpy_parses_a_header_again_that_another_thread_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    content, parse, errors = io.BytesIO(), ast.literal_eval, [SystemError("AST constructor recursion depth mismatch")]
+
+    def parse_at_second_call(text: str) -> object:
+        if errors:
+            raise errors.pop()
+        return parse(text)
+
+    np.savez(content, top1=np.arange(5))
+    monkeypatch.setattr(ast, "literal_eval", parse_at_second_call)
+    with read_arrays(content.getvalue()) as arrays:
+        assert arrays["top1"].tolist() == [*range(5)]
+        assert [*arrays] == ["top1"] and arrays.get("probability") is None
+    assert not errors
+
+
+def test_a_header_that_can_never_be_parsed_is_an_error() -> None:
+    def fail() -> None:
+        raise SystemError("damaged")
+
+    with pytest.raises(SystemError):
+        parse_literal(fail)

@@ -12,6 +12,10 @@ BLOCK = 1 << 20  # bytes
 Read = Callable[[int], bytes]  # returns at least one and at most this number of bytes; empty at the end
 
 
+class SlowPicture(Exception):
+    """Raised when decoding an image takes too long on this machine."""
+
+
 class UnreadablePicture(Exception):
     """Raised when an image cannot be decoded within the limits."""
 

@@ -15,6 +15,7 @@ from service.child_process import child_environment, describe_exit
 from service.predictions.pictures.messages import (
     OK,
     PictureRequest,
+    SlowPicture,
     UnreadablePicture,
     encode_request,
     read_answer,
@@ -40,7 +41,8 @@ class Decoder(Protocol):
 
         Raises:
             UnreadablePicture: The image is damaged, or decoding it exceeds a limit.
-            Unavailable: No process is free in time, or the image takes too long on this machine.
+            SlowPicture: Decoding the image takes too long on this machine.
+            Unavailable: No process is free in time, or the service is stopping.
         """
         ...
 
@@ -82,7 +84,7 @@ class DecoderProcess:
                 return self._send(message, deadline)
             except TimeoutError:
                 self._end()
-                raise Unavailable("Decoding an image takes too long. Try again later.", retry_after=5.0) from None
+                raise SlowPicture(f"Decoding the image takes more than {WALL_SECONDS:g} seconds.") from None
             except (EOFError, OSError, ValueError) as error:
                 causes.append(self._end() or repr(error))
         _log.warning("decoder of images crashed", causes=causes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.validation import MAX_VIOLATIONS
-from service.storage import Readable
+from service.storage import Readable, parse_literal
 
 MAX_HEADER = 10_000  # bytes, as in numpy
 BLOCK_VALUES = 4_096_000  # 16 MB of float32 scores
@@ -55,7 +55,8 @@ def read_header(content: Readable, label: str) -> tuple[tuple[int, ...], np.dtyp
         if size > MAX_HEADER:
             raise ValueError(f"a header of {size} bytes")
         read_array_header = npy_format.read_array_header_1_0 if major == 1 else npy_format.read_array_header_2_0
-        shape, is_fortran, dtype = read_array_header(io.BytesIO(width + content.read(size)))
+        header = width + content.read(size)
+        shape, is_fortran, dtype = parse_literal(lambda: read_array_header(io.BytesIO(header)))
         if any(length.bit_length() > 63 for length in shape):  # Python refuses to print integers of many digits
             raise ValueError("a dimension over 2^63")
     except Exception as error:  # numpy evaluates the header as a Python literal, which can raise any error

@@ -354,7 +354,7 @@ PAGE_TEXTS: Mapping[str, str] = {
 }  # map a text to its translation to translate the pages
 
 
-def translate(text: str, **values: object) -> str:
+def translate(text: str, /, **values: object) -> str:
     """Return a text of the pages in the language of PAGE_TEXTS.
 
     Args:

@@ -18,8 +18,10 @@ from service.archive.publications import ArchivePublications
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import AuditAction, Review
 from service.evidence import publications
-from service.evidence.bundle import Bundle
+from service.evidence.build import write_bundle
+from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.publications import InMemoryPublications, Publications
+from service.evidence.relabeled import inputs_of
 from service.evidence.repository import EvidenceRepository
 
 from .conftest import Backend
@@ -287,9 +289,6 @@ def test_content_outside_of_the_digest_is_computed_again(cluster: Cluster, stree
 def test_a_data_set_name_that_is_no_folder_name_is_refused(
     stores: Stores, street: Bundle, tmp_path: Path, dataset: str
 ) -> None:
-    from service.evidence.build import write_bundle
-    from service.evidence.bundle import open_bundle
-    from service.evidence.relabeled import inputs_of
 
     write_bundle(replace(inputs_of(street), dataset=dataset), tmp_path / "odd")
 
@@ -409,3 +408,17 @@ def test_unknown_evidence_cannot_be_the_default(stores: Stores) -> None:
         versions.build_from_reviews(stores, "street", "", 1, "root")
 
     assert versions.list_audit_events(stores) == []
+
+
+@pytest.mark.parametrize("name", [b"a\nb.jpg", "\u202egpj.exe".encode(), b"", b"z" * 1025, b"b"])
+def test_a_bundle_with_names_that_mislead_is_refused(
+    stores: Stores, street: Bundle, tmp_path: Path, name: bytes
+) -> None:
+    facts = inputs_of(street)
+    names = facts.labels.names.astype("S1100")
+    assert names[1] == b"b"
+    names[0] = name
+    write_bundle(replace(facts, labels=replace(facts.labels, names=names)), tmp_path / "odd")
+
+    with pytest.raises(InvalidEvidence, match="names: "):
+        versions.upload_bundle(stores, io.BytesIO(tar_of(open_bundle(tmp_path / "odd"))), "ci")

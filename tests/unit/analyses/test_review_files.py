@@ -224,3 +224,16 @@ def test_the_minimum_number_of_reviewers(reviewed: Stores, demo: Bundle) -> None
         export_labels(reviewed, "demo", LabelsExport(min_reviews=0))
     with pytest.raises(DatasetNotFound):
         export_reviews(reviewed, "nothing")
+
+
+def test_a_field_that_occurs_twice_is_refused(stores: Stores, demo: Bundle) -> None:
+    line = json.dumps(valid_line(demo))
+    with pytest.raises(InvalidRow, match="duplicate field 'image'"):
+        import_reviews(stores, "demo", read(line[:-1] + ', "image": "other.jpg"}'))
+
+
+def test_the_number_of_lines_is_bounded(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(review_import, "MAX_IMPORT_LINES", 10)
+    assert import_reviews(stores, "demo", read(b"\n" * 9)) == ImportResult(0, 0)
+    with pytest.raises(TooLarge, match="more than 10 lines"):
+        import_reviews(stores, "demo", read(b"\n" * 10))

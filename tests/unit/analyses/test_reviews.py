@@ -217,3 +217,16 @@ def test_the_largest_review_fits_into_a_record(stores: Stores, demo: Bundle, ima
     review = create_review(stores, request, "a" * MAX_REVIEWER)
     assert list_reviews(stores, "demo") == (review,)
     assert json.dumps(review.rejected)
+
+
+def test_of_concurrent_reviews_with_one_request_id_the_first_stays(
+    stores: Stores, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = create_review(stores, ReviewRequest("demo", image, comment="a", reviewer="ann", request_id="r"))
+    monkeypatch.setattr(stores.reviews, "find", lambda key: ())  # the other process has not seen it yet
+    same = ReviewRequest("demo", image, comment="a", reviewer="ann", request_id="r")
+
+    assert create_review(stores, same) == first
+    with pytest.raises(AlreadyExists):
+        create_review(stores, replace(same, comment="b"))
+    assert [review.comment for review in stores.reviews.all()] == ["a"]

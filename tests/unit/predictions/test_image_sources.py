@@ -237,3 +237,35 @@ def test_images_of_an_object_store_have_the_names_below_its_url() -> None:
 def test_a_url_without_images_or_with_an_unknown_scheme_is_named(url: str, error: type[Exception]) -> None:
     with pytest.raises(error, match=url):
         find_images(url)
+
+
+def test_a_link_to_itself_hides_no_other_image(tmp_path: Path) -> None:
+    put(tmp_path, {"a.jpg": b"one"})
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    locations = find_images(tmp_path)
+
+    assert locations["a.jpg"].read(9) == b"one"
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        locations["loop.jpg"].version()
+
+
+@pytest.mark.parametrize("record", [b"21 GNU.sparse.size=x\n", b"99999999999999999999 a=b\n"])
+def test_a_damaged_extended_header_of_a_tar_is_named(tmp_path: Path, record: bytes) -> None:
+    header = tarfile.TarInfo("extended")
+    header.type, header.size = tarfile.XHDTYPE, len(record)
+    content = header.tobuf() + record.ljust(512, b"\0") + tar({"a.jpg": b"one"})
+    (tmp_path / "images.tar").write_bytes(content)
+
+    with pytest.raises(ImagesMissing, match="damaged"):
+        find_images(tmp_path / "images.tar")
+
+
+def test_a_member_of_enormous_size_is_damage(tmp_path: Path) -> None:
+    header = bytearray(tar({"a.jpg": b"one"}))
+    header[124:136] = b"\x80" + (1 << 80).to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header[:512])
+    (tmp_path / "images.tar").write_bytes(header)
+
+    with pytest.raises(ImagesMissing, match="damaged"):
+        find_images(tmp_path / "images.tar")

@@ -16,7 +16,7 @@ from unit.predictions.pictures.pictures import decode, encode
 from service.predictions import thumbnails as module
 from service.predictions.pictures.cache import PictureCache
 from service.predictions.pictures.decoder import InProcessDecoder
-from service.predictions.pictures.messages import PictureRequest
+from service.predictions.pictures.messages import PictureRequest, SlowPicture
 from service.predictions.thumbnails import PICTURE, Thumbnails
 
 FILES = {
@@ -199,6 +199,22 @@ def test_an_unreadable_image_is_decoded_once(make: Make, source: str) -> None:
 
     assert decoder.count == 1
     assert [log["name"] for log in logs if log["event"] == "picture cannot be made"] == ["torn.jpg"]
+
+
+def test_an_image_that_takes_too_long_is_decoded_again_later(
+    make: Make, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowDecoder(CountingDecoder):
+        def make(self, content: bytes, request: PictureRequest) -> bytes:
+            self.count += 1
+            raise SlowPicture("too slow")
+
+    for seconds, count in ((600.0, 1), (0.0, 2)):
+        monkeypatch.setattr(module, "SLOW_SECONDS", seconds)
+        decoder = SlowDecoder()
+        pictures = make(source, decoder)
+        assert [pictures.load("own", "a.JPEG", PICTURE) for _ in range(2)] == [None, None]
+        assert decoder.count == count
 
 
 def test_the_memory_of_unreadable_images_is_bounded(make: Make, source: str, monkeypatch: pytest.MonkeyPatch) -> None:

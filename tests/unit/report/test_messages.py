@@ -516,3 +516,7 @@ def test_class_numbering_problem_of_another_label_space_names_it() -> None:
 
     assert message.endswith("Number the classes as label space 'products' does, or write their IDs or names.")
     assert "WordNet" not in message
+
+
+def test_a_page_text_can_have_a_field_called_text() -> None:
+    assert pages.translate("No class contains “{text}”.", text="[a-") == "No class contains “[a-”."

@@ -110,3 +110,15 @@ def test_each_form_has_its_own_id_unless_it_is_sent_again() -> None:
 
 def test_the_fixture_has_ambiguous_ids(bundle: Bundle) -> None:
     assert [len(bundle.label_space.match(text)) for text in bundle.label_space.ids] == [2, 2, 2]
+
+
+def test_a_class_is_not_both_confirmed_and_rejected() -> None:
+    assert form(("class-0", "yes"), ("class-0", "yes")).choices == {0: True}
+    with pytest.raises(InvalidRequest, match="both confirms and rejects"):
+        form(("class-0", "yes"), ("class-0", "no"))
+
+
+def test_the_name_of_an_image_keeps_its_spaces() -> None:
+    fields = ImmutableMultiDict([("dataset", " street "), ("image", " a.jpg ")])
+
+    assert (parse_form(fields).dataset, parse_form(fields).image) == ("street", " a.jpg ")

@@ -18,7 +18,7 @@ from unit.predictions.pictures.pictures import decode, encode
 
 from service.predictions.pictures import process
 from service.predictions.pictures.decoder import make_jpeg
-from service.predictions.pictures.messages import PictureRequest, UnreadablePicture
+from service.predictions.pictures.messages import PictureRequest, SlowPicture, UnreadablePicture
 from service.predictions.pictures.process import DecoderPool, DecoderProcess
 
 THUMBNAIL = PictureRequest(64, 80, is_thumbnail=True)
@@ -138,7 +138,7 @@ def test_a_process_that_hangs_is_replaced(
     pids = run_scripts("time.sleep(600)")
     with monkeypatch.context() as patch:
         patch.setattr(process, "WALL_SECONDS", 0.5)
-        with pytest.raises(Unavailable, match="too long"):
+        with pytest.raises(SlowPicture, match="takes more than"):
             decoder.make(PICTURE, THUMBNAIL)
 
     assert not Path(f"/proc/{pids[0]}").exists()
@@ -151,7 +151,7 @@ def test_an_answer_that_trickles_does_not_extend_the_deadline(
     monkeypatch.setattr(process, "WALL_SECONDS", 1.0)
     run_scripts("channel.sendall(b'\\0\\0\\0\\xff\\xff')\nwhile True: channel.sendall(b'x'); time.sleep(0.05)")
 
-    with pytest.raises(Unavailable):  # the whole answer would take an hour
+    with pytest.raises(SlowPicture):  # the whole answer would take an hour
         decoder.make(PICTURE, THUMBNAIL)
 
 
