@@ -146,7 +146,7 @@ def _type_styles() -> str:
         for mode in ("light", "dark")
     )
     errors = " ".join(
-        f":is(.bar, .map) .{css_class(error_type)} {{ fill: {type_color(error_type)}; }} "
+        f".map .{css_class(error_type)}, .bar .{css_class(error_type)} {{ fill: {type_color(error_type)}; }} "
         f".stripe.{css_class(error_type)} {{ border-color: {type_color(error_type)}; }}"
         for error_type in TOP1_ERROR_TYPES
     )
