@@ -161,7 +161,7 @@ def test_selected_images_are_sent_to_the_review(chromium: Browser, site: Site) -
 
 
 def test_pictures_are_shown_in_the_grid_and_on_the_page(chromium: Browser, site: Site) -> None:
-    picture = b'<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256"><rect width="256" height="256"/></svg>'
+    picture = b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"><rect width="64" height="64"/></svg>'
     requested: list[str] = []
 
     def answer(route: Route) -> None:
@@ -179,6 +179,7 @@ def test_pictures_are_shown_in_the_grid_and_on_the_page(chromium: Browser, site:
         link.click()
         page.wait_for_function("document.images[0].naturalWidth > 0")
         assert f"/datasets/demo/pictures/{name.removeprefix('image ')}" in requested
+        assert page.locator(".inspection img").evaluate("image => image.width") == 256  # small pictures are enlarged
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
