@@ -4,10 +4,16 @@ import structlog
 from errata.errors import PermanentError, Unavailable
 
 from service.archive.port import Archive
-from service.domain import Predictions
+from service.domain import Analysis, Predictions
 from service.evidence.bundle import Bundle
 
 _log = structlog.get_logger()
+
+
+def is_usable(analysis: Analysis, bundle: Bundle) -> bool:
+    """Return whether the predictions of an analysis are plausible, and for the images and classes of a bundle."""
+    is_same = analysis.images == bundle.images_digest and analysis.classes == bundle.classes_digest
+    return is_same and not analysis.implausible
 
 
 def find_predictions(archive: Archive, bundle: Bundle, analysis_id: str) -> Predictions | None:

@@ -90,10 +90,10 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
         base=base,
         bundle=bundle,
         num_changed=len(labels),
-        num_added=sum(len({*each.after} - {*each.before}) for each in labels),
-        num_removed=sum(len({*each.before} - {*each.after}) for each in labels),
-        num_set_aside=sum(each.is_problematic and not each.was_problematic for each in labels),
-        num_restored=sum(each.was_problematic and not each.is_problematic for each in labels),
+        num_added=sum(len({*image.after} - {*image.before}) for image in labels),
+        num_removed=sum(len({*image.before} - {*image.after}) for image in labels),
+        num_set_aside=sum(image.is_problematic and not image.was_problematic for image in labels),
+        num_restored=sum(image.was_problematic and not image.is_problematic for image in labels),
         images=labels[:MAX_IMAGES],
         models=[_judge_twice(stores, pair, (base, bundle), after, changed) for pair in models[:MAX_MODELS]],
         num_waiting=num_waiting,
@@ -130,12 +130,12 @@ def _labels_of(base: Bundle, bundle: Bundle, row: int, new_row: int) -> ChangedL
 
 def _find_models(stores: Stores, base: Bundle, bundle: Bundle) -> tuple[list[tuple[Analysis, Analysis]], int]:
     """Return the pairs of analyses of the same predictions, newest first, and the number without a second one."""
-    found: list[dict[str, Analysis]] = []
+    by_predictions: list[dict[str, Analysis]] = []
     for digest in (base.digest, bundle.digest):
         matching = AnalysisFilter(dataset=bundle.dataset, evidence=digest, states=frozenset({State.SUCCEEDED}))
         analyses = stores.index.find(matching, NEWEST_FIRST, None, 10 * MAX_MODELS)
-        found.append({predictions_key(analysis): analysis for analysis in reversed(analyses)})
-    befores, afters = found
+        by_predictions.append({predictions_key(analysis): analysis for analysis in reversed(analyses)})
+    befores, afters = by_predictions
     pairs = [(befores[key], analysis) for key, analysis in afters.items() if key in befores]
     return pairs[::-1], len(befores.keys() - afters.keys())
 

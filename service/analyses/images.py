@@ -151,7 +151,7 @@ def take_images(images: Images, rows: NDArray[np.intp]) -> list[ImageRow]:
     )
     names = [name.decode() for name in bundle.arrays["names"][bundle.rows[rows]].tolist()]
     probability = [np.nan] * len(rows) if images.probability is None else images.probability[rows].tolist()
-    taken = [
+    image_rows = [
         ImageRow(
             file_name=name,
             target=target,
@@ -166,7 +166,11 @@ def take_images(images: Images, rows: NDArray[np.intp]) -> list[ImageRow]:
             names, probability, *(column[rows].tolist() for column in columns), strict=True
         )
     ]
-    return taken if images.baseline is None else _add_baseline(taken, *(column[rows] for column in images.baseline))
+    return (
+        image_rows
+        if images.baseline is None
+        else _add_baseline(image_rows, *(column[rows] for column in images.baseline))
+    )
 
 
 def _add_baseline(

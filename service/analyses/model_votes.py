@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from service.analyses.archived_predictions import find_predictions
+from service.analyses.archived_predictions import find_predictions, is_usable
 from service.analyses.bundle_cache import BundleCache
 from service.archive.port import AnalysisIndex, Archive
 from service.domain import (
@@ -81,9 +81,8 @@ def newest_of_each_model(index: AnalysisIndex, bundle: Bundle) -> list[Analysis]
     newest: list[Analysis] = []
     known: set[tuple[str, ...]] = set()
     for analysis in _iterate_archived(index, bundle.dataset):
-        is_usable = analysis.images == bundle.images_digest and analysis.classes == bundle.classes_digest
         names = {model_identity(analysis), ("predictions", analysis.predictions_digest)}
-        if is_usable and not analysis.implausible and not names & known:
+        if is_usable(analysis, bundle) and not names & known:
             known |= names
             newest.append(analysis)
         if len(newest) == limit:

@@ -8,6 +8,7 @@ import numpy as np
 from errata.errors import InvalidRequest
 from numpy.typing import NDArray
 
+from service.analyses.archived_predictions import find_predictions, is_usable
 from service.analyses.judge import JudgedAnalysis, compute_verdicts
 from service.analyses.ports import Stores
 from service.analyses.verdicts import load_judged
@@ -66,6 +67,7 @@ class ReviewQueue:
     num_reviewed: int  # images with reviews, of which those with a conflict are in the queue
     num_models: int
     min_agreement: int
+    offset: int = 0  # images before the page
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def review_queue(stores: Stores, dataset: str, analysis_id: str = "", limit: int
         num_reviewed=sum(image in queue.bundle.row_of_name for image in queue.decisions),
         num_models=queue.votes.num_models,
         min_agreement=queue.votes.default_agreement,
+        offset=offset,
     )
 
 
@@ -178,11 +181,11 @@ def locate_image(stores: Stores, dataset: str, analysis_id: str, image: str) -> 
     """Return the position of an image in the queue. Raises errors as `review_queue`."""
     queue = _load_queue(stores, dataset, analysis_id)
     rows, names = queue.images.rows, queue.bundle.judged_names
-    (found,) = np.nonzero(rows == queue.bundle.row_of_name.get(image, -1))
-    position = int(found[0]) if len(found) else None
+    (matching,) = np.nonzero(rows == queue.bundle.row_of_name.get(image, -1))
+    position = int(matching[0]) if len(matching) else None
     following = rows if position is None else rows[position + 1 :]
     return QueuePosition(
-        item=None if position is None else _to_items(queue, queue.images.take(found))[0],
+        item=None if position is None else _to_items(queue, queue.images.take(matching))[0],
         position=position,
         total=len(rows),
         next=names[int(following[0])] if len(following) else "",
@@ -230,10 +233,8 @@ def _judge_newest(stores: Stores, bundle: Bundle) -> JudgedAnalysis | None:
     """Return the newest plausible analysis of a bundle's images and classes, judged with the bundle."""
     archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=bundle.dataset)
     for analysis in stores.index.find(archived, NEWEST_FIRST, None, MAX_TRIED):
-        is_usable = analysis.images == bundle.images_digest and analysis.classes == bundle.classes_digest
-        if not is_usable or analysis.implausible:
-            continue
-        if (predictions := stores.archive.predictions(analysis.id)) is not None:
+        predictions = find_predictions(stores.archive, bundle, analysis.id) if is_usable(analysis, bundle) else None
+        if predictions is not None:
             return JudgedAnalysis(analysis, bundle, predictions, compute_verdicts(bundle, predictions))
     return None
 
@@ -241,12 +242,12 @@ def _judge_newest(stores: Stores, bundle: Bundle) -> JudgedAnalysis | None:
 def _conflicts(bundle: Bundle, votes: ModelVotes, decisions: Mapping[str, Decision]) -> _Candidates:
     """Return the images on which reviewers disagree, in the order of images."""
     index_of = {class_id: index for index, class_id in enumerate(bundle.label_space.ids)}
-    found = sorted(
+    conflicts = sorted(
         (bundle.row_of_name[image], min((index_of.get(class_id, -1) for class_id in decision.disputed), default=-1))
         for image, decision in decisions.items()
         if decision.has_conflict and image in bundle.row_of_name
     )
-    rows, classes = np.array(found, dtype=np.intp).reshape(-1, 2).T
+    rows, classes = np.array(conflicts, dtype=np.intp).reshape(-1, 2).T
     return _Candidates.of(QueueReason.CONFLICT, rows, classes, mean_probability(votes, rows, classes.astype(np.int16)))
 
 

@@ -215,9 +215,9 @@ def agreement(bundle: str, mistakes: Path | None, as_json: bool) -> None:
 def _check_source(dataset: str, base: str, reviews: Path | None, inputs: dict[str, Any]) -> None:
     """Raise InvalidEvidence unless there is either a data set or a base."""
     context = click.get_current_context()
-    given = [name for name in inputs if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
-    if base and (dataset or given):
-        other = f"--{(['dataset'] * bool(dataset) + given)[0].replace('_', '-')}"
+    options = [name for name in inputs if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    if base and (dataset or options):
+        other = f"--{(['dataset'] * bool(dataset) + options)[0].replace('_', '-')}"
         raise InvalidEvidence(f"{other} has no effect with --base. Leave one of them out.", field="base")
     if not base and reviews is not None:
         raise InvalidEvidence("--reviews correct the labels of a bundle. Add --base BUNDLE.", field="reviews")

@@ -61,9 +61,11 @@ def suggest_labels(evidence: Evidence, votes: ModelVotes, min_agreement: int | N
     if needed < 1:
         raise ValueError(f"min_agreement is {needed}. Expected at least 1.")
     rows, classes, counts = _frequent_classes(_wrong_votes(evidence, votes.predicted), needed)
-    found = Suggestions(rows, classes, counts, mean_probability(votes, rows, classes))
-    order = np.lexsort((found.classes, found.rows, -np.nan_to_num(found.confidence), -found.num_agreeing))
-    return found.take(order)
+    suggestions = Suggestions(rows, classes, counts, mean_probability(votes, rows, classes))
+    order = np.lexsort(
+        (suggestions.classes, suggestions.rows, -np.nan_to_num(suggestions.confidence), -suggestions.num_agreeing)
+    )
+    return suggestions.take(order)
 
 
 def mean_probability(votes: ModelVotes, rows: NDArray[np.intp], classes: Classes) -> NDArray[np.float64]:

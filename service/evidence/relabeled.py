@@ -112,7 +112,7 @@ def _clip_of(bundle: Bundle) -> ClipInputs | None:
 
 def _relabel_clip(bundle: Bundle, clip: ClipInputs, images: LabelInputs, rows: NDArray[np.intp]) -> ClipInputs:
     """Return CLIP evidence, decided again for the images whose labels or effective targets changed."""
-    taken = replace(
+    relabeled = replace(
         clip,
         neighbors=clip.neighbors[rows],
         images=clip.images[rows],
@@ -123,9 +123,9 @@ def _relabel_clip(bundle: Bundle, clip: ClipInputs, images: LabelInputs, rows: N
     changed = changed_labels(before.labels.take(rows), images.labels)
     changed |= before.effective_targets[rows] != images.effective_targets
     if not changed.any():
-        return taken
+        return relabeled
     numbers = np.flatnonzero(changed)
-    part = replace(taken, neighbors=taken.neighbors[numbers], images=taken.images[numbers])
+    part = replace(relabeled, neighbors=relabeled.neighbors[numbers], images=relabeled.images[numbers])
     decided = _decide_again(
         bundle,
         part,
@@ -136,9 +136,9 @@ def _relabel_clip(bundle: Bundle, clip: ClipInputs, images: LabelInputs, rows: N
             problematic=images.problematic[numbers],
         ),
     )
-    oov, label_preferred = taken.oov.copy(), taken.label_preferred.copy()
+    oov, label_preferred = relabeled.oov.copy(), relabeled.label_preferred.copy()
     oov[numbers], label_preferred[numbers] = decided.oov, decided.label_preferred
-    return replace(taken, oov=oov, label_preferred=label_preferred)
+    return replace(relabeled, oov=oov, label_preferred=label_preferred)
 
 
 def _decide_again(bundle: Bundle, clip: ClipInputs, images: LabelInputs) -> ClipInputs:
@@ -158,6 +158,6 @@ def _take_judgments(
         return None
     new_rows = np.full(num_before, -1, dtype=np.int32)
     new_rows[rows] = np.arange(len(rows))
-    taken = judgments.copy()
-    taken[:, 0] = new_rows[judgments[:, 0]]
-    return taken[taken[:, 0] >= 0]
+    moved = judgments.copy()
+    moved[:, 0] = new_rows[judgments[:, 0]]
+    return moved[moved[:, 0] >= 0]

@@ -50,15 +50,15 @@ def relabel_from_file(bundle: Bundle, path: Path) -> BundleInputs:
     problems.check()
     numbers = np.array([row_of_name[name.decode()] for name in images.names.tolist()], dtype=np.int32)
     order = np.argsort(numbers)
-    taken = images.labels.take(order)
-    is_original = taken.classes == targets[numbers[order]][taken.samples]
+    sorted_labels = images.labels.take(order)
+    is_original = sorted_labels.classes == targets[numbers[order]][sorted_labels.samples]
     labels = replace(
         images,
         names=bundle.arrays["names"],
         all_targets=targets,
         rows=numbers[order],
         labels=replace(
-            taken, sources=np.where(is_original, LabelSource.ORIGINAL, LabelSource.CORRECT).astype(np.uint8)
+            sorted_labels, sources=np.where(is_original, LabelSource.ORIGINAL, LabelSource.CORRECT).astype(np.uint8)
         ),
         problematic=images.problematic[order],
     )

@@ -177,30 +177,24 @@ def _grid_image(data: GridData, row: ImageRow) -> GridImage:
 
 
 def _facets(data: GridData) -> tuple[FacetView, ...]:
-    query, facets = data.query, data.facets
-    group = query.group if query.group in {item.value for item in facets.groups.counts} else None
+    facets = data.facets
 
     def class_name(index: int) -> str:
         return data.names[index]
 
     return (
-        _facet(data, "type", "error_type", facets.error_types, query.error_type, lambda value: value.title),
-        _facet(data, "group", "group", facets.groups, group, group_title),
-        _facet(data, "class", "class_id", facets.classes, query.class_id, class_name),
-        _facet(data, "predicted", "predicted_id", facets.predicted, query.predicted_id, class_name),
-        _facet(data, "superclass", "superclass", facets.superclasses, query.superclass or None, shorten),
+        _facet(data, "type", "error_type", facets.error_types, lambda value: value.title),
+        _facet(data, "group", "group", facets.groups, group_title),
+        _facet(data, "class", "class_id", facets.classes, class_name),
+        _facet(data, "predicted", "predicted_id", facets.predicted, class_name),
+        _facet(data, "superclass", "superclass", facets.superclasses, shorten),
     )
 
 
 def _facet(
-    data: GridData,
-    parameter: str,
-    field: str,
-    facet: Facet[Value],
-    selected: Value | None,
-    name_of: Callable[[Value], str],
+    data: GridData, parameter: str, field: str, facet: Facet[Value], name_of: Callable[[Value], str]
 ) -> FacetView:
-    default = getattr(ImageQuery(data.query.analysis), field)
+    selected, default = (getattr(query, field) for query in (data.query, ImageQuery(data.query.analysis)))
     items = tuple(
         FacetItem(
             f"{field}-{quote(str(item.value.id if isinstance(item.value, ErrorType) else item.value))}",

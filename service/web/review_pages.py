@@ -68,7 +68,7 @@ class ReviewPages:
         queue = review_queue(self._ports.stores, dataset, form.analysis, PAGE_SIZE, (page - 1) * PAGE_SIZE)
         title = queries.get(self._ports.stores, queue.analysis_id).title if queue.analysis_id else ""
         has_thumbnails = self._ports.thumbnails.has(dataset)
-        view = queue_view(queue, form, self._ports.stores.evidence.datasets(), title, page, has_thumbnails)
+        view = queue_view(queue, form, self._ports.stores.evidence.datasets(), title, has_thumbnails)
         return html_page(render("review_queue.html", site=True, view=view, is_admin=may(Scope.ADMIN)))
 
     def _image(self, request: Request) -> Response:

@@ -183,7 +183,7 @@ class ReviewPageBuilder:
         """
         details, form = self._details, self._form
         prediction, item = details.prediction, details.position.item
-        found = search_classes(details.bundle.label_space, form.search, MAX_FOUND)
+        matching = search_classes(details.bundle.label_space, form.search, MAX_FOUND)
         return ReviewPageView(
             form=form,
             caller=self._caller,
@@ -195,9 +195,9 @@ class ReviewPageBuilder:
             progress=messages.progress_text(details.position.position, details.position.total),
             labels=self._labels(),
             suggested=self._suggested(),
-            others=self._others(found),
+            others=self._others(matching),
             options=class_options(details.bundle),
-            nothing_found=bool(form.search) and not found,
+            nothing_found=bool(form.search) and not matching,
             conflicts=tuple(self._conflicts()),
             decision=tuple(self._decision()),
             reviews=tuple(self._reviews()),
@@ -255,14 +255,14 @@ class ReviewPageBuilder:
             for item in self._details.suggested
         )
 
-    def _others(self, found: Sequence[int]) -> tuple[Choice, ...]:
+    def _others(self, matching: Sequence[int]) -> tuple[Choice, ...]:
         """Return the classes of reviews, of the refused form, of a search, and a rejected original label."""
         details = self._details
         shown = {index for index, _ in details.labels} | {item.class_index for item in details.suggested}
         named = [class_id for review in details.active for class_id in (*review.added, *review.rejected)]
         named += [class_id for review in details.active for class_id in review.confirmed]
         reviewed = [self._index_of[class_id] for class_id in named if class_id in self._index_of]
-        wanted = dict.fromkeys([details.target, *reviewed, *self._form.choices, *found])
+        wanted = dict.fromkeys([details.target, *reviewed, *self._form.choices, *matching])
         target = {details.target: ("original label",)}
         others = [index for index in wanted if index not in shown]
         return tuple(self._choice(index, *target.get(index, ())) for index in others[:MAX_LABELS])
@@ -318,7 +318,7 @@ def class_options(bundle: Bundle) -> tuple[Option, ...]:
 
 
 def queue_view(
-    queue: ReviewQueue, form: ReviewForm, datasets: Sequence[str], title: str, page: int, has_thumbnails: bool
+    queue: ReviewQueue, form: ReviewForm, datasets: Sequence[str], title: str, has_thumbnails: bool
 ) -> QueueView:
     """Return the page of the queue.
 
@@ -327,11 +327,10 @@ def queue_view(
         form: The data set, the analysis, and the reviewer.
         datasets: The data sets that can be selected.
         title: The title of the analysis with the severe errors; empty: there is none.
-        page: The page, from 1.
         has_thumbnails: Whether pictures of the data set are available.
     """
     names = display_names(queue.bundle.label_space)
-    offset = (page - 1) * PAGE_SIZE
+    offset, page = queue.offset, queue.offset // PAGE_SIZE + 1
     rows = tuple(_queue_row(item, form, names, has_thumbnails) for item in queue.items)
     links = [
         queue_page_url(form, number) if is_there else ""

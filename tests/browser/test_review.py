@@ -223,7 +223,7 @@ def test_a_selection_is_reviewed_in_its_order(chromium: Browser, service: str) -
 def test_the_grid_of_an_analysis_leads_to_reviews(chromium: Browser, service: str) -> None:
     with open_page(chromium, f"{service}/") as view:
         page = view.page
-        page.get_by_role("link", name="net 2").click()
+        page.get_by_role("link", name="net 2", exact=True).click()
         grid = f"{page.url}/images?type=model_failure"
         page.goto(grid)
         page.locator(".image-grid a").first.click()

@@ -14,8 +14,9 @@ def view(demo: Bundle, page: int, total: int, counts: tuple[int, int, int]) -> Q
         for number in range((page - 1) * PAGE_SIZE, min(total, page * PAGE_SIZE))
     ]
     by_reason = dict(zip(QueueReason, counts, strict=True))
-    queue = ReviewQueue(demo, "a1", items, total, by_reason, num_reviewed=4, num_models=3, min_agreement=3)
-    return queue_view(queue, ReviewForm("demo", "", reviewer="ann"), ["demo"], "net", page, has_thumbnails=False)
+    offset = (page - 1) * PAGE_SIZE
+    queue = ReviewQueue(demo, "a1", items, total, by_reason, 4, num_models=3, min_agreement=3, offset=offset)
+    return queue_view(queue, ReviewForm("demo", "", reviewer="ann"), ["demo"], "net", has_thumbnails=False)
 
 
 def test_pages_link_to_their_neighbors(demo: Bundle) -> None:
