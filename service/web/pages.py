@@ -111,7 +111,6 @@ class Pages:
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
             "/upload": self._upload,
-            "/analyses/{id}/delete": self._confirm_deletion,
             **ImagePages(self._ports).handlers(),
             **self._evidence.handlers(),
         }
