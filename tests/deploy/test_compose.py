@@ -241,7 +241,7 @@ def test_installed_packages_and_build_requirements_are_constrained(file: Path) -
         assert re.findall(rf"\b{name}=(\S+)", text) == [f"{workdir}/deploy/constraints.txt"]
 
 
-@pytest.mark.parametrize("extras", ["", "hub", "demo,onnx,mlflow"])
+@pytest.mark.parametrize("extras", ["", "hub", "demo,onnx"])
 def test_the_requirements_are_those_of_both_distributions(extras: str) -> None:
     script = ROOT / "deploy" / "requirements.py"
     lines = subprocess.run(
