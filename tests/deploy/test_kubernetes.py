@@ -967,5 +967,5 @@ def test_the_example_of_the_manual_renders(tmp_path: Path, render: Render) -> No
 
     documents = list(yaml.safe_load_all(run.stdout))
     images = {container["image"] for item in pods(documents) for container in item.containers}
-    assert images == {"REGISTRY/errata-api:0.1.0", "REGISTRY/errata-worker:0.1.0-cuda", "redis:7-alpine"}
+    assert images == {"REGISTRY/errata-api:0.1.0", "REGISTRY/errata-worker:0.1.0-cuda", "redis:7.4.6-alpine"}
     assert find(documents, "ServiceMonitor", "errata-api")["spec"]["endpoints"][0]["scheme"] == "https"
