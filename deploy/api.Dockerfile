@@ -17,7 +17,7 @@ COPY client/pyproject.toml client/
 COPY deploy/constraints.txt deploy/requirements.py deploy/trim.py deploy/
 RUN python3 deploy/requirements.py "${EXTRAS}" > requirements.txt \
  && python3 -m pip --python /opt/errata/bin/python3 install --requirement requirements.txt \
- && python3 deploy/trim.py /opt/errata
+ && python3 deploy/trim.py /opt/errata hf_xet
 
 FROM dependencies AS package
 COPY README.md LICENSE ./
@@ -28,7 +28,7 @@ RUN python3 -m pip --python /opt/errata/bin/python3 install --no-deps --target /
 
 FROM ${BASE_IMAGE}
 # Compiled here, since the process can write no files: without it, each start compiles 200 modules of the standard library.
-RUN python3 -c 'import compileall, sysconfig, re; compileall.compile_dir(sysconfig.get_path("stdlib"), quiet=2, workers=0, rx=re.compile(r"/(test|tests|idlelib|lib2to3|ensurepip|tkinter|turtledemo|site-packages)/"))' \
+RUN python3 -c 'import compileall, sysconfig, re; compileall.compile_dir(sysconfig.get_path("stdlib"), quiet=2, workers=0, rx=re.compile(r"/(test|tests|idlelib|distutils|lib2to3|ensurepip|pydoc_data|tkinter|turtledemo|unittest|site-packages)/"))' \
  && groupadd --gid 10001 errata \
  && useradd --uid 10001 --gid 10001 --no-create-home --no-log-init --home-dir /data --shell /usr/sbin/nologin errata \
  && install -d -o errata -g errata /data

@@ -13,8 +13,25 @@ def write(folder: Path, *names: str) -> None:
 
 
 def test_tests_stubs_and_headers_are_deleted_and_nothing_else(tmp_path: Path) -> None:
-    kept = ("net/core.py", "net/lib.so", "numpy/_core/tests/_natype.py", "net/tests.py", "net/testing/util.py")
-    deleted = ("net/tests/test_core.py", "net/tests/data/a.bin", "net/core.pyi", "net/include/net/core.hpp")
+    kept = (
+        "scipy/special/a.py",
+        "scipy/version.py",
+        "botocore/data/s3/a.json",
+        "net/core.py",
+        "net/lib.so",
+        "numpy/_core/tests/_natype.py",
+        "net/tests.py",
+        "net/testing/util.py",
+    )
+    deleted = (
+        "scipy/stats/a.py",
+        "botocore/data/ec2/a.json",
+        "pyarrow/libarrow_flight.so.1",
+        "net/tests/test_core.py",
+        "net/tests/data/a.bin",
+        "net/core.pyi",
+        "net/include/net/core.hpp",
+    )
     write(tmp_path, *kept, *deleted)
 
     assert TRIM(tmp_path) == 10 * len(deleted)
