@@ -11,8 +11,15 @@ from pathlib import Path
 import unasync
 
 ERRATA = Path(__file__).resolve().parent / "errata"
-MODULES = ("client.py", "verdicts.py")
-NAMES = {"AsyncClient": "Client", "AsyncVerdicts": "Verdicts", "_async": "_sync"}
+MODULES = ("calls.py", "client.py", "evidence.py", "reviews.py", "verdicts.py")
+NAMES = {
+    "AsyncCalls": "Calls",
+    "AsyncClient": "Client",
+    "AsyncEvidenceMethods": "EvidenceMethods",
+    "AsyncReviewMethods": "ReviewMethods",
+    "AsyncVerdicts": "Verdicts",
+    "_async": "_sync",
+}
 HEADER = "# Generated from errata/_async/{name} by client/generate_sync.py. Do not edit.\n"
 RUFF = Path(sysconfig.get_path("scripts")) / "ruff"
 

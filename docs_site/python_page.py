@@ -24,4 +24,10 @@ def render() -> str:
     """Return the page as Markdown."""
     names = [f"errata.{name}" for name in errata.__all__ if name != MESSAGES]
     options = [f"errata.requests.{name}" for name, value in vars(requests).items() if is_typeddict(value)]
-    return INTRODUCTION + "\n".join(f"::: {name}\n" for name in [*names, *options, "errata.errors"])
+    return INTRODUCTION + "\n".join(_directive(name) for name in [*names, *options, "errata.errors"])
+
+
+def _directive(name: str) -> str:
+    """Return the directive of a name. The methods of a client are in several classes."""
+    inherited = "    options:\n      inherited_members: true\n" if name.endswith("Client") else ""
+    return f"::: {name}\n{inherited}"

@@ -1,7 +1,6 @@
 """Authorization: the scope that each RPC, page, hook, and gate requires, and the file of tokens.
 
-A file of tokens has one line per token: a name, a scope (`read`, or `write`, which includes `read`), and the token's
-SHA-256 digest:
+A file of tokens has one line per token: a name, a scope (INCLUDED_SCOPES lists them), and the token's SHA-256 digest:
 
     # name       scope  digest of the token
     pipeline     write  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import structlog
 from errata.errors import CertificateMissing, InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown
-from errata.tokens import NAME, Scope, digest_of, line_of, new_token
+from errata.tokens import INCLUDED_SCOPES, NAME, Scope, digest_of, line_of, new_token
 
 from service.storage import WatchedFile
 
@@ -46,6 +45,7 @@ _log = structlog.get_logger()
 
 
 _ANALYSES, _CATALOG = "/errata.v1.AnalysisService/", "/errata.v1.CatalogService/"
+_REVIEWS, _EVIDENCE = "/errata.v1.ReviewService/", "/errata.v1.EvidenceService/"
 PERMISSIONS: Mapping[str, Scope] = {
     _ANALYSES + "CreateAnalysis": Scope.WRITE,
     _ANALYSES + "UploadPredictions": Scope.WRITE,
@@ -58,6 +58,7 @@ PERMISSIONS: Mapping[str, Scope] = {
     _ANALYSES + "WatchAnalysis": Scope.READ,
     _ANALYSES + "GetVerdict": Scope.READ,
     _ANALYSES + "ListVerdicts": Scope.READ,
+    _ANALYSES + "ListImages": Scope.READ,
     _ANALYSES + "ExportVerdicts": Scope.READ,
     _ANALYSES + "ExplainVerdict": Scope.READ,
     _ANALYSES + "ExplainPrediction": Scope.READ,
@@ -76,6 +77,19 @@ PERMISSIONS: Mapping[str, Scope] = {
     _CATALOG + "GetModel": Scope.READ,
     _CATALOG + "ListModels": Scope.READ,
     _CATALOG + "ListErrorTypes": Scope.READ,
+    _REVIEWS + "ListReviewQueue": Scope.READ,
+    _REVIEWS + "CreateReview": Scope.REVIEW,
+    _REVIEWS + "GetReview": Scope.READ,
+    _REVIEWS + "ListReviews": Scope.READ,
+    _REVIEWS + "ExportReviews": Scope.READ,
+    _REVIEWS + "ImportReviews": Scope.ADMIN,  # the file names the reviewers
+    _EVIDENCE + "BuildEvidence": Scope.ADMIN,
+    _EVIDENCE + "UploadLabels": Scope.ADMIN,
+    _EVIDENCE + "UploadEvidence": Scope.ADMIN,
+    _EVIDENCE + "PublishEvidence": Scope.ADMIN,
+    _EVIDENCE + "SetDefaultEvidence": Scope.ADMIN,
+    _EVIDENCE + "ReanalyzeAnalyses": Scope.ADMIN,
+    _EVIDENCE + "ListAuditEvents": Scope.ADMIN,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Scope.READ,
     "/grpc.health.v1.Health/Check": Scope.OPEN,
     "/grpc.health.v1.Health/List": Scope.OPEN,
@@ -83,12 +97,24 @@ PERMISSIONS: Mapping[str, Scope] = {
     "/": Scope.READ,
     "/analyses/{id}": Scope.READ,
     "/analyses/{id}/report.html": Scope.READ,
+    "/analyses/{id}/delete": Scope.WRITE,
     "/analyses/{id}/errors/{image:path}": Scope.READ,
     "/analyses/{id}/images/{image:path}": Scope.READ,
+    "/analyses/{id}/images": Scope.READ,
+    "/datasets/{dataset}/images/{image:path}": Scope.READ,
+    "/static/{name}": Scope.READ,
+    "/datasets/{dataset}/thumbnails/{image:path}": Scope.READ,
+    "/datasets/{dataset}/pictures/{image:path}": Scope.READ,
     "/compare": Scope.READ,
     "/compare/{a}/{b}": Scope.READ,
     "/compare/{a}/{b}/report.html": Scope.READ,
     "/trend": Scope.READ,
+    "/upload": Scope.WRITE,
+    "/datasets/{dataset}/evidence": Scope.READ,
+    "/datasets/{dataset}/evidence/{digest}": Scope.READ,
+    "/review": Scope.READ,
+    "/review/{dataset}/{image:path}": Scope.READ,
+    "/reviews": Scope.REVIEW,
     "/v1/gates/{registry_id}/{model:path}/{version}": Scope.READ,
     "/v1/hooks/{kind}/{registry_id}": Scope.SIGNED,
     "/livez": Scope.OPEN,
@@ -103,7 +129,7 @@ class Token:
     """A token in the file: its name, scope, and digest."""
 
     name: str
-    scope: Scope  # READ or WRITE
+    scope: Scope  # one of INCLUDED_SCOPES
     digest: str = field(repr=False)  # SHA-256, 64 hexadecimal digits
 
 
@@ -113,21 +139,22 @@ def parse_tokens(text: str) -> Sequence[Token]:
     Raises:
         InvalidSetting: A line is invalid; the error has its number.
     """
+    scopes = {scope.value: scope for scope in INCLUDED_SCOPES}
     tokens = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
         if not words:
             continue
         digest = _DIGEST.fullmatch(words[2]) if len(words) == 3 else None
-        if digest is None or not NAME.fullmatch(words[0]) or words[1] not in (Scope.READ.value, Scope.WRITE.value):
+        if digest is None or not NAME.fullmatch(words[0]) or words[1] not in scopes:
             raise InvalidSetting(
                 # Does not quote the line, which may have a token in plain text by mistake.
-                f"ERRATA_TOKENS: line {number} is invalid. Expected NAME read|write sha256:DIGEST; `errata token` "
-                "prints such a line.",
+                f"ERRATA_TOKENS: line {number} is invalid. Expected NAME {'|'.join(scopes)} sha256:DIGEST; "
+                "`errata token` prints such a line.",
                 field="ERRATA_TOKENS",
                 line=number,
             )
-        tokens.append(Token(words[0], Scope(words[1]), digest[1]))
+        tokens.append(Token(words[0], scopes[words[1]], digest[1]))
     return tuple(tokens)
 
 
@@ -228,9 +255,10 @@ class Authorizer:
         token = self.tokens.find(_extract_token(authorization))
         if token is None:
             raise _unknown_token()
-        if scope is Scope.WRITE and token.scope is not Scope.WRITE:
+        if scope not in INCLUDED_SCOPES[token.scope]:
             raise PermissionDenied(
-                f"Token {token.name!r} has the scope read. Use a token with the scope write for this call."
+                f"Token {token.name!r} has the scope {token.scope.value}. Use a token with the scope {scope.value} for "
+                "this call."
             )
         return token.name
 

@@ -8,12 +8,22 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 INHERITED_VARIABLES = frozenset({
     "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "TMPDIR",
 })  # fmt: skip
 PR_SET_PDEATHSIG = 1  # constant from linux/prctl.h
 MEMORY_FIELDS = frozenset({"RssAnon", "RssShmem", "VmSwap"})  # not RssFile: the kernel can drop pages of files
+SINGLE_THREADED = {
+    "OPENBLAS_NUM_THREADS": "1",  # a process with threads must not fork, and needs more address space
+    "OMP_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # maps no arenas, so that the limits apply to used memory
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(64 << 20),  # freed memory stays mapped; mapping it again doubles the time of a parser
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+}
 
 
 def child_environment() -> dict[str, str]:
@@ -31,6 +41,23 @@ def exit_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(1)
+
+
+def exit_at_once(status: int) -> NoReturn:
+    """End the calling process without the cleanup of its libraries, which can crash; flush the standard streams."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def describe_exit(status: int) -> str:
+    """Return the name of the signal that ended a process, or its exit status, as `subprocess` reports it."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:  # a real-time signal
+        return f"signal {-status}"
 
 
 def used_memory(pid: int) -> int | None:

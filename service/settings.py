@@ -16,6 +16,8 @@ from errata.errors import InvalidSetting, Violation
 from errata.json_input import parse_json
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from service.object_store import is_remote
+
 PREFIX = "ERRATA_"
 MIN_SECRET = 8  # characters
 TEST_VARIABLES = frozenset({"ERRATA_REFERENCE_DIR"})
@@ -101,10 +103,17 @@ class Settings(BaseModel):
         description="JSON object that maps a data set to the path of its bundle, or to a list of paths of which the "
         "first is the default. The bundles of `demo` and `imagenet-real` are built on first use.",
     )
-    images: dict[str, Path] = Field(
+    images: dict[str, str] = Field(
         default_factory=dict,
-        description="JSON object that maps a data set to the folder or `.tar` file of its images. The images of `demo` "
-        "are part of the demo package.",
+        description="JSON object that maps a data set to the folder or `.tar` file of its images. Pages can also show "
+        "the images at an object-store URL; workers cannot read them. The images of `demo` are part of the demo "
+        "package.",
+    )
+    thumbnail_cache_bytes: int = Field(
+        1 << 30,
+        ge=0,
+        description="Maximum size of the cache of pictures in the folder `cache/pictures` of `ERRATA_DATA_DIR`, in "
+        "bytes. The pictures that were not used for longest are removed. If 0, nothing is cached.",
     )
     attributes: dict[str, list[Path]] = Field(
         default_factory=dict,
@@ -364,7 +373,9 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
 
 def warn_about_missing_paths(settings: Settings) -> None:
     """Log a warning for each path of ERRATA_IMAGES and ERRATA_MODELS that does not exist."""
-    paths = [("ERRATA_IMAGES", dataset, path) for dataset, path in settings.images.items()]
+    paths = [
+        ("ERRATA_IMAGES", dataset, Path(place)) for dataset, place in settings.images.items() if not is_remote(place)
+    ]
     if settings.models is not None:
         paths.append(("ERRATA_MODELS", "", settings.models))
     for variable, dataset, path in paths:

@@ -51,6 +51,19 @@ def create_file(path: Path, content: bytes) -> bool:
         return True
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file atomically, without a wait for the disk: after a failure of power, it may be empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array to an `.npy` file atomically."""
     content = io.BytesIO()
@@ -215,32 +228,42 @@ def spool(content: Readable, limit: int) -> Iterator[BinaryIO]:
         TooLarge: If the stream is longer than `limit`.
         Unavailable: If the folder of temporary files is full, missing, or read-only.
     """
-    with _temporary_file() as file:
+    with temporary_file() as file:
         size = 0
         while block := content.read(CHUNK):
             size += len(block)
             if size > limit:
-                raise TooLarge(f"The upload is too large. Expected at most {limit} bytes.", field="chunk")
-            _write_all(file.raw, block)
+                raise upload_too_large(limit)
+            write_all(file.raw, block)
         file.seek(0)
         yield file
 
 
-def _temporary_file() -> io.BufferedRandom:
+def temporary_file() -> io.BufferedRandom:
+    """Return a temporary file without a name; raise Unavailable if its folder is full, missing, or read-only."""
     try:
         return tempfile.TemporaryFile()
     except OSError as error:
         raise _temporary_space_error() from error
 
 
-def _write_all(file: io.RawIOBase, content: bytes) -> None:
-    """Write without a buffer: on a full disk, `close` would write the buffer again and fail."""
+def write_all(file: io.RawIOBase, content: bytes | memoryview) -> None:
+    """Write without a buffer: on a full disk, `close` would write the buffer again and fail.
+
+    Raises:
+        Unavailable: The disk is full.
+    """
     remaining = memoryview(content)
     try:
         while remaining:
             remaining = remaining[file.write(remaining) :]
     except OSError as error:
         raise _temporary_space_error() from error
+
+
+def upload_too_large(limit: int) -> TooLarge:
+    """Return the error for an upload with more bytes than the limit."""
+    return TooLarge(f"The upload is too large. Expected at most {limit} bytes.", field="chunk")
 
 
 def _temporary_space_error() -> Unavailable:

@@ -20,15 +20,17 @@ FIRST_BACKOFF, MAX_BACKOFF = 0.2, 2.0  # seconds between attempts; gRPC adds jit
 MAX_TOKEN = 4096  # characters; gRPC servers limit the metadata of a call to 8 KB
 _TOKEN = re.compile(rf"[\x20-\x7e]{{1,{MAX_TOKEN}}}")
 _VARIABLES = {"ca_file": "ERRATA_CA_FILE", "certificate": "ERRATA_CLIENT_CERTIFICATE", "key": "ERRATA_CLIENT_KEY"}
-IDEMPOTENT_METHODS = {  # CreateAnalysis is idempotent because the client gives each request an ID
+IDEMPOTENT_METHODS = {  # CreateAnalysis and CreateReview are, because the client gives each request an ID
     "errata.v1.AnalysisService": (
-        "CreateAnalysis", "GetAnalysis", "ListAnalyses", "CancelAnalysis", "GetVerdict", "ListVerdicts",
+        "CreateAnalysis", "GetAnalysis", "ListAnalyses", "CancelAnalysis", "GetVerdict", "ListVerdicts", "ListImages",
         "ExplainVerdict", "ExplainPrediction", "ComputeBreakdown", "CompareAnalyses", "EvaluateGate", "ComputeTrend",
     ),
     "errata.v1.CatalogService": (
         "GetDataset", "ListDatasets", "GetEvidence", "ListEvidence", "GetClass", "ListClasses", "GetModel",
         "ListModels", "ListErrorTypes",
     ),
+    "errata.v1.ReviewService": ("ListReviewQueue", "CreateReview", "GetReview", "ListReviews"),
+    "errata.v1.EvidenceService": ("BuildEvidence", "SetDefaultEvidence", "ListAuditEvents"),
 }  # fmt: skip
 
 

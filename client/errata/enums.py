@@ -62,6 +62,7 @@ class LabelSource(_WireEnum):
     REAL = 2
     CORRECT = 3
     UNCLEAR = 4
+    REVIEW = 5
 
 
 class State(_WireEnum):

@@ -8,8 +8,8 @@ ErrataError                      base class; `reason` is for programs, `message`
 │   │   └── InvalidPageToken     a page token of another listing, or of other filters
 │   ├── InvalidSetting           an environment variable, or a listening address that is not permitted
 │   ├── InvalidModelId           a model ID that is malformed or points outside the permitted folder
-│   ├── InvalidUpload            a predictions file
-│   │   ├── InvalidRow           rows of a predictions file, with line numbers
+│   ├── InvalidUpload            an uploaded file
+│   │   ├── InvalidRow           rows of an uploaded file, with line numbers
 │   │   ├── UnsupportedFormat    a file in a format that Errata does not read, such as a pickle
 │   │   ├── TruncatedUpload      a file or stream that ends too early
 │   │   └── ImplausibleUpload    predictions with another row order or class numbering
@@ -19,7 +19,8 @@ ErrataError                      base class; `reason` is for programs, `message`
 │   ├── DatasetNotFound
 │   ├── EvidenceNotFound
 │   ├── ImageNotFound
-│   └── ModelNotFound
+│   ├── ModelNotFound
+│   └── ReviewNotFound
 ├── AlreadyExists                a request ID that was used with another request body
 ├── NotReady                     the state of the analysis does not allow the call
 ├── TooLarge                     the input exceeds a limit on bytes or rows
@@ -76,6 +77,7 @@ __all__ = [
     "NotReady",
     "PermanentError",
     "PermissionDenied",
+    "ReviewNotFound",
     "TokenMissing",
     "TokenUnknown",
     "TooBusy",
@@ -197,7 +199,7 @@ class InvalidModelId(InvalidInput):
 
 
 class InvalidUpload(InvalidInput):
-    """The predictions file cannot be used.
+    """The uploaded file cannot be used.
 
     Correct the file as the message describes and upload it again.
     """
@@ -206,7 +208,7 @@ class InvalidUpload(InvalidInput):
 
 
 class InvalidRow(InvalidUpload):
-    """Rows of the predictions file are invalid.
+    """Rows of an uploaded file are invalid.
 
     Correct the rows and upload the file again. `violations` lists the first ten, with line numbers.
     """
@@ -303,6 +305,15 @@ class ModelNotFound(NotFound):
     """
 
     reason = "MODEL_NOT_FOUND"
+
+
+class ReviewNotFound(NotFound):
+    """The image has no review with this name.
+
+    Check the name with `errata review list`.
+    """
+
+    reason = "REVIEW_NOT_FOUND"
 
 
 class AlreadyExists(ErrataError):

@@ -35,6 +35,7 @@ LABEL_SOURCE_NAMES: Mapping[LabelSource, str] = {
     LabelSource.REAL: "ReaL label",
     LabelSource.CORRECT: "annotated as correct",
     LabelSource.UNCLEAR: "annotated as unclear",
+    LabelSource.REVIEW: "added by reviewers",
 }
 OUTCOME_NAMES: Mapping[Outcome, str] = {
     Outcome.UNSPECIFIED: "unknown",

@@ -9,6 +9,7 @@ from errata.errors import InvalidRequest
 
 ANALYSES, DATASETS, MODELS = "analyses/", "datasets/", "models/"
 VERDICTS, EVIDENCE, CLASSES = "/verdicts/", "/evidence/", "/classes/"
+IMAGES, REVIEWS = "/images/", "/reviews/"
 DEFAULT_EVIDENCE = "default"  # ID of the default bundle of a data set, in requests
 _SEGMENT = "!$&'()*+,;=:@"  # characters besides letters, digits, and `-._~` that a segment can contain
 
@@ -72,6 +73,27 @@ def verdict_name(analysis: str, file_name: str) -> str:
         file_name: File name of the image.
     """
     return f"{ANALYSES}{analysis.removeprefix(ANALYSES)}{VERDICTS}{encode(file_name)}"
+
+
+def image_name(dataset: str, file_name: str) -> str:
+    """Return the name of an image.
+
+    Args:
+        dataset: Name or ID of the data set.
+        file_name: File name of the image.
+    """
+    return f"{dataset_name(dataset)}{IMAGES}{encode(file_name)}"
+
+
+def review_name(dataset: str, file_name: str, identifier: str) -> str:
+    """Return the name of a review.
+
+    Args:
+        dataset: Name or ID of the data set.
+        file_name: File name of the image.
+        identifier: ID of the review.
+    """
+    return f"{image_name(dataset, file_name)}{REVIEWS}{encode(identifier)}"
 
 
 def split_child(name: str, collection: str, form: str, field: str = "name") -> tuple[str, str]:

@@ -9,6 +9,7 @@ from errata import v1 as pb
 from errata.choices import choice, choices
 from errata.error_types import parse_key
 from errata.errors import InvalidRequest
+from errata.names import image_name
 from errata.results import Analysis
 
 CHUNK_BYTES = 1 << 19  # bytes of the file in one upload message
@@ -73,6 +74,52 @@ class VerdictConditions(TypedDict, total=False):
     """True: only problematic samples; False: only other samples."""
     slice: str
     """A slice of the images, such as `time=night`, or `night` if no other attribute has this value."""
+
+
+class ImageConditions(TypedDict, total=False):
+    """Keyword conditions on images of an analysis. All of them must be met."""
+
+    error_type: str
+    """Error type, such as `model_failure`, or `correct`."""
+    target: ClassRef
+    """Effective target: the first label of an image whose labels reject the original label."""
+    predicted: ClassRef
+    """Predicted class."""
+    superclass: str
+    """Superclass of the effective target."""
+    group: str
+    """A group of the label space, such as `organism`, or `all`."""
+    min_probability: float
+    """Minimum probability of the prediction, from 0 to 1."""
+    problematic: bool
+    """True: only problematic images; False: only other images."""
+    baseline: AnalysisRef
+    """Another analysis with the same evidence."""
+    change: str
+    """Change from the baseline: `fixed`, `broken`, or two error types, such as `model_failure:fine_grained`."""
+
+
+class ReviewStatements(TypedDict, total=False):
+    """Keyword statements of a review. A review that undoes another one has no other statement."""
+
+    confirmed: Iterable[ClassRef]
+    """Labels of the image that are correct."""
+    added: Iterable[ClassRef]
+    """Classes that are correct and not yet labels."""
+    rejected: Iterable[ClassRef]
+    """Classes that are not in the image."""
+    problematic: bool | None
+    """Whether the image should be set aside; None: no statement."""
+    reason: str
+    """Why the image is problematic, at most 200 characters."""
+    comment: str
+    """A comment, at most 2,000 characters."""
+    undoes: str
+    """Name or ID of an earlier review of the same reviewer and image, which this one withdraws."""
+    evidence: str
+    """Name or digest prefix of the evidence bundle that the reviewer saw. Default: the data set's default bundle."""
+    request_id: str
+    """ID that makes the call safe to repeat: the same ID and statements return the same review."""
 
 
 class TrendOptions(TypedDict, total=False):
@@ -156,6 +203,33 @@ def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictCondition
         types = fields["error_types"]
         fields["error_types"] = [parse_key(text) for text in ([types] if isinstance(types, str) else types)]
     return pb.VerdictFilter(**fields)
+
+
+def image_filter(filter: pb.ImageFilter | None, conditions: ImageConditions) -> pb.ImageFilter | None:
+    """Return the filter of a list of images, which is either a message or keyword conditions."""
+    if not _exclusive(filter, conditions, ImageConditions):
+        return filter
+    fields: dict[str, Any] = {**conditions}
+    for keyword, field in (("target", "target_class"), ("predicted", "predicted_class")):
+        fields[field] = class_text(fields.pop(keyword, None))
+    if fields.get("baseline"):
+        fields["baseline"] = name_of(fields["baseline"])
+    return pb.ImageFilter(**fields)
+
+
+def review_request(dataset: str, file_name: str, reviewer: str, statements: ReviewStatements) -> pb.CreateReviewRequest:
+    """Return a request for a review. It gets a request ID, so that it is safe to repeat."""
+    _check_keywords(statements, ReviewStatements)
+    fields: dict[str, Any] = {**statements}
+    request_id = fields.pop("request_id", "") or uuid.uuid4().hex
+    for keyword in ("confirmed", "added", "rejected"):
+        classes = fields.pop(keyword, ())
+        if isinstance(classes, int | str):
+            raise InvalidRequest(f"'{keyword}' is one class. Pass a list of classes.", field=keyword)
+        fields[f"{keyword}_classes"] = [class_text(item) for item in classes]
+    return pb.CreateReviewRequest(
+        parent=image_name(dataset, file_name), review=pb.Review(reviewer=reviewer, **fields), request_id=request_id
+    )
 
 
 def verdict_view(with_evidence: bool) -> pb.VerdictView:

@@ -6,6 +6,7 @@ A token has 256 random bits, so a plain SHA-256 is enough to store it.
 import hashlib
 import re
 import secrets
+from collections.abc import Mapping, Set
 from enum import Enum
 
 from errata.errors import InvalidSetting
@@ -21,7 +22,17 @@ class Scope(Enum):
     OPEN = "open"  # nothing
     SIGNED = "signed"  # the signature of a registry, which the hooks verify themselves
     READ = "read"  # a token of any scope
-    WRITE = "write"  # a token with the scope write
+    REVIEW = "review"  # a token that permits reviews of images
+    WRITE = "write"  # a token that permits changes of analyses
+    ADMIN = "admin"  # a token that permits changes of the evidence
+
+
+INCLUDED_SCOPES: Mapping[Scope, Set[Scope]] = {  # by the scope of a token
+    Scope.READ: {Scope.READ},
+    Scope.REVIEW: {Scope.READ, Scope.REVIEW},
+    Scope.WRITE: {Scope.READ, Scope.WRITE},
+    Scope.ADMIN: {Scope.READ, Scope.REVIEW, Scope.WRITE, Scope.ADMIN},
+}
 
 
 def new_token() -> str:
@@ -34,7 +45,7 @@ def line_of(name: str, scope: Scope, token: str) -> str:
 
     Args:
         name: Name of the token, which logs show.
-        scope: READ or WRITE.
+        scope: A scope in INCLUDED_SCOPES.
         token: The token; the line has only its SHA-256.
 
     Raises:

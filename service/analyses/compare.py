@@ -77,7 +77,7 @@ def compare_groups_of_sides(a: Side, b: Side) -> dict[str, GroupComparison]:
     """Compare two sides by group only; raise NotComparable if they differ in data set or evidence."""
     check_comparable(a.analysis, b.analysis)
     first, second = align_verdicts(a.verdicts, b.verdicts)
-    return compare_groups(_pair(first, second), first.groups)
+    return compare_groups(pair_sides(first, second), first.groups)
 
 
 def compare_sides(
@@ -101,7 +101,7 @@ def compare_sides(
     """
     check_comparable(a.analysis, b.analysis)
     first, second = align_verdicts(a.verdicts, b.verdicts)
-    pair = _pair(first, second)
+    pair = pair_sides(first, second)
     parts = split_groups(pair, first.groups)
     summary = a.analysis.summary
     assert summary is not None, "this is a bug: a compared analysis has a summary"
@@ -119,20 +119,21 @@ def compare_sides(
         superclasses={group: changed_superclasses(part, superclasses) for group, part in parts.items()}
         if superclasses is not None
         else {},
-        fixed=_changed_images(first, second, pair, pair.fixed, pair.types_a, max_images),
-        broken=_changed_images(first, second, pair, pair.broken, pair.types_b, max_images),
+        fixed=changed_images(first, second, pair, (pair.fixed, pair.types_a), max_images),
+        broken=changed_images(first, second, pair, (pair.broken, pair.types_b), max_images),
         num_rejected_targets=int((pair.counted & (first.targets != first.effective_targets)).sum()),
     )
 
 
-def _pair(a: Verdicts, b: Verdicts) -> Pair:
+def pair_sides(a: Verdicts, b: Verdicts) -> Pair:
+    """Pair the verdicts of two sides on the same n images."""
     matches = [Matches(side.predicted == side.targets, side.is_label) for side in (a, b)]
     return pair_verdicts(a.types, b.types, a.effective_targets, a.problematic, (matches[0], matches[1]))
 
 
 def pair_judged(a: JudgedAnalysis, b: JudgedAnalysis) -> Pair:
     """Pair two analyses that were judged with the same evidence."""
-    return _pair(to_side(a).verdicts, to_side(b).verdicts)
+    return pair_sides(to_side(a).verdicts, to_side(b).verdicts)
 
 
 def is_comparable(a: Analysis, b: Analysis) -> bool:
@@ -235,10 +236,19 @@ def _spread_verdicts(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.
     )
 
 
-def _changed_images(
-    a: Verdicts, b: Verdicts, pair: Pair, mask: Mask, severity: Bytes, max_images: int
+def changed_images(
+    a: Verdicts, b: Verdicts, pair: Pair, selection: tuple[Mask, Bytes], max_images: int
 ) -> tuple[ChangedImage, ...]:
-    """Return the images of a mask, most severe errors first."""
+    """Return selected images.
+
+    Args:
+        a: The verdicts of A on n images.
+        b: The verdicts of B on the same images.
+        pair: The pair of both.
+        selection: (n,) the images to return, and (n,) the error types by which they are sorted, most severe first.
+        max_images: Maximum number of images.
+    """
+    mask, severity = selection
     rows = np.flatnonzero(mask)
     rows = rows[np.argsort(-severity[rows].astype(int), kind="stable")][:max_images]
     columns = (a.targets, a.predicted, b.predicted, pair.types_a, pair.types_b, a.effective_targets)

@@ -3,7 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
+from service.analyses.decisions import DecisionCache
+from service.analyses.model_votes import VoteCache
+from service.analyses.verdict_cache import VerdictCache
 from service.archive.port import AnalysisIndex, Archive
 from service.archive.record_log import RecordLog
 from service.domain import Observer, Review
@@ -13,6 +17,9 @@ from service.jobs.store import JobStore
 from service.predictions.model_id import ModelId
 from service.predictions.sandbox import ParserPool
 from service.predictions.thumbnails import Thumbnails
+
+if TYPE_CHECKING:
+    from service.analyses.judge import JudgedAnalysis
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,9 @@ class Stores:
     clock: Callable[[], datetime]
     reviews: RecordLog[Review]
     attributes: AttributeRepository = field(default_factory=lambda: AttributeRepository({}))
+    verdict_cache: "VerdictCache[JudgedAnalysis]" = field(default_factory=VerdictCache)
+    votes: VoteCache = field(default_factory=VoteCache)
+    decisions: DecisionCache = field(default_factory=DecisionCache)
 
 
 @dataclass(frozen=True)

@@ -127,12 +127,21 @@ def iterate_analyses(stores: Stores, analysis_filter: AnalysisFilter) -> Iterato
             return
 
 
-def count_analyses(stores: Stores, analysis_filter: AnalysisFilter, order: Order, until: Cursor | None = None) -> int:
-    """Return the number of analyses that match a filter; with `until`, of those up to a position of an order."""
+def count_analyses(
+    stores: Stores,
+    analysis_filter: AnalysisFilter,
+    order: Order = NEWEST_FIRST,
+    until: Cursor | None = None,
+    limit: int | None = None,
+) -> int:
+    """Return the number of analyses that match a filter; with `until`, of those up to a position of an order.
+
+    With `limit`, more archived analyses than that may be counted as `limit`.
+    """
     unarchived = _find_unarchived(stores, analysis_filter)
     if until is not None:
         unarchived = [analysis for analysis in unarchived if not order.is_after(analysis, until)]
-    return stores.index.count(analysis_filter, order, until) + len(unarchived)
+    return stores.index.count(analysis_filter, order, until, limit) + len(unarchived)
 
 
 def _find_unarchived(stores: Stores, analysis_filter: AnalysisFilter) -> list[Analysis]:

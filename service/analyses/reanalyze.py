@@ -11,7 +11,8 @@ from service.analyses import request as requests
 from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
 from service.analyses.upload import archive_analysis, find_repeated
-from service.domain import Analysis
+from service.domain import Analysis, AnalysisRequest, Predictions
+from service.evidence.bundle import Bundle
 
 _log = structlog.get_logger()
 
@@ -37,6 +38,26 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
     requests.check(request)
     request_digest = requests.digest(request, content=hashlib.sha256(before.id.encode()).hexdigest())
     bundle = ports.stores.evidence.find(before.request.dataset, evidence)
+    analysis_id = requests.new_id(ports.stores.clock())
+    analysis, predictions = judge_again(ports, before, request, bundle, analysis_id)
+    analysis = replace(analysis, owner=owner, request_digest=request_digest)
+    if repeated := find_repeated(ports, request, request_digest, analysis.id, owner=""):
+        return repeated
+    archive_analysis(ports, analysis, predictions)
+    _log.info("analysis reanalyzed", analysis=analysis.id, before=before.id, evidence=bundle.digest[:12])
+    return analysis
+
+
+def judge_again(
+    ports: Ports, before: Analysis, request: AnalysisRequest, bundle: Bundle, analysis_id: str
+) -> tuple[Analysis, Predictions]:
+    """Return a new analysis of the predictions of another one, which is not archived yet, and the predictions.
+
+    Raises:
+        InvalidRequest: The bundle covers other images, or has other classes.
+        Unavailable: The predictions are missing or damaged.
+    """
+    now = ports.stores.clock()
     predictions = ports.stores.archive.predictions(before.id)
     if predictions is None:
         raise Unavailable(f"The archive has no predictions of analysis {before.id}. Upload them again.")
@@ -52,21 +73,15 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
             "the model, again.",
             field="evidence",
         )
-    now = ports.stores.clock()
+    summary = compute_summary(bundle, predictions)
     analysis = replace(
         before,
-        id=requests.new_id(now),
+        id=analysis_id,
         request=request,
         evidence=bundle.digest,
-        owner=owner,
         create_time=now,
         start_time=now,
         end_time=ports.stores.clock(),
-        summary=compute_summary(bundle, predictions),
-        request_digest=request_digest,
+        summary=summary,
     )
-    if repeated := find_repeated(ports, request, request_digest, analysis.id, owner=""):
-        return repeated
-    archive_analysis(ports, analysis, predictions)
-    _log.info("analysis reanalyzed", analysis=analysis.id, before=before.id, evidence=bundle.digest[:12])
-    return analysis
+    return analysis, predictions

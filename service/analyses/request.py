@@ -77,5 +77,14 @@ def creation_time(analysis_id: str) -> float:
 
 def new_id(now: datetime) -> str:
     """Return an id that sorts by time: milliseconds since the epoch, then 60 random bits, in base 32."""
-    number = (int(now.timestamp() * 1000) << 60) | secrets.randbits(60)
+    return _to_id(now, secrets.randbits(60))
+
+
+def derive_id(now: datetime, content: str) -> str:
+    """Return an id like `new_id` with bits of the SHA-256 of a text: the same time and text have the same id."""
+    return _to_id(now, int.from_bytes(hashlib.sha256(content.encode()).digest()[:8]) >> 4)
+
+
+def _to_id(now: datetime, bits: int) -> str:
+    number = (int(now.timestamp() * 1000) << 60) | bits
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(100, -1, -5))

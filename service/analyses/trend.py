@@ -21,11 +21,13 @@ from service.analyses.ports import Stores
 from service.analyses.request import MAX_TEXT
 from service.domain import (
     ALL,
+    AXES,
     METRICS,
     NEWEST_FIRST,
     POOLED,
     Analysis,
     AnalysisFilter,
+    Axis,
     Curves,
     ErrorType,
     Metric,
@@ -42,11 +44,12 @@ from service.reference_models.curves import curves_of
 from service.reference_models.layout import PublishedModel, read_models, size_label
 from service.summary.own_models import OwnModels
 from service.summary.percentiles import has_reference, percentile_ranks_among, percentile_ranks_of, shown_metrics
-from service.summary.trend import accuracies_of, fits_of, metric_values
+from service.summary.trend import accuracies_of, fits_of, metric_intervals, metric_values
 
 MAX_NAMES = 1000  # selected analyses
 MAX_RANKED = 20  # analyses with percentiles, whose intervals take about 20 ms each
-MAX_LABELS = 50  # groups with a fit; models with rarer labels are in none
+MAX_LABELS = 50  # groups with a fit, and label keys; models with rarer labels are in none
+OWNER, MODEL = "owner", "model"  # analyses can be grouped by them without a label
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class TrendRequest:
     group: str = ALL
     by: str = ""  # label by which models are grouped
     reference: bytes = b""  # published models, in the CSV layout of the paper's authors
-    highlighted: str = ""  # id of an analysis whose percentiles a page shows
+    x: Axis | None = None  # accuracy that all metrics are plotted over; None: as in the paper
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def read_published_models(request: TrendRequest) -> list[PublishedModel]:
 def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Sequence[PublishedModel]) -> Trend:
     """Return the trend of analyses and published models."""
     published_curves = curves_of(analyses.dataset)
-    curves = _comparable_curves(published_curves, analyses.own_superclasses)
+    axes = _axes(request.x)
+    curves = _comparable_curves(published_curves, analyses.own_superclasses, axes)
     members = (*analyses.selected, *analyses.others)
     abstained = members[0].abstained if members else ()
     points = _analysis_points(analyses, request, _metrics(abstained, curves is not None or bool(published)))
@@ -146,24 +150,26 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         rank = partial(percentile_ranks_of, published_curves, request.group, own_superclasses=analyses.own_superclasses)
     else:
         rank = partial(_ranks_among_own, own_models, request.group)
-    points = _add_percentile_ranks(points, analyses, request, rank)
+    points = _add_percentile_ranks(points, analyses, rank)
     own_superclasses = curves is not None and analyses.own_superclasses
     is_comparable = partial(has_reference, own_superclasses=own_superclasses)
     points += [_published_point(model, request.by, is_comparable) for model in published]
-    fitted_metrics = [metric for metric in METRICS if metric != POOLED or abstained]
+    fitted_axes = {metric: axis for metric, axis in axes.items() if metric != POOLED or abstained}
     return Trend(
         dataset=analyses.dataset,
         evidence=analyses.evidence,
         group=request.group,
         by=request.by,
         points=tuple(points),
-        fits=fits_of(points, fitted_metrics, _frequent_labels(points), curves, request.group),
+        fits=fits_of(points, fitted_axes, _frequent_labels(points), curves, request.group),
         curves=curves,
         abstained=abstained,
         own_superclasses=analyses.own_superclasses,
         num_left_out=analyses.num_left_out,
         groups=tuple(analyses.groups),
         num_other_models=0 if published_curves is not None else max(0, len(own_models) - 1),
+        axes=axes,
+        label_keys=tuple(sorted({key for result in members for key in result.labels})[:MAX_LABELS]),
     )
 
 
@@ -171,11 +177,22 @@ def _ranks_among_own(models: OwnModels, group: str, result: StoredResult) -> tup
     return percentile_ranks_among(models.without(result), group, result)
 
 
-def _comparable_curves(curves: Curves | None, own_superclasses: bool) -> Curves | None:
-    """Return the curves of the metrics that are comparable with the published models."""
-    if curves is None or not own_superclasses:
-        return curves
-    keys = {key for key in curves.quantiles if has_reference(key[1], own_superclasses)}
+def _axes(x: Axis | None) -> Mapping[Metric, Axis]:
+    """Return the accuracy that each metric is plotted over. An accuracy is not plotted over itself."""
+    if x is None:
+        return AXES
+    return {metric: x for metric in METRICS if metric != x.value}
+
+
+def _comparable_curves(curves: Curves | None, own_superclasses: bool, axes: Mapping[Metric, Axis]) -> Curves | None:
+    """Return the curves of the metrics that are comparable with the published models on their axes."""
+    if curves is None:
+        return None
+    keys = {
+        (group, metric)
+        for group, metric in curves.quantiles
+        if has_reference(metric, own_superclasses) and axes.get(metric) is AXES[metric]
+    }
     return replace(
         curves,
         quantiles={key: curves.quantiles[key] for key in keys},
@@ -216,17 +233,19 @@ def _analysis_points(analyses: TrendAnalyses, request: TrendRequest, metrics: Se
 def _add_percentile_ranks(
     points: Sequence[TrendPoint],
     analyses: TrendAnalyses,
-    request: TrendRequest,
     rank: Callable[[StoredResult], tuple[PercentileRank, ...]],
 ) -> list[TrendPoint]:
-    """Return points with percentiles for at most MAX_RANKED analyses, the selected and highlighted ones first."""
+    """Return points with percentiles and intervals for at most MAX_RANKED analyses, the selected ones first."""
     results = {result.id: result for result in (*analyses.selected, *analyses.others)}
-    order = sorted(points, key=lambda point: not (point.is_selected or point.id == request.highlighted))
-    ranked_ids = {point.id for point in order[:MAX_RANKED]}
-    return [
-        replace(point, percentile_ranks=rank(results[point.id])) if point.id in ranked_ids else point
-        for point in points
+    ranked = [
+        replace(
+            point,
+            percentile_ranks=rank(results[point.id]),
+            intervals=metric_intervals(results[point.id].group),
+        )
+        for point in points[:MAX_RANKED]
     ]
+    return [*ranked, *points[MAX_RANKED:]]
 
 
 def _published_point(model: PublishedModel, by: str, is_comparable: Callable[[Metric], bool]) -> TrendPoint:
@@ -235,8 +254,10 @@ def _published_point(model: PublishedModel, by: str, is_comparable: Callable[[Me
 
 
 def group_label(result: StoredResult, by: str) -> str:
-    """Return the label by which a result is grouped; its model's architecture if the label is missing."""
+    """Return the label by which a result is grouped; its owner, model, or architecture if the label is missing."""
     label = result.labels.get(by, "") if by else ""
+    if not label and by in (OWNER, MODEL):
+        return result.owner if by == OWNER else result.model[0]
     if label and by == "size" and label.isascii() and label.isdigit() and len(label) < 16:
         return size_label(int(label))
     if not label and by == "architecture":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from errata.errors import EvidenceNotFound, InvalidEvidence, InvalidRequest, Unavailable
+from errata.errors import EvidenceNotFound, ImageNotFound, InvalidEvidence, InvalidRequest, Unavailable
 from errata.groups import check_group
 from numpy.typing import NDArray
 
@@ -108,20 +108,24 @@ def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArra
     if verdict_filter.problematic is not None:
         mask &= judged.bundle.evidence.problematic == verdict_filter.problematic
     if verdict_filter.superclass:
-        members = judged.bundle.superclass_mask(verdict_filter.superclass)
-        if members is None:
-            known = judged.bundle.label_space.superclasses.ids
-            closest = difflib.get_close_matches(verdict_filter.superclass[:80], known, n=1) or known[:1]
-            remedy = f"Expected one such as {closest[0]!r:.80}" if closest else "The bundle has no superclasses"
-            raise InvalidRequest(
-                f"Unknown superclass {verdict_filter.superclass!r:.80} of the bundle {judged.bundle.digest[:12]}. "
-                f"{remedy}.",
-                field="filter.superclass",
-            )
+        members = superclass_mask(judged.bundle, verdict_filter.superclass, "filter.superclass")
         mask &= members[targets] | members[predicted]
     if verdict_filter.slice:
         mask &= slice_mask(judged, verdict_filter.slice)
     return np.flatnonzero(mask)
+
+
+def superclass_mask(bundle: Bundle, superclass: str, field: str) -> Mask:
+    """Return the classes of a superclass, (C,); raise InvalidRequest about `field` if the bundle does not have it."""
+    members = bundle.superclass_mask(superclass)
+    if members is None:
+        known = bundle.label_space.superclasses.ids
+        closest = difflib.get_close_matches(superclass[:80], known, n=1) or known[:1]
+        remedy = f"Expected one such as {closest[0]!r:.80}" if closest else "The bundle has no superclasses"
+        raise InvalidRequest(
+            f"Unknown superclass {superclass!r:.80} of the bundle {bundle.digest[:12]}. {remedy}.", field=field
+        )
+    return members
 
 
 def slice_mask(judged: JudgedAnalysis, text: str) -> Mask:
@@ -233,11 +237,15 @@ def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None)
         predicted: A class; None: the model's prediction.
 
     Raises:
-        ImageNotFound: The evidence does not cover the image.
+        ImageNotFound: The evidence does not cover the image, or the analysis has no prediction for it.
     """
     image = int(judged.bundle.rows[judged.bundle.row(file_name)])
     model_prediction = int(judged.predictions.top1[image])
     probability = judged.predictions.probability
+    if predicted is None and model_prediction < 0:
+        raise ImageNotFound(
+            f"Analysis {judged.analysis.id} has no prediction for the image {file_name!r:.120}.", field="file_name"
+        )
     is_model_prediction = predicted is None or predicted == model_prediction
     return explain_prediction(
         judged.bundle,

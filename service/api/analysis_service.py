@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 from errata import v1 as pb
@@ -20,6 +18,7 @@ from service.analyses import (
     compare,
     export,
     gate,
+    images,
     lifecycle,
     queries,
     reanalyze,
@@ -34,17 +33,16 @@ from service.analyses.explain import explain_prediction
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
 from service.analyses.verdicts import find_attributes
-from service.api.concurrency import ConcurrencyLimit
 from service.api.executors import BoundedExecutor
-from service.api.paced_stream import PacedStream
+from service.api.file_stream import stream_chunks
+from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.authorization import CALLER
-from service.domain import Analysis, AnalysisRequest
+from service.concurrency import ConcurrencyLimit
+from service.domain import Analysis
+from service.wire.names import check_enum
 
-MAX_CHUNK = 2 << 20  # bytes of the file in one message of an upload
-SEND_CHUNK = 1 << 20  # bytes of the file in one message of a download
 MAX_IMAGES = 50_000  # fixed images, and as many broken images, in a comparison
-UPLOAD_RETRY_SECONDS = 2.0  # delay before a client retries an upload that exceeded the limit
 POLL_SECONDS = 0.05  # interval between two reads of a watched analysis
 MAX_WATCHES, FAST_WATCHES = 256, 16  # above FAST_WATCHES, the interval grows with the number of watches
 HEARTBEAT_SECONDS = 2.0  # interval between two messages about a watched analysis that does not change
@@ -55,26 +53,16 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     """Implements the RPCs of AnalysisService."""
 
-    def __init__(
-        self, ports: Ports, executor: BoundedExecutor, uploaders: ThreadPoolExecutor, max_uploads: int
-    ) -> None:
+    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver) -> None:
         self._ports = ports
         self._executor = executor
-        self._uploaders = uploaders
-        self._uploads = ConcurrencyLimit(max_uploads, "uploads", UPLOAD_RETRY_SECONDS)
+        self._receiver = receiver
         self._watches = ConcurrencyLimit(MAX_WATCHES, "watches", HEARTBEAT_SECONDS)
-        self._open_uploads: set[asyncio.Timeout] = set()
         self._is_stopping = False
 
     def stop_watches(self) -> None:
         """End all watches, which would delay the shutdown until their analyses end."""
         self._is_stopping = True
-
-    def end_uploads(self) -> None:
-        """End all uploads with a status that asks the client to send the file again."""
-        for upload_timeout in self._open_uploads:
-            if not upload_timeout.expired():
-                upload_timeout.reschedule(0.0)
 
     async def CreateAnalysis(self, request: pb.CreateAnalysisRequest, context: Context) -> pb.Analysis:
         """Queue an analysis of a model."""
@@ -85,21 +73,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         self, request_iterator: AsyncIterator[pb.UploadPredictionsRequest], context: Context
     ) -> pb.Analysis:
         """Judge a predictions file while it is received."""
-        parts = PacedStream(_parts(request_iterator), lambda part: len(part.chunk))
-        try:
-            async with asyncio.timeout(None) as upload_timeout:
-                self._open_uploads.add(upload_timeout)
-                analysis_request = wire.request_from_header(_header(await parts.next()))
-                first = await parts.next()  # a caller that sends only a header does not occupy a slot
-                return wire.to_analysis(await self._upload(analysis_request, first, parts))
-        except TimeoutError as error:
-            if not upload_timeout.expired():
-                raise
-            raise Unavailable(
-                "The service is shutting down. Send the upload again.", retry_after=UPLOAD_RETRY_SECONDS
-            ) from error
-        finally:
-            self._open_uploads.discard(upload_timeout)
+        return wire.to_analysis(await self._receiver.receive(request_iterator, self._start_upload))
 
     async def GetAnalysis(self, request: pb.GetAnalysisRequest, context: Context) -> pb.Analysis:
         """Return one analysis."""
@@ -199,11 +173,32 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
         return await self._executor.call(page)
 
+    async def ListImages(self, request: pb.ListImagesRequest, context: Context) -> pb.ListImagesResponse:
+        """Return a page of the images of an analysis, with facet counts."""
+        analysis_id = wire.analysis_id(request.parent, "parent")
+
+        def page() -> pb.ListImagesResponse:
+            stores = self._ports.stores
+            label_space = verdicts.find_bundle(stores, queries.get_succeeded(stores, analysis_id)).label_space
+            query = wire.image_query(request, label_space)
+            selection = images.select_images(stores, query)
+            positions, next_token = wire.page_of(range(len(selection.rows)), request)
+            rows = selection.take(positions.start, positions.stop)
+            return pb.ListImagesResponse(
+                images=[wire.to_image(image, label_space) for image in images.take_images(selection.images, rows)],
+                next_page_token=next_token,
+                total_size=len(selection.rows),
+                facets=wire.to_facets(images.count_facets(selection.images, query), label_space),
+                num_models=selection.images.num_models,
+            )
+
+        return await self._executor.call(page)
+
     async def ExportVerdicts(self, request: pb.ExportVerdictsRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
         """Stream verdicts as a file."""
         analysis_id = wire.analysis_id(request.parent, "parent")
         has_evidence = _has_evidence(request.view)
-        _check_enum(pb.VerdictFormat, request.format, "format")
+        check_enum(pb.VerdictFormat, request.format, "format")
         if has_evidence and request.format == pb.VERDICT_FORMAT_CSV:
             raise InvalidRequest(
                 "A CSV file cannot contain evidence. Export JSONL, Parquet, or Arrow, or use VERDICT_VIEW_BASIC.",
@@ -213,7 +208,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         label_space = result.bundle.label_space
         verdict_filter = await self._executor.call(wire.verdict_filter, request.filter, label_space)
         content = export.Export(verdict_filter, has_evidence)
-        async for chunk in self._chunks(_EXPORTS[request.format](result, content)):
+        async for chunk in stream_chunks(self._executor, _EXPORTS[request.format](result, content)):
             yield chunk
 
     async def ExplainVerdict(self, request: pb.ExplainVerdictRequest, context: Context) -> pb.Verdict:
@@ -236,7 +231,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def ComputeBreakdown(self, request: pb.ComputeBreakdownRequest, context: Context) -> pb.Breakdown:
         """Return the counts of the error types by class or superclass."""
-        _check_enum(pb.BreakdownBy, request.by, "by")
+        check_enum(pb.BreakdownBy, request.by, "by")
         result = await self._executor.call(verdicts.load_judged, self._ports.stores, wire.analysis_id(request.name))
         rows = await self._executor.call(breakdown.compute_breakdown, result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
         return wire.to_breakdown(rows)
@@ -273,9 +268,14 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def RenderReport(self, request: pb.RenderReportRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
         """Stream a report as one HTML file."""
+        if request.thumbnails and request.WhichOneof("subject") != "analysis":
+            raise InvalidRequest(
+                "Only the report of an analysis can have thumbnails. Set `analysis`.", field="thumbnails"
+            )
         match request.WhichOneof("subject"):
             case "analysis":
-                render = partial(report.report, self._ports, wire.analysis_id(request.analysis, "analysis"))
+                analysis_id = wire.analysis_id(request.analysis, "analysis")
+                render = partial(report.report, self._ports, analysis_id, request.thumbnails)
             case "comparison":
                 render = partial(report.comparison_report, self._ports.stores, *_compared_ids(request.comparison))
             case "trend":
@@ -285,7 +285,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
                     "The subject is missing. Set `analysis`, `comparison`, or `trend`.", field="subject"
                 )
         html = await self._executor.call(render)
-        async for chunk in self._chunks(iter([html.encode()])):
+        async for chunk in stream_chunks(self._executor, iter([html.encode()])):
             yield chunk
 
     def _explain(self, name: str, predicted_class: str, has_evidence: bool = True) -> pb.Verdict:
@@ -299,43 +299,9 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
             verdict = replace(verdict, evidence=None)
         return wire.to_verdict(verdict, label_space.names, analysis_id if predicted is None else "")
 
-    async def _upload(
-        self,
-        analysis_request: AnalysisRequest,
-        part: "_Part | None",
-        parts: "PacedStream[_Part]",
-    ) -> Analysis:
-        """Pass the chunks of an upload to a thread that parses and judges the file; return its analysis.
-
-        The thread owns the slot: if the call ends early, the slot is released once the thread stops.
-        """
-        release = self._uploads.acquire()
-        stream = UploadStream()
-        judge = partial(upload.upload, self._ports, analysis_request, stream, CALLER.get(), lambda: stream.is_aborted)
-        run = partial(copy_context().run, judge)
-        result = asyncio.get_running_loop().run_in_executor(self._uploaders, run)
-
-        def on_done(future: "asyncio.Future[Analysis]") -> None:
-            release()
-            stream.abort()  # otherwise `feed` could wait forever for a reader that has ended
-            future.exception()  # asyncio logs exceptions that nobody retrieves
-
-        result.add_done_callback(on_done)
-        try:
-            while part is not None and not result.done():
-                await stream.feed(_chunk(part))
-                part = await parts.next(until=result)
-            stream.close()
-            return await asyncio.shield(result)  # canceling the future does not end the thread
-        except BaseException:
-            stream.abort()
-            raise
-
-    async def _chunks(self, pieces: Iterator[bytes]) -> AsyncIterator[pb.FileChunk]:
-        """Stream the pieces of a file, which are produced in a thread."""
-        while (piece := await self._executor.call_admitted(next, pieces, None)) is not None:
-            for start in range(0, len(piece), SEND_CHUNK):
-                yield pb.FileChunk(chunk=piece[start : start + SEND_CHUNK])
+    def _start_upload(self, header: pb.UploadHeader) -> Callable[[UploadStream], Analysis]:
+        request, caller = wire.request_from_header(header), CALLER.get()
+        return lambda stream: upload.upload(self._ports, request, stream, caller, lambda: stream.is_aborted)
 
 
 def _compared_ids(request: pb.CompareAnalysesRequest) -> tuple[str, str]:
@@ -343,53 +309,8 @@ def _compared_ids(request: pb.CompareAnalysesRequest) -> tuple[str, str]:
 
 
 def _has_evidence(view: int, default: bool = False) -> bool:
-    _check_enum(pb.VerdictView, view, "view")
+    check_enum(pb.VerdictView, view, "view")
     return default if view == pb.VERDICT_VIEW_UNSPECIFIED else view == pb.VERDICT_VIEW_FULL
-
-
-def _check_enum(enum: Any, value: int, field: str) -> None:
-    if value not in enum.values():
-        name = enum.DESCRIPTOR.name
-        raise InvalidRequest(f"Unknown {name} {value}. Expected a value of the enum.", field=field)
-
-
-class _Part(NamedTuple):
-    """The content of a message of an upload."""
-
-    name: str | None  # `header`, `chunk`, or None if the message is empty
-    header: pb.UploadHeader
-    chunk: bytes
-
-
-async def _parts(messages: AsyncIterator[pb.UploadPredictionsRequest]) -> AsyncIterator[_Part]:
-    """Yield the content of each message. It reads `chunk` once, because protobuf copies it at every access."""
-    async for message in messages:
-        yield _Part(message.WhichOneof("part"), message.header, message.chunk)
-
-
-def _header(part: _Part | None) -> pb.UploadHeader:
-    if part is None:
-        raise InvalidRequest("The upload is empty. Send the header first.", field="header")
-    if part.name != "header":
-        raise InvalidRequest(f"The first message is {_describe(part.name)}. Send the header first.", field="header")
-    return part.header
-
-
-def _chunk(part: _Part) -> bytes:
-    if part.name != "chunk":
-        raise InvalidRequest(
-            f"A message after the header is {_describe(part.name)}. Send one header, then only chunks.", field="header"
-        )
-    if len(part.chunk) > MAX_CHUNK:
-        raise InvalidRequest(
-            f"Chunk of {len(part.chunk)} bytes is too large. Send at most {MAX_CHUNK} bytes in a chunk.",
-            field="chunk",
-        )
-    return part.chunk
-
-
-def _describe(part: str | None) -> str:
-    return f"a {part}" if part else "empty"
 
 
 def _jsonl(judged: JudgedAnalysis, content: export.Export) -> Iterator[bytes]:

@@ -45,11 +45,9 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
             raise InvalidRequest(
                 "The data set is missing. Set `parent`; ListDatasets returns the names.", field="parent"
             )
-        bundles = await self._executor.call(self._ports.stores.evidence.bundles, dataset_id(request.parent))
-        page, next_token = wire.page_of(bundles, request)
-        return pb.ListEvidenceResponse(
-            evidence=[wire.to_evidence(bundle.manifest) for bundle in page], next_page_token=next_token
-        )
+        manifests = await self._executor.call(self._ports.stores.evidence.versions, dataset_id(request.parent))
+        page, next_token = wire.page_of(manifests, request)
+        return pb.ListEvidenceResponse(evidence=map(wire.to_evidence, page), next_page_token=next_token)
 
     async def GetClass(self, request: pb.GetClassRequest, context: Context) -> pb.Class:
         """Return a class."""
@@ -92,7 +90,7 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
         datasets = []
         for name in self._ports.stores.evidence.datasets():
             try:
-                default = self._ports.stores.evidence.bundles(name)[0].manifest
+                default = self._ports.stores.evidence.find(name, "").manifest
             except (EvidenceDamaged, Unavailable):
                 continue  # the repository logs the error; the other data sets remain usable
             datasets.append(wire.to_dataset(default, self._has_images(default)))

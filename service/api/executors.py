@@ -7,7 +7,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TypeVar, TypeVarTuple, Unpack
 
-from service.api.concurrency import ConcurrencyLimit
+from service.concurrency import ConcurrencyLimit
 
 THREADS = 8
 MAX_CALLS = 64  # running and waiting

@@ -3,7 +3,6 @@
 import asyncio
 import resource
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import grpc
@@ -12,6 +11,10 @@ from errata.v1 import (
     analysis_service_pb2_grpc,
     catalog_service_pb2,
     catalog_service_pb2_grpc,
+    evidence_service_pb2,
+    evidence_service_pb2_grpc,
+    review_service_pb2,
+    review_service_pb2_grpc,
 )
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -20,9 +23,13 @@ from grpc_reflection.v1alpha import reflection
 from service.analyses.ports import Ports
 from service.api.analysis_service import AnalysisService
 from service.api.catalog_service import CatalogService
+from service.api.evidence_service import EvidenceService
 from service.api.executors import BoundedExecutor
 from service.api.interceptors import CallInterceptor
+from service.api.review_service import ReviewService
+from service.api.upload_receiver import UploadReceiver
 from service.authorization import ALLOW_ALL, Authorizer
+from service.concurrency import ConcurrencyLimit
 from service.telemetry import SERVICE_FAULT_CODES, Metrics, initialize_series
 
 MAX_CONNECTIONS, RESERVED_FILES = 2000, 640  # reserved: file descriptors for HTTP connections, the archive, and Redis
@@ -43,7 +50,7 @@ OPTIONS = (
 )
 SERVICES: Sequence[ServiceDescriptor] = tuple(
     service
-    for file in (analysis_service_pb2, catalog_service_pb2)
+    for file in (analysis_service_pb2, catalog_service_pb2, review_service_pb2, evidence_service_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 
@@ -55,6 +62,7 @@ class GrpcServer:
     server: grpc.aio.Server
     calls: CallInterceptor
     analyses: AnalysisService
+    uploads: UploadReceiver
     health: health.aio.HealthServicer
     port: int
 
@@ -75,7 +83,7 @@ class GrpcServer:
         self.analyses.stop_watches()
         self.calls.end_health_watches()
         end_uploads = asyncio.get_running_loop().call_later(
-            max(grace / 2, grace - ABORT_SECONDS), self.analyses.end_uploads
+            max(grace / 2, grace - ABORT_SECONDS), self.uploads.end_uploads
         )
         await self.server.stop(grace)
         end_uploads.cancel()
@@ -85,11 +93,13 @@ def make_server(
     ports: Ports,
     metrics: Metrics,
     address: str,
-    max_uploads: int,
+    uploads: ConcurrencyLimit,
     authorizer: Authorizer = ALLOW_ALL,
     credentials: grpc.ServerCredentials | None = None,
 ) -> GrpcServer:
     """Create a server and bind it to an address; without credentials, it serves plain text.
+
+    The limit on uploads also counts those of the pages.
 
     Raises:
         RuntimeError: The address is in use.
@@ -99,15 +109,18 @@ def make_server(
     connections = ("grpc.max_allowed_incoming_connections", max_connections())
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
     executor = BoundedExecutor()
-    uploaders = ThreadPoolExecutor(max_uploads, thread_name_prefix="uploader")
-    analyses = AnalysisService(ports, executor, uploaders, max_uploads)
+    receiver = UploadReceiver(uploads)
+    analyses = AnalysisService(ports, executor, receiver)
+    reviews, evidence = ReviewService(ports, executor, receiver), EvidenceService(ports, executor, receiver)
     analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(analyses, server)
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogService(ports, executor), server)
+    review_service_pb2_grpc.add_ReviewServiceServicer_to_server(reviews, server)
+    evidence_service_pb2_grpc.add_EvidenceServiceServicer_to_server(evidence, server)
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection((*service_names()[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
-    return GrpcServer(server, calls, analyses, servicer, port)
+    return GrpcServer(server, calls, analyses, receiver, servicer, port)
 
 
 def max_connections() -> int:

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-from errata.errors import InvalidSetting, Unavailable
+from errata.errors import Unavailable
 from errata.files import write_files
 
+from service.object_store import is_remote, open_file_system
 from service.storage import create_file, read_regular_file
 
 MAX_FILE_BYTES = 256 << 20  # a hundred times the size of an analysis
@@ -221,26 +222,11 @@ class ObjectFiles:
         }
 
 
-def is_remote(location: str) -> bool:
-    """Return whether a location is the URL of an object store, and not a local folder."""
-    return "://" in location and not location.startswith("file://")
-
-
 def open_files(location: str) -> Files:
     """Return the files at a folder or URL; raise InvalidSetting if the URL's scheme is not supported."""
     if not is_remote(location):
         return FolderFiles(Path(location.removeprefix("file://")))
-    try:
-        import fsspec
-
-        file_system, path = fsspec.core.url_to_fs(location, use_listings_cache=False)
-    except (ImportError, ValueError) as error:
-        raise InvalidSetting(
-            f"ERRATA_ARCHIVE: cannot open {location!r:.120} ({error}). Use a folder or a supported URL, and install "
-            "errata-service[object-store] for object stores.",
-            field="ERRATA_ARCHIVE",
-        ) from error
-    return ObjectFiles(file_system, path)
+    return ObjectFiles(*open_file_system(location, "ERRATA_ARCHIVE"))
 
 
 def _unavailable(operation: str, error: Exception) -> Unavailable:

@@ -11,7 +11,7 @@ from service.archive.files import Files
 from service.storage import ORPHAN_SECONDS, scratch_target
 
 _PREDICTIONS = re.compile(r"([0-9a-z]{1,64})\.predictions\.npz")
-_ARCHIVE_FILE = re.compile(rf"{_PREDICTIONS.pattern}|[0-9a-z]{{1,64}}\.json")
+_ARCHIVE_FILE = re.compile(rf"{_PREDICTIONS.pattern}|[0-9a-z]{{1,64}}\.json|[0-9a-f]{{64}}\.\d{{4}}")
 _log = structlog.get_logger()
 
 

@@ -4,7 +4,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.domain import Analysis, AnalysisFilter, Cursor, ModelVersion, Order, Predictions, StoredResult
+from service.domain import (
+    NEWEST_FIRST,
+    Analysis,
+    AnalysisFilter,
+    Cursor,
+    ModelVersion,
+    Order,
+    Predictions,
+    StoredResult,
+)
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,17 @@ class AnalysisIndex(Protocol):
         """Return the first analyses after a position that match a filter."""
         ...
 
-    def count(self, analysis_filter: AnalysisFilter, order: Order | None = None, until: Cursor | None = None) -> int:
-        """Return the number of analyses that match a filter; with `until`, of those up to a position of an order."""
+    def count(
+        self,
+        analysis_filter: AnalysisFilter,
+        order: Order = NEWEST_FIRST,
+        until: Cursor | None = None,
+        limit: int | None = None,
+    ) -> int:
+        """Return the number of analyses that match a filter; with `until`, of those up to a position of an order.
+
+        With `limit`, more analyses than that may be counted as `limit`.
+        """
         ...
 
     def contained(self, analysis_ids: Collection[str]) -> Set[str]:

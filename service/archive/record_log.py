@@ -3,12 +3,13 @@
 import json
 import re
 import threading
-from collections.abc import Sequence
+from bisect import insort
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 import structlog
-from errata.errors import NewerRecord
+from errata.errors import NewerRecord, TooLarge
 from errata.json_input import parse_json
 from pydantic import TypeAdapter
 
@@ -41,30 +42,36 @@ T = TypeVar("T", bound=Dated)
 class RecordLog(Generic[T]):
     """The records of one dataclass in a folder or an object store. Thread-safe.
 
-    `append` returns after the record is on the disk. Records of other processes appear with the next call of `all`.
+    `append` returns after the record is on the disk. Records of other processes appear with the next read. A read
+    decodes only the records that are new.
 
     Args:
         files: The files. They contain nothing else.
         kind: The dataclass of the records.
+        keys: Returns the keys under which `find` finds a record; None: `find` is not used.
     """
 
-    def __init__(self, files: Files, kind: type[T]) -> None:
+    def __init__(self, files: Files, kind: type[T], keys: Callable[[T], Iterable[Hashable]] | None = None) -> None:
         self._files = files
         self._adapter = TypeAdapter(kind)
         self._kind = kind.__name__
+        self._keys = keys
         self._lock = threading.Lock()
+        self._listed: frozenset[str] = frozenset()  # names of all files when the log was last read
+        self._read: frozenset[str] = frozenset()  # names of the files that were read; unreadable ones are logged once
         self._records: dict[str, T] = {}
-        self._unreadable: set[str] = set()  # names of files, which are logged once
-        self._sorted: Sequence[T] = ()
+        self._sorted: list[T] = []
+        self._by_key: dict[Hashable, list[T]] = {}
+        self._all: Sequence[T] = ()
 
-    def append(self, record: T) -> None:
-        """Store a record.
+    def append(self, *records: T) -> None:
+        """Store records in order: a process that finds one of them finds those before it.
 
         Raises:
+            TooLarge: A record has more than MAX_RECORD bytes.
             Unavailable: The archive cannot be written.
         """
-        document = {"schema": SCHEMA} | self._adapter.dump_python(record, mode="json")
-        self._files.write({f"{record.id}.json": json.dumps(document, sort_keys=True).encode()})
+        self._files.write({f"{record.id}.json": self._encode(record) for record in records})
 
     def all(self) -> Sequence[T]:
         """Return all records, oldest first; the same object while there are no new ones.
@@ -73,15 +80,57 @@ class RecordLog(Generic[T]):
             Unavailable: The archive cannot be read.
         """
         with self._lock:
-            names = {name for name in self._files.names() if _NAME.fullmatch(name)}
-            new = sorted(names - self._records.keys() - self._unreadable)
-            for name, content in self._files.read_many(new):
-                if content is not None and (record := self._decode(name, content)) is not None:
-                    self._records[name] = record
-            if new or len(self._records) != len(self._sorted):
-                self._records = {name: record for name, record in self._records.items() if name in names}
-                self._sorted = sorted(self._records.values(), key=lambda record: (record.time, record.id))
-            return self._sorted
+            self._refresh()
+            if len(self._all) != len(self._sorted):
+                self._all = tuple(self._sorted)
+            return self._all
+
+    def find(self, key: Hashable) -> Sequence[T]:
+        """Return the records with a key, oldest first.
+
+        Raises:
+            Unavailable: The archive cannot be read.
+        """
+        assert self._keys is not None, "This is a bug: `find` needs a log with keys."
+        with self._lock:
+            self._refresh()
+            return tuple(self._by_key.get(key, ()))
+
+    def by_id(self) -> Mapping[str, T]:
+        """Return all records by their IDs.
+
+        Raises:
+            Unavailable: The archive cannot be read.
+        """
+        return {record.id: record for record in self.all()}
+
+    def _refresh(self) -> None:
+        """Read the new records; forget records whose files an operator removed."""
+        names = frozenset(self._files.names())
+        if names is self._listed:  # the folder did not change
+            return
+        if self._read - names:
+            self._read, self._records, self._sorted, self._by_key, self._all = frozenset(), {}, [], {}, ()
+        new = sorted(name for name in names - self._read if _NAME.fullmatch(name))
+        decoded = {
+            name: record
+            for name, content in (self._files.read_many(new) if new else ())
+            if content is not None and (record := self._decode(name, content)) is not None
+        }
+        self._read |= frozenset(new)
+        self._records |= decoded
+        for record in sorted(decoded.values(), key=_order):
+            insort(self._sorted, record, key=_order)
+            for key in self._keys(record) if self._keys else ():
+                insort(self._by_key.setdefault(key, []), record, key=_order)
+        self._listed = names
+
+    def _encode(self, record: T) -> bytes:
+        document = {"schema": SCHEMA} | self._adapter.dump_python(record, mode="json")
+        content = json.dumps(document, sort_keys=True).encode()
+        if len(content) > MAX_RECORD:
+            raise TooLarge(f"The record has {len(content):,} bytes. Expected at most {MAX_RECORD:,}. Shorten it.")
+        return content
 
     def _decode(self, name: str, content: bytes) -> T | None:
         try:
@@ -98,6 +147,9 @@ class RecordLog(Generic[T]):
                 raise ValueError("the time has no zone")
         except (NewerRecord, ValueError, TypeError) as error:
             _log.error("record unreadable", kind=self._kind, name=name, error=repr(error)[:500])
-            self._unreadable.add(name)
             return None
         return record
+
+
+def _order(record: Dated) -> tuple[datetime, str]:
+    return record.time, record.id

@@ -1,23 +1,37 @@
-"""Builds and verifies evidence bundles."""
+"""Builds, finds, and verifies evidence bundles."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from errata.errors import InvalidEvidence
 
-from service.domain import Agreement
-from service.evidence.array_file import ArrayFile
-from service.evidence.build import digest_of, write_bundle
-from service.evidence.bundle import Bundle, open_bundle, verify
+from service.archive.files import open_files
+from service.archive.publications import ArchivePublications
+from service.archive.record_log import RecordLog
+from service.domain import Agreement, AuditEvent, Review
+from service.evidence.build import verify_evidence, write_bundle
+from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.expert_judgments import pack_judgments, read_expert_judgments, unpack_judgments
-from service.evidence.layout import WITHOUT_DIGEST
+from service.evidence.publications import PublishedEvidence
 from service.evidence.recipes import Inputs, gather
+from service.evidence.review_file import read_reviews
+from service.evidence.reviewed import apply_reviews
 from service.rules.decide import decide_each
 from service.rules.table import error_types
 from service.settings import Settings
 from service.summary.agreement import measure_agreement
 
-__all__ = ["Inputs", "build_evidence", "embedding_cache", "expert_agreement", "verify_evidence"]
+__all__ = [
+    "Inputs",
+    "audit_events",
+    "build_evidence",
+    "build_from_reviews",
+    "embedding_cache",
+    "expert_agreement",
+    "find_published",
+    "verify_evidence",
+]
 
 
 def build_evidence(dataset: str, inputs: Inputs, output: Path) -> Bundle:
@@ -38,16 +52,48 @@ def build_evidence(dataset: str, inputs: Inputs, output: Path) -> Bundle:
     return open_bundle(output)
 
 
+def build_from_reviews(base: Path, reviews: Path | None, min_reviews: int, output: Path, settings: Settings) -> Bundle:
+    """Build the evidence of a bundle and reviews.
+
+    Args:
+        base: Folder of the bundle to correct.
+        reviews: File of reviews; None: the reviews in the archive of the settings.
+        min_reviews: Number of reviewers that must have voted on a class.
+        output: Folder of the new bundle.
+        settings: The settings.
+
+    Returns:
+        The opened bundle.
+
+    Raises:
+        InvalidEvidence: A review is invalid, or the reviews change nothing.
+        Unavailable: The archive cannot be read.
+    """
+    bundle = open_bundle(base)
+    if reviews is not None:
+        used = read_reviews(reviews, bundle)
+    else:
+        log = RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review)
+        used = [review for review in log.all() if review.dataset == bundle.dataset]
+    write_bundle(apply_reviews(bundle, used, min_reviews), output)
+    return open_bundle(output)
+
+
+def find_published(digest: str, settings: Settings) -> Path | None:
+    """Return the folder of the published bundle with a digest prefix, which is fetched; None if there is none."""
+    published = PublishedEvidence(ArchivePublications(settings.archive_location), settings.data_dir / "evidence")
+    events = [event for event in published.events().values() if event.digest.startswith(digest)]
+    return published.fetch(events[0]) if len(events) == 1 else None
+
+
+def audit_events(settings: Settings) -> Sequence[AuditEvent]:
+    """Return the audit events of the archive, oldest first."""
+    return ArchivePublications(settings.archive_location).events()
+
+
 def embedding_cache(settings: Settings) -> Path:
     """Return the folder in which a build caches embeddings, so that an interrupted build can resume."""
     return settings.data_dir / "cache" / "embeddings"
-
-
-def verify_evidence(path: Path) -> list[str]:
-    """Verify a bundle; return the problems, or an empty list."""
-    bundle = open_bundle(path)
-    arrays = {name: ArrayFile(path / f"{name}.npy").read() for name in bundle.arrays if name not in WITHOUT_DIGEST}
-    return verify(bundle, digest_of(bundle.dataset, bundle.label_space, arrays, bundle.manifest.min_cooccurrence))
 
 
 def expert_agreement(path: Path, mistakes: Path | None = None) -> Agreement:

@@ -10,10 +10,12 @@ from service.analyses.retention import delete_expired
 from service.archive.files import open_files
 from service.archive.orphaned_files import remove_orphaned_files
 from service.bootstrap.build import embedding_cache
+from service.bootstrap.wiring import picture_cache
 from service.settings import Settings
 from service.storage import remove_scratch, remove_temporary_folders
 
 HOUSEKEEPING_SECONDS = 3600.0
+ARCHIVE_FOLDERS = ("", "/evidence", "/audit", "/reviews")
 INDEX_POLL_SECONDS = 0.5  # interval between two checks whether the index is complete
 _log = structlog.get_logger()
 
@@ -63,9 +65,11 @@ def remove_all_orphaned_files(settings: Settings) -> int:
     Returns:
         The number of removed files and folders.
     """
-    removed = remove_orphaned_files(open_files(settings.archive_location))
+    archive = settings.archive_location.rstrip("/")
+    removed = sum(remove_orphaned_files(open_files(f"{archive}{folder}")) for folder in ARCHIVE_FOLDERS)
     removed += remove_temporary_folders()
-    removed += sum(remove_scratch(folder) for folder in (settings.data_dir / "evidence", embedding_cache(settings)))
+    folders = (settings.data_dir / "evidence", embedding_cache(settings), picture_cache(settings))
+    removed += sum(map(remove_scratch, folders))
     if removed:
         _log.info("orphaned files removed", count=removed)
     return removed

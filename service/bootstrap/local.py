@@ -61,6 +61,7 @@ async def run_local(
     background.callback(indexing.stop)
     indexing.start()
     background.callback(ports.parsers.stop)
+    background.callback(ports.thumbnails.stop)
     if start_parsers:
         ports.parsers.start()
     models = _serve_engine(engine, ports, settings, predictor)

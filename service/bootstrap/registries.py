@@ -8,7 +8,7 @@ from threading import Event, Thread
 from urllib.parse import urlsplit
 
 import structlog
-from errata.errors import ErrataError, InvalidInput, InvalidSetting, NotFound
+from errata.errors import ErrataError, InvalidInput, InvalidSetting, NotFound, Unavailable
 
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports
@@ -53,9 +53,11 @@ def check_datasets(repository: EvidenceRepository, registries: Sequence[Registry
     for registry in registries:
         for number, rule in enumerate(registry.rules):
             try:
-                repository.bundles(rule.dataset)
+                repository.find(rule.dataset, "")
             except NotFound as error:
                 raise _invalid_setting(registry.id, f"rules.{number}.dataset", error.message) from error
+            except Unavailable as error:  # the archive has the published evidence
+                _log.warning("data set of a rule not checked", registry=registry.id, error=error.message)
 
 
 class RegistryThreads:

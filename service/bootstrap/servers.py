@@ -15,14 +15,18 @@ from service.analyses.ports import Ports
 from service.api.credentials import server_credentials
 from service.api.server import GrpcServer, make_server
 from service.bootstrap.security import Security, split_address
+from service.concurrency import ConcurrencyLimit, make_upload_limit
 from service.settings import Settings
 from service.telemetry import Metrics
-from service.web import gates, pages
+from service.web import gates, responses
 from service.web.application import SiteContent
 from service.web.gates import Gates
 from service.web.hooks.endpoint import Caller, Hooks
 from service.web.listener import Listener, make_listener
-from service.web.pages import Pages, http_error
+from service.web.pages import Pages
+from service.web.pictures import Pictures
+from service.web.responses import http_error
+from service.web.upload_page import UploadPage
 
 READY_SECONDS = 0.05  # interval between two checks whether the process is ready
 _log = structlog.get_logger()
@@ -63,11 +67,14 @@ class Servers:
             Unavailable: An address is in use.
         """
         settings = self.settings
-        server = self._make_grpc_server()
+        uploads = make_upload_limit(settings.max_uploads)
+        server = self._make_grpc_server(uploads)
         families = (
             Hooks(self.ports, self.callers, self.metrics),
             Gates(self.ports, settings.public_url),
             Pages(self.ports, self.metrics),
+            Pictures(self.ports.thumbnails),
+            UploadPage(self.ports, uploads),
         )
         is_serving = False
 
@@ -95,7 +102,7 @@ class Servers:
                 family.stop()
             _log.info("stopped")
 
-    def _make_grpc_server(self) -> GrpcServer:
+    def _make_grpc_server(self, uploads: ConcurrencyLimit) -> GrpcServer:
         """Create the gRPC server; raise Unavailable if its address is in use."""
         certificates = self.security.certificates()
         try:
@@ -103,7 +110,7 @@ class Servers:
                 self.ports,
                 self.metrics,
                 self.settings.grpc_address,
-                self.settings.max_uploads,
+                uploads,
                 self.security.authorizer,
                 None if certificates is None else server_credentials(certificates),
             )
@@ -147,7 +154,7 @@ class Servers:
 
 def _refusal(path: str, error: ErrataError) -> Response:
     """Return the response to an unauthorized request: JSON for a gate, HTML for a page."""
-    return gates.refusal(error) if path == gates.PATH else pages.refusal(error)
+    return gates.refusal(error) if path == gates.PATH else responses.refusal(error)
 
 
 async def log_when_ready(is_ready: Callable[[], bool], event: str, **fields: str) -> None:

@@ -1,6 +1,7 @@
 """Components that several processes use: ports, image folders, the predictor, and the model policy."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -13,20 +14,23 @@ from errata.errors import InvalidEvidence
 from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
 from service.archive.files import open_files
 from service.archive.indexed import IndexedArchive
+from service.archive.publications import ArchivePublications
 from service.archive.record_log import RecordLog
 from service.bootstrap.metrics_observer import MetricsObserver
-from service.domain import Review, State
+from service.domain import Review, State, review_keys
 from service.evidence.attributes import AttributeRepository
 from service.evidence.labels import demo_folder
 from service.evidence.repository import EvidenceRepository
 from service.jobs.engine import Engine
 from service.jobs.store import JobStore
 from service.jobs.transitions import WorkerOffer
+from service.object_store import is_remote
 from service.predictions.model_id import ModelId
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.memory import default_memory_limit
 from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
+from service.predictions.pictures.cache import PictureCache
 from service.predictions.pinning import pin_model
 from service.predictions.registry_http import RegistryAddress
 from service.predictions.sandbox import ParserPool
@@ -44,7 +48,9 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
         InvalidEvidence: A configured evidence bundle or file of attributes is invalid.
         InvalidSetting: The data folder can't be written.
     """
-    repository = EvidenceRepository(settings.evidence, settings.data_dir)
+    repository = EvidenceRepository(
+        settings.evidence, settings.data_dir, ArchivePublications(settings.archive_location)
+    )
     repository.check()
     attributes = AttributeRepository(settings.attributes)
     attributes.check()
@@ -56,7 +62,7 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
             archive,
             archive.index,
             lambda: datetime.now(UTC),
-            RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review),
+            RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review, review_keys),
             attributes,
         ),
         models=Models(
@@ -75,7 +81,9 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
         ),
         observer=MetricsObserver(metrics),
         parsers=ParserPool(settings.parsers),
-        thumbnails=Thumbnails(image_folders(settings)),
+        thumbnails=Thumbnails(
+            image_locations(settings), PictureCache(picture_cache(settings), settings.thumbnail_cache_bytes)
+        ),
     )
 
 
@@ -102,15 +110,23 @@ def worker_offer(settings: Settings, images: Mapping[str, Path]) -> WorkerOffer:
     return WorkerOffer(models, tuple(sorted(images)), _versions("timm", "torchvision"))
 
 
+def image_locations(settings: Settings) -> Mapping[str, str]:
+    """Return the folder, .tar file, or URL of each data set's images; those of the demo are in an installed package."""
+    locations = dict(settings.images)
+    if "demo" not in locations:
+        with suppress(InvalidEvidence):  # the package is not installed
+            locations["demo"] = str(demo_folder())
+    return locations
+
+
 def image_folders(settings: Settings) -> Mapping[str, Path]:
-    """Return the image folder of each data set; the images of the demo are part of an installed package."""
-    folders = dict(settings.images)
-    if "demo" not in folders:
-        try:
-            folders["demo"] = demo_folder()
-        except InvalidEvidence:
-            pass  # the package is not installed
-    return folders
+    """Return the images that workers can read. They have no secrets for object stores."""
+    return {name: Path(place) for name, place in image_locations(settings).items() if not is_remote(place)}
+
+
+def picture_cache(settings: Settings) -> Path:
+    """Return the folder of the cache of pictures."""
+    return settings.data_dir / "cache" / "pictures"
 
 
 def model_policy(settings: Settings) -> ModelPolicy:

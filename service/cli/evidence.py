@@ -1,4 +1,4 @@
-"""errata evidence: build, show, verify, and assess evidence bundles."""
+"""errata evidence: build, show, verify, and assess evidence bundles, and show who changed the evidence."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,23 @@ from errata.cli.connect import json_option
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.output import one_line, print_json, print_path
 from errata.cli.views import new_table
-from errata.errors import InvalidEvidence
+from errata.errors import EvidenceNotFound, InvalidEvidence
 from errata.messages import format_count
+from errata.names import evidence_id
 from errata.proto_json import to_json
 
 from service import wire
-from service.bootstrap.build import Inputs, build_evidence, embedding_cache, expert_agreement, verify_evidence
+from service.analyses.evidence_versions import export_audit_events
+from service.bootstrap.build import (
+    Inputs,
+    audit_events,
+    build_evidence,
+    build_from_reviews,
+    embedding_cache,
+    expert_agreement,
+    find_published,
+    verify_evidence,
+)
 from service.cli.build_progress import show_progress
 from service.cli.bundle_paths import BundlePaths
 from service.cli.dataset_options import FILE, dataset_options
@@ -30,6 +41,7 @@ EXAMPLES = """
 errata evidence build --dataset imagenet-real --output bundles/imagenet-real
 errata evidence show bundles/imagenet-real
 errata evidence verify 3f2a90
+errata evidence audit
 errata evidence agreement bundles/imagenet --mistakes imagenet-mistakes/metadata
 """
 
@@ -44,13 +56,21 @@ def evidence() -> None:
 errata evidence build --dataset imagenet-real --output bundles/imagenet-real
 errata evidence build --dataset street --labels labels.csv --output bundles/street
 errata evidence build --dataset products --classes classes.csv --labels labels.csv --output bundles/products
+errata evidence build --base bundles/products --reviews reviews.jsonl --output bundles/products-2
 """
 )
 @click.option(
     "--dataset",
-    required=True,
+    default="",
     help="imagenet, imagenet-real, imagenet-a, imagenet-c, imagenet-r, imagenet-sketch, imagenet-v2, cifar-100, demo, "
-    "or a name of your choice.",
+    "or a name of your choice. Required without --base.",
+)
+@click.option("--base", default="", metavar="BUNDLE", help="Bundle whose labels reviews correct: its digest or path.")
+@click.option(
+    "--reviews", type=FILE, metavar="FILE", help="With --base: JSON lines of 'errata review export'. [default: archive]"
+)
+@click.option(
+    "--min-reviews", type=click.IntRange(1), default=1, show_default=True, help="Reviewers that must agree to vote."
 )
 @dataset_options
 @click.option("--annotations", type=FILE, metavar="FILE", help="The multi-label annotation, official JSON or CSV.")
@@ -71,19 +91,25 @@ errata evidence build --dataset products --classes classes.csv --labels labels.c
 )
 @click.option("--output", required=True, type=FILE, metavar="PATH", help="The folder to write.")
 @json_option
-def build(dataset: str, output: Path, as_json: bool, **inputs: Any) -> None:
-    """Build a bundle.
+def build(
+    dataset: str, base: str, reviews: Path | None, min_reviews: int, output: Path, as_json: bool, **inputs: Any
+) -> None:
+    """Build a bundle from files, or with --base from another bundle and reviews.
 
     A rule without its input abstains or uses a default; 'errata evidence show' lists the rules that abstain.
     """
+    _check_source(dataset, base, reviews, inputs)
     if output.exists() and not is_bundle(output) and not _is_empty(output):
         raise InvalidEvidence(f"{output} exists and is not a bundle. Choose another folder.", field="output")
     settings = read_settings()
     try:
-        with show_progress(stderr_console()) as progress:
-            bundle = build_evidence(
-                dataset, Inputs(**inputs, cache=embedding_cache(settings), progress=progress), output
-            )
+        if base:
+            bundle = build_from_reviews(_find(base), reviews, min_reviews, output, settings)
+        else:
+            with show_progress(stderr_console()) as progress:
+                bundle = build_evidence(
+                    dataset, Inputs(**inputs, cache=embedding_cache(settings), progress=progress), output
+                )
     except OSError as error:
         raise InvalidEvidence(
             f"Cannot write the bundle to {output}: {error.strerror or error}.", field="output"
@@ -135,6 +161,27 @@ def verify(bundle: str, digest: str, as_json: bool) -> None:
 
 @evidence.command(
     examples="""
+errata evidence audit
+errata evidence audit --json > audit.jsonl
+"""
+)
+@json_option
+def audit(as_json: bool) -> None:
+    """Show the changes of evidence in the archive: builds, uploads, defaults, and imports; --json prints JSON lines."""
+    events = audit_events(read_settings())
+    if as_json:
+        click.echo(export_audit_events(events), nl=False)
+        return
+    table = new_table("time (UTC)", "actor", "action", "data set", "evidence")
+    for event in events:
+        table.add_row(
+            f"{event.time:%Y-%m-%d %H:%M:%S}", *map(safe, (event.actor, event.action, event.dataset, event.digest[:12]))
+        )
+    stdout_console().print(table)
+
+
+@evidence.command(
+    examples="""
 errata evidence agreement bundles/imagenet
 errata evidence agreement bundles/imagenet --mistakes imagenet-mistakes/metadata --json
 """
@@ -161,12 +208,30 @@ def agreement(bundle: str, mistakes: Path | None, as_json: bool) -> None:
         console.print(safe(note), style="dim")
 
 
+def _check_source(dataset: str, base: str, reviews: Path | None, inputs: dict[str, Any]) -> None:
+    """Raise InvalidEvidence unless there is either a data set or a base."""
+    context = click.get_current_context()
+    given = [name for name in inputs if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    if base and (dataset or given):
+        other = f"--{(['dataset'] * bool(dataset) + given)[0].replace('_', '-')}"
+        raise InvalidEvidence(f"{other} has no effect with --base. Leave one of them out.", field="base")
+    if not base and reviews is not None:
+        raise InvalidEvidence("--reviews correct the labels of a bundle. Add --base BUNDLE.", field="reviews")
+    if not base and not dataset:
+        raise InvalidEvidence("The data set is missing. Add --dataset NAME, or --base BUNDLE.", field="dataset")
+
+
 def _find(bundle: str) -> Path:
     """Return the folder of a bundle; the settings are read only for a digest."""
     if Path(bundle).exists():
         return folder_of(Path(bundle))
     settings = read_settings()
-    return BundlePaths(settings.data_dir).find(bundle, settings.evidence)
+    try:
+        return BundlePaths(settings.data_dir).find(bundle, settings.evidence)
+    except EvidenceNotFound:
+        if published := find_published(evidence_id(bundle), settings):
+            return published
+        raise
 
 
 def _is_empty(path: Path) -> bool:

@@ -12,12 +12,12 @@ from errata.cli.console import safe, stdout_console
 from errata.cli.views import new_table
 from errata.errors import InvalidEvidence
 
+from service.analyses.class_names import class_named
 from service.evidence.artefacts import read_grouping
 from service.taxonomy.check import AUTHORS, Findings, check_grouping, names_of
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.superclasses import default_grouping
 from service.taxonomy.wordnet import load_taxonomy
-from service.wire.names import class_named
 
 EXAMPLES = """
 errata taxonomy show "great white shark"

@@ -35,18 +35,24 @@ from service.domain.analysis import (
     Progress,
     Summary,
 )
+from service.domain.audit import PUBLICATIONS, UNAUTHENTICATED, AuditAction, AuditEvent
 from service.domain.calibration import Bin, Calibration
 from service.domain.class_relations import DENSE_CLASSES, Classes, ClassPairs, Mask, Superclasses
 from service.domain.class_table import class_lines, classes_digest, parse_class_lines
 from service.domain.comparison import (
+    BROKEN,
+    FIXED,
     METRIC_TYPES,
     ChangedImage,
+    ChangeQuery,
     ChangeRow,
     Comparison,
     GroupComparison,
+    ImageChanges,
     Interval,
     PairedMetric,
     PairedTest,
+    SelectedImages,
     TypeChange,
 )
 from service.domain.error_types import NO_TYPE, NUM_IDS, POSITIONS, is_among
@@ -95,7 +101,15 @@ from service.domain.listing import (
 )
 from service.domain.observer import Observer, Stage
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
-from service.domain.review import Decision, Review, active_reviews, decide, decide_images
+from service.domain.review import (
+    Decision,
+    Review,
+    active_reviews,
+    decide,
+    decide_images,
+    review_keys,
+    undone_ids,
+)
 from service.domain.slices import (
     Attributes,
     ImageAttribute,
@@ -104,6 +118,14 @@ from service.domain.slices import (
     SliceChange,
     SliceRow,
     SliceTable,
+)
+from service.domain.suggestions import (
+    MIN_AGREEMENT,
+    ModelVotes,
+    Suggestions,
+    count_agreeing,
+    mean_probability,
+    suggest_labels,
 )
 from service.domain.trend import (
     AXES,
@@ -141,16 +163,19 @@ __all__ = [
     "ABSTAINING_TYPES",
     "ALL",
     "AXES",
+    "BROKEN",
     "CORRECT_TYPES",
     "DEFAULT_MIN_SAMPLES",
     "DENSE_CLASSES",
     "ERROR_TYPES",
+    "FIXED",
     "IMAGENET_1K",
     "MAX_CLASSES",
     "MAX_DISTANCE",
     "MAX_GROUPS",
     "METRICS",
     "METRIC_TYPES",
+    "MIN_AGREEMENT",
     "MIN_CLASSES",
     "MIN_NEIGHBORS",
     "MULTI_LABEL_ACCURACY",
@@ -163,11 +188,13 @@ __all__ = [
     "POOLED",
     "PORTIONS",
     "POSITIONS",
+    "PUBLICATIONS",
     "QUANTILES",
     "REGISTRY_OWNER",
     "SEVERE_TYPES",
     "TOP1_CORRECT_TYPES",
     "TOP1_ERROR_TYPES",
+    "UNAUTHENTICATED",
     "UNNAMED",
     "Action",
     "AdjustedTest",
@@ -177,6 +204,8 @@ __all__ = [
     "AnalysisPage",
     "AnalysisRequest",
     "Attributes",
+    "AuditAction",
+    "AuditEvent",
     "Axis",
     "AxisRange",
     "Bin",
@@ -184,6 +213,7 @@ __all__ = [
     "BreakdownRow",
     "Bytes",
     "Calibration",
+    "ChangeQuery",
     "ChangeRow",
     "ChangedImage",
     "ClassPairs",
@@ -209,6 +239,7 @@ __all__ = [
     "GroupNumbers",
     "GroupSummary",
     "ImageAttribute",
+    "ImageChanges",
     "Interval",
     "LabelFit",
     "LabelSource",
@@ -219,6 +250,7 @@ __all__ = [
     "Metric",
     "ModelInfo",
     "ModelVersion",
+    "ModelVotes",
     "NoReferenceReason",
     "Observer",
     "Order",
@@ -238,6 +270,7 @@ __all__ = [
     "ReorderedRows",
     "Review",
     "RowOrder",
+    "SelectedImages",
     "Severity",
     "SharedSuperclass",
     "Slice",
@@ -249,6 +282,7 @@ __all__ = [
     "Step",
     "StoredResult",
     "Strata",
+    "Suggestions",
     "Summary",
     "Superclasses",
     "Trend",
@@ -263,13 +297,18 @@ __all__ = [
     "build_strata",
     "class_lines",
     "classes_digest",
+    "count_agreeing",
     "create_label_space",
     "decide",
     "decide_images",
     "effective_targets",
     "end_of",
     "is_among",
+    "mean_probability",
     "normalize",
     "parse_class_lines",
     "rejected_targets",
+    "review_keys",
+    "suggest_labels",
+    "undone_ids",
 ]

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from service.domain.adjusted_test import AdjustedTest
 from service.domain.slices import SliceChange
 
+FIXED, BROKEN = "fixed", "broken"  # changes of an image
+
 
 class PairedMetric(StrEnum):
     """Binary property of an image that is compared between A and B."""
@@ -168,3 +170,31 @@ class Comparison:
     slices: tuple[SliceChange, ...] = ()  # slices with changes, the smallest adjusted p-value first
     attributes: str = ""  # digest of the attributes; empty: the data set has none
     num_rejected_targets: int = 0  # compared samples whose labels reject the target
+
+
+@dataclass(frozen=True)
+class ChangeQuery:
+    """A selection of images. An empty text sets no condition."""
+
+    change: str = ""  # `fixed`, `broken`, or `FROM:TO` with the keys of two error types
+    class_id: str = ""  # ID of the ground truth
+    superclass: str = ""  # of the ground truth
+
+
+@dataclass(frozen=True)
+class SelectedImages:
+    """The images with one change."""
+
+    change: str  # as in ChangeQuery
+    count: int
+    images: tuple[ChangedImage, ...]  # the first ones
+
+
+@dataclass(frozen=True)
+class ImageChanges:
+    """The images of a comparison that a query selects."""
+
+    query: ChangeQuery
+    transitions: NDArray[np.int64]  # (T, T) of the selected classes; row: type in A; column: type in B
+    selections: tuple[SelectedImages, ...]  # the broken and the fixed images, or those with the change of the query
+    classes: tuple[str, ...]  # IDs of all classes with fixed or broken images, in the order of the label space

@@ -29,7 +29,7 @@ class AnalysisFilter:
     request_id: str = ""
     owner: str = ""
     computation: str = ""
-    words: tuple[str, ...] = ()  # lowercase; the title contains each of them
+    words: tuple[str, ...] = ()  # lowercase; `searchable_text` contains each of them
     created_from: datetime | None = None
     created_before: datetime | None = None
     ended_before: datetime | None = None
@@ -51,7 +51,7 @@ class AnalysisFilter:
             and all(expected in ("", actual) for expected, actual in expected_texts)
             and all(request.labels.get(key) == value for key, value in self.labels.items())
             and analysis.id.startswith(self.id_prefix)
-            and all(word in title.lower() for word in self.words)
+            and _contains(analysis, self.words)
             and (self.created_from is None or analysis.create_time >= self.created_from)
             and (self.created_before is None or analysis.create_time < self.created_before)
             and (self.ended_before is None or end_of(analysis) < self.ended_before)
@@ -102,6 +102,7 @@ class StoredResult:
     top1_accuracy: float | None  # of all samples
     overall: GroupNumbers
     group: GroupNumbers
+    owner: str = ""
 
     @classmethod
     def of(cls, analysis: Analysis, group: str) -> "StoredResult":
@@ -119,6 +120,7 @@ class StoredResult:
             groups[ALL].top1_accuracy,
             GroupNumbers.of(groups[ALL]),
             GroupNumbers.of(groups[group]),
+            analysis.owner,
         )
 
     @property
@@ -147,6 +149,19 @@ def end_of(analysis: Analysis) -> datetime:
     return analysis.end_time or analysis.create_time
 
 
+def searchable_text(analysis: Analysis) -> str:
+    """Return the text that searches read: title, model, owner, and labels, in lowercase."""
+    request = analysis.request
+    labels = (f"{key}={value}" for key, value in request.labels.items())
+    text = "\n".join((analysis.title, request.model, analysis.owner, *labels))
+    return text.lower().replace("\0", "\N{REPLACEMENT CHARACTER}")  # an index ignores what follows a zero
+
+
+def _contains(analysis: Analysis, words: Sequence[str]) -> bool:
+    text = searchable_text(analysis) if words else ""
+    return all(word in text for word in words)
+
+
 def version_key(analysis: Analysis) -> tuple[str, str]:
     """Return the model and version: the labels that registries set, or else the model ID and no version."""
     labels = analysis.request.labels
@@ -164,7 +179,9 @@ SORT_VALUES: Mapping[str, Callable[[Analysis], SortValue]] = {
     "create_time": lambda analysis: microseconds(analysis.create_time),
     "display_name": lambda analysis: analysis.title,
     "top1_accuracy": lambda analysis: _number(analysis, lambda group: group.top1_accuracy),
+    "multi_label_accuracy": lambda analysis: _number(analysis, lambda group: group.multi_label_accuracy),
     "model_failures": lambda analysis: _number(analysis, lambda group: group.severe_errors),
+    "severe_error_rate": lambda analysis: _number(analysis, lambda group: group.severe_error_rate),
 }
 
 

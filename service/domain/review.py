@@ -4,7 +4,7 @@ A review is never changed. A reviewer withdraws a review with a further one that
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -57,20 +57,30 @@ class Decision:
 
 
 def active_reviews(reviews: Iterable[Review]) -> Sequence[Review]:
-    """Return the reviews that count, oldest first: those that are not undone, without those that undo others.
+    """Return the reviews that count, oldest first: those that are not undone, without those that undo others."""
+    ordered = sorted(reviews, key=_order)
+    undone = undone_ids(ordered)
+    return [review for review in ordered if not review.undoes and review.id not in undone]
+
+
+def undone_ids(reviews: Iterable[Review]) -> Set[str]:
+    """Return the IDs of the reviews that their reviewers have undone.
 
     A review that undoes another one can itself be undone, which restores the other one.
     """
-    undone: set[tuple[tuple[str, bool], str]] = set()
-    active = []
+    withdrawn: set[tuple[tuple[str, bool], str]] = set()
+    undone: set[str] = set()
     for review in sorted(reviews, key=_order, reverse=True):
-        if (review.voter, review.id) in undone:
-            continue
-        if review.undoes:
-            undone.add((review.voter, review.undoes))
-        else:
-            active.append(review)
-    return active[::-1]
+        if (review.voter, review.id) in withdrawn:
+            undone.add(review.id)
+        elif review.undoes:
+            withdrawn.add((review.voter, review.undoes))
+    return undone
+
+
+def review_keys(review: Review) -> tuple[tuple[str, ...], ...]:
+    """Return the keys under which a log of reviews finds a review: its data set, and its image."""
+    return (review.dataset,), (review.dataset, review.image)
 
 
 def decide_images(reviews: Iterable[Review], min_reviews: int = 1) -> Mapping[str, Decision]:

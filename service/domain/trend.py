@@ -1,7 +1,7 @@
 """Records of trends: metrics over accuracy, and percentiles among reference models (spec/statistics)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -131,6 +131,7 @@ class TrendPoint:
     values: Mapping[Metric, float]
     percentile_ranks: tuple[PercentileRank, ...] = ()
     num_analyses: int = 1  # stored analyses of this version of the model
+    intervals: Mapping[Metric, tuple[float, float]] = field(default_factory=dict)  # 95 %; only of portions
 
 
 @dataclass(frozen=True)
@@ -160,11 +161,13 @@ class Trend:
     num_left_out: int  # stored analyses of the data set with other evidence or implausible predictions
     groups: tuple[str, ...] = (ALL,)  # of the data set
     num_other_models: int = 0  # own models that a model is compared with, if there are no published models
+    axes: Mapping[Metric, Axis] = field(default_factory=lambda: AXES)  # the accuracy that each metric is plotted over
+    label_keys: tuple[str, ...] = ()  # of the analyses, sorted
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """Return the metrics of the trend. Without reference, a metric without values is not one of them."""
-        metrics = (metric for metric in METRICS if metric != POOLED or self.abstained)
+        metrics = (metric for metric in METRICS if metric in self.axes and (metric != POOLED or self.abstained))
         if self.curves is not None:
             return tuple(metrics)
         return tuple(metric for metric in metrics if any(metric in point.values for point in self.points))

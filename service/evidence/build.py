@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import IMAGENET_1K, Evidence, Labels, LabelSpace
-from service.evidence.bundle import evidence_of
+from service.evidence.array_file import ArrayFile
+from service.evidence.bundle import evidence_of, open_bundle, verify
 from service.evidence.cooccurrence import MIN_COUNT
 from service.evidence.inputs import BundleInputs
 from service.evidence.label_space_json import from_json, to_json
@@ -53,6 +54,8 @@ def write_bundle(facts: BundleInputs, path: Path) -> str:
             "abstained": [error_type.name for error_type in find_abstained_types(evidence)],
             "counts": _counts(facts, evidence),
             "sources": [asdict(source) for source in facts.sources],
+            **({"base": facts.base} if facts.base else {}),
+            **({"reviews": asdict(facts.reviews)} if facts.reviews else {}),
             "encoder": asdict(facts.clip.encoder) if facts.clip is not None and facts.clip.encoder else None,
             "files": {
                 file.name: {"sha256": sha256_of(file), "bytes": file.stat().st_size}
@@ -61,6 +64,13 @@ def write_bundle(facts: BundleInputs, path: Path) -> str:
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return digest
+
+
+def verify_evidence(path: Path) -> list[str]:
+    """Verify a bundle; return the problems, or an empty list."""
+    bundle = open_bundle(path)
+    arrays = {name: ArrayFile(path / f"{name}.npy").read() for name in bundle.arrays if name not in WITHOUT_DIGEST}
+    return verify(bundle, digest_of(bundle.dataset, bundle.label_space, arrays, bundle.manifest.min_cooccurrence))
 
 
 def as_arrays(facts: BundleInputs) -> dict[str, NDArray[Any]]:

@@ -43,6 +43,11 @@ class Inputs:
     progress: Progress = field(default=_ignore_progress)
 
 
+def is_dataset_name(text: str) -> bool:
+    """Return whether a text can be the name of a data set."""
+    return _NAME.fullmatch(text) is not None
+
+
 def check_inputs(dataset: str, inputs: Inputs, is_custom: bool) -> None:
     """Check the combination of inputs.
 
@@ -54,7 +59,7 @@ def check_inputs(dataset: str, inputs: Inputs, is_custom: bool) -> None:
     Raises:
         InvalidEvidence: The name is invalid, or an input has no effect on the data set.
     """
-    if is_custom and not _NAME.fullmatch(dataset):
+    if is_custom and not is_dataset_name(dataset):
         raise InvalidEvidence(
             f"Invalid data set name {dataset!r:.80}. Expected up to 64 characters of a-z, 0-9, '_', '.', and '-'.",
             field="dataset",

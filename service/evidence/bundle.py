@@ -3,7 +3,8 @@
   manifest.json      schema, dataset, digest, rules_version, label_space (missing: imagenet-1k),
                      superclasses (ids), min_cooccurrence (missing: 2), abstained, counts,
                      sources (name, origin, license, sha256), files (sha256, bytes),
-                     encoder (inputs.EncoderInfo; null or missing: unknown)
+                     encoder (inputs.EncoderInfo; null or missing: unknown), base (digest; missing: none),
+                     reviews (inputs.ReviewsInfo; missing: none)
   names.npy          (A,) bytes   file names of all images of the data set
   all_targets.npy    (A,) int16   their original labels
   rows.npy           (N,) int32   indices of the evaluated images

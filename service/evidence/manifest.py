@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from service.domain import IMAGENET_1K, ErrorType
 from service.evidence.cooccurrence import MIN_COUNT
-from service.evidence.inputs import EncoderInfo, Source
+from service.evidence.inputs import EncoderInfo, ReviewsInfo, Source
 from service.rules import RULES_VERSION
 
 MANIFEST = "manifest.json"
@@ -40,6 +40,8 @@ class Manifest:
     encoder: EncoderInfo | None = None  # None: no encoder, one without a description, or an earlier version of Errata
     label_space: str = IMAGENET_1K
     min_cooccurrence: int = MIN_COUNT
+    base: str = ""  # digest of the bundle whose labels were changed; empty: there is none
+    reviews: ReviewsInfo | None = None  # None: the labels do not come from reviews
 
 
 _TYPES = TypeAdapter(Manifest)  # dataclasses do not check types
@@ -50,6 +52,11 @@ def damage_error(manifest: Manifest, problem: str) -> EvidenceDamaged:
     return EvidenceDamaged(
         f"The evidence of {manifest.dataset} ({manifest.digest[:12]}) is damaged: {problem}. {REMEDY}"
     )
+
+
+def is_digest(text: str) -> bool:
+    """Return whether a text is the digest of a bundle."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 def is_bundle(folder: Path) -> bool:
@@ -70,7 +77,28 @@ def read_manifest(path: Path) -> Manifest:
     """
     file = path / MANIFEST
     try:
-        raw = parse_json(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidEvidence(
+            f"{path} is not an evidence bundle: {MANIFEST} cannot be read ({error.strerror}). Check the path."
+        ) from error
+    except ValueError as error:
+        raise InvalidEvidence(f"{file}: not the manifest of a bundle: {error!r:.200}. {REMEDY}") from error
+    return parse_manifest(text, file)
+
+
+def parse_manifest(text: str, file: Path) -> Manifest:
+    """Validate the text of a manifest.
+
+    Args:
+        text: The text.
+        file: Its path, for messages.
+
+    Raises:
+        InvalidEvidence: If the manifest is invalid, or has another schema or version of the rules.
+    """
+    try:
+        raw = parse_json(text)
         if raw["schema"] not in (SCHEMA, OWN_LABEL_SPACE_SCHEMA):
             raise InvalidEvidence(
                 f"{file}: schema {raw['schema']} is not {SCHEMA} or {OWN_LABEL_SPACE_SCHEMA}. Build the bundle again.",
@@ -100,13 +128,11 @@ def read_manifest(path: Path) -> Manifest:
             encoder=EncoderInfo(**raw["encoder"]) if raw.get("encoder") else None,
             label_space=raw.get("label_space", IMAGENET_1K),
             min_cooccurrence=raw.get("min_cooccurrence", MIN_COUNT),
+            base=raw.get("base", ""),
+            reviews=ReviewsInfo(**raw["reviews"]) if raw.get("reviews") else None,
         )
         manifest = _TYPES.validate_python(asdict(manifest))
         json.dumps(raw, ensure_ascii=False).encode()  # responses cannot contain lone surrogates
-    except OSError as error:
-        raise InvalidEvidence(
-            f"{path} is not an evidence bundle: {MANIFEST} cannot be read ({error.strerror}). Check the path."
-        ) from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidEvidence(f"{file}: not the manifest of a bundle: {error!r:.200}. {REMEDY}") from error
     if not _DIGEST.fullmatch(manifest.digest):
@@ -115,7 +141,22 @@ def read_manifest(path: Path) -> Manifest:
         raise InvalidEvidence(
             f"{file}: invalid min_cooccurrence {manifest.min_cooccurrence!r:.80}. {REMEDY}", field="min_cooccurrence"
         )
+    _check_base(file, manifest)
     has_counts = manifest.counts.keys() >= {"images", "judged", "problematic"}
     if not has_counts or not all(0 <= count < MAX_COUNT for count in manifest.counts.values()):
         raise InvalidEvidence(f"{file}: invalid counts {manifest.counts!r:.200}. {REMEDY}", field="counts")
     return manifest
+
+
+def _check_base(file: Path, manifest: Manifest) -> None:
+    """Raise InvalidEvidence if the base or the reviews of a manifest are invalid."""
+    reviews = manifest.reviews
+    if manifest.base and not _DIGEST.fullmatch(manifest.base):
+        raise InvalidEvidence(f"{file}: invalid base {manifest.base!r:.80}. {REMEDY}", field="base")
+    if reviews is not None and not (
+        manifest.base
+        and _DIGEST.fullmatch(reviews.sha256)
+        and 0 < reviews.count < MAX_COUNT
+        and 0 < reviews.min_reviews < MAX_COUNT
+    ):
+        raise InvalidEvidence(f"{file}: invalid reviews {reviews!r:.200}. {REMEDY}", field="reviews")

@@ -7,14 +7,16 @@ service.evidence.parquet_labels`, reads the file from standard input and writes 
 import io
 import json
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
-from typing import Any
+from typing import IO, Any
 
+import structlog
 from errata.errors import InvalidEvidence
 
-from service.child_process import child_environment
+from service.child_process import SINGLE_THREADED, child_environment, describe_exit, exit_at_once
 
 MAX_ROWS = 2_000_000
 MAX_COLUMNS = 1_000
@@ -26,7 +28,9 @@ MAX_ADDRESS_SPACE = 4 << 30  # bytes
 CPU_SECONDS = 30
 TIMEOUT_SECONDS = 120.0
 INVALID = 3  # exit status: standard error has the problem
+MAX_LOGGED = 300  # characters of standard error
 COLUMNS = ("file_name", "target", "labels", "problematic")
+_log = structlog.get_logger()
 REMEDY = "Write the file again, with the columns file_name, target, labels, and problematic."
 
 
@@ -42,22 +46,39 @@ def to_json_lines(content: bytes, source: str) -> str:
     """
     with tempfile.TemporaryFile() as output:
         try:
-            child = subprocess.run(
-                [sys.executable, "-m", "service.evidence.parquet_labels"],
-                input=content,
-                stdout=output,
-                stderr=subprocess.PIPE,
-                env=child_environment(),
-                timeout=TIMEOUT_SECONDS,
-            )
+            child = _run(content, output)
+            if child.returncode < 0 and child.returncode != -signal.SIGXCPU:
+                # The file need not be the cause: the kernel also kills a process because of the memory of others.
+                child = _run(content, output)
         except subprocess.TimeoutExpired as error:
             raise _invalid(source, f"reading takes more than {TIMEOUT_SECONDS:.0f} s") from error
         if child.returncode:
-            is_described = child.returncode == INVALID
-            problem = child.stderr.decode(errors="replace") if is_described else "it is damaged, or unpacks to too much"
-            raise _invalid(source, problem)
+            raise _invalid(source, _describe(child))
         output.seek(0)
         return output.read().decode()
+
+
+def _run(content: bytes, output: IO[bytes]) -> subprocess.CompletedProcess[bytes]:
+    output.seek(0)
+    output.truncate()
+    return subprocess.run(
+        [sys.executable, "-m", "service.evidence.parquet_labels"],
+        input=content,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        env=child_environment() | SINGLE_THREADED,
+        timeout=TIMEOUT_SECONDS,
+    )
+
+
+def _describe(child: subprocess.CompletedProcess[bytes]) -> str:
+    """Return the problem of a child process that failed."""
+    text = child.stderr.decode(errors="replace").strip()
+    if child.returncode == INVALID:
+        return text
+    cause = describe_exit(child.returncode)
+    _log.warning("reader of Parquet files crashed", cause=cause, error=text.rpartition("\n")[2][:MAX_LOGGED])
+    return f"it is damaged, or unpacks to too much (the reader ended with {cause})"
 
 
 def _invalid(source: str, problem: str) -> InvalidEvidence:
@@ -88,8 +109,9 @@ def _limit_resources() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         _, maximum = resource.getrlimit(kind)
-        limit = limit if maximum == resource.RLIM_INFINITY else min(limit, maximum)
-        resource.setrlimit(kind, (limit, limit))
+        hard = limit + (kind == resource.RLIMIT_CPU)  # at the hard limit, SIGKILL; before, SIGXCPU
+        hard = hard if maximum == resource.RLIM_INFINITY else min(hard, maximum)
+        resource.setrlimit(kind, (min(limit, hard), hard))
 
 
 def _convert(content: bytes) -> None:
@@ -150,4 +172,4 @@ def _check_type(name: str, kind: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_at_once(main())

@@ -1,4 +1,7 @@
-"""The bundles of a service: configured bundles, bundles in the data folder, and bundles that are built on first use."""
+"""The bundles of a service: configured and published bundles, those in the data folder, and those built on first use.
+
+The default bundle of a data set is the one that an administrator made the default last, else the first configured one.
+"""
 
 import hashlib
 import threading
@@ -17,11 +20,13 @@ from errata.errors import (
     Unavailable,
 )
 
+from service.domain import AuditEvent
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, file_differences, open_bundle
 from service.evidence.label_space_json import to_json
 from service.evidence.labels import DEMO_FILE, VERSIONS
 from service.evidence.manifest import MANIFEST, REMEDY, SCHEMA, Manifest, damage_error, is_bundle, read_manifest
+from service.evidence.publications import InMemoryPublications, Publications, PublishedEvidence
 from service.evidence.recipes import NEEDS_NO_INPUT, gather
 from service.rules import RULES_VERSION
 from service.storage import lock
@@ -34,15 +39,19 @@ _log = structlog.get_logger()
 class EvidenceRepository:
     """Finds, builds, and opens each bundle once. Thread-safe."""
 
-    def __init__(self, configured: Mapping[str, Sequence[Path]], data_dir: Path) -> None:
+    def __init__(
+        self, configured: Mapping[str, Sequence[Path]], data_dir: Path, publications: Publications | None = None
+    ) -> None:
         """Create a repository.
 
         Args:
             configured: Paths of bundles by data set; the first path of a data set is its default.
             data_dir: Data folder of the service.
+            publications: Published bundles; None: this process publishes bundles only for itself.
         """
         self._configured = configured
         self._folder = data_dir / "evidence"
+        self.published = PublishedEvidence(publications or InMemoryPublications(), self._folder)
         self._lock = threading.Lock()
         self._opened: dict[Path, Bundle] = {}
         self._manifests: dict[Path, Manifest] = {}
@@ -78,11 +87,23 @@ class EvidenceRepository:
     def datasets(self) -> list[str]:
         """Return the data sets with evidence."""
         stored = {path.parent.name for path in self._stored_paths("*")}
-        return sorted({*self._configured, *stored, *NEEDS_NO_INPUT})
+        published = {event.dataset for event in self.published.events().values()}
+        return sorted({*self._configured, *stored, *published, *NEEDS_NO_INPUT})
+
+    def versions(self, dataset: str) -> list[Manifest]:
+        """Return the manifests of the bundles of a data set, the default first. Skip those that cannot be read.
+
+        Raises:
+            DatasetNotFound: If there are none.
+            EvidenceDamaged: If the default bundle cannot be opened.
+        """
+        default = self.find(dataset, "")
+        manifests = (*self.published.manifests(dataset), *(bundle.manifest for bundle in self.bundles(dataset)))
+        return [*({default.digest: default.manifest} | {m.digest: m for m in manifests}).values()]
 
     def manifests(self) -> list[Manifest]:
         """Return the manifests of the existing bundles, without those that are built on first use."""
-        manifests = {}
+        manifests = {manifest.digest: manifest for manifest in self.published.manifests()}
         configured = (path for paths in self._configured.values() for path in paths)
         for path in dict.fromkeys((*configured, *self._stored_paths("*"))):
             if path not in self._manifests:
@@ -94,11 +115,13 @@ class EvidenceRepository:
         return list(manifests.values())
 
     def bundles(self, dataset: str) -> list[Bundle]:
-        """Return the bundles of a data set, the default first. Skip other bundles that cannot be opened.
+        """Return the bundles of a data set that this process has, the first configured one first.
+
+        Other bundles that cannot be opened are skipped. Published bundles are included after their first use.
 
         Raises:
-            DatasetNotFound: If there are none.
-            EvidenceDamaged: If the default bundle cannot be opened.
+            DatasetNotFound: If the data set has no evidence.
+            EvidenceDamaged: If the first configured bundle cannot be opened.
         """
         if dataset not in self.datasets():
             raise DatasetNotFound(
@@ -108,7 +131,9 @@ class EvidenceRepository:
             paths = list(self._configured.get(dataset, ()))
             if not paths and dataset in NEEDS_NO_INPUT:
                 paths.append(self._build(dataset))
-            paths += [path for path in sorted(self._stored_paths(dataset)) if path not in paths]
+            fetched = self.published.events(dataset)
+            stored = sorted(self._stored_paths(dataset), key=lambda path: (path.name in fetched, path))
+            paths += [path for path in stored if path not in paths]
             bundles: dict[str, Bundle] = {}
             for path in paths:
                 try:
@@ -121,7 +146,7 @@ class EvidenceRepository:
         return list(bundles.values())
 
     def find(self, dataset: str, prefix: str) -> Bundle:
-        """Return the bundle with a digest prefix.
+        """Return the bundle with a digest prefix. Fetch it if it is published and this process does not have it.
 
         Args:
             dataset: Name of the data set.
@@ -131,12 +156,19 @@ class EvidenceRepository:
             DatasetNotFound: If the data set has no evidence.
             EvidenceNotFound: If no bundle or several bundles have the prefix.
             EvidenceDamaged: If the bundle cannot be opened.
+            Unavailable: If the published bundles cannot be read.
         """
+        if prefix in ("", dataset):
+            prefix = self.published.default(dataset)
         resolved = self._resolved.get((dataset, prefix))
         if resolved is not None and resolved.arrays.damage() is None:
             return resolved
         if resolved is None:
-            bundle = self._search(dataset, prefix)
+            try:
+                bundle = self._search(dataset, prefix)
+            except (EvidenceNotFound, DatasetNotFound):
+                self.published.publications.refresh()  # another process may just have published it
+                bundle = self._search(dataset, prefix)
         else:
             with self._lock:
                 bundle = self._open(resolved.path, dataset)
@@ -149,18 +181,28 @@ class EvidenceRepository:
         return [path for path in paths if not path.name.startswith(".")]
 
     def _search(self, dataset: str, prefix: str) -> Bundle:
-        bundles = self.bundles(dataset)
-        if prefix in ("", dataset):
-            return bundles[0]
-        matches = [bundle for bundle in bundles if bundle.digest.startswith(prefix)]
+        published = self.published.events(dataset)
+        if (event := published.get(prefix)) is not None:  # even if the first configured bundle is damaged
+            return self._open_published(event)
+        bundles = {bundle.digest: bundle for bundle in self.bundles(dataset)}
+        if not prefix:  # publishing a bundle does not make it the default
+            local = (bundle for bundle in bundles.values() if bundle.path.name not in published)
+            return next(local, None) or self._open_published(next(iter(published.values())))
+        digests = [*dict.fromkeys((*bundles, *reversed([*published])))]
+        matches = [digest for digest in digests if digest.startswith(prefix)]
         if len(matches) != 1:
-            digests = ", ".join(bundle.digest[:12] for bundle in bundles)
+            listed = ", ".join(digest[:12] for digest in digests)
             problem = "No bundle has" if not matches else f"{len(matches)} bundles have"
             raise EvidenceNotFound(
-                f"{problem} a digest that starts with {prefix!r:.80}. Expected a unique prefix of one of {digests}.",
+                f"{problem} a digest that starts with {prefix!r:.80}. Expected a unique prefix of one of {listed}.",
                 field="evidence",
             )
-        return matches[0]
+        return bundles[matches[0]] if matches[0] in bundles else self._open_published(published[matches[0]])
+
+    def _open_published(self, event: AuditEvent) -> Bundle:
+        path = self.published.fetch(event)
+        with self._lock:
+            return self._open(path, event.dataset)
 
     def _build(self, dataset: str) -> Path:
         """Return the bundle of a data set that needs no input. Build it if it does not exist."""

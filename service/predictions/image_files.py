@@ -1,26 +1,44 @@
-"""Locations of image files in folders, by every name that identifies an image."""
+"""Locations of images: files in folders, parts of files, and objects in a store; every name that identifies one."""
 
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 1 << 26  # more are treated as a decompression bomb
 MAX_BYTES = 1 << 28  # size limit of a file
 
 
+class ImageLocation(Protocol):
+    """Where the bytes of one image are."""
+
+    def version(self) -> str:
+        """Return a text that identifies the image and changes with it; raise OSError if it no longer exists."""
+        ...
+
+    def read(self, limit: int) -> bytes:
+        """Return the bytes; raise OSError if they are more than `limit`, or cannot be read."""
+        ...
+
+
 @dataclass(frozen=True)
-class ImageLocation:
+class FileLocation:
     """The file, and the bytes in it, of one image."""
 
     file: Path
     offset: int = 0
     size: int = -1  # -1: to the end of the file
 
+    def version(self) -> str:
+        """Return the location, size, and modification time."""
+        status = self.file.stat()
+        return f"{self.file}:{self.offset}:{self.size}:{status.st_size}:{status.st_mtime_ns}"
+
     def read(self, limit: int) -> bytes:
-        """Return the bytes; raise OSError if they are more than `limit`, or if the file is not a regular file."""
+        """Return the bytes of a regular file."""
         with os.fdopen(os.open(self.file, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # opening a pipe must not block
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
@@ -30,6 +48,29 @@ class ImageLocation:
                 raise OSError(f"The file has {size:,} bytes. Expected at most {limit:,}.")
             file.seek(self.offset)
             return file.read(size)
+
+
+@dataclass(frozen=True)
+class ObjectLocation:
+    """An object in an object store."""
+
+    file_system: Any  # of fsspec
+    path: str
+    state: str  # size and modification of the object when it was listed
+
+    def version(self) -> str:
+        """Return the path and the state."""
+        return f"{self.path}:{self.state}"
+
+    def read(self, limit: int) -> bytes:
+        """Return the bytes of the object."""
+        try:
+            content = bytes(self.file_system.cat_file(self.path, start=0, end=limit + 1))
+        except Exception as error:  # the errors of the stores' clients have no common base class
+            raise OSError(f"The object cannot be read ({type(error).__name__}).") from error
+        if len(content) > limit:
+            raise OSError(f"The object has more than {limit:,} bytes.")
+        return content
 
 
 def list_images(folder: Path) -> Mapping[str, ImageLocation]:
@@ -43,7 +84,7 @@ def list_images(folder: Path) -> Mapping[str, ImageLocation]:
                 continue
             if path.is_symlink() and not path.resolve().is_relative_to(root_path):
                 continue
-            locations[path.relative_to(folder).as_posix()] = ImageLocation(path)
+            locations[path.relative_to(folder).as_posix()] = FileLocation(path)
     return locations
 
 

@@ -1,73 +1,142 @@
-"""Thumbnails of a data set's images for pages. Only plain folders have thumbnails, because other sources need torch."""
+"""Pictures of a data set's images for pages and reports: made on demand, and cached on disk."""
 
-import io
+import hashlib
 import threading
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
-from PIL import Image
+from errata.errors import ErrataError
 
-from service.image_formats import FORMATS
-from service.predictions.image_files import ImageLocation, index_by_name, list_images
+from service.object_store import is_remote
+from service.predictions.image_files import ImageLocation
+from service.predictions.image_sources import find_images
+from service.predictions.pictures.cache import PictureCache
+from service.predictions.pictures.messages import PictureRequest, UnreadablePicture
+from service.predictions.pictures.process import Decoder, DecoderPool
 
-QUALITY = 80  # JPEG quality
+THUMBNAIL = PictureRequest(256, quality=80, is_thumbnail=True)
+PICTURE = PictureRequest(2048, quality=92, is_thumbnail=False)
 MAX_BYTES = 1 << 25  # size limit of a file
-MAX_PIXELS = 1 << 25  # size limit of an image; images are decoded completely, one at a time
-CACHE_SIZE = 512  # thumbnails
+MAX_FAILED = 10_000  # pictures that are known to be unreadable
+LIST_SECONDS = 30.0  # interval between two attempts to list images
+FORMAT = "1"  # of the pictures; another value makes them again
 _log = structlog.get_logger()
 
 
 class Thumbnails:
-    """Makes and caches thumbnails. A folder is listed on first use. Safe to use from several threads."""
+    """Makes and caches pictures. The images of a data set are listed on first use. Thread-safe."""
 
-    def __init__(self, folders: Mapping[str, Path]) -> None:
-        self._folders = folders
-        self._list_lock = threading.Lock()
-        self._decode_lock = threading.Lock()
-        self._locations: dict[str, Mapping[str, ImageLocation]] = {}
-        self._cache: dict[tuple[str, str, int], bytes] = {}
+    def __init__(
+        self,
+        sources: Mapping[str, Path | str],
+        cache: PictureCache | None = None,
+        decoder: Decoder | None = None,
+    ) -> None:
+        """Prepare the sources.
+
+        Args:
+            sources: Folder, .tar file, or URL of the images of each data set.
+            cache: The cache on disk; None: every call makes its picture.
+            decoder: Decodes images; None: sandboxed processes, which start with the first image.
+        """
+        self._sources = {dataset: _Source(source) for dataset, source in sources.items()}
+        self._cache = cache
+        self._decoder = decoder or DecoderPool()
+        self._failed: dict[str, None] = {}
 
     def has(self, dataset: str) -> bool:
-        """Return whether the images of a data set are in a folder of this machine."""
-        folder = self._folders.get(dataset)
-        return folder is not None and folder.is_dir()
+        """Return whether the images of a data set are at a place that exists."""
+        source = self._sources.get(dataset)
+        return source is not None and source.exists()
 
-    def thumbnail(self, dataset: str, name: str, size: int) -> bytes | None:
-        """Return an image as a JPEG of at most size x size pixels; None if it is missing or cannot be decoded."""
-        location = self._list(dataset).get(name)
-        if location is None:
+    def version(self, dataset: str, name: str) -> str:
+        """Return a digest that changes with the file of an image, for URLs; empty if the image is missing."""
+        located = self._locate(dataset, name)
+        return "" if located is None else _digest(located[1])[:16]
+
+    def thumbnail(self, dataset: str, name: str, size: int = THUMBNAIL.size) -> bytes | None:
+        """Return an image as a JPEG of at most size x size pixels; None if `load` returns None or fails."""
+        try:
+            return self.load(dataset, name, replace(THUMBNAIL, size=size))
+        except ErrataError as error:
+            _log.warning("thumbnail is not available", dataset=dataset, error=error.message)
             return None
-        with self._decode_lock:
-            if (cached := self._cache.get((dataset, name, size))) is not None:
-                return cached
-            try:
-                content = _make_thumbnail(location, size)
-            except Exception as error:  # a decoder may raise any error for damaged bytes
-                _log.warning("thumbnail failed", dataset=dataset, name=name, error=repr(error)[:200])
-                return None
-            while len(self._cache) >= CACHE_SIZE:
-                del self._cache[next(iter(self._cache))]
-            self._cache[dataset, name, size] = content
+
+    def load(self, dataset: str, name: str, request: PictureRequest) -> bytes | None:
+        """Return an image as a JPEG.
+
+        Returns:
+            The JPEG; None if the image is missing, cannot be decoded, or exceeds a limit.
+
+        Raises:
+            TooBusy: Too many pictures are being made.
+            Unavailable: Decoding takes too long on this machine, or the service is stopping.
+        """
+        located = self._locate(dataset, name)
+        if located is None:
+            return None
+        location, version = located
+        key = _digest(f"{FORMAT}:{request}:{version}")
+        if self._cache is not None and (cached := self._cache.read(key)) is not None:
+            return cached
+        if key in self._failed:
+            return None
+        try:
+            content = self._decoder.make(location.read(MAX_BYTES), request)
+        except (UnreadablePicture, OSError) as error:
+            _log.warning("picture cannot be made", dataset=dataset, name=name[:200], error=str(error)[:200])
+            if isinstance(error, UnreadablePicture):
+                self._remember_failure(key)
+            return None
+        if self._cache is not None:
+            self._cache.write(key, content)
         return content
 
-    def _list(self, dataset: str) -> Mapping[str, ImageLocation]:
-        if not self.has(dataset):
-            return {}
-        with self._list_lock:
-            if dataset not in self._locations:
-                self._locations[dataset] = index_by_name(list_images(self._folders[dataset]))
-            return self._locations[dataset]
+    def stop(self) -> None:
+        """End the processes that decode images."""
+        self._decoder.stop()
+
+    def _locate(self, dataset: str, name: str) -> tuple[ImageLocation, str] | None:
+        """Return the location of an image, and its version; None if it is missing."""
+        source = self._sources.get(dataset)
+        location = None if source is None else source.images().get(name)
+        try:
+            return None if location is None else (location, location.version())
+        except OSError:
+            return None  # deleted since the images were listed
+
+    def _remember_failure(self, key: str) -> None:
+        if len(self._failed) >= MAX_FAILED:
+            self._failed.clear()
+        self._failed[key] = None
 
 
-def _make_thumbnail(location: ImageLocation, size: int) -> bytes:
-    """Return an image as a small JPEG. The EXIF orientation is ignored, as it is for models."""
-    with Image.open(io.BytesIO(location.read(MAX_BYTES)), formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"The image has {image.width} x {image.height} pixels. Expected at most {MAX_PIXELS:,}.")
-        image.draft("RGB", (size, size))
-        small = image.convert("RGB")
-        small.thumbnail((size, size))
-    content = io.BytesIO()
-    small.save(content, "JPEG", quality=QUALITY)
-    return content.getvalue()
+class _Source:
+    """The images of one data set."""
+
+    def __init__(self, location: Path | str) -> None:
+        self._location = location
+        self._lock = threading.Lock()
+        self._images: Mapping[str, ImageLocation] | None = None
+        self._failed_at = -LIST_SECONDS
+
+    def exists(self) -> bool:
+        return is_remote(str(self._location)) or Path(self._location).exists()
+
+    def images(self) -> Mapping[str, ImageLocation]:
+        """Return the images by every name; none if they cannot be listed now."""
+        with self._lock:
+            if self._images is None and time.monotonic() - self._failed_at >= LIST_SECONDS:
+                try:
+                    self._images = find_images(self._location)
+                except (ErrataError, OSError) as error:
+                    _log.warning("images cannot be listed", location=str(self._location), error=str(error)[:300])
+                    self._failed_at = time.monotonic()
+            return self._images or {}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

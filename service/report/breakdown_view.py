@@ -21,6 +21,7 @@ from service.domain import (
 )
 from service.report import charts
 from service.report.elements import Chart, css_class, make_chart
+from service.report.image_links import ImageFilter, ImageLinks
 from service.report.messages.error_types import (
     GAIN_TITLES,
     SEVERITY_DESCRIPTIONS,
@@ -44,6 +45,7 @@ class CountCell:
 
     count: str
     percentage: str
+    url: str = ""  # of the images; empty: there are none
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class GroupRow:
     forgiving_explainable: str
     errors: str
     types: tuple[CountCell, ...]  # in the order of the rules
+    url: str = ""  # of the images
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,10 @@ class GainRow:
     severity: str
     top1: str
     multi_label: str
+    url: str = ""  # of the images; empty: there are none
 
 
-def breakdown_chart(summary: Summary) -> Chart:
+def breakdown_chart(summary: Summary, links: ImageLinks) -> Chart:
     """Return the chart of the error types in each group."""
     titles = group_titles(summary.groups)
     groups = [
@@ -115,10 +119,16 @@ def breakdown_chart(summary: Summary) -> Chart:
         )
         for group, result in summary.groups.items()
     ]
-    return make_chart(charts.breakdown(groups), *descriptions)
+    urls = {
+        (titles[group], error_type): links.images(ImageFilter(error_type, group=group))
+        for group, result in summary.groups.items()
+        for error_type in TOP1_ERROR_TYPES
+        if result.counts[error_type] and error_type not in summary.abstained
+    }
+    return make_chart(charts.breakdown(groups, urls), *descriptions)
 
 
-def group_row(group: str, result: GroupSummary, abstained: Sequence[ErrorType]) -> GroupRow:
+def group_row(group: str, result: GroupSummary, abstained: Sequence[ErrorType], links: ImageLinks) -> GroupRow:
     """Convert the results of a group for display."""
     portions = result.portions_of_top1_errors
     return GroupRow(
@@ -134,9 +144,14 @@ def group_row(group: str, result: GroupSummary, abstained: Sequence[ErrorType]) 
         types=tuple(
             CountCell(MISSING, "")
             if error_type in abstained
-            else CountCell(format_count(result.counts[error_type]), format_percentage(portions.get(error_type)))
+            else CountCell(
+                format_count(result.counts[error_type]),
+                format_percentage(portions.get(error_type)),
+                links.images(ImageFilter(error_type, group=group)) if result.counts[error_type] else "",
+            )
             for error_type in TOP1_ERROR_TYPES
         ),
+        url=links.images(ImageFilter(group=group)) if result.num_samples else "",
     )
 
 
@@ -163,14 +178,25 @@ def severity_rows(summary: Summary) -> tuple[SeverityRow, ...]:
     return tuple(rows)
 
 
-def gains_chart(summary: Summary) -> Chart:
+def gains_chart(summary: Summary, links: ImageLinks) -> Chart:
     """Return the chart of the accuracy gains without errors of each type."""
-    gains = _gains(summary)
-    return make_chart(charts.gains(gains, GAIN_TITLES), gains_description([row[1:] for row in gains]))
+    gains, urls = _gains(summary), _type_urls(summary, links)
+    return make_chart(charts.gains(gains, GAIN_TITLES, urls), gains_description([row[1:] for row in gains]))
 
 
-def gain_rows(summary: Summary) -> tuple[GainRow, ...]:
+def _type_urls(summary: Summary, links: ImageLinks) -> dict[ErrorType, str]:
+    """Return the links to the images of each type that occurs."""
+    counts = summary.groups[ALL].counts
+    return {
+        error_type: links.images(ImageFilter(error_type))
+        for error_type in TOP1_ERROR_TYPES
+        if counts[error_type] and error_type not in summary.abstained
+    }
+
+
+def gain_rows(summary: Summary, links: ImageLinks) -> tuple[GainRow, ...]:
     """Return the accuracy gain without errors of each type."""
+    urls = _type_urls(summary, links)
     return tuple(
         GainRow(
             title,
@@ -178,6 +204,7 @@ def gain_rows(summary: Summary) -> tuple[GainRow, ...]:
             SEVERITY_NAMES[error_type.severity],
             format_gain(top1),
             format_gain(multi_label),
+            urls.get(error_type, ""),
         )
         for error_type, title, top1, multi_label in _gains(summary)
     )

@@ -15,6 +15,7 @@ from service.domain import (
 from service.report import charts
 from service.report.elements import Chart, css_class, make_chart
 from service.report.messages.error_types import (
+    CALIBRATION_DOTS,
     CALIBRATION_TITLES,
     calibration_summary,
 )
@@ -55,7 +56,7 @@ def calibration_view(
     calibration: Calibration, confidence: Mapping[ErrorType, tuple[int, float, float, float]]
 ) -> CalibrationView:
     """Convert a calibration and the confidence by error type for display."""
-    summary = calibration_summary(calibration.top1_error, calibration.multi_label_error)
+    summary = f"{calibration_summary(calibration.top1_error, calibration.multi_label_error)} {CALIBRATION_DOTS}"
     return CalibrationView(
         summary=summary,
         chart=make_chart(charts.reliability(calibration, CALIBRATION_TITLES), summary),

@@ -1,13 +1,23 @@
 """The changes of error types, superclasses, and classes, with their tests, as records for the template."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from errata.groups import group_title
 from errata.messages import format_count, format_p_value, format_percentage, format_range
 
-from service.domain import AdjustedTest, ChangeRow, Comparison, Interval, TypeChange
+from service.domain import (
+    BROKEN,
+    FIXED,
+    AdjustedTest,
+    ChangeQuery,
+    ChangeRow,
+    Comparison,
+    Interval,
+    TypeChange,
+)
 from service.report.class_names import shorten
+from service.report.comparison_page import ComparisonLinks
 from service.report.elements import css_class
 
 MAX_CLASSES = 50  # classes or superclasses
@@ -28,6 +38,9 @@ class ChangeTableRow:
     p_value: str
     adjusted_p_value: str
     significant: bool
+    url: str = ""  # of the page with the images of the class or superclass; empty: no page
+    url_a: str = ""  # of the images of `only_a`
+    url_b: str = ""  # of the images of `only_b`
 
 
 @dataclass(frozen=True)
@@ -42,15 +55,17 @@ class GroupChangeTables:
     num_classes: int
 
 
-def change_tables(comparison: Comparison, group: str, names: Sequence[str]) -> GroupChangeTables:
+def change_tables(
+    comparison: Comparison, group: str, names: Sequence[str], links: ComparisonLinks | None = None
+) -> GroupChangeTables:
     """Convert the changes of one group for display; `names` are the names of the classes."""
     changes = comparison.groups[group]
     superclasses, classes = comparison.superclasses.get(group, ()), comparison.classes.get(group, ())
     return GroupChangeTables(
         group=group_title(group),
         types=tuple(_type_row(row, changes.num_samples) for row in changes.type_changes),
-        superclasses=tuple(_class_row(row, names) for row in superclasses[:MAX_CLASSES]),
-        classes=tuple(_class_row(row, names) for row in classes[:MAX_CLASSES]),
+        superclasses=tuple(_class_row(row, names, links) for row in superclasses[:MAX_CLASSES]),
+        classes=tuple(_class_row(row, names, links) for row in classes[:MAX_CLASSES]),
         num_superclasses=len(superclasses),
         num_classes=len(classes),
     )
@@ -61,9 +76,21 @@ def _type_row(row: TypeChange, num_samples: int) -> ChangeTableRow:
     return _table_row(row.error_type.title, css_class(row.error_type), counts, row.share, row.test)
 
 
-def _class_row(row: ChangeRow, names: Sequence[str]) -> ChangeTableRow:
+def _class_row(row: ChangeRow, names: Sequence[str], links: ComparisonLinks | None) -> ChangeTableRow:
     name = shorten(row.name) if row.class_index is None else names[row.class_index]
-    return _table_row(name, "", (row.num_samples, row.fixed, row.broken), row.errors, row.test)
+    table_row = _table_row(name, "", (row.num_samples, row.fixed, row.broken), row.errors, row.test)
+    if links is None:
+        return table_row
+    if row.class_index is None:
+        query = ChangeQuery(superclass=row.name)
+    else:
+        query = ChangeQuery(class_id=links.class_ids[row.class_index])
+    return replace(
+        table_row,
+        url=links.page(query),
+        url_a=links.images(replace(query, change=FIXED)) if row.fixed else "",
+        url_b=links.images(replace(query, change=BROKEN)) if row.broken else "",
+    )
 
 
 def _table_row(

@@ -1,26 +1,33 @@
 """Charts: Vega-Lite specifications, drawn as inline SVG by vl-convert, without a network or a browser.
 
-Colors are CSS variables of the page, so that one chart suits light mode, dark mode, and print. Charts are hidden from
-screen readers: the templates add a description and a table.
+Colors are CSS variables of the page, so that one chart suits light mode, dark mode, and print. Screen readers get the
+links of a chart, and the description and the table that the templates add.
 """
 
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from errata.messages import format_count, format_percentage
 
 from service.domain import Calibration, ErrorType
 from service.report import chart_process
+from service.report.named_marks import NAMED, link_marks, name_mark
 
 _chart_numbers = itertools.count(1)  # make the IDs in one page unique
 _PADDING = {"left": 40, "right": 24, "top": 4, "bottom": 4}  # pixels, for fonts that are wider than those of vl-convert
 _MAX_LABEL_START = 0.42  # share of the axis; a bar that starts further right has its label on the left
 _MAX_COLUMNS = 4  # groups side by side
 _GROUP_WIDTH = 185  # pixels
+_MIN_DOT, _MAX_DOT = 30, 300  # area of the dots of bins, in square pixels
+_BIN_NAME = (  # of a dot of the reliability diagram, as a Vega expression; the empty URL follows the line break
+    "datum.what + ': confidence ' + format(100 * datum.confidence, '.1f') + ' %, correct '"
+    " + format(100 * datum.accuracy, '.1f') + ' % of ' + format(datum.samples, ',') + ' images\\n'"
+)
 Spec = dict[str, Any]
+NO_LINKS: Mapping[Any, str] = {}
 
 LABEL_COLORS = tuple(f"var(--c{index})" for index in range(1, 9))
 
@@ -56,11 +63,20 @@ def _config() -> Spec:
 
 
 def draw(spec: Mapping[str, Any]) -> str:
-    """Draw a specification as SVG with unique IDs, without scripts and external references."""
-    svg = chart_process.draw({**spec, "config": _config(), "padding": _PADDING})
+    """Draw a specification as SVG with unique IDs, without scripts and external references.
+
+    Args:
+        spec: The Vega-Lite specification; marks with the encoding `named_marks.NAMED` get names and links.
+
+    Returns:
+        The SVG, hidden from screen readers if it contains no link.
+    """
+    svg, has_links = link_marks(chart_process.draw({**spec, "config": _config(), "padding": _PADDING}))
     prefix = f"p{next(_chart_numbers)}-"
     svg = re.sub(r"<[^>]*>", lambda tag: _prefix_ids(tag[0], prefix), svg)
-    return re.sub(r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>", _svg_tag, svg, count=1)
+    return re.sub(
+        r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>", partial(_svg_tag, has_links), svg, count=1
+    )
 
 
 def _prefix_ids(tag: str, prefix: str) -> str:
@@ -68,19 +84,25 @@ def _prefix_ids(tag: str, prefix: str) -> str:
     return re.sub(r'\bid="', f'id="{prefix}', tag).replace("url(#", f"url(#{prefix}")
 
 
-def _svg_tag(match: re.Match[str]) -> str:
+def _svg_tag(has_links: bool, match: re.Match[str]) -> str:
     box = f'width="{match[1]}" viewBox="0 0 {match[1]} {match[2]}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {box} aria-hidden="true" focusable="false">'
+    hidden = "" if has_links else ' aria-hidden="true" focusable="false"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {box}{hidden}>'
 
 
-def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None]]]]) -> str:
+def breakdown(
+    groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None]]]],
+    links: Mapping[tuple[str, ErrorType], str] = NO_LINKS,
+) -> str:
     """Draw the error breakdown: a waterfall of the error types in each group.
 
-    A bar starts where the bar of the previous type ends, so that the bars of a group span all of its errors.
+    A bar starts where the bar of the previous type ends, so that the bars of a group span all of its errors. The whole
+    row of a bar is its link, because a bar can be narrower than a pixel.
 
     Args:
         groups: Name of each group with its (type, title, count) in the order of the rules. A count of None means that
             the rule was not evaluated.
+        links: URLs by name of the group and type.
 
     Returns:
         The SVG.
@@ -101,6 +123,7 @@ def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | N
                     "fill": type_color(error_type),
                     "text": text,
                     "left": start > _MAX_LABEL_START,
+                    "mark": name_mark(f"{group}, {title}: {text}", links.get((group, error_type), "")),
                 }
             )
             start += width
@@ -126,6 +149,7 @@ def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | N
                     },
                     _bar_label(y, "left", "start", "right", -4),
                     _bar_label(y, "!left", "end", "left", 4),
+                    link_area({"x": {"datum": 0, "type": "quantitative"}, "x2": {"datum": 1}, "y": y}),
                 ],
             },
         }
@@ -149,18 +173,28 @@ def _bar_label(y: Spec, condition: str, field: str, align: str, offset: int) -> 
     }
 
 
+def link_area(encoding: Spec) -> Spec:
+    """Return an invisible layer over other marks, which has their names and links."""
+    return {"mark": {"type": "bar", "color": "transparent"}, "encoding": {**encoding, **NAMED}}
+
+
 def literal_color(field: str) -> Spec:
     """Return the encoding of a color that a field of the data contains."""
     return {"field": field, "type": "nominal", "scale": None, "legend": None}
 
 
-def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], titles: tuple[str, str]) -> str:
+def gains(
+    rows: Sequence[tuple[ErrorType, str, float | None, float | None]],
+    titles: tuple[str, str],
+    links: Mapping[ErrorType, str] = NO_LINKS,
+) -> str:
     """Draw the accuracy gain without errors of each type.
 
     Args:
         rows: (type, title, top-1 gain, multi-label gain), gains as fractions of 1. None means that the rule was not
             evaluated, or that the accuracy has no gain.
         titles: Titles of the two columns. A column without any gain is not drawn if the other one has gains.
+        links: URLs by type.
 
     Returns:
         The SVG.
@@ -173,7 +207,8 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
             "accuracy": name,
             "gain": 100 * (gain or 0.0),
             "fill": type_color(error_type),
-            "text": "–" if gain is None else f"{100 * gain:.2f}",
+            "text": (text := "–" if gain is None else f"{100 * gain:.2f}"),
+            "mark": name_mark(f"{name}, {title}: {text}", links.get(error_type, "")),
         }
         for error_type, title, *type_gains in rows
         for name, gain in zip(titles, type_gains, strict=True)
@@ -198,6 +233,7 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
                         "mark": {"type": "text", "align": "left", "dx": 4, "baseline": "middle"},
                         "encoding": {"x": x, "y": y, "text": {"field": "text"}},
                     },
+                    link_area({"x": {"value": 0}, "x2": {"value": "width"}, "y": y}),
                 ],
             },
         }
@@ -205,9 +241,18 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
 
 
 def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
-    """Draw a reliability diagram for top-1 and multi-label correctness."""
+    """Draw a reliability diagram for top-1 and multi-label correctness.
+
+    Each dot is a bin, with its number of images. Bins with few images have a visible dot too.
+    """
     values = [
-        {"confidence": bin_.confidence, "accuracy": accuracy, "what": title, "samples": bin_.num_samples}
+        {
+            "confidence": bin_.confidence,
+            "accuracy": accuracy,
+            "what": title,
+            "samples": bin_.num_samples,
+            "label": _short_count(bin_.num_samples),
+        }
         for bin_ in calibration.bins
         for title, accuracy in zip(titles, (bin_.top1_accuracy, bin_.multi_label_accuracy), strict=True)
         if accuracy is not None
@@ -220,8 +265,8 @@ def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
             "data": {"values": values},
             "facet": {"column": {"field": "what", "sort": [*titles]}},
             "spec": {
-                "width": 300,
-                "height": 220,
+                "width": 340,
+                "height": 240,
                 "layer": [
                     {
                         "data": {"values": ends},
@@ -230,17 +275,35 @@ def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
                     },
                     {"mark": {"type": "line", "color": "var(--t5)"}, "encoding": {"x": x, "y": y}},
                     {
+                        "transform": [{"calculate": _BIN_NAME, "as": "mark"}],
                         "mark": {"type": "circle", "color": "var(--t5)", "opacity": 1},
                         "encoding": {
+                            **NAMED,
                             "x": x,
                             "y": y,
-                            "size": {"field": "samples", "type": "quantitative", "legend": None},
+                            "size": {
+                                "field": "samples",
+                                "type": "quantitative",
+                                "legend": None,
+                                "scale": {"range": [_MIN_DOT, _MAX_DOT]},
+                            },
                         },
+                    },
+                    {
+                        "mark": {"type": "text", "fontSize": 9, "dy": -13},
+                        "encoding": {"x": x, "y": y, "text": {"field": "label", "type": "nominal"}},
                     },
                 ],
             },
         }
     )
+
+
+def _short_count(count: int) -> str:
+    """Return a count with at most three digits, such as `1.2k`."""
+    if count < 1000:
+        return str(count)
+    return f"{count / 1000:.1f}k" if count < 9950 else f"{count / 1000:.0f}k"
 
 
 def _percent(title: str) -> Spec:
@@ -268,7 +331,8 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> st
         "title": None,
         "axis": {"domain": False, "ticks": False},
     }
-    x = {"field": "low", "type": "quantitative", "axis": {"title": title}}
+    axis = {"title": title, "tickCount": 7, "labelFlush": False, "labelSeparation": 8}
+    x = {"field": "low", "type": "quantitative", "axis": axis}
     return draw(
         {
             "data": {"values": values},

@@ -1,7 +1,7 @@
-"""The results of superclasses and classes, and their confusions, as records for the template."""
+"""The results of superclasses and classes as records for the template."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from errata.messages import (
     MISSING,
@@ -14,15 +14,24 @@ from service.domain import (
     SEVERE_TYPES,
     TOP1_ERROR_TYPES,
     BreakdownRow,
-    Confusion,
     ErrorType,
 )
 from service.report.elements import BarSegment, bar_segments
+from service.report.image_links import ImageFilter, ImageLinks
 from service.report.messages.error_types import (
     counts_description,
 )
 
-ClassBreakdown = Sequence[tuple[BreakdownRow, Sequence[int]]]  # rows with the numbers of the groups of their classes
+# rows with the numbers of the groups of their classes, and with the filter of their images
+ClassBreakdown = Sequence[tuple[BreakdownRow, Sequence[int], ImageFilter]]
+
+
+@dataclass(frozen=True)
+class LinkedCount:
+    """A number of images and the link to them."""
+
+    count: str
+    url: str = ""  # empty: there are none
 
 
 @dataclass(frozen=True)
@@ -34,63 +43,61 @@ class ClassRow:
     samples: str
     errors: str
     multi_label: str
-    failures: str
+    failures: LinkedCount
     segments: tuple[BarSegment, ...]
     description: str  # description of the segments
-    counts: tuple[str, ...]  # of top-1 errors
+    counts: tuple[LinkedCount, ...]  # of top-1 errors
     gain_failures: str
     gain_all: str
+    url: str = ""  # of the images
 
 
-@dataclass(frozen=True)
-class ConfusionRow:
-    """A frequent confusion of two classes."""
-
-    target: str
-    predicted: str
-    count: str
-    types: str
-    examples: str
+def class_rows(rows: ClassBreakdown, abstained: Sequence[ErrorType], links: ImageLinks) -> tuple[ClassRow, ...]:
+    """Convert superclasses or classes for display."""
+    return tuple(_class_row(row, groups, images, abstained, links) for row, groups, images in rows)
 
 
-def class_rows(rows: ClassBreakdown, abstained: Sequence[ErrorType]) -> tuple[ClassRow, ...]:
+def sort_by_failures(rows: ClassBreakdown) -> ClassBreakdown:
     """Return the superclasses or classes with errors, sorted by model failures."""
-    ordered = sorted(
-        ((row, groups) for row, groups in rows if any(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)),
+    return sorted(
+        (item for item in rows if any(item[0].counts[error_type] for error_type in TOP1_ERROR_TYPES)),
         key=lambda item: (
             -item[0].severe_errors,
             item[0].counts[ErrorType.CORRECT] - item[0].num_samples,
             item[0].name,
         ),
     )
-    return tuple(_class_row(row, groups, abstained) for row, groups in ordered)
 
 
-def _class_row(row: BreakdownRow, groups: Sequence[int], abstained: Sequence[ErrorType]) -> ClassRow:
+def _class_row(
+    row: BreakdownRow,
+    groups: Sequence[int],
+    images: ImageFilter,
+    abstained: Sequence[ErrorType],
+    links: ImageLinks,
+) -> ClassRow:
+    counts = {
+        error_type: LinkedCount(MISSING)
+        if error_type in abstained
+        else link_count(row.counts[error_type], replace(images, error_type=error_type), links)
+        for error_type in TOP1_ERROR_TYPES
+    }
     return ClassRow(
         name=row.name,
         groups=" ".join(map(str, groups)),
         samples=format_count(row.num_samples),
         errors=format_count(sum(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)),
         multi_label=format_percentage(row.multi_label_accuracy),
-        failures=format_count(row.severe_errors),
+        failures=counts[SEVERE_TYPES[0]] if len(SEVERE_TYPES) == 1 else LinkedCount(format_count(row.severe_errors)),
         segments=bar_segments(row.counts),
         description=counts_description([(error_type.title, row.counts[error_type]) for error_type in TOP1_ERROR_TYPES]),
-        counts=tuple(
-            MISSING if error_type in abstained else format_count(row.counts[error_type])
-            for error_type in TOP1_ERROR_TYPES
-        ),
+        counts=tuple(counts.values()),
         gain_failures=format_points(sum(row.gain_if_fixed_multi_label[error_type] for error_type in SEVERE_TYPES)),
         gain_all=format_points(sum(row.gain_if_fixed_multi_label.values())),
+        url=links.images(images),
     )
 
 
-def confusion_row(confusion: Confusion, examples: Sequence[str], names: Sequence[str]) -> ConfusionRow:
-    """Convert a confusion and the names of example images for display; `names` are the names of the classes."""
-    return ConfusionRow(
-        names[confusion.target],
-        names[confusion.predicted],
-        format_count(confusion.count),
-        counts_description([(error_type.title, count) for error_type, count in confusion.types.items()]),
-        ", ".join(examples),
-    )
+def link_count(count: int, images: ImageFilter, links: ImageLinks) -> LinkedCount:
+    """Return a number of images with the link to them."""
+    return LinkedCount(format_count(count), links.images(images) if count else "")

@@ -1,8 +1,9 @@
 """The content of a comparison as records for the template."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from errata.groups import group_title
 from errata.messages import (
     CLASS_ACCURACY,
@@ -13,6 +14,7 @@ from errata.messages import (
     format_percentage,
     labels_accuracy_name,
 )
+from numpy.typing import NDArray
 
 from service.domain import (
     ALL,
@@ -28,6 +30,7 @@ from service.domain import (
 )
 from service.report import charts
 from service.report.change_view import GroupChangeTables, change_tables
+from service.report.comparison_page import ComparisonPage, PageSource, comparison_page, transition
 from service.report.elements import Chart, Property, css_class, make_chart
 from service.report.messages.comparison import (
     INTERVALS_TITLE,
@@ -61,6 +64,7 @@ class MatrixCell:
 
     count: str
     css_class: str
+    url: str = ""  # of the images; empty: no images, or no page
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ class ComparisonView:
     summary: str
     sides: tuple[Side, Side]
     samples: str
+    matrix_samples: str  # images in the matrix
     num_excluded: str  # images with a prediction of one analysis only; empty: none
     abstained: tuple[str, ...]
     type_titles: tuple[str, ...]
@@ -146,13 +151,30 @@ class ComparisonView:
     provenance: tuple[Property, ...]
     slices: tuple[SliceChangeRow, ...] = ()
     num_slices: int = 0  # including those that are not listed
+    page: ComparisonPage | None = None  # None: a stand-alone file
 
 
 def comparison_view(
-    comparison: Comparison, summary_a: Summary, summary_b: Summary, names: Sequence[str]
+    comparison: Comparison,
+    summary_a: Summary,
+    summary_b: Summary,
+    names: Sequence[str],
+    source: PageSource | None = None,
 ) -> ComparisonView:
-    """Convert a comparison for display; `names` are the names of the classes."""
+    """Convert a comparison for display.
+
+    Args:
+        comparison: The comparison.
+        summary_a: The summary of A.
+        summary_b: The summary of B.
+        names: The names of the classes.
+        source: What the web page shows in addition; None for a stand-alone file.
+
+    Returns:
+        The content of the page or of the file.
+    """
     overall = comparison.groups[ALL]
+    transitions = source.changes.transitions if source else overall.transitions
     labels_accuracy = labels_accuracy_name(comparison.dataset, comparison.num_rejected_targets)
     intervals = _intervals(overall, comparison.abstained, labels_accuracy)
     return ComparisonView(
@@ -166,8 +188,9 @@ def comparison_view(
         num_excluded=format_count(comparison.num_left_out) if comparison.num_left_out else "",
         abstained=tuple(abstention_notes([error_type.key for error_type in comparison.abstained])),
         type_titles=tuple(error_type.title for error_type in ERROR_TYPES),
-        matrix=_matrix(overall),
-        matrix_totals=tuple(map(format_count, overall.transitions.sum(axis=0).tolist())),
+        matrix=_matrix(transitions, source),
+        matrix_totals=tuple(map(format_count, transitions.sum(axis=0).tolist())),
+        matrix_samples=format_count(int(transitions.sum())),
         top1_changes=(format_count(overall.top1_fixed), format_count(overall.top1_broken)),
         tests=tuple(
             TestRow(
@@ -192,7 +215,7 @@ def comparison_view(
         ),
         groups=tuple(_group_row(group, changes) for group, changes in comparison.groups.items()),
         changes=tuple(
-            change_tables(comparison, group, names)
+            change_tables(comparison, group, names, source.links if source and group == ALL else None)
             for group in comparison.groups
             if comparison.groups[group].type_changes or comparison.classes.get(group)
         ),
@@ -202,6 +225,7 @@ def comparison_view(
         broken=_changed_images(comparison.broken, names),
         num_fixed=overall.fixed(),
         num_broken=overall.broken(),
+        page=comparison_page(comparison, source, names) if source else None,
         provenance=(
             Property("data set", comparison.dataset),
             Property("evidence digest", comparison.evidence),
@@ -229,18 +253,20 @@ def _intervals(
     ]
 
 
-def _matrix(overall: GroupComparison) -> tuple[MatrixRow, ...]:
-    changed = overall.transitions.copy()
-    for row in range(len(ERROR_TYPES)):
-        changed[row, row] = 0
+def _matrix(transitions: NDArray[np.int64], source: PageSource | None) -> tuple[MatrixRow, ...]:
+    changed = transitions.copy()
+    np.fill_diagonal(changed, 0)
     largest = max(1, int(changed.max()))
     rows = []
     for type_a in ERROR_TYPES:
         cells = []
         for type_b in ERROR_TYPES:
-            count = int(overall.transitions[type_a.position, type_b.position])
-            cells.append(MatrixCell(format_count(count), _cell_class(type_a, type_b, count, largest)))
-        total = int(overall.transitions[type_a.position].sum())
+            count = int(transitions[type_a.position, type_b.position])
+            url = ""
+            if source and count:
+                url = source.links.images(replace(source.changes.query, change=transition(type_a, type_b)))
+            cells.append(MatrixCell(format_count(count), _cell_class(type_a, type_b, count, largest), url))
+        total = int(transitions[type_a.position].sum())
         rows.append(MatrixRow(type_a.title, css_class(type_a), tuple(cells), format_count(total)))
     return tuple(rows)
 

@@ -72,6 +72,7 @@ class ErrorTable:
     attributes: Mapping[int, Sequence[str]] = field(default_factory=dict)  # by row, such as "atypical: smaller"
     picture_base: str = ""  # URL prefix of the images; empty: not available
     page_base: str = ""  # URL prefix of the pages of images; empty: not available
+    page_query: str = ""  # query of the pages of images
     rejected: Mapping[int, int] = field(default_factory=dict)  # the original label by row, where the labels reject it
 
 
@@ -88,6 +89,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "types": [
             {
                 "value": error_type.id,
+                "key": error_type.key,
                 "title": error_type.title,
                 "severity": SEVERITY_NAMES[error_type.severity],
                 "abstained": error_type in table.abstained,
@@ -97,6 +99,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         ],
         "outcomes": {outcome.name: OUTCOME_NAMES[outcome] for outcome in Outcome},
         "sources": [LABEL_SOURCE_NAMES[source] for source in LabelSource],
+        "groups": [*table.groups],
         "group_names": [group_title(group) for group in table.groups],
         "classes": {str(index): table.class_names[index] for index in used_classes},
         "superclasses": {
@@ -134,6 +137,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "attributes": {str(row): [*texts] for row, texts in table.attributes.items()},
         "picture_base": table.picture_base,
         "page_base": table.page_base,
+        "page_query": table.page_query,
         "total": table.total,
     }
 

@@ -1,15 +1,26 @@
-"""The content of the pages of the list, of an unfinished analysis, and of an image, as records for the templates."""
+"""The content of the pages of the list and of an unfinished analysis, as records for the templates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from urllib.parse import urlencode
 
-from errata.messages import MISSING, STATE_NAMES, format_count, format_percentage
+from errata.messages import MISSING, STATE_NAMES, format_percentage
 
-from service.domain import ALL, Agreement, Analysis, AnalysisPage, State, Verdict
+from service.domain import ALL, Analysis, AnalysisPage, State
 from service.report.elements import BarSegment, bar_segments
-from service.report.error_view import ErrorRow, error_row
-from service.report.messages.agreement import type_note
-from service.report.messages.pages import ORDER_NAMES, progress_text
+from service.report.messages.pages import COLUMN_NAMES, ORDER_NAMES, identity_text, list_caption, progress_text
+
+MAX_COUNT = 1000  # analyses that are counted for a filter that needs a search
+MIN_SHORT_ID = 8  # characters
+
+
+@dataclass(frozen=True)
+class FilterLink:
+    """A text, and the query of the list with the filter for it."""
+
+    text: str
+    query: str
 
 
 @dataclass(frozen=True)
@@ -17,19 +28,33 @@ class AnalysisRow:
     """One row of the list."""
 
     id: str
+    short_id: str
     title: str
+    model: FilterLink  # without text: an upload
     dataset: str
+    owner: FilterLink  # without text: unknown
     created: str
     state: str
     css_class: str
     is_implausible: bool
+    is_final: bool
     has_result: bool
     progress: str  # empty: the analysis is finished
     top1: str
     multi_label: str
-    failures: str
+    severe: str
     segments: tuple[BarSegment, ...]
-    labels: tuple[str, ...]
+    labels: tuple[FilterLink, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the list that sorts it: a query, and the current direction."""
+
+    name: str
+    query: str
+    direction: str  # value of aria-sort; empty: another column sorts the list
+    is_text: bool
 
 
 @dataclass(frozen=True)
@@ -37,20 +62,27 @@ class ListView:
     """The content of the list."""
 
     rows: tuple[AnalysisRow, ...]
-    total: int
-    first: int
-    last: int
+    caption: str
     is_live: bool  # whether a row can still change
+    columns: Mapping[str, Column]
     states: tuple[tuple[str, str], ...]
     orders: tuple[tuple[str, str], ...]
-    datasets: tuple[str, ...]
-    state: str  # the selected filters
-    dataset: str
-    search: str
-    order: str
+    datasets: tuple[tuple[str, str], ...]
+    selection: Mapping[str, str]  # the filters and the order
+    is_filtered: bool
     previous: str  # query of the previous page; empty: this is the first
     next: str
     is_incomplete: bool  # whether archived analyses can be missing
+
+
+@dataclass(frozen=True)
+class Position:
+    """The place of a page in a list. Numbers over MAX_COUNT can be too low."""
+
+    total: int
+    first: int  # number of analyses before the page
+    previous: str  # query of the previous page; empty: there is none
+    next: str
 
 
 @dataclass(frozen=True)
@@ -60,6 +92,7 @@ class PendingView:
     id: str
     title: str
     dataset: str
+    identity: str  # the name and the owner
     state: str
     progress: str
     done: int
@@ -68,57 +101,41 @@ class PendingView:
     is_live: bool
 
 
-@dataclass(frozen=True)
-class ImageView:
-    """One image of an analysis."""
-
-    analysis: str
-    title: str
-    row: ErrorRow
-    image_url: str  # empty: the image is not available
-    agreement: str = ""  # how often experts agree with the error type; empty: not known
-
-
 def list_view(
-    page: AnalysisPage,
-    total: int,
-    first: int,
-    datasets: Sequence[str],
-    selection: dict[str, str],
-    links: tuple[str, str],
+    page: AnalysisPage, position: Position, datasets: Sequence[str], selection: Mapping[str, str]
 ) -> ListView:
     """Convert one page of analyses for display.
 
     Args:
         page: The analyses of the page.
-        total: Number of analyses on all pages.
-        first: Offset of the first one.
+        position: The place of the page.
         datasets: Data sets to filter by.
-        selection: Filters and order.
-        links: Queries of the previous and of the next page; empty if there is none.
+        selection: Filters and order by the names of the parameters.
 
     Returns:
         The content of the page.
     """
     analyses = page.analyses
-    previous, next_ = links
+    length = _short_id_length([analysis.id for analysis in analyses])
     return ListView(
-        rows=tuple(_row(analysis) for analysis in analyses),
-        total=total,
-        first=first + 1 if analyses else 0,
-        last=first + len(analyses),
+        rows=tuple(_row(analysis, length, selection) for analysis in analyses),
+        caption=list_caption(position.first, len(analyses), position.total, MAX_COUNT),
         is_live=page.is_incomplete or any(not analysis.state.is_final for analysis in analyses),
+        columns={name: _column(name, selection) for name in COLUMN_NAMES},
         states=tuple((state.name.lower(), STATE_NAMES[state]) for state in tuple(State)[1:]),
         orders=tuple(ORDER_NAMES.items()),
-        datasets=tuple(datasets),
-        state=selection["state"],
-        dataset=selection["dataset"],
-        search=selection["search"],
-        order=selection["order"],
-        previous=previous,
-        next=next_,
+        datasets=tuple((name, name) for name in datasets),
+        selection=selection,
+        is_filtered=any(value for name, value in selection.items() if name != "order"),
+        previous=position.previous,
+        next=position.next,
         is_incomplete=page.is_incomplete,
     )
+
+
+def list_query(selection: Mapping[str, str], **changes: str) -> str:
+    """Return the query of the list with some filters and an order."""
+    return urlencode({name: value for name, value in {**selection, **changes}.items() if value})
 
 
 def pending_view(analysis: Analysis) -> PendingView:
@@ -128,6 +145,7 @@ def pending_view(analysis: Analysis) -> PendingView:
         id=analysis.id,
         title=analysis.title,
         dataset=analysis.request.dataset,
+        identity=identity_text(analysis),
         state=STATE_NAMES[analysis.state],
         progress=progress_text(analysis.state, analysis.progress),
         done=analysis.progress.done,
@@ -137,43 +155,47 @@ def pending_view(analysis: Analysis) -> PendingView:
     )
 
 
-def image_view(
-    analysis: Analysis, verdict: Verdict, names: Sequence[str], image_url: str, agreement: Agreement | None = None
-) -> ImageView:
-    """Convert one image of an analysis for display.
-
-    Args:
-        analysis: The analysis.
-        verdict: The verdict on the image.
-        names: The names of the classes.
-        image_url: The URL of the image; empty: not available.
-        agreement: The agreement of the error types with experts; None: not known.
-    """
-    values = agreement.types.get(verdict.error_type) if agreement else None
-    return ImageView(
-        analysis=analysis.id,
-        title=analysis.title,
-        row=error_row(verdict, names),
-        image_url=image_url,
-        agreement=type_note(verdict.error_type, values) if values else "",
-    )
-
-
-def _row(analysis: Analysis) -> AnalysisRow:
+def _row(analysis: Analysis, length: int, selection: Mapping[str, str]) -> AnalysisRow:
+    request = analysis.request
     overall = analysis.summary.groups[ALL] if analysis.summary else None
+    labels = [f"{key}={value}" for key, value in sorted(request.labels.items())]
     return AnalysisRow(
         id=analysis.id,
+        short_id=analysis.id[:length],
         title=analysis.title,
-        dataset=analysis.request.dataset,
+        model=FilterLink(request.model, list_query(selection, model=request.model)),
+        dataset=request.dataset,
+        owner=FilterLink(analysis.owner, list_query(selection, owner=analysis.owner)),
         created=f"{analysis.create_time:%Y-%m-%d %H:%M}",
         state=STATE_NAMES[analysis.state],
         css_class=f"state-{analysis.state.name.lower()}",
         is_implausible=analysis.implausible,
+        is_final=analysis.state.is_final,
         has_result=overall is not None,
         progress=progress_text(analysis.state, analysis.progress),
         top1=format_percentage(overall.top1_accuracy) if overall else MISSING,
         multi_label=format_percentage(overall.multi_label_accuracy) if overall else MISSING,
-        failures=format_count(overall.severe_errors) if overall else MISSING,
+        severe=format_percentage(overall.severe_error_rate) if overall else MISSING,
         segments=bar_segments(overall.counts) if overall else (),
-        labels=tuple(f"{key}={value}" for key, value in sorted(analysis.request.labels.items())),
+        labels=tuple(FilterLink(label, list_query(selection, label=label)) for label in labels),
     )
+
+
+def _column(name: str, selection: Mapping[str, str]) -> Column:
+    """Return a column; its link sorts by it, in the opposite direction if it already sorts the list."""
+    current, _, direction = selection["order"].partition(" ")
+    is_text = name == "display_name"  # text is first sorted from A to Z, numbers from the highest one
+    is_descending = not direction if current == name else not is_text
+    aria = ("descending" if direction else "ascending") if current == name else ""
+    return Column(
+        COLUMN_NAMES[name], list_query(selection, order=f"{name} desc" if is_descending else name), aria, is_text
+    )
+
+
+def _short_id_length(ids: Sequence[str]) -> int:
+    """Return the length of the shortest prefixes, at least 8 characters, that distinguish ids, as `errata list`."""
+    length, ids = MIN_SHORT_ID, sorted(ids)
+    for first, second in pairwise(ids):
+        while first != second and first[:length] == second[:length]:
+            length += 1
+    return length

@@ -7,7 +7,9 @@ Content-Security-Policy lists their hashes, so that no other style or script run
 import base64
 import hashlib
 import json
-from functools import cache
+import re
+from dataclasses import replace
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -21,12 +23,15 @@ from service.report.charts import type_color
 from service.report.comparison_view import ComparisonView
 from service.report.elements import css_class
 from service.report.error_table import to_plain
+from service.report.image_links import image_url, link_attributes
 from service.report.messages.agreement import CAPTION
 from service.report.messages.pages import translate
 from service.report.report_view import ReportView
+from service.report.static_files import HTMX
 from service.report.trend_view import TrendView
 
-_SCRIPTS = ("error_table.js", "tables.js")
+_PERCENTAGE = re.compile(r"(?<=\d) %")
+_SCRIPTS = ("error_table.js", "tables.js", "contents.js", "mark_names.js", "images.js", "review.js", "upload.js")
 
 
 @cache
@@ -37,11 +42,13 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_finalize,
     )
     environment.filters["number"] = format_count
     environment.filters["nobreak"] = _keep_units
+    environment.filters["link_attributes"] = link_attributes
     style, script = Markup(style_sheet()), Markup(_script())  # noqa: S704 - files of this package
-    environment.globals.update(translate=translate, style=style, script=script)
+    environment.globals.update(translate=translate, style=style, script=script, htmx=HTMX)
     return environment
 
 
@@ -57,10 +64,8 @@ def content_security_policy(site: bool) -> str:
     sources = (
         "img-src 'self' data:; connect-src 'self'; form-action 'self'" if site else "img-src data:; form-action 'none'"
     )
-    return (
-        f"default-src 'none'; style-src '{_hash(style_sheet())}'; script-src '{_hash(_script())}'; {sources}; "
-        "base-uri 'none'"
-    )
+    scripts = f"'{_hash(_script())}' '{HTMX.integrity}'" if site else f"'{_hash(_script())}'"
+    return f"default-src 'none'; style-src '{_hash(style_sheet())}'; script-src {scripts}; {sources}; base-uri 'none'"
 
 
 def render(template: str, site: bool, **values: Any) -> str:
@@ -82,7 +87,10 @@ def render_report(view: ReportView, analysis: str = "", site: bool = False) -> s
         for error_type in TOP1_ERROR_TYPES
     ]
     groups = [(number, group_title(group)) for number, group in enumerate(view.table.groups)]
-    data = _embed_json(to_plain(view.table))
+    table = view.table
+    in_html = {row.file_name for row in view.errors}  # error_table.js takes these pictures from the HTML
+    pictures = {name: url for name, url in table.pictures.items() if name not in in_html}
+    data = _embed_json(to_plain(replace(table, pictures=pictures)))
     return render(
         "report.html",
         site,
@@ -92,6 +100,7 @@ def render_report(view: ReportView, analysis: str = "", site: bool = False) -> s
         analysis=analysis,
         data=data,
         agreement_caption=CAPTION,
+        image_url=partial(image_url, base=table.page_base, query=table.page_query),
     )
 
 
@@ -105,9 +114,14 @@ def render_trend(view: TrendView, site: bool = False) -> str:
     return render("trend.html", site, view=view)
 
 
+def _finalize(value: object) -> object:
+    """Keep percentages on one line in all texts; values that are escaped explicitly, as in inputs, stay unchanged."""
+    return _keep_units(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _keep_units(text: str) -> str:
-    """Return a sentence that does not break between a number and its percent sign."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+    """Return a text that does not break between a number and its percent sign."""
+    return _PERCENTAGE.sub("\N{NO-BREAK SPACE}%", text) if " %" in text else text
 
 
 def _embed_json(plain: Any) -> Markup:

@@ -1,8 +1,9 @@
 """The content of a report as records for the template."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 from errata.messages import (
     CLASS_ACCURACY,
     MISSING,
@@ -12,6 +13,7 @@ from errata.messages import (
     labels_accuracy_name,
     rejected_targets_note,
 )
+from numpy.typing import NDArray
 
 from service.domain import (
     ALL,
@@ -42,10 +44,12 @@ from service.report.breakdown_view import (
     severity_rows,
 )
 from service.report.calibration_view import CalibrationView, calibration_view
-from service.report.class_view import ClassBreakdown, ClassRow, ConfusionRow, class_rows, confusion_row
+from service.report.class_view import ClassBreakdown, ClassRow, class_rows, sort_by_failures
+from service.report.confusion_view import ConfusionMap, ConfusionRow, confusion_map_view, confusion_row
 from service.report.elements import Chart, Property
 from service.report.error_table import ErrorTable
 from service.report.error_view import ErrorRow, error_row
+from service.report.image_links import ImageLinks
 from service.report.messages.error_types import (
     LABELS_ACCURACY_NOTE,
     SEVERE_ERROR_RATE_NOTE,
@@ -56,6 +60,7 @@ from service.report.messages.error_types import (
     percentile_note,
     summary_sentence,
 )
+from service.report.messages.pages import identity_text
 from service.report.messages.trend import percentile_message
 from service.report.percentile_view import PercentileRow, percentile_rows
 from service.report.slices_view import SliceRowView, slice_rows
@@ -88,6 +93,7 @@ class ReportView:
     """The content of a report."""
 
     title: str
+    identity: str  # the name and the owner
     summary: str
     key_figures: tuple[KeyFigure, ...]
     warnings: tuple[str, ...]
@@ -105,6 +111,7 @@ class ReportView:
     classes: tuple[ClassRow, ...]
     num_classes: int  # classes with errors, including those that are not listed
     confusions: tuple[ConfusionRow, ...]
+    confusion_map: ConfusionMap | None
     calibration: CalibrationView | None
     percentiles: tuple[PercentileRow, ...]
     notes: tuple[str, ...]  # about the percentiles
@@ -138,6 +145,8 @@ class ReportData:
     label_preference: tuple[int, int] | None = None  # OOV errors for which CLIP prefers a label, and all of them
     agreement: Agreement | None = None
     slices: SliceTable | None = None  # None: the data set has no attributes
+    confused: tuple[Sequence[int], NDArray[np.int64]] = ((), np.zeros((0, 0), np.int64))  # classes, counts by target
+    links: ImageLinks = field(default_factory=ImageLinks)
 
 
 def report_view(data: ReportData) -> ReportView:
@@ -145,12 +154,12 @@ def report_view(data: ReportData) -> ReportView:
     analysis, summary = data.analysis, data.analysis.summary
     assert summary is not None, "This is a bug: a report needs a finished analysis"
     percentiles = {rank.metric: percentile_message(rank) for rank in data.percentiles if rank.low is not None}
-    classes = class_rows(data.classes, summary.abstained)
-    superclasses = class_rows(data.superclasses, summary.abstained)
-    names = data.table.class_names
+    classes, superclasses = sort_by_failures(data.classes), sort_by_failures(data.superclasses)
+    names, links = data.table.class_names, data.links
     rejected, preference = summary.num_rejected_targets or 0, data.label_preference
     return ReportView(
         title=analysis.title,
+        identity=identity_text(analysis),
         summary=analysis_summary(analysis.title, summary),
         key_figures=_key_figures(analysis.request.dataset, summary, percentiles),
         warnings=analysis.warnings,
@@ -159,19 +168,20 @@ def report_view(data: ReportData) -> ReportView:
         rejected_targets=rejected_targets_note(rejected) if rejected else "",
         label_preference=label_preference_note(*preference) if preference and preference[1] else "",
         labels_accuracy=labels_accuracy_name(analysis.request.dataset, rejected),
-        breakdown_chart=breakdown_chart(summary),
+        breakdown_chart=breakdown_chart(summary, links),
         type_titles=tuple(error_type.title for error_type in TOP1_ERROR_TYPES),
-        groups=tuple(group_row(group, summary.groups[group], summary.abstained) for group in summary.groups),
+        groups=tuple(group_row(group, summary.groups[group], summary.abstained, links) for group in summary.groups),
         severities=severity_rows(summary),
-        gains_chart=gains_chart(summary),
-        gains=gain_rows(summary),
-        superclasses=superclasses[:MAX_SUPERCLASSES],
+        gains_chart=gains_chart(summary, links),
+        gains=gain_rows(summary, links),
+        superclasses=class_rows(superclasses[:MAX_SUPERCLASSES], summary.abstained, links),
         num_superclasses=len(superclasses),
-        classes=classes[:MAX_CLASSES],
+        classes=class_rows(classes[:MAX_CLASSES], summary.abstained, links),
         num_classes=len(classes),
         slices=slice_rows(data.slices),
         num_slices=len(data.slices.rows) if data.slices is not None else 0,
-        confusions=tuple(confusion_row(confusion, examples, names) for confusion, examples in data.confusions),
+        confusions=tuple(confusion_row(pair, examples, names, links) for pair, examples in data.confusions),
+        confusion_map=confusion_map_view(*data.confused, names, links),
         calibration=calibration_view(data.calibration, data.confidence) if data.calibration is not None else None,
         percentiles=percentile_rows(data.percentiles),
         notes=tuple(data.notes),
@@ -222,6 +232,7 @@ def _provenance(analysis: Analysis, summary: Summary, data: ReportData) -> tuple
     imagenet_m = summary.imagenet_m_errors
     values = [
         ("analysis", analysis.id),
+        ("owner", analysis.owner),
         ("date", f"{analysis.create_time:%Y-%m-%d %H:%M} UTC"),
         ("data set", analysis.request.dataset),
         ("model", analysis.request.model or "uploaded predictions"),

@@ -3,13 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
+from typing import Any
 
 import numpy as np
 
-from service.domain import AXES, QUANTILES, Axis, Curves, Metric, Trend, TrendPoint
+from service.domain import QUANTILES, Axis, Curves, Metric, Trend, TrendPoint
 from service.report.charts import Spec, draw, literal_color
+from service.report.messages.trend import point_text
+from service.report.named_marks import NAMED, name_mark
 
 _BANDS = ((4, 94), (24, 74))  # indices in QUANTILES: 5 to 95 %, 25 to 75 %
+MAX_LARGE = 200  # models; the dots of more models are smaller
+MAX_NAMED = 1000  # models; the dots of further ones have no name, so that a page has at most a few megabytes
+_OWN_SIZE, _REFERENCE_SIZE, _OWN_COLOR = 60, 26, "var(--c1)"  # square pixels; color if no label has one
 TITLE_WIDTH, SUBTITLE_WIDTH = 34, 40  # characters in a line, so that titles of neighboring charts do not overlap
 
 
@@ -26,32 +32,39 @@ class MetricTitle:
 
 
 @dataclass(frozen=True)
+class TrendStyle:
+    """What the charts of a trend have in common."""
+
+    colors: Mapping[str, str]  # by label
+    selected: Sequence[str]  # IDs of the analyses with a diamond
+    has_links: bool  # whether the dots of analyses are links to their pages
+
+
+@dataclass(frozen=True)
 class _Axes:
     """The axes that the layers of one chart share."""
 
+    accuracy: Axis
     domain: list[float]  # accuracy, in percent
     x: Spec
     y: Spec
 
 
-def trend_multiples(
-    metrics: Sequence[MetricTitle], trend: Trend, colors: Mapping[str, str], selected: Sequence[str]
-) -> list[str]:
+def trend_multiples(metrics: Sequence[MetricTitle], trend: Trend, style: TrendStyle) -> list[str]:
     """Draw one chart for each metric by accuracy: the bands of the reference models, the models, and a fit.
 
-    Each chart is an SVG of its own, so that a page arranges them by its width.
+    Each chart is an SVG of its own, so that a page arranges them by its width. A single chart is larger.
 
     Args:
         metrics: The metrics with their titles.
         trend: The models, and the curves of the reference models.
-        colors: Colors by label.
-        selected: IDs of the analyses to highlight.
+        style: What the charts have in common.
 
     Returns:
         An SVG for each metric.
     """
-    domains = {axis: _accuracy_domain(trend, axis) for axis in Axis}
-    return [draw(_metric_chart(metric, trend, colors, selected, domains[AXES[metric.metric]])) for metric in metrics]
+    size = {"width": 460, "height": 280} if len(metrics) == 1 else {"width": 250, "height": 170}
+    return [draw(_metric_chart(metric, trend, style) | size) for metric in metrics]
 
 
 def _accuracy_domain(trend: Trend, axis: Axis) -> list[float]:
@@ -64,17 +77,16 @@ def _accuracy_domain(trend: Trend, axis: Axis) -> list[float]:
     return [100 * max(0.0, low - margin), 100 * min(1.0, high + margin)]
 
 
-def _metric_chart(
-    title: MetricTitle, trend: Trend, colors: Mapping[str, str], selected: Sequence[str], domain: list[float]
-) -> Spec:
+def _metric_chart(title: MetricTitle, trend: Trend, style: TrendStyle) -> Spec:
     metric = title.metric
-    axes = _make_axes(title, domain)
+    axes = _make_axes(title, trend)
     points = [point for point in trend.points if metric in point.values]
     layers = [] if trend.curves is None else _bands(trend.curves, trend.group, metric, axes)
-    layers.append(_models(points, metric, colors, axes))
+    layers.append(_intervals(points, metric, axes))
+    layers.append(_diamonds([point for point in points if point.id in style.selected], metric, axes))
+    layers += _models(points, metric, style, axes)
     if title.line is not None:
-        layers.append(_fit(title.line, [point.accuracies[AXES[metric]] for point in points], axes))
-    layers.append(_diamonds([point for point in points if point.id and point.id in selected], metric, axes))
+        layers.append(_fit(title.line, [point.accuracies[axes.accuracy] for point in points], axes))
     return {
         "title": {
             "text": wrap(title.title, TITLE_WIDTH),
@@ -82,18 +94,18 @@ def _metric_chart(
             "anchor": "start",
             "subtitleColor": "var(--soft)",
         },
-        "width": 250,
-        "height": 170,
         "layer": layers,
     }
 
 
-def _make_axes(title: MetricTitle, domain: list[float]) -> _Axes:
+def _make_axes(title: MetricTitle, trend: Trend) -> _Axes:
+    accuracy = trend.axes[title.metric]
+    domain = _accuracy_domain(trend, accuracy)
     x = {
         "field": "x",
         "type": "quantitative",
         "scale": {"domain": domain, "nice": False},
-        "axis": {"title": f"{title.x}, %", "tickCount": 5},
+        "axis": {"title": f"{title.x}, %", "tickCount": 5, "labelPadding": 8},
     }
     y = {
         "field": "y",
@@ -101,22 +113,59 @@ def _make_axes(title: MetricTitle, domain: list[float]) -> _Axes:
         "scale": {"zero": bool(title.y), "nice": True},
         "axis": {"title": f"% of {title.y}" if title.y else "%", "tickCount": 5},
     }
-    return _Axes(domain, x, y)
+    return _Axes(accuracy, domain, x, y)
 
 
-def _models(points: Sequence[TrendPoint], metric: Metric, colors: Mapping[str, str], axes: _Axes) -> Spec:
-    values = [
+def _models(points: Sequence[TrendPoint], metric: Metric, style: TrendStyle, axes: _Axes) -> list[Spec]:
+    """Return the dots of the models: those of the analyses are above those of the reference models."""
+    values: list[Spec] = [
         {
-            "x": round(100 * point.accuracies[AXES[metric]], 2),
+            "x": round(100 * point.accuracies[axes.accuracy], 2),
             "y": round(100 * point.values[metric], 2),
-            "fill": colors.get(point.label, "var(--dot)"),
+            "fill": style.colors.get(point.label, _OWN_COLOR if point.id and not style.colors else "var(--dot)"),
+            "size": (_OWN_SIZE if point.id else _REFERENCE_SIZE) / (1 if len(points) < MAX_LARGE else 3),
+            "mark": _mark(point, metric, style),
         }
         for point in points
     ]
+    named, others = values[:MAX_NAMED], values[MAX_NAMED:]
+    named.sort(key=lambda value: value["size"])
+    return [_dots(others, axes, {}), _dots(named, axes, NAMED)] if others else [_dots(named, axes, NAMED)]
+
+
+def _dots(values: Sequence[Spec], axes: _Axes, encoding: Mapping[str, Any]) -> Spec:
     return {
         "data": {"values": values},
-        "mark": {"type": "point", "filled": True, "size": 26 if len(values) < 200 else 9, "opacity": 0.8},
-        "encoding": {"x": axes.x, "y": axes.y, "color": literal_color("fill")},
+        "mark": {"type": "point", "filled": True, "opacity": 0.8},
+        "encoding": {
+            "x": axes.x,
+            "y": axes.y,
+            "color": literal_color("fill"),
+            "size": {"field": "size", "type": "quantitative", "scale": None, "legend": None},
+            **encoding,
+        },
+    }
+
+
+def _mark(point: TrendPoint, metric: Metric, style: TrendStyle) -> str:
+    """Return the name of a dot, and its link if it has one."""
+    return name_mark(point_text(point, metric), f"/analyses/{point.id}" if point.id and style.has_links else "")
+
+
+def _intervals(points: Sequence[TrendPoint], metric: Metric, axes: _Axes) -> Spec:
+    values = [
+        {
+            "x": 100 * point.accuracies[axes.accuracy],
+            "y": 100 * point.intervals[metric][0],
+            "high": 100 * point.intervals[metric][1],
+        }
+        for point in points
+        if metric in point.intervals
+    ]
+    return {
+        "data": {"values": values},
+        "mark": {"type": "rule", "color": "var(--soft)", "strokeWidth": 1.5},
+        "encoding": {"x": axes.x, "y": axes.y, "y2": {"field": "high"}},
     }
 
 
@@ -135,11 +184,10 @@ def _fit(line: tuple[float, float], accuracies: Sequence[float], axes: _Axes) ->
 
 
 def _diamonds(points: Sequence[TrendPoint], metric: Metric, axes: _Axes) -> Spec:
+    values = [{"x": 100 * point.accuracies[axes.accuracy], "y": 100 * point.values[metric]} for point in points]
     return {
-        "data": {
-            "values": [{"x": 100 * point.accuracies[AXES[metric]], "y": 100 * point.values[metric]} for point in points]
-        },
-        "mark": {"type": "point", "shape": "diamond", "size": 130, "stroke": "var(--ink)", "strokeWidth": 2.5},
+        "data": {"values": values},
+        "mark": {"type": "point", "shape": "diamond", "size": 220, "stroke": "var(--ink)", "strokeWidth": 2.5},
         "encoding": {"x": axes.x, "y": axes.y},
     }
 
@@ -149,7 +197,7 @@ def _bands(curves: Curves, group: str, metric: Metric, axes: _Axes) -> list[Spec
     if (group, metric) not in curves.quantiles:
         return []
     quantiles = 100 * curves.quantiles[group, metric]
-    percent = 100 * curves.axes[AXES[metric]].knots
+    percent = 100 * curves.axes[axes.accuracy].knots
     inside = ~np.isnan(quantiles[:, 0]) & (percent >= axes.domain[0]) & (percent <= axes.domain[1])
     assert len(QUANTILES) == quantiles.shape[1], "This is a bug: expected the quantiles from 1 to 99 %"
     knots = percent[inside]

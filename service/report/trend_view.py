@@ -16,7 +16,11 @@ from service.domain import Axis, LabelFit, Metric, Trend
 from service.report import charts
 from service.report.elements import Chart, make_chart
 from service.report.messages.trend import (
+    ALL_METRICS,
+    AS_IN_THE_PAPER,
+    GRAY_DOTS_NOTE,
     GROUPING_NAMES,
+    OTHER_AXIS_NOTE,
     PORTIONS_NOTE,
     axis_name,
     fit_text,
@@ -27,7 +31,7 @@ from service.report.messages.trend import (
     trend_summary,
 )
 from service.report.percentile_view import PercentileRow, percentile_rows
-from service.report.trend_chart import MetricTitle, trend_multiples
+from service.report.trend_chart import MetricTitle, TrendStyle, trend_multiples
 
 MAX_MODELS = 200  # rows of the table
 MAX_FITS = 500
@@ -92,8 +96,13 @@ class TrendView:
     dataset: str
     group: str
     by: str
+    x: str  # accuracy of all axes; empty: as in the paper
+    y: str  # the only metric with a chart; empty: all metrics
     group_names: tuple[tuple[str, str], ...]
     by_names: tuple[tuple[str, str], ...]
+    x_names: tuple[tuple[str, str], ...]
+    y_names: tuple[tuple[str, str], ...]
+    selected_ids: tuple[str, ...]
     notes: tuple[str, ...]
     charts: tuple[Chart, ...]  # one for each metric; empty: there are no models
     legend: tuple[LegendEntry, ...]
@@ -108,21 +117,25 @@ class TrendView:
     evidence: str
 
 
-def trend_view(trend: Trend, selected: str = "") -> TrendView:
+def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
     """Convert a trend for display.
 
     Args:
         trend: The trend.
-        selected: ID of an analysis to highlight in addition to the requested ones.
+        y: The only metric with a chart; empty: all metrics.
+        has_links: Whether the dots of analyses are links to their pages.
 
     Returns:
-        The content of the page.
+        The content of the page or of the file.
     """
     metrics = list(trend.metrics)
     labels = _labels(trend)
     colors = {label: charts.LABEL_COLORS[index] for index, label in enumerate(labels[: len(charts.LABEL_COLORS)])}
     analyses = [point for point in trend.points if point.id]
-    selected_ids = [point.id for point in analyses if point.id == selected or point.is_selected][:MAX_SELECTED]
+    selected_ids = [point.id for point in analyses if point.is_selected][:MAX_SELECTED]
+    style = TrendStyle(colors, selected_ids, has_links)
+    x = next(iter(trend.axes.values())).value if len({*trend.axes.values()}) == 1 else ""
+    charts_of = [metric for metric in metrics if y in ("", metric)]
     num_reference = trend.curves.num_models if trend.curves else 0
     return TrendView(
         title=f"Error types and accuracy: {trend.dataset}",
@@ -131,9 +144,14 @@ def trend_view(trend: Trend, selected: str = "") -> TrendView:
         group=trend.group,
         by=trend.by,
         group_names=tuple((group, group_title(group)) for group in trend.groups),
-        by_names=tuple(GROUPING_NAMES.items()),
+        x=x,
+        y=y,
+        by_names=_grouping_names(trend),
+        x_names=(("", AS_IN_THE_PAPER), *((axis.value, axis_name(axis)) for axis in Axis)),
+        y_names=(("", ALL_METRICS), *((metric, METRIC_NAMES[metric]) for metric in metrics)),
+        selected_ids=tuple(selected_ids),
         notes=tuple(trend_notes(trend)),
-        charts=_charts(trend, metrics, colors, selected_ids) if trend.points or trend.curves is not None else (),
+        charts=_charts(trend, charts_of, style) if trend.points or trend.curves is not None else (),
         legend=tuple(LegendEntry(label, index + 1 if label in colors else 0) for index, label in enumerate(labels)),
         num_reference=format_count(num_reference) if num_reference else "",
         percentiles=tuple(
@@ -145,7 +163,10 @@ def trend_view(trend: Trend, selected: str = "") -> TrendView:
             if point.id in selected_ids and point.percentile_ranks
         ),
         metric_titles=tuple(METRIC_NAMES[metric] for metric in metrics),
-        portions_note=PORTIONS_NOTE,
+        portions_note=" ".join(
+            [GRAY_DOTS_NOTE] * (not colors and len(analyses) < len(trend.points))
+            + [OTHER_AXIS_NOTE if x else PORTIONS_NOTE]
+        ),
         models=tuple(
             ModelRow(
                 point.id,
@@ -164,21 +185,27 @@ def trend_view(trend: Trend, selected: str = "") -> TrendView:
     )
 
 
-def _charts(trend: Trend, metrics: list[Metric], colors: dict[str, str], selected_ids: list[str]) -> tuple[Chart, ...]:
+def _grouping_names(trend: Trend) -> tuple[tuple[str, str], ...]:
+    """Return the labels that models can be grouped by: general ones, those of the analyses, and the current one."""
+    keys = (*trend.label_keys, *filter(None, [trend.by]))
+    return (*GROUPING_NAMES.items(), *((key, key) for key in dict.fromkeys(keys) if key not in GROUPING_NAMES))
+
+
+def _charts(trend: Trend, metrics: list[Metric], style: TrendStyle) -> tuple[Chart, ...]:
     fits = {fit.metric: fit.fit for fit in trend.fits if not fit.label}
     titles = [
         MetricTitle(
             metric=metric,
             title=METRIC_NAMES[metric],
             subtitle=fit_text(fit),
-            x=axis_name(metric),
+            x=axis_name(trend.axes[metric]),
             y=portion_name(metric),
             line=None if fit is None else (fit.slope, fit.intercept),
         )
         for metric in metrics
         for fit in [fits.get(metric)]
     ]
-    drawn = trend_multiples(titles, trend, colors, selected_ids)
+    drawn = trend_multiples(titles, trend, style)
     return tuple(
         make_chart(svg, trend_description(title.title, title.x, title.subtitle))
         for svg, title in zip(drawn, titles, strict=True)

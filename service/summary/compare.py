@@ -142,8 +142,7 @@ def changed_superclasses(pair: Pair, superclasses: Superclasses) -> tuple[Change
 def _compare(pair: Pair) -> GroupComparison:
     """Return the changes among the counted samples."""
     member = pair.counted
-    cells = POSITIONS[pair.types_a[member]] * _SIZE + POSITIONS[pair.types_b[member]]
-    transitions = np.bincount(cells, minlength=_SIZE**2).reshape(_SIZE, _SIZE)
+    transitions = count_transitions(pair, member)
     num_samples = int(member.sum())
     types = _type_intervals(transitions)
     accuracy, accuracy_limits = _accuracy_intervals(pair) if num_samples else (None, None)
@@ -165,6 +164,13 @@ def _compare(pair: Pair) -> GroupComparison:
         top1_table=top1,
         accuracy_against_labels=_table_interval(labels) if num_samples else None,
     )
+
+
+def count_transitions(pair: Pair, mask: Mask) -> NDArray[np.int64]:
+    """Count the counted samples of a mask (N,) by their types in A (rows) and in B (columns), (T, T)."""
+    cells = POSITIONS[pair.types_a[mask]] * _SIZE + POSITIONS[pair.types_b[mask]]
+    transitions: NDArray[np.int64] = np.bincount(cells, minlength=_SIZE**2).reshape(_SIZE, _SIZE)
+    return transitions
 
 
 def _has_rejected_targets(pair: Pair, member: Mask) -> bool:

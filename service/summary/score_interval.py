@@ -1,4 +1,4 @@
-"""Tango's score interval of the difference of two paired proportions."""
+"""Score intervals: of a proportion, and of the difference of two paired proportions."""
 
 from statistics import NormalDist
 
@@ -8,6 +8,25 @@ from numpy.typing import ArrayLike, NDArray
 CONFIDENCE = 0.95
 ONE_SIDED_95 = 0.90  # each limit of a 90 % interval is a one-sided 95 % limit
 _BISECTIONS = 60  # more than the 52 bits of a fraction
+
+
+def proportion_interval(count: int, total: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a proportion.
+
+    Args:
+        count: Number of successes.
+        total: Number of trials, at least 1.
+
+    Returns:
+        The lower and the upper limit, fractions of 1.
+
+    Source:
+        Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    """
+    squared = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
+    center = (count + squared / 2) / (total + squared)
+    half_width = (squared * (count * (total - count) / total + squared / 4)) ** 0.5 / (total + squared)
+    return max(0.0, center - half_width), min(1.0, center + half_width)
 
 
 def score_intervals(

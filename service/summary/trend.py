@@ -20,22 +20,34 @@ from service.domain import (
     StoredResult,
     TrendPoint,
 )
+from service.summary.score_interval import proportion_interval
 
 MIN_MODELS = 3  # minimum number of models for a fit
 
 
 def metric_values(numbers: GroupNumbers) -> dict[Metric, float]:
     """Return the metrics of one model in one group: portions of its errors, and multi-label accuracy."""
+    values = {metric: count / errors for metric, (count, errors) in _portion_counts(numbers).items()}
+    if numbers.multi_label_accuracy is not None:
+        values[MULTI_LABEL_ACCURACY] = numbers.multi_label_accuracy
+    return values
+
+
+def metric_intervals(numbers: GroupNumbers) -> dict[Metric, tuple[float, float]]:
+    """Return the 95 % score intervals of the portions of one model in one group."""
+    return {metric: proportion_interval(*counts) for metric, counts in _portion_counts(numbers).items()}
+
+
+def _portion_counts(numbers: GroupNumbers) -> dict[Metric, tuple[int, int]]:
+    """Return the number of errors of each portion and of the errors that it is a portion of, which is not 0."""
     counts = numbers.counts
-    values: dict[Metric, float] = {}
+    portions = {}
     for metric, portion in PORTIONS.items():
         errors = sum(counts.get(error_type, 0) for error_type in portion.errors)
         # Published models lack types that are newer.
         if errors and any(error_type in counts for error_type in portion.types):
-            values[metric] = sum(counts.get(error_type, 0) for error_type in portion.types) / errors
-    if numbers.multi_label_accuracy is not None:
-        values[MULTI_LABEL_ACCURACY] = numbers.multi_label_accuracy
-    return values
+            portions[metric] = (sum(counts.get(error_type, 0) for error_type in portion.types), errors)
+    return portions
 
 
 def accuracies_of(result: StoredResult) -> Mapping[Axis, float] | None:
@@ -68,12 +80,12 @@ def fit_line(accuracy: NDArray[np.float64], values: NDArray[np.float64]) -> Fit 
 
 def fits_of(
     points: Sequence[TrendPoint],
-    metrics: Sequence[Metric],
+    axes: Mapping[Metric, Axis],
     labels: Sequence[str],
     curves: Curves | None = None,
     group: str = ALL,
 ) -> tuple[LabelFit, ...]:
-    """Fit a line through all models, and one through the models with each label, for each metric.
+    """Fit a line through all models, and one through the models with each label, for each metric over its axis.
 
     The shift of a label is the mean difference from the median of the published models at equal accuracy. Without
     published models, it is the mean difference from the line through all models.
@@ -81,8 +93,8 @@ def fits_of(
     accuracies = {axis: np.array([point.accuracies[axis] for point in points]) for axis in Axis}
     label_masks = {label: np.array([point.label == label for point in points], dtype=bool) for label in labels}
     fits: list[LabelFit] = []
-    for metric in metrics:
-        accuracy = accuracies[AXES[metric]]
+    for metric, axis in axes.items():
+        accuracy = accuracies[axis]
         values = np.array([point.values.get(metric, np.nan) for point in points])
         known = ~np.isnan(values)
         overall = fit_line(accuracy[known], values[known])

@@ -1,7 +1,8 @@
 """The page of the list: it begins after a position, or ends before it."""
 
+import re
 from collections.abc import Mapping
-from urllib.parse import urlencode
+from typing import Any
 
 from errata.errors import InvalidRequest
 from starlette.requests import Request
@@ -9,10 +10,12 @@ from starlette.requests import Request
 from service import wire
 from service.analyses import queries
 from service.analyses.ports import Stores
-from service.domain import AnalysisFilter, AnalysisPage, Cursor, State
-from service.report.listing_view import ListView, list_view
+from service.domain import NEWEST_FIRST, AnalysisFilter, AnalysisPage, Cursor, State
+from service.report.listing_view import MAX_COUNT, ListView, Position, list_query, list_view
 
 PAGE_SIZE = 50  # analyses
+_ID_START = re.compile(r"[0-9a-z]{8,64}")  # of at least the length of a short id
+PARAMETERS = ("search", "dataset", "model", "label", "state", "owner", "order")
 MAX_PARAMETER_LENGTH = 256  # characters
 MAX_TOKEN_LENGTH = 8192  # characters of a position; up to 4,300 with a title of 256 characters
 
@@ -22,7 +25,7 @@ class AnalysisList:
 
     Args:
         stores: The stores.
-        selection: The parameters `state`, `dataset`, `search`, and `order`; empty: not set.
+        selection: The parameters of PARAMETERS; empty: not set.
     """
 
     def __init__(self, stores: Stores, selection: Mapping[str, str]) -> None:
@@ -32,26 +35,31 @@ class AnalysisList:
         self._filter = AnalysisFilter(
             _states(selection["state"]),
             dataset=selection["dataset"],
-            words=tuple(selection["search"].lower().split()),
+            model=selection["model"],
+            labels=_labels(selection["label"]),
+            owner=selection["owner"],
+            **_search(stores, selection["search"]),
         )
         self._key = wire.fields_key(self._selection)
 
     def view(self, request: Request) -> ListView:
         """Return the content of the page at the parameter `after` or `before`, or else of the first page."""
         page, first = self._page(request)
-        total = queries.count_analyses(self._stores, self._filter, self._order)
-        total = max(total, first + len(page.analyses))  # analyses can be deleted between the two queries
-        previous = self._link("before", self._order.cursor(page.analyses[0])) if first else ""
-        next_ = self._link("after", page.next) if page.next else ""
-        datasets = self._stores.evidence.datasets()
-        return list_view(page, total, first, datasets, self._selection, (previous, next_))
+        total = queries.count_analyses(self._stores, self._filter, self._order, limit=MAX_COUNT + 1)
+        position = Position(
+            max(total, first + len(page.analyses)),  # analyses can be deleted between the two queries
+            first,
+            self._link("before", self._order.cursor(page.analyses[0])) if first else "",
+            self._link("after", page.next) if page.next else "",
+        )
+        return list_view(page, position, self._stores.evidence.datasets(), self._selection)
 
     def _page(self, request: Request) -> tuple[AnalysisPage, int]:
         """Return the analyses of the page, and the number of those before it."""
         before = self._position(request, "before")
         after = self._position(request, "after") if before is None else self._find_start(before)
         if after is not None and (page := self._page_after(after)).analyses:
-            return page, queries.count_analyses(self._stores, self._filter, self._order, until=after)
+            return page, queries.count_analyses(self._stores, self._filter, self._order, after, MAX_COUNT + 1)
         return self._page_after(None), 0  # also if no analysis is left after the position
 
     def _page_after(self, cursor: Cursor | None) -> AnalysisPage:
@@ -66,7 +74,7 @@ class AnalysisList:
         return wire.token_cursor(parameter(request, name, MAX_TOKEN_LENGTH), self._key, self._order)
 
     def _link(self, name: str, cursor: Cursor) -> str:
-        return urlencode({**self._selection, name: wire.cursor_token(cursor, self._key)})
+        return list_query(self._selection, **{name: wire.cursor_token(cursor, self._key)})
 
 
 def parameter(request: Request, name: str, limit: int = MAX_PARAMETER_LENGTH) -> str:
@@ -77,6 +85,26 @@ def parameter(request: Request, name: str, limit: int = MAX_PARAMETER_LENGTH) ->
             f"Parameter '{name}' has {len(value)} characters. At most {limit} are allowed.", field=name
         )
     return value
+
+
+def _search(stores: Stores, text: str) -> dict[str, Any]:
+    """Return the conditions of a search: the start of an id, or words.
+
+    Ids are searched by their index: the trigrams of ids occur in most ids, so that a search for them would be slow.
+    """
+    words = tuple(text.lower().split())
+    if len(words) == 1 and _ID_START.fullmatch(words[0]):
+        by_id = AnalysisFilter(id_prefix=words[0])
+        if queries.list_analyses(stores, by_id, NEWEST_FIRST, None, 1).analyses:
+            return {"id_prefix": words[0]}
+    return {"words": words}
+
+
+def _labels(text: str) -> dict[str, str]:
+    key, separator, value = text.partition("=")
+    if text and not (key and separator):
+        raise InvalidRequest(f"Invalid label {text!r:.80}. Expected key=value.", field="label")
+    return {key: value} if text else {}
 
 
 def _states(text: str) -> frozenset[State]:

@@ -84,7 +84,7 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
         owner=analysis.owner,
         request_id=request.request_id,
         state=pb.Analysis.State.Name(analysis.state),
-        create_time=_to_timestamp(analysis.create_time),
+        create_time=to_timestamp(analysis.create_time),
         progress=_to_progress(analysis.progress),
         warnings=analysis.warnings,
         predictions_digest=analysis.predictions_digest,
@@ -93,9 +93,9 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
         implausible=analysis.implausible,
     )
     if analysis.start_time:
-        message.start_time.CopyFrom(_to_timestamp(analysis.start_time))
+        message.start_time.CopyFrom(to_timestamp(analysis.start_time))
     if analysis.end_time:
-        message.end_time.CopyFrom(_to_timestamp(analysis.end_time))
+        message.end_time.CopyFrom(to_timestamp(analysis.end_time))
     if analysis.summary:
         message.summary.CopyFrom(to_summary(analysis.summary))
         message.summary.headline = analysis_summary(analysis.title, analysis.summary)
@@ -165,7 +165,8 @@ def analysis_filter(message: pb.AnalysisFilter) -> AnalysisFilter:
     )
 
 
-def _to_timestamp(value: datetime) -> Timestamp:
+def to_timestamp(value: datetime) -> Timestamp:
+    """Convert a time."""
     message = Timestamp()
     message.FromDatetime(value)
     return message

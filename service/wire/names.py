@@ -5,9 +5,21 @@ from typing import Any, TypeVar
 
 from errata.error_types import find_error_type
 from errata.errors import InvalidRequest
-from errata.names import ANALYSES, CLASSES, DATASETS, EVIDENCE, VERDICTS, dataset_id, evidence_id, split_child
+from errata.names import (
+    ANALYSES,
+    CLASSES,
+    DATASETS,
+    EVIDENCE,
+    IMAGES,
+    REVIEWS,
+    VERDICTS,
+    dataset_id,
+    evidence_id,
+    split_child,
+)
 from google.protobuf.message import Message
 
+from service.analyses.class_names import class_named
 from service.domain import ERROR_TYPES, ErrorType, LabelSpace
 
 Number = TypeVar("Number", int, float)
@@ -64,6 +76,18 @@ def class_ids(name: str) -> tuple[str, str, str]:
     return *evidence_ids(evidence), text
 
 
+def image_ids(name: str, field: str = "name") -> tuple[str, str]:
+    """Return the data set and the file name of an image."""
+    dataset, file_name = split_child(name, IMAGES, "datasets/DATASET/images/FILE_NAME", field)
+    return dataset_id(dataset), file_name
+
+
+def review_ids(name: str, field: str = "name") -> tuple[str, str, str]:
+    """Return the data set, the file name of the image, and the ID of a review."""
+    image, review = split_child(name, REVIEWS, "datasets/DATASET/images/FILE_NAME/reviews/REVIEW", field)
+    return *image_ids(image, field), review
+
+
 def evidence_of(dataset: str, name: str) -> str:
     """Return the digest prefix of a bundle of a data set.
 
@@ -82,34 +106,16 @@ def evidence_of(dataset: str, name: str) -> str:
     return evidence_id(name)
 
 
-def class_named(text: str, field: str, label_space: LabelSpace) -> int:
-    """Return the class that a text identifies: an ID, a unique name or synonym, or an index.
-
-    Raises:
-        InvalidRequest: No class, or more than one, has this name. The message lists the IDs and the indices of the
-            classes, or similar names.
-    """
-    classes = label_space.match(text)
-    if len(classes) == 1:
-        return classes[0]
-    if classes:
-        raise InvalidRequest(
-            f"{len(classes)} classes match {text!r:.80}: {label_space.describe(classes)}. Use an ID, a name, or an "
-            "index that matches only one of them.",
-            field=field,
-        )
-    near = [f"{name:.80}" for name in label_space.similar_names(text)]
-    hint = f" Similar names: {', '.join(near)}." if near else ""
-    raise InvalidRequest(
-        f"Unknown class {text!r:.80}. Expected the ID of a class, a name that only one class has, or an index from 0 "
-        f"to {label_space.num_classes - 1}.{hint}",
-        field=field,
-    )
-
-
 def optional_class(text: str, field: str, label_space: LabelSpace) -> int | None:
     """Return the class that a text identifies, as `class_named` does; None for an empty text."""
     return class_named(text, field, label_space) if text else None
+
+
+def check_enum(enum: Any, value: int, field: str) -> None:
+    """Raise InvalidRequest for a value that an enumeration of the protos does not have."""
+    if value not in enum.values():
+        name = enum.DESCRIPTOR.name
+        raise InvalidRequest(f"Unknown {name} {value}. Expected a value of the enum.", field=field)
 
 
 def enum_of(enum: Any, value: int, field: str) -> Any:

@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from errata.errors import InvalidPageToken, InvalidRequest
@@ -11,6 +13,7 @@ from errata.json_input import parse_json
 from errata.proto_json import to_dict
 from google.protobuf.message import Message
 
+from service.archive.record_log import Dated
 from service.domain import Cursor, Order
 from service.domain.listing import SortValue
 from service.wire.names import is_id
@@ -30,6 +33,7 @@ class Sliceable(Protocol):
 
 
 Items = TypeVar("Items", bound=Sliceable)
+Record = TypeVar("Record", bound=Dated)
 
 
 def page_token(offset: int, query: Message) -> str:
@@ -102,6 +106,38 @@ def page_of(items: Items, request: Any) -> tuple[Items, str]:
     end = start + page_size(request.page_size, DEFAULT_SIZE)
     page: Items = items[start:end]
     return page, page_token(end, request) if end < len(items) else ""
+
+
+def page_of_records(records: Sequence[Record], request: Any) -> tuple[Sequence[Record], str]:
+    """Return the page of records, newest first, that a request selects, and the token of the next page.
+
+    Records that are added between two pages neither repeat nor hide others.
+
+    Args:
+        records: All records, newest first.
+        request: The request, with `page_size` and `page_token`.
+    """
+    key, start = query_key(request), 0
+    if request.page_token:
+        position = _position_of(request.page_token, key)
+        start = bisect_left(records, True, key=lambda record: (record.time, record.id) < position)
+    page = records[start : start + page_size(request.page_size, DEFAULT_SIZE)]
+    if not page or start + len(page) == len(records):
+        return page, ""
+    return page, _encode([page[-1].time.isoformat(), page[-1].id, key])
+
+
+def _position_of(token: str, key: str) -> tuple[datetime, str]:
+    """Return the time and the ID of a token; raise InvalidPageToken if it was not issued for this query."""
+    try:
+        match _decode(token):
+            case [str(text), str(name), str(actual_key)] if actual_key == key:
+                time = datetime.fromisoformat(text)
+                if time.tzinfo is not None:
+                    return time, name
+    except ValueError:
+        pass
+    raise _invalid_token(token)
 
 
 def page_size(requested: int, default: int, limit: int = 1000, field: str = "page_size") -> int:

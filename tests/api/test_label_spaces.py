@@ -131,7 +131,8 @@ def test_html_in_names_is_escaped_in_the_report_and_on_all_pages(start: Start, t
             f"/{analysis.name}",
             f"/compare/{first}/{second}",
             "/trend?dataset=odd",
-            *(f"/{analysis.name}/errors/{quote(image, safe='')}" for image in images),
+            f"/{analysis.name}/images",
+            *(f"/datasets/odd/images/{quote(image, safe='')}?analysis={first}" for image in images),
         ]
         pages = {path: request(service, path) for path in paths}
         missing = request(service, f"/trend?dataset=odd&group={quote(SCRIPT, safe='')}")

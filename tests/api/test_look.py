@@ -194,6 +194,14 @@ def test_a_report_without_a_subject_is_rejected(client: Client) -> None:
         client._report(pb.RenderReportRequest())
 
 
+def test_only_the_report_of_an_analysis_can_have_thumbnails(client: Client, analysis: pb.Analysis) -> None:
+    comparison = pb.CompareAnalysesRequest(a=analysis.name, b=analysis.name)
+    for request in (pb.RenderReportRequest(comparison=comparison), pb.RenderReportRequest()):
+        request.thumbnails = True
+        with pytest.raises(errors.InvalidRequest, match="Only the report of an analysis can have thumbnails"):
+            client._report(request)
+
+
 def test_any_prediction_can_be_explained_without_an_analysis(client: Client, demo: Bundle) -> None:
     verdict = client.explain_prediction("demo", demo.judged_names[0], int(demo.all_targets[0]))
 

@@ -1,4 +1,4 @@
-"""The pages: statuses, headers, refusals, and images."""
+"""The pages: statuses, headers, and refusals."""
 
 import http.client
 import io
@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner
 from errata import Client, pb
 from errata.cli.list import list_analyses
-from PIL import Image
 from running_service import MODEL, Running, Start
 
 from service.archive.index import SqliteIndex
@@ -61,8 +60,9 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
     for path in (
         "/",
         f"/{analysis.name}",
-        f"/{analysis.name}/errors/{image}",
-        f"/compare/{name}/{name}",
+        f"/{analysis.name}/images",
+        f"/datasets/demo/images/{image}?analysis={name}",
+        f"/compare?a={name}&b={name}",
         "/trend",
         "/no",
     ):
@@ -89,8 +89,18 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
         ("/?before=%CB%9B", 400, "Invalid page token"),
         ("/?after=" + "x" * 9000, 400, "At most 8192 are allowed."),
         ("/?search=" + "x" * 300, 400, "At most 256 are allowed."),
-        ("/compare?a=x", 400, "one as A and one as B"),
-        ("/compare/x/y", 404, "Analysis &#39;x&#39; not found"),
+        ("/compare?a=x", 400, "Select exactly two analyses"),
+        ("/compare", 400, "not 0"),
+        ("/compare?mark=x", 400, "not 1"),
+        ("/compare?mark=x&mark=y&mark=z", 400, "not 3"),
+        ("/compare?mark=x&mark=..", 400, "Select exactly two analyses"),
+        ("/?label=family", 400, "Invalid label &#39;family&#39;. Expected key=value."),
+        ("/?owner=" + "x" * 300, 400, "At most 256 are allowed."),
+        ("/analyses/nothing/delete", 404, "nothing"),
+        ("/compare?a=x&b=y", 404, "Analysis &#39;x&#39; not found"),
+        ("/compare?a=x&b=../y", 400, "Select exactly two analyses"),
+        ("/compare/x/y%20z", 404, "Analysis &#39;y z&#39; not found"),
+        ("/compare?a=x&b=y&class=" + "x" * 300, 404, "Analysis &#39;x&#39; not found"),
         ("/trend?group=odd", 400, "Unknown group &#39;odd&#39;"),
         ("/trend?dataset=odd", 404, "not found. Expected one of"),
     ],
@@ -182,31 +192,61 @@ def test_a_search_matches_words_of_names(running: Running, client: Client, demo_
     assert f"/{result.name}" not in request(running, "/?search=duck+even").text
 
 
-def test_a_picture_is_a_small_jpeg(running: Running, analysis: pb.Analysis, image: str) -> None:
-    answer = request(running, f"/{analysis.name}/images/{image}")
+def test_the_list_has_filters_for_model_label_and_owner(start: Start, tmp_path: Path, demo_csv: bytes) -> None:
+    tokens = {name: new_token() for name in ("ann", "bob")}
+    lines = [line_of(name, Scope.WRITE, token) for name, token in tokens.items()]
+    (tmp_path / "tokens").write_text("\n".join(lines))
+    with start(tokens=tmp_path / "tokens") as service:
+        clients = {name: Client(service.addresses.grpc, token=token) for name, token in tokens.items()}
+        for name, client in clients.items():
+            client.upload(io.BytesIO(demo_csv), "demo", display_name=f"of {name}", labels={"family": f"net {name}"})
+        model = clients["ann"].analyze(MODEL, "demo", display_name="of a model")
+        list(clients["ann"].watch(model.name))
 
-    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/jpeg")
-    with Image.open(io.BytesIO(answer.body)) as picture:
-        assert max(picture.size) <= 320 < len(answer.body)
+        def names(query: str) -> set[str]:
+            page = _text(service, f"/?{query}", tokens["ann"])
+            return set(re.findall(r">(of [a-z ]+)</a>", page))
+
+        assert names("") == {"of ann", "of bob", "of a model"}
+        assert names("owner=bob") == {"of bob"}
+        assert names("label=family%3Dnet+ann") == {"of ann"}
+        assert names("model=" + quote(MODEL)) == {"of a model"}
+        assert names("owner=ann&search=model") == names("search=efficientnet_lite0") == {"of a model"}
+        assert names("search=family%3Dnet") == {"of ann", "of bob"}
+        identifier = model.name.removeprefix("analyses/")
+        assert names("search=" + identifier) == names("search=" + identifier[:12].upper()) == {"of a model"}
+        assert names("search=" + identifier[:12] + "0") == set()
+        assert names("owner=eve") == set()
+        assert "owner: ann" in _text(service, f"/{model.name}", tokens["bob"])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../../../../etc/passwd",
-        "%2e%2e/%2e%2e/etc/passwd",
-        "/etc/passwd",
-        "..%2f..%2fetc%2fpasswd",
-        "nothing.jpg",
-        "%00",
-        "",
-    ],
-)
-def test_only_images_of_the_data_set_are_served(running: Running, analysis: pb.Analysis, name: str) -> None:
-    answer = request(running, f"/{analysis.name}/images/{name}")
+def _text(running: Running, path: str, token: str) -> str:
+    host, port = running.addresses.http.rsplit(":", 1)
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
 
-    assert answer.status == 404
-    assert b"root:" not in answer.body
+
+def test_two_selected_analyses_are_compared_the_older_one_first(running: Running, analysis: pb.Analysis) -> None:
+    older, newer = "1" * 21, "2" * 21
+
+    for first, second in ((older, newer), (newer, older)):
+        answer = request(running, f"/compare?mark={first}&mark={second}")
+        assert (answer.status, answer.headers["Location"]) == (303, f"/compare?a={older}&b={newer}")
+    assert request(running, f"/compare/{newer}/{older}").headers["Location"] == f"/compare?a={newer}&b={older}"
+
+
+def test_a_report_has_thumbnails_only_on_request(running: Running, analysis: pb.Analysis) -> None:
+    plain, embedded, invalid = (
+        request(running, f"/{analysis.name}/report.html{query}") for query in ("", "?thumbnails=1", "?thumbnails=yes")
+    )
+
+    assert (plain.status, embedded.status, invalid.status) == (200, 200, 400)
+    assert b"data:image/jpeg" not in plain.body
+    assert b"data:image/jpeg" in embedded.body
 
 
 def test_a_data_set_without_images_has_no_pictures(running: Running, client: Client) -> None:
@@ -214,9 +254,10 @@ def test_a_data_set_without_images_has_no_pictures(running: Running, client: Cli
     real = client.upload(io.BytesIO(f"file_name,top1\n{rows}".encode()), "imagenet-real")
 
     image = next(iter(client.verdicts(real.name, most=1))).file_name
-    assert request(running, f"/{real.name}/images/{image}").status == 404
-    page = request(running, f"/{real.name}/errors/{image}")
+    assert request(running, f"/datasets/imagenet-real/thumbnails/{image}").status == 404
+    page = request(running, f"/datasets/imagenet-real/images/{image}")
     assert page.status == 200 and "<img" not in page.text
+    assert request(running, f"/{real.name}/report.html?thumbnails=1").status == 400
 
 
 def test_an_open_analysis_has_a_page_but_no_report(start: Start) -> None:
@@ -299,10 +340,10 @@ def test_a_cached_page_is_not_sent_again(running: Running, analysis: pb.Analysis
 def test_a_deleted_analysis_has_no_page(running: Running, client: Client, demo_csv: bytes) -> None:
     gone = client.upload(io.BytesIO(demo_csv), "demo")
     name = gone.name.removeprefix("analyses/")
-    assert request(running, f"/{gone.name}").status == request(running, f"/compare/{name}/{name}").status == 200
+    assert request(running, f"/{gone.name}").status == request(running, f"/compare?a={name}&b={name}").status == 200
     client.delete(gone.name)
 
-    assert request(running, f"/{gone.name}").status == request(running, f"/compare/{name}/{name}").status == 404
+    assert request(running, f"/{gone.name}").status == request(running, f"/compare?a={name}&b={name}").status == 404
 
 
 def test_the_list_is_sorted_across_pages(running: Running, client: Client, demo: Bundle) -> None:

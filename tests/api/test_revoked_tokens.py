@@ -14,7 +14,7 @@ from errata import v1 as pb
 from errata.v1 import analysis_service_pb2_grpc
 from running_service import MODEL, Running, Start
 
-from service.api import analysis_service, interceptors
+from service.api import file_stream, interceptors
 from service.authorization import Scope, line_of, new_token
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
@@ -137,7 +137,7 @@ def test_a_slow_export_with_a_revoked_token_ends(
     service: Running, stub: Stub, token_file: TokenFile, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller reads one message, and the next one after the token was removed; the service waits in between."""
-    monkeypatch.setattr(analysis_service, "SEND_CHUNK", 1)
+    monkeypatch.setattr(file_stream, "SEND_CHUNK", 1)
     monkeypatch.setattr(interceptors, "RECHECK_SECONDS", 0.1)
     parts = [
         pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo"))),

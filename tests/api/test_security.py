@@ -15,6 +15,7 @@ import grpc
 import pytest
 from errata import Client
 from errata.errors import InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown
+from errata.tokens import INCLUDED_SCOPES
 from grpc_health.v1 import health_pb2
 from pki import Authority, Pair
 from prometheus_client import CollectorRegistry
@@ -23,22 +24,28 @@ from running_service import Running, Start, start_service
 from service.analyses.ports import Ports
 from service.api.server import SERVICES
 from service.authorization import PERMISSIONS, Scope, line_of, new_token
+from service.concurrency import make_upload_limit
 from service.domain import Observer
+from service.predictions.thumbnails import Thumbnails
 from service.telemetry import Metrics
 from service.web.gates import Gates
 from service.web.hooks.endpoint import Hooks
 from service.web.pages import Pages
+from service.web.pictures import Pictures
+from service.web.upload_page import UploadPage
 
-READER, WRITER, STRANGER = new_token(), new_token(), new_token()
+READER, REVIEWER, WRITER, ADMIN, STRANGER = (new_token() for _ in range(5))
+TOKENS = {Scope.READ: READER, Scope.REVIEW: REVIEWER, Scope.WRITE: WRITER, Scope.ADMIN: ADMIN}
+NAMES = {Scope.READ: "dashboard", Scope.REVIEW: "alice", Scope.WRITE: "ci", Scope.ADMIN: "root"}
 RPCS = sorted(what for what in PERMISSIONS if what.startswith(("/errata.", "/grpc.")))
 ROUTES = sorted(set(PERMISSIONS) - set(RPCS))
-GUARDED = [what for what in RPCS if PERMISSIONS[what] in (Scope.READ, Scope.WRITE)]
+GUARDED = [what for what in RPCS if PERMISSIONS[what] is not Scope.OPEN]
 
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("secrets") / "tokens"
-    path.write_text("\n".join([line_of("dashboard", Scope.READ, READER), line_of("ci", Scope.WRITE, WRITER)]))
+    path.write_text("\n".join(line_of(NAMES[scope], scope, token) for scope, token in TOKENS.items()))
     return path
 
 
@@ -89,7 +96,7 @@ def path_of(route: str) -> str:
 
 
 def method_of(route: str) -> str:
-    return "POST" if PERMISSIONS[route] is Scope.SIGNED else "GET"
+    return "POST" if PERMISSIONS[route] is Scope.SIGNED or route == "/reviews" else "GET"
 
 
 def basic(token: str) -> str:
@@ -113,7 +120,13 @@ def test_the_permissions_include_every_rpc() -> None:
 
 def test_the_permissions_include_every_route() -> None:
     ports, metrics = cast(Ports, SimpleNamespace(observer=Observer())), Metrics(CollectorRegistry())
-    families = (Pages(ports, metrics), Gates(ports), Hooks(ports, {}, metrics))
+    families = (
+        Pages(ports, metrics),
+        Pictures(Thumbnails({})),
+        Gates(ports),
+        Hooks(ports, {}, metrics),
+        UploadPage(ports, make_upload_limit(1)),
+    )
     routes = {route.path for family in families for route in family.routes()}
 
     assert set(ROUTES) == routes | {"/livez", "/readyz", "/metrics"}
@@ -132,9 +145,9 @@ def test_an_rpc_without_a_valid_token_is_rejected(token_service: Running, method
 def test_an_rpc_needs_the_scope_in_the_permissions(token_service: Running, method: str) -> None:
     refused = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
-    code = code_of_call(token_service.addresses.grpc, method, READER)
-    assert (code is grpc.StatusCode.PERMISSION_DENIED) == (PERMISSIONS[method] is Scope.WRITE)
-    assert code_of_call(token_service.addresses.grpc, method, WRITER) not in refused
+    for scope, token in TOKENS.items():
+        code = code_of_call(token_service.addresses.grpc, method, token)
+        assert (code in refused) == (PERMISSIONS[method] not in INCLUDED_SCOPES[scope]), scope
 
 
 @pytest.mark.parametrize("method", sorted(set(RPCS) - set(GUARDED)))
@@ -158,8 +171,20 @@ def test_a_route_needs_the_scope_in_the_permissions(token_service: Running, rout
         assert headers["WWW-Authenticate"].startswith("Bearer" if route.startswith("/v1/") else "Basic")
         for authorization in (f"Bearer {STRANGER}", basic(STRANGER), basic("")):
             assert get(address, path, method, authorization)[0] == 401
-        for authorization in (f"Bearer {READER}", basic(READER), basic(WRITER)):
-            assert get(address, path, method, authorization)[0] not in (401, 403)
+        for authorization in (f"Bearer {READER}", basic(READER)):
+            assert get(address, path, method, authorization)[0] != 401
+            is_refused = get(address, path, method, authorization)[0] == 403
+            assert is_refused == (PERMISSIONS[route] is Scope.WRITE)
+        assert get(address, path, method, basic(WRITER))[0] not in (401, 403)
+
+
+@pytest.mark.parametrize("path", ["/analyses/x/delete", "/upload"])
+def test_a_form_needs_the_scope_write(token_service: Running, path: str) -> None:
+    address = token_service.addresses.http
+
+    assert get(address, path, "POST")[0] == 401
+    assert get(address, path, "POST", basic(READER))[0] == 403
+    assert get(address, path, "POST", basic(WRITER))[0] == 403, "it does not come from a page of the service"
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "PROPFIND"])

@@ -18,8 +18,9 @@ from errata.errors import TooBusy, Unavailable
 from errata.v1 import analysis_service_pb2_grpc
 from running_service import MODEL, Running, Start
 
+from service import paced_stream
 from service.analyses import upload
-from service.api import analysis_service, paced_stream
+from service.api import analysis_service
 from service.authorization import Scope, line_of, new_token
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches

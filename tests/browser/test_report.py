@@ -85,10 +85,11 @@ def test_filters_select_matching_errors(chromium: Browser, site: Site, imagenet_
     organisms = imagenet_real.arrays["groups"][0]
     sure = np.round(1000 * site.confidence[rows].astype(np.float16).astype(float)) >= 900
     expected = {
-        ("type", "8"): wrong & (types == ErrorType.MODEL_FAILURE.id),
-        ("superclass", imagenet_real.manifest.superclasses[0]): wrong & (members[targets] | members[predicted]),
-        ("class", "207"): wrong & ((targets == 207) | (predicted == 207)),
-        ("group", "0"): wrong & organisms,
+        ("type", "model_failure"): wrong & (types == ErrorType.MODEL_FAILURE.id),
+        ("superclass", imagenet_real.manifest.superclasses[0]): wrong & members[targets],
+        ("class", "207"): wrong & (targets == 207),
+        ("predicted", "207"): wrong & (predicted == 207),
+        ("group", "organism"): wrong & organisms,
         ("confidence", "0.9"): wrong & sure,
     }
     with open_page(chromium, site.report.as_uri()) as view:
@@ -142,7 +143,7 @@ def test_sorting_works_both_ways_and_sets_aria_sort(chromium: Browser, site: Sit
 def test_evidence_opens_by_keyboard_and_its_url_can_be_shared(chromium: Browser, site: Site) -> None:
     with open_page(chromium, site.report.as_uri()) as view:
         page = view.page
-        page.select_option("#errors-filters [name=type]", "4")
+        page.select_option("#errors-filters [name=type]", "fine_grained")
         page.click("#errors-next")
         button = page.locator("#errors-table tbody button").nth(3)
         button.focus()
@@ -155,7 +156,7 @@ def test_evidence_opens_by_keyboard_and_its_url_can_be_shared(chromium: Browser,
         name, shared = page.locator("#errors-table tbody .file").nth(3).inner_text(), page.url
     with open_page(chromium, shared) as view:
         page = view.page
-        assert page.input_value("#errors-filters [name=type]") == "4"
+        assert page.input_value("#errors-filters [name=type]") == "fine_grained"
         assert "share a superclass" in page.inner_text(".opened")
         assert name in page.inner_text("#errors-table tbody")
 

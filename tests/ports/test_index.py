@@ -24,7 +24,7 @@ from indexed_archive import temporary_index
 
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.archive.index import SqliteIndex
+from service.archive.index import SqliteIndex, conditions
 from service.archive.index.comparison import Comparison
 from service.archive.indexed import IndexedArchive
 from service.archive.port import AnalysisIndex
@@ -73,7 +73,12 @@ def filters(draw: st.DrawFn) -> AnalysisFilter:
         "request_id": st.sampled_from(["r1", "r3"]),
         "owner": st.sampled_from(["me", "registry:prod"]),
         "computation": st.sampled_from(["c1", "c3"]),
-        "words": st.lists(st.sampled_from(["net", "2", "ärger", "ss", "z\0", "x"]), max_size=2).map(tuple),
+        "words": st.lists(
+            st.sampled_from(
+                ["net", "net 2", "2", "ärger", "ss", "z\0", "z\ufffdz", "x", "timm:", "a=b", 'n"t', "registry", "ab0"]
+            ),
+            max_size=2,
+        ).map(tuple),
         "created_from": TIMES,
         "created_before": TIMES,
         "ended_before": TIMES,
@@ -101,19 +106,24 @@ def read_pages(
     return analyses, cursors
 
 
+@pytest.mark.parametrize("counted", [0, 3, conditions.COUNTED])
 @SOME
 @given(unique_analyses(), filters(), st.sampled_from(ORDERS), st.integers(1, 5))
 def test_pages_and_counts_are_those_of_a_slow_search(
-    analyses: list[Analysis], analysis_filter: AnalysisFilter, order: Order, size: int
+    counted: int, analyses: list[Analysis], analysis_filter: AnalysisFilter, order: Order, size: int
 ) -> None:
     index, expected = filled(analyses), search(analyses, analysis_filter, order)
 
-    actual, cursors = read_pages(index, analysis_filter, order, size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conditions, "COUNTED", counted)  # a condition with fewer analyses is rare
+        actual, cursors = read_pages(index, analysis_filter, order, size)
 
     assert actual == expected
     assert index.count(analysis_filter) == len(expected)
     for number, cursor in enumerate(cursors, 1):
-        assert index.count(analysis_filter, order, until=cursor) == min(number * size, len(expected))
+        position = min(number * size, len(expected))
+        assert index.count(analysis_filter, order, until=cursor) == position
+        assert min(index.count(analysis_filter, order, until=cursor, limit=2), 2) == min(position, 2)
 
 
 @pytest.mark.slow

@@ -102,6 +102,14 @@ def test_show_and_report_read_a_folder_without_a_server(errata: Errata, predicti
     assert json.loads(show.stdout)["summary"]["groups"]["all"]["num_samples"] == 20
     assert written.returncode == 0
     assert (tmp_path / "again.html").read_bytes() == (tmp_path / "out" / "report.html").read_bytes()
+    refused = errata("report", out, "--thumbnails", "--output", str(tmp_path / "refused.html"))
+    assert refused.returncode == 2
+    assert f"The report in {out} is already written." in refused.stderr
+    assert not (tmp_path / "refused.html").exists()
+    embedded = errata("report", out, "--thumbnails", "--local", "--output", str(tmp_path / "embedded.html"))
+    assert embedded.returncode == 0, embedded.stderr
+    assert b"data:image/jpeg" in (tmp_path / "embedded.html").read_bytes()
+    assert b"data:image/jpeg" not in (tmp_path / "out" / "report.html").read_bytes()
 
 
 def test_progress_and_tables_of_analyze_go_to_stderr(errata: Errata, predictions: Path) -> None:

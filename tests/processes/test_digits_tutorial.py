@@ -82,7 +82,7 @@ def test_the_page_shows_the_sections_of_the_script() -> None:
 def test_the_commands_print_what_the_page_shows(
     outputs: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    build, first, _, reviewed, second, _ = outputs
+    build, first, _, _, reviewed, second, _ = outputs
     rows, table, failures = blocks("text")
     assert (folder / "digits" / "labels.csv").read_text(encoding="utf-8").startswith(rows)
     missing = [line for line in table.splitlines() if squeeze(line) not in first]
@@ -98,5 +98,7 @@ def test_the_commands_print_what_the_page_shows(
     assert {path.name for path in (folder / "digits" / "second").iterdir()} >= {"report.html", "verdicts.jsonl"}
     report = (folder / "digits" / "first" / "report.html").read_text(encoding="utf-8")
     assert all(name in report for name in ("closed curves", "open curves", "straight lines", "seven"))
+    errors = int(re.findall(r"The model makes (\d+) errors", PAGE)[0])
+    assert report.count("data:image/jpeg") == errors, "each thumbnail is embedded once"
     assert "tench" not in report and "organism" not in report
     assert (folder / "digits" / "comparison.html").is_file()

@@ -15,6 +15,7 @@ from errata.errors import (
     TokenUnknown,
     Unauthenticated,
 )
+from errata.tokens import INCLUDED_SCOPES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,13 +70,49 @@ def test_a_token_identifies_its_caller(authorizer: Authorizer, scheme: object) -
     assert authorizer.check(WRITE_CALL, scheme(WRITER), certified=False) == "ci"  # type: ignore[operator]
 
 
-def test_the_scope_write_includes_read(authorizer: Authorizer) -> None:
-    assert authorizer.check(READ_CALL, bearer(WRITER), certified=False) == "ci"
+@pytest.mark.parametrize(
+    ("scope", "permitted"),
+    [
+        (Scope.READ, {"read"}),
+        (Scope.REVIEW, {"read", "review"}),
+        (Scope.WRITE, {"read", "write"}),
+        (Scope.ADMIN, {"read", "review", "write", "admin"}),
+    ],
+)
+def test_a_scope_includes_others(file: Path, scope: Scope, permitted: set[str]) -> None:
+    file.write_text(line_of("alice", scope, READER))
+    tokens = Tokens(file)
+    tokens.load()
+    calls = {
+        "read": READ_CALL,
+        "review": "/errata.v1.ReviewService/CreateReview",
+        "write": WRITE_CALL,
+        "admin": "/errata.v1.EvidenceService/SetDefaultEvidence",
+    }
+
+    for name, call in calls.items():
+        if name in permitted:
+            assert Authorizer(tokens).check(call, bearer(READER), certified=False) == "alice"
+        else:
+            message = f"Token 'alice' has the scope {scope.value}. Use a token with the scope {name} for this call"
+            with pytest.raises(PermissionDenied, match=message):
+                Authorizer(tokens).check(call, bearer(READER), certified=False)
 
 
-def test_the_scope_read_does_not_include_write(authorizer: Authorizer) -> None:
-    with pytest.raises(PermissionDenied, match=r"Token 'dashboard' has the scope read"):
-        authorizer.check(WRITE_CALL, bearer(READER), certified=False)
+def test_every_permission_is_included_in_the_scope_admin() -> None:
+    needed = set(PERMISSIONS.values()) - {Scope.OPEN, Scope.SIGNED}
+
+    assert needed == INCLUDED_SCOPES[Scope.ADMIN]
+
+
+def test_a_file_of_an_earlier_version_stays_valid() -> None:
+    digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    tokens = parse_tokens(f"# name scope digest\ndash read sha256:{digest}\npipeline     write  sha256:{digest}\n")
+
+    assert [(token.name, token.scope, token.digest) for token in tokens] == [
+        ("dash", Scope.READ, digest),
+        ("pipeline", Scope.WRITE, digest),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +255,9 @@ def test_two_tokens_with_the_same_name_are_valid(file: Path) -> None:
     ("line", "number"),
     [
         ("ci write", 2),
-        ("ci admin sha256:" + "0" * 64, 2),
+        ("ci owner sha256:" + "0" * 64, 2),
+        ("ci open sha256:" + "0" * 64, 2),
+        ("ci signed sha256:" + "0" * 64, 2),
         ("ci write md5:" + "0" * 64, 2),
         ("ci write sha256:" + "0" * 63, 2),
         ("ci write sha256:" + "A" * 64, 2),

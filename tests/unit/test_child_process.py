@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.child_process import child_environment, used_memory
+from service.child_process import child_environment, describe_exit, used_memory
 
 MIB = 1 << 20
 
@@ -88,3 +88,26 @@ def test_a_child_whose_parent_has_already_ended_exits() -> None:
     other = subprocess.run([sys.executable, "-c", FOLLOW, str(os.getpid() + 1)])
 
     assert other.returncode == 1
+
+
+@pytest.mark.processes
+def test_a_process_that_exits_at_once_flushes_its_output_and_runs_no_cleanup() -> None:
+    script = """
+import atexit, os, signal, sys
+from service.child_process import exit_at_once
+atexit.register(os.kill, os.getpid(), signal.SIGSEGV)
+sys.stdout.write("rows")
+sys.stderr.write("problem")
+exit_at_once(3)
+"""
+
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True)
+
+    assert (child.returncode, child.stdout, child.stderr) == (3, b"rows", b"problem")
+
+
+@pytest.mark.parametrize(
+    ("status", "text"), [(0, "exit status 0"), (3, "exit status 3"), (-9, "SIGKILL"), (-60, "signal 60")]
+)
+def test_the_end_of_a_process_has_a_description(status: int, text: str) -> None:
+    assert describe_exit(status) == text

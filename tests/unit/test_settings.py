@@ -32,6 +32,7 @@ BOUNDS = [
     ("BATCH_SIZE", "1", "4096", "0", "4097"),
     ("THREADS", "0", "1024", "-1", "1025"),
     ("MAX_MISSING", "0", "1", "-0.01", "1.01"),
+    ("THUMBNAIL_CACHE_BYTES", "0", str(1 << 50), "-1", "1.5"),
     ("MAX_PARAMETERS", "1", str(1 << 50), "0", "-1"),
     ("MAX_DOWNLOAD_BYTES", "1", str(1 << 50), "0", "-1"),
     ("GRACE_SECONDS", "0", "3600", "-0.1", "3601"),
@@ -73,7 +74,7 @@ def test_each_variable_sets_its_field() -> None:
     assert (settings.shard_size, settings.allow_insecure, settings.log_level) == (17, True, "warning")
     assert (settings.grpc_address, settings.http_address) == ("0.0.0.0:0", "[::1]:8080")
     assert settings.evidence == {"demo": [Path("/one")], "imagenet": [Path("/two"), Path("/three")]}
-    assert settings.images == {"demo": Path("/images")}
+    assert settings.images == {"demo": "/images"}
 
 
 def test_override_replaces_an_invalid_variable() -> None:
@@ -239,7 +240,7 @@ def test_variables_of_the_clip_encoder_are_settings() -> None:
 
 
 def test_missing_paths_of_images_and_models_are_logged(tmp_path: Path) -> None:
-    images = f'{{"here": "{tmp_path}", "absent": "{tmp_path}/images"}}'
+    images = f'{{"here": "{tmp_path}", "absent": "{tmp_path}/images", "remote": "s3://bucket/images"}}'
 
     with capture_logs() as logs:
         warn_about_missing_paths(read_settings({"ERRATA_IMAGES": images, "ERRATA_MODELS": f"{tmp_path}/models"}))

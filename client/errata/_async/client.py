@@ -2,8 +2,7 @@
 
 import builtins
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -14,16 +13,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from errata import errors
 from errata import v1 as pb
-from errata._async.platform import open_channel, open_file, sleep, upload_messages
+from errata._async.evidence import AsyncEvidenceMethods
+from errata._async.platform import open_channel, sleep
+from errata._async.reviews import AsyncReviewMethods
 from errata._async.verdicts import AsyncVerdicts
 from errata.channel import (
     ATTEMPTS,
     DEADLINE,
-    call_metadata,
     channel_credentials,
     channel_options,
     check_token,
-    request_id_of,
 )
 from errata.choices import choice
 from errata.connection import check_address
@@ -35,11 +34,13 @@ from errata.requests import (
     AnalysisOptions,
     AnalysisRef,
     ClassRef,
+    ImageConditions,
     TrendOptions,
     VerdictConditions,
     analysis_filter,
     class_text,
     create_request,
+    image_filter,
     name_of,
     trend_request,
     upload_header,
@@ -48,14 +49,19 @@ from errata.requests import (
 )
 from errata.results import Analysis, Comparison, Trend
 from errata.status import check_serving, error_of
-from errata.v1 import analysis_service_pb2_grpc, catalog_service_pb2_grpc
+from errata.v1 import (
+    analysis_service_pb2_grpc,
+    catalog_service_pb2_grpc,
+    evidence_service_pb2_grpc,
+    review_service_pb2_grpc,
+)
 
 RESUME_SECONDS = 60.0  # `watch` retries for this long while the service is unavailable
 MIN_DEADLINE = 0.05  # seconds for a call, so that a call with a timeout of 0 can get a response
 RESUME_INTERVAL = 0.5  # seconds between these retries
 
 
-class AsyncClient:
+class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
     """A connection to a service. Close it, or use it in an `async with` block.
 
     Methods that take an analysis accept its name (`analyses/ID`), its ID, or an `Analysis`; other resources also have
@@ -121,6 +127,8 @@ class AsyncClient:
         self._channel = open_channel(settings.server, channel_credentials(settings), channel_options(attempts))
         self._analyses: Any = analysis_service_pb2_grpc.AnalysisServiceStub(self._channel)
         self._catalog: Any = catalog_service_pb2_grpc.CatalogServiceStub(self._channel)
+        self._reviews = review_service_pb2_grpc.ReviewServiceStub(self._channel)
+        self._evidence = evidence_service_pb2_grpc.EvidenceServiceStub(self._channel)
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -207,14 +215,7 @@ class AsyncClient:
         """
         header = upload_header(predictions, dataset, row_order, options, accept_implausible)
         method = self._analyses.UploadPredictions
-        if not isinstance(predictions, str | Path):
-            messages = upload_messages(header, predictions)
-            return Analysis(await self._call(method, messages, deadline=None, request="upload"))
-        file = await open_file(predictions)
-        try:
-            return Analysis(await self._call(method, upload_messages(header, file), deadline=None, request="upload"))
-        finally:
-            file.close()
+        return Analysis(await self._send_file(method, pb.UploadPredictionsRequest, header, predictions))
 
     async def get(self, analysis: AnalysisRef) -> Analysis:
         """Return an analysis.
@@ -400,6 +401,39 @@ class AsyncClient:
                 break
         return response
 
+    async def list_images(
+        self,
+        analysis: AnalysisRef,
+        most: int | None = 100,
+        order_by: str = "",
+        filter: pb.ImageFilter | None = None,
+        **conditions: Unpack[ImageConditions],
+    ) -> pb.ListImagesResponse:
+        """Return images, their number (`total_size`), and the number of images of each value of a facet (`facets`).
+
+        Args:
+            analysis: The analysis.
+            most: The maximum number of images. None: no limit.
+            order_by: `severity`, `confidence`, `class`, or `models`, each also with ` desc`. Default: the most severe
+                errors first.
+            filter: The conditions as a message.
+            **conditions: The conditions as keywords, see `ImageConditions`.
+        """
+        request = pb.ListImagesRequest(
+            parent=name_of(analysis), filter=image_filter(filter, conditions), order_by=order_by
+        )
+        response = pb.ListImagesResponse()
+        while True:
+            request.page_size = PAGE_SIZE if most is None else max(1, min(most - len(response.images), PAGE_SIZE))
+            page = await self._call(self._analyses.ListImages, request)
+            images = [*response.images, *page.images]
+            response = page
+            del response.images[:]
+            response.images.extend(images if most is None else images[:most])
+            request.page_token = page.next_page_token
+            if not request.page_token or (most is not None and len(images) >= most):
+                return response
+
     async def export(
         self,
         analysis: AnalysisRef,
@@ -426,9 +460,15 @@ class AsyncClient:
         async for chunk in self._export(request):
             yield chunk
 
-    async def report(self, analysis: AnalysisRef) -> bytes:
-        """Return the report of an analysis as one HTML file."""
-        return await self._report(pb.RenderReportRequest(analysis=name_of(analysis)))
+    async def report(self, analysis: AnalysisRef, thumbnails: bool = False) -> bytes:
+        """Return the report of an analysis as one HTML file.
+
+        Args:
+            analysis: The analysis.
+            thumbnails: Whether to embed thumbnails of the worst 200 errors, at most 5 MB. A reader of the file then
+                sees these images.
+        """
+        return await self._report(pb.RenderReportRequest(analysis=name_of(analysis), thumbnails=thumbnails))
 
     async def compare(self, a: AnalysisRef, b: AnalysisRef, max_images: int = 0) -> Comparison:
         """Compare two analyses of the same data set and evidence.
@@ -594,16 +634,6 @@ class AsyncClient:
         """Return the error types with their descriptions and severities, in the order of the rules."""
         return await self._all(self._catalog.ListErrorTypes, pb.ListErrorTypesRequest(), "error_types")
 
-    async def _all(self, method: Callable[..., Awaitable[Any]], request: Any, field: str) -> builtins.list[Any]:
-        """Return the items of all pages of a list."""
-        items: builtins.list[Any] = []
-        while True:
-            page = await self._call(method, request)
-            items.extend(getattr(page, field))
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return items
-
     async def _list_verdicts(self, request: pb.ListVerdictsRequest) -> pb.ListVerdictsResponse:
         return await self._call(self._analyses.ListVerdicts, request)
 
@@ -616,31 +646,3 @@ class AsyncClient:
         async for chunk in self._stream(self._analyses.RenderReport, request):
             chunks.append(chunk.chunk)
         return b"".join(chunks)
-
-    async def _call(
-        self,
-        method: Callable[..., Awaitable[Any]],
-        message: object,
-        deadline: float | None = -1.0,
-        request: str = "request",
-    ) -> Any:
-        """Send a unary request. A `deadline` of None means no limit; -1 means the client's deadline."""
-        timeout = self._deadline if deadline == -1.0 else deadline
-        with self._converted_errors(request) as metadata:
-            return await method(message, timeout=timeout, metadata=metadata)
-
-    async def _stream(
-        self, method: Callable[..., Any], message: object, deadline: float | None = None
-    ) -> AsyncIterator[Any]:
-        with self._converted_errors() as metadata:
-            async for response in method(message, timeout=deadline, metadata=metadata):
-                yield response
-
-    @contextmanager
-    def _converted_errors(self, request: str = "request") -> Iterator[tuple[tuple[str, str], ...]]:
-        """Provide the metadata of a call, and convert the gRPC errors of the block to Errata's errors."""
-        metadata = call_metadata(self._token)
-        try:
-            yield metadata
-        except grpc.RpcError as error:
-            raise error_of(error, self._server, request_id_of(metadata), request) from error

@@ -8,7 +8,6 @@ from typing import Any, BinaryIO
 
 import grpc
 
-from errata import v1 as pb
 from errata.requests import CHUNK_BYTES
 
 __all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
@@ -26,8 +25,9 @@ async def open_file(path: str | Path) -> BinaryIO:
     return await asyncio.to_thread(Path(path).open, "rb", buffering=0)
 
 
-async def upload_messages(header: pb.UploadHeader, content: BinaryIO) -> AsyncIterator[pb.UploadPredictionsRequest]:
-    """Yield the messages of an upload: the header, then the content in chunks that a thread reads."""
-    yield pb.UploadPredictionsRequest(header=header)
+async def upload_messages(message: type[Any], header: Any, content: BinaryIO) -> AsyncIterator[Any]:
+    """Yield the messages of an upload: the header unless it is None, then the content in chunks that a thread reads."""
+    if header is not None:
+        yield message(header=header)
     while chunk := await asyncio.to_thread(content.read, CHUNK_BYTES):
-        yield pb.UploadPredictionsRequest(chunk=chunk)
+        yield message(chunk=chunk)

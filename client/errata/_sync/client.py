@@ -4,7 +4,6 @@
 import builtins
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -15,16 +14,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from errata import errors
 from errata import v1 as pb
-from errata._sync.platform import open_channel, open_file, sleep, upload_messages
+from errata._sync.evidence import EvidenceMethods
+from errata._sync.platform import open_channel, sleep
+from errata._sync.reviews import ReviewMethods
 from errata._sync.verdicts import Verdicts
 from errata.channel import (
     ATTEMPTS,
     DEADLINE,
-    call_metadata,
     channel_credentials,
     channel_options,
     check_token,
-    request_id_of,
 )
 from errata.choices import choice
 from errata.connection import check_address
@@ -36,11 +35,13 @@ from errata.requests import (
     AnalysisOptions,
     AnalysisRef,
     ClassRef,
+    ImageConditions,
     TrendOptions,
     VerdictConditions,
     analysis_filter,
     class_text,
     create_request,
+    image_filter,
     name_of,
     trend_request,
     upload_header,
@@ -49,14 +50,19 @@ from errata.requests import (
 )
 from errata.results import Analysis, Comparison, Trend
 from errata.status import check_serving, error_of
-from errata.v1 import analysis_service_pb2_grpc, catalog_service_pb2_grpc
+from errata.v1 import (
+    analysis_service_pb2_grpc,
+    catalog_service_pb2_grpc,
+    evidence_service_pb2_grpc,
+    review_service_pb2_grpc,
+)
 
 RESUME_SECONDS = 60.0  # `watch` retries for this long while the service is unavailable
 MIN_DEADLINE = 0.05  # seconds for a call, so that a call with a timeout of 0 can get a response
 RESUME_INTERVAL = 0.5  # seconds between these retries
 
 
-class Client:
+class Client(ReviewMethods, EvidenceMethods):
     """A connection to a service. Close it, or use it in a `with` block.
 
     Methods that take an analysis accept its name (`analyses/ID`), its ID, or an `Analysis`; other resources also have
@@ -122,6 +128,8 @@ class Client:
         self._channel = open_channel(settings.server, channel_credentials(settings), channel_options(attempts))
         self._analyses: Any = analysis_service_pb2_grpc.AnalysisServiceStub(self._channel)
         self._catalog: Any = catalog_service_pb2_grpc.CatalogServiceStub(self._channel)
+        self._reviews = review_service_pb2_grpc.ReviewServiceStub(self._channel)
+        self._evidence = evidence_service_pb2_grpc.EvidenceServiceStub(self._channel)
 
     def __enter__(self) -> "Client":
         return self
@@ -208,14 +216,7 @@ class Client:
         """
         header = upload_header(predictions, dataset, row_order, options, accept_implausible)
         method = self._analyses.UploadPredictions
-        if not isinstance(predictions, str | Path):
-            messages = upload_messages(header, predictions)
-            return Analysis(self._call(method, messages, deadline=None, request="upload"))
-        file = open_file(predictions)
-        try:
-            return Analysis(self._call(method, upload_messages(header, file), deadline=None, request="upload"))
-        finally:
-            file.close()
+        return Analysis(self._send_file(method, pb.UploadPredictionsRequest, header, predictions))
 
     def get(self, analysis: AnalysisRef) -> Analysis:
         """Return an analysis.
@@ -401,6 +402,39 @@ class Client:
                 break
         return response
 
+    def list_images(
+        self,
+        analysis: AnalysisRef,
+        most: int | None = 100,
+        order_by: str = "",
+        filter: pb.ImageFilter | None = None,
+        **conditions: Unpack[ImageConditions],
+    ) -> pb.ListImagesResponse:
+        """Return images, their number (`total_size`), and the number of images of each value of a facet (`facets`).
+
+        Args:
+            analysis: The analysis.
+            most: The maximum number of images. None: no limit.
+            order_by: `severity`, `confidence`, `class`, or `models`, each also with ` desc`. Default: the most severe
+                errors first.
+            filter: The conditions as a message.
+            **conditions: The conditions as keywords, see `ImageConditions`.
+        """
+        request = pb.ListImagesRequest(
+            parent=name_of(analysis), filter=image_filter(filter, conditions), order_by=order_by
+        )
+        response = pb.ListImagesResponse()
+        while True:
+            request.page_size = PAGE_SIZE if most is None else max(1, min(most - len(response.images), PAGE_SIZE))
+            page = self._call(self._analyses.ListImages, request)
+            images = [*response.images, *page.images]
+            response = page
+            del response.images[:]
+            response.images.extend(images if most is None else images[:most])
+            request.page_token = page.next_page_token
+            if not request.page_token or (most is not None and len(images) >= most):
+                return response
+
     def export(
         self,
         analysis: AnalysisRef,
@@ -426,9 +460,15 @@ class Client:
         )
         yield from self._export(request)
 
-    def report(self, analysis: AnalysisRef) -> bytes:
-        """Return the report of an analysis as one HTML file."""
-        return self._report(pb.RenderReportRequest(analysis=name_of(analysis)))
+    def report(self, analysis: AnalysisRef, thumbnails: bool = False) -> bytes:
+        """Return the report of an analysis as one HTML file.
+
+        Args:
+            analysis: The analysis.
+            thumbnails: Whether to embed thumbnails of the worst 200 errors, at most 5 MB. A reader of the file then
+                sees these images.
+        """
+        return self._report(pb.RenderReportRequest(analysis=name_of(analysis), thumbnails=thumbnails))
 
     def compare(self, a: AnalysisRef, b: AnalysisRef, max_images: int = 0) -> Comparison:
         """Compare two analyses of the same data set and evidence.
@@ -590,16 +630,6 @@ class Client:
         """Return the error types with their descriptions and severities, in the order of the rules."""
         return self._all(self._catalog.ListErrorTypes, pb.ListErrorTypesRequest(), "error_types")
 
-    def _all(self, method: Callable[..., Any], request: Any, field: str) -> builtins.list[Any]:
-        """Return the items of all pages of a list."""
-        items: builtins.list[Any] = []
-        while True:
-            page = self._call(method, request)
-            items.extend(getattr(page, field))
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return items
-
     def _list_verdicts(self, request: pb.ListVerdictsRequest) -> pb.ListVerdictsResponse:
         return self._call(self._analyses.ListVerdicts, request)
 
@@ -612,28 +642,3 @@ class Client:
         for chunk in self._stream(self._analyses.RenderReport, request):
             chunks.append(chunk.chunk)
         return b"".join(chunks)
-
-    def _call(
-        self,
-        method: Callable[..., Any],
-        message: object,
-        deadline: float | None = -1.0,
-        request: str = "request",
-    ) -> Any:
-        """Send a unary request. A `deadline` of None means no limit; -1 means the client's deadline."""
-        timeout = self._deadline if deadline == -1.0 else deadline
-        with self._converted_errors(request) as metadata:
-            return method(message, timeout=timeout, metadata=metadata)
-
-    def _stream(self, method: Callable[..., Any], message: object, deadline: float | None = None) -> Iterator[Any]:
-        with self._converted_errors() as metadata:
-            yield from method(message, timeout=deadline, metadata=metadata)
-
-    @contextmanager
-    def _converted_errors(self, request: str = "request") -> Iterator[tuple[tuple[str, str], ...]]:
-        """Provide the metadata of a call, and convert the gRPC errors of the block to Errata's errors."""
-        metadata = call_metadata(self._token)
-        try:
-            yield metadata
-        except grpc.RpcError as error:
-            raise error_of(error, self._server, request_id_of(metadata), request) from error

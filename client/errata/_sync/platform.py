@@ -7,7 +7,6 @@ from typing import Any, BinaryIO
 
 import grpc
 
-from errata import v1 as pb
 from errata.requests import CHUNK_BYTES
 
 __all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
@@ -25,8 +24,9 @@ def open_file(path: str | Path) -> BinaryIO:
     return Path(path).open("rb", buffering=0)
 
 
-def upload_messages(header: pb.UploadHeader, content: BinaryIO) -> Iterator[pb.UploadPredictionsRequest]:
-    """Yield the messages of an upload: the header, then the content in chunks."""
-    yield pb.UploadPredictionsRequest(header=header)
+def upload_messages(message: type[Any], header: Any, content: BinaryIO) -> Iterator[Any]:
+    """Yield the messages of an upload: the header unless it is None, then the content in chunks."""
+    if header is not None:
+        yield message(header=header)
     while chunk := content.read(CHUNK_BYTES):
-        yield pb.UploadPredictionsRequest(chunk=chunk)
+        yield message(chunk=chunk)

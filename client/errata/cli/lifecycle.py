@@ -1,5 +1,8 @@
 """errata wait, cancel, retry, reanalyze, delete: the life of an analysis."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import click
 
 from errata import pb
@@ -14,6 +17,7 @@ from errata.cli.progress import follow
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis
 from errata.enums import State
+from errata.errors import InvalidRequest
 from errata.proto_json import to_json
 
 
@@ -90,15 +94,26 @@ def retry(analysis: str, as_json: bool, target: Target) -> None:
     examples="""
 errata reanalyze predictions.csv --evidence 3f2a90
 errata reanalyze 01kb4t9z --local --evidence bundles/imagenet
+errata reanalyze --all --dataset street --evidence 3f2a90
 """
 )
-@click.argument("analysis")
+@click.argument("analysis", default="")
+@click.option("--all", "is_all", is_flag=True, help="All analyses of a data set, each at most once per evidence.")
+@click.option("--dataset", default="", help="The data set of --all.")
 @evidence_option
 @json_option
 @server_options
-def reanalyze(analysis: str, evidence: str, as_json: bool, target: Target) -> None:
-    """Analyze the stored predictions of ANALYSIS with other evidence. The result is a new analysis."""
+def reanalyze(analysis: str, is_all: bool, dataset: str, evidence: str, as_json: bool, target: Target) -> None:
+    """Analyze the stored predictions of ANALYSIS with other evidence. The result is a new analysis.
+
+    With --all, analyze those of all analyses of a data set. Repeating the command creates only what is missing.
+    """
+    if is_all == bool(analysis) or is_all != bool(dataset):
+        raise InvalidRequest("Pass either an analysis, or --all with --dataset.", field="analysis")
     with connect(target, evidence) as connection:
+        if is_all:
+            _print_outcomes(connection.client.reanalyze_all(dataset, connection.evidence), as_json)
+            return
         result = connection.client.reanalyze(resolve(connection.client, analysis), connection.evidence)
     _print_analysis(result, as_json)
 
@@ -123,3 +138,19 @@ def _print_analysis(analysis: pb.Analysis, as_json: bool) -> None:
         print_json(to_json(analysis))
     else:
         show_analysis(analysis, stdout_console())
+
+
+def _print_outcomes(outcomes: Iterable[Any], as_json: bool) -> None:
+    """Print the outcome for each analysis, and their numbers."""
+    created = existing = skipped = 0
+    for outcome in outcomes:
+        created += outcome.created
+        skipped += bool(outcome.skip_reason)
+        existing += not (outcome.created or outcome.skip_reason)
+        if as_json:
+            print_json(to_json(outcome))
+        elif outcome.skip_reason:
+            stderr_console().print(f"Skipped {safe(outcome.before)}: {safe(outcome.skip_reason)}")
+        else:
+            stdout_console().print(f"{safe(outcome.before)} → {safe(outcome.after)}")
+    stderr_console().print(f"{created} analyses created, {existing} existed, {skipped} skipped")

@@ -3,10 +3,11 @@
 import click
 
 from errata.cli.commands import command
-from errata.tokens import Scope, line_of, new_token
+from errata.tokens import INCLUDED_SCOPES, Scope, line_of, new_token
 
 EXAMPLES = """
 errata token ci --scope write 2>> tokens
+errata token alice --scope review
 errata token dashboard
 """
 
@@ -15,10 +16,10 @@ errata token dashboard
 @click.argument("name")
 @click.option(
     "--scope",
-    type=click.Choice([Scope.READ.value, Scope.WRITE.value]),
+    type=click.Choice([scope.value for scope in INCLUDED_SCOPES]),
     default=Scope.READ.value,
     show_default=True,
-    help="What the token permits; write includes read.",
+    help="What the token permits. All scopes include read, and admin includes all others.",
 )
 def token(name: str, scope: str) -> None:
     """Create a token called NAME.

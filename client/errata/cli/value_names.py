@@ -12,9 +12,9 @@ def decision_name(decision: "pb.GateDecision") -> str:
     return enum_name(pb.GateDecision, decision)
 
 
-def creation_time(analysis: pb.Analysis, seconds: bool = False) -> str:
-    """Return the time at which an analysis was created (UTC)."""
+def creation_time(item: "pb.Analysis | pb.Review", seconds: bool = False) -> str:
+    """Return the time at which an analysis or a review was created (UTC)."""
     try:
-        return f"{analysis.create_time.ToDatetime():%Y-%m-%d %H:%M{':%S' if seconds else ''}}"
+        return f"{item.create_time.ToDatetime():%Y-%m-%d %H:%M{':%S' if seconds else ''}}"
     except ValueError:  # outside the years 1 to 9999
         return MISSING

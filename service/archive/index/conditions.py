@@ -1,6 +1,6 @@
 """The SQL of a query: filters, orders, and cursors as conditions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from service.archive.index.schema import state_names
@@ -8,9 +8,22 @@ from service.domain import NEWEST_FIRST, AnalysisFilter, Cursor, Order
 from service.domain.listing import microseconds
 
 Value = str | int | float
-Label = tuple[str, str]
+COUNTED = 1000  # analyses of a condition that are counted; a condition with fewer ones is rare
+TRIGRAM = 3  # characters of the shortest word that the table `search` finds
 # Conditions on equality, which are also names of columns.
 _EQUALITY = ("dataset", "model", "display_name", "evidence", "request_id", "owner", "computation")
+
+
+@dataclass(frozen=True)
+class Start:
+    """A condition with an index from which a query can start."""
+
+    condition: str
+    values: tuple[Value, ...]
+    test: str  # the same condition for rows that another condition selects
+    source: str = "analyses a"  # the table of the condition
+    tables: str = "analyses a"  # the tables of a query that starts from it; CROSS JOIN keeps their order
+    time_table: str = ""  # the table whose index continues with the time; empty: the index is not ordered by time
 
 
 @dataclass
@@ -21,7 +34,8 @@ class Query:
     source: str = "analyses a"
     conditions: list[str] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
-    table: str = "a"  # the table whose index has the order
+    table: str = "a"  # the table with the columns of the order
+    is_sorted: bool = False  # whether few rows are sorted; otherwise they are read in the order of an index
 
     def add(self, condition: str, *values: Value) -> None:
         """Add a condition that rows must meet."""
@@ -31,71 +45,105 @@ class Query:
     def after(self, cursor: Cursor) -> None:
         """Add the condition that rows come after a position."""
         operator = "<" if self.order.is_descending else ">"
-        self.add(f"{self._key} {operator} (?, ?)", cursor.value, cursor.id)
+        self.add(f"({self._column}, {self.table}.id) {operator} (?, ?)", cursor.value, cursor.id)
 
     def until(self, cursor: Cursor) -> None:
         """Add the condition that rows come before a position or are at it."""
         operator = ">=" if self.order.is_descending else "<="
-        self.add(f"{self._key} {operator} (?, ?)", cursor.value, cursor.id)
+        self.add(f"({self._column}, {self.table}.id) {operator} (?, ?)", cursor.value, cursor.id)
 
-    def select(self, columns: str, limit: int | None = None) -> str:
-        """Return the statement; with a limit, its rows are in order."""
-        where = f" WHERE {' AND '.join(self.conditions)}" if self.conditions else ""
-        statement = f"SELECT {columns} FROM {self.source}{where}"  # noqa: S608 - values are parameters
-        if limit is None:
-            return statement
+    def select(self, limit: int) -> str:
+        """Return the statement of the first ids in order."""
         direction = "DESC" if self.order.is_descending else "ASC"
-        name = f"{self.table}.{self.order.name}"
-        return f"{statement} ORDER BY {name} {direction}, {self.table}.id {direction} LIMIT {int(limit)}"
+        order = f"{self._column} {direction}, {self.table}.id {direction}"
+        return f"SELECT a.id {self._rows} ORDER BY {order} LIMIT {int(limit)}"
+
+    def count(self, limit: int | None) -> str:
+        """Return the statement of the number of rows, at most `limit`."""
+        if limit is None:
+            return f"SELECT count(*) {self._rows}"
+        return f"SELECT count(*) FROM (SELECT 1 {self._rows} LIMIT {int(limit)})"  # noqa: S608 - values are parameters
 
     @property
-    def _key(self) -> str:
-        return f"({self.table}.{self.order.name}, {self.table}.id)"
+    def _rows(self) -> str:
+        where = f" WHERE {' AND '.join(self.conditions)}" if self.conditions else ""
+        return f"FROM {self.source}{where}"
+
+    @property
+    def _column(self) -> str:
+        return f"{'+' if self.is_sorted else ''}{self.table}.{self.order.name}"
 
 
-def make_query(
-    analysis_filter: AnalysisFilter, order: Order, rarest: Callable[[Sequence[Label]], Label | None]
-) -> Query:
+def make_query(analysis_filter: AnalysisFilter, order: Order, count: Callable[[Start], int]) -> Query:
     """Return the query of a filter.
 
-    Newest first, the query starts from the index of a filter's column, which continues with the time. In another order,
-    it reads the index of the order instead: sorting all rows of a large data set for each page would take longer.
+    A query starts from the rarest condition. If none is rare, it reads the index of the order instead: sorting all rows
+    of a large data set for each page would take longer.
 
     Args:
         analysis_filter: The filter.
         order: The order.
-        rarest: Returns the label from which a query starts; None if there are no labels.
+        count: Returns the number of analyses that meet a condition, at most COUNTED.
     """
-    query = Query(order)
-    is_by_time = order.name == NEWEST_FIRST.name
-    first = rarest(list(analysis_filter.labels.items())) if is_by_time else None
+    query, is_by_time = Query(order), order.name == NEWEST_FIRST.name
+    starts = [*_starts(analysis_filter)]
+    first = _choose_start(starts, is_by_time, count)
     if first is not None:
-        query.source, query.table = "labels l CROSS JOIN analyses a ON a.id = l.id", "l"
-        query.add("l.key = ? AND l.value = ?", *first)
-    plus = "" if is_by_time and first is None else "+"  # a unary plus keeps SQLite from starting with this column
-    for name in _EQUALITY:
-        if value := getattr(analysis_filter, name):
-            query.add(f"{plus}a.{name} = ?", value)
-    if analysis_filter.states:
-        names = state_names(analysis_filter.states)
-        sign = plus if len(names) == 1 else "+"  # several states have no common order
-        query.add(f"{sign}a.state IN ({', '.join('?' * len(names))})", *names)
-    for label in analysis_filter.labels.items():
-        if label != first:
-            query.add(
-                "EXISTS (SELECT 1 FROM labels m WHERE m.key = ? AND m.value = ? AND m.create_time = a.create_time "
-                "AND m.id = a.id)",
-                *label,
-            )
-    _add_ranges(query, analysis_filter, plus)
+        query.source = first.tables
+        query.is_sorted = not (is_by_time and first.time_table)
+        query.table = "a" if query.is_sorted else first.time_table
+        query.add(first.condition, *first.values)
+    for start in starts:
+        if start is not first and start.test:
+            query.add(start.test, *start.values)
+    _add_tests(query, analysis_filter)
     return query
 
 
-def _add_ranges(query: Query, analysis_filter: AnalysisFilter, plus: str) -> None:
+def _choose_start(starts: Sequence[Start], is_by_time: bool, count: Callable[[Start], int]) -> Start | None:
+    counts = {start: count(start) for start in starts}
+    usable = [start for start in starts if counts[start] < COUNTED or (is_by_time and start.time_table)]
+    return min(usable, key=counts.__getitem__, default=None)
+
+
+def _starts(analysis_filter: AnalysisFilter) -> Iterator[Start]:
+    """Yield the conditions with an index. A unary plus keeps SQLite from using the index of a column."""
+    for label in analysis_filter.labels.items():
+        yield Start(
+            "l.key = ? AND l.value = ?",
+            label,
+            "EXISTS (SELECT 1 FROM labels m WHERE m.key = ? AND m.value = ? AND m.create_time = a.create_time "
+            "AND m.id = a.id)",
+            source="labels l",
+            tables="labels l CROSS JOIN analyses a ON a.id = l.id",
+            time_table="l",
+        )
+    for name in _EQUALITY:
+        if value := getattr(analysis_filter, name):
+            time_table = "" if name == "request_id" else "a"
+            yield Start(f"a.{name} = ?", (value,), f"+a.{name} = ?", time_table=time_table)
+    if len(analysis_filter.states) == 1:  # several states have no common order
+        yield Start("a.state = ?", tuple(state_names(analysis_filter.states)), "+a.state = ?", time_table="a")
     if prefix := analysis_filter.id_prefix:
-        query.add(f"{plus}a.id >= ? AND {plus}a.id < ?", prefix, prefix + "\x7f")  # ids are ASCII
+        yield Start("a.id >= ? AND a.id < ?", (prefix, prefix + "\x7f"), "+a.id >= ? AND +a.id < ?")  # ids are ASCII
+    if phrases := [_phrase(word) for word in analysis_filter.words if len(word) >= TRIGRAM and "\0" not in word]:
+        tables = "search CROSS JOIN analyses a ON a.rowid = search.rowid"
+        yield Start("search MATCH ?", (" AND ".join(phrases),), "", source="search", tables=tables)
+
+
+def _phrase(word: str) -> str:
+    """Return a word as a phrase of FTS5."""
+    quoted = word.replace('"', '""')
+    return f'"{quoted}"'
+
+
+def _add_tests(query: Query, analysis_filter: AnalysisFilter) -> None:
+    """Add the conditions from which no query starts."""
     for word in analysis_filter.words:
-        query.add("instr(a.lower_name, ?) > 0", word)
+        query.add("instr(a.searchable, ?) > 0", word)
+    if len(analysis_filter.states) > 1:
+        names = state_names(analysis_filter.states)
+        query.add(f"+a.state IN ({', '.join('?' * len(names))})", *names)
     if analysis_filter.created_from is not None:
         query.add("a.create_time >= ?", microseconds(analysis_filter.created_from))
     if analysis_filter.created_before is not None:

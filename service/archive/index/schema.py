@@ -2,6 +2,7 @@
 
 analyses   what filters, orders, trends, and metrics need
 labels     the labels of each analysis, so that a query starts from the analyses of a label, newest first
+search     the text that searches read, by trigrams
 documents  the compressed document of each analysis, for listings
 totals     the number of analyses by data set and state, which triggers update
 meta       the id of the archive
@@ -16,9 +17,10 @@ from service.archive import document as documents
 from service.archive.document import parse_document
 from service.archive.port import Record
 from service.domain import ALL, ERROR_TYPES, Analysis, ErrorType, GroupNumbers, RowOrder, State, StoredResult, Summary
-from service.domain.listing import NO_VALUE, SORT_VALUES, end_of, microseconds, version_key
+from service.domain.listing import NO_VALUE, SORT_VALUES, end_of, microseconds, searchable_text, version_key
 
 SCHEMA = 1  # increment it with each change of the values in the tables: the index is then rebuilt
+RATES = ("top1_accuracy", "multi_label_accuracy", "model_failures", "severe_error_rate")  # columns and orders
 COMPRESSION = 3  # level of zlib: 40 µs for a document of 8 kB, which becomes 1.6 kB
 
 # Each index begins with the column of a filter and continues with the order of a listing, so that a page reads only
@@ -28,8 +30,9 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE analyses (
   id TEXT PRIMARY KEY, create_time INTEGER NOT NULL, end_time INTEGER NOT NULL, state TEXT NOT NULL,
   dataset TEXT NOT NULL, evidence TEXT NOT NULL, owner TEXT NOT NULL, model TEXT NOT NULL,
-  display_name TEXT NOT NULL, lower_name TEXT NOT NULL, request_id TEXT, computation TEXT,
-  top1_accuracy REAL NOT NULL, model_failures REAL NOT NULL, version_model TEXT, version TEXT NOT NULL,
+  display_name TEXT NOT NULL, searchable TEXT NOT NULL, request_id TEXT, computation TEXT,
+  top1_accuracy REAL NOT NULL, multi_label_accuracy REAL NOT NULL, model_failures REAL NOT NULL,
+  severe_error_rate REAL NOT NULL, version_model TEXT, version TEXT NOT NULL,
   labels TEXT NOT NULL, architecture TEXT NOT NULL, predictions_digest TEXT NOT NULL, abstained TEXT, numbers TEXT,
   implausible INTEGER NOT NULL
 );
@@ -42,7 +45,9 @@ CREATE INDEX by_model ON analyses (model, create_time, id);
 CREATE INDEX by_display_name ON analyses (display_name, create_time, id);
 CREATE INDEX by_name ON analyses (display_name, id);
 CREATE INDEX by_top1 ON analyses (top1_accuracy, id);
+CREATE INDEX by_multi_label ON analyses (multi_label_accuracy, id);
 CREATE INDEX by_failures ON analyses (model_failures, id);
+CREATE INDEX by_rate ON analyses (severe_error_rate, id);
 CREATE INDEX by_result ON analyses (dataset, evidence, create_time, id)
   WHERE state = 'SUCCEEDED' AND implausible = 0;
 CREATE INDEX by_end ON analyses (end_time);
@@ -54,6 +59,15 @@ CREATE TABLE labels (
   key TEXT, value TEXT, create_time INTEGER, id TEXT, PRIMARY KEY (key, value, create_time, id)
 ) WITHOUT ROWID;
 CREATE INDEX labels_of ON labels (id);
+CREATE VIRTUAL TABLE search USING fts5 (
+  searchable, content = 'analyses', content_rowid = 'rowid', tokenize = 'trigram'
+);
+CREATE TRIGGER search_added AFTER INSERT ON analyses BEGIN
+  INSERT INTO search (rowid, searchable) VALUES (new.rowid, new.searchable);
+END;
+CREATE TRIGGER search_removed AFTER DELETE ON analyses BEGIN
+  INSERT INTO search (search, rowid, searchable) VALUES ('delete', old.rowid, old.searchable);
+END;
 CREATE TABLE documents (id TEXT PRIMARY KEY, document BLOB NOT NULL);
 CREATE TABLE totals (dataset TEXT, state TEXT, number INTEGER NOT NULL, PRIMARY KEY (dataset, state)) WITHOUT ROWID;
 CREATE TRIGGER count_added AFTER INSERT ON analyses BEGIN
@@ -83,11 +97,10 @@ def analysis_row(analysis: Analysis) -> dict[str, Any]:
         "owner": analysis.owner,
         "model": request.model,
         "display_name": analysis.title,
-        "lower_name": analysis.title.lower(),
+        "searchable": searchable_text(analysis),
         "request_id": request.request_id or None,
         "computation": analysis.computation or None,
-        "top1_accuracy": SORT_VALUES["top1_accuracy"](analysis),
-        "model_failures": SORT_VALUES["model_failures"](analysis),
+        **{name: SORT_VALUES[name](analysis) for name in RATES},
         "version_model": None if analysis.implausible else model or None,  # not the result of a model
         "version": version,
         "labels": json.dumps(dict(request.labels), ensure_ascii=False),
@@ -117,7 +130,8 @@ def unpack_document(packed: bytes) -> Analysis:
 
 def stored_result(row: tuple[Any, ...]) -> StoredResult:
     """Return the result of a row of RESULT_COLUMNS."""
-    analysis_id, title, labels, architecture, digest, model, version, abstained, top1_accuracy, overall, group = row
+    analysis_id, title, labels, architecture, digest, model, version, abstained, top1_accuracy, *others = row
+    owner, overall, group = others
     overall_numbers = _unpack_numbers(overall)
     return StoredResult(
         analysis_id,
@@ -130,13 +144,14 @@ def stored_result(row: tuple[Any, ...]) -> StoredResult:
         None if top1_accuracy == NO_VALUE else top1_accuracy,
         overall_numbers,
         overall_numbers if group == overall else _unpack_numbers(group),
+        owner,
     )
 
 
 # The parameter is the JSON path of a group.
 RESULT_COLUMNS = f"""
   id, display_name, labels, architecture, predictions_digest, version_model, version, abstained, top1_accuracy,
-  json_extract(numbers, '$.{ALL}'), json_extract(numbers, :group)
+  owner, json_extract(numbers, '$.{ALL}'), json_extract(numbers, :group)
 """
 
 

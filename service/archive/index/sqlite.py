@@ -4,11 +4,12 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from service.archive.index.conditions import Label, make_query
+from service.archive.index.conditions import COUNTED, Start, make_query
 from service.archive.index.database import Database
 from service.archive.index.schema import (
     RESULT_COLUMNS,
@@ -26,7 +27,6 @@ from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, Cursor, Model
 Result = TypeVar("Result")
 VARIABLES = 1000  # ids per statement
 MAX_REMOVED = 10_000  # removed ids that a comparison in progress must not add again
-COUNTED = 1000  # analyses of a label that are counted to choose the rarest label
 
 
 class SqliteIndex:
@@ -91,10 +91,10 @@ class SqliteIndex:
         """Return the first analyses after a position that match a filter."""
 
         def select(connection: sqlite3.Connection) -> list[Analysis]:
-            query = make_query(analysis_filter, order, lambda labels: _rarest(connection, labels))
+            query = make_query(analysis_filter, order, partial(_count, connection))
             if after is not None:
                 query.after(after)
-            ids = [row[0] for row in connection.execute(query.select("a.id", limit), query.values)]
+            ids = [row[0] for row in connection.execute(query.select(limit), query.values)]
             documents: dict[str, bytes] = {}
             for some in _batches(ids):
                 documents |= connection.execute(
@@ -105,16 +105,25 @@ class SqliteIndex:
 
         return self._read(select, [])
 
-    def count(self, analysis_filter: AnalysisFilter, order: Order | None = None, until: Cursor | None = None) -> int:
-        """Return the number of analyses that match a filter; with `until`, of those up to a position of an order."""
+    def count(
+        self,
+        analysis_filter: AnalysisFilter,
+        order: Order = NEWEST_FIRST,
+        until: Cursor | None = None,
+        limit: int | None = None,
+    ) -> int:
+        """Return the number of analyses that match a filter; with `until`, of those up to a position of an order.
+
+        With `limit`, more analyses than that may be counted as `limit`.
+        """
 
         def select(connection: sqlite3.Connection) -> int:
             if until is None and (total := _total(connection, analysis_filter)) is not None:
                 return total
-            query = make_query(analysis_filter, order or NEWEST_FIRST, lambda labels: _rarest(connection, labels))
+            query = make_query(analysis_filter, order, partial(_count, connection))
             if until is not None:
                 query.until(until)
-            return int(connection.execute(query.select("count(*)"), query.values).fetchone()[0])
+            return int(connection.execute(query.count(limit), query.values).fetchone()[0])
 
         return self._read(select, 0)
 
@@ -223,16 +232,10 @@ class SqliteIndex:
         self.on_replaced()
 
 
-def _rarest(connection: sqlite3.Connection, labels: Sequence[Label]) -> Label | None:
-    """Return the label with the fewest analyses; counts end at COUNTED."""
-
-    def count(label: Label) -> int:
-        rows = connection.execute(
-            "SELECT count(*) FROM (SELECT 1 FROM labels WHERE key = ? AND value = ? LIMIT ?)", (*label, COUNTED)
-        )
-        return int(rows.fetchone()[0])
-
-    return min(labels, key=count) if len(labels) > 1 else next(iter(labels), None)
+def _count(connection: sqlite3.Connection, start: Start) -> int:
+    """Return the number of analyses that meet a condition, at most COUNTED."""
+    statement = f"SELECT count(*) FROM (SELECT 1 FROM {start.source} WHERE {start.condition} LIMIT {COUNTED})"  # noqa: S608
+    return int(connection.execute(statement, start.values).fetchone()[0])
 
 
 def _total(connection: sqlite3.Connection, analysis_filter: AnalysisFilter) -> int | None:

@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from service.image_formats import FORMATS
 from service.predictions.image_files import MAX_BYTES, MAX_PIXELS, ImageLocation
-from service.predictions.models.image_sources import find_images
+from service.predictions.image_sources import find_images
 
 MAX_ASPECT = 100  # longer side by shorter side: a transform that scales up the shorter side enlarges both
 

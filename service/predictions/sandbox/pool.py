@@ -7,8 +7,8 @@ from typing import BinaryIO, Self
 import structlog
 from errata.errors import InvalidUpload
 
+from service.isolation import missing_isolation
 from service.predictions.sandbox.fair_queue import FairQueue
-from service.predictions.sandbox.isolation import missing_isolation
 from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.sandbox.process import ParserProcess
 from service.predictions.sandbox.rows_file import read_rows

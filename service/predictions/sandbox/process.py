@@ -14,7 +14,7 @@ from typing import BinaryIO
 import structlog
 from errata.errors import InvalidUpload, TruncatedUpload, Unavailable
 
-from service.child_process import child_environment, used_memory
+from service.child_process import SINGLE_THREADED, child_environment, describe_exit, used_memory
 from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.sandbox.messages import (
     DONE,
@@ -29,15 +29,6 @@ from service.predictions.uploads.binary import ParseRequest
 
 POLL_SECONDS = 0.02  # interval between two checks of the memory, which can grow by 50 MiB in this time
 READY_SECONDS = 20.0  # maximum wait for a fork server, or for the end of the previous file's process
-SINGLE_THREADED = {
-    "OPENBLAS_NUM_THREADS": "1",  # a process with threads must not fork
-    "OMP_NUM_THREADS": "1",
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",  # maps no arenas, so that the limits apply to used memory
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(64 << 20),  # freed memory stays mapped; mapping it again doubles the time of a parser
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-}
 SERVER = "service.predictions.sandbox.server"
 _log = structlog.get_logger()
 
@@ -187,7 +178,7 @@ class ParserProcess:
             return limit_exceeded(f"takes more than {self._limits.cpu_seconds} seconds of CPU time")
         if code == -signal.SIGKILL:  # sent by the kernel when memory runs out
             return out_of_memory(self._limits)
-        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        cause = describe_exit(code)
         _log.warning("parser of binary uploads crashed", code=cause)
         message = f"The file is damaged: its parser crashed ({cause}). Write it again, or upload CSV."
         return InvalidUpload(message, field="chunk")

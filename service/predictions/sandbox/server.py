@@ -24,7 +24,7 @@ from pyarrow import parquet
 from seccompy import Filter
 
 from service.child_process import exit_with_parent
-from service.predictions.sandbox.isolation import restrict_files, system_call_filter
+from service.isolation import restrict_files, system_call_filter
 from service.predictions.sandbox.limits import ParserLimits, apply_limits
 from service.predictions.sandbox.messages import (
     DONE,

@@ -12,6 +12,10 @@ LABELS_ACCURACY_NOTE = "The prediction is one of the labels. Share of the images
 SEVERE_ERROR_RATE_NOTE = "Images with a model failure."
 GAIN_TITLES = ("top-1 accuracy", "multi-label accuracy")
 CALIBRATION_TITLES = ("top-1 correct", "multi-label correct")
+CALIBRATION_DOTS = (
+    "Each dot is a bin of confidence with its number of images; on the dashed line, confidence equals accuracy. Bins "
+    "without images have no dot."
+)
 SEVERITY_DESCRIPTIONS: Mapping[Severity, str] = {
     Severity.NONE: "The prediction is correct, but the original label is wrong or not the only one.",
     Severity.MINOR: "The prediction is similar to the object in the image.",

@@ -16,7 +16,10 @@ from errata.messages import (
     pluralize,
 )
 
-from service.domain import Progress, State
+from service.domain import Analysis, Progress, State
+from service.report.messages.evidence import EVIDENCE_TEXTS
+from service.report.messages.images import IMAGE_TEXTS
+from service.report.messages.review import REVIEW_TEXTS
 
 ERROR_TABLE_TEXTS: Mapping[str, str] = {  # templates/error_table.js fills in the fields in braces
     "superclass_note": SUPERCLASS_NOTE,
@@ -52,6 +55,17 @@ ORDER_NAMES: Mapping[str, str] = {
     "top1_accuracy": "lowest top-1 accuracy first",
     "model_failures": "fewest model failures first",
     "model_failures desc": "most model failures first",
+    "multi_label_accuracy desc": "highest multi-label accuracy first",
+    "multi_label_accuracy": "lowest multi-label accuracy first",
+    "severe_error_rate": "lowest severe error rate first",
+    "severe_error_rate desc": "highest severe error rate first",
+}
+COLUMN_NAMES: Mapping[str, str] = {  # columns of the list by the name of their order
+    "display_name": "name",
+    "create_time": "created (UTC)",
+    "top1_accuracy": "top-1",
+    "multi_label_accuracy": "multi-label (class mean)",
+    "severe_error_rate": "severe error rate",
 }
 _TEXTS = (
     "95 % confidence intervals of the change from A to B: a paired bootstrap over images; for error types the "
@@ -91,15 +105,12 @@ _TEXTS = (
     "Classes with the most significant changes: {count} of {total}.",
     "Classes, sorted by model failures. Gains are percentage points of multi-label accuracy.",
     "Colors",
-    "compare A",
-    "Compare A with B",
     "Compare with other models",
-    "compare {name} as A",
-    "compare {name} as B",
     "comparison",
     "Comparison with other models",
     "confidence",
     "Confidence by error type",
+    "Contents",
     "created (UTC)",
     "data set",
     "Data set {dataset}: {state}",
@@ -113,7 +124,9 @@ _TEXTS = (
     "Differences at equal accuracy",
     "Download comparison",
     "Download report",
-    "Each dot is a model. Diamonds mark the selected models. The dashed line is a linear fit over all models.",
+    "Download report with thumbnails",
+    "Each dot is a model. Diamonds mark the selected models. Vertical lines are 95 % score intervals of the selected "
+    "and the newest models. The dashed line is a linear fit over all models.",
     "Errata",
     "Errata: error analysis for image classifiers",
     "Error breakdown",
@@ -130,6 +143,7 @@ _TEXTS = (
     "Error types, superclasses, and classes",
     "Errors",
     "errors",
+    "Errors among the classes of the most frequent confusions: ground truth (rows) by prediction (columns).",
     "Errors by severity",
     "errors of A",
     "errors of B",
@@ -147,7 +161,6 @@ _TEXTS = (
     "gain without model failures",
     "ground truth",
     "group",
-    "group by",
     "group of classes",
     "Image details",
     "image {name}",
@@ -196,11 +209,9 @@ _TEXTS = (
     "multi-label error rate",
     "multi-label accuracy, points",
     "multi-label correct",
-    "name",
     "Next",
     "No analyses match the filters.",
     "No analyses of this data set.",
-    "No analyses. To create one, run errata analyze.",
     "No error type and no class differs.",
     "No errors.",
     "No images.",
@@ -261,6 +272,7 @@ _TEXTS = (
     "state",
     "Statistical significance",
     "superclass",
+    "Summary",
     "Superclasses and classes",
     "Superclasses of the original label, sorted by model failures. Gains are percentage points of multi-label "
     "accuracy. If a class has several superclasses, the numbers do not add up.",
@@ -271,6 +283,7 @@ _TEXTS = (
     "Table of changes",
     "Table of error types",
     "Table of gains",
+    "Table of the heat map",
     "The bands contain 50 % and 90 % of the {count} reference models; the thin line is their median.",
     "The table contains the {count} worst of {total} errors. To get all errors, run errata show --export.",
     "Errors, worst first: {count} of {total}. Select an error to see its evidence.",
@@ -288,12 +301,57 @@ _TEXTS = (
     "Trend",
     "value",
     "Warning.",
-    "with B",
     "{count} of {total} models. To get all models, run errata trend --json.",
-    "Analyses {first} to {last} of {total}",
     "– Errata",
+    # the list
+    "No analyses. To create one, upload a predictions file or run errata analyze.",
+    "owner",
+    "select",
+    "select {name}",
+    "Compare two",
+    "Show in the trend",
+    "Select two analyses of the same data set to compare them, or any number to mark them in the trend.",
+    "severe error rate",
+    "Delete",
+    "delete {name}",
+    "name, id, model, owner, or label",
+    "key=value",
+    "Clear filters",
+    "uploaded predictions",
+    "Upload",
+    "Review",
+    # deletion and upload
+    "Delete {title}",
+    "The analysis has not ended. Cancel it first: errata cancel {id}",
+    "Back to the analysis",
+    "The analysis, its predictions, and its report are deleted permanently.",
+    "Delete permanently",
+    "Upload predictions",
+    "The file was not analyzed.",
+    "name (default: the name of the file)",
+    "labels, one key=value a line",
+    "More options",
+    "row order of a file without file names (--row-order)",
+    "sorted by path (default)",
+    "sorted by file name",
+    "analyze implausible predictions as they are (--accept-implausible)",
+    "predictions file, at most {size}",
+    "The file is too large. Select a file of at most {size}.",
+    "CSV, JSON Lines, Parquet, .npy, or .npz.",
+    "Upload and analyze",
+    "Uploading…",
+    "All images ({count})",
+    "change of images",
+    "group and color by",
+    "horizontal axis",
+    "Table of models",
+    "vertical axis",
+    "The filters select the images in the matrix and in the grids below it. The tests and the tables contain all "
+    "images.",
 )
-PAGE_TEXTS: Mapping[str, str] = {text: text for text in _TEXTS}  # map a text to its translation to translate the pages
+PAGE_TEXTS: Mapping[str, str] = {
+    text: text for text in (*_TEXTS, *EVIDENCE_TEXTS, *IMAGE_TEXTS, *REVIEW_TEXTS)
+}  # map a text to its translation to translate the pages
 
 
 def translate(text: str, **values: object) -> str:
@@ -308,6 +366,29 @@ def translate(text: str, **values: object) -> str:
     """
     translation = PAGE_TEXTS[text]
     return translation.format(**values) if values else translation
+
+
+def identity_text(analysis: Analysis) -> str:
+    """Return the resource name of an analysis and, if it is known, its owner."""
+    name = f"analyses/{analysis.id}"
+    return f"{name}, owner: {analysis.owner}" if analysis.owner else name
+
+
+def list_caption(first: int, count: int, total: int, limit: int) -> str:
+    """Describe a page of the list.
+
+    Args:
+        first: Number of analyses before the page; any number over `limit` if there are more.
+        count: Number of analyses on the page.
+        total: Number of all analyses; `limit` + 1 if there are more than `limit`, and they were not counted.
+        limit: Number up to which analyses are counted.
+    """
+    of_total = format_count(total)
+    if total == limit + 1:
+        of_total = f"more than {format_count(limit)}"
+    if first > limit:
+        return f"{pluralize(count, 'analysis', 'analyses')} of {of_total}"
+    return f"Analyses {format_count(first + min(1, count))} to {format_count(first + count)} of {of_total}"
 
 
 def progress_text(state: State, progress: Progress) -> str:

@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping
 
-from errata.messages import AXIS_NAMES, MISSING, PORTION_NAMES, format_count, format_signed, list_names, pluralize
+from errata.messages import (
+    AXIS_NAMES,
+    MISSING,
+    PORTION_NAMES,
+    format_count,
+    format_percentage,
+    format_signed,
+    list_names,
+    pluralize,
+)
 
 from service.domain import (
     AXES,
@@ -29,6 +38,13 @@ PORTIONS_NOTE = (
     "As in the paper, class overlaps and missing multi-labels are portions of the top-1 errors, by top-1 accuracy. The "
     "other error types are portions of the multi-label errors, by multi-label accuracy."
 )
+GRAY_DOTS_NOTE = "Gray dots are reference models."
+OTHER_AXIS_NOTE = (
+    "Class overlaps and missing multi-labels are portions of the top-1 errors. The other error types are portions of "
+    "the multi-label errors. The reference models are shown only on the axes of the paper."
+)
+AS_IN_THE_PAPER = "as in the paper"
+ALL_METRICS = "all metrics"
 INDISTINCT = "not distinguishable from its neighbors"
 MISSING_LABEL_NOTE = (
     "No model has the label {label}. Set it with --label, or add labeled reference models with --reference."
@@ -39,6 +55,8 @@ OTHER_DATASET_NOTE = (
 )
 GROUPING_NAMES: Mapping[str, str] = {
     "": "none",
+    "model": "model",
+    "owner": "owner",
     "architecture": "architecture",
     "architecture-family": "architecture family",
     "pre-training": "pre-training",
@@ -61,9 +79,9 @@ _PORTIONS_OF: Mapping[Axis, str] = {
 }
 
 
-def axis_name(metric: Metric) -> str:
-    """Return the name of the accuracy that is the axis of a metric."""
-    return AXIS_NAMES[AXES[metric].value]
+def axis_name(axis: Axis) -> str:
+    """Return the name of an accuracy."""
+    return AXIS_NAMES[axis.value]
 
 
 def portion_name(metric: Metric) -> str:
@@ -195,6 +213,15 @@ def fit_text(fit: Fit | None) -> str:
 def trend_description(title: str, axis: str, fit: str) -> str:
     """Describe the chart of one metric for screen readers."""
     return f"{title} by {axis}: {fit}."
+
+
+def point_text(point: TrendPoint, metric: Metric) -> str:
+    """Describe a model in a chart, for example "resnet50: 25.0 % (95 % interval: 22.1 to 28.1 %)"."""
+    text = f"{model_title(point)}: {format_percentage(point.values[metric])}"
+    if metric not in point.intervals:
+        return text
+    low, high = point.intervals[metric]
+    return f"{text} (95 % interval: {100 * low:.1f} to {100 * high:.1f} %)"
 
 
 def model_title(point: TrendPoint) -> str:

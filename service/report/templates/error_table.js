@@ -1,6 +1,7 @@
 "use strict";
 // The error table: filters, search, sorting, paging, and the evidence of each error. The data is in #errors-data. All
-// values are inserted as text, never as HTML. The URL fragment holds the selection, so that a link to it can be shared.
+// values are inserted as text, never as HTML. The URL fragment, #errors?type=…, holds the selection: charts and tables link
+// to it, and it can be shared.
 (() => {
   const PAGE_SIZE = 50;
   const source = document.getElementById("errors-data");
@@ -14,7 +15,14 @@
   const format = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
   const formatPercentage = (value) => `${(100 * value).toFixed(1)} %`;
   const formatCount = (value) => value.toLocaleString("en-US");
-  const encodePath = (file) => file.split("/").map(encodeURIComponent).join("/");
+  const encodePath = (file) => {
+    const segments = file.split("/");
+    const isPath = !segments.some((segment) => ["", ".", ".."].includes(segment)); // else a browser would resolve them
+    return segments.map(encodeURIComponent).join(isPath ? "/" : "%2F");
+  };
+  const typeKey = (value) => types.get(value).key;
+  const pictures = new Map(Object.entries(data.pictures));
+  for (const image of document.querySelectorAll("#errors-static img")) pictures.set(image.dataset.file, image.src);
 
   const errors = data.file.map((file, row) => ({
     row,
@@ -40,17 +48,20 @@
   };
 
   // The selection: filters, order, page, and the opened image.
-  const filters = ["type", "superclass", "class", "group", "confidence", "problematic", "search"];
+  const filters = ["type", "superclass", "class", "predicted", "group", "confidence", "problematic", "search"];
   const fields = [...filters, "sort", "page", "image"];
+  const PREFIX = "#errors?";
+  for (const link of document.querySelectorAll("a[data-filters]")) link.setAttribute("href", PREFIX + link.dataset.filters);
+  const isSelection = () => location.hash.startsWith(PREFIX);
   const readSelection = () => {
-    const parameters = new URLSearchParams(location.hash.slice(1));
+    const parameters = new URLSearchParams(isSelection() ? location.hash.slice(PREFIX.length) : "");
     return Object.fromEntries(fields.map((field) => [field, parameters.get(field) || ""]));
   };
   let selection = readSelection();
   const storeSelection = (change) => {
     selection = { ...selection, ...change };
     const parameters = new URLSearchParams(Object.entries(selection).filter(([, value]) => value));
-    history.replaceState(null, "", parameters.size ? `#${parameters}` : location.pathname + location.search);
+    history.replaceState(null, "", parameters.size ? PREFIX + parameters : location.pathname + location.search);
   };
   const select = (change) => {
     storeSelection({ page: "", image: "", ...change });
@@ -59,16 +70,11 @@
 
   const matches = (error) => {
     const { type, superclass, group, confidence, problematic, search } = selection;
-    if (type && error.type !== Number(type)) return false;
-    if (superclass) {
-      const classes = members.get(superclass);
-      if (!classes || !(classes.has(error.target) || classes.has(error.predicted))) return false;
-    }
-    if (selection.class) {
-      const index = Number(selection.class);
-      if (error.target !== index && error.predicted !== index) return false;
-    }
-    if (group && !(error.group & (1 << Number(group)))) return false;
+    if (type && typeKey(error.type) !== type) return false;
+    if (superclass && !members.get(superclass)?.has(error.target)) return false;
+    if (selection.class && error.target !== Number(selection.class)) return false;
+    if (selection.predicted && error.predicted !== Number(selection.predicted)) return false;
+    if (group && !(error.group & (1 << data.groups.indexOf(group)))) return false;
     if (confidence && !(error.probability !== null && error.probability >= Number(confidence))) return false;
     if (problematic === "only" ? !error.tags : problematic !== "with" && error.tags) return false;
     if (search) {
@@ -136,13 +142,14 @@
     return reached.map((type) => `${type.title}: ${outcome(type)}`).join(" · ");
   };
   const imageElements = (error) => {
-    const embedded = Object.hasOwn(data.pictures, error.file) ? data.pictures[error.file] : "";
-    const url = embedded || (data.picture_base && data.picture_base + encodePath(error.file));
+    const url = pictures.get(error.file) || (data.picture_base && data.picture_base + encodePath(error.file));
     if (!url) return [];
     const image = createElement("img", { src: url, alt: format(messages.image, { name: error.file }), loading: "lazy" });
     image.addEventListener("error", () => image.remove());
     return [image];
   };
+  const pageLink = (error, text) =>
+    createElement("a", { href: data.page_base + encodePath(error.file) + data.page_query, text });
   const evidenceElement = (error) => {
     const labels = error.labels.map(([label, kind]) => `${className(label)} (${data.sources[kind]})`).join(", ");
     const list = createElement("dl");
@@ -158,10 +165,7 @@
     const { agreement } = types.get(error.type);
     if (agreement) addEntry(messages.agreement, agreement);
     const links = [];
-    if (data.page_base) {
-      const link = createElement("a", { href: data.page_base + encodePath(error.file), text: messages.image_details });
-      links.push(createElement("p", {}, link));
-    }
+    if (data.page_base) links.push(createElement("p", {}, pageLink(error, messages.image_details)));
     return createElement("div", { class: "evidence" }, ...imageElements(error), list, ...links);
   };
 
@@ -169,12 +173,12 @@
   const form = document.getElementById("errors-filters");
   const option = (value, text) => createElement("option", { value, text });
   const addOptions = (name, options) => form.elements[name].append(option("", messages.any), ...options);
-  addOptions("type", data.types.slice(1).map((type) => option(type.value, type.title)));
+  addOptions("type", data.types.slice(1).map((type) => option(type.key, type.title)));
   if (members.size) addOptions("superclass", [...members.keys()].map((name) => option(name, name)));
   else form.elements.superclass.closest("label").remove();
   const classes = Object.entries(data.classes).sort((a, b) => a[1].localeCompare(b[1]));
-  addOptions("class", classes.map(([index, name]) => option(index, name)));
-  if (data.group_names.length) addOptions("group", data.group_names.map((name, index) => option(index, name)));
+  for (const name of ["class", "predicted"]) addOptions(name, classes.map(([index, text]) => option(index, text)));
+  if (data.group_names.length) addOptions("group", data.groups.map((group, index) => option(group, data.group_names[index])));
   else form.elements.group.closest("label").remove();
   if (data.probability === null) {
     form.elements.confidence.closest("label").remove();
@@ -234,6 +238,7 @@
       "aria-expanded": "false",
       text: type.title,
     });
+    const file = data.page_base ? pageLink(error, error.file) : error.file;
     const line = createElement(
       "tr",
       {},
@@ -241,7 +246,7 @@
       createElement("td", { class: "text", text: className(error.target) }),
       createElement("td", { class: "text", text: className(error.predicted) }),
       createElement("td", { text: error.probability === null ? "–" : formatPercentage(error.probability) }),
-      createElement("td", { class: "text file", text: error.file }),
+      createElement("td", { class: "text file" }, file),
     );
     button.addEventListener("click", () => {
       storeSelection({ image: toggleEvidence(error, button, line) ? error.file : "" });
@@ -275,8 +280,19 @@
     }
   }
 
-  window.addEventListener("hashchange", () => { selection = readSelection(); render(); });
+  const followLink = () => {
+    if (!isSelection()) return;
+    document.getElementById("errors").scrollIntoView();
+    countLine.focus({ preventScroll: true });
+  };
+  window.addEventListener("hashchange", () => {
+    if (!isSelection()) return; // a link of the table of contents
+    selection = readSelection();
+    render();
+    followLink();
+  });
   document.getElementById("errors-static").hidden = true;
   document.getElementById("errors-live").hidden = false;
   render();
+  followLink();
 })();

@@ -12,7 +12,7 @@ from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
 from service.archive.files import ObjectFiles
 from service.archive.port import Record
 from service.archive.record_log import RecordLog
-from service.domain import Analysis, Observer, Predictions, Review
+from service.domain import Analysis, Observer, Predictions, Review, review_keys
 from service.evidence.repository import EvidenceRepository
 from service.jobs.memory import InMemoryJobStore
 from service.predictions.sandbox import ParserPool
@@ -38,7 +38,7 @@ class FailingArchive(InMemoryIndexedArchive):
 
 def make_review_log() -> RecordLog[Review]:
     """Return an empty log of reviews in memory."""
-    return RecordLog(ObjectFiles(MemoryFileSystem(), f"/{uuid.uuid4().hex}"), Review)
+    return RecordLog(ObjectFiles(MemoryFileSystem(), f"/{uuid.uuid4().hex}"), Review, review_keys)
 
 
 class FinishedAnalyses(Observer):

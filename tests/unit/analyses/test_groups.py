@@ -28,7 +28,7 @@ from service.analyses.compare import compare_judged
 from service.analyses.export import write_csv, write_jsonl
 from service.analyses.gate import evaluate_gate
 from service.analyses.judge import JudgedAnalysis
-from service.analyses.report import comparison_report, report, trend_report
+from service.analyses.report import comparison_report, report, trend_page, trend_report
 from service.analyses.trend import TrendRequest, trend
 from service.analyses.upload import upload
 from service.analyses.verdicts import VerdictFilter, load_judged, select_rows
@@ -303,7 +303,7 @@ def test_trend_of_a_group(bundle: Bundle, tmp_path: Path) -> None:
         assert wire.to_trend(result).group == group
         values = [point.values["multi_label_accuracy"] for point in result.points]
         assert values == [a.summary.groups[group].multi_label_accuracy for a in reversed(analyses) if a.summary]
-    page = parse(trend_report(backend.ports.stores, TrendRequest(dataset="products"), site=True))
+    page = parse(trend_page(backend.ports.stores, TrendRequest(dataset="products"), ""))
     options = [attributes["value"] for tag, attributes in page.tags if tag == "option"]
     assert options[: 1 + len(bundle.label_space.groups)] == [ALL, *bundle.label_space.groups]
 

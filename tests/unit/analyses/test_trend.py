@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from service.analyses.trend import MAX_RANKED, TrendAnalyses, TrendRequest, build_trend
-from service.domain import ALL, METRICS, Axis, ErrorType, GroupNumbers, NoReferenceReason, StoredResult, Trend
+from service.domain import ALL, AXES, METRICS, Axis, ErrorType, GroupNumbers, NoReferenceReason, StoredResult, Trend
 from service.reference_models.layout import PublishedModel
 from service.report.messages.trend import trend_notes
 from service.taxonomy.imagenet_1k import GROUPS
@@ -104,14 +104,14 @@ def test_types_after_an_abstained_rule_are_pooled() -> None:
     assert point.values["pooled"] == pytest.approx(sum(COUNTS[4:]) / sum(COUNTS[3:]))
 
 
-def test_percentiles_are_those_of_selected_and_highlighted_and_then_of_the_newest_analyses() -> None:
+def test_percentiles_and_intervals_are_those_of_selected_and_then_of_the_newest_analyses() -> None:
     others = [result(number) for number in range(MAX_RANKED + 5)]
-    request = TrendRequest(highlighted=others[-1].id)
 
-    points = trend(*others, selected=(result(900), result(901)), request=request).points
+    points = trend(*others, selected=(result(900), result(901))).points
 
-    ranked = [point.id for point in points if point.percentile_ranks]
-    assert ranked == ["a0900", "a0901", *(other.id for other in others[: MAX_RANKED - 3]), others[-1].id]
+    ranked = ["a0900", "a0901", *(other.id for other in others[: MAX_RANKED - 2])]
+    assert [point.id for point in points if point.percentile_ranks] == ranked
+    assert [point.id for point in points if point.intervals] == ranked
 
 
 def test_version_of_a_model_is_its_label_or_its_predictions() -> None:
@@ -124,14 +124,14 @@ def test_version_of_a_model_is_its_label_or_its_predictions() -> None:
 # own models as the reference
 
 
-def own_trend(count: int, *others: StoredResult, **changes: object) -> Trend:
+def own_trend(count: int, *others: StoredResult, selected: tuple[StoredResult, ...] = ()) -> Trend:
     """Return the trend of models with falling numbers of model failures, without published models."""
     results = [
         result(number, model=(f"net {number}", "1"), group=numbers(100 + number), overall=numbers(100 + number))
         for number in range(count)
     ]
-    analyses = TrendAnalyses("products", "e" * 64, (), (*results, *others), True, (ALL,), (*results, *others))
-    return build_trend(analyses, TrendRequest(**changes), ())  # type: ignore[arg-type]
+    analyses = TrendAnalyses("products", "e" * 64, selected, (*results, *others), True, (ALL,), (*results, *others))
+    return build_trend(analyses, TrendRequest(), ())
 
 
 def numbers(failures: int) -> GroupNumbers:
@@ -176,7 +176,7 @@ def test_versions_of_one_model_count_once_and_not_for_itself() -> None:
 
     assert own_trend(20, *versions).num_other_models == 20
     assert all(point.percentile_ranks == () for point in own_trend(19, *versions).points if point.id < "a0500")
-    with_other_models = own_trend(20, *versions, highlighted="a0500").points
+    with_other_models = own_trend(20, *versions[1:], selected=(versions[0],)).points
     assert next(point for point in with_other_models if point.id == "a0500").percentile_ranks
     only_versions = own_trend(0, *versions)
     assert only_versions.num_other_models == 0
@@ -189,3 +189,47 @@ def test_published_models_stay_the_reference_where_they_exist() -> None:
     assert compared.num_other_models == 0
     assert compared.curves is not None
     assert compared_notes(compared) == []
+
+
+# axes and groups of a page
+
+
+def test_other_axis_has_no_reference_models() -> None:
+    compared = trend(result(1), result(2), request=TrendRequest(x=Axis.TOP1))
+
+    assert {*compared.axes.values()} == {Axis.TOP1}
+    assert compared.curves is not None
+    assert {metric for _, metric in compared.curves.quantiles} == {
+        metric for metric, axis in AXES.items() if axis is Axis.TOP1
+    } & {metric for _, metric in trend(result(1)).curves.quantiles}  # type: ignore[union-attr]
+
+
+def test_accuracy_is_not_plotted_over_itself() -> None:
+    metrics = trend(result(1), request=TrendRequest(x=Axis.MULTI_LABEL)).metrics
+
+    assert "multi_label_accuracy" not in metrics and "class_overlap" in metrics
+    assert "multi_label_accuracy" in trend(result(1), request=TrendRequest(x=Axis.TOP1)).metrics
+
+
+@pytest.mark.parametrize(
+    ("by", "labels", "expected"),
+    [
+        ("owner", {}, "ci"),
+        ("owner", {"owner": "team"}, "team"),
+        ("model", {}, "net"),
+        ("model", {"model": "label"}, "label"),
+        ("team", {"team": "vision"}, "vision"),
+        ("team", {}, ""),
+        ("", {"": "odd"}, ""),
+    ],
+)
+def test_models_are_grouped_by_owner_model_or_label(by: str, labels: dict[str, str], expected: str) -> None:
+    (point,) = trend(result(1, owner="ci", model=("net", "1"), labels=labels), request=TrendRequest(by=by)).points
+
+    assert point.label == expected
+
+
+def test_label_keys_are_those_of_all_analyses() -> None:
+    compared = trend(result(1, labels={"team": "a", "size": "3"}), selected=(result(2, labels={"data": "b"}),))
+
+    assert compared.label_keys == ("data", "size", "team")

@@ -17,10 +17,10 @@ from analyses_strategy import make_analysis, make_record
 from errata.errors import Unavailable
 
 from service.archive.index import SqliteIndex
-from service.archive.index.conditions import make_query
+from service.archive.index.conditions import COUNTED, make_query
 from service.archive.index.schema import VERSION
 from service.archive.index.slots import claim_index_file, open_index
-from service.domain import NEWEST_FIRST, AnalysisFilter, Order, State
+from service.domain import NEWEST_FIRST, ORDERS, AnalysisFilter, Order, State
 
 ARCHIVE = "0" * 32
 ALL = AnalysisFilter()
@@ -224,6 +224,7 @@ FILTERS = {
     "request ID": AnalysisFilter(request_id="r"),
     "computation": AnalysisFilter(computation="c"),
     "id": AnalysisFilter(id_prefix="a"),
+    "word": AnalysisFilter(words=("net",)),
 }
 
 
@@ -231,25 +232,40 @@ FILTERS = {
     ("analysis_filter", "order"),
     [
         *((analysis_filter, NEWEST_FIRST) for analysis_filter in FILTERS.values()),
-        *((ALL, Order(name)) for name in ("display_name", "top1_accuracy", "model_failures")),
+        *((ALL, order) for order in ORDERS),
+        *((AnalysisFilter(dataset="demo", words=("net",), labels={"a": "b"}), order) for order in ORDERS),
     ],
-    ids=[*FILTERS, "by title", "by accuracy", "by failures"],
+    ids=[*FILTERS, *map(str, ORDERS), *(f"filter, {order}" for order in ORDERS)],
 )
-def test_a_page_reads_no_whole_table_and_sorts_nothing(
+def test_a_page_of_frequent_conditions_reads_no_whole_table_and_sorts_nothing(
     path: Path, analysis_filter: AnalysisFilter, order: Order
 ) -> None:
+    steps = plan_of(path, analysis_filter, order, COUNTED)
+
+    assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in steps), steps
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+@pytest.mark.parametrize("name", [name for name in FILTERS if name != "all"])
+def test_a_page_of_a_rare_condition_starts_from_it(path: Path, name: str, order: Order) -> None:
+    steps = plan_of(path, FILTERS[name], order, 7)
+
+    first = steps[0]
+    indexes = {"label": "labels", "labels": "labels", "word": "VIRTUAL TABLE", "id": "id>? AND id<?"}
+    columns = {"data set": "dataset", "name": "display_name", "request ID": "request_id"}
+    expected = indexes.get(name, f"({columns.get(name, name)}=?")
+    assert expected in first or ("PRIMARY KEY" in first and name.startswith("label")), steps
+
+
+def plan_of(path: Path, analysis_filter: AnalysisFilter, order: Order, count: int) -> list[str]:
+    """Return the steps of the query of a page if each condition has `count` analyses."""
     filled(path).close()
     connection = sqlite3.connect(path)
-    query = make_query(analysis_filter, order, lambda labels: labels[0] if labels else None)
+    query = make_query(analysis_filter, order, lambda start: count)
     query.after(order.cursor(make_analysis("a1")))
-
-    plan = connection.execute(f"EXPLAIN QUERY PLAN {query.select('a.id', 50)}", query.values).fetchall()
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {query.select(50)}", query.values).fetchall()
     connection.close()
-
-    steps = [row[3] for row in plan]
-    assert not any(step.startswith("SCAN") for step in steps), steps
-    is_rare = analysis_filter.request_id or analysis_filter.id_prefix  # few rows, which are sorted
-    assert is_rare or not any("TEMP B-TREE" in step for step in steps), steps
+    return [row[3] for row in plan]
 
 
 # files of processes

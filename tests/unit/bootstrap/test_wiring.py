@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 from errata.errors import InvalidModelId
 
-from service.bootstrap.wiring import model_offers, model_policy, pin_allowed_model
+from service.bootstrap.wiring import (
+    image_folders,
+    image_locations,
+    model_offers,
+    model_policy,
+    pin_allowed_model,
+    worker_offer,
+)
 from service.predictions.model_id import SOURCES, parse_model_id
 from service.settings import read_settings
 
@@ -40,3 +47,12 @@ def test_a_forbidden_model_is_rejected_before_it_is_resolved() -> None:
     assert pin_allowed_model(policy, parse_model_id("resnet50")) == parse_model_id("timm:resnet50")
     with pytest.raises(InvalidModelId, match="ERRATA_MODEL_SOURCES"):
         pin_allowed_model(policy, parse_model_id("hf-hub:timm/resnet50.a1_in1k"))
+
+
+def test_workers_read_folders_and_tar_files_but_no_object_stores() -> None:
+    images = {"a": "/images", "b": "images.tar", "c": "s3://bucket/images", "demo": "/photographs"}
+    settings = read_settings({}, images=images)
+
+    assert image_locations(settings) == images
+    assert image_folders(settings) == {"a": Path("/images"), "b": Path("images.tar"), "demo": Path("/photographs")}
+    assert worker_offer(settings, image_folders(settings)).datasets == ("a", "b", "demo")

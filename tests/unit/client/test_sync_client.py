@@ -20,7 +20,7 @@ def test_the_generated_modules_are_up_to_date(tmp_path: Path) -> None:
 
     written = {file.name: file.read_text() for file in tmp_path.iterdir()}
     assert written == {name: (CLIENT / "errata" / "_sync" / name).read_text() for name in written}
-    assert written.keys() == {"client.py", "verdicts.py"}
+    assert written.keys() == {"calls.py", "client.py", "evidence.py", "reviews.py", "verdicts.py"}
 
 
 @pytest.mark.parametrize(("blocking", "asynchronous"), [(Client, AsyncClient), (Verdicts, AsyncVerdicts)])

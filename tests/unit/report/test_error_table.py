@@ -264,9 +264,15 @@ def test_rejected_original_labels_are_included_with_their_names() -> None:
 
 
 def test_url_prefixes_and_total_are_included() -> None:
-    plain = round_trip(table(picture_base="/analyses/a1/images/", page_base="/analyses/a1/errors/", total=25_000))
+    plain = round_trip(
+        table(picture_base="/p/", page_base="/datasets/d/images/", page_query="?analysis=a1", total=25_000)
+    )
 
-    assert (plain["picture_base"], plain["page_base"]) == ("/analyses/a1/images/", "/analyses/a1/errors/")
+    assert (plain["picture_base"], plain["page_base"], plain["page_query"]) == (
+        "/p/",
+        "/datasets/d/images/",
+        "?analysis=a1",
+    )
     assert plain["total"] == 25_000
 
 

@@ -1,4 +1,4 @@
-"""Views of the list, of unfinished analyses, and of images in every state."""
+"""Views of the list and of unfinished analyses in every state."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,28 +12,22 @@ from hypothesis import strategies as st
 from service.domain import (
     ALL,
     ERROR_TYPES,
-    Agreement,
     Analysis,
     AnalysisPage,
     AnalysisRequest,
     ErrorType,
     Failure,
     GroupSummary,
-    LabelSource,
-    Outcome,
     Progress,
     State,
-    Step,
     Summary,
-    TypeAgreement,
-    Verdict,
-    VerdictEvidence,
 )
-from service.report.listing_view import ListView, image_view, list_view, pending_view
-from service.report.messages.pages import progress_text
-from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
+from service.report.listing_view import FilterLink, ListView, Position, list_view, pending_view
+from service.report.messages.pages import ORDER_NAMES, progress_text
+from service.taxonomy.imagenet_1k import GROUPS
 
-SELECTION = {"state": "", "dataset": "", "search": "", "order": "create_time desc"}
+SELECTION = {"search": "", "dataset": "", "model": "", "label": "", "state": "", "owner": ""}
+SELECTION |= {"order": "create_time desc"}
 STATES = tuple(State)[1:]
 
 
@@ -68,7 +62,8 @@ def view_of(
     *analyses: Analysis, total: int = 120, first: int = 50, is_incomplete: bool = False, **changes: Any
 ) -> ListView:
     page = AnalysisPage(analyses, None, is_incomplete)
-    return list_view(page, total, first, ["demo", "imagenet"], {**SELECTION, **changes}, ("before=1", "after=3"))
+    position = Position(total, first, "before=1", "after=3")
+    return list_view(page, position, ["demo", "imagenet"], {**SELECTION, **changes})
 
 
 def test_row_of_a_finished_analysis_shows_its_result() -> None:
@@ -76,25 +71,31 @@ def test_row_of_a_finished_analysis_shows_its_result() -> None:
 
     assert (row.id, row.title, row.dataset, row.created) == ("a1", "timm:net", "demo", "2024-02-29 23:59")
     assert (row.state, row.css_class, row.has_result, row.progress) == ("succeeded", "state-succeeded", True, "")
-    assert (row.top1, row.multi_label, row.failures) == ("75.0 %", "81.2 %", "1,200")
+    assert (row.top1, row.multi_label, row.severe) == ("75.0 %", "81.2 %", "14.3 %")  # 1,200 of 8,400
     assert [(segment.css_class, segment.x, segment.width) for segment in row.segments] == [
         ("type-4", 0, 50),
         ("type-8", 50, 50),
     ]
-    assert row.labels == ("family=cnn", "size=big")
+    assert row.labels == (
+        FilterLink("family=cnn", "label=family%3Dcnn&order=create_time+desc"),
+        FilterLink("size=big", "label=size%3Dbig&order=create_time+desc"),
+    )
+    assert row.model == FilterLink("timm:net", "model=timm%3Anet&order=create_time+desc")
+    assert row.owner.text == "" and row.is_final
 
 
 def test_row_of_an_unfinished_analysis_shows_its_progress() -> None:
     (row,) = view_of(running()).rows
 
     assert (row.state, row.has_result, row.progress) == ("running", False, "5 of 20 images")
-    assert (row.top1, row.multi_label, row.failures, row.segments) == ("–", "–", "–", ())
+    assert (row.top1, row.multi_label, row.severe, row.segments) == ("–", "–", "–", ())
+    assert not row.is_final
 
 
 def test_analysis_without_errors_has_no_bar() -> None:
     (row,) = view_of(analysis(summary=summary(0))).rows
 
-    assert (row.segments, row.failures) == ((), "0")
+    assert (row.segments, row.severe) == ((), "0.0 %")
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -107,10 +108,57 @@ def test_every_state_has_a_name_and_a_css_class(state: State) -> None:
 def test_list_shows_its_range_and_total() -> None:
     result = view_of(analysis(), analysis(id="a2"))
 
-    assert (result.first, result.last, result.total) == (51, 52, 120)
+    assert result.caption == "Analyses 51 to 52 of 120"
     assert (result.previous, result.next) == ("before=1", "after=3")
     nothing = view_of(total=0, first=0)
-    assert (nothing.first, nothing.last, nothing.total, nothing.rows) == (0, 0, 0, ())
+    assert (nothing.caption, nothing.rows) == ("Analyses 0 to 0 of 0", ())
+
+
+@pytest.mark.parametrize(
+    ("first", "total", "caption"),
+    [
+        (0, 1000, "Analyses 1 to 1 of 1,000"),
+        (1000, 1001, "Analyses 1,001 to 1,001 of more than 1,000"),
+        (0, 1001, "Analyses 1 to 1 of more than 1,000"),
+        (0, 100_000, "Analyses 1 to 1 of 100,000"),
+        (1001, 100_000, "1 analysis of 100,000"),
+        (1001, 1002, "1 analysis of 1,002"),
+    ],
+)
+def test_caption_has_only_the_numbers_that_were_counted(first: int, total: int, caption: str) -> None:
+    assert view_of(analysis(), first=first, total=total).caption == caption
+
+
+def test_short_ids_are_as_long_as_they_must_be_to_differ() -> None:
+    rows = view_of(analysis(id="12345678ab1"), analysis(id="12345678ab2"), analysis(id="9" * 21)).rows
+
+    assert [row.short_id for row in rows] == ["12345678ab1", "12345678ab2", "9" * 11]
+    assert [row.short_id for row in view_of(analysis(id="1" * 21), analysis(id="2" * 21)).rows] == ["1" * 8, "2" * 8]
+
+
+def test_a_filter_link_keeps_the_other_filters_and_begins_at_the_first_page() -> None:
+    (row,) = view_of(analysis(owner="me & co"), dataset="demo", search="net", owner="other").rows
+
+    assert row.owner.query == "search=net&dataset=demo&owner=me+%26+co&order=create_time+desc"
+
+
+@pytest.mark.parametrize(
+    ("order", "name", "next_order", "direction"),
+    [
+        ("create_time desc", "create_time", "create_time", "descending"),
+        ("create_time", "create_time", "create_time+desc", "ascending"),
+        ("create_time desc", "top1_accuracy", "top1_accuracy+desc", ""),
+        ("create_time desc", "display_name", "display_name", ""),
+        ("display_name", "display_name", "display_name+desc", "ascending"),
+        ("display_name desc", "display_name", "display_name", "descending"),
+        ("severe_error_rate desc", "severe_error_rate", "severe_error_rate", "descending"),
+    ],
+)
+def test_a_column_sorts_the_list(order: str, name: str, next_order: str, direction: str) -> None:
+    column = view_of(order=order).columns[name]
+
+    assert (column.query, column.direction) == (f"order={next_order}", direction)
+    assert f"{name} desc" in ORDER_NAMES and name in ORDER_NAMES
 
 
 def test_list_is_live_while_an_analysis_is_unfinished() -> None:
@@ -124,8 +172,10 @@ def test_list_is_live_while_an_analysis_is_unfinished() -> None:
 def test_list_shows_the_selected_filters() -> None:
     result = view_of(state="failed", dataset="demo", search="net", order="display_name")
 
-    assert (result.state, result.dataset, result.search, result.order) == ("failed", "demo", "net", "display_name")
-    assert result.datasets == ("demo", "imagenet")
+    chosen = {"state": "failed", "dataset": "demo", "search": "net", "order": "display_name"}
+    assert result.selection == {**SELECTION, **chosen}
+    assert result.is_filtered and not view_of(order="display_name").is_filtered
+    assert result.datasets == (("demo", "demo"), ("imagenet", "imagenet"))
     assert [value for value, _ in result.states] == ["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -142,6 +192,11 @@ def test_unfinished_analysis_shows_state_and_progress() -> None:
     )
 
 
+def test_page_of_an_analysis_says_who_owns_it() -> None:
+    assert pending_view(running()).identity == "analyses/a1"
+    assert pending_view(running(owner="me")).identity == "analyses/a1, owner: me"
+
+
 def test_failed_analysis_shows_the_reason_and_is_not_live() -> None:
     result = pending_view(
         analysis(state=State.FAILED, summary=None, failure=Failure("MODEL_NOT_FOUND", "There is none."))
@@ -149,28 +204,6 @@ def test_failed_analysis_shows_the_reason_and_is_not_live() -> None:
 
     assert (result.state, result.failure, result.is_live) == ("failed", "MODEL_NOT_FOUND: There is none.", False)
     assert result.progress == ""
-
-
-def test_image_page_has_the_verdict_and_the_analysis() -> None:
-    evidence = VerdictEvidence(((1, LabelSource.REAL),), (), (), None, "", (Step(ErrorType.CORRECT, Outcome.MISS),))
-    verdict = Verdict("x.jpg", 1, 0, ErrorType.MODEL_FAILURE, (), 0.5, evidence)
-
-    result = image_view(analysis(), verdict, imagenet_1k().names, "/analyses/a1/images/x.jpg")
-
-    assert (result.analysis, result.title, result.image_url) == ("a1", "timm:net", "/analyses/a1/images/x.jpg")
-    assert (result.row.file_name, result.row.error_type, result.row.probability) == ("x.jpg", "model failure", "50.0 %")
-    assert result.row.trace == ("top-1 correct: no match",)
-    assert result.agreement == ""
-
-
-def test_image_page_says_how_often_experts_agree_with_the_error_type() -> None:
-    verdict = Verdict("x.jpg", 1, 0, ErrorType.SPURIOUS_CORRELATION, (), 0.5)
-    values = TypeAgreement(num_judged=49, num_experts=72, num_agreed=17, kappa=0.18, num_severity_agreed=25)
-    agreement = Agreement(484, 359, 294, 0.44, 287, 0.12, {ErrorType.SPURIOUS_CORRELATION: values}, ())
-
-    result = image_view(analysis(), verdict, imagenet_1k().names, "", agreement)
-
-    assert result.agreement == "Experts agreed in 17 of 49 errors, and called 24 of them major."
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ from service.report.agreement_view import AgreementRow, AgreementView
 from service.report.breakdown_view import CountCell, GainRow, GroupRow, SeverityRow
 from service.report.calibration_view import BinRow, CalibrationView, ConfidenceRow
 from service.report.change_view import ChangeTableRow, GroupChangeTables
-from service.report.class_view import ClassRow, ConfusionRow
+from service.report.class_view import ClassRow, LinkedCount
+from service.report.comparison_page import Card, CardGrid, CardPrediction, ComparisonPage, Option
 from service.report.comparison_view import (
     ChangedImageRow,
     ComparisonView,
@@ -42,10 +43,15 @@ from service.report.comparison_view import (
     Side,
     TestRow,
 )
+from service.report.confusion_chart import ConfusionCell
+from service.report.confusion_view import ConfusionMap, ConfusionRow
 from service.report.elements import BarSegment, Chart, Property
 from service.report.error_table import ClassPair, ErrorTable
 from service.report.error_view import ErrorRow
-from service.report.listing_view import AnalysisRow, ImageView, ListView, PendingView
+from service.report.grid_view import ActiveFilter, FacetItem, FacetView, GridImage, GridView, SelectView
+from service.report.image_view import Example, Examples, ImageView, OtherRow, TextBar
+from service.report.listing_view import AnalysisRow, Column, FilterLink, ListView, PendingView
+from service.report.messages.pages import COLUMN_NAMES
 from service.report.percentile_view import PercentileRow
 from service.report.render import content_security_policy, render, render_comparison, render_report, render_trend
 from service.report.report_view import (
@@ -54,7 +60,10 @@ from service.report.report_view import (
     SourceRow,
 )
 from service.report.slices_view import ContrastCells, SliceChangeRow, SliceRowView
+from service.report.static_files import HTMX
 from service.report.trend_view import FitRow, LegendEntry, ModelRow, PercentileTable, ShiftRow, TrendView
+from service.web.analysis_list import PARAMETERS
+from service.web.upload_form import UploadFields, UploadView
 
 TestRow.__test__ = False  # type: ignore[attr-defined] # a record of the page, whatever its name begins with
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}</title></style>&amp;<!--\u2028]]>"
@@ -169,14 +178,16 @@ def table(**changes: Any) -> ErrorTable:
 
 
 def part(name: str) -> ClassRow:
-    counts = tuple("1" for _ in TOP1_ERROR_TYPES)
-    return ClassRow(name, "organism", "9", "8", "50.0 %", "7", BAR, "1 fine-grained", counts, "+0.10", "+0.20")
+    counts = tuple(LinkedCount("1", "#errors?type=a") for _ in TOP1_ERROR_TYPES)
+    failures = LinkedCount("7", "#errors?type=b")
+    return ClassRow(name, "organism", "9", "8", "50.0 %", failures, BAR, "1 fine-grained", counts, "+0.10", "+0.20")
 
 
 def view(**changes: Any) -> ReportView:
     cells = tuple(CountCell(str(error_type.id), "14.3 %") for error_type in TOP1_ERROR_TYPES)
     whole = ReportView(
         title="net",
+        identity="analyses/a1, owner: me",
         summary="net makes 7 top-1 errors on 9 images.",
         key_figures=(KeyFigure("top-1 accuracy", "60.0 %", "how it is read", "higher than most"),),
         warnings=("careful",),
@@ -194,6 +205,7 @@ def view(**changes: Any) -> ReportView:
         num_superclasses=2345,
         num_classes=1234,
         confusions=(ConfusionRow("goldfish", "tench", "3", "3 fine-grained", "c.jpg"),),
+        confusion_map=ConfusionMap(CHART, (ConfusionCell("goldfish", "tench", 3, "#errors?class=1"),)),
         calibration=CalibrationView(
             "On average.",
             CHART,
@@ -230,6 +242,7 @@ def comparison() -> ComparisonView:
         summary="new fixes 1.",
         sides=(Side("A", "a1", "old", "old is wrong."), Side("B", "b2", "new", "new is wrong.")),
         samples="1,234",
+        matrix_samples="1,233",
         num_excluded="3",
         abstained=("CLIP was away.",),
         type_titles=tuple(error_type_.title for error_type_ in ERROR_TYPES),
@@ -254,6 +267,40 @@ def comparison() -> ComparisonView:
     )
 
 
+def comparison_on_site() -> ComparisonView:
+    whole = comparison()
+    predictions = (
+        CardPrediction("A", "tench", "fine-grained", "type-4"),
+        CardPrediction("B", "goldfish", "top-1 correct", "type-1"),
+    )
+    card = Card(
+        "g.jpg", "/datasets/demo/images/g.jpg?analysis=b2", "/datasets/demo/thumbnails/g.jpg", "eel", predictions
+    )
+    images = "/analyses/b2/images?baseline=a1&change=fixed"
+    linked = tuple(replace(cell, url=images) for cell in whole.matrix[0].cells)
+    (classes,) = whole.changes[0].classes
+    page = ComparisonPage(
+        changes=(Option("fixed", "Fixed", True),),
+        classes=(Option("n01440764", "tench", False),),
+        superclasses=(Option("fish", "fish", False),),
+        is_filtered=True,
+        has_class_filter=False,
+        reset_url="/compare?a=a1&b=b2",
+        swap_url="/compare?a=b2&b=a1",
+        grids=(
+            CardGrid("fixed", "Fixed", images, 14, (card, replace(card, thumbnail=""))),
+            CardGrid("broken", "Broken", images, 0, ()),
+        ),
+    )
+    rows = (replace(classes, url="/compare?a=a1&b=b2&class=n01440764", url_a=images, url_b=images),)
+    return replace(
+        whole,
+        matrix=(replace(whole.matrix[0], cells=linked),),
+        changes=(replace(whole.changes[0], classes=rows), *whole.changes[1:]),
+        page=page,
+    )
+
+
 def trend() -> TrendView:
     return TrendView(
         title="Error types and accuracy: demo",
@@ -263,6 +310,11 @@ def trend() -> TrendView:
         by="size",
         group_names=(("all", "all images"), ("other", "other")),
         by_names=(("", "nothing"), ("size", "size")),
+        x="top1_accuracy",
+        y="model_failure",
+        x_names=(("", "as in the paper"), ("top1_accuracy", "top-1 accuracy")),
+        y_names=(("", "all"), ("model_failure", "model failure")),
+        selected_ids=("a1",),
         notes=("No models are published.",),
         charts=(CHART, CHART),
         legend=(LegendEntry("cnn", 1), LegendEntry("vit", 0)),
@@ -285,35 +337,39 @@ def trend() -> TrendView:
 
 def analyses() -> ListView:
     done = AnalysisRow(
-        "a1",
-        "net",
-        "demo",
-        "2024-02-29",
-        "succeeded",
-        "state-succeeded",
-        True,
-        True,
-        "",
-        "1 %",
-        "2 %",
-        "3",
-        BAR,
-        ("size=big",),
+        id="a1",
+        short_id="a",
+        title="net",
+        model=FilterLink("timm:net", "model=timm%3Anet"),
+        dataset="demo",
+        owner=FilterLink("me", "owner=me"),
+        created="2024-02-29",
+        state="succeeded",
+        css_class="state-succeeded",
+        is_implausible=True,
+        is_final=True,
+        has_result=True,
+        progress="",
+        top1="1 %",
+        multi_label="2 %",
+        severe="3 %",
+        segments=BAR,
+        labels=(FilterLink("size=big", "label=size%3Dbig"),),
     )
-    open_one = replace(done, id="a2", state="running", has_result=False, progress="5 of 20 images", segments=())
+    open_one = replace(
+        done, id="a2", state="running", is_final=False, has_result=False, progress="5 of 20 images", segments=()
+    )
     return ListView(
         rows=(done, open_one),
-        total=1234,
-        first=1,
-        last=2,
+        caption="Analyses 1 to 2 of 1,234",
         is_live=True,
+        columns={name: Column(title, f"order={name}", "", False) for name, title in COLUMN_NAMES.items()}
+        | {"display_name": Column("name", "order=display_name", "descending", True)},
         states=(("failed", "failed"),),
         orders=(("title", "by name"), ("title desc", "backwards")),
-        datasets=("demo",),
-        state="failed",
-        dataset="demo",
-        search="net",
-        order="title",
+        datasets=(("demo", "demo"),),
+        selection=dict.fromkeys(PARAMETERS, "") | {"search": "net 5 %", "dataset": "demo", "label": "size=5 %"},
+        is_filtered=True,
         previous="before=1",
         next="after=3",
         is_incomplete=True,
@@ -321,11 +377,63 @@ def analyses() -> ListView:
 
 
 def opened() -> PendingView:
-    return PendingView("a1", "net", "demo", "running", "5 of 20 images", 5, 20, "MODEL_NOT_FOUND: none", True)
+    failure = "MODEL_NOT_FOUND: none"
+    return PendingView("a1", "net", "demo", "analyses/a1, owner: me", "running", "5 of 20 images", 5, 20, failure, True)
+
+
+def upload() -> UploadView:
+    fields = UploadFields("demo", "net 5 %", "size=5 %", "file-name", True)
+    return UploadView(fields, ("demo", "other"), 2_000_000, "2 MB", "The file is bad.", ("Line 3: bad.",))
 
 
 def image() -> ImageView:
-    return ImageView("a1", "net", ERROR, "/analyses/a1/images/x.jpg", "Experts agreed in 7 of 9.")
+    example = Example("y.jpg", "/datasets/demo/thumbnails/y.jpg", "/datasets/demo/images/y.jpg?analysis=a1")
+    return ImageView(
+        "a1",
+        "demo",
+        "net",
+        ERROR,
+        picture="/datasets/demo/pictures/x.jpg",
+        review="/review/demo/x.jpg?analysis=a1",
+        grid="/analyses/a1/images",
+        position="Image 2 of 3",
+        previous="/datasets/demo/images/w.jpg?analysis=a1",
+        next="/datasets/demo/images/y.jpg?analysis=a1",
+        examples=(Examples("Examples of a and b together", (example, replace(example, thumbnail="", url=""))),),
+        texts=(TextBar("a fish", "12.5 %", 12.5),),
+        others=(OtherRow("net2", "/datasets/demo/images/x.jpg", "/analyses/a2", "a2", "tench", "other", "type-4"),),
+        others_note="Other analyses: 1.",
+        agreement="Experts agreed in 7 of 9.",
+    )
+
+
+def images() -> GridView:
+    shown = GridImage(
+        "x.jpg", "/datasets/demo/images/x.jpg", "/datasets/demo/thumbnails/x.jpg", "goldfish", "tench", "87.5 %",
+        "fine-grained", "type-4", ("1 of 2 other models fail",),
+    )  # fmt: skip
+    item = FacetItem("class-1", "tench", "1,234", "/analyses/a1/images?class=1", True, "type-4")
+    other = replace(item, id="class-2", is_selected=False, css_class="")
+    return GridView(
+        analysis="a1",
+        dataset="demo",
+        title="net",
+        images=(shown, replace(shown, thumbnail="", probability="")),
+        facets=(FacetView("class", "class", (item, other), 12, (("sort", "class"),)),),
+        filters=(ActiveFilter("class: tench", "/analyses/a1/images"), ActiveFilter("group: other", "/")),
+        reset="/analyses/a1/images",
+        total=200,
+        first=61,
+        last=120,
+        page=2,
+        num_pages=4,
+        first_page="/analyses/a1/images",
+        previous_page="/analyses/a1/images",
+        next_page="/analyses/a1/images?page=3",
+        last_page="/analyses/a1/images?page=4",
+        hidden=(("class", "1"),),
+        options=(SelectView("sort", "order", "class", (("class", "class"), ("models", "models"))),),
+    )
 
 
 def same(value: Any) -> Any:
@@ -342,8 +450,11 @@ def poisoned(value: Any) -> Any:
         return poisoned_table()
     if isinstance(value, tuple):
         return tuple(poisoned(item) for item in value)
+    if isinstance(value, dict):
+        return {name: poisoned(item) for name, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: poisoned(getattr(value, field.name)) for field in fields(value)})
+        texts = {field.name: poisoned(getattr(value, field.name)) for field in fields(value)}
+        return replace(value, **(texts | ({"url": f"#errors?{HOSTILE}"} if "url" in texts else {})))
     return value
 
 
@@ -365,7 +476,7 @@ PAGES: dict[str, Callable[[Callable[[Any], Any]], str]] = {
         transform(view(table=table(page_base="/analyses/a1/errors/"))), transform("a1"), site=True
     ),
     "comparison": lambda transform: render_comparison(transform(comparison())),
-    "comparison on a site": lambda transform: render_comparison(transform(comparison()), site=True),
+    "comparison on a site": lambda transform: render_comparison(transform(comparison_on_site()), site=True),
     "trend": lambda transform: render_trend(transform(trend())),
     "trend on a site": lambda transform: render_trend(transform(trend()), site=True),
     "analyses": lambda transform: render("analyses.html", site=True, view=transform(analyses())),
@@ -373,7 +484,15 @@ PAGES: dict[str, Callable[[Callable[[Any], Any]], str]] = {
         "analyses.html", site=True, view=transform(replace(analyses(), rows=(), previous="", next="", is_live=False))
     ),
     "analysis": lambda transform: render("analysis.html", site=True, view=transform(opened())),
+    "deletion": lambda transform: render(
+        "delete.html", site=True, view=transform(replace(opened(), is_live=False)), form_token="t"
+    ),
+    "upload": lambda transform: render("upload.html", site=True, view=transform(upload()), form_token="t"),
     "image": lambda transform: render("image.html", site=True, view=transform(image())),
+    "images": lambda transform: render("images.html", site=True, view=transform(images())),
+    "no images": lambda transform: render(
+        "images.html", site=True, view=transform(replace(images(), images=(), facets=(), filters=(), num_pages=1))
+    ),
     "message": lambda transform: render(
         "message.html",
         site=True,
@@ -444,9 +563,11 @@ def test_only_script_and_style_are_those_of_the_policy(name: str, transform: Cal
 
     run = [(attributes, text) for attributes, text in page.scripts if attributes.get("type") != "application/json"]
     data = [attributes for attributes, _ in page.scripts if attributes.get("type") == "application/json"]
-    ((attributes, script),) = run
+    *loaded, (attributes, script) = run
     assert attributes == {}
-    assert policy["script-src"] == [digest(script)]
+    assert policy["script-src"] == [digest(script), *([] if name in ALONE else [f"'{HTMX.integrity}'"])]
+    htmx = {"src": HTMX.url, "integrity": HTMX.integrity, "defer": ""}
+    assert loaded == ([(htmx, "")] if name.endswith("images") else [])
     ((_, style),) = page.styles
     assert policy["style-src"] == [digest(style)]
     assert data == ([{"type": "application/json", "id": "errors-data"}] if name.startswith("report") else [])
@@ -670,16 +791,43 @@ def test_list_shows_all_values_of_its_view() -> None:
     assert "Analyses 1 to 2 of 1,234" in page.text
     for expected in ("net", "demo", "2024-02-29", "succeeded", "running", "implausible", "5 of 20 images", "size=big"):
         assert expected in page.text
-    assert {"/analyses/a1", "/analyses/a2", "/?before=1", "/?after=3"} <= {*page.values("href")}
-    assert [value for tag, name, value in page.attributes if (tag, name) == ("input", "value")] == ["net", "a1", "a1"]
+    links = {"/analyses/a1", "/analyses/a2", "/?before=1", "/?after=3", "/?model=timm%3Anet", "/?owner=me"}
+    assert links | {"/?label=size%3Dbig", "/?order=display_name", "/"} <= {*page.values("href")}
+    assert ("th", "aria-sort", "descending") in page.attributes
+    assert "/analyses/a1/delete" in page.values("href") and "/analyses/a2/delete" not in page.values("href")
+    marks = [value for tag, name, value in page.attributes if (tag, name) == ("input", "value")]
+    assert marks == ["net 5 %", "", "size=5 %", "", "a1"], "inputs keep their spaces"
+
+
+def test_percentages_do_not_break_across_lines() -> None:
+    for name in ("report", "comparison", "trend", "analyses"):
+        assert not re.findall(r"\d %", "".join(Page(PAGES[name](same)).texts)), name
+
+
+def test_upload_page_keeps_the_fields_and_shows_the_problems() -> None:
+    page = Page(PAGES["upload"](same))
+
+    assert "The file is bad." in page.text and "Line 3: bad." in page.text and "2 MB" in page.text
+    assert ("form", "enctype", "multipart/form-data") in page.attributes
+    assert ("form", "data-max-bytes", "2000000") in page.attributes
+    assert {"net 5 %", "file-name", "t"} <= {*page.values("value")}
+    token = page.attributes.index(("input", "name", "form_token"))
+    assert token < page.attributes.index(("input", "type", "file")), "the token is checked before the file is stored"
+
+
+def test_deletion_of_an_open_analysis_is_not_offered() -> None:
+    page = Page(render("delete.html", site=True, view=opened(), form_token="t"))
+
+    assert "form" not in page.tags and "errata cancel a1" in page.text
+    assert ("form", "method", "post") in Page(PAGES["deletion"](same)).attributes
 
 
 def test_empty_list_states_the_reason() -> None:
-    nothing = replace(analyses(), rows=(), total=0)
+    nothing = replace(analyses(), rows=())
 
     assert "No analyses match the filters." in Page(render("analyses.html", site=True, view=nothing)).text
-    unfiltered = replace(nothing, state="", dataset="", search="")
-    assert "To create one, run errata analyze." in Page(render("analyses.html", site=True, view=unfiltered)).text
+    unfiltered = replace(nothing, is_filtered=False)
+    assert "run errata analyze." in Page(render("analyses.html", site=True, view=unfiltered)).text
 
 
 @pytest.mark.parametrize(("name", "transform"), [("analyses.html", analyses), ("analysis.html", opened)])
@@ -778,10 +926,12 @@ def test_stand_alone_report_embeds_thumbnails_and_has_no_links() -> None:
 
 def test_served_report_links_to_image_pages_with_encoded_names() -> None:
     result = replace(ERROR, file_name='dir/a b?#&".jpg')
-    hostile = view(errors=(result,), table=table(page_base="/analyses/a1/errors/", pictures={}))
+    hostile = view(
+        errors=(result,), table=table(page_base="/datasets/d/images/", page_query="?analysis=a1", pictures={})
+    )
     page = Page(render_report(hostile, "a1", site=True))
 
-    assert "/analyses/a1/errors/dir/a%20b%3F%23%26%22.jpg" in page.values("href")
+    assert "/datasets/d/images/dir/a%20b%3F%23%26%22.jpg?analysis=a1" in page.values("href")
     assert "/analyses/a1/report.html" in page.values("href")
 
 
@@ -798,6 +948,19 @@ def test_every_error_type_has_a_color_in_the_style() -> None:
     assert "type-1" not in used
 
 
+def test_page_of_a_comparison_has_filters_and_cards_instead_of_tables_of_images() -> None:
+    html = render_comparison(comparison_on_site(), site=True)
+    page = Page(html)
+
+    for expected in ("Fixed: 14", "All images (14)", "Broken: 0", "No images.", "g.jpg", "eel", "goldfish", "1,233"):
+        assert expected in page.text
+    assert "f.jpg" not in page.text
+    assert page.values("src") == ["/datasets/demo/thumbnails/g.jpg"]
+    assert '<option value="fixed" selected>Fixed</option>' in html
+    assert page.values("href").count("/analyses/b2/images?baseline=a1&change=fixed") == len(ERROR_TYPES) + 3
+    assert "/compare?a=a1&b=b2&class=n01440764" in page.values("href")
+
+
 def test_every_chart_is_hidden_from_screen_readers_and_has_a_description() -> None:
     for name in ALONE:
         page = Page(PAGES[name](same))
@@ -806,6 +969,32 @@ def test_every_chart_is_hidden_from_screen_readers_and_has_a_description() -> No
 
         assert hidden == ["true"] * svgs
         assert "what it shows" in page.text
+
+
+def test_contents_lists_all_sections() -> None:
+    page = Page(render_report(view()))
+    sections = [value for tag, name, value in page.attributes if (tag, name) == ("section", "aria-labelledby")]
+    targets = [value.removeprefix("#") for value in page.values("href") if value.startswith("#")]
+
+    assert targets[:1] == ["main"]
+    contents = ["main", *sections]
+    assert targets[1 : 1 + 2 * len(contents)] == contents * 2  # the menu of narrow windows, and the list of wide ones
+    assert set(contents) <= set(page.values("id"))
+
+
+def test_contents_leaves_out_missing_sections() -> None:
+    page = Page(render_report(view(calibration=None, slices=(), confusions=(), confusion_map=None, classes=())))
+
+    assert {"#calibration", "#slices", "#confusions", "#superclasses"}.isdisjoint(page.values("href"))
+
+
+def test_picture_is_embedded_once() -> None:
+    pictures = {"x.jpg": "data:image/jpeg;base64,AAAA", "y.jpg": "data:image/jpeg;base64,BBBB"}
+    html = render_report(view(table=table(pictures=pictures)))
+
+    assert (html.count("AAAA"), html.count("BBBB")) == (1, 1)
+    assert Page(html).data["pictures"] == {"y.jpg": pictures["y.jpg"]}
+    assert ("img", "data-file", "x.jpg") in Page(html).attributes
 
 
 def test_missing_template_value_raises_an_error() -> None:

@@ -43,6 +43,7 @@ from service.report.class_view import ClassRow
 from service.report.elements import bar_segments
 from service.report.error_table import ErrorTable
 from service.report.error_view import evidence_notes
+from service.report.image_links import ImageFilter, ImageLinks
 from service.report.report_view import (
     MAX_CLASSES,
     MAX_SUPERCLASSES,
@@ -167,8 +168,8 @@ def part(name: str, failures: int = 0, fine_grained: int = 0, right: int = 4, in
     return BreakdownRow(name, index, sum(counts.values()), counts, 0.5, gains, gains)
 
 
-def parts(*rows: BreakdownRow, groups: Sequence[int] = ()) -> list[tuple[BreakdownRow, Sequence[int]]]:
-    return [(row, groups) for row in rows]
+def parts(*rows: BreakdownRow, groups: Sequence[int] = ()) -> list[tuple[BreakdownRow, Sequence[int], ImageFilter]]:
+    return [(row, groups, ImageFilter(target=row.class_index, superclass="s")) for row in rows]
 
 
 def test_summary_counts_errors_by_severity() -> None:
@@ -385,23 +386,94 @@ def test_classes_are_sorted_by_model_failures_and_those_without_errors_are_exclu
         "b, one failure",
         "five errors, no failure",
     ]
-    assert [row.failures for row in rows] == ["9", "2", "2", "1", "1", "0"]
+    assert [row.failures.count for row in rows] == ["9", "2", "2", "1", "1", "0"]
 
 
 def test_class_row_has_counts_gains_and_groups() -> None:
     row = part("dog", failures=6, fine_grained=2, right=1200)
 
-    (result,) = view(superclasses=[(row, [0, 12])]).superclasses
+    (result,) = view(superclasses=parts(row, groups=[0, 12])).superclasses
 
-    assert (result.name, result.samples, result.errors, result.failures) == ("dog", "1,208", "8", "6")
+    assert (result.name, result.samples, result.errors, result.failures.count) == ("dog", "1,208", "8", "6")
     assert (result.multi_label, result.gain_failures, result.gain_all) == ("50.0 %", "+0.60", "+0.80")
-    assert result.counts == ("0", "0", "2", "0", "0", "0", "6")
+    assert tuple(cell.count for cell in result.counts) == ("0", "0", "2", "0", "0", "0", "6")
     assert result.description == "2 fine-grained, 6 model failure"
     assert [(segment.css_class, segment.x, segment.width) for segment in result.segments] == [
         ("type-4", 0, 25),
         ("type-8", 25, 75),
     ]
     assert result.groups == "0 12"
+
+
+def test_rows_and_cells_link_to_their_images() -> None:
+    confusion = Confusion(TENCH, GOLDFISH, 3, {ErrorType.MODEL_FAILURE: 3})
+    dog = parts(part("dog", failures=6, fine_grained=2, right=1200, index=7))
+    links = ImageLinks("demo", "a1", imagenet_1k().ids)
+
+    result = view(superclasses=parts(part("dog", failures=6)), classes=dog, confusions=[(confusion, ())], links=links)
+
+    grid = "/analyses/a1/images"
+    assert [row.url for row in result.groups] == [grid, f"{grid}?group=organism", "", ""]
+    assert [cell.url for cell in result.groups[1].types] == [
+        f"{grid}?type=class_overlap&group=organism",
+        f"{grid}?type=multi_label&group=organism",
+        f"{grid}?type=fine_grained&group=organism",
+        "",
+        f"{grid}?type=spurious_correlation&group=organism",
+        "",
+        f"{grid}?type=model_failure&group=organism",
+    ]
+    assert [row.url for row in result.gains][2:4] == [f"{grid}?type=fine_grained", ""]
+    assert result.superclasses[0].url == f"{grid}?superclass=s"
+    cock = imagenet_1k().ids[7]
+    assert result.classes[0].failures.url == f"{grid}?type=model_failure&class={cock}&superclass=s"
+    assert [bool(cell.url) for cell in result.classes[0].counts] == [False, False, True, False, False, False, True]
+    tench, goldfish = imagenet_1k().ids[:2]
+    assert result.confusions[0].url == f"{grid}?class={tench}&predicted={goldfish}"
+
+
+def test_links_of_a_stand_alone_report_are_filters_of_its_error_table() -> None:
+    result = view(confusions=[(Confusion(TENCH, GOLDFISH, 3, {ErrorType.MODEL_FAILURE: 3}), ())])
+
+    assert result.groups[1].types[0].url == "#errors?type=class_overlap&group=organism"
+    assert result.confusions[0].url == f"#errors?class={TENCH}&predicted={GOLDFISH}"
+
+
+def test_rule_without_evidence_has_no_link() -> None:
+    result = view(analysis(summary=summary(abstained=(ErrorType.FINE_GRAINED,))))
+
+    assert "fine_grained" not in result.breakdown_chart.svg
+    assert [cell.url for cell in result.groups[0].types if cell.count == "–"] == [""]
+
+
+def test_charts_of_the_breakdown_and_of_the_gains_have_links() -> None:
+    result = view()
+
+    for group in ("", "&amp;group=organism"):
+        assert f'data-filters="type=model_failure{group}"' in result.breakdown_chart.svg
+    assert 'data-filters="type=model_failure"' in result.gains_chart.svg
+    assert "type=fine_grained_oov" not in result.breakdown_chart.svg + result.gains_chart.svg  # no errors
+    assert "<title>organisms, model failure: 15 (37.5 %)</title>" in result.breakdown_chart.svg
+
+
+def test_heat_map_has_a_cell_for_each_confusion() -> None:
+    counts = np.array([[0, 3, 0], [0, 0, 1200], [0, 0, 0]])
+
+    heat_map = view(confused=([TENCH, GOLDFISH, 2], counts)).confusion_map
+
+    assert heat_map is not None
+    cells = [(cell.target, cell.predicted, cell.count, cell.url) for cell in heat_map.cells]
+    assert cells == [
+        (NAMES[0], NAMES[1], 3, "#errors?class=0&predicted=1"),
+        (NAMES[1], NAMES[2], 1200, "#errors?class=1&predicted=2"),
+    ]
+    for cell, count in zip(heat_map.cells, ("3", "1,200"), strict=True):
+        assert f"<title>{cell.target} → {cell.predicted}: {count}</title>" in heat_map.chart.svg
+        assert f'data-filters="{cell.url.removeprefix("#errors?").replace("&", "&amp;")}"' in heat_map.chart.svg
+
+
+def test_two_classes_have_no_heat_map() -> None:
+    assert view(confused=([TENCH, GOLDFISH], np.ones((2, 2), int))).confusion_map is None
 
 
 def test_number_of_shown_superclasses_is_limited() -> None:

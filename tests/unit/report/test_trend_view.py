@@ -1,8 +1,10 @@
 """The view of a trend: models, fits, differences, and percentiles, with and without reference models."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -29,10 +31,12 @@ from service.domain import (
 from service.report.charts import LABEL_COLORS
 from service.report.messages.trend import excluded_note, fit_text, trend_description, trend_summary
 from service.report.percentile_view import PercentileRow
+from service.report.trend_chart import MAX_NAMED
 from service.report.trend_view import MAX_MODELS, TrendView, trend_view
 from service.taxonomy.imagenet_1k import GROUPS
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", "{", "}")
+SVG = "{http://www.w3.org/2000/svg}"
 SHOWN = [metric for metric in METRICS if metric != "pooled"]
 
 
@@ -77,8 +81,8 @@ def trend(**changes: Any) -> Trend:
     return replace(default, **changes)
 
 
-def view(marked: str = "", **changes: Any) -> TrendView:
-    return trend_view(trend(**changes), marked)
+def view(y: str = "", has_links: bool = False, **changes: Any) -> TrendView:
+    return trend_view(trend(**changes), y, has_links)
 
 
 def test_trend_has_title_filters_and_evidence() -> None:
@@ -241,8 +245,6 @@ def test_requested_analyses_are_selected() -> None:
     assert [model.id for model in result.models if model.is_selected] == ["a1", "a2"]
     crowd = view(points=tuple(own(f"a{index}") for index in range(50)))
     assert sum(model.is_selected for model in crowd.models) == 20
-    unasked = view("a1", points=(own(is_selected=False), own("a2", is_selected=False)))
-    assert [model.is_selected for model in unasked.models] == [True, False]
 
 
 def test_only_selected_analyses_have_percentiles() -> None:
@@ -306,3 +308,83 @@ def test_every_fit_is_in_the_table() -> None:
         ("out of vocabulary to model failure, combined", "all models", "1,200", "−0.50", "–", "–"),
         ("model failure", "vit", "1,200", "–", "–", "+1.00"),
     ]
+
+
+# names, links, and axes
+
+HOSTILE = "</title></svg><script>alert(1)</script>\" onload='x' {{7*7}} &amp; ]]>"
+
+
+def marks(svg: str) -> list[tuple[str, str]]:
+    """Return the URL and the name of each named mark of a chart."""
+    root = ElementTree.fromstring(svg)
+    links = {id(mark): link.get("href", "") for link in root.iter(f"{SVG}a") for mark in link}
+    named = [mark for mark in root.iter() if mark.find(f"{SVG}title") is not None]
+    return [(links.get(id(mark), ""), mark.findtext(f"{SVG}title") or "") for mark in named]
+
+
+def test_dots_have_names_and_those_of_analyses_are_links() -> None:
+    intervals = {"model_failure": (0.0612, 0.2388)}
+    result = view("model_failure", has_links=True, points=(point(0.6), own(intervals=intervals), own("a2")))
+
+    assert marks(result.charts[0].svg) == [
+        ("", "published net: 12.5 %"),
+        ("/analyses/a1", "my a1: 12.5 % (95 % interval: 6.1 to 23.9 %)"),
+        ("/analyses/a2", "my a2: 12.5 %"),
+    ]
+
+
+def test_stand_alone_charts_have_names_and_no_links() -> None:
+    for chart in view(points=(point(0.6), own())).charts:
+        assert [url for url, _ in marks(chart.svg)] == ["", ""]
+        assert "href" not in chart.svg
+
+
+def test_dots_of_the_first_thousand_models_have_names() -> None:
+    points = [own(f"a{index}", is_selected=False) for index in range(MAX_NAMED + 5)]
+
+    (chart,) = view("model_failure", has_links=True, points=tuple(points)).charts
+
+    assert [url for url, _ in marks(chart.svg)] == [f"/analyses/a{index}" for index in range(MAX_NAMED)]
+    assert chart.svg.count('fill="var(--c') + chart.svg.count('fill="var(--dot)') == MAX_NAMED + 5
+    assert "undefined" not in chart.svg and "null" not in chart.svg
+
+
+def test_hostile_title_is_the_text_of_a_dot() -> None:
+    result = view("model_failure", has_links=True, points=(own(title=HOSTILE),))
+
+    assert marks(result.charts[0].svg) == [("/analyses/a1", f"{HOSTILE}: 12.5 %")]
+    assert "<script" not in result.charts[0].svg
+
+
+def test_one_metric_has_one_larger_chart() -> None:
+    result = view("model_failure")
+
+    assert len(result.charts) == 1
+    width, larger = (
+        float(chart.svg.partition('width="')[2].partition('"')[0]) for chart in (*view().charts[:1], *result.charts)
+    )
+    assert larger > 1.5 * width
+    assert len(result.metric_titles) == 8  # the tables have all metrics
+
+
+def test_without_labels_analyses_have_a_color_and_reference_models_are_gray() -> None:
+    (chart,) = view("model_failure", by="", points=(point(0.6, label=""), own(label="")), fits=()).charts
+
+    dots = re.findall(r'<path[^>]* fill="(var\(--(?:c\d|dot)\))"[^>]*><title>([^<:]*)', chart.svg)
+    assert dots == [("var(--dot)", "published net"), ("var(--c1)", "my a1")]
+
+
+def test_axes_of_a_request_are_on_all_charts() -> None:
+    result = view(axes=dict.fromkeys(METRICS, Axis.TOP1))
+
+    assert result.x == "top1_accuracy" and view().x == ""
+    assert all(">top-1 accuracy, %<" in chart.svg for chart in result.charts)
+    assert "only on the axes of the paper" in result.portions_note
+
+
+def test_groupings_are_general_ones_and_the_labels_of_the_analyses() -> None:
+    names = dict(view(by="mine", label_keys=("data", "size")).by_names)
+
+    assert {"", "model", "owner", "architecture", "data", "mine"} <= {*names}
+    assert len(names) == len(view(by="mine", label_keys=("data", "size")).by_names)

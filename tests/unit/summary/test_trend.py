@@ -10,15 +10,17 @@ from scipy import stats
 
 from service.domain import (
     ALL,
+    AXES,
     METRICS,
     Axis,
     AxisRange,
     Curves,
     ErrorType,
     GroupNumbers,
+    Metric,
     TrendPoint,
 )
-from service.summary.trend import fit_line, fits_of, metric_values
+from service.summary.trend import fit_line, fits_of, metric_intervals, metric_values
 from service.taxonomy.imagenet_1k import GROUPS
 
 NO_ERRORS = dict.fromkeys(tuple(ErrorType), 0)
@@ -80,6 +82,10 @@ def test_constant_values_have_no_r_squared() -> None:
 # lines of labels
 
 
+def axes_of(*metrics: Metric) -> dict[Metric, Axis]:
+    return {metric: AXES[metric] for metric in metrics}
+
+
 def point(accuracy: float, value: float | None, label: str = "") -> TrendPoint:
     values = {} if value is None else {"model_failure": value}
     return TrendPoint("", "", label, False, {Axis.TOP1: 0.9 - accuracy, Axis.MULTI_LABEL: accuracy}, values)
@@ -87,7 +93,7 @@ def point(accuracy: float, value: float | None, label: str = "") -> TrendPoint:
 
 def fits(points: list[TrendPoint]) -> dict:
     labels = sorted({point.label for point in points} - {""})
-    return {fit.label: fit for fit in fits_of(points, ["model_failure"], labels)}
+    return {fit.label: fit for fit in fits_of(points, axes_of("model_failure"), labels)}
 
 
 def test_each_label_has_a_line_and_a_shift() -> None:
@@ -153,7 +159,7 @@ def test_models_without_the_metric_are_skipped() -> None:
 
 
 def test_no_models_have_no_lines() -> None:
-    (result,) = fits_of([], ["pooled"], [])
+    (result,) = fits_of([], axes_of("pooled"), [])
 
     assert (result.metric, result.label, result.fit, result.num_models) == ("pooled", "", None, 0)
 
@@ -215,7 +221,7 @@ def test_shift_is_relative_to_the_published_median() -> None:
     curves = Curves("imagenet", 50, axes, dict.fromkeys(places, quantiles), {})
     points = [point(0.6, 0.4, "a"), point(0.75, 0.475, "a"), point(0.9, 0.1, "a"), point(0.65, 0.3)]
 
-    result = {fit.label: fit for fit in fits_of(points, ["model_failure"], ["a"], curves, "organism")}
+    result = {fit.label: fit for fit in fits_of(points, axes_of("model_failure"), ["a"], curves, "organism")}
 
     assert result["a"].shift == pytest.approx(0.1)
 
@@ -234,8 +240,32 @@ def test_lines_are_over_the_axis_of_their_metric() -> None:
         for x in (0.5, 0.6, 0.8)
     ]
 
-    overlap, failure = fits_of(points, ["class_overlap", "model_failure"], [])
+    overlap, failure = fits_of(points, axes_of("class_overlap", "model_failure"), [])
 
     assert overlap.fit is not None and failure.fit is not None
     assert (overlap.fit.slope, overlap.fit.r_squared) == pytest.approx((0.25, 1))
     assert (failure.fit.slope, failure.fit.r_squared) == pytest.approx((-1, 1))
+
+
+def test_fit_uses_the_requested_axis() -> None:
+    points = [point(accuracy, 2 * accuracy) for accuracy in (0.1, 0.2, 0.3)]
+
+    by_default, over_top1 = (
+        fits_of(points, {"model_failure": axis}, [])[0].fit for axis in (Axis.MULTI_LABEL, Axis.TOP1)
+    )
+
+    assert by_default is not None and over_top1 is not None
+    assert (by_default.slope, over_top1.slope) == pytest.approx((2, -2))
+
+
+def test_intervals_are_score_intervals_of_the_portions() -> None:
+    """The limits are the shares that the score test does not reject at 5 %: |count - n p| <= 1.96 sqrt(n p (1 - p))."""
+    counts = dict.fromkeys(ErrorType, 0) | {ErrorType.MODEL_FAILURE: 8, ErrorType.FINE_GRAINED: 32}
+
+    intervals = metric_intervals(GroupNumbers(counts, 0.5))
+
+    shares = np.linspace(0, 1, 100_001)
+    for metric, count in (("model_failure", 8), ("fine_grained", 32), ("spurious_correlation", 0)):
+        accepted = shares[np.abs(count - 40 * shares) <= 1.959964 * np.sqrt(40 * shares * (1 - shares))]
+        assert intervals[metric] == pytest.approx((accepted.min(), accepted.max()), abs=2e-5)
+    assert metric_intervals(GroupNumbers(dict.fromkeys(ErrorType, 0), None)) == {}

@@ -24,6 +24,7 @@ RESOURCES = {
 REQUESTS = {method.input_type.name: method.input_type for method in METHODS}
 INPUTS = [*REQUESTS.values(), *(message for message in MESSAGES if message.name.endswith(("Filter", "Header")))]
 LISTS = [method for method in METHODS if method.name.startswith("List")]
+OTHER_ITEMS = {"ErrorTypeInfo", "AnalyzedImage", "ReviewQueueItem", "AuditEvent"}  # of lists, without a name
 STANDARD = ("Get", "List", "Create", "Delete")
 
 
@@ -57,12 +58,14 @@ def test_the_resources_are_named_by_collections() -> None:
         "errata/Evidence": ["datasets/{dataset}/evidence/{evidence}"],
         "errata/Class": ["datasets/{dataset}/evidence/{evidence}/classes/{class}"],
         "errata/Model": ["models/{model}"],
+        "errata/Review": ["datasets/{dataset}/images/{image}/reviews/{review}"],
     }
     assert names.dataset_name("dataset") == "datasets/dataset"
     assert names.evidence_name("dataset", "evidence") == "datasets/dataset/evidence/evidence"
     assert names.class_name("datasets/d/evidence/e", 7) == "datasets/d/evidence/e/classes/7"
     assert names.class_name("datasets/d/evidence/e", "a/b") == "datasets/d/evidence/e/classes/a%2Fb"
     assert names.model_name("model") == "models/model"
+    assert names.review_name("d", "a/b c.jpg", "r") == "datasets/d/images/a%2Fb%20c.jpg/reviews/r"
     assert names.verdict_name("analysis", "verdict") == "analyses/analysis/verdicts/verdict"
 
 
@@ -111,7 +114,7 @@ def test_standard_methods_are_about_resources_and_others_have_other_verbs(method
         return
     if verb == "List":
         item = method.output_type.fields[0].message_type
-        assert item in resources.values() or item.name == "ErrorTypeInfo"
+        assert item in resources.values() or item.name in OTHER_ITEMS
         return
     assert noun in resources
     if verb == "Delete":
@@ -130,7 +133,7 @@ def test_every_resource_can_be_read() -> None:
 
     for message in RESOURCES.values():
         assert f"Get{message.name}" in standard
-    assert len(LISTS) == len(RESOURCES) + 1  # the error types
+    assert len(LISTS) == len(RESOURCES) + len(OTHER_ITEMS)
 
 
 def test_the_comments_do_not_assume_a_label_space() -> None:

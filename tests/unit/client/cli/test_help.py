@@ -63,4 +63,4 @@ def test_the_overview_lists_all_commands_with_their_help() -> None:
 def test_command_names_are_completed_without_imports() -> None:
     completions = errata.shell_complete(click.Context(errata), "re")
 
-    assert [completion.value for completion in completions] == ["reanalyze", "report", "retry"]
+    assert [completion.value for completion in completions] == ["reanalyze", "report", "retry", "review"]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from service.predictions.sandbox.isolation import missing_isolation
+from service.isolation import missing_isolation
 
 pytestmark = pytest.mark.processes
 
 SETUP = """
 import errno, os, socket, sys, signal
-from service.predictions.sandbox.isolation import restrict_files, system_call_filter
+from service.isolation import restrict_files, system_call_filter
 rules = system_call_filter()
 os.chdir(os.path.dirname(sys.argv[1]))
 sys.path.insert(0, os.getcwd())  # as `python -m` does

@@ -1,0 +1,81 @@
+"""Calls of a service: deadlines, metadata, pages, uploads, and errors."""
+
+import builtins
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import grpc
+
+from errata._async.platform import open_file, upload_messages
+from errata.channel import call_metadata, request_id_of
+from errata.status import error_of
+
+
+class AsyncCalls:
+    """The calls that the methods of a client make."""
+
+    _server: str
+    _token: str | None
+    _deadline: float
+
+    async def _all(self, method: Callable[..., Awaitable[Any]], request: Any, field: str) -> builtins.list[Any]:
+        """Return the items of all pages of a list."""
+        items: builtins.list[Any] = []
+        while True:
+            page = await self._call(method, request)
+            items.extend(getattr(page, field))
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return items
+
+    async def _each(self, method: Callable[..., Awaitable[Any]], request: Any, field: str) -> AsyncIterator[Any]:
+        """Yield the items of all pages of a list."""
+        while True:
+            page = await self._call(method, request)
+            for item in getattr(page, field):
+                yield item
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    async def _send_file(
+        self, method: Callable[..., Awaitable[Any]], message: type[Any], header: Any, file: str | Path | BinaryIO
+    ) -> Any:
+        """Send a file, after a header unless it is None, and return the response."""
+        if not isinstance(file, str | Path):
+            return await self._call(method, upload_messages(message, header, file), deadline=None, request="upload")
+        opened = await open_file(file)
+        try:
+            return await self._call(method, upload_messages(message, header, opened), deadline=None, request="upload")
+        finally:
+            opened.close()
+
+    async def _call(
+        self,
+        method: Callable[..., Awaitable[Any]],
+        message: object,
+        deadline: float | None = -1.0,
+        request: str = "request",
+    ) -> Any:
+        """Send a unary request. A `deadline` of None means no limit; -1 means the client's deadline."""
+        timeout = self._deadline if deadline == -1.0 else deadline
+        with self._converted_errors(request) as metadata:
+            return await method(message, timeout=timeout, metadata=metadata)
+
+    async def _stream(
+        self, method: Callable[..., Any], message: object, deadline: float | None = None
+    ) -> AsyncIterator[Any]:
+        with self._converted_errors() as metadata:
+            async for response in method(message, timeout=deadline, metadata=metadata):
+                yield response
+
+    @contextmanager
+    def _converted_errors(self, request: str = "request") -> Iterator[tuple[tuple[str, str], ...]]:
+        """Provide the metadata of a call, and convert the gRPC errors of the block to Errata's errors."""
+        metadata = call_metadata(self._token)
+        try:
+            yield metadata
+        except grpc.RpcError as error:
+            raise error_of(error, self._server, request_id_of(metadata), request) from error

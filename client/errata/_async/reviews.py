@@ -1,0 +1,124 @@
+"""Methods of the client about reviews of images."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, BinaryIO, Unpack
+
+from errata import v1 as pb
+from errata._async.calls import AsyncCalls
+from errata.choices import choice
+from errata.names import dataset_name, image_name
+from errata.requests import PAGE_SIZE, AnalysisRef, ReviewStatements, name_of, review_request
+
+
+class AsyncReviewMethods(AsyncCalls):
+    """Create, list, export, and import reviews."""
+
+    _reviews: Any
+
+    async def review_queue(
+        self, dataset: str, analysis: AnalysisRef = "", most: int | None = None
+    ) -> AsyncIterator[pb.ReviewQueueItem]:
+        """Yield the images that people should review, the most urgent first.
+
+        Args:
+            dataset: The data set.
+            analysis: The analysis whose severe errors are in the queue. Default: the newest one.
+            most: The maximum number of images.
+        """
+        size = PAGE_SIZE if most is None else max(1, min(most, PAGE_SIZE))
+        request = pb.ListReviewQueueRequest(parent=dataset_name(dataset), analysis=name_of(analysis), page_size=size)
+        remaining = most
+        async for item in self._each(self._reviews.ListReviewQueue, request, "items"):
+            if remaining is not None:
+                if not remaining:
+                    return
+                remaining -= 1
+            yield item
+
+    async def create_review(
+        self, dataset: str, file_name: str, reviewer: str = "", **statements: Unpack[ReviewStatements]
+    ) -> pb.Review:
+        """Review the labels of an image.
+
+        Args:
+            dataset: The data set.
+            file_name: File name of the image.
+            reviewer: Name of the reviewer. With a token, the token's name is the reviewer.
+            **statements: See `ReviewStatements`.
+
+        Raises:
+            ImageNotFound: If the evidence does not have the image.
+            InvalidRequest: If a statement is invalid.
+        """
+        request = review_request(dataset, file_name, reviewer, statements)
+        return await self._call(self._reviews.CreateReview, request)
+
+    async def get_review(self, name: str) -> pb.Review:
+        """Return a review.
+
+        Args:
+            name: Name of the review.
+
+        Raises:
+            ReviewNotFound: If there is no such review.
+        """
+        return await self._call(self._reviews.GetReview, pb.GetReviewRequest(name=name))
+
+    async def list_reviews(self, dataset: str, file_name: str = "", reviewer: str = "") -> AsyncIterator[pb.Review]:
+        """Yield reviews, newest first, and fetch them page by page.
+
+        Args:
+            dataset: The data set.
+            file_name: File name of an image. Default: all images.
+            reviewer: Name of a reviewer. Default: all reviewers.
+        """
+        parent = image_name(dataset, file_name) if file_name else dataset_name(dataset)
+        request = pb.ListReviewsRequest(parent=parent, reviewer=reviewer, page_size=PAGE_SIZE)
+        async for review in self._each(self._reviews.ListReviews, request, "reviews"):
+            yield review
+
+    async def export_reviews(
+        self,
+        dataset: str,
+        format: str | int = "jsonl",
+        evidence: str = "",
+        min_reviews: int = 1,
+        only_reviewed: bool = False,
+    ) -> AsyncIterator[bytes]:
+        """Yield a file of reviews, or of the labels after the reviews, in chunks.
+
+        Args:
+            dataset: The data set.
+            format: `jsonl` for the reviews; `labels_csv` or `labels_jsonl` for the labels after the reviews.
+            evidence: Name or digest prefix of the bundle whose labels the reviews correct. Default: the data set's
+                default bundle.
+            min_reviews: Number of reviewers that must have voted on a class.
+            only_reviewed: Whether the labels are only those of images with reviews.
+        """
+        request = pb.ExportReviewsRequest(
+            parent=dataset_name(dataset),
+            format=choice(pb.ReviewFormat, format, "format"),
+            evidence=evidence,
+            min_reviews=min_reviews,
+            only_reviewed=only_reviewed,
+        )
+        async for chunk in self._stream(self._reviews.ExportReviews, request):
+            yield chunk.chunk
+
+    async def import_reviews(
+        self, reviews: str | Path | BinaryIO, dataset: str, keep_authentication: bool = False
+    ) -> pb.ImportReviewsResponse:
+        """Import reviews from a file that `export_reviews` wrote. A repeated import adds nothing.
+
+        Args:
+            reviews: Path of the file, or its content as a binary stream.
+            dataset: The data set.
+            keep_authentication: Whether reviewers that the file marks as authenticated stay so, for a backup of the
+                same service.
+
+        Raises:
+            InvalidRow: If a line is invalid; nothing is imported. `violations` has the lines.
+        """
+        header = pb.ImportReviewsHeader(parent=dataset_name(dataset), keep_authentication=keep_authentication)
+        return await self._send_file(self._reviews.ImportReviews, pb.ImportReviewsRequest, header, reviews)

@@ -1,0 +1,124 @@
+# Generated from errata/_async/reviews.py by client/generate_sync.py. Do not edit.
+"""Methods of the client about reviews of images."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Unpack
+
+from errata import v1 as pb
+from errata._sync.calls import Calls
+from errata.choices import choice
+from errata.names import dataset_name, image_name
+from errata.requests import PAGE_SIZE, AnalysisRef, ReviewStatements, name_of, review_request
+
+
+class ReviewMethods(Calls):
+    """Create, list, export, and import reviews."""
+
+    _reviews: Any
+
+    def review_queue(
+        self, dataset: str, analysis: AnalysisRef = "", most: int | None = None
+    ) -> Iterator[pb.ReviewQueueItem]:
+        """Yield the images that people should review, the most urgent first.
+
+        Args:
+            dataset: The data set.
+            analysis: The analysis whose severe errors are in the queue. Default: the newest one.
+            most: The maximum number of images.
+        """
+        size = PAGE_SIZE if most is None else max(1, min(most, PAGE_SIZE))
+        request = pb.ListReviewQueueRequest(parent=dataset_name(dataset), analysis=name_of(analysis), page_size=size)
+        remaining = most
+        for item in self._each(self._reviews.ListReviewQueue, request, "items"):
+            if remaining is not None:
+                if not remaining:
+                    return
+                remaining -= 1
+            yield item
+
+    def create_review(
+        self, dataset: str, file_name: str, reviewer: str = "", **statements: Unpack[ReviewStatements]
+    ) -> pb.Review:
+        """Review the labels of an image.
+
+        Args:
+            dataset: The data set.
+            file_name: File name of the image.
+            reviewer: Name of the reviewer. With a token, the token's name is the reviewer.
+            **statements: See `ReviewStatements`.
+
+        Raises:
+            ImageNotFound: If the evidence does not have the image.
+            InvalidRequest: If a statement is invalid.
+        """
+        request = review_request(dataset, file_name, reviewer, statements)
+        return self._call(self._reviews.CreateReview, request)
+
+    def get_review(self, name: str) -> pb.Review:
+        """Return a review.
+
+        Args:
+            name: Name of the review.
+
+        Raises:
+            ReviewNotFound: If there is no such review.
+        """
+        return self._call(self._reviews.GetReview, pb.GetReviewRequest(name=name))
+
+    def list_reviews(self, dataset: str, file_name: str = "", reviewer: str = "") -> Iterator[pb.Review]:
+        """Yield reviews, newest first, and fetch them page by page.
+
+        Args:
+            dataset: The data set.
+            file_name: File name of an image. Default: all images.
+            reviewer: Name of a reviewer. Default: all reviewers.
+        """
+        parent = image_name(dataset, file_name) if file_name else dataset_name(dataset)
+        request = pb.ListReviewsRequest(parent=parent, reviewer=reviewer, page_size=PAGE_SIZE)
+        yield from self._each(self._reviews.ListReviews, request, "reviews")
+
+    def export_reviews(
+        self,
+        dataset: str,
+        format: str | int = "jsonl",
+        evidence: str = "",
+        min_reviews: int = 1,
+        only_reviewed: bool = False,
+    ) -> Iterator[bytes]:
+        """Yield a file of reviews, or of the labels after the reviews, in chunks.
+
+        Args:
+            dataset: The data set.
+            format: `jsonl` for the reviews; `labels_csv` or `labels_jsonl` for the labels after the reviews.
+            evidence: Name or digest prefix of the bundle whose labels the reviews correct. Default: the data set's
+                default bundle.
+            min_reviews: Number of reviewers that must have voted on a class.
+            only_reviewed: Whether the labels are only those of images with reviews.
+        """
+        request = pb.ExportReviewsRequest(
+            parent=dataset_name(dataset),
+            format=choice(pb.ReviewFormat, format, "format"),
+            evidence=evidence,
+            min_reviews=min_reviews,
+            only_reviewed=only_reviewed,
+        )
+        for chunk in self._stream(self._reviews.ExportReviews, request):
+            yield chunk.chunk
+
+    def import_reviews(
+        self, reviews: str | Path | BinaryIO, dataset: str, keep_authentication: bool = False
+    ) -> pb.ImportReviewsResponse:
+        """Import reviews from a file that `export_reviews` wrote. A repeated import adds nothing.
+
+        Args:
+            reviews: Path of the file, or its content as a binary stream.
+            dataset: The data set.
+            keep_authentication: Whether reviewers that the file marks as authenticated stay so, for a backup of the
+                same service.
+
+        Raises:
+            InvalidRow: If a line is invalid; nothing is imported. `violations` has the lines.
+        """
+        header = pb.ImportReviewsHeader(parent=dataset_name(dataset), keep_authentication=keep_authentication)
+        return self._send_file(self._reviews.ImportReviews, pb.ImportReviewsRequest, header, reviews)

@@ -1,0 +1,176 @@
+"""What a version of evidence changes against the bundle whose labels it corrects."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from errata.errors import EvidenceNotFound, InvalidRequest, Unavailable
+from numpy.typing import NDArray
+
+from service.analyses.ports import Stores
+from service.analyses.reanalyze_all import predictions_key
+from service.domain import (
+    CORRECT_TYPES,
+    MULTI_LABEL_ERROR_TYPES,
+    NEWEST_FIRST,
+    Analysis,
+    AnalysisFilter,
+    Classes,
+    Mask,
+    State,
+    is_among,
+)
+from service.evidence.bundle import Bundle
+from service.evidence.relabeled import changed_labels
+from service.rules.decide import decide_each
+from service.rules.table import error_types
+
+MAX_IMAGES = 200  # listed images
+MAX_MODELS = 200  # listed models, the newest
+
+
+@dataclass(frozen=True)
+class ChangedLabels:
+    """An image whose labels changed."""
+
+    name: str
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    was_problematic: bool
+    is_problematic: bool
+
+
+@dataclass(frozen=True)
+class JudgedTwice:
+    """A model that was judged with both bundles."""
+
+    before: Analysis
+    after: Analysis
+    num_label_errors: int | None  # errors on the base that are correct or set aside now; None: no predictions
+    num_new_errors: int | None  # images that count as correct on the base, and are errors now
+
+
+@dataclass(frozen=True)
+class EvidenceChanges:
+    """The changes of a bundle against its base."""
+
+    base: Bundle
+    bundle: Bundle
+    num_changed: int  # images whose labels changed, or that are set aside or no longer set aside
+    num_added: int  # labels
+    num_removed: int
+    num_set_aside: int  # images
+    num_restored: int
+    images: Sequence[ChangedLabels]  # the first MAX_IMAGES
+    models: Sequence[JudgedTwice]  # newest first
+    num_waiting: int  # models that are judged with the base only
+
+
+def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChanges:
+    """Compare a bundle with its base: the labels of images, and the results of the models judged with both.
+
+    Raises:
+        DatasetNotFound: The data set has no evidence.
+        EvidenceNotFound: The bundle or its base does not exist.
+        InvalidRequest: The bundle has no base.
+    """
+    bundle = stores.evidence.find(dataset, digest)
+    if not bundle.manifest.base:
+        raise InvalidRequest(
+            f"The evidence {bundle.digest[:12]} of {dataset} does not correct other evidence.", field="evidence"
+        )
+    base = stores.evidence.find(dataset, bundle.manifest.base)
+    if base.images_digest != bundle.images_digest:
+        raise EvidenceNotFound(f"The base of the evidence {bundle.digest[:12]} has other images.", field="evidence")
+    before, after = _common_rows(base, bundle)
+    changed = _find_changed(base, bundle, before, after)
+    labels = [_labels_of(base, bundle, int(row), int(after[row])) for row in np.flatnonzero(changed)]
+    models, num_waiting = _find_models(stores, base, bundle)
+    return EvidenceChanges(
+        base=base,
+        bundle=bundle,
+        num_changed=len(labels),
+        num_added=sum(len({*each.after} - {*each.before}) for each in labels),
+        num_removed=sum(len({*each.before} - {*each.after}) for each in labels),
+        num_set_aside=sum(each.is_problematic and not each.was_problematic for each in labels),
+        num_restored=sum(each.was_problematic and not each.is_problematic for each in labels),
+        images=labels[:MAX_IMAGES],
+        models=[_judge_twice(stores, pair, (base, bundle), after, changed) for pair in models[:MAX_MODELS]],
+        num_waiting=num_waiting,
+    )
+
+
+def _common_rows(base: Bundle, bundle: Bundle) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows of the base, and the row of each in the bundle; -1: not evaluated."""
+    row_of_image = np.full(len(base.all_targets), -1, dtype=np.intp)
+    row_of_image[bundle.rows] = np.arange(len(bundle.rows))
+    return np.arange(len(base.rows)), row_of_image[base.rows]
+
+
+def _find_changed(base: Bundle, bundle: Bundle, before: NDArray[np.intp], after: NDArray[np.intp]) -> Mask:
+    """Return the evaluated images of the base that changed, (N,)."""
+    changed = after < 0
+    common = before[~changed]
+    old, new = base.evidence, bundle.evidence
+    differs = changed_labels(old.labels.take(common), new.labels.take(after[common]))
+    changed[common] = differs | (old.problematic[common] != new.problematic[after[common]])
+    return np.asarray(changed)
+
+
+def _labels_of(base: Bundle, bundle: Bundle, row: int, new_row: int) -> ChangedLabels:
+    is_evaluated = new_row >= 0
+    return ChangedLabels(
+        name=base.judged_names[row],
+        before=tuple(base.evidence.labels.of(row).tolist()),
+        after=tuple(bundle.evidence.labels.of(new_row).tolist()) if is_evaluated else (),
+        was_problematic=bool(base.evidence.problematic[row]),
+        is_problematic=not is_evaluated or bool(bundle.evidence.problematic[new_row]),
+    )
+
+
+def _find_models(stores: Stores, base: Bundle, bundle: Bundle) -> tuple[list[tuple[Analysis, Analysis]], int]:
+    """Return the pairs of analyses of the same predictions, newest first, and the number without a second one."""
+    found: list[dict[str, Analysis]] = []
+    for digest in (base.digest, bundle.digest):
+        matching = AnalysisFilter(dataset=bundle.dataset, evidence=digest, states=frozenset({State.SUCCEEDED}))
+        analyses = stores.index.find(matching, NEWEST_FIRST, None, 10 * MAX_MODELS)
+        found.append({predictions_key(analysis): analysis for analysis in reversed(analyses)})
+    befores, afters = found
+    pairs = [(befores[key], analysis) for key, analysis in afters.items() if key in befores]
+    return pairs[::-1], len(befores.keys() - afters.keys())
+
+
+def _judge_twice(
+    stores: Stores,
+    pair: tuple[Analysis, Analysis],
+    bundles: tuple[Bundle, Bundle],
+    after: NDArray[np.intp],
+    changed: Mask,
+) -> JudgedTwice:
+    base, bundle = bundles
+    result = JudgedTwice(*pair, None, None)
+    try:
+        predictions = stores.archive.predictions(pair[1].id)
+    except Unavailable:
+        return result
+    if predictions is None or len(predictions.top1) != len(base.all_targets):
+        return result
+    rows = np.flatnonzero(changed)
+    predicted = predictions.top1[base.rows[rows]]
+    was_correct, was_error = _outcomes(base, rows, predicted)
+    is_correct, is_error = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+    evaluated = after[rows] >= 0
+    is_correct[evaluated], is_error[evaluated] = _outcomes(bundle, after[rows][evaluated], predicted[evaluated])
+    return replace(
+        result,
+        num_label_errors=int((was_error & ~is_error).sum()),
+        num_new_errors=int((was_correct & is_error).sum()),
+    )
+
+
+def _outcomes(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> tuple[Mask, Mask]:
+    """Return which predictions of some images count as correct, and which count as errors; neither: set aside."""
+    evidence = bundle.evidence.take(rows)
+    types = error_types(decide_each(evidence, predicted))
+    counts = ~evidence.problematic & (predicted >= 0)
+    return counts & is_among(types, CORRECT_TYPES), counts & is_among(types, MULTI_LABEL_ERROR_TYPES)

@@ -1,0 +1,150 @@
+"""The votes of archived models on the labels of a data set, one vote per model."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import numpy as np
+import structlog
+from errata.errors import NewerRecord, Unavailable
+
+from service.archive.port import AnalysisIndex, Archive
+from service.domain import (
+    NEWEST_FIRST,
+    Analysis,
+    AnalysisFilter,
+    Cursor,
+    ModelVotes,
+    Predictions,
+    State,
+    Suggestions,
+    suggest_labels,
+)
+from service.domain.listing import version_key
+from service.evidence.bundle import Bundle
+
+PAGE_SIZE = 100  # analyses per query
+MAX_ANALYSES = 1_000  # newest analyses of a data set that are searched for models
+MAX_MODELS = 200
+MAX_VOTES = 1 << 24  # of all models, 64 MB
+MAX_CACHED = 2  # bundles
+_log = structlog.get_logger()
+
+
+def model_identity(analysis: Analysis) -> tuple[str, ...]:
+    """Return what identifies the model of an analysis, so that each model has one vote.
+
+    The first that is known: the digest of its weights, its labels `model` and `version`, its model ID, its display
+    name, or its predictions.
+    """
+    if analysis.model_info is not None and analysis.model_info.weights_sha256:
+        return "weights", analysis.model_info.weights_sha256
+    model, version = version_key(analysis)
+    if model:
+        return "model", model, version
+    if analysis.request.display_name:
+        return "name", analysis.request.display_name
+    return "predictions", analysis.predictions_digest
+
+
+class VoteCache:
+    """Caches the votes on the bundles that were used last. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._votes: OrderedDict[str, tuple[int, ModelVotes]] = OrderedDict()
+        self._suggestions: tuple[ModelVotes, Suggestions] | None = None
+
+    def get(self, index: AnalysisIndex, archive: Archive, bundle: Bundle) -> ModelVotes:
+        """Return the votes on the images of a bundle, the newest model first.
+
+        Raises:
+            Unavailable: The index cannot be read.
+        """
+        version = index.version
+        with self._lock:
+            known = self._votes.get(bundle.digest)
+        if known is not None and known[0] == version:
+            return known[1]
+        analyses = newest_of_each_model(index, bundle)
+        if known is not None and known[1].analysis_ids == tuple(analysis.id for analysis in analyses):
+            votes = known[1]
+        else:
+            votes = _read_votes(archive, bundle, analyses)
+        with self._lock:
+            self._votes[bundle.digest] = version, votes
+            self._votes.move_to_end(bundle.digest)
+            while len(self._votes) > MAX_CACHED:
+                self._votes.popitem(last=False)
+        return votes
+
+    def suggestions(self, votes: ModelVotes, bundle: Bundle) -> Suggestions:
+        """Return the suggestions of some votes on a bundle with the default agreement. The last ones are cached."""
+        known = self._suggestions
+        if known is None or known[0] is not votes:
+            known = self._suggestions = votes, suggest_labels(bundle.evidence, votes)
+        return known[1]
+
+
+def newest_of_each_model(index: AnalysisIndex, bundle: Bundle) -> list[Analysis]:
+    """Return the newest plausible analysis of each model with predictions for the images and classes of a bundle.
+
+    The evidence of the analyses does not matter. Analyses with the same predictions count as one model.
+    """
+    limit = min(MAX_MODELS, max(3, MAX_VOTES // max(1, len(bundle.rows))))
+    found: list[Analysis] = []
+    known: set[tuple[str, ...]] = set()
+    for analysis in _iterate_archived(index, bundle.dataset):
+        is_usable = analysis.images == bundle.images_digest and analysis.classes == bundle.classes_digest
+        names = {model_identity(analysis), ("predictions", analysis.predictions_digest)}
+        if is_usable and not analysis.implausible and not names & known:
+            known |= names
+            found.append(analysis)
+        if len(found) == limit:
+            break
+    return found
+
+
+def _iterate_archived(index: AnalysisIndex, dataset: str) -> Iterator[Analysis]:
+    """Yield the newest successful analyses of a data set, newest first, up to MAX_ANALYSES."""
+    archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=dataset)
+    after: Cursor | None = None
+    for _ in range(0, MAX_ANALYSES, PAGE_SIZE):
+        analyses = index.find(archived, NEWEST_FIRST, after, PAGE_SIZE)
+        yield from analyses
+        if len(analyses) < PAGE_SIZE:
+            return
+        after = NEWEST_FIRST.cursor(analyses[-1])
+
+
+def _read_votes(archive: Archive, bundle: Bundle, analyses: list[Analysis]) -> ModelVotes:
+    """Return the votes of analyses. Analyses whose predictions cannot be read have none."""
+    ids, predicted, probability = [], [], []
+    for analysis in analyses:
+        predictions = _read_predictions(archive, analysis.id)
+        if predictions is None or not _fits(predictions, bundle):
+            continue
+        ids.append(analysis.id)
+        predicted.append(predictions.top1[bundle.rows].astype(np.int16, copy=False))
+        known = predictions.probability
+        unknown = np.full(len(bundle.rows), np.nan, dtype=np.float16)
+        probability.append(unknown if known is None else known[bundle.rows].astype(np.float16, copy=False))
+    shape = (len(ids), len(bundle.rows))
+    return ModelVotes(
+        tuple(ids),
+        np.array(predicted, dtype=np.int16).reshape(shape),
+        np.array(probability, dtype=np.float16).reshape(shape),
+    )
+
+
+def _read_predictions(archive: Archive, analysis_id: str) -> Predictions | None:
+    try:
+        return archive.predictions(analysis_id)
+    except (NewerRecord, Unavailable) as error:
+        _log.warning("model has no vote: predictions not readable", analysis=analysis_id, error=error.message)
+        return None
+
+
+def _fits(predictions: Predictions, bundle: Bundle) -> bool:
+    top1 = predictions.top1
+    return len(top1) == len(bundle.all_targets) and int(top1.max(initial=-1)) < bundle.label_space.num_classes

@@ -1,0 +1,116 @@
+"""Judge the archived predictions of all analyses of a data set again, with another bundle."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+from errata.errors import ErrataError, EvidenceDamaged, Unavailable
+
+from service.analyses import request as requests
+from service.analyses.ports import Ports, Stores
+from service.analyses.reanalyze import judge_again
+from service.analyses.upload import archive_analysis, check_capacity
+from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, State
+from service.evidence.bundle import Bundle
+
+PAGE = 1000  # analyses per query of the index
+RETRY_SECONDS = 5.0
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class ReanalysisProgress:
+    """The outcome for one analysis."""
+
+    done: int  # analyses so far, this one included
+    total: int
+    before: str  # ID of the analysis whose predictions are judged
+    after: str = ""  # ID of the analysis on the bundle; empty: skipped
+    is_new: bool = False  # whether this call created it
+    reason: str = ""  # why the analysis was skipped; empty: it was not
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """The analyses of the same predictions with the same request, except for the evidence."""
+
+    newest: str  # ID
+    created: datetime  # of the oldest
+    after: str = ""  # ID of the analysis on the bundle
+
+
+def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Iterator[ReanalysisProgress]:
+    """Judge all archived analyses of a data set with a bundle, each at most once, and yield the progress.
+
+    Analyses of the same predictions with the same name and labels count as one. The ID of the new analysis follows from
+    them and the bundle: a call that is repeated, that continues one that was killed, or that runs at the same time as
+    another one, creates only the missing analyses.
+
+    Args:
+        ports: The ports of the use cases.
+        dataset: Name of the data set.
+        digest: Digest of the bundle, or its start; empty: the default bundle.
+        caller: Name of the caller's token; empty without a token.
+
+    Raises:
+        DatasetNotFound: The data set has no evidence.
+        EvidenceNotFound: The bundle does not exist.
+        TooBusy: The archive is full.
+        Unavailable: The archive cannot be read or written, or its index is being built.
+    """
+    bundle = ports.stores.evidence.find(dataset, digest)
+    if not ports.stores.index.is_complete:
+        raise Unavailable(
+            "The index of the archive is being built. Try again in some seconds.", retry_after=RETRY_SECONDS
+        )
+    check_capacity(ports)
+    predicted = _find_predicted(ports.stores, dataset, bundle.digest)
+    for number, (key, analyses) in enumerate(predicted.items(), start=1):
+        progress = ReanalysisProgress(number, len(predicted), analyses.newest, analyses.after)
+        yield progress if analyses.after else _reanalyze(ports, progress, bundle, caller, (analyses.created, key))
+    _log.info("data set reanalyzed", dataset=dataset, evidence=bundle.digest[:12], analyses=len(predicted))
+
+
+def _find_predicted(stores: Stores, dataset: str, evidence: str) -> Mapping[str, _Predicted]:
+    """Return the successful analyses of a data set by what distinguishes their predictions, oldest first."""
+    matching = AnalysisFilter(dataset=dataset, states=frozenset({State.SUCCEEDED}))
+    oldest_first, after = NEWEST_FIRST.reversed, None
+    predicted: dict[str, _Predicted] = {}
+    while analyses := stores.index.find(matching, oldest_first, after, PAGE):
+        for analysis in analyses:
+            key = predictions_key(analysis)
+            known = predicted.get(key) or _Predicted(analysis.id, analysis.create_time)
+            is_after = analysis.evidence == evidence
+            predicted[key] = replace(known, newest=analysis.id, after=analysis.id if is_after else known.after)
+        after = oldest_first.cursor(analyses[-1])
+    return predicted
+
+
+def predictions_key(analysis: Analysis) -> str:
+    """Return a text that is the same for analyses of the same predictions with the same name and labels."""
+    request = replace(analysis.request, evidence="", fresh=False, accept_implausible=False)
+    return requests.digest(request, analysis.predictions_digest)
+
+
+def _reanalyze(
+    ports: Ports, progress: ReanalysisProgress, bundle: Bundle, caller: str, origin: tuple[datetime, str]
+) -> ReanalysisProgress:
+    """Judge and archive one analysis, and return the progress with the outcome."""
+    created, key = origin
+    try:
+        before = ports.stores.archive.get(progress.before)
+        if before is None:
+            return replace(progress, reason="The analysis was deleted.")
+        request = replace(before.request, evidence=bundle.digest, request_id="")
+        analysis_id = requests.derive_id(created, f"{key} {bundle.digest}")
+        analysis, predictions = judge_again(ports, before, request, bundle, analysis_id)
+    except EvidenceDamaged:
+        raise
+    except ErrataError as error:
+        return replace(progress, reason=error.message)
+    content = hashlib.sha256(before.id.encode()).hexdigest()
+    analysis = replace(analysis, owner=caller, request_digest=requests.digest(request, content))
+    archive_analysis(ports, analysis, predictions)
+    return replace(progress, after=analysis.id, is_new=True)

@@ -1,0 +1,244 @@
+"""Create and list reviews of images."""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from errata.errors import AlreadyExists, InvalidRequest, ReviewNotFound
+
+from service.analyses.class_names import class_named
+from service.analyses.ports import Stores
+from service.domain import Review, undone_ids
+from service.evidence.bundle import Bundle
+from service.evidence.input_files import text_problem
+
+MAX_COMMENT = 2_000  # characters
+MAX_REASON = 200
+MAX_REVIEWER = 100
+MAX_REQUEST_ID = 256
+MAX_CLASSES = 1_000  # confirmed, added, and rejected classes of one review
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class ReviewRequest:
+    """The fields of a new review. A class is an ID, a name that only one class has, or an index."""
+
+    dataset: str
+    image: str  # file name
+    evidence: str = ""  # digest prefix of the bundle that the reviewer saw; empty: the default bundle
+    confirmed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
+    problematic: bool | None = None
+    reason: str = ""
+    comment: str = ""
+    undoes: str = ""  # ID of an earlier review
+    reviewer: str = ""  # required if the caller has no token
+    request_id: str = ""  # makes the request idempotent
+
+
+def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> Review:
+    """Store a review.
+
+    Args:
+        stores: The stores.
+        request: The fields of the review.
+        caller: The name of the caller's token, which becomes the reviewer; empty: no token is required.
+
+    Raises:
+        DatasetNotFound: The data set does not exist.
+        EvidenceNotFound: The bundle does not exist.
+        ImageNotFound: The bundle does not have the image.
+        ReviewNotFound: The review to undo does not exist.
+        InvalidRequest: A field is invalid.
+        AlreadyExists: The request ID was used for another review.
+        Unavailable: The archive cannot be read or written.
+    """
+    check_texts(request)
+    reviewer = _check_reviewer(request.reviewer, caller)
+    bundle = stores.evidence.find(request.dataset, request.evidence)
+    bundle.row(request.image)
+    draft = Review(
+        id=_new_id(stores.clock(), request, (reviewer, bool(caller))),
+        dataset=request.dataset,
+        image=request.image,
+        evidence=bundle.digest,
+        reviewer=reviewer,
+        is_authenticated=bool(caller),
+        time=stores.clock(),
+        problematic=request.problematic,
+        reason=request.reason,
+        comment=request.comment,
+        undoes=request.undoes,
+    )
+    review = add_classes(draft, request, bundle)
+    earlier = stores.reviews.find((review.dataset, review.image))
+    if repeated := next((other for other in earlier if other.id == review.id), None):
+        if replace(review, time=repeated.time) == repeated:
+            return repeated
+        raise AlreadyExists(
+            f"The request ID {request.request_id!r:.80} was used for another review. Use a new one.", field="request_id"
+        )
+    if review.undoes:
+        _check_undo(review, earlier)
+    # After the reviewer's earlier reviews of the image, even if the clock of another process is ahead.
+    own = [other.time for other in earlier if other.voter == review.voter]
+    review = replace(review, time=max([review.time, *(time + timedelta(microseconds=1) for time in own[-1:])]))
+    stores.reviews.append(review)
+    return review
+
+
+def list_reviews(stores: Stores, dataset: str, image: str = "", reviewer: str = "") -> Sequence[Review]:
+    """Return the reviews of a data set, oldest first, including those that are undone.
+
+    Args:
+        stores: The stores.
+        dataset: The data set.
+        image: Only reviews of this image; empty: of all images.
+        reviewer: Only reviews of this reviewer, with or without a token; empty: of all reviewers.
+
+    Raises:
+        DatasetNotFound: The data set does not exist.
+        Unavailable: The archive cannot be read.
+    """
+    stores.evidence.find(dataset, "")
+    reviews = stores.reviews.find((dataset, image) if image else (dataset,))
+    return [review for review in reviews if review.reviewer == reviewer] if reviewer else reviews
+
+
+def find_review(stores: Stores, dataset: str, image: str, review_id: str) -> Review:
+    """Return one review; raise ReviewNotFound if it does not exist."""
+    review = next((review for review in list_reviews(stores, dataset, image) if review.id == review_id), None)
+    if review is None:
+        raise _not_found(review_id, image)
+    return review
+
+
+def find_undone(stores: Stores, reviews: Iterable[Review]) -> Set[str]:
+    """Return the IDs of those reviews that their reviewers have undone; it reads only the reviews of these images."""
+    keys = {(review.dataset, review.image) for review in reviews}
+    return {undone for key in keys for undone in undone_ids(stores.reviews.find(key))}
+
+
+def check_texts(request: ReviewRequest) -> None:
+    """Raise InvalidRequest for a review without content, or with an invalid text."""
+    classes = (*request.confirmed, *request.added, *request.rejected)
+    if len(classes) > MAX_CLASSES:
+        raise InvalidRequest(f"The review has {len(classes):,} classes. Use at most {MAX_CLASSES:,}.", field="added")
+    texts = [
+        ("reviewer", request.reviewer, MAX_REVIEWER),
+        ("reason", request.reason, MAX_REASON),
+        ("request_id", request.request_id, MAX_REQUEST_ID),
+        # A comment can have several lines.
+        ("comment", request.comment.replace("\n", " ").replace("\t", " "), MAX_COMMENT),
+    ]
+    for field, text, limit in texts:
+        if text and (problem := text_problem(field, text, limit)):
+            raise InvalidRequest(f"Invalid {field}: {problem}.", field=field)
+    states = bool(classes) or request.problematic is not None or bool(request.reason)
+    if request.undoes and (states or request.comment):
+        raise InvalidRequest(
+            "A review that undoes another one has no other content. Create a second review for it.", field="undoes"
+        )
+    if not (states or request.comment or request.undoes):
+        raise InvalidRequest(
+            "The review is empty. Confirm, add, or reject a class, mark the image as problematic, or write a comment.",
+            field="review",
+        )
+    if request.reason and not request.problematic:
+        raise InvalidRequest(
+            "The review has a reason, but does not mark the image as problematic. Mark it, or remove the reason.",
+            field="reason",
+        )
+
+
+def add_classes(review: Review, request: ReviewRequest, bundle: Bundle, is_base: bool = True) -> Review:
+    """Return a review with the IDs of the classes of a request.
+
+    Args:
+        review: The review without classes.
+        request: The request.
+        bundle: The bundle with the classes and with the image.
+        is_base: Whether the bundle is the evidence of the review, whose labels limit the confirmed and added classes.
+
+    Raises:
+        InvalidRequest: A class is unknown, is both correct and rejected, or is not a label that can be confirmed.
+    """
+    ids = bundle.label_space.ids
+    confirmed, added, rejected = (
+        tuple(dict.fromkeys(ids[class_named(text, field, bundle.label_space)] for text in texts))
+        for field, texts in (
+            ("confirmed", request.confirmed),
+            ("added", request.added),
+            ("rejected", request.rejected),
+        )
+    )
+    for field, classes in (("confirmed", confirmed), ("added", added)):
+        if both := sorted({*classes} & {*rejected}):
+            raise InvalidRequest(f"The class {both[0]!r:.80} is both {field} and rejected. Choose one.", field=field)
+    if is_base:
+        labels = {ids[label] for label in bundle.evidence.labels.of(bundle.row(review.image)).tolist()}
+        for class_id in confirmed:
+            if class_id not in labels:
+                raise InvalidRequest(
+                    f"The class {class_id!r:.80} is not a label of {review.image!r:.80} in the bundle "
+                    f"{bundle.digest[:12]}, so it cannot be confirmed. Add it instead.",
+                    field="confirmed",
+                )
+        for class_id in added:
+            if class_id in labels:
+                raise InvalidRequest(
+                    f"The class {class_id!r:.80} is already a label of {review.image!r:.80} in the bundle "
+                    f"{bundle.digest[:12]}. Confirm it instead.",
+                    field="added",
+                )
+    return replace(review, confirmed=confirmed, added=added, rejected=rejected)
+
+
+def _check_reviewer(reviewer: str, caller: str) -> str:
+    """Return the name of the reviewer."""
+    reviewer = reviewer.strip()
+    if not caller:
+        if not reviewer:
+            raise InvalidRequest("The reviewer is missing. Write a name.", field="reviewer")
+        return reviewer
+    if reviewer not in ("", caller):
+        raise InvalidRequest(
+            f"The reviewer is {reviewer!r:.80}, but the token is {caller!r:.80}. Leave the reviewer empty.",
+            field="reviewer",
+        )
+    return caller
+
+
+def _check_undo(review: Review, earlier: Sequence[Review]) -> None:
+    """Raise an error unless a review undoes an own review of the same image that is not undone."""
+    undone = next((other for other in earlier if other.id == review.undoes), None)
+    if undone is None:
+        raise _not_found(review.undoes, review.image)
+    if undone.voter != review.voter:
+        raise InvalidRequest(
+            f"The review {undone.id} is by {undone.reviewer!r:.80}. Undo only your own reviews.", field="undoes"
+        )
+    if undone.id in undone_ids(earlier):
+        raise InvalidRequest(f"The review {undone.id} is already undone.", field="undoes")
+
+
+def _not_found(review_id: str, image: str) -> ReviewNotFound:
+    shown = review_id if _ID.fullmatch(review_id) else repr(review_id)[:80]
+    return ReviewNotFound(
+        f"Review {shown} of {image!r:.120} not found. List the reviews of the image with 'errata review list'.",
+        field="name",
+    )
+
+
+def _new_id(now: datetime, request: ReviewRequest, voter: tuple[str, bool]) -> str:
+    """Return an ID: the same one for the same request ID, otherwise one that sorts by time."""
+    if request.request_id:
+        key = [request.dataset, request.image, *voter, request.request_id]
+        return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+    return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"

@@ -1,0 +1,111 @@
+"""ReviewService: reviews of images and the review queue."""
+
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+import grpc
+from errata import v1 as pb
+from errata.errors import InvalidRequest
+from errata.names import IMAGES, dataset_id
+from errata.v1 import review_service_pb2_grpc
+
+from service import wire
+from service.analyses.ports import Ports
+from service.analyses.review_export import export_labels, export_reviews
+from service.analyses.review_import import ImportResult, import_reviews
+from service.analyses.review_queue import review_queue
+from service.analyses.reviews import create_review, find_review, find_undone, list_reviews
+from service.api.executors import BoundedExecutor
+from service.api.file_stream import stream_chunks
+from service.api.upload_receiver import UploadReceiver
+from service.api.upload_stream import UploadStream
+from service.authorization import CALLER
+
+QUEUE_SIZE = 100  # images on a page of the queue
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
+    """Implements the RPCs of ReviewService."""
+
+    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver) -> None:
+        self._stores = ports.stores
+        self._executor = executor
+        self._receiver = receiver
+
+    async def ListReviewQueue(self, request: pb.ListReviewQueueRequest, context: Context) -> pb.ListReviewQueueResponse:
+        """Return a page of the images that people should review."""
+        dataset = _dataset(request.parent)
+        analysis = wire.analysis_id(request.analysis, "analysis") if request.analysis else ""
+        start, size = wire.page_offset(request.page_token, request), wire.page_size(request.page_size, QUEUE_SIZE)
+        queue = await self._executor.call(review_queue, self._stores, dataset, analysis, size, start)
+        space = queue.bundle.label_space
+        end = start + len(queue.items)
+        return pb.ListReviewQueueResponse(
+            items=[wire.to_queue_item(item, dataset, space) for item in queue.items],
+            next_page_token=wire.page_token(end, request) if end < queue.total else "",
+            total_size=queue.total,
+            analysis=wire.analysis_name(queue.analysis_id) if queue.analysis_id else "",
+        )
+
+    async def CreateReview(self, request: pb.CreateReviewRequest, context: Context) -> pb.Review:
+        """Store a review."""
+        review_request = wire.review_request(request)
+        return wire.to_review(await self._executor.call(create_review, self._stores, review_request, CALLER.get()))
+
+    async def GetReview(self, request: pb.GetReviewRequest, context: Context) -> pb.Review:
+        """Return one review."""
+        review = await self._executor.call(find_review, self._stores, *wire.review_ids(request.name))
+        undone = await self._executor.call(find_undone, self._stores, [review])
+        return wire.to_review(review, review.id in undone)
+
+    async def ListReviews(self, request: pb.ListReviewsRequest, context: Context) -> pb.ListReviewsResponse:
+        """Return a page of reviews, newest first."""
+        has_image = IMAGES in request.parent
+        parent = wire.image_ids(request.parent, "parent") if has_image else (_dataset(request.parent), "")
+
+        def page() -> pb.ListReviewsResponse:
+            reviews = list_reviews(self._stores, *parent, request.reviewer)
+            selected, next_token = wire.page_of_records(reviews[::-1], request)
+            undone = find_undone(self._stores, selected)
+            return pb.ListReviewsResponse(
+                reviews=[wire.to_review(review, review.id in undone) for review in selected],
+                next_page_token=next_token,
+            )
+
+        return await self._executor.call(page)
+
+    async def ExportReviews(self, request: pb.ExportReviewsRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
+        """Stream the reviews of a data set, or the labels after them, as a file."""
+        dataset = _dataset(request.parent)
+        labels = wire.labels_export(request, dataset)
+        if labels is None:
+            pieces = await self._executor.call(export_reviews, self._stores, dataset)
+        else:
+            pieces = await self._executor.call(export_labels, self._stores, dataset, labels)
+        async for chunk in stream_chunks(self._executor, pieces):
+            yield chunk
+
+    async def ImportReviews(
+        self, request_iterator: AsyncIterator[pb.ImportReviewsRequest], context: Context
+    ) -> pb.ImportReviewsResponse:
+        """Store the reviews of a file."""
+        result = await self._receiver.receive(request_iterator, self._start_import)
+        return pb.ImportReviewsResponse(num_added=result.num_added, num_existing=result.num_existing)
+
+    def _start_import(self, header: pb.ImportReviewsHeader) -> Callable[[UploadStream], ImportResult]:
+        return partial(
+            import_reviews,
+            self._stores,
+            _dataset(header.parent),
+            caller=CALLER.get(),
+            keep_authentication=header.keep_authentication,
+        )
+
+
+def _dataset(parent: str) -> str:
+    if not parent:
+        raise InvalidRequest("The data set is missing. Set `parent`; ListDatasets returns the names.", field="parent")
+    return dataset_id(parent)

@@ -1,0 +1,37 @@
+"""Audit events: who changed the evidence of a service, and when. An event is never changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+UNAUTHENTICATED = "unauthenticated"  # actor of a call without a token
+
+
+class AuditAction(StrEnum):
+    """What an actor did. Values are stored and never changed."""
+
+    BUILD = "build"  # published evidence that was built from reviews
+    UPLOAD_LABELS = "upload-labels"  # published evidence that was built from a file of labels
+    UPLOAD_BUNDLE = "upload-bundle"  # published an uploaded bundle
+    PUBLISH = "publish"  # published a bundle of one process for all processes
+    SET_DEFAULT = "set-default"  # made a bundle the default of its data set
+    IMPORT = "import"  # imported reviews
+
+
+PUBLICATIONS = frozenset(
+    {AuditAction.BUILD, AuditAction.UPLOAD_LABELS, AuditAction.UPLOAD_BUNDLE, AuditAction.PUBLISH}
+)  # after these, all processes have the evidence
+
+
+@dataclass(frozen=True)
+class AuditEvent:
+    """One change."""
+
+    id: str  # 32 hexadecimal digits
+    time: datetime
+    actor: str  # the name of a token, or UNAUTHENTICATED
+    action: AuditAction
+    dataset: str
+    digest: str = ""  # of the evidence; empty if the event has none
+    details: Mapping[str, str] = field(default_factory=dict)

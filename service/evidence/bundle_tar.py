@@ -1,0 +1,131 @@
+"""Read a bundle from an uploaded tar, which is not trusted.
+
+The tar is read one header at a time. Only plain files with the names of a bundle's files count; links, devices, sparse
+files, and long names are refused. Extended headers are skipped: what they say about names and sizes has no effect.
+"""
+
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from errata.errors import InvalidEvidence, Unavailable
+
+from service.evidence.build import verify_evidence, write_bundle
+from service.evidence.build_inputs import is_dataset_name
+from service.evidence.bundle import open_bundle
+from service.evidence.manifest import LABEL_SPACE, MANIFEST, read_manifest
+from service.evidence.relabeled import inputs_of
+from service.storage import CHUNK
+
+MAX_FILES = 64
+MAX_MANIFEST = 16 << 20  # bytes
+MAX_EXTENDED_HEADER = 64 << 10
+_BLOCK = tarfile.BLOCKSIZE
+_ARRAY = re.compile(r"[a-z0-9_]{1,64}\.npy")
+_FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
+_EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE)
+_REMEDY = "Create the tar with: tar -cf bundle.tar -C BUNDLE ."
+
+
+def read_bundle_tar(content: BinaryIO, folder: Path) -> Path:
+    """Write the bundle of a tar to a folder, after all its digests are checked.
+
+    Everything that its digest does not cover, such as the verdict table, is computed again.
+
+    Args:
+        content: An uncompressed tar.
+        folder: An empty folder for temporary files.
+
+    Returns:
+        The folder of the bundle.
+
+    Raises:
+        InvalidEvidence: The tar is invalid, or the bundle in it is.
+        Unavailable: The disk is full.
+    """
+    uploaded, written = folder / "uploaded", folder / "bundle"
+    try:
+        uploaded.mkdir()
+        extract(content, uploaded)
+        dataset = read_manifest(uploaded).dataset
+        if not is_dataset_name(dataset):
+            raise InvalidEvidence(f"The bundle has the invalid data set name {dataset!r:.80}.", field="dataset")
+        problems = verify_evidence(uploaded)
+        bundle = open_bundle(uploaded)
+        if not problems and (bundle.rows[1:] <= bundle.rows[:-1]).any():
+            problems.append("rows: expected ascending numbers")
+        if not problems and write_bundle(inputs_of(bundle), written) != bundle.digest:
+            problems.append("digest: the bundle has content that its manifest does not describe")
+    except InvalidEvidence as error:
+        message = error.message.replace(f"{uploaded}/", "").replace(str(uploaded), "the bundle")
+        raise InvalidEvidence(f"Invalid bundle: {message}", field="content") from error
+    except OSError as error:
+        raise Unavailable(f"The bundle cannot be stored: {error.strerror}.") from error
+    except Exception as error:  # numpy raises many errors for arrays whose content makes no sense
+        raise InvalidEvidence(f"Invalid bundle: {error!r:.200}. Build it again.", field="content") from error
+    if problems:
+        raise InvalidEvidence(f"Invalid bundle: {'; '.join(problems)[:500]}. Build it again.", field="content")
+    return written
+
+
+def extract(content: BinaryIO, folder: Path) -> None:
+    """Write the files of a bundle in a tar to a folder.
+
+    Raises:
+        InvalidEvidence: The tar is invalid, or it has other content.
+    """
+    names: set[str] = set()
+    for name, size in _members(content):
+        if name in names or len(names) == MAX_FILES:
+            raise _error(f"{name!r} occurs twice" if name in names else f"more than {MAX_FILES} files")
+        if name == MANIFEST and size > MAX_MANIFEST:
+            raise _error(f"{name} has {size:,} bytes, more than {MAX_MANIFEST:,}")
+        names.add(name)
+        with (folder / name).open("xb") as file:
+            _copy(content, size, file)
+    if MANIFEST not in names:
+        raise _error(f"{MANIFEST} is missing")
+
+
+def _members(content: BinaryIO) -> Iterator[tuple[str, int]]:
+    """Yield the name and the size of each file; the stream is at its content."""
+    prefix: str | None = None
+    while (block := content.read(_BLOCK)).strip(b"\0"):
+        try:
+            header = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+        except (tarfile.HeaderError, ValueError) as error:
+            raise _error(f"invalid header ({error!s:.80})") from error
+        if header.size < 0:
+            raise _error("a file has a negative size")
+        if header.type in _EXTENDED and header.size <= MAX_EXTENDED_HEADER:
+            _copy(content, header.size, None)
+            continue
+        if header.type == tarfile.DIRTYPE and header.size == 0:
+            continue
+        if header.type not in _FILES:
+            raise _error(f"{header.name!r:.80} is not a plain file")
+        parent, _, name = header.name.removeprefix("./").rpartition("/")
+        if prefix is None:
+            prefix = parent
+        if parent != prefix or "/" in parent or not (_ARRAY.fullmatch(name) or name in (MANIFEST, LABEL_SPACE)):
+            raise _error(f"{header.name!r:.80} is no file of a bundle")
+        yield name, header.size
+
+
+def _copy(content: BinaryIO, size: int, target: BinaryIO | None) -> None:
+    """Copy the content of a member, and skip the padding to the next block."""
+    left = size
+    while left:
+        piece = content.read(min(left, CHUNK))
+        if not piece:
+            raise _error("it ends early")
+        left -= len(piece)
+        if target is not None:
+            target.write(piece)
+    content.read(-size % _BLOCK)
+
+
+def _error(problem: str) -> InvalidEvidence:
+    return InvalidEvidence(f"The upload is not the tar of a bundle: {problem}. {_REMEDY}", field="content")

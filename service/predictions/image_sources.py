@@ -1,0 +1,91 @@
+"""The images of a data set: files below a folder, members of a tar file, or objects below a URL."""
+
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from errata.errors import ImagesMissing
+
+from service.object_store import is_remote, open_file_system
+from service.predictions.image_files import (
+    EXTENSIONS,
+    FileLocation,
+    ImageLocation,
+    ObjectLocation,
+    index_by_name,
+    list_images,
+)
+
+REMEDY = "Set ERRATA_IMAGES"
+STATE_KEYS = ("ETag", "etag", "size", "LastModified", "mtime", "created")  # in the description of an object by fsspec
+
+
+def find_images(location: Path | str) -> Mapping[str, ImageLocation]:
+    """Return the images of a folder, .tar file, or URL by every name that identifies one.
+
+    The names of an image are its path, its folder and file name (`wnid/file`), and its bare file name. Names that two
+    images share are omitted.
+
+    Raises:
+        ImagesMissing: The location is neither a folder, nor a .tar file, nor a URL that can be listed, or has no
+            images.
+        InvalidSetting: The scheme of the URL is not supported.
+    """
+    locations = _list_objects(str(location)) if is_remote(str(location)) else _list_files(Path(location))
+    if not locations:
+        raise ImagesMissing(f"No images in {location}. {REMEDY} to a folder or .tar file with images.")
+    return index_by_name(locations)
+
+
+def _list_files(path: Path) -> Mapping[str, ImageLocation]:
+    if path.is_dir():
+        return list_images(path)
+    if not (path.is_file() and path.suffix == ".tar"):
+        raise ImagesMissing(f"No folder of images or .tar file at {path}. {REMEDY} on this machine.")
+    try:
+        with path.open("rb") as file:
+            return {name: FileLocation(path, start, size) for name, start, size in _members(file)}
+    except (tarfile.TarError, OSError) as error:
+        raise ImagesMissing(f"The tar file {path} is damaged ({error!s:.120}). Copy it again.") from error
+
+
+def _list_objects(url: str) -> Mapping[str, ImageLocation]:
+    """Return the images below a URL. They are listed once; changes of the objects are not noticed."""
+    file_system, root = open_file_system(url, "ERRATA_IMAGES")
+    prefix = root.rstrip("/") + "/"
+    try:
+        objects: Mapping[str, Mapping[str, Any]] = file_system.find(root, detail=True)
+    except Exception as error:  # the errors of the stores' clients have no common base class
+        raise ImagesMissing(f"The images at {url} cannot be listed ({type(error).__name__}). {REMEDY}.") from error
+    return {
+        path.removeprefix(prefix): ObjectLocation(file_system, path, _state(entry))
+        for path, entry in objects.items()
+        if PurePosixPath(path).suffix.lower() in EXTENSIONS
+    }
+
+
+def _state(entry: Mapping[str, Any]) -> str:
+    return ":".join(str(entry[key]) for key in STATE_KEYS if entry.get(key) is not None)
+
+
+def _members(file: IO[bytes], nested: bool = False) -> Iterator[tuple[str, int, int]]:
+    """Yield the name, first byte, and size of each image in a tar file, and in tar files in it.
+
+    Links and names with `..` have no effect: only the bytes of regular members are read, from the tar file.
+    """
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        position = -1
+        while (member := archive.next()) is not None:
+            if member.size < 0 or archive.offset <= position:  # a negative size would repeat members forever
+                raise tarfile.ReadError("a member has an invalid size")
+            position = archive.offset
+            archive.members.clear()  # type: ignore[attr-defined]  # a million members would take a gigabyte
+            path = PurePosixPath(member.name)
+            if not member.isreg() or member.issparse():
+                continue
+            if path.suffix.lower() in EXTENSIONS:
+                yield path.as_posix(), member.offset_data, member.size
+            elif path.suffix == ".tar" and not nested and (part := archive.extractfile(member)) is not None:
+                for name, start, size in _members(part, nested=True):
+                    yield f"{path.with_suffix('').as_posix()}/{name}", member.offset_data + start, size

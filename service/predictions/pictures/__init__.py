@@ -1,0 +1,1 @@
+"""Small JPEGs of untrusted images: a decoder in sandboxed processes, and a cache on disk."""

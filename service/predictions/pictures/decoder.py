@@ -1,0 +1,140 @@
+"""A process that decodes untrusted images: python -m service.predictions.pictures.decoder DESCRIPTOR.
+
+It receives images on the socket DESCRIPTOR, and answers each with a JPEG or with the problem. Before it receives any,
+it limits its memory, and the kernel forbids it to read other files, to write, and to open connections.
+"""
+
+import io
+import math
+import os
+import resource
+import socket
+import sys
+from contextlib import suppress
+from functools import partial
+
+from PIL import Image
+
+from service.child_process import exit_at_once
+from service.image_formats import FORMATS
+from service.isolation import restrict_files, system_call_filter
+from service.predictions.pictures.messages import (
+    INVALID,
+    OK,
+    PictureRequest,
+    UnreadablePicture,
+    encode_answer,
+    read_request,
+)
+
+MAX_PIXELS = 1 << 25  # RGB takes 4 bytes per pixel, a progressive JPEG 6 more
+MAX_ADDRESS_SPACE = 768 << 20  # bytes
+CPU_SECONDS = 10  # per image
+MAX_TEXT = 200  # bytes of a problem
+DEEP_MODES = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits per channel
+
+
+def make_jpeg(content: bytes, request: PictureRequest) -> bytes:
+    """Return an image as a JPEG of at most `size` x `size` pixels. It has no metadata of the image.
+
+    The EXIF orientation is ignored, as it is for models.
+
+    Raises:
+        ValueError: The image has too many pixels.
+        Exception: A decoder may raise any error for damaged bytes.
+    """
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"The image has {image.width} x {image.height} pixels. Expected at most {MAX_PIXELS:,}.")
+        image.draft("RGB", (request.size, request.size))
+        small = _to_rgb(image)
+        small.thumbnail((request.size, request.size))
+    small.info.clear()  # Pillow writes comments and other metadata again
+    output = io.BytesIO()
+    subsampling = "4:2:0" if request.is_thumbnail else "4:4:4"
+    small.save(output, "JPEG", quality=request.quality, subsampling=subsampling)
+    return output.getvalue()
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Return an image in RGB. Deep images are scaled from their own range, as Pillow would clip them."""
+    if image.mode not in DEEP_MODES:
+        return image.convert("RGB")
+    values = image.convert("F")
+    low, high = (float(value) for value in values.getextrema())  # type: ignore[arg-type]
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("The image has values that are not finite.")
+    scale = 255.0 / (high - low) if high > low else 0.0
+    return values.point(lambda value: value * scale - low * scale).convert("L").convert("RGB")
+
+
+class InProcessDecoder:
+    """Decodes images in the calling process, without limits on memory and time. For tests."""
+
+    def make(self, content: bytes, request: PictureRequest) -> bytes:
+        """Return an image as a JPEG; raise UnreadablePicture if it is damaged or has too many pixels."""
+        try:
+            return make_jpeg(content, request)
+        except Exception as error:
+            raise UnreadablePicture(str(error)) from error
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+def main() -> None:
+    """Answer requests until the other end of the socket is closed, or the memory is exhausted."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    Image.init()
+    make_jpeg(_sample(), PictureRequest(8, 75, True))  # loads what Pillow loads on first use
+    silence = os.open(os.devnull, os.O_WRONLY)
+    _isolate()
+    os.dup2(silence, sys.stderr.fileno())  # damaged files make libraries print warnings
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while _answer(channel):
+            pass
+
+
+def _answer(channel: socket.socket) -> bool:
+    """Answer one request; return whether the process can answer more."""
+    request, content = read_request(partial(os.read, channel.fileno()))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_limit = math.ceil(used.ru_utime + used.ru_stime) + CPU_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    try:
+        answer = encode_answer(OK, make_jpeg(content, request))
+    except MemoryError:
+        channel.sendall(encode_answer(INVALID, b"Decoding the image takes too much memory."))
+        return False
+    except Exception as error:  # a decoder may raise any error for damaged bytes
+        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        answer = encode_answer(INVALID, text.encode(errors="replace")[:MAX_TEXT])
+    channel.sendall(answer)
+    return True
+
+
+def _sample() -> bytes:
+    sample = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(sample, "JPEG")
+    return sample.getvalue()
+
+
+def _isolate() -> None:
+    """Limit the memory, and forbid what decoding does not need."""
+    for kind, limit in (
+        (resource.RLIMIT_AS, MAX_ADDRESS_SPACE),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, maximum = resource.getrlimit(kind)
+        limit = limit if maximum == resource.RLIM_INFINITY else min(limit, maximum)
+        resource.setrlimit(kind, (limit, limit))
+    rules = system_call_filter()
+    restrict_files()
+    if rules is not None:
+        rules.load()
+
+
+if __name__ == "__main__":
+    main()
+    exit_at_once(0)

@@ -1,0 +1,51 @@
+"""Texts of the pages of evidence versions."""
+
+from collections.abc import Mapping
+
+from errata.messages import format_count, pluralize
+
+from service.domain import AuditAction
+
+SET_ASIDE = "set aside"
+ACTION_NAMES: Mapping[AuditAction | None, str] = {
+    None: "configured or built in",
+    AuditAction.BUILD: "built from reviews",
+    AuditAction.UPLOAD_LABELS: "uploaded labels",
+    AuditAction.UPLOAD_BUNDLE: "uploaded bundle",
+    AuditAction.PUBLISH: "published from a process",
+}
+EVIDENCE_TEXTS = (
+    "actor",
+    "after",
+    "All models of the base are judged with this evidence.",
+    "Base {digest}",
+    "before",
+    "Changed images: {count} of {total}.",
+    "Changes of evidence",
+    "default",
+    "Label errors: errors on the base that count as correct now, or whose image is set aside. New errors: images that "
+    "count as correct on the base, and are errors now. Arrows: from the base to this evidence.",
+    "evaluated images",
+    "Evidence of {dataset}",
+    "image",
+    "Images",
+    "label errors",
+    "Models judged with both versions.",
+    "new errors",
+    "No model is judged with both versions.",
+    "published (UTC)",
+    "rejected labels",
+    "severe error rate",
+    "The default evidence is first. The reports of earlier analyses keep their evidence.",
+    "version",
+    "Versions of evidence",
+    "Models judged with the base only: {count}. To judge them again, run:",
+)
+
+
+def describe_changes(num_changed: int, added: int, removed: int, set_aside: int, restored: int) -> tuple[str, ...]:
+    """Return sentences about the changes of labels."""
+    images = pluralize(num_changed, "image differs", "images differ")
+    labels = f"{pluralize(added, 'label')} added, {pluralize(removed, 'label')} removed"
+    aside = f"{pluralize(set_aside, 'image')} set aside, {format_count(restored)} no longer set aside"
+    return f"{images}.", f"{labels}.", f"{aside}."

@@ -1,0 +1,94 @@
+"""Texts of the grid of images and of the pages of images."""
+
+from collections.abc import Mapping
+
+from errata.messages import format_count
+
+from service.domain import ErrorType
+
+SORT_NAMES: Mapping[str, str] = {
+    "severity desc": "most severe first",
+    "severity": "least severe first",
+    "confidence desc": "highest confidence first",
+    "confidence": "lowest confidence first",
+    "models desc": "most failing models first",
+    "models": "fewest failing models first",
+    "class": "class",
+}
+CONFIDENCES = ("0.25", "0.5", "0.75", "0.9")
+PROBLEMATIC_NAMES: Mapping[str, str] = {"": "excluded", "include": "included", "only": "only problematic"}
+CHANGE_NAMES: Mapping[str, str] = {"fixed": "fixed", "broken": "broken"}
+TITLES: Mapping[str, str] = {  # by parameter of the URL
+    "type": "error type",
+    "group": "group",
+    "class": "class",
+    "predicted": "prediction",
+    "superclass": "superclass",
+    "min_confidence": "minimum confidence",
+    "problematic": "problematic images",
+    "baseline": "compared with",
+    "change": "change",
+    "sort": "order",
+}
+ANY = "any"
+PROBLEMATIC_NOTE = "problematic"
+NO_PREDICTION = "no prediction"
+IMAGE_TEXTS = (  # of templates
+    "{count} more",
+    "Back to the images",
+    "Filters",
+    "First",
+    "How likely each text describes the image, by CLIP",
+    "Images",
+    "Images {first} to {last} of {total}",
+    "Images of {name}",
+    "Last",
+    "name or ID",
+    "Next image",
+    "No image is available.",
+    "No images match the filters.",
+    "Other analyses of this image",
+    "Page {page} of {pages}",
+    "Pages",
+    "Previous image",
+    "Remove all filters",
+    "Remove the filter",
+    "Review",
+    "Review selected images",
+    "select {name}",
+    "The image does not match the filters of the grid.",
+    "To step through the images, use the arrow keys.",
+    "Vocabulary",
+)
+
+
+def baseline_note(name: str, error_type: ErrorType) -> str:
+    """Describe the prediction of the baseline, a class, and its error type."""
+    return f"before: {name} ({error_type.title})"
+
+
+def examples_title(label: str, predicted: str) -> str:
+    """Return the heading of images that show two classes."""
+    return f"Examples of {label} and {predicted} together"
+
+
+def position_text(position: int, total: int) -> str:
+    """Return the position of an image, from 0, among the images that match a query."""
+    return f"Image {format_count(position + 1)} of {format_count(total)}"
+
+
+def others_note(num_failing: int, num_same: int, total: int) -> str:
+    """Describe the verdicts of other analyses on an image."""
+    if not total:
+        return "No other analysis has this evidence."
+    return (
+        f"Other analyses with this evidence: {format_count(total)}. With an error on the image: "
+        f"{format_count(num_failing)}. Same prediction: {format_count(num_same)}."
+    )
+
+
+def failing_note(num_failing: int, num_models: int) -> str:
+    """Describe how many of the other analyses have an error on an image."""
+    if num_models == 1:
+        return "the other model fails" if num_failing else "the other model is correct"
+    return f"{format_count(num_failing)} of {format_count(num_models)} other models fail"

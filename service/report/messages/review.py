@@ -1,0 +1,128 @@
+"""Texts of the pages of reviews."""
+
+from collections.abc import Sequence
+
+from errata.messages import format_percentage, list_names, pluralize
+
+REVIEW_TEXTS = (
+    "add",
+    "add a class by its ID or name",
+    "class and models that predict it",
+    "Classes that models predict",
+    "comment",
+    "confirm",
+    "Conflict.",
+    "Decision of the reviews",
+    "Image",
+    "image",
+    "Images to review",
+    "Images {first} to {last} of {total}, in the order of the review",
+    "Is the image problematic?",
+    "Keyboard",
+    "Labels",
+    "No class contains “{text}”.",
+    "No image is available.",
+    "No images to review.",
+    "No reviews.",
+    "no statement",
+    "not authenticated",
+    "Other classes",
+    "part of an ID, name, or synonym",
+    "Queue of {name}",
+    "reason",
+    "reason to set it aside",
+    "reject",
+    "Review",
+    "Review of {name}",
+    "Reviewer: {name}",
+    "Reviews",
+    "Save and next",
+    "Search classes",
+    "Search of classes",
+    "set aside",
+    "Severe errors of the analysis {name}",
+    "single keys are active",
+    "Skip",
+    "Start the review",
+    "The image has no labels.",
+    "The labels stay as they are.",
+    "Undo",
+    "Undo your last review",
+    "undone",
+    "usable",
+    "Your last review:",
+    "your name (without a token, so not authenticated)",
+)
+KEYS = (
+    ("1 – 9", "change the statement about a class"),
+    ("a", "confirm all labels"),
+    ("/", "add a class"),
+    ("p", "set the image aside, or not"),
+    ("c", "write a comment"),
+    ("s", "save, and go to the next image"),
+    ("n", "skip the image"),
+    ("u", "undo your last review"),
+    ("Escape", "leave a text field"),
+)
+REASONS = ("blurred or too dark", "no class fits", "too small", "several objects, none prominent", "damaged image")
+QUEUE_REASONS = {
+    "conflict": "conflict of reviewers",
+    "severe_error": "severe error",
+    "agreement": "models agree",
+}
+
+
+def agreement_text(num_agreeing: int, num_models: int, confidence: float | None) -> str:
+    """Return how many models predict a class, and their mean confidence."""
+    text = f"{num_agreeing} of {pluralize(num_models, 'model')}"
+    return text if confidence is None else f"{text}, confidence {format_percentage(confidence)}"
+
+
+def conflict_text(subject: str, yes: Sequence[str], no: Sequence[str]) -> str:
+    """Return who says what about a class, or about the image."""
+    return f"{subject}: yes by {list_names(yes)}, no by {list_names(no)}."
+
+
+def decision_texts(present: Sequence[str], absent: Sequence[str], problematic: bool | None, reason: str) -> list[str]:
+    """Return what reviews decide, one sentence for each part."""
+    texts = []
+    if present:
+        texts.append(f"In the image: {list_names(present)}.")
+    if absent:
+        texts.append(f"Not in the image: {list_names(absent)}.")
+    if problematic is not None:
+        texts.append((f"Set aside: {reason}." if reason else "Set aside.") if problematic else "Usable.")
+    return texts
+
+
+def statement_texts(
+    classes: tuple[Sequence[str], Sequence[str], Sequence[str]], problematic: bool | None, reason: str
+) -> list[str]:
+    """Return what one review says; `classes`: those that it confirms, adds, and rejects."""
+    parts = zip(("confirms", "adds", "rejects"), classes, strict=True)
+    texts = [f"{verb} {list_names(names)}" for verb, names in parts if names]
+    if problematic is not None:
+        texts.append(f"sets the image aside: {reason}" if problematic and reason else _usability(problematic))
+    return texts
+
+
+def _usability(problematic: bool) -> str:
+    return "sets the image aside" if problematic else "says that the image is usable"
+
+
+def progress_text(position: int | None, total: int) -> str:
+    """Return the position of an image in the queue, from 0."""
+    if position is None:
+        return f"Not in the queue of {pluralize(total, 'image')}"
+    return f"Image {position + 1:,} of {total:,} in the queue"
+
+
+def queue_text(total: int, num_reviewed: int, num_models: int, min_agreement: int) -> str:
+    """Return the numbers of a queue in sentences."""
+    models = f"{pluralize(num_models, 'model')} with predictions"
+    rule = (
+        f"A class is suggested if {min_agreement} of them predict it."
+        if num_models >= min_agreement
+        else (f"{min_agreement} are necessary to suggest classes.")
+    )
+    return f"{pluralize(total, 'image')} to review, {num_reviewed:,} reviewed. {models}. {rule}"

@@ -1,0 +1,17 @@
+"use strict";
+// The grid of images: a response that htmx does not show is opened as a page.
+for (const name of ["htmx:responseError", "htmx:sendError"]) {
+  document.addEventListener(name, (event) => location.assign(event.detail.pathInfo.finalRequestPath));
+}
+// The page of an image: arrow keys follow the links to the previous and to the next image.
+(() => {
+  const pager = document.querySelector("[data-arrow-keys]");
+  if (!pager) return;
+  for (const hint of document.querySelectorAll(".scripted")) hint.hidden = false;
+  document.addEventListener("keydown", (event) => {
+    const relation = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
+    const hasModifier = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
+    if (!relation || hasModifier || event.target.closest("input, select, textarea, [tabindex]")) return;
+    pager.querySelector(`a[rel=${relation}]`)?.click();
+  });
+})();

@@ -1,0 +1,86 @@
+"use strict";
+// The page of a review: single keys, and a row for each class that is added. Everything works without the script.
+(() => {
+  const form = document.querySelector("form[data-review]");
+  if (!form) return;
+  const rows = () => [...form.querySelectorAll("fieldset.choice")].filter((row) => !row.querySelector("[name=problematic]"));
+  const radios = (row) => [...row.querySelectorAll("input[type=radio]")];
+  const select = (row, value) => {
+    for (const radio of radios(row)) radio.checked = radio.value === value;
+  };
+  const selected = (row) => radios(row).find((radio) => radio.checked)?.value ?? "";
+  const number = () => rows().slice(0, 9).forEach((row, index) => {
+    const key = row.querySelector("kbd");
+    key.hidden = false;
+    key.textContent = index + 1;
+  });
+  const cycle = (row) => {
+    const values = ["", "yes", "no"];
+    select(row, values[(values.indexOf(selected(row)) + 1) % values.length]);
+    row.scrollIntoView({ block: "nearest" });
+  };
+
+  const input = form.elements.added;
+  const addRow = () => {
+    const option = [...document.querySelectorAll("#classes option")].find((item) => item.value === input.value.trim());
+    if (!option) return false;
+    const name = `class-${option.dataset.index}`;
+    let row = rows().find((item) => radios(item)[0].name === name);
+    if (!row) {
+      row = document.querySelector("template#choice").content.cloneNode(true).querySelector("fieldset");
+      for (const radio of radios(row)) radio.name = name;
+      const title = document.createElement("span");
+      title.textContent = ` ${option.label} `;
+      row.querySelector("legend").append(title);
+      form.querySelector("[data-others]").append(row);
+      number();
+    }
+    select(row, "yes");
+    input.value = "";
+    return true;
+  };
+  input.addEventListener("input", (event) => {
+    if (event.inputType === "insertReplacementText" || !event.inputType) addRow(); // an option of the list was selected
+  });
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && addRow()) event.preventDefault();
+  });
+  form.addEventListener("submit", () => addRow());
+
+  const follow = (selector) => document.querySelector(selector)?.click();
+  const actions = {
+    a: () => rows().filter((row) => "label" in row.dataset).forEach((row) => select(row, "yes")),
+    "/": () => input.focus(),
+    p: () => {
+      const row = form.querySelector("[name=problematic]").closest("fieldset");
+      select(row, selected(row) === "yes" ? "" : "yes");
+      row.scrollIntoView({ block: "nearest" });
+    },
+    c: () => form.elements.comment.focus(),
+    s: () => form.requestSubmit(),
+    n: () => follow("a[data-next]"),
+    u: () => follow("[data-undo] button"),
+  };
+  for (let key = 1; key <= 9; key++) actions[key] = () => rows()[key - 1] && cycle(rows()[key - 1]);
+
+  // Speech input and stray keys can trigger single keys, so that they can be turned off.
+  const shortcuts = document.querySelector("[data-shortcuts]");
+  const storage = "errata-review-keys";
+  try {
+    shortcuts.checked = localStorage.getItem(storage) !== "off";
+    shortcuts.addEventListener("change", () => localStorage.setItem(storage, shortcuts.checked ? "on" : "off"));
+  } catch (error) {
+    // the browser stores nothing: the choice is valid for this page
+  }
+  document.addEventListener("keydown", (event) => {
+    const isText = event.target.matches("input:not([type=radio], [type=checkbox]), textarea, select");
+    if (isText && event.key === "Escape") event.target.blur();
+    if (isText || event.altKey || event.ctrlKey || event.metaKey || !shortcuts.checked) return;
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+  document.querySelector(".keys").hidden = false;
+  number();
+})();

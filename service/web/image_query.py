@@ -1,0 +1,115 @@
+"""The query of a grid of images, from the parameters of a URL."""
+
+from collections.abc import Collection
+
+from errata.error_types import find_error_type
+from errata.errors import InvalidRequest
+from starlette.requests import Request
+
+from service import wire
+from service.domain import ALL, ERROR_TYPES, ErrorType, LabelSpace
+from service.domain.images import ImageQuery
+from service.report.image_urls import PROBLEMATIC
+from service.web.analysis_list import parameter
+
+PARAMETERS = (
+    "type", "class", "predicted", "superclass", "group", "min_confidence", "problematic", "baseline", "change", "sort",
+    "page",
+)  # fmt: skip
+MAX_NAME = 1024  # characters of a class or superclass
+MAX_DIGITS = 9  # of a page
+
+
+def check_parameters(request: Request, names: Collection[str]) -> None:
+    """Raise InvalidRequest if a request has other parameters."""
+    for name in request.query_params:
+        if name not in names:
+            raise InvalidRequest(
+                f"Unknown parameter {name!r:.80}. Expected one of {', '.join(names)}.", field=name[:80]
+            )
+
+
+def parse_query(request: Request, analysis_id: str, label_space: LabelSpace) -> ImageQuery:
+    """Return the query of a request.
+
+    Args:
+        request: The request.
+        analysis_id: The analysis.
+        label_space: The classes of its data set.
+
+    Raises:
+        InvalidRequest: A parameter is invalid.
+    """
+    return ImageQuery(
+        analysis_id,
+        error_type=_error_type(parameter(request, "type")),
+        class_id=_class(request, "class", label_space),
+        predicted_id=_class(request, "predicted", label_space),
+        superclass=parameter(request, "superclass", MAX_NAME),
+        group=parameter(request, "group") or ALL,
+        min_confidence=_confidence(parameter(request, "min_confidence")),
+        problematic=_problematic(parameter(request, "problematic")),
+        baseline=_baseline(parameter(request, "baseline")),
+        change=parameter(request, "change"),
+        sort=parameter(request, "sort") or ImageQuery.sort,
+        page=_page(parameter(request, "page")),
+    )
+
+
+def _error_type(key: str) -> ErrorType | None:
+    error_type = find_error_type(key)
+    if key and error_type is None:
+        keys = ", ".join(item.key for item in ERROR_TYPES)
+        raise InvalidRequest(f"Unknown error type {key!r:.80}. Expected one of {keys}.", field="type")
+    return error_type
+
+
+def _class(request: Request, name: str, label_space: LabelSpace) -> int | None:
+    """Return the index of the class with an ID, a name, or an index; None for an empty text."""
+    text = parameter(request, name, MAX_NAME)
+    if not text:
+        return None
+    if text in label_space.ids:  # before names and indices, with which an ID can be ambiguous
+        return label_space.ids.index(text)
+    classes = label_space.match(text)
+    if not classes:
+        similar = ", ".join(f"{similar!r:.80}" for similar in label_space.similar_names(text))
+        remedy = f"Similar names: {similar}." if similar else "Expected an ID, a name, or an index."
+        raise InvalidRequest(f"Unknown class {text!r:.80}. {remedy}", field=name)
+    if len(classes) > 1:
+        raise InvalidRequest(
+            f"Class {text!r:.80} means several classes: {label_space.describe(classes)}. Use an ID.", field=name
+        )
+    return classes[0]
+
+
+def _confidence(text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise InvalidRequest(
+            f"Confidence {text!r:.40} is not a number. Expected a number from 0 to 1.", field="min_confidence"
+        ) from None
+
+
+def _problematic(text: str) -> bool | None:
+    if text and text not in PROBLEMATIC:
+        raise InvalidRequest(
+            f"Unknown value {text!r:.40} of 'problematic'. Expected one of {', '.join(PROBLEMATIC)}.",
+            field="problematic",
+        )
+    return PROBLEMATIC[text] if text else False
+
+
+def _baseline(text: str) -> str:
+    if text and not wire.is_id(text):
+        raise InvalidRequest(f"Invalid analysis {text!r:.80}. Expected an ID.", field="baseline")
+    return text
+
+
+def _page(text: str) -> int:
+    if text and not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        raise InvalidRequest(
+            f"Page {text!r:.40} is not a number. Expected a number of at most {MAX_DIGITS} digits.", field="page"
+        )
+    return int(text) if text else 1

@@ -1,0 +1,123 @@
+"""The pages of reviews.
+
+/review                         the queue: dataset, analysis, reviewer, page; with image=…, a selection is reviewed
+/review/{dataset}/{image}       one image: analysis, reviewer, next=…, selection, search
+POST /reviews                   creates or undoes a review, and goes on to the next image
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+
+from errata.errors import AlreadyExists, ErrataError, InvalidRequest
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from service.analyses import queries
+from service.analyses.ports import Ports
+from service.analyses.review_details import find_details, find_last_review
+from service.analyses.review_queue import review_queue
+from service.analyses.reviews import create_review
+from service.authorization import CALLER
+from service.report.render import render
+from service.web.analysis_list import parameter
+from service.web.forms import add_form_cookie, form_token, read_form
+from service.web.responses import HEADERS, html_page
+from service.web.review_form import MAX_NEXT, ReviewForm, check_choices, parse_form, parse_link
+from service.web.review_view import PAGE_SIZE, ReviewPageBuilder, image_url, next_url, queue_view
+from service.web.status import status_of
+
+Handler = Callable[[Request], Response]
+Endpoint = Callable[[Request], Awaitable[Response]]
+MAX_DIGITS = 6  # of a page
+STALE = "The labels of this image have changed since you opened the page. Check your statements, and save them again."
+
+
+class ReviewPages:
+    """The pages of reviews.
+
+    Args:
+        ports: The ports of the use cases.
+        default_dataset: Returns the data set that the queue shows if none is selected.
+    """
+
+    def __init__(self, ports: Ports, default_dataset: Callable[[], str]) -> None:
+        self._ports = ports
+        self._default_dataset = default_dataset
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Return the handler of each route for GET."""
+        return {"/review": self._queue, "/review/{dataset}/{image:path}": self._image}
+
+    def routes(self, make_endpoint: Callable[[Handler], Endpoint]) -> list[Route]:
+        """Return the routes; `make_endpoint` returns an endpoint that calls a handler in a thread."""
+        routes = [Route(path, make_endpoint(handler)) for path, handler in self.handlers().items()]
+        return [*routes, Route("/reviews", _with_form(make_endpoint(self._create)), methods=["POST"])]
+
+    def _queue(self, request: Request) -> Response:
+        dataset = parameter(request, "dataset") or self._default_dataset()
+        images = request.query_params.getlist("image")
+        if len(images) > MAX_NEXT:
+            raise InvalidRequest(f"{len(images):,} images are selected. Select at most {MAX_NEXT}.", field="image")
+        form = parse_link(dataset, images[0] if images else "", request.query_params)
+        if images:
+            selected = replace(form, is_selection=True, next=tuple(images[1:]))
+            return RedirectResponse(image_url(selected), status_code=303, headers=HEADERS)
+        page = _page_number(parameter(request, "page"))
+        queue = review_queue(self._ports.stores, dataset, form.analysis, PAGE_SIZE, (page - 1) * PAGE_SIZE)
+        title = queries.get(self._ports.stores, queue.analysis_id).title if queue.analysis_id else ""
+        has_thumbnails = self._ports.thumbnails.has(dataset)
+        view = queue_view(queue, form, self._ports.stores.evidence.datasets(), title, page, has_thumbnails)
+        return html_page(render("review_queue.html", site=True, view=view))
+
+    def _image(self, request: Request) -> Response:
+        form = parse_link(str(request.path_params["dataset"]), str(request.path_params["image"]), request.query_params)
+        return self._respond(request, form)
+
+    def _create(self, request: Request) -> Response:
+        fields = request.state.form
+        if isinstance(fields, ErrataError):
+            raise fields
+        form = parse_form(fields)
+        details = find_details(self._ports.stores, form.dataset, form.analysis, form.image)
+        check_choices(form, details.bundle.label_space)
+        if form.evidence != details.bundle.digest and not form.undoes:
+            return self._respond(request, form, STALE, 409)
+        try:
+            create_review(self._ports.stores, form.to_request(details.bundle, CALLER.get()), CALLER.get())
+        except (InvalidRequest, AlreadyExists) as error:
+            if form.undoes:
+                raise
+            return self._respond(request, form, error.message, status_of(error))
+        target = image_url(form.at(form.image)) if form.undoes else next_url(form, details.position.next)
+        return RedirectResponse(target, status_code=303, headers=HEADERS)
+
+    def _respond(self, request: Request, form: ReviewForm, problem: str = "", status: int = 200) -> Response:
+        """Return the page of an image with the statements of a form."""
+        caller = CALLER.get()
+        details = find_details(self._ports.stores, form.dataset, form.analysis, form.image)
+        voter = (caller, True) if caller else (form.reviewer, False)
+        last = find_last_review(self._ports.stores, form.dataset, voter) if voter[0] else None
+        builder = ReviewPageBuilder(details, form, caller, self._ports.thumbnails.has(form.dataset))
+        token = form_token(request)
+        html = render("review.html", site=True, view=builder.build(last, problem), form_token=token)
+        return add_form_cookie(request, html_page(html, status), token)
+
+
+def _with_form(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint that finds the fields of the form, or the error, in `request.state.form`."""
+
+    async def read_and_call(request: Request) -> Response:
+        try:
+            request.state.form = await read_form(request)
+        except ErrataError as error:
+            request.state.form = error
+        return await endpoint(request)
+
+    return read_and_call
+
+
+def _page_number(text: str) -> int:
+    if text and not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) > 0):
+        raise InvalidRequest(f"Invalid page {text!r:.40}. Expected a number from 1.", field="page")
+    return int(text or 1)

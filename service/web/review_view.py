@@ -1,0 +1,400 @@
+"""The content of the pages of reviews, as records for the templates."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import quote, urlencode
+
+from errata.messages import LABEL_SOURCE_NAMES, MISSING, format_percentage
+
+from service.analyses.class_search import search_classes
+from service.analyses.review_details import ReviewDetails
+from service.analyses.review_queue import QueueItem, ReviewQueue
+from service.domain import Review, undone_ids
+from service.evidence.bundle import Bundle
+from service.report.class_names import display_names, shorten
+from service.report.elements import css_class
+from service.report.messages import review as messages
+from service.report.picture_urls import picture_url, thumbnail_url
+from service.web.review_form import CLASS_FIELD, ReviewForm
+
+MAX_LABELS = 50  # labels, and other classes, of one image on a page
+MAX_NAMES = 20  # classes in one sentence, and conflicts
+MAX_FOUND = 20  # classes that contain a text
+MAX_OPTIONS = 2_500  # classes that a page lists; data sets with more have the search only
+PAGE_SIZE = 50  # images on a page of the queue
+MAX_REVIEWS = 50  # newest reviews of one image on a page
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A class about which the reviewer can make a statement."""
+
+    name: str
+    class_id: str
+    field: str
+    notes: tuple[str, ...]
+    is_label: bool
+    value: str  # "yes", "no", or ""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A class that can be added."""
+
+    index: int
+    class_id: str
+    names: str
+
+
+@dataclass(frozen=True)
+class ReviewRow:
+    """An earlier review of the image."""
+
+    id: str
+    reviewer: str
+    is_authenticated: bool
+    time: str
+    statements: tuple[str, ...]
+    comment: str
+    is_undone: bool
+    is_own: bool
+
+
+@dataclass(frozen=True)
+class LastReview:
+    """The newest review of the reviewer, which can be undone from the page of any image."""
+
+    id: str
+    image: str
+    url: str
+
+
+@dataclass(frozen=True)
+class ReviewPageView:
+    """The page on which one image is reviewed."""
+
+    form: ReviewForm
+    caller: str  # empty: no token is required, and the form has the name
+    picture: str  # URL; empty: not available
+    prediction: str  # empty: none
+    css_class: str  # of the type of the prediction
+    error_type: str
+    reason: str  # why the image is in the queue; empty: it is not
+    progress: str
+    labels: tuple[Choice, ...]
+    suggested: tuple[Choice, ...]
+    others: tuple[Choice, ...]  # classes that reviewers or a search named
+    options: tuple[Option, ...]  # empty: too many classes
+    nothing_found: bool  # whether a search found no class
+    conflicts: tuple[str, ...]
+    decision: tuple[str, ...]
+    reviews: tuple[ReviewRow, ...]  # newest first
+    last: LastReview | None
+    queue_url: str
+    skip_url: str
+    image_url: str  # of the page of the image
+    problem: str  # why the form was refused; empty: it was not
+    request_id: str
+    evidence: str
+    keys: Sequence[tuple[str, str]] = messages.KEYS
+    empty: Choice = Choice("", "", "", (), False, "yes")  # the row of a class that the script adds
+    reasons: Sequence[str] = messages.REASONS
+
+
+@dataclass(frozen=True)
+class QueueRow:
+    """An image in the queue."""
+
+    image: str
+    url: str
+    thumbnail: str  # URL; empty: not available
+    reason: str
+    predicted: str
+    agreement: str  # how many models predict the class; empty: no class is disputed
+
+
+@dataclass(frozen=True)
+class QueueView:
+    """The page of the queue."""
+
+    datasets: tuple[str, ...]
+    dataset: str
+    analysis: str
+    analysis_title: str
+    reviewer: str
+    summary: str
+    counts: tuple[tuple[str, int, str], ...]  # reason, images, and the URL of the first page with one of them
+    rows: tuple[QueueRow, ...]
+    first: int
+    total: int
+    start: str  # URL of the first image; empty: the queue is empty
+    previous: str
+    next: str
+
+
+def image_url(form: ReviewForm) -> str:
+    """Return the URL of the page on which an image is reviewed."""
+    safe = "" if {"", ".", ".."} & set(form.image.split("/")) else "/"  # browsers resolve dot segments
+    path = f"/review/{quote(form.dataset, safe='')}/{quote(form.image, safe=safe, errors='replace')}"
+    selection = "1" if form.is_selection else ""
+    return f"{path}{_query(analysis=form.analysis, reviewer=form.reviewer, selection=selection, next=form.next)}"
+
+
+def queue_url(dataset: str, analysis: str, reviewer: str, page: int = 1) -> str:
+    """Return the URL of the queue."""
+    return f"/review{_query(dataset=dataset, analysis=analysis, reviewer=reviewer, page=str(page) if page > 1 else '')}"
+
+
+def next_url(form: ReviewForm, following: str) -> str:
+    """Return the URL of the next image of the selection or, without a selection, of the queue.
+
+    Args:
+        form: The form of the current image.
+        following: The image after it in the queue; empty: there is none.
+    """
+    image = form.next[0] if form.next else "" if form.is_selection else following
+    return image_url(form.at(image)) if image else queue_url(form.dataset, form.analysis, form.reviewer)
+
+
+class ReviewPageBuilder:
+    """Builds the page on which one image is reviewed.
+
+    Args:
+        details: The image.
+        form: The statements to show, and the selection.
+        caller: The name of the caller's token.
+        has_pictures: Whether pictures of the data set are available.
+    """
+
+    def __init__(self, details: ReviewDetails, form: ReviewForm, caller: str, has_pictures: bool) -> None:
+        self._details = details
+        self._form = form
+        self._caller = caller
+        self._has_pictures = has_pictures
+        self._names = display_names(details.bundle.label_space)
+
+    def build(self, last: Review | None, problem: str) -> ReviewPageView:
+        """Return the page.
+
+        Args:
+            last: The newest review of the reviewer that can be undone; None: there is none.
+            problem: Why the form was refused; empty: it was not.
+        """
+        details, form = self._details, self._form
+        prediction, item = details.prediction, details.position.item
+        found = search_classes(details.bundle.label_space, form.search, MAX_FOUND)
+        return ReviewPageView(
+            form=form,
+            caller=self._caller,
+            picture=picture_url(form.dataset, form.image) if self._has_pictures else "",
+            prediction="" if prediction is None else self._prediction_text(),
+            css_class="" if prediction is None else css_class(prediction.error_type),
+            error_type="" if prediction is None else prediction.error_type.title,
+            reason="" if item is None else self._reason_text(item),
+            progress=messages.progress_text(details.position.position, details.position.total),
+            labels=self._labels(),
+            suggested=self._suggested(),
+            others=self._others(found),
+            options=class_options(details.bundle),
+            nothing_found=bool(form.search) and not found,
+            conflicts=tuple(self._conflicts()),
+            decision=tuple(self._decision()),
+            reviews=tuple(self._reviews()),
+            last=None if last is None else self._last(last),
+            queue_url=queue_url(form.dataset, form.analysis, form.reviewer),
+            skip_url=next_url(form, details.position.next),
+            image_url=self._image_url(),
+            problem=problem,
+            request_id=form.request_id,
+            evidence=details.bundle.digest,
+        )
+
+    @cached_property
+    def _index_of(self) -> dict[str, int]:
+        return {class_id: index for index, class_id in enumerate(self._details.bundle.label_space.ids)}
+
+    def _name_of(self, class_id: str) -> str:
+        index = self._index_of.get(class_id)
+        return shorten(class_id) if index is None else self._names[index]
+
+    def _name_all(self, class_ids: Sequence[str]) -> list[str]:
+        names = [self._name_of(class_id) for class_id in class_ids[:MAX_NAMES]]
+        return names if len(class_ids) <= MAX_NAMES else [*names, f"{len(class_ids) - MAX_NAMES:,} more"]
+
+    def _prediction_text(self) -> str:
+        prediction = self._details.prediction
+        assert prediction is not None, "This is a bug: there is no prediction"
+        name = self._names[prediction.class_index]
+        return name if prediction.probability is None else f"{name} ({format_percentage(prediction.probability)})"
+
+    def _reason_text(self, item: QueueItem) -> str:
+        text = messages.QUEUE_REASONS[item.reason.value]
+        if item.predicted is None:
+            return text
+        votes = messages.agreement_text(item.num_agreeing, item.num_models, None)
+        return f"{text}: {self._names[item.predicted]} ({votes})"
+
+    def _choice(self, index: int, *notes: str, is_label: bool = False) -> Choice:
+        value = {True: "yes", False: "no", None: ""}[self._form.choices.get(index)]
+        class_id = self._details.bundle.label_space.ids[index]
+        return Choice(self._names[index], class_id, f"{CLASS_FIELD}{index}", notes, is_label, value)
+
+    def _labels(self) -> tuple[Choice, ...]:
+        shown = self._details.labels[:MAX_LABELS]
+        return tuple(self._choice(index, LABEL_SOURCE_NAMES[source], is_label=True) for index, source in shown)
+
+    def _suggested(self) -> tuple[Choice, ...]:
+        return tuple(
+            self._choice(
+                item.class_index,
+                messages.agreement_text(item.num_agreeing, self._details.num_models, item.confidence),
+            )
+            for item in self._details.suggested
+        )
+
+    def _others(self, found: Sequence[int]) -> tuple[Choice, ...]:
+        """Return the classes of reviews, of the refused form, of a search, and a rejected original label."""
+        details = self._details
+        shown = {index for index, _ in details.labels} | {item.class_index for item in details.suggested}
+        named = [class_id for review in details.active for class_id in (*review.added, *review.rejected)]
+        named += [class_id for review in details.active for class_id in review.confirmed]
+        reviewed = [self._index_of[class_id] for class_id in named if class_id in self._index_of]
+        wanted = dict.fromkeys([details.target, *reviewed, *self._form.choices, *found])
+        target = {details.target: ("original label",)}
+        others = [index for index in wanted if index not in shown]
+        return tuple(self._choice(index, *target.get(index, ())) for index in others[:MAX_LABELS])
+
+    def _conflicts(self) -> Iterable[str]:
+        decision, active = self._details.decision, self._details.active
+        for class_id in sorted(decision.disputed)[:MAX_NAMES]:
+            newest = {review.voter: class_id in review.present for review in active if _mentions(review, class_id)}
+            yield messages.conflict_text(self._name_of(class_id), *_sides(newest))
+        if decision.is_problematic_disputed:
+            newest = {review.voter: review.problematic for review in active if review.problematic is not None}
+            yield messages.conflict_text("set aside", *_sides(newest))
+
+    def _decision(self) -> list[str]:
+        decision = self._details.decision
+        present, absent = (self._name_all(sorted(classes)) for classes in (decision.present, decision.absent))
+        return messages.decision_texts(present, absent, decision.problematic, decision.reason)
+
+    def _voter(self) -> tuple[str, bool]:
+        return (self._caller, True) if self._caller else (self._form.reviewer, False)
+
+    def _reviews(self) -> Iterable[ReviewRow]:
+        undone = undone_ids(self._details.reviews)
+        shown = [review for review in self._details.reviews if not review.undoes][-MAX_REVIEWS:]
+        for review in reversed(shown):
+            classes = self._name_all(review.confirmed), self._name_all(review.added), self._name_all(review.rejected)
+            yield ReviewRow(
+                id=review.id,
+                reviewer=review.reviewer,
+                is_authenticated=review.is_authenticated,
+                time=f"{review.time:%Y-%m-%d %H:%M} UTC",
+                statements=tuple(messages.statement_texts(classes, review.problematic, review.reason)),
+                comment=review.comment,
+                is_undone=review.id in undone,
+                is_own=review.voter == self._voter() and review.id not in undone,
+            )
+
+    def _last(self, last: Review) -> LastReview:
+        form = ReviewForm(self._form.dataset, last.image, self._form.analysis, reviewer=self._form.reviewer)
+        return LastReview(last.id, last.image, image_url(form))
+
+    def _image_url(self) -> str:
+        prediction = self._details.prediction
+        if prediction is None:
+            return ""
+        safe = "" if {"", ".", ".."} & set(self._form.image.split("/")) else "/"
+        name = quote(self._form.image, safe=safe, errors="replace")
+        return f"/datasets/{quote(self._form.dataset, safe='')}/images/{name}{_query(analysis=prediction.analysis.id)}"
+
+
+def class_options(bundle: Bundle) -> tuple[Option, ...]:
+    """Return the classes that can be added; none if there are too many for a page."""
+    space = bundle.label_space
+    if space.num_classes > MAX_OPTIONS:
+        return ()
+    rows = zip(space.ids, space.names, space.synonyms, strict=True)
+    return tuple(
+        Option(index, class_id, ", ".join(shorten(text) for text in dict.fromkeys((name, *synonyms))))
+        for index, (class_id, name, synonyms) in enumerate(rows)
+    )
+
+
+def queue_view(
+    queue: ReviewQueue, form: ReviewForm, datasets: Sequence[str], title: str, page: int, has_thumbnails: bool
+) -> QueueView:
+    """Return the page of the queue.
+
+    Args:
+        queue: The images of the page.
+        form: The data set, the analysis, and the reviewer.
+        datasets: The data sets that can be selected.
+        title: The title of the analysis with the severe errors; empty: there is none.
+        page: The page, from 1.
+        has_thumbnails: Whether pictures of the data set are available.
+    """
+    names = display_names(queue.bundle.label_space)
+    offset = (page - 1) * PAGE_SIZE
+    rows = tuple(_queue_row(item, form, names, has_thumbnails) for item in queue.items)
+    links = [
+        queue_url(form.dataset, form.analysis, form.reviewer, number) if is_there else ""
+        for number, is_there in ((page - 1, page > 1), (page + 1, offset + len(rows) < queue.total))
+    ]
+    return QueueView(
+        datasets=tuple(datasets),
+        dataset=form.dataset,
+        analysis=form.analysis,
+        analysis_title=title,
+        reviewer=form.reviewer,
+        summary=messages.queue_text(queue.total, queue.num_reviewed, queue.num_models, queue.min_agreement),
+        counts=tuple(_count_links(queue, form)),
+        rows=rows,
+        first=offset + 1 if rows else 0,
+        total=queue.total,
+        start=rows[0].url if rows and page == 1 else "",
+        previous=links[0],
+        next=links[1],
+    )
+
+
+def _count_links(queue: ReviewQueue, form: ReviewForm) -> Iterable[tuple[str, int, str]]:
+    start = 0
+    for reason, count in queue.counts.items():
+        yield (
+            messages.QUEUE_REASONS[reason.value],
+            count,
+            queue_url(form.dataset, form.analysis, form.reviewer, start // PAGE_SIZE + 1) if count else "",
+        )
+        start += count
+
+
+def _queue_row(item: QueueItem, form: ReviewForm, names: Sequence[str], has_thumbnails: bool) -> QueueRow:
+    return QueueRow(
+        image=item.image,
+        url=image_url(ReviewForm(form.dataset, item.image, form.analysis, reviewer=form.reviewer)),
+        thumbnail=thumbnail_url(form.dataset, item.image) if has_thumbnails else "",
+        reason=messages.QUEUE_REASONS[item.reason.value],
+        predicted=MISSING if item.predicted is None else names[item.predicted],
+        agreement=""
+        if item.predicted is None
+        else messages.agreement_text(item.num_agreeing, item.num_models, item.confidence),
+    )
+
+
+def _mentions(review: Review, class_id: str) -> bool:
+    return class_id in review.present or class_id in review.rejected
+
+
+def _sides(votes: dict[tuple[str, bool], bool]) -> tuple[list[str], list[str]]:
+    """Return the names of those who say yes, and of those who say no."""
+    names = {voter: voter[0] if voter[1] else f"{voter[0]} (not authenticated)" for voter in votes}
+    yes, no = ([names[voter] for voter, vote in votes.items() if vote is side] for side in (True, False))
+    return yes, no
+
+
+def _query(**parameters: str | tuple[str, ...]) -> str:
+    filled = {name: value for name, value in parameters.items() if value}
+    return f"?{urlencode(filled, doseq=True, errors='replace')}" if filled else ""

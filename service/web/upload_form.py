@@ -1,0 +1,109 @@
+"""The form of an upload: its fields as a request, and its page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from errata.errors import ErrataError, InvalidRequest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.analyses.ports import Ports
+from service.analyses.request import MAX_TEXT
+from service.domain import AnalysisRequest, RowOrder
+from service.predictions.uploads.terms import format_size
+from service.redact import public_message, public_text
+from service.report.render import render
+from service.web.forms import add_form_cookie, form_token
+from service.web.responses import html_page
+from service.web.status import status_of
+
+ROW_ORDERS: Mapping[str, RowOrder] = {"": RowOrder.UNSPECIFIED, "file-name": RowOrder.FILE_NAME}
+
+
+@dataclass(frozen=True)
+class UploadFields:
+    """The fields of the form besides the file."""
+
+    dataset: str = ""
+    name: str = ""
+    labels: str = ""  # a line `key=value` for each label
+    row_order: str = ""  # a key of ROW_ORDERS
+    accept_implausible: bool = False
+
+    @classmethod
+    def read(cls, fields: Mapping[str, str]) -> "UploadFields":
+        """Return the fields of a form."""
+        texts = {name: fields.get(name, "").strip() for name in ("dataset", "name", "labels", "row_order")}
+        return cls(**texts, accept_implausible="accept_implausible" in fields)
+
+    def request(self, file_name: str) -> AnalysisRequest:
+        """Return the request; without a name, the analysis is named after the file.
+
+        Raises:
+            InvalidRequest: A label or the row order is invalid.
+        """
+        if self.row_order not in ROW_ORDERS:
+            raise InvalidRequest(f"Unknown row order {self.row_order!r:.40}.", field="row_order")
+        return AnalysisRequest(
+            self.dataset,
+            display_name=self.name or _base_name(file_name),
+            labels=_labels(self.labels),
+            row_order=ROW_ORDERS[self.row_order],
+            accept_implausible=self.accept_implausible,
+        )
+
+
+@dataclass(frozen=True)
+class UploadView:
+    """The content of the page."""
+
+    fields: UploadFields
+    datasets: tuple[str, ...]
+    max_bytes: int
+    max_size: str  # the same as text
+    message: str  # the problem of the last upload; empty: there is none
+    details: tuple[str, ...]
+
+
+def upload_form(ports: Ports, request: Request, fields: UploadFields, error: ErrataError | None = None) -> Response:
+    """Return the page with the form, and with the error of the last upload."""
+    token = form_token(request)
+    view = UploadView(
+        fields,
+        tuple(ports.stores.evidence.datasets()),
+        ports.limits.max_upload_bytes,
+        format_size(ports.limits.max_upload_bytes),
+        public_message(error) if error else "",
+        _details(error) if error else (),
+    )
+    html = render("upload.html", site=True, view=view, form_token=token)
+    response = html_page(html, status_of(error) if error else 200)
+    if error is not None and error.retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    return add_form_cookie(request, response, token)
+
+
+def _details(error: ErrataError) -> tuple[str, ...]:
+    """Return the problems in the file with their lines, unless the message already has them."""
+    details = []
+    for violation in error.violations:
+        if violation.description not in error.message:
+            place = f"Line {violation.line}" if violation.line else violation.field
+            details.append(f"{place}: {public_text(error, violation.description)}")
+    return tuple(details)
+
+
+def _base_name(file_name: str) -> str:
+    """Return the name of a file without folders, and without characters that a page cannot show."""
+    name = file_name.replace("\\", "/").rpartition("/")[2]
+    return "".join(character for character in name if character.isprintable())[:MAX_TEXT]
+
+
+def _labels(text: str) -> dict[str, str]:
+    labels = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        key, separator, value = line.partition("=")
+        if not (key and separator):
+            raise InvalidRequest(f"Invalid label {line!r:.80}. Write a line key=value for each label.", field="labels")
+        labels[key.strip()] = value.strip()
+    return labels

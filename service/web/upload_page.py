@@ -1,0 +1,135 @@
+"""POST /upload: a predictions file from a browser, judged while the browser waits.
+
+The file is received into a temporary file before it is judged: browsers show no response before they have sent the
+whole request. Slow senders are refused as by the gRPC API, and both share the limit on concurrent uploads.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from threading import Event
+from typing import TypeVar
+
+import structlog
+from errata.errors import ErrataError, TruncatedUpload
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from service.analyses import upload
+from service.analyses.ports import Ports
+from service.authorization import CALLER
+from service.concurrency import ConcurrencyLimit
+from service.domain import Analysis
+from service.paced_stream import PacedStream
+from service.redact import log_fields
+from service.storage import upload_too_large
+from service.web.forms import require_form_token, require_same_origin
+from service.web.multipart import MAX_OVERHEAD, FileForm
+from service.web.responses import HEADERS, closing, message_page, refused_form
+from service.web.upload_form import UploadFields, upload_form
+
+PIECE = 1 << 20  # bytes that are parsed at once
+MAX_DRAINED = 64 << 20  # bytes that are read after an error, so that the browser shows the response
+_log = structlog.get_logger()
+Result = TypeVar("Result")
+
+
+class UploadPage:
+    """Receives uploads, and judges them in a thread pool."""
+
+    def __init__(self, ports: Ports, uploads: ConcurrencyLimit) -> None:
+        self._ports = ports
+        self._uploads = uploads
+        self._pool = ThreadPoolExecutor(uploads.limit, thread_name_prefix="web-upload")
+
+    def routes(self) -> list[Route]:
+        """Return the route of the form's target."""
+        return [Route("/upload", self._receive, methods=["POST"])]
+
+    def stop(self) -> None:
+        """Stop the thread pool."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _receive(self, request: Request) -> Response:
+        limit = self._ports.limits.max_upload_bytes
+        try:
+            require_same_origin(request)
+            form = FileForm(request.headers.get("content-type", ""), limit, partial(require_form_token, request))
+            size = request.headers.get("content-length", "")
+            if size.isascii() and size.isdigit() and int(size[:20]) > limit + MAX_OVERHEAD:
+                raise upload_too_large(limit)
+            release = self._uploads.acquire()
+        except ErrataError as error:
+            return refused_form(request, error)
+        try:
+            await self._read_body(request, form)
+            analysis = await self._judge(request, form)
+        except ErrataError as error:
+            if details := log_fields(error):
+                _log.warning("upload refused", reason=error.reason, **details)
+            return closing(
+                await self._run(partial(upload_form, self._ports, request, UploadFields.read(form.fields), error))
+            )
+        except Exception:
+            _log.exception("upload failed")
+            return closing(message_page(500, "The server log contains the details."))
+        finally:
+            form.close()
+            release()
+        return RedirectResponse(f"/analyses/{analysis.id}", status_code=303, headers=HEADERS)
+
+    async def _read_body(self, request: Request, form: FileForm) -> None:
+        """Parse the body; raise the first error after the rest of the body, unless that is too large."""
+        pieces, buffer = PacedStream(request.stream(), len), bytearray()
+        error: ErrataError | None = None
+        num_drained = 0
+        try:
+            while (piece := await pieces.next()) is not None and num_drained <= MAX_DRAINED:
+                if error is not None:
+                    num_drained += len(piece)
+                    continue
+                buffer += piece
+                if len(buffer) >= PIECE or not piece:
+                    try:
+                        await self._run(partial(form.feed, bytes(buffer)))
+                    except ErrataError as problem:
+                        error = problem
+                    buffer.clear()
+        except ClientDisconnect as disconnect:
+            raise TruncatedUpload(
+                "The connection ended before the end of the file. Send the whole file again.", field="file"
+            ) from disconnect
+        if error is not None:
+            raise error
+
+    async def _judge(self, request: Request, form: FileForm) -> Analysis:
+        """Judge the file; parsers of binary formats stop if the browser closes the connection."""
+        content, is_closed = form.finish(), Event()
+        analysis_request = UploadFields.read(form.fields).request(form.file_name)
+
+        async def watch() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            is_closed.set()
+
+        watcher = asyncio.create_task(watch())
+        try:
+            judge = partial(upload.upload, self._ports, analysis_request, content, CALLER.get(), is_closed.is_set)
+            return await self._run(judge, is_closed)
+        finally:
+            watcher.cancel()
+
+    async def _run(self, function: Callable[[], Result], is_cancelled: Event | None = None) -> Result:
+        """Call a function in a thread. A canceled request waits for its end, since the thread uses the file."""
+        run = partial(copy_context().run, function)
+        future = asyncio.get_running_loop().run_in_executor(self._pool, run)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if is_cancelled is not None:
+                is_cancelled.set()
+            await asyncio.wait([future])
+            raise

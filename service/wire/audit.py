@@ -1,0 +1,47 @@
+"""Messages of audit events and of analyses that are judged again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from errata import v1 as pb
+from errata.names import dataset_name, evidence_name
+
+from service.analyses.reanalyze_all import ReanalysisProgress
+from service.domain import AuditAction, AuditEvent
+from service.wire.analyses import to_timestamp
+from service.wire.names import analysis_name, check_enum
+
+_ACTIONS: Mapping[AuditAction, Any] = {
+    action: pb.AuditEvent.Action.Value(f"ACTION_{action.name}") for action in AuditAction
+}
+
+
+def audit_action(value: int) -> AuditAction | None:
+    """Convert the action of a request; None if it is not set."""
+    check_enum(pb.AuditEvent.Action, value, "action")
+    return next((action for action, number in _ACTIONS.items() if number == value), None)
+
+
+def to_audit_event(event: AuditEvent) -> pb.AuditEvent:
+    """Convert an audit event."""
+    return pb.AuditEvent(
+        id=event.id,
+        create_time=to_timestamp(event.time),
+        actor=event.actor,
+        action=_ACTIONS[event.action],
+        dataset=dataset_name(event.dataset) if event.dataset else "",
+        evidence=evidence_name(event.dataset, event.digest) if event.digest else "",
+        details=event.details,
+    )
+
+
+def to_progress(progress: ReanalysisProgress) -> pb.ReanalyzeAnalysesResponse:
+    """Convert the outcome for one analysis."""
+    return pb.ReanalyzeAnalysesResponse(
+        num_done=progress.done,
+        num_total=progress.total,
+        before=analysis_name(progress.before),
+        after=analysis_name(progress.after) if progress.after else "",
+        created=progress.is_new,
+        skip_reason=progress.reason,
+    )

@@ -1,0 +1,331 @@
+"""Upload and deletion by the forms of the pages, over HTTP."""
+
+import http.client
+import io
+import re
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+
+import pytest
+from errata import Client
+from errata.errors import AnalysisNotFound, InvalidUpload, TooBusy
+from running_service import MODEL, Running, Start
+
+from service.analyses import upload as use_case
+from service.authorization import Scope, line_of, new_token
+from service.web import upload_page
+
+BOUNDARY = "----WebKitFormBoundaryx"
+SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
+CROSS_SITE = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+    @property
+    def analysis(self) -> str:
+        """The name of the analysis to which the browser is sent."""
+        return self.headers["Location"].removeprefix("/")
+
+
+class FormClient:
+    """A browser without scripts: it keeps the cookie and the token of the form."""
+
+    def __init__(self, running: Running, authorization: str = "") -> None:
+        self.host, port = running.addresses.http.rsplit(":", 1)
+        self.port = int(port)
+        self.headers = {"Authorization": authorization} if authorization else {}
+        self.token = ""
+
+    def get(self, path: str) -> Answer:
+        answer = self.send("GET", path)
+        if cookie := answer.headers["Set-Cookie"]:
+            self.headers["Cookie"] = cookie.partition(";")[0]
+        self.token = "".join(re.findall(r'name="form_token" value="([^"]+)"', answer.text))
+        return answer
+
+    def post(self, path: str, headers: dict[str, str] = SAME_ORIGIN, **fields: str) -> Answer:
+        body = "&".join(f"{name}={value}" for name, value in ({"form_token": self.token} | fields).items())
+        return self.send("POST", path, body.encode(), headers | {"Content-Type": "application/x-www-form-urlencoded"})
+
+    def upload(
+        self, content: bytes, file_name: str = "net.csv", headers: dict[str, str] = SAME_ORIGIN, **fields: str
+    ) -> Answer:
+        values = {"form_token": self.token, "dataset": "demo"} | fields
+        parts = [
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in values.items()
+        ]
+        file = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{file_name}"\r\n\r\n'
+        body = ("".join(parts) + file).encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+        return self.send(
+            "POST", "/upload", body, headers | {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+        )
+
+    def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        try:
+            connection.request(method, path, body, self.headers | (headers or {}))
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read().decode())
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def browser(running: Running) -> FormClient:
+    browser = FormClient(running)
+    browser.get("/upload")
+    assert browser.token and browser.headers["Cookie"] == f"errata_form={browser.token}"
+    return browser
+
+
+# upload
+
+
+def test_an_uploaded_file_becomes_an_analysis(browser: FormClient, client: Client, demo_csv: bytes) -> None:
+    answer = browser.upload(demo_csv, name="my net", labels="family=cnn\r\n size = big \r\n")
+
+    assert answer.status == 303
+    analysis = client.get(answer.analysis)
+    assert (analysis.display_name, dict(analysis.labels)) == ("my net", {"family": "cnn", "size": "big"})
+    same = client.upload(io.BytesIO(demo_csv), "demo", display_name="my net")
+    assert analysis.predictions_digest == same.predictions_digest
+    assert analysis.summary == same.summary
+
+
+@pytest.mark.parametrize(
+    ("file_name", "title"),
+    [
+        ("net.csv", "net.csv"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\files\\net.csv", "net.csv"),
+        ("<img src=x onerror=alert(1)>.csv", "<img src=x onerror=alert(1)>.csv"),
+        ("x" * 300 + ".csv", "x" * 256),
+        ("a\u202eb\u0007.csv", "ab.csv"),
+    ],
+)
+def test_without_a_name_the_analysis_is_named_after_its_file(
+    browser: FormClient, client: Client, demo_csv: bytes, file_name: str, title: str
+) -> None:
+    answer = browser.upload(demo_csv, file_name)
+
+    assert client.get(answer.analysis).display_name == title
+    assert "<img src=x" not in browser.get("/?order=create_time+desc").text
+
+
+def test_a_bad_file_has_the_messages_of_the_api_with_lines(
+    browser: FormClient, client: Client, demo_csv: bytes
+) -> None:
+    rows = demo_csv.splitlines(keepends=True)
+    bad = b"".join([rows[0], b"only_a_name.jpg\n", rows[1].strip() + b"x\n", *rows[2:]])
+    with pytest.raises(InvalidUpload) as error:
+        client.upload(io.BytesIO(bad), "demo")
+    assert error.value.violations
+
+    answer = browser.upload(bad, name="<b>bold</b>", labels="a=b")
+
+    assert answer.status == 400
+    text = unescape(answer.text).replace("\N{NO-BREAK SPACE}", " ")
+    assert error.value.message in text and "Line " in text
+    for violation in error.value.violations:
+        assert violation.description in text
+        assert f"Line {violation.line}: " in text
+    assert 'value="&lt;b&gt;bold&lt;/b&gt;"' in answer.text, "the form keeps the fields"
+    assert "<b>bold" not in answer.text and "a=b</textarea>" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"dataset": "nothing"}, 404, "nothing"),
+        ({"dataset": ""}, 400, "The data set is missing"),
+        ({"labels": "family"}, 400, "Invalid label 'family'"),
+        ({"row_order": "odd"}, 400, "Unknown row order 'odd'"),
+        ({"row_order": "file-name"}, 400, "row order"),
+        ({"name": "x" * 257}, 400, "257 characters"),
+    ],
+)
+def test_invalid_fields_have_a_message(
+    browser: FormClient, demo_csv: bytes, fields: dict[str, str], status: int, message: str
+) -> None:
+    answer = browser.upload(demo_csv, **fields)
+
+    assert answer.status == status
+    assert message in unescape(answer.text)
+
+
+def test_an_upload_from_another_site_is_refused_before_it_is_read(browser: FormClient, demo_csv: bytes) -> None:
+    for headers in (CROSS_SITE, {}, {"Origin": "null"}, {"Sec-Fetch-Site": "same-site"}):
+        answer = browser.upload(demo_csv, headers=headers)
+        assert answer.status == 403 and "another site" in answer.text
+    assert browser.upload(demo_csv, headers={"Origin": f"http://{browser.host}:{browser.port}"}).status == 303
+
+
+def test_an_upload_without_the_token_is_refused(browser: FormClient, demo_csv: bytes) -> None:
+    assert browser.upload(demo_csv, form_token="").status == 403
+    assert browser.upload(demo_csv, form_token="t" * 43).status == 403
+    browser.headers.pop("Cookie")
+    assert browser.upload(demo_csv).status == 403
+
+
+def test_an_upload_is_bounded(start: Start, demo_csv: bytes) -> None:
+    with start(max_upload_bytes=2000) as running:
+        browser = FormClient(running)
+        page = browser.get("/upload").text
+        assert 'data-max-bytes="2000"' in page
+        answer = browser.upload(demo_csv + bytes(3000))
+        assert answer.status == 413 and "at most 2000 bytes" in answer.text
+
+        connection = socket.create_connection((browser.host, browser.port), timeout=10)
+        with connection:
+            connection.sendall(
+                f"POST /upload HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\nContent-Length: {10**12}\r\n"
+                f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n".encode()
+            )
+            assert connection.recv(100).startswith(b"HTTP/1.1 413"), "the body is not awaited"
+
+
+def test_uploads_of_browsers_and_of_the_api_share_their_slots(
+    start: Start, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start(max_uploads=1) as running:
+        browser = FormClient(running)
+        browser.get("/upload")
+        with held_upload(browser):
+            answer = browser.upload(demo_csv)
+            assert answer.status == 503 and answer.headers["Retry-After"] == "2"
+            client = Client(running.addresses.grpc, attempts=1)
+            with pytest.raises(TooBusy, match="Too many uploads"):
+                client.upload(io.BytesIO(demo_csv), "demo")
+        deadline = time.monotonic() + 10
+        while browser.upload(demo_csv).status != 303:
+            assert time.monotonic() < deadline, "a closed connection still occupies its slot"
+
+
+class held_upload:  # noqa: N801 - a context manager
+    """An upload that has sent only its head."""
+
+    def __init__(self, browser: FormClient) -> None:
+        self.browser = browser
+
+    def __enter__(self) -> None:
+        self.connection = socket.create_connection((self.browser.host, self.browser.port), timeout=10)
+        self.connection.sendall(
+            f"POST /upload HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 1000\r\n"
+            f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n--".encode()
+        )
+        time.sleep(0.3)
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+
+def test_a_slow_upload_is_ended(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.paced_stream.MAX_WAIT_SECONDS", 0.3)
+    with start() as running:
+        browser = FormClient(running)
+        with socket.create_connection((browser.host, browser.port), timeout=10) as connection:
+            connection.sendall(
+                f"POST /upload HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 1000\r\n"
+                f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n--".encode()
+            )
+            content = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    assert content.startswith(b"HTTP/1.1 400") and b"Upload too slow" in content
+
+
+def test_after_an_error_the_rest_of_the_body_is_read(
+    browser: FormClient, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_page, "PIECE", 1000)
+
+    answer = browser.upload(demo_csv + bytes(3 << 20), form_token="wrong")
+
+    assert answer.status == 403 and "has expired" in answer.text
+
+
+def test_an_unexpected_error_shows_no_details(
+    browser: FormClient, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret path /etc")
+
+    monkeypatch.setattr(use_case, "upload", fail)
+
+    answer = browser.upload(demo_csv)
+
+    assert answer.status == 500 and "secret" not in answer.text
+
+
+# tokens
+
+
+@pytest.fixture
+def token_service(start: Start, tmp_path: Path) -> Iterator[tuple[Running, str, str]]:
+    reader, writer = new_token(), new_token()
+    lines = [line_of("reader", Scope.READ, reader), line_of("writer", Scope.WRITE, writer)]
+    (tmp_path / "tokens").write_text("\n".join(lines))
+    with start(tokens=tmp_path / "tokens") as running:
+        yield running, f"Bearer {reader}", f"Bearer {writer}"
+
+
+def test_forms_need_the_scope_write(token_service: tuple[Running, str, str], demo_csv: bytes) -> None:
+    running, reader, writer = token_service
+    browser = FormClient(running, writer)
+    browser.get("/upload")
+    name = browser.upload(demo_csv).analysis
+    token, cookie = browser.token, browser.headers["Cookie"]
+
+    other = FormClient(running, reader)
+    other.token, other.headers["Cookie"] = token, cookie
+    assert other.get("/upload").status == other.upload(demo_csv).status == 403
+    assert other.get(f"/{name}/delete").status == other.post(f"/{name}/delete").status == 403
+    assert "owner: writer" in browser.get(f"/{name}").text
+    browser.get(f"/{name}/delete")
+    assert browser.post(f"/{name}/delete").status == 303
+
+
+# deletion
+
+
+def test_a_deletion_is_confirmed_first(browser: FormClient, client: Client, demo_csv: bytes) -> None:
+    name = browser.upload(demo_csv, name="<i>old</i>").analysis
+
+    page = browser.get(f"/{name}/delete")
+    assert page.status == 200 and "&lt;i&gt;old&lt;/i&gt;" in page.text and "<i>old" not in page.text
+    assert client.get(name), "opening the page deletes nothing"
+    answer = browser.post(f"/{name}/delete")
+
+    assert (answer.status, answer.headers["Location"]) == (303, "/")
+    with pytest.raises(AnalysisNotFound):
+        client.get(name)
+    assert browser.post(f"/{name}/delete").status == browser.get(f"/{name}/delete").status == 404
+
+
+def test_a_deletion_from_another_site_is_refused(browser: FormClient, client: Client, demo_csv: bytes) -> None:
+    name = browser.upload(demo_csv).analysis
+    browser.get(f"/{name}/delete")
+
+    assert browser.post(f"/{name}/delete", CROSS_SITE).status == 403
+    assert browser.post(f"/{name}/delete", form_token="").status == 403
+    assert browser.send("POST", f"/{name}/delete", b"", SAME_ORIGIN).status == 400
+    assert client.get(name)
+
+
+def test_an_open_analysis_is_not_deleted(start: Start) -> None:
+    with start(open_gate=False) as running:
+        name = running.client.analyze(MODEL, "demo").name
+        browser = FormClient(running)
+        assert "Cancel it first" in browser.get(f"/{name}/delete").text
+        assert browser.token == ""
+        browser.get("/upload")
+        assert browser.post(f"/{name}/delete").status == 409
+        running.gate.set()

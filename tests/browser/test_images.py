@@ -1,0 +1,214 @@
+"""The grid of images and the pages of images in a browser: from a filter to an image to the next one."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from .conftest import HOSTILE_FILE, SCREENSHOTS, OpenPage, Site, open_page
+
+SCHEMES = ("light", "dark")
+WIDTHS = (420, 1300)
+
+
+@contextmanager
+def open_grid(chromium: Browser, site: Site, query: str = "", **options: Any) -> Iterator[OpenPage]:
+    with open_page(chromium, f"{site.url}/{site.analysis.name}/images{query}", **options) as view:
+        yield view
+
+
+def counted(page: Page) -> int:
+    """Return the number of images that the grid announces."""
+    return int(page.inner_text("[role=status]").rsplit(" ", 1)[1].replace(",", ""))
+
+
+def count_beside(page: Page, link: str) -> int:
+    return int(page.locator(f".facets li:has({link}) .count").inner_text().replace(",", ""))
+
+
+def without_missing_pictures(view: OpenPage) -> list[str]:
+    """Return the messages about the page itself."""
+    return [message for message in view.messages if "404" not in message]
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_a_facet_filters_by_the_count_beside_it(chromium: Browser, site: Site, script: bool) -> None:
+    with open_grid(chromium, site, java_script_enabled=script) as view:
+        page = view.page
+        total = counted(page)
+        link = page.locator("#error_type-8")
+        expected = count_beside(page, "#error_type-8")
+        assert 0 < expected < total
+        link.click()
+        page.wait_for_url("**/images?type=model_failure")
+        expect(page.locator(".image-grid li").first).to_contain_text("model failure")
+        assert counted(page) == expected
+
+        page.get_by_role("link", name="error type: model failure").click()
+        page.wait_for_url("**/images")
+        assert counted(page) == total
+        assert view.messages == []
+
+
+def test_htmx_swaps_the_grid_and_the_history_restores_it(chromium: Browser, site: Site) -> None:
+    with open_grid(chromium, site) as view:
+        page = view.page
+        page.evaluate("window.isSamePage = true")
+        total = counted(page)
+        page.locator("#group-organism").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/images?group=organism")
+        expect(page.locator("#group-organism")).to_have_attribute("aria-current", "true")
+        assert page.evaluate("window.isSamePage"), "only the grid was replaced"
+        assert page.evaluate("document.activeElement.id") == "group-organism", "the focus stays"
+        assert counted(page) < total
+        page.go_back()
+        page.wait_for_url("**/images")
+        expect(page.locator("#group-organism")).not_to_have_attribute("aria-current", "true")
+        assert counted(page) == total
+        assert view.messages == []
+
+
+def test_the_form_sorts_and_keeps_the_filters(chromium: Browser, site: Site) -> None:
+    with open_grid(chromium, site, "?type=fine_grained") as view:
+        page = view.page
+        page.select_option("[name=sort]", "confidence")
+        page.select_option("[name=min_confidence]", "0.5")
+        page.locator("form:has([name=sort]) button").click()
+        page.wait_for_url("**min_confidence=0.5**")
+        parameters = parse_qs(urlsplit(page.url).query)
+        assert parameters == {"type": ["fine_grained"], "sort": ["confidence"], "min_confidence": ["0.5"]}
+        shown = [float(text) for text in re.findall(r"([\d.]+)\s%", page.inner_text(".image-grid"))]
+        assert len(shown) == 60 and shown == sorted(shown) and shown[0] >= 50
+
+
+def test_a_class_that_is_not_listed_is_found_by_its_name(chromium: Browser, site: Site) -> None:
+    with open_grid(chromium, site) as view:
+        page = view.page
+        page.fill(".facets [name=class]", "tabby")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**class=tabby")
+        assert counted(page) > 0
+        assert page.locator(".facets a[aria-current]").inner_text() == "tabby"
+
+
+def test_an_error_after_a_click_has_its_page(chromium: Browser, site: Site) -> None:
+    with open_grid(chromium, site) as view:
+        page = view.page
+        page.fill(".facets [name=predicted]", "no such class")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**predicted=**")
+        assert "Unknown class 'no such class'" in page.inner_text("main")
+
+
+def test_a_filtered_image_opens_and_arrow_keys_lead_to_the_next_one(chromium: Browser, site: Site) -> None:
+    with open_grid(chromium, site, "?type=fine_grained&sort=class") as view:
+        page = view.page
+        names = page.locator(".image-grid input").evaluate_all("boxes => boxes.map(box => box.value)")
+        page.locator(".image-grid li > a").nth(1).click()
+        page.wait_for_url(f"**/images/{names[1]}?**")
+        assert page.inner_text("h1") == names[1]
+        assert "Image 2 of" in page.inner_text(".pager")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_url(f"**/images/{names[2]}?**")
+        page.keyboard.press("Control+ArrowRight")  # belongs to the browser
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_url(f"**/images/{names[1]}?**")
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_url(f"**/images/{names[0]}?**")
+        assert page.get_by_role("link", name="Previous image").count() == 0
+        page.get_by_role("link", name="Next image").click()
+        page.wait_for_url(f"**/images/{names[1]}?**")
+        page.get_by_role("link", name="Back to the images").click()
+        page.wait_for_url("**/images?type=fine_grained&sort=class")
+        assert view.messages == []
+
+
+def test_the_image_page_links_to_other_analyses_and_to_the_review(chromium: Browser, site: Site) -> None:
+    first, second = (item.name.removeprefix("analyses/") for item in (site.analysis, site.other))
+    with open_grid(chromium, site, "?type=model_failure", java_script_enabled=False) as view:
+        page = view.page
+        page.locator(".image-grid li > a").first.click()
+        name = page.inner_text("h1")
+        review = page.get_by_role("link", name="Review").get_attribute("href")
+        assert review == f"/review/imagenet-real/{name}?analysis={first}"
+        page.get_by_role("link", name="second", exact=True).click()
+        assert page.inner_text("h1") == name
+        assert (
+            page.locator("nav.site").get_by_role("link", name="second").get_attribute("href") == f"/analyses/{second}"
+        )
+        assert page.locator("tbody").inner_text().startswith("first")
+
+
+def test_selected_images_are_sent_to_the_review(chromium: Browser, site: Site) -> None:
+    with open_grid(chromium, site, "?type=model_failure") as view:
+        page = view.page
+        boxes = page.locator(".image-grid input")
+        names = [boxes.nth(index).get_attribute("value") for index in (0, 2)]
+        for index in (0, 2):
+            boxes.nth(index).check()
+        page.get_by_role("button", name="Review selected images").click()
+        page.wait_for_url("**/review?**")
+        assert parse_qs(urlsplit(page.url).query) == {
+            "dataset": ["imagenet-real"],
+            "analysis": [site.analysis.name.removeprefix("analyses/")],
+            "image": names,
+        }
+
+
+def test_pictures_are_shown_in_the_grid_and_on_the_page(chromium: Browser, site: Site) -> None:
+    picture = b'<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256"><rect width="256" height="256"/></svg>'
+    requested: list[str] = []
+
+    def answer(route: Route) -> None:
+        requested.append(urlsplit(route.request.url).path)
+        route.fulfill(body=picture, content_type="image/svg+xml")
+
+    with open_page(chromium, "about:blank") as view:
+        page = view.page
+        page.route(re.compile("/datasets/demo/(thumbnails|pictures)/"), answer)
+        page.goto(f"{site.url}/{site.demo.name}/images")
+        page.wait_for_function("[...document.images].slice(0, 5).every(image => image.naturalWidth > 0)")
+        link = page.locator(".image-grid li > a").first
+        name = link.locator("img").get_attribute("alt")
+        assert name is not None and f"/datasets/demo/thumbnails/{name.removeprefix('image ')}" in requested
+        link.click()
+        page.wait_for_function("document.images[0].naturalWidth > 0")
+        assert f"/datasets/demo/pictures/{name.removeprefix('image ')}" in requested
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pages_are_accessible_and_fit_the_window(chromium: Browser, site: Site, scheme: str, width: int) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
+    baseline = site.other.name.removeprefix("analyses/")
+    with open_grid(chromium, site, f"?group=organism&baseline={baseline}&change=broken", **options) as view:
+        page = view.page
+        for name in ("images", "image"):
+            assert view.violations() == [], name
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+            page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}-{width}.png", full_page=True)
+            assert without_missing_pictures(view) == []
+            if name == "images":
+                page.locator(".image-grid li > a").first.click()
+                page.wait_for_url("**/datasets/**")
+
+
+def test_hostile_names_are_text(chromium: Browser, site: Site) -> None:
+    with open_page(chromium, f"{site.url}/{site.hostile.name}/images") as view:
+        page = view.page
+        page.get_by_role("link", name=HOSTILE_FILE).click()
+        page.wait_for_url("**/datasets/street/**")
+        assert page.inner_text("h1") == HOSTILE_FILE
+        page.locator(".pager a[rel]").first.click()
+        page.wait_for_url("**/plain.jpg?**")
+        page.locator(".pager a[rel]").first.click()
+        page.wait_for_function("document.querySelector('h1').textContent !== 'plain.jpg'")
+        assert page.inner_text("h1") == HOSTILE_FILE
+        assert page.evaluate("window.hacked") is None
+        assert view.messages == []

@@ -1,0 +1,324 @@
+"""Reviews in a browser: by mouse, by keyboard, without JavaScript, by two reviewers, and with hostile texts."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from errata.tokens import Scope, line_of, new_token
+from playwright.sync_api import Browser, Page
+from running_service import Running, start_service
+
+from service.bootstrap.build import Inputs, build_evidence
+
+from .conftest import HOSTILE, HOSTILE_FILE, SCREENSHOTS, OpenPage, open_page
+
+CLASSES = ("cat", "dog", "bird", "fish", HOSTILE)
+IMAGES = {"a.jpg": "cat", "b.jpg": "dog", "c.jpg": "bird", HOSTILE_FILE: "fish"}
+WRONG = {"a.jpg": 1, "b.jpg": 4, HOSTILE_FILE: 0}  # class that three models predict
+CONFIDENCE = {"a.jpg": 0.9, "b.jpg": 0.8, "c.jpg": 0.5, HOSTILE_FILE: 0.7}  # the order of the queue
+URL = "/review/street/{}"
+
+
+@pytest.fixture(scope="module")
+def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("street")
+    quoted = HOSTILE.replace('"', '""')
+    (folder / "classes.csv").write_text("name\n" + "".join(f'"{name}"\n' for name in (*CLASSES[:4], quoted)))
+    file = HOSTILE_FILE.replace('"', '""')
+    rows = [f'"{name if name != HOSTILE_FILE else file}",{label}' for name, label in IMAGES.items()]
+    (folder / "labels.csv").write_text("file_name,labels\n" + "\n".join(rows) + "\n")
+    inputs = Inputs(classes=folder / "classes.csv", labels=folder / "labels.csv")
+    return build_evidence("street", inputs, folder / "bundle").path
+
+
+@contextmanager
+def reviewed_service(data_dir: Path, folder: Path, bundle_path: Path, tokens: Path | None = None) -> Iterator[Running]:
+    """Run a service with the analyses of three models."""
+    folder.mkdir(exist_ok=True)
+    evidence = {"street": [str(bundle_path)]}
+    with ExitStack() as stack:
+        running = stack.enter_context(start_service(data_dir, folder / "archive", evidence=evidence))
+        for number in range(3):
+            lines = ["file_name,top1,probability"]
+            for name, label in IMAGES.items():
+                predicted = WRONG.get(name, CLASSES.index(label))
+                # Different predictions: the same ones would be one model.
+                predicted = number if name == "c.jpg" and number < 2 else predicted
+                escaped = name.replace('"', '""')
+                lines.append(f'"{escaped}",{predicted},{CONFIDENCE[name]}')
+            (folder / "p.csv").write_text("\n".join(lines) + "\n")
+            running.client.upload(folder / "p.csv", "street", display_name=f"net {number}", accept_implausible=True)
+        if tokens is None:
+            yield running
+            return
+    settings = {"evidence": evidence, "tokens": tokens}
+    with start_service(data_dir, folder / "archive", **settings) as running:
+        yield running
+
+
+@pytest.fixture
+def service(data_dir: Path, tmp_path: Path, bundle_path: Path) -> Iterator[str]:
+    with reviewed_service(data_dir, tmp_path / "service", bundle_path) as running:
+        yield f"http://{running.addresses.http}"
+
+
+def row(page: Page, name: str) -> "object":
+    return page.locator("fieldset.choice").filter(has=page.locator("legend", has_text=re.compile(rf"\s{name}\b")))
+
+
+def choose(page: Page, name: str, choice: str) -> None:
+    row(page, name).get_by_label(choice, exact=True).check()  # type: ignore[attr-defined]
+
+
+def save(page: Page) -> None:
+    with page.expect_navigation():
+        page.get_by_role("button", name="Save and next").click()
+
+
+def press(page: Page, key: str) -> None:
+    with page.expect_navigation():
+        page.keyboard.press(key)
+
+
+def reviews(page: Page) -> str:
+    return page.locator(".reviews").inner_text()
+
+
+def test_a_review_by_mouse_is_stored_and_leads_to_the_next_image(chromium: Browser, service: str) -> None:
+    with open_page(chromium, f"{service}/review?dataset=street") as view:
+        page = view.page
+        assert page.locator("tbody a").all_inner_texts() == ["a.jpg", "b.jpg", HOSTILE_FILE]
+        page.get_by_role("link", name="Start the review").click()
+        assert page.inner_text("h1") == "a.jpg"
+        assert "3 of 3 models" in page.locator("fieldset.choice").nth(1).inner_text()
+        choose(page, "cat", "confirm")
+        choose(page, "dog", "add")
+        page.get_by_label("your name").fill("ann")
+        page.get_by_label("comment").fill("two animals")
+        save(page)
+        assert page.inner_text("h1") == "b.jpg"
+        assert page.get_by_label("your name").input_value() == "ann"
+
+        page.goto(service + URL.format("a.jpg"))
+        assert "In the image: cat and dog." in page.inner_text(".history")
+        assert "confirms cat; adds dog" in reviews(page)
+        assert "two animals" in reviews(page)
+        assert "ann not authenticated" in reviews(page)
+        page.goto(f"{service}/review?dataset=street")
+        assert page.locator("tbody a").all_inner_texts() == ["b.jpg", HOSTILE_FILE]
+        assert view.messages == []
+
+
+def test_a_review_by_keyboard_needs_no_pointer(chromium: Browser, service: str) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        page = view.page
+        page.keyboard.press("a")  # confirm the labels
+        page.keyboard.press("2")  # add the first suggested class
+        page.keyboard.press("p")
+        page.keyboard.press("c")
+        page.keyboard.type("as 1 2 p n")  # no key acts in a text field
+        page.keyboard.press("Escape")
+        page.keyboard.press("/")
+        page.keyboard.type("bird")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Escape")
+        press(page, "s")
+        assert page.inner_text("h1") == "b.jpg"
+        press(page, "n")
+        assert page.inner_text("h1") == HOSTILE_FILE
+        page.goto(f"{service}{URL.format('a.jpg')}?reviewer=ann")
+        assert "confirms cat; adds dog and bird; sets the image aside" in reviews(page)
+        assert "as 1 2 p n" in reviews(page)
+        press(page, "u")
+        assert page.locator(".reviews .undone").count() == 1
+        assert "The labels stay as they are." in page.inner_text(".history")
+        assert view.messages == []
+
+
+def test_single_keys_can_be_turned_off(chromium: Browser, service: str) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        page = view.page
+        page.get_by_label("single keys are active").uncheck()
+        page.reload()
+        page.keyboard.press("a")
+        assert not page.get_by_label("single keys are active").is_checked()
+        assert not row(page, "cat").get_by_label("confirm").is_checked()  # type: ignore[attr-defined]
+
+
+def test_a_review_without_javascript_is_complete(chromium: Browser, service: str) -> None:
+    with open_page(chromium, service + URL.format("a.jpg"), java_script_enabled=False) as view:
+        page = view.page
+        page.get_by_text("Search of classes").click()
+        page.get_by_label("part of an ID").fill("IRD")
+        page.get_by_role("button", name="Search classes").click()
+        choose(page, "bird", "add")
+        page.get_by_label("add a class by its ID or name").fill("fish")
+        choose(page, "cat", "reject")
+        page.get_by_label("set aside", exact=True).check()
+        page.get_by_label("reason to set it aside").fill("blurred")
+        page.get_by_label("your name").fill("ann")
+        save(page)
+        page.goto(f"{service}{URL.format('a.jpg')}?reviewer=ann")
+        assert "adds bird and fish; rejects cat; sets the image aside: blurred" in reviews(page)
+        page.locator(".reviews").get_by_role("button", name="Undo").click()
+        assert page.locator(".reviews .undone").count() == 1
+
+
+def test_an_invalid_review_is_shown_again_with_its_statements(chromium: Browser, service: str) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        page = view.page
+        choose(page, "cat", "confirm")
+        page.get_by_label("add a class by its ID or name").fill("unicorn")
+        page.get_by_label("comment").fill("not sure")
+        save(page)
+        assert "Unknown class 'unicorn'" in page.get_by_role("alert").inner_text()
+        assert row(page, "cat").get_by_label("confirm").is_checked()  # type: ignore[attr-defined]
+        assert page.get_by_label("comment").input_value() == "not sure"
+        assert page.get_by_label("add a class by its ID or name").input_value() == "unicorn"
+
+
+def test_a_page_with_labels_that_have_changed_is_not_stored(chromium: Browser, service: str) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        page = view.page
+        choose(page, "cat", "confirm")
+        page.evaluate("document.querySelector('[name=evidence]').value = 'f'.repeat(64)")
+        save(page)
+        assert "have changed" in page.get_by_role("alert").inner_text()
+        assert row(page, "cat").get_by_label("confirm").is_checked()  # type: ignore[attr-defined]
+        assert "No reviews." in page.inner_text(".history")
+        save(page)
+        assert page.inner_text("h1") == "b.jpg"
+
+
+def test_a_form_that_is_sent_twice_is_one_review(chromium: Browser, service: str) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        page = view.page
+        choose(page, "cat", "confirm")
+        fields = page.evaluate("Object.fromEntries(new FormData(document.querySelector('[data-review]')))")
+        for _ in range(2):
+            headers = {"Origin": service, "Sec-Fetch-Site": "same-origin"}
+            assert page.request.post(f"{service}/reviews", form=fields, headers=headers).ok
+        page.reload()
+        assert page.locator(".reviews li").count() == 1
+
+
+def test_a_selection_is_reviewed_in_its_order(chromium: Browser, service: str) -> None:
+    query = f"dataset=street&image=c.jpg&image={quote(HOSTILE_FILE, safe='')}&reviewer=ann"
+    with open_page(chromium, f"{service}/review?{query}") as view:
+        page = view.page
+        assert page.inner_text("h1") == "c.jpg"
+        choose(page, "bird", "confirm")
+        save(page)
+        assert page.inner_text("h1") == HOSTILE_FILE
+        page.get_by_role("link", name="Skip", exact=True).click()
+        assert page.inner_text("h1") == "Review"
+
+
+def test_the_grid_of_an_analysis_leads_to_reviews(chromium: Browser, service: str) -> None:
+    pytest.importorskip("service.web.image_pages")
+    with open_page(chromium, f"{service}/") as view:
+        page = view.page
+        page.get_by_role("link", name="net 2").click()
+        grid = f"{page.url}/images?type=model_failure"
+        page.goto(grid)
+        page.locator(".image-grid a").first.click()
+        page.get_by_role("link", name="Review", exact=True).last.click()
+        assert page.inner_text("h1") == "a.jpg"
+        page.get_by_role("link", name="Image details").click()
+        assert page.inner_text("h1") == "a.jpg"
+        page.goto(grid)
+        for box in page.get_by_role("checkbox").all()[1:]:
+            box.check()
+        page.get_by_role("button", name="Review selected images").click()
+        page.get_by_label("your name").fill("ann")
+        for name, label in (("b.jpg", "dog"), (HOSTILE_FILE, "fish")):
+            assert page.inner_text("h1") == name
+            choose(page, label, "confirm")
+            save(page)
+        assert page.inner_text("h1") == "Review"
+        assert page.locator("tbody a").all_inner_texts() == ["a.jpg"]
+
+
+def test_two_reviewers_with_tokens_conflict_and_a_third_one_decides(
+    chromium: Browser, data_dir: Path, tmp_path: Path, bundle_path: Path
+) -> None:
+    tokens = {name: new_token() for name in ("ann", "bob", "eve")}
+    file = tmp_path / "tokens"
+    file.write_text("".join(f"{line_of(name, Scope.REVIEW, token)}\n" for name, token in tokens.items()))
+    with reviewed_service(data_dir, tmp_path / "service", bundle_path, file) as running:
+        url = f"http://{running.addresses.http}{URL.format('a.jpg')}"
+        for name, choice in (("ann", "add"), ("bob", "reject"), ("eve", "reject")):
+            with open_page(chromium, url, http_credentials={"username": "", "password": tokens[name]}) as view:
+                page = view.page
+                assert f"Reviewer: {name}" in page.inner_text("form[data-review]")
+                if name == "eve":
+                    assert "dog: yes by ann, no by bob." in page.inner_text(".conflict")
+                    assert page.locator(".reviews button").count() == 0  # only own reviews can be undone
+                choose(page, "dog", choice)
+                save(page)
+        with open_page(chromium, url, http_credentials={"username": "", "password": tokens["ann"]}) as view:
+            assert view.page.locator(".conflict").count() == 0
+            assert "Not in the image: dog." in view.page.inner_text(".history")
+            assert "not authenticated" not in reviews(view.page)
+
+
+def test_a_form_of_another_site_is_refused(chromium: Browser, service: str) -> None:
+    form = (
+        f"<form method=post action='{service}/reviews'><input name=dataset value=street><input name=image value=a.jpg>"
+        "<input name=reviewer value=mallory><input name=class-0 value=no></form>"
+    )
+    with open_page(chromium, "data:text/html,<p>evil</p>") as view:
+        page = view.page
+        page.set_content(form)
+        with page.expect_navigation():
+            page.evaluate("document.forms[0].submit()")
+        assert "sent by another site" in page.inner_text("main")
+        page.goto(service + URL.format("a.jpg"))
+        assert "No reviews." in page.inner_text(".history")
+
+
+def test_hostile_texts_are_escaped(chromium: Browser, service: str) -> None:
+    target = f"{service}{URL.format(quote(HOSTILE_FILE, safe=''))}?reviewer={quote(HOSTILE[:99], safe='')}"
+    with open_page(chromium, target) as view:
+        page = view.page
+        assert page.inner_text("h1") == HOSTILE_FILE
+        page.get_by_label("comment").fill(HOSTILE)
+        page.get_by_label("set aside", exact=True).check()
+        page.get_by_label("reason to set it aside").fill(HOSTILE)
+        page.get_by_label("add a class by its ID or name").fill(HOSTILE)
+        page.get_by_label("add a class by its ID or name").press("Enter")
+        save(page)
+        page.goto(target)
+        assert reviews(page).count("onerror") >= 3
+        page.goto(f"{service}/review?dataset=street&reviewer={quote(HOSTILE[:99], safe='')}")
+        page.goto(f"{service}{URL.format('b.jpg')}?search={quote(HOSTILE[:150], safe='')}")
+        assert page.evaluate("window.hacked") is None
+        assert view.messages == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [420, 1300])
+def test_pages_of_reviews_are_accessible_and_fit(chromium: Browser, service: str, scheme: str, width: int) -> None:
+    options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann", **options) as view:
+        page = view.page
+        choose(page, "dog", "reject")
+        save(page)
+        page.goto(f"{service}{URL.format('a.jpg')}?reviewer=bob")
+        choose(page, "dog", "add")
+        save(page)
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        for name, path in (("image", f"{URL.format('a.jpg')}?reviewer=bob"), ("queue", "/review?dataset=street")):
+            page.goto(service + path)
+            page.screenshot(path=SCREENSHOTS / f"review-{name}-{width}-{scheme}.png", full_page=True)
+            check_page(view, width)
+            assert page.evaluate("[...document.querySelectorAll('.wide')].every(b => b.scrollWidth <= b.clientWidth)")
+
+
+def check_page(view: OpenPage, width: int) -> None:
+    assert view.violations() == []
+    assert view.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert view.messages == []

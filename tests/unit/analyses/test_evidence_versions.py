@@ -1,0 +1,411 @@
+"""Evidence that is built from reviews or uploaded is published, so that all processes have it, with an audit event."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from errata.errors import EvidenceDamaged, EvidenceNotFound, InvalidEvidence, TooLarge, Unavailable
+
+from service.analyses import evidence_versions as versions
+from service.analyses.ports import Stores
+from service.archive.publications import ArchivePublications
+from service.bootstrap.build import Inputs, build_evidence
+from service.domain import AuditAction, Review
+from service.evidence import publications
+from service.evidence.bundle import Bundle
+from service.evidence.publications import InMemoryPublications, Publications
+from service.evidence.repository import EvidenceRepository
+
+from .conftest import Backend
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("street")
+    (folder / "classes.csv").write_text("name\ncat\ndog\nowl\n")
+    (folder / "labels.csv").write_text("file_name,labels\na,cat\nb,dog\nc,cat;dog\nd,owl\n")
+    inputs = Inputs(classes=folder / "classes.csv", labels=folder / "labels.csv")
+    return build_evidence("street", inputs, folder / "bundle")
+
+
+@dataclass
+class Cluster:
+    """Processes that share an archive."""
+
+    street: Bundle
+    publications: Callable[[], Publications]
+    folder: Path
+
+    def start(self, name: str, is_configured: bool = True) -> Stores:
+        configured = {"street": [self.street.path]} if is_configured else {}
+        repository = EvidenceRepository(configured, self.folder / name, self.publications())
+        return Backend(repository).ports.stores
+
+
+@pytest.fixture(params=["folder", "object store", "in memory"])
+def cluster(request: pytest.FixtureRequest, street: Bundle, tmp_path: Path) -> Cluster:
+    shared = InMemoryPublications()
+    location = {"folder": str(tmp_path / "archive"), "object store": f"memory://{tmp_path}"}.get(request.param)
+    return Cluster(
+        street,
+        (lambda: shared) if location is None else (lambda: ArchivePublications(location, refresh_seconds=0.0)),
+        tmp_path,
+    )
+
+
+@pytest.fixture
+def stores(cluster: Cluster) -> Stores:
+    return cluster.start("one")
+
+
+def add_review(stores: Stores, number: int = 1, image: str = "a", **statements: object) -> None:
+    review = Review(f"{number:032x}", "street", image, "e" * 64, "ann", True, NOW)
+    stores.reviews.append(replace(review, **(statements or {"added": ("owl",)})))
+
+
+def tar_of(bundle: Bundle, change: Callable[[tarfile.TarInfo], tarfile.TarInfo | None] = lambda info: info) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        tar.add(bundle.path, ".", filter=change)
+    return content.getvalue()
+
+
+def test_other_processes_have_evidence_from_reviews_at_once(cluster: Cluster, stores: Stores) -> None:
+    add_review(stores)
+
+    built = versions.build_from_reviews(stores, "street", "", 1, "root")
+
+    other = cluster.start("two")
+    assert other.evidence.find("street", built.digest[:9]).evidence.labels.of(0).tolist() == [0, 2]
+    assert other.evidence.find("street", "").digest == cluster.street.digest  # publishing does not make it the default
+    assert [version.manifest.digest for version in versions.list_versions(other, "street")] == [
+        cluster.street.digest,
+        built.digest,
+    ]
+    unconfigured = cluster.start("three", is_configured=False)
+    assert unconfigured.evidence.find("street", "").digest == built.digest
+    assert "street" in unconfigured.evidence.datasets()
+
+
+def test_the_default_holds_for_all_processes_until_another_one_is_made_the_default(
+    cluster: Cluster, stores: Stores
+) -> None:
+    other = cluster.start("two")
+    before = other.evidence.find("street", "")
+    add_review(stores)
+    built = versions.build_from_reviews(stores, "street", "", 1, "root")
+
+    versions.set_default(stores, "street", built.digest[:8], "root")
+
+    assert other.evidence.find("street", "").digest == built.digest
+    assert other.evidence.find("street", "street").digest == built.digest
+    assert other.evidence.versions("street")[0].digest == built.digest
+    assert cluster.start("after a restart").evidence.find("street", "").digest == built.digest
+    versions.set_default(other, "street", before.digest, "")
+    assert stores.evidence.find("street", "").digest == before.digest
+    assert cluster.start("elsewhere", is_configured=False).evidence.find("street", "").digest == before.digest
+
+
+def test_the_same_reviews_publish_evidence_once(stores: Stores) -> None:
+    add_review(stores)
+
+    first = versions.build_from_reviews(stores, "street", "", 1, "root")
+    again = versions.build_from_reviews(stores, "street", first.manifest.base, 1, "someone")
+
+    assert again.digest == first.digest
+    (event,) = versions.list_audit_events(stores)
+    assert (event.actor, event.action, event.dataset, event.digest) == ("root", "build", "street", first.digest)
+    assert (event.details["num_reviews"], event.details["base"]) == ("1", first.manifest.base)
+
+
+def test_the_next_build_corrects_the_same_base(stores: Stores) -> None:
+    add_review(stores, 1, added=("owl",))
+    first = versions.build_from_reviews(stores, "street", "", 1, "")
+    versions.set_default(stores, "street", first.digest, "")
+    add_review(stores, 2, added=(), undoes=f"{1:032x}")
+    add_review(stores, 3, "b", rejected=("dog",))
+
+    second = versions.build_from_reviews(stores, "street", "", 1, "")
+
+    assert second.manifest.base == first.manifest.base
+    assert second.evidence.labels.of(0).tolist() == [0]  # the review was undone
+    assert second.evidence.problematic.tolist() == [False, True, False, False]
+
+
+def test_every_change_is_an_audit_event_that_can_be_exported(stores: Stores, street: Bundle) -> None:
+    add_review(stores)
+    built = versions.build_from_reviews(stores, "street", "", 1, "")
+    versions.upload_labels(stores, "street", io.BytesIO(b"file_name,labels\nb,cat\n"), "ci")
+    versions.set_default(stores, "street", street.digest, "root")
+    versions.record_event(stores, AuditAction.IMPORT, "ci", "other", details={"reviews": "7"})
+
+    lines = [json.loads(line) for line in versions.export_audit_events(versions.list_audit_events(stores)).splitlines()]
+
+    assert {(line["actor"], line["action"]) for line in lines} == {
+        ("unauthenticated", "build"),
+        ("ci", "upload-labels"),
+        ("root", "publish"),
+        ("root", "set-default"),
+        ("ci", "import"),
+    }
+    assert all(line["time"] for line in lines)
+    assert [event.dataset for event in versions.list_audit_events(stores, action=AuditAction.IMPORT)] == ["other"]
+    assert len(versions.list_audit_events(stores, "street")) == 4
+    assert versions.list_audit_events(stores, "street", AuditAction.BUILD)[0].digest == built.digest
+
+
+def test_uploaded_labels_replace_labels_and_keep_the_original_labels(stores: Stores, street: Bundle) -> None:
+    file = b"file_name,target,labels,problematic\nc,cat,dog;owl,\na,cat,cat,\nb,dog,,torn\n"
+
+    after = versions.upload_labels(stores, "street", io.BytesIO(file), "ci")
+
+    assert after.judged_names == ["a", "b", "c"]  # d is not evaluated
+    assert after.image_names == street.image_names
+    assert after.images_digest == street.images_digest
+    assert [after.evidence.labels.of(row).tolist() for row in range(3)] == [[0], [], [1, 2]]
+    assert after.evidence.problematic.tolist() == [False, True, False]
+    assert after.manifest.base == street.digest
+    assert after.manifest.counts["rejected_targets"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"file_name,labels\nz,cat\n", "'z' is no evaluated image"),
+        (b"file_name,target,labels\na,dog,dog\n", "the original label of 'a' is 'cat', not 'dog'"),
+        (b"file_name,labels\na,horse\n", "horse"),
+        (b"PAR1 and the rest", "Parquet"),
+        (b"", "labels"),
+        (b"file_name,labels\na,cat\na,dog\n", "duplicate"),
+        (b"\x80\x04\x95pickle", "labels"),
+    ],
+)
+def test_invalid_labels_are_refused_and_change_nothing(stores: Stores, content: bytes, message: str) -> None:
+    with pytest.raises(InvalidEvidence, match=message):
+        versions.upload_labels(stores, "street", io.BytesIO(content), "ci")
+
+    assert versions.list_audit_events(stores) == []
+
+
+def test_an_uploaded_bundle_is_published(cluster: Cluster, street: Bundle) -> None:
+    stores = cluster.start("one", is_configured=False)
+
+    bundle = versions.upload_bundle(stores, io.BytesIO(tar_of(street)), "ci")
+
+    assert bundle.digest == street.digest
+    assert np.array_equal(bundle.verdicts, street.verdicts)
+    assert cluster.start("two", is_configured=False).evidence.find("street", "").digest == street.digest
+    assert versions.list_audit_events(stores)[0].action is AuditAction.UPLOAD_BUNDLE
+
+
+def with_name(name: str) -> Callable[[tarfile.TarInfo], tarfile.TarInfo]:
+    return lambda info: info if info.name != "./names.npy" else info.replace(name=name)
+
+
+def with_type(type_: bytes, target: str = "") -> Callable[[tarfile.TarInfo], tarfile.TarInfo]:
+    def change(info: tarfile.TarInfo) -> tarfile.TarInfo:
+        if info.name == "./names.npy":
+            info.type, info.linkname, info.size = type_, target, 0
+        return info
+
+    return change
+
+
+HOSTILE = {
+    "parent": with_name("../names.npy"),
+    "absolute": with_name("/tmp/names.npy"),
+    "other folder": with_name("./deep/er/names.npy"),
+    "program": with_name("./names.py"),
+    "hidden": with_name("./.names.npy"),
+    "long": with_name(f"./{'n' * 200}.npy"),
+    "symbolic link": with_type(tarfile.SYMTYPE, "/etc/passwd"),
+    "hard link": with_type(tarfile.LNKTYPE, "./rows.npy"),
+    "pipe": with_type(tarfile.FIFOTYPE),
+    "device": with_type(tarfile.CHRTYPE),
+    "sparse": with_type(tarfile.GNUTYPE_SPARSE),
+    "missing array": lambda info: None if info.name == "./names.npy" else info,
+    "missing manifest": lambda info: None if info.name == "./manifest.json" else info,
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_tar_is_refused_and_writes_nothing_elsewhere(
+    stores: Stores, street: Bundle, tmp_path: Path, change: Callable[[tarfile.TarInfo], tarfile.TarInfo | None]
+) -> None:
+    with pytest.raises(InvalidEvidence):
+        versions.upload_bundle(stores, io.BytesIO(tar_of(street, change)), "ci")
+
+    assert versions.list_audit_events(stores) == []
+    assert not [*tmp_path.rglob("names.py*")]
+    assert not Path("/tmp/names.npy").exists()
+
+
+def test_an_altered_or_cut_tar_is_refused(stores: Stores, street: Bundle) -> None:
+    content = tar_of(street)
+    rng = np.random.default_rng(3)
+    for cut in rng.integers(0, len(content) - 1024 * 10, 20).tolist():
+        with pytest.raises(InvalidEvidence):
+            versions.upload_bundle(stores, io.BytesIO(content[:cut]), "ci")
+    for position in rng.integers(0, len(content), 60).tolist():
+        altered = bytearray(content)
+        altered[position] ^= 1 + int(rng.integers(0, 255))
+        try:
+            bundle = versions.upload_bundle(stores, io.BytesIO(bytes(altered)), "ci")
+        except InvalidEvidence:
+            continue
+        assert bundle.digest == street.digest  # the byte was padding, or a field of a header without effect
+        assert np.array_equal(bundle.verdicts, street.verdicts)
+
+
+def test_content_outside_of_the_digest_is_computed_again(cluster: Cluster, street: Bundle, tmp_path: Path) -> None:
+    forged = tmp_path / "forged"
+    forged.mkdir()
+    for file in street.path.iterdir():
+        (forged / file.name).write_bytes(file.read_bytes())
+    np.save(forged / "verdicts.npy", np.ones_like(street.verdicts))  # every prediction is correct
+    manifest = json.loads((forged / "manifest.json").read_text())
+    manifest["files"]["verdicts.npy"]["sha256"] = publications.sha256_of(forged / "verdicts.npy")
+    manifest["counts"]["superclasses"] = 77
+    (forged / "manifest.json").write_text(json.dumps(manifest))
+    stores = cluster.start("one", is_configured=False)
+
+    bundle = versions.upload_bundle(stores, io.BytesIO(tar_of(replace(street, path=forged))), "ci")
+
+    assert np.array_equal(bundle.verdicts, street.verdicts)
+    assert bundle.manifest.counts == street.manifest.counts
+
+
+@pytest.mark.parametrize("dataset", ["../../etc", "a/b", "", ".", "A", "x" * 65])
+def test_a_data_set_name_that_is_no_folder_name_is_refused(
+    stores: Stores, street: Bundle, tmp_path: Path, dataset: str
+) -> None:
+    from service.evidence.build import write_bundle
+    from service.evidence.bundle import open_bundle
+    from service.evidence.relabeled import inputs_of
+
+    write_bundle(replace(inputs_of(street), dataset=dataset), tmp_path / "odd")
+
+    with pytest.raises(InvalidEvidence, match="invalid data set name"):
+        versions.upload_bundle(stores, io.BytesIO(tar_of(open_bundle(tmp_path / "odd"))), "ci")
+
+
+def test_pickled_arrays_and_compressed_or_large_uploads_are_refused(
+    stores: Stores, street: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = io.BytesIO()
+    np.save(content, np.array([{"a": print}], dtype=object), allow_pickle=True)
+
+    def pickled(info: tarfile.TarInfo) -> tarfile.TarInfo:
+        return info
+
+    forged = tmp_path / "pickled"
+    forged.mkdir()
+    for file in street.path.iterdir():
+        (forged / file.name).write_bytes(file.read_bytes())
+    (forged / "names.npy").write_bytes(content.getvalue())
+    manifest = json.loads((forged / "manifest.json").read_text())
+    manifest["files"]["names.npy"] = {
+        "sha256": publications.sha256_of(forged / "names.npy"),
+        "bytes": len(content.getvalue()),
+    }
+    (forged / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InvalidEvidence, match="Python objects"):
+        versions.upload_bundle(stores, io.BytesIO(tar_of(replace(street, path=forged), pickled)), "ci")
+    compressed = io.BytesIO()
+    with tarfile.open(fileobj=compressed, mode="w:gz") as tar:
+        tar.add(street.path, ".")
+    with pytest.raises(InvalidEvidence, match="not the tar of a bundle"):
+        versions.upload_bundle(stores, io.BytesIO(compressed.getvalue()), "ci")
+    monkeypatch.setattr(versions, "MAX_BUNDLE_BYTES", 1000)
+    with pytest.raises(TooLarge):
+        versions.upload_bundle(stores, io.BytesIO(tar_of(street)), "ci")
+    bomb = tarfile.TarInfo("pax")
+    bomb.type, bomb.size = tarfile.XHDTYPE, 1 << 40
+    monkeypatch.setattr(versions, "MAX_BUNDLE_BYTES", 1 << 20)
+    with pytest.raises(InvalidEvidence, match="not a plain file"):
+        versions.upload_bundle(stores, io.BytesIO(bomb.tobuf(tarfile.GNU_FORMAT)), "ci")
+
+
+def published_files(stores: Stores) -> Sequence[str]:
+    return sorted(stores.evidence.published.publications.sizes())
+
+
+def damage(stores: Stores, name: str, content: bytes) -> None:
+    stores.evidence.published.publications.write(name, content)
+
+
+def test_versions_share_files_and_parts_are_joined(
+    cluster: Cluster, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publications, "PART_BYTES", 100)
+    versions.publish(stores, "street", "", "root")
+    num_files = len(published_files(stores))
+    add_review(stores)
+
+    built = versions.build_from_reviews(stores, "street", "", 1, "root")
+
+    assert len(published_files(stores)) - num_files < num_files / 2
+    other = cluster.start("two", is_configured=False)
+    assert np.array_equal(other.evidence.find("street", built.digest).verdicts, built.verdicts)
+
+
+@pytest.mark.parametrize("content", [b"", b"other"], ids=["truncated", "altered"])
+def test_damaged_files_are_named_and_other_data_sets_remain_usable(
+    cluster: Cluster, stores: Stores, content: bytes
+) -> None:
+    add_review(stores)
+    built = versions.build_from_reviews(stores, "street", "", 1, "root")
+    versions.set_default(stores, "street", built.digest, "root")
+    for name in published_files(stores):
+        damage(stores, name, content)
+
+    other = cluster.start("two")
+
+    with pytest.raises(EvidenceDamaged, match="Publish it again"):
+        other.evidence.find("street", "")
+    with pytest.raises(EvidenceDamaged):
+        other.evidence.find("street", built.digest)
+    assert other.evidence.find("street", cluster.street.digest).digest == cluster.street.digest
+    assert other.evidence.find("demo", "").dataset == "demo"
+    assert {manifest.digest for manifest in other.evidence.manifests()} == {
+        cluster.street.digest,
+        *(manifest.digest for manifest in other.evidence.manifests() if manifest.dataset == "demo"),
+    }
+    versions.publish(stores, "street", built.digest, "root")  # this process still has it
+    assert other.evidence.find("street", "").digest == built.digest
+
+
+def test_a_publication_that_was_interrupted_is_not_visible_and_can_be_repeated(
+    cluster: Cluster, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_review(stores)
+
+    def fail(event: object) -> None:
+        raise Unavailable("the power went out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.evidence.published.publications, "append", fail)
+        with pytest.raises(Unavailable):
+            versions.build_from_reviews(stores, "street", "", 1, "root")
+
+    assert published_files(stores)
+    assert len(versions.list_versions(stores, "street")) == 1
+    built = versions.build_from_reviews(stores, "street", "", 1, "root")
+    assert cluster.start("two").evidence.find("street", built.digest).digest == built.digest
+
+
+def test_unknown_evidence_cannot_be_the_default(stores: Stores) -> None:
+    with pytest.raises(EvidenceNotFound, match="ffff"):
+        versions.set_default(stores, "street", "ffff", "root")
+    with pytest.raises(InvalidEvidence, match="change no label"):
+        versions.build_from_reviews(stores, "street", "", 1, "root")
+
+    assert versions.list_audit_events(stores) == []

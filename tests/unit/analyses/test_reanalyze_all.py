@@ -1,0 +1,165 @@
+"""All archived analyses of a data set are judged again with a bundle, each at most once."""
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from errata.errors import Unavailable
+
+from service.analyses import evidence_versions
+from service.analyses.judge import compute_summary
+from service.analyses.ports import Ports
+from service.analyses.reanalyze import reanalyze
+from service.analyses.reanalyze_all import ReanalysisProgress, reanalyze_all
+from service.analyses.upload import upload
+from service.bootstrap.build import Inputs, build_evidence
+from service.domain import Analysis, AnalysisRequest, Predictions, Review
+from service.evidence.bundle import Bundle
+from service.evidence.repository import EvidenceRepository
+
+from .conftest import Backend
+
+CLASSES = ("cat", "dog", "owl")
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("street")
+    (folder / "classes.csv").write_text("name\ncat\ndog\nowl\n")
+    (folder / "labels.csv").write_text("file_name,labels\na,cat\nb,dog\nc,cat;dog\nd,owl\n")
+    return build_evidence(
+        "street", Inputs(classes=folder / "classes.csv", labels=folder / "labels.csv"), folder / "bundle"
+    )
+
+
+@pytest.fixture
+def backend(street: Bundle, tmp_path: Path) -> Backend:
+    return Backend(EvidenceRepository({"street": [street.path]}, tmp_path))
+
+
+def analyze(backend: Backend, predicted: str, name: str = "") -> Analysis:
+    rows = "".join(f"{image},{label}\n" for image, label in zip("abcd", predicted.split(), strict=True))
+    content = f"file_name,top1\n{rows}".encode()
+    return upload(backend.ports, AnalysisRequest("street", display_name=name), io.BytesIO(content))
+
+
+@pytest.fixture
+def corrected(backend: Backend) -> Bundle:
+    """Evidence in which `a` is also an owl."""
+    review = Review("1" * 32, "street", "a", "e" * 64, "ann", True, datetime(2026, 1, 1, tzinfo=UTC), added=("owl",))
+    backend.reviews.append(review)
+    return evidence_versions.build_from_reviews(backend.ports.stores, "street", "", 1, "root")
+
+
+def run(ports: Ports, digest: str) -> list[ReanalysisProgress]:
+    return [*reanalyze_all(ports, "street", digest, "root")]
+
+
+def on(backend: Backend, bundle: Bundle) -> list[Analysis]:
+    return [analysis for analysis in backend.archive.list() if analysis.evidence == bundle.digest]
+
+
+def test_each_analysis_is_judged_with_the_corrected_labels(backend: Backend, corrected: Bundle) -> None:
+    befores = [analyze(backend, "owl dog cat owl", "one"), analyze(backend, "cat cat cat cat", "two")]
+
+    progress = run(backend.ports, corrected.digest[:9])
+
+    assert [(p.done, p.total, p.before, p.is_new, p.reason) for p in progress] == [
+        (number, 2, before.id, True, "") for number, before in enumerate(befores, start=1)
+    ]
+    for before, step in zip(befores, progress, strict=True):
+        after = backend.archive.get(step.after)
+        predictions = backend.archive.predictions(step.after)
+        assert after is not None and predictions is not None and after.summary is not None
+        assert after.summary == compute_summary(corrected, predictions)
+        assert np.array_equal(predictions.top1, backend.archive.predictions(before.id).top1)
+        assert (after.evidence, after.owner, after.request.display_name) == (
+            corrected.digest,
+            "root",
+            before.request.display_name,
+        )
+    after = backend.archive.get(progress[0].after)
+    assert befores[0].summary.groups["all"].counts != after.summary.groups["all"].counts
+
+
+def test_a_second_run_creates_nothing(backend: Backend, corrected: Bundle) -> None:
+    analyze(backend, "owl dog cat owl", "one")
+    analyze(backend, "owl dog cat owl", "other name")
+    first = run(backend.ports, corrected.digest)
+    writes = backend.archive.num_writes
+
+    second = run(backend.ports, corrected.digest)
+
+    assert [step.after for step in second] == [step.after for step in first]
+    assert not any(step.is_new for step in second)
+    assert backend.archive.num_writes == writes
+    assert len(on(backend, corrected)) == 2
+
+
+def test_a_run_that_stops_in_the_middle_is_continued(backend: Backend, corrected: Bundle) -> None:
+    for number in range(4):
+        analyze(backend, "owl dog cat owl", str(number))
+    steps = reanalyze_all(backend.ports, "street", corrected.digest, "root")
+    next(steps)
+    backend.archive.errors = [Unavailable("the disk is full")]
+    with pytest.raises(Unavailable):
+        next(steps)
+
+    again = run(backend.ports, corrected.digest)
+
+    assert [step.is_new for step in again] == [False, True, True, True]
+    assert len(on(backend, corrected)) == 4
+
+
+def test_two_concurrent_runs_create_each_analysis_once(backend: Backend, corrected: Bundle) -> None:
+    for number in range(3):
+        analyze(backend, "owl dog cat owl", str(number))
+    one, two = (reanalyze_all(backend.ports, "street", corrected.digest, "root") for _ in range(2))
+
+    pairs = [*zip(one, two, strict=True)]
+
+    assert all(first.after == second.after for first, second in pairs)
+    assert len(on(backend, corrected)) == 3
+
+
+def test_predictions_that_were_judged_again_before_count_once(
+    backend: Backend, street: Bundle, corrected: Bundle
+) -> None:
+    before = analyze(backend, "owl dog cat owl")
+    again = reanalyze(backend.ports, before.id, corrected.digest)
+
+    (step,) = run(backend.ports, corrected.digest)
+    (back,) = run(backend.ports, street.digest)
+
+    assert (step.after, step.is_new) == (again.id, False)
+    assert (back.after, back.is_new) == (before.id, False)
+
+
+def test_analyses_that_cannot_be_judged_are_skipped_with_the_reason(backend: Backend, corrected: Bundle) -> None:
+    good = analyze(backend, "owl dog cat owl", "good")
+    bad = Predictions(np.zeros(4, dtype=np.int16))
+    backend.archive.put(replace(good, id="other", images="0" * 64, predictions_digest="1" * 64), bad)
+    backend.archive.put(replace(good, id="classes", classes="0" * 64, predictions_digest="2" * 64), bad)
+    backend.archive.put(
+        replace(good, id="range", predictions_digest="3" * 64), Predictions(np.full(4, 9, dtype=np.int16))
+    )
+
+    reasons = {step.before: step.reason for step in run(backend.ports, corrected.digest)}
+
+    assert reasons.pop(good.id) == ""
+    assert {name: reason.split(". ")[0] for name, reason in reasons.items()} == {
+        "other": f"Bundle {corrected.digest[:12]} has other images than analysis other (4 and 4 images)",
+        "classes": f"Bundle {corrected.digest[:12]} has other classes than analysis classes",
+        "range": "The predictions have class 9, but label space 'street' has the classes 0 to 2",
+    }
+    assert len(on(backend, corrected)) == 1
+
+
+def test_an_index_that_is_being_built_is_an_error(backend: Backend, corrected: Bundle) -> None:
+    backend.archive.index.mark(is_complete=False)
+
+    with pytest.raises(Unavailable, match="being built"):
+        run(backend.ports, corrected.digest)

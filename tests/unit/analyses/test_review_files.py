@@ -1,0 +1,226 @@
+"""Export and import of reviews, and of the labels after them."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from errata.errors import DatasetNotFound, InvalidRequest, InvalidRow, TooLarge
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.analyses import review_import
+from service.analyses.ports import Stores
+from service.analyses.review_export import LabelsExport, export_labels, export_reviews
+from service.analyses.review_import import ImportResult, import_reviews
+from service.analyses.reviews import ReviewRequest, create_review, list_reviews
+from service.domain import active_reviews
+from service.evidence.bundle import Bundle
+from service.evidence.label_files import read_labels
+from service.evidence.repository import EvidenceRepository
+
+from .conftest import Backend, make_review_log
+
+
+@pytest.fixture
+def stores(backend: Backend) -> Stores:
+    return backend.ports.stores
+
+
+def text_of(stores: Stores, content: LabelsExport | None = None) -> str:
+    pieces = export_reviews(stores, "demo") if content is None else export_labels(stores, "demo", content)
+    return b"".join(pieces).decode()
+
+
+def read(text: str | bytes) -> io.BytesIO:
+    return io.BytesIO(text.encode() if isinstance(text, str) else text)
+
+
+def labels_of(bundle: Bundle, image: str) -> list[str]:
+    return [bundle.label_space.ids[label] for label in bundle.evidence.labels.of(bundle.row(image))]
+
+
+@pytest.fixture
+def reviewed(stores: Stores, demo: Bundle) -> Stores:
+    """Reviews of four images, one of them undone and one by nobody with a token."""
+    first, second, third, fourth = demo.judged_names[:4]
+    label, cat = labels_of(demo, first)[0], demo.label_space.ids[281]
+    create_review(
+        stores, ReviewRequest("demo", first, rejected=(label,), added=(cat,), comment="A\n\tcat 'é' ✓"), "ann"
+    )
+    create_review(stores, ReviewRequest("demo", second, problematic=True, reason="=1+1, blurred", reviewer="bob"))
+    undone = create_review(stores, ReviewRequest("demo", third, problematic=True), "ann")
+    create_review(stores, ReviewRequest("demo", third, undoes=undone.id), "ann")
+    create_review(stores, ReviewRequest("demo", fourth, rejected=tuple(labels_of(demo, fourth))), "ann")
+    return stores
+
+
+def test_an_import_restores_an_export(backend: Backend, reviewed: Stores) -> None:
+    lines = text_of(reviewed)
+    other = replace(reviewed, reviews=make_review_log())
+
+    assert import_reviews(other, "demo", read(lines), keep_authentication=True) == ImportResult(5, 0)
+    assert list_reviews(other, "demo") == list_reviews(reviewed, "demo")
+    assert import_reviews(other, "demo", read(lines)) == ImportResult(0, 5)
+    assert text_of(other) == lines
+
+
+def test_imported_reviewers_are_not_authenticated_by_default(reviewed: Stores) -> None:
+    other = replace(reviewed, reviews=make_review_log())
+    import_reviews(other, "demo", read(text_of(reviewed)))
+
+    assert {review.is_authenticated for review in list_reviews(other, "demo")} == {False}
+    assert len(active_reviews(list_reviews(other, "demo"))) == 3  # the undo still belongs to the same reviewer
+
+
+def test_a_line_without_an_id_is_imported_once(stores: Stores, demo: Bundle) -> None:
+    line = json.dumps(
+        {"image": demo.judged_names[0], "reviewer": "ann", "time": "2023-01-01T00:00:00Z", "added": ["tabby"]}
+    )
+
+    assert import_reviews(stores, "demo", read(line)) == ImportResult(1, 0)
+    assert import_reviews(stores, "demo", read(f"\n{line}\n{line}\n")) == ImportResult(0, 2)
+    assert list_reviews(stores, "demo")[0].added == (demo.label_space.ids[281],)
+
+
+def valid_line(demo: Bundle, **changes: object) -> dict[str, object]:
+    base = {"image": demo.judged_names[0], "reviewer": "ann", "time": "2023-01-01T00:00:00+00:00", "comment": "x"}
+    return {key: value for key, value in (base | changes).items() if value != "MISSING"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "message"),
+    [
+        ({"image": "MISSING"}, "image", "field image is missing"),
+        ({"reviewer": " "}, "reviewer", "field reviewer is missing"),
+        ({"time": "yesterday"}, "row", "Invalid isoformat string"),
+        ({"time": "2023-01-01T00:00:00"}, "time", "has no zone"),
+        ({"time": "2999-01-01T00:00:00Z"}, "time", "in the future"),
+        ({"time": "0001-01-01T00:00:00+14:00"}, "time", "before 1970"),
+        ({"image": "nothing.jpg"}, "file_name", "was not found in demo"),
+        ({"dataset": "imagenet"}, "dataset", "data set is 'imagenet'"),
+        ({"confirmed": "cat"}, "confirmed", "Write a list of classes"),
+        ({"added": ["no such class"]}, "added", "Unknown class"),
+        ({"added": [3]}, "added", "Write a list of classes"),
+        ({"problematic": 1}, "problematic", "true or false"),
+        ({"is_authenticated": None}, "problematic", "true or false"),
+        ({"id": "../../x"}, "id", "32 hexadecimal digits"),
+        ({"evidence": "E" * 64}, "evidence", "64 hexadecimal digits"),
+        ({"undoes": "0" * 32, "comment": ""}, "undoes", "has no review"),
+        ({"score": 1}, "row", "Unknown field 'score'"),
+        ({"comment": "a\x1bb"}, "comment", "control character"),
+        ({"comment": ""}, "review", "is empty"),
+        ({"comment": "x" * 2001}, "comment", "2,001 characters"),
+        ({"comment": 5}, "comment", "Write a text"),
+    ],
+)
+def test_nothing_is_stored_unless_all_lines_are_valid(
+    stores: Stores, demo: Bundle, changes: dict[str, object], field: str, message: str
+) -> None:
+    lines = [json.dumps(valid_line(demo)), "", json.dumps(valid_line(demo, **changes))]
+
+    with pytest.raises(InvalidRow, match=rf"(?s)Line 3: .*{message}.* Nothing was imported") as error:
+        import_reviews(stores, "demo", read("\n".join(lines)))
+
+    assert [(violation.field, violation.line) for violation in error.value.violations] == [(field, 3)]
+    assert stores.reviews.all() == ()
+
+
+@pytest.mark.parametrize("line", [b"[1]", b"{", b"\xff\xfe{", b"[" * 100_000, b'{"image": "\\ud800"}', b"\x00"])
+def test_lines_that_are_no_reviews(stores: Stores, line: bytes) -> None:
+    with pytest.raises(InvalidRow, match="Line 1"):
+        import_reviews(stores, "demo", read(line))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_or_empty(data_dir: Path, content: bytes) -> None:
+    stores = Backend(EvidenceRepository({}, data_dir)).ports.stores
+    try:
+        assert import_reviews(stores, "demo", read(content)) == ImportResult(0, 0)
+    except InvalidRow:
+        pass
+    assert stores.reviews.all() == ()
+
+
+def test_ten_of_many_problems_are_listed(stores: Stores) -> None:
+    with pytest.raises(InvalidRow, match=r"Line 1: .*and 24 more") as error:
+        import_reviews(stores, "demo", read("{}\n" * 25))
+    assert [violation.line for violation in error.value.violations] == list(range(1, 11))
+
+
+def test_an_import_does_not_undo_reviews_of_others(stores: Stores, demo: Bundle) -> None:
+    image = demo.judged_names[0]
+    stored = create_review(stores, ReviewRequest("demo", image, comment="x"), "ann")
+    later = (stored.time + timedelta(seconds=1)).isoformat()
+    line = valid_line(demo, undoes=stored.id, comment="MISSING", time=later)
+
+    with pytest.raises(InvalidRow, match="by 'ann'"):  # without a token, "ann" is another reviewer
+        import_reviews(stores, "demo", read(json.dumps(line)))
+    early = line | {"time": "2001-01-01T00:00:00Z", "is_authenticated": True}
+    with pytest.raises(InvalidRow, match="not older"):
+        import_reviews(stores, "demo", read(json.dumps(early)), keep_authentication=True)
+    import_reviews(stores, "demo", read(json.dumps(line | {"is_authenticated": True})), keep_authentication=True)
+    assert active_reviews(list_reviews(stores, "demo", image)) == []
+
+
+def test_an_id_of_another_review_is_refused(reviewed: Stores, demo: Bundle) -> None:
+    stored = list_reviews(reviewed, "demo")[0]
+    with pytest.raises(InvalidRow, match="belongs to another review"):
+        import_reviews(reviewed, "demo", read(json.dumps(valid_line(demo, id=stored.id))))
+
+
+def test_reviews_of_a_bundle_that_is_not_served_are_imported(stores: Stores, demo: Bundle) -> None:
+    line = valid_line(demo, evidence="0" * 64, confirmed=["tabby"])  # a label of that bundle, possibly
+    import_reviews(stores, "demo", read(json.dumps(line)))
+
+    assert list_reviews(stores, "demo")[0].confirmed == (demo.label_space.ids[281],)
+
+
+def test_the_size_of_a_file_is_bounded(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TooLarge):
+        import_reviews(stores, "demo", read(b" " * (3 << 20)))  # one line
+    monkeypatch.setattr(review_import, "MAX_IMPORT_BYTES", 1 << 20)
+    with pytest.raises(TooLarge):
+        import_reviews(stores, "demo", read(b"\n" * (3 << 20)))
+
+
+@pytest.mark.parametrize("as_csv", [True, False])
+def test_the_labels_file_can_be_read_again(reviewed: Stores, demo: Bundle, tmp_path: Path, as_csv: bool) -> None:
+    path = tmp_path / ("labels.csv" if as_csv else "labels.jsonl")
+    path.write_text(text_of(reviewed, LabelsExport(as_csv=as_csv)))
+    labels = read_labels(path, demo.label_space)
+
+    first, second, third, fourth = demo.judged_names[:4]
+    names = [name.decode() for name in labels.names.tolist()]
+    read_ids = {
+        name: [demo.label_space.ids[label] for label in labels.labels.of(row)] for row, name in enumerate(names)
+    }
+    problematic = {name for name, aside in zip(names, labels.problematic.tolist(), strict=True) if aside}
+    assert read_ids[first] == [*labels_of(demo, first)[1:], demo.label_space.ids[281]]
+    assert read_ids[fourth] == []
+    assert {second, fourth} <= problematic
+    assert third not in problematic
+    for name in demo.judged_names[4:]:
+        assert read_ids[name] == labels_of(demo, name)
+    targets = {name: int(target) for name, target in zip(names, labels.all_targets.tolist(), strict=True)}
+    assert targets == dict(zip(demo.judged_names, demo.evidence.targets.tolist(), strict=True))
+
+
+def test_the_labels_of_reviewed_images(reviewed: Stores, demo: Bundle) -> None:
+    rows = [*csv.DictReader(io.StringIO(text_of(reviewed, LabelsExport(only_reviewed=True))))]
+
+    assert [row["file_name"] for row in rows] == [demo.judged_names[index] for index in (0, 1, 3)]
+    assert [row["problematic"] for row in rows] == ["", "=1+1, blurred", "no label"]
+
+
+def test_the_minimum_number_of_reviewers(reviewed: Stores, demo: Bundle) -> None:
+    rows = [*csv.DictReader(io.StringIO(text_of(reviewed, LabelsExport(min_reviews=2))))]
+
+    assert [row["labels"].split(";") for row in rows] == [labels_of(demo, name) for name in demo.judged_names]
+    with pytest.raises(InvalidRequest, match="at least 1"):
+        export_labels(reviewed, "demo", LabelsExport(min_reviews=0))
+    with pytest.raises(DatasetNotFound):
+        export_reviews(reviewed, "nothing")

@@ -1,0 +1,219 @@
+"""Reviews of images: what is stored, what is refused, and who may undo what."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from errata.errors import (
+    AlreadyExists,
+    DatasetNotFound,
+    ErrataError,
+    EvidenceNotFound,
+    ImageNotFound,
+    InvalidRequest,
+    ReviewNotFound,
+)
+
+from service.analyses.ports import Stores
+from service.analyses.reviews import (
+    MAX_CLASSES,
+    MAX_COMMENT,
+    MAX_REASON,
+    MAX_REVIEWER,
+    ReviewRequest,
+    create_review,
+    find_review,
+    list_reviews,
+)
+from service.domain import Review, active_reviews, undone_ids
+from service.evidence.bundle import Bundle
+
+from .conftest import Backend
+
+
+@pytest.fixture
+def stores(backend: Backend) -> Stores:
+    return backend.ports.stores
+
+
+@pytest.fixture
+def image(demo: Bundle) -> str:
+    """An image with one label, which is not problematic."""
+    evidence = demo.evidence
+    row = next(row for row, count in enumerate(evidence.labels.counts) if count == 1 and not evidence.problematic[row])
+    return demo.judged_names[row]
+
+
+@pytest.fixture
+def label(demo: Bundle, image: str) -> str:
+    """The ID of the only label of the image."""
+    return demo.label_space.ids[int(demo.evidence.labels.of(demo.row(image))[0])]
+
+
+def other_class(demo: Bundle, label: str) -> str:
+    return next(id_ for id_ in demo.label_space.ids if id_ != label)
+
+
+def test_the_token_is_the_reviewer(stores: Stores, demo: Bundle, image: str) -> None:
+    review = create_review(stores, ReviewRequest("demo", image, comment="A cat."), caller="alice")
+    assert (review.reviewer, review.is_authenticated, review.evidence) == ("alice", True, demo.digest)
+    assert list_reviews(stores, "demo", image) == (review,)
+
+
+def test_without_tokens_a_name_is_required_and_is_not_authenticated(stores: Stores, image: str) -> None:
+    review = create_review(stores, ReviewRequest("demo", image, comment="A cat.", reviewer=" bob "))
+    assert (review.reviewer, review.is_authenticated) == ("bob", False)
+    with pytest.raises(InvalidRequest, match="reviewer is missing"):
+        create_review(stores, ReviewRequest("demo", image, comment="A cat.", reviewer=" "))
+
+
+def test_a_token_cannot_review_as_another_reviewer(stores: Stores, image: str) -> None:
+    with pytest.raises(InvalidRequest, match="the token is 'alice'"):
+        create_review(stores, ReviewRequest("demo", image, comment="A cat.", reviewer="bob"), caller="alice")
+
+
+def test_ids_of_classes_are_stored(stores: Stores, demo: Bundle, image: str, label: str) -> None:
+    space = demo.label_space
+    added = other_class(demo, label)
+    index = str(space.ids.index(label))
+    request = ReviewRequest("demo", image, rejected=(index, label), added=(added.upper(),))
+    review = create_review(stores, request, "alice")
+    assert (review.rejected, review.added, review.confirmed) == ((label,), (added,), ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "message"),
+    [
+        ({}, "review", "is empty"),
+        ({"added": ("no such class",)}, "added", "Unknown class 'no such class'"),
+        ({"added": ("crane",)}, "added", "2 classes match"),
+        ({"confirmed": ("LABEL",), "rejected": ("LABEL",)}, "confirmed", "both confirmed and rejected"),
+        ({"added": ("OTHER",), "rejected": ("OTHER",)}, "added", "both added and rejected"),
+        ({"confirmed": ("OTHER",)}, "confirmed", "Add it instead"),
+        ({"added": ("LABEL",)}, "added", "Confirm it instead"),
+        ({"reason": "blurred"}, "reason", "Mark it"),
+        ({"reason": "blurred", "problematic": False}, "reason", "Mark it"),
+        ({"problematic": True, "reason": "x" * (MAX_REASON + 1)}, "reason", "201 characters; use at most 200"),
+        ({"comment": "x" * (MAX_COMMENT + 1)}, "comment", "2,001 characters; use at most 2,000"),
+        ({"comment": "x", "reviewer": "x" * (MAX_REVIEWER + 1)}, "reviewer", "use at most 100"),
+        ({"comment": "a\x1b[31mb"}, "comment", "control character U\\+001B"),
+        ({"comment": "a\u202eb"}, "comment", "control character U\\+202E"),
+        ({"comment": "\ud800"}, "comment", "not valid Unicode"),
+        ({"problematic": True, "reason": "a\nb"}, "reason", "control character U\\+000A"),
+        ({"comment": "x", "reviewer": "a\x00b"}, "reviewer", "control character U\\+0000"),
+        ({"comment": "x", "reviewer": "al\u200bice"}, "reviewer", "invisible character U\\+200B"),
+        ({"comment": "x", "request_id": "x" * 257}, "request_id", "use at most 256"),
+        ({"rejected": ("0",) * (MAX_CLASSES + 1)}, "added", "1,001 classes"),
+        ({"undoes": "0" * 32, "comment": "x"}, "undoes", "no other content"),
+        ({"undoes": "0" * 32, "problematic": False}, "undoes", "no other content"),
+    ],
+)
+def test_invalid_reviews(
+    stores: Stores, demo: Bundle, image: str, label: str, changes: dict[str, object], field: str, message: str
+) -> None:
+    texts = {"LABEL": label, "OTHER": other_class(demo, label)}
+    fields = {
+        name: tuple(texts.get(text, text) for text in value) if isinstance(value, tuple) else value
+        for name, value in changes.items()
+    }
+    request = replace(ReviewRequest("demo", image, reviewer="bob"), **fields)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match=message) as error:
+        create_review(stores, request)
+    assert error.value.violations[0].field == field
+    assert list_reviews(stores, "demo") == ()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "image", "evidence", "error"),
+    [
+        ("nothing", "", "", DatasetNotFound),
+        ("demo", "../../etc/passwd", "", ImageNotFound),
+        ("demo", "\x1b[31m" + "x" * 10_000, "", ImageNotFound),
+        ("demo", "", "ffffffffffff0", EvidenceNotFound),
+    ],
+)
+def test_unknown_resources(stores: Stores, dataset: str, image: str, evidence: str, error: type[ErrataError]) -> None:
+    with pytest.raises(error) as caught:
+        create_review(stores, ReviewRequest(dataset, image, evidence, comment="x", reviewer="bob"))
+    assert len(caught.value.message) < 400
+    assert "\x1b" not in caught.value.message
+
+
+def test_a_comment_can_have_lines(stores: Stores, image: str) -> None:
+    comment = "One\n\ttwo <script>alert(1)</script> 'three' ; =HYPERLINK()"
+    create_review(stores, ReviewRequest("demo", image, comment=comment, reviewer="bob"))
+    assert list_reviews(stores, "demo")[0].comment == comment
+
+
+def test_undo_and_redo(stores: Stores, image: str, label: str) -> None:
+    def undo(review: Review, caller: str = "alice") -> Review:
+        return create_review(stores, ReviewRequest("demo", image, undoes=review.id), caller)
+
+    first = create_review(stores, ReviewRequest("demo", image, rejected=(label,)), "alice")
+    second = undo(first)
+    assert active_reviews(list_reviews(stores, "demo", image)) == []
+    assert undone_ids(list_reviews(stores, "demo", image)) == {first.id}
+    with pytest.raises(InvalidRequest, match="already undone"):
+        undo(first)
+    undo(second)
+    assert active_reviews(list_reviews(stores, "demo", image)) == [first]
+    assert undone_ids(list_reviews(stores, "demo", image)) == {second.id}
+
+
+def test_only_own_reviews_of_the_same_image_can_be_undone(stores: Stores, demo: Bundle, image: str) -> None:
+    other_image = next(name for name in demo.judged_names if name != image)
+    first = create_review(stores, ReviewRequest("demo", image, comment="x"), "alice")
+    with pytest.raises(InvalidRequest, match="Undo only your own"):
+        create_review(stores, ReviewRequest("demo", image, undoes=first.id), "bob")
+    with pytest.raises(InvalidRequest, match="Undo only your own"):  # the same name, but without a token
+        create_review(stores, ReviewRequest("demo", image, undoes=first.id, reviewer="alice"))
+    with pytest.raises(ReviewNotFound):
+        create_review(stores, ReviewRequest("demo", other_image, undoes=first.id), "alice")
+    with pytest.raises(ReviewNotFound, match="not found"):
+        create_review(stores, ReviewRequest("demo", image, undoes="<b>\x00" * 40), "alice")
+
+
+def test_an_undo_is_newer_than_the_review_even_if_the_clock_goes_back(backend: Backend, image: str) -> None:
+    stores = backend.ports.stores
+    first = create_review(stores, ReviewRequest("demo", image, comment="x"), "alice")
+    backend.now -= 1000
+    undo = create_review(stores, ReviewRequest("demo", image, undoes=first.id), "alice")
+    assert undo.time > first.time
+    assert active_reviews(list_reviews(stores, "demo", image)) == []
+
+
+def test_a_request_id_makes_a_review_idempotent(stores: Stores, demo: Bundle, image: str) -> None:
+    request = ReviewRequest("demo", image, comment="x", request_id="r1")
+    review = create_review(stores, request, "alice")
+    assert create_review(stores, request, "alice") == review
+    with pytest.raises(AlreadyExists):
+        create_review(stores, replace(request, comment="y"), "alice")
+    assert create_review(stores, request, "bob").id != review.id
+    assert len(list_reviews(stores, "demo")) == 2
+
+
+def test_lists_by_image_and_reviewer(stores: Stores, demo: Bundle) -> None:
+    for number, reviewer in enumerate(["alice", "bob", "alice", "carol"]):
+        create_review(stores, ReviewRequest("demo", demo.judged_names[number % 2], comment=str(number)), reviewer)
+    comments = [review.comment for review in list_reviews(stores, "demo")]
+    assert comments == ["0", "1", "2", "3"]
+    assert [review.comment for review in list_reviews(stores, "demo", demo.judged_names[1])] == ["1", "3"]
+    assert [review.comment for review in list_reviews(stores, "demo", reviewer="alice")] == ["0", "2"]
+    assert [review.comment for review in list_reviews(stores, "demo", demo.judged_names[0], "bob")] == []
+    with pytest.raises(DatasetNotFound):
+        list_reviews(stores, "nothing")
+
+
+def test_find_review(stores: Stores, image: str) -> None:
+    review = create_review(stores, ReviewRequest("demo", image, comment="x"), "alice")
+    assert find_review(stores, "demo", image, review.id) == review
+    with pytest.raises(ReviewNotFound):
+        find_review(stores, "demo", image, "0" * 32)
+
+
+def test_the_largest_review_fits_into_a_record(stores: Stores, demo: Bundle, image: str) -> None:
+    classes = tuple(str(index) for index in range(MAX_CLASSES))
+    request = ReviewRequest("demo", image, rejected=classes, comment="\U0001f600" * MAX_COMMENT)
+    review = create_review(stores, request, "a" * MAX_REVIEWER)
+    assert list_reviews(stores, "demo") == (review,)
+    assert json.dumps(review.rejected)

@@ -1,0 +1,51 @@
+"""The page of the queue: its pages, and the links to the images of each reason."""
+
+from types import SimpleNamespace
+
+from service.analyses.review_queue import QueueItem, QueueReason, ReviewQueue
+from service.evidence.bundle import Bundle
+from service.web.review_form import ReviewForm
+from service.web.review_view import PAGE_SIZE, QueueView, class_options, queue_view
+
+
+def view(demo: Bundle, page: int, total: int, counts: tuple[int, int, int]) -> QueueView:
+    items = [
+        QueueItem(f"{number}.jpg", QueueReason.SEVERE_ERROR, 7, 2, 3, 0.5)
+        for number in range((page - 1) * PAGE_SIZE, min(total, page * PAGE_SIZE))
+    ]
+    by_reason = dict(zip(QueueReason, counts, strict=True))
+    queue = ReviewQueue(demo, "a1", items, total, by_reason, num_reviewed=4, num_models=3, min_agreement=3)
+    return queue_view(queue, ReviewForm("demo", "", reviewer="ann"), ["demo"], "net", page, has_thumbnails=False)
+
+
+def test_pages_link_to_their_neighbors(demo: Bundle) -> None:
+    first, second, third = (view(demo, page, 120, (0, 120, 0)) for page in (1, 2, 3))
+
+    assert (first.previous, first.next) == ("", "/review?dataset=demo&reviewer=ann&page=2")
+    assert (second.previous, second.next) == (
+        "/review?dataset=demo&reviewer=ann",
+        "/review?dataset=demo&reviewer=ann&page=3",
+    )
+    assert (third.next, third.first, len(third.rows)) == ("", 101, 20)
+    assert first.start == "/review/demo/0.jpg?reviewer=ann"
+    assert second.start == ""
+
+
+def test_the_number_of_each_reason_links_to_the_page_on_which_it_begins(demo: Bundle) -> None:
+    counts = view(demo, 1, 200, (0, 110, 90)).counts
+
+    assert [url.rpartition("page=")[2] for _, _, url in counts if url] == ["/review?dataset=demo&reviewer=ann", "3"]
+    assert counts[0] == ("conflict of reviewers", 0, "")
+
+
+def test_a_row_names_the_class_and_the_models_that_predict_it(demo: Bundle) -> None:
+    row = view(demo, 1, 1, (0, 1, 0)).rows[0]
+
+    assert (row.predicted, row.agreement) == (demo.label_space.names[7], "2 of 3 models, confidence 50.0 %")
+
+
+def test_large_label_spaces_have_no_list_of_classes() -> None:
+    names = tuple(f"class {number}" for number in range(2_501))
+    space = SimpleNamespace(num_classes=len(names), ids=names, names=names, synonyms=[()] * len(names))
+
+    assert class_options(SimpleNamespace(label_space=space)) == ()
