@@ -1,4 +1,5 @@
-{{/* The changes that the values make to objects, as patches by the object's name. */}}
+{{/* The changes that the values make to objects, as patches by the object's name. Null would remove a field, so a field without
+changes is an empty map. */}}
 {{- define "errata.changes" -}}
 Deployment-errata-api:
   spec:
@@ -18,17 +19,7 @@ ServiceAccount-errata-api:
   metadata:
     annotations: {{ toJson .Values.api.serviceAccountAnnotations }}
 ConfigMap-errata-api:
-  data:
-    {{- with .Values.archive.url }}
-    ERRATA_ARCHIVE: {{ quote . }}
-    {{- end }}
-    {{- with .Values.evidence.digest }}
-    EVIDENCE_DIGEST: {{ quote . }}
-    {{- end }}
-    {{- with .Values.evidence.url }}
-    EVIDENCE_URL: {{ quote . }}
-    {{- end }}
-    {{- include "errata.settings" .Values.api.settings | nindent 4 }}
+  data: {{ include "errata.api-settings" . | fromYaml | toJson }}
 Deployment-errata-worker:
   spec:
     {{- with .Values.worker.replicas }}
@@ -37,18 +28,17 @@ Deployment-errata-worker:
     template:
       {{- include "errata.pod-changes" (dict "root" . "name" "worker" "values" .Values.worker) | nindent 6 }}
 ConfigMap-errata-worker:
-  data:
-    {{- include "errata.settings" .Values.worker.settings | nindent 4 }}
+  data: {{ include "errata.settings" .Values.worker.settings | fromYaml | toJson }}
 StatefulSet-errata-redis:
   spec:
     template:
       {{- include "errata.pod-changes" (dict "root" . "name" "redis" "values" .Values.redis) | nindent 6 }}
     volumeClaimTemplates:
       - metadata: {name: data}
-        {{- include "errata.claim-changes" .Values.redis | nindent 8 }}
+        spec: {{ include "errata.claim-changes" .Values.redis | fromYaml | toJson }}
 {{- range $name, $claim := include "errata.claims" . | fromYaml }}
 PersistentVolumeClaim-{{ $name }}:
-  {{- include "errata.claim-changes" $claim | nindent 2 }}
+  spec: {{ include "errata.claim-changes" $claim | fromYaml | toJson }}
 {{- end }}
 ScaledObject-errata-worker:
   spec:
@@ -103,16 +93,29 @@ spec:
       resources: {{ toJson .values.resources }}
 {{- end }}
 
-{{/* Changes of a claim. Argument: its values. */}}
+{{/* Changes of the spec of a claim. Argument: its values. */}}
 {{- define "errata.claim-changes" -}}
-spec:
-  {{- with .storageClass }}
-  storageClassName: {{ . }}
-  {{- end }}
-  {{- with .accessMode }}
-  accessModes: [{{ . }}]
-  {{- end }}
-  {{- with .size }}
-  resources: {requests: {storage: {{ . }}}}
-  {{- end }}
+{{- with .storageClass }}
+storageClassName: {{ . }}
+{{- end }}
+{{- with .accessMode }}
+accessModes: [{{ . }}]
+{{- end }}
+{{- with .size }}
+resources: {requests: {storage: {{ . }}}}
+{{- end }}
+{{- end }}
+
+{{/* Settings of the API that come from values. */}}
+{{- define "errata.api-settings" -}}
+{{- with .Values.archive.url }}
+ERRATA_ARCHIVE: {{ quote . }}
+{{- end }}
+{{- with .Values.evidence.digest }}
+EVIDENCE_DIGEST: {{ quote . }}
+{{- end }}
+{{- with .Values.evidence.url }}
+EVIDENCE_URL: {{ quote . }}
+{{- end }}
+{{- include "errata.settings" .Values.api.settings }}
 {{- end }}

@@ -1,7 +1,6 @@
 {{/* Strategic merge patches, as Kustomize applies them. */}}
 
-{{/* The key that identifies the elements of a list. Lists without one are replaced. The only field of the metadata of a
-volumeClaimTemplate is its name. */}}
+{{/* The key that identifies the elements of a list. Lists without one are replaced. */}}
 {{- define "errata.merge-keys" -}}
 containers: name
 initContainers: name
@@ -10,7 +9,7 @@ volumes: name
 imagePullSecrets: name
 volumeMounts: mountPath
 topologySpreadConstraints: topologyKey
-volumeClaimTemplates: metadata
+volumeClaimTemplates: metadata.name
 triggers: type
 {{- end }}
 
@@ -39,13 +38,13 @@ Arguments: object, field, patch, keys. */}}
 {{- $rest := dict }}
 {{- $order := list }}
 {{- range $element := get .object .field }}
-  {{- $id := get $element $key | toString }}
+  {{- $id := include "errata.element-id" (dict "element" $element "key" $key) }}
   {{- $_ := set $rest $id $element }}
   {{- $order = append $order $id }}
 {{- end }}
 {{- $result := list }}
 {{- range $change := .patch }}
-  {{- $id := get $change $key | toString }}
+  {{- $id := include "errata.element-id" (dict "element" $change "key" $key) }}
   {{- $element := get $rest $id | default dict }}
   {{- $_ := unset $rest $id }}
   {{- if ne (get $change "$patch") "delete" }}
@@ -59,6 +58,10 @@ Arguments: object, field, patch, keys. */}}
   {{- end }}
 {{- end }}
 {{- $_ := set .object .field $result }}
+{{- end }}
+
+{{- define "errata.element-id" -}}
+{{- eq .key "metadata.name" | ternary (dig "metadata" "name" "" .element) (get .element .key) }}
 {{- end }}
 
 {{/* Rename Secrets wherever an object refers to them. Arguments: node, names (old: new). */}}
