@@ -19,6 +19,7 @@ CHART = ROOT / "deploy" / "helm" / "errata"
 FILES = sorted((CHART / "ci").iterdir())
 CUSTOM_KINDS = CUSTOM | {"HTTPRoute", "GRPCRoute"}
 DIGEST = "ab" * 32
+KEEP = {"helm.sh/resource-policy": "keep"}
 SECRET_VALUES = yaml.safe_load((CHART / "values.yaml").read_text())["secrets"]  # names of Secrets by their value
 OBJECT_STORE = {"archive": {"url": "s3://errata/archive"}}
 TLS = {"tls": {"enabled": True}}
@@ -108,7 +109,7 @@ def _normalize(document: Document) -> tuple[str, Document]:
     own = {key: value for key, value in labels.items() if not re.match(r"helm\.sh/|app\.kubernetes\.io/(?!comp)", key)}
     if own:
         document["metadata"]["labels"] = own
-    if document["metadata"].get("annotations") == {}:
+    if document["metadata"].get("annotations") in ({}, KEEP):
         del document["metadata"]["annotations"]
     if "template" in document.get("spec", {}) and "annotations" in document["spec"]["template"]["metadata"]:
         annotations = document["spec"]["template"]["metadata"].pop("annotations")
@@ -278,6 +279,14 @@ def test_claims_have_the_size_class_and_mode_of_the_values() -> None:
     }
     claims = [document["spec"] for document in documents if document["kind"] == "PersistentVolumeClaim"]
     assert [*claims, template["spec"]] == [expected] * 5
+
+
+def test_an_uninstallation_keeps_the_claims() -> None:
+    documents = render_objects(IMAGES | VOLUME | {"worker": {"cache": {"persistent": True}}})
+
+    claims = [document for document in documents if document["kind"] == "PersistentVolumeClaim"]
+    assert len(claims) == 4
+    assert all(claim["metadata"]["annotations"] == KEEP for claim in claims)
 
 
 def test_an_existing_claim_is_mounted_and_no_claim_is_made() -> None:
@@ -503,7 +512,15 @@ def test_the_manual_has_each_value_and_its_example_renders() -> None:
 
     for name in values:
         assert re.search(rf"`{name}\b", manual), name
-    examples = re.findall(r"^```yaml\n(.+?)^```", manual, re.MULTILINE | re.DOTALL)
-    assert examples
+    examples = re.findall(r"^ *```yaml\n(.+?)^ *```", manual, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 3
     for example in examples:
         assert violations(_installed(yaml.safe_load(example))) == []
+    assert set(re.findall(r"create secret \w+ (\S+)", manual)) == {"errata-tokens", "errata-redis"}
+    for path in re.findall(r"\bdeploy/[\w./-]+", manual):
+        assert (ROOT / path).exists(), path
+
+
+def test_secrets_of_the_manual_are_private_files() -> None:
+    manual = (ROOT / "docs" / "how-to" / "helm.md").read_text()
+    assert manual.index("umask 077") < manual.index("> ci.token")

@@ -119,13 +119,17 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 {{- end }}
 
-{{/* Set the namespace, labels, and names of images, Secrets, and claims. Arguments: objects, name, object, secrets, root. */}}
+{{/* Set the namespace, labels, and names of images, Secrets, and claims. `helm uninstall` keeps claims.
+Arguments: objects, object, secrets, root. */}}
 {{- define "errata.finish" -}}
 {{- $arguments := . }}
 {{- $_ := set .object.metadata "namespace" .root.Release.Namespace }}
 {{- $labels := merge (get .object.metadata "labels" | default dict) (include "errata.labels" .root | fromYaml) }}
 {{- $_ := set .object.metadata "labels" $labels }}
 {{- include "errata.rename-secrets" (dict "node" .object "names" .secrets) }}
+{{- if eq .object.kind "PersistentVolumeClaim" }}
+  {{- $_ := set .object.metadata "annotations" (dict "helm.sh/resource-policy" "keep") }}
+{{- end }}
 {{- if has .object.kind (list "Deployment" "StatefulSet") }}
   {{- $template := .object.spec.template }}
   {{- $config := get .objects (printf "ConfigMap-%s" .object.metadata.name) }}
