@@ -209,6 +209,35 @@ def test_secrets_are_renamed_wherever_they_are_used() -> None:
             assert text.startswith("renamed-"), document["metadata"]["name"]
 
 
+def _numbers(node: Any, key: str = "") -> set[str]:
+    """Return the keys of numbers in an object."""
+    if isinstance(node, dict):
+        return {item for name, value in node.items() for item in _numbers(value, name)}
+    if isinstance(node, list):
+        return {item for value in node for item in _numbers(value, key)}
+    return {key} if isinstance(node, float | int) and not isinstance(node, bool) else set()
+
+
+def test_names_that_look_like_numbers_stay_strings() -> None:
+    values = {
+        "secrets": dict.fromkeys(SECRET_VALUES, "123"),
+        "images": {"pullSecrets": ["123"]},
+        "archive": {"storageClass": "123", "size": "456"},
+        "keda": {"enabled": True, "namespace": "123"},
+        "monitoring": {"enabled": True, "namespace": "123", "labels": {"release": "123"}},
+        "tls": {"enabled": True, "clientCertificates": True},
+        "worker": {"runtimeClassName": "123", "nodeSelector": {"pool": "123"}, "cache": {"persistent": True}},
+        "ingress": {"http": {"enabled": True, "host": "123", "className": "123", "tlsSecret": "123"}},
+    }
+
+    for document in render_objects(values, namespace="123"):
+        kinds = {"name", "namespace", "secretName", "storageClassName", "storage", "host", "hosts", "release", "pool"}
+        assert not kinds & _numbers(document), document["metadata"]["name"]
+        assert document["metadata"]["namespace"] == "123"
+        if document["kind"] not in CUSTOM_KINDS:
+            kubernetes_validate.validate(document, SCHEMAS[-1], strict=True)
+
+
 def test_images_come_from_the_registry_by_digest_or_tag() -> None:
     documents = render_objects(_read(CHART / "ci" / "production.yaml"))
 

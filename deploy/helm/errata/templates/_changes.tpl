@@ -54,13 +54,13 @@ ScaledObject-errata-worker:
 NetworkPolicy-keda-to-redis:
   spec:
     ingress:
-      - from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ .Values.keda.namespace }}}}}]
+      - from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ quote .Values.keda.namespace }}}}}]
         ports: [{port: 6379, protocol: TCP}]
 {{- range $component, $port := dict "api" 9464 "worker" 8081 }}
 NetworkPolicy-prometheus-to-{{ $component }}:
   spec:
     ingress:
-      - from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ $.Values.monitoring.namespace }}}}}]
+      - from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ quote $.Values.monitoring.namespace }}}}}]
         ports: [{port: {{ $port }}, protocol: TCP}]
 ServiceMonitor-errata-{{ $component }}:
   metadata:
@@ -80,7 +80,7 @@ spec:
   {{- with .root.Values.images.pullSecrets }}
   imagePullSecrets:
     {{- range . }}
-    - name: {{ . }}
+    - name: {{ quote . }}
     {{- end }}
   {{- end }}
   {{- range $field := list "nodeSelector" "tolerations" "runtimeClassName" }}
@@ -96,13 +96,13 @@ spec:
 {{/* Changes of the spec of a claim. Argument: its values. */}}
 {{- define "errata.claim-changes" -}}
 {{- with .storageClass }}
-storageClassName: {{ . }}
+storageClassName: {{ quote . }}
 {{- end }}
 {{- with .accessMode }}
 accessModes: [{{ . }}]
 {{- end }}
 {{- with .size }}
-resources: {requests: {storage: {{ . }}}}
+resources: {requests: {storage: {{ quote . }}}}
 {{- end }}
 {{- end }}
 

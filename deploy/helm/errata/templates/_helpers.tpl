@@ -78,13 +78,13 @@ errata-weights: {{ toJson .Values.worker.cache }}
 
 {{/* New names of Secrets, by their names in the manifests. */}}
 {{- define "errata.secrets" -}}
-errata-tokens: {{ .Values.secrets.tokens }}
-errata-redis: {{ .Values.secrets.redis }}
-errata-registries: {{ .Values.secrets.registries }}
-errata-worker-registries: {{ .Values.secrets.workerRegistries }}
-errata-object-store: {{ .Values.secrets.objectStore }}
-errata-tls: {{ .Values.secrets.tls }}
-errata-client: {{ .Values.secrets.client }}
+errata-tokens: {{ quote .Values.secrets.tokens }}
+errata-redis: {{ quote .Values.secrets.redis }}
+errata-registries: {{ quote .Values.secrets.registries }}
+errata-worker-registries: {{ quote .Values.secrets.workerRegistries }}
+errata-object-store: {{ quote .Values.secrets.objectStore }}
+errata-tls: {{ quote .Values.secrets.tls }}
+errata-client: {{ quote .Values.secrets.client }}
 {{- end }}
 
 {{/* The image of a container. Arguments: name (api, worker, redis), root. */}}
@@ -99,7 +99,7 @@ errata-client: {{ .Values.secrets.client }}
 app.kubernetes.io/name: errata
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 
