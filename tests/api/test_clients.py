@@ -107,6 +107,13 @@ def test_calls_of_a_target_with_two_addresses_go_to_both() -> None:
         server.stop(None)
 
 
+def test_a_target_with_a_name_in_dns_is_called(recorder: tuple[Recorder, str]) -> None:
+    service, address = recorder
+    with Client(f"dns:///{address.replace('127.0.0.1', 'localhost')}") as client:
+        client.models()
+    assert len(service.calls) == 3  # repeated like calls of other targets
+
+
 def test_with_one_attempt_no_call_is_repeated(recorder: tuple[Recorder, str]) -> None:
     service, address = recorder
     with Client(address, attempts=1) as client, pytest.raises(errors.Unavailable, match="try later") as raised:
