@@ -12,13 +12,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format docs screenshot tutorial-pictures test test-fast coverage fuzz demo bench attacks proto release-api sync-client constraints audit images wordnet redis browser deploy-tools clean
+.PHONY: help setup check format docs screenshot tutorial-pictures test test-fast test-containers coverage fuzz demo bench attacks proto release-api sync-client constraints audit images wordnet redis browser deploy-tools clean
 
 help:
 	@echo "make setup        create the virtual environment .venv for development"
 	@echo "make demo         analyze a real model on real photographs"
 	@echo "make test         run all tests in parallel"
 	@echo "make test-fast    run the tests that start no process and no browser"
+	@echo "make test-containers  build the images and run them with docker-compose"
 	@echo "make coverage     run all tests with branch coverage, print it, and fail below 90 %"
 	@echo "make check        check format, lint, types, import rules, vocabulary, the protos, Dockerfiles, and docker-compose.yml"
 	@echo "make docs         build the documentation site in build/site; fails on a broken link"
@@ -86,7 +87,13 @@ test test-fast coverage: export OMP_NUM_THREADS = 1
 TEST := $(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? 3 : $$(nproc) ))
 
 test: setup wordnet redis browser deploy-tools $(BUF)
-	$(TEST)
+	$(TEST) -m "not containers"
+
+# Builds both images and runs them with docker-compose. The script starts a container engine where none runs.
+test-containers: export ERRATA_CONTAINERS = 1
+test-containers: setup
+	tests/scripts/start-container-engine
+	$(BIN)/python -m pytest --capture=no tests/containers
 
 # Not part of `make test`: the trace function takes 40 % more CPU time.
 coverage: setup wordnet redis browser deploy-tools $(BUF)

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent
 FOLDERS = {  # all tests of these folders have the marker
     "api": "processes",
     "browser": "browser",
+    "containers": "containers",
     "deploy": "processes",
     "fuzz": "processes",
     "golden": "slow",

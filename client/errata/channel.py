@@ -18,6 +18,7 @@ DEADLINE = 60.0  # seconds for a unary call
 ATTEMPTS = 4  # attempts of an idempotent call while the service is unavailable; gRPC allows at most 5
 FIRST_BACKOFF, MAX_BACKOFF = 0.2, 2.0  # seconds between attempts; gRPC adds jitter
 MAX_TOKEN = 4096  # characters; gRPC servers limit the metadata of a call to 8 KB
+_BALANCED_SCHEMES = ("dns:///", "ipv4:", "ipv6:")  # targets that may have several addresses
 _TOKEN = re.compile(rf"[\x20-\x7e]{{1,{MAX_TOKEN}}}")
 _VARIABLES = {"ca_file": "ERRATA_CA_FILE", "certificate": "ERRATA_CLIENT_CERTIFICATE", "key": "ERRATA_CLIENT_KEY"}
 IDEMPOTENT_METHODS = {  # CreateAnalysis and CreateReview are, because the client gives each request an ID
@@ -34,10 +35,12 @@ IDEMPOTENT_METHODS = {  # CreateAnalysis and CreateReview are, because the clien
 }  # fmt: skip
 
 
-def channel_options(attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:
+def channel_options(server: str, attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:
     """Return the options of a channel.
 
     Args:
+        server: Target of the channel. Calls of a target that may have several addresses, such as `dns:///` with the
+            headless Service of Kubernetes, go to all of them in turn.
         attempts: Maximum number of attempts of an idempotent call while the service is unavailable, 1 to 5.
 
     Raises:
@@ -52,8 +55,13 @@ def channel_options(attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:
         ("grpc.max_reconnect_backoff_ms", 2000),
         ("grpc.enable_retries", int(attempts > 1)),
     ]
+    service_config: dict[str, Any] = {}
     if attempts > 1:
-        options.append(("grpc.service_config", json.dumps(_service_config(attempts))))
+        service_config["methodConfig"] = [_retry_config(attempts)]
+    if server.startswith(_BALANCED_SCHEMES):
+        service_config["loadBalancingConfig"] = [{"round_robin": {}}]
+    if service_config:
+        options.append(("grpc.service_config", json.dumps(service_config)))
     return options
 
 
@@ -124,7 +132,7 @@ def _read_pem(path: Path | None, field: str) -> bytes | None:
     return content
 
 
-def _service_config(attempts: int) -> dict[str, Any]:
+def _retry_config(attempts: int) -> dict[str, Any]:
     names = [
         {"service": service, "method": method} for service, methods in IDEMPOTENT_METHODS.items() for method in methods
     ]
@@ -135,4 +143,4 @@ def _service_config(attempts: int) -> dict[str, Any]:
         "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
-    return {"methodConfig": [{"name": names, "retryPolicy": policy}]}
+    return {"name": names, "retryPolicy": policy}

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from service.analyses.registries import Registry, poll
 from service.analyses.write_back import WriteBackResult, write_back_due_results
 from service.domain import RegistryRule
 from service.evidence.repository import EvidenceRepository
-from service.predictions.registries import RegistryAddress
+from service.predictions.registry_http import RegistryAddress
 from service.settings import RegistrySettings, RuleSettings, Settings
 from service.telemetry import Metrics, initialize_series
 from service.web.hooks import generic, huggingface, wandb
@@ -133,10 +132,6 @@ def _make_registry(name: str, settings: RegistrySettings, public_url: str) -> Re
                 raise _invalid_setting(name, "url", "the address must begin with http:// or https://.")
             if "@" in urlsplit(settings.url).netloc:
                 raise _invalid_setting(name, "url", "the address has a user name. Remove it, and set `token` instead.")
-            if find_spec("mlflow") is None:
-                raise _invalid_setting(
-                    name, "kind", "MLflow's client is not installed. Install errata-service[mlflow]."
-                )
             return MlflowRegistry(RegistryAddress(name, settings.url, token), rules, public_url)
         case "huggingface":
             return ReceiveOnlyRegistry(name, rules, huggingface.model_id)

@@ -32,7 +32,7 @@ from service.predictions.model_process.memory import default_memory_limit
 from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
 from service.predictions.pictures.cache import PictureCache
 from service.predictions.pinning import pin_model
-from service.predictions.registries import RegistryAddress
+from service.predictions.registry_http import RegistryAddress
 from service.predictions.sandbox import ParserPool
 from service.predictions.thumbnails import Thumbnails
 from service.settings import Settings
@@ -181,7 +181,7 @@ def model_offers(allow_files: bool, allow_mlflow: bool = False) -> list[ModelOff
         )
         if find_spec("onnxruntime") is not None and find_spec("onnx") is not None:
             offers.append(ModelOffer("onnx:*", "a graph in the folder ERRATA_MODELS, such as onnx:resnet.onnx"))
-    if allow_mlflow and find_spec("mlflow") is not None:
+    if allow_mlflow:
         offers.append(ModelOffer("mlflow:*", "a version in a model registry, such as mlflow:models:/resnet50/7"))
     return offers
 

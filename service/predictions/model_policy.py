@@ -8,7 +8,7 @@ from pathlib import Path
 from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 
 from service.predictions.model_id import ModelId, parse_hub_model
-from service.predictions.registries import RegistryAddress
+from service.predictions.registry_http import RegistryAddress
 
 FOLDER_SOURCES = ("file", "onnx")  # sources that read the operator's folder
 

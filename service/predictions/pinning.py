@@ -4,9 +4,9 @@ import re
 
 from errata.errors import ModelNotFound, ModelRefused, Unavailable
 
+from service.predictions.mlflow_client import MlflowClient
 from service.predictions.model_id import ModelId, parse_hub_model, parse_mlflow_model
 from service.predictions.model_policy import ModelPolicy
-from service.predictions.registries import ALIAS_NOT_FOUND, mlflow_client
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 TIMEOUT_SECONDS = 5.0
@@ -42,10 +42,7 @@ def pin_model(
 def _pin_version(model: ModelId, policy: ModelPolicy) -> ModelId:
     mlflow_model = parse_mlflow_model(model.rest)
     address = policy.registry(mlflow_model.registry, str(model))
-    version = mlflow_model.version
-    if not version:
-        with mlflow_client(address, ALIAS_NOT_FOUND) as client:
-            version = str(client.get_model_version_by_alias(mlflow_model.name, mlflow_model.alias).version)
+    version = mlflow_model.version or MlflowClient(address).version_of_alias(mlflow_model.name, mlflow_model.alias)
     return ModelId(model.source, f"models://{address.id}/{mlflow_model.name}/{version}")
 
 

@@ -91,6 +91,29 @@ def test_a_call_that_is_safe_to_repeat_is_repeated(recorder: tuple[Recorder, str
     assert len(service.calls) == 3
 
 
+def test_calls_of_a_target_with_two_addresses_go_to_both() -> None:
+    servers, recorders, ports = [grpc.server(ThreadPoolExecutor(1)) for _ in range(2)], [Recorder(), Recorder()], []
+    for server, recorder in zip(servers, recorders, strict=True):
+        catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(recorder, server)
+        ports.append(server.add_insecure_port("127.0.0.1:0"))
+        server.start()
+
+    with Client(f"ipv4:127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}") as client:
+        for _ in range(200):  # the first calls may find only one connection
+            client.models()
+
+    assert all(len(recorder.calls) > 50 for recorder in recorders)
+    for server in servers:
+        server.stop(None)
+
+
+def test_a_target_with_a_name_in_dns_is_called(recorder: tuple[Recorder, str]) -> None:
+    service, address = recorder
+    with Client(f"dns:///{address.replace('127.0.0.1', 'localhost')}") as client:
+        client.models()
+    assert len(service.calls) == 3  # repeated like calls of other targets
+
+
 def test_with_one_attempt_no_call_is_repeated(recorder: tuple[Recorder, str]) -> None:
     service, address = recorder
     with Client(address, attempts=1) as client, pytest.raises(errors.Unavailable, match="try later") as raised:

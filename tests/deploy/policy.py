@@ -43,6 +43,8 @@ def container_violations(container: Document) -> Iterator[str]:
     resources = container.get("resources", {})
     if "memory" not in resources.get("limits", {}) or not {"cpu", "memory"} <= resources.get("requests", {}).keys():
         yield "has no memory limit, or no requests"
+    if "ephemeral-storage" not in resources.get("requests", {}):
+        yield "has no request for ephemeral-storage"
     name, _, tag = container["image"].partition(":")
     if tag in {"", "latest"} or "/" in name:
         yield f"runs an image with a mutable tag or from a foreign registry: {container['image']}"

@@ -1,6 +1,5 @@
 """The manifests in deploy/kubernetes: rendering, schemas, the security policy, and commands."""
 
-import copy
 import os
 import re
 import shutil
@@ -9,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import kubernetes_validate
@@ -27,16 +25,21 @@ from service.evidence.bundle import Bundle
 from service.jobs import transaction
 from service.settings import Settings, read_settings
 
+from .conftest import KUBERNETES, ROOT, Document, Render
 from .policy import container_violations, pod_violations
 
-Document = dict[str, Any]
-Render = Callable[..., list[Document]]
-
-ROOT = Path(__file__).parents[2]
-KUBERNETES = ROOT / "deploy" / "kubernetes"
-OVERLAYS = ("cpu", "gpu", "keda", "monitoring")
+OVERLAYS = ("cpu", "gpu", "keda", "monitoring", "trial")
 EVIDENCE = {"evidence-volume", "evidence-object-store"}  # alternatives
-COMPONENTS = ("monitoring", "keda", "tls", "client-certificates", "object-store", "images", *sorted(EVIDENCE))
+COMPONENTS = (
+    "monitoring",
+    "keda",
+    "tls",
+    "client-certificates",
+    "object-store",
+    "images",
+    "weights-volume",
+    *sorted(EVIDENCE),
+)
 PERMISSIONS = {"client-certificates": ("tls",)}
 ALL = tuple(component for component in COMPONENTS if component != "evidence-volume")
 COMBINATIONS = [
@@ -59,36 +62,6 @@ SECRETS = {  # created by hand; values of the keys that become environment varia
 CONFIG_MAPS = {"errata-policies"}  # created by hand; optional
 CLIENT = {"errata-client": "true"}  # the label of pods that may call the API
 LEVELS = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
-
-
-@pytest.fixture(scope="module")
-def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
-    """Return a function that renders an overlay, optionally with additional components."""
-    program = shutil.which("kubectl")
-    if program is None:
-        assert "ERRATA_REFERENCE_DIR" not in os.environ, "kubectl is not installed"
-        pytest.skip("kubectl is not installed")
-    renderings: dict[tuple[str, ...], list[Document]] = {}
-
-    def render(overlay: str, *components: str) -> list[Document]:
-        if (overlay, *components) not in renderings:
-            folder = KUBERNETES / "overlays" / overlay
-            if components:
-                own = tmp_path_factory.mktemp("own").resolve()
-                parts = {
-                    "resources": [os.path.relpath(folder, own)],
-                    "components": [
-                        os.path.relpath(KUBERNETES / "components" / component, own) for component in components
-                    ],
-                }
-                (own / "kustomization.yaml").write_text(yaml.safe_dump(parts))
-                folder = own
-            run = subprocess.run([program, "kustomize", str(folder)], capture_output=True, text=True, check=False)
-            assert (run.returncode, run.stderr) == (0, "")
-            renderings[(overlay, *components)] = list(yaml.safe_load_all(run.stdout))
-        return copy.deepcopy(renderings[(overlay, *components)])
-
-    return render
 
 
 @pytest.fixture(params=COMBINATIONS, ids="-".join)
@@ -304,8 +277,9 @@ def _parse(arguments: list[str]) -> None:
 def test_an_overlay_renders_the_whole_application(documents: list[Document]) -> None:
     assert names(documents, "Deployment") == {"errata-api", "errata-worker"}
     assert names(documents, "StatefulSet") == {"errata-redis"}
-    assert names(documents, "Service") == {"errata-api", "errata-worker", "errata-redis"}
-    assert names(documents, "HorizontalPodAutoscaler") == {"errata-api"}
+    assert names(documents, "Service") == {"errata-api", "errata-api-headless", "errata-worker", "errata-redis"}
+    scales = find(documents, "Deployment", "errata-api")["spec"].get("replicas") is None
+    assert names(documents, "HorizontalPodAutoscaler") == ({"errata-api"} if scales else set())
     assert names(documents, "Namespace") == {"errata"}
 
 
@@ -376,6 +350,10 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
         "write to its root",
     ),
     "no limit": (lambda all_: _init(all_)["resources"].pop("limits"), "no memory limit"),
+    "no requests for disk space": (
+        lambda all_: _worker(all_)["containers"][0]["resources"]["requests"].pop("ephemeral-storage"),
+        "no request for ephemeral-storage",
+    ),
     "no requests": (lambda all_: _redis(all_)["resources"].pop("requests"), "no requests"),
     "latest": (lambda all_: _container(all_).update(image="errata-worker:latest"), "an image with a mutable tag"),
     "no tag": (lambda all_: _init(all_).update(image="errata-api"), "an image with a mutable tag"),
@@ -854,7 +832,7 @@ def test_images_are_mounted_at_the_paths_in_the_settings(render: Render) -> None
         (mount,) = [item for item in of["containers"][0]["volumeMounts"] if item["name"] == "images"]
         places = settings(documents, of["containers"][0]).images.values()
         assert places
-        assert all(place.is_relative_to(mount["mountPath"]) for place in places)
+        assert all(Path(place).is_relative_to(mount["mountPath"]) for place in places)
         assert mount["readOnly"] is True
 
 
@@ -891,6 +869,47 @@ def test_the_pod_that_fills_a_claim_is_allowed_and_its_files_are_readable(render
     places = re.findall(rf"kubectl -n errata cp (\S+) {fill['metadata']['name']}:(\S+)", manual)
     assert places
     assert all(place.startswith(container["volumeMounts"][0]["mountPath"] + "/") for _, place in places)
+
+
+def test_a_trial_has_one_api_pod_on_a_claim_that_one_node_can_mount(render: Render) -> None:
+    documents = render("trial")
+    api = find(documents, "Deployment", "errata-api")["spec"]
+
+    assert api["replicas"] == 1
+    assert api["strategy"] == {"type": "Recreate"}  # two pods on two nodes could not mount the claim
+    assert find(documents, "PersistentVolumeClaim", "errata-archive")["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert names(documents, "HorizontalPodAutoscaler") == set()
+    assert names(documents, "StatefulSet") == {"errata-redis"}
+
+
+def test_the_requests_of_a_trial_fit_a_node_with_two_cores(render: Render) -> None:
+    requests = [
+        container["resources"]["requests"]["cpu"]
+        for item in pods(render("trial"))
+        for container in item.spec["containers"]
+    ]
+
+    cores = [int(cpu[:-1]) / 1000 if cpu.endswith("m") else float(cpu) for cpu in requests]
+    assert sum(cores) <= 1.5  # the system's own pods request about half a core
+
+
+def test_the_headless_service_has_the_addresses_of_the_api(render: Render) -> None:
+    documents = render("cpu")
+    service = find(documents, "Service", "errata-api-headless")["spec"]
+
+    assert service["clusterIP"] == "None"  # DNS has the address of each ready pod
+    assert service["selector"] == find(documents, "Service", "errata-api")["spec"]["selector"]
+    assert [item["port"] for item in service["ports"]] == [50051]
+    assert not service.get("publishNotReadyAddresses")
+    assert "dns:///errata-api-headless:50051" in (KUBERNETES / "README.md").read_text()
+
+
+def test_weights_on_a_claim_replace_the_folder_of_each_worker(render: Render) -> None:
+    of = pod(render("cpu", "weights-volume"), "worker").spec
+    (volume,) = [item for item in of["volumes"] if item["name"] == "data"]
+
+    assert volume == {"name": "data", "persistentVolumeClaim": {"claimName": "errata-weights"}}
+    assert of["containers"][0]["resources"]["requests"]["ephemeral-storage"] == "1Gi"
 
 
 def test_an_object_store_replaces_the_shared_volume(render: Render) -> None:
@@ -967,5 +986,5 @@ def test_the_example_of_the_manual_renders(tmp_path: Path, render: Render) -> No
 
     documents = list(yaml.safe_load_all(run.stdout))
     images = {container["image"] for item in pods(documents) for container in item.containers}
-    assert images == {"REGISTRY/errata-api:0.1.0", "REGISTRY/errata-worker:0.1.0-cuda", "redis:7-alpine"}
+    assert images == {"REGISTRY/errata-api:0.1.0", "REGISTRY/errata-worker:0.1.0-cuda", "redis:7.4.6-alpine"}
     assert find(documents, "ServiceMonitor", "errata-api")["spec"]["endpoints"][0]["scheme"] == "https"

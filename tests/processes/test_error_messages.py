@@ -193,8 +193,6 @@ def test_the_messages_of_a_damaged_archive_and_bundle_are_public(
 
 
 def test_the_message_of_an_unreachable_registry_is_public(tmp_path: Path, data_dir: Path) -> None:
-    if not find_spec("mlflow"):
-        pytest.skip("MLflow is not installed")
     url = "http://127.0.0.1:9"
     registries = {"prod": {"kind": "mlflow", "url": url, "secrets": ["s" * 32], "rules": []}}
     settings = {"ERRATA_REGISTRIES": json.dumps(registries), "ERRATA_LOG_FORMAT": "json"}

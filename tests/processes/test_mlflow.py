@@ -22,7 +22,7 @@ from service.analyses.write_back import WriteBack
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
 from service.evidence.bundle import Bundle
-from service.predictions.registries import RegistryAddress
+from service.predictions.registry_http import RegistryAddress
 from service.web.hooks.mlflow import MlflowRegistry
 
 from .cluster import wait_for

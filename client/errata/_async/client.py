@@ -124,7 +124,9 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         self._server = settings.server
         self._token = settings.token
         self._deadline = deadline
-        self._channel = open_channel(settings.server, channel_credentials(settings), channel_options(attempts))
+        self._channel = open_channel(
+            settings.server, channel_credentials(settings), channel_options(settings.server, attempts)
+        )
         self._analyses: Any = analysis_service_pb2_grpc.AnalysisServiceStub(self._channel)
         self._catalog: Any = catalog_service_pb2_grpc.CatalogServiceStub(self._channel)
         self._reviews = review_service_pb2_grpc.ReviewServiceStub(self._channel)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service.predictions.model_policy import ModelPolicy
-from service.predictions.registries import RegistryAddress
+from service.predictions.registry_http import RegistryAddress
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,12 @@ PREFIXES = (
     "CUDA_", "CUDNN_", "HF_", "HUGGINGFACE_", "HUGGING_FACE_", "KMP_", "LC_", "MALLOC_", "MKL_", "NCCL_", "NVIDIA_",
     "OMP_", "PYTORCH_", "TORCH_",
 )  # fmt: skip
-REGISTRY_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "MLFLOW_")  # for the artifact stores of model registries
 
 
-def model_environment(environment: Mapping[str, str], with_registries: bool) -> dict[str, str]:
-    """Return the variables of the process.
-
-    Args:
-        environment: Variables of the worker.
-        with_registries: Whether to include the variables of artifact stores.
-    """
-    prefixes = PREFIXES + (REGISTRY_PREFIXES if with_registries else ())
+def model_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the process, from those of the worker."""
     return {
         name: value
         for name, value in environment.items()
-        if name.upper() in NAMES or name.startswith(prefixes)  # libraries read proxy variables in either case
+        if name.upper() in NAMES or name.startswith(PREFIXES)  # libraries read proxy variables in either case
     }

@@ -173,7 +173,7 @@ class ProcessPredictor:
         if self._is_closed:
             raise Interrupted
         config = self._config
-        process = ModelProcess(model_environment(os.environ, bool(config.policy.registries)), self._limits.max_memory)
+        process = ModelProcess(model_environment(os.environ), self._limits.max_memory)
         try:
             process.start()
         except OSError as error:

@@ -5,9 +5,7 @@ model.safetensors with an architecture of timm, from the tag errata.architecture
 external data.
 """
 
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +13,12 @@ from errata.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedF
 from errata.json_input import parse_json
 
 from service.domain import LabelSpace
+from service.predictions.mlflow_client import MlflowClient
 from service.predictions.model_id import parse_mlflow_model
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import file
 from service.predictions.models.loaded_model import LoadedModel
 from service.predictions.models.precomputed import load_precomputed
-from service.predictions.registries import mlflow_client, resolve_artifact_uri
 from service.storage import temporary_folder
 
 MAX_DEPTH = 2  # folders below that of the version
@@ -45,7 +43,7 @@ class _Artifact:
     """A file of a version."""
 
     path: str  # relative to the folder of the version
-    file_size: int | None
+    size: int | None
 
     @property
     def name(self) -> str:
@@ -63,37 +61,32 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
     model_id, model = parse_mlflow_model(rest), f"mlflow:{rest}"
     address = policy.registry(model_id.registry, model)
     with temporary_folder() as folder:
-        with mlflow_client(address) as client:
-            version = client.get_model_version(model_id.name, model_id.version)
-            if version.status not in ("READY", None, ""):
-                raise Unavailable(
-                    f"{model}: The version is {version.status}, not READY. Try again later.", retry_after=5
-                )
-            uri = client.get_model_version_download_uri(model_id.name, model_id.version)
-            root = resolve_artifact_uri(client, uri, address)
-            artifacts = _choose(model, _list_artifacts(root, "", MAX_DEPTH))
-            for artifact in artifacts:
-                policy.check_download(model, artifact.file_size)
-                policy.check_download(model, _download(f"{root}/{artifact.path}", folder))
+        client = MlflowClient(address)
+        version = client.model_version(model_id.name, model_id.version)
+        if version.status not in ("READY", ""):
+            raise Unavailable(f"{model}: The version is {version.status}, not READY. Try again later.", retry_after=5)
+        root = client.folder_of_version(model_id.name, model_id.version)
+        artifacts = _choose(model, _list_artifacts(client, root))
+        for artifact in artifacts:
+            policy.check_download(model, artifact.size)
+            if not client.download(f"{root}/{artifact.path}", folder / artifact.name, policy.max_download_bytes):
+                policy.check_download(model, policy.max_download_bytes + 1)
         try:
-            name, tags = artifacts[0].name, dict(version.tags)
+            name, tags = artifacts[0].name, version.tags
             return _load_file(model, name, tags, replace(policy, folder=folder), label_space)
         except ModelNotFound as error:  # the version exists, but its architecture does not
             raise ModelRefused(f"{model}: {error.message}") from error
 
 
-def _list_artifacts(root: str, folder: str, depth: int) -> list[_Artifact]:
+def _list_artifacts(client: MlflowClient, root: str, folder: str = "", depth: int = MAX_DEPTH) -> list[_Artifact]:
     """Return the files of a version down to a depth, without the folder `code`."""
-    from mlflow.artifacts import list_artifacts
-
     artifacts: list[_Artifact] = []
-    for entry in list_artifacts(artifact_uri=f"{root}/{folder}" if folder else root):
-        path = f"{folder}/{Path(entry.path).name}" if folder else Path(entry.path).name
-        if entry.is_dir:
-            if depth and Path(path).name != "code":
-                artifacts += _list_artifacts(root, path, depth - 1)
-        else:
-            artifacts.append(_Artifact(path, entry.file_size))
+    for entry in client.list_files(f"{root}/{folder}" if folder else root):
+        path = f"{folder}/{entry.name}" if folder else entry.name
+        if not entry.is_folder:
+            artifacts.append(_Artifact(path, entry.size))
+        elif depth and entry.name != "code":
+            artifacts += _list_artifacts(client, root, path, depth - 1)
         if len(artifacts) > MAX_FILES:
             break
     return artifacts
@@ -106,9 +99,7 @@ def _choose(model: str, artifacts: Sequence[_Artifact]) -> list[_Artifact]:
     if predictions:
         return predictions[:1]
     metadata = [
-        artifact
-        for artifact in artifacts
-        if artifact.name in METADATA and (artifact.file_size or 0) <= MAX_METADATA_BYTES
+        artifact for artifact in artifacts if artifact.name in METADATA and (artifact.size or 0) <= MAX_METADATA_BYTES
     ]
     weights = [artifact for artifact in artifacts if artifact.path.endswith(".safetensors")]
     if len(weights) == 1:
@@ -127,20 +118,8 @@ def _siblings(artifacts: Sequence[_Artifact], main: _Artifact) -> list[_Artifact
     return [artifact for artifact in artifacts if Path(artifact.path).parent == Path(main.path).parent]
 
 
-def _download(uri: str, folder: Path) -> int:
-    """Download a file; return its real size in bytes, which may differ from that in the registry."""
-    from mlflow.artifacts import download_artifacts
-
-    with tempfile.TemporaryDirectory(dir=folder) as empty:
-        path = Path(download_artifacts(artifact_uri=uri, dst_path=empty))
-        if path.is_symlink() or not path.is_file():
-            raise ModelNotFound(f"{uri} is not a file. Register the version again.", field="model")
-        shutil.move(path, folder / path.name)
-    return (folder / path.name).stat().st_size
-
-
 def _load_file(
-    model: str, name: str, tags: dict[str, str], policy: ModelPolicy, label_space: LabelSpace
+    model: str, name: str, tags: Mapping[str, str], policy: ModelPolicy, label_space: LabelSpace
 ) -> LoadedModel:
     """Load the main file of a version from the folder of the policy."""
     folder = policy.folder

@@ -5,6 +5,7 @@ A request is signed over delivery ID, timestamp, and body. Retries have the orig
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -13,16 +14,14 @@ from errata.proto_json import to_json
 
 from service.analyses.write_back import WriteBack
 from service.domain import ALL, Action, GateDecision, RegistryEvent, RegistryRule, State
-from service.predictions.registries import ALIAS_NOT_FOUND, RegistryAddress, mlflow_client, resolve_artifact_uri
+from service.predictions.mlflow_client import MlflowClient, ModelVersion
+from service.predictions.registry_http import RegistryAddress
 from service.report.gate_view import reason_lines
-from service.storage import temporary_folder
 from service.web.hooks.payload import text
 from service.web.hooks.signature import check_delivery, check_signatures, check_time, header
 from service.wire import to_analysis
 
 MAX_BODY = 1 << 20  # bytes
-PAGE_SIZE = 100  # versions in one request
-MAX_VERSIONS = 10_000  # versions in one poll
 MAX_TAG = 5000  # characters of the value of a tag
 ARTIFACT_FOLDER = "errata"
 PASSED_ALIAS = "errata-passed"
@@ -65,6 +64,10 @@ class MlflowRegistry:
     rules: Sequence[RegistryRule]
     public_url: str = ""  # URL of the pages of Errata; empty: no tag with a link
 
+    @cached_property
+    def _client(self) -> MlflowClient:
+        return MlflowClient(self.address)
+
     @property
     def id(self) -> str:
         """Return the configured ID of the registry."""
@@ -77,19 +80,17 @@ class MlflowRegistry:
     def version_of(self, model: str, alias: str) -> str | None:
         """Return the version that an alias refers to, or None if it does not exist; raise Unavailable."""
         try:
-            with mlflow_client(self.address, ALIAS_NOT_FOUND) as client:
-                return str(client.get_model_version_by_alias(model, alias).version)
+            return self._client.version_of_alias(model, alias)
         except ModelNotFound:
             return None
 
     def events(self) -> Iterator[RegistryEvent]:
         """Yield the versions without a result of Errata, newest first, then all aliases; raise Unavailable."""
-        for version in self._pages("search_model_versions", order_by=["creation_timestamp DESC"]):
+        for version in self._client.versions():
             if "errata.analysis" not in version.tags:
-                yield RegistryEvent(Action.CREATED, version.name, str(version.version))
-        for model in self._pages("search_registered_models"):
-            for alias, number in model.aliases.items():
-                yield RegistryEvent(Action.ALIAS, model.name, str(number), alias)
+                yield RegistryEvent(Action.CREATED, version.name, version.version)
+        for model, alias, number in self._client.aliases():
+            yield RegistryEvent(Action.ALIAS, model, number, alias)
 
     def write(self, result: WriteBack) -> None:
         """Write a result: report, metrics, tags, and finally the alias, which shows that the result is complete.
@@ -99,53 +100,45 @@ class MlflowRegistry:
         Raises:
             ModelNotFound: The version does not exist anymore.
         """
-        with mlflow_client(self.address) as client:
-            version = client.get_model_version(result.model, result.version)
-            existing, analysis_id = version.tags, result.analysis.id  # IDs sort by time
-            tags: dict[str, str] = {}
-            if existing.get("errata.analysis", "") <= analysis_id:
-                if version.run_id and result.report:
-                    self._write_run(version, result)
-                tags = self._tags(result)
-            is_newest_gate = result.decision is not None and existing.get("errata.gate_analysis", "") <= analysis_id
-            for key, value in (tags | (_gate_tags(result) if is_newest_gate else {})).items():
-                if existing.get(key, "") != value:  # includes an empty value for a missing tag
-                    client.set_model_version_tag(result.model, result.version, key, value)
-            if is_newest_gate:
-                self._write_alias(client, result)
+        version = self._client.model_version(result.model, result.version)
+        existing, analysis_id = version.tags, result.analysis.id  # IDs sort by time
+        tags: dict[str, str] = {}
+        if existing.get("errata.analysis", "") <= analysis_id:
+            if version.run_id and result.report:
+                self._write_run(version, result)
+            tags = self._tags(result)
+        is_newest_gate = result.decision is not None and existing.get("errata.gate_analysis", "") <= analysis_id
+        for key, value in (tags | (_gate_tags(result) if is_newest_gate else {})).items():
+            if existing.get(key, "") != value:  # includes an empty value for a missing tag
+                self._client.set_version_tag(result.model, result.version, key, value)
+        if is_newest_gate:
+            self._write_alias(result)
 
-    def _write_run(self, version: Any, result: WriteBack) -> None:
+    def _write_run(self, version: ModelVersion, result: WriteBack) -> None:
         """Write report, metrics, and a link to the run of a version, unless the run was deleted."""
         try:
-            with mlflow_client(self.address, ALIAS_NOT_FOUND) as client:
-                self._write_files(client, version.run_id, result)
-                source = (version.source or "").removeprefix("models:/")
-                model_id = source if source.startswith("m-") and source != version.source else None
-                ended = result.analysis.end_time or result.analysis.create_time
-                timestamp = int(ended.timestamp() * 1000)  # constant, so that MLflow deduplicates retries
-                for name, value in metrics_of(result).items():
-                    client.log_metric(version.run_id, name, value, timestamp=timestamp, step=0, model_id=model_id)
-                if link := self._link(result):
-                    client.set_tag(version.run_id, "errata.report", link)
+            self._write_files(version.run_id, result)
+            logged_model = version.source.removeprefix("models:/")
+            model_id = logged_model if logged_model.startswith("m-") and logged_model != version.source else None
+            ended = result.analysis.end_time or result.analysis.create_time
+            timestamp = int(ended.timestamp() * 1000)  # constant, so that MLflow deduplicates retries
+            for name, value in metrics_of(result).items():
+                self._client.log_metric(version.run_id, name, value, timestamp, model_id)
+            if link := self._link(result):
+                self._client.set_run_tag(version.run_id, "errata.report", link)
         except ModelNotFound as error:
             _log.warning("mlflow run not found", run=version.run_id, error=error.message)
 
-    def _write_files(self, client: Any, run_id: str, result: WriteBack) -> None:
+    def _write_files(self, run_id: str, result: WriteBack) -> None:
         """Write the report to the artifacts of a run, if the MLflow server proxies them."""
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
         try:
-            place = resolve_artifact_uri(client, client.get_run(run_id).info.artifact_uri, self.address)
+            folder = self._client.folder_of_run(run_id)
         except UnsupportedFormat as error:
             _log.warning("mlflow artifacts not writable", run=run_id, error=error.message)
             return
-        repository: Any = get_artifact_repository(place)
         files = {"report.html": result.report, "report.json": to_json(to_analysis(result.analysis))}
-        with temporary_folder() as folder:
-            for name, content in files.items():
-                path = folder / name
-                path.write_text(content, encoding="utf-8")
-                repository.log_artifact(str(path), artifact_path=ARTIFACT_FOLDER)
+        for name, content in files.items():
+            self._client.upload(f"{folder}/{ARTIFACT_FOLDER}/{name}", content.encode())
 
     def _link(self, result: WriteBack) -> str:
         return f"{self.public_url.rstrip('/')}/analyses/{result.analysis.id}" if self.public_url else ""
@@ -161,24 +154,12 @@ class MlflowRegistry:
             tags["errata.report"] = link
         return tags | {"errata.analysis": analysis.id}
 
-    def _write_alias(self, client: Any, result: WriteBack) -> None:
-        aliases = client.get_registered_model(result.model).aliases
-        has_it = str(aliases.get(PASSED_ALIAS, "")) == result.version
+    def _write_alias(self, result: WriteBack) -> None:
+        has_it = self._client.aliases_of(result.model).get(PASSED_ALIAS) == result.version
         if result.decision is GateDecision.PASS and not has_it:
-            client.set_registered_model_alias(result.model, PASSED_ALIAS, result.version)
+            self._client.set_alias(result.model, PASSED_ALIAS, result.version)
         elif result.decision is GateDecision.FAIL and has_it:
-            client.delete_registered_model_alias(result.model, PASSED_ALIAS)
-
-    def _pages(self, method: str, **arguments: Any) -> Iterator[Any]:
-        """Yield the results of a search page by page, without a connection between two pages."""
-        token = None
-        for _ in range(MAX_VERSIONS // PAGE_SIZE):
-            with mlflow_client(self.address) as client:
-                page = getattr(client, method)(max_results=PAGE_SIZE, page_token=token, **arguments)
-            yield from page
-            token = page.token
-            if not token:
-                return
+            self._client.delete_alias(result.model, PASSED_ALIAS)
 
 
 def metrics_of(result: WriteBack) -> dict[str, float]:

@@ -8,7 +8,7 @@ import pytest
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.environment import model_environment
-from service.predictions.registries import RegistryAddress
+from service.predictions.registry_http import RegistryAddress
 
 
 @pytest.mark.parametrize("folder", [None, Path("/models")])
@@ -22,8 +22,13 @@ def test_a_configuration_arrives_as_it_was_sent(folder: Path | None) -> None:
 
 def test_a_model_gets_the_variables_that_its_libraries_read_and_no_others() -> None:
     needed = {"HOME": "/h", "PATH": "/bin", "HF_HOME": "/hf", "CUDA_VISIBLE_DEVICES": "1", "https_proxy": "http://p"}
-    stores = {"AWS_SECRET_ACCESS_KEY": "k", "MLFLOW_S3_ENDPOINT_URL": "http://s3"}
-    others = {"ERRATA_REDIS_URL": "redis://:secret@r", "ERRATA_REGISTRIES": "{}", "GITHUB_TOKEN": "t", "PWD": "/"}
+    others = {
+        "AWS_SECRET_ACCESS_KEY": "k",
+        "MLFLOW_TRACKING_TOKEN": "t",
+        "ERRATA_REDIS_URL": "redis://:secret@r",
+        "ERRATA_REGISTRIES": "{}",
+        "GITHUB_TOKEN": "t",
+        "PWD": "/",
+    }
 
-    assert model_environment(needed | stores | others, with_registries=False) == needed
-    assert model_environment(needed | stores | others, with_registries=True) == needed | stores
+    assert model_environment(needed | others) == needed

@@ -1,0 +1,169 @@
+{{/* The parts of deploy/kubernetes that the values select, in the order in which their patches apply. */}}
+{{- define "errata.parts" -}}
+- base
+- {{ .Values.worker.device }}
+{{- if .Values.trial }}
+- trial
+{{- end }}
+{{- if .Values.keda.enabled }}
+- keda
+{{- end }}
+{{- if .Values.monitoring.enabled }}
+- monitoring
+{{- end }}
+{{- if .Values.tls.enabled }}
+- tls
+{{- end }}
+{{- if .Values.tls.clientCertificates }}
+- client-certificates
+{{- end }}
+{{- if .Values.archive.url }}
+- object-store
+{{- end }}
+{{- if .Values.datasetImages.enabled }}
+- images
+{{- end }}
+{{- if eq .Values.evidence.source "volume" }}
+- evidence-volume
+{{- end }}
+{{- if eq .Values.evidence.source "objectStore" }}
+- evidence-object-store
+{{- end }}
+{{- if .Values.worker.cache.persistent }}
+- weights-volume
+{{- end }}
+{{- end }}
+
+{{/* Kinds and objects of these parts that the values leave out. */}}
+{{- define "errata.omitted" -}}
+{{- if not .Values.api.autoscaling.enabled }}
+- HorizontalPodAutoscaler
+{{- end }}
+{{- if not .Values.podDisruptionBudget.enabled }}
+- PodDisruptionBudget
+{{- end }}
+{{- if not .Values.monitoring.rules }}
+- PrometheusRule
+{{- end }}
+{{- if not .Values.networkPolicy.enabled }}
+- NetworkPolicy
+{{- end }}
+{{- if not .Values.networkPolicy.publicEgress }}
+- NetworkPolicy-outside
+{{- end }}
+{{- if not .Values.redis.bundled }}
+- ServiceAccount-errata-redis
+- Service-errata-redis
+- ConfigMap-errata-redis
+- StatefulSet-errata-redis
+- NetworkPolicy-redis
+- NetworkPolicy-to-redis
+- NetworkPolicy-keda-to-redis
+{{- end }}
+{{- range $name, $claim := include "errata.claims" . | fromYaml }}
+{{- if $claim.existingClaim }}
+- PersistentVolumeClaim-{{ $name }}
+{{- end }}
+{{- end }}
+- none
+{{- end }}
+
+{{/* The values of each claim, by its name. */}}
+{{- define "errata.claims" -}}
+errata-archive: {{ toJson .Values.archive }}
+errata-evidence: {{ toJson .Values.evidence }}
+errata-images: {{ toJson .Values.datasetImages }}
+errata-weights: {{ toJson .Values.worker.cache }}
+{{- end }}
+
+{{/* New names of Secrets, by their names in the manifests. */}}
+{{- define "errata.secrets" -}}
+errata-tokens: {{ quote .Values.secrets.tokens }}
+errata-redis: {{ quote .Values.secrets.redis }}
+errata-registries: {{ quote .Values.secrets.registries }}
+errata-worker-registries: {{ quote .Values.secrets.workerRegistries }}
+errata-object-store: {{ quote .Values.secrets.objectStore }}
+errata-tls: {{ quote .Values.secrets.tls }}
+errata-client: {{ quote .Values.secrets.client }}
+{{- end }}
+
+{{/* The image of a container. Arguments: name (api, worker, redis), root. */}}
+{{- define "errata.image" -}}
+{{- $image := get .root.Values.images .name }}
+{{- $suffix := and (eq .name "worker") (eq .root.Values.worker.device "gpu") | ternary "-cuda" "" }}
+{{- $tag := $image.tag | default (printf "%s%s" .root.Chart.AppVersion $suffix) }}
+{{- $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $tag }}{{ end }}
+{{- end }}
+
+{{- define "errata.labels" -}}
+app.kubernetes.io/name: errata
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- end }}
+
+{{/* Values of ERRATA_ settings as strings; toJson writes large numbers without an exponent. */}}
+{{- define "errata.settings" -}}
+{{- range $name, $value := . }}
+{{ $name }}: {{ kindIs "string" $value | ternary $value (toJson $value) | toString | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Apply a patch to one of the objects, unless the values leave it out. Arguments: objects, name, patch, keys. */}}
+{{- define "errata.change" -}}
+{{- if eq (get .patch "$patch") "delete" }}
+  {{- $_ := unset .objects .name }}
+{{- else if hasKey .objects .name }}
+  {{- include "errata.patch" (dict "object" (get .objects .name) "patch" .patch "keys" .keys) }}
+{{- end }}
+{{- end }}
+
+{{/* Set the namespace, labels, and names of images, Secrets, and claims. `helm uninstall` keeps claims.
+Arguments: objects, object, secrets, root. */}}
+{{- define "errata.finish" -}}
+{{- $arguments := . }}
+{{- $_ := set .object.metadata "namespace" .root.Release.Namespace }}
+{{- $labels := merge (get .object.metadata "labels" | default dict) (include "errata.labels" .root | fromYaml) }}
+{{- $_ := set .object.metadata "labels" $labels }}
+{{- include "errata.rename-secrets" (dict "node" .object "names" .secrets) }}
+{{- if eq .object.kind "PersistentVolumeClaim" }}
+  {{- $_ := set .object.metadata "annotations" (dict "helm.sh/resource-policy" "keep") }}
+{{- end }}
+{{- if has .object.kind (list "Deployment" "StatefulSet") }}
+  {{- $template := .object.spec.template }}
+  {{- $config := get .objects (printf "ConfigMap-%s" .object.metadata.name) }}
+  {{- $_ := set $template.metadata.annotations "checksum/config" ($config.data | toJson | sha256sum) }}
+  {{- range $container := concat ($template.spec.initContainers | default list) $template.spec.containers }}
+    {{- $name := $container.image | splitList ":" | first | trimPrefix "errata-" }}
+    {{- if hasKey $arguments.root.Values.images $name }}
+      {{- $_ := set $container "image" (include "errata.image" (dict "name" $name "root" $arguments.root)) }}
+    {{- end }}
+  {{- end }}
+  {{- $claims := include "errata.claims" .root | fromYaml }}
+  {{- range $volume := $template.spec.volumes }}
+    {{- with $volume.persistentVolumeClaim }}
+      {{- $_ := set . "claimName" (dig .claimName "existingClaim" "" $claims | default .claimName) }}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Refuse values that the schema cannot refuse. */}}
+{{- define "errata.check" -}}
+{{- if and .Values.keda.enabled (not .Values.redis.bundled) (not .Values.redis.host) }}
+  {{- fail "redis.host is empty. KEDA needs the address of your Redis: set redis.host to HOST:PORT." }}
+{{- end }}
+{{- if and .Values.keda.enabled .Values.worker.replicas }}
+  {{- fail (printf "worker.replicas is %v, but KEDA sets the number of workers. Set keda.minReplicas and keda.maxReplicas instead." .Values.worker.replicas) }}
+{{- end }}
+{{- if and (ne .Values.evidence.source "package") (not .Values.evidence.digest) }}
+  {{- fail "evidence.digest is empty. Set it to the digest of your bundle (errata evidence show BUNDLE)." }}
+{{- end }}
+{{- if and (eq .Values.evidence.source "objectStore") (not .Values.evidence.url) }}
+  {{- fail "evidence.url is empty. Set it to the folder of your bundle in the object store, such as s3://bucket/imagenet." }}
+{{- end }}
+{{- if and .Values.tls.clientCertificates (not .Values.tls.enabled) }}
+  {{- fail "tls.clientCertificates is true, but tls.enabled is false. Set tls.enabled to true." }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,66 @@
+"""A registry for tests: an HTTP server on this machine that answers each path as a test wants."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+Respond = Callable[[BaseHTTPRequestHandler], None]
+
+
+class RegistryServer:
+    """Responses by path, and the requests that the server received."""
+
+    def __init__(self) -> None:
+        self.responses: dict[str, Any] = {}  # by path: a JSON value, or a function that writes the response
+        self.requests: list[tuple[str, str, str, bytes]] = []  # verb, path with query, Authorization, body
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                server.requests.append((self.command, self.path, self.headers.get("Authorization", ""), body))
+                response = server.responses.get(urlsplit(self.path).path, (404, {"error_code": "ENDPOINT_NOT_FOUND"}))
+                if callable(response):
+                    response(self)
+                    return
+                status, value = response if isinstance(response, tuple) else (200, response)
+                send(self, status, value if isinstance(value, bytes) else json.dumps(value).encode())
+
+            do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - names of http.server
+
+            def log_message(self, *_: Any) -> None:
+                """Print nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def start(self) -> None:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def send(handler: BaseHTTPRequestHandler, status: int, content: bytes, **headers: str) -> None:
+    """Send a complete response."""
+    handler.send_response(status)
+    for name, value in {"Content-Length": str(len(content)), **headers}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
+@contextmanager
+def registry_server() -> Iterator[RegistryServer]:
+    """Yield a running server."""
+    server = RegistryServer()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
