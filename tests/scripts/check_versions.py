@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check that the same version stands everywhere: `python tests/scripts/check_versions.py [TAG]`.
+"""Check that all files have the same version: `python tests/scripts/check_versions.py [TAG]`.
 
 With the tag of a release, the tag must be `v` and this version, and CHANGELOG.md must have a section for it. The
 release workflow runs this script before it installs anything: it needs the standard library only.
