@@ -20,7 +20,7 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
     ],
     "zizmor": [
         ("actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683", "actions/checkout@v4"),
-        ("permissions: {}", "permissions: write-all"),
+        ('  push:\n    tags: ["v*"]', "  pull_request_target:"),
         ('python tests/scripts/check_versions.py "$GITHUB_REF_NAME"', "echo ${{ github.ref_name }}"),
     ],
 }
