@@ -36,7 +36,6 @@ P = TypeVar("P", timeseries.Panel, stat.Panel, barchart.Panel, table.Panel, stat
 
 FILE = Path(__file__).parent / "dashboards" / "errata.json"
 SOURCE = models.DataSourceRef("prometheus", "${datasource}")
-LABELS = ("model", "version", "dataset", "digest", "rules")
 GREEN, YELLOW, RED, GRAY, BLUE = "#4c9a52", "#dba338", "#e03e36", "#7b858f", "#5f9fdf"
 
 
