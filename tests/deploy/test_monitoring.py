@@ -193,7 +193,7 @@ def queries() -> dict[str, str]:
     }
     for variable in dashboard()["templating"]["list"]:
         if variable["type"] == "query":
-            metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()  # type: ignore[union-attr]
+            metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"]).groups()  # type: ignore[union-attr]
             result[f"variable {variable['name']}"] = f"count by ({label}) ({metric})"
     return result
 
@@ -345,6 +345,17 @@ def test_every_panel_has_a_title_a_description_and_a_unit() -> None:
         assert re.search(r"\w\.$", panel["description"]) or panel["description"].endswith(")."), panel["title"]
         assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
         assert panel["targets"], panel["title"]
+
+
+def test_panels_with_thresholds_are_colored_by_them() -> None:
+    colored = [panel for panel in panels() if panel["fieldConfig"]["defaults"]["color"]["mode"] == "thresholds"]
+    steps = {panel["title"]: panel["fieldConfig"]["defaults"]["thresholds"]["steps"] for panel in colored}
+
+    assert steps.keys() == {item["title"] for item in panels() if item["type"] in ("stat", "state-timeline")}
+    for title, values in steps.items():
+        assert values[0]["value"] is None, title
+        limits = [step["value"] for step in values[1:]]
+        assert limits == sorted(limits), title
 
 
 def test_panels_have_unique_ids_and_titles() -> None:
