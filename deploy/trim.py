@@ -12,7 +12,7 @@ from pathlib import Path
 
 FOLDERS = frozenset({"tests", "include"})  # of any package
 SUFFIXES = frozenset({".pyi", ".pxd", ".pxi", ".pyx", ".h", ".hpp", ".a", ".lib", ".cmake"})  # stubs and headers
-KEPT = frozenset({"numpy/_core/tests"})  # numpy.testing imports it
+EXCEPTIONS = frozenset({"numpy/_core/tests"})  # numpy.testing imports it
 NEEDED = {  # the subfolders that are used; all others are deleted
     "botocore/data": {"s3", "signin", "sso", "sso-oidc", "sts"},  # descriptions of services: 25 MB
     "scipy": {"__pycache__", "_lib", "special"},  # 70 MB
@@ -42,7 +42,7 @@ def trim(site_packages: Path, patterns: Iterable[str] = UNUSED) -> int:
     ]
     size = 0
     for path in doomed:
-        if not path.exists() or path.relative_to(site_packages).as_posix() in KEPT:
+        if not path.exists() or path.relative_to(site_packages).as_posix() in EXCEPTIONS:
             continue
         if path.is_dir():
             size += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -13,7 +13,7 @@ def write(folder: Path, *names: str) -> None:
 
 
 def test_tests_stubs_and_headers_are_deleted_and_nothing_else(tmp_path: Path) -> None:
-    kept = (
+    remaining = (
         "scipy/special/a.py",
         "scipy/version.py",
         "botocore/data/s3/a.json",
@@ -32,8 +32,8 @@ def test_tests_stubs_and_headers_are_deleted_and_nothing_else(tmp_path: Path) ->
         "net/core.pyi",
         "net/include/net/core.hpp",
     )
-    write(tmp_path, *kept, *deleted)
+    write(tmp_path, *remaining, *deleted)
 
     assert TRIM(tmp_path) == 10 * len(deleted)
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert files == set(kept)
+    assert files == set(remaining)
