@@ -45,6 +45,8 @@ PAGES = sorted(
 WRAPPED = [page for page in PAGES if page.is_relative_to(ROOT / "docs") or page.parent == ROOT]
 WITHOUT_SOURCE = {*GENERATED, *manuals.MANUALS}  # pages that are not under docs/
 OTHER_VARIABLES = {
+    "ERRATA_GRPC_PORT",
+    "ERRATA_HTTP_PORT",
     "ERRATA_WORKER_REGISTRIES",
     "ERRATA_REFERENCE_DIR",
     "ERRATA_COMPLETE",
