@@ -101,8 +101,14 @@ class ReviewPages:
         last = find_last_review(self._ports.stores, form.dataset, voter) if voter[0] else None
         builder = ReviewPageBuilder(details, form, caller, self._ports.thumbnails.has(form.dataset))
         token = form_token(request)
-        view, is_admin = builder.build(last, problem), may(Scope.ADMIN)
-        html = render("review.html", site=True, view=view, form_token=token, is_admin=is_admin)
+        html = render(
+            "review.html",
+            site=True,
+            view=builder.build(last, problem),
+            form_token=token,
+            can_review=may(Scope.REVIEW),
+            is_admin=may(Scope.ADMIN),
+        )
         return add_form_cookie(request, html_page(html, status), token)
 
 

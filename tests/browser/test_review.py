@@ -247,9 +247,11 @@ def test_the_grid_of_an_analysis_leads_to_reviews(chromium: Browser, service: st
 def test_two_reviewers_with_tokens_conflict_and_a_third_one_decides(
     chromium: Browser, data_dir: Path, tmp_path: Path, bundle_path: Path
 ) -> None:
-    tokens = {name: new_token() for name in ("ann", "bob", "eve")}
+    tokens = {name: new_token() for name in ("ann", "bob", "eve", "guest")}
+    scopes = {"guest": Scope.READ}
     file = tmp_path / "tokens"
-    file.write_text("".join(f"{line_of(name, Scope.REVIEW, token)}\n" for name, token in tokens.items()))
+    lines = [line_of(name, scopes.get(name, Scope.REVIEW), token) for name, token in tokens.items()]
+    file.write_text("".join(f"{line}\n" for line in lines))
     with reviewed_service(data_dir, tmp_path / "service", bundle_path, file) as running:
         url = f"http://{running.addresses.http}{URL.format('a.jpg')}"
         for name, choice in (("ann", "add"), ("bob", "reject"), ("eve", "reject")):
@@ -265,6 +267,9 @@ def test_two_reviewers_with_tokens_conflict_and_a_third_one_decides(
             assert view.page.locator(".conflict").count() == 0
             assert "Not in the image: dog." in view.page.inner_text(".history")
             assert "not authenticated" not in reviews(view.page)
+        with open_page(chromium, url, http_credentials={"username": "", "password": tokens["guest"]}) as view:
+            assert "Log in with a token of the scope review" in view.page.inner_text("form[data-review]")
+            assert view.page.get_by_role("button", name="Save and next").count() == 0
 
 
 def test_a_form_of_another_site_is_refused(chromium: Browser, service: str) -> None:

@@ -17,7 +17,8 @@ ACTION_NAMES: Mapping[AuditAction | None, str] = {
     AuditAction.IMPORT: "imported reviews",
 }
 EVIDENCE_TEXTS = (
-    "actor",
+    "changed by",
+    "published by",
     "after",
     "All models of the base are judged with this evidence.",
     "Base {digest}",

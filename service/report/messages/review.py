@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from errata.messages import format_percentage, list_names, pluralize
 
 REVIEW_TEXTS = (
+    "Your token cannot save reviews. Log in with a token of the scope review.",
     "add",
     "add a class by its ID or name",
     "class and models that predict it",
