@@ -17,7 +17,7 @@ from running_service import MODEL, Running, Start, start_service
 
 from service.authorization import Scope, line_of, new_token
 from service.predictions.thumbnails import Thumbnails
-from service.report.urls import picture_url, thumbnail_url
+from service.report.urls import image_url, picture_url, thumbnail_url
 from service.web import pictures
 
 NAMES = ("a.png", "class one/b & <b>.png", "größe/#1?.png", "100%25.png", "a+b.png")
@@ -148,8 +148,9 @@ def test_the_old_url_of_a_thumbnail_redirects(service: Running, analysis: pb.Ana
 
 def test_an_image_page_shows_the_picture_at_full_size(service: Running, analysis: pb.Analysis) -> None:
     name = next(iter(service.client.verdicts(analysis.name, most=1))).file_name
-    _, _, page = get(service, f"/{analysis.name}/errors/{quote(name)}")
-    (url,) = re.findall(r'<img[^>]* src="(/datasets/[^"]*)"', page.decode())
+    analysis_id = analysis.name.removeprefix("analyses/")
+    _, _, page = get(service, image_url("demo", name, analysis=analysis_id))
+    (url,) = re.findall(r'<img[^>]* src="(/datasets/demo/pictures/[^"]*)"', page.decode())
 
     assert re.fullmatch(rf"{picture_url('demo', name)}\?v=[0-9a-f]{{16}}", url)
     status, headers, body = get(service, url)

@@ -369,7 +369,7 @@ def test_a_new_token_is_accepted_by_a_service_with_its_line(errata: Errata, data
     assert errata("health", "--server", service.grpc, "--timeout", "1").returncode == 3
 
 
-@pytest.mark.parametrize("arguments", [["a b"], ["ci", "--scope", "admin"], []])
+@pytest.mark.parametrize("arguments", [["a b"], ["ci", "--scope", "owner"], []])
 def test_an_invalid_token_name_or_scope_is_rejected(errata: Errata, arguments: list[str]) -> None:
     assert errata("token", *arguments).returncode == 2
 
