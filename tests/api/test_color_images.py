@@ -86,7 +86,7 @@ def test_an_unknown_class_is_rejected_in_the_terms_of_the_label_space(start, tmp
 
 def test_workers_predict_the_classes_of_the_label_space(start, tmp_path: Path) -> None:
     build_colors(tmp_path / "bundle")
-    images = {"colors": write_images(tmp_path / "images")}
+    images = {"colors": str(write_images(tmp_path / "images"))}
     with start(evidence={"colors": [str(tmp_path / "bundle")]}, images=images, shard_size=3) as service:
         final = [*service.client.watch(service.client.analyze(MODEL, "colors").name)][-1]
         decided = verdicts(service.client, final.name)
@@ -99,7 +99,7 @@ def test_predictions_for_other_classes_are_not_reused(start, tmp_path: Path) -> 
     """The second bundle has the same images and the classes in another order; the third one other superclasses."""
     build_colors(tmp_path / "first")
     reordered = build_colors(tmp_path / "second", order=[1, 0, *range(2, 10)])
-    images = {"colors": write_images(tmp_path / "images")}
+    images = {"colors": str(write_images(tmp_path / "images"))}
     bundles = {"colors": [str(tmp_path / "first"), str(tmp_path / "second")]}
     with start(evidence=bundles, images=images) as service:
         client = service.client

@@ -129,7 +129,7 @@ def test_html_in_names_is_escaped_in_the_report_and_on_all_pages(start: Start, t
         paths = [
             "/",
             f"/{analysis.name}",
-            f"/compare/{first}/{second}",
+            f"/compare?a={first}&b={second}",
             "/trend?dataset=odd",
             f"/{analysis.name}/images",
             *(f"/datasets/odd/images/{quote(image, safe='')}?analysis={first}" for image in images),

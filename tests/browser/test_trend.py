@@ -16,10 +16,11 @@ from .conftest import HOSTILE, SCREENSHOTS, open_page
 SIZES = [(420, "light"), (420, "dark"), (1300, "light"), (1300, "dark")]
 NAMES = ("resnet50", "a model with a very long name, version 2026-11-28 (fine-tuned on private data)", HOSTILE, "vit")
 TEXTS = """[...document.querySelectorAll("figure svg")].flatMap((svg, number) => {
-    const frame = svg.getBoundingClientRect();
+    const frame = svg.getBoundingClientRect(), scrolled = svg.closest(".picture");
+    const right = scrolled && scrolled.scrollWidth > scrolled.clientWidth ? Infinity : innerWidth;
     return [...svg.querySelectorAll("text")].filter(text => text.textContent).map(text => {
         const box = text.getBoundingClientRect();
-        const inside = box.left >= frame.left && box.right <= frame.right && box.right <= innerWidth
+        const inside = box.left >= frame.left && box.right <= frame.right && box.right <= right
             && box.top >= frame.top && box.bottom <= frame.bottom;
         return {number, text: text.textContent, inside, box: [box.left, box.top, box.right, box.bottom]};
     });
@@ -89,8 +90,10 @@ def test_dots_have_names_and_links_that_the_keyboard_reaches(chromium: Browser, 
         names = {dot.get_attribute("aria-label") or dot.text_content() for dot in dots.all()}
         assert {name.rpartition(": ")[0].rpartition(": ")[0] for name in names if name} == {*NAMES}
         page.get_by_role("link", name="Table of models").focus()
-        page.keyboard.press("Tab")
-        focused = page.evaluate("document.activeElement.getAttribute('href')")
+        for _ in range(2):  # the first key can focus the frame of a chart that scrolls
+            page.keyboard.press("Tab")
+            if (focused := page.evaluate("document.activeElement.getAttribute('href')")) is not None:
+                break
         assert focused == dots.first.get_attribute("href")
         page.keyboard.press("Enter")
         page.wait_for_url(f"{url}{focused}")

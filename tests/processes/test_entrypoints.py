@@ -75,10 +75,7 @@ class Container:
 
     def healthy(self, **settings: str) -> bool:
         """Run the health check of the image with this container's addresses."""
-        here = [
-            word.replace("127.0.0.1:8081", self.environment.get("ERRATA_WORKER_HTTP_ADDRESS", ""))
-            for word in self.image.health
-        ]
+        here = [word.replace("/opt/package", str(ROOT)) for word in self.image.health]
         check = self._start(here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **settings)
         return check.wait(20) == 0
 
