@@ -134,7 +134,7 @@ def test_the_image_page_links_to_other_analyses_and_to_the_review(chromium: Brow
         page = view.page
         page.locator(".image-grid li > a").first.click()
         name = page.inner_text("h1")
-        review = page.get_by_role("link", name="Review").get_attribute("href")
+        review = page.get_by_role("navigation", name="Images").get_by_role("link", name="Review").get_attribute("href")
         assert review == f"/review/imagenet-real/{name}?analysis={first}"
         page.get_by_role("link", name="second", exact=True).click()
         assert page.inner_text("h1") == name
@@ -152,11 +152,11 @@ def test_selected_images_are_sent_to_the_review(chromium: Browser, site: Site) -
         for index in (0, 2):
             boxes.nth(index).check()
         page.get_by_role("button", name="Review selected images").click()
-        page.wait_for_url("**/review?**")
+        page.wait_for_url(f"**/review/imagenet-real/{names[0]}?**")
         assert parse_qs(urlsplit(page.url).query) == {
-            "dataset": ["imagenet-real"],
             "analysis": [site.analysis.name.removeprefix("analyses/")],
-            "image": names,
+            "selection": ["1"],
+            "next": names[1:],
         }
 
 
