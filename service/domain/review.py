@@ -1,4 +1,4 @@
-"""Reviews: what people say about the labels of images, and what their reviews decide.
+"""Reviews: statements of people about the labels of images, and the decisions that follow from them.
 
 A review is never changed. A reviewer withdraws a review with a further one that names it (`undoes`).
 """

@@ -81,7 +81,7 @@ def agreement_text(num_agreeing: int, num_models: int, confidence: float | None)
 
 
 def conflict_text(subject: str, yes: Sequence[str], no: Sequence[str]) -> str:
-    """Return who says what about a class, or about the image."""
+    """Describe the statements of each reviewer about a class, or about the image."""
     return f"{subject}: yes by {list_names(yes)}, no by {list_names(no)}."
 
 
