@@ -313,10 +313,11 @@ def read_regular_file(path: Path, limit: int) -> bytes | None:
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would block
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             return None
         with open(handle, "rb", closefd=False) as file:
-            return file.read(limit)
+            return file.read(min(limit, status.st_size))  # read() allocates as much as its argument
     finally:
         os.close(handle)
 

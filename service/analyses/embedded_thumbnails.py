@@ -1,14 +1,13 @@
 """Thumbnails inside a stand-alone report."""
 
-import base64
 from collections.abc import Iterable
 
 from service.analyses.ports import Ports
+from service.report.urls import data_url
 
 SIZE = 128  # pixels
 MAX_THUMBNAILS = 200
 MAX_TOTAL = 5_000_000  # bytes of all thumbnails in the file
-_PREFIX = "data:image/jpeg;base64,"
 
 
 def embed_thumbnails(ports: Ports, dataset: str, names: Iterable[str]) -> dict[str, str]:
@@ -25,7 +24,7 @@ def embed_thumbnails(ports: Ports, dataset: str, names: Iterable[str]) -> dict[s
         picture = ports.thumbnails.thumbnail(dataset, name, SIZE)
         if picture is None:
             continue
-        url = _PREFIX + base64.b64encode(picture).decode()
+        url = data_url(picture)
         total += len(url)
         if total > MAX_TOTAL:
             break

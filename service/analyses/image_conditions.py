@@ -13,17 +13,31 @@ from service.analyses.compare import check_comparable
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.model_verdicts import find_model_verdicts
 from service.analyses.ports import Stores
+from service.analyses.verdict_cache import ModelVerdicts
 from service.analyses.verdicts import find_bundle, load_judged, superclass_mask
 from service.domain import ALL, NO_TYPE, Bytes, Classes, Mask
 from service.domain.images import ImageQuery
 from service.rules.table import error_types
 
 
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """What the facts of images are computed from."""
+
+    judged: JudgedAnalysis
+    models: ModelVerdicts  # of all archived analyses with the same evidence
+    baseline: JudgedAnalysis | None = None
+
+    def are(self, others: "Sources") -> bool:
+        """Return whether nothing has changed since others were found."""
+        return all(value is other for value, other in zip(vars(self).values(), vars(others).values(), strict=True))
+
+
 @dataclass(frozen=True)
 class Images:
     """The facts of N judged images that a query can refer to."""
 
-    judged: JudgedAnalysis
+    sources: Sources
     types: Bytes  # (N,)
     targets: Classes  # (N,) effective targets
     predicted: Classes  # (N,)
@@ -33,51 +47,57 @@ class Images:
     baseline: tuple[Bytes, Classes] | None = None  # (N,) error types and predictions
 
     @property
+    def judged(self) -> JudgedAnalysis:
+        """Return the analysis."""
+        return self.sources.judged
+
+    @property
     def problematic(self) -> Mask:
         """Return the problematic images, (N,)."""
         return np.asarray(self.judged.bundle.evidence.problematic)
 
 
-def load_images(stores: Stores, query: ImageQuery) -> Images:
-    """Return the images of the analysis of a query.
+def find_sources(stores: Stores, query: ImageQuery) -> Sources:
+    """Return the analyses that a query refers to.
 
     Raises:
         NotComparable: The baseline has another data set or other evidence.
         AnalysisNotFound: An analysis does not exist. See `load_judged` for further errors.
     """
     judged = _load_judged(stores, query.analysis)
-    bundle, types = judged.bundle, error_types(judged.verdicts)
-    others = find_model_verdicts(stores, bundle)
-    own = others.find(query.analysis)
+    baseline = _load_judged(stores, query.baseline) if query.baseline else None
+    if baseline is not None:
+        check_comparable(baseline.analysis, judged.analysis)
+        if len(baseline.verdicts) != len(judged.verdicts):
+            message = f"The bundles of {baseline.analysis.id} and {judged.analysis.id} differ."
+            raise NotComparable(message, field="baseline")
+    return Sources(judged, find_model_verdicts(stores, judged.bundle), baseline)
+
+
+def load_images(sources: Sources) -> Images:
+    """Return the images of an analysis."""
+    judged, models, baseline = sources.judged, sources.models, sources.baseline
+    bundle, own = judged.bundle, models.find(judged.analysis.id)
     return Images(
-        judged,
-        types,
+        sources,
+        error_types(judged.verdicts),
         bundle.evidence.effective_targets,
         judged.predictions.top1[bundle.rows],
         None if judged.predictions.probability is None else judged.predictions.probability[bundle.rows],
-        others.num_failing if own is None else others.num_failing - own.fails,
-        len(others.analyses) - (own is not None),
-        _load_baseline(stores, judged, query.baseline) if query.baseline else None,
+        models.num_failing if own is None else models.num_failing - own.fails,
+        len(models.analyses) - (own is not None),
+        None if baseline is None else (error_types(baseline.verdicts), baseline.predictions.top1[baseline.bundle.rows]),
     )
 
 
 def _load_judged(stores: Stores, analysis_id: str) -> JudgedAnalysis:
     """Return an analysis with its verdicts from memory, if neither it nor its bundle has changed."""
     analysis = queries.get_succeeded(stores, analysis_id)
-    judged = stores.verdict_cache.find_judged(analysis_id)
+    judged = stores.verdict_cache.judged.find(analysis_id)
     if judged is None or judged.analysis != analysis or judged.bundle is not find_bundle(stores, analysis):
         judged = load_judged(stores, analysis_id)
-        stores.verdict_cache.add_judged(analysis_id, judged)
+        stores.verdict_cache.judged.add(analysis_id, judged)
     return judged
-
-
-def _load_baseline(stores: Stores, judged: JudgedAnalysis, baseline_id: str) -> tuple[Bytes, Classes]:
-    """Return the error types and the predictions of the baseline, (N,) each."""
-    baseline = _load_judged(stores, baseline_id)
-    check_comparable(baseline.analysis, judged.analysis)
-    if len(baseline.verdicts) != len(judged.verdicts):
-        raise NotComparable(f"The bundles of {baseline_id} and {judged.analysis.id} differ.", field="baseline")
-    return error_types(baseline.verdicts), baseline.predictions.top1[baseline.bundle.rows]
 
 
 def base_mask(images: Images, query: ImageQuery) -> Mask:

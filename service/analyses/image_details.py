@@ -56,9 +56,10 @@ def _find_neighbors(selection: Selection, row: int) -> Neighbors | None:
     if position is None:
         return None
     names = selection.images.judged.bundle.judged_names
-    before = selection.take(max(0, position - 1), position).tolist()
-    after = selection.take(position + 1, min(position + 2, total)).tolist()
-    return Neighbors(position, total, names[before[0]] if before else None, names[after[0]] if after else None)
+    rows = selection.sorted_rows
+    before = names[rows[position - 1]] if position > 0 else None
+    after = names[rows[position + 1]] if position + 1 < total else None
+    return Neighbors(position, total, before, after)
 
 
 def check_dataset(judged: JudgedAnalysis, dataset: str) -> None:

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 from errata.errors import InvalidRequest
 from numpy.typing import NDArray
 
-from service.analyses.image_conditions import Images, base_mask, facet_masks, load_images
+from service.analyses.image_conditions import Images, base_mask, facet_masks, find_sources, load_images
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Stores
 from service.domain import ALL, ERROR_TYPES, NUM_IDS, POSITIONS, ErrorType, Mask
 from service.domain.images import (
     MAX_FACET_VALUES,
+    PAGE_SIZE,
     SORTS,
     Facet,
     FacetCount,
@@ -59,8 +60,8 @@ def list_images(stores: Stores, query: ImageQuery) -> ImagePage:
     page = min(query.page, num_pages)
     return ImagePage(
         images.judged,
-        take_images(images, selection.take((page - 1) * size, min(page * size, total))),
-        count_facets(images, query),
+        take_images(images, selection.sorted_rows[(page - 1) * size : page * size]),
+        selection.facets,
         total,
         page,
         num_pages,
@@ -70,18 +71,22 @@ def list_images(stores: Stores, query: ImageQuery) -> ImagePage:
 
 @dataclass(frozen=True)
 class Selection:
-    """The n images that match a query. Their order is that of distinct integers, so a page needs no complete sort."""
+    """The n images that match a query."""
 
     images: Images
+    query: ImageQuery
     rows: NDArray[np.intp]  # (n,) ascending
-    keys: NDArray[np.int64]  # (n,) distinct
+    keys: NDArray[np.int64]  # (n,) distinct; the order of the query is theirs
 
-    def take(self, start: int, stop: int) -> NDArray[np.intp]:
-        """Return the rows from a position to another one, in the order of the query."""
-        if start >= stop:
-            return self.rows[:0]
-        among = np.argpartition(self.keys, [start, stop - 1])[start:stop]
-        return self.rows[among[np.argsort(self.keys[among])]]
+    @cached_property
+    def facets(self) -> ImageFacets:
+        """Return the facets of the query."""
+        return count_facets(self.images, self.query)
+
+    @cached_property
+    def sorted_rows(self) -> NDArray[np.intp]:
+        """Return the rows in the order of the query, (n,)."""
+        return self.rows[np.argsort(self.keys)]
 
     def position(self, row: int) -> int | None:
         """Return the position of an image; None if it does not match."""
@@ -92,15 +97,24 @@ class Selection:
 
 
 def select_images(stores: Stores, query: ImageQuery) -> Selection:
-    """Return the images that match a query.
+    """Return the images that match a query; from memory if it is one of the last queries, and nothing has changed.
 
     Raises:
         InvalidRequest: A condition or the order is invalid.
     """
-    images = load_images(stores, query)
+    query = replace(query, page=1, page_size=PAGE_SIZE)
+    sources = find_sources(stores, query)
+    selection = stores.verdict_cache.selections.find(query)
+    if selection is None or not selection.images.sources.are(sources):
+        selection = _select(load_images(sources), query)
+        stores.verdict_cache.selections.add(query, selection)
+    return selection
+
+
+def _select(images: Images, query: ImageQuery) -> Selection:
     mask = reduce(np.logical_and, facet_masks(images, query).values(), base_mask(images, query))
     rows = np.flatnonzero(mask)
-    return Selection(images, rows, _sort_keys(images, query.sort)[rows])
+    return Selection(images, query, rows, _sort_keys(images, query.sort)[rows])
 
 
 def _sort_keys(images: Images, sort: str) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from service.predictions.sandbox import ParserPool
 from service.predictions.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
+    from service.analyses.images import Selection
     from service.analyses.judge import JudgedAnalysis
 
 
@@ -33,7 +34,7 @@ class Stores:
     clock: Callable[[], datetime]
     reviews: RecordLog[Review]
     attributes: AttributeRepository = field(default_factory=lambda: AttributeRepository({}))
-    verdict_cache: "VerdictCache[JudgedAnalysis]" = field(default_factory=VerdictCache)
+    verdict_cache: "VerdictCache[JudgedAnalysis, Selection]" = field(default_factory=VerdictCache)
     votes: VoteCache = field(default_factory=VoteCache)
     decisions: DecisionCache = field(default_factory=DecisionCache)
 

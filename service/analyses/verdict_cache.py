@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 
 from service.analyses.bundle_cache import BundleCache
 from service.domain import MULTI_LABEL_ERROR_TYPES, Bytes, Classes, is_among
+from service.domain.images import ImageQuery
 
 MAX_ANALYSES = 8  # of 5 bytes for each image
+MAX_SELECTIONS = 4  # of about 30 bytes for each image
 Judged = TypeVar("Judged")  # JudgedAnalysis, which ports must not import
+Selected = TypeVar("Selected")  # images.Selection
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -52,21 +57,35 @@ class ModelVerdicts:
         return next((analysis for analysis in self.analyses if analysis.id == analysis_id), None)
 
 
-class VerdictCache(Generic[Judged]):
-    """Keeps the verdicts of bundles, and the analyses that were added last. Thread-safe."""
+class Newest(Generic[Key, Value]):
+    """The values that were added last. Thread-safe.
+
+    Args:
+        size: The number of values.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+
+    def find(self, key: Key) -> Value | None:
+        """Return the value of a key; None if it was not added recently."""
+        return self._values.get(key)
+
+    def add(self, key: Key, value: Value) -> None:
+        """Remember a value, and forget the one that was added first if there are too many."""
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+
+
+class VerdictCache(Generic[Judged, Selected]):
+    """Keeps the verdicts of bundles, and the analyses and the selections of images that were used last."""
 
     def __init__(self) -> None:
         self.models: BundleCache[ModelVerdicts] = BundleCache()
-        self._lock = threading.Lock()
-        self._judged: OrderedDict[str, Judged] = OrderedDict()
-
-    def find_judged(self, analysis_id: str) -> Judged | None:
-        """Return an analysis with its verdicts; None if it was not used recently."""
-        return self._judged.get(analysis_id)
-
-    def add_judged(self, analysis_id: str, judged: Judged) -> None:
-        """Remember an analysis, and forget the one that was added first if there are too many."""
-        with self._lock:
-            self._judged[analysis_id] = judged
-            while len(self._judged) > MAX_ANALYSES:
-                self._judged.popitem(last=False)
+        self.judged: Newest[str, Judged] = Newest(MAX_ANALYSES)  # by the ID of the analysis
+        self.selections: Newest[ImageQuery, Selected] = Newest(MAX_SELECTIONS)

@@ -183,12 +183,12 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
             query = wire.image_query(request, label_space)
             selection = images.select_images(stores, query)
             positions, next_token = wire.page_of(range(len(selection.rows)), request)
-            rows = selection.take(positions.start, positions.stop)
+            rows = selection.sorted_rows[positions.start : positions.stop]
             return pb.ListImagesResponse(
                 images=[wire.to_image(image, label_space) for image in images.take_images(selection.images, rows)],
                 next_page_token=next_token,
                 total_size=len(selection.rows),
-                facets=wire.to_facets(images.count_facets(selection.images, query), label_space),
+                facets=wire.to_facets(selection.facets, label_space),
                 num_models=selection.images.num_models,
             )
 

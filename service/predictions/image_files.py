@@ -34,7 +34,7 @@ class FileLocation:
 
     def version(self) -> str:
         """Return the location, size, and modification time."""
-        status = self.file.stat()
+        status = os.stat(self.file)
         return f"{self.file}:{self.offset}:{self.size}:{status.st_size}:{status.st_mtime_ns}"
 
     def read(self, limit: int) -> bytes:

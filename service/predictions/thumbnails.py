@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import structlog
@@ -67,6 +68,11 @@ class Thumbnails:
             _log.warning("thumbnail is not available", dataset=dataset, error=error.message)
             return None
 
+    def find_cached(self, dataset: str, name: str) -> bytes | None:
+        """Return the thumbnail of an image, if it is in the cache."""
+        located = self._locate(dataset, name)
+        return None if located is None or self._cache is None else self._cache.read(_cache_key(located[1], THUMBNAIL))
+
     def load(self, dataset: str, name: str, request: PictureRequest) -> bytes | None:
         """Return an image as a JPEG.
 
@@ -81,7 +87,7 @@ class Thumbnails:
         if located is None:
             return None
         location, version = located
-        key = _digest(f"{FORMAT}:{request}:{version}")
+        key = _cache_key(version, request)
         if self._cache is not None and (cached := self._cache.read(key)) is not None:
             return cached
         if time.monotonic() < self._failed.get(key, 0.0):
@@ -139,6 +145,15 @@ class _Source:
                     _log.warning("images cannot be listed", location=str(self._location), error=str(error)[:300])
                     self._failed_at = time.monotonic()
             return self._images or {}
+
+
+def _cache_key(version: str, request: PictureRequest) -> str:
+    return _digest(f"{_text(request)}:{version}")
+
+
+@lru_cache(maxsize=32)
+def _text(request: PictureRequest) -> str:
+    return f"{FORMAT}:{request}"
 
 
 def _digest(text: str) -> str:

@@ -1,6 +1,7 @@
 """Names of classes on pages."""
 
 from collections import Counter
+from functools import lru_cache
 
 from service.domain import LabelSpace
 
@@ -8,6 +9,7 @@ MAX_NAME = 60  # characters of a name
 MAX_ID = 40  # characters of an ID beside a name
 
 
+@lru_cache(maxsize=32)
 def display_names(label_space: LabelSpace) -> tuple[str, ...]:
     """Return the names of the C classes as pages show them, (C,).
 

@@ -136,7 +136,7 @@ def grid_view(data: GridData) -> GridView:
         images=tuple(_grid_image(data, row) for row in data.rows),
         facets=_facets(data),
         filters=_active_filters(data),
-        reset=urls.grid(**vars(ImageQuery(query.analysis, sort=query.sort))),
+        reset=urls.unfiltered(),
         total=data.total,
         first=start + 1 if data.rows else 0,
         last=start + len(data.rows),

@@ -1,14 +1,19 @@
 """URLs of the grid of an analysis's images and of the pages of images, which carry the query of the grid."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from service.domain import ALL
 from service.domain.images import ImageQuery
-from service.report.urls import grid_url, image_url, review_url
+from service.report.urls import encode_query, grid_url, image_url, review_url
 
 PROBLEMATIC = {"include": None, "only": True}  # values of the parameter `problematic`; not set: False
+_NAMES = {"error_type": "type", "class_id": "class", "predicted_id": "predicted"}  # of parameters, by field of a query
+_DEFAULTS = {name: value for name, value in vars(ImageQuery("")).items() if name not in ("analysis", "page_size")}
+_TEXTS: Mapping[str, Callable[[Any], str]] = {  # by field; all others are texts
+    "error_type": lambda error_type: str(error_type.key),
+    "min_confidence": lambda confidence: f"{confidence:g}",
+    "problematic": lambda problematic: next(text for text, value in PROBLEMATIC.items() if value is problematic),
+}
 
 
 def grid_parameters(query: ImageQuery, class_ids: Sequence[str] | None) -> dict[str, str]:
@@ -18,25 +23,25 @@ def grid_parameters(query: ImageQuery, class_ids: Sequence[str] | None) -> dict[
         query: The query.
         class_ids: IDs of the classes, (C,); None: the parameters are indices of classes.
     """
-    default = ImageQuery(query.analysis)
+    return _without_defaults(_to_parameters({name: getattr(query, name) for name in _DEFAULTS}, class_ids))
 
-    def identify(index: int | None) -> str:
-        return "" if index is None else str(index) if class_ids is None else class_ids[index]
 
-    values = {
-        "type": query.error_type.key if query.error_type else "",
-        "class": identify(query.class_id),
-        "predicted": identify(query.predicted_id),
-        "superclass": query.superclass,
-        "group": "" if query.group == ALL else query.group,
-        "min_confidence": "" if query.min_confidence is None else f"{query.min_confidence:g}",
-        "problematic": next((text for text, value in PROBLEMATIC.items() if value is query.problematic), ""),
-        "baseline": query.baseline,
-        "change": query.change,
-        "sort": "" if query.sort == default.sort else query.sort,
-        "page": "" if query.page == default.page else str(query.page),
-    }
-    return {name: value for name, value in values.items() if value}
+def _to_parameters(fields: Mapping[str, Any], class_ids: Sequence[str] | None) -> dict[str, str]:
+    """Return the parameters of fields of a query; empty for a default."""
+    parameters = {}
+    for name, value in fields.items():
+        if value == _DEFAULTS[name]:
+            text = ""
+        elif name in ("class_id", "predicted_id"):
+            text = str(value) if class_ids is None else class_ids[value]
+        else:
+            text = _TEXTS.get(name, str)(value)
+        parameters[_NAMES.get(name, name)] = text
+    return parameters
+
+
+def _without_defaults(parameters: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in parameters.items() if text}
 
 
 class ImageUrls:
@@ -51,20 +56,25 @@ class ImageUrls:
     def __init__(self, dataset: str, class_ids: Sequence[str], query: ImageQuery) -> None:
         self.dataset = dataset
         self._class_ids = class_ids
-        self._query = query
-        self._image_parameters = {"analysis": query.analysis, **self.parameters(page=1)}
+        self._analysis = query.analysis
+        self._parameters = _to_parameters({name: getattr(query, name) for name in _DEFAULTS}, class_ids)
+        self._image_query = encode_query({"analysis": query.analysis, **self.parameters(page=1)})
 
     def parameters(self, **changes: Any) -> dict[str, str]:
         """Return the parameters of the grid with changed fields of its query."""
-        return grid_parameters(replace(self._query, **changes), self._class_ids)
+        return _without_defaults(self._parameters | _to_parameters(changes, self._class_ids))
 
     def grid(self, **changes: Any) -> str:
         """Return the URL of the first page of the grid with changed fields of its query, or of `page`."""
-        return grid_url(self._query.analysis, **self.parameters(**{"page": 1, **changes}))
+        return grid_url(self._analysis, **self.parameters(**{"page": 1, **changes}))
+
+    def unfiltered(self) -> str:
+        """Return the URL of the grid of all images in the same order."""
+        return grid_url(self._analysis, sort=self._parameters["sort"])
 
     def image(self, name: str) -> str:
         """Return the URL of the page of an image, from which the next image of the grid can be reached."""
-        return image_url(self.dataset, name, **self._image_parameters)
+        return image_url(self.dataset, name) + self._image_query
 
     def image_of(self, name: str, analysis: str) -> str:
         """Return the URL of the page of an image for another analysis, without the query of this grid."""
@@ -72,4 +82,4 @@ class ImageUrls:
 
     def review(self, name: str) -> str:
         """Return the URL of the review of an image."""
-        return review_url(self.dataset, name, analysis=self._query.analysis)
+        return review_url(self.dataset, name, analysis=self._analysis)

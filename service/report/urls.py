@@ -3,8 +3,11 @@
 Parameters without a value are left out.
 """
 
+import base64
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
+
+from markupsafe import Markup
 
 
 def thumbnail_url(dataset: str, name: str, version: str = "") -> str:
@@ -21,6 +24,11 @@ def thumbnail_url(dataset: str, name: str, version: str = "") -> str:
 def picture_url(dataset: str, name: str, version: str = "") -> str:
     """Return the URL of an image at full size; see `thumbnail_url` for the arguments."""
     return f"{_dataset_url(dataset)}/pictures/{quote_image(name)}{encode_query({'v': version})}"
+
+
+def data_url(jpeg: bytes) -> str:
+    """Return the URL of a picture that has the picture itself; templates need not escape it."""
+    return Markup("data:image/jpeg;base64," + base64.b64encode(jpeg).decode())  # noqa: S704 - contains no markup
 
 
 def image_url(dataset: str, name: str, /, **parameters: str) -> str:

@@ -28,7 +28,7 @@ from service.report.image_urls import ImageUrls
 from service.report.image_view import ImageData, image_view
 from service.report.render import render
 from service.report.static_files import STATIC_FILES, read_static_file
-from service.report.urls import image_url, picture_url, thumbnail_url
+from service.report.urls import data_url, image_url, picture_url, thumbnail_url
 from service.web.analysis_list import parameter
 from service.web.image_query import PARAMETERS, check_parameters, parse_query
 from service.web.responses import HEADERS, html_page, path_id
@@ -70,7 +70,7 @@ class ImagePages:
             total=page.total,
             num_pages=page.num_pages,
             num_models=page.num_models,
-            thumbnail_url=self._url_builder(dataset, thumbnail_url),
+            thumbnail_url=self._thumbnail_source(dataset),
             has_probability=page.judged.predictions.probability is not None,
             baseline=baseline,
         )
@@ -109,6 +109,16 @@ class ImagePages:
         if not self._ports.thumbnails.has(dataset):
             return lambda _: ""
         return lambda name: build_url(dataset, name, self._ports.thumbnails.version(dataset, name))
+
+    def _thumbnail_source(self, dataset: str) -> Callable[[str], str]:
+        """Return a function from the names of images to the thumbnails in the cache; to URLs of all others."""
+        build_url, thumbnails = self._url_builder(dataset, thumbnail_url), self._ports.thumbnails
+
+        def source(name: str) -> str:
+            cached = thumbnails.find_cached(dataset, name)
+            return build_url(name) if cached is None else data_url(cached)
+
+        return source
 
     def _redirect(self, request: Request) -> Response:
         analysis = queries.get(self._ports.stores, path_id(request, "id"))

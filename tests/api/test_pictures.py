@@ -1,6 +1,8 @@
 """Thumbnails and pictures over HTTP: caching, placeholders, hostile names, and authorization."""
 
+import base64
 import hashlib
+import html
 import http.client
 import io
 import re
@@ -155,6 +157,17 @@ def test_an_image_page_shows_the_picture_at_full_size(service: Running, analysis
     assert re.fullmatch(rf"{picture_url('demo', name)}\?v=[0-9a-f]{{16}}", url)
     status, headers, body = get(service, url)
     assert status == 200 and max(size_of(body)) > 256 and "immutable" in headers["Cache-Control"]
+
+
+def test_a_grid_has_the_thumbnails_that_were_made_before(service: Running, analysis: pb.Analysis) -> None:
+    page = f"/{analysis.name}/images"
+    urls = [html.unescape(url) for url in re.findall(r'<img src="([^"]+)"', get(service, page)[2].decode())]
+    assert len(urls) == 20 and all(url.startswith("/datasets/demo/thumbnails/") for url in urls)
+
+    thumbnail = get(service, urls[0])[2]
+    first, *others = re.findall(r'<img src="([^"]+)"', get(service, page)[2].decode())
+    assert first == "data:image/jpeg;base64," + base64.b64encode(thumbnail).decode()
+    assert [html.unescape(url) for url in others] == urls[1:]
 
 
 def test_pictures_need_the_scope_read(start: Start, tmp_path: Path, images: Path) -> None:

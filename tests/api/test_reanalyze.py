@@ -61,7 +61,7 @@ def test_the_catalog_lists_all_bundles_of_a_data_set_the_default_first(
 ) -> None:
     digests = [item.digest for item in service.client.evidence_bundles("demo")]
     assert digests[:2] == [fine_bundle.digest, coarse_bundle.digest]
-    assert set(digests[2:]) <= {demo.digest}  # bundles in the data folder are served too
+    assert demo.digest in digests[2:]  # bundles in the data folder are served too
     assert service.client.evidence("demo").digest == fine_bundle.digest
     assert service.client.evidence("demo", coarse_bundle.digest[:10]).digest == coarse_bundle.digest
 

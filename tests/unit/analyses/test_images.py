@@ -273,9 +273,8 @@ def test_images_are_in_the_selected_order_and_then_by_severity_confidence_and_ro
         key=lambda item: (FIRST[sort](case, *item), -_position(item[1]), *_unknown_last(item[1], -1), item[0]),
     )
     selection, rows = select_images(case.stores, query), [row for row, _ in expected]
-    assert selection.take(0, len(rows)).tolist() == rows
+    assert selection.sorted_rows.tolist() == rows
     assert [selection.position(row) for row in rows] == [*range(len(rows))]
-    assert selection.take(7, 9).tolist() == rows[7:9] and selection.take(3, 3).tolist() == []
     assert selection.position(len(case.bundle.rows)) is None
 
 
@@ -354,10 +353,25 @@ def test_verdicts_of_other_analyses_follow_the_archive_and_are_computed_once(
     assert np.array_equal(find_model_verdicts(case.stores, case.bundle).num_failing, before.num_failing)
 
 
+def test_a_query_is_computed_once_until_an_analysis_or_the_order_changes(case: Case) -> None:
+    query = ImageQuery("main", error_type=ErrorType.MODEL_FAILURE, baseline="older")
+    selection = select_images(case.stores, query)
+    assert select_images(case.stores, replace(query, page=3, page_size=7)) is selection
+    assert select_images(case.stores, replace(query, sort="class")) is not selection
+
+    before = list_images(case.stores, query)
+    other = Predictions(_predictions(case.bundle, 7, 0.1).top1)
+    case.stores.archive.put(_analysis("new", case.bundle, other, 7), other)
+    after = list_images(case.stores, query)
+    assert after.num_models == before.num_models + 1
+    case.stores.archive.delete("new")
+    assert list_images(case.stores, query).rows == before.rows
+
+
 def test_an_image_has_its_neighbors_in_the_query_and_the_verdicts_of_all_analyses(case: Case) -> None:
     query = ImageQuery("main", error_type=ErrorType.MODEL_FAILURE, sort="class")
     selection = select_images(case.stores, query)
-    names = [case.bundle.judged_names[row] for row in selection.take(0, len(selection.rows))]
+    names = [case.bundle.judged_names[row] for row in selection.sorted_rows]
     assert len(names) > 3
     for position in (0, 1, len(names) - 1):
         details = find_image(case.stores, "imagenet", names[position], query)

@@ -165,6 +165,17 @@ def test_a_picture_is_made_once_for_all_processes(make: Make, source: str) -> No
     assert decoder.count == 3
 
 
+def test_only_the_cache_is_searched_for_a_thumbnail_that_is_already_made(make: Make, folder: Path) -> None:
+    decoder = CountingDecoder()
+    thumbnails = make(folder, decoder)
+    assert thumbnails.find_cached("own", "a.JPEG") is None and decoder.count == 0
+
+    assert thumbnails.thumbnail("own", "a.JPEG") == make(folder, decoder).find_cached("own", "a.JPEG")
+    (folder / "n01440764" / "a.JPEG").unlink()
+    assert thumbnails.find_cached("own", "a.JPEG") is None
+    assert Thumbnails({"own": folder}, None, decoder).find_cached("own", "b.JPEG") is None and decoder.count == 1
+
+
 def test_a_changed_file_has_another_version_and_another_picture(make: Make, folder: Path) -> None:
     thumbnails = make(folder)
     before = thumbnails.version("own", "a.JPEG"), thumbnails.thumbnail("own", "a.JPEG")
