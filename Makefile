@@ -77,7 +77,7 @@ check: setup $(BUF) $(ACTIONLINT) deploy-tools
 	$(BIN)/hadolint deploy/api.Dockerfile deploy/worker.Dockerfile
 	docker-compose --profile monitoring config --quiet
 	$(BIN)/python tests/scripts/check_versions.py
-	$(BIN)/zizmor --offline --quiet .github/workflows
+	$(BIN)/zizmor --offline --quiet .github/workflows deploy/actions/errata
 	$(ACTIONLINT) .github/workflows/release.yml
 
 format: setup

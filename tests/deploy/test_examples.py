@@ -21,7 +21,9 @@ from .policy import Document, container_violations, pod_violations
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EXAMPLES = DEPLOY / "examples"
-FILES = ("argo-cd-presync.yaml", "argo-rollouts.yaml")
+FILES = ("argo-cd-presync.yaml", "argo-rollouts.yaml", "argo-workflows.yaml", "kserve-promotion.yaml")
+OF_ROLLOUTS = ("argo-workflows.yaml", "kserve-promotion.yaml")  # examples with the ConfigMap of argo-rollouts.yaml
+KUBECTL = "kubectl:1.33.4"
 API = "errata-api.errata.svc"  # valid in every namespace
 MANUAL = (DEPLOY / "kubernetes" / "README.md").read_text()
 VERSION = re.findall(r"newTag: (\S+)", (DEPLOY / "kubernetes" / "overlays" / "cpu" / "kustomization.yaml").read_text())[
@@ -34,13 +36,17 @@ def load(name: str) -> list[Document]:
 
 
 def jobs(documents: list[Document]) -> Iterator[Document]:
-    """Return the specs of all Jobs, including those of analysis templates."""
+    """Return the specs of all Jobs, including those of analysis templates, and of the pods of workflows."""
     for document in documents:
         if document["kind"] == "Job":
             yield document["spec"]
         for metric in document.get("spec", {}).get("metrics", []):
             if "job" in metric["provider"]:
                 yield metric["provider"]["job"]["spec"]
+        if document["kind"] == "WorkflowTemplate":
+            for template in document["spec"]["templates"]:
+                pod = template | json.loads(template["podSpecPatch"]) | {"containers": [template["container"]]}
+                yield {"template": {"metadata": template["metadata"], "spec": pod}}
 
 
 def secrets(part: object) -> Iterator[Document]:
@@ -78,9 +84,10 @@ def violations(documents: list[Document]) -> list[str]:
                 keys = {item["key"] for item in volume["configMap"].get("items", [])}
                 if not keys <= config_maps.get(name, {}).keys() or name not in config_maps:
                     result.append(f"no ConfigMap {name} with {keys or 'any key'}")
-        for container in spec["containers"]:
+        for container in [*spec.get("initContainers", []), *spec["containers"]]:
             result += container_violations(container)
-            result += _container_problems(container, config_maps)
+            if container["image"] != KUBECTL:
+                result += _container_problems(container, config_maps)
     for template in documents:
         for metric in template.get("spec", {}).get("metrics", []):
             if "web" in metric["provider"]:
@@ -129,7 +136,28 @@ def _web_metric_problems(web: Document, parameters: list[Document]) -> Iterator[
 
 @pytest.mark.parametrize("name", FILES)
 def test_an_example_meets_the_policy_and_names_existing_resources(name: str) -> None:
-    assert violations(load(name)) == []
+    release = [item for item in load("argo-rollouts.yaml") if item["kind"] == "ConfigMap"]
+    assert violations(load(name) + (release if name in OF_ROLLOUTS else [])) == []
+
+
+def test_a_promotion_runs_only_after_the_gate_and_only_for_one_service() -> None:
+    account, role, binding, job = load("kserve-promotion.yaml")
+    spec = job["spec"]["template"]["spec"]
+    (gate,), (promote,) = spec["initContainers"], spec["containers"]
+    assert (gate["name"], promote["name"], spec["restartPolicy"]) == ("gate", "promote", "Never")
+    assert spec["serviceAccountName"] == account["metadata"]["name"] == binding["subjects"][0]["name"]
+    assert role["rules"] == [
+        {
+            "apiGroups": ["serving.kserve.io"],
+            "resources": ["inferenceservices"],
+            "resourceNames": [promote["args"][2]],
+            "verbs": ["get", "patch"],
+        }
+    ]
+    assert json.loads(promote["args"][-1].removeprefix("--patch=")) == {
+        "spec": {"predictor": {"canaryTrafficPercent": 100}}
+    }
+    assert "token" not in [mount["name"] for mount in gate["volumeMounts"]]
 
 
 def test_each_example_of_a_cluster_is_tested() -> None:
@@ -138,7 +166,7 @@ def test_each_example_of_a_cluster_is_tested() -> None:
 
 
 def test_a_job_fits_the_schema() -> None:
-    for item in load("argo-cd-presync.yaml"):
+    for item in load("argo-cd-presync.yaml") + load("kserve-promotion.yaml"):
         kubernetes_validate.validate(item, kubernetes_validate.latest_version(), strict=True)
     (job,) = jobs(load("argo-rollouts.yaml"))
     whole = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "errata"}, "spec": job}

@@ -68,6 +68,7 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
 @click.option(
     "--baseline", default="", metavar="ANALYSIS", help="With --gate: the analysis that bounds on changes refer to."
 )
+@click.option("--markdown", type=FilePath(), metavar="FILE", help="With --gate: write the result as Markdown.")
 @click.option("--fresh", is_flag=True, help="Ignore cached and in-progress results.")
 @json_option
 @server_options
@@ -86,6 +87,7 @@ def analyze(
     wait: bool,
     policy: Path | None,
     baseline: str,
+    markdown: Path | None,
     fresh: bool,
     as_json: bool,
     target: Target,
@@ -95,7 +97,7 @@ def analyze(
     Exit code: 0, or that of the gate; 4 if the analysis failed or was canceled.
     """
     _check_source(model, predictions)
-    _check_options(output, wait, baseline, policy, target)
+    _check_options(output, wait, baseline, markdown, policy, target)
     options: dict[str, Any] = {"display_name": display_name, "labels": parse_labels(labels), "fresh": fresh}
     options["gate_policy"] = read_policy(policy) if policy is not None else ""
     if output is not None:
@@ -119,7 +121,7 @@ def analyze(
     else:
         show_analysis(analysis, stderr_console())
     if result is not None:
-        write_gate(result, analysis, junit=output / JUNIT if output is not None else None, markdown=None)
+        write_gate(result, analysis, junit=output / JUNIT if output is not None else None, markdown=markdown)
         if not as_json:
             show_gate(result, stderr_console())
     if output is not None and not as_json and analysis.state == pb.Analysis.STATE_SUCCEEDED:
@@ -155,7 +157,9 @@ def _check_source(model: str | None, predictions: Path | None) -> None:
         raise InvalidRequest(f"{model!r:.200} is a file. Use --predictions {model} to upload it.", field="model")
 
 
-def _check_options(output: Path | None, wait: bool, baseline: str, policy: Path | None, target: Target) -> None:
+def _check_options(
+    output: Path | None, wait: bool, baseline: str, markdown: Path | None, policy: Path | None, target: Target
+) -> None:
     if target.local and not wait:
         raise InvalidRequest(
             "--local and --no-wait cannot be used together: the local service ends with this command.",
@@ -168,8 +172,9 @@ def _check_options(output: Path | None, wait: bool, baseline: str, policy: Path 
         )
     if output == STDOUT:
         raise InvalidRequest("--output of analyze is a folder and cannot be stdout. Use --json.", field="output")
-    if baseline and policy is None:
-        raise InvalidRequest("--baseline needs --gate. Add --gate POLICY, or remove --baseline.", field="baseline")
+    for name, value in (("baseline", baseline), ("markdown", markdown)):
+        if value and policy is None:
+            raise InvalidRequest(f"--{name} needs --gate. Add --gate POLICY, or remove --{name}.", field=name)
 
 
 def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str:
