@@ -119,7 +119,7 @@ def _co_occurring_pairs(
     pairs, relation = bundle.pairs, bundle.evidence.cooccurrence
     if pairs is None or relation is None:
         return {}
-    co_occurring = np.flatnonzero(relation.holds(labels, predicted))
+    co_occurring = np.flatnonzero(relation.holds(labels, np.maximum(predicted, 0)) & (predicted >= 0))
     distinct = np.unique(np.stack([labels[co_occurring], predicted[co_occurring]], axis=1), axis=0).tolist()
     row_of = {(int(low), int(high)): row for row, (low, high) in enumerate(pairs.classes.tolist())}
     result = {}

@@ -31,6 +31,7 @@ from service.domain import (
     Outcome,
     ProblematicTag,
     VocabularyEvidence,
+    class_name_of,
 )
 from service.report.error_view import judgment_note
 from service.report.messages.pages import ERROR_TABLE_TEXTS
@@ -101,7 +102,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "sources": [LABEL_SOURCE_NAMES[source] for source in LabelSource],
         "groups": [*table.groups],
         "group_names": [group_title(group) for group in table.groups],
-        "classes": {str(index): table.class_names[index] for index in used_classes},
+        "classes": {str(index): class_name_of(table.class_names, index) for index in used_classes},
         "superclasses": {
             name: members
             for name, classes in table.superclasses.items()

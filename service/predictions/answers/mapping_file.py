@@ -26,7 +26,7 @@ def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
     """
     if not text:
         return AnswerMapping()
-    if len(content := text.encode(errors="replace")) > MAX_BYTES:
+    if len(text.encode()) > MAX_BYTES:
         raise _invalid(f"The mapping file is larger than {MAX_BYTES / 1e6:g} MB. Remove answers that names explain.")
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
     classes: dict[str, int | None] = {}
@@ -56,7 +56,12 @@ def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
         first = violations[0]
         message = f"Line {first.line} of the mapping file: {first.description}"
         raise InvalidRow(message, violations=violations[:MAX_VIOLATIONS])
-    return AnswerMapping(classes, hashlib.sha256(content).hexdigest())
+    return AnswerMapping(classes)
+
+
+def digest_mapping(text: str) -> str:
+    """Return the SHA-256 of a mapping file; empty without one."""
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
 def _find_problem(answer: str, key: str, class_text: str, class_index: int | None) -> str:

@@ -34,7 +34,6 @@ class AnswerMapping:
     """The content of a mapping file."""
 
     classes: Mapping[str, int | None] = field(default_factory=dict)  # by normalized answer; None: no class
-    digest: str = ""  # SHA-256 of the file; empty without one
 
     def find(self, answer: str) -> AnswerMatch | None:
         """Return the match of an answer that the file lists; None for another one."""
