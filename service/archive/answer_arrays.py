@@ -48,9 +48,9 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Answers | None:
     is_valid = (
         len(texts) <= MAX_TEXTS
         and all(isinstance(text, str) for text in texts)
-        and (outcomes.shape, outcomes.dtype) == ((len(texts),), np.uint8)
-        and (overridden.shape, overridden.dtype) == ((len(texts),), np.bool_)
-        and (index.shape, index.dtype) == (arrays["top1"].shape, np.int32)
+        and outcomes.shape == overridden.shape == (len(texts),)
+        and index.shape == arrays["top1"].shape
+        and (outcomes.dtype, overridden.dtype, index.dtype) == (np.dtype("u1"), np.dtype(bool), np.dtype("i4"))
         and int(outcomes.max(initial=0)) <= max(AnswerOutcome)
         and int(index.min(initial=-1)) >= -1
         and int(index.max(initial=-1)) < len(texts)

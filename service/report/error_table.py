@@ -74,6 +74,7 @@ class ErrorTable:
     picture_base: str = ""  # URL prefix of the images; empty: not available
     page_base: str = ""  # URL prefix of the pages of images; empty: not available
     page_query: str = ""  # query of the pages of images
+    answers: Mapping[int, str] = field(default_factory=dict)  # by row, sentences about answers in words
     rejected: Mapping[int, int] = field(default_factory=dict)  # the original label by row, where the labels reject it
 
 
@@ -135,6 +136,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         },
         "pictures": dict(table.pictures),
         "experts": {str(row): judgment_note(judgment) for row, judgment in table.experts.items()},
+        "answers": {str(row): note for row, note in table.answers.items()},
         "attributes": {str(row): [*texts] for row, texts in table.attributes.items()},
         "picture_base": table.picture_base,
         "page_base": table.page_base,

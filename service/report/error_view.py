@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from errata.messages import (
     LABEL_SOURCE_NAMES,
     PROBLEMATIC_TAG_NAMES,
+    answer_note,
     attribute_note,
     cooccurrence_note,
     expert_note,
@@ -70,6 +71,8 @@ def evidence_notes(verdict: Verdict, names: Sequence[str]) -> tuple[str, ...]:
         return ()
     predicted = class_name_of(names, verdict.predicted)
     notes = [] if verdict.replaced_by is None else [rejected_target_note(names[verdict.target])]
+    if verdict.answer_outcome:
+        notes.append(answer_note(verdict.answer, verdict.answer_outcome, verdict.answer_relation))
     notes += [evidence.overlap] if evidence.overlap else []
     notes += [
         superclass_note(predicted, names[shared.label], shared.superclasses)

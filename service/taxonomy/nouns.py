@@ -92,8 +92,8 @@ def prefix_lengths(texts: Iterable[str]) -> dict[str, int]:
 @cache
 def load_nouns() -> Nouns:
     """Load the nouns of the package: about 0.3 s and 40 MB."""
-    with (files("service.taxonomy") / "data" / FILE).open("rb") as file, lzma.open(file, "rt") as lines:
-        return parse_nouns(line.rstrip("\n") for line in lines)
+    with (files("service.taxonomy") / "data" / FILE).open("rb") as file, lzma.open(file) as lines:
+        return parse_nouns(line.decode().rstrip("\n") for line in lines)
 
 
 def parse_nouns(lines: Iterable[str]) -> Nouns:

@@ -221,7 +221,7 @@ class _Assembly:
             create = self._layout.create_matcher or partial(AnswerMatcher, self._layout.label_space)
             self._answers = AnswerCollector(create(), len(self._top1))
         encoded = block.classes.cast(pa.string()).dictionary_encode()
-        return self._answers.number(encoded.dictionary.to_pylist())[np.asarray(encoded.indices)]
+        return self._answers.number(encoded.dictionary.to_pylist()).take(np.asarray(encoded.indices))
 
     def _classes_of_answers(self, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the classes of answers by their numbers, (n,); NO_CLASS for an answer without one."""
