@@ -69,8 +69,10 @@ class Nouns:
         Only the last word changes. The forms need not be nouns.
         """
         start, space, word = text.rpartition(" ")
-        for singular in self.plurals.get(word, ()):
-            yield start + space + singular
+        if word in self.plurals:
+            for singular in self.plurals[word]:
+                yield start + space + singular
+            return
         if len(word) <= 2 or word[-1] not in "sn" or word.endswith("ss"):
             return
         for suffix, replacement in SUFFIXES:

@@ -69,9 +69,9 @@ class SlowMatcher:
     def _first_form(self, words: tuple[str, ...], find: Callable[[tuple[str, ...]], Any]) -> Any:
         if not words:
             return None
-        forms = [words[-1]]
-        forms += self._wordnet._exception_map["n"].get(words[-1], [])
-        if len(words[-1]) > 2 and not words[-1].endswith("ss"):
+        word, exceptions = words[-1], self._wordnet._exception_map["n"]
+        forms = [word, *exceptions.get(word, [])]
+        if len(word) > 2 and not word.endswith("ss") and word not in exceptions:
             rules = self._wordnet.MORPHOLOGICAL_SUBSTITUTIONS["n"]
-            forms += [words[-1][: -len(old)] + new for old, new in rules if words[-1].endswith(old)]
+            forms += [word[: -len(old)] + new for old, new in rules if word.endswith(old)]
         return next((result for form in forms if form and (result := find((*words[:-1], form)))), None)
