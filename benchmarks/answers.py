@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +37,7 @@ def measure() -> Iterator[Result]:
     layout = Layout("imagenet", pa.array(files, pa.binary()), rows, lambda _: rows.astype(np.intp), label_space)
     few, distinct, reference = minima(
         *(
-            timed(lambda content=content: _parse(content, layout))
+            timed(partial(_parse, content, layout))
             for content in (
                 _csv(files, phrases, "answer"),
                 _csv(files, sentences, "answer"),

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -55,7 +56,9 @@ def send(backend: Backend, content: bytes, mapping: str = "") -> Analysis:
 
 
 @pytest.mark.parametrize("write", [write_csv, write_jsonl])
-def test_answers_without_a_class_are_errors(backend: Backend, rows: list[tuple[str, str]], write) -> None:
+def test_answers_without_a_class_are_errors(
+    backend: Backend, rows: list[tuple[str, str]], write: Callable[[list[tuple[str, str]]], bytes]
+) -> None:
     analysis = send(backend, write(rows))
 
     assert analysis.summary is not None and analysis.answers is not None

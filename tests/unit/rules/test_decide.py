@@ -176,4 +176,4 @@ def test_an_answer_without_a_class_has_the_verdict_of_a_class_without_relations(
         assert int(verdicts[row]) == byte(expected)
         steps = trace(evidence.rows(row, row + 1), NO_CLASS)
         hits = [step.error_type.id for step in steps if step.outcome is Outcome.HIT]
-        assert hits == error_types(verdicts[row : row + 1]).tolist()
+        assert hits == error_types(verdicts)[[row]].tolist()
