@@ -20,7 +20,7 @@ PHRASES = ("{}", "a {}", "{}.", "This is a photo of a {}.", "The image shows a {
 REFERENCE = "parsing of the same names as classes"
 NAMES = Case("answers.names", "parsing of 50,000 answers, names in 5 phrases", REFERENCE, "ms", at_most(12))
 SENTENCES = Case(
-    "answers.sentences", "parsing of 50,000 different sentences, each with a name", REFERENCE, "ms", at_most(600)
+    "answers.sentences", "parsing of 50,000 different sentences, each with a name", REFERENCE, "ms", at_most(250)
 )
 
 

@@ -25,6 +25,7 @@ SUFFIXES = (
     ("men", "man"),
     ("ies", "y"),
 )
+PLURAL_ENDINGS = frozenset("sn")  # last letters of the suffixes of plurals
 FILE = "nouns.txt.xz"
 
 
@@ -45,9 +46,9 @@ class Nouns:
         return self._ancestors[synset]
 
     @cached_property
-    def lengths(self) -> Mapping[str, int]:
-        """Return the number of words of the longest lemma that starts with each two words."""
-        return prefix_lengths(self.synsets)
+    def phrases(self) -> Mapping[str, int]:
+        """Return the number of words of the longest lemma of several words that starts with each word."""
+        return phrase_lengths(self.synsets)
 
     @cached_property
     def lemmas(self) -> Mapping[int, tuple[str, ...]]:
@@ -60,8 +61,13 @@ class Nouns:
 
     def find(self, text: str) -> tuple[int, ...]:
         """Return the synsets of a normalized text, or of the first form of which it is the plural; empty: no noun."""
-        forms = (text, *self.singulars(text))
-        return next((synsets for form in forms if (synsets := self.synsets.get(form))), ())
+        return next((synsets for form in self.forms(text) if (synsets := self.synsets.get(form))), ())
+
+    def forms(self, text: str) -> tuple[str, ...]:
+        """Return a normalized text, and the forms of which it can be the plural."""
+        if text[-1:] not in PLURAL_ENDINGS and text.rpartition(" ")[2] not in self.plurals:
+            return (text,)
+        return (text, *self.singulars(text))
 
     def singulars(self, text: str) -> Iterator[str]:
         """Yield the forms of which a normalized text can be the plural, by WordNet's rules.
@@ -73,21 +79,20 @@ class Nouns:
             for singular in self.plurals[word]:
                 yield start + space + singular
             return
-        if len(word) <= 2 or word[-1] not in "sn" or word.endswith("ss"):
+        if len(word) <= 2 or word[-1] not in PLURAL_ENDINGS or word.endswith("ss"):
             return
         for suffix, replacement in SUFFIXES:
             if word.endswith(suffix) and len(word) > len(suffix):
                 yield start + space + word[: -len(suffix)] + replacement
 
 
-def prefix_lengths(texts: Iterable[str]) -> dict[str, int]:
-    """Return the number of words of the longest text that starts with each two words."""
+def phrase_lengths(texts: Iterable[str]) -> dict[str, int]:
+    """Return the number of words of the longest text of several words that starts with each word."""
     lengths: dict[str, int] = {}
     for text in texts:
-        words = text.split(" ")
-        if len(words) > 2:
-            prefix = f"{words[0]} {words[1]}"
-            lengths[prefix] = max(lengths.get(prefix, 0), len(words))
+        first, space, _ = text.partition(" ")
+        if space:
+            lengths[first] = max(lengths.get(first, 0), text.count(" ") + 1)
     return lengths
 
 

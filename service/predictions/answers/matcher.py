@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from service.domain import AnswerOutcome, LabelSpace, normalize, normalize_answer
 from service.predictions.answers.phrases import iterate_cores
-from service.taxonomy.nouns import Nouns, load_nouns, prefix_lengths
+from service.taxonomy.nouns import Nouns, load_nouns, phrase_lengths
 
 MAX_ANSWER = 1000  # characters; a longer answer is not searched for names
 Classes = tuple[int, ...]
@@ -64,11 +64,11 @@ class AnswerMatcher:
         self._nouns = load_nouns()
         self._ids = {id_: (index,) for index, id_ in enumerate(label_space.ids)}
         self._names = _by_text(_iterate_names(label_space), normalize)
-        self._by_name = _by_text(_iterate_names(label_space), normalize_answer)
+        by_name = _by_text(_iterate_names(label_space), normalize_answer)
         self._by_id = _by_text(enumerate(label_space.ids), normalize_answer)
-        self._by_lemma = _by_text(_iterate_lemmas(label_space, self._nouns), str)
         self._outside = {normalize_answer(text) for text in (*label_space.superclasses.ids, *terms)}
-        self._lengths = prefix_lengths((*self._by_name, *self._by_lemma, *self._outside))
+        self._classes = _by_text(_iterate_lemmas(label_space, self._nouns), str) | by_name
+        self._phrases = phrase_lengths((*self._classes, *self._outside))
 
     def match(self, answer: str) -> AnswerMatch:
         """Return the class that an answer names, or why it has none."""
@@ -91,10 +91,7 @@ class AnswerMatcher:
 
     def _find_class(self, text: str) -> Classes:
         """Return the classes of a normalized text, or of the first form of which it is the plural."""
-        for form in (text, *self._nouns.singulars(text)):
-            if classes := self._by_name.get(form) or self._by_lemma.get(form):
-                return classes
-        return ()
+        return next((classes for form in self._nouns.forms(text) if (classes := self._classes.get(form))), ())
 
     def _find_contained(self, text: str) -> Iterator[int]:
         """Yield the classes whose names a text contains.
@@ -103,7 +100,9 @@ class AnswerMatcher:
         """
         words, start = text.split(" "), 0
         while start < len(words):
-            for stop in range(min(len(words), start + self._max_length(words[start : start + 2])), start, -1):
+            first = words[start]
+            length = max(1, self._phrases.get(first, 1), self._nouns.phrases.get(first, 1))
+            for stop in range(min(len(words), start + length), start, -1):
                 phrase = " ".join(words[start:stop])
                 classes = self._find_class(phrase)
                 yield from classes
@@ -111,11 +110,6 @@ class AnswerMatcher:
                     start = stop - 1
                     break
             start += 1
-
-    def _max_length(self, words: list[str]) -> int:
-        """Return the number of words of the longest name or noun that starts with two words, at least 2."""
-        prefix = " ".join(words)
-        return max(2, self._lengths.get(prefix, 2), self._nouns.lengths.get(prefix, 2))
 
 
 def _iterate_names(label_space: LabelSpace) -> Iterator[tuple[int, str]]:
