@@ -60,8 +60,8 @@ class AnswerSummary:
     num_outside: int
     num_overridden: int
     num_distinct: int
-    num_unmapped_errors: int  # samples, without problematic ones, whose answer has no class
-    num_errors: int  # samples, without problematic ones, whose verdict is not CORRECT
+    num_unmapped_errors: int  # of `num_errors`: the answer has no class
+    num_errors: int  # multi-label errors, without problematic samples
     num_too_general: int  # of `num_errors`
     num_more_specific: int  # of `num_errors`
     examples: tuple[AnswerExample, ...] = ()
