@@ -170,10 +170,11 @@ def test_verdict_of_a_problematic_sample_follows_the_specification(
 def test_an_answer_without_a_class_has_the_verdict_of_a_class_without_relations(scenario: Scenario) -> None:
     evidence = scenario.evidence
     verdicts = decide_each(evidence, np.full(len(evidence), NO_CLASS, dtype=np.int16))
+    types = error_types(verdicts).tolist()
 
     for row, sample in enumerate(scenario.samples):
         expected = judge(sample, row, NO_CLASS, scenario.facts)
         assert int(verdicts[row]) == byte(expected)
         steps = trace(evidence.rows(row, row + 1), NO_CLASS)
         hits = [step.error_type.id for step in steps if step.outcome is Outcome.HIT]
-        assert hits == error_types(verdicts)[[row]].tolist()
+        assert hits == [types[row]]
