@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 from service.domain import (
     ALL,
     ERROR_TYPES,
+    NO_CLASS,
     Analysis,
     AnalysisRequest,
+    AnswerExample,
+    AnswerOutcome,
+    AnswerRelation,
+    AnswerSummary,
     ErrorType,
     Failure,
     GroupSummary,
@@ -35,7 +40,7 @@ VERDICTS = st.builds(
     Verdict,
     file_name=TEXTS,
     target=st.integers(0, 999),
-    predicted=st.integers(0, 999),
+    predicted=st.integers(0, 999) | st.just(NO_CLASS),
     error_type=st.sampled_from(ERROR_TYPES),
     problematic=st.lists(st.sampled_from(list(ProblematicTag)[1:]), max_size=2).map(tuple),
     probability=st.none()
@@ -45,6 +50,9 @@ VERDICTS = st.builds(
     evidence=st.none(),
     groups=st.lists(st.sampled_from(GROUPS), unique=True).map(tuple),
     matches_label=st.booleans(),
+    answer=TEXTS,
+    answer_outcome=st.sampled_from(AnswerOutcome),
+    answer_relation=st.sampled_from(AnswerRelation),
     replaced_by=st.none() | st.integers(0, 999),
 )
 
@@ -83,6 +91,15 @@ REQUESTS = st.builds(
     fresh=st.booleans(),
     gate_policy=TEXTS,
 )
+ANSWERS = st.builds(
+    AnswerSummary,
+    *[COUNTS] * 11,
+    examples=st.lists(
+        st.builds(AnswerExample, TEXTS, st.sampled_from(AnswerOutcome), COUNTS, st.lists(TEXTS, max_size=2).map(tuple)),
+        max_size=3,
+    ).map(tuple),
+    mapping_digest=TEXTS,
+)
 ANALYSES = st.builds(  # finished analyses
     Analysis,
     id=st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=1, max_size=21),
@@ -102,4 +119,5 @@ ANALYSES = st.builds(  # finished analyses
     request_digest=TEXTS,
     cached=st.booleans(),
     implausible=st.booleans(),
+    answers=st.none() | ANSWERS,
 ).map(lambda analysis: replace(analysis, state=State.SUCCEEDED) if analysis.summary else analysis)

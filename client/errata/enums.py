@@ -97,3 +97,21 @@ class Outcome(_WireEnum):
     MISS = 2
     ABSTAINED = 3
     NOT_REACHED = 4
+
+
+class AnswerOutcome(_WireEnum):
+    """Result of mapping an answer in words to a class."""
+
+    UNSPECIFIED = 0
+    MAPPED = 1
+    UNKNOWN = 2  # names nothing that is known
+    AMBIGUOUS = 3  # names several classes
+    OUTSIDE = 4  # names something that is no class of the label space
+
+
+class AnswerRelation(_WireEnum):
+    """Relation of a wrong answer to the labels of its image."""
+
+    UNSPECIFIED = 0
+    TOO_GENERAL = 1
+    MORE_SPECIFIC = 2

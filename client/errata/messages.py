@@ -4,7 +4,16 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from errata.enums import ExpertSeverity, LabelSource, Outcome, ProblematicTag, Severity, State
+from errata.enums import (
+    AnswerOutcome,
+    AnswerRelation,
+    ExpertSeverity,
+    LabelSource,
+    Outcome,
+    ProblematicTag,
+    Severity,
+    State,
+)
 from errata.error_types import ERROR_TYPES, TOP1_ERROR_TYPES, find_error_type, title_of
 
 MISSING = "–"  # placeholder for a missing value
@@ -53,6 +62,18 @@ PROBLEMATIC_TAG_NAMES: Mapping[ProblematicTag, str] = {
     ProblematicTag.OOV_SIMILAR_TO_TARGET: "similar to the original label",
     ProblematicTag.CO_OCCURRENCE_WITH_TARGET: "occurs together with the original label",
     ProblematicTag.UNTAGGED: "no specific reason",
+}
+ANSWER_OUTCOME_NAMES: Mapping[AnswerOutcome, str] = {  # what an answer in words names
+    AnswerOutcome.UNSPECIFIED: "",
+    AnswerOutcome.MAPPED: "one class",
+    AnswerOutcome.UNKNOWN: "nothing that is known",
+    AnswerOutcome.AMBIGUOUS: "several classes",
+    AnswerOutcome.OUTSIDE: "no class of the label space",
+}
+ANSWER_RELATION_NOTES: Mapping[AnswerRelation, str] = {
+    AnswerRelation.UNSPECIFIED: "",
+    AnswerRelation.TOO_GENERAL: "Too general: it names a hypernym or a superclass of a label.",
+    AnswerRelation.MORE_SPECIFIC: "More specific: it names a hyponym of a label.",
 }
 IMAGE_ACCURACY = "multi-label accuracy (images)"  # share of images
 CLASS_ACCURACY = "multi-label accuracy (class mean)"  # mean over target classes
@@ -215,6 +236,51 @@ def cooccurrence_note(predicted: str, label: str, count: int, examples: Sequence
 def rejected_target_note(target: str) -> str:
     """Describe that the labels of an image reject its original label."""
     return REJECTED_TARGET_NOTE.format(target=target)
+
+
+def answer_note(answer: str, outcome: AnswerOutcome, relation: AnswerRelation) -> str:
+    """Describe an answer in words, and its relation to the labels of the image."""
+    note = f"The answer “{answer}” names {ANSWER_OUTCOME_NAMES[outcome]}."
+    return f"{note} {ANSWER_RELATION_NOTES[relation]}".rstrip()
+
+
+def answers_notes(answers: Any) -> list[str]:
+    """Describe how answers in words were mapped to classes.
+
+    Args:
+        answers: A message `AnswerMapping`, or a record with its fields.
+
+    Returns:
+        Sentences.
+    """
+    outcomes = (
+        (AnswerOutcome.AMBIGUOUS, answers.num_ambiguous),
+        (AnswerOutcome.OUTSIDE, answers.num_outside),
+        (AnswerOutcome.UNKNOWN, answers.num_unknown),
+    )
+    shares = [f"{_share_of(count, answers.num_answers)} {ANSWER_OUTCOME_NAMES[outcome]}" for outcome, count in outcomes]
+    distinct = pluralize(answers.num_distinct, "distinct answer")
+    notes = [
+        f"{_share_of(answers.num_mapped, answers.num_answers)} of {pluralize(answers.num_answers, 'answer')} "
+        f"({distinct}) name one class, {list_names(shares)}."
+    ]
+    if answers.num_overridden:
+        notes.append(f"The mapping file decides {pluralize(answers.num_overridden, 'answer')}.")
+    notes.append(
+        f"An answer without a class is an error: {format_count(answers.num_unmapped_errors)} of "
+        f"{pluralize(answers.num_errors, 'error')} ({_share_of(answers.num_unmapped_errors, answers.num_errors)})."
+    )
+    if answers.num_too_general or answers.num_more_specific:
+        notes.append(
+            f"Errors whose answer is too general, because it names a hypernym or a superclass of a label: "
+            f"{format_count(answers.num_too_general)}. More specific, because it names a hyponym: "
+            f"{format_count(answers.num_more_specific)}."
+        )
+    return notes
+
+
+def _share_of(count: int, total: int) -> str:
+    return format_percentage(count / total if total else None)
 
 
 def labels_accuracy_name(dataset: str, num_rejected_targets: int) -> str:

@@ -172,6 +172,7 @@ def upload_header(
     row_order: str | int,
     options: AnalysisOptions,
     accept_implausible: bool = False,
+    answers_mapping: str = "",
 ) -> pb.UploadHeader:
     """Return the header of an upload. The default display name is the name of the file."""
     fields, call = _split_options(options)
@@ -179,7 +180,8 @@ def upload_header(
         fields["display_name"] = Path(predictions).name
     analysis = pb.Analysis(dataset=dataset, **fields)
     order = choice(pb.RowOrder, row_order, "row_order")
-    return pb.UploadHeader(analysis=analysis, row_order=order, accept_implausible=accept_implausible, **call)
+    call |= {"accept_implausible": accept_implausible, "answers_mapping": answers_mapping}
+    return pb.UploadHeader(analysis=analysis, row_order=order, **call)
 
 
 def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisConditions) -> pb.AnalysisFilter | None:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from enum import Enum, auto
 
 import numpy as np
-from errata.messages import attribute_note
+from errata.messages import answer_note, attribute_note
 from numpy.typing import NDArray
 
+from service.analyses.answers import find_relations
 from service.analyses.embedded_thumbnails import embed_thumbnails
 from service.analyses.explain import collect_evidence
 from service.analyses.judge import JudgedAnalysis
@@ -14,6 +15,7 @@ from service.analyses.ports import Ports
 from service.domain import (
     POSITIONS,
     TOP1_ERROR_TYPES,
+    AnswerRelation,
     Attributes,
     ErrorType,
     ExpertJudgment,
@@ -92,6 +94,7 @@ def error_table(ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], ki
         overlaps={pair: bundle.label_space.overlap_reason(*pair) for pair in overlapping_pairs},
         texts=_vocabulary_evidence(bundle, rows, types, predicted),
         attributes=_attribute_notes(judged.attributes, rows),
+        answers=_answer_notes(judged, rows),
         pictures=embed_thumbnails(ports, bundle.dataset, names) if kind is ReportKind.FILE_WITH_THUMBNAILS else {},
         experts=_expert_judgments(bundle, rows, predicted),
         agreement=agreement_view(agreement).of_type if (agreement := agreement_for(bundle.dataset)) else {},
@@ -99,6 +102,19 @@ def error_table(ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], ki
         page_base=image_url(bundle.dataset, "") if is_page else "",
         page_query=encode_query({"analysis": judged.analysis.id}) if is_page else "",
     )
+
+
+def _answer_notes(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> dict[int, str]:
+    """Return a sentence about the answer in words of each error, by index."""
+    answers = judged.predictions.answers
+    if answers is None:
+        return {}
+    images = judged.bundle.rows[rows].tolist()
+    relations = find_relations(judged.bundle, judged.predictions, judged.verdicts, rows).tolist()
+    return {
+        index: answer_note(answers.text_of(image), answers.outcome_of(image), AnswerRelation(relation))
+        for index, (image, relation) in enumerate(zip(images, relations, strict=True))
+    }
 
 
 def _attribute_notes(attributes: Attributes | None, rows: NDArray[np.intp]) -> dict[int, list[str]]:
@@ -119,7 +135,7 @@ def _co_occurring_pairs(
     pairs, relation = bundle.pairs, bundle.evidence.cooccurrence
     if pairs is None or relation is None:
         return {}
-    co_occurring = np.flatnonzero(relation.holds(labels, predicted))
+    co_occurring = np.flatnonzero(relation.holds(labels, np.maximum(predicted, 0)) & (predicted >= 0))
     distinct = np.unique(np.stack([labels[co_occurring], predicted[co_occurring]], axis=1), axis=0).tolist()
     row_of = {(int(low), int(high)): row for row, (low, high) in enumerate(pairs.classes.tolist())}
     result = {}

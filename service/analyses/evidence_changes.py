@@ -13,6 +13,7 @@ from service.domain import (
     CORRECT_TYPES,
     MULTI_LABEL_ERROR_TYPES,
     NEWEST_FIRST,
+    NO_PREDICTION,
     Analysis,
     AnalysisFilter,
     Classes,
@@ -172,5 +173,5 @@ def _outcomes(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> tup
     """Return which predictions of some images count as correct, and which count as errors; neither: set aside."""
     evidence = bundle.evidence.take(rows)
     types = error_types(decide_each(evidence, predicted))
-    counts = ~evidence.problematic & (predicted >= 0)
+    counts = ~evidence.problematic & (predicted != NO_PREDICTION)
     return counts & is_among(types, CORRECT_TYPES), counts & is_among(types, MULTI_LABEL_ERROR_TYPES)

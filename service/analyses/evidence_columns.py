@@ -87,6 +87,7 @@ def _find_related(labels: Labels, targets: Classes, problematic: Mask, predicted
     of_sample = np.concatenate([labels.samples, np.flatnonzero(without_target)])
     classes = np.concatenate([labels.classes, targets[without_target]])
     order = np.argsort(of_sample, kind="stable")  # a target follows the labels of its sample
+    order = order[predicted[of_sample[order]] >= 0]  # an answer without a class has no relation to a class
     of_sample = of_sample[order]
     return _Related(of_sample, classes[order], predicted[of_sample], len(targets))
 
@@ -143,7 +144,7 @@ def _co_occurrences(bundle: Bundle, related: _Related) -> pa.Array:
 
 def _overlap(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> pa.Array:
     targets = bundle.evidence.effective_targets[rows]
-    overlapping = bundle.label_space.overlaps.holds(targets, predicted)
+    overlapping = bundle.label_space.overlaps.holds(targets, np.maximum(predicted, 0)) & (predicted >= 0)
     first, second, pair = _distinct(targets[overlapping], predicted[overlapping])
     reasons = [
         bundle.label_space.overlap_reason(*classes) for classes in zip(first.tolist(), second.tolist(), strict=True)
@@ -159,7 +160,7 @@ def _vocabulary(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes, outc
     """Return the results of CLIP where the rule was evaluated."""
     if bundle.proposals is None:
         return pa.nulls(len(rows), _VOCABULARY)
-    evaluated = np.flatnonzero(np.isin(outcome, [Outcome.HIT, Outcome.MISS]))
+    evaluated = np.flatnonzero(np.isin(outcome, [Outcome.HIT, Outcome.MISS]) & (predicted >= 0))
     images = [bundle.image_embedding(row) for row in rows[evaluated].tolist()]
     results = compare_all(
         np.concatenate(images) if images else np.zeros((0, 1), dtype=np.float32),

@@ -6,6 +6,7 @@ import numpy as np
 
 from service.analyses.judge import check_verdicts
 from service.domain import (
+    NO_CLASS,
     Attributes,
     CoOccurrence,
     ErrorType,
@@ -34,7 +35,7 @@ def explain_prediction(
     Args:
         bundle: The evidence.
         file_name: The image.
-        predicted: The predicted class.
+        predicted: The predicted class, or NO_CLASS.
         probability: The probability of the prediction; None if it is not known.
         attributes: The attributes of the judged images.
 
@@ -67,6 +68,8 @@ def collect_evidence(bundle: Bundle, row: int, predicted: int, attributes: Attri
     target = int(evidence.targets[row])
     uses_target = evidence.problematic[row] and target not in labels  # the rules do not use a rejected target
     classes = [*labels, target] if uses_target else labels
+    if predicted == NO_CLASS:  # has no relation to a class
+        classes = []
     return VerdictEvidence(
         labels=tuple(zip(labels, evidence.labels.sources_of(row), strict=True)),
         shared_superclasses=tuple(
@@ -93,7 +96,7 @@ def _vocabulary_evidence(
         step.error_type is ErrorType.FINE_GRAINED_OOV and not step.note and step.outcome in (Outcome.HIT, Outcome.MISS)
         for step in steps
     )
-    if not is_evaluated or bundle.proposals is None:
+    if not is_evaluated or bundle.proposals is None or predicted == NO_CLASS:
         return None
     (result,) = compare_all(
         bundle.image_embedding(row),

@@ -208,7 +208,7 @@ def count_facets(images: Images, query: ImageQuery) -> ImageFacets:
     superclasses, num_classes = bundle.label_space.superclasses, bundle.label_space.num_classes
     types = np.bincount(images.types[others("error_type")], minlength=NUM_IDS)
     by_class = {
-        name: np.bincount(column[others(name)], minlength=num_classes)
+        name: np.bincount(column[others(name) & (column >= 0)], minlength=num_classes)
         for name, column in (("class", images.targets), ("predicted", images.predicted), ("superclass", images.targets))
     }
     by_superclass = superclasses.totals(by_class["superclass"][:, None])[:, 0].astype(np.int64)

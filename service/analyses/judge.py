@@ -14,6 +14,7 @@ from errata.errors import EvidenceDamaged, ImagesMissing, NewerRecord, Permanent
 from service.analyses import queries
 from service.analyses.ports import Ports, Stores
 from service.domain import (
+    NO_PREDICTION,
     NO_TYPE,
     POSITIONS,
     Analysis,
@@ -247,7 +248,7 @@ def _missing_image_warnings(bundle: Bundle, predictions: Predictions, max_missin
     Raises:
         ImagesMissing: The share of missing images exceeds `max_missing`.
     """
-    rows = np.flatnonzero(predictions.top1 < 0)
+    rows = np.flatnonzero(predictions.top1 == NO_PREDICTION)
     if not len(rows):
         return ()
     names = ", ".join(bundle.arrays["names"][row].decode() for row in rows[:MAX_NAMED].tolist())

@@ -8,6 +8,7 @@ from errata.errors import InvalidRequest, Unavailable
 
 from service.analyses import queries
 from service.analyses import request as requests
+from service.analyses.answers import summarize_answers
 from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
 from service.analyses.upload import archive_analysis, find_repeated
@@ -74,6 +75,7 @@ def judge_again(
             field="evidence",
         )
     summary = compute_summary(bundle, predictions)
+    mapping = before.answers.mapping_digest if before.answers else ""
     analysis = replace(
         before,
         id=analysis_id,
@@ -83,5 +85,6 @@ def judge_again(
         start_time=now,
         end_time=ports.stores.clock(),
         summary=summary,
+        answers=summarize_answers(bundle, predictions, mapping),
     )
     return analysis, predictions

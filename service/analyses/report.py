@@ -149,7 +149,8 @@ def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKi
     summary = judged.analysis.summary
     assert summary is not None, "this is a bug: a judged analysis has a summary"
     targets = evidence.effective_targets
-    pairs = confusions(targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
+    has_class = counted & (predicted >= 0)
+    pairs = confusions(targets[has_class], predicted[has_class], types[has_class], MAX_CONFUSIONS)
     confused = group_confused_classes(pairs, MAX_CONFUSED_CLASSES)
     links = ImageLinks(judged.analysis.id if kind is ReportKind.SITE else "", label_space.ids)
     table = error_table(ports, judged, rows, kind)
@@ -188,7 +189,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKi
             table=table,
             confused=(
                 confused,
-                count_confusions(targets[counted], predicted[counted], types[counted], confused),
+                count_confusions(targets[has_class], predicted[has_class], types[has_class], confused),
             ),
             links=links,
             agreement=agreement_for(bundle.dataset),

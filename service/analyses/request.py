@@ -64,6 +64,8 @@ def digest(request: AnalysisRequest, content: str = "") -> str:
     body = asdict(request) | {"request_id": "", "content": content}
     if not request.accept_implausible:  # the digest that versions without this field compute
         del body["accept_implausible"]
+    if not request.answers_mapping:
+        del body["answers_mapping"]
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 

@@ -18,11 +18,13 @@ from errata.errors import (
 
 from service.analyses import queries
 from service.analyses import request as requests
+from service.analyses.answers import check_mapping_applies, create_matcher, summarize_answers
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.ports import Ports, Stores
 from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, Stage, State
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
+from service.predictions.answers.mapping_file import digest_mapping
 from service.predictions.uploads import Layout, Upload, parse_upload
 from service.report.messages.input_checks import ACCEPT_REMEDY, ACCEPTED_NOTE, permuted_classes, reordered_rows
 from service.storage import Readable
@@ -68,7 +70,9 @@ def upload(
     with ports.observer.stage(Stage.PARSE):
         parse_binary = partial(ports.parsers, is_cancelled=is_cancelled, caller=owner)
         limit = ports.limits.max_upload_bytes
-        parsed = parse_upload(source, _layout(ports.stores, bundle), request.row_order, limit, parse_binary)
+        layout = _layout(ports.stores, bundle, request.answers_mapping)
+        parsed = parse_upload(source, layout, request.row_order, limit, parse_binary)
+        check_mapping_applies(request.answers_mapping, parsed.predictions)
     problem = _find_implausible(bundle, parsed, request)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(start_time)
@@ -83,7 +87,7 @@ def upload(
         ports,
         Analysis(
             id=analysis_id,
-            request=request,
+            request=replace(request, answers_mapping=""),
             state=State.SUCCEEDED,
             evidence=bundle.digest,
             create_time=start_time,
@@ -95,25 +99,34 @@ def upload(
         ),
         bundle,
         parsed,
+        digest_mapping(request.answers_mapping),
     )
     archive_analysis(ports, analysis, parsed.predictions)
     _log.info("analysis judged", analysis=analysis.id, dataset=bundle.dataset, evidence=bundle.digest[:12])
     return analysis
 
 
-def _layout(stores: Stores, bundle: Bundle) -> Layout:
+def _layout(stores: Stores, bundle: Bundle, mapping: str) -> Layout:
     """Return what a parser needs to know of the data set."""
     classes = None if bundle.classes.all() else bundle.classes
     find_datasets = partial(_find_datasets, stores, bundle.dataset)
     return Layout(
-        bundle.dataset, bundle.names, bundle.rows, bundle.positions, bundle.label_space, classes, find_datasets
+        bundle.dataset,
+        bundle.names,
+        bundle.rows,
+        bundle.positions,
+        bundle.label_space,
+        classes,
+        find_datasets,
+        partial(create_matcher, bundle, mapping),
     )
 
 
-def _judge(ports: Ports, analysis: Analysis, bundle: Bundle, parsed: Upload) -> Analysis:
+def _judge(ports: Ports, analysis: Analysis, bundle: Bundle, parsed: Upload, mapping_digest: str) -> Analysis:
     """Return an analysis with the results of its predictions."""
     with ports.observer.stage(Stage.JUDGE):
         summary = compute_summary(bundle, parsed.predictions)
+        answers = summarize_answers(bundle, parsed.predictions, mapping_digest)
     return replace(
         analysis,
         end_time=ports.stores.clock(),
@@ -122,6 +135,7 @@ def _judge(ports: Ports, analysis: Analysis, bundle: Bundle, parsed: Upload) -> 
         images=bundle.images_digest,
         classes=bundle.classes_digest,
         summary=summary,
+        answers=answers,
         warnings=(*parsed.warnings, *analysis.warnings),
     )
 

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from errata.groups import check_group
 from numpy.typing import NDArray
 
 from service.analyses import queries
+from service.analyses.answers import find_relations
 from service.analyses.evidence_columns import dictionary_array, evidence_columns
 from service.analyses.explain import collect_evidence, explain_prediction
 from service.analyses.judge import JudgedAnalysis, compute_verdicts
@@ -18,9 +19,13 @@ from service.analyses.ports import Stores
 from service.domain import (
     ALL,
     ERROR_TYPES,
+    NO_CLASS_NAME,
+    NO_PREDICTION,
     NO_TYPE,
     POSITIONS,
     Analysis,
+    AnswerOutcome,
+    AnswerRelation,
     Attributes,
     Bytes,
     ErrorType,
@@ -109,7 +114,7 @@ def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArra
         mask &= judged.bundle.evidence.problematic == verdict_filter.problematic
     if verdict_filter.superclass:
         members = superclass_mask(judged.bundle, verdict_filter.superclass, "filter.superclass")
-        mask &= members[targets] | members[predicted]
+        mask &= members[targets] | (members[np.maximum(predicted, 0)] & (predicted >= 0))
     if verdict_filter.slice:
         mask &= slice_mask(judged, verdict_filter.slice)
     return np.flatnonzero(mask)
@@ -147,8 +152,9 @@ def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_eviden
     images = judged.bundle.rows
     matches_label = judged.bundle.evidence.labels.take(rows).contain(judged.predictions.top1[images[rows]]).tolist()
     probability = judged.predictions.probability
-    groups = judged.bundle.groups_of(rows)
-    for row, groups_of_row, is_label in zip(rows.tolist(), groups, matches_label, strict=True):
+    groups, answers = judged.bundle.groups_of(rows), judged.predictions.answers
+    relations = find_relations(judged.bundle, judged.predictions, judged.verdicts, rows).tolist()
+    for row, groups_of_row, is_label, relation in zip(rows.tolist(), groups, matches_label, relations, strict=True):
         byte, predicted = int(judged.verdicts[row]), int(judged.predictions.top1[images[row]])
         yield Verdict(
             file_name=names[row],
@@ -160,6 +166,9 @@ def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_eviden
             evidence=collect_evidence(judged.bundle, row, predicted, judged.attributes) if with_evidence else None,
             groups=groups_of_row,
             matches_label=is_label,
+            answer="" if answers is None else answers.text_of(images[row]),
+            answer_outcome=AnswerOutcome.UNSPECIFIED if answers is None else answers.outcome_of(images[row]),
+            answer_relation=AnswerRelation(relation),
             replaced_by=int(effective[row]) if rejected[row] else None,
         )
 
@@ -186,14 +195,15 @@ def verdict_table(
     targets, predicted = evidence.targets[rows], judged.predictions.top1[images]
     effective = evidence.effective_targets[rows]
     class_name = pa.array(bundle.label_space.names)
+    predicted_name = class_name.take(pa.array(predicted, mask=predicted < 0)).fill_null(NO_CLASS_NAME)
     columns = {
         "file_name": bundle.names.take(pa.array(images)).cast(pa.string()),
         "target": targets,
-        "predicted": predicted,
+        "predicted": np.maximum(predicted, -1),
         "error_type": dictionary_array(positions.astype(np.uint8), _ERROR_TYPE_KEYS),
         "problematic": _tag_texts(judged.verdicts[rows], np.asarray(evidence.problematic[rows])),
         "target_name": class_name.take(pa.array(targets)),
-        "predicted_name": class_name.take(pa.array(predicted)),
+        "predicted_name": predicted_name,
         "groups": _group_texts(bundle.groups, rows),
         "rejected_target": evidence.rejected[rows],
         "effective_target": effective,
@@ -202,11 +212,30 @@ def verdict_table(
     }
     if judged.predictions.probability is not None:
         columns["probability"] = pa.array(judged.predictions.probability[images].astype(np.float32))
+    if judged.predictions.answers is not None:
+        columns |= _answer_columns(judged, rows)
     if with_evidence:
         columns |= evidence_columns(judged, rows)
     return pa.table(columns)
 
 
+def _answer_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> dict[str, pa.Array]:
+    """Return the answer of each verdict, its outcome, and its relation to the labels."""
+    answers = judged.predictions.answers
+    assert answers is not None, "this is a bug: the predictions are classes"
+    numbers = answers.index[judged.bundle.rows[rows]]
+    mask = numbers < 0
+    outcomes = np.where(mask, 0, answers.outcomes[np.maximum(numbers, 0)]).astype(np.uint8)
+    relations = find_relations(judged.bundle, judged.predictions, judged.verdicts, rows)
+    names = [[f"{prefix}_{item.name}" for item in kind] for prefix, kind in _ANSWER_ENUMS]
+    return {
+        "answer": pa.array(answers.texts, pa.string()).take(pa.array(numbers, mask=mask)).fill_null(""),
+        "answer_outcome": dictionary_array(outcomes, pa.array(names[0])),
+        "answer_relation": dictionary_array(relations, pa.array(names[1])),
+    }
+
+
+_ANSWER_ENUMS = (("ANSWER_OUTCOME", AnswerOutcome), ("ANSWER_RELATION", AnswerRelation))
 _ERROR_TYPE_KEYS = pa.array([error_type.key for error_type in ERROR_TYPES])
 
 
@@ -242,15 +271,26 @@ def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None)
     image = int(judged.bundle.rows[judged.bundle.row(file_name)])
     model_prediction = int(judged.predictions.top1[image])
     probability = judged.predictions.probability
-    if predicted is None and model_prediction < 0:
+    if predicted is None and model_prediction == NO_PREDICTION:
         raise ImageNotFound(
             f"Analysis {judged.analysis.id} has no prediction for the image {file_name!r:.120}.", field="file_name"
         )
     is_model_prediction = predicted is None or predicted == model_prediction
-    return explain_prediction(
+    verdict = explain_prediction(
         judged.bundle,
         file_name,
         model_prediction if predicted is None else predicted,
         float(probability[image]) if is_model_prediction and probability is not None else None,
         judged.attributes,
+    )
+    answers = judged.predictions.answers
+    if answers is None or not is_model_prediction:
+        return verdict
+    row = np.array([judged.bundle.row(file_name)])
+    relation = find_relations(judged.bundle, judged.predictions, judged.verdicts, row)[0]
+    return replace(
+        verdict,
+        answer=answers.text_of(image),
+        answer_outcome=answers.outcome_of(image),
+        answer_relation=AnswerRelation(int(relation)),
     )

@@ -1,6 +1,7 @@
 """An archive in a folder or an object store, with two files per analysis.
 
-ID.predictions.npz  written first: top1 (A,) int16; optional: probability (A,) float16, among (A,) int16
+ID.predictions.npz  written first: top1 (A,) int16; optional: probability (A,) float16, among (A,) int16, and those of
+                    answers in words (answer_arrays.py)
 ID.json             written second, which makes the analysis visible; document.py has its schema
 archive-id          a random id of the archive, written once
 """
@@ -19,6 +20,7 @@ from errata.errors import DamagedRecord, NewerRecord, Unavailable
 from errata.json_input import parse_json
 from numpy.typing import NDArray
 
+from service.archive.answer_arrays import from_arrays, to_arrays
 from service.archive.document import encode_document, from_document
 from service.archive.files import Files
 from service.archive.port import Record
@@ -52,6 +54,8 @@ class FileArchive:
         optional = {"probability": predictions.probability, "among": predictions.top1_restricted}
         arrays: dict[str, NDArray[Any]] = {"top1": predictions.top1}
         arrays |= {name: array for name, array in optional.items() if array is not None}
+        if predictions.answers is not None:
+            arrays |= to_arrays(predictions.answers)
         np.savez(content, allow_pickle=False, **arrays)
         document = encode_document(analysis)
         try:
@@ -79,7 +83,9 @@ class FileArchive:
             return None
         try:
             with read_arrays(content) as arrays:
-                predictions = Predictions(arrays["top1"], arrays.get("probability"), arrays.get("among"))
+                predictions = Predictions(
+                    arrays["top1"], arrays.get("probability"), arrays.get("among"), from_arrays(arrays)
+                )
                 return checked_predictions(predictions)
         except Exception as error:  # for damaged files, zipfile, zlib, ast, and tokenize raise undocumented errors
             _log.error("archived predictions damaged", analysis=analysis_id, error=repr(error))

@@ -17,6 +17,9 @@ from service.domain import (
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
+    AnswerExample,
+    AnswerOutcome,
+    AnswerSummary,
     ErrorType,
     Failure,
     GroupSummary,
@@ -47,7 +50,7 @@ def to_document(analysis: Analysis) -> dict[str, Any]:
     document: dict[str, Any] = {"schema": SCHEMA} | {
         field.name: getattr(analysis, field.name)
         for field in fields(analysis)
-        if field.name not in ("request", "summary", "failure", "model_info", "progress", *_TIMES)
+        if field.name not in ("request", "summary", "failure", "model_info", "progress", "answers", *_TIMES)
     }
     document["state"] = analysis.state.name
     document["warnings"] = list(analysis.warnings)
@@ -58,6 +61,7 @@ def to_document(analysis: Analysis) -> dict[str, Any]:
         document[name] = time.isoformat() if time else None
     document["failure"] = asdict(analysis.failure) if analysis.failure else None
     document["model_info"] = asdict(analysis.model_info) if analysis.model_info else None
+    document["answers"] = _answers_to_json(analysis.answers) if analysis.answers else None
     document["summary"] = _summary_to_json(analysis.summary) if analysis.summary else None
     return document
 
@@ -90,6 +94,7 @@ def parse_document(document: dict[str, Any]) -> Analysis:
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None
     values["failure"] = Failure(**known_fields(Failure, values["failure"])) if values["failure"] else None
     values["model_info"] = ModelInfo(**known_fields(ModelInfo, values["model_info"])) if values["model_info"] else None
+    values["answers"] = _answers_from_json(values["answers"]) if values.get("answers") else None
     values["summary"] = _summary_from_json(values["summary"]) if values["summary"] else None
     return Analysis(**values)
 
@@ -137,6 +142,22 @@ def _check_complete(analysis: Analysis) -> None:
             raise ValueError(f"expected the group {ALL!r}, and a count of each error type in each group")
         if len(set(summary.abstained)) != len(summary.abstained) or not set(summary.abstained) <= {*ABSTAINING_TYPES}:
             raise ValueError(f"duplicate rules, or rules that cannot abstain: {summary.abstained}")
+
+
+def _answers_to_json(answers: AnswerSummary) -> dict[str, Any]:
+    examples = [asdict(example) | {"outcome": example.outcome.name} for example in answers.examples]
+    return asdict(answers) | {"examples": examples}
+
+
+def _answers_from_json(values: dict[str, Any]) -> AnswerSummary:
+    examples = tuple(
+        AnswerExample(
+            **known_fields(AnswerExample, example)
+            | {"outcome": AnswerOutcome[example["outcome"]], "classes": tuple(example["classes"])}
+        )
+        for example in values["examples"]
+    )
+    return AnswerSummary(**known_fields(AnswerSummary, values) | {"examples": examples})
 
 
 def _summary_to_json(summary: Summary) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Domain records, all frozen. Array shapes use N evaluated samples, A images, C classes, S superclasses."""
 
 from errata.enums import (
+    AnswerOutcome,
+    AnswerRelation,
     ExpertSeverity,
     LabelSource,
     Outcome,
@@ -34,6 +36,16 @@ from service.domain.analysis import (
     ModelInfo,
     Progress,
     Summary,
+)
+from service.domain.answers import (
+    NO_CLASS,
+    NO_CLASS_NAME,
+    NO_PREDICTION,
+    AnswerExample,
+    Answers,
+    AnswerSummary,
+    class_name_of,
+    normalize_answer,
 )
 from service.domain.audit import PUBLICATIONS, UNAUTHENTICATED, AuditAction, AuditEvent
 from service.domain.calibration import Bin, Calibration
@@ -182,6 +194,9 @@ __all__ = [
     "MULTI_LABEL_ERROR_TYPES",
     "NEAREST_MODELS",
     "NEWEST_FIRST",
+    "NO_CLASS",
+    "NO_CLASS_NAME",
+    "NO_PREDICTION",
     "NO_TYPE",
     "NUM_IDS",
     "ORDERS",
@@ -203,6 +218,11 @@ __all__ = [
     "AnalysisFilter",
     "AnalysisPage",
     "AnalysisRequest",
+    "AnswerExample",
+    "AnswerOutcome",
+    "AnswerRelation",
+    "AnswerSummary",
+    "Answers",
     "Attributes",
     "AuditAction",
     "AuditEvent",
@@ -296,6 +316,7 @@ __all__ = [
     "active_reviews",
     "build_strata",
     "class_lines",
+    "class_name_of",
     "classes_digest",
     "count_agreeing",
     "create_label_space",
@@ -306,6 +327,7 @@ __all__ = [
     "is_among",
     "mean_probability",
     "normalize",
+    "normalize_answer",
     "parse_class_lines",
     "rejected_targets",
     "review_keys",

@@ -7,6 +7,8 @@ from datetime import datetime
 from errata.enums import RowOrder, State
 from errata.error_types import CORRECT_TYPES, SEVERE_TYPES, TOP1_ERROR_TYPES, ErrorType
 
+from service.domain.answers import AnswerSummary
+
 UNNAMED = "upload"  # title of an upload without a display name
 
 
@@ -116,6 +118,7 @@ class AnalysisRequest:
     gate_policy: str = ""  # YAML; default policy of EvaluateGate for this analysis
     gate_baseline: str = ""  # id of the analysis that changes are compared with
     accept_implausible: bool = False  # whether to judge an upload that the input checks refuse
+    answers_mapping: str = ""  # CSV `answer,class`; archived analyses have its digest instead
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ class Analysis:
     request_digest: str = ""  # digest of the request body; a repeated request ID must have the same one
     cached: bool = False  # whether the result was reused from an earlier analysis
     implausible: bool = False  # whether an input check failed; no trend uses the analysis
+    answers: AnswerSummary | None = None  # None: the predictions are no answers in words
 
     @property
     def title(self) -> str:

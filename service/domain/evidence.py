@@ -8,6 +8,7 @@ import numpy as np
 from errata.enums import LabelSource
 from numpy.typing import NDArray
 
+from service.domain.answers import Answers
 from service.domain.class_relations import Classes, ClassPairs, Mask, Superclasses
 
 Bytes = NDArray[np.uint8]
@@ -198,9 +199,10 @@ def build_strata(targets: Classes, counted: Mask, groups: Mapping[str, Mask]) ->
 class Predictions:
     """Predictions of one model for the A images of a data set, in the order of the data set."""
 
-    top1: Classes  # (A,) top-1 class; -1: no prediction
+    top1: Classes  # (A,) top-1 class; -1: no prediction; -2: an answer without a class
     probability: NDArray[np.float16] | None = None  # (A,) probability of the top-1 class
     top1_restricted: Classes | None = None  # (A,) top-1 among the data set's own classes, if these are fewer than C
+    answers: Answers | None = None  # None: the predictions are classes
 
     @classmethod
     def concatenate(cls, pieces: "Sequence[Predictions]") -> "Predictions":

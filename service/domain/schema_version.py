@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from errata.errors import NewerRecord
 
+from service.domain.answers import NO_CLASS
 from service.domain.evidence import Predictions
 from service.domain.label_space import MAX_CLASSES
 
@@ -48,8 +49,14 @@ def checked_predictions(predictions: Predictions) -> Predictions:
     Whether the classes are those of the data set is checked when the predictions are judged.
     """
     top1 = predictions.top1
-    if top1.ndim != 1 or top1.dtype != np.int16 or (top1.size and not -1 <= top1.min() <= top1.max() < MAX_CLASSES):
-        raise ValueError(f"expected top1 (A,) int16 from -1 to {MAX_CLASSES - 1}, got {top1.dtype} {top1.shape}")
+    if (
+        top1.ndim != 1
+        or top1.dtype != np.int16
+        or (top1.size and not NO_CLASS <= top1.min() <= top1.max() < MAX_CLASSES)
+    ):
+        raise ValueError(
+            f"expected top1 (A,) int16 from {NO_CLASS} to {MAX_CLASSES - 1}, got {top1.dtype} {top1.shape}"
+        )
     for array, kind in ((predictions.probability, np.float16), (predictions.top1_restricted, np.int16)):
         if array is not None and (array.shape != top1.shape or array.dtype != kind):
             raise ValueError(f"expected (A,) {np.dtype(kind)} beside top1, got {array.dtype} {array.shape}")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from errata.enums import LabelSource, Outcome, ProblematicTag
+from errata.enums import AnswerOutcome, AnswerRelation, LabelSource, Outcome, ProblematicTag
 from errata.error_types import ErrorType
 
 from service.domain.agreement import ExpertJudgment
@@ -74,13 +74,16 @@ class Verdict:
 
     file_name: str
     target: int
-    predicted: int
+    predicted: int  # class, or NO_CLASS
     error_type: ErrorType
     problematic: tuple[ProblematicTag, ...]
     probability: float | None = None
     evidence: VerdictEvidence | None = None
     groups: tuple[str, ...] = ()  # groups of the sample, without ALL
     matches_label: bool = False  # whether the prediction is one of the labels
+    answer: str = ""  # in words; empty for other predictions
+    answer_outcome: AnswerOutcome = AnswerOutcome.UNSPECIFIED
+    answer_relation: AnswerRelation = AnswerRelation.UNSPECIFIED
     replaced_by: int | None = None  # the first label, if the labels reject the target
 
     @property

@@ -47,6 +47,7 @@ from numpy.typing import NDArray
 from service.domain import (
     ALL,
     IMAGENET_1K,
+    NO_CLASS,
     Bytes,
     Classes,
     Evidence,
@@ -107,14 +108,21 @@ class Bundle:
         return self.arrays[VERDICTS]
 
     def judge(self, top1: Classes) -> Bytes:
-        """Return the verdicts of one prediction for each evaluated image, (N,); 0 without a prediction (-1)."""
-        if VERDICTS in self.arrays:
-            return judge(self.verdicts, top1)
-        return decide_each(self.evidence, top1)
+        """Return the verdicts of one prediction for each evaluated image, (N,); 0 without a prediction (-1).
+
+        An answer without a class (NO_CLASS) is an error, for which the table has no column.
+        """
+        if VERDICTS not in self.arrays:
+            return decide_each(self.evidence, top1)
+        verdicts = judge(self.verdicts, top1)
+        rows = np.flatnonzero(top1 == NO_CLASS)
+        if len(rows):
+            verdicts[rows] = decide_each(self.evidence.take(rows), top1[rows])
+        return verdicts
 
     def verdict(self, row: int, predicted: int) -> Bytes:
         """Return the verdict of one prediction for one evaluated image, (1,)."""
-        if VERDICTS in self.arrays:
+        if VERDICTS in self.arrays and predicted >= 0:
             return self.verdicts[row, predicted : predicted + 1]
         return decide_each(self.evidence.rows(row, row + 1), np.array([predicted], dtype=np.int16))
 
@@ -219,7 +227,9 @@ class Bundle:
         bits = self.arrays.get("label_preferred")
         if bits is None:
             return None
-        return np.asarray(bits[rows, predicted // 8] >> (7 - predicted % 8).astype(np.uint8) & 1, dtype=bool)
+        classes = np.maximum(predicted, 0)
+        preferred = bits[rows, classes // 8] >> (7 - classes % 8).astype(np.uint8) & 1
+        return np.asarray(preferred, dtype=bool) & (predicted >= 0)
 
     @cached_property
     def expert_judgments(self) -> Mapping[tuple[int, int], ExpertJudgment]:

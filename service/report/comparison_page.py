@@ -14,6 +14,7 @@ from service.domain import (
     ErrorType,
     ImageChanges,
     SelectedImages,
+    class_name_of,
 )
 from service.report.class_names import shorten
 from service.report.elements import css_class
@@ -161,11 +162,11 @@ def _grid_image(image: ChangedImage, names: Sequence[str], links: ComparisonLink
         url=links.image(image.file_name, query),
         thumbnail=links.thumbnail(image.file_name),
         target=names[image.effective_target],
-        predicted=names[image.predicted_b],
+        predicted=class_name_of(names, image.predicted_b),
         probability="",
         error_type=image.type_b.title,
         css_class=css_class(image.type_b),
-        notes=(baseline_note(names[image.predicted_a], image.type_a),),
+        notes=(baseline_note(class_name_of(names, image.predicted_a), image.type_a),),
     )
 
 

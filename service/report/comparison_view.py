@@ -27,6 +27,7 @@ from service.domain import (
     Interval,
     PairedMetric,
     Summary,
+    class_name_of,
 )
 from service.report import charts
 from service.report.change_view import GroupChangeTables, change_tables
@@ -303,8 +304,8 @@ def _changed_images(images: Sequence[ChangedImage], names: Sequence[str]) -> tup
         ChangedImageRow(
             image.file_name,
             names[image.effective_target],
-            names[image.predicted_a],
-            names[image.predicted_b],
+            class_name_of(names, image.predicted_a),
+            class_name_of(names, image.predicted_b),
             image.type_a.title,
             css_class(image.type_a),
             image.type_b.title,

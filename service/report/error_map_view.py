@@ -7,7 +7,7 @@ import numpy as np
 from errata.messages import format_percentage
 from numpy.typing import NDArray
 
-from service.domain import ErrorType
+from service.domain import ErrorType, class_name_of
 from service.domain.images import ImageQuery, ImageRow
 from service.report.elements import css_class
 from service.report.image_urls import ImageUrls
@@ -83,7 +83,8 @@ def error_map_view(data: MapData) -> ErrorMapView:
 
 
 def _text(row: ImageRow, names: Sequence[str]) -> str:
-    return f"{row.file_name}: {row.error_type.title}, {names[row.effective_target]} → {names[row.predicted]}"
+    predicted = class_name_of(names, row.predicted)
+    return f"{row.file_name}: {row.error_type.title}, {names[row.effective_target]} → {predicted}"
 
 
 def _scale(positions: NDArray[np.float64]) -> NDArray[np.float64]:

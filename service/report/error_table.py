@@ -31,6 +31,7 @@ from service.domain import (
     Outcome,
     ProblematicTag,
     VocabularyEvidence,
+    class_name_of,
 )
 from service.report.error_view import judgment_note
 from service.report.messages.pages import ERROR_TABLE_TEXTS
@@ -73,6 +74,7 @@ class ErrorTable:
     picture_base: str = ""  # URL prefix of the images; empty: not available
     page_base: str = ""  # URL prefix of the pages of images; empty: not available
     page_query: str = ""  # query of the pages of images
+    answers: Mapping[int, str] = field(default_factory=dict)  # by row, sentences about answers in words
     rejected: Mapping[int, int] = field(default_factory=dict)  # the original label by row, where the labels reject it
 
 
@@ -101,7 +103,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "sources": [LABEL_SOURCE_NAMES[source] for source in LabelSource],
         "groups": [*table.groups],
         "group_names": [group_title(group) for group in table.groups],
-        "classes": {str(index): table.class_names[index] for index in used_classes},
+        "classes": {str(index): class_name_of(table.class_names, index) for index in used_classes},
         "superclasses": {
             name: members
             for name, classes in table.superclasses.items()
@@ -134,6 +136,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         },
         "pictures": dict(table.pictures),
         "experts": {str(row): judgment_note(judgment) for row, judgment in table.experts.items()},
+        "answers": {str(row): note for row, note in table.answers.items()},
         "attributes": {str(row): [*texts] for row, texts in table.attributes.items()},
         "picture_base": table.picture_base,
         "page_base": table.page_base,

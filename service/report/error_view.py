@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from errata.messages import (
     LABEL_SOURCE_NAMES,
     PROBLEMATIC_TAG_NAMES,
+    answer_note,
     attribute_note,
     cooccurrence_note,
     expert_note,
@@ -16,7 +17,7 @@ from errata.messages import (
     vocabulary_note,
 )
 
-from service.domain import ExpertJudgment, Verdict
+from service.domain import ExpertJudgment, Verdict, class_name_of
 from service.report.elements import css_class
 
 
@@ -44,7 +45,7 @@ def error_row(verdict: Verdict, names: Sequence[str]) -> ErrorRow:
     return ErrorRow(
         file_name=verdict.file_name,
         target=names[verdict.effective_target],
-        predicted=names[verdict.predicted],
+        predicted=class_name_of(names, verdict.predicted),
         error_type=verdict.error_type.title,
         css_class=css_class(verdict.error_type),
         probability=format_percentage(verdict.probability),
@@ -68,8 +69,10 @@ def evidence_notes(verdict: Verdict, names: Sequence[str]) -> tuple[str, ...]:
     evidence = verdict.evidence
     if evidence is None:
         return ()
-    predicted = names[verdict.predicted]
+    predicted = class_name_of(names, verdict.predicted)
     notes = [] if verdict.replaced_by is None else [rejected_target_note(names[verdict.target])]
+    if verdict.answer_outcome:
+        notes.append(answer_note(verdict.answer, verdict.answer_outcome, verdict.answer_relation))
     notes += [evidence.overlap] if evidence.overlap else []
     notes += [
         superclass_note(predicted, names[shared.label], shared.superclasses)

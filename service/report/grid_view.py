@@ -7,7 +7,7 @@ from urllib.parse import quote
 from errata.groups import group_title
 from errata.messages import format_count, format_percentage
 
-from service.domain import BROKEN, FIXED, ErrorType
+from service.domain import BROKEN, FIXED, ErrorType, class_name_of
 from service.domain.images import PAGE_SIZE, Facet, ImageFacets, ImageQuery, ImageRow, Value
 from service.report.class_names import shorten
 from service.report.elements import css_class
@@ -159,7 +159,7 @@ def _hidden(data: GridData, *names: str) -> tuple[tuple[str, str], ...]:
 def _grid_image(data: GridData, row: ImageRow) -> GridImage:
     notes = [failing_note(row.num_failing, data.num_models)] if data.num_models else []
     if row.baseline_type is not None and row.baseline_predicted is not None:
-        before = data.names[row.baseline_predicted]
+        before = class_name_of(data.names, row.baseline_predicted)
         notes.append(baseline_note(before, row.baseline_type))
     if row.problematic:
         notes.append(PROBLEMATIC_NOTE)
@@ -168,7 +168,7 @@ def _grid_image(data: GridData, row: ImageRow) -> GridImage:
         url=data.urls.image(row.file_name),
         thumbnail=data.thumbnail_url(row.file_name),
         target=data.names[row.effective_target],
-        predicted=data.names[row.predicted],
+        predicted=class_name_of(data.names, row.predicted),
         probability="" if row.probability is None else format_percentage(row.probability),
         error_type=row.error_type.title,
         css_class=css_class(row.error_type),

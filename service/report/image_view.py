@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from errata.messages import MISSING, format_percentage
 
-from service.domain import Agreement, Analysis, Verdict
+from service.domain import Agreement, Analysis, Verdict, class_name_of
 from service.domain.images import PAGE_SIZE, ModelVerdict, Neighbors
 from service.report.elements import css_class
 from service.report.error_view import ErrorRow, error_row
@@ -124,7 +124,7 @@ def image_view(data: ImageData) -> ImageView:
 def _examples(data: ImageData) -> tuple[Examples, ...]:
     """Return the example images of each label that often occurs together with the prediction."""
     pairs = data.verdict.evidence.co_occurrences if data.verdict.evidence else ()
-    predicted = data.names[data.verdict.predicted]
+    predicted = class_name_of(data.names, data.verdict.predicted)
     return tuple(
         Examples(
             examples_title(data.names[pair.label], predicted),
@@ -150,7 +150,7 @@ def _other_row(data: ImageData, other: ModelVerdict) -> OtherRow:
         url=data.urls.image_of(data.verdict.file_name, other.analysis),
         analysis_url=f"/analyses/{other.analysis}",
         analysis=other.analysis,
-        predicted=data.names[other.predicted] if is_known else MISSING,
+        predicted=class_name_of(data.names, other.predicted) if is_known else MISSING,
         error_type=other.error_type.title if other.error_type else NO_PREDICTION,
         css_class=css_class(other.error_type) if other.error_type else "",
     )

@@ -33,6 +33,7 @@ from service.domain import (
     Verdict,
 )
 from service.report.agreement_view import AgreementView, agreement_view
+from service.report.answers_view import AnswersView, answers_view
 from service.report.breakdown_view import (
     GainRow,
     GroupRow,
@@ -120,6 +121,7 @@ class ReportView:
     table: ErrorTable
     provenance: tuple[Property, ...]
     sources: tuple[SourceRow, ...]
+    answers: AnswersView | None = None  # None: the predictions are no answers in words
     rejected_targets: str = ""  # effect of rejected targets; empty: there are none
     label_preference: str = ""  # out-of-vocabulary errors for which CLIP prefers a true label; empty: unknown, or none
     agreement: AgreementView | None = None  # with experts; None: they judged no image of the data set
@@ -168,6 +170,7 @@ def report_view(data: ReportData) -> ReportView:
         key_figures=_key_figures(analysis.request.dataset, summary, percentiles),
         warnings=analysis.warnings,
         is_implausible=analysis.implausible,
+        answers=answers_view(analysis.answers) if analysis.answers else None,
         abstained=tuple(abstention_notes([error_type.key for error_type in summary.abstained])),
         rejected_targets=rejected_targets_note(rejected) if rejected else "",
         label_preference=label_preference_note(*preference) if preference and preference[1] else "",
@@ -248,6 +251,7 @@ def _provenance(analysis: Analysis, summary: Summary, data: ReportData) -> tuple
         ("transform", info.transform if info else ""),
         ("evidence digest", analysis.evidence),
         ("predictions digest", analysis.predictions_digest),
+        ("digest of the answers' mapping file", analysis.answers.mapping_digest if analysis.answers else ""),
         ("attributes digest", data.slices.digest if data.slices is not None else ""),
         ("images with a prediction", format_count(summary.num_predicted)),
         ("images in the data set", format_count(summary.num_images)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.domain import Bytes, Classes, ErrorType, Evidence, Mask, Outcome, ProblematicTag, Step
+from service.domain import NO_PREDICTION, Bytes, Classes, ErrorType, Evidence, Mask, Outcome, ProblematicTag, Step
 from service.rules import ORDER, Rule
 from service.rules.table import STOPPED_AT_TARGET, add_first_tags
 
@@ -30,14 +30,17 @@ def decide(evidence: Evidence) -> Bytes:
 
 
 def decide_each(evidence: Evidence, top1: Classes) -> Bytes:
-    """Return the verdict of one prediction for each sample, (N,); 0 without a prediction (-1)."""
+    """Return the verdict of one prediction for each sample, (N,); 0 without a prediction (-1).
+
+    The prediction can be an answer without a class (-2).
+    """
     verdicts = np.zeros(len(top1), dtype=np.uint8)
-    problematic = np.flatnonzero(evidence.problematic & (top1 >= 0))
+    problematic = np.flatnonzero(evidence.problematic & (top1 != NO_PREDICTION))
     if len(problematic):
         verdicts[problematic] = _decide(evidence.take(problematic), top1[problematic, None])[:, 0]
-    rows, undecided = np.arange(len(top1)), ~evidence.problematic & (top1 >= 0)
+    rows, undecided = np.arange(len(top1)), ~evidence.problematic & (top1 != NO_PREDICTION)
     for rule in ORDER:
-        hits = undecided & rule.hits(evidence, np.maximum(top1[rows, None], 0))[:, 0]
+        hits = undecided & rule.holds(evidence, top1[rows, None])[:, 0]
         verdicts[rows[hits]] = rule.error_type.id
         undecided &= ~hits
         remaining = np.flatnonzero(undecided)
@@ -51,7 +54,7 @@ def trace(evidence: Evidence, predicted: int) -> tuple[Step, ...]:
 
     Args:
         evidence: Evidence of one sample.
-        predicted: Predicted class.
+        predicted: Predicted class, or NO_CLASS.
 
     Returns:
         One step per rule, in the order of the rules.
@@ -90,7 +93,7 @@ def first_tags(evidence: Evidence, predicted: Classes) -> Bytes:
     empty = (evidence.labels.counts == 0)[:, None]
     tags = np.where(empty, np.uint8(ProblematicTag.EMPTY_WRONG), np.uint8(ProblematicTag.UNSPECIFIED))
     tags = np.broadcast_to(tags, is_target.shape).copy()
-    tags[empty & _rule(ErrorType.CLASS_OVERLAP).hits(evidence, predicted)] = ProblematicTag.EMPTY_CORRECT_BY_OVERLAP
+    tags[empty & _rule(ErrorType.CLASS_OVERLAP).holds(evidence, predicted)] = ProblematicTag.EMPTY_CORRECT_BY_OVERLAP
     tags[empty & is_target] = ProblematicTag.EMPTY_CORRECT
     target_is_no_label = ~evidence.targets_are_labels[:, None]
     tags[~empty & is_target & target_is_no_label] = ProblematicTag.CORRECT_BUT_WRONG_LABEL
@@ -106,7 +109,7 @@ def _first_hits(steps: Sequence[_RuleStep]) -> Bytes:
 
 
 def _steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
-    return [_RuleStep(rule, rule.hits(evidence, predicted), rule.error_type.id) for rule in ORDER]
+    return [_RuleStep(rule, rule.holds(evidence, predicted), rule.error_type.id) for rule in ORDER]
 
 
 def _problematic_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
@@ -126,12 +129,12 @@ def _problematic_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep
 
 def _target_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
     """Return the two steps that compare the prediction with a target that is not a multi-label."""
-    target_is_no_label = ~evidence.targets_are_labels[:, None]
-    targets = evidence.targets[:, None]
-    similar = target_is_no_label & evidence.superclasses.share(targets, predicted)
+    compared = ~evidence.targets_are_labels[:, None] & (predicted >= 0)
+    targets, classes = evidence.targets[:, None], np.maximum(predicted, 0)
+    similar = compared & evidence.superclasses.share(targets, classes)
     cooccurring = np.zeros(similar.shape, dtype=bool)
     if evidence.cooccurrence is not None:
-        cooccurring = target_is_no_label & evidence.cooccurrence.holds(targets, predicted)
+        cooccurring = compared & evidence.cooccurrence.holds(targets, classes)
     oov, spurious = _rule(ErrorType.FINE_GRAINED_OOV), _rule(ErrorType.SPURIOUS_CORRELATION)
     oov_byte, spurious_byte = (rule.error_type.id | STOPPED_AT_TARGET for rule in (oov, spurious))
     return [

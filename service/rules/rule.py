@@ -3,7 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from service.domain import Classes, ErrorType, Evidence, Mask
+
+WITHOUT_CLASS = (ErrorType.NON_PROTOTYPICAL, ErrorType.MODEL_FAILURE)  # their rules do not use the predicted class
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,12 @@ class Rule:
     hits: Callable[[Evidence, Classes], Mask]  # (N, K) where the rule holds, regardless of other rules. Predictions:
     # (N, K), or (1, K) for the same K predictions of all samples
     needs: str = ""  # field of Evidence without which the rule abstains
+
+    def holds(self, evidence: Evidence, predicted: Classes) -> Mask:
+        """Return where the rule holds, (N, K). An answer without a class (NO_CLASS) has no relation to classes."""
+        if self.error_type in WITHOUT_CLASS or (has_class := predicted >= 0).all():
+            return self.hits(evidence, predicted)
+        return self.hits(evidence, np.maximum(predicted, 0)) & has_class
 
     def abstains(self, evidence: Evidence) -> bool:
         """Return whether the rule abstains because its evidence is missing. It then never holds."""

@@ -14,6 +14,7 @@ from service.domain import (
     CORRECT_TYPES,
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
+    NO_PREDICTION,
     NUM_IDS,
     TOP1_ERROR_TYPES,
     Bytes,
@@ -86,7 +87,7 @@ def summarize(
     """
     tally = tally_types(results.types, strata)
     num_rejected = int((results.rejected & ~strata.problematic[strata.sample_strata]).sum())
-    predicted = predictions.top1 >= 0
+    predicted = predictions.top1 != NO_PREDICTION
     top1_restricted = predictions.top1_restricted
     complete = bool(len(predicted)) and bool(predicted.all())
     return Summary(

@@ -1,13 +1,20 @@
-"""Compile data/wordnet.json from WordNet (needs the `taxonomy` extra): python -m service.taxonomy.compile --help."""
+"""Compile data/wordnet.json and data/nouns.txt.xz from WordNet: python -m service.taxonomy.compile --help.
+
+Needs the `taxonomy` extra.
+"""
 
 import argparse
 import json
+import lzma
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from service.taxonomy.nltk_wordnet import open_wordnet
+from service.taxonomy.nouns import FILE
+
+PHYSICAL_ENTITY = 1930
 
 
 def compile_taxonomy(wordnet: Any, wordnet_ids: Sequence[str]) -> dict[str, Any]:
@@ -34,6 +41,27 @@ def compile_taxonomy(wordnet: Any, wordnet_ids: Sequence[str]) -> dict[str, Any]
     }
 
 
+def compile_nouns(wordnet: Any, taxonomy: dict[str, Any], plurals: str) -> list[str]:
+    """Return the lines of data/nouns.txt.xz.
+
+    Args:
+        wordnet: NLTK's reader.
+        taxonomy: The content of data/wordnet.json.
+        plurals: The content of WordNet's file noun.exc.
+    """
+    physical = wordnet.synset_from_pos_and_offset("n", PHYSICAL_ENTITY)
+    synsets = {physical, *physical.closure(lambda synset: synset.hyponyms())}
+    synsets |= {wordnet.synset_from_pos_and_offset("n", offset) for offset, _, _ in taxonomy["synsets"]}
+    synsets |= {above for synset in synsets for above in synset.closure(_hypernyms)}
+    lines = [
+        " ".join(str(number) for number in (synset.offset(), *sorted(parent.offset() for parent in _hypernyms(synset))))
+        + "|"
+        + " ".join(synset.lemma_names())
+        for synset in sorted(synsets, key=lambda synset: int(synset.offset()))
+    ]
+    return [*lines, *(f"!{line}" for line in sorted(plurals.split("\n")) if line and "_" not in line)]
+
+
 def _hypernyms(synset: Any) -> list[Any]:
     """Return the direct hypernyms; an instance, such as a mountain, has instance hypernyms only."""
     return [*synset.hypernyms(), *synset.instance_hypernyms()]
@@ -53,14 +81,17 @@ def dump(taxonomy: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the compiled taxonomy."""
+    """Write the compiled taxonomy and nouns."""
     parser = argparse.ArgumentParser(prog="python -m service.taxonomy.compile", description=__doc__)
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder with data.noun")
     parser.add_argument("--classes", type=Path, required=True, help="file with the 1000 WordNet IDs, one per line")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "data" / "wordnet.json")
     options = parser.parse_args(arguments)
     with open_wordnet(options.wordnet) as wordnet:
-        options.output.write_text(dump(compile_taxonomy(wordnet, options.classes.read_text().split())))
+        taxonomy = compile_taxonomy(wordnet, options.classes.read_text().split())
+        nouns = compile_nouns(wordnet, taxonomy, (options.wordnet / "noun.exc").read_text())
+        options.output.write_text(dump(taxonomy))
+        options.output.with_name(FILE).write_bytes(lzma.compress("\n".join(nouns).encode(), preset=9))
 
 
 if __name__ == "__main__":

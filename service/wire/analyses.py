@@ -26,6 +26,7 @@ from service.domain import (
     Summary,
 )
 from service.report.report_view import analysis_summary
+from service.wire.answers import from_answer_mapping, to_answer_mapping
 from service.wire.names import (
     analysis_id,
     analysis_name,
@@ -52,7 +53,12 @@ def request_from_header(message: pb.UploadHeader) -> AnalysisRequest:
         raise InvalidRequest("An upload has no model. Set `display_name` or a label instead.", field="model")
     row_order = enum_of(RowOrder, message.row_order, "row_order")
     request = _request_of(message.analysis, message.request_id, message.fresh)
-    return replace(request, row_order=row_order, accept_implausible=message.accept_implausible)
+    return replace(
+        request,
+        row_order=row_order,
+        accept_implausible=message.accept_implausible,
+        answers_mapping=message.answers_mapping,
+    )
 
 
 def _request_of(message: pb.Analysis, request_id: str, fresh: bool) -> AnalysisRequest:
@@ -99,6 +105,8 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
     if analysis.summary:
         message.summary.CopyFrom(to_summary(analysis.summary))
         message.summary.headline = analysis_summary(analysis.title, analysis.summary)
+    if analysis.answers:
+        message.answers.CopyFrom(to_answer_mapping(analysis.answers))
     if analysis.failure:
         message.failure.CopyFrom(pb.Failure(reason=analysis.failure.reason, message=analysis.failure.message))
     if analysis.model_info:
@@ -235,6 +243,7 @@ def from_analysis(message: pb.Analysis) -> Analysis:
         summary=from_summary(message.summary) if message.HasField("summary") else None,
         warnings=tuple(message.warnings),
         implausible=message.implausible,
+        answers=from_answer_mapping(message.answers) if message.HasField("answers") else None,
     )
 
 

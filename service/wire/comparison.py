@@ -14,9 +14,10 @@ from service.domain import (
     ChangeRow,
     Comparison,
     Interval,
+    class_name_of,
 )
 from service.report.messages.comparison import comparison_summary
-from service.wire.names import analysis_name, by_key
+from service.wire.names import analysis_name, by_key, to_class_index
 from service.wire.slices import to_slice_change
 
 
@@ -123,10 +124,10 @@ def _changed_images(changed_images: Iterable[ChangedImage], names: Sequence[str]
             target_name=names[image.target],
             effective_target=image.effective_target,
             effective_target_name=names[image.effective_target],
-            predicted_a=image.predicted_a,
-            predicted_a_name=names[image.predicted_a],
-            predicted_b=image.predicted_b,
-            predicted_b_name=names[image.predicted_b],
+            predicted_a=to_class_index(image.predicted_a),
+            predicted_a_name=class_name_of(names, image.predicted_a),
+            predicted_b=to_class_index(image.predicted_b),
+            predicted_b_name=class_name_of(names, image.predicted_b),
             error_type_a=image.type_a.key,
             error_type_b=image.type_b.key,
         )

@@ -6,9 +6,9 @@ from typing import Any
 from errata import v1 as pb
 
 from service.analyses.images import ImageQuery, ImageRow
-from service.domain import ALL, LabelSpace
+from service.domain import ALL, LabelSpace, class_name_of
 from service.domain.images import Facet, ImageFacets
-from service.wire.names import analysis_id, error_type_of, optional, optional_class
+from service.wire.names import analysis_id, error_type_of, optional, optional_class, to_class_index
 
 
 def image_query(request: pb.ListImagesRequest, label_space: LabelSpace) -> ImageQuery:
@@ -38,16 +38,16 @@ def to_image(image: ImageRow, label_space: LabelSpace) -> pb.AnalyzedImage:
         target_name=names[image.target],
         effective_target=image.effective_target,
         effective_target_name=names[image.effective_target],
-        predicted=image.predicted,
-        predicted_name=names[image.predicted],
+        predicted=to_class_index(image.predicted),
+        predicted_name=class_name_of(names, image.predicted),
         probability=image.probability,
         error_type=image.error_type.key,
         problematic=image.problematic,
         num_failing=image.num_failing,
-        baseline_predicted=image.baseline_predicted,
+        baseline_predicted=None if image.baseline_predicted is None else to_class_index(image.baseline_predicted),
     )
     if image.baseline_predicted is not None:
-        message.baseline_predicted_name = names[image.baseline_predicted]
+        message.baseline_predicted_name = class_name_of(names, image.baseline_predicted)
     if image.baseline_type is not None:
         message.baseline_error_type = image.baseline_type.key
     return message

@@ -157,3 +157,8 @@ def from_keys(values: Mapping[str, Number], required: Sequence[ErrorType] = ()) 
 def optional(message: Message, field: str) -> Any:
     """Return the value of a field, or None if it is not set."""
     return getattr(message, field) if message.HasField(field) else None
+
+
+def to_class_index(predicted: int) -> int:
+    """Return the index of a predicted class; -1 for an answer without a class."""
+    return max(predicted, -1)

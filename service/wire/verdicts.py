@@ -9,8 +9,8 @@ from errata.names import verdict_name
 from errata.proto_json import to_dict
 
 from service.analyses.verdicts import VerdictFilter
-from service.domain import ALL, ExpertJudgment, LabelSpace, Verdict, VerdictEvidence, VocabularyEvidence
-from service.wire.names import error_type_of, optional_class
+from service.domain import ALL, ExpertJudgment, LabelSpace, Verdict, VerdictEvidence, VocabularyEvidence, class_name_of
+from service.wire.names import error_type_of, optional_class, to_class_index
 
 
 def to_verdict(verdict: Verdict, names: Sequence[str], analysis: str = "") -> pb.Verdict:
@@ -25,11 +25,11 @@ def to_verdict(verdict: Verdict, names: Sequence[str], analysis: str = "") -> pb
         name=verdict_name(analysis, verdict.file_name) if analysis else "",
         file_name=verdict.file_name,
         target=verdict.target,
-        predicted=verdict.predicted,
+        predicted=to_class_index(verdict.predicted),
         error_type=verdict.error_type.key,
         problematic=[pb.ProblematicTag.Name(tag) for tag in verdict.problematic],
         target_name=names[verdict.target],
-        predicted_name=names[verdict.predicted],
+        predicted_name=class_name_of(names, verdict.predicted),
         probability=verdict.probability,
         evidence=_verdict_evidence(verdict.evidence, names) if verdict.evidence else None,
         groups=list(verdict.groups),
@@ -37,6 +37,9 @@ def to_verdict(verdict: Verdict, names: Sequence[str], analysis: str = "") -> pb
         effective_target=verdict.effective_target,
         effective_target_name=names[verdict.effective_target],
         matches_label=verdict.matches_label,
+        answer=verdict.answer,
+        answer_outcome=pb.AnswerOutcome.Name(verdict.answer_outcome),
+        answer_relation=pb.AnswerRelation.Name(verdict.answer_relation),
     )
 
 
@@ -50,16 +53,19 @@ def verdict_line(verdict: Verdict, names: Sequence[str]) -> str:
     fields = {
         "file_name": verdict.file_name,
         "target": verdict.target,
-        "predicted": verdict.predicted,
+        "predicted": to_class_index(verdict.predicted),
         "error_type": verdict.error_type.key,
         "problematic": [f"PROBLEMATIC_TAG_{tag.name}" for tag in verdict.problematic],
         "target_name": names[verdict.target],
-        "predicted_name": names[verdict.predicted],
+        "predicted_name": class_name_of(names, verdict.predicted),
         "groups": list(verdict.groups),
         "rejected_target": verdict.replaced_by is not None,
         "effective_target": verdict.effective_target,
         "effective_target_name": names[verdict.effective_target],
         "matches_label": verdict.matches_label,
+        "answer": verdict.answer,
+        "answer_outcome": f"ANSWER_OUTCOME_{verdict.answer_outcome.name}",
+        "answer_relation": f"ANSWER_RELATION_{verdict.answer_relation.name}",
     }
     if verdict.probability is not None:
         fields["probability"] = verdict.probability

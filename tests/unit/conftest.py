@@ -1,9 +1,14 @@
-"""Shared fixtures: the files of WordNet 3.0."""
+"""Shared fixtures: WordNet 3.0, as files and through NLTK."""
 
 import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from service.taxonomy.nltk_wordnet import open_wordnet
 
 WORDNET = Path(__file__).parents[2] / "build" / "wordnet"  # `make wordnet`
 
@@ -17,6 +22,15 @@ def wordnet_folder() -> Path:
             pytest.fail(missing)
         pytest.skip(missing)
     return WORDNET
+
+
+@pytest.fixture(scope="session")
+def wordnet(wordnet_folder: Path) -> Iterator[Any]:
+    """NLTK's reader of WordNet 3.0."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The multilingual functions are not available", UserWarning)
+        with open_wordnet(wordnet_folder) as reader:
+            yield reader
 
 
 @pytest.fixture

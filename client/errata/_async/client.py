@@ -196,16 +196,19 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         *,
         row_order: str | int = "",
         accept_implausible: bool = False,
+        answers_mapping: str = "",
         **options: Unpack[AnalysisOptions],
     ) -> Analysis:
         """Upload a predictions file and analyze it.
 
         Args:
-            predictions: Path of the file, or its content as a binary stream: CSV, JSONL, Parquet, npz, or npy.
+            predictions: Path of the file, or its content as a binary stream: CSV, JSONL, Parquet, npz, or npy. CSV and
+                JSONL can have answers in words instead of classes.
             dataset: The data set.
             row_order: The order of the rows of an npz or npy file: `path` or `file-name`.
             accept_implausible: Accept predictions whose row order or class numbering looks wrong. Their analysis is
                 marked as `implausible`, and no trend uses it.
+            answers_mapping: The content of a CSV file `answer,class` for answers in words. It has priority over names.
             **options: See `AnalysisOptions`.
 
         Returns:
@@ -215,7 +218,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             InvalidUpload: If the file is invalid; `violations` has the lines.
             ImplausibleUpload: If the row order or the class numbering looks wrong.
         """
-        header = upload_header(predictions, dataset, row_order, options, accept_implausible)
+        header = upload_header(predictions, dataset, row_order, options, accept_implausible, answers_mapping)
         method = self._analyses.UploadPredictions
         return Analysis(await self._send_file(method, pb.UploadPredictionsRequest, header, predictions))
 

@@ -30,9 +30,11 @@ from errata.cli.progress import follow
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis
 from errata.errors import ErrataError, InvalidInput, InvalidRequest
+from errata.files import read_file
 from errata.proto_json import to_json
 
 JUNIT = "junit.xml"
+MAX_MAPPING = 1_000_000  # bytes; the limit of the service
 ROW_ORDERS = ["path", "file-name"]
 PREDICTIONS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".npz", ".npy", ".gz", ".zst")
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
@@ -40,6 +42,7 @@ EXAMPLES = """
 errata analyze --predictions predictions.csv
 errata analyze timm:resnet50.a1_in1k --name resnet50 --label team=vision
 errata analyze --predictions predictions.npz --row-order file-name --output results/
+errata analyze --predictions answers.csv --answers-mapping mapping.csv
 errata analyze --local --predictions predictions.csv --evidence bundles/imagenet
 errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
 """
@@ -60,6 +63,13 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
     "--accept-implausible",
     is_flag=True,
     help="Accept predictions whose row order or class numbering looks wrong. No trend uses them.",
+)
+@click.option(
+    "--answers-mapping",
+    "mapping",
+    type=FilePath(),
+    metavar="FILE",
+    help="For answers in words: a CSV file answer,class with the classes of answers.",
 )
 @click.option("--name", "display_name", default="", help="Display name. Default: the model, or the name of the file.")
 @label_option("A label of the analysis. Can be repeated.")
@@ -82,6 +92,7 @@ def analyze(
     output: Path | None,
     row_order: str | None,
     accept_implausible: bool,
+    mapping: Path | None,
     display_name: str,
     labels: tuple[str, ...],
     wait: bool,
@@ -98,6 +109,7 @@ def analyze(
     """
     _check_source(model, predictions)
     _check_options(output, wait, baseline, markdown, policy, target)
+    answers_mapping = _read_mapping(mapping, predictions)
     options: dict[str, Any] = {"display_name": display_name, "labels": parse_labels(labels), "fresh": fresh}
     options["gate_policy"] = read_policy(policy) if policy is not None else ""
     if output is not None:
@@ -109,6 +121,7 @@ def analyze(
         options["gate_baseline"] = resolve(client, baseline) if baseline else ""
         if predictions is not None:
             upload_options = {"row_order": row_order or "", "accept_implausible": accept_implausible}
+            upload_options |= {"answers_mapping": answers_mapping}
             analysis = _upload(client, predictions, options | upload_options)
         else:
             submit = partial(client.analyze, str(model), request_id=uuid.uuid4().hex, **options)
@@ -175,6 +188,23 @@ def _check_options(
     for name, value in (("baseline", baseline), ("markdown", markdown)):
         if value and policy is None:
             raise InvalidRequest(f"--{name} needs --gate. Add --gate POLICY, or remove --{name}.", field=name)
+
+
+def _read_mapping(file: Path | None, predictions: Path | None) -> str:
+    """Return the content of a mapping file; empty without one."""
+    if file is None:
+        return ""
+    if predictions is None:
+        raise InvalidRequest(
+            "--answers-mapping needs --predictions with answers in words. Add it, or remove --answers-mapping.",
+            field="answers_mapping",
+        )
+    try:
+        return read_file(file, MAX_MAPPING).decode("utf-8-sig")
+    except OSError as error:
+        raise InvalidInput(f"Cannot read {file}: {error.strerror}.", field="answers_mapping") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{file} is not UTF-8 text. Save it as CSV in UTF-8.", field="answers_mapping") from error
 
 
 def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str:

@@ -10,15 +10,18 @@ from rich.table import Table
 from errata import pb
 from errata.choices import enum_name
 from errata.cli.console import safe
-from errata.enums import ExpertSeverity, Outcome, ProblematicTag, Severity
+from errata.enums import AnswerOutcome, AnswerRelation, ExpertSeverity, Outcome, ProblematicTag, Severity
 from errata.error_types import TOP1_ERROR_TYPES, error_keys, find_error_type, num_errors, severe_total, title_of
 from errata.groups import sort_groups
 from errata.messages import (
+    ANSWER_OUTCOME_NAMES,
     CLASS_ACCURACY,
     IMAGE_ACCURACY,
     MISSING,
     PROBLEMATIC_TAG_NAMES,
     abstention_notes,
+    answer_note,
+    answers_notes,
     attribute_note,
     cooccurrence_note,
     expert_note,
@@ -74,6 +77,21 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         console.print(f"[dim]{safe(rejected_targets_note(analysis.summary.num_rejected_targets))}[/]")
     for note in abstention_notes(analysis.summary.abstained):
         console.print(f"[dim]{safe(note)}[/]")
+    if analysis.HasField("answers"):
+        _show_answers(analysis.answers, console)
+
+
+def _show_answers(answers: pb.AnswerMapping, console: Console) -> None:
+    """Show how answers in words were mapped to classes, and the most frequent answers without a class."""
+    for note in answers_notes(answers):
+        console.print(safe(note))
+    table = new_table("answer", "names", "images", left=2, title="Answers without a class")
+    for example in answers.examples:
+        names = ANSWER_OUTCOME_NAMES[AnswerOutcome(example.outcome)]
+        classes = f": {', '.join(example.classes)}" if example.classes else ""
+        table.add_row(safe(example.answer) or MISSING, safe(f"{names}{classes}"), format_count(example.count))
+    if answers.examples:
+        console.print(table)
 
 
 def _summary_table(analysis: pb.Analysis, names: Sequence[str], narrow: bool) -> Table:
@@ -137,6 +155,10 @@ def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
         if verdict.problematic:
             tags = ", ".join(PROBLEMATIC_TAG_NAMES[ProblematicTag(tag)] for tag in verdict.problematic)
             console.print(f"    problematic, excluded from all statistics: {safe(tags)}", style="yellow")
+        if verdict.answer_outcome:
+            outcome, relation = AnswerOutcome(verdict.answer_outcome), AnswerRelation(verdict.answer_relation)
+            note = safe(answer_note(verdict.answer, outcome, relation))
+            console.print(Padding(note, (0, 0, 0, 4), style="dim", expand=False))
         if verdict.HasField("evidence"):
             for line in evidence_lines(verdict):
                 console.print(Padding(safe(line), (0, 0, 0, 4), style="dim", expand=False))

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from errata.errors import InvalidUpload
 
-from service.predictions.uploads.terms import CSV_TERMS, FormatTerms
+from service.predictions.uploads.terms import CSV_TERMS, JSONL_TERMS, FormatTerms
 
 FILE_NAME = ("file_name",)
 CLASS = ("predicted_class", "top1", "prediction")
+ANSWER = "answer"  # answers in words, in CSV and JSONL files without classes
 PROBABILITY = ("predicted_probability", "probability")
 CONTENTS = {FILE_NAME: "file names", CLASS: "predicted classes", PROBABILITY: "probabilities"}
 EXPECTED_HEADER = "file_name,predicted_class[,predicted_probability]"
@@ -23,6 +24,7 @@ class Columns:
     file_name: str
     predicted: str
     probability: str | None
+    are_answers: bool = False  # whether `predicted` has answers in words
 
     @property
     def names(self) -> list[str]:
@@ -48,6 +50,8 @@ def find_columns(names: Sequence[str], terms: FormatTerms, line: int | None = No
     )
     if file_name is None:
         raise _missing_column(names, FILE_NAME, terms, line)
+    if predicted is None and ANSWER in names and terms in (CSV_TERMS, JSONL_TERMS):
+        return Columns(file_name, ANSWER, probability, are_answers=True)
     if predicted is None:
         raise _missing_column(names, CLASS, terms, line)
     return Columns(file_name, predicted, probability)

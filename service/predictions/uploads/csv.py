@@ -196,4 +196,4 @@ def _named_rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64
         rows = np.flatnonzero(~np.asarray(blank))
         names, classes, lines = names.take(pa.array(rows)), classes.take(pa.array(rows)), lines[rows]
         probabilities = None if probabilities is None else probabilities.take(pa.array(rows))
-    return NamedRows(names, classes, probabilities, lines)
+    return NamedRows(names, classes, probabilities, lines, are_answers=columns.are_answers)

@@ -69,6 +69,7 @@ def _read_uniform(text: bytes) -> NamedRows | None:
         classes=_single_chunk(table[columns.predicted]),
         probabilities=_single_chunk(table[columns.probability]) if columns.probability else None,
         lines=np.arange(1, table.num_rows + 1),
+        are_answers=columns.are_answers,
     )
 
 
@@ -99,6 +100,7 @@ def _read_lines(text: bytes) -> NamedRows:
         lines=np.array(lines, dtype=np.int64),
         wrong=tuple(sorted(wrong, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]),
         num_wrong=len(wrong),
+        are_answers=columns is not None and columns.are_answers,
     )
 
 

@@ -23,6 +23,7 @@ class NamedRows:
     lines: NDArray[np.int64]  # (n,) 1-based lines of a text file, or rows of a table
     wrong: tuple[Violation, ...] = ()  # the first ten unreadable rows
     num_wrong: int = 0  # number of all unreadable rows
+    are_answers: bool = False  # whether `classes` has answers in words
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,9 @@ import pyarrow.compute as pc
 from errata.errors import InvalidRow, InvalidUpload, Violation
 from numpy.typing import NDArray
 
-from service.domain import LabelSpace, Mask, Predictions, RowOrder
+from service.domain import NO_PREDICTION, LabelSpace, Mask, Predictions, RowOrder
+from service.predictions.answers.collector import AnswerCollector
+from service.predictions.answers.matcher import AnswerMatcher
 from service.predictions.uploads.descriptions import (
     class_forms,
     decode_name,
@@ -26,6 +29,7 @@ from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
 TEXTS_PER_CLASS = 20  # distinct class texts in one upload; each class has only a few names
 MIN_CLASS_TEXTS = 20_000  # limit for few classes, which can have more names
 MAX_VIOLATIONS = 10  # violations that an error lists
+UNKNOWN_CLASS = -1
 MAX_INT64 = np.iinfo(np.int64).max
 
 
@@ -40,6 +44,7 @@ class Layout:
     label_space: LabelSpace
     classes: Mask | None = None  # (C,) classes of the data set; None: all
     find_datasets: Callable[[bytes], Sequence[str]] = lambda _: ()  # other data sets that have a file name
+    create_matcher: Callable[[], AnswerMatcher] | None = None  # of answers in words; None: by the label space only
 
 
 def place_named(blocks: Iterator[NamedRows], layout: Layout, terms: FormatTerms) -> Predictions:
@@ -97,6 +102,7 @@ class _Assembly:
         self._violations: list[Violation] = []
         self._num_wrong = 0
         self._classes_by_text: dict[str, int] = {}
+        self._answers: AnswerCollector | None = None
         self._is_aligned = True  # all names so far are those of the data set, in its order
 
     def add(self, block: NamedRows) -> None:
@@ -106,14 +112,17 @@ class _Assembly:
         if not len(block.names):
             return
         images = self._find_images(block)
-        classes = self._find_classes(block)
+        numbers = self._number_answers(block) if block.are_answers else None
+        classes = self._find_classes(block) if numbers is None else self._classes_of_answers(numbers)
         probabilities = self._parse_probabilities(block)
         valid: NDArray[np.intp] | slice = slice(None)
         targets: NDArray[np.int64] | slice = slice(self._count, self._count + len(block.names))
-        if not self._is_aligned or (classes < 0).any():
-            valid = self._drop_repeats(block, images, np.flatnonzero((images >= 0) & (classes >= 0)))
+        if not self._is_aligned or (classes == UNKNOWN_CLASS).any():
+            valid = self._drop_repeats(block, images, np.flatnonzero((images >= 0) & (classes != UNKNOWN_CLASS)))
             targets = images[valid]
         self._top1[targets] = classes[valid]
+        if self._answers is not None and numbers is not None:
+            self._answers.place(targets, numbers[valid])
         if probabilities is not None:
             if self._probability is None:
                 self._probability = np.zeros(len(self._top1), dtype=np.float16)
@@ -132,10 +141,11 @@ class _Assembly:
                 f"The file has no rows. Write one row for each image of data set '{self._layout.dataset}'.",
                 field="chunk",
             )
-        missing = self._layout.rows[self._top1[self._layout.rows] < 0]
+        missing = self._layout.rows[self._top1[self._layout.rows] == NO_PREDICTION]
         if len(missing):
             raise self._missing_images(missing)
-        return Predictions(self._top1, self._probability)
+        answers = None if self._answers is None else self._answers.finish()
+        return Predictions(self._top1, self._probability, answers=answers)
 
     def _other_dataset(self, violations: list[Violation]) -> InvalidRow:
         none = "The only file name is not" if self._count == 1 else f"None of the {self._count:,} file names is"
@@ -205,6 +215,19 @@ class _Assembly:
         self._note("predicted_class", self._describe_class, column, block.lines, np.flatnonzero(classes < 0))
         return classes
 
+    def _number_answers(self, block: NamedRows) -> NDArray[np.int32]:
+        """Return the number of the answer of each row, (n,)."""
+        if self._answers is None:
+            create = self._layout.create_matcher or partial(AnswerMatcher, self._layout.label_space)
+            self._answers = AnswerCollector(create(), len(self._top1))
+        encoded = block.classes.cast(pa.string()).dictionary_encode()
+        return self._answers.number(encoded.dictionary.to_pylist()).take(np.asarray(encoded.indices))
+
+    def _classes_of_answers(self, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the classes of answers by their numbers, (n,); NO_CLASS for an answer without one."""
+        assert self._answers is not None, "this is a bug: answers have numbers before classes"
+        return self._answers.classes_of(numbers)
+
     def _parse_class(self, text: str) -> int:
         """Return the class of a text, -1 for an unknown one. Each distinct text is parsed once."""
         index = self._classes_by_text.get(text)
@@ -248,7 +271,7 @@ class _Assembly:
         valid_images = images[valid]
         is_first = np.zeros(len(valid), dtype=bool)
         is_first[np.unique(valid_images, return_index=True)[1]] = True
-        is_first &= self._top1[valid_images] < 0
+        is_first &= self._top1[valid_images] == NO_PREDICTION
         if not is_first.all():
             self._note("file_name", describe_repeat, block.names, block.lines, valid[~is_first])
         return valid[is_first]

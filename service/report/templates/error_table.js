@@ -106,6 +106,7 @@
     const predicted = className(error.predicted);
     const original = data.rejected[error.row];
     if (original !== undefined) notes.push(format(messages.rejected_target_note, { target: className(original) }));
+    if (data.answers[error.row]) notes.push(data.answers[error.row]);
     const overlap = data.overlaps[`${error.target} ${error.predicted}`];
     if (overlap) notes.push(overlap);
     for (const [label] of error.labels) {

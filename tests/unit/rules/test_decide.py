@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from oracle.verdicts import Facts, byte, judge
 from unit.rules.scenarios import UNUSED_CLASSES, USED_CLASSES, Scenario, evidence_of, scenarios
 
-from service.domain import Bytes, ErrorType, Evidence, Outcome, class_relations
+from service.domain import NO_CLASS, Bytes, ErrorType, Evidence, Outcome, class_relations
 from service.rules.decide import decide, decide_each, trace
 from service.rules.table import STOPPED_AT_TARGET, error_types, tags
 
@@ -163,3 +163,18 @@ def test_verdict_of_a_problematic_sample_follows_the_specification(
 
     assert error_types(np.uint8(verdict)) == expected_type
     assert [tag.name for tag in tags(verdict, True)] == expected_tags
+
+
+@settings(max_examples=100)
+@given(scenarios(max_samples=20))
+def test_an_answer_without_a_class_has_the_verdict_of_a_class_without_relations(scenario: Scenario) -> None:
+    evidence = scenario.evidence
+    verdicts = decide_each(evidence, np.full(len(evidence), NO_CLASS, dtype=np.int16))
+    types = error_types(verdicts).tolist()
+
+    for row, sample in enumerate(scenario.samples):
+        expected = judge(sample, row, NO_CLASS, scenario.facts)
+        assert int(verdicts[row]) == byte(expected)
+        steps = trace(evidence.rows(row, row + 1), NO_CLASS)
+        hits = [step.error_type.id for step in steps if step.outcome is Outcome.HIT]
+        assert hits == [types[row]]

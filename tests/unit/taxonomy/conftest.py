@@ -1,23 +1,9 @@
-"""Shared fixtures: WordNet 3.0 through NLTK, and the class lists of installed packages."""
+"""Shared fixtures: the class lists of installed packages."""
 
-import warnings
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from service.taxonomy.nltk_wordnet import open_wordnet
-
-
-@pytest.fixture(scope="session")
-def wordnet(wordnet_folder: Path) -> Iterator[Any]:
-    """NLTK's reader of WordNet 3.0."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The multilingual functions are not available", UserWarning)
-        with open_wordnet(wordnet_folder) as reader:
-            yield reader
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,90 @@
+"""Records of answers in words: the texts of an upload, and how they were mapped to classes."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from errata.enums import AnswerOutcome
+from numpy.typing import NDArray
+
+NO_PREDICTION = -1  # class of an image without a prediction
+NO_CLASS = -2  # class of an answer that has none: the prediction is wrong
+NO_CLASS_NAME = "no class"
+MAX_STORED = 200  # characters of a stored answer
+_APOSTROPHES = re.compile(r"['’ʼ`]")
+_SEPARATORS = re.compile(r"[\W_]+")
+_ARTICLES = re.compile(r"^(?:(?:an?|the) )+(?=.)")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The D distinct answers of an upload, and the answer of each of A images."""
+
+    texts: tuple[str, ...]  # (D,) at most MAX_STORED characters
+    outcomes: NDArray[np.uint8]  # (D,) AnswerOutcome
+    index: NDArray[np.int32]  # (A,) answer of each image; -1: none
+    overridden: NDArray[np.bool_]  # (D,) whether the mapping file lists the answer
+    candidates: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # first classes of ambiguous answers
+
+    def text_of(self, image: int) -> str:
+        """Return the answer of an image; empty without one."""
+        number = int(self.index[image])
+        return self.texts[number] if number >= 0 else ""
+
+    def outcome_of(self, image: int) -> AnswerOutcome:
+        """Return the outcome of an image's answer."""
+        number = int(self.index[image])
+        return AnswerOutcome(int(self.outcomes[number])) if number >= 0 else AnswerOutcome.UNSPECIFIED
+
+
+@dataclass(frozen=True)
+class AnswerExample:
+    """An answer without a class."""
+
+    answer: str
+    outcome: AnswerOutcome
+    count: int  # images
+    classes: tuple[str, ...] = ()  # names of the first classes that an ambiguous answer can mean
+
+
+@dataclass(frozen=True)
+class AnswerSummary:
+    """How the answers of an upload were mapped to classes."""
+
+    num_answers: int  # images with an answer
+    num_mapped: int
+    num_unknown: int
+    num_ambiguous: int
+    num_outside: int
+    num_overridden: int
+    num_distinct: int
+    num_unmapped_errors: int  # of `num_errors`: the answer has no class
+    num_errors: int  # multi-label errors, without problematic samples
+    num_too_general: int  # of `num_errors`
+    num_more_specific: int  # of `num_errors`
+    examples: tuple[AnswerExample, ...] = ()
+    mapping_digest: str = ""
+
+    @property
+    def num_unmapped(self) -> int:
+        """Return the number of answers without a class."""
+        return self.num_answers - self.num_mapped
+
+
+def class_name_of(names: Sequence[str], class_index: int) -> str:
+    """Return the name of a predicted class, or NO_CLASS_NAME for an answer without a class."""
+    return names[class_index] if class_index >= 0 else NO_CLASS_NAME
+
+
+def normalize_answer(text: str) -> str:
+    """Return the form in which answers and names are compared; it can be empty.
+
+    Case and the compatibility forms of Unicode (NFKC) do not matter. Apostrophes are removed. All other characters that
+    are no letters or digits are spaces. Articles at the start are removed, unless nothing else remains.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = _APOSTROPHES.sub("", text.lower())
+    return _ARTICLES.sub("", _SEPARATORS.sub(" ", text).strip())

@@ -1,0 +1,56 @@
+"""Collects the answers of an upload, and maps each distinct one once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.domain import NO_CLASS, AnswerOutcome, Answers
+from service.domain.answers import MAX_STORED
+from service.predictions.answers.matcher import AnswerMatch, AnswerMatcher
+
+MAX_CANDIDATES = 5  # stored classes of an ambiguous answer
+
+
+class AnswerCollector:
+    """The distinct answers of an upload, which are at most as many as its rows, and the answers of A images."""
+
+    def __init__(self, matcher: AnswerMatcher, num_images: int) -> None:
+        self._matcher = matcher
+        self._numbers: dict[str, int] = {}
+        self._matches: list[AnswerMatch] = []
+        self._index = np.full(num_images, -1, dtype=np.int32)
+
+    def number(self, texts: Sequence[str]) -> NDArray[np.int32]:
+        """Return the number of each distinct answer, (n,)."""
+        return np.array([self._number(text) for text in texts], dtype=np.int32)
+
+    def classes_of(self, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the classes of answers by their numbers, (n,); NO_CLASS for an answer without one."""
+        classes = [match.classes[0] if match.outcome is AnswerOutcome.MAPPED else NO_CLASS for match in self._matches]
+        return np.array(classes, dtype=np.int64)[numbers]
+
+    def place(self, images: NDArray[np.integer] | slice, numbers: NDArray[np.int32]) -> None:
+        """Set the answers of images by their numbers."""
+        self._index[images] = numbers
+
+    def finish(self) -> Answers:
+        """Return the answers."""
+        texts = tuple(" ".join(text[: 2 * MAX_STORED].split())[:MAX_STORED] for text in self._numbers)
+        return Answers(
+            texts,
+            np.array([match.outcome for match in self._matches], dtype=np.uint8),
+            self._index,
+            np.array([match.overridden for match in self._matches], dtype=bool),
+            {
+                number: match.classes[:MAX_CANDIDATES]
+                for number, match in enumerate(self._matches)
+                if match.outcome is AnswerOutcome.AMBIGUOUS
+            },
+        )
+
+    def _number(self, text: str) -> int:
+        number = self._numbers.setdefault(text, len(self._matches))
+        if number == len(self._matches):
+            self._matches.append(self._matcher.match(text))
+        return number

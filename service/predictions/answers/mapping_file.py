@@ -1,0 +1,77 @@
+"""Read a mapping file, CSV `answer,class`, whose classes have priority over names. An empty class means none."""
+
+import csv
+import hashlib
+import io
+
+from errata.errors import InvalidRow, InvalidUpload, Violation
+
+from service.domain import LabelSpace, normalize_answer
+from service.predictions.answers.matcher import AnswerMapping
+
+FIELD = "answers_mapping"
+HEADER = "answer,class"
+MAX_BYTES = 1_000_000
+MAX_ROWS = 20_000
+MAX_VIOLATIONS = 10
+MAX_FIELD = 1000  # characters
+
+
+def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
+    """Return the content of a mapping file; an empty text is no file.
+
+    Raises:
+        InvalidUpload: The file is too large, or it is not CSV with the columns `answer` and `class`.
+        InvalidRow: Some rows are invalid.
+    """
+    if not text:
+        return AnswerMapping()
+    if len(text.encode()) > MAX_BYTES:
+        raise _invalid(f"The mapping file is larger than {MAX_BYTES / 1e6:g} MB. Remove answers that names explain.")
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
+    classes: dict[str, int | None] = {}
+    line_of: dict[str, int] = {}
+    violations: list[Violation] = []
+    try:
+        names = [name.strip() for name in reader.fieldnames or ()]
+        if not {"answer", "class"} <= {*names}:
+            raise _invalid(f"Line 1 of the mapping file is {','.join(names)!r:.80}. Write the header {HEADER}.")
+        reader.fieldnames = names
+        for row in reader:
+            if len(line_of) == MAX_ROWS:
+                raise _invalid(f"The mapping file has more than {MAX_ROWS:,} rows. Remove answers that names explain.")
+            answer, class_text = row["answer"] or "", (row["class"] or "").strip()
+            key = normalize_answer(answer[:MAX_FIELD])
+            class_index = label_space.parse(class_text) if class_text else None
+            if problem := _find_problem(answer, key, class_text, class_index):
+                violations.append(Violation("class" if key else "answer", problem, reader.line_num))
+            elif line_of.setdefault(key, reader.line_num) != reader.line_num and classes[key] != class_index:
+                problem = f"Answer {answer!r:.80} has another class on line {line_of[key]}. Keep one of them."
+                violations.append(Violation("answer", problem, reader.line_num))
+            classes.setdefault(key, class_index)
+    except csv.Error as error:
+        message = f"Line {reader.line_num} of the mapping file is not CSV: {error}. Quote texts that contain commas."
+        raise _invalid(message) from error
+    if violations:
+        first = violations[0]
+        message = f"Line {first.line} of the mapping file: {first.description}"
+        raise InvalidRow(message, violations=violations[:MAX_VIOLATIONS])
+    return AnswerMapping(classes)
+
+
+def digest_mapping(text: str) -> str:
+    """Return the SHA-256 of a mapping file; empty without one."""
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
+
+
+def _find_problem(answer: str, key: str, class_text: str, class_index: int | None) -> str:
+    """Return the problem of a row; empty if it is valid."""
+    if not key:
+        return f"Answer {answer!r:.80} has no letters or digits. Remove the row."
+    if class_text and class_index is None:
+        return f"Class {class_text!r:.80} is no class, or can mean several. Write an ID, an index, or a unique name."
+    return ""
+
+
+def _invalid(message: str) -> InvalidUpload:
+    return InvalidUpload(message, field=FIELD)

@@ -1,0 +1,91 @@
+"""Answers in words through the API, the command, and the pages."""
+
+import csv
+import io
+import os
+import urllib.request
+from pathlib import Path
+
+import pytest
+from command import run_command
+from errata import errors, pb
+
+from service.evidence.bundle import Bundle
+
+from .conftest import Running
+
+
+@pytest.fixture
+def answers(demo: Bundle) -> bytes:
+    """The original label of each image in a sentence, and three answers without a class."""
+    texts = [f"This is a {demo.label_space.synonyms[target][-1]}." for target in demo.all_targets.tolist()]
+    texts[:3] = ["an animal", "crane", "<script>"]
+    text = io.StringIO()
+    csv.writer(text).writerows([("file_name", "answer"), *zip(demo.image_names, texts, strict=True)])
+    return text.getvalue().encode()
+
+
+def test_an_upload_reports_the_mapping_of_its_answers(running: Running, answers: bytes, demo: Bundle) -> None:
+    analysis = running.client.upload(io.BytesIO(answers), "demo", answers_mapping="answer,class\ncrane,559\n")
+
+    mapping = analysis.answers
+    assert (mapping.num_answers, mapping.num_mapped, mapping.num_overridden) == (20, 18, 1)
+    assert (mapping.num_outside, mapping.num_unknown, mapping.num_ambiguous) == (1, 1, 0)
+    assert [example.answer for example in mapping.examples] == ["an animal", "<script>"]
+    assert running.client.get(analysis.name).answers == mapping
+    verdicts = {verdict.file_name: verdict for verdict in running.client.verdicts(analysis.name)}
+    first = verdicts[demo.image_names[0]]
+    assert (first.predicted, first.predicted_name, first.answer) == (-1, "no class", "an animal")
+    assert first.answer_outcome == pb.ANSWER_OUTCOME_OUTSIDE
+    assert first.answer_relation == pb.ANSWER_RELATION_TOO_GENERAL  # the image shows a dog
+    explained = running.client.explain(analysis.name, demo.image_names[0])
+    assert (explained.answer, explained.predicted) == ("an animal", -1)
+
+
+def test_an_upload_of_classes_has_no_mapping(running: Running, demo_csv: bytes) -> None:
+    assert not running.client.upload(io.BytesIO(demo_csv), "demo").HasField("answers")
+    with pytest.raises(errors.InvalidRequest, match="--answers-mapping does not apply"):
+        running.client.upload(io.BytesIO(demo_csv), "demo", answers_mapping="answer,class\nx,1\n")
+
+
+def test_the_same_request_with_another_mapping_is_refused(running: Running, answers: bytes) -> None:
+    running.client.upload(io.BytesIO(answers), "demo", request_id="answers")
+    with pytest.raises(errors.AlreadyExists):
+        running.client.upload(
+            io.BytesIO(answers), "demo", request_id="answers", answers_mapping="answer,class\ncrane,559\n"
+        )
+
+
+def test_the_command_reads_answers_and_a_mapping_file(running: Running, answers: bytes, tmp_path: Path) -> None:
+    file, mapping = tmp_path / "vlm.csv", tmp_path / "mapping.csv"
+    file.write_bytes(answers)
+    mapping.write_text("answer,class\nCrane,559\n")
+    environment = {**os.environ, "ERRATA_SERVER": running.addresses.grpc, "COLUMNS": "200"}
+    arguments = ["analyze", "--predictions", str(file), "--dataset", "demo", "--name", "in words"]
+
+    analyzed = run_command([*arguments, "--answers-mapping", str(mapping)], environment)
+    shown = run_command(["show", "in words"], environment)
+    listed = run_command(["show", "in words", "--errors"], environment)
+    missing = run_command([*arguments, "--answers-mapping", str(tmp_path / "none.csv")], environment)
+    misplaced = run_command(["analyze", "demo:x", "--answers-mapping", str(mapping)], environment)
+
+    assert analyzed.returncode == 0, analyzed.stderr
+    assert "90.0 % of 20 answers" in " ".join(analyzed.stderr.split())
+    assert "The mapping file decides 1 answer." in " ".join(shown.stdout.split())
+    assert "An answer without a class is an error: 2 of" in " ".join(shown.stdout.split())
+    assert "The answer “<script>” names nothing that is known." in " ".join(listed.stdout.split())
+    assert "Too general" in " ".join(listed.stdout.split())
+    assert (missing.returncode, misplaced.returncode) == (2, 2), (missing, misplaced)
+
+
+def test_the_pages_show_answers_without_a_class(running: Running, answers: bytes, demo: Bundle) -> None:
+    analysis = running.client.upload(io.BytesIO(answers), "demo").name.partition("/")[2]
+    for path, text in {
+        f"analyses/{analysis}": "Most frequent answers without a class",
+        f"analyses/{analysis}/images": "no class",
+        f"analyses/{analysis}/errors/{demo.image_names[2]}": "names nothing that is known.",
+    }.items():
+        with urllib.request.urlopen(f"http://{running.addresses.http}/{path}") as response:
+            html = response.read().decode()
+        assert text in html
+        assert "“<script>”" not in html

@@ -1,0 +1,51 @@
+"""Mapping files of answers: accepted and refused rows, with their lines."""
+
+import pytest
+from errata.errors import InvalidRow, InvalidUpload
+
+from service.predictions.answers.mapping_file import MAX_BYTES, MAX_ROWS, digest_mapping, parse_mapping
+from service.taxonomy.imagenet_1k import imagenet_1k
+
+
+def test_classes_are_ids_indices_or_names_and_an_empty_class_is_none() -> None:
+    text = '\ufeffanswer,class,note\nDoggo,n02099601,x\n"the fish, golden",1,\nbig fish,great white shark,\nno idea,,\n'
+
+    expected = {"doggo": 207, "fish golden": 1, "big fish": 2, "no idea": None}
+    assert parse_mapping(text, imagenet_1k()).classes == expected
+
+
+def test_no_text_is_no_file() -> None:
+    assert parse_mapping("", imagenet_1k()).classes == {}
+    assert digest_mapping("") == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "problem"),
+    [
+        ("doggo,dogge", "class", "Class 'dogge' is no class"),
+        ("doggo,crane", "class", "Class 'crane' is no class, or can mean several"),
+        ("?!,1", "answer", "Answer '?!' has no letters or digits"),
+        ("Fish,2", "answer", "Answer 'Fish' has another class on line 2"),
+    ],
+)
+def test_an_invalid_row_is_named_with_its_line(row: str, field: str, problem: str) -> None:
+    with pytest.raises(InvalidRow, match="Line 3 of the mapping file") as caught:
+        parse_mapping(f"answer,class\nfish,1\n{row}\n", imagenet_1k())
+
+    (violation,) = caught.value.violations
+    assert (violation.line, violation.field) == (3, field)
+    assert problem in violation.description
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("name,class\nx,1\n", "Line 1 of the mapping file is 'name,class'"),
+        ('answer,class\n"x,1\n', "is not CSV"),
+        ("answer,class\n" + "x" * MAX_BYTES, "larger than 1 MB"),
+        ("answer,class\n" + "".join(f"a{i},1\n" for i in range(MAX_ROWS + 1)), "more than 20,000 rows"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(InvalidUpload, match=problem):
+        parse_mapping(text, imagenet_1k())
