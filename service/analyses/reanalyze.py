@@ -8,6 +8,7 @@ from errata.errors import InvalidRequest, Unavailable
 
 from service.analyses import queries
 from service.analyses import request as requests
+from service.analyses.coverage import describe_subset
 from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
 from service.analyses.upload import archive_analysis, find_repeated
@@ -83,5 +84,6 @@ def judge_again(
         start_time=now,
         end_time=ports.stores.clock(),
         summary=summary,
+        subset=describe_subset(bundle, predictions.subset),
     )
     return analysis, predictions

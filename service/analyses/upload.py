@@ -18,6 +18,7 @@ from errata.errors import (
 
 from service.analyses import queries
 from service.analyses import request as requests
+from service.analyses.coverage import coverage_warnings, describe_subset, read_subset, restrict_to_subset
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.ports import Ports, Stores
 from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, Stage, State
@@ -63,6 +64,7 @@ def upload(
     start_time = ports.stores.clock()
     bundle = ports.stores.evidence.find(request.dataset, request.evidence)
     requests.check_policy_groups(request, bundle)
+    subset = read_subset(bundle, request.subset)
     hashed = _HashedStream(content)
     source = hashed if request.request_id else content  # only requests with an id are compared
     with ports.observer.stage(Stage.PARSE):
@@ -70,6 +72,8 @@ def upload(
         limit = ports.limits.max_upload_bytes
         parsed = parse_upload(source, _layout(ports.stores, bundle), request.row_order, limit, parse_binary)
     problem = _find_implausible(bundle, parsed, request)
+    parsed = replace(parsed, predictions=restrict_to_subset(parsed.predictions, subset))
+    warnings = coverage_warnings(bundle, parsed.predictions, request)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(start_time)
     if before := find_repeated(ports, request, request_digest, analysis_id, owner):
@@ -83,15 +87,16 @@ def upload(
         ports,
         Analysis(
             id=analysis_id,
-            request=request,
+            request=replace(request, subset=""),
             state=State.SUCCEEDED,
             evidence=bundle.digest,
             create_time=start_time,
             owner=owner,
             start_time=start_time,
             request_digest=request_digest,
-            warnings=(f"{problem} {ACCEPTED_NOTE}",) if problem else (),
+            warnings=(*warnings, f"{problem} {ACCEPTED_NOTE}") if problem else warnings,
             implausible=bool(problem),
+            subset=describe_subset(bundle, subset),
         ),
         bundle,
         parsed,
@@ -117,7 +122,7 @@ def _judge(ports: Ports, analysis: Analysis, bundle: Bundle, parsed: Upload) -> 
     return replace(
         analysis,
         end_time=ports.stores.clock(),
-        progress=Progress(done=len(bundle.rows), total=len(bundle.rows)),
+        progress=Progress(done=summary.num_covered, total=summary.num_covered),
         predictions_digest=digest_predictions(parsed.predictions),
         images=bundle.images_digest,
         classes=bundle.classes_digest,

@@ -33,6 +33,7 @@ from service.domain.analysis import (
     GroupSummary,
     ModelInfo,
     Progress,
+    Subset,
     Summary,
 )
 from service.domain.audit import PUBLICATIONS, UNAUTHENTICATED, AuditAction, AuditEvent
@@ -55,6 +56,7 @@ from service.domain.comparison import (
     SelectedImages,
     TypeChange,
 )
+from service.domain.coverage import Coverage, coverage_of
 from service.domain.error_types import NO_TYPE, NUM_IDS, POSITIONS, is_among
 from service.domain.evidence import (
     Bytes,
@@ -67,6 +69,7 @@ from service.domain.evidence import (
     rejected_targets,
 )
 from service.domain.gate import (
+    DEFAULT_MIN_COVERAGE,
     DEFAULT_MIN_SAMPLES,
     Bound,
     Exactness,
@@ -165,6 +168,7 @@ __all__ = [
     "AXES",
     "BROKEN",
     "CORRECT_TYPES",
+    "DEFAULT_MIN_COVERAGE",
     "DEFAULT_MIN_SAMPLES",
     "DENSE_CLASSES",
     "ERROR_TYPES",
@@ -221,6 +225,7 @@ __all__ = [
     "CoOccurrence",
     "Comparison",
     "Confusion",
+    "Coverage",
     "Cursor",
     "Curves",
     "Decision",
@@ -282,6 +287,7 @@ __all__ = [
     "Step",
     "StoredResult",
     "Strata",
+    "Subset",
     "Suggestions",
     "Summary",
     "Superclasses",
@@ -298,6 +304,7 @@ __all__ = [
     "class_lines",
     "classes_digest",
     "count_agreeing",
+    "coverage_of",
     "create_label_space",
     "decide",
     "decide_images",

@@ -201,6 +201,7 @@ class Predictions:
     top1: Classes  # (A,) top-1 class; -1: no prediction
     probability: NDArray[np.float16] | None = None  # (A,) probability of the top-1 class
     top1_restricted: Classes | None = None  # (A,) top-1 among the data set's own classes, if these are fewer than C
+    subset: Mask | None = None  # (A,) images that the upload covers on purpose; None: all
 
     @classmethod
     def concatenate(cls, pieces: "Sequence[Predictions]") -> "Predictions":

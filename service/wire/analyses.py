@@ -1,7 +1,7 @@
 """Messages of analyses: requests, filters, summaries, and breakdowns."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from errata import v1 as pb
@@ -23,6 +23,7 @@ from service.domain import (
     Progress,
     RowOrder,
     State,
+    Subset,
     Summary,
 )
 from service.report.report_view import analysis_summary
@@ -52,7 +53,13 @@ def request_from_header(message: pb.UploadHeader) -> AnalysisRequest:
         raise InvalidRequest("An upload has no model. Set `display_name` or a label instead.", field="model")
     row_order = enum_of(RowOrder, message.row_order, "row_order")
     request = _request_of(message.analysis, message.request_id, message.fresh)
-    return replace(request, row_order=row_order, accept_implausible=message.accept_implausible)
+    return replace(
+        request,
+        row_order=row_order,
+        accept_implausible=message.accept_implausible,
+        min_coverage=message.min_coverage,
+        subset=message.subset,
+    )
 
 
 def _request_of(message: pb.Analysis, request_id: str, fresh: bool) -> AnalysisRequest:
@@ -101,6 +108,8 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
         message.summary.headline = analysis_summary(analysis.title, analysis.summary)
     if analysis.failure:
         message.failure.CopyFrom(pb.Failure(reason=analysis.failure.reason, message=analysis.failure.message))
+    if analysis.subset:
+        message.subset.CopyFrom(pb.Subset(**asdict(analysis.subset)))
     if analysis.model_info:
         info = analysis.model_info
         message.model_info.CopyFrom(
@@ -235,7 +244,12 @@ def from_analysis(message: pb.Analysis) -> Analysis:
         summary=from_summary(message.summary) if message.HasField("summary") else None,
         warnings=tuple(message.warnings),
         implausible=message.implausible,
+        subset=_from_subset(message.subset) if message.HasField("subset") else None,
     )
+
+
+def _from_subset(message: pb.Subset) -> Subset:
+    return Subset(message.digest, message.num_images, message.num_judged)
 
 
 def _from_timestamp(message: Timestamp) -> datetime:

@@ -18,6 +18,7 @@ from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
 from errata.cli.value_names import creation_time
+from errata.coverage import partial_coverage
 from errata.error_types import severe_total
 from errata.messages import MISSING, format_count, format_optional, pluralize
 from errata.names import dataset_id
@@ -139,9 +140,16 @@ def _row(analysis: pb.Analysis, length: int) -> list[str]:
         creation_time(analysis),
         " ".join(without_controls(analysis.display_name).split()),
         " ".join(without_controls(dataset_id(analysis.dataset)).split()),
-        enum_name(pb.Analysis.State, analysis.state) + (" (implausible)" if analysis.implausible else ""),
+        _state(analysis),
         *rates,
     ]
+
+
+def _state(analysis: pb.Analysis) -> str:
+    """Return the state of an analysis, with what sets its result apart."""
+    coverage = partial_coverage(analysis) if analysis.HasField("summary") else ""
+    notes = ["implausible"] * analysis.implausible + [f"coverage {coverage}"] * bool(coverage)
+    return enum_name(pb.Analysis.State, analysis.state) + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _cells(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Validation of rows: one prediction for each image of the data set, or an error that lists the wrong lines."""
+"""Validation of rows: at most one prediction for each image of the data set, or an error that lists the wrong lines."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
 
 TEXTS_PER_CLASS = 20  # distinct class texts in one upload; each class has only a few names
 MIN_CLASS_TEXTS = 20_000  # limit for few classes, which can have more names
+CLASS_FOLDER = "^n[0-9]{8}/"  # folder of an image in the layout of ImageNet
 MAX_VIOLATIONS = 10  # violations that an error lists
 MAX_INT64 = np.iinfo(np.int64).max
 
@@ -52,7 +53,7 @@ def place_named(blocks: Iterator[NamedRows], layout: Layout, terms: FormatTerms)
 
     Raises:
         InvalidRow: Some rows are wrong.
-        InvalidUpload: A judged image has no row, or a column has the wrong type.
+        InvalidUpload: The file has no rows, or a column has the wrong type.
     """
     assembly = _Assembly(layout, terms)
     for block in blocks:
@@ -121,7 +122,7 @@ class _Assembly:
         self._count += len(block.names)
 
     def finish(self) -> Predictions:
-        """Return the predictions; raise InvalidRow if rows are wrong, InvalidUpload if images are missing."""
+        """Return the predictions, -1 for images without a row; raise InvalidRow if rows are wrong."""
         violations = sorted(self._violations, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]
         if self._count and self._num_unknown == self._count:
             raise self._other_dataset(violations)
@@ -132,9 +133,6 @@ class _Assembly:
                 f"The file has no rows. Write one row for each image of data set '{self._layout.dataset}'.",
                 field="chunk",
             )
-        missing = self._layout.rows[self._top1[self._layout.rows] < 0]
-        if len(missing):
-            raise self._missing_images(missing)
         return Predictions(self._top1, self._probability)
 
     def _other_dataset(self, violations: list[Violation]) -> InvalidRow:
@@ -152,27 +150,17 @@ class _Assembly:
             violations=violations,
         )
 
-    def _missing_images(self, missing: NDArray[np.int32]) -> InvalidUpload:
-        names = ", ".join(decode_name(self._layout.names[int(row)].as_py()) for row in missing[:MAX_VIOLATIONS])
-        more = f", and {len(missing) - MAX_VIOLATIONS:,} more" if len(missing) > MAX_VIOLATIONS else ""
-        images = "1 image" if len(missing) == 1 else f"{len(missing):,} images"
-        return InvalidUpload(
-            f"The file has no row for {images} of data set '{self._layout.dataset}': {names}{more}. Add a row for each "
-            "missing image, or choose another data set with --dataset.",
-            field="file_name",
-        )
-
     def _find_images(self, block: NamedRows) -> NDArray[np.int64]:
         """Return the image of each row, (n,); -1 for an unknown name."""
         names, image_names = block.names, self._layout.names
         if self._is_aligned and names.equals(image_names.slice(self._count, len(names))):
             return np.arange(self._count, self._count + len(names))
         self._is_aligned = False
-        images = _index_in(names, image_names)
+        images = index_in(names, image_names)
         unknown = np.flatnonzero(images < 0)
         if len(unknown):  # names may include the class folder, as in `n01440764/file.JPEG`
-            bare = pc.replace_substring_regex(names.take(pa.array(unknown)), pattern="^n[0-9]{8}/", replacement="")
-            images[unknown] = _index_in(bare, image_names)
+            bare = pc.replace_substring_regex(names.take(pa.array(unknown)), pattern=CLASS_FOLDER, replacement="")
+            images[unknown] = index_in(bare, image_names)
             unknown = np.flatnonzero(images < 0)
         if len(unknown):
             self._num_unknown += len(unknown)
@@ -310,7 +298,8 @@ def _plain_indices(column: pa.Array, label_space: LabelSpace) -> NDArray[np.int1
     return values
 
 
-def _index_in(names: pa.Array, image_names: pa.Array) -> NDArray[np.int64]:
+def index_in(names: pa.Array, image_names: pa.Array) -> NDArray[np.int64]:
+    """Return the index of each name among the names of the images, (n,); -1 for an unknown name."""
     return np.asarray(pc.fill_null(pc.index_in(names, value_set=image_names), -1)).astype(np.int64)
 
 
