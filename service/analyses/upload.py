@@ -131,11 +131,20 @@ def _judge(ports: Ports, analysis: Analysis, bundle: Bundle, parsed: Upload) -> 
     )
 
 
-def _find_datasets(stores: Stores, dataset: str, file_name: bytes) -> list[str]:
-    """Return the other data sets that contain an image with this file name, with or without its class folder."""
-    names = {file_name, file_name.rpartition(b"/")[2]}
-    datasets = {manifest.dataset for manifest in stores.evidence.manifests()} - {dataset}
-    return [other for other in sorted(datasets) if any(name in names for name in _image_names(stores, other))]
+def _find_datasets(stores: Stores, dataset: str, file_names: Sequence[bytes]) -> list[tuple[str, int]]:
+    """Return the other data sets that contain an image with one of the names, with or without its folders.
+
+    Returns:
+        The data sets, and how many of the names they have; those with most names first.
+    """
+    keys = [{name, name.rpartition(b"/")[2]} for name in file_names]
+    wanted = set().union(*keys)
+    counts = []
+    for other in sorted({manifest.dataset for manifest in stores.evidence.manifests()} - {dataset}):
+        known = wanted.intersection(_image_names(stores, other))
+        if count := sum(not known.isdisjoint(key) for key in keys):
+            counts.append((other, count))
+    return sorted(counts, key=lambda item: -item[1])
 
 
 def _image_names(stores: Stores, dataset: str) -> Sequence[bytes]:

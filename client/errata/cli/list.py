@@ -113,7 +113,7 @@ def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> l
     """
     length = short_id_length([analysis.name for analysis in analyses])
     is_wide = width >= WIDE
-    rows = [TITLES if is_wide else NARROW_TITLES, *(_row(analysis, length) for analysis in analyses[:limit])]
+    rows = [TITLES if is_wide else NARROW_TITLES, *(_row(analysis, length, is_wide) for analysis in analyses[:limit])]
     gap = "  " if is_wide else " "
     if not is_wide:
         for row in rows[1:]:
@@ -126,7 +126,7 @@ def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> l
     return [gap.join(_cells(row, widths)).rstrip() for row in rows]
 
 
-def _row(analysis: pb.Analysis, length: int) -> list[str]:
+def _row(analysis: pb.Analysis, length: int, is_wide: bool) -> list[str]:
     rates = [MISSING] * 3
     if analysis.HasField("summary"):
         group = analysis.summary.groups["all"]
@@ -140,14 +140,16 @@ def _row(analysis: pb.Analysis, length: int) -> list[str]:
         creation_time(analysis),
         " ".join(without_controls(analysis.display_name).split()),
         " ".join(without_controls(dataset_id(analysis.dataset)).split()),
-        _state(analysis),
+        _state(analysis, is_wide),
         *rates,
     ]
 
 
-def _state(analysis: pb.Analysis) -> str:
-    """Return the state of an analysis, with what sets its result apart."""
+def _state(analysis: pb.Analysis, is_wide: bool) -> str:
+    """Return the state of an analysis, with what sets its result apart; in a narrow table, a coverage instead of it."""
     coverage = partial_coverage(analysis) if analysis.HasField("summary") else ""
+    if coverage and not is_wide:
+        return f"{'subset' if analysis.HasField('subset') else 'partial'} {coverage.partition('.')[0]} %"
     notes = ["implausible"] * analysis.implausible + [f"coverage {coverage}"] * bool(coverage)
     return enum_name(pb.Analysis.State, analysis.state) + (f" ({', '.join(notes)})" if notes else "")
 
