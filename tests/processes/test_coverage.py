@@ -84,7 +84,7 @@ def test_a_subset_is_stored_with_the_analysis(errata: Errata, partial: Path, sub
     [
         (b"\n \n", "has no names"),
         (b"\xff\xfea", "is not UTF-8 text: see line 1"),
-        (b"zzz.jpg\n", "Line 1 of the subset"),
+        (b"zzz.jpg\n", "Line 1 of the subset file: Image 'zzz.jpg' is not in data set 'demo'"),
     ],
 )
 def test_a_wrong_subset_file_is_named(
