@@ -11,11 +11,13 @@ def coverage_counts(analysis: pb.Analysis) -> tuple[int, int, int | None] | None
     Returns:
         The number of images with a prediction, the number of images that the analysis should cover, and the number of
         evaluated images of the data set, which is None unless the analysis covers a subset on purpose. None if the
-        coverage is unknown. Analyses of early versions do not count evaluated images: they count all images.
+        coverage is unknown: analyses of early versions do not count evaluated images, so that only a prediction for
+        each image of the data set is known to be complete.
     """
     summary = analysis.summary
     if not summary.HasField("num_judged"):
-        return (summary.num_predicted, summary.num_images, None) if summary.num_images else None
+        is_complete = summary.num_images > 0 and summary.num_predicted == summary.num_images
+        return (summary.num_predicted, summary.num_images, None) if is_complete else None
     covered = summary.groups[ALL].num_samples + summary.num_problematic if ALL in summary.groups else 0
     if not analysis.HasField("subset"):
         return (covered, summary.num_judged, None) if summary.num_judged else None

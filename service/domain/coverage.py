@@ -30,13 +30,14 @@ class Coverage:
 
 
 def coverage_of(summary: Summary, subset: Subset | None = None) -> Coverage | None:
-    """Return the coverage of an analysis; None if nothing is evaluated.
+    """Return the coverage of an analysis; None if nothing is evaluated, or if it is unknown.
 
-    A summary of an early version does not count the images that its bundle evaluates. Its coverage is that of all
-    images of the data set.
+    A summary of an early version does not count the images that its bundle evaluates. Its coverage is known only if all
+    images of the data set have a prediction.
     """
     if summary.num_judged is None:
-        return Coverage(summary.num_predicted, summary.num_images) if summary.num_images else None
+        is_complete = summary.num_images > 0 and summary.num_predicted == summary.num_images
+        return Coverage(summary.num_predicted, summary.num_images) if is_complete else None
     expected = summary.num_judged if subset is None else subset.num_judged
     if not expected:
         return None

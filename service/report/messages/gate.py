@@ -99,7 +99,7 @@ def measure_name(bound: Bound) -> str:
 
 
 def _coverage(reason: GateReason) -> str:
-    limit = f"at least {100 * (reason.limit or 0):g} % is required"
+    limit = f"at least {round(100 * (reason.limit or 0), 4):g} % is required"
     if reason.coverage is None:
         return f"The {COVERAGE} is {format_percentage(reason.value)}; {limit}."
     coverage = reason.coverage
