@@ -4,11 +4,12 @@ Any file that no other format recognizes is read as CSV, whose errors do not hel
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errata.errors import InvalidUpload, UnsupportedFormat
 
+MAX_NAMES = 1000  # names of a ZIP archive that are checked; a hostile one has hundreds of thousands
 HEAD_BYTES = 512  # the signature of a tar archive is at 257
 
 EXPORT = "Export the sheet as CSV, and upload the CSV file."
@@ -90,9 +91,9 @@ def check_other_formats(head: bytes) -> None:
     _check(FORMATS, head)
 
 
-def check_zip_members(names: Collection[str]) -> None:
-    """Raise InvalidUpload with a remedy if a ZIP archive with files of these names contains no predictions."""
-    for name in names:
+def check_zip_members(names: Sequence[str]) -> None:
+    """Raise InvalidUpload with a remedy if a ZIP archive contains no predictions by the names of its first files."""
+    for name in names[:MAX_NAMES]:
         _check(ZIP_FORMATS, name.encode(errors="replace"))
 
 
