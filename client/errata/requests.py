@@ -13,7 +13,7 @@ from errata.names import image_name
 from errata.results import Analysis
 
 CHUNK_BYTES = 1 << 19  # bytes of the file in one upload message
-MAX_SUBSET = 3_000_000  # characters of the names of a subset; a message has at most 4 MiB
+MAX_SUBSET = 3_000_000  # bytes of the names of a subset; a message has at most 4 MiB
 PAGE_SIZE = 1000  # resources in one page of a list; the maximum of the service
 
 AnalysisRef: TypeAlias = str | pb.Analysis | Analysis
@@ -192,9 +192,9 @@ def upload_header(
         InvalidRequest: If the subset has too many names for a message.
     """
     subset = "\n".join(checks.get("subset", ()))
-    if len(subset) > MAX_SUBSET:
+    if (size := len(subset.encode())) > MAX_SUBSET:
         raise InvalidRequest(
-            f"The names of the subset have {len(subset):,} characters. Use at most {MAX_SUBSET:,}.", field="subset"
+            f"The names of the subset have {size:,} bytes. Use at most {MAX_SUBSET:,} bytes.", field="subset"
         )
     fields, call = _split_options(options)
     if not fields.get("display_name") and isinstance(predictions, str | Path):
