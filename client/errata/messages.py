@@ -143,6 +143,32 @@ def format_percentage(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{100 * value:.1f} %"
 
 
+def format_coverage(covered: int, expected: int) -> str:
+    """Format a coverage as a percentage, rounded down so that only a complete one is "100.0 %"."""
+    return f"{1000 * covered // expected / 10:.1f} %" if expected else MISSING
+
+
+def coverage_text(covered: int, expected: int, num_judged: int | None = None) -> str:
+    """Describe the coverage of an analysis.
+
+    Args:
+        covered: Number of evaluated images with a prediction.
+        expected: Number of evaluated images that the analysis should cover.
+        num_judged: Number of evaluated images of the data set; None: the analysis should cover all of them.
+
+    Returns:
+        For example "49,000 of 50,000 images (98.0 %)", or "990 of 1,000 images of a subset (99.0 %); the data set has
+        50,000 evaluated images".
+    """
+    share = f"({format_coverage(covered, expected)})"
+    if num_judged is None:
+        return f"{format_count(covered)} of {pluralize(expected, 'image')} {share}"
+    return (
+        f"{format_count(covered)} of {pluralize(expected, 'image')} of a subset {share}; the data set has "
+        f"{pluralize(num_judged, 'evaluated image')}"
+    )
+
+
 def format_optional(message: Any, field: str) -> str:
     """Format the fraction in an optional field of a message as a percentage."""
     return format_percentage(getattr(message, field) if message.HasField(field) else None)

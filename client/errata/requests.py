@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, TypedDict
+from typing import Any, BinaryIO, TypeAlias, TypedDict, Unpack
 
 from errata import v1 as pb
 from errata.choices import choice, choices
@@ -13,6 +13,7 @@ from errata.names import image_name
 from errata.results import Analysis
 
 CHUNK_BYTES = 1 << 19  # bytes of the file in one upload message
+MAX_SUBSET = 3_000_000  # bytes of the names of a subset; a message has at most 4 MiB
 PAGE_SIZE = 1000  # resources in one page of a list; the maximum of the service
 
 AnalysisRef: TypeAlias = str | pb.Analysis | Analysis
@@ -38,6 +39,20 @@ class AnalysisOptions(TypedDict, total=False):
     """Policy (YAML) that `gate` evaluates by default."""
     gate_baseline: AnalysisRef
     """Analysis that the policy's bounds on changes refer to."""
+
+
+class UploadChecks(TypedDict, total=False):
+    """Keyword options of an upload: its images, and the checks of its content."""
+
+    accept_implausible: bool
+    """Accept predictions whose row order or class numbering looks wrong. Their analysis is marked as `implausible`, and
+    no trend uses it."""
+    min_coverage: float
+    """Minimum share of the evaluated images that have a prediction, from 0 to 1. Default: 0."""
+    subset: Iterable[str]
+    """Names of the images that the file covers on purpose. Predictions of other images are ignored."""
+    answers_mapping: str
+    """The content of a CSV file `answer,class` for answers in words."""
 
 
 class AnalysisConditions(TypedDict, total=False):
@@ -171,17 +186,32 @@ def upload_header(
     dataset: str,
     row_order: str | int,
     options: AnalysisOptions,
-    accept_implausible: bool = False,
-    answers_mapping: str = "",
+    **checks: Unpack[UploadChecks],
 ) -> pb.UploadHeader:
-    """Return the header of an upload. The default display name is the name of the file."""
+    """Return the header of an upload. The default display name is the name of the file.
+
+    Raises:
+        InvalidRequest: If the subset has too many names for a message.
+    """
+    subset = "\n".join(checks.get("subset", ()))
+    if (size := len(subset.encode())) > MAX_SUBSET:
+        raise InvalidRequest(
+            f"The names of the subset have {size:,} bytes. Use at most {MAX_SUBSET:,} bytes.", field="subset"
+        )
     fields, call = _split_options(options)
     if not fields.get("display_name") and isinstance(predictions, str | Path):
         fields["display_name"] = Path(predictions).name
     analysis = pb.Analysis(dataset=dataset, **fields)
     order = choice(pb.RowOrder, row_order, "row_order")
-    call |= {"accept_implausible": accept_implausible, "answers_mapping": answers_mapping}
-    return pb.UploadHeader(analysis=analysis, row_order=order, **call)
+    return pb.UploadHeader(
+        analysis=analysis,
+        row_order=order,
+        accept_implausible=checks.get("accept_implausible", False),
+        min_coverage=checks.get("min_coverage", 0.0),
+        subset=subset,
+        answers_mapping=checks.get("answers_mapping", ""),
+        **call,
+    )
 
 
 def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisConditions) -> pb.AnalysisFilter | None:

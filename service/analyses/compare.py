@@ -15,10 +15,12 @@ from service.domain import (
     ChangedImage,
     Classes,
     Comparison,
+    Coverage,
     ErrorType,
     GroupComparison,
     Mask,
     Superclasses,
+    coverage_of,
 )
 from service.evidence.labels import VERSIONS
 from service.rules.table import error_types
@@ -121,8 +123,13 @@ def compare_sides(
         else {},
         fixed=changed_images(first, second, pair, (pair.fixed, pair.types_a), max_images),
         broken=changed_images(first, second, pair, (pair.broken, pair.types_b), max_images),
+        coverages=(_coverage(a.analysis), _coverage(b.analysis)),
         num_rejected_targets=int((pair.counted & (first.targets != first.effective_targets)).sum()),
     )
+
+
+def _coverage(analysis: Analysis) -> Coverage | None:
+    return coverage_of(analysis.summary, analysis.subset) if analysis.summary else None
 
 
 def pair_sides(a: Verdicts, b: Verdicts) -> Pair:

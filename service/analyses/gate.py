@@ -7,14 +7,16 @@ from errata.errors import InvalidRequest, NotComparable
 from service.analyses import queries
 from service.analyses.compare import Side, compare_groups_of_sides, to_side
 from service.analyses.gate_slices import slice_results
-from service.analyses.policy import check_baseline, check_groups, parse_policy
+from service.analyses.policy import check_baseline, check_groups, parse_policy, with_min_coverage
 from service.analyses.ports import Stores
 from service.analyses.verdicts import load_judged
 from service.domain import Analysis, GateDecision, GatePolicy, GateReason, GateResult, State, UndecidedReason
 from service.summary.gate import Baseline, SliceResult, decision_of, evaluate
 
 
-def evaluate_gate(stores: Stores, analysis_id: str, policy: str = "", baseline: str = "") -> GateResult:
+def evaluate_gate(
+    stores: Stores, analysis_id: str, policy: str = "", baseline: str = "", min_coverage: float | None = None
+) -> GateResult:
     """Evaluate a gate policy for an analysis.
 
     Args:
@@ -22,6 +24,7 @@ def evaluate_gate(stores: Stores, analysis_id: str, policy: str = "", baseline: 
         analysis_id: The analysis.
         policy: The policy as YAML; empty: the policy of the analysis's request.
         baseline: The analysis to compare with; empty: the baseline of the analysis's request.
+        min_coverage: The minimum coverage; None: that of the policy.
 
     Raises:
         AnalysisNotFound: The analysis or the baseline does not exist.
@@ -34,7 +37,7 @@ def evaluate_gate(stores: Stores, analysis_id: str, policy: str = "", baseline: 
         raise InvalidRequest(
             f"No policy to evaluate: analysis {analysis.id} was created without one. Pass a policy.", field="policy"
         )
-    parsed = parse_policy(text)
+    parsed = with_min_coverage(parse_policy(text), min_coverage)
     baseline_id = (baseline or analysis.request.gate_baseline) if parsed.needs_baseline else ""
     check_baseline(parsed, baseline_id)
     before = queries.get(stores, baseline_id) if baseline_id else None
@@ -79,7 +82,7 @@ def evaluate_policy(
             before = Baseline(baseline.analysis.summary, compare_groups_of_sides(baseline, side))
         except NotComparable:
             before = Baseline(baseline.analysis.summary, None)
-    reasons = evaluate(policy, analysis.summary, before, slices)
+    reasons = evaluate(policy, analysis.summary, before, slices, analysis.subset)
     baseline_id = baseline.analysis.id if before is not None and baseline is not None else ""
     return GateResult(decision_of(reasons), policy.name, analysis.id, baseline_id, tuple(reasons))
 

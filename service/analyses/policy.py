@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Collection, Hashable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import yaml
@@ -16,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from service.domain import (
     ALL,
     CORRECT_TYPES,
+    DEFAULT_MIN_COVERAGE,
     DEFAULT_MIN_SAMPLES,
     TOP1_ERROR_TYPES,
     Bound,
@@ -187,8 +189,14 @@ class Document(BaseModel):
         int, Field(ge=0, description="the minimum number of samples of a group; bounds on smaller groups are undecided")
     ] = DEFAULT_MIN_SAMPLES
     min_coverage: Annotated[
-        float | None, Field(ge=0, le=1, description="the minimum share of the evaluated images that have a prediction")
-    ] = None
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="the minimum share of the evaluated images, or of those of the subset, that have a prediction; "
+            "null: any share",
+        ),
+    ] = DEFAULT_MIN_COVERAGE
     bounds: Annotated[list[BoundDocument], Field(min_length=1, max_length=MAX_BOUNDS)]
 
 
@@ -215,6 +223,26 @@ def parse_policy(text: str | bytes) -> GatePolicy:
         min_samples=document.min_samples,
         min_coverage=document.min_coverage,
     )
+
+
+def with_min_coverage(policy: GatePolicy, min_coverage: float | None) -> GatePolicy:
+    """Return a policy with another minimum coverage; None: that of the policy.
+
+    Raises:
+        InvalidRequest: The coverage is not a fraction from 0 to 1.
+    """
+    if min_coverage is None:
+        return policy
+    check_coverage(min_coverage)
+    return replace(policy, min_coverage=min_coverage)
+
+
+def check_coverage(min_coverage: float) -> None:
+    """Raise InvalidRequest unless a minimum coverage is a fraction from 0 to 1."""
+    if not 0 <= min_coverage <= 1:
+        raise InvalidRequest(
+            f"Invalid minimum coverage {min_coverage:g}. Use a fraction from 0 to 1.", field="min_coverage"
+        )
 
 
 def check_baseline(policy: GatePolicy, baseline: str) -> None:

@@ -9,6 +9,7 @@ from errata.errors import InvalidRequest, Unavailable
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.answers import summarize_answers
+from service.analyses.coverage import describe_subset
 from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
 from service.analyses.upload import archive_analysis, find_repeated
@@ -86,5 +87,6 @@ def judge_again(
         end_time=ports.stores.clock(),
         summary=summary,
         answers=summarize_answers(bundle, predictions, mapping),
+        subset=describe_subset(bundle, predictions.subset),
     )
     return analysis, predictions

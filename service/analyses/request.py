@@ -8,7 +8,7 @@ from datetime import datetime
 
 from errata.errors import InvalidRequest
 
-from service.analyses.policy import check_baseline, check_groups, parse_policy
+from service.analyses.policy import check_baseline, check_coverage, check_groups, parse_policy
 from service.domain import REGISTRY_OWNER, AnalysisRequest
 from service.evidence.bundle import Bundle
 
@@ -16,6 +16,8 @@ MAX_TEXT = 256  # characters of a name, a label, or a request ID
 MAX_LABELS = 64
 MAX_LABEL_BYTES = 16 << 10  # a page of analyses must fit into a message
 HOOK_PREFIX = "hook:"  # prefix of the request IDs of registries
+# Fields of a request that earlier versions do not have.
+_LATER_FIELDS = "accept_implausible", "min_coverage", "subset", "answers_mapping"
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, without letters that look alike
 
 
@@ -33,6 +35,7 @@ def check(request: AnalysisRequest, owner: str = "") -> None:
         raise InvalidRequest(
             f"The analysis has {len(request.labels)} labels. Use at most {MAX_LABELS}.", field="labels"
         )
+    check_coverage(request.min_coverage)
     texts = [
         ("dataset", request.dataset),
         ("display_name", request.display_name),
@@ -62,10 +65,9 @@ def check_policy_groups(request: AnalysisRequest, bundle: Bundle) -> None:
 def digest(request: AnalysisRequest, content: str = "") -> str:
     """Return the SHA-256 of a request's body: its fields except the request ID, and the digest of an upload."""
     body = asdict(request) | {"request_id": "", "content": content}
-    if not request.accept_implausible:  # the digest that versions without this field compute
-        del body["accept_implausible"]
-    if not request.answers_mapping:
-        del body["answers_mapping"]
+    for field in _LATER_FIELDS:
+        if not body[field]:  # the digest that versions without this field compute
+            del body[field]
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 

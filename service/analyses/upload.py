@@ -19,6 +19,7 @@ from errata.errors import (
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.answers import check_mapping_applies, create_matcher, summarize_answers
+from service.analyses.coverage import coverage_warnings, describe_subset, read_subset, restrict_to_subset
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.ports import Ports, Stores
 from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, Stage, State
@@ -65,6 +66,7 @@ def upload(
     start_time = ports.stores.clock()
     bundle = ports.stores.evidence.find(request.dataset, request.evidence)
     requests.check_policy_groups(request, bundle)
+    subset = read_subset(bundle, request.subset)
     hashed = _HashedStream(content)
     source = hashed if request.request_id else content  # only requests with an id are compared
     with ports.observer.stage(Stage.PARSE):
@@ -74,6 +76,8 @@ def upload(
         parsed = parse_upload(source, layout, request.row_order, limit, parse_binary)
         check_mapping_applies(request.answers_mapping, parsed.predictions)
     problem = _find_implausible(bundle, parsed, request)
+    parsed = replace(parsed, predictions=restrict_to_subset(parsed.predictions, subset))
+    warnings = coverage_warnings(bundle, parsed.predictions, request)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(start_time)
     if before := find_repeated(ports, request, request_digest, analysis_id, owner):
@@ -87,15 +91,16 @@ def upload(
         ports,
         Analysis(
             id=analysis_id,
-            request=replace(request, answers_mapping=""),
+            request=replace(request, answers_mapping="", subset=""),
             state=State.SUCCEEDED,
             evidence=bundle.digest,
             create_time=start_time,
             owner=owner,
             start_time=start_time,
             request_digest=request_digest,
-            warnings=(f"{problem} {ACCEPTED_NOTE}",) if problem else (),
+            warnings=(*warnings, f"{problem} {ACCEPTED_NOTE}") if problem else warnings,
             implausible=bool(problem),
+            subset=describe_subset(bundle, subset),
         ),
         bundle,
         parsed,
@@ -130,7 +135,7 @@ def _judge(ports: Ports, analysis: Analysis, bundle: Bundle, parsed: Upload, map
     return replace(
         analysis,
         end_time=ports.stores.clock(),
-        progress=Progress(done=len(bundle.rows), total=len(bundle.rows)),
+        progress=Progress(done=summary.num_covered, total=summary.num_covered),
         predictions_digest=digest_predictions(parsed.predictions),
         images=bundle.images_digest,
         classes=bundle.classes_digest,
@@ -140,11 +145,20 @@ def _judge(ports: Ports, analysis: Analysis, bundle: Bundle, parsed: Upload, map
     )
 
 
-def _find_datasets(stores: Stores, dataset: str, file_name: bytes) -> list[str]:
-    """Return the other data sets that contain an image with this file name, with or without its class folder."""
-    names = {file_name, file_name.rpartition(b"/")[2]}
-    datasets = {manifest.dataset for manifest in stores.evidence.manifests()} - {dataset}
-    return [other for other in sorted(datasets) if any(name in names for name in _image_names(stores, other))]
+def _find_datasets(stores: Stores, dataset: str, file_names: Sequence[bytes]) -> list[tuple[str, int]]:
+    """Return the other data sets that contain an image with one of the names, with or without its folders.
+
+    Returns:
+        The data sets, and how many of the names they have; those with most names first.
+    """
+    keys = [{name, name.rpartition(b"/")[2]} for name in file_names]
+    wanted = set().union(*keys)
+    counts = []
+    for other in sorted({manifest.dataset for manifest in stores.evidence.manifests()} - {dataset}):
+        known = wanted.intersection(_image_names(stores, other))
+        if count := sum(not known.isdisjoint(key) for key in keys):
+            counts.append((other, count))
+    return sorted(counts, key=lambda item: -item[1])
 
 
 def _image_names(stores: Stores, dataset: str) -> Sequence[bytes]:

@@ -258,8 +258,11 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         """Evaluate an analysis against a gate policy."""
         baseline = wire.analysis_id(request.baseline, "baseline") if request.baseline else ""
         name = wire.analysis_id(request.name)
+        min_coverage = request.min_coverage if request.HasField("min_coverage") else None
         return wire.to_gate_result(
-            await self._executor.call(gate.evaluate_gate, self._ports.stores, name, request.policy, baseline)
+            await self._executor.call(
+                gate.evaluate_gate, self._ports.stores, name, request.policy, baseline, min_coverage
+            )
         )
 
     async def ComputeTrend(self, request: pb.ComputeTrendRequest, context: Context) -> pb.Trend:

@@ -1,7 +1,7 @@
 """An archive in a folder or an object store, with two files per analysis.
 
-ID.predictions.npz  written first: top1 (A,) int16; optional: probability (A,) float16, among (A,) int16, and those of
-                    answers in words (answer_arrays.py)
+ID.predictions.npz  written first: top1 (A,) int16; optional: probability (A,) float16, among (A,) int16,
+                    subset (A,) bool, and those of answers in words (answer_arrays.py)
 ID.json             written second, which makes the analysis visible; document.py has its schema
 archive-id          a random id of the archive, written once
 """
@@ -51,7 +51,11 @@ class FileArchive:
     def put(self, analysis: Analysis, predictions: Predictions) -> Record:
         """Store an analysis, and return its record: predictions first, then the document that makes it visible."""
         content = io.BytesIO()
-        optional = {"probability": predictions.probability, "among": predictions.top1_restricted}
+        optional = {
+            "probability": predictions.probability,
+            "among": predictions.top1_restricted,
+            "subset": predictions.subset,
+        }
         arrays: dict[str, NDArray[Any]] = {"top1": predictions.top1}
         arrays |= {name: array for name, array in optional.items() if array is not None}
         if predictions.answers is not None:
@@ -83,9 +87,8 @@ class FileArchive:
             return None
         try:
             with read_arrays(content) as arrays:
-                predictions = Predictions(
-                    arrays["top1"], arrays.get("probability"), arrays.get("among"), from_arrays(arrays)
-                )
+                probability, among, subset = (arrays.get(name) for name in ("probability", "among", "subset"))
+                predictions = Predictions(arrays["top1"], probability, among, subset, from_arrays(arrays))
                 return checked_predictions(predictions)
         except Exception as error:  # for damaged files, zipfile, zlib, ast, and tokenize raise undocumented errors
             _log.error("archived predictions damaged", analysis=analysis_id, error=repr(error))

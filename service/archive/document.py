@@ -27,6 +27,7 @@ from service.domain import (
     Progress,
     RowOrder,
     State,
+    Subset,
     Summary,
 )
 from service.domain.schema_version import check_schema, known_fields
@@ -50,7 +51,7 @@ def to_document(analysis: Analysis) -> dict[str, Any]:
     document: dict[str, Any] = {"schema": SCHEMA} | {
         field.name: getattr(analysis, field.name)
         for field in fields(analysis)
-        if field.name not in ("request", "summary", "failure", "model_info", "progress", "answers", *_TIMES)
+        if field.name not in ("request", "summary", "failure", "model_info", "progress", "subset", "answers", *_TIMES)
     }
     document["state"] = analysis.state.name
     document["warnings"] = list(analysis.warnings)
@@ -62,6 +63,7 @@ def to_document(analysis: Analysis) -> dict[str, Any]:
     document["failure"] = asdict(analysis.failure) if analysis.failure else None
     document["model_info"] = asdict(analysis.model_info) if analysis.model_info else None
     document["answers"] = _answers_to_json(analysis.answers) if analysis.answers else None
+    document["subset"] = asdict(analysis.subset) if analysis.subset else None
     document["summary"] = _summary_to_json(analysis.summary) if analysis.summary else None
     return document
 
@@ -95,6 +97,8 @@ def parse_document(document: dict[str, Any]) -> Analysis:
     values["failure"] = Failure(**known_fields(Failure, values["failure"])) if values["failure"] else None
     values["model_info"] = ModelInfo(**known_fields(ModelInfo, values["model_info"])) if values["model_info"] else None
     values["answers"] = _answers_from_json(values["answers"]) if values.get("answers") else None
+    subset = values.get("subset")  # earlier versions do not write it
+    values["subset"] = Subset(**known_fields(Subset, subset)) if subset else None
     values["summary"] = _summary_from_json(values["summary"]) if values["summary"] else None
     return Analysis(**values)
 

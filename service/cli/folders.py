@@ -15,7 +15,7 @@ from errata.groups import check_group
 from service import wire
 from service.analyses.compare import Side, Verdicts, compare_sides
 from service.analyses.gate import evaluate_policy
-from service.analyses.policy import check_baseline, parse_policy
+from service.analyses.policy import check_baseline, parse_policy, with_min_coverage
 from service.analyses.trend import (
     TrendAnalyses,
     build_trend,
@@ -113,19 +113,22 @@ def _groups_of(analyses: Sequence[Analysis]) -> list[str]:
     return [group for group in summaries[0].groups if all(group in summary.groups for summary in summaries)]
 
 
-def evaluate_folder(policy: str, folder: Path, baseline: Path | None) -> pb.GateResult:
+def evaluate_folder(
+    policy: str, folder: Path, baseline: Path | None, min_coverage: float | None = None
+) -> pb.GateResult:
     """Evaluate the analysis of a folder against a policy.
 
     Args:
         policy: The policy (YAML).
         folder: Folder of the analysis.
         baseline: Folder of the baseline, for bounds on changes.
+        min_coverage: The minimum coverage; None: that of the policy.
 
     Raises:
         InvalidPolicy: The policy is invalid.
         InvalidInput: A file of a folder is damaged, or the policy needs a baseline.
     """
-    parsed = parse_policy(policy)
+    parsed = with_min_coverage(parse_policy(policy), min_coverage)
     check_baseline(parsed, str(baseline or ""))
     if not parsed.needs_baseline or baseline is None:
         return wire.to_gate_result(evaluate_policy(parsed, read_finished(folder)))

@@ -35,6 +35,7 @@ from service.domain.analysis import (
     GroupSummary,
     ModelInfo,
     Progress,
+    Subset,
     Summary,
 )
 from service.domain.answers import (
@@ -67,6 +68,7 @@ from service.domain.comparison import (
     SelectedImages,
     TypeChange,
 )
+from service.domain.coverage import Coverage, coverage_of
 from service.domain.error_types import NO_TYPE, NUM_IDS, POSITIONS, is_among
 from service.domain.evidence import (
     Bytes,
@@ -79,6 +81,7 @@ from service.domain.evidence import (
     rejected_targets,
 )
 from service.domain.gate import (
+    DEFAULT_MIN_COVERAGE,
     DEFAULT_MIN_SAMPLES,
     Bound,
     Exactness,
@@ -177,6 +180,7 @@ __all__ = [
     "AXES",
     "BROKEN",
     "CORRECT_TYPES",
+    "DEFAULT_MIN_COVERAGE",
     "DEFAULT_MIN_SAMPLES",
     "DENSE_CLASSES",
     "ERROR_TYPES",
@@ -241,6 +245,7 @@ __all__ = [
     "CoOccurrence",
     "Comparison",
     "Confusion",
+    "Coverage",
     "Cursor",
     "Curves",
     "Decision",
@@ -302,6 +307,7 @@ __all__ = [
     "Step",
     "StoredResult",
     "Strata",
+    "Subset",
     "Suggestions",
     "Summary",
     "Superclasses",
@@ -319,6 +325,7 @@ __all__ = [
     "class_name_of",
     "classes_digest",
     "count_agreeing",
+    "coverage_of",
     "create_label_space",
     "decide",
     "decide_images",

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from errata.enums import RowOrder, State
 from errata.error_types import CORRECT_TYPES, SEVERE_TYPES, TOP1_ERROR_TYPES, ErrorType
+from errata.groups import ALL
 
 from service.domain.answers import AnswerSummary
 
@@ -69,6 +70,20 @@ class Summary:
     num_judged: int | None = None  # images that the bundle evaluates; None: archived by a version without this field
     num_rejected_targets: int | None = None  # samples whose labels reject the target; None: archived without this field
 
+    @property
+    def num_covered(self) -> int:
+        """Return the number of evaluated images with a prediction, including problematic ones."""
+        return self.groups[ALL].num_samples + self.num_problematic
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The images of a data set that an upload covers on purpose."""
+
+    digest: str  # SHA-256 of their names, in the order of the data set
+    num_images: int
+    num_judged: int  # of them, the images that the bundle evaluates
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -118,6 +133,8 @@ class AnalysisRequest:
     gate_policy: str = ""  # YAML; default policy of EvaluateGate for this analysis
     gate_baseline: str = ""  # id of the analysis that changes are compared with
     accept_implausible: bool = False  # whether to judge an upload that the input checks refuse
+    min_coverage: float = 0.0  # share of the evaluated images that must have a prediction; of an upload
+    subset: str = ""  # names of the images that an upload covers, one per line; an analysis does not store them
     answers_mapping: str = ""  # CSV `answer,class`; archived analyses have its digest instead
 
 
@@ -145,6 +162,7 @@ class Analysis:
     request_digest: str = ""  # digest of the request body; a repeated request ID must have the same one
     cached: bool = False  # whether the result was reused from an earlier analysis
     implausible: bool = False  # whether an input check failed; no trend uses the analysis
+    subset: Subset | None = None  # images that the upload covers on purpose; None: all evaluated images
     answers: AnswerSummary | None = None  # None: the predictions are no answers in words
 
     @property

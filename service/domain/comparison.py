@@ -16,6 +16,7 @@ from errata.error_types import (
 from numpy.typing import NDArray
 
 from service.domain.adjusted_test import AdjustedTest
+from service.domain.coverage import Coverage
 from service.domain.slices import SliceChange
 
 FIXED, BROKEN = "fixed", "broken"  # changes of an image
@@ -170,6 +171,7 @@ class Comparison:
     slices: tuple[SliceChange, ...] = ()  # slices with changes, the smallest adjusted p-value first
     attributes: str = ""  # digest of the attributes; empty: the data set has none
     num_rejected_targets: int = 0  # compared samples whose labels reject the target
+    coverages: tuple[Coverage | None, Coverage | None] = (None, None)  # of A and B; None: unknown
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,7 @@ class Predictions:
     top1: Classes  # (A,) top-1 class; -1: no prediction; -2: an answer without a class
     probability: NDArray[np.float16] | None = None  # (A,) probability of the top-1 class
     top1_restricted: Classes | None = None  # (A,) top-1 among the data set's own classes, if these are fewer than C
+    subset: Mask | None = None  # (A,) images that the upload covers on purpose; None: all
     answers: Answers | None = None  # None: the predictions are classes
 
     @classmethod

@@ -6,7 +6,10 @@ from enum import IntEnum, StrEnum
 from errata.error_types import ErrorType
 from errata.groups import ALL
 
+from service.domain.coverage import Coverage
+
 DEFAULT_MIN_SAMPLES = 100
+DEFAULT_MIN_COVERAGE = 0.99
 
 
 class GateDecision(IntEnum):
@@ -48,6 +51,7 @@ class UndecidedReason(StrEnum):
     INEXACT_VALUE = "inexact_value"  # the value is an upper or a lower bound, and the limit is on its unsafe side
     NO_VALUE = "no_value"
     UNKNOWN_SLICE = "unknown_slice"  # the data set has no such slice
+    OTHER_IMAGES = "other_images"  # the baseline covers other images, and the value is not known for the common ones
     NOT_FINISHED = "not_finished"
     ENDED_WITHOUT_RESULT = "ended_without_result"
 
@@ -91,7 +95,7 @@ class GatePolicy:
     name: str
     bounds: tuple[Bound, ...]
     min_samples: int = DEFAULT_MIN_SAMPLES
-    min_coverage: float | None = None  # required share of evaluated images with a prediction
+    min_coverage: float | None = None  # required coverage; None: any
 
     @property
     def needs_baseline(self) -> bool:
@@ -120,6 +124,8 @@ class GateReason:
     exactness: Exactness = Exactness.EXACT
     detectable_change: float | None = None  # that McNemar's test finds with 80 % power; None: no test, or no power
     change_limits: tuple[float, float] | None = None  # one-sided 95 % limits of value - baseline; for non-inferiority
+    coverage: Coverage | None = None  # of a reason about the coverage; None: unknown
+    on_common_images: bool = False  # whether a change is that of the images that both analyses cover, not of all
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from errata.error_types import ErrorType
 from errata.groups import ALL
 
 from service.domain.analysis import Analysis, GroupSummary
+from service.domain.coverage import dataset_share
 
 SortValue = str | int | float
 NO_VALUE = -1.0  # sort value of an analysis without a result
@@ -103,6 +104,7 @@ class StoredResult:
     overall: GroupNumbers
     group: GroupNumbers
     owner: str = ""
+    coverage: float | None = None  # share of the evaluated images that have a prediction; None: unknown
 
     @classmethod
     def of(cls, analysis: Analysis, group: str) -> "StoredResult":
@@ -121,6 +123,7 @@ class StoredResult:
             GroupNumbers.of(groups[ALL]),
             GroupNumbers.of(groups[group]),
             analysis.owner,
+            dataset_share(analysis),
         )
 
     @property

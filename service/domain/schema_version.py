@@ -57,7 +57,12 @@ def checked_predictions(predictions: Predictions) -> Predictions:
         raise ValueError(
             f"expected top1 (A,) int16 from {NO_CLASS} to {MAX_CLASSES - 1}, got {top1.dtype} {top1.shape}"
         )
-    for array, kind in ((predictions.probability, np.float16), (predictions.top1_restricted, np.int16)):
+    optional = (
+        (predictions.probability, np.float16),
+        (predictions.top1_restricted, np.int16),
+        (predictions.subset, np.bool_),
+    )
+    for array, kind in optional:
         if array is not None and (array.shape != top1.shape or array.dtype != kind):
             raise ValueError(f"expected (A,) {np.dtype(kind)} beside top1, got {array.dtype} {array.shape}")
     return predictions

@@ -42,6 +42,7 @@ from service.report.messages.comparison import (
     intervals_description,
     test_result,
 )
+from service.report.messages.coverage import compared_coverage_note
 from service.report.messages.formatting import describe_change
 from service.report.report_view import analysis_summary
 from service.report.slices_view import SliceChangeRow, slice_change_rows
@@ -153,6 +154,7 @@ class ComparisonView:
     slices: tuple[SliceChangeRow, ...] = ()
     num_slices: int = 0  # including those that are not listed
     page: ComparisonPage | None = None  # None: a stand-alone file
+    coverage: str = ""  # which images are compared; empty: both analyses cover all evaluated images
 
 
 def comparison_view(
@@ -186,6 +188,7 @@ def comparison_view(
             Side("B", comparison.id_b, comparison.title_b, analysis_summary(comparison.title_b, summary_b)),
         ),
         samples=format_count(overall.num_samples),
+        coverage=compared_coverage_note(*comparison.coverages, overall.num_samples),
         num_excluded=format_count(comparison.num_left_out) if comparison.num_left_out else "",
         abstained=tuple(abstention_notes([error_type.key for error_type in comparison.abstained])),
         type_titles=tuple(error_type.title for error_type in ERROR_TYPES),

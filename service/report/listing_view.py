@@ -9,6 +9,7 @@ from errata.messages import MISSING, STATE_NAMES, format_percentage
 
 from service.domain import ALL, Analysis, AnalysisPage, State
 from service.report.elements import BarSegment, bar_segments
+from service.report.messages.coverage import partial_coverage
 from service.report.messages.pages import COLUMN_NAMES, ORDER_NAMES, identity_text, list_caption, progress_text
 
 MAX_COUNT = 1000  # analyses that are counted for a filter that needs a search
@@ -45,6 +46,7 @@ class AnalysisRow:
     severe: str
     segments: tuple[BarSegment, ...]
     labels: tuple[FilterLink, ...]
+    coverage: str = ""  # such as "98.0 %"; empty: all evaluated images have a prediction, or unknown
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ def _row(analysis: Analysis, length: int, selection: Mapping[str, str]) -> Analy
         state=STATE_NAMES[analysis.state],
         css_class=f"state-{analysis.state.name.lower()}",
         is_implausible=analysis.implausible,
+        coverage=partial_coverage(analysis),
         is_final=analysis.state.is_final,
         has_result=overall is not None,
         progress=progress_text(analysis.state, analysis.progress),

@@ -31,6 +31,7 @@ from service.domain import (
     SliceTable,
     Summary,
     Verdict,
+    coverage_of,
 )
 from service.report.agreement_view import AgreementView, agreement_view
 from service.report.answers_view import AnswersView, answers_view
@@ -51,6 +52,7 @@ from service.report.elements import Chart, Property
 from service.report.error_table import ErrorTable
 from service.report.error_view import ErrorRow, error_row
 from service.report.image_links import ImageLinks
+from service.report.messages.coverage import COVERAGE_NOTE, describe_coverage, partial_coverage
 from service.report.messages.error_types import (
     LABELS_ACCURACY_NOTE,
     SEVERE_ERROR_RATE_NOTE,
@@ -167,7 +169,10 @@ def report_view(data: ReportData) -> ReportView:
         title=analysis.title,
         identity=identity_text(analysis),
         summary=analysis_summary(analysis.title, summary),
-        key_figures=_key_figures(analysis.request.dataset, summary, percentiles),
+        key_figures=(
+            *_key_figures(analysis.request.dataset, summary, percentiles),
+            *_coverage_figure(analysis),
+        ),
         warnings=analysis.warnings,
         is_implausible=analysis.implausible,
         answers=answers_view(analysis.answers) if analysis.answers else None,
@@ -236,9 +241,16 @@ def _key_figures(dataset: str, summary: Summary, percentiles: Mapping[Metric, st
     )
 
 
+def _coverage_figure(analysis: Analysis) -> tuple[KeyFigure, ...]:
+    """Return the coverage of an analysis that does not cover all evaluated images."""
+    share = partial_coverage(analysis)
+    return (KeyFigure("coverage", share, COVERAGE_NOTE, ""),) if share else ()
+
+
 def _provenance(analysis: Analysis, summary: Summary, data: ReportData) -> tuple[Property, ...]:
     info = analysis.model_info
     imagenet_m = summary.imagenet_m_errors
+    coverage, subset = coverage_of(summary, analysis.subset), analysis.subset
     values = [
         ("analysis", analysis.id),
         ("owner", analysis.owner),
@@ -253,6 +265,8 @@ def _provenance(analysis: Analysis, summary: Summary, data: ReportData) -> tuple
         ("predictions digest", analysis.predictions_digest),
         ("digest of the answers' mapping file", analysis.answers.mapping_digest if analysis.answers else ""),
         ("attributes digest", data.slices.digest if data.slices is not None else ""),
+        ("coverage", describe_coverage(coverage) if coverage else ""),
+        ("digest of the subset", subset.digest if subset else ""),
         ("images with a prediction", format_count(summary.num_predicted)),
         ("images in the data set", format_count(summary.num_images)),
         ("problematic images, excluded", format_count(summary.num_problematic)),

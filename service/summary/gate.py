@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from service.domain import (
     ERROR_TYPES,
     Bound,
+    Coverage,
     Exactness,
     GateDecision,
     GatePolicy,
@@ -14,8 +15,10 @@ from service.domain import (
     Interval,
     Measure,
     PairedMetric,
+    Subset,
     Summary,
     UndecidedReason,
+    coverage_of,
 )
 from service.summary.compare import discordant_counts
 from service.summary.mcnemar import ALPHA, detectable_change, mcnemar
@@ -23,7 +26,6 @@ from service.summary.measures import (
     FROM_SUMMARY,
     TOP1_MEASURES,
     counted_types,
-    coverage_of,
     inexactness,
     value_of,
     value_of_counts,
@@ -37,6 +39,12 @@ PAIRED_METRICS: Mapping[Measure, PairedMetric] = {  # property of an image that 
     Measure.MULTI_LABEL_ERROR_RATE: PairedMetric.MULTI_LABEL,
     Measure.SEVERE_ERROR_RATE: PairedMetric.SEVERE,
 }
+ON_WHOLE_ANALYSIS = (  # measures whose change is that of both whole analyses, even if they cover different images
+    Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR,
+    Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE,
+    Measure.IMAGENET_M_ERRORS,
+)
+MIN_COMMON = 0.99  # share of each analysis's samples that both must cover for a change of such a measure
 TESTED = (*PAIRED_METRICS, Measure.COUNT, Measure.RATE)  # measures with a paired test and with one-sided limits
 _ROUNDING = 1e-12  # a value that equals its limit passes in spite of rounding
 _MAY_BE_HIGH = (Exactness.UPPER_BOUND, Exactness.INEXACT)
@@ -70,7 +78,11 @@ class SliceResult:
 
 
 def evaluate(
-    policy: GatePolicy, summary: Summary, baseline: Baseline | None, slices: Mapping[str, SliceResult] | None = None
+    policy: GatePolicy,
+    summary: Summary,
+    baseline: Baseline | None,
+    slices: Mapping[str, SliceResult] | None = None,
+    subset: Subset | None = None,
 ) -> list[GateReason]:
     """Return the decision on each bound, starting with the bound on coverage.
 
@@ -79,11 +91,12 @@ def evaluate(
         summary: The summary of the analysis.
         baseline: The baseline, for bounds on changes.
         slices: The results of the slices that the policy names and the data set has, by their names in the policy.
+        subset: The images that the analysis covers on purpose; None: all.
     """
     results = {"": SliceResult(summary, baseline)} | dict(slices or {})
     reasons = []
     if policy.min_coverage is not None:
-        reasons.append(_coverage(policy.min_coverage, coverage_of(summary)))
+        reasons.append(_coverage(policy.min_coverage, coverage_of(summary, subset)))
     for bound in policy.bounds:
         result = results.get(bound.slice)
         if result is None or (bound.slice and bound.is_on_change and result.baseline is None):
@@ -105,11 +118,11 @@ def _worst(decisions: Sequence[GateDecision]) -> GateDecision:
     return GateDecision.PASS
 
 
-def _coverage(limit: float, coverage: float | None) -> GateReason:
+def _coverage(limit: float, coverage: Coverage | None) -> GateReason:
     if coverage is None:
         return GateReason(GateDecision.UNDECIDED, None, None, limit, causes=(UndecidedReason.NO_VALUE,))
-    decision = GateDecision.PASS if coverage >= limit - _ROUNDING else GateDecision.FAIL
-    return GateReason(decision, None, coverage, limit)
+    decision = GateDecision.PASS if coverage.share >= limit - _ROUNDING else GateDecision.FAIL
+    return GateReason(decision, None, coverage.share, limit, coverage=coverage)
 
 
 def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baseline | None) -> GateReason:
@@ -175,12 +188,25 @@ def _on_change(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Bas
     samples = summary.groups[bound.group].num_samples if compared is None else compared.num_samples
     exactness, abstained = inexactness(bound, summary.abstained)
     causes = _causes(policy, bound, summary, samples, value, before)
+    most_samples = max(side.groups[bound.group].num_samples for side in (summary, baseline.summary)) if compared else 0
     if compared is None:
         causes.append(UndecidedReason.OTHER_EVIDENCE)
+    elif bound.measure in ON_WHOLE_ANALYSIS and samples < MIN_COMMON * most_samples:
+        causes.append(UndecidedReason.OTHER_IMAGES)
     elif exactness is not Exactness.EXACT and summary.abstained != baseline.summary.abstained:
         causes += [] if UndecidedReason.ABSTAINED in causes else [UndecidedReason.INEXACT_VALUE]
     reason = GateReason(
-        GateDecision.PASS, bound, value, _limits_of_change(bound)[0], before, None, samples, (), abstained, exactness
+        GateDecision.PASS,
+        bound,
+        value,
+        _limits_of_change(bound)[0],
+        before,
+        None,
+        samples,
+        (),
+        abstained,
+        exactness,
+        on_common_images=samples < most_samples and bound.measure not in ON_WHOLE_ANALYSIS,
     )
     if compared is not None:
         reason = _with_statistics(reason, bound, compared)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 
 from service.domain import (
-    ALL,
     CORRECT_TYPES,
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
@@ -83,13 +82,6 @@ def value_of_counts(bound: Bound, counts: Mapping[ErrorType, int]) -> float | No
         return float(part)
     total = sum(counts[error_type] for error_type in whole)
     return part / total if total else None
-
-
-def coverage_of(summary: Summary) -> float | None:
-    """Return the share of the evaluated images that have a prediction; None if it is unknown."""
-    if not summary.num_judged:
-        return None
-    return (summary.groups[ALL].num_samples + summary.num_problematic) / summary.num_judged
 
 
 def inexactness(bound: Bound, abstained: tuple[ErrorType, ...]) -> tuple[Exactness, tuple[ErrorType, ...]]:

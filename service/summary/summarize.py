@@ -15,6 +15,7 @@ from service.domain import (
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
     NO_PREDICTION,
+    NO_TYPE,
     NUM_IDS,
     TOP1_ERROR_TYPES,
     Bytes,
@@ -83,13 +84,16 @@ def summarize(
         abstained: Error types whose rules abstained.
         predictions: Predictions for the A images of the data set.
         all_targets: (A,) original labels.
-        imagenet_m: (N,) samples of ImageNet-M; None: unknown.
+        imagenet_m: (N,) samples of ImageNet-M; None: unknown. Their errors are counted only if all of them have a
+            prediction.
     """
     tally = tally_types(results.types, strata)
     num_rejected = int((results.rejected & ~strata.problematic[strata.sample_strata]).sum())
     predicted = predictions.top1 != NO_PREDICTION
     top1_restricted = predictions.top1_restricted
     complete = bool(len(predicted)) and bool(predicted.all())
+    if imagenet_m is not None and (results.types[imagenet_m] == NO_TYPE).any():
+        imagenet_m = None
     return Summary(
         groups=_groups(tally, results, strata, num_rejected),
         abstained=abstained,
@@ -97,7 +101,9 @@ def summarize(
         num_images=len(all_targets),
         num_predicted=int(predicted.sum()),
         top1_accuracy_all_images=float((predictions.top1 == all_targets).mean()) if complete else None,
-        top1_accuracy_among_classes=None if top1_restricted is None else float((top1_restricted == all_targets).mean()),
+        top1_accuracy_among_classes=float((top1_restricted == all_targets)[predicted].mean())
+        if top1_restricted is not None and predicted.any()
+        else None,
         imagenet_m_errors=None if imagenet_m is None else _errors_among(results.types, strata, imagenet_m),
         num_judged=len(results.types),
         num_rejected_targets=num_rejected,

@@ -1,7 +1,7 @@
 """Messages of analyses: requests, filters, summaries, and breakdowns."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from errata import v1 as pb
@@ -23,6 +23,7 @@ from service.domain import (
     Progress,
     RowOrder,
     State,
+    Subset,
     Summary,
 )
 from service.report.report_view import analysis_summary
@@ -57,6 +58,8 @@ def request_from_header(message: pb.UploadHeader) -> AnalysisRequest:
         request,
         row_order=row_order,
         accept_implausible=message.accept_implausible,
+        min_coverage=message.min_coverage,
+        subset=message.subset,
         answers_mapping=message.answers_mapping,
     )
 
@@ -109,6 +112,8 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
         message.answers.CopyFrom(to_answer_mapping(analysis.answers))
     if analysis.failure:
         message.failure.CopyFrom(pb.Failure(reason=analysis.failure.reason, message=analysis.failure.message))
+    if analysis.subset:
+        message.subset.CopyFrom(pb.Subset(**asdict(analysis.subset)))
     if analysis.model_info:
         info = analysis.model_info
         message.model_info.CopyFrom(
@@ -244,7 +249,12 @@ def from_analysis(message: pb.Analysis) -> Analysis:
         warnings=tuple(message.warnings),
         implausible=message.implausible,
         answers=from_answer_mapping(message.answers) if message.HasField("answers") else None,
+        subset=_from_subset(message.subset) if message.HasField("subset") else None,
     )
+
+
+def _from_subset(message: pb.Subset) -> Subset:
+    return Subset(message.digest, message.num_images, message.num_judged)
 
 
 def _from_timestamp(message: Timestamp) -> datetime:

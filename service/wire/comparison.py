@@ -23,6 +23,7 @@ from service.wire.slices import to_slice_change
 
 def to_comparison(comparison: Comparison, names: Sequence[str]) -> pb.Comparison:
     """Convert a comparison; `names` are the names of the classes."""
+    coverage_a, coverage_b = comparison.coverages
     return pb.Comparison(
         a=analysis_name(comparison.id_a) if comparison.id_a else "",
         b=analysis_name(comparison.id_b) if comparison.id_b else "",
@@ -41,6 +42,8 @@ def to_comparison(comparison: Comparison, names: Sequence[str]) -> pb.Comparison
         broken=_changed_images(comparison.broken, names),
         slices=[to_slice_change(change) for change in comparison.slices],
         attributes=comparison.attributes,
+        coverage_a=coverage_a.share_of_dataset if coverage_a else None,
+        coverage_b=coverage_b.share_of_dataset if coverage_b else None,
     )
 
 

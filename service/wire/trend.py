@@ -68,6 +68,7 @@ def _model(point: TrendPoint) -> pb.TrendModel:
         percentile_ranks=[_percentile_rank(rank) for rank in point.percentile_ranks],
         multi_label_accuracy=point.accuracies[Axis.MULTI_LABEL],
         num_analyses=point.num_analyses if point.id else 0,
+        coverage=point.coverage,
     )
 
 

@@ -126,7 +126,7 @@ def test_a_gate_decides_by_its_bounds(
 
     assert pb.GateDecision.Name(result.decision) == f"GATE_DECISION_{decision}"
     assert (result.analysis, result.policy, result.baseline) == (pair[1].name, "gate", "")
-    (reason,) = result.reasons
+    (_, reason) = result.reasons
     assert (reason.bound, reason.measure, reason.value, reason.limit) == (
         "bound 1",
         "count",
@@ -149,8 +149,8 @@ def test_changes_are_tested_against_the_baseline(client: Client, pair: tuple[pb.
     unsure = client.gate(pair[0].name, CHANGE.replace("max_increase: 0", "max_increase: 0, alpha: 0.05"), pair[1].name)
 
     assert (better.decision, worse.decision) == (pb.GATE_DECISION_PASS, pb.GATE_DECISION_FAIL)
-    assert worse.reasons[0].p_value == pytest.approx(0.25)
-    assert (worse.reasons[0].value, worse.reasons[0].baseline_value) == (0.25, 0.1)
+    assert worse.reasons[1].p_value == pytest.approx(0.25)
+    assert (worse.reasons[1].value, worse.reasons[1].baseline_value) == (0.25, 0.1)
     assert unsure.decision == pb.GATE_DECISION_PASS  # not significant
     with pytest.raises(errors.InvalidRequest, match="baseline") as refused:
         client.gate(pair[1].name, CHANGE)
@@ -282,7 +282,7 @@ def test_analyses_with_different_evidence_are_not_comparable_until_reanalyzed(
             client.trend(pb.ComputeTrendRequest(analyses=[a.name, b.name]))
         gate = client.gate(b.name, CHANGE.replace("min_samples: 10", "min_samples: 1"), a.name)
         assert gate.decision == pb.GATE_DECISION_UNDECIDED
-        assert "other evidence" in gate.reasons[0].message
+        assert "other evidence" in gate.reasons[1].message
         again = client.reanalyze(b.name, a.evidence)
         assert client.compare(a.name, again.name).groups["all"].num_samples == 2
         assert client.trend(pb.ComputeTrendRequest(dataset="own")).num_left_out == 1

@@ -76,13 +76,15 @@ def test_both_label_formats_give_the_same_bundle(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def test_a_missing_prediction_or_an_unknown_image_is_rejected(start, tmp_path: Path) -> None:
+def test_a_missing_prediction_is_named_and_an_unknown_image_is_rejected(start, tmp_path: Path) -> None:
     bundle = build("csv", tmp_path)
     with start(evidence={"street": [str(bundle.path)]}) as service:
         some = {name: predicted for name, predicted in PREDICTED.items() if name != "like.jpg"}
 
+        (warning,) = service.client.upload(csv(some), "street").warnings
+        assert "like.jpg" in warning
         with pytest.raises(errors.InvalidUpload, match=r"like\.jpg"):
-            service.client.upload(csv(some), "street")
+            service.client.upload(csv(some), "street", min_coverage=1.0)
         with pytest.raises(errors.InvalidRow):
             service.client.upload(csv(PREDICTED | {"stranger.jpg": 1}), "street")
 

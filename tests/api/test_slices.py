@@ -110,7 +110,7 @@ def test_a_gate_bounds_a_slice(
 ) -> None:
     result = running.client.gate(pair[1], POLICY + bound, pair[0])
 
-    (reason,) = result.reasons
+    (_, reason) = result.reasons
     assert reason.decision == decision
     assert (reason.value if reason.HasField("value") else None) == pytest.approx(value)
     assert reason.slice and f"(slice {reason.slice})" in reason.message
@@ -119,7 +119,7 @@ def test_a_gate_bounds_a_slice(
 
 def test_a_change_in_a_slice_is_tested_on_its_images(running: Running, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     bound = "{measure: severe_error_rate, slice: night, max_increase: 0.1, alpha: 0.01}"
-    (reason,) = running.client.gate(pair[1], POLICY + bound, pair[0]).reasons
+    (_, reason) = running.client.gate(pair[1], POLICY + bound, pair[0]).reasons
 
     assert (reason.num_samples, reason.baseline_value) == (NIGHT, 0.25)
     assert reason.p_value == pytest.approx(2 / 2**20)
@@ -132,7 +132,7 @@ def test_a_bound_on_the_value_in_a_slice_does_not_depend_on_the_baseline(
     on_value = "{measure: severe_error_rate, slice: day, max: 0.5}"
     on_change = "{measure: severe_error_rate, slice: day, max_increase: 0.5}"
 
-    value, change = running.client.gate(pair[1], f"{POLICY}{on_value}\n  - {on_change}", baseline).reasons
+    _, value, change = running.client.gate(pair[1], f"{POLICY}{on_value}\n  - {on_change}", baseline).reasons
 
     assert (value.decision, value.value) == (pb.GATE_DECISION_PASS, 15 / 80)
     assert change.decision == pb.GATE_DECISION_UNDECIDED
@@ -203,7 +203,7 @@ def test_a_data_set_without_attributes_has_no_slices(running: Running, demo_csv:
         running.client.slices(analysis)
     assert not running.client.compare(analysis, analysis).slices
     assert ">Slices<" not in running.client.report(analysis).decode()
-    (reason,) = running.client.gate(analysis, POLICY + "{measure: top1_accuracy, slice: night, min: 0.5}").reasons
+    (_, reason) = running.client.gate(analysis, POLICY + "{measure: top1_accuracy, slice: night, min: 0.5}").reasons
     assert [*reason.undecided_reasons] == [pb.UNDECIDED_REASON_UNKNOWN_SLICE]
 
 

@@ -99,7 +99,6 @@ BAD_FILES = {
     "a fraction": (b"file_name,top1\nimagenet_00_243.jpg,3.0\n", "INVALID_ROW", 2),
     "an unknown image": (b"file_name,top1\nimagenet_00_243.jpg,1\nother.jpg,2\n", "INVALID_ROW", 3),
     "an image twice": (b"file_name,top1\nimagenet_00_243.jpg,1\nimagenet_00_243.jpg,1\n", "INVALID_ROW", 3),
-    "missing images": (b"file_name,top1\nimagenet_00_243.jpg,1\n", "INVALID_UPLOAD", None),
     "gzip cut short": (gzip.compress(b"file_name,top1\nimagenet_00_243.jpg,1\n" * 50)[:-9], "TRUNCATED_UPLOAD", None),
 }
 

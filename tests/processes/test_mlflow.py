@@ -171,7 +171,7 @@ def test_a_registered_version_gets_its_error_types_and_gate_decision(
             answer = gate(http, name, challenger)
             assert answer["decision"] == "pass"
             assert answer["pass"] is True
-            assert len(answer["reasons"]) == 2
+            assert len(answer["reasons"]) == 3
             settled = read_metric(http, "errata_analyses_total")
             wait_for(lambda: read_metric(http, 'errata_hooks_total{outcome="ignored"') >= 10, "the echo has come", SOON)
             assert read_metric(http, "errata_analyses_total") == settled, (

@@ -178,7 +178,7 @@ def test_the_new_type_reaches_every_output(
     # gate and trend
     (tmp_path / "policy.yaml").write_text(POLICY)
     gate = new_errata("gate", str(folder_a), "--policy", str(tmp_path / "policy.yaml"), "--json")
-    (reason,) = json.loads(gate.stdout)["reasons"]
+    (_, reason) = json.loads(gate.stdout)["reasons"]
     assert reason["undecided_reasons"] == ["UNDECIDED_REASON_INEXACT_VALUE"], gate.stderr  # an earlier rule abstains
     assert "Number of blurred images is 1; at most 0 is allowed." in gate.stdout
     trend = json.loads(new_errata("trend", str(folder_a), str(folder_b), "--json").stdout)

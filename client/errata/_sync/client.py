@@ -3,7 +3,7 @@
 
 import builtins
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +37,7 @@ from errata.requests import (
     ClassRef,
     ImageConditions,
     TrendOptions,
+    UploadChecks,
     VerdictConditions,
     analysis_filter,
     class_text,
@@ -197,10 +198,12 @@ class Client(ReviewMethods, EvidenceMethods):
         *,
         row_order: str | int = "",
         accept_implausible: bool = False,
+        min_coverage: float = 0.0,
+        subset: Iterable[str] = (),
         answers_mapping: str = "",
         **options: Unpack[AnalysisOptions],
     ) -> Analysis:
-        """Upload a predictions file and analyze it.
+        """Upload a predictions file and analyze it. Images without a prediction are not counted.
 
         Args:
             predictions: Path of the file, or its content as a binary stream: CSV, JSONL, Parquet, npz, or npy. CSV and
@@ -209,6 +212,8 @@ class Client(ReviewMethods, EvidenceMethods):
             row_order: The order of the rows of an npz or npy file: `path` or `file-name`.
             accept_implausible: Accept predictions whose row order or class numbering looks wrong. Their analysis is
                 marked as `implausible`, and no trend uses it.
+            min_coverage: Minimum share of the evaluated images that have a prediction, from 0 to 1.
+            subset: Names of the images that the file covers on purpose. Predictions of other images are ignored.
             answers_mapping: The content of a CSV file `answer,class` for answers in words. It has priority over names.
             **options: See `AnalysisOptions`.
 
@@ -216,10 +221,16 @@ class Client(ReviewMethods, EvidenceMethods):
             The finished analysis.
 
         Raises:
-            InvalidUpload: If the file is invalid; `violations` has the lines.
+            InvalidUpload: If the file is invalid, or covers fewer images than required; `violations` has the lines.
             ImplausibleUpload: If the row order or the class numbering looks wrong.
         """
-        header = upload_header(predictions, dataset, row_order, options, accept_implausible, answers_mapping)
+        checks = UploadChecks(
+            accept_implausible=accept_implausible,
+            min_coverage=min_coverage,
+            subset=subset,
+            answers_mapping=answers_mapping,
+        )
+        header = upload_header(predictions, dataset, row_order, options, **checks)
         method = self._analyses.UploadPredictions
         return Analysis(self._send_file(method, pb.UploadPredictionsRequest, header, predictions))
 
@@ -494,7 +505,13 @@ class Client(ReviewMethods, EvidenceMethods):
         comparison = pb.CompareAnalysesRequest(a=name_of(a), b=name_of(b))
         return self._report(pb.RenderReportRequest(comparison=comparison))
 
-    def gate(self, analysis: AnalysisRef, policy: str = "", baseline: AnalysisRef = "") -> pb.GateResult:
+    def gate(
+        self,
+        analysis: AnalysisRef,
+        policy: str = "",
+        baseline: AnalysisRef = "",
+        min_coverage: float | None = None,
+    ) -> pb.GateResult:
         """Evaluate an analysis against a gate policy.
 
         Args:
@@ -502,11 +519,14 @@ class Client(ReviewMethods, EvidenceMethods):
             policy: The policy (YAML). Default: the policy that the analysis was created with.
             baseline: The analysis that the policy's bounds on changes refer to. Default: the baseline that the
                 analysis was created with.
+            min_coverage: The minimum coverage, from 0 to 1. Default: that of the policy, or 0.99.
 
         Raises:
             InvalidPolicy: If the policy is invalid; `violations` has the fields and lines.
         """
-        request = pb.EvaluateGateRequest(name=name_of(analysis), policy=policy, baseline=name_of(baseline))
+        request = pb.EvaluateGateRequest(
+            name=name_of(analysis), policy=policy, baseline=name_of(baseline), min_coverage=min_coverage
+        )
         return self._call(self._analyses.EvaluateGate, request)
 
     def trend(self, request: pb.ComputeTrendRequest | None = None, **options: Unpack[TrendOptions]) -> Trend:

@@ -21,6 +21,7 @@ from errata.cli.connect import (
     server_options,
 )
 from errata.cli.console import safe, stderr_console
+from errata.cli.coverage import min_coverage_option, read_subset
 from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED, UNDECIDED
 from errata.cli.folder import CLASSES, REPORT, SUMMARY, VERDICTS, make_folder, write_folder
 from errata.cli.gate import EXIT_CODES, read_policy, show_gate, write_gate
@@ -71,6 +72,13 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
     metavar="FILE",
     help="For answers in words: a CSV file answer,class with the classes of answers.",
 )
+@min_coverage_option("Minimum share of the evaluated images that need a prediction. Default: 0.")
+@click.option(
+    "--subset",
+    type=FilePath(),
+    metavar="FILE",
+    help="The images that the file covers on purpose, one name per line. Coverage refers to these images.",
+)
 @click.option("--name", "display_name", default="", help="Display name. Default: the model, or the name of the file.")
 @label_option("A label of the analysis. Can be repeated.")
 @click.option("--wait/--no-wait", default=True, help="Wait for the result (default), or return when it is queued.")
@@ -93,6 +101,8 @@ def analyze(
     row_order: str | None,
     accept_implausible: bool,
     mapping: Path | None,
+    min_coverage: float | None,
+    subset: Path | None,
     display_name: str,
     labels: tuple[str, ...],
     wait: bool,
@@ -108,8 +118,10 @@ def analyze(
     Exit code: 0, or that of the gate; 4 if the analysis failed or was canceled.
     """
     _check_source(model, predictions)
+    upload_options: dict[str, Any] = {"row_order": row_order or "", "accept_implausible": accept_implausible}
+    upload_options |= _coverage_options(predictions, min_coverage, subset)
+    upload_options["answers_mapping"] = _read_mapping(mapping, predictions)
     _check_options(output, wait, baseline, markdown, policy, target)
-    answers_mapping = _read_mapping(mapping, predictions)
     options: dict[str, Any] = {"display_name": display_name, "labels": parse_labels(labels), "fresh": fresh}
     options["gate_policy"] = read_policy(policy) if policy is not None else ""
     if output is not None:
@@ -120,8 +132,6 @@ def analyze(
         options |= {"dataset": dataset, "evidence": connection.evidence}
         options["gate_baseline"] = resolve(client, baseline) if baseline else ""
         if predictions is not None:
-            upload_options = {"row_order": row_order or "", "accept_implausible": accept_implausible}
-            upload_options |= {"answers_mapping": answers_mapping}
             analysis = _upload(client, predictions, options | upload_options)
         else:
             submit = partial(client.analyze, str(model), request_id=uuid.uuid4().hex, **options)
@@ -168,6 +178,16 @@ def _check_source(model: str | None, predictions: Path | None) -> None:
         )
     if Path(model).is_file() or (":" not in model and suffix in PREDICTIONS):
         raise InvalidRequest(f"{model!r:.200} is a file. Use --predictions {model} to upload it.", field="model")
+
+
+def _coverage_options(predictions: Path | None, min_coverage: float | None, subset: Path | None) -> dict[str, Any]:
+    """Return the options of an upload about its images; raise InvalidRequest if a model has some."""
+    if predictions is None and (min_coverage is not None or subset is not None):
+        option = "--subset" if subset is not None else "--min-coverage"
+        raise InvalidRequest(
+            f"{option} needs --predictions. Add --predictions FILE, or remove {option}.", field="model"
+        )
+    return {"min_coverage": min_coverage or 0.0, "subset": read_subset(subset) if subset is not None else ()}
 
 
 def _check_options(

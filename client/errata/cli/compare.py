@@ -1,5 +1,6 @@
 """errata compare: changes from one analysis to another."""
 
+import math
 from pathlib import Path
 
 import click
@@ -110,6 +111,13 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
             stderr_console().print(
                 f"Showing {format_count(limit)} of {format_count(total)} {label} images. Use --limit to show more."
             )
+    coverages = [comparison.coverage_a, comparison.coverage_b]
+    if comparison.HasField("coverage_a") and comparison.HasField("coverage_b") and min(coverages) < 1:
+        shares = [format_percentage(math.floor(1000 * coverage) / 1000) for coverage in coverages]
+        stderr_console().print(
+            f"Compared on the {format_count(everything.num_samples)} images that both analyses cover. Share of the "
+            f"evaluated images with a prediction: {shares[0]} (A), {shares[1]} (B)."
+        )
     if comparison.num_left_out:
         count = format_count(comparison.num_left_out)
         stderr_console().print(f"Images excluded because only one analysis has a prediction: {count}.")

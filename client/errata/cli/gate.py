@@ -3,16 +3,19 @@
 import codecs
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from errata import Client, pb
+from errata import pb
 from errata.cli.commands import FilePath, command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stdout_console
+from errata.cli.coverage import min_coverage_option
 from errata.cli.durations import parse_duration
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, SUCCESS, UNDECIDED
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
@@ -47,6 +50,7 @@ errata gate --schema > policy.schema.json
 @click.argument("analysis", required=False)
 @click.option("--policy", type=FilePath(), metavar="FILE", help="The policy (YAML).")
 @click.option("--baseline", default="", metavar="ANALYSIS", help="The analysis that bounds on changes refer to.")
+@min_coverage_option("Minimum share of the evaluated images with a prediction. Default: that of the policy, or 0.99.")
 @click.option(
     "--wait", "patience", metavar="DURATION", help="Maximum time to wait for the analysis, such as 90s, 30m, or 1h."
 )
@@ -61,6 +65,7 @@ def gate(
     analysis: str | None,
     policy: Path | None,
     baseline: str,
+    min_coverage: float | None,
     patience: str | None,
     junit: Path | None,
     markdown: Path | None,
@@ -84,13 +89,14 @@ def gate(
     seconds = parse_duration(patience, "wait") if patience is not None else 0.0
     if is_folder(analysis) and text and (not baseline or is_folder(baseline)) and not target.is_explicit:
         evaluate_folder = load_extension(EXTENSIONS_GROUP, "gate-folder", "'errata gate' on folders")
-        result = evaluate_folder(text, Path(analysis), Path(baseline) if baseline else None)
+        result = evaluate_folder(text, Path(analysis), Path(baseline) if baseline else None, min_coverage)
         subject = read_analysis(Path(analysis))
     else:
         with connect(target) as connection:
             name = resolve(connection.client, analysis)
             baseline_name = resolve(connection.client, baseline) if baseline else ""
-            result = evaluate(connection.client, name, text, baseline_name, seconds)
+            request = partial(connection.client.gate, name, text, baseline_name, min_coverage)
+            result = evaluate(request, seconds)
             subject = connection.client.get(name) if junit or markdown else pb.Analysis()
     write_gate(result, subject, junit, markdown)
     if as_json:
@@ -100,20 +106,17 @@ def gate(
     ctx.exit(EXIT_CODES.get(result.decision, UNDECIDED))
 
 
-def evaluate(client: Client, name: str, policy: str, baseline: str, seconds: float) -> pb.GateResult:
+def evaluate(request: Callable[[], pb.GateResult], seconds: float) -> pb.GateResult:
     """Return the result of a gate.
 
     Args:
-        client: The service.
-        name: Name of the analysis.
-        policy: The policy (YAML); empty: that of the analysis.
-        baseline: Name of the baseline; empty: that of the analysis.
+        request: Requests the result from the service.
         seconds: How long to wait for an analysis that has not finished, or for a service that is unavailable.
     """
     end = time.monotonic() + seconds
     while True:
         try:
-            result = client.gate(name, policy, baseline)
+            result = request()
         except Unavailable:
             if time.monotonic() + POLL_SECONDS > end:
                 raise

@@ -18,6 +18,7 @@ from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
 from errata.cli.value_names import creation_time
+from errata.coverage import partial_coverage
 from errata.error_types import severe_total
 from errata.messages import MISSING, format_count, format_optional, pluralize
 from errata.names import dataset_id
@@ -112,7 +113,7 @@ def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> l
     """
     length = short_id_length([analysis.name for analysis in analyses])
     is_wide = width >= WIDE
-    rows = [TITLES if is_wide else NARROW_TITLES, *(_row(analysis, length) for analysis in analyses[:limit])]
+    rows = [TITLES if is_wide else NARROW_TITLES, *(_row(analysis, length, is_wide) for analysis in analyses[:limit])]
     gap = "  " if is_wide else " "
     if not is_wide:
         for row in rows[1:]:
@@ -125,7 +126,7 @@ def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> l
     return [gap.join(_cells(row, widths)).rstrip() for row in rows]
 
 
-def _row(analysis: pb.Analysis, length: int) -> list[str]:
+def _row(analysis: pb.Analysis, length: int, is_wide: bool) -> list[str]:
     rates = [MISSING] * 3
     if analysis.HasField("summary"):
         group = analysis.summary.groups["all"]
@@ -139,9 +140,18 @@ def _row(analysis: pb.Analysis, length: int) -> list[str]:
         creation_time(analysis),
         " ".join(without_controls(analysis.display_name).split()),
         " ".join(without_controls(dataset_id(analysis.dataset)).split()),
-        enum_name(pb.Analysis.State, analysis.state) + (" (implausible)" if analysis.implausible else ""),
+        _state(analysis, is_wide),
         *rates,
     ]
+
+
+def _state(analysis: pb.Analysis, is_wide: bool) -> str:
+    """Return the state of an analysis, with what sets its result apart; in a narrow table, a coverage instead of it."""
+    coverage = partial_coverage(analysis) if analysis.HasField("summary") else ""
+    if coverage and not is_wide:
+        return f"{'subset' if analysis.HasField('subset') else 'partial'} {coverage.partition('.')[0]} %"
+    notes = ["implausible"] * analysis.implausible + [f"coverage {coverage}"] * bool(coverage)
+    return enum_name(pb.Analysis.State, analysis.state) + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _cells(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from errata import pb
 from errata.choices import enum_name
 from errata.cli.console import safe
+from errata.coverage import describe_coverage
 from errata.enums import AnswerOutcome, AnswerRelation, ExpertSeverity, Outcome, ProblematicTag, Severity
 from errata.error_types import TOP1_ERROR_TYPES, error_keys, find_error_type, num_errors, severe_total, title_of
 from errata.groups import sort_groups
@@ -65,6 +66,8 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         console.print(f"[yellow]Warning[/]: {safe(warning)}")
     if not analysis.HasField("summary"):
         return
+    if coverage := describe_coverage(analysis):
+        console.print(f"Coverage: {safe(coverage)}")
     names = sort_groups(analysis.summary.groups)
     for start in range(0, len(names), MAX_GROUPS):
         console.print(_summary_table(analysis, names[start : start + MAX_GROUPS], console.width < NARROW))

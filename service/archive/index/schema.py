@@ -17,6 +17,7 @@ from service.archive import document as documents
 from service.archive.document import parse_document
 from service.archive.port import Record
 from service.domain import ALL, ERROR_TYPES, Analysis, ErrorType, GroupNumbers, RowOrder, State, StoredResult, Summary
+from service.domain.coverage import dataset_share
 from service.domain.listing import NO_VALUE, SORT_VALUES, end_of, microseconds, searchable_text, version_key
 
 SCHEMA = 1  # increment it with each change of the values in the tables: the index is then rebuilt
@@ -34,7 +35,7 @@ CREATE TABLE analyses (
   top1_accuracy REAL NOT NULL, multi_label_accuracy REAL NOT NULL, model_failures REAL NOT NULL,
   severe_error_rate REAL NOT NULL, version_model TEXT, version TEXT NOT NULL,
   labels TEXT NOT NULL, architecture TEXT NOT NULL, predictions_digest TEXT NOT NULL, abstained TEXT, numbers TEXT,
-  implausible INTEGER NOT NULL
+  implausible INTEGER NOT NULL, coverage REAL
 );
 CREATE INDEX by_time ON analyses (create_time, id);
 CREATE INDEX by_state ON analyses (state, create_time, id);
@@ -109,6 +110,7 @@ def analysis_row(analysis: Analysis) -> dict[str, Any]:
         "abstained": json.dumps([error_type.name for error_type in summary.abstained]) if summary else None,
         "numbers": _pack_numbers(summary) if summary else None,
         "implausible": int(analysis.implausible),
+        "coverage": dataset_share(analysis),
     }
 
 
@@ -131,7 +133,7 @@ def unpack_document(packed: bytes) -> Analysis:
 def stored_result(row: tuple[Any, ...]) -> StoredResult:
     """Return the result of a row of RESULT_COLUMNS."""
     analysis_id, title, labels, architecture, digest, model, version, abstained, top1_accuracy, *others = row
-    owner, overall, group = others
+    owner, coverage, overall, group = others
     overall_numbers = _unpack_numbers(overall)
     return StoredResult(
         analysis_id,
@@ -145,13 +147,14 @@ def stored_result(row: tuple[Any, ...]) -> StoredResult:
         overall_numbers,
         overall_numbers if group == overall else _unpack_numbers(group),
         owner,
+        coverage,
     )
 
 
 # The parameter is the JSON path of a group.
 RESULT_COLUMNS = f"""
   id, display_name, labels, architecture, predictions_digest, version_model, version, abstained, top1_accuracy,
-  owner, json_extract(numbers, '$.{ALL}'), json_extract(numbers, :group)
+  owner, coverage, json_extract(numbers, '$.{ALL}'), json_extract(numbers, :group)
 """
 
 

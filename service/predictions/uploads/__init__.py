@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from errata.errors import InvalidRequest, InvalidUpload, UnsupportedFormat
+from errata.errors import InvalidRequest, InvalidUpload
 
 from service.domain import Predictions, RowOrder
 from service.predictions.uploads import csv, jsonl, npy, npz, parquet
 from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.compression import DecompressedStream, detect_codec
-from service.predictions.uploads.other_formats import check_other_formats
+from service.predictions.uploads.other_formats import HEAD_BYTES, check_other_formats
 from service.predictions.uploads.rows import OrderedRows, Rows
 from service.predictions.uploads.terms import (
     CSV_TERMS,
@@ -27,8 +27,6 @@ from service.storage import Readable, spool
 
 __all__ = ["FORMATS", "Format", "Layout", "Upload", "parse_upload"]
 
-HEAD_BYTES = 64  # enough to recognize a format
-PICKLE = b"\x80"  # first byte of a pickle; UTF-8 text never starts with it
 MAX_ROW_BYTES = 512  # average size of a text row
 
 
@@ -95,17 +93,11 @@ def parse_upload(
         "columns or keys that Errata does not read, and duplicate rows."
     )
     head = stream.peek(HEAD_BYTES)
-    if not head:
-        raise InvalidUpload("The predictions file is empty. Upload a file with one row per image.", field="chunk")
     if codec := detect_codec(head):
         stream = BoundedStream(DecompressedStream(stream, codec), max_text, text_too_large)
         head = stream.peek(HEAD_BYTES)
-    if head.startswith(PICKLE):
-        raise UnsupportedFormat(
-            "The file is a pickle, which Errata does not read because it can run code. Save the predictions as CSV, "
-            "JSONL, Parquet, npz, or npy.",
-            field="chunk",
-        )
+    if not head:
+        raise InvalidUpload("The predictions file is empty. Upload a file with one row per image.", field="chunk")
     check_other_formats(head)
     format = next(format for format in FORMATS if format.recognizes(head))
     _check_row_order(format.terms, order)

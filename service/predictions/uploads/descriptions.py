@@ -28,6 +28,15 @@ def describe_index(index: int, label_space: LabelSpace) -> str:
     return f"{description} {ONE_BASED}" if index == last + 1 else description
 
 
+def one_based_note(label_space: LabelSpace) -> str:
+    """Return the problem of a file whose classes are numbered from 1, and its remedy."""
+    last = label_space.num_classes
+    return (
+        f"The classes look numbered from 1 to {last}: {last} is the only unknown class, and no row has class 0. "
+        "Subtract 1 from each."
+    )
+
+
 def describe_class(value: object, label_space: LabelSpace) -> str:
     """Return the description of a class that is unknown, or that can mean several classes."""
     classes = label_space.match(str(value))

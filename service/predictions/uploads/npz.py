@@ -12,7 +12,7 @@ from errata.errors import InvalidUpload, TooLarge, TruncatedUpload
 from numpy.typing import NDArray
 
 from service.predictions.uploads import npy
-from service.predictions.uploads.other_formats import EXCEL, WEIGHTS
+from service.predictions.uploads.other_formats import check_zip_members
 from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.terms import format_size
 
@@ -44,7 +44,7 @@ def read(content: BinaryIO, expected: tuple[int, int], classes: Sequence[int] | 
         with zipfile.ZipFile(content) as archive:
             members = archive.infolist()
             names = [member.filename for member in members]
-            _check_members(names)
+            check_zip_members(names)
             if len(members) > MAX_ARRAYS:
                 raise TooLarge(
                     f"The npz file has {len(members):,} arrays. Expected at most {MAX_ARRAYS}. Save only top1 and "
@@ -69,14 +69,6 @@ def read(content: BinaryIO, expected: tuple[int, int], classes: Sequence[int] | 
         raise InvalidUpload(
             f"The npz file is damaged ({type(error).__name__}). Save it again with numpy.savez.", field="chunk"
         ) from error
-
-
-def _check_members(names: Collection[str]) -> None:
-    """Raise InvalidUpload for a ZIP archive that is known not to be an npz file."""
-    if any(name == "[Content_Types].xml" or name.startswith("xl/") for name in names):
-        raise InvalidUpload(EXCEL, field="chunk")
-    if any(name.endswith("/data.pkl") for name in names):
-        raise InvalidUpload(WEIGHTS, field="chunk")
 
 
 def _check_arrays(names: Collection[str]) -> None:

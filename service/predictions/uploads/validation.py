@@ -1,8 +1,9 @@
-"""Validation of rows: one prediction for each image of the data set, or an error that lists the wrong lines."""
+"""Validation of rows: at most one prediction for each image of the data set, or an error that lists the wrong lines."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from service.domain import NO_PREDICTION, LabelSpace, Mask, Predictions, RowOrder
 from service.predictions.answers.collector import AnswerCollector
 from service.predictions.answers.matcher import AnswerMatcher
+from service.predictions.uploads.class_numbering import OneBased
 from service.predictions.uploads.descriptions import (
     class_forms,
     decode_name,
@@ -21,6 +23,7 @@ from service.predictions.uploads.descriptions import (
     describe_probability,
     describe_repeat,
     describe_unknown_name,
+    one_based_note,
     parse_number,
 )
 from service.predictions.uploads.rows import NamedRows, OrderedRows
@@ -28,9 +31,16 @@ from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
 
 TEXTS_PER_CLASS = 20  # distinct class texts in one upload; each class has only a few names
 MIN_CLASS_TEXTS = 20_000  # limit for few classes, which can have more names
+CLASS_FOLDER = "^n[0-9]{8}/"  # folder of an image in the layout of ImageNet
 MAX_VIOLATIONS = 10  # violations that an error lists
 UNKNOWN_CLASS = -1
+MAX_SAMPLE = 100  # unknown file names that are looked up in the other data sets
+UNKNOWN_SHARE = 0.5  # share of unknown names above which a file is probably one of another data set
 MAX_INT64 = np.iinfo(np.int64).max
+
+
+FindDatasets: TypeAlias = Callable[[Sequence[bytes]], Sequence[tuple[str, int]]]
+"""Returns the other data sets with an image that has one of the names, and how many of the names; most first."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class Layout:
     positions: Callable[[RowOrder], NDArray[np.intp]]  # (A,) image of each row of a file without file names
     label_space: LabelSpace
     classes: Mask | None = None  # (C,) classes of the data set; None: all
-    find_datasets: Callable[[bytes], Sequence[str]] = lambda _: ()  # other data sets that have a file name
+    find_datasets: FindDatasets = lambda _: ()
     create_matcher: Callable[[], AnswerMatcher] | None = None  # of answers in words; None: by the label space only
 
 
@@ -57,7 +67,7 @@ def place_named(blocks: Iterator[NamedRows], layout: Layout, terms: FormatTerms)
 
     Raises:
         InvalidRow: Some rows are wrong.
-        InvalidUpload: A judged image has no row, or a column has the wrong type.
+        InvalidUpload: The file has no rows, or a column has the wrong type.
     """
     assembly = _Assembly(layout, terms)
     for block in blocks:
@@ -73,7 +83,9 @@ def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predict
             Violation("predicted_class", describe_index(int(rows.top1[row]), layout.label_space), int(row + 1))
             for row in bad_rows[:MAX_VIOLATIONS]
         ]
-        raise _invalid_row(violations, len(bad_rows), NPY_TERMS)
+        is_one_based = rows.top1.min() > 0 and rows.top1.max() == layout.label_space.num_classes
+        note = one_based_note(layout.label_space) if is_one_based else ""
+        raise _invalid_row(violations, len(bad_rows), NPY_TERMS, note)
     positions = layout.positions(order)
     top1 = np.full(len(positions), -1, dtype=np.int16)
     top1[positions] = rows.top1
@@ -98,7 +110,8 @@ class _Assembly:
         self._probability: NDArray[np.float16] | None = None
         self._count = 0
         self._num_unknown = 0  # rows whose file name is not in the data set
-        self._unknown_name = b""  # one of them
+        self._unknown_names: list[bytes] = []  # some of them
+        self._one_based = OneBased(layout.label_space)
         self._violations: list[Violation] = []
         self._num_wrong = 0
         self._classes_by_text: dict[str, int] = {}
@@ -130,47 +143,45 @@ class _Assembly:
         self._count += len(block.names)
 
     def finish(self) -> Predictions:
-        """Return the predictions; raise InvalidRow if rows are wrong, InvalidUpload if images are missing."""
+        """Return the predictions, -1 for images without a row; raise InvalidRow if rows are wrong."""
         violations = sorted(self._violations, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]
-        if self._count and self._num_unknown == self._count:
-            raise self._other_dataset(violations)
+        if self._num_unknown > UNKNOWN_SHARE * self._count:
+            self._check_other_dataset(violations)
         if self._num_wrong:
-            raise _invalid_row(violations, self._num_wrong, self._terms)
+            is_one_based = self._one_based.is_likely(self._top1)
+            note = one_based_note(self._layout.label_space) if is_one_based else ""
+            raise _invalid_row(violations, self._num_wrong, self._terms, note)
         if not self._count:
             raise InvalidUpload(
                 f"The file has no rows. Write one row for each image of data set '{self._layout.dataset}'.",
                 field="chunk",
             )
-        missing = self._layout.rows[self._top1[self._layout.rows] == NO_PREDICTION]
-        if len(missing):
-            raise self._missing_images(missing)
         answers = None if self._answers is None else self._answers.finish()
         return Predictions(self._top1, self._probability, answers=answers)
 
-    def _other_dataset(self, violations: list[Violation]) -> InvalidRow:
-        none = "The only file name is not" if self._count == 1 else f"None of the {self._count:,} file names is"
-        message = f"{none} in data set '{self._layout.dataset}'"
-        if datasets := self._layout.find_datasets(self._unknown_name):
-            names = " or ".join(f"'{dataset}'" for dataset in datasets)
-            return InvalidRow(
-                f"{message}. Data set {names} has such file names. Use --dataset {datasets[0]}.",
+    def _check_other_dataset(self, violations: list[Violation]) -> None:
+        """Raise InvalidRow if the unknown names are those of another data set, or if all names are unknown."""
+        unknown, total = self._num_unknown, self._count
+        names = "The only file name is not" if total == 1 else f"None of the {total:,} file names is"
+        if unknown < total:
+            names = f"{unknown:,} of the {total:,} file names are not"
+        message = f"{names} in data set '{self._layout.dataset}'"
+        datasets = self._layout.find_datasets(self._unknown_names)
+        most = datasets[0][1] if datasets else 0
+        if most > UNKNOWN_SHARE * len(self._unknown_names):
+            best = [dataset for dataset, count in datasets if count == most]
+            share = f" ({most:,} of {len(self._unknown_names):,} checked)" if len(self._unknown_names) > 1 else ""
+            raise InvalidRow(
+                f"{message}. Data set {' or '.join(map(repr, best))} has such file names{share}. Use --dataset "
+                f"{best[0]}.",
                 violations=violations,
             )
-        example = decode_name(self._layout.names[0].as_py())
-        return InvalidRow(
-            f"{message}. Use names such as {example!r:.80}, or choose another data set with --dataset.",
-            violations=violations,
-        )
-
-    def _missing_images(self, missing: NDArray[np.int32]) -> InvalidUpload:
-        names = ", ".join(decode_name(self._layout.names[int(row)].as_py()) for row in missing[:MAX_VIOLATIONS])
-        more = f", and {len(missing) - MAX_VIOLATIONS:,} more" if len(missing) > MAX_VIOLATIONS else ""
-        images = "1 image" if len(missing) == 1 else f"{len(missing):,} images"
-        return InvalidUpload(
-            f"The file has no row for {images} of data set '{self._layout.dataset}': {names}{more}. Add a row for each "
-            "missing image, or choose another data set with --dataset.",
-            field="file_name",
-        )
+        if unknown == total:
+            example = decode_name(self._layout.names[0].as_py())
+            raise InvalidRow(
+                f"{message}. Use names such as {example!r:.80}, or choose another data set with --dataset.",
+                violations=violations,
+            )
 
     def _find_images(self, block: NamedRows) -> NDArray[np.int64]:
         """Return the image of each row, (n,); -1 for an unknown name."""
@@ -178,15 +189,16 @@ class _Assembly:
         if self._is_aligned and names.equals(image_names.slice(self._count, len(names))):
             return np.arange(self._count, self._count + len(names))
         self._is_aligned = False
-        images = _index_in(names, image_names)
+        images = index_in(names, image_names)
         unknown = np.flatnonzero(images < 0)
         if len(unknown):  # names may include the class folder, as in `n01440764/file.JPEG`
-            bare = pc.replace_substring_regex(names.take(pa.array(unknown)), pattern="^n[0-9]{8}/", replacement="")
-            images[unknown] = _index_in(bare, image_names)
+            bare = pc.replace_substring_regex(names.take(pa.array(unknown)), pattern=CLASS_FOLDER, replacement="")
+            images[unknown] = index_in(bare, image_names)
             unknown = np.flatnonzero(images < 0)
         if len(unknown):
             self._num_unknown += len(unknown)
-            self._unknown_name = self._unknown_name or names[int(unknown[0])].as_py()
+            sample = unknown[: MAX_SAMPLE - len(self._unknown_names)]
+            self._unknown_names += names.take(pa.array(sample)).to_pylist()
         self._note("file_name", self._describe_unknown_name, names, block.lines, unknown)
         return images
 
@@ -212,7 +224,9 @@ class _Assembly:
                 f"{class_forms(self._layout.label_space)}.",
                 field="predicted_class",
             )
-        self._note("predicted_class", self._describe_class, column, block.lines, np.flatnonzero(classes < 0))
+        wrong = np.flatnonzero(classes < 0)
+        self._one_based.add(column, wrong)
+        self._note("predicted_class", self._describe_class, column, block.lines, wrong)
         return classes
 
     def _number_answers(self, block: NamedRows) -> NDArray[np.int32]:
@@ -333,11 +347,12 @@ def _plain_indices(column: pa.Array, label_space: LabelSpace) -> NDArray[np.int1
     return values
 
 
-def _index_in(names: pa.Array, image_names: pa.Array) -> NDArray[np.int64]:
+def index_in(names: pa.Array, image_names: pa.Array) -> NDArray[np.int64]:
+    """Return the index of each name among the names of the images, (n,); -1 for an unknown name."""
     return np.asarray(pc.fill_null(pc.index_in(names, value_set=image_names), -1)).astype(np.int64)
 
 
-def _invalid_row(violations: list[Violation], count: int, terms: FormatTerms) -> InvalidRow:
+def _invalid_row(violations: list[Violation], count: int, terms: FormatTerms, note: str = "") -> InvalidRow:
     more = f" (and {count - 1:,} more error{'s' if count > 2 else ''})" if count > 1 else ""
     message = f"{terms.row.capitalize()} {violations[0].line}: {violations[0].description}{more}"
-    return InvalidRow(message, violations=violations)
+    return InvalidRow(f"{message} {note}" if note else message, violations=violations)

@@ -7,6 +7,7 @@ from errata.groups import group_title
 from errata.messages import (
     CLASS_ACCURACY,
     MISSING,
+    coverage_text,
     format_count,
     format_percentage,
     format_points,
@@ -14,6 +15,7 @@ from errata.messages import (
 )
 
 from service.domain import ALL, Bound, Exactness, GateReason, Measure, UndecidedReason
+from service.report.messages.coverage import common_images_note
 from service.report.messages.formatting import capitalize, describe_p_value
 
 MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded error types
@@ -45,6 +47,8 @@ _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.INEXACT_VALUE: "without the missing evidence, the value can be on the other side of the bound",
     UndecidedReason.NO_VALUE: "the value is not available",
     UndecidedReason.UNKNOWN_SLICE: "the data set has no such slice, or the analysis is a folder, which has no slices",
+    UndecidedReason.OTHER_IMAGES: "the analysis and its baseline cover different images, and the measure is not known "
+    "for the common ones",
     UndecidedReason.NOT_FINISHED: "the analysis or its baseline is not finished",
     UndecidedReason.ENDED_WITHOUT_RESULT: "the analysis or its baseline failed or was canceled",
 }
@@ -95,8 +99,11 @@ def measure_name(bound: Bound) -> str:
 
 
 def _coverage(reason: GateReason) -> str:
-    value, limit = format_percentage(reason.value), format_percentage(reason.limit)
-    return f"The {COVERAGE} is {value}; at least {limit} is required."
+    limit = f"at least {round(100 * (reason.limit or 0), 4):g} % is required"
+    if reason.coverage is None:
+        return f"The {COVERAGE} is {format_percentage(reason.value)}; {limit}."
+    coverage = reason.coverage
+    return f"Coverage: {coverage_text(coverage.num_covered, coverage.num_expected, coverage.num_judged)}; {limit}."
 
 
 def _limits(reason: GateReason, bound: Bound) -> list[str]:
@@ -114,6 +121,8 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
     if bound.max_decrease is not None:
         limits.append(f"a decrease of at most {_format_difference(bound.max_decrease, is_count)}")
     sentences = [f"{subject} ({baseline}{p_value}); {' or '.join(limits)} is allowed."]
+    if reason.on_common_images:
+        sentences.append(common_images_note(reason.num_samples or 0))
     if bound.alpha is not None:
         sentences.append(f"A change counts if p < {bound.alpha:g}.")
     if reason.change_limits is not None:

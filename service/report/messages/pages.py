@@ -180,6 +180,7 @@ _TEXTS = (
     "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in several "
     "groups. Multi-label (class mean) and the two columns after it: means over target classes. The other accuracies: "
     "shares of images.",
+    "coverage {share}",
     "Images excluded because only one analysis has a prediction: {count}.",
     "images predicted",
     "implausible",

@@ -29,6 +29,7 @@ from service.domain import (
     Trend,
     TrendPoint,
 )
+from service.report.messages.coverage import partial_models_note
 
 CUSTOM_SUPERCLASSES_NOTE = (
     "The reference models were evaluated with the superclasses of the paper, and this evidence is not known to use the "
@@ -145,6 +146,8 @@ def trend_notes(trend: Trend) -> list[str]:
         notes.append(MISSING_LABEL_NOTE.format(label=trend.by))
     if num_repeated := sum(point.num_analyses > 1 for point in trend.points):
         notes.append(repeated_note(num_repeated))
+    if partial := [model_title(point) for point in trend.points if point.coverage is not None and point.coverage < 1]:
+        notes.append(partial_models_note(partial))
     if trend.num_left_out:
         notes.append(excluded_note(trend.num_left_out))
     return notes

@@ -112,7 +112,7 @@ def test_gate_with_an_old_baseline_is_undecided(old: JudgedAnalysis, new: Judged
     result = evaluate_policy(POLICY, new.analysis, to_side(new), to_side(old))
 
     assert result.decision is GateDecision.UNDECIDED
-    assert UndecidedReason.OTHER_EVIDENCE in result.reasons[0].causes
+    assert UndecidedReason.OTHER_EVIDENCE in result.reasons[1].causes
 
 
 def test_reanalyzed_predictions_are_compared(old: JudgedAnalysis, new: JudgedAnalysis, imagenet_real: Bundle) -> None:

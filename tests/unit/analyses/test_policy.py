@@ -95,10 +95,15 @@ def test_a_policy_with_all_fields_is_parsed() -> None:
     )
 
 
+def test_a_policy_can_accept_any_coverage() -> None:
+    assert parse_policy(f"min_coverage: null\n{SHORTEST}").min_coverage is None
+    assert parse_policy(f"min_coverage: 0\n{SHORTEST}").min_coverage == 0
+
+
 def test_missing_fields_have_defaults() -> None:
     policy = parse_policy(SHORTEST)
 
-    assert (policy.min_samples, policy.min_coverage) == (100, None)  # 100: spec/statistics
+    assert (policy.min_samples, policy.min_coverage) == (100, 0.99)  # 100: spec/statistics
     assert policy.name
     (bound,) = policy.bounds
     assert (bound.group, bound.types, bound.alpha, bound.undecided_within_interval) == (ALL, (), None, False)

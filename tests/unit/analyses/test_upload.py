@@ -1,6 +1,7 @@
 """Uploads and request ids: an id is released if its analysis is not archived or is deleted."""
 
 import io
+from typing import Any
 
 import pytest
 from errata.errors import AlreadyExists, AnalysisNotFound, InvalidUpload, Unavailable
@@ -18,7 +19,7 @@ def rows(demo: Bundle) -> list[str]:
     return [f"{name},7" for name in demo.judged_names]
 
 
-def send(backend: Backend, rows: list[str], request_id: str = "r", **fields: str) -> Analysis:
+def send(backend: Backend, rows: list[str], request_id: str = "r", **fields: Any) -> Analysis:
     content = io.BytesIO(("file_name,top1\n" + "\n".join(rows) + "\n").encode())
     return upload(backend.ports, AnalysisRequest("demo", request_id=request_id, **fields), content)
 
@@ -55,7 +56,7 @@ def test_an_upload_that_could_not_be_archived_binds_its_id_to_no_body(backend: B
 
 def test_a_rejected_file_binds_its_id_to_nothing(backend: Backend, rows: list[str]) -> None:
     with pytest.raises(InvalidUpload):
-        send(backend, rows[:3])
+        send(backend, rows[:3], min_coverage=0.99)
 
     assert send(backend, rows).request.request_id == "r"
 

@@ -248,3 +248,13 @@ def test_progress_text_is_complete(state: State, progress: Progress) -> None:
     assert sentence == sentence.strip()
     assert not [item for item in ("None", "nan", "  ", ", ,", "-") if item in sentence]
     assert not sentence or not state.is_final
+
+
+def test_row_of_a_partial_analysis_shows_its_coverage() -> None:
+    partial = replace(summary(), num_judged=10_000)
+
+    (row,) = view_of(analysis(summary=partial)).rows
+
+    assert row.coverage == "84.0 %"  # (6000 + 2 * 1200) / 10,000
+    assert view_of(analysis(summary=replace(partial, num_judged=8400))).rows[0].coverage == ""
+    assert view_of(running()).rows[0].coverage == ""

@@ -253,7 +253,7 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
         ),
         (
             GateReason(GateDecision.PASS, None, 0.999, 0.95),
-            "The share of evaluated images with a prediction is 99.9 %; at least 95.0 % is required.",
+            "The share of evaluated images with a prediction is 99.9 %; at least 95 % is required.",
         ),
         (
             GateReason(
@@ -324,6 +324,7 @@ CAUSES = {
     UndecidedReason.ABSTAINED: "no evidence",
     UndecidedReason.OTHER_EVIDENCE: "other evidence",
     UndecidedReason.UNKNOWN_SLICE: "no such slice",
+    UndecidedReason.OTHER_IMAGES: "cover different images",
     UndecidedReason.WIDE_INTERVAL: "confidence interval",
     UndecidedReason.INEXACT_VALUE: "other side of the bound",
     UndecidedReason.NO_VALUE: "not available",
@@ -370,7 +371,7 @@ def test_reason_about_the_whole_analysis_is_a_sentence(cause: UndecidedReason) -
 def test_unknown_coverage_is_undecided() -> None:
     sentence = gate_reason(GateReason(GateDecision.UNDECIDED, None, None, 0.95, causes=(UndecidedReason.NO_VALUE,)))
 
-    assert "is –; at least 95.0 % is required" in sentence
+    assert "is –; at least 95 % is required" in sentence
     assert CAUSES[UndecidedReason.NO_VALUE] in sentence.split("Undecided: ")[1]
 
 

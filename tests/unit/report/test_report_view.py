@@ -34,6 +34,7 @@ from service.domain import (
     SharedSuperclass,
     State,
     Step,
+    Subset,
     Summary,
     Verdict,
     VerdictEvidence,
@@ -774,3 +775,18 @@ def test_report_counts_the_errors_for_which_clip_prefers_a_true_label() -> None:
     assert view(label_preference=(3, 1200)).label_preference.startswith("In 3 of 1,200 out-of-vocabulary errors, CLIP")
     assert view(label_preference=(0, 0)).label_preference == ""
     assert view().label_preference == ""
+
+
+def test_a_partial_coverage_is_a_key_figure() -> None:
+    covered = sum(COUNTS.values()) + 7  # problematic images are covered
+    partial = analysis(summary=summary(num_judged=2 * covered))
+    subset = analysis(summary=summary(num_judged=2 * covered), subset=Subset("d" * 64, 2 * covered, covered))
+
+    figures = {figure.name: figure.value for figure in view(partial).key_figures}
+    assert figures["coverage"] == "50.0 %"
+    assert {figure.name: figure.value for figure in view(subset).key_figures}["coverage"] == "100.0 % of a subset"
+    complete = view(analysis(summary=summary(num_judged=covered)))
+    assert "coverage" not in {figure.name for figure in complete.key_figures}
+    facts = {fact.name: fact.value for fact in complete.provenance}
+    assert facts["coverage"] == f"{covered} of {covered} images (100.0 %)"
+    assert {fact.name: fact.value for fact in view(subset).provenance}["digest of the subset"] == "d" * 64

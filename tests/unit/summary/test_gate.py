@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from service.domain import (
     ALL,
     Bound,
+    Coverage,
     ErrorType,
     Exactness,
     GateDecision,
@@ -23,13 +24,15 @@ from service.domain import (
     PairedMetric,
     PairedTest,
     Predictions,
+    Subset,
     Summary,
     UndecidedReason,
     build_strata,
+    coverage_of,
 )
 from service.summary.gate import Baseline, decision_of, evaluate
 from service.summary.mcnemar import detectable_change
-from service.summary.measures import coverage_of, inexactness, value_of
+from service.summary.measures import inexactness, value_of
 from service.summary.score_interval import ONE_SIDED_95, score_intervals
 from service.summary.summarize import SampleResults, summarize
 from service.taxonomy.imagenet_1k import GROUPS
@@ -302,15 +305,35 @@ def test_all_causes_are_named() -> None:
 def test_coverage_is_the_share_of_judged_images_with_a_prediction(least: float, decision: GateDecision) -> None:
     covered, other = evaluate(policy(make_bound(Measure.TOP1_ACCURACY, min=0.1), min_coverage=least), summary(), None)
 
-    assert coverage_of(summary()) == pytest.approx((200 + 30) / 250)  # problematic samples count as well
+    assert coverage_of(summary()) == Coverage(200 + 30, 250)  # problematic samples count as well
     assert (covered.decision, covered.bound, covered.limit) == (decision, None, least)
     assert covered.value == pytest.approx(0.92)
     assert (other.decision, other.bound.measure) == (PASS, Measure.TOP1_ACCURACY)
 
 
-@pytest.mark.parametrize("judged", [None, 0])
-def test_coverage_that_is_not_known_is_undecided(judged: int | None) -> None:
-    unknown = summary(num_judged=judged)
+def test_the_coverage_of_a_subset_is_relative_to_its_judged_images() -> None:
+    subset = Subset("d" * 64, num_images=300, num_judged=240)
+    gate = policy(make_bound(Measure.TOP1_ACCURACY, min=0.1), min_coverage=0.95)
+
+    covered, _ = evaluate(gate, summary(), None, subset=subset)
+
+    assert covered.coverage == Coverage(230, 240, 250)
+    assert covered.value == pytest.approx(230 / 240)
+    assert covered.decision is PASS
+    assert evaluate(gate, summary(), None)[0].decision is FAIL
+
+
+def test_an_early_analysis_of_all_images_is_complete() -> None:
+    gate = policy(make_bound(Measure.TOP1_ACCURACY, min=0.1), min_coverage=0.99)
+
+    covered, _ = evaluate(gate, summary(num_judged=None), None)
+
+    assert (covered.decision, covered.coverage) == (PASS, Coverage(1000, 1000))
+
+
+@pytest.mark.parametrize("fields", [{"num_judged": 0}, {"num_judged": None, "num_predicted": 990}])
+def test_coverage_that_is_not_known_is_undecided(fields: dict[str, int | None]) -> None:
+    unknown = summary(**fields)
 
     covered, _ = evaluate(policy(make_bound(Measure.TOP1_ACCURACY, min=0.1), min_coverage=0.5), unknown, None)
 

@@ -77,3 +77,27 @@ def test_an_analysis_without_a_result_has_no_rates() -> None:
     _, row = lines([queued], 80)
 
     assert row.split()[-4:] == ["queued", "–", "–", "–"]
+
+
+@pytest.mark.parametrize(
+    ("num_expected", "narrow", "wide"),
+    [(None, "partial 98 %", "succeeded (coverage 98.0 %)"), (49_500, "subset 99 %", "(coverage 99.0 % of a subset)")],
+)
+def test_an_analysis_that_does_not_cover_all_images_has_its_coverage(
+    num_expected: int | None, narrow: str, wide: str
+) -> None:
+    partial = analysis(IDS[0], "resnet50-" + "x" * 100, "street-scenes-of-2026-with-a-long-name")
+    partial.summary.groups["all"].num_samples = 46_837
+    partial.summary.num_problematic = 49_005 - 46_837
+    partial.summary.num_judged = 50_000
+    if num_expected is not None:
+        partial.subset.num_judged = num_expected
+
+    _, row = lines([partial], 80)
+
+    assert narrow in row
+    assert cell_len(row) <= 80
+    assert wide in lines([partial], 200)[1]
+    partial.summary.num_problematic = 50_000 - 46_837
+    partial.ClearField("subset")
+    assert "coverage" not in lines([partial], 200)[1]

@@ -1,9 +1,15 @@
 """Messages of rejected uploads name the problem with its value, and a remedy."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
+import pickle
+import tarfile
 import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -26,13 +32,13 @@ def zip_archive(*names: str) -> bytes:
     return file.getvalue()
 
 
-def named_files(small, write, names: list[str]) -> dict[str, bytes]:
-    rows = list(zip(names, TWELVE, strict=True))
+def named_files(small, write, names: Sequence[str], classes: Sequence[int] = TWELVE) -> dict[str, bytes]:
+    rows = list(zip(names, classes, strict=True))
     return {
         "csv": write.csv(rows),
         "csv.gz": gzip.compress(write.csv(rows)),
         "jsonl": write.jsonl(rows),
-        "parquet": write.parquet({"file_name": names, "predicted_class": TWELVE}),
+        "parquet": write.parquet({"file_name": names, "predicted_class": classes}),
     }
 
 
@@ -101,6 +107,95 @@ def test_files_of_another_kind_are_rejected_with_a_remedy(small, content, parts)
 
     assert isinstance(error, InvalidUpload)
     assert all(part in error.message for part in parts)
+
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+ODS = b"PK\x03\x04\x14\0" + bytes(20) + b"\x08\0\0\0mimetypeapplication/vnd.oasis.opendocument.spreadsheetPK"
+
+
+def tar_of(name: str) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"<!DOCTYPE html>\n<html lang=en>", ("an HTML page", "download")),
+        (b"\xef\xbb\xbf\n<!-- saved -->\n<HTML>", ("an HTML page",)),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code>', ("an XML document", "permissions")),
+        (b"%PDF-1.7\n", ("a PDF document",)),
+        (PNG, ("an image",)),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", ("an image",)),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", ("Git LFS", "git lfs pull")),
+        (b"outs:\n- md5: 8b1a\n  path: predictions.csv\n", ("DVC", "dvc pull")),
+        (b'{\n "cells": [\n  {"cell_type": "code"}]}', ("a Jupyter notebook",)),
+        (pickle.dumps({"a": 1}), ("a pickle", "run code")),
+        (pickle.dumps({"a": 1}, protocol=0), ("a pickle", "run code")),
+        (pickle.dumps(np.arange(3), protocol=0), ("a pickle", "run code")),
+        (ODS, ("a spreadsheet", "CSV")),
+        (zip_archive("META-INF/MANIFEST.MF"), ("a Java archive",)),
+        (zip_archive("Index/Document.iwa"), ("Apple Numbers", "CSV")),
+        (b"PK\x05\x06" + bytes(18), ("an empty ZIP archive",)),
+        (tar_of("predictions.csv"), ("tar archive", "Extract")),
+        (bz2.compress(b"file_name,top1\n"), ("bzip2", "gzip or zstd")),
+        (lzma.compress(b"file_name,top1\n"), ("xz", "gzip or zstd")),
+        (b"\x89HDF\r\n\x1a\n", ("an HDF5 file", "CSV")),
+        (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", ("a MATLAB file",)),
+        (b"ARROW1\0\0", ("Arrow or Feather", "Parquet")),
+        (b"SQLite format 3\0", ("an SQLite database",)),
+        (b"GGUF\x03\0\0\0", ("GGUF",)),
+    ],
+)
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_a_file_without_predictions_is_named_as_what_it_is(small, content, parts, compress) -> None:
+    error = small.rejection(compress(content))
+
+    assert isinstance(error, InvalidUpload)
+    assert all(part in error.message for part in parts)
+
+
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")], ids=["file", "gzip file"])
+def test_an_empty_file_is_named_as_empty(small, content) -> None:
+    assert "The predictions file is empty" in small.rejection(content).message
+
+
+def test_a_file_that_is_compressed_twice_is_named_so(small, write) -> None:
+    content = gzip.compress(gzip.compress(write.csv(small.rows(TWELVE))))
+
+    assert "compressed twice" in small.rejection(content).message
+
+
+@pytest.mark.parametrize("header", ["orc,predicted_class", "gguf,top1", "collections,top1", "outs:,top1"])
+def test_names_of_columns_are_not_mistaken_for_other_files(small, write, header) -> None:
+    assert "Missing column 'file_name'" in small.rejection(write.lines(header, "a,1")).message
+
+
+@pytest.mark.parametrize("form", NAMED_FORMATS)
+def test_classes_numbered_from_1_are_recognized(small, write, form) -> None:
+    content = named_files(small, write, small.names, [1000, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1000])[form]
+
+    error = small.rejection(content)
+
+    assert isinstance(error, InvalidRow)
+    assert "look numbered from 1 to 1000: 1000 is the only unknown class, and no row has class 0." in error.message
+    assert "Subtract 1 from each." in error.message
+    assert len(error.violations) == 2
+
+
+@pytest.mark.parametrize("form", NAMED_FORMATS)
+@pytest.mark.parametrize("classes", [[1000, 0, *[5] * 10], [1000, 1001, *[5] * 10]])
+def test_other_unknown_classes_are_not_taken_for_a_numbering_from_1(small, write, form, classes) -> None:
+    assert "numbered from 1" not in small.rejection(named_files(small, write, small.names, classes)[form]).message
+
+
+def test_an_array_numbered_from_1_is_recognized(small, write) -> None:
+    one_based = [*range(1, 12), 1000]
+
+    assert "look numbered from 1 to 1000" in small.rejection(write.npy(np.array(one_based))).message
+    assert "numbered" not in small.rejection(write.npy(np.array([0, *one_based[1:]]))).message
 
 
 def test_a_truncated_npz_file_is_rejected_with_a_remedy(small, write) -> None:
@@ -203,3 +298,45 @@ def test_an_array_of_another_length_is_rejected_with_the_option_to_change(small,
 
     assert "shape (10,). Expected (12,)" in message
     assert "--dataset" in message
+
+
+@pytest.mark.parametrize(
+    ("num_unknown", "message"), [(12, "None of the 12 file names is"), (7, "7 of the 12 file names")]
+)
+def test_a_file_of_another_data_set_names_the_data_set_with_most_of_the_names(
+    small, write, num_unknown, message
+) -> None:
+    names = [*(f"photo-{number}.jpg" for number in range(num_unknown)), *small.names[num_unknown:]]
+    sampled = []
+
+    def find_datasets(unknown: Sequence[bytes]) -> list[tuple[str, int]]:
+        sampled.extend(unknown)
+        return [("photos", len(unknown) - 1), ("drawings", 2)]
+
+    layout = replace(small.layout, find_datasets=find_datasets)
+    with pytest.raises(InvalidRow) as caught:
+        parse_upload(io.BytesIO(named_files(small, write, names)["csv"]), layout, RowOrder.UNSPECIFIED, 1 << 20)
+
+    assert sampled == [name.encode() for name in names[:num_unknown]]
+    assert message in caught.value.message
+    assert f"Data set 'photos' has such file names ({num_unknown - 1} of {num_unknown} checked)" in caught.value.message
+    assert "Use --dataset photos." in caught.value.message
+
+
+def test_few_unknown_names_are_not_looked_up_in_other_data_sets(small, write) -> None:
+    layout = replace(small.layout, find_datasets=lambda _: pytest.fail("a lookup"))
+    names = ["photo.jpg", *small.names[1:]]
+
+    with pytest.raises(InvalidRow, match=r"Image 'photo\.jpg' is not in data set 'small'"):
+        parse_upload(io.BytesIO(named_files(small, write, names)["csv"]), layout, RowOrder.UNSPECIFIED, 1 << 20)
+
+
+def test_a_sample_of_the_unknown_names_is_looked_up(small, write) -> None:
+    sizes = []
+    layout = replace(small.layout, find_datasets=lambda names: sizes.append(len(names)) or [])
+    content = write.csv([(f"photo-{number}.jpg", 1) for number in range(2000)])
+
+    with pytest.raises(InvalidRow, match="None of the 2,000 file names"):
+        parse_upload(io.BytesIO(content), layout, RowOrder.UNSPECIFIED, 1 << 20)
+
+    assert sizes == [100]

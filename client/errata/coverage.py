@@ -1,0 +1,39 @@
+"""The coverage of an analysis: the share of the images that it should cover that have a prediction."""
+
+from errata import v1 as pb
+from errata.groups import ALL
+from errata.messages import coverage_text, format_coverage
+
+
+def coverage_counts(analysis: pb.Analysis) -> tuple[int, int, int | None] | None:
+    """Return the coverage of an analysis.
+
+    Returns:
+        The number of images with a prediction, the number of images that the analysis should cover, and the number of
+        evaluated images of the data set, which is None unless the analysis covers a subset on purpose. None if the
+        coverage is unknown: analyses of early versions do not count evaluated images, so that only a prediction for
+        each image of the data set is known to be complete.
+    """
+    summary = analysis.summary
+    if not summary.HasField("num_judged"):
+        is_complete = summary.num_images > 0 and summary.num_predicted == summary.num_images
+        return (summary.num_predicted, summary.num_images, None) if is_complete else None
+    covered = summary.groups[ALL].num_samples + summary.num_problematic if ALL in summary.groups else 0
+    if not analysis.HasField("subset"):
+        return (covered, summary.num_judged, None) if summary.num_judged else None
+    return (covered, analysis.subset.num_judged, summary.num_judged) if analysis.subset.num_judged else None
+
+
+def describe_coverage(analysis: pb.Analysis) -> str:
+    """Describe the coverage of an analysis, for example "49,000 of 50,000 images (98.0 %)"; empty if it is unknown."""
+    counts = coverage_counts(analysis)
+    return "" if counts is None else coverage_text(*counts)
+
+
+def partial_coverage(analysis: pb.Analysis) -> str:
+    """Return the coverage of an analysis that does not cover all evaluated images, such as "98.0 %"; else empty."""
+    counts = coverage_counts(analysis)
+    if counts is None or (counts[2] is None and counts[0] == counts[1]):
+        return ""
+    covered, expected, num_judged = counts
+    return format_coverage(covered, expected) + ("" if num_judged is None else " of a subset")

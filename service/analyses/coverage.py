@@ -1,0 +1,94 @@
+"""The coverage of an upload: the images that it should cover, and those of them that have a prediction."""
+
+from dataclasses import replace
+
+import numpy as np
+from errata.errors import InvalidUpload
+from errata.messages import coverage_text, format_count, pluralize
+from numpy.typing import NDArray
+
+from service.domain import NO_PREDICTION, AnalysisRequest, Classes, Mask, Predictions, Subset
+from service.evidence.bundle import Bundle
+from service.predictions.uploads.subset import digest_subset, parse_subset
+
+MAX_NAMED = 10  # missing images in a message
+
+
+def read_subset(bundle: Bundle, text: str) -> Mask | None:
+    """Return the images of a subset file, (A,); None if there is none.
+
+    Raises:
+        InvalidUpload: A name is not that of an image, or the bundle evaluates none of the images.
+    """
+    if not text:
+        return None
+    subset = parse_subset(text, bundle.names, bundle.dataset)
+    if not subset[bundle.rows].any():
+        images = pluralize(int(subset.sum()), "image")
+        raise InvalidUpload(
+            f"The evidence of data set '{bundle.dataset}' evaluates none of the {images} of the subset. Add evaluated "
+            "images to the subset file.",
+            field="subset",
+        )
+    return subset
+
+
+def describe_subset(bundle: Bundle, subset: Mask | None) -> Subset | None:
+    """Return the record of a subset, (A,); None for all images."""
+    if subset is None:
+        return None
+    num_judged = int(np.count_nonzero(subset[bundle.rows]))
+    return Subset(digest_subset(subset, bundle.names), int(subset.sum()), num_judged)
+
+
+def restrict_to_subset(predictions: Predictions, subset: Mask | None) -> Predictions:
+    """Return predictions without those of images outside of a subset, (A,), and with the subset."""
+    if subset is None:
+        return predictions
+    restricted = predictions.top1_restricted
+    return replace(
+        predictions,
+        top1=_clear(predictions.top1, ~subset),
+        top1_restricted=None if restricted is None else _clear(restricted, ~subset),
+        subset=subset,
+    )
+
+
+def coverage_warnings(bundle: Bundle, predictions: Predictions, request: AnalysisRequest) -> tuple[str, ...]:
+    """Return a warning that names evaluated images without a prediction, if there are any.
+
+    Raises:
+        InvalidUpload: No evaluated image has a prediction, or fewer than the request requires.
+    """
+    rows = bundle.rows
+    if predictions.subset is not None:
+        rows = rows[predictions.subset[rows]]
+    missing = rows[predictions.top1[rows] == NO_PREDICTION]
+    covered = len(rows) - len(missing)
+    if not len(missing):
+        return ()
+    num_judged = None if predictions.subset is None else len(bundle.rows)
+    coverage = f"The predictions cover {coverage_text(covered, len(rows), num_judged)}"
+    names = f"Images without a prediction: {_names(bundle, missing)}."
+    if not covered:
+        raise InvalidUpload(
+            f"{coverage}, so that nothing can be evaluated. {names} Add rows for evaluated images, or choose another "
+            "data set with --dataset.",
+            field="file_name",
+        )
+    if covered / len(rows) < request.min_coverage:
+        raise InvalidUpload(
+            f"{coverage}. At least {100 * request.min_coverage:g} % is required (--min-coverage). {names} Add a row "
+            "for each of them, reduce --min-coverage, or list the images that the file covers with --subset.",
+            field="file_name",
+        )
+    return (f"{coverage}. All statistics are those of these images. {names}",)
+
+
+def _names(bundle: Bundle, images: NDArray[np.int32]) -> str:
+    names = ", ".join(bundle.arrays["names"][image].decode() for image in images[:MAX_NAMED].tolist())
+    return names + (f", and {format_count(len(images) - MAX_NAMED)} more" if len(images) > MAX_NAMED else "")
+
+
+def _clear(classes: Classes, mask: Mask) -> Classes:
+    return np.where(mask, np.int16(-1), classes)

@@ -1,0 +1,47 @@
+"""Texts about the coverage of analyses."""
+
+from collections.abc import Sequence
+
+from errata.messages import MISSING, coverage_text, format_count, format_coverage, list_names, pluralize
+
+from service.domain import Analysis, Coverage, coverage_of
+
+MAX_NAMED = 5  # models in a note
+COVERAGE_NOTE = "Share of the images to evaluate that have a prediction. All statistics are those of these images."
+
+
+def describe_coverage(coverage: Coverage) -> str:
+    """Describe a coverage, for example "49,000 of 50,000 images (98.0 %)"."""
+    return coverage_text(coverage.num_covered, coverage.num_expected, coverage.num_judged)
+
+
+def coverage_share(coverage: Coverage) -> str:
+    """Return a coverage as a percentage, such as "98.0 %" or "98.0 % of a subset"."""
+    share = format_coverage(coverage.num_covered, coverage.num_expected)
+    return share if coverage.num_judged is None else f"{share} of a subset"
+
+
+def partial_coverage(analysis: Analysis) -> str:
+    """Return the coverage of an analysis that does not cover all evaluated images; empty for any other analysis."""
+    coverage = coverage_of(analysis.summary, analysis.subset) if analysis.summary else None
+    return "" if coverage is None or coverage.is_complete else coverage_share(coverage)
+
+
+def common_images_note(num_samples: int) -> str:
+    """Return the number of images of a comparison of two analyses that cover different images, in a sentence."""
+    return f"Compared on the {pluralize(num_samples, 'image')} that both analyses cover."
+
+
+def compared_coverage_note(a: Coverage | None, b: Coverage | None, num_samples: int) -> str:
+    """Describe the coverage of two compared analyses; empty if both cover all evaluated images."""
+    if all(coverage is None or coverage.is_complete for coverage in (a, b)):
+        return ""
+    texts = [describe_coverage(coverage) if coverage else MISSING for coverage in (a, b)]
+    return f"{common_images_note(num_samples)} Coverage of A: {texts[0]}. Coverage of B: {texts[1]}."
+
+
+def partial_models_note(titles: Sequence[str]) -> str:
+    """Return which models of a trend do not cover all evaluated images, in sentences."""
+    shown = list_names([f"“{title}”" for title in titles[:MAX_NAMED]])
+    more = f", and {format_count(len(titles) - MAX_NAMED)} more" if len(titles) > MAX_NAMED else ""
+    return f"Not all images have a prediction: {shown}{more}. Their values are those of the images with a prediction."
