@@ -75,8 +75,8 @@ class RegistrySettings(BaseModel):
     rules: list[RuleSettings] = Field([], description="Rules that map an event to an analysis.")
     networks: list[str] = Field(
         [],
-        description="Private networks (CIDR): for `generic`, those that may receive results; for `wandb`, those with files of "
-        "artifacts.",
+        description="Private networks (CIDR): for `generic`, those that may receive results; for `wandb`, those with "
+        "the files of artifacts.",
     )
     ports: list[int] = Field([], description="For `generic`: permitted ports besides 443.")
 
