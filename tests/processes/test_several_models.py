@@ -48,7 +48,7 @@ def test_the_json_has_all_analyses(service: Running) -> None:
     done = analyze(service, MODEL, OTHER, "--json")
 
     analyses = analyses_of(done)
-    assert [analysis["model"] for analysis in analyses] == [MODEL, OTHER]
+    assert [analysis["display_name"] for analysis in analyses] == [MODEL, OTHER]
     assert {analysis["state"] for analysis in analyses} == {"succeeded"}
 
 
