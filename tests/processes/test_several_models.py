@@ -49,7 +49,7 @@ def test_the_json_has_all_analyses(service: Running) -> None:
 
     analyses = analyses_of(done)
     assert [analysis["display_name"] for analysis in analyses] == [MODEL, OTHER]
-    assert {analysis["state"] for analysis in analyses} == {"succeeded"}
+    assert {analysis["state"] for analysis in analyses} == {"STATE_SUCCEEDED"}
 
 
 def test_a_failed_analysis_has_the_exit_code_4_and_the_others_have_results(service: Running) -> None:
