@@ -8,17 +8,16 @@ Nothing else is downloaded.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from errata.errors import ModelNotFound, ModelRefused, UnsupportedFormat
-from errata.json_input import parse_json
 
 from service.domain import LabelSpace
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import file
 from service.predictions.models.loaded_model import LoadedModel
 from service.predictions.models.precomputed import load_precomputed
-from service.predictions.models.transformers_files import CONFIG, PREPROCESSOR, is_transformers_config
+from service.predictions.models.transformers_files import CONFIG, PREPROCESSOR
 
 METADATA = (CONFIG, "classes.json")
 MAX_METADATA_BYTES = 1 << 20
@@ -113,28 +112,8 @@ def _load_file(model: str, name: str, architecture: str, policy: ModelPolicy, la
         from service.predictions.models import onnx
 
         return onnx.load(name, policy, label_space)
-    config = _read_config(folder)
-    if not architecture and is_transformers_config(config):
-        try:
-            from service.predictions.models import transformers
-        except ImportError as error:
-            raise ModelRefused(
-                f"{model}: The model needs the package transformers. Install errata-service[transformers] on all "
-                f"workers. ({error})"
-            ) from error
-        return transformers.load_folder(model, folder, policy, label_space, name)
-    named = architecture or config.get("architecture")
-    return file.load(f"{name}#{named}" if isinstance(named, str) and named else name, policy, label_space)
+    return file.load(f"{name}#{architecture}" if architecture else name, policy, label_space)
 
 
 def _siblings(files: Sequence[ArtifactFile], main: ArtifactFile) -> list[ArtifactFile]:
     return [file for file in files if file.folder == main.folder]
-
-
-def _read_config(folder: Path) -> dict[str, object]:
-    """Return the content of config.json; empty if it is missing or invalid, for which the loader raises an error."""
-    try:
-        config = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return config if isinstance(config, dict) else {}

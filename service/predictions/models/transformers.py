@@ -119,7 +119,7 @@ def _create_config(model: str, raw: dict[str, Any]) -> PreTrainedConfig:
 def _output_classes(model: str, folder: Path, raw: dict[str, Any], label_space: LabelSpace) -> OutputClasses:
     """Return the classes of the outputs: those in classes.json if there is one, else those in id2label."""
     if (folder / "classes.json").exists():
-        return read_classes(folder, PurePosixPath(WEIGHTS), label_space)
+        return read_classes(folder, PurePosixPath("classes.json"), label_space)
     return map_labels(f"id2label in {CONFIG} of {model}", raw.get("id2label"), label_space)
 
 
@@ -131,7 +131,7 @@ def _load_classifier(
     logging.disable_progress_bar()
     with temporary_folder() as clean, _refusing(model, "The weights cannot be read, and may be truncated"):
         write_object(clean / CONFIG, raw)
-        if (folder / INDEX).exists():
+        if name == WEIGHTS and not (folder / WEIGHTS).exists():
             shards = read_shards(model, folder / INDEX)
             (clean / INDEX).symlink_to((folder / INDEX).resolve())
             for shard in shards:

@@ -105,14 +105,16 @@ def test_a_job_waits_for_a_worker_with_its_packages_and_says_what_to_install(mod
 def test_hf_is_accepted_if_a_worker_offers_a_source_of_the_hub(backend: Backend) -> None:
     pinned = parse_model_id("transformers:org/x@" + "a" * 40)
     ports = replace(backend.ports, models=replace(backend.ports.models, pin=lambda model: pinned))
-    offer = [ModelOffer("hf-hub:*", "any")]
+    ports = replace(ports, models=replace(ports.models, offers=lambda: [ModelOffer("hf-hub:*", "any")]))
+    backend.store.heartbeat("w1", WorkerOffer((("hf-hub:*", "any"),), PHOTOS))
 
-    analysis = submit(
-        replace(ports, models=replace(ports.models, offers=lambda: offer)), AnalysisRequest("demo", "hf:org/x")
-    )
+    analysis = submit(ports, AnalysisRequest("demo", "hf:org/x"))
 
-    assert analysis.state is State.QUEUED
-    assert backend.store.job(next(iter(backend.store.records())).job).spec.model == str(pinned)
+    reason = queries.get(ports.stores, analysis.id).progress.waiting_reason
+    assert reason.startswith(f"No running worker offers the model '{pinned}'")
+    assert reason.endswith("Install errata-service[transformers] on a worker.")
+    backend.store.heartbeat("w2", WorkerOffer((("transformers:*", "any"),), PHOTOS))
+    assert queries.get(ports.stores, analysis.id).progress.waiting_reason == ""
 
 
 def test_an_unknown_source_says_what_to_install(backend: Backend) -> None:
