@@ -204,11 +204,12 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Returns:
             The queued analyses, in the order of the models.
         """
-        request_id = options.pop("request_id", "") or uuid.uuid4().hex
+        request_id = options.get("request_id") or uuid.uuid4().hex
         queued: builtins.list[Analysis] = []
         try:
             for number, model in enumerate(models):
-                queued.append(await self.analyze(model, dataset, **options, request_id=f"{request_id}-{number}"))
+                options["request_id"] = f"{request_id}-{number}"
+                queued.append(await self.analyze(model, dataset, **options))
         except BaseException:
             for analysis in queued:
                 with suppress(errors.ErrataError):  # the first error is reported

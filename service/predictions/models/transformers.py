@@ -18,10 +18,11 @@ from transformers.utils import logging
 from service.domain import LabelSpace
 from service.predictions.model_id import parse_hub_model
 from service.predictions.model_policy import ModelPolicy
-from service.predictions.models.class_mapping import OutputClasses, check_outputs, map_labels, read_classes
+from service.predictions.models.class_mapping import OutputClasses, check_outputs, map_labels, map_outputs
 from service.predictions.models.hub_files import HubFiles
 from service.predictions.models.image_processor import read_image_processor
 from service.predictions.models.loaded_model import LoadedModel, build_model, check_parameter_count
+from service.predictions.models.model_folder import read_json_beside
 from service.predictions.models.transformers_files import (
     CONFIG,
     INDEX,
@@ -83,7 +84,7 @@ def load_folder(
     """
     raw = remove_code(read_object(model, folder / CONFIG))
     config = _create_config(model, raw)
-    classes = _output_classes(model, folder, raw, label_space)
+    classes = _output_classes(model, folder, name, raw, label_space)
     check_outputs(model, config.num_labels, classes)
     with _refusing(model, "transformers cannot create the model"):
         check_parameter_count(policy, model, lambda: AutoModelForImageClassification.from_config(config))
@@ -116,10 +117,11 @@ def _create_config(model: str, raw: dict[str, Any]) -> PreTrainedConfig:
     return config
 
 
-def _output_classes(model: str, folder: Path, raw: dict[str, Any], label_space: LabelSpace) -> OutputClasses:
-    """Return the classes of the outputs: those in classes.json if there is one, else those in id2label."""
-    if (folder / "classes.json").exists():
-        return read_classes(folder, PurePosixPath("classes.json"), label_space)
+def _output_classes(model: str, folder: Path, name: str, raw: dict[str, Any], label_space: LabelSpace) -> OutputClasses:
+    """Return the classes of the outputs: those in a classes.json beside the weights, or else those in id2label."""
+    entries = read_json_beside(folder, PurePosixPath(name), "classes.json")
+    if entries is not None:
+        return map_outputs(f"classes.json of {model}", entries, label_space)
     return map_labels(f"id2label in {CONFIG} of {model}", raw.get("id2label"), label_space)
 
 
