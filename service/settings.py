@@ -63,13 +63,21 @@ class RegistrySettings(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["mlflow", "huggingface", "wandb", "generic"] = Field(description="Kind of the registry.")
-    url: str = Field("", description="Address of the registry. For `generic`: the address that receives results.")
+    url: str = Field(
+        "",
+        description="Address of the registry. For `generic`: the address that receives results. For `wandb`, the "
+        "default is `https://api.wandb.ai`.",
+    )
     token: SecretStr | None = Field(None, description="Token that Errata sends to the registry.")
     secrets: list[SecretStr] = Field(
         min_length=1, description="Secrets that authenticate the registry's calls. Several are valid during a rotation."
     )
     rules: list[RuleSettings] = Field([], description="Rules that map an event to an analysis.")
-    networks: list[str] = Field([], description="For `generic`: private networks (CIDR) that may receive results.")
+    networks: list[str] = Field(
+        [],
+        description="Private networks (CIDR): for `generic`, those that may receive results; for `wandb`, those with "
+        "the files of artifacts.",
+    )
     ports: list[int] = Field([], description="For `generic`: permitted ports besides 443.")
 
     @field_validator("secrets")

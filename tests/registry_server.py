@@ -16,6 +16,7 @@ class RegistryServer:
 
     def __init__(self) -> None:
         self.responses: dict[str, Any] = {}  # by path: a JSON value, or a function that writes the response
+        self.fallback: Any = (404, {"error_code": "ENDPOINT_NOT_FOUND"})  # the response to other paths
         self.requests: list[tuple[str, str, str, bytes]] = []  # verb, path with query, Authorization, body
         server = self
 
@@ -23,7 +24,7 @@ class RegistryServer:
             def _answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 server.requests.append((self.command, self.path, self.headers.get("Authorization", ""), body))
-                response = server.responses.get(urlsplit(self.path).path, (404, {"error_code": "ENDPOINT_NOT_FOUND"}))
+                response = server.responses.get(urlsplit(self.path).path, server.fallback)
                 if callable(response):
                     response(self)
                     return

@@ -10,10 +10,11 @@ from service.analyses import request as requests
 from service.analyses.ports import Ports
 from service.analyses.reuse import reuse_predictions
 from service.analyses.upload import check_capacity, check_same_body, request_id_conflict
+from service.analyses.waiting import install_remedy
 from service.domain import Analysis, AnalysisRequest, class_lines
 from service.jobs.store import Outcome, Submission
 from service.jobs.transitions import AnalysisRecord, JobSpec
-from service.predictions.model_id import ModelId, parse_model_id
+from service.predictions.model_id import HUB_SOURCES, ModelId, parse_model_id
 from service.telemetry import current_request_id
 
 RETRY_AFTER = 15.0  # seconds, in the error for a full queue
@@ -128,9 +129,11 @@ def _check_offered(offers: Sequence[str], model: ModelId) -> None:
             "errata-service[worker] or errata-service[demo].",
             field="model",
         )
-    if str(model) not in offers and f"{model.source}:*" not in offers:
+    sources = HUB_SOURCES if model.source == "hf" else (model.source,)
+    if not {str(model), *(f"{source}:*" for source in sources)} & set(offers):
         of_source = [offer for offer in offers if offer.startswith(f"{model.source}:")]
         raise ModelNotFound(
-            f"No worker offers the model {str(model)!r:.80}. Expected one of {', '.join(of_source or offers)}.",
+            f"No worker offers the model {str(model)!r:.80}. Expected one of {', '.join(of_source or offers)}."
+            + ("" if of_source else f" {install_remedy(str(model))}"),
             field="model",
         )

@@ -19,10 +19,24 @@ def waiting_reason(offers: Sequence[WorkerOffer], live_workers: int, spec: JobSp
     if any(offer.can_run(spec) for offer in offers):
         return ""
     if not any(offer.has_model(spec.model) for offer in offers):
-        return (
-            f"No running worker offers the model {spec.model!r:.80}. Install the package of its source on a worker, or "
-            "set ERRATA_MODELS there for a model in a folder."
-        )
+        return f"No running worker offers the model {spec.model!r:.80}. {install_remedy(spec.model)}"
     if not any(spec.dataset in offer.datasets for offer in offers):
         return f"No running worker has the images of {spec.dataset}. Set ERRATA_IMAGES on a worker."
     return f"No running worker has both the model {spec.model!r:.80} and the images of {spec.dataset}."
+
+
+def install_remedy(model: str) -> str:
+    """Return what to install or set on a worker, so that it offers the source of a model."""
+    source = model.partition(":")[0]
+    return _REMEDIES.get(source, "Install errata-service[worker] on a worker.")
+
+
+_REMEDIES = {
+    "transformers": "Install errata-service[transformers] on a worker.",
+    "hf-onnx": "Install errata-service[onnx,transformers] on a worker.",
+    "demo": "Install errata-service[demo] on a worker.",
+    "file": "Set ERRATA_MODELS on a worker.",
+    "onnx": "Install errata-service[onnx] and set ERRATA_MODELS on a worker.",
+    "mlflow": "Set ERRATA_REGISTRIES on a worker, with a registry of the kind mlflow.",
+    "wandb": "Set ERRATA_REGISTRIES on a worker, with a registry of the kind wandb.",
+}

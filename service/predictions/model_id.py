@@ -8,11 +8,19 @@ from pathlib import PurePosixPath
 from errata.errors import InvalidModelId
 
 MAX_LENGTH = 512
+HUB_SOURCES = ("hf-hub", "transformers", "hf-onnx")  # what `hf` can mean: weights of timm or transformers, or a graph
+HUB_GRAPHS = ("model.onnx", "onnx/model.onnx")  # usual paths of a graph in a repository
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 _MLFLOW = re.compile(
     r"models:/(?:/(?P<registry>[A-Za-z0-9][A-Za-z0-9_.\-]{0,63})/)?(?P<name>(?!\.{1,2}[/@])[^/:@?#%\\]{1,256})"
     r"(?:/(?P<version>[0-9]{1,18})|@(?P<alias>[A-Za-z0-9_\-]{1,255}))"
 )
+_WANDB = re.compile(
+    r"(?://(?P<registry>[A-Za-z0-9][A-Za-z0-9_.\-]{0,63})/)?(?P<entity>[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,127})"
+    r"/(?P<project>(?!\.{1,2}/)[^/:@?#%\\]{1,128})/(?P<name>[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,127})"
+    r":(?P<version>[^/:@?#%\\]{1,128})(?:@(?P<digest>[0-9a-f]{32}))?"
+)
+_GRAPH_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*\.onnx")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*")
 
 
@@ -45,10 +53,36 @@ class TorchvisionModel:
 
 @dataclass(frozen=True)
 class HubModel:
-    """The parts of `hf-hub:REPOSITORY@REVISION`. An empty revision means the main branch."""
+    """The parts of `REPOSITORY@REVISION` on the Hugging Face Hub. An empty revision means the main branch."""
 
     repository: str
     revision: str
+
+
+@dataclass(frozen=True)
+class HubGraph:
+    """The parts of `hf-onnx:REPOSITORY@REVISION#PATH`. An empty path means one of the usual paths."""
+
+    repository: str
+    revision: str
+    path: str
+
+
+@dataclass(frozen=True)
+class WandbArtifact:
+    """The parts of `wandb:ENTITY/PROJECT/NAME:VERSION@DIGEST`. An empty registry means the only one."""
+
+    registry: str
+    entity: str
+    project: str
+    name: str
+    version: str  # vN or an alias
+    digest: str  # of the manifest; empty: not pinned
+
+    @property
+    def path(self) -> str:
+        """Return the artifact without the version."""
+        return f"{self.entity}/{self.project}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -109,12 +143,37 @@ def parse_hub_model(rest: str) -> HubModel:
     """Parse `ORG/REPO[@REVISION]`."""
     repository, at, revision = rest.partition("@")
     organization, _, name = repository.partition("/")
-    form = "hf-hub:ORG/REPO or hf-hub:ORG/REPO@REVISION, of letters, digits, and _.-"
+    form = "SOURCE:ORG/REPO or SOURCE:ORG/REPO@REVISION, of letters, digits, and _.-"
     _check_name(organization, form)
     _check_name(name, form)
     if at and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise InvalidModelId(f"Invalid revision {revision!r:.80}. Expected {form}.", field="model")
     return HubModel(repository, revision)
+
+
+def parse_hub_graph(rest: str) -> HubGraph:
+    """Parse `ORG/REPO[@REVISION][#PATH]`. The path is relative to the repository."""
+    hub_rest, hash_sign, path = rest.partition("#")
+    hub_model = parse_hub_model(hub_rest)
+    if hash_sign and (not _GRAPH_PATH.fullmatch(path) or ".." in path.split("/")):
+        raise InvalidModelId(
+            f"Invalid path {path!r:.80}. Expected hf-onnx:ORG/REPO@REVISION#PATH, with the path of an .onnx file in "
+            "the repository.",
+            field="model",
+        )
+    return HubGraph(hub_model.repository, hub_model.revision, path)
+
+
+def parse_wandb_artifact(rest: str) -> WandbArtifact:
+    """Parse `ENTITY/PROJECT/NAME:VERSION[@DIGEST]`, also after `//REGISTRY/`."""
+    match = _WANDB.fullmatch(rest)
+    if match is None:
+        raise InvalidModelId(
+            f"Invalid artifact {rest!r:.80}. Expected wandb:ENTITY/PROJECT/NAME:VERSION, with a version such as v3 or "
+            "an alias, or wandb://REGISTRY/ENTITY/PROJECT/NAME:VERSION.",
+            field="model",
+        )
+    return WandbArtifact(**{name: value or "" for name, value in match.groupdict().items()})
 
 
 def parse_mlflow_model(rest: str) -> MlflowModel:
@@ -159,9 +218,13 @@ _FILE_FORMS = {
 }
 _PARSERS: Mapping[str, Callable[[str], object]] = {
     "torchvision": parse_torchvision_model,
+    "hf": parse_hub_model,
     "hf-hub": parse_hub_model,
+    "transformers": parse_hub_model,
+    "hf-onnx": parse_hub_graph,
     "file": parse_file_model,
     "onnx": parse_onnx_model,
     "mlflow": parse_mlflow_model,
+    "wandb": parse_wandb_artifact,
 }
 SOURCES = ("demo", "timm", *_PARSERS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 
-from service.predictions.model_id import ModelId, parse_hub_model
+from service.predictions.model_id import HUB_SOURCES, ModelId, parse_hub_model
 from service.predictions.registry_http import RegistryAddress
 
 FOLDER_SOURCES = ("file", "onnx")  # sources that read the operator's folder
@@ -21,17 +21,18 @@ class ModelPolicy:
     folder: Path | None = None  # ERRATA_MODELS
     max_parameters: int = 3_000_000_000
     max_download_bytes: int = 10 << 30
-    registries: Sequence[RegistryAddress] = ()  # MLflow registries
+    registries: Sequence[RegistryAddress] = ()  # MLflow and W&B registries
 
     def check(self, model: ModelId) -> None:
         """Check that a model is allowed. A pattern for a hub repository allows all of its revisions.
 
+        A pattern for `hf` allows all sources of the hub. A model of the source `hf` is allowed if its repository is
+        allowed for one of these sources; it is checked again when its source is known.
+
         Raises:
             InvalidModelId: No pattern allows the model, or the source is `file` or `onnx` and there is no folder.
         """
-        names = [str(model)]
-        if model.source == "hf-hub":
-            names.append(f"hf-hub:{parse_hub_model(model.rest).repository}")
+        names = _names(model)
         if not any(fnmatchcase(name, pattern) for name in names for pattern in self.sources):
             allowed = ", ".join(self.sources) or "none"
             raise InvalidModelId(
@@ -44,14 +45,19 @@ class ModelPolicy:
                 f"{model.source}: models are not allowed. Ask the operator to set ERRATA_MODELS.", field="model"
             )
 
-    def registry(self, name: str, model: str) -> RegistryAddress:
-        """Return a registry by its ID, or the only one for an empty ID; raise ModelNotFound if there is none."""
-        matches = [registry for registry in self.registries if name in ("", registry.id)]
+    def registry(self, name: str, model: str, kind: str = "mlflow") -> RegistryAddress:
+        """Return a registry of a kind by its ID, or the only one for an empty ID.
+
+        Raises:
+            ModelNotFound: There is no such registry, or an empty ID can mean several.
+        """
+        registries = [registry for registry in self.registries if registry.kind == kind]
+        matches = [registry for registry in registries if name in ("", registry.id)]
         if len(matches) != 1:
-            known = ", ".join(registry.id for registry in self.registries) or "none"
+            known = ", ".join(registry.id for registry in registries) or "none"
             raise ModelNotFound(
                 f"No registry for model {model!r:.120}. Known registries: {known}. Name one with "
-                "mlflow:models://REGISTRY/NAME/VERSION.",
+                f"{_REGISTRY_FORMS[kind]}.",
                 field="model",
             )
         return matches[0]
@@ -71,3 +77,20 @@ class ModelPolicy:
                 f"{model}: The download has {size:,} bytes. Expected at most {self.max_download_bytes:,} bytes. Choose "
                 "a smaller model, or ask the operator to raise ERRATA_MAX_DOWNLOAD_BYTES."
             )
+
+
+def _names(model: ModelId) -> list[str]:
+    """Return the names of a model that patterns are compared with."""
+    names = [str(model)]
+    if model.source in (*HUB_SOURCES, "hf"):
+        rest = model.rest.partition("#")[0]
+        repository = parse_hub_model(rest).repository
+        sources = HUB_SOURCES if model.source == "hf" else (model.source, "hf")
+        names += [f"{source}:{part}" for source in (*sources, model.source) for part in (rest, repository)]
+    return names
+
+
+_REGISTRY_FORMS = {
+    "mlflow": "mlflow:models://REGISTRY/NAME/VERSION",
+    "wandb": "wandb://REGISTRY/ENTITY/PROJECT/NAME:VERSION",
+}

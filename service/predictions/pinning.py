@@ -1,14 +1,24 @@
 """Pinning of model IDs: a branch or alias is replaced by its commit or version when an analysis is accepted."""
 
 import re
+from typing import Any
 
-from errata.errors import ModelNotFound, ModelRefused, Unavailable
+from errata.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedFormat
 
 from service.predictions.mlflow_client import MlflowClient
-from service.predictions.model_id import ModelId, parse_hub_model, parse_mlflow_model
+from service.predictions.model_id import (
+    HUB_GRAPHS,
+    HUB_SOURCES,
+    HubModel,
+    ModelId,
+    parse_hub_model,
+    parse_mlflow_model,
+)
 from service.predictions.model_policy import ModelPolicy
+from service.predictions.wandb_client import pin_artifact
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+SAFETENSORS = frozenset({"model.safetensors", "model.safetensors.index.json"})
 TIMEOUT_SECONDS = 5.0
 RETRY_AFTER = 15.0  # seconds
 
@@ -16,27 +26,34 @@ RETRY_AFTER = 15.0  # seconds
 def pin_model(
     model: ModelId, endpoint: str | None = None, seconds: float = TIMEOUT_SECONDS, policy: ModelPolicy | None = None
 ) -> ModelId:
-    """Return the model at a revision that never changes: a commit for `hf-hub`, a version for `mlflow`.
+    """Return the model at a revision that never changes: a commit on the hub, a version for `mlflow` and `wandb`.
+
+    The source `hf` is replaced by the source that loads the repository.
 
     Args:
         model: The model ID.
         endpoint: Address of the Hugging Face Hub; None: the default of huggingface_hub.
         seconds: Timeout for the response of the hub.
-        policy: Policy with the MLflow registries.
+        policy: Policy with the registries.
 
     Raises:
         ModelNotFound: The repository, revision, or alias does not exist.
+        UnsupportedFormat: The repository has no weights that can be loaded without running code.
         Unavailable: The hub or registry cannot be reached.
     """
     if model.source == "mlflow" and policy is not None:
         return _pin_version(model, policy)
-    if model.source != "hf-hub":
+    if model.source == "wandb" and policy is not None:
+        return pin_artifact(model, policy)
+    if model.source not in (*HUB_SOURCES, "hf"):
         return model
-    hub_model = parse_hub_model(model.rest)
-    if COMMIT.fullmatch(hub_model.revision):
+    rest, hash_sign, path = model.rest.partition("#")
+    hub_model = parse_hub_model(rest)
+    if COMMIT.fullmatch(hub_model.revision) and model.source != "hf":
         return model
-    commit = _find_commit(hub_model.repository, hub_model.revision or None, endpoint, seconds)
-    return ModelId(model.source, f"{hub_model.repository}@{commit}")
+    info = _model_info(str(model), hub_model, endpoint, seconds)
+    source = _find_source(str(model), info) if model.source == "hf" else model.source
+    return ModelId(source, f"{hub_model.repository}@{info.sha}{hash_sign}{path}")
 
 
 def _pin_version(model: ModelId, policy: ModelPolicy) -> ModelId:
@@ -46,8 +63,8 @@ def _pin_version(model: ModelId, policy: ModelPolicy) -> ModelId:
     return ModelId(model.source, f"models://{address.id}/{mlflow_model.name}/{version}")
 
 
-def _find_commit(repository: str, revision: str | None, endpoint: str | None, seconds: float) -> str:
-    model = f"hf-hub:{repository}" + (f"@{revision}" if revision else "")
+def _model_info(model: str, hub_model: HubModel, endpoint: str | None, seconds: float) -> Any:
+    """Return the hub's description of a revision, whose `sha` is a commit."""
     try:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
@@ -56,7 +73,9 @@ def _find_commit(repository: str, revision: str | None, endpoint: str | None, se
             f"{model}: Pinning the revision needs huggingface_hub. Install errata-service[hub]. ({error})"
         ) from error
     try:
-        commit = HfApi(endpoint=endpoint).model_info(repository, revision=revision, timeout=seconds).sha
+        info = HfApi(endpoint=endpoint).model_info(
+            hub_model.repository, revision=hub_model.revision or None, timeout=seconds
+        )
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise ModelNotFound(
             f"The Hugging Face Hub has no model {model!r:.120}. Check the names of the repository and the revision.",
@@ -68,9 +87,25 @@ def _find_commit(repository: str, revision: str | None, endpoint: str | None, se
             retry_after=RETRY_AFTER,
             detail=f"{error!s:.200}",
         ) from error
-    if not COMMIT.fullmatch(commit or ""):
+    if not COMMIT.fullmatch(info.sha or ""):
         raise Unavailable(
-            f"{model}: The Hugging Face Hub returned {commit!r:.60} instead of a commit. Try again later.",
+            f"{model}: The Hugging Face Hub returned {info.sha!r:.60} instead of a commit. Try again later.",
             retry_after=RETRY_AFTER,
         )
-    return str(commit)
+    return info
+
+
+def _find_source(model: str, info: Any) -> str:
+    """Return the source that loads a repository, from its files and the architectures in its config.json."""
+    names = {str(file.rfilename) for file in info.siblings or ()}
+    architectures = (info.config or {}).get("architectures") or []
+    if names & SAFETENSORS:
+        return "transformers" if architectures else "hf-hub"
+    if names & set(HUB_GRAPHS):
+        return "hf-onnx"
+    graphs = sorted(name for name in names if name.endswith(".onnx"))
+    remedy = f" Choose a graph with hf-onnx:ORG/REPO#PATH: {', '.join(graphs):.200}." if graphs else ""
+    raise UnsupportedFormat(
+        f"{model}: The repository has no {' or '.join(sorted(SAFETENSORS))}, and no {' or '.join(HUB_GRAPHS)}. Errata "
+        f"reads no other weights, because pickles can run code.{remedy or ' Upload the weights as safetensors.'}"
+    )

@@ -3,9 +3,10 @@
 Redirects are not followed, because the token would follow them. Responses are bounded in size and time.
 """
 
+import base64
 import os
 import ssl
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Timer
@@ -31,6 +32,17 @@ class RegistryAddress:
     id: str
     url: str
     token: str = field(default="", repr=False)
+    kind: str = "mlflow"
+    networks: Sequence[str] = ()  # private networks (CIDR) with files of the registry, for `wandb`
+
+    @property
+    def authorization(self) -> Mapping[str, str]:
+        """Return the headers that authenticate requests. W&B takes its API key as a password."""
+        if not self.token:
+            return {}
+        if self.kind == "wandb":
+            return {"Authorization": "Basic " + base64.b64encode(f"api:{self.token}".encode()).decode()}
+        return {"Authorization": f"Bearer {self.token}"}
 
 
 class RegistryHttp:
@@ -75,8 +87,8 @@ class RegistryHttp:
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         """Yield a successful response, whose content is not yet read."""
         url = f"{self._address.url.rstrip('/')}/{path}" + (f"?{urlencode(parameters)}" if parameters else "")
-        headers = {"Authorization": f"Bearer {self._address.token}"} if self._address.token else {}
-        headers["Content-Type"] = "application/octet-stream" if verb == "PUT" else "application/json"
+        content_type = "application/octet-stream" if verb == "PUT" else "application/json"
+        headers = {**self._address.authorization, "Content-Type": content_type}
         try:
             response = self._pool.request(verb, url, headers=headers, body=body, preload_content=False, redirect=False)
             try:

@@ -204,3 +204,31 @@ def test_a_watch_reports_cancellation_when_the_server_stops(start) -> None:
     watcher.close()
 
     assert updates[-1].state == pb.Analysis.STATE_CANCELLED
+
+
+def test_several_models_are_queued_in_their_order(client: Client) -> None:
+    models = ["demo:efficientnet_lite1", MODEL]
+
+    queued = client.analyze_all(models, "demo", labels={"team": "vision"})
+
+    finals = [wait_for_end(client, analysis.name) for analysis in queued]
+    assert [analysis.display_name for analysis in queued] == models
+    assert {final.state for final in finals} == {pb.Analysis.STATE_SUCCEEDED}
+    assert all(dict(final.labels) == {"team": "vision"} for final in finals)
+
+
+def test_a_repeated_call_returns_the_same_analyses(client: Client) -> None:
+    models = [MODEL, "demo:efficientnet_lite1"]
+
+    first, second = (client.analyze_all(models, "demo", request_id="once") for _ in range(2))
+
+    assert [analysis.name for analysis in first] == [analysis.name for analysis in second]
+
+
+def test_a_refused_model_cancels_those_before_it(start) -> None:
+    with start() as service:
+        with pytest.raises(errors.ModelNotFound):
+            service.client.analyze_all([MODEL, "demo:efficientnet_lite9"], "demo", fresh=True)
+
+        states = {analysis.state for analysis in service.client.list()}
+        assert states <= {pb.Analysis.STATE_CANCELLED, pb.Analysis.STATE_SUCCEEDED}

@@ -3,7 +3,9 @@
 
 import builtins
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -190,6 +192,32 @@ class Client(ReviewMethods, EvidenceMethods):
             The queued analysis. `wait` returns it when it has finished.
         """
         return Analysis(self._call(self._analyses.CreateAnalysis, create_request(model, dataset, options)))
+
+    def analyze_all(
+        self, models: Iterable[str], dataset: str = "imagenet-real", **options: Unpack[AnalysisOptions]
+    ) -> builtins.list[Analysis]:
+        """Queue an analysis of each model. If one is refused, those that were queued before it are canceled.
+
+        Args:
+            models: Model IDs.
+            dataset: The data set.
+            **options: See `AnalysisOptions`. Each analysis has the request ID with its position appended.
+
+        Returns:
+            The queued analyses, in the order of the models.
+        """
+        request_id = options.get("request_id") or uuid.uuid4().hex
+        queued: builtins.list[Analysis] = []
+        try:
+            for number, model in enumerate(models):
+                options["request_id"] = f"{request_id}-{number}"
+                queued.append(self.analyze(model, dataset, **options))
+        except BaseException:
+            for analysis in queued:
+                with suppress(errors.ErrataError):  # the first error is reported
+                    self.cancel(analysis)
+            raise
+        return queued
 
     def upload(
         self,

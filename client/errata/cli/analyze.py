@@ -1,7 +1,7 @@
 """errata analyze: a model or a predictions file becomes an analysis."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from errata import Client, pb
+from errata.cli.analyze_models import ModelRun
 from errata.cli.commands import FilePath, command
 from errata.cli.connect import (
     DEFAULT_DATASET,
@@ -45,13 +46,14 @@ errata analyze timm:resnet50.a1_in1k --name resnet50 --label team=vision
 errata analyze --predictions predictions.npz --row-order file-name --output results/
 errata analyze --predictions answers.csv --answers-mapping mapping.csv
 errata analyze --local --predictions predictions.csv --evidence bundles/imagenet
+errata analyze timm:resnet50.a1_in1k timm:resnet18.a1_in1k hf:microsoft/resnet-50
 errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
 """
 
 
 @command(examples=EXAMPLES)
-@click.argument("model", required=False)
-@click.option("--predictions", type=FilePath(), metavar="FILE", help="A predictions file, instead of MODEL.")
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@click.option("--predictions", type=FilePath(), metavar="FILE", help="A predictions file, instead of models.")
 @click.option("--dataset", default=DEFAULT_DATASET, show_default=True, help="The data set.")
 @evidence_option
 @click.option("--output", type=FilePath(), metavar="PATH", help="A folder for the summary, verdicts, and report.")
@@ -93,7 +95,7 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
 @click.pass_context
 def analyze(
     ctx: click.Context,
-    model: str | None,
+    models: tuple[str, ...],
     predictions: Path | None,
     dataset: str,
     evidence: str,
@@ -113,11 +115,13 @@ def analyze(
     as_json: bool,
     target: Target,
 ) -> None:
-    """Analyze MODEL, such as timm:resnet50.a1_in1k, or a file of predictions.
+    """Analyze each MODEL, such as timm:resnet50.a1_in1k, or a file of predictions.
 
-    Exit code: 0, or that of the gate; 4 if the analysis failed or was canceled.
+    Several models have one table of results. If a model ID is refused, no model is analyzed.
+
+    Exit code: 0, or that of the gate; 4 if an analysis failed or was canceled.
     """
-    _check_source(model, predictions)
+    _check_source(models, predictions, display_name)
     upload_options: dict[str, Any] = {"row_order": row_order or "", "accept_implausible": accept_implausible}
     upload_options |= _coverage_options(predictions, min_coverage, subset)
     upload_options["answers_mapping"] = _read_mapping(mapping, predictions)
@@ -131,10 +135,13 @@ def analyze(
         dataset = _dataset_of(ctx, dataset, connection)
         options |= {"dataset": dataset, "evidence": connection.evidence}
         options["gate_baseline"] = resolve(client, baseline) if baseline else ""
+        if len(models) > 1:
+            run = ModelRun(client, models, options, wait=wait, output=output, has_gate=policy is not None)
+            ctx.exit(run.show(as_json))
         if predictions is not None:
             analysis = _upload(client, predictions, options | upload_options)
         else:
-            submit = partial(client.analyze, str(model), request_id=uuid.uuid4().hex, **options)
+            submit = partial(client.analyze, models[0], request_id=uuid.uuid4().hex, **options)
             analysis = _run(ctx, client, submit) if wait else submit()
         if output is not None and analysis.state == pb.Analysis.STATE_SUCCEEDED:
             write_folder(client, analysis, output)
@@ -156,18 +163,26 @@ def analyze(
         ctx.exit(ANALYSIS_FAILED)
 
 
-def _check_source(model: str | None, predictions: Path | None) -> None:
-    """Raise an error unless there is either a model ID or an existing predictions file."""
-    if bool(model) == bool(predictions):
-        problem = "Both MODEL and --predictions are present" if model else "MODEL and --predictions are missing"
+def _check_source(models: Sequence[str], predictions: Path | None, display_name: str) -> None:
+    """Raise an error unless there are either model IDs or an existing predictions file."""
+    if bool(models) == bool(predictions):
+        problem = "Both MODEL and --predictions are present" if models else "MODEL and --predictions are missing"
         raise InvalidRequest(f"{problem}. Use one of them.", field="model")
+    if len(models) > 1 and display_name:
+        raise InvalidRequest(
+            f"--name cannot name {len(models)} models. Omit it, or analyze one model.", field="display_name"
+        )
     if predictions is not None:
         if predictions.is_dir():
             raise InvalidInput(f"{predictions} is a folder. Expected a predictions file.", field="predictions")
         if not predictions.exists():
             raise InvalidInput(f"Predictions file {str(predictions)!r} not found. Check the path.", field="predictions")
-        return
-    assert model is not None, "this is a bug: checked above"
+    for model in models:
+        _check_model(model)
+
+
+def _check_model(model: str) -> None:
+    """Raise an error if a model ID is the name of a file."""
     suffix = Path(model).suffix.lower()
     if ":" not in model and suffix in (".onnx", *WEIGHTS):
         model_id = f"onnx:{model}" if suffix == ".onnx" else f"file:{model}#ARCHITECTURE"

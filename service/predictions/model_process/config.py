@@ -33,6 +33,8 @@ class PredictorConfig:
         """Return the configuration for the output of `to_json`."""
         policy = dict(raw["policy"])
         policy["folder"] = None if policy["folder"] is None else Path(policy["folder"])
-        policy["registries"] = [RegistryAddress(**address) for address in policy["registries"]]
+        policy["registries"] = [
+            RegistryAddress(**{**address, "networks": tuple(address["networks"])}) for address in policy["registries"]
+        ]
         images = {dataset: Path(path) for dataset, path in raw["images"].items()}
         return cls(**{**raw, "images": images, "policy": ModelPolicy(**policy)})

@@ -7,9 +7,10 @@ softmax ignores outputs without a class. Without a mapping, the outputs are the 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 from errata.errors import ModelRefused
@@ -17,6 +18,7 @@ from errata.errors import ModelRefused
 from service.domain import IMAGENET_1K, LabelSpace
 from service.predictions.models.model_folder import read_json_beside
 
+MAX_SHOWN = 5  # labels in a message
 IMAGENET_REMEDY = (
     "Save its weights in the folder ERRATA_MODELS, put a classes.json beside them, and analyze the model ID "
     "file:NAME#ARCHITECTURE. Or upload predictions."
@@ -88,6 +90,11 @@ def map_outputs(source: str, entries: object, label_space: LabelSpace) -> Output
     if not isinstance(entries, list):
         raise ModelRefused(f"{source}: Expected an array with one entry per output, got {entries!r:.60}.")
     mapping = [_parse_entry(source, output, entry, label_space) for output, entry in enumerate(entries)]
+    return _distinct(source, mapping, label_space)
+
+
+def _distinct(source: str, mapping: Sequence[int | None], label_space: LabelSpace) -> OutputClasses:
+    """Return a mapping; raise ModelRefused if two outputs have one class, or fewer than two have a class."""
     indices = [index for index in mapping if index is not None]
     if len(indices) < 2:
         raise ModelRefused(f"{source}: Expected at least two outputs with a class, got {len(indices)}.")
@@ -99,6 +106,69 @@ def map_outputs(source: str, entries: object, label_space: LabelSpace) -> Output
                 "class."
             )
     return OutputClasses(label_space.num_classes, mapping, source)
+
+
+def named_outputs(model: str, config: Mapping[str, Any], label_space: LabelSpace) -> OutputClasses:
+    """Return the classes of the outputs: ImageNet-1k's in order, or those in `label_names` of a config.json of timm.
+
+    A model with as many outputs as the label space has classes can still be one of other classes.
+    """
+    if label_space.name == IMAGENET_1K:
+        return OutputClasses(label_space.num_classes)
+    if config.get("label_names") is None:
+        raise ModelRefused(
+            f"{model}: config.json does not name the classes of the outputs. Write label_names in it: an array with "
+            f"the class of label space {label_space.name!r:.80} (ID, name, index, or null) of each output."
+        )
+    return map_outputs(f"label_names in config.json of {model}", config["label_names"], label_space)
+
+
+def map_labels(source: str, id2label: object, label_space: LabelSpace) -> OutputClasses:
+    """Return the classes that the `id2label` of a config.json of transformers names.
+
+    A label is an ID, name, or synonym of a class, or several of them with commas between, such as "tench, Tinca tinca".
+    If each label can mean the class with the index of its output, the outputs are the classes in order: two classes of
+    ImageNet-1k have the name "crane".
+
+    Raises:
+        ModelRefused: There is no label for each output, or a label names no class or several.
+    """
+    labels = _read_labels(source, id2label)
+    candidates = [_match_label(label, label_space) for label in labels]
+    if len(labels) == label_space.num_classes and all(output in classes for output, classes in enumerate(candidates)):
+        return OutputClasses(label_space.num_classes)
+    unmapped = [output for output, classes in enumerate(candidates) if not classes]
+    if unmapped:
+        shown = ", ".join(f"{output} {labels[output]!r:.40}" for output in unmapped[:MAX_SHOWN])
+        raise ModelRefused(
+            f"{source}: {len(unmapped)} of {len(labels)} labels name no class of label space "
+            f"{label_space.name!r:.80}: {shown}{', and more' if len(unmapped) > MAX_SHOWN else ''}. Expected an ID, a "
+            "name, or a synonym of a class. Correct id2label, or put a classes.json beside the weights."
+        )
+    for output, classes in enumerate(candidates):
+        if len(classes) > 1:
+            raise _ambiguous(source, output, labels[output], classes, label_space)
+    return _distinct(source, [classes[0] for classes in candidates], label_space)
+
+
+def _read_labels(source: str, id2label: object) -> list[str]:
+    """Return the labels in the order of the outputs; raise ModelRefused unless each output has one."""
+    if isinstance(id2label, dict):
+        keys = [str(output) for output in range(len(id2label))]
+        if id2label.keys() == set(keys) and all(isinstance(label, str) for label in id2label.values()):
+            return [id2label[key] for key in keys]
+    raise ModelRefused(
+        f"{source}: Expected an object with the label of each output, from 0, got {id2label!r:.60}. Set id2label in "
+        "the config of the model."
+    )
+
+
+def _match_label(label: str, label_space: LabelSpace) -> Sequence[int]:
+    """Return the classes that a label can mean: those of the whole text, or else those that all known parts share."""
+    if classes := label_space.match(label):
+        return classes
+    parts = [set(classes) for part in label.split(",") if (classes := label_space.match(part))]
+    return sorted(set.intersection(*parts)) if parts else ()
 
 
 def require_imagenet(model: str, label_space: LabelSpace) -> OutputClasses:
@@ -135,11 +205,17 @@ def _parse_entry(source: str, output: int, entry: object, label_space: LabelSpac
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise ModelRefused(
-            f"{source}: Output {output} has the entry {entry!r:.40}, which can mean {len(matches)} classes: "
-            f"{label_space.describe(matches)}. Write an ID, a name, or an index that means only one class."
-        )
+        raise _ambiguous(source, output, entry, matches, label_space)
     raise ModelRefused(
         f"{source}: Output {output} has the entry {entry!r:.40}. Expected a class index from 0 to {num_classes - 1}, "
         "an ID, a unique name, or null."
+    )
+
+
+def _ambiguous(
+    source: str, output: int, entry: object, classes: Sequence[int], label_space: LabelSpace
+) -> ModelRefused:
+    return ModelRefused(
+        f"{source}: Output {output} has the entry {entry!r:.40}, which can mean {len(classes)} classes: "
+        f"{label_space.describe(classes)}. Write an ID, a name, or an index that means only one class."
     )

@@ -11,14 +11,15 @@ from errata.errors import ModelNotFound, ModelRefused
 from errata.json_input import parse_json
 from huggingface_hub import hf_hub_download
 
-from service.domain import IMAGENET_1K, LabelSpace
+from service.domain import LabelSpace
 from service.predictions.model_id import parse_hub_model
 from service.predictions.model_policy import ModelPolicy
-from service.predictions.models.class_mapping import OutputClasses, check_outputs, map_outputs
+from service.predictions.models.class_mapping import check_outputs, named_outputs
 from service.predictions.models.download import download_errors, hub_file_size
 from service.predictions.models.loaded_model import LoadedModel, build_model, create_module, load_weights
 from service.predictions.models.model_folder import transform_config
 from service.predictions.models.preprocessing import timm_preprocessing
+from service.predictions.models.transformers_files import is_transformers_config
 from service.predictions.models.weights import count_outputs, read_weights
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -42,7 +43,7 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
     config = _read_config(model, _download(model, model_id.repository, CONFIG, revision))
     architecture, arguments = config["architecture"], config.get("model_args") or {}
     outputs: Any = config.get("num_classes") or transform_config(config).get("num_classes")
-    classes = _output_classes(model, config, label_space)
+    classes = named_outputs(model, config, label_space)
     check_outputs(model, outputs, classes)
     module = create_module(policy, model, lambda: _create(model, architecture, {"num_classes": outputs} | arguments))
     policy.check_download(model, hub_file_size(model, model_id.repository, WEIGHTS, revision))
@@ -60,21 +61,6 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
     return build_model(model, architecture, module, classes.num_outputs, preprocessing, classes)
 
 
-def _output_classes(model: str, config: dict[str, Any], label_space: LabelSpace) -> OutputClasses:
-    """Return the classes of the outputs: ImageNet-1k's in order, or those that config.json names.
-
-    A model with as many outputs as the label space has classes can still be one of other classes.
-    """
-    if label_space.name == IMAGENET_1K:
-        return OutputClasses(label_space.num_classes)
-    if config.get("label_names") is None:
-        raise ModelRefused(
-            f"{model}: {CONFIG} does not name the classes of the outputs. Write label_names in it: an array with the "
-            f"class of label space {label_space.name!r:.80} (ID, name, index, or null) of each output."
-        )
-    return map_outputs(f"label_names in {CONFIG} of {model}", config["label_names"], label_space)
-
-
 def _download(model: str, repository: str, name: str, revision: str | None) -> Path:
     with download_errors(model):
         return Path(hf_hub_download(repository, name, revision=revision, library_name="errata"))
@@ -85,6 +71,8 @@ def _read_config(model: str, path: Path) -> dict[str, Any]:
         config = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelRefused(f"{model}: {CONFIG} is not valid JSON: {error!s:.120}. Correct the file.") from error
+    if is_transformers_config(config):
+        raise ModelRefused(f"{model}: The repository is a model of transformers. Use the source hf or transformers.")
     if not isinstance(config, dict) or not isinstance(config.get("pretrained_cfg", {}), dict):
         raise ModelRefused(f"{model}: {CONFIG} is not in the form that timm writes: {config!r:.80}.")
     architecture, arguments = config.get("architecture"), config.get("model_args") or {}

@@ -16,7 +16,7 @@ from PIL import Image
 from service.domain import LabelSpace
 from service.predictions.model_id import parse_onnx_model
 from service.predictions.model_policy import ModelPolicy
-from service.predictions.models.class_mapping import read_classes
+from service.predictions.models.class_mapping import OutputClasses, read_classes
 from service.predictions.models.loaded_model import LoadedModel, build_model
 from service.predictions.models.model_folder import read_config_beside, resolve_file, transform_config
 from service.predictions.models.onnx_graph import OnnxGraph, check_output_count, read_graph
@@ -92,6 +92,14 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
     if folder is None:
         raise InvalidModelId("onnx: models are not allowed. Ask the operator to set ERRATA_MODELS.", field="model")
     file = resolve_file(folder, path)
+    preprocessing = timm_preprocessing(model, transform_config(read_config_beside(folder, path)))
+    return load_graph(model, file, policy, preprocessing, read_classes(folder, path, label_space))
+
+
+def load_graph(
+    model: str, file: Path, policy: ModelPolicy, preprocessing: Preprocessing, classes: OutputClasses
+) -> LoadedModel:
+    """Return the model of a graph, whose weights files are beside it; raise ModelRefused if it cannot be used."""
     graph = read_graph(file, model)
     policy.check_parameters(model, graph.parameters)
     if graph.batch not in (None, 1):
@@ -99,8 +107,6 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
             f"{model}: The graph has a fixed batch size of {graph.batch}. Export it with a dynamic batch size, or "
             "batch size 1."
         )
-    preprocessing = timm_preprocessing(model, transform_config(read_config_beside(folder, path)))
-    classes = read_classes(folder, path, label_space)
     module = OnnxModule(model, _create_session(file, model), graph)
     outputs = _count_outputs(model, module, preprocessing)
     return build_model(model, file.name, module, outputs, preprocessing, classes, digest=graph.sha256)

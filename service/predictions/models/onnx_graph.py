@@ -5,6 +5,7 @@ untrusted.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 # Domains, with their subdomains, in which some build of onnxruntime implements operators.
 RUNTIME_DOMAINS = ("ai.onnx", "com.microsoft", "com.ms", "org.pytorch")
 MAX_OUTPUTS = 100_000  # classes of a model; ImageNet-21k has 21,841
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}")  # of a weights file in a repository
 FLOAT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 
@@ -45,17 +47,29 @@ def read_graph(path: Path, model: str) -> OnnxGraph:
         ModelRefused: The file is not a graph, or has custom operators, weights in other folders, or other inputs and
             outputs than an image classifier.
     """
-    try:
-        proto = onnx.load(path, format="protobuf", load_external_data=False)  # ignore the suffix
-    except Exception as error:  # the parser may raise any error for a damaged file
-        raise ModelRefused(
-            f"{model}: The file is not an ONNX graph, or is truncated. Export the model again."
-        ) from error
+    proto = _read_proto(path, model)
     _check_function_domains(model, proto)
     _check_operators(model, proto, list(_find_messages(proto, onnx.NodeProto)))
     tensors = list(_find_messages(proto, onnx.TensorProto))
     files = _weights_files(model, path, tensors)
     return _describe_graph(model, proto, tensors, _digest([path, *files]))
+
+
+def external_files(path: Path, model: str) -> list[str]:
+    """Return the locations of the weights files of a graph, relative to its folder.
+
+    Raises:
+        ModelRefused: The file is not a graph, or a location is outside its folder.
+    """
+    locations = {
+        _location(model, tensor)
+        for tensor in _find_messages(_read_proto(path, model), onnx.TensorProto)
+        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL
+    }
+    for location in locations:
+        if not _FILE_NAME.fullmatch(location):
+            raise _outside(model, location)
+    return sorted(locations)
 
 
 def _describe_graph(model: str, proto: Any, tensors: list[Any], sha256: str) -> OnnxGraph:
@@ -90,6 +104,15 @@ def _describe_graph(model: str, proto: Any, tensors: list[Any], sha256: str) -> 
         parameters=sum(_size(tensor) for tensor in (*tensors, *_find_messages(proto, onnx.SparseTensorProto))),
         sha256=sha256,
     )
+
+
+def _read_proto(path: Path, model: str) -> Any:
+    try:
+        return onnx.load(path, format="protobuf", load_external_data=False)  # ignore the suffix
+    except Exception as error:  # the parser may raise any error for a damaged file
+        raise ModelRefused(
+            f"{model}: The file is not an ONNX graph, or is truncated. Export the model again."
+        ) from error
 
 
 def check_output_count(model: str, outputs: int) -> None:
@@ -162,10 +185,7 @@ def _location(model: str, tensor: Any) -> str:
 def _resolve_beside(model: str, folder: Path, location: str) -> Path:
     """Return the real path of a weights file in the folder of the graph; raise ModelRefused for any other location."""
     path = PurePosixPath(location)
-    is_outside = ModelRefused(
-        f"{model}: The weights file {location!r:.80} is outside the folder of the graph. Save the weights beside the "
-        "graph."
-    )
+    is_outside = _outside(model, location)
     if not location or "\\" in location or "*" in location or path.is_absolute():  # "*/": an address in memory
         raise is_outside
     try:
@@ -176,6 +196,13 @@ def _resolve_beside(model: str, folder: Path, location: str) -> Path:
         raise ModelRefused(
             f"{model}: The weights file {location!r:.80} is missing. Copy it to the folder of the graph."
         ) from error
+
+
+def _outside(model: str, location: str) -> ModelRefused:
+    return ModelRefused(
+        f"{model}: The weights file {location!r:.80} is outside the folder of the graph. Save the weights beside the "
+        "graph."
+    )
 
 
 def _digest(paths: list[Path]) -> str:

@@ -68,7 +68,7 @@ def timm_preprocessing(model: str, config: Mapping[str, Any]) -> Preprocessing:
     shorter_side = max(height, width) / data_config["crop_pct"]
 
     def single(image: Image.Image) -> torch.Tensor:
-        _check_resized(image, shorter_side)
+        check_resized(image, shorter_side)
         return torch.as_tensor(transform(image))
 
     mean, std = tuple(data_config["mean"]), tuple(data_config["std"])
@@ -94,7 +94,7 @@ def torchvision_preprocessing(model: str, transform: object) -> Preprocessing:
 
     def single(image: Image.Image) -> torch.Tensor:
         size, interpolation = transform.resize_size, transform.interpolation
-        _check_resized(image, max(size))
+        check_resized(image, max(size))
         resized = functional.resize(image, size, interpolation=interpolation, antialias=transform.antialias)
         pixels: torch.Tensor = functional.pil_to_tensor(functional.center_crop(resized, transform.crop_size))
         return pixels
@@ -103,7 +103,7 @@ def torchvision_preprocessing(model: str, transform: object) -> Preprocessing:
     return Preprocessing(single, batch, " ".join(repr(transform).split()))
 
 
-def _check_resized(image: Image.Image, shorter_side: float) -> None:
+def check_resized(image: Image.Image, shorter_side: float) -> None:
     """Raise UnreadableImage if an image would be too large with a shorter side of this many pixels."""
     pixels = shorter_side**2 * max(image.size) / min(image.size)
     if pixels > MAX_PIXELS:

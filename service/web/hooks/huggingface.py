@@ -40,4 +40,4 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEve
 
 def model_id(event: RegistryEvent) -> str:
     """Return the model ID that workers use to load a version."""
-    return f"hf-hub:{event.model}@{event.version}"
+    return f"hf:{event.model}@{event.version}"

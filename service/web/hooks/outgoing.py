@@ -26,6 +26,7 @@ from errata.errors import InvalidSetting, Unavailable
 from errata.proto_json import to_dict
 
 from service.analyses.write_back import WriteBack
+from service.network_addresses import Network, is_allowed
 from service.report.gate_view import reason_lines
 from service.wire import to_analysis
 
@@ -33,35 +34,6 @@ CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 10.0, 20.0
 MAX_RESPONSE = 64 << 10  # bytes
 DEFAULT_PORT = 443
 _NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-_REFUSED = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "::/96",  # IPv4-compatible, RFC 4291
-        "::ffff:0:0:0/96",  # IPv4-translated, RFC 2765
-        "64:ff9b::/96",  # NAT64, RFC 6052
-        "64:ff9b:1::/48",  # local-use NAT64, RFC 8215
-        "2001::/32",  # Teredo, RFC 4380
-        "2002::/16",  # 6to4, RFC 3056
-        "fec0::/10",  # site-local, RFC 3879
-    )
-)
-_METADATA = tuple(
-    map(
-        ipaddress.ip_address,
-        (
-            "169.254.169.254",  # AWS, Azure, Google Cloud, OpenStack and others
-            "169.254.170.2",  # AWS ECS, credentials of tasks
-            "169.254.170.23",  # AWS EKS, credentials of pods
-            "fd00:ec2::23",
-            "fd00:ec2::254",  # AWS, IPv6
-            "fd20:ce::254",  # Google Cloud, IPv6
-            "100.100.100.200",  # Alibaba Cloud
-            "192.0.0.192",  # Oracle Cloud
-            "168.63.129.16",  # Azure's wire server, in public address space
-        ),
-    )
-)
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolve = Callable[[str, int], Sequence[str]]
 
 
@@ -158,29 +130,6 @@ class Target:
 def _shut_down(connection: socket.socket) -> None:
     with suppress(OSError):  # it is already closed
         connection.shutdown(socket.SHUT_RDWR)
-
-
-def is_allowed(address: str, networks: Sequence[Network] = ()) -> bool:
-    """Return whether an address is public or in a network that the operator allows.
-
-    An IPv4-mapped IPv6 address counts as its IPv4 address. Other IPv6 addresses that embed an IPv4 address are refused,
-    because a gateway can translate them to an internal host. The metadata service of a cloud provider needs a network
-    of exactly its address, so that a wide network does not allow it.
-    """
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    ip = getattr(ip, "ipv4_mapped", None) or ip
-    if ip in _METADATA:
-        networks = [network for network in networks if network.num_addresses == 1]
-    if any(ip in network for network in networks if network.version == ip.version):
-        return True
-    if ip in _METADATA or ip.is_multicast:
-        return False
-    if any(ip in network for network in _REFUSED if network.version == ip.version):
-        return False
-    return ip.is_global
 
 
 def make_target(name: str, url: str, key: bytes, ports: Sequence[int] = (), networks: Sequence[str] = ()) -> Target:

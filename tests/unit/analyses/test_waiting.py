@@ -6,12 +6,13 @@ import pytest
 from errata.errors import InvalidModelId, InvalidRequest, ModelNotFound
 
 from service.analyses import queries
-from service.analyses.ports import Ports
+from service.analyses.ports import ModelOffer, Ports
 from service.analyses.submit import submit
 from service.analyses.waiting import waiting_reason
 from service.bootstrap.wiring import pin_allowed_model
 from service.domain import AnalysisRequest, State
 from service.jobs.transitions import JobSpec, WorkerOffer
+from service.predictions.model_id import parse_model_id
 from service.predictions.model_policy import ModelPolicy
 
 from .conftest import MODEL, Backend
@@ -80,3 +81,42 @@ def test_the_reason_names_what_is_missing(offers: list[WorkerOffer], live_worker
     result = waiting_reason(offers, live_workers, SPEC)
 
     assert (reason in result) if reason else result == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "remedy"),
+    [
+        ("transformers:org/x", "Install errata-service[transformers] on a worker."),
+        ("hf-onnx:org/x", "Install errata-service[onnx,transformers] on a worker."),
+        ("wandb:a/b/c:v1", "Set ERRATA_REGISTRIES on a worker, with a registry of the kind wandb."),
+        ("onnx:a.onnx", "Install errata-service[onnx] and set ERRATA_MODELS on a worker."),
+    ],
+)
+def test_a_job_waits_for_a_worker_with_its_packages_and_says_what_to_install(model: str, remedy: str) -> None:
+    spec = replace(SPEC, model=model)
+    without = WorkerOffer((("timm:*", "any"), ("hf-hub:*", "any")), PHOTOS)
+    capable = WorkerOffer(((f"{model.partition(':')[0]}:*", "any"),), PHOTOS)
+
+    assert not without.can_run(spec)
+    assert waiting_reason([without], 1, spec) == f"No running worker offers the model {model!r}. {remedy}"
+    assert waiting_reason([without, capable], 2, spec) == ""
+
+
+def test_hf_is_accepted_if_a_worker_offers_a_source_of_the_hub(backend: Backend) -> None:
+    pinned = parse_model_id("transformers:org/x@" + "a" * 40)
+    ports = replace(backend.ports, models=replace(backend.ports.models, pin=lambda model: pinned))
+    ports = replace(ports, models=replace(ports.models, offers=lambda: [ModelOffer("hf-hub:*", "any")]))
+    backend.store.heartbeat("w1", WorkerOffer((("hf-hub:*", "any"),), PHOTOS))
+
+    analysis = submit(ports, AnalysisRequest("demo", "hf:org/x"))
+
+    reason = queries.get(ports.stores, analysis.id).progress.waiting_reason
+    assert reason.startswith(f"No running worker offers the model '{pinned}'")
+    assert reason.endswith("Install errata-service[transformers] on a worker.")
+    backend.store.heartbeat("w2", WorkerOffer((("transformers:*", "any"),), PHOTOS))
+    assert queries.get(ports.stores, analysis.id).progress.waiting_reason == ""
+
+
+def test_an_unknown_source_says_what_to_install(backend: Backend) -> None:
+    with pytest.raises(ModelNotFound, match=r"Install errata-service\[transformers\] on a worker"):
+        submit(backend.ports, AnalysisRequest("demo", "transformers:org/x"))

@@ -35,7 +35,7 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
             path = self.path.partition("?")[0].replace("%2F", "/")
             if result := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(?:/revision/(.+))?", path):
                 self.metadata(result[1], result[2] or "main")
-            elif result := re.fullmatch(r"/([^/]+/[^/]+)/resolve/(.+)/([^/]+)", path):
+            elif result := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+(?:/new)?)/(.+)", path):
                 self.file(result[1], result[2], result[3], with_body)
             else:
                 self.refuse("BadRequest")
@@ -48,7 +48,12 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
                 return self.refuse("RepoNotFound")
             if self.commit(revision) is None:
                 return self.refuse("RevisionNotFound")
-            body = json.dumps({"id": repository, "sha": self.commit(revision), "siblings": []}).encode()
+            files = hub.repositories[repository]
+            config = json.loads(files.get("config.json", b"{}"))
+            described = {key: config[key] for key in ("architectures", "model_type") if key in config}
+            siblings = [{"rfilename": name} for name in files]
+            description = {"id": repository, "sha": self.commit(revision), "siblings": siblings, "config": described}
+            body = json.dumps(description).encode()
             return self.send(body, {"Content-Type": "application/json"})
 
         def file(self, repository: str, revision: str, name: str, with_body: bool) -> None:

@@ -13,12 +13,14 @@ from service.predictions.model_id import (
     MlflowModel,
     ModelId,
     TorchvisionModel,
+    WandbArtifact,
     parse_file_model,
     parse_hub_model,
     parse_mlflow_model,
     parse_model_id,
     parse_onnx_model,
     parse_torchvision_model,
+    parse_wandb_artifact,
 )
 
 
@@ -35,6 +37,12 @@ from service.predictions.model_id import (
         ("torchvision:resnet50", "torchvision", "resnet50"),
         ("torchvision:resnet50/IMAGENET1K_V2", "torchvision", "resnet50/IMAGENET1K_V2"),
         ("hf-hub:timm/resnet50.a1_in1k", "hf-hub", "timm/resnet50.a1_in1k"),
+        ("hf:google/vit-base-patch16-224", "hf", "google/vit-base-patch16-224"),
+        ("transformers:google/vit@main", "transformers", "google/vit@main"),
+        ("hf-onnx:org/vit@main#onnx/model.onnx", "hf-onnx", "org/vit@main#onnx/model.onnx"),
+        ("wandb:team/my project/vit:v3", "wandb", "team/my project/vit:v3"),
+        ("wandb:team/p/vit:best@" + "0a" * 16, "wandb", "team/p/vit:best@" + "0a" * 16),
+        ("wandb://prod/team/p/vit:latest", "wandb", "//prod/team/p/vit:latest"),
         ("hf-hub:timm/resnet50.a1_in1k@refs/pr/1", "hf-hub", "timm/resnet50.a1_in1k@refs/pr/1"),
     ],
 )
@@ -243,3 +251,25 @@ def test_the_name_of_a_registered_model_cannot_contain_separators(name, end, hea
     assert (mlflow_model.version.isascii() and mlflow_model.version.isdigit()) or mlflow_model.alias
     assert not set(mlflow_model.name) & set("/:@?#%\\")
     assert mlflow_model.name not in ("", ".", "..")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "wandb:team/p/vit", "wandb:team/vit:v1", "wandb:team/../vit:v1", "wandb:team/p/vit:", "wandb:team/p/vit:a/b",
+        "wandb:team/p/vit:v1@12", "wandb:team/p?x/vit:v1", "wandb:../p/vit:v1", "wandb:///team/p/vit:v1",
+        "hf-onnx:org/vit#../model.onnx", "hf-onnx:org/vit#model.pt", "hf-onnx:org/vit#/model.onnx", "hf-onnx:org/vit#",
+        "hf:org", "hf:org/vit#model.onnx", "transformers:org/vit@a..b", "transformers:vit",
+    ],
+)  # fmt: skip
+def test_invalid_ids_of_registries_and_hubs_are_refused(text: str) -> None:
+    with pytest.raises(InvalidModelId) as caught:
+        parse_model_id(text)
+    assert [violation.field for violation in caught.value.violations] == ["model"]
+
+
+def test_the_parts_of_an_artifact_are_parsed() -> None:
+    artifact = parse_wandb_artifact("//prod/team/my project/vit.b:v3@" + "0a" * 16)
+
+    assert artifact == WandbArtifact("prod", "team", "my project", "vit.b", "v3", "0a" * 16)
+    assert artifact.path == "team/my project/vit.b"

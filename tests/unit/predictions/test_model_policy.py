@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from errata.errors import InvalidModelId, ModelRefused
 
-from service.predictions.model_id import SOURCES, parse_model_id
+from service.predictions.model_id import HUB_SOURCES, SOURCES, parse_model_id
 from service.predictions.model_policy import ModelPolicy
 
 COMMIT = "a" * 40
@@ -20,6 +20,11 @@ COMMIT = "a" * 40
         (["hf-hub:timm/*"], "hf-hub:timm/resnet50.a1_in1k"),
         (["hf-hub:timm/resnet50.a1_in1k"], f"hf-hub:timm/resnet50.a1_in1k@{COMMIT}"),  # all revisions
         ([f"hf-hub:timm/x@{COMMIT}"], f"hf-hub:timm/x@{COMMIT}"),
+        (["transformers:org/*"], "hf:org/x@main"),  # what it resolves to is checked again
+        (["hf:org/*"], f"transformers:org/x@{COMMIT}"),
+        (["hf:org/x"], f"hf-onnx:org/x@{COMMIT}#onnx/model.onnx"),
+        (["hf-onnx:org/x"], f"hf-onnx:org/x@{COMMIT}#onnx/model.onnx"),
+        (["wandb:team/*"], "wandb:team/project/x:v3"),
         (["torchvision:resnet50/IMAGENET1K_V?"], "torchvision:resnet50/IMAGENET1K_V2"),
     ],
 )
@@ -37,6 +42,9 @@ def test_a_model_that_a_pattern_matches_is_allowed(patterns: list[str], model: s
         (["hf-hub:timm/*"], "hf-hub:evil/timm"),
         ([f"hf-hub:timm/x@{COMMIT}"], "hf-hub:timm/x@main"),
         (["timm:*"], "demo:efficientnet_lite0"),
+        (["hf-hub:org/*"], f"transformers:org/x@{COMMIT}"),
+        (["timm:*"], "hf:org/x"),
+        (["hf:org/*"], "transformers:evil/org"),
     ],
 )
 def test_a_model_that_no_pattern_matches_is_rejected(patterns: list[str], model: str) -> None:
@@ -53,7 +61,8 @@ def test_files_also_need_a_folder(model: str) -> None:
 
 
 def test_without_a_setting_every_source_but_files_is_allowed() -> None:
-    rests = {"hf-hub": "timm/x", "file": "a.pth", "onnx": "a.onnx"}
+    hub = dict.fromkeys(("hf", *HUB_SOURCES), "timm/x")
+    rests = hub | {"file": "a.pth", "onnx": "a.onnx", "mlflow": "models:/x/1", "wandb": "a/b/c:v1"}
     allowed = []
     for source in SOURCES:
         try:
@@ -62,7 +71,7 @@ def test_without_a_setting_every_source_but_files_is_allowed() -> None:
         except InvalidModelId:
             pass
 
-    assert allowed == ["demo", "timm", "torchvision", "hf-hub"]
+    assert allowed == [source for source in SOURCES if source not in ("file", "onnx")]
 
 
 def test_models_at_the_limits_pass_and_larger_ones_are_rejected() -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from errata.errors import ModelNotFound, ModelRefused, Unavailable
+from errata.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedFormat
 from unit.predictions.hub_server import FakeHub, serving
 
 from service.predictions.model_id import parse_model_id
@@ -50,7 +50,57 @@ def test_fixed_model_ids_are_returned_without_a_request(model: str) -> None:
     assert str(pin_model(parse_model_id(model), "http://127.0.0.1:1")) == model
 
 
-@pytest.mark.parametrize("model", ["hf-hub:timm/nowhere", "hf-hub:timm/resnet50.a1_in1k@nowhere"])
+TRANSFORMERS_CONFIG = b'{"architectures": ["ViTForImageClassification"], "model_type": "vit"}'
+
+
+@pytest.mark.parametrize(
+    ("files", "source"),
+    [
+        ({"config.json": b'{"architecture": "resnet18"}', "model.safetensors": b""}, "hf-hub"),
+        ({"config.json": TRANSFORMERS_CONFIG, "model.safetensors": b"", "onnx/model.onnx": b""}, "transformers"),
+        ({"config.json": TRANSFORMERS_CONFIG, "model.safetensors.index.json": b""}, "transformers"),
+        ({"config.json": TRANSFORMERS_CONFIG, "onnx/model.onnx": b"", "pytorch_model.bin": b""}, "hf-onnx"),
+        ({"model.onnx": b"", "model.onnx_data": b""}, "hf-onnx"),
+    ],
+)
+@pytest.mark.parametrize("revision", ["", "@main", f"@{MAIN}"])
+def test_hf_is_pinned_to_the_source_that_loads_the_repository(
+    hub: FakeHub, files: dict[str, bytes], source: str, revision: str
+) -> None:
+    hub.repositories["org/small"] = files
+
+    assert str(pin_model(parse_model_id(f"hf:org/small{revision}"), hub.url)) == f"{source}:org/small@{MAIN}"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "Upload the weights as safetensors"),
+        ({"pytorch_model.bin": b"", "config.json": TRANSFORMERS_CONFIG}, "pickles can run code"),
+        ({"a/int8.onnx": b"", "a/fp16.onnx": b""}, r"hf-onnx:ORG/REPO#PATH: a/fp16\.onnx, a/int8\.onnx"),
+    ],
+)
+def test_a_repository_without_safe_weights_is_refused_when_it_is_submitted(
+    hub: FakeHub, files: dict[str, bytes], message: str
+) -> None:
+    hub.repositories["org/small"] = files
+
+    with pytest.raises(UnsupportedFormat, match=message):
+        pin_model(parse_model_id("hf:org/small"), hub.url)
+
+
+def test_the_path_of_a_graph_is_kept(hub: FakeHub) -> None:
+    hub.repositories["org/small"] = {}
+
+    pinned = pin_model(parse_model_id("hf-onnx:org/small@work/new#onnx/fp16.onnx"), hub.url)
+
+    assert str(pinned) == f"hf-onnx:org/small@{BRANCH}#onnx/fp16.onnx"
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["hf:timm/nowhere", "transformers:timm/nowhere", "hf-hub:timm/nowhere", "hf-hub:timm/resnet50.a1_in1k@nowhere"],
+)
 def test_a_missing_repository_or_revision_is_not_found(hub: FakeHub, model: str) -> None:
     with pytest.raises(ModelNotFound, match="nowhere") as caught:
         pin_model(parse_model_id(model), hub.url)

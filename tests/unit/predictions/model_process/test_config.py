@@ -13,7 +13,10 @@ from service.predictions.registry_http import RegistryAddress
 
 @pytest.mark.parametrize("folder", [None, Path("/models")])
 def test_a_configuration_arrives_as_it_was_sent(folder: Path | None) -> None:
-    registries = [RegistryAddress("main", "http://mlflow", "secret")]
+    registries = [
+        RegistryAddress("main", "http://mlflow", "secret"),
+        RegistryAddress("w", "", "", "wandb", ("10.0.0.0/8",)),
+    ]
     policy = ModelPolicy(["timm:*"], folder, 5, 6, registries)
     config = PredictorConfig({"demo": Path("/images")}, policy, 8, 2, "cpu", "debug", "json")
 

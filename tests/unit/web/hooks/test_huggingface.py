@@ -158,4 +158,4 @@ def test_model_id_contains_the_commit() -> None:
     result = parsed()
 
     assert result is not None
-    assert huggingface.model_id(result) == f"hf-hub:some-user/some-repo@{NEW}"
+    assert huggingface.model_id(result) == f"hf:some-user/some-repo@{NEW}"

@@ -24,7 +24,8 @@ from cryptography.x509.oid import NameOID
 from errata.errors import InvalidSetting, Unavailable
 from standardwebhooks import Webhook
 
-from service.web.hooks.outgoing import Target, is_allowed, make_target
+from service.network_addresses import is_allowed
+from service.web.hooks.outgoing import Target, make_target
 
 KEY = b"0123456789abcdef0123456789abcdef"
 SECRET = "whsec_" + base64.b64encode(KEY).decode()

@@ -1,0 +1,58 @@
+"""Files of a repository on the Hugging Face Hub, each fetched by name within the limit on downloads."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from errata.errors import ModelNotFound, ModelRefused
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.download import download_errors, hub_file_size
+
+
+@dataclass(frozen=True)
+class HubFiles:
+    """One revision of a repository."""
+
+    model: str  # model ID, for messages
+    repository: str
+    revision: str | None  # None: the main branch
+    policy: ModelPolicy
+
+    def fetch(self, name: str, folder: Path) -> None:
+        """Put a file into a folder, under its name without its own folder.
+
+        Raises:
+            ModelNotFound: The hub has no such repository or revision.
+            ModelRefused: The repository has no such file, or the file is too large.
+            Unavailable: The hub cannot be reached.
+        """
+        if not self.fetch_if_present(name, folder):
+            raise ModelRefused(
+                f"{self.model}: The repository has no {name}. Save the model with save_pretrained, and upload all "
+                "files that it writes."
+            )
+
+    def fetch_if_present(self, name: str, folder: Path) -> bool:
+        """Put a file into a folder, as `fetch` does; return False if the repository has no such file."""
+        self.policy.check_download(self.model, hub_file_size(self.model, self.repository, name, self.revision))
+        try:
+            with download_errors(self.model):
+                cached = hf_hub_download(self.repository, name, revision=self.revision, library_name="errata")
+        except ModelNotFound as error:
+            if isinstance(error.__cause__, EntryNotFoundError):
+                return False
+            raise
+        _link(Path(cached).resolve(), folder / Path(name).name)
+        return True
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make a hard link, because checks refuse symbolic links out of a folder; copy between file systems."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
