@@ -92,6 +92,7 @@ def upload(
             request_digest=request_digest,
             warnings=(f"{problem} {ACCEPTED_NOTE}",) if problem else (),
             implausible=bool(problem),
+            assumptions=parsed.assumptions,
         ),
         bundle,
         parsed,

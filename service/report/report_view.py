@@ -98,6 +98,7 @@ class ReportView:
     summary: str
     key_figures: tuple[KeyFigure, ...]
     warnings: tuple[str, ...]
+    assumptions: str  # what was assumed to read the uploaded file; empty: nothing
     is_implausible: bool  # whether an input check failed
     abstained: tuple[str, ...]
     labels_accuracy: str  # name of the accuracy against the labels
@@ -167,6 +168,7 @@ def report_view(data: ReportData) -> ReportView:
         summary=analysis_summary(analysis.title, summary),
         key_figures=_key_figures(analysis.request.dataset, summary, percentiles),
         warnings=analysis.warnings,
+        assumptions=" ".join(analysis.assumptions),
         is_implausible=analysis.implausible,
         abstained=tuple(abstention_notes([error_type.key for error_type in summary.abstained])),
         rejected_targets=rejected_targets_note(rejected) if rejected else "",

@@ -91,6 +91,7 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
         cached=analysis.cached,
         gate_baseline=analysis_name(request.gate_baseline) if request.gate_baseline else "",
         implausible=analysis.implausible,
+        assumptions=analysis.assumptions,
     )
     if analysis.start_time:
         message.start_time.CopyFrom(to_timestamp(analysis.start_time))
@@ -235,6 +236,7 @@ def from_analysis(message: pb.Analysis) -> Analysis:
         summary=from_summary(message.summary) if message.HasField("summary") else None,
         warnings=tuple(message.warnings),
         implausible=message.implausible,
+        assumptions=tuple(message.assumptions),
     )
 
 

@@ -23,6 +23,9 @@ class NamedRows:
     lines: NDArray[np.int64]  # (n,) 1-based lines of a text file, or rows of a table
     wrong: tuple[Violation, ...] = ()  # the first ten unreadable rows
     num_wrong: int = 0  # number of all unreadable rows
+    is_numbered: bool = False  # `names` are the numbers of the images from 0, in the row order of the request
+    is_certain: bool = True  # `probabilities` are; otherwise they are left out if a value is not from 0 to 1
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class OrderedRows:
     probability: NDArray[np.float32] | None  # (n,)
     top1_restricted: NDArray[np.int64] | None = None  # (n,) best class among the data set's; None without scores
     warnings: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
 
 Rows = Iterator[NamedRows] | OrderedRows
