@@ -29,6 +29,7 @@ from errata.choices import choice
 from errata.connection import check_address
 from errata.environment import ConnectionSettings, connection_settings
 from errata.names import class_name, dataset_name, evidence_name, verdict_name
+from errata.prediction_folder import open_predictions
 from errata.requests import (
     PAGE_SIZE,
     AnalysisConditions,
@@ -202,7 +203,8 @@ class Client(ReviewMethods, EvidenceMethods):
         """Upload a predictions file and analyze it.
 
         Args:
-            predictions: Path of the file, or its content as a binary stream: CSV, JSONL, Parquet, npz, or npy.
+            predictions: Path of the file, or its content as a binary stream: CSV, JSON, JSONL, Parquet, npz, or npy.
+                Or path of a folder with a JSON file for each image.
             dataset: The data set.
             row_order: The order of the rows of an npz or npy file: `path` or `file-name`.
             accept_implausible: Accept predictions whose row order or class numbering looks wrong. Their analysis is
@@ -218,7 +220,8 @@ class Client(ReviewMethods, EvidenceMethods):
         """
         header = upload_header(predictions, dataset, row_order, options, accept_implausible)
         method = self._analyses.UploadPredictions
-        return Analysis(self._send_file(method, pb.UploadPredictionsRequest, header, predictions))
+        content = open_predictions(predictions)
+        return Analysis(self._send_file(method, pb.UploadPredictionsRequest, header, content))
 
     def get(self, analysis: AnalysisRef) -> Analysis:
         """Return an analysis.

@@ -47,7 +47,12 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
 
 @command(examples=EXAMPLES)
 @click.argument("model", required=False)
-@click.option("--predictions", type=FilePath(), metavar="FILE", help="A predictions file, instead of MODEL.")
+@click.option(
+    "--predictions",
+    type=FilePath(),
+    metavar="FILE",
+    help="A predictions file, or a folder with a JSON file for each image, instead of MODEL.",
+)
 @click.option("--dataset", default=DEFAULT_DATASET, show_default=True, help="The data set.")
 @evidence_option
 @click.option("--output", type=FilePath(), metavar="PATH", help="A folder for the summary, verdicts, and report.")
@@ -137,8 +142,6 @@ def _check_source(model: str | None, predictions: Path | None) -> None:
         problem = "Both MODEL and --predictions are present" if model else "MODEL and --predictions are missing"
         raise InvalidRequest(f"{problem}. Use one of them.", field="model")
     if predictions is not None:
-        if predictions.is_dir():
-            raise InvalidInput(f"{predictions} is a folder. Expected a predictions file.", field="predictions")
         if not predictions.exists():
             raise InvalidInput(f"Predictions file {str(predictions)!r} not found. Check the path.", field="predictions")
         return
@@ -191,6 +194,8 @@ def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str
 
 def _upload(client: Client, file: Path, options: dict[str, Any]) -> pb.Analysis:
     options = options | {"display_name": options["display_name"] or file.name}
+    if file.is_dir():
+        return client.upload(file, **options)
     try:
         content = file.open("rb", buffering=0)  # a buffer cannot be closed while a thread waits for a pipe
     except OSError as error:

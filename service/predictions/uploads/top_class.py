@@ -6,9 +6,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from service.predictions.uploads.columns import CLASS, normalize_column
+
 LABEL_KEYS = ("label", "class", "class_name", "class_id", "category", "name", "index", "id")
 SCORE_KEYS = ("score", "confidence", "probability", "prob")
-LIST_KEYS = ("predictions", "prediction", "classifications", "results", "topk", "top_k")
+LABEL_RANKS = (*CLASS, ("name", "id"), ("classifications", "results"))  # keys of an object with its class
 MAX_DEPTH = 4  # of lists in lists
 FIRST_COUNTS = "Of several classes of an image, the first is the prediction."
 BEST_SCORE = "The predicted class is the one with the highest score."
@@ -53,13 +55,11 @@ def top_class(value: Any, num_classes: int, depth: int = 0) -> TopClass:
 
 
 def _top_of_object(value: dict[str, Any], num_classes: int, depth: int) -> TopClass:
-    label = next((value[key] for key in LABEL_KEYS if key in value), None)
-    if label is None:
-        nested = next((value[key] for key in LIST_KEYS if key in value), None)
-        if nested is None:
-            keys = ", ".join(repr(key[:40]) for key in list(value)[:5])
-            raise ValueError(f"The object has no class. Expected the key 'label', got {keys or 'no keys'}.")
-        return top_class(nested, num_classes, depth + 1)
+    keys = [key for rank in LABEL_RANKS for key in value if normalize_column(key) in rank]
+    if not keys:
+        shown = ", ".join(repr(key[:40]) for key in list(value)[:5])
+        raise ValueError(f"The object has no class. Expected the key 'label', got {shown or 'no keys'}.")
+    label = value[keys[0]]
     top = top_class(label, num_classes, depth + 1)
     score = next((value[key] for key in SCORE_KEYS if key in value), None)
     return TopClass(top.value, _as_probability(score) if top.probability is None else top.probability, top.assumption)
