@@ -5,7 +5,9 @@ an array of objects that name their images.
 """
 
 import json
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -18,38 +20,22 @@ NAME_KEYS = ("file_name", "filename", "file_path", "filepath", "path", "image_pa
 CLASS_KEY = "prediction"
 
 
-def open_predictions(predictions: str | Path | BinaryIO) -> str | Path | BinaryIO:
-    """Return a stream of the JSON files if `predictions` is a folder; otherwise return it as it is."""
+@contextmanager
+def open_predictions(predictions: str | Path | BinaryIO) -> Iterator[str | Path | BinaryIO]:
+    """Yield a temporary JSONL file if `predictions` is a folder; otherwise yield it as it is.
+
+    All files are read before the upload starts, so that an error names a file.
+
+    Raises:
+        InvalidInput: The folder has no JSON files, or one of them is damaged.
+    """
     if not isinstance(predictions, str | Path) or not Path(predictions).is_dir():
-        return predictions
-    return cast(BinaryIO, PredictionFolder(Path(predictions)))
-
-
-class PredictionFolder:
-    """A stream of JSONL with the predictions of a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        """Find the files.
-
-        Raises:
-            InvalidInput: The folder has no JSON files.
-        """
-        self._lines = _read_lines(folder, _find_files(folder))
-        self._rest = b""
-
-    def read(self, size: int = -1) -> bytes:
-        """Return at least one and, unless `size` is negative, at most `size` of the next bytes; empty at the end."""
-        pieces, length = [self._rest], len(self._rest)
-        while (size < 0 or length < size) and (line := next(self._lines, b"")):
-            pieces.append(line)
-            length += len(line)
-        content = b"".join(pieces)
-        end = len(content) if size < 0 else size
-        self._rest = content[end:]
-        return content[:end]
-
-    def close(self) -> None:
-        """Do nothing: no file is open between two reads."""
+        yield predictions
+        return
+    with tempfile.TemporaryFile() as content:
+        content.writelines(_read_lines(Path(predictions)))
+        content.seek(0)
+        yield cast(BinaryIO, content)
 
 
 def _find_files(folder: Path) -> list[Path]:
@@ -62,8 +48,8 @@ def _find_files(folder: Path) -> list[Path]:
     return files
 
 
-def _read_lines(folder: Path, files: list[Path]) -> Iterator[bytes]:
-    for path in files:
+def _read_lines(folder: Path) -> Iterator[bytes]:
+    for path in _find_files(folder):
         try:
             content = parse_json(read_file(path, MAX_FILE_BYTES))
         except OSError as error:

@@ -219,8 +219,8 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         """
         header = upload_header(predictions, dataset, row_order, options, accept_implausible)
         method = self._analyses.UploadPredictions
-        content = open_predictions(predictions)
-        return Analysis(await self._send_file(method, pb.UploadPredictionsRequest, header, content))
+        with open_predictions(predictions) as content:
+            return Analysis(await self._send_file(method, pb.UploadPredictionsRequest, header, content))
 
     async def get(self, analysis: AnalysisRef) -> Analysis:
         """Return an analysis.

@@ -220,8 +220,8 @@ class Client(ReviewMethods, EvidenceMethods):
         """
         header = upload_header(predictions, dataset, row_order, options, accept_implausible)
         method = self._analyses.UploadPredictions
-        content = open_predictions(predictions)
-        return Analysis(self._send_file(method, pb.UploadPredictionsRequest, header, content))
+        with open_predictions(predictions) as content:
+            return Analysis(self._send_file(method, pb.UploadPredictionsRequest, header, content))
 
     def get(self, analysis: AnalysisRef) -> Analysis:
         """Return an analysis.
