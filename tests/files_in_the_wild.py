@@ -39,7 +39,7 @@ class Images:
     def probabilities(self) -> np.ndarray:
         """Return the softmax of the logits."""
         exponentials = np.exp(self.logits)
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _numpy(array: np.ndarray) -> bytes:
 
 def _npz(**arrays: np.ndarray) -> bytes:
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, **arrays)  # type: ignore[arg-type]
     return file.getvalue()
 
 

@@ -98,7 +98,7 @@ def read_class_rows(content: Readable, header: Header, expected: tuple[int, int]
     """
     shape, dtype, is_fortran = header
     num_images, _ = expected
-    if shape[:1] != (num_images,):
+    if shape[:1] != (num_images,) or not has_classes(header, expected):
         raise _wrong_shape(label, shape, f"({num_images},)")
     if dtype.kind not in "iu":
         raise InvalidUpload(
