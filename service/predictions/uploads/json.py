@@ -16,6 +16,7 @@ from typing import Any
 
 from errata.errors import InvalidUpload
 
+from service.domain.label_space import MAX_CLASSES
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.columns import CLASS, FILE_NAME, NUMBER, PROBABILITY, find_columns, is_known_column
 from service.predictions.uploads.json_reader import JsonReader
@@ -25,7 +26,6 @@ from service.predictions.uploads.terms import JSON_TERMS
 
 BOM = "\ufeff"
 BLOCK_ROWS = 8_192
-MAX_CLASS_NAMES = 4 << 20  # characters of a list of class names
 ROWS = ("samples", "predictions", "results", "data", "labels", "annotations", "rows", "items")
 CLASS_NAMES = ("classes", "class_names", "categories")
 OTHER = ("index", "info", "meta", "metadata", "licenses", "version", "model", "dataset", "dataset_name", "config")
@@ -103,7 +103,7 @@ class _Document:
             is_nested = self._reader.peek() in "[{"
             name = key.lower()
             if name == "columns" and is_nested:
-                self._keys = [str(column) for column in self._reader.read_value(MAX_CLASS_NAMES)]
+                self._keys = [str(column) for column in self._reader.read_value()]
             elif name in CLASS_NAMES and is_nested:
                 self._class_names = self._read_class_names()
             elif is_nested and name in ROWS and not has_columns:
@@ -152,10 +152,19 @@ class _Document:
             yield from self._add(key, self._reader.read_value())
 
     def _read_class_names(self) -> list[Any]:
-        names = self._reader.read_value(MAX_CLASS_NAMES)
-        if not isinstance(names, list):
+        if self._reader.peek() == "{":
+            self._reader.skip_value()
             return []
-        return [name.get("name") if isinstance(name, dict) else name for name in names]
+        names: list[Any] = []
+        for _ in self._reader.iterate_array():
+            name = self._reader.read_value()
+            names.append(name.get("name") if isinstance(name, dict) else name)
+            if len(names) > MAX_CLASSES:
+                raise InvalidUpload(
+                    f"The file lists more than {MAX_CLASSES:,} class names. Write the classes of the data set.",
+                    field="predicted_class",
+                )
+        return names
 
     def _read_column(self) -> list[Any]:
         """Return the values of a column: a list, or a mapping of row numbers."""

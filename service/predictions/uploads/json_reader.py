@@ -31,15 +31,11 @@ class JsonReader:
             raise TruncatedUpload("The JSON file ends early. Upload the complete file.", field="chunk")
         return self.text[self._position]
 
-    def read_value(self, limit: int = MAX_VALUE) -> Any:
-        """Return the next value.
-
-        Raises:
-            InvalidUpload: The text is not JSON, or the value is longer than `limit` characters.
-        """
+    def read_value(self) -> Any:
+        """Return the next value; raise InvalidUpload if it is invalid, or longer than MAX_VALUE."""
         self.peek()
         problem = ""
-        for size in (FIRST_PIECE, limit):
+        for size in (FIRST_PIECE, MAX_VALUE):
             piece = self.text[self._position : self._position + size]
             is_end = self._position + size >= len(self.text)
             try:
@@ -53,7 +49,7 @@ class JsonReader:
             if is_end:
                 break
         else:
-            raise self._error(f"A value is longer than {limit:,} characters, or invalid.")
+            raise self._error(f"A value is longer than {MAX_VALUE:,} characters, or invalid.")
         raise self._error(f"Invalid JSON ({problem:.80}).")
 
     def iterate_array(self) -> Iterator[None]:

@@ -132,6 +132,8 @@ def test_a_repeated_key_is_a_repeated_image(small, expected_error) -> None:
         ("[" + "[" * 5_000 + "]" * 5_000 + "]", InvalidUpload),
         ('["' + "x" * 100_000 + '"]', InvalidUpload),
         ('{"filenames": ["a"], "preds": [1, 2]}', InvalidUpload),
+        ('{"classes": [' + "[]," * 40_000 + "3]}", InvalidUpload),
+        ('{"columns": [' + "[]," * 40_000 + "3]}", InvalidUpload),
         ("[]", InvalidUpload),
         ("{\n}", InvalidUpload),
         ("[[]]", InvalidUpload),
