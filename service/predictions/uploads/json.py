@@ -21,11 +21,12 @@ from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.columns import CLASS, FILE_NAME, NUMBER, PROBABILITY, find_columns, is_known_column
 from service.predictions.uploads.json_reader import JsonReader
 from service.predictions.uploads.records import RecordParser, RowCollector
-from service.predictions.uploads.rows import NamedRows, check_row_count
+from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
 from service.predictions.uploads.terms import JSON_TERMS
 
 BOM = "\ufeff"
 BLOCK_ROWS = 8_192
+VALUES_PER_IMAGE = 10  # that are visited one by one; an object counts once
 ROWS = ("samples", "predictions", "results", "data", "labels", "annotations", "rows", "items")
 CLASS_NAMES = ("classes", "class_names", "categories")
 OTHER = ("index", "info", "meta", "metadata", "licenses", "version", "model", "dataset", "dataset_name", "config")
@@ -70,7 +71,7 @@ def _is_row(line: bytes) -> bool:
 def read(content: BoundedStream, images: int, num_classes: int) -> Iterator[NamedRows]:
     """Yield the rows; raise InvalidUpload, InvalidRow, or TooLarge for far more rows than images."""
     text = content.read().decode(errors="replace").removeprefix(BOM)
-    reader = JsonReader(text)
+    reader = JsonReader(text, VALUES_PER_IMAGE * (images + MAX_WRONG))
     document = _Document(reader, images, num_classes)
     yield from document.read()
     reader.expect_end()
@@ -134,7 +135,7 @@ class _Document:
 
     def _has_columns(self) -> bool:
         """Return whether the keys of the document are columns, one of them with file names or numbers of images."""
-        reader = JsonReader(self._reader.text)
+        reader = JsonReader(self._reader.text, VALUES_PER_IMAGE * (self._images + MAX_WRONG))
         for key in reader.iterate_object():
             if is_known_column(key, FILE_NAME, NUMBER) and key.lower() not in OTHER:
                 return reader.peek() in "[{"

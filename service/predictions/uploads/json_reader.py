@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from errata.errors import InvalidUpload, TruncatedUpload
+from errata.errors import InvalidUpload, TooLarge, TruncatedUpload
 
 MAX_VALUE = 16 << 10  # characters of one value
 FIRST_PIECE = 256  # characters; most values are shorter
+MAX_VALUES = 100_000
 MAX_DEPTH = 32  # of values that are skipped
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
@@ -20,9 +21,11 @@ _DECODER = json.JSONDecoder()
 class JsonReader:
     """A position in the text of a JSON document."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, max_values: int = MAX_VALUES) -> None:
+        """Start at the beginning of a text, of which at most `max_values` values are visited one by one."""
         self.text = text
         self._position = 0
+        self._remaining = max_values
 
     def peek(self) -> str:
         """Return the next character that is not white space; raise TruncatedUpload at the end."""
@@ -59,6 +62,7 @@ class JsonReader:
             self._position += 1
             return
         while True:
+            self._count_value()
             yield
             if self._is_last("]"):
                 return
@@ -70,6 +74,7 @@ class JsonReader:
             self._position += 1
             return
         while True:
+            self._count_value()
             key = self.read_value()
             if not isinstance(key, str):
                 raise self._error("Expected a key in quotation marks.")
@@ -97,6 +102,14 @@ class JsonReader:
         rest = self.text[self._position :].strip()
         if rest:
             raise self._error("More text follows the end of the document.")
+
+    def _count_value(self) -> None:
+        self._remaining -= 1
+        if self._remaining < 0:
+            raise TooLarge(
+                "The JSON file has far more values than the data set has images. Write only names and classes.",
+                field="chunk",
+            )
 
     def _expect(self, character: str) -> None:
         if self.peek() != character:

@@ -146,6 +146,7 @@ def test_damaged_documents_are_rejected(small, text, kind) -> None:
 
 def test_far_more_values_than_images_are_rejected_before_they_are_all_read(small) -> None:
     assert isinstance(small.rejection(b"[" + b"3," * 200_000 + b"3]"), TooLarge)
+    assert isinstance(small.rejection(b'{"info": [' + b"1," * 200_000 + b"1]}"), TooLarge)
     columns = b'{"filenames": [' + b'"a",' * 200_000 + b'"a"]}'
     assert isinstance(small.rejection(columns), TooLarge)
 
