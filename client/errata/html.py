@@ -38,6 +38,8 @@ def analysis_html(analysis: pb.Analysis) -> str:
     """Return an analysis: its state, and the counts and portions of its error types in each group."""
     title = f"{analysis.display_name} on {dataset_id(analysis.dataset)}: {STATE_NAMES[State(analysis.state)]}"
     notes = [*analysis.warnings]
+    if analysis.assumptions:
+        notes.append(f"Assumed: {' '.join(analysis.assumptions)}")
     if analysis.HasField("failure"):
         notes.append(f"{analysis.failure.reason}: {analysis.failure.message}")
     if not analysis.HasField("summary"):

@@ -101,6 +101,7 @@ def upload(
             warnings=(*warnings, f"{problem} {ACCEPTED_NOTE}") if problem else warnings,
             implausible=bool(problem),
             subset=describe_subset(bundle, subset),
+            assumptions=parsed.assumptions,
         ),
         bundle,
         parsed,

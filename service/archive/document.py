@@ -55,6 +55,7 @@ def to_document(analysis: Analysis) -> dict[str, Any]:
     }
     document["state"] = analysis.state.name
     document["warnings"] = list(analysis.warnings)
+    document["assumptions"] = list(analysis.assumptions)
     document["request"] = asdict(analysis.request) | {"row_order": analysis.request.row_order.name}
     document["progress"] = {"done": analysis.progress.done, "total": analysis.progress.total}
     for name in _TIMES:
@@ -91,6 +92,7 @@ def parse_document(document: dict[str, Any]) -> Analysis:
     values["request"] = AnalysisRequest(**(request | {"row_order": RowOrder[request["row_order"]]}))
     values["state"] = State[values["state"]]
     values["warnings"] = tuple(values["warnings"])
+    values["assumptions"] = tuple(values.get("assumptions", ()))
     values["progress"] = Progress(**known_fields(Progress, values["progress"]))
     for name in _TIMES:
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None

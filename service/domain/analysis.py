@@ -164,6 +164,7 @@ class Analysis:
     implausible: bool = False  # whether an input check failed; no trend uses the analysis
     subset: Subset | None = None  # images that the upload covers on purpose; None: all evaluated images
     answers: AnswerSummary | None = None  # None: the predictions are no answers in words
+    assumptions: tuple[str, ...] = ()  # what was assumed to read an upload, one sentence each
 
     @property
     def title(self) -> str:

@@ -101,6 +101,7 @@ class ReportView:
     summary: str
     key_figures: tuple[KeyFigure, ...]
     warnings: tuple[str, ...]
+    assumptions: str  # what was assumed to read the uploaded file; empty: nothing
     is_implausible: bool  # whether an input check failed
     abstained: tuple[str, ...]
     labels_accuracy: str  # name of the accuracy against the labels
@@ -174,6 +175,7 @@ def report_view(data: ReportData) -> ReportView:
             *_coverage_figure(analysis),
         ),
         warnings=analysis.warnings,
+        assumptions=" ".join(analysis.assumptions),
         is_implausible=analysis.implausible,
         answers=answers_view(analysis.answers) if analysis.answers else None,
         abstained=tuple(abstention_notes([error_type.key for error_type in summary.abstained])),

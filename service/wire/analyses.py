@@ -100,6 +100,7 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
         cached=analysis.cached,
         gate_baseline=analysis_name(request.gate_baseline) if request.gate_baseline else "",
         implausible=analysis.implausible,
+        assumptions=analysis.assumptions,
     )
     if analysis.start_time:
         message.start_time.CopyFrom(to_timestamp(analysis.start_time))
@@ -250,6 +251,7 @@ def from_analysis(message: pb.Analysis) -> Analysis:
         implausible=message.implausible,
         answers=from_answer_mapping(message.answers) if message.HasField("answers") else None,
         subset=_from_subset(message.subset) if message.HasField("subset") else None,
+        assumptions=tuple(message.assumptions),
     )
 
 

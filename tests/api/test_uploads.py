@@ -91,8 +91,8 @@ def test_a_stream_that_breaks_the_protocol_is_rejected(stub, messages: list, fie
 BAD_FILES = {
     "empty": (b"", "INVALID_UPLOAD", None),
     "header alone": (b"file_name,top1\n", "INVALID_UPLOAD", None),
-    "no header": (b"imagenet_00_243.jpg,243\n", "INVALID_UPLOAD", 1),
-    "semicolons": (b"file_name;top1\nimagenet_00_243.jpg;243\n", "INVALID_UPLOAD", 1),
+    "no header": (b"name of an image,243 or so\n", "INVALID_UPLOAD", 1),
+    "bars": (b"file_name|top1\nimagenet_00_243.jpg|243\n", "INVALID_UPLOAD", 1),
     "class 1000": (b"file_name,top1\nimagenet_00_243.jpg,1000\n", "INVALID_ROW", 2),
     "class -1": (b"file_name,top1\nimagenet_00_243.jpg,-1\n", "INVALID_ROW", 2),
     "NaN": (b"file_name,top1\nimagenet_00_243.jpg,NaN\n", "INVALID_ROW", 2),

@@ -30,6 +30,7 @@ from errata.choices import choice
 from errata.connection import check_address
 from errata.environment import ConnectionSettings, connection_settings
 from errata.names import class_name, dataset_name, evidence_name, verdict_name
+from errata.prediction_folder import open_predictions
 from errata.requests import (
     PAGE_SIZE,
     AnalysisConditions,
@@ -233,8 +234,8 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         """Upload a predictions file and analyze it. Images without a prediction are not counted.
 
         Args:
-            predictions: Path of the file, or its content as a binary stream: CSV, JSONL, Parquet, npz, or npy. CSV and
-                JSONL can have answers in words instead of classes.
+            predictions: Path of the file, or its content as a binary stream: CSV, JSON, JSONL, Parquet, npz, or npy.
+                Or path of a folder with a JSON file for each image. Text files can have answers in words.
             dataset: The data set.
             row_order: The order of the rows of an npz or npy file: `path` or `file-name`.
             accept_implausible: Accept predictions whose row order or class numbering looks wrong. Their analysis is
@@ -259,7 +260,8 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         )
         header = upload_header(predictions, dataset, row_order, options, **checks)
         method = self._analyses.UploadPredictions
-        return Analysis(await self._send_file(method, pb.UploadPredictionsRequest, header, predictions))
+        with open_predictions(predictions) as content:
+            return Analysis(await self._send_file(method, pb.UploadPredictionsRequest, header, content))
 
     async def get(self, analysis: AnalysisRef) -> Analysis:
         """Return an analysis.

@@ -53,7 +53,12 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
 
 @command(examples=EXAMPLES)
 @click.argument("models", metavar="[MODEL]...", nargs=-1)
-@click.option("--predictions", type=FilePath(), metavar="FILE", help="A predictions file, instead of models.")
+@click.option(
+    "--predictions",
+    type=FilePath(),
+    metavar="FILE",
+    help="A predictions file, or a folder with a JSON file for each image, instead of models.",
+)
 @click.option("--dataset", default=DEFAULT_DATASET, show_default=True, help="The data set.")
 @evidence_option
 @click.option("--output", type=FilePath(), metavar="PATH", help="A folder for the summary, verdicts, and report.")
@@ -172,11 +177,8 @@ def _check_source(models: Sequence[str], predictions: Path | None, display_name:
         raise InvalidRequest(
             f"--name cannot name {len(models)} models. Omit it, or analyze one model.", field="display_name"
         )
-    if predictions is not None:
-        if predictions.is_dir():
-            raise InvalidInput(f"{predictions} is a folder. Expected a predictions file.", field="predictions")
-        if not predictions.exists():
-            raise InvalidInput(f"Predictions file {str(predictions)!r} not found. Check the path.", field="predictions")
+    if predictions is not None and not predictions.exists():
+        raise InvalidInput(f"Predictions file {str(predictions)!r} not found. Check the path.", field="predictions")
     for model in models:
         _check_model(model)
 
@@ -261,6 +263,8 @@ def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str
 
 def _upload(client: Client, file: Path, options: dict[str, Any]) -> pb.Analysis:
     options = options | {"display_name": options["display_name"] or file.name}
+    if file.is_dir():
+        return client.upload(file, **options)
     try:
         content = file.open("rb", buffering=0)  # a buffer cannot be closed while a thread waits for a pipe
     except OSError as error:

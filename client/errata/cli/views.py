@@ -64,6 +64,8 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         console.print(f"[red]{safe(analysis.failure.reason)}[/]: {safe(analysis.failure.message)}")
     for warning in analysis.warnings:
         console.print(f"[yellow]Warning[/]: {safe(warning)}")
+    if analysis.assumptions:
+        console.print(f"[dim]Assumed: {safe(' '.join(analysis.assumptions))}[/]")
     if not analysis.HasField("summary"):
         return
     if coverage := describe_coverage(analysis):

@@ -144,7 +144,7 @@ def _read_blocks(path: Path, content: BinaryIO, label_space: LabelSpace) -> Iter
         case "csv":
             return csv.read(stream, MAX_IMAGES)
         case "jsonl":
-            return jsonl.read(stream, MAX_IMAGES)
+            return jsonl.read(stream, MAX_IMAGES, label_space.num_classes)
     with ParserPool(size=1) as parse:
         rows = parse(ParseRequest("parquet", MAX_IMAGES, label_space.num_classes, MAX_BYTES), content)
     assert not isinstance(rows, OrderedRows), "This is a bug: Parquet rows have file names."

@@ -41,14 +41,18 @@ def write_rows(file: BinaryIO, rows: Rows) -> None:
         batch = pa.record_batch({name: pa.array(values) for name, values in columns.items() if values is not None})
         with pa.ipc.new_stream(file, batch.schema) as stream:
             stream.write_batch(batch)
-        _write_document(file, {"kind": "ordered", "warnings": rows.warnings})
+        _write_document(file, {"kind": "ordered", "warnings": rows.warnings, "assumptions": rows.assumptions})
         return
     violations: list[Violation] = []
     num_wrong = 0
     stream = None
+    assumptions: dict[str, None] = {}
+    is_numbered, is_certain = False, True
     for block in rows:
         violations = [*violations, *block.wrong][:MAX_VIOLATIONS]
         num_wrong += block.num_wrong
+        assumptions |= dict.fromkeys(block.assumptions)
+        is_numbered, is_certain = block.is_numbered, block.is_certain
         batch = _batch_of(block)
         stream = pa.ipc.new_stream(file, batch.schema) if stream is None else stream
         stream.write_batch(batch)
@@ -58,6 +62,9 @@ def write_rows(file: BinaryIO, rows: Rows) -> None:
         "kind": "named",
         "violations": [_violation_fields(violation) for violation in violations],
         "num_wrong": num_wrong,
+        "is_numbered": is_numbered,
+        "is_certain": is_certain,
+        "assumptions": [*assumptions],
     }
     _write_document(file, document)
 
@@ -120,6 +127,10 @@ def _violations(document: dict[str, Any]) -> tuple[Violation, ...]:
     )
 
 
+def _texts(document: dict[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(_text(value) for value in document[name][:MAX_VIOLATIONS])
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("Expected text.")
@@ -148,10 +159,20 @@ def _read_named_rows(stream: pa.Buffer, document: dict[str, Any]) -> Iterator[Na
             classes=batch.column("class"),
             probabilities=batch.column("probability") if "probability" in batch.schema.names else None,
             lines=_numbers(batch, "line", np.int64),
+            is_numbered=document["is_numbered"] is True,
+            is_certain=document["is_certain"] is True,
         )
     empty = pa.array([], type=pa.binary())
     lines = np.zeros(0, dtype=np.int64)
-    yield NamedRows(empty, empty, None, lines, wrong=_violations(document), num_wrong=int(document["num_wrong"]))
+    yield NamedRows(
+        empty,
+        empty,
+        None,
+        lines,
+        wrong=_violations(document),
+        num_wrong=int(document["num_wrong"]),
+        assumptions=_texts(document, "assumptions"),
+    )
 
 
 def _read_ordered_rows(stream: pa.Buffer, document: dict[str, Any]) -> OrderedRows:
@@ -161,7 +182,8 @@ def _read_ordered_rows(stream: pa.Buffer, document: dict[str, Any]) -> OrderedRo
         top1=_numbers(batch, "top1", np.int64),
         probability=_numbers(batch, "probability", np.float32) if "probability" in names else None,
         top1_restricted=_numbers(batch, "among", np.int64) if "among" in names else None,
-        warnings=tuple(_text(warning) for warning in document["warnings"][:MAX_VIOLATIONS]),
+        warnings=_texts(document, "warnings"),
+        assumptions=_texts(document, "assumptions"),
     )
 
 

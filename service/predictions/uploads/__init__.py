@@ -4,17 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from errata.errors import InvalidRequest, InvalidUpload
+from errata.errors import InvalidUpload
 
 from service.domain import Predictions, RowOrder
-from service.predictions.uploads import csv, jsonl, npy, npz, parquet
+from service.predictions.uploads import csv, json, jsonl, npy, npz, parquet
 from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.compression import DecompressedStream, detect_codec
-from service.predictions.uploads.other_formats import HEAD_BYTES, check_other_formats
+from service.predictions.uploads.other_formats import check_other_formats
 from service.predictions.uploads.rows import OrderedRows, Rows
 from service.predictions.uploads.terms import (
     CSV_TERMS,
+    JSON_TERMS,
     JSONL_TERMS,
     NPY_TERMS,
     NPZ_TERMS,
@@ -27,7 +28,9 @@ from service.storage import Readable, spool
 
 __all__ = ["FORMATS", "Format", "Layout", "Upload", "parse_upload"]
 
+HEAD_BYTES = jsonl.MAX_LINE  # enough to recognize a format
 MAX_ROW_BYTES = 512  # average size of a text row
+BY_PATH = "The rows are in the order --row-order path."
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,16 @@ class Format:
     name: str
     terms: FormatTerms
     recognizes: Callable[[bytes], bool]
-    read: Callable[[BoundedStream, int], Rows] | None  # text formats: (content, images) -> rows; None: binary
+    read: Callable[[BoundedStream, int, int], Rows] | None  # text: (content, images, classes) -> rows; None: binary
 
 
 FORMATS = (
     Format("npz", NPZ_TERMS, npz.recognizes, None),
     Format("npy", NPY_TERMS, npy.recognizes, None),
     Format("parquet", PARQUET_TERMS, parquet.recognizes, None),
+    Format("json", JSON_TERMS, json.recognizes, json.read),
     Format("jsonl", JSONL_TERMS, jsonl.recognizes, jsonl.read),
-    Format("csv", CSV_TERMS, csv.recognizes, csv.read),
+    Format("csv", CSV_TERMS, csv.recognizes, lambda content, images, _: csv.read(content, images)),
 )
 
 
@@ -56,6 +60,7 @@ class Upload:
     predictions: Predictions
     format: str
     warnings: tuple[str, ...]
+    assumptions: tuple[str, ...]  # what was assumed to read the file, one sentence each
     reordered: Predictions | None = None  # rows without file names, in the other row order
 
 
@@ -100,23 +105,13 @@ def parse_upload(
         raise InvalidUpload("The predictions file is empty. Upload a file with one row per image.", field="chunk")
     check_other_formats(head)
     format = next(format for format in FORMATS if format.recognizes(head))
-    _check_row_order(format.terms, order)
     if format.read is not None:
         stream.limit(max_text, text_too_large)
-        return _place_rows(format.read(stream, images), format, layout, order)
+        return _place_rows(format.read(stream, images, layout.label_space.num_classes), format, layout, order)
     classes = None if layout.classes is None else tuple(layout.classes.nonzero()[0].tolist())
     request = ParseRequest(format.name, images, layout.label_space.num_classes, 2 * max_bytes, classes)
     with spool(stream, max_bytes) as file:
         return _place_rows(parse_binary(request, file), format, layout, order)
-
-
-def _check_row_order(terms: FormatTerms, order: RowOrder) -> None:
-    if terms.has_file_names and order is not RowOrder.UNSPECIFIED:
-        raise InvalidRequest(
-            f"--row-order does not apply to {terms.label} files, which contain file names. Remove --row-order; only "
-            "npz and npy files need it.",
-            field="row_order",
-        )
 
 
 def _place_rows(rows: Rows, format: Format, layout: Layout, order: RowOrder) -> Upload:
@@ -125,5 +120,8 @@ def _place_rows(rows: Rows, format: Format, layout: Layout, order: RowOrder) -> 
         if order is RowOrder.FILE_NAME:
             requested, other = other, requested
         predictions = place_ordered(rows, layout, requested)
-        return Upload(predictions, format.name, rows.warnings, reordered=place_ordered(rows, layout, other))
-    return Upload(place_named(rows, layout, format.terms), format.name, ())
+        assumptions = rows.assumptions if order is not RowOrder.UNSPECIFIED else (BY_PATH, *rows.assumptions)
+        reordered = place_ordered(rows, layout, other)
+        return Upload(predictions, format.name, rows.warnings, assumptions, reordered)
+    predictions, assumptions = place_named(rows, layout, format.terms, order)
+    return Upload(predictions, format.name, (), assumptions)

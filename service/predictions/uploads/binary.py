@@ -31,7 +31,7 @@ class ParseRequest:
 READERS: Mapping[str, Callable[[BinaryIO, ParseRequest], Rows]] = {
     "npz": lambda file, request: npz.read(file, request.score_shape, request.classes, request.max_unpacked),
     "npy": lambda file, request: npy.read(file, request.score_shape, request.classes),
-    "parquet": lambda file, request: parquet.read(file, request.max_unpacked, request.images),
+    "parquet": lambda file, request: parquet.read(file, request.max_unpacked, *request.score_shape),
 }
 
 

@@ -1,19 +1,53 @@
-"""The names of the columns (CSV, Parquet) and keys (JSONL) that uploads use."""
+"""The names of the columns (CSV, Parquet) and keys (JSON) that uploads use, and those that they are read from.
+
+A role has names in several ranks. The first rank that a file has decides, so that `filename,label,pred` reads `pred`:
+its `label` is the ground truth. Two names of one rank are an error.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errata.errors import InvalidUpload
 
-from service.predictions.uploads.terms import CSV_TERMS, JSONL_TERMS, FormatTerms
+from service.predictions.uploads.terms import CSV_TERMS, PARQUET_TERMS, FormatTerms
 
-FILE_NAME = ("file_name",)
-CLASS = ("predicted_class", "top1", "prediction")
-ANSWER = "answer"  # answers in words, in CSV and JSONL files without classes
-PROBABILITY = ("predicted_probability", "probability")
+Ranks = tuple[tuple[str, ...], ...]
+
+FILE_NAME: Ranks = (
+    ("file_name",),
+    (
+        *("filename", "filenames", "file_names", "file", "files", "fname", "path", "paths", "filepath", "file_path"),
+        *("image_path", "image_paths", "img_path", "image_file", "image_filename", "image_name", "img_name"),
+    ),
+    ("image", "images", "img"),
+    ("image_id", "imageid", "sample_id", "id", "name", "key"),
+)
+NUMBER: Ranks = (("index", "idx", "image_index", "sample_index"),)
+CLASS: Ranks = (
+    ("predicted_class", "top1", "prediction"),
+    (
+        *("pred", "preds", "predictions", "predicted", "y_pred", "pred_class", "pred_label", "pred_index", "pred_idx"),
+        *("predicted_label", "predicted_index", "predicted_idx", "predicted_id", "predicted_class_index"),
+        *("predicted_class_id", "predicted_class_name", "predicted_labels", "top_1", "top1_class", "top1_label"),
+    ),
+    ("topk", "top_k", "top5", "top_5"),
+    ("index", "index_0", "class_index", "class_idx", "class_id", "label_id", "category_id"),
+    ("label", "labels", "label_0", "class", "class_name", "classname", "category", "wnid", "synset"),
+)
+SCORES: Ranks = (("probs", "probabilities", "softmax", "logits", "scores", "outputs", "output"),)
+PROBABILITY: Ranks = (
+    ("predicted_probability", "probability"),
+    (
+        *("prob", "confidence", "conf", "score", "prob_0", "score_0", "top1_prob", "top1_probability", "top1_score"),
+        *("pred_prob", "pred_score", "max_prob", "predicted_score", "predicted_prob"),
+    ),
+)
+CLEAR_RANKS = 3  # of CLASS, whose names can only mean a prediction
+ANSWER = "answer"  # answers in words, in text files without a clear name of predictions
 CONTENTS = {FILE_NAME: "file names", CLASS: "predicted classes", PROBABILITY: "probabilities"}
+STANDARD = {ANSWER, *(name for ranks in (FILE_NAME, CLASS, PROBABILITY) for name in ranks[0])}
 EXPECTED_HEADER = "file_name,predicted_class[,predicted_probability]"
-DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+DELIMITERS = {"|": "bars", " ": "spaces"}
 MAX_SHOWN = 120  # characters of the header in a message
 
 
@@ -25,6 +59,9 @@ class Columns:
     predicted: str
     probability: str | None
     are_answers: bool = False  # whether `predicted` has answers in words
+    is_numbered: bool = False  # `file_name` has the numbers of the images instead of their names
+    is_certain: bool = True  # `probability` has a name that only probabilities have
+    assumptions: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -32,29 +69,63 @@ class Columns:
         return [self.file_name, self.predicted, *([self.probability] if self.probability else [])]
 
 
-def find_columns(names: Sequence[str], terms: FormatTerms, line: int | None = None) -> Columns:
+def normalize_column(name: str) -> str:
+    """Return a name in the form in which names of columns are compared."""
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def is_known_column(name: str, *roles: Ranks) -> bool:
+    """Return whether a name is one of some roles; without roles, of any role."""
+    known = roles or (FILE_NAME, NUMBER, CLASS, SCORES, PROBABILITY)
+    return any(normalize_column(name) in rank for ranks in known for rank in ranks)
+
+
+def find_columns(
+    names: Sequence[str], terms: FormatTerms, line: int | None = None, has_scores: bool = False
+) -> Columns:
     """Return the columns that Errata reads.
 
     Args:
         names: All column names of a table, or all keys of an object.
         terms: Terms of the format, for messages.
         line: Line of the names, 1-based.
+        has_scores: Whether lists of scores can take the place of classes.
 
     Raises:
-        InvalidUpload: A required column is missing, or a column occurs twice.
+        InvalidUpload: A required column is missing, or a role has several columns.
     """
     if terms is CSV_TERMS:
         _check_delimiter(names, line)
-    file_name, predicted, probability = (
-        _find_column(names, aliases, terms, line) for aliases in (FILE_NAME, CLASS, PROBABILITY)
-    )
-    if file_name is None:
-        raise _missing_column(names, FILE_NAME, terms, line)
-    if predicted is None and ANSWER in names and terms in (CSV_TERMS, JSONL_TERMS):
-        return Columns(file_name, ANSWER, probability, are_answers=True)
+    file_name = _find_column(names, FILE_NAME, terms, line)
+    number = None if file_name else _find_column(names, NUMBER, terms, line)
+    rest = [name for name in names if name != number]
+    predicted = _find_column(rest, CLASS, terms, line)
+    if predicted is None and has_scores:
+        predicted = _find_column(rest, SCORES, terms, line)
+    probability = _find_column(rest, PROBABILITY, terms, line)
+    are_answers = ANSWER in rest and terms is not PARQUET_TERMS and not _is_clear(predicted)
+    predicted = ANSWER if are_answers else predicted
     if predicted is None:
-        raise _missing_column(names, CLASS, terms, line)
-    return Columns(file_name, predicted, probability)
+        raise _missing_column(names, CLASS if file_name else FILE_NAME, terms, line)
+    if file_name is None and number is None:
+        raise _missing_column(names, FILE_NAME, terms, line)
+    readings = {file_name: "the file name", number: "the number of the image"}
+    readings |= {predicted: "the predicted class", probability: "its probability"}
+    shown = [f"{name[:40]!r} as {role}" for name, role in readings.items() if name and name not in STANDARD]
+    return Columns(
+        file_name=file_name or str(number),
+        predicted=predicted,
+        probability=probability,
+        are_answers=are_answers,
+        is_numbered=file_name is None,
+        is_certain=probability is None or normalize_column(probability) in PROBABILITY[0],
+        assumptions=(f"The file's {terms.field}s: {', '.join(shown)}.",) if shown else (),
+    )
+
+
+def _is_clear(predicted: str | None) -> bool:
+    """Return whether a column has predictions by its name: a `label` beside answers is the ground truth."""
+    return predicted is not None and any(normalize_column(predicted) in rank for rank in CLASS[:CLEAR_RANKS])
 
 
 def _check_delimiter(names: Sequence[str], line: int | None) -> None:
@@ -67,26 +138,29 @@ def _check_delimiter(names: Sequence[str], line: int | None) -> None:
             )
 
 
-def _find_column(names: Sequence[str], aliases: tuple[str, ...], terms: FormatTerms, line: int | None) -> str | None:
-    present = [name for name in names if name in aliases]
-    if len(present) > 1:
-        raise InvalidUpload(
-            f"More than one {terms.field} with {CONTENTS[aliases]}: {_quote(present)}. Keep one of them.",
-            field="header",
-            line=line,
-        )
-    return present[0] if present else None
+def _find_column(names: Sequence[str], ranks: Ranks, terms: FormatTerms, line: int | None) -> str | None:
+    for rank in ranks:
+        present = [name for name in names if normalize_column(name) in rank]
+        if len(present) > 1:
+            raise InvalidUpload(
+                f"More than one {terms.field} with {CONTENTS.get(ranks, 'scores')}: {_quote(present)}. Keep one of "
+                "them.",
+                field="header",
+                line=line,
+            )
+        if present:
+            return present[0]
+    return None
 
 
-def _missing_column(
-    names: Sequence[str], aliases: tuple[str, ...], terms: FormatTerms, line: int | None
-) -> InvalidUpload:
-    also = f" (aliases: {', '.join(aliases[1:])})" if len(aliases) > 1 else ""
-    remedy = f"Rename the {terms.field} that contains the {CONTENTS[aliases]}."
+def _missing_column(names: Sequence[str], ranks: Ranks, terms: FormatTerms, line: int | None) -> InvalidUpload:
+    also = [name for rank in ranks for name in rank[:4]][1:8]
+    remedy = f"Rename the {terms.field} that contains the {CONTENTS[ranks]}."
     if terms is CSV_TERMS:
         remedy = f"Start the file with the header {EXPECTED_HEADER}."
     return InvalidUpload(
-        f"Missing {terms.field} '{aliases[0]}'{also}. {terms.header} has {_quote(names)}. {remedy}",
+        f"Missing {terms.field} '{ranks[0][0]}' (aliases: {', '.join(also)}, and others). {terms.header} has "
+        f"{_quote(names)}. {remedy}",
         field="header",
         line=line,
     )

@@ -1,7 +1,6 @@
-"""CSV with a header, read as a stream. Each physical line is one row, so that errors can name lines."""
+"""CSV, read as a stream. Each physical line is one row, so that errors can name lines."""
 
 import codecs
-import csv as standard_csv
 from bisect import bisect_left
 from collections.abc import Iterator
 
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
 from service.predictions.uploads.bounded_stream import BoundedStream
-from service.predictions.uploads.columns import EXPECTED_HEADER, Columns, find_columns
+from service.predictions.uploads.columns import EXPECTED_HEADER, Columns
+from service.predictions.uploads.csv_header import MAX_HEADER, Header, parse_header
 from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
-from service.predictions.uploads.terms import CSV_TERMS
+from service.predictions.uploads.top_class import FIRST_COUNTS, first_of_texts
 from service.predictions.uploads.validation import MAX_VIOLATIONS
 
-MAX_HEADER = 64 << 10  # bytes
 MAX_LINE = 1 << 20  # bytes
 # Minimum size of a block in bytes. With blocks of 256 KiB, parsing 1.6 MB takes 5.0 ms instead of 4.0.
 BLOCK_SIZE = 2 << 20
@@ -32,11 +31,12 @@ def recognizes(head: bytes) -> bool:
 
 def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
     """Yield the rows block by block; raise InvalidUpload, InvalidRow, or TooLarge for far more rows than images."""
-    header = _read_header(content)
-    columns = find_columns(header, CSV_TERMS, line=1)
-    ragged = _RaggedLines(len(header))
-    parser = _BlockParser(header, columns, ragged)
-    for block in _read_blocks(content, ragged):
+    line = _read_first_line(content)
+    header = parse_header(line)
+    columns = header.columns
+    ragged = _RaggedLines(len(header.names), first_line=1 if header.is_missing else 2)
+    parser = _BlockParser(header, ragged)
+    for block in _read_blocks(content, ragged, line + b"\n" if header.is_missing else b""):
         try:
             batch = parser.parse(block)
         except pa.ArrowInvalid as error:
@@ -54,9 +54,9 @@ def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
 class _RaggedLines:
     """Numbers lines, and collects those that have more or fewer columns than the header."""
 
-    def __init__(self, columns: int) -> None:
+    def __init__(self, columns: int, first_line: int) -> None:
         self.columns = columns
-        self.next_line = 2  # first line of the current block
+        self.next_line = first_line  # of the current block
         self.lines: list[int] = []
         self.violations: list[Violation] = []
 
@@ -87,12 +87,15 @@ class _RaggedLines:
 class _BlockParser:
     """Parses blocks of complete lines: the columns that Errata reads, as text, and file names as bytes."""
 
-    def __init__(self, header: list[str], columns: Columns, ragged: _RaggedLines) -> None:
+    def __init__(self, header: Header, ragged: _RaggedLines) -> None:
+        columns = header.columns
         types = dict.fromkeys(columns.names, pa.string()) | {columns.file_name: pa.binary()}
         self._empty = pa.record_batch({name: pa.array([], type=type) for name, type in types.items()})
-        self._read_options = arrow_csv.ReadOptions(use_threads=False, block_size=MAX_BLOCK, column_names=header)
+        self._read_options = arrow_csv.ReadOptions(use_threads=False, block_size=MAX_BLOCK, column_names=header.names)
         self._quoted, self._plain = (
-            arrow_csv.ParseOptions(quote_char=quote, ignore_empty_lines=False, invalid_row_handler=ragged)
+            arrow_csv.ParseOptions(
+                delimiter=header.delimiter, quote_char=quote, ignore_empty_lines=False, invalid_row_handler=ragged
+            )
             for quote in ('"', False)
         )
         self._convert_options = arrow_csv.ConvertOptions(
@@ -115,13 +118,15 @@ class _BlockParser:
             raise
 
 
-def _read_blocks(content: BoundedStream, ragged: _RaggedLines) -> Iterator[bytes]:
-    """Yield blocks of complete lines in valid UTF-8. A block is parsed while the next one is received.
+def _read_blocks(content: BoundedStream, ragged: _RaggedLines, start: bytes) -> Iterator[bytes]:
+    """Yield blocks of complete lines in valid UTF-8, with `start` before them.
+
+    A block is parsed while the next one is received.
 
     Bytes that are not UTF-8 become a question mark, so that an error can name their row.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    rest, is_end = b"", False
+    rest, is_end = start, False
     while not is_end:
         piece = content.read_at_least(BLOCK_SIZE)
         is_end = not piece
@@ -158,8 +163,7 @@ def _check_quotes(block: bytes, first_line: int) -> None:
             raise InvalidRow(f"Line {number}: {description}", violations=[Violation("row", description, number)])
 
 
-def _read_header(content: BoundedStream) -> list[str]:
-    """Read the first line and return the column names."""
+def _read_first_line(content: BoundedStream) -> bytes:
     line = content.read_line(MAX_HEADER)
     if line is None:
         raise InvalidUpload(
@@ -167,25 +171,7 @@ def _read_header(content: BoundedStream) -> list[str]:
             field="header",
             line=1,
         )
-    try:
-        text = line.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidUpload(
-            f"Line 1 is not UTF-8 text: {line[:40]!r}. Save the predictions as CSV in UTF-8.", field="header", line=1
-        ) from error
-    if not text.strip():
-        raise InvalidUpload(
-            f"Line 1 is empty. Start the file with the header {EXPECTED_HEADER}.", field="header", line=1
-        )
-    try:
-        names = next(standard_csv.reader([text.rstrip("\r")], strict=True))
-    except standard_csv.Error as error:
-        raise InvalidUpload(
-            f"Line 1 is not a CSV header: {text!r:.80} ({error}). Start the file with the header {EXPECTED_HEADER}.",
-            field="header",
-            line=1,
-        ) from error
-    return [name.strip() for name in names]
+    return line
 
 
 def _named_rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64]) -> NamedRows:
@@ -196,4 +182,20 @@ def _named_rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64
         rows = np.flatnonzero(~np.asarray(blank))
         names, classes, lines = names.take(pa.array(rows)), classes.take(pa.array(rows)), lines[rows]
         probabilities = None if probabilities is None else probabilities.take(pa.array(rows))
-    return NamedRows(names, classes, probabilities, lines, are_answers=columns.are_answers)
+    assumptions = columns.assumptions
+    top = None if columns.are_answers else first_of_texts(classes)
+    if top:
+        classes, scores = top
+        first = None if probabilities is None else first_of_texts(probabilities)
+        probabilities = scores if probabilities is None else first[0] if first else probabilities
+        assumptions = (*assumptions, FIRST_COUNTS)
+    return NamedRows(
+        names,
+        classes,
+        probabilities,
+        lines,
+        are_answers=columns.are_answers,
+        is_numbered=columns.is_numbered,
+        is_certain=columns.is_certain and top is None,
+        assumptions=assumptions,
+    )

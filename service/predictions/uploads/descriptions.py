@@ -1,5 +1,7 @@
 """Descriptions of wrong values in uploads: the problem with the value, and the remedy."""
 
+from collections.abc import Sequence
+
 from service.domain import IMAGENET_1K, LabelSpace
 
 ONE_BASED = "Class indices start at 0: subtract 1 if yours start at 1."
@@ -8,6 +10,17 @@ ONE_BASED = "Class indices start at 0: subtract 1 if yours start at 1."
 def describe_unknown_name(name: object, dataset: str) -> str:
     """Return the description of a file name that the data set does not have."""
     return f"Image {decode_name(name)!r:.80} is not in data set '{dataset}'. Correct the name, or remove the row."
+
+
+def describe_ambiguous_name(name: object, candidates: Sequence[bytes]) -> str:
+    """Return the description of a file name that can mean several images."""
+    images = ", ".join(repr(decode_name(candidate))[:80] for candidate in candidates)
+    return f"Image {decode_name(name)!r:.80} can mean several images: {images}. Write more folders of the path."
+
+
+def describe_number(number: object, images: int) -> str:
+    """Return the description of a number that no image has."""
+    return f"Unknown image number {decode_name(number)!r:.40}. Expected a number from 0 to {images - 1:,}, or a name."
 
 
 def describe_repeat(name: object) -> str:

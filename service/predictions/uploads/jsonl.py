@@ -11,36 +11,32 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from errata.errors import InvalidRow, InvalidUpload, Violation
+from errata.errors import InvalidUpload
 from pyarrow import json as arrow_json
 
-from service.predictions.uploads.columns import PROBABILITY, Columns, find_columns
-from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
+from service.predictions.uploads.columns import PROBABILITY, find_columns
+from service.predictions.uploads.records import RecordParser, RowCollector, json_type
+from service.predictions.uploads.rows import NamedRows, check_row_count
 from service.predictions.uploads.terms import JSONL_TERMS
-from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import Readable
 
 MAX_LINE = 16 << 10  # bytes; parsing a longer line would delay other calls
 BOM = b"\xef\xbb\xbf"
-JSON_TYPES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file starts with a JSON object or array."""
-    return head.lstrip(BOM + b" \t\r\n").startswith((b"{", b"["))
+    """Return whether a file starts with a JSON object. Documents are recognized first."""
+    return head.lstrip(BOM + b" \t\r\n").startswith(b"{")
 
 
-def read(content: Readable, images: int) -> Iterator[NamedRows]:
+def read(content: Readable, images: int, num_classes: int) -> Iterator[NamedRows]:
     """Yield the rows; raise InvalidUpload, InvalidRow, or TooLarge for far more lines than images.
 
     Lines are counted before parsing, because a small parsed object takes a hundred times its size in memory.
     """
     text = content.read().removeprefix(BOM)
     check_row_count(text.count(b"\n"), images)
-    if text.lstrip()[:1] == b"[":
-        message = "The file is a JSON array. Write JSONL, one object per line, for example with `jq -c '.[]'`."
-        raise InvalidRow(message, violations=[Violation("row", message, 1)])
-    yield _read_uniform(text) or _read_lines(text)
+    yield _read_uniform(text) or _read_lines(text, num_classes)
 
 
 def _read_uniform(text: bytes) -> NamedRows | None:
@@ -54,7 +50,7 @@ def _read_uniform(text: bytes) -> NamedRows | None:
         class_type = pa.int64() if isinstance(first[columns.predicted], int) else pa.string()
         schema = pa.schema(
             [(columns.file_name, pa.string()), (columns.predicted, class_type)]
-            + [(name, pa.float64()) for name in PROBABILITY]
+            + [(name, pa.float64()) for name in {*PROBABILITY[0], *columns.names[2:]}]
         )
         options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         table = arrow_json.read_json(pa.BufferReader(text), parse_options=options).combine_chunks()
@@ -70,38 +66,29 @@ def _read_uniform(text: bytes) -> NamedRows | None:
         probabilities=_single_chunk(table[columns.probability]) if columns.probability else None,
         lines=np.arange(1, table.num_rows + 1),
         are_answers=columns.are_answers,
+        is_numbered=columns.is_numbered,
+        is_certain=columns.is_certain,
+        assumptions=columns.assumptions,
     )
 
 
-def _read_lines(text: bytes) -> NamedRows:
+def _read_lines(text: bytes, num_classes: int) -> NamedRows:
     """Return the rows, parsed line by line."""
-    lines: list[int] = []
-    values: list[tuple[bytes, str, str | None]] = []
-    wrong: list[Violation] = []
-    columns: Columns | None = None
+    collector = RowCollector()
+    parser: RecordParser | None = None
     for number, line in enumerate(io.BytesIO(text), start=1):
         if not line.strip():
             continue
         try:
             raw = _parse_object(line)
-            columns = columns or find_columns([*raw], JSONL_TERMS, line=number)
-            probability = _probability(raw, columns.probability)
-            values.append((_text(raw, columns.file_name).encode(), _class(raw, columns.predicted), probability))
-            lines.append(number)
+            columns = find_columns([*raw], JSONL_TERMS, number, has_scores=True) if parser is None else parser.columns
+            parser = parser or RecordParser(columns, num_classes)
+            collector.add(number, parser.parse(raw))
         except ValueError as error:
-            wrong.append(Violation("row", str(error), number))
-            if len(wrong) >= MAX_WRONG:
+            collector.add_wrong(number, str(error))
+            if collector.is_full:
                 break
-    names, classes, probabilities = zip(*values, strict=True) if values else ((), (), ())
-    return NamedRows(
-        names=pa.array(names, type=pa.binary()),
-        classes=pa.array(classes, type=pa.string()),
-        probabilities=pa.array(probabilities, type=pa.string()) if columns and columns.probability else None,
-        lines=np.array(lines, dtype=np.int64),
-        wrong=tuple(sorted(wrong, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]),
-        num_wrong=len(wrong),
-        are_answers=columns is not None and columns.are_answers,
-    )
+    return collector.to_rows(*(() if parser is None else (parser.columns, tuple(parser.assumptions))))
 
 
 def _parse_object(line: bytes) -> dict[str, Any]:
@@ -112,38 +99,8 @@ def _parse_object(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"Invalid JSON: {line[:60]!r} ({error!s:.80}). Write one object per line.") from error
     if not isinstance(raw, dict):
-        raise ValueError(f"Expected a JSON object, got {_json_type(raw)}. Write one object per line.")
+        raise ValueError(f"Expected a JSON object, got {json_type(raw)}. Write one object per line.")
     return raw
-
-
-def _text(raw: dict[str, Any], key: str) -> str:
-    if key not in raw:
-        raise ValueError(f"Missing key {key!r}. Write the keys of the first object in every line.")
-    value = raw[key]
-    if value is None or isinstance(value, (dict, list, bool)):
-        raise ValueError(f"Key {key!r} is {_json_type(value)}. Expected a string or a number.")
-    text = str(value)
-    text.encode()  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
-    return text
-
-
-def _probability(raw: dict[str, Any], key: str | None) -> str | None:
-    if key:
-        return _text(raw, key)
-    late = [name for name in PROBABILITY if name in raw]
-    if late:
-        raise ValueError(f"Key {late[0]!r} is missing in the first object. Write it in every line or in none.")
-    return None
-
-
-def _class(raw: dict[str, Any], key: str) -> str:
-    if isinstance(raw.get(key), float):
-        raise ValueError(f"Class {raw[key]!r} is not an integer. Write an index as 3 instead of 3.0.")
-    return _text(raw, key)
-
-
-def _json_type(value: object) -> str:
-    return JSON_TYPES.get(type(value), "a number")
 
 
 def _single_chunk(column: pa.ChunkedArray) -> pa.Array:

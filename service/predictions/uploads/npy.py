@@ -1,4 +1,4 @@
-"""npy: an (N,) array of class indices, or an (N, C) array of scores. Pickles are refused."""
+"""npy: an (N,) array of class indices, (N, K) top-K indices, or (N, C) scores. Pickles are refused."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -10,14 +10,21 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from service.predictions.uploads.rows import OrderedRows
+from service.predictions.uploads.score_probabilities import ScoreProbabilities
+from service.predictions.uploads.top_class import FIRST_COUNTS
 from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import Readable, parse_literal
 
 MAX_HEADER = 10_000  # bytes, as in numpy
 BLOCK_VALUES = 4_096_000  # 16 MB of float32 scores
 LABEL = "The array"
+BFLOAT16 = np.dtype("V2")  # how numpy stores the type bfloat16, which it does not have
 NAN_SCORES = "The scores contain NaN. Replace NaN before you save the array, for example with numpy.nan_to_num."
+MAX_TOP = 100  # classes of one row
 MAX_INT64 = np.iinfo(np.int64).max
+
+
+Header = tuple[tuple[int, ...], np.dtype[Any], bool]
 
 
 def recognizes(head: bytes) -> bool:
@@ -26,7 +33,7 @@ def recognizes(head: bytes) -> bool:
 
 
 def read(content: Readable, expected: tuple[int, int], classes: Sequence[int] | None) -> OrderedRows:
-    """Return the classes, or the best class of each row of scores.
+    """Return the classes, the first class of each row of several, or the best class of each row of scores.
 
     Args:
         content: The file.
@@ -36,14 +43,26 @@ def read(content: Readable, expected: tuple[int, int], classes: Sequence[int] | 
     Raises:
         InvalidUpload: The array has another shape or type, or the file is damaged.
     """
-    shape, dtype, is_fortran = read_header(content, LABEL)
-    if len(shape) == 1:
-        return OrderedRows(read_classes(content, shape, dtype, expected, LABEL), None)
-    blocks = read_score_blocks(content, shape, dtype, is_fortran, expected, LABEL)
-    return collect_rows(blocks, lambda block, _: block.argmax(axis=1), classes)
+    header = read_header(content, LABEL)
+    if has_classes(header, expected):
+        return read_class_rows(content, header, expected, LABEL)
+    blocks = read_score_blocks(content, *header, expected, LABEL)
+    return collect_rows(blocks, best_class, classes)
 
 
-def read_header(content: Readable, label: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+def has_classes(header: Header, expected: tuple[int, int]) -> bool:
+    """Return whether an array has classes instead of scores: one for each row, or the top K, of which C is none."""
+    shape, dtype, _ = header
+    return len(shape) == 1 or (len(shape) == 2 and dtype.kind in "iu" and 0 < shape[1] < min(expected[1], MAX_TOP))
+
+
+def best_class(block: NDArray[np.float32], start: int) -> NDArray[np.int64]:
+    """Return the class with the highest score for each row of a block, (n,)."""
+    del start
+    return np.asarray(block.argmax(axis=1), dtype=np.int64)
+
+
+def read_header(content: Readable, label: str) -> Header:
     """Return the shape, the type, and whether the array is in Fortran order; raise UnsupportedFormat for a pickle.
 
     `label` names the array in messages.
@@ -72,12 +91,14 @@ def read_header(content: Readable, label: str) -> tuple[tuple[int, ...], np.dtyp
     return shape, dtype, is_fortran
 
 
-def read_classes(
-    content: Readable, shape: tuple[int, ...], dtype: np.dtype[Any], expected: tuple[int, int], label: str
-) -> NDArray[np.int64]:
-    """Return an (N,) array of class indices; unsigned values over the maximum of int64 become that maximum."""
+def read_class_rows(content: Readable, header: Header, expected: tuple[int, int], label: str) -> OrderedRows:
+    """Return an (N,) array of class indices, or the first of (N, K) indices.
+
+    Unsigned values over the maximum of int64 become that maximum.
+    """
+    shape, dtype, is_fortran = header
     num_images, _ = expected
-    if shape != (num_images,):
+    if shape[:1] != (num_images,) or not has_classes(header, expected):
         raise _wrong_shape(label, shape, f"({num_images},)")
     if dtype.kind not in "iu":
         raise InvalidUpload(
@@ -85,10 +106,13 @@ def read_classes(
             f"array.astype(numpy.int64), or save scores of shape {expected}.",
             field="chunk",
         )
-    values = _read_exactly(content, num_images, dtype, label)
+    values = _read_exactly(content, int(np.prod(shape)), dtype, label)
+    if len(shape) == 2:
+        values = values[:num_images] if is_fortran else values[:: shape[1]]
     if dtype.kind == "u" and dtype.itemsize == 8:
         values = np.minimum(values, MAX_INT64)
-    return np.asarray(values, dtype=np.int64)
+    assumptions = (FIRST_COUNTS,) if len(shape) == 2 and shape[1] > 1 else ()
+    return OrderedRows(np.asarray(values, dtype=np.int64), None, assumptions=assumptions)
 
 
 def read_score_blocks(
@@ -108,7 +132,7 @@ def read_score_blocks(
                 field="chunk",
             )
         raise _wrong_shape(label, shape, str(expected))
-    if dtype.kind != "f":
+    if dtype.kind != "f" and dtype != BFLOAT16:
         raise InvalidUpload(
             f"{label} has shape {shape} and type {dtype!s:.40}. Expected floating-point scores. Convert them with "
             "array.astype(numpy.float32).",
@@ -125,7 +149,9 @@ def read_score_blocks(
     for start in range(0, num_images, block_rows):
         rows = min(block_rows, num_images - start)
         block = _read_exactly(content, rows * num_classes, dtype, label).reshape(rows, num_classes)
-        if dtype.itemsize < np.dtype(np.float32).itemsize:
+        if dtype == BFLOAT16:  # the upper half of a float32
+            block = (block.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        elif dtype.itemsize < np.dtype(np.float32).itemsize:
             block = block.astype(np.float32)  # sums of float16 are too coarse
         nan_rows = np.flatnonzero(np.isnan(block).any(axis=1))
         if len(nan_rows):
@@ -143,6 +169,7 @@ def collect_rows(
     blocks: Iterator[NDArray[np.float32]],
     choose: Callable[[NDArray[np.float32], int], NDArray[np.int64]],
     classes: Sequence[int] | None,
+    is_logits: bool = False,
 ) -> OrderedRows:
     """Return the predictions for blocks of scores.
 
@@ -150,31 +177,29 @@ def collect_rows(
         blocks: (n, C) scores.
         choose: Returns the class of each row of a block, (n,), given the block and the number of rows before it.
         classes: Classes of the data set; None: all.
+        is_logits: Whether the scores are known to be logits.
 
     Returns:
-        The class of each row; its score, if the rows are probability distributions; and the best class among the data
-            set's classes, if the data set does not have all classes.
+        The class of each row; its probability, if the rows are probability distributions or logits; and the best class
+            among the data set's classes, if the data set does not have all classes.
     """
     own = None if classes is None else np.array(classes, dtype=np.intp)
-    top1, scores, top1_restricted, are_distributions, start = [], [], [], True, 0
+    top1, top1_restricted, start = [], [], 0
+    probabilities = ScoreProbabilities(is_logits)
     for block in blocks:
         best = choose(block, start)
         top1.append(best)
-        scores.append(scores_of(block, best))
-        are_distributions &= bool((block >= 0).all() and np.allclose(block.sum(axis=1), 1, atol=1e-2))
+        probabilities.add(block, best)
         if own is not None:
             top1_restricted.append(own[block[:, own].argmax(axis=1)])
         start += len(block)
+    probability, assumptions = probabilities.finish()
     return OrderedRows(
         top1=np.concatenate(top1),
-        probability=np.concatenate(scores).astype(np.float32) if are_distributions else None,
+        probability=probability,
         top1_restricted=np.concatenate(top1_restricted) if top1_restricted else None,
+        assumptions=assumptions,
     )
-
-
-def scores_of(block: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the score of one class for each row of scores, (n,); of the nearest class if it is out of range."""
-    return np.take_along_axis(block, np.clip(classes, 0, block.shape[1] - 1)[:, None], axis=1)[:, 0]
 
 
 def _wrong_shape(label: str, shape: tuple[int, ...], expected: str) -> InvalidUpload:

@@ -1,9 +1,12 @@
-"""npz, in the form of the paper's preds.npz: top1 (N,), optionally probs (N, C). Other arrays are ignored."""
+"""npz, in the form of the paper's preds.npz: top1 (N,), optionally probs (N, C); or scores alone.
+
+Other arrays are ignored.
+"""
 
 import lzma
 import zipfile
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -14,9 +17,12 @@ from numpy.typing import NDArray
 from service.predictions.uploads import npy
 from service.predictions.uploads.other_formats import check_zip_members
 from service.predictions.uploads.rows import OrderedRows
+from service.predictions.uploads.score_probabilities import scores_of
 from service.predictions.uploads.terms import format_size
 
 MAX_ARRAYS = 16
+TOP1 = ("top1", "predictions", "preds", "pred", "y_pred", "arr_0")  # the first one counts; so for scores
+SCORES = ("probs", "probabilities", "softmax", "logits", "scores", "outputs", "output")
 UNREADABLE = (  # errors of zipfile for a damaged archive, besides BadZipFile
     *(zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError),
 )
@@ -37,7 +43,7 @@ def read(content: BinaryIO, expected: tuple[int, int], classes: Sequence[int] | 
         limit: Maximum size of the unpacked arrays in bytes.
 
     Raises:
-        InvalidUpload: The file is damaged, or has no usable `top1`.
+        InvalidUpload: The file is damaged, or has no usable array.
         TooLarge: The file has too many arrays, or unpacks to more than `limit`.
     """
     try:
@@ -57,8 +63,7 @@ def read(content: BinaryIO, expected: tuple[int, int], classes: Sequence[int] | 
                     "top1 and probs, or ask the operator to raise ERRATA_MAX_UPLOAD_BYTES.",
                     field="chunk",
                 )
-            _check_arrays(names)
-            return _read_arrays(archive, "probs.npy" in names, expected, classes)
+            return _read_arrays(archive, *_find_arrays(names), expected, classes)
     except zipfile.BadZipFile as error:
         raise TruncatedUpload(
             f"The npz file is incomplete or damaged ({error!s:.80}). Upload it again, or save it again with "
@@ -71,14 +76,16 @@ def read(content: BinaryIO, expected: tuple[int, int], classes: Sequence[int] | 
         ) from error
 
 
-def _check_arrays(names: Collection[str]) -> None:
-    if "top1.npy" in names:
-        return
+def _find_arrays(names: Collection[str]) -> tuple[str | None, str | None]:
+    """Return the names of the arrays with classes and with scores, at least one of them; raise InvalidUpload."""
+    top1, scores = (next((name for name in known if f"{name}.npy" in names), None) for known in (TOP1, SCORES))
+    if top1 or scores:
+        return top1, scores
     arrays = sorted(name.removesuffix(".npy")[:40] for name in names if name.endswith(".npy"))
     if arrays:
         raise InvalidUpload(
-            f"Missing array 'top1'. The npz file has {', '.join(map(repr, arrays))}. Rename the array with the "
-            "class indices, or save scores alone as an npy file.",
+            f"Missing array 'top1', 'probs', or 'logits'. The npz file has {', '.join(map(repr, arrays))}. Rename the "
+            "array with the class indices to 'top1', or the array with the scores to 'probs' or 'logits'.",
             field="chunk",
         )
     members = ", ".join(repr(name[:40]) for name in sorted(names)[:10]) or "no files"
@@ -90,28 +97,58 @@ def _check_arrays(names: Collection[str]) -> None:
 
 
 def _read_arrays(
-    archive: zipfile.ZipFile, has_scores: bool, expected: tuple[int, int], classes: Sequence[int] | None
+    archive: zipfile.ZipFile,
+    top1_name: str | None,
+    scores_name: str | None,
+    expected: tuple[int, int],
+    classes: Sequence[int] | None,
 ) -> OrderedRows:
-    with archive.open("top1.npy") as member:
-        label = "Array 'top1'"
-        shape, dtype, _ = npy.read_header(member, label)
-        top1 = npy.read_classes(member, shape, dtype, expected, label)
-    if not has_scores:
-        return OrderedRows(top1, None)
+    shown = [f"'{name}' as {role}" for name, role in _roles(top1_name, scores_name)]
+    assumptions = (f"The file's arrays: {', '.join(shown)}.",) if shown else ()
+    if top1_name is None:
+        rows = _read_scores(archive, str(scores_name), expected, classes)
+        return replace(rows, assumptions=(*assumptions, *rows.assumptions))
+    with archive.open(f"{top1_name}.npy") as member:
+        label = f"Array '{top1_name}'"
+        header = npy.read_header(member, label)
+        if not npy.has_classes(header, expected) and top1_name != "top1":
+            blocks = npy.read_score_blocks(member, *header, expected, label)
+            rows = npy.collect_rows(blocks, npy.best_class, classes)
+            return replace(rows, assumptions=(f"The file's arrays: '{top1_name}' as scores.", *rows.assumptions))
+        rows = npy.read_class_rows(member, header, expected, label)
+    if scores_name is None:
+        return replace(rows, assumptions=(*assumptions, *rows.assumptions))
+    top1 = np.asarray(rows.top1, dtype=np.int64)
     num_different = 0
 
     def choose(block: NDArray[np.float32], start: int) -> NDArray[np.int64]:
         nonlocal num_different
-        rows = top1[start : start + len(block)]
-        num_different += int((npy.scores_of(block, rows) < block.max(axis=1)).sum())
-        return rows
+        chosen = top1[start : start + len(block)]
+        num_different += int((scores_of(block, chosen) < block.max(axis=1)).sum())
+        return chosen
 
-    with archive.open("probs.npy") as member:
-        label = "Array 'probs'"
-        shape, dtype, is_fortran = npy.read_header(member, label)
-        blocks = npy.read_score_blocks(member, shape, dtype, is_fortran, expected, label)
-        rows = npy.collect_rows(blocks, choose, classes)
+    rows = _read_scores(archive, scores_name, expected, classes, choose)
+    rows = replace(rows, assumptions=(*assumptions, *rows.assumptions))
     if not num_different:
         return rows
     warning = f"Rows of top1 that are not the best class of probs: {num_different}. Errata uses top1."
     return replace(rows, warnings=(warning,))
+
+
+def _roles(top1_name: str | None, scores_name: str | None) -> list[tuple[str, str]]:
+    """Return the arrays that are read by another name than the standard one, and their roles."""
+    roles = [(top1_name, "the classes"), (scores_name, "the scores")]
+    return [(name, role) for name, role in roles if name and (name not in ("top1", "probs") or top1_name is None)]
+
+
+def _read_scores(
+    archive: zipfile.ZipFile,
+    name: str,
+    expected: tuple[int, int],
+    classes: Sequence[int] | None,
+    choose: Callable[[NDArray[np.float32], int], NDArray[np.int64]] = npy.best_class,
+) -> OrderedRows:
+    with archive.open(f"{name}.npy") as member:
+        label = f"Array '{name}'"
+        blocks = npy.read_score_blocks(member, *npy.read_header(member, label), expected, label)
+        return npy.collect_rows(blocks, choose, classes, is_logits=name == "logits")

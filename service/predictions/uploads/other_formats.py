@@ -88,7 +88,7 @@ ZIP_FORMATS = (  # by the name of a file in a ZIP archive; any other archive wit
 
 def check_other_formats(head: bytes) -> None:
     """Raise InvalidUpload with a remedy if the first bytes are those of a file that contains no predictions."""
-    _check(FORMATS, head)
+    _check(FORMATS, head[:HEAD_BYTES])
 
 
 def check_zip_members(names: Sequence[str]) -> None:

@@ -1,4 +1,7 @@
-"""Parquet with the columns of the CSV. Its index is at the end, so the file must be seekable."""
+"""Parquet with the columns of the CSV, or with lists of classes or of scores.
+
+Its index is at the end, so the file must be seekable.
+"""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -10,11 +13,13 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from service.predictions.uploads.columns import Columns, find_columns
+from service.predictions.uploads.parquet_lists import is_list, is_usable_list, top_of_lists
 from service.predictions.uploads.rows import NamedRows, check_row_count
 from service.predictions.uploads.terms import PARQUET_TERMS, format_size
 from service.predictions.uploads.validation import MAX_VIOLATIONS
 
 BATCH_ROWS = 8_192
+BATCH_SCORES = 256  # rows of scores: 33 MB with 32,767 classes in float32
 MAX_TEXT = 1 << 10  # bytes of one value
 MAX_COLUMNS = 10_000
 MAX_ROW_GROUPS = 10_000
@@ -27,7 +32,7 @@ def recognizes(head: bytes) -> bool:
     return head.startswith(b"PAR1")
 
 
-def read(content: BinaryIO, limit: int, num_images: int) -> Iterator[NamedRows]:
+def read(content: BinaryIO, limit: int, num_images: int, num_classes: int) -> Iterator[NamedRows]:
     """Yield the rows.
 
     pyarrow can crash or exhaust the memory on a damaged file: call this only in a sandboxed process.
@@ -36,6 +41,7 @@ def read(content: BinaryIO, limit: int, num_images: int) -> Iterator[NamedRows]:
         content: The file.
         limit: Maximum size of the unpacked columns in bytes.
         num_images: Number of images of the data set.
+        num_classes: Number of classes of its label space.
 
     Raises:
         InvalidUpload: The file is damaged, or a column is missing or has the wrong type.
@@ -47,12 +53,13 @@ def read(content: BinaryIO, limit: int, num_images: int) -> Iterator[NamedRows]:
         check_row_count(metadata.num_rows, num_images)
         _check_counts(metadata)
         schema = metadata.schema.to_arrow_schema()
-        columns = find_columns(schema.names, PARQUET_TERMS)
-        _check_types(schema, columns)
+        columns = find_columns(schema.names, PARQUET_TERMS, has_scores=True)
+        paths = _check_types(schema, columns)
         content.seek(0)
         file = parquet.ParquetFile(content, metadata=metadata)
         row, size = 1, 0
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns.names, use_threads=False):
+        rows = BATCH_SCORES if is_list(schema.field(columns.predicted).type) else BATCH_ROWS
+        for batch in file.iter_batches(batch_size=rows, columns=paths, use_threads=False):
             size += batch.nbytes
             if size > limit:
                 raise TooLarge(
@@ -61,7 +68,7 @@ def read(content: BinaryIO, limit: int, num_images: int) -> Iterator[NamedRows]:
                     field="chunk",
                 )
             check_row_count(row + batch.num_rows - 1, num_images)
-            yield _named_rows(batch, columns, np.arange(row, row + batch.num_rows))
+            yield _named_rows(batch, columns, np.arange(row, row + batch.num_rows), num_classes)
             row += batch.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidUpload(
@@ -96,19 +103,41 @@ def _check_counts(metadata: parquet.FileMetaData) -> None:
             )
 
 
-def _check_types(schema: pa.Schema, columns: Columns) -> None:
-    """Raise InvalidUpload for a column of another type. Arrow would materialize nested values for each row."""
+def _check_types(schema: pa.Schema, columns: Columns) -> list[str]:
+    """Return the columns to read, of structs only the fields that are needed.
+
+    Raises:
+        InvalidUpload: A column has another type. Arrow would materialize nested values for each row.
+    """
+    paths = []
     for field, name, expected in (
         ("file_name", columns.file_name, "text"),
-        ("predicted_class", columns.predicted, "integers (class indices) or text (IDs or names of classes)"),
+        (
+            "predicted_class",
+            columns.predicted,
+            "integers (class indices), text (IDs or names of classes), or lists of classes or of scores",
+        ),
         ("predicted_probability", columns.probability, "floating-point numbers from 0 to 1"),
     ):
-        if name is not None and not _is_usable(field, _value_type(schema.field(name).type)):
+        if name is None:
+            continue
+        kind = schema.field(name).type
+        path = _path_field(kind) if field == "file_name" else ""
+        value_type = kind.field(path).type if path else _value_type(kind)
+        is_usable = _is_number(value_type) if columns.is_numbered and field == "file_name" else False
+        if not (is_usable or _is_usable(field, value_type)):
             raise InvalidUpload(
-                f"Column {name!r} has the type {schema.field(name).type!s:.80}. Expected {expected}. Convert the "
-                "column before you write the file.",
+                f"Column {name!r} has the type {kind!s:.80}. Expected {expected}. Convert the column before you write "
+                "the file.",
                 field=field,
             )
+        paths.append(f"{name}.{path}" if path else name)
+    return paths
+
+
+def _path_field(kind: pa.DataType) -> str:
+    """Return the field with the path of an image that is a struct, as in data sets of Hugging Face; empty if none."""
+    return "path" if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0 else ""
 
 
 def _is_usable(field: str, kind: pa.DataType) -> bool:
@@ -116,28 +145,49 @@ def _is_usable(field: str, kind: pa.DataType) -> bool:
         case "file_name":
             return _is_text(kind) or _is_binary(kind)
         case "predicted_class":
-            return _is_text(kind) or bool(pa.types.is_integer(kind))
+            return _is_text(kind) or _is_number(kind) or is_usable_list(kind)
         case _:
             return bool(pa.types.is_string(kind) or pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
-def _named_rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64]) -> NamedRows:
+def _named_rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64], num_classes: int) -> NamedRows:
     wrong: list[Violation] = []
     is_complete = np.ones(batch.num_rows, dtype=bool)
     for name in columns.names:
-        is_missing = np.asarray(batch.column(name).is_null())
+        is_missing = np.asarray(_field_of(batch.column(name)).is_null())
         description = f"Column {name!r} has no value. Write a value in every row."
         wrong += [Violation(name, description, int(line)) for line in lines[is_missing]]
         is_complete &= ~is_missing
-    rows = batch.filter(pa.array(is_complete))
+    predicted, assumptions = batch.column(columns.predicted), columns.assumptions
+    probabilities = batch.column(columns.probability) if columns.probability else None
+    if is_list(predicted.type):
+        top = top_of_lists(predicted, num_classes, columns.predicted)
+        predicted, assumptions = top.classes, (*assumptions, *top.assumptions)
+        probabilities = top.probabilities if probabilities is None else probabilities
+        wrong += [Violation(columns.predicted, top.problem, int(line)) for line in lines[is_complete & top.is_wrong]]
+        is_complete &= ~top.is_wrong
+    mask = pa.array(is_complete)
     return NamedRows(
-        names=_plain(rows.column(columns.file_name)).cast(pa.binary()),
-        classes=_plain(rows.column(columns.predicted)),
-        probabilities=_plain(rows.column(columns.probability)) if columns.probability else None,
+        names=_to_names(_field_of(batch.column(columns.file_name)).filter(mask)),
+        classes=_plain(predicted.filter(mask)),
+        probabilities=None if probabilities is None else _plain(probabilities.filter(mask)),
         lines=lines[is_complete],
         wrong=tuple(sorted(wrong, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]),
         num_wrong=len(wrong),
+        is_numbered=columns.is_numbered,
+        is_certain=columns.is_certain and columns.probability is not None,
+        assumptions=assumptions,
     )
+
+
+def _field_of(column: pa.Array) -> pa.Array:
+    """Return a column; of a struct, its only field."""
+    return pa.compute.struct_field(column, [0]) if pa.types.is_struct(column.type) else column
+
+
+def _to_names(column: pa.Array) -> pa.Array:
+    names = column.cast(pa.string()) if _is_number(column.type) else _plain(column)
+    return names.cast(pa.binary())
 
 
 def _plain(column: pa.Array) -> pa.Array:
@@ -156,6 +206,10 @@ def _plain(column: pa.Array) -> pa.Array:
 
 def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -24,6 +24,9 @@ class NamedRows:
     wrong: tuple[Violation, ...] = ()  # the first ten unreadable rows
     num_wrong: int = 0  # number of all unreadable rows
     are_answers: bool = False  # whether `classes` has answers in words
+    is_numbered: bool = False  # `names` are the numbers of the images from 0, in the row order of the request
+    is_certain: bool = True  # `probabilities` are; otherwise they are left out if a value is not from 0 to 1
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class OrderedRows:
     probability: NDArray[np.float32] | None  # (n,)
     top1_restricted: NDArray[np.int64] | None = None  # (n,) best class among the data set's; None without scores
     warnings: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
 
 Rows = Iterator[NamedRows] | OrderedRows

@@ -4,12 +4,12 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from errata.errors import InvalidRow, InvalidUpload, Violation
 
 from service.domain import Mask
 from service.predictions.uploads.descriptions import describe_unknown_name
-from service.predictions.uploads.validation import CLASS_FOLDER, MAX_VIOLATIONS, index_in
+from service.predictions.uploads.image_names import NameIndex
+from service.predictions.uploads.validation import MAX_VIOLATIONS, index_in
 
 FIELD = "subset"
 
@@ -34,8 +34,7 @@ def parse_subset(text: str, names: pa.Array, dataset: str) -> Mask:
     images = index_in(wanted, names)
     unknown = np.flatnonzero(images < 0)
     if len(unknown):
-        bare = pc.replace_substring_regex(wanted.take(pa.array(unknown)), pattern=CLASS_FOLDER, replacement="")
-        images[unknown] = index_in(bare, names)
+        images[unknown] = NameIndex(names).find(wanted.take(pa.array(unknown)))
         unknown = np.flatnonzero(images < 0)
     if len(unknown):
         violations = [

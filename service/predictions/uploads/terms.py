@@ -20,6 +20,7 @@ class FormatTerms:
 
 CSV_TERMS = FormatTerms("CSV", "column", "line", "Line 1")
 JSONL_TERMS = FormatTerms("JSONL", "key", "line", "The first object")
+JSON_TERMS = FormatTerms("JSON", "key", "entry", "The first object")
 PARQUET_TERMS = FormatTerms("Parquet", "column", "row", "The file")
 NPZ_TERMS = FormatTerms("npz", "array", "row")
 NPY_TERMS = FormatTerms("npy", "array", "row")

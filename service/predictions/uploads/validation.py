@@ -1,5 +1,6 @@
 """Validation of rows: at most one prediction for each image of the data set, or an error that lists the wrong lines."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from errata.errors import InvalidRow, InvalidUpload, Violation
+from errata.errors import InvalidRequest, InvalidRow, InvalidUpload, Violation
 from numpy.typing import NDArray
 
 from service.domain import NO_PREDICTION, LabelSpace, Mask, Predictions, RowOrder
@@ -18,24 +19,29 @@ from service.predictions.uploads.class_numbering import OneBased
 from service.predictions.uploads.descriptions import (
     class_forms,
     decode_name,
+    describe_ambiguous_name,
     describe_class,
     describe_index,
+    describe_number,
     describe_probability,
     describe_repeat,
     describe_unknown_name,
     one_based_note,
     parse_number,
 )
+from service.predictions.uploads.image_names import AMBIGUOUS, NameIndex
 from service.predictions.uploads.rows import NamedRows, OrderedRows
 from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
 
 TEXTS_PER_CLASS = 20  # distinct class texts in one upload; each class has only a few names
 MIN_CLASS_TEXTS = 20_000  # limit for few classes, which can have more names
-CLASS_FOLDER = "^n[0-9]{8}/"  # folder of an image in the layout of ImageNet
 MAX_VIOLATIONS = 10  # violations that an error lists
 UNKNOWN_CLASS = -1
 MAX_SAMPLE = 100  # unknown file names that are looked up in the other data sets
 UNKNOWN_SHARE = 0.5  # share of unknown names above which a file is probably one of another data set
+MAX_SHOWN_NAME = 60  # characters of a file name in an assumption
+MAX_CANDIDATES = 3  # images in the message about an ambiguous name
+NUMBERED_CLASS = re.compile(r"LABEL_(\d{1,5})")  # how transformers name the classes of a model without names
 MAX_INT64 = np.iinfo(np.int64).max
 
 
@@ -57,22 +63,26 @@ class Layout:
     create_matcher: Callable[[], AnswerMatcher] | None = None  # of answers in words; None: by the label space only
 
 
-def place_named(blocks: Iterator[NamedRows], layout: Layout, terms: FormatTerms) -> Predictions:
-    """Return the predictions of rows with file names, in the order of the data set.
+def place_named(
+    blocks: Iterator[NamedRows], layout: Layout, terms: FormatTerms, order: RowOrder = RowOrder.UNSPECIFIED
+) -> tuple[Predictions, tuple[str, ...]]:
+    """Return the predictions of rows with file names, in the order of the data set, and what was assumed.
 
     Args:
         blocks: Rows in any order.
         layout: Images of the data set.
         terms: Terms of the format, for messages.
+        order: Order of the images that rows refer to by number.
 
     Raises:
+        InvalidRequest: The request has a row order, but the rows have file names.
         InvalidRow: Some rows are wrong.
         InvalidUpload: The file has no rows, or a column has the wrong type.
     """
-    assembly = _Assembly(layout, terms)
+    assembly = _Assembly(layout, terms, order)
     for block in blocks:
         assembly.add(block)
-    return assembly.finish()
+    return assembly.finish(), assembly.assumptions
 
 
 def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predictions:
@@ -102,9 +112,10 @@ def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predict
 class _Assembly:
     """Collects blocks of rows with file names, and their violations."""
 
-    def __init__(self, layout: Layout, terms: FormatTerms) -> None:
+    def __init__(self, layout: Layout, terms: FormatTerms, order: RowOrder) -> None:
         self._layout = layout
         self._terms = terms
+        self._order = order
         images = len(layout.names)
         self._top1 = np.full(images, -1, dtype=np.int16)
         self._probability: NDArray[np.float16] | None = None
@@ -117,13 +128,36 @@ class _Assembly:
         self._classes_by_text: dict[str, int] = {}
         self._answers: AnswerCollector | None = None
         self._is_aligned = True  # all names so far are those of the data set, in its order
+        self._assumptions: dict[str, None] = {}
+        self._has_numbered_classes = False
+        self._has_uncertain_scores = False  # scores that are not probabilities were left out
+        self._index: NameIndex | None = None
+        self._num_matched = 0  # names that are not exactly those of an image
+        self._matched = b"", b""  # one of them, and its image
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Return what was assumed to read the rows, one sentence each."""
+        notes = dict(self._assumptions)
+        if self._num_matched:
+            name, image = map(_shorten, self._matched)
+            count = f"{self._num_matched:,} file names match" if self._num_matched > 1 else "1 file name matches"
+            notes[f"{count} by the end of the path, such as '{name}' for '{image}'."] = None
+        if self._has_numbered_classes:
+            notes["A class such as LABEL_7 is the class with index 7."] = None
+        if self._has_uncertain_scores:
+            notes["The scores are not from 0 to 1, so they are not used as probabilities."] = None
+        return tuple(notes)
 
     def add(self, block: NamedRows) -> None:
         """Add a block of rows."""
         self._violations += block.wrong
         self._num_wrong += block.num_wrong
+        self._assumptions |= dict.fromkeys(block.assumptions)
         if not len(block.names):
             return
+        if self._order is not RowOrder.UNSPECIFIED and not block.is_numbered:
+            raise _unused_row_order(self._terms)
         images = self._find_images(block)
         numbers = self._number_answers(block) if block.are_answers else None
         classes = self._find_classes(block) if numbers is None else self._classes_of_answers(numbers)
@@ -184,23 +218,44 @@ class _Assembly:
             )
 
     def _find_images(self, block: NamedRows) -> NDArray[np.int64]:
-        """Return the image of each row, (n,); -1 for an unknown name."""
+        """Return the image of each row, (n,); negative for an unknown or ambiguous name."""
+        if block.is_numbered:
+            return self._find_numbered_images(block)
         names, image_names = block.names, self._layout.names
         if self._is_aligned and names.equals(image_names.slice(self._count, len(names))):
             return np.arange(self._count, self._count + len(names))
         self._is_aligned = False
         images = index_in(names, image_names)
         unknown = np.flatnonzero(images < 0)
-        if len(unknown):  # names may include the class folder, as in `n01440764/file.JPEG`
-            bare = pc.replace_substring_regex(names.take(pa.array(unknown)), pattern=CLASS_FOLDER, replacement="")
-            images[unknown] = index_in(bare, image_names)
-            unknown = np.flatnonzero(images < 0)
+        if len(unknown):
+            self._index = self._index or NameIndex(image_names)
+            images[unknown] = self._index.find(names.take(pa.array(unknown)))
+            self._note_matches(names, unknown[images[unknown] >= 0], images)
+        ambiguous, unknown = np.flatnonzero(images == AMBIGUOUS), np.flatnonzero(images == -1)
         if len(unknown):
             self._num_unknown += len(unknown)
             sample = unknown[: MAX_SAMPLE - len(self._unknown_names)]
             self._unknown_names += names.take(pa.array(sample)).to_pylist()
         self._note("file_name", self._describe_unknown_name, names, block.lines, unknown)
+        self._note("file_name", self._describe_ambiguous_name, names, block.lines, ambiguous)
         return images
+
+    def _find_numbered_images(self, block: NamedRows) -> NDArray[np.int64]:
+        """Return the image of each number, (n,); -1 for a number that no image has."""
+        self._is_aligned = False
+        positions = self._layout.positions(RowOrder.PATH if self._order is RowOrder.UNSPECIFIED else self._order)
+        order = "file-name" if self._order is RowOrder.FILE_NAME else "path"
+        self._assumptions[f"The images are numbered from 0 in the order --row-order {order}."] = None
+        numbers = np.array([_image_number(name, len(positions)) for name in block.names.to_pylist()], dtype=np.int64)
+        self._note("file_name", self._describe_number, block.names, block.lines, np.flatnonzero(numbers < 0))
+        return np.where(numbers < 0, -1, positions[numbers])
+
+    def _note_matches(self, names: pa.Array, rows: NDArray[np.intp], images: NDArray[np.int64]) -> None:
+        """Remember names that were matched by the end of their path."""
+        self._num_matched += len(rows)
+        if len(rows) and not self._matched[0]:
+            row = int(rows[0])
+            self._matched = names[row].as_py(), self._layout.names[int(images[row])].as_py()
 
     def _find_classes(self, block: NamedRows) -> NDArray[np.int64] | NDArray[np.int16]:
         """Return the class of each row, (n,); -1 for an unknown class."""
@@ -255,12 +310,16 @@ class _Assembly:
                     field="predicted_class",
                 )
             known = label_space.parse(text)
+            if known is None and (match := NUMBERED_CLASS.fullmatch(text.strip())):
+                number = int(match[1])
+                known = number if number < label_space.num_classes else None
+                self._has_numbered_classes = True
             index = self._classes_by_text[text] = -1 if known is None else known
         return index
 
     def _parse_probabilities(self, block: NamedRows) -> NDArray[np.float64] | None:
         column = block.probabilities
-        if column is None:
+        if column is None or self._has_uncertain_scores:
             return None
         if pa.types.is_string(column.type):
             try:
@@ -275,6 +334,9 @@ class _Assembly:
                 field="predicted_probability",
             )
         wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
+        if len(wrong) and not block.is_certain:
+            self._has_uncertain_scores, self._probability = True, None
+            return None
         self._note("predicted_probability", describe_probability, column, block.lines, wrong)
         return values
 
@@ -308,6 +370,32 @@ class _Assembly:
 
     def _describe_unknown_name(self, name: object) -> str:
         return describe_unknown_name(name, self._layout.dataset)
+
+    def _describe_ambiguous_name(self, name: object) -> str:
+        assert self._index is not None and isinstance(name, bytes), "This is a bug: the index found the name."
+        return describe_ambiguous_name(name, self._index.candidates(name, MAX_CANDIDATES))
+
+    def _describe_number(self, number: object) -> str:
+        return describe_number(number, len(self._layout.names))
+
+
+def _unused_row_order(terms: FormatTerms) -> InvalidRequest:
+    return InvalidRequest(
+        f"--row-order does not apply to {terms.label} files with file names. Remove --row-order; only files without "
+        "file names, such as npz and npy, need it.",
+        field="row_order",
+    )
+
+
+def _image_number(text: bytes, images: int) -> int:
+    """Return the number of an image; -1 for any other text."""
+    number = int(text) if text.isdigit() and len(text) < 10 else -1
+    return number if number < images else -1
+
+
+def _shorten(name: bytes) -> str:
+    text = decode_name(name)
+    return text if len(text) <= MAX_SHOWN_NAME else f"…{text[-MAX_SHOWN_NAME:]}"
 
 
 def _to_int64(column: pa.Array) -> NDArray[np.int64]:

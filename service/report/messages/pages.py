@@ -307,6 +307,7 @@ _TEXTS = (
     "Trend",
     "value",
     "Warning.",
+    "Assumed.",
     "{count} of {total} models. To get all models, run errata trend --json.",
     "– Errata",
     # the list

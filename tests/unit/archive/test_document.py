@@ -66,6 +66,7 @@ def analysis(id: str = "one", **changes: Any) -> Analysis:
         ),
         failure=Failure("OOPS", "it broke"),
         warnings=("careful",),
+        assumptions=("The columns are separated by tabs.",),
     )
     return replace(whole, **changes)
 

@@ -166,6 +166,7 @@ analyses = st.builds(
     warnings=st.lists(texts, max_size=3).map(tuple),
     cached=st.booleans(),
     implausible=st.booleans(),
+    assumptions=st.lists(texts, max_size=3).map(tuple),
 )
 
 
@@ -323,6 +324,7 @@ def from_message(message: pb.Analysis) -> Analysis:
         warnings=tuple(message.warnings),
         cached=message.cached,
         implausible=message.implausible,
+        assumptions=tuple(message.assumptions),
     )
 
 
@@ -357,6 +359,7 @@ def test_the_result_of_an_analysis_survives_a_round_trip(analysis: Analysis) -> 
         "summary",
         "warnings",
         "implausible",
+        "assumptions",
     )
     assert {name: getattr(back, name) for name in fields} == {name: getattr(analysis, name) for name in fields}
     assert (back.title, back.request.dataset, back.request.labels) == (

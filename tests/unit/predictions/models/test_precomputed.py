@@ -180,7 +180,7 @@ def test_of_many_bad_rows_all_are_counted_and_ten_are_named(tmp_path: Path) -> N
         ("predictions.jsonl", ""),
         ("predictions.jsonl", "\n\n"),
         ("predictions.parquet", ""),
-        ("predictions.csv", "image,class\na,1\n"),
+        ("predictions.csv", "photo,answer\na,1\n"),
         ("predictions.parquet", "file_name,predicted_class\na,1\n"),
         ("predictions.csv.gz", ""),
     ],

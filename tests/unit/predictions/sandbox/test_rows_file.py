@@ -124,3 +124,30 @@ def test_a_damaged_rows_file_is_read_or_rejected(content: bytes, data: st.DataOb
         consume(bytes(changed))
     except REFUSED:
         pass
+
+
+def test_assumptions_and_the_kind_of_names_survive() -> None:
+    """Given blocks with different assumptions, each is read once."""
+    lines = np.array([1])
+    blocks = [
+        NamedRows(pa.array([b"0"]), pa.array([1]), None, lines, is_numbered=True, is_certain=False, assumptions=texts)
+        for texts in (("one",), ("one", "two"))
+    ]
+
+    rows = list(read_rows(written(iter(blocks))))
+
+    assert all(block.is_numbered and not block.is_certain for block in rows[:-1])
+    assert [text for block in rows for text in block.assumptions] == ["one", "two"]
+    arrays = read_rows(written(OrderedRows(np.array([3]), None, assumptions=("three",))))
+    assert isinstance(arrays, OrderedRows)
+    assert arrays.assumptions == ("three",)
+
+
+@pytest.mark.parametrize("assumptions", [3, [3], [["x"]], None])
+def test_assumptions_of_another_type_are_rejected(assumptions: object) -> None:
+    content = named()
+    length = int.from_bytes(content[-8:], "little")
+    document = json.loads(content[-8 - length : -8]) | {"assumptions": assumptions}
+
+    with pytest.raises(REFUSED):
+        consume(with_document(content[: -8 - length], document))

@@ -66,10 +66,18 @@ def test_a_quoted_name_with_a_comma_is_one_class(small, write) -> None:
     assert small.top1(write.csv(rows)) == [0] + [951] * 11
 
 
-@pytest.mark.parametrize(
-    ("delimiter", "word"),
-    [(";", "semicolon"), ("\t", "tab"), ("|", "bar")],
-)
+@pytest.mark.parametrize(("delimiter", "word"), [(";", "semicolons"), ("\t", "tabs")])
+def test_semicolons_and_tabs_are_recognized_as_separators(small, write, delimiter, word) -> None:
+    rows = small.rows(["tench, Tinca tinca"] + ["lemon"] * 11)
+    content = "\n".join(delimiter.join(map(str, row)) for row in [("file_name", "predicted_class"), *rows])
+
+    upload = small.parse(content.encode())
+
+    assert upload.predictions.top1.tolist() == [0] + [951] * 11
+    assert upload.assumptions == (f"The columns are separated by {word}.",)
+
+
+@pytest.mark.parametrize(("delimiter", "word"), [("|", "bar"), (" ", "spaces")])
 def test_another_delimiter_is_rejected_by_its_name(small, write, delimiter, word) -> None:
     error = small.rejection(write.csv(small.rows(TWELVE)).replace(b",", delimiter.encode()))
 
@@ -82,24 +90,117 @@ def test_another_delimiter_is_rejected_by_its_name(small, write, delimiter, word
 @pytest.mark.parametrize(
     "header",
     [
-        pytest.param(None, id="no header"),
-        pytest.param("file_name,class", id="no class column"),
-        pytest.param("name,predicted_class", id="no name column"),
+        pytest.param("file_name,note", id="no class column"),
+        pytest.param("photo,predicted_class", id="no name column"),
+        pytest.param("file_name,pred,y_pred", id="two class columns of one rank"),
         pytest.param("file_name,top1,prediction", id="two class columns"),
         pytest.param("file_name,file_name,predicted_class", id="two name columns"),
         pytest.param("", id="an empty line"),
         pytest.param('"file_name,predicted_class', id="an open quote"),
         pytest.param("f" * 70_000, id="an endless line"),
-        pytest.param("FILE_NAME,PREDICTED_CLASS", id="capitals"),
+        pytest.param("a,b", id="neither a header nor a row"),
     ],
 )
 def test_a_file_without_a_usable_header_is_rejected_at_line_1(small, write, header) -> None:
     rows = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
-    error = small.rejection(write.lines(*([] if header is None else [header]), *rows))
+    error = small.rejection(write.lines(header, *rows))
 
     assert error.reason == "INVALID_UPLOAD"
     assert [(violation.field, violation.line) for violation in error.violations] == [("header", 1)]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("has_probability", [False, True])
+def test_a_file_without_a_header_has_its_first_line_read(small, write, separator, has_probability) -> None:
+    end = f"{separator}0.5" if has_probability else ""
+    lines = [f"{name}{separator}{predicted}{end}" for name, predicted in small.rows(TWELVE)]
+
+    upload = small.parse(b"\xef\xbb\xbf" + write.lines(*lines))
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    assert upload.assumptions[-1].startswith("The file has no header; its columns are the file name")
+    assert (upload.predictions.probability is None) != has_probability
+
+
+def test_wrong_lines_of_a_file_without_a_header_are_counted_from_1(small, write, expected_error) -> None:
+    rows = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
+
+    error = small.rejection(write.lines("zzz.JPEG,1", *rows[:4], "alone", *rows[4:], "zzz.JPEG,1"))
+
+    assert expected_error.lines(error) == [1, 6, 15]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("image,label", "'image' as the file name, 'label' as the predicted class"),
+        ("Path,Pred", "'Path' as the file name, 'Pred' as the predicted class"),
+        ("FILE NAME,Predicted-Class", "'FILE NAME' as the file name, 'Predicted-Class' as the predicted class"),
+        ("filename,top1", "'filename' as the file name"),
+        ("file_name,top1", ""),
+    ],
+)
+def test_usual_names_of_columns_are_read_and_stated(small, write, header, expected) -> None:
+    upload = small.parse(write.csv(small.rows(TWELVE), header=header.split(",")))
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    assert upload.assumptions == ((f"The file's columns: {expected}.",) if expected else ())
+
+
+def test_a_prediction_has_precedence_over_a_label(small, write) -> None:
+    rows = [(name, 7, predicted, 8) for name, predicted in small.rows(TWELVE)]
+
+    assert small.top1(write.csv(rows, header=("filename", "label", "pred", "class_id"))) == TWELVE
+
+
+@pytest.mark.parametrize("order", list(RowOrder))
+def test_numbers_of_images_follow_the_row_order(small, write, order) -> None:
+    content = write.csv(list(enumerate(TWELVE))[::-1], header=("index", "class"))
+    images = small.order(RowOrder.PATH if order is RowOrder.UNSPECIFIED else order)
+
+    top1 = small.top1(content, order)
+
+    assert [top1[image] for image in images] == TWELVE
+
+
+@pytest.mark.parametrize("number", ["12", "-1", "1.0", "x", "99999999999999999999"])
+def test_an_unknown_number_of_an_image_is_rejected_with_its_line(small, write, expected_error, number) -> None:
+    error = small.rejection(write.csv([*enumerate(TWELVE[:11]), (number, 5)], header=("index", "class")))
+
+    assert expected_error.lines(error) == [13]
+    assert "Expected a number from 0 to 11" in error.message
+
+
+def test_scores_that_are_no_probabilities_are_left_out(small, write) -> None:
+    """Given a column `score` whose last value is over 1, no value of it is a probability."""
+    rows = [(name, predicted, 0.5 if predicted < 111 else 9.5) for name, predicted in small.rows(TWELVE)]
+
+    upload = small.parse(write.csv(rows, header=("file_name", "top1", "score")))
+
+    assert upload.predictions.probability is None
+    assert upload.assumptions[-1] == "The scores are not from 0 to 1, so they are not used as probabilities."
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["[{}, 3, 4]", "[{}]", "({}, 0.5)", "[{} 3 4]", "['{}', 'x']", '["{}"]', "[{{'label': '{}', 'score': 0.5}}]"],
+)
+def test_the_first_class_of_a_list_counts(small, write, cell) -> None:
+    content = write.csv([(name, cell.format(predicted)) for name, predicted in small.rows(TWELVE)])
+
+    upload = small.parse(content)
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    assert upload.assumptions == ("Of several classes of an image, the first is the prediction.",)
+
+
+def test_a_label_that_transformers_number_is_an_index(small, write) -> None:
+    upload = small.parse(write.csv(small.rows([f"LABEL_{index}" for index in TWELVE])))
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    assert "index 7" in upload.assumptions[0]
+    assert "LABEL_1000" in small.rejection(write.csv(small.rows([*TWELVE[:11], "LABEL_1000"]))).message
 
 
 def test_a_header_that_is_not_utf8_is_rejected(small) -> None:

@@ -1,5 +1,6 @@
 """npy: classes or scores, in either row order. Pickles are rejected."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +46,12 @@ def test_the_highest_score_counts_and_the_first_of_equal_ones(small, write, kind
     scores = np.zeros((12, 1000), dtype=kind)
     for row in range(12):
         scores[row, [7 * row, 7 * row + 1]] = 12.5  # two that are equal
-        scores[row, 999] = -np.inf
+        scores[row, 999] = np.inf if row == 11 else -np.inf
 
     result = small.parse(write.npy(scores), RowOrder.FILE_NAME).predictions
 
-    assert result.top1.tolist() == [7 * row for row in range(12)]
-    assert result.probability is None  # the scores are not a probability distribution
+    assert result.top1.tolist() == [*(7 * row for row in range(11)), 999]
+    assert result.probability is None  # the softmax of infinity is undefined
 
 
 def test_rows_that_are_distributions_give_probabilities(small, write) -> None:
@@ -112,7 +113,7 @@ def test_twelve_wrong_rows_are_ten_named_and_two_counted(small, write, expected_
         pytest.param(np.arange(10), id="only the judged"),
         pytest.param(np.array(3), id="no dimension"),
         pytest.param(np.zeros(0, dtype=int), id="nothing"),
-        pytest.param(np.zeros((12, 1), dtype=int), id="a column"),
+        pytest.param(np.zeros((11, 5), dtype=int), id="a row of top 5 too few"),
         pytest.param(np.zeros((12, 999), dtype=np.float32), id="a class too few"),
         pytest.param(np.zeros((11, 1000), dtype=np.float32), id="a row of scores too few"),
         pytest.param(np.zeros((1000, 12), dtype=np.float32), id="classes first"),
@@ -213,3 +214,51 @@ def test_a_pickle_inside_of_records_is_rejected(small, write) -> None:
     array = np.zeros(12, dtype=[("a", "i4"), ("b", object)])
 
     assert small.rejection(write.npy(array, allow_pickle=True)).reason == "UNSUPPORTED_FORMAT"
+
+
+@pytest.mark.parametrize("kind", ["<f2", "<f4", ">f4", "<f8", ">f8", "bfloat16"])
+def test_logits_give_the_softmax_as_the_probability(small, write, kind) -> None:
+    """Given logits that all types represent exactly, the probability of the best class is that of a plain loop."""
+    logits = np.full((12, 1000), -8.0)
+    logits[:, 3] = 2
+    logits[np.arange(12), TWELVE] = np.arange(12) / 4 + 4
+    array = (
+        (logits.astype("<f4").view("<u4") >> 16).astype("<u2").view("V2") if kind == "bfloat16" else logits.astype(kind)
+    )
+
+    upload = small.parse(write.npy(array), RowOrder.FILE_NAME)
+
+    expected = [math.exp(max(row)) / sum(math.exp(score) for score in row) for row in logits.tolist()]
+    assert upload.predictions.top1.tolist() == TWELVE.tolist()
+    assert upload.predictions.probability.tolist() == pytest.approx(expected, abs=2e-3)
+    assert upload.assumptions == ("The scores are logits, so the probabilities are their softmax.",)
+
+
+def test_scores_that_are_neither_probabilities_nor_logits_give_no_probabilities(small, write) -> None:
+    """Scores of a sigmoid."""
+    scores = np.full((12, 1000), 0.25, dtype=np.float32)
+    scores[np.arange(12), TWELVE] = 0.75
+
+    upload = small.parse(write.npy(scores), RowOrder.FILE_NAME)
+
+    assert upload.predictions.top1.tolist() == TWELVE.tolist()
+    assert upload.predictions.probability is None
+    assert "neither probabilities nor logits" in upload.assumptions[0]
+
+
+@pytest.mark.parametrize("is_fortran", [False, True])
+@pytest.mark.parametrize("count", [1, 5, 99])
+def test_the_first_of_the_top_classes_counts(small, write, is_fortran, count) -> None:
+    top = np.tile(TWELVE[:, None], (1, count)) + np.arange(count)
+
+    upload = small.parse(write.npy(np.asfortranarray(top) if is_fortran else top), RowOrder.FILE_NAME)
+
+    assert upload.predictions.top1.tolist() == TWELVE.tolist()
+    assert bool(upload.assumptions) == (count > 1)
+
+
+def test_the_row_order_is_an_assumption_unless_the_request_has_one(small, write) -> None:
+    content = write.npy(TWELVE)
+
+    assert small.parse(content).assumptions == ("The rows are in the order --row-order path.",)
+    assert small.parse(content, RowOrder.PATH).assumptions == ()

@@ -110,12 +110,13 @@ def test_rows_of_probs_with_nan_are_named_and_counted(small, write, expected_err
 @pytest.mark.parametrize(
     "arrays",
     [
-        pytest.param({"predictions": TWELVE}, id="no top1"),
-        pytest.param({"probs": distributions(TWELVE, 0.5)}, id="probs alone"),
+        pytest.param({"classes": TWELVE}, id="no top1"),
+        pytest.param({"features": distributions(TWELVE, 0.5)}, id="other scores"),
+        pytest.param({"probs": distributions(TWELVE, 0.5)[:11]}, id="too few probs alone"),
         pytest.param({}, id="nothing"),
         pytest.param({"top1": TWELVE[:11]}, id="a row too few"),
         pytest.param({"top1": np.arange(13)}, id="a row too many"),
-        pytest.param({"top1": TWELVE[:, None]}, id="a column"),
+        pytest.param({"top1": TWELVE[:, None, None]}, id="three dimensions"),
         pytest.param({"top1": TWELVE.astype(float)}, id="classes as floats"),
         pytest.param({"top1": TWELVE, "probs": np.zeros((11, 1000), dtype=np.float32)}, id="a row of probs too few"),
         pytest.param({"top1": TWELVE, "probs": np.zeros((12, 999), dtype=np.float32)}, id="a class too few"),
@@ -247,3 +248,29 @@ def test_a_bare_pickle_is_rejected_and_never_run(small, tmp_path: Path) -> None:
     assert isinstance(small.rejection(content), InvalidUpload)
     assert isinstance(small.rejection(zipped({"top1.npy": content})), InvalidUpload)
     assert not file.exists()
+
+
+@pytest.mark.parametrize("name", ["probs", "probabilities", "softmax", "scores", "arr_0", "predictions"])
+def test_scores_alone_are_enough(small, write, name) -> None:
+    upload = small.parse(write.npz(**{name: distributions(TWELVE, 0.5)}), RowOrder.FILE_NAME)
+
+    assert upload.predictions.top1.tolist() == TWELVE.tolist()
+    assert upload.predictions.probability.tolist() == [0.5] * 12
+    assert repr(name) in upload.assumptions[0]
+
+
+def test_an_array_of_logits_gives_its_softmax_even_without_negative_values(small, write) -> None:
+    logits = np.log(distributions(TWELVE, 0.5)) + 20
+
+    upload = small.parse(write.npz(logits=logits.astype(np.float32)), RowOrder.FILE_NAME)
+
+    assert upload.predictions.top1.tolist() == TWELVE.tolist()
+    assert upload.predictions.probability.tolist() == pytest.approx([0.5] * 12, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["preds", "predictions", "arr_0"])
+def test_classes_of_other_names_are_read(small, write, name) -> None:
+    upload = small.parse(write.npz(**{name: TWELVE}), RowOrder.FILE_NAME)
+
+    assert upload.predictions.top1.tolist() == TWELVE.tolist()
+    assert upload.assumptions == (f"The file's arrays: {name!r} as the classes.",)

@@ -5,6 +5,9 @@ import pyarrow as pa
 import pytest
 from errata.errors import InvalidUpload
 
+from service.domain import RowOrder
+from service.predictions.uploads import parquet
+
 TWELVE = list(range(100, 112))
 
 
@@ -101,7 +104,9 @@ def test_an_invalid_probability_is_rejected_with_its_row(small, write, expected_
         pytest.param("file_name", [{"a": 1}] * 12, id="names as records"),
         pytest.param("top1", [3.0] * 12, id="classes as floats"),
         pytest.param("top1", [True] * 12, id="classes as booleans"),
-        pytest.param("top1", [[3]] * 12, id="classes as lists"),
+        pytest.param("top1", [[True]] * 12, id="classes as lists of booleans"),
+        pytest.param("top1", [[[3]]] * 12, id="classes as lists of lists"),
+        pytest.param("top1", [{"label": 3}] * 12, id="classes as records"),
         pytest.param("top1", [b"3"] * 12, id="classes as bytes"),
         pytest.param("predicted_probability", [[0.5]] * 12, id="probabilities as lists"),
         pytest.param("predicted_probability", [True] * 12, id="probabilities as booleans"),
@@ -144,8 +149,8 @@ def test_text_that_is_not_utf8_is_rejected(small, write, column) -> None:
 @pytest.mark.parametrize(
     "columns",
     [
-        pytest.param(("file_name", "class"), id="no class"),
-        pytest.param(("name", "top1"), id="no name"),
+        pytest.param(("file_name", "note"), id="no class"),
+        pytest.param(("photo", "top1"), id="no name"),
         pytest.param(("file_name", "top1", "prediction"), id="two classes"),
     ],
 )
@@ -186,3 +191,75 @@ def test_columns_that_unpack_to_more_than_allowed_are_rejected(small, write) -> 
     )
 
     assert error.reason == "TOO_LARGE"
+
+
+@pytest.mark.parametrize("name", ["probs", "scores", "logits"])
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()], ids=str)
+@pytest.mark.parametrize("is_fixed", [False, True])
+def test_the_best_of_a_list_of_scores_is_the_class(small, write, name, kind, is_fixed) -> None:
+    scores = np.full((12, 1000), 0.5 / 999)
+    scores[np.arange(12), TWELVE] = 0.5
+    values = pa.array((np.log(scores) if name == "logits" else scores).ravel().astype(kind.to_pandas_dtype()))
+    offsets = pa.array(range(0, 12_001, 1000), pa.int32())
+    lists = pa.FixedSizeListArray.from_arrays(values, 1000) if is_fixed else pa.ListArray.from_arrays(offsets, values)
+
+    upload = small.parse(write.parquet({"file_name": small.names, name: lists}, row_group_size=5))
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    assert upload.predictions.probability.tolist() == pytest.approx([0.5] * 12, abs=4e-3)
+    assert f"{name!r} as the predicted class" in upload.assumptions[0]
+
+
+def test_scores_of_batches_without_probabilities_are_only_compared(small, write, monkeypatch) -> None:
+    """Given probabilities in the first batch, and other scores in the next one, no image has a probability."""
+    monkeypatch.setattr(parquet, "BATCH_SCORES", 6)
+    scores = np.full((12, 1000), 0.5 / 999)
+    scores[np.arange(12), TWELVE] = 0.5
+    scores[8] *= 3
+
+    upload = small.parse(write.parquet({"file_name": small.names, "scores": [*scores]}))
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    assert upload.predictions.probability is None
+
+
+@pytest.mark.parametrize("bad", [[0.5] * 999, [0.5] * 1001, [], [float("nan")] * 1000])
+def test_a_wrong_list_of_scores_is_rejected_with_its_row(small, write, expected_error, bad) -> None:
+    scores = [[0.001] * 1000 for _ in range(12)]
+    scores[7] = bad
+
+    assert expected_error.lines(small.rejection(write.parquet({"file_name": small.names, "probs": scores}))) == [8]
+
+
+@pytest.mark.parametrize(
+    ("values", "probability"),
+    [
+        ([[index, 3, 4] for index in TWELVE], None),
+        ([[str(index), "tench"] for index in TWELVE], None),
+        ([[{"label": str(index), "score": 0.5}, {"label": "tench", "score": 0.25}] for index in TWELVE], 0.5),
+        ([[{"score": 0.5, "label": str(index)}] for index in TWELVE], 0.5),
+    ],
+    ids=["numbers", "names", "labels with scores", "one label"],
+)
+def test_the_first_class_of_a_list_counts(small, write, values, probability) -> None:
+    upload = small.parse(write.parquet({"file_name": small.names, "prediction": values}))
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    assert (upload.predictions.probability is None) == (probability is None)
+    if probability is not None:
+        assert upload.predictions.probability.tolist() == [probability] * 12
+
+
+def test_an_empty_list_of_classes_is_rejected_with_its_row(small, write, expected_error) -> None:
+    values = [[index] for index in TWELVE]
+    values[4] = []
+
+    assert expected_error.lines(small.rejection(write.parquet({"file_name": small.names, "topk": values}))) == [5]
+
+
+def test_numbers_of_images_are_read(small, write) -> None:
+    images = small.order(RowOrder.PATH)
+
+    top1 = small.top1(write.parquet({"index": list(range(12)), "pred": TWELVE}))
+
+    assert [top1[image] for image in images] == TWELVE

@@ -68,7 +68,8 @@ def test_scores_that_are_logits_rank_as_well(small, write, form) -> None:
     result = parse(small, files(write, scores)[form], RowOrder.FILE_NAME).predictions
 
     assert result.top1_restricted.tolist() == [best_of_own(row) for row in scores]
-    assert result.probability is None
+    softmax = [np.exp(row - max(row)).max() / np.exp(row - max(row)).sum() for row in scores.astype(np.float64)]
+    assert result.probability.tolist() == pytest.approx(softmax, rel=2e-3)
 
 
 def test_classes_without_scores_rank_nothing(small, write) -> None:

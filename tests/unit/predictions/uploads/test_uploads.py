@@ -75,7 +75,7 @@ def file_name_order(form: str) -> RowOrder:
 
 
 def test_every_format_of_the_contract_is_in_the_table() -> None:
-    assert {format.name for format in FORMATS} == {"csv", "jsonl", "parquet", "npz", "npy"}
+    assert {format.name for format in FORMATS} == {"csv", "json", "jsonl", "parquet", "npz", "npy"}
 
 
 def test_the_format_is_recognized_by_the_content(small, write) -> None:

@@ -1,0 +1,239 @@
+"""JSON documents: an array of objects, a mapping of file names to classes, or columns; as libraries write them.
+
+| layout | written by |
+| --- | --- |
+| `[{"image": …, "label": …}, …]` | Hugging Face, COCO-style results, pandas with `orient="records"` |
+| `{"a.jpg": 3, …}`, `{"a.jpg": [{"label": …, "score": …}], …}` | pipelines of transformers |
+| `{"a.jpg": {"index": 3, "prob": 0.9}, …}` | timm, pandas with `orient="index"` |
+| `{"columns": […], "data": [[…], …]}` | MLflow's evaluation tables, pandas with `orient="split"` |
+| `{"file_name": […], "pred": […]}` | columns, with lists or with pandas' mappings of row numbers |
+| `{"samples": […]}`, `{"classes": […], "labels": {…}}` | FiftyOne |
+| `[3, 5, …]`, `[[{"label": …, "score": …}], …]` | results without file names, in the row order |
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from errata.errors import InvalidUpload
+
+from service.domain.label_space import MAX_CLASSES
+from service.predictions.uploads.bounded_stream import BoundedStream
+from service.predictions.uploads.columns import CLASS, FILE_NAME, NUMBER, PROBABILITY, find_columns, is_known_column
+from service.predictions.uploads.json_reader import JsonReader
+from service.predictions.uploads.records import RecordParser, RowCollector
+from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
+from service.predictions.uploads.terms import JSON_TERMS
+
+BOM = "\ufeff"
+BLOCK_ROWS = 8_192
+VALUES_PER_IMAGE = 10  # that are visited one by one; an object counts once
+ROWS = ("samples", "predictions", "results", "data", "labels", "annotations", "rows", "items")
+CLASS_NAMES = ("classes", "class_names", "categories")
+OTHER = ("index", "info", "meta", "metadata", "licenses", "version", "model", "dataset", "dataset_name", "config")
+NAME, VALUE = "file_name", "predicted_class"  # keys of rows that have none
+COCO = (
+    "The file contains COCO annotations, whose image IDs are numbers. Write results with the name of each image, such "
+    'as {"file_name": "a.jpg", "predicted_class": 3}.'
+)
+
+
+def recognizes(head: bytes) -> bool:
+    """Return whether a file starts with a JSON array, or with an object that is not a line of JSONL."""
+    text = head.removeprefix(BOM.encode()).lstrip()
+    if text.startswith(b"["):
+        return True
+    if not text.startswith(b"{"):
+        return False
+    line, is_complete, rest = text.partition(b"\n")
+    if line.rstrip().endswith((b"{", b"[", b",")):
+        return True
+    if rest.strip():
+        return False
+    return not (is_complete or line.rstrip().endswith(b"}")) or not _is_row(line)
+
+
+def _is_row(line: bytes) -> bool:
+    """Return whether the only line of a file is a row of JSONL."""
+    try:
+        reader = JsonReader(line.decode(errors="replace"))
+        keys = []
+        for key in reader.iterate_object():
+            keys.append(key)
+            if is_known_column(key, FILE_NAME) and reader.peek() in "[{":
+                return False  # a column
+            reader.skip_value()
+        find_columns(keys, JSON_TERMS, has_scores=True)
+    except InvalidUpload:
+        return False
+    return True
+
+
+def read(content: BoundedStream, images: int, num_classes: int) -> Iterator[NamedRows]:
+    """Yield the rows; raise InvalidUpload, InvalidRow, or TooLarge for far more rows than images."""
+    text = content.read().decode(errors="replace").removeprefix(BOM)
+    reader = JsonReader(text, VALUES_PER_IMAGE * (images + MAX_WRONG))
+    document = _Document(reader, images, num_classes)
+    yield from document.read()
+    reader.expect_end()
+    document.check_complete()
+    yield document.to_rows()
+
+
+class _Document:
+    """Reads a document, and collects its rows in blocks."""
+
+    def __init__(self, reader: JsonReader, images: int, num_classes: int) -> None:
+        self._reader = reader
+        self._images = images
+        self._num_classes = num_classes
+        self._collector = RowCollector()
+        self._parser: RecordParser | None = None
+        self._class_names: list[Any] = []
+        self._keys: list[str] = []  # of rows that are lists
+        self._columns: dict[str, list[Any]] = {}
+        self._count = 0
+        self._is_numbered = False
+
+    def read(self) -> Iterator[NamedRows]:
+        """Yield the blocks that are full."""
+        if self._reader.peek() == "[":
+            yield from self._read_array()
+            return
+        has_columns = self._has_columns()
+        for key in self._reader.iterate_object():
+            is_nested = self._reader.peek() in "[{"
+            name = key.lower()
+            if name == "columns" and is_nested:
+                self._keys = [str(column) for column in self._reader.read_value()]
+            elif name in CLASS_NAMES and is_nested:
+                self._class_names = self._read_class_names()
+            elif is_nested and name in ROWS and not has_columns:
+                yield from self._read_array() if self._reader.peek() == "[" else self._read_mapping()
+            elif is_nested and has_columns and is_known_column(key, FILE_NAME, CLASS, NUMBER, PROBABILITY):
+                self._columns[key] = self._read_column()
+            elif name in OTHER:
+                self._reader.skip_value()
+            else:
+                yield from self._add(key, self._reader.read_value())
+        yield from self._add_columns()
+
+    def check_complete(self) -> None:
+        """Raise InvalidUpload if values without file names are not one for each image."""
+        if self._is_numbered and self._count != self._images:
+            raise InvalidUpload(
+                f"The JSON file has {self._count:,} values without file names. Expected {self._images:,}, one for each "
+                "image of the data set, or a mapping of file names to classes.",
+                field="chunk",
+            )
+
+    def to_rows(self) -> NamedRows:
+        """Return the rows that were collected since the last block."""
+        block, self._collector = self._collector, RowCollector()
+        if self._parser is None:
+            return block.to_rows()
+        return block.to_rows(self._parser.columns, tuple(self._parser.assumptions))
+
+    def _has_columns(self) -> bool:
+        """Return whether the keys of the document are columns, one of them with file names or numbers of images."""
+        reader = JsonReader(self._reader.text, VALUES_PER_IMAGE * (self._images + MAX_WRONG))
+        for key in reader.iterate_object():
+            if is_known_column(key, FILE_NAME, NUMBER) and key.lower() not in OTHER:
+                return reader.peek() in "[{"
+            if not is_known_column(key, CLASS, PROBABILITY):
+                return False
+            reader.skip_value()
+        return False
+
+    def _read_array(self) -> Iterator[NamedRows]:
+        for _ in self._reader.iterate_array():
+            yield from self._add(None, self._reader.read_value())
+
+    def _read_mapping(self) -> Iterator[NamedRows]:
+        for key in self._reader.iterate_object():
+            yield from self._add(key, self._reader.read_value())
+
+    def _read_class_names(self) -> list[Any]:
+        if self._reader.peek() == "{":
+            self._reader.skip_value()
+            return []
+        names: list[Any] = []
+        for _ in self._reader.iterate_array():
+            name = self._reader.read_value()
+            names.append(name.get("name") if isinstance(name, dict) else name)
+            if len(names) > MAX_CLASSES:
+                raise InvalidUpload(
+                    f"The file lists more than {MAX_CLASSES:,} class names. Write the classes of the data set.",
+                    field="predicted_class",
+                )
+        return names
+
+    def _read_column(self) -> list[Any]:
+        """Return the values of a column: a list, or a mapping of row numbers."""
+        is_array = self._reader.peek() == "["
+        values: list[Any] = []
+        for _ in self._reader.iterate_array() if is_array else self._reader.iterate_object():
+            values.append(self._reader.read_value())
+            check_row_count(len(values), self._images)
+            if isinstance(values[-1], dict):
+                raise InvalidUpload(COCO, field="chunk")
+        return values
+
+    def _add_columns(self) -> Iterator[NamedRows]:
+        columns, self._columns = self._columns, {}
+        if not columns:
+            return
+        lengths = {len(values) for values in columns.values()}
+        if len(lengths) > 1:
+            sizes = ", ".join(f"{name!r:.40} has {len(values):,}" for name, values in columns.items())
+            raise InvalidUpload(
+                f"The columns have different numbers of values: {sizes}. Write one value per image.", field="chunk"
+            )
+        for values in zip(*columns.values(), strict=True):
+            yield from self._add(None, dict(zip(columns, values, strict=True)))
+
+    def _add(self, key: str | None, value: Any) -> Iterator[NamedRows]:
+        """Add a row, and yield a block if it is full."""
+        number = self._count
+        self._count += 1
+        check_row_count(self._count, self._images)
+        try:
+            raw = self._to_record(key, value, number)
+            if self._parser is None:
+                self._parser = self._create_parser(raw)
+            name, class_text, probability = self._parser.parse(raw)
+            self._collector.add(number + 1, (name, self._class_name(class_text), probability))
+        except ValueError as error:
+            self._collector.add_wrong(number + 1, str(error))
+        if len(self._collector) >= BLOCK_ROWS:
+            yield self.to_rows()
+
+    def _to_record(self, key: str | None, value: Any, number: int) -> dict[str, Any]:
+        """Return the object of a row, which is a value of a mapping or of an array."""
+        if key is not None:
+            if isinstance(value, dict) and any(is_known_column(name, CLASS) for name in value):
+                return {NAME: key} | {
+                    name: item for name, item in value.items() if not is_known_column(name, FILE_NAME)
+                }
+            return {NAME: key, VALUE: value}
+        if self._keys and isinstance(value, list):
+            return dict(zip(self._keys, value, strict=False))
+        if isinstance(value, dict) and (
+            self._parser or any(is_known_column(name, FILE_NAME, NUMBER) for name in value)
+        ):
+            return value
+        self._is_numbered = self._parser is None or self._is_numbered
+        return {"index": str(number), VALUE: value}
+
+    def _create_parser(self, first: dict[str, Any]) -> RecordParser:
+        parser = RecordParser(find_columns([*first], JSON_TERMS, has_scores=True), self._num_classes)
+        if self._is_numbered:
+            parser.assumptions = {"The JSON array has no file names; its values are in the order of the images.": None}
+        return parser
+
+    def _class_name(self, class_text: str) -> str:
+        """Return the name of a class that is an index into the class names of the file."""
+        if self._class_names and class_text.isdecimal() and int(class_text) < len(self._class_names):
+            assert self._parser is not None, "This is a bug: the row was parsed."
+            self._parser.assumptions["The classes are indices of the file's own list of class names."] = None
+            return str(self._class_names[int(class_text)])
+        return class_text

@@ -1,0 +1,109 @@
+"""Columns of Parquet files whose values are lists: of classes, of scores, or of structs with a label and a score."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from service.predictions.uploads.score_probabilities import ScoreProbabilities
+from service.predictions.uploads.top_class import BEST_SCORE, FIRST_COUNTS, LABEL_KEYS, SCORE_KEYS
+
+NAN = "The scores contain NaN. Replace NaN before you save the scores."
+
+
+@dataclass(frozen=True)
+class TopOfLists:
+    """The prediction of each of n lists."""
+
+    classes: pa.Array  # (n,) integers or text; any value where `is_wrong`
+    probabilities: pa.Array | None  # (n,)
+    is_wrong: NDArray[np.bool_]  # (n,)
+    problem: str  # description of a wrong list
+    assumptions: tuple[str, ...]
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Return whether values of a type are lists."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def is_usable_list(kind: pa.DataType) -> bool:
+    """Return whether values of a type are lists of which a class can be read."""
+    if not is_list(kind):
+        return False
+    value = kind.value_type
+    if pa.types.is_struct(value):
+        label, _ = _fields_of(value)
+        return label is not None and _is_class(value.field(label).type)
+    return _is_class(value) or bool(pa.types.is_floating(value))
+
+
+def top_of_lists(column: pa.Array, num_classes: int, name: str) -> TopOfLists:
+    """Return the first class of each list of classes, or the best class of each list of scores.
+
+    Args:
+        column: (n,) lists.
+        num_classes: Number of classes of the label space, C, and of scores of each list.
+        name: Name of the column.
+    """
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0)).astype(np.int64)
+    if pa.types.is_floating(column.type.value_type):
+        return _best_of_scores(column, lengths, num_classes, name)
+    is_wrong = lengths == 0
+    values = column.flatten()
+    starts = np.minimum(np.cumsum(lengths) - lengths, max(0, len(values) - 1))
+    first = values.take(pa.array(starts)) if len(values) else pa.nulls(len(column), values.type)
+    assumptions = (FIRST_COUNTS,) if len(lengths) and lengths.max() > 1 else ()
+    probabilities = None
+    if pa.types.is_struct(first.type):
+        label, score = _fields_of(first.type)
+        probabilities = None if score is None else pc.struct_field(first, score)
+        first = pc.struct_field(first, label)
+        if probabilities is not None and not pa.types.is_floating(probabilities.type):
+            probabilities = None
+    is_wrong |= np.asarray(first.is_null())
+    return TopOfLists(first, probabilities, is_wrong, "The list of classes is empty. Write a class.", assumptions)
+
+
+def _best_of_scores(column: pa.Array, lengths: NDArray[np.int64], num_classes: int, name: str) -> TopOfLists:
+    is_wrong = lengths != num_classes
+    problem = f"A list of column {name!r:.80} does not have {num_classes:,} scores, one for each class. Write all."
+    values = column.filter(pa.array(~is_wrong)).flatten()
+    scores = np.asarray(values.cast(pa.float32()) if values.type == pa.float16() else values)
+    scores = scores.reshape(-1, num_classes)
+    has_nan = np.isnan(scores).any(axis=1)
+    if has_nan.any():
+        problem = NAN if not is_wrong.any() else problem
+        is_wrong[np.flatnonzero(~is_wrong)[has_nan]] = True
+        scores = scores[~has_nan]
+    best = scores.argmax(axis=1) if len(scores) else np.zeros(0, dtype=np.int64)
+    classes = np.zeros(len(column), dtype=np.int64)
+    classes[~is_wrong] = best
+    probability, notes = _probability(scores, best, is_logits=name.lower() == "logits")
+    probabilities = np.full(len(column), np.nan, dtype=np.float32)  # in all batches, so that they have one schema
+    if probability is not None:
+        probabilities[~is_wrong] = probability
+    return TopOfLists(pa.array(classes), pa.array(probabilities), is_wrong, problem, (BEST_SCORE, *notes))
+
+
+def _probability(
+    scores: NDArray[np.floating], best: NDArray[np.int64], is_logits: bool
+) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
+    if not len(scores):
+        return None, ()
+    probabilities = ScoreProbabilities(is_logits)
+    probabilities.add(scores, best)
+    return probabilities.finish()
+
+
+def _fields_of(kind: pa.DataType) -> tuple[str | None, str | None]:
+    """Return the fields of a struct with the label and with the score."""
+    names = [kind.field(index).name for index in range(kind.num_fields)]
+    label, score = (next((key for key in keys if key in names), None) for keys in (LABEL_KEYS, SCORE_KEYS))
+    return label, score
+
+
+def _is_class(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -1,0 +1,119 @@
+"""Rows from JSON values: the file name, the class, and the probability of each, collected in blocks."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from errata.errors import Violation
+
+from service.predictions.uploads.columns import PROBABILITY, Columns
+from service.predictions.uploads.rows import MAX_WRONG, NamedRows
+from service.predictions.uploads.top_class import top_class
+from service.predictions.uploads.validation import MAX_VIOLATIONS
+
+PATH_KEYS = ("path", "file_name")  # of an image that is an object, as in data sets of Hugging Face
+JSON_TYPES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+
+Row = tuple[bytes, str, str | None]
+
+
+class RecordParser:
+    """Parses objects with the same columns."""
+
+    def __init__(self, columns: Columns, num_classes: int) -> None:
+        self.columns = columns
+        self.assumptions = dict.fromkeys(columns.assumptions)
+        self._num_classes = num_classes
+
+    def parse(self, raw: dict[str, Any]) -> Row:
+        """Return the name, class, and probability of an object; raise ValueError with the problem and the remedy."""
+        columns = self.columns
+        name = raw.get(columns.file_name)
+        if isinstance(name, dict):
+            raw = raw | {columns.file_name: next((name[key] for key in PATH_KEYS if key in name), None)}
+        file_name = _text(raw, columns.file_name).encode()
+        if columns.are_answers:
+            class_text, probability = _text(raw, columns.predicted), None
+        else:
+            class_text, probability = self.parse_class(raw, columns.predicted)
+        if columns.probability:
+            probability = _text(raw, columns.probability)
+        else:
+            _check_late_probability(raw)
+        return file_name, class_text, probability
+
+    def parse_class(self, raw: dict[str, Any], key: str) -> tuple[str, str | None]:
+        """Return the class of an object, and its probability if its value has one."""
+        value = raw.get(key)
+        if isinstance(value, list | dict | float):
+            top = top_class(value, self._num_classes)
+            if top.assumption:
+                self.assumptions[top.assumption] = None
+            raw, probability = {key: top.value}, top.probability
+            return _text(raw, key), None if probability is None else str(probability)
+        return _text(raw, key), None
+
+
+class RowCollector:
+    """Collects rows and wrong rows."""
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+        self._lines: list[int] = []
+        self._wrong: list[Violation] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether there are so many wrong rows that reading should stop."""
+        return len(self._wrong) >= MAX_WRONG
+
+    def add(self, line: int, row: Row) -> None:
+        """Add a row."""
+        self._rows.append(row)
+        self._lines.append(line)
+
+    def add_wrong(self, line: int, description: str) -> None:
+        """Add the description of a wrong row."""
+        self._wrong.append(Violation("row", description, line))
+
+    def to_rows(self, columns: Columns | None = None, assumptions: tuple[str, ...] = ()) -> NamedRows:
+        """Return the rows as a block. It has probabilities if all rows have one."""
+        names, classes, probabilities = zip(*self._rows, strict=True) if self._rows else ((), (), ())
+        has_probabilities = None not in probabilities and bool(probabilities)
+        return NamedRows(
+            names=pa.array(names, type=pa.binary()),
+            classes=pa.array(classes, type=pa.string()),
+            probabilities=pa.array(probabilities, type=pa.string()) if has_probabilities else None,
+            lines=np.array(self._lines, dtype=np.int64),
+            wrong=tuple(sorted(self._wrong, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]),
+            num_wrong=len(self._wrong),
+            are_answers=columns is not None and columns.are_answers,
+            is_numbered=columns is not None and columns.is_numbered,
+            is_certain=columns is None or columns.is_certain,
+            assumptions=assumptions,
+        )
+
+
+def json_type(value: object) -> str:
+    """Return the type of a JSON value, with an article."""
+    return JSON_TYPES.get(type(value), "a number")
+
+
+def _text(raw: dict[str, Any], key: str) -> str:
+    if key not in raw:
+        raise ValueError(f"Missing key {key!r:.80}. Write the keys of the first object in every line.")
+    value = raw[key]
+    if value is None or isinstance(value, (dict, list, bool)):
+        raise ValueError(f"Key {key!r:.80} is {json_type(value)}. Expected a string or a number.")
+    text = str(value)
+    text.encode()  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
+    return text
+
+
+def _check_late_probability(raw: dict[str, Any]) -> None:
+    late = [name for name in PROBABILITY[0] if name in raw]
+    if late:
+        raise ValueError(f"Key {late[0]!r} is missing in the first object. Write it in every line or in none.")

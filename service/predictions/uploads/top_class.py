@@ -1,0 +1,116 @@
+"""The first class of a value that has several: a list of classes, of scores, or of objects with a label and a score."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from service.predictions.uploads.columns import CLASS, normalize_column
+
+LABEL_KEYS = ("label", "class", "class_name", "class_id", "category", "name", "index", "id")
+SCORE_KEYS = ("score", "confidence", "probability", "prob")
+LABEL_RANKS = (*CLASS, ("name", "id"), ("classifications", "results"))  # keys of an object with its class
+MAX_DEPTH = 4  # of lists in lists
+FIRST_COUNTS = "Of several classes of an image, the first is the prediction."
+BEST_SCORE = "The predicted class is the one with the highest score."
+_TEXT = r"""(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<plain>[^\s,\[\]{}()'"]+))"""
+_LIST = rf"^\s*[\[(]\s*{_TEXT}"
+_OBJECT = rf"""^\s*\[?\s*\{{[^}}]*?['"]label['"]\s*:\s*{_TEXT}"""
+_SCORE = r"""^[^}]*['"]score['"]\s*:\s*(?P<score>[0-9.eE+-]+)"""
+
+
+@dataclass(frozen=True)
+class TopClass:
+    """The prediction of a value."""
+
+    value: str | int
+    probability: float | None = None
+    assumption: str = ""
+
+
+def top_class(value: Any, num_classes: int, depth: int = 0) -> TopClass:
+    """Return the prediction of a JSON value.
+
+    Args:
+        value: A class, a list of classes, a list of scores of all classes, an object with a label and a score, a
+            list of them, or a list of lists such as [ID, name, score].
+        num_classes: Number of classes of the label space.
+        depth: Number of values around this one.
+
+    Raises:
+        ValueError: The value has no class; the message states the problem and the remedy.
+    """
+    if depth > MAX_DEPTH:
+        raise ValueError("The class is nested too deeply. Write a class, or a list of classes.")
+    if isinstance(value, dict):
+        return _top_of_object(value, num_classes, depth)
+    if isinstance(value, list):
+        return _top_of_list(value, num_classes, depth)
+    if isinstance(value, float):
+        raise ValueError(f"Class {value!r} is not an integer. Write an index as 3 instead of 3.0.")
+    if value is None or isinstance(value, bool):
+        raise ValueError(f"The class is {'null' if value is None else 'a boolean'}. Expected a string or a number.")
+    return TopClass(value)
+
+
+def _top_of_object(value: dict[str, Any], num_classes: int, depth: int) -> TopClass:
+    keys = [key for rank in LABEL_RANKS for key in value if normalize_column(key) in rank]
+    if not keys:
+        shown = ", ".join(repr(key[:40]) for key in list(value)[:5])
+        raise ValueError(f"The object has no class. Expected the key 'label', got {shown or 'no keys'}.")
+    label = value[keys[0]]
+    top = top_class(label, num_classes, depth + 1)
+    score = next((value[key] for key in SCORE_KEYS if key in value), None)
+    return TopClass(top.value, _as_probability(score) if top.probability is None else top.probability, top.assumption)
+
+
+def _top_of_list(values: list[Any], num_classes: int, depth: int) -> TopClass:
+    if not values:
+        raise ValueError("The list of classes is empty. Write at least one class.")
+    if all(isinstance(value, float) for value in values):
+        return _best_of_scores(values, num_classes)
+    first = values[0]
+    if isinstance(first, str | int) and depth and len(values) in (2, 3) and isinstance(values[-1], float):
+        return TopClass(first, _as_probability(values[-1]))  # [ID, name, score], as Keras decodes predictions
+    top = top_class(first, num_classes, depth + 1)
+    return TopClass(top.value, top.probability, top.assumption or (FIRST_COUNTS if len(values) > 1 else ""))
+
+
+def _best_of_scores(scores: list[float], num_classes: int) -> TopClass:
+    if len(scores) != num_classes:
+        raise ValueError(
+            f"The list has {len(scores):,} scores. Expected {num_classes:,}, one for each class of the data set."
+        )
+    if any(score != score for score in scores):
+        raise ValueError("The scores contain NaN. Replace NaN before you save the scores.")
+    best = max(scores)
+    is_distribution = min(scores) >= 0 and abs(sum(scores) - 1) <= 1e-2
+    return TopClass(scores.index(best), best if is_distribution else None, BEST_SCORE)
+
+
+def _as_probability(score: Any) -> float | None:
+    return float(score) if isinstance(score, int | float) and 0 <= score <= 1 else None
+
+
+def first_of_texts(column: pa.Array) -> tuple[pa.Array, pa.Array | None] | None:
+    """Return the first class of each text that is a list or an object, and its score.
+
+    Args:
+        column: (n,) texts.
+
+    Returns:
+        (n,) classes, and (n,) scores as texts, or None; None if the first text is neither a list nor an object.
+    """
+    if not len(column) or not column[0].as_py().lstrip().startswith(("[", "{", "(")):
+        return None
+    has_objects = pc.match_substring_regex(column, r"^\s*\[?\s*\{")
+    objects, lists = (_first(column, pattern) for pattern in (_OBJECT, _LIST))
+    classes = pc.coalesce(pc.if_else(has_objects, objects, lists), column)
+    scores = pc.struct_field(pc.extract_regex(column, _SCORE), "score")
+    return classes, None if scores.null_count else scores
+
+
+def _first(column: pa.Array, pattern: str) -> pa.Array:
+    parts = pc.extract_regex(column, pattern)
+    return pc.binary_join_element_wise(*(pc.struct_field(parts, name) for name in ("single", "double", "plain")), "")

@@ -1,0 +1,193 @@
+"""JSON documents: the layouts of libraries are read, and errors name the right entries."""
+
+import json
+
+import pytest
+from errata.errors import ErrataError, InvalidRow, InvalidUpload, TooLarge, TruncatedUpload
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain import RowOrder
+from service.predictions.uploads import json as reader
+from service.predictions.uploads.json_reader import JsonReader
+
+TWELVE = list(range(100, 112))
+INDENTS = [None, 0, 2]
+
+
+def records(small) -> list[dict[str, object]]:
+    return [{"image": name, "label": index, "score": 0.5} for name, index in small.rows(TWELVE)]
+
+
+LAYOUTS = {
+    "array of objects": records,
+    "array of one object": lambda small: records(small)[:1],
+    "mapping": lambda small: dict(small.rows(TWELVE)),
+    "mapping to objects": lambda small: {row["image"]: {"label": row["label"]} for row in records(small)},
+    "mapping to lists": lambda small: {row["image"]: [row["label"], 3] for row in records(small)},
+    "split": lambda small: {
+        "columns": ["image", "label", "score"],
+        "index": list(range(12)),
+        "data": [list(row.values()) for row in records(small)],
+    },
+    "columns of lists": lambda small: {"filenames": list(small.names), "predictions": TWELVE},
+    "columns of lists, classes first": lambda small: {"predictions": TWELVE, "filenames": list(small.names)},
+    "columns of mappings": lambda small: {
+        "filename": {str(row): name for row, name in enumerate(small.names)},
+        "pred": {str(row): index for row, index in enumerate(TWELVE)},
+    },
+    "samples": lambda small: {"info": {"a": [1, {"b": None}]}, "samples": records(small), "version": 3},
+    "classes and labels": lambda small: {
+        "classes": [str(999 - index) for index in range(1000)],
+        "labels": {name: 999 - index for name, index in small.rows(TWELVE)},
+    },
+}
+
+
+@pytest.mark.parametrize("indent", INDENTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_layouts_of_libraries_are_read(small, layout, indent, bom) -> None:
+    content = bom + json.dumps(LAYOUTS[layout](small), indent=indent).encode()
+    if layout == "array of one object":
+        assert "no row for 9 images" in small.rejection(content).message
+        return
+
+    upload = small.parse(content)
+
+    assert upload.format == "json"
+    assert upload.predictions.top1.tolist() == TWELVE
+
+
+@pytest.mark.parametrize("order", list(RowOrder))
+@pytest.mark.parametrize("value", [lambda index: index, str, lambda index: [{"label": str(index), "score": 0.5}]])
+def test_values_without_file_names_are_in_the_row_order(small, order, value) -> None:
+    images = small.order(RowOrder.PATH if order is RowOrder.UNSPECIFIED else order)
+
+    upload = small.parse(json.dumps([value(index) for index in TWELVE]).encode(), order)
+
+    assert [upload.predictions.top1[image] for image in images] == TWELVE
+    assert "The JSON array has no file names" in upload.assumptions[0]
+
+
+@pytest.mark.parametrize("count", [1, 11, 13])
+def test_values_without_file_names_are_as_many_as_the_images(small, count) -> None:
+    error = small.rejection(json.dumps([3] * count).encode())
+
+    assert f"The JSON file has {count} values without file names. Expected 12" in error.message
+
+
+def test_a_single_line_of_jsonl_is_not_a_document(small) -> None:
+    line = json.dumps({"file_name": small.names[0], "top1": 3}).encode()
+
+    assert not reader.recognizes(line)
+    assert not reader.recognizes(line + b"\n")
+    assert reader.recognizes(json.dumps({small.names[0]: 3, small.names[1]: 4}).encode())
+
+
+@pytest.mark.parametrize("indent", INDENTS)
+@pytest.mark.parametrize(
+    "bad", ["no such class", 1000, -1, 3.5, None, True, [], {"a": 3}, {"score": 0.5}, [[[[[[3]]]]]]]
+)
+def test_an_invalid_class_is_rejected_with_its_entry(small, expected_error, bad, indent) -> None:
+    rows = [{"image": name, "label": index} for name, index in small.rows(TWELVE)]
+    rows[4]["label"] = bad
+
+    error = small.rejection(json.dumps(rows, indent=indent).encode())
+
+    assert isinstance(error, InvalidRow)
+    assert error.message.startswith("Entry 5: ")
+    assert expected_error.lines(error) == [5]
+
+
+def test_the_first_ten_wrong_entries_are_named_and_the_rest_counted(small, expected_error) -> None:
+    wrong = {f"no-{number}": 1 for number in range(37)}
+
+    error = small.rejection(json.dumps(dict(small.rows(TWELVE)) | wrong).encode())
+
+    assert expected_error.lines(error) == list(range(13, 23))
+    assert expected_error.count(error, 37)
+
+
+def test_a_repeated_key_is_a_repeated_image(small, expected_error) -> None:
+    text = json.dumps(dict(small.rows(TWELVE)))[:-1] + f', "{small.names[0]}": 5}}'
+
+    assert expected_error.lines(small.rejection(text.encode())) == [13]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("[", TruncatedUpload),
+        ('{"a.jpg": 3,', TruncatedUpload),
+        ('{\n"a.jpg": 3', TruncatedUpload),
+        ("[1, 2", TruncatedUpload),
+        ("[1 2]", InvalidUpload),
+        ("[nonsense]", InvalidUpload),
+        ('{\n"a.jpg" 3}', InvalidUpload),
+        ("{\n3: 4}", InvalidUpload),
+        ("[1], 2", InvalidUpload),
+        ("[" * 100_000, InvalidUpload),
+        ('{"info": ' + "[" * 10_000, InvalidUpload),
+        ("[" + "[" * 5_000 + "]" * 5_000 + "]", InvalidUpload),
+        ('["' + "x" * 100_000 + '"]', InvalidUpload),
+        ('{"filenames": ["a"], "preds": [1, 2]}', InvalidUpload),
+        ('{"classes": [' + "[]," * 40_000 + "3]}", InvalidUpload),
+        ('{"columns": [' + "[]," * 40_000 + "3]}", InvalidUpload),
+        ("[]", InvalidUpload),
+        ("{\n}", InvalidUpload),
+        ("[[]]", InvalidUpload),
+        ('["\\ud800"]', InvalidUpload),
+    ],
+)
+def test_damaged_documents_are_rejected(small, text, kind) -> None:
+    assert isinstance(small.rejection(text.encode()), kind)
+
+
+def test_far_more_values_than_images_are_rejected_before_they_are_all_read(small) -> None:
+    assert isinstance(small.rejection(b"[" + b"3," * 200_000 + b"3]"), TooLarge)
+    assert isinstance(small.rejection(b'{"info": [' + b"1," * 200_000 + b"1]}"), TooLarge)
+    columns = b'{"filenames": [' + b'"a",' * 200_000 + b'"a"]}'
+    assert isinstance(small.rejection(columns), TooLarge)
+
+
+def test_coco_annotations_are_named(small) -> None:
+    document = {"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1, "category_id": 3}]}
+
+    assert "COCO annotations" in small.rejection(json.dumps(document).encode()).message
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(value=VALUES, indent=st.sampled_from(INDENTS))
+def test_values_are_read_and_skipped_like_those_of_the_standard_library(value, indent) -> None:
+    text = json.dumps([value, 7], indent=indent)
+    read, skipping = JsonReader(text), JsonReader(text)
+
+    values = [read.read_value() for _ in read.iterate_array()]
+    for position, _ in enumerate(skipping.iterate_array()):
+        skipping.skip_value() if position == 0 else values.append(skipping.read_value())
+
+    assert values == [value, 7, 7]
+
+
+@given(data=st.data())
+def test_damaged_layouts_are_read_or_rejected(small, data) -> None:
+    layout = data.draw(st.sampled_from(sorted(LAYOUTS)))
+    text = json.dumps(LAYOUTS[layout](small), indent=data.draw(st.sampled_from(INDENTS)))
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 20)))
+    text = text[:start] + data.draw(st.text(st.sampled_from('{}[]":, \n01ean'), max_size=4)) + text[end:]
+
+    try:
+        images = len(small.parse(text.encode()).predictions.top1)
+    except ErrataError as error:
+        message = error.message
+    else:
+        message = f"{images} images"
+    assert message
