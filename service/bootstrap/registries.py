@@ -13,7 +13,8 @@ from errata.errors import ErrataError, InvalidInput, InvalidSetting, NotFound, U
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports
 from service.analyses.registries import Registry, poll
-from service.analyses.write_back import WriteBackResult, write_back_due_results
+from service.analyses.write_back import WriteBackResult
+from service.analyses.write_back_queues import WriteBackQueues
 from service.domain import RegistryRule
 from service.evidence.repository import EvidenceRepository
 from service.predictions.registry_http import RegistryAddress
@@ -68,16 +69,20 @@ class RegistryThreads:
         self._registries = registries
         self._metrics = metrics
         self._poll_seconds = poll_seconds
+        self._queues = WriteBackQueues(ports, {registry.id: registry for registry in registries})
         self._stopped = Event()
         self._threads: list[Thread] = []
 
     def start(self) -> None:
-        """Start one thread for write-backs and one thread per registry for polls."""
+        """Start a thread that queues due results, and for each registry a thread for write-backs and one for polls."""
         if not self._registries:
             return
         initialize_series(self._metrics.polls, (registry.id for registry in self._registries), ("done", "failed"))
         initialize_series(self._metrics.write_backs, (result.value for result in WriteBackResult))
-        functions: list[tuple[str, Callable[[], float]]] = [("write-back", self._write_back)]
+        functions: list[tuple[str, Callable[[], float]]] = [("write-backs", self._dispatch)]
+        functions += [
+            (f"write-back-{registry.id}", partial(self._write_back, registry)) for registry in self._registries
+        ]
         functions += [(f"poll-{registry.id}", partial(self._poll, registry)) for registry in self._registries]
         for name, function in functions:
             self._threads.append(Thread(target=self._run, args=(function,), name=name, daemon=True))
@@ -95,17 +100,29 @@ class RegistryThreads:
         while not self._stopped.wait(delay):
             delay = function()
 
-    def _write_back(self) -> float:
+    def _dispatch(self) -> float:
         try:
-            counts = write_back_due_results(self._ports, {registry.id: registry for registry in self._registries})
+            outcomes = self._queues.dispatch()
         except ErrataError as error:
             _log.warning("write-backs failed", error=str(error))
         except Exception:
             _log.exception("write-backs failed")
         else:
-            for result, count in counts.items():
-                self._metrics.write_backs.labels(result.value).inc(count)
+            for outcome, count in outcomes.items():
+                self._metrics.write_backs.labels(outcome).inc(count)
         return WRITE_BACK_SECONDS
+
+    def _write_back(self, registry: Registry) -> float:
+        try:
+            outcome = self._queues.process(registry.id, timeout=WRITE_BACK_SECONDS)
+        except ErrataError as error:
+            _log.warning("write-back failed", registry=registry.id, error=str(error))
+        except Exception:
+            _log.exception("write-back failed", registry=registry.id)
+        else:
+            if outcome is not None:
+                self._metrics.write_backs.labels(outcome).inc()
+        return 0.0
 
     def _poll(self, registry: Registry) -> float:
         try:

@@ -142,7 +142,7 @@ class MlflowClient:
 
     def upload(self, path: str, content: bytes) -> None:
         """Store a file, or replace it."""
-        with self._http.open("PUT", f"{_FILES}/{quote(path)}", body=content):
+        with self._http.open("PUT", f"{_FILES}/{quote(path)}", body=content, content_type="application/octet-stream"):
             pass
 
     def _resolve(self, uri: str, steps: int = MAX_URI_STEPS) -> str:

@@ -16,6 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 from errata.errors import ErrataError, ModelNotFound, Unavailable
 from errata.json_input import parse_json
+from urllib3.util import make_headers
 
 RETRY_AFTER = 15.0  # seconds
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0  # of one connection attempt, of one read
@@ -31,6 +32,18 @@ class RegistryAddress:
     id: str
     url: str
     token: str = field(default="", repr=False)
+    user: str = ""  # user name for basic authentication; empty: the token is a bearer token
+
+    @property
+    def authorization(self) -> Mapping[str, str]:
+        """The header with the token; empty if there is no token."""
+        if not self.token:
+            return {}
+        return (
+            make_headers(basic_auth=f"{self.user}:{self.token}")
+            if self.user
+            else {"authorization": f"Bearer {self.token}"}
+        )
 
 
 class RegistryHttp:
@@ -64,6 +77,11 @@ class RegistryHttp:
             raise self.unavailable(f"did not answer {path} with a JSON object")
         return fields
 
+    def read(self, path: str, limit: int) -> bytes:
+        """Return the content of a file; it is too large, and so Unavailable, if it is longer than `limit` bytes."""
+        with self.open("GET", path) as response:
+            return self._read(response, limit)
+
     @contextmanager
     def open(
         self,
@@ -72,11 +90,11 @@ class RegistryHttp:
         missing: Collection[str] = (),
         parameters: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        content_type: str = "application/json",
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         """Yield a successful response, whose content is not yet read."""
         url = f"{self._address.url.rstrip('/')}/{path}" + (f"?{urlencode(parameters)}" if parameters else "")
-        headers = {"Authorization": f"Bearer {self._address.token}"} if self._address.token else {}
-        headers["Content-Type"] = "application/octet-stream" if verb == "PUT" else "application/json"
+        headers = {**self._address.authorization, "Content-Type": content_type}
         try:
             response = self._pool.request(verb, url, headers=headers, body=body, preload_content=False, redirect=False)
             try:
@@ -88,15 +106,15 @@ class RegistryHttp:
         except urllib3.exceptions.HTTPError as error:
             raise self.unavailable("cannot be reached", repr(error)) from error
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _read(self, response: urllib3.BaseHTTPResponse, limit: int = MAX_RESPONSE) -> bytes:
         content = bytearray()
         timer = Timer(self._total_seconds, response.shutdown)  # the timeout of a read does not limit many short reads
         timer.start()
         try:
             for chunk in response.stream(CHUNK):
                 content += chunk
-                if len(content) > MAX_RESPONSE:
-                    raise self.unavailable(f"answered with more than {MAX_RESPONSE:,} bytes")
+                if len(content) > limit:
+                    raise self.unavailable(f"answered with more than {limit:,} bytes")
         finally:
             timer.cancel()
         return bytes(content)
@@ -107,8 +125,9 @@ class RegistryHttp:
         content = self._read(response)
         try:
             fields = parse_json(content)
-            code, message = str(fields["error_code"]), str(fields.get("message", ""))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            code = str(fields.get("error_code", f"HTTP {response.status}"))
+            message = str(fields.get("message") or fields.get("error") or "")
+        except (ValueError, AttributeError):
             code, message = f"HTTP {response.status}", ""
         if code in missing or (response.status == 404 and code.startswith("HTTP")):
             return ModelNotFound(
