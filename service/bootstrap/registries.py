@@ -17,15 +17,18 @@ from service.analyses.write_back import WriteBackResult
 from service.analyses.write_back_queues import WriteBackQueues
 from service.domain import RegistryRule
 from service.evidence.repository import EvidenceRepository
+from service.predictions import wandb_client
 from service.predictions.registry_http import RegistryAddress
 from service.settings import RegistrySettings, RuleSettings, Settings
 from service.telemetry import Metrics, initialize_series
-from service.web.hooks import generic, huggingface, wandb
+from service.web.hooks import generic, huggingface, huggingface_registry, wandb, wandb_registry
 from service.web.hooks.endpoint import Caller
+from service.web.hooks.huggingface_registry import HuggingFaceRegistry
 from service.web.hooks.mlflow import MlflowRegistry
 from service.web.hooks.outgoing import make_target
 from service.web.hooks.receive_only import ReceiveOnlyRegistry
 from service.web.hooks.signature import Unverified
+from service.web.hooks.wandb_registry import WandbRegistry
 
 WRITE_BACK_SECONDS = 1.0  # interval between two checks for results that are due
 MIN_KEY = 16  # bytes of a Standard Webhooks secret
@@ -142,16 +145,17 @@ class RegistryThreads:
 
 def _make_registry(name: str, settings: RegistrySettings, public_url: str) -> Registry:
     rules = [_make_rule(name, number, rule) for number, rule in enumerate(settings.rules)]
-    token = settings.token.get_secret_value() if settings.token else ""
     match settings.kind:
         case "mlflow":
-            if not settings.url.startswith(("http://", "https://")):
-                raise _invalid_setting(name, "url", "the address must begin with http:// or https://.")
-            if "@" in urlsplit(settings.url).netloc:
-                raise _invalid_setting(name, "url", "the address has a user name. Remove it, and set `token` instead.")
-            return MlflowRegistry(RegistryAddress(name, settings.url, token), rules, public_url)
+            return MlflowRegistry(_make_address(name, settings), rules, public_url)
+        case "huggingface" if settings.token:
+            address = _make_address(name, settings, huggingface_registry.URL)
+            return HuggingFaceRegistry(address, rules, public_url)
         case "huggingface":
             return ReceiveOnlyRegistry(name, rules, huggingface.model_id)
+        case "wandb" if settings.token:
+            address = _make_address(name, settings, wandb_registry.URL, wandb_client.USER)
+            return WandbRegistry(address, rules, public_url)
         case "wandb":
             return ReceiveOnlyRegistry(name, rules, wandb.model_id)
         case "generic":
@@ -169,6 +173,16 @@ def _make_registry(name: str, settings: RegistrySettings, public_url: str) -> Re
                 else None
             )
             return ReceiveOnlyRegistry(name, rules, generic.model_id, tell)
+
+
+def _make_address(name: str, settings: RegistrySettings, default: str = "", user: str = "") -> RegistryAddress:
+    """Return the address of a registry with an API; raise InvalidSetting if its URL is invalid."""
+    url = settings.url or default
+    if not url.startswith(("http://", "https://")):
+        raise _invalid_setting(name, "url", "the address must begin with http:// or https://.")
+    if "@" in urlsplit(url).netloc:
+        raise _invalid_setting(name, "url", "the address has a user name. Remove it, and set `token` instead.")
+    return RegistryAddress(name, url, settings.token.get_secret_value() if settings.token else "", user)
 
 
 def _make_rule(name: str, number: int, settings: RuleSettings) -> RegistryRule:
