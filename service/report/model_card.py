@@ -88,11 +88,14 @@ def _find(metadata: str) -> tuple[yaml.Node, yaml.Node] | None:
         return None
     if not isinstance(root, yaml.MappingNode) or not _is_block(root) or root.start_mark.column:
         raise InvalidInput("Invalid model card: its metadata are no block mapping. Correct README.md.", field=KEY)
-    return next((pair for pair in root.value if pair[0].value == KEY), None)
+    pairs = [pair for pair in root.value if pair[0].value == KEY]
+    if len(pairs) > 1:
+        raise InvalidInput(f"Invalid model card: {KEY} is there twice. Correct README.md.", field=KEY)
+    return pairs[0] if pairs else None
 
 
 def _is_block(node: yaml.Node) -> bool:
-    return getattr(node, "flow_style", None) is False
+    return isinstance(node, yaml.CollectionNode) and not node.flow_style
 
 
 def _construct(node: yaml.Node) -> list[dict[str, Any]]:
