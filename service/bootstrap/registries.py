@@ -17,7 +17,6 @@ from service.analyses.write_back import WriteBackResult
 from service.analyses.write_back_queues import WriteBackQueues
 from service.domain import RegistryRule
 from service.evidence.repository import EvidenceRepository
-from service.predictions import wandb_client
 from service.predictions.registry_http import RegistryAddress
 from service.settings import RegistrySettings, RuleSettings, Settings
 from service.telemetry import Metrics, initialize_series
@@ -154,7 +153,7 @@ def _make_registry(name: str, settings: RegistrySettings, public_url: str) -> Re
         case "huggingface":
             return ReceiveOnlyRegistry(name, rules, huggingface.model_id)
         case "wandb" if settings.token:
-            address = _make_address(name, settings, wandb_registry.URL, wandb_client.USER)
+            address = _make_address(name, settings, wandb_registry.URL)
             return WandbRegistry(address, rules, public_url)
         case "wandb":
             return ReceiveOnlyRegistry(name, rules, wandb.model_id)
@@ -175,14 +174,14 @@ def _make_registry(name: str, settings: RegistrySettings, public_url: str) -> Re
             return ReceiveOnlyRegistry(name, rules, generic.model_id, tell)
 
 
-def _make_address(name: str, settings: RegistrySettings, default: str = "", user: str = "") -> RegistryAddress:
+def _make_address(name: str, settings: RegistrySettings, default: str = "") -> RegistryAddress:
     """Return the address of a registry with an API; raise InvalidSetting if its URL is invalid."""
     url = settings.url or default
     if not url.startswith(("http://", "https://")):
         raise _invalid_setting(name, "url", "the address must begin with http:// or https://.")
     if "@" in urlsplit(url).netloc:
         raise _invalid_setting(name, "url", "the address has a user name. Remove it, and set `token` instead.")
-    return RegistryAddress(name, url, settings.token.get_secret_value() if settings.token else "", user)
+    return RegistryAddress(name, url, settings.token.get_secret_value() if settings.token else "", settings.kind)
 
 
 def _make_rule(name: str, number: int, settings: RuleSettings) -> RegistryRule:

@@ -3,6 +3,7 @@
 Redirects are not followed, because the token would follow them. Responses are bounded in size and time.
 """
 
+import base64
 import os
 import ssl
 from collections.abc import Collection, Iterator, Mapping
@@ -16,7 +17,6 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 from errata.errors import ErrataError, ModelNotFound, Unavailable
 from errata.json_input import parse_json
-from urllib3.util import make_headers
 
 RETRY_AFTER = 15.0  # seconds
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0  # of one connection attempt, of one read
@@ -32,18 +32,16 @@ class RegistryAddress:
     id: str
     url: str
     token: str = field(default="", repr=False)
-    user: str = ""  # user name for basic authentication; empty: the token is a bearer token
+    kind: str = "mlflow"
 
     @property
     def authorization(self) -> Mapping[str, str]:
-        """The header with the token; empty if there is no token."""
+        """Return the headers that authenticate requests. W&B takes its API key as a password."""
         if not self.token:
             return {}
-        return (
-            make_headers(basic_auth=f"{self.user}:{self.token}")
-            if self.user
-            else {"authorization": f"Bearer {self.token}"}
-        )
+        if self.kind == "wandb":
+            return {"Authorization": "Basic " + base64.b64encode(f"api:{self.token}".encode()).decode()}
+        return {"Authorization": f"Bearer {self.token}"}
 
 
 class RegistryHttp:

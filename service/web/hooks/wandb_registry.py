@@ -12,8 +12,7 @@ from errata.errors import ModelNotFound
 from service.analyses.write_back import WriteBack
 from service.domain import GateDecision, RegistryEvent, RegistryRule
 from service.predictions.registry_http import RegistryAddress
-from service.predictions.wandb_client import ArtifactVersion, WandbClient
-from service.web.hooks import wandb
+from service.predictions.wandb_results import ArtifactVersion, WandbResults
 from service.web.hooks.result_fields import PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
 
 URL = "https://api.wandb.ai"
@@ -32,8 +31,8 @@ class WandbRegistry:
     public_url: str = ""  # URL of the pages of Errata; empty: no link
 
     @cached_property
-    def _client(self) -> WandbClient:
-        return WandbClient(self.address)
+    def _client(self) -> WandbResults:
+        return WandbResults(self.address)
 
     @property
     def id(self) -> str:
@@ -42,7 +41,7 @@ class WandbRegistry:
 
     def model_id(self, event: RegistryEvent) -> str:
         """Return the model ID that workers use to load a version."""
-        return wandb.model_id(event)
+        return f"wandb://{self.id}/{event.model}:{event.version}"
 
     def resolve(self, event: RegistryEvent) -> RegistryEvent:
         """Return the event with the number of its version, because an alias can refer to another artifact later."""

@@ -24,7 +24,7 @@ model-index:
 
 def read(card: str) -> list[tuple[str, float]]:
     """Return the data sets and values of the evaluations of a card."""
-    results = ModelCard(card).data.eval_results or []
+    results = ModelCard(card).data.get("eval_results") or []
     return [(result.dataset_name, result.metric_value) for result in results]
 
 
@@ -58,7 +58,7 @@ def test_a_card_without_evaluations_gets_the_first(card: str, text: str) -> None
     changed = add_evaluation(card, EVALUATION)
 
     assert read(changed) == [("imagenet-real", 0.75)]
-    assert ModelCard(changed).data.model_name == "net"
+    assert ModelCard(changed).data.get("model_name") == "net"
     assert ModelCard(changed).text == text
 
 
@@ -67,7 +67,7 @@ def test_metadata_in_flow_style_are_replaced(value: str) -> None:
     changed = add_evaluation(f"---\nmodel-index: {value}\nlicense: mit\n---\n", EVALUATION)
 
     assert read(changed) == [("imagenet-real", 0.75)]
-    assert ModelCard(changed).data.license == "mit"
+    assert ModelCard(changed).data.get("license") == "mit"
 
 
 def test_the_same_evaluation_changes_nothing_and_a_later_one_replaces_it() -> None:

@@ -61,9 +61,13 @@ def test_a_result_is_proposed_in_the_model_card_and_then_commented(
     assert (pull.title, pull.status) == (TITLE, "open")
     assert repository.card("main") == CARD
     card = ModelCard(repository.card("refs/pr/1"))  # as huggingface_hub reads it
-    assert (card.data.license, card.data.tags, card.data.model_name) == ("mit", ["vision"], "photo-net")
+    assert (card.data.get("license"), card.data.get("tags"), card.data.get("model_name")) == (
+        "mit",
+        ["vision"],
+        "photo-net",
+    )
     assert card.text == "# Photo net\n"
-    results = {result.metric_type: result for result in card.data.eval_results or ()}
+    results = {result.metric_type: result for result in card.data.get("eval_results") or ()}
     assert {kind: result.metric_value for kind, result in results.items()} == {
         "accuracy": 0.5,
         "multi_label_accuracy": 0.5,
@@ -144,7 +148,7 @@ def test_a_later_result_updates_the_open_pull_request_and_replaces_its_entry(
     assert len(repository.pulls) == 1
     card = ModelCard(repository.card("refs/pr/1"))
     analyses = [
-        (result.dataset_name, (result.metric_args or {})["analysis"]) for result in card.data.eval_results or ()
+        (result.dataset_name, (result.metric_args or {})["analysis"]) for result in card.data.get("eval_results") or ()
     ]
     assert sorted(set(analyses)) == [("demo", "a2"), ("imagenet-real", "a2")]
     assert [text.splitlines()[0] for text in repository.comments(1)] == [

@@ -12,12 +12,12 @@ from analyses_strategy import make_analysis
 from errata.errors import ModelNotFound, Unavailable
 from graphql import FieldNode, Visitor, parse, visit
 from registry_server import registry_server, send
-from wandb_server import COLLECTION, ENTITY, KEY, PROJECT, Artifact, WandbServer, wandb_server
+from wandb_results_server import COLLECTION, ENTITY, KEY, PROJECT, Artifact, WandbServer, wandb_server
 
 from service.analyses.write_back import WriteBack
 from service.domain import Action, AnalysisRequest, Failure, GateDecision, GateResult, RegistryEvent, State
 from service.predictions.registry_http import RegistryAddress
-from service.predictions.wandb_client import USER, WandbClient
+from service.predictions.wandb_results import WandbResults
 from service.web.hooks.wandb_registry import WandbRegistry
 
 NAME = f"{ENTITY}/{PROJECT}/{COLLECTION}"
@@ -33,7 +33,7 @@ def server() -> Iterator[WandbServer]:
 
 @pytest.fixture
 def registry(server: WandbServer) -> WandbRegistry:
-    return WandbRegistry(RegistryAddress("wandb", server.url, KEY, USER), (), "https://errata.example")
+    return WandbRegistry(RegistryAddress("wandb", server.url, KEY, "wandb"), (), "https://errata.example")
 
 
 def make_result(analysis: str = "a1", decision: GateDecision | None = GateDecision.PASS, **changes: Any) -> WriteBack:
@@ -171,7 +171,9 @@ def test_a_name_of_another_form_is_not_found(server: WandbServer, registry: Wand
 def test_an_event_of_an_alias_gets_the_number_of_its_version(server: WandbServer, registry: WandbRegistry) -> None:
     event = RegistryEvent(Action.CREATED, NAME, "latest")
 
-    assert registry.resolve(event) == replace(event, version="v3")
+    resolved = registry.resolve(event)
+    assert resolved == replace(event, version="v3")
+    assert registry.model_id(resolved) == f"wandb://wandb/{NAME}:v3"
     assert registry.version_of(NAME, "champion") == "v2"
     assert registry.version_of(NAME, "none") is None
 
@@ -213,7 +215,7 @@ def test_an_event_of_a_version_needs_no_request(server: WandbServer, registry: W
 def test_unexpected_responses_are_errors(response: Any, message: str) -> None:
     with registry_server() as server:
         server.responses["/graphql"] = response
-        client = WandbClient(RegistryAddress("wandb", server.url, KEY, USER))
+        client = WandbResults(RegistryAddress("wandb", server.url, KEY, "wandb"))
 
         with pytest.raises(Unavailable, match=message):
             client.artifact(NAME, "v3")
@@ -224,7 +226,7 @@ def test_the_key_goes_to_no_other_host() -> None:
         server.responses["/graphql"] = lambda handler: send(handler, 307, b"", Location=f"{other.url}/graphql")
 
         with pytest.raises(Unavailable, match="redirects to another address"):
-            WandbClient(RegistryAddress("wandb", server.url, KEY, USER)).artifact(NAME, "v3")
+            WandbResults(RegistryAddress("wandb", server.url, KEY, "wandb")).artifact(NAME, "v3")
         assert other.requests == []
 
 
@@ -240,7 +242,7 @@ def test_requests_are_those_of_the_client(server: WandbServer, tmp_path: Path, m
     server.requests.clear()
     server.queries.clear()
     server.artifacts[1].metadata = {"framework": "torch"}
-    client = WandbClient(RegistryAddress("wandb", server.url, KEY, USER))
+    client = WandbResults(RegistryAddress("wandb", server.url, KEY, "wandb"))
 
     artifact = client.artifact(NAME, "v3")
     client.set_summary(artifact.run, {"loss": 0.5, "errata/top1": 0.25})
@@ -268,7 +270,8 @@ def send_with_client(server: WandbServer, folder: Path, monkeypatch: pytest.Monk
     api = wandb.Api(overrides={"base_url": server.url}, api_key=KEY)
     artifact = api.artifact(f"{NAME}:v3")
     run = SimpleNamespace(dir=str(folder), storage_id="run-1", files=lambda **_: [])
-    HTTPSummary(run, api._service_api, summary={"loss": 0.5}).update({"errata/top1": 0.25})
+    summary: Any = HTTPSummary  # has no types
+    summary(run, api._service_api, summary={"loss": 0.5}).update({"errata/top1": 0.25})
     artifact.metadata["errata"] = {"gate": "pass"}
     artifact.save()
     artifact.aliases.append("errata-passed")

@@ -1,4 +1,4 @@
-"""The GraphQL API of Weights & Biases: artifacts, their aliases and metadata, and the summaries of runs.
+"""Results in Weights & Biases by its GraphQL API: aliases and metadata of artifacts, and summaries of runs.
 
 The operations are those of the client `wandb` (0.31), restricted to the fields that Errata reads. The client itself
 would start a background process, which follows redirects and has no limits on sizes.
@@ -14,7 +14,6 @@ from errata.json_input import parse_json
 
 from service.predictions.registry_http import RegistryAddress, RegistryHttp
 
-USER = "api"  # of the basic authentication with an API key
 _MEMBERSHIP = """
 query ArtifactMembershipByName($entity: String!, $project: String!, $name: String!) {
   project(name: $project, entityName: $entity) {
@@ -63,7 +62,7 @@ class ArtifactVersion:
     summary: Mapping[str, Any]  # of the run
 
 
-class WandbClient:
+class WandbResults:
     """A client of one server. Thread-safe.
 
     All methods raise Unavailable if the server cannot be reached or refuses a request. A collection is named
