@@ -6,6 +6,7 @@ Redirects are not followed, because the token would follow them. Responses are b
 import base64
 import os
 import ssl
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0  # of one connection attempt, of one r
 TOTAL_SECONDS = 30.0  # of one response, except files
 MAX_RESPONSE = 16 << 20  # bytes
 CHUNK = 1 << 16  # bytes
+SLOW_SECONDS = 60.0  # of a file, after which MIN_RATE is required
+MIN_RATE = 10_000.0  # bytes per second, on average
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,16 @@ class RegistryHttp:
         """Return the content of a file; it is too large, and so Unavailable, if it is longer than `limit` bytes."""
         with self.open("GET", path) as response:
             return self._read(response, limit)
+
+    def stream(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        """Yield the parts of a file as they arrive; raise Unavailable if it is slower than MIN_RATE."""
+        started, size = time.monotonic(), 0
+        while chunk := response.read1(CHUNK):  # unlike `stream`, it does not wait until the chunk is complete
+            size += len(chunk)
+            yield chunk
+            seconds = time.monotonic() - started
+            if seconds > SLOW_SECONDS and size < seconds * MIN_RATE:
+                raise self.unavailable(f"sends a file with {size / seconds:,.0f} bytes per second")
 
     @contextmanager
     def open(
