@@ -64,7 +64,10 @@ class RegistrySettings(BaseModel):
 
     kind: Literal["mlflow", "huggingface", "wandb", "generic"] = Field(description="Kind of the registry.")
     url: str = Field("", description="Address of the registry. For `generic`: the address that receives results.")
-    token: SecretStr | None = Field(None, description="Token that Errata sends to the registry.")
+    token: SecretStr | None = Field(
+        None,
+        description="Token that Errata sends to the registry. `huggingface` and `wandb` receive results only with it.",
+    )
     secrets: list[SecretStr] = Field(
         min_length=1, description="Secrets that authenticate the registry's calls. Several are valid during a rotation."
     )
