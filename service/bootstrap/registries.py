@@ -30,6 +30,7 @@ from service.web.hooks.signature import Unverified
 from service.web.hooks.wandb_registry import WandbRegistry
 
 WRITE_BACK_SECONDS = 1.0  # interval between two checks for results that are due
+UNKNOWN = "unknown"  # registry of results whose analysis or registry does not exist anymore
 MIN_KEY = 16  # bytes of a Standard Webhooks secret
 POLL_RETRY_SECONDS = 30.0  # delay after a poll that failed
 _log = structlog.get_logger()
@@ -80,7 +81,8 @@ class RegistryThreads:
         if not self._registries:
             return
         initialize_series(self._metrics.polls, (registry.id for registry in self._registries), ("done", "failed"))
-        initialize_series(self._metrics.write_backs, (result.value for result in WriteBackResult))
+        names = [*(registry.id for registry in self._registries), UNKNOWN]
+        initialize_series(self._metrics.write_backs, names, [result.value for result in WriteBackResult])
         functions: list[tuple[str, Callable[[], float]]] = [("write-backs", self._dispatch)]
         functions += [
             (f"write-back-{registry.id}", partial(self._write_back, registry)) for registry in self._registries
@@ -111,7 +113,7 @@ class RegistryThreads:
             _log.exception("write-backs failed")
         else:
             for outcome, count in outcomes.items():
-                self._metrics.write_backs.labels(outcome).inc(count)
+                self._metrics.write_backs.labels(UNKNOWN, outcome).inc(count)
         return WRITE_BACK_SECONDS
 
     def _write_back(self, registry: Registry) -> float:
@@ -123,7 +125,7 @@ class RegistryThreads:
             _log.exception("write-back failed", registry=registry.id)
         else:
             if outcome is not None:
-                self._metrics.write_backs.labels(outcome).inc()
+                self._metrics.write_backs.labels(registry.id, outcome).inc()
         return 0.0
 
     def _poll(self, registry: Registry) -> float:
