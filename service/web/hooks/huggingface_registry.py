@@ -4,13 +4,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 
 import structlog
 from errata.errors import InvalidInput, ModelNotFound, Unavailable
 
 from service.analyses.write_back import LEASE_SECONDS, WriteBack
-from service.domain import RegistryEvent, RegistryRule, State
+from service.domain import RegistryEvent, RegistryRule
 from service.predictions.huggingface_client import MAIN, MODEL_CARD, HuggingFaceClient, PullRequest
 from service.predictions.registry_http import RegistryAddress
 from service.report.gate_view import reason_lines
@@ -63,9 +62,8 @@ class HuggingFaceRegistry:
         if not event.previous:
             return event
         try:
-            before, after = (
-                _model_files(self._client.files(event.model, it)) for it in (event.previous, event.version)
-            )
+            before = _model_files(self._client.files(event.model, event.previous))
+            after = _model_files(self._client.files(event.model, event.version))
         except (ModelNotFound, Unavailable) as error:  # the analysis of an equal model is better than none
             _log.warning("files of a commit not compared", model=event.model, error=error.message)
             return event
@@ -87,8 +85,8 @@ class HuggingFaceRegistry:
         Raises:
             ModelNotFound: The repository does not exist anymore.
         """
-        if result.analysis.state is not State.SUCCEEDED:
-            _log.info("failed analysis not written to the model card", model=result.model, analysis=result.analysis.id)
+        if not _card_metrics(result):  # the analysis failed, or no image is evaluated
+            _log.info("no result for the model card", model=result.model, analysis=result.analysis.id)
             return
         started = time.monotonic()
         pulls = list(self._client.own_pull_requests(result.model))
@@ -96,12 +94,10 @@ class HuggingFaceRegistry:
         head = self._client.head(result.model, pull.revision if pull else MAIN)
         before = self._client.model_card(result.model, head)
         after = self._add_evaluation(before, result)
-        texts: Sequence[str] = ()
-        if pull is None:
-            closed = (pull for pull in pulls if pull.title == TITLE)
-            pull, texts = self._find_closed(closed, result)
-        else:
+        if pull is not None:
             texts = self._client.own_texts(result.model, pull.number)
+        else:
+            pull, texts = self._find_closed([pull for pull in pulls if pull.title == TITLE], result)
         if time.monotonic() - started > MAX_READ_SECONDS:
             raise Unavailable(f"Registry {self.id} is too slow. Try again later.")
         if pull is None:
@@ -117,23 +113,22 @@ class HuggingFaceRegistry:
         if not any(text.startswith(_heading(result)) for text in texts):
             self._client.comment(result.model, number, self._comment(result))
 
-    def _find_closed(self, pulls: Iterator[PullRequest], result: WriteBack) -> tuple[PullRequest | None, Sequence[str]]:
+    def _find_closed(self, pulls: Sequence[PullRequest], result: WriteBack) -> tuple[PullRequest | None, Sequence[str]]:
         """Return the closed or merged pull request of an analysis, and its texts."""
-        for pull in islice(pulls, MAX_CLOSED):
+        for pull in pulls[:MAX_CLOSED]:
             texts = self._client.own_texts(result.model, pull.number)
             if any(result.analysis.id in text for text in texts):
                 return pull, texts
         return None, ()
 
     def _add_evaluation(self, card: bytes, result: WriteBack) -> bytes:
-        metrics = [(*METRICS[name], round(value, 6)) for name, value in metrics_of(result).items() if name in METRICS]
         evaluation = Evaluation(
             model=result.model,
             revision=result.version,
             dataset=result.analysis.request.dataset,
             analysis=result.analysis.id,
             url=link_of(result, self.public_url),
-            metrics=metrics,
+            metrics=_card_metrics(result),
         )
         try:
             return add_evaluation(card.decode(), evaluation).encode()
@@ -151,6 +146,10 @@ class HuggingFaceRegistry:
         if link := link_of(result, self.public_url):
             lines += ["", f"[Report]({link})"]
         return "\n".join(lines)
+
+
+def _card_metrics(result: WriteBack) -> list[tuple[str, str, float]]:
+    return [(*METRICS[name], round(value, 6)) for name, value in metrics_of(result).items() if name in METRICS]
 
 
 def _heading(result: WriteBack) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from analyses_strategy import make_analysis
+from analyses_strategy import make_analysis, make_summary
 from errata.errors import InvalidInput, ModelNotFound, Unavailable
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
 from huggingface_server import (
@@ -206,8 +206,9 @@ def test_a_repository_without_a_model_card_gets_one(hub: HuggingFaceServer, regi
     assert "Gate" not in repository.comments(1)[0]
 
 
-def test_a_failed_analysis_is_not_written(hub: HuggingFaceServer, registry: HuggingFaceRegistry) -> None:
+def test_an_analysis_without_a_result_is_not_written(hub: HuggingFaceServer, registry: HuggingFaceRegistry) -> None:
     registry.write(make_result(state=State.FAILED, summary=None))
+    registry.write(make_result(summary=make_summary(None, 0)))  # no image is evaluated
 
     assert hub.requests == []
 
