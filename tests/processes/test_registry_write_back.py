@@ -2,6 +2,7 @@
 
 import json
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from .cluster import SOON, Cluster, cluster, wait_for
 from .test_write_back import SECRET, call
 
 NAME = "team/photo-net"
+HOOK_SECRET = "a secret of the test"
 POLICY = """
 version: 1
 name: ship it
@@ -55,12 +57,26 @@ def requested_analysis(
     with cluster(data_dir, folder, workers=0, ERRATA_REGISTRIES=json.dumps({"any": generic})) as service:
         assert call(service, version, "d1", name) == 202
         kill(service)
-        settings = {"secrets": ["a secret of the test"], "rules": rules, **registry}
+        settings = {"secrets": [HOOK_SECRET], "rules": rules, **registry}
         service.settings["ERRATA_REGISTRIES"] = json.dumps({"any": settings})
         service.settings["ERRATA_PUBLIC_URL"] = "https://errata.example"
         service.start_api()
         service.start_worker(0.01)
         yield service
+
+
+def push(service: Cluster, before: str, after: str) -> tuple[int, str]:
+    """Send the webhook of a push to main; return the status and the outcome."""
+    event = {
+        "event": {"action": "update", "scope": "repo.content"},
+        "repo": {"type": "model", "name": NAME, "id": "1"},
+        "updatedRefs": [{"ref": "refs/heads/main", "oldSha": before, "newSha": after}],
+        "webhook": {"id": "2", "version": 3},
+    }
+    url = f"http://{service.http}/v1/hooks/huggingface/any"
+    request = urllib.request.Request(url, json.dumps(event).encode(), {"X-Webhook-Secret": HOOK_SECRET})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return int(answer.status), str(json.load(answer)["outcome"])
 
 
 def kill(service: Cluster) -> None:
@@ -106,6 +122,10 @@ def test_a_pull_request_is_opened_and_commented_once_despite_kills(
 
         hub.after = kill_after_change
         write_back_with_kills(service, lambda: len(hub.changes()), killed, steps=2)
+        before = repository.branches["main"]
+        assert push(service, before, repository.merge(1)) == (200, "ignored")  # the merged result
+        with service.client() as client:
+            assert len(client.list()) == 1
 
     (pull,) = repository.pulls
     (result,) = {item.dataset_name for item in ModelCard(repository.card("refs/pr/1")).data.get("eval_results") or ()}
