@@ -9,7 +9,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -85,13 +85,14 @@ class HuggingFaceServer:
                 server.before(self.command, self.path)
                 with server._lock:
                     status, content = server.answer(self.command, self.path, headers, body)
-                server.after(self.command, self.path)
                 data = content if isinstance(content, bytes) else json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.send_header("Content-Type", "application/json")
-                self.end_headers()
-                self.wfile.write(data)
+                with suppress(OSError):  # the connection ends before the answer
+                    server.after(self.command, self.path)
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(data)))
+                    self.send_header("Content-Type", "application/json")
+                    self.end_headers()
+                    self.wfile.write(data)
 
             do_GET = do_POST = _answer  # noqa: N815 - names of http.server
 

@@ -125,7 +125,7 @@ def test_a_pull_request_is_opened_and_commented_once_despite_kills(
         before = repository.branches["main"]
         assert push(service, before, repository.merge(1)) == (200, "ignored")  # the merged result
         with service.client() as client:
-            assert len(client.list()) == 1
+            assert len([*client.list()]) == 1
 
     (pull,) = repository.pulls
     (result,) = {item.dataset_name for item in ModelCard(repository.card("refs/pr/1")).data.get("eval_results") or ()}
