@@ -68,7 +68,10 @@ class RegistrySettings(BaseModel):
         description="Address of the registry. For `generic`: the address that receives results. For `wandb`, the "
         "default is `https://api.wandb.ai`.",
     )
-    token: SecretStr | None = Field(None, description="Token that Errata sends to the registry.")
+    token: SecretStr | None = Field(
+        None,
+        description="Token that Errata sends to the registry. `huggingface` and `wandb` receive results only with it.",
+    )
     secrets: list[SecretStr] = Field(
         min_length=1, description="Secrets that authenticate the registry's calls. Several are valid during a rotation."
     )

@@ -14,7 +14,7 @@ errata_http_request_duration_seconds       histogram  path                      
 errata_refused_calls_total                 counter    edge, reason                              calls without the required token, certificate, or scope
 errata_hooks_total                         counter    registry, outcome                         webhook calls of registries, by outcome
 errata_polls_total                         counter    registry, outcome                         polls of registries, by outcome
-errata_write_backs_total                   counter    outcome                                   attempts to write a result back to a registry, by outcome
+errata_write_backs_total                   counter    registry, outcome                         attempts to write a result back to a registry, by outcome
 errata_analyses_total                      counter    state                                     completed analyses, by final state
 errata_images_total                        counter    –                                         images on which this process ran a model
 errata_stage_duration_seconds              histogram  stage                                     duration of a stage: parse, inference (of a shard), judge, archive, render
@@ -139,7 +139,7 @@ class Metrics:
         self.hooks = Counter("errata_hooks", "webhook calls of registries", ["registry", "outcome"], registry=registry)
         self.polls = Counter("errata_polls", "polls of registries", ["registry", "outcome"], registry=registry)
         self.write_backs = Counter(
-            "errata_write_backs", "attempts to write back a result", ["outcome"], registry=registry
+            "errata_write_backs", "attempts to write back a result", ["registry", "outcome"], registry=registry
         )
         self.analyses = Counter("errata_analyses", "completed analyses", ["state"], registry=registry)
         self.images = Counter("errata_images", "images on which a model was run", registry=registry)

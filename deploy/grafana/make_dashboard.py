@@ -288,7 +288,7 @@ SERVICE = (
     lines("Registry polls", "short", per_hour("errata_polls_total", "registry, outcome"),
         "Per hour. If all polls have the outcome `failed`, the registry is unreachable "
         "(ErrataRegistryUnreachable)."),
-    lines("Write-backs", "short", per_hour("errata_write_backs_total", "outcome"),
+    lines("Write-backs", "short", per_hour("errata_write_backs_total", "registry, outcome"),
         "Attempts to write a result back to a registry, per hour. `waits` is not an error, `failed` is retried, "
         "and `dropped` is not retried (ErrataWriteBacksFailing)."),
     lines("Process memory", "bytes",

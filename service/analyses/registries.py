@@ -61,6 +61,15 @@ class Registry(Protocol):
         """Return the model ID that workers use to load an event's version."""
         ...
 
+    def resolve(self, event: RegistryEvent) -> RegistryEvent | None:
+        """Return an event with the number of its version, None if Errata itself caused it.
+
+        Raises:
+            ModelNotFound: The version does not exist.
+            Unavailable: The registry cannot be reached.
+        """
+        ...
+
     def version_of(self, model: str, alias: str) -> str | None:
         """Return the version of an alias, None if the alias does not exist; raise Unavailable."""
         ...
@@ -92,6 +101,15 @@ def handle_event(ports: Ports, registry: Registry, event: RegistryEvent) -> Even
     if not rules:
         log.info("event ignored: no rule matches", name=event.name)
         return EventResult.IGNORED
+    try:
+        resolved = registry.resolve(event)
+    except ModelNotFound as error:
+        log.warning("event refused", error=str(error))
+        return EventResult.REFUSED
+    if resolved is None:
+        log.info("event ignored: caused by a write-back")
+        return EventResult.IGNORED
+    event = resolved
     outcomes = set()
     for rule in rules:
         try:

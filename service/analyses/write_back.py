@@ -59,26 +59,9 @@ class Writer(Protocol):
         ...
 
 
-def write_back_due_results(ports: Ports, writers: Mapping[str, Writer]) -> dict[WriteBackResult, int]:
-    """Write back the results of all due outbox items.
-
-    Args:
-        ports: The ports of the use cases.
-        writers: The registries by id.
-
-    Returns:
-        The number of items by outcome.
-
-    Raises:
-        Unavailable: The job store is unavailable.
-    """
-    counts: dict[WriteBackResult, int] = {}
-    while items := ports.stores.jobs.due_outbox_items(
-        LEASE_SECONDS, limit=1
-    ):  # one at a time: each has the whole lease
-        outcome = _write_back(ports, writers, items[0])
-        counts[outcome] = counts.get(outcome, 0) + 1
-    return counts
+def registry_of(analysis: Analysis) -> str:
+    """Return the id of the registry that requested an analysis."""
+    return analysis.owner.removeprefix(REGISTRY_OWNER)
 
 
 def build_result(ports: Ports, analysis: Analysis) -> WriteBack | None:
@@ -101,7 +84,20 @@ def evaluate_registry_gate(stores: Stores, analysis: Analysis) -> tuple[GateResu
         return None, True
 
 
-def _write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) -> WriteBackResult:
+def write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) -> WriteBackResult:
+    """Write back the result of a leased outbox item, and delete or postpone the item.
+
+    Args:
+        ports: The ports of the use cases.
+        writers: The registries by id.
+        item: The item.
+
+    Returns:
+        The outcome.
+
+    Raises:
+        Unavailable: The job store is unavailable.
+    """
     log = _log.bind(analysis=item.analysis)
     try:
         analysis = queries.get(ports.stores, item.analysis)
@@ -113,7 +109,7 @@ def _write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) -
         )
     if not analysis.state.is_final:
         return _wait(ports.stores, item)
-    writer = writers.get(analysis.owner.removeprefix(REGISTRY_OWNER))
+    writer = writers.get(registry_of(analysis))
     if analysis.state is State.CANCELLED or writer is None:
         return _drop(ports.stores, item)
     # A worker has already looked up an mlflow: model in the registry.

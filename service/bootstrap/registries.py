@@ -13,20 +13,24 @@ from errata.errors import ErrataError, InvalidInput, InvalidSetting, NotFound, U
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports
 from service.analyses.registries import Registry, poll
-from service.analyses.write_back import WriteBackResult, write_back_due_results
+from service.analyses.write_back import WriteBackResult
+from service.analyses.write_back_queues import WriteBackQueues
 from service.domain import RegistryRule
 from service.evidence.repository import EvidenceRepository
 from service.predictions.registry_http import RegistryAddress
 from service.settings import RegistrySettings, RuleSettings, Settings
 from service.telemetry import Metrics, initialize_series
-from service.web.hooks import generic, huggingface, wandb
+from service.web.hooks import generic, huggingface, huggingface_registry, wandb, wandb_registry
 from service.web.hooks.endpoint import Caller
+from service.web.hooks.huggingface_registry import HuggingFaceRegistry
 from service.web.hooks.mlflow import MlflowRegistry
 from service.web.hooks.outgoing import make_target
 from service.web.hooks.receive_only import ReceiveOnlyRegistry
 from service.web.hooks.signature import Unverified
+from service.web.hooks.wandb_registry import WandbRegistry
 
 WRITE_BACK_SECONDS = 1.0  # interval between two checks for results that are due
+UNKNOWN = "unknown"  # registry of results whose analysis or registry does not exist anymore
 MIN_KEY = 16  # bytes of a Standard Webhooks secret
 POLL_RETRY_SECONDS = 30.0  # delay after a poll that failed
 _log = structlog.get_logger()
@@ -68,16 +72,21 @@ class RegistryThreads:
         self._registries = registries
         self._metrics = metrics
         self._poll_seconds = poll_seconds
+        self._queues = WriteBackQueues(ports, {registry.id: registry for registry in registries})
         self._stopped = Event()
         self._threads: list[Thread] = []
 
     def start(self) -> None:
-        """Start one thread for write-backs and one thread per registry for polls."""
+        """Start a thread that queues due results, and for each registry a thread for write-backs and one for polls."""
         if not self._registries:
             return
         initialize_series(self._metrics.polls, (registry.id for registry in self._registries), ("done", "failed"))
-        initialize_series(self._metrics.write_backs, (result.value for result in WriteBackResult))
-        functions: list[tuple[str, Callable[[], float]]] = [("write-back", self._write_back)]
+        names = [*(registry.id for registry in self._registries), UNKNOWN]
+        initialize_series(self._metrics.write_backs, names, [result.value for result in WriteBackResult])
+        functions: list[tuple[str, Callable[[], float]]] = [("write-backs", self._dispatch)]
+        functions += [
+            (f"write-back-{registry.id}", partial(self._write_back, registry)) for registry in self._registries
+        ]
         functions += [(f"poll-{registry.id}", partial(self._poll, registry)) for registry in self._registries]
         for name, function in functions:
             self._threads.append(Thread(target=self._run, args=(function,), name=name, daemon=True))
@@ -95,17 +104,29 @@ class RegistryThreads:
         while not self._stopped.wait(delay):
             delay = function()
 
-    def _write_back(self) -> float:
+    def _dispatch(self) -> float:
         try:
-            counts = write_back_due_results(self._ports, {registry.id: registry for registry in self._registries})
+            outcomes = self._queues.dispatch()
         except ErrataError as error:
             _log.warning("write-backs failed", error=str(error))
         except Exception:
             _log.exception("write-backs failed")
         else:
-            for result, count in counts.items():
-                self._metrics.write_backs.labels(result.value).inc(count)
+            for outcome, count in outcomes.items():
+                self._metrics.write_backs.labels(UNKNOWN, outcome).inc(count)
         return WRITE_BACK_SECONDS
+
+    def _write_back(self, registry: Registry) -> float:
+        try:
+            outcome = self._queues.process(registry.id, timeout=WRITE_BACK_SECONDS)
+        except ErrataError as error:
+            _log.warning("write-back failed", registry=registry.id, error=str(error))
+        except Exception:
+            _log.exception("write-back failed", registry=registry.id)
+        else:
+            if outcome is not None:
+                self._metrics.write_backs.labels(registry.id, outcome).inc()
+        return 0.0
 
     def _poll(self, registry: Registry) -> float:
         try:
@@ -125,16 +146,17 @@ class RegistryThreads:
 
 def _make_registry(name: str, settings: RegistrySettings, public_url: str) -> Registry:
     rules = [_make_rule(name, number, rule) for number, rule in enumerate(settings.rules)]
-    token = settings.token.get_secret_value() if settings.token else ""
     match settings.kind:
         case "mlflow":
-            if not settings.url.startswith(("http://", "https://")):
-                raise _invalid_setting(name, "url", "the address must begin with http:// or https://.")
-            if "@" in urlsplit(settings.url).netloc:
-                raise _invalid_setting(name, "url", "the address has a user name. Remove it, and set `token` instead.")
-            return MlflowRegistry(RegistryAddress(name, settings.url, token), rules, public_url)
+            return MlflowRegistry(_make_address(name, settings), rules, public_url)
+        case "huggingface" if settings.token:
+            address = _make_address(name, settings, huggingface_registry.URL)
+            return HuggingFaceRegistry(address, rules, public_url)
         case "huggingface":
             return ReceiveOnlyRegistry(name, rules, huggingface.model_id)
+        case "wandb" if settings.token:
+            address = _make_address(name, settings, wandb_registry.URL)
+            return WandbRegistry(address, rules, public_url)
         case "wandb":
             return ReceiveOnlyRegistry(name, rules, wandb.model_id)
         case "generic":
@@ -152,6 +174,16 @@ def _make_registry(name: str, settings: RegistrySettings, public_url: str) -> Re
                 else None
             )
             return ReceiveOnlyRegistry(name, rules, generic.model_id, tell)
+
+
+def _make_address(name: str, settings: RegistrySettings, default: str = "") -> RegistryAddress:
+    """Return the address of a registry with an API; raise InvalidSetting if its URL is invalid."""
+    url = settings.url or default
+    if not url.startswith(("http://", "https://")):
+        raise _invalid_setting(name, "url", "the address must begin with http:// or https://.")
+    if "@" in urlsplit(url).netloc:
+        raise _invalid_setting(name, "url", "the address has a user name. Remove it, and set `token` instead.")
+    return RegistryAddress(name, url, settings.token.get_secret_value() if settings.token else "", settings.kind)
 
 
 def _make_rule(name: str, number: int, settings: RuleSettings) -> RegistryRule:

@@ -24,6 +24,7 @@ class RegistryEvent:
     value: str = ""  # value of the tag
     delivery: str = ""  # id of the delivery; empty: the registry has none
     source: str = ""  # model ID, for registries whose versions have no identifier
+    previous: str = ""  # the version before, for registries whose versions are commits; empty: none
 
     @property
     def is_own_change(self) -> bool:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlparse
 
 from errata.errors import UnsupportedFormat
 
-from service.predictions.registry_http import CHUNK, RegistryAddress, RegistryHttp
+from service.predictions.registry_http import RegistryAddress, RegistryHttp
 
 PAGE_SIZE = 100  # versions or models in one request
 MAX_RESULTS = 10_000  # versions or models in one search
@@ -134,7 +134,7 @@ class MlflowClient:
         """
         size = 0
         with self._http.open("GET", f"{_FILES}/{quote(path)}") as response, target.open("wb") as file:
-            for chunk in response.stream(CHUNK):
+            for chunk in self._http.stream(response):
                 if (size := size + len(chunk)) > limit:
                     return False
                 file.write(chunk)
@@ -142,7 +142,7 @@ class MlflowClient:
 
     def upload(self, path: str, content: bytes) -> None:
         """Store a file, or replace it."""
-        with self._http.open("PUT", f"{_FILES}/{quote(path)}", body=content):
+        with self._http.open("PUT", f"{_FILES}/{quote(path)}", body=content, content_type="application/octet-stream"):
             pass
 
     def _resolve(self, uri: str, steps: int = MAX_URI_STEPS) -> str:

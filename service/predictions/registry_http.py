@@ -6,6 +6,7 @@ Redirects are not followed, because the token would follow them. Responses are b
 import base64
 import os
 import ssl
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0  # of one connection attempt, of one r
 TOTAL_SECONDS = 30.0  # of one response, except files
 MAX_RESPONSE = 16 << 20  # bytes
 CHUNK = 1 << 16  # bytes
+SLOW_SECONDS = 60.0  # of a file, after which MIN_RATE is required
+MIN_RATE = 10_000.0  # bytes per second, on average
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,21 @@ class RegistryHttp:
             raise self.unavailable(f"did not answer {path} with a JSON object")
         return fields
 
+    def read(self, path: str, limit: int) -> bytes:
+        """Return the content of a file; it is too large, and so Unavailable, if it is longer than `limit` bytes."""
+        with self.open("GET", path) as response:
+            return self._read(response, limit)
+
+    def stream(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        """Yield the parts of a file as they arrive; raise Unavailable if it is slower than MIN_RATE."""
+        started, size = time.monotonic(), 0
+        while chunk := response.read1(CHUNK):  # unlike `stream`, it does not wait until the chunk is complete
+            size += len(chunk)
+            yield chunk
+            seconds = time.monotonic() - started
+            if seconds > SLOW_SECONDS and size < seconds * MIN_RATE:
+                raise self.unavailable(f"sends a file with {size / seconds:,.0f} bytes per second")
+
     @contextmanager
     def open(
         self,
@@ -84,10 +102,10 @@ class RegistryHttp:
         missing: Collection[str] = (),
         parameters: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        content_type: str = "application/json",
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         """Yield a successful response, whose content is not yet read."""
         url = f"{self._address.url.rstrip('/')}/{path}" + (f"?{urlencode(parameters)}" if parameters else "")
-        content_type = "application/octet-stream" if verb == "PUT" else "application/json"
         headers = {**self._address.authorization, "Content-Type": content_type}
         try:
             response = self._pool.request(verb, url, headers=headers, body=body, preload_content=False, redirect=False)
@@ -100,15 +118,15 @@ class RegistryHttp:
         except urllib3.exceptions.HTTPError as error:
             raise self.unavailable("cannot be reached", repr(error)) from error
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _read(self, response: urllib3.BaseHTTPResponse, limit: int = MAX_RESPONSE) -> bytes:
         content = bytearray()
         timer = Timer(self._total_seconds, response.shutdown)  # the timeout of a read does not limit many short reads
         timer.start()
         try:
             for chunk in response.stream(CHUNK):
                 content += chunk
-                if len(content) > MAX_RESPONSE:
-                    raise self.unavailable(f"answered with more than {MAX_RESPONSE:,} bytes")
+                if len(content) > limit:
+                    raise self.unavailable(f"answered with more than {limit:,} bytes")
         finally:
             timer.cancel()
         return bytes(content)
@@ -119,8 +137,9 @@ class RegistryHttp:
         content = self._read(response)
         try:
             fields = parse_json(content)
-            code, message = str(fields["error_code"]), str(fields.get("message", ""))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            code = str(fields.get("error_code", f"HTTP {response.status}"))
+            message = str(fields.get("message") or fields.get("error") or "")
+        except (ValueError, AttributeError):
             code, message = f"HTTP {response.status}", ""
         if code in missing or (response.status == 404 and code.startswith("HTTP")):
             return ModelNotFound(

@@ -49,7 +49,7 @@ class Cluster:
             "ERRATA_GRACE_SECONDS": "1",
             "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "client"))),
         }
-        self._environment = environment(data_dir, **(defaults | settings))
+        self.settings = environment(data_dir, **(defaults | settings))
         self.api: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
         self._logs = 0
@@ -108,9 +108,7 @@ class Cluster:
     def _start(self, arguments: list[str], **settings: str) -> "subprocess.Popen[bytes]":
         self._logs += 1
         with (self.folder / f"{self._logs:02d}.log").open("wb") as log:
-            return subprocess.Popen(
-                [sys.executable, *arguments], env=self._environment | settings, stdout=log, stderr=log
-            )
+            return subprocess.Popen([sys.executable, *arguments], env=self.settings | settings, stdout=log, stderr=log)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def second_api(service: Cluster, archive: Path) -> "subprocess.Popen[str]":
         "ERRATA_LOG_FORMAT": "text",
     }
     command = [sys.executable, "-m", "service", "serve"]
-    return subprocess.Popen(command, env=service._environment | settings, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=service.settings | settings, stderr=subprocess.PIPE, text=True)
 
 
 def bound_archive_id(service: Cluster) -> str:

@@ -154,11 +154,9 @@ def service(data_dir: Path, tmp_path: Path, receiver: Receiver) -> Iterator[Clus
         yield running
 
 
-def call(service: Cluster, version: str, delivery: str) -> int:
+def call(service: Cluster, version: str, delivery: str, name: str = "photo-net") -> int:
     """Post an event about a new version, signed with the reference library; return the status."""
-    body = json.dumps(
-        {"type": "model_version.created", "data": {"name": "photo-net", "version": version, "model": MODEL}}
-    )
+    body = json.dumps({"type": "model_version.created", "data": {"name": name, "version": version, "model": MODEL}})
     now = datetime.now(UTC)
     headers = {
         "Content-Type": "application/json",

@@ -142,17 +142,18 @@ def test_shared_metrics_have_no_value_before_the_first_read() -> None:
 def test_initialized_series_start_at_0() -> None:
     metrics = Metrics(CollectorRegistry())
     initialize_series(metrics.rpc_handled, ["GetAnalysis", "ComputeTrend"], ["INTERNAL", "UNAVAILABLE"])
-    initialize_series(metrics.write_backs, iter(["failed"]))
+    initialize_series(metrics.write_backs, ["prod"], iter(["failed"]))
 
     for name, labels in (
         ("errata_rpc_handled_total", {"method": "GetAnalysis", "code": "INTERNAL"}),
         ("errata_rpc_handled_total", {"method": "ComputeTrend", "code": "UNAVAILABLE"}),
-        ("errata_write_backs_total", {"outcome": "failed"}),
+        ("errata_write_backs_total", {"registry": "prod", "outcome": "failed"}),
     ):
         assert metrics.registry.get_sample_value(name, labels) == 0, (name, labels)
-    metrics.write_backs.labels("failed").inc()
-    initialize_series(metrics.write_backs, ["failed"])
-    assert metrics.registry.get_sample_value("errata_write_backs_total", {"outcome": "failed"}) == 1
+    metrics.write_backs.labels("prod", "failed").inc()
+    initialize_series(metrics.write_backs, ["prod"], ["failed"])
+    labels = {"registry": "prod", "outcome": "failed"}
+    assert metrics.registry.get_sample_value("errata_write_backs_total", labels) == 1
 
 
 def test_control_characters_are_escaped(log: io.StringIO) -> None:

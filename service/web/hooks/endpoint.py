@@ -6,6 +6,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -29,10 +30,10 @@ from service.web.application import peer_of
 from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.signature import Unverified
 
-NUM_THREADS = 4  # threads that queue analyses
+NUM_THREADS = 2  # threads per registry that queue analyses; a registry that answers slowly blocks only its own
 BODY_SECONDS = 20.0  # time limit for the body of a request
 MAX_READING = 64  # requests whose body is being read; a further one evicts the oldest
-MAX_WAITING = 256  # requests for a thread; further ones must retry
+MAX_WAITING = 256  # requests per registry for a thread; further ones must retry
 RETRY_AFTER, MAX_RETRY_AFTER = 5.0, 30.0  # seconds
 KINDS: Mapping[str, ModuleType] = {
     "mlflow": mlflow,
@@ -54,7 +55,7 @@ class Caller:
 
 
 class Hooks:
-    """Receives the webhooks of the configured registries, and queues analyses in a thread pool."""
+    """Receives the webhooks of the configured registries, and queues analyses in threads of each registry."""
 
     def __init__(
         self, ports: Ports, callers: Mapping[str, Caller], metrics: Metrics, clock: Callable[[], float] = time.time
@@ -63,8 +64,8 @@ class Hooks:
         self._callers = callers
         self._metrics = metrics
         self._clock = clock
-        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="hook")
-        self._num_waiting = 0
+        self._pools = {name: ThreadPoolExecutor(NUM_THREADS, thread_name_prefix=f"hook-{name}") for name in callers}
+        self._num_waiting: Counter[str] = Counter()  # requests by registry
         self._reading = EvictingLimiter(MAX_READING, BODY_SECONDS)
 
     def routes(self) -> list[Route]:
@@ -72,8 +73,9 @@ class Hooks:
         return [Route(PATH, self._receive, methods=["POST"])]
 
     def stop(self) -> None:
-        """Stop the thread pool."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Stop the threads."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def _receive(self, request: Request) -> Response:
         name = request.path_params["registry_id"]
@@ -107,12 +109,12 @@ class Hooks:
             return self._respond(name, "malformed", 400, f"Invalid event. {_describe(error)}")
         if event is None:
             return self._respond(name, EventResult.IGNORED, 200, "Event ignored: its type is not relevant.")
-        if self._num_waiting >= MAX_WAITING:
+        if self._num_waiting[name] >= MAX_WAITING:
             return self._retry_later(name, TooBusy("too many waiting webhooks"))
-        self._num_waiting += 1
+        self._num_waiting[name] += 1
         try:
             result = await asyncio.get_running_loop().run_in_executor(
-                self._pool, copy_context().run, handle_event, self._ports, caller.registry, event
+                self._pools[name], copy_context().run, handle_event, self._ports, caller.registry, event
             )
         except (TooBusy, Unavailable) as error:
             return self._retry_later(name, error)
@@ -120,7 +122,7 @@ class Hooks:
             _log.exception("webhook failed", registry=name)
             return self._respond(name, "failed", 500, "Internal error. See the server log.")
         finally:
-            self._num_waiting -= 1
+            self._num_waiting[name] -= 1
         return self._respond(name, result, 202 if result is EventResult.QUEUED else 200, _RESULT_MESSAGES[result])
 
     def _retry_later(self, registry: str, error: ErrataError) -> Response:

@@ -34,7 +34,9 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEve
         if not _COMMIT.fullmatch(commit):
             raise TypeError("Field 'newSha' must be a commit hash.")
         delivery = ".".join(map(str, (payload["webhook"]["id"], repository["id"], name, commit)))
-        return RegistryEvent(Action.CREATED, repository["name"], commit, delivery=delivery)
+        old = ref.get("oldSha")
+        previous = old if isinstance(old, str) and _COMMIT.fullmatch(old) else ""
+        return RegistryEvent(Action.CREATED, repository["name"], commit, delivery=delivery, previous=previous)
     return None
 
 

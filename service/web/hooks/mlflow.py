@@ -13,18 +13,17 @@ from errata.errors import ModelNotFound, UnsupportedFormat
 from errata.proto_json import to_json
 
 from service.analyses.write_back import WriteBack
-from service.domain import ALL, Action, GateDecision, RegistryEvent, RegistryRule, State
+from service.domain import Action, GateDecision, RegistryEvent, RegistryRule
 from service.predictions.mlflow_client import MlflowClient, ModelVersion
 from service.predictions.registry_http import RegistryAddress
-from service.report.gate_view import reason_lines
 from service.web.hooks.payload import text
+from service.web.hooks.result_fields import MAX_TEXT, PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
 from service.web.hooks.signature import check_delivery, check_signatures, check_time, header
 from service.wire import to_analysis
 
 MAX_BODY = 1 << 20  # bytes
-MAX_TAG = 5000  # characters of the value of a tag
 ARTIFACT_FOLDER = "errata"
-PASSED_ALIAS = "errata-passed"
+PREFIX = "errata."  # of tags and metrics
 _log = structlog.get_logger()
 
 
@@ -52,7 +51,7 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEve
         if not isinstance(value, str):
             raise TypeError("Field 'value' must be text.")
         name, version, key = (text(data, field) for field in ("name", "version", "key"))
-        return RegistryEvent(Action.TAG, name, version, key, value[:MAX_TAG], delivery)
+        return RegistryEvent(Action.TAG, name, version, key, value[:MAX_TEXT], delivery)
     return None
 
 
@@ -76,6 +75,10 @@ class MlflowRegistry:
     def model_id(self, event: RegistryEvent) -> str:
         """Return the model ID that workers use to load a version."""
         return f"mlflow:models://{self.id}/{event.model}/{event.version}"
+
+    def resolve(self, event: RegistryEvent) -> RegistryEvent:
+        """Return the event: it names a version, and events that Errata caused are recognized by their names."""
+        return event
 
     def version_of(self, model: str, alias: str) -> str | None:
         """Return the version that an alias refers to, or None if it does not exist; raise Unavailable."""
@@ -106,11 +109,11 @@ class MlflowRegistry:
         if existing.get("errata.analysis", "") <= analysis_id:
             if version.run_id and result.report:
                 self._write_run(version, result)
-            tags = self._tags(result)
+            tags = state_fields(result, self.public_url)
         is_newest_gate = result.decision is not None and existing.get("errata.gate_analysis", "") <= analysis_id
-        for key, value in (tags | (_gate_tags(result) if is_newest_gate else {})).items():
-            if existing.get(key, "") != value:  # includes an empty value for a missing tag
-                self._client.set_version_tag(result.model, result.version, key, value)
+        for name, value in (tags | (gate_fields(result) if is_newest_gate else {})).items():
+            if existing.get(f"{PREFIX}{name}", "") != value:  # includes an empty value for a missing tag
+                self._client.set_version_tag(result.model, result.version, f"{PREFIX}{name}", value)
         if is_newest_gate:
             self._write_alias(result)
 
@@ -123,9 +126,9 @@ class MlflowRegistry:
             ended = result.analysis.end_time or result.analysis.create_time
             timestamp = int(ended.timestamp() * 1000)  # constant, so that MLflow deduplicates retries
             for name, value in metrics_of(result).items():
-                self._client.log_metric(version.run_id, name, value, timestamp, model_id)
-            if link := self._link(result):
-                self._client.set_run_tag(version.run_id, "errata.report", link)
+                self._client.log_metric(version.run_id, f"{PREFIX}{name}", value, timestamp, model_id)
+            if link := link_of(result, self.public_url):
+                self._client.set_run_tag(version.run_id, f"{PREFIX}report", link)
         except ModelNotFound as error:
             _log.warning("mlflow run not found", run=version.run_id, error=error.message)
 
@@ -140,52 +143,9 @@ class MlflowRegistry:
         for name, content in files.items():
             self._client.upload(f"{folder}/{ARTIFACT_FOLDER}/{name}", content.encode())
 
-    def _link(self, result: WriteBack) -> str:
-        return f"{self.public_url.rstrip('/')}/analyses/{result.analysis.id}" if self.public_url else ""
-
-    def _tags(self, result: WriteBack) -> dict[str, str]:
-        analysis = result.analysis
-        tags = {
-            "errata.state": analysis.state.name.lower(),
-            "errata.dataset": analysis.request.dataset,
-            "errata.error": analysis.failure.message[:MAX_TAG] if analysis.failure else "",
-        }
-        if link := self._link(result):
-            tags["errata.report"] = link
-        return tags | {"errata.analysis": analysis.id}
-
     def _write_alias(self, result: WriteBack) -> None:
         has_it = self._client.aliases_of(result.model).get(PASSED_ALIAS) == result.version
         if result.decision is GateDecision.PASS and not has_it:
             self._client.set_alias(result.model, PASSED_ALIAS, result.version)
         elif result.decision is GateDecision.FAIL and has_it:
             self._client.delete_alias(result.model, PASSED_ALIAS)
-
-
-def metrics_of(result: WriteBack) -> dict[str, float]:
-    """Return the metrics of a run: accuracies as fractions of 1, and counts of error types."""
-    if result.analysis.state is not State.SUCCEEDED or result.analysis.summary is None:
-        return {}
-    overall = result.analysis.summary.groups[ALL]
-    accuracies = {
-        "errata.top1": overall.top1_accuracy,
-        "errata.multi_label": overall.multi_label_accuracy,
-        "errata.multi_label_forgiving_minor": overall.multi_label_accuracy_forgiving_minor,
-        "errata.multi_label_forgiving_explainable": overall.multi_label_accuracy_forgiving_explainable,
-    }
-    abstained = result.analysis.summary.abstained  # their count is unknown, not 0
-    counts = {
-        f"errata.count.{error_type.name.lower()}": float(count)
-        for error_type, count in overall.counts.items()
-        if error_type not in abstained
-    }
-    return {name: value for name, value in accuracies.items() if value is not None} | counts
-
-
-def _gate_tags(result: WriteBack) -> dict[str, str]:
-    assert result.decision is not None, "This is a bug: the result has no gate"
-    return {
-        "errata.gate": result.decision.name.lower(),
-        "errata.gate_reasons": "\n".join(reason_lines(result.gate, result.without_baseline))[:MAX_TAG],
-        "errata.gate_analysis": result.analysis.id,
-    }

@@ -20,6 +20,10 @@ class ReceiveOnlyRegistry:
         """Return the model ID that workers use to load a version."""
         return self.identifier(event)
 
+    def resolve(self, event: RegistryEvent) -> RegistryEvent:
+        """Return the event: the registry has no API to look its version up."""
+        return event
+
     def version_of(self, model: str, alias: str) -> str | None:
         """Return None: the registry has no API to resolve an alias."""
         return None

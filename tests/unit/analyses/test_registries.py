@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from errata.errors import TooBusy, Unavailable
+from errata.errors import ModelNotFound, TooBusy, Unavailable
 
 from service.analyses import queries
 from service.analyses.judge import judge_job
@@ -43,9 +43,17 @@ class FakeRegistry:
     aliases: dict[tuple[str, str], str] = field(default_factory=dict)
     all_events: list[RegistryEvent] = field(default_factory=list)
     is_unavailable: bool = False
+    own_versions: set[str] = field(default_factory=set)
+    missing: set[tuple[str, str]] = field(default_factory=set)
 
     def model_id(self, event: RegistryEvent) -> str:
         return MODEL
+
+    def resolve(self, event: RegistryEvent) -> RegistryEvent | None:
+        if (event.model, event.version) in self.missing:
+            raise ModelNotFound("the version does not exist")
+        version = self.aliases.get((event.model, event.version), event.version)
+        return None if event.version in self.own_versions else replace(event, version=version)
 
     def version_of(self, model: str, alias: str) -> str | None:
         if self.is_unavailable:
@@ -100,6 +108,29 @@ def finish(backend: Backend) -> None:
 
 
 # rules
+
+
+def test_an_event_of_a_mutable_name_is_an_analysis_of_its_version(backend: Backend) -> None:
+    registry = FakeRegistry([CREATED], aliases={("net", "latest"): "v3"})
+
+    assert handle_event(backend.ports, registry, created("latest")) is EventResult.QUEUED
+    assert handle_event(backend.ports, registry, created("v3", delivery="d2")) is EventResult.REPEATED
+    assert versions(backend) == ["v3"]
+
+
+def test_a_version_that_errata_created_is_ignored(backend: Backend) -> None:
+    registry = FakeRegistry([CREATED], own_versions={"3"})
+
+    assert handle_event(backend.ports, registry, created("3")) is EventResult.IGNORED
+    assert handle_event(backend.ports, registry, created("4")) is EventResult.QUEUED
+    assert versions(backend) == ["4"]
+
+
+def test_a_version_that_does_not_exist_is_refused(backend: Backend) -> None:
+    registry = FakeRegistry([CREATED], missing={("net", "3")})
+
+    assert handle_event(backend.ports, registry, created("3")) is EventResult.REFUSED
+    assert versions(backend) == []
 
 
 @pytest.mark.parametrize(

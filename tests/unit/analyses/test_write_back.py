@@ -1,7 +1,9 @@
 """Write-back: results are written to the registry that requested them, with retries, or dropped."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from threading import Event
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from service.analyses import queries
 from service.analyses.judge import judge_job
 from service.analyses.lifecycle import cancel, delete, retry
 from service.analyses.submit import submit
-from service.analyses.write_back import LEASE_SECONDS, WriteBack, WriteBackResult, write_back_due_results
+from service.analyses.write_back import LEASE_SECONDS, WriteBack, WriteBackResult
+from service.analyses.write_back_queues import MAX_QUEUED, WriteBackQueues
 from service.domain import AnalysisRequest, Failure, GateDecision, ModelInfo, Predictions, State
 from service.jobs.transitions import ShardResult
 
@@ -107,7 +110,17 @@ def fail(backend: Backend, analysis: str, failure: Failure = OOPS) -> None:
 def write_back(backend: Backend, writer: Recorder, after: float = MAX_RETRY_SECONDS) -> dict[WriteBackResult, int]:
     """Advance the clock, and write back what is due."""
     backend.now += after
-    return write_back_due_results(backend.ports, {"prod": writer})
+    return write_back_due_results(backend, {"prod": writer})
+
+
+def write_back_due_results(backend: Backend, writers: Mapping[str, Recorder]) -> dict[WriteBackResult, int]:
+    """Write back what is due, registry by registry; return the number of items by outcome."""
+    queues = WriteBackQueues(backend.ports, writers)
+    outcomes = queues.dispatch()
+    for registry in writers:
+        while (outcome := queues.process(registry, timeout=0.001)) is not None:
+            outcomes[outcome] += 1
+    return dict(outcomes)
 
 
 def write_back_until(backend: Backend, writer: Recorder, end: Callable[[dict[WriteBackResult, int]], bool]) -> int:
@@ -273,9 +286,9 @@ def test_a_version_deleted_from_its_registry_is_dropped(backend: Backend, writer
 def test_the_result_of_an_unknown_registry_is_dropped(backend: Backend, writers: Mapping[str, Recorder]) -> None:
     finish(backend, request_analysis(backend))
 
-    assert write_back_due_results(backend.ports, writers) == {WriteBackResult.DROPPED: 1}
+    assert write_back_due_results(backend, writers) == {WriteBackResult.DROPPED: 1}
     backend.now += 1e6
-    assert write_back_due_results(backend.ports, writers) == {}
+    assert write_back_due_results(backend, writers) == {}
     assert [writer.num_calls for writer in writers.values()] == [0] * len(writers)
 
 
@@ -285,7 +298,7 @@ def test_each_registry_gets_its_own_results(backend: Backend) -> None:
     finish(backend, first)
     finish(backend, second)
 
-    assert write_back_due_results(backend.ports, {"one": one, "two": two}) == {WriteBackResult.WRITTEN: 2}
+    assert write_back_due_results(backend, {"one": one, "two": two}) == {WriteBackResult.WRITTEN: 2}
 
     assert [result.analysis.id for result in one.results] == [first]
     assert [result.analysis.id for result in two.results] == [second]
@@ -398,3 +411,47 @@ def test_a_process_killed_during_a_write_back_leaves_it_to_the_next(backend: Bac
 
     assert write_back(backend, writer, LEASE_SECONDS / 2) == {}  # the lease has not expired
     assert write_back(backend, writer, LEASE_SECONDS) == {WriteBackResult.WRITTEN: 1}
+
+
+def test_a_slow_registry_delays_only_its_own_results(backend: Backend) -> None:
+    released = Event()
+
+    class SlowRecorder(Recorder):
+        def write(self, result: WriteBack) -> None:
+            assert released.wait(20)
+            super().write(result)
+
+    slow, fast = SlowRecorder(), Recorder()
+    for owner in ("registry:slow", "registry:fast"):
+        finish(backend, request_analysis(backend, owner=owner))
+    backend.now += MAX_RETRY_SECONDS
+    queues = WriteBackQueues(backend.ports, {"slow": slow, "fast": fast})
+    queues.dispatch()
+    with ThreadPoolExecutor() as pool:
+        slow_write = pool.submit(queues.process, "slow", 10)
+        fast_write = pool.submit(queues.process, "fast", 10)
+
+        assert fast_write.result(20) is WriteBackResult.WRITTEN
+        assert not slow_write.done()
+        released.set()
+        assert slow_write.result(20) is WriteBackResult.WRITTEN
+
+
+def test_results_beyond_the_queue_of_a_registry_are_written_later(backend: Backend, writer: Recorder) -> None:
+    for version in range(MAX_QUEUED + 2):
+        fail(backend, request_analysis(backend, version=str(version)))
+
+    assert write_back(backend, writer) == {WriteBackResult.WRITTEN: MAX_QUEUED}
+    assert write_back(backend, writer) == {WriteBackResult.WRITTEN: 2}
+
+
+def test_an_item_that_waited_too_long_is_left_to_the_next_lease(
+    backend: Backend, writer: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.analyses.write_back_queues.MAX_WAITING_SECONDS", -1.0)
+    finish(backend, request_analysis(backend))
+
+    assert write_back(backend, writer) == {WriteBackResult.WAITS: 1}
+    assert writer.num_calls == 0
+    monkeypatch.undo()
+    assert write_back(backend, writer, LEASE_SECONDS + 1) == {WriteBackResult.WRITTEN: 1}

@@ -11,6 +11,9 @@ from errata.errors import InvalidSetting
 from service.bootstrap.registries import make_callers
 from service.settings import read_settings
 from service.web.hooks.endpoint import Caller
+from service.web.hooks.huggingface_registry import HuggingFaceRegistry
+from service.web.hooks.receive_only import ReceiveOnlyRegistry
+from service.web.hooks.wandb_registry import WandbRegistry
 
 SECRET = "errata-test-secret"
 KEY = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -77,6 +80,39 @@ def test_each_kind_is_accepted(kind: str, more: dict[str, Any]) -> None:
     assert registries["prod"].registry.id == "prod"
     (rule,) = registries["prod"].registry.rules
     assert (rule.event, rule.model, rule.dataset, rule.policy, rule.baseline) == ("created", "*", "demo", "", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "registry"),
+    [("huggingface", "https://huggingface.co", HuggingFaceRegistry), ("wandb", "https://api.wandb.ai", WandbRegistry)],
+)
+def test_the_hub_and_wandb_receive_results_if_they_have_a_token(
+    kind: str, url: str, registry: type[HuggingFaceRegistry | WandbRegistry]
+) -> None:
+    settings = {"kind": kind, "secrets": [SECRET]}
+
+    registries = read(
+        {
+            "without": settings,
+            "default": {**settings, "token": TOKEN},
+            "own": {**settings, "token": TOKEN, "url": "http://own.example"},
+        }
+    )
+
+    assert isinstance(registries["without"].registry, ReceiveOnlyRegistry)
+    for name, expected in (("default", url), ("own", "http://own.example")):
+        item: Any = registries[name].registry
+        assert isinstance(item, registry)
+        assert (item.address.url, item.address.token) == (expected, TOKEN)
+        assert TOKEN not in repr(item)
+    scheme = {"huggingface": "Bearer", "wandb": "Basic"}[kind]
+    assert item.address.authorization["Authorization"].startswith(f"{scheme} ")
+
+
+@pytest.mark.parametrize("kind", ["huggingface", "wandb"])
+@pytest.mark.parametrize("url", ["own.example", "ftp://own.example", f"https://user:{TOKEN}@own.example"])
+def test_a_hub_or_wandb_with_an_invalid_address_is_rejected(kind: str, url: str) -> None:
+    expect_refusal({"prod": {"kind": kind, "secrets": [SECRET], "token": TOKEN, "url": url}}, "prod.url")
 
 
 def test_a_rule_has_the_text_of_its_policy(tmp_path: Path) -> None:

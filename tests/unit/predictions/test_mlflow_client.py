@@ -12,6 +12,7 @@ import pytest
 from errata.errors import ModelNotFound, Unavailable, UnsupportedFormat
 from registry_server import RegistryServer, registry_server, send
 
+from service.predictions import registry_http
 from service.predictions.mlflow_client import MlflowClient
 from service.predictions.registry_http import MAX_RESPONSE, RegistryAddress, RegistryHttp
 
@@ -193,6 +194,28 @@ def test_a_file_is_read_up_to_a_limit_whatever_its_size_claims(
     assert (tmp_path / "large").stat().st_size <= 3 << 20
     assert client.download("1/r/small.bin", tmp_path / "small", limit=7)
     assert (tmp_path / "small").read_bytes() == b"content"
+
+
+def test_a_file_that_is_too_slow_is_not_read_to_its_end(
+    server: RegistryServer, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte arrives within the timeout of a read, so that only the rate ends the download."""
+    monkeypatch.setattr(registry_http, "SLOW_SECONDS", 0.2)
+    stopped = Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        with suppress(OSError):
+            while not stopped.wait(0.02):
+                handler.wfile.write(b" ")
+
+    server.responses[f"{FILES}/1/r/model.onnx"] = drip
+
+    with pytest.raises(Unavailable, match="bytes per second"):
+        client.download("1/r/model.onnx", tmp_path / "model.onnx", limit=1_000_000)
+    stopped.set()
 
 
 def test_changes_are_sent_with_their_fields(server: RegistryServer, client: MlflowClient) -> None:

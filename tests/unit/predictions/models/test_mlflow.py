@@ -1,87 +1,69 @@
-"""Registered versions of MLflow in the layout of mlflow.transformers.log_model."""
+"""Versions of an MLflow registry. tests/processes/test_mlflow.py loads them from a real server."""
 
-import json
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
 
 import pytest
-from errata.errors import ModelRefused, UnsupportedFormat
-from registry_server import RegistryServer, registry_server, send
-from unit.predictions.label_spaces import label_space
-from unit.predictions.models.transformers_models import save_vit
+from errata.errors import ModelRefused, Unavailable
+from registry_server import RegistryServer, registry_server
 
 from service.predictions.model_policy import ModelPolicy
-from service.predictions.models import mlflow as source
+from service.predictions.models import mlflow
 from service.predictions.registry_http import RegistryAddress
+from service.taxonomy.imagenet_1k import imagenet_1k
 
-LABELS = {0: "name 0", 1: "name 1", 2: "name 2"}
-ROOT = "1/models/m-1/artifacts"
+API = "/api/2.0/mlflow/"
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
+LIMIT = 1 << 20  # bytes of a download
 
 
 @pytest.fixture
-def stored(tmp_path: Path) -> Path:
-    """Return the folder with the files of the version."""
-    folder = tmp_path / ROOT
-    save_vit(folder / "model", LABELS)
-    (folder / "components/image_processor").mkdir(parents=True)
-    processor = folder / "model/preprocessor_config.json"
-    processor.rename(folder / "components/image_processor/preprocessor_config.json")
-    (folder / "code").mkdir()
-    (folder / "code/config.json").write_text("{}")
-    (folder / "MLmodel").write_text("flavors: {transformers: {}}")
-    return folder
-
-
-@pytest.fixture
-def server(tmp_path: Path, stored: Path) -> Iterator[RegistryServer]:
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        parts = urlsplit(handler.path)
-        if parts.path == FILES:
-            folder = tmp_path / parse_qs(parts.query)["path"][0]
-            entries = [
-                {
-                    "path": path.name,
-                    "is_dir": path.is_dir(),
-                    "file_size": None if path.is_dir() else path.stat().st_size,
-                }
-                for path in sorted(folder.iterdir())
-            ]
-            return send(handler, 200, json.dumps({"files": entries}).encode())
-        return send(handler, 200, (tmp_path / parts.path.removeprefix(f"{FILES}/")).read_bytes())
-
+def server() -> Iterator[RegistryServer]:
     with registry_server() as running:
-        version = {"name": "vit", "version": "3", "status": "READY", "source": "", "run_id": ""}
-        running.responses["/api/2.0/mlflow/model-versions/get"] = {"model_version": version}
-        uri = {"artifact_uri": f"mlflow-artifacts:/{ROOT}"}
-        running.responses["/api/2.0/mlflow/model-versions/get-download-uri"] = uri
-        running.fallback = answer
+        running.responses[f"{API}model-versions/get-download-uri"] = {"artifact_uri": "mlflow-artifacts:/1/r"}
+        running.responses[FILES] = {"files": [{"path": "predictions.csv", "is_dir": False, "file_size": 40}]}
+        running.responses[f"{FILES}/1/r/predictions.csv"] = b"file_name,predicted_class\na.jpg,1\nb.jpg,2\n"
         yield running
 
 
-def policy_of(server: RegistryServer) -> ModelPolicy:
-    return ModelPolicy(registries=[RegistryAddress("prod", server.url, "secret")])
+def load(server: RegistryServer, status: str) -> Any:
+    version = {"name": "net", "version": "7", "status": status, "source": "", "tags": []}
+    server.responses[f"{API}model-versions/get"] = {"model_version": version}
+    policy = ModelPolicy(max_download_bytes=LIMIT, registries=[RegistryAddress("prod", server.url, "t0k3n")])
+    return mlflow.load("models:/net/7", policy, imagenet_1k())
 
 
-def test_a_model_of_transformers_is_loaded_from_its_safe_files(server: RegistryServer) -> None:
-    info = source.load("models://prod/vit/3", policy_of(server), label_space(3)).info
-
-    assert (info.model, info.architecture) == ("mlflow:models://prod/vit/3", "ViTForImageClassification")
-    fetched = {path.rpartition("/")[2] for _, path, _, _ in server.requests if path.startswith(f"{FILES}/")}
-    assert fetched == {"model.safetensors", "config.json", "preprocessor_config.json"}
+def requested_files(server: RegistryServer) -> list[str]:
+    return [path for _, path, *_ in server.requests if path.startswith(f"{FILES}/")]
 
 
-def test_a_version_without_image_processor_is_refused(server: RegistryServer, stored: Path) -> None:
-    (stored / "components/image_processor/preprocessor_config.json").unlink()
+@pytest.mark.parametrize("status", ["PENDING_REGISTRATION", "FAILED_REGISTRATION"])
+def test_a_version_that_is_not_ready_is_retried_later(server: RegistryServer, status: str) -> None:
+    with pytest.raises(Unavailable, match=f"{status}, not READY") as error:
+        load(server, status)
+    assert error.value.retry_after
+    assert requested_files(server) == []
 
-    with pytest.raises(ModelRefused, match=r"preprocessor_config\.json"):
-        source.load("models:/vit/3", policy_of(server), label_space(3))
+    load(server, "READY")
+
+    assert requested_files(server) == [f"{FILES}/1/r/predictions.csv"]
 
 
-def test_a_version_with_only_a_program_is_refused(server: RegistryServer, stored: Path) -> None:
-    (stored / "model/model.safetensors").rename(stored / "model/model.pt2")
+def test_a_file_that_is_larger_than_listed_is_refused_while_it_arrives(server: RegistryServer) -> None:
+    num_sent = 0
 
-    with pytest.raises(UnsupportedFormat, match=r"model\.pt2"):
-        source.load("models:/vit/3", policy_of(server), label_space(3))
+    def send_without_end(handler: BaseHTTPRequestHandler) -> None:
+        nonlocal num_sent
+        handler.send_response(200)
+        handler.end_headers()
+        with suppress(OSError):
+            for _ in range(10_000):
+                num_sent += handler.wfile.write(bytes(1 << 16))
+
+    server.responses[f"{FILES}/1/r/predictions.csv"] = send_without_end
+
+    with pytest.raises(ModelRefused, match=f"at most {LIMIT:,} bytes"):
+        load(server, "READY")
+    assert num_sent < 10_000 << 16

@@ -1,0 +1,86 @@
+"""One queue of outbox items for each registry, so that a slow registry delays only its own results."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from queue import Empty, Full, Queue
+
+from errata.errors import AnalysisNotFound
+
+from service.analyses import queries
+from service.analyses.ports import Ports
+from service.analyses.write_back import (
+    LEASE_SECONDS,
+    POLL_SECONDS,
+    WriteBackResult,
+    Writer,
+    registry_of,
+    write_back,
+)
+from service.jobs.transitions import OutboxItem
+
+MAX_QUEUED = 8  # items of a registry; further ones are due again after POLL_SECONDS
+MAX_WAITING_SECONDS = LEASE_SECONDS / 2  # in a queue; later, another process may soon lease the item
+
+
+class WriteBackQueues:
+    """Leases due outbox items, and writes them back. `process` is called by one thread for each registry."""
+
+    def __init__(self, ports: Ports, writers: Mapping[str, Writer]) -> None:
+        self._ports = ports
+        self._writers = writers
+        self._queues: Mapping[str, Queue[tuple[OutboxItem, float]]] = {
+            registry: Queue(MAX_QUEUED) for registry in writers
+        }
+
+    def dispatch(self) -> Counter[WriteBackResult]:
+        """Lease all due items, and queue them.
+
+        Returns:
+            The outcomes of items that no registry receives.
+
+        Raises:
+            Unavailable: The job store is unavailable.
+        """
+        jobs = self._ports.stores.jobs
+        outcomes: Counter[WriteBackResult] = Counter()
+        while items := jobs.due_outbox_items(LEASE_SECONDS, limit=1):
+            queue = self._find_queue(items[0])
+            if queue is None:
+                outcomes[write_back(self._ports, self._writers, items[0])] += 1
+                continue
+            try:
+                queue.put_nowait((items[0], time.monotonic()))
+            except Full:
+                jobs.postpone_outbox_item(items[0].analysis, POLL_SECONDS, failed=False)
+        return outcomes
+
+    def process(self, registry: str, timeout: float) -> WriteBackResult | None:
+        """Write back the next item of a registry.
+
+        The lease is renewed before, so that no other process writes the same result meanwhile.
+
+        Args:
+            registry: The id of the registry.
+            timeout: Seconds to wait for an item.
+
+        Returns:
+            The outcome; None if there is no item.
+
+        Raises:
+            Unavailable: The job store is unavailable.
+        """
+        try:
+            item, queue_time = self._queues[registry].get(timeout=timeout)
+        except Empty:
+            return None
+        if time.monotonic() - queue_time > MAX_WAITING_SECONDS:
+            return WriteBackResult.WAITS  # the item is due again when its lease ends
+        self._ports.stores.jobs.postpone_outbox_item(item.analysis, LEASE_SECONDS, failed=False)
+        return write_back(self._ports, self._writers, item)
+
+    def _find_queue(self, item: OutboxItem) -> "Queue[tuple[OutboxItem, float]] | None":
+        try:
+            return self._queues.get(registry_of(queries.get(self._ports.stores, item.analysis)))
+        except AnalysisNotFound:
+            return None
