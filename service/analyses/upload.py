@@ -16,6 +16,7 @@ from errata.errors import (
     Unavailable,
 )
 
+from service import tracing
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.judge import compute_summary, digest_predictions
@@ -74,6 +75,7 @@ def upload(
     analysis_id = requests.new_id(start_time)
     if before := find_repeated(ports, request, request_digest, analysis_id, owner):
         return before
+    tracing.set_attributes({"errata.analysis": analysis_id, "errata.dataset": bundle.dataset})
     try:
         check_capacity(ports)
     except TooBusy:
@@ -92,6 +94,7 @@ def upload(
             request_digest=request_digest,
             warnings=(f"{problem} {ACCEPTED_NOTE}",) if problem else (),
             implausible=bool(problem),
+            trace=tracing.current_context(),
         ),
         bundle,
         parsed,

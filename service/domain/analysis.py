@@ -142,6 +142,7 @@ class Analysis:
     request_digest: str = ""  # digest of the request body; a repeated request ID must have the same one
     cached: bool = False  # whether the result was reused from an earlier analysis
     implausible: bool = False  # whether an input check failed; no trend uses the analysis
+    trace: str = ""  # context of the trace of its request, for its write-back; empty: not traced
 
     @property
     def title(self) -> str:

@@ -56,6 +56,7 @@ class JobSpec:
     fresh: bool = False  # ignore cached and in-progress results
     call_id: str = ""  # request ID of the first request, for logs
     classes: str = ""  # digest of the classes of the label space; empty: ImageNet-1k
+    trace: str = ""  # trace context of the first request; empty: not traced
 
     def shard_result_key(self, shard: int, info: ModelInfo) -> str:
         """Return the SHA-256 of a shard's inputs: architecture, weights, transform, images, and classes."""
@@ -164,6 +165,7 @@ class AnalysisRecord:
     state: State = State.QUEUED
     failure: Failure | None = None
     ended: float | None = None
+    trace: str = ""  # context of the trace of its request; empty: not traced
 
     @property
     def needs_write_back(self) -> bool:

@@ -17,6 +17,8 @@ import urllib3
 from errata.errors import ErrataError, ModelNotFound, Unavailable
 from errata.json_input import parse_json
 
+from service import tracing
+
 RETRY_AFTER = 15.0  # seconds
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0  # of one connection attempt, of one read
 TOTAL_SECONDS = 30.0  # of one response, except files
@@ -50,6 +52,7 @@ class RegistryHttp:
         if parsed.scheme == "https":
             options["ssl_context"] = ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE"))
         proxy = None if proxy_bypass(parsed.netloc) else getproxies().get(parsed.scheme)
+        self._trace_attributes = {"url.scheme": parsed.scheme, "server.address": parsed.hostname or ""}
         self._pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
 
     def request(self, verb: str, path: str, missing: Collection[str] = (), **options: Any) -> Mapping[str, Any]:
@@ -78,7 +81,12 @@ class RegistryHttp:
         headers = {"Authorization": f"Bearer {self._address.token}"} if self._address.token else {}
         headers["Content-Type"] = "application/octet-stream" if verb == "PUT" else "application/json"
         try:
-            response = self._pool.request(verb, url, headers=headers, body=body, preload_content=False, redirect=False)
+            with tracing.child_span(verb, tracing.Kind.CLIENT, self._trace_attributes | {"http.request.method": verb}):
+                headers |= tracing.current_headers()
+                response = self._pool.request(
+                    verb, url, headers=headers, body=body, preload_content=False, redirect=False
+                )
+                tracing.set_attributes({"http.response.status_code": response.status})
             try:
                 if response.status >= 300:
                     raise self._error(response, missing)
