@@ -6,6 +6,7 @@ text: the headers `traceparent` and `tracestate` of W3C Trace Context, separated
 """
 
 import os
+import socket
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
@@ -218,7 +219,7 @@ def _exporters() -> Iterator[Any]:
 
 def _resource(service: str) -> dict[str, str]:
     """Return the attributes of the process that no variable sets."""
-    attributes = {"service.version": _version()}
+    attributes = {"service.version": _version(), "service.instance.id": f"{socket.gethostname()}-{os.getpid()}"}
     if not os.environ.get("OTEL_SERVICE_NAME") and "service.name=" not in os.environ.get(
         "OTEL_RESOURCE_ATTRIBUTES", ""
     ):
