@@ -1,5 +1,11 @@
-"""An OTLP collector for tests: a gRPC server that stores the spans it receives."""
+"""An OTLP collector for tests: a gRPC server that stores the spans it receives.
 
+With TRACE_FILE in the environment, it also appends them to this file, as the file exporter of OpenTelemetry does.
+"""
+
+import base64
+import json
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
@@ -42,6 +49,7 @@ class TraceCollector(trace_service_pb2_grpc.TraceServiceServicer):
         self.requested = threading.Event()  # set by the first request
         self.metadata: list[dict[str, str]] = []
         self._spans: list[Span] = []
+        self._lock = threading.Lock()  # of the file
         self._server = grpc.server(ThreadPoolExecutor(4))
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
         self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
@@ -54,6 +62,9 @@ class TraceCollector(trace_service_pb2_grpc.TraceServiceServicer):
         for resource in request.resource_spans:
             process = _values(resource.resource.attributes)
             self._spans += [_to_span(span, process) for scope in resource.scope_spans for span in scope.spans]
+        if file := os.environ.get("TRACE_FILE"):
+            with self._lock, open(file, "a", encoding="utf-8") as output:
+                output.write(json.dumps(_to_json(request)) + "\n")
         return trace_service_pb2.ExportTraceServiceResponse()
 
     def spans(self, name: str = "", **attributes: object) -> list[Span]:
@@ -98,6 +109,16 @@ def _to_span(message: SpanMessage, process: dict[str, Any]) -> Span:
         attributes=_values(message.attributes),
         process=process,
     )
+
+
+def _to_json(request: Any) -> dict[str, Any]:
+    """Return a request as OTLP/JSON, in which IDs are hexadecimal."""
+    document: dict[str, Any] = MessageToDict(request)
+    for resource in document["resourceSpans"]:
+        for span in (span for scope in resource["scopeSpans"] for span in scope["spans"]):
+            for key in {"traceId", "spanId", "parentSpanId"} & span.keys():
+                span[key] = base64.b64decode(span[key]).hex()
+    return document
 
 
 def _values(attributes: Any) -> dict[str, Any]:

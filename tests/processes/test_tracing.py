@@ -4,18 +4,25 @@ import base64
 import hashlib
 import hmac
 import json
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from errata import pb
 from registry_server import RegistryServer, registry_server
+from standardwebhooks.webhooks import Webhook
 from trace_collector import Span, TraceCollector, trace_collector
 
+from service.evidence.labels import demo_folder
+
 from .cluster import Cluster, cluster, wait_for
+from .test_write_back import SECRET as GENERIC_SECRET
+from .test_write_back import Receiver
 
 SECRET = "a secret of the test's"
 DEMO_MODEL = "demo:efficientnet_lite0"
@@ -86,6 +93,26 @@ def webhook(service: Cluster) -> str:
         "X-MLflow-Signature": f"v1,{base64.b64encode(signature).decode()}",
     }
     return json.dumps({"url": f"http://{service.http}/v1/hooks/mlflow/prod", "headers": headers, "body": body})
+
+
+def generic_webhook(service: Cluster) -> str:
+    """Return the request of a registry that has a new version of a model of the demo."""
+    data = {"name": "photo-net", "version": "7", "model": DEMO_MODEL}
+    body, now = json.dumps({"type": "model_version.created", "data": data}), datetime.now(UTC)
+    headers = {
+        "Content-Type": "application/json",
+        "webhook-id": "d1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(GENERIC_SECRET).sign("d1", now, body),
+    }
+    return json.dumps({"url": f"http://{service.http}/v1/hooks/generic/any", "headers": headers, "body": body})
+
+
+def copy_photographs(folder: Path) -> Path:
+    """Copy the photographs of the demo; one of the copies is damaged."""
+    shutil.copytree(demo_folder(), folder)
+    min(folder.rglob("*.jpg")).write_bytes(b"no image")
+    return folder
 
 
 def names_of_children(collector: TraceCollector, parent: Span) -> list[str]:
@@ -201,6 +228,39 @@ def test_a_shard_of_a_killed_worker_is_redelivered_in_the_same_trace(
     assert waits[0].process["service.instance.id"] != waits[1].process["service.instance.id"]
     assert {(span.trace, span.parent) for span in (*waits, *collector.spans("shard"))} == {(submit.trace, submit.id)}
     assert waits[1].start > waits[0].end  # the second wait begins when the lease of the killed worker ends
+
+
+def test_a_model_process_logs_the_trace_and_a_webhook_carries_it(
+    data_dir: Path, tmp_path: Path, collector: TraceCollector
+) -> None:
+    receiver = Receiver(tmp_path)
+    receiver.status = 200
+    rule = {"event": "created", "model": "photo-*", "dataset": "demo"}
+    registry = {"kind": "generic", "url": receiver.url, "secrets": [GENERIC_SECRET], "rules": [rule]}
+    registry |= {"ports": [receiver.port], "networks": ["127.0.0.0/8", "::1/128"]}
+    settings = {
+        "ERRATA_REGISTRIES": json.dumps({"any": registry}),
+        "SSL_CERT_FILE": str(receiver.certificate),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "ERRATA_MAX_MISSING": "0.1",
+        "ERRATA_IMAGES": json.dumps({"demo": str(copy_photographs(tmp_path / "images"))}),
+    }
+    with cluster(data_dir, tmp_path, workers=0, **settings) as service:
+        service.start_real_worker()
+        wait_for(lambda: service.metric("errata_live_workers") == 1, "the worker is live")
+        run_program(service, collector, WEBHOOK=generic_webhook(service))
+        wait_for(lambda: collector.spans("write-back"), "the write-back is traced", 120)
+        wait_for(lambda: len(collector.spans("shard")) == NUM_SHARDS, "all shards are traced")
+    receiver.stop()
+
+    root, write_back = collector.only("program"), collector.only("write-back")
+    assert {span.trace for span in collector.spans()} == {root.trace}
+    (delivery,) = receiver.deliveries
+    assert delivery.headers["traceparent"] == f"00-{root.trace}-{write_back.id}-03"
+    (line,) = service.events("image unreadable")  # an event of the model process
+    assert line["trace_id"] == root.trace
+    assert line["span_id"] in {span.id for span in collector.spans("inference")}
 
 
 def test_an_unreachable_collector_neither_fails_analyses_nor_stops_the_shutdown(
