@@ -25,6 +25,7 @@ from benchmarks.processes import checkout_of
 
 BENCHMARKS = (
     "upload",
+    "tracing",
     "sandbox",
     "dataframes",
     "start",

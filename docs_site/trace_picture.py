@@ -1,7 +1,7 @@
 """Draw a trace as a timeline (SVG): `make trace-picture`.
 
-The input has OTLP/JSON, one request per line, as the file exporter of OpenTelemetry writes it. The picture shows the trace
-with the most spans.
+The input has OTLP/JSON, one request per line, as the file exporter of OpenTelemetry writes it. The picture shows the
+trace with the most spans.
 """
 
 import argparse
