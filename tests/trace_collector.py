@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -80,6 +81,13 @@ class TraceCollector(trace_service_pb2_grpc.TraceServiceServicer):
         spans = self.spans(name, **attributes)
         assert len(spans) == 1, f"{len(spans)} spans {name}: {[span.name for span in self.spans()]}"
         return spans[0]
+
+    def wait_for(self, *names: str) -> None:
+        """Wait until a span of each name is received: a call can end for its caller before its span does."""
+        deadline = time.monotonic() + 60
+        while missing := {name for name in names if not self.spans(name)}:
+            assert time.monotonic() < deadline, f"no spans {missing}: {[span.name for span in self.spans()]}"
+            time.sleep(0.02)
 
     def stop(self) -> None:
         self.accepts.set()

@@ -132,13 +132,7 @@ def judge_job(ports: Ports, job_id: str) -> None:
     job = ports.stores.jobs.job(job_id)
     if fencing_token is None or job is None:
         return
-    attributes: dict[str, tracing.Value] = {
-        "errata.analysis": min(job.analyses, default=""),
-        "errata.job": job_id,
-        "errata.dataset": job.spec.dataset,
-        "errata.model": job.spec.model,
-    }
-    with tracing.span("judging", tracing.Kind.CONSUMER, job.spec.trace, attributes):
+    with tracing.span("judging", tracing.Kind.CONSUMER, job.spec.trace, job.trace_attributes):
         _judge_claimed(ports, job, fencing_token)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import structlog
 from errata.errors import InvalidRequest, Unavailable
 
+from service import tracing
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.judge import compute_summary
@@ -83,5 +84,6 @@ def judge_again(
         start_time=now,
         end_time=ports.stores.clock(),
         summary=summary,
+        trace=tracing.current_context(),
     )
     return analysis, predictions

@@ -143,6 +143,12 @@ class Job(JobStatus):
         """The number of predicted images."""
         return sum(shard.done for shard in self.shards)
 
+    @property
+    def trace_attributes(self) -> dict[str, str | int | float]:
+        """The attributes of its spans. Of several analyses, they name the first, in whose trace the job is."""
+        names = {"errata.analysis": min(self.analyses, default=""), "errata.job": self.id}
+        return {**names, "errata.dataset": self.spec.dataset, "errata.model": self.spec.model}
+
     def images_per_second(self, now: float) -> float | None:
         """Return the current rate of all workers of the job; None before the first batch."""
         running = [shard for shard in self.shards if shard.state is State.RUNNING and shard.done and shard.lease > now]

@@ -125,7 +125,7 @@ class Worker:
         if claim.kind is not ClaimOutcome.CLAIMED or job is None:
             return
         lease = ShardLease(self, job, shard, claim.fencing_token)
-        attributes = lease.trace_attributes()
+        attributes = job.trace_attributes | {"errata.shard": shard}
         tracing.record_wait("queue wait", job.spec.trace, _waiting_since(job, shard), attributes)
         with tracing.span("shard", tracing.Kind.CONSUMER, job.spec.trace, attributes):
             self._run_claimed(lease)
@@ -229,16 +229,6 @@ class ShardLease:
         self.start_time = time.monotonic()
         self.lost = False  # the job was canceled, or another worker has the shard
         self._last_progress: float | None = None  # end of the last batch; None while the model is loaded
-
-    def trace_attributes(self) -> dict[str, tracing.Value]:
-        """Return the attributes of spans. Of several analyses, they name the first, in whose trace the job is."""
-        return {
-            "errata.analysis": min(self.job.analyses, default=""),
-            "errata.job": self.job.id,
-            "errata.dataset": self.job.spec.dataset,
-            "errata.model": self.job.spec.model,
-            "errata.shard": self.shard,
-        }
 
     @contextmanager
     def renewing(self) -> Iterator[None]:

@@ -266,8 +266,8 @@ def test_large_numbers_and_booleans_become_settings() -> None:
 
     assert known.max_download_bytes == 21474836480
     assert known.log_format == "text"
-    settings = {"ERRATA_TLS": True, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.monitoring:4317"}
-    data = find(render_objects({"api": {"settings": settings}}), "ConfigMap", "errata-api")["data"]
+    variables = {"ERRATA_TLS": True, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.monitoring:4317"}
+    data = find(render_objects({"api": {"settings": variables}}), "ConfigMap", "errata-api")["data"]
     assert data["ERRATA_TLS"] == "true"
     assert data["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.monitoring:4317"
 
