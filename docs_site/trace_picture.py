@@ -45,7 +45,8 @@ def read_spans(file: Path) -> list[Span]:
                 by_trace[span["traceId"]].append(
                     Span(span["traceId"], span["spanId"], parent, name, service, start, end)
                 )
-    return sorted(max(by_trace.values(), key=len), key=lambda span: span.start)
+    longest = max(by_trace.values(), key=len)
+    return sorted(longest, key=lambda span: span.start)
 
 
 def in_order(spans: Sequence[Span]) -> Iterator[tuple[int, Span]]:
@@ -75,9 +76,9 @@ def draw(spans: Sequence[Span]) -> str:
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
     ]
     for number, service in enumerate(services):
-        x = NAMES + number * 140
-        parts.append(f'<rect x="{x}" y="10" width="12" height="12" rx="2" fill="{colors[service]}"/>')
-        parts.append(f'<text x="{x + 18}" y="20" fill="#222">{escape(service)}</text>')
+        left = NAMES + number * 140
+        parts.append(f'<rect x="{left}" y="10" width="12" height="12" rx="2" fill="{colors[service]}"/>')
+        parts.append(f'<text x="{left + 18}" y="20" fill="#222">{escape(service)}</text>')
     for tick in range(TICKS + 1):
         x, label = NAMES + TIMES * tick / TICKS, _duration(seconds * tick / TICKS)
         parts.append(f'<path d="M{x:.1f} {TOP - 8}V{height - 8}" stroke="#ddd"/>')

@@ -52,7 +52,7 @@ class TraceCollector(trace_service_pb2_grpc.TraceServiceServicer):
         self._spans: list[Span] = []
         self._lock = threading.Lock()  # of the file
         self._server = grpc.server(ThreadPoolExecutor(4))
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
+        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
         self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
 
