@@ -19,7 +19,7 @@ import structlog
 ENDPOINTS = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 PROTOCOLS = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
 EXPORTERS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}  # entry points by protocol
-FLUSH_SECONDS = 2.0  # time for the last spans at the end of a process; shorter than the delay of the watchdog
+FLUSH_SECONDS = 1.0  # time for the last spans at the end of a process; the watchdog ends it a few seconds later
 MAX_TEXT = 256  # characters of the value of an attribute
 MAX_STATE = 512  # characters of `tracestate`; W3C Trace Context requires that this many are passed on
 _log = structlog.get_logger()
