@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format docs screenshot tutorial-pictures test test-fast test-containers coverage fuzz demo bench attacks proto release-api sync-client constraints audit distributions images wordnet redis browser deploy-tools clean
+.PHONY: help setup check format docs screenshot tutorial-pictures trace-picture test test-fast test-containers coverage fuzz demo bench attacks proto release-api sync-client constraints audit distributions images wordnet redis browser deploy-tools clean
 
 help:
 	@echo "make setup        create the virtual environment .venv for development"
@@ -133,6 +133,13 @@ tutorial-pictures: setup
 		--output build/tutorial/bundle
 	$(BIN)/errata analyze onnx:first.onnx --local --evidence build/tutorial/bundle --name first --output build/tutorial/first
 	$(BIN)/python -m docs_site.digits_pictures build/tutorial docs/images
+
+# The picture of docs/operations/tracing.md, from the trace of a test with all processes and a real model.
+trace-picture: setup redis
+	rm -f build/trace.jsonl
+	mkdir -p build
+	TRACE_FILE=build/trace.jsonl $(BIN)/python -m pytest -q tests/processes/test_tracing.py -k model_process
+	$(BIN)/python -m docs_site.trace_picture build/trace.jsonl docs/images/trace.svg
 
 fuzz: setup redis
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest tests/fuzz tests/security

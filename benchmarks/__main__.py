@@ -26,6 +26,7 @@ from benchmarks.processes import checkout_of
 BENCHMARKS = (
     "upload",
     "answers",
+    "tracing",
     "sandbox",
     "dataframes",
     "start",

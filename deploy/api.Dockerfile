@@ -3,8 +3,8 @@
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS dependencies
-# hub: resolves branches of Hugging Face models; object-store: archives in s3://
-ARG EXTRAS=hub,object-store
+# hub: resolves branches of Hugging Face models; object-store: archives in s3://; tracing: OpenTelemetry
+ARG EXTRAS=hub,object-store,tracing
 # Both the installed packages and the build requirements have the versions in constraints.txt. pip 25.3 and later read the second variable.
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_CONSTRAINT=/src/deploy/constraints.txt PIP_BUILD_CONSTRAINT=/src/deploy/constraints.txt

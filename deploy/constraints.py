@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIENT = ROOT / "client"
-EXTRAS = "demo,hub,object-store,onnx"  # extras that the two images install
+EXTRAS = "demo,hub,object-store,onnx,tracing"  # extras that the two images install
 TESTED = ("torch", "torchvision")
 LOCAL = ("errata-client", "errata-service")
 HEAD = (

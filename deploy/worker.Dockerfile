@@ -5,7 +5,7 @@
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS dependencies
-ARG EXTRAS=demo,onnx
+ARG EXTRAS=demo,onnx,tracing
 ARG PIP_ARGS=""
 # Both the installed packages and the build requirements have the versions in constraints.txt. pip 25.3 and later read the second variable.
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \

@@ -17,7 +17,7 @@ errata_polls_total                         counter    registry, outcome         
 errata_write_backs_total                   counter    registry, outcome                         attempts to write a result back to a registry, by outcome
 errata_analyses_total                      counter    state                                     completed analyses, by final state
 errata_images_total                        counter    –                                         images on which this process ran a model
-errata_stage_duration_seconds              histogram  stage                                     duration of a stage: parse, inference (of a shard), judge, archive, render
+errata_stage_duration_seconds              histogram  stage                                     duration of a stage: parse, load (a model), inference (of a shard), judge, archive, render
 errata_shard_retries_total                 counter    reason                                    shards that this worker requeued after an error
 errata_open_analyses                       gauge      state                                     model analyses that are queued or running; shared
 errata_open_shards                         gauge      state                                     shards that are queued or running; shared
@@ -59,8 +59,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from service.tracing import add_trace_ids
+
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)  # seconds
-REPEAT_SECONDS = 10.0  # minimum interval between two log lines about exhausted file descriptors
+REPEAT_SECONDS = 10.0  # minimum interval between two log lines about file descriptors, or about a collector
 # From an array lookup to the inference of a shard.
 STAGE_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1200, 3600)
 SERVICE_FAULT_CODES = ("INTERNAL", "UNAVAILABLE", "UNKNOWN")
@@ -234,6 +236,7 @@ def configure_logging(level: str, form: str, stream: TextIO | None = None) -> No
         renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=formatter)
     shared_processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        add_trace_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -275,15 +278,16 @@ class _LibraryLogFilter(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._next_repeat = 0.0  # monotonic time before which a repeated record is dropped
+        self._next_repeats: dict[str, float] = {}  # by logger: monotonic time before which a record is dropped
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record is written."""
         if record.name.startswith("grpc") and str(record.msg).startswith("Invalid encoding"):
             return False  # the record contains the metadata, including the token
-        if record.name == "asyncio" and "out of system resource" in record.getMessage():
-            is_due = time.monotonic() >= self._next_repeat
+        is_exhausted = record.name == "asyncio" and "out of system resource" in record.getMessage()
+        if is_exhausted or record.name.startswith("opentelemetry."):  # an exporter without a collector logs each retry
+            is_due = time.monotonic() >= self._next_repeats.get(record.name, 0.0)
             if is_due:
-                self._next_repeat = time.monotonic() + REPEAT_SECONDS
+                self._next_repeats[record.name] = time.monotonic() + REPEAT_SECONDS
             return is_due
         return True

@@ -11,6 +11,7 @@ import numpy as np
 import structlog
 from errata.errors import EvidenceDamaged, ImagesMissing, NewerRecord, PermanentError, Unavailable
 
+from service import tracing
 from service.analyses import queries
 from service.analyses.ports import Ports, Stores
 from service.domain import (
@@ -132,6 +133,12 @@ def judge_job(ports: Ports, job_id: str) -> None:
     job = ports.stores.jobs.job(job_id)
     if fencing_token is None or job is None:
         return
+    with tracing.span("judging", tracing.Kind.CONSUMER, job.spec.trace, job.trace_attributes):
+        _judge_claimed(ports, job, fencing_token)
+
+
+def _judge_claimed(ports: Ports, job: Job, fencing_token: int) -> None:
+    job_id = job.id
     try:
         analyses = _archive_results(ports, job)
         finished = ports.stores.jobs.finish_job(job_id, fencing_token)
@@ -177,6 +184,7 @@ def _wait_for_store(stores: Stores) -> None:
 
 
 def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> None:
+    tracing.set_error(error)
     if ports.stores.jobs.finish_job(job_id, fencing_token, failure_of(error)):
         notify_job_failed(ports, job_id)
 
@@ -287,4 +295,5 @@ def _finished_analysis(
         summary=summary,
         warnings=warnings,
         request_digest=record.request_digest,
+        trace=record.trace,
     )

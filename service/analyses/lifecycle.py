@@ -50,6 +50,7 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
         before.evidence,
         created=before.create_time.timestamp(),
         owner=before.owner,
+        trace=spec.trace,
     )
     submission = ports.stores.jobs.resubmit(record, spec, limit=ports.limits.max_open)
     if submission is None:

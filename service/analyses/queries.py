@@ -201,6 +201,7 @@ def to_analysis(snapshot: Snapshot) -> Analysis:
         progress=_progress(snapshot),
         failure=record.failure if record.state is State.FAILED else None,
         request_digest=record.request_digest,
+        trace=record.trace,
     )
 
 

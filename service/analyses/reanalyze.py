@@ -6,6 +6,7 @@ from dataclasses import replace
 import structlog
 from errata.errors import InvalidRequest, Unavailable
 
+from service import tracing
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.answers import summarize_answers
@@ -88,5 +89,6 @@ def judge_again(
         summary=summary,
         answers=summarize_answers(bundle, predictions, mapping),
         subset=describe_subset(bundle, predictions.subset),
+        trace=tracing.current_context(),
     )
     return analysis, predictions

@@ -63,6 +63,7 @@ def reuse_predictions(
         warnings=before.warnings,
         request_digest=request_digest,
         cached=True,
+        trace=spec.trace,
     )
     if repeated := find_repeated(ports, request, request_digest, analysis.id, owner, delivery):
         return repeated

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import structlog
 from errata.errors import InvalidRequest, ModelNotFound, TooBusy
 
+from service import tracing
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.ports import Ports
@@ -38,6 +39,13 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         TooBusy: Too many analyses are open, or the archive is full.
         Unavailable: The hub of the model is unavailable.
     """
+    with tracing.span("submit", attributes={"errata.dataset": request.dataset, "errata.model": request.model}):
+        analysis = _submit(ports, request, owner, delivery)
+        tracing.set_attributes({"errata.analysis": analysis.id})
+    return analysis
+
+
+def _submit(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -> Analysis:
     requests.check(request, owner)
     if request.gate_baseline:
         queries.get(ports.stores, request.gate_baseline)  # raises if the baseline does not exist
@@ -60,6 +68,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         created=now.timestamp(),
         owner=owner,
         delivery=delivery,
+        trace=spec.trace,
     )
     submission = ports.stores.jobs.submit(record, spec, fresh=request.fresh, limit=ports.limits.max_open)
     if submission.outcome is Outcome.REUSED:
@@ -106,6 +115,7 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
         fresh=request.fresh,
         call_id=current_request_id(),
         classes=bundle.classes_digest,
+        trace=tracing.current_context(),
     )
 
 

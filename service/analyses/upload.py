@@ -16,6 +16,7 @@ from errata.errors import (
     Unavailable,
 )
 
+from service import tracing
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.answers import check_mapping_applies, create_matcher, summarize_answers
@@ -82,6 +83,7 @@ def upload(
     analysis_id = requests.new_id(start_time)
     if before := find_repeated(ports, request, request_digest, analysis_id, owner):
         return before
+    tracing.set_attributes({"errata.analysis": analysis_id, "errata.dataset": bundle.dataset})
     try:
         check_capacity(ports)
     except TooBusy:
@@ -102,6 +104,7 @@ def upload(
             implausible=bool(problem),
             subset=describe_subset(bundle, subset),
             assumptions=parsed.assumptions,
+            trace=tracing.current_context(),
         ),
         bundle,
         parsed,

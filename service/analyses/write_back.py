@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 from errata.errors import AnalysisNotFound, ErrataError, ModelNotFound
 
+from service import tracing
 from service.analyses import queries
 from service.analyses.gate import evaluate_gate
 from service.analyses.ports import Ports, Stores
@@ -119,7 +120,7 @@ def write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) ->
         result = build_result(ports, analysis)
         if result is None:
             return _wait(ports.stores, item)
-        writer.write(result)
+        _write(writer, result)
     except (ModelNotFound, AnalysisNotFound) as error:
         log.info("write-back dropped: model version deleted", error=str(error))
         return _drop_missing_version(ports.stores, item, analysis)
@@ -134,6 +135,18 @@ def write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) ->
     ports.stores.jobs.delete_outbox_item(item.analysis)
     log.info("result written back", registry=analysis.owner, model=result.model, version=result.version)
     return WriteBackResult.WRITTEN
+
+
+def _write(writer: Writer, result: WriteBack) -> None:
+    analysis = result.analysis
+    attributes: dict[str, tracing.Value] = {
+        "errata.analysis": analysis.id,
+        "errata.dataset": analysis.request.dataset,
+        "errata.model": analysis.request.model,
+        "errata.registry": analysis.owner.removeprefix(REGISTRY_OWNER),
+    }
+    with tracing.span("write-back", parent=analysis.trace, attributes=attributes):
+        writer.write(result)
 
 
 def _is_model_missing(analysis: Analysis) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -13,11 +13,12 @@ from errata.errors import ErrataError, InvalidRequest
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
+from service import tracing
 from service.api.status import code_of, internal_status, status_of
 from service.authorization import CALLER, PERMISSIONS, Authorizer, Scope
 from service.evicting_limiter import EvictingLimiter
 from service.redact import log_fields
-from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
+from service.telemetry import REQUEST_ID, REQUEST_IDS, SERVICE_FAULT_CODES, Metrics, new_request_id
 
 AUTHORIZATION = "authorization"
 MAX_HEALTH_REQUESTS, MAX_HEALTH_RESPONSES = 32, 256  # concurrent health calls; a further call evicts the oldest
@@ -199,14 +200,19 @@ class _Call:
         self, metrics: Metrics, method: str, context: "grpc.aio.ServicerContext[Any, Any]", caller: str = ""
     ) -> None:
         self._metrics = metrics
+        self._method = method.removeprefix("/")
         self._name = method.rsplit("/", 1)[-1]
         self._context = context
         self._caller = caller  # name of the token
         self._started_at = 0.0
         self._request_id = ""
+        self._span = ExitStack()
 
     async def __aenter__(self) -> "_Call":
         self._started_at = time.perf_counter()
+        parent = tracing.read_context(self._context.invocation_metadata() or ())
+        attributes = {"rpc.system.name": "grpc", "rpc.method": self._method}
+        self._span.enter_context(tracing.span(self._method, tracing.Kind.SERVER, parent, attributes))
         self._request_id = _request_id(self._context)
         structlog.contextvars.bind_contextvars(request=self._request_id, rpc=self._name)
         self._metrics.rpc_started.labels(self._name).inc()
@@ -234,6 +240,10 @@ class _Call:
         finally:
             self._metrics.rpc_handled.labels(self._name, code).inc()
             self._metrics.rpc_duration.labels(self._name).observe(time.perf_counter() - self._started_at)
+            tracing.set_attributes({"rpc.response.status_code": code})
+            if code in SERVICE_FAULT_CODES:
+                tracing.set_error(code)
+            self._span.close()
 
 
 async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", status: Any) -> None:

@@ -1,9 +1,13 @@
-"""The observer that counts events in metrics."""
+"""The observer that counts events in metrics, and records the stages of an analysis as spans of its trace."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from service import tracing
 from service.domain import Analysis, Observer, Stage
 from service.telemetry import Metrics
+
+SPAN_NAMES = {Stage.LOAD: "model load", Stage.ARCHIVE: "archive write"}  # if they differ from the name of the stage
 
 
 class MetricsObserver(Observer):
@@ -16,9 +20,11 @@ class MetricsObserver(Observer):
         """Count an analysis by its final state."""
         self._metrics.analyses.labels(analysis.state.name.lower()).inc()
 
-    def stage(self, stage: Stage) -> AbstractContextManager[object]:
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
         """Measure the duration of a stage."""
-        return self._metrics.stages.labels(stage.value).time()
+        with tracing.child_span(SPAN_NAMES.get(stage, stage.value)), self._metrics.stages.labels(stage.value).time():
+            yield
 
     def cache_lookup(self, cache: str, is_hit: bool) -> None:
         """Count a lookup by its outcome."""

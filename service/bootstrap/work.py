@@ -25,6 +25,7 @@ from service.jobs.worker import Predictor, Worker
 from service.settings import Settings, warn_about_missing_paths
 from service.storage import remove_temporary_folders
 from service.telemetry import Metrics, initialize_series
+from service.tracing import start_tracing, stop_tracing
 from service.web.listener import make_listener
 
 REDIS_TIMEOUT = 10.0  # seconds
@@ -40,6 +41,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         on_ready: Called with the HTTP address once the worker listens.
         predictor: Runs models; None: a child process with torch.
     """
+    start_tracing("errata-worker")
     metrics = Metrics(CollectorRegistry())
     url, name = redis_url(settings), f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     store = RedisJobStore(connect(url, REDIS_TIMEOUT), heartbeat=settings.heartbeat_seconds)
@@ -93,5 +95,6 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     await asyncio.get_running_loop().run_in_executor(None, worker.release_shards)
     models.close()
     await listener.stop()
+    await asyncio.get_running_loop().run_in_executor(None, stop_tracing)
     _log.info("stopped")
     os._exit(0)  # does not wait for a thread that still runs a batch

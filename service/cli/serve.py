@@ -7,6 +7,7 @@ from errata.cli.commands import command
 
 from service.settings import read_settings
 from service.telemetry import configure_logging
+from service.tracing import start_tracing, stop_tracing
 
 EXAMPLES = """
 errata serve --local
@@ -28,4 +29,8 @@ def serve(local: bool) -> None:
         """Do nothing, because the log has the addresses."""
 
     run = run_local_until_signal if local else run_service
-    asyncio.run(run(settings, on_ready))
+    start_tracing("errata-api")
+    try:
+        asyncio.run(run(settings, on_ready))
+    finally:
+        stop_tracing()

@@ -165,6 +165,7 @@ class Analysis:
     subset: Subset | None = None  # images that the upload covers on purpose; None: all evaluated images
     answers: AnswerSummary | None = None  # None: the predictions are no answers in words
     assumptions: tuple[str, ...] = ()  # what was assumed to read an upload, one sentence each
+    trace: str = ""  # context of the trace of its request, for its write-back; empty: not traced
 
     @property
     def title(self) -> str:

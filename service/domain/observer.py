@@ -10,6 +10,7 @@ class Stage(StrEnum):
     """A stage of an analysis."""
 
     PARSE = "parse"  # an uploaded file
+    LOAD = "load"  # a model, unless it is loaded
     INFERENCE = "inference"  # one shard
     JUDGE = "judge"
     ARCHIVE = "archive"

@@ -104,7 +104,7 @@ def record_json(record: AnalysisRecord) -> str:
             "schema": FIRST_SCHEMA,
             "request": asdict(record.request) | {"row_order": record.request.row_order.name},
         }
-        | {name: getattr(record, name) for name in CONSTANT_FIELDS}
+        | {name: getattr(record, name) for name in (*CONSTANT_FIELDS, "trace")}
     )
 
 
@@ -140,7 +140,7 @@ def read_record(analysis_id: str, reply: Reply) -> AnalysisRecord | None:
         record: AnalysisRecord = _ENTRIES.validate_python(
             {name: document[name] for name in CONSTANT_FIELDS}
             | {"request": request | {"row_order": RowOrder[request["row_order"]]}}
-            | {"id": analysis_id, "job": status.job, "state": status.state}
+            | {"id": analysis_id, "job": status.job, "state": status.state, "trace": document.get("trace", "")}
             | {"failure": status.failure, "ended": status.ended}
         )
         if not 0 <= record.created < MAX_TIME or not 0 <= (record.ended or 0) < MAX_TIME:

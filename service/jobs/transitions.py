@@ -56,6 +56,7 @@ class JobSpec:
     fresh: bool = False  # ignore cached and in-progress results
     call_id: str = ""  # request ID of the first request, for logs
     classes: str = ""  # digest of the classes of the label space; empty: ImageNet-1k
+    trace: str = ""  # trace context of the first request; empty: not traced
 
     def shard_result_key(self, shard: int, info: ModelInfo) -> str:
         """Return the SHA-256 of a shard's inputs: architecture, weights, transform, images, and classes."""
@@ -142,6 +143,12 @@ class Job(JobStatus):
         """The number of predicted images."""
         return sum(shard.done for shard in self.shards)
 
+    @property
+    def trace_attributes(self) -> dict[str, str | int | float]:
+        """The attributes of its spans. Of several analyses, they name the first, in whose trace the job is."""
+        names = {"errata.analysis": min(self.analyses, default=""), "errata.job": self.id}
+        return {**names, "errata.dataset": self.spec.dataset, "errata.model": self.spec.model}
+
     def images_per_second(self, now: float) -> float | None:
         """Return the current rate of all workers of the job; None before the first batch."""
         running = [shard for shard in self.shards if shard.state is State.RUNNING and shard.done and shard.lease > now]
@@ -164,6 +171,7 @@ class AnalysisRecord:
     state: State = State.QUEUED
     failure: Failure | None = None
     ended: float | None = None
+    trace: str = ""  # context of the trace of its request; empty: not traced
 
     @property
     def needs_write_back(self) -> bool:

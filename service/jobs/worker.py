@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 import structlog
 from errata.errors import InvalidInput, NotFound, PermanentError, Unavailable
 
+from service import tracing
 from service.domain import LabelSpace, ModelInfo, Observer, Predictions, Stage, State
 from service.jobs.base_store import HEARTBEAT_SECONDS
 from service.jobs.store import JobStore
@@ -124,8 +125,15 @@ class Worker:
         if claim.kind is not ClaimOutcome.CLAIMED or job is None:
             return
         lease = ShardLease(self, job, shard, claim.fencing_token)
+        attributes = job.trace_attributes | {"errata.shard": shard}
+        tracing.record_wait("queue wait", job.spec.trace, _waiting_since(job, shard), attributes)
+        with tracing.span("shard", tracing.Kind.CONSUMER, job.spec.trace, attributes):
+            self._run_claimed(lease)
+
+    def _run_claimed(self, lease: "ShardLease") -> None:
+        job, job_id, shard = lease.job, lease.job.id, lease.shard
         self.leases.append(lease)
-        context = {"job": job_id, "shard": shard, "fence": claim.fencing_token, "model": job.spec.model}
+        context = {"job": job_id, "shard": shard, "fence": lease.fencing_token, "model": job.spec.model}
         context |= {"analyses": sorted(job.analyses), "request": job.spec.call_id}
         log = _log.bind(**context)
         log_tokens = structlog.contextvars.bind_contextvars(**context)  # for the log events of the predictor
@@ -156,12 +164,14 @@ class Worker:
     def _fail(self, lease: "ShardLease", error: Exception) -> None:
         """End the job as failed, because a retry would fail too."""
         _log.warning("shard failed", error=str(error))
+        tracing.set_error(error)
         if lease.report(self.store.fail_job, failure_of(error)):
             self.on_job_failed(lease.job.id)
 
     def _retry(self, lease: "ShardLease", error: Exception) -> None:
         """Queue the shard again and raise RetryLater, unless the retries are exhausted or the lease is lost."""
         failure = failure_of(error)
+        tracing.set_error(error)
         delay = lease.report(self.store.retry_shard, failure)
         _log.exception("shard failed with a transient error", retry_in=delay)
         if delay is not None:
@@ -255,7 +265,8 @@ class ShardLease:
         label_space = None
         if spec.classes:
             label_space = worker.retry_while_unavailable(lambda: worker.store.label_space(spec.classes))
-        info = worker.predictor.load(spec.model, label_space)
+        with worker.observer.stage(Stage.LOAD):
+            info = worker.predictor.load(spec.model, label_space)
         if worker.drain.is_set():
             self.release_shard()
             return None
@@ -325,6 +336,12 @@ class ShardLease:
             _log.warning("job store unavailable", error=str(error))
         except Exception:
             _log.exception("lease renewal failed")
+
+
+def _waiting_since(job: Job, shard: int) -> float:
+    """Return the time of the store's clock at which an unclaimed shard was sent, or its dead worker's lease ended."""
+    waiting = job.shards[shard]
+    return waiting.lease if waiting.state is State.RUNNING else waiting.sent or job.created
 
 
 def _is_failed(job: Job | None) -> bool:

@@ -48,11 +48,11 @@ class HuggingFaceClient:
     @cached_property
     def user(self) -> str:
         """The name of the token's user."""
-        return self._field(self._http.request("GET", "api/whoami-v2"), "name", str)
+        return str(self._field(self._http.request("GET", "api/whoami-v2"), "name", str))
 
     def head(self, repository: str, revision: str) -> str:
         """Return the commit of a branch."""
-        return self._field(self._http.request("GET", _revision_path(repository, revision)), "sha", str)
+        return str(self._field(self._http.request("GET", _revision_path(repository, revision)), "sha", str))
 
     def files(self, repository: str, commit: str) -> Mapping[str, str]:
         """Return the id of the content of each file of a commit."""

@@ -19,6 +19,8 @@ import urllib3
 from errata.errors import ErrataError, ModelNotFound, Unavailable
 from errata.json_input import parse_json
 
+from service import tracing
+
 RETRY_AFTER = 15.0  # seconds
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0  # of one connection attempt, of one read
 TOTAL_SECONDS = 30.0  # of one response, except files
@@ -65,6 +67,7 @@ class RegistryHttp:
         if parsed.scheme == "https":
             options["ssl_context"] = ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE"))
         proxy = None if proxy_bypass(parsed.netloc) else getproxies().get(parsed.scheme)
+        self._trace_attributes = {"url.scheme": parsed.scheme, "server.address": parsed.hostname or ""}
         self._pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
 
     def request(self, verb: str, path: str, missing: Collection[str] = (), **options: Any) -> Mapping[str, Any]:
@@ -108,7 +111,12 @@ class RegistryHttp:
         url = f"{self._address.url.rstrip('/')}/{path}" + (f"?{urlencode(parameters)}" if parameters else "")
         headers = {**self._address.authorization, "Content-Type": content_type}
         try:
-            response = self._pool.request(verb, url, headers=headers, body=body, preload_content=False, redirect=False)
+            with tracing.child_span(verb, tracing.Kind.CLIENT, self._trace_attributes | {"http.request.method": verb}):
+                headers |= tracing.current_headers()
+                response = self._pool.request(
+                    verb, url, headers=headers, body=body, preload_content=False, redirect=False
+                )
+                tracing.set_attributes({"http.response.status_code": response.status})
             try:
                 if response.status >= 300:
                     raise self._error(response, missing)

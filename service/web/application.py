@@ -3,7 +3,8 @@
 import ipaddress
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -15,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service import tracing
 from service.authorization import ALLOW_ALL, CALLER, PERMISSIONS, Authorizer
 from service.redact import public_message
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, initialize_series, new_request_id
@@ -23,6 +25,8 @@ from service.web.metrics_endpoint import MetricsEndpoint
 from service.web.status import status_of
 
 ROUTE = "errata.route"  # scope key: the path of the matching route
+UNTRACED = "/livez", "/readyz", "/metrics"  # called every few seconds
+METHODS = "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _log = structlog.get_logger()
 Endpoint = Callable[[Request], Awaitable[Response]]
 Refusal = Callable[[str, ErrataError], Response]
@@ -143,12 +147,33 @@ class _RequestMetrics:
                 headers = ((REQUEST_ID.encode(), request_id.encode()), (b"x-content-type-options", b"nosniff"))
                 message["headers"] = [*message.get("headers", ()), *headers]
                 self._metrics.http_requests.labels(_route(scope), str(message["status"])).inc()
+                tracing.set_attributes({"http.response.status_code": message["status"]})
+                if message["status"] >= 500:
+                    tracing.set_error(str(message["status"]))
             await send(message)
 
         try:
-            await self._app(scope, receive, send_counted)
+            with _traced(scope):
+                await self._app(scope, receive, send_counted)
         finally:
             self._metrics.http_duration.labels(_route(scope)).observe(time.perf_counter() - started)
+
+
+@contextmanager
+def _traced(scope: Scope) -> Iterator[None]:
+    """Record a request as a span, which has its route instead of its path, since paths can have names of files."""
+    if scope["path"] in UNTRACED:
+        yield
+        return
+    method = scope["method"] if scope["method"] in METHODS else "_OTHER"
+    parent = tracing.read_context((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    attributes = {"http.request.method": method, "url.scheme": scope["scheme"]}
+    with tracing.span(method, tracing.Kind.SERVER, parent, attributes):
+        try:
+            yield
+        finally:
+            route = _route(scope)
+            tracing.set_attributes({"http.route": route}, f"{method} {route}")
 
 
 def _route(scope: Scope) -> str:

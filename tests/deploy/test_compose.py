@@ -22,7 +22,9 @@ from service.settings import Settings, read_settings
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
-IN_COMMENTS = re.compile(r"^( +)# (ERRATA_\w+: .*|- \./.*)$", re.MULTILINE)  # lines that an operator may uncomment
+IN_COMMENTS = re.compile(
+    r"^( +)# ((?:ERRATA|OTEL)_\w+: .*|- \./.*)$", re.MULTILINE
+)  # lines that an operator may uncomment
 
 
 def load_compose(text: str = COMPOSE, **variables: str) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def full_compose() -> dict[str, Any]:
-    """The file with tokens, TLS, registries, and images uncommented."""
+    """The file with tokens, TLS, registries, traces, and images uncommented."""
     return load_compose(IN_COMMENTS.sub(r"\1\2", COMPOSE), ERRATA_REGISTRIES="{}", ERRATA_WORKER_REGISTRIES="{}")
 
 

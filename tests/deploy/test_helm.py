@@ -266,8 +266,10 @@ def test_large_numbers_and_booleans_become_settings() -> None:
 
     assert known.max_download_bytes == 21474836480
     assert known.log_format == "text"
-    data = find(render_objects({"api": {"settings": {"ERRATA_TLS": True}}}), "ConfigMap", "errata-api")["data"]
+    variables = {"ERRATA_TLS": True, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.monitoring:4317"}
+    data = find(render_objects({"api": {"settings": variables}}), "ConfigMap", "errata-api")["data"]
     assert data["ERRATA_TLS"] == "true"
+    assert data["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.monitoring:4317"
 
 
 def _checksum(documents: list[Document], component: str) -> str:
@@ -461,6 +463,7 @@ def test_a_patch_changes_what_no_value_changes() -> None:
         ({"api": {"settings": {"PUBLIC_URL": "https://errata.example"}}}, "PUBLIC_URL"),
         ({"api": {"settings": {"ERRATA_REGISTRIES": "{}"}}}, "ERRATA_REGISTRIES"),
         ({"worker": {"settings": {"ERRATA_DEVICE": "cuda:1"}}}, "ERRATA_DEVICE"),
+        ({"api": {"settings": {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=x"}}}, "OTEL_EXPORTER_OTLP_HEADERS"),
         ({"images": {"api": {"tag": "latest"}}}, "tag"),
         ({"images": {"api": {"digest": "sha256:1"}}}, "digest"),
         ({"archive": {"accessMode": "ReadOnlyMany"}}, "accessMode"),

@@ -1988,6 +1988,19 @@ def test_a_retried_analysis_without_a_registry_gets_no_outbox_item(store: JobSto
     assert lease_due_items(store) == {}
 
 
+def test_the_trace_of_a_request_is_stored_with_its_analysis_and_its_job(store: JobStore) -> None:
+    request = AnalysisRequest("demo", "demo:m")
+    first = AnalysisRecord("a", request, "body", "e" * 64, 0.0, trace="00-1-2-01 vendor=1")
+    second = AnalysisRecord("b", request, "body", "e" * 64, 0.0, trace="00-3-4-01")
+    job = store.submit(first, replace(spec(), trace=first.trace), fresh=False, limit=10).job
+    joined = store.submit(second, replace(spec(), trace=second.trace), fresh=False, limit=10)
+
+    assert joined.outcome is Outcome.JOINED  # the trace does not change what is computed
+    snapshots = [store.snapshot(id) for id in ("a", "b")]
+    assert [snapshot and snapshot.record.trace for snapshot in snapshots] == [first.trace, second.trace]
+    assert get_job(store, job).spec.trace == first.trace
+
+
 def record_of_delivery(id: str, request_id: str, delivery: str) -> AnalysisRecord:
     request = AnalysisRequest("demo", "demo:m", request_id=request_id)
     return AnalysisRecord(id, request, "body", "e" * 64, 0.0, delivery=delivery)

@@ -1,6 +1,7 @@
 """A worker process with a slow model that predicts by a hash.
 
-SECONDS: an image; a model that ends in lite2 ends its process at its first image, as a crash of the GPU would.
+SECONDS: an image; MODEL: a further model. A model that ends in lite2 ends its process at its first image, as a crash of
+the GPU would.
 """
 
 import asyncio
@@ -20,7 +21,8 @@ class Slow:
     """Predicts batches of one image."""
 
     def __init__(self, seconds: float) -> None:
-        self._hash = FakePredictor([f"demo:efficientnet_lite{size}" for size in (0, 1, 2)], 1)
+        models = [f"demo:efficientnet_lite{size}" for size in (0, 1, 2)]
+        self._hash = FakePredictor([*models, os.environ.get("MODEL", "")], 1)
         self._seconds = seconds
 
     def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:

@@ -11,6 +11,9 @@ import io, sys
 from service.bootstrap.local import local_service
 from errata import Client
 from service.settings import read_settings
+from service.tracing import start_tracing
+
+start_tracing("errata-api")
 
 settings = read_settings(grpc_address="127.0.0.1:0", http_address="127.0.0.1:0", grace_seconds=1.0)
 with local_service(settings) as addresses, Client(addresses.grpc) as client:
@@ -20,7 +23,8 @@ with local_service(settings) as addresses, Client(addresses.grpc) as client:
         client.upload(io.BytesIO(b"file_name,top1\\nnone.jpg,1\\n"), "demo")
     except Exception as error:
         print(type(error).__name__)
-print(sorted({"torch", "timm", "nltk", "torchvision"} & sys.modules.keys()))
+heavy = {"opentelemetry.sdk.trace", "opentelemetry.exporter", "torch", "timm", "nltk", "torchvision"}
+print(sorted(heavy & sys.modules.keys()))
 """
 
 HELP = """
@@ -34,7 +38,7 @@ CLIENT = """
 import sys
 from errata.cli.main import run
 code = run(["list", "--server", "127.0.0.1:1"])
-heavy = {"service", "numpy", "pandas", "pyarrow", "pydantic", "jinja2", "altair", "yaml", "structlog"}
+heavy = {"service", "numpy", "pandas", "pyarrow", "pydantic", "jinja2", "altair", "yaml", "structlog", "opentelemetry"}
 print(code, sorted(heavy & sys.modules.keys()))
 """
 

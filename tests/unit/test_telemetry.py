@@ -180,6 +180,15 @@ def test_repeated_logs_about_file_descriptors_are_limited(log: io.StringIO) -> N
     assert len(events(log)) == 1
 
 
+def test_repeated_logs_about_a_collector_are_limited(log: io.StringIO) -> None:
+    configure_logging("info", "json", log)
+    for name in ("grpc", "http"):
+        for attempt in range(1000):
+            logging.getLogger(f"opentelemetry.exporter.{name}").warning("collector unavailable, attempt %d", attempt)
+
+    assert [event["event"] for event in events(log)] == ["collector unavailable, attempt 0"] * 2
+
+
 def test_an_event_is_one_line_of_json(log: io.StringIO) -> None:
     configure_logging("info", "json", log)
     structlog.get_logger().info("shard done", job="j1", images=5, note="zwei\nZeilen: ä")

@@ -53,6 +53,7 @@ from errata.requests import (
 )
 from errata.results import Analysis, Comparison, Trend
 from errata.status import check_serving, error_of
+from errata.tracing import method_names
 from errata.v1 import (
     analysis_service_pb2_grpc,
     catalog_service_pb2_grpc,
@@ -135,6 +136,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         self._catalog: Any = catalog_service_pb2_grpc.CatalogServiceStub(self._channel)
         self._reviews = review_service_pb2_grpc.ReviewServiceStub(self._channel)
         self._evidence = evidence_service_pb2_grpc.EvidenceServiceStub(self._channel)
+        self._method_names = method_names(self._analyses, self._catalog, self._reviews, self._evidence)
 
     async def __aenter__(self) -> "AsyncClient":
         return self

@@ -2,7 +2,7 @@
 """Calls of a service: deadlines, metadata, pages, uploads, and errors."""
 
 import builtins
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +12,7 @@ import grpc
 from errata._sync.platform import open_file, upload_messages
 from errata.channel import call_metadata, request_id_of
 from errata.status import error_of
+from errata.tracing import PACKAGE, trace_call
 
 
 class Calls:
@@ -20,6 +21,7 @@ class Calls:
     _server: str
     _token: str | None
     _deadline: float
+    _method_names: Mapping[Any, str]
 
     def _all(self, method: Callable[..., Any], request: Any, field: str) -> builtins.list[Any]:
         """Return the items of all pages of a list."""
@@ -61,18 +63,19 @@ class Calls:
     ) -> Any:
         """Send a unary request. A `deadline` of None means no limit; -1 means the client's deadline."""
         timeout = self._deadline if deadline == -1.0 else deadline
-        with self._converted_errors(request) as metadata:
+        with self._converted_errors(method, request) as metadata:
             return method(message, timeout=timeout, metadata=metadata)
 
     def _stream(self, method: Callable[..., Any], message: object, deadline: float | None = None) -> Iterator[Any]:
-        with self._converted_errors() as metadata:
+        with self._converted_errors(method) as metadata:
             yield from method(message, timeout=deadline, metadata=metadata)
 
     @contextmanager
-    def _converted_errors(self, request: str = "request") -> Iterator[tuple[tuple[str, str], ...]]:
+    def _converted_errors(self, method: object, request: str = "request") -> Iterator[tuple[tuple[str, str], ...]]:
         """Provide the metadata of a call, and convert the gRPC errors of the block to Errata's errors."""
         metadata = call_metadata(self._token)
         try:
-            yield metadata
+            with trace_call(self._method_names.get(method, PACKAGE)) as trace_metadata:
+                yield (*metadata, *trace_metadata)
         except grpc.RpcError as error:
             raise error_of(error, self._server, request_id_of(metadata), request) from error

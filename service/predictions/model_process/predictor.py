@@ -11,6 +11,7 @@ from typing import TypeVar
 import structlog
 from errata.errors import ModelRefused, WorkerLost
 
+from service import tracing
 from service.domain import LabelSpace, ModelInfo, Predictions, class_lines
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.environment import model_environment
@@ -160,7 +161,7 @@ class ProcessPredictor:
         request: dict[str, object] = {
             "command": "load",
             "model": model,
-            "context": structlog.contextvars.get_contextvars(),
+            "context": structlog.contextvars.get_contextvars() | tracing.log_fields(),
         }
         request["classes"] = _classes_of(label_space)
         return self._request(process, request, read_model_info, self._limits.load_seconds)

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from errata.errors import InvalidSetting, Unavailable
 from errata.proto_json import to_dict
 
+from service import tracing
 from service.analyses.write_back import WriteBack
 from service.network_addresses import Network, is_allowed
 from service.report.gate_view import reason_lines
@@ -83,6 +84,7 @@ class Target:
             "webhook-id": message_id,
             "webhook-timestamp": timestamp,
             "webhook-signature": f"v1,{signature}",
+            **tracing.current_headers(),
         }
         try:
             status = self._request(body, headers)

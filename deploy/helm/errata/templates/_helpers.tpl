@@ -103,7 +103,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 
-{{/* Values of ERRATA_ settings as strings; toJson writes large numbers without an exponent. */}}
+{{/* Values of ERRATA_ and OTEL_ variables as strings; toJson writes large numbers without an exponent. */}}
 {{- define "errata.settings" -}}
 {{- range $name, $value := . }}
 {{ $name }}: {{ kindIs "string" $value | ternary $value (toJson $value) | toString | quote }}
