@@ -5,7 +5,7 @@ have not changed meanwhile. Otherwise it starts again.
 """
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from errata.errors import DamagedRecord
 
 from service.domain import Failure, State
-from service.jobs import lifecycle, lost_messages, records, transitions
+from service.jobs import fair_order, lifecycle, lost_messages, records, transitions
 from service.jobs.base_store import BaseStore, atomic
 from service.jobs.reader import Snapshot
 from service.jobs.records import format_time
@@ -150,6 +150,11 @@ class JobStore(BaseStore):
             return False
         tx.delete_record(analysis_id)
         return True
+
+    def next_shard(self, job_id: str, shard: int, can_run: Callable[[JobSpec], bool]) -> tuple[str, int] | None:
+        """Return the shard that a worker takes for the message of a shard; None for the shard of the message."""
+        (time,) = self._reader.read(("TIME",))
+        return fair_order.next_shard(self._reader.read, self._time(time), (job_id, shard), can_run)
 
     def claim_shard(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
         """Claim a shard for a lease of `lease` seconds."""
@@ -287,23 +292,30 @@ class JobStore(BaseStore):
         """
         is_empty, heartbeat = MODELS in empty_queues, self.heartbeat_timeout
         lost: list[tuple[str, int | None]] = []
-        started, shards, jobs = self._reader.read(
-            ("GET", f"{PREFIX}started:models"),
-            ("ZRANGE", f"{PREFIX}open:models", 0, -1, "WITHSCORES"),
-            ("ZRANGE", f"{PREFIX}open:jobs", 0, -1),
+        members, jobs, time = self._reader.read(
+            ("ZRANGE", f"{PREFIX}open:models", 0, -1), ("ZRANGE", f"{PREFIX}open:jobs", 0, -1), ("TIME",)
         )
-        last_started = records.number(started)
-        for member, created in records.pairs(shards):
-            may_be_lost = is_empty or created < last_started - 2 * heartbeat
-            with suppress(DamagedRecord):  # its readers report it
-                at = records.shard_of(member)
-                if may_be_lost and self._change_shard(*at, lost_messages.mark_lost, last_started, is_empty, heartbeat):
-                    lost.append(at)
+        for at in self._find_lost(records.texts(members), self._time(time), is_empty):
+            if self._change_shard(*at, lost_messages.mark_lost, is_empty, heartbeat):
+                lost.append(at)
         for job_id in records.texts(jobs) if JUDGING in empty_queues else ():
             with suppress(DamagedRecord):
                 if self._mark_judging_lost(job_id):
                     lost.append((job_id, None))
         return lost
+
+    def _find_lost(self, members: Sequence[str], now: float, is_empty: bool) -> Iterator[tuple[str, int]]:
+        """Yield the shards whose message is lost; without a step for each shard, as there can be thousands."""
+        shards: list[tuple[str, int]] = []
+        for member in members:
+            with suppress(DamagedRecord):  # its readers report it
+                shards.append(records.shard_of(member))
+        replies = self._reader.read(*(shard_command(*at) for at in shards))
+        for at, reply in zip(shards, replies, strict=True):
+            with suppress(DamagedRecord):
+                shard = records.read_shard(at[0], reply)
+                if shard and lost_messages.is_shard_lost(shard, now, is_empty, self.heartbeat_timeout):
+                    yield at
 
     @atomic
     def _mark_judging_lost(self, tx: Transaction, job_id: str) -> bool:
