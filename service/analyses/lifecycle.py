@@ -8,6 +8,7 @@ from errata.errors import NewerRecord, NotReady, Unavailable
 from service.analyses import queries
 from service.analyses.ports import Ports, Stores
 from service.analyses.submit import build_job_spec, finish_submission
+from service.caller import current_caller
 from service.domain import Analysis, State
 from service.jobs.transitions import AnalysisRecord
 
@@ -51,7 +52,9 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
         created=before.create_time.timestamp(),
         owner=before.owner,
     )
-    submission = ports.stores.jobs.resubmit(record, spec, limit=ports.limits.max_open)
+    submission = ports.stores.jobs.resubmit(
+        record, spec, limit=ports.limits.max_open, owner_limit=current_caller().max_open
+    )
     if submission is None:
         raise NotReady(f"Cannot retry analysis {before.id}: it was retried already.", field="name")
     _log.info("analysis retried", analysis=before.id, job=submission.job)

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import structlog
-from errata.errors import InvalidRequest, ModelNotFound, TooBusy
+from errata.errors import AnalysisNotFound, InvalidRequest, ModelNotFound, QuotaExceeded, TooBusy
 
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.ports import Ports
 from service.analyses.reuse import reuse_predictions
 from service.analyses.upload import check_capacity, check_same_body, request_id_conflict
+from service.caller import current_caller, visible_owner
 from service.domain import Analysis, AnalysisRequest, class_lines
 from service.jobs.store import Outcome, Submission
 from service.jobs.transitions import AnalysisRecord, JobSpec
@@ -35,6 +36,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         DatasetNotFound: The data set does not exist.
         AlreadyExists: The request ID was used with another body.
         TooBusy: Too many analyses are open, or the archive is full.
+        QuotaExceeded: Too many analyses of the caller are open.
         Unavailable: The hub of the model is unavailable.
     """
     requests.check(request, owner)
@@ -60,7 +62,9 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         owner=owner,
         delivery=delivery,
     )
-    submission = ports.stores.jobs.submit(record, spec, fresh=request.fresh, limit=ports.limits.max_open)
+    submission = ports.stores.jobs.submit(
+        record, spec, fresh=request.fresh, limit=ports.limits.max_open, owner_limit=current_caller().max_open
+    )
     if submission.outcome is Outcome.REUSED:
         raise request_id_conflict(request.request_id)
     _log.info(
@@ -70,7 +74,12 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         job=submission.job,
         model=spec.model,
     )
-    return finish_submission(ports, submission, spec)
+    try:
+        return finish_submission(ports, submission, spec)
+    except AnalysisNotFound as error:
+        if submission.outcome is Outcome.REPEATED and visible_owner() is not None:  # perhaps of another owner
+            raise request_id_conflict(request.request_id) from error
+        raise
 
 
 def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
@@ -113,6 +122,13 @@ def finish_submission(ports: Ports, submission: Submission, spec: JobSpec) -> An
     if submission.outcome is Outcome.FULL:
         raise TooBusy(
             f"Too many open analyses ({submission.open} of {ports.limits.max_open}). Try again later.",
+            retry_after=RETRY_AFTER,
+        )
+    if submission.outcome is Outcome.OWNER_FULL:
+        caller = current_caller()
+        raise QuotaExceeded(
+            f"Token {caller.name!r} has {submission.open} of {caller.max_open} permitted open analyses. Wait for one "
+            "of them, or ask the operator to raise the limit.",
             retry_after=RETRY_AFTER,
         )
     if submission.outcome is Outcome.NEW:

@@ -13,6 +13,7 @@ from service.jobs.transaction import (
     FINISHED_TTL,
     PREFIX,
     Transaction,
+    entry_command,
     job_command,
     record_command,
     spec_command,
@@ -46,6 +47,13 @@ def join_or_create(tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_i
     if record.needs_write_back:
         tx.add_to_outbox(record.id)
     return job
+
+
+def count_open(tx: Transaction, owner: str) -> int:
+    """Return the number of open analyses of an owner. The entry of an analysis never changes."""
+    ids = records.texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1))
+    tx.prefetch(*map(entry_command, ids))
+    return sum(records.owner_of(tx.entry(analysis_id)) == owner for analysis_id in ids)
 
 
 def write_step(tx: Transaction, job: JobStatus, index: int, shard: Shard, step: Step[Value]) -> None:

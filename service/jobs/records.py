@@ -305,6 +305,13 @@ def offer_from_json(content: bytes) -> WorkerOffer:
         return _OFFERS.validate_json(content)
 
 
+def owner_of(entry: bytes) -> str:
+    """Return the owner in the constant fields of an analysis; empty if they are damaged."""
+    with suppress(*DAMAGE_ERRORS):
+        return str(json.loads(entry)["owner"])
+    return ""
+
+
 def pack_names(names: Sequence[str]) -> bytes:
     """Return image names as compressed text."""
     return zlib.compress("\n".join(names).encode())

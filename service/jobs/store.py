@@ -46,6 +46,10 @@ class Outcome(Enum):
     REPEATED = "repeated"  # the same request ID, with the same body, was accepted before
     REUSED = "reused"  # the same request ID, with another body, was accepted before
     FULL = "full"  # too many analyses are open
+    OWNER_FULL = "owner full"  # too many analyses of the owner are open
+
+
+FULL = frozenset({Outcome.FULL, Outcome.OWNER_FULL})
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,23 @@ class Submission:
     outcome: Outcome
     analysis: str = ""  # id
     job: str = ""  # id
-    open: int = 0  # open analyses
+    open: int = 0  # open analyses, or those of the owner for OWNER_FULL
 
 
 class JobStore(BaseStore):
     """Stores open analyses, and for a limited time those that failed or were canceled. Thread-safe."""
 
     @atomic
-    def submit(self, tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
+    def submit(
+        self,
+        tx: Transaction,
+        record: AnalysisRecord,
+        spec: JobSpec,
+        *,
+        fresh: bool,
+        limit: int,
+        owner_limit: int = 0,
+    ) -> Submission:
         """Submit an analysis: create a job, join an open one, or return the analysis of an earlier request.
 
         Args:
@@ -70,6 +83,7 @@ class JobStore(BaseStore):
             spec: The computation that it needs.
             fresh: Create a job even if an open one computes the same.
             limit: Maximum number of open analyses.
+            owner_limit: Maximum number of open analyses of the owner; 0: no limit.
 
         Returns:
             REPEATED for a delivery that was submitted before, even if its request differs now.
@@ -83,19 +97,21 @@ class JobStore(BaseStore):
         )
         if before := _find_before(tx, request_id, digest, record.delivery):
             return before
-        submission = _accept(tx, record, spec, fresh=fresh, limit=limit)
-        if submission.outcome is not Outcome.FULL:
+        submission = _accept(tx, record, spec, fresh=fresh, limit=limit, owner_limit=owner_limit)
+        if submission.outcome not in FULL:
             lifecycle.bind(tx, request_id, digest, record.delivery, record.id, is_open=True)
         return submission
 
     @atomic
-    def resubmit(self, tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, limit: int) -> Submission | None:
+    def resubmit(
+        self, tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, limit: int, owner_limit: int = 0
+    ) -> Submission | None:
         """Queue a failed analysis again under the same id; return None unless it has failed."""
         before = tx.record(record.id)
         if before is None or before.state is not State.FAILED:
             return None
-        submission = _accept(tx, record, spec, fresh=spec.fresh, limit=limit)
-        if submission.outcome is not Outcome.FULL and record.request.request_id:
+        submission = _accept(tx, record, spec, fresh=spec.fresh, limit=limit, owner_limit=owner_limit)
+        if submission.outcome not in FULL and record.request.request_id:
             tx.write("PERSIST", f"{PREFIX}request:{record.request.request_id}")
         return submission
 
@@ -396,10 +412,14 @@ def _find_before(tx: Transaction, request_id: str, digest: str, delivery: str) -
     return before and Submission(Outcome.REPEATED if before[0] == digest else Outcome.REUSED, before[1])
 
 
-def _accept(tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
+def _accept(
+    tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int, owner_limit: int
+) -> Submission:
     num_open = int(records.number(tx.read("ZCARD", f"{PREFIX}open:analyses")))
     if num_open >= limit:
         return Submission(Outcome.FULL, open=num_open)
+    if owner_limit and (num_own := lifecycle.count_open(tx, record.owner)) >= owner_limit:
+        return Submission(Outcome.OWNER_FULL, open=num_own)
     new_id = uuid.uuid4().hex
     job = lifecycle.join_or_create(tx, record, spec, new_id, fresh=fresh)
     return Submission(Outcome.NEW if job.id == new_id else Outcome.JOINED, record.id, job.id, num_open + 1)

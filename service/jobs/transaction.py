@@ -21,6 +21,7 @@ errata:classes:{digest}   string  classes of a label space, compressed (domain/c
 errata:predictions:{key}  string  cached predictions of a shard by weights, transform and images, npz
 errata:result:{key}       string  the archived analysis that has the result of a computation and a bundle
 errata:archive            string  the id of the archive that belongs to this store
+errata:requests:{token}   string  the time up to which the requests of a token are counted; TTL a minute
 errata:workers            zset    workers, by last heartbeat
 errata:offers:{worker}    string  the offer of a worker (JSON)
 errata:offers             string  the latest offer (JSON)
@@ -108,6 +109,11 @@ def shard_command(job_id: str, index: int) -> Command:
 def record_command(analysis_id: str) -> Command:
     """Return the command that reads the status of an analysis."""
     return "HMGET", f"{PREFIX}analysis:{analysis_id}", *records.RECORD_FIELDS
+
+
+def entry_command(analysis_id: str) -> Command:
+    """Return the command that reads the constant fields of an analysis."""
+    return "HMGET", f"{PREFIX}analysis:{analysis_id}", "entry"
 
 
 def waiting_command(job_id: str) -> Command:
@@ -201,7 +207,7 @@ class Transaction:
 
     def entry(self, analysis_id: str) -> bytes:
         """Return the constant fields of an analysis, as JSON."""
-        (entry,) = records.values(self.read("HMGET", f"{PREFIX}analysis:{analysis_id}", "entry", check=False))
+        (entry,) = records.values(self.read(*entry_command(analysis_id), check=False))
         return entry or b""
 
     def add_record(self, record: AnalysisRecord, job: JobStatus) -> None:

@@ -66,8 +66,8 @@ def test_tokens_are_long_and_unique() -> None:
 
 @pytest.mark.parametrize("scheme", [bearer, basic])
 def test_a_token_identifies_its_caller(authorizer: Authorizer, scheme: object) -> None:
-    assert authorizer.check(READ_CALL, scheme(READER), certified=False) == "dashboard"  # type: ignore[operator]
-    assert authorizer.check(WRITE_CALL, scheme(WRITER), certified=False) == "ci"  # type: ignore[operator]
+    assert authorizer.check(READ_CALL, scheme(READER), certified=False).name == "dashboard"  # type: ignore[operator]
+    assert authorizer.check(WRITE_CALL, scheme(WRITER), certified=False).name == "ci"  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_scope_includes_others(file: Path, scope: Scope, permitted: set[str]) 
 
     for name, call in calls.items():
         if name in permitted:
-            assert Authorizer(tokens).check(call, bearer(READER), certified=False) == "alice"
+            assert Authorizer(tokens).check(call, bearer(READER), certified=False).name == "alice"
         else:
             message = f"Token 'alice' has the scope {scope.value}. Use a token with the scope {name} for this call"
             with pytest.raises(PermissionDenied, match=message):
@@ -144,7 +144,7 @@ def _tokens() -> Tokens:
 
 
 def test_without_a_token_file_no_token_is_required() -> None:
-    assert Authorizer().check(WRITE_CALL, "", certified=False) == ""
+    assert Authorizer().check(WRITE_CALL, "", certified=False).name == ""
 
 
 def test_a_method_outside_the_table_is_not_permitted(authorizer: Authorizer) -> None:
@@ -157,7 +157,7 @@ def test_a_method_outside_the_table_is_not_permitted(authorizer: Authorizer) -> 
     "target", sorted(target for target, scope in PERMISSIONS.items() if scope in (Scope.OPEN, Scope.SIGNED))
 )
 def test_an_open_or_signed_target_needs_neither_token_nor_certificate(authorizer: Authorizer, target: str) -> None:
-    assert Authorizer(authorizer.tokens, requires_certificate=True).check(target, "", certified=False) == ""
+    assert Authorizer(authorizer.tokens, requires_certificate=True).check(target, "", certified=False).name == ""
 
 
 def test_a_certificate_is_required_in_addition_to_the_token(authorizer: Authorizer) -> None:
@@ -167,14 +167,14 @@ def test_a_certificate_is_required_in_addition_to_the_token(authorizer: Authoriz
         with_certificate.check(READ_CALL, bearer(READER), certified=False)
     with pytest.raises(TokenMissing):
         with_certificate.check(READ_CALL, "", certified=True)
-    assert with_certificate.check(READ_CALL, bearer(READER), certified=True) == "dashboard"
+    assert with_certificate.check(READ_CALL, bearer(READER), certified=True).name == "dashboard"
 
 
 def test_a_changed_file_is_read_again(authorizer: Authorizer, file: Path) -> None:
     fresh = new_token()
     file.write_text(line_of("ci", Scope.WRITE, fresh))
 
-    assert authorizer.check(WRITE_CALL, bearer(fresh), certified=False) == "ci"
+    assert authorizer.check(WRITE_CALL, bearer(fresh), certified=False).name == "ci"
     with pytest.raises(TokenUnknown):
         authorizer.check(WRITE_CALL, bearer(WRITER), certified=False)
 
@@ -206,7 +206,7 @@ def test_previous_tokens_stay_valid_when_the_file_is_missing_or_invalid(
 
     with structlog.testing.capture_logs() as log:
         for _ in range(3):
-            assert authorizer.check(READ_CALL, bearer(READER), certified=False) == "dashboard"
+            assert authorizer.check(READ_CALL, bearer(READER), certified=False).name == "dashboard"
 
     assert [event["log_level"] for event in log] == ["error"], "logged once"
 
@@ -217,7 +217,7 @@ def test_a_file_with_only_comments_rejects_all_callers(authorizer: Authorizer, f
     with pytest.raises(TokenUnknown):
         authorizer.check(READ_CALL, bearer(READER), certified=False)
     file.write_text(line_of("dashboard", Scope.READ, READER))
-    assert authorizer.check(READ_CALL, bearer(READER), certified=False) == "dashboard"
+    assert authorizer.check(READ_CALL, bearer(READER), certified=False).name == "dashboard"
 
 
 @pytest.mark.parametrize("content", ["", "# no tokens\n"])
@@ -232,7 +232,7 @@ def test_a_service_does_not_start_without_a_token(file: Path, content: str) -> N
 def test_only_spaces_around_a_token_are_ignored(authorizer: Authorizer, extra: str) -> None:
     with pytest.raises(TokenUnknown):
         authorizer.check(READ_CALL, bearer(READER) + extra, certified=False)
-    assert authorizer.check(READ_CALL, f" {bearer(READER)} \t", certified=False) == "dashboard"
+    assert authorizer.check(READ_CALL, f" {bearer(READER)} \t", certified=False).name == "dashboard"
 
 
 def test_a_named_pipe_is_rejected(tmp_path: Path) -> None:
