@@ -7,11 +7,12 @@ from errata.errors import AnalysisNotFound, InvalidRequest, ModelNotFound, Quota
 
 from service.analyses import queries
 from service.analyses import request as requests
+from service.analyses.audit import record_change
 from service.analyses.ports import Ports
 from service.analyses.reuse import reuse_predictions
 from service.analyses.upload import check_capacity, check_same_body, request_id_conflict
 from service.caller import current_caller, visible_owner
-from service.domain import Analysis, AnalysisRequest, class_lines
+from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, AuditAction, class_lines
 from service.jobs.store import Outcome, Submission
 from service.jobs.transitions import AnalysisRecord, JobSpec
 from service.predictions.model_id import ModelId, parse_model_id
@@ -75,11 +76,16 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         model=spec.model,
     )
     try:
-        return finish_submission(ports, submission, spec)
+        analysis = finish_submission(ports, submission, spec)
     except AnalysisNotFound as error:
         if submission.outcome is Outcome.REPEATED and visible_owner() is not None:  # perhaps of another owner
             raise request_id_conflict(request.request_id) from error
         raise
+    if submission.outcome in (Outcome.NEW, Outcome.JOINED):
+        details = {"model": spec.model}
+        actor = owner if owner.startswith(REGISTRY_OWNER) else ""
+        record_change(ports.stores, AuditAction.CREATE, analysis, details, actor=actor)
+    return analysis
 
 
 def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:

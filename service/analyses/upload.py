@@ -18,9 +18,10 @@ from errata.errors import (
 
 from service.analyses import queries
 from service.analyses import request as requests
+from service.analyses.audit import record_change
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.ports import Ports, Stores
-from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, Stage, State
+from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, AuditAction, Predictions, Progress, Stage, State
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
 from service.predictions.uploads import Layout, Upload, parse_upload
@@ -160,6 +161,8 @@ def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions)
     except Exception:
         ports.stores.jobs.release_request_id(analysis.request.request_id)
         raise
+    actor = analysis.owner if analysis.owner.startswith(REGISTRY_OWNER) else ""
+    record_change(ports.stores, AuditAction.CREATE, analysis, actor=actor)
     ports.observer.analysis_finished(analysis)
 
 

@@ -18,7 +18,7 @@ from service.archive.indexed import IndexedArchive
 from service.archive.publications import ArchivePublications
 from service.archive.record_log import RecordLog
 from service.bootstrap.metrics_observer import MetricsObserver
-from service.domain import Review, State, review_keys
+from service.domain import AuditEvent, Review, State, review_keys
 from service.evidence.attributes import AttributeRepository
 from service.evidence.labels import demo_folder
 from service.evidence.repository import EvidenceRepository
@@ -66,6 +66,7 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
             lambda: datetime.now(UTC),
             RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review, review_keys),
             attributes,
+            events=RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/audit-analyses"), AuditEvent),
         ),
         models=Models(
             offers=partial(_offered_models, store),
