@@ -37,6 +37,7 @@ BENCHMARKS = (
     "evidence",
     "inference",
     "jobs",
+    "fairness",
     "idle",
     "hooks",
     "listing",
