@@ -15,7 +15,7 @@ from errata.errors import (
     TokenUnknown,
     Unauthenticated,
 )
-from errata.tokens import INCLUDED_SCOPES
+from errata.tokens import INCLUDED_SCOPES, Quota
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -285,3 +285,61 @@ def test_a_missing_or_empty_file_prevents_the_start(tmp_path: Path) -> None:
 def test_an_invalid_token_name_is_rejected(name: str) -> None:
     with pytest.raises(InvalidSetting):
         line_of(name, Scope.READ, READER)
+
+
+@pytest.mark.parametrize(
+    "quota", [Quota(), Quota(600), Quota(None, 20), Quota(600, 20), Quota(0, 0), Quota(9_999_999, 9_999_999)]
+)
+def test_the_limits_of_a_token_are_in_its_line(quota: Quota) -> None:
+    (token,) = parse_tokens(line_of("ci", Scope.WRITE, WRITER, quota))
+
+    assert token.quota == quota
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "requests=600",
+        "requests=600/s",
+        "requests=-1/min",
+        "requests=/min",
+        "open=",
+        "open=2.5",
+        "open=99999999",
+        "open=\u0661",
+        "open=1 open=2",
+        "limit=1",
+        "Requests=1/min",
+    ],
+)
+def test_a_line_with_an_invalid_limit_is_refused(words: str) -> None:
+    with pytest.raises(InvalidSetting, match=r"line 1 is invalid.*\[requests=N/min\] \[open=N\]"):
+        parse_tokens(f"{line_of('ci', Scope.WRITE, WRITER)} {words}")
+
+
+def test_a_caller_has_the_limits_of_its_token_or_the_default(file: Path) -> None:
+    quotas = {"a": Quota(), "b": Quota(5), "c": Quota(0, 0)}
+    secrets = {name: new_token() for name in quotas}
+    file.write_text("\n".join(line_of(name, Scope.READ, secrets[name], quota) for name, quota in quotas.items()))
+    tokens = Tokens(file)
+    tokens.load()
+
+    def limits(authorizer: Authorizer, name: str) -> tuple[int, int]:
+        caller = authorizer.check(READ_CALL, bearer(secrets[name]), certified=False)
+        return caller.max_requests, caller.max_open
+
+    assert [limits(Authorizer(tokens), name) for name in "abc"] == [(0, 0), (5, 0), (0, 0)]
+    default = Authorizer(tokens, default_quota=Quota(60, 7))
+    assert [limits(default, name) for name in "abc"] == [(60, 7), (5, 7), (0, 0)]
+
+
+@pytest.mark.parametrize("scope", INCLUDED_SCOPES)
+def test_isolated_tokens_see_their_own_analyses_except_those_of_administrators(file: Path, scope: Scope) -> None:
+    file.write_text(line_of("alice", scope, READER))
+    tokens = Tokens(file)
+    tokens.load()
+
+    caller = Authorizer(tokens, isolates_owners=True).check(READ_CALL, bearer(READER), certified=False)
+
+    assert caller.visible_owner == (None if scope is Scope.ADMIN else "alice")
+    assert Authorizer(tokens).check(READ_CALL, bearer(READER), certified=False).visible_owner is None

@@ -77,3 +77,17 @@ def test_an_analysis_without_a_result_has_no_rates() -> None:
     _, row = lines([queued], 80)
 
     assert row.split()[-4:] == ["queued", "–", "–", "–"]
+
+
+def test_a_wide_table_of_analyses_with_owners_has_their_column() -> None:
+    owned, other = analysis(IDS[0]), analysis(IDS[1])
+    owned.owner = "pipe\nline"
+
+    header, first, second = lines([owned, other], 140)
+
+    assert "owner" in header
+    start = header.index("owner")
+    assert first[start:].startswith("pipe line")
+    assert second[start : start + len("pipe line")].strip() == ""
+    assert "owner" not in lines([owned, other], 80)[0]
+    assert "owner" not in lines([other], 140)[0]
