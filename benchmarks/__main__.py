@@ -39,6 +39,7 @@ BENCHMARKS = (
     "evidence",
     "inference",
     "jobs",
+    "fairness",
     "idle",
     "hooks",
     "listing",

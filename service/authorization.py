@@ -2,9 +2,10 @@
 
 A file of tokens has one line per token: a name, a scope (INCLUDED_SCOPES lists them), and the token's SHA-256 digest:
 
-    # name       scope  digest of the token
-    pipeline     write  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    # name    scope  digest of the token                                                      limits
+    pipeline  write  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08  requests=600/min open=20
 
+The limits are optional; the settings ERRATA_TOKEN_REQUESTS and ERRATA_TOKEN_OPEN are their defaults.
 A token has 256 random bits (`new_token`), so a SHA-256 digest without salt is sufficient. Several lines may have the
 same name, for example while a token is rotated. The file is read again when it changes. If the file has only comments,
 all callers are refused. If the file is empty, missing, or invalid, the previous tokens stay valid, since the file may
@@ -22,8 +23,19 @@ from pathlib import Path
 
 import structlog
 from errata.errors import CertificateMissing, InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown
-from errata.tokens import INCLUDED_SCOPES, NAME, Scope, digest_of, line_of, new_token
+from errata.tokens import (
+    DEFAULT_QUOTA,
+    INCLUDED_SCOPES,
+    NAME,
+    QUOTA_WORD,
+    Quota,
+    Scope,
+    digest_of,
+    line_of,
+    new_token,
+)
 
+from service.caller import CALLER, Caller
 from service.storage import WatchedFile
 
 __all__ = [
@@ -127,7 +139,6 @@ PERMISSIONS: Mapping[str, Scope] = {
     "/readyz": Scope.OPEN,
     "/metrics": Scope.OPEN,
 }
-CALLER: ContextVar[str] = ContextVar("caller", default="")  # the name of the current call's token
 _SCOPES: ContextVar[Set[Scope]] = ContextVar("scopes", default=frozenset(Scope))  # of the last authorized call
 
 
@@ -143,6 +154,7 @@ class Token:
     name: str
     scope: Scope  # one of INCLUDED_SCOPES
     digest: str = field(repr=False)  # SHA-256, 64 hexadecimal digits
+    quota: Quota = DEFAULT_QUOTA
 
 
 def parse_tokens(text: str) -> Sequence[Token]:
@@ -157,17 +169,29 @@ def parse_tokens(text: str) -> Sequence[Token]:
         words = line.partition("#")[0].split()
         if not words:
             continue
-        digest = _DIGEST.fullmatch(words[2]) if len(words) == 3 else None
-        if digest is None or not NAME.fullmatch(words[0]) or words[1] not in scopes:
+        digest = _DIGEST.fullmatch(words[2]) if len(words) >= 3 else None
+        quota = _parse_quota(words[3:])
+        if digest is None or quota is None or not NAME.fullmatch(words[0]) or words[1] not in scopes:
             raise InvalidSetting(
                 # Does not quote the line, which may have a token in plain text by mistake.
-                f"ERRATA_TOKENS: line {number} is invalid. Expected NAME {'|'.join(scopes)} sha256:DIGEST; "
-                "`errata token` prints such a line.",
+                f"ERRATA_TOKENS: line {number} is invalid. Expected NAME {'|'.join(scopes)} sha256:DIGEST "
+                "[requests=N/min] [open=N]; `errata token` prints such a line.",
                 field="ERRATA_TOKENS",
                 line=number,
             )
-        tokens.append(Token(words[0], scopes[words[1]], digest[1]))
+        tokens.append(Token(words[0], scopes[words[1]], digest[1], quota))
     return tuple(tokens)
+
+
+def _parse_quota(words: Sequence[str]) -> Quota | None:
+    """Return the limits in the last words of a line; None if a word is invalid or repeated."""
+    values: dict[str, int] = {}
+    for word in words:
+        match = QUOTA_WORD.fullmatch(word)
+        if match is None or match.lastgroup is None or match.lastgroup in values:
+            return None
+        values[match.lastgroup] = int(match[match.lastgroup])
+    return Quota(**values)
 
 
 class Tokens:
@@ -235,8 +259,10 @@ class Authorizer:
 
     tokens: Tokens | None = None  # None: no token is required
     requires_certificate: bool = False
+    default_quota: Quota = DEFAULT_QUOTA  # of tokens without limits of their own
+    isolates_owners: bool = False  # whether a token sees only its own analyses, unless its scope is `admin`
 
-    def check(self, target: str, authorization: str, certified: bool) -> str:
+    def check(self, target: str, authorization: str, certified: bool) -> Caller:
         """Check a call, and keep the scopes of the caller for `may`.
 
         Args:
@@ -245,7 +271,7 @@ class Authorizer:
             certified: Whether the connection has a verified client certificate.
 
         Returns:
-            The name of the caller's token; empty if no token is required.
+            The caller; without a name if no token is required.
 
         Raises:
             CertificateMissing: A client certificate is required.
@@ -255,7 +281,7 @@ class Authorizer:
         """
         scope = PERMISSIONS.get(target)
         if scope in (Scope.OPEN, Scope.SIGNED):
-            return ""
+            return Caller()
         if self.requires_certificate and not certified:
             raise CertificateMissing(
                 "Client certificate required. Connect with a certificate of the service's client CA."
@@ -264,7 +290,7 @@ class Authorizer:
             raise PermissionDenied("Method not permitted. Check the name of the method.")
         if self.tokens is None:
             _SCOPES.set(frozenset(Scope))
-            return ""
+            return Caller()
         token = self.tokens.find(_extract_token(authorization))
         if token is None:
             raise _unknown_token()
@@ -274,7 +300,17 @@ class Authorizer:
                 "this call."
             )
         _SCOPES.set(INCLUDED_SCOPES[token.scope])
-        return token.name
+        return self._to_caller(token)
+
+    def _to_caller(self, token: Token) -> Caller:
+        is_restricted = self.isolates_owners and token.scope is not Scope.ADMIN
+        quota, default = token.quota, self.default_quota
+        return Caller(
+            token.name,
+            token.name if is_restricted else None,
+            (default.requests if quota.requests is None else quota.requests) or 0,
+            (default.open if quota.open is None else quota.open) or 0,
+        )
 
 
 ALLOW_ALL = Authorizer()

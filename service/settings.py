@@ -200,6 +200,23 @@ class Settings(BaseModel):
         description="File of bearer tokens, one per line, as `errata token` writes them. If unset, callers need no "
         "token.",
     )
+    token_requests: int = Field(
+        0,
+        ge=0,
+        description="Maximum number of requests per minute of a token without `requests=` in its line. If 0, there is "
+        "no limit.",
+    )
+    token_open: int = Field(
+        0,
+        ge=0,
+        description="Maximum number of open model analyses of a token without `open=` in its line. If 0, there is no "
+        "limit.",
+    )
+    isolate_owners: bool = Field(
+        False,
+        description="If `true`, only the analyses that a token has created exist for it, unless its scope is `admin`. "
+        "It requires `ERRATA_TOKENS`.",
+    )
     tls_certificate: Path | None = Field(
         None,
         description="PEM file of the server certificate. If unset, the servers use plain text.",

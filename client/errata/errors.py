@@ -25,6 +25,7 @@ ErrataError                      base class; `reason` is for programs, `message`
 ├── NotReady                     the state of the analysis does not allow the call
 ├── TooLarge                     the input exceeds a limit on bytes or rows
 ├── TooBusy                      a limit on concurrent work is reached; retry later
+│   └── QuotaExceeded            a limit of the token is reached
 ├── Unavailable                  a component that the call needs is unavailable; retry later
 │   ├── NewerRecord              a stored record was written by a newer version of Errata
 │   ├── DamagedRecord            a stored record cannot be read by any version
@@ -77,6 +78,7 @@ __all__ = [
     "NotReady",
     "PermanentError",
     "PermissionDenied",
+    "QuotaExceeded",
     "ReviewNotFound",
     "TokenMissing",
     "TokenUnknown",
@@ -350,6 +352,15 @@ class TooBusy(ErrataError):
     """
 
     reason = "TOO_BUSY"
+
+
+class QuotaExceeded(TooBusy):
+    """The token has made too many requests in a minute, or has too many open analyses.
+
+    Retry after `retry_after` seconds, or ask the operator to raise the limit of the token.
+    """
+
+    reason = "QUOTA_EXCEEDED"
 
 
 class Unavailable(ErrataError):

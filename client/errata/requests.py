@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypedDict, Unpack
 
@@ -9,7 +10,7 @@ from errata import v1 as pb
 from errata.choices import choice, choices
 from errata.error_types import parse_key
 from errata.errors import InvalidRequest
-from errata.names import image_name
+from errata.names import dataset_name, image_name
 from errata.results import Analysis
 
 CHUNK_BYTES = 1 << 19  # bytes of the file in one upload message
@@ -70,6 +71,21 @@ class AnalysisConditions(TypedDict, total=False):
     """Prefix of the ID."""
     display_name: str
     """Display name, as an exact match."""
+    owner: str
+    """Name of the token that created the analysis, or `registry:` and the ID of a registry."""
+
+
+class AuditConditions(TypedDict, total=False):
+    """Keyword conditions on audit events. All of them must be met."""
+
+    actor: str
+    """Name of a token, `registry:` and the ID of a registry, `retention`, or `unauthenticated`."""
+    analysis: AnalysisRef
+    """The analysis, which may be deleted."""
+    start: datetime | None
+    """Events at this time or later; a time without a zone is local."""
+    end: datetime | None
+    """Events before this time; a time without a zone is local."""
 
 
 class VerdictConditions(TypedDict, total=False):
@@ -222,6 +238,22 @@ def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisCondit
     if "states" in fields:
         fields["states"] = choices(pb.Analysis.State, fields["states"], "state")
     return pb.AnalysisFilter(**fields)
+
+
+def audit_request(dataset: str, action: str | int, conditions: AuditConditions) -> pb.ListAuditEventsRequest:
+    """Return a request for audit events."""
+    request = pb.ListAuditEventsRequest(
+        dataset=dataset_name(dataset) if dataset else "",
+        action=choice(pb.AuditEvent.Action, action, "action"),
+        actor=conditions.get("actor", ""),
+        analysis=name_of(analysis) if (analysis := conditions.get("analysis")) else "",
+        page_size=PAGE_SIZE,
+    )
+    if (start := conditions.get("start")) is not None:
+        request.start_time.FromDatetime(start.astimezone(UTC))
+    if (end := conditions.get("end")) is not None:
+        request.end_time.FromDatetime(end.astimezone(UTC))
+    return request
 
 
 def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictConditions) -> pb.VerdictFilter | None:

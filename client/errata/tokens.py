@@ -7,6 +7,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from enum import Enum
 
 from errata.errors import InvalidSetting
@@ -35,18 +36,36 @@ INCLUDED_SCOPES: Mapping[Scope, Set[Scope]] = {  # by the scope of a token
 }
 
 
+@dataclass(frozen=True)
+class Quota:
+    """The limits of a token; None: those that the service sets for all tokens. 0: no limit."""
+
+    requests: int | None = None  # per minute
+    open: int | None = None  # model analyses that have not ended
+
+    def __str__(self) -> str:
+        """Return the words of the line of a token."""
+        words = [] if self.requests is None else [f"requests={self.requests}/min"]
+        return " ".join(words if self.open is None else [*words, f"open={self.open}"])
+
+
+QUOTA_WORD = re.compile(r"(?:requests=(?P<requests>[0-9]{1,7})/min|open=(?P<open>[0-9]{1,7}))")
+DEFAULT_QUOTA = Quota()
+
+
 def new_token() -> str:
     """Return a new random token."""
     return PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
 
 
-def line_of(name: str, scope: Scope, token: str) -> str:
+def line_of(name: str, scope: Scope, token: str, quota: Quota = DEFAULT_QUOTA) -> str:
     """Return the line of a token for the tokens file.
 
     Args:
         name: Name of the token, which logs show.
         scope: A scope in INCLUDED_SCOPES.
         token: The token; the line has only its SHA-256.
+        quota: The limits of the token.
 
     Raises:
         InvalidSetting: The name contains characters that the file does not allow.
@@ -55,7 +74,7 @@ def line_of(name: str, scope: Scope, token: str) -> str:
         raise InvalidSetting(
             f"Invalid token name {name!r:.80}. Expected letters, digits, and _.- (at most 64).", field="name"
         )
-    return f"{name}  {scope.value}  sha256:{digest_of(token)}"
+    return f"{name}  {scope.value}  sha256:{digest_of(token)}  {quota}".rstrip()
 
 
 def digest_of(token: str) -> str:

@@ -5,6 +5,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from service.caller import visible_owner
+
 MAX_BUNDLES = 2  # of up to 64 MB each
 Value = TypeVar("Value")
 
@@ -14,7 +16,7 @@ class BundleCache(Generic[Value]):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, tuple[int, Value]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str | None, str], tuple[int, Value]] = OrderedDict()
 
     def get(self, evidence: str, version: int, load: Callable[[Value | None], Value]) -> Value:
         """Return the value of a bundle at a version of the index.
@@ -25,10 +27,11 @@ class BundleCache(Generic[Value]):
             load: Called with the value at an earlier version, or None, if the cache has none at this version.
         """
         with self._lock:  # so that concurrent requests load it once
-            known, value = self._entries.pop(evidence, (None, None))
+            key = visible_owner(), evidence  # each owner sees other analyses
+            known, value = self._entries.pop(key, (None, None))
             if value is None or known != version:
                 value = load(value)
-            self._entries[evidence] = version, value
+            self._entries[key] = version, value
             while len(self._entries) > MAX_BUNDLES:
                 self._entries.popitem(last=False)
             return value

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from errata.errors import InvalidRequest, NotComparable
 
 from service.analyses import queries
+from service.analyses.audit import record_gate
 from service.analyses.compare import Side, compare_groups_of_sides, to_side
 from service.analyses.gate_slices import slice_results
 from service.analyses.policy import check_baseline, check_groups, parse_policy, with_min_coverage
@@ -32,6 +33,15 @@ def evaluate_gate(
         InvalidRequest: There is no policy, or no baseline for its bounds on changes.
     """
     analysis = queries.get(stores, analysis_id)
+    result, text = _evaluate(stores, analysis, policy, baseline, min_coverage)
+    record_gate(stores, analysis, text, result)
+    return result
+
+
+def _evaluate(
+    stores: Stores, analysis: Analysis, policy: str, baseline: str, min_coverage: float | None
+) -> tuple[GateResult, str]:
+    """Return the result of a gate, and the policy that it used."""
     text = policy or analysis.request.gate_policy
     if not text:
         raise InvalidRequest(
@@ -43,15 +53,15 @@ def evaluate_gate(
     before = queries.get(stores, baseline_id) if baseline_id else None
     for needed in (analysis, before):
         if needed is not None and needed.state is not State.SUCCEEDED:
-            return unfinished_result(parsed, analysis, needed, baseline_id)
+            return unfinished_result(parsed, analysis, needed, baseline_id), text
     if before is None and not parsed.has_slices:
-        return evaluate_policy(parsed, analysis)
+        return evaluate_policy(parsed, analysis), text
     judged = load_judged(stores, analysis.id)
     judged_before = load_judged(stores, before.id) if before is not None else None
     slices = slice_results(parsed, judged, judged_before)
     if judged_before is None:
-        return evaluate_policy(parsed, analysis, slices=slices)
-    return evaluate_policy(parsed, analysis, to_side(judged), to_side(judged_before), slices)
+        return evaluate_policy(parsed, analysis, slices=slices), text
+    return evaluate_policy(parsed, analysis, to_side(judged), to_side(judged_before), slices), text
 
 
 def evaluate_policy(

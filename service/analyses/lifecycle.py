@@ -6,9 +6,11 @@ import structlog
 from errata.errors import NewerRecord, NotReady, Unavailable
 
 from service.analyses import queries
+from service.analyses.audit import record_change
 from service.analyses.ports import Ports, Stores
 from service.analyses.submit import build_job_spec, finish_submission
-from service.domain import Analysis, State
+from service.caller import current_caller
+from service.domain import Analysis, AuditAction, State
 from service.jobs.transitions import AnalysisRecord
 
 _log = structlog.get_logger()
@@ -24,7 +26,9 @@ def cancel(ports: Ports, analysis_id: str) -> Analysis:
         return archived
     if stores.jobs.cancel(analysis_id, "Canceled by the user."):
         _log.info("analysis cancelled", analysis=analysis_id)
-        ports.observer.analysis_finished(queries.get(stores, analysis_id))
+        cancelled = queries.get(stores, analysis_id)
+        record_change(stores, AuditAction.CANCEL, cancelled)
+        ports.observer.analysis_finished(cancelled)
     return queries.get(stores, analysis_id)
 
 
@@ -52,20 +56,29 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
         owner=before.owner,
         trace=spec.trace,
     )
-    submission = ports.stores.jobs.resubmit(record, spec, limit=ports.limits.max_open)
+    submission = ports.stores.jobs.resubmit(
+        record, spec, limit=ports.limits.max_open, owner_limit=current_caller().max_open
+    )
     if submission is None:
         raise NotReady(f"Cannot retry analysis {before.id}: it was retried already.", field="name")
     _log.info("analysis retried", analysis=before.id, job=submission.job)
-    return finish_submission(ports, submission, spec)
+    analysis = finish_submission(ports, submission, spec)
+    record_change(ports.stores, AuditAction.RETRY, analysis)
+    return analysis
 
 
 def delete(stores: Stores, analysis_id: str) -> None:
-    """Delete an ended analysis; raise NotReady if it is open."""
+    """Delete an ended analysis; raise NotReady if it is open.
+
+    The audit event is stored first, so that no analysis disappears without one.
+    """
     analysis = queries.get(stores, analysis_id)
     if not analysis.state.is_final:
         raise NotReady(
             f"Cannot delete analysis {analysis.id}: its state is {analysis.state.name}. Cancel it first.", field="name"
         )
+    created = analysis.create_time.isoformat()
+    record_change(stores, AuditAction.DELETE, analysis, {"create_time": created}, required=True)
     # A job store that was restored from an older state has it as open, and would archive it again.
     stores.jobs.cancel(analysis_id, "Deleted by the user.")
     stores.jobs.delete(analysis_id)

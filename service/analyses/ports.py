@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from service.analyses.decisions import DecisionCache
+from service.analyses.gate_decisions import GateDecisions
 from service.analyses.model_votes import VoteCache
 from service.analyses.verdict_cache import VerdictCache
 from service.archive.port import AnalysisIndex, Archive
 from service.archive.record_log import RecordLog
-from service.domain import Observer, Review
+from service.domain import AuditEvent, Observer, Review
 from service.evidence.attributes import AttributeRepository
 from service.evidence.repository import EvidenceRepository
 from service.jobs.store import JobStore
@@ -37,6 +38,8 @@ class Stores:
     verdict_cache: "VerdictCache[JudgedAnalysis, Selection]" = field(default_factory=VerdictCache)
     votes: VoteCache = field(default_factory=VoteCache)
     decisions: DecisionCache = field(default_factory=DecisionCache)
+    events: RecordLog[AuditEvent] | None = None  # audit events, except those of evidence; None: they are not stored
+    gate_decisions: GateDecisions = field(default_factory=GateDecisions)
 
 
 @dataclass(frozen=True)

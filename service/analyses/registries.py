@@ -12,6 +12,7 @@ import structlog
 from errata.errors import AlreadyExists, AnalysisNotFound, InvalidInput, ModelNotFound, NotFound, Unavailable
 
 from service.analyses import queries
+from service.analyses.owner_guard import acting_for
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports, Stores
 from service.analyses.request import HOOK_PREFIX, MAX_TEXT
@@ -113,7 +114,8 @@ def handle_event(ports: Ports, registry: Registry, event: RegistryEvent) -> Even
     outcomes = set()
     for rule in rules:
         try:
-            outcomes.add(_apply_rule(ports, registry, rule, event))
+            with acting_for(ports.stores.archive, REGISTRY_OWNER + registry.id):
+                outcomes.add(_apply_rule(ports, registry, rule, event))
         except ModelNotFound as error:
             raise Unavailable(
                 f"No worker offers the model {registry.model_id(event)}. Try again later.", retry_after=RETRY_AFTER

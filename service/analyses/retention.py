@@ -5,8 +5,9 @@ from datetime import timedelta
 import structlog
 from errata.errors import Unavailable
 
+from service.analyses.audit import record_change
 from service.analyses.ports import Stores
-from service.domain import NEWEST_FIRST, AnalysisFilter
+from service.domain import NEWEST_FIRST, RETENTION, AnalysisFilter, AuditAction
 
 BATCH = 100  # analyses per query
 _log = structlog.get_logger()
@@ -19,6 +20,8 @@ def delete_expired(stores: Stores, retention: timedelta) -> int:
     count, after = 0, None
     while analyses := stores.index.find(expired, oldest_first, after, BATCH):
         for analysis in analyses:
+            created = analysis.create_time.isoformat()
+            record_change(stores, AuditAction.DELETE, analysis, {"create_time": created}, actor=RETENTION)
             stores.archive.delete(analysis.id)
             try:
                 stores.jobs.release_request_id(analysis.request.request_id)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from errata.errors import AlreadyExists, InvalidRequest, ReviewNotFound
 
+from service.analyses.audit import record_review
 from service.analyses.class_names import class_named
 from service.analyses.ports import Stores
 from service.domain import Review, undone_ids
@@ -85,7 +86,10 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
     # After the reviewer's earlier reviews of the image, even if the clock of another process is ahead.
     own = [other.time for other in earlier if other.voter == review.voter]
     review = replace(review, time=max([review.time, *(time + timedelta(microseconds=1) for time in own[-1:])]))
-    return _check_repeated(request, review, stores.reviews.create(review))
+    stored = stores.reviews.create(review)
+    if stored == review:
+        record_review(stores, review.dataset, review.evidence, review.image, review.id)
+    return _check_repeated(request, review, stored)
 
 
 def list_reviews(stores: Stores, dataset: str, image: str = "", reviewer: str = "") -> Sequence[Review]:

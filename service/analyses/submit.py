@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 
 import structlog
-from errata.errors import InvalidRequest, ModelNotFound, TooBusy
+from errata.errors import AnalysisNotFound, InvalidRequest, ModelNotFound, QuotaExceeded, TooBusy
 
 from service import tracing
 from service.analyses import queries
 from service.analyses import request as requests
+from service.analyses.audit import record_change
 from service.analyses.ports import Ports
 from service.analyses.reuse import reuse_predictions
 from service.analyses.upload import check_capacity, check_same_body, request_id_conflict
 from service.analyses.waiting import install_remedy
-from service.domain import Analysis, AnalysisRequest, class_lines
+from service.caller import current_caller, visible_owner
+from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, AuditAction, class_lines
 from service.jobs.store import Outcome, Submission
 from service.jobs.transitions import AnalysisRecord, JobSpec
 from service.predictions.model_id import HUB_SOURCES, ModelId, parse_model_id
@@ -37,6 +39,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         DatasetNotFound: The data set does not exist.
         AlreadyExists: The request ID was used with another body.
         TooBusy: Too many analyses are open, or the archive is full.
+        QuotaExceeded: Too many analyses of the caller are open.
         Unavailable: The hub of the model is unavailable.
     """
     with tracing.span("submit", attributes={"errata.dataset": request.dataset, "errata.model": request.model}):
@@ -70,7 +73,9 @@ def _submit(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
         delivery=delivery,
         trace=spec.trace,
     )
-    submission = ports.stores.jobs.submit(record, spec, fresh=request.fresh, limit=ports.limits.max_open)
+    submission = ports.stores.jobs.submit(
+        record, spec, fresh=request.fresh, limit=ports.limits.max_open, owner_limit=current_caller().max_open
+    )
     if submission.outcome is Outcome.REUSED:
         raise request_id_conflict(request.request_id)
     _log.info(
@@ -80,7 +85,17 @@ def _submit(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
         job=submission.job,
         model=spec.model,
     )
-    return finish_submission(ports, submission, spec)
+    try:
+        analysis = finish_submission(ports, submission, spec)
+    except AnalysisNotFound as error:
+        if submission.outcome is Outcome.REPEATED and visible_owner() is not None:  # perhaps of another owner
+            raise request_id_conflict(request.request_id) from error
+        raise
+    if submission.outcome in (Outcome.NEW, Outcome.JOINED):
+        details = {"model": spec.model}
+        actor = owner if owner.startswith(REGISTRY_OWNER) else ""
+        record_change(ports.stores, AuditAction.CREATE, analysis, details, actor=actor)
+    return analysis
 
 
 def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
@@ -124,6 +139,13 @@ def finish_submission(ports: Ports, submission: Submission, spec: JobSpec) -> An
     if submission.outcome is Outcome.FULL:
         raise TooBusy(
             f"Too many open analyses ({submission.open} of {ports.limits.max_open}). Try again later.",
+            retry_after=RETRY_AFTER,
+        )
+    if submission.outcome is Outcome.OWNER_FULL:
+        caller = current_caller()
+        raise QuotaExceeded(
+            f"Token {caller.name!r} has {submission.open} of {caller.max_open} permitted open analyses. Wait for one "
+            "of them, or ask the operator to raise the limit.",
             retry_after=RETRY_AFTER,
         )
     if submission.outcome is Outcome.NEW:

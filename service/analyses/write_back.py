@@ -11,6 +11,7 @@ from errata.errors import AnalysisNotFound, ErrataError, ModelNotFound
 from service import tracing
 from service.analyses import queries
 from service.analyses.gate import evaluate_gate
+from service.analyses.owner_guard import acting_for
 from service.analyses.ports import Ports, Stores
 from service.analyses.report import report
 from service.domain import REGISTRY_OWNER, Analysis, GateDecision, GateResult, State
@@ -67,11 +68,12 @@ def registry_of(analysis: Analysis) -> str:
 
 def build_result(ports: Ports, analysis: Analysis) -> WriteBack | None:
     """Return the result of an ended analysis for its registry; None while its baseline is not finished."""
-    gate, without_baseline = evaluate_registry_gate(ports.stores, analysis)
-    if gate is not None and gate.decision is GateDecision.PENDING:
-        return None
+    with acting_for(ports.stores.archive, analysis.owner):
+        gate, without_baseline = evaluate_registry_gate(ports.stores, analysis)
+        if gate is not None and gate.decision is GateDecision.PENDING:
+            return None
+        html = report(ports, analysis.id) if analysis.state is State.SUCCEEDED else ""
     labels = analysis.request.labels
-    html = report(ports, analysis.id) if analysis.state is State.SUCCEEDED else ""
     return WriteBack(labels.get("model", ""), labels.get("version", ""), analysis, gate, without_baseline, html)
 
 

@@ -12,6 +12,7 @@ from errata.v1 import evidence_service_pb2_grpc
 
 from service import wire
 from service.analyses import evidence_versions
+from service.analyses.audit import list_events
 from service.analyses.ports import Ports
 from service.analyses.reanalyze_all import reanalyze_all
 from service.api.executors import BoundedExecutor
@@ -86,11 +87,8 @@ class EvidenceService(evidence_service_pb2_grpc.EvidenceServiceServicer):
 
     async def ListAuditEvents(self, request: pb.ListAuditEventsRequest, context: Context) -> pb.ListAuditEventsResponse:
         """Return a page of the audit events, newest first."""
-        action = wire.audit_action(request.action)
-        dataset = dataset_id(request.dataset)
-        list_events = evidence_versions.list_audit_events
-        events = await self._executor.call(list_events, self._ports.stores, dataset, action)
-        page, next_token = wire.page_of_records(events, request)
+        find = partial(list_events, self._ports.stores, wire.audit_filter(request))
+        page, next_token = await self._executor.call(wire.page_of_query, find, request)
         return pb.ListAuditEventsResponse(
             audit_events=[wire.to_audit_event(event) for event in page], next_page_token=next_token
         )

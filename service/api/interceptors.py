@@ -15,8 +15,10 @@ from grpc_status import rpc_status
 
 from service import tracing
 from service.api.status import code_of, internal_status, status_of
-from service.authorization import CALLER, PERMISSIONS, Authorizer, Scope
+from service.authorization import PERMISSIONS, Authorizer, Scope
+from service.caller import Caller, bind_caller
 from service.evicting_limiter import EvictingLimiter
+from service.quotas import RequestQuota
 from service.redact import log_fields
 from service.telemetry import REQUEST_ID, REQUEST_IDS, SERVICE_FAULT_CODES, Metrics, new_request_id
 
@@ -31,9 +33,10 @@ _log = structlog.get_logger()
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Counts and authorizes calls, binds a request ID to their logs, and maps their errors to statuses."""
 
-    def __init__(self, metrics: Metrics, authorizer: Authorizer) -> None:
+    def __init__(self, metrics: Metrics, authorizer: Authorizer, quota: RequestQuota | None = None) -> None:
         self._metrics = metrics
         self._authorizer = authorizer
+        self._quota = quota or RequestQuota()
         self._health_requests = EvictingLimiter(MAX_HEALTH_REQUESTS, HEALTH_REQUEST_SECONDS)
         self._health_responses = EvictingLimiter(MAX_HEALTH_RESPONSES)  # a health watch occupies a slot until it ends
 
@@ -53,6 +56,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         check = partial(self._authorizer.check, method, _value(metadata, AUTHORIZATION), certified=True)
         try:
             caller = check()
+            await self._quota.count(caller)
         except ErrataError as error:
             return self._refusing_handler(method, error)
         if not method.startswith("/errata."):  # reflection
@@ -108,21 +112,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return grpc.stream_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 
-    def _wrap_unary(self, method: str, caller: str, behavior: Any) -> Any:
+    def _wrap_unary(self, method: str, caller: Caller, behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _Call(self._metrics, method, context, caller):
                 return await behavior(_check_parsed(request), context)
 
         return call
 
-    def _wrap_upload(self, method: str, caller: str, check: Callable[[], object], behavior: Any) -> Any:
+    def _wrap_upload(self, method: str, caller: Caller, check: Callable[[], object], behavior: Any) -> Any:
         async def receive(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _while_authorized(check):
                 return await behavior(request, context)
 
         return self._wrap_unary(method, caller, receive)
 
-    def _wrap_stream(self, method: str, caller: str, check: Callable[[], object], behavior: Any) -> Any:
+    def _wrap_stream(self, method: str, caller: Caller, check: Callable[[], object], behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             async with (
                 _Call(self._metrics, method, context, caller),
@@ -197,13 +201,13 @@ class _Call:
     """Measures and logs one call, and aborts it with the status of its error."""
 
     def __init__(
-        self, metrics: Metrics, method: str, context: "grpc.aio.ServicerContext[Any, Any]", caller: str = ""
+        self, metrics: Metrics, method: str, context: "grpc.aio.ServicerContext[Any, Any]", caller: Caller | None = None
     ) -> None:
         self._metrics = metrics
         self._method = method.removeprefix("/")
         self._name = method.rsplit("/", 1)[-1]
         self._context = context
-        self._caller = caller  # name of the token
+        self._caller = caller or Caller()
         self._started_at = 0.0
         self._request_id = ""
         self._span = ExitStack()
@@ -217,9 +221,9 @@ class _Call:
         structlog.contextvars.bind_contextvars(request=self._request_id, rpc=self._name)
         self._metrics.rpc_started.labels(self._name).inc()
         self._context.set_trailing_metadata(((REQUEST_ID, self._request_id),))
-        CALLER.set(self._caller)
-        if self._caller:
-            structlog.contextvars.bind_contextvars(caller=self._caller)
+        bind_caller(self._caller)
+        if self._caller.name:
+            structlog.contextvars.bind_contextvars(caller=self._caller.name)
         return self
 
     async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:

@@ -30,6 +30,7 @@ from service.api.review_service import ReviewService
 from service.api.upload_receiver import UploadReceiver
 from service.authorization import ALLOW_ALL, Authorizer
 from service.concurrency import ConcurrencyLimit
+from service.quotas import RequestQuota
 from service.telemetry import SERVICE_FAULT_CODES, Metrics, initialize_series
 
 MAX_CONNECTIONS, RESERVED_FILES = 2000, 640  # reserved: file descriptors for HTTP connections, the archive, and Redis
@@ -96,6 +97,7 @@ def make_server(
     uploads: ConcurrencyLimit,
     authorizer: Authorizer = ALLOW_ALL,
     credentials: grpc.ServerCredentials | None = None,
+    quota: RequestQuota | None = None,
 ) -> GrpcServer:
     """Create a server and bind it to an address; without credentials, it serves plain text.
 
@@ -105,7 +107,7 @@ def make_server(
         RuntimeError: The address is in use.
     """
     initialize_series(metrics.rpc_handled, rpc_names(), SERVICE_FAULT_CODES)
-    calls = CallInterceptor(metrics, authorizer)
+    calls = CallInterceptor(metrics, authorizer, quota)
     connections = ("grpc.max_allowed_incoming_connections", max_connections())
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
     executor = BoundedExecutor()

@@ -4,7 +4,7 @@ import json
 import re
 import threading
 from bisect import insort
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
@@ -18,6 +18,7 @@ from service.domain.schema_version import check_schema
 
 SCHEMA = 1
 MAX_RECORD = 1 << 20  # bytes
+BATCH = 100  # records that `newest_first` reads at once
 _NAME = re.compile(r"([0-9a-f]{32})\.json")
 _log = structlog.get_logger()
 
@@ -107,6 +108,21 @@ class RecordLog(Generic[T]):
         with self._lock:
             self._refresh()
             return tuple(self._by_key.get(key, ()))
+
+    def newest_first(self, first: str, last: str) -> Iterator[T]:
+        """Yield the records whose IDs are from `first` to before `last`, by falling ID.
+
+        For IDs that begin with the time. Nothing is kept in memory, and only the records that are used are read.
+
+        Raises:
+            Unavailable: The archive cannot be read.
+        """
+        names = [name for name in self._files.names() if _NAME.fullmatch(name) and first <= name[:-5] < last]
+        names.sort(reverse=True)
+        for start in range(0, len(names), BATCH):
+            for name, content in self._files.read_many(names[start : start + BATCH]):
+                if content is not None and (record := self._decode(name, content)) is not None:
+                    yield record
 
     def by_id(self) -> Mapping[str, T]:
         """Return all records by their IDs.

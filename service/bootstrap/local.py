@@ -64,7 +64,7 @@ async def run_local(
     background.callback(ports.thumbnails.stop)
     if start_parsers:
         ports.parsers.start()
-    models = _serve_engine(engine, ports, settings, predictor)
+    models = _serve_engine(engine, ports, store, settings, predictor)
     background.callback(models.close)
     start_each(
         background,
@@ -100,13 +100,15 @@ async def run_local(
     await servers.serve(stopped, on_ready)
 
 
-def _serve_engine(engine: Engine, ports: Ports, settings: Settings, predictor: Predictor | None) -> ProcessPredictor:
+def _serve_engine(
+    engine: Engine, ports: Ports, store: InMemoryJobStore, settings: Settings, predictor: Predictor | None
+) -> ProcessPredictor:
     """Start the engine with a worker and the judging, and return the process that runs models."""
     images = image_folders(settings)
     models = process_predictor(settings, images)
     worker = Worker(
         name=WORKER,
-        store=ports.stores.jobs,
+        store=store,
         predictor=predictor or models,
         drain=engine.drain,
         send_judging=engine.send_judging,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 from errata.errors import InvalidSetting
+from errata.tokens import Quota
 
 from service.authorization import Authorizer, Tokens
 from service.certificates import Certificates
@@ -71,6 +72,11 @@ def make_security(settings: Settings) -> Security:
     tokens = None if settings.tokens is None else Tokens(settings.tokens)
     if tokens is not None:
         tokens.load()
+    elif settings.isolate_owners:
+        raise InvalidSetting(
+            "ERRATA_ISOLATE_OWNERS needs tokens, which identify the owners. Set ERRATA_TOKENS, or remove it.",
+            field="ERRATA_ISOLATE_OWNERS",
+        )
 
     def certificates() -> Certificates | None:
         if settings.tls_certificate is None or settings.tls_key is None:
@@ -79,7 +85,13 @@ def make_security(settings: Settings) -> Security:
 
     if (initial := certificates()) is not None:
         initial.load()
-    return Security(Authorizer(tokens, settings.tls_client_ca is not None), certificates, settings.allow_insecure)
+    authorizer = Authorizer(
+        tokens,
+        settings.tls_client_ca is not None,
+        Quota(settings.token_requests, settings.token_open),
+        settings.isolate_owners,
+    )
+    return Security(authorizer, certificates, settings.allow_insecure)
 
 
 def is_loopback(host: str) -> bool:

@@ -16,6 +16,7 @@ from service.api.credentials import server_credentials
 from service.api.server import GrpcServer, make_server
 from service.bootstrap.security import Security, split_address
 from service.concurrency import ConcurrencyLimit, make_upload_limit
+from service.quotas import RequestQuota
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.web import gates, responses
@@ -68,7 +69,8 @@ class Servers:
         """
         settings = self.settings
         uploads = make_upload_limit(settings.max_uploads)
-        server = self._make_grpc_server(uploads)
+        quota = RequestQuota(self.ports.stores.jobs)
+        server = self._make_grpc_server(uploads, quota)
         families = (
             Hooks(self.ports, self.callers, self.metrics),
             Gates(self.ports, settings.public_url),
@@ -81,7 +83,8 @@ class Servers:
         def is_ready() -> bool:
             return is_serving and self.is_ready()
 
-        listeners = await self._start_listeners(is_ready, [route for family in families for route in family.routes()])
+        routes = [route for family in families for route in family.routes()]
+        listeners = await self._start_listeners(is_ready, routes, quota)
         await server.serve()
         is_serving = True
         addresses = Addresses(
@@ -102,7 +105,7 @@ class Servers:
                 family.stop()
             _log.info("stopped")
 
-    def _make_grpc_server(self, uploads: ConcurrencyLimit) -> GrpcServer:
+    def _make_grpc_server(self, uploads: ConcurrencyLimit, quota: RequestQuota) -> GrpcServer:
         """Create the gRPC server; raise Unavailable if its address is in use."""
         certificates = self.security.certificates()
         try:
@@ -113,11 +116,14 @@ class Servers:
                 uploads,
                 self.security.authorizer,
                 None if certificates is None else server_credentials(certificates),
+                quota,
             )
         except RuntimeError as error:
             raise address_in_use("ERRATA_GRPC_ADDRESS", self.settings.grpc_address) from error
 
-    async def _start_listeners(self, is_ready: Callable[[], bool], routes: Sequence[Route]) -> list[Listener]:
+    async def _start_listeners(
+        self, is_ready: Callable[[], bool], routes: Sequence[Route], quota: RequestQuota
+    ) -> list[Listener]:
         """Start the HTTP listener of the routes, and the one of the metrics if they have an address of their own."""
         settings, authorizer = self.settings, self.security.authorizer
         public_host = urlsplit(settings.public_url).hostname
@@ -126,6 +132,7 @@ class Servers:
             http_error,
             allowed_hosts=None if authorizer.tokens is not None else [public_host] if public_host else [],
             access=authorizer,
+            quota=quota,
             refusal=_refusal,
             has_metrics=not settings.metrics_address,
         )

@@ -12,13 +12,14 @@ from pathlib import Path
 import structlog
 from errata.errors import InvalidEvidence, InvalidSetting
 
+from service.analyses.owner_guard import GuardedArchive, GuardedIndex, GuardedJobStore
 from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
 from service.archive.files import open_files
 from service.archive.indexed import IndexedArchive
 from service.archive.publications import ArchivePublications
 from service.archive.record_log import RecordLog
 from service.bootstrap.metrics_observer import MetricsObserver
-from service.domain import Review, State, review_keys
+from service.domain import AuditEvent, Review, State, review_keys
 from service.evidence.attributes import AttributeRepository
 from service.evidence.labels import demo_folder
 from service.evidence.repository import EvidenceRepository
@@ -58,15 +59,17 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
     attributes = AttributeRepository(settings.attributes)
     attributes.check()
     initialize_series(metrics.analyses, (state.name.lower() for state in State if state.is_final))
+    is_isolated = settings.isolate_owners
     return Ports(
         stores=Stores(
             repository,
-            store,
-            archive,
-            archive.index,
+            GuardedJobStore(store) if is_isolated else store,
+            GuardedArchive(archive) if is_isolated else archive,
+            GuardedIndex(archive.index) if is_isolated else archive.index,
             lambda: datetime.now(UTC),
             RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review, review_keys),
             attributes,
+            events=RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/audit-analyses"), AuditEvent),
         ),
         models=Models(
             offers=partial(_offered_models, store),

@@ -48,7 +48,7 @@ from service.domain.answers import (
     class_name_of,
     normalize_answer,
 )
-from service.domain.audit import PUBLICATIONS, UNAUTHENTICATED, AuditAction, AuditEvent
+from service.domain.audit import PUBLICATIONS, RETENTION, UNAUTHENTICATED, AuditAction, AuditEvent
 from service.domain.calibration import Bin, Calibration
 from service.domain.class_relations import DENSE_CLASSES, Classes, ClassPairs, Mask, Superclasses
 from service.domain.class_table import class_lines, classes_digest, parse_class_lines
@@ -210,6 +210,7 @@ __all__ = [
     "PUBLICATIONS",
     "QUANTILES",
     "REGISTRY_OWNER",
+    "RETENTION",
     "SEVERE_TYPES",
     "TOP1_CORRECT_TYPES",
     "TOP1_ERROR_TYPES",

@@ -1,4 +1,4 @@
-"""Audit events: who changed the evidence of a service, and when. An event is never changed."""
+"""Audit events: who changed the evidence and the analyses of a service, and when. An event is never changed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 UNAUTHENTICATED = "unauthenticated"  # actor of a call without a token
+RETENTION = "retention"  # actor of the deletion of expired analyses
 
 
 class AuditAction(StrEnum):
@@ -17,6 +18,12 @@ class AuditAction(StrEnum):
     PUBLISH = "publish"  # published a bundle of one process for all processes
     SET_DEFAULT = "set-default"  # made a bundle the default of its data set
     IMPORT = "import"  # imported reviews
+    CREATE = "create"  # created an analysis
+    DELETE = "delete"  # deleted an analysis
+    CANCEL = "cancel"  # canceled an analysis
+    RETRY = "retry"  # retried a failed analysis
+    REVIEW = "review"  # reviewed an image
+    GATE = "gate"  # evaluated a gate, with another decision than before
 
 
 PUBLICATIONS = frozenset(
@@ -26,12 +33,13 @@ PUBLICATIONS = frozenset(
 
 @dataclass(frozen=True)
 class AuditEvent:
-    """One change."""
+    """One change, or one decision of a gate."""
 
     id: str  # 32 hexadecimal digits
     time: datetime
-    actor: str  # the name of a token, or UNAUTHENTICATED
+    actor: str  # the name of a token, `registry:` and the ID of a registry, UNAUTHENTICATED, or RETENTION
     action: AuditAction
     dataset: str
     digest: str = ""  # of the evidence; empty if the event has none
     details: Mapping[str, str] = field(default_factory=dict)
+    analysis: str = ""  # id; empty if the event has none

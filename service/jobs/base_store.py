@@ -21,6 +21,8 @@ from service.jobs.transitions import ShardResult, WorkerOffer
 HEARTBEAT_SECONDS = 30.0  # the default of ERRATA_HEARTBEAT_SECONDS
 PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
 WORKERS_TTL, DEAD_TTL = 86_400, 7 * 86_400  # seconds that a stopped worker and a dropped message are known
+MINUTE = 60.0  # seconds
+ROUNDING = 1e-4  # seconds; stored times have microseconds
 MAX_CONFLICTS = 100  # attempts of a step while others change the same records
 LAST_CONFLICT_SECONDS = 0.05  # longest pause between two attempts
 Value = TypeVar("Value")
@@ -226,6 +228,23 @@ class BaseStore:
             delayed=sum(time > now for _, time in records.pairs(retries)),
             dead=sum(time > now - DEAD_TTL for _, time in records.pairs(dead)),
         )
+
+    @atomic
+    def take_request(self, tx: Transaction, token: str, limit: int) -> float:
+        """Count a request of a token with a limit per minute.
+
+        The key has the time at which all counted requests would have been made at an even rate (the generic cell rate
+        algorithm). A token can make a minute's requests at once, and then further ones at that rate.
+
+        Returns:
+            Seconds until the next request; 0 if this one is within the limit.
+        """
+        now = tx.now
+        counted_until = max(now, float(tx.get(f"requests:{token}") or 0)) + MINUTE / limit
+        if counted_until - now > MINUTE + ROUNDING:
+            return counted_until - now - MINUTE
+        tx.write("SET", f"{PREFIX}requests:{token}", format_time(counted_until), "EX", int(MINUTE))
+        return 0.0
 
     def memory_usage(self) -> MemoryUsage:
         """Return the memory that the store uses."""

@@ -7,19 +7,19 @@ from typing import TypeVar
 from errata.errors import DamagedRecord
 
 from service.domain import Failure, State
-from service.jobs import records, transitions
+from service.jobs import fair_order, records, transitions
 from service.jobs.transaction import (
     DELIVERY_TTL,
     FINISHED_TTL,
     PREFIX,
-    STARTED_COMMAND,
     Transaction,
+    entry_command,
     job_command,
     record_command,
     spec_command,
     waiting_command,
 )
-from service.jobs.transitions import AnalysisRecord, Claim, JobSpec, JobStatus, RecordStatus, Shard, Step
+from service.jobs.transitions import AnalysisRecord, Claim, ClaimOutcome, JobSpec, JobStatus, RecordStatus, Shard, Step
 
 Value = TypeVar("Value")
 
@@ -39,7 +39,7 @@ def join_or_create(tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_i
     dedupe = f"dedupe:{spec.dedupe_key}"
     job = None if fresh else _find_job(tx, tx.get(dedupe))
     if job is None or not job.can_be_joined or records.is_newer(tx.spec(job.id)):
-        job = JobStatus(new_id, spec.num_shards, spec.num_shards, spec.dedupe_key, created=tx.now)
+        job = JobStatus(new_id, spec.num_shards, spec.num_shards, spec.dedupe_key, created=tx.now, owner=record.owner)
         tx.add_job(job, spec)
         if not fresh:
             tx.write("SET", PREFIX + dedupe, new_id)
@@ -49,13 +49,19 @@ def join_or_create(tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_i
     return job
 
 
+def count_open(tx: Transaction, owner: str) -> int:
+    """Return the number of open analyses of an owner. The entry of an analysis never changes."""
+    ids = records.texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1))
+    tx.prefetch(*map(entry_command, ids))
+    return sum(records.owner_of(tx.entry(analysis_id)) == owner for analysis_id in ids)
+
+
 def write_step(tx: Transaction, job: JobStatus, index: int, shard: Shard, step: Step[Value]) -> None:
     """Store the differences that a transition of a shard returned; raise NewerRecord for a newer version's job."""
-    if isinstance(step.reply, Claim) and step.effects:
-        tx.prefetch(
-            spec_command(job.id), STARTED_COMMAND, *([] if step.job.state is job.state else [waiting_command(job.id)])
-        )
+    if isinstance(step.reply, Claim) and step.reply.kind in (ClaimOutcome.CLAIMED, ClaimOutcome.LOST):
+        tx.prefetch(spec_command(job.id), *([] if step.job.state is job.state else [waiting_command(job.id)]))
         records.check_known(f"the job {job.id}", tx.spec(job.id))
+        fair_order.note_turn(tx, job)
     if step.result is not None:
         tx.write("SET", f"{PREFIX}part:{job.id}:{index}", records.pack_shard_result(step.result))
     for effect in step.effects:

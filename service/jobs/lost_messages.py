@@ -10,11 +10,9 @@ from service.domain import State
 from service.jobs.transitions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, JobStatus, Shard, Step, available_at
 
 
-def mark_lost(
-    job: JobStatus, shard: Shard, now: float, last_started: float, is_queue_empty: bool, heartbeat: float
-) -> Step[bool]:
+def mark_lost(job: JobStatus, shard: Shard, now: float, is_queue_empty: bool, heartbeat: float) -> Step[bool]:
     """Note that the message of a shard is sent again now if it is lost; reply whether it is."""
-    is_lost = not job.state.is_final and is_shard_lost(shard, now, last_started, is_queue_empty, heartbeat)
+    is_lost = not job.state.is_final and is_shard_lost(shard, now, is_queue_empty, heartbeat)
     return Step(is_lost, job, replace(shard, sent=now) if is_lost else shard)
 
 
@@ -23,24 +21,24 @@ def judging_delay(attempts: int) -> float:
     return min(FIRST_RETRY_SECONDS * attempts, LAST_RETRY_SECONDS)
 
 
-def is_shard_lost(shard: Shard, now: float, last_started: float, is_queue_empty: bool, heartbeat: float) -> bool:
+def is_shard_lost(shard: Shard, now: float, is_queue_empty: bool, heartbeat: float) -> bool:
     """Return whether the message of a shard is lost: never sent, sent to a worker that did not receive it, or deleted.
 
-    The engine redelivers the messages of dead workers within a heartbeat. Therefore, a message is lost only if a
-    consumer finds the queue empty some time later, or if a shard that was sent much later has started.
+    The engine redelivers the messages of dead workers within a heartbeat. Therefore, the message of a queued shard is
+    lost only if a consumer finds the queue empty some time later: until then, any message makes a worker take it. A
+    shard that has crashed its worker repeatedly needs its own message, which other shards may have used.
 
     Args:
         shard: The shard.
         now: Seconds of the store's clock.
-        last_started: The latest `sent` of all shards that have been claimed.
         is_queue_empty: Whether a consumer found the queue empty at its last fetch.
         heartbeat: Seconds without a heartbeat after which the engine considers a worker dead.
     """
     margin = heartbeat / 3
     if shard.state is State.QUEUED and shard.retry_at <= now:
-        return (is_queue_empty and now - shard.sent > margin) or last_started - shard.sent > 2 * heartbeat
+        return is_queue_empty and now - shard.sent > margin
     if shard.state is State.RUNNING:
-        return is_queue_empty and now - max(available_at(shard), shard.sent) > heartbeat + margin
+        return now - max(available_at(shard), shard.sent) > heartbeat + margin
     return False
 
 

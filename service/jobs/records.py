@@ -158,14 +158,21 @@ def read_head(job_id: str, reply: Reply) -> tuple[JobStatus, JobSpec] | None:
     status = job_status(job_id, reply)
     if status is None:
         return None
+    spec = read_spec(job_id, values(reply)[-1])
     with translate_damage(f"the job {job_id}"):
-        document = _parse_document(f"the job {job_id}", (values(reply)[-1] or b"").decode())
-        if "asked" in document:
-            document["call_id"] = document.pop("asked")  # the stored name
-        spec: JobSpec = _SPECS.validate_python(known_fields(JobSpec, document))
         if spec.num_shards != status.num_shards:
             raise ValueError(f"expected {spec.num_shards} shards, got {status.num_shards}")
         return status, spec
+
+
+def read_spec(job_id: str, content: bytes | None) -> JobSpec:
+    """Return the specification of a job from its JSON; raise errors as `read_head`."""
+    with translate_damage(f"the job {job_id}"):
+        document = _parse_document(f"the job {job_id}", (content or b"").decode())
+        if "asked" in document:
+            document["call_id"] = document.pop("asked")  # the stored name
+        spec: JobSpec = _SPECS.validate_python(known_fields(JobSpec, document))
+        return spec
 
 
 def read_job(status: JobStatus, spec: JobSpec, analyses: Sequence[str], shards: Sequence[Reply]) -> Job:
@@ -296,6 +303,13 @@ def offer_from_json(content: bytes) -> WorkerOffer:
     """Return the offer of a worker; raise DamagedRecord if it is invalid."""
     with translate_damage("a worker's offer"):
         return _OFFERS.validate_json(content)
+
+
+def owner_of(entry: bytes) -> str:
+    """Return the owner in the constant fields of an analysis; empty if they are damaged."""
+    with suppress(*DAMAGE_ERRORS):
+        return str(json.loads(entry)["owner"])
+    return ""
 
 
 def pack_names(names: Sequence[str]) -> bytes:

@@ -5,7 +5,7 @@ have not changed meanwhile. Otherwise it starts again.
 """
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from errata.errors import DamagedRecord
 
 from service.domain import Failure, State
-from service.jobs import lifecycle, lost_messages, records, transitions
+from service.jobs import fair_order, lifecycle, lost_messages, records, transitions
 from service.jobs.base_store import BaseStore, atomic
 from service.jobs.reader import Snapshot
 from service.jobs.records import format_time
@@ -46,6 +46,10 @@ class Outcome(Enum):
     REPEATED = "repeated"  # the same request ID, with the same body, was accepted before
     REUSED = "reused"  # the same request ID, with another body, was accepted before
     FULL = "full"  # too many analyses are open
+    OWNER_FULL = "owner full"  # too many analyses of the owner are open
+
+
+FULL = frozenset({Outcome.FULL, Outcome.OWNER_FULL})
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,23 @@ class Submission:
     outcome: Outcome
     analysis: str = ""  # id
     job: str = ""  # id
-    open: int = 0  # open analyses
+    open: int = 0  # open analyses, or those of the owner for OWNER_FULL
 
 
 class JobStore(BaseStore):
     """Stores open analyses, and for a limited time those that failed or were canceled. Thread-safe."""
 
     @atomic
-    def submit(self, tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
+    def submit(
+        self,
+        tx: Transaction,
+        record: AnalysisRecord,
+        spec: JobSpec,
+        *,
+        fresh: bool,
+        limit: int,
+        owner_limit: int = 0,
+    ) -> Submission:
         """Submit an analysis: create a job, join an open one, or return the analysis of an earlier request.
 
         Args:
@@ -70,6 +83,7 @@ class JobStore(BaseStore):
             spec: The computation that it needs.
             fresh: Create a job even if an open one computes the same.
             limit: Maximum number of open analyses.
+            owner_limit: Maximum number of open analyses of the owner; 0: no limit.
 
         Returns:
             REPEATED for a delivery that was submitted before, even if its request differs now.
@@ -83,19 +97,21 @@ class JobStore(BaseStore):
         )
         if before := _find_before(tx, request_id, digest, record.delivery):
             return before
-        submission = _accept(tx, record, spec, fresh=fresh, limit=limit)
-        if submission.outcome is not Outcome.FULL:
+        submission = _accept(tx, record, spec, fresh=fresh, limit=limit, owner_limit=owner_limit)
+        if submission.outcome not in FULL:
             lifecycle.bind(tx, request_id, digest, record.delivery, record.id, is_open=True)
         return submission
 
     @atomic
-    def resubmit(self, tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, limit: int) -> Submission | None:
+    def resubmit(
+        self, tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, limit: int, owner_limit: int = 0
+    ) -> Submission | None:
         """Queue a failed analysis again under the same id; return None unless it has failed."""
         before = tx.record(record.id)
         if before is None or before.state is not State.FAILED:
             return None
-        submission = _accept(tx, record, spec, fresh=spec.fresh, limit=limit)
-        if submission.outcome is not Outcome.FULL and record.request.request_id:
+        submission = _accept(tx, record, spec, fresh=spec.fresh, limit=limit, owner_limit=owner_limit)
+        if submission.outcome not in FULL and record.request.request_id:
             tx.write("PERSIST", f"{PREFIX}request:{record.request.request_id}")
         return submission
 
@@ -150,6 +166,11 @@ class JobStore(BaseStore):
             return False
         tx.delete_record(analysis_id)
         return True
+
+    def next_shard(self, job_id: str, shard: int, can_run: Callable[[JobSpec], bool]) -> tuple[str, int] | None:
+        """Return the shard that a worker takes for the message of a shard; None for the shard of the message."""
+        (time,) = self._reader.read(("TIME",))
+        return fair_order.next_shard(self._reader.read, self._time(time), (job_id, shard), can_run)
 
     def claim_shard(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
         """Claim a shard for a lease of `lease` seconds."""
@@ -287,23 +308,30 @@ class JobStore(BaseStore):
         """
         is_empty, heartbeat = MODELS in empty_queues, self.heartbeat_timeout
         lost: list[tuple[str, int | None]] = []
-        started, shards, jobs = self._reader.read(
-            ("GET", f"{PREFIX}started:models"),
-            ("ZRANGE", f"{PREFIX}open:models", 0, -1, "WITHSCORES"),
-            ("ZRANGE", f"{PREFIX}open:jobs", 0, -1),
+        members, jobs, time = self._reader.read(
+            ("ZRANGE", f"{PREFIX}open:models", 0, -1), ("ZRANGE", f"{PREFIX}open:jobs", 0, -1), ("TIME",)
         )
-        last_started = records.number(started)
-        for member, created in records.pairs(shards):
-            may_be_lost = is_empty or created < last_started - 2 * heartbeat
-            with suppress(DamagedRecord):  # its readers report it
-                at = records.shard_of(member)
-                if may_be_lost and self._change_shard(*at, lost_messages.mark_lost, last_started, is_empty, heartbeat):
-                    lost.append(at)
+        for at in self._find_lost(records.texts(members), self._time(time), is_empty):
+            if self._change_shard(*at, lost_messages.mark_lost, is_empty, heartbeat):
+                lost.append(at)
         for job_id in records.texts(jobs) if JUDGING in empty_queues else ():
             with suppress(DamagedRecord):
                 if self._mark_judging_lost(job_id):
                     lost.append((job_id, None))
         return lost
+
+    def _find_lost(self, members: Sequence[str], now: float, is_empty: bool) -> Iterator[tuple[str, int]]:
+        """Yield the shards whose message is lost; without a step for each shard, as there can be thousands."""
+        shards: list[tuple[str, int]] = []
+        for member in members:
+            with suppress(DamagedRecord):  # its readers report it
+                shards.append(records.shard_of(member))
+        replies = self._reader.read(*(shard_command(*at) for at in shards))
+        for at, reply in zip(shards, replies, strict=True):
+            with suppress(DamagedRecord):
+                shard = records.read_shard(at[0], reply)
+                if shard and lost_messages.is_shard_lost(shard, now, is_empty, self.heartbeat_timeout):
+                    yield at
 
     @atomic
     def _mark_judging_lost(self, tx: Transaction, job_id: str) -> bool:
@@ -384,10 +412,14 @@ def _find_before(tx: Transaction, request_id: str, digest: str, delivery: str) -
     return before and Submission(Outcome.REPEATED if before[0] == digest else Outcome.REUSED, before[1])
 
 
-def _accept(tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
+def _accept(
+    tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int, owner_limit: int
+) -> Submission:
     num_open = int(records.number(tx.read("ZCARD", f"{PREFIX}open:analyses")))
     if num_open >= limit:
         return Submission(Outcome.FULL, open=num_open)
+    if owner_limit and (num_own := lifecycle.count_open(tx, record.owner)) >= owner_limit:
+        return Submission(Outcome.OWNER_FULL, open=num_own)
     new_id = uuid.uuid4().hex
     job = lifecycle.join_or_create(tx, record, spec, new_id, fresh=fresh)
     return Submission(Outcome.NEW if job.id == new_id else Outcome.JOINED, record.id, job.id, num_open + 1)

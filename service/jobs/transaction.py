@@ -1,7 +1,8 @@
 """The records of jobs and analyses in a key-value store, and one atomic step that reads and changes them.
 
 errata:analysis:{id}      hash    entry (the record, JSON), request_id, job, state, failure (JSON), ended
-errata:job:{id}           hash    spec (JSON), dedupe, created, state, shards, left, started, judge_fence, failure, sent
+errata:job:{id}           hash    spec (JSON), dedupe, created, state, shards, left, started, judge_fence, failure,
+                                  sent, owner
 errata:job:{id}:analyses  set     the analyses that wait for the job
 errata:shard:{id}:{k}     hash    state, fence, lease, worker, began, crashes, retries, retry_at, done, sent
 errata:part:{id}:{k}      string  a shard's predictions, npz
@@ -20,12 +21,13 @@ errata:classes:{digest}   string  classes of a label space, compressed (domain/c
 errata:predictions:{key}  string  cached predictions of a shard by weights, transform and images, npz
 errata:result:{key}       string  the archived analysis that has the result of a computation and a bundle
 errata:archive            string  the id of the archive that belongs to this store
+errata:requests:{token}   string  the time up to which the requests of a token are counted; TTL a minute
 errata:workers            zset    workers, by last heartbeat
 errata:offers:{worker}    string  the offer of a worker (JSON)
 errata:offers             string  the latest offer (JSON)
 errata:owed               zset    outbox: analyses whose result must be written back to a registry, by due time
 errata:owed:tries         hash    outbox: failed attempts
-errata:started:models     string  the latest `sent` of a claimed shard
+errata:turns              zset    owners, by the last time at which a worker took a shard of theirs
 errata:refused            string  number of refused writes of workers whose lease was lost
 errata:crashes            string  number of shards whose lease expired
 errata:dead               zset    messages that the engine dropped, by time
@@ -56,7 +58,6 @@ from service.jobs.transitions import (
 FINISHED_TTL = 7 * 86_400  # seconds, of failed and canceled analyses and of their request IDs
 DELIVERY_TTL = 2 * 86_400  # seconds
 PREFIX = "errata:"
-STARTED_COMMAND = "GET", f"{PREFIX}started:models"  # reads the latest `sent` of a claimed shard
 CHUNK = 1000  # members of one command
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
@@ -108,6 +109,11 @@ def shard_command(job_id: str, index: int) -> Command:
 def record_command(analysis_id: str) -> Command:
     """Return the command that reads the status of an analysis."""
     return "HMGET", f"{PREFIX}analysis:{analysis_id}", *records.RECORD_FIELDS
+
+
+def entry_command(analysis_id: str) -> Command:
+    """Return the command that reads the constant fields of an analysis."""
+    return "HMGET", f"{PREFIX}analysis:{analysis_id}", "entry"
 
 
 def waiting_command(job_id: str) -> Command:
@@ -201,7 +207,7 @@ class Transaction:
 
     def entry(self, analysis_id: str) -> bytes:
         """Return the constant fields of an analysis, as JSON."""
-        (entry,) = records.values(self.read("HMGET", f"{PREFIX}analysis:{analysis_id}", "entry", check=False))
+        (entry,) = records.values(self.read(*entry_command(analysis_id), check=False))
         return entry or b""
 
     def add_record(self, record: AnalysisRecord, job: JobStatus) -> None:
@@ -308,9 +314,6 @@ class Transaction:
                 self.write("INCR", f"{PREFIX}refused")
             case Effect.WORKER_IS_ALIVE:
                 self.write("ZADD", f"{PREFIX}workers", format_time(self.now), shard.worker)
-            case Effect.SHARD_HAS_STARTED:
-                if shard.sent > records.number(self.read(*STARTED_COMMAND, check=False)):
-                    self.write("SET", f"{PREFIX}started:models", format_time(shard.sent))
 
 
 def _chunks(names: list[str]) -> list[list[str]]:

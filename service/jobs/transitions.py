@@ -123,6 +123,7 @@ class JobStatus:
     judging_token: int = 0  # the fencing token of its judging; 0: not judged yet
     judging_sent: float = 0.0  # time at which the message for its judging was sent
     failure: Failure | None = None
+    owner: str = ""  # of the analysis that created it
 
     @property
     def can_be_joined(self) -> bool:
@@ -240,7 +241,6 @@ class Effect(Enum):
     COUNT_CRASH = auto()
     COUNT_REFUSED = auto()  # a worker without a lease tried to write
     WORKER_IS_ALIVE = auto()
-    SHARD_HAS_STARTED = auto()
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ def claim(job: JobStatus, shard: Shard, now: float, index: int, worker: str, lea
     )
     job = replace(job, state=State.RUNNING, started=job.started or now)
     reply = Claim(ClaimOutcome.CLAIMED, claimed.fencing_token)
-    return Step(reply, job, claimed, (*effects, Effect.SHARD_HAS_STARTED))
+    return Step(reply, job, claimed, effects)
 
 
 def available_at(shard: Shard) -> float:

@@ -29,6 +29,7 @@ RENEW_SECONDS = 1.0  # interval between two renewals of a lease, each of which c
 INTERRUPT_SECONDS = 2.0  # time for a lost shard to stop at the end of a batch, so that the model stays loaded
 STORE_WAIT_SECONDS = 3600.0  # maximum wait of a finished shard for an unavailable store
 INCAPABLE_SECONDS = 5.0  # delay before a shard that this worker cannot run is delivered again
+MAX_COMPETITORS = 16  # claims of a message that other workers may win
 RETRY_SECONDS = 1.0  # interval between two calls of an unavailable store
 _log = structlog.get_logger()
 Reply = TypeVar("Reply")
@@ -99,7 +100,7 @@ class Worker:
     leases: "list[ShardLease]" = field(default_factory=list)  # lease of the running shard; empty if there is none
 
     def run(self, job_id: str, shard: int) -> None:
-        """Predict the shards of dead workers, and then the shard of a message.
+        """Predict the shards of dead workers, and then the shard whose turn it is when a message is received.
 
         The engine redelivers the messages of dead workers too, but last in line, where a shard stays that has crashed
         a worker before.
@@ -113,13 +114,24 @@ class Worker:
         for other in expired:
             if other != (job_id, shard):
                 with suppress(RetryLater):  # the message of the other shard is delivered again anyway
-                    self._run_shard(*other)
-        self._run_shard(job_id, shard)
+                    self._run_claimed(*other, *self._claim(*other))
+        self._run_claimed(*self._claim_turn(job_id, shard))
 
-    def _run_shard(self, job_id: str, shard: int) -> None:
-        if self.drain.is_set():
-            raise RetryLater(RETRY_SECONDS)
-        job, claim = self._claim(job_id, shard)
+    def _claim_turn(self, job_id: str, shard: int) -> tuple[str, int, Job | None, Claim]:
+        """Claim the shard whose turn it is, or that of the message if no other is available."""
+        for _ in range(MAX_COMPETITORS):
+            turn = None
+            with suppress(Unavailable):
+                turn = self.store.next_shard(job_id, shard, self.can_run)
+            if turn in (None, (job_id, shard)):
+                break
+            with suppress(RetryLater):  # another worker was faster
+                job, claim = self._claim(*turn)
+                if claim.kind is ClaimOutcome.CLAIMED:
+                    return *turn, job, claim
+        return job_id, shard, *self._claim(job_id, shard)
+
+    def _run_claimed(self, job_id: str, shard: int, job: Job | None, claim: Claim) -> None:
         if claim.kind is ClaimOutcome.LOST:
             self.on_job_failed(job_id)
         if claim.kind is not ClaimOutcome.CLAIMED or job is None:
@@ -128,9 +140,9 @@ class Worker:
         attributes = job.trace_attributes | {"errata.shard": shard}
         tracing.record_wait("queue wait", job.spec.trace, _waiting_since(job, shard), attributes)
         with tracing.span("shard", tracing.Kind.CONSUMER, job.spec.trace, attributes):
-            self._run_claimed(lease)
+            self._predict(lease)
 
-    def _run_claimed(self, lease: "ShardLease") -> None:
+    def _predict(self, lease: "ShardLease") -> None:
         job, job_id, shard = lease.job, lease.job.id, lease.shard
         self.leases.append(lease)
         context = {"job": job_id, "shard": shard, "fence": lease.fencing_token, "model": job.spec.model}
@@ -188,6 +200,8 @@ class Worker:
 
     def _claim(self, job_id: str, shard: int) -> tuple[Job | None, Claim]:
         """Return the job and the claim; raise RetryLater if the shard or the store is not available to this worker."""
+        if self.drain.is_set():
+            raise RetryLater(RETRY_SECONDS)
         try:
             job = self.store.job(job_id)
             if job is not None and not job.state.is_final and not self.can_run(job.spec):

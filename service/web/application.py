@@ -1,11 +1,12 @@
 """The HTTP application: `/livez`, `/readyz`, `/metrics`, and further routes, behind authorization."""
 
 import ipaddress
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from errata.errors import ErrataError, Unauthenticated
@@ -17,7 +18,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import tracing
-from service.authorization import ALLOW_ALL, CALLER, PERMISSIONS, Authorizer
+from service.authorization import ALLOW_ALL, PERMISSIONS, Authorizer
+from service.caller import bind_caller
+from service.quotas import RequestQuota
 from service.redact import public_message
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, initialize_series, new_request_id
 from service.web.connection import CERTIFIED
@@ -27,6 +30,10 @@ from service.web.status import status_of
 ROUTE = "errata.route"  # scope key: the path of the matching route
 UNTRACED = "/livez", "/readyz", "/metrics"  # called every few seconds
 METHODS = "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
+# A page has many of them, and browsers cache them.
+UNCOUNTED = frozenset(
+    {"/static/{name}", "/datasets/{dataset}/thumbnails/{image:path}", "/datasets/{dataset}/pictures/{image:path}"}
+)
 _log = structlog.get_logger()
 Endpoint = Callable[[Request], Awaitable[Response]]
 Refusal = Callable[[str, ErrataError], Response]
@@ -38,7 +45,13 @@ def challenge(error: ErrataError, scheme: str = "Bearer") -> dict[str, str]:
 
 
 def _refusal(_: str, error: ErrataError) -> Response:
-    return JSONResponse({"reason": error.reason, "message": public_message(error)}, status_of(error), challenge(error))
+    headers = challenge(error) | retry_header(error)
+    return JSONResponse({"reason": error.reason, "message": public_message(error)}, status_of(error), headers)
+
+
+def retry_header(error: ErrataError) -> dict[str, str]:
+    """Return the header with the time after which a client may retry, if there is one."""
+    return {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,7 @@ class SiteContent:
     http_error: Callable[[int, str, str], Response] | None = None  # response for a status (404, 405), method, and path
     allowed_hosts: Collection[str] | None = None  # besides addresses and names without a dot; None for any
     access: Authorizer = ALLOW_ALL
+    quota: RequestQuota = field(default_factory=RequestQuota)
     refusal: Refusal = _refusal  # response to a request of a route that is not authorized
     has_metrics: bool = True  # whether to serve `/metrics`
 
@@ -107,6 +121,8 @@ def _require_authorization(route: Route, content: SiteContent, metrics: Metrics)
         authorization = request.headers.get("authorization", "")
         try:
             caller = content.access.check(route.path, authorization, bool(request.scope.get(CERTIFIED)))
+            if route.path not in UNCOUNTED:
+                await content.quota.count(caller)
         except ErrataError as error:
             metrics.refused_calls.labels("http", error.reason).inc()
             if authorization:  # the first request of a browser has none
@@ -114,9 +130,9 @@ def _require_authorization(route: Route, content: SiteContent, metrics: Metrics)
                     "call refused", path=route.path, reason=error.reason, peer=peer_of(request), why=error.message
                 )
             return content.refusal(route.path, error)
-        CALLER.set(caller)
-        if caller:
-            structlog.contextvars.bind_contextvars(caller=caller)
+        bind_caller(caller)
+        if caller.name:
+            structlog.contextvars.bind_contextvars(caller=caller.name)
         return await endpoint(request)
 
     return Route(route.path, authorize_and_call, methods=list(route.methods or ()))

@@ -22,7 +22,7 @@ from service.domain import GateDecision, State
 from service.redact import log_fields, public_message
 from service.report.gate_view import gate_view
 from service.report.messages.gate import ANALYSIS_PENDING, ANALYSIS_WITHOUT_RESULT, MISSING_BASELINE, MISSING_POLICY
-from service.web.application import challenge
+from service.web.application import challenge, retry_header
 from service.web.status import status_of
 
 PATH = "/v1/gates/{registry_id}/{model:path}/{version}"
@@ -97,8 +97,7 @@ def refusal(error: ErrataError) -> Response:
 
 def _error_response(error: ErrataError) -> Response:
     response = _gate_response(GateDecision.ERROR, [public_message(error)], "", status_of(error))
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    response.headers.update(retry_header(error))
     return response
 
 

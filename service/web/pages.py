@@ -37,6 +37,7 @@ from service.analyses.error_map import ErrorMaps
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import find_bundle
+from service.caller import visible_owner
 from service.domain import ALL, Analysis, Axis, ChangeQuery, Observer, State
 from service.reference_models.curves import curves_of
 from service.report.class_names import display_names
@@ -264,7 +265,7 @@ class Pages:
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
         """Return a page that never changes, or 304 if the browser has it."""
-        html = self._cache.get(key, render_page)
+        html = self._cache.get((visible_owner() or "", *key), render_page)  # each owner sees other analyses
         tag = f'"{hashlib.sha256(html.encode()).hexdigest()[:32]}"'
         if request.headers.get("If-None-Match") == tag:
             return Response(status_code=304, headers=HEADERS | {"ETag": tag})

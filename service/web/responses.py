@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, Response
 from service import wire
 from service.redact import log_fields, public_message, public_text
 from service.report.render import content_security_policy, render
-from service.web.application import ROUTE, challenge, peer_of
+from service.web.application import ROUTE, challenge, peer_of, retry_header
 from service.web.status import STATUS_TITLES, status_of
 
 HEADERS = {
@@ -63,8 +63,7 @@ def error_page(error: ErrataError) -> Response:
     """Return the page of an error, with its status and the time after which a client may retry."""
     details = [public_text(error, violation.description) for violation in error.violations]
     response = message_page(status_of(error), public_message(error), details)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    response.headers.update(retry_header(error))
     return response
 
 

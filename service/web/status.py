@@ -12,6 +12,7 @@ STATUSES: Mapping[type[ErrataError], int] = {
     errors.NotReady: 409,
     errors.TooLarge: 413,
     errors.TooBusy: 503,
+    errors.QuotaExceeded: 429,
     errors.Unavailable: 503,
     errors.Unauthenticated: 401,
     errors.PermissionDenied: 403,
@@ -26,6 +27,7 @@ STATUS_TITLES: Mapping[int, str] = {
     405: "Method not permitted",
     409: "Conflict with the current state",
     413: "Request too large",
+    429: "Too many requests",
     500: "Internal error",
     503: "Service unavailable",
 }

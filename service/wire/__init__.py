@@ -9,7 +9,7 @@ from service.wire.analyses import (
     to_analysis,
     to_breakdown,
 )
-from service.wire.audit import audit_action, to_audit_event, to_progress
+from service.wire.audit import audit_action, audit_filter, to_audit_event, to_progress
 from service.wire.catalog import to_classes, to_dataset, to_error_type, to_evidence, to_model
 from service.wire.comparison import to_comparison
 from service.wire.gate import to_gate_result
@@ -30,6 +30,7 @@ from service.wire.paging import (
     cursor_token,
     fields_key,
     page_of,
+    page_of_query,
     page_of_records,
     page_offset,
     page_size,
@@ -47,6 +48,7 @@ __all__ = [
     "analysis_id",
     "analysis_name",
     "audit_action",
+    "audit_filter",
     "class_ids",
     "class_named",
     "cursor_token",
@@ -60,6 +62,7 @@ __all__ = [
     "labels_export",
     "optional_class",
     "page_of",
+    "page_of_query",
     "page_of_records",
     "page_offset",
     "page_size",

@@ -175,7 +175,13 @@ def analysis_filter(message: pb.AnalysisFilter) -> AnalysisFilter:
             f"Invalid ID prefix {prefix!r:.80}. Expected letters and digits.", field="filter.id_prefix"
         )
     return AnalysisFilter(
-        states, dataset_id(message.dataset), model_id(message.model), dict(message.labels), prefix, message.display_name
+        states,
+        dataset_id(message.dataset),
+        model_id(message.model),
+        dict(message.labels),
+        prefix,
+        message.display_name,
+        owner=message.owner,
     )
 
 

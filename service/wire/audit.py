@@ -1,15 +1,18 @@
 """Messages of audit events and of analyses that are judged again."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from errata import v1 as pb
-from errata.names import dataset_name, evidence_name
+from errata.errors import InvalidRequest
+from errata.names import dataset_id, dataset_name, evidence_name
 
+from service.analyses.audit import AuditFilter
 from service.analyses.reanalyze_all import ReanalysisProgress
 from service.domain import AuditAction, AuditEvent
 from service.wire.analyses import to_timestamp
-from service.wire.names import analysis_name, check_enum
+from service.wire.names import analysis_id, analysis_name, check_enum
 
 _ACTIONS: Mapping[AuditAction, Any] = {
     action: pb.AuditEvent.Action.Value(f"ACTION_{action.name}") for action in AuditAction
@@ -22,6 +25,29 @@ def audit_action(value: int) -> AuditAction | None:
     return next((action for action, number in _ACTIONS.items() if number == value), None)
 
 
+def audit_filter(request: pb.ListAuditEventsRequest) -> AuditFilter:
+    """Convert the conditions of a request."""
+    return AuditFilter(
+        dataset_id(request.dataset),
+        audit_action(request.action),
+        request.actor,
+        analysis_id(request.analysis, "analysis") if request.analysis else "",
+        _time(request, "start_time"),
+        _time(request, "end_time"),
+    )
+
+
+def _time(request: pb.ListAuditEventsRequest, field: str) -> datetime | None:
+    """Return the time in a field; None if it is not set."""
+    if not request.HasField(field):
+        return None
+    try:
+        time: datetime = getattr(request, field).ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequest(f"Invalid time in {field}. Expected a year from 1 to 9999.", field=field) from error
+    return time
+
+
 def to_audit_event(event: AuditEvent) -> pb.AuditEvent:
     """Convert an audit event."""
     return pb.AuditEvent(
@@ -32,6 +58,7 @@ def to_audit_event(event: AuditEvent) -> pb.AuditEvent:
         dataset=dataset_name(event.dataset) if event.dataset else "",
         evidence=evidence_name(event.dataset, event.digest) if event.digest else "",
         details=event.details,
+        analysis=analysis_name(event.analysis) if event.analysis else "",
     )
 
 

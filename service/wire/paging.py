@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -125,6 +125,22 @@ def page_of_records(records: Sequence[Record], request: Any) -> tuple[Sequence[R
     if not page or start + len(page) == len(records):
         return page, ""
     return page, _encode([page[-1].time.isoformat(), page[-1].id, key])
+
+
+def page_of_query(
+    query: Callable[[tuple[datetime, str] | None, int], tuple[Sequence[Record], tuple[datetime, str] | None]],
+    request: Any,
+) -> tuple[Sequence[Record], str]:
+    """Return the page of records, newest first, that a query finds, and the token of the next page.
+
+    Args:
+        query: Returns at most a number of records after a position, and the position of the next page.
+        request: The request, with `page_size` and `page_token`.
+    """
+    key = query_key(request)
+    position = _position_of(request.page_token, key) if request.page_token else None
+    page, after = query(position, page_size(request.page_size, DEFAULT_SIZE))
+    return page, "" if after is None else _encode([after[0].isoformat(), after[1], key])
 
 
 def _position_of(token: str, key: str) -> tuple[datetime, str]:

@@ -3,6 +3,7 @@
 import io
 import tarfile
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -95,17 +96,19 @@ def test_each_change_is_one_audit_event(client: Client, demo: Bundle) -> None:
     events = [*client.audit_events("demo")]
 
     names = [pb.AuditEvent.Action.Name(event.action) for event in events]
-    assert names == ["ACTION_SET_DEFAULT", "ACTION_BUILD", "ACTION_PUBLISH"]
+    assert names == ["ACTION_SET_DEFAULT", "ACTION_BUILD", "ACTION_REVIEW", "ACTION_PUBLISH"]
     assert {event.actor for event in events} == {"root"}
     assert [event.evidence for event in events[:2]] == [evidence.name] * 2
     assert events[1].details["num_reviews"] == "1"
-    assert [*client.audit_events(action="publish")] == events[2:]
+    assert [*client.audit_events(action="publish")] == events[3:]
     assert [*client.audit_events("other")] == []
+    assert [*client.audit_events(actor="nobody")] == []
+    assert [*client.audit_events(end=events[1].create_time.ToDatetime(UTC))] == events[2:]
 
     stub = evidence_service_pb2_grpc.EvidenceServiceStub(client._channel)
     call = {"metadata": (("authorization", f"Bearer {ADMIN}"),)}
-    first = stub.ListAuditEvents(pb.ListAuditEventsRequest(page_size=2), **call)
-    second = stub.ListAuditEvents(pb.ListAuditEventsRequest(page_size=2, page_token=first.next_page_token), **call)
+    first = stub.ListAuditEvents(pb.ListAuditEventsRequest(page_size=3), **call)
+    second = stub.ListAuditEvents(pb.ListAuditEventsRequest(page_size=3, page_token=first.next_page_token), **call)
     assert [*first.audit_events, *second.audit_events] == events
     assert second.next_page_token == ""
 

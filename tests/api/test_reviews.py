@@ -214,7 +214,7 @@ def test_reviewed_labels_become_evidence(client: Client, demo: Bundle, demo_csv:
     assert client.set_default_evidence("demo", evidence.digest).digest == evidence.digest
     assert client.dataset("demo").default_evidence == evidence.name
     actions = [pb.AuditEvent.Action.Name(event.action) for event in client.audit_events("demo")]
-    assert actions == ["ACTION_SET_DEFAULT", "ACTION_BUILD"]
+    assert actions == ["ACTION_SET_DEFAULT", "ACTION_BUILD", "ACTION_REVIEW", "ACTION_CREATE"]
 
 
 def test_the_token_is_the_reviewer(guarded: Running, demo: Bundle) -> None:

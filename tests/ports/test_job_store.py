@@ -1636,7 +1636,6 @@ def test_unknown_names_among_the_shards_do_not_keep_others_from_being_sent_again
     client.flushall()
     clock = Clock()
     store = RedisJobStore(connect(server.url, 2.0), clock)
-    client.set("errata:started:models", "soon")
     for key in ("open:models", "leases"):
         client.zadd(f"errata:{key}", {"unknown": 1.0, b"\xff:1": 1.0})
     job = submit(store, "a", of=spec(total=4)).job

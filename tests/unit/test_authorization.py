@@ -15,7 +15,7 @@ from errata.errors import (
     TokenUnknown,
     Unauthenticated,
 )
-from errata.tokens import INCLUDED_SCOPES
+from errata.tokens import INCLUDED_SCOPES, Quota
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,8 +66,8 @@ def test_tokens_are_long_and_unique() -> None:
 
 @pytest.mark.parametrize("scheme", [bearer, basic])
 def test_a_token_identifies_its_caller(authorizer: Authorizer, scheme: object) -> None:
-    assert authorizer.check(READ_CALL, scheme(READER), certified=False) == "dashboard"  # type: ignore[operator]
-    assert authorizer.check(WRITE_CALL, scheme(WRITER), certified=False) == "ci"  # type: ignore[operator]
+    assert authorizer.check(READ_CALL, scheme(READER), certified=False).name == "dashboard"  # type: ignore[operator]
+    assert authorizer.check(WRITE_CALL, scheme(WRITER), certified=False).name == "ci"  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_scope_includes_others(file: Path, scope: Scope, permitted: set[str]) 
 
     for name, call in calls.items():
         if name in permitted:
-            assert Authorizer(tokens).check(call, bearer(READER), certified=False) == "alice"
+            assert Authorizer(tokens).check(call, bearer(READER), certified=False).name == "alice"
         else:
             message = f"Token 'alice' has the scope {scope.value}. Use a token with the scope {name} for this call"
             with pytest.raises(PermissionDenied, match=message):
@@ -144,7 +144,7 @@ def _tokens() -> Tokens:
 
 
 def test_without_a_token_file_no_token_is_required() -> None:
-    assert Authorizer().check(WRITE_CALL, "", certified=False) == ""
+    assert Authorizer().check(WRITE_CALL, "", certified=False).name == ""
 
 
 def test_a_method_outside_the_table_is_not_permitted(authorizer: Authorizer) -> None:
@@ -157,7 +157,7 @@ def test_a_method_outside_the_table_is_not_permitted(authorizer: Authorizer) -> 
     "target", sorted(target for target, scope in PERMISSIONS.items() if scope in (Scope.OPEN, Scope.SIGNED))
 )
 def test_an_open_or_signed_target_needs_neither_token_nor_certificate(authorizer: Authorizer, target: str) -> None:
-    assert Authorizer(authorizer.tokens, requires_certificate=True).check(target, "", certified=False) == ""
+    assert Authorizer(authorizer.tokens, requires_certificate=True).check(target, "", certified=False).name == ""
 
 
 def test_a_certificate_is_required_in_addition_to_the_token(authorizer: Authorizer) -> None:
@@ -167,14 +167,14 @@ def test_a_certificate_is_required_in_addition_to_the_token(authorizer: Authoriz
         with_certificate.check(READ_CALL, bearer(READER), certified=False)
     with pytest.raises(TokenMissing):
         with_certificate.check(READ_CALL, "", certified=True)
-    assert with_certificate.check(READ_CALL, bearer(READER), certified=True) == "dashboard"
+    assert with_certificate.check(READ_CALL, bearer(READER), certified=True).name == "dashboard"
 
 
 def test_a_changed_file_is_read_again(authorizer: Authorizer, file: Path) -> None:
     fresh = new_token()
     file.write_text(line_of("ci", Scope.WRITE, fresh))
 
-    assert authorizer.check(WRITE_CALL, bearer(fresh), certified=False) == "ci"
+    assert authorizer.check(WRITE_CALL, bearer(fresh), certified=False).name == "ci"
     with pytest.raises(TokenUnknown):
         authorizer.check(WRITE_CALL, bearer(WRITER), certified=False)
 
@@ -206,7 +206,7 @@ def test_previous_tokens_stay_valid_when_the_file_is_missing_or_invalid(
 
     with structlog.testing.capture_logs() as log:
         for _ in range(3):
-            assert authorizer.check(READ_CALL, bearer(READER), certified=False) == "dashboard"
+            assert authorizer.check(READ_CALL, bearer(READER), certified=False).name == "dashboard"
 
     assert [event["log_level"] for event in log] == ["error"], "logged once"
 
@@ -217,7 +217,7 @@ def test_a_file_with_only_comments_rejects_all_callers(authorizer: Authorizer, f
     with pytest.raises(TokenUnknown):
         authorizer.check(READ_CALL, bearer(READER), certified=False)
     file.write_text(line_of("dashboard", Scope.READ, READER))
-    assert authorizer.check(READ_CALL, bearer(READER), certified=False) == "dashboard"
+    assert authorizer.check(READ_CALL, bearer(READER), certified=False).name == "dashboard"
 
 
 @pytest.mark.parametrize("content", ["", "# no tokens\n"])
@@ -232,7 +232,7 @@ def test_a_service_does_not_start_without_a_token(file: Path, content: str) -> N
 def test_only_spaces_around_a_token_are_ignored(authorizer: Authorizer, extra: str) -> None:
     with pytest.raises(TokenUnknown):
         authorizer.check(READ_CALL, bearer(READER) + extra, certified=False)
-    assert authorizer.check(READ_CALL, f" {bearer(READER)} \t", certified=False) == "dashboard"
+    assert authorizer.check(READ_CALL, f" {bearer(READER)} \t", certified=False).name == "dashboard"
 
 
 def test_a_named_pipe_is_rejected(tmp_path: Path) -> None:
@@ -285,3 +285,61 @@ def test_a_missing_or_empty_file_prevents_the_start(tmp_path: Path) -> None:
 def test_an_invalid_token_name_is_rejected(name: str) -> None:
     with pytest.raises(InvalidSetting):
         line_of(name, Scope.READ, READER)
+
+
+@pytest.mark.parametrize(
+    "quota", [Quota(), Quota(600), Quota(None, 20), Quota(600, 20), Quota(0, 0), Quota(9_999_999, 9_999_999)]
+)
+def test_the_limits_of_a_token_are_in_its_line(quota: Quota) -> None:
+    (token,) = parse_tokens(line_of("ci", Scope.WRITE, WRITER, quota))
+
+    assert token.quota == quota
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "requests=600",
+        "requests=600/s",
+        "requests=-1/min",
+        "requests=/min",
+        "open=",
+        "open=2.5",
+        "open=99999999",
+        "open=\u0661",
+        "open=1 open=2",
+        "limit=1",
+        "Requests=1/min",
+    ],
+)
+def test_a_line_with_an_invalid_limit_is_refused(words: str) -> None:
+    with pytest.raises(InvalidSetting, match=r"line 1 is invalid.*\[requests=N/min\] \[open=N\]"):
+        parse_tokens(f"{line_of('ci', Scope.WRITE, WRITER)} {words}")
+
+
+def test_a_caller_has_the_limits_of_its_token_or_the_default(file: Path) -> None:
+    quotas = {"a": Quota(), "b": Quota(5), "c": Quota(0, 0)}
+    secrets = {name: new_token() for name in quotas}
+    file.write_text("\n".join(line_of(name, Scope.READ, secrets[name], quota) for name, quota in quotas.items()))
+    tokens = Tokens(file)
+    tokens.load()
+
+    def limits(authorizer: Authorizer, name: str) -> tuple[int, int]:
+        caller = authorizer.check(READ_CALL, bearer(secrets[name]), certified=False)
+        return caller.max_requests, caller.max_open
+
+    assert [limits(Authorizer(tokens), name) for name in "abc"] == [(0, 0), (5, 0), (0, 0)]
+    default = Authorizer(tokens, default_quota=Quota(60, 7))
+    assert [limits(default, name) for name in "abc"] == [(60, 7), (5, 7), (0, 0)]
+
+
+@pytest.mark.parametrize("scope", INCLUDED_SCOPES)
+def test_isolated_tokens_see_their_own_analyses_except_those_of_administrators(file: Path, scope: Scope) -> None:
+    file.write_text(line_of("alice", scope, READER))
+    tokens = Tokens(file)
+    tokens.load()
+
+    caller = Authorizer(tokens, isolates_owners=True).check(READ_CALL, bearer(READER), certified=False)
+
+    assert caller.visible_owner == (None if scope is Scope.ADMIN else "alice")
+    assert Authorizer(tokens).check(READ_CALL, bearer(READER), certified=False).visible_owner is None

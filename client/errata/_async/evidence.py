@@ -2,13 +2,12 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Unpack
 
 from errata import v1 as pb
 from errata._async.calls import AsyncCalls
-from errata.choices import choice
 from errata.names import dataset_name, evidence_name
-from errata.requests import PAGE_SIZE
+from errata.requests import AuditConditions, audit_request
 
 
 class AsyncEvidenceMethods(AsyncCalls):
@@ -86,17 +85,16 @@ class AsyncEvidenceMethods(AsyncCalls):
         async for outcome in self._stream(self._evidence.ReanalyzeAnalyses, request):
             yield outcome
 
-    async def audit_events(self, dataset: str = "", action: str | int = "") -> AsyncIterator[pb.AuditEvent]:
+    async def audit_events(
+        self, dataset: str = "", action: str | int = "", **conditions: Unpack[AuditConditions]
+    ) -> AsyncIterator[pb.AuditEvent]:
         """Yield the audit events, newest first.
 
         Args:
             dataset: The data set. Default: all data sets.
             action: An action, such as `set-default`. Default: all actions.
+            **conditions: Further conditions, see `AuditConditions`.
         """
-        request = pb.ListAuditEventsRequest(
-            dataset=dataset_name(dataset) if dataset else "",
-            action=choice(pb.AuditEvent.Action, action, "action"),
-            page_size=PAGE_SIZE,
-        )
+        request = audit_request(dataset, action, conditions)
         async for event in self._each(self._evidence.ListAuditEvents, request, "audit_events"):
             yield event

@@ -3,13 +3,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Unpack
 
 from errata import v1 as pb
 from errata._sync.calls import Calls
-from errata.choices import choice
 from errata.names import dataset_name, evidence_name
-from errata.requests import PAGE_SIZE
+from errata.requests import AuditConditions, audit_request
 
 
 class EvidenceMethods(Calls):
@@ -86,16 +85,15 @@ class EvidenceMethods(Calls):
         request = pb.ReanalyzeAnalysesRequest(dataset=dataset_name(dataset), evidence=evidence)
         yield from self._stream(self._evidence.ReanalyzeAnalyses, request)
 
-    def audit_events(self, dataset: str = "", action: str | int = "") -> Iterator[pb.AuditEvent]:
+    def audit_events(
+        self, dataset: str = "", action: str | int = "", **conditions: Unpack[AuditConditions]
+    ) -> Iterator[pb.AuditEvent]:
         """Yield the audit events, newest first.
 
         Args:
             dataset: The data set. Default: all data sets.
             action: An action, such as `set-default`. Default: all actions.
+            **conditions: Further conditions, see `AuditConditions`.
         """
-        request = pb.ListAuditEventsRequest(
-            dataset=dataset_name(dataset) if dataset else "",
-            action=choice(pb.AuditEvent.Action, action, "action"),
-            page_size=PAGE_SIZE,
-        )
+        request = audit_request(dataset, action, conditions)
         yield from self._each(self._evidence.ListAuditEvents, request, "audit_events")

@@ -28,7 +28,8 @@ STATES = enum_names(pb.Analysis.State)
 DEFAULT_LIMIT, MAX_LIMIT = 50, 1_000_000
 TITLES = ["ID", "created (UTC)", "name", "data set", "state", "top-1", "multi-label", "failures"]
 NARROW_TITLES = ["ID", "created", "name", "data set", "state", "top-1", "m-label", "fail."]
-CREATED, NAME, DATASET, RATES = 1, 2, 3, 5  # columns of the table
+CREATED, NAME, DATASET, OWNER = 1, 2, 3, 4  # columns of the table; wide tables of analyses with owners have OWNER
+NUM_RATES = 3  # last columns
 WIDE = 100  # characters
 MIN_NAME, MAX_DATASET = 10, 13  # characters
 INCOMPLETE = (
@@ -38,6 +39,7 @@ EXAMPLES = """
 errata list
 errata list --dataset imagenet-real --state succeeded --limit 10
 errata list --label team=vision --json
+errata list --owner pipeline
 """
 
 
@@ -46,6 +48,7 @@ errata list --label team=vision --json
 @click.option("--dataset", default="", help="Only this data set.")
 @click.option("--model", default="", help="Only this model ID.")
 @label_option("Only analyses with this label. Can be repeated.")
+@click.option("--owner", default="", help="Only analyses of this token, or of this registry: registry:ID.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1, max=MAX_LIMIT),
@@ -62,13 +65,18 @@ def list_analyses(
     dataset: str,
     model: str,
     labels: tuple[str, ...],
+    owner: str,
     limit: int,
     as_json: bool,
     target: Target,
 ) -> None:
     """List analyses, newest first."""
     condition = pb.AnalysisFilter(
-        states=choices(pb.Analysis.State, states, "state"), dataset=dataset, model=model, labels=parse_labels(labels)
+        states=choices(pb.Analysis.State, states, "state"),
+        dataset=dataset,
+        model=model,
+        labels=parse_labels(labels),
+        owner=owner,
     )
     is_unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
     incomplete_pages: list[bool] = []
@@ -114,11 +122,14 @@ def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> l
     length = short_id_length([analysis.name for analysis in analyses])
     is_wide = width >= WIDE
     rows = [TITLES if is_wide else NARROW_TITLES, *(_row(analysis, length, is_wide) for analysis in analyses[:limit])]
+    if is_wide and any(analysis.owner for analysis in analyses[:limit]):
+        owners = ["owner", *(_text(analysis.owner) for analysis in analyses[:limit])]
+        rows = [[*row[:OWNER], owner, *row[OWNER:]] for row, owner in zip(rows, owners, strict=True)]
     gap = "  " if is_wide else " "
     if not is_wide:
         for row in rows[1:]:
             row[CREATED] = row[CREATED][len("2026-") :] if "-" in row[CREATED] else row[CREATED]
-    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(TITLES))]
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
     if not is_wide:
         widths[DATASET] = min(widths[DATASET], MAX_DATASET)
         others = sum(widths) - widths[NAME] + len(gap) * (len(widths) - 1)
@@ -138,8 +149,8 @@ def _row(analysis: pb.Analysis, length: int, is_wide: bool) -> list[str]:
     return [
         analysis.name.removeprefix(PREFIX)[:length],
         creation_time(analysis),
-        " ".join(without_controls(analysis.display_name).split()),
-        " ".join(without_controls(dataset_id(analysis.dataset)).split()),
+        _text(analysis.display_name),
+        _text(dataset_id(analysis.dataset)),
         _state(analysis, is_wide),
         *rates,
     ]
@@ -154,12 +165,16 @@ def _state(analysis: pb.Analysis, is_wide: bool) -> str:
     return enum_name(pb.Analysis.State, analysis.state) + (f" ({', '.join(notes)})" if notes else "")
 
 
+def _text(text: str) -> str:
+    return " ".join(without_controls(text).split())
+
+
 def _cells(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
     """Yield the cells of a row with the widths of their columns; rates are aligned to the right."""
     for column, (text, width) in enumerate(zip(row, widths, strict=True)):
         if cell_len(text) > width:
             yield set_cell_size(text, width - 1) + "…"
-        elif column >= RATES:
+        elif column >= len(row) - NUM_RATES:
             yield " " * (width - cell_len(text)) + text
         else:
             yield set_cell_size(text, width)

@@ -19,6 +19,7 @@ from errata.errors import ErrataError
 
 COMMANDS = {
     "analyze": Entry("analyze a model or a predictions file", "errata.cli.analyze", "analyze"),
+    "audit": Entry("show who changed analyses and evidence", "errata.cli.audit", "audit"),
     "cancel": Entry("cancel a queued or running analysis", "errata.cli.lifecycle", "cancel"),
     "classes": Entry("list the classes of a data set", "errata.cli.classes", "classes"),
     "compare": Entry("compare two analyses", "errata.cli.compare", "compare"),

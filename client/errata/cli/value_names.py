@@ -12,8 +12,8 @@ def decision_name(decision: "pb.GateDecision") -> str:
     return enum_name(pb.GateDecision, decision)
 
 
-def creation_time(item: "pb.Analysis | pb.Review", seconds: bool = False) -> str:
-    """Return the time at which an analysis or a review was created (UTC)."""
+def creation_time(item: "pb.Analysis | pb.Review | pb.AuditEvent", seconds: bool = False) -> str:
+    """Return the time at which an analysis, a review, or an audit event was created (UTC)."""
     try:
         return f"{item.create_time.ToDatetime():%Y-%m-%d %H:%M{':%S' if seconds else ''}}"
     except ValueError:  # outside the years 1 to 9999

@@ -60,6 +60,8 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         f"[bold]{safe(analysis.display_name)}[/] on {safe(dataset_id(analysis.dataset))}: {state}  "
         f"[dim]{safe(analysis.name)}[/]"
     )
+    if analysis.owner:
+        console.print(f"[dim]Owner: {safe(analysis.owner)}[/]")
     if analysis.HasField("failure"):
         console.print(f"[red]{safe(analysis.failure.reason)}[/]: {safe(analysis.failure.message)}")
     for warning in analysis.warnings:

@@ -15,6 +15,12 @@ ACTION_NAMES: Mapping[AuditAction | None, str] = {
     AuditAction.PUBLISH: "published from a process",
     AuditAction.SET_DEFAULT: "set as default",
     AuditAction.IMPORT: "imported reviews",
+    AuditAction.CREATE: "created an analysis",
+    AuditAction.DELETE: "deleted an analysis",
+    AuditAction.CANCEL: "canceled an analysis",
+    AuditAction.RETRY: "retried an analysis",
+    AuditAction.REVIEW: "reviewed an image",
+    AuditAction.GATE: "evaluated a gate",
 }
 EVIDENCE_TEXTS = (
     "changed by",

@@ -243,7 +243,10 @@ def test_renewal_stops_when_a_shard_ends(backend: Backend, error: Exception | No
 
 
 def test_a_shard_of_another_worker_is_retried_later(backend: Backend) -> None:
-    backend.store.claim_shard(backend.job, 0, "w0", LEASE_SECONDS)
+    job = backend.store.job(backend.job)
+    assert job is not None
+    for index in range(job.num_shards):  # otherwise, the worker takes another shard
+        backend.store.claim_shard(backend.job, index, "w0", LEASE_SECONDS)
     predictor = FakePredictor()
 
     with pytest.raises(RetryLater) as later:

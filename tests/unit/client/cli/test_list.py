@@ -101,3 +101,17 @@ def test_an_analysis_that_does_not_cover_all_images_has_its_coverage(
     partial.summary.num_problematic = 50_000 - 46_837
     partial.ClearField("subset")
     assert "coverage" not in lines([partial], 200)[1]
+
+
+def test_a_wide_table_of_analyses_with_owners_has_their_column() -> None:
+    owned, other = analysis(IDS[0]), analysis(IDS[1])
+    owned.owner = "pipe\nline"
+
+    header, first, second = lines([owned, other], 140)
+
+    assert "owner" in header
+    start = header.index("owner")
+    assert first[start:].startswith("pipe line")
+    assert second[start : start + len("pipe line")].strip() == ""
+    assert "owner" not in lines([owned, other], 80)[0]
+    assert "owner" not in lines([other], 140)[0]

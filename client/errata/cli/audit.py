@@ -1,0 +1,87 @@
+"""errata audit: who changed the analyses and the evidence of a service."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import islice
+
+import click
+from click.core import ParameterSource
+
+from errata import pb
+from errata.choices import enum_name, enum_names
+from errata.cli.commands import command
+from errata.cli.connect import Target, connect, server_options
+from errata.cli.console import safe, stderr_console, stdout_console
+from errata.cli.output import limit_option, print_json
+from errata.cli.value_names import creation_time
+from errata.cli.views import new_table
+from errata.names import dataset_id
+from errata.proto_json import to_dict
+
+ACTIONS = [name.replace("_", "-") for name in enum_names(pb.AuditEvent.Action)]
+TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+EXAMPLES = """
+errata audit
+errata audit --action delete --since 2026-01-01
+errata audit --actor pipeline --analysis 01kb4t9zq8v5m7c2x4w6y8e0
+errata audit --json > audit.jsonl
+"""
+
+
+@command(examples=EXAMPLES)
+@click.option("--action", type=click.Choice(ACTIONS), help="Only this action.")
+@click.option("--actor", default="", help="Only events of this token, registry:ID, retention, or unauthenticated.")
+@click.option("--analysis", default="", help="Only events of the analysis with this ID, which may be deleted.")
+@click.option("--dataset", default="", help="Only events of this data set.")
+@click.option("--since", type=TIME, help="Only events at this time (UTC) or later.")
+@click.option("--until", type=TIME, help="Only events before this time (UTC).")
+@limit_option(50, "Maximum number of events; --json prints all unless you set it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines to stdout, one per event, and nothing else.")
+@server_options
+@click.pass_context
+def audit(
+    ctx: click.Context,
+    action: str | None,
+    actor: str,
+    analysis: str,
+    dataset: str,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    as_json: bool,
+    target: Target,
+) -> None:
+    """Show the audit log, newest first: created and deleted analyses, reviews, gates, and changes of evidence.
+
+    It requires a token with the scope admin.
+    """
+    is_unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
+    with connect(target) as connection:
+        events = connection.client.audit_events(
+            dataset,
+            action or "",
+            actor=actor,
+            analysis=analysis,
+            start=since and since.replace(tzinfo=UTC),
+            end=until and until.replace(tzinfo=UTC),
+        )
+        selected = islice(events, None if is_unlimited else limit)
+        if as_json:
+            for event in selected:
+                print_json(json.dumps(to_dict(event)))
+        else:
+            _print_table(selected)
+
+
+def _print_table(events: Iterable[pb.AuditEvent]) -> None:
+    table = new_table("time (UTC)", "actor", "action", "data set", "analysis", "details")
+    for event in events:
+        details = ", ".join(f"{name}: {value}" for name, value in sorted(event.details.items()))
+        action = enum_name(pb.AuditEvent.Action, event.action).replace("_", "-")
+        texts = event.actor, action, dataset_id(event.dataset), event.analysis.removeprefix("analyses/"), details
+        table.add_row(creation_time(event, seconds=True), *map(safe, texts))
+    if table.row_count:
+        stdout_console().print(table)
+    else:
+        stderr_console().print("No events match the conditions.")

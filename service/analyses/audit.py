@@ -1,0 +1,156 @@
+"""The audit log: who created, deleted, canceled, retried, and reviewed, which gates decided, and who changed evidence.
+
+Events of evidence are in `audit/` of the archive, because they also publish it (service.evidence.publications). All
+other events are in `audit-analyses/`, under IDs that begin with the time, so that a page of events reads only its own
+files. The lists of both are merged.
+"""
+
+import hashlib
+import heapq
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+from errata.errors import Unavailable
+
+from service.analyses.ports import Stores
+from service.caller import CALLER
+from service.domain import UNAUTHENTICATED, Analysis, AuditAction, AuditEvent, GateDecision, GateResult
+from service.domain.listing import microseconds
+
+MAX_SCANNED = 10_000  # events that one page reads at most
+LAST_ID = "g"  # comes after all IDs
+Position = tuple[datetime, str]  # time and ID of an event
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class AuditFilter:
+    """A filter of events: an event matches if it meets all conditions that are set."""
+
+    dataset: str = ""
+    action: AuditAction | None = None
+    actor: str = ""
+    analysis: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def matches(self, event: AuditEvent) -> bool:
+        """Return whether an event meets the conditions."""
+        expected = (
+            (self.dataset, event.dataset),
+            (self.actor, event.actor),
+            (self.analysis, event.analysis),
+            (self.action or "", event.action),
+        )
+        return (
+            all(value in ("", actual) for value, actual in expected)
+            and (self.start is None or event.time >= self.start)
+            and (self.end is None or event.time < self.end)
+        )
+
+
+def record_change(
+    stores: Stores,
+    action: AuditAction,
+    analysis: Analysis,
+    details: Mapping[str, str] | None = None,
+    *,
+    actor: str = "",
+    required: bool = False,
+) -> None:
+    """Add an event about an analysis.
+
+    Args:
+        stores: The stores.
+        action: What the actor did.
+        analysis: The analysis.
+        details: Further values.
+        actor: The actor; empty: the caller.
+        required: Raise Unavailable if the archive cannot be written. Otherwise, only the log of the service has the
+            event then, so that the service goes on while the archive is unavailable.
+    """
+    described = {"owner": analysis.owner, "title": analysis.title, **(details or {})}
+    event = AuditEvent(
+        "",
+        stores.clock(),
+        actor or CALLER.get() or UNAUTHENTICATED,
+        action,
+        analysis.request.dataset,
+        analysis.evidence,
+        {name: value for name, value in described.items() if value},
+        analysis.id,
+    )
+    _append(stores, event, required=required)
+
+
+def record_review(stores: Stores, dataset: str, evidence: str, image: str, review_id: str) -> None:
+    """Add an event about a review of the caller."""
+    details = {"image": image, "review": review_id}
+    actor = CALLER.get() or UNAUTHENTICATED
+    _append(stores, AuditEvent("", stores.clock(), actor, AuditAction.REVIEW, dataset, evidence, details))
+
+
+def record_gate(stores: Stores, analysis: Analysis, policy: str, result: GateResult) -> None:
+    """Add an event about the decision of a gate, unless it is the same as before in this process, or pending."""
+    actor, digest = CALLER.get() or UNAUTHENTICATED, hashlib.sha256(policy.encode()).hexdigest()
+    if result.decision is GateDecision.PENDING:
+        return
+    if stores.gate_decisions.has_changed((actor, analysis.id, result.baseline, digest), result.decision):
+        details = {"decision": result.decision.name.lower(), "policy": result.policy, "policy_sha256": digest}
+        record_change(stores, AuditAction.GATE, analysis, {**details, "baseline": result.baseline})
+
+
+def list_events(
+    stores: Stores, conditions: AuditFilter, before: Position | None, limit: int
+) -> tuple[Sequence[AuditEvent], Position | None]:
+    """Return a page of events, newest first, and the position after which the next page begins; None for the last.
+
+    A page reads at most MAX_SCANNED events, so it can have fewer events than `limit` although it is not the last.
+
+    Raises:
+        Unavailable: The archive cannot be read.
+    """
+    page: list[AuditEvent] = []
+    for number, event in enumerate(_newest_first(stores, conditions, before), 1):
+        position = event.time, event.id
+        if before is not None and position >= before:
+            continue
+        if conditions.matches(event):
+            if len(page) == limit:
+                return page, (page[-1].time, page[-1].id)
+            page.append(event)
+        if number >= MAX_SCANNED:
+            return page, position
+    return page, None
+
+
+def _newest_first(stores: Stores, conditions: AuditFilter, before: Position | None) -> Iterator[AuditEvent]:
+    end = min((time for time in (before and before[0], conditions.end) if time), default=None)
+    first = "" if conditions.start is None else _id_prefix(conditions.start)
+    last = LAST_ID if end is None else f"{_id_prefix(end)}{LAST_ID}"
+    logs: list[Iterator[AuditEvent]] = [reversed(stores.evidence.published.publications.events())]
+    if stores.events is not None:
+        logs.append(stores.events.newest_first(first, last))
+    return heapq.merge(*logs, key=lambda event: (event.time, event.id), reverse=True)
+
+
+def _append(stores: Stores, event: AuditEvent, *, required: bool = False) -> None:
+    time = event.time.replace(microsecond=event.time.microsecond // 1000 * 1000)  # as in the ID
+    stored = replace(event, id=_id_prefix(time) + secrets.token_hex(10), time=time)
+    fields = {"actor": stored.actor, "action": stored.action.value, "analysis": stored.analysis}
+    _log.info("audit", dataset=stored.dataset, **fields)
+    try:
+        if stores.events is not None:
+            stores.events.append(stored)
+    except Unavailable as error:
+        _log.error("audit event not stored", error=error.message, details=dict(stored.details), **fields)
+        if required:
+            raise
+
+
+def _id_prefix(time: datetime) -> str:
+    """Return the first 12 digits of an ID: the milliseconds since 1970."""
+    return f"{max(0, microseconds(time) // 1000):012x}"

@@ -1,0 +1,185 @@
+"""Isolation of owners: stores in which only the analyses that the current caller may see exist.
+
+All use cases read analyses through these stores, so that an analysis of another owner is not found, whatever the call.
+Tasks of the service itself, such as judging, have no caller and see all analyses. Evidence, reviews, and the data sets
+are shared by all owners.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from service.archive.port import AnalysisIndex, Archive, Record
+from service.caller import restricted_to, visible_owner
+from service.domain import (
+    NEWEST_FIRST,
+    Analysis,
+    AnalysisFilter,
+    Cursor,
+    ModelVersion,
+    Order,
+    Predictions,
+    StoredResult,
+)
+from service.jobs.reader import Snapshot
+from service.jobs.store import JobStore
+
+
+def acting_for(archive: Archive, owner: str) -> AbstractContextManager[None]:
+    """Return a block in which a task of the service sees only the analyses of an owner, if owners are isolated."""
+    return restricted_to(owner if isinstance(archive, GuardedArchive) else None)
+
+
+def is_visible(owner: str) -> bool:
+    """Return whether analyses of an owner exist for the current caller."""
+    return visible_owner() in (None, owner)
+
+
+class GuardedArchive:
+    """An archive in which only visible analyses exist. Writes are not restricted."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    def put(self, analysis: Analysis, predictions: Predictions) -> Record:
+        """Store an analysis."""
+        return self._archive.put(analysis, predictions)
+
+    def get(self, analysis_id: str) -> Analysis | None:
+        """Return a visible analysis."""
+        analysis = self._archive.get(analysis_id)
+        return analysis if analysis is not None and is_visible(analysis.owner) else None
+
+    def predictions(self, analysis_id: str) -> Predictions | None:
+        """Return the predictions of a visible analysis."""
+        return self._archive.predictions(analysis_id) if self._exists(analysis_id) else None
+
+    def ids(self) -> Set[str]:
+        """Return the ids of all visible analyses."""
+        ids = self._archive.ids()
+        return ids if visible_owner() is None else frozenset(filter(self._exists, ids))
+
+    def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
+        """Yield the records of some visible analyses."""
+        return (record for record in self._archive.records(analysis_ids) if is_visible(record.analysis.owner))
+
+    def delete(self, analysis_id: str) -> bool:
+        """Delete a visible analysis."""
+        return self._exists(analysis_id) and self._archive.delete(analysis_id)
+
+    def id(self) -> str:
+        """Return the id of the archive."""
+        return self._archive.id()
+
+    def find_id(self) -> str:
+        """Return the id of the archive; empty if it has none yet."""
+        return self._archive.find_id()
+
+    def size(self) -> int:
+        """Return the size of the whole archive in bytes."""
+        return self._archive.size()
+
+    def _exists(self, analysis_id: str) -> bool:
+        return visible_owner() is None or self.get(analysis_id) is not None
+
+
+class GuardedIndex:
+    """An index in which only visible analyses exist."""
+
+    def __init__(self, index: AnalysisIndex) -> None:
+        self._index = index
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the index is complete."""
+        return self._index.is_complete
+
+    @property
+    def version(self) -> int:
+        """Return the version of the whole index."""
+        return self._index.version
+
+    def find(
+        self, analysis_filter: AnalysisFilter, order: Order, after: Cursor | None, limit: int
+    ) -> Sequence[Analysis]:
+        """Return the first visible analyses that match a filter."""
+        visible = _restrict(analysis_filter)
+        return [] if visible is None else self._index.find(visible, order, after, limit)
+
+    def count(
+        self,
+        analysis_filter: AnalysisFilter,
+        order: Order = NEWEST_FIRST,
+        until: Cursor | None = None,
+        limit: int | None = None,
+    ) -> int:
+        """Return the number of visible analyses that match a filter."""
+        visible = _restrict(analysis_filter)
+        return 0 if visible is None else self._index.count(visible, order, until, limit)
+
+    def contained(self, analysis_ids: Collection[str]) -> Set[str]:
+        """Return those of some ids that the index has; callers read each of them through a guarded store."""
+        return self._index.contained(analysis_ids)
+
+    def num_by_dataset(self) -> Mapping[str, int]:
+        """Return the number of visible analyses of each data set."""
+        counts = self._index.num_by_dataset()
+        if visible_owner() is None:
+            return counts
+        own = {dataset: self.count(AnalysisFilter(dataset=dataset)) for dataset in counts}
+        return {dataset: number for dataset, number in own.items() if number}
+
+    def results(self, dataset: str, evidence: str, group: str) -> Sequence[StoredResult]:
+        """Return the results of visible analyses."""
+        return [result for result in self._index.results(dataset, evidence, group) if is_visible(result.owner)]
+
+    def newest_versions(self) -> Sequence[ModelVersion]:
+        """Return the newest versions of all models; nothing for a caller that does not see all analyses."""
+        return self._index.newest_versions() if visible_owner() is None else []
+
+    def ids(self) -> Set[str]:
+        """Return the ids of all analyses; nothing for a caller that does not see all of them."""
+        return self._index.ids() if visible_owner() is None else frozenset()
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Add analyses."""
+        self._index.add(records)
+
+    def remove(self, analysis_ids: Collection[str]) -> None:
+        """Remove analyses."""
+        self._index.remove(analysis_ids)
+
+
+class GuardedJobStore(JobStore):
+    """A view of a job store in which only visible analyses exist."""
+
+    def __init__(self, store: JobStore) -> None:
+        super().__init__(store._backend, store._clock, store.heartbeat_timeout)
+
+    def snapshot(self, analysis_id: str) -> Snapshot | None:
+        """Return a visible record with its job."""
+        snapshot = super().snapshot(analysis_id)
+        return snapshot if snapshot is not None and is_visible(snapshot.record.owner) else None
+
+    def records(self) -> Sequence[Snapshot]:
+        """Return all visible records with their jobs."""
+        return [snapshot for snapshot in super().records() if is_visible(snapshot.record.owner)]
+
+    def cancel(self, analysis_id: str, reason: str) -> bool:
+        """Cancel a visible analysis; return whether it was open."""
+        return self._exists(analysis_id) and super().cancel(analysis_id, reason)
+
+    def delete(self, analysis_id: str) -> bool:
+        """Delete a visible final record; return whether it existed."""
+        return self._exists(analysis_id) and bool(super().delete(analysis_id))
+
+    def _exists(self, analysis_id: str) -> bool:
+        return visible_owner() is None or self.snapshot(analysis_id) is not None
+
+
+def _restrict(analysis_filter: AnalysisFilter) -> AnalysisFilter | None:
+    """Return a filter that matches only visible analyses; None if none can match."""
+    owner = visible_owner()
+    if owner is None:
+        return analysis_filter
+    return replace(analysis_filter, owner=owner) if analysis_filter.owner in ("", owner) else None

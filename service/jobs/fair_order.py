@@ -1,0 +1,121 @@
+"""The order in which workers take shards: one owner after the other, so that nobody waits for all shards of another.
+
+A message of the engine says that a shard is available, and the worker that receives it takes the shard whose turn it
+is. The message of that shard is then received later, for another shard.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from errata.errors import DamagedRecord, NewerRecord
+
+from service.domain import State
+from service.jobs import records
+from service.jobs.records import Reply
+from service.jobs.transaction import PREFIX, Command, Transaction, shard_command
+from service.jobs.transitions import JobSpec, JobStatus, available_at
+
+TURN_SECONDS = 86_400.0  # an owner that has waited longer for a shard counts as new
+_NEVER = float("-inf")
+_SETS = "open:models", "leases", "retries", "turns"
+Read = Callable[..., Sequence[Reply]]  # returns the replies of commands
+
+
+@dataclass(frozen=True)
+class QueuedShard:
+    """A shard that no worker has."""
+
+    created: float
+    job: str
+    index: int
+
+
+def next_shard(
+    read: Read, now: float, message: tuple[str, int], can_run: Callable[[JobSpec], bool]
+) -> tuple[str, int] | None:
+    """Return the job and the index of the shard whose turn it is; None for the shard of the message.
+
+    Args:
+        read: Returns the replies of reading commands.
+        now: Seconds of the store's clock.
+        message: The job and the index of the shard whose message the worker received.
+        can_run: Returns whether the worker can run a job.
+    """
+    *replies, own = read(*(("ZRANGE", PREFIX + name, 0, -1, "WITHSCORES") for name in _SETS), shard_command(*message))
+    opened, leases, retries, turns = map(records.pairs, replies)
+    if _has_expired(message, own, now):  # no other message runs it
+        return None
+    taken = {member for member, _ in leases} | {member for member, due in retries if due > now}
+    queued = list(_queued(opened, taken))
+    jobs = [*{shard.job: None for shard in queued}]
+    heads = read(*(("HMGET", f"{PREFIX}job:{job}", "owner", "spec") for job in jobs))
+    owners = {job: (records.values(head)[0] or b"").decode() for job, head in zip(jobs, heads, strict=True)}
+    specs = dict(zip(jobs, heads, strict=True))
+    runnable: dict[str, bool] = {}
+    for shard in order_shards(queued, owners, dict(turns), message):
+        if shard.job not in runnable:
+            runnable[shard.job] = _can_run(shard.job, specs[shard.job], can_run)
+        if runnable[shard.job] and _is_queued(read, shard):
+            return shard.job, shard.index
+    return None
+
+
+def order_shards(
+    queued: Collection[QueuedShard], owners: Mapping[str, str], turns: Mapping[str, float], message: tuple[str, int]
+) -> list[QueuedShard]:
+    """Return shards by turn: the owner first that has waited for its turn longest, and of each owner the oldest job.
+
+    The shard of the message comes first among those of its job, so that workers do not compete for one shard.
+
+    Args:
+        queued: The shards.
+        owners: The owner of each job.
+        turns: The time of the last turn of each owner.
+        message: The job and the index of the shard of the message.
+    """
+    first: dict[str, float] = {}
+    for shard in queued:
+        first[owners[shard.job]] = min(shard.created, first.get(owners[shard.job], shard.created))
+
+    def turn(shard: QueuedShard) -> tuple[float, float, str, float, str, bool, int]:
+        owner, is_other = owners[shard.job], (shard.job, shard.index) != message
+        return turns.get(owner, _NEVER), first[owner], owner, shard.created, shard.job, is_other, shard.index
+
+    return sorted(queued, key=turn)
+
+
+def note_turn(tx: Transaction, job: JobStatus) -> None:
+    """Note that a worker has taken a shard of the owner of a job."""
+    tx.write("ZADD", f"{PREFIX}turns", records.format_time(tx.now), job.owner)
+    tx.write("ZREMRANGEBYSCORE", f"{PREFIX}turns", "-inf", records.format_time(tx.now - TURN_SECONDS))
+
+
+def _queued(opened: Sequence[tuple[str, float]], taken: Collection[str]) -> Iterator[QueuedShard]:
+    for member, created in opened:
+        if member not in taken:
+            with suppress(DamagedRecord):  # its readers report it
+                yield QueuedShard(created, *records.shard_of(member))
+
+
+def _has_expired(message: tuple[str, int], reply: Reply, now: float) -> bool:
+    """Return whether the shard of a message has crashed its worker, and may run again."""
+    with suppress(DamagedRecord):
+        shard = records.read_shard(message[0], reply)
+        return shard is not None and shard.state is State.RUNNING and available_at(shard) <= now
+    return False
+
+
+def _is_queued(read: Read, shard: QueuedShard) -> bool:
+    """Return whether a shard is queued; False for one that crashed its worker, which waits for its own message."""
+    command: Command = shard_command(shard.job, shard.index)
+    with suppress(DamagedRecord):
+        stored = records.read_shard(shard.job, read(command)[0])
+        return stored is not None and stored.state is State.QUEUED
+    return False
+
+
+def _can_run(job: str, head: Reply, can_run: Callable[[JobSpec], bool]) -> bool:
+    with suppress(DamagedRecord, NewerRecord):
+        return can_run(records.read_spec(job, records.values(head)[-1]))
+    return False

@@ -1,0 +1,81 @@
+"""errata audit, errata list --owner, and errata token: their output, filters, and permissions."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from errata import Client
+from errata.cli.main import errata
+from errata.tokens import Quota, Scope, line_of, new_token
+from running_service import Running, Start
+
+from service.authorization import parse_tokens
+
+TOKENS = {"ci": new_token(), "root": new_token()}
+
+
+@pytest.fixture
+def running(start: Start, tmp_path: Path) -> Iterator[Running]:
+    scopes = {"ci": Scope.WRITE, "root": Scope.ADMIN}
+    (tmp_path / "tokens").write_text("\n".join(line_of(name, scopes[name], token) for name, token in TOKENS.items()))
+    with start(tokens=tmp_path / "tokens") as service:
+        yield service
+
+
+def run(running: Running, name: str, *arguments: str) -> Result:
+    variables = {"ERRATA_SERVER": running.addresses.grpc, "ERRATA_TOKEN": TOKENS[name], "COLUMNS": "200"}
+    return CliRunner().invoke(errata, [*arguments], env=variables)
+
+
+def test_the_audit_log_is_shown_filtered_and_exported(running: Running, demo_csv: bytes) -> None:
+    with Client(running.addresses.grpc, TOKENS["ci"]) as client:
+        kept, deleted = (client.upload(io.BytesIO(demo_csv), "demo", display_name=name).name for name in ("a", "b"))
+        client.delete(deleted)
+
+    exported = [json.loads(line) for line in run(running, "root", "audit", "--json").stdout.splitlines()]
+    assert [(event["actor"], event["action"], event["analysis"]) for event in exported] == [
+        ("ci", "ACTION_DELETE", deleted),
+        ("ci", "ACTION_CREATE", deleted),
+        ("ci", "ACTION_CREATE", kept),
+    ]
+    assert exported[0]["details"]["title"] == "b"
+
+    def count(*options: str) -> int:
+        return len(run(running, "root", "audit", "--json", *options).stdout.splitlines())
+
+    assert count("--action", "delete") == 1
+    assert count("--analysis", kept) == count("--analysis", kept.removeprefix("analyses/")) == 1
+    assert count("--actor", "ci", "--dataset", "demo") == 3
+    assert count("--actor", "root") == count("--since", "2999-01-01") == count("--until", "2000-01-01") == 0
+    assert count("--limit", "2") == 2
+    table = run(running, "root", "audit").stdout
+    assert "delete" in table and kept.removeprefix("analyses/") in table
+
+
+def test_the_audit_log_needs_the_scope_admin(running: Running) -> None:
+    result = run(running, "ci", "audit")
+
+    assert result.exit_code != 0
+    assert "scope admin" in result.output
+
+
+def test_analyses_are_listed_by_owner(running: Running, demo_csv: bytes) -> None:
+    with Client(running.addresses.grpc, TOKENS["ci"]) as client:
+        name = client.upload(io.BytesIO(demo_csv), "demo").name
+
+    listed = json.loads(run(running, "root", "list", "--owner", "ci", "--json").stdout)["analyses"]
+    assert [(analysis["name"], analysis["owner"]) for analysis in listed] == [(name, "ci")]
+    assert json.loads(run(running, "root", "list", "--owner", "c", "--json").stdout)["analyses"] == []
+    assert "Owner: ci" in run(running, "root", "show", name).output
+
+
+def test_the_token_command_writes_the_limits() -> None:
+    result = CliRunner().invoke(errata, ["token", "ci", "--scope", "write", "--requests", "600", "--open", "20"])
+
+    (token,) = parse_tokens(result.stderr)
+    assert (token.name, token.scope, token.quota) == ("ci", Scope.WRITE, Quota(600, 20))
+    plain = CliRunner().invoke(errata, ["token", "ci"])
+    assert parse_tokens(plain.stderr)[0].quota == Quota()

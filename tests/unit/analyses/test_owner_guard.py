@@ -1,0 +1,56 @@
+"""Guarded stores: what exists for a restricted caller, and for tasks of the service."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from service.analyses.owner_guard import GuardedArchive, acting_for
+from service.archive.memory import InMemoryArchive
+from service.caller import restricted_to, visible_owner
+from service.domain import Analysis, AnalysisRequest, Predictions, State
+
+OWNERS = ["alice", "bob", "registry:prod", ""]
+
+
+@pytest.fixture
+def archive() -> InMemoryArchive:
+    stored = InMemoryArchive()
+    for number, owner in enumerate(OWNERS):
+        created = datetime(2026, 1, 1, tzinfo=UTC)
+        analysis = Analysis(f"a{number}", AnalysisRequest("demo"), State.SUCCEEDED, "e" * 64, created, owner=owner)
+        stored.put(analysis, Predictions(np.zeros(3, dtype=np.int16)))
+    return stored
+
+
+@pytest.mark.parametrize("number", range(len(OWNERS)))
+def test_only_the_analyses_of_the_owner_exist(archive: InMemoryArchive, number: int) -> None:
+    guarded = GuardedArchive(archive)
+    name, others = f"a{number}", {f"a{other}" for other in range(len(OWNERS))} - {f"a{number}"}
+
+    with restricted_to(OWNERS[number]):
+        assert guarded.ids() == {name}
+        assert guarded.predictions(name) is not None
+        assert [record.analysis.id for record in guarded.records([name, *others])] == [name]
+        for other in others:
+            assert guarded.get(other) is None
+            assert guarded.predictions(other) is None
+            assert not guarded.delete(other)
+        assert guarded.delete(name)
+
+    assert guarded.ids() == archive.ids() == others
+
+
+def test_a_task_of_the_service_sees_all_analyses(archive: InMemoryArchive) -> None:
+    assert visible_owner() is None
+    assert GuardedArchive(archive).ids() == archive.ids()
+
+
+def test_a_registry_sees_its_own_analyses_if_owners_are_isolated(archive: InMemoryArchive) -> None:
+    guarded = GuardedArchive(archive)
+
+    with acting_for(guarded, "registry:prod"):
+        assert guarded.ids() == {"a2"}
+    with acting_for(archive, "registry:prod"):
+        assert visible_owner() is None
+    assert visible_owner() is None
