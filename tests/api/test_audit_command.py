@@ -32,7 +32,9 @@ def run(running: Running, name: str, *arguments: str) -> Result:
 
 def test_the_audit_log_is_shown_filtered_and_exported(running: Running, demo_csv: bytes) -> None:
     with Client(running.addresses.grpc, TOKENS["ci"]) as client:
-        remaining, deleted = (client.upload(io.BytesIO(demo_csv), "demo", display_name=name).name for name in ("a", "b"))
+        remaining, deleted = (
+            client.upload(io.BytesIO(demo_csv), "demo", display_name=name).name for name in ("a", "b")
+        )
         client.delete(deleted)
 
     exported = [json.loads(line) for line in run(running, "root", "audit", "--json").stdout.splitlines()]
