@@ -27,7 +27,9 @@ COPY README.md LICENSE ./
 COPY protos protos
 COPY client client
 COPY service service
-RUN python3 -m pip --python /opt/errata/bin/python3 install --no-deps --target /opt/package ./client .
+RUN python3 -m pip --python /opt/errata/bin/python3 install --no-deps --target /opt/package ./client . \
+ && mkdir /opt/shipped && cd /opt/package \
+ && find service -path '*/data/*' -type f -exec cp --parents -t /opt/shipped {} + -delete
 
 FROM ${BASE_IMAGE}
 # Compiled here, since the process can write no files: without it, each start compiles 200 modules of the standard library.
@@ -35,8 +37,9 @@ RUN python3 -c 'import compileall, sysconfig, re; compileall.compile_dir(sysconf
  && groupadd --gid 10001 errata \
  && useradd --uid 10001 --gid 10001 --no-create-home --no-log-init --home-dir /data --shell /usr/sbin/nologin errata \
  && install -d -o errata -g errata /data
-# Two layers: a code change replaces only the second one.
+# Three layers: dependencies, shipped data, and code. A code change replaces only the last one.
 COPY --from=dependencies /opt/errata /opt/errata
+COPY --from=package /opt/shipped /opt/package
 COPY --from=package /opt/package /opt/package
 ARG BASE_IMAGE
 ARG BASE_DIGEST=""
