@@ -1,6 +1,6 @@
 """Components that several processes use: ports, image folders, the predictor, and the model policy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -66,7 +66,7 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
             attributes,
         ),
         models=Models(
-            offers=partial(_offered_models, store),
+            offers=partial(offered_models, store, expected_models(settings)),
             pin=partial(pin_allowed_model, model_policy(settings)),
             runtime=partial(_runtime, store),
             has_images=partial(_has_images, store),
@@ -190,9 +190,19 @@ def _has_mlflow(settings: Settings) -> bool:
     return any(registry.kind == "mlflow" for registry in settings.registries.values())
 
 
-def _offered_models(store: JobStore) -> list[ModelOffer]:
-    descriptions = {model: description for offer in store.offers() for model, description in offer.models}
-    return [ModelOffer(model, description) for model, description in descriptions.items()]
+def expected_models(settings: Settings) -> list[ModelOffer]:
+    """Return the models that workers are expected to offer; empty if none are declared."""
+    names = list(settings.expected_models)
+    if names and _has_mlflow(settings):
+        names.append("mlflow:*")
+    return [ModelOffer(name, "expected: no worker has registered yet") for name in dict.fromkeys(names)]
+
+
+def offered_models(store: JobStore, expected: Sequence[ModelOffer]) -> Sequence[ModelOffer]:
+    """Return the models that workers offer; before the first worker registers, those that are expected."""
+    offers = store.offers()
+    descriptions = {model: description for offer in offers for model, description in offer.models}
+    return [ModelOffer(model, description) for model, description in descriptions.items()] if offers else expected
 
 
 def _versions(*packages: str) -> str:
