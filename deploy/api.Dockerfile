@@ -19,12 +19,13 @@ RUN python3 deploy/requirements.py "${EXTRAS}" > requirements.txt \
  && python3 deploy/trim.py /opt/errata hf_xet
 
 FROM dependencies AS package
-RUN python3 deploy/requirements.py build > build.txt && python3 -m pip install --require-hashes --requirement build.txt
+RUN python3 deploy/requirements.py build > build.txt \
+ && python3 -m pip --python /opt/errata/bin/python3 install --require-hashes --requirement build.txt
 COPY README.md LICENSE ./
 COPY protos protos
 COPY client client
 COPY service service
-RUN python3 -m pip install --no-build-isolation --no-deps --target /opt/package ./client .
+RUN python3 -m pip --python /opt/errata/bin/python3 install --no-build-isolation --no-deps --target /opt/package ./client .
 WORKDIR /opt/package
 RUN mkdir /opt/shipped && cp --parents service/*/data/* /opt/shipped && rm service/*/data/*
 

@@ -27,12 +27,13 @@ RUN python3 deploy/requirements.py "${EXTRAS}" ${PIP_ARGS:+--without-torch} > re
  && python3 deploy/trim.py /opt/errata
 
 FROM dependencies AS package
-RUN python3 deploy/requirements.py build > build.txt && python3 -m pip install --require-hashes --requirement build.txt
+RUN python3 deploy/requirements.py build > build.txt \
+ && python3 -m pip --python /opt/errata/bin/python3 install --require-hashes --requirement build.txt
 COPY README.md LICENSE ./
 COPY protos protos
 COPY client client
 COPY service service
-RUN python3 -m pip install --no-build-isolation --no-deps --target /opt/package ./client .
+RUN python3 -m pip --python /opt/errata/bin/python3 install --no-build-isolation --no-deps --target /opt/package ./client .
 WORKDIR /opt/package
 RUN mkdir /opt/shipped && cp --parents service/*/data/* /opt/shipped && rm service/*/data/*
 

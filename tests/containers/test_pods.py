@@ -54,8 +54,8 @@ class Podman:
     def load(self, image: str, name: str) -> None:
         """Copy an image from Docker, under the name that the manifests use."""
         with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
-            self("load", "--quiet", stdin=saved.stdout)
-        self("tag", f"localhost/{image}:latest" if "/" not in image and ":" not in image else image, name)
+            loaded = self("load", "--quiet", stdin=saved.stdout)
+        self("tag", loaded.strip().removeprefix("Loaded image: "), name)
 
 
 def rendered(overlay: str) -> list[Document]:
