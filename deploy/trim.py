@@ -18,12 +18,10 @@ NEEDED = {  # the subfolders that are used; all others are deleted
     "scipy": {"__pycache__", "_lib", "special"},  # 70 MB
 }
 UNUSED = (
-    # 61 MB: servers, file systems, and formats
-    *(f"pyarrow/*{part}*" for part in ("flight", "s3", "gcsfs", "hdfs", "orc", "substrait")),
+    *(f"pyarrow/*{part}*" for part in ("flight", "s3", "gcsfs", "hdfs", "orc")),  # 55 MB: servers and file systems
     "pyarrow/libarrow_python*.so",  # 5 MB: copies of the library under other names
     "pyarrow/libarrow_python*.so.*.*",
     "numpy/distutils",
-    "numpy/f2py",
     "numpy/_core/_simd*",  # for numpy's own tests
     "PIL/_avif*",
     "pygments",  # 10 MB: rich highlights source code with it

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from .stack import ROOT, Stack, docker, override
 
 API, WORKER = "errata-test-api", "errata-test-worker"
+WHEELS_PORT = 47_813
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -37,10 +38,18 @@ def _served_wheels() -> Iterator[str]:
         "The worker's build does not find torch for CPUs. Set PIP_ARGS=--extra-index-url=INDEX_OF_CPU_BUILDS, or "
         f"PIP_FIND_LINKS to a folder with its wheels; got {folder!r}."
     )
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server:
+    with _start_server(folder) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"--find-links=http://127.0.0.1:{server.server_port}/ --trusted-host=127.0.0.1"
         server.shutdown()
+
+
+def _start_server(folder: str) -> ThreadingHTTPServer:
+    """Return a server of files, on the usual port if it is free: another address would not use the cache of builds."""
+    for port in (WHEELS_PORT, 0):
+        with suppress(OSError):
+            return ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=folder))
+    raise OSError("no port is free")
 
 
 def _build(name: str, file: str, *arguments: str) -> float:

@@ -31,8 +31,9 @@ class Podman:
 
     def __init__(self, folder: Path) -> None:
         self._options = [f"--root={folder / 'storage'}", f"--runroot={folder / 'run'}", "--cgroup-manager=cgroupfs"]
-        config = folder / "containers.conf"  # iptables, since rules of nftables do not precede those of Docker
-        config.write_text('[network]\nfirewall_driver = "iptables"\n')
+        config = folder / "containers.conf"
+        # iptables, since rules of nftables do not precede those of Docker; runc, since crun refuses hybrid cgroups.
+        config.write_text('[network]\nfirewall_driver = "iptables"\n[engine]\nruntime = "runc"\n')
         self._environment = os.environ | {
             "CONTAINERS_CONF_OVERRIDE": str(config),
             "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",
