@@ -146,9 +146,8 @@ def copy_project(folder: Path) -> Path:
 def manual_block(start: str, manual: str = "deploy/README.md") -> str:
     """Return the code block of a manual that begins with a text."""
     text = (ROOT / manual).read_text()
-    (block,) = [
-        block for block in re.findall(r"^```\n(.+?)^```", text, re.MULTILINE | re.DOTALL) if block.startswith(start)
-    ]
+    blocks = re.findall(r"^```\w*\n(.+?)^```$", text, re.MULTILINE | re.DOTALL)
+    (block,) = [block for block in blocks if block.startswith(start)]
     return str(block)
 
 

@@ -27,9 +27,10 @@ REVIEWER = "\nerrata token ann --scope review 2>> secrets/tokens > ann.token\n"
 def uncomment_settings(folder: Path) -> None:
     """Edit docker-compose.yml as the manual says: the settings of the API, and tokens instead of insecure access."""
     path = folder / "docker-compose.yml"
-    before, api, after = re.split(r"(?=^  api:$)|(?=^  worker:$)", path.read_text(), flags=re.MULTILINE)
+    before, start, rest = path.read_text().partition("\n  api:\n")
+    api, end, after = rest.partition("\n  worker:\n")
     api = COMMENT.sub(r"\1\2", api).replace('ERRATA_ALLOW_INSECURE: "true"', 'ERRATA_ALLOW_INSECURE: "false"')
-    path.write_text(before + api + after)
+    path.write_text(before + start + api + end + after)
 
 
 def write_registries(folder: Path) -> None:
