@@ -15,6 +15,8 @@ from errata import Client, pb
 from errata.errors import ErrataError, NotFound, PermissionDenied, Unauthenticated
 from pki import Authority
 
+from service.evidence.bundle import Bundle
+
 from .conftest import running
 from .stack import Stack, copy_project, docker, manual_block
 
@@ -117,13 +119,14 @@ def reviews(client: Client, dataset: str = "demo") -> list[tuple[str, str, str]]
     return [(review.name, review.reviewer, review.comment) for review in client.list_reviews(dataset)]
 
 
-def test_backup_and_restore_drill(machine: Stack, image_names: Path, tmp_path: Path, reference: Path) -> None:
+def test_backup_and_restore_drill(
+    machine: Stack, image_names: Path, tmp_path: Path, reference: Path, demo: Bundle
+) -> None:
     """Redis is lost for good; then the machine. Everything that was finished is there again, with the same tokens."""
     with connect(machine, "ci") as ci, connect(machine, "ann") as ann:
         ci.upload(reference / "predictions" / "imagenet_val_resnet50_cv.csv", "imagenet-real")
         ci.wait(ci.analyze("demo:efficientnet_lite0", "demo"))
-        image = ci.list_images(next(iter(ci.list(dataset="demo"))))
-        ann.create_review("demo", next(iter(image)).file_name, comment="from before the loss")
+        ann.create_review("demo", demo.judged_names[0], comment="from before the loss")
         analyses, labels = finished(ci), reviews(ann)
         machine.compose("stop", "worker")
         lost = ci.analyze("demo:efficientnet_lite1", "demo")  # still open

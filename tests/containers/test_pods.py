@@ -142,6 +142,13 @@ class Pods:
         """Remove the pod of a deployment, and keep its claims."""
         self.podman("kube", "down", str(self._folder / f"{name}.yaml"))
 
+    def healthy(self, container: str) -> bool:
+        """Run the probe of a container once; Podman runs probes by itself only with systemd."""
+        try:
+            return bool(self.podman("healthcheck", "run", container).strip() in ("", "healthy"))
+        except AssertionError:
+            return False
+
     def client(self, with_token: bool = True) -> Client:
         token = (self._folder / "ci.token").read_text() if with_token else None
         return Client(f"127.0.0.1:{self._port}", token=token)
@@ -189,6 +196,10 @@ def test_the_pods_run_as_the_manifests_say(pods: Pods) -> None:
             form = "{{.HostConfig.ReadonlyRootfs}} {{.Config.User}} {{.EffectiveCaps}}"
             expected = f"true {'999:1000' if name.endswith('redis') else '10001:10001'} []"
             assert pods.podman("inspect", "--format", form, name).strip() == expected
+
+
+def test_the_probe_of_redis_succeeds(pods: Pods) -> None:
+    wait_for(lambda: pods.healthy("errata-redis-pod-redis"), "the probe succeeds")
 
 
 def test_a_new_pod_of_the_api_reads_the_archive_from_the_claim(pods: Pods) -> None:
