@@ -32,16 +32,10 @@ def make_sbom(image: str, folder: Path, output: Path) -> dict[str, Any]:
             r"--transform=s,.*/\([^/]*\.dist-info\),\1,",
         ]
         subprocess.run(unpack, stdin=metadata.stdout, check=True)
-    command = [
-        sys.executable,
-        "-m",
-        "cyclonedx_py",
-        "environment",
-        "--output-reproducible",
-        "--validate",
-        "-o",
-        str(output),
-    ]
-    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
+    isolated = folder / "isolated-python"  # without the packages in PYTHONPATH
+    isolated.write_text(f'#!/bin/sh\nexec "{folder}/bin/python" -E "$@"\n')
+    isolated.chmod(0o755)
+    command = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible", "--validate"]
+    done = subprocess.run([*command, "-o", str(output), str(isolated)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(output.read_text())  # type: ignore[no-any-return]

@@ -112,7 +112,7 @@ def test_only_the_user_of_the_containers_can_read_the_tokens(machine: Stack) -> 
 
 def finished(client: Client) -> dict[str, bytes]:
     """Return the verdicts of each finished analysis by its name."""
-    return {analysis.name: b"".join(client.export(analysis)) for analysis in client.list(state="succeeded")}
+    return {analysis.name: b"".join(client.export(analysis)) for analysis in client.list(states=["succeeded"])}
 
 
 def reviews(client: Client, dataset: str = "demo") -> list[tuple[str, str, str]]:
