@@ -20,7 +20,7 @@ help:
 	@echo "make demo         analyze a real model on real photographs"
 	@echo "make test         run all tests in parallel"
 	@echo "make test-fast    run the tests that start no process and no browser"
-	@echo "make test-containers  build the images and run them with docker-compose"
+	@echo "make test-containers  build the images and run them with docker-compose and Podman"
 	@echo "make coverage     run all tests with branch coverage, print it, and fail below 90 %"
 	@echo "make check        check format, lint, types, import rules, vocabulary, the protos, Dockerfiles, docker-compose.yml, and the release workflow"
 	@echo "make docs         build the documentation site in build/site; fails on a broken link"
@@ -94,11 +94,12 @@ TEST := $(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? 3 : $$(nproc
 test: setup wordnet redis browser deploy-tools $(BUF) $(ACTIONLINT)
 	$(TEST) -m "not containers"
 
-# Builds both images and runs them with docker-compose. The script starts a container engine where none runs.
+# Builds both images, and runs them with docker-compose and Podman. The script starts a container engine where none runs.
 test-containers: export ERRATA_CONTAINERS = 1
-test-containers: setup
-	tests/scripts/start-container-engine
-	$(BIN)/python -m pytest --capture=no tests/containers
+test-containers: setup deploy-tools
+	tests/scripts/container-engine start
+	$(BIN)/python -m pytest --capture=no tests/containers; status=$$?; \
+		tests/scripts/container-engine stop; exit $$status
 
 # Not part of `make test`: the trace function takes 40 % more CPU time.
 coverage: setup wordnet redis browser deploy-tools $(BUF) $(ACTIONLINT)

@@ -3,11 +3,9 @@
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS dependencies
-# hub: resolves branches of Hugging Face models; object-store: archives in s3://; tracing: OpenTelemetry
-ARG EXTRAS=hub,object-store,tracing
-# Both the installed packages and the build requirements have the versions in constraints.txt. pip 25.3 and later read the second variable.
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_CONSTRAINT=/src/deploy/constraints.txt PIP_BUILD_CONSTRAINT=/src/deploy/constraints.txt
+# hub: resolves branches of Hugging Face models; object-store: archives in s3://
+ARG EXTRAS=hub,object-store
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 # without pip, which the service does not need; errata.pth adds the folder of the package
 RUN python3 -m venv --without-pip /opt/errata \
@@ -16,15 +14,20 @@ COPY pyproject.toml ./
 COPY client/pyproject.toml client/
 COPY deploy/constraints.txt deploy/requirements.py deploy/trim.py deploy/
 RUN python3 deploy/requirements.py "${EXTRAS}" > requirements.txt \
- && python3 -m pip --python /opt/errata/bin/python3 install --requirement requirements.txt \
+ && python3 -m pip --python /opt/errata/bin/python3 install --no-deps --require-hashes --only-binary=:all: --requirement requirements.txt \
+ && python3 -m pip --python /opt/errata/bin/python3 check \
  && python3 deploy/trim.py /opt/errata hf_xet
 
 FROM dependencies AS package
+RUN python3 deploy/requirements.py build > build.txt \
+ && python3 -m pip --python /opt/errata/bin/python3 install --require-hashes --requirement build.txt
 COPY README.md LICENSE ./
 COPY protos protos
 COPY client client
 COPY service service
-RUN python3 -m pip --python /opt/errata/bin/python3 install --no-deps --target /opt/package ./client .
+RUN python3 -m pip --python /opt/errata/bin/python3 install --no-build-isolation --no-deps --target /opt/package ./client .
+WORKDIR /opt/package
+RUN mkdir /opt/shipped && cp --parents service/*/data/* /opt/shipped && rm service/*/data/*
 
 FROM ${BASE_IMAGE}
 # Compiled here, since the process can write no files: without it, each start compiles 200 modules of the standard library.
@@ -32,8 +35,9 @@ RUN python3 -c 'import compileall, sysconfig, re; compileall.compile_dir(sysconf
  && groupadd --gid 10001 errata \
  && useradd --uid 10001 --gid 10001 --no-create-home --no-log-init --home-dir /data --shell /usr/sbin/nologin errata \
  && install -d -o errata -g errata /data
-# Two layers: a code change replaces only the second one.
+# Three layers: dependencies, shipped data, and code. A code change replaces only the last one.
 COPY --from=dependencies /opt/errata /opt/errata
+COPY --from=package /opt/shipped /opt/package
 COPY --from=package /opt/package /opt/package
 ARG BASE_IMAGE
 ARG BASE_DIGEST=""

@@ -1,8 +1,12 @@
-"""Print the dependencies of errata-service with extras and of errata-client, without these two packages.
+"""Print the packages of an image from deploy/constraints.txt, with hashes: requirements for pip's --require-hashes.
 
-Usage: python3 deploy/requirements.py EXTRA,EXTRA > requirements.txt
+Usage: python3 deploy/requirements.py EXTRA,EXTRA [--without-torch] > requirements.txt
+       python3 deploy/requirements.py build > requirements.txt
+       python3 deploy/requirements.py --versions > versions.txt
 
-The images install these requirements in a separate layer, so that a code change does not install them again.
+The images install dependencies in a separate layer, so that a code change does not install them again. Builds of torch
+on other indexes than PyPI have other hashes: `--without-torch` leaves out torch, torchvision, and CUDA's libraries, and
+`--versions` prints the versions of all packages without hashes, as constraints.
 """
 
 import re
@@ -11,8 +15,17 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECTS = (ROOT / "pyproject.toml", ROOT / "client" / "pyproject.toml")
 LOCAL = re.compile(r"errata-(?:service|client)(?:\[(?P<extras>[\w,-]+)\])?(?=$|[\s<>=!~;])")
+DEVELOPMENT = {"clip", "dev", "docs", "taxonomy", "tutorial"}  # extras that no image installs
+ALL, BUILD = "all", "build"  # in comments: needed without extras, and by builds
+ENTRY = re.compile(r"^(?P<name>[a-z0-9.-]+)==(?P<version>\S+).*?^    # (?P<groups>.+?)\n", re.MULTILINE | re.DOTALL)
+TORCH = re.compile(r"torch|torchvision|triton|cuda-.+|nvidia-.+")
+
+
+def projects() -> list[dict]:
+    """Return the [project] tables of the service and the client."""
+    files = (ROOT / "pyproject.toml", ROOT / "client" / "pyproject.toml")
+    return [tomllib.loads(path.read_text(encoding="utf-8"))["project"] for path in files]
 
 
 def resolve_requirements(projects: list[dict], extras: list[str]) -> list[str]:
@@ -38,7 +51,25 @@ def resolve_requirements(projects: list[dict], extras: list[str]) -> list[str]:
     return sorted(line for line in dependencies if not LOCAL.match(line))
 
 
+def select_packages(locked: str, groups: set[str]) -> dict[str, str]:
+    """Return name -> entry of the packages of groups; raise SystemExit if a group is not locked."""
+    entries = {match["name"]: (match[0], set(match["groups"].split(", "))) for match in ENTRY.finditer(locked)}
+    known = set().union(*(names for _, names in entries.values()))
+    if unknown := groups - known:
+        raise SystemExit(f"not in deploy/constraints.txt: {', '.join(sorted(unknown))}. Run `make constraints`.")
+    return {name: entry for name, (entry, names) in entries.items() if names & groups}
+
+
+def main(arguments: list[str]) -> str:
+    """Return what the arguments ask for."""
+    locked = (ROOT / "deploy" / "constraints.txt").read_text(encoding="utf-8")
+    if arguments == ["--versions"]:
+        return "".join(f"{match['name']}=={match['version']}\n" for match in ENTRY.finditer(locked))
+    extras = {extra for extra in arguments[0].split(",") if extra}
+    packages = select_packages(locked, extras if extras == {BUILD} else extras | {ALL})
+    leaves_torch_out = "--without-torch" in arguments
+    return "".join(entry for name, entry in packages.items() if not (leaves_torch_out and TORCH.fullmatch(name)))
+
+
 if __name__ == "__main__":
-    tables = [tomllib.loads(path.read_text(encoding="utf-8"))["project"] for path in PROJECTS]
-    extras = [part for part in "".join(sys.argv[1:2]).split(",") if part]
-    sys.stdout.write("".join(f"{line}\n" for line in resolve_requirements(tables, extras)))
+    sys.stdout.write(main(sys.argv[1:]))

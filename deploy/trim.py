@@ -19,7 +19,10 @@ NEEDED = {  # the subfolders that are used; all others are deleted
 }
 UNUSED = (
     *(f"pyarrow/*{part}*" for part in ("flight", "s3", "gcsfs", "hdfs", "orc")),  # 55 MB: servers and file systems
+    "pyarrow/libarrow_python*.so",  # 5 MB: copies of the library under other names
+    "pyarrow/libarrow_python*.so.*.*",
     "numpy/distutils",
+    "numpy/_core/_simd*",  # for numpy's own tests
     "PIL/_avif*",
     "pygments",  # 10 MB: rich highlights source code with it
     "pillow.libs/libavif*",

@@ -26,6 +26,7 @@ JSON_TYPES = {  # types of the settings that are JSON texts
     "images": dict,
     "attributes": dict,
     "model_sources": list,
+    "expected_models": list,
     "watched_models": list,
     "registries": dict,
 }
@@ -146,6 +147,11 @@ class Settings(BaseModel):
         ["*"],
         description="JSON list of the permitted models, as glob patterns over `SOURCE:NAME`. The default permits all "
         "models.",
+    )
+    expected_models: list[str] = Field(
+        default_factory=list,
+        description="JSON list of the models, or patterns such as `timm:*`, that workers offer. Until the first worker "
+        "registers, the API lists them and refuses all others. If empty, it accepts all permitted models until then.",
     )
     max_parameters: int = Field(3_000_000_000, ge=1, description="Maximum number of parameters of a model.")
     max_download_bytes: int = Field(

@@ -33,6 +33,7 @@ FOLDERS = {  # all tests of these folders have the marker
 }
 WAITING = ("processes", "security")  # folders whose tests mostly wait for processes
 IMPLEMENTATIONS = ("[redis", "[process", "[torch", "[s3")  # of tests/ports: in another process, or slow
+MAY_START = ("processes", "browser", "containers")  # markers of tests that start processes
 STARTS = (  # functions that start processes, by their module or class
     (os, "fork"),
     (os, "forkpty"),
@@ -78,7 +79,7 @@ def add_markers(items: list[pytest.Item]) -> None:
 
 
 class ProcessGuard:
-    """Fails a test without the marker `processes` when it starts a process.
+    """Fails a test that starts a process without one of the markers in MAY_START.
 
     It wraps the functions that start processes. An audit hook would also run while a thread installs the trace function
     of coverage, which fails in other threads meanwhile.
@@ -102,7 +103,7 @@ class ProcessGuard:
         @functools.wraps(start)
         def check_and_start(*args: Any, **kwargs: Any) -> Any:
             item = self._item
-            if item is not None and not any(item.get_closest_marker(name) for name in ("processes", "browser")):
+            if item is not None and not any(item.get_closest_marker(name) for name in MAY_START):
                 raise RuntimeError(f"{item.nodeid} starts a process. Mark it with pytest.mark.processes.")
             return start(*args, **kwargs)
 

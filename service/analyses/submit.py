@@ -101,12 +101,13 @@ def _submit(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
 def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
     """Return the computation of a request; raise an error if its model, data set, or bundle does not exist.
 
-    Before the first worker registers, it is unknown which models and images workers have. The job then waits for one.
+    Before the first worker registers, it is unknown which images workers have, and which models unless they are
+    declared. The job then waits for a worker.
     """
     model = parse_model_id(request.model)
     offers = [offer.model for offer in ports.models.offers()]
-    has_workers = bool(offers or ports.stores.jobs.offers())  # whether a worker has ever registered
-    if has_workers:
+    has_workers = bool(ports.stores.jobs.offers())  # whether a worker has ever registered
+    if offers or has_workers:
         _check_offered(offers, model)
     bundle = ports.stores.evidence.find(request.dataset, request.evidence)
     if has_workers and not ports.models.has_images(request.dataset):

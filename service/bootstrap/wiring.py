@@ -72,7 +72,7 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
             events=RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/audit-analyses"), AuditEvent),
         ),
         models=Models(
-            offers=partial(_offered_models, store),
+            offers=partial(offered_models, store, expected_models(settings)),
             pin=partial(pin_allowed_model, model_policy(settings)),
             runtime=partial(_runtime, store),
             has_images=partial(_has_images, store),
@@ -234,9 +234,20 @@ def _has_packages(*names: str) -> bool:
     return all(find_spec(name) is not None for name in names)
 
 
-def _offered_models(store: JobStore) -> list[ModelOffer]:
-    descriptions = {model: description for offer in store.offers() for model, description in offer.models}
-    return [ModelOffer(model, description) for model, description in descriptions.items()]
+def expected_models(settings: Settings) -> list[ModelOffer]:
+    """Return the models that workers are expected to offer; empty if none are declared."""
+    names = list(settings.expected_models)
+    if names:
+        kinds = {registry.kind for registry in settings.registries.values()}
+        names += [f"{kind}:*" for kind in MODEL_REGISTRIES if kind in kinds]
+    return [ModelOffer(name, "expected: no worker has registered yet") for name in dict.fromkeys(names)]
+
+
+def offered_models(store: JobStore, expected: Sequence[ModelOffer]) -> Sequence[ModelOffer]:
+    """Return the models that workers offer; before the first worker registers, those that are expected."""
+    offers = store.offers()
+    descriptions = {model: description for offer in offers for model, description in offer.models}
+    return [ModelOffer(model, description) for model, description in descriptions.items()] if offers else expected
 
 
 def _versions(*packages: str) -> str:

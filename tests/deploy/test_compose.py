@@ -244,29 +244,70 @@ def test_a_code_change_replaces_only_the_layer_of_the_package(file: Path) -> Non
         "deploy/requirements.py",
         "deploy/trim.py",
     }
-    assert 'deploy/requirements.py "${EXTRAS}" > requirements.txt' in dependencies
-    assert "install --no-deps --target /opt/package ./client ." in package
-    assert "/opt/errata /opt/errata" in final
-    assert final.index("--from=dependencies") < final.index("--from=package") < final.index("ARG VERSION")
+    assert "/opt/errata" in dependencies
+    assert "/opt/package ./client ." in package
+    sources = re.findall(r"^COPY --from=(\S+ \S+) \S+$", final, re.MULTILINE)
+    assert sources == ["dependencies /opt/errata", "package /opt/shipped", "package /opt/package"]
+    assert final.index("--from=package") < final.index("ARG VERSION")
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_installed_packages_and_build_requirements_are_constrained(file: Path) -> None:
-    """Up to 25.2, pip uses PIP_CONSTRAINT for builds too; later versions use PIP_BUILD_CONSTRAINT."""
-    text = file.read_text()
-    workdir = re.findall(r"^WORKDIR (\S+)$", text, re.MULTILINE)[0]
-    for name in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"):
-        assert re.findall(rf"\b{name}=(\S+)", text) == [f"{workdir}/deploy/constraints.txt"]
+def test_an_image_installs_only_packages_with_known_hashes(file: Path) -> None:
+    """Except for the package itself, and for torch of another index, whose builds have other hashes."""
+    text = re.sub(r"\\\n", "", file.read_text())
+    installs = [re.split(r" && |; ", part, maxsplit=1)[0] for part in re.split(r"-m pip\b[^;&]*? install", text)[1:]]
+
+    unchecked = [options for options in installs if "--require-hashes" not in options]
+    package = " --no-build-isolation --no-deps --target /opt/package ./client ."
+    torch = " ${PIP_ARGS} --constraint versions.txt torch torchvision"
+    assert [options.split("\n")[0] for options in unchecked] == ([torch] if "worker" in file.name else []) + [package]
+    assert len(installs) - len(unchecked) == 2  # the dependencies, and the build requirements
 
 
-@pytest.mark.parametrize("extras", ["", "hub", "demo,onnx"])
-def test_the_requirements_are_those_of_both_distributions(extras: str) -> None:
+def _select(*arguments: str) -> list[str]:
+    """Return the packages that deploy/requirements.py prints."""
     script = ROOT / "deploy" / "requirements.py"
-    lines = subprocess.run(
-        [sys.executable, str(script), extras], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    done = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, check=True)
+    return re.findall(r"^([a-z0-9.-]+)==", done.stdout, re.MULTILINE)
 
-    assert {Requirement(line) for line in lines} == set(_requirements(extras.split(",") if extras else []))
+
+@pytest.mark.parametrize("extras", ["", "hub", "hub,object-store", "demo,onnx"])
+def test_the_packages_of_an_image_are_the_dependencies_of_its_extras(extras: str) -> None:
+    names = _transitive_names(_requirements(extras.split(",") if extras else []))
+    selected = set(_select(extras))
+
+    assert {name for name in names if name in _constraints()} <= selected
+    assert ("torch" in selected) == ("demo" in extras)
+    assert ("aiobotocore" in selected) == ("object-store" in extras)
+    assert "hatchling" not in selected
+
+
+def test_torch_of_another_index_replaces_torch_and_its_libraries() -> None:
+    """The other builds have other hashes, and those for CPUs need no library of CUDA."""
+    removed = set(_select("demo,onnx")) - set(_select("demo,onnx", "--without-torch"))
+
+    assert {"torch", "torchvision", "triton", "nvidia-cublas", "cuda-toolkit"} <= removed
+    assert all(re.match(r"torch|triton|nvidia-|cuda-", name) for name in removed)
+
+
+def test_an_extra_that_is_not_locked_is_refused() -> None:
+    script = ROOT / "deploy" / "requirements.py"
+    done = subprocess.run([sys.executable, str(script), "hub,docs"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "not in deploy/constraints.txt: docs. Run `make constraints`." in done.stderr
+
+
+def test_each_locked_package_has_hashes_and_versions_are_constraints() -> None:
+    text = (ROOT / "deploy" / "constraints.txt").read_text()
+    entries = re.split(r"^(?=\S)", text, flags=re.MULTILINE)[2:]
+
+    assert len(entries) == len(_constraints()) > 100
+    for entry in entries:
+        assert re.fullmatch(r"\S+==\S+ \\\n(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+    # [a-z, -]+\n", entry), entry
+    script = ROOT / "deploy" / "requirements.py"
+    versions = subprocess.run([sys.executable, str(script), "--versions"], capture_output=True, text=True, check=True)
+    assert dict(line.split("==") for line in versions.stdout.splitlines()) == _constraints()
 
 
 def test_the_extras_of_the_api_do_not_include_torch() -> None:
@@ -311,8 +352,8 @@ def _requirements(extras: list[str]) -> list[Requirement]:
 
 
 def _constraints() -> dict[str, str]:
-    lines = [line for line in (ROOT / "deploy" / "constraints.txt").read_text().splitlines() if line[0] != "#"]
-    return dict(line.split("==") for line in lines)
+    """Return package -> version."""
+    return dict(re.findall(r"^(\S+)==(\S+)", (ROOT / "deploy" / "constraints.txt").read_text(), re.MULTILINE))
 
 
 def _transitive_names(requirements: list[Requirement]) -> set[str]:

@@ -20,7 +20,8 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 from redis_server import free_port
 
-from service.bootstrap.wiring import model_policy
+from service import authorization
+from service.bootstrap.wiring import expected_models, model_offers, model_policy
 from service.evidence.bundle import Bundle
 from service.jobs import transaction
 from service.settings import Settings, read_settings
@@ -797,30 +798,43 @@ def test_with_tls_probes_and_prometheus_use_tls(render: Render) -> None:
     known = settings(documents, api)
 
     for item in ("startup", "readiness", "liveness"):
-        assert api[f"{item}Probe"]["exec"] == {"command": ["errata", "health"]}
-        assert "grpc" not in api[f"{item}Probe"]
-    assert known.tls is True
-    assert {known.tls_certificate, known.tls_key, known.ca_file} == {
-        Path("/etc/errata/tls") / name for name in ("tls.crt", "tls.key", "ca.crt")
-    }
+        assert api[f"{item}Probe"]["httpGet"] == {"path": "/livez", "port": "http", "scheme": "HTTPS"}
+        assert not {"grpc", "exec"} & api[f"{item}Probe"].keys()
+    assert (
+        authorization.PERMISSIONS["/livez"] is authorization.Scope.OPEN
+    )  # the kubelet has neither a token nor a client certificate
+    assert [known.tls_certificate, known.tls_key] == [Path("/etc/errata/tls/tls.crt"), Path("/etc/errata/tls/tls.key")]
     (endpoint,) = find(documents, "ServiceMonitor", "errata-api")["spec"]["endpoints"]
     assert endpoint["scheme"] == "https"
     assert endpoint["tlsConfig"]["ca"] == {"secret": {"name": "errata-tls", "key": "ca.crt"}}
 
 
-def test_probes_that_start_an_interpreter_have_long_periods(render: Render) -> None:
-    (api,) = pod(render("cpu", "tls"), "api").spec["containers"]
-    assert all(api[f"{item}Probe"]["periodSeconds"] >= 30 for item in ("readiness", "liveness"))
+def test_with_keda_the_api_knows_the_models_of_workers_that_never_ran(render: Render) -> None:
+    """Otherwise, a first installation without workers lists no models."""
+    (api,) = pod(render("keda"), "api").spec["containers"]
+    known = settings(render("keda"), api)
+
+    expected = {offer.model for offer in expected_models(known)}
+    offered = {offer.model for offer in model_offers(allow_files=False)}
+    assert expected == offered
 
 
-def test_with_client_certificates_the_probes_use_one(render: Render) -> None:
+def test_no_probe_starts_an_interpreter(render: Render) -> None:
+    for components in ((), ("tls",), ("tls", "client-certificates")):
+        for of in pods(render("cpu", *components)):
+            for container in of.spec["containers"]:
+                probes = [value for key, value in container.items() if key.endswith("Probe")]
+                commands = [probe["exec"]["command"] for probe in probes if "exec" in probe]
+                assert all(command[0] == "sh" for command in commands), container["name"]
+
+
+def test_client_certificates_are_verified_by_the_ca_of_a_secret(render: Render) -> None:
     documents = render("cpu", "tls", "client-certificates")
     of = pod(documents, "api").spec
     known = settings(documents, of["containers"][0])
     (mount,) = [item for item in of["containers"][0]["volumeMounts"] if item["name"] == "client"]
 
-    names = {known.tls_client_ca: "ca.crt", known.client_certificate: "tls.crt", known.client_key: "tls.key"}
-    assert names == {Path(mount["mountPath"]) / name: name for name in ("ca.crt", "tls.crt", "tls.key")}
+    assert known.tls_client_ca == Path(mount["mountPath"]) / "ca.crt"
     (volume,) = [item for item in of["volumes"] if item["name"] == "client"]
     assert volume["secret"]["secretName"] == "errata-client"
 

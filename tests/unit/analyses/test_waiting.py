@@ -52,6 +52,15 @@ def test_a_source_that_the_settings_do_not_allow_is_refused_before_the_first_wor
     assert list(backend.store.records()) == []
 
 
+def test_before_the_first_worker_only_the_expected_models_are_accepted_if_they_are_declared(backend: Backend) -> None:
+    ports = first_start(backend)
+    ports = replace(ports, models=replace(ports.models, offers=lambda: [ModelOffer("timm:*", "expected")]))
+
+    assert submit(ports, AnalysisRequest("demo", "timm:resnet18")).state is State.QUEUED
+    with pytest.raises(ModelNotFound, match=r"No worker offers the model 'onnx:a.onnx'. Expected one of timm:\*"):
+        submit(ports, AnalysisRequest("demo", "onnx:a.onnx"))
+
+
 def test_models_and_images_are_checked_once_a_worker_has_registered(backend: Backend) -> None:
     ports = first_start(backend)
     backend.store.heartbeat("w1", WorkerOffer((), ()))

@@ -6,13 +6,17 @@ import pytest
 from errata.errors import InvalidModelId
 
 from service.bootstrap.wiring import (
+    expected_models,
     image_folders,
     image_locations,
     model_offers,
     model_policy,
+    offered_models,
     pin_allowed_model,
     worker_offer,
 )
+from service.jobs.memory import InMemoryJobStore
+from service.jobs.transitions import WorkerOffer
 from service.predictions.model_id import SOURCES, parse_model_id
 from service.settings import read_settings
 
@@ -25,6 +29,24 @@ def test_every_source_is_offered_if_files_are_allowed() -> None:
 
 def test_files_are_not_offered_without_a_folder() -> None:
     assert not [offer for offer in model_offers(allow_files=False) if offer.model.startswith(("file:", "onnx:"))]
+
+
+def test_expected_models_are_offered_until_the_first_worker_registers() -> None:
+    registries = {"ours": {"kind": "mlflow", "url": "https://mlflow.example", "secrets": ["0123456789"]}}
+    expected = expected_models(read_settings({}, expected_models=["timm:*", "timm:*"], registries=registries))
+    store = InMemoryJobStore(lambda: 0.0)
+
+    assert [offer.model for offer in offered_models(store, expected)] == ["timm:*", "mlflow:*"]
+    store.heartbeat("w1", WorkerOffer((("demo:a", "a model"),), ()))
+    assert [offer.model for offer in offered_models(store, expected)] == ["demo:a"]
+    store.remove_worker("w1")
+    assert [offer.model for offer in offered_models(store, expected)] == ["demo:a"]
+
+
+def test_without_expected_models_a_first_start_offers_none() -> None:
+    registries = {"ours": {"kind": "mlflow", "url": "https://mlflow.example", "secrets": ["0123456789"]}}
+
+    assert expected_models(read_settings({}, registries=registries)) == []
 
 
 def test_the_policy_has_the_values_of_the_settings() -> None:
