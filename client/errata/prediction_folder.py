@@ -5,6 +5,7 @@ an array of objects that name their images.
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from errata.files import read_file
 from errata.json_input import parse_json
 
 MAX_FILE_BYTES = 16 << 20
+MAX_FILES = 2_000_000  # files of all kinds, in all folders below
 NAME_KEYS = ("file_name", "filename", "file_path", "filepath", "path", "image_path", "image")
 CLASS_KEY = "prediction"
 
@@ -39,13 +41,22 @@ def open_predictions(predictions: str | Path | BinaryIO) -> Iterator[str | Path 
 
 
 def _find_files(folder: Path) -> list[Path]:
-    files = sorted(folder.rglob("*.json"))
+    files: list[Path] = []
+    count = 0
+    for parent, _, names in os.walk(folder):
+        count += len(names)
+        if count > MAX_FILES:
+            raise InvalidInput(
+                f"The folder {folder} has more than {MAX_FILES:,} files. Choose the folder of the JSON files.",
+                field="predictions",
+            )
+        files += [Path(parent, name) for name in names if name.endswith(".json")]
     if not files:
         raise InvalidInput(
             f"The folder {folder} has no JSON files. Expected one file per image, or choose a predictions file.",
             field="predictions",
         )
-    return files
+    return sorted(files)
 
 
 def _read_lines(folder: Path) -> Iterator[bytes]:

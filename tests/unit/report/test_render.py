@@ -192,6 +192,7 @@ def view(**changes: Any) -> ReportView:
         key_figures=(KeyFigure("top-1 accuracy", "60.0 %", "how it is read", "higher than most"),),
         warnings=("careful",),
         is_implausible=False,
+        assumptions="The columns are `image` as the file name.",
         abstained=("CLIP was away.",),
         labels_accuracy="accuracy against the labels",
         breakdown_chart=CHART,

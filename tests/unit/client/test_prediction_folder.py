@@ -1,0 +1,53 @@
+"""Folders of JSON files with predictions."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from errata import prediction_folder
+from errata.errors import InvalidInput
+from errata.prediction_folder import open_predictions
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    with open_predictions(folder) as content:
+        return [json.loads(line) for line in content.read().splitlines()]
+
+
+def write(file: Path, content: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
+def test_a_file_is_the_result_of_the_image_with_its_name(tmp_path: Path) -> None:
+    write(tmp_path / "b.json", [{"label": "tench", "score": 0.9}])
+    write(tmp_path / "val" / "a.jpg.json", 7)
+    (tmp_path / "readme.txt").write_text("not read")
+
+    assert rows(tmp_path) == [
+        {"file_name": "b", "prediction": [{"label": "tench", "score": 0.9}]},
+        {"file_name": "val/a.jpg", "prediction": 7},
+    ]
+
+
+def test_a_file_can_have_objects_that_name_their_images(tmp_path: Path) -> None:
+    write(tmp_path / "part-1.json", [{"image": "a.jpg", "label": 1}, {"image": "b.jpg", "label": 2}])
+
+    assert [row["file_name"] for row in rows(tmp_path)] == ["a.jpg", "b.jpg"]
+
+
+def test_folders_that_cannot_be_used_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInput, match="no JSON files"):
+        rows(tmp_path)
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(InvalidInput, match=r"a\.json is not JSON"):
+        rows(tmp_path)
+    monkeypatch.setattr(prediction_folder, "MAX_FILES", 0)
+    with pytest.raises(InvalidInput, match="more than 0 files"):
+        rows(tmp_path)
+
+
+def test_a_file_is_not_changed(tmp_path: Path) -> None:
+    with open_predictions(tmp_path / "predictions.csv") as content:
+        assert content == tmp_path / "predictions.csv"
