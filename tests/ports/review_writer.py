@@ -22,7 +22,7 @@ def main() -> None:
     location, data_dir, reviewer = sys.argv[1:]
     repository = EvidenceRepository({}, Path(data_dir))
     log = RecordLog(open_files(location), Review, review_keys)
-    stores = cast(Any, SimpleNamespace(evidence=repository, reviews=log, clock=lambda: datetime.now(UTC)))
+    stores = cast(Any, SimpleNamespace(evidence=repository, reviews=log, events=None, clock=lambda: datetime.now(UTC)))
     images = repository.find("demo", "").judged_names
     for number in count():
         request = ReviewRequest("demo", images[number % len(images)], comment=f"{number} " * 200)
