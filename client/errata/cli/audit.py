@@ -75,9 +75,9 @@ def audit(
 
 
 def _print_table(events: Iterable[pb.AuditEvent]) -> None:
-    table = new_table("time (UTC)", "actor", "action", "data set", "analysis", "details")
+    table = new_table("time (UTC)", "actor", "action", "data set", "analysis", "details", left=6)
     for event in events:
-        details = ", ".join(f"{name}: {value}" for name, value in sorted(event.details.items()))
+        details = ", ".join(f"{name}: {_shorten(name, value)}" for name, value in sorted(event.details.items()))
         action = enum_name(pb.AuditEvent.Action, event.action).replace("_", "-")
         texts = event.actor, action, dataset_id(event.dataset), event.analysis.removeprefix("analyses/"), details
         table.add_row(creation_time(event, seconds=True), *map(safe, texts))
@@ -85,3 +85,8 @@ def _print_table(events: Iterable[pb.AuditEvent]) -> None:
         stdout_console().print(table)
     else:
         stderr_console().print("No events match the conditions.")
+
+
+def _shorten(name: str, value: str) -> str:
+    """Return a detail; of a digest, its start."""
+    return value[:12] if name.endswith("sha256") else value
