@@ -171,7 +171,7 @@ def test_an_invalid_mapping_file_is_refused(backend: Backend, rows: list[tuple[s
 
 
 def test_two_rows_of_an_image_are_refused(backend: Backend, rows: list[tuple[str, str]]) -> None:
-    with pytest.raises(InvalidRow, match="has a row before this one"):
+    with pytest.raises(InvalidRow, match="has more than one row"):
         send(backend, write_csv([*rows, (rows[0][0], "tench")]))
 
 
