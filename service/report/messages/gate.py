@@ -58,6 +58,7 @@ _EXACTNESS: Mapping[Exactness, str] = {
     Exactness.LOWER_BOUND: "a lower bound",
     Exactness.INEXACT: "inexact",
 }
+MIN_DECIMALS, MAX_DECIMALS = 2, 6  # of percentages
 _COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
 
 
@@ -108,10 +109,15 @@ def _coverage(reason: GateReason) -> str:
 
 def _limits(reason: GateReason, bound: Bound) -> list[str]:
     is_count = bound.measure in _COUNTS
-    subject = f"{capitalize(measure_name(bound))} is {_format_value(reason.value, is_count)}"
+    decimals = _num_decimals(reason.value, bound)
+    subject = f"{capitalize(measure_name(bound))} is {_format_value(reason.value, is_count, decimals)}"
     if not bound.is_on_change:
-        limits = [f"at least {_format_value(bound.min, is_count)} is required"] if bound.min is not None else []
-        limits += [f"at most {_format_value(bound.max, is_count)} is allowed"] if bound.max is not None else []
+        limits = (
+            [f"at least {_format_value(bound.min, is_count, decimals)} is required"] if bound.min is not None else []
+        )
+        limits += (
+            [f"at most {_format_value(bound.max, is_count, decimals)} is allowed"] if bound.max is not None else []
+        )
         return [f"{subject}; {' and '.join(limits)}."]
     baseline = f"baseline: {_format_value(reason.baseline, is_count)}"
     p_value = f", {describe_p_value(reason.p_value)}" if reason.p_value is not None else ""
@@ -135,10 +141,19 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
     return sentences
 
 
-def _format_value(value: float | None, is_count: bool) -> str:
+def _num_decimals(value: float | None, bound: Bound) -> int:
+    """Return the decimals with which a percentage differs from its bounds: 12.001 % instead of 12.00 % for 12.00 %."""
+    limits = [limit for limit in (bound.min, bound.max) if limit is not None and limit != value]
+    for decimals in range(MIN_DECIMALS, MAX_DECIMALS):
+        if value is None or all(f"{100 * value:.{decimals}f}" != f"{100 * limit:.{decimals}f}" for limit in limits):
+            return decimals
+    return MAX_DECIMALS
+
+
+def _format_value(value: float | None, is_count: bool, decimals: int = MIN_DECIMALS) -> str:
     if value is None:
         return MISSING
-    return format_count(round(value)) if is_count else f"{100 * value:.2f} %"
+    return format_count(round(value)) if is_count else f"{100 * value:.{decimals}f} %"
 
 
 def _format_difference(value: float, is_count: bool) -> str:

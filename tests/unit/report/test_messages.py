@@ -198,6 +198,14 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
             "Severe error rate is 4.12 %; at most 5.00 % is allowed.",
         ),
         (
+            GateReason(GateDecision.FAIL, RATE, 0.0500012, 0.05),
+            "Severe error rate is 5.0001 %; at most 5.0000 % is allowed.",
+        ),
+        (
+            GateReason(GateDecision.PASS, RATE, 0.05, 0.05),
+            "Severe error rate is 5.00 %; at most 5.00 % is allowed.",
+        ),
+        (
             GateReason(GateDecision.FAIL, Bound("top", Measure.TOP1_ACCURACY, min=0.8), 0.75, 0.8),
             "Top-1 accuracy is 75.00 %; at least 80.00 % is required.",
         ),

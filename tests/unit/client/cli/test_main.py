@@ -41,12 +41,13 @@ def test_the_lines_of_equal_violations_are_listed_although_the_message_has_their
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     violations = [Violation("predicted_class", "Unknown class 'cta'.", line=line) for line in (2, 7, 9)]
+    violations += [Violation("predicted_class", "Unknown class 'x'.", line=line) for line in (10, 11)]
 
-    print_error(errors.InvalidRow("Line 2: Unknown class 'cta'. (and 2 more errors)", violations=violations))
+    print_error(errors.InvalidRow("Line 2: Unknown class 'cta'. (and 4 more errors)", violations=violations))
 
     assert capsys.readouterr().err.splitlines()[1:] == [
-        "  line 7: Unknown class 'cta'.",
-        "  line 9: Unknown class 'cta'.",
+        "  line 7, line 9: the same",
+        "  line 10, line 11: Unknown class 'x'.",
     ]
 
 
