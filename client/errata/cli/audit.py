@@ -34,8 +34,10 @@ errata audit --json > audit.jsonl
 @click.option("--actor", default="", help="Only events of this token, registry:ID, retention, or unauthenticated.")
 @click.option("--analysis", default="", help="Only events of the analysis with this ID, which may be deleted.")
 @click.option("--dataset", default="", help="Only events of this data set.")
-@click.option("--since", type=TIME, help="Only events at this time (UTC) or later.")
-@click.option("--until", type=TIME, help="Only events before this time (UTC).")
+@click.option(
+    "--since", type=TIME, metavar="TIME", help="Only events at this time (UTC) or later: 2026-01-31[T23:59:59]."
+)
+@click.option("--until", type=TIME, metavar="TIME", help="Only events before this time (UTC).")
 @limit_option(50, "Maximum number of events; --json prints all unless you set it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines to stdout, one per event, and nothing else.")
 @server_options
