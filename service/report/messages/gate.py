@@ -34,6 +34,7 @@ MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded
     Measure.PORTION_OF_MULTI_LABEL_ERRORS: "portion of {types} among the multi-label errors",
 }
 COVERAGE = "share of evaluated images with a prediction"
+MINIMUM_COVERAGE = "minimum coverage"  # name of the bound of a policy on the coverage
 WHOLE_ANALYSIS = "the analysis"
 MISSING_BASELINE = "The policy bounds changes, but no earlier version exists to compare with."
 MISSING_POLICY = "The rule that started the analysis has no policy. Add 'policy' to the rule in ERRATA_REGISTRIES."
@@ -66,7 +67,7 @@ def bound_name(reason: GateReason) -> str:
     """Return the name of the bound that a reason is about."""
     if reason.bound is not None:
         return reason.bound.name
-    return WHOLE_ANALYSIS if reason.limit is None else COVERAGE
+    return WHOLE_ANALYSIS if reason.limit is None else MINIMUM_COVERAGE
 
 
 def gate_reason(reason: GateReason) -> str:
