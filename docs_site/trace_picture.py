@@ -80,7 +80,7 @@ def draw(spans: Sequence[Span]) -> str:
         parts.append(f'<rect x="{left}" y="10" width="12" height="12" rx="2" fill="{colors[service]}"/>')
         parts.append(f'<text x="{left + 18}" y="20" fill="#222">{escape(service)}</text>')
     for tick in range(TICKS + 1):
-        x, label = NAMES + TIMES * tick / TICKS, _duration(seconds * tick / TICKS)
+        x, label = NAMES + TIMES * tick / TICKS, _duration(seconds * tick / TICKS) if tick else "0"
         parts.append(f'<path d="M{x:.1f} {TOP - 8}V{height - 8}" stroke="#ddd"/>')
         parts.append(f'<text x="{x:.1f}" y="{TOP - 14}" fill="#555" text-anchor="middle">{label}</text>')
     for row, (level, span) in enumerate(in_order(spans)):

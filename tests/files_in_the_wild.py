@@ -196,7 +196,7 @@ FILES = (
         "PyTorch",
         "`preds.pt` of `torch.save`",
         lambda _: _zip("archive/data.pkl", "archive/version"),
-        refused="The file contains model weights, not predictions.",
+        refused="The file is a PyTorch pickle, for example of model weights.",
     ),
     WildFile(
         "Keras",
@@ -345,7 +345,7 @@ FILES = (
                 },
             }
         ),
-        "The classes are indices of the file's own list of class names. 20 file names match by the end of the path, "
+        "The classes are indices of the file's own list of class names. 20 file names match without the extension, "
         "such as '{stem}' for '{name}'.",
     ),
     WildFile(
@@ -355,7 +355,7 @@ FILES = (
             [{"image_id": _stem(name), "category_id": index, "score": 0.5} for name, index in images.rows]
         ),
         "The file's keys: 'image_id' as the file name, 'category_id' as the predicted class, 'score' as its "
-        "probability. 20 file names match by the end of the path, such as '{stem}' for '{name}'.",
+        "probability. 20 file names match without the extension, such as '{stem}' for '{name}'.",
         probability=0.5,
     ),
     WildFile(

@@ -136,6 +136,17 @@ class ErrataError(Exception):
         self.retry_after = retry_after  # seconds; None: a retry does not help
         self.request_id = ""  # ID of the failed call, which the logs of the service contain
 
+    @property
+    def unstated_violations(self) -> tuple[Violation, ...]:
+        """Return the violations without those that the message states: of equal descriptions, it states the first."""
+        stated, unstated = set[str](), list[Violation]()
+        for violation in self.violations:
+            if violation.description in self.message and violation.description not in stated:
+                stated.add(violation.description)
+            else:
+                unstated.append(violation)
+        return tuple(unstated)
+
 
 class InvalidInput(ErrataError):
     """The input is invalid.

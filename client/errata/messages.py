@@ -292,9 +292,10 @@ def answers_notes(answers: Any) -> list[str]:
     ]
     if answers.num_overridden:
         notes.append(f"The mapping file decides {pluralize(answers.num_overridden, 'answer')}.")
+    share = _share_of(answers.num_unmapped_errors, answers.num_errors)
     notes.append(
         f"An answer without a class is an error: {format_count(answers.num_unmapped_errors)} of "
-        f"{pluralize(answers.num_errors, 'error')} ({_share_of(answers.num_unmapped_errors, answers.num_errors)})."
+        f"{pluralize(answers.num_errors, 'error')} without label noise ({share})."
     )
     if answers.num_too_general or answers.num_more_specific:
         notes.append(

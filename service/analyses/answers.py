@@ -25,6 +25,7 @@ from service.evidence.bundle import Bundle
 from service.predictions.answers.mapping_file import FIELD, parse_mapping
 from service.predictions.answers.matcher import AnswerMatcher
 from service.predictions.answers.relations import AnswerRelations
+from service.report.class_names import display_names
 from service.rules.table import error_types
 from service.taxonomy.proposals import PROMPT
 
@@ -122,8 +123,9 @@ def summarize_answers(bundle: Bundle, predictions: Predictions, mapping: str = "
 
 def _examples(answers: Answers, counts: NDArray[np.intp], label_space: LabelSpace) -> Iterator[AnswerExample]:
     """Yield the most frequent answers of each outcome without a class."""
+    names = display_names(label_space)
     for outcome in (AnswerOutcome.AMBIGUOUS, AnswerOutcome.OUTSIDE, AnswerOutcome.UNKNOWN):
         numbers = np.flatnonzero((answers.outcomes == outcome) & (counts > 0))
         for number in numbers[np.argsort(-counts[numbers], kind="stable")][:MAX_EXAMPLES].tolist():
-            classes = tuple(label_space.names[index] for index in answers.candidates.get(number, ()))
+            classes = tuple(names[index] for index in answers.candidates.get(number, ()))
             yield AnswerExample(answers.texts[number], outcome, int(counts[number]), classes)

@@ -86,10 +86,9 @@ def upload_form(ports: Ports, request: Request, fields: UploadFields, error: Err
 def _details(error: ErrataError) -> tuple[str, ...]:
     """Return the problems in the file with their lines, unless the message already has them."""
     details = []
-    for violation in error.violations:
-        if violation.description not in error.message:
-            place = f"Line {violation.line}" if violation.line else violation.field
-            details.append(f"{place}: {public_text(error, violation.description)}")
+    for violation in error.unstated_violations:
+        place = f"Line {violation.line}" if violation.line else violation.field
+        details.append(f"{place}: {public_text(error, violation.description)}")
     return tuple(details)
 
 

@@ -42,6 +42,9 @@ def test_the_results_are_one_table_in_the_order_of_the_models(service: Running) 
     assert [row.split()[0] for row in rows] == [OTHER, MODEL]
     names = {analysis.name.removeprefix("analyses/") for analysis in service.client.list(model=MODEL)}
     assert rows[1].split()[-1] in names
+    lines = done.stderr.splitlines()
+    assert lines.index(f"{OTHER}:") < lines.index(f"{MODEL}:")
+    assert "multi-label accuracy (images)" in done.stderr
 
 
 def test_the_json_has_all_analyses(service: Running) -> None:

@@ -40,7 +40,7 @@ def test_a_timeline_has_a_bar_of_each_span_below_its_parent(tmp_path: Path) -> N
 
     svg = ElementTree.fromstring(draw(spans))
     texts = [text.text for text in svg.iter(f"{SVG}text")]
-    assert {"api", "worker", "submit <x>", "1.0 s", "3.0 s"} <= set(texts)
+    assert {"api", "worker", "submit <x>", "0", "1.0 s", "3.0 s"} <= set(texts)
     bars = [bar for bar in svg.iter(f"{SVG}rect") if bar.get("height") == "14"]
     lefts, widths = ([float(bar.get(name, "")) for bar in bars] for name in ("x", "width"))
     assert [left - lefts[0] for left in lefts] == [0, 175, 350, 175]  # of 700 pixels for 4 seconds

@@ -18,7 +18,7 @@ from errata.cli.value_names import decision_name
 from errata.cli.views import new_table
 from errata.errors import ErrataError
 from errata.groups import ALL
-from errata.messages import MISSING, format_count, format_optional
+from errata.messages import IMAGE_ACCURACY, MISSING, format_count, format_optional
 from errata.proto_json import to_dict
 
 PRIORITY = (ANALYSIS_FAILED, GATE_FAILED, UNDECIDED)  # of the exit codes of several analyses
@@ -40,7 +40,7 @@ class ModelRun:
         analyses: list[pb.Analysis] = [*self.client.analyze_all(self.models, **self.options)]
         if self.wait:
             try:
-                analyses = [follow(self.client, analysis.name, stderr_console()) for analysis in analyses]
+                analyses = [self._follow(analysis) for analysis in analyses]
             except KeyboardInterrupt:
                 self._cancel(analyses)
                 return INTERRUPTED
@@ -54,6 +54,10 @@ class ModelRun:
         codes = {_exit_code(analysis) for analysis in analyses}
         codes |= {EXIT_CODES.get(gate.decision, UNDECIDED) for gate in gates}
         return next((code for code in PRIORITY if code in codes), SUCCESS)
+
+    def _follow(self, analysis: pb.Analysis) -> pb.Analysis:
+        stderr_console().print(f"{safe(analysis.display_name)}:")
+        return follow(self.client, analysis.name, stderr_console())
 
     def _cancel(self, analyses: Sequence[pb.Analysis]) -> None:
         for analysis in analyses:
@@ -80,7 +84,7 @@ def _exit_code(analysis: pb.Analysis) -> int:
 
 def _show_table(analyses: Sequence[pb.Analysis], gates: Sequence[pb.GateResult]) -> None:
     console = stderr_console()
-    headers = ["state", "top-1 accuracy", "multi-label accuracy", "top-1 errors", *(["gate"] if gates else [])]
+    headers = ["state", "top-1 accuracy", IMAGE_ACCURACY, "top-1 errors", *(["gate"] if gates else [])]
     table = new_table("model", *headers, "analysis")
     for number, analysis in enumerate(analyses):
         decision = [decision_name(gates[number].decision)] if gates else []

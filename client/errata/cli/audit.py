@@ -34,8 +34,10 @@ errata audit --json > audit.jsonl
 @click.option("--actor", default="", help="Only events of this token, registry:ID, retention, or unauthenticated.")
 @click.option("--analysis", default="", help="Only events of the analysis with this ID, which may be deleted.")
 @click.option("--dataset", default="", help="Only events of this data set.")
-@click.option("--since", type=TIME, help="Only events at this time (UTC) or later.")
-@click.option("--until", type=TIME, help="Only events before this time (UTC).")
+@click.option(
+    "--since", type=TIME, metavar="TIME", help="Only events at this time (UTC) or later: 2026-01-31[T23:59:59]."
+)
+@click.option("--until", type=TIME, metavar="TIME", help="Only events before this time (UTC).")
 @limit_option(50, "Maximum number of events; --json prints all unless you set it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines to stdout, one per event, and nothing else.")
 @server_options
@@ -75,9 +77,9 @@ def audit(
 
 
 def _print_table(events: Iterable[pb.AuditEvent]) -> None:
-    table = new_table("time (UTC)", "actor", "action", "data set", "analysis", "details")
+    table = new_table("time (UTC)", "actor", "action", "data set", "analysis", "details", left=6)
     for event in events:
-        details = ", ".join(f"{name}: {value}" for name, value in sorted(event.details.items()))
+        details = ", ".join(f"{name}: {_shorten(name, value)}" for name, value in sorted(event.details.items()))
         action = enum_name(pb.AuditEvent.Action, event.action).replace("_", "-")
         texts = event.actor, action, dataset_id(event.dataset), event.analysis.removeprefix("analyses/"), details
         table.add_row(creation_time(event, seconds=True), *map(safe, texts))
@@ -85,3 +87,8 @@ def _print_table(events: Iterable[pb.AuditEvent]) -> None:
         stdout_console().print(table)
     else:
         stderr_console().print("No events match the conditions.")
+
+
+def _shorten(name: str, value: str) -> str:
+    """Return a detail; of a digest, its start."""
+    return value[:12] if name.endswith("sha256") else value

@@ -151,12 +151,15 @@ def run(arguments: Sequence[str]) -> int:
 def print_error(error: ErrataError) -> None:
     """Write an error to stderr: the problem, its places in the input, and the remedy."""
     click.echo(without_controls(f"errata: {error.message}"), err=True)
-    for violation in error.violations:
-        if violation.description not in error.message:
-            place = violation.field if violation.line is None else f"line {violation.line}"
-            if violation.line is not None and isinstance(error, errors.InvalidPolicy):  # a line can have several fields
-                place = f"{place}, {violation.field}"
-            click.echo(without_controls(f"  {place}: {violation.description}"), err=True)
+    places: dict[str, list[str]] = {}
+    for violation in error.unstated_violations:
+        place = violation.field if violation.line is None else f"line {violation.line}"
+        if violation.line is not None and isinstance(error, errors.InvalidPolicy):  # a line can have several fields
+            place = f"{place}, {violation.field}"
+        places.setdefault(violation.description, []).append(place)
+    for description, names in places.items():
+        problem = "the same" if description in error.message else description
+        click.echo(without_controls(f"  {', '.join(names)}: {problem}"), err=True)
     hint = HINTS.get(type(error))
     if hint is not None:
         click.echo(f"  {hint}", err=True)

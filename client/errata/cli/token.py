@@ -21,8 +21,13 @@ errata token dashboard
     show_default=True,
     help="What the token permits. All scopes include read, and admin includes all others.",
 )
-@click.option("--requests", type=click.IntRange(0, 9_999_999), help="Most requests per minute. 0: no limit.")
-@click.option("--open", "max_open", type=click.IntRange(0, 9_999_999), help="Most open analyses. 0: no limit.")
+@click.option("--requests", type=click.IntRange(0, 9_999_999), help="Maximum requests per minute. 0: no limit.")
+@click.option(
+    "--open",
+    "max_open",
+    type=click.IntRange(0, 9_999_999),
+    help="Maximum model analyses that have not ended. 0: no limit.",
+)
 def token(name: str, scope: str, requests: int | None, max_open: int | None) -> None:
     """Create a token called NAME.
 

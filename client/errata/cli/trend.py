@@ -49,7 +49,7 @@ errata trend results/a results/b results/c
     "--by",
     default="",
     metavar="LABEL",
-    help="Group models by a label, or by architecture, architecture-family, pre-training, or size.",
+    help="Group models by a label, or by owner, model, architecture, architecture-family, pre-training, or size.",
 )
 @click.option(
     "--reference",

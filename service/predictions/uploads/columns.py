@@ -30,7 +30,7 @@ CLASS: Ranks = (
         *("predicted_label", "predicted_index", "predicted_idx", "predicted_id", "predicted_class_index"),
         *("predicted_class_id", "predicted_class_name", "predicted_labels", "top_1", "top1_class", "top1_label"),
     ),
-    ("topk", "top_k", "top5", "top_5"),
+    ("topk", "top_k", "top5", "top_5", "indices", "top_indices", "topk_indices", "top5_indices"),
     ("index", "index_0", "class_index", "class_idx", "class_id", "label_id", "category_id"),
     ("label", "labels", "label_0", "class", "class_name", "classname", "category", "wnid", "synset"),
 )
@@ -158,6 +158,8 @@ def _missing_column(names: Sequence[str], ranks: Ranks, terms: FormatTerms, line
     remedy = f"Rename the {terms.field} that contains the {CONTENTS[ranks]}."
     if terms is CSV_TERMS:
         remedy = f"Start the file with the header {EXPECTED_HEADER}."
+    if ranks is CLASS and terms is not PARQUET_TERMS:
+        remedy = f"{remedy} Name a {terms.field} of answers in words '{ANSWER}'."
     return InvalidUpload(
         f"Missing {terms.field} '{ranks[0][0]}' (aliases: {', '.join(also)}, and others). {terms.header} has "
         f"{_quote(names)}. {remedy}",

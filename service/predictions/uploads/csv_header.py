@@ -35,9 +35,10 @@ def parse_header(line: bytes) -> Header:
     delimiter = max(rows, key=lambda key: sum(is_known_column(name) for name in rows[key]))
     names = rows[delimiter]
     if not any(is_known_column(name) for name in names):
-        for separator, row in rows.items():
-            if _is_row(row):
-                return _without_header(separator, row)
+        without_header = {separator: row for separator, row in rows.items() if _is_row(row)}
+        if without_header:
+            separator = max(without_header, key=lambda key: len(without_header[key]))
+            return _without_header(separator, without_header[separator])
         delimiter = max(rows, key=lambda key: len(rows[key]))
         names = rows[delimiter]
     columns = find_columns(names, CSV_TERMS, line=1)
@@ -77,7 +78,11 @@ def _split(text: str) -> dict[str, list[str]]:
 
 def _is_row(values: Sequence[str]) -> bool:
     """Return whether values are a file name and a class, and perhaps a probability."""
-    if len(values) not in (2, 3) or not values[1] or (len(values) == 3 and not 0 <= parse_number(values[2]) <= 1):
+    if (
+        len(values) not in (2, 3)
+        or not values[1]
+        or (len(values) == 3 and not 0 <= parse_number(values[2].replace(",", ".")) <= 1)
+    ):
         return False
     return bool(IMAGE.search(values[0])) or values[1].isdecimal()
 

@@ -25,7 +25,7 @@ def describe_number(number: object, images: int) -> str:
 
 def describe_repeat(name: object) -> str:
     """Return the description of a second row of an image."""
-    return f"Image {decode_name(name)!r:.80} has a row before this one. Keep one row per image."
+    return f"Image {decode_name(name)!r:.80} has more than one row. Keep one row per image."
 
 
 def class_forms(label_space: LabelSpace) -> str:

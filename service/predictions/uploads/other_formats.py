@@ -80,7 +80,7 @@ FORMATS = (  # by the first bytes of a file
 ZIP_FORMATS = (  # by the name of a file in a ZIP archive; any other archive without arrays is listed in the error
     _row(rb"\[Content_Types\]\.xml$|xl/", "an Excel workbook or another Office document", EXPORT),
     _row(rb"Index/.*\.iwa$", "a document of Apple Numbers, Pages, or Keynote", EXPORT),
-    _row(rb"(?:.*/)?data\.pkl$", "a file of model weights (PyTorch)", WEIGHTS),
+    _row(rb"(?:.*/)?data\.pkl$", "a PyTorch pickle, for example of model weights", f"{SAVE_PREDICTIONS} {WEIGHTS}"),
     _row(rb"model\.weights\.h5$", "a Keras model", SAVE_PREDICTIONS),
     _row(rb"META-INF/MANIFEST\.MF$", "a Java archive", WRITE_PREDICTIONS),
 )

@@ -47,6 +47,7 @@ def check_row_count(rows: int, images: int) -> None:
     """Raise TooLarge if there are far more rows than images. A few more are reported row by row."""
     if rows > images + MAX_WRONG:
         raise TooLarge(
-            f"The file has at least {rows:,} rows, but the data set has {images:,} images. Keep one row per image.",
+            f"The file has at least {rows:,} rows, but the data set has {images:,} images. Keep one row per image, "
+            "or choose another data set with --dataset.",
             field="row",
         )

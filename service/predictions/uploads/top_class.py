@@ -58,7 +58,9 @@ def _top_of_object(value: dict[str, Any], num_classes: int, depth: int) -> TopCl
     keys = [key for rank in LABEL_RANKS for key in value if normalize_column(key) in rank]
     if not keys:
         shown = ", ".join(repr(key[:40]) for key in list(value)[:5])
-        raise ValueError(f"The object has no class. Expected the key 'label', got {shown or 'no keys'}.")
+        raise ValueError(
+            f"The object has no class. Expected a key such as 'label' or 'predicted_class', got {shown or 'no keys'}."
+        )
     label = value[keys[0]]
     top = top_class(label, num_classes, depth + 1)
     score = next((value[key] for key in SCORE_KEYS if key in value), None)

@@ -140,9 +140,7 @@ class _Assembly:
         """Return what was assumed to read the rows, one sentence each."""
         notes = dict(self._assumptions)
         if self._num_matched:
-            name, image = map(_shorten, self._matched)
-            count = f"{self._num_matched:,} file names match" if self._num_matched > 1 else "1 file name matches"
-            notes[f"{count} by the end of the path, such as '{name}' for '{image}'."] = None
+            notes[self._describe_matches()] = None
         if self._has_numbered_classes:
             notes["A class such as LABEL_7 is the class with index 7."] = None
         if self._has_uncertain_scores:
@@ -256,6 +254,13 @@ class _Assembly:
         if len(rows) and not self._matched[0]:
             row = int(rows[0])
             self._matched = names[row].as_py(), self._layout.names[int(images[row])].as_py()
+
+    def _describe_matches(self) -> str:
+        name, image = map(_shorten, self._matched)
+        is_whole = name.replace("\\", "/").rpartition("/")[2] == image.rpartition("/")[2]
+        count = f"{self._num_matched:,} file names match" if self._num_matched > 1 else "1 file name matches"
+        way = "by the end of the path" if is_whole else "without the extension"
+        return f"{count} {way}, such as '{name}' for '{image}'."
 
     def _find_classes(self, block: NamedRows) -> NDArray[np.int64] | NDArray[np.int16]:
         """Return the class of each row, (n,); -1 for an unknown class."""
@@ -441,6 +446,9 @@ def index_in(names: pa.Array, image_names: pa.Array) -> NDArray[np.int64]:
 
 
 def _invalid_row(violations: list[Violation], count: int, terms: FormatTerms, note: str = "") -> InvalidRow:
-    more = f" (and {count - 1:,} more error{'s' if count > 2 else ''})" if count > 1 else ""
-    message = f"{terms.row.capitalize()} {violations[0].line}: {violations[0].description}{more}"
-    return InvalidRow(f"{message} {note}" if note else message, violations=violations)
+    message = f"{terms.row.capitalize()} {violations[0].line}: {violations[0].description}"
+    if count > 1:
+        message = f"{note} {message} (and {count - 1:,} more error{'s' if count > 2 else ''})".lstrip()
+    elif note:
+        message = f"{message} {note}"
+    return InvalidRow(message, violations=violations)

@@ -34,6 +34,7 @@ MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded
     Measure.PORTION_OF_MULTI_LABEL_ERRORS: "portion of {types} among the multi-label errors",
 }
 COVERAGE = "share of evaluated images with a prediction"
+MINIMUM_COVERAGE = "minimum coverage"  # name of the bound of a policy on the coverage
 WHOLE_ANALYSIS = "the analysis"
 MISSING_BASELINE = "The policy bounds changes, but no earlier version exists to compare with."
 MISSING_POLICY = "The rule that started the analysis has no policy. Add 'policy' to the rule in ERRATA_REGISTRIES."
@@ -58,6 +59,7 @@ _EXACTNESS: Mapping[Exactness, str] = {
     Exactness.LOWER_BOUND: "a lower bound",
     Exactness.INEXACT: "inexact",
 }
+MIN_DECIMALS, MAX_DECIMALS = 2, 6  # of percentages
 _COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
 
 
@@ -65,7 +67,7 @@ def bound_name(reason: GateReason) -> str:
     """Return the name of the bound that a reason is about."""
     if reason.bound is not None:
         return reason.bound.name
-    return WHOLE_ANALYSIS if reason.limit is None else COVERAGE
+    return WHOLE_ANALYSIS if reason.limit is None else MINIMUM_COVERAGE
 
 
 def gate_reason(reason: GateReason) -> str:
@@ -108,10 +110,15 @@ def _coverage(reason: GateReason) -> str:
 
 def _limits(reason: GateReason, bound: Bound) -> list[str]:
     is_count = bound.measure in _COUNTS
-    subject = f"{capitalize(measure_name(bound))} is {_format_value(reason.value, is_count)}"
+    decimals = _num_decimals(reason.value, bound)
+    subject = f"{capitalize(measure_name(bound))} is {_format_value(reason.value, is_count, decimals)}"
     if not bound.is_on_change:
-        limits = [f"at least {_format_value(bound.min, is_count)} is required"] if bound.min is not None else []
-        limits += [f"at most {_format_value(bound.max, is_count)} is allowed"] if bound.max is not None else []
+        limits = (
+            [f"at least {_format_value(bound.min, is_count, decimals)} is required"] if bound.min is not None else []
+        )
+        limits += (
+            [f"at most {_format_value(bound.max, is_count, decimals)} is allowed"] if bound.max is not None else []
+        )
         return [f"{subject}; {' and '.join(limits)}."]
     baseline = f"baseline: {_format_value(reason.baseline, is_count)}"
     p_value = f", {describe_p_value(reason.p_value)}" if reason.p_value is not None else ""
@@ -135,10 +142,19 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
     return sentences
 
 
-def _format_value(value: float | None, is_count: bool) -> str:
+def _num_decimals(value: float | None, bound: Bound) -> int:
+    """Return the decimals with which a percentage differs from its bounds: 12.001 % instead of 12.00 % for 12.00 %."""
+    limits = [limit for limit in (bound.min, bound.max) if limit is not None and limit != value]
+    for decimals in range(MIN_DECIMALS, MAX_DECIMALS):
+        if value is None or all(f"{100 * value:.{decimals}f}" != f"{100 * limit:.{decimals}f}" for limit in limits):
+            return decimals
+    return MAX_DECIMALS
+
+
+def _format_value(value: float | None, is_count: bool, decimals: int = MIN_DECIMALS) -> str:
     if value is None:
         return MISSING
-    return format_count(round(value)) if is_count else f"{100 * value:.2f} %"
+    return format_count(round(value)) if is_count else f"{100 * value:.{decimals}f} %"
 
 
 def _format_difference(value: float, is_count: bool) -> str:

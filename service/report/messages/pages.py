@@ -344,7 +344,7 @@ _TEXTS = (
     "analyze implausible predictions as they are (--accept-implausible)",
     "predictions file, at most {size}",
     "The file is too large. Select a file of at most {size}.",
-    "CSV, JSON Lines, Parquet, .npy, or .npz.",
+    "CSV, JSON, JSON Lines, Parquet, .npy, or .npz.",
     "Upload and analyze",
     "Uploading…",
     "All images ({count})",

@@ -39,7 +39,7 @@ from service.report.messages.error_types import (
     gains_description,
     summary_sentence,
 )
-from service.report.messages.gate import gate_reason
+from service.report.messages.gate import bound_name, gate_reason
 from service.report.messages.input_checks import permuted_classes, reordered_rows
 from service.report.messages.trend import percentile_message, percentile_text
 from service.taxonomy.imagenet_1k import GROUPS
@@ -190,12 +190,26 @@ RATE = Bound("severe", Measure.SEVERE_ERROR_RATE, max=0.05)
 GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_increase=10)
 
 
+def test_reasons_without_a_bound_are_about_the_coverage_or_the_whole_analysis() -> None:
+    assert bound_name(GateReason(GateDecision.PASS, None, 0.999, 0.95)) == "minimum coverage"
+    assert bound_name(GateReason(GateDecision.PENDING, None, None, None)) == "the analysis"
+    assert bound_name(GateReason(GateDecision.PASS, RATE, 0.0412, 0.05)) == "severe"
+
+
 @pytest.mark.parametrize(
     ("reason", "sentence"),
     [
         (
             GateReason(GateDecision.PASS, RATE, 0.0412, 0.05),
             "Severe error rate is 4.12 %; at most 5.00 % is allowed.",
+        ),
+        (
+            GateReason(GateDecision.FAIL, RATE, 0.0500012, 0.05),
+            "Severe error rate is 5.0001 %; at most 5.0000 % is allowed.",
+        ),
+        (
+            GateReason(GateDecision.PASS, RATE, 0.05, 0.05),
+            "Severe error rate is 5.00 %; at most 5.00 % is allowed.",
         ),
         (
             GateReason(GateDecision.FAIL, Bound("top", Measure.TOP1_ACCURACY, min=0.8), 0.75, 0.8),

@@ -37,6 +37,20 @@ def test_violations_are_listed_with_their_places(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err.splitlines() == ["errata: 2 problems", "  line 3: not a class", "  dataset: unknown"]
 
 
+def test_the_lines_of_equal_violations_are_listed_although_the_message_has_their_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    violations = [Violation("predicted_class", "Unknown class 'cta'.", line=line) for line in (2, 7, 9)]
+    violations += [Violation("predicted_class", "Unknown class 'x'.", line=line) for line in (10, 11)]
+
+    print_error(errors.InvalidRow("Line 2: Unknown class 'cta'. (and 4 more errors)", violations=violations))
+
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  line 7, line 9: the same",
+        "  line 10, line 11: Unknown class 'x'.",
+    ]
+
+
 def test_an_error_of_the_service_names_the_request_and_a_failed_connection_does_not(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -66,6 +66,28 @@ def test_a_quoted_name_with_a_comma_is_one_class(small, write) -> None:
     assert small.top1(write.csv(rows)) == [0] + [951] * 11
 
 
+@pytest.mark.parametrize("header", ["path;pred;conf", "file_name;predicted_class;probability", None])
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_decimal_commas_are_read_if_commas_are_not_the_separator(small, write, header, delimiter) -> None:
+    rows = [f"{name};{index};0,{index + 10}" for name, index in small.rows(range(12))]
+    lines = [line.replace(";", delimiter) for line in ([header, *rows] if header else rows)]
+
+    upload = small.parse(write.lines(*lines))
+
+    assert upload.predictions.top1.tolist() == [*range(12)]
+    assert upload.predictions.probability == pytest.approx(np.arange(0.10, 0.22, 0.01), abs=1e-3)
+    assert "The probabilities have decimal commas." in upload.assumptions
+
+
+@pytest.mark.parametrize("text", ["1,5", "0,5x", "0,5,5", ","])
+def test_other_texts_with_commas_are_no_probabilities(small, write, text) -> None:
+    rows = [f"{name};{index};{text}" for name, index in small.rows(range(12))]
+
+    error = small.rejection(write.lines("file_name;predicted_class;probability", *rows))
+
+    assert "Invalid probability" in error.message
+
+
 @pytest.mark.parametrize(("delimiter", "word"), [(";", "semicolons"), ("\t", "tabs")])
 def test_semicolons_and_tabs_are_recognized_as_separators(small, write, delimiter, word) -> None:
     rows = small.rows(["tench, Tinca tinca"] + ["lemon"] * 11)

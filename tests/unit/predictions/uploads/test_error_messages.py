@@ -173,6 +173,14 @@ def test_names_of_columns_are_not_mistaken_for_other_files(small, write, header)
     assert "Missing column 'file_name'" in small.rejection(write.lines(header, "a,1")).message
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_file_without_classes_is_told_how_to_name_answers(small, write, form) -> None:
+    rows = [(name, "a tench") for name in small.names]
+    content = getattr(write, form)(rows, ("image", "response"))
+
+    assert "answers in words 'answer'" in small.rejection(content).message
+
+
 @pytest.mark.parametrize("form", NAMED_FORMATS)
 def test_classes_numbered_from_1_are_recognized(small, write, form) -> None:
     content = named_files(small, write, small.names, [1000, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1000])[form]
@@ -181,7 +189,7 @@ def test_classes_numbered_from_1_are_recognized(small, write, form) -> None:
 
     assert isinstance(error, InvalidRow)
     assert "look numbered from 1 to 1000: 1000 is the only unknown class, and no row has class 0." in error.message
-    assert "Subtract 1 from each." in error.message
+    assert error.message.startswith("The classes look") and "Subtract 1 from each." in error.message
     assert len(error.violations) == 2
 
 

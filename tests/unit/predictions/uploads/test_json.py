@@ -189,3 +189,18 @@ def test_damaged_layouts_are_read_or_rejected(small, data) -> None:
     else:
         message = f"{images} images"
     assert message
+
+
+def test_objects_with_lists_of_indices_and_scores_have_the_first_class(small) -> None:
+    document = {name: {"indices": [index, 999], "scores": [0.5, 0.25]} for name, index in small.rows(range(12))}
+
+    upload = small.parse(json.dumps(document).encode())
+
+    assert upload.predictions.top1.tolist() == [*range(12)]
+    assert "Of several classes of an image, the first is the prediction." in upload.assumptions
+
+
+def test_lines_with_a_list_of_indices_have_the_first_class(small, write) -> None:
+    rows = [(name, [index, 999], [0.5, 0.25]) for name, index in small.rows(range(12))]
+
+    assert small.top1(write.jsonl(rows, ("image", "indices", "scores"))) == [*range(12)]
