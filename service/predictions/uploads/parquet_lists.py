@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from service.predictions.uploads.score_probabilities import ScoreProbabilities
-from service.predictions.uploads.top_class import BEST_SCORE, FIRST_COUNTS, LABEL_KEYS, SCORE_KEYS
+from service.predictions.uploads.top_class import BEST_SCORE, FIRST_COUNTS, LABEL_KEYS, SCORE_KEYS, check_distinct
 
 NAN = "The scores contain NaN. Replace NaN before you save the scores."
 
@@ -64,7 +64,13 @@ def top_of_lists(column: pa.Array, num_classes: int, name: str) -> TopOfLists:
         if probabilities is not None and not pa.types.is_floating(probabilities.type):
             probabilities = None
     is_wrong |= np.asarray(first.is_null())
-    return TopOfLists(first, probabilities, is_wrong, "The list of classes is empty. Write a class.", assumptions)
+    problem = "The list of classes is empty. Write a class."
+    if pa.types.is_integer(values.type) and len(lengths) and 0 < lengths[0] <= num_classes:
+        try:
+            check_distinct(column[0].as_py() or ())
+        except ValueError as error:
+            is_wrong[:], problem = True, str(error)
+    return TopOfLists(first, probabilities, is_wrong, problem, assumptions)
 
 
 def _best_of_scores(column: pa.Array, lengths: NDArray[np.int64], num_classes: int, name: str) -> TopOfLists:

@@ -151,6 +151,23 @@ def test_far_more_values_than_images_are_rejected_before_they_are_all_read(small
     assert isinstance(small.rejection(columns), TooLarge)
 
 
+@pytest.mark.parametrize("whole", [0, 1, -1])
+def test_scores_of_which_some_are_integers_are_scores(small, whole) -> None:
+    """JavaScript writes 1.0 as 1."""
+    scores = {name: [whole] * 100 + [index + 0.5 if c == index - 100 else 0.25 for c in range(900)]
+              for name, index in small.rows(TWELVE)}  # fmt: skip
+
+    assert small.top1(json.dumps(scores).encode()) == TWELVE
+
+
+@pytest.mark.parametrize("value", [[0] * 100 + [1] + [0] * 899, [0, 0.5, 0.5, 1], [10**400] + [0.5] * 999])
+def test_a_list_of_numbers_that_is_neither_classes_nor_scores_is_rejected(small, value) -> None:
+    error = small.rejection(json.dumps(dict.fromkeys(small.names, value)).encode())
+
+    assert isinstance(error, InvalidRow)
+    assert "zeros and ones" in error.message or "scores" in error.message or "digits" in error.message
+
+
 def test_coco_annotations_are_named(small) -> None:
     document = {"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1, "category_id": 3}]}
 
