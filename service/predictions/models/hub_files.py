@@ -27,7 +27,7 @@ class HubFiles:
 
         Raises:
             ModelNotFound: The hub has no such repository or revision.
-            ModelRefused: The repository has no such file, or the file is too large.
+            ModelRefused: The repository has no such file, the file is too large, or the folder has one of its name.
             Unavailable: The hub cannot be reached.
         """
         if not self.fetch_if_present(name, folder):
@@ -46,7 +46,12 @@ class HubFiles:
             if isinstance(error.__cause__, EntryNotFoundError):
                 return False
             raise
-        _link(Path(cached).resolve(), folder / Path(name).name)
+        target = folder / Path(name).name
+        if target.exists():  # a copy would change the first file in the cache, since it is a hard link
+            raise ModelRefused(
+                f"{self.model}: {name} has the name of another file of the model. Save each file under its own name."
+            )
+        _link(Path(cached).resolve(), target)
         return True
 
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 from errata.errors import ModelNotFound, ModelRefused
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 from PIL import Image
 from transformers import pipeline
 from unit.predictions.hub_server import FakeHub, serving
@@ -125,6 +125,23 @@ def test_weights_outside_the_folder_of_the_graph_are_refused(hub: FakeHub, saved
     with pytest.raises(ModelRefused, match="outside the folder of the graph"):
         load()
     assert set(hub.fetched) == {"config.json", "preprocessor_config.json", "onnx/model.onnx"}
+
+
+@pytest.mark.parametrize("location", ["config.json", "model.onnx"])
+def test_a_weights_file_with_the_name_of_another_file_is_refused(hub: FakeHub, saved: Path, location: str) -> None:
+    """Its copy would replace the other file in the cache of the hub."""
+    proto = onnx.load(saved / "onnx/model.onnx", load_external_data=False)
+    for tensor in proto.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    change(hub, **{"onnx/model.onnx": proto.SerializeToString(), "onnx/config.json": b"{}"})
+    config = hub.repositories["org/small"]["config.json"]
+
+    with pytest.raises(ModelRefused, match="name of another file"):
+        load()
+    cached = Path(hf_hub_download("org/small", "config.json", local_files_only=True, cache_dir=constants.HF_HUB_CACHE))
+    assert cached.read_bytes() == config
 
 
 @pytest.mark.parametrize(
