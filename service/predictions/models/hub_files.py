@@ -1,8 +1,8 @@
-"""Files of a repository on the Hugging Face Hub, each fetched by name within the limit on downloads."""
+"""Files of a repository on the Hugging Face Hub, fetched by name within the limit on downloads."""
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from errata.errors import ModelNotFound, ModelRefused
@@ -21,6 +21,7 @@ class HubFiles:
     repository: str
     revision: str | None  # None: the main branch
     policy: ModelPolicy
+    _sizes: list[int] = field(default_factory=list)  # of the fetched files, whose sum is limited
 
     def fetch(self, name: str, folder: Path) -> None:
         """Put a file into a folder, under its name without its own folder.
@@ -38,7 +39,8 @@ class HubFiles:
 
     def fetch_if_present(self, name: str, folder: Path) -> bool:
         """Put a file into a folder, as `fetch` does; return False if the repository has no such file."""
-        self.policy.check_download(self.model, hub_file_size(self.model, self.repository, name, self.revision))
+        size = hub_file_size(self.model, self.repository, name, self.revision)
+        self.policy.check_download(self.model, sum(self._sizes) + (size or 0))
         try:
             with download_errors(self.model):
                 cached = hf_hub_download(self.repository, name, revision=self.revision, library_name="errata")
@@ -51,7 +53,9 @@ class HubFiles:
             raise ModelRefused(
                 f"{self.model}: {name} has the name of another file of the model. Save each file under its own name."
             )
-        _link(Path(cached).resolve(), target)
+        source = Path(cached).resolve()
+        self._sizes.append(source.stat().st_size)
+        _link(source, target)
         return True
 
 

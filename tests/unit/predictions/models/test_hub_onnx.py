@@ -178,6 +178,20 @@ def test_weights_over_the_limit_are_not_fetched(hub: FakeHub) -> None:
     assert "onnx/model.onnx_data" not in hub.fetched
 
 
+def test_all_files_together_are_within_the_limit(hub: FakeHub, saved: Path) -> None:
+    names = [f"part{number}" for number in range(5)]
+    proto = onnx.load(saved / "onnx/model.onnx", load_external_data=False)
+    for number, tensor in enumerate(proto.graph.initializer):
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = names[number % 5]
+    change(hub, **{"onnx/model.onnx": proto.SerializeToString()}, **{f"onnx/{name}": bytes(100_000) for name in names})
+
+    with pytest.raises(ModelRefused, match="at most 400,000 bytes"):
+        source.load("org/small", ModelPolicy(max_download_bytes=400_000), label_space(3))
+    assert [name for name in hub.fetched if "part" in name] == ["onnx/part0", "onnx/part1", "onnx/part2"]
+
+
 def test_a_missing_repository_is_not_found(hub: FakeHub) -> None:
     with pytest.raises(ModelNotFound):
         load("org/nowhere")
