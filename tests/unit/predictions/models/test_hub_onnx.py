@@ -185,7 +185,11 @@ def test_all_files_together_are_within_the_limit(hub: FakeHub, saved: Path) -> N
         for entry in tensor.external_data:
             if entry.key == "location":
                 entry.value = names[number % 5]
-    change(hub, **{"onnx/model.onnx": proto.SerializeToString()}, **{f"onnx/{name}": bytes(100_000) for name in names})
+    change(
+        hub,
+        **{"onnx/model.onnx": proto.SerializeToString()},
+        **{f"onnx/{name}": name.encode() * 20_000 for name in names},
+    )
 
     with pytest.raises(ModelRefused, match="at most 400,000 bytes"):
         source.load("org/small", ModelPolicy(max_download_bytes=400_000), label_space(3))
