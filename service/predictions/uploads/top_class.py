@@ -1,5 +1,6 @@
 """The first class of a value that has several: a list of classes, of scores, or of objects with a label and a score."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ LABEL_KEYS = ("label", "class", "class_name", "class_id", "category", "name", "i
 SCORE_KEYS = ("score", "confidence", "probability", "prob")
 LABEL_RANKS = (*CLASS, ("name", "id"), ("classifications", "results"))  # keys of an object with its class
 MAX_DEPTH = 4  # of lists in lists
+NO_SCORES = "All scores are minus infinity. Write the scores of the model, or leave the image out."
 FIRST_COUNTS = "Of several classes of an image, the first is the prediction."
 BEST_SCORE = "The predicted class is the one with the highest score."
 _TEXT = r"""(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<plain>[^\s,\[\]{}()'"]+))"""
@@ -107,6 +109,8 @@ def _best_of_scores(values: list[int | float], num_classes: int) -> TopClass:
     if any(score != score for score in scores):
         raise ValueError("The scores contain NaN. Replace NaN before you save the scores.")
     best = max(scores)
+    if best == -math.inf:
+        raise ValueError(NO_SCORES)
     is_distribution = min(scores) >= 0 and abs(sum(scores) - 1) <= 1e-2
     return TopClass(scores.index(best), best if is_distribution else None, BEST_SCORE)
 

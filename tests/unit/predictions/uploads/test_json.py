@@ -1,6 +1,7 @@
 """JSON documents: the layouts of libraries are read, and errors name the right entries."""
 
 import json
+import math
 
 import pytest
 from errata.errors import ErrataError, InvalidRow, InvalidUpload, TooLarge, TruncatedUpload
@@ -160,12 +161,19 @@ def test_scores_of_which_some_are_integers_are_scores(small, whole) -> None:
     assert small.top1(json.dumps(scores).encode()) == TWELVE
 
 
-@pytest.mark.parametrize("value", [[0] * 100 + [1] + [0] * 899, [0, 0.5, 0.5, 1], [10**400] + [0.5] * 999])
+@pytest.mark.parametrize(
+    "value", [[0] * 100 + [1] + [0] * 899, [0, 0.5, 0.5, 1], [10**400] + [0.5] * 999, [-math.inf] * 1000]
+)
 def test_a_list_of_numbers_that_is_neither_classes_nor_scores_is_rejected(small, value) -> None:
     error = small.rejection(json.dumps(dict.fromkeys(small.names, value)).encode())
 
     assert isinstance(error, InvalidRow)
-    assert "zeros and ones" in error.message or "scores" in error.message or "digits" in error.message
+    assert (
+        "zeros and ones" in error.message
+        or "scores" in error.message
+        or "digits" in error.message
+        or "infinity" in error.message
+    )
 
 
 def test_coco_annotations_are_named(small) -> None:
