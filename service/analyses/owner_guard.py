@@ -35,6 +35,11 @@ def is_visible(owner: str) -> bool:
     return visible_owner() in (None, owner)
 
 
+def is_hidden(archive: Archive, analysis_id: str) -> bool:
+    """Return whether an archived analysis exists that the current caller may not see."""
+    return isinstance(archive, GuardedArchive) and archive.hides(analysis_id)
+
+
 class GuardedArchive:
     """An archive in which only visible analyses exist. Writes are not restricted."""
 
@@ -78,6 +83,11 @@ class GuardedArchive:
     def size(self) -> int:
         """Return the size of the whole archive in bytes."""
         return self._archive.size()
+
+    def hides(self, analysis_id: str) -> bool:
+        """Return whether an analysis exists that the current caller may not see."""
+        analysis = self._archive.get(analysis_id)
+        return analysis is not None and not is_visible(analysis.owner)
 
     def _exists(self, analysis_id: str) -> bool:
         return visible_owner() is None or self.get(analysis_id) is not None

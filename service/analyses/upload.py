@@ -23,6 +23,7 @@ from service.analyses.answers import check_mapping_applies, create_matcher, summ
 from service.analyses.audit import record_change
 from service.analyses.coverage import coverage_warnings, describe_subset, read_subset, restrict_to_subset
 from service.analyses.judge import compute_summary, digest_predictions
+from service.analyses.owner_guard import is_hidden
 from service.analyses.ports import Ports, Stores
 from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, AuditAction, Predictions, Progress, Stage, State
 from service.evidence.bundle import Bundle
@@ -253,6 +254,8 @@ def find_repeated(
     try:
         return queries.get(ports.stores, reserved.analysis)
     except AnalysisNotFound as error:
+        if is_hidden(ports.stores.archive, reserved.analysis):
+            raise request_id_conflict(request.request_id) from error
         if ports.stores.clock().timestamp() - requests.creation_time(reserved.analysis) < JUDGING_SECONDS:
             raise Unavailable("The same request is in progress. Try again later.", retry_after=1) from error
         # The process that reserved the id has ended before it archived the analysis. The delivery remains bound to it.

@@ -76,7 +76,7 @@ class HuggingFaceClient:
             answer = self._http.request("GET", path, parameters=parameters)
             discussions = self._field(answer, "discussions", list)
             for fields in discussions:
-                if fields.get("isPullRequest") and self._is_own(fields):
+                if isinstance(fields, dict) and fields.get("isPullRequest") and self._is_own(fields):
                     is_open = fields.get("status") in ("open", "draft")
                     yield PullRequest(self._field(fields, "num", int), self._field(fields, "title", str), is_open)
             if self._field(answer, "start", int) + len(discussions) >= self._field(answer, "count", int):

@@ -116,10 +116,17 @@ class MlflowClient:
             StoredFile(
                 name=PurePosixPath(_text(entry, "path")).name,
                 is_folder=bool(entry.get("is_dir")),
-                size=int(size) if (size := entry.get("file_size")) is not None else None,
+                size=self._size(entry.get("file_size")),
             )
             for entry in entries
         ]
+
+    def _size(self, value: Any) -> int | None:
+        """Return the size of a file; None if it is unknown."""
+        try:
+            return None if value is None else int(value)
+        except (ValueError, TypeError, OverflowError) as error:  # OverflowError: infinity
+            raise self._http.unavailable("answered with an invalid size of a file", repr(error)) from error
 
     def download(self, path: str, target: Path, limit: int) -> bool:
         """Write a stored file to a local path.

@@ -92,7 +92,7 @@ class WandbClient:
             version = ArtifactVersion(
                 str(fields["id"]), f"v{int(membership['versionIndex'])}", str(fields["state"]), str(fields["digest"])
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:  # OverflowError: infinity
             raise self._http.unavailable("answered without the fields of an artifact", repr(error)) from error
         if not _DIGEST.fullmatch(version.digest):
             raise self._http.unavailable(f"answered with the digest {version.digest!r:.60}")
@@ -123,8 +123,10 @@ class WandbClient:
                 for path, entry in contents.items()
                 if not entry.get("ref")
             }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise self._http.unavailable("answered with an invalid manifest", repr(error)) from error
+        if any(entry.size < 0 for entry in entries.values()):  # would lower the sum that is compared with the limit
+            raise self._http.unavailable("answered with a file of negative size")
         _check_manifest(digests, entries, version.digest)
         return entries
 

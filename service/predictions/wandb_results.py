@@ -76,12 +76,13 @@ class WandbResults:
         """Return the artifact of a version or alias; raise ModelNotFound if there is none."""
         entity, project, name = _split(collection)
         variables = {"entity": entity, "project": project, "name": f"{name}:{version}"}
-        membership = (self._execute(_MEMBERSHIP, variables).get("project") or {}).get("artifactCollectionMembership")
-        if not membership or not membership.get("artifact"):
-            raise ModelNotFound(
-                f"Artifact {collection}:{version!s:.120} not found. Check its name and version.", field="model"
-            )
+        data = self._execute(_MEMBERSHIP, variables)
         try:
+            membership = (data.get("project") or {}).get("artifactCollectionMembership")
+            if not membership or not membership.get("artifact"):
+                raise ModelNotFound(
+                    f"Artifact {collection}:{version!s:.120} not found. Check its name and version.", field="model"
+                )
             artifact = membership["artifact"]
             creator = artifact.get("createdBy") or {}
             is_run = creator.get("__typename") == "Run"
@@ -93,7 +94,7 @@ class WandbResults:
                 run=str(creator["id"]) if is_run else "",
                 summary=_to_mapping(creator.get("summaryMetrics")) if is_run else {},
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:  # OverflowError: infinity
             raise self._http.unavailable("answered with an invalid artifact", str(error)) from error
 
     def set_summary(self, run: str, summary: Mapping[str, Any]) -> None:

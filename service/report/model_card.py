@@ -51,7 +51,7 @@ def add_evaluation(card: str, evaluation: Evaluation) -> str:
     if not _merge(models, evaluation):
         return card
     newline = "\r\n" if "\r\n" in card else "\n"
-    text = yaml.safe_dump({KEY: models}, sort_keys=False, allow_unicode=True).replace("\n", newline)
+    text = _dump(models).replace("\n", newline)
     if block is None:
         return f"---{newline}{text}---{newline}{card}"
     start = end = len(metadata)
@@ -61,7 +61,8 @@ def add_evaluation(card: str, evaluation: Evaluation) -> str:
             end = metadata.find("\n", end) + 1  # a flow collection ends within its line
     changed = metadata[:start] + text + metadata[end:]
     pair = _find(changed)
-    if pair is None or _construct(pair[1]) != models:
+    # The texts are compared, because aliases make a comparison of the values exponentially long, or endless.
+    if pair is None or _dump(_construct(pair[1])) != _dump(models):
         raise InvalidInput(f"Invalid model card: {KEY} can't be added to its metadata. Simplify README.md.", field=KEY)
     return card[: block.start("metadata")] + changed + card[block.end("metadata") :]
 
@@ -109,6 +110,14 @@ def _construct(node: yaml.Node) -> list[dict[str, Any]]:
     return models
 
 
+def _dump(models: list[dict[str, Any]]) -> str:
+    """Return `model-index` as YAML."""
+    try:
+        return yaml.safe_dump({KEY: models}, sort_keys=False, allow_unicode=True)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an integer of thousands of digits
+        raise InvalidInput(f"Invalid model card: {KEY}: {error!s:.200}. Correct README.md.", field=KEY) from error
+
+
 def _merge(models: list[dict[str, Any]], evaluation: Evaluation) -> bool:
     """Add an evaluation to the models; return whether that changed them."""
     if not models:
@@ -152,6 +161,7 @@ def _analysis_of(result: Any, dataset: Mapping[str, str]) -> str:
         if any(result["dataset"].get(key) != dataset.get(key) for key in ("type", "config", "name")):
             return ""
         arguments = result["metrics"][0]["args"]
-        return str(arguments["analysis"]) if "model_revision" in arguments else ""
+        analysis = arguments["analysis"] if "model_revision" in arguments else ""
+        return analysis if isinstance(analysis, str) else ""
     except (KeyError, IndexError, TypeError, AttributeError):
         return ""

@@ -351,6 +351,16 @@ def test_a_request_id_of_another_owner_names_no_analysis(case: Case, demo: Bundl
         assert name.removeprefix("analyses/") not in str(refused.value)
 
 
+def test_a_repeated_upload_of_another_owner_keeps_its_request_id(case: Case, demo: Bundle) -> None:
+    """Otherwise the same file and ID would seem to be in progress, and then take the ID from the other owner."""
+    with case.client("alice") as alice, case.client("bob") as bob:
+        name = alice.upload(csv(demo, 13), "demo", request_id="same file").name
+        with pytest.raises(AlreadyExists) as refused:
+            bob.upload(csv(demo, 13), "demo", request_id="same file")
+        assert name.removeprefix("analyses/") not in str(refused.value)
+        assert alice.upload(csv(demo, 13), "demo", request_id="same file").name == name
+
+
 def test_only_administrators_read_the_audit_log(case: Case) -> None:
     with case.client("bob") as bob, pytest.raises(PermissionDenied):
         next(bob.audit_events())

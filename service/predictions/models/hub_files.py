@@ -1,8 +1,8 @@
-"""Files of a repository on the Hugging Face Hub, each fetched by name within the limit on downloads."""
+"""Files of a repository on the Hugging Face Hub, fetched by name within the limit on downloads."""
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from errata.errors import ModelNotFound, ModelRefused
@@ -21,13 +21,14 @@ class HubFiles:
     repository: str
     revision: str | None  # None: the main branch
     policy: ModelPolicy
+    _sizes: list[int] = field(default_factory=list)  # of the fetched files, whose sum is limited
 
     def fetch(self, name: str, folder: Path) -> None:
         """Put a file into a folder, under its name without its own folder.
 
         Raises:
             ModelNotFound: The hub has no such repository or revision.
-            ModelRefused: The repository has no such file, or the file is too large.
+            ModelRefused: The repository has no such file, the file is too large, or the folder has one of its name.
             Unavailable: The hub cannot be reached.
         """
         if not self.fetch_if_present(name, folder):
@@ -38,7 +39,8 @@ class HubFiles:
 
     def fetch_if_present(self, name: str, folder: Path) -> bool:
         """Put a file into a folder, as `fetch` does; return False if the repository has no such file."""
-        self.policy.check_download(self.model, hub_file_size(self.model, self.repository, name, self.revision))
+        size = hub_file_size(self.model, self.repository, name, self.revision)
+        self.policy.check_download(self.model, sum(self._sizes) + (size or 0))
         try:
             with download_errors(self.model):
                 cached = hf_hub_download(self.repository, name, revision=self.revision, library_name="errata")
@@ -46,7 +48,14 @@ class HubFiles:
             if isinstance(error.__cause__, EntryNotFoundError):
                 return False
             raise
-        _link(Path(cached).resolve(), folder / Path(name).name)
+        target = folder / Path(name).name
+        if target.exists():  # a copy would change the first file in the cache, since it is a hard link
+            raise ModelRefused(
+                f"{self.model}: {name} has the name of another file of the model. Save each file under its own name."
+            )
+        source = Path(cached).resolve()
+        self._sizes.append(source.stat().st_size)
+        _link(source, target)
         return True
 
 

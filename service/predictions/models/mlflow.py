@@ -40,10 +40,12 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
             raise Unavailable(f"{model}: The version is {version.status}, not READY. Try again later.", retry_after=5)
         root = client.folder_of_version(model_id.name, model_id.version)
         artifacts = choose_files(model, _list_artifacts(client, root), REMEDY)
+        policy.check_download(model, sum(max(0, artifact.size or 0) for artifact in artifacts))
+        remaining = policy.max_download_bytes  # whatever sizes the registry lists
         for artifact in artifacts:
-            policy.check_download(model, artifact.size)
-            if not client.download(f"{root}/{artifact.path}", folder / artifact.name, policy.max_download_bytes):
+            if not client.download(f"{root}/{artifact.path}", folder / artifact.name, remaining):
                 policy.check_download(model, policy.max_download_bytes + 1)
+            remaining -= (folder / artifact.name).stat().st_size
         architecture = version.tags.get("errata.architecture", "")
         return load_files(model, artifacts[0].name, architecture, replace(policy, folder=folder), label_space)
 

@@ -28,6 +28,7 @@ from service.predictions.models.transformers_files import (
     INDEX,
     PREPROCESSOR,
     WEIGHTS,
+    check_num_labels,
     read_object,
     read_shards,
     remove_code,
@@ -112,6 +113,7 @@ def _create_config(model: str, raw: dict[str, Any]) -> PreTrainedConfig:
         )
     if model_type in REFUSED_TYPES:
         raise ModelRefused(f"{model}: Models of type {model_type} are not supported. {REFUSED_TYPES[model_type]}")
+    check_num_labels(model, raw)
     with _refusing(model, f"{CONFIG} cannot be read by transformers"):
         config: PreTrainedConfig = CONFIG_MAPPING[str(model_type)].from_dict(raw)
     return config

@@ -14,6 +14,7 @@ CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_JSON_BYTES = 8 << 20  # ImageNet-21k has 21,841 labels
 MAX_SHARDS = 200
+MAX_LABELS = 100_000
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 # Keys that name code, kernels, or other models, or that load other weights than those in the file.
 REMOVED_KEYS = frozenset({
@@ -54,6 +55,16 @@ def remove_code(value: Any) -> Any:
             if key not in REMOVED_KEYS and not key.startswith("_")
         }
     return [remove_code(entry) for entry in value] if isinstance(value, list) else value
+
+
+def check_num_labels(model: str, value: Any) -> None:
+    """Raise ModelRefused for a large `num_labels` at any depth, for each of which transformers would make a label."""
+    if isinstance(value, dict):
+        number = value.get("num_labels")
+        if isinstance(number, int | float) and not number <= MAX_LABELS:
+            raise ModelRefused(f"{model}: {CONFIG} has num_labels {number!r:.40}. Expected at most {MAX_LABELS:,}.")
+    for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        check_num_labels(model, entry)
 
 
 def read_shards(model: str, index: Path) -> list[str]:

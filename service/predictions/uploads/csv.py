@@ -184,7 +184,10 @@ def _named_rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64
         names, classes, lines = names.take(pa.array(rows)), classes.take(pa.array(rows)), lines[rows]
         probabilities = None if probabilities is None else probabilities.take(pa.array(rows))
     assumptions = columns.assumptions
-    top = None if columns.are_answers else first_of_texts(classes)
+    try:
+        top = None if columns.are_answers else first_of_texts(classes)
+    except ValueError as error:
+        raise InvalidUpload(f"Line {lines[0]}: {error}", field="predicted_class", line=int(lines[0])) from error
     if top:
         classes, scores = top
         first = None if probabilities is None else first_of_texts(probabilities)

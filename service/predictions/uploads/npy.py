@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.score_probabilities import ScoreProbabilities
-from service.predictions.uploads.top_class import FIRST_COUNTS
+from service.predictions.uploads.top_class import FIRST_COUNTS, NO_SCORES, check_distinct
 from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import Readable, parse_literal
 
@@ -108,6 +108,10 @@ def read_class_rows(content: Readable, header: Header, expected: tuple[int, int]
         )
     values = _read_exactly(content, int(np.prod(shape)), dtype, label)
     if len(shape) == 2:
+        try:
+            check_distinct((values[::num_images] if is_fortran else values[: shape[1]]).tolist())
+        except ValueError as error:
+            raise InvalidUpload(f"{label}, row 1: {error}", field="chunk") from error
         values = values[:num_images] if is_fortran else values[:: shape[1]]
     if dtype.kind == "u" and dtype.itemsize == 8:
         values = np.minimum(values, MAX_INT64)
@@ -123,7 +127,7 @@ def read_score_blocks(
     expected: tuple[int, int],
     label: str,
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield an (N, C) array of scores in blocks of rows; raise InvalidRow for rows with NaN."""
+    """Yield an (N, C) array of scores in blocks of rows; raise InvalidRow for rows with NaN, or without a score."""
     if shape != expected:
         if len(shape) == 2 and shape[0] == expected[0]:
             raise InvalidUpload(
@@ -153,15 +157,19 @@ def read_score_blocks(
             block = (block.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
         elif dtype.itemsize < np.dtype(np.float32).itemsize:
             block = block.astype(np.float32)  # sums of float16 are too coarse
-        nan_rows = np.flatnonzero(np.isnan(block).any(axis=1))
-        if len(nan_rows):
-            violations += [Violation("row", NAN_SCORES, int(start + row + 1)) for row in nan_rows[:MAX_VIOLATIONS]]
-            count += len(nan_rows)
+        highest = block.max(axis=1)  # NaN if a score is
+        bad_rows = np.flatnonzero(np.isnan(highest) | np.isneginf(highest))
+        if len(bad_rows):
+            violations += [
+                Violation("row", NAN_SCORES if np.isnan(highest[row]) else NO_SCORES, int(start + row + 1))
+                for row in bad_rows[:MAX_VIOLATIONS]
+            ]
+            count += len(bad_rows)
             continue
         yield block
     if violations:
         more = f" (and {count - 1:,} more row{'s' if count > 2 else ''})" if count > 1 else ""
-        message = f"{label}, row {violations[0].line}: {NAN_SCORES}{more}"
+        message = f"{label}, row {violations[0].line}: {violations[0].description}{more}"
         raise InvalidRow(message, violations=violations[:MAX_VIOLATIONS])
 
 

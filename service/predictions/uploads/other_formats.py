@@ -44,7 +44,7 @@ def _row(pattern: bytes, kind: str, remedy: str, error: type[InvalidUpload] = In
 # The first byte of binary protocols, or the start of a list, a dictionary, or an object in the text protocol.
 _PICKLE = rb"\x80|\([dl]p[0-9]+\r?\n|c(?:__builtin__|builtins|collections|copy_reg|numpy|pandas|torch)[\w.]*\n"
 _SPACE = rb"(?:\xef\xbb\xbf)?\s*"
-_COMMENTS = rb"(?:<!--.*?-->\s*)*"
+_COMMENTS = rb"(?:(?><!--.*?-->)\s*)*+"  # without backtracking, which takes exponential time for many comments
 FORMATS = (  # by the first bytes of a file
     _row(_PICKLE, "a pickle", f"Errata reads no pickles, because they run code. {SAVE_PREDICTIONS}", UnsupportedFormat),
     _row(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook or another Office document", EXPORT),

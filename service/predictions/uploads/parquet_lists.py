@@ -8,7 +8,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from service.predictions.uploads.score_probabilities import ScoreProbabilities
-from service.predictions.uploads.top_class import BEST_SCORE, FIRST_COUNTS, LABEL_KEYS, SCORE_KEYS
+from service.predictions.uploads.top_class import (
+    BEST_SCORE,
+    FIRST_COUNTS,
+    LABEL_KEYS,
+    NO_SCORES,
+    SCORE_KEYS,
+    check_distinct,
+)
 
 NAN = "The scores contain NaN. Replace NaN before you save the scores."
 
@@ -64,7 +71,13 @@ def top_of_lists(column: pa.Array, num_classes: int, name: str) -> TopOfLists:
         if probabilities is not None and not pa.types.is_floating(probabilities.type):
             probabilities = None
     is_wrong |= np.asarray(first.is_null())
-    return TopOfLists(first, probabilities, is_wrong, "The list of classes is empty. Write a class.", assumptions)
+    problem = "The list of classes is empty. Write a class."
+    if pa.types.is_integer(values.type) and len(lengths) and 0 < lengths[0] <= num_classes:
+        try:
+            check_distinct(column[0].as_py() or ())
+        except ValueError as error:
+            is_wrong[:], problem = True, str(error)
+    return TopOfLists(first, probabilities, is_wrong, problem, assumptions)
 
 
 def _best_of_scores(column: pa.Array, lengths: NDArray[np.int64], num_classes: int, name: str) -> TopOfLists:
@@ -73,11 +86,13 @@ def _best_of_scores(column: pa.Array, lengths: NDArray[np.int64], num_classes: i
     values = column.filter(pa.array(~is_wrong)).flatten()
     scores = np.asarray(values.cast(pa.float32()) if values.type == pa.float16() else values)
     scores = scores.reshape(-1, num_classes)
-    has_nan = np.isnan(scores).any(axis=1)
-    if has_nan.any():
-        problem = NAN if not is_wrong.any() else problem
-        is_wrong[np.flatnonzero(~is_wrong)[has_nan]] = True
-        scores = scores[~has_nan]
+    highest = scores.max(axis=1)  # NaN if a score is
+    has_none = np.isnan(highest) | np.isneginf(highest)
+    if has_none.any():
+        if not is_wrong.any():
+            problem = NAN if np.isnan(highest[has_none][0]) else NO_SCORES
+        is_wrong[np.flatnonzero(~is_wrong)[has_none]] = True
+        scores = scores[~has_none]
     best = scores.argmax(axis=1) if len(scores) else np.zeros(0, dtype=np.int64)
     classes = np.zeros(len(column), dtype=np.int64)
     classes[~is_wrong] = best

@@ -9,6 +9,7 @@ from errata.errors import InvalidRow, InvalidUpload, Violation
 from service.domain import Mask
 from service.predictions.uploads.descriptions import describe_unknown_name
 from service.predictions.uploads.image_names import NameIndex
+from service.predictions.uploads.rows import MAX_WRONG
 from service.predictions.uploads.validation import MAX_VIOLATIONS, index_in
 
 FIELD = "subset"
@@ -23,13 +24,19 @@ def parse_subset(text: str, names: pa.Array, dataset: str) -> Mask:
         dataset: Name of the data set.
 
     Raises:
-        InvalidUpload: The file has no names.
+        InvalidUpload: The file has no names, or far more than the data set has images.
         InvalidRow: The data set does not have an image with one of the names; `violations` has the lines.
     """
     lines = [line.strip() for line in text.removeprefix("\ufeff").split("\n")]
     numbers = np.array([number for number, line in enumerate(lines, 1) if line], dtype=np.int64)
     if not len(numbers):
         raise InvalidUpload("The subset file has no names. Write one image name per line.", field=FIELD)
+    if len(numbers) > len(names) + MAX_WRONG:
+        raise InvalidUpload(
+            f"The subset file has {len(numbers):,} names, but the data set has {len(names):,} images. Write each name "
+            "once.",
+            field=FIELD,
+        )
     wanted = pa.array([line.encode(errors="replace") for line in lines if line], type=pa.binary())
     images = index_in(wanted, names)
     unknown = np.flatnonzero(images < 0)

@@ -1,5 +1,8 @@
 """The first class of a value that has several: a list of classes, of scores, or of objects with a label and a score."""
 
+import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +15,14 @@ LABEL_KEYS = ("label", "class", "class_name", "class_id", "category", "name", "i
 SCORE_KEYS = ("score", "confidence", "probability", "prob")
 LABEL_RANKS = (*CLASS, ("name", "id"), ("classifications", "results"))  # keys of an object with its class
 MAX_DEPTH = 4  # of lists in lists
+NO_SCORES = "All scores are minus infinity. Write the scores of the model, or leave the image out."
 FIRST_COUNTS = "Of several classes of an image, the first is the prediction."
 BEST_SCORE = "The predicted class is the one with the highest score."
 _TEXT = r"""(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<plain>[^\s,\[\]{}()'"]+))"""
 _LIST = rf"^\s*[\[(]\s*{_TEXT}"
 _OBJECT = rf"""^\s*\[?\s*\{{[^}}]*?['"]label['"]\s*:\s*{_TEXT}"""
 _SCORE = r"""^[^}]*['"]score['"]\s*:\s*(?P<score>[0-9.eE+-]+)"""
+_INTEGERS, _NUMBER = re.compile(r"[\[(][0-9\s,]*[\])]"), re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,9 @@ def _top_of_object(value: dict[str, Any], num_classes: int, depth: int) -> TopCl
 def _top_of_list(values: list[Any], num_classes: int, depth: int) -> TopClass:
     if not values:
         raise ValueError("The list of classes is empty. Write at least one class.")
-    if all(isinstance(value, float) for value in values):
+    if _are_scores(values, num_classes):
         return _best_of_scores(values, num_classes)
+    check_distinct(values)
     first = values[0]
     if isinstance(first, str | int) and depth and len(values) in (2, 3) and isinstance(values[-1], float):
         return TopClass(first, _as_probability(values[-1]))  # [ID, name, score], as Keras decodes predictions
@@ -79,14 +85,34 @@ def _top_of_list(values: list[Any], num_classes: int, depth: int) -> TopClass:
     return TopClass(top.value, top.probability, top.assumption or (FIRST_COUNTS if len(values) > 1 else ""))
 
 
-def _best_of_scores(scores: list[float], num_classes: int) -> TopClass:
-    if len(scores) != num_classes:
+def _are_scores(values: list[Any], num_classes: int) -> bool:
+    """Return whether values are scores, of which JavaScript writes 1.0 as 1. [3, 0.9] is a class with its score."""
+    kinds = {type(value) for value in values}
+    return kinds == {float} or (kinds == {int, float} and (len(values) == num_classes or len(values) > 3))
+
+
+def check_distinct(values: Sequence[Any]) -> None:
+    """Raise ValueError for integers that are no list of classes, because one of them is there twice."""
+    if {type(value) for value in values} == {int} and len({*values}) < len(values):
         raise ValueError(
-            f"The list has {len(scores):,} scores. Expected {num_classes:,}, one for each class of the data set."
+            "The list of classes has a class twice. Write the class itself instead of a vector of zeros and ones."
         )
+
+
+def _best_of_scores(values: list[int | float], num_classes: int) -> TopClass:
+    if len(values) != num_classes:
+        raise ValueError(
+            f"The list has {len(values):,} scores. Expected {num_classes:,}, one for each class of the data set."
+        )
+    try:
+        scores = [float(value) for value in values]
+    except OverflowError as error:
+        raise ValueError("A score is an integer of hundreds of digits. Write numbers that a float can have.") from error
     if any(score != score for score in scores):
         raise ValueError("The scores contain NaN. Replace NaN before you save the scores.")
     best = max(scores)
+    if best == -math.inf:
+        raise ValueError(NO_SCORES)
     is_distribution = min(scores) >= 0 and abs(sum(scores) - 1) <= 1e-2
     return TopClass(scores.index(best), best if is_distribution else None, BEST_SCORE)
 
@@ -103,9 +129,15 @@ def first_of_texts(column: pa.Array) -> tuple[pa.Array, pa.Array | None] | None:
 
     Returns:
         (n,) classes, and (n,) scores as texts, or None; None if the first text is neither a list nor an object.
+
+    Raises:
+        ValueError: The first text is a list of integers that has one of them twice.
     """
-    if not len(column) or not column[0].as_py().lstrip().startswith(("[", "{", "(")):
+    first = column[0].as_py().strip() if len(column) else ""
+    if not first.startswith(("[", "{", "(")):
         return None
+    if _INTEGERS.fullmatch(first):
+        check_distinct([int(number) for number in _NUMBER.findall(first)])
     has_objects = pc.match_substring_regex(column, r"^\s*\[?\s*\{")
     objects, lists = (_first(column, pattern) for pattern in (_OBJECT, _LIST))
     classes = pc.coalesce(pc.if_else(has_objects, objects, lists), column)

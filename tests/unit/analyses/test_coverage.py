@@ -117,6 +117,13 @@ def test_unknown_names_of_a_subset_are_named_with_their_lines(backend: Backend, 
     assert [(item.field, item.line) for item in refused.value.violations] == [("subset", 3), ("subset", 4)]
 
 
+def test_far_more_names_than_images_are_refused_before_they_are_looked_up(backend: Backend, demo: Bundle) -> None:
+    request = AnalysisRequest("demo", subset="x\n" * 10_021)
+
+    with pytest.raises(InvalidUpload, match="10,021 names, but the data set has 20 images"):
+        upload(backend.ports, request, io.BytesIO(b"file_name,top1\n"))
+
+
 def test_requests_with_other_subsets_are_different_requests(backend: Backend, demo: Bundle) -> None:
     first = send(backend, demo, range(20), subset=range(4), request_id="r")
 

@@ -106,6 +106,35 @@ def test_invalid_metadata_are_refused(metadata: str) -> None:
         add_evaluation(f"---\n{metadata}\n---\n# Net\n", EVALUATION)
 
 
+def _aliases(levels: int, indent: str = "  ") -> str:
+    """Return lists of lists, whose values are 9 ** levels if aliases are expanded."""
+    lines = [f"a0: &a0 [{', '.join('1' * 9)}]"]
+    lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, levels)]
+    return "".join(f"{indent}{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize("extra", [_aliases(40), "  a: &a [*a]\n"])
+def test_aliases_are_not_expanded(extra: str) -> None:
+    changed = add_evaluation(f"---\nmodel-index:\n- name: my-net\n  results: []\n{extra}---\n", EVALUATION)
+
+    assert yaml.safe_load(changed.split("---\n")[1])["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.75
+
+
+def test_an_analysis_that_is_no_text_is_not_expanded() -> None:
+    dataset = "{type: imagenet-1k, config: imagenet-real, name: imagenet-real}"
+    entry = f"  - dataset: {dataset}\n    metrics:\n    - args:\n        model_revision: c\n        analysis: *a39\n"
+
+    changed = add_evaluation(f"---\nmodel-index:\n- name: my-net\n{_aliases(40)}  results:\n{entry}---\n", EVALUATION)
+
+    assert len(yaml.safe_load(changed.split("---\n")[1])["model-index"][0]["results"]) == 2
+
+
+@pytest.mark.parametrize("value", ["0x" + "f" * 40_000, "1" + ":1" * 5_000])
+def test_a_number_that_is_too_long_to_write_is_refused(value: str) -> None:
+    with pytest.raises(InvalidInput, match="Invalid model card"):
+        add_evaluation(f"---\nmodel-index:\n- name: my-net\n  results: []\n  a: {value}\n---\n", EVALUATION)
+
+
 def test_merge_keys_are_not_expanded() -> None:
     """Each level would multiply the number of pairs by nine, up to 9^9."""
     levels = "".join(f"k{level}: &k{level} {{<<: [{', '.join([f'*k{level - 1}'] * 9)}]}}\n" for level in range(1, 10))

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 from errata.errors import ModelNotFound, ModelRefused
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 from PIL import Image
 from transformers import pipeline
 from unit.predictions.hub_server import FakeHub, serving
@@ -127,6 +127,23 @@ def test_weights_outside_the_folder_of_the_graph_are_refused(hub: FakeHub, saved
     assert set(hub.fetched) == {"config.json", "preprocessor_config.json", "onnx/model.onnx"}
 
 
+@pytest.mark.parametrize("location", ["config.json", "model.onnx"])
+def test_a_weights_file_with_the_name_of_another_file_is_refused(hub: FakeHub, saved: Path, location: str) -> None:
+    """Its copy would replace the other file in the cache of the hub."""
+    proto = onnx.load(saved / "onnx/model.onnx", load_external_data=False)
+    for tensor in proto.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    change(hub, **{"onnx/model.onnx": proto.SerializeToString(), "onnx/config.json": b"{}"})
+    config = hub.repositories["org/small"]["config.json"]
+
+    with pytest.raises(ModelRefused, match="name of another file"):
+        load()
+    cached = Path(hf_hub_download("org/small", "config.json", local_files_only=True, cache_dir=constants.HF_HUB_CACHE))
+    assert cached.read_bytes() == config
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -159,6 +176,24 @@ def test_weights_over_the_limit_are_not_fetched(hub: FakeHub) -> None:
     with pytest.raises(ModelRefused, match="at most 4,000 bytes"):
         source.load("org/small", ModelPolicy(max_download_bytes=4000), label_space(3))
     assert "onnx/model.onnx_data" not in hub.fetched
+
+
+def test_all_files_together_are_within_the_limit(hub: FakeHub, saved: Path) -> None:
+    names = [f"part{number}" for number in range(5)]
+    proto = onnx.load(saved / "onnx/model.onnx", load_external_data=False)
+    for number, tensor in enumerate(proto.graph.initializer):
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = names[number % 5]
+    change(
+        hub,
+        **{"onnx/model.onnx": proto.SerializeToString()},
+        **{f"onnx/{name}": name.encode() * 20_000 for name in names},
+    )
+
+    with pytest.raises(ModelRefused, match="at most 400,000 bytes"):
+        source.load("org/small", ModelPolicy(max_download_bytes=400_000), label_space(3))
+    assert [name for name in hub.fetched if "part" in name] == ["onnx/part0", "onnx/part1", "onnx/part2"]
 
 
 def test_a_missing_repository_is_not_found(hub: FakeHub) -> None:

@@ -1,5 +1,6 @@
 """Versions of an MLflow registry. tests/processes/test_mlflow.py loads them from a real server."""
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
@@ -67,3 +68,21 @@ def test_a_file_that_is_larger_than_listed_is_refused_while_it_arrives(server: R
     with pytest.raises(ModelRefused, match=f"at most {LIMIT:,} bytes"):
         load(server, "READY")
     assert num_sent < 10_000 << 16
+
+
+def test_all_files_together_are_within_the_limit(server: RegistryServer) -> None:
+    names = ["model.onnx", "a.data", "b.data", "c.data"]
+    server.responses[FILES] = {"files": [{"path": name, "is_dir": False} for name in names]}  # without sizes
+    server.responses |= {f"{FILES}/1/r/{name}": bytes(LIMIT // 2) for name in names}
+
+    with pytest.raises(ModelRefused, match=f"at most {LIMIT:,} bytes"):
+        load(server, "READY")
+    assert requested_files(server) == [f"{FILES}/1/r/{name}" for name in names[:3]]
+
+
+@pytest.mark.parametrize("size", [math.inf, "x", [1]])
+def test_an_invalid_size_is_reported(server: RegistryServer, size: object) -> None:
+    server.responses[FILES] = {"files": [{"path": "predictions.csv", "is_dir": False, "file_size": size}]}
+
+    with pytest.raises(Unavailable, match="invalid size"):
+        load(server, "READY")

@@ -1,6 +1,7 @@
 """Image classifiers of transformers: safe files only, with the transform and the labels of the repository."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -256,3 +257,14 @@ def test_weights_over_the_limit_are_not_fetched(hub: FakeHub) -> None:
 def test_a_missing_repository_is_not_found(hub: FakeHub) -> None:
     with pytest.raises(ModelNotFound):
         source.load("org/nowhere", ModelPolicy(), label_space(3))
+
+
+@pytest.mark.parametrize(
+    "values", [{"num_labels": 10**9}, {"num_labels": math.inf}, {"vision_config": [{"num_labels": 10**9}]}]
+)
+def test_a_number_of_labels_that_takes_all_memory_is_refused(tmp_path: Path, values: dict[str, object]) -> None:
+    save_vit(tmp_path, LABELS)
+    change(tmp_path / "config.json", **values)
+
+    with pytest.raises(ModelRefused, match="num_labels"):
+        load(tmp_path)

@@ -1,6 +1,7 @@
 """Artifacts of W&B: safe files by name, with the digests of the version, and the token only for the API."""
 
 import json
+import math
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -139,6 +140,18 @@ def test_an_endless_file_ends_at_the_size_in_the_manifest(server: WandbServer) -
     assert sum(sent) < 100 << 20
 
 
+@pytest.mark.parametrize("size", [-(10**12), math.inf])
+def test_a_manifest_with_an_impossible_size_is_reported(server: WandbServer, size: float) -> None:
+    """The digest of a version does not include sizes, and a negative one would lower the size of the download."""
+    artifact = store(server, {"model.onnx": b"x" * 2000, "config.json": b"{}"})
+    server.sent_manifest = artifact.manifest
+    server.sent_manifest["contents"]["config.json"]["size"] = size
+
+    with pytest.raises(Unavailable):
+        load(server, max_download_bytes=1000)
+    assert not [path for path, _ in server.file_requests() if path.startswith("/files/")]
+
+
 def test_files_over_the_limit_are_not_downloaded(server: WandbServer) -> None:
     store(server, {"predictions.csv": b"x" * 2000})
 
@@ -259,6 +272,16 @@ def test_the_addresses_of_many_files_are_read_page_by_page(server: WandbServer) 
         {"data": {"project": {"artifactCollectionMembership": {}}}},
         {"data": {"project": {"artifactCollectionMembership": {"versionIndex": 0, "artifact": {"id": "a"}}}}},
         {"data": None, "errors": [{"message": "internal error"}]},
+        {
+            "data": {
+                "project": {
+                    "artifactCollectionMembership": {
+                        "versionIndex": math.inf,
+                        "artifact": {"id": "a", "state": "COMMITTED", "digest": "0" * 32},
+                    }
+                }
+            }
+        },
     ],
 )
 def test_an_invalid_answer_is_reported(server: WandbServer, answer: object) -> None:

@@ -217,6 +217,14 @@ def test_the_first_class_of_a_list_counts(small, write, cell) -> None:
     assert upload.assumptions == ("Of several classes of an image, the first is the prediction.",)
 
 
+@pytest.mark.parametrize("cell", ["[0, 0, 1]", "[0 0 1]", "(0, 1, 0)"])
+def test_a_vector_of_zeros_and_ones_is_no_list_of_classes(small, write, cell) -> None:
+    error = small.rejection(write.csv(small.rows([cell] * 12)))
+
+    assert error.message.startswith("Line 2:")
+    assert "zeros and ones" in error.message
+
+
 def test_a_label_that_transformers_number_is_an_index(small, write) -> None:
     upload = small.parse(write.csv(small.rows([f"LABEL_{index}" for index in TWELVE])))
 

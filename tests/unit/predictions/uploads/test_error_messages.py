@@ -125,6 +125,7 @@ def tar_of(name: str) -> bytes:
     [
         (b"<!DOCTYPE html>\n<html lang=en>", ("an HTML page", "download")),
         (b"\xef\xbb\xbf\n<!-- saved -->\n<HTML>", ("an HTML page",)),
+        (b"<!-- a -->\n<!-- b --><svg/>", ("an XML document",)),
         (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code>', ("an XML document", "permissions")),
         (b"%PDF-1.7\n", ("a PDF document",)),
         (PNG, ("an image",)),
@@ -155,6 +156,10 @@ def test_a_file_without_predictions_is_named_as_what_it_is(small, content, parts
 
     assert isinstance(error, InvalidUpload)
     assert all(part in error.message for part in parts)
+
+
+def test_many_comments_take_no_exponential_time(small) -> None:
+    assert isinstance(small.rejection(b"<!---->" * 73 + b"x"), InvalidUpload)
 
 
 @pytest.mark.parametrize("content", [b"", gzip.compress(b"")], ids=["file", "gzip file"])

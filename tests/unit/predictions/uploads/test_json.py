@@ -1,6 +1,7 @@
 """JSON documents: the layouts of libraries are read, and errors name the right entries."""
 
 import json
+import math
 
 import pytest
 from errata.errors import ErrataError, InvalidRow, InvalidUpload, TooLarge, TruncatedUpload
@@ -147,6 +148,30 @@ def test_far_more_values_than_images_are_rejected_before_they_are_all_read(small
     assert isinstance(small.rejection(b'{"info": [' + b"1," * 200_000 + b"1]}"), TooLarge)
     columns = b'{"filenames": [' + b'"a",' * 200_000 + b'"a"]}'
     assert isinstance(small.rejection(columns), TooLarge)
+
+
+@pytest.mark.parametrize("whole", [0, 1, -1])
+def test_scores_of_which_some_are_integers_are_scores(small, whole) -> None:
+    """JavaScript writes 1.0 as 1."""
+    scores = {name: [whole] * 100 + [index + 0.5 if c == index - 100 else 0.25 for c in range(900)]
+              for name, index in small.rows(TWELVE)}  # fmt: skip
+
+    assert small.top1(json.dumps(scores).encode()) == TWELVE
+
+
+@pytest.mark.parametrize(
+    "value", [[0] * 100 + [1] + [0] * 899, [0, 0.5, 0.5, 1], [10**400] + [0.5] * 999, [-math.inf] * 1000]
+)
+def test_a_list_of_numbers_that_is_neither_classes_nor_scores_is_rejected(small, value) -> None:
+    error = small.rejection(json.dumps(dict.fromkeys(small.names, value)).encode())
+
+    assert isinstance(error, InvalidRow)
+    assert (
+        "zeros and ones" in error.message
+        or "scores" in error.message
+        or "digits" in error.message
+        or "infinity" in error.message
+    )
 
 
 def test_coco_annotations_are_named(small) -> None:

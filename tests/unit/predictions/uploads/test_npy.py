@@ -147,6 +147,25 @@ def test_rows_with_nan_are_named_and_counted(small, write, expected_error) -> No
     assert expected_error.count(error, 11)
 
 
+def test_a_row_without_any_score_is_rejected(small, write, expected_error) -> None:
+    scores = np.zeros((12, 1000), dtype=np.float32)
+    scores[3], scores[5] = -np.inf, np.nan
+
+    error = small.rejection(write.npy(scores))
+
+    assert "row 4: All scores are minus infinity" in error.message
+    assert expected_error.lines(error) == [4, 6]
+
+
+@pytest.mark.parametrize("is_fortran", [False, True])
+def test_a_vector_of_zeros_and_ones_is_no_list_of_classes(small, write, is_fortran) -> None:
+    vectors = np.eye(12, dtype=np.int64)[:, :7]
+
+    error = small.rejection(write.npy(np.asfortranarray(vectors) if is_fortran else vectors))
+
+    assert "row 1: The list of classes has a class twice" in error.message
+
+
 @pytest.mark.parametrize("cut", [1, 8, 95, 96, 97, 150, 200])
 def test_a_file_that_ends_too_early_is_rejected(small, write, cut) -> None:
     error = small.rejection(write.npy(TWELVE)[:-cut])

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from errata.errors import InvalidUpload
+from errata.errors import InvalidRow, InvalidUpload
 
 from service.domain import RowOrder
 from service.predictions.uploads import parquet
@@ -263,3 +263,12 @@ def test_numbers_of_images_are_read(small, write) -> None:
     top1 = small.top1(write.parquet({"index": list(range(12)), "pred": TWELVE}))
 
     assert [top1[image] for image in images] == TWELVE
+
+
+def test_a_vector_of_zeros_and_ones_is_no_list_of_classes(small, write) -> None:
+    vectors = np.eye(1000, dtype=np.int64)[TWELVE].tolist()
+
+    error = small.rejection(write.parquet({"file_name": small.names, "top1": vectors}))
+
+    assert isinstance(error, InvalidRow)
+    assert "zeros and ones" in error.message

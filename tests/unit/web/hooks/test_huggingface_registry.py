@@ -269,6 +269,16 @@ def test_a_model_card_that_is_too_long_is_not_read(registry: HuggingFaceRegistry
             HuggingFaceClient(RegistryAddress("hub", server.url, TOKEN)).model_card("team/net", "main")
 
 
+def test_pull_requests_that_are_no_objects_are_not_used() -> None:
+    with registry_server() as server:
+        server.responses["/api/whoami-v2"] = {"name": "me"}
+        discussions = ["x", None, [1]]
+        server.responses["/api/models/team/net/discussions"] = {"discussions": discussions, "start": 0, "count": 3}
+        client = HuggingFaceClient(RegistryAddress("hub", server.url, TOKEN))
+
+        assert list(client.own_pull_requests("team/net")) == []
+
+
 # Events
 
 

@@ -1,6 +1,7 @@
 """Weights & Biases as a registry: summary, metadata, and alias, with the same requests as the client `wandb`."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -196,6 +197,22 @@ def test_an_event_of_a_version_needs_no_request(server: WandbServer, registry: W
         ((401, {"errors": ["no"]}), "HTTP 401"),
         ((200, b"<html>"), "JSON object"),
         ({"data": {"project": {"artifactCollectionMembership": {"artifact": {"id": "a"}}}}}, "invalid artifact"),
+        ({"data": {"project": "p"}}, "invalid artifact"),
+        ({"data": {"project": {"artifactCollectionMembership": ["m"]}}}, "invalid artifact"),
+        (
+            {
+                "data": {
+                    "project": {
+                        "artifactCollectionMembership": {
+                            "versionIndex": math.inf,
+                            "aliases": [],
+                            "artifact": {"id": "a"},
+                        }
+                    }
+                }
+            },
+            "invalid artifact",
+        ),
         (
             {
                 "data": {
