@@ -8,9 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from service.predictions.uploads.score_probabilities import ScoreProbabilities
-from service.predictions.uploads.top_class import BEST_SCORE, FIRST_COUNTS, LABEL_KEYS, SCORE_KEYS
-
-NAN = "The scores contain NaN. Replace NaN before you save the scores."
+from service.predictions.uploads.top_class import BEST_SCORE, FIRST_COUNTS, LABEL_KEYS, NAN, SCORE_KEYS
 
 
 @dataclass(frozen=True)

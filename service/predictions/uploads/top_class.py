@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from service.predictions.uploads.columns import CLASS, normalize_column
+from service.predictions.uploads.score_probabilities import TOLERANCE
 
 LABEL_KEYS = ("label", "class", "class_name", "class_id", "category", "name", "index", "id")
 SCORE_KEYS = ("score", "confidence", "probability", "prob")
@@ -14,6 +15,7 @@ LABEL_RANKS = (*CLASS, ("name", "id"), ("classifications", "results"))  # keys o
 MAX_DEPTH = 4  # of lists in lists
 FIRST_COUNTS = "Of several classes of an image, the first is the prediction."
 BEST_SCORE = "The predicted class is the one with the highest score."
+NAN = "The scores contain NaN. Replace NaN before you save the scores."
 _TEXT = r"""(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<plain>[^\s,\[\]{}()'"]+))"""
 _LIST = rf"^\s*[\[(]\s*{_TEXT}"
 _OBJECT = rf"""^\s*\[?\s*\{{[^}}]*?['"]label['"]\s*:\s*{_TEXT}"""
@@ -83,9 +85,9 @@ def _best_of_scores(scores: list[float], num_classes: int) -> TopClass:
             f"The list has {len(scores):,} scores. Expected {num_classes:,}, one for each class of the data set."
         )
     if any(score != score for score in scores):
-        raise ValueError("The scores contain NaN. Replace NaN before you save the scores.")
+        raise ValueError(NAN)
     best = max(scores)
-    is_distribution = min(scores) >= 0 and abs(sum(scores) - 1) <= 1e-2
+    is_distribution = min(scores) >= 0 and abs(sum(scores) - 1) <= TOLERANCE
     return TopClass(scores.index(best), best if is_distribution else None, BEST_SCORE)
 
 
