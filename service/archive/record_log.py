@@ -112,7 +112,7 @@ class RecordLog(Generic[T]):
     def newest_first(self, first: str, last: str) -> Iterator[T]:
         """Yield the records whose IDs are from `first` to before `last`, by falling ID.
 
-        For IDs that begin with the time. Nothing is kept in memory, and only the records that are used are read.
+        For IDs that begin with the time. Nothing stays in memory, and only the records that are used are read.
 
         Raises:
             Unavailable: The archive cannot be read.

@@ -89,7 +89,7 @@ def test_a_repository_without_safe_weights_is_refused_when_it_is_submitted(
         pin_model(parse_model_id("hf:org/small"), hub.url)
 
 
-def test_the_path_of_a_graph_is_kept(hub: FakeHub) -> None:
+def test_the_path_of_a_graph_does_not_change(hub: FakeHub) -> None:
     hub.repositories["org/small"] = {}
 
     pinned = pin_model(parse_model_id("hf-onnx:org/small@work/new#onnx/fp16.onnx"), hub.url)
