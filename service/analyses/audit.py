@@ -17,7 +17,7 @@ from errata.errors import Unavailable
 
 from service.analyses.ports import Stores
 from service.caller import CALLER
-from service.domain import UNAUTHENTICATED, Analysis, AuditAction, AuditEvent, GateDecision, GateResult
+from service.domain import REGISTRY_OWNER, UNAUTHENTICATED, Analysis, AuditAction, AuditEvent, GateDecision, GateResult
 from service.domain.listing import microseconds
 
 MAX_SCANNED = 10_000  # events that one page reads at most
@@ -84,6 +84,12 @@ def record_change(
         analysis.id,
     )
     _append(stores, event, required=required)
+
+
+def record_creation(stores: Stores, analysis: Analysis, model: str = "") -> None:
+    """Add an event about a new analysis; the actor is the registry that requested it, or the caller."""
+    actor = analysis.owner if analysis.owner.startswith(REGISTRY_OWNER) else ""
+    record_change(stores, AuditAction.CREATE, analysis, {"model": model}, actor=actor)
 
 
 def record_review(stores: Stores, dataset: str, evidence: str, image: str, review_id: str) -> None:

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from service.predictions.uploads.score_probabilities import ScoreProbabilities
-from service.predictions.uploads.top_class import BEST_SCORE, FIRST_COUNTS, LABEL_KEYS, NAN, SCORE_KEYS
+from service.predictions.uploads.top_class import BEST_SCORE, FIRST_COUNTS, NAN, SCORE_KEYS, label_key
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,7 @@ def _probability(
 def _fields_of(kind: pa.DataType) -> tuple[str | None, str | None]:
     """Return the fields of a struct with the label and with the score."""
     names = [kind.field(index).name for index in range(kind.num_fields)]
-    label, score = (next((key for key in keys if key in names), None) for keys in (LABEL_KEYS, SCORE_KEYS))
-    return label, score
+    return label_key(names), next((key for key in SCORE_KEYS if key in names), None)
 
 
 def _is_class(kind: pa.DataType) -> bool:

@@ -1,5 +1,6 @@
 """The first class of a value that has several: a list of classes, of scores, or of objects with a label and a score."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,6 @@ import pyarrow.compute as pc
 from service.predictions.uploads.columns import CLASS, normalize_column
 from service.predictions.uploads.score_probabilities import TOLERANCE
 
-LABEL_KEYS = ("label", "class", "class_name", "class_id", "category", "name", "index", "id")
 SCORE_KEYS = ("score", "confidence", "probability", "prob")
 LABEL_RANKS = (*CLASS, ("name", "id"), ("classifications", "results"))  # keys of an object with its class
 MAX_DEPTH = 4  # of lists in lists
@@ -56,14 +56,18 @@ def top_class(value: Any, num_classes: int, depth: int = 0) -> TopClass:
     return TopClass(value)
 
 
+def label_key(keys: Collection[str]) -> str | None:
+    """Return the key of the class of an object or a struct; None if there is none."""
+    return next((key for rank in LABEL_RANKS for key in keys if normalize_column(key) in rank), None)
+
+
 def _top_of_object(value: dict[str, Any], num_classes: int, depth: int) -> TopClass:
-    keys = [key for rank in LABEL_RANKS for key in value if normalize_column(key) in rank]
-    if not keys:
+    key = label_key(value)
+    if key is None:
         shown = ", ".join(repr(key[:40]) for key in list(value)[:5])
         raise ValueError(f"The object has no class. Expected the key 'label', got {shown or 'no keys'}.")
-    label = value[keys[0]]
-    top = top_class(label, num_classes, depth + 1)
-    score = next((value[key] for key in SCORE_KEYS if key in value), None)
+    top = top_class(value[key], num_classes, depth + 1)
+    score = next((value[name] for name in SCORE_KEYS if name in value), None)
     return TopClass(top.value, _as_probability(score) if top.probability is None else top.probability, top.assumption)
 
 

@@ -15,7 +15,6 @@ from service.predictions.registry_http import RegistryAddress
 from service.predictions.wandb_results import ArtifactMembership, WandbResults
 from service.web.hooks.result_fields import PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
 
-URL = "https://api.wandb.ai"
 METADATA = "errata"  # key of the metadata
 PREFIX = "errata/"  # of the keys of the run's summary, which W&B groups
 _VERSION = re.compile(r"v[0-9]+")
