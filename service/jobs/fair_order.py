@@ -50,8 +50,8 @@ def next_shard(
     taken = {member for member, _ in leases} | {member for member, due in retries if due > now}
     queued = list(_queued(opened, taken))
     jobs = [*{shard.job: None for shard in queued}]
-    replies = read(*(("HMGET", f"{PREFIX}job:{job}", "owner", "spec") for job in jobs))
-    heads = {job: records.values(reply) for job, reply in zip(jobs, replies, strict=True)}
+    job_replies = read(*(("HMGET", f"{PREFIX}job:{job}", "owner", "spec") for job in jobs))
+    heads = {job: records.values(reply) for job, reply in zip(jobs, job_replies, strict=True)}
     owners = {job: records.text_of(owner) for job, (owner, _) in heads.items()}
     is_runnable = cache(lambda job: _can_run(job, heads[job][1], can_run))
     for shard in order_shards(queued, owners, dict(turns), message):

@@ -46,7 +46,7 @@ class ClassColumnParser:
             return indices
         encoded = column.dictionary_encode()
         classes = [self._parse_class(text) for text in encoded.dictionary.to_pylist()]
-        return np.array(classes, dtype=np.int64)[np.asarray(encoded.indices)]
+        return np.array(classes, dtype=np.int64).take(np.asarray(encoded.indices))
 
     def _parse_class(self, text: str) -> int:
         """Return the class of a text; UNKNOWN_CLASS for an unknown one."""
