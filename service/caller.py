@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -16,24 +16,12 @@ class Caller:
     max_open: int = 0  # open analyses; 0: no limit
 
 
-CALLER: ContextVar[str] = ContextVar("caller", default="")  # the name of the current caller
-_CURRENT: ContextVar[Caller] = ContextVar("current", default=Caller())  # noqa: B039 - frozen
-
-
-def bind_caller(caller: Caller) -> None:
-    """Set the caller of the current call."""
-    CALLER.set(caller.name)
-    _CURRENT.set(caller)
-
-
-def current_caller() -> Caller:
-    """Return the caller of the current call."""
-    return _CURRENT.get()
+CALLER: ContextVar[Caller] = ContextVar("caller", default=Caller())  # noqa: B039 - frozen
 
 
 def visible_owner() -> str | None:
     """Return the owner whose analyses alone exist for the current caller; None if those of all owners do."""
-    return _CURRENT.get().visible_owner
+    return CALLER.get().visible_owner
 
 
 @contextmanager
@@ -42,8 +30,8 @@ def restricted_to(owner: str | None) -> Iterator[None]:
     if owner is None:
         yield
         return
-    token = _CURRENT.set(Caller(visible_owner=owner))
+    token = CALLER.set(replace(CALLER.get(), visible_owner=owner))
     try:
         yield
     finally:
-        _CURRENT.reset(token)
+        CALLER.reset(token)

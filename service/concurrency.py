@@ -47,7 +47,7 @@ class ConcurrencyLimit:
         Raises:
             TooBusy: All slots, or the caller's share of them, are occupied.
         """
-        caller = CALLER.get()
+        caller = CALLER.get().name
         if self.in_use >= self._limit:
             raise self._too_busy(f"{self._limit} at once")
         if caller and self._slots_by_caller[caller] >= self._limit_per_caller:

@@ -3,6 +3,8 @@
 import ipaddress
 from collections.abc import Sequence
 
+from errata.errors import InvalidSetting
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _REFUSED = tuple(
     ipaddress.ip_network(network)
@@ -32,6 +34,17 @@ _METADATA = tuple(
         ),
     )
 )
+
+
+def parse_networks(registry: str, networks: Sequence[str]) -> tuple[Network, ...]:
+    """Return the networks in the setting of a registry; raise InvalidSetting for one that is not in CIDR notation."""
+    try:
+        return tuple(map(ipaddress.ip_network, networks))
+    except ValueError as error:
+        field = "ERRATA_REGISTRIES"
+        raise InvalidSetting(
+            f"{field}: {registry}.networks: {error}. Use networks in CIDR notation.", field=field
+        ) from error
 
 
 def is_allowed(address: str, networks: Sequence[Network] = ()) -> bool:

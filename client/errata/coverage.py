@@ -2,7 +2,7 @@
 
 from errata import v1 as pb
 from errata.groups import ALL
-from errata.messages import coverage_text, format_coverage
+from errata.messages import coverage_share, coverage_text
 
 
 def coverage_counts(analysis: pb.Analysis) -> tuple[int, int, int | None] | None:
@@ -35,5 +35,4 @@ def partial_coverage(analysis: pb.Analysis) -> str:
     counts = coverage_counts(analysis)
     if counts is None or (counts[2] is None and counts[0] == counts[1]):
         return ""
-    covered, expected, num_judged = counts
-    return format_coverage(covered, expected) + ("" if num_judged is None else " of a subset")
+    return coverage_share(*counts)

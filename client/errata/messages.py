@@ -148,6 +148,11 @@ def format_coverage(covered: int, expected: int) -> str:
     return f"{1000 * covered // expected / 10:.1f} %" if expected else MISSING
 
 
+def coverage_share(covered: int, expected: int, num_judged: int | None = None) -> str:
+    """Return a coverage as a percentage, such as "98.0 %" or "98.0 % of a subset". See `coverage_text`."""
+    return format_coverage(covered, expected) + ("" if num_judged is None else " of a subset")
+
+
 def coverage_text(covered: int, expected: int, num_judged: int | None = None) -> str:
     """Describe the coverage of an analysis.
 
@@ -268,6 +273,11 @@ def answer_note(answer: str, outcome: AnswerOutcome, relation: AnswerRelation) -
     """Describe an answer in words, and its relation to the labels of the image."""
     note = f"The answer “{answer}” names {ANSWER_OUTCOME_NAMES[outcome]}."
     return f"{note} {ANSWER_RELATION_NOTES[relation]}".rstrip()
+
+
+def answer_names(outcome: AnswerOutcome, classes: Sequence[str]) -> str:
+    """Return what an answer without a class names, such as "several classes: crane, heron"."""
+    return ANSWER_OUTCOME_NAMES[outcome] + (f": {', '.join(classes)}" if classes else "")
 
 
 def answers_notes(answers: Any) -> list[str]:

@@ -17,7 +17,7 @@ from errata.errors import Unavailable
 
 from service.analyses.ports import Stores
 from service.caller import CALLER
-from service.domain import UNAUTHENTICATED, Analysis, AuditAction, AuditEvent, GateDecision, GateResult
+from service.domain import REGISTRY_OWNER, UNAUTHENTICATED, Analysis, AuditAction, AuditEvent, GateDecision, GateResult
 from service.domain.listing import microseconds
 
 MAX_SCANNED = 10_000  # events that one page reads at most
@@ -76,7 +76,7 @@ def record_change(
     event = AuditEvent(
         "",
         stores.clock(),
-        actor or CALLER.get() or UNAUTHENTICATED,
+        actor or _actor(),
         action,
         analysis.request.dataset,
         analysis.evidence,
@@ -86,19 +86,25 @@ def record_change(
     _append(stores, event, required=required)
 
 
+def record_creation(stores: Stores, analysis: Analysis, model: str = "") -> None:
+    """Add an event about a new analysis; the actor is the registry that requested it, or the caller."""
+    actor = analysis.owner if analysis.owner.startswith(REGISTRY_OWNER) else ""
+    record_change(stores, AuditAction.CREATE, analysis, {"model": model}, actor=actor)
+
+
 def record_review(stores: Stores, dataset: str, evidence: str, image: str, review_id: str) -> None:
     """Add an event about a review of the caller."""
     details = {"image": image, "review": review_id}
-    actor = CALLER.get() or UNAUTHENTICATED
-    _append(stores, AuditEvent("", stores.clock(), actor, AuditAction.REVIEW, dataset, evidence, details))
+    _append(stores, AuditEvent("", stores.clock(), _actor(), AuditAction.REVIEW, dataset, evidence, details))
 
 
 def record_gate(stores: Stores, analysis: Analysis, policy: str, result: GateResult) -> None:
     """Add an event about the decision of a gate, unless it is the same as before in this process, or pending."""
-    actor, digest = CALLER.get() or UNAUTHENTICATED, hashlib.sha256(policy.encode()).hexdigest()
+    actor, digest = _actor(), hashlib.sha256(policy.encode()).hexdigest()
     if result.decision is GateDecision.PENDING:
         return
-    if stores.gate_decisions.has_changed((actor, analysis.id, result.baseline, digest), result.decision):
+    key = (actor, analysis.id, result.baseline, digest)
+    if stores.gate_decisions.add(key, result.decision) is not result.decision:
         details = {"decision": result.decision.name.lower(), "policy": result.policy, "policy_sha256": digest}
         record_change(stores, AuditAction.GATE, analysis, {**details, "baseline": result.baseline})
 
@@ -149,6 +155,10 @@ def _append(stores: Stores, event: AuditEvent, *, required: bool = False) -> Non
         _log.error("audit event not stored", error=error.message, details=dict(stored.details), **fields)
         if required:
             raise
+
+
+def _actor() -> str:
+    return CALLER.get().name or UNAUTHENTICATED
 
 
 def _id_prefix(time: datetime) -> str:

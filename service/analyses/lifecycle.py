@@ -9,7 +9,7 @@ from service.analyses import queries
 from service.analyses.audit import record_change
 from service.analyses.ports import Ports, Stores
 from service.analyses.submit import build_job_spec, finish_submission
-from service.caller import current_caller
+from service.caller import CALLER
 from service.domain import Analysis, AuditAction, State
 from service.jobs.transitions import AnalysisRecord
 
@@ -57,7 +57,7 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
         trace=spec.trace,
     )
     submission = ports.stores.jobs.resubmit(
-        record, spec, limit=ports.limits.max_open, owner_limit=current_caller().max_open
+        record, spec, limit=ports.limits.max_open, owner_limit=CALLER.get().max_open
     )
     if submission is None:
         raise NotReady(f"Cannot retry analysis {before.id}: it was retried already.", field="name")

@@ -6,12 +6,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from service.analyses.decisions import DecisionCache
-from service.analyses.gate_decisions import GateDecisions
 from service.analyses.model_votes import VoteCache
-from service.analyses.verdict_cache import VerdictCache
+from service.analyses.verdict_cache import Newest, VerdictCache
 from service.archive.port import AnalysisIndex, Archive
 from service.archive.record_log import RecordLog
-from service.domain import AuditEvent, Observer, Review
+from service.domain import AuditEvent, GateDecision, Observer, Review
 from service.evidence.attributes import AttributeRepository
 from service.evidence.repository import EvidenceRepository
 from service.jobs.store import JobStore
@@ -22,6 +21,8 @@ from service.predictions.thumbnails import Thumbnails
 if TYPE_CHECKING:
     from service.analyses.images import Selection
     from service.analyses.judge import JudgedAnalysis
+
+MAX_GATE_DECISIONS = 10_000  # last decisions of gates, so that a gate that is polled adds no audit event
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Stores:
     votes: VoteCache = field(default_factory=VoteCache)
     decisions: DecisionCache = field(default_factory=DecisionCache)
     events: RecordLog[AuditEvent] | None = None  # audit events, except those of evidence; None: they are not stored
-    gate_decisions: GateDecisions = field(default_factory=GateDecisions)
+    gate_decisions: Newest[tuple[str, ...], GateDecision] = field(default_factory=lambda: Newest(MAX_GATE_DECISIONS))
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from errata.errors import AnalysisNotFound, InvalidRequest, ModelNotFound, Quota
 from service import tracing
 from service.analyses import queries
 from service.analyses import request as requests
-from service.analyses.audit import record_change
+from service.analyses.audit import record_creation
 from service.analyses.ports import Ports
 from service.analyses.reuse import reuse_predictions
 from service.analyses.upload import check_capacity, check_same_body, request_id_conflict
 from service.analyses.waiting import install_remedy
-from service.caller import current_caller, visible_owner
-from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, AuditAction, class_lines
+from service.caller import CALLER, visible_owner
+from service.domain import Analysis, AnalysisRequest, class_lines
 from service.jobs.store import Outcome, Submission
 from service.jobs.transitions import AnalysisRecord, JobSpec
 from service.predictions.model_id import HUB_SOURCES, ModelId, parse_model_id
@@ -74,7 +74,7 @@ def _submit(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
         trace=spec.trace,
     )
     submission = ports.stores.jobs.submit(
-        record, spec, fresh=request.fresh, limit=ports.limits.max_open, owner_limit=current_caller().max_open
+        record, spec, fresh=request.fresh, limit=ports.limits.max_open, owner_limit=CALLER.get().max_open
     )
     if submission.outcome is Outcome.REUSED:
         raise request_id_conflict(request.request_id)
@@ -92,9 +92,7 @@ def _submit(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
             raise request_id_conflict(request.request_id) from error
         raise
     if submission.outcome in (Outcome.NEW, Outcome.JOINED):
-        details = {"model": spec.model}
-        actor = owner if owner.startswith(REGISTRY_OWNER) else ""
-        record_change(ports.stores, AuditAction.CREATE, analysis, details, actor=actor)
+        record_creation(ports.stores, analysis, spec.model)
     return analysis
 
 
@@ -143,7 +141,7 @@ def finish_submission(ports: Ports, submission: Submission, spec: JobSpec) -> An
             retry_after=RETRY_AFTER,
         )
     if submission.outcome is Outcome.OWNER_FULL:
-        caller = current_caller()
+        caller = CALLER.get()
         raise QuotaExceeded(
             f"Token {caller.name!r} has {submission.open} of {caller.max_open} permitted open analyses. Wait for one "
             "of them, or ask the operator to raise the limit.",

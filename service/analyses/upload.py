@@ -20,12 +20,12 @@ from service import tracing
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.answers import check_mapping_applies, create_matcher, summarize_answers
-from service.analyses.audit import record_change
+from service.analyses.audit import record_creation
 from service.analyses.coverage import coverage_warnings, describe_subset, read_subset, restrict_to_subset
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.owner_guard import is_hidden
 from service.analyses.ports import Ports, Stores
-from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, AuditAction, Predictions, Progress, Stage, State
+from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, Stage, State
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
 from service.predictions.answers.mapping_file import digest_mapping
@@ -194,8 +194,7 @@ def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions)
     except Exception:
         ports.stores.jobs.release_request_id(analysis.request.request_id)
         raise
-    actor = analysis.owner if analysis.owner.startswith(REGISTRY_OWNER) else ""
-    record_change(ports.stores, AuditAction.CREATE, analysis, actor=actor)
+    record_creation(ports.stores, analysis)
     ports.observer.analysis_finished(analysis)
 
 

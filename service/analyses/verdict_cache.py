@@ -73,13 +73,14 @@ class Newest(Generic[Key, Value]):
         """Return the value of a key; None if it was not added recently."""
         return self._values.get(key)
 
-    def add(self, key: Key, value: Value) -> None:
-        """Remember a value, and forget the one that was added first if there are too many."""
+    def add(self, key: Key, value: Value) -> Value | None:
+        """Add a value, and forget the oldest one if there are too many; return the previous value of the key."""
         with self._lock:
+            before = self._values.pop(key, None)
             self._values[key] = value
-            self._values.move_to_end(key)
-            while len(self._values) > self._size:
+            if len(self._values) > self._size:
                 self._values.popitem(last=False)
+            return before
 
 
 class VerdictCache(Generic[Judged, Selected]):

@@ -145,7 +145,7 @@ def _write(writer: Writer, result: WriteBack) -> None:
         "errata.analysis": analysis.id,
         "errata.dataset": analysis.request.dataset,
         "errata.model": analysis.request.model,
-        "errata.registry": analysis.owner.removeprefix(REGISTRY_OWNER),
+        "errata.registry": registry_of(analysis),
     }
     with tracing.span("write-back", parent=analysis.trace, attributes=attributes):
         writer.write(result)

@@ -67,7 +67,9 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     async def CreateAnalysis(self, request: pb.CreateAnalysisRequest, context: Context) -> pb.Analysis:
         """Queue an analysis of a model."""
         analysis_request = wire.request_from_create(request)
-        return wire.to_analysis(await self._executor.call(submit.submit, self._ports, analysis_request, CALLER.get()))
+        return wire.to_analysis(
+            await self._executor.call(submit.submit, self._ports, analysis_request, CALLER.get().name)
+        )
 
     async def UploadPredictions(
         self, request_iterator: AsyncIterator[pb.UploadPredictionsRequest], context: Context
@@ -146,7 +148,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         def judge_again() -> Analysis:
             dataset = queries.get(self._ports.stores, name).request.dataset
             evidence = wire.evidence_of(dataset, request.evidence)
-            return reanalyze.reanalyze(self._ports, name, evidence, request.request_id, CALLER.get())
+            return reanalyze.reanalyze(self._ports, name, evidence, request.request_id, CALLER.get().name)
 
         return wire.to_analysis(await self._executor.call(judge_again))
 
@@ -303,7 +305,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         return wire.to_verdict(verdict, label_space.names, analysis_id if predicted is None else "")
 
     def _start_upload(self, header: pb.UploadHeader) -> Callable[[UploadStream], Analysis]:
-        request, caller = wire.request_from_header(header), CALLER.get()
+        request, caller = wire.request_from_header(header), CALLER.get().name
         return lambda stream: upload.upload(self._ports, request, stream, caller, lambda: stream.is_aborted)
 
 

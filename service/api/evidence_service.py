@@ -44,7 +44,9 @@ class EvidenceService(evidence_service_pb2_grpc.EvidenceServiceServicer):
         dataset = _dataset(request.parent)
         base = wire.evidence_of(dataset, request.base)
         build = evidence_versions.build_from_reviews
-        bundle = await self._change(build, self._ports.stores, dataset, base, request.min_reviews or 1, CALLER.get())
+        bundle = await self._change(
+            build, self._ports.stores, dataset, base, request.min_reviews or 1, CALLER.get().name
+        )
         return wire.to_evidence(bundle.manifest)
 
     async def UploadLabels(
@@ -65,14 +67,14 @@ class EvidenceService(evidence_service_pb2_grpc.EvidenceServiceServicer):
         """Publish a bundle for all processes."""
         dataset, digest = wire.evidence_ids(request.name)
         publish = evidence_versions.publish
-        bundle = await self._change(publish, self._ports.stores, dataset, digest, CALLER.get())
+        bundle = await self._change(publish, self._ports.stores, dataset, digest, CALLER.get().name)
         return wire.to_evidence(bundle.manifest)
 
     async def SetDefaultEvidence(self, request: pb.SetDefaultEvidenceRequest, context: Context) -> pb.Evidence:
         """Make a bundle the default of its data set."""
         dataset, digest = wire.evidence_ids(request.name)
         set_default = evidence_versions.set_default
-        return wire.to_evidence(await self._change(set_default, self._ports.stores, dataset, digest, CALLER.get()))
+        return wire.to_evidence(await self._change(set_default, self._ports.stores, dataset, digest, CALLER.get().name))
 
     async def ReanalyzeAnalyses(
         self, request: pb.ReanalyzeAnalysesRequest, context: Context
@@ -81,7 +83,7 @@ class EvidenceService(evidence_service_pb2_grpc.EvidenceServiceServicer):
         dataset = _dataset(request.dataset, "dataset")
         evidence = wire.evidence_of(dataset, request.evidence)
         with self._builds.slot():
-            outcomes = iter(reanalyze_all(self._ports, dataset, evidence, CALLER.get()))
+            outcomes = iter(reanalyze_all(self._ports, dataset, evidence, CALLER.get().name))
             while (progress := await self._executor.call_admitted(next, outcomes, None)) is not None:
                 yield wire.to_progress(progress)
 
@@ -98,12 +100,12 @@ class EvidenceService(evidence_service_pb2_grpc.EvidenceServiceServicer):
             return await self._executor.call(function, *arguments)
 
     def _start_labels(self, header: pb.UploadLabelsHeader) -> Callable[[UploadStream], Bundle]:
-        dataset, caller = _dataset(header.parent), CALLER.get()
+        dataset, caller = _dataset(header.parent), CALLER.get().name
         base = wire.evidence_of(dataset, header.base)
         return lambda stream: evidence_versions.upload_labels(self._ports.stores, dataset, stream, caller, base)
 
     def _start_bundle(self, _: None) -> Callable[[UploadStream], Bundle]:
-        return partial(evidence_versions.upload_bundle, self._ports.stores, caller=CALLER.get())
+        return partial(evidence_versions.upload_bundle, self._ports.stores, caller=CALLER.get().name)
 
 
 def _dataset(name: str, field: str = "parent") -> str:

@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from service import tracing
 from service.api.status import code_of, internal_status, status_of
 from service.authorization import PERMISSIONS, Authorizer, Scope
-from service.caller import Caller, bind_caller
+from service.caller import CALLER, Caller
 from service.evicting_limiter import EvictingLimiter
 from service.quotas import RequestQuota
 from service.redact import log_fields
@@ -221,7 +221,7 @@ class _Call:
         structlog.contextvars.bind_contextvars(request=self._request_id, rpc=self._name)
         self._metrics.rpc_started.labels(self._name).inc()
         self._context.set_trailing_metadata(((REQUEST_ID, self._request_id),))
-        bind_caller(self._caller)
+        CALLER.set(self._caller)
         if self._caller.name:
             structlog.contextvars.bind_contextvars(caller=self._caller.name)
         return self

@@ -53,7 +53,7 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
     async def CreateReview(self, request: pb.CreateReviewRequest, context: Context) -> pb.Review:
         """Store a review."""
         review_request = wire.review_request(request)
-        return wire.to_review(await self._executor.call(create_review, self._stores, review_request, CALLER.get()))
+        return wire.to_review(await self._executor.call(create_review, self._stores, review_request, CALLER.get().name))
 
     async def GetReview(self, request: pb.GetReviewRequest, context: Context) -> pb.Review:
         """Return one review."""
@@ -100,7 +100,7 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
             import_reviews,
             self._stores,
             _dataset(header.parent),
-            caller=CALLER.get(),
+            caller=CALLER.get().name,
             keep_authentication=header.keep_authentication,
         )
 

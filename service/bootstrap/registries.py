@@ -5,22 +5,21 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from urllib.parse import urlsplit
 
 import structlog
-from errata.errors import ErrataError, InvalidInput, InvalidSetting, NotFound, Unavailable
+from errata.errors import ErrataError, InvalidInput, NotFound, Unavailable
 
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports
 from service.analyses.registries import Registry, poll
 from service.analyses.write_back import WriteBackResult
 from service.analyses.write_back_queues import WriteBackQueues
+from service.bootstrap.registry_addresses import invalid_setting, make_address
 from service.domain import RegistryRule
 from service.evidence.repository import EvidenceRepository
-from service.predictions.registry_http import RegistryAddress
 from service.settings import RegistrySettings, RuleSettings, Settings
 from service.telemetry import Metrics, initialize_series
-from service.web.hooks import generic, huggingface, huggingface_registry, wandb, wandb_registry
+from service.web.hooks import generic, huggingface, wandb
 from service.web.hooks.endpoint import Caller
 from service.web.hooks.huggingface_registry import HuggingFaceRegistry
 from service.web.hooks.mlflow import MlflowRegistry
@@ -59,7 +58,7 @@ def check_datasets(repository: EvidenceRepository, registries: Sequence[Registry
             try:
                 repository.find(rule.dataset, "")
             except NotFound as error:
-                raise _invalid_setting(registry.id, f"rules.{number}.dataset", error.message) from error
+                raise invalid_setting(registry.id, f"rules.{number}.dataset", error.message) from error
             except Unavailable as error:  # the archive has the published evidence
                 _log.warning("data set of a rule not checked", registry=registry.id, error=error.message)
 
@@ -148,42 +147,28 @@ def _make_registry(name: str, settings: RegistrySettings, public_url: str) -> Re
     rules = [_make_rule(name, number, rule) for number, rule in enumerate(settings.rules)]
     match settings.kind:
         case "mlflow":
-            return MlflowRegistry(_make_address(name, settings), rules, public_url)
+            return MlflowRegistry(make_address(name, settings), rules, public_url)
         case "huggingface" if settings.token:
-            address = _make_address(name, settings, huggingface_registry.URL)
-            return HuggingFaceRegistry(address, rules, public_url)
+            return HuggingFaceRegistry(make_address(name, settings), rules, public_url)
         case "huggingface":
             return ReceiveOnlyRegistry(name, rules, huggingface.model_id)
         case "wandb" if settings.token:
-            address = _make_address(name, settings, wandb_registry.URL)
-            return WandbRegistry(address, rules, public_url)
+            return WandbRegistry(make_address(name, settings), rules, public_url)
         case "wandb":
             return ReceiveOnlyRegistry(name, rules, wandb.model_id)
         case "generic":
             try:
                 keys = [generic.key_of(secret.get_secret_value()) for secret in settings.secrets]
             except Unverified as error:
-                raise _invalid_setting(
+                raise invalid_setting(
                     name, "secrets", "invalid secret. Expected whsec_ followed by the key in base64."
                 ) from error
             if min(map(len, keys)) < MIN_KEY:
-                raise _invalid_setting(name, "secrets", f"a key is too short. Use at least {MIN_KEY} bytes.")
-            tell = (
-                make_target(name, settings.url, keys[0], settings.ports, settings.networks).send
-                if settings.url
-                else None
-            )
-            return ReceiveOnlyRegistry(name, rules, generic.model_id, tell)
-
-
-def _make_address(name: str, settings: RegistrySettings, default: str = "") -> RegistryAddress:
-    """Return the address of a registry with an API; raise InvalidSetting if its URL is invalid."""
-    url = settings.url or default
-    if not url.startswith(("http://", "https://")):
-        raise _invalid_setting(name, "url", "the address must begin with http:// or https://.")
-    if "@" in urlsplit(url).netloc:
-        raise _invalid_setting(name, "url", "the address has a user name. Remove it, and set `token` instead.")
-    return RegistryAddress(name, url, settings.token.get_secret_value() if settings.token else "", settings.kind)
+                raise invalid_setting(name, "secrets", f"a key is too short. Use at least {MIN_KEY} bytes.")
+            if not settings.url:
+                return ReceiveOnlyRegistry(name, rules, generic.model_id)
+            target = make_target(name, settings.url, keys[0], settings.ports, settings.networks)
+            return ReceiveOnlyRegistry(name, rules, generic.model_id, target.send)
 
 
 def _make_rule(name: str, number: int, settings: RuleSettings) -> RegistryRule:
@@ -194,9 +179,9 @@ def _make_rule(name: str, number: int, settings: RuleSettings) -> RegistryRule:
         try:
             needs_baseline = parse_policy(policy).needs_baseline
         except InvalidInput as error:
-            raise _invalid_setting(name, f"rules.{number}.policy", error.message) from error
+            raise invalid_setting(name, f"rules.{number}.policy", error.message) from error
         if needs_baseline and not settings.baseline:
-            raise _invalid_setting(
+            raise invalid_setting(
                 name, f"rules.{number}.baseline", "missing baseline. The policy bounds changes; set `baseline`."
             )
     return RegistryRule(settings.event, settings.model, settings.dataset, policy, settings.baseline)
@@ -206,8 +191,4 @@ def _read_policy(name: str, number: int, path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a null byte in the path
-        raise _invalid_setting(name, f"rules.{number}.policy", f"can't read {path}: {error!s:.120}") from error
-
-
-def _invalid_setting(name: str, place: str, problem: str) -> InvalidSetting:
-    return InvalidSetting(f"ERRATA_REGISTRIES: at {name}.{place}: {problem}", field="ERRATA_REGISTRIES")
+        raise invalid_setting(name, f"rules.{number}.policy", f"can't read {path}: {error!s:.120}") from error

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from ipaddress import ip_network
 from pathlib import Path
 
 import structlog
-from errata.errors import InvalidEvidence, InvalidSetting
+from errata.errors import InvalidEvidence
 
 from service.analyses.owner_guard import GuardedArchive, GuardedIndex, GuardedJobStore
 from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
@@ -19,6 +18,7 @@ from service.archive.indexed import IndexedArchive
 from service.archive.publications import ArchivePublications
 from service.archive.record_log import RecordLog
 from service.bootstrap.metrics_observer import MetricsObserver
+from service.bootstrap.registry_addresses import make_address
 from service.domain import AuditEvent, Review, State, review_keys
 from service.evidence.attributes import AttributeRepository
 from service.evidence.labels import demo_folder
@@ -34,14 +34,12 @@ from service.predictions.model_process.memory import default_memory_limit
 from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
 from service.predictions.pictures.cache import PictureCache
 from service.predictions.pinning import pin_model
-from service.predictions.registry_http import RegistryAddress
 from service.predictions.sandbox import ParserPool
 from service.predictions.thumbnails import Thumbnails
 from service.settings import Settings
 from service.telemetry import Metrics, initialize_series
 
 MODEL_REGISTRIES = ("mlflow", "wandb")  # kinds of registries that workers load models from
-DEFAULT_URLS = {"wandb": "https://api.wandb.ai"}
 _log = structlog.get_logger()
 
 
@@ -137,30 +135,13 @@ def picture_cache(settings: Settings) -> Path:
 def model_policy(settings: Settings) -> ModelPolicy:
     """Return the policy that restricts model IDs."""
     addresses = [
-        RegistryAddress(
-            name,
-            registry.url or DEFAULT_URLS.get(registry.kind, ""),
-            registry.token.get_secret_value() if registry.token else "",
-            registry.kind,
-            _check_networks(name, registry.networks),
-        )
+        make_address(name, registry)
         for name, registry in settings.registries.items()
         if registry.kind in MODEL_REGISTRIES
     ]
     return ModelPolicy(
         settings.model_sources, settings.models, settings.max_parameters, settings.max_download_bytes, addresses
     )
-
-
-def _check_networks(name: str, networks: Sequence[str]) -> tuple[str, ...]:
-    """Return networks; raise InvalidSetting for one that is not in CIDR notation."""
-    try:
-        return tuple(str(ip_network(network)) for network in networks)
-    except ValueError as error:
-        field = "ERRATA_REGISTRIES"
-        raise InvalidSetting(
-            f"{field}: {name}.networks: {error}. Use networks in CIDR notation.", field=field
-        ) from error
 
 
 def pin_allowed_model(policy: ModelPolicy, model: ModelId) -> ModelId:

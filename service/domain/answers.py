@@ -67,11 +67,6 @@ class AnswerSummary:
     examples: tuple[AnswerExample, ...] = ()
     mapping_digest: str = ""
 
-    @property
-    def num_unmapped(self) -> int:
-        """Return the number of answers without a class."""
-        return self.num_answers - self.num_mapped
-
 
 def class_name_of(names: Sequence[str], class_index: int) -> str:
     """Return the name of a predicted class, or NO_CLASS_NAME for an answer without a class."""

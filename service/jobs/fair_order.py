@@ -7,13 +7,14 @@ is. The message of that shard is then received later, for another shard.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 
 from errata.errors import DamagedRecord, NewerRecord
 
 from service.domain import State
 from service.jobs import records
 from service.jobs.records import Reply
-from service.jobs.transaction import PREFIX, Command, Transaction, shard_command
+from service.jobs.transaction import PREFIX, Transaction, shard_command
 from service.jobs.transitions import JobSpec, JobStatus, available_at
 
 TURN_SECONDS = 86_400.0  # an owner that has waited longer for a shard counts as new
@@ -49,14 +50,12 @@ def next_shard(
     taken = {member for member, _ in leases} | {member for member, due in retries if due > now}
     queued = list(_queued(opened, taken))
     jobs = [*{shard.job: None for shard in queued}]
-    heads = read(*(("HMGET", f"{PREFIX}job:{job}", "owner", "spec") for job in jobs))
-    owners = {job: (records.values(head)[0] or b"").decode() for job, head in zip(jobs, heads, strict=True)}
-    specs = dict(zip(jobs, heads, strict=True))
-    runnable: dict[str, bool] = {}
+    job_replies = read(*(("HMGET", f"{PREFIX}job:{job}", "owner", "spec") for job in jobs))
+    heads = {job: records.values(reply) for job, reply in zip(jobs, job_replies, strict=True)}
+    owners = {job: records.text_of(owner) for job, (owner, _) in heads.items()}
+    is_runnable = cache(lambda job: _can_run(job, heads[job][1], can_run))
     for shard in order_shards(queued, owners, dict(turns), message):
-        if shard.job not in runnable:
-            runnable[shard.job] = _can_run(shard.job, specs[shard.job], can_run)
-        if runnable[shard.job] and _is_queued(read, shard):
+        if is_runnable(shard.job) and _is_queued(read, shard):
             return shard.job, shard.index
     return None
 
@@ -94,28 +93,23 @@ def note_turn(tx: Transaction, job: JobStatus) -> None:
 def _queued(opened: Sequence[tuple[str, float]], taken: Collection[str]) -> Iterator[QueuedShard]:
     for member, created in opened:
         if member not in taken:
-            with suppress(DamagedRecord):  # its readers report it
-                yield QueuedShard(created, *records.shard_of(member))
+            for job, index in records.shards_of([member]):
+                yield QueuedShard(created, job, index)
 
 
 def _has_expired(message: tuple[str, int], reply: Reply, now: float) -> bool:
     """Return whether the shard of a message has crashed its worker, and may run again."""
-    with suppress(DamagedRecord):
-        shard = records.read_shard(message[0], reply)
-        return shard is not None and shard.state is State.RUNNING and available_at(shard) <= now
-    return False
+    shard = records.find_shard(message[0], reply)
+    return shard is not None and shard.state is State.RUNNING and available_at(shard) <= now
 
 
 def _is_queued(read: Read, shard: QueuedShard) -> bool:
     """Return whether a shard is queued; False for one that crashed its worker, which waits for its own message."""
-    command: Command = shard_command(shard.job, shard.index)
-    with suppress(DamagedRecord):
-        stored = records.read_shard(shard.job, read(command)[0])
-        return stored is not None and stored.state is State.QUEUED
-    return False
+    stored = records.find_shard(shard.job, read(shard_command(shard.job, shard.index))[0])
+    return stored is not None and stored.state is State.QUEUED
 
 
-def _can_run(job: str, head: Reply, can_run: Callable[[JobSpec], bool]) -> bool:
+def _can_run(job: str, spec: bytes | None, can_run: Callable[[JobSpec], bool]) -> bool:
     with suppress(DamagedRecord, NewerRecord):
-        return can_run(records.read_spec(job, records.values(head)[-1]))
+        return can_run(records.read_spec(job, spec))
     return False

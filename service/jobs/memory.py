@@ -80,8 +80,6 @@ class MemoryBackend:
         return value
 
     def _set(self, key: str, value: bytes, *options: bytes) -> None:
-        if b"NX" in options and key in self._values:
-            return
         self._values[key] = value
         self._expiry.pop(key, None)
         if b"EX" in options:

@@ -6,7 +6,7 @@ The other fields are text. See domain/schema_version.py for the rules of schema 
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import Field, asdict, fields
 from typing import Any
@@ -207,6 +207,13 @@ def read_shard(job_id: str, reply: Reply) -> Shard | None:
         return Shard(**fields) if fields else None
 
 
+def find_shard(job_id: str, reply: Reply) -> Shard | None:
+    """Return a shard as `read_shard`; None also if it is damaged, which the readers of its job report."""
+    with suppress(DamagedRecord):
+        return read_shard(job_id, reply)
+    return None
+
+
 def format_fields(table: Mapping[str, Field[Any]], document: object) -> list[str]:
     """Return the stored names and the texts of the fields of a document, as HSET expects them."""
     return [
@@ -259,6 +266,13 @@ def shard_of(member: str) -> tuple[str, int]:
     with translate_damage(f"the shard {member:.80}"):
         job_id, _, index = member.partition(":")
         return job_id, int(index)
+
+
+def shards_of(members: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Yield the job and the index of each shard, without damaged members, which other readers report."""
+    for member in members:
+        with suppress(DamagedRecord):
+            yield shard_of(member)
 
 
 def time_of(reply: Reply) -> float:

@@ -322,16 +322,12 @@ class JobStore(BaseStore):
 
     def _find_lost(self, members: Sequence[str], now: float, is_empty: bool) -> Iterator[tuple[str, int]]:
         """Yield the shards whose message is lost; without a step for each shard, as there can be thousands."""
-        shards: list[tuple[str, int]] = []
-        for member in members:
-            with suppress(DamagedRecord):  # its readers report it
-                shards.append(records.shard_of(member))
+        shards = list(records.shards_of(members))
         replies = self._reader.read(*(shard_command(*at) for at in shards))
         for at, reply in zip(shards, replies, strict=True):
-            with suppress(DamagedRecord):
-                shard = records.read_shard(at[0], reply)
-                if shard and lost_messages.is_shard_lost(shard, now, is_empty, self.heartbeat_timeout):
-                    yield at
+            shard = records.find_shard(at[0], reply)
+            if shard and lost_messages.is_shard_lost(shard, now, is_empty, self.heartbeat_timeout):
+                yield at
 
     @atomic
     def _mark_judging_lost(self, tx: Transaction, job_id: str) -> bool:

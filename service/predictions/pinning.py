@@ -15,12 +15,12 @@ from service.predictions.model_id import (
     parse_mlflow_model,
 )
 from service.predictions.model_policy import ModelPolicy
+from service.predictions.registry_http import RETRY_AFTER
 from service.predictions.wandb_client import pin_artifact
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SAFETENSORS = frozenset({"model.safetensors", "model.safetensors.index.json"})
 TIMEOUT_SECONDS = 5.0
-RETRY_AFTER = 15.0  # seconds
 
 
 def pin_model(

@@ -5,9 +5,7 @@ that the operator allows.
 """
 
 import ipaddress
-import os
 import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
 from service.network_addresses import is_allowed
-from service.predictions.registry_http import CONNECT_SECONDS, READ_SECONDS, RETRY_AFTER, RegistryAddress
+from service.predictions.registry_http import RETRY_AFTER, RegistryAddress, pool_options
 
 MAX_URL = 8192  # characters
 
@@ -67,12 +65,7 @@ class PublicFiles:
             raise self._unavailable(host, "cannot be reached") from error
 
     def _pool(self, scheme: str, host: str, is_registry: bool) -> urllib3.PoolManager:
-        options: dict[str, Any] = {
-            "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-            "retries": urllib3.Retry(connect=0, read=0, status=0, other=0, redirect=False),
-        }
-        if scheme == "https":
-            options["ssl_context"] = ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE"))
+        options = pool_options(scheme, connect_retries=0)
         proxy = None if proxy_bypass(host) else getproxies().get(scheme)
         if proxy:  # the operator's proxy decides which hosts can be reached
             return urllib3.ProxyManager(proxy, **options)

@@ -50,6 +50,17 @@ class RegistryAddress:
         return {"Authorization": f"Bearer {self.token}"}
 
 
+def pool_options(scheme: str, connect_retries: int) -> dict[str, Any]:
+    """Return the options of urllib3 for a pool: time limits, retries, and the operator's certificates."""
+    options: dict[str, Any] = {
+        "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        "retries": urllib3.Retry(connect=connect_retries, read=0, status=0, other=0, redirect=False),
+    }
+    if scheme == "https":
+        options["ssl_context"] = ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE"))
+    return options
+
+
 class RegistryHttp:
     """Connections to one registry. Thread-safe.
 
@@ -60,12 +71,8 @@ class RegistryHttp:
     def __init__(self, address: RegistryAddress, total_seconds: float = TOTAL_SECONDS) -> None:
         self._address = address
         self._total_seconds = total_seconds
-        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-        retries = urllib3.Retry(connect=1, read=0, status=0, other=0, redirect=False)
-        options: dict[str, Any] = {"timeout": timeout, "retries": retries, "maxsize": 4}
         parsed = urlparse(address.url)
-        if parsed.scheme == "https":
-            options["ssl_context"] = ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE"))
+        options = pool_options(parsed.scheme, connect_retries=1) | {"maxsize": 4}
         proxy = None if proxy_bypass(parsed.netloc) else getproxies().get(parsed.scheme)
         self._trace_attributes = {"url.scheme": parsed.scheme, "server.address": parsed.hostname or ""}
         self._pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
@@ -87,10 +94,11 @@ class RegistryHttp:
         with self.open("GET", path) as response:
             return self._read(response, limit)
 
-    def stream(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    def stream(self, response: urllib3.BaseHTTPResponse, decode_content: bool = True) -> Iterator[bytes]:
         """Yield the parts of a file as they arrive; raise Unavailable if it is slower than MIN_RATE."""
         started, size = time.monotonic(), 0
-        while chunk := response.read1(CHUNK):  # unlike `stream`, it does not wait until the chunk is complete
+        # Unlike `stream`, `read1` does not wait until the chunk is complete.
+        while chunk := response.read1(CHUNK, decode_content):
             size += len(chunk)
             yield chunk
             seconds = time.monotonic() - started

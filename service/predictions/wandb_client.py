@@ -1,35 +1,27 @@
-"""The GraphQL API of W&B: versions of artifacts and their files, as the client wandb 0.31 reads them."""
+"""Versions of W&B artifacts, and their files."""
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errata.errors import ErrataError, ModelNotFound, ModelRefused, Unavailable
+from errata.errors import ModelNotFound, ModelRefused, Unavailable
 from errata.json_input import parse_json
 
 from service.predictions.model_id import ModelId, WandbArtifact, parse_wandb_artifact
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.public_files import PublicFiles
-from service.predictions.registry_http import CHUNK, MAX_RESPONSE, RegistryAddress, RegistryHttp
+from service.predictions.registry_http import MAX_RESPONSE, RegistryAddress
+from service.predictions.wandb_graphql import WandbGraphql
 
 MAX_ENTRIES = 100_000  # files of one artifact
 PAGE_SIZE = 500  # addresses of files in one response
 MAX_PAGES = 40
 _DIGEST = re.compile(r"[0-9a-f]{32}")
-_VERSION_QUERY = """
-query ArtifactMembershipByName($entity: String!, $project: String!, $name: String!) {
-  project(name: $project, entityName: $entity) {
-    artifactCollectionMembership(name: $name) {
-      versionIndex
-      artifact { id state digest }
-    }
-  }
-}"""
+_VERSION_FIELDS = "artifact { id state digest }"
 _MANIFEST_QUERY = """
 query FetchArtifactManifest($id: ID!) {
   artifact(id: $id) { currentManifest { file { directUrl } } }
@@ -76,26 +68,21 @@ class WandbClient:
     """
 
     def __init__(self, address: RegistryAddress) -> None:
-        self._http = RegistryHttp(address)
+        self._api = WandbGraphql(address)
         self._files = PublicFiles(address)
 
     def version(self, artifact: WandbArtifact) -> ArtifactVersion:
         """Return the version that a version number or alias refers to."""
-        variables = {
-            "entity": artifact.entity,
-            "project": artifact.project,
-            "name": f"{artifact.name}:{artifact.version}",
-        }
-        membership = self._query(_VERSION_QUERY, variables, ("project", "artifactCollectionMembership"))
+        membership = self._api.find_version(artifact.path, artifact.version, _VERSION_FIELDS)
         try:
             fields = membership["artifact"]
             version = ArtifactVersion(
                 str(fields["id"]), f"v{int(membership['versionIndex'])}", str(fields["state"]), str(fields["digest"])
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:  # OverflowError: infinity
-            raise self._http.unavailable("answered without the fields of an artifact", repr(error)) from error
+            raise self._api.invalid("an invalid artifact", error) from error
         if not _DIGEST.fullmatch(version.digest):
-            raise self._http.unavailable(f"answered with the digest {version.digest!r:.60}")
+            raise self._api.http.unavailable(f"answered with the digest {version.digest!r:.60}")
         return version
 
     def manifest(self, version: ArtifactVersion) -> Mapping[str, ManifestEntry]:
@@ -104,10 +91,10 @@ class WandbClient:
         Raises:
             ModelRefused: The files do not have the digest of the version.
         """
-        artifact = self._query(_MANIFEST_QUERY, {"id": version.id}, ("artifact", "currentManifest", "file"))
+        artifact = self._api.find(_MANIFEST_QUERY, {"id": version.id}, "artifact", "currentManifest", "file")
         content = bytearray()
         with self._files.open(str(artifact.get("directUrl"))) as response:
-            for chunk in response.stream(CHUNK):
+            for chunk in self._api.http.stream(response):
                 content += chunk
                 if len(content) > MAX_RESPONSE:
                     raise ModelRefused(
@@ -124,9 +111,9 @@ class WandbClient:
                 if not entry.get("ref")
             }
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise self._http.unavailable("answered with an invalid manifest", repr(error)) from error
+            raise self._api.invalid("an invalid manifest", error) from error
         if any(entry.size < 0 for entry in entries.values()):  # would lower the sum that is compared with the limit
-            raise self._http.unavailable("answered with a file of negative size")
+            raise self._api.http.unavailable("answered with a file of negative size")
         _check_manifest(digests, entries, version.digest)
         return entries
 
@@ -143,25 +130,25 @@ class WandbClient:
         }
         keys = ("project", "artifactCollection", "artifactMembership", "files")
         for _ in range(MAX_PAGES):
-            page = self._query(_FILES_QUERY, variables, keys)
+            page = self._api.find(_FILES_QUERY, variables, *keys)
             try:
                 nodes = [edge["node"] for edge in page["edges"] if edge["node"]]
                 addresses |= {node["name"]: str(node["directUrl"]) for node in nodes if node["name"] in paths}
                 has_more, variables["cursor"] = page["pageInfo"]["hasNextPage"], page["pageInfo"]["endCursor"]
             except (KeyError, TypeError) as error:
-                raise self._http.unavailable("answered with invalid addresses of files", repr(error)) from error
+                raise self._api.invalid("invalid addresses of files", error) from error
             if len(addresses) == len(paths):
                 return addresses
             if not has_more:
                 break
         missing = sorted(set(paths) - addresses.keys())
-        raise self._http.unavailable(f"has no address for the file {missing[0]!r:.120}")
+        raise self._api.http.unavailable(f"has no address for the file {missing[0]!r:.120}")
 
     def download(self, url: str, target: Path, entry: ManifestEntry) -> None:
         """Write a file to a local path; raise ModelRefused unless it has the size and digest of its entry."""
         digest, size = _hasher(entry.algorithm), 0
         with self._files.open(url) as response, target.open("wb") as file:
-            for chunk in response.stream(CHUNK, decode_content=False):
+            for chunk in self._api.http.stream(response, decode_content=False):
                 if (size := size + len(chunk)) > entry.size:
                     break
                 digest.update(chunk)
@@ -170,28 +157,6 @@ class WandbClient:
             raise ModelRefused(
                 f"The file {target.name!r:.80} differs from the manifest of its version. Log the artifact again."
             )
-
-    def _query(self, query: str, variables: Mapping[str, Any], keys: Collection[str]) -> Mapping[str, Any]:
-        """Return the object below these keys in the data of a response."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        response = self._http.request("POST", "graphql", body=body)
-        value: Any = response.get("data")
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if isinstance(value, dict):
-            return value
-        raise self._error(response.get("errors"))
-
-    def _error(self, errors: Any) -> ErrataError:
-        """Return the error of a response without the object: ModelNotFound unless the server reports a failure."""
-        messages = [str(error.get("message")) for error in errors or () if isinstance(error, dict)]
-        if messages and "not found" not in messages[0].lower():
-            return self._http.unavailable("answered with an error", messages[0])
-        return ModelNotFound(
-            "The W&B server has no such artifact, version, or alias, or the token cannot read it. Check "
-            "ENTITY/PROJECT/NAME:VERSION.",
-            field="model",
-        )
 
 
 def pin_artifact(model: ModelId, policy: ModelPolicy) -> ModelId:

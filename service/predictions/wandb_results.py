@@ -1,34 +1,23 @@
-"""Results in Weights & Biases by its GraphQL API: aliases and metadata of artifacts, and summaries of runs.
-
-The operations are those of the client `wandb` (0.31), restricted to the fields that Errata reads. The client itself
-would start a background process, which follows redirects and has no limits on sizes.
-"""
+"""Results in W&B: aliases and metadata of artifacts, and summaries of runs."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from errata.errors import ModelNotFound
 from errata.json_input import parse_json
 
-from service.predictions.registry_http import RegistryAddress, RegistryHttp
+from service.predictions.registry_http import RegistryAddress
+from service.predictions.wandb_graphql import WandbGraphql, split_collection
 
-_MEMBERSHIP = """
-query ArtifactMembershipByName($entity: String!, $project: String!, $name: String!) {
-  project(name: $project, entityName: $entity) {
-    artifactCollectionMembership(name: $name) {
-      versionIndex
-      aliases { alias }
-      artifact {
-        id
-        metadata
-        createdBy {
-          __typename
-          ... on Run { id summaryMetrics }
-        }
-      }
-    }
+_VERSION_FIELDS = """
+aliases { alias }
+artifact {
+  id
+  metadata
+  createdBy {
+    __typename
+    ... on Run { id summaryMetrics }
   }
 }
 """
@@ -51,7 +40,7 @@ mutation DeleteAliases($input: DeleteAliasesInput!) { result: deleteAliases(inpu
 
 
 @dataclass(frozen=True)
-class ArtifactVersion:
+class ArtifactMembership:
     """A version of an artifact in a collection."""
 
     id: str  # of the artifact
@@ -63,30 +52,19 @@ class ArtifactVersion:
 
 
 class WandbResults:
-    """A client of one server. Thread-safe.
-
-    All methods raise Unavailable if the server cannot be reached or refuses a request. A collection is named
-    ENTITY/PROJECT/NAME.
-    """
+    """A client of one server. Thread-safe. Raises errors as WandbGraphql does."""
 
     def __init__(self, address: RegistryAddress) -> None:
-        self._http = RegistryHttp(address)
+        self._api = WandbGraphql(address)
 
-    def artifact(self, collection: str, version: str) -> ArtifactVersion:
+    def artifact(self, collection: str, version: str) -> ArtifactMembership:
         """Return the artifact of a version or alias; raise ModelNotFound if there is none."""
-        entity, project, name = _split(collection)
-        variables = {"entity": entity, "project": project, "name": f"{name}:{version}"}
-        data = self._execute(_MEMBERSHIP, variables)
+        membership = self._api.find_version(collection, version, _VERSION_FIELDS)
         try:
-            membership = (data.get("project") or {}).get("artifactCollectionMembership")
-            if not membership or not membership.get("artifact"):
-                raise ModelNotFound(
-                    f"Artifact {collection}:{version!s:.120} not found. Check its name and version.", field="model"
-                )
             artifact = membership["artifact"]
             creator = artifact.get("createdBy") or {}
             is_run = creator.get("__typename") == "Run"
-            return ArtifactVersion(
+            return ArtifactMembership(
                 id=str(artifact["id"]),
                 version=f"v{int(membership['versionIndex'])}",
                 aliases=frozenset(str(alias["alias"]) for alias in membership["aliases"]),
@@ -95,46 +73,29 @@ class WandbResults:
                 summary=_to_mapping(creator.get("summaryMetrics")) if is_run else {},
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:  # OverflowError: infinity
-            raise self._http.unavailable("answered with an invalid artifact", str(error)) from error
+            raise self._api.invalid("an invalid artifact", error) from error
 
     def set_summary(self, run: str, summary: Mapping[str, Any]) -> None:
         """Replace the summary of a run."""
-        self._execute(_UPSERT_BUCKET, {"id": run, "summaryMetrics": json.dumps(summary)})
+        self._api.execute(_UPSERT_BUCKET, {"id": run, "summaryMetrics": json.dumps(summary)})
 
     def set_metadata(self, artifact: str, metadata: Mapping[str, Any]) -> None:
         """Replace the metadata of an artifact."""
-        self._execute(_UPDATE_ARTIFACT, {"input": {"artifactID": artifact, "metadata": json.dumps(metadata)}})
+        self._api.execute(_UPDATE_ARTIFACT, {"input": {"artifactID": artifact, "metadata": json.dumps(metadata)}})
 
     def add_alias(self, artifact: str, collection: str, alias: str) -> None:
         """Let an alias of a collection refer to an artifact, and to no other artifact of the collection."""
-        self._execute(_ADD_ALIASES, _alias_input(artifact, collection, alias))
+        self._api.execute(_ADD_ALIASES, _alias_input(artifact, collection, alias))
 
     def delete_alias(self, artifact: str, collection: str, alias: str) -> None:
         """Delete an alias of an artifact in a collection."""
-        self._execute(_DELETE_ALIASES, _alias_input(artifact, collection, alias))
-
-    def _execute(self, query: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the data of a response."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        response = self._http.request("POST", "graphql", body=body)
-        data = response.get("data")
-        if response.get("errors") or not isinstance(data, dict):
-            raise self._http.unavailable("refused a request", str(response.get("errors") or "no data"))
-        return data
+        self._api.execute(_DELETE_ALIASES, _alias_input(artifact, collection, alias))
 
 
 def _alias_input(artifact: str, collection: str, alias: str) -> Mapping[str, Any]:
-    entity, project, name = _split(collection)
+    entity, project, name = split_collection(collection)
     target = {"alias": alias, "artifactCollectionName": name, "entityName": entity, "projectName": project}
     return {"input": {"artifactID": artifact, "aliases": [target]}}
-
-
-def _split(collection: str) -> tuple[str, str, str]:
-    """Return the entity, the project, and the name of a collection."""
-    parts = collection.split("/")
-    if len(parts) != 3 or not all(parts):
-        raise ModelNotFound(f"Invalid artifact {collection!r:.120}. Use ENTITY/PROJECT/NAME.", field="model")
-    return parts[0], parts[1], parts[2]
 
 
 def _to_mapping(text: str | None) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from errata.messages import ANSWER_OUTCOME_NAMES, MISSING, answers_notes, format_count
+from errata.messages import MISSING, answer_names, answers_notes, format_count
 
 from service.domain import AnswerSummary
 
@@ -31,7 +31,7 @@ def answers_view(answers: AnswerSummary) -> AnswersView:
         tuple(
             AnswerRow(
                 example.answer or MISSING,
-                ANSWER_OUTCOME_NAMES[example.outcome] + (f": {', '.join(example.classes)}" if example.classes else ""),
+                answer_names(example.outcome, example.classes),
                 format_count(example.count),
             )
             for example in answers.examples

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import tracing
 from service.authorization import ALLOW_ALL, PERMISSIONS, Authorizer
-from service.caller import bind_caller
+from service.caller import CALLER
 from service.quotas import RequestQuota
 from service.redact import public_message
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, initialize_series, new_request_id
@@ -130,7 +130,7 @@ def _require_authorization(route: Route, content: SiteContent, metrics: Metrics)
                     "call refused", path=route.path, reason=error.reason, peer=peer_of(request), why=error.message
                 )
             return content.refusal(route.path, error)
-        bind_caller(caller)
+        CALLER.set(caller)
         if caller.name:
             structlog.contextvars.bind_contextvars(caller=caller.name)
         return await endpoint(request)

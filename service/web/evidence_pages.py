@@ -99,7 +99,9 @@ class EvidencePages:
                 )
             number = int(sent.min_reviews)
             with self._runs.slot():
-                bundle = evidence_versions.build_from_reviews(self._stores, dataset, sent.base, number, CALLER.get())
+                bundle = evidence_versions.build_from_reviews(
+                    self._stores, dataset, sent.base, number, CALLER.get().name
+                )
         except ErrataError as error:
             return self._respond(request, _Sent(sent.base, sent.min_reviews, error))
         return _redirect(changes_url(dataset, bundle.digest))
@@ -108,7 +110,7 @@ class EvidencePages:
         dataset, digest = request.path_params["dataset"], request.path_params["digest"]
         try:
             with self._runs.slot():
-                evidence_versions.set_default(self._stores, dataset, digest, CALLER.get())
+                evidence_versions.set_default(self._stores, dataset, digest, CALLER.get().name)
         except ErrataError as error:
             return self._respond(request, _Sent(error=error))
         return _redirect(versions_url(dataset))
@@ -117,7 +119,7 @@ class EvidencePages:
         dataset, digest = request.path_params["dataset"], request.path_params["digest"]
         try:
             bundle = self._stores.evidence.find(dataset, digest)
-            self._runs.start(dataset, bundle.digest, CALLER.get())
+            self._runs.start(dataset, bundle.digest, CALLER.get().name)
         except ErrataError as error:
             return self._respond(request, _Sent(error=error))
         has_changes = bool(bundle.manifest.base)

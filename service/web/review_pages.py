@@ -85,7 +85,7 @@ class ReviewPages:
         if form.evidence != details.bundle.digest and not form.undoes:
             return self._respond(request, form, STALE, 409)
         try:
-            create_review(self._ports.stores, form.to_request(details.bundle, CALLER.get()), CALLER.get())
+            create_review(self._ports.stores, form.to_request(details.bundle, CALLER.get().name), CALLER.get().name)
         except (InvalidRequest, AlreadyExists) as error:
             if form.undoes:
                 raise
@@ -95,7 +95,7 @@ class ReviewPages:
 
     def _respond(self, request: Request, form: ReviewForm, problem: str = "", status: int = 200) -> Response:
         """Return the page of an image with the statements of a form."""
-        caller = CALLER.get()
+        caller = CALLER.get().name
         details = find_details(self._ports.stores, form.dataset, form.analysis, form.image)
         voter = (caller, True) if caller else (form.reviewer, False)
         last = find_last_review(self._ports.stores, form.dataset, voter) if voter[0] else None

@@ -73,7 +73,7 @@ class UploadPage:
     async def _receive_predictions(self, request: Request) -> Response:
         def judge(form: FileForm, is_closed: Callable[[], bool]) -> str:
             analysis_request = UploadFields.read(form.fields).request(form.file_name)
-            analysis = upload.upload(self._ports, analysis_request, form.finish(), CALLER.get(), is_closed)
+            analysis = upload.upload(self._ports, analysis_request, form.finish(), CALLER.get().name, is_closed)
             return f"/analyses/{analysis.id}"
 
         def refuse(request: Request, fields: Mapping[str, str], error: ErrataError) -> Response:
@@ -86,7 +86,7 @@ class UploadPage:
 
         def build(form: FileForm, _: Callable[[], bool]) -> str:
             base = form.fields.get("base", "")
-            bundle = evidence_versions.upload_labels(stores, dataset, form.finish(), CALLER.get(), base)
+            bundle = evidence_versions.upload_labels(stores, dataset, form.finish(), CALLER.get().name, base)
             return changes_url(dataset, bundle.digest)
 
         return await self._receive(request, _Target(MAX_LABELS_BYTES, build, lambda _, __, error: error_page(error)))

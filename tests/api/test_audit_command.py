@@ -32,16 +32,14 @@ def run(running: Running, name: str, *arguments: str) -> Result:
 
 def test_the_audit_log_is_shown_filtered_and_exported(running: Running, demo_csv: bytes) -> None:
     with Client(running.addresses.grpc, TOKENS["ci"]) as client:
-        remaining, deleted = (
-            client.upload(io.BytesIO(demo_csv), "demo", display_name=name).name for name in ("a", "b")
-        )
+        other, deleted = (client.upload(io.BytesIO(demo_csv), "demo", display_name=name).name for name in ("a", "b"))
         client.delete(deleted)
 
     exported = [json.loads(line) for line in run(running, "root", "audit", "--json").stdout.splitlines()]
     assert [(event["actor"], event["action"], event["analysis"]) for event in exported] == [
         ("ci", "ACTION_DELETE", deleted),
         ("ci", "ACTION_CREATE", deleted),
-        ("ci", "ACTION_CREATE", remaining),
+        ("ci", "ACTION_CREATE", other),
     ]
     assert exported[0]["details"]["title"] == "b"
 
@@ -49,12 +47,12 @@ def test_the_audit_log_is_shown_filtered_and_exported(running: Running, demo_csv
         return len(run(running, "root", "audit", "--json", *options).stdout.splitlines())
 
     assert count("--action", "delete") == 1
-    assert count("--analysis", remaining) == count("--analysis", remaining.removeprefix("analyses/")) == 1
+    assert count("--analysis", other) == count("--analysis", other.removeprefix("analyses/")) == 1
     assert count("--actor", "ci", "--dataset", "demo") == 3
     assert count("--actor", "root") == count("--since", "2999-01-01") == count("--until", "2000-01-01") == 0
     assert count("--limit", "2") == 2
     table = run(running, "root", "audit").stdout
-    assert "delete" in table and remaining.removeprefix("analyses/") in table
+    assert "delete" in table and other.removeprefix("analyses/") in table
 
 
 def test_the_audit_log_needs_the_scope_admin(running: Running) -> None:

@@ -17,7 +17,8 @@ from running_service import MODEL, Start
 from service.api import analysis_service, interceptors
 from service.api.executors import MAX_CALLS, THREADS, BoundedExecutor
 from service.api.server import max_connections
-from service.authorization import CALLER, Scope, line_of, new_token
+from service.authorization import Scope, line_of, new_token
+from service.caller import CALLER, Caller
 from service.web.connection import MAX_CONNECTIONS as MOST_HTTP
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
@@ -165,7 +166,7 @@ async def test_one_token_cannot_occupy_all_call_slots() -> None:
     executor, gate = BoundedExecutor(), threading.Event()
 
     async def call(caller: str) -> bool:
-        CALLER.set(caller)
+        CALLER.set(Caller(caller))
         return bool(await executor.call(gate.wait, SOON))
 
     busy = [asyncio.create_task(call("busy")) for _ in range(MAX_CALLS // 2)]

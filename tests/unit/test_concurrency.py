@@ -6,13 +6,13 @@ from contextlib import suppress
 import pytest
 from errata.errors import TooBusy
 
-from service.authorization import CALLER
+from service.caller import CALLER, Caller
 from service.concurrency import ConcurrencyLimit
 
 
 def acquire(slots: ConcurrencyLimit, caller: str) -> Callable[[], None]:
     """Acquire a slot on behalf of a caller."""
-    before = CALLER.set(caller)
+    before = CALLER.set(Caller(caller))
     try:
         return slots.acquire()
     finally:

@@ -27,12 +27,11 @@ from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED, UNDECIDED
 from errata.cli.folder import CLASSES, REPORT, SUMMARY, VERDICTS, make_folder, write_folder
 from errata.cli.gate import EXIT_CODES, read_policy, show_gate, write_gate
 from errata.cli.labels import label_option, parse_labels
-from errata.cli.output import STDOUT, print_json
+from errata.cli.output import STDOUT, print_json, read_text
 from errata.cli.progress import follow
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis
 from errata.errors import ErrataError, InvalidInput, InvalidRequest
-from errata.files import read_file
 from errata.proto_json import to_json
 
 JUNIT = "junit.xml"
@@ -236,12 +235,7 @@ def _read_mapping(file: Path | None, predictions: Path | None) -> str:
             "--answers-mapping needs --predictions with answers in words. Add it, or remove --answers-mapping.",
             field="answers_mapping",
         )
-    try:
-        return read_file(file, MAX_MAPPING).decode("utf-8-sig")
-    except OSError as error:
-        raise InvalidInput(f"Cannot read {file}: {error.strerror}.", field="answers_mapping") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{file} is not UTF-8 text. Save it as CSV in UTF-8.", field="answers_mapping") from error
+    return read_text(file, MAX_MAPPING, "answers_mapping")
 
 
 def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str:

@@ -1,4 +1,4 @@
-"""The options --min-coverage and --subset, and the coverage of an analysis as text."""
+"""The options --min-coverage and --subset."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from errata.cli.output import read_input
+from errata.cli.output import read_text
 from errata.errors import InvalidInput
 
 MAX_SUBSET = 4 << 20  # bytes of a subset file
@@ -24,15 +24,7 @@ def read_subset(file: Path) -> list[str]:
     Raises:
         InvalidInput: The file cannot be read, is too large, is not UTF-8, or has no names.
     """
-    content = read_input(file, MAX_SUBSET, "subset")
-    try:
-        names = content.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise InvalidInput(
-            f"Subset file {file} is not UTF-8 text: see line {line}. Write one image name per line, as UTF-8.",
-            field="subset",
-        ) from error
+    names = read_text(file, MAX_SUBSET, "subset").splitlines()
     if not any(name.strip() for name in names):
         raise InvalidInput(f"Subset file {file} has no names. Write one image name per line.", field="subset")
     return names

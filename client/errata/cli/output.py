@@ -54,6 +54,16 @@ def read_input(file: Path, limit: int, option: str) -> bytes:
         raise InvalidInput(f"Cannot read {file}: {reason}.", field=option) from error
 
 
+def read_text(file: Path, limit: int, option: str) -> str:
+    """Return the text of a file; raise InvalidInput as `read_input`, and if it is not UTF-8."""
+    content = read_input(file, limit, option)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InvalidInput(f"{file} is not UTF-8 text: see line {line}. Save it as UTF-8.", field=option) from error
+
+
 def report_path(output: str | None, default_name: str, as_json: bool) -> Path | None:
     """Return the file for an HTML report, as `output_path` does.
 

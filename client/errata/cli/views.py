@@ -15,12 +15,12 @@ from errata.enums import AnswerOutcome, AnswerRelation, ExpertSeverity, Outcome,
 from errata.error_types import TOP1_ERROR_TYPES, error_keys, find_error_type, num_errors, severe_total, title_of
 from errata.groups import sort_groups
 from errata.messages import (
-    ANSWER_OUTCOME_NAMES,
     CLASS_ACCURACY,
     IMAGE_ACCURACY,
     MISSING,
     PROBLEMATIC_TAG_NAMES,
     abstention_notes,
+    answer_names,
     answer_note,
     answers_notes,
     attribute_note,
@@ -94,9 +94,8 @@ def _show_answers(answers: pb.AnswerMapping, console: Console) -> None:
         console.print(safe(note))
     table = new_table("answer", "names", "images", left=2, title="Answers without a class")
     for example in answers.examples:
-        names = ANSWER_OUTCOME_NAMES[AnswerOutcome(example.outcome)]
-        classes = f": {', '.join(example.classes)}" if example.classes else ""
-        table.add_row(safe(example.answer) or MISSING, safe(f"{names}{classes}"), format_count(example.count))
+        names = answer_names(AnswerOutcome(example.outcome), example.classes)
+        table.add_row(safe(example.answer) or MISSING, safe(names), format_count(example.count))
     if answers.examples:
         console.print(table)
 

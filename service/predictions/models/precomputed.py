@@ -17,9 +17,8 @@ from service.predictions.uploads.binary import ParseRequest
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.compression import DecompressedStream, detect_codec
 from service.predictions.uploads.descriptions import describe_class, describe_probability, describe_repeat
-from service.predictions.uploads.rows import NamedRows, OrderedRows
+from service.predictions.uploads.rows import MAX_VIOLATIONS, NamedRows, OrderedRows
 from service.predictions.uploads.terms import format_size
-from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import sha256_of
 
 MAX_BYTES = 1 << 28  # size limit of a file, compressed and uncompressed

@@ -22,8 +22,7 @@ from errata.errors import (
 from numpy.typing import NDArray
 
 from service.predictions.sandbox.arrow_stream import check_messages
-from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
-from service.predictions.uploads.validation import MAX_VIOLATIONS
+from service.predictions.uploads.rows import MAX_VIOLATIONS, NamedRows, OrderedRows, Rows
 
 LENGTH_BYTES = 8  # size of the field with the length of the document
 MAX_DOCUMENT = 1 << 20  # bytes

@@ -9,10 +9,9 @@ from errata.errors import InvalidRow, InvalidUpload, TruncatedUpload, Unsupporte
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from service.predictions.uploads.rows import OrderedRows
+from service.predictions.uploads.rows import MAX_VIOLATIONS, OrderedRows
 from service.predictions.uploads.score_probabilities import ScoreProbabilities
 from service.predictions.uploads.top_class import FIRST_COUNTS, NO_SCORES, check_distinct
-from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import Readable, parse_literal
 
 MAX_HEADER = 10_000  # bytes, as in numpy
@@ -46,7 +45,7 @@ def read(content: Readable, expected: tuple[int, int], classes: Sequence[int] | 
     header = read_header(content, LABEL)
     if has_classes(header, expected):
         return read_class_rows(content, header, expected, LABEL)
-    blocks = read_score_blocks(content, *header, expected, LABEL)
+    blocks = read_score_blocks(content, header, expected, LABEL)
     return collect_rows(blocks, best_class, classes)
 
 
@@ -120,32 +119,11 @@ def read_class_rows(content: Readable, header: Header, expected: tuple[int, int]
 
 
 def read_score_blocks(
-    content: Readable,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    is_fortran: bool,
-    expected: tuple[int, int],
-    label: str,
+    content: Readable, header: Header, expected: tuple[int, int], label: str
 ) -> Iterator[NDArray[np.float32]]:
     """Yield an (N, C) array of scores in blocks of rows; raise InvalidRow for rows with NaN, or without a score."""
-    if shape != expected:
-        if len(shape) == 2 and shape[0] == expected[0]:
-            raise InvalidUpload(
-                f"{label} has shape {shape}. Expected {expected}, one column for each class of the data set. Save the "
-                "scores of these classes, in the order of 'errata classes'.",
-                field="chunk",
-            )
-        raise _wrong_shape(label, shape, str(expected))
-    if dtype.kind != "f" and dtype != BFLOAT16:
-        raise InvalidUpload(
-            f"{label} has shape {shape} and type {dtype!s:.40}. Expected floating-point scores. Convert them with "
-            "array.astype(numpy.float32).",
-            field="chunk",
-        )
-    if is_fortran:
-        raise InvalidUpload(
-            f"{label} is stored in Fortran order. Expected C order. Save numpy.ascontiguousarray(array).", field="chunk"
-        )
+    _check_scores(header, expected, label)
+    _, dtype, _ = header
     violations: list[Violation] = []
     count = 0
     num_images, num_classes = expected
@@ -210,13 +188,30 @@ def collect_rows(
     )
 
 
-def _wrong_shape(label: str, shape: tuple[int, ...], expected: str) -> InvalidUpload:
-    if len(shape) == 2 and expected.startswith(f"({shape[0]}, "):
-        return InvalidUpload(
-            f"{label} has shape {shape!s:.80}. Expected {expected}, one column for each class of the data set. Save "
-            "the scores of all classes in their order, or choose another data set with --dataset.",
+def _check_scores(header: Header, expected: tuple[int, int], label: str) -> None:
+    """Raise InvalidUpload unless an array has the expected shape, floating-point numbers, and C order."""
+    shape, dtype, is_fortran = header
+    if shape != expected:
+        if len(shape) == 2 and shape[0] == expected[0]:
+            raise InvalidUpload(
+                f"{label} has shape {shape}. Expected {expected}, one column for each class of the data set. Save the "
+                "scores of these classes, in the order of 'errata classes'.",
+                field="chunk",
+            )
+        raise _wrong_shape(label, shape, str(expected))
+    if dtype.kind != "f" and dtype != BFLOAT16:
+        raise InvalidUpload(
+            f"{label} has shape {shape} and type {dtype!s:.40}. Expected floating-point scores. Convert them with "
+            "array.astype(numpy.float32).",
             field="chunk",
         )
+    if is_fortran:
+        raise InvalidUpload(
+            f"{label} is stored in Fortran order. Expected C order. Save numpy.ascontiguousarray(array).", field="chunk"
+        )
+
+
+def _wrong_shape(label: str, shape: tuple[int, ...], expected: str) -> InvalidUpload:
     return InvalidUpload(
         f"{label} has shape {shape!s:.80}. Expected {expected}, one row for each image of the data set. Save all "
         "images, or choose another data set with --dataset.",

@@ -15,14 +15,14 @@ from errata.errors import InvalidUpload, TooLarge, TruncatedUpload
 from numpy.typing import NDArray
 
 from service.predictions.uploads import npy
+from service.predictions.uploads.columns import SCORES
 from service.predictions.uploads.other_formats import check_zip_members
 from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.score_probabilities import scores_of
 from service.predictions.uploads.terms import format_size
 
 MAX_ARRAYS = 16
-TOP1 = ("top1", "predictions", "preds", "pred", "y_pred", "arr_0")  # the first one counts; so for scores
-SCORES = ("probs", "probabilities", "softmax", "logits", "scores", "outputs", "output")
+TOP1 = ("top1", "predictions", "preds", "pred", "y_pred", "arr_0")  # the first one counts, as for SCORES
 UNREADABLE = (  # errors of zipfile for a damaged archive, besides BadZipFile
     *(zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError),
 )
@@ -78,7 +78,7 @@ def read(content: BinaryIO, expected: tuple[int, int], classes: Sequence[int] | 
 
 def _find_arrays(names: Collection[str]) -> tuple[str | None, str | None]:
     """Return the names of the arrays with classes and with scores, at least one of them; raise InvalidUpload."""
-    top1, scores = (next((name for name in known if f"{name}.npy" in names), None) for known in (TOP1, SCORES))
+    top1, scores = (next((name for name in known if f"{name}.npy" in names), None) for known in (TOP1, SCORES[0]))
     if top1 or scores:
         return top1, scores
     arrays = sorted(name.removesuffix(".npy")[:40] for name in names if name.endswith(".npy"))
@@ -112,7 +112,7 @@ def _read_arrays(
         label = f"Array '{top1_name}'"
         header = npy.read_header(member, label)
         if not npy.has_classes(header, expected) and top1_name != "top1":
-            blocks = npy.read_score_blocks(member, *header, expected, label)
+            blocks = npy.read_score_blocks(member, header, expected, label)
             rows = npy.collect_rows(blocks, npy.best_class, classes)
             return replace(rows, assumptions=(f"The file's arrays: '{top1_name}' as scores.", *rows.assumptions))
         rows = npy.read_class_rows(member, header, expected, label)
@@ -150,5 +150,5 @@ def _read_scores(
 ) -> OrderedRows:
     with archive.open(f"{name}.npy") as member:
         label = f"Array '{name}'"
-        blocks = npy.read_score_blocks(member, *npy.read_header(member, label), expected, label)
+        blocks = npy.read_score_blocks(member, npy.read_header(member, label), expected, label)
         return npy.collect_rows(blocks, choose, classes, is_logits=name == "logits")

@@ -14,9 +14,8 @@ from pyarrow import parquet
 
 from service.predictions.uploads.columns import Columns, find_columns
 from service.predictions.uploads.parquet_lists import is_list, is_usable_list, top_of_lists
-from service.predictions.uploads.rows import NamedRows, check_row_count
+from service.predictions.uploads.rows import MAX_VIOLATIONS, NamedRows, check_row_count
 from service.predictions.uploads.terms import PARQUET_TERMS, format_size
-from service.predictions.uploads.validation import MAX_VIOLATIONS
 
 BATCH_ROWS = 8_192
 BATCH_SCORES = 256  # rows of scores: 33 MB with 32,767 classes in float32

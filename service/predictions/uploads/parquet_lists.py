@@ -11,13 +11,12 @@ from service.predictions.uploads.score_probabilities import ScoreProbabilities
 from service.predictions.uploads.top_class import (
     BEST_SCORE,
     FIRST_COUNTS,
-    LABEL_KEYS,
+    NAN,
     NO_SCORES,
     SCORE_KEYS,
     check_distinct,
+    label_key,
 )
-
-NAN = "The scores contain NaN. Replace NaN before you save the scores."
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,7 @@ def _probability(
 def _fields_of(kind: pa.DataType) -> tuple[str | None, str | None]:
     """Return the fields of a struct with the label and with the score."""
     names = [kind.field(index).name for index in range(kind.num_fields)]
-    label, score = (next((key for key in keys if key in names), None) for keys in (LABEL_KEYS, SCORE_KEYS))
-    return label, score
+    return label_key(names), next((key for key in SCORE_KEYS if key in names), None)
 
 
 def _is_class(kind: pa.DataType) -> bool:

@@ -7,9 +7,8 @@ import pyarrow as pa
 from errata.errors import Violation
 
 from service.predictions.uploads.columns import PROBABILITY, Columns
-from service.predictions.uploads.rows import MAX_WRONG, NamedRows
+from service.predictions.uploads.rows import MAX_VIOLATIONS, MAX_WRONG, NamedRows
 from service.predictions.uploads.top_class import top_class
-from service.predictions.uploads.validation import MAX_VIOLATIONS
 
 PATH_KEYS = ("path", "file_name")  # of an image that is an object, as in data sets of Hugging Face
 JSON_TYPES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.domain import Classes
 
 MAX_WRONG = 10_000  # unreadable rows after which a reader stops
+MAX_VIOLATIONS = 10  # violations that an error lists
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from errata.errors import InvalidRow, InvalidUpload, Violation
 from service.domain import Mask
 from service.predictions.uploads.descriptions import describe_unknown_name
 from service.predictions.uploads.image_names import NameIndex
-from service.predictions.uploads.rows import MAX_WRONG
-from service.predictions.uploads.validation import MAX_VIOLATIONS, index_in
+from service.predictions.uploads.rows import MAX_VIOLATIONS, MAX_WRONG
+from service.predictions.uploads.validation import index_in
 
 FIELD = "subset"
 

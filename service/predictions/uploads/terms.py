@@ -12,11 +12,6 @@ class FormatTerms:
     row: str  # unit that `Violation.line` counts: "line" or "row"
     header: str = ""  # location of the names of the fields; empty: the format has no file names
 
-    @property
-    def has_file_names(self) -> bool:
-        """Return whether each row names its image."""
-        return bool(self.header)
-
 
 CSV_TERMS = FormatTerms("CSV", "column", "line", "Line 1")
 JSONL_TERMS = FormatTerms("JSONL", "key", "line", "The first object")

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from service.predictions.uploads.columns import CLASS, normalize_column
+from service.predictions.uploads.score_probabilities import TOLERANCE
 
-LABEL_KEYS = ("label", "class", "class_name", "class_id", "category", "name", "index", "id")
 SCORE_KEYS = ("score", "confidence", "probability", "prob")
 LABEL_RANKS = (*CLASS, ("name", "id"), ("classifications", "results"))  # keys of an object with its class
 MAX_DEPTH = 4  # of lists in lists
 NO_SCORES = "All scores are minus infinity. Write the scores of the model, or leave the image out."
 FIRST_COUNTS = "Of several classes of an image, the first is the prediction."
 BEST_SCORE = "The predicted class is the one with the highest score."
+NAN = "The scores contain NaN. Replace NaN before you save the scores."
 _TEXT = r"""(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<plain>[^\s,\[\]{}()'"]+))"""
 _LIST = rf"^\s*[\[(]\s*{_TEXT}"
 _OBJECT = rf"""^\s*\[?\s*\{{[^}}]*?['"]label['"]\s*:\s*{_TEXT}"""
@@ -59,16 +60,20 @@ def top_class(value: Any, num_classes: int, depth: int = 0) -> TopClass:
     return TopClass(value)
 
 
+def label_key(keys: Collection[str]) -> str | None:
+    """Return the key of the class of an object or a struct; None if there is none."""
+    return next((key for rank in LABEL_RANKS for key in keys if normalize_column(key) in rank), None)
+
+
 def _top_of_object(value: dict[str, Any], num_classes: int, depth: int) -> TopClass:
-    keys = [key for rank in LABEL_RANKS for key in value if normalize_column(key) in rank]
-    if not keys:
+    key = label_key(value)
+    if key is None:
         shown = ", ".join(repr(key[:40]) for key in list(value)[:5])
         raise ValueError(
             f"The object has no class. Expected a key such as 'label' or 'predicted_class', got {shown or 'no keys'}."
         )
-    label = value[keys[0]]
-    top = top_class(label, num_classes, depth + 1)
-    score = next((value[key] for key in SCORE_KEYS if key in value), None)
+    top = top_class(value[key], num_classes, depth + 1)
+    score = next((value[name] for name in SCORE_KEYS if name in value), None)
     return TopClass(top.value, _as_probability(score) if top.probability is None else top.probability, top.assumption)
 
 
@@ -109,11 +114,11 @@ def _best_of_scores(values: list[int | float], num_classes: int) -> TopClass:
     except OverflowError as error:
         raise ValueError("A score is an integer of hundreds of digits. Write numbers that a float can have.") from error
     if any(score != score for score in scores):
-        raise ValueError("The scores contain NaN. Replace NaN before you save the scores.")
+        raise ValueError(NAN)
     best = max(scores)
     if best == -math.inf:
         raise ValueError(NO_SCORES)
-    is_distribution = min(scores) >= 0 and abs(sum(scores) - 1) <= 1e-2
+    is_distribution = min(scores) >= 0 and abs(sum(scores) - 1) <= TOLERANCE
     return TopClass(scores.index(best), best if is_distribution else None, BEST_SCORE)
 
 

@@ -1,6 +1,5 @@
 """Validation of rows: at most one prediction for each image of the data set, or an error that lists the wrong lines."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 from service.domain import NO_PREDICTION, LabelSpace, Mask, Predictions, RowOrder
 from service.predictions.answers.collector import AnswerCollector
 from service.predictions.answers.matcher import AnswerMatcher
+from service.predictions.uploads.class_column import UNKNOWN_CLASS, ClassColumnParser
 from service.predictions.uploads.class_numbering import OneBased
 from service.predictions.uploads.descriptions import (
-    class_forms,
     decode_name,
     describe_ambiguous_name,
     describe_class,
@@ -30,19 +29,13 @@ from service.predictions.uploads.descriptions import (
     parse_number,
 )
 from service.predictions.uploads.image_names import AMBIGUOUS, NameIndex
-from service.predictions.uploads.rows import NamedRows, OrderedRows
+from service.predictions.uploads.rows import MAX_VIOLATIONS, NamedRows, OrderedRows
 from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
 
-TEXTS_PER_CLASS = 20  # distinct class texts in one upload; each class has only a few names
-MIN_CLASS_TEXTS = 20_000  # limit for few classes, which can have more names
-MAX_VIOLATIONS = 10  # violations that an error lists
-UNKNOWN_CLASS = -1
 MAX_SAMPLE = 100  # unknown file names that are looked up in the other data sets
 UNKNOWN_SHARE = 0.5  # share of unknown names above which a file is probably one of another data set
 MAX_SHOWN_NAME = 60  # characters of a file name in an assumption
 MAX_CANDIDATES = 3  # images in the message about an ambiguous name
-NUMBERED_CLASS = re.compile(r"LABEL_(\d{1,5})")  # how transformers name the classes of a model without names
-MAX_INT64 = np.iinfo(np.int64).max
 
 
 FindDatasets: TypeAlias = Callable[[Sequence[bytes]], Sequence[tuple[str, int]]]
@@ -125,11 +118,10 @@ class _Assembly:
         self._one_based = OneBased(layout.label_space)
         self._violations: list[Violation] = []
         self._num_wrong = 0
-        self._classes_by_text: dict[str, int] = {}
+        self._classes = ClassColumnParser(layout.label_space, terms)
         self._answers: AnswerCollector | None = None
         self._is_aligned = True  # all names so far are those of the data set, in its order
         self._assumptions: dict[str, None] = {}
-        self._has_numbered_classes = False
         self._has_uncertain_scores = False  # scores that are not probabilities were left out
         self._index: NameIndex | None = None
         self._num_matched = 0  # names that are not exactly those of an image
@@ -141,7 +133,7 @@ class _Assembly:
         notes = dict(self._assumptions)
         if self._num_matched:
             notes[self._describe_matches()] = None
-        if self._has_numbered_classes:
+        if self._classes.has_numbered_classes:
             notes["A class such as LABEL_7 is the class with index 7."] = None
         if self._has_uncertain_scores:
             notes["The scores are not from 0 to 1, so they are not used as probabilities."] = None
@@ -264,29 +256,10 @@ class _Assembly:
 
     def _find_classes(self, block: NamedRows) -> NDArray[np.int64] | NDArray[np.int16]:
         """Return the class of each row, (n,); -1 for an unknown class."""
-        column = block.classes
-        if pa.types.is_integer(column.type):
-            classes: NDArray[np.int64] | NDArray[np.int16] = _classes_of_numbers(
-                _to_int64(column), self._layout.label_space
-            )
-        elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            indices = _plain_indices(column, self._layout.label_space)
-            if indices is not None:
-                classes = indices
-            else:
-                encoded = column.dictionary_encode()
-                texts = encoded.dictionary.to_pylist()
-                classes = np.array([self._parse_class(text) for text in texts], dtype=np.int64)
-                classes = classes[np.asarray(encoded.indices)]
-        else:
-            raise InvalidUpload(
-                f"The predicted classes have the type {column.type!s:.80}. Expected "
-                f"{class_forms(self._layout.label_space)}.",
-                field="predicted_class",
-            )
+        classes = self._classes.parse(block.classes)
         wrong = np.flatnonzero(classes < 0)
-        self._one_based.add(column, wrong)
-        self._note("predicted_class", self._describe_class, column, block.lines, wrong)
+        self._one_based.add(block.classes, wrong)
+        self._note("predicted_class", self._describe_class, block.classes, block.lines, wrong)
         return classes
 
     def _number_answers(self, block: NamedRows) -> NDArray[np.int32]:
@@ -301,26 +274,6 @@ class _Assembly:
         """Return the classes of answers by their numbers, (n,); NO_CLASS for an answer without one."""
         assert self._answers is not None, "this is a bug: answers have numbers before classes"
         return self._answers.classes_of(numbers)
-
-    def _parse_class(self, text: str) -> int:
-        """Return the class of a text, -1 for an unknown one. Each distinct text is parsed once."""
-        index = self._classes_by_text.get(text)
-        if index is None:
-            label_space = self._layout.label_space
-            limit = max(MIN_CLASS_TEXTS, TEXTS_PER_CLASS * label_space.num_classes)
-            if len(self._classes_by_text) >= limit:
-                raise InvalidUpload(
-                    f"The file has more than {limit:,} distinct predicted classes. Expected "
-                    f"{class_forms(label_space)} in the {self._terms.field} of the predicted class.",
-                    field="predicted_class",
-                )
-            known = label_space.parse(text)
-            if known is None and (match := NUMBERED_CLASS.fullmatch(text.strip())):
-                number = int(match[1])
-                known = number if number < label_space.num_classes else None
-                self._has_numbered_classes = True
-            index = self._classes_by_text[text] = -1 if known is None else known
-        return index
 
     def _parse_probabilities(self, block: NamedRows) -> NDArray[np.float64] | None:
         column = block.probabilities
@@ -401,43 +354,6 @@ def _image_number(text: bytes, images: int) -> int:
 def _shorten(name: bytes) -> str:
     text = decode_name(name)
     return text if len(text) <= MAX_SHOWN_NAME else f"…{text[-MAX_SHOWN_NAME:]}"
-
-
-def _to_int64(column: pa.Array) -> NDArray[np.int64]:
-    """Return integers; those over the maximum of int64 become that maximum instead of a negative number."""
-    if column.type == pa.uint64():
-        column = pc.min_element_wise(column, pa.scalar(MAX_INT64, pa.uint64()))
-    return np.asarray(column.cast(pa.int64(), safe=False))
-
-
-def _classes_of_numbers(values: NDArray[np.int64], label_space: LabelSpace) -> NDArray[np.int64]:
-    """Return the class of each number by the rule for texts: an index, unless it is an ID or name; -1 if unknown."""
-    classes = np.where((values < 0) | (values >= label_space.num_classes), -1, values)
-    if label_space.numbers:
-        numbers = np.array(sorted(label_space.numbers.items()), dtype=np.int64)
-        positions = np.minimum(np.searchsorted(numbers[:, 0], values), len(numbers) - 1)
-        classes = np.where(numbers[positions, 0] == values, numbers[positions, 1], classes)
-    return classes
-
-
-def _plain_indices(column: pa.Array, label_space: LabelSpace) -> NDArray[np.int16] | None:
-    """Return the classes if every text is a plain decimal index and means nothing else; otherwise None.
-
-    Arrow also parses hexadecimal numbers and -0. Their texts are longer than their decimal form, which reveals them.
-    """
-    try:
-        values = np.asarray(column.cast(pa.int16()))
-    except pa.ArrowInvalid:
-        return None
-    num_classes = label_space.num_classes
-    if len(values) and (values.min() < 0 or values.max() >= num_classes):
-        return None
-    digits = len(values) + sum(np.count_nonzero(values >= 10**n) for n in range(1, len(str(num_classes - 1))))
-    if pc.sum(pc.binary_length(column)).as_py() != digits:
-        return None
-    if label_space.numbers and np.isin(values, [*label_space.numbers]).any():
-        return None
-    return values
 
 
 def index_in(names: pa.Array, image_names: pa.Array) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from errata.messages import MISSING, coverage_text, format_count, format_coverage, list_names, pluralize
+from errata.messages import MISSING, coverage_share, coverage_text, format_count, list_names, pluralize
 
 from service.domain import Analysis, Coverage, coverage_of
 
@@ -15,16 +15,12 @@ def describe_coverage(coverage: Coverage) -> str:
     return coverage_text(coverage.num_covered, coverage.num_expected, coverage.num_judged)
 
 
-def coverage_share(coverage: Coverage) -> str:
-    """Return a coverage as a percentage, such as "98.0 %" or "98.0 % of a subset"."""
-    share = format_coverage(coverage.num_covered, coverage.num_expected)
-    return share if coverage.num_judged is None else f"{share} of a subset"
-
-
 def partial_coverage(analysis: Analysis) -> str:
     """Return the coverage of an analysis that does not cover all evaluated images; empty for any other analysis."""
     coverage = coverage_of(analysis.summary, analysis.subset) if analysis.summary else None
-    return "" if coverage is None or coverage.is_complete else coverage_share(coverage)
+    if coverage is None or coverage.is_complete:
+        return ""
+    return coverage_share(coverage.num_covered, coverage.num_expected, coverage.num_judged)
 
 
 def common_images_note(num_samples: int) -> str:

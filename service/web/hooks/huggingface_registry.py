@@ -17,7 +17,6 @@ from service.report.model_card import Evaluation, add_evaluation
 from service.web.hooks import huggingface
 from service.web.hooks.result_fields import link_of, metrics_of
 
-URL = "https://huggingface.co"
 TITLE = "Add evaluation results of Errata"  # of the pull request
 MAX_CLOSED = 20  # closed pull requests that are searched for an analysis
 MAX_READ_SECONDS = LEASE_SECONDS / 3  # before the first change, so that the changes are within the lease

@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import hmac
 import http.client
-import ipaddress
 import json
 import re
 import socket
@@ -27,7 +26,7 @@ from errata.proto_json import to_dict
 
 from service import tracing
 from service.analyses.write_back import WriteBack
-from service.network_addresses import Network, is_allowed
+from service.network_addresses import Network, is_allowed, parse_networks
 from service.report.gate_view import reason_lines
 from service.wire import to_analysis
 
@@ -157,12 +156,7 @@ def make_target(name: str, url: str, key: bytes, ports: Sequence[int] = (), netw
         port = parts.port or DEFAULT_PORT
     except ValueError as error:
         raise InvalidSetting(f"{url_field}: Invalid URL. Use the form https://HOST/PATH.", field=field) from error
-    try:
-        allowed = [ipaddress.ip_network(network) for network in networks]
-    except ValueError as error:
-        raise InvalidSetting(
-            f"{field}: {name}.networks: {error}. Use networks in CIDR notation.", field=field
-        ) from error
+    allowed = parse_networks(name, networks)
     host = (parts.hostname or "").lower()
     if parts.scheme != "https" or parts.username is not None or parts.password is not None or "@" in parts.netloc:
         raise InvalidSetting(

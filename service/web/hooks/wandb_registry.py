@@ -12,10 +12,9 @@ from errata.errors import ModelNotFound
 from service.analyses.write_back import WriteBack
 from service.domain import GateDecision, RegistryEvent, RegistryRule
 from service.predictions.registry_http import RegistryAddress
-from service.predictions.wandb_results import ArtifactVersion, WandbResults
+from service.predictions.wandb_results import ArtifactMembership, WandbResults
 from service.web.hooks.result_fields import PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
 
-URL = "https://api.wandb.ai"
 METADATA = "errata"  # key of the metadata
 PREFIX = "errata/"  # of the keys of the run's summary, which W&B groups
 _VERSION = re.compile(r"v[0-9]+")
@@ -83,7 +82,7 @@ class WandbRegistry:
         if is_newest_gate:
             self._write_alias(artifact, result)
 
-    def _write_summary(self, artifact: ArtifactVersion, result: WriteBack) -> None:
+    def _write_summary(self, artifact: ArtifactMembership, result: WriteBack) -> None:
         """Write metrics and a link to the run that created the artifact, if there is one."""
         if not artifact.run:
             _log.info("wandb artifact without a run", model=result.model, version=result.version)
@@ -95,7 +94,7 @@ class WandbRegistry:
         if any(artifact.summary.get(name) != value for name, value in values.items()):
             self._client.set_summary(artifact.run, {**artifact.summary, **values})
 
-    def _write_alias(self, artifact: ArtifactVersion, result: WriteBack) -> None:
+    def _write_alias(self, artifact: ArtifactMembership, result: WriteBack) -> None:
         has_it = PASSED_ALIAS in artifact.aliases
         if result.decision is GateDecision.PASS and not has_it:
             self._client.add_alias(artifact.id, result.model, PASSED_ALIAS)

@@ -13,11 +13,10 @@ from errata.errors import Unavailable
 
 from service.analyses import audit
 from service.analyses.audit import AuditFilter, list_events, record_change, record_gate
-from service.analyses.gate_decisions import GateDecisions
 from service.analyses.ports import Stores
+from service.analyses.verdict_cache import Newest
 from service.archive.files import FolderFiles
 from service.archive.record_log import RecordLog
-from service.caller import _CURRENT as CURRENT
 from service.caller import CALLER, Caller, restricted_to
 from service.domain import Analysis, AnalysisRequest, AuditAction, AuditEvent, GateDecision, GateResult, State
 from service.evidence.publications import InMemoryPublications
@@ -40,7 +39,7 @@ def make_stores(folder: Path, clock: Clock) -> Stores:
         "events": RecordLog(FolderFiles(folder), AuditEvent),
         "evidence": SimpleNamespace(published=SimpleNamespace(publications=InMemoryPublications())),
         "clock": clock,
-        "gate_decisions": GateDecisions(),
+        "gate_decisions": Newest(10),
     }
     return cast(Stores, SimpleNamespace(**fields))
 
@@ -52,7 +51,7 @@ def stores(tmp_path: Path) -> Stores:
 
 @contextmanager
 def caller(name: str) -> Iterator[None]:
-    token = CALLER.set(name)
+    token = CALLER.set(Caller(name))
     try:
         yield
     finally:
@@ -226,7 +225,7 @@ def test_ids_begin_with_the_time(stores: Stores) -> None:
 
 def test_a_restricted_block_ends() -> None:
     with restricted_to("alice"):
-        assert CURRENT.get() == Caller(visible_owner="alice")
-    assert CURRENT.get() == Caller()
+        assert CALLER.get() == Caller(visible_owner="alice")
+    assert CALLER.get() == Caller()
     with restricted_to(None):
-        assert replace(CURRENT.get(), name="") == Caller()
+        assert replace(CALLER.get(), name="") == Caller()

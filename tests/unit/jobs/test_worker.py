@@ -314,6 +314,8 @@ def test_a_shard_recovers_from_a_transient_error(backend: Backend) -> None:
 
 
 def test_missing_image_names_are_retried_later(backend: Backend) -> None:
+    for shard in range(3):  # it is the turn of the older job before
+        backend.run(shard, FakePredictor())
     spec = JobSpec("demo:m", "demo", "e", "not-stored", 10, 4)
     backend.job = backend.store.submit(
         AnalysisRecord("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0), spec, fresh=True, limit=9
@@ -421,7 +423,8 @@ def test_too_few_predictions_are_an_error(backend: Backend) -> None:
 
 
 def test_the_same_weights_on_the_same_images_predict_once(backend: Backend) -> None:
-    backend.run(0, FakePredictor())
+    for shard in range(3):
+        backend.run(shard, FakePredictor())
     again = submit_again(backend, fresh=False)
     predictor = FakePredictor()
 

@@ -4,7 +4,10 @@ import json
 import math
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
@@ -14,6 +17,7 @@ from unit.predictions.label_spaces import label_space
 from unit.predictions.models.transformers_models import files_of, save_vit
 from wandb_server import API_KEY, StoredArtifact, WandbServer, wandb_server
 
+from service.predictions import registry_http
 from service.predictions.model_id import parse_model_id
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import transformers
@@ -298,3 +302,23 @@ def test_a_server_that_cannot_be_reached_is_reported() -> None:
 
     with pytest.raises(Unavailable, match="cannot be reached"):
         source.load("team/project/small:v0", ModelPolicy(registries=[address]), label_space(3))
+
+
+def test_a_file_that_is_too_slow_is_not_read_to_its_end(server: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte arrives within the timeout of a read, so that only the rate ends the download."""
+    monkeypatch.setattr(registry_http, "SLOW_SECONDS", 0.2)
+    store(server, {"predictions.csv": b" " * 1_000_000})
+    stopped = Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        with suppress(OSError):
+            while not stopped.wait(0.02):
+                handler.wfile.write(b" ")
+
+    server.server.responses["/files/0/predictions.csv"] = drip
+    with pytest.raises(Unavailable, match="bytes per second"):
+        load(server)
+    stopped.set()

@@ -235,7 +235,7 @@ def check_parse(small, content: bytes) -> None:
         assert len(result.violations) <= 10
     else:
         judged = result.predictions.top1[small.judged]
-        assert ((judged >= -1) & (judged < 1000)).all()
+        assert ((judged >= -1) & (judged < 1000)).all()  # -1: the image has no row
 
 
 @settings(max_examples=300)

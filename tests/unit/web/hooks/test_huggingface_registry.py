@@ -359,12 +359,12 @@ def test_requests_are_those_of_huggingface_hub(hub: HuggingFaceServer) -> None:
 
 def normalize(requests: list[tuple[str, str, Any, bytes]]) -> list[Any]:
     """Return what the Hub interprets, without the checks that huggingface_hub makes before a commit."""
-    others = []
+    normalized = []
     for verb, path, headers, body in requests:
         if is_check(path):
             continue
         address, _, query = path.partition("?")
         lines = [json.loads(line) for line in body.splitlines()]
         kind = headers.get("content-type") if verb == "POST" else ""
-        others.append((verb, address, sorted(query.lower().split("&")), headers["authorization"], kind, lines))
-    return others
+        normalized.append((verb, address, sorted(query.lower().split("&")), headers["authorization"], kind, lines))
+    return normalized
