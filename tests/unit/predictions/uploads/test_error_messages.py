@@ -179,7 +179,7 @@ def test_names_of_columns_are_not_mistaken_for_other_files(small, write, header)
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_a_file_without_classes_is_told_how_to_name_answers(small, write, form) -> None:
+def test_a_file_without_classes_has_the_name_of_the_column_of_answers(small, write, form) -> None:
     rows = [(name, "a tench") for name in small.names]
     content = getattr(write, form)(rows, ("image", "response"))
 
