@@ -32,7 +32,7 @@ def test_a_review_from_the_queue_to_the_labels(service: Running, demo: Bundle, t
     assert image in errata(service, "review", "queue", "demo").stdout
 
     done = errata(service, "review", "add", "demo", image, "--add", predicted, "--reviewer", "ann", "--json")
-    review = json.loads(done.stdout)
+    review = json.loads(done.stdout[done.stdout.index("{") :])  # after the log of the service, which is in this process
     assert (review["reviewer"], review["added_classes"]) == ("ann", [predicted])
     listed = errata(service, "review", "list", "demo", image)
     assert f"adds {predicted}" in listed.stdout

@@ -73,7 +73,7 @@ def run_program(service: Cluster, collector: TraceCollector, file: Path = Path()
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_SERVICE_NAME": "program"}
     subprocess.run(
         [sys.executable, str(program), service.grpc, DEMO_MODEL, str(file)],
-        env=service._environment | variables | settings,
+        env=service.settings | variables | settings,
         timeout=120,
         check=True,
     )
