@@ -316,8 +316,10 @@ def read_regular_file(path: Path, limit: int) -> bytes | None:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             return None
-        with open(handle, "rb", closefd=False) as file:
-            return file.read(min(limit, status.st_size))  # read() allocates as much as its argument
+        content, size = b"", min(limit, status.st_size)
+        while len(content) < size and (part := os.read(handle, size - len(content))):
+            content += part
+        return content
     finally:
         os.close(handle)
 

@@ -40,6 +40,11 @@ def _to_parameters(fields: Mapping[str, Any], class_ids: Sequence[str] | None) -
     return parameters
 
 
+def _encode(name: str, text: str) -> str:
+    """Return a parameter as a part of a query; empty without a value."""
+    return encode_query({name: text}).removeprefix("?")
+
+
 def _without_defaults(parameters: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in parameters.items() if text}
 
@@ -58,6 +63,8 @@ class ImageUrls:
         self._class_ids = class_ids
         self._analysis = query.analysis
         self._parameters = _to_parameters({name: getattr(query, name) for name in _DEFAULTS}, class_ids)
+        self._encoded = {name: _encode(name, text) for name, text in self._parameters.items()}
+        self._url = grid_url(query.analysis)
         self._image_query = encode_query({"analysis": query.analysis, **self.parameters(page=1)})
 
     def parameters(self, **changes: Any) -> dict[str, str]:
@@ -66,7 +73,10 @@ class ImageUrls:
 
     def grid(self, **changes: Any) -> str:
         """Return the URL of the first page of the grid with changed fields of its query, or of `page`."""
-        return grid_url(self._analysis, **self.parameters(**{"page": 1, **changes}))
+        changed = _to_parameters({"page": 1, **changes}, self._class_ids)
+        parts = self._encoded | {name: _encode(name, text) for name, text in changed.items()}
+        query = "&".join(part for part in parts.values() if part)
+        return f"{self._url}?{query}" if query else self._url
 
     def unfiltered(self) -> str:
         """Return the URL of the grid of all images in the same order."""
