@@ -43,9 +43,13 @@ class WandbGraphql:
         """Return the object below some keys of the data of a response."""
         value: Any = self.execute(query, variables)
         for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if not isinstance(value, dict):
+            if value is None:
+                break
+            value = value.get(key) if isinstance(value, dict) else value
+        if value is None:
             raise _not_found()
+        if not isinstance(value, dict):
+            raise self.http.unavailable("answered with an invalid artifact", repr(value)[:100])
         return value
 
     def find_version(self, collection: str, version: str, fields: str) -> Mapping[str, Any]:
