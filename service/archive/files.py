@@ -1,6 +1,7 @@
 """The files of an archive: in a local folder, or in an object store through fsspec."""
 
 import os
+import stat
 import time
 from collections.abc import Collection, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -130,9 +131,11 @@ class FolderFiles:
         try:
             for file in self._folder.iterdir() if self._folder.is_dir() else ():
                 try:
-                    sizes[file.name] = file.stat().st_size
+                    status = file.stat()
                 except FileNotFoundError:
                     continue  # deleted meanwhile
+                if stat.S_ISREG(status.st_mode):  # folders have other records
+                    sizes[file.name] = status.st_size
         except OSError as error:
             raise _unavailable("read", error) from error
         return sizes

@@ -816,7 +816,10 @@ def test_with_keda_the_api_knows_the_models_of_workers_that_never_ran(render: Re
 
     expected = {offer.model for offer in expected_models(known)}
     offered = {offer.model for offer in model_offers(allow_files=False)}
-    assert expected == offered - {"transformers:*", "hf-onnx:*"}  # they need transformers, which the image does not have
+    assert expected == offered - {
+        "transformers:*",
+        "hf-onnx:*",
+    }  # they need transformers, which the image does not have
 
 
 def test_no_probe_starts_an_interpreter(render: Render) -> None:
