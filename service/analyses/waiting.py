@@ -26,7 +26,7 @@ def waiting_reason(offers: Sequence[WorkerOffer], live_workers: int, spec: JobSp
 
 
 def install_remedy(model: str) -> str:
-    """Return what to install or set on a worker, so that it offers the source of a model."""
+    """Return what a worker needs to load the source of a model."""
     source = model.partition(":")[0]
     return _REMEDIES.get(source, "Install errata-service[worker] on a worker.")
 

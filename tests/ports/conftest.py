@@ -1,11 +1,16 @@
-"""An S3 server for the tests of archives."""
+"""An S3 server for the tests of archives, and both job stores with a clock that tests advance."""
 
 from collections.abc import Iterator
 
 import pytest
 import s3fs
+from manual_clock import Clock
 from moto.server import ThreadedMotoServer
-from redis_server import free_port
+from redis_server import RedisServer, free_port
+
+from service.jobs.memory import InMemoryJobStore
+from service.jobs.redis_store import RedisJobStore, connect
+from service.jobs.store import JobStore
 
 
 @pytest.fixture(scope="package")
@@ -25,3 +30,26 @@ def bucket() -> Iterator[str]:
         s3fs.S3FileSystem(skip_instance_cache=True).mkdir("archive")
         yield "s3://archive"
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    running = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[JobStore]:
+    if request.param == "memory":
+        yield InMemoryJobStore(clock)
+        return
+    client = connect(request.getfixturevalue("server").url, timeout=10)
+    client.flushall()
+    yield RedisJobStore(client, clock)
+    client.connection_pool.disconnect()

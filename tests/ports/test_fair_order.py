@@ -2,54 +2,19 @@
 
 import random
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from redis_server import RedisServer
+from manual_clock import Clock
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions
 from service.jobs.fair_order import QueuedShard, order_shards
-from service.jobs.memory import InMemoryJobStore
-from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.store import JobStore
 from service.jobs.transitions import AnalysisRecord, ClaimOutcome, JobSpec, ShardResult
 
 LEASE_SECONDS = 20.0
 INFO = ModelInfo("demo:m", "net", "0" * 64, "none")
-
-
-class Clock:
-    """A clock that tests advance."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    running = RedisServer(tmp_path_factory.mktemp("redis")).start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[JobStore]:
-    if request.param == "memory":
-        yield InMemoryJobStore(clock)
-        return
-    client = connect(request.getfixturevalue("server").url, timeout=10)
-    client.flushall()
-    yield RedisJobStore(client, clock)
-    client.connection_pool.disconnect()
 
 
 class Queue:

@@ -2,53 +2,19 @@
 
 import random
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from errata.errors import QuotaExceeded
+from manual_clock import Clock
 from redis_server import RedisServer
 
 from service.caller import Caller
 from service.domain import AnalysisRequest
-from service.jobs.memory import InMemoryJobStore
 from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.store import JobStore, Outcome
 from service.jobs.transitions import AnalysisRecord, JobSpec
 from service.quotas import RequestQuota
-
-
-class Clock:
-    """A clock that tests advance."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    running = RedisServer(tmp_path_factory.mktemp("redis")).start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[JobStore]:
-    if request.param == "memory":
-        yield InMemoryJobStore(clock)
-        return
-    client = connect(request.getfixturevalue("server").url, timeout=10)
-    client.flushall()
-    yield RedisJobStore(client, clock)
-    client.connection_pool.disconnect()
 
 
 def submit(store: JobStore, id: str, owner: str, owner_limit: int = 0) -> Outcome:
