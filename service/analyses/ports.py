@@ -14,6 +14,7 @@ from service.domain import AuditEvent, GateDecision, Observer, Review
 from service.evidence.attributes import AttributeRepository
 from service.evidence.repository import EvidenceRepository
 from service.jobs.store import JobStore
+from service.jobs.transitions import WorkerOffer
 from service.predictions.model_id import ModelId
 from service.predictions.sandbox import ParserPool
 from service.predictions.thumbnails import Thumbnails
@@ -52,13 +53,35 @@ class ModelOffer:
 
 
 @dataclass(frozen=True)
+class Workers:
+    """The workers at one time."""
+
+    offers: Sequence[WorkerOffer]  # of the live workers, or the latest one; empty before the first worker registers
+    expected: Sequence[ModelOffer] = ()  # the models that are offered until then
+
+    @property
+    def models(self) -> Sequence[ModelOffer]:
+        """The models that they can run."""
+        descriptions = {model: description for offer in self.offers for model, description in offer.models}
+        offered = [ModelOffer(model, description) for model, description in descriptions.items()]
+        return offered if self.offers else self.expected
+
+    @property
+    def runtime(self) -> str:
+        """The versions of their packages, which determine the weights of a model name."""
+        return "; ".join(sorted({offer.runtime for offer in self.offers}))
+
+    def has_images(self, dataset: str) -> bool:
+        """Return whether a worker can read the images of a data set."""
+        return any(dataset in offer.datasets for offer in self.offers)
+
+
+@dataclass(frozen=True)
 class Models:
     """The models that workers run."""
 
-    offers: Callable[[], Sequence[ModelOffer]]
+    workers: Callable[[], Workers]
     pin: Callable[[ModelId], ModelId]  # refuses models that are not allowed, and pins references that can move
-    runtime: Callable[[], str]  # returns the workers' package versions, which determine the weights of a model name
-    has_images: Callable[[str], bool]  # whether workers can read the images of a data set
     send_shards: Callable[[str, int], None]  # job, number of shards
 
 

@@ -103,12 +103,12 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
     declared. The job then waits for a worker.
     """
     model = parse_model_id(request.model)
-    offers = [offer.model for offer in ports.models.offers()]
-    has_workers = bool(ports.stores.jobs.offers())  # whether a worker has ever registered
-    if offers or has_workers:
-        _check_offered(offers, model)
+    workers = ports.models.workers()
+    models = [offer.model for offer in workers.models]
+    if models or workers.offers:
+        _check_offered(models, model)
     bundle = ports.stores.evidence.find(request.dataset, request.evidence)
-    if has_workers and not ports.models.has_images(request.dataset):
+    if workers.offers and not workers.has_images(request.dataset):
         raise InvalidRequest(
             f"No worker has the images of {request.dataset}. Set ERRATA_IMAGES on a worker, or upload predictions.",
             field="dataset",
@@ -125,7 +125,7 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
         images=bundle.images_digest,
         total=total,
         shard_size=ports.limits.shard_size,
-        runtime=ports.models.runtime(),
+        runtime=workers.runtime,
         fresh=request.fresh,
         call_id=current_request_id(),
         classes=bundle.classes_digest,

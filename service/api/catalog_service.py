@@ -12,7 +12,6 @@ from service import wire
 from service.analyses.ports import Ports
 from service.api.executors import BoundedExecutor
 from service.domain import ERROR_TYPES
-from service.evidence.manifest import Manifest
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -27,7 +26,8 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
     async def GetDataset(self, request: pb.GetDatasetRequest, context: Context) -> pb.Dataset:
         """Return a data set."""
         bundle = await self._executor.call(self._ports.stores.evidence.find, dataset_id(request.name), "")
-        return wire.to_dataset(bundle.manifest, await self._executor.call(self._has_images, bundle.manifest))
+        workers = await self._executor.call(self._ports.models.workers)
+        return wire.to_dataset(bundle.manifest, workers.has_images(bundle.dataset))
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Context) -> pb.ListDatasetsResponse:
         """Return a page of data sets."""
@@ -70,15 +70,15 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """Return a model, or a pattern of models, that live workers can load."""
         name = model_id(request.name)
-        for offer in await self._executor.call(self._ports.models.offers):
+        for offer in (await self._executor.call(self._ports.models.workers)).models:
             if offer.model == name:
                 return wire.to_model(offer)
         raise ModelNotFound(f"No live worker offers {name!r:.120}. ListModels returns the models.", field="name")
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Return a page of the models that live workers can load."""
-        offers = sorted(await self._executor.call(self._ports.models.offers), key=lambda offer: offer.model)
-        page, next_token = wire.page_of(offers, request)
+        workers = await self._executor.call(self._ports.models.workers)
+        page, next_token = wire.page_of(sorted(workers.models, key=lambda offer: offer.model), request)
         return pb.ListModelsResponse(models=map(wire.to_model, page), next_page_token=next_token)
 
     async def ListErrorTypes(self, request: pb.ListErrorTypesRequest, context: Context) -> pb.ListErrorTypesResponse:
@@ -87,14 +87,11 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
         return pb.ListErrorTypesResponse(error_types=map(wire.to_error_type, page), next_page_token=next_token)
 
     def _datasets(self) -> list[pb.Dataset]:
-        datasets = []
+        datasets, workers = [], self._ports.models.workers()
         for name in self._ports.stores.evidence.datasets():
             try:
                 default = self._ports.stores.evidence.find(name, "").manifest
             except (EvidenceDamaged, Unavailable):
                 continue  # the repository logs the error; the other data sets remain usable
-            datasets.append(wire.to_dataset(default, self._has_images(default)))
+            datasets.append(wire.to_dataset(default, workers.has_images(default.dataset)))
         return datasets
-
-    def _has_images(self, manifest: Manifest) -> bool:
-        return self._ports.models.has_images(manifest.dataset)

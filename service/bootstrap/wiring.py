@@ -12,7 +12,7 @@ import structlog
 from errata.errors import InvalidEvidence
 
 from service.analyses.owner_guard import GuardedArchive, GuardedIndex, GuardedJobStore
-from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
+from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores, Workers
 from service.archive.files import open_files
 from service.archive.indexed import IndexedArchive
 from service.archive.publications import ArchivePublications
@@ -70,10 +70,8 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
             events=RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/audit-analyses"), AuditEvent),
         ),
         models=Models(
-            offers=partial(offered_models, store, expected_models(settings)),
+            workers=partial(_read_workers, store, expected_models(settings)),
             pin=partial(pin_allowed_model, model_policy(settings)),
-            runtime=partial(_runtime, store),
-            has_images=partial(_has_images, store),
             send_shards=engine.send_shards,
         ),
         limits=Limits(
@@ -224,11 +222,8 @@ def expected_models(settings: Settings) -> list[ModelOffer]:
     return [ModelOffer(name, "expected: no worker has registered yet") for name in dict.fromkeys(names)]
 
 
-def offered_models(store: JobStore, expected: Sequence[ModelOffer]) -> Sequence[ModelOffer]:
-    """Return the models that workers offer; before the first worker registers, those that are expected."""
-    offers = store.offers()
-    descriptions = {model: description for offer in offers for model, description in offer.models}
-    return [ModelOffer(model, description) for model, description in descriptions.items()] if offers else expected
+def _read_workers(store: JobStore, expected: Sequence[ModelOffer]) -> Workers:
+    return Workers(store.offers(), expected)
 
 
 def _versions(*packages: str) -> str:
@@ -240,12 +235,3 @@ def _versions(*packages: str) -> str:
         except PackageNotFoundError:
             continue
     return ", ".join(versions)
-
-
-def _runtime(store: JobStore) -> str:
-    """Return the distinct package versions of all workers."""
-    return "; ".join(sorted({offer.runtime for offer in store.offers()}))
-
-
-def _has_images(store: JobStore, dataset: str) -> bool:
-    return any(dataset in offer.datasets for offer in store.offers())

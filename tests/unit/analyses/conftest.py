@@ -8,13 +8,14 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from indexed_archive import InMemoryIndexedArchive
 
-from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores
+from service.analyses.ports import Limits, Models, Ports, Stores, Workers
 from service.archive.files import ObjectFiles
 from service.archive.port import Record
 from service.archive.record_log import RecordLog
 from service.domain import Analysis, Observer, Predictions, Review, review_keys
 from service.evidence.repository import EvidenceRepository
 from service.jobs.memory import InMemoryJobStore
+from service.jobs.transitions import WorkerOffer
 from service.predictions.sandbox import ParserPool
 from service.predictions.thumbnails import Thumbnails
 
@@ -57,6 +58,7 @@ class Backend:
     archive: FailingArchive = field(default_factory=FailingArchive)
     now: float = 1_700_000_000.0
     runtime: str = "timm 1.0"
+    datasets: tuple[str, ...] = ("demo",)  # whose images the worker has
     sent: list[tuple[str, int]] = field(default_factory=list)
     finished: list[Analysis] = field(default_factory=list)
     reviews: RecordLog[Review] = field(default_factory=make_review_log)
@@ -69,10 +71,8 @@ class Backend:
         return Ports(
             stores=Stores(self.repository, self.store, self.archive, self.archive.index, self._clock, self.reviews),
             models=Models(
-                offers=lambda: [ModelOffer(MODEL, "a model")],
+                workers=lambda: Workers([WorkerOffer(((MODEL, "a model"),), self.datasets, self.runtime)]),
                 pin=lambda model: model,
-                runtime=lambda: self.runtime,
-                has_images=lambda dataset: dataset == "demo",
                 send_shards=lambda job, count: self.sent.append((job, count)),
             ),
             limits=Limits(max_open=10, max_upload_bytes=1 << 20, shard_size=8, max_stored_bytes=0, max_missing=0.1),

@@ -10,7 +10,7 @@ from errata.errors import ModelNotFound, TooBusy, Unavailable
 
 from service.analyses import queries
 from service.analyses.judge import judge_job
-from service.analyses.ports import Limits, Ports
+from service.analyses.ports import Limits, Ports, Workers
 from service.analyses.registries import EventResult, find_newest, handle_event, poll
 from service.analyses.write_back import WriteBack
 from service.domain import Action, Analysis, AnalysisFilter, ModelInfo, Predictions, RegistryEvent, RegistryRule, State
@@ -385,9 +385,8 @@ def test_only_the_registrys_own_analyses_of_the_model_are_baselines(backend: Bac
             backend.archive.put(forged, backend.archive.predictions(before.id))
     existing = {analysis.id for analysis in list_created(backend)}
 
-    ports = backend.ports
-    ports = replace(ports, models=replace(ports.models, has_images=lambda dataset: True))
-    handle_event(ports, registry, registry.set_alias("challenger", "2"))
+    backend.datasets = ("demo", "imagenet-real")
+    handle_event(backend.ports, registry, registry.set_alias("challenger", "2"))
 
     baselines = {analysis.request.gate_baseline for analysis in list_created(backend)} - {""}
     assert len(baselines) == 1
@@ -509,9 +508,8 @@ def test_an_event_that_found_a_full_queue_is_queued_once_when_repeated(backend: 
 
 
 def test_an_event_for_a_model_that_no_worker_offers_is_rejected_with_a_delay(backend: Backend) -> None:
-    ports = backend.ports
-    no_worker = replace(ports, models=replace(ports.models, offers=list))
-    backend.store.heartbeat("w1", WorkerOffer((), ()))  # a worker that has registered, and cannot run models
+    workers = Workers([WorkerOffer((), ())])  # a worker that has registered, and cannot run models
+    no_worker = replace(backend.ports, models=replace(backend.ports.models, workers=lambda: workers))
 
     with pytest.raises(Unavailable) as caught:
         handle_event(no_worker, FakeRegistry([CREATED]), created("1"))

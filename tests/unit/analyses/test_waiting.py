@@ -6,7 +6,7 @@ import pytest
 from errata.errors import InvalidModelId, InvalidRequest, ModelNotFound
 
 from service.analyses import queries
-from service.analyses.ports import ModelOffer, Ports
+from service.analyses.ports import ModelOffer, Ports, Workers
 from service.analyses.submit import submit
 from service.analyses.waiting import waiting_reason
 from service.bootstrap.wiring import pin_allowed_model
@@ -21,10 +21,10 @@ SPEC = JobSpec("timm:resnet18", "demo", "e", "i", 20, 5)
 TIMM, PHOTOS = (("timm:*", "any"),), ("demo",)
 
 
-def first_start(backend: Backend) -> Ports:
-    """Return the ports of a service whose workers have never registered."""
+def first_start(backend: Backend, *expected: ModelOffer) -> Ports:
+    """Return the ports of a service whose workers have never registered, with the models that are declared."""
     ports = backend.ports
-    return replace(ports, models=replace(ports.models, offers=list, has_images=lambda dataset: False))
+    return replace(ports, models=replace(ports.models, workers=lambda: Workers(backend.store.offers(), expected)))
 
 
 def test_an_analysis_before_the_first_worker_is_queued_and_says_what_is_missing(backend: Backend) -> None:
@@ -53,8 +53,7 @@ def test_a_source_that_the_settings_do_not_allow_is_refused_before_the_first_wor
 
 
 def test_before_the_first_worker_only_the_expected_models_are_accepted_if_they_are_declared(backend: Backend) -> None:
-    ports = first_start(backend)
-    ports = replace(ports, models=replace(ports.models, offers=lambda: [ModelOffer("timm:*", "expected")]))
+    ports = first_start(backend, ModelOffer("timm:*", "expected"))
 
     assert submit(ports, AnalysisRequest("demo", "timm:resnet18")).state is State.QUEUED
     with pytest.raises(ModelNotFound, match=r"No worker offers the model 'onnx:a.onnx'. Expected one of timm:\*"):
@@ -67,11 +66,9 @@ def test_models_and_images_are_checked_once_a_worker_has_registered(backend: Bac
     with pytest.raises(ModelNotFound, match="cannot run models"):
         submit(ports, AnalysisRequest("demo", "timm:resnet18"))
 
-    ports = backend.ports
-    offered = replace(ports, models=replace(ports.models, has_images=lambda dataset: False))
-
+    backend.store.heartbeat("w1", WorkerOffer(((MODEL, "a model"),), ()))
     with pytest.raises(InvalidRequest, match="ERRATA_IMAGES"):
-        submit(offered, AnalysisRequest("demo", MODEL))
+        submit(ports, AnalysisRequest("demo", MODEL))
 
 
 @pytest.mark.parametrize(
@@ -113,8 +110,8 @@ def test_a_job_waits_for_a_worker_with_its_packages_and_says_what_to_install(mod
 
 def test_hf_is_accepted_if_a_worker_offers_a_source_of_the_hub(backend: Backend) -> None:
     pinned = parse_model_id("transformers:org/x@" + "a" * 40)
-    ports = replace(backend.ports, models=replace(backend.ports.models, pin=lambda model: pinned))
-    ports = replace(ports, models=replace(ports.models, offers=lambda: [ModelOffer("hf-hub:*", "any")]))
+    ports = first_start(backend)
+    ports = replace(ports, models=replace(ports.models, pin=lambda model: pinned))
     backend.store.heartbeat("w1", WorkerOffer((("hf-hub:*", "any"),), PHOTOS))
 
     analysis = submit(ports, AnalysisRequest("demo", "hf:org/x"))

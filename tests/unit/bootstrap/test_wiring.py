@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from errata.errors import InvalidModelId
 
+from service.analyses.ports import Workers
 from service.bootstrap.wiring import (
     expected_models,
     image_folders,
     image_locations,
     model_offers,
     model_policy,
-    offered_models,
     pin_allowed_model,
     worker_offer,
 )
@@ -36,11 +36,11 @@ def test_expected_models_are_offered_until_the_first_worker_registers() -> None:
     expected = expected_models(read_settings({}, expected_models=["timm:*", "timm:*"], registries=registries))
     store = InMemoryJobStore(lambda: 0.0)
 
-    assert [offer.model for offer in offered_models(store, expected)] == ["timm:*", "mlflow:*"]
+    assert [offer.model for offer in Workers(store.offers(), expected).models] == ["timm:*", "mlflow:*"]
     store.heartbeat("w1", WorkerOffer((("demo:a", "a model"),), ()))
-    assert [offer.model for offer in offered_models(store, expected)] == ["demo:a"]
+    assert [offer.model for offer in Workers(store.offers(), expected).models] == ["demo:a"]
     store.remove_worker("w1")
-    assert [offer.model for offer in offered_models(store, expected)] == ["demo:a"]
+    assert [offer.model for offer in Workers(store.offers(), expected).models] == ["demo:a"]
 
 
 def test_without_expected_models_a_first_start_offers_none() -> None:
