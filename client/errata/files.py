@@ -4,13 +4,13 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-MAX_THREADS = 8  # that wait for files to be on the disk
+MAX_THREADS = 8  # that wait for files to be on the disk, besides the caller
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -18,9 +18,15 @@ def write_file(path: Path, content: bytes) -> None:
     write_files({path: content})
 
 
-def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Write files atomically and in order: a reader that finds one of them also finds those before it."""
+def write_files(contents: Mapping[Path, bytes], after: Callable[[], object] = lambda: None) -> None:
+    """Write files atomically and in order: a reader that finds one of them also finds those before it.
+
+    Args:
+        contents: The files.
+        after: Called when the contents are on the disk, before the files exist. If it raises, no file is written.
+    """
     with _temporary_files(contents) as temporaries:
+        after()
         for path, temporary in zip(contents, temporaries, strict=True):
             os.replace(temporary, path)
 
@@ -37,16 +43,16 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[Path]]:
     """Yield a temporary file on the disk for each content, in the folder of its path; remove them at the end.
 
     One thread waits for each file, so that a file system with a journal commits them together: two files take as long
-    as one.
+    as one. The caller waits for the first.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(_temporary_file(path, content)) for path, content in contents.items()]
         descriptors = [file.fileno() for file in files]
-        if len(files) == 1:
-            os.fsync(descriptors[0])
-        else:
-            with ThreadPoolExecutor(MAX_THREADS) as pool:
-                list(pool.map(os.fsync, descriptors))  # raises the errors
+        with ThreadPoolExecutor(MAX_THREADS) as pool:  # starts no thread for a single file
+            others = pool.map(os.fsync, descriptors[1:])
+            for descriptor in descriptors[:1]:
+                os.fsync(descriptor)
+            list(others)  # raises the errors
         yield [Path(file.name) for file in files]
 
 

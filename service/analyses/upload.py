@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 
@@ -187,14 +189,18 @@ def check_capacity(ports: Ports) -> None:
 
 
 def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
-    """Archive an analysis that needed no job; release its request ID if that fails."""
+    """Archive an analysis that needed no job; release its request ID if that fails.
+
+    The event of its creation is written meanwhile, and exists once the analysis does.
+    """
     try:
-        with ports.observer.stage(Stage.ARCHIVE):
-            ports.stores.archive.put(analysis, predictions)
+        with ports.observer.stage(Stage.ARCHIVE), ThreadPoolExecutor(1) as pool:
+            archived = pool.submit(copy_context().run, ports.stores.archive.put, analysis, predictions)
+            record_creation(ports.stores, analysis, after=archived.result)
+            archived.result()
     except Exception:
         ports.stores.jobs.release_request_id(analysis.request.request_id)
         raise
-    record_creation(ports.stores, analysis)
     ports.observer.analysis_finished(analysis)
 
 

@@ -193,7 +193,7 @@ def test_a_polled_gate_adds_an_event_when_its_decision_changes(stores: Stores) -
 class Full(FolderFiles):
     """A folder that cannot be written."""
 
-    def write(self, contents: object) -> None:
+    def write(self, contents: object, after: object = None) -> None:
         raise Unavailable("The archive could not be written: no space left.")
 
 
