@@ -6,9 +6,11 @@ import os
 import urllib.request
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from command import run_command
 from errata import errors, pb
+from pyarrow import parquet
 
 from service.evidence.bundle import Bundle
 
@@ -40,6 +42,37 @@ def test_an_upload_reports_the_mapping_of_its_answers(running: Running, answers:
     assert first.answer_relation == pb.ANSWER_RELATION_TOO_GENERAL  # the image shows a dog
     explained = running.client.explain(analysis.name, demo.image_names[0])
     assert (explained.answer, explained.predicted) == ("an animal", -1)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())], ids=str)
+def test_answers_in_a_table_are_mapped_like_those_in_text(running: Running, answers: bytes, kind: pa.DataType) -> None:
+    _, *rows = csv.reader(io.StringIO(answers.decode()))
+    names, texts = zip(*rows, strict=True)
+    file = io.BytesIO()
+    parquet.write_table(pa.table({"file_name": names, "answer": pa.array(texts).cast(kind)}), file)
+
+    table = running.client.upload(io.BytesIO(file.getvalue()), "demo")
+
+    text = running.client.upload(io.BytesIO(answers), "demo")
+    assert table.predictions_digest == text.predictions_digest
+    assert table.answers == text.answers
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pa.array([1.5] * 20), "Column 'answer' has the type double. Expected text"),
+        (pa.array(["x"] * 19 + [None]), "Column 'answer' has no value"),
+        (pa.array(["x" * 20_000] * 20), "A value has more than 16,384 bytes"),
+    ],
+    ids=["numbers", "nothing", "long"],
+)
+def test_a_column_of_other_values_is_refused(running: Running, demo: Bundle, column: pa.Array, message: str) -> None:
+    file = io.BytesIO()
+    parquet.write_table(pa.table({"file_name": demo.image_names, "answer": column}), file)
+
+    with pytest.raises(errors.ErrataError, match=message):
+        running.client.upload(io.BytesIO(file.getvalue()), "demo")
 
 
 def test_an_upload_of_classes_has_no_mapping(running: Running, demo_csv: bytes) -> None:

@@ -46,12 +46,12 @@ def write_rows(file: BinaryIO, rows: Rows) -> None:
     num_wrong = 0
     stream = None
     assumptions: dict[str, None] = {}
-    is_numbered, is_certain = False, True
+    are_answers, is_numbered, is_certain = False, False, True
     for block in rows:
         violations = [*violations, *block.wrong][:MAX_VIOLATIONS]
         num_wrong += block.num_wrong
         assumptions |= dict.fromkeys(block.assumptions)
-        is_numbered, is_certain = block.is_numbered, block.is_certain
+        are_answers, is_numbered, is_certain = block.are_answers, block.is_numbered, block.is_certain
         batch = _batch_of(block)
         stream = pa.ipc.new_stream(file, batch.schema) if stream is None else stream
         stream.write_batch(batch)
@@ -61,6 +61,7 @@ def write_rows(file: BinaryIO, rows: Rows) -> None:
         "kind": "named",
         "violations": [_violation_fields(violation) for violation in violations],
         "num_wrong": num_wrong,
+        "are_answers": are_answers,
         "is_numbered": is_numbered,
         "is_certain": is_certain,
         "assumptions": [*assumptions],
@@ -153,11 +154,15 @@ def _read_named_rows(stream: pa.Buffer, document: dict[str, Any]) -> Iterator[Na
     for batch in _batches(stream, NAMED_COLUMNS):
         if batch.column("name").type != pa.binary():
             raise ValueError("Expected names as bytes.")
+        are_answers = document["are_answers"] is True
+        if are_answers and batch.column("class").type not in (pa.string(), pa.large_string()):
+            raise ValueError("Expected answers as text.")
         yield NamedRows(
             names=batch.column("name"),
             classes=batch.column("class"),
             probabilities=batch.column("probability") if "probability" in batch.schema.names else None,
             lines=_numbers(batch, "line", np.int64),
+            are_answers=are_answers,
             is_numbered=document["is_numbered"] is True,
             is_certain=document["is_certain"] is True,
         )

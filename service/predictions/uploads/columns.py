@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from errata.errors import InvalidUpload
 
-from service.predictions.uploads.terms import CSV_TERMS, PARQUET_TERMS, FormatTerms
+from service.predictions.uploads.terms import CSV_TERMS, FormatTerms
 
 Ranks = tuple[tuple[str, ...], ...]
 
@@ -43,7 +43,7 @@ PROBABILITY: Ranks = (
     ),
 )
 CLEAR_RANKS = 3  # of CLASS, whose names can only mean a prediction
-ANSWER = "answer"  # answers in words, in text files without a clear name of predictions
+ANSWER = "answer"  # answers in words, in files without a clear name of predictions
 CONTENTS = {FILE_NAME: "file names", CLASS: "predicted classes", PROBABILITY: "probabilities"}
 STANDARD = {ANSWER, *(name for ranks in (FILE_NAME, CLASS, PROBABILITY) for name in ranks[0])}
 EXPECTED_HEADER = "file_name,predicted_class[,predicted_probability]"
@@ -103,7 +103,7 @@ def find_columns(
     if predicted is None and has_scores:
         predicted = _find_column(rest, SCORES, terms, line)
     probability = _find_column(rest, PROBABILITY, terms, line)
-    are_answers = ANSWER in rest and terms is not PARQUET_TERMS and not _is_clear(predicted)
+    are_answers = ANSWER in rest and not _is_clear(predicted)
     predicted = ANSWER if are_answers else predicted
     if predicted is None:
         raise _missing_column(names, CLASS if file_name else FILE_NAME, terms, line)
@@ -158,7 +158,7 @@ def _missing_column(names: Sequence[str], ranks: Ranks, terms: FormatTerms, line
     remedy = f"Rename the {terms.field} that contains the {CONTENTS[ranks]}."
     if terms is CSV_TERMS:
         remedy = f"Start the file with the header {EXPECTED_HEADER}."
-    if ranks is CLASS and terms is not PARQUET_TERMS:
+    if ranks is CLASS:
         remedy = f"{remedy} Name a {terms.field} of answers in words '{ANSWER}'."
     return InvalidUpload(
         f"Missing {terms.field} '{ranks[0][0]}' (aliases: {', '.join(also)}, and others). {terms.header} has "

@@ -19,7 +19,7 @@ from service.predictions.uploads.terms import PARQUET_TERMS, format_size
 
 BATCH_ROWS = 8_192
 BATCH_SCORES = 256  # rows of scores: 33 MB with 32,767 classes in float32
-MAX_TEXT = 1 << 10  # bytes of one value
+MAX_TEXT, MAX_ANSWER = 1 << 10, 16 << 10  # bytes of one value
 MAX_COLUMNS = 10_000
 MAX_ROW_GROUPS = 10_000
 MAX_FOOTER = 4 << 20  # bytes
@@ -112,9 +112,11 @@ def _check_types(schema: pa.Schema, columns: Columns) -> list[str]:
     for field, name, expected in (
         ("file_name", columns.file_name, "text"),
         (
-            "predicted_class",
+            "answer" if columns.are_answers else "predicted_class",
             columns.predicted,
-            "integers (class indices), text (IDs or names of classes), or lists of classes or of scores",
+            "text"
+            if columns.are_answers
+            else "integers (class indices), text (IDs or names of classes), or lists of classes or of scores",
         ),
         ("predicted_probability", columns.probability, "floating-point numbers from 0 to 1"),
     ):
@@ -143,6 +145,8 @@ def _is_usable(field: str, kind: pa.DataType) -> bool:
     match field:
         case "file_name":
             return _is_text(kind) or _is_binary(kind)
+        case "answer":
+            return _is_text(kind)
         case "predicted_class":
             return _is_text(kind) or _is_number(kind) or is_usable_list(kind)
         case _:
@@ -168,11 +172,12 @@ def _named_rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64
     mask = pa.array(is_complete)
     return NamedRows(
         names=_to_names(_field_of(batch.column(columns.file_name)).filter(mask)),
-        classes=_plain(predicted.filter(mask)),
+        classes=_plain(predicted.filter(mask), MAX_ANSWER if columns.are_answers else MAX_TEXT),
         probabilities=None if probabilities is None else _plain(probabilities.filter(mask)),
         lines=lines[is_complete],
         wrong=tuple(sorted(wrong, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]),
         num_wrong=len(wrong),
+        are_answers=columns.are_answers,
         is_numbered=columns.is_numbered,
         is_certain=columns.is_certain and columns.probability is not None,
         assumptions=assumptions,
@@ -189,15 +194,14 @@ def _to_names(column: pa.Array) -> pa.Array:
     return names.cast(pa.binary())
 
 
-def _plain(column: pa.Array) -> pa.Array:
+def _plain(column: pa.Array, limit: int = MAX_TEXT) -> pa.Array:
     """Return a column without dictionary encoding; raise TooLarge for long text, ArrowInvalid for invalid UTF-8."""
     values = column.dictionary if pa.types.is_dictionary(column.type) else column
     if _is_text(values.type) or _is_binary(values.type):
         values.validate(full=True)
-        if (pa.compute.max(pa.compute.binary_length(values)).as_py() or 0) > MAX_TEXT:
+        if (pa.compute.max(pa.compute.binary_length(values)).as_py() or 0) > limit:
             raise TooLarge(
-                f"A value has more than {MAX_TEXT:,} bytes. Write file names and classes of at most {MAX_TEXT:,} "
-                "bytes.",
+                f"A value has more than {limit:,} bytes. Write shorter file names, classes, or answers.",
                 field="chunk",
             )
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

@@ -78,6 +78,13 @@ def test_an_error_is_read_as_it_was_written() -> None:
         pytest.param(
             with_document(stream_of(name=["x"], **{"class": [1]}, line=[1]), {"kind": "named"}), id="text as names"
         ),
+        pytest.param(
+            with_document(
+                stream_of(name=[b"x"], **{"class": [1]}, line=[1]),
+                {"kind": "named", "are_answers": True, "is_numbered": False, "is_certain": True},
+            ),
+            id="numbers as answers",
+        ),
     ],
 )
 def test_an_invalid_rows_file_is_rejected(content: bytes) -> None:
@@ -130,13 +137,22 @@ def test_assumptions_and_the_kind_of_names_survive() -> None:
     """Given blocks with different assumptions, each is read once."""
     lines = np.array([1])
     blocks = [
-        NamedRows(pa.array([b"0"]), pa.array([1]), None, lines, is_numbered=True, is_certain=False, assumptions=texts)
+        NamedRows(
+            pa.array([b"0"]),
+            pa.array(["a fish"]),
+            None,
+            lines,
+            are_answers=True,
+            is_numbered=True,
+            is_certain=False,
+            assumptions=texts,
+        )
         for texts in (("one",), ("one", "two"))
     ]
 
     rows = list(read_rows(written(iter(blocks))))
 
-    assert all(block.is_numbered and not block.is_certain for block in rows[:-1])
+    assert all(block.are_answers and block.is_numbered and not block.is_certain for block in rows[:-1])
     assert [text for block in rows for text in block.assumptions] == ["one", "two"]
     arrays = read_rows(written(OrderedRows(np.array([3]), None, assumptions=("three",))))
     assert isinstance(arrays, OrderedRows)

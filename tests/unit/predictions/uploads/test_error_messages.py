@@ -178,10 +178,13 @@ def test_names_of_columns_are_not_mistaken_for_other_files(small, write, header)
     assert "Missing column 'file_name'" in small.rejection(write.lines(header, "a,1")).message
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_a_file_without_classes_has_the_name_of_the_column_of_answers(small, write, form) -> None:
     rows = [(name, "a tench") for name in small.names]
-    content = getattr(write, form)(rows, ("image", "response"))
+    if form == "parquet":
+        content = write.parquet({"image": small.names, "response": ["a tench"] * len(small.names)})
+    else:
+        content = getattr(write, form)(rows, ("image", "response"))
 
     assert "answers in words 'answer'" in small.rejection(content).message
 
