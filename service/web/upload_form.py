@@ -28,19 +28,21 @@ class UploadFields:
     name: str = ""
     labels: str = ""  # a line `key=value` for each label
     row_order: str = ""  # a key of ROW_ORDERS
+    min_coverage: str = ""  # a fraction; empty: 0
     accept_implausible: bool = False
 
     @classmethod
     def read(cls, fields: Mapping[str, str]) -> "UploadFields":
         """Return the fields of a form."""
-        texts = {name: fields.get(name, "").strip() for name in ("dataset", "name", "labels", "row_order")}
+        names = ("dataset", "name", "labels", "row_order", "min_coverage")
+        texts = {name: fields.get(name, "").strip() for name in names}
         return cls(**texts, accept_implausible="accept_implausible" in fields)
 
     def request(self, file_name: str) -> AnalysisRequest:
         """Return the request; without a name, the analysis is named after the file.
 
         Raises:
-            InvalidRequest: A label or the row order is invalid.
+            InvalidRequest: A label, the row order, or the minimum coverage is invalid.
         """
         if self.row_order not in ROW_ORDERS:
             raise InvalidRequest(f"Unknown row order {self.row_order!r:.40}.", field="row_order")
@@ -50,6 +52,7 @@ class UploadFields:
             labels=_labels(self.labels),
             row_order=ROW_ORDERS[self.row_order],
             accept_implausible=self.accept_implausible,
+            min_coverage=_fraction(self.min_coverage),
         )
 
 
@@ -96,6 +99,15 @@ def _base_name(file_name: str) -> str:
     """Return the name of a file without folders, and without characters that a page cannot show."""
     name = file_name.replace("\\", "/").rpartition("/")[2]
     return "".join(character for character in name if character.isprintable())[:MAX_TEXT]
+
+
+def _fraction(text: str) -> float:
+    try:
+        return float(text or 0)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"Invalid minimum coverage {text!r:.40}. Use a fraction from 0 to 1, such as 0.99.", field="min_coverage"
+        ) from error
 
 
 def _labels(text: str) -> dict[str, str]:

@@ -83,6 +83,10 @@ class FormClient:
             connection.close()
 
 
+def _shown_text(answer: Answer) -> str:
+    return unescape(answer.text).replace("\N{NO-BREAK SPACE}", " ")
+
+
 @pytest.fixture
 def browser(running: Running) -> FormClient:
     browser = FormClient(running)
@@ -137,13 +141,25 @@ def test_a_bad_file_has_the_messages_of_the_api_with_lines(
     answer = browser.upload(bad, name="<b>bold</b>", labels="a=b")
 
     assert answer.status == 400
-    text = unescape(answer.text).replace("\N{NO-BREAK SPACE}", " ")
+    text = _shown_text(answer)
     assert error.value.message in text and "Line " in text
     for violation in error.value.violations:
         assert violation.description in text
         assert f"Line {violation.line}: " in text
     assert 'value="&lt;b&gt;bold&lt;/b&gt;"' in answer.text, "the form keeps the fields"
     assert "<b>bold" not in answer.text and "a=b</textarea>" in answer.text
+
+
+def test_a_partial_file_needs_the_minimum_coverage(browser: FormClient, client: Client, demo_csv: bytes) -> None:
+    half = b"".join(demo_csv.splitlines(keepends=True)[:11])
+
+    refused = browser.upload(half, min_coverage="0.99")
+    accepted = browser.upload(half, min_coverage="0.5")
+
+    assert refused.status == 400
+    assert "At least 99 % is required" in _shown_text(refused)
+    assert 'name="min_coverage" min="0" max="1" step="any" value="0.99"' in refused.text
+    assert client.get(accepted.analysis).summary.num_predicted == 10
 
 
 @pytest.mark.parametrize(
@@ -155,6 +171,9 @@ def test_a_bad_file_has_the_messages_of_the_api_with_lines(
         ({"row_order": "odd"}, 400, "Unknown row order 'odd'"),
         ({"row_order": "file-name"}, 400, "row order"),
         ({"name": "x" * 257}, 400, "257 characters"),
+        ({"min_coverage": "99 %"}, 400, "Invalid minimum coverage '99 %'"),
+        ({"min_coverage": "99"}, 400, "Invalid minimum coverage 99"),
+        ({"min_coverage": "nan"}, 400, "Invalid minimum coverage nan"),
     ],
 )
 def test_invalid_fields_have_a_message(
@@ -163,7 +182,7 @@ def test_invalid_fields_have_a_message(
     answer = browser.upload(demo_csv, **fields)
 
     assert answer.status == status
-    assert message in unescape(answer.text)
+    assert message in _shown_text(answer)
 
 
 def test_an_upload_from_another_site_is_refused_before_it_is_read(browser: FormClient, demo_csv: bytes) -> None:

@@ -339,6 +339,7 @@ _TEXTS = (
     "labels, one key=value a line",
     "More options",
     "row order of a file without file names (--row-order)",
+    "minimum share of the evaluated images with a prediction, from 0 to 1 (--min-coverage)",
     "sorted by path (default)",
     "sorted by file name",
     "analyze implausible predictions as they are (--accept-implausible)",
