@@ -30,14 +30,16 @@ def judge(table: Bytes, top1: Classes) -> Bytes:
 
     Args:
         table: (N, C) verdict table.
-        top1: (N,) predicted classes; -1: no prediction.
+        top1: (N,) predicted classes; negative: no prediction.
 
     Returns:
         (N,) verdicts; 0 without a prediction.
     """
-    rows = np.arange(len(top1), dtype=np.int64) * table.shape[1]
-    verdicts = np.take(table.reshape(-1), rows + np.maximum(top1, 0))
-    return np.where(top1 < 0, np.uint8(0), verdicts)
+    positions = np.arange(0, table.size, table.shape[1])
+    positions += top1
+    verdicts = table.reshape(-1)[positions]
+    verdicts[top1 < 0] = 0
+    return verdicts
 
 
 def error_types(verdicts: Bytes) -> Bytes:

@@ -114,7 +114,7 @@ def _groups(tally: Tally, results: SampleResults, strata: Strata, num_rejected: 
     """Return the aggregates of each group, and check them."""
     num_strata = len(strata.problematic)
     hits = [
-        np.bincount(strata.sample_strata[mask], minlength=num_strata) for mask in (results.is_target, results.is_label)
+        np.bincount(strata.sample_strata, mask, minlength=num_strata) for mask in (results.is_target, results.is_label)
     ]
     num_targets, num_labels = (strata.members @ counts for counts in hits)  # of each group
     groups = {}
