@@ -69,12 +69,9 @@ def test_the_end_of_the_block_drops_queued_items_and_leaves_no_thread() -> None:
         started_items.append(name)
         time.sleep(0.05)
 
-    before = threading.active_count()
-    started = time.monotonic()
+    before = set(threading.enumerate())
     with prefetch([str(number) for number in range(1000)], prepare, threads=2) as take:
         take(100)
 
-    # 300 are submitted: the first 100 take 2.5 s, the other 200 would take 5 s
-    assert time.monotonic() - started < 4
-    assert len(started_items) < 110
-    assert threading.active_count() == before
+    assert len(started_items) < 110  # of 300 that are submitted
+    assert set(threading.enumerate()) <= before
