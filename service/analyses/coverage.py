@@ -7,7 +7,8 @@ from errata.errors import InvalidUpload
 from errata.messages import coverage_text, format_count, pluralize
 from numpy.typing import NDArray
 
-from service.domain import NO_PREDICTION, AnalysisRequest, Classes, Mask, Predictions, Subset
+from service.domain import NO_PREDICTION, AnalysisRequest, Mask, Predictions, Subset
+from service.domain.answers import NO_ANSWER
 from service.evidence.bundle import Bundle
 from service.predictions.uploads.subset import digest_subset, parse_subset
 
@@ -45,11 +46,13 @@ def restrict_to_subset(predictions: Predictions, subset: Mask | None) -> Predict
     """Return predictions without those of images outside of a subset, (A,), and with the subset."""
     if subset is None:
         return predictions
-    restricted = predictions.top1_restricted
+    restricted, probability, answers = predictions.top1_restricted, predictions.probability, predictions.answers
     return replace(
         predictions,
-        top1=_clear(predictions.top1, ~subset),
-        top1_restricted=None if restricted is None else _clear(restricted, ~subset),
+        top1=np.where(subset, predictions.top1, np.int16(NO_PREDICTION)),
+        top1_restricted=None if restricted is None else np.where(subset, restricted, np.int16(NO_PREDICTION)),
+        probability=None if probability is None else np.where(subset, probability, np.float16(0)),
+        answers=answers and replace(answers, index=np.where(subset, answers.index, np.int32(NO_ANSWER))),
         subset=subset,
     )
 
@@ -88,7 +91,3 @@ def coverage_warnings(bundle: Bundle, predictions: Predictions, request: Analysi
 def _names(bundle: Bundle, images: NDArray[np.int32]) -> str:
     names = ", ".join(bundle.arrays["names"][image].decode() for image in images[:MAX_NAMED].tolist())
     return names + (f", and {format_count(len(images) - MAX_NAMED)} more" if len(images) > MAX_NAMED else "")
-
-
-def _clear(classes: Classes, mask: Mask) -> Classes:
-    return np.where(mask, np.int16(-1), classes)

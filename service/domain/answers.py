@@ -10,6 +10,7 @@ from errata.enums import AnswerOutcome
 from numpy.typing import NDArray
 
 NO_PREDICTION = -1  # class of an image without a prediction
+NO_ANSWER = -1  # number of the answer of an image without one
 NO_CLASS = -2  # class of an answer that has none: the prediction is wrong
 NO_CLASS_NAME = "no class"
 MAX_STORED = 200  # characters of a stored answer
@@ -24,7 +25,7 @@ class Answers:
 
     texts: tuple[str, ...]  # (D,) at most MAX_STORED characters
     outcomes: NDArray[np.uint8]  # (D,) AnswerOutcome
-    index: NDArray[np.int32]  # (A,) answer of each image; -1: none
+    index: NDArray[np.int32]  # (A,) answer of each image; NO_ANSWER: none
     overridden: NDArray[np.bool_]  # (D,) whether the mapping file lists the answer
     candidates: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # first classes of ambiguous answers
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import NO_CLASS, AnswerOutcome, Answers
-from service.domain.answers import MAX_STORED
+from service.domain.answers import MAX_STORED, NO_ANSWER
 from service.predictions.answers.matcher import AnswerMatch, AnswerMatcher
 
 MAX_CANDIDATES = 5  # stored classes of an ambiguous answer
@@ -19,7 +19,7 @@ class AnswerCollector:
         self._matcher = matcher
         self._numbers: dict[str, int] = {}
         self._matches: list[AnswerMatch] = []
-        self._index = np.full(num_images, -1, dtype=np.int32)
+        self._index = np.full(num_images, NO_ANSWER, dtype=np.int32)
 
     def number(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """Return the number of each distinct answer, (n,)."""

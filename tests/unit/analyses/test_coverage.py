@@ -87,6 +87,24 @@ def test_the_coverage_of_a_subset_refers_to_the_subset(backend: Backend, demo: B
     assert np.flatnonzero(stored.top1 >= 0).tolist() == np.flatnonzero(stored.subset).tolist() == [0, 1, 2, 3]
 
 
+def test_answers_and_probabilities_outside_of_a_subset_have_no_effect(backend: Backend, demo: Bundle) -> None:
+    names = demo.image_names
+    subset = "\n".join(names[:4])
+
+    def send_answers(outside: str, probability: float) -> Analysis:
+        rows = [f"{name},{'a tench' if row < 4 else outside},0.{row + 1}" for row, name in enumerate(names[:8])]
+        rows += [f"{name},{outside},{probability}" for name in names[8:]]
+        content = "\n".join(["file_name,answer,probability", *rows]).encode()
+        return upload(backend.ports, AnalysisRequest("demo", subset=subset), io.BytesIO(content))
+
+    first, second = send_answers("a secret", 0.5), send_answers("nothing", 0.25)
+
+    assert first.answers is not None
+    assert (first.answers.num_answers, first.answers.num_unknown, first.answers.examples) == (4, 0, ())
+    assert first.answers == second.answers
+    assert first.predictions_digest == second.predictions_digest
+
+
 def test_an_image_of_the_subset_without_a_prediction_is_missing(backend: Backend, demo: Bundle) -> None:
     analysis = send(backend, demo, range(3), subset=range(4))
 
