@@ -26,6 +26,10 @@ Position = tuple[datetime, str]  # time and ID of an event
 _log = structlog.get_logger()
 
 
+class NotDone(Exception):
+    """Raised before an event exists if its action has failed."""
+
+
 @dataclass(frozen=True)
 class AuditFilter:
     """A filter of events: an event matches if it meets all conditions that are set."""
@@ -72,7 +76,7 @@ def record_change(
         actor: The actor; empty: the caller.
         required: Raise Unavailable if the archive cannot be written. Otherwise, only the log of the service has the
             event then, so that the service goes on while the archive is unavailable.
-        after: Called before the event exists. If it raises, there is no event.
+        after: Called before the event exists. If it raises NotDone, there is no event.
     """
     described = {"owner": analysis.owner, "title": analysis.title, **(details or {})}
     event = AuditEvent(
@@ -153,10 +157,10 @@ def _append(
     time = event.time.replace(microsecond=event.time.microsecond // 1000 * 1000)  # as in the ID
     stored = replace(event, id=_id_prefix(time) + secrets.token_hex(10), time=time)
     fields = {"actor": stored.actor, "action": stored.action.value, "analysis": stored.analysis}
-    _log.info("audit", dataset=stored.dataset, **fields)
     try:
         if stores.events is not None:
             stores.events.append(stored, after=after)
+        _log.info("audit", dataset=stored.dataset, **fields)
     except Unavailable as error:
         _log.error("audit event not stored", error=error.message, details=dict(stored.details), **fields)
         if required:

@@ -1,8 +1,9 @@
 """Upload a predictions file, and judge it while the caller waits."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from service import tracing
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.answers import check_mapping_applies, create_matcher, summarize_answers
-from service.analyses.audit import record_creation
+from service.analyses.audit import NotDone, record_creation
 from service.analyses.coverage import coverage_warnings, describe_subset, read_subset, restrict_to_subset
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.owner_guard import is_hidden
@@ -88,32 +89,24 @@ def upload(
     if before := find_repeated(ports, request, request_digest, analysis_id, owner):
         return before
     tracing.set_attributes({"errata.analysis": analysis_id, "errata.dataset": bundle.dataset})
-    try:
-        check_capacity(ports)
-    except TooBusy:
-        ports.stores.jobs.release_request_id(request.request_id)
-        raise
-    analysis = _judge(
-        ports,
-        Analysis(
-            id=analysis_id,
-            request=replace(request, answers_mapping="", subset=""),
-            state=State.SUCCEEDED,
-            evidence=bundle.digest,
-            create_time=start_time,
-            owner=owner,
-            start_time=start_time,
-            request_digest=request_digest,
-            warnings=(*warnings, f"{problem} {ACCEPTED_NOTE}") if problem else warnings,
-            implausible=bool(problem),
-            subset=describe_subset(bundle, subset),
-            assumptions=parsed.assumptions,
-            trace=tracing.current_context(),
-        ),
-        bundle,
-        parsed,
-        digest_mapping(request.answers_mapping),
+    unjudged = Analysis(
+        id=analysis_id,
+        request=replace(request, answers_mapping="", subset=""),
+        state=State.SUCCEEDED,
+        evidence=bundle.digest,
+        create_time=start_time,
+        owner=owner,
+        start_time=start_time,
+        request_digest=request_digest,
+        warnings=(*warnings, f"{problem} {ACCEPTED_NOTE}") if problem else warnings,
+        implausible=bool(problem),
+        subset=describe_subset(bundle, subset),
+        assumptions=parsed.assumptions,
+        trace=tracing.current_context(),
     )
+    with _released_after_error(ports, request.request_id):
+        check_capacity(ports)
+        analysis = _judge(ports, unjudged, bundle, parsed, digest_mapping(request.answers_mapping))
     archive_analysis(ports, analysis, parsed.predictions)
     _log.info("analysis judged", analysis=analysis.id, dataset=bundle.dataset, evidence=bundle.digest[:12])
     return analysis
@@ -193,15 +186,28 @@ def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions)
 
     The event of its creation is written meanwhile, and exists once the analysis does.
     """
-    try:
-        with ports.observer.stage(Stage.ARCHIVE), ThreadPoolExecutor(1) as pool:
-            archived = pool.submit(copy_context().run, ports.stores.archive.put, analysis, predictions)
-            record_creation(ports.stores, analysis, after=archived.result)
-            archived.result()
-    except Exception:
-        ports.stores.jobs.release_request_id(analysis.request.request_id)
-        raise
+
+    def wait() -> None:
+        if (error := archived.exception()) is not None:
+            raise NotDone from error
+
+    released, stage = _released_after_error(ports, analysis.request.request_id), ports.observer.stage(Stage.ARCHIVE)
+    with released, stage, ThreadPoolExecutor(1) as pool:
+        archived = pool.submit(copy_context().run, ports.stores.archive.put, analysis, predictions)
+        with suppress(NotDone):
+            record_creation(ports.stores, analysis, after=wait)
+        archived.result()
     ports.observer.analysis_finished(analysis)
+
+
+@contextmanager
+def _released_after_error(ports: Ports, request_id: str) -> Iterator[None]:
+    """Release a reserved request ID if the block fails, so that the caller can send the request again."""
+    try:
+        yield
+    except Exception:
+        ports.stores.jobs.release_request_id(request_id)
+        raise
 
 
 def _find_implausible(bundle: Bundle, parsed: Upload, request: AnalysisRequest) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from errata.errors import AlreadyExists, AnalysisNotFound, InvalidUpload, Unavailable
 
+from service.analyses import upload as use_case
 from service.analyses.lifecycle import delete
 from service.analyses.upload import upload
 from service.domain import Analysis, AnalysisRequest
@@ -44,6 +45,21 @@ def test_an_upload_that_could_not_be_archived_can_be_sent_again(
 
     assert backend.archive.get(again.id) == again
     assert [analysis.id for analysis in backend.finished] == [again.id]
+
+
+@pytest.mark.parametrize("name", ["compute_summary", "check_capacity"])
+def test_an_upload_that_fails_before_it_is_archived_can_be_sent_again(
+    backend: Backend, rows: list[str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise Unavailable("The archive could not be read.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(use_case, name, fail)
+        with pytest.raises(Unavailable, match="could not be read"):
+            send(backend, rows)
+
+    assert send(backend, rows).request.request_id == "r"
 
 
 def test_an_upload_that_could_not_be_archived_binds_its_id_to_no_body(backend: Backend, rows: list[str]) -> None:
