@@ -32,6 +32,7 @@ class Dataset:
     pairs: CooccurrenceInputs | None = None  # None with images: no pair reaches the minimum
     min_cooccurrence: int = MIN_COUNT
     predicted: Classes | None = None  # predicted classes of images; -1: no prediction
+    has_overlaps: bool = False  # there is a file of overlaps, perhaps with errors
     has_vocabulary: bool = False
     has_own_classes: bool = True  # False: the classes, their relations, and co-occurrence are built in
 
@@ -120,7 +121,7 @@ def _check_classes(dataset: Dataset) -> Iterable[Advice]:
             everywhere,
             "Every class belongs to {}. Its statistics equal those of all images. Remove the group.",
         )
-    if not len(space.overlaps):
+    if not dataset.has_overlaps and not len(space.overlaps):
         yield Advice(
             "no-overlaps",
             "There are no overlaps. If two classes mean the same in some images, list them in a file "

@@ -80,6 +80,7 @@ def read_files(name: str, inputs: Inputs) -> DatasetFiles:
         pairs=pairs,
         min_cooccurrence=inputs.min_cooccurrence,
         has_own_classes=inputs.classes is not None,
+        has_overlaps=inputs.overlaps is not None,
         has_vocabulary=inputs.vocabulary is not None,
     )
     return files

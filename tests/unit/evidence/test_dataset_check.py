@@ -137,6 +137,7 @@ def test_missing_overlaps_and_vocabulary_are_mentioned() -> None:
 
     assert kinds(Dataset(bare)) == ["no-overlaps", "no-vocabulary"]
     assert kinds(Dataset(bare, has_vocabulary=True)) == ["no-overlaps"]
+    assert kinds(Dataset(bare, has_overlaps=True)) == ["no-vocabulary"]
 
 
 def test_classes_and_groups_without_images_are_listed() -> None:
