@@ -13,6 +13,7 @@ from errata.errors import InvalidRequest
 from errata.names import dataset_name, image_name
 from errata.results import Analysis
 
+DEFAULT_DATASET = "imagenet-real"  # of the command and of the upload page
 CHUNK_BYTES = 1 << 19  # bytes of the file in one upload message
 MAX_SUBSET = 3_000_000  # bytes of the names of a subset; a message has at most 4 MiB
 PAGE_SIZE = 1000  # resources in one page of a list; the maximum of the service

@@ -1,9 +1,10 @@
 """The form of an upload: its fields as a request, and its page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from errata.errors import ErrataError, InvalidRequest
+from errata.requests import DEFAULT_DATASET
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -72,7 +73,7 @@ def upload_form(ports: Ports, request: Request, fields: UploadFields, error: Err
     """Return the page with the form, and with the error of the last upload."""
     token = form_token(request)
     view = UploadView(
-        fields,
+        fields if fields.dataset else replace(fields, dataset=DEFAULT_DATASET),
         tuple(ports.stores.evidence.datasets()),
         ports.limits.max_upload_bytes,
         format_size(ports.limits.max_upload_bytes),

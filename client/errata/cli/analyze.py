@@ -13,7 +13,6 @@ from errata import Client, pb
 from errata.cli.analyze_models import ModelRun
 from errata.cli.commands import FilePath, command
 from errata.cli.connect import (
-    DEFAULT_DATASET,
     Connection,
     Target,
     connect,
@@ -33,6 +32,7 @@ from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis
 from errata.errors import ErrataError, InvalidInput, InvalidRequest
 from errata.proto_json import to_json
+from errata.requests import DEFAULT_DATASET
 
 JUNIT = "junit.xml"
 MAX_MAPPING = 1_000_000  # bytes; the limit of the service

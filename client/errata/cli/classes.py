@@ -6,9 +6,10 @@ import click
 
 from errata import pb
 from errata.cli.commands import command
-from errata.cli.connect import DEFAULT_DATASET, Target, connect, evidence_option, json_option, server_options
+from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
 from errata.cli.output import print_json, without_controls
 from errata.proto_json import to_json
+from errata.requests import DEFAULT_DATASET
 
 EXAMPLES = """
 errata classes products

@@ -13,8 +13,6 @@ from errata.cli.extensions import EXTENSIONS_GROUP, LocalService, load_extension
 from errata.environment import connection_settings
 from errata.errors import InvalidRequest
 
-DEFAULT_DATASET = "imagenet-real"
-
 
 @dataclass(frozen=True)
 class Target:

@@ -6,7 +6,7 @@ import click
 
 from errata import pb
 from errata.cli.commands import command
-from errata.cli.connect import DEFAULT_DATASET, Target, connect, evidence_option, json_option, server_options
+from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
 from errata.cli.console import stderr_console, stdout_console
 from errata.cli.folder import find_verdict, is_folder
 from errata.cli.output import print_json
@@ -14,6 +14,7 @@ from errata.cli.resolve import resolve
 from errata.cli.views import show_verdicts
 from errata.errors import InvalidRequest
 from errata.proto_json import to_json
+from errata.requests import DEFAULT_DATASET
 
 EXAMPLES = """
 errata explain ILSVRC2012_val_00000001.JPEG --analysis predictions.csv

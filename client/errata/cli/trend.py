@@ -6,7 +6,7 @@ import click
 
 from errata import pb
 from errata.cli.commands import FilePath, command
-from errata.cli.connect import DEFAULT_DATASET, Target, connect, json_option, server_options
+from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders
@@ -22,6 +22,7 @@ from errata.messages import (
     metric_name,
 )
 from errata.proto_json import to_json
+from errata.requests import DEFAULT_DATASET
 from errata.trend_metrics import model_title, value_title
 
 MAX_REFERENCE = 3 << 20  # bytes, as the API accepts
