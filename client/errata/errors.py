@@ -99,7 +99,13 @@ class Violation:
 
     field: str
     description: str
-    line: int | None = None  # 1-based line (text) or row (arrays) of an upload
+    line: int | None = None  # 1-based
+    unit: str = "line"  # what `line` counts: lines of text, or a `row` of a table or an `entry` of JSON
+
+    @property
+    def place(self) -> str:
+        """The place in the input: `line 5`, or the field without a line."""
+        return self.field if self.line is None else f"{self.unit} {self.line}"
 
 
 class ErrataError(Exception):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -50,12 +51,12 @@ def _convert(error: grpc.RpcError, server: str, request: str) -> ErrataError:
     call: Any = error if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None  # both have code and details
     code = call.code() if call is not None else grpc.StatusCode.UNKNOWN
     message = (call.details() if call is not None else None) or str(error)
-    reason, violations, retry_after = "", list[Violation](), None
+    reason, violations, retry_after, unit = "", list[Violation](), None, ""
     status: Any = rpc_status.from_call(call) if call is not None else None
     for detail in status.details if status is not None else ():
         info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         if detail.Unpack(info):
-            reason = info.reason
+            reason, unit = info.reason, info.metadata.get("unit", "")
         elif detail.Unpack(bad):
             violations = [
                 _violation(field_violation.field, field_violation.description)
@@ -63,6 +64,8 @@ def _convert(error: grpc.RpcError, server: str, request: str) -> ErrataError:
             ]
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.ToMilliseconds() / 1000
+    if unit:
+        violations = [replace(violation, unit=unit) for violation in violations]
     error_class = _CLASSES.get(reason)
     if error_class is not None:
         return error_class(message, violations=violations, retry_after=retry_after)

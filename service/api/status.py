@@ -53,6 +53,8 @@ def status_of(error: ErrataError) -> Status:
         lines = [str(violation.line) for violation in error.violations if violation.line is not None]
         if lines:
             info.metadata["lines"] = ",".join(lines)
+            if (unit := error.violations[0].unit) != "line":
+                info.metadata["unit"] = unit
             details[0] = _pack(info)
     if error.retry_after is not None:
         delay = Duration()

@@ -1,6 +1,5 @@
 """Checks the files of a data set, and the predictions of a model for its images."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,9 +45,8 @@ def check_files(name: str, inputs: Inputs, predictions: Path | None, max_bytes: 
     except OSError as error:
         files.errors.append(FileError(predictions.name, f"Cannot read the file: {error.strerror}. Check the path."))
     except ErrataError as error:
-        unit = "row" if re.search(r"\b[Rr]ow \d", error.message) else "line"
         files.errors += [
-            FileError(predictions.name, violation.description, violation.field, unit, violation.line)
+            FileError(predictions.name, violation.description, violation.field, violation.unit, violation.line)
             for violation in error.violations
             if violation.line is not None
         ] or [FileError(predictions.name, error.message)]

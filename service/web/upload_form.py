@@ -91,7 +91,7 @@ def _details(error: ErrataError) -> tuple[str, ...]:
     """Return the problems in the file with their lines, unless the message already has them."""
     details = []
     for violation in error.unstated_violations:
-        place = f"Line {violation.line}" if violation.line else violation.field
+        place = violation.place.capitalize() if violation.line else violation.place
         details.append(f"{place}: {public_text(error, violation.description)}")
     return tuple(details)
 

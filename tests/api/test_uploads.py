@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import grpc
 import numpy as np
+import pyarrow as pa
 import pytest
 from errata import Client, errors, pb
 from errata.v1 import analysis_service_pb2_grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from pyarrow import parquet
 
 from service.evidence.bundle import Bundle
 
@@ -88,6 +90,12 @@ def test_a_stream_that_breaks_the_protocol_is_rejected(stub, messages: list, fie
     assert bad.field_violations[0].field == field
 
 
+def parquet_of(names: list[str], classes: list[str]) -> bytes:
+    file = io.BytesIO()
+    parquet.write_table(pa.table({"file_name": names, "top1": classes}), file)
+    return file.getvalue()
+
+
 BAD_FILES = {
     "empty": (b"", "INVALID_UPLOAD", None),
     "header alone": (b"file_name,top1\n", "INVALID_UPLOAD", None),
@@ -117,6 +125,24 @@ def test_an_invalid_file_is_rejected_with_the_reason_and_line(stub, client: Clie
         assert f"[line {line}]" in bad.field_violations[0].field
         assert info.metadata["lines"].split(",")[0] == str(line)
     assert client.upload(io.BytesIO(demo_csv), "demo").state == pb.Analysis.STATE_SUCCEEDED  # the server still works
+
+
+@pytest.mark.parametrize(
+    ("content", "places"),
+    [
+        (b"file_name,top1\nimagenet_00_243.jpg,x\nimagenet_00_243.jpg,y\n", ["line 2", "line 3"]),
+        (b'{"imagenet_00_243.jpg": "x", "imagenet_01_559.jpg": "y"}', ["entry 1", "entry 2"]),
+        (parquet_of(["imagenet_00_243.jpg", "imagenet_01_559.jpg"], ["x", "y"]), ["row 1", "row 2"]),
+    ],
+    ids=["CSV", "JSON", "Parquet"],
+)
+def test_an_invalid_file_is_rejected_with_places_in_the_unit_of_its_format(
+    client: Client, content: bytes, places: list[str]
+) -> None:
+    with pytest.raises(errors.InvalidRow) as caught:
+        client.upload(io.BytesIO(content), "demo")
+
+    assert [violation.place for violation in caught.value.violations] == places
 
 
 def test_a_pickle_is_rejected_without_being_loaded(client: Client, tmp_path) -> None:

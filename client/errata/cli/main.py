@@ -153,7 +153,7 @@ def print_error(error: ErrataError) -> None:
     click.echo(without_controls(f"errata: {error.message}"), err=True)
     places: dict[str, list[str]] = {}
     for violation in error.unstated_violations:
-        place = violation.field if violation.line is None else f"line {violation.line}"
+        place = violation.place
         if violation.line is not None and isinstance(error, errors.InvalidPolicy):  # a line can have several fields
             place = f"{place}, {violation.field}"
         places.setdefault(violation.description, []).append(place)

@@ -117,13 +117,13 @@ def _write_document(file: BinaryIO, document: dict[str, Any]) -> None:
 
 
 def _violation_fields(violation: Violation) -> list[Any]:
-    return [violation.field, violation.description, violation.line]
+    return [violation.field, violation.description, violation.line, violation.unit]
 
 
 def _violations(document: dict[str, Any]) -> tuple[Violation, ...]:
     return tuple(
-        Violation(_text(field), _text(description), None if line is None else int(line))
-        for field, description, line in document["violations"][:MAX_VIOLATIONS]
+        Violation(_text(field), _text(description), None if line is None else int(line), _text(unit))
+        for field, description, line, unit in document["violations"][:MAX_VIOLATIONS]
     )
 
 

@@ -139,7 +139,7 @@ def read_score_blocks(
         bad_rows = np.flatnonzero(np.isnan(highest) | np.isneginf(highest))
         if len(bad_rows):
             violations += [
-                Violation("row", NAN_SCORES if np.isnan(highest[row]) else NO_SCORES, int(start + row + 1))
+                Violation("row", NAN_SCORES if np.isnan(highest[row]) else NO_SCORES, int(start + row + 1), "row")
                 for row in bad_rows[:MAX_VIOLATIONS]
             ]
             count += len(bad_rows)

@@ -1,7 +1,7 @@
 """Validation of rows: at most one prediction for each image of the data set, or an error that lists the wrong lines."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -83,7 +83,7 @@ def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predict
     bad_rows = np.flatnonzero((rows.top1 < 0) | (rows.top1 >= layout.label_space.num_classes))
     if len(bad_rows):
         violations = [
-            Violation("predicted_class", describe_index(int(rows.top1[row]), layout.label_space), int(row + 1))
+            Violation("predicted_class", describe_index(int(rows.top1[row]), layout.label_space), int(row + 1), "row")
             for row in bad_rows[:MAX_VIOLATIONS]
         ]
         is_one_based = rows.top1.min() > 0 and rows.top1.max() == layout.label_space.num_classes
@@ -168,7 +168,8 @@ class _Assembly:
 
     def finish(self) -> Predictions:
         """Return the predictions, -1 for images without a row; raise InvalidRow if rows are wrong."""
-        violations = sorted(self._violations, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]
+        first = sorted(self._violations, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]
+        violations = [replace(violation, unit=self._terms.row) for violation in first]
         if self._num_unknown > UNKNOWN_SHARE * self._count:
             self._check_other_dataset(violations)
         if self._num_wrong:

@@ -117,6 +117,13 @@ def test_a_status_has_fields_and_lines() -> None:
     assert dict(detail(status, error_details_pb2.ErrorInfo).metadata) == {"lines": "3,17"}
 
 
+def test_a_status_says_what_the_numbers_count() -> None:
+    violations = [Violation("predicted_class", "no class", 17, "entry")]
+    status = status_of(InvalidRow("Entry 17: no class", violations=violations))
+
+    assert dict(detail(status, error_details_pb2.ErrorInfo).metadata) == {"lines": "17", "unit": "entry"}
+
+
 def test_a_status_has_a_field_without_a_line() -> None:
     status = status_of(InvalidRequest("expected a data set, got none", field="dataset"))
 
