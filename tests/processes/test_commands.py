@@ -340,7 +340,7 @@ def test_an_upload_on_a_full_disk_is_rejected_without_remains(
     with serving(data_dir, tmp_path / "full") as server:
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
         refused = errata(*upload, server.grpc)
-        left = [file.name for file in (tmp_path / "full").glob("*")] if (tmp_path / "full").is_dir() else []
+        left = [path.name for path in (tmp_path / "full").rglob("*") if path.is_file()]
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         accepted = errata(*upload, server.grpc)
 
