@@ -28,6 +28,7 @@ from service.evicting_limiter import EvictingLimiter
 from service.telemetry import Metrics
 from service.web.application import peer_of
 from service.web.hooks import generic, huggingface, mlflow, wandb
+from service.web.hooks.payload import InvalidEvent
 from service.web.hooks.signature import Unverified
 
 NUM_THREADS = 2  # threads per registry that queue analyses; a registry that answers slowly blocks only its own
@@ -148,10 +149,14 @@ _RESULT_MESSAGES: Mapping[EventResult, str] = {
 def _describe(error: Exception) -> str:
     """Describe the problem with an event in a sentence."""
     match error:
+        case InvalidEvent():
+            return str(error)
         case KeyError():
             return f"Field {error!s:.80} is missing."
         case TypeError() | AttributeError():
             return "A field has the wrong type."
+        case UnicodeDecodeError():
+            return f"Byte {error.object[error.start]:#04x} at position {error.start} is not UTF-8. Send JSON in UTF-8."
         case ValueError() if "integer string conversion" in str(error):
             return "A number is too long."
         case _:
@@ -178,9 +183,9 @@ async def _read_body(request: Request, limit: int) -> bytes | None:
 
 
 def _parse_event(kind: ModuleType, headers: Mapping[str, str], body: bytes) -> RegistryEvent | None:
-    """Return the event of a verified request; raise ValueError, KeyError, or TypeError if it is invalid."""
+    """Return the event of a verified request; raise the errors of `parse`, or ValueError for invalid JSON."""
     payload: Any = parse_json(body.decode())
     if not isinstance(payload, dict):
-        raise TypeError("The payload is not an object. Send a JSON object.")
+        raise InvalidEvent("The payload is not an object. Send a JSON object.")
     event: RegistryEvent | None = kind.parse(headers, payload)
     return event

@@ -27,7 +27,11 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
 
 
 def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
-    """Return the event of a payload, or None for an irrelevant one; raise KeyError or TypeError if it is invalid."""
+    """Return the event of a payload, or None for an irrelevant one.
+
+    Raises:
+        InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
+    """
     delivery = header(headers, "webhook-id")
     if "specversion" in payload:
         if payload["specversion"] != "1.0":

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.domain import Action, RegistryEvent
+from service.web.hooks.payload import InvalidEvent, text
 from service.web.hooks.signature import check_secret, header
 
 MAX_BODY = 256 << 10  # bytes
@@ -20,23 +21,26 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
 
 
 def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
-    """Return the event of a payload, or None for an irrelevant one; raise KeyError or TypeError if it is invalid."""
+    """Return the event of a payload, or None for an irrelevant one.
+
+    Raises:
+        InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
+    """
     event, repository = payload["event"], payload["repo"]
     scope = event["scope"]
     if not (scope == "repo.content" or scope.startswith("repo.content.")) or repository["type"] != "model":
         return None
-    if not isinstance(repository["name"], str) or not repository["name"]:
-        raise TypeError("Field 'repo.name' must be text.")
+    model = text(repository, "name")
     for ref in payload.get("updatedRefs") or []:
         name, commit = ref["ref"], ref["newSha"]
         if commit is None or not (name == "refs/heads/main" or name.startswith("refs/tags/")):
             continue
-        if not _COMMIT.fullmatch(commit):
-            raise TypeError("Field 'newSha' must be a commit hash.")
+        if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+            raise InvalidEvent(f"Field 'newSha' is {commit!r:.80}. Send a commit hash: 40 digits 0-9 and a-f.")
         delivery = ".".join(map(str, (payload["webhook"]["id"], repository["id"], name, commit)))
         old = ref.get("oldSha")
         previous = old if isinstance(old, str) and _COMMIT.fullmatch(old) else ""
-        return RegistryEvent(Action.CREATED, repository["name"], commit, delivery=delivery, previous=previous)
+        return RegistryEvent(Action.CREATED, model, commit, delivery=delivery, previous=previous)
     return None
 
 

@@ -16,7 +16,7 @@ from service.analyses.write_back import WriteBack
 from service.domain import Action, GateDecision, RegistryEvent, RegistryRule
 from service.predictions.mlflow_client import MlflowClient, ModelVersion
 from service.predictions.registry_http import RegistryAddress
-from service.web.hooks.payload import text
+from service.web.hooks.payload import InvalidEvent, text
 from service.web.hooks.result_fields import MAX_TEXT, PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
 from service.web.hooks.signature import check_delivery, check_signatures, check_time, header
 from service.wire import to_analysis
@@ -37,7 +37,11 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
 
 
 def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
-    """Return the event of a payload, or None for an irrelevant one; raise KeyError or TypeError if it is invalid."""
+    """Return the event of a payload, or None for an irrelevant one.
+
+    Raises:
+        InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
+    """
     event, data = (payload["entity"], payload["action"]), payload["data"]
     delivery = header(headers, "x-mlflow-delivery-id")
     if event == ("model_version", "created"):
@@ -49,7 +53,7 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEve
     if event == ("model_version_tag", "set"):
         value = data["value"]
         if not isinstance(value, str):
-            raise TypeError("Field 'value' must be text.")
+            raise InvalidEvent(f"Field 'value' must be text, got {type(value).__name__}. Send text.")
         name, version, key = (text(data, field) for field in ("name", "version", "key"))
         return RegistryEvent(Action.TAG, name, version, key, value[:MAX_TEXT], delivery)
     return None

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.domain import Action, RegistryEvent
+from service.web.hooks.payload import InvalidEvent, text
 from service.web.hooks.signature import check_digest, check_secret, header
 
 MAX_BODY = 256 << 10  # bytes
@@ -21,13 +22,20 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
 
 
 def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
-    """Return the event of a payload, or None for an irrelevant one; raise KeyError or TypeError if it is invalid."""
+    """Return the event of a payload, or None for an irrelevant one.
+
+    Raises:
+        InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
+    """
     event_type = payload["event_type"]
     if event_type not in ("LINK_ARTIFACT", "ADD_ARTIFACT_ALIAS"):
         return None
-    path, colon, version = payload["artifact_version_string"].rpartition(":")
+    artifact = text(payload, "artifact_version_string")
+    path, colon, version = artifact.rpartition(":")
     if not colon or path.count("/") != 2:
-        raise TypeError("Field 'artifact_version_string' must have the form ENTITY/PROJECT/NAME:VERSION.")
+        raise InvalidEvent(
+            f"Field 'artifact_version_string' is {artifact!r:.80}. Send the form ENTITY/PROJECT/NAME:VERSION."
+        )
     if event_type == "LINK_ARTIFACT":
         return RegistryEvent(Action.CREATED, path, version)
     return RegistryEvent(Action.ALIAS, path, version, str(payload["alias"]))

@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 
 from service.domain import Action, RegistryEvent
 from service.web.hooks import generic
+from service.web.hooks.payload import InvalidEvent
 from service.web.hooks.signature import Unverified
 
 # spec: registries, "Standard Webhooks", worked example
@@ -171,21 +172,21 @@ def test_other_cloud_events_version_is_ignored() -> None:
 def test_cloud_event_without_a_required_field_is_invalid(missing: str) -> None:
     payload = {"specversion": "1.0", "id": "e", "source": "s", "type": "model_version.created", "data": DATA}
 
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError)):
         generic.parse({}, {key: value for key, value in payload.items() if key != missing})
 
 
 @pytest.mark.parametrize("field", ["name", "version", "model"])
 @pytest.mark.parametrize("value", [None, 7, True, [], {}, "", "x" * 10_000])
 def test_field_of_a_wrong_type_is_invalid(field: str, value: Any) -> None:
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError)):
         parsed(**{field: value})
 
 
 @pytest.mark.parametrize("payload", [{}, {"type": []}, {"type": "model_version.created"}])
 @pytest.mark.parametrize("data", [None, [], "text", 7])
 def test_invalid_payload_is_rejected(payload: dict[str, Any], data: Any) -> None:
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError)):
         generic.parse({}, {**payload, "data": data})
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from service.domain import Action, RegistryEvent
 from service.web.hooks import huggingface
+from service.web.hooks.payload import InvalidEvent
 from service.web.hooks.signature import Unverified
 
 OLD, NEW = "ce9a4674fa833a68d5a73ec355f0ea95eedd60b7", "575db8b7a51b6f85eb06eee540738584589f131c"
@@ -138,19 +139,19 @@ def test_other_payload_version_is_parsed() -> None:
     "commit", ["main", "", "575DB8B7A51B6F85EB06EEE540738584589F131C", NEW[:-1], NEW + "0", NEW + "\n", 7, ["x"]]
 )
 def test_invalid_commit_hash_is_rejected(commit: Any) -> None:
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError)):
         pushed("refs/heads/main", commit)
 
 
 @pytest.mark.parametrize("missing", ["event", "repo", "webhook"])
 def test_missing_field_is_invalid(missing: str) -> None:
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError)):
         huggingface.parse({}, {key: value for key, value in DOCUMENTED.items() if key != missing})
 
 
 @pytest.mark.parametrize("name", [None, 7, ["a/b"], {}])
 def test_name_of_a_wrong_type_is_invalid(name: Any) -> None:
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError)):
         parsed(repo={**DOCUMENTED["repo"], "name": name})
 
 

@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 
 from service.domain import Action, RegistryEvent
 from service.web.hooks import mlflow
+from service.web.hooks.payload import InvalidEvent
 from service.web.hooks.signature import Unverified
 
 SECRET = "errata-test-secret"
@@ -228,7 +229,7 @@ def test_other_events_are_ignored(entity: str, action: str, data: dict[str, Any]
     ],
 )
 def test_invalid_payload_is_rejected(data: Any) -> None:
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError)):
         parsed(data)
 
 
