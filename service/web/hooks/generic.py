@@ -7,7 +7,7 @@ from typing import Any
 
 from service.domain import Action, RegistryEvent
 from service.web.hooks.payload import text
-from service.web.hooks.signature import Unverified, check_delivery, check_signatures, check_time, header
+from service.web.hooks.signature import Unverified, check_delivery, check_signatures, check_time, header, to_bytes
 
 MAX_BODY = 256 << 10  # bytes
 _ACTIONS = {
@@ -22,7 +22,7 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
     delivery, timestamp = header(headers, "webhook-id"), header(headers, "webhook-timestamp")
     check_delivery(delivery)
     check_time(timestamp, now)
-    message = b".".join([delivery.encode("utf-8", "surrogateescape"), timestamp.encode(), body])
+    message = b".".join([to_bytes(delivery), timestamp.encode(), body])
     check_signatures(header(headers, "webhook-signature"), message, [key_of(secret) for secret in secrets])
 
 

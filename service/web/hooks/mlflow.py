@@ -18,7 +18,7 @@ from service.predictions.mlflow_client import MlflowClient, ModelVersion
 from service.predictions.registry_http import RegistryAddress
 from service.web.hooks.payload import InvalidEvent, text
 from service.web.hooks.result_fields import MAX_TEXT, PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
-from service.web.hooks.signature import check_delivery, check_signatures, check_time, header
+from service.web.hooks.signature import check_delivery, check_signatures, check_time, header, to_bytes
 from service.wire import to_analysis
 
 MAX_BODY = 1 << 20  # bytes
@@ -32,7 +32,7 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
     delivery, timestamp = header(headers, "x-mlflow-delivery-id"), header(headers, "x-mlflow-timestamp")
     check_delivery(delivery)
     check_time(timestamp, now)
-    message = b".".join([delivery.encode("utf-8", "surrogateescape"), timestamp.encode(), body])
+    message = b".".join([to_bytes(delivery), timestamp.encode(), body])
     check_signatures(header(headers, "x-mlflow-signature"), message, [secret.encode() for secret in secrets])
 
 
