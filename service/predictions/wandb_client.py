@@ -17,9 +17,9 @@ from service.predictions.public_files import PublicFiles
 from service.predictions.registry_http import MAX_RESPONSE, RegistryAddress
 from service.predictions.wandb_graphql import WandbGraphql
 
-MAX_ENTRIES = 100_000  # files of one artifact
 PAGE_SIZE = 500  # addresses of files in one response
 MAX_PAGES = 40
+MAX_ENTRIES = MAX_PAGES * PAGE_SIZE  # files of one artifact
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _VERSION_FIELDS = "artifact { id state digest }"
 _MANIFEST_QUERY = """
@@ -201,7 +201,9 @@ def _check_manifest(digests: Mapping[str, str], entries: Mapping[str, ManifestEn
     if digest.hexdigest() != expected:
         raise ModelRefused("The files of the artifact differ from the digest of its version. Log the artifact again.")
     if len(digests) > MAX_ENTRIES:
-        raise ModelRefused(f"The artifact has {len(digests):,} files. Expected at most {MAX_ENTRIES:,}.")
+        raise ModelRefused(
+            f"The artifact has {len(digests):,} files. Log the model alone: at most {MAX_ENTRIES:,} files."
+        )
 
 
 def _hasher(algorithm: str) -> Any:
