@@ -104,18 +104,18 @@ class Hooks:
             message = "Request not verified. Sign it with a secret of the registry."
             return self._respond(name, "unverified", 401, message)
         try:
-            event = _parse_event(kind, headers, body)
+            events = _parse_events(kind, headers, body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             _log.warning("invalid webhook", registry=name, error=f"{type(error).__name__}: {error!s:.200}")
             return self._respond(name, "malformed", 400, f"Invalid event. {_describe(error)}")
-        if event is None:
+        if not events:
             return self._respond(name, EventResult.IGNORED, 200, "Event ignored: its type is not relevant.")
         if self._num_waiting[name] >= MAX_WAITING:
             return self._retry_later(name, TooBusy("too many waiting webhooks"))
         self._num_waiting[name] += 1
         try:
             result = await asyncio.get_running_loop().run_in_executor(
-                self._pools[name], copy_context().run, handle_event, self._ports, caller.registry, event
+                self._pools[name], copy_context().run, _handle_events, self._ports, caller.registry, events
             )
         except (TooBusy, Unavailable) as error:
             return self._retry_later(name, error)
@@ -182,10 +182,19 @@ async def _read_body(request: Request, limit: int) -> bytes | None:
     return bytes(content)
 
 
-def _parse_event(kind: ModuleType, headers: Mapping[str, str], body: bytes) -> RegistryEvent | None:
-    """Return the event of a verified request; raise the errors of `parse`, or ValueError for invalid JSON."""
+def _parse_events(kind: ModuleType, headers: Mapping[str, str], body: bytes) -> Sequence[RegistryEvent]:
+    """Return the events of a verified request; raise the errors of `parse`, or ValueError for invalid JSON."""
     payload: Any = parse_json(body.decode())
     if not isinstance(payload, dict):
         raise InvalidEvent("The payload is not an object. Send a JSON object.")
-    event: RegistryEvent | None = kind.parse(headers, payload)
-    return event
+    events: Sequence[RegistryEvent] = kind.parse(headers, payload)
+    return events
+
+
+def _handle_events(ports: Ports, registry: Registry, events: Sequence[RegistryEvent]) -> EventResult:
+    """Handle the events of a request, and return the first of their results in the order of EventResult.
+
+    An error ends it. In the repeated delivery, the events that were handled before have no effect.
+    """
+    results = {handle_event(ports, registry, event) for event in events}
+    return next(result for result in EventResult if result in results)

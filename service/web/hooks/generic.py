@@ -26,8 +26,8 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
     check_signatures(header(headers, "webhook-signature"), message, [key_of(secret) for secret in secrets])
 
 
-def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
-    """Return the event of a payload, or None for an irrelevant one.
+def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[RegistryEvent]:
+    """Return the events of a payload; none if it is irrelevant.
 
     Raises:
         InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
@@ -35,14 +35,14 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEve
     delivery = header(headers, "webhook-id")
     if "specversion" in payload:
         if payload["specversion"] != "1.0":
-            return None
+            return []
         delivery = f"{payload['source']}.{payload['id']}"
     action = _ACTIONS.get(payload["type"])
     if action is None:
-        return None
+        return []
     data = payload["data"]
     name = {Action.ALIAS: "alias", Action.TAG: "key"}.get(action)
-    return RegistryEvent(
+    event = RegistryEvent(
         action,
         text(data, "name"),
         text(data, "version"),
@@ -51,6 +51,7 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEve
         delivery,
         source=text(data, "model"),
     )
+    return [event]
 
 
 def key_of(secret: str) -> bytes:

@@ -36,8 +36,8 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
     check_signatures(header(headers, "x-mlflow-signature"), message, [secret.encode() for secret in secrets])
 
 
-def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
-    """Return the event of a payload, or None for an irrelevant one.
+def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[RegistryEvent]:
+    """Return the events of a payload; none if it is irrelevant.
 
     Raises:
         InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
@@ -45,18 +45,17 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEve
     event, data = (payload["entity"], payload["action"]), payload["data"]
     delivery = header(headers, "x-mlflow-delivery-id")
     if event == ("model_version", "created"):
-        return RegistryEvent(Action.CREATED, text(data, "name"), text(data, "version"), delivery=delivery)
+        return [RegistryEvent(Action.CREATED, text(data, "name"), text(data, "version"), delivery=delivery)]
     if event == ("model_version_alias", "created"):
-        return RegistryEvent(
-            Action.ALIAS, text(data, "name"), text(data, "version"), text(data, "alias"), delivery=delivery
-        )
+        name, version, alias = (text(data, field) for field in ("name", "version", "alias"))
+        return [RegistryEvent(Action.ALIAS, name, version, alias, delivery=delivery)]
     if event == ("model_version_tag", "set"):
         value = data["value"]
         if not isinstance(value, str):
             raise InvalidEvent(f"Field 'value' must be text, got {type(value).__name__}. Send text.")
         name, version, key = (text(data, field) for field in ("name", "version", "key"))
-        return RegistryEvent(Action.TAG, name, version, key, value[:MAX_TEXT], delivery)
-    return None
+        return [RegistryEvent(Action.TAG, name, version, key, value[:MAX_TEXT], delivery)]
+    return []
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
+from errata.errors import Unavailable
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
+from service.analyses.registries import EventResult
 from service.domain import RegistryEvent, RegistryRule
 from service.telemetry import Metrics
 from service.web.hooks.endpoint import NUM_THREADS, Caller, Hooks
@@ -102,6 +104,34 @@ async def test_the_value_in_an_answer_is_short_and_printable(calls: httpx.AsyncC
 
     assert answer.status_code == 400
     assert len(answer.json()["message"]) < 250 and answer.json()["message"].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("versions", "status", "outcome"),
+    [
+        (("queued", "repeated", "ignored"), 202, "queued"),
+        (("refused", "ignored", "queued"), 202, "queued"),
+        (("ignored", "repeated"), 200, "repeated"),
+        (("refused", "refused"), 200, "refused"),
+        (("queued", "later", "queued"), 503, "later"),
+    ],
+)
+async def test_every_event_of_a_request_is_handled(
+    calls: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, versions: tuple[str, ...], status: int, outcome: str
+) -> None:
+    commits = {f"{number:040x}": version for number, version in enumerate(versions)}
+
+    def handle(ports: object, registry: object, event: RegistryEvent) -> EventResult:
+        if commits[event.version] == "later":
+            raise Unavailable("no worker")
+        return EventResult(commits[event.version])
+
+    monkeypatch.setattr("service.web.hooks.endpoint.handle_event", handle)
+    refs = [{"ref": f"refs/tags/{commit}", "oldSha": None, "newSha": commit} for commit in commits]
+
+    answer = await send(calls, "huggingface", json.dumps({**PUSH, "updatedRefs": refs}).encode())
+
+    assert (answer.status_code, answer.json()["outcome"]) == (status, outcome)
 
 
 async def test_a_slow_registry_delays_only_its_own_webhooks() -> None:
