@@ -26,7 +26,7 @@ from service.domain import Action, RegistryEvent
 from service.predictions.model_id import SOURCES, parse_model_id
 from service.telemetry import Metrics
 from service.web.hooks import generic
-from service.web.hooks.endpoint import KINDS, Caller, Hooks
+from service.web.hooks.endpoint import KINDS, Hooks, HookSource
 from service.web.hooks.receive_only import ReceiveOnlyRegistry
 from service.web.hooks.signature import Unverified
 
@@ -206,12 +206,14 @@ class Endpoint:
     """The hooks of four registries that ask for nothing, called without a socket."""
 
     def __init__(self) -> None:
-        callers = {
-            kind: Caller(kind, secrets_of(kind), ReceiveOnlyRegistry(kind, (), identifier=lambda event: event.model))
+        sources = {
+            kind: HookSource(
+                kind, secrets_of(kind), ReceiveOnlyRegistry(kind, (), identifier=lambda event: event.model)
+            )
             for kind in KINDS
         }
         no_ports = cast("Ports", None)  # unused: there are no rules
-        self.hooks = Hooks(no_ports, callers, Metrics(CollectorRegistry()), clock=lambda: float(NOW))
+        self.hooks = Hooks(no_ports, sources, Metrics(CollectorRegistry()), clock=lambda: float(NOW))
         self.app = Starlette(routes=list(self.hooks.routes()))
         self.runner = asyncio.Runner()
 

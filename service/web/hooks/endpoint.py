@@ -47,7 +47,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Caller:
+class HookSource:
     """A configured registry that sends webhooks."""
 
     kind: str
@@ -59,13 +59,13 @@ class Hooks:
     """Receives the webhooks of the configured registries, and queues analyses in threads of each registry."""
 
     def __init__(
-        self, ports: Ports, callers: Mapping[str, Caller], metrics: Metrics, clock: Callable[[], float] = time.time
+        self, ports: Ports, sources: Mapping[str, HookSource], metrics: Metrics, clock: Callable[[], float] = time.time
     ) -> None:
         self._ports = ports
-        self._callers = callers
+        self._sources = sources
         self._metrics = metrics
         self._clock = clock
-        self._pools = {name: ThreadPoolExecutor(NUM_THREADS, thread_name_prefix=f"hook-{name}") for name in callers}
+        self._pools = {name: ThreadPoolExecutor(NUM_THREADS, thread_name_prefix=f"hook-{name}") for name in sources}
         self._num_waiting: Counter[str] = Counter()  # requests by registry
         self._reading = EvictingLimiter(MAX_READING, BODY_SECONDS)
 
@@ -80,10 +80,10 @@ class Hooks:
 
     async def _receive(self, request: Request) -> Response:
         name = request.path_params["registry_id"]
-        caller = self._callers.get(name)
-        if caller is None or caller.kind != request.path_params["kind"]:
+        source = self._sources.get(name)
+        if source is None or source.kind != request.path_params["kind"]:
             return self._respond("unknown", "not_found", 404, "Registry not found. Check its ID and kind.")
-        kind = KINDS[caller.kind]
+        kind = KINDS[source.kind]
         try:
             async with self._reading.slot():
                 body = await _read_body(request, kind.MAX_BODY)
@@ -97,7 +97,7 @@ class Hooks:
             return _closing(self._respond(name, "too_large", 413, message))
         headers = dict(request.headers)
         try:
-            kind.verify(headers, body, caller.secrets, self._clock())
+            kind.verify(headers, body, source.secrets, self._clock())
         except Unverified as error:
             self._metrics.refused_calls.labels("hook", "UNVERIFIED").inc()
             _log.warning("webhook not verified", registry=name, why=str(error), peer=peer_of(request))
@@ -115,7 +115,7 @@ class Hooks:
         self._num_waiting[name] += 1
         try:
             result = await asyncio.get_running_loop().run_in_executor(
-                self._pools[name], copy_context().run, _handle_events, self._ports, caller.registry, events
+                self._pools[name], copy_context().run, _handle_events, self._ports, source.registry, events
             )
         except (TooBusy, Unavailable) as error:
             return self._retry_later(name, error)

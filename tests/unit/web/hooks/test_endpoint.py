@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from service.analyses.registries import EventResult
 from service.domain import RegistryEvent, RegistryRule
 from service.telemetry import Metrics
-from service.web.hooks.endpoint import NUM_THREADS, Caller, Hooks
+from service.web.hooks.endpoint import NUM_THREADS, Hooks, HookSource
 from service.web.hooks.receive_only import ReceiveOnlyRegistry
 
 SECRET = "a secret of the test"
@@ -47,11 +47,11 @@ class WaitingRegistry:
 async def calls() -> AsyncIterator[httpx.AsyncClient]:
     """A client of the webhooks of a W&B and a Hugging Face registry."""
     no_ports: Any = None
-    callers = {
-        kind: Caller(kind, [SECRET], ReceiveOnlyRegistry(kind, (), identifier=lambda event: event.model))
+    sources = {
+        kind: HookSource(kind, [SECRET], ReceiveOnlyRegistry(kind, (), identifier=lambda event: event.model))
         for kind in ("huggingface", "wandb")
     }
-    hooks = Hooks(no_ports, callers, Metrics(CollectorRegistry()))
+    hooks = Hooks(no_ports, sources, Metrics(CollectorRegistry()))
     transport = httpx.ASGITransport(app=Starlette(routes=hooks.routes()))
     async with httpx.AsyncClient(transport=transport, base_url="http://errata") as client:
         yield client
@@ -137,9 +137,9 @@ async def test_every_event_of_a_request_is_handled(
 async def test_a_slow_registry_delays_only_its_own_webhooks() -> None:
     slow, fast = WaitingRegistry("slow"), WaitingRegistry("fast")
     fast.is_released.set()
-    callers: Any = {registry.id: Caller("huggingface", [SECRET], registry) for registry in (slow, fast)}  # type: ignore[arg-type]
+    sources: Any = {registry.id: HookSource("huggingface", [SECRET], registry) for registry in (slow, fast)}  # type: ignore[arg-type]
     no_ports: Any = None
-    hooks = Hooks(no_ports, callers, Metrics(CollectorRegistry()))
+    hooks = Hooks(no_ports, sources, Metrics(CollectorRegistry()))
     transport = httpx.ASGITransport(app=Starlette(routes=hooks.routes()))
     headers = {"X-Webhook-Secret": SECRET}
     async with httpx.AsyncClient(transport=transport, base_url="http://errata", headers=headers) as client:
