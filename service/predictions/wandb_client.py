@@ -20,6 +20,7 @@ from service.predictions.wandb_graphql import WandbGraphql
 PAGE_SIZE = 500  # addresses of files in one response
 MAX_PAGES = 40
 MAX_ENTRIES = MAX_PAGES * PAGE_SIZE  # files of one artifact
+VERSION = re.compile(r"v[0-9]+")  # of an artifact; every other text is an alias
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _VERSION_FIELDS = "artifact { id state digest }"
 _MANIFEST_QUERY = """
@@ -162,7 +163,7 @@ class WandbClient:
 def pin_artifact(model: ModelId, policy: ModelPolicy) -> ModelId:
     """Return the model at its version and digest; raise ModelNotFound if there is none, Unavailable if not ready."""
     artifact = parse_wandb_artifact(model.rest)
-    if artifact.digest and re.fullmatch(r"v\d+", artifact.version) and artifact.registry:
+    if artifact.digest and VERSION.fullmatch(artifact.version) and artifact.registry:
         return model
     address = policy.registry(artifact.registry, str(model), "wandb")
     version = ready_version(str(model), WandbClient(address), artifact)

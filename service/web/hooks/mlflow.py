@@ -16,8 +16,8 @@ from service.analyses.write_back import WriteBack
 from service.domain import Action, GateDecision, RegistryEvent, RegistryRule
 from service.predictions.mlflow_client import MlflowClient, ModelVersion
 from service.predictions.registry_http import RegistryAddress
-from service.web.hooks.payload import InvalidEvent, text
-from service.web.hooks.result_fields import MAX_TEXT, PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
+from service.web.hooks.payload import MAX_TEXT, InvalidEvent, text
+from service.web.hooks.result_fields import PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
 from service.web.hooks.signature import check_delivery, check_signatures, check_time, header, to_bytes
 from service.wire import to_analysis
 
