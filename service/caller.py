@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a call. The default is a caller without a token, or a task of the service itself."""
+    """The caller of the service. The default is a caller without a token, or a task of the service itself."""
 
     name: str = ""  # of the token
     visible_owner: str | None = None  # the owner whose analyses alone exist for the caller; None: those of all owners

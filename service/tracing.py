@@ -211,10 +211,10 @@ def _exporters() -> Iterator[Any]:
         raise ValueError(f"Unknown OTLP protocol {protocol!r:.40}. Expected one of {', '.join(EXPORTERS)}.")
     for name in (os.environ.get("OTEL_TRACES_EXPORTER") or "otlp").split(","):
         entry = EXPORTERS[protocol] if name.strip() == "otlp" else name.strip()
-        found = list(entry_points(group="opentelemetry_traces_exporter", name=entry))
-        if not found:
+        matches = list(entry_points(group="opentelemetry_traces_exporter", name=entry))
+        if not matches:
             raise ImportError(f"The exporter {entry!r:.40} is not installed.", name=entry)
-        yield found[0].load()
+        yield matches[0].load()
 
 
 def _resource(service: str) -> dict[str, str]:

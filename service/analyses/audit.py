@@ -1,4 +1,4 @@
-"""The audit log: who created, deleted, canceled, retried, and reviewed, which gates decided, and who changed evidence.
+"""The audit log: creations, deletions, cancellations, retries, reviews, gate decisions, and changes of evidence.
 
 Events of evidence are in `audit/` of the archive, because they also publish it (service.evidence.publications). All
 other events are in `audit-analyses/`, under IDs that begin with the time, so that a page of events reads only its own

@@ -1,4 +1,4 @@
-"""What a reviewer sees of one image: labels, suggested classes, the model's prediction, and earlier reviews."""
+"""The details of one image for its review: labels, suggested classes, the model's prediction, and earlier reviews."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class ReviewDetails:
 
 
 def find_details(stores: Stores, dataset: str, analysis_id: str, image: str) -> ReviewDetails:
-    """Return what a reviewer sees of an image.
+    """Return the details of an image for its review.
 
     Args:
         stores: The stores.

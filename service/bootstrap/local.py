@@ -17,7 +17,7 @@ from service.bootstrap.housekeeping import Housekeeping
 from service.bootstrap.indexing import Indexing
 from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, make_results_task
 from service.bootstrap.process import raise_file_limit, reduced_latency, stop_on_signals
-from service.bootstrap.registries import RegistryThreads, check_datasets, make_callers
+from service.bootstrap.registries import RegistryThreads, check_datasets, make_hook_sources
 from service.bootstrap.security import make_api_security
 from service.bootstrap.servers import Addresses, Servers
 from service.bootstrap.wiring import image_folders, make_ports, process_predictor, worker_offer
@@ -49,13 +49,13 @@ async def run_local(
     """
     metrics = Metrics(CollectorRegistry())
     security = make_api_security(settings)
-    callers = make_callers(settings)
+    hook_sources = make_hook_sources(settings)
     store = InMemoryJobStore(time.time, settings.heartbeat_seconds)
     engine = Engine(local_broker, store)
     warn_about_missing_paths(settings)
     indexing = Indexing(settings, metrics)
     ports = make_ports(settings, store, indexing.archive, engine, metrics)
-    registries = [caller.registry for caller in callers.values()]
+    registries = [source.registry for source in hook_sources.values()]
     check_datasets(ports.stores.evidence, registries)
     background = ExitStack()  # stops what runs besides the servers and the engine, the last started first
     background.callback(indexing.stop)
@@ -94,7 +94,7 @@ async def run_local(
         before_stop=cancel_all,
         after_stop=stop,
         security=security,
-        callers=callers,
+        hook_sources=hook_sources,
     )
     await indexing.wait(stopped)
     await servers.serve(stopped, on_ready)

@@ -20,7 +20,7 @@ from service.evidence.repository import EvidenceRepository
 from service.settings import RegistrySettings, RuleSettings, Settings
 from service.telemetry import Metrics, initialize_series
 from service.web.hooks import generic, huggingface, wandb
-from service.web.hooks.endpoint import Caller
+from service.web.hooks.endpoint import HookSource
 from service.web.hooks.huggingface_registry import HuggingFaceRegistry
 from service.web.hooks.mlflow import MlflowRegistry
 from service.web.hooks.outgoing import make_target
@@ -35,14 +35,14 @@ POLL_RETRY_SECONDS = 30.0  # delay after a poll that failed
 _log = structlog.get_logger()
 
 
-def make_callers(settings: Settings) -> Mapping[str, Caller]:
+def make_hook_sources(settings: Settings) -> Mapping[str, HookSource]:
     """Return the configured registries by id.
 
     Raises:
         InvalidSetting: The configuration of a registry is invalid.
     """
     return {
-        registry_id: Caller(
+        registry_id: HookSource(
             registry.kind,
             [secret.get_secret_value() for secret in registry.secrets],
             _make_registry(registry_id, registry, settings.public_url),

@@ -17,7 +17,7 @@ from service.bootstrap.housekeeping import Housekeeping
 from service.bootstrap.indexing import Indexing
 from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, make_results_task
 from service.bootstrap.process import raise_file_limit, reduced_latency, stop_on_signals
-from service.bootstrap.registries import RegistryThreads, check_datasets, make_callers
+from service.bootstrap.registries import RegistryThreads, check_datasets, make_hook_sources
 from service.bootstrap.security import make_api_security
 from service.bootstrap.servers import Addresses, Servers
 from service.bootstrap.wiring import make_ports
@@ -46,7 +46,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     stop_on_signals(stopped, settings.grace_seconds)
     url = redis_url(settings)
     security = make_api_security(settings)
-    callers = make_callers(settings)
+    hook_sources = make_hook_sources(settings)
     metrics = Metrics(CollectorRegistry())
     client = connect(url, REDIS_TIMEOUT)
     store = RedisJobStore(client, heartbeat=settings.heartbeat_seconds)
@@ -54,7 +54,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     indexing = Indexing(settings, metrics, RedisNotices(client))
     ports = make_ports(settings, store, indexing.archive, engine, metrics)
     ports.parsers.start()
-    registries = [caller.registry for caller in callers.values()]
+    registries = [source.registry for source in hook_sources.values()]
     check_datasets(ports.stores.evidence, registries)
     store_collector = StoreCollector(store, metrics, every=COLLECT_EVERY)
     store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
@@ -92,7 +92,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
         before_stop=lambda: None,
         after_stop=stop,
         security=security,
-        callers=callers,
+        hook_sources=hook_sources,
     )
     raise_file_limit()
     with reduced_latency():

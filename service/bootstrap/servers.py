@@ -22,7 +22,7 @@ from service.telemetry import Metrics
 from service.web import gates, responses
 from service.web.application import SiteContent
 from service.web.gates import Gates
-from service.web.hooks.endpoint import Caller, Hooks
+from service.web.hooks.endpoint import Hooks, HookSource
 from service.web.listener import Listener, make_listener
 from service.web.pages import Pages
 from service.web.pictures import Pictures
@@ -52,7 +52,7 @@ class Servers:
     before_stop: Callable[[], None]  # ends the analyses that watches wait for
     after_stop: Callable[[float], None]  # gets the remaining seconds of the grace period
     security: Security  # the bind addresses are already checked
-    callers: Mapping[str, Caller] = field(default_factory=dict)  # registries that may call webhooks
+    hook_sources: Mapping[str, HookSource] = field(default_factory=dict)  # registries that may send webhooks, by ID
 
     async def serve(self, stopped: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:
         """Serve until `stopped` is set, and then shut down gracefully.
@@ -72,7 +72,7 @@ class Servers:
         quota = RequestQuota(self.ports.stores.jobs)
         server = self._make_grpc_server(uploads, quota)
         families = (
-            Hooks(self.ports, self.callers, self.metrics),
+            Hooks(self.ports, self.hook_sources, self.metrics),
             Gates(self.ports, settings.public_url),
             Pages(self.ports, self.metrics),
             Pictures(self.ports.thumbnails),

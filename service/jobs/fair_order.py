@@ -47,8 +47,8 @@ def next_shard(
     opened, leases, retries, turns = map(records.pairs, replies)
     if _has_expired(message, own, now):  # no other message runs it
         return None
-    taken = {member for member, _ in leases} | {member for member, due in retries if due > now}
-    queued = list(_queued(opened, taken))
+    unavailable = {member for member, _ in leases} | {member for member, due in retries if due > now}
+    queued = list(_queued(opened, unavailable))
     jobs = [*{shard.job: None for shard in queued}]
     job_replies = read(*(("HMGET", f"{PREFIX}job:{job}", "owner", "spec") for job in jobs))
     heads = {job: records.values(reply) for job, reply in zip(jobs, job_replies, strict=True)}
@@ -90,9 +90,9 @@ def note_turn(tx: Transaction, job: JobStatus) -> None:
     tx.write("ZREMRANGEBYSCORE", f"{PREFIX}turns", "-inf", records.format_time(tx.now - TURN_SECONDS))
 
 
-def _queued(opened: Sequence[tuple[str, float]], taken: Collection[str]) -> Iterator[QueuedShard]:
+def _queued(opened: Sequence[tuple[str, float]], unavailable: Collection[str]) -> Iterator[QueuedShard]:
     for member, created in opened:
-        if member not in taken:
+        if member not in unavailable:
             for job, index in records.shards_of([member]):
                 yield QueuedShard(created, job, index)
 

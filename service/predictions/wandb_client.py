@@ -17,9 +17,10 @@ from service.predictions.public_files import PublicFiles
 from service.predictions.registry_http import MAX_RESPONSE, RegistryAddress
 from service.predictions.wandb_graphql import WandbGraphql
 
-MAX_ENTRIES = 100_000  # files of one artifact
 PAGE_SIZE = 500  # addresses of files in one response
 MAX_PAGES = 40
+MAX_ENTRIES = MAX_PAGES * PAGE_SIZE  # files of one artifact
+VERSION = re.compile(r"v[0-9]+")  # of an artifact; every other text is an alias
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _VERSION_FIELDS = "artifact { id state digest }"
 _MANIFEST_QUERY = """
@@ -162,7 +163,7 @@ class WandbClient:
 def pin_artifact(model: ModelId, policy: ModelPolicy) -> ModelId:
     """Return the model at its version and digest; raise ModelNotFound if there is none, Unavailable if not ready."""
     artifact = parse_wandb_artifact(model.rest)
-    if artifact.digest and re.fullmatch(r"v\d+", artifact.version) and artifact.registry:
+    if artifact.digest and VERSION.fullmatch(artifact.version) and artifact.registry:
         return model
     address = policy.registry(artifact.registry, str(model), "wandb")
     version = ready_version(str(model), WandbClient(address), artifact)
@@ -201,7 +202,9 @@ def _check_manifest(digests: Mapping[str, str], entries: Mapping[str, ManifestEn
     if digest.hexdigest() != expected:
         raise ModelRefused("The files of the artifact differ from the digest of its version. Log the artifact again.")
     if len(digests) > MAX_ENTRIES:
-        raise ModelRefused(f"The artifact has {len(digests):,} files. Expected at most {MAX_ENTRIES:,}.")
+        raise ModelRefused(
+            f"The artifact has {len(digests):,} files. Log the model alone: at most {MAX_ENTRIES:,} files."
+        )
 
 
 def _hasher(algorithm: str) -> Any:

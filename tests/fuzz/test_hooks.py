@@ -26,7 +26,7 @@ from service.domain import Action, RegistryEvent
 from service.predictions.model_id import SOURCES, parse_model_id
 from service.telemetry import Metrics
 from service.web.hooks import generic
-from service.web.hooks.endpoint import KINDS, Caller, Hooks
+from service.web.hooks.endpoint import KINDS, Hooks, HookSource
 from service.web.hooks.receive_only import ReceiveOnlyRegistry
 from service.web.hooks.signature import Unverified
 
@@ -169,7 +169,7 @@ def test_any_configured_secret_is_a_key_or_verifies_nothing(secret: str) -> None
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_any_payload_is_an_event_none_or_an_error_that_the_endpoint_answers(kind: str) -> None:
+def test_any_payload_has_events_or_is_an_error_that_the_endpoint_answers(kind: str) -> None:
     @FUZZ
     @given(
         payload=st.sampled_from(PAYLOADS[kind]).flatmap(changed) | JSON.map(lambda value: {"data": value}),
@@ -179,16 +179,15 @@ def test_any_payload_is_an_event_none_or_an_error_that_the_endpoint_answers(kind
         if not isinstance(payload, dict):
             return  # the endpoint rejects it before
         try:
-            result = KINDS[kind].parse(headers, payload)
+            events = KINDS[kind].parse(headers, payload)
         except CAUGHT:
             return
-        if result is None:
-            return
-        assert isinstance(result, RegistryEvent) and isinstance(result.action, Action)
-        assert all(isinstance(item, str) for item in (result.model, result.version, result.name, result.value))
-        assert result.model
-        with suppress(InvalidModelId):
-            parse_model_id(_identifier(KINDS[kind], result))
+        for event in events:
+            assert isinstance(event, RegistryEvent) and isinstance(event.action, Action)
+            assert all(isinstance(item, str) for item in (event.model, event.version, event.name, event.value))
+            assert event.model
+            with suppress(InvalidModelId):
+                parse_model_id(_identifier(KINDS[kind], event))
 
     fuzz()
 
@@ -207,12 +206,14 @@ class Endpoint:
     """The hooks of four registries that ask for nothing, called without a socket."""
 
     def __init__(self) -> None:
-        callers = {
-            kind: Caller(kind, secrets_of(kind), ReceiveOnlyRegistry(kind, (), identifier=lambda event: event.model))
+        sources = {
+            kind: HookSource(
+                kind, secrets_of(kind), ReceiveOnlyRegistry(kind, (), identifier=lambda event: event.model)
+            )
             for kind in KINDS
         }
         no_ports = cast("Ports", None)  # unused: there are no rules
-        self.hooks = Hooks(no_ports, callers, Metrics(CollectorRegistry()), clock=lambda: float(NOW))
+        self.hooks = Hooks(no_ports, sources, Metrics(CollectorRegistry()), clock=lambda: float(NOW))
         self.app = Starlette(routes=list(self.hooks.routes()))
         self.runner = asyncio.Runner()
 

@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import io
+from collections.abc import Mapping
+from typing import Any
 
 from errata.errors import InvalidRow, InvalidUpload, Violation
 
@@ -14,7 +16,7 @@ HEADER = "answer,class"
 MAX_BYTES = 1_000_000
 MAX_ROWS = 20_000
 MAX_VIOLATIONS = 10
-MAX_FIELD = 1000  # characters
+MAX_FIELD = 1000  # characters of an answer
 
 
 def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
@@ -43,8 +45,8 @@ def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
             answer, class_text = row["answer"] or "", (row["class"] or "").strip()
             key = normalize_answer(answer[:MAX_FIELD])
             class_index = label_space.parse(class_text) if class_text else None
-            if problem := _find_problem(answer, key, class_text, class_index):
-                violations.append(Violation("class" if key else "answer", problem, reader.line_num))
+            if invalid := _find_problem(row, key, class_index):
+                violations.append(Violation(*invalid, reader.line_num))
             elif line_of.setdefault(key, reader.line_num) != reader.line_num and classes[key] != class_index:
                 problem = f"Answer {answer!r:.80} has another class on line {line_of[key]}. Keep one of them."
                 violations.append(Violation("answer", problem, reader.line_num))
@@ -64,13 +66,30 @@ def digest_mapping(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
-def _find_problem(answer: str, key: str, class_text: str, class_index: int | None) -> str:
-    """Return the problem of a row; empty if it is valid."""
+def _find_problem(row: Mapping[str | None, Any], key: str, class_index: int | None) -> tuple[str, str] | None:
+    """Return the field and the problem of a row; None if it is valid.
+
+    Args:
+        row: The values by column. The key None has the values without a column, and a column without a value has None.
+        key: The normalized answer.
+        class_index: The class; None for no class, and for an unknown one.
+    """
+    answer, class_text = row["answer"], row["class"]
+    if None in row or answer is None or class_text is None:
+        text = ",".join(value for value in [*row.values(), *row.get(None, ())] if isinstance(value, str))
+        remedy = "Quote answers that contain commas, and write ANSWER, for an answer without a class."
+        return "answer", f"Row {text!r:.80} has {'too many' if None in row else 'too few'} columns. {remedy}"
+    if len(answer) > MAX_FIELD:
+        problem = (
+            f"Answer {answer[:40]!r} has {len(answer):,} characters. Use at most {MAX_FIELD:,}, or remove the row."
+        )
+        return "answer", problem
     if not key:
-        return f"Answer {answer!r:.80} has no letters or digits. Remove the row."
-    if class_text and class_index is None:
-        return f"Class {class_text!r:.80} is no class, or can mean several. Write an ID, an index, or a unique name."
-    return ""
+        return "answer", f"Answer {answer!r:.80} has no letters or digits. Remove the row."
+    if class_text.strip() and class_index is None:
+        problem = f"Class {class_text.strip()!r:.80} is no class, or can mean several."
+        return "class", f"{problem} Write an ID, an index, or a unique name."
+    return None
 
 
 def _invalid(message: str) -> InvalidUpload:

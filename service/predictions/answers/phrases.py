@@ -24,7 +24,7 @@ MAX_PHRASES = 4  # openings that are removed one after another
 
 
 def iterate_cores(answer: str) -> Iterator[str]:
-    """Yield the normalized answer, then what remains after each phrase at its start or end; no empty texts."""
+    """Yield the normalized answer, then the rest without each phrase at its start or end; no empty texts."""
     text = normalize_answer(answer)
     if text:
         yield text

@@ -28,6 +28,7 @@ from service.evicting_limiter import EvictingLimiter
 from service.telemetry import Metrics
 from service.web.application import peer_of
 from service.web.hooks import generic, huggingface, mlflow, wandb
+from service.web.hooks.payload import InvalidEvent
 from service.web.hooks.signature import Unverified
 
 NUM_THREADS = 2  # threads per registry that queue analyses; a registry that answers slowly blocks only its own
@@ -46,7 +47,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Caller:
+class HookSource:
     """A configured registry that sends webhooks."""
 
     kind: str
@@ -58,13 +59,13 @@ class Hooks:
     """Receives the webhooks of the configured registries, and queues analyses in threads of each registry."""
 
     def __init__(
-        self, ports: Ports, callers: Mapping[str, Caller], metrics: Metrics, clock: Callable[[], float] = time.time
+        self, ports: Ports, sources: Mapping[str, HookSource], metrics: Metrics, clock: Callable[[], float] = time.time
     ) -> None:
         self._ports = ports
-        self._callers = callers
+        self._sources = sources
         self._metrics = metrics
         self._clock = clock
-        self._pools = {name: ThreadPoolExecutor(NUM_THREADS, thread_name_prefix=f"hook-{name}") for name in callers}
+        self._pools = {name: ThreadPoolExecutor(NUM_THREADS, thread_name_prefix=f"hook-{name}") for name in sources}
         self._num_waiting: Counter[str] = Counter()  # requests by registry
         self._reading = EvictingLimiter(MAX_READING, BODY_SECONDS)
 
@@ -79,10 +80,10 @@ class Hooks:
 
     async def _receive(self, request: Request) -> Response:
         name = request.path_params["registry_id"]
-        caller = self._callers.get(name)
-        if caller is None or caller.kind != request.path_params["kind"]:
+        source = self._sources.get(name)
+        if source is None or source.kind != request.path_params["kind"]:
             return self._respond("unknown", "not_found", 404, "Registry not found. Check its ID and kind.")
-        kind = KINDS[caller.kind]
+        kind = KINDS[source.kind]
         try:
             async with self._reading.slot():
                 body = await _read_body(request, kind.MAX_BODY)
@@ -96,25 +97,25 @@ class Hooks:
             return _closing(self._respond(name, "too_large", 413, message))
         headers = dict(request.headers)
         try:
-            kind.verify(headers, body, caller.secrets, self._clock())
+            kind.verify(headers, body, source.secrets, self._clock())
         except Unverified as error:
             self._metrics.refused_calls.labels("hook", "UNVERIFIED").inc()
             _log.warning("webhook not verified", registry=name, why=str(error), peer=peer_of(request))
             message = "Request not verified. Sign it with a secret of the registry."
             return self._respond(name, "unverified", 401, message)
         try:
-            event = _parse_event(kind, headers, body)
+            events = _parse_events(kind, headers, body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             _log.warning("invalid webhook", registry=name, error=f"{type(error).__name__}: {error!s:.200}")
             return self._respond(name, "malformed", 400, f"Invalid event. {_describe(error)}")
-        if event is None:
+        if not events:
             return self._respond(name, EventResult.IGNORED, 200, "Event ignored: its type is not relevant.")
         if self._num_waiting[name] >= MAX_WAITING:
             return self._retry_later(name, TooBusy("too many waiting webhooks"))
         self._num_waiting[name] += 1
         try:
             result = await asyncio.get_running_loop().run_in_executor(
-                self._pools[name], copy_context().run, handle_event, self._ports, caller.registry, event
+                self._pools[name], copy_context().run, _handle_events, self._ports, source.registry, events
             )
         except (TooBusy, Unavailable) as error:
             return self._retry_later(name, error)
@@ -148,10 +149,14 @@ _RESULT_MESSAGES: Mapping[EventResult, str] = {
 def _describe(error: Exception) -> str:
     """Describe the problem with an event in a sentence."""
     match error:
+        case InvalidEvent():
+            return str(error)
         case KeyError():
             return f"Field {error!s:.80} is missing."
         case TypeError() | AttributeError():
             return "A field has the wrong type."
+        case UnicodeDecodeError():
+            return f"Byte {error.object[error.start]:#04x} at position {error.start} is not UTF-8. Send JSON in UTF-8."
         case ValueError() if "integer string conversion" in str(error):
             return "A number is too long."
         case _:
@@ -177,10 +182,19 @@ async def _read_body(request: Request, limit: int) -> bytes | None:
     return bytes(content)
 
 
-def _parse_event(kind: ModuleType, headers: Mapping[str, str], body: bytes) -> RegistryEvent | None:
-    """Return the event of a verified request; raise ValueError, KeyError, or TypeError if it is invalid."""
+def _parse_events(kind: ModuleType, headers: Mapping[str, str], body: bytes) -> Sequence[RegistryEvent]:
+    """Return the events of a verified request; raise the errors of `parse`, or ValueError for invalid JSON."""
     payload: Any = parse_json(body.decode())
     if not isinstance(payload, dict):
-        raise TypeError("The payload is not an object. Send a JSON object.")
-    event: RegistryEvent | None = kind.parse(headers, payload)
-    return event
+        raise InvalidEvent("The payload is not an object. Send a JSON object.")
+    events: Sequence[RegistryEvent] = kind.parse(headers, payload)
+    return events
+
+
+def _handle_events(ports: Ports, registry: Registry, events: Sequence[RegistryEvent]) -> EventResult:
+    """Handle the events of a request, and return the first of their results in the order of EventResult.
+
+    An error ends it. In the repeated delivery, the events that were handled before have no effect.
+    """
+    results = {handle_event(ports, registry, event) for event in events}
+    return next(result for result in EventResult if result in results)

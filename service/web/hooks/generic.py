@@ -1,13 +1,12 @@
 """Webhooks of any other registry: Standard Webhooks with a type and data, optionally as a structured CloudEvent 1.0."""
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.domain import Action, RegistryEvent
 from service.web.hooks.payload import text
-from service.web.hooks.signature import Unverified, check_delivery, check_signatures, check_time, header
+from service.web.hooks.signature import Unverified, check_delivery, check_signatures, check_time, header, to_bytes
 
 MAX_BODY = 256 << 10  # bytes
 _ACTIONS = {
@@ -22,23 +21,27 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
     delivery, timestamp = header(headers, "webhook-id"), header(headers, "webhook-timestamp")
     check_delivery(delivery)
     check_time(timestamp, now)
-    message = b".".join([delivery.encode("utf-8", "surrogateescape"), timestamp.encode(), body])
+    message = b".".join([to_bytes(delivery), timestamp.encode(), body])
     check_signatures(header(headers, "webhook-signature"), message, [key_of(secret) for secret in secrets])
 
 
-def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
-    """Return the event of a payload, or None for an irrelevant one; raise KeyError or TypeError if it is invalid."""
+def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[RegistryEvent]:
+    """Return the events of a payload; none if it is irrelevant.
+
+    Raises:
+        InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
+    """
     delivery = header(headers, "webhook-id")
     if "specversion" in payload:
         if payload["specversion"] != "1.0":
-            return None
+            return []
         delivery = f"{payload['source']}.{payload['id']}"
     action = _ACTIONS.get(payload["type"])
     if action is None:
-        return None
+        return []
     data = payload["data"]
     name = {Action.ALIAS: "alias", Action.TAG: "key"}.get(action)
-    return RegistryEvent(
+    event = RegistryEvent(
         action,
         text(data, "name"),
         text(data, "version"),
@@ -47,13 +50,14 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEve
         delivery,
         source=text(data, "model"),
     )
+    return [event]
 
 
 def key_of(secret: str) -> bytes:
     """Decode a secret; raise Unverified if it is not Base64."""
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except (ValueError, binascii.Error) as error:
+    except ValueError as error:
         raise Unverified("configured secret is not Base64") from error
 
 

@@ -4,13 +4,16 @@ A commit on main or a tag is a new version, named by the commit. Pull requests, 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from service.domain import Action, RegistryEvent
+from service.web.hooks.payload import InvalidEvent, text
 from service.web.hooks.signature import check_secret, header
 
 MAX_BODY = 256 << 10  # bytes
+MAX_EVENTS = 20  # branches and tags of one push; further ones are ignored
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -19,27 +22,34 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
     check_secret(header(headers, "x-webhook-secret"), [secret.encode() for secret in secrets])
 
 
-def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
-    """Return the event of a payload, or None for an irrelevant one; raise KeyError or TypeError if it is invalid."""
+def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[RegistryEvent]:
+    """Return the events of a payload; none if it is irrelevant.
+
+    Raises:
+        InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
+    """
     event, repository = payload["event"], payload["repo"]
     scope = event["scope"]
     if not (scope == "repo.content" or scope.startswith("repo.content.")) or repository["type"] != "model":
-        return None
-    if not isinstance(repository["name"], str) or not repository["name"]:
-        raise TypeError("Field 'repo.name' must be text.")
-    for ref in payload.get("updatedRefs") or []:
-        name, commit = ref["ref"], ref["newSha"]
-        if commit is None or not (name == "refs/heads/main" or name.startswith("refs/tags/")):
-            continue
-        if not _COMMIT.fullmatch(commit):
-            raise TypeError("Field 'newSha' must be a commit hash.")
-        delivery = ".".join(map(str, (payload["webhook"]["id"], repository["id"], name, commit)))
-        old = ref.get("oldSha")
-        previous = old if isinstance(old, str) and _COMMIT.fullmatch(old) else ""
-        return RegistryEvent(Action.CREATED, repository["name"], commit, delivery=delivery, previous=previous)
-    return None
+        return []
+    model = text(repository, "name")
+    delivery = f"{payload['webhook']['id']}.{repository['id']}"
+    return [*islice(_iterate_events(payload.get("updatedRefs") or [], model, delivery), MAX_EVENTS)]
 
 
 def model_id(event: RegistryEvent) -> str:
     """Return the model ID that workers use to load a version."""
     return f"hf:{event.model}@{event.version}"
+
+
+def _iterate_events(refs: Iterable[Mapping[str, Any]], model: str, delivery: str) -> Iterator[RegistryEvent]:
+    """Yield the event of each branch `main` and tag that is not deleted."""
+    for ref in refs:
+        name, commit = ref["ref"], ref["newSha"]
+        if commit is None or not (name == "refs/heads/main" or name.startswith("refs/tags/")):
+            continue
+        if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+            raise InvalidEvent(f"Field 'newSha' is {commit!r:.80}. Send a commit hash: 40 digits 0-9 and a-f.")
+        old = ref.get("oldSha")
+        previous = old if isinstance(old, str) and _COMMIT.fullmatch(old) else ""
+        yield RegistryEvent(Action.CREATED, model, commit, delivery=f"{delivery}.{name}.{commit}", previous=previous)

@@ -16,9 +16,9 @@ from service.analyses.write_back import WriteBack
 from service.domain import Action, GateDecision, RegistryEvent, RegistryRule
 from service.predictions.mlflow_client import MlflowClient, ModelVersion
 from service.predictions.registry_http import RegistryAddress
-from service.web.hooks.payload import text
-from service.web.hooks.result_fields import MAX_TEXT, PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
-from service.web.hooks.signature import check_delivery, check_signatures, check_time, header
+from service.web.hooks.payload import MAX_TEXT, InvalidEvent, text
+from service.web.hooks.result_fields import PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
+from service.web.hooks.signature import check_delivery, check_signatures, check_time, header, to_bytes
 from service.wire import to_analysis
 
 MAX_BODY = 1 << 20  # bytes
@@ -32,27 +32,30 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
     delivery, timestamp = header(headers, "x-mlflow-delivery-id"), header(headers, "x-mlflow-timestamp")
     check_delivery(delivery)
     check_time(timestamp, now)
-    message = b".".join([delivery.encode("utf-8", "surrogateescape"), timestamp.encode(), body])
+    message = b".".join([to_bytes(delivery), timestamp.encode(), body])
     check_signatures(header(headers, "x-mlflow-signature"), message, [secret.encode() for secret in secrets])
 
 
-def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
-    """Return the event of a payload, or None for an irrelevant one; raise KeyError or TypeError if it is invalid."""
+def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[RegistryEvent]:
+    """Return the events of a payload; none if it is irrelevant.
+
+    Raises:
+        InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
+    """
     event, data = (payload["entity"], payload["action"]), payload["data"]
     delivery = header(headers, "x-mlflow-delivery-id")
     if event == ("model_version", "created"):
-        return RegistryEvent(Action.CREATED, text(data, "name"), text(data, "version"), delivery=delivery)
+        return [RegistryEvent(Action.CREATED, text(data, "name"), text(data, "version"), delivery=delivery)]
     if event == ("model_version_alias", "created"):
-        return RegistryEvent(
-            Action.ALIAS, text(data, "name"), text(data, "version"), text(data, "alias"), delivery=delivery
-        )
+        name, version, alias = (text(data, field) for field in ("name", "version", "alias"))
+        return [RegistryEvent(Action.ALIAS, name, version, alias, delivery=delivery)]
     if event == ("model_version_tag", "set"):
         value = data["value"]
         if not isinstance(value, str):
-            raise TypeError("Field 'value' must be text.")
+            raise InvalidEvent(f"Field 'value' must be text, got {type(value).__name__}. Send text.")
         name, version, key = (text(data, field) for field in ("name", "version", "key"))
-        return RegistryEvent(Action.TAG, name, version, key, value[:MAX_TEXT], delivery)
-    return None
+        return [RegistryEvent(Action.TAG, name, version, key, value[:MAX_TEXT], delivery)]
+    return []
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-MAX_TEXT = 5000  # characters
+MAX_TEXT = 5000  # characters of a value that is received or sent
+
+
+class InvalidEvent(ValueError):
+    """Raised if an event is invalid. Its message is sent to the registry: the problem, the value, and the remedy."""
 
 
 def text(data: Mapping[str, Any], name: str) -> str:
@@ -18,9 +22,13 @@ def text(data: Mapping[str, Any], name: str) -> str:
 
     Raises:
         KeyError: The field is missing.
-        TypeError: The field has another type or length.
+        InvalidEvent: The field has another type or length.
     """
     value = data[name]
-    if not isinstance(value, str) or not value or len(value) > MAX_TEXT:
-        raise TypeError(f"Field '{name}' must be text of 1 to {MAX_TEXT} characters, got {type(value).__name__}.")
+    if not isinstance(value, str):
+        raise InvalidEvent(f"Field '{name}' must be text, got {type(value).__name__}. Send text.")
+    if not value:
+        raise InvalidEvent(f"Field '{name}' is empty. Send 1 to {MAX_TEXT:,} characters.")
+    if len(value) > MAX_TEXT:
+        raise InvalidEvent(f"Field '{name}' has {len(value):,} characters. Send at most {MAX_TEXT:,}.")
     return value

@@ -3,8 +3,8 @@
 from service.analyses.write_back import WriteBack
 from service.domain import ALL, State
 from service.report.gate_view import reason_lines
+from service.web.hooks.payload import MAX_TEXT
 
-MAX_TEXT = 5000  # characters of a value
 PASSED_ALIAS = "errata-passed"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.domain import Action, RegistryEvent
+from service.web.hooks.payload import InvalidEvent, text
 from service.web.hooks.signature import check_digest, check_secret, header
 
 MAX_BODY = 256 << 10  # bytes
@@ -20,17 +21,24 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
     check_digest(header(headers, "x-wandb-signature"), body, keys)
 
 
-def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
-    """Return the event of a payload, or None for an irrelevant one; raise KeyError or TypeError if it is invalid."""
+def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[RegistryEvent]:
+    """Return the events of a payload; none if it is irrelevant.
+
+    Raises:
+        InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
+    """
     event_type = payload["event_type"]
     if event_type not in ("LINK_ARTIFACT", "ADD_ARTIFACT_ALIAS"):
-        return None
-    path, colon, version = payload["artifact_version_string"].rpartition(":")
+        return []
+    artifact = text(payload, "artifact_version_string")
+    path, colon, version = artifact.rpartition(":")
     if not colon or path.count("/") != 2:
-        raise TypeError("Field 'artifact_version_string' must have the form ENTITY/PROJECT/NAME:VERSION.")
+        raise InvalidEvent(
+            f"Field 'artifact_version_string' is {artifact!r:.80}. Send the form ENTITY/PROJECT/NAME:VERSION."
+        )
     if event_type == "LINK_ARTIFACT":
-        return RegistryEvent(Action.CREATED, path, version)
-    return RegistryEvent(Action.ALIAS, path, version, str(payload["alias"]))
+        return [RegistryEvent(Action.CREATED, path, version)]
+    return [RegistryEvent(Action.ALIAS, path, version, str(payload["alias"]))]
 
 
 def model_id(event: RegistryEvent) -> str:

@@ -1,6 +1,5 @@
 """Weights & Biases as a registry: results go to the run, to the artifact's metadata, and to an alias."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,12 +11,12 @@ from errata.errors import ModelNotFound
 from service.analyses.write_back import WriteBack
 from service.domain import GateDecision, RegistryEvent, RegistryRule
 from service.predictions.registry_http import RegistryAddress
+from service.predictions.wandb_client import VERSION
 from service.predictions.wandb_results import ArtifactMembership, WandbResults
 from service.web.hooks.result_fields import PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
 
 METADATA = "errata"  # key of the metadata
 PREFIX = "errata/"  # of the keys of the run's summary, which W&B groups
-_VERSION = re.compile(r"v[0-9]+")
 _log = structlog.get_logger()
 
 
@@ -44,7 +43,7 @@ class WandbRegistry:
 
     def resolve(self, event: RegistryEvent) -> RegistryEvent:
         """Return the event with the number of its version, because an alias can refer to another artifact later."""
-        if _VERSION.fullmatch(event.version):
+        if VERSION.fullmatch(event.version):
             return event
         return replace(event, version=self._client.artifact(event.model, event.version).version)
 

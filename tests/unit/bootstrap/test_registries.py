@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from errata.errors import InvalidSetting
 
-from service.bootstrap.registries import make_callers
+from service.bootstrap.registries import make_hook_sources
 from service.settings import read_settings
-from service.web.hooks.endpoint import Caller
+from service.web.hooks.endpoint import HookSource
 from service.web.hooks.huggingface_registry import HuggingFaceRegistry
 from service.web.hooks.receive_only import ReceiveOnlyRegistry
 from service.web.hooks.wandb_registry import WandbRegistry
@@ -25,9 +25,9 @@ MLFLOW = {"kind": "mlflow", "url": "http://mlflow.example:5000", "token": TOKEN,
 GENERIC = {"kind": "generic", "secrets": [KEY]}
 
 
-def read(registries: Mapping[str, Any]) -> Mapping[str, Caller]:
+def read(registries: Mapping[str, Any]) -> Mapping[str, HookSource]:
     """Read the configuration as a service does at its start."""
-    return make_callers(read_settings({"ERRATA_REGISTRIES": json.dumps(registries)}))
+    return make_hook_sources(read_settings({"ERRATA_REGISTRIES": json.dumps(registries)}))
 
 
 def expect_refusal(registries: Any, *words: str) -> str:
@@ -55,7 +55,7 @@ def remove_field(registry: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_no_registry_is_configured_by_default() -> None:
-    assert make_callers(read_settings({})) == {}
+    assert make_hook_sources(read_settings({})) == {}
 
 
 @pytest.mark.parametrize(

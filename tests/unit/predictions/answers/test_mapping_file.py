@@ -26,6 +26,11 @@ def test_no_text_is_no_file() -> None:
         ("doggo,crane", "class", "Class 'crane' is no class, or can mean several"),
         ("?!,1", "answer", "Answer '?!' has no letters or digits"),
         ("Fish,2", "answer", "Answer 'Fish' has another class on line 2"),
+        ("tench, goldfish,n01484850", "answer", "Row 'tench, goldfish,n01484850' has too many columns. Quote answers"),
+        ("doggo,tench,extra", "answer", "Row 'doggo,tench,extra' has too many columns"),
+        ("doggo,1,", "answer", "Row 'doggo,1,' has too many columns"),
+        ("doggo", "answer", "Row 'doggo' has too few columns. Quote answers that contain commas, and write ANSWER,"),
+        ("x" * 1001 + ",1", "answer", "has 1,001 characters. Use at most 1,000"),
     ],
 )
 def test_an_invalid_row_is_named_with_its_line(row: str, field: str, problem: str) -> None:
@@ -35,6 +40,17 @@ def test_an_invalid_row_is_named_with_its_line(row: str, field: str, problem: st
     (violation,) = caught.value.violations
     assert (violation.line, violation.field) == (3, field)
     assert problem in violation.description
+
+
+def test_answers_of_1000_characters_are_found() -> None:
+    mapping = parse_mapping(f"answer,class\n{'x' * 999}y,1\n{'x' * 999}z,2\n", imagenet_1k())
+
+    matches = [mapping.find("x" * 999 + end) for end in "yz"]
+    assert [match and match.classes for match in matches] == [(1,), (2,)]
+
+
+def test_a_column_after_the_class_can_be_missing() -> None:
+    assert parse_mapping("answer,class,note\ndoggo,1\n", imagenet_1k()).classes == {"doggo": 1}
 
 
 @pytest.mark.parametrize(

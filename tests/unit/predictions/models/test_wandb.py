@@ -269,6 +269,17 @@ def test_the_addresses_of_many_files_are_read_page_by_page(server: WandbServer) 
     assert load(server).predictions
 
 
+def test_the_most_files_of_an_artifact_have_addresses_and_more_are_refused(server: WandbServer) -> None:
+    server.page_size = 500
+    files = {f"a{number}.txt": b"" for number in range(19_999)}
+    store(server, files | PREDICTIONS)
+    store(server, files | PREDICTIONS | {"b.txt": b""}, version=1)
+
+    assert load(server).predictions
+    with pytest.raises(ModelRefused, match=r"has 20,001 files\. Log the model alone"):
+        load(server, "team/project/small:v1")
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -7,7 +7,10 @@ import pytest
 
 from service.domain import Action, RegistryEvent
 from service.web.hooks import huggingface
+from service.web.hooks.payload import InvalidEvent
 from service.web.hooks.signature import Unverified
+
+from .events import single
 
 OLD, NEW = "ce9a4674fa833a68d5a73ec355f0ea95eedd60b7", "575db8b7a51b6f85eb06eee540738584589f131c"
 # spec: registries, "Hugging Face Hub"
@@ -29,7 +32,7 @@ DOCUMENTED: dict[str, Any] = {
 
 
 def parsed(**changes: Any) -> RegistryEvent | None:
-    return huggingface.parse({}, {**copy.deepcopy(DOCUMENTED), **changes})
+    return single(huggingface.parse({}, {**copy.deepcopy(DOCUMENTED), **changes}))
 
 
 def pushed(ref: str, new: str | None = NEW) -> RegistryEvent | None:
@@ -102,6 +105,26 @@ def test_ignored_ref_does_not_hide_the_next() -> None:
     assert result is not None and result.version == NEW
 
 
+def test_a_push_of_main_and_tags_has_an_event_for_each() -> None:
+    refs = [
+        *DOCUMENTED["updatedRefs"],
+        {"ref": "refs/pr/4", "oldSha": None, "newSha": OLD},
+        {"ref": "refs/tags/v1", "oldSha": None, "newSha": OLD},
+        {"ref": "refs/tags/v2", "oldSha": None, "newSha": NEW},
+    ]
+    events = huggingface.parse({}, {**DOCUMENTED, "updatedRefs": refs})
+
+    assert [(event.version, event.previous) for event in events] == [(NEW, OLD), (OLD, ""), (NEW, "")]
+    assert len({event.delivery for event in events}) == 3
+
+
+def test_a_push_of_very_many_tags_has_a_limited_number_of_events() -> None:
+    refs = [{"ref": f"refs/tags/v{number}", "oldSha": None, "newSha": f"{number:040x}"} for number in range(1000)]
+    events = huggingface.parse({}, {**DOCUMENTED, "updatedRefs": refs})
+
+    assert [int(event.version, 16) for event in events] == [*range(20)]
+
+
 def test_narrower_scope_is_a_content_update() -> None:
     result = parsed(event={"action": "update", "scope": "repo.content.x"})
 
@@ -123,7 +146,7 @@ def test_other_repositories_are_ignored(kind: str) -> None:
 def test_event_without_refs_is_ignored() -> None:
     without = {key: value for key, value in DOCUMENTED.items() if key != "updatedRefs"}
 
-    assert huggingface.parse({}, without) is None
+    assert not huggingface.parse({}, without)
     assert parsed(updatedRefs=[]) is None
     assert parsed(updatedRefs=None) is None
 
@@ -138,19 +161,19 @@ def test_other_payload_version_is_parsed() -> None:
     "commit", ["main", "", "575DB8B7A51B6F85EB06EEE540738584589F131C", NEW[:-1], NEW + "0", NEW + "\n", 7, ["x"]]
 )
 def test_invalid_commit_hash_is_rejected(commit: Any) -> None:
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError)):
         pushed("refs/heads/main", commit)
 
 
 @pytest.mark.parametrize("missing", ["event", "repo", "webhook"])
 def test_missing_field_is_invalid(missing: str) -> None:
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError)):
         huggingface.parse({}, {key: value for key, value in DOCUMENTED.items() if key != missing})
 
 
 @pytest.mark.parametrize("name", [None, 7, ["a/b"], {}])
 def test_name_of_a_wrong_type_is_invalid(name: Any) -> None:
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError)):
         parsed(repo={**DOCUMENTED["repo"], "name": name})
 
 

@@ -14,7 +14,10 @@ from standardwebhooks import Webhook
 
 from service.domain import Action, RegistryEvent
 from service.web.hooks import mlflow
+from service.web.hooks.payload import InvalidEvent
 from service.web.hooks.signature import Unverified
+
+from .events import single
 
 SECRET = "errata-test-secret"
 OTHER = "another-secret"
@@ -71,7 +74,7 @@ def captured(reference: Path, event: str) -> Call:
 
 
 def parsed(data: dict[str, Any], entity: str = "model_version", action: str = "created") -> RegistryEvent | None:
-    return mlflow.parse({"x-mlflow-delivery-id": "d1"}, {"entity": entity, "action": action, "data": data})
+    return single(mlflow.parse({"x-mlflow-delivery-id": "d1"}, {"entity": entity, "action": action, "data": data}))
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -80,7 +83,7 @@ def test_captured_request_is_verified_and_parsed(reference: Path, event: str) ->
 
     call.verify(SECRET)
 
-    assert mlflow.parse(call.headers, json.loads(call.body)) == EXPECTED[event]
+    assert mlflow.parse(call.headers, json.loads(call.body)) == [EXPECTED[event]]
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -188,9 +191,8 @@ def test_new_version_needs_only_names() -> None:
 def test_workspace_field_is_ignored() -> None:
     payload = {"entity": "model_version", "action": "created", "workspace": "w", "data": {"name": "n", "version": "3"}}
 
-    assert mlflow.parse({"x-mlflow-delivery-id": "d1"}, payload) == RegistryEvent(
-        Action.CREATED, "n", "3", delivery="d1"
-    )
+    expected = RegistryEvent(Action.CREATED, "n", "3", delivery="d1")
+    assert mlflow.parse({"x-mlflow-delivery-id": "d1"}, payload) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +230,7 @@ def test_other_events_are_ignored(entity: str, action: str, data: dict[str, Any]
     ],
 )
 def test_invalid_payload_is_rejected(data: Any) -> None:
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError)):
         parsed(data)
 
 

@@ -1,10 +1,13 @@
 """Verification of untrusted requests: invalid input raises only Unverified."""
 
+import base64
+import hmac
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
 from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.signature import TOLERANCE, Unverified, check_time
@@ -75,6 +78,53 @@ def test_empty_headers_are_rejected(kind: str) -> None:
 
     with pytest.raises(Unverified):
         verify(dict.fromkeys(names, ""), b"", secrets, NOW)
+
+
+def received(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers that a registry sends in UTF-8, as Starlette decodes them."""
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    return dict(Headers(raw=raw))
+
+
+SECRET = "geheimnis-ü"
+BODY = b"{}"
+
+
+def signature_of(message: bytes) -> str:
+    return base64.b64encode(hmac.digest(SECRET.encode(), message, "sha256")).decode()
+
+
+@pytest.mark.parametrize(
+    ("verify", "secret", "headers"),
+    [
+        (huggingface.verify, SECRET, {"X-Webhook-Secret": SECRET}),
+        (wandb.verify, SECRET, {"Authorization": f"Bearer {SECRET}", "X-Wandb-Signature": signature_of(BODY)}),
+        (
+            generic.verify,
+            base64.b64encode(SECRET.encode()).decode(),
+            {
+                "webhook-id": "Lieferung ü",
+                "webhook-timestamp": str(NOW),
+                "webhook-signature": f"v1,{signature_of(f'Lieferung ü.{NOW}.'.encode() + BODY)}",
+            },
+        ),
+        (
+            mlflow.verify,
+            SECRET,
+            {
+                "X-MLflow-Delivery-Id": "Lieferung ü",
+                "X-MLflow-Timestamp": str(NOW),
+                "X-MLflow-Signature": f"v1,{signature_of(f'Lieferung ü.{NOW}.'.encode() + BODY)}",
+            },
+        ),
+    ],
+)
+def test_headers_in_utf8_are_verified(verify: Verify, secret: str, headers: Mapping[str, str]) -> None:
+    verify(received(headers), BODY, [secret], NOW)
+
+    for name in headers:
+        with pytest.raises(Unverified):
+            verify(received({**headers, name: f"{headers[name]}ü"}), BODY, [secret], NOW)
 
 
 def test_tolerance_is_five_minutes() -> None:

@@ -9,7 +9,10 @@ import pytest
 
 from service.domain import Action, RegistryEvent
 from service.web.hooks import wandb
+from service.web.hooks.payload import InvalidEvent
 from service.web.hooks.signature import Unverified
+
+from .events import single
 
 # spec: registries, "Weights & Biases automations", worked example
 SECRET = "wandb-test-secret"
@@ -35,7 +38,7 @@ def verify(signature: str, bearer: str = f"Bearer {SECRET}", body: bytes = BODY,
 
 
 def parsed(**changes: Any) -> RegistryEvent | None:
-    return wandb.parse({}, {**RENDERED, **changes})
+    return single(wandb.parse({}, {**RENDERED, **changes}))
 
 
 @pytest.mark.parametrize("signature", [BASE64, HEX])
@@ -115,7 +118,7 @@ def test_other_events_are_ignored(kind: str) -> None:
 def test_other_events_that_name_no_artifact_are_ignored() -> None:
     """An event of a run has no artifact; a 4xx response would mark the webhook as broken."""
     assert parsed(event_type="RUN_METRIC", artifact_version_string="") is None
-    assert wandb.parse({}, {"event_type": "RUN_METRIC"}) is None
+    assert not wandb.parse({}, {"event_type": "RUN_METRIC"})
 
 
 @pytest.mark.parametrize(
@@ -123,13 +126,13 @@ def test_other_events_that_name_no_artifact_are_ignored() -> None:
     ["", "resnet50", "resnet50:v3", "model-registry/resnet50:v3", "a/b/c", "a/b/c/d:v1", None, 7, ["a/b/c:1"]],
 )
 def test_invalid_artifact_name_is_invalid(artifact: Any) -> None:
-    with pytest.raises((KeyError, TypeError, AttributeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError, AttributeError)):
         parsed(artifact_version_string=artifact)
 
 
 def test_missing_field_is_invalid() -> None:
     for payload in ({}, {"event_type": "LINK_ARTIFACT"}, {"artifact_version_string": "a/b/c:v1"}):
-        with pytest.raises((KeyError, TypeError)):
+        with pytest.raises((InvalidEvent, KeyError, TypeError)):
             wandb.parse({}, payload)
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((InvalidEvent, KeyError, TypeError)):
         wandb.parse({}, {"event_type": "ADD_ARTIFACT_ALIAS", "artifact_version_string": "a/b/c:v1"})
