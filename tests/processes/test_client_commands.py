@@ -113,13 +113,22 @@ def test_every_command_accepts_short_ids_and_display_names(
     assert errata("retry", "unique.csv", server=server).returncode == 2  # found, and has not failed
 
 
-def test_an_ambiguous_name_lists_the_candidates(service: Running, namesakes: list[str]) -> None:
-    done = errata("delete", "namesake.csv", server=service.addresses.grpc)
+@pytest.mark.parametrize("command", ["delete", "cancel"])
+def test_an_ambiguous_name_lists_the_candidates(service: Running, namesakes: list[str], command: str) -> None:
+    done = errata(command, "namesake.csv", server=service.addresses.grpc)
 
     assert done.returncode == 2
     for namesake in namesakes:
         assert namesake.removeprefix("analyses/") in done.stderr
         assert service.client.get(namesake).state == pb.Analysis.STATE_SUCCEEDED
+
+
+def test_the_newest_analysis_with_a_name_is_shown(service: Running, namesakes: list[str]) -> None:
+    done = errata("show", "namesake.csv", "--json", server=service.addresses.grpc)
+
+    assert json.loads(done.stdout)["name"] == namesakes[1]
+    identifier = namesakes[1].removeprefix("analyses/")
+    assert f"'namesake.csv' is the newest of 2 analyses with this name: {identifier}\n" in done.stderr
 
 
 def test_an_unknown_analysis_is_not_found(service: Running) -> None:
