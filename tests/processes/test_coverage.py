@@ -75,8 +75,12 @@ def test_a_subset_is_stored_with_the_analysis(errata: Errata, partial: Path, sub
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["subset"]["num_images"], summary["subset"]["num_judged"]) == (10, 10)
     compared = errata("compare", str(tmp_path / "out"), str(tmp_path / "whole"))
-    assert "images that both analyses cover" in " ".join(compared.stderr.split())
-    assert "50.0 % (A), 75.0 % (B)" in " ".join(compared.stderr.split())
+    coverage = (
+        "Compared on the 10 images that both analyses cover. Coverage of A: 10 of 10 images of a subset (100.0 %); the "
+        "data set has 20 evaluated images. Coverage of B: 15 of 20 images (75.0 %).\n"
+    )
+    assert coverage in compared.stdout
+    assert compared.stdout.index(coverage) < compared.stdout.index("top-1 accuracy")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """errata compare: changes from one analysis to another."""
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,11 +12,12 @@ from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
-from errata.cli.folder import all_folders
+from errata.cli.folder import all_folders, read_analysis
 from errata.cli.output import STDOUT, limit_option, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slice_changes
 from errata.cli.views import NARROW, new_table
+from errata.coverage import compared_coverage_note
 from errata.error_types import title_of
 from errata.groups import ALL, sort_groups
 from errata.messages import (
@@ -59,6 +60,7 @@ def compare(a: str, b: str, output: str | None, limit: int, reanalyze: bool, as_
     if all_folders([a, b]) and not reanalyze and not target.is_explicit:
         compare_folders = load_extension(EXTENSIONS_GROUP, "compare-folders", "'errata compare' on folders")
         comparison, html = compare_folders(Path(a), Path(b), with_report=path is not None)
+        analyses = [read_analysis(Path(folder)) for folder in (a, b)]
     else:
         with connect(target) as connection:
             client = connection.client
@@ -67,12 +69,13 @@ def compare(a: str, b: str, output: str | None, limit: int, reanalyze: bool, as_
                 name_b = _with_same_evidence(client, name_a, name_b)
             comparison = client.compare(name_a, name_b)
             html = client.comparison_report(name_a, name_b) if path is not None else b""
+            analyses = [client.get(name) for name in (name_a, name_b)]
     if path is not None:
         write_output(path, html)
     if as_json:
         print_json(to_json(comparison))
     elif path != STDOUT:
-        _show_comparison(comparison, limit)
+        _show_comparison(comparison, analyses, limit)
     if path is not None and path != STDOUT:
         print_path("Written", path)
 
@@ -87,11 +90,13 @@ def _with_same_evidence(client: Client, name_a: str, name_b: str) -> str:
     return name
 
 
-def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
+def _show_comparison(comparison: pb.Comparison, analyses: Sequence[pb.Analysis], limit: int) -> None:
     console = stdout_console()
     title = f"{comparison.display_name_a} → {comparison.display_name_b}"
     console.print(f"[bold]{safe(title)}[/] on {safe(dataset_id(comparison.dataset))}: {safe(comparison.headline)}")
     everything = comparison.groups["all"]
+    if coverage := compared_coverage_note(analyses, everything.num_samples):
+        console.print(safe(coverage))
     if everything.num_samples:
         _show_rates(comparison, console)
         _show_groups(comparison, console)
@@ -111,13 +116,6 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
             stderr_console().print(
                 f"Showing {format_count(limit)} of {format_count(total)} {label} images. Use --limit to show more."
             )
-    coverages = [comparison.coverage_a, comparison.coverage_b]
-    if comparison.HasField("coverage_a") and comparison.HasField("coverage_b") and min(coverages) < 1:
-        shares = [format_percentage(math.floor(1000 * coverage) / 1000) for coverage in coverages]
-        stderr_console().print(
-            f"Compared on the {format_count(everything.num_samples)} images that both analyses cover. Share of the "
-            f"evaluated images with a prediction: {shares[0]} (A), {shares[1]} (B)."
-        )
     if comparison.num_left_out:
         count = format_count(comparison.num_left_out)
         stderr_console().print(f"Images excluded because only one analysis has a prediction: {count}.")
