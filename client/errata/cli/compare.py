@@ -47,7 +47,7 @@ errata compare results/before results/after --json
 @click.argument("a")
 @click.argument("b")
 @report_option
-@limit_option(10, "Maximum number of fixed images, of broken images, and of changed superclasses and classes to show.")
+@limit_option(10, "Maximum number of fixed images, of broken images, and of changed superclasses, classes, and slices.")
 @click.option("--reanalyze", is_flag=True, help="Analyze B again with the evidence of A if B has other evidence.")
 @json_option
 @server_options
@@ -160,11 +160,12 @@ def _show_changes(group: pb.GroupComparison, limit: int, console: Console) -> No
     """Show the error types, superclasses, and classes with changes, the smallest adjusted p-value first."""
     for kind, title in (("error_type", "error type"), ("superclass", "superclass"), ("class", "class")):
         changes = list(changes_of(group, kind))
-        if not changes or not limit:
+        rows = changes if kind == "error_type" else changes[:limit]  # error types are few
+        if not rows:
             continue
         is_narrow = console.width < NARROW
         table = new_table(title, "only A", "only B", *(NARROW_CHANGE if is_narrow else CHANGE), "adjusted p")
-        for change in changes[:limit]:
+        for change in rows:
             name = title_of(change.name) if kind == "error_type" else change.name
             table.add_row(
                 safe(name),
