@@ -51,6 +51,20 @@ def test_a_partial_upload_shows_its_coverage_and_fails_a_gate(errata: Errata, pa
     assert passed.returncode == 0, passed.stdout
 
 
+@pytest.mark.parametrize(("options", "code"), [((), 1), (("--min-coverage", "0.75"), 0), (("--min-coverage", "0"), 0)])
+def test_the_minimum_of_an_upload_has_precedence_over_that_of_its_gate(
+    errata: Errata, partial: Path, tmp_path: Path, options: tuple[str, ...], code: int
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY.replace("version: 1\n", "version: 1\nmin_coverage: 0.9\n"))
+
+    done = errata(
+        *("analyze", "--local", "--predictions", str(partial), "--dataset", "demo", "--gate", str(policy)), *options
+    )
+
+    assert done.returncode == code, done.stderr
+
+
 def test_an_upload_below_the_minimum_is_invalid_input(errata: Errata, partial: Path, demo: Bundle) -> None:
     command = ["analyze", "--local", "--predictions", str(partial), "--dataset", "demo", "--min-coverage"]
 
