@@ -176,7 +176,8 @@ def audit(as_json: bool) -> None:
     if as_json:
         click.echo(export_audit_events(events), nl=False)
         return
-    table = new_table("time (UTC)", "actor", "action", "data set", "evidence")
+    titles = ("time (UTC)", "actor", "action", "data set", "evidence")
+    table = new_table(*titles, left=len(titles), unbroken=("time (UTC)", "evidence"))
     for event in events:
         table.add_row(
             f"{event.time:%Y-%m-%d %H:%M:%S}", *map(safe, (event.actor, event.action, event.dataset, event.digest[:12]))

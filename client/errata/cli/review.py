@@ -293,7 +293,8 @@ def _print_review(item: pb.Review, as_json: bool) -> None:
 
 
 def _print_reviews(reviews: Sequence[pb.Review]) -> None:
-    table = new_table("review", "time (UTC)", "reviewer", "image", "statements", left=5)
+    titles = ("review", "time (UTC)", "reviewer", "image", "statements")
+    table = new_table(*titles, left=len(titles), unbroken=titles[:2])
     for item in reviews:
         table.add_row(
             safe(item.name.rpartition("/")[2][:SHORT_ID]),

@@ -1,9 +1,9 @@
 """Analyses, breakdowns, and verdicts as tables and lines."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.padding import Padding
 from rich.table import Table
 
@@ -45,11 +45,19 @@ NARROW = 100  # columns below which a table has less detail
 STYLES = {Severity.NONE: "cyan", Severity.MINOR: "blue", Severity.EXPLAINABLE: "yellow", Severity.SEVERE: "bold red"}
 
 
-def new_table(*titles: str, left: int = 1, title: str | None = None) -> Table:
-    """Return an empty table without a frame; the first `left` columns are aligned to the left."""
+def new_table(*titles: str, left: int = 1, title: str | None = None, unbroken: Collection[str] = ()) -> Table:
+    """Return an empty table without a frame. In a narrow terminal, long words continue on the next line of their cell.
+
+    Args:
+        titles: The titles of the columns.
+        left: Number of columns that are aligned to the left, from the first one.
+        title: The title of the table.
+        unbroken: Titles of columns whose cells have one line, such as times and IDs, so that they can be copied.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     for number, name in enumerate(titles):
-        table.add_column(name, justify="left" if number < left else "right")
+        justify: JustifyMethod = "left" if number < left else "right"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in unbroken)
     return table
 
 
