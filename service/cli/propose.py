@@ -9,6 +9,7 @@ from errata.cli.commands import command
 from errata.cli.connect import json_option
 from errata.cli.console import safe, stderr_console
 from errata.cli.output import print_json, print_path
+from errata.cli.views import labeled
 from errata.messages import format_count
 
 from service.bootstrap.superclass_proposal import ProposalInputs, propose_superclasses, write_proposal
@@ -66,7 +67,7 @@ def propose(output: Path, force: bool, as_json: bool, **inputs: Any) -> None:
     print_path("Written", output)
     console = stderr_console()
     for note in proposal.notes:
-        console.print(f"[yellow]note[/]  {safe(note)}")
+        console.print(labeled("[yellow]note[/]", safe(note)))
     counts = (len(proposal.superclasses), proposal.num_classes_with_proposal, proposal.label_space.num_classes)
     superclasses, covered, classes = map(format_count, counts)
     console.print(

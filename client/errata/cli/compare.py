@@ -16,7 +16,7 @@ from errata.cli.folder import all_folders, read_analysis
 from errata.cli.output import STDOUT, limit_option, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slice_changes
-from errata.cli.views import NARROW, new_table
+from errata.cli.views import NARROW, labeled, new_table
 from errata.coverage import compared_coverage_note
 from errata.error_types import title_of
 from errata.groups import ALL, sort_groups
@@ -108,10 +108,11 @@ def _show_comparison(comparison: pb.Comparison, analyses: Sequence[pb.Analysis],
     ):
         for image in images[:limit]:
             before, after = map(title_of, (image.error_type_a, image.error_type_b))
-            console.print(
-                f"  {label}  {safe(image.file_name)}, label {safe(image.effective_target_name or image.target_name)}: "
+            text = (
+                f"{safe(image.file_name)}, label {safe(image.effective_target_name or image.target_name)}: "
                 f"{safe(image.predicted_a_name)} ({safe(before)}) → {safe(image.predicted_b_name)} ({safe(after)})"
             )
+            console.print(labeled(f"  {label}", text))
         if total > limit > 0:
             stderr_console().print(
                 f"Showing {format_count(limit)} of {format_count(total)} {label} images. Use --limit to show more."

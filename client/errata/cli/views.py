@@ -61,6 +61,28 @@ def new_table(*titles: str, left: int = 1, title: str | None = None, unbroken: C
     return table
 
 
+def indented(text: str, columns: int, style: str = "none") -> Padding:
+    """Return text, with markup, whose lines all start after a number of columns."""
+    return Padding(text, (0, 0, 0, columns), style=style, expand=False)
+
+
+def labeled(label: str, text: str, width: int | None = None) -> Table:
+    """Return a label and a text, both with markup, whose lines all start after the label.
+
+    Each text is a table of its own, so that no line ends with spaces in a pipe.
+
+    Args:
+        label: The label.
+        text: The text.
+        width: Columns of labels that are aligned to the right; None: the label is not aligned.
+    """
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="left" if width is None else "right", width=width, no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(label, text)
+    return table
+
+
 def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     """Show an analysis and its summary."""
     state = enum_name(pb.Analysis.State, analysis.state) + (IMPLAUSIBLE if analysis.implausible else "")
@@ -164,18 +186,16 @@ def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
             classes += f" ({format_percentage(verdict.probability)})"
         console.print(f"{title}  {safe(verdict.file_name)}: {classes}")
         if verdict.rejected_target:
-            note = safe(rejected_target_note(verdict.target_name))
-            console.print(Padding(note, (0, 0, 0, 4), style="dim", expand=False))
+            console.print(indented(safe(rejected_target_note(verdict.target_name)), 4, "dim"))
         if verdict.problematic:
             tags = ", ".join(PROBLEMATIC_TAG_NAMES[ProblematicTag(tag)] for tag in verdict.problematic)
-            console.print(f"    problematic, excluded from all statistics: {safe(tags)}", style="yellow")
+            console.print(indented(f"problematic, excluded from all statistics: {safe(tags)}", 4, "yellow"))
         if verdict.answer_outcome:
             outcome, relation = AnswerOutcome(verdict.answer_outcome), AnswerRelation(verdict.answer_relation)
-            note = safe(answer_note(verdict.answer, outcome, relation))
-            console.print(Padding(note, (0, 0, 0, 4), style="dim", expand=False))
+            console.print(indented(safe(answer_note(verdict.answer, outcome, relation)), 4, "dim"))
         if verdict.HasField("evidence"):
             for line in evidence_lines(verdict):
-                console.print(Padding(safe(line), (0, 0, 0, 4), style="dim", expand=False))
+                console.print(indented(safe(line), 4, "dim"))
 
 
 def evidence_lines(verdict: pb.Verdict) -> Iterator[str]:

@@ -36,3 +36,16 @@ def test_the_limit_applies_to_superclasses_and_not_to_error_types(limit: int, mo
     starts = [line.split("  ")[0] for line in lines]
     assert all(error_type.title in starts for error_type in TOP1_ERROR_TYPES)
     assert sum(line.startswith("superclass ") for line in lines) == min(limit, 6) + (limit > 0)  # and the header
+
+
+def test_the_lines_of_a_changed_image_start_after_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = comparison()
+    result.groups["all"].broken = 1
+    image = result.broken.add(file_name="ILSVRC2012_val_00000293.JPEG", target_name="great white shark")
+    image.predicted_a_name, image.predicted_b_name = "great white shark", "hammerhead"
+    image.error_type_a, image.error_type_b = "correct", "model_failure"
+
+    *_, first, second = shown(result, 10, monkeypatch, width=80).splitlines()
+
+    assert first.startswith("  broken  ILSVRC2012_val_00000293.JPEG, label great white shark: ")
+    assert second.startswith(" " * len("  broken  ") + "shark (")
