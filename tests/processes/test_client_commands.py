@@ -173,9 +173,16 @@ def test_show_and_explain_read_a_folder_without_a_service(folder: Path, service:
     assert "no evidence" in explained.stderr
     assert errata("explain", "none.jpg", "--analysis", text).returncode == 2
     assert errata("show", text, "--superclass", "dog").returncode == 2
-    by_class = errata("show", text, "--by", "class")
-    assert by_class.returncode == 3
-    assert "A folder has no breakdown by class, so a service is needed." in by_class.stderr
+    for options, missing in (
+        (["--by", "class"], "breakdown by class"),
+        (["--export", "csv"], "verdicts in the format csv"),
+    ):
+        done = errata("show", text, *options)
+        assert done.returncode == 3
+        remedy = (
+            f"A folder has no {missing}. Use --local, or --server with a service that has the analysis. No service at"
+        )
+        assert remedy in " ".join(done.stderr.split())
     assert errata("report", text, "--output", "-").stdout == (folder / "report.html").read_text()
     exported = errata("show", text, "--export", "jsonl")
     assert exported.stdout == (folder / "verdicts.jsonl").read_text()
