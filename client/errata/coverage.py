@@ -1,8 +1,10 @@
 """The coverage of an analysis: the share of the images that it should cover that have a prediction."""
 
+from collections.abc import Sequence
+
 from errata import v1 as pb
 from errata.groups import ALL
-from errata.messages import coverage_share, coverage_text
+from errata.messages import compared_coverage_text, coverage_share, coverage_text
 
 
 def coverage_counts(analysis: pb.Analysis) -> tuple[int, int, int | None] | None:
@@ -36,3 +38,10 @@ def partial_coverage(analysis: pb.Analysis) -> str:
     if counts is None or (counts[2] is None and counts[0] == counts[1]):
         return ""
     return coverage_share(*counts)
+
+
+def compared_coverage_note(analyses: Sequence[pb.Analysis], num_samples: int) -> str:
+    """Describe the coverage of two compared analyses; empty if none is known to cover only a part of the images."""
+    if not any(map(partial_coverage, analyses)):
+        return ""
+    return compared_coverage_text([*map(describe_coverage, analyses)], num_samples)

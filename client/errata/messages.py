@@ -174,6 +174,22 @@ def coverage_text(covered: int, expected: int, num_judged: int | None = None) ->
     )
 
 
+def common_images_note(num_samples: int) -> str:
+    """Return the number of images of a comparison of two analyses that cover different images, in a sentence."""
+    return f"Compared on the {pluralize(num_samples, 'image')} that both analyses cover."
+
+
+def compared_coverage_text(coverages: Sequence[str], num_samples: int) -> str:
+    """Return the coverages of two compared analyses, and the number of images that both cover.
+
+    Args:
+        coverages: A text of `coverage_text` for each analysis; empty if the coverage is unknown.
+        num_samples: Number of images that both analyses cover.
+    """
+    a, b = (coverage or MISSING for coverage in coverages)
+    return f"{common_images_note(num_samples)} Coverage of A: {a}. Coverage of B: {b}."
+
+
 def format_optional(message: Any, field: str) -> str:
     """Format the fraction in an optional field of a message as a percentage."""
     return format_percentage(getattr(message, field) if message.HasField(field) else None)

@@ -11,6 +11,7 @@ from errata.cli.connect import json_option
 from errata.cli.console import safe, stdout_console
 from errata.cli.exit_codes import CHECK_FAILED
 from errata.cli.output import print_json
+from errata.cli.views import labeled
 from errata.errors import InvalidInput
 from errata.messages import format_count
 from rich.console import Console
@@ -73,11 +74,11 @@ def _to_plain(files: DatasetFiles, advice: list[Advice]) -> dict[str, Any]:
 
 def _show(console: Console, files: DatasetFiles, advice: list[Advice]) -> None:
     for error in files.errors:
-        console.print(f"[red]error[/]  {safe(_place(error))}: {safe(error.message)}")
+        console.print(labeled("[red]error[/]", f"{safe(_place(error))}: {safe(error.message)}"))
     for file in files.unchecked:
-        console.print(f"[yellow]not checked[/]  {safe(file)}: it depends on a file with errors")
+        console.print(labeled("[yellow]not checked[/]", f"{safe(file)}: it depends on a file with errors"))
     for item in advice:
-        console.print(f"[yellow]advice[/]  {safe(item.message)}")
+        console.print(labeled("[yellow]advice[/]", safe(item.message)))
     if files.dataset is not None:
         images = files.dataset.images
         counts = [_count(files.dataset.label_space.num_classes, "class", "classes")]

@@ -9,7 +9,7 @@ from errata.cli.commands import GroupWithExamples
 from errata.cli.connect import json_option
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.output import one_line, print_json, print_path
-from errata.cli.views import new_table
+from errata.cli.views import indented, new_table
 from errata.errors import EvidenceNotFound, InvalidEvidence
 from errata.messages import format_count
 from errata.names import evidence_id
@@ -176,7 +176,8 @@ def audit(as_json: bool) -> None:
     if as_json:
         click.echo(export_audit_events(events), nl=False)
         return
-    table = new_table("time (UTC)", "actor", "action", "data set", "evidence")
+    titles = ("time (UTC)", "actor", "action", "data set", "evidence")
+    table = new_table(*titles, left=len(titles), unbroken=("time (UTC)", "evidence"))
     for event in events:
         table.add_row(
             f"{event.time:%Y-%m-%d %H:%M:%S}", *map(safe, (event.actor, event.action, event.dataset, event.digest[:12]))
@@ -253,12 +254,14 @@ def _print_bundle(bundle: Bundle, as_json: bool) -> None:
         return
     console = stdout_console()
     console.print(f"[bold]{safe(manifest.dataset)}[/]  {manifest.digest}")
-    console.print(f"  {safe(_label_space(bundle))}")
+    console.print(indented(safe(_label_space(bundle)), 2))
     for name, count in manifest.counts.items():
         if name != "classes":
-            console.print(f"  {safe(COUNT_NAMES.get(name, name.replace('_', ' ')))}: {format_count(count)}")
+            text = f"{safe(COUNT_NAMES.get(name, name.replace('_', ' ')))}: {format_count(count)}"
+            console.print(indented(text, 2))
     abstained = "; ".join(error_type.title for error_type in manifest.abstained) or "none"
-    console.print(f"  rules that abstain: {abstained}")
+    console.print(indented(f"rules that abstain: {abstained}", 2))
     for source in manifest.sources:
         digest = f", SHA-256 {source.sha256[:16]}…" if source.sha256 else ""
-        console.print(f"  {safe(f'{source.name}: {source.origin} (license: {source.license}){digest}')}", style="dim")
+        text = f"{source.name}: {source.origin} (license: {source.license}){digest}"
+        console.print(indented(safe(text), 2, "dim"))

@@ -9,7 +9,8 @@ from errata.cli.commands import command
 from errata.cli.connect import json_option
 from errata.cli.console import safe, stderr_console
 from errata.cli.output import print_json, print_path
-from errata.messages import format_count
+from errata.cli.views import labeled
+from errata.messages import format_count, pluralize
 
 from service.bootstrap.superclass_proposal import ProposalInputs, propose_superclasses, write_proposal
 from service.settings import read_settings
@@ -66,11 +67,12 @@ def propose(output: Path, force: bool, as_json: bool, **inputs: Any) -> None:
     print_path("Written", output)
     console = stderr_console()
     for note in proposal.notes:
-        console.print(f"[yellow]note[/]  {safe(note)}")
-    counts = (len(proposal.superclasses), proposal.num_classes_with_proposal, proposal.label_space.num_classes)
-    superclasses, covered, classes = map(format_count, counts)
+        console.print(labeled("[yellow]note[/]", safe(note)))
+    superclasses = pluralize(len(proposal.superclasses), "superclass", "superclasses")
+    covered = format_count(proposal.num_classes_with_proposal)
+    classes = pluralize(proposal.label_space.num_classes, "class", "classes")
     console.print(
-        f"{superclasses} superclasses for {covered} of {classes} classes, proposed from {safe(proposal.origin)}. Check "
-        "and edit the file before you use it.",
+        f"{superclasses} for {covered} of {classes}, proposed from {safe(proposal.origin)}. Check and edit the file "
+        "before you use it.",
         style="dim",
     )

@@ -113,13 +113,22 @@ def test_every_command_accepts_short_ids_and_display_names(
     assert errata("retry", "unique.csv", server=server).returncode == 2  # found, and has not failed
 
 
-def test_an_ambiguous_name_lists_the_candidates(service: Running, namesakes: list[str]) -> None:
-    done = errata("delete", "namesake.csv", server=service.addresses.grpc)
+@pytest.mark.parametrize("command", ["delete", "cancel"])
+def test_an_ambiguous_name_lists_the_candidates(service: Running, namesakes: list[str], command: str) -> None:
+    done = errata(command, "namesake.csv", server=service.addresses.grpc)
 
     assert done.returncode == 2
     for namesake in namesakes:
         assert namesake.removeprefix("analyses/") in done.stderr
         assert service.client.get(namesake).state == pb.Analysis.STATE_SUCCEEDED
+
+
+def test_the_newest_analysis_with_a_name_is_shown(service: Running, namesakes: list[str]) -> None:
+    done = errata("show", "namesake.csv", "--json", server=service.addresses.grpc)
+
+    assert json.loads(done.stdout)["name"] == namesakes[1]
+    identifier = namesakes[1].removeprefix("analyses/")
+    assert f"'namesake.csv' is the newest of 2 analyses with this name: {identifier}\n" in done.stderr
 
 
 def test_an_unknown_analysis_is_not_found(service: Running) -> None:
@@ -164,9 +173,16 @@ def test_show_and_explain_read_a_folder_without_a_service(folder: Path, service:
     assert "no evidence" in explained.stderr
     assert errata("explain", "none.jpg", "--analysis", text).returncode == 2
     assert errata("show", text, "--superclass", "dog").returncode == 2
-    by_class = errata("show", text, "--by", "class")
-    assert by_class.returncode == 3
-    assert "A folder has no breakdown by class, so a service is needed." in by_class.stderr
+    for options, missing in (
+        (["--by", "class"], "breakdown by class"),
+        (["--export", "csv"], "verdicts in the format csv"),
+    ):
+        done = errata("show", text, *options)
+        assert done.returncode == 3
+        remedy = (
+            f"A folder has no {missing}. Use --local, or --server with a service that has the analysis. No service at"
+        )
+        assert remedy in " ".join(done.stderr.split())
     assert errata("report", text, "--output", "-").stdout == (folder / "report.html").read_text()
     exported = errata("show", text, "--export", "jsonl")
     assert exported.stdout == (folder / "verdicts.jsonl").read_text()

@@ -58,7 +58,7 @@ def test_a_review_from_the_queue_to_the_labels(service: Running, demo: Bundle, t
 def test_errors_have_a_remedy(service: Running, demo: Bundle, tmp_path: Path) -> None:
     image = demo.judged_names[0]
     for arguments, text in (
-        (["add", "demo", image, "--comment", "x"], "The reviewer is missing"),
+        (["add", "demo", image, "--comment", "x"], "The reviewer is missing. Use --reviewer NAME."),
         (["add", "demo", image, "--reviewer", "ann"], "The review is empty"),
         (["add", "demo", image, "--reviewer", "ann", "--add", "nonsense"], "Unknown class 'nonsense'"),
         (["undo", "demo", image, "ffff", "--reviewer", "ann"], "errata review list"),

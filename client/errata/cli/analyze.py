@@ -78,7 +78,10 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
     metavar="FILE",
     help="For answers in words: a CSV file answer,class with the classes of answers.",
 )
-@min_coverage_option("Minimum share of the evaluated images that need a prediction. Default: 0.")
+@min_coverage_option(
+    "Minimum share of the evaluated images that need a prediction. Default: 0. With --gate, the gate requires it "
+    "instead of the minimum of the policy."
+)
 @click.option(
     "--subset",
     type=FilePath(),
@@ -149,7 +152,7 @@ def analyze(
             analysis = _run(ctx, client, submit) if wait else submit()
         if output is not None and analysis.state == pb.Analysis.STATE_SUCCEEDED:
             write_folder(client, analysis, output)
-        result = client.gate(analysis.name) if policy is not None and wait else None
+        result = client.gate(analysis.name, min_coverage=min_coverage) if policy is not None and wait else None
     if as_json:
         print_json(to_json(analysis))
     else:

@@ -85,7 +85,7 @@ def _exit_code(analysis: pb.Analysis) -> int:
 def _show_table(analyses: Sequence[pb.Analysis], gates: Sequence[pb.GateResult]) -> None:
     console = stderr_console()
     headers = ["state", "top-1 accuracy", IMAGE_ACCURACY, "top-1 errors", *(["gate"] if gates else [])]
-    table = new_table("model", *headers, "analysis")
+    table = new_table("model", *headers, "analysis", unbroken=["analysis"])
     for number, analysis in enumerate(analyses):
         decision = [decision_name(gates[number].decision)] if gates else []
         cells = [enum_name(pb.Analysis.State, analysis.state), *_statistics(analysis), *decision]

@@ -77,7 +77,8 @@ def audit(
 
 
 def _print_table(events: Iterable[pb.AuditEvent]) -> None:
-    table = new_table("time (UTC)", "actor", "action", "data set", "analysis", "details", left=6)
+    titles = ("time (UTC)", "actor", "action", "data set", "analysis", "details")
+    table = new_table(*titles, left=len(titles), unbroken=("time (UTC)", "analysis"))
     for event in events:
         details = ", ".join(f"{name}: {_shorten(name, value)}" for name, value in sorted(event.details.items()))
         action = enum_name(pb.AuditEvent.Action, event.action).replace("_", "-")

@@ -1,6 +1,6 @@
 """errata compare: changes from one analysis to another."""
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,11 +12,12 @@ from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
-from errata.cli.folder import all_folders
+from errata.cli.folder import all_folders, read_analysis
 from errata.cli.output import STDOUT, limit_option, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slice_changes
-from errata.cli.views import NARROW, new_table
+from errata.cli.views import NARROW, labeled, new_table
+from errata.coverage import compared_coverage_note
 from errata.error_types import title_of
 from errata.groups import ALL, sort_groups
 from errata.messages import (
@@ -46,7 +47,7 @@ errata compare results/before results/after --json
 @click.argument("a")
 @click.argument("b")
 @report_option
-@limit_option(10, "Maximum number of fixed images, of broken images, and of changed superclasses and classes to show.")
+@limit_option(10, "Maximum number of fixed images, of broken images, and of changed superclasses, classes, and slices.")
 @click.option("--reanalyze", is_flag=True, help="Analyze B again with the evidence of A if B has other evidence.")
 @json_option
 @server_options
@@ -59,6 +60,7 @@ def compare(a: str, b: str, output: str | None, limit: int, reanalyze: bool, as_
     if all_folders([a, b]) and not reanalyze and not target.is_explicit:
         compare_folders = load_extension(EXTENSIONS_GROUP, "compare-folders", "'errata compare' on folders")
         comparison, html = compare_folders(Path(a), Path(b), with_report=path is not None)
+        analyses = [read_analysis(Path(folder)) for folder in (a, b)]
     else:
         with connect(target) as connection:
             client = connection.client
@@ -67,12 +69,13 @@ def compare(a: str, b: str, output: str | None, limit: int, reanalyze: bool, as_
                 name_b = _with_same_evidence(client, name_a, name_b)
             comparison = client.compare(name_a, name_b)
             html = client.comparison_report(name_a, name_b) if path is not None else b""
+            analyses = [client.get(name) for name in (name_a, name_b)]
     if path is not None:
         write_output(path, html)
     if as_json:
         print_json(to_json(comparison))
     elif path != STDOUT:
-        _show_comparison(comparison, limit)
+        _show_comparison(comparison, analyses, limit)
     if path is not None and path != STDOUT:
         print_path("Written", path)
 
@@ -87,11 +90,13 @@ def _with_same_evidence(client: Client, name_a: str, name_b: str) -> str:
     return name
 
 
-def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
+def _show_comparison(comparison: pb.Comparison, analyses: Sequence[pb.Analysis], limit: int) -> None:
     console = stdout_console()
     title = f"{comparison.display_name_a} → {comparison.display_name_b}"
     console.print(f"[bold]{safe(title)}[/] on {safe(dataset_id(comparison.dataset))}: {safe(comparison.headline)}")
     everything = comparison.groups["all"]
+    if coverage := compared_coverage_note(analyses, everything.num_samples):
+        console.print(safe(coverage))
     if everything.num_samples:
         _show_rates(comparison, console)
         _show_groups(comparison, console)
@@ -103,21 +108,15 @@ def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
     ):
         for image in images[:limit]:
             before, after = map(title_of, (image.error_type_a, image.error_type_b))
-            console.print(
-                f"  {label}  {safe(image.file_name)}, label {safe(image.effective_target_name or image.target_name)}: "
+            text = (
+                f"{safe(image.file_name)}, label {safe(image.effective_target_name or image.target_name)}: "
                 f"{safe(image.predicted_a_name)} ({safe(before)}) → {safe(image.predicted_b_name)} ({safe(after)})"
             )
+            console.print(labeled(f"  {label}", text))
         if total > limit > 0:
             stderr_console().print(
                 f"Showing {format_count(limit)} of {format_count(total)} {label} images. Use --limit to show more."
             )
-    coverages = [comparison.coverage_a, comparison.coverage_b]
-    if comparison.HasField("coverage_a") and comparison.HasField("coverage_b") and min(coverages) < 1:
-        shares = [format_percentage(math.floor(1000 * coverage) / 1000) for coverage in coverages]
-        stderr_console().print(
-            f"Compared on the {format_count(everything.num_samples)} images that both analyses cover. Share of the "
-            f"evaluated images with a prediction: {shares[0]} (A), {shares[1]} (B)."
-        )
     if comparison.num_left_out:
         count = format_count(comparison.num_left_out)
         stderr_console().print(f"Images excluded because only one analysis has a prediction: {count}.")
@@ -162,11 +161,12 @@ def _show_changes(group: pb.GroupComparison, limit: int, console: Console) -> No
     """Show the error types, superclasses, and classes with changes, the smallest adjusted p-value first."""
     for kind, title in (("error_type", "error type"), ("superclass", "superclass"), ("class", "class")):
         changes = list(changes_of(group, kind))
-        if not changes or not limit:
+        rows = changes if kind == "error_type" else changes[:limit]  # error types are few
+        if not rows:
             continue
         is_narrow = console.width < NARROW
         table = new_table(title, "only A", "only B", *(NARROW_CHANGE if is_narrow else CHANGE), "adjusted p")
-        for change in changes[:limit]:
+        for change in rows:
             name = title_of(change.name) if kind == "error_type" else change.name
             table.add_row(
                 safe(name),

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from errata import pb
 from errata.cli.commands import FilePath, command
@@ -25,6 +24,7 @@ from errata.cli.markdown import to_markdown
 from errata.cli.output import print_json, read_input, write_output
 from errata.cli.resolve import resolve
 from errata.cli.value_names import decision_name
+from errata.cli.views import labeled
 from errata.errors import InvalidPolicy, InvalidRequest, Unavailable
 from errata.proto_json import to_json
 
@@ -161,7 +161,4 @@ def show_gate(result: pb.GateResult, console: Console) -> None:
         decision = decision_name(reason.decision)
         name = f"{safe(reason.bound)}: " if reason.bound else ""
         style = STYLES.get(decision, "yellow")
-        table = Table.grid(padding=(0, 2))  # one table for each reason, so that no line ends with spaces in a pipe
-        table.add_column(justify="right", width=len("  undecided"))
-        table.add_row(f"[{style}]{decision}[/]", f"{name}{safe(reason.message)}")
-        console.print(table)
+        console.print(labeled(f"[{style}]{decision}[/]", f"{name}{safe(reason.message)}", len("  undecided")))

@@ -61,7 +61,7 @@ errata cancel resnet50 --json
 def cancel(analysis: str, as_json: bool, target: Target) -> None:
     """Cancel ANALYSIS if it is queued or running. A finished analysis does not change."""
     with connect(target) as connection:
-        name = resolve(connection.client, analysis)
+        name = resolve(connection.client, analysis, unique=True)
         before = connection.client.get(name)
         after = connection.client.cancel(name)
     _print_analysis(after, as_json)
@@ -128,7 +128,7 @@ errata delete 01kb4t9z
 def delete(analysis: str, target: Target) -> None:
     """Delete ANALYSIS and its predictions. Cancel it first if it has not finished."""
     with connect(target) as connection:
-        name = resolve(connection.client, analysis)
+        name = resolve(connection.client, analysis, unique=True)
         connection.client.delete(name)
     stderr_console().print(f"Deleted {safe(name)}")
 

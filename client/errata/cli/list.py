@@ -132,8 +132,9 @@ def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> l
     widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
     if not is_wide:
         widths[DATASET] = min(widths[DATASET], MAX_DATASET)
-        others = sum(widths) - widths[NAME] + len(gap) * (len(widths) - 1)
-        widths[NAME] = min(widths[NAME], max(MIN_NAME, width - others))
+        for column in (NAME, DATASET):  # a data set is shortened only if a short name is not enough
+            excess = sum(widths) + len(gap) * (len(widths) - 1) - width
+            widths[column] = max(min(widths[column], MIN_NAME), widths[column] - max(0, excess))
     return [gap.join(_cells(row, widths)).rstrip() for row in rows]
 
 
@@ -160,7 +161,7 @@ def _state(analysis: pb.Analysis, is_wide: bool) -> str:
     """Return the state of an analysis, with what sets its result apart; in a narrow table, a coverage instead of it."""
     coverage = partial_coverage(analysis) if analysis.HasField("summary") else ""
     if coverage and not is_wide:
-        return f"{'subset' if analysis.HasField('subset') else 'partial'} {coverage.partition('.')[0]} %"
+        return f"{'subset' if analysis.HasField('subset') else 'partial'} {coverage.removesuffix(' of a subset')}"
     notes = ["implausible"] * analysis.implausible + [f"coverage {coverage}"] * bool(coverage)
     return enum_name(pb.Analysis.State, analysis.state) + (f" ({', '.join(notes)})" if notes else "")
 

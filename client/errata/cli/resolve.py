@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 
+import click
+
 from errata import Client, pb
 from errata.cli.folder import is_folder, read_analysis
+from errata.cli.output import one_line
 from errata.cli.value_names import creation_time
 from errata.errors import AnalysisNotFound, InvalidRequest
 from errata.names import dataset_id
@@ -18,16 +21,17 @@ _ID = re.compile(r"[01][0-9a-hjkmnp-tv-z]{20}")  # milliseconds and 60 random bi
 _ID_PREFIX = re.compile(r"[0-9a-z]{1,21}")
 
 
-def resolve(client: Client, analysis: str) -> str:
-    """Return the name of an analysis.
+def resolve(client: Client, analysis: str, unique: bool = False) -> str:
+    """Return the name of an analysis. Of several with the same display name, it is the newest, and a note says so.
 
     Args:
         client: The service that has the analysis.
         analysis: A name `analyses/ID`, an ID, the start of an ID, a display name, or a folder that --output wrote.
+        unique: Whether only one analysis may have the display name, because the command cannot be undone.
 
     Raises:
         AnalysisNotFound: No analysis matches.
-        InvalidRequest: More than one analysis matches. The message lists them.
+        InvalidRequest: More than one analysis matches, and not only by a display name. The message lists them.
     """
     if is_folder(analysis):
         return read_analysis(Path(analysis)).name
@@ -39,13 +43,20 @@ def resolve(client: Client, analysis: str) -> str:
         raise AnalysisNotFound(
             f"Analysis {analysis!r:.200} not found. 'errata list' shows all analyses.", field="analysis"
         )
-    if len(matches) > 1:
+    if len(matches) > 1 and (unique or any(match.display_name != analysis for match in matches.values())):
         listed = [_describe(match) for match in list(matches.values())[:MAX_CANDIDATES]]
         more = ["  …"] if len(matches) > MAX_CANDIDATES else []
         raise InvalidRequest(
             "\n".join([f"Several analyses match {analysis!r:.200}. Use the ID of one of them:", *listed, *more])
         )
-    return next(iter(matches))
+    newest = next(iter(matches))  # services list the newest analyses first
+    if len(matches) > 1:
+        count = str(len(matches)) if len(matches) <= MAX_CANDIDATES else f"more than {MAX_CANDIDATES}"
+        identifier = newest.removeprefix(PREFIX)
+        click.echo(
+            one_line(f"{analysis!r:.200} is the newest of {count} analyses with this name: {identifier}"), err=True
+        )
+    return newest
 
 
 def short_id_length(names: list[str]) -> int:

@@ -1,6 +1,7 @@
 """errata review: reviews of the labels of images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -62,6 +63,9 @@ def queue(dataset: str, analysis: str, limit: int, as_json: bool, target: Target
         items = [*connection.client.review_queue(dataset, analysis, limit)]
     if as_json:
         print_json(to_json(pb.ListReviewQueueResponse(items=items)))
+        return
+    if not items and limit:
+        stderr_console().print("No images need a review.")
         return
     table = new_table("image", "reason", "class", "models", "probability", left=3)
     for item in items:
@@ -139,7 +143,7 @@ def add(
     comment: str,
 ) -> None:
     """Review the labels of IMAGE in DATASET. A CLASS is an index, an ID, or a unique name."""
-    with connect(target, evidence) as connection:
+    with connect(target, evidence) as connection, _reviewer_remedy(reviewer):
         result = connection.client.create_review(
             dataset,
             image,
@@ -172,7 +176,8 @@ def undo(dataset: str, image: str, review_id: str, reviewer: str, as_json: bool,
     """Withdraw your REVIEW of IMAGE in DATASET. REVIEW is an ID or its start, as 'errata review list' shows it."""
     with connect(target) as connection:
         name = _find_review(connection.client, dataset, image, review_id)
-        result = connection.client.create_review(dataset, image, reviewer, undoes=name)
+        with _reviewer_remedy(reviewer):
+            result = connection.client.create_review(dataset, image, reviewer, undoes=name)
     _print_review(result, as_json)
 
 
@@ -255,6 +260,17 @@ def import_reviews(dataset: str, file: Path, keep_authentication: bool, target: 
     stderr_console().print(f"Imported {added}. {existing} existed before.")
 
 
+@contextmanager
+def _reviewer_remedy(reviewer: str) -> Iterator[None]:
+    """Name the option --reviewer if the service needs the name of a reviewer."""
+    try:
+        yield
+    except InvalidRequest as error:
+        if reviewer.strip() or all(violation.field != "reviewer" for violation in error.violations):
+            raise
+        raise InvalidRequest("The reviewer is missing. Use --reviewer NAME.", field="reviewer") from error
+
+
 def _find_review(client: Client, dataset: str, image: str, text: str) -> str:
     """Return the name of a review of an image from its name, its ID, or the start of its ID."""
     prefix = text if text.startswith(DATASETS) else f"{image_name(dataset, image)}/reviews/{text}"
@@ -277,7 +293,8 @@ def _print_review(item: pb.Review, as_json: bool) -> None:
 
 
 def _print_reviews(reviews: Sequence[pb.Review]) -> None:
-    table = new_table("review", "time (UTC)", "reviewer", "image", "statements", left=5)
+    titles = ("review", "time (UTC)", "reviewer", "image", "statements")
+    table = new_table(*titles, left=len(titles), unbroken=titles[:2])
     for item in reviews:
         table.add_row(
             safe(item.name.rpartition("/")[2][:SHORT_ID]),

@@ -1,6 +1,8 @@
 """errata show: an analysis, its verdicts, or its breakdown by class."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,21 +192,29 @@ def _check_options(
 
 
 def _show_by(analysis: str, by: str, as_json: bool, target: Target) -> None:
-    try:
-        with connect(target) as connection:
-            name = resolve(connection.client, analysis)
-            slices = connection.client.slices(name) if by == "slice" else None
-            breakdown = connection.client.breakdown(name, by) if slices is None else pb.Breakdown()
-    except ConnectionFailed as error:
-        if not is_folder(analysis):
-            raise
-        raise ConnectionFailed(f"A folder has no breakdown by {by}, so a service is needed. {error.message}") from error
+    with _folder_remedy(analysis, f"breakdown by {by}"), connect(target) as connection:
+        name = resolve(connection.client, analysis)
+        slices = connection.client.slices(name) if by == "slice" else None
+        breakdown = connection.client.breakdown(name, by) if slices is None else pb.Breakdown()
     if as_json:
         print_json(to_json(breakdown if slices is None else slices))
     elif slices is None:
         show_breakdown(breakdown, by == "superclass", stdout_console())
     else:
         show_slices(slices, stdout_console())
+
+
+@contextmanager
+def _folder_remedy(analysis: str, missing: str) -> Iterator[None]:
+    """Name the options that select a service, if a folder does not have what a command shows and there is none."""
+    try:
+        yield
+    except ConnectionFailed as error:
+        if not is_folder(analysis):
+            raise
+        raise ConnectionFailed(
+            f"A folder has no {missing}. Use --local, or --server with a service that has the analysis. {error.message}"
+        ) from error
 
 
 def _get(analysis: str, target: Target) -> pb.Analysis:
@@ -227,7 +237,7 @@ def _export(analysis: str, form: str, output: Path, target: Target) -> None:
     if is_folder(analysis) and form == "jsonl" and not target.is_explicit:
         write_output(output, read_part(Path(analysis), VERDICTS, MAX_VERDICTS))
     else:
-        with connect(target) as connection:
+        with _folder_remedy(analysis, f"verdicts in the format {form}"), connect(target) as connection:
             _write_export(connection.client, resolve(connection.client, analysis), form, output)
     if output != STDOUT:
         print_path("Written", output)

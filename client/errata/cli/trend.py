@@ -12,7 +12,7 @@ from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders
 from errata.cli.output import STDOUT, print_json, print_path, read_input, report_option, report_path, write_output
 from errata.cli.resolve import resolve
-from errata.cli.views import new_table
+from errata.cli.views import indented, new_table
 from errata.groups import ALL
 from errata.messages import (
     METRIC_NAMES,
@@ -128,7 +128,8 @@ def _show_trend(result: pb.Trend, dataset: str) -> None:
     console.print(table)
     for model in models[:MAX_RANKED]:
         for rank in model.percentile_ranks:
-            console.print(f"  {safe(model_title(model))}, {safe(metric_name(rank.metric))}: {safe(rank.message)}")
+            text = f"{safe(model_title(model))}, {safe(metric_name(rank.metric))}: {safe(rank.message)}"
+            console.print(indented(text, 2))
     shifts = [fit for fit in result.fits if fit.label and fit.HasField("shift")]
     if shifts:
         _show_shifts(result, shifts)

@@ -1,9 +1,9 @@
 """Analyses, breakdowns, and verdicts as tables and lines."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.padding import Padding
 from rich.table import Table
 
@@ -45,11 +45,41 @@ NARROW = 100  # columns below which a table has less detail
 STYLES = {Severity.NONE: "cyan", Severity.MINOR: "blue", Severity.EXPLAINABLE: "yellow", Severity.SEVERE: "bold red"}
 
 
-def new_table(*titles: str, left: int = 1, title: str | None = None) -> Table:
-    """Return an empty table without a frame; the first `left` columns are aligned to the left."""
+def new_table(*titles: str, left: int = 1, title: str | None = None, unbroken: Collection[str] = ()) -> Table:
+    """Return an empty table without a frame. In a narrow terminal, long words continue on the next line of their cell.
+
+    Args:
+        titles: The titles of the columns.
+        left: Number of columns that are aligned to the left, from the first one.
+        title: The title of the table.
+        unbroken: Titles of columns whose cells have one line, such as times and IDs, so that they can be copied.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     for number, name in enumerate(titles):
-        table.add_column(name, justify="left" if number < left else "right")
+        justify: JustifyMethod = "left" if number < left else "right"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in unbroken)
+    return table
+
+
+def indented(text: str, columns: int, style: str = "none") -> Padding:
+    """Return text, with markup, whose lines all start after a number of columns."""
+    return Padding(text, (0, 0, 0, columns), style=style, expand=False)
+
+
+def labeled(label: str, text: str, width: int | None = None) -> Table:
+    """Return a label and a text, both with markup, whose lines all start after the label.
+
+    Each text is a table of its own, so that no line ends with spaces in a pipe.
+
+    Args:
+        label: The label.
+        text: The text.
+        width: Columns of labels that are aligned to the right; None: the label is not aligned.
+    """
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="left" if width is None else "right", width=width, no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(label, text)
     return table
 
 
@@ -156,18 +186,16 @@ def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
             classes += f" ({format_percentage(verdict.probability)})"
         console.print(f"{title}  {safe(verdict.file_name)}: {classes}")
         if verdict.rejected_target:
-            note = safe(rejected_target_note(verdict.target_name))
-            console.print(Padding(note, (0, 0, 0, 4), style="dim", expand=False))
+            console.print(indented(safe(rejected_target_note(verdict.target_name)), 4, "dim"))
         if verdict.problematic:
             tags = ", ".join(PROBLEMATIC_TAG_NAMES[ProblematicTag(tag)] for tag in verdict.problematic)
-            console.print(f"    problematic, excluded from all statistics: {safe(tags)}", style="yellow")
+            console.print(indented(f"problematic, excluded from all statistics: {safe(tags)}", 4, "yellow"))
         if verdict.answer_outcome:
             outcome, relation = AnswerOutcome(verdict.answer_outcome), AnswerRelation(verdict.answer_relation)
-            note = safe(answer_note(verdict.answer, outcome, relation))
-            console.print(Padding(note, (0, 0, 0, 4), style="dim", expand=False))
+            console.print(indented(safe(answer_note(verdict.answer, outcome, relation)), 4, "dim"))
         if verdict.HasField("evidence"):
             for line in evidence_lines(verdict):
-                console.print(Padding(safe(line), (0, 0, 0, 4), style="dim", expand=False))
+                console.print(indented(safe(line), 4, "dim"))
 
 
 def evidence_lines(verdict: pb.Verdict) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from errata.messages import MISSING, coverage_share, coverage_text, format_count, list_names, pluralize
+from errata.messages import compared_coverage_text, coverage_share, coverage_text, format_count, list_names
 
 from service.domain import Analysis, Coverage, coverage_of
 
@@ -23,17 +23,11 @@ def partial_coverage(analysis: Analysis) -> str:
     return coverage_share(coverage.num_covered, coverage.num_expected, coverage.num_judged)
 
 
-def common_images_note(num_samples: int) -> str:
-    """Return the number of images of a comparison of two analyses that cover different images, in a sentence."""
-    return f"Compared on the {pluralize(num_samples, 'image')} that both analyses cover."
-
-
 def compared_coverage_note(a: Coverage | None, b: Coverage | None, num_samples: int) -> str:
     """Describe the coverage of two compared analyses; empty if both cover all evaluated images."""
     if all(coverage is None or coverage.is_complete for coverage in (a, b)):
         return ""
-    texts = [describe_coverage(coverage) if coverage else MISSING for coverage in (a, b)]
-    return f"{common_images_note(num_samples)} Coverage of A: {texts[0]}. Coverage of B: {texts[1]}."
+    return compared_coverage_text([describe_coverage(coverage) if coverage else "" for coverage in (a, b)], num_samples)
 
 
 def partial_models_note(titles: Sequence[str]) -> str:

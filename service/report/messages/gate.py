@@ -7,6 +7,7 @@ from errata.groups import group_title
 from errata.messages import (
     CLASS_ACCURACY,
     MISSING,
+    common_images_note,
     coverage_text,
     format_count,
     format_percentage,
@@ -15,7 +16,6 @@ from errata.messages import (
 )
 
 from service.domain import ALL, Bound, Exactness, GateReason, Measure, UndecidedReason
-from service.report.messages.coverage import common_images_note
 from service.report.messages.formatting import capitalize, describe_p_value
 
 MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded error types

@@ -49,7 +49,7 @@ def test_confusions_give_superclasses_to_classes_without_any(folder: Path) -> No
     assert Path("out.csv").read_text() == (
         "class,name,superclasses\na,cat,pets\nb,dog,\nc,bus,bus and similar\nd,truck,bus and similar\ne,vase,\n"
     )
-    assert "1 superclasses for 2 of 5 classes, proposed from the confusions in predictions.csv." in result.stderr
+    assert "1 superclass for 2 of 5 classes, proposed from the confusions in predictions.csv." in result.stderr
     space = read_superclasses(Path("out.csv"), read_classes(Path("classes.csv"), "mine"))
     assert space.superclasses.similar_to(2).tolist() == [2, 3]
     assert space.superclasses.names_of(0) == ("pets",)

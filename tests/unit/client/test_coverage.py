@@ -4,7 +4,7 @@ import io
 
 import pytest
 from errata import Analysis, errors, pb
-from errata.coverage import coverage_counts, describe_coverage, partial_coverage
+from errata.coverage import compared_coverage_note, coverage_counts, describe_coverage, partial_coverage
 from errata.messages import coverage_text, format_coverage
 from errata.requests import MAX_SUBSET, upload_header
 
@@ -49,6 +49,21 @@ def test_the_coverage_of_an_early_analysis_is_known_if_all_images_have_a_predict
     assert coverage_counts(analysis(700, num_predicted=990, num_images=1000)) is None  # some are perhaps not evaluated
     assert coverage_counts(analysis()) is None
     assert describe_coverage(pb.Analysis()) == partial_coverage(pb.Analysis()) == ""
+
+
+def test_a_comparison_states_the_coverage_of_both_analyses_unless_both_are_complete() -> None:
+    complete, unknown = analysis(1000, num_judged=1000), analysis()
+    subset = analysis(50, num_judged=1000)
+    subset.subset.num_judged = 50
+
+    assert compared_coverage_note([subset, complete], 50) == (
+        "Compared on the 50 images that both analyses cover. Coverage of A: 50 of 50 images of a subset (100.0 %); the "
+        "data set has 1,000 evaluated images. Coverage of B: 1,000 of 1,000 images (100.0 %)."
+    )
+    assert "A: –. Coverage of B: 1 of 1,000 images" in compared_coverage_note(
+        [unknown, analysis(1, num_judged=1000)], 1
+    )
+    assert compared_coverage_note([complete, unknown], 1000) == ""
 
 
 def test_a_notebook_shows_a_partial_coverage() -> None:

@@ -81,7 +81,10 @@ def test_an_analysis_without_a_result_has_no_rates() -> None:
 
 @pytest.mark.parametrize(
     ("num_expected", "narrow", "wide"),
-    [(None, "partial 98 %", "succeeded (coverage 98.0 %)"), (49_500, "subset 99 %", "(coverage 99.0 % of a subset)")],
+    [
+        (None, "partial 98.0 %", "succeeded (coverage 98.0 %)"),
+        (49_500, "subset 99.0 %", "(coverage 99.0 % of a subset)"),
+    ],
 )
 def test_an_analysis_that_does_not_cover_all_images_has_its_coverage(
     num_expected: int | None, narrow: str, wide: str

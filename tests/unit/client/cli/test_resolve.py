@@ -47,7 +47,7 @@ def test_a_whole_id_needs_no_request() -> None:
     assert service.requests == 0
 
 
-@pytest.mark.parametrize("text", ["predictions.csv", "1m8gjjkx", "1"])
+@pytest.mark.parametrize("text", ["1m8gjjkx", "1"])
 def test_an_ambiguous_text_is_rejected_with_the_candidates(text: str) -> None:
     with pytest.raises(InvalidRequest) as error:
         resolved(text)
@@ -55,6 +55,41 @@ def test_an_ambiguous_text_is_rejected_with_the_candidates(text: str) -> None:
     assert IDS[1] in error.value.message
     assert IDS[2] in error.value.message
     assert (IDS[0] in error.value.message) == (text == "1")
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_of_analyses_with_the_same_display_name_the_newest_is_used(
+    is_old: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert resolved("predictions.csv", FakeService(is_old)) == f"analyses/{IDS[1]}"  # the service lists it first
+
+    output = capsys.readouterr()
+    assert output.err == f"'predictions.csv' is the newest of 2 analyses with this name: {IDS[1]}\n"
+    assert output.out == ""
+
+
+def test_the_number_of_analyses_with_a_name_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("errata.cli.resolve.MAX_CANDIDATES", 1)
+
+    assert resolved("predictions.csv") == f"analyses/{IDS[1]}"
+    assert "the newest of more than 1 analyses" in capsys.readouterr().err
+
+
+def test_a_name_that_is_also_the_start_of_an_id_is_ambiguous(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.NAMES", ["1m8gjjkx", *NAMES[1:]])
+
+    with pytest.raises(InvalidRequest, match="Several analyses match"):
+        resolved("1m8gjjkx")
+
+
+def test_a_command_that_cannot_be_undone_needs_a_unique_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        resolve(FakeService(), "predictions.csv", unique=True)  # type: ignore[arg-type]
+
+    assert IDS[1] in error.value.message and IDS[2] in error.value.message
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("text", ["zzz", "resnet", "analyses/zzz", "", "../x", "predictions"])

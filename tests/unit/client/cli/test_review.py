@@ -1,8 +1,60 @@
 """errata review: the statements of reviews in one line, also from hostile texts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import pytest
+from click.testing import CliRunner
 from errata import pb
+from errata.cli import review
 from errata.cli.review import _print_reviews, describe_statements
+from errata.errors import InvalidRequest
+
+NAME = "datasets/d/images/i/reviews/0193e1b2c4d5"
+
+
+def use_client(monkeypatch: pytest.MonkeyPatch, **methods: object) -> None:
+    """Replace the connection of the commands by one to a client with these methods."""
+
+    @contextmanager
+    def connect(target: object, evidence: str = "") -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(client=SimpleNamespace(**methods), evidence=evidence)
+
+    monkeypatch.setattr(review, "connect", connect)
+
+
+@pytest.mark.parametrize("arguments", [["add", "d", "i", "--confirm", "x"], ["undo", "d", "i", "0193e1"]])
+@pytest.mark.parametrize(
+    ("reviewer", "field", "message"),
+    [
+        ("", "reviewer", "The reviewer is missing. Use --reviewer NAME."),
+        (" ", "reviewer", "The reviewer is missing. Use --reviewer NAME."),
+        ("bob", "reviewer", "refused"),
+        ("", "confirmed", "refused"),
+    ],
+)
+def test_a_missing_reviewer_is_named_with_the_option(
+    arguments: list[str], reviewer: str, field: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create_review(*positional: object, **options: object) -> pb.Review:
+        raise InvalidRequest("refused", field=field)
+
+    use_client(monkeypatch, create_review=create_review, list_reviews=lambda *_: [pb.Review(name=NAME)])
+
+    with pytest.raises(InvalidRequest) as error:
+        CliRunner().invoke(review.review, [*arguments, "--reviewer", reviewer], catch_exceptions=False)
+
+    assert error.value.message == message
+
+
+def test_an_empty_queue_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_client(monkeypatch, review_queue=lambda *_: [])
+
+    result = CliRunner().invoke(review.review, ["queue", "d"])
+
+    assert (result.stdout, result.stderr) == ("", "No images need a review.\n")
+    assert CliRunner().invoke(review.review, ["queue", "d", "--limit", "0"]).stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import io
 
 import pytest
 from errata import pb
-from errata.cli.views import show_analysis, show_verdicts
+from errata.cli.views import indented, labeled, show_analysis, show_verdicts
 from errata.groups import ALL
 from rich.console import Console
 
@@ -97,3 +97,20 @@ def test_verdict_shows_that_clip_prefers_a_true_label() -> None:
     show_verdicts([verdict], console)
 
     assert "CLIP prefers a true label" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_wrapped_lines_keep_their_indent() -> None:
+    console = Console(file=io.StringIO(), width=20)
+    for item in (labeled("advice", "one two three four five"), indented("one two three four five", 4)):
+        console.print(item)
+
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert lines == ["advice  one two", "        three four", "        five", "    one two three", "    four five"]
+
+
+def test_no_line_ends_with_spaces_in_a_pipe() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    for item in (labeled("pass", "one"), labeled("fail", "one two three", 11), indented("one", 2)):
+        console.print(item)
+
+    assert console.file.getvalue() == "pass  one\n       fail  one two three\n  one\n"  # type: ignore[attr-defined]
