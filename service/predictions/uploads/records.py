@@ -7,7 +7,7 @@ import pyarrow as pa
 from errata.errors import Violation
 
 from service.predictions.uploads.columns import PROBABILITY, Columns
-from service.predictions.uploads.rows import MAX_VIOLATIONS, MAX_WRONG, NamedRows
+from service.predictions.uploads.rows import MAX_VIOLATIONS, MAX_WRONG, SOME_MISSING, NamedRows
 from service.predictions.uploads.top_class import top_class
 
 PATH_KEYS = ("path", "file_name")  # of an image that is an object, as in data sets of Hugging Face
@@ -82,6 +82,8 @@ class RowCollector:
         """Return the rows as a block. It has probabilities if all rows have one."""
         names, classes, probabilities = zip(*self._rows, strict=True) if self._rows else ((), (), ())
         has_probabilities = None not in probabilities and bool(probabilities)
+        if not has_probabilities and any(probability is not None for probability in probabilities):
+            assumptions = (*assumptions, SOME_MISSING)
         return NamedRows(
             names=pa.array(names, type=pa.binary()),
             classes=pa.array(classes, type=pa.string()),

@@ -12,6 +12,7 @@ from service.domain import Classes
 
 MAX_WRONG = 10_000  # unreadable rows after which a reader stops
 MAX_VIOLATIONS = 10  # violations that an error lists
+SOME_MISSING = "Some rows have no probability, so none is used."
 
 
 @dataclass(frozen=True)

@@ -229,3 +229,29 @@ def test_lines_with_a_list_of_indices_have_the_first_class(small, write) -> None
     rows = [(name, [index, 999], [0.5, 0.25]) for name, index in small.rows(range(12))]
 
     assert small.top1(write.jsonl(rows, ("image", "indices", "scores"))) == [*range(12)]
+
+
+@pytest.mark.parametrize("with_score", [range(9), range(8), range(4, 12), range(1, 12), [0, 1, 2, 3, 8, 9, 10, 11]])
+@pytest.mark.parametrize("block", [4, 100])
+def test_probabilities_that_some_images_do_not_have_are_not_used(small, monkeypatch, with_score, block) -> None:
+    """Given images without a score, in any block, then no image has a probability, instead of 0.0."""
+    monkeypatch.setattr(reader, "BLOCK_ROWS", block)
+    document = {
+        name: [{"label": str(index)} | ({"score": 0.5} if row in with_score else {})]
+        for row, (name, index) in enumerate(small.rows(TWELVE))
+    }
+
+    upload = small.parse(json.dumps(document).encode())
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    assert upload.predictions.probability is None
+    assert upload.assumptions.count("Some rows have no probability, so none is used.") == 1
+
+
+@pytest.mark.parametrize("block", [4, 100])
+def test_probabilities_of_several_blocks_are_used(small, monkeypatch, block) -> None:
+    monkeypatch.setattr(reader, "BLOCK_ROWS", block)
+
+    upload = small.parse(json.dumps({name: [{"label": "3", "score": 0.5}] for name in small.names}).encode())
+
+    assert upload.predictions.probability.tolist() == [0.5] * 12
