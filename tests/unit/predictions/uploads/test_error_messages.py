@@ -189,6 +189,40 @@ def test_a_file_without_classes_has_the_name_of_the_column_of_answers(small, wri
     assert "answers in words 'answer'" in small.rejection(content).message
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("label", ["label", "class"])
+def test_a_row_number_of_pandas_is_not_read_as_the_class(small, write, form, label) -> None:
+    """Given the columns of `reset_index().to_csv(index=False)`, then both columns and the remedy are named."""
+    header = ("index", "file_name", label)
+    rows = [(number, name, index) for number, (name, index) in enumerate(small.rows(TWELVE))]
+    content = (
+        write.parquet(dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)))
+        if form == "parquet"
+        else getattr(write, form)(rows, header)
+    )
+
+    error = small.rejection(content)
+
+    assert isinstance(error, InvalidUpload)
+    assert f"'index' and {label!r}" in error.message
+    assert "Remove 'index', or rename" in error.message
+
+
+def test_an_index_is_the_class_where_it_is_no_row_number(small, write) -> None:
+    """Given the columns of timm, and a file without another class, then `index` is the class."""
+    timm = [(name, index, "tench") for name, index in small.rows(TWELVE)]
+    alone = [(index, name) for name, index in small.rows(TWELVE)]
+
+    assert small.top1(write.csv(timm, ("filename", "index", "label"))) == TWELVE
+    assert small.top1(write.csv(alone, ("index", "file_name"))) == TWELVE
+
+
+def test_a_row_number_before_a_clear_prediction_is_not_read(small, write) -> None:
+    rows = [(number, name, index) for number, (name, index) in enumerate(small.rows(TWELVE))]
+
+    assert small.top1(write.csv(rows, ("index", "file_name", "pred"))) == TWELVE
+
+
 @pytest.mark.parametrize("form", NAMED_FORMATS)
 def test_classes_numbered_from_1_are_recognized(small, write, form) -> None:
     content = named_files(small, write, small.names, [1000, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1000])[form]
