@@ -212,15 +212,14 @@ class _Document:
             return {NAME: key, VALUE: value}
         if self._keys and isinstance(value, list):
             return dict(zip(self._keys, value, strict=False))
-        if isinstance(value, dict) and (
-            self._parser or any(is_known_column(name, FILE_NAME, NUMBER) for name in value)
-        ):
+        has_parser = self._parser is not None and not self._is_numbered
+        if isinstance(value, dict) and (has_parser or any(is_known_column(key, FILE_NAME, NUMBER) for key in value)):
             return value
         self._is_numbered = self._parser is None or self._is_numbered
         return {"index": str(number), VALUE: value}
 
     def _create_parser(self, first: dict[str, Any]) -> RecordParser:
-        parser = RecordParser(find_columns([*first], JSON_TERMS, has_scores=True), self._num_classes)
+        parser = RecordParser(find_columns([*first], JSON_TERMS, has_scores=True), JSON_TERMS, self._num_classes)
         if self._is_numbered:
             parser.assumptions = {"The JSON array has no file names; its values are in the order of the images.": None}
         return parser

@@ -325,3 +325,23 @@ def test_class_names_that_are_not_understood_are_rejected(small, names) -> None:
     error = small.rejection(json.dumps({"classes": names, "labels": dict.fromkeys(small.names, 0)}).encode())
 
     assert "The list of class names 'classes' has" in error.message
+
+
+def test_objects_without_file_names_are_in_the_row_order(small) -> None:
+    images = small.order(RowOrder.PATH)
+
+    upload = small.parse(json.dumps([{"label": index, "score": 0.5} for index in TWELVE]).encode())
+
+    assert [upload.predictions.top1[image] for image in images] == TWELVE
+    assert upload.predictions.probability.tolist() == [0.5] * 12
+
+
+@pytest.mark.parametrize("key", ["image", "label", "score"])
+def test_a_missing_key_is_named_with_its_entry(small, expected_error, key) -> None:
+    rows = records(small)
+    del rows[4][key]
+
+    error = small.rejection(json.dumps(rows).encode())
+
+    assert expected_error.lines(error) == [5]
+    assert f"Missing key {key!r}. Write the keys of the first object in every entry." in error.message
