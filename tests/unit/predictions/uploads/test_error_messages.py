@@ -137,8 +137,6 @@ def tar_of(name: str) -> bytes:
         (pickle.dumps({"a": 1}, protocol=0), ("a pickle", "run code")),
         (pickle.dumps(np.arange(3), protocol=0), ("a pickle", "run code")),
         (ODS, ("a spreadsheet", "CSV")),
-        (zip_archive("META-INF/MANIFEST.MF"), ("a Java archive",)),
-        (zip_archive("Index/Document.iwa"), ("Apple Numbers", "CSV")),
         (b"PK\x05\x06" + bytes(18), ("an empty ZIP archive",)),
         (tar_of("predictions.csv"), ("tar archive", "Extract")),
         (bz2.compress(b"file_name,top1\n"), ("bzip2", "gzip or zstd")),
@@ -156,6 +154,16 @@ def test_a_file_without_predictions_is_named_as_what_it_is(small, content, parts
 
     assert isinstance(error, InvalidUpload)
     assert all(part in error.message for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("member", "kind"), [("META-INF/MANIFEST.MF", "a Java archive"), ("Index/Document.iwa", "Apple Numbers")]
+)
+def test_a_zip_archive_without_predictions_is_named_once_it_is_not_compressed(small, member, kind) -> None:
+    content = zip_archive(member)
+
+    assert kind in small.rejection(content).message
+    assert "looks like npz in gzip" in small.rejection(gzip.compress(content)).message
 
 
 def test_many_comments_take_no_exponential_time(small) -> None:
