@@ -48,8 +48,7 @@ class RecordParser:
         value = raw.get(key)
         if isinstance(value, list | dict | float):
             top = top_class(value, self._num_classes)
-            if top.assumption:
-                self.assumptions[top.assumption] = None
+            self.assumptions |= dict.fromkeys(top.assumptions)
             raw, probability = {key: top.value}, top.probability
             return self._text(raw, key), None if probability is None else str(probability)
         return self._text(raw, key), None

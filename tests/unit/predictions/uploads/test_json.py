@@ -345,3 +345,18 @@ def test_a_missing_key_is_named_with_its_entry(small, expected_error, key) -> No
 
     assert expected_error.lines(error) == [5]
     assert f"Missing key {key!r}. Write the keys of the first object in every entry." in error.message
+
+
+@pytest.mark.parametrize("total", [1, 3])
+def test_lists_of_scores_have_probabilities_if_they_are_distributions(small, total) -> None:
+    """Given lists that are shorter than 16 KiB."""
+    scores = {
+        name: [round(total * (0.5 if c == index else 0.5 / 999), 6) for c in range(1000)]
+        for name, index in small.rows(TWELVE)
+    }
+
+    upload = small.parse(json.dumps(scores).encode())
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    notes = "Lists of scores in JSON that are no probability distributions are only compared." in upload.assumptions
+    assert notes == (upload.predictions.probability is None) == (total == 3)
