@@ -36,14 +36,14 @@ class RecordParser:
         if columns.are_answers:
             class_text, probability = self._text(raw, columns.predicted), None
         else:
-            class_text, probability = self.parse_class(raw, columns.predicted)
+            class_text, probability = self._parse_class(raw, columns.predicted)
         if columns.probability:
             probability = self._text(raw, columns.probability)
         else:
             self._check_late_probability(raw)
         return file_name, class_text, probability
 
-    def parse_class(self, raw: dict[str, Any], key: str) -> tuple[str, str | None]:
+    def _parse_class(self, raw: dict[str, Any], key: str) -> tuple[str, str | None]:
         """Return the class of an object, and its probability if its value has one."""
         value = raw.get(key)
         if isinstance(value, list | dict | float):

@@ -45,11 +45,10 @@ FindDatasets: TypeAlias = Callable[[Sequence[bytes]], Sequence[tuple[str, int]]]
 
 @dataclass(frozen=True)
 class Layout:
-    """The images of a data set: A images, of which N are judged."""
+    """The A images of a data set."""
 
     dataset: str
     names: pa.Array  # (A,) binary, distinct
-    rows: NDArray[np.int32]  # (N,) judged images
     positions: Callable[[RowOrder], NDArray[np.intp]]  # (A,) image of each row of a file without file names
     label_space: LabelSpace
     classes: Mask | None = None  # (C,) classes of the data set; None: all
@@ -91,14 +90,14 @@ def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predict
         note = one_based_note(layout.label_space) if is_one_based else ""
         raise _invalid_row(violations, len(bad_rows), NPY_TERMS, note)
     positions = layout.positions(order)
-    top1 = np.full(len(positions), -1, dtype=np.int16)
+    top1 = np.full(len(positions), NO_PREDICTION, dtype=np.int16)
     top1[positions] = rows.top1
     probability = top1_restricted = None
     if rows.probability is not None:
         probability = np.zeros(len(positions), dtype=np.float16)
         probability[positions] = rows.probability
     if rows.top1_restricted is not None:
-        top1_restricted = np.full(len(positions), -1, dtype=np.int16)
+        top1_restricted = np.full(len(positions), NO_PREDICTION, dtype=np.int16)
         top1_restricted[positions] = rows.top1_restricted
     return Predictions(top1, probability, top1_restricted)
 
@@ -111,7 +110,7 @@ class _Assembly:
         self._terms = terms
         self._order = order
         images = len(layout.names)
-        self._top1 = np.full(images, -1, dtype=np.int16)
+        self._top1 = np.full(images, NO_PREDICTION, dtype=np.int16)
         self._probability: NDArray[np.float16] | None = None
         self._count = 0
         self._num_unknown = 0  # rows whose file name is not in the data set
@@ -273,7 +272,7 @@ class _Assembly:
 
     def _classes_of_answers(self, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the classes of answers by their numbers, (n,); NO_CLASS for an answer without one."""
-        assert self._answers is not None, "this is a bug: answers have numbers before classes"
+        assert self._answers is not None, "This is a bug: answers have numbers before classes"
         return self._answers.classes_of(numbers)
 
     def _parse_probabilities(self, block: NamedRows) -> NDArray[np.float64] | None:
