@@ -33,8 +33,7 @@ def measure() -> Iterator[Result]:
     chosen = [names[number] for number in np.random.default_rng(0).integers(0, len(names), len(files)).tolist()]
     phrases = [PHRASES[number % len(PHRASES)].format(name) for number, name in enumerate(chosen)]
     sentences = [f"Number {number} is some {name} beside the road" for number, name in enumerate(chosen)]
-    rows = np.arange(len(files), dtype=np.int32)
-    layout = Layout("imagenet", pa.array(files, pa.binary()), rows, lambda _: rows.astype(np.intp), label_space)
+    layout = Layout("imagenet", pa.array(files, pa.binary()), lambda _: np.arange(len(files)), label_space)
     few, distinct, reference = minima(
         *(
             timed(partial(_parse, content, layout))

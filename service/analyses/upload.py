@@ -119,7 +119,6 @@ def _layout(stores: Stores, bundle: Bundle, mapping: str) -> Layout:
     return Layout(
         bundle.dataset,
         bundle.names,
-        bundle.rows,
         bundle.positions,
         bundle.label_space,
         classes,

@@ -60,7 +60,6 @@ def _read_predictions(name: str, dataset: Dataset, path: Path, max_bytes: int) -
     layout = Layout(
         dataset=name,
         names=pa.array(names.tolist(), type=pa.binary()),
-        rows=dataset.images.rows,
         positions=lambda _: np.arange(len(names)),
         label_space=dataset.label_space,
     )

@@ -32,13 +32,12 @@ JUDGED = (0, 1, 3, 4, 5, 6, 8, 9, 10, 11)
 
 
 def layout_of(names: "tuple[str, ...] | list[str]" = NAMES) -> Layout:
-    """Return a data set of images with these names, of which some are judged."""
+    """Return a data set of images with these names."""
     images = len(names)
     by_path = np.array([row for row in PATHS if row < images] + list(range(len(PATHS), images)), dtype=np.intp)
     return Layout(
         dataset="small",
         names=pa.array([name.encode() for name in names], type=pa.binary()),
-        rows=np.array([row for row in JUDGED if row < images], dtype=np.int32),
         positions=lambda order: np.arange(images) if order is RowOrder.FILE_NAME else by_path,
         label_space=imagenet_1k(),
     )
@@ -151,7 +150,8 @@ def _outcome(layout: Layout, source: Counting, limit: int, pool: ParserPool) -> 
         return "refused", error.reason, []
     except BaseException:
         return "broken", traceback.format_exc()[-2000:], []
-    return "read", upload.format, upload.predictions.top1[layout.rows].tolist()
+    judged = [image for image in JUDGED if image < len(layout.names)]
+    return "read", upload.format, upload.predictions.top1[judged].tolist()
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ def parse_upload(
         "columns or keys that Errata does not read, and duplicate rows."
     )
     head = stream.peek(HEAD_BYTES)
-    if codec := detect_codec(head):
+    codec = detect_codec(head)
+    if codec:
         stream = BoundedStream(DecompressedStream(stream, codec), max_text, text_too_large)
         head = stream.peek(HEAD_BYTES)
     if not head:
@@ -108,6 +109,12 @@ def parse_upload(
     if format.read is not None:
         stream.limit(max_text, text_too_large)
         return _place_rows(format.read(stream, images, layout.label_space.num_classes), format, layout, order)
+    if codec:
+        raise InvalidUpload(
+            f"The file looks like {format.terms.label} in {codec}. Upload the {format.terms.label} file without "
+            "compression.",
+            field="chunk",
+        )
     classes = None if layout.classes is None else tuple(layout.classes.nonzero()[0].tolist())
     request = ParseRequest(format.name, images, layout.label_space.num_classes, 2 * max_bytes, classes)
     with spool(stream, max_bytes) as file:

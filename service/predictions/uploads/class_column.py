@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from service.domain import LabelSpace
 from service.predictions.uploads.descriptions import class_forms
+from service.predictions.uploads.rows import MAX_INT64
 from service.predictions.uploads.terms import FormatTerms
 
 TEXTS_PER_CLASS = 20  # distinct class texts in one upload; each class has only a few names
 MIN_CLASS_TEXTS = 20_000  # limit for few classes, which can have more names
 UNKNOWN_CLASS = -1
 NUMBERED_CLASS = re.compile(r"LABEL_(\d{1,5})")  # how transformers name the classes of a model without names
-MAX_INT64 = np.iinfo(np.int64).max
 
 
 class ClassColumnParser:

@@ -42,6 +42,7 @@ PROBABILITY: Ranks = (
         *("pred_prob", "pred_score", "max_prob", "predicted_score", "predicted_prob"),
     ),
 )
+ROW_NUMBER = "index"  # in tables of pandas, which writes it first; timm writes the class after the file name
 CLEAR_RANKS = 3  # of CLASS, whose names can only mean a prediction
 ANSWER = "answer"  # answers in words, in files without a clear name of predictions
 CONTENTS = {FILE_NAME: "file names", CLASS: "predicted classes", PROBABILITY: "probabilities"}
@@ -109,6 +110,8 @@ def find_columns(
         raise _missing_column(names, CLASS if file_name else FILE_NAME, terms, line)
     if file_name is None and number is None:
         raise _missing_column(names, FILE_NAME, terms, line)
+    if file_name and normalize_column(predicted) == ROW_NUMBER and names.index(predicted) < names.index(file_name):
+        _check_row_number(names, predicted, terms, line)
     readings = {file_name: "the file name", number: "the number of the image"}
     readings |= {predicted: "the predicted class", probability: "its probability"}
     shown = [f"{name[:40]!r} as {role}" for name, role in readings.items() if name and name not in STANDARD]
@@ -126,6 +129,19 @@ def find_columns(
 def _is_clear(predicted: str | None) -> bool:
     """Return whether a column has predictions by its name: a `label` beside answers is the ground truth."""
     return predicted is not None and any(normalize_column(predicted) in rank for rank in CLASS[:CLEAR_RANKS])
+
+
+def _check_row_number(names: Sequence[str], index: str, terms: FormatTerms, line: int | None) -> None:
+    """Raise InvalidUpload if `index`, which is before the file name, is not the only name that can mean a class."""
+    labels = [name for name in names if normalize_column(name) in CLASS[-1]]
+    if labels:
+        raise InvalidUpload(
+            f"Both {terms.field}s {index!r} and {labels[0]!r} can be the predicted class: {index!r} comes before the "
+            f"file name, where pandas writes row numbers. Remove {index!r}, or rename the {terms.field} of the "
+            "predictions to 'predicted_class'.",
+            field="header",
+            line=line,
+        )
 
 
 def _check_delimiter(names: Sequence[str], line: int | None) -> None:

@@ -47,16 +47,16 @@ class NameIndex:
     def candidates(self, name: bytes, count: int) -> list[bytes]:
         """Return up to `count` images that an ambiguous name can mean."""
         path = _with_slashes(pa.array([name], pa.binary()))
-        found: list[bytes] = []
+        candidates: list[bytes] = []
         for is_bare in (False, True):
             for parts in range(1, MAX_PARTS + 1):
                 matches = pc.equal(self._ends_of(parts, is_bare).ends, _end_of(path, parts, is_bare)[0])
                 if not pc.any(matches).as_py():
                     break
-                found = self._names.filter(matches).slice(0, count).to_pylist()
-            if found:
+                candidates = self._names.filter(matches).slice(0, count).to_pylist()
+            if candidates:
                 break
-        return found
+        return candidates
 
     @cached_property
     def _paths(self) -> pa.Array:

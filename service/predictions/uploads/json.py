@@ -16,8 +16,8 @@ from typing import Any
 
 from errata.errors import InvalidUpload
 
-from service.domain.label_space import MAX_CLASSES
 from service.predictions.uploads.bounded_stream import BoundedStream
+from service.predictions.uploads.class_names import CLASS_NAMES, read_class_names
 from service.predictions.uploads.columns import CLASS, FILE_NAME, NUMBER, PROBABILITY, find_columns, is_known_column
 from service.predictions.uploads.json_reader import JsonReader
 from service.predictions.uploads.records import RecordParser, RowCollector
@@ -28,7 +28,6 @@ BOM = "\ufeff"
 BLOCK_ROWS = 8_192
 VALUES_PER_IMAGE = 10  # that are visited one by one; an object counts once
 ROWS = ("samples", "predictions", "results", "data", "labels", "annotations", "rows", "items")
-CLASS_NAMES = ("classes", "class_names", "categories")
 OTHER = ("index", "info", "meta", "metadata", "licenses", "version", "model", "dataset", "dataset_name", "config")
 NAME, VALUE = "file_name", "predicted_class"  # keys of rows that have none
 COCO = (
@@ -88,7 +87,9 @@ class _Document:
         self._num_classes = num_classes
         self._collector = RowCollector()
         self._parser: RecordParser | None = None
-        self._class_names: list[Any] = []
+        self._class_names: dict[str, str] = {}  # of the file, by their positions or IDs
+        self._known_names: frozenset[str] = frozenset()  # the same without the positions
+        self._has_indices = False  # a class so far is an index
         self._keys: list[str] = []  # of rows that are lists
         self._columns: dict[str, list[Any]] = {}
         self._count = 0
@@ -106,7 +107,7 @@ class _Document:
             if name == "columns" and is_nested:
                 self._keys = [str(column) for column in self._reader.read_value()]
             elif name in CLASS_NAMES and is_nested:
-                self._class_names = self._read_class_names()
+                self._read_class_names(key)
             elif is_nested and name in ROWS and not has_columns:
                 yield from self._read_array() if self._reader.peek() == "[" else self._read_mapping()
             elif is_nested and has_columns and is_known_column(key, FILE_NAME, CLASS, NUMBER, PROBABILITY):
@@ -152,20 +153,14 @@ class _Document:
         for key in self._reader.iterate_object():
             yield from self._add(key, self._reader.read_value())
 
-    def _read_class_names(self) -> list[Any]:
-        if self._reader.peek() == "{":
-            self._reader.skip_value()
-            return []
-        names: list[Any] = []
-        for _ in self._reader.iterate_array():
-            name = self._reader.read_value()
-            names.append(name.get("name") if isinstance(name, dict) else name)
-            if len(names) > MAX_CLASSES:
-                raise InvalidUpload(
-                    f"The file lists more than {MAX_CLASSES:,} class names. Write the classes of the data set.",
-                    field="predicted_class",
-                )
-        return names
+    def _read_class_names(self, key: str) -> None:
+        if self._has_indices:
+            raise InvalidUpload(
+                f"The list of class names {key!r} comes after classes that are indices. Write it before them.",
+                field="predicted_class",
+            )
+        self._class_names = read_class_names(self._reader, key)
+        self._known_names = frozenset(self._class_names.values())
 
     def _read_column(self) -> list[Any]:
         """Return the values of a column: a list, or a mapping of row numbers."""
@@ -217,23 +212,31 @@ class _Document:
             return {NAME: key, VALUE: value}
         if self._keys and isinstance(value, list):
             return dict(zip(self._keys, value, strict=False))
-        if isinstance(value, dict) and (
-            self._parser or any(is_known_column(name, FILE_NAME, NUMBER) for name in value)
-        ):
+        has_parser = self._parser is not None and not self._is_numbered
+        if isinstance(value, dict) and (has_parser or any(is_known_column(key, FILE_NAME, NUMBER) for key in value)):
             return value
         self._is_numbered = self._parser is None or self._is_numbered
         return {"index": str(number), VALUE: value}
 
     def _create_parser(self, first: dict[str, Any]) -> RecordParser:
-        parser = RecordParser(find_columns([*first], JSON_TERMS, has_scores=True), self._num_classes)
+        parser = RecordParser(find_columns([*first], JSON_TERMS, has_scores=True), JSON_TERMS, self._num_classes)
         if self._is_numbered:
             parser.assumptions = {"The JSON array has no file names; its values are in the order of the images.": None}
         return parser
 
     def _class_name(self, class_text: str) -> str:
-        """Return the name of a class that is an index into the class names of the file."""
-        if self._class_names and class_text.isdecimal() and int(class_text) < len(self._class_names):
-            assert self._parser is not None, "This is a bug: the row was parsed."
-            self._parser.assumptions["The classes are indices of the file's own list of class names."] = None
-            return str(self._class_names[int(class_text)])
-        return class_text
+        """Return the name of a class that is a position or an ID in the class names of the file."""
+        self._has_indices |= class_text.isdecimal()
+        if not self._class_names or not class_text.isdecimal():
+            return class_text
+        name = self._class_names.get(class_text)
+        if name is None:
+            if class_text in self._known_names:
+                return class_text
+            raise ValueError(
+                f"Class {class_text:.20} is not in the file's own list of {len(self._class_names):,} class names. "
+                "Write all names, or remove the list."
+            )
+        assert self._parser is not None, "This is a bug: the row was parsed."
+        self._parser.assumptions["The classes are indices of the file's own list of class names."] = None
+        return name

@@ -82,7 +82,7 @@ def _read_lines(text: bytes, num_classes: int) -> NamedRows:
         try:
             raw = _parse_object(line)
             columns = find_columns([*raw], JSONL_TERMS, number, has_scores=True) if parser is None else parser.columns
-            parser = parser or RecordParser(columns, num_classes)
+            parser = parser or RecordParser(columns, JSONL_TERMS, num_classes)
             collector.add(number, parser.parse(raw))
         except ValueError as error:
             collector.add_wrong(number, str(error))

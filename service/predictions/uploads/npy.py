@@ -9,18 +9,16 @@ from errata.errors import InvalidRow, InvalidUpload, TruncatedUpload, Unsupporte
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from service.predictions.uploads.rows import MAX_VIOLATIONS, OrderedRows
+from service.predictions.uploads.rows import MAX_INT64, MAX_VIOLATIONS, OrderedRows
 from service.predictions.uploads.score_probabilities import ScoreProbabilities
-from service.predictions.uploads.top_class import FIRST_COUNTS, NO_SCORES, check_distinct
+from service.predictions.uploads.top_class import FIRST_COUNTS, NAN, NO_SCORES, check_distinct
 from service.storage import Readable, parse_literal
 
 MAX_HEADER = 10_000  # bytes, as in numpy
 BLOCK_VALUES = 4_096_000  # 16 MB of float32 scores
 LABEL = "The array"
 BFLOAT16 = np.dtype("V2")  # how numpy stores the type bfloat16, which it does not have
-NAN_SCORES = "The scores contain NaN. Replace NaN before you save the array, for example with numpy.nan_to_num."
 MAX_TOP = 100  # classes of one row
-MAX_INT64 = np.iinfo(np.int64).max
 
 
 Header = tuple[tuple[int, ...], np.dtype[Any], bool]
@@ -139,7 +137,7 @@ def read_score_blocks(
         bad_rows = np.flatnonzero(np.isnan(highest) | np.isneginf(highest))
         if len(bad_rows):
             violations += [
-                Violation("row", NAN_SCORES if np.isnan(highest[row]) else NO_SCORES, int(start + row + 1), "row")
+                Violation("row", NAN if np.isnan(highest[row]) else NO_SCORES, int(start + row + 1), "row")
                 for row in bad_rows[:MAX_VIOLATIONS]
             ]
             count += len(bad_rows)

@@ -131,8 +131,8 @@ def _read_arrays(
     rows = replace(rows, assumptions=(*assumptions, *rows.assumptions))
     if not num_different:
         return rows
-    warning = f"Rows of top1 that are not the best class of probs: {num_different}. Errata uses top1."
-    return replace(rows, warnings=(warning,))
+    rest = f"the best class of {scores_name}: {num_different}. Errata uses {top1_name}."
+    return replace(rows, warnings=(f"Rows of {top1_name} that are not {rest}",))
 
 
 def _roles(top1_name: str | None, scores_name: str | None) -> list[tuple[str, str]]:

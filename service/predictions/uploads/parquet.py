@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from service.predictions.uploads.columns import Columns, find_columns
-from service.predictions.uploads.parquet_lists import is_list, is_usable_list, top_of_lists
+from service.predictions.uploads.parquet_lists import (
+    are_scores,
+    is_list,
+    is_usable_list,
+    top_of_lists,
+    with_probabilities,
+)
 from service.predictions.uploads.rows import MAX_VIOLATIONS, NamedRows, check_row_count
+from service.predictions.uploads.score_probabilities import ScoreProbabilities
 from service.predictions.uploads.terms import PARQUET_TERMS, format_size
 
 BATCH_ROWS = 8_192
@@ -56,24 +63,38 @@ def read(content: BinaryIO, limit: int, num_images: int, num_classes: int) -> It
         paths = _check_types(schema, columns)
         content.seek(0)
         file = parquet.ParquetFile(content, metadata=metadata)
-        row, size = 1, 0
-        rows = BATCH_SCORES if is_list(schema.field(columns.predicted).type) else BATCH_ROWS
-        for batch in file.iter_batches(batch_size=rows, columns=paths, use_threads=False):
-            size += batch.nbytes
-            if size > limit:
-                raise TooLarge(
-                    f"The columns unpack to more than {format_size(limit)}. Remove duplicate rows, or shorten the "
-                    "values.",
-                    field="chunk",
-                )
-            check_row_count(row + batch.num_rows - 1, num_images)
-            yield _named_rows(batch, columns, np.arange(row, row + batch.num_rows), num_classes)
-            row += batch.num_rows
+        kind = schema.field(columns.predicted).type
+        is_needed = are_scores(kind) and columns.probability is None
+        scores = ScoreProbabilities(columns.predicted.lower() == "logits") if is_needed else None
+        size = BATCH_SCORES if is_list(kind) else BATCH_ROWS
+        batches = file.iter_batches(batch_size=size, columns=paths, use_threads=False)
+        blocks = (
+            _named_rows(batch, columns, lines, num_classes, scores)
+            for batch, lines in _number_rows(batches, limit, num_images)
+        )
+        yield from blocks if scores is None else with_probabilities([*blocks], scores)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidUpload(
             f"The Parquet file is incomplete or damaged ({error!s:.200}). Write it again, and upload the whole file.",
             field="chunk",
         ) from error
+
+
+def _number_rows(
+    batches: Iterator[pa.RecordBatch], limit: int, num_images: int
+) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64]]]:
+    """Yield batches with the numbers of their rows; raise TooLarge for too many bytes or rows."""
+    row, size = 1, 0
+    for batch in batches:
+        size += batch.nbytes
+        if size > limit:
+            raise TooLarge(
+                f"The columns unpack to more than {format_size(limit)}. Remove duplicate rows, or shorten the values.",
+                field="chunk",
+            )
+        check_row_count(row + batch.num_rows - 1, num_images)
+        yield batch, np.arange(row, row + batch.num_rows)
+        row += batch.num_rows
 
 
 def _check_footer(content: BinaryIO) -> None:
@@ -153,7 +174,13 @@ def _is_usable(field: str, kind: pa.DataType) -> bool:
             return bool(pa.types.is_string(kind) or pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
-def _named_rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64], num_classes: int) -> NamedRows:
+def _named_rows(
+    batch: pa.RecordBatch,
+    columns: Columns,
+    lines: NDArray[np.int64],
+    num_classes: int,
+    scores: ScoreProbabilities | None,
+) -> NamedRows:
     wrong: list[Violation] = []
     is_complete = np.ones(batch.num_rows, dtype=bool)
     for name in columns.names:
@@ -164,7 +191,7 @@ def _named_rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64
     predicted, assumptions = batch.column(columns.predicted), columns.assumptions
     probabilities = batch.column(columns.probability) if columns.probability else None
     if is_list(predicted.type):
-        top = top_of_lists(predicted, num_classes, columns.predicted)
+        top = top_of_lists(predicted, num_classes, columns.predicted, scores)
         predicted, assumptions = top.classes, (*assumptions, *top.assumptions)
         probabilities = top.probabilities if probabilities is None else probabilities
         wrong += [Violation(columns.predicted, top.problem, int(line)) for line in lines[is_complete & top.is_wrong]]

@@ -1,12 +1,15 @@
 """Columns of Parquet files whose values are lists: of classes, of scores, or of structs with a label and a score."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from service.domain import Mask
+from service.predictions.uploads.rows import NamedRows
 from service.predictions.uploads.score_probabilities import ScoreProbabilities
 from service.predictions.uploads.top_class import (
     BEST_SCORE,
@@ -46,17 +49,25 @@ def is_usable_list(kind: pa.DataType) -> bool:
     return _is_class(value) or bool(pa.types.is_floating(value))
 
 
-def top_of_lists(column: pa.Array, num_classes: int, name: str) -> TopOfLists:
+def are_scores(kind: pa.DataType) -> bool:
+    """Return whether values of a type are lists of scores."""
+    return is_list(kind) and bool(pa.types.is_floating(kind.value_type))
+
+
+def top_of_lists(
+    column: pa.Array, num_classes: int, name: str, probabilities_of_scores: ScoreProbabilities | None = None
+) -> TopOfLists:
     """Return the first class of each list of classes, or the best class of each list of scores.
 
     Args:
         column: (n,) lists.
         num_classes: Number of classes of the label space, C, and of scores of each list.
         name: Name of the column.
+        probabilities_of_scores: Collects the probabilities of lists of scores; None: they are not needed.
     """
     lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0)).astype(np.int64)
-    if pa.types.is_floating(column.type.value_type):
-        return _best_of_scores(column, lengths, num_classes, name)
+    if are_scores(column.type):
+        return _best_of_scores(column, lengths != num_classes, num_classes, name, probabilities_of_scores)
     is_wrong = lengths == 0
     values = column.flatten()
     starts = np.minimum(np.cumsum(lengths) - lengths, max(0, len(values) - 1))
@@ -79,8 +90,20 @@ def top_of_lists(column: pa.Array, num_classes: int, name: str) -> TopOfLists:
     return TopOfLists(first, probabilities, is_wrong, problem, assumptions)
 
 
-def _best_of_scores(column: pa.Array, lengths: NDArray[np.int64], num_classes: int, name: str) -> TopOfLists:
-    is_wrong = lengths != num_classes
+def with_probabilities(blocks: list[NamedRows], scores: ScoreProbabilities) -> Iterator[NamedRows]:
+    """Yield all blocks of a file with the probabilities of their scores; without them if a row is wrong."""
+    probability, notes = (None, ()) if any(block.num_wrong for block in blocks) else scores.finish()
+    start = 0
+    for block in blocks:
+        end = start + len(block.names)
+        probabilities = None if probability is None else pa.array(probability[start:end])
+        yield replace(block, probabilities=probabilities, assumptions=(*block.assumptions, *notes))
+        start = end
+
+
+def _best_of_scores(
+    column: pa.Array, is_wrong: Mask, num_classes: int, name: str, probabilities: ScoreProbabilities | None
+) -> TopOfLists:
     problem = f"A list of column {name!r:.80} does not have {num_classes:,} scores, one for each class. Write all."
     values = column.filter(pa.array(~is_wrong)).flatten()
     scores = np.asarray(values.cast(pa.float32()) if values.type == pa.float16() else values)
@@ -95,21 +118,9 @@ def _best_of_scores(column: pa.Array, lengths: NDArray[np.int64], num_classes: i
     best = scores.argmax(axis=1) if len(scores) else np.zeros(0, dtype=np.int64)
     classes = np.zeros(len(column), dtype=np.int64)
     classes[~is_wrong] = best
-    probability, notes = _probability(scores, best, is_logits=name.lower() == "logits")
-    probabilities = np.full(len(column), np.nan, dtype=np.float32)  # in all batches, so that they have one schema
-    if probability is not None:
-        probabilities[~is_wrong] = probability
-    return TopOfLists(pa.array(classes), pa.array(probabilities), is_wrong, problem, (BEST_SCORE, *notes))
-
-
-def _probability(
-    scores: NDArray[np.floating], best: NDArray[np.int64], is_logits: bool
-) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
-    if not len(scores):
-        return None, ()
-    probabilities = ScoreProbabilities(is_logits)
-    probabilities.add(scores, best)
-    return probabilities.finish()
+    if probabilities is not None and len(scores):
+        probabilities.add(scores, best)
+    return TopOfLists(pa.array(classes), None, is_wrong, problem, (BEST_SCORE,))
 
 
 def _fields_of(kind: pa.DataType) -> tuple[str | None, str | None]:

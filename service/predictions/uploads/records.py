@@ -7,7 +7,8 @@ import pyarrow as pa
 from errata.errors import Violation
 
 from service.predictions.uploads.columns import PROBABILITY, Columns
-from service.predictions.uploads.rows import MAX_VIOLATIONS, MAX_WRONG, NamedRows
+from service.predictions.uploads.rows import MAX_VIOLATIONS, MAX_WRONG, SOME_MISSING, NamedRows
+from service.predictions.uploads.terms import FormatTerms
 from service.predictions.uploads.top_class import top_class
 
 PATH_KEYS = ("path", "file_name")  # of an image that is an object, as in data sets of Hugging Face
@@ -19,8 +20,9 @@ Row = tuple[bytes, str, str | None]
 class RecordParser:
     """Parses objects with the same columns."""
 
-    def __init__(self, columns: Columns, num_classes: int) -> None:
+    def __init__(self, columns: Columns, terms: FormatTerms, num_classes: int) -> None:
         self.columns = columns
+        self._terms = terms
         self.assumptions = dict.fromkeys(columns.assumptions)
         self._num_classes = num_classes
 
@@ -30,27 +32,43 @@ class RecordParser:
         name = raw.get(columns.file_name)
         if isinstance(name, dict):
             raw = raw | {columns.file_name: next((name[key] for key in PATH_KEYS if key in name), None)}
-        file_name = _text(raw, columns.file_name).encode()
+        file_name = self._text(raw, columns.file_name).encode()
         if columns.are_answers:
-            class_text, probability = _text(raw, columns.predicted), None
+            class_text, probability = self._text(raw, columns.predicted), None
         else:
-            class_text, probability = self.parse_class(raw, columns.predicted)
+            class_text, probability = self._parse_class(raw, columns.predicted)
         if columns.probability:
-            probability = _text(raw, columns.probability)
+            probability = self._text(raw, columns.probability)
         else:
-            _check_late_probability(raw)
+            self._check_late_probability(raw)
         return file_name, class_text, probability
 
-    def parse_class(self, raw: dict[str, Any], key: str) -> tuple[str, str | None]:
+    def _parse_class(self, raw: dict[str, Any], key: str) -> tuple[str, str | None]:
         """Return the class of an object, and its probability if its value has one."""
         value = raw.get(key)
         if isinstance(value, list | dict | float):
             top = top_class(value, self._num_classes)
-            if top.assumption:
-                self.assumptions[top.assumption] = None
+            self.assumptions |= dict.fromkeys(top.assumptions)
             raw, probability = {key: top.value}, top.probability
-            return _text(raw, key), None if probability is None else str(probability)
-        return _text(raw, key), None
+            return self._text(raw, key), None if probability is None else str(probability)
+        return self._text(raw, key), None
+
+    def _text(self, raw: dict[str, Any], key: str) -> str:
+        if key not in raw:
+            raise ValueError(f"Missing key {key!r:.80}. Write the keys of the first object in every {self._terms.row}.")
+        value = raw[key]
+        if value is None or isinstance(value, (dict, list, bool)):
+            raise ValueError(f"Key {key!r:.80} is {json_type(value)}. Expected a string or a number.")
+        text = str(value)
+        text.encode()  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
+        return text
+
+    def _check_late_probability(self, raw: dict[str, Any]) -> None:
+        late = [name for name in PROBABILITY[0] if name in raw]
+        if late:
+            raise ValueError(
+                f"Key {late[0]!r} is missing in the first object. Write it in every {self._terms.row} or in none."
+            )
 
 
 class RowCollector:
@@ -82,6 +100,8 @@ class RowCollector:
         """Return the rows as a block. It has probabilities if all rows have one."""
         names, classes, probabilities = zip(*self._rows, strict=True) if self._rows else ((), (), ())
         has_probabilities = None not in probabilities and bool(probabilities)
+        if not has_probabilities and any(probability is not None for probability in probabilities):
+            assumptions = (*assumptions, SOME_MISSING)
         return NamedRows(
             names=pa.array(names, type=pa.binary()),
             classes=pa.array(classes, type=pa.string()),
@@ -99,20 +119,3 @@ class RowCollector:
 def json_type(value: object) -> str:
     """Return the type of a JSON value, with an article."""
     return JSON_TYPES.get(type(value), "a number")
-
-
-def _text(raw: dict[str, Any], key: str) -> str:
-    if key not in raw:
-        raise ValueError(f"Missing key {key!r:.80}. Write the keys of the first object in every line.")
-    value = raw[key]
-    if value is None or isinstance(value, (dict, list, bool)):
-        raise ValueError(f"Key {key!r:.80} is {json_type(value)}. Expected a string or a number.")
-    text = str(value)
-    text.encode()  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
-    return text
-
-
-def _check_late_probability(raw: dict[str, Any]) -> None:
-    late = [name for name in PROBABILITY[0] if name in raw]
-    if late:
-        raise ValueError(f"Key {late[0]!r} is missing in the first object. Write it in every line or in none.")

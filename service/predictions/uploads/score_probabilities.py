@@ -11,35 +11,41 @@ TOLERANCE = 1e-2  # of the sum of the probabilities of an image
 class ScoreProbabilities:
     """Collects the probabilities of the predicted classes from blocks of scores.
 
-    The rows of all blocks are probability distributions, or logits. Scores without a negative value that are not
+    All rows are probability distributions, or all are logits. Scores without a negative value that are not
     distributions, such as those of a sigmoid, give no probabilities unless they are known to be logits.
     """
 
     def __init__(self, is_logits: bool) -> None:
         self._is_logits = is_logits
-        self._are_distributions = not is_logits
+        self._has_negative = False
+        self._num_rows = 0
+        self._num_distributions = 0  # rows that are distributions
         self._scores: list[NDArray[np.float32]] = []
         self._softmax: list[NDArray[np.float32]] = []
 
     def add(self, block: NDArray[np.floating], classes: NDArray[np.integer]) -> None:
         """Add a block of (n, C) scores, with the predicted class of each row."""
         scores = scores_of(block, classes)
-        has_negative = bool((block < 0).any())
-        is_distribution = not has_negative and bool(np.allclose(block.sum(axis=1), 1, atol=TOLERANCE))
-        self._are_distributions &= is_distribution
-        self._is_logits |= has_negative
+        has_negative = (block < 0).any(axis=1)
+        is_distribution = ~has_negative & np.isclose(block.sum(axis=1), 1, atol=TOLERANCE)
+        self._has_negative |= bool(has_negative.any())
+        self._num_rows += len(block)
+        self._num_distributions += int(is_distribution.sum())
         self._scores.append(scores)
-        if not self._are_distributions:
+        if self._is_logits or not self._num_distributions:  # otherwise the softmax is not used
             self._softmax.append(_softmax(block, scores))
 
     def finish(self) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
         """Return the probability of each prediction, (N,), or None; and what was assumed."""
-        if self._are_distributions:
-            return np.concatenate(self._scores).astype(np.float32), ()
-        probability = np.concatenate(self._softmax).astype(np.float32)
-        if not self._is_logits or len(self._softmax) < len(self._scores) or not np.isfinite(probability).all():
-            return None, (NO_PROBABILITIES,)
-        return probability, (LOGITS,)
+        if not self._num_rows:
+            return None, ()
+        if not self._is_logits and self._num_distributions == self._num_rows:
+            return np.minimum(np.concatenate(self._scores).astype(np.float32), 1), ()
+        if self._is_logits or (self._has_negative and not self._num_distributions):
+            probability = np.concatenate(self._softmax).astype(np.float32)
+            if np.isfinite(probability).all():
+                return probability, (LOGITS,)
+        return None, (NO_PROBABILITIES,)
 
 
 def scores_of(block: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.floating]:

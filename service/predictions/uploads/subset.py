@@ -5,12 +5,13 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 from errata.errors import InvalidRow, InvalidUpload, Violation
+from errata.messages import pluralize
 
 from service.domain import Mask
-from service.predictions.uploads.descriptions import describe_unknown_name
-from service.predictions.uploads.image_names import NameIndex
+from service.predictions.uploads.descriptions import describe_ambiguous_name, describe_unknown_name
+from service.predictions.uploads.image_names import AMBIGUOUS, NameIndex
 from service.predictions.uploads.rows import MAX_VIOLATIONS, MAX_WRONG
-from service.predictions.uploads.validation import index_in
+from service.predictions.uploads.validation import MAX_CANDIDATES, index_in
 
 FIELD = "subset"
 
@@ -25,7 +26,7 @@ def parse_subset(text: str, names: pa.Array, dataset: str) -> Mask:
 
     Raises:
         InvalidUpload: The file has no names, or far more than the data set has images.
-        InvalidRow: The data set does not have an image with one of the names; `violations` has the lines.
+        InvalidRow: A name is that of no image of the data set, or can mean several; `violations` has the lines.
     """
     lines = [line.strip() for line in text.removeprefix("\ufeff").split("\n")]
     numbers = np.array([number for number, line in enumerate(lines, 1) if line], dtype=np.int64)
@@ -41,19 +42,27 @@ def parse_subset(text: str, names: pa.Array, dataset: str) -> Mask:
     images = index_in(wanted, names)
     unknown = np.flatnonzero(images < 0)
     if len(unknown):
-        images[unknown] = NameIndex(names).find(wanted.take(pa.array(unknown)))
-        unknown = np.flatnonzero(images < 0)
-    if len(unknown):
-        violations = [
-            Violation(FIELD, describe_unknown_name(wanted[int(row)].as_py(), dataset), int(numbers[row]))
-            for row in unknown[:MAX_VIOLATIONS]
-        ]
-        more = f" (and {len(unknown) - 1:,} more unknown names)" if len(unknown) > 1 else ""
-        first = violations[0]
-        raise InvalidRow(f"Line {first.line} of the subset file: {first.description}{more}", violations=violations)
+        index = NameIndex(names)
+        images[unknown] = index.find(wanted.take(pa.array(unknown)))
+        wrong = np.flatnonzero(images < 0)
+        if len(wrong):
+            violations = []
+            for row in wrong[:MAX_VIOLATIONS].tolist():
+                name = wanted[row].as_py()
+                description = describe_unknown_name(name, dataset)
+                if images[row] == AMBIGUOUS:
+                    description = describe_ambiguous_name(name, index.candidates(name, MAX_CANDIDATES))
+                violations.append(Violation(FIELD, description, int(numbers[row])))
+            raise _wrong_names(violations, len(wrong))
     subset = np.zeros(len(names), dtype=bool)
     subset[images] = True
     return subset
+
+
+def _wrong_names(violations: list[Violation], count: int) -> InvalidRow:
+    first = violations[0]
+    more = f" (and {pluralize(count - 1, 'more wrong name')})" if count > 1 else ""
+    return InvalidRow(f"Line {first.line} of the subset file: {first.description}{more}", violations=violations)
 
 
 def digest_subset(subset: Mask, names: pa.Array) -> str:

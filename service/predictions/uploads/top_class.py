@@ -18,7 +18,8 @@ MAX_DEPTH = 4  # of lists in lists
 NO_SCORES = "All scores are minus infinity. Write the scores of the model, or leave the image out."
 FIRST_COUNTS = "Of several classes of an image, the first is the prediction."
 BEST_SCORE = "The predicted class is the one with the highest score."
-NAN = "The scores contain NaN. Replace NaN before you save the scores."
+ONLY_COMPARED = "Lists of scores in JSON that are no probability distributions are only compared."
+NAN = "The scores contain NaN. Replace NaN before you save them, for example with numpy.nan_to_num."
 _TEXT = r"""(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<plain>[^\s,\[\]{}()'"]+))"""
 _LIST = rf"^\s*[\[(]\s*{_TEXT}"
 _OBJECT = rf"""^\s*\[?\s*\{{[^}}]*?['"]label['"]\s*:\s*{_TEXT}"""
@@ -32,7 +33,7 @@ class TopClass:
 
     value: str | int
     probability: float | None = None
-    assumption: str = ""
+    assumptions: tuple[str, ...] = ()
 
 
 def top_class(value: Any, num_classes: int, depth: int = 0) -> TopClass:
@@ -74,7 +75,7 @@ def _top_of_object(value: dict[str, Any], num_classes: int, depth: int) -> TopCl
         )
     top = top_class(value[key], num_classes, depth + 1)
     score = next((value[name] for name in SCORE_KEYS if name in value), None)
-    return TopClass(top.value, _as_probability(score) if top.probability is None else top.probability, top.assumption)
+    return TopClass(top.value, _as_probability(score) if top.probability is None else top.probability, top.assumptions)
 
 
 def _top_of_list(values: list[Any], num_classes: int, depth: int) -> TopClass:
@@ -87,7 +88,7 @@ def _top_of_list(values: list[Any], num_classes: int, depth: int) -> TopClass:
     if isinstance(first, str | int) and depth and len(values) in (2, 3) and isinstance(values[-1], float):
         return TopClass(first, _as_probability(values[-1]))  # [ID, name, score], as Keras decodes predictions
     top = top_class(first, num_classes, depth + 1)
-    return TopClass(top.value, top.probability, top.assumption or (FIRST_COUNTS if len(values) > 1 else ""))
+    return TopClass(top.value, top.probability, top.assumptions or (FIRST_COUNTS,) * (len(values) > 1))
 
 
 def _are_scores(values: list[Any], num_classes: int) -> bool:
@@ -119,7 +120,9 @@ def _best_of_scores(values: list[int | float], num_classes: int) -> TopClass:
     if best == -math.inf:
         raise ValueError(NO_SCORES)
     is_distribution = min(scores) >= 0 and abs(sum(scores) - 1) <= TOLERANCE
-    return TopClass(scores.index(best), best if is_distribution else None, BEST_SCORE)
+    if is_distribution:
+        return TopClass(scores.index(best), min(best, 1.0), (BEST_SCORE,))
+    return TopClass(scores.index(best), None, (BEST_SCORE, ONLY_COMPARED))
 
 
 def _as_probability(score: Any) -> float | None:

@@ -29,13 +29,14 @@ from service.predictions.uploads.descriptions import (
     parse_number,
 )
 from service.predictions.uploads.image_names import AMBIGUOUS, NameIndex
-from service.predictions.uploads.rows import MAX_VIOLATIONS, NamedRows, OrderedRows
+from service.predictions.uploads.rows import MAX_VIOLATIONS, SOME_MISSING, NamedRows, OrderedRows
 from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
 
 MAX_SAMPLE = 100  # unknown file names that are looked up in the other data sets
 UNKNOWN_SHARE = 0.5  # share of unknown names above which a file is probably one of another data set
 MAX_SHOWN_NAME = 60  # characters of a file name in an assumption
 MAX_CANDIDATES = 3  # images in the message about an ambiguous name
+NOT_PROBABILITIES = "The scores are not from 0 to 1, so they are not used as probabilities."
 
 
 FindDatasets: TypeAlias = Callable[[Sequence[bytes]], Sequence[tuple[str, int]]]
@@ -44,11 +45,10 @@ FindDatasets: TypeAlias = Callable[[Sequence[bytes]], Sequence[tuple[str, int]]]
 
 @dataclass(frozen=True)
 class Layout:
-    """The images of a data set: A images, of which N are judged."""
+    """The A images of a data set."""
 
     dataset: str
     names: pa.Array  # (A,) binary, distinct
-    rows: NDArray[np.int32]  # (N,) judged images
     positions: Callable[[RowOrder], NDArray[np.intp]]  # (A,) image of each row of a file without file names
     label_space: LabelSpace
     classes: Mask | None = None  # (C,) classes of the data set; None: all
@@ -90,14 +90,14 @@ def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predict
         note = one_based_note(layout.label_space) if is_one_based else ""
         raise _invalid_row(violations, len(bad_rows), NPY_TERMS, note)
     positions = layout.positions(order)
-    top1 = np.full(len(positions), -1, dtype=np.int16)
+    top1 = np.full(len(positions), NO_PREDICTION, dtype=np.int16)
     top1[positions] = rows.top1
     probability = top1_restricted = None
     if rows.probability is not None:
         probability = np.zeros(len(positions), dtype=np.float16)
         probability[positions] = rows.probability
     if rows.top1_restricted is not None:
-        top1_restricted = np.full(len(positions), -1, dtype=np.int16)
+        top1_restricted = np.full(len(positions), NO_PREDICTION, dtype=np.int16)
         top1_restricted[positions] = rows.top1_restricted
     return Predictions(top1, probability, top1_restricted)
 
@@ -110,7 +110,7 @@ class _Assembly:
         self._terms = terms
         self._order = order
         images = len(layout.names)
-        self._top1 = np.full(images, -1, dtype=np.int16)
+        self._top1 = np.full(images, NO_PREDICTION, dtype=np.int16)
         self._probability: NDArray[np.float16] | None = None
         self._count = 0
         self._num_unknown = 0  # rows whose file name is not in the data set
@@ -122,7 +122,7 @@ class _Assembly:
         self._answers: AnswerCollector | None = None
         self._is_aligned = True  # all names so far are those of the data set, in its order
         self._assumptions: dict[str, None] = {}
-        self._has_uncertain_scores = False  # scores that are not probabilities were left out
+        self._missing_probabilities = ""  # why the probabilities of the file are not used
         self._index: NameIndex | None = None
         self._num_matched = 0  # names that are not exactly those of an image
         self._matched = b"", b""  # one of them, and its image
@@ -135,8 +135,8 @@ class _Assembly:
             notes[self._describe_matches()] = None
         if self._classes.has_numbered_classes:
             notes["A class such as LABEL_7 is the class with index 7."] = None
-        if self._has_uncertain_scores:
-            notes["The scores are not from 0 to 1, so they are not used as probabilities."] = None
+        if self._missing_probabilities:
+            notes[self._missing_probabilities] = None
         return tuple(notes)
 
     def add(self, block: NamedRows) -> None:
@@ -273,12 +273,14 @@ class _Assembly:
 
     def _classes_of_answers(self, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the classes of answers by their numbers, (n,); NO_CLASS for an answer without one."""
-        assert self._answers is not None, "this is a bug: answers have numbers before classes"
+        assert self._answers is not None, "This is a bug: answers have numbers before classes"
         return self._answers.classes_of(numbers)
 
     def _parse_probabilities(self, block: NamedRows) -> NDArray[np.float64] | None:
         column = block.probabilities
-        if column is None or self._has_uncertain_scores:
+        if not self._missing_probabilities and self._count and (column is None) != (self._probability is None):
+            self._leave_out_probabilities(SOME_MISSING)
+        if column is None or self._missing_probabilities:
             return None
         if pa.types.is_string(column.type):
             try:
@@ -294,10 +296,14 @@ class _Assembly:
             )
         wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
         if len(wrong) and not block.is_certain:
-            self._has_uncertain_scores, self._probability = True, None
+            self._leave_out_probabilities(NOT_PROBABILITIES)
             return None
         self._note("predicted_probability", describe_probability, column, block.lines, wrong)
         return values
+
+    def _leave_out_probabilities(self, reason: str) -> None:
+        """Use no probabilities of the file, neither of blocks before nor of later ones."""
+        self._missing_probabilities, self._probability = reason, None
 
     def _drop_repeats(self, block: NamedRows, images: NDArray[np.int64], valid: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the first row of each image among the valid rows, and note the other rows as violations."""

@@ -68,7 +68,6 @@ class Small:
         return Layout(
             dataset="small",
             names=pa.array([name.encode() for name in self.names], type=pa.binary()),
-            rows=np.array(self.judged, dtype=np.int32),
             positions=lambda order: np.array(self.order(order), dtype=np.intp),
             label_space=imagenet_1k(),
         )

@@ -28,8 +28,7 @@ from errata.errors import ErrataError
 from service.predictions.uploads import Layout, parse_upload
 from service.taxonomy.imagenet_1k import imagenet_1k
 names = [f"ILSVRC2012_val_{number:08}.JPEG".encode() for number in range(1, 13)]
-rows = np.arange(12, dtype=np.int32)
-layout = Layout("small", pa.array(names, pa.binary()), rows, lambda _: np.arange(12), imagenet_1k())
+layout = Layout("small", pa.array(names, pa.binary()), lambda _: np.arange(12), imagenet_1k())
 with open(sys.argv[1], "rb") as content:
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
@@ -160,6 +159,20 @@ def test_text_within_the_limit_packed_and_over_it_unpacked_is_rejected(small, wr
     assert error.reason == "TOO_LARGE"
 
 
+@pytest.mark.parametrize("pack", PACKERS)
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_packed_binary_file_is_rejected_with_its_format(small, write, pack, size) -> None:
+    """Given files below and above the limit of texts."""
+    noise = np.random.default_rng(1).random((size, 1000), dtype=np.float32)
+    for label, content in (
+        ("npy", write.npy(noise)),
+        ("npz", write.npz(probs=noise)),
+        ("Parquet", write.parquet({"file_name": ["a"] * size, "probs": [*noise]})),
+    ):
+        with pytest.raises(InvalidUpload, match=f"Upload the {label} file without compression"):
+            small.parse(pack(content), max_bytes=64 * MIB)
+
+
 def _endless(start: bytes, again: bytes) -> bytes:
     return start + again * (128 * MIB // len(again))
 
@@ -196,7 +209,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], set[str]]] = {
     "jsonl.zst": (lambda: zst(_endless(b'{"file_name": "x", "top1": 1}\n', b" ")), {"TOO_LARGE"}),
     "zeros.gz": (lambda: gz(bytes(128 * MIB)), {"TOO_LARGE", "INVALID_UPLOAD"}),
     "zeros.zst": (lambda: zst(bytes(128 * MIB)), {"TOO_LARGE", "INVALID_UPLOAD"}),
-    "npy.gz": (lambda: gz(_endless(b"\x93NUMPY\x01\x00", b"\0")), {"TOO_LARGE"}),
+    "npy.gz": (lambda: gz(_endless(b"\x93NUMPY\x01\x00", b"\0")), {"INVALID_UPLOAD"}),
     "npz": (_zip_bomb, {"TOO_LARGE"}),
     "npz with a wrong size": (_understated_zip_bomb, {"TOO_LARGE", "INVALID_UPLOAD", "TRUNCATED_UPLOAD"}),
     "parquet": (_parquet_bomb, {"TOO_LARGE"}),

@@ -392,7 +392,6 @@ def test_lines_are_counted_over_many_blocks(write, expected_error, monkeypatch, 
     layout = Layout(
         "large",
         pa.array([name.encode() for name in names], type=pa.binary()),
-        np.arange(60_000, dtype=np.int32),
         lambda _: np.arange(60_000),
         imagenet_1k(),
     )
@@ -435,9 +434,7 @@ def test_blocks_can_end_anywhere(small, write, expected_error, monkeypatch, size
 
 def test_the_real_file_of_resnet50_is_read_as_a_plain_loop_reads_it(reference: Path, imagenet_real: Bundle) -> None:
     file = reference / "predictions" / "imagenet_val_resnet50_cv.csv"
-    layout = Layout(
-        imagenet_real.dataset, imagenet_real.names, imagenet_real.rows, imagenet_real.positions, imagenet_1k()
-    )
+    layout = Layout(imagenet_real.dataset, imagenet_real.names, imagenet_real.positions, imagenet_1k())
     with file.open(newline="", encoding="utf-8") as text:
         expected = {row["file_name"]: int(row["top1"]) for row in csv.DictReader(text)}
 

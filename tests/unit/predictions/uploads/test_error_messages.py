@@ -137,8 +137,6 @@ def tar_of(name: str) -> bytes:
         (pickle.dumps({"a": 1}, protocol=0), ("a pickle", "run code")),
         (pickle.dumps(np.arange(3), protocol=0), ("a pickle", "run code")),
         (ODS, ("a spreadsheet", "CSV")),
-        (zip_archive("META-INF/MANIFEST.MF"), ("a Java archive",)),
-        (zip_archive("Index/Document.iwa"), ("Apple Numbers", "CSV")),
         (b"PK\x05\x06" + bytes(18), ("an empty ZIP archive",)),
         (tar_of("predictions.csv"), ("tar archive", "Extract")),
         (bz2.compress(b"file_name,top1\n"), ("bzip2", "gzip or zstd")),
@@ -156,6 +154,16 @@ def test_a_file_without_predictions_is_named_as_what_it_is(small, content, parts
 
     assert isinstance(error, InvalidUpload)
     assert all(part in error.message for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("member", "kind"), [("META-INF/MANIFEST.MF", "a Java archive"), ("Index/Document.iwa", "Apple Numbers")]
+)
+def test_a_zip_archive_without_predictions_is_named_once_it_is_not_compressed(small, member, kind) -> None:
+    content = zip_archive(member)
+
+    assert kind in small.rejection(content).message
+    assert "looks like npz in gzip" in small.rejection(gzip.compress(content)).message
 
 
 def test_many_comments_take_no_exponential_time(small) -> None:
@@ -187,6 +195,40 @@ def test_a_file_without_classes_has_the_name_of_the_column_of_answers(small, wri
         content = getattr(write, form)(rows, ("image", "response"))
 
     assert "answers in words 'answer'" in small.rejection(content).message
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("label", ["label", "class"])
+def test_a_row_number_of_pandas_is_not_read_as_the_class(small, write, form, label) -> None:
+    """Given the columns of `reset_index().to_csv(index=False)`, then both columns and the remedy are named."""
+    header = ("index", "file_name", label)
+    rows = [(number, name, index) for number, (name, index) in enumerate(small.rows(TWELVE))]
+    content = (
+        write.parquet(dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)))
+        if form == "parquet"
+        else getattr(write, form)(rows, header)
+    )
+
+    error = small.rejection(content)
+
+    assert isinstance(error, InvalidUpload)
+    assert f"'index' and {label!r}" in error.message
+    assert "Remove 'index', or rename" in error.message
+
+
+def test_an_index_is_the_class_where_it_is_no_row_number(small, write) -> None:
+    """Given the columns of timm, and a file without another class, then `index` is the class."""
+    timm = [(name, index, "tench") for name, index in small.rows(TWELVE)]
+    alone = [(index, name) for name, index in small.rows(TWELVE)]
+
+    assert small.top1(write.csv(timm, ("filename", "index", "label"))) == TWELVE
+    assert small.top1(write.csv(alone, ("index", "file_name"))) == TWELVE
+
+
+def test_a_row_number_before_a_clear_prediction_is_not_read(small, write) -> None:
+    rows = [(number, name, index) for number, (name, index) in enumerate(small.rows(TWELVE))]
+
+    assert small.top1(write.csv(rows, ("index", "file_name", "pred"))) == TWELVE
 
 
 @pytest.mark.parametrize("form", NAMED_FORMATS)
@@ -223,9 +265,7 @@ def test_a_truncated_npz_file_is_rejected_with_a_remedy(small, write) -> None:
 
 def test_a_line_longer_than_a_block_is_rejected_with_the_line_before_it(write) -> None:
     names = [f"{number:05}.JPEG" for number in range(10_000)]
-    layout = Layout(
-        "large", pa.array(names).cast(pa.binary()), np.arange(10_000, dtype=np.int32), lambda _: None, imagenet_1k()
-    )
+    layout = Layout("large", pa.array(names).cast(pa.binary()), lambda _: None, imagenet_1k())
     text = write.lines("file_name,top1", *(f"{name},1" for name in names)) + b"x" * (3 << 20) + b",1\n"
 
     with pytest.raises(InvalidUpload, match="longer than 1 MB") as caught:

@@ -229,3 +229,134 @@ def test_lines_with_a_list_of_indices_have_the_first_class(small, write) -> None
     rows = [(name, [index, 999], [0.5, 0.25]) for name, index in small.rows(range(12))]
 
     assert small.top1(write.jsonl(rows, ("image", "indices", "scores"))) == [*range(12)]
+
+
+@pytest.mark.parametrize("with_score", [range(9), range(8), range(4, 12), range(1, 12), [0, 1, 2, 3, 8, 9, 10, 11]])
+@pytest.mark.parametrize("block", [4, 100])
+def test_probabilities_that_some_images_do_not_have_are_not_used(small, monkeypatch, with_score, block) -> None:
+    """Given images without a score, in any block, then no image has a probability, instead of 0.0."""
+    monkeypatch.setattr(reader, "BLOCK_ROWS", block)
+    document = {
+        name: [{"label": str(index)} | ({"score": 0.5} if row in with_score else {})]
+        for row, (name, index) in enumerate(small.rows(TWELVE))
+    }
+
+    upload = small.parse(json.dumps(document).encode())
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    assert upload.predictions.probability is None
+    assert upload.assumptions.count("Some rows have no probability, so none is used.") == 1
+
+
+@pytest.mark.parametrize("block", [4, 100])
+def test_probabilities_of_several_blocks_are_used(small, monkeypatch, block) -> None:
+    monkeypatch.setattr(reader, "BLOCK_ROWS", block)
+
+    upload = small.parse(json.dumps({name: [{"label": "3", "score": 0.5}] for name in small.names}).encode())
+
+    assert upload.predictions.probability.tolist() == [0.5] * 12
+
+
+CLASS_LISTS = {
+    "positions": [f"{999 - number}" for number in range(1000)],
+    "objects": [{"name": f"{999 - number}"} for number in range(1000)],
+    "IDs of COCO": [{"id": number, "name": f"{999 - number}", "supercategory": "x"} for number in range(999, -1, -1)],
+    "a mapping": {str(number): f"{999 - number}" for number in range(999, -1, -1)},
+}
+
+
+@pytest.mark.parametrize("key", ["classes", "class_names", "categories"])
+@pytest.mark.parametrize("names", CLASS_LISTS)
+def test_classes_are_positions_or_ids_in_the_class_names_of_the_file(small, names, key) -> None:
+    document = {key: CLASS_LISTS[names], "labels": {name: 999 - index for name, index in small.rows(TWELVE)}}
+
+    upload = small.parse(json.dumps(document).encode())
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    assert "The classes are indices of the file's own list of class names." in upload.assumptions
+
+
+def test_ids_of_class_names_can_start_at_1(small) -> None:
+    categories = [{"id": 1, "name": "tench"}, {"id": 2, "name": "goldfish"}]
+
+    document = {"categories": categories, "labels": dict.fromkeys(small.names, 2)}
+
+    assert small.top1(json.dumps(document).encode()) == [1] * 12
+
+
+def test_a_list_of_class_names_after_indices_is_rejected(small) -> None:
+    document = {"labels": dict(small.rows(TWELVE)), "classes": [f"{999 - number}" for number in range(1000)]}
+
+    error = small.rejection(json.dumps(document).encode())
+
+    assert "'classes' comes after classes that are indices. Write it before them." in error.message
+
+
+def test_a_list_of_class_names_after_names_is_not_needed(small) -> None:
+    document = {"labels": dict.fromkeys(small.names, "tench"), "classes": ["goldfish", "tench"]}
+
+    assert small.top1(json.dumps(document).encode()) == [0] * 12
+
+
+def test_a_class_that_the_list_does_not_have_is_rejected_with_its_entry(small, expected_error) -> None:
+    labels = dict.fromkeys(small.names, 1) | {small.names[4]: 2}
+
+    error = small.rejection(json.dumps({"classes": ["goldfish", "tench"], "labels": labels}).encode())
+
+    assert expected_error.lines(error) == [5]
+    assert "Class 2 is not in the file's own list of 2 class names" in error.message
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"tench": 0, "goldfish": 1},
+        {"ground_truth": ["tench"]},
+        [["n01440764", "tench"]],
+        [{"id": 1}],
+        [{"id": "a", "name": "tench"}],
+        [{"id": 1, "name": "tench"}, {"id": 1, "name": "goldfish"}],
+        [{"id": True, "name": "tench"}],
+        [None],
+        [True],
+    ],
+)
+def test_class_names_that_are_not_understood_are_rejected(small, names) -> None:
+    error = small.rejection(json.dumps({"classes": names, "labels": dict.fromkeys(small.names, 0)}).encode())
+
+    assert "The list of class names 'classes' has" in error.message
+
+
+def test_objects_without_file_names_are_in_the_row_order(small) -> None:
+    images = small.order(RowOrder.PATH)
+
+    upload = small.parse(json.dumps([{"label": index, "score": 0.5} for index in TWELVE]).encode())
+
+    assert [upload.predictions.top1[image] for image in images] == TWELVE
+    assert upload.predictions.probability.tolist() == [0.5] * 12
+
+
+@pytest.mark.parametrize("key", ["image", "label", "score"])
+def test_a_missing_key_is_named_with_its_entry(small, expected_error, key) -> None:
+    rows = records(small)
+    del rows[4][key]
+
+    error = small.rejection(json.dumps(rows).encode())
+
+    assert expected_error.lines(error) == [5]
+    assert f"Missing key {key!r}. Write the keys of the first object in every entry." in error.message
+
+
+@pytest.mark.parametrize("total", [1, 3])
+def test_lists_of_scores_have_probabilities_if_they_are_distributions(small, total) -> None:
+    """Given lists that are shorter than 16 KiB."""
+    scores = {
+        name: [round(total * (0.5 if c == index else 0.5 / 999), 6) for c in range(1000)]
+        for name, index in small.rows(TWELVE)
+    }
+
+    upload = small.parse(json.dumps(scores).encode())
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    notes = "Lists of scores in JSON that are no probability distributions are only compared." in upload.assumptions
+    assert notes == (upload.predictions.probability is None) == (total == 3)

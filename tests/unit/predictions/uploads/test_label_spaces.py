@@ -30,7 +30,6 @@ def layout_of(space: LabelSpace) -> Layout:
     return Layout(
         "own",
         pa.array([name.encode() for name in NAMES], pa.binary()),
-        np.arange(images, dtype=np.int32),
         lambda _: np.arange(images),
         space,
     )
@@ -208,9 +207,7 @@ def test_few_classes_may_have_many_names(write) -> None:
     synonyms = [[f"{number} as {row}" for row in range(200)] for number in range(2)]
     space = label_space_of([(f"c{number}", "x", *synonyms[number]) for number in range(2)])
     names = [f"{row}.png" for row in range(400)]
-    layout = Layout(
-        "own", pa.array(names).cast(pa.binary()), np.arange(400, dtype=np.int32), lambda _: np.arange(400), space
-    )
+    layout = Layout("own", pa.array(names).cast(pa.binary()), lambda _: np.arange(400), space)
     content = write.csv(list(zip(names, synonyms[0] + synonyms[1], strict=True)))
 
     result = parse_upload(io.BytesIO(content), layout, RowOrder.UNSPECIFIED, MAX_BYTES)

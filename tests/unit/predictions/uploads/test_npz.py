@@ -78,6 +78,14 @@ def test_top1_takes_precedence_over_probs_and_differing_rows_are_counted(small, 
     assert result.warnings[0] == "Rows of top1 that are not the best class of probs: 3. Errata uses top1."
 
 
+def test_a_warning_has_the_names_of_the_arrays(small, write) -> None:
+    logits = np.log(distributions(np.where(np.arange(12) < 3, 5, TWELVE), 0.5))
+
+    result = small.parse(write.npz(preds=TWELVE, logits=logits), RowOrder.FILE_NAME)
+
+    assert result.warnings == ("Rows of preds that are not the best class of logits: 3. Errata uses preds.",)
+
+
 def test_probs_that_are_no_distributions_give_no_probability(small, write) -> None:
     result = small.parse(write.npz(top1=TWELVE, probs=distributions(TWELVE, 0.5) * 9)).predictions
 

@@ -223,6 +223,62 @@ def test_scores_of_batches_without_probabilities_are_only_compared(small, write,
     assert upload.predictions.probability is None
 
 
+def some_scores() -> dict[str, np.ndarray]:
+    """Return scores of 12 images, and the softmax of the best one of each, if it is their probability."""
+    logits = np.random.default_rng(3).random((12, 1000)).astype(np.float32) + 1
+    one_negative = logits.copy()
+    one_negative[9, 7] = -1
+    distributions = logits / logits.sum(axis=1, keepdims=True)
+    rounded = np.zeros((12, 1000), dtype=np.float32)
+    rounded[np.arange(12), TWELVE] = 1.004
+    return {
+        "one negative logit": one_negative,
+        "sigmoid": logits / 3,
+        "distributions": distributions,
+        "rounded distributions": rounded,
+        "logits after distributions": np.concatenate([distributions[:6], one_negative[6:]]),
+    }
+
+
+@pytest.mark.parametrize("scores", some_scores().values(), ids=some_scores())
+@pytest.mark.parametrize("batch", [1, 5, 100])
+def test_lists_of_scores_have_the_probabilities_of_an_array_of_them(small, write, monkeypatch, scores, batch) -> None:
+    monkeypatch.setattr(parquet, "BATCH_SCORES", batch)
+    array = small.parse(write.npy(scores[small.order(RowOrder.PATH)]), RowOrder.PATH)
+
+    upload = small.parse(write.parquet({"file_name": small.names, "scores": [*scores]}))
+
+    expected = array.predictions.probability
+    assert upload.predictions.top1.tolist() == array.predictions.top1.tolist()
+    assert (upload.predictions.probability is None) == (expected is None)
+    if expected is not None:
+        assert upload.predictions.probability.tolist() == pytest.approx(expected.tolist(), rel=1e-3)
+        assert max(expected) <= 1
+    assert upload.assumptions[2:] == array.assumptions
+    assert "The predicted class is the one with the highest score." in upload.assumptions
+
+
+def test_the_probabilities_of_logits_are_their_softmax(small, write, monkeypatch) -> None:
+    """Given logits of which only one is negative, in the second batch."""
+    monkeypatch.setattr(parquet, "BATCH_SCORES", 6)
+    logits = some_scores()["one negative logit"].astype(np.float64)
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+    upload = small.parse(write.parquet({"file_name": small.names, "scores": [*logits]}))
+
+    assert upload.predictions.probability.tolist() == pytest.approx(softmax.max(axis=1).tolist(), rel=1e-3)
+    assert upload.assumptions[-1] == "The scores are logits, so the probabilities are their softmax."
+
+
+def test_a_column_of_probabilities_takes_the_place_of_the_softmax(small, write) -> None:
+    logits = [*some_scores()["one negative logit"]]
+
+    upload = small.parse(write.parquet({"file_name": small.names, "logits": logits, "score": [0.5] * 12}))
+
+    assert upload.predictions.probability.tolist() == [0.5] * 12
+    assert "softmax" not in " ".join(upload.assumptions)
+
+
 @pytest.mark.parametrize("bad", [[0.5] * 999, [0.5] * 1001, [], [float("nan")] * 1000])
 def test_a_wrong_list_of_scores_is_rejected_with_its_row(small, write, expected_error, bad) -> None:
     scores = [[0.001] * 1000 for _ in range(12)]
