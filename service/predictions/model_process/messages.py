@@ -114,12 +114,12 @@ def read_gpu_memory(message: Message) -> Mapping[str, tuple[int, int]]:
 
 
 def _violation(raw: Any) -> Violation:
-    if not isinstance(raw, dict) or raw.keys() != {"field", "description", "line"}:
+    if not isinstance(raw, dict) or raw.keys() != {"field", "description", "line", "unit"}:
         raise ProtocolError("Expected a violation.")
     if not (raw["line"] is None or isinstance(raw["line"], int)):
         raise ProtocolError("Expected the line of a violation.")
     field, description = _text(raw["field"], MAX_ERROR_TEXT), _text(raw["description"], MAX_ERROR_TEXT)
-    return Violation(field, description, raw["line"])
+    return Violation(field, description, raw["line"], _text(raw["unit"], MAX_ERROR_TEXT))
 
 
 def _text(value: object, limit: int) -> str:
