@@ -17,7 +17,7 @@ def test_the_tutorial_notebook_runs(running: Running, monkeypatch: pytest.Monkey
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     stored = [len(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
 
-    NotebookClient(notebook, timeout=60, shutdown_kernel="immediate").execute()
+    NotebookClient(notebook, timeout=60, shutdown_kernel="graceful").execute()
 
     executed = [len(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
     assert executed == stored, "store the outputs again: python tests/scripts/execute_notebook.py"

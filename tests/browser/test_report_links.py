@@ -107,8 +107,8 @@ def test_bar_in_a_file_works_by_keyboard(report: OpenPage, types: np.ndarray) ->
     assert tip.inner_text().startswith("all images, spurious correlation: ")
     page.keyboard.press("Enter")
     expected = (types == ErrorType.SPURIOUS_CORRELATION.id).sum()
-    assert count(page.inner_text("#errors-count")) == expected
-    assert page.evaluate("document.activeElement.id") == "errors-count"
+    expect(page.locator("#errors-count")).to_have_text(re.compile(rf" of {expected:,}$"))
+    expect(page.locator("#errors-count")).to_be_focused()
 
 
 def test_names_of_bars_are_visible_on_hover_and_names_of_links(report: OpenPage, types: np.ndarray) -> None:
