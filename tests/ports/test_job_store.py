@@ -19,6 +19,7 @@ from errata.errors import DamagedRecord, NewerRecord, Unavailable
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from manual_clock import Clock
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State, class_lines
@@ -46,31 +47,6 @@ RECORDED = Path(__file__).parent / "written"  # the keys that earlier versions w
 LEASE_SECONDS = 20.0
 DAY = 86_400.0
 OOPS = Failure("OOPS", "it broke")
-
-
-class Clock:
-    """A clock that tests advance."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    running = RedisServer(tmp_path_factory.mktemp("redis")).start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def make(request: pytest.FixtureRequest, kind: str, clock: Clock) -> JobStore:

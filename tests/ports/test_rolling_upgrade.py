@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from manual_clock import Clock
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
@@ -24,15 +25,6 @@ LEASE_SECONDS = 20.0
 SPEC = JobSpec("demo:m", "demo", "e" * 64, "i" * 64, total=12, shard_size=4)
 RESULT = ShardResult(Predictions(np.arange(4, dtype=np.int16)), ModelInfo("demo:m", "net", "0" * 64, "t"))
 OOPS = Failure("OOPS", "it broke")
-
-
-class Clock:
-    """A clock that tests advance, for both releases."""
-
-    now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class PreviousRelease:
@@ -71,18 +63,6 @@ class PreviousRelease:
 
 def record(id: str) -> AnalysisRecord:
     return AnalysisRecord(id, AnalysisRequest("demo", "demo:m", request_id="r-" + id), "body", "e" * 64, 0.0)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    running = RedisServer(tmp_path_factory.mktemp("redis")).start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
