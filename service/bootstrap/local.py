@@ -127,9 +127,8 @@ def _serve_engine(
 async def run_local_until_signal(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
     """Run the local service until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
-    stop_on_signals(stopped, settings.grace_seconds)
     raise_file_limit()
-    with reduced_latency():
+    with stop_on_signals(stopped, settings.grace_seconds), reduced_latency():
         await run_local(settings, stopped, on_ready, start_parsers=True)
 
 

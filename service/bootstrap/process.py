@@ -50,8 +50,11 @@ def raise_file_limit() -> None:
         _log.warning("low limit of open files: connections may be refused", limit=limit, enough=ENOUGH_FILES)
 
 
-def stop_on_signals(stopped: asyncio.Event, grace: float) -> None:
+@contextmanager
+def stop_on_signals(stopped: asyncio.Event, grace: float) -> Iterator[None]:
     """Set an event at the first SIGTERM or SIGINT; end the process at the second signal or after the grace period.
+
+    If the block ends without a signal, such as at a setting that is refused, the handlers before it are restored.
 
     Args:
         stopped: The event.
@@ -70,5 +73,11 @@ def stop_on_signals(stopped: asyncio.Event, grace: float) -> None:
         watchdog.start()
         loop.call_soon_threadsafe(stopped.set)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        if not signals:  # after a signal, the watchdog also ends an interpreter that waits for its threads
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            watchdog.close()

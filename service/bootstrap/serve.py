@@ -43,7 +43,11 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
         on_ready: Called with the addresses once the API listens.
     """
     stopped = asyncio.Event()
-    stop_on_signals(stopped, settings.grace_seconds)
+    with stop_on_signals(stopped, settings.grace_seconds):
+        await _run_service(settings, stopped, on_ready)
+
+
+async def _run_service(settings: Settings, stopped: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:
     url = redis_url(settings)
     security = make_api_security(settings)
     hook_sources = make_hook_sources(settings)

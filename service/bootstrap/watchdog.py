@@ -46,13 +46,19 @@ class Watchdog:
             env={},
         )
         os.close(reading)
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        self._pipe, self._previous_pipe = writing, signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         self._timer = threading.Timer(seconds - LOG_SECONDS, _end_process)
         self._timer.daemon = True
 
     def start(self) -> None:
         """Start the countdown. Call this at the first SIGTERM or SIGINT."""
         self._timer.start()
+
+    def close(self) -> None:
+        """End the child process instead of starting the countdown. Call this in the main thread."""
+        signal.set_wakeup_fd(self._previous_pipe)
+        os.close(self._pipe)
+        self._child.wait()
 
 
 def _end_process() -> None:

@@ -41,6 +41,14 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         on_ready: Called with the HTTP address once the worker listens.
         predictor: Runs models; None: a child process with torch.
     """
+    stopped = asyncio.Event()
+    with stop_on_signals(stopped, settings.grace_seconds):
+        await _run_worker(settings, stopped, on_ready, predictor)
+
+
+async def _run_worker(
+    settings: Settings, stopped: asyncio.Event, on_ready: Callable[[str], None], predictor: Predictor | None
+) -> None:
     start_tracing("errata-worker")
     metrics = Metrics(CollectorRegistry())
     url, name = redis_url(settings), f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
@@ -70,8 +78,6 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     )
     initialize_series(metrics.analyses, ["failed"])  # the only final state that a worker sets
     engine.serve_models(worker.run, name, offer)
-    stopped = asyncio.Event()
-    stop_on_signals(stopped, settings.grace_seconds)
     host, port = split_address(settings.worker_http_address)
 
     def is_ready() -> bool:

@@ -16,6 +16,11 @@ from service.evidence.bundle import Bundle
 from .conftest import Errata, Serving, environment, serving
 
 
+def children() -> set[str]:
+    """Return the process IDs of the child processes of all threads."""
+    return {pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()}
+
+
 @pytest.fixture
 def predictions(demo: Bundle, tmp_path: Path) -> Path:
     """A predictions file for the 20 photographs; all predictions but the first are correct."""
@@ -187,6 +192,18 @@ def test_a_public_address_without_tokens_is_rejected(errata: Errata) -> None:
 
     assert done.returncode == 2
     assert "ERRATA_ALLOW_INSECURE" in done.stderr
+
+
+def test_a_service_that_does_not_start_leaves_no_process_and_no_signal_handler(errata: Errata) -> None:
+    handlers = [signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)]
+    before = children()
+
+    for arguments in (("serve",), ("serve", "--local"), ("work",)):
+        done = errata(*arguments, ERRATA_GRPC_ADDRESS="0.0.0.0:0", ERRATA_REDIS_URL="")
+        assert done.returncode == 2
+
+    assert children() <= before
+    assert [signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)] == handlers
 
 
 def test_the_demo_analyzes_a_real_model_and_ends_with_the_path_of_the_report(errata: Errata, tmp_path: Path) -> None:
