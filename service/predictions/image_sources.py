@@ -89,3 +89,6 @@ def _members(file: IO[bytes], nested: bool = False) -> Iterator[tuple[str, int, 
             elif path.suffix == ".tar" and not nested and (part := archive.extractfile(member)) is not None:
                 for name, start, size in _members(part, nested=True):
                     yield f"{path.with_suffix('').as_posix()}/{name}", member.offset_data + start, size
+        file.seek(archive.offset)
+        if any(file.read(tarfile.BLOCKSIZE)):  # tarfile ends at a damaged header as it does at the end
+            raise tarfile.ReadError(f"invalid header at byte {archive.offset}")

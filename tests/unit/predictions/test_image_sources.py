@@ -193,6 +193,22 @@ def test_a_member_of_negative_size_does_not_repeat_the_others_forever(tmp_path: 
         find_images(tmp_path / "images.tar")
 
 
+def test_a_damaged_header_does_not_hide_the_members_after_it(tmp_path: Path) -> None:
+    content = bytearray(tar({"a.jpg": b"x" * 512, "b.jpg": b"y" * 512, "c.jpg": b"z" * 512}))
+    content[1024] ^= 1
+    (tmp_path / "images.tar").write_bytes(content)
+
+    with pytest.raises(ImagesMissing, match=r"damaged \(invalid header at byte 1024\)"):
+        find_images(tmp_path / "images.tar")
+
+
+@pytest.mark.parametrize("end", [0, 512, 1000, 1024])
+def test_a_tar_without_its_last_blocks_is_read(tmp_path: Path, end: int) -> None:
+    (tmp_path / "images.tar").write_bytes(tar({"a.jpg": b"x" * 512, "b.jpg": b"y" * 512})[: 2048 + end])
+
+    assert [*find_images(tmp_path / "images.tar")] == ["a.jpg", "b.jpg"]
+
+
 def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images.tar").write_bytes(gzip.compress(tar({"a.jpg": b"one"})))
 
