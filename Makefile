@@ -107,7 +107,8 @@ coverage: setup wordnet redis browser deploy-tools $(BUF) $(ACTIONLINT)
 
 test-fast: export HYPOTHESIS_PROFILE = fast
 test-fast: setup wordnet
-	$(BIN)/python -m pytest --numprocesses logical -m "not processes and not browser and not containers and not slow" tests/unit tests/ports
+	$(BIN)/python -m pytest --numprocesses logical -m "not processes and not browser and not containers and not slow" \
+		--ignore=tests/unit/predictions/models tests/unit tests/ports
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

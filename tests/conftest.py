@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import structlog
+from example_counts import FAST
 from hypothesis import settings
 from tiers import ProcessGuard, add_markers, mix_modules
 
@@ -13,7 +14,7 @@ from service.evidence.bundle import Bundle
 from service.evidence.repository import EvidenceRepository
 
 settings.register_profile("untimed", deadline=None)  # machines differ, and a busy one is no failure
-settings.register_profile("fast", deadline=None, max_examples=20)  # of `make test-fast`
+settings.register_profile("fast", deadline=None, max_examples=FAST)  # of `make test-fast`
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
 
 # The default renderer lists the local variables of each frame with rich, which takes up to 3 s for one traceback.

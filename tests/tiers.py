@@ -31,6 +31,7 @@ FOLDERS = {  # all tests of these folders have the marker
     "security": "processes",
     "unit/predictions/models": "slow",  # they import torch, which takes seconds in each worker
 }
+SLOW_FIXTURES = {"open_clip"}  # they import torch, too
 WAITING = ("processes", "security")  # folders whose tests mostly wait for processes
 IMPLEMENTATIONS = ("[redis", "[process", "[torch", "[s3")  # of tests/ports: in another process, or slow
 MAY_START = ("processes", "browser", "containers")  # markers of tests that start processes
@@ -73,7 +74,9 @@ def add_markers(items: list[pytest.Item]) -> None:
         folder = _folder(item.path)
         if marker := _marker(item.path):
             item.add_marker(marker)
-        fixtures = getattr(item, "fixturenames", ())
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & SLOW_FIXTURES:
+            item.add_marker("slow")
         if folder == "ports" and ("server" in fixtures or any(name in item.name for name in IMPLEMENTATIONS)):
             item.add_marker("processes")
 

@@ -39,7 +39,7 @@ def _served_wheels() -> Iterator[str]:
         f"PIP_FIND_LINKS to a folder with its wheels; got {folder!r}."
     )
     with _start_server(folder) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"--find-links=http://127.0.0.1:{server.server_port}/ --trusted-host=127.0.0.1"
         server.shutdown()
 

@@ -21,7 +21,7 @@ from service.rules.table import error_types, judge
 from service.summary.significance import percentiles, resampled_class_means
 from service.taxonomy.imagenet_1k import GROUPS
 
-SIMULATIONS = 5000  # the standard error of a coverage of 95 % is 0.3 points
+SIMULATIONS = 2000  # the standard error of a coverage of 95 % is 0.5 points
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from analyses_strategy import (
     make_summary,
     unique_analyses,
 )
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from indexed_archive import temporary_index
 
@@ -44,7 +45,7 @@ from service.domain import (
 )
 from service.taxonomy.imagenet_1k import GROUPS
 
-SOME = settings(max_examples=100, deadline=None)
+SOME = max_examples(100)
 TIMES = st.none() | st.integers(0, 5).map(lambda minutes: START + timedelta(minutes=minutes))
 
 

@@ -13,7 +13,6 @@ from service.predictions.fake import FakePredictor
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
-from service.predictions.models.torch_predictor import TorchPredictor
 
 MODEL, OTHER = "demo:efficientnet_lite0", "demo:efficientnet_lite1"
 BATCH = 8
@@ -25,9 +24,11 @@ def predictor(request: pytest.FixtureRequest) -> Iterator[Predictor]:
     if request.param == "hash":
         yield FakePredictor([MODEL, OTHER], BATCH)
     elif request.param == "torch":
-        yield TorchPredictor(images, policy, BATCH, threads=2, device="cpu")
+        from service.predictions.models.torch_predictor import TorchPredictor  # the import takes seconds
+
+        yield TorchPredictor(images, policy, BATCH, threads=1, device="cpu")
     else:
-        process = ProcessPredictor(PredictorConfig(images, policy, BATCH, 2, "cpu"), ModelLimits())
+        process = ProcessPredictor(PredictorConfig(images, policy, BATCH, 1, "cpu"), ModelLimits())
         yield process
         process.close()
 

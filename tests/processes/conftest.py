@@ -30,7 +30,7 @@ class Serving:
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
     """Return the environment of a command, without ERRATA_ variables except for these settings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ERRATA_")}
-    return inherited | {"ERRATA_DATA_DIR": str(data_dir), "COLUMNS": "140"} | settings
+    return inherited | {"ERRATA_DATA_DIR": str(data_dir), "ERRATA_THREADS": "1", "COLUMNS": "140"} | settings
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def running_service(
     scratch.mkdir(parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ERRATA_")}
     environment |= {"PYTHONPATH": f"{source}:{source / 'client'}", "TMPDIR": str(scratch)}
-    environment |= {"ERRATA_DATA_DIR": str(data), "ERRATA_ARCHIVE": str(folder / "archive")}
+    environment |= {"ERRATA_DATA_DIR": str(data), "ERRATA_THREADS": "1", "ERRATA_ARCHIVE": str(folder / "archive")}
     environment |= {"ERRATA_GRPC_ADDRESS": "127.0.0.1:0", "ERRATA_HTTP_ADDRESS": "127.0.0.1:0"}
     environment |= {"ERRATA_LOG_FORMAT": "json", "ERRATA_GRACE_SECONDS": "1"} | settings
     log = folder / "service.log"

@@ -34,7 +34,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     started: list[ProcessPredictor] = []
 
     def start(load_seconds: float = LONG, batch_seconds: float = LONG, memory: int = BOUND) -> ProcessPredictor:
-        config = PredictorConfig({"demo": demo_folder()}, ModelPolicy(folder=tmp_path), 8, 2, "cpu")
+        config = PredictorConfig({"demo": demo_folder()}, ModelPolicy(folder=tmp_path), 8, 1, "cpu")
         started.append(ProcessPredictor(config, ModelLimits(load_seconds, batch_seconds, memory)))
         return started[-1]
 
@@ -265,7 +265,7 @@ from service.predictions.model_policy import ModelPolicy
 from service.telemetry import configure_logging
 
 configure_logging("info", "json")  # to stderr
-config = PredictorConfig({}, ModelPolicy(folder=Path(sys.argv[1])), 8, 2, "cpu")
+config = PredictorConfig({}, ModelPolicy(folder=Path(sys.argv[1])), 8, 1, "cpu")
 predictor = ProcessPredictor(config, ModelLimits())
 Thread(target=predictor.load, args=("onnx:good.onnx",)).run()
 Thread(target=predictor.load, args=("onnx:hostile.onnx",), daemon=True).start()

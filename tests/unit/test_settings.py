@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from errata.errors import InvalidSetting
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from structlog.testing import capture_logs
@@ -142,7 +143,7 @@ def test_message_for_a_misspelled_name_suggests_the_correct_one(name: str) -> No
 
 
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=1, max_size=12))
-@settings(max_examples=100)
+@max_examples(100)
 def test_unknown_name_is_rejected(name: str) -> None:
     variable = f"ERRATA_X{name}"
 

@@ -250,6 +250,7 @@ def test_a_hostile_tar_is_refused_and_writes_nothing_elsewhere(
     assert not Path("/tmp/names.npy").exists()
 
 
+@pytest.mark.slow
 def test_an_altered_or_cut_tar_is_refused(stores: Stores, street: Bundle) -> None:
     content = tar_of(street)
     rng = np.random.default_rng(3)

@@ -332,6 +332,7 @@ def test_groups_of_an_unserved_bundle_are_those_of_its_analyses(odd: Bundle, tmp
         trend(backend.ports.stores, TrendRequest(dataset="products", group="other group"))
 
 
+@pytest.mark.slow
 def test_verdicts_are_filtered_and_exported_with_groups(bundle: Bundle, tmp_path: Path) -> None:
     backend = backend_of(bundle, tmp_path)
     judged = load_judged(backend.ports.stores, send(backend, bundle).id)

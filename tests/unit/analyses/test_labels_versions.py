@@ -66,6 +66,7 @@ def new(imagenet_real: Bundle, predictions: Predictions) -> JudgedAnalysis:
     return judge(imagenet_real, predictions, "new2")
 
 
+@pytest.mark.slow
 def test_old_bundle_stays_readable_and_rejects_no_target(old_bundle: Bundle, old: JudgedAnalysis) -> None:
     assert verify_evidence(old_bundle.path) == []
     assert not old_bundle.evidence.rejected.any()

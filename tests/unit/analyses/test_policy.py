@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 from errata.errors import InvalidPolicy, InvalidRequest, Violation
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -385,13 +386,13 @@ def parses_or_is_refused(text: str | bytes) -> None:
     assert all(violation.field and (violation.line is None or violation.line >= 1) for violation in violations)
 
 
-@settings(max_examples=300)
+@max_examples(300)
 @given(st.one_of(st.text(), st.binary()))
 def test_arbitrary_text_and_bytes_parse_or_are_rejected(text: str | bytes) -> None:
     parses_or_is_refused(text)
 
 
-@settings(max_examples=300)
+@max_examples(300)
 @given(st.text(alphabet="[]{},:?-&*!|>'\"%@`#= \n\taz01.~<\\", max_size=60))
 def test_arbitrary_punctuation_parses_or_is_rejected(text: str) -> None:
     parses_or_is_refused(text)
@@ -399,7 +400,7 @@ def test_arbitrary_punctuation_parses_or_is_rejected(text: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@max_examples(300)
 @given(st.integers(0, len(GOOD)), st.integers(0, 12), st.text(max_size=6))
 def test_a_damaged_policy_parses_or_is_rejected(start: int, length: int, patch: str) -> None:
     parses_or_is_refused(GOOD[:start] + patch + GOOD[start + length :])
@@ -427,14 +428,14 @@ BOUNDS = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@max_examples(300)
 @given(st.lists(BOUNDS, max_size=3), ANYTHING)
 def test_arbitrary_values_of_the_fields_parse_or_are_rejected(bounds: list[dict[str, Any]], minimum: Any) -> None:
     parses_or_is_refused(yaml.safe_dump({"version": 1, "bounds": bounds}))
     parses_or_is_refused(yaml.safe_dump({"version": 1, "min_samples": minimum, "bounds": bounds}))
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(BOUNDS)
 def test_the_schema_accepts_every_bound_that_parses(bound: dict[str, Any]) -> None:
     document = {"version": 1, "bounds": [bound]}
@@ -445,7 +446,7 @@ def test_the_schema_accepts_every_bound_that_parses(bound: dict[str, Any]) -> No
     Draft202012Validator(policy_schema()).validate(document)
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(BOUNDS)
 def test_every_bound_that_parses_can_be_evaluated(bound: dict[str, Any]) -> None:
     try:

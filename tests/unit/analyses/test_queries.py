@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from analyses_strategy import START, archived_analyses, make_analysis
 from errata.errors import InvalidRequest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.analyses import queries
@@ -64,7 +65,7 @@ def read_all(backend: Backend, order: Order, limit: int) -> list[str]:
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@max_examples(60)
 @given(
     archived=st.lists(archived_analyses(IDS.map(lambda text: f"x{text}")), max_size=12, unique_by=lambda item: item.id),
     opened=st.lists(st.tuples(IDS, st.integers(0, 5)), max_size=8, unique_by=lambda item: item[0]),

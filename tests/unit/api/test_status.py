@@ -11,9 +11,10 @@ from errata import v1 as pb
 from errata.connection import UnknownMethod
 from errata.errors import ErrataError, InvalidRequest, InvalidRow, ModelNotFound, TooBusy, Violation
 from errata.v1 import analysis_service_pb2_grpc
+from example_counts import max_examples
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -168,7 +169,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60).filter(la
     violations=st.lists(st.builds(Violation, texts.filter(bool), texts, st.none() | st.integers(1, 10**6)), max_size=4),
     retry_after=st.none() | st.integers(0, 600_000).map(lambda milliseconds: milliseconds / 1000),
 )
-@settings(max_examples=200)
+@max_examples(200)
 def test_a_client_raises_the_error_of_the_service(
     kind: type[ErrataError], message: str, violations: list[Violation], retry_after: float | None
 ) -> None:

@@ -7,7 +7,8 @@ from contextlib import suppress
 
 import pytest
 from errata.errors import TruncatedUpload
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.api.upload_stream import MAX_BUFFERED, UploadStream
@@ -40,7 +41,7 @@ async def ends_soon(task: "asyncio.Future[None]") -> bool:
 
 
 @given(chunks=st.lists(st.binary(min_size=1, max_size=50), max_size=20), size=st.integers(1, 64))
-@settings(max_examples=50)
+@max_examples(50)
 def test_chunks_are_read_in_order(chunks: list[bytes], size: int) -> None:
     async def pipe() -> bytes:
         stream = UploadStream()

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from errata.errors import NewerRecord, Unavailable
-from hypothesis import HealthCheck, given, settings
+from example_counts import max_examples
+from hypothesis import HealthCheck, given
 from strategies import ANALYSES
 
 from service.archive.archive import FileArchive
@@ -79,7 +80,7 @@ def predictions(size: int = 4) -> Predictions:
 
 
 @given(ANALYSES)
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@max_examples(100, suppress_health_check=[HealthCheck.too_slow])
 def test_an_analysis_is_read_as_it_was_written(original: Analysis) -> None:
     text = json.dumps(to_document(original), allow_nan=False)
 

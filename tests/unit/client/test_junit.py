@@ -6,7 +6,8 @@ import pytest
 import xmlschema
 from errata import pb
 from errata.cli.junit import to_junit
-from hypothesis import example, given, settings
+from example_counts import max_examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unit.client.gate_messages import gate_reason, gate_result
 
@@ -161,7 +162,7 @@ def test_everything_but_a_pass_counts_as_a_failure_or_an_error(decision: GateDec
     assert of(root, "failures") + of(root, "errors") == 1
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(st.lists(st.sampled_from([*SHOWN_AS]), max_size=12))
 def test_counts_add_up_and_cases_have_the_order_of_the_bounds(decisions: list[GateDecision]) -> None:
     root = parsed(to_junit(result_of(*decisions), "a model"))
@@ -251,7 +252,7 @@ def test_names_that_are_valid_in_xml_are_unchanged(name: str) -> None:
 ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
 @example("\x00", "\ufffe", "\x1b")
 def test_any_text_gives_well_formed_xml(policy: str, name: str, message: str) -> None:

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 from errata import pb
 from errata.cli.markdown import escape, to_markdown
-from hypothesis import example, given, settings
+from example_counts import max_examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -229,7 +230,7 @@ ANY_TEXT = st.one_of(
 )
 
 
-@settings(max_examples=400)
+@max_examples(400)
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
 @example("\\", "|", "\\|")
 def test_any_text_stays_in_its_cell(policy: str, name: str, message: str) -> None:
@@ -242,7 +243,7 @@ def test_any_text_stays_in_its_cell(policy: str, name: str, message: str) -> Non
     assert [visible(text) for text in texts(markdown, "heading")] == [visible(f"Errata: {policy} – fail")]
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(ANY_TEXT)
 def test_escaped_text_is_one_line_and_can_be_encoded(text: str) -> None:
     result = escape(text)

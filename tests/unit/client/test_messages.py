@@ -19,7 +19,8 @@ from errata.messages import (
     superclass_note,
     vocabulary_note,
 )
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 TABLES: list[tuple[Mapping[object, str], type[Enum]]] = [
@@ -56,7 +57,7 @@ def test_percentages_have_one_decimal_and_missing_values_a_dash(fraction: float 
 
 
 @given(st.floats(-1, 1))
-@settings(max_examples=200)
+@max_examples(200)
 def test_points_have_a_sign_and_two_decimals(value: float) -> None:
     text = format_points(value)
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle.superclasses import share_superclass
 
@@ -39,7 +40,7 @@ def all_pairs(size: int) -> list[tuple[int, int]]:
 
 
 @FORMS
-@settings(max_examples=100)
+@max_examples(100)
 @given(rows=memberships())
 @pytest.mark.usefixtures("use_form")
 def test_classes_share_a_superclass_as_the_oracle_says(rows: list[list[str]]) -> None:
@@ -54,7 +55,7 @@ def test_classes_share_a_superclass_as_the_oracle_says(rows: list[list[str]]) ->
     assert table.reshape(-1).tolist() == single.tolist() == expected
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(memberships())
 def test_superclasses_of_a_class_are_those_of_its_row(rows: list[list[str]]) -> None:
     superclasses = Superclasses.from_names(rows)
@@ -68,7 +69,7 @@ def test_superclasses_of_a_class_are_those_of_its_row(rows: list[list[str]]) -> 
             assert superclasses.shared_names(index, other) == shared
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(memberships())
 def test_shared_superclasses_of_many_pairs_are_those_of_each(rows: list[list[str]]) -> None:
     superclasses = Superclasses.from_names(rows)
@@ -82,7 +83,8 @@ def test_shared_superclasses_of_many_pairs_are_those_of_each(rows: list[list[str
     assert pairs.tolist() == sorted(pairs.tolist())
 
 
-@settings(max_examples=100)
+@pytest.mark.slow
+@max_examples(100)
 @given(memberships())
 def test_members_and_masks_are_the_classes_of_a_superclass(rows: list[list[str]]) -> None:
     superclasses = Superclasses.from_names(rows)
@@ -97,7 +99,7 @@ def test_members_and_masks_are_the_classes_of_a_superclass(rows: list[list[str]]
     assert superclasses.mask("none has this name") is None
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(memberships())
 def test_similar_classes_share_a_superclass(rows: list[list[str]]) -> None:
     superclasses = Superclasses.from_names(rows)
@@ -107,7 +109,7 @@ def test_similar_classes_share_a_superclass(rows: list[list[str]]) -> None:
         assert superclasses.similar_to(index).tolist() == expected
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(memberships(), st.integers(0, 2**32 - 1))
 def test_totals_are_sums_over_the_classes_of_a_superclass(rows: list[list[str]], seed: int) -> None:
     superclasses = Superclasses.from_names(rows)
@@ -120,7 +122,7 @@ def test_totals_are_sums_over_the_classes_of_a_superclass(rows: list[list[str]],
         assert total == [sum(values[index, column].item() for index in members) for column in range(3)]
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(memberships())
 def test_mask_of_members_gives_the_same_superclasses(rows: list[list[str]]) -> None:
     by_names = Superclasses.from_names(rows)
@@ -141,7 +143,7 @@ def test_superclass_without_classes_is_possible() -> None:
 
 
 @FORMS
-@settings(max_examples=100)
+@max_examples(100)
 @given(pairs=st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=20), symmetric=st.booleans())
 @pytest.mark.usefixtures("use_form")
 def test_relation_has_exactly_its_pairs(pairs: list[tuple[int, int]], symmetric: bool) -> None:

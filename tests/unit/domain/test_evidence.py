@@ -5,7 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from unit.rules.scenarios import ALL_CLASSES, Scenario, scenarios
 
@@ -29,14 +30,14 @@ def to_dicts(labels: Labels) -> list[dict[int, LabelSource]]:
     return [dict(zip(labels.of(row).tolist(), labels.sources_of(row), strict=True)) for row in rows]
 
 
-@settings(max_examples=50)
+@max_examples(50)
 @given(LABELS)
 def test_labels_round_trip(samples: list[dict[int, LabelSource]]) -> None:
     assert to_dicts(to_labels(samples)) == samples
     assert to_labels(samples).counts.tolist() == [len(sample) for sample in samples]
 
 
-@settings(max_examples=50)
+@max_examples(50)
 @given(LABELS, st.data())
 def test_rows_of_labels_are_a_slice(samples: list[dict[int, LabelSource]], data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(samples)))
@@ -45,7 +46,7 @@ def test_rows_of_labels_are_a_slice(samples: list[dict[int, LabelSource]], data:
     assert to_dicts(to_labels(samples).rows(start, stop)) == samples[start:stop]
 
 
-@settings(max_examples=50)
+@max_examples(50)
 @given(LABELS, st.data())
 def test_selected_labels_keep_the_order_of_the_selection(
     samples: list[dict[int, LabelSource]], data: st.DataObject
@@ -57,7 +58,7 @@ def test_selected_labels_keep_the_order_of_the_selection(
     assert to_dicts(selection) == [samples[row] for row in rows]
 
 
-@settings(max_examples=30)
+@max_examples(30)
 @given(scenarios(max_samples=8), st.integers(0, 2**32 - 1))
 def test_relation_with_any_label_is_the_union_over_the_labels(scenario: Scenario, seed: int) -> None:
     random, evidence = np.random.default_rng(seed), scenario.evidence
@@ -92,7 +93,7 @@ def strata_from_rows(rows: list[tuple[int, bool, tuple[bool, bool, bool], bool]]
     )
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(ROWS)
 def test_samples_share_a_stratum_if_they_have_the_same_target_and_groups(
     rows: list[tuple[int, bool, tuple[bool, bool, bool], bool]],
@@ -108,7 +109,7 @@ def test_samples_share_a_stratum_if_they_have_the_same_target_and_groups(
     assert len(set(stratum_of_key.values())) == len(stratum_of_key)
 
 
-@settings(max_examples=150)
+@max_examples(150)
 @given(ROWS)
 def test_weights_of_samples_with_a_property_add_up_to_the_mean_share_over_classes(
     rows: list[tuple[int, bool, tuple[bool, bool, bool], bool]],

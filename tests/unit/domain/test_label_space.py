@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import ClassPairs, LabelSpace, Superclasses, normalize
@@ -81,7 +82,8 @@ def test_number_that_is_a_synonym_and_an_index_of_two_classes_is_ambiguous() -> 
 TEXTS = st.text(alphabet="abAB_ é1", min_size=1, max_size=3).filter(lambda text: text.strip() == text)
 
 
-@settings(max_examples=300)
+@pytest.mark.slow
+@max_examples(300)
 @given(
     st.lists(
         st.tuples(TEXTS, TEXTS, st.lists(TEXTS, max_size=2).map(tuple)),

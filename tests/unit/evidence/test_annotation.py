@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from errata.errors import InvalidEvidence
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from unit.evidence.official import COLUMNS, Row, wordnet_id, write_csv, write_json
 
@@ -59,7 +60,7 @@ def test_byte_order_mark_and_windows_line_ends_do_not_matter(tmp_path: Path) -> 
 CLASSES = st.lists(st.sampled_from((0, 1, 7, 134, 517, 998, 999)), max_size=4)
 
 
-@settings(max_examples=60)
+@max_examples(60)
 @given(annotated=st.lists(st.tuples(CLASSES, CLASSES, st.booleans()), min_size=1, max_size=8))
 def test_class_counts_once_and_correct_wins_over_unclear(
     tmp_path_factory: pytest.TempPathFactory, annotated: list[tuple[list[int], list[int], bool]]

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from errata.errors import InvalidEvidence
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from unit.evidence.official import wordnet_id, write_artefacts
 
@@ -255,7 +256,7 @@ def test_archive_with_altered_bytes_is_read_or_rejected(tmp_path: Path, compress
     compress(file, topk_train_targets=NEIGHBORS)
     sound = file.read_bytes()
 
-    @settings(max_examples=150)
+    @max_examples(150)
     @given(st.integers(0, len(sound) - 1), st.integers(1, 255), st.booleans())
     def altered(place: int, bits: int, cut: bool) -> None:
         damaged = bytearray(sound)

@@ -38,6 +38,7 @@ def refused_labels(tmp_path: Path, text: str) -> InvalidEvidence:
     return caught.value
 
 
+@pytest.mark.slow
 def test_a_large_file_of_too_many_classes_takes_little_memory(tmp_path: Path) -> None:
     path = write(tmp_path / "classes.csv", "name\n" + "a\n" * 300_000)
     tracemalloc.start()
@@ -141,6 +142,7 @@ def test_manifest_that_contradicts_its_arrays_is_refused(
     assert problem in caught.value.message
 
 
+@pytest.mark.slow
 def test_millions_of_overlaps_in_a_bundle_are_refused(tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path)
     content = json.loads((bundle / "label_space.json").read_text())

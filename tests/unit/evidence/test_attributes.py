@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from errata.errors import InvalidEvidence, NotFound
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import ImageAttribute, Slice
@@ -186,7 +187,7 @@ def test_a_data_set_without_attributes_has_none(demo: Bundle) -> None:
         AttributeRepository({}).get(demo)
 
 
-@settings(max_examples=300)
+@max_examples(300)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: (HEADER + text).encode()))
 def test_arbitrary_files_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = write(tmp_path_factory.getbasetemp(), content, "fuzzed.csv")
@@ -199,7 +200,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Zl
 cells = texts.map(str.strip).filter(bool)
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(st.sets(st.tuples(cells, cells.filter(lambda text: "=" not in text), cells), min_size=1, max_size=20))
 def test_written_rows_are_read(tmp_path_factory: pytest.TempPathFactory, rows: set[tuple[str, str, str]]) -> None:
     path = tmp_path_factory.getbasetemp() / "written.csv"

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from errata.errors import ImageNotFound, InvalidEvidence
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from unit.evidence.synthetic import missing, synthetic_inputs
 
@@ -414,7 +415,7 @@ def worn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(max_examples=250)
+@max_examples(250)
 @given(st.sampled_from(ARRAYS), st.integers(0, 2**31), st.integers(1, 255))
 def test_altered_byte_is_rejected_or_found(worn: Path, name: str, place: int, bits: int) -> None:
     file = worn / f"{name}.npy"
@@ -433,7 +434,7 @@ def test_altered_byte_is_rejected_or_found(worn: Path, name: str, place: int, bi
     assert any(name in item for item in wrong)
 
 
-@settings(max_examples=250)
+@max_examples(250)
 @given(st.integers(0, 2**31), st.integers(1, 255))
 def test_manifest_with_an_altered_byte_is_accepted_or_rejected(worn: Path, place: int, bits: int) -> None:
     file = worn / "manifest.json"

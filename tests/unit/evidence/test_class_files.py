@@ -132,6 +132,7 @@ def test_reference_classes_have_twenty_superclasses(reference: Path) -> None:
 # numbers of classes and groups
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 32_767])
 def test_smallest_and_largest_label_space_are_read(tmp_path: Path, count: int) -> None:
     label_space = read(tmp_path, "name\n" + "".join(f"class {number}\n" for number in range(count)))

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from errata.errors import InvalidEvidence
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle import cooccurrence as oracle
 
@@ -27,7 +28,7 @@ def counted(images: list[list[int]]) -> CooccurrenceInputs:
     return count_pairs(labels, np.array([10 * number + 1 for number in range(1, len(images) + 1)], dtype=np.int32))
 
 
-@settings(max_examples=150)
+@max_examples(150)
 @given(IMAGES)
 def test_pair_counts_agree_with_the_oracle(images: list[list[int]]) -> None:
     result = counted(images)
@@ -37,7 +38,7 @@ def test_pair_counts_agree_with_the_oracle(images: list[list[int]]) -> None:
     assert dict(zip(pairs, result.counts.tolist(), strict=True)) == oracle.count_pairs(map(set, images))
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(IMAGES)
 def test_examples_are_images_that_show_both(images: list[list[int]]) -> None:
     result = counted(images)
@@ -49,7 +50,7 @@ def test_examples_are_images_that_show_both(images: list[list[int]]) -> None:
         assert count == len(showing)
 
 
-@settings(max_examples=50)
+@max_examples(50)
 @given(IMAGES, st.lists(st.sets(CLASSES, max_size=3), max_size=3))
 def test_pairs_occur_twice_and_share_no_superclass(images: list[list[int]], superclasses: list[set[int]]) -> None:
     names = [[str(number) for number, members in enumerate(superclasses) if index in members] for index in range(1000)]
@@ -61,7 +62,7 @@ def test_pairs_occur_twice_and_share_no_superclass(images: list[list[int]], supe
     assert {(a, b) for a, b in pairs if a < b} == oracle.pairs(map(set, images), superclasses)
 
 
-@settings(max_examples=50)
+@max_examples(50)
 @given(IMAGES, st.integers(1, 4))
 def test_minimum_of_images_can_be_set(images: list[list[int]], min_count: int) -> None:
     relation = cooccurrence_relation(counted(images), Superclasses.from_names([()] * 1000), min_count)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from errata.errors import InvalidEvidence
-from hypothesis import example, given, settings
+from example_counts import max_examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unit.evidence.encoders import Counting, Other, SameAnswers
 from unit.evidence.official import wordnet_id, write_artefacts
@@ -46,7 +47,7 @@ def unit(rows: int, dimensions: int, seed: int = 0) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-@settings(max_examples=50)
+@max_examples(50)
 @given(st.integers(1, 5), st.integers(1, 40), st.integers(0, 2**32))
 def test_unit_vectors_are_unchanged(rows: int, dimensions: int, seed: int) -> None:
     vectors = unit(rows, dimensions, seed)
@@ -209,7 +210,7 @@ def worn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, Path]:
     return cache, file.read_bytes(), file
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(st.integers(0, 127) | st.integers(0, 10**6))
 def test_truncated_cache_file_is_replaced(worn: tuple[Path, bytes, Path], length: int) -> None:
     cache, sound, file = worn
@@ -233,7 +234,7 @@ def test_invalid_cache_file_is_ignored(worn: tuple[Path, bytes, Path], array: np
     assert np.array_equal(cached(HashEncoder(), cache).images(NAMES[:10]), HashEncoder().embed_images(NAMES[:10]))
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(st.integers(0, 127), st.integers(1, 255))
 @example(place=65, bits=1)  # 22 instead of 32 values for each image
 def test_cache_file_with_a_damaged_header_is_ignored(worn: tuple[Path, bytes, Path], place: int, bits: int) -> None:

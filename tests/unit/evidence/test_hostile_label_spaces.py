@@ -99,6 +99,7 @@ def test_broken_rows_of_classes_are_refused_with_their_line(tmp_path: Path, row:
     assert "\x1b" not in error.message and "\u202e" not in error.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 32_768])
 def test_too_few_or_too_many_classes_are_refused(tmp_path: Path, count: int) -> None:
     error = refused(tmp_path, classes="name\n" + "".join(f"class {index}\n" for index in range(count)))

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from errata.errors import InvalidEvidence, PermanentError
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle.verdicts import Facts, Sample, byte, judge
 from unit.evidence.small_label_space import IMAGES, OVERLAPS, ROWS, own_inputs, own_label_space
@@ -276,7 +277,8 @@ def test_tables_of_many_cells_or_classes_are_not_written(samples: int, classes: 
     assert layout.has_table(samples, classes) is expected
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.slow
+@max_examples(40)
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_verdicts_and_evidence_do_not_depend_on_the_table(pair: Pair, seed: int, is_dense: bool) -> None:
     with_table, without_table = pair
@@ -297,6 +299,7 @@ def test_verdicts_and_evidence_do_not_depend_on_the_table(pair: Pair, seed: int,
             assert explained[0] == explained[1]
 
 
+@pytest.mark.slow
 def test_every_verdict_on_demand_equals_the_table(pair: Pair) -> None:
     with_table, without_table = pair
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from unit.evidence.small_label_space import label_spaces, own_label_space
 
 from service.domain import LabelSpace, Superclasses
@@ -29,7 +30,7 @@ def fields(space: LabelSpace) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(label_spaces())
 def test_label_space_round_trips(space: LabelSpace) -> None:
     result = from_json(to_json(space))
@@ -46,6 +47,7 @@ def test_imagenet_1k_round_trips_and_its_second_form_is_canonical() -> None:
     assert to_json(from_json(to_json(result))) == to_json(result)
 
 
+@pytest.mark.slow
 def test_the_largest_label_space_round_trips() -> None:
     rows = [{**ROW, "id": str(index), "superclasses": [f"s{index // 3}", f"t{index % 900}"]} for index in range(32_767)]
     space = from_json(json.dumps({"name": "large", "classes": rows, "overlaps": [[0, 32_766]]}).encode())

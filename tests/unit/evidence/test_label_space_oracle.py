@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_counts import max_examples
 from hypothesis import given, settings
 from label_space_strategy import Case, cases, write_case, write_csv
 from oracle import aggregates, label_space
@@ -67,7 +68,7 @@ def verdicts_of(bundle: Bundle, predicted: Mapping[str, int]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("on_demand", ON_DEMAND.values(), ids=ON_DEMAND)
-@settings(max_examples=60)
+@max_examples(60)
 @given(case=cases())
 def test_verdicts_of_any_label_space_agree_with_the_oracle(on_demand: bool, case: Case) -> None:
     with tempfile.TemporaryDirectory() as name, without_tables(on_demand):
@@ -85,7 +86,7 @@ def test_verdicts_of_any_label_space_agree_with_the_oracle(on_demand: bool, case
             assert single.tolist() == [expected.verdicts(predicted)[file_name]]
 
 
-@settings(max_examples=60)
+@max_examples(60)
 @given(case=cases())
 def test_summaries_of_any_label_space_agree_with_the_oracle(case: Case) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -111,7 +112,7 @@ def test_summaries_of_any_label_space_agree_with_the_oracle(case: Case) -> None:
             assert actual.multi_label_accuracy == pytest.approx(wanted.mla, abs=1e-12)
 
 
-@settings(max_examples=60)
+@max_examples(60)
 @given(case=cases())
 def test_a_stored_label_space_is_the_one_of_the_files(case: Case) -> None:
     with tempfile.TemporaryDirectory() as name:

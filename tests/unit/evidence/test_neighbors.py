@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -70,7 +71,7 @@ def numbered(train: np.ndarray) -> np.ndarray:
 
 
 @on_all
-@settings(max_examples=100)
+@max_examples(100)
 @given(
     images=arrays(np.float32, st.tuples(st.integers(1, 6), st.just(3)), elements=SMALL),
     train=arrays(np.float32, st.tuples(st.integers(10, 40), st.just(3)), elements=SMALL),
@@ -101,8 +102,9 @@ def crowded(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return near(draw(st.integers(1, 5))), train[rng.integers(0, len(train), len(train))]
 
 
+@pytest.mark.slow
 @on_all_and_with_errors
-@settings(max_examples=100, deadline=None)
+@max_examples(100)
 @given(vectors=crowded(), cuts=CUTS, block=st.sampled_from([1, 2, 8192]), dense=st.sampled_from([0, 32, 10**9]))
 def test_near_and_equal_vectors_are_ordered_as_by_a_full_sort(
     new_blocks: Callable[[np.ndarray], ScoreBlocks],

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from errata.errors import InvalidEvidence
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from label_space_strategy import Case, cases, write_case
 from oracle import label_space as space_oracle
@@ -89,7 +90,7 @@ def to_review(plain: PlainReview, bundle: Bundle) -> Review:
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@max_examples(60)
 @given(data=st.data(), case=cases(), min_reviews=st.sampled_from([1, 1, 2]))
 def test_labels_and_verdicts_agree_with_a_slow_application(data: st.DataObject, case: Case, min_reviews: int) -> None:
     with tempfile.TemporaryDirectory() as name:

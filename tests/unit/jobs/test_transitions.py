@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from errata.errors import ImagesMissing, InvalidModelId, ModelNotFound
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import Failure, ModelInfo, Predictions, State
@@ -40,7 +41,7 @@ def job(*shards: Shard, state: State = State.RUNNING) -> Job:
 
 
 @given(total=st.integers(1, 5000), shard_size=st.integers(1, 600))
-@settings(max_examples=200, deadline=None)
+@max_examples(200)
 def test_shards_cover_every_image_once(total: int, shard_size: int) -> None:
     job_spec = spec(total, shard_size)
 

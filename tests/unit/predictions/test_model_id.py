@@ -4,7 +4,8 @@ from pathlib import PurePosixPath
 
 import pytest
 from errata.errors import InvalidModelId
-from hypothesis import example, given, settings
+from example_counts import max_examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.predictions.model_id import (
@@ -53,7 +54,7 @@ def test_an_identifier_is_a_source_and_a_name_and_a_bare_name_means_timm(text, s
     assert str(model_id) == f"{source}:{rest}"
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(
     st.sampled_from(["timm", "demo"]),
     st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,40}", fullmatch=True),
@@ -154,7 +155,7 @@ def test_the_architecture_of_a_file_model_is_optional() -> None:
     assert parse_file_model("a/b.pth") == FileModel(PurePosixPath("a/b.pth"), "")
 
 
-@settings(max_examples=300)
+@max_examples(300)
 @given(
     st.text(max_size=40),
     st.sampled_from(["", "timm:", "demo:", "file:", "file:a/", "onnx:", "hf-hub:", "hf-hub:a/", "torchvision:a/"]),
@@ -240,7 +241,7 @@ def test_an_invalid_registered_model_is_rejected(rest) -> None:
     assert len(error_info.value.message) < 400
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(st.text(max_size=30), st.text(max_size=10), st.sampled_from(["models:/", "models://prod/", ""]))
 @example("..", "1", "models:/")
 def test_the_name_of_a_registered_model_cannot_contain_separators(name, end, head) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 from errata.errors import InvalidUpload, TooLarge
-from hypothesis import example, given, settings
+from example_counts import max_examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.domain import Axis, ErrorType, GroupNumbers
@@ -285,7 +286,7 @@ def survives(content: bytes) -> None:
         assert all(count >= 0 for count in model.numbers.counts.values())
 
 
-@settings(max_examples=300)
+@max_examples(300)
 @given(st.binary(max_size=300))
 @example(b"\xef\xbb\xbf")
 @example(b"\n")
@@ -307,7 +308,7 @@ CELLS = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@max_examples(300)
 @given(st.lists(st.lists(CELLS, max_size=len(GOOD) + 2), max_size=4), st.sampled_from(["\n", "\r\n", "\r"]))
 def test_any_cells_below_a_good_header_are_read_or_rejected(rows: list[list[str]], end: str) -> None:
     text = end.join([",".join(GOOD), *map(",".join, rows)])
@@ -315,13 +316,13 @@ def test_any_cells_below_a_good_header_are_read_or_rejected(rows: list[list[str]
     survives(text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=300)
+@max_examples(300)
 @given(st.dictionaries(st.sampled_from(list(GOOD)), CELLS, max_size=4))
 def test_good_row_with_any_cells_changed_is_read_or_rejected(changed: dict[str, str]) -> None:
     survives(csv_of({**GOOD, **changed}))
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(st.integers(0, len(csv_of(GOOD, GOOD))), st.integers(0, 30), st.binary(max_size=5))
 def test_damaged_file_is_read_or_rejected(at: int, length: int, instead: bytes) -> None:
     content = csv_of(GOOD, GOOD)

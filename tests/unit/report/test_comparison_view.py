@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from errata.messages import format_points, pluralize
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -170,7 +171,7 @@ def test_comparison_without_common_images_has_a_summary() -> None:
     only=st.tuples(st.integers(0, 2000), st.integers(0, 2000)),
     p_value=st.floats(0, 1),
 )
-@settings(max_examples=200)
+@max_examples(200)
 def test_comparison_summary_is_complete(cells: list[int], only: tuple[int, int], p_value: float) -> None:
     matrix = np.array(cells, np.int64).reshape(8, 8)
     sentence = comparison_summary(group(matrix, paired(PairedMetric.SEVERE, *only, p_value)))
@@ -211,7 +212,7 @@ def test_test_result_is_a_sentence(test: PairedTest, sentence: str) -> None:
 
 
 @given(st.sampled_from(list(PairedMetric)), st.integers(0, 5000), st.integers(0, 5000), st.floats(0, 1))
-@settings(max_examples=200)
+@max_examples(200)
 def test_test_result_is_complete(question: PairedMetric, only_a: int, only_b: int, p_value: float) -> None:
     sentence = test_result(paired(question, only_a, only_b, p_value))
 
@@ -258,7 +259,7 @@ def test_matrix_has_a_row_per_type_in_a_and_a_column_per_type_in_b() -> None:
 
 
 @given(st.lists(st.integers(0, 3000) | st.just(0), min_size=64, max_size=64))
-@settings(max_examples=10)
+@max_examples(10)
 def test_rows_and_columns_of_a_matrix_add_up(cells: list[int]) -> None:
     result = view(comparison(np.array(cells, np.int64).reshape(8, 8)))
     counted = [[int(cell.count.replace(",", "")) for cell in row.cells] for row in result.matrix]

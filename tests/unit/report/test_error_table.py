@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import (
@@ -94,7 +95,7 @@ def test_name_is_prefix_middle_and_suffix(names: list[str]) -> None:
 @given(
     st.lists(st.text("ab./", max_size=6) | st.text(st.characters(exclude_categories=["Cs"]), max_size=4), max_size=6)
 )
-@settings(max_examples=300)
+@max_examples(300)
 def test_every_name_can_be_reconstructed(names: list[str]) -> None:
     assert names_in(round_trip(table(names))) == names
 
@@ -130,7 +131,7 @@ def test_table_without_errors_is_empty() -> None:
         max_size=6,
     )
 )
-@settings(max_examples=100)
+@max_examples(100)
 def test_every_column_can_be_read_back(
     rows: list[tuple[int, int, ErrorType, tuple[bool, bool, bool], float, list[tuple[int, LabelSource]]]],
 ) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from errata.messages import STATE_NAMES
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import (
@@ -241,7 +242,7 @@ def test_progress_text_describes_unfinished_analyses(state: State, progress: Pro
         live_workers=st.none() | st.integers(0, 9),
     ),
 )
-@settings(max_examples=200)
+@max_examples(200)
 def test_progress_text_is_complete(state: State, progress: Progress) -> None:
     sentence = progress_text(state, progress)
 

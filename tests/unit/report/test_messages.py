@@ -6,7 +6,8 @@ from enum import Enum
 from importlib.resources import files
 
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import (
@@ -104,7 +105,7 @@ def test_summary_of_special_cases(samples: int, counts: Mapping[Severity, int], 
     correct=st.integers(0, 300),
     is_upper_bound=st.booleans(),
 )
-@settings(max_examples=300)
+@max_examples(300)
 def test_summary_is_complete(counts: tuple[int, int, int, int], correct: int, is_upper_bound: bool) -> None:
     by_severity = dict(zip(RESNET, counts, strict=True))
     errors = sum(counts)
@@ -147,7 +148,7 @@ def test_percentile_text_states_the_larger_side(metric: Metric, percentile: floa
 
 
 @given(st.sampled_from(METRICS), st.floats(0, 1))
-@settings(max_examples=200)
+@max_examples(200)
 def test_percentile_text_is_complete(metric: Metric, percentile: float) -> None:
     sentence = percentile_text(PercentileRank(metric, 0.1, percentile, None))
 
@@ -423,7 +424,7 @@ def gate_reasons(draw: st.DrawFn) -> GateReason:
 
 
 @given(gate_reasons())
-@settings(max_examples=300)
+@max_examples(300)
 def test_gate_reason_is_complete(reason: GateReason) -> None:
     sentence = gate_reason(reason)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import (
@@ -302,7 +303,7 @@ def test_severity_without_evaluated_rules_has_no_counts(
 
 
 @given(st.lists(st.integers(0, 3000), min_size=8, max_size=8))
-@settings(max_examples=25)
+@max_examples(25)
 def test_severities_add_up_to_the_errors(counts: list[int]) -> None:
     result = view(analysis(summary=summary(dict(zip(ERROR_TYPES, counts, strict=True)))))
 
@@ -345,7 +346,7 @@ def test_breakdown_chart_is_described_group_by_group() -> None:
 
 
 @given(st.lists(st.integers(0, 50_000), min_size=8, max_size=8))
-@settings(max_examples=200)
+@max_examples(200)
 def test_bar_segments_are_contiguous_and_fill_the_width(counts: list[int]) -> None:
     segments = bar_segments(dict(zip(ERROR_TYPES, counts, strict=True)))
 

@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from errata.messages import METRIC_NAMES
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import (
@@ -116,7 +117,7 @@ def test_trend_summary_counts_the_models(own: int, others: int, published: int, 
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 3000))
-@settings(max_examples=100)
+@max_examples(100)
 def test_trend_summary_is_complete(own: int, others: int, published: int) -> None:
     sentence = trend_summary(own, others, published)
 
@@ -157,7 +158,7 @@ def test_fit_text_has_slope_and_r_squared() -> None:
         r_squared=st.none() | st.floats(0, 1),
     )
 )
-@settings(max_examples=200)
+@max_examples(200)
 def test_trend_description_is_complete(fit: Fit | None) -> None:
     sentence = trend_description("model failure", "multi-label accuracy", fit_text(fit))
 

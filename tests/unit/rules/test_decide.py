@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle.verdicts import Facts, byte, judge
 from unit.rules.scenarios import UNUSED_CLASSES, USED_CLASSES, Scenario, evidence_of, scenarios
@@ -14,7 +15,7 @@ from service.rules.table import STOPPED_AT_TARGET, error_types, tags
 PREDICTIONS = (*USED_CLASSES, *UNUSED_CLASSES)
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(scenarios(max_samples=40))
 def test_verdicts_equal_those_of_the_oracle(scenario: Scenario) -> None:
     table = decide(scenario.evidence)
@@ -29,7 +30,7 @@ def test_verdicts_equal_those_of_the_oracle(scenario: Scenario) -> None:
             assert [tag.name for tag in tags(verdict, sample.problematic)] == expected.tags
 
 
-@settings(max_examples=15)
+@max_examples(15)
 @given(scenarios(max_samples=4))
 def test_verdicts_of_all_classes_equal_those_of_the_oracle(scenario: Scenario) -> None:
     table = decide(scenario.evidence)
@@ -48,13 +49,13 @@ def verdicts_on_demand(evidence: Evidence) -> Bytes:
         return decide_each(evidence.take(samples), predicted).reshape(-1, 1000)
 
 
-@settings(max_examples=60)
+@max_examples(60)
 @given(scenarios(max_samples=12))
 def test_verdicts_on_demand_equal_the_table(scenario: Scenario) -> None:
     assert np.array_equal(verdicts_on_demand(scenario.evidence), decide(scenario.evidence))
 
 
-@settings(max_examples=40)
+@max_examples(40)
 @given(scenarios(), st.data())
 def test_sample_without_a_prediction_has_no_verdict(scenario: Scenario, data: st.DataObject) -> None:
     table, size = decide(scenario.evidence), len(scenario.samples)
@@ -66,7 +67,7 @@ def test_sample_without_a_prediction_has_no_verdict(scenario: Scenario, data: st
     assert verdicts.tolist() == [0 if class_ < 0 else int(table[row, class_]) for row, class_ in enumerate(top1)]
 
 
-@settings(max_examples=60)
+@max_examples(60)
 @given(scenarios())
 def test_verdict_of_a_sample_does_not_depend_on_other_samples(scenario: Scenario) -> None:
     whole = decide(scenario.evidence)
@@ -79,7 +80,7 @@ def test_verdict_of_a_sample_does_not_depend_on_other_samples(scenario: Scenario
     assert np.array_equal(backwards[::-1], whole)
 
 
-@settings(max_examples=60)
+@max_examples(60)
 @given(scenarios(max_samples=6))
 def test_trace_ends_at_the_verdict_of_the_oracle(scenario: Scenario) -> None:
     for row, sample in enumerate(scenario.samples):
@@ -165,7 +166,7 @@ def test_verdict_of_a_problematic_sample_follows_the_specification(
     assert [tag.name for tag in tags(verdict, True)] == expected_tags
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(scenarios(max_samples=20))
 def test_an_answer_without_a_class_has_the_verdict_of_a_class_without_relations(scenario: Scenario) -> None:
     evidence = scenario.evidence

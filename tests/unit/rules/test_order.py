@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from unit.rules.scenarios import ALL_CLASSES, Scenario, evidence_of, scenarios
 
 from service import rules
@@ -47,7 +48,7 @@ def test_abstained_rules_are_in_the_order_of_the_rules() -> None:
     )
 
 
-@settings(max_examples=40)
+@max_examples(40)
 @given(scenarios(max_samples=5))
 def test_abstaining_rule_never_holds(scenario: Scenario) -> None:
     for rule in ORDER:
@@ -57,7 +58,7 @@ def test_abstaining_rule_never_holds(scenario: Scenario) -> None:
         assert not (rule.abstains(scenario.evidence) and hits.any())
 
 
-@settings(max_examples=40)
+@max_examples(40)
 @given(scenarios(max_samples=5))
 def test_last_rule_always_holds(scenario: Scenario) -> None:
     assert ORDER[-1].hits(scenario.evidence, ALL_CLASSES).all()

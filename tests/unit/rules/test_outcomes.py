@@ -1,6 +1,7 @@
 """The outcomes of many verdicts at once, against the trace of each."""
 
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from unit.rules.scenarios import UNUSED_CLASSES, USED_CLASSES, Scenario, scenarios
 
 from service.domain import Outcome
@@ -8,7 +9,7 @@ from service.rules.decide import decide, trace
 from service.rules.outcomes import outcomes
 
 
-@settings(max_examples=60)
+@max_examples(60)
 @given(scenarios(max_samples=10))
 def test_outcomes_equal_the_trace_of_each_verdict(scenario: Scenario) -> None:
     evidence, table = scenario.evidence, decide(scenario.evidence)

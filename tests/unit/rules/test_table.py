@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle.verdicts import Verdict, byte
 
@@ -19,7 +20,7 @@ VERDICTS = [  # one per valid byte
 ]
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(TOP1, st.integers(0, 2**32 - 1))
 def test_verdicts_are_looked_up_by_prediction(top1: list[int], seed: int) -> None:
     table = np.random.default_rng(seed).integers(1, 256, (len(top1), 1000), dtype=np.uint8)

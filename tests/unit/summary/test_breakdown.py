@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle.aggregates import gain_if_fixed_mla, gain_if_fixed_top1, mean_over_target_classes
 from oracle.verdicts import Sample, Verdict
@@ -83,7 +84,7 @@ def agree(row: BreakdownRow, rows: Rows, classes: set[int]) -> None:
     assert by_id(row.gain_if_fixed_multi_label) == pytest.approx(multi_label, abs=1e-12)
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(ROWS)
 def test_rows_by_class_agree_with_a_loop(rows: Rows) -> None:
     result = by_class(table(rows), NAMES)
@@ -95,7 +96,7 @@ def test_rows_by_class_agree_with_a_loop(rows: Rows) -> None:
         agree(breakdown_row, rows, {breakdown_row.class_index})
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(ROWS)
 def test_rows_by_superclass_agree_with_a_loop(rows: Rows) -> None:
     result = superclass_rows(rows)
@@ -114,7 +115,7 @@ def judged(rows: Rows) -> tuple[list[Sample], list[Verdict]]:
     return samples, [Verdict(kind) for _, kind, _ in came]
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(ROWS)
 def test_gains_of_classes_add_up_to_the_total_gain(rows: Rows) -> None:
     result = by_class(table(rows), NAMES)
@@ -129,7 +130,7 @@ def test_gains_of_classes_add_up_to_the_total_gain(rows: Rows) -> None:
         assert total == pytest.approx(multi_label[kind.id] or 0, abs=1e-12)
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(ROWS)
 def test_gain_of_a_superclass_is_its_mean_times_its_share_of_classes(rows: Rows) -> None:
     samples, verdicts = judged(rows)
@@ -141,7 +142,7 @@ def test_gain_of_a_superclass_is_its_mean_times_its_share_of_classes(rows: Rows)
             assert gain == pytest.approx((gains[kind.id] or 0) * share, abs=1e-12)
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(ROWS)
 def test_accuracies_of_superclasses_agree_with_the_oracle(rows: Rows) -> None:
     samples, verdicts = judged(rows)
@@ -155,7 +156,7 @@ def test_accuracies_of_superclasses_agree_with_the_oracle(rows: Rows) -> None:
         assert superclass_row.multi_label_accuracy == (None if accuracy is None else pytest.approx(accuracy, abs=1e-12))
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(ROWS)
 def test_counts_of_classes_add_up(rows: Rows) -> None:
     result = by_class(table(rows), NAMES)

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import Calibration
@@ -55,7 +56,7 @@ def same(actual: float | None, expected: float | None) -> None:
         assert actual == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=300)
+@max_examples(300)
 @given(SAMPLES)
 def test_calibration_errors_agree_with_a_loop_over_bins(samples: list[tuple[int, float]]) -> None:
     result = calibrated(samples)
@@ -64,7 +65,7 @@ def test_calibration_errors_agree_with_a_loop_over_bins(samples: list[tuple[int,
     same(result.multi_label_error, expected_error(samples, {1, 2, 3}))
 
 
-@settings(max_examples=300)
+@max_examples(300)
 @given(SAMPLES)
 def test_bins_agree_with_a_loop(samples: list[tuple[int, float]]) -> None:
     result = calibrated(samples)
@@ -77,7 +78,7 @@ def test_bins_agree_with_a_loop(samples: list[tuple[int, float]]) -> None:
         same(bin_.multi_label_accuracy, sum(kind <= 3 for kind, _ in here) / len(here) if here else None)
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(SAMPLES)
 def test_bins_add_up_and_errors_are_fractions(samples: list[tuple[int, float]]) -> None:
     result = calibrated(samples)
@@ -137,7 +138,7 @@ def test_calibration_without_probabilities_has_no_values(samples: list[tuple[int
         assert numbers == (0, None, None, None)
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(st.lists(st.tuples(st.integers(1, 8), st.floats(0, 1, width=16)), min_size=1, max_size=60))
 def test_half_precision_probabilities_are_accumulated_in_double_precision(samples: list[tuple[int, float]]) -> None:
     assert calibrated(samples, np.float16) == calibrated(samples)

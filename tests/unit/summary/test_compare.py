@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, false_discovery_control
 
@@ -107,7 +108,7 @@ def p_value(only_a: int, only_b: int) -> float:
     return binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(ROWS)
 def test_transitions_of_every_group_agree_with_a_loop(rows: list[Row]) -> None:
     groups = groups_of(rows)
@@ -120,7 +121,7 @@ def test_transitions_of_every_group_agree_with_a_loop(rows: list[Row]) -> None:
         assert compared.transitions.tolist() == [[cells[a, b] for b in range(1, 9)] for a in range(1, 9)]
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(ROWS)
 def test_fixed_and_broken_follow_their_definition(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
@@ -134,7 +135,7 @@ def test_fixed_and_broken_follow_their_definition(rows: list[Row]) -> None:
         assert compared.top1_broken == sum(a == 1 and b != 1 for a, b in pairs)
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(ROWS)
 def test_fixed_and_broken_masks_agree_with_a_loop(rows: list[Row]) -> None:
     result = pair(rows)
@@ -146,7 +147,7 @@ def test_fixed_and_broken_masks_agree_with_a_loop(rows: list[Row]) -> None:
     assert (result.fixed.tolist(), result.broken.tolist()) == (fixed, broken)
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(ROWS)
 def test_paired_tests_agree_with_scipy(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
@@ -161,7 +162,7 @@ def test_paired_tests_agree_with_scipy(rows: list[Row]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=100)
+@max_examples(100)
 @given(ROWS, st.sets(st.sampled_from(list(ErrorType))))
 def test_discordant_counts_of_types_agree_with_a_loop(rows: list[Row], kinds: set[ErrorType]) -> None:
     pairs = [(a, b) for a, b, *_ in counted(rows)]
@@ -173,7 +174,7 @@ def test_discordant_counts_of_types_agree_with_a_loop(rows: list[Row], kinds: se
 
 
 @pytest.mark.slow
-@settings(max_examples=80)
+@max_examples(80)
 @given(ROWS)
 def test_rates_are_shares_of_the_samples(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
@@ -191,7 +192,7 @@ def test_rates_are_shares_of_the_samples(rows: list[Row]) -> None:
         assert list(compared.types) == list(ErrorType)
 
 
-@settings(max_examples=80)
+@max_examples(80)
 @given(ROWS)
 def test_multi_label_accuracy_is_a_mean_over_target_classes(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
@@ -255,7 +256,7 @@ def adjusted_by_scipy(rows: list[tuple[int, int, AdjustedTest]]) -> None:
     assert order == sorted(order)
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(ROWS)
 def test_changed_classes_agree_with_a_loop(rows: list[Row]) -> None:
     result = changed_classes(pair(rows), NAMES)
@@ -264,7 +265,7 @@ def test_changed_classes_agree_with_a_loop(rows: list[Row]) -> None:
     assert [row.name for row in result] == [NAMES[row.class_index] for row in result]
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(ROWS)
 def test_changed_superclasses_agree_with_a_loop(rows: list[Row]) -> None:
     result = superclass_rows(rows)
@@ -322,7 +323,7 @@ def test_interval_of_a_class_with_one_image_is_wide() -> None:
     assert row.errors.low < 0
 
 
-@settings(max_examples=40)
+@max_examples(40)
 @given(ROWS)
 def test_each_group_has_a_family_of_tests_of_its_own(rows: list[Row]) -> None:
     for group, part in split_groups(pair(rows), members_of(rows)).items():
@@ -330,7 +331,7 @@ def test_each_group_has_a_family_of_tests_of_its_own(rows: list[Row]) -> None:
         agree(changed_classes(part, NAMES), expected_rows(here, {NAMES[index]: {index} for index in CLASSES}))
 
 
-@settings(max_examples=40)
+@max_examples(40)
 @given(ROWS)
 def test_changes_of_types_agree_with_a_loop(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
@@ -349,7 +350,7 @@ def test_changes_of_types_agree_with_a_loop(rows: list[Row]) -> None:
             assert (row.share.low, row.share.high) == (low, high)
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(ROWS)
 def test_comparison_of_a_model_with_itself_has_no_changes(rows: list[Row]) -> None:
     same = [(a, a, *rest) for a, _, *rest in rows]
@@ -374,7 +375,7 @@ def test_comparison_of_a_model_with_itself_has_no_changes(rows: list[Row]) -> No
 
 
 @pytest.mark.slow
-@settings(max_examples=100)
+@max_examples(100)
 @given(ROWS)
 def test_swapping_the_models_mirrors_the_counts(rows: list[Row]) -> None:
     mirrored_groups = groups_of(swapped(rows))
@@ -530,7 +531,7 @@ def test_left_out_samples_are_those_of_one_model_only() -> None:
     assert result.counted.tolist() == [False, False, False, True, False]
 
 
-@settings(max_examples=60)
+@max_examples(60)
 @given(st.lists(st.tuples(*[st.integers(1, 8)] * 2, *[st.booleans()] * 4), min_size=1, max_size=40))
 def test_rejected_targets_separate_top1_correctness_from_types(
     rows: list[tuple[int, int, bool, bool, bool, bool]],

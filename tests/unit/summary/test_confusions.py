@@ -4,7 +4,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import Confusion
@@ -23,7 +24,7 @@ def confuse(rows: list[tuple[int, int, int]], most: int) -> list[Confusion]:
     )
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(ROWS, st.integers(0, 20))
 def test_confusions_are_sorted_by_frequency_then_class(rows: list[tuple[int, int, int]], most: int) -> None:
     result = confuse(rows, most)
@@ -33,7 +34,7 @@ def test_confusions_are_sorted_by_frequency_then_class(rows: list[tuple[int, int
     assert [((element.target, element.predicted), element.count) for element in result] == expected
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(ROWS)
 def test_confusion_lists_its_error_types(rows: list[tuple[int, int, int]]) -> None:
     for confusion in confuse(rows, 100):
@@ -68,7 +69,7 @@ def test_classes_that_are_confused_are_side_by_side(confused: list[tuple[int, in
     assert group_confused_classes(pairs(*confused), 20) == expected
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=25), st.integers(2, 14))
 def test_confused_classes_are_distinct_limited_and_those_of_the_first_pairs(
     confused: list[tuple[int, int]], limit: int
@@ -82,7 +83,7 @@ def test_confused_classes_are_distinct_limited_and_those_of_the_first_pairs(
     assert set(result) == {number for pair in confused[:included] for number in pair}
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(ROWS, st.lists(st.sampled_from((0, 1, 31, 500, 999, 32_766)), unique=True))
 def test_counts_of_confusions_agree_with_a_loop(rows: list[tuple[int, int, int]], classes: list[int]) -> None:
     targets, predicted, types = zip(*rows, strict=True) if rows else ((), (), ())

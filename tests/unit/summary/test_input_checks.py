@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from example_counts import max_examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.domain import Predictions
@@ -73,7 +74,7 @@ blocks = st.lists(st.tuples(many, many, st.integers(1, 9)), max_size=30).map(
 )
 
 
-@settings(max_examples=500)
+@max_examples(500)
 @given(st.lists(st.tuples(few, few), max_size=60) | blocks)
 @example([(0, 1), (1, 2), (2, 0)])
 @example([(0, 1), (1, 2), (2, 0)] * 5)

@@ -5,7 +5,8 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, false_discovery_control
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
@@ -16,7 +17,7 @@ from service.summary.multiple_tests import adjust_p_values
 SMALLEST = 1e-290  # p-values below lose digits to the range of floats
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_p_value_of_small_counts_agrees_with_scipy_and_statsmodels(only_a: int, only_b: int) -> None:
     actual = mcnemar(only_a, only_b)
@@ -26,7 +27,7 @@ def test_p_value_of_small_counts_agrees_with_scipy_and_statsmodels(only_a: int, 
         assert actual == pytest.approx(binomtest(only_a, only_a + only_b).pvalue, rel=1e-9)
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(st.integers(0, 12_500), st.integers(0, 12_500))
 def test_p_value_of_large_counts_agrees_with_scipy(only_a: int, only_b: int) -> None:
     expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
@@ -50,7 +51,7 @@ def test_tiny_p_value_is_accurate() -> None:
     assert mcnemar(16, 1059) == pytest.approx(float(Fraction(2 * tail, 2**1075)), rel=1e-8)
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(st.integers(1_000, 25_000), st.floats(-6, 6))
 def test_p_value_of_similar_large_counts_agrees_with_scipy(total: int, deviations: float) -> None:
     only_a = round(total / 2 + deviations * total**0.5 / 2)
@@ -58,7 +59,7 @@ def test_p_value_of_similar_large_counts_agrees_with_scipy(total: int, deviation
     assert mcnemar(only_a, total - only_a) == pytest.approx(binomtest(only_a, total).pvalue, rel=1e-8)
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(st.integers(0, 25_000), st.integers(0, 25_000))
 def test_p_value_is_a_probability_and_symmetric(only_a: int, only_b: int) -> None:
     assert mcnemar(only_a, only_b) == mcnemar(only_b, only_a)
@@ -99,7 +100,7 @@ def test_counts_can_be_arrays() -> None:
     np.testing.assert_array_equal(mcnemar(only_a, only_b), expected)
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(st.lists(st.floats(0, 1), max_size=40))
 def test_adjusted_p_values_agree_with_scipy(p_values: list[float]) -> None:
     actual = adjust_p_values(np.array(p_values))

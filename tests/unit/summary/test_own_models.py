@@ -5,7 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from example_counts import max_examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.domain import (
@@ -56,7 +57,7 @@ def table_of(models: Sequence[Model]) -> OwnModels:
     )
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(MODELS, st.integers(380, 540), st.integers(0, 8).map(lambda step: 125 * step))
 @example(models=[(450, 250)] * 80, accuracy=450, value=250)  # all are as near as the 50th
 @example(models=[(440, 0)] * 30 + [(460, 1000)] * 30, accuracy=450, value=500)  # the 50th is on both sides
@@ -69,7 +70,7 @@ def test_share_of_lower_values_agrees_with_the_definition(models: list[Model], a
     assert np.isnan(shares[0]) if expected is None else shares[0] == pytest.approx(float(expected))
 
 
-@settings(max_examples=50)
+@max_examples(50)
 @given(MODELS, st.lists(st.tuples(st.integers(380, 540), st.integers(0, 1000)), min_size=2, max_size=9), st.randoms())
 def test_shares_depend_neither_on_other_values_nor_on_the_order_of_models(
     models: list[Model], points: list[tuple[int, int]], random: object

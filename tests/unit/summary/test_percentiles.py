@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from example_counts import max_examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.domain import (
@@ -49,7 +50,7 @@ def percentile_of(quantiles: np.ndarray, value: float) -> float:
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@max_examples(300)
 @given(st.lists(st.integers(0, 12), min_size=99, max_size=99), st.integers(-1, 25))
 @example(quantiles=[3] * 99, half=6)
 @example(quantiles=[*range(99)], half=-1)
@@ -87,7 +88,7 @@ def test_percentile_of_a_value_of_all_models_is_one_half() -> None:
     assert percentile_of(np.zeros(99), 0.0) == pytest.approx(0.5)
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(st.lists(st.integers(0, 30), min_size=20, max_size=50), st.data())
 def test_percentile_from_quantiles_agrees_with_that_among_models(models: list[int], data: st.DataObject) -> None:
     """The error is at most the share of one model and half a percent."""
@@ -98,7 +99,7 @@ def test_percentile_from_quantiles_agrees_with_that_among_models(models: list[in
     assert abs(percentile - share_lower(models, value)) <= 0.5 / len(models) + 0.006
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(
     st.lists(st.floats(0, 1), min_size=99, max_size=99),
     st.lists(st.floats(-0.5, 1.5), min_size=2, max_size=8),

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import norm
@@ -35,7 +36,7 @@ def score(samples: int, only_a: int, only_b: int, difference: float) -> float:
     return (only_b - only_a - samples * difference) / float(np.sqrt(variance))
 
 
-@settings(max_examples=60, deadline=None)
+@max_examples(60)
 @given(st.data())
 def test_interval_inverts_the_score_test(data: st.DataObject) -> None:
     samples = data.draw(st.integers(2, 400))
@@ -52,7 +53,7 @@ def test_interval_inverts_the_score_test(data: st.DataObject) -> None:
     assert (float(low), float(high)) == pytest.approx(expected, abs=1e-4)
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(st.data())
 def test_interval_contains_the_estimate_and_is_symmetric(data: st.DataObject) -> None:
     samples = data.draw(st.integers(1, 2000))

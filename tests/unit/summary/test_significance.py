@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.summary.significance import (
@@ -190,7 +191,7 @@ def convolved(size: int, pairs: list[tuple[int, int]], times: list[int]) -> tupl
     return -(len(result) // 2), result
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(st.data())
 def test_difference_distribution_agrees_with_a_convolution(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 50))

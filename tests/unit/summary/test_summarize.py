@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle.aggregates import Aggregates, aggregate, gain_if_fixed_mla, gain_if_fixed_top1, imagenet_m_errors
 from oracle.verdicts import Sample, Verdict
@@ -104,7 +105,7 @@ def _same(actual: float | None, expected: float | None) -> None:
         assert actual == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(st.lists(rows(rejects=True), max_size=40))
 def test_summaries_agree_with_the_oracle(judged: list[Row]) -> None:
     summary = summarize_rows(judged, [])
@@ -124,7 +125,7 @@ def test_summaries_agree_with_the_oracle(judged: list[Row]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@max_examples(200)
 @given(st.lists(rows(rejects=True), max_size=40))
 def test_gains_agree_with_the_oracle(judged: list[Row]) -> None:
     summary = summarize_rows(judged, [])
@@ -144,7 +145,7 @@ def test_gains_agree_with_the_oracle(judged: list[Row]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@max_examples(200)
 @given(st.lists(rows(), min_size=1, max_size=40))
 def test_gains_add_up_to_the_error_rate(judged: list[Row]) -> None:
     for group in summarize_rows(judged, []).groups.values():
@@ -159,7 +160,7 @@ def test_gains_add_up_to_the_error_rate(judged: list[Row]) -> None:
             )
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(
     st.lists(rows(), max_size=6),
     st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from((-1, *CLASSES))), max_size=6),
@@ -176,7 +177,7 @@ def test_accuracy_over_all_images_needs_all_predictions(judged: list[Row], other
     assert summary.imagenet_m_errors is None
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(st.lists(st.tuples(*[st.sampled_from(CLASSES)] * 3), min_size=1, max_size=12))
 def test_accuracy_among_classes_uses_the_restricted_top1(
     images: list[tuple[int, int, int]],
@@ -241,7 +242,7 @@ def test_group_can_contain_samples_of_other_target_classes() -> None:
     assert organisms.multi_label_accuracy == pytest.approx(1 / 2)
 
 
-@settings(max_examples=50)
+@max_examples(50)
 @given(st.lists(rows(), max_size=40))
 def test_counts_add_up(judged: list[Row]) -> None:
     for group in summarize_rows(judged, []).groups.values():

@@ -4,7 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from example_counts import max_examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -38,7 +39,7 @@ def models(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return np.array(accuracy) / 1000, np.array(values) / 1000
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(models())
 def test_line_agrees_with_numpy_and_scipy(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     accuracy, values = drawn
@@ -167,7 +168,7 @@ def test_no_models_have_no_lines() -> None:
 # values
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(st.lists(st.integers(0, 10_000), min_size=8, max_size=8), st.floats(0, 1))
 def test_portions_are_shares_of_top1_errors_or_of_multi_label_errors(drawn: list[int], accuracy: float) -> None:
     """See spec/statistics, "trend axes"."""

@@ -33,6 +33,7 @@ def test_class_that_is_a_hypernym_of_another_one_belongs_to_the_superclass() -> 
     assert common_hypernyms(TAXONOMY, [60, 600, None], max_size=5) == [("s 6", (0, 1))]
 
 
+@pytest.mark.slow
 def test_proposals_for_imagenet_hold_what_they_promise() -> None:
     taxonomy, max_size = load_taxonomy(), 12
 

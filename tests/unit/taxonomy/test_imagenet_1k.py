@@ -4,7 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.taxonomy.imagenet_1k import imagenet_1k
@@ -60,7 +61,7 @@ def test_white_space_around_a_name_does_not_matter(text: str) -> None:
     assert imagenet_1k().parse(text) == 7
 
 
-@settings(max_examples=300)
+@max_examples(300)
 @given(st.text(max_size=20) | st.integers().map(str) | st.from_regex(r"n\d{1,9}", fullmatch=True))
 def test_any_text_is_a_class_or_none(text: str) -> None:
     assert imagenet_1k().parse(text) is None or 0 <= imagenet_1k().parse(text) < 1000

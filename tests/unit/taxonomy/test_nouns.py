@@ -24,6 +24,7 @@ def test_compiled_nouns_are_up_to_date(wordnet: Any, wordnet_folder: Path) -> No
     assert "\n".join(compile_nouns(wordnet, taxonomy, plurals)) == shipped
 
 
+@pytest.mark.slow
 def test_nouns_have_the_hypernyms_of_wordnet(wordnet: Any) -> None:
     nouns = load_nouns()
     for offset in [*nouns.hypernyms][::50]:

@@ -154,6 +154,7 @@ def test_texts_are_distinct_and_complete_prompts(proposals: Proposals) -> None:
     assert {text for rows in lists for text in rows.texts.tolist()} == set(range(len(proposals.texts)))
 
 
+@pytest.mark.slow
 def test_long_lists_are_not_cached(grouping: Grouping, monkeypatch: pytest.MonkeyPatch) -> None:
     cached, created = propose(grouping), propose(grouping)
     expected = cached.list_of(207)

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 from errata.errors import InvalidEvidence
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle.superclasses import matching_classes, share_superclass
 
@@ -51,7 +52,7 @@ def members(text: str, name: str) -> set[int]:
     return set(grouping.members[grouping.ids.index(name)].nonzero()[0].tolist())
 
 
-@settings(max_examples=100)
+@max_examples(100)
 @given(st.dictionaries(st.text(max_size=5), PREDICATES, max_size=5))
 def test_members_of_superclasses_agree_with_the_oracle(
     lemmas_of_class: list[set[str]], predicates: dict[str, list[list[str]]]
@@ -64,7 +65,7 @@ def test_members_of_superclasses_agree_with_the_oracle(
         assert set(row.nonzero()[0].tolist()) == matching_classes(predicate, lemmas_of_class)
 
 
-@settings(max_examples=25)
+@max_examples(25)
 @given(st.lists(PREDICATES, max_size=4), st.lists(st.integers(0, 999), min_size=2, max_size=40))
 def test_shared_superclasses_agree_with_the_oracle(
     lemmas_of_class: list[set[str]], predicates: list[list[list[str]]], classes: list[int]

@@ -35,6 +35,7 @@ def test_every_synset_has_its_lemma_names_in_wordnets_order(taxonomy: Taxonomy, 
         assert list(lemmas) == wordnet.synset_from_pos_and_offset("n", offset).lemma_names()
 
 
+@pytest.mark.slow
 def test_classes_and_their_hypernyms_have_direct_hypernyms(taxonomy: Taxonomy, synsets: list[Any]) -> None:
     above = {item for synset in synsets for path in synset.hypernym_paths() for item in path}
 

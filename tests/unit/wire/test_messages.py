@@ -15,9 +15,10 @@ import pytest
 from errata import v1 as pb
 from errata.errors import ErrataError, InvalidPageToken, InvalidRequest
 from errata.proto_json import to_dict, to_json
+from example_counts import max_examples
 from google.protobuf.json_format import Parse, ParseDict
 from google.protobuf.message import DecodeError, Message
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service import domain, wire
@@ -179,7 +180,7 @@ def optional(message: Message, name: str) -> Any:
 
 
 @given(verdicts)
-@settings(max_examples=300)
+@max_examples(300)
 def test_verdict_line_returns_the_proto3_json_form(verdict: Verdict) -> None:
     def parse_json_text(text: str) -> Any:
         """Parse JSON with numbers as text and without the order of fields."""
@@ -191,7 +192,7 @@ def test_verdict_line_returns_the_proto3_json_form(verdict: Verdict) -> None:
 
 
 @given(verdicts)
-@settings(max_examples=100)
+@max_examples(100)
 def test_protobuf_parses_a_verdict_line(verdict: Verdict) -> None:
     line = wire.verdict_line(verdict, NAMES)
 
@@ -200,7 +201,7 @@ def test_protobuf_parses_a_verdict_line(verdict: Verdict) -> None:
 
 
 @given(verdicts, evidence)
-@settings(max_examples=100)
+@max_examples(100)
 def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidence) -> None:
     names = NAMES
     sent = wire.to_verdict(Verdict(**(vars(verdict) | {"evidence": why})), NAMES)
@@ -329,7 +330,7 @@ def from_message(message: pb.Analysis) -> Analysis:
 
 
 @given(analyses)
-@settings(max_examples=80)
+@max_examples(80)
 def test_an_analysis_is_converted_completely(analysis: Analysis) -> None:
     sent = wire.to_analysis(analysis)
     titled = AnalysisRequest(**(vars(analysis.request) | {"display_name": analysis.title}))
@@ -343,7 +344,7 @@ def test_an_analysis_is_converted_completely(analysis: Analysis) -> None:
 
 
 @given(analyses)
-@settings(max_examples=80)
+@max_examples(80)
 def test_the_result_of_an_analysis_survives_a_round_trip(analysis: Analysis) -> None:
     """The file summary.json has the message; the commands compare, gate, and trend read it."""
     analysis = replace(analysis, summary=make_consistent(analysis.summary) if analysis.summary else None)
@@ -401,7 +402,7 @@ def test_an_invalid_summary_message_is_rejected(summary: dict[str, Any]) -> None
 
 
 @given(analyses)
-@settings(max_examples=80)
+@max_examples(80)
 def test_protobuf_parses_the_json_of_an_analysis(analysis: Analysis) -> None:
     sent = wire.to_analysis(analysis)
 
@@ -421,7 +422,7 @@ rows = st.builds(
 
 
 @given(st.lists(rows, max_size=5))
-@settings(max_examples=80)
+@max_examples(80)
 def test_a_breakdown_is_converted_completely(breakdown_rows: list[BreakdownRow]) -> None:
     sent = pb.Breakdown.FromString(wire.to_breakdown(breakdown_rows).SerializeToString())
 
@@ -552,7 +553,7 @@ def test_a_name_that_could_be_a_path_is_rejected(name: str) -> None:
 
 
 @given(st.text())
-@settings(max_examples=200)
+@max_examples(200)
 def test_an_accepted_id_is_safe_in_a_file_name(name: str) -> None:
     with suppress(InvalidRequest):
         assert re.fullmatch("[0-9A-Za-z]{1,64}", wire.analysis_id(name))
@@ -650,7 +651,7 @@ def test_a_negative_offset_is_rejected() -> None:
 
 
 @given(token=st.text() | st.binary().map(forge_token), query=st.sampled_from([*ANALYSES, *VERDICTS]))
-@settings(max_examples=200)
+@max_examples(200)
 def test_any_token_is_accepted_or_rejected(token: str, query: Message) -> None:
     with suppress(InvalidPageToken):
         assert paging.page_offset(token, query) >= 0
@@ -796,7 +797,7 @@ REQUESTS: dict[Callable[[Any], object], st.SearchStrategy[Message]] = {
 @pytest.mark.parametrize("decode", REQUESTS, ids=lambda decode: decode.__name__)
 def test_any_field_value_raises_only_errata_errors(decode: Callable[[Any], object]) -> None:
     @given(REQUESTS[decode])
-    @settings(max_examples=150)
+    @max_examples(150)
     def fuzz(message: Message) -> None:
         with suppress(ErrataError):
             assert decode(message) is not None
@@ -808,7 +809,7 @@ def test_any_field_value_raises_only_errata_errors(decode: Callable[[Any], objec
 def test_any_query_has_its_own_token(kind: type[Message]) -> None:
     @given(st.binary(max_size=60))
     @example(b"")
-    @settings(max_examples=200)
+    @max_examples(200)
     def fuzz(content: bytes) -> None:
         with suppress(DecodeError):
             query = kind.FromString(content)

@@ -40,6 +40,7 @@ def names_of(label_space: LabelSpace) -> Iterator[str]:
         yield from (name, *synonyms)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_all_names_and_synonyms_equal_those_of_the_slow_implementation(
     matcher: AnswerMatcher, slow: SlowMatcher, spelling: str
@@ -53,6 +54,7 @@ def test_all_names_and_synonyms_equal_those_of_the_slow_implementation(
         assert (match.outcome.name.lower(), {*match.classes}) == (outcome, classes), answer
 
 
+@pytest.mark.slow
 def test_sentences_equal_those_of_the_slow_implementation(matcher: AnswerMatcher, slow: SlowMatcher) -> None:
     numbers = random.Random(2)
     names = [*dict.fromkeys(names_of(imagenet_1k())), "hot dogs", "police dog", "sky", "two", "wolves", "zxcv"]

@@ -18,6 +18,7 @@ def relations() -> AnswerRelations:
     return AnswerRelations(imagenet_1k())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("class_index", CLASSES)
 def test_lemmas_of_hypernyms_and_hyponyms_have_the_relation_of_wordnet(
     relations: AnswerRelations,

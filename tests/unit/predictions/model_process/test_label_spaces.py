@@ -56,7 +56,7 @@ def test_models_predict_the_classes_of_each_label_space(tmp_path: Path) -> None:
     (models / "named.onnx").write_bytes(constant(3, 1).SerializeToString())
     (models / "named.classes.json").write_text('["name 0", "name 1", null]')
     predictor = ProcessPredictor(
-        PredictorConfig({"own": images}, ModelPolicy(folder=models), 8, 2, "cpu"), ModelLimits()
+        PredictorConfig({"own": images}, ModelPolicy(folder=models), 8, 1, "cpu"), ModelLimits()
     )
     try:
         for size in sizes:

@@ -31,7 +31,7 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(urllib.request, "_opener", None)  # an earlier test can have set another one
     monkeypatch.setattr("torch.hub._hub_dir", None)
     server = HTTPServer(("127.0.0.1", 0), Sizes)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

@@ -37,7 +37,7 @@ def predict_all(predictor: TorchPredictor, model: str, names: Sequence[str]) -> 
 
 @pytest.fixture
 def predictor() -> TorchPredictor:
-    return TorchPredictor({"demo": demo_folder()}, ModelPolicy(), 20, threads=2, device="cpu")
+    return TorchPredictor({"demo": demo_folder()}, ModelPolicy(), 20, threads=1, device="cpu")
 
 
 @pytest.mark.slow
@@ -52,13 +52,13 @@ def test_an_unreadable_image_has_no_class_and_the_others_are_predicted(tmp_path:
     names = photographs()
     images = tmp_path / "images"
     shutil.copytree(demo_folder(), images)
-    whole = predict_all(TorchPredictor({"demo": images}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names)
+    whole = predict_all(TorchPredictor({"demo": images}, ModelPolicy(), 4, threads=1, device="cpu"), LITE0, names)
     (images / names[1]).write_bytes(b"no image")
     (images / names[6]).unlink()
 
     with capture_logs() as logs:
         predictions = predict_all(
-            TorchPredictor({"demo": images}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names
+            TorchPredictor({"demo": images}, ModelPolicy(), 4, threads=1, device="cpu"), LITE0, names
         )
 
     readable = [row for row in range(20) if row not in (1, 6)]
@@ -89,7 +89,7 @@ def test_an_image_that_exceeds_the_memory_when_it_is_preprocessed_is_unreadable(
 
 def test_batches_without_readable_images_have_no_classes_and_ten_images_are_logged(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "other.png")
-    predictor = TorchPredictor({"demo": tmp_path}, ModelPolicy(), 4, threads=2, device="cpu")
+    predictor = TorchPredictor({"demo": tmp_path}, ModelPolicy(), 4, threads=1, device="cpu")
 
     with capture_logs() as logs:
         predictions = predict_all(predictor, LITE0, [f"{number}.jpg" for number in range(25)])
@@ -118,7 +118,7 @@ def test_images_of_a_tar_file_equal_those_of_a_folder(predictor: TorchPredictor,
     names = photographs()[:4]
 
     predictions = predict_all(
-        TorchPredictor({"demo": Path(archive)}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names
+        TorchPredictor({"demo": Path(archive)}, ModelPolicy(), 4, threads=1, device="cpu"), LITE0, names
     )
 
     assert predictions.top1.tolist() == predict_all(predictor, LITE0, names).top1.tolist()
@@ -141,7 +141,7 @@ def test_a_mapping_restores_the_classes_of_a_head_in_another_order(
     changed = state | {name: state[name][torch.from_numpy(order)] for name in ("head.weight", "head.bias")}
     save_file(changed, folder / "changed.safetensors")
     (folder / "changed.classes.json").write_text(json.dumps(order.tolist()))
-    predictor = TorchPredictor({"demo": demo_folder()}, policy, 20, threads=2, device="cpu")
+    predictor = TorchPredictor({"demo": demo_folder()}, policy, 20, threads=1, device="cpu")
 
     own = predict_all(predictor, f"file:own.safetensors#{SMALL}", photographs())
     mapped = predict_all(predictor, f"file:changed.safetensors#{SMALL}", photographs())
@@ -183,7 +183,7 @@ def test_stopping_early_stops_the_decoding_threads(predictor: TorchPredictor) ->
 
 def test_a_replaced_file_is_loaded_again(folder: Path, policy: ModelPolicy, state: dict) -> None:
     """Given other weights under the same name, the worker that has the old ones in hand runs the new ones."""
-    predictor = TorchPredictor({"demo": demo_folder()}, policy, 20, threads=2, device="cpu")
+    predictor = TorchPredictor({"demo": demo_folder()}, policy, 20, threads=1, device="cpu")
     save_file(state, folder / "replaced.safetensors")
     first = predictor.load(f"file:replaced.safetensors#{SMALL}")
     assert predictor.load(f"file:replaced.safetensors#{SMALL}") is first

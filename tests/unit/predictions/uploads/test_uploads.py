@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 import zstandard
 from errata.errors import ErrataError, InvalidUpload, TooLarge
-from hypothesis import HealthCheck, example, given, settings
+from example_counts import max_examples
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from service.domain import RowOrder
@@ -161,7 +162,7 @@ def test_unknown_formats_are_rejected(small, content) -> None:
 # -- the same predictions through every format
 
 
-@settings(max_examples=40)
+@max_examples(40)
 @given(predicted=st.lists(st.integers(0, 999), min_size=12, max_size=12), data=st.data())
 def test_all_formats_give_the_same_classes(small, write, predicted, data) -> None:
     for name, content in files(small, write, predicted).items():
@@ -175,7 +176,7 @@ def test_all_formats_give_the_same_classes(small, write, predicted, data) -> Non
     assert small.top1(write.npy(scores)) == predicted
 
 
-@settings(max_examples=40)
+@max_examples(40)
 @given(
     predicted=st.lists(st.integers(0, 999), min_size=12, max_size=12),
     parts=st.lists(st.integers(512, 1024), min_size=12, max_size=12),
@@ -203,7 +204,7 @@ def test_all_formats_give_the_same_probabilities(small, write, predicted, parts)
         assert result.probability.tolist() == probability
 
 
-@settings(max_examples=40)
+@max_examples(40)
 @given(data=st.data())
 def test_a_class_is_the_same_as_index_id_or_name(small, write, classes, data) -> None:
     drawn = data.draw(st.lists(st.sampled_from(classes), min_size=12, max_size=12))
@@ -237,7 +238,7 @@ def check_parse(small, content: bytes) -> None:
         assert ((judged >= -1) & (judged < 1000)).all()  # -1: the image has no row
 
 
-@settings(max_examples=300)
+@max_examples(300)
 @given(
     head=st.sampled_from(
         [
@@ -263,7 +264,7 @@ def test_any_bytes_are_read_or_rejected(small, head, rest) -> None:
     check_parse(small, head + rest)
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(
     text=st.text(st.sampled_from('{}[]":, \n\r\t\\ud8001.5e-naNtrufls_'), max_size=80),
     head=st.sampled_from(['{"file_name": "x", "top1": ', "file_name,top1\n", "file_name,top1,probability\nx,1,"]),
@@ -272,7 +273,7 @@ def test_any_text_is_read_or_rejected(small, head, text) -> None:
     check_parse(small, (head + text).encode())
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@max_examples(400, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_rejected(small, write, data) -> None:
     """Given a good file in which some bytes are changed, dropped or doubled."""

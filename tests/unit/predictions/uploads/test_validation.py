@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from errata.errors import InvalidUpload
-from hypothesis import given, settings
+from example_counts import max_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import RowOrder
@@ -123,7 +124,7 @@ def test_a_name_that_two_classes_share_is_rejected(small, write, expected_error,
     assert expected_error.lines(error) == [11 + first_line(form)]
 
 
-@settings(max_examples=60)
+@max_examples(60)
 @given(data=st.data(), form=st.sampled_from(FORMS))
 def test_the_order_of_named_rows_is_irrelevant(small, write, data, form) -> None:
     predicted = data.draw(st.lists(st.integers(0, 999), min_size=12, max_size=12))
@@ -132,7 +133,7 @@ def test_the_order_of_named_rows_is_irrelevant(small, write, data, form) -> None
     assert small.top1(written(write, form, shuffled)) == predicted
 
 
-@settings(max_examples=200)
+@max_examples(200)
 @given(
     rows=st.lists(
         st.tuples(
@@ -197,7 +198,7 @@ def test_a_bundle_orders_bare_names_by_path_and_by_name_as_a_slow_sort_does(smal
     assert result.positions(RowOrder.FILE_NAME).tolist() == slow_sort([*small.names])
 
 
-@settings(max_examples=60)
+@max_examples(60)
 @given(
     st.lists(
         st.tuples(st.integers(0, 11), st.text("ab01_.-Z", min_size=1, max_size=4)),
@@ -223,6 +224,7 @@ def test_both_orders_of_a_file_without_names_equal_named_rows(small, write, orde
     assert small.top1(write.npz(top1=np.array(in_order)), order) == small.top1(write.csv(small.rows(TWELVE)))
 
 
+@pytest.mark.slow
 def test_the_path_order_of_imagenet_is_that_of_sorted_paths(imagenet_real: Bundle) -> None:
     """The WordNet ids of ILSVRC 2012 ascend with the class index, so that a zero-padded index sorts like them."""
     names = [name.decode() for name in imagenet_real.names.to_pylist()]
