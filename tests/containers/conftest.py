@@ -35,7 +35,8 @@ def _served_wheels() -> Iterator[str]:
     )
     folder = os.environ.get("PIP_FIND_LINKS") or configured.stdout.strip()
     assert Path(folder or "missing").is_dir(), (
-        "The worker's build does not find torch for CPUs. Set PIP_ARGS=--extra-index-url=INDEX_OF_CPU_BUILDS, or "
+        "The worker's build does not find torch for CPUs. Set PIP_ARGS=--extra-index-url="
+        "https://download.pytorch.org/whl/cpu, or "
         f"PIP_FIND_LINKS to a folder with its wheels; got {folder!r}."
     )
     with _start_server(folder) as server:

@@ -17,13 +17,11 @@ from pki import Authority
 
 from service.evidence.bundle import Bundle
 
-from .conftest import running
-from .stack import Stack, copy_project, docker, manual_block
+from .stack import ROOT, Stack, copy_project, docker, manual_block
 
 COMMENT = re.compile(r"^( +)# (ERRATA_\w+: .*|- \./.*)$", re.MULTILINE)  # a setting that an operator may uncomment
 KUBERNETES = "deploy/kubernetes/README.md"
-BACKUP = ("archive.tar", "secrets", ".env", "ca.crt", "ci.token", "ann.token")
-REVIEWER = "\nerrata token ann --scope review 2>> secrets/tokens > ann.token\n"
+BACKUP = ("archive.tar", "secrets", ".env", "docker-compose.yml", "ca.crt", "ci.token", "ann.token")
 
 
 def uncomment_settings(folder: Path) -> None:
@@ -45,9 +43,9 @@ def write_registries(folder: Path) -> None:
 
 
 def install(name: str, image_names: Path, folder: Path) -> Stack:
-    """Return a stack in a copy of the project with tokens and TLS, by the commands of the manual."""
+    """Return a stack in a copy of the project, without monitoring."""
     stack = Stack(name, image_names, copy_project(folder))
-    uncomment_settings(folder)
+    stack.environment["COMPOSE_PROFILES"] = ""
     programs = folder / "bin"
     programs.mkdir()
     if not shutil.which("sudo"):
@@ -59,32 +57,29 @@ def install(name: str, image_names: Path, folder: Path) -> Stack:
 
 @pytest.fixture(scope="module")
 def machine(image_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with tokens and TLS."""
+    """A stack with tokens and TLS, by the commands of the manual."""
     folder = tmp_path_factory.mktemp("machine") / "errata"
     stack = install("errata-test-machine", image_names, folder)
+    uncomment_settings(folder)
     write_registries(folder)
     authority = Authority(folder, "ca")
     pair = authority.issue("server")
     for source, name in ((authority.file, "ca.crt"), (pair.certificate, "server.crt"), (pair.key, "server.key")):
         source.rename(folder / name)
-    *commands, _ = manual_block("umask 077\nmkdir -p secrets").splitlines()
-    token = next(number for number, line in enumerate(commands) if line.startswith("errata token"))
-    commands[token] += REVIEWER
-    stack.run("\n".join(commands))
-    with running(stack):
+    (reviewer,) = re.findall(r"`(errata token ann [^`]+)`", (ROOT / "deploy" / "README.md").read_text())
+    commands = manual_block("umask 077\nmkdir -p secrets").replace("localhost:50051", stack.grpc)
+    stack.down("--volumes")
+    try:
+        stack.run(commands.replace("docker compose up", f"{reviewer}\ndocker compose up"))
         yield stack
+    finally:
+        stack.down("--volumes")
 
 
 def connect(stack: Stack, token: str = "") -> Client:
     """Return a client with the token in a file of the machine."""
     value = (stack.folder / f"{token}.token").read_text().strip() if token else None
     return stack.client(tls=True, ca_file=str(stack.folder / "ca.crt"), token=value)
-
-
-def test_the_command_of_the_manual_lists_the_analyses(machine: Stack) -> None:
-    *_, command = manual_block("umask 077\nmkdir -p secrets").splitlines()
-
-    machine.run(command.replace("localhost:50051", machine.grpc))
 
 
 def test_calls_without_a_token_without_tls_and_beyond_a_scope_are_refused(machine: Stack) -> None:
@@ -148,10 +143,7 @@ def test_backup_and_restore_drill(
     other.run(f"cp --archive {' '.join(str(machine.folder / name) for name in BACKUP)} .")
     other.down("--volumes")
     try:
-        restore, start = manual_block("docker compose run --rm --no-deps").splitlines()
-        other.run(restore)
-        assert start == "docker compose up -d --wait"
-        other.up()
+        other.run(manual_block("docker compose run --rm --no-deps"))
         with connect(other, "ci") as ci, connect(other, "ann") as ann:
             assert (finished(ci), reviews(ann)) == (analyses, labels)
             analysis = ci.wait(ci.analyze("demo:efficientnet_lite1", "demo"))
