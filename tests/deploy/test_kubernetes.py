@@ -990,18 +990,50 @@ def test_the_manual_connects_to_localhost_with_tls() -> None:
     assert known.ca_file == Path("ca.crt")
 
 
+def _manual_blocks(kind: str) -> list[str]:
+    """Return the code blocks of the manual in one language."""
+    manual = (KUBERNETES / "README.md").read_text()
+    return re.findall(rf"^```{kind}\n(.+?)^```", manual, re.MULTILINE | re.DOTALL)
+
+
+def _render_kustomization(folder: Path, kustomization: Document) -> list[Document]:
+    """Render a kustomization whose paths are relative to a folder in deploy/kubernetes, such as `mine`."""
+    here = os.path.relpath(KUBERNETES, folder.resolve())
+    text = yaml.safe_dump(kustomization).replace("../", f"{here}/")
+    (folder / "kustomization.yaml").write_text(text)
+    command = [str(shutil.which("kubectl")), "kustomize", str(folder)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(run.stdout))
+
+
 def test_the_example_of_the_manual_renders(tmp_path: Path, render: Render) -> None:
-    (example,) = re.findall(
-        r"^```yaml\n(apiVersion.+?)^```", (KUBERNETES / "README.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-    text = example.replace("../", f"{os.path.relpath(KUBERNETES, tmp_path.resolve())}/")
-    (tmp_path / "kustomization.yaml").write_text(text)
+    (example,) = [block for block in _manual_blocks("yaml") if block.startswith("apiVersion")]
 
-    run = subprocess.run(
-        [str(shutil.which("kubectl")), "kustomize", str(tmp_path)], capture_output=True, text=True, check=True
-    )
-
-    documents = list(yaml.safe_load_all(run.stdout))
+    documents = _render_kustomization(tmp_path, yaml.safe_load(example))
     images = {container["image"] for item in pods(documents) for container in item.containers}
     assert images == {"REGISTRY/errata-api:0.1.0", "REGISTRY/errata-worker:0.1.0-cuda", "redis:7.4.6-alpine"}
     assert find(documents, "ServiceMonitor", "errata-api")["spec"]["endpoints"][0]["scheme"] == "https"
+
+
+def test_the_settings_of_the_manual_replace_those_of_components(tmp_path: Path, render: Render) -> None:
+    """Generators of the same kustomization would lose against its components, without an error."""
+    (example,) = [block for block in _manual_blocks("yaml") if "ERRATA_PUBLIC_URL" in block]
+    components = [f"../components/{name}" for name in ("object-store", "evidence-object-store", "keda", "images")]
+    parts = {"resources": ["../overlays/gpu"], "components": components}
+
+    documents = _render_kustomization(tmp_path, parts | yaml.safe_load(example))
+
+    for component in ("api", "worker"):
+        (container,) = pod(documents, component).spec["containers"]
+        assert settings(documents, container).images.keys() == {"imagenet-real", "products"}
+    (container,) = pod(documents, "api").spec["containers"]
+    known = settings(documents, container)
+    assert known.archive == "s3://BUCKET/archive"
+    assert known.public_url == "https://errata.example"
+    assert known.expected_models == ["timm:*", "file:*"]
+    for container in pod(documents, "api").spec["initContainers"]:
+        variables = environment(documents, container)
+        assert variables.get("EVIDENCE_URL", "s3://BUCKET/imagenet") == "s3://BUCKET/imagenet"
+        assert variables.get("EVIDENCE_DIGEST", "DIGEST") == "DIGEST"
+    assert "the-digest-of-your-bundle" not in str(documents)
+    assert "s3://errata" not in str(documents)
