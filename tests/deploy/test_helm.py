@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from .conftest import KUBERNETES, ROOT, Document, Render
-from .test_kubernetes import CUSTOM, SCHEMAS, SECRETS, find, names, pod, pods, settings, violations
+from .test_kubernetes import CUSTOM, SCHEMAS, SECRETS, find, names, pod, pods, required_secrets, settings, violations
 
 CHART = ROOT / "deploy" / "helm" / "errata"
 FILES = sorted((CHART / "ci").iterdir())
@@ -548,7 +548,11 @@ def test_the_manual_has_each_value_and_its_example_renders() -> None:
     assert len(examples) == 3
     for example in examples:
         assert violations(_installed(yaml.safe_load(example))) == []
-    assert set(re.findall(r"create secret \w+ (\S+)", manual)) == {"errata-tokens", "errata-redis"}
+    created = set(re.findall(r"create secret \w+ (\S+)", manual))
+    assert created == {"errata-tokens", "errata-redis", "errata-tls", "errata-example"}
+    documents = _installed(yaml.safe_load(examples[0]))
+    ingresses = [document["spec"] for document in documents if document["kind"] == "Ingress"]
+    assert created == required_secrets(documents) | {item["tls"][0]["secretName"] for item in ingresses}
     for path in re.findall(r"\bdeploy/[\w./-]+", manual):
         assert (ROOT / path).exists(), path
 

@@ -150,6 +150,17 @@ def settings(documents: list[Document], container: Document) -> Settings:
     return read_settings({key: value for key, value in variables.items() if key.startswith("ERRATA_")})
 
 
+def required_secrets(documents: list[Document]) -> set[str]:
+    """Return the names of the Secrets without which pods do not start."""
+    result = set()
+    for item in pods(documents):
+        sources = [volume["secret"] for volume in item.spec.get("volumes", []) if "secret" in volume]
+        for container in item.containers:
+            sources += [variable.get("valueFrom", {}).get("secretKeyRef", {}) for variable in container.get("env", [])]
+        result |= {source.get("secretName", source.get("name")) for source in sources if not source.get("optional")}
+    return result - {None}
+
+
 # The policy: each function yields violations
 
 
@@ -993,7 +1004,8 @@ def test_the_manual_connects_to_localhost_with_tls() -> None:
 def _manual_blocks(kind: str) -> list[str]:
     """Return the code blocks of the manual in one language."""
     manual = (KUBERNETES / "README.md").read_text()
-    return re.findall(rf"^```{kind}\n(.+?)^```", manual, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```(\w*)\n(.+?)^```$", manual, re.MULTILINE | re.DOTALL)
+    return [block for language, block in blocks if language == kind]
 
 
 def _render_kustomization(folder: Path, kustomization: Document) -> list[Document]:
@@ -1012,7 +1024,24 @@ def test_the_example_of_the_manual_renders(tmp_path: Path, render: Render) -> No
     documents = _render_kustomization(tmp_path, yaml.safe_load(example))
     images = {container["image"] for item in pods(documents) for container in item.containers}
     assert images == {"REGISTRY/errata-api:0.1.0", "REGISTRY/errata-worker:0.1.0-cuda", "redis:7.4.6-alpine"}
+    assert not CUSTOM & {document["kind"] for document in documents}  # objects that a cluster may not know
+
+
+def test_the_example_of_the_manual_can_have_monitors(tmp_path: Path, render: Render) -> None:
+    (example,) = [block for block in _manual_blocks("yaml") if block.startswith("apiVersion")]
+
+    documents = _render_kustomization(tmp_path, yaml.safe_load(example.replace("  # - ../", "  - ../")))
     assert find(documents, "ServiceMonitor", "errata-api")["spec"]["endpoints"][0]["scheme"] == "https"
+
+
+def test_the_manual_creates_the_secrets_of_its_example_before_it_applies_it(tmp_path: Path, render: Render) -> None:
+    (example,) = [block for block in _manual_blocks("yaml") if block.startswith("apiVersion")]
+    (commands,) = [block for block in _manual_blocks("") if "kubectl apply -k deploy/kubernetes/mine" in block]
+    before, _, _ = commands.partition("kubectl apply -k")
+
+    documents = _render_kustomization(tmp_path, yaml.safe_load(example))
+
+    assert required_secrets(documents) == set(re.findall(r"create secret \w+ (\S+)", before))
 
 
 def test_the_settings_of_the_manual_replace_those_of_components(tmp_path: Path, render: Render) -> None:
