@@ -12,6 +12,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from service.settings import Settings
+
 from .conftest import KUBERNETES, ROOT, Document, Render
 from .test_kubernetes import CUSTOM, SCHEMAS, SECRETS, find, names, pod, pods, required_secrets, settings, violations
 
@@ -63,6 +65,12 @@ def render_objects(values: Document, namespace: str = "errata") -> list[Document
 
 def _read(file: Path) -> Document:
     return yaml.safe_load(file.read_text())
+
+
+def _manual_examples() -> list[str]:
+    """Return the values in the manual."""
+    manual = (ROOT / "docs" / "how-to" / "helm.md").read_text()
+    return re.findall(r"^ *```yaml\n(.+?)^ *```", manual, re.MULTILINE | re.DOTALL)
 
 
 # Files
@@ -390,6 +398,17 @@ def test_an_ingress_leads_to_the_port_of_its_name() -> None:
         assert spec["ingressClassName"] == "nginx"
 
 
+def test_nginx_accepts_uploads_of_the_maximum_size() -> None:
+    """Its default of 1 MB also limits the stream of a gRPC call."""
+    values = [_read(CHART / "ci" / "production.yaml"), *map(yaml.safe_load, _manual_examples())]
+    ingresses = [item for value in values for item in render_objects(value) if item["kind"] == "Ingress"]
+
+    limit = f"{Settings().max_upload_bytes >> 20}m"
+    assert len(ingresses) == 3
+    for ingress in ingresses:
+        assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"] == limit
+
+
 def test_routes_of_the_gateway_lead_to_the_ports_of_the_service() -> None:
     documents = render_objects(_read(CHART / "ci" / "external-redis.yaml"))
     ports = {item["name"]: item["port"] for item in find(documents, "Service", "errata-api")["spec"]["ports"]}
@@ -544,7 +563,7 @@ def test_the_manual_has_each_value_and_its_example_renders() -> None:
 
     for name in values:
         assert re.search(rf"`{name}\b", manual), name
-    examples = re.findall(r"^ *```yaml\n(.+?)^ *```", manual, re.MULTILINE | re.DOTALL)
+    examples = _manual_examples()
     assert len(examples) == 3
     for example in examples:
         assert violations(_installed(yaml.safe_load(example))) == []
