@@ -280,6 +280,25 @@ def test_large_numbers_and_booleans_become_settings() -> None:
     assert data["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.monitoring:4317"
 
 
+@pytest.mark.parametrize(
+    ("component", "grace", "period"),
+    [
+        ("api", 20, 35),
+        ("worker", 60, 70),
+        ("api", "300", 315),
+        ("worker", 90.5, 101),
+        ("api", 0, 15),
+        ("worker", 0, 10),
+    ],
+)
+def test_pods_are_killed_only_after_the_grace_period(component: str, grace: float | str, period: int) -> None:
+    documents = render_objects({component: {"settings": {"ERRATA_GRACE_SECONDS": grace}}})
+
+    assert pod(documents, component).spec["terminationGracePeriodSeconds"] == period
+    if grace in (20, 60):  # the defaults
+        assert pod(render_objects({}), component).spec["terminationGracePeriodSeconds"] == period
+
+
 def _checksum(documents: list[Document], component: str) -> str:
     (document,) = [
         document

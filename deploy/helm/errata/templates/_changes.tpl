@@ -72,11 +72,14 @@ PrometheusRule-errata:
 {{- end }}
 
 {{/* Changes of a pod template. Arguments: root, name (of the component and container), values. The checksum restarts
-pods when their settings change. */}}
+pods when their settings change. The kubelet kills a pod ten seconds after ERRATA_GRACE_SECONDS; preStop of the API takes five more. */}}
 {{- define "errata.pod-changes" -}}
 metadata:
   annotations: {{ toJson (.values.podAnnotations | default dict) }}
 spec:
+  {{- if hasKey (.values.settings | default dict) "ERRATA_GRACE_SECONDS" }}
+  terminationGracePeriodSeconds: {{ add (.values.settings.ERRATA_GRACE_SECONDS | float64 | ceil) (eq .name "api" | ternary 15 10) }}
+  {{- end }}
   {{- with .root.Values.images.pullSecrets }}
   imagePullSecrets:
     {{- range . }}
