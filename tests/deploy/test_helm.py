@@ -499,9 +499,6 @@ def test_a_patch_changes_what_no_value_changes() -> None:
         ({"api": {"resources": {"request": {}}}}, "request"),
         ({"api": {"resources": {"requests": {"memory": "2 GB"}}}}, "memory"),
         ({"api": {"settings": {"PUBLIC_URL": "https://errata.example"}}}, "PUBLIC_URL"),
-        ({"api": {"settings": {"ERRATA_REGISTRIES": "{}"}}}, "ERRATA_REGISTRIES"),
-        ({"worker": {"settings": {"ERRATA_DEVICE": "cuda:1"}}}, "ERRATA_DEVICE"),
-        ({"api": {"settings": {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=x"}}}, "OTEL_EXPORTER_OTLP_HEADERS"),
         ({"images": {"api": {"tag": "latest"}}}, "tag"),
         ({"images": {"api": {"digest": "sha256:1"}}}, "digest"),
         ({"archive": {"accessMode": "ReadOnlyMany"}}, "accessMode"),
@@ -528,6 +525,8 @@ def test_the_schema_refuses_unknown_keys_and_wrong_values(values: Document, key:
         ({"evidence": {"source": "volume"}}, "evidence.digest is empty"),
         ({"evidence": {"source": "objectStore", "digest": DIGEST}}, "evidence.url is empty"),
         ({"tls": {"clientCertificates": True}}, "Set tls.enabled to true"),
+        ({"api": {"settings": {"ERRATA_FOO": 1}}}, "api.settings: unknown setting ERRATA_FOO. Settings: ERRATA_ALLOW"),
+        ({"worker": {"settings": {"ERRATA_LOG_LEVELS": "info"}}}, "unknown setting ERRATA_LOG_LEVELS"),
         ({"patches": {"Deployment-errata": {}}}, "unknown object Deployment-errata. Objects: ConfigMap-errata-api,"),
     ],
     ids=str,
@@ -536,6 +535,31 @@ def test_values_that_do_not_fit_together_are_refused_with_a_remedy(values: Docum
     with pytest.raises(helm_python.HelmError) as refused:
         render_objects(values)
     assert message in str(refused.value)
+
+
+def test_settings_are_refused_with_the_replacement_in_the_manual() -> None:
+    manual = (ROOT / "docs" / "how-to" / "helm.md").read_text()
+    rows = re.findall(r"^\| (`(?:ERRATA|OTEL)_.+?) \| .*?`([\w.]+)`.* \|$", manual, re.MULTILINE)
+    refused = {setting: value for cell, value in rows for setting in re.findall(r"`(\w+)`", cell)}
+    api_only, worker_only = {"ERRATA_ARCHIVE"}, {"ERRATA_DEVICE", "ERRATA_THREADS"}
+    assert api_only | worker_only | {"ERRATA_ALLOW_INSECURE", "ERRATA_REGISTRIES"} <= refused.keys()
+
+    for component, settings_of_others in (("api", worker_only), ("worker", api_only)):
+        for setting in refused.keys() - settings_of_others:
+            with pytest.raises(helm_python.HelmError) as error:
+                render_objects({component: {"settings": {setting: "1"}}})
+            message = re.search(rf"{component}\.settings must not have {setting}\. Use .+ instead\.", str(error.value))
+            value = refused[setting]
+            if (component, setting) == ("worker", "ERRATA_REGISTRIES"):
+                value = "secrets.workerRegistries"
+            assert message is not None
+            assert value == "valueFrom.secretKeyRef" or value in message[0]
+
+
+def test_all_settings_of_the_service_are_known_except_the_replaced_ones() -> None:
+    known = yaml.safe_load((CHART / "manifests" / "settings.yaml").read_text())
+    assert set(known) == {f"ERRATA_{name.upper()}" for name in Settings.model_fields}
+    assert render_objects({"worker": {"settings": {"ERRATA_BATCH_SIZE": 8, "OTEL_TRACES_EXPORTER": "none"}}})
 
 
 def _nodes(schema: Document, path: str = "") -> list[tuple[str, Document]]:
