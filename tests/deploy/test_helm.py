@@ -339,6 +339,16 @@ def test_claims_have_the_size_class_and_mode_of_the_values() -> None:
     assert [*claims, template["spec"]] == [expected] * 5
 
 
+def test_one_node_can_mount_all_claims_of_a_trial() -> None:
+    values = IMAGES | VOLUME | {"trial": True, "worker": {"cache": {"persistent": True}}}
+    claims = [item for item in render_objects(values) if item["kind"] == "PersistentVolumeClaim"]
+
+    assert [claim["spec"]["accessModes"] for claim in claims] == [["ReadWriteOnce"]] * 4
+    values["datasetImages"] = {"enabled": True, "accessMode": "ReadWriteMany"}
+    claim = find(render_objects(values), "PersistentVolumeClaim", "errata-images")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
 def test_an_uninstallation_keeps_the_claims() -> None:
     documents = render_objects(IMAGES | VOLUME | {"worker": {"cache": {"persistent": True}}})
 

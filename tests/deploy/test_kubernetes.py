@@ -1044,6 +1044,17 @@ def test_the_manual_creates_the_secrets_of_its_example_before_it_applies_it(tmp_
     assert required_secrets(documents) == set(re.findall(r"create secret \w+ (\S+)", before))
 
 
+def test_one_node_can_mount_all_claims_of_the_manuals_trial(tmp_path: Path, render: Render) -> None:
+    (example,) = [block for block in _manual_blocks("yaml") if block.startswith("resources")]
+    parts = yaml.safe_load(example)
+    parts["components"] += ["../components/evidence-volume", "../components/weights-volume"]
+
+    documents = _render_kustomization(tmp_path, parts)
+
+    claims = [item["spec"]["accessModes"] for item in documents if item["kind"] == "PersistentVolumeClaim"]
+    assert claims == [["ReadWriteOnce"]] * 4
+
+
 def test_the_settings_of_the_manual_replace_those_of_components(tmp_path: Path, render: Render) -> None:
     """Generators of the same kustomization would lose against its components, without an error."""
     (example,) = [block for block in _manual_blocks("yaml") if "ERRATA_PUBLIC_URL" in block]

@@ -37,8 +37,9 @@ StatefulSet-errata-redis:
       - metadata: {name: data}
         spec: {{ include "errata.claim-changes" .Values.redis | fromYaml | toJson }}
 {{- range $name, $claim := include "errata.claims" . | fromYaml }}
+{{- $mode := $claim.accessMode | default ($.Values.trial | ternary "ReadWriteOnce" "") }}
 PersistentVolumeClaim-{{ $name }}:
-  spec: {{ include "errata.claim-changes" $claim | fromYaml | toJson }}
+  spec: {{ include "errata.claim-changes" (set $claim "accessMode" $mode) | fromYaml | toJson }}
 {{- end }}
 ScaledObject-errata-worker:
   spec:
