@@ -607,6 +607,22 @@ def test_the_notes_name_the_secrets_and_warn_about_plain_text() -> None:
     assert "errata-certificate with the keys" in secure
     assert "kubectl label namespace NAMESPACE errata-client=true" in secure
     assert "kubectl -n ml port-forward" in secure
+    for notes in (plain, secure):
+        assert re.search(r"port-forward .+ &\n  until errata health; .+\n  ERRATA_TOKEN=.+ errata list$", notes, re.M)
+    assert "export ERRATA_SERVER=localhost:50051 ERRATA_TLS=true ERRATA_CA_FILE=ca.crt\n" in secure
+
+
+@pytest.mark.parametrize(
+    ("values", "keys"),
+    [
+        ({}, "keys `url` and `password`"),
+        ({"redis": {"bundled": False}}, "key `url`"),
+        (KEDA | {"redis": {"bundled": False, "host": "redis.example:6379"}}, "keys `url` and `password`"),
+    ],
+    ids=str,
+)
+def test_the_notes_name_the_keys_of_redis_that_pods_read(values: Document, keys: str) -> None:
+    assert f"errata-redis with the {keys}\n" in render_chart(values)["NOTES.txt"]
 
 
 def test_the_manual_has_each_value_and_its_example_renders() -> None:

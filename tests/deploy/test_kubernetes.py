@@ -990,9 +990,35 @@ def test_secrets_are_written_with_private_permissions() -> None:
             assert not writes or "umask 077" in block[: writes.start()], block
 
 
+def test_the_manual_waits_for_the_forwarded_port() -> None:
+    manual = (KUBERNETES / "README.md").read_text()
+    next_lines = re.findall(r"^kubectl .*port-forward .*&\n(.*)\n", manual, re.MULTILINE)
+    assert set(next_lines) == {"until errata health; do sleep 1; done"}
+
+
+def test_the_manual_installs_the_command_before_it_is_used() -> None:
+    for manual in (KUBERNETES / "README.md", ROOT / "docs" / "how-to" / "helm.md"):
+        text = manual.read_text()
+        assert text.index("pip install ./client") < text.index("errata token")
+
+
+def test_the_trial_of_the_manual_is_complete(render: Render) -> None:
+    (commands,) = [block for block in _manual_blocks("") if "kind create cluster" in block]
+    documents = render("trial")
+    images = {item["image"] for of in pods(documents) for item in of.containers if item["image"].startswith("errata-")}
+
+    assert set(re.findall(r"docker build -f \S+ -t (\S+)", commands)) == images
+    assert set(re.findall(r"(?<=docker-image ).+", commands)[0].split()) == images
+    assert set(re.findall(r"create secret \w+ (\S+)", commands)) == required_secrets(documents)
+    steps = ["pip install", "docker build", "kind create", "kind load", "namespace.yaml", "errata token", "apply -k"]
+    places = [commands.index(step) for step in steps]
+    assert places == sorted(places)
+    assert commands.rindex("create secret") < places[-1]
+
+
 def test_the_manual_connects_to_localhost_with_tls() -> None:
     manual = (KUBERNETES / "README.md").read_text()
-    (line,) = [item for item in manual.splitlines() if item.startswith("ERRATA_SERVER=")]
+    (line,) = [item for item in manual.splitlines() if item.startswith("export ERRATA_SERVER=")]
     variables = dict(re.findall(r"(ERRATA_\w+)=(\S+)", line))
     known = read_settings(variables | {"ERRATA_TOKEN": "x"})
 
