@@ -15,7 +15,19 @@ import yaml
 from service.settings import Settings
 
 from .conftest import KUBERNETES, ROOT, Document, Render
-from .test_kubernetes import CUSTOM, SCHEMAS, SECRETS, find, names, pod, pods, required_secrets, settings, violations
+from .test_kubernetes import (
+    CUSTOM,
+    SCHEMAS,
+    SECRETS,
+    expand,
+    find,
+    names,
+    pod,
+    pods,
+    required_secrets,
+    settings,
+    violations,
+)
 
 CHART = ROOT / "deploy" / "helm" / "errata"
 FILES = sorted((CHART / "ci").iterdir())
@@ -317,6 +329,17 @@ def test_changed_settings_restart_only_the_pods_that_read_them() -> None:
     assert _checksum(before, "redis") == _checksum(after, "redis")
 
 
+@pytest.mark.parametrize("values", [VOLUME, STORED], ids=["volume", "objectStore"])
+def test_the_bundle_of_an_own_data_set_is_verified_and_served(values: Document) -> None:
+    documents = render_objects({"evidence": values["evidence"] | {"dataset": "products"}})
+    (*fetch, verify) = pod(documents, "api").spec["initContainers"]
+    (container,) = pod(documents, "api").spec["containers"]
+
+    assert settings(documents, container).evidence == {"products": [Path("/evidence/products")]}
+    assert expand(documents, verify) == ["evidence", "verify", "/evidence/products", "--digest", DIGEST]
+    assert all(expand(documents, item) == [STORED["evidence"]["url"], "/evidence/products"] for item in fetch)
+
+
 def test_claims_have_the_size_class_and_mode_of_the_values() -> None:
     claim = {"size": "7Gi", "storageClass": "fast", "accessMode": "ReadWriteOnce"}
     values = {
@@ -533,6 +556,7 @@ def test_the_schema_refuses_unknown_keys_and_wrong_values(values: Document, key:
         (KEDA | {"redis": {"bundled": False}}, "set redis.host to HOST:PORT"),
         (KEDA | {"worker": {"replicas": 2}}, "worker.replicas is 2, but KEDA sets the number of workers"),
         ({"evidence": {"source": "volume"}}, "evidence.digest is empty"),
+        ({"evidence": {"dataset": "products"}}, "evidence.source is package, which has only imagenet-real"),
         ({"evidence": {"source": "objectStore", "digest": DIGEST}}, "evidence.url is empty"),
         ({"tls": {"clientCertificates": True}}, "Set tls.enabled to true"),
         ({"api": {"settings": {"ERRATA_FOO": 1}}}, "api.settings: unknown setting ERRATA_FOO. Settings: ERRATA_ALLOW"),

@@ -144,6 +144,12 @@ def environment(documents: list[Document], container: Document) -> dict[str, str
     return result
 
 
+def expand(documents: list[Document], container: Document) -> list[str]:
+    """Return the arguments of a container with the values of its variables, as the kubelet does."""
+    variables = environment(documents, container)
+    return [re.sub(r"\$\((\w+)\)", lambda match: variables[match[1]], text) for text in container["args"]]
+
+
 def settings(documents: list[Document], container: Document) -> Settings:
     """Return the settings of a container; raise InvalidSetting if they are invalid."""
     variables = environment(documents, container)
@@ -475,7 +481,7 @@ def test_a_custom_bundle_is_verified_and_not_built(render: Render) -> None:
     (verify,) = api.spec["initContainers"]
     (place,) = settings(documents, api.spec["containers"][0]).evidence["imagenet"]
 
-    assert verify["args"][:3] == ["evidence", "verify", str(place)]
+    assert expand(documents, verify)[:3] == ["evidence", "verify", str(place)]
     (volume,) = [item for item in api.spec["volumes"] if item["name"] == "evidence"]
     assert volume["persistentVolumeClaim"] == {"claimName": "errata-evidence", "readOnly": True}
 
@@ -871,8 +877,8 @@ def test_a_bundle_from_an_object_store_is_downloaded_and_verified(render: Render
     (place,) = settings(documents, api.spec["containers"][0]).evidence["imagenet"]
 
     assert fetch["command"] == ["python3", "/opt/fetch/fetch.py"]
-    assert fetch["args"] == ["$(EVIDENCE_URL)", str(place)]
-    assert verify["args"] == ["evidence", "verify", str(place), "--digest", "$(EVIDENCE_DIGEST)"]
+    assert expand(documents, fetch) == ["s3://errata/evidence/imagenet", str(place)]
+    assert expand(documents, verify) == ["evidence", "verify", str(place), "--digest", "the-digest-of-your-bundle"]
     assert fetch["image"] == verify["image"]
     script = KUBERNETES / "components" / "evidence-object-store" / "fetch.py"
     assert _data(documents, "errata-fetch") == {"fetch.py": script.read_text()}
@@ -1097,9 +1103,9 @@ def test_the_settings_of_the_manual_replace_those_of_components(tmp_path: Path, 
     assert known.archive == "s3://BUCKET/archive"
     assert known.public_url == "https://errata.example"
     assert known.expected_models == ["timm:*", "file:*"]
-    for container in pod(documents, "api").spec["initContainers"]:
-        variables = environment(documents, container)
-        assert variables.get("EVIDENCE_URL", "s3://BUCKET/imagenet") == "s3://BUCKET/imagenet"
-        assert variables.get("EVIDENCE_DIGEST", "DIGEST") == "DIGEST"
+    assert known.evidence == {"products": [Path("/evidence/products")]}
+    fetch, verify = pod(documents, "api").spec["initContainers"]
+    assert expand(documents, fetch) == ["s3://BUCKET/products", "/evidence/products"]
+    assert expand(documents, verify) == ["evidence", "verify", "/evidence/products", "--digest", "DIGEST"]
     assert "the-digest-of-your-bundle" not in str(documents)
     assert "s3://errata" not in str(documents)

@@ -115,6 +115,10 @@ resources: {requests: {storage: {{ quote . }}}}
 {{- with .Values.archive.url }}
 ERRATA_ARCHIVE: {{ quote . }}
 {{- end }}
+{{- with .Values.evidence.dataset }}
+EVIDENCE_DATASET: {{ quote . }}
+ERRATA_EVIDENCE: {{ dict . (printf "/evidence/%s" .) | toJson | quote }}
+{{- end }}
 {{- with .Values.evidence.digest }}
 EVIDENCE_DIGEST: {{ quote . }}
 {{- end }}

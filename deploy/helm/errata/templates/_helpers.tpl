@@ -186,6 +186,9 @@ both:
 {{- if and .Values.keda.enabled .Values.worker.replicas }}
   {{- fail (printf "worker.replicas is %v, but KEDA sets the number of workers. Set keda.minReplicas and keda.maxReplicas instead." .Values.worker.replicas) }}
 {{- end }}
+{{- if and (eq .Values.evidence.source "package") .Values.evidence.dataset }}
+  {{- fail (printf "evidence.dataset is %s, but evidence.source is package, which has only imagenet-real. Set it to volume or objectStore." .Values.evidence.dataset) }}
+{{- end }}
 {{- if and (ne .Values.evidence.source "package") (not .Values.evidence.digest) }}
   {{- fail "evidence.digest is empty. Set it to the digest of your bundle (errata evidence show BUNDLE)." }}
 {{- end }}
