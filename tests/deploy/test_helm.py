@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from service.settings import Settings
+from service.settings import Settings, read_settings
 
 from .conftest import KUBERNETES, ROOT, Document, Render
 from .test_kubernetes import (
@@ -455,7 +455,7 @@ def test_nginx_accepts_uploads_of_the_maximum_size() -> None:
     values = [_read(CHART / "ci" / "production.yaml"), *map(yaml.safe_load, _manual_examples())]
     ingresses = [item for value in values for item in render_objects(value) if item["kind"] == "Ingress"]
 
-    limit = f"{Settings().max_upload_bytes >> 20}m"
+    limit = f"{read_settings({}).max_upload_bytes >> 20}m"
     assert len(ingresses) == 3
     for ingress in ingresses:
         assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"] == limit
