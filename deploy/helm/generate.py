@@ -4,7 +4,9 @@ The chart has no copy of the manifests that somebody edits. `manifests/PART/KIND
 and of each component, and `patches/PART/KIND-NAME.yaml` are the changes that a component or overlay makes to objects of
 other parts. The chart's templates apply the patches as Kustomize does.
 
-Run `python deploy/helm/generate.py` after a change of deploy/kubernetes. It needs kubectl.
+`manifests/settings.yaml` has the names of the settings of service/settings.py: the templates refuse others.
+
+Run `python deploy/helm/generate.py` after a change of deploy/kubernetes or of settings. It needs kubectl.
 """
 
 import re
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from service.settings import PREFIX, Settings
 
 Document = dict[str, Any]
 
@@ -38,7 +42,8 @@ def chart_files() -> dict[str, str]:
         part = yaml.safe_load((folder / "kustomization.yaml").read_text())
         documents += [(f"manifests/{folder.name}", document) for document in _objects(folder, part)]
         documents += [(f"patches/{folder.name}", document) for document in _patches(folder, part)]
-    files: dict[str, str] = {}
+    names = [PREFIX + name.upper() for name in Settings.model_fields]
+    files = {"manifests/settings.yaml": yaml.safe_dump(names)}
     for place, document in documents:
         path = f"{place}/{document['kind']}-{document['metadata']['name']}.yaml"
         if path in files:

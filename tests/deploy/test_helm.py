@@ -12,8 +12,22 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from service.settings import Settings, read_settings
+
 from .conftest import KUBERNETES, ROOT, Document, Render
-from .test_kubernetes import CUSTOM, SCHEMAS, SECRETS, find, names, pod, pods, settings, violations
+from .test_kubernetes import (
+    CUSTOM,
+    SCHEMAS,
+    SECRETS,
+    expand,
+    find,
+    names,
+    pod,
+    pods,
+    required_secrets,
+    settings,
+    violations,
+)
 
 CHART = ROOT / "deploy" / "helm" / "errata"
 FILES = sorted((CHART / "ci").iterdir())
@@ -63,6 +77,12 @@ def render_objects(values: Document, namespace: str = "errata") -> list[Document
 
 def _read(file: Path) -> Document:
     return yaml.safe_load(file.read_text())
+
+
+def _manual_examples() -> list[str]:
+    """Return the values in the manual."""
+    manual = (ROOT / "docs" / "how-to" / "helm.md").read_text()
+    return re.findall(r"^ *```yaml\n(.+?)^ *```", manual, re.MULTILINE | re.DOTALL)
 
 
 # Files
@@ -272,6 +292,25 @@ def test_large_numbers_and_booleans_become_settings() -> None:
     assert data["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.monitoring:4317"
 
 
+@pytest.mark.parametrize(
+    ("component", "grace", "period"),
+    [
+        ("api", 20, 35),
+        ("worker", 60, 70),
+        ("api", "300", 315),
+        ("worker", 90.5, 101),
+        ("api", 0, 15),
+        ("worker", 0, 10),
+    ],
+)
+def test_pods_are_killed_only_after_the_grace_period(component: str, grace: float | str, period: int) -> None:
+    documents = render_objects({component: {"settings": {"ERRATA_GRACE_SECONDS": grace}}})
+
+    assert pod(documents, component).spec["terminationGracePeriodSeconds"] == period
+    if grace in (20, 60):  # the defaults
+        assert pod(render_objects({}), component).spec["terminationGracePeriodSeconds"] == period
+
+
 def _checksum(documents: list[Document], component: str) -> str:
     (document,) = [
         document
@@ -288,6 +327,17 @@ def test_changed_settings_restart_only_the_pods_that_read_them() -> None:
     assert _checksum(before, "api") != _checksum(after, "api")
     assert _checksum(before, "worker") == _checksum(after, "worker")
     assert _checksum(before, "redis") == _checksum(after, "redis")
+
+
+@pytest.mark.parametrize("values", [VOLUME, STORED], ids=["volume", "objectStore"])
+def test_the_bundle_of_an_own_data_set_is_verified_and_served(values: Document) -> None:
+    documents = render_objects({"evidence": values["evidence"] | {"dataset": "products"}})
+    (*fetch, verify) = pod(documents, "api").spec["initContainers"]
+    (container,) = pod(documents, "api").spec["containers"]
+
+    assert settings(documents, container).evidence == {"products": [Path("/evidence/products")]}
+    assert expand(documents, verify) == ["evidence", "verify", "/evidence/products", "--digest", DIGEST]
+    assert all(expand(documents, item) == [STORED["evidence"]["url"], "/evidence/products"] for item in fetch)
 
 
 def test_claims_have_the_size_class_and_mode_of_the_values() -> None:
@@ -310,6 +360,16 @@ def test_claims_have_the_size_class_and_mode_of_the_values() -> None:
     }
     claims = [document["spec"] for document in documents if document["kind"] == "PersistentVolumeClaim"]
     assert [*claims, template["spec"]] == [expected] * 5
+
+
+def test_one_node_can_mount_all_claims_of_a_trial() -> None:
+    values = IMAGES | VOLUME | {"trial": True, "worker": {"cache": {"persistent": True}}}
+    claims = [item for item in render_objects(values) if item["kind"] == "PersistentVolumeClaim"]
+
+    assert [claim["spec"]["accessModes"] for claim in claims] == [["ReadWriteOnce"]] * 4
+    values["datasetImages"] = {"enabled": True, "accessMode": "ReadWriteMany"}
+    claim = find(render_objects(values), "PersistentVolumeClaim", "errata-images")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
 def test_an_uninstallation_keeps_the_claims() -> None:
@@ -390,6 +450,17 @@ def test_an_ingress_leads_to_the_port_of_its_name() -> None:
         assert spec["ingressClassName"] == "nginx"
 
 
+def test_nginx_accepts_uploads_of_the_maximum_size() -> None:
+    """Its default of 1 MB also limits the stream of a gRPC call."""
+    values = [_read(CHART / "ci" / "production.yaml"), *map(yaml.safe_load, _manual_examples())]
+    ingresses = [item for value in values for item in render_objects(value) if item["kind"] == "Ingress"]
+
+    limit = f"{read_settings({}).max_upload_bytes >> 20}m"
+    assert len(ingresses) == 3
+    for ingress in ingresses:
+        assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"] == limit
+
+
 def test_routes_of_the_gateway_lead_to_the_ports_of_the_service() -> None:
     documents = render_objects(_read(CHART / "ci" / "external-redis.yaml"))
     ports = {item["name"]: item["port"] for item in find(documents, "Service", "errata-api")["spec"]["ports"]}
@@ -461,9 +532,6 @@ def test_a_patch_changes_what_no_value_changes() -> None:
         ({"api": {"resources": {"request": {}}}}, "request"),
         ({"api": {"resources": {"requests": {"memory": "2 GB"}}}}, "memory"),
         ({"api": {"settings": {"PUBLIC_URL": "https://errata.example"}}}, "PUBLIC_URL"),
-        ({"api": {"settings": {"ERRATA_REGISTRIES": "{}"}}}, "ERRATA_REGISTRIES"),
-        ({"worker": {"settings": {"ERRATA_DEVICE": "cuda:1"}}}, "ERRATA_DEVICE"),
-        ({"api": {"settings": {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=x"}}}, "OTEL_EXPORTER_OTLP_HEADERS"),
         ({"images": {"api": {"tag": "latest"}}}, "tag"),
         ({"images": {"api": {"digest": "sha256:1"}}}, "digest"),
         ({"archive": {"accessMode": "ReadOnlyMany"}}, "accessMode"),
@@ -488,8 +556,11 @@ def test_the_schema_refuses_unknown_keys_and_wrong_values(values: Document, key:
         (KEDA | {"redis": {"bundled": False}}, "set redis.host to HOST:PORT"),
         (KEDA | {"worker": {"replicas": 2}}, "worker.replicas is 2, but KEDA sets the number of workers"),
         ({"evidence": {"source": "volume"}}, "evidence.digest is empty"),
+        ({"evidence": {"dataset": "products"}}, "evidence.source is package, which has only imagenet-real"),
         ({"evidence": {"source": "objectStore", "digest": DIGEST}}, "evidence.url is empty"),
         ({"tls": {"clientCertificates": True}}, "Set tls.enabled to true"),
+        ({"api": {"settings": {"ERRATA_FOO": 1}}}, "api.settings: unknown setting ERRATA_FOO. Settings: ERRATA_ALLOW"),
+        ({"worker": {"settings": {"ERRATA_LOG_LEVELS": "info"}}}, "unknown setting ERRATA_LOG_LEVELS"),
         ({"patches": {"Deployment-errata": {}}}, "unknown object Deployment-errata. Objects: ConfigMap-errata-api,"),
     ],
     ids=str,
@@ -498,6 +569,31 @@ def test_values_that_do_not_fit_together_are_refused_with_a_remedy(values: Docum
     with pytest.raises(helm_python.HelmError) as refused:
         render_objects(values)
     assert message in str(refused.value)
+
+
+def test_settings_are_refused_with_the_replacement_in_the_manual() -> None:
+    manual = (ROOT / "docs" / "how-to" / "helm.md").read_text()
+    rows = re.findall(r"^\| (`(?:ERRATA|OTEL)_.+?) \| .*?`([\w.]+)`.* \|$", manual, re.MULTILINE)
+    refused = {setting: value for cell, value in rows for setting in re.findall(r"`(\w+)`", cell)}
+    api_only, worker_only = {"ERRATA_ARCHIVE"}, {"ERRATA_DEVICE", "ERRATA_THREADS"}
+    assert api_only | worker_only | {"ERRATA_ALLOW_INSECURE", "ERRATA_REGISTRIES"} <= refused.keys()
+
+    for component, settings_of_others in (("api", worker_only), ("worker", api_only)):
+        for setting in refused.keys() - settings_of_others:
+            with pytest.raises(helm_python.HelmError) as error:
+                render_objects({component: {"settings": {setting: "1"}}})
+            message = re.search(rf"{component}\.settings must not have {setting}\. Use .+ instead\.", str(error.value))
+            value = refused[setting]
+            if (component, setting) == ("worker", "ERRATA_REGISTRIES"):
+                value = "secrets.workerRegistries"
+            assert message is not None
+            assert value == "valueFrom.secretKeyRef" or value in message[0]
+
+
+def test_all_settings_of_the_service_are_known_except_the_replaced_ones() -> None:
+    known = yaml.safe_load((CHART / "manifests" / "settings.yaml").read_text())
+    assert set(known) == {f"ERRATA_{name.upper()}" for name in Settings.model_fields}
+    assert render_objects({"worker": {"settings": {"ERRATA_BATCH_SIZE": 8, "OTEL_TRACES_EXPORTER": "none"}}})
 
 
 def _nodes(schema: Document, path: str = "") -> list[tuple[str, Document]]:
@@ -535,6 +631,22 @@ def test_the_notes_name_the_secrets_and_warn_about_plain_text() -> None:
     assert "errata-certificate with the keys" in secure
     assert "kubectl label namespace NAMESPACE errata-client=true" in secure
     assert "kubectl -n ml port-forward" in secure
+    for notes in (plain, secure):
+        assert re.search(r"port-forward .+ &\n  until errata health; .+\n  ERRATA_TOKEN=.+ errata list$", notes, re.M)
+    assert "export ERRATA_SERVER=localhost:50051 ERRATA_TLS=true ERRATA_CA_FILE=ca.crt\n" in secure
+
+
+@pytest.mark.parametrize(
+    ("values", "keys"),
+    [
+        ({}, "keys `url` and `password`"),
+        ({"redis": {"bundled": False}}, "key `url`"),
+        (KEDA | {"redis": {"bundled": False, "host": "redis.example:6379"}}, "keys `url` and `password`"),
+    ],
+    ids=str,
+)
+def test_the_notes_name_the_keys_of_redis_that_pods_read(values: Document, keys: str) -> None:
+    assert f"errata-redis with the {keys}\n" in render_chart(values)["NOTES.txt"]
 
 
 def test_the_manual_has_each_value_and_its_example_renders() -> None:
@@ -544,11 +656,15 @@ def test_the_manual_has_each_value_and_its_example_renders() -> None:
 
     for name in values:
         assert re.search(rf"`{name}\b", manual), name
-    examples = re.findall(r"^ *```yaml\n(.+?)^ *```", manual, re.MULTILINE | re.DOTALL)
+    examples = _manual_examples()
     assert len(examples) == 3
     for example in examples:
         assert violations(_installed(yaml.safe_load(example))) == []
-    assert set(re.findall(r"create secret \w+ (\S+)", manual)) == {"errata-tokens", "errata-redis"}
+    created = set(re.findall(r"create secret \w+ (\S+)", manual))
+    assert created == {"errata-tokens", "errata-redis", "errata-tls", "errata-example"}
+    documents = _installed(yaml.safe_load(examples[0]))
+    ingresses = [document["spec"] for document in documents if document["kind"] == "Ingress"]
+    assert created == required_secrets(documents) | {item["tls"][0]["secretName"] for item in ingresses}
     for path in re.findall(r"\bdeploy/[\w./-]+", manual):
         assert (ROOT / path).exists(), path
 

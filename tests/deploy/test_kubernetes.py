@@ -144,10 +144,27 @@ def environment(documents: list[Document], container: Document) -> dict[str, str
     return result
 
 
+def expand(documents: list[Document], container: Document) -> list[str]:
+    """Return the arguments of a container with the values of its variables, as the kubelet does."""
+    variables = environment(documents, container)
+    return [re.sub(r"\$\((\w+)\)", lambda match: variables[match[1]], text) for text in container["args"]]
+
+
 def settings(documents: list[Document], container: Document) -> Settings:
     """Return the settings of a container; raise InvalidSetting if they are invalid."""
     variables = environment(documents, container)
     return read_settings({key: value for key, value in variables.items() if key.startswith("ERRATA_")})
+
+
+def required_secrets(documents: list[Document]) -> set[str]:
+    """Return the names of the Secrets without which pods do not start."""
+    result = set()
+    for item in pods(documents):
+        sources = [volume["secret"] for volume in item.spec.get("volumes", []) if "secret" in volume]
+        for container in item.containers:
+            sources += [variable.get("valueFrom", {}).get("secretKeyRef", {}) for variable in container.get("env", [])]
+        result |= {source.get("secretName", source.get("name")) for source in sources if not source.get("optional")}
+    return result - {None}
 
 
 # The policy: each function yields violations
@@ -464,7 +481,7 @@ def test_a_custom_bundle_is_verified_and_not_built(render: Render) -> None:
     (verify,) = api.spec["initContainers"]
     (place,) = settings(documents, api.spec["containers"][0]).evidence["imagenet"]
 
-    assert verify["args"][:3] == ["evidence", "verify", str(place)]
+    assert expand(documents, verify)[:3] == ["evidence", "verify", str(place)]
     (volume,) = [item for item in api.spec["volumes"] if item["name"] == "evidence"]
     assert volume["persistentVolumeClaim"] == {"claimName": "errata-evidence", "readOnly": True}
 
@@ -860,8 +877,8 @@ def test_a_bundle_from_an_object_store_is_downloaded_and_verified(render: Render
     (place,) = settings(documents, api.spec["containers"][0]).evidence["imagenet"]
 
     assert fetch["command"] == ["python3", "/opt/fetch/fetch.py"]
-    assert fetch["args"] == ["$(EVIDENCE_URL)", str(place)]
-    assert verify["args"] == ["evidence", "verify", str(place), "--digest", "$(EVIDENCE_DIGEST)"]
+    assert expand(documents, fetch) == ["s3://errata/evidence/imagenet", str(place)]
+    assert expand(documents, verify) == ["evidence", "verify", str(place), "--digest", "the-digest-of-your-bundle"]
     assert fetch["image"] == verify["image"]
     script = KUBERNETES / "components" / "evidence-object-store" / "fetch.py"
     assert _data(documents, "errata-fetch") == {"fetch.py": script.read_text()}
@@ -979,9 +996,35 @@ def test_secrets_are_written_with_private_permissions() -> None:
             assert not writes or "umask 077" in block[: writes.start()], block
 
 
+def test_the_manual_waits_for_the_forwarded_port() -> None:
+    manual = (KUBERNETES / "README.md").read_text()
+    next_lines = re.findall(r"^kubectl .*port-forward .*&\n(.*)\n", manual, re.MULTILINE)
+    assert set(next_lines) == {"until errata health; do sleep 1; done"}
+
+
+def test_the_manual_installs_the_command_before_it_is_used() -> None:
+    for manual in (KUBERNETES / "README.md", ROOT / "docs" / "how-to" / "helm.md"):
+        text = manual.read_text()
+        assert text.index("pip install ./client") < text.index("errata token")
+
+
+def test_the_trial_of_the_manual_is_complete(render: Render) -> None:
+    (commands,) = [block for block in _manual_blocks("") if "kind create cluster" in block]
+    documents = render("trial")
+    images = {item["image"] for of in pods(documents) for item in of.containers if item["image"].startswith("errata-")}
+
+    assert set(re.findall(r"docker build -f \S+ -t (\S+)", commands)) == images
+    assert set(re.findall(r"(?<=docker-image ).+", commands)[0].split()) == images
+    assert set(re.findall(r"create secret \w+ (\S+)", commands)) == required_secrets(documents)
+    steps = ["pip install", "docker build", "kind create", "kind load", "namespace.yaml", "errata token", "apply -k"]
+    places = [commands.index(step) for step in steps]
+    assert places == sorted(places)
+    assert commands.rindex("create secret") < places[-1]
+
+
 def test_the_manual_connects_to_localhost_with_tls() -> None:
     manual = (KUBERNETES / "README.md").read_text()
-    (line,) = [item for item in manual.splitlines() if item.startswith("ERRATA_SERVER=")]
+    (line,) = [item for item in manual.splitlines() if item.startswith("export ERRATA_SERVER=")]
     variables = dict(re.findall(r"(ERRATA_\w+)=(\S+)", line))
     known = read_settings(variables | {"ERRATA_TOKEN": "x"})
 
@@ -990,18 +1033,79 @@ def test_the_manual_connects_to_localhost_with_tls() -> None:
     assert known.ca_file == Path("ca.crt")
 
 
+def _manual_blocks(kind: str) -> list[str]:
+    """Return the code blocks of the manual in one language."""
+    manual = (KUBERNETES / "README.md").read_text()
+    blocks = re.findall(r"^```(\w*)\n(.+?)^```$", manual, re.MULTILINE | re.DOTALL)
+    return [block for language, block in blocks if language == kind]
+
+
+def _render_kustomization(folder: Path, kustomization: Document) -> list[Document]:
+    """Render a kustomization whose paths are relative to a folder in deploy/kubernetes, such as `mine`."""
+    here = os.path.relpath(KUBERNETES, folder.resolve())
+    text = yaml.safe_dump(kustomization).replace("../", f"{here}/")
+    (folder / "kustomization.yaml").write_text(text)
+    command = [str(shutil.which("kubectl")), "kustomize", str(folder)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(run.stdout))
+
+
 def test_the_example_of_the_manual_renders(tmp_path: Path, render: Render) -> None:
-    (example,) = re.findall(
-        r"^```yaml\n(apiVersion.+?)^```", (KUBERNETES / "README.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-    text = example.replace("../", f"{os.path.relpath(KUBERNETES, tmp_path.resolve())}/")
-    (tmp_path / "kustomization.yaml").write_text(text)
+    (example,) = [block for block in _manual_blocks("yaml") if block.startswith("apiVersion")]
 
-    run = subprocess.run(
-        [str(shutil.which("kubectl")), "kustomize", str(tmp_path)], capture_output=True, text=True, check=True
-    )
-
-    documents = list(yaml.safe_load_all(run.stdout))
+    documents = _render_kustomization(tmp_path, yaml.safe_load(example))
     images = {container["image"] for item in pods(documents) for container in item.containers}
     assert images == {"REGISTRY/errata-api:0.1.0", "REGISTRY/errata-worker:0.1.0-cuda", "redis:7.4.6-alpine"}
+    assert not CUSTOM & {document["kind"] for document in documents}  # objects that a cluster may not know
+
+
+def test_the_example_of_the_manual_can_have_monitors(tmp_path: Path, render: Render) -> None:
+    (example,) = [block for block in _manual_blocks("yaml") if block.startswith("apiVersion")]
+
+    documents = _render_kustomization(tmp_path, yaml.safe_load(example.replace("  # - ../", "  - ../")))
     assert find(documents, "ServiceMonitor", "errata-api")["spec"]["endpoints"][0]["scheme"] == "https"
+
+
+def test_the_manual_creates_the_secrets_of_its_example_before_it_applies_it(tmp_path: Path, render: Render) -> None:
+    (example,) = [block for block in _manual_blocks("yaml") if block.startswith("apiVersion")]
+    (commands,) = [block for block in _manual_blocks("") if "kubectl apply -k deploy/kubernetes/mine" in block]
+    before, _, _ = commands.partition("kubectl apply -k")
+
+    documents = _render_kustomization(tmp_path, yaml.safe_load(example))
+
+    assert required_secrets(documents) == set(re.findall(r"create secret \w+ (\S+)", before))
+
+
+def test_one_node_can_mount_all_claims_of_the_manuals_trial(tmp_path: Path, render: Render) -> None:
+    (example,) = [block for block in _manual_blocks("yaml") if block.startswith("resources")]
+    parts = yaml.safe_load(example)
+    parts["components"] += ["../components/evidence-volume", "../components/weights-volume"]
+
+    documents = _render_kustomization(tmp_path, parts)
+
+    claims = [item["spec"]["accessModes"] for item in documents if item["kind"] == "PersistentVolumeClaim"]
+    assert claims == [["ReadWriteOnce"]] * 4
+
+
+def test_the_settings_of_the_manual_replace_those_of_components(tmp_path: Path, render: Render) -> None:
+    """Generators of the same kustomization would lose against its components, without an error."""
+    (example,) = [block for block in _manual_blocks("yaml") if "ERRATA_PUBLIC_URL" in block]
+    components = [f"../components/{name}" for name in ("object-store", "evidence-object-store", "keda", "images")]
+    parts = {"resources": ["../overlays/gpu"], "components": components}
+
+    documents = _render_kustomization(tmp_path, parts | yaml.safe_load(example))
+
+    for component in ("api", "worker"):
+        (container,) = pod(documents, component).spec["containers"]
+        assert settings(documents, container).images.keys() == {"imagenet-real", "products"}
+    (container,) = pod(documents, "api").spec["containers"]
+    known = settings(documents, container)
+    assert known.archive == "s3://BUCKET/archive"
+    assert known.public_url == "https://errata.example"
+    assert known.expected_models == ["timm:*", "file:*"]
+    assert known.evidence == {"products": [Path("/evidence/products")]}
+    fetch, verify = pod(documents, "api").spec["initContainers"]
+    assert expand(documents, fetch) == ["s3://BUCKET/products", "/evidence/products"]
+    assert expand(documents, verify) == ["evidence", "verify", "/evidence/products", "--digest", "DIGEST"]
+    assert "the-digest-of-your-bundle" not in str(documents)
+    assert "s3://errata" not in str(documents)

@@ -37,8 +37,9 @@ StatefulSet-errata-redis:
       - metadata: {name: data}
         spec: {{ include "errata.claim-changes" .Values.redis | fromYaml | toJson }}
 {{- range $name, $claim := include "errata.claims" . | fromYaml }}
+{{- $mode := $claim.accessMode | default ($.Values.trial | ternary "ReadWriteOnce" "") }}
 PersistentVolumeClaim-{{ $name }}:
-  spec: {{ include "errata.claim-changes" $claim | fromYaml | toJson }}
+  spec: {{ include "errata.claim-changes" (set $claim "accessMode" $mode) | fromYaml | toJson }}
 {{- end }}
 ScaledObject-errata-worker:
   spec:
@@ -72,11 +73,14 @@ PrometheusRule-errata:
 {{- end }}
 
 {{/* Changes of a pod template. Arguments: root, name (of the component and container), values. The checksum restarts
-pods when their settings change. */}}
+pods when their settings change. The kubelet kills a pod ten seconds after ERRATA_GRACE_SECONDS; preStop of the API takes five more. */}}
 {{- define "errata.pod-changes" -}}
 metadata:
   annotations: {{ toJson (.values.podAnnotations | default dict) }}
 spec:
+  {{- if hasKey (.values.settings | default dict) "ERRATA_GRACE_SECONDS" }}
+  terminationGracePeriodSeconds: {{ add (.values.settings.ERRATA_GRACE_SECONDS | float64 | ceil) (eq .name "api" | ternary 15 10) }}
+  {{- end }}
   {{- with .root.Values.images.pullSecrets }}
   imagePullSecrets:
     {{- range . }}
@@ -110,6 +114,10 @@ resources: {requests: {storage: {{ quote . }}}}
 {{- define "errata.api-settings" -}}
 {{- with .Values.archive.url }}
 ERRATA_ARCHIVE: {{ quote . }}
+{{- end }}
+{{- with .Values.evidence.dataset }}
+EVIDENCE_DATASET: {{ quote . }}
+ERRATA_EVIDENCE: {{ dict . (printf "/evidence/%s" .) | toJson | quote }}
 {{- end }}
 {{- with .Values.evidence.digest }}
 EVIDENCE_DIGEST: {{ quote . }}

@@ -149,13 +149,45 @@ Arguments: objects, object, secrets, root. */}}
 {{- end }}
 {{- end }}
 
-{{/* Refuse values that the schema cannot refuse. */}}
+{{/* What replaces the settings that `settings` must not have. */}}
+{{- define "errata.replaced-settings" -}}
+api:
+  ERRATA_ARCHIVE: archive.url
+  ERRATA_REGISTRIES: the Secret in secrets.registries
+worker:
+  ERRATA_REGISTRIES: the Secret in secrets.workerRegistries
+  ERRATA_DEVICE: worker.device
+  ERRATA_THREADS: worker.resources.limits.cpu
+both:
+  ERRATA_REDIS_URL: the Secret in secrets.redis
+  ERRATA_TOKEN: the Secret in secrets.tokens
+  ERRATA_ALLOW_INSECURE: the Secret in secrets.tokens
+  OTEL_EXPORTER_OTLP_HEADERS: a variable from a Secret in patches
+  OTEL_EXPORTER_OTLP_TRACES_HEADERS: a variable from a Secret in patches
+{{- end }}
+
+{{/* Refuse values that the schema cannot refuse, or cannot refuse with a remedy. */}}
 {{- define "errata.check" -}}
+{{- $known := .Files.Get "manifests/settings.yaml" | fromYamlArray }}
+{{- $replaced := include "errata.replaced-settings" . | fromYaml }}
+{{- range $component := list "api" "worker" }}
+  {{- range $name, $_ := (index $.Values $component).settings }}
+    {{- with coalesce (get (get $replaced $component) $name) (get $replaced.both $name) }}
+      {{- fail (printf "%s.settings must not have %s. Use %s instead." $component $name .) }}
+    {{- end }}
+    {{- if and (hasPrefix "ERRATA_" $name) (not (has $name $known)) }}
+      {{- fail (printf "%s.settings: unknown setting %s. Settings: %s" $component $name (sortAlpha $known | join ", ")) }}
+    {{- end }}
+  {{- end }}
+{{- end }}
 {{- if and .Values.keda.enabled (not .Values.redis.bundled) (not .Values.redis.host) }}
   {{- fail "redis.host is empty. KEDA needs the address of your Redis: set redis.host to HOST:PORT." }}
 {{- end }}
 {{- if and .Values.keda.enabled .Values.worker.replicas }}
   {{- fail (printf "worker.replicas is %v, but KEDA sets the number of workers. Set keda.minReplicas and keda.maxReplicas instead." .Values.worker.replicas) }}
+{{- end }}
+{{- if and (eq .Values.evidence.source "package") .Values.evidence.dataset }}
+  {{- fail (printf "evidence.dataset is %s, but evidence.source is package, which has only imagenet-real. Set it to volume or objectStore." .Values.evidence.dataset) }}
 {{- end }}
 {{- if and (ne .Values.evidence.source "package") (not .Values.evidence.digest) }}
   {{- fail "evidence.digest is empty. Set it to the digest of your bundle (errata evidence show BUNDLE)." }}
