@@ -140,7 +140,7 @@ def prepare_stand_in(engine: Engine) -> None:
     (engine.folder / "debian").touch()
 
 
-def test_a_folder_named_root_of_the_user_is_kept(engine: Engine) -> None:
+def test_a_folder_named_root_of_the_user_is_not_deleted(engine: Engine) -> None:
     prepare_stand_in(engine)
     (engine.folder / "debian").unlink()  # the Debian image is made again, in an empty folder
     (engine.state / "root").mkdir()
