@@ -9,6 +9,8 @@ on other indexes than PyPI have other hashes: `--without-torch` leaves out torch
 `--versions` prints the versions of all packages without hashes, as constraints.
 """
 
+import argparse
+import os
 import re
 import sys
 import tomllib
@@ -60,15 +62,35 @@ def select_packages(locked: str, groups: set[str]) -> dict[str, str]:
     return {name: entry for name, (entry, names) in entries.items() if names & groups}
 
 
+def parse_groups(text: str) -> set[str]:
+    """Return the groups of packages that a list of extras, or `build`, needs; raise SystemExit if it is invalid."""
+    # Docker sets the build argument EXTRAS of an image also as an environment variable.
+    if text == BUILD and os.environ.get("EXTRAS") != BUILD:
+        return {BUILD}
+    known = projects()[0]["optional-dependencies"].keys()
+    extras = {extra for extra in text.split(",") if extra}
+    if unknown := sorted(extras - known):
+        expected = ", ".join(sorted(known - DEVELOPMENT))
+        raise SystemExit(
+            f"Unknown extra {unknown[0]!r}. Expected names, with commas and no spaces between: {expected}."
+        )
+    return extras | {ALL}
+
+
 def main(arguments: list[str]) -> str:
     """Return what the arguments ask for."""
+    parser = argparse.ArgumentParser(usage=__doc__.partition("Usage: ")[2].partition("\n\n")[0], allow_abbrev=False)
+    parser.add_argument("extras", nargs="?")
+    parser.add_argument("--without-torch", action="store_true")
+    parser.add_argument("--versions", action="store_true")
+    options = parser.parse_args(arguments)
     locked = (ROOT / "deploy" / "constraints.txt").read_text(encoding="utf-8")
-    if arguments == ["--versions"]:
+    if options.versions:
         return "".join(f"{match['name']}=={match['version']}\n" for match in ENTRY.finditer(locked))
-    extras = {extra for extra in arguments[0].split(",") if extra}
-    packages = select_packages(locked, extras if extras == {BUILD} else extras | {ALL})
-    leaves_torch_out = "--without-torch" in arguments
-    return "".join(entry for name, entry in packages.items() if not (leaves_torch_out and TORCH.fullmatch(name)))
+    if options.extras is None:
+        parser.error("expected a list of extras, which may be empty (''), build, or --versions")
+    packages = select_packages(locked, parse_groups(options.extras))
+    return "".join(entry for name, entry in packages.items() if not (options.without_torch and TORCH.fullmatch(name)))
 
 
 if __name__ == "__main__":

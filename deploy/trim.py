@@ -5,6 +5,8 @@ Usage: python3 deploy/trim.py FOLDER [PATTERN...], where the patterns are furthe
 The container tests run the trimmed images.
 """
 
+import argparse
+import os
 import shutil
 import sys
 from collections.abc import Iterable
@@ -45,17 +47,31 @@ def trim(site_packages: Path, patterns: Iterable[str] = UNUSED) -> int:
     ]
     size = 0
     for path in doomed:
-        if not path.exists() or path.relative_to(site_packages).as_posix() in EXCEPTIONS:
+        if not os.path.lexists(path) or path.relative_to(site_packages).as_posix() in EXCEPTIONS:
             continue
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             size += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
             shutil.rmtree(path)
         else:
-            size += path.stat().st_size
+            size += path.lstat().st_size
             path.unlink()
     return size
 
 
+def main(arguments: list[str]) -> str:
+    """Trim the packages of a virtual environment, and return what was deleted."""
+    parser = argparse.ArgumentParser(usage="python3 deploy/trim.py FOLDER [PATTERN...]")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("patterns", nargs="*")
+    options = parser.parse_args(arguments)
+    folders = list(options.folder.glob("lib/python3*/site-packages"))
+    if not folders:
+        raise SystemExit(
+            f"No lib/python3*/site-packages in {options.folder}. Name the folder of a virtual environment."
+        )
+    sizes = {folder: trim(folder, (*UNUSED, *options.patterns)) for folder in folders}
+    return "".join(f"Deleted {size / 1e6:.0f} MB from {folder}\n" for folder, size in sizes.items())
+
+
 if __name__ == "__main__":
-    for folder in Path(sys.argv[1]).glob("lib/python3*/site-packages"):
-        sys.stdout.write(f"Deleted {trim(folder, (*UNUSED, *sys.argv[2:])) / 1e6:.0f} MB from {folder}\n")
+    sys.stdout.write(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """Check whether the process of Errata in the same container is ready, by a request for `/readyz`.
 
 Usage: python3 -I -S probe.py VARIABLE, the setting that has the address of its HTTP listener. Exit status 0: ready.
+Otherwise, it prints the status line of the response, or why there is none.
 
 A container runs this script every few seconds, so it imports only `socket`, and `ssl` if the process uses TLS. It takes
 20 ms of CPU time; `errata health`, which imports gRPC, takes 160 ms.
@@ -9,17 +10,19 @@ A container runs this script every few seconds, so it imports only `socket`, and
 import os
 import socket
 import sys
+import time
 
 TIMEOUT = 3.0  # seconds
+MAX_BYTES = 1024  # of the status line
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - addresses to connect to
 REQUEST = b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n"
 
 
-def is_ready(address: str, uses_tls: bool) -> bool:
-    """Return whether the process at `address` reports that it is ready."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    with socket.create_connection((WILDCARDS.get(host, host), int(port)), TIMEOUT) as connection:
+def request_status(host: str, port: int, uses_tls: bool) -> str:
+    """Return the first line of the response, which is empty if the process closes the connection."""
+    deadline = time.monotonic() + TIMEOUT
+    with socket.create_connection((WILDCARDS.get(host, host), port), TIMEOUT) as connection:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
         if uses_tls:
             import ssl
 
@@ -28,17 +31,35 @@ def is_ready(address: str, uses_tls: bool) -> bool:
             context.verify_mode = ssl.CERT_NONE
             connection = context.wrap_socket(connection)
         connection.sendall(REQUEST)
-        return connection.recv(64).split(b" ")[1:2] == [b"200"]
+        line, block = b"", b" "
+        while block and b"\n" not in line and len(line) < MAX_BYTES:
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            block = connection.recv(MAX_BYTES)
+            line += block
+    return line.partition(b"\n")[0].decode("ascii", "replace").strip()
+
+
+def find_problem(address: str, uses_tls: bool) -> str:
+    """Return why the process at `address` is not ready, or an empty string if it is."""
+    host, _, port = address.rpartition(":")
+    try:
+        line = request_status(host.strip("[]"), int(port), uses_tls)
+    except OSError as error:
+        return f"no response: {error}"
+    except ValueError:
+        return "no valid address. Set it to HOST:PORT, for example 127.0.0.1:8080."
+    if line.startswith("HTTP/") and line.split(" ")[1:2] == ["200"]:
+        return ""
+    return f"expected a response with status 200 to /readyz, got {line[:100]!r}"
 
 
 def main() -> int:
     """Return the exit status."""
     address = os.environ.get(sys.argv[1], "")
-    try:
-        return int(not is_ready(address, bool(os.environ.get("ERRATA_TLS_CERTIFICATE"))))
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"{sys.argv[1]} is {address!r}: {error}\n")
-        return 1
+    problem = find_problem(address, bool(os.environ.get("ERRATA_TLS_CERTIFICATE")))
+    if problem:
+        sys.stderr.write(f"{sys.argv[1]} is {address!r}: {problem}\n")
+    return int(bool(problem))
 
 
 if __name__ == "__main__":

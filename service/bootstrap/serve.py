@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
+from urllib.parse import urlsplit
 
 from errata.errors import InvalidSetting, Unavailable
 from prometheus_client import CollectorRegistry
@@ -139,6 +140,18 @@ def redis_url(settings: Settings) -> str:
         raise InvalidSetting(
             "ERRATA_REDIS_URL has no valid scheme. Expected redis://HOST:PORT/DATABASE, rediss://… for TLS, or "
             "unix://PATH.",
+            field="ERRATA_REDIS_URL",
+        )
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment
+    except ValueError:  # the message can have a part of the password
+        is_valid = False
+    if not is_valid:
+        raise InvalidSetting(
+            "ERRATA_REDIS_URL is not a valid URL; its value is not shown, since it can contain a password. Expected "
+            "redis://:PASSWORD@HOST:PORT/DATABASE. Percent-encode special characters of the password, for example / "
+            "as %2F, # as %23, ? as %3F, and @ as %40.",
             field="ERRATA_REDIS_URL",
         )
     return url

@@ -3,7 +3,7 @@
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +12,7 @@ import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
 from redis_server import free_port
+from registry_server import registry_server
 
 from service.evidence.bundle import Bundle, open_bundle, verify
 
@@ -50,27 +51,96 @@ def test_a_bundle_is_downloaded_completely(demo: Bundle, tmp_path: Path) -> None
     assert completed.stdout == f"{size} bytes downloaded from {url}\n"
 
 
-def test_folder_objects_and_other_objects_in_s3_are_ignored(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def use_store(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that sets the address of S3."""
+
+    def use(address: str) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "test")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3fs.S3FileSystem.clear_instance_cache()  # its key has no variables of the environment
+
+    return use
+
+
+@pytest.fixture
+def bucket(use_store: Callable[[str], None]) -> Iterator[s3fs.S3FileSystem]:
+    """An S3 server with the bucket `fetched`."""
     port = free_port()
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    use_store(f"http://127.0.0.1:{port}")
     try:
-        bucket = s3fs.S3FileSystem(skip_instance_cache=True)
-        bucket.mkdir("fetched")
-        bucket.pipe({"fetched/bundle/manifest.json": b"{}", "fetched/bundle2/other.npy": b"o"})
-        bucket.call_s3("put_object", Bucket="fetched", Key="bundle/", Body=b"")
-
-        assert script.fetch("s3://fetched/bundle/", tmp_path / "bundle") == 2
-
-        assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["manifest.json"]
+        store = s3fs.S3FileSystem(skip_instance_cache=True)
+        store.makedirs("fetched", exist_ok=True)  # the content outlives a server
+        yield store
     finally:
         server.stop()
+
+
+def failure(script: ModuleType, url: str, folder: Path) -> str:
+    """Return the reason in the message of a download that fails."""
+    with pytest.raises(SystemExit) as caught:
+        script.main(url, str(folder))
+    message = str(caught.value)
+    prefix, remedy = f"Cannot download {url} to {folder}: ", ". Set EVIDENCE_URL to s3://BUCKET/FOLDER, and check"
+    assert message.startswith(prefix)
+    assert len(message.splitlines()) == 1
+    reason, _, rest = message.removeprefix(prefix).partition(remedy)
+    assert "errata-object-store" in rest
+    return reason
+
+
+def test_folder_objects_and_other_objects_in_s3_are_ignored(
+    script: ModuleType, bucket: s3fs.S3FileSystem, tmp_path: Path
+) -> None:
+    bucket.pipe({"fetched/bundle/manifest.json": b"{}", "fetched/bundle2/other.npy": b"o"})
+    bucket.call_s3("put_object", Bucket="fetched", Key="bundle/", Body=b"")
+
+    assert script.fetch("s3://fetched/bundle/", tmp_path / "bundle") == 2
+
+    assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["manifest.json"]
+
+
+def test_a_missing_bucket_and_a_bad_destination_are_reported(
+    script: ModuleType, bucket: s3fs.S3FileSystem, tmp_path: Path
+) -> None:
+    bucket.pipe({"fetched/bundle/manifest.json": b"{}"})
+    (tmp_path / "file").touch()
+
+    assert failure(script, "s3://missing/bundle", tmp_path / "bundle") == "The specified bucket does not exist"
+    assert "Not a directory" in failure(script, "s3://fetched/bundle", tmp_path / "file" / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_store_that_refuses_the_credentials_is_reported(
+    script: ModuleType, use_store: Callable[[str], None], tmp_path: Path
+) -> None:
+    with registry_server() as server:
+        server.fallback = (403, b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>")
+        use_store(server.url)
+
+        assert failure(script, "s3://fetched/bundle", tmp_path / "bundle") == "Access Denied"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("s3://fetched/bundle", "Could not connect to the endpoint URL"),
+        ("s3://two words/bundle", "Invalid bucket name"),  # a message of several lines
+        ("gs://fetched/bundle", "install gcsfs"),
+        ("ftps://fetched/bundle", "Protocol not known: ftps"),
+    ],
+)
+def test_a_store_that_cannot_be_reached_and_an_invalid_url_are_reported(
+    script: ModuleType, use_store: Callable[[str], None], tmp_path: Path, url: str, reason: str
+) -> None:
+    use_store("http://127.0.0.1:1")
+
+    assert reason in failure(script, url, tmp_path / "bundle")
 
 
 def test_a_second_start_downloads_the_bundle_again(

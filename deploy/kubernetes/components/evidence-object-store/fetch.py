@@ -17,6 +17,10 @@ BLOCK = 1 << 20
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\.(json|npy)")
 
 
+class InvalidBundle(ValueError):
+    """The files are not a bundle."""
+
+
 def fetch(url: str, folder: Path, max_bytes: int = MAX_BYTES) -> int:
     """Download a bundle.
 
@@ -29,18 +33,18 @@ def fetch(url: str, folder: Path, max_bytes: int = MAX_BYTES) -> int:
         The number of downloaded bytes.
 
     Raises:
-        ValueError: The files are not a bundle. The destination does not exist afterward.
+        InvalidBundle: The files are not a bundle. The destination does not exist afterward.
     """
     store, root = fsspec.core.url_to_fs(url)
     root = root.rstrip("/")
     relative_paths = (path.removeprefix(root).removeprefix("/") for path in store.find(root))
     names = sorted(name for name in relative_paths if name)  # some tools create an empty object for a folder
     if "manifest.json" not in names:
-        raise ValueError(f"No manifest.json at {url}. Set EVIDENCE_URL to the folder of a bundle.")
+        raise InvalidBundle(f"No manifest.json at {url}. Set EVIDENCE_URL to the folder of a bundle.")
     if invalid := [name for name in names if not NAME.fullmatch(name)]:
-        raise ValueError(f"Unexpected file {invalid[0]!r:.100} at {url}. The folder must contain only the bundle.")
+        raise InvalidBundle(f"Unexpected file {invalid[0]!r:.100} at {url}. The folder must contain only the bundle.")
     if len(names) > MAX_FILES:
-        raise ValueError(f"Too many files at {url}: {len(names)}. A bundle has at most {MAX_FILES} files.")
+        raise InvalidBundle(f"Too many files at {url}: {len(names)}. A bundle has at most {MAX_FILES} files.")
     part = folder.with_name(f"{folder.name}.part")
     for previous in (part, folder):  # an earlier start of the pod may have left these folders
         shutil.rmtree(previous, ignore_errors=True)
@@ -52,7 +56,7 @@ def fetch(url: str, folder: Path, max_bytes: int = MAX_BYTES) -> int:
                 while block := source.read(BLOCK):
                     num_bytes += len(block)
                     if num_bytes > max_bytes:
-                        raise ValueError(f"The bundle at {url} is too large. It may have at most {max_bytes} bytes.")
+                        raise InvalidBundle(f"The bundle at {url} is too large. It may have at most {max_bytes} bytes.")
                     target.write(block)
         part.rename(folder)
     finally:
@@ -60,9 +64,29 @@ def fetch(url: str, folder: Path, max_bytes: int = MAX_BYTES) -> int:
     return num_bytes
 
 
-if __name__ == "__main__":
-    url, folder = sys.argv[1:]
+def download_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of stores and destinations. botocore is only installed with s3fs."""
+    errors = (ImportError, OSError, ValueError)
     try:
-        print(f"{fetch(url, Path(folder))} bytes downloaded from {url}")  # noqa: T201
-    except ValueError as error:
-        sys.exit(str(error))
+        from botocore.exceptions import BotoCoreError
+    except ImportError:
+        return errors
+    return (*errors, BotoCoreError)
+
+
+def main(url: str, folder: str) -> str:
+    """Return what was downloaded; raise SystemExit with one line if it fails."""
+    try:
+        return f"{fetch(url, Path(folder))} bytes downloaded from {url}\n"
+    except InvalidBundle as error:
+        raise SystemExit(str(error)) from error
+    except download_errors() as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise SystemExit(
+            f"Cannot download {url} to {folder}: {reason}. Set EVIDENCE_URL to s3://BUCKET/FOLDER, and check the "
+            "Secret errata-object-store, the connection to the store, and that the folder can be written."
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.stdout.write(main(*sys.argv[1:]))
