@@ -101,7 +101,7 @@ def test_a_package_has_all_files(tmp_path: Path) -> None:
 # The same objects as Kustomize
 
 
-def _normalize(document: Document) -> tuple[str, Document]:
+def normalize(document: Document) -> tuple[str, Document]:
     """Return the name and content of an object without what only Kustomize or only Helm adds."""
     text = re.sub(r"\b(errata-(?:api|worker|redis|fetch))-[a-z0-9]{10}\b", r"\1", yaml.safe_dump(document))
     document = yaml.safe_load(text.replace("the-digest-of-your-bundle", DIGEST))
@@ -121,8 +121,8 @@ def _normalize(document: Document) -> tuple[str, Document]:
 def test_the_chart_renders_the_objects_of_kustomize(render: Render, parts: tuple[str, ...]) -> None:
     overlay = [document for document in render(*parts) if document["kind"] != "Namespace"]
 
-    expected = dict(map(_normalize, overlay))
-    actual = dict(map(_normalize, render_objects(EQUAL[parts])))
+    expected = dict(map(normalize, overlay))
+    actual = dict(map(normalize, render_objects(EQUAL[parts])))
 
     assert actual.keys() == expected.keys()
     for name in expected:

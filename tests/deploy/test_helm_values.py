@@ -1,0 +1,109 @@
+"""Values of the Helm chart: patches, images, formats, and combinations that the chart refuses."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import helm_python
+import pytest
+import yaml
+
+from .conftest import KUBERNETES, Document
+from .test_helm import normalize, render_objects
+from .test_kubernetes import find
+
+
+def _fail(values: Document) -> str:
+    """Return the error of values that the chart refuses."""
+    with pytest.raises(helm_python.HelmError) as refused:
+        render_objects(values)
+    return str(refused.value)
+
+
+# Patches
+
+
+def _pod_patch(spec: Document) -> Document:
+    return {"spec": {"template": {"spec": spec}}}
+
+
+PATCHES: dict[str, Document] = {
+    "Service-errata-api": {"spec": {"ports": [{"name": "debug", "port": 5678}]}},
+    "Service-errata-api-headless": {"spec": {"ports": [{"port": 50051, "name": "calls"}, {"name": "new", "port": 1}]}},
+    "Deployment-errata-api": _pod_patch(
+        {
+            "dnsConfig": {"nameservers": None, "searches": ["example"]},
+            "containers": [
+                {
+                    "name": "api",
+                    "ports": [{"containerPort": 5678, "name": "debug"}, {"containerPort": 9464, "name": "m"}],
+                },
+                {"name": "proxy", "image": "registry.example/proxy:1", "ports": [{"containerPort": 3128}]},
+            ],
+        }
+    ),
+    "Deployment-errata-worker": _pod_patch(
+        {
+            "securityContext": {"$patch": "delete"},
+            "containers": [{"name": "worker", "ports": [{"containerPort": 8081, "$patch": "delete"}]}],
+        }
+    ),
+}
+
+
+def _kustomize(folder: Path, patches: dict[str, Document]) -> list[Document]:
+    """Return the objects of the overlay for CPUs with patches."""
+    targets = [dict(zip(("kind", "name"), name.split("-", 1), strict=True)) for name in patches]
+    content = [
+        {"apiVersion": "v1" if target["kind"] == "Service" else "apps/v1", "kind": target["kind"]}
+        | {"metadata": {"name": target["name"]}}
+        | patch
+        for target, patch in zip(targets, patches.values(), strict=True)
+    ]
+    kustomization = {
+        "resources": [os.path.relpath(KUBERNETES / "overlays" / "cpu", folder.resolve())],
+        "patches": [{"patch": json.dumps(patch)} for patch in content],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    run = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    return list(yaml.safe_load_all(run.stdout))
+
+
+@pytest.mark.usefixtures("render")  # skips the test without kubectl
+def test_patches_have_the_results_of_kustomize(tmp_path: Path) -> None:
+    expected = dict(map(normalize, _kustomize(tmp_path, PATCHES)))
+    actual = dict(map(normalize, render_objects({"patches": PATCHES})))
+
+    for name in PATCHES:
+        assert actual[name] == expected[name], name
+
+
+def test_a_service_keeps_ports_with_other_numbers_or_protocols() -> None:
+    ports = [{"name": "debug", "port": 5678}, {"name": "http3", "port": 8080, "protocol": "UDP"}]
+    documents = render_objects({"patches": {"Service-errata-api": {"spec": {"ports": ports}}}})
+
+    actual = find(documents, "Service", "errata-api")["spec"]["ports"]
+    assert [(item["port"], item["name"]) for item in actual] == [
+        (5678, "debug"),
+        (8080, "http3"),
+        (50051, "grpc"),
+        (8080, "http"),
+        (9464, "metrics"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"$patch": "replace", "spec": {}},
+        {"spec": {"$patch": "merge"}},
+        {"spec": {"template": {"spec": {"tolerations": [{"$patch": "replace"}, {"key": "gpu"}]}}}},
+    ],
+    ids=str,
+)
+def test_a_patch_with_an_unknown_directive_is_refused(patch: Document) -> None:
+    error = _fail({"patches": {"Deployment-errata-api": patch}})
+    assert "patches: Deployment-errata-api has `$patch: " in error
+    assert "The chart applies only `$patch: delete`" in error
