@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from .conftest import KUBERNETES, Document
-from .test_helm import normalize, render_objects
-from .test_kubernetes import find
+from .test_helm import KEEP, normalize, render_objects
+from .test_kubernetes import find, pod
 
 
 def _fail(values: Document) -> str:
@@ -107,3 +107,27 @@ def test_a_patch_with_an_unknown_directive_is_refused(patch: Document) -> None:
     error = _fail({"patches": {"Deployment-errata-api": patch}})
     assert "patches: Deployment-errata-api has `$patch: " in error
     assert "The chart applies only `$patch: delete`" in error
+
+
+def test_a_patch_changes_images() -> None:
+    containers = [{"name": "api", "image": "errata-api:debug"}, {"name": "cache", "image": "redis:8-alpine"}]
+    documents = render_objects({"patches": {"Deployment-errata-api": _pod_patch({"containers": containers})}})
+
+    spec = pod(documents, "api").spec
+    assert [item["image"] for item in spec["containers"]] == ["errata-api:debug", "redis:8-alpine"]
+    assert {item["image"] for item in spec["initContainers"]} == {"errata-api:0.1.0"}
+    assert pod(documents, "redis").spec["containers"][0]["image"] == "redis:7.4.6-alpine"
+
+
+@pytest.mark.parametrize("field", ["containers", "initContainers"])
+def test_a_container_without_an_image_is_refused(field: str) -> None:
+    error = _fail({"patches": {"Deployment-errata-api": _pod_patch({field: [{"name": "apii", "tty": True}]})}})
+    assert "patches: the container apii of Deployment-errata-api has no image. Set its image, or correct" in error
+
+
+def test_a_patch_adds_annotations_to_a_claim() -> None:
+    patch = {"metadata": {"annotations": {"backup.example/schedule": "daily"}}}
+    documents = render_objects({"patches": {"PersistentVolumeClaim-errata-archive": patch}})
+
+    metadata = find(documents, "PersistentVolumeClaim", "errata-archive")["metadata"]
+    assert metadata["annotations"] == KEEP | {"backup.example/schedule": "daily"}

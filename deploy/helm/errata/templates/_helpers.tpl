@@ -119,25 +119,39 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 {{- end }}
 
-{{/* Set the namespace, labels, and names of images, Secrets, and claims. `helm uninstall` keeps claims.
-Arguments: objects, object, secrets, root. */}}
+{{/* Set the images of pods and the annotation with which `helm uninstall` keeps a claim; patches of the user can change
+both. Arguments: object, root. */}}
+{{- define "errata.set-defaults" -}}
+{{- $root := .root }}
+{{- if eq .object.kind "PersistentVolumeClaim" }}
+  {{- $keep := dict "helm.sh/resource-policy" "keep" }}
+  {{- $_ := set .object.metadata "annotations" (merge $keep (get .object.metadata "annotations" | default dict)) }}
+{{- end }}
+{{- if has .object.kind (list "Deployment" "StatefulSet") }}
+  {{- $pod := .object.spec.template.spec }}
+  {{- range $container := concat ($pod.initContainers | default list) $pod.containers }}
+    {{- $name := $container.image | splitList ":" | first | trimPrefix "errata-" }}
+    {{- if hasKey $root.Values.images $name }}
+      {{- $_ := set $container "image" (include "errata.image" (dict "name" $name "root" $root)) }}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Set the namespace, labels, and names of Secrets and claims. Arguments: objects, object, secrets, root. */}}
 {{- define "errata.finish" -}}
-{{- $arguments := . }}
+{{- $object := .object }}
 {{- $_ := set .object.metadata "namespace" .root.Release.Namespace }}
 {{- $labels := merge (get .object.metadata "labels" | default dict) (include "errata.labels" .root | fromYaml) }}
 {{- $_ := set .object.metadata "labels" $labels }}
 {{- include "errata.rename-secrets" (dict "node" .object "names" .secrets) }}
-{{- if eq .object.kind "PersistentVolumeClaim" }}
-  {{- $_ := set .object.metadata "annotations" (dict "helm.sh/resource-policy" "keep") }}
-{{- end }}
 {{- if has .object.kind (list "Deployment" "StatefulSet") }}
   {{- $template := .object.spec.template }}
   {{- $config := get .objects (printf "ConfigMap-%s" .object.metadata.name) }}
   {{- $_ := set $template.metadata.annotations "checksum/config" ($config.data | toJson | sha256sum) }}
-  {{- range $container := concat ($template.spec.initContainers | default list) $template.spec.containers }}
-    {{- $name := $container.image | splitList ":" | first | trimPrefix "errata-" }}
-    {{- if hasKey $arguments.root.Values.images $name }}
-      {{- $_ := set $container "image" (include "errata.image" (dict "name" $name "root" $arguments.root)) }}
+  {{- range $container := concat ($template.spec.initContainers | default list) ($template.spec.containers | default list) }}
+    {{- if not (get $container "image") }}
+      {{- fail (printf "patches: the container %v of %s-%s has no image. Set its image, or correct its name." (get $container "name") $object.kind $object.metadata.name) }}
     {{- end }}
   {{- end }}
   {{- $claims := include "errata.claims" .root | fromYaml }}
