@@ -2,14 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import helm_python
 import pytest
 import yaml
 
-from .conftest import KUBERNETES, Document
+from .conftest import KUBERNETES, ROOT, Document
 from .test_helm import KEEP, normalize, render_objects
 from .test_kubernetes import find, pod
 
@@ -131,3 +133,55 @@ def test_a_patch_adds_annotations_to_a_claim() -> None:
 
     metadata = find(documents, "PersistentVolumeClaim", "errata-archive")["metadata"]
     assert metadata["annotations"] == KEEP | {"backup.example/schedule": "daily"}
+
+
+# Generated files
+
+
+def _generate(root: Path, path: str) -> tuple[int, str]:
+    """Run generate.py in a copy of the repository with the given PATH. Return its status and standard error."""
+    command = [sys.executable, str(root / "deploy" / "helm" / "generate.py")]
+    run = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+    return run.returncode, run.stderr
+
+
+def _files(folder: Path) -> dict[Path, str]:
+    return {path.relative_to(folder): path.read_text() for path in folder.rglob("*.yaml")}
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """Return a folder with a copy of the chart and of the manifests for Kustomize."""
+    for folder in ("kubernetes", "helm"):
+        shutil.copytree(ROOT / "deploy" / folder, tmp_path / "deploy" / folder)
+    return tmp_path
+
+
+def test_without_kubectl_the_generated_files_stay(copied: Path) -> None:
+    status, error = _generate(copied, path=str(copied / "empty"))
+
+    assert (status, error) == (1, "kubectl is not installed. Install it, and add it to PATH.\n")
+    assert _files(copied / "deploy" / "helm") == _files(ROOT / "deploy" / "helm")
+
+
+@pytest.mark.usefixtures("render")
+def test_with_a_broken_kustomization_the_generated_files_stay(copied: Path) -> None:
+    kustomization = copied / "deploy" / "kubernetes" / "base" / "kustomization.yaml"
+    kustomization.write_text(kustomization.read_text().replace("resources:", "resources:\n  - absent.yaml", 1))
+
+    status, error = _generate(copied, path=os.environ["PATH"])
+
+    assert status == 1
+    assert error.startswith("kubectl cannot render deploy/kubernetes/base:\n")
+    assert "absent.yaml" in error
+    assert "Traceback" not in error
+    assert _files(copied / "deploy" / "helm") == _files(ROOT / "deploy" / "helm")
+
+
+@pytest.mark.usefixtures("render")
+def test_files_of_removed_manifests_are_deleted(copied: Path) -> None:
+    chart = copied / "deploy" / "helm" / "errata"
+    (chart / "manifests" / "base" / "Service-removed.yaml").write_text("kind: Service\n")
+
+    assert _generate(copied, path=os.environ["PATH"]) == (0, "")
+    assert _files(chart) == _files(ROOT / "deploy" / "helm" / "errata")
