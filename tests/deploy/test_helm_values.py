@@ -185,3 +185,65 @@ def test_files_of_removed_manifests_are_deleted(copied: Path) -> None:
 
     assert _generate(copied, path=os.environ["PATH"]) == (0, "")
     assert _files(chart) == _files(ROOT / "deploy" / "helm" / "errata")
+
+
+# Refused values
+
+
+def _nested(path: tuple[str, ...], value: object) -> Document:
+    for name in reversed(path):
+        value = {name: value}
+    assert isinstance(value, dict)
+    return value
+
+
+REFUSED: list[tuple[str, object]] = [
+    ("images.redis.tag", ""),
+    ("images.api.tag", ".1"),
+    ("images.api.tag", "1.0:debug"),
+    ("images.api.repository", ""),
+    ("images.api.repository", "registry.example//errata"),
+    ("images.api.repository", "registry.example/errata/"),
+    ("images.api.repository", "registry.example/Errata"),
+    ("images.api.repository", "errata:1.0"),
+    ("ingress.http.host", "https://errata.example"),
+    ("ingress.http.host", "errata.example:443"),
+    ("ingress.http.host", "errata..example"),
+    ("ingress.http.host", "192.0.2.1"),
+    ("httpRoute.hostnames", ["errata_example"]),
+    ("secrets.tokens", "errata..tokens"),
+    ("archive.storageClass", "Fast SSD"),
+    ("redis.storageClass", "fast_ssd"),
+    ("archive.size", "100 GB"),
+    ("worker.cache.size", "100GB"),
+    ("api.resources.requests", {"cpu": "2 cores"}),
+    ("api.resources.requests", {"cpu": -1}),
+    ("api.resources.requests", {"cpu": "1Gi"}),
+    ("api.resources.limits", {"memory": "500m"}),
+    ("api.resources.limits", {"mem": "2Gi"}),
+    ("worker.resources.limits", {"nvidia.com/gpu": "one"}),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), REFUSED, ids=str)
+def test_values_with_a_wrong_format_are_refused(path: str, value: object) -> None:
+    error = _fail(_nested(tuple(path.split(".")), value))
+    assert "schema" in error
+    assert path.split(".")[-1] in error
+
+
+def test_values_with_a_correct_format_are_accepted() -> None:
+    limits = {"cpu": 1.5, "memory": 2147483648, "ephemeral-storage": "1.5Gi", "nvidia.com/mig-1g.5gb": 1}
+    host = {"enabled": True, "host": "*.errata.example", "tlsSecret": "errata"}
+    values = {
+        "images": {"api": {"repository": "registry.example:5000/team/errata_api", "tag": "v1.0_debug"}},
+        "worker": {"resources": {"requests": {"cpu": "500m", "memory": "2Gi"}, "limits": limits}},
+        "ingress": {"http": host},
+        "archive": {"size": "1.5Ti", "storageClass": "fast.example"},
+    }
+    documents = render_objects(values)
+
+    (container,) = pod(documents, "worker").spec["containers"]
+    assert container["resources"]["limits"] == limits
+    (container,) = pod(documents, "api").spec["containers"]
+    assert container["image"] == "registry.example:5000/team/errata_api:v1.0_debug"
