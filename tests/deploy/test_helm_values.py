@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from .conftest import KUBERNETES, ROOT, Document
-from .test_helm import KEEP, normalize, render_objects
+from .test_helm import CHART, KEEP, normalize, render_objects
 from .test_kubernetes import find, pod
 
 
@@ -190,11 +190,39 @@ def test_files_of_removed_manifests_are_deleted(copied: Path) -> None:
 # Refused values
 
 
+def _paths(values: Document, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Return the paths of all values, also of those that are objects."""
+    paths: list[tuple[str, ...]] = []
+    for name, value in values.items():
+        paths.append((*prefix, name))
+        if isinstance(value, dict):
+            paths += _paths(value, (*prefix, name))
+    return paths
+
+
 def _nested(path: tuple[str, ...], value: object) -> Document:
     for name in reversed(path):
         value = {name: value}
     assert isinstance(value, dict)
     return value
+
+
+def _schema_error(chart: helm_python.Chart, values: Document) -> str:
+    """Return the schema's error, or an empty string if the chart renders."""
+    try:
+        chart.render(values, name="errata", namespace="errata")
+    except helm_python.HelmError as error:
+        return str(error) if "schema" in str(error) else ""
+    return ""
+
+
+def test_null_is_refused_for_each_value_except_the_number_of_workers() -> None:
+    with helm_python.Chart.load(CHART) as chart:
+        paths = set(_paths(chart.values)) - {("worker", "replicas")}
+        errors = {path: _schema_error(chart, _nested(path, None)) for path in paths}
+
+    assert len(errors) > 100
+    assert [path for path, error in errors.items() if path[-1] not in error] == []
 
 
 REFUSED: list[tuple[str, object]] = [
