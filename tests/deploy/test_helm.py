@@ -293,6 +293,7 @@ def test_changed_settings_restart_only_the_pods_that_read_them() -> None:
 def test_claims_have_the_size_class_and_mode_of_the_values() -> None:
     claim = {"size": "7Gi", "storageClass": "fast", "accessMode": "ReadWriteOnce"}
     values = {
+        "api": {"replicas": 1, "autoscaling": {"enabled": False}},
         "archive": claim,
         "evidence": claim | VOLUME["evidence"],
         "datasetImages": claim | {"enabled": True},

@@ -275,3 +275,81 @@ def test_values_with_a_correct_format_are_accepted() -> None:
     assert container["resources"]["limits"] == limits
     (container,) = pod(documents, "api").spec["containers"]
     assert container["image"] == "registry.example:5000/team/errata_api:v1.0_debug"
+
+
+ONE_API_POD: Document = {"replicas": 1, "autoscaling": {"enabled": False}}
+EXTERNAL: Document = {"redis": {"bundled": False}}
+INGRESS: Document = {"enabled": True, "host": "errata.example"}
+REDIS_EGRESS: Document = {"networkPolicy": {"extraEgress": [{"ports": [{"port": 6379}]}]}}
+CONFLICTS: list[tuple[Document, str]] = [
+    (
+        {"api": {"autoscaling": {"minReplicas": 7}}},
+        "api.autoscaling.minReplicas is 7, but api.autoscaling.maxReplicas is 6. Set maxReplicas to at least",
+    ),
+    (
+        {"keda": {"enabled": True, "minReplicas": 3, "maxReplicas": 2}},
+        "keda.minReplicas is 3, but keda.maxReplicas is 2. Set maxReplicas to at least",
+    ),
+    (
+        {"archive": {"accessMode": "ReadWriteOnce"}},
+        "archive.accessMode is ReadWriteOnce, but up to 6 pods (api) mount the claim. Set archive.accessMode to",
+    ),
+    (
+        {"archive": {"accessMode": "ReadWriteOncePod"}, "api": ONE_API_POD | {"replicas": 2}},
+        "archive.accessMode is ReadWriteOncePod, but up to 2 pods (api)",
+    ),
+    (
+        {"worker": {"replicas": 2, "cache": {"persistent": True, "accessMode": "ReadWriteOnce"}}},
+        "worker.cache.accessMode is ReadWriteOnce, but up to 2 pods (worker)",
+    ),
+    (
+        {"keda": {"enabled": True}, "worker": {"cache": {"persistent": True, "accessMode": "ReadWriteOncePod"}}},
+        "worker.cache.accessMode is ReadWriteOncePod, but up to 4 pods (worker)",
+    ),
+    (
+        {"archive": {"url": "s3://errata/archive", "existingClaim": "archive"}},
+        "archive.url is s3://errata/archive, but archive.existingClaim is archive. Remove",
+    ),
+    (
+        {"redis": {"host": "redis.example:6379"}},
+        "redis.host is redis.example:6379, but redis.bundled is true. Set redis.bundled to false",
+    ),
+    ({"redis": {"tls": True}}, "redis.tls is true, but the bundled Redis has no TLS. Set redis.bundled to false"),
+    (EXTERNAL, "networkPolicy.extraEgress is empty, but redis.bundled is false. Add a rule"),
+    (
+        {"ingress": {"http": INGRESS}},
+        "ingress.http.tlsSecret is empty, so tokens would cross the network in plain text",
+    ),
+    (
+        {"ingress": {"grpc": INGRESS}},
+        "ingress.grpc.tlsSecret is empty, so tokens would cross the network in plain text",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), CONFLICTS, ids=str)
+def test_values_that_contradict_each_other_are_refused(values: Document, message: str) -> None:
+    assert message in _fail(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"api": {"autoscaling": {"minReplicas": 6}}},
+        {"api": {"autoscaling": {"enabled": False, "minReplicas": 7}}},
+        {"keda": {"enabled": True, "minReplicas": 4}},
+        {"keda": {"minReplicas": 5}},
+        {"archive": {"accessMode": "ReadWriteMany"}},
+        {"archive": {"accessMode": "ReadWriteOncePod"}, "api": ONE_API_POD},
+        {"archive": {"accessMode": "ReadWriteOnce"}, "trial": True},
+        {"worker": {"cache": {"persistent": True, "accessMode": "ReadWriteOnce"}}},
+        {"worker": {"replicas": 2, "cache": {"accessMode": "ReadWriteOnce"}}},
+        EXTERNAL | REDIS_EGRESS,
+        EXTERNAL | {"networkPolicy": {"enabled": False}},
+        {"ingress": {"http": INGRESS}, "trial": True},
+        {"ingress": {"grpc": INGRESS | {"tlsSecret": "errata"}}},
+    ],
+    ids=str,
+)
+def test_values_that_fit_together_are_accepted(values: Document) -> None:
+    assert render_objects(values)
