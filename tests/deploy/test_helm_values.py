@@ -13,7 +13,7 @@ import yaml
 
 from .conftest import KUBERNETES, ROOT, Document
 from .test_helm import CHART, KEEP, normalize, render_objects
-from .test_kubernetes import find, pod
+from .test_kubernetes import find, names, pod
 
 
 def _fail(values: Document) -> str:
@@ -109,6 +109,24 @@ def test_a_patch_with_an_unknown_directive_is_refused(patch: Document) -> None:
     error = _fail({"patches": {"Deployment-errata-api": patch}})
     assert "patches: Deployment-errata-api has `$patch: " in error
     assert "The chart applies only `$patch: delete`" in error
+
+
+def test_a_list_without_a_key_has_no_elements_to_delete() -> None:
+    patch = _pod_patch({"tolerations": [{"key": "gpu", "$patch": "delete"}]})
+    error = _fail({"patches": {"Deployment-errata-worker": patch}})
+    assert "patches: `$patch: delete` cannot remove an element of tolerations. Give the elements that stay." in error
+
+
+def test_a_patch_removes_annotations_and_settings() -> None:
+    patches = {
+        "Deployment-errata-api": {"spec": {"template": {"metadata": {"annotations": None}}}},
+        "ConfigMap-errata-api": {"$patch": "delete"},
+    }
+    documents = render_objects({"patches": patches, "api": {"podAnnotations": {"example/team": "vision"}}})
+
+    template = find(documents, "Deployment", "errata-api")["spec"]["template"]
+    assert template["metadata"]["annotations"].keys() == {"checksum/config"}
+    assert "errata-api" not in names(documents, "ConfigMap")
 
 
 def test_a_patch_changes_images() -> None:

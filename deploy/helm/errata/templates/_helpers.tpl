@@ -147,8 +147,9 @@ both. Arguments: object, root. */}}
 {{- include "errata.rename-secrets" (dict "node" .object "names" .secrets) }}
 {{- if has .object.kind (list "Deployment" "StatefulSet") }}
   {{- $template := .object.spec.template }}
-  {{- $config := get .objects (printf "ConfigMap-%s" .object.metadata.name) }}
-  {{- $_ := set $template.metadata.annotations "checksum/config" ($config.data | toJson | sha256sum) }}
+  {{- $config := get .objects (printf "ConfigMap-%s" .object.metadata.name) | default dict }}
+  {{- $checksum := dict "checksum/config" ($config.data | toJson | sha256sum) }}
+  {{- $_ := set $template.metadata "annotations" (merge $checksum (get $template.metadata "annotations" | default dict)) }}
   {{- range $container := concat ($template.spec.initContainers | default list) ($template.spec.containers | default list) }}
     {{- if not (get $container "image") }}
       {{- fail (printf "patches: the container %v of %s-%s has no image. Set its image, or correct its name." (get $container "name") $object.kind $object.metadata.name) }}

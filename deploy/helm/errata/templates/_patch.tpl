@@ -27,6 +27,8 @@ triggers: type
     {{- $_ := set $arguments.object $field $current }}
   {{- else if and (kindIs "slice" $value) (kindIs "slice" $current) (hasKey $arguments.keys $field) }}
     {{- include "errata.patch-list" (dict "object" $arguments.object "field" $field "patch" $value "keys" $arguments.keys) }}
+  {{- else if contains "\"$patch\":" (toJson $value) }}
+    {{- fail (printf "patches: `$patch: delete` cannot remove an element of %s. Give the elements that stay." $field) }}
   {{- else }}
     {{- $_ := set $arguments.object $field $value }}
   {{- end }}
