@@ -159,7 +159,7 @@ def test_a_patch_adds_annotations_to_a_claim() -> None:
 def _generate(root: Path, path: str) -> tuple[int, str]:
     """Run generate.py in a copy of the repository with the given PATH. Return its status and standard error."""
     command = [sys.executable, str(root / "deploy" / "helm" / "generate.py")]
-    run = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
     return run.returncode, run.stderr
 
 
