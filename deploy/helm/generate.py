@@ -12,6 +12,7 @@ Run `python deploy/helm/generate.py` after a change of deploy/kubernetes or of s
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,18 +54,28 @@ def chart_files() -> dict[str, str]:
 
 
 def write_chart() -> None:
-    """Replace the generated files of the chart."""
+    """Replace the generated files of the chart. They stay as they are if one of them cannot be rendered."""
+    files = chart_files()
     for folder in ("manifests", "patches"):
         shutil.rmtree(CHART / folder, ignore_errors=True)
-    for path, text in chart_files().items():
+    for path, text in files.items():
         (CHART / path).parent.mkdir(parents=True, exist_ok=True)
         (CHART / path).write_text(text)
 
 
 def _render_base() -> list[Document]:
-    """Return the objects of the base; ConfigMaps have their names without a hash."""
+    """Return the objects of the base; ConfigMaps have their names without a hash.
+
+    Raises:
+        ValueError: kubectl is missing or cannot render the base.
+    """
     command = ["kubectl", "kustomize", str(KUBERNETES / "base")]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if shutil.which("kubectl") is None:
+        raise ValueError("kubectl is not installed. Install it, and add it to PATH.")
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise ValueError(f"kubectl cannot render deploy/kubernetes/base:\n{run.stderr.strip()}")
+    text = run.stdout
     for document in yaml.safe_load_all(text):
         if document["kind"] == "ConfigMap":
             name = document["metadata"]["name"]
@@ -101,4 +112,7 @@ def _dump(document: Document) -> str:
 
 
 if __name__ == "__main__":
-    write_chart()
+    try:
+        write_chart()
+    except ValueError as error:
+        sys.exit(str(error))

@@ -41,6 +41,7 @@ IMAGES = {"datasetImages": {"enabled": True}}
 GPU = {"worker": {"device": "gpu"}}
 VOLUME = {"evidence": {"source": "volume", "digest": DIGEST}}
 STORED = {"evidence": {"source": "objectStore", "digest": DIGEST, "url": "s3://errata/evidence/imagenet"}}
+OPEN = {"networkPolicy": {"enabled": False}}
 KEDA, MONITORING = {"keda": {"enabled": True}}, {"monitoring": {"enabled": True}}
 EQUAL: dict[tuple[str, ...], Document] = {  # an overlay with components: the values for the same objects
     ("cpu",): {},
@@ -121,7 +122,7 @@ def test_a_package_has_all_files(tmp_path: Path) -> None:
 # The same objects as Kustomize
 
 
-def _normalize(document: Document) -> tuple[str, Document]:
+def normalize(document: Document) -> tuple[str, Document]:
     """Return the name and content of an object without what only Kustomize or only Helm adds."""
     text = re.sub(r"\b(errata-(?:api|worker|redis|fetch))-[a-z0-9]{10}\b", r"\1", yaml.safe_dump(document))
     document = yaml.safe_load(text.replace("the-digest-of-your-bundle", DIGEST))
@@ -141,8 +142,8 @@ def _normalize(document: Document) -> tuple[str, Document]:
 def test_the_chart_renders_the_objects_of_kustomize(render: Render, parts: tuple[str, ...]) -> None:
     overlay = [document for document in render(*parts) if document["kind"] != "Namespace"]
 
-    expected = dict(map(_normalize, overlay))
-    actual = dict(map(_normalize, render_objects(EQUAL[parts])))
+    expected = dict(map(normalize, overlay))
+    actual = dict(map(normalize, render_objects(EQUAL[parts])))
 
     assert actual.keys() == expected.keys()
     for name in expected:
@@ -343,6 +344,7 @@ def test_the_bundle_of_an_own_data_set_is_verified_and_served(values: Document) 
 def test_claims_have_the_size_class_and_mode_of_the_values() -> None:
     claim = {"size": "7Gi", "storageClass": "fast", "accessMode": "ReadWriteOnce"}
     values = {
+        "api": {"replicas": 1, "autoscaling": {"enabled": False}},
         "archive": claim,
         "evidence": claim | VOLUME["evidence"],
         "datasetImages": claim | {"enabled": True},
@@ -640,8 +642,8 @@ def test_the_notes_name_the_secrets_and_warn_about_plain_text() -> None:
     ("values", "keys"),
     [
         ({}, "keys `url` and `password`"),
-        ({"redis": {"bundled": False}}, "key `url`"),
-        (KEDA | {"redis": {"bundled": False, "host": "redis.example:6379"}}, "keys `url` and `password`"),
+        (OPEN | {"redis": {"bundled": False}}, "key `url`"),
+        (OPEN | KEDA | {"redis": {"bundled": False, "host": "redis.example:6379"}}, "keys `url` and `password`"),
     ],
     ids=str,
 )

@@ -119,25 +119,40 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 {{- end }}
 
-{{/* Set the namespace, labels, and names of images, Secrets, and claims. `helm uninstall` keeps claims.
-Arguments: objects, object, secrets, root. */}}
+{{/* Set the images of pods and the annotation with which `helm uninstall` keeps a claim; patches of the user can change
+both. Arguments: object, root. */}}
+{{- define "errata.set-defaults" -}}
+{{- $root := .root }}
+{{- if eq .object.kind "PersistentVolumeClaim" }}
+  {{- $keep := dict "helm.sh/resource-policy" "keep" }}
+  {{- $_ := set .object.metadata "annotations" (merge $keep (get .object.metadata "annotations" | default dict)) }}
+{{- end }}
+{{- if has .object.kind (list "Deployment" "StatefulSet") }}
+  {{- $pod := .object.spec.template.spec }}
+  {{- range $container := concat ($pod.initContainers | default list) $pod.containers }}
+    {{- $name := $container.image | splitList ":" | first | trimPrefix "errata-" }}
+    {{- if hasKey $root.Values.images $name }}
+      {{- $_ := set $container "image" (include "errata.image" (dict "name" $name "root" $root)) }}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Set the namespace, labels, and names of Secrets and claims. Arguments: objects, object, secrets, root. */}}
 {{- define "errata.finish" -}}
-{{- $arguments := . }}
+{{- $object := .object }}
 {{- $_ := set .object.metadata "namespace" .root.Release.Namespace }}
 {{- $labels := merge (get .object.metadata "labels" | default dict) (include "errata.labels" .root | fromYaml) }}
 {{- $_ := set .object.metadata "labels" $labels }}
 {{- include "errata.rename-secrets" (dict "node" .object "names" .secrets) }}
-{{- if eq .object.kind "PersistentVolumeClaim" }}
-  {{- $_ := set .object.metadata "annotations" (dict "helm.sh/resource-policy" "keep") }}
-{{- end }}
 {{- if has .object.kind (list "Deployment" "StatefulSet") }}
   {{- $template := .object.spec.template }}
-  {{- $config := get .objects (printf "ConfigMap-%s" .object.metadata.name) }}
-  {{- $_ := set $template.metadata.annotations "checksum/config" ($config.data | toJson | sha256sum) }}
-  {{- range $container := concat ($template.spec.initContainers | default list) $template.spec.containers }}
-    {{- $name := $container.image | splitList ":" | first | trimPrefix "errata-" }}
-    {{- if hasKey $arguments.root.Values.images $name }}
-      {{- $_ := set $container "image" (include "errata.image" (dict "name" $name "root" $arguments.root)) }}
+  {{- $config := get .objects (printf "ConfigMap-%s" .object.metadata.name) | default dict }}
+  {{- $checksum := dict "checksum/config" ($config.data | toJson | sha256sum) }}
+  {{- $_ := set $template.metadata "annotations" (merge $checksum (get $template.metadata "annotations" | default dict)) }}
+  {{- range $container := concat ($template.spec.initContainers | default list) ($template.spec.containers | default list) }}
+    {{- if not (get $container "image") }}
+      {{- fail (printf "patches: the container %v of %s-%s has no image. Set its image, or correct its name." (get $container "name") $object.kind $object.metadata.name) }}
     {{- end }}
   {{- end }}
   {{- $claims := include "errata.claims" .root | fromYaml }}
@@ -180,22 +195,46 @@ both:
     {{- end }}
   {{- end }}
 {{- end }}
-{{- if and .Values.keda.enabled (not .Values.redis.bundled) (not .Values.redis.host) }}
-  {{- fail "redis.host is empty. KEDA needs the address of your Redis: set redis.host to HOST:PORT." }}
-{{- end }}
-{{- if and .Values.keda.enabled .Values.worker.replicas }}
-  {{- fail (printf "worker.replicas is %v, but KEDA sets the number of workers. Set keda.minReplicas and keda.maxReplicas instead." .Values.worker.replicas) }}
-{{- end }}
-{{- if and (eq .Values.evidence.source "package") .Values.evidence.dataset }}
-  {{- fail (printf "evidence.dataset is %s, but evidence.source is package, which has only imagenet-real. Set it to volume or objectStore." .Values.evidence.dataset) }}
-{{- end }}
-{{- if and (ne .Values.evidence.source "package") (not .Values.evidence.digest) }}
-  {{- fail "evidence.digest is empty. Set it to the digest of your bundle (errata evidence show BUNDLE)." }}
-{{- end }}
-{{- if and (eq .Values.evidence.source "objectStore") (not .Values.evidence.url) }}
-  {{- fail "evidence.url is empty. Set it to the folder of your bundle in the object store, such as s3://bucket/imagenet." }}
-{{- end }}
-{{- if and .Values.tls.clientCertificates (not .Values.tls.enabled) }}
-  {{- fail "tls.clientCertificates is true, but tls.enabled is false. Set tls.enabled to true." }}
+{{- $scaling := .Values.api.autoscaling }}
+{{- $apiPods := .Values.trial | ternary 1 ($scaling.enabled | ternary $scaling.maxReplicas .Values.api.replicas) | int }}
+{{- $workers := .Values.keda.enabled | ternary .Values.keda.maxReplicas (.Values.worker.replicas | default 1) | int }}
+{{- $limits := "%s.minReplicas is %v, but %s.maxReplicas is %v. Set maxReplicas to at least minReplicas." }}
+{{- $mode := "%s.accessMode is %s, but up to %v pods (%s) mount the claim. Set %s.accessMode to ReadWriteMany, and use a storage class that has it." }}
+{{- $plain := "ingress.%s.tlsSecret is empty, so tokens would cross the network in plain text. Set it to the name of a Secret with tls.crt and tls.key." }}
+{{- range list
+  (list (and .Values.keda.enabled (not .Values.redis.bundled) (not .Values.redis.host))
+    "redis.host is empty. KEDA needs the address of your Redis: set redis.host to HOST:PORT.")
+  (list (and .Values.keda.enabled .Values.worker.replicas)
+    (printf "worker.replicas is %v, but KEDA sets the number of workers. Set keda.minReplicas and keda.maxReplicas instead." .Values.worker.replicas))
+  (list (and (eq .Values.evidence.source "package") .Values.evidence.dataset)
+    (printf "evidence.dataset is %s, but evidence.source is package, which has only imagenet-real. Set it to volume or objectStore." .Values.evidence.dataset))
+  (list (and (ne .Values.evidence.source "package") (not .Values.evidence.digest))
+    "evidence.digest is empty. Set it to the digest of your bundle (errata evidence show BUNDLE).")
+  (list (and (eq .Values.evidence.source "objectStore") (not .Values.evidence.url))
+    "evidence.url is empty. Set it to the folder of your bundle in the object store, such as s3://bucket/imagenet.")
+  (list (and .Values.tls.clientCertificates (not .Values.tls.enabled))
+    "tls.clientCertificates is true, but tls.enabled is false. Set tls.enabled to true.")
+  (list (and $scaling.enabled (not .Values.trial) (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)))
+    (printf $limits "api.autoscaling" $scaling.minReplicas "api.autoscaling" $scaling.maxReplicas))
+  (list (and .Values.keda.enabled (gt (int .Values.keda.minReplicas) (int .Values.keda.maxReplicas)))
+    (printf $limits "keda" .Values.keda.minReplicas "keda" .Values.keda.maxReplicas))
+  (list (and (not .Values.archive.url) (hasPrefix "ReadWriteOnce" .Values.archive.accessMode) (gt $apiPods 1))
+    (printf $mode "archive" .Values.archive.accessMode $apiPods "api" "archive"))
+  (list (and .Values.worker.cache.persistent (hasPrefix "ReadWriteOnce" .Values.worker.cache.accessMode) (gt $workers 1))
+    (printf $mode "worker.cache" .Values.worker.cache.accessMode $workers "worker" "worker.cache"))
+  (list (and .Values.archive.url .Values.archive.existingClaim)
+    (printf "archive.url is %s, but archive.existingClaim is %s. Remove the one without your analyses." .Values.archive.url .Values.archive.existingClaim))
+  (list (and .Values.redis.bundled .Values.redis.host)
+    (printf "redis.host is %s, but redis.bundled is true. Set redis.bundled to false, or remove redis.host." .Values.redis.host))
+  (list (and .Values.redis.bundled .Values.redis.tls)
+    "redis.tls is true, but the bundled Redis has no TLS. Set redis.bundled to false, or redis.tls to false.")
+  (list (and (not .Values.redis.bundled) .Values.networkPolicy.enabled (not .Values.networkPolicy.extraEgress))
+    "networkPolicy.extraEgress is empty, but redis.bundled is false. Add a rule for the address and port of your Redis, or set networkPolicy.enabled to false.")
+  (list (and .Values.ingress.http.enabled (not .Values.ingress.http.tlsSecret) (not .Values.trial)) (printf $plain "http"))
+  (list (and .Values.ingress.grpc.enabled (not .Values.ingress.grpc.tlsSecret) (not .Values.trial)) (printf $plain "grpc"))
+}}
+  {{- if first . }}
+    {{- fail (last .) }}
+  {{- end }}
 {{- end }}
 {{- end }}
