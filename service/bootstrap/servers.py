@@ -156,7 +156,7 @@ class Servers:
         await server.stop(grace)
         await loop.run_in_executor(None, self.after_stop, max(0.0, deadline - loop.time()))
         for listener in listeners:
-            await listener.stop()
+            await listener.stop(deadline - loop.time())
 
 
 def _refusal(path: str, error: ErrataError) -> Response:

@@ -15,6 +15,7 @@ from service.web.application import SiteContent, make_application
 from service.web.connection import HEAD_SECONDS, Connection
 
 KEEP_ALIVE_SECONDS = 15
+MAX_STOP_SECONDS = 3.0  # maximum wait for the responses in progress
 
 
 class _Server(uvicorn.Server):
@@ -59,8 +60,13 @@ class Listener:
                 raise RuntimeError(f"Cannot listen on {host}:{port}. Check whether another process uses the port.")
             await asyncio.sleep(0.01)
 
-    async def stop(self) -> None:
-        """Stop listening, and wait for the responses in progress."""
+    async def stop(self, seconds: float = MAX_STOP_SECONDS) -> None:
+        """Stop listening, and wait for the responses in progress.
+
+        Args:
+            seconds: How long to wait; at least one second, and at most MAX_STOP_SECONDS.
+        """
+        self.server.config.timeout_graceful_shutdown = int(min(max(1.0, seconds), MAX_STOP_SECONDS))
         self.server.should_exit = True
         if self.task is not None:
             await self.task
@@ -105,7 +111,6 @@ def make_listener(
         server_header=False,
         lifespan="off",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=3,
     )
     config.context = None if certificates is None else _tls_context(certificates)
     return Listener(_Server(config))
