@@ -19,7 +19,7 @@ RUN python3 deploy/requirements.py "${EXTRAS}" > requirements.txt \
  && python3 deploy/trim.py /opt/errata hf_xet
 
 FROM dependencies AS package
-RUN python3 deploy/requirements.py build > build.txt \
+RUN python3 deploy/requirements.py --build > build.txt \
  && python3 -m pip --python /opt/errata/bin/python3 install --require-hashes --requirement build.txt
 COPY README.md LICENSE ./
 COPY protos protos

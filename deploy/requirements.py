@@ -1,7 +1,7 @@
 """Print the packages of an image from deploy/constraints.txt, with hashes: requirements for pip's --require-hashes.
 
 Usage: python3 deploy/requirements.py EXTRA,EXTRA [--without-torch] > requirements.txt
-       python3 deploy/requirements.py build > requirements.txt
+       python3 deploy/requirements.py --build > requirements.txt
        python3 deploy/requirements.py --versions > versions.txt
 
 The images install dependencies in a separate layer, so that a code change does not install them again. Builds of torch
@@ -10,7 +10,6 @@ on other indexes than PyPI have other hashes: `--without-torch` leaves out torch
 """
 
 import argparse
-import os
 import re
 import sys
 import tomllib
@@ -63,10 +62,7 @@ def select_packages(locked: str, groups: set[str]) -> dict[str, str]:
 
 
 def parse_groups(text: str) -> set[str]:
-    """Return the groups of packages that a list of extras, or `build`, needs; raise SystemExit if it is invalid."""
-    # Docker sets the build argument EXTRAS of an image also as an environment variable.
-    if text == BUILD and os.environ.get("EXTRAS") != BUILD:
-        return {BUILD}
+    """Return the groups of packages that a list of extras needs; raise SystemExit if an extra is unknown."""
     known = projects()[0]["optional-dependencies"].keys()
     extras = {extra for extra in text.split(",") if extra}
     if unknown := sorted(extras - known):
@@ -81,15 +77,16 @@ def main(arguments: list[str]) -> str:
     """Return what the arguments ask for."""
     parser = argparse.ArgumentParser(usage=__doc__.partition("Usage: ")[2].partition("\n\n")[0], allow_abbrev=False)
     parser.add_argument("extras", nargs="?")
+    parser.add_argument("--build", action="store_true")
     parser.add_argument("--without-torch", action="store_true")
     parser.add_argument("--versions", action="store_true")
     options = parser.parse_args(arguments)
     locked = (ROOT / "deploy" / "constraints.txt").read_text(encoding="utf-8")
     if options.versions:
         return "".join(f"{match['name']}=={match['version']}\n" for match in ENTRY.finditer(locked))
-    if options.extras is None:
-        parser.error("expected a list of extras, which may be empty (''), build, or --versions")
-    packages = select_packages(locked, parse_groups(options.extras))
+    if options.build == (options.extras is not None):
+        parser.error("expected a list of extras, which may be empty (''), --build, or --versions")
+    packages = select_packages(locked, {BUILD} if options.build else parse_groups(options.extras))
     return "".join(entry for name, entry in packages.items() if not (options.without_torch and TORCH.fullmatch(name)))
 
 

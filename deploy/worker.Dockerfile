@@ -27,7 +27,7 @@ RUN python3 deploy/requirements.py "${EXTRAS}" ${PIP_ARGS:+--without-torch} > re
  && python3 deploy/trim.py /opt/errata
 
 FROM dependencies AS package
-RUN python3 deploy/requirements.py build > build.txt \
+RUN python3 deploy/requirements.py --build > build.txt \
  && python3 -m pip --python /opt/errata/bin/python3 install --require-hashes --requirement build.txt
 COPY README.md LICENSE ./
 COPY protos protos
