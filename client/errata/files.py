@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,15 +18,9 @@ def write_file(path: Path, content: bytes) -> None:
     write_files({path: content})
 
 
-def write_files(contents: Mapping[Path, bytes], after: Callable[[], object] = lambda: None) -> None:
-    """Write files atomically and in order: a reader that finds one of them also finds those before it.
-
-    Args:
-        contents: The files.
-        after: Called when the contents are on the disk, before the files exist. If it raises, no file is written.
-    """
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files atomically and in order: a reader that finds one of them also finds those before it."""
     with _temporary_files(contents) as temporaries:
-        after()
         for path, temporary in zip(contents, temporaries, strict=True):
             os.replace(temporary, path)
 

@@ -8,7 +8,7 @@ files. The lists of both are merged.
 import hashlib
 import heapq
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -24,10 +24,6 @@ MAX_SCANNED = 10_000  # events that one page reads at most
 LAST_ID = "g"  # comes after all IDs
 Position = tuple[datetime, str]  # time and ID of an event
 _log = structlog.get_logger()
-
-
-class NotDone(Exception):
-    """Raised before an event exists if its action has failed."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,6 @@ def record_change(
     *,
     actor: str = "",
     required: bool = False,
-    after: Callable[[], object] = lambda: None,
 ) -> None:
     """Add an event about an analysis.
 
@@ -76,7 +71,6 @@ def record_change(
         actor: The actor; empty: the caller.
         required: Raise Unavailable if the archive cannot be written. Otherwise, only the log of the service has the
             event then, so that the service goes on while the archive is unavailable.
-        after: Called before the event exists. If it raises NotDone, there is no event.
     """
     described = {"owner": analysis.owner, "title": analysis.title, **(details or {})}
     event = AuditEvent(
@@ -89,15 +83,13 @@ def record_change(
         {name: value for name, value in described.items() if value},
         analysis.id,
     )
-    _append(stores, event, required=required, after=after)
+    _append(stores, event, required=required)
 
 
-def record_creation(
-    stores: Stores, analysis: Analysis, model: str = "", after: Callable[[], object] = lambda: None
-) -> None:
+def record_creation(stores: Stores, analysis: Analysis, model: str = "") -> None:
     """Add an event about a new analysis as `record_change`; the actor is its registry, or the caller."""
     actor = analysis.owner if analysis.owner.startswith(REGISTRY_OWNER) else ""
-    record_change(stores, AuditAction.CREATE, analysis, {"model": model}, actor=actor, after=after)
+    record_change(stores, AuditAction.CREATE, analysis, {"model": model}, actor=actor)
 
 
 def record_review(stores: Stores, dataset: str, evidence: str, image: str, review_id: str) -> None:
@@ -151,15 +143,13 @@ def _newest_first(stores: Stores, conditions: AuditFilter, before: Position | No
     return heapq.merge(*logs, key=lambda event: (event.time, event.id), reverse=True)
 
 
-def _append(
-    stores: Stores, event: AuditEvent, *, required: bool = False, after: Callable[[], object] = lambda: None
-) -> None:
+def _append(stores: Stores, event: AuditEvent, *, required: bool = False) -> None:
     time = event.time.replace(microsecond=event.time.microsecond // 1000 * 1000)  # as in the ID
     stored = replace(event, id=_id_prefix(time) + secrets.token_hex(10), time=time)
     fields = {"actor": stored.actor, "action": stored.action.value, "analysis": stored.analysis}
     try:
         if stores.events is not None:
-            stores.events.append(stored, after=after)
+            stores.events.append(stored)
         _log.info("audit", dataset=stored.dataset, **fields)
     except Unavailable as error:
         _log.error("audit event not stored", error=error.message, details=dict(stored.details), **fields)

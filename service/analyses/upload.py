@@ -2,9 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from contextvars import copy_context
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -23,7 +21,7 @@ from service import tracing
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.answers import check_mapping_applies, create_matcher, summarize_answers
-from service.analyses.audit import NotDone, record_creation
+from service.analyses.audit import record_creation
 from service.analyses.coverage import coverage_warnings, describe_subset, read_subset, restrict_to_subset
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.owner_guard import is_hidden
@@ -181,21 +179,10 @@ def check_capacity(ports: Ports) -> None:
 
 
 def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
-    """Archive an analysis that needed no job; release its request ID if that fails.
-
-    The event of its creation is written meanwhile, and exists once the analysis does.
-    """
-
-    def wait() -> None:
-        if (error := archived.exception()) is not None:
-            raise NotDone from error
-
-    released, stage = _released_after_error(ports, analysis.request.request_id), ports.observer.stage(Stage.ARCHIVE)
-    with released, stage, ThreadPoolExecutor(1) as pool:
-        archived = pool.submit(copy_context().run, ports.stores.archive.put, analysis, predictions)
-        with suppress(NotDone):
-            record_creation(ports.stores, analysis, after=wait)
-        archived.result()
+    """Archive an analysis that needed no job; release its request ID if that fails."""
+    with _released_after_error(ports, analysis.request.request_id), ports.observer.stage(Stage.ARCHIVE):
+        ports.stores.archive.put(analysis, predictions)
+        record_creation(ports.stores, analysis)
     ports.observer.analysis_finished(analysis)
 
 

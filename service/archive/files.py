@@ -3,7 +3,7 @@
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,13 +31,8 @@ class Files(Protocol):
         """Yield each name with the content of its file; None if it does not exist."""
         ...
 
-    def write(self, contents: Mapping[str, bytes], after: Callable[[], object] = lambda: None) -> None:
-        """Write files by name, each atomically, in order: a reader that finds one of them finds those before it.
-
-        Args:
-            contents: The files.
-            after: Called before the files exist. If it raises, no file is written.
-        """
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Write files by name, each atomically, in order: a reader that finds one of them finds those before it."""
         ...
 
     def create(self, name: str, content: bytes) -> None:
@@ -81,10 +76,10 @@ class FolderFiles:
         """Yield each name with the content of its file."""
         return ((name, self.read(name)) for name in names)
 
-    def write(self, contents: Mapping[str, bytes], after: Callable[[], object] = lambda: None) -> None:
-        """Write files atomically and in order. The contents are on the disk when `after` is called."""
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Write files atomically and in order."""
         try:
-            write_files({self._folder / name: content for name, content in contents.items()}, after)
+            write_files({self._folder / name: content for name, content in contents.items()})
         except OSError as error:
             raise _unavailable("written", error) from error
 
@@ -172,9 +167,8 @@ class ObjectFiles:
         with ThreadPoolExecutor(READERS, thread_name_prefix="archive") as pool:
             yield from zip(names, pool.map(self.read, names), strict=True)
 
-    def write(self, contents: Mapping[str, bytes], after: Callable[[], object] = lambda: None) -> None:
+    def write(self, contents: Mapping[str, bytes]) -> None:
         """Write objects in order; each is atomic."""
-        after()
         try:
             for name, content in contents.items():
                 self._files.pipe_file(f"{self._prefix}/{name}", content)

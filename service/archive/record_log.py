@@ -65,18 +65,17 @@ class RecordLog(Generic[T]):
         self._by_key: dict[Hashable, list[T]] = {}
         self._all: Sequence[T] = ()
 
-    def append(self, *records: T, after: Callable[[], object] = lambda: None) -> None:
+    def append(self, *records: T) -> None:
         """Store records in order: a process that finds one of them finds those before it.
 
         Args:
             *records: The records.
-            after: Called before the records exist. If it raises, no record is stored.
 
         Raises:
             TooLarge: A record has more than MAX_RECORD bytes.
             Unavailable: The archive cannot be written.
         """
-        self._files.write({f"{record.id}.json": self._encode(record) for record in records}, after)
+        self._files.write({f"{record.id}.json": self._encode(record) for record in records})
 
     def create(self, record: T) -> T:
         """Store a record unless there is one with its ID; return the stored record.

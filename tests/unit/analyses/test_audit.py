@@ -9,11 +9,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-import structlog
 from errata.errors import Unavailable
 
 from service.analyses import audit
-from service.analyses.audit import AuditFilter, NotDone, list_events, record_change, record_gate
+from service.analyses.audit import AuditFilter, list_events, record_change, record_gate
 from service.analyses.ports import Stores
 from service.analyses.verdict_cache import Newest
 from service.archive.files import FolderFiles
@@ -194,7 +193,7 @@ def test_a_polled_gate_adds_an_event_when_its_decision_changes(stores: Stores) -
 class Full(FolderFiles):
     """A folder that cannot be written."""
 
-    def write(self, contents: object, after: object = None) -> None:
+    def write(self, contents: object) -> None:
         raise Unavailable("The archive could not be written: no space left.")
 
 
@@ -205,17 +204,6 @@ def test_only_a_required_event_fails_its_call(tmp_path: Path) -> None:
     record_change(full, AuditAction.CANCEL, analysis())
     with pytest.raises(Unavailable):
         record_change(full, AuditAction.DELETE, analysis(), required=True)
-
-
-def test_an_action_that_fails_has_no_event_and_no_entry_in_the_log(stores: Stores) -> None:
-    def fail() -> None:
-        raise NotDone
-
-    with structlog.testing.capture_logs() as entries, pytest.raises(NotDone):
-        record_change(stores, AuditAction.CREATE, analysis(), after=fail)
-
-    assert entries == []
-    assert events(stores) == []
 
 
 def test_events_of_an_unreadable_file_are_skipped(stores: Stores, tmp_path: Path) -> None:
