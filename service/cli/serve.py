@@ -4,6 +4,7 @@ import asyncio
 
 import click
 from errata.cli.commands import command
+from errata.garbage_collection import paused_garbage_collection
 
 from service.settings import read_settings
 from service.telemetry import configure_logging
@@ -22,8 +23,9 @@ def serve(local: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C. Environment variables set its options."""
     settings = read_settings()
     configure_logging(settings.log_level, settings.log_format)
-    from service.bootstrap.local import run_local_until_signal
-    from service.bootstrap.serve import run_service
+    with paused_garbage_collection():
+        from service.bootstrap.local import run_local_until_signal
+        from service.bootstrap.serve import run_service
 
     def on_ready(addresses: object) -> None:
         """Do nothing, because the log has the addresses."""

@@ -1,9 +1,7 @@
 """Classes of commands: groups that import their commands when needed, and an Examples section in `--help`."""
 
-import gc
 import importlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from errata.cli.extensions import COMMANDS_GROUP, load_extension
+from errata.garbage_collection import paused_garbage_collection
 
 
 class _WithExamples:
@@ -62,18 +61,6 @@ class FilePath(click.Path):
         return super().convert(value, param, ctx)
 
 
-@contextmanager
-def _paused_garbage_collection() -> Iterator[None]:
-    """Import without garbage collection, which would find no garbage and take a seventh of the time."""
-    is_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if is_enabled:
-            gc.enable()
-
-
 @dataclass(frozen=True)
 class Entry:
     """The module that defines a command, and its line in the help of the group."""
@@ -103,7 +90,7 @@ class LazyGroup(GroupWithExamples):
         entry = self._entries.get(cmd_name)
         if entry is None:
             return None
-        with _paused_garbage_collection():
+        with paused_garbage_collection():
             if entry.module:
                 result = getattr(importlib.import_module(entry.module), entry.attribute)
             else:
