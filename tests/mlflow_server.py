@@ -33,6 +33,7 @@ class MlflowServer:
             "MLFLOW_WEBHOOK_CACHE_TTL": "1",
             "MLFLOW_WEBHOOK_REQUEST_TIMEOUT": "5",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # four more processes, which no test uses
         }
         store = f"sqlite:///{self.folder / 'mlflow.db'}"
         arguments = ["server", "--host", "127.0.0.1", "--port", str(self.port), "--backend-store-uri", store]

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 from running_service import Running
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "tutorials" / "compare_models.ipynb"
@@ -12,6 +10,9 @@ CLIENT = Path(__file__).parents[2] / "client"
 
 
 def test_the_tutorial_notebook_runs(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbformat  # the import takes 3 s, which each worker would wait for
+    from nbclient import NotebookClient
+
     monkeypatch.setenv("ERRATA_SERVER", running.addresses.grpc)
     monkeypatch.setenv("PYTHONPATH", str(CLIENT))
     notebook = nbformat.read(NOTEBOOK, as_version=4)

@@ -36,9 +36,10 @@ def memory_peak(decoder: DecoderProcess) -> int:
 
 
 def bomb_of_text() -> bytes:
-    """Return a PNG file whose text unpacks to 1 GiB."""
+    """Return a PNG file whose text unpacks to 1 GiB, by repeating a compressed block of 1 MiB."""
     text = zlib.compressobj(9)
-    content = b"Comment\0\0" + b"".join(text.compress(bytes(1 << 20)) for _ in range(1024)) + text.flush()
+    first, block = (text.compress(bytes(1 << 20)) + text.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    content = b"Comment\0\0" + first + block * 1023 + text.flush()
     chunk = struct.pack(">I", len(content)) + b"zTXt" + content + struct.pack(">I", zlib.crc32(b"zTXt" + content))
     png = png_of_size(4, 4, zlib.compress(bytes(52)))
     return png[:33] + chunk + png[33:]
