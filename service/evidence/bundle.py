@@ -35,7 +35,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,7 @@ from service.storage import sha256_of
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.proposals import Proposals
 
+MAX_SIMILAR = 3  # names in the error for an image that was not found
 _log = structlog.get_logger()
 
 
@@ -180,11 +181,18 @@ class Bundle:
         row = self.row_of_name.get(file_name)
         if row is None:
             problem = "has no labels" if file_name in self.image_names else "was not found"
-            raise ImageNotFound(
-                f"Image {file_name!r:.120} {problem} in {self.dataset}. Expected the name of an evaluated image.",
-                field="file_name",
-            )
+            similar = ", ".join(map(repr, self._names_by_stem.get(_stem(file_name), [])[:MAX_SIMILAR]))
+            remedy = f"Similar names: {similar:.300}." if similar else "Expected the name of an evaluated image."
+            raise ImageNotFound(f"Image {file_name!r:.120} {problem} in {self.dataset}. {remedy}", field="file_name")
         return row
+
+    @cached_property
+    def _names_by_stem(self) -> Mapping[str, list[str]]:
+        """Return the names of evaluated images by their last part without its extension."""
+        names: dict[str, list[str]] = {}
+        for name in self.judged_names:
+            names.setdefault(_stem(name), []).append(name)
+        return names
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -274,6 +282,11 @@ class Bundle:
             files = np.array([name.rsplit(b"/", 1)[-1] for name in names.tolist()])
             return np.argsort(files, kind="stable")
         return np.lexsort((names, self.all_targets))
+
+
+def _stem(file_name: str) -> str:
+    """Return the last part of a file name in lower case, without its extension."""
+    return PureWindowsPath(file_name).stem.lower()  # splits at both kinds of slashes
 
 
 def evidence_of(
