@@ -88,8 +88,8 @@ format: setup
 test test-fast coverage: export OPENBLAS_NUM_THREADS = 1
 test test-fast coverage: export OMP_NUM_THREADS = 1
 
-# Workers: more than cores where these are few, since tests of processes mostly wait.
-TEST := $(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? 3 : $$(nproc) ))
+# Workers: more than cores where these are few, since tests of processes often wait.
+TEST := $(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? 4 : $$(nproc) ))
 
 test: setup wordnet redis browser deploy-tools $(BUF) $(ACTIONLINT)
 	$(TEST) -m "not containers"

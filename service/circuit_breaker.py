@@ -18,7 +18,7 @@ _log = structlog.get_logger()
 
 
 class CircuitOpen(Exception):
-    """Raised instead of making a call while the breaker is open."""
+    """Raised instead of making a call while the breaker is open, with the error that opened it."""
 
 
 class CircuitBreaker:
@@ -35,6 +35,7 @@ class CircuitBreaker:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._closed.set()
+        self._cause = ""  # the error that opened the breaker last
 
     @contextmanager
     def call(self, *failures: type[Exception]) -> Iterator[None]:
@@ -47,21 +48,22 @@ class CircuitBreaker:
             CircuitOpen: The breaker is open; the call was not made.
         """
         if not self._closed.wait(GRACE_SECONDS):
-            raise CircuitOpen
+            raise CircuitOpen(self._cause)
         start_time = time.monotonic()
         try:
             yield
-        except failures:
+        except failures as error:
             if time.monotonic() - start_time >= SLOW_SECONDS:
-                self._start_probing()
+                self._start_probing(str(error))
             raise
 
-    def _start_probing(self) -> None:
+    def _start_probing(self, cause: str) -> None:
         with self._lock:
             if not self._closed.is_set():
                 return
+            self._cause = cause
             self._closed.clear()
-        _log.warning("circuit breaker opened")
+        _log.warning("circuit breaker opened", error=cause)
         threading.Thread(target=self._probe_until_available, name="breaker", daemon=True).start()
 
     def _probe_until_available(self) -> None:

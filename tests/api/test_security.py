@@ -436,6 +436,8 @@ def test_tls_sessions_end_when_the_client_ca_is_replaced(
         ):
             secured.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             answer = secured.recv(64)
+            if not answer:  # the connection was closed before the client read why
+                raise ConnectionResetError
             return answer.split(b"\r\n")[0], secured.session
 
     with start(**tls_settings(server, tls_client_ca=trusted)) as service:

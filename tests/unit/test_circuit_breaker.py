@@ -50,7 +50,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def time_out(server: Server) -> None:
     with pytest.raises(TimeoutError):
-        server.call(TimeoutError(), circuit_breaker.SLOW_SECONDS)
+        server.call(TimeoutError("no answer in time"), circuit_breaker.SLOW_SECONDS)
 
 
 def wait_until_closed(server: Server) -> None:
@@ -67,7 +67,7 @@ def test_after_a_timeout_calls_fail_without_a_connection(server: Server) -> None
     time_out(server)
 
     for _ in range(3):
-        with pytest.raises(CircuitOpen):
+        with pytest.raises(CircuitOpen, match="no answer in time"):
             server.call()
     assert server.calls == 1
 
