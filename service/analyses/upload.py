@@ -182,7 +182,7 @@ def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions)
     """Archive an analysis that needed no job; release its request ID if that fails."""
     with _released_after_error(ports, analysis.request.request_id), ports.observer.stage(Stage.ARCHIVE):
         ports.stores.archive.put(analysis, predictions)
-        record_creation(ports.stores, analysis)
+    record_creation(ports.stores, analysis)
     ports.observer.analysis_finished(analysis)
 
 

@@ -25,7 +25,8 @@ def reduced_latency() -> Iterator[None]:
     """Reduce the latency of calls while a block runs.
 
     Charts are drawn in a separate process, threads switch every millisecond, and the garbage collector ignores all
-    objects that exist now, also later (a full collection would pause all calls for 50 ms).
+    objects that exist at the start of the block until the process ends (a full collection would pause all calls for
+    50 ms).
     """
     chart_process.start()
     before = sys.getswitchinterval()

@@ -8,7 +8,7 @@ from typing import Any
 
 from errata.cli.extensions import LocalService
 from errata.errors import InvalidRequest
-from errata.garbage_collection import paused_garbage_collection
+from errata.imports import without_garbage_collection
 from errata.names import evidence_id
 
 from service.cli.bundle_paths import BundlePaths
@@ -36,7 +36,7 @@ def open_local_service(evidence: str = "") -> Iterator[LocalService]:
     Raises:
         InvalidInput: A setting or the bundle is invalid.
     """
-    with paused_garbage_collection():
+    with without_garbage_collection():
         from service.bootstrap.local import local_service
         from service.telemetry import configure_logging
 

@@ -4,7 +4,7 @@ import asyncio
 
 import click
 from errata.cli.commands import command
-from errata.garbage_collection import paused_garbage_collection
+from errata.imports import without_garbage_collection
 
 from service.settings import read_settings
 from service.telemetry import configure_logging
@@ -23,7 +23,7 @@ def serve(local: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C. Environment variables set its options."""
     settings = read_settings()
     configure_logging(settings.log_level, settings.log_format)
-    with paused_garbage_collection():
+    with without_garbage_collection():
         from service.bootstrap.local import run_local_until_signal
         from service.bootstrap.serve import run_service
 

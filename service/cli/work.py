@@ -3,7 +3,7 @@
 import asyncio
 
 from errata.cli.commands import command
-from errata.garbage_collection import paused_garbage_collection
+from errata.imports import without_garbage_collection
 
 from service.settings import read_settings
 from service.telemetry import configure_logging
@@ -22,7 +22,7 @@ def work() -> None:
     """
     settings = read_settings()
     configure_logging(settings.log_level, settings.log_format)
-    with paused_garbage_collection():
+    with without_garbage_collection():
         from service.bootstrap.work import run_worker
 
     def on_ready(address: str) -> None:

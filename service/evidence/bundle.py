@@ -35,7 +35,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,7 @@ from service.evidence.labels import validation_names
 from service.evidence.layout import EXPERT_JUDGMENTS, PROPOSALS, VERDICTS, check_layout
 from service.evidence.manifest import LABEL_SPACE, MANIFEST, REMEDY, Manifest, damage_error, read_manifest
 from service.evidence.proposals import proposals_from_json, proposals_of
+from service.image_names import NameIndex
 from service.rules.decide import decide_each
 from service.rules.table import judge
 from service.storage import sha256_of
@@ -181,18 +182,16 @@ class Bundle:
         row = self.row_of_name.get(file_name)
         if row is None:
             problem = "has no labels" if file_name in self.image_names else "was not found"
-            similar = ", ".join(map(repr, self._names_by_stem.get(_stem(file_name), [])[:MAX_SIMILAR]))
-            remedy = f"Similar names: {similar:.300}." if similar else "Expected the name of an evaluated image."
+            candidates = self._name_index.candidates(file_name.encode(errors="replace"), MAX_SIMILAR)
+            similar = ", ".join(f"{name.decode()!r:.120}" for name in candidates)
+            remedy = f"Similar names: {similar}." if similar else "Expected the name of an evaluated image."
             raise ImageNotFound(f"Image {file_name!r:.120} {problem} in {self.dataset}. {remedy}", field="file_name")
         return row
 
     @cached_property
-    def _names_by_stem(self) -> Mapping[str, list[str]]:
-        """Return the names of evaluated images by their last part without its extension."""
-        names: dict[str, list[str]] = {}
-        for name in self.judged_names:
-            names.setdefault(_stem(name), []).append(name)
-        return names
+    def _name_index(self) -> NameIndex:
+        """Return the index of the names of the evaluated images."""
+        return NameIndex(self.names.take(pa.array(self.rows)))
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -282,11 +281,6 @@ class Bundle:
             files = np.array([name.rsplit(b"/", 1)[-1] for name in names.tolist()])
             return np.argsort(files, kind="stable")
         return np.lexsort((names, self.all_targets))
-
-
-def _stem(file_name: str) -> str:
-    """Return the last part of a file name in lower case, without its extension."""
-    return PureWindowsPath(file_name).stem.lower()  # splits at both kinds of slashes
 
 
 def evidence_of(

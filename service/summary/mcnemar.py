@@ -54,8 +54,7 @@ def detectable_change(num_samples: int, only_a: int, only_b: int, alpha: float =
     low, high = 0.5, 1.0
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        powers = _binomial_cdf(rejected - 1, discordant, np.array([middle, 1 - middle]))
-        power = float(powers.sum())
+        power = float(_binomial_cdf(rejected - 1, discordant, [middle, 1 - middle]).sum())
         low, high = (low, middle) if power >= POWER else (middle, high)
     return (2 * high - 1) * discordant / num_samples
 

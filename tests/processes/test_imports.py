@@ -23,7 +23,7 @@ with local_service(settings) as addresses, Client(addresses.grpc) as client:
         client.upload(io.BytesIO(b"file_name,top1\\nnone.jpg,1\\n"), "demo")
     except Exception as error:
         print(type(error).__name__)
-heavy = {"opentelemetry.sdk.trace", "opentelemetry.exporter", "torch", "timm", "nltk", "torchvision"}
+heavy = {"opentelemetry.sdk.trace", "opentelemetry.exporter", "scipy.special", "torch", "timm", "nltk", "torchvision"}
 print(sorted(heavy & sys.modules.keys()))
 """
 

@@ -37,9 +37,10 @@ def memory_peak(decoder: DecoderProcess) -> int:
 
 def bomb_of_text() -> bytes:
     """Return a PNG file whose text unpacks to 1 GiB, by repeating a compressed block of 1 MiB."""
-    text = zlib.compressobj(9)
-    first, block = (text.compress(bytes(1 << 20)) + text.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
-    content = b"Comment\0\0" + first + block * 1023 + text.flush()
+    text = zlib.compressobj(9, wbits=-15)
+    block = text.compress(bytes(1 << 20)) + text.flush(zlib.Z_FULL_FLUSH)
+    checksum = struct.pack(">HH", (1 << 30) % 65_521, 1)  # Adler-32 of 1 GiB of zeros
+    content = b"Comment\0\0" + b"\x78\xda" + block * 1024 + text.flush() + checksum
     chunk = struct.pack(">I", len(content)) + b"zTXt" + content + struct.pack(">I", zlib.crc32(b"zTXt" + content))
     png = png_of_size(4, 4, zlib.compress(bytes(52)))
     return png[:33] + chunk + png[33:]

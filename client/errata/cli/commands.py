@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from errata.cli.extensions import COMMANDS_GROUP, load_extension
-from errata.garbage_collection import paused_garbage_collection
+from errata.imports import without_garbage_collection
 
 
 class _WithExamples:
@@ -90,7 +90,7 @@ class LazyGroup(GroupWithExamples):
         entry = self._entries.get(cmd_name)
         if entry is None:
             return None
-        with paused_garbage_collection():
+        with without_garbage_collection():
             if entry.module:
                 result = getattr(importlib.import_module(entry.module), entry.attribute)
             else:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from errata.errors import InvalidInput
-from errata.garbage_collection import paused_garbage_collection
+from errata.imports import without_garbage_collection
 
 COMMANDS_GROUP = "errata.commands"  # click commands: serve, work, evidence, dataset, taxonomy, demo
 EXTENSIONS_GROUP = "errata.extensions"  # functions: local, compare-folders, trend-folders, gate-folder, policy-schema
@@ -33,6 +33,6 @@ def load_extension(group: str, name: str, feature: str) -> Any:
     from importlib.metadata import entry_points  # the import takes 15 ms, and most commands do not need it
 
     for entry_point in entry_points(group=group, name=name):
-        with paused_garbage_collection():
+        with without_garbage_collection():
             return entry_point.load()
     raise InvalidInput(f"{feature} needs errata-service. Install it with: pip install errata-service")

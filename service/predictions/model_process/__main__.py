@@ -20,7 +20,7 @@ def main(parent: int) -> None:
     requests, responses = _take_pipes()
     tune_process()  # before numpy, Arrow, and torch are imported: later, it has half the effect
     from errata.errors import PermanentError
-    from errata.garbage_collection import paused_garbage_collection
+    from errata.imports import without_garbage_collection
 
     from service.predictions.model_process.config import PredictorConfig
     from service.predictions.model_process.messages import error_message
@@ -31,7 +31,7 @@ def main(parent: int) -> None:
     configure_logging(config.log_level, config.log_format)
     sys.modules["wandb"] = None  # type: ignore[assignment]  # timm imports it for training, which takes 0.4 s
     try:
-        with paused_garbage_collection():
+        with without_garbage_collection():
             from service.predictions.model_process.server import Server
             from service.predictions.models.device import gpu_memory
             from service.predictions.models.torch_predictor import TorchPredictor

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from errata.errors import InvalidUpload
 
+from service.image_names import EXTENSION
 from service.predictions.uploads.columns import EXPECTED_HEADER, Columns, find_columns, is_known_column
 from service.predictions.uploads.descriptions import parse_number
-from service.predictions.uploads.image_names import EXTENSION
 from service.predictions.uploads.terms import CSV_TERMS
 
 MAX_HEADER = 64 << 10  # bytes

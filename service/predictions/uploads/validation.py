@@ -12,6 +12,7 @@ from errata.errors import InvalidRequest, InvalidRow, InvalidUpload, Violation
 from numpy.typing import NDArray
 
 from service.domain import NO_PREDICTION, LabelSpace, Mask, Predictions, RowOrder
+from service.image_names import AMBIGUOUS, NameIndex
 from service.predictions.answers.collector import AnswerCollector
 from service.predictions.answers.matcher import AnswerMatcher
 from service.predictions.uploads.class_column import UNKNOWN_CLASS, ClassColumnParser
@@ -28,7 +29,6 @@ from service.predictions.uploads.descriptions import (
     one_based_note,
     parse_number,
 )
-from service.predictions.uploads.image_names import AMBIGUOUS, NameIndex
 from service.predictions.uploads.rows import MAX_VIOLATIONS, SOME_MISSING, NamedRows, OrderedRows
 from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
 

@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 import pytest
+import structlog
 from errata.errors import AlreadyExists, AnalysisNotFound, InvalidUpload, Unavailable
 
 from service.analyses import upload as use_case
@@ -38,12 +39,14 @@ def test_an_upload_that_could_not_be_archived_can_be_sent_again(
     backend: Backend, rows: list[str], error: Exception
 ) -> None:
     backend.archive.errors = [error]
-    with pytest.raises(type(error)):
-        send(backend, rows)
+    with structlog.testing.capture_logs() as entries:
+        with pytest.raises(type(error)):
+            send(backend, rows)
 
-    again = send(backend, rows)
+        again = send(backend, rows)
 
     assert backend.archive.get(again.id) == again
+    assert [entry["analysis"] for entry in entries if entry["event"] == "audit"] == [again.id]
     assert [analysis.id for analysis in backend.finished] == [again.id]
 
 

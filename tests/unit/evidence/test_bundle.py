@@ -178,7 +178,7 @@ def test_unlabeled_or_unknown_image_is_not_found(bundle: Bundle, name: str) -> N
     assert ("has no labels" in error.value.message) == (name == "image_1.jpg"), "which lies in the data set"
 
 
-@pytest.mark.parametrize("name", ["val/image_4.jpg", r"C:\val\image_4.JPEG", "image_4", "IMAGE_4.jpg"])
+@pytest.mark.parametrize("name", ["val/image_4.jpg", r"C:\val\image_4.JPEG", "image_4"])
 def test_the_error_for_an_unknown_image_has_similar_names(bundle: Bundle, name: str) -> None:
     with pytest.raises(ImageNotFound, match=r"Similar names: 'image_4\.jpg'\."):
         bundle.row(name)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.predictions.uploads.image_names import AMBIGUOUS, UNKNOWN, NameIndex
+from service.image_names import AMBIGUOUS, UNKNOWN, NameIndex
 
 PARTS = st.sampled_from(["a", "b", "a.jpg", "a.JPEG", "b.png", "val", ""])
 PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
