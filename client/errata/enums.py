@@ -100,7 +100,7 @@ class Outcome(_WireEnum):
 
 
 class AnswerOutcome(_WireEnum):
-    """Result of mapping an answer in words to a class."""
+    """Result of mapping a free-text answer to a class."""
 
     UNSPECIFIED = 0
     MAPPED = 1

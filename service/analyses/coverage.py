@@ -43,7 +43,7 @@ def describe_subset(bundle: Bundle, subset: Mask | None) -> Subset | None:
 
 
 def restrict_to_subset(predictions: Predictions, subset: Mask | None) -> Predictions:
-    """Return predictions without those of images outside of a subset, (A,), and with the subset."""
+    """Return predictions for the images of a subset, (A,) mask, with the subset; for all images if there is none."""
     if subset is None:
         return predictions
     restricted, probability, answers = predictions.top1_restricted, predictions.probability, predictions.answers

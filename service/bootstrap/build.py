@@ -113,10 +113,10 @@ def expert_agreement(path: Path, mistakes: Path | None = None) -> Agreement:
         judgments = unpack_judgments(pack_judgments(read_expert_judgments(mistakes), names))
     counted = {pair: judgment for pair, judgment in judgments.items() if not bundle.evidence.problematic[pair[0]]}
     if not counted:
-        raise InvalidEvidence(
-            f"{path}: no expert judged its images. Add --mistakes DIR, the metadata folder of imagenet-mistakes.",
-            field="mistakes",
-        )
+        remedy = "Pass the metadata folder of imagenet-mistakes with --mistakes"
+        if mistakes is not None:
+            remedy = f"{mistakes} has no judgments of them. Use a bundle of the images of imagenet-mistakes"
+        raise InvalidEvidence(f"{path}: no expert judged its images. {remedy}.", field="mistakes")
     rows, predicted = np.array(list(counted)).T
     types = error_types(decide_each(bundle.evidence.take(rows), predicted.astype(np.int16)))
     return measure_agreement(types, list(counted.values()), bundle.manifest.abstained)

@@ -44,7 +44,8 @@ _OPTIONS = (
         "--vocabulary",
         type=FILE,
         metavar="FILE",
-        help="CSV text,near: texts that are no class, for the out-of-vocabulary rule; with --classes and --encoder.",
+        help="CSV file with the columns text,near: names of objects that are no class, for the out-of-vocabulary rule. "
+        "Use it with --classes and --encoder.",
     ),
     click.option(
         "--superclasses",

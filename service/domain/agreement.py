@@ -40,8 +40,9 @@ class TypeAgreement:
 class Agreement:
     """Agreement of a bundle's verdicts with the experts.
 
-    An error is *explained* if it is an error but no model failure. The two fine-grained types count as one cause, since
-    the second one abstains without CLIP. Severities are compared as major or not, with severe or not.
+    A multi-label error is *explained* if it has any type except model failure. The two fine-grained types count as one
+    cause, because FINE_GRAINED_OOV abstains without CLIP. Severities agree if Errata's verdict is severe exactly when
+    the experts' judgment is major.
     """
 
     num_pairs: int  # distinct pairs of an image and a prediction that experts judged

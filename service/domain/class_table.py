@@ -28,7 +28,7 @@ def parse_class_lines(name: str, lines: Sequence[str]) -> LabelSpace:
     """Return a label space without relations between its classes.
 
     Raises:
-        ValueError: The lines are not those of `class_lines`.
+        ValueError: The lines do not have the format that `class_lines` writes.
     """
     if not MIN_CLASSES <= len(lines) <= MAX_CLASSES:
         raise ValueError(f"expected {MIN_CLASSES} to {MAX_CLASSES} classes, got {len(lines)}")

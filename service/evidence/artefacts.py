@@ -96,13 +96,16 @@ def _check_classes(folder: Path) -> None:
     ids = folder / "imagenet_wnet_id_to_target.json"
     if ids.is_file() and _read_json(ids) != {wordnet_id: index for index, wordnet_id in enumerate(wordnet_ids)}:
         raise InvalidEvidence(
-            f"{ids.name}: the classes are not the 1000 ImageNet classes. Use the authors' file.", field="artefacts"
+            f"{ids.name}: the classes are not the 1000 ImageNet classes. Use the artefacts' own file.",
+            field="artefacts",
         )
     names = folder / "labels_map.json"
     if names.is_file():
         raw = _read_json(names)
         if not isinstance(raw, dict) or raw.keys() != {str(index) for index in range(len(wordnet_ids))}:
-            raise InvalidEvidence(f"{names.name}: the keys are not 0 to 999. Use the authors' file.", field="artefacts")
+            raise InvalidEvidence(
+                f"{names.name}: the keys are not 0 to 999. Use the artefacts' own file.", field="artefacts"
+            )
 
 
 def _read_json(file: Path) -> Any:

@@ -72,7 +72,8 @@ def check_inputs(dataset: str, inputs: Inputs, is_custom: bool) -> None:
                 )
         if inputs.min_cooccurrence != MIN_COUNT:
             raise InvalidEvidence(
-                f"The data set {dataset} uses pairs that occur in {MIN_COUNT} images. Leave --min-cooccurrence out.",
+                f"The data set {dataset} uses pairs of classes that occur together in at least {MIN_COUNT} images. "
+                "Remove --min-cooccurrence.",
                 field="min_cooccurrence",
             )
     if not 1 <= inputs.min_cooccurrence <= MAX_MIN_COOCCURRENCE:

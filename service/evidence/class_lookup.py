@@ -1,4 +1,4 @@
-"""Find the classes that the texts of a file mean, and describe the texts that mean none or several."""
+"""Map the class texts of a file to classes, and describe unknown and ambiguous texts."""
 
 from functools import cache
 

@@ -124,8 +124,8 @@ def _check_classes(dataset: Dataset) -> Iterable[Advice]:
     if not dataset.has_overlaps and not len(space.overlaps):
         yield Advice(
             "no-overlaps",
-            "There are no overlaps. If two classes mean the same in some images, list them in a file "
-            "class,also_correct with --overlaps.",
+            "There are no overlaps. If two classes mean the same in some images, list them in a CSV file with the "
+            "columns class,also_correct, and pass it with --overlaps.",
         )
     if not dataset.has_vocabulary and not any(space.synsets):
         yield Advice(

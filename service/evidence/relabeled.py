@@ -111,7 +111,10 @@ def _clip_of(bundle: Bundle) -> ClipInputs | None:
 
 
 def _relabel_clip(bundle: Bundle, clip: ClipInputs, images: LabelInputs, rows: NDArray[np.intp]) -> ClipInputs:
-    """Return CLIP evidence, decided again for the images whose labels or effective targets changed."""
+    """Return the CLIP evidence of some rows.
+
+    Out-of-vocabulary decisions are computed again for images whose labels or effective targets changed.
+    """
     relabeled = replace(
         clip,
         neighbors=clip.neighbors[rows],

@@ -56,7 +56,8 @@ def apply_reviews(bundle: Bundle, reviews: Iterable[Review], min_reviews: int = 
         )
     if images.problematic.all():
         raise InvalidEvidence(
-            f"With the reviews, all images of {bundle.dataset} are problematic, so none counts. Review their labels.",
+            f"With the reviews, all images of {bundle.dataset} are problematic, so none counts. Confirm or add a label "
+            "of at least one image, and state that it is not problematic.",
             field="reviews",
         )
     info = ReviewsInfo(digest_reviews(used), len(used), min_reviews)

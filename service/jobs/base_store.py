@@ -59,7 +59,7 @@ def atomic(
 
 
 class BaseStore:
-    """Runs atomic steps on a backend, and stores caches and workers. Thread-safe.
+    """Runs atomic steps on a backend, and stores cached results and registered workers. Thread-safe.
 
     Args:
         backend: Stores the records.

@@ -99,7 +99,8 @@ class WandbClient:
                 content += chunk
                 if len(content) > MAX_RESPONSE:
                     raise ModelRefused(
-                        f"The manifest of the artifact has more than {MAX_RESPONSE:,} bytes. Log the model alone."
+                        f"The manifest of the artifact has more than {MAX_RESPONSE:,} bytes. Log an artifact with only "
+                        "the files of the model."
                     )
         try:
             contents = parse_json(bytes(content))["contents"]
@@ -203,7 +204,8 @@ def _check_manifest(digests: Mapping[str, str], entries: Mapping[str, ManifestEn
         raise ModelRefused("The files of the artifact differ from the digest of its version. Log the artifact again.")
     if len(digests) > MAX_ENTRIES:
         raise ModelRefused(
-            f"The artifact has {len(digests):,} files. Log the model alone: at most {MAX_ENTRIES:,} files."
+            f"The artifact has {len(digests):,} files. Expected at most {MAX_ENTRIES:,}. Log an artifact with only the "
+            "files of the model."
         )
 
 

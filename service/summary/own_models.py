@@ -27,7 +27,7 @@ _ROUNDING = 1e-9  # accuracies with a smaller difference are equal
 
 @dataclass(frozen=True)
 class OwnModels:
-    """M models, each with its latest version."""
+    """M models, each with the values of its newest analysis."""
 
     keys: tuple[str, ...]  # (M,) what identifies a model
     accuracies: Mapping[Axis, NDArray[np.float64]]  # (M,)

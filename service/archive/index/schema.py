@@ -1,10 +1,10 @@
 """The tables of the index, and their rows.
 
-analyses   what filters, orders, trends, and metrics need
+analyses   columns for filters, sort orders, trends, and metrics
 labels     the labels of each analysis, so that a query starts from the analyses of a label, newest first
-search     the text that searches read, by trigrams
+search     trigram index of the text that searches compare
 documents  the compressed document of each analysis, for listings
-totals     the number of analyses by data set and state, which triggers update
+totals     the number of analyses by data set and state; triggers of the database keep it up to date
 meta       the id of the archive
 """
 

@@ -82,7 +82,7 @@ def stored_predictions(loaded: LoadedModel, names: Sequence[str]) -> Iterator[Pr
     assert predictions is not None, "This is a bug: only a precomputed model has predictions."
     if not any(_find(predictions, name) for name in names):
         raise InvalidUpload(
-            f"The predictions file has no row for an image of the data set: its names look like "
+            f"The predictions file has no row for any image of the data set: its names look like "
             f"{next(iter(predictions))!r:.120}, those of the data set like {names[0]!r:.120}. Choose the data set that "
             "the predictions belong to.",
             field="file_name",

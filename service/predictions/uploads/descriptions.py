@@ -29,13 +29,13 @@ def describe_repeat(name: object) -> str:
 
 
 def class_forms(label_space: LabelSpace) -> str:
-    """Return the forms in which an upload can write a class."""
+    """Describe how an upload can write a class."""
     id_ = "a WordNet ID" if label_space.name == IMAGENET_1K else "an ID"
     return f"a class index from 0 to {label_space.num_classes - 1}, {id_}, or a unique name"
 
 
 def describe_index(index: int, label_space: LabelSpace) -> str:
-    """Return the description of an index of an array that is out of range."""
+    """Describe a class index in an uploaded array that is out of range."""
     last = label_space.num_classes - 1
     description = f"Unknown class {index}. Expected a class index from 0 to {last}."
     return f"{description} {ONE_BASED}" if index == last + 1 else description

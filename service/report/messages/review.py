@@ -59,7 +59,7 @@ KEYS = (
     ("1 – 9", "change the statement about a class"),
     ("a", "confirm all labels"),
     ("/", "add a class"),
-    ("p", "set the image aside, or not"),
+    ("p", "set the image aside, or remove this statement"),
     ("c", "write a comment"),
     ("s", "save, and go to the next image"),
     ("n", "skip the image"),

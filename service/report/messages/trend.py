@@ -65,7 +65,7 @@ GROUPING_NAMES: Mapping[str, str] = {
 }
 _PLURALS: Mapping[Metric, str] = {
     **{error_type.key: error_type.plural for error_type in TOP1_ERROR_TYPES},
-    POOLED: "errors from out of vocabulary to model failure",
+    POOLED: list_names([error_type.plural for error_type in PORTIONS[POOLED].types]),
 }
 _NO_REFERENCE: Mapping[NoReferenceReason, str] = {
     NoReferenceReason.DATASET: "no reference models exist for this data set",

@@ -564,7 +564,7 @@ INVALID: dict[str, tuple[str, dict[str, object], str]] = {
     "built-in minimum": (
         "imagenet-real",
         {"labels": None, "classes": None, "min_cooccurrence": 3},
-        "Leave --min-cooccurrence out",
+        "Remove --min-cooccurrence",
     ),
     "minimum": ("products", {"min_cooccurrence": 0}, "from 1"),
 }

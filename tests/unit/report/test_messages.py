@@ -136,7 +136,8 @@ def test_summary_is_complete(counts: tuple[int, int, int, int], correct: int, is
         (
             "pooled",
             0.3,
-            "fewer errors from out of vocabulary to model failure than 70 % of similarly accurate models",
+            "fewer out-of-vocabulary errors, spurious correlations, non-prototypical errors, and model failures "
+            "than 70 % of similarly accurate models",
         ),
         ("multi_label_accuracy", 0.75, "higher than 75 % of similarly accurate models"),
         ("multi_label_accuracy", 0.25, "lower than 75 % of similarly accurate models"),
