@@ -1,4 +1,4 @@
-"""Answers in words: parsing and mapping an upload, compared with parsing the same images with names of classes."""
+"""Free-text answers: parsing and mapping an upload, compared with parsing the same images with names of classes."""
 
 import csv
 import io

@@ -8,8 +8,8 @@ A file of tokens has one line per token: a name, a scope (INCLUDED_SCOPES lists 
 The limits are optional; the settings ERRATA_TOKEN_REQUESTS and ERRATA_TOKEN_OPEN are their defaults.
 A token has 256 random bits (`new_token`), so a SHA-256 digest without salt is sufficient. Several lines may have the
 same name, for example while a token is rotated. The file is read again when it changes. If the file has only comments,
-all callers are refused. If the file is empty, missing, or invalid, the previous tokens stay valid, since the file may
-be in the middle of an update; the log has an error.
+all callers are refused. If the file is empty, missing, or invalid, the previous tokens stay valid, since another
+program may be updating the file; an error is logged.
 """
 
 import base64
@@ -143,7 +143,7 @@ _SCOPES: ContextVar[Set[Scope]] = ContextVar("scopes", default=frozenset(Scope))
 
 
 def may(scope: Scope) -> bool:
-    """Return whether the current caller may do what requires a scope, for pages that offer only what is permitted."""
+    """Return whether the current caller has a scope. Pages use it to offer only permitted actions."""
     return scope in _SCOPES.get()
 
 
@@ -173,7 +173,7 @@ def parse_tokens(text: str) -> Sequence[Token]:
         quota = _parse_quota(words[3:])
         if digest is None or quota is None or not NAME.fullmatch(words[0]) or words[1] not in scopes:
             raise InvalidSetting(
-                # Does not quote the line, which may have a token in plain text by mistake.
+                # The message does not quote the line, which may have a token in plain text by mistake.
                 f"ERRATA_TOKENS: line {number} is invalid. Expected NAME {'|'.join(scopes)} sha256:DIGEST "
                 "[requests=N/min] [open=N]; `errata token` prints such a line.",
                 field="ERRATA_TOKENS",
@@ -216,7 +216,7 @@ class Tokens:
             )
 
     def find(self, token: str) -> Token | None:
-        """Return the entry of a token, or None; compare with every line in constant time."""
+        """Return the entry of a token, or None. The comparison with each line takes constant time."""
         self._refresh()
         digest, match = digest_of(token), None
         for candidate in self._tokens:

@@ -11,7 +11,7 @@ class Caller:
     """The caller of the service. The default is a caller without a token, or a task of the service itself."""
 
     name: str = ""  # of the token
-    visible_owner: str | None = None  # the owner whose analyses alone exist for the caller; None: those of all owners
+    visible_owner: str | None = None  # the only owner whose analyses the caller can see; None: all owners
     max_requests: int = 0  # per minute; 0: no limit
     max_open: int = 0  # open analyses; 0: no limit
 
@@ -20,13 +20,13 @@ CALLER: ContextVar[Caller] = ContextVar("caller", default=Caller())  # noqa: B03
 
 
 def visible_owner() -> str | None:
-    """Return the owner whose analyses alone exist for the current caller; None if those of all owners do."""
+    """Return the only owner whose analyses the current caller can see; None if it can see those of all owners."""
     return CALLER.get().visible_owner
 
 
 @contextmanager
 def restricted_to(owner: str | None) -> Iterator[None]:
-    """Run a block in which only the analyses of an owner exist; None for no change."""
+    """Run a block in which only the analyses of an owner are visible; None for no change."""
     if owner is None:
         yield
         return

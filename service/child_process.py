@@ -32,7 +32,7 @@ def child_environment() -> dict[str, str]:
 
 
 def exit_with_parent(parent: int) -> None:
-    """Have the kernel kill the calling process when the thread that started it ends; exit if it has already ended.
+    """Have the kernel kill the calling process when the parent thread ends; exit if the parent has already ended.
 
     Args:
         parent: Process ID of the parent.

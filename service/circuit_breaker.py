@@ -1,6 +1,6 @@
 """A circuit breaker: after one call that timed out, further calls fail immediately until the server answers again.
 
-It replaces two libraries: pybreaker locks during each call, so that callers queue (danielfm/pybreaker#55), and
+This module replaces two libraries: pybreaker locks during each call, so that callers queue (danielfm/pybreaker#55), and
 circuitbreaker has no locks (fabfuel/circuitbreaker#61).
 """
 

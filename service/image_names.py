@@ -1,4 +1,4 @@
-"""Finds the images that file names mean: by the longest end of the path that an image of the data set has."""
+"""Finds the image that each file name means: the image that shares the longest end of the path with the file name."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,16 +15,16 @@ EXTENSION = r"(?i)\.(?:jpe?g|png|bmp|gif|webp|tiff?|ppm|pgm|heic|avif)$"
 
 @dataclass(frozen=True)
 class _Ends:
-    """The distinct ends of the image names that have a number of parts."""
+    """The last parts of the image names, for one number of parts."""
 
     ends: pa.Array  # (A,) the end of each image name
-    distinct: pa.Array  # (K,)
+    distinct: pa.Array  # (K,) the distinct ends
     counts: NDArray[np.int64]  # (K,) images that have the end
     first: NDArray[np.int64]  # (K,) the first one of them
 
 
 class NameIndex:
-    """The A image names of a data set by their ends. Built when a file has names that are not exact."""
+    """The A image names of a data set by their ends. Built when a file has names that are not image names."""
 
     def __init__(self, names: pa.Array) -> None:
         """Create an index of (A,) distinct names."""
@@ -34,8 +34,8 @@ class NameIndex:
     def find(self, names: pa.Array) -> NDArray[np.int64]:
         """Return the image of each name, (n,); UNKNOWN, or AMBIGUOUS for a name that can mean several images.
 
-        A name means the image that has the longest end of its path, in whole parts. A name with another extension, or
-        without one, is compared without extensions.
+        A name means the image whose path shares the most last parts (folders and file name) with it. If no image shares
+        the file name, the extensions are ignored.
         """
         paths = _with_slashes(names)
         images = self._find_ends(paths, False)

@@ -28,7 +28,7 @@ SYSTEM_CALLS = (
     *("getuid", "geteuid", "getgid", "getegid"),
 )
 CLONE_THREAD = 0x10000
-# Not F_SETOWN, with which the kernel signals any process of the same user.
+# F_SETOWN is not allowed: with it, the kernel could signal any process of the same user.
 FCNTL_COMMANDS = (fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_DUPFD_CLOEXEC)
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 READ_ACCESS = AccessFS.READ_FILE | AccessFS.READ_DIR
@@ -41,7 +41,7 @@ def missing_isolation() -> tuple[str, ...]:
 
 
 def restrict_files() -> None:
-    """Forbid this process and its children to write, use TCP, signal others, or read outside Python's folders."""
+    """Forbid this process and its children to write files, use TCP, signal others, or read outside Python's folders."""
     if not landlockpy.supported():
         return
     with landlockpy.Ruleset(scoped=Scope.SIGNAL | Scope.ABSTRACT_UNIX_SOCKET) as ruleset:

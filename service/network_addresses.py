@@ -1,4 +1,4 @@
-"""Which IP addresses the service connects to, against server-side request forgery."""
+"""The IP addresses that the service may connect to, as protection against server-side request forgery."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -50,9 +50,9 @@ def parse_networks(registry: str, networks: Sequence[str]) -> tuple[Network, ...
 def is_allowed(address: str, networks: Sequence[Network] = ()) -> bool:
     """Return whether an address is public or in a network that the operator allows.
 
-    An IPv4-mapped IPv6 address counts as its IPv4 address. Other IPv6 addresses that embed an IPv4 address are refused,
-    because a gateway can translate them to an internal host. The metadata service of a cloud provider needs a network
-    of exactly its address, so that a wide network does not allow it.
+    An IPv4-mapped IPv6 address counts as its IPv4 address. Other IPv6 addresses that embed an IPv4 address are not
+    public, because a gateway can translate them to an internal host. The address of a cloud provider's metadata service
+    is allowed only by a network that contains no other address, so that a wide network does not allow it by accident.
     """
     try:
         ip = ipaddress.ip_address(address)

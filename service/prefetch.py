@@ -1,6 +1,7 @@
 """Prefetching: images are decoded in threads while a model runs on the previous batch.
 
-Threads suffice because PIL releases the GIL while it decodes and resizes. They need no copies between processes.
+Threads suffice because PIL releases the GIL while it decodes and resizes. Unlike processes, threads
+need no copies of the images.
 """
 
 from collections import deque

@@ -1,10 +1,11 @@
 """Check whether the process of Errata in the same container is ready, by a request for `/readyz`.
 
-Usage: python3 -I -S probe.py VARIABLE, the setting that has the address of its HTTP listener. Exit status 0: ready.
-Otherwise, it prints the status line of the response, or why there is none.
+Usage: `python3 -I -S probe.py VARIABLE`. VARIABLE is the setting with the address of the HTTP listener of the process.
+The exit status is 0 if the process is ready. Otherwise, the script prints the status line of the response, or why there
+is no response.
 
-A container runs this script every few seconds, so it imports only `socket`, and `ssl` if the process uses TLS. It takes
-20 ms of CPU time; `errata health`, which imports gRPC, takes 160 ms.
+A container runs this script every few seconds, so it imports only `socket`, and `ssl` if the process uses TLS. The
+script takes 20 ms of CPU time; `errata health`, which imports gRPC, takes 160 ms.
 """
 
 import os

@@ -30,7 +30,7 @@ class RequestQuota:
             await asyncio.to_thread(self.count_now, caller)
 
     def count_now(self, caller: Caller) -> None:
-        """Count a request, as `count`; blocks while the store answers."""
+        """Count a request as `count` does, but block until the store answers."""
         try:
             wait = self._store.take_request(caller.name, caller.max_requests)
         except Unavailable as error:

@@ -1,7 +1,7 @@
 """All settings in one table: name, type, range, default, and description. Only this module reads ERRATA_ variables.
 
-An unknown ERRATA_ variable stops the start, and the message suggests the nearest name. Variables that Kubernetes
-injects for services are ignored.
+If an ERRATA_ variable is unknown, the process does not start, and the error message suggests the nearest name.
+Variables that Kubernetes injects for services are ignored.
 """
 
 import difflib

@@ -54,7 +54,7 @@ def create_file(path: Path, content: bytes) -> bool:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file atomically, without a wait for the disk: after a failure of power, it may be empty."""
+    """Write a file atomically, without waiting for the disk: after a power failure, the file may be empty."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -149,9 +149,9 @@ def lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a scratch folder that replaces `path` at the end of the block. Delete it if the block raises.
+    """Yield a scratch folder that replaces `path` at the end of the block; delete it if the block raises an error.
 
-    Files of the replaced folder that are open stay readable.
+    Open files of the replaced folder stay readable.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))

@@ -63,7 +63,7 @@ from service.tracing import add_trace_ids
 
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)  # seconds
 REPEAT_SECONDS = 10.0  # minimum interval between two log lines about file descriptors, or about a collector
-# From an array lookup to the inference of a shard.
+# In seconds: the shortest stages look up arrays, and the longest ones run a model on a shard.
 STAGE_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1200, 3600)
 SERVICE_FAULT_CODES = ("INTERNAL", "UNAVAILABLE", "UNKNOWN")
 REQUEST_ID = "x-request-id"  # header of requests and responses
@@ -274,7 +274,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class _LibraryLogFilter(logging.Filter):
-    """Drops records of libraries that contain the caller's metadata, and limits a repeated one."""
+    """Drops log records of libraries that contain the caller's metadata, and limits the rate of repeated records."""
 
     def __init__(self) -> None:
         super().__init__()

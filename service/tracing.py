@@ -37,7 +37,7 @@ class Kind(Enum):
 
 
 def start_tracing(service: str) -> None:
-    """Export the spans of this process, if a standard variable has an endpoint; log a warning if that is impossible.
+    """Export the spans of this process if a standard variable has an endpoint; log a warning if this is impossible.
 
     Args:
         service: The name of the service in traces; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override it.
@@ -104,7 +104,7 @@ def set_attributes(attributes: Mapping[str, Value], name: str = "") -> None:
 
 
 def set_error(error: BaseException | str) -> None:
-    """Mark the current span as failed, with the type of the error; messages can quote what a caller sent."""
+    """Mark the current span as failed, with the type of the error but not its message, which can quote the caller."""
     if _active is not None:
         current = _active.trace.get_current_span()
         current.set_attribute("error.type", error if isinstance(error, str) else type(error).__name__)
@@ -117,7 +117,7 @@ def current_context() -> str:
 
 
 def current_headers() -> dict[str, str]:
-    """Return the headers that pass the current trace context on; none without a span."""
+    """Return the headers that propagate the current trace context; none without a span."""
     return {} if _active is None else _active.headers()
 
 
@@ -151,7 +151,7 @@ class _Tracing:
 
         exporters = [exporter_class() for exporter_class in _exporters()]
         self.trace = trace
-        # Not the global provider: it belongs to a program that runs the service in its own process.
+        # The global provider is not set, because it belongs to the program that runs the service in its own process.
         self.provider = TracerProvider(resource=Resource.create(_resource(service)), shutdown_on_exit=False)
         for exporter in exporters:
             self.provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -166,7 +166,7 @@ class _Tracing:
             context=None if parent is None else self._context(parent),
             kind=self.trace.SpanKind[kind.value],
             attributes=_bounded(attributes),
-            record_exception=False,  # its message and its traceback can quote what a caller sent
+            record_exception=False,  # the message and the traceback can quote what a caller sent
             set_status_on_exception=False,
         ) as started:
             try:

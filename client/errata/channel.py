@@ -21,7 +21,7 @@ MAX_TOKEN = 4096  # characters; gRPC servers limit the metadata of a call to 8 K
 _BALANCED_SCHEMES = ("dns:///", "ipv4:", "ipv6:")  # targets that may have several addresses
 _TOKEN = re.compile(rf"[\x20-\x7e]{{1,{MAX_TOKEN}}}")
 _VARIABLES = {"ca_file": "ERRATA_CA_FILE", "certificate": "ERRATA_CLIENT_CERTIFICATE", "key": "ERRATA_CLIENT_KEY"}
-IDEMPOTENT_METHODS = {  # CreateAnalysis and CreateReview are, because the client gives each request an ID
+IDEMPOTENT_METHODS = {  # includes CreateAnalysis and CreateReview, because their requests have IDs
     "errata.v1.AnalysisService": (
         "CreateAnalysis", "GetAnalysis", "ListAnalyses", "CancelAnalysis", "GetVerdict", "ListVerdicts", "ListImages",
         "ExplainVerdict", "ExplainPrediction", "ComputeBreakdown", "CompareAnalyses", "EvaluateGate", "ComputeTrend",
@@ -39,8 +39,8 @@ def channel_options(server: str, attempts: int = ATTEMPTS) -> list[tuple[str, An
     """Return the options of a channel.
 
     Args:
-        server: Target of the channel. Calls of a target that may have several addresses, such as `dns:///` with the
-            headless Service of Kubernetes, go to all of them in turn.
+        server: Target of the channel. If the target may have several addresses, such as `dns:///` with the headless
+            Service of Kubernetes, calls go to these addresses in turn.
         attempts: Maximum number of attempts of an idempotent call while the service is unavailable, 1 to 5.
 
     Raises:
@@ -71,7 +71,7 @@ def channel_credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials
     A certificate file enables TLS even if `settings.tls` is false.
 
     Raises:
-        InvalidRequest: If a file cannot be read or is not PEM, or only one of certificate and key is set.
+        InvalidRequest: If a file cannot be read or is not PEM, or if only one of certificate and key is set.
     """
     if (settings.certificate is None) != (settings.key is None):
         present, missing = ("certificate", "key") if settings.key is None else ("key", "certificate")
@@ -90,10 +90,10 @@ def channel_credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials
 
 
 def check_token(token: str | None) -> None:
-    """Check that a token can be sent. The message never contains the token.
+    """Check that a token can be sent. The message of the error never contains the token.
 
     Raises:
-        InvalidRequest: If it has other characters than printable ASCII, or too many.
+        InvalidRequest: If the token is too long or contains characters other than printable ASCII.
     """
     if token and _TOKEN.fullmatch(token) is None:
         raise InvalidRequest(

@@ -1,4 +1,4 @@
-"""Enumerations of the API by name: in arguments, and in tables."""
+"""Conversion between values of the API's enumerations and the names that arguments and tables use."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,12 +11,12 @@ def choice(enum: Any, value: str | int, field: str) -> Any:
 
     Args:
         enum: The enumeration, such as `pb.RowOrder`.
-        value: A value, which is passed on unchecked; or a name in any case, with hyphens or underscores, with or
-            without the prefix, such as `file-name`. Empty text means the default.
+        value: A number, which is returned unchecked, or a name such as `file-name`: in any case, with hyphens or
+            underscores, with or without the prefix of the enumeration. Empty text means the default.
         field: The argument, for the error message.
 
     Raises:
-        InvalidRequest: If there is no such name.
+        InvalidRequest: If the enumeration has no value of this name.
     """
     if not isinstance(value, str):
         return value
@@ -46,7 +46,7 @@ def enum_names(enum: Any) -> list[str]:
 def enum_name(enum: Any, value: int) -> str:
     """Return the name of a value in lowercase and without the prefix, such as `file_name`.
 
-    A value of a newer service is `unknown_` and its number.
+    A value that only newer services know has the name `unknown_` followed by its number.
     """
     return str(enum.Name(value).removeprefix(_prefix(enum)).lower()) if value in enum.values() else f"unknown_{value}"
 

@@ -10,7 +10,7 @@ _GRPC_SCHEMES = ("unix:", "dns:///", "ipv4:", "ipv6:")  # https://github.com/grp
 
 
 class ConnectionFailed(Unavailable):
-    """Raised when the client cannot connect to a service: no service received the call."""
+    """Raised when the client cannot connect to a service, so that no service received the call."""
 
     reason = "CONNECTION_FAILED"
 
@@ -25,7 +25,7 @@ def check_address(server: str) -> None:
     """Check that an address has the form host:port, before gRPC resolves the name.
 
     Raises:
-        InvalidRequest: If it has another form.
+        InvalidRequest: If the address has another form.
     """
     if not server.isprintable() or len(server) > MAX_ADDRESS:
         raise InvalidRequest(
@@ -49,14 +49,14 @@ def check_address(server: str) -> None:
 
 
 def connection_error(server: str, details: str, request: str = "request") -> Unavailable:
-    """Return the error for a call that ended with UNAVAILABLE and without details of the service.
+    """Return the error for a call that ended with UNAVAILABLE and without error details from the service.
 
     Args:
         server: The address that the client connects to.
         details: gRPC's description of the failure.
         request: The noun for what the caller sent, for messages.
     """
-    if "Cancelling all calls" in details:  # gRPC servers end calls so after the grace period of a shutdown
+    if "Cancelling all calls" in details:  # gRPC's text after the grace period of a server's shutdown
         return Unavailable(f"The service at {server} is shutting down. Send the {request} again.")
     if "errors resolving" in details or "DNS resolution failed" in details:
         host = server.rpartition(":")[0] or server

@@ -1,4 +1,4 @@
-"""The coverage of an analysis: the share of the images that it should cover that have a prediction."""
+"""The coverage of an analysis: how many of the images that it should cover have a prediction."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ def coverage_counts(analysis: pb.Analysis) -> tuple[int, int, int | None] | None
 
     Returns:
         The number of images with a prediction, the number of images that the analysis should cover, and the number of
-        evaluated images of the data set, which is None unless the analysis covers a subset on purpose. None if the
-        coverage is unknown: analyses of early versions do not count evaluated images, so that only a prediction for
-        each image of the data set is known to be complete.
+        evaluated images of the data set. The last number is None unless the analysis covers a subset on purpose. The
+        result is None if the coverage is unknown: analyses of early versions do not count evaluated images, so their
+        coverage is known only if each image of the data set has a prediction.
     """
     summary = analysis.summary
     if not summary.HasField("num_judged"):
@@ -33,7 +33,7 @@ def describe_coverage(analysis: pb.Analysis) -> str:
 
 
 def partial_coverage(analysis: pb.Analysis) -> str:
-    """Return the coverage of an analysis that does not cover all evaluated images, such as "98.0 %"; else empty."""
+    """Return the coverage, such as "98.0 %", of an analysis that does not cover all evaluated images; else ""."""
     counts = coverage_counts(analysis)
     if counts is None or (counts[2] is None and counts[0] == counts[1]):
         return ""
@@ -41,7 +41,7 @@ def partial_coverage(analysis: pb.Analysis) -> str:
 
 
 def compared_coverage_note(analyses: Sequence[pb.Analysis], num_samples: int) -> str:
-    """Describe the coverage of two compared analyses; empty if none is known to cover only a part of the images."""
+    """Describe the coverage of two compared analyses; empty if neither is known to be partial."""
     if not any(map(partial_coverage, analyses)):
         return ""
     return compared_coverage_text([*map(describe_coverage, analyses)], num_samples)

@@ -1,4 +1,4 @@
-"""The table of error types: one row for each type, in the order of the rules. Everything else reads it.
+"""The table of error types: one row for each type, in the order of the rules. All other code reads this table.
 
 To add a type, add its row here, and its rule in a module of `service.rules` that has the name of the type.
 """
@@ -127,7 +127,7 @@ class ErrorType(Enum):
     _value_: int
 
     def __new__(cls, row: Row | int) -> "ErrorType":
-        """Create the member of a row. A call with an ID finds a member without this method."""
+        """Create the member of a row. `ErrorType(ID)` finds an existing member and does not call this method."""
         assert isinstance(row, Row), f"This is a bug: the enumeration passes {row!r} instead of a row"
         member = object.__new__(cls)
         member._value_, member.row = row.id, row
@@ -188,18 +188,18 @@ _BY_KEY = {error_type.key: error_type for error_type in ERROR_TYPES}
 
 
 def find_error_type(key: str) -> ErrorType | None:
-    """Return the error type of a name in the API; None for a type of a newer version."""
+    """Return the error type with a name in the API; None if only a newer version knows the name."""
     return _BY_KEY.get(key)
 
 
 def title_of(key: str) -> str:
-    """Return the title of a name in the API; the name itself for a type of a newer version."""
+    """Return the title of the error type with a name in the API; the name itself if only a newer version knows it."""
     error_type = find_error_type(key)
     return error_type.title if error_type else key
 
 
 def error_keys(received: Iterable[str]) -> list[str]:
-    """Return the names of all top-1 errors in the order of the rules, then those of a newer version in a response."""
+    """Return the names of all top-1 errors in the order of the rules, then the received names of newer versions."""
     return [*(error_type.key for error_type in TOP1_ERROR_TYPES), *sorted({*received} - {*_BY_KEY})]
 
 
@@ -214,5 +214,5 @@ def severe_total(values: Mapping[str, Number]) -> Number:
 
 
 def parse_key(text: str) -> str:
-    """Return the name in the API of a name in any case, with hyphens or underscores."""
+    """Convert a name, in any case and with hyphens or underscores, to the form of the API."""
     return text.lower().replace("-", "_")

@@ -100,7 +100,7 @@ class Violation:
     field: str
     description: str
     line: int | None = None  # 1-based
-    unit: str = "line"  # what `line` counts: lines of text, or a `row` of a table or an `entry` of JSON
+    unit: str = "line"  # what `line` counts: a `line` of text, a `row` of a table, or an `entry` of JSON
 
     @property
     def place(self) -> str:
@@ -144,7 +144,7 @@ class ErrataError(Exception):
 
     @property
     def unstated_violations(self) -> tuple[Violation, ...]:
-        """Return the violations without those that the message states: of equal descriptions, it states the first."""
+        """Return the violations that the message does not state. The message states the first of equal descriptions."""
         stated, unstated = set[str](), list[Violation]()
         for violation in self.violations:
             if violation.description in self.message and violation.description not in stated:
@@ -254,7 +254,7 @@ class TruncatedUpload(InvalidUpload):
 
 
 class ImplausibleUpload(InvalidUpload):
-    """The rows of the predictions file seem to be in another order, or its classes to be numbered in another way.
+    """The rows of the predictions file seem to be in another order, or its classes seem to have other numbers.
 
     Correct the row order or the class numbering as the message describes, or accept the predictions with
     `--accept-implausible`. No trend uses an accepted analysis.
@@ -300,7 +300,7 @@ class DatasetNotFound(NotFound):
 
 
 class EvidenceNotFound(NotFound):
-    """No bundle of the data set has a digest with this prefix, or several bundles have one.
+    """No bundle of the data set, or more than one, has a digest with this prefix.
 
     Use a longer prefix, or one of the digests that the message lists.
     """
@@ -426,7 +426,7 @@ class Unauthenticated(ErrataError):
 
 
 class TokenMissing(Unauthenticated):
-    """The call requires a bearer token, and it has none.
+    """The call requires a bearer token, but the request has none.
 
     Set `ERRATA_TOKEN`, or pass the token to the client.
     """
@@ -444,7 +444,7 @@ class TokenUnknown(Unauthenticated):
 
 
 class CertificateMissing(Unauthenticated):
-    """The service requires a client certificate, and the call has none.
+    """The service requires a client certificate, but the connection has none.
 
     Set `ERRATA_CLIENT_CERTIFICATE` and `ERRATA_CLIENT_KEY`.
     """

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-MAX_THREADS = 8  # that wait for files to be on the disk, besides the caller
+MAX_THREADS = 8  # that wait until files are on the disk, besides the thread of the caller
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -36,8 +36,8 @@ def temporary_file_beside(path: Path, content: bytes) -> Iterator[Path]:
 def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[Path]]:
     """Yield a temporary file on the disk for each content, in the folder of its path; remove them at the end.
 
-    One thread waits for each file, so that a file system with a journal commits them together: two files take as long
-    as one. The caller waits for the first.
+    The caller's thread waits for the first file, and one thread waits for each other file. A file system with a journal
+    then commits the files together, so that two files take as long as one.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(_temporary_file(path, content)) for path, content in contents.items()]
@@ -73,7 +73,7 @@ def read_file(path: Path, limit: int) -> bytes:
     Raises:
         OSError: The file cannot be read, is not a regular file, or is larger than `limit`.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # does not wait for the writer of a pipe
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # opening a pipe does not block
         status = os.fstat(file.fileno())
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -81,7 +81,7 @@ def read_file(path: Path, limit: int) -> bytes:
             raise OSError(errno.EINVAL, "Not a regular file")
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"Larger than {limit} bytes")
-        content = file.read(limit + 1)  # files of /proc have no size
+        content = file.read(limit + 1)  # files of /proc have size 0
         if len(content) > limit:
             raise OSError(errno.EFBIG, f"Larger than {limit} bytes")
         return content

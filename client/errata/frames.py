@@ -70,7 +70,7 @@ def verdicts_frame(content: bytes, limit: int | None) -> "pd.DataFrame":
         table = table.slice(0, max(limit, 0))
 
     def arrow_type(column_type: Any) -> Any:
-        """Keep lists and structures in Arrow, because 50,000 rows of evidence take seconds as Python objects."""
+        """Keep lists and structures in Arrow: converting 50,000 rows of evidence to Python objects takes seconds."""
         return pandas.ArrowDtype(column_type) if arrow.types.is_nested(column_type) else None
 
     for position, name in enumerate(table.column_names):
@@ -131,7 +131,7 @@ def comparison_rows(comparison: pb.Comparison) -> Iterator[dict[str, Any]]:
 
 
 def change_rows(comparison: pb.Comparison, kind: str) -> Iterator[dict[str, Any]]:
-    """Yield a row for each group and changed error type, class, or superclass; raise InvalidRequest."""
+    """Yield a row for each group and changed error type, class, or superclass; InvalidRequest for other kinds."""
     for group in sort_groups(comparison.groups):
         for change in changes_of(comparison.groups[group], kind):
             yield {
@@ -180,10 +180,10 @@ def _optional(message: pb.TrendModel | pb.PercentileRank, field: str) -> Any:
 
 
 def frame_of(rows: Iterator[dict[str, Any]], columns: Sequence[str] | None = None) -> "pd.DataFrame":
-    """Return rows as a data frame; raise MissingPackage.
+    """Return rows as a data frame; raise MissingPackage if pandas or pyarrow is not installed.
 
     Args:
         rows: The rows.
-        columns: The columns, if there may be no rows.
+        columns: The names of the columns, for the case that there are no rows.
     """
     return import_pandas().DataFrame(list(rows), columns=columns)

@@ -14,14 +14,14 @@ _TITLES: Mapping[str, str] = {
 
 
 def group_title(group: str) -> str:
-    """Return the name of a group in texts, such as "organisms"; the name itself for a group without another name."""
+    """Return the title of a group, such as "organisms"; the name of the group if it has no other title."""
     return _TITLES.get(group, group)
 
 
 def sort_groups(groups: Iterable[str]) -> list[str]:
     """Return groups in the order of tables: `all`, then those of ImageNet, then the others by name.
 
-    Messages have groups as a map, which has no order.
+    Messages contain groups as a map, and maps have no order.
     """
     order = [*_TITLES]
     return sorted(groups, key=lambda group: (order.index(group) if group in order else len(order), group))
@@ -46,6 +46,6 @@ def unknown_group(group: str, groups: Iterable[str]) -> str:
 
 
 def group_titles(groups: Iterable[str]) -> dict[str, str]:
-    """Return the names of groups in a chart: distinct, so that no two groups are drawn as one."""
+    """Return a distinct title for each group of a chart, so that no two groups are drawn as one."""
     titles = {group: group_title(group) for group in groups}
     return titles if len({*titles.values()}) == len(titles) else {group: group for group in titles}

@@ -120,7 +120,7 @@ def comparison_html(comparison: pb.Comparison) -> str:
 
 
 def _change_tables(group: pb.GroupComparison) -> Iterator[str]:
-    """Yield a table of each kind of changes: error types, superclasses, and classes."""
+    """Yield a table for each kind of change: error types, superclasses, and classes."""
     header = ["", "only A", "only B", "change, points", "95 % interval", "p", "adjusted p"]
     for caption, name in (
         ("Error types with changes", "error_type"),

@@ -63,7 +63,7 @@ PROBLEMATIC_TAG_NAMES: Mapping[ProblematicTag, str] = {
     ProblematicTag.CO_OCCURRENCE_WITH_TARGET: "occurs together with the original label",
     ProblematicTag.UNTAGGED: "no specific reason",
 }
-ANSWER_OUTCOME_NAMES: Mapping[AnswerOutcome, str] = {  # what an answer in words names
+ANSWER_OUTCOME_NAMES: Mapping[AnswerOutcome, str] = {  # what a free-text answer names
     AnswerOutcome.UNSPECIFIED: "",
     AnswerOutcome.MAPPED: "one class",
     AnswerOutcome.UNKNOWN: "nothing that is known",
@@ -82,11 +82,11 @@ METRIC_NAMES: Mapping[str, str] = {  # by the name of a metric of a trend
     "pooled": "out of vocabulary to model failure, combined",
     "multi_label_accuracy": "multi-label accuracy",
 }
-AXIS_NAMES: Mapping[str, str] = {  # by the accuracy that is the axis of a metric of a trend
+AXIS_NAMES: Mapping[str, str] = {  # by the accuracy on the axis of a trend's metric
     "top1_accuracy": "top-1 accuracy",
     "multi_label_accuracy": "multi-label accuracy",
 }
-PORTION_NAMES: Mapping[str, str] = {  # by what a metric of a trend is a portion of
+PORTION_NAMES: Mapping[str, str] = {  # by the errors that a trend's metric is a portion of
     "top1_errors": "top-1 errors",
     "multi_label_errors": "multi-label errors",
 }
@@ -175,7 +175,7 @@ def coverage_text(covered: int, expected: int, num_judged: int | None = None) ->
 
 
 def common_images_note(num_samples: int) -> str:
-    """Return the number of images of a comparison of two analyses that cover different images, in a sentence."""
+    """Describe how many images are compared if two analyses cover different images."""
     return f"Compared on the {pluralize(num_samples, 'image')} that both analyses cover."
 
 
@@ -286,18 +286,18 @@ def rejected_target_note(target: str) -> str:
 
 
 def answer_note(answer: str, outcome: AnswerOutcome, relation: AnswerRelation) -> str:
-    """Describe an answer in words, and its relation to the labels of the image."""
+    """Describe a free-text answer, and its relation to the labels of the image."""
     note = f"The answer “{answer}” names {ANSWER_OUTCOME_NAMES[outcome]}."
     return f"{note} {ANSWER_RELATION_NOTES[relation]}".rstrip()
 
 
 def answer_names(outcome: AnswerOutcome, classes: Sequence[str]) -> str:
-    """Return what an answer without a class names, such as "several classes: crane, heron"."""
+    """Describe what an answer names if it is not mapped to a class, such as "several classes: crane, heron"."""
     return ANSWER_OUTCOME_NAMES[outcome] + (f": {', '.join(classes)}" if classes else "")
 
 
 def answers_notes(answers: Any) -> list[str]:
-    """Describe how answers in words were mapped to classes.
+    """Describe how free-text answers were mapped to classes.
 
     Args:
         answers: A message `AnswerMapping`, or a record with its fields.
@@ -341,7 +341,7 @@ def labels_accuracy_name(dataset: str, num_rejected_targets: int) -> str:
 
     Args:
         dataset: ID of the data set.
-        num_rejected_targets: Number of images whose labels reject the original label. Without any, the labels of
+        num_rejected_targets: Number of images whose labels reject the original label. If it is 0, the labels of
             imagenet-real are those of an earlier version, which added the original labels to the ReaL labels.
     """
     is_real = dataset == "imagenet-real" and num_rejected_targets > 0
@@ -388,7 +388,7 @@ def attribute_note(attribute: str, values: Sequence[str]) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """Return the name of a metric of a trend in texts; the metric itself for one of a newer version."""
+    """Return the title of a trend's metric; the name of the metric if only a newer version knows it."""
     return METRIC_NAMES.get(metric, metric)
 
 
@@ -396,10 +396,10 @@ def abstention_notes(abstained: Collection[str]) -> list[str]:
     """Describe the effect of each rule that has no evidence.
 
     Args:
-        abstained: Error types of these rules, by their names in the API.
+        abstained: Names in the API of the error types whose rules have no evidence.
 
     Returns:
-        Sentences for each, such as "Co-occurrence counts are not available. …".
+        Sentences for each rule, such as "Co-occurrence counts are not available. …".
     """
     notes = []
     for key in abstained:

@@ -19,7 +19,7 @@ UNKNOWN_COLOR = "#8e44ad"  # of error types of a newer service
 
 
 def analysis_chart(analysis: pb.Analysis) -> "altair.Chart":
-    """Return stacked bars: the portions of the error types among the top-1 errors, a bar for each group."""
+    """Return a stacked bar for each group, with the portions of the error types among the top-1 errors."""
     alt = _altair()
     counts = [key for group in analysis.summary.groups.values() for key in group.counts]
     evaluated = [key for key in error_keys(counts) if key not in analysis.summary.abstained]
@@ -73,7 +73,9 @@ def comparison_chart(comparison: pb.Comparison) -> "altair.LayerChart":
 
 
 def trend_chart(trend: pb.Trend, metric: str) -> "altair.LayerChart":
-    """Return points for the models by the accuracy of the metric's axis, over the quantiles of the published models.
+    """Return a point for each model, and the range (5 to 95 %) and median of the published models by accuracy.
+
+    The horizontal axis is the accuracy that belongs to the metric.
 
     Args:
         trend: The models.

@@ -17,7 +17,7 @@ from errata.files import read_file
 from errata.json_input import parse_json
 
 MAX_FILE_BYTES = 16 << 20
-MAX_FILES = 2_000_000  # files of all kinds, in all folders below
+MAX_FILES = 2_000_000  # of all kinds, including those in subfolders
 NAME_KEYS = ("file_name", "filename", "file_path", "filepath", "path", "image_path", "image")
 CLASS_KEY = "prediction"
 

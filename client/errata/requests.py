@@ -15,7 +15,7 @@ from errata.results import Analysis
 
 DEFAULT_DATASET = "imagenet-real"  # of the command and of the upload page
 CHUNK_BYTES = 1 << 19  # bytes of the file in one upload message
-MAX_SUBSET = 3_000_000  # bytes of the names of a subset; a message has at most 4 MiB
+MAX_SUBSET = 3_000_000  # bytes of the names in a subset; a message can have at most 4 MiB
 PAGE_SIZE = 1000  # resources in one page of a list; the maximum of the service
 
 AnalysisRef: TypeAlias = str | pb.Analysis | Analysis
@@ -54,7 +54,7 @@ class UploadChecks(TypedDict, total=False):
     subset: Iterable[str]
     """Names of the images that the file covers on purpose. Predictions of other images are ignored."""
     answers_mapping: str
-    """The content of a CSV file `answer,class` for answers in words."""
+    """The content of a CSV file `answer,class` for free-text answers."""
 
 
 class AnalysisConditions(TypedDict, total=False):
@@ -187,12 +187,12 @@ def name_of(analysis: AnalysisRef) -> str:
 
 
 def class_text(value: ClassRef | None) -> str:
-    """Return the field of a request for a class; empty for None."""
+    """Return the text that identifies a class in a request; empty for None."""
     return "" if value is None else str(value)
 
 
 def create_request(model: str, dataset: str, options: AnalysisOptions) -> pb.CreateAnalysisRequest:
-    """Return a request for an analysis of a model. It gets a request ID, so that it is safe to repeat."""
+    """Return a request for an analysis of a model. It contains a request ID, which makes it safe to repeat."""
     fields, call = _split_options(options)
     call["request_id"] = call.get("request_id") or uuid.uuid4().hex
     return pb.CreateAnalysisRequest(analysis=pb.Analysis(model=model, dataset=dataset, **fields), **call)
@@ -283,7 +283,7 @@ def image_filter(filter: pb.ImageFilter | None, conditions: ImageConditions) -> 
 
 
 def review_request(dataset: str, file_name: str, reviewer: str, statements: ReviewStatements) -> pb.CreateReviewRequest:
-    """Return a request for a review. It gets a request ID, so that it is safe to repeat."""
+    """Return a request for a review. It contains a request ID, which makes it safe to repeat."""
     _check_keywords(statements, ReviewStatements)
     fields: dict[str, Any] = {**statements}
     request_id = fields.pop("request_id", "") or uuid.uuid4().hex
@@ -306,7 +306,7 @@ def trend_request(request: pb.ComputeTrendRequest | None, options: TrendOptions)
     """Return the request for a trend, which is either a message or keyword options.
 
     Raises:
-        InvalidRequest: If `request` is not a message, or both are present.
+        InvalidRequest: If `request` is not a message, or if there are both a message and keyword options.
     """
     if request is not None and not isinstance(request, pb.ComputeTrendRequest):
         raise InvalidRequest(
@@ -335,7 +335,7 @@ def _split_options(options: AnalysisOptions) -> tuple[dict[str, Any], dict[str, 
 
 
 def _exclusive(message: object, keywords: Mapping[str, object], permitted: type) -> bool:
-    """Return whether keywords are present; raise InvalidRequest for a message together with keywords."""
+    """Return whether there are keywords; raise InvalidRequest if there are both a message and keywords."""
     _check_keywords(keywords, permitted)
     if keywords and message is not None:
         raise InvalidRequest(

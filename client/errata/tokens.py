@@ -1,4 +1,4 @@
-"""Bearer tokens: creation, and the line of a token in the file that ERRATA_TOKENS names.
+"""Bearer tokens: their creation, scopes, limits, and lines in the file that ERRATA_TOKENS names.
 
 A token has 256 random bits, so a plain SHA-256 is enough to store it.
 """
@@ -38,13 +38,13 @@ INCLUDED_SCOPES: Mapping[Scope, Set[Scope]] = {  # by the scope of a token
 
 @dataclass(frozen=True)
 class Quota:
-    """The limits of a token; None: those that the service sets for all tokens. 0: no limit."""
+    """The limits of a token. None: the service's limit for all tokens; 0: no limit."""
 
     requests: int | None = None  # per minute
     open: int | None = None  # model analyses that have not ended
 
     def __str__(self) -> str:
-        """Return the words of the line of a token."""
+        """Return the limits as words in the line of a token; empty without limits of its own."""
         words = [] if self.requests is None else [f"requests={self.requests}/min"]
         return " ".join(words if self.open is None else [*words, f"open={self.open}"])
 
@@ -64,7 +64,7 @@ def line_of(name: str, scope: Scope, token: str, quota: Quota = DEFAULT_QUOTA) -
     Args:
         name: Name of the token, which logs show.
         scope: A scope in INCLUDED_SCOPES.
-        token: The token; the line has only its SHA-256.
+        token: The token, of which the line contains only the SHA-256.
         quota: The limits of the token.
 
     Raises:

@@ -21,9 +21,9 @@ def method_names(*stubs: Any) -> Mapping[Any, str]:
 
 @contextmanager
 def trace_call(method: str) -> Iterator[tuple[tuple[str, str], ...]]:
-    """Record a block as the span of a call, and provide the metadata that passes its context on.
+    """Record a block as the span of a call, and provide the metadata with the context of the span.
 
-    The program has a current span only if it has imported OpenTelemetry. Otherwise nothing is imported or recorded.
+    If the program has not imported OpenTelemetry, no current span can exist. Nothing is imported or recorded then.
 
     Args:
         method: Full name of the method.
@@ -37,7 +37,7 @@ def trace_call(method: str) -> Iterator[tuple[tuple[str, str], ...]]:
     attributes = {"rpc.system.name": "grpc", "rpc.method": method}
     span = trace.get_tracer("errata").start_span(method, kind=trace.SpanKind.CLIENT, attributes=attributes)
     metadata: dict[str, str] = {}
-    # The span is not the current one, because a stream can end in another context than it began in.
+    # The span is not made the current one, because a stream can begin in one context and end in another.
     TraceContextTextMapPropagator().inject(metadata, trace.set_span_in_context(span))
     try:
         yield tuple(metadata.items())

@@ -1,4 +1,4 @@
-"""The axes of the metrics of a trend, and titles with them."""
+"""The axes of the metrics of a trend, and titles of metrics and models."""
 
 from collections.abc import Mapping
 
@@ -7,9 +7,10 @@ from errata.messages import METRIC_NAMES, PORTION_NAMES, metric_name
 
 
 def metric_axes(trend: pb.Trend) -> Mapping[str, tuple[str, str]]:
-    """Return the axis of each metric of a trend, and what it is a portion of, by their names in the API.
+    """Return, by metric, the accuracy on its axis and the errors that it is a portion of, by their names in the API.
 
-    Services before the field `metrics` have top-1 accuracy and portions of the top-1 errors for all metrics.
+    Responses of earlier versions lack the field `metrics`. There, the axis of each metric is the top-1 accuracy, and
+    each portion is one of the top-1 errors.
     """
     axes = {
         metric: ("top1_accuracy", "" if metric == "multi_label_accuracy" else "top1_errors") for metric in METRIC_NAMES
@@ -18,7 +19,7 @@ def metric_axes(trend: pb.Trend) -> Mapping[str, tuple[str, str]]:
 
 
 def value_title(trend: pb.Trend, metric: str) -> str:
-    """Return the name of a metric of a trend with what it is a portion of, such as "model failure, of top-1 errors"."""
+    """Return the title of a metric and the errors that it is a portion of: "model failure, of top-1 errors"."""
     portion_of = metric_axes(trend).get(metric, ("", ""))[1]
     return (
         f"{metric_name(metric)}, of {PORTION_NAMES[portion_of]}" if portion_of in PORTION_NAMES else metric_name(metric)

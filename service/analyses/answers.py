@@ -1,4 +1,4 @@
-"""Answers in words: their classes, their relation to labels, and the summary of an upload."""
+"""Free-text answers: map them to classes, relate them to labels, and summarize those of an upload."""
 
 from collections.abc import Iterator
 
@@ -34,7 +34,7 @@ PROMPT_START = PROMPT.format("")
 
 
 def create_matcher(bundle: Bundle, mapping: str) -> AnswerMatcher:
-    """Return the matcher for a bundle's classes, with the content of a mapping file.
+    """Return the matcher of answers to a bundle's classes; `mapping` is the content of a mapping file.
 
     Raises:
         InvalidUpload: The mapping file is invalid.
@@ -43,17 +43,17 @@ def create_matcher(bundle: Bundle, mapping: str) -> AnswerMatcher:
 
 
 def check_mapping_applies(mapping: str, predictions: Predictions) -> None:
-    """Raise InvalidRequest for a mapping file without answers."""
+    """Raise InvalidRequest if there is a mapping file, but the predictions are not free-text answers."""
     if mapping and predictions.answers is None:
         raise InvalidRequest(
-            "--answers-mapping does not apply: the file has classes instead of answers in words. Remove the option, or "
-            "name the column of the answers `answer`.",
+            "--answers-mapping does not apply: the file has classes instead of free-text answers. Remove the option, "
+            "or name the column of the answers `answer`.",
             field=FIELD,
         )
 
 
 def _vocabulary(bundle: Bundle) -> Iterator[str]:
-    """Yield the texts of an own vocabulary, which are no class. WordNet has those of ImageNet-1k."""
+    """Yield the texts of a custom vocabulary that are not classes; none for ImageNet-1k, whose texts WordNet has."""
     if bundle.label_space.name == IMAGENET_1K or (proposals := bundle.proposals) is None:
         return
     for concept in np.flatnonzero(proposals.is_outside).tolist():
@@ -62,7 +62,7 @@ def _vocabulary(bundle: Bundle) -> Iterator[str]:
 
 
 def find_relations(bundle: Bundle, predictions: Predictions, verdicts: Bytes, rows: NDArray[np.intp]) -> Bytes:
-    """Return the relation of the answers of K samples to their labels, (K,) AnswerRelation.
+    """Return the relation of the answer of each sample to the labels of the sample, (K,) AnswerRelation.
 
     Args:
         bundle: The evidence.
@@ -122,7 +122,7 @@ def summarize_answers(bundle: Bundle, predictions: Predictions, mapping: str = "
 
 
 def _examples(answers: Answers, counts: NDArray[np.intp], label_space: LabelSpace) -> Iterator[AnswerExample]:
-    """Yield the most frequent answers of each outcome without a class."""
+    """Yield the most frequent answers for each of the outcomes in which an answer has no class."""
     names = display_names(label_space)
     for outcome in (AnswerOutcome.AMBIGUOUS, AnswerOutcome.OUTSIDE, AnswerOutcome.UNKNOWN):
         numbers = np.flatnonzero((answers.outcomes == outcome) & (counts > 0))

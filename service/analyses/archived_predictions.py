@@ -11,13 +11,13 @@ _log = structlog.get_logger()
 
 
 def is_usable(analysis: Analysis, bundle: Bundle) -> bool:
-    """Return whether the predictions of an analysis are plausible, and for the images and classes of a bundle."""
+    """Return whether the predictions of an analysis are plausible and were made for a bundle's images and classes."""
     is_same = analysis.images == bundle.images_digest and analysis.classes == bundle.classes_digest
     return is_same and not analysis.implausible
 
 
 def find_predictions(archive: Archive, bundle: Bundle, analysis_id: str) -> Predictions | None:
-    """Return the predictions of an analysis; None if they are not readable, or not for the images and classes."""
+    """Return the predictions of an analysis; None if they cannot be read, or do not fit the bundle."""
     try:
         predictions = archive.predictions(analysis_id)
     except (PermanentError, Unavailable) as error:

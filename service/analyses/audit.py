@@ -1,8 +1,8 @@
 """The audit log: creations, deletions, cancellations, retries, reviews, gate decisions, and changes of evidence.
 
-Events of evidence are in `audit/` of the archive, because they also publish it (service.evidence.publications). All
-other events are in `audit-analyses/`, under IDs that begin with the time, so that a page of events reads only its own
-files. The lists of both are merged.
+Events about evidence are in `audit/` of the archive, because an event also publishes evidence
+(service.evidence.publications). All other events are in `audit-analyses/`. Their IDs begin with the time, so that a
+page reads only the files of its own events. `list_events` merges both.
 """
 
 import hashlib
@@ -69,8 +69,8 @@ def record_change(
         analysis: The analysis.
         details: Further values.
         actor: The actor; empty: the caller.
-        required: Raise Unavailable if the archive cannot be written. Otherwise, only the log of the service has the
-            event then, so that the service goes on while the archive is unavailable.
+        required: Whether to raise Unavailable if the archive cannot be written. By default, the event is then only in
+            the log of the service, so that the service continues while the archive is unavailable.
     """
     described = {"owner": analysis.owner, "title": analysis.title, **(details or {})}
     event = AuditEvent(
@@ -87,7 +87,7 @@ def record_change(
 
 
 def record_creation(stores: Stores, analysis: Analysis, model: str = "") -> None:
-    """Add an event about a new analysis as `record_change`; the actor is its registry, or the caller."""
+    """Add an event about a new analysis, as `record_change` does. The actor is its registry, or else the caller."""
     actor = analysis.owner if analysis.owner.startswith(REGISTRY_OWNER) else ""
     record_change(stores, AuditAction.CREATE, analysis, {"model": model}, actor=actor)
 
@@ -99,7 +99,7 @@ def record_review(stores: Stores, dataset: str, evidence: str, image: str, revie
 
 
 def record_gate(stores: Stores, analysis: Analysis, policy: str, result: GateResult) -> None:
-    """Add an event about the decision of a gate, unless it is the same as before in this process, or pending."""
+    """Add an event about the decision of a gate, unless it is pending or this process already recorded it."""
     actor, digest = _actor(), hashlib.sha256(policy.encode()).hexdigest()
     if result.decision is GateDecision.PENDING:
         return
@@ -112,9 +112,9 @@ def record_gate(stores: Stores, analysis: Analysis, policy: str, result: GateRes
 def list_events(
     stores: Stores, conditions: AuditFilter, before: Position | None, limit: int
 ) -> tuple[Sequence[AuditEvent], Position | None]:
-    """Return a page of events, newest first, and the position after which the next page begins; None for the last.
+    """Return a page of events, newest first, and the position where the next page begins (None: no more pages).
 
-    A page reads at most MAX_SCANNED events, so it can have fewer events than `limit` although it is not the last.
+    A page reads at most MAX_SCANNED events, so it can have fewer events than `limit` even if it is not the last page.
 
     Raises:
         Unavailable: The archive cannot be read.

@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 class BundleCache(Generic[Value]):
-    """Keeps the values of the bundles that were used last. Thread-safe."""
+    """Keeps the values of the most recently used bundles. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,10 +24,11 @@ class BundleCache(Generic[Value]):
         Args:
             evidence: Digest of the bundle.
             version: Version of the index.
-            load: Called with the value at an earlier version, or None, if the cache has none at this version.
+            load: Computes the value if the cache has none at this version. The argument is the value at an earlier
+                version, or None.
         """
-        with self._lock:  # so that concurrent requests load it once
-            key = visible_owner(), evidence  # each owner sees other analyses
+        with self._lock:  # so that concurrent requests load a value once
+            key = visible_owner(), evidence  # each owner sees different analyses
             known, value = self._entries.pop(key, (None, None))
             if value is None or known != version:
                 value = load(value)

@@ -33,6 +33,6 @@ def class_named(text: str, field: str, label_space: LabelSpace) -> int:
 def find_class(text: str, field: str, label_space: LabelSpace) -> int:
     """Return the class with an ID, or else the class that a text identifies as in `class_named`.
 
-    In the URLs of pages, IDs come before indices and names, with which an ID can be ambiguous.
+    URLs of pages contain IDs. IDs take precedence, because an ID can equal the index or the name of another class.
     """
     return label_space.ids.index(text) if text in label_space.ids else class_named(text, field, label_space)

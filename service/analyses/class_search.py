@@ -14,7 +14,7 @@ def search_classes(label_space: LabelSpace, text: str, limit: int) -> list[int]:
         limit: Maximum number of classes.
 
     Returns:
-        The classes that the text identifies, then the others in order.
+        The classes that the text identifies, and then the other matching classes in the order of their indices.
     """
     wanted = normalize(text)
     if not wanted:

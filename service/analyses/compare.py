@@ -41,11 +41,11 @@ MAX_CHANGED_IMAGES = 1000  # fixed and broken images each, by default
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The verdicts of one analysis on n images. An image that is not judged has the ID 0."""
+    """The verdicts of one analysis on n images. An image that is not judged has the type ID 0."""
 
     names: Sequence[str]
     targets: Classes  # (n,) original labels
-    effective_targets: Classes  # (n,) the first label where the labels reject the target
+    effective_targets: Classes  # (n,) the targets, or the first label where the labels reject the target
     predicted: Classes  # (n,)
     is_label: Mask  # (n,) the prediction is one of the labels
     types: Bytes  # (n,)
@@ -197,7 +197,7 @@ def to_side(judged: JudgedAnalysis) -> Side:
 
 
 def align_verdicts(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
-    """Return the verdicts of both sides over the union of their images. A missing verdict has the ID 0."""
+    """Return the verdicts of both sides over the union of their images. A missing verdict has the type ID 0."""
     if a.names is b.names:
         return a, b
     row_of = {name: row for row, name in enumerate(a.names)}
@@ -218,7 +218,7 @@ def align_verdicts(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
 
 
 def _spread_verdicts(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.intp]) -> Verdicts:
-    """Extend verdicts to all images. An image without a verdict gets the ID 0.
+    """Extend verdicts to all images. An image without a verdict gets the type ID 0.
 
     Args:
         verdicts: The verdicts of n images.
@@ -246,7 +246,7 @@ def _spread_verdicts(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.
 def changed_images(
     a: Verdicts, b: Verdicts, pair: Pair, selection: tuple[Mask, Bytes], max_images: int
 ) -> tuple[ChangedImage, ...]:
-    """Return selected images.
+    """Return the selected images with the predictions and error types of both sides.
 
     Args:
         a: The verdicts of A on n images.

@@ -1,4 +1,4 @@
-"""The coverage of an upload: the images that it should cover, and those of them that have a prediction."""
+"""The coverage of an upload: which of the images that it should cover have a prediction."""
 
 from dataclasses import replace
 
@@ -16,10 +16,10 @@ MAX_NAMED = 10  # missing images in a message
 
 
 def read_subset(bundle: Bundle, text: str) -> Mask | None:
-    """Return the images of a subset file, (A,); None if there is none.
+    """Return the images of a subset file as a mask, (A,); None for an empty text.
 
     Raises:
-        InvalidUpload: A name is not that of an image, or the bundle evaluates none of the images.
+        InvalidUpload: A name is not the name of an image, or the bundle evaluates none of the images.
     """
     if not text:
         return None
@@ -43,7 +43,7 @@ def describe_subset(bundle: Bundle, subset: Mask | None) -> Subset | None:
 
 
 def restrict_to_subset(predictions: Predictions, subset: Mask | None) -> Predictions:
-    """Return predictions for the images of a subset, (A,) mask, with the subset; for all images if there is none."""
+    """Remove the predictions for images outside of a subset, (A,), and store the subset in them; None: no change."""
     if subset is None:
         return predictions
     restricted, probability, answers = predictions.top1_restricted, predictions.probability, predictions.answers
@@ -61,7 +61,7 @@ def coverage_warnings(bundle: Bundle, predictions: Predictions, request: Analysi
     """Return a warning that names evaluated images without a prediction, if there are any.
 
     Raises:
-        InvalidUpload: No evaluated image has a prediction, or fewer than the request requires.
+        InvalidUpload: No evaluated image has a prediction, or fewer images have one than the request requires.
     """
     rows = bundle.rows
     if predictions.subset is not None:

@@ -1,4 +1,4 @@
-"""What the reviews of a data set decide, without deciding all images again after each review."""
+"""A cache of the decisions that follow from the reviews of each data set."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -8,14 +8,14 @@ from service.domain import Decision, Review, active_reviews, decide
 
 
 class DecisionCache:
-    """Caches the decisions on each data set, and decides only images with new or removed reviews again. Thread-safe."""
+    """Caches the decisions on each data set, and updates only images with new or removed reviews. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[Sequence[Review], Mapping[str, Decision]]] = {}
 
     def get(self, log: RecordLog[Review], dataset: str) -> Mapping[str, Decision]:
-        """Return what the reviews of a data set decide, by image.
+        """Return the decision on each reviewed image of a data set, by the name of the image.
 
         Images whose reviews are all undone are not included. A review undoes only reviews of the same image.
 

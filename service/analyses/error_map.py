@@ -31,7 +31,7 @@ class Axes:
 
     mean: NDArray[np.float64]  # (d,)
     directions: NDArray[np.float64]  # (2, d)
-    share: float  # of the variance that the axes explain; 0: there is none
+    share: float  # share of the variance that the axes explain; 0 if there is no variance
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ErrorMap:
     rows: Sequence[ImageRow]  # at most MAX_DOTS
     positions: NDArray[np.float64]  # (n, 2)
     total: int  # errors
-    share: float  # of the variance that the axes explain
+    share: float  # share of the variance that the axes explain
 
 
 class ErrorMaps:
@@ -55,7 +55,7 @@ class ErrorMaps:
     def compute(self, analysis: str) -> ErrorMap:
         """Return the map of the errors of an analysis, without problematic images.
 
-        Of more than MAX_DOTS errors, evenly spaced ones in the order of the bundle are on the map.
+        If there are more than MAX_DOTS errors, the map has evenly spaced ones in the order of the bundle.
 
         Raises:
             InvalidRequest: The evidence has no embeddings of images.
@@ -88,7 +88,7 @@ class ErrorMaps:
 
 
 def compute_axes(embeddings: NDArray[np.float64]) -> Axes:
-    """Return the first two principal components of embeddings, (n, d), with n of at least 1.
+    """Return the first two principal components of embeddings, (n, d), with n >= 1.
 
     The largest component of each direction is positive, so that the result does not depend on the sign that the
     decomposition chooses.

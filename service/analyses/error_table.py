@@ -45,7 +45,7 @@ class ReportKind(Enum):
 def sort_by_severity(
     types: NDArray[np.uint8], problematic: NDArray[np.bool_], probability: NDArray[np.floating] | None
 ) -> NDArray[np.intp]:
-    """Return the rows of top-1 errors, (n,): not problematic first, then by falling severity and confidence."""
+    """Return the rows of top-1 errors, (n,): problematic images last, each part by falling severity and confidence."""
     rows = np.flatnonzero(is_among(types, TOP1_ERROR_TYPES))
     confidence = np.zeros(len(rows)) if probability is None else np.nan_to_num(probability[rows].astype(float))
     return rows[np.lexsort((rows, -confidence, -POSITIONS[types[rows]], problematic[rows]))]
@@ -105,7 +105,7 @@ def error_table(ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], ki
 
 
 def _answer_notes(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> dict[int, str]:
-    """Return a sentence about the answer in words of each error, by index."""
+    """Return a sentence about the answer of each error by index; empty if the predictions are classes."""
     answers = judged.predictions.answers
     if answers is None:
         return {}
@@ -131,7 +131,13 @@ def _attribute_notes(attributes: Attributes | None, rows: NDArray[np.intp]) -> d
 def _co_occurring_pairs(
     bundle: Bundle, labels: NDArray[np.int16], predicted: NDArray[np.int16]
 ) -> dict[tuple[int, int], ClassPair]:
-    """Return the number of images with both label and prediction, (L,) each, and examples."""
+    """Return the number of images with both classes, and examples, by co-occurring pair of label and prediction.
+
+    Args:
+        bundle: The evidence.
+        labels: (L,) classes.
+        predicted: (L,) predicted class of the sample of each label.
+    """
     pairs, relation = bundle.pairs, bundle.evidence.cooccurrence
     if pairs is None or relation is None:
         return {}
@@ -163,7 +169,7 @@ def _vocabulary_evidence(
 def _expert_judgments(
     bundle: Bundle, rows: NDArray[np.intp], predicted: NDArray[np.int16]
 ) -> Mapping[int, ExpertJudgment]:
-    """Return what experts judged, by index."""
+    """Return the expert judgment of each error that has one, by index."""
     judgments = bundle.expert_judgments
     pairs = enumerate(zip(rows.tolist(), predicted.tolist(), strict=True)) if judgments else ()
     return {index: judgments[pair] for index, pair in pairs if pair in judgments}

@@ -1,4 +1,4 @@
-"""What a version of evidence changes against the bundle whose labels it corrects."""
+"""The changes of a version of evidence relative to its base, the bundle whose labels it corrects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -47,7 +47,7 @@ class JudgedTwice:
 
     before: Analysis
     after: Analysis
-    num_label_errors: int | None  # errors on the base that are correct or set aside now; None: no predictions
+    num_label_errors: int | None  # errors on the base that are no errors now; None: predictions not readable
     num_new_errors: int | None  # images that count as correct on the base, and are errors now
 
 
@@ -68,7 +68,7 @@ class EvidenceChanges:
 
 
 def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChanges:
-    """Compare a bundle with its base: the labels of images, and the results of the models judged with both.
+    """Compare a bundle with its base: the labels of images, and the results of models that were judged with both.
 
     Raises:
         DatasetNotFound: The data set has no evidence.
@@ -102,14 +102,14 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
 
 
 def _common_rows(base: Bundle, bundle: Bundle) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the rows of the base, and the row of each in the bundle; -1: not evaluated."""
+    """Return the rows of the base, and the row of the same image in the bundle; -1: not evaluated there."""
     row_of_image = np.full(len(base.all_targets), -1, dtype=np.intp)
     row_of_image[bundle.rows] = np.arange(len(bundle.rows))
     return np.arange(len(base.rows)), row_of_image[base.rows]
 
 
 def _find_changed(base: Bundle, bundle: Bundle, before: NDArray[np.intp], after: NDArray[np.intp]) -> Mask:
-    """Return the evaluated images of the base that changed, (N,)."""
+    """Return which evaluated images of the base have other labels, or are set aside or restored, (N,)."""
     changed = after < 0
     common = before[~changed]
     old, new = base.evidence, bundle.evidence
@@ -130,7 +130,7 @@ def _labels_of(base: Bundle, bundle: Bundle, row: int, new_row: int) -> ChangedL
 
 
 def _find_models(stores: Stores, base: Bundle, bundle: Bundle) -> tuple[list[tuple[Analysis, Analysis]], int]:
-    """Return the pairs of analyses of the same predictions, newest first, and the number without a second one."""
+    """Return the pairs of analyses of the same predictions, newest first, and the number judged on the base only."""
     by_predictions: list[dict[str, Analysis]] = []
     for digest in (base.digest, bundle.digest):
         matching = AnalysisFilter(dataset=bundle.dataset, evidence=digest, states=frozenset({State.SUCCEEDED}))
@@ -170,7 +170,7 @@ def _judge_twice(
 
 
 def _outcomes(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> tuple[Mask, Mask]:
-    """Return which predictions of some images count as correct, and which count as errors; neither: set aside."""
+    """Return which predictions are correct, and which are errors; neither for set-aside images or no prediction."""
     evidence = bundle.evidence.take(rows)
     types = error_types(decide_each(evidence, predicted))
     counts = ~evidence.problematic & (predicted != NO_PREDICTION)

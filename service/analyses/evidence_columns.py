@@ -35,7 +35,10 @@ def class_name(label_space: LabelSpace, classes: Classes) -> pa.Array:
 
 @dataclass(frozen=True)
 class _Related:
-    """The L classes to compare predictions with: labels of K samples, and targets of problematic ones without them."""
+    """The L classes that the predictions for K samples are compared with.
+
+    They are the labels of each sample, and the target of a problematic sample if the target is not a label.
+    """
 
     of_sample: NDArray[np.intp]  # (L,) the sample, ascending
     classes: Classes  # (L,)
@@ -44,7 +47,7 @@ class _Related:
 
 
 def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[str, pa.Array]:
-    """Return the evidence of selected samples, computed on arrays. One by one, 46,837 rows would take 35 s.
+    """Return the evidence of selected samples, computed on arrays. A loop over 46,837 samples would take 35 s.
 
     Args:
         judged: The analysis with its verdicts.
@@ -120,7 +123,7 @@ def _shared_superclasses(bundle: Bundle, related: _Related) -> pa.Array:
 def _co_occurrences(bundle: Bundle, related: _Related) -> pa.Array:
     pairs, relation = bundle.pairs, bundle.evidence.cooccurrence
     present = np.zeros(len(related.classes), dtype=bool)
-    used = np.zeros(0, dtype=np.intp)  # (L',) the pair of each related class that is seen together with the prediction
+    used = np.zeros(0, dtype=np.intp)  # (L',) index of the pair, for related classes that co-occur
     counts, examples = np.zeros(0, dtype=np.int32), np.zeros((0, 1), dtype=np.int32)
     if pairs is not None and relation is not None:
         present = relation.holds(related.classes, related.predicted)
@@ -157,7 +160,7 @@ def _overlap(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> pa.A
 
 
 def _vocabulary(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes, outcome: NDArray[np.uint8]) -> pa.Array:
-    """Return the results of CLIP where the rule was evaluated."""
+    """Return the results of CLIP; null for samples on which the out-of-vocabulary rule was not evaluated."""
     if bundle.proposals is None:
         return pa.nulls(len(rows), _VOCABULARY)
     evaluated = np.flatnonzero(np.isin(outcome, [Outcome.HIT, Outcome.MISS]) & (predicted >= 0))
@@ -190,7 +193,7 @@ def _vocabulary(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes, outc
 
 
 def _expert_judgments(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> pa.Array:
-    """Return what experts judged."""
+    """Return the expert judgment of each sample; null if there is none."""
     if not bundle.expert_judgments:
         return pa.nulls(len(rows), _JUDGMENT)
     judged = [bundle.expert_judgments.get(pair) for pair in zip(rows.tolist(), predicted.tolist(), strict=True)]
@@ -202,7 +205,7 @@ def _expert_judgments(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes
 
 
 def _attributes(attributes: Attributes | None, rows: NDArray[np.intp]) -> pa.Array:
-    """Return the attributes of each sample; an empty list without attributes."""
+    """Return the attributes of each sample; an empty list for a sample that has none."""
     if attributes is None:
         return pa.ListArray.from_arrays(_offsets(np.zeros(len(rows), dtype=np.int64)), pa.array([], _ATTRIBUTE))
     plain = [
@@ -213,7 +216,7 @@ def _attributes(attributes: Attributes | None, rows: NDArray[np.intp]) -> pa.Arr
 
 
 def _codes(first: Classes, second: Classes) -> NDArray[np.int32]:
-    """Return a number for each pair of classes, in their order."""
+    """Return a number for each pair of classes; the numbers have the order of the pairs."""
     return first.astype(np.int32) * MAX_CLASSES + second
 
 

@@ -56,7 +56,7 @@ def list_versions(stores: Stores, dataset: str) -> Sequence[EvidenceVersion]:
 def build_from_reviews(stores: Stores, dataset: str, base: str, min_reviews: int, caller: str) -> Bundle:
     """Build evidence from a bundle and all reviews of its data set, and publish it.
 
-    Building the same evidence again returns it without a further event.
+    If the same evidence is already published, it is returned without a further event.
 
     Args:
         stores: The stores.
@@ -86,7 +86,7 @@ def build_from_reviews(stores: Stores, dataset: str, base: str, min_reviews: int
 
 
 def find_unreviewed(stores: Stores, dataset: str) -> Bundle:
-    """Return the default bundle of a data set, or the bundle that its reviews corrected."""
+    """Return the default bundle of a data set or, if it was built from reviews, the bundle that they corrected."""
     bundle = stores.evidence.find(dataset, "")
     while bundle.manifest.reviews is not None:
         try:
@@ -104,7 +104,7 @@ def upload_labels(stores: Stores, dataset: str, content: Readable, caller: str, 
         dataset: Name of the data set.
         content: The file: CSV, JSON, or JSON lines; at most MAX_LABELS_BYTES.
         caller: Name of the caller's token; empty without a token.
-        base: Digest, or its start, of the bundle whose label space counts; empty: the default bundle.
+        base: Digest, or its start, of the bundle whose label space the labels use; empty: the default bundle.
 
     Raises:
         DatasetNotFound: The data set has no evidence.
@@ -140,7 +140,7 @@ def upload_bundle(stores: Stores, content: Readable, caller: str) -> Bundle:
 
 
 def publish(stores: Stores, dataset: str, digest: str, caller: str) -> Bundle:
-    """Publish a bundle that this process has, so that all processes have it, or repair its published files.
+    """Publish a bundle of this process for all processes. If it is published already, write its files again.
 
     Raises:
         DatasetNotFound: The data set has no evidence.
@@ -191,7 +191,7 @@ def record_event(
         Unavailable: The archive cannot be written.
     """
     publications = stores.evidence.published.publications
-    # After the events that this process knows, even if the clock of another process is ahead.
+    # The event must be later than all known events, even if the clock of another process is ahead.
     known = [event.time + timedelta(microseconds=1) for event in publications.events()[-1:]]
     event = AuditEvent(
         id=secrets.token_hex(16),
@@ -239,7 +239,7 @@ def _publish_inputs(
 
 
 def _publish_folder(stores: Stores, path: Path, action: AuditAction, caller: str, details: Mapping[str, str]) -> Bundle:
-    """Publish the bundle in a folder unless it is published, and return it."""
+    """Publish the bundle in a folder unless it is already published, and return the bundle."""
     manifest = open_bundle(path).manifest
     published = stores.evidence.published
     if manifest.digest not in published.events(manifest.dataset):

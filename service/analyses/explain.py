@@ -68,7 +68,7 @@ def collect_evidence(bundle: Bundle, row: int, predicted: int, attributes: Attri
     target = int(evidence.targets[row])
     uses_target = evidence.problematic[row] and target not in labels  # the rules do not use a rejected target
     classes = [*labels, target] if uses_target else labels
-    if predicted == NO_CLASS:  # has no relation to a class
+    if predicted == NO_CLASS:  # an answer without a class has no relation to a class
         classes = []
     return VerdictEvidence(
         labels=tuple(zip(labels, evidence.labels.sources_of(row), strict=True)),

@@ -29,7 +29,7 @@ def evaluate_gate(
 
     Raises:
         AnalysisNotFound: The analysis or the baseline does not exist.
-        InvalidPolicy: The policy is invalid, or the data set does not have a group of a bound.
+        InvalidPolicy: The policy is invalid, or has a bound on a group that the data set does not have.
         InvalidRequest: There is no policy, or no baseline for its bounds on changes.
     """
     analysis = queries.get(stores, analysis_id)
@@ -78,10 +78,10 @@ def evaluate_policy(
         analysis: The analysis.
         side: The verdicts of the analysis, for bounds on changes.
         baseline: The verdicts of the baseline, for bounds on changes.
-        slices: The results of the slices that the policy names; None: none are known, as in an output folder.
+        slices: The results of the slices that the policy names; None: not available, as for an output folder.
 
     Raises:
-        InvalidPolicy: The data set does not have a group of a bound.
+        InvalidPolicy: The policy has a bound on a group that the data set does not have.
     """
     assert analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
     check_groups(policy, analysis.summary.groups)

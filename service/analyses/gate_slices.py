@@ -1,4 +1,4 @@
-"""The slices that the bounds of a gate policy name, as summaries and comparisons of their images only."""
+"""The slices that the bounds of a gate policy name: summaries and comparisons over the images of each slice."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ def slice_results(
 ) -> Mapping[str, SliceResult]:
     """Return the results of the slices that a policy names, without slices that do not exist.
 
-    If only the baseline lacks a slice, its result has no baseline.
+    If the baseline does not have a slice, the result of the slice has no baseline.
     """
     results = {}
     for name in dict.fromkeys(bound.slice for bound in policy.bounds if bound.slice):
@@ -34,7 +34,7 @@ def _mask(judged: JudgedAnalysis, name: str) -> Mask | None:
 
 
 def _compare(judged: JudgedAnalysis, mask: Mask, baseline: JudgedAnalysis, before: Mask) -> Baseline:
-    """Return the baseline of the images of a mask."""
+    """Return the baseline for the images of a slice only."""
     summary = compute_summary(baseline.bundle, baseline.predictions, before)
     if not is_comparable(baseline.analysis, judged.analysis):
         return Baseline(summary, None)

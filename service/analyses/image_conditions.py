@@ -22,14 +22,14 @@ from service.rules.table import error_types
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """What the facts of images are computed from."""
+    """The analyses from which the facts of images are computed."""
 
     judged: JudgedAnalysis
     models: ModelVerdicts  # of all archived analyses with the same evidence
     baseline: JudgedAnalysis | None = None
 
     def are(self, others: "Sources") -> bool:
-        """Return whether nothing has changed since others were found."""
+        """Return whether these are the same objects as `others`; they are not if anything changed meanwhile."""
         return all(value is other for value, other in zip(vars(self).values(), vars(others).values(), strict=True))
 
 
@@ -42,8 +42,8 @@ class Images:
     targets: Classes  # (N,) effective targets
     predicted: Classes  # (N,)
     probability: NDArray[np.floating] | None  # (N,)
-    num_failing: NDArray[np.int16]  # (N,) of the other analyses
-    num_models: int  # other analyses
+    num_failing: NDArray[np.int16]  # (N,) number of other analyses with an error on the image
+    num_models: int  # number of other analyses
     baseline: tuple[Bytes, Classes] | None = None  # (N,) error types and predictions
 
     @property
@@ -91,7 +91,7 @@ def load_images(sources: Sources) -> Images:
 
 
 def _load_judged(stores: Stores, analysis_id: str) -> JudgedAnalysis:
-    """Return an analysis with its verdicts from memory, if neither it nor its bundle has changed."""
+    """Return an analysis with its verdicts; from memory, unless the analysis or its bundle has changed."""
     analysis = queries.get_succeeded(stores, analysis_id)
     judged = stores.verdict_cache.judged.find(analysis_id)
     if judged is None or judged.analysis != analysis or judged.bundle is not find_bundle(stores, analysis):
@@ -101,7 +101,7 @@ def _load_judged(stores: Stores, analysis_id: str) -> JudgedAnalysis:
 
 
 def base_mask(images: Images, query: ImageQuery) -> Mask:
-    """Return the images that meet the conditions without facets, (N,)."""
+    """Return the images that meet the conditions that are not facets, (N,)."""
     mask: Mask = images.types != NO_TYPE
     if query.problematic is not None:
         mask &= images.problematic == query.problematic

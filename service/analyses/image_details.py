@@ -26,13 +26,13 @@ class ImageDetails:
 
 
 def find_image(stores: Stores, dataset: str, name: str, query: ImageQuery) -> ImageDetails:
-    """Return an image of an analysis with its place among the images that match a query.
+    """Return an image of an analysis with its position among the images that match a query.
 
     Args:
         stores: The stores.
         dataset: The data set of the image.
         name: The image.
-        query: The analysis and the query; its page does not count.
+        query: The analysis and the query, whose page number is ignored.
 
     Raises:
         ImageNotFound: The evidence does not cover the image, or the analysis has no prediction for it.
@@ -51,7 +51,7 @@ def find_image(stores: Stores, dataset: str, name: str, query: ImageQuery) -> Im
 
 
 def _find_neighbors(selection: Selection, row: int) -> Neighbors | None:
-    """Return the place of an image in a selection; None if the selection does not have it."""
+    """Return the position of an image in a selection, and the images next to it; None if it is not selected."""
     position, total = selection.position(row), len(selection.rows)
     if position is None:
         return None
@@ -77,7 +77,7 @@ def find_newest_analysis(stores: Stores, dataset: str) -> str:
 
     Raises:
         DatasetNotFound: The data set does not exist.
-        InvalidRequest: It has no analyses.
+        InvalidRequest: The data set has no analyses.
     """
     stores.evidence.find(dataset, "")
     analysis = queries.find_archived(stores, AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=dataset))

@@ -1,4 +1,4 @@
-"""List the images of an analysis that match a query, with the number of images of each value of a facet."""
+"""List the images of an analysis that match a query, and count the images for each value of each facet."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ class ImagePage:
     total: int  # images on all pages
     page: int  # from 1; the last page if the requested one does not exist
     num_pages: int
-    num_models: int  # other archived analyses with the same evidence, of which `num_failing` counts some
+    num_models: int  # other archived analyses with the same evidence; `num_failing` of a row counts those with an error
 
 
 def list_images(stores: Stores, query: ImageQuery) -> ImagePage:
@@ -76,7 +76,7 @@ class Selection:
     images: Images
     query: ImageQuery
     rows: NDArray[np.intp]  # (n,) ascending
-    keys: NDArray[np.int64]  # (n,) distinct; the order of the query is theirs
+    keys: NDArray[np.int64]  # (n,) distinct; ascending keys are the order of the query
 
     @cached_property
     def facets(self) -> ImageFacets:
@@ -97,7 +97,7 @@ class Selection:
 
 
 def select_images(stores: Stores, query: ImageQuery) -> Selection:
-    """Return the images that match a query; from memory if it is one of the last queries, and nothing has changed.
+    """Return the images that match a query; from memory if the query is recent and nothing has changed.
 
     Raises:
         InvalidRequest: A condition or the order is invalid.
@@ -118,7 +118,7 @@ def _select(images: Images, query: ImageQuery) -> Selection:
 
 
 def _sort_keys(images: Images, sort: str) -> NDArray[np.int64]:
-    """Return distinct integers in an order, (N,). Ties are broken by severity, falling confidence, and the row."""
+    """Return distinct sort keys of an order, (N,). Ties are broken by severity, falling confidence, and the row."""
     name, _, direction = sort.partition(" ")
     if name not in SORTS or direction not in ("", "desc"):
         names = ", ".join(f"'{name}', '{name} desc'" for name in SORTS)
@@ -144,7 +144,7 @@ _MAX_CODE = (1 << 17) - 1
 
 
 def _confidence_codes(images: Images) -> NDArray[np.int64]:
-    """Return numbers in the order of the confidence, (N,): at least 1 and at most 2^16; 0 if it is not known."""
+    """Return numbers in the order of the confidence, (N,): at least 1 and at most 2^16; 0 if it is unknown."""
     if images.probability is None:
         return np.zeros(len(images.types), dtype=np.int64)
     probability = images.probability.astype(np.float16, copy=False)
@@ -229,7 +229,7 @@ def count_facets(images: Images, query: ImageQuery) -> ImageFacets:
 
 
 def _facet_in_order(values: Iterable[Value], counts: Sequence[int], selected: Value | None) -> Facet[Value]:
-    """Return a facet of few values, without those that no image has."""
+    """Return a facet in the order of its values, without values that no image has, except for the selected one."""
     items = [FacetCount(value, count) for value, count in zip(values, counts, strict=True)]
     present = [item for item in items if item.count]
     top = {item.value for item in sorted(present, key=lambda item: -item.count)[:MAX_FACET_VALUES]} | {selected}
@@ -237,7 +237,7 @@ def _facet_in_order(values: Iterable[Value], counts: Sequence[int], selected: Va
 
 
 def _top_facet(values: Sequence[Value], counts: NDArray[np.integer], selected: Value | None) -> Facet[Value]:
-    """Return a facet of many values; `selected` is None or empty if the query does not set it."""
+    """Return the most frequent values of a facet and the selected one; None or empty: no value is selected."""
     order = np.argsort(-counts, kind="stable")[:MAX_FACET_VALUES].tolist()
     items = [FacetCount(values[index], int(counts[index])) for index in order if counts[index]]
     if selected is not None and selected != "" and all(item.value != selected for item in items):

@@ -42,7 +42,7 @@ from service.jobs.worker import RetryLater
 from service.rules.table import error_types
 from service.summary.summarize import SampleResults, summarize
 
-MAX_ATTEMPTS = 500  # attempts to archive an analysis, about eight hours: a new prediction would cost far more
+MAX_ATTEMPTS = 500  # attempts to archive an analysis in about eight hours; predicting again would cost far more
 STORE_WAIT_SECONDS = 300.0  # maximum wait for an unavailable store
 POLL_SECONDS = 0.5  # interval between two pings of an unavailable store
 MAX_NAMED = 10  # missing images in a warning
@@ -74,7 +74,7 @@ def compute_verdicts(bundle: Bundle, predictions: Predictions) -> Bytes:
 
 
 def check_classes(bundle: Bundle, predictions: Predictions) -> None:
-    """Raise PermanentError for a class out of range, in predictions for another label space."""
+    """Raise PermanentError if the predictions have a class that the label space does not have."""
     num_classes = bundle.label_space.num_classes
     for array in (predictions.top1, predictions.top1_restricted):
         if array is not None and (highest := int(array.max(initial=-1))) >= num_classes:
@@ -86,7 +86,7 @@ def check_classes(bundle: Bundle, predictions: Predictions) -> None:
 
 
 def check_verdicts(bundle: Bundle, verdicts: Bytes) -> None:
-    """Raise EvidenceDamaged for invalid bytes, because the content of a table is not checked when it is opened."""
+    """Raise EvidenceDamaged for invalid bytes: opening a verdict table does not check its content."""
     types = error_types(verdicts)
     if ((POSITIONS[types] < 0) & (types != NO_TYPE)).any():
         raise EvidenceDamaged(
@@ -96,7 +96,7 @@ def check_verdicts(bundle: Bundle, verdicts: Bytes) -> None:
 
 
 def compute_summary(bundle: Bundle, predictions: Predictions, mask: Mask | None = None) -> Summary:
-    """Return the summary of one model's predictions, for all judged images or for those of a mask, (N,)."""
+    """Return the summary of one model's predictions for all judged images, or only for those in a mask, (N,)."""
     evidence, predicted = bundle.evidence, predictions.top1[bundle.rows]
     types = error_types(compute_verdicts(bundle, predictions))
     results = SampleResults(
@@ -168,7 +168,7 @@ def _judge_claimed(ports: Ports, job: Job, fencing_token: int) -> None:
 
 
 def notify_job_failed(ports: Ports, job_id: str) -> None:
-    """Call `on_finished` for each analysis of a failed job."""
+    """Notify the observer of each failed analysis of a failed job."""
     job = ports.stores.jobs.job(job_id)
     for analysis_id in sorted(job.analyses) if job else ():
         snapshot = ports.stores.jobs.snapshot(analysis_id)
@@ -237,7 +237,7 @@ def _check_same_model(job: Job, results: Sequence[ShardResult]) -> ModelInfo:
 
 
 def check_same_classes(bundle: Bundle, classes: str) -> None:
-    """Raise PermanentError if predictions for the classes with a digest cannot be judged with a bundle."""
+    """Raise PermanentError unless `classes` is the digest of the classes of a bundle."""
     if classes != bundle.classes_digest:
         raise PermanentError(
             f"The predictions are for other classes than those of bundle {bundle.digest[:12]} "

@@ -70,7 +70,7 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
 def delete(stores: Stores, analysis_id: str) -> None:
     """Delete an ended analysis; raise NotReady if it is open.
 
-    The audit event is stored first, so that no analysis disappears without one.
+    The audit event is stored first, so that no analysis disappears without an event.
     """
     analysis = queries.get(stores, analysis_id)
     if not analysis.state.is_final:
@@ -79,7 +79,7 @@ def delete(stores: Stores, analysis_id: str) -> None:
         )
     created = analysis.create_time.isoformat()
     record_change(stores, AuditAction.DELETE, analysis, {"create_time": created}, required=True)
-    # A job store that was restored from an older state has it as open, and would archive it again.
+    # A job store that was restored from a backup lists the analysis as open, and would archive it again.
     stores.jobs.cancel(analysis_id, "Deleted by the user.")
     stores.jobs.delete(analysis_id)
     stores.archive.delete(analysis_id)

@@ -23,7 +23,7 @@ class WatchedResult:
     """The newest result of one model version on one data set."""
 
     model: str
-    version: str  # empty if its labels have none
+    version: str  # empty if the labels have no version
     dataset: str
     summary: Summary
     severe: float | None  # severe error rate; None without samples
@@ -43,7 +43,7 @@ def find_watched_models(stores: Stores, patterns: Sequence[str], limit: int) -> 
     """Return the newest results of models whose names match a pattern.
 
     The name of a model is its label `model`, which registries set, or else its model ID. Uploads without that
-    label have no name and are not watched. Patterns match the full name; the result has a shortened name.
+    label have no name and are not watched. Patterns match full names; results contain shortened names.
 
     Args:
         stores: The stores.
@@ -104,12 +104,12 @@ def _to_result(
 def _find_baseline(
     stores: Stores, version: ModelVersion, analysis: Analysis, versions: Sequence[ModelVersion]
 ) -> Analysis | None:
-    """Return the baseline of the request or, without a comparable one, the newest earlier result of the model.
+    """Return the first comparable analysis: the baseline of the request, or else the newest earlier one of the model.
 
     Args:
         stores: The stores.
         version: The version of the model.
-        analysis: Its newest analysis.
+        analysis: The newest analysis of the version.
         versions: All versions of the model on the same data set, newest first.
     """
     earlier = (other.id for other in versions if other.id < version.id)

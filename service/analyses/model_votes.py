@@ -29,8 +29,8 @@ MAX_VOTES = 1 << 24  # of all models, 64 MB
 def model_identity(analysis: Analysis) -> tuple[str, ...]:
     """Return what identifies the model of an analysis, so that each model has one vote.
 
-    The first that is known: the digest of its weights, its labels `model` and `version`, its model ID, its display
-    name, or its predictions.
+    It is the first of these that is known: the digest of its weights, its labels `model` and `version`, its model ID,
+    its display name, or its predictions.
     """
     if analysis.model_info is not None and analysis.model_info.weights_sha256:
         return "weights", analysis.model_info.weights_sha256
@@ -65,7 +65,7 @@ class VoteCache:
         return self._votes.get(bundle.digest, index.version, load)
 
     def suggestions(self, votes: ModelVotes, bundle: Bundle) -> Suggestions:
-        """Return the suggestions of some votes on a bundle with the default agreement. The last ones are cached."""
+        """Return the suggestions of some votes on a bundle with the default agreement. The last result is cached."""
         known = self._suggestions
         if known is None or known[0] is not votes:
             known = self._suggestions = votes, suggest_labels(bundle.evidence, votes)
@@ -103,7 +103,7 @@ def _iterate_archived(index: AnalysisIndex, dataset: str) -> Iterator[Analysis]:
 
 
 def _read_votes(archive: Archive, bundle: Bundle, analyses: list[Analysis]) -> ModelVotes:
-    """Return the votes of analyses. Analyses whose predictions cannot be read have none."""
+    """Return the votes of analyses. Analyses whose predictions cannot be read are omitted."""
     ids, predicted, probability = [], [], []
     for analysis in analyses:
         predictions = find_predictions(archive, bundle, analysis.id)

@@ -1,6 +1,6 @@
 """Isolation of owners: stores in which only the analyses that the current caller may see exist.
 
-All use cases read analyses through these stores, so that an analysis of another owner is not found, whatever the call.
+All use cases read analyses through these stores, so that no call finds an analysis of another owner.
 Tasks of the service itself, such as judging, have no caller and see all analyses. Evidence, reviews, and the data sets
 are shared by all owners.
 """
@@ -26,12 +26,12 @@ from service.jobs.store import JobStore
 
 
 def acting_for(archive: Archive, owner: str) -> AbstractContextManager[None]:
-    """Return a block in which a task of the service sees only the analyses of an owner, if owners are isolated."""
+    """Return a context in which a task of the service sees only the analyses of an owner, if owners are isolated."""
     return restricted_to(owner if isinstance(archive, GuardedArchive) else None)
 
 
 def is_visible(owner: str) -> bool:
-    """Return whether analyses of an owner exist for the current caller."""
+    """Return whether the current caller may see the analyses of an owner."""
     return visible_owner() in (None, owner)
 
 
@@ -128,7 +128,7 @@ class GuardedIndex:
         return 0 if visible is None else self._index.count(visible, order, until, limit)
 
     def contained(self, analysis_ids: Collection[str]) -> Set[str]:
-        """Return those of some ids that the index has; callers read each of them through a guarded store."""
+        """Return which ids the index has, hidden ones included; callers read the analyses through a guarded store."""
         return self._index.contained(analysis_ids)
 
     def num_by_dataset(self) -> Mapping[str, int]:

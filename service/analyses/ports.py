@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from service.analyses.images import Selection
     from service.analyses.judge import JudgedAnalysis
 
-MAX_GATE_DECISIONS = 10_000  # last decisions of gates, so that a gate that is polled adds no audit event
+MAX_GATE_DECISIONS = 10_000  # last decisions of gates; polling a gate adds no event for the same decision
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,21 @@ class ModelOffer:
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers at one time."""
+    """A snapshot of the workers."""
 
-    offers: Sequence[WorkerOffer]  # of the live workers, or the latest one; empty before the first worker registers
-    expected: Sequence[ModelOffer] = ()  # the models that are offered until then
+    offers: Sequence[WorkerOffer]  # of the live workers, or else the latest offer; empty before a worker registers
+    expected: Sequence[ModelOffer] = ()  # the models that count as offered until a worker registers
 
     @property
     def models(self) -> Sequence[ModelOffer]:
-        """The models that they can run."""
+        """The models that the workers can run."""
         descriptions = {model: description for offer in self.offers for model, description in offer.models}
         offered = [ModelOffer(model, description) for model, description in descriptions.items()]
         return offered if self.offers else self.expected
 
     @property
     def runtime(self) -> str:
-        """The versions of their packages, which determine the weights of a model name."""
+        """The package versions of the workers, which determine the weights of a model name."""
         return "; ".join(sorted({offer.runtime for offer in self.offers}))
 
     def has_images(self, dataset: str) -> bool:
@@ -98,7 +98,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ports:
-    """All groups, for use cases that create analyses."""
+    """All groups of ports, for use cases that create analyses."""
 
     stores: Stores
     models: Models

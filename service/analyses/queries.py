@@ -1,4 +1,4 @@
-"""Get, list, cancel, and delete analyses: open ones in the job store, finished ones in the archive."""
+"""Get, list, and count analyses: open ones in the job store, finished ones in the archive."""
 
 import heapq
 from collections.abc import Iterator, Sequence
@@ -30,9 +30,9 @@ _log = structlog.get_logger()
 def get(stores: Stores, analysis_id: str) -> Analysis:
     """Return an analysis. A finished analysis is available even while the job store is not.
 
-    If the index has it, the archive is read first. Therefore, a finished analysis never waits for the job store, and it
-    stays finished if the job store is restored from a backup. Otherwise, the archive is read last, so that an open
-    analysis never waits for it.
+    If the index has the analysis, the archive is read first. Therefore, a finished analysis never waits for the job
+    store, and stays finished if the job store is restored from a backup. Otherwise, the job store is read first, so
+    that an open analysis never waits for the archive.
 
     Raises:
         AnalysisNotFound: The analysis does not exist.
@@ -48,7 +48,7 @@ def get(stores: Stores, analysis_id: str) -> Analysis:
         store_error = error
     if snapshot is not None and not snapshot.record.state.is_final:
         return _add_waiting_reason(stores, to_analysis(snapshot), snapshot)
-    # The archive before the record, because a judge archives an analysis before it deletes the record.
+    # The archive precedes the record, because a judge archives an analysis before it deletes the record.
     analysis = stores.archive.get(analysis_id) or (to_analysis(snapshot) if snapshot else None)
     if analysis is not None:
         return analysis
@@ -58,7 +58,7 @@ def get(stores: Stores, analysis_id: str) -> Analysis:
 
 
 def _is_indexed(stores: Stores, analysis_id: str) -> bool:
-    """Return whether the index has an analysis; False if the index cannot be read, since the archive is enough."""
+    """Return whether the index has an analysis; False if it cannot be read, so that callers read the archive."""
     try:
         return bool(stores.index.contained([analysis_id]))
     except Unavailable:
@@ -91,8 +91,8 @@ def list_analyses(
 ) -> AnalysisPage:
     """Return a page of the analyses that match a filter. Open analyses are omitted while the job store is unavailable.
 
-    The job store has a bounded number of analyses, and the index has the archived ones. Analyses that are added between
-    two pages neither repeat nor hide others.
+    The job store has a bounded number of analyses, and the index has the archived ones. If analyses are added between
+    two pages, the next page neither repeats nor skips other analyses.
 
     Args:
         stores: The stores.
@@ -102,7 +102,7 @@ def list_analyses(
         limit: Maximum number of analyses.
     """
     is_incomplete = not stores.index.is_complete
-    # The store before the index, because a judge archives an analysis before it deletes the record.
+    # The job store is read before the index: a judge archives an analysis before it deletes the record.
     unarchived = [
         analysis
         for analysis in _find_unarchived(stores, analysis_filter)
@@ -136,7 +136,7 @@ def count_analyses(
 ) -> int:
     """Return the number of analyses that match a filter; with `until`, of those up to a position of an order.
 
-    With `limit`, more archived analyses than that may be counted as `limit`.
+    With `limit`, the index may stop counting archived analyses at this number.
     """
     unarchived = _find_unarchived(stores, analysis_filter)
     if until is not None:

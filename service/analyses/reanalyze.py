@@ -54,7 +54,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
 def judge_again(
     ports: Ports, before: Analysis, request: AnalysisRequest, bundle: Bundle, analysis_id: str
 ) -> tuple[Analysis, Predictions]:
-    """Return a new analysis of the predictions of another one, which is not archived yet, and the predictions.
+    """Judge archived predictions again, and return the new analysis, not yet archived, and the predictions.
 
     Raises:
         InvalidRequest: The bundle covers other images, or has other classes.

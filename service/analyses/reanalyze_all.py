@@ -34,7 +34,7 @@ class ReanalysisProgress:
 
 @dataclass(frozen=True)
 class _Predicted:
-    """The analyses of the same predictions with the same request, except for the evidence."""
+    """The analyses with the same `predictions_key`."""
 
     newest: str  # ID
     created: datetime  # of the oldest
@@ -44,9 +44,9 @@ class _Predicted:
 def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Iterator[ReanalysisProgress]:
     """Judge all archived analyses of a data set with a bundle, each at most once, and yield the progress.
 
-    Analyses of the same predictions with the same name and labels count as one. The ID of the new analysis follows from
-    them and the bundle: a call that is repeated, that continues one that was killed, or that runs at the same time as
-    another one, creates only the missing analyses.
+    Analyses of the same predictions with the same name and labels count as one. These values and the bundle determine
+    the ID of the new analysis. A call therefore creates only the missing analyses, even if an earlier call was killed
+    or another call runs at the same time.
 
     Args:
         ports: The ports of the use cases.
@@ -74,7 +74,7 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
 
 
 def _find_predicted(stores: Stores, dataset: str, evidence: str) -> Mapping[str, _Predicted]:
-    """Return the successful analyses of a data set by what distinguishes their predictions, oldest first."""
+    """Return the successful analyses of a data set by `predictions_key`, oldest first."""
     matching = AnalysisFilter(dataset=dataset, states=frozenset({State.SUCCEEDED}))
     oldest_first, after = NEWEST_FIRST.reversed, None
     predicted: dict[str, _Predicted] = {}

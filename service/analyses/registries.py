@@ -1,4 +1,4 @@
-"""Handle the events of model registries: queue each analysis that the rules of a registry require once."""
+"""Handle the events of model registries: queue once each analysis that the rules of a registry require."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ from service.domain import (
 )
 
 ALIAS = "alias:"  # prefix of a baseline that is the version of an alias
-MAX_CONSECUTIVE_FAILURES = 3  # events that fail, after which a poll ends
+MAX_CONSECUTIVE_FAILURES = 3  # consecutive failed events after which a poll ends
 RETRY_AFTER = 15.0  # seconds, in the error while no worker is running
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")  # no control characters or lone surrogates
 _log = structlog.get_logger()
@@ -63,7 +63,7 @@ class Registry(Protocol):
         ...
 
     def resolve(self, event: RegistryEvent) -> RegistryEvent | None:
-        """Return an event with the number of its version, None if Errata itself caused it.
+        """Return an event with the number of its version; None if Errata itself caused the event.
 
         Raises:
             ModelNotFound: The version does not exist.
@@ -72,7 +72,7 @@ class Registry(Protocol):
         ...
 
     def version_of(self, model: str, alias: str) -> str | None:
-        """Return the version of an alias, None if the alias does not exist; raise Unavailable."""
+        """Return the version of an alias; None if the alias does not exist. Raise Unavailable."""
         ...
 
     def events(self) -> Iterable[RegistryEvent]:
@@ -135,7 +135,7 @@ def poll(ports: Ports, registry: Registry) -> int:
         The number of queued events.
 
     Raises:
-        Unavailable: The last error (or TooBusy), after the other events were handled.
+        Unavailable: The last error, which can be TooBusy. It is raised after the other events.
     """
     queued, last_error, num_consecutive = 0, None, 0
     for event in registry.events():
@@ -152,7 +152,7 @@ def poll(ports: Ports, registry: Registry) -> int:
 
 
 def find_newest(stores: Stores, registry: str, model: str, version: str) -> Analysis | None:
-    """Return the newest analysis of a version that its registry requested; None if there is none."""
+    """Return the newest analysis of a version for its registry, preferably one with a gate; None if there is none."""
     newest: Analysis | None = None
     for analysis in queries.iterate_analyses(stores, _registry_filter(registry, model=model, version=version)):
         if analysis.request.gate_policy or "gate" in analysis.request.labels:
@@ -286,5 +286,5 @@ def _version(analysis: Analysis) -> str:
 
 
 def _registry_filter(registry: str, **labels: str) -> AnalysisFilter:
-    """Return a filter of analyses that a registry requested; labels do not show that, as any caller can set them."""
+    """Return a filter of analyses that a registry requested; labels alone are no proof: any caller can set them."""
     return AnalysisFilter(labels={"registry": registry, **labels}, owner=REGISTRY_OWNER + registry)

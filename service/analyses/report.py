@@ -238,7 +238,7 @@ def _compare_with_reference(stores: Stores, judged: JudgedAnalysis) -> tuple[Seq
 def _label_preference(
     bundle: Bundle, types: NDArray[np.uint8], predicted: NDArray[np.int16], counted: NDArray[np.bool_]
 ) -> tuple[int, int] | None:
-    """Return the out-of-vocabulary errors for which CLIP prefers a label, and all of them; None if it is unknown."""
+    """Count the out-of-vocabulary errors for which CLIP prefers a label, and all of them; None: unknown preference."""
     rows = np.flatnonzero(counted & (types == ErrorType.FINE_GRAINED_OOV.id))
     preferred = bundle.labels_preferred(rows, predicted[rows])
     return None if preferred is None else (int(preferred.sum()), len(rows))

@@ -66,7 +66,7 @@ def digest(request: AnalysisRequest, content: str = "") -> str:
     """Return the SHA-256 of a request's body: its fields except the request ID, and the digest of an upload."""
     body = asdict(request) | {"request_id": "", "content": content}
     for field in _LATER_FIELDS:
-        if not body[field]:  # the digest that versions without this field compute
+        if not body[field]:  # versions without this field compute the same digest
             del body[field]
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
@@ -85,7 +85,7 @@ def new_id(now: datetime) -> str:
 
 
 def derive_id(now: datetime, content: str) -> str:
-    """Return an id like `new_id` with bits of the SHA-256 of a text: the same time and text have the same id."""
+    """Return an id as `new_id` does, but with bits of a text's SHA-256: equal times and texts have equal ids."""
     return _to_id(now, int.from_bytes(hashlib.sha256(content.encode()).digest()[:8]) >> 4)
 
 

@@ -36,7 +36,7 @@ class SuggestedClass:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction of the analysis from which the reviewer comes."""
+    """The prediction of the analysis from which the reviewer opened the image, or of the newest one."""
 
     analysis: Analysis
     class_index: int
@@ -69,7 +69,8 @@ def find_details(stores: Stores, dataset: str, analysis_id: str, image: str) -> 
     Args:
         stores: The stores.
         dataset: The data set.
-        analysis_id: The analysis from which the reviewer comes; empty: the newest one, with the default evidence.
+        analysis_id: The analysis from which the reviewer opened the image; empty: the newest one, judged with the
+            default evidence.
         image: The file name.
 
     Raises:

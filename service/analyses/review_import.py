@@ -17,7 +17,7 @@ from service.storage import CHUNK, Readable
 MAX_IMPORT_LINES = 250_000  # about 500 MB of memory
 MAX_VIOLATIONS = 10  # lines that an error lists
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-MAX_AHEAD = timedelta(minutes=5)  # of the time of an imported review: a later one would count for as long
+MAX_AHEAD = timedelta(minutes=5)  # how far an imported review may be in the future; until then, it counts as newest
 RECORDS_PER_WRITE = 64  # open files
 
 
@@ -34,15 +34,16 @@ def import_reviews(
 ) -> ImportResult:
     """Store the reviews of a file of reviews. Nothing is stored unless all lines are valid.
 
-    The IDs stay the same, so that a repeated import adds nothing. A line without an ID gets one that follows from its
-    content. The bundle of a review may be unknown; then only its classes are checked, with the default bundle.
+    Reviews keep their IDs, so that a repeated import adds nothing. The content of a line without an ID determines its
+    ID. If the bundle of a review is unknown, the image and the classes are checked against the default bundle, and the
+    labels are not checked.
 
     Args:
         stores: The stores.
         dataset: The data set.
         content: JSON lines.
         caller: The name of the caller's token, for the audit log; empty: no token is required.
-        keep_authentication: Whether `is_authenticated` stays as the file says. By default, no imported reviewer is
+        keep_authentication: Whether to keep `is_authenticated` from the file. By default, no imported reviewer is
             authenticated, because the file can name anyone.
 
     Raises:

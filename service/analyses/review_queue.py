@@ -29,7 +29,7 @@ from service.domain import (
 from service.evidence.bundle import Bundle
 from service.rules.table import error_types
 
-MAX_TRIED = 20  # newest analyses among which one with readable predictions of the same images is searched
+MAX_TRIED = 20  # newest analyses that are searched for readable predictions of the same images
 
 
 class QueueReason(Enum):
@@ -49,10 +49,10 @@ class QueueItem:
 
     image: str
     reason: QueueReason
-    predicted: int | None  # class that is disputed, or possibly a missing label; None: whether the image is problematic
+    predicted: int | None  # disputed class or possibly missing label; None: disputed whether problematic
     num_agreeing: int  # models that predict this class
     num_models: int
-    confidence: float | None  # a severe error: of the prediction; else mean of the models that agree; None: unknown
+    confidence: float | None  # of a severe error; otherwise, mean of the agreeing models; None: unknown
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class _Candidates:
 
 @dataclass(frozen=True, eq=False)
 class _Queue:
-    """The whole queue, and what it depends on."""
+    """The whole queue, and the data that it was built from."""
 
     bundle: Bundle
     judged: JudgedAnalysis | None
@@ -119,7 +119,7 @@ class _Queue:
 
 
 def suggestions(stores: Stores, dataset: str, evidence: str = "", min_agreement: int | None = None) -> Suggestions:
-    """Return classes that at least some number of the archived models predict and that are not among the labels.
+    """Return classes that are not labels, but that at least `min_agreement` archived models predict.
 
     Args:
         stores: The stores.
@@ -150,8 +150,8 @@ def review_queue(stores: Stores, dataset: str, analysis_id: str = "", limit: int
     Args:
         stores: The stores.
         dataset: The data set.
-        analysis_id: The analysis with the severe errors, and whose evidence has the labels; empty: the newest analysis
-            with the default evidence.
+        analysis_id: The analysis whose severe errors are in the queue, and whose evidence has the labels; empty: the
+            newest plausible analysis, judged with the default evidence.
         limit: Maximum number of images.
         offset: Number of images to skip.
 
@@ -178,7 +178,7 @@ def review_queue(stores: Stores, dataset: str, analysis_id: str = "", limit: int
 
 
 def locate_image(stores: Stores, dataset: str, analysis_id: str, image: str) -> QueuePosition:
-    """Return the position of an image in the queue. Raises errors as `review_queue`."""
+    """Return the position of an image in the queue. Raise the errors of `review_queue`."""
     queue = _load_queue(stores, dataset, analysis_id)
     rows, names = queue.images.rows, queue.bundle.judged_names
     (matching,) = np.nonzero(rows == queue.bundle.row_of_name.get(image, -1))
@@ -193,9 +193,9 @@ def locate_image(stores: Stores, dataset: str, analysis_id: str, image: str) -> 
 
 
 def find_labels(stores: Stores, dataset: str, analysis_id: str) -> tuple[Bundle, JudgedAnalysis | None]:
-    """Return the bundle with the labels to review, and the analysis with the severe errors; None if there is none.
+    """Return the bundle with the labels to review, and the analysis with the severe errors, if any.
 
-    Raises errors as `review_queue`.
+    Raise the errors of `review_queue`.
     """
     if not analysis_id:
         bundle = stores.evidence.find(dataset, "")
@@ -230,7 +230,7 @@ def _load_queue(stores: Stores, dataset: str, analysis_id: str) -> _Queue:
 
 
 def _judge_newest(stores: Stores, bundle: Bundle) -> JudgedAnalysis | None:
-    """Return the newest plausible analysis of a bundle's images and classes, judged with the bundle."""
+    """Judge the newest plausible analysis of a bundle's images and classes with the bundle; None if there is none."""
     archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=bundle.dataset)
     for analysis in stores.index.find(archived, NEWEST_FIRST, None, MAX_TRIED):
         predictions = find_predictions(stores.archive, bundle, analysis.id) if is_usable(analysis, bundle) else None

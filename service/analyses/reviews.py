@@ -83,7 +83,7 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
         return _check_repeated(request, review, repeated)
     if review.undoes:
         _check_undo(review, earlier)
-    # After the reviewer's earlier reviews of the image, even if the clock of another process is ahead.
+    # The review must be later than the reviewer's others of the image, even if another process's clock is ahead.
     own = [other.time for other in earlier if other.voter == review.voter]
     review = replace(review, time=max([review.time, *(time + timedelta(microseconds=1) for time in own[-1:])]))
     stored = stores.reviews.create(review)
@@ -119,7 +119,7 @@ def find_review(stores: Stores, dataset: str, image: str, review_id: str) -> Rev
 
 
 def find_undone(stores: Stores, reviews: Iterable[Review]) -> Set[str]:
-    """Return the IDs of those reviews that their reviewers have undone; it reads only the reviews of these images."""
+    """Return the IDs of all undone reviews of the images that some reviews are about."""
     keys = {(review.dataset, review.image) for review in reviews}
     return {undone for key in keys for undone in undone_ids(stores.reviews.find(key))}
 
@@ -163,10 +163,12 @@ def add_classes(review: Review, request: ReviewRequest, bundle: Bundle, is_base:
         review: The review without classes.
         request: The request.
         bundle: The bundle with the classes and with the image.
-        is_base: Whether the bundle is the evidence of the review, whose labels limit the confirmed and added classes.
+        is_base: Whether the bundle is the evidence of the review. If so, confirmed classes must be labels, and added
+            classes must not be labels.
 
     Raises:
-        InvalidRequest: A class is unknown, is both correct and rejected, or is not a label that can be confirmed.
+        InvalidRequest: A class is unknown, is rejected and also confirmed or added, is confirmed without being a label,
+            or is added although it is a label.
     """
     ids = bundle.label_space.ids
     confirmed, added, rejected = (
@@ -215,7 +217,7 @@ def _check_reviewer(reviewer: str, caller: str) -> str:
 
 
 def _check_repeated(request: ReviewRequest, review: Review, stored: Review) -> Review:
-    """Return the stored review with the same ID; raise AlreadyExists if it says something else."""
+    """Return the stored review with the same ID; raise AlreadyExists if its content differs."""
     if replace(review, time=stored.time) != stored:
         raise AlreadyExists(
             f"The request ID {request.request_id!r:.80} was used for another review. Use a new one.", field="request_id"
@@ -224,7 +226,7 @@ def _check_repeated(request: ReviewRequest, review: Review, stored: Review) -> R
 
 
 def _check_undo(review: Review, earlier: Sequence[Review]) -> None:
-    """Raise an error unless a review undoes an own review of the same image that is not undone."""
+    """Raise an error if the review to undo is not of the same image and reviewer, or is already undone."""
     undone = next((other for other in earlier if other.id == review.undoes), None)
     if undone is None:
         raise _not_found(review.undoes, review.image)

@@ -99,8 +99,8 @@ def _submit(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
 def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
     """Return the computation of a request; raise an error if its model, data set, or bundle does not exist.
 
-    Before the first worker registers, it is unknown which images workers have, and which models unless they are
-    declared. The job then waits for a worker.
+    Before the first worker registers, the images of workers are not checked, and the model is checked only if the
+    expected models are configured. The job then waits for a worker.
     """
     model = parse_model_id(request.model)
     workers = ports.models.workers()

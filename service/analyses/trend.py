@@ -48,8 +48,8 @@ from service.summary.trend import accuracies_of, fits_of, metric_intervals, metr
 
 MAX_NAMES = 1000  # selected analyses
 MAX_RANKED = 20  # analyses with percentiles, whose intervals take about 20 ms each
-MAX_LABELS = 50  # groups with a fit, and label keys; models with rarer labels are in none
-OWNER, MODEL = "owner", "model"  # analyses can be grouped by them without a label
+MAX_LABELS = 50  # labels with a fit, and label keys; models with rarer labels have no fit of a label
+OWNER, MODEL = "owner", "model"  # models can be grouped by these even if they have no such label
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
 
 
 def read_published_models(request: TrendRequest) -> list[PublishedModel]:
-    """Return the published models of a request; raise InvalidUpload if the file or its group is wrong."""
+    """Return the published models of a request; raise InvalidUpload if the file is invalid or has another group."""
     if not request.reference:
         return []
     models = read_models(request.reference)
@@ -185,7 +185,7 @@ def _axes(x: Axis | None) -> Mapping[Metric, Axis]:
 
 
 def _comparable_curves(curves: Curves | None, own_superclasses: bool, axes: Mapping[Metric, Axis]) -> Curves | None:
-    """Return the curves of the metrics that are comparable with the published models on their axes."""
+    """Return the curves of the metrics that have a reference and are plotted over the axis of the published models."""
     if curves is None:
         return None
     keys = {
@@ -201,7 +201,7 @@ def _comparable_curves(curves: Curves | None, own_superclasses: bool, axes: Mapp
 
 
 def _metrics(abstained: Sequence[ErrorType], has_published: bool) -> Sequence[Metric]:
-    """Return the metrics of stored analyses. With published models, types after an abstained rule are pooled."""
+    """Return the metrics of stored analyses. With published models, POOLED replaces types from an abstained rule on."""
     if has_published:
         return shown_metrics(abstained)
     abstained_keys = {error_type.key for error_type in abstained}
@@ -314,9 +314,9 @@ def _default_evidence(stores: Stores, archived: AnalysisFilter) -> str:
 
 
 def _find_others(results: Sequence[StoredResult], selected: Sequence[StoredResult], by: str) -> list[StoredResult]:
-    """Return the results that are not selected, newest first.
+    """Return one result for each model version that is not selected, newest first.
 
-    Of each version of a model, only the newest result is returned; one with a label is preferred.
+    It is the newest result of the version with a label, or else the newest result.
     """
     selected_versions = {result.version for result in selected}
     others: dict[tuple[str, str], StoredResult] = {}
@@ -327,7 +327,7 @@ def _find_others(results: Sequence[StoredResult], selected: Sequence[StoredResul
 
 
 def _find_bundle(stores: Stores, dataset: str, evidence: str) -> Bundle | None:
-    """Return a bundle; None if it is not served."""
+    """Return a bundle; None if it is not served or cannot be read."""
     try:
         return stores.evidence.find(dataset, evidence)
     except (EvidenceNotFound, EvidenceDamaged, Unavailable):

@@ -111,7 +111,7 @@ def upload(
 
 
 def _layout(stores: Stores, bundle: Bundle, mapping: str) -> Layout:
-    """Return what a parser needs to know of the data set."""
+    """Return the properties of the data set that a parser needs."""
     classes = None if bundle.classes.all() else bundle.classes
     find_datasets = partial(_find_datasets, stores, bundle.dataset)
     return Layout(
@@ -255,7 +255,8 @@ def find_repeated(
             raise request_id_conflict(request.request_id) from error
         if ports.stores.clock().timestamp() - requests.creation_time(reserved.analysis) < JUDGING_SECONDS:
             raise Unavailable("The same request is in progress. Try again later.", retry_after=1) from error
-        # The process that reserved the id has ended before it archived the analysis. The delivery remains bound to it.
+        # The process that reserved the id ended before it archived the analysis. The second call does not pass the
+        # delivery, which remains bound to the missing analysis.
         ports.stores.jobs.release_request_id(request.request_id)
         return find_repeated(ports, request, request_digest, analysis_id, owner)
 

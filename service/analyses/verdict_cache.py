@@ -1,4 +1,4 @@
-"""Verdicts in memory: those of all archived analyses of a bundle, and the analyses whose images were listed last."""
+"""Verdicts in memory: those of a bundle's archived analyses, and the analyses whose images were listed last."""
 
 import threading
 from collections import OrderedDict
@@ -53,7 +53,7 @@ class ModelVerdicts:
         return counts
 
     def find(self, analysis_id: str) -> StoredVerdicts | None:
-        """Return the verdicts of one analysis; None if it is not among them."""
+        """Return the verdicts of one analysis; None if these verdicts do not include it."""
         return next((analysis for analysis in self.analyses if analysis.id == analysis_id), None)
 
 

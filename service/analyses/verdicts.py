@@ -59,8 +59,8 @@ def load_judged(stores: Stores, analysis_id: str) -> JudgedAnalysis:
     Raises:
         AnalysisNotFound: The analysis does not exist.
         NotReady: The analysis has no result.
-        EvidenceNotFound: Its bundle is not served.
-        Unavailable: The archive does not have its predictions.
+        EvidenceNotFound: The bundle of the analysis is not served.
+        Unavailable: The archive does not have the predictions, or they do not fit the bundle.
     """
     analysis = queries.get_succeeded(stores, analysis_id)
     predictions = stores.archive.predictions(analysis_id)
@@ -94,7 +94,7 @@ def find_bundle(stores: Stores, analysis: Analysis) -> Bundle:
 
 
 def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArray[np.intp]:
-    """Return the rows of matching verdicts, ascending.
+    """Return the rows of the verdicts that match a filter, ascending.
 
     Raises:
         InvalidRequest: The data set does not have the group, superclass, or slice.
@@ -184,9 +184,9 @@ def verdict_table(
         with_evidence: Whether to add the columns of the evidence.
 
     Returns:
-        A row for each verdict in the order of the data set. Tags and groups are joined by spaces; groups by semicolons
-        if the name of a group contains a space. `probability` exists if the predictions have it. Texts that repeat are
-        dictionary arrays.
+        A row for each verdict in the order of the data set. Tags and groups are joined by spaces. If the name of a
+        group contains a space, groups are joined by semicolons instead. `probability` exists if the predictions have
+        it. Columns with repeated texts are dictionary arrays.
     """
     rows = select_rows(judged, filter)
     bundle, evidence = judged.bundle, judged.bundle.evidence
@@ -247,7 +247,7 @@ def _tag_texts(verdicts: Bytes, problematic: Mask) -> pa.Array:
 
 
 def _group_texts(groups: Mapping[str, Mask], rows: NDArray[np.intp]) -> pa.Array:
-    """Return the groups of each of some samples as text. Groups are separated as labels are in files of labels."""
+    """Return the groups of each selected sample as text, with the separators of labels files."""
     separator = ";" if any(" " in group for group in groups) else " "
     bits = np.zeros(len(rows), dtype=np.int64)
     for bit, members in enumerate(groups.values()):

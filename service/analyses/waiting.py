@@ -26,7 +26,7 @@ def waiting_reason(offers: Sequence[WorkerOffer], live_workers: int, spec: JobSp
 
 
 def install_remedy(model: str) -> str:
-    """Return what a worker needs to load the source of a model."""
+    """Return a sentence that says how to enable a worker to load models from the source of a model."""
     source = model.partition(":")[0]
     return _REMEDIES.get(source, "Install errata-service[worker] on a worker.")
 

@@ -20,7 +20,7 @@ from service.jobs.transitions import OutboxItem
 POLL_SECONDS = 2.0  # interval between two checks of an unfinished analysis
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 300.0  # the delay doubles at each failed attempt
 MAX_ATTEMPTS = 600  # about two days
-MAX_PENDING_ATTEMPTS = 20  # checks for a missing analysis, because it may be archived soon
+MAX_PENDING_ATTEMPTS = 20  # checks for a missing analysis, which may be archived soon
 LEASE_SECONDS = 60.0  # an item that is neither written nor postponed is due again after this time
 _log = structlog.get_logger()
 
@@ -115,7 +115,7 @@ def write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) ->
     writer = writers.get(registry_of(analysis))
     if analysis.state is State.CANCELLED or writer is None:
         return _drop(ports.stores, item)
-    # A worker has already looked up an mlflow: model in the registry.
+    # For an mlflow: model, a worker has already found that the registry does not have the version.
     if _is_model_missing(analysis) and analysis.request.model.startswith("mlflow:"):
         return _drop_missing_version(ports.stores, item, analysis)
     try:

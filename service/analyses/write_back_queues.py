@@ -20,7 +20,7 @@ from service.analyses.write_back import (
 from service.jobs.transitions import OutboxItem
 
 MAX_QUEUED = 8  # items of a registry; further ones are due again after POLL_SECONDS
-MAX_WAITING_SECONDS = LEASE_SECONDS / 2  # in a queue; later, another process may soon lease the item
+MAX_WAITING_SECONDS = LEASE_SECONDS / 2  # maximum time in a queue; after it, another process may soon lease the item
 
 
 class WriteBackQueues:
@@ -37,7 +37,7 @@ class WriteBackQueues:
         """Lease all due items, and queue them.
 
         Returns:
-            The outcomes of items that no registry receives.
+            The outcomes of items without a configured registry, which are processed at once.
 
         Raises:
             Unavailable: The job store is unavailable.
@@ -58,7 +58,7 @@ class WriteBackQueues:
     def process(self, registry: str, timeout: float) -> WriteBackResult | None:
         """Write back the next item of a registry.
 
-        The lease is renewed before, so that no other process writes the same result meanwhile.
+        The lease of the item is renewed first, so that no other process writes the same result meanwhile.
 
         Args:
             registry: The id of the registry.

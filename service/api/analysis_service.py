@@ -294,7 +294,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
             yield chunk
 
     def _explain(self, name: str, predicted_class: str, has_evidence: bool = True) -> pb.Verdict:
-        """Return the verdict with a name; that of another prediction, without a name, if `predicted_class` is set."""
+        """Return the stored verdict or, if `predicted_class` is set, the verdict on that prediction, without a name."""
         analysis_id, file_name = wire.verdict_ids(name)
         judged = verdicts.load_judged(self._ports.stores, analysis_id)
         label_space = judged.bundle.label_space

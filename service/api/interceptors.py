@@ -79,7 +79,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._health_responses.evict_all()
 
     def _refusing_handler(self, method: str, error: ErrataError) -> Any:
-        """Return a handler that refuses a call. For a stream handler, gRPC does not receive a message first."""
+        """Return a handler that refuses a call: a stream handler, so that gRPC does not first receive a message."""
 
         async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             async with _Call(self._metrics, method, context):

@@ -101,7 +101,7 @@ def make_server(
 ) -> GrpcServer:
     """Create a server and bind it to an address; without credentials, it serves plain text.
 
-    The limit on uploads also counts those of the pages.
+    The pages share the limit on uploads.
 
     Raises:
         RuntimeError: The address is in use.

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 class UploadReceiver:
-    """Receives a limited number of uploads at once, of all services. Used only on the event loop.
+    """Receives the uploads of all services, a limited number at once. Used only on the event loop.
 
     Args:
         slots: The limit, which the pages share.
@@ -45,7 +45,7 @@ class UploadReceiver:
 
         Args:
             messages: Messages with a `header` or a `chunk` in `part`; without a header, messages with a `chunk`.
-            start: Returns the use case for a header, which is None if there is none.
+            start: Returns the use case for a header; the argument is None if `has_header` is False.
             has_header: Whether the first message has a header.
 
         Raises:

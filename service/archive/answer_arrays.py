@@ -1,9 +1,9 @@
-"""Answers in words as arrays of an npz file.
+"""Free-text answers as arrays of an npz file.
 
 answers            (B,) uint8   JSON: {"texts": [D distinct answers], "candidates": {"NUMBER": [class, …]}}
 answer_outcomes    (D,) uint8   AnswerOutcome
 answer_overridden  (D,) bool    whether the mapping file lists the answer
-answer_index       (A,) int32   answer of each image; -1: none
+answer_index       (A,) int32   index of the answer of each image in `texts`; -1: none
 """
 
 import json

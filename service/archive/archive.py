@@ -1,7 +1,7 @@
 """An archive in a folder or an object store, with two files per analysis.
 
 ID.predictions.npz  written first: top1 (A,) int16; optional: probability (A,) float16, among (A,) int16,
-                    subset (A,) bool, and those of answers in words (answer_arrays.py)
+                    subset (A,) bool, and those of free-text answers (answer_arrays.py)
 ID.json             written second, which makes the analysis visible; document.py has its schema
 archive-id          a random id of the archive, written once
 """
@@ -45,7 +45,7 @@ class FileArchive:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._lock = threading.Lock()
-        self._damaged: set[str] = set()  # ids of documents that cannot be read, which are logged once
+        self._damaged: set[str] = set()  # ids of unreadable documents, so that each is logged once
         self._last_listing: tuple[Set[str], Set[str]] = frozenset(), frozenset()  # file names, and the ids in them
 
     def put(self, analysis: Analysis, predictions: Predictions) -> Record:
@@ -98,7 +98,7 @@ class FileArchive:
             ) from error
 
     def ids(self) -> Set[str]:
-        """Return the ids of all documents; the same object while the file names do not change."""
+        """Return the ids of all documents; the same object as before if the file names have not changed."""
         names = self._files.names()
         with self._lock:
             last_names, ids = self._last_listing
@@ -110,7 +110,7 @@ class FileArchive:
             return ids
 
     def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
-        """Yield the records of some analyses. Unreadable documents are logged once and skipped."""
+        """Yield the records of the given analyses. Unreadable documents are logged once and skipped."""
         documents = {_document(analysis_id): analysis_id for analysis_id in analysis_ids if _ID.fullmatch(analysis_id)}
         for name, content in self._files.read_many(documents):
             with suppress(NewerRecord):
@@ -118,7 +118,7 @@ class FileArchive:
                     yield record
 
     def delete(self, analysis_id: str) -> bool:
-        """Delete an analysis: the document first, so that no reader finds it without predictions."""
+        """Delete an analysis: the document first, so that no reader finds a document without predictions."""
         if not _ID.fullmatch(analysis_id):
             return False
         with self._lock:
@@ -141,7 +141,7 @@ class FileArchive:
         return self._checked_id(content or b"")
 
     def find_id(self) -> str:
-        """Return the id of the archive; empty if it has none yet. Raise errors as `id`."""
+        """Return the id of the archive; empty if it has none yet. Raise the errors of `id`."""
         content = self._files.read(ID_FILE)
         return "" if content is None else self._checked_id(content)
 

@@ -80,13 +80,13 @@ def from_document(document: dict[str, Any]) -> Analysis:
     _check_text(json.dumps(document, ensure_ascii=False))
     analysis = _VALIDATOR.validate_python(_to_values(analysis))
     _check_numbers(document)
-    _check_numbers(_to_values(analysis))  # the validator also reads numbers from text, such as "NaN"
+    _check_numbers(_to_values(analysis))  # the validator also converts text such as "NaN" to numbers
     _check_complete(analysis)
     return analysis
 
 
 def parse_document(document: dict[str, Any]) -> Analysis:
-    """Return the analysis of a document that `from_document` accepted before, without checking its values again."""
+    """Return the analysis of a document that `from_document` has accepted. Its values are not checked again."""
     check_schema("an archived analysis", document["schema"], SCHEMA)
     values = known_fields(Analysis, document)
     request = known_fields(AnalysisRequest, values["request"])
@@ -107,7 +107,7 @@ def parse_document(document: dict[str, Any]) -> Analysis:
 
 
 def _to_values(value: Any) -> Any:
-    """Return a record as dictionaries. `asdict` copies each value, which takes two thirds of the time of a document."""
+    """Return a record as dictionaries. `asdict` would also copy each value, which takes most of the time."""
     if is_dataclass(value):
         return {name: _to_values(field_value) for name, field_value in vars(value).items()}
     if isinstance(value, tuple):
@@ -132,7 +132,7 @@ def _check_numbers(value: object) -> None:
             _check_numbers(nested)
     elif isinstance(value, int) and not 0 <= value <= MAX_COUNT:
         raise ValueError(f"expected counts up to {MAX_COUNT}, got {value}")
-    elif isinstance(value, float) and not math.isfinite(value):  # JSON has no such numbers, but Python reads them
+    elif isinstance(value, float) and not math.isfinite(value):  # JSON has neither, but Python's parser accepts both
         raise ValueError(f"expected numbers, got {value}")
 
 

@@ -14,10 +14,10 @@ from errata.files import write_files
 from service.object_store import is_remote, open_file_system
 from service.storage import create_file, read_regular_file
 
-MAX_FILE_BYTES = 256 << 20  # a hundred times the size of an analysis
-SETTLED_NS = 1_000_000_000  # age of a folder's last change after which its listing is cached
-READERS = 16  # concurrent reads of objects, which are slow because of the round trip
-RETRY_AFTER = 10.0  # seconds, in the error while the files are unavailable
+MAX_FILE_BYTES = 256 << 20  # a hundred times the usual size of an analysis
+SETTLED_NS = 1_000_000_000  # seconds since the last change of a folder after which its listing is cached
+READERS = 16  # concurrent reads of objects; the round trip makes each read slow
+RETRY_AFTER = 10.0  # seconds, in the error that the files are unavailable
 
 
 class Files(Protocol):
@@ -32,11 +32,11 @@ class Files(Protocol):
         ...
 
     def write(self, contents: Mapping[str, bytes]) -> None:
-        """Write files by name, each atomically, in order: a reader that finds one of them finds those before it."""
+        """Write files by name, in order and each atomically. A reader that finds one also finds the previous ones."""
         ...
 
     def create(self, name: str, content: bytes) -> None:
-        """Write a file unless it exists; atomic if the folder or the object store supports it."""
+        """Write a file unless it exists. The check is atomic if the folder or the object store supports this."""
         ...
 
     def delete(self, name: str) -> bool:
@@ -44,7 +44,7 @@ class Files(Protocol):
         ...
 
     def modification_time(self, name: str) -> float | None:
-        """Return the modification time in seconds since 1970; None if the file or its time does not exist."""
+        """Return the modification time in seconds since 1970; None if the file does not exist or has no such time."""
         ...
 
     def names(self) -> Set[str]:
@@ -110,7 +110,7 @@ class FolderFiles:
             raise _unavailable("read", error) from error
 
     def names(self) -> Set[str]:
-        """Return the names of all files; the same object while the folder does not change."""
+        """Return the names of all files. Return the same object as before if the folder has not changed."""
         try:
             modified_ns = self._folder.stat().st_mtime_ns
             if self._cached_names is not None and self._cached_names[0] == modified_ns:
@@ -134,7 +134,7 @@ class FolderFiles:
                     status = file.stat()
                 except FileNotFoundError:
                     continue  # deleted meanwhile
-                if stat.S_ISREG(status.st_mode):  # folders have other records
+                if stat.S_ISREG(status.st_mode):  # subfolders contain other records
                     sizes[file.name] = status.st_size
         except OSError as error:
             raise _unavailable("read", error) from error
@@ -176,7 +176,7 @@ class ObjectFiles:
             raise _unavailable("written", error) from error
 
     def create(self, name: str, content: bytes) -> None:
-        """Write an object unless it exists: a conditional put if fsspec supports it (S3), otherwise not atomic."""
+        """Write an object unless it exists. This is atomic only if fsspec supports a conditional put, as for S3."""
         try:
             self._files.pipe_file(f"{self._prefix}/{name}", content, mode="create")
         except FileExistsError:
@@ -233,6 +233,6 @@ def open_files(location: str) -> Files:
 
 
 def _unavailable(operation: str, error: Exception) -> Unavailable:
-    """Return the error for files that cannot be read or written."""
+    """Return the error for an operation on the files that failed."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return Unavailable(f"The archive could not be {operation}: {reason}.", retry_after=RETRY_AFTER)

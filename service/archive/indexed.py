@@ -1,4 +1,4 @@
-"""The archive of a process with its index: each write and deletion also changes the index."""
+"""An archive with its index: each write and each deletion also changes the index."""
 
 import threading
 from collections import OrderedDict
@@ -10,12 +10,12 @@ from errata.errors import Unavailable
 from service.archive.port import AnalysisIndex, Archive, Record
 from service.domain import Analysis, Predictions
 
-MAX_CACHED = 256  # analyses, of about 20 kB each
+MAX_CACHED = 256  # number of cached analyses, of about 20 kB each
 _log = structlog.get_logger()
 
 
 class IndexedArchive:
-    """An archive with an index and a cache of the analyses that were used last.
+    """An archive with an index, and with a cache of the most recently used analyses.
 
     Args:
         archive: The archive.
@@ -31,7 +31,7 @@ class IndexedArchive:
         self._announce = announce
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, Analysis] = OrderedDict()
-        self._num_drops = 0  # removals from the cache, each of which can make a concurrent read outdated
+        self._num_drops = 0  # number of removals from the cache; after each, a concurrent read can be outdated
 
     def put(self, analysis: Analysis, predictions: Predictions) -> Record:
         """Store an analysis, and return its record."""
@@ -40,7 +40,7 @@ class IndexedArchive:
             self._remember(analysis)
         try:
             self.index.add([record])
-        except Unavailable as error:  # the next comparison with the archive adds it
+        except Unavailable as error:  # the next comparison with the archive adds the analysis
             _log.warning("analysis not indexed", analysis=analysis.id, error=error.message)
         self._announce(analysis.id)
         return record
@@ -68,7 +68,7 @@ class IndexedArchive:
         return self._archive.ids()
 
     def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
-        """Yield the records of some analyses, from the archive."""
+        """Yield the records of the given analyses, from the archive."""
         return self._archive.records(analysis_ids)
 
     def delete(self, analysis_id: str) -> bool:
@@ -79,7 +79,7 @@ class IndexedArchive:
         return is_deleted
 
     def forget(self, analysis_ids: Collection[str]) -> None:
-        """Remove analyses that were deleted from the archive from the cache and the index."""
+        """Remove analyses from the cache and the index, because they were deleted from the archive."""
         self._drop(analysis_ids)
         try:
             self.index.remove(analysis_ids)
@@ -87,7 +87,7 @@ class IndexedArchive:
             _log.warning("analyses not removed from the index", count=len(analysis_ids), error=error.message)
 
     def refresh(self, analysis_id: str) -> None:
-        """Read an analysis again that another process has written or deleted."""
+        """Update the cache and the index after another process has written or deleted an analysis."""
         self._drop([analysis_id])
         if records := [*self._archive.records([analysis_id])]:
             self.index.add(records)

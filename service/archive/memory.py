@@ -42,7 +42,7 @@ class InMemoryArchive:
         return self._ids
 
     def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
-        """Yield the records of some analyses."""
+        """Yield the records of the given analyses."""
         for analysis_id in analysis_ids:
             if analysis := self.get(analysis_id):
                 yield Record(analysis, encode_document(analysis))

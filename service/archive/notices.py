@@ -1,6 +1,6 @@
 """Notices between the API processes of one Redis: the ids of analyses that a process has archived or deleted.
 
-A notice can be lost. The periodic comparison of the index with the archive finds what a lost notice announced.
+A notice can be lost. The periodic comparison of the index with the archive finds the change then.
 """
 
 import re
@@ -15,7 +15,7 @@ import structlog
 from errata.errors import ErrataError
 
 CHANNEL = "errata:archive:changed"
-MAX_WAITING = 10_000  # notices that are not yet sent; further ones are dropped
+MAX_WAITING = 10_000  # maximum number of notices that wait to be sent; further ones are dropped
 WAIT_SECONDS = 0.25  # maximum duration of a wait, after which a thread checks whether it is stopped
 RETRY_SECONDS = 2.0  # pause after an error of Redis
 _NOTICE = re.compile(rb"([0-9a-f]{32}) ([0-9a-z]{1,64})")
@@ -48,7 +48,7 @@ class RedisNotices:
 
         Args:
             on_change: Called with the id of an analysis that another process has archived or deleted.
-            on_connected: Called after each connection. Earlier notices are lost.
+            on_connected: Called each time a connection is made. Notices sent before it are lost.
         """
         for name, run in (
             ("notices-out", self._run_sender),

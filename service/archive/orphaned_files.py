@@ -1,4 +1,4 @@
-"""Orphaned files of an archive, left by killed processes: scratch files, and predictions without a document."""
+"""Orphaned files, which killed processes leave in an archive: scratch files, and predictions without a document."""
 
 import re
 import time
@@ -21,7 +21,7 @@ def remove_orphaned_files(files: Files, clock: Callable[[], float] = time.time, 
     Args:
         files: The files of the archive.
         clock: Returns the time in seconds since 1970.
-        age: Seconds after which a file is orphaned. A file of unknown age is not removed.
+        age: Age in seconds from which a file is removed. A file of unknown age is not removed.
 
     Returns:
         The number of removed files.

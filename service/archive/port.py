@@ -1,4 +1,4 @@
-"""The ports of the archive of finished analyses, and of its index."""
+"""The interfaces of the archive of finished analyses and of its index."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Record:
     """An archived analysis with its document."""
 
     analysis: Analysis
-    document: bytes  # JSON, as it is stored; it can have fields that this version does not know
+    document: bytes  # JSON as stored, perhaps with fields that this version does not know
 
 
 class Archive(Protocol):
@@ -44,11 +44,11 @@ class Archive(Protocol):
         ...
 
     def ids(self) -> Set[str]:
-        """Return the ids of all analyses, also of damaged ones; the same object while nothing changes."""
+        """Return the ids of all analyses, including damaged ones; the same object as before if nothing has changed."""
         ...
 
     def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
-        """Yield the records of some analyses; skip those that do not exist or cannot be read."""
+        """Yield the records of the given analyses; skip those that do not exist or cannot be read."""
         ...
 
     def delete(self, analysis_id: str) -> bool:
@@ -56,11 +56,11 @@ class Archive(Protocol):
         ...
 
     def id(self) -> str:
-        """Return the random id of the archive, which never changes and distinguishes it from other archives."""
+        """Return the random id of the archive, which never changes; create it if the archive has none."""
         ...
 
     def find_id(self) -> str:
-        """Return the id of the archive without creating one; empty if it has none yet."""
+        """Return the id of the archive; empty if it has none yet. Unlike `id`, this does not create one."""
         ...
 
     def size(self) -> int:
@@ -71,7 +71,7 @@ class Archive(Protocol):
 class AnalysisIndex(Protocol):
     """Answers queries of archived analyses without reading the archive. Thread-safe.
 
-    An index contains nothing that the archive does not have, so it can be deleted and built again.
+    Everything in an index comes from the archive, so an index can be deleted and built again.
     """
 
     @property
@@ -97,14 +97,14 @@ class AnalysisIndex(Protocol):
         until: Cursor | None = None,
         limit: int | None = None,
     ) -> int:
-        """Return the number of analyses that match a filter; with `until`, of those up to a position of an order.
+        """Return the number of analyses that match a filter; with `until`, only up to this position in the order.
 
-        With `limit`, more analyses than that may be counted as `limit`.
+        With a `limit`, the result may be `limit` if there are more analyses.
         """
         ...
 
     def contained(self, analysis_ids: Collection[str]) -> Set[str]:
-        """Return those of some ids that the index has."""
+        """Return the given ids that are in the index."""
         ...
 
     def num_by_dataset(self) -> Mapping[str, int]:
@@ -112,11 +112,11 @@ class AnalysisIndex(Protocol):
         ...
 
     def results(self, dataset: str, evidence: str, group: str) -> Sequence[StoredResult]:
-        """Return the results of a data set that were judged with some evidence, newest first."""
+        """Return the plausible results of a data set that were judged with this evidence, newest first."""
         ...
 
     def newest_versions(self) -> Sequence[ModelVersion]:
-        """Return the newest successful analysis of each version of each named model on each data set, newest first."""
+        """Return the newest successful analysis for each named model, version, and data set; newest first."""
         ...
 
     def ids(self) -> Set[str]:

@@ -1,4 +1,4 @@
-"""Published evidence and the audit log in an archive: `evidence/` has the files, and `audit/` one record per event."""
+"""Published evidence and the audit log in an archive: `evidence/` has files, and `audit/` has one record per event."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from service.archive.files import open_files
 from service.archive.record_log import RecordLog
 from service.domain import AuditEvent
 
-REFRESH_SECONDS = 1.0  # age of the list of events after which events of other processes are read
+REFRESH_SECONDS = 1.0  # age of the list of events in seconds after which it is read again
 _log = structlog.get_logger()
 
 
@@ -27,7 +27,7 @@ class ArchivePublications:
         self._read_at = 0.0
 
     def events(self) -> Sequence[AuditEvent]:
-        """Return the events, oldest first, those of other processes after up to a second.
+        """Return the events, oldest first. Events of other processes appear after at most a second.
 
         While the archive is unavailable, return the events that were read before.
         """
@@ -44,7 +44,7 @@ class ArchivePublications:
             return self._events
 
     def refresh(self) -> None:
-        """Make the next call of `events` read the archive."""
+        """Make the next call to `events` read the archive."""
         with self._lock:
             self._read_at = -self._refresh_seconds
 

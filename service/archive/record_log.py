@@ -1,4 +1,4 @@
-"""Append-only records in an archive, such as reviews: one file each, so that no two processes write the same file."""
+"""Append-only records in an archive, such as reviews. Each has its own file, so processes never share a file."""
 
 import json
 import re
@@ -43,11 +43,11 @@ T = TypeVar("T", bound=Dated)
 class RecordLog(Generic[T]):
     """The records of one dataclass in a folder or an object store. Thread-safe.
 
-    `append` returns after the record is on the disk. Records of other processes appear with the next read. A read
-    decodes only the records that are new.
+    `append` returns after the records are stored. The next read finds the records of other processes. A read decodes
+    only new records.
 
     Args:
-        files: The files. They contain nothing else.
+        files: The folder or object store. It contains no other files.
         kind: The dataclass of the records.
         keys: Returns the keys under which `find` finds a record; None: `find` is not used.
     """
@@ -66,7 +66,7 @@ class RecordLog(Generic[T]):
         self._all: Sequence[T] = ()
 
     def append(self, *records: T) -> None:
-        """Store records in order: a process that finds one of them finds those before it.
+        """Store records in order: a process that finds one of them also finds the previous ones.
 
         Args:
             *records: The records.
@@ -90,7 +90,7 @@ class RecordLog(Generic[T]):
         return (None if content is None else self._decode(name, content)) or record
 
     def all(self) -> Sequence[T]:
-        """Return all records, oldest first; the same object while there are no new ones.
+        """Return all records, oldest first. Without new records, return the same object as before.
 
         Raises:
             Unavailable: The archive cannot be read.
@@ -113,9 +113,9 @@ class RecordLog(Generic[T]):
             return tuple(self._by_key.get(key, ()))
 
     def newest_first(self, first: str, last: str) -> Iterator[T]:
-        """Yield the records whose IDs are from `first` to before `last`, by falling ID.
+        """Yield the records whose IDs are at least `first` and less than `last`, in descending order of ID.
 
-        For IDs that begin with the time. Nothing stays in memory, and only the records that are used are read.
+        Use it for IDs that begin with the time. The log reads the records in batches, and keeps none in memory.
 
         Raises:
             Unavailable: The archive cannot be read.

@@ -22,7 +22,7 @@ class Stoppable(Protocol):
 
 
 def start_each(background: ExitStack, *parts: Stoppable) -> None:
-    """Start some parts, which `background` stops in reverse order when it is closed."""
+    """Start the parts. When `background` is closed, it stops them in reverse order."""
     for part in parts:
         background.callback(part.stop)
         part.start()

@@ -53,7 +53,7 @@ def build_evidence(dataset: str, inputs: Inputs, output: Path) -> Bundle:
 
 
 def build_from_reviews(base: Path, reviews: Path | None, min_reviews: int, output: Path, settings: Settings) -> Bundle:
-    """Build the evidence of a bundle and reviews.
+    """Build a bundle from another bundle and reviews.
 
     Args:
         base: Folder of the bundle to correct.
@@ -80,7 +80,7 @@ def build_from_reviews(base: Path, reviews: Path | None, min_reviews: int, outpu
 
 
 def find_published(digest: str, settings: Settings) -> Path | None:
-    """Return the folder of the published bundle with a digest prefix, which is fetched; None if there is none."""
+    """Fetch the only published bundle with a digest prefix, and return its folder; None for no or several bundles."""
     published = PublishedEvidence(ArchivePublications(settings.archive_location), settings.data_dir / "evidence")
     events = [event for event in published.events().values() if event.digest.startswith(digest)]
     return published.fetch(events[0]) if len(events) == 1 else None

@@ -26,7 +26,7 @@ def check_files(name: str, inputs: Inputs, predictions: Path | None, max_bytes: 
         max_bytes: Maximum size of the predictions.
 
     Raises:
-        InvalidEvidence: The combination of files makes no sense.
+        InvalidEvidence: The combination of files is invalid.
     """
     check_inputs(name, inputs, is_custom=True)
     if predictions is not None and inputs.labels is None:

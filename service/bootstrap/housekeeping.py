@@ -52,7 +52,7 @@ class Housekeeping:
                 return
 
     def _wait_for_index(self) -> bool:
-        """Wait until the index has all archived analyses; return False if the thread must stop before."""
+        """Wait until the index has all archived analyses; return False if the thread must stop earlier."""
         while not self._stores.index.is_complete:
             if self._stopped.wait(INDEX_POLL_SECONDS):
                 return False

@@ -45,7 +45,7 @@ class Indexing:
             self._notices.start(self.archive.refresh, on_connected=self._task.wake)
 
     async def wait(self, stopped: asyncio.Event) -> None:
-        """Wait for the first comparison, for at most FIRST_SECONDS: a rebuild does not delay the start."""
+        """Wait for the first comparison, for at most FIRST_SECONDS, so that a rebuild does not delay the start."""
         deadline = time.monotonic() + FIRST_SECONDS
         while not (self._comparison.first_ended.is_set() or stopped.is_set() or time.monotonic() > deadline):
             await asyncio.sleep(POLL_SECONDS)

@@ -1,11 +1,12 @@
 """Kills the parent process if it still runs some seconds after SIGTERM or SIGINT.
 
-Signal handlers and threads of the parent can't run while another thread holds the GIL, as a long regular expression
-does. This process depends only on a pipe, into which the parent's interpreter writes the number of each signal
-(`signal.set_wakeup_fd`). Process 1 of a container can't be killed from inside the container; the container runtime
-kills it.
+Signal handlers and threads of the parent can't run while another thread holds the GIL, for example during a long match
+of a regular expression. This process depends only on a pipe, into which the parent's interpreter writes the number of
+each signal (`signal.set_wakeup_fd`). Process 1 of a container can't be killed from inside the container; the container
+runtime kills it.
 
-Usage: `python kill_parent.py SECONDS`, with the pipe as standard input. Imports only the standard library (8 MB).
+Usage: `python kill_parent.py SECONDS`, with the pipe as standard input. The script imports only the standard library
+(8 MB of memory).
 """
 
 import json

@@ -57,7 +57,7 @@ async def run_local(
     ports = make_ports(settings, store, indexing.archive, engine, metrics)
     registries = [source.registry for source in hook_sources.values()]
     check_datasets(ports.stores.evidence, registries)
-    background = ExitStack()  # stops what runs besides the servers and the engine, the last started first
+    background = ExitStack()  # stops all but the servers and the engine, in reverse order
     background.callback(indexing.stop)
     indexing.start()
     background.callback(ports.parsers.stop)
@@ -103,7 +103,7 @@ async def run_local(
 def _serve_engine(
     engine: Engine, ports: Ports, store: InMemoryJobStore, settings: Settings, predictor: Predictor | None
 ) -> ProcessPredictor:
-    """Start the engine with a worker and the judging, and return the process that runs models."""
+    """Start the engine, which runs a worker and judges jobs; return the process that runs models."""
     images = image_folders(settings)
     models = process_predictor(settings, images)
     worker = Worker(

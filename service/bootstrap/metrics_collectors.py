@@ -24,8 +24,8 @@ _log = structlog.get_logger()
 class StoreCollector:
     """Checks whether the job store is available, and collects its metrics.
 
-    The metrics are the same in all processes, and reading them costs more than a ping. If `every` is above 1, only
-    every `every`-th call reads them, and the other calls ping the store.
+    The metrics are the same in all processes, and reading them costs more than a ping. If `every` is above 1, one
+    of `every` calls reads the metrics, and the other calls only ping the store.
     """
 
     def __init__(self, store: JobStore, metrics: Metrics, gpu_memory: GpuMemory = dict, every: int = 1) -> None:
@@ -135,7 +135,7 @@ class ResultsCollector:
 
 
 def make_results_task(stores: Stores, metrics: Metrics, settings: Settings) -> PeriodicTask:
-    """Return the task that collects results; it runs less often for an object store, whose documents are slow."""
+    """Return the task that collects results; it runs less often for an object store, whose reads are slow."""
     collector = ResultsCollector(stores, metrics, settings.watched_models, settings.max_watched)
     return PeriodicTask("results", collector, archive_interval(settings))
 

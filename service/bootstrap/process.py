@@ -24,9 +24,8 @@ _log = structlog.get_logger()
 def reduced_latency() -> Iterator[None]:
     """Reduce the latency of calls while a block runs.
 
-    Charts are drawn in a separate process, threads switch every millisecond, and the garbage collector ignores all
-    objects that exist at the start of the block until the process ends (a full collection would pause all calls for
-    50 ms).
+    A separate process draws charts, and threads switch every millisecond. Until the process ends, the garbage collector
+    ignores all objects that exist at the start of the block: a full collection would pause all calls for 50 ms.
     """
     chart_process.start()
     before = sys.getswitchinterval()
@@ -54,7 +53,7 @@ def raise_file_limit() -> None:
 def stop_on_signals(stopped: asyncio.Event, grace: float) -> Iterator[None]:
     """Set an event at the first SIGTERM or SIGINT; end the process at the second signal or after the grace period.
 
-    If the block ends without a signal, such as at a setting that is refused, the handlers before it are restored.
+    If the block ends without a signal, for example because a setting is invalid, the previous handlers are restored.
 
     Args:
         stopped: The event.

@@ -64,7 +64,7 @@ async def _run_service(settings: Settings, stopped: asyncio.Event, on_ready: Cal
     store_collector = StoreCollector(store, metrics, every=COLLECT_EVERY)
     store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
     identity = ArchiveIdentity(indexing.archive, store, settings.archive_location)
-    background = ExitStack()  # stops what runs besides the servers and the engine, the last started first
+    background = ExitStack()  # stops all but the servers and the engine, in reverse order
     background.callback(indexing.stop)
     indexing.start()
     background.callback(ports.parsers.stop)

@@ -124,7 +124,7 @@ class Servers:
     async def _start_listeners(
         self, is_ready: Callable[[], bool], routes: Sequence[Route], quota: RequestQuota
     ) -> list[Listener]:
-        """Start the HTTP listener of the routes, and the one of the metrics if they have an address of their own."""
+        """Start the HTTP listener of the routes and, if the metrics have their own address, that of the metrics."""
         settings, authorizer = self.settings, self.security.authorizer
         public_host = urlsplit(settings.public_url).hostname
         content = SiteContent(

@@ -29,7 +29,7 @@ Superclass = tuple[str, tuple[int, ...]]  # name and classes
 
 @dataclass(frozen=True)
 class ProposalInputs:
-    """Files and options. Superclasses come from predictions or an encoder, if there is one, else from WordNet."""
+    """Files and options. Superclasses come from the predictions or the encoder or, without both, from WordNet."""
 
     classes: Path
     labels: Path | None = None
@@ -41,11 +41,11 @@ class ProposalInputs:
 
 @dataclass(frozen=True)
 class SuperclassProposal:
-    """Proposed superclasses, and those that the classes have already."""
+    """The proposed superclasses, and the superclasses that the classes already have."""
 
     label_space: LabelSpace
     origin: str  # for messages
-    superclasses: tuple[Superclass, ...]  # of classes that have none
+    superclasses: tuple[Superclass, ...]  # proposed for the classes that have none
     notes: tuple[str, ...] = ()
 
     @property
@@ -76,7 +76,7 @@ def propose_superclasses(inputs: ProposalInputs) -> SuperclassProposal:
     """Propose superclasses for the classes that have none.
 
     Raises:
-        InvalidEvidence: A file is invalid, or no class is without superclasses.
+        InvalidEvidence: A file is invalid, or every class already has a superclass.
     """
     if inputs.predictions is not None and inputs.encoder:
         raise InvalidEvidence("Use either --predictions or --encoder, not both.", field="encoder")
@@ -159,7 +159,7 @@ def _clusters(
 
 
 def _identify(space: LabelSpace, class_: int) -> str:
-    """Return a text that means one class in a file."""
+    """Return a text that identifies only this class in a file."""
     for text in (space.ids[class_], space.names[class_], str(class_)):
         if space.parse(text) == class_:
             return text

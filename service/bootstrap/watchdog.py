@@ -1,7 +1,7 @@
 """The watchdog: ends the process some seconds after SIGTERM or SIGINT, even if threads still run.
 
 Python can't end a thread from outside. Without the watchdog, a thread in a long computation, or in a call to a Redis
-that does not respond, would keep the process alive.
+server that does not respond, would keep the process alive.
 """
 
 import os
@@ -76,7 +76,7 @@ def list_running_threads() -> Iterator[str]:
 
 
 def _relevant_frame(innermost: FrameType | None) -> FrameType | None:
-    """Return the innermost frame of this package, or else the innermost frame of all; None for an idle thread."""
+    """Return the innermost frame in this package or, without one, the innermost frame; None for an idle thread."""
     frame = innermost
     while frame is not None and not _module_of(frame).startswith("service."):
         frame = frame.f_back

@@ -121,7 +121,7 @@ def image_locations(settings: Settings) -> Mapping[str, str]:
 
 
 def image_folders(settings: Settings) -> Mapping[str, Path]:
-    """Return the images that workers can read. They have no secrets for object stores."""
+    """Return the local paths of images. Workers read only these, because they have no secrets for object stores."""
     return {name: Path(place) for name, place in image_locations(settings).items() if not is_remote(place)}
 
 

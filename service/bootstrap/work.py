@@ -29,7 +29,7 @@ from service.tracing import start_tracing, stop_tracing
 from service.web.listener import make_listener
 
 REDIS_TIMEOUT = 10.0  # seconds
-COLLECT_EVERY = 10  # checks of the store per read of its metrics: there are many workers, and the API reports them too
+COLLECT_EVERY = 10  # checks of the store per read of its metrics: workers are many, and the API reports the metrics too
 _log = structlog.get_logger()
 
 

@@ -45,7 +45,8 @@ def show_progress(console: Console, clock: Clock = time.monotonic) -> Iterator[C
     """Show the stages of a build.
 
     Yields:
-        A function of the stage, the number of items done, and the total. The first call of a stage is its baseline.
+        A function to call with the stage, the number of items done, and the total. The first call of a stage is the
+        baseline of its rate.
     """
     if not console.is_terminal:
         yield _Log(console, clock).update
@@ -80,7 +81,7 @@ class _Bar:
 
 
 class _Log:
-    """Lines of text: one at the start and at the end of a stage, and one every half minute."""
+    """Lines of text: one at the start of a stage, one at its end, and one every half minute."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
         self._console = console

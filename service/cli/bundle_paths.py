@@ -1,8 +1,8 @@
 """Locations of evidence bundles: the data folder, and the paths that commands have used.
 
-`bundle-paths.json` in the data folder maps the digest of a bundle to its path. With it, `--local` finds the evidence of
-an earlier analysis with `--evidence PATH`, and `errata evidence show DIGEST`
-finds a bundle in any folder.
+`bundle-paths.json` in the data folder maps the digest of a bundle to its path. With this file, `--local` finds
+the evidence of an earlier analysis that used `--evidence PATH`, and `errata evidence show DIGEST` finds a bundle in any
+folder.
 """
 
 import json
@@ -23,7 +23,7 @@ from service.storage import lock
 
 FILE = "bundle-paths.json"
 MAX_FILE = 1 << 20  # bytes
-MAX_PATHS = 200  # the oldest are forgotten
+MAX_PATHS = 200  # the oldest are dropped
 SHORT_DIGEST = 12  # characters, in messages
 
 
@@ -39,11 +39,11 @@ class BundlePaths:
 
         Args:
             path: Folder of the bundle.
-            used: Whether an analysis may need it; later local services then serve it.
+            used: Whether an analysis may need the bundle. If so, later local services serve the bundle.
         """
         path = path.resolve()
         digest = read_manifest(path).digest
-        with suppress(OSError), lock(self._data_dir / f"{FILE}.lock"):  # a read-only data folder remembers nothing
+        with suppress(OSError), lock(self._data_dir / f"{FILE}.lock"):  # a read-only data folder gets no path
             entries = self._read()
             used = used or bool(entries.pop(digest, {}).get("used"))
             entries[digest] = {"path": str(path), "used": used}
@@ -111,7 +111,7 @@ class BundlePaths:
                     yield read_manifest(folder).digest, folder
 
     def _default(self, dataset: str) -> list[Path]:
-        """Return the bundle of a data set that needs no configuration; empty if there is none."""
+        """Return the default bundle that a data set has without configuration; empty if there is none."""
         try:
             return [EvidenceRepository({}, self._data_dir).find(dataset, "").path]
         except (DatasetNotFound, EvidenceNotFound):

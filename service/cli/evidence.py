@@ -197,7 +197,7 @@ errata evidence agreement bundles/imagenet --mistakes imagenet-mistakes/metadata
 def agreement(bundle: str, mistakes: Path | None, as_json: bool) -> None:
     """Compare the verdicts of BUNDLE with the judgments of experts.
 
-    Without --mistakes, the bundle contains the judgments: it was built with --mistakes.
+    Without --mistakes, BUNDLE must contain the judgments: it was built with --mistakes.
     """
     result = expert_agreement(_find(bundle), mistakes)
     if as_json:
@@ -214,7 +214,7 @@ def agreement(bundle: str, mistakes: Path | None, as_json: bool) -> None:
 
 
 def _check_source(dataset: str, base: str, reviews: Path | None, inputs: dict[str, Any]) -> None:
-    """Raise InvalidEvidence unless there is either a data set or a base."""
+    """Raise InvalidEvidence unless the options select exactly one source: a data set or a base."""
     context = click.get_current_context()
     options = [name for name in inputs if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
     if base and (dataset or options):

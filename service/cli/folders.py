@@ -54,8 +54,8 @@ def compare_folders(a: Path, b: Path, with_report: bool) -> tuple[pb.Comparison,
         with_report: Whether to render the report.
 
     Returns:
-        The comparison, without superclasses if an earlier version wrote the folder of A; and its report as HTML, empty
-        unless `with_report`.
+        The comparison, and its report as HTML, which is empty unless `with_report`. The comparison has no superclasses
+        if an earlier version of Errata wrote the folder of A.
 
     Raises:
         InvalidInput: A file of a folder is damaged.
@@ -86,7 +86,7 @@ def trend_folders(
         with_report: Whether to render the report.
 
     Returns:
-        The trend; and its report as HTML, empty unless `with_report`.
+        The trend, and its report as HTML, which is empty unless `with_report`.
 
     Raises:
         InvalidInput: A file of a folder or the reference is damaged.
@@ -137,7 +137,7 @@ def evaluate_folder(
 
 
 def read_finished(folder: Path) -> Analysis:
-    """Return the analysis of a folder.
+    """Return the finished analysis of a folder.
 
     Raises:
         InvalidInput: The analysis has no summary, or a file is damaged.
@@ -154,7 +154,7 @@ def read_side(folder: Path) -> Side:
     """Return the analysis of a folder with its verdicts.
 
     Raises:
-        InvalidInput: A file is damaged; the error has the line.
+        InvalidInput: A file is damaged; the error names the line.
     """
     num_classes = (read_label_space(folder) or imagenet_1k()).num_classes
     analysis, lines = read_finished(folder), [*parse_verdicts(folder, partial(_parse_line, num_classes))]
@@ -182,7 +182,7 @@ def read_side(folder: Path) -> Side:
 
 
 def read_label_space(folder: Path) -> LabelSpace | None:
-    """Return the classes of a folder; None if an earlier version wrote it, which knew only ImageNet-1k.
+    """Return the classes of a folder; None for a folder of an earlier version, which supported only ImageNet-1k.
 
     Raises:
         InvalidInput: The file of classes is damaged.

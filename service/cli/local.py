@@ -1,4 +1,4 @@
-"""The local service of a command with --local: the same archive, in memory instead of Redis."""
+"""The local service of a command with --local: it uses the configured archive, and memory instead of Redis."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +51,7 @@ def choose_bundle(evidence: str) -> BundleChoice:
     """Return the evidence that the value of --evidence selects.
 
     Raises:
-        InvalidRequest: The value is a path, and there is no bundle.
+        InvalidRequest: The value is a path that contains no bundle.
         InvalidEvidence: The bundle at the path is damaged.
     """
     if not evidence:

@@ -1,4 +1,4 @@
-"""Records of what experts judged, and of how often they agree with the verdicts."""
+"""Records of the judgments of experts, and of the agreement between these judgments and the verdicts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from errata.error_types import ErrorType
 
 @dataclass(frozen=True)
 class ExpertJudgment:
-    """The judgment of experts about one prediction for one image (imagenet-mistakes)."""
+    """The judgment of experts about one prediction for one image, from the data set imagenet-mistakes."""
 
     cause: ErrorType
     severity: ExpertSeverity
@@ -20,19 +20,19 @@ class TypeAgreement:
     """Agreement about one error type, over the pairs of an image and a prediction that experts judged."""
 
     num_judged: int  # pairs with this verdict
-    num_experts: int  # pairs for which experts name this cause; 0 for a model failure, which is no cause of theirs
-    num_agreed: int  # both
-    kappa: float | None  # Cohen's kappa of "has this type"; None: one side is constant
-    num_severity_agreed: int  # of num_judged: severe errors that experts call major, and others that they do not
+    num_experts: int  # pairs for which experts name this cause; 0 for a model failure, which experts cannot name
+    num_agreed: int  # pairs that count in both num_judged and num_experts
+    kappa: float | None  # Cohen's kappa of "has this type"; None: the verdicts or the experts never vary
+    num_severity_agreed: int  # of num_judged: Errata and the experts agree whether the error is severe or major
 
     @property
     def precision(self) -> float | None:
-        """Return the share of this verdict whose cause experts confirm; None without such verdicts."""
+        """Return the share of pairs with this verdict for which experts name this cause; None without such pairs."""
         return self.num_agreed / self.num_judged if self.num_judged else None
 
     @property
     def recall(self) -> float | None:
-        """Return the share of the experts' cause that has this verdict; None if experts never name the cause."""
+        """Return the share of pairs with this cause that have this verdict; None if experts never name the cause."""
         return self.num_agreed / self.num_experts if self.num_experts else None
 
 

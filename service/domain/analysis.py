@@ -15,7 +15,7 @@ UNNAMED = "upload"  # title of an upload without a display name
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """Aggregates of one group, without problematic samples. Rates are None if the group has no samples."""
+    """Aggregates of one group, without problematic samples. Accuracies are None if the group has no samples."""
 
     num_samples: int
     counts: Mapping[ErrorType, int]  # number of verdicts of each type
@@ -24,15 +24,15 @@ class GroupSummary:
     multi_label_accuracy: float | None  # mean over target classes
     multi_label_accuracy_forgiving_minor: float | None
     multi_label_accuracy_forgiving_explainable: float | None
-    portions_of_top1_errors: Mapping[ErrorType, float]  # of the verdicts that are not CORRECT; empty without errors
-    portions_of_multi_label_errors: Mapping[ErrorType, float]  # multi-label errors; empty without errors
+    portions_of_top1_errors: Mapping[ErrorType, float]  # share among non-CORRECT verdicts; empty without errors
+    portions_of_multi_label_errors: Mapping[ErrorType, float]  # share among multi-label errors; empty without errors
     gain_if_fixed_top1: Mapping[ErrorType, float]  # gain in top-1 accuracy; empty if targets are rejected
     gain_if_fixed_multi_label: Mapping[ErrorType, float]  # gain in multi-label accuracy; 0 for correct types
-    accuracy_against_labels: float | None = None  # the prediction is any label; None also: archived without this field
+    accuracy_against_labels: float | None = None  # predictions that are one of the labels; None also: not archived
 
     @property
     def num_errors(self) -> int:
-        """Return the number of verdicts that are not CORRECT: the top-1 errors, unless targets are rejected."""
+        """Return the number of verdicts that are not CORRECT: the top-1 errors, if no target is rejected."""
         return sum(self.counts[error_type] for error_type in TOP1_ERROR_TYPES)
 
     @property
@@ -65,7 +65,7 @@ class Summary:
     num_images: int  # images of the data set
     num_predicted: int  # images with a prediction, evaluated or not
     top1_accuracy_all_images: float | None  # None: some images have no prediction
-    top1_accuracy_among_classes: float | None  # top-1 among the data set's own classes; None: no scores
+    top1_accuracy_among_classes: float | None  # from the top-1 class among the data set's own classes; None: no scores
     imagenet_m_errors: int | None  # multi-label errors among the 68 samples of ImageNet-M; None: samples unknown
     num_judged: int | None = None  # images that the bundle evaluates; None: archived by a version without this field
     num_rejected_targets: int | None = None  # samples whose labels reject the target; None: archived without this field
@@ -80,14 +80,14 @@ class Summary:
 class Subset:
     """The images of a data set that an upload covers on purpose."""
 
-    digest: str  # SHA-256 of their names, in the order of the data set
+    digest: str  # SHA-256 of the names of these images, in the order of the data set
     num_images: int
-    num_judged: int  # of them, the images that the bundle evaluates
+    num_judged: int  # those of these images that the bundle evaluates
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Reason of a failed analysis, for its user."""
+    """The reason why an analysis failed, in a form that users can read."""
 
     reason: str
     message: str
@@ -130,10 +130,10 @@ class AnalysisRequest:
     request_id: str = ""
     row_order: RowOrder = RowOrder.UNSPECIFIED
     fresh: bool = False
-    gate_policy: str = ""  # YAML; default policy of EvaluateGate for this analysis
-    gate_baseline: str = ""  # id of the analysis that changes are compared with
+    gate_policy: str = ""  # YAML; EvaluateGate uses this policy by default for this analysis
+    gate_baseline: str = ""  # id of the analysis that a gate compares this one with
     accept_implausible: bool = False  # whether to judge an upload that the input checks refuse
-    min_coverage: float = 0.0  # share of the evaluated images that must have a prediction; of an upload
+    min_coverage: float = 0.0  # for uploads: share of the evaluated images that must have a prediction
     subset: str = ""  # names of the images that an upload covers, one per line; an analysis does not store them
     answers_mapping: str = ""  # CSV `answer,class`; archived analyses have its digest instead
 
@@ -163,9 +163,9 @@ class Analysis:
     cached: bool = False  # whether the result was reused from an earlier analysis
     implausible: bool = False  # whether an input check failed; no trend uses the analysis
     subset: Subset | None = None  # images that the upload covers on purpose; None: all evaluated images
-    answers: AnswerSummary | None = None  # None: the predictions are no answers in words
-    assumptions: tuple[str, ...] = ()  # what was assumed to read an upload, one sentence each
-    trace: str = ""  # context of the trace of its request, for its write-back; empty: not traced
+    answers: AnswerSummary | None = None  # None: the predictions are classes, not free-text answers
+    assumptions: tuple[str, ...] = ()  # assumptions made to read an upload, one sentence each
+    trace: str = ""  # trace context of the request, which the write-back continues; empty: not traced
 
     @property
     def title(self) -> str:

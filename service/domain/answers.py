@@ -1,4 +1,4 @@
-"""Records of answers in words: the texts of an upload, and how they were mapped to classes."""
+"""Records of free-text answers: the texts of an upload, and how they were mapped to classes."""
 
 import re
 import unicodedata
@@ -10,8 +10,8 @@ from errata.enums import AnswerOutcome
 from numpy.typing import NDArray
 
 NO_PREDICTION = -1  # class of an image without a prediction
-NO_ANSWER = -1  # number of the answer of an image without one
-NO_CLASS = -2  # class of an answer that has none: the prediction is wrong
+NO_ANSWER = -1  # answer number of an image without an answer
+NO_CLASS = -2  # class of an answer that means no class: the prediction is wrong
 NO_CLASS_NAME = "no class"
 MAX_STORED = 200  # characters of a stored answer
 _APOSTROPHES = re.compile(r"['’ʼ`]")
@@ -27,7 +27,7 @@ class Answers:
     outcomes: NDArray[np.uint8]  # (D,) AnswerOutcome
     index: NDArray[np.int32]  # (A,) answer of each image; NO_ANSWER: none
     overridden: NDArray[np.bool_]  # (D,) whether the mapping file lists the answer
-    candidates: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # first classes of ambiguous answers
+    candidates: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # of ambiguous answers: first classes
 
     def text_of(self, image: int) -> str:
         """Return the answer of an image; empty without one."""
@@ -52,7 +52,7 @@ class AnswerExample:
 
 @dataclass(frozen=True)
 class AnswerSummary:
-    """How the answers of an upload were mapped to classes."""
+    """Counts of the answers of an upload, by how they were mapped to classes."""
 
     num_answers: int  # images with an answer
     num_mapped: int
@@ -61,7 +61,7 @@ class AnswerSummary:
     num_outside: int
     num_overridden: int
     num_distinct: int
-    num_unmapped_errors: int  # of `num_errors`: the answer has no class
+    num_unmapped_errors: int  # of `num_errors`, those whose answer has no class
     num_errors: int  # multi-label errors, without problematic samples
     num_too_general: int  # of `num_errors`
     num_more_specific: int  # of `num_errors`
@@ -75,10 +75,11 @@ def class_name_of(names: Sequence[str], class_index: int) -> str:
 
 
 def normalize_answer(text: str) -> str:
-    """Return the form in which answers and names are compared; it can be empty.
+    """Return the form in which answers and names are compared. The result can be empty.
 
-    Case and the compatibility forms of Unicode (NFKC) do not matter. Apostrophes are removed. All other characters that
-    are no letters or digits are spaces. Articles at the start are removed, unless nothing else remains.
+    Case and the compatibility forms of Unicode (NFKC) do not matter. Apostrophes are removed. A run of other
+    characters that are neither letters nor digits becomes one space. Articles at the start are removed, unless nothing
+    else remains.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

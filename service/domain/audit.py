@@ -10,12 +10,12 @@ RETENTION = "retention"  # actor of the deletion of expired analyses
 
 
 class AuditAction(StrEnum):
-    """What an actor did. Values are stored and never changed."""
+    """The action of an actor. The values are stored, so they never change."""
 
     BUILD = "build"  # published evidence that was built from reviews
     UPLOAD_LABELS = "upload-labels"  # published evidence that was built from a file of labels
     UPLOAD_BUNDLE = "upload-bundle"  # published an uploaded bundle
-    PUBLISH = "publish"  # published a bundle of one process for all processes
+    PUBLISH = "publish"  # published, for all processes, a bundle that only one process had
     SET_DEFAULT = "set-default"  # made a bundle the default of its data set
     IMPORT = "import"  # imported reviews
     CREATE = "create"  # created an analysis
@@ -23,7 +23,7 @@ class AuditAction(StrEnum):
     CANCEL = "cancel"  # canceled an analysis
     RETRY = "retry"  # retried a failed analysis
     REVIEW = "review"  # reviewed an image
-    GATE = "gate"  # evaluated a gate, with another decision than before
+    GATE = "gate"  # evaluated a gate whose decision differs from the previous one
 
 
 PUBLICATIONS = frozenset(

@@ -1,4 +1,4 @@
-"""Relations between the C classes of a label space, stored by pairs: C² arrays are too large for many classes."""
+"""Relations between the C classes of a label space, stored as pairs. With many classes, C² arrays are too large."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ MAX_MEMBERSHIPS = 1 << 20  # superclasses of the classes to compare at once: abo
 
 @dataclass(frozen=True, eq=False)
 class _Codes:
-    """A set of numbers with fast tests of many numbers, most of which are not in the set."""
+    """A set of numbers. `contain` is fast for many numbers, most of which are not in the set."""
 
     codes: NDArray[np.int64]  # (P,) ascending, distinct
 
@@ -31,14 +31,14 @@ class _Codes:
 
     @cached_property
     def _flags(self) -> Mask:
-        """Return the hashes that occur: a lookup takes a tenth of the time of a binary search."""
+        """Return a mask of the hashes that occur. A lookup in it takes a tenth of the time of a binary search."""
         flags = np.zeros(1 << min(24, (16 * len(self.codes)).bit_length()), dtype=bool)  # at most 16 MiB
         flags[_hash(self.codes, len(flags))] = True
         return flags
 
 
 def _hash(codes: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Return a number below `size`, a power of 2, for each code."""
+    """Return a hash below `size` for each code. `size` must be a power of 2."""
     return (codes * 0x9E3779B1 >> 16) & (size - 1)
 
 
@@ -66,7 +66,7 @@ class ClassPairs:
         return np.stack(np.divmod(self.codes, self.num_classes), axis=1).astype(np.int16)
 
     def holds(self, first: NDArray[np.integer], second: NDArray[np.integer]) -> Mask:
-        """Return whether the relation has each pair. The shapes of the classes are broadcast."""
+        """Return whether the relation contains each pair; `first` and `second` are broadcast."""
         if self.num_classes <= DENSE_CLASSES:
             return np.asarray(self._matrix[first, second])
         first, second = np.broadcast_arrays(first, second)
@@ -86,7 +86,7 @@ class ClassPairs:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Superclasses:
-    """Superclasses of C classes. A class can belong to several; a class without any is its own superclass."""
+    """Superclasses of C classes. A class can belong to several. A class without any is similar only to itself."""
 
     ids: tuple[str, ...]  # (S,)
     offsets: NDArray[np.int32]  # (C + 1,) superclasses of class c: numbers[offsets[c]:offsets[c + 1]]
@@ -151,7 +151,7 @@ class Superclasses:
         return mask
 
     def share(self, first: NDArray[np.integer], second: NDArray[np.integer]) -> Mask:
-        """Return whether two classes are equal or share a superclass. The shapes of the classes are broadcast."""
+        """Return whether two classes are equal or share a superclass; `first` and `second` are broadcast."""
         if self.num_classes <= DENSE_CLASSES:
             return np.asarray(self._matrix[first, second])
         shape = np.broadcast_shapes(first.shape, second.shape)
@@ -173,7 +173,7 @@ class Superclasses:
             second: (P,) classes.
 
         Returns:
-            (R,) pair, ascending, and (R,) superclass, ascending for each pair.
+            (R,) indices of pairs, ascending, and (R,) indices of superclasses, ascending for each pair.
         """
         counts = self._counts[first]
         pairs = np.repeat(np.arange(len(first)), counts)
@@ -193,7 +193,7 @@ class Superclasses:
 
     @cached_property
     def _signatures(self) -> NDArray[np.uint64]:
-        """Return 64 bits for each class, (C,). Classes without a common bit share no superclass."""
+        """Return a bit mask of 64 bits for each class, (C,). Classes without a common bit share no superclass."""
         signatures = np.zeros(self.num_classes, dtype=np.uint64)
         np.bitwise_or.at(signatures, self.classes, np.uint64(1) << (self.numbers % 64).astype(np.uint64))
         return signatures

@@ -1,4 +1,4 @@
-"""The classes of a label space as lines of text, for workers, which have no evidence bundles."""
+"""The classes of a label space as lines of text. Workers read them, because they have no evidence bundles."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ def class_lines(label_space: LabelSpace) -> list[str]:
 
 
 def classes_digest(label_space: LabelSpace) -> str:
-    """Return the SHA-256 of the classes in their order, which stored predictions depend on; empty for ImageNet-1k.
+    """Return the SHA-256 of the ordered classes that stored predictions refer to; empty for ImageNet-1k.
 
     Superclasses, groups, and overlaps do not change what a prediction means.
     """

@@ -23,7 +23,7 @@ FIXED, BROKEN = "fixed", "broken"  # changes of an image
 
 
 class PairedMetric(StrEnum):
-    """Binary property of an image that is compared between A and B."""
+    """A binary property of an image. A comparison counts the images that have it in only one of A and B."""
 
     TOP1 = "top1"  # the prediction is the original label
     MULTI_LABEL = "multi_label"  # the type of the verdict counts as correct
@@ -85,9 +85,9 @@ class GroupComparison:
     multi_label_accuracy: Interval | None  # mean over target classes, by a bootstrap; None: no class has two images
     types: Mapping[ErrorType, Interval]  # share of samples with the type, by the score test; empty without samples
     type_changes: tuple[TypeChange, ...] = ()  # error types with changes, the smallest adjusted p-value first
-    multi_label_accuracy_limits: Interval | None = None  # as multi_label_accuracy, with one-sided 95 % limits
+    multi_label_accuracy_limits: Interval | None = None  # the same rates with one-sided 95 % limits of B - A
     accuracy_against_labels: Interval | None = None  # share of samples, by a bootstrap; None: no samples
-    top1_table: NDArray[np.int64] | None = None  # see `top1`; None: no target is rejected, so the transitions have it
+    top1_table: NDArray[np.int64] | None = None  # see `top1`; None: `top1` follows from `transitions`
 
     def fixed(self, error_type: ErrorType | None = None) -> int:
         """Count the images that are multi-label errors in A (all, or of one type) and correct in B."""
@@ -126,7 +126,7 @@ class GroupComparison:
 class ChangeRow:
     """Changes by target: the samples of one class or of one superclass, without problematic samples.
 
-    In the test of `broken` against `fixed`, all rows of one table are one family.
+    `test` compares `broken` with `fixed`. Its p-value is adjusted for all rows of one table.
     """
 
     name: str
@@ -166,8 +166,8 @@ class Comparison:
     groups: Mapping[str, GroupComparison]
     classes: Mapping[str, tuple[ChangeRow, ...]]  # classes with changes, the smallest adjusted p-value first
     superclasses: Mapping[str, tuple[ChangeRow, ...]]
-    fixed: tuple[ChangedImage, ...]  # severe errors of A first
-    broken: tuple[ChangedImage, ...]  # severe errors of B first
+    fixed: tuple[ChangedImage, ...]  # the severe errors of A come first
+    broken: tuple[ChangedImage, ...]  # the severe errors of B come first
     slices: tuple[SliceChange, ...] = ()  # slices with changes, the smallest adjusted p-value first
     attributes: str = ""  # digest of the attributes; empty: the data set has none
     num_rejected_targets: int = 0  # compared samples whose labels reject the target
@@ -198,5 +198,5 @@ class ImageChanges:
 
     query: ChangeQuery
     transitions: NDArray[np.int64]  # (T, T) of the selected classes; row: type in A; column: type in B
-    selections: tuple[SelectedImages, ...]  # the broken and the fixed images, or those with the change of the query
+    selections: tuple[SelectedImages, ...]  # broken and fixed images, or those with the queried change
     classes: tuple[str, ...]  # IDs of all classes with fixed or broken images, in the order of the label space

@@ -1,4 +1,4 @@
-"""The coverage of an analysis: the share of the images that it should cover that have a prediction."""
+"""The coverage of an analysis: the share of its expected images that have a prediction."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from service.domain.analysis import Analysis, Subset, Summary
 
 @dataclass(frozen=True)
 class Coverage:
-    """Evaluated images that an analysis should cover, and those of them that have a prediction."""
+    """The number of evaluated images that an analysis should cover, and how many of these have a prediction."""
 
     num_covered: int
     num_expected: int  # at least 1
@@ -30,10 +30,10 @@ class Coverage:
 
 
 def coverage_of(summary: Summary, subset: Subset | None = None) -> Coverage | None:
-    """Return the coverage of an analysis; None if nothing is evaluated, or if it is unknown.
+    """Return the coverage of an analysis; None if no image is evaluated, or if the coverage is unknown.
 
-    A summary of an early version does not count the images that its bundle evaluates. Its coverage is known only if all
-    images of the data set have a prediction.
+    Early versions of Errata did not store the number of evaluated images in summaries. For these summaries, the
+    coverage is known only if all images of the data set have a prediction.
     """
     if summary.num_judged is None:
         is_complete = summary.num_images > 0 and summary.num_predicted == summary.num_images
@@ -45,6 +45,6 @@ def coverage_of(summary: Summary, subset: Subset | None = None) -> Coverage | No
 
 
 def dataset_share(analysis: Analysis) -> float | None:
-    """Return the share of the evaluated images of the data set that have a prediction; None if it is unknown."""
+    """Return the share of the evaluated images of the data set that have a prediction; None if the share is unknown."""
     coverage = coverage_of(analysis.summary, analysis.subset) if analysis.summary else None
     return None if coverage is None else coverage.share_of_dataset

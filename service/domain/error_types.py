@@ -1,4 +1,6 @@
-"""Error types in arrays of stored verdicts, where a type is its ID. IDs have no order; positions have the rules' order.
+"""Error types in arrays of stored verdicts, which contain the ID of each type.
+
+IDs are in no particular order. Positions follow the order of the rules.
 
 An array with one element for each possible ID is a lookup table: `POSITIONS[types]`.
 """

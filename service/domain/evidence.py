@@ -41,7 +41,7 @@ class Labels:
         return np.repeat(np.arange(len(self.offsets) - 1), self.counts)
 
     def contain(self, classes: Classes) -> Mask:
-        """Return whether a class, one for each sample, is a label of the sample, (N,); classes: (N,)."""
+        """Return whether the class given for each sample is one of its labels, (N,); classes: (N,)."""
         result = np.zeros(len(classes), dtype=bool)
         result[self.samples[self.classes == classes[self.samples]]] = True
         return result
@@ -60,7 +60,7 @@ class Labels:
 
 
 def rejected_targets(targets: Classes, labels: Labels, problematic: Mask) -> Mask:
-    """Return the samples that are not problematic and whose labels lack the original label, (N,)."""
+    """Return the samples that are not problematic and have labels, but not the original label, (N,)."""
     return ~problematic & (labels.counts > 0) & ~labels.contain(targets)
 
 
@@ -76,17 +76,17 @@ def effective_targets(targets: Classes, labels: Labels, problematic: Mask) -> Cl
 class Evidence:
     """Inputs of the rules for N samples. A rule abstains if its field is None.
 
-    A data set can reject targets: the labels of a sample that is not problematic may lack its target.
+    A target is rejected if the sample is not problematic and its labels do not include the target.
     """
 
     targets: Classes  # (N,) original label
     labels: Labels
     problematic: Mask  # (N,) marked as problematic by the annotators
-    overlap: ClassPairs  # [target, prediction]: the prediction counts as correct
+    overlap: ClassPairs  # (target, prediction) pairs in which the prediction counts as correct
     superclasses: Superclasses
     cooccurrence: ClassPairs | None  # symmetric: co-occurrence pairs that share no superclass
     non_prototypical: Mask | None  # (N,)
-    oov: Bytes | None  # (N, ceil(C / 8)) bits, big-endian: the gate holds, and the best proposal is no class
+    oov: Bytes | None  # (N, ceil(C / 8)) bits, big-endian; see OovDecisions.oov in evidence/vocabulary.py
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -112,7 +112,7 @@ class Evidence:
             non_prototypical=None if self.non_prototypical is None else self.non_prototypical[rows],
             oov=None if self.oov is None else self.oov[rows],
         )
-        for name in {"targets_are_labels", "effective_targets"} & vars(self).keys():  # they are known
+        for name in {"targets_are_labels", "effective_targets"} & vars(self).keys():  # only if already computed
             vars(evidence)[name] = vars(self)[name][rows]
         return evidence
 
@@ -123,7 +123,7 @@ class Evidence:
 
     @cached_property
     def rejected(self) -> Mask:
-        """Return the samples that are not problematic and whose labels reject the target, (N,)."""
+        """Return the samples whose labels reject the target, (N,)."""
         return rejected_targets(self.targets, self.labels, self.problematic)
 
     @cached_property
@@ -161,10 +161,10 @@ class Evidence:
 class Strata:
     """Partition of N samples into S strata. Samples of one stratum have the same target and the same groups.
 
-    Every aggregate is a weighted sum over strata, so it needs one histogram per model. The rows of `members` and
-    `class_weights` are all samples, then the groups. In each group, the weights add up to 1 over all samples. The
-    sum of the weights of the samples with a property is the mean, over target classes, of their share of samples with
-    that property.
+    Every aggregate is a weighted sum over strata, so one histogram per model is enough to compute it. The first row of
+    `members` and `class_weights` stands for all samples, and the other rows for the groups. In each row, the class
+    weights of all samples add up to 1. Each target class has a share of samples with a property. The sum of the class
+    weights of the samples with the property is the mean of these shares.
     """
 
     groups: tuple[str, ...]  # (G,) without `all`
@@ -201,13 +201,13 @@ class Predictions:
 
     top1: Classes  # (A,) top-1 class; -1: no prediction; -2: an answer without a class
     probability: NDArray[np.float16] | None = None  # (A,) probability of the top-1 class
-    top1_restricted: Classes | None = None  # (A,) top-1 among the data set's own classes, if these are fewer than C
+    top1_restricted: Classes | None = None  # (A,) top-1 among the data set's own classes; None also: these are all C
     subset: Mask | None = None  # (A,) images that the upload covers on purpose; None: all
     answers: Answers | None = None  # None: the predictions are classes
 
     @classmethod
     def concatenate(cls, pieces: "Sequence[Predictions]") -> "Predictions":
-        """Concatenate the predictions of all classes. The result has no probabilities if any piece has none."""
+        """Concatenate top-1 classes and probabilities. If a piece has no probabilities, the result has none."""
         probabilities = [piece.probability for piece in pieces if piece.probability is not None]
         return cls(
             top1=np.concatenate([piece.top1 for piece in pieces]),

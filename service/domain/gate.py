@@ -18,7 +18,7 @@ class GateDecision(IntEnum):
     UNSPECIFIED = 0
     PASS = 1
     FAIL = 2
-    UNDECIDED = 3  # the data do not decide the bound
+    UNDECIDED = 3  # the data are not sufficient to decide
     PENDING = 4  # the analysis is not finished
     ERROR = 5  # the analysis failed or was canceled
 
@@ -48,16 +48,16 @@ class UndecidedReason(StrEnum):
     ABSTAINED = "abstained"
     OTHER_EVIDENCE = "other_evidence"
     WIDE_INTERVAL = "wide_interval"
-    INEXACT_VALUE = "inexact_value"  # the value is an upper or a lower bound, and the limit is on its unsafe side
+    INEXACT_VALUE = "inexact_value"  # the value is only a bound, and the exact value may meet or miss the limit
     NO_VALUE = "no_value"
     UNKNOWN_SLICE = "unknown_slice"  # the data set has no such slice
-    OTHER_IMAGES = "other_images"  # the baseline covers other images, and the value is not known for the common ones
+    OTHER_IMAGES = "other_images"  # the baseline covers other images, and no value is known for the common images
     NOT_FINISHED = "not_finished"
     ENDED_WITHOUT_RESULT = "ended_without_result"
 
 
 class Exactness(StrEnum):
-    """Relation of a value to the one that it would have if no rule abstained."""
+    """Relation of a value to the value that would result if no rule abstained."""
 
     EXACT = "exact"
     UPPER_BOUND = "upper_bound"  # the value may be too high
@@ -122,10 +122,10 @@ class GateReason:
     causes: tuple[UndecidedReason, ...] = ()
     abstained: tuple[ErrorType, ...] = ()  # abstained rules that make the value inexact
     exactness: Exactness = Exactness.EXACT
-    detectable_change: float | None = None  # that McNemar's test finds with 80 % power; None: no test, or no power
+    detectable_change: float | None = None  # McNemar's test finds it with 80 % power; None: no test, or no power
     change_limits: tuple[float, float] | None = None  # one-sided 95 % limits of value - baseline; for non-inferiority
-    coverage: Coverage | None = None  # of a reason about the coverage; None: unknown
-    on_common_images: bool = False  # whether a change is that of the images that both analyses cover, not of all
+    coverage: Coverage | None = None  # only if the reason is about the coverage; None also: unknown
+    on_common_images: bool = False  # whether a change is over only the images that both analyses cover
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Records of a query of the images of an analysis, and of its result."""
+"""Records of a query for the images of an analysis, and of the result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from errata.groups import ALL
 
 PAGE_SIZE = 60
 MAX_FACET_VALUES = 20
-SORTS = ("severity", "confidence", "class", "models")  # ascending; followed by " desc": descending
+SORTS = ("severity", "confidence", "class", "models")  # ascending; with the suffix " desc": descending
 Value = TypeVar("Value", str, int, ErrorType)
 
 
@@ -17,8 +17,8 @@ Value = TypeVar("Value", str, int, ErrorType)
 class ImageQuery:
     """A filter of the images of an analysis, an order, and a page. An image matches if it meets all conditions.
 
-    As in breakdowns, the class of an image is its effective target, its superclasses are those of this class, and
-    problematic images are left out by default.
+    As in breakdowns, the class of an image is its effective target, and the superclasses of an image are those of this
+    class. By default, problematic images do not match.
     """
 
     analysis: str
@@ -42,7 +42,7 @@ class ImageRow:
 
     file_name: str
     target: int
-    effective_target: int  # the first label where the labels reject the target
+    effective_target: int  # the first label if the labels reject the target, else the target
     predicted: int
     error_type: ErrorType
     problematic: bool
@@ -64,11 +64,11 @@ class FacetCount(Generic[Value]):
 class Facet(Generic[Value]):
     """The values of a facet: at most MAX_FACET_VALUES with the highest counts, and the selected one.
 
-    Error types and groups are in their own order, other values by falling count.
+    Error types and groups keep their usual order. Other values are sorted by descending count.
     """
 
     counts: Sequence[FacetCount[Value]]
-    num_values: int  # values with images, also those that are not in `counts`
+    num_values: int  # all values that have images, including those that are not in `counts`
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class ModelVerdict:
 
 @dataclass(frozen=True)
 class Neighbors:
-    """The place of an image among the images that match a query, in their order."""
+    """The position of an image in the ordered images that match a query, and the images before and after it."""
 
     position: int  # from 0
     total: int

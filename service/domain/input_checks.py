@@ -1,15 +1,15 @@
-"""Findings of the input checks, which make an upload implausible."""
+"""Findings of the input checks. An upload with a finding is implausible."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class PermutedClasses:
-    """Predictions whose classes seem to be numbered in another way."""
+    """Predictions whose class indices seem to follow another order of the classes."""
 
     top1_accuracy: float
     coverage: float  # share of the samples that a one-to-one mapping of classes makes correct
-    shift: int | None  # predicted class minus target, if one difference covers half of the samples; else None
+    shift: int | None  # predicted class minus target, if one difference explains most covered samples
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A label space: the classes of a classifier, their names, and how they are related."""
+"""A label space: the classes of a classifier, their names, and the relations between classes."""
 
 import difflib
 import unicodedata
@@ -16,7 +16,7 @@ from service.domain.class_relations import Classes, ClassPairs, Mask, Superclass
 MIN_CLASSES = 2
 MAX_CLASSES = 32_767
 MAX_GROUPS = 16
-MAX_COMPARED = 1000  # names that are compared with a text by difflib, which takes up to 0.4 ms for each
+MAX_COMPARED = 1000  # names that difflib compares with a text; each takes up to 0.4 ms
 MAX_CANDIDATES = 5  # classes in a message
 MAX_SHOWN = 80  # characters of an ID in a message
 IMAGENET_1K = "imagenet-1k"
@@ -35,7 +35,7 @@ class LabelSpace:
     groups: tuple[str, ...]  # (G,) groups with separate statistics, without `all`
     group_members: Mask  # (G, C)
     overlaps: ClassPairs  # [class, another class that also counts as correct]
-    overlap_reasons: Mapping[tuple[int, int], str] = field(default_factory=dict)  # for pairs that have an own reason
+    overlap_reasons: Mapping[tuple[int, int], str] = field(default_factory=dict)  # for pairs with a specific reason
 
     def __repr__(self) -> str:
         return f"<LabelSpace {self.name!r} of {self.num_classes} classes>"
@@ -46,10 +46,10 @@ class LabelSpace:
         return len(self.names)
 
     def match(self, text: str) -> tuple[int, ...]:
-        """Return the classes that a text can mean, ascending; exactly one if it identifies a class.
+        """Return the classes that a text can mean, ascending. If the text identifies a class, there is exactly one.
 
-        The exact ID counts first, then an ID, name, or synonym in any case, then the index. A number that is the ID or
-        name of one class and the index of another means both.
+        An exact ID takes precedence over an ID, name, or synonym that differs only in case. A number can also be an
+        index. A number that is the ID or name of one class and the index of another one means both classes.
         """
         text = text.strip()
         named = self._by_id.get(text) or self._by_normalized_text.get(normalize(text), ())
@@ -58,7 +58,7 @@ class LabelSpace:
         return named
 
     def parse(self, text: str) -> int | None:
-        """Return the class that a text identifies; None if there is none, or several."""
+        """Return the class that a text identifies; None if the text means no class or several classes."""
         classes = self.match(text)
         return classes[0] if len(classes) == 1 else None
 
@@ -69,9 +69,9 @@ class LabelSpace:
 
     @cached_property
     def numbers(self) -> Mapping[int, int]:
-        """Return the class of each number that is the ID or a name of another class than the one with that index.
+        """Return the class of each number that is an ID or name and does not simply mean the class with that index.
 
-        -1: the number means several classes. All other numbers are indices.
+        The value -1 means that the number is ambiguous. Numbers that are not keys are indices.
         """
         numbers: dict[int, int] = {}
         for text in self._by_normalized_text:
@@ -105,7 +105,7 @@ class LabelSpace:
 
     @cached_property
     def distinct_names(self) -> tuple[tuple[str, ...], Classes]:
-        """Return the distinct names, sorted, and the index of the name of each class among them, (C,)."""
+        """Return the distinct class names, sorted, and, for each class, the index of its name among these, (C,)."""
         distinct = sorted(set(self.names))
         index_of = {name: index for index, name in enumerate(distinct)}
         return tuple(distinct), np.array([index_of[name] for name in self.names], dtype=np.int16)
@@ -120,7 +120,7 @@ class LabelSpace:
 
     @cached_property
     def _by_normalized_text(self) -> Mapping[str, tuple[int, ...]]:
-        """Return the classes of each ID, name, and synonym without case, ascending."""
+        """Return the classes that have each normalized ID, name, or synonym, ascending."""
         collected: dict[str, dict[int, None]] = {}
         for index, (id_, name, synonyms) in enumerate(zip(self.ids, self.names, self.synonyms, strict=True)):
             for text in (id_, name, *synonyms):
@@ -166,7 +166,7 @@ def _trigrams(text: str) -> set[str]:
 
 
 def _plain_number(text: str) -> int | None:
-    """Return the integer of 64 bits that a text writes without leading zeros; None for any other text."""
+    """Return the 64-bit integer that a text represents without leading zeros; None for any other text."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
         return None
@@ -175,5 +175,5 @@ def _plain_number(text: str) -> int | None:
 
 
 def normalize(name: str) -> str:
-    """Return a name in the form in which names are compared: lower case, with spaces, letters with their accents."""
+    """Return a name in the form in which names are compared: lower case, spaces for underscores, and Unicode NFC."""
     return unicodedata.normalize("NFC", name.strip().replace("_", " ").lower())

@@ -73,7 +73,7 @@ class AnalysisPage:
 
     analyses: Sequence[Analysis]
     next: Cursor | None  # None: this is the last page
-    is_incomplete: bool  # whether archived analyses can be missing because the index is being built
+    is_incomplete: bool  # whether analyses can be missing because the index of the archive is being built
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class GroupNumbers:
 
 @dataclass(frozen=True)
 class StoredResult:
-    """The numbers of one analysis, of all samples and of one group, as an index stores them."""
+    """The numbers of one analysis for all samples and for one group, as an index stores them."""
 
     id: str
     title: str
@@ -128,7 +128,7 @@ class StoredResult:
 
     @property
     def version(self) -> tuple[str, str]:
-        """Return what identifies the version of the model: its labels or ID, or else its predictions."""
+        """Return the identity of the model version: from its labels or model ID, or else from its predictions."""
         return self.model if self.model[0] else ("", self.predictions_digest)
 
 
@@ -153,11 +153,11 @@ def end_of(analysis: Analysis) -> datetime:
 
 
 def searchable_text(analysis: Analysis) -> str:
-    """Return the text that searches read: title, model, owner, and labels, in lowercase."""
+    """Return the text that a search examines: title, model, owner, and labels, in lowercase."""
     request = analysis.request
     labels = (f"{key}={value}" for key, value in request.labels.items())
     text = "\n".join((analysis.title, request.model, analysis.owner, *labels))
-    return text.lower().replace("\0", "\N{REPLACEMENT CHARACTER}")  # an index ignores what follows a zero
+    return text.lower().replace("\0", "\N{REPLACEMENT CHARACTER}")  # an index ignores text after a zero byte
 
 
 def _contains(analysis: Analysis, words: Sequence[str]) -> bool:
@@ -172,12 +172,12 @@ def version_key(analysis: Analysis) -> tuple[str, str]:
 
 
 def _number(analysis: Analysis, value_of: Callable[[GroupSummary], float | None]) -> float:
-    """Return a number of the group of all samples; NO_VALUE if there is none."""
+    """Return a number that is computed over all samples; NO_VALUE if there is none."""
     value = value_of(analysis.summary.groups[ALL]) if analysis.summary else None
     return NO_VALUE if value is None else float(value)
 
 
-# The sort value by the name of an order. Analyses with equal values are sorted by id.
+# Functions that return the sort value, by the name of the order. Analyses with equal values are sorted by id.
 SORT_VALUES: Mapping[str, Callable[[Analysis], SortValue]] = {
     "create_time": lambda analysis: microseconds(analysis.create_time),
     "display_name": lambda analysis: analysis.title,
@@ -196,7 +196,7 @@ class Order:
     is_descending: bool = True
 
     def __str__(self) -> str:
-        """Return the text of the API."""
+        """Return the order in the syntax of the API."""
         return f"{self.name} desc" if self.is_descending else self.name
 
     @property

@@ -1,4 +1,4 @@
-"""The events of use cases and workers that metrics count."""
+"""The events of analyses and workers, which an observer can count in metrics."""
 
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
@@ -10,7 +10,7 @@ class Stage(StrEnum):
     """A stage of an analysis."""
 
     PARSE = "parse"  # an uploaded file
-    LOAD = "load"  # a model, unless it is loaded
+    LOAD = "load"  # a model that is not loaded yet
     INFERENCE = "inference"  # one shard
     JUDGE = "judge"
     ARCHIVE = "archive"
@@ -18,7 +18,7 @@ class Stage(StrEnum):
 
 
 class Observer:
-    """Receives events. Each of them does nothing by default."""
+    """Receives events. By default, each method does nothing."""
 
     def analysis_finished(self, analysis: Analysis) -> None:
         """Note that an analysis has succeeded, failed, or been canceled."""

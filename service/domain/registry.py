@@ -15,7 +15,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class RegistryEvent:
-    """Event of one model version. It holds only names, because other parts of a payload are not trusted."""
+    """Event of one model version. It has only names, because the other parts of a registry's payload are untrusted."""
 
     action: Action
     model: str
@@ -23,8 +23,8 @@ class RegistryEvent:
     name: str = ""  # alias, or key of the tag
     value: str = ""  # value of the tag
     delivery: str = ""  # id of the delivery; empty: the registry has none
-    source: str = ""  # model ID, for registries whose versions have no identifier
-    previous: str = ""  # the version before, for registries whose versions are commits; empty: none
+    source: str = ""  # model ID; only for registries whose versions have no identifier
+    previous: str = ""  # the previous version; only for registries whose versions are commits; empty: none
 
     @property
     def is_own_change(self) -> bool:
@@ -46,7 +46,7 @@ REQUEST_TAG, REQUEST_VALUE = "errata.request", "analyze"
 
 @dataclass(frozen=True)
 class RegistryRule:
-    """Analysis to start for matching events."""
+    """A rule that describes the events that start an analysis, and this analysis."""
 
     event: str  # created, alias:NAME or tag:KEY
     model: str = "*"  # glob pattern

@@ -1,6 +1,6 @@
 """Reviews: statements of people about the labels of images, and the decisions that follow from them.
 
-A review is never changed. A reviewer withdraws a review with a further one that names it (`undoes`).
+A review is never changed. To withdraw a review, its reviewer adds a new review that names the old one in `undoes`.
 """
 
 from collections import defaultdict
@@ -23,14 +23,14 @@ class Review:
     confirmed: tuple[str, ...] = ()  # labels of the image that are correct
     added: tuple[str, ...] = ()  # further correct classes
     rejected: tuple[str, ...] = ()  # classes that are not in the image
-    problematic: bool | None = None  # whether the image should be set aside; None: no statement
+    problematic: bool | None = None  # whether the image is problematic; None: no statement
     reason: str = ""  # why the image is problematic
     comment: str = ""
-    undoes: str = ""  # ID of an earlier review of the same reviewer; this one then says nothing else
+    undoes: str = ""  # ID of an earlier review by the same reviewer; other statements are then absent
 
     @property
     def voter(self) -> tuple[str, bool]:
-        """Return the identity of the reviewer. A name without a token is never the same person as a token's name."""
+        """Return the identity of the reviewer. A name with a token and the same name without one differ."""
         return self.reviewer, self.is_authenticated
 
     @property
@@ -41,7 +41,7 @@ class Review:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the reviews of one image decide. Anything else stays as it is in the evidence."""
+    """The decision of the reviews of one image. All other labels stay as they are in the evidence."""
 
     present: frozenset[str] = frozenset()  # classes that become, or stay, labels
     absent: frozenset[str] = frozenset()  # classes that are not labels
@@ -57,7 +57,7 @@ class Decision:
 
 
 def active_reviews(reviews: Iterable[Review]) -> Sequence[Review]:
-    """Return the reviews that count, oldest first: those that are not undone, without those that undo others."""
+    """Return the reviews that count, oldest first. Undone reviews, and reviews that undo others, do not count."""
     ordered = sorted(reviews, key=_order)
     undone = undone_ids(ordered)
     return [review for review in ordered if not review.undoes and review.id not in undone]
@@ -84,7 +84,7 @@ def review_keys(review: Review) -> tuple[tuple[str, ...], ...]:
 
 
 def decide_images(reviews: Iterable[Review], min_reviews: int = 1) -> Mapping[str, Decision]:
-    """Return what reviews of one data set decide, by image.
+    """Return the decisions of the reviews of one data set, by image.
 
     Args:
         reviews: Reviews of any images, in any order.
@@ -97,10 +97,10 @@ def decide_images(reviews: Iterable[Review], min_reviews: int = 1) -> Mapping[st
 
 
 def decide(reviews: Collection[Review], min_reviews: int = 1) -> Decision:
-    """Return what active reviews of one image decide, oldest first.
+    """Return the decision of the active reviews of one image. `reviews` must be in ascending order of time.
 
-    For each class, and for whether the image is problematic, the newest vote of each reviewer counts. The majority
-    decides. A tie leaves the image as it was.
+    Reviewers vote on each class, and on whether the image is problematic. In each vote, only the newest statement of a
+    reviewer counts, and the majority decides. A tie changes nothing.
     """
     classes = sorted({class_id for review in reviews for class_id in (*review.present, *review.rejected)})
     votes = {class_id: _count(reviews, lambda review, c=class_id: _vote(review, c)) for class_id in classes}  # type: ignore[misc]

@@ -1,8 +1,8 @@
-"""Schema versions of stored records, which another version of Errata may have written.
+"""Schema versions of stored records. Another version of Errata may have written a record.
 
 A new field with a default value does not change the schema number: older versions ignore the field, and newer versions
-use the default. A change that older versions would misinterpret increments the number, and older versions refuse the
-record.
+use the default if the field is missing. A change that older versions would misinterpret increments the schema number,
+so that older versions refuse the record.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from service.domain.label_space import MAX_CLASSES
 
 
 def known_fields(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that are fields of a dataclass."""
+    """Return those values whose names are fields of a dataclass."""
     return {field.name: values[field.name] for field in fields(kind) if field.name in values}
 
 
@@ -46,7 +46,7 @@ def check_schema(record: str, schema: object, newest: int) -> None:
 def checked_predictions(predictions: Predictions) -> Predictions:
     """Return stored predictions; raise ValueError if the shape or type of an array is wrong.
 
-    Whether the classes are those of the data set is checked when the predictions are judged.
+    This function does not check whether the data set has the predicted classes. The evaluation checks that.
     """
     top1 = predictions.top1
     if (

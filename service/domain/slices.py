@@ -35,17 +35,17 @@ class ImageAttribute:
 
 @dataclass(frozen=True)
 class Attributes:
-    """Attributes of N judged images, as M pairs of a slice and an image in it."""
+    """Attributes of N evaluated images, as M pairs of a slice and an image in this slice."""
 
     digest: str  # SHA-256 of the file, or of the digests of several files
     slices: tuple[Slice, ...]  # sorted
     slice_numbers: NDArray[np.int32]  # (M,) index of the slice, ascending
     rows: NDArray[np.int32]  # (M,) row of the image, ascending within a slice
-    annotated: Mask  # (K, N) images with each of K attributes
+    annotated: Mask  # (K, N) whether each image has a value of each of K attributes
     attribute_numbers: NDArray[np.int32]  # (S,) index of the attribute of each slice
 
     def find(self, text: str) -> int | None:
-        """Return the index of the slice with an id, or with a value that only one attribute has; None otherwise."""
+        """Return the index of a slice by its id, or by a value that only one attribute has; None if there is none."""
         ids = [item.id for item in self.slices]
         if text in ids:
             return ids.index(text)
@@ -65,7 +65,7 @@ class Attributes:
 
     @cached_property
     def _slices_by_row(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the slices of all images, (M,), and the position of the first slice of each image, (N + 1,)."""
+        """Return the slices, (M,), ordered by image, and the position of the first slice of each image, (N + 1,)."""
         counts = np.bincount(self.rows, minlength=self.annotated.shape[1])
         return self.slice_numbers[np.argsort(self.rows, kind="stable")], np.concatenate([[0], np.cumsum(counts)])
 
@@ -78,7 +78,7 @@ class Attributes:
 
 @dataclass(frozen=True)
 class RateContrast:
-    """A rate in a slice and in the rest, compared with Fisher's exact test."""
+    """A rate in a slice and in the rest (see SliceRow), compared with Fisher's exact test."""
 
     rate: float
     rest: float
@@ -89,8 +89,8 @@ class RateContrast:
 class SliceRow:
     """The verdicts in one slice, without problematic samples.
 
-    The rest are the samples that have the attribute, but not this value. If the attribute has only one value, the rest
-    are all other samples.
+    The rest consists of the samples that have the attribute, but not this value. If the attribute has only one value,
+    the rest consists of all other samples.
     """
 
     slice: Slice
@@ -111,7 +111,7 @@ class SliceTable:
 
 @dataclass(frozen=True)
 class SliceChange:
-    """The changes from A to B in one slice, among the samples that both analyses judged."""
+    """The changes from A to B in one slice, among the samples that both analyses evaluated."""
 
     slice: Slice
     num_samples: int

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from service.domain.class_relations import Classes, Mask
 from service.domain.evidence import Evidence
 
-MIN_AGREEMENT = 3  # models; fewer say little, because models share training data and mistakes
+MIN_AGREEMENT = 3  # models; fewer are weak evidence, because models share training data and mistakes
 _CHUNK = 4096  # images that are sorted at a time
 
 
@@ -34,12 +34,12 @@ class ModelVotes:
 
 @dataclass(frozen=True, eq=False)
 class Suggestions:
-    """S suggestions: an image, and a class that is possibly a missing label of it."""
+    """S suggestions. Each one is an image and a class that is possibly a missing label of this image."""
 
     rows: NDArray[np.intp]  # (S,) evaluated image
     classes: Classes  # (S,)
     num_agreeing: NDArray[np.int64]  # (S,) models that predict the class
-    confidence: NDArray[np.float64]  # (S,) mean probability of these predictions; NaN: unknown
+    confidence: NDArray[np.float64]  # (S,) mean probability of the class in the models that predict it; NaN: unknown
 
     def take(self, index: NDArray[np.intp]) -> "Suggestions":
         """Return some suggestions, in the given order."""
@@ -47,10 +47,10 @@ class Suggestions:
 
 
 def suggest_labels(evidence: Evidence, votes: ModelVotes, min_agreement: int | None = None) -> Suggestions:
-    """Return the suggestions of models: by falling agreement, then by falling confidence, then in the order of images.
+    """Return the suggestions of models, sorted by descending agreement, descending confidence, and image.
 
-    Problematic images have no suggestions, and neither do classes that overlap with the target of an image, because
-    such predictions are already correct.
+    There are no suggestions for problematic images. A class that overlaps with the target of an image is not suggested
+    for it, because this prediction already counts as correct.
 
     Args:
         evidence: The labels of the N images.
@@ -69,7 +69,7 @@ def suggest_labels(evidence: Evidence, votes: ModelVotes, min_agreement: int | N
 
 
 def mean_probability(votes: ModelVotes, rows: NDArray[np.intp], classes: Classes) -> NDArray[np.float64]:
-    """Return the mean probability of the predictions of classes for images, (S,); NaN if none is known.
+    """Return, for each image and class, the mean probability of the predictions of this class, (S,); NaN: unknown.
 
     Args:
         votes: The predictions of the models.
@@ -88,7 +88,7 @@ def mean_probability(votes: ModelVotes, rows: NDArray[np.intp], classes: Classes
 
 
 def count_agreeing(votes: ModelVotes, rows: NDArray[np.intp], classes: Classes) -> NDArray[np.int64]:
-    """Return how many models predict a class for an image, (S,); rows and classes: (S,)."""
+    """Return, for each image and class, the number of models that predict it, (S,); rows and classes: (S,)."""
     return (votes.predicted[:, rows] == classes).sum(axis=0, dtype=np.int64)  # type: ignore[no-any-return]
 
 

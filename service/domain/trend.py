@@ -18,16 +18,16 @@ from errata.groups import ALL
 from numpy.typing import NDArray
 
 Metric: TypeAlias = str  # name of a metric in the API: an error type (a portion of errors), or one of these
-POOLED = "pooled"  # the types from the first one whose rule can abstain; used if a rule abstained
+POOLED = "pooled"  # the first type whose rule can abstain and all later types; used if a rule abstained
 MULTI_LABEL_ACCURACY = "multi_label_accuracy"
 QUANTILES = np.arange(1, 100) / 100
 NEAREST_MODELS = 50  # reference models with the most similar accuracy
-MAX_DISTANCE = 0.025  # maximum distance of their accuracy
-MIN_NEIGHBORS = 20  # for a percentile
+MAX_DISTANCE = 0.025  # maximum difference between their accuracy and that of the model
+MIN_NEIGHBORS = 20  # minimum number of reference models for a percentile
 
 
 class Axis(StrEnum):
-    """Accuracy over all samples that a metric is plotted over, and by which similar models are found."""
+    """An accuracy over all samples. It is the horizontal axis of a metric and determines which models are similar."""
 
     TOP1 = "top1_accuracy"
     MULTI_LABEL = "multi_label_accuracy"
@@ -47,7 +47,7 @@ class Portion:
 
 
 def _portion(*types: ErrorType) -> Portion:
-    """Return the portion of types: of the top-1 errors if they count as correct, else of the multi-label errors."""
+    """Return the portion of types among the top-1 errors if they count as correct, else among multi-label errors."""
     return Portion(types, TOP1_ERROR_TYPES if types[0] in CORRECT_TYPES else MULTI_LABEL_ERROR_TYPES)
 
 
@@ -66,7 +66,7 @@ class NoReferenceReason(StrEnum):
     """Reason why a model has no percentile."""
 
     DATASET = "dataset"  # no reference models for this data set
-    SUPERCLASSES = "superclasses"  # the type depends on superclasses, which are not those of the paper
+    SUPERCLASSES = "superclasses"  # the metric depends on superclasses, which may differ from those of the paper
     ACCURACY = "accuracy"  # the accuracy is outside the range of the reference models
     FEW = "few"  # fewer than 20 reference models have a similar accuracy
     NO_VALUE = "no_value"  # the model has no errors
@@ -126,7 +126,7 @@ class TrendPoint:
     id: str  # id of the analysis; empty: a published model
     title: str
     label: str  # value of the grouping label; empty: none
-    is_selected: bool  # whether the request names the analysis
+    is_selected: bool  # whether the request selects the analysis
     accuracies: Mapping[Axis, float]
     values: Mapping[Metric, float]
     percentile_ranks: tuple[PercentileRank, ...] = ()
@@ -137,18 +137,18 @@ class TrendPoint:
 
 @dataclass(frozen=True)
 class LabelFit:
-    """Models with one label: their line, and their mean distance from the reference at equal accuracy."""
+    """Fit of the models with one label: their line, and their mean distance from the reference at equal accuracy."""
 
     metric: Metric
     label: str  # empty: all models
-    fit: Fit | None  # None: fewer than three models, or one accuracy
+    fit: Fit | None  # None: fewer than three models, or all have the same accuracy
     num_models: int
     shift: float | None  # mean difference from the published median, or from the line through all models
 
 
 @dataclass(frozen=True)
 class Trend:
-    """Metrics of models over their accuracy, and the reference: the published models, or else other own models."""
+    """Metrics of models over their accuracy. The reference is the published models, or else other own models."""
 
     dataset: str
     evidence: str
@@ -167,7 +167,7 @@ class Trend:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Return the metrics of the trend. Without reference, a metric without values is not one of them."""
+        """Return the metrics of the trend. Without published models, metrics without values are left out."""
         metrics = (metric for metric in METRICS if metric in self.axes and (metric != POOLED or self.abstained))
         if self.curves is not None:
             return tuple(metrics)

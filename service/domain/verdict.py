@@ -41,7 +41,7 @@ class ProposedText:
 
     text: str
     probability: float  # softmax with temperature 100 over the texts of the prediction
-    outside: bool  # whether no class of the label space has the text
+    outside: bool  # whether the text belongs to no class of the label space
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class VerdictEvidence:
     vocabulary: VocabularyEvidence | None  # None: the rule of FINE_GRAINED_OOV was not reached or abstains
     overlap: str  # explanation of the overlapping classes; empty: the classes do not overlap
     trace: tuple[Step, ...]
-    expert_judgment: ExpertJudgment | None = None  # outside of the verdict; None: experts did not judge the prediction
+    expert_judgment: ExpertJudgment | None = None  # no rule uses it; None: experts did not judge the prediction
     attributes: tuple[ImageAttribute, ...] = ()  # of the image; no rule uses them
 
 
@@ -81,7 +81,7 @@ class Verdict:
     evidence: VerdictEvidence | None = None
     groups: tuple[str, ...] = ()  # groups of the sample, without ALL
     matches_label: bool = False  # whether the prediction is one of the labels
-    answer: str = ""  # in words; empty for other predictions
+    answer: str = ""  # free-text answer; empty if the prediction is a class
     answer_outcome: AnswerOutcome = AnswerOutcome.UNSPECIFIED
     answer_relation: AnswerRelation = AnswerRelation.UNSPECIFIED
     replaced_by: int | None = None  # the first label, if the labels reject the target

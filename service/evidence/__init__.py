@@ -1,1 +1,1 @@
-"""Evidence about images and classes, built once into a content-addressed bundle that the service reads."""
+"""Evidence about images and classes. A build writes it to a bundle, which its digest names and the service reads."""

@@ -1,6 +1,9 @@
-"""The shipped agreement with experts: the default superclasses on `imagenet`, without CLIP, by imagenet-mistakes.
+"""The shipped agreement of verdicts with experts, from the expert judgments of imagenet-mistakes.
 
-`errata evidence agreement BUNDLE --mistakes DIR --json` derives data/expert_agreement.json. It contains numbers only.
+The verdicts are those of the data set `imagenet` with the default superclasses and without CLIP.
+
+`errata evidence agreement BUNDLE --mistakes DIR --json` writes data/expert_agreement.json. The file contains only
+numbers.
 """
 
 import json
@@ -11,7 +14,7 @@ from typing import Any
 
 from service.domain import Agreement, ErrorType, TypeAgreement
 
-DATASETS = frozenset({"imagenet", "imagenet-real"})  # experts judged images of these
+DATASETS = frozenset({"imagenet", "imagenet-real"})  # data sets with images that experts judged
 
 
 @cache
@@ -37,7 +40,7 @@ def agreement_to_plain(agreement: Agreement) -> dict[str, Any]:
 
 
 def agreement_from_plain(raw: Mapping[str, Any]) -> Agreement:
-    """Return the agreement of JSON values."""
+    """Return the agreement that `agreement_to_plain` converted to JSON values."""
     return Agreement(
         **{
             **raw,

@@ -1,10 +1,10 @@
-"""Read the multi-label annotation of 20,000 validation images from either of its two file formats.
+"""Read the multi-label annotation of 20,000 ImageNet validation images from either of its two file formats.
 
 JSON (human_accuracy_v3.0.0.json)
   initial_annots[file]{correct, wrong, unclear: [wnid]}, problematic_images{file}, optional imagenet_m[file]
 CSV ("Flaws of ImageNet")
-  id, original_label, proposed_labels (correct), unclear_multi_labels, is_problematic, and others; a list is one field
-  of comma-separated class indices
+  Columns: id, original_label, proposed_labels (the correct labels), unclear_multi_labels, is_problematic, and others. A
+  list is one field with comma-separated class indices.
 """
 
 import csv
@@ -45,7 +45,7 @@ def read_annotation(path: Path) -> Annotation:
     """Read an annotation file of either format.
 
     Raises:
-        InvalidEvidence: If the file cannot be read or is invalid; the message has the position.
+        InvalidEvidence: If the file cannot be read or is invalid; the message states where.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -1,7 +1,7 @@
 """Arrays in `.npy` files that are read with `pread` instead of a memory map.
 
-If a memory-mapped file is truncated, an access ends the process with SIGBUS. A short read raises an error that the
-caller can handle.
+An access to a memory-mapped file that was truncated ends the process with SIGBUS. A read with `pread` instead raises an
+error that the caller can handle.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class DamagedFile(ValueError):
 
 @dataclass(frozen=True)
 class FileState:
-    """Identity and version of a file. A replacement changes both. A write changes the version."""
+    """Identity and version of a file. A replacement of the file changes both. A write changes only the version."""
 
     device: int
     inode: int

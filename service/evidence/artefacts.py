@@ -39,7 +39,7 @@ class Artefacts:
 
     superclasses: Grouping | None
     samples: SampleOrder | None
-    neighbors: NDArray[np.int16] | None  # (A, 10) classes of the nearest training images, rows as in `samples`
+    neighbors: NDArray[np.int16] | None  # (A, 10) classes of the nearest training images, in the order of `samples`
     sources: tuple[Source, ...]
 
 

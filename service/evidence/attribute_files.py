@@ -1,8 +1,8 @@
 """Read the attributes of images: CSV `file_name,attribute,value`, or the JSON lines of ImageNet-X.
 
 The annotation of ImageNet-X (Idrissi et al., "ImageNet-X: Understanding Model Mistakes with Factor of Variation
-Annotations", 2022) has a number, 0 or 1, for each of 16 factors of an image. They become values of the attribute
-`atypical`. Prototypical images, which the package lists in a file of their own, have no factors.
+Annotations", 2022) has a number, 0 or 1, for each of 16 factors of an image. The factors with 1 become values of the
+attribute `atypical`. The package of ImageNet-X lists prototypical images in a separate file. They get no attribute.
 """
 
 import codecs
@@ -66,7 +66,7 @@ def read_attributes(paths: Sequence[Path]) -> AttributeTable:
         lines = _lines(content, path.name)
         if content[:MAX_LINE].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
             prototypes = _prototypes(path)
-            if prototypes:  # they change the slices
+            if prototypes:  # prototypes change the slices, so the digest includes them
                 digests.append(hashlib.sha256("\n".join(sorted(prototypes)).encode()).hexdigest())
             _add_factors(builder, lines, prototypes)
         else:
@@ -93,7 +93,7 @@ class _Builder:
         self.problems = Problems(source)
 
     def add(self, name: str, attribute: str, value: str, line: int) -> None:
-        """Add a value of an image, or its problem."""
+        """Add a value of an image, or the problem of its row."""
         for column, text, limit in zip(COLUMNS, (name, attribute, value), (MAX_NAME, MAX_TEXT, MAX_TEXT), strict=True):
             if problem := text_problem(column, text, limit):
                 return self.problems.add(column, problem, line)
@@ -105,7 +105,7 @@ class _Builder:
         return None
 
     def add_value(self, image: int, attribute: str, value: str, line: int) -> None:
-        """Add a value of an image that is annotated with its attribute."""
+        """Add a value of an image that `add_image` has marked as annotated with the attribute."""
         number = self._values.setdefault((self._attributes[attribute], value), len(self._values))
         if number == len(self.table.values):
             if number >= MAX_VALUES:
@@ -138,7 +138,7 @@ class _Builder:
         """Check the rows of a file.
 
         Raises:
-            InvalidEvidence: There are problems or duplicate rows, or no images.
+            InvalidEvidence: There are problems or duplicate rows, or there are no images.
         """
         for row in self._duplicates():
             self.problems.add("file_name", partial(self._describe_duplicate, row), self._lines[row])
@@ -188,7 +188,7 @@ def _lines(content: bytes, source: str) -> Iterator[tuple[int, str]]:
 
 
 def _add_rows(builder: _Builder, lines: Iterator[tuple[int, str]]) -> None:
-    """Add the rows of a CSV file. A row cannot continue on the next line, as no value contains a line break."""
+    """Add the rows of a CSV file. A value must not contain a line break, so a row is one line."""
     header: list[str] = []
     for number, line in lines:
         try:
@@ -212,7 +212,7 @@ def _add_rows(builder: _Builder, lines: Iterator[tuple[int, str]]) -> None:
 
 
 def _add_factors(builder: _Builder, lines: Iterator[tuple[int, str]], prototypes: frozenset[str]) -> None:
-    """Add the lines of an annotation of ImageNet-X."""
+    """Add the images of an annotation of ImageNet-X, except for prototypical images."""
     names: set[str] = set()
     for number, line in lines:
         try:

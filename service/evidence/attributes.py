@@ -1,4 +1,4 @@
-"""The attributes of each data set: files that an operator configures, and their slices among the judged images."""
+"""The attributes of each data set, from files that an operator configures, and their slices of evaluated images."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ _log = structlog.get_logger()
 
 
 class AttributeRepository:
-    """Reads the files of each data set once, and finds their slices in a bundle. Thread-safe."""
+    """Reads the files of each data set once, and maps their images to those of a bundle. Thread-safe."""
 
     def __init__(self, configured: Mapping[str, Sequence[Path]]) -> None:
         """Create a repository.
 
         Args:
-            configured: Files by data set.
+            configured: Files of attributes by data set.
         """
         self._configured = configured
         self._lock = threading.Lock()
@@ -37,7 +37,7 @@ class AttributeRepository:
             self._table(dataset)
 
     def find(self, bundle: Bundle) -> Attributes | None:
-        """Return the attributes of the judged images of a bundle; None if its data set has none.
+        """Return the attributes of the evaluated images of a bundle; None if its data set has none.
 
         Raises:
             InvalidEvidence: A file is invalid, or names images that the data set does not have.
@@ -55,7 +55,7 @@ class AttributeRepository:
         return result
 
     def get(self, bundle: Bundle) -> Attributes:
-        """Return the attributes of the judged images of a bundle; raise NotFound if its data set has none."""
+        """Return the attributes of the evaluated images of a bundle; raise NotFound if its data set has none."""
         attributes = self.find(bundle)
         if attributes is None:
             raise NotFound(
@@ -72,7 +72,7 @@ class AttributeRepository:
 
 
 def _try_to_resolve(table: AttributeTable, bundle: Bundle) -> Attributes | InvalidEvidence:
-    """Return the attributes or the error, which is the same each time: a file is read once."""
+    """Return the attributes or the error. The caller can cache an error, because each file is read only once."""
     try:
         return resolve(table, bundle)
     except InvalidEvidence as error:
@@ -81,7 +81,7 @@ def _try_to_resolve(table: AttributeTable, bundle: Bundle) -> Attributes | Inval
 
 
 def resolve(table: AttributeTable, bundle: Bundle) -> Attributes:
-    """Return attributes as arrays over the judged images of a bundle; raise InvalidEvidence for unknown images."""
+    """Return attributes as arrays over the evaluated images of a bundle; raise InvalidEvidence for unknown images."""
     row_of_name = bundle.row_of_name
     row_of_image = np.array([row_of_name.get(name, -1) for name in table.names], dtype=np.int32)
     _check_names(table, bundle, np.flatnonzero(row_of_image < 0).tolist())
@@ -112,7 +112,7 @@ def _sort_key(table: AttributeTable, number: int) -> tuple[str, str]:
 
 
 def _check_names(table: AttributeTable, bundle: Bundle, images: Sequence[int]) -> None:
-    """Raise InvalidEvidence for images that the data set does not have; images that are not judged are permitted."""
+    """Raise InvalidEvidence for images that are not in the data set. Images that are not evaluated are permitted."""
     if not images:
         return
     known = set(bundle.image_names)

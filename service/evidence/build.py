@@ -29,7 +29,7 @@ BLOCK_CELLS = 2 << 20  # cells per block of the verdict table: about 20 MB
 def write_bundle(facts: BundleInputs, path: Path) -> str:
     """Write a bundle to a folder atomically. Return its digest."""
     is_own = facts.label_space.name != IMAGENET_1K
-    if is_own:  # superclasses and groups get the order that a reader of the bundle sees
+    if is_own:  # puts superclasses and groups into the order in which bundles are read
         facts = replace(facts, label_space=from_json(to_json(facts.label_space)))
     arrays = as_arrays(facts)
     digest = digest_of(facts.dataset, facts.label_space, arrays, facts.min_cooccurrence)
@@ -133,9 +133,9 @@ def superclass_members(label_space: LabelSpace) -> NDArray[np.bool_]:
 def digest_of(
     dataset: str, label_space: LabelSpace, arrays: Mapping[str, NDArray[Any]], min_cooccurrence: int = MIN_COUNT
 ) -> str:
-    """Return the SHA-256 of all inputs in canonical form, with the version of the rules.
+    """Return the SHA-256 of all inputs in canonical form and of the version of the rules.
 
-    The classes of imagenet-1k are part of the package; the digest has its superclasses, which differ between bundles.
+    For imagenet-1k, the digest includes the superclasses, but not the classes, which are part of the package.
     """
     digest = hashlib.sha256()
     head: dict[str, Any] = {"schema": SCHEMA, "rules_version": RULES_VERSION, "dataset": dataset}
@@ -154,7 +154,7 @@ def digest_of(
 
 
 def _write_table(evidence: Evidence, path: Path) -> None:
-    """Write the verdict table in blocks. A memory map would end the process on a full disk."""
+    """Write the verdict table in blocks. With a memory map, a full disk would end the process."""
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header | {"shape": (len(evidence), evidence.num_classes)})

@@ -1,4 +1,4 @@
-"""The input files of a build, and the combinations of them that make no sense."""
+"""The input files of a build, and the checks of their combinations."""
 
 import re
 from dataclasses import dataclass, field
@@ -33,8 +33,8 @@ class Inputs:
     classes: Path | None = None
     overlaps: Path | None = None
     groups: Path | None = None
-    cooccurrence: Path | None = None  # labels of other images
-    min_cooccurrence: int = MIN_COUNT  # images
+    cooccurrence: Path | None = None  # file with the labels of other images, whose pairs of classes are counted
+    min_cooccurrence: int = MIN_COUNT  # images in which a pair must occur
     vocabulary: Path | None = None
     encoder: str = ""  # MODULE:CLASS
     images: Path | None = None
@@ -54,7 +54,7 @@ def check_inputs(dataset: str, inputs: Inputs, is_custom: bool) -> None:
     Args:
         dataset: Name of the data set.
         inputs: The inputs.
-        is_custom: Whether the data set has labels of its own, not built-in labels.
+        is_custom: Whether the data set is custom: its labels are not built in.
 
     Raises:
         InvalidEvidence: The name is invalid, or an input has no effect on the data set.

@@ -49,11 +49,11 @@ class BuiltIn:
 
     label_space: Callable[[], LabelSpace]
     layout: FolderLayout
-    num_images: int  # published images; of each folder of images with one corruption and severity
-    class_images: int | None = None  # published images of each class; None: they differ
+    num_images: int  # published images; for ImageNet-C: of each corruption and severity
+    class_images: int | None = None  # published images of each class; None: the numbers differ
     classes_file: str = ""  # package data: the IDs of its classes; empty: all classes of the label space
     has_variants: bool = False  # NAME-SUFFIX is a part or a version of the data set
-    has_validation_images: bool = False  # changed versions of ImageNet's validation images, with their names
+    has_validation_images: bool = False  # changed versions of validation images, with the same names
 
     @property
     def classes(self) -> frozenset[int]:
@@ -76,7 +76,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
 
 
 def find_built_in(name: str) -> str | None:
-    """Return the built-in data set that a name means: `imagenet-c-fog-3` is `imagenet-c`. None: there is none."""
+    """Return the built-in data set of a name, such as `imagenet-c` for `imagenet-c-fog-3`; None if there is none."""
     if name in BUILT_IN:
         return name
     return next((base for base, row in BUILT_IN.items() if row.has_variants and name.startswith(f"{base}-")), None)
@@ -110,7 +110,7 @@ def check_classes(name: str, images: LabelInputs) -> LabelInputs:
     """Return the labels of a labels file if they are classes of the data set.
 
     Raises:
-        InvalidEvidence: If a label is another class of the label space; the message has the image.
+        InvalidEvidence: If a label is another class of the label space; the message names the image.
     """
     others = {*images.labels.classes.tolist(), *images.all_targets.tolist()} - BUILT_IN[name].classes
     if others:
@@ -149,7 +149,7 @@ def _describe(name: str, classes: set[int]) -> str:
 def _check_counts(name: str, samples: SampleOrder, folder: Path) -> int:
     """Return the number of published images; raise InvalidEvidence if a folder has more images than published.
 
-    A folder with fewer images is a part of the data set. The sources of the bundle say how many images it has.
+    A folder with fewer images is accepted as a part of the data set. The sources of the bundle state both numbers.
     """
     dataset = BUILT_IN[name]
     class_folders = Counter(path.rpartition("/")[0] for path in samples.names)

@@ -12,22 +12,22 @@
   problematic.npy    (N,) bool
   groups.npy         (G, N) bool  groups of the label space
   label_space.json   the classes, if the label space is not imagenet-1k (label_space_json.py)
-  superclass_members.npy (S, C) bool   imagenet-1k only: other label spaces contain their superclasses
+  superclass_members.npy (S, C) bool   imagenet-1k only: in other bundles, label_space.json has the superclasses
   pair_classes.npy, pair_counts.npy, pair_examples.npy, pair_names.npy
                      co-occurrence, optional (inputs.CooccurrenceInputs)
   non_prototypical.npy (N,) bool  optional
   neighbors.npy (N, 10) int16, image_embeddings.npy (N, d), text_embeddings.npy (T, d) float32, oov.npy (N, ceil(C / 8))
                      bits,
                      optional (inputs.ClipInputs)
-  label_preferred.npy (N, ceil(C / 8)) bits: CLIP prefers a label of the image, optional (inputs.ClipInputs)
+  label_preferred.npy (N, ceil(C / 8)) bits: a label scores higher than all proposals, optional (inputs.ClipInputs)
   proposals.npy      (B,) uint8   JSON (proposals.py); with CLIP evidence, if the label space is not imagenet-1k
   imagenet_m.npy     (N,) bool    samples of ImageNet-M, optional
   verdicts.npy       (N, C) uint8 the verdict table (service/rules/table.py); missing if it would be too large:
                      the rules are then applied to the predictions of each model
-  expert_judgments.npy (J, 4) int32 what experts judged, optional (service/evidence/expert_judgments.py)
+  expert_judgments.npy (J, 4) int32 judgments of experts, optional (service/evidence/expert_judgments.py)
 
-The digest covers all parts except for the sources, the encoder, the expert judgments, which no rule reads, and the
-verdict table and label_preferred.npy, which depend only on the other parts.
+The digest does not cover the sources, the encoder, and the expert judgments, because no rule reads them. It does not
+cover the verdict table and label_preferred.npy, because they depend only on covered parts. It covers all other parts.
 """
 
 import hashlib
@@ -112,7 +112,7 @@ class Bundle:
     def judge(self, top1: Classes) -> Bytes:
         """Return the verdicts of one prediction for each evaluated image, (N,); 0 without a prediction (-1).
 
-        An answer without a class (NO_CLASS) is an error, for which the table has no column.
+        The table has no column for an answer without a class (NO_CLASS), so the rules are applied to these answers.
         """
         if VERDICTS not in self.arrays:
             return decide_each(self.evidence, top1)
@@ -129,7 +129,7 @@ class Bundle:
         return decide_each(self.evidence.rows(row, row + 1), np.array([predicted], dtype=np.int16))
 
     def example_names(self, numbers: NDArray[np.integer]) -> list[str]:
-        """Return the names of the images with 1-based numbers in the examples of co-occurrence pairs."""
+        """Return the names of example images of co-occurrence pairs from their 1-based numbers."""
         names = self.arrays.get("pair_names")
         return [name.decode() for name in (validation_names() if names is None else names)[numbers - 1].tolist()]
 
@@ -229,7 +229,7 @@ class Bundle:
             predicted: (K,) predicted classes.
 
         Returns:
-            (K,) decisions, False where the gate does not hold; None if the bundle does not have them.
+            (K,) decisions, False where the gate of vocabulary.py does not hold; None if the bundle has no decisions.
         """
         bits = self.arrays.get("label_preferred")
         if bits is None:
@@ -240,7 +240,7 @@ class Bundle:
 
     @cached_property
     def expert_judgments(self) -> Mapping[tuple[int, int], ExpertJudgment]:
-        """Return what experts judged, by the row of the image and the predicted class; empty if nothing is known."""
+        """Return the expert judgments by the row of the image and the predicted class; empty if there are none."""
         array = self.arrays.get(EXPERT_JUDGMENTS)
         return {} if array is None else unpack_judgments(array)
 
@@ -295,7 +295,7 @@ def evidence_of(
         problematic=np.asarray(arrays["problematic"]),
         overlap=label_space.overlaps,
         superclasses=superclasses,
-        cooccurrence=relation or None,  # without a pair, the rule abstains
+        cooccurrence=relation or None,  # if the relation has no pair, the rule abstains
         non_prototypical=arrays.get("non_prototypical"),
         oov=arrays.get("oov"),
     )
@@ -349,7 +349,7 @@ def _read_label_space(path: Path, manifest: Manifest, arrays: BundleArrays) -> L
         return replace(imagenet_1k(), superclasses=Superclasses.from_members(manifest.superclasses, members))
     file, facts = path / LABEL_SPACE, manifest.files.get(LABEL_SPACE)
     try:
-        if facts is None or not file.is_file() or file.stat().st_size != facts["bytes"]:  # a pipe would block
+        if facts is None or not file.is_file() or file.stat().st_size != facts["bytes"]:  # opening a pipe would block
             raise ValueError("no file of the size in the manifest")
         with file.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from service.evidence.array_file import ArrayFile, DamagedFile, FileState
 
-LOADED_ON_USE = ("verdicts", "text_embeddings", "proposals")  # stay in memory after their first use
+LOADED_ON_USE = ("verdicts", "text_embeddings", "proposals")  # these arrays stay in memory after their first use
 READ_BY_ROW = ("image_embeddings",)  # (N, d) float32, 100 to 150 MB for ImageNet: never loaded completely
-OnDamage = Callable[[str, Exception], Exception]  # creates the error to raise from an array's name and the cause
+OnDamage = Callable[[str, Exception], Exception]  # takes the name of an array and the cause; returns the error to raise
 
 
 class BundleArrays(Mapping[str, NDArray[Any]]):
-    """Arrays by name. A file that changes in place counts as damaged. A file that a rename replaces does not."""
+    """Arrays by name. A file counts as damaged if it changes in place, but not if a rename replaces it."""
 
     def __init__(self, path: Path, files: Mapping[str, Mapping[str, Any]], on_damage: OnDamage) -> None:
         """Open the files of a bundle.
@@ -61,7 +61,7 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
             return array
 
     def row(self, name: str, number: int) -> NDArray[Any]:
-        """Read one row of an array in READ_BY_ROW. The result has the shape (1, …). Raises like `[]`."""
+        """Read one row of an array in READ_BY_ROW. The result has the shape (1, …). Raises the same errors as `[]`."""
         return self._read(name, lambda: self._large[name].row(number))
 
     def __iter__(self) -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""Read a bundle from an uploaded tar, which is not trusted.
+"""Read a bundle from an uploaded tar file. The upload is not trusted.
 
-The tar is read one header at a time. Only plain files with the names of a bundle's files count; links, devices, sparse
-files, and long names are refused. Extended headers are skipped: what they say about names and sizes has no effect.
+The tar is read one header at a time. It may contain only folders and plain files with the names of a bundle's files.
+Links, devices, sparse files, and long names are refused. Extended headers are skipped, so the names and sizes in them
+have no effect.
 """
 
 import re
@@ -31,9 +32,9 @@ _REMEDY = "Create the tar with: tar -cf bundle.tar -C BUNDLE ."
 
 
 def read_bundle_tar(content: BinaryIO, folder: Path) -> Path:
-    """Write the bundle of a tar to a folder, after all its digests are checked.
+    """Check all digests of the bundle in a tar, and write the bundle to a folder.
 
-    Everything that its digest does not cover, such as the verdict table, is computed again.
+    The verdict table, which the digest does not cover, is computed again.
 
     Args:
         content: An uncompressed tar.
@@ -43,7 +44,7 @@ def read_bundle_tar(content: BinaryIO, folder: Path) -> Path:
         The folder of the bundle.
 
     Raises:
-        InvalidEvidence: The tar is invalid, or the bundle in it is.
+        InvalidEvidence: The tar or the bundle in it is invalid.
         Unavailable: The disk is full.
     """
     uploaded, written = folder / "uploaded", folder / "bundle"
@@ -66,7 +67,7 @@ def read_bundle_tar(content: BinaryIO, folder: Path) -> Path:
         raise InvalidEvidence(f"Invalid bundle: {message}", field="content") from error
     except OSError as error:
         raise Unavailable(f"The bundle cannot be stored: {error.strerror}.") from error
-    except Exception as error:  # numpy raises many errors for arrays whose content makes no sense
+    except Exception as error:  # numpy raises many types of errors for arrays with invalid content
         raise InvalidEvidence(f"Invalid bundle: {error!r:.200}. Build it again.", field="content") from error
     if problems:
         raise InvalidEvidence(f"Invalid bundle: {'; '.join(problems)[:500]}. Build it again.", field="content")
@@ -74,7 +75,7 @@ def read_bundle_tar(content: BinaryIO, folder: Path) -> Path:
 
 
 def _name_problems(names: Sequence[str]) -> list[str]:
-    """Return the first problem of the names of images: pages and files of labels could not tell them apart."""
+    """Return the first problem of the names of images. Names must be valid texts and distinct."""
     problems = (text_problem("file_name", name, MAX_NAME) for name in names)
     if problem := next(filter(None, problems), ""):
         return [f"names: {problem}"]
@@ -85,7 +86,7 @@ def extract(content: BinaryIO, folder: Path) -> None:
     """Write the files of a bundle in a tar to a folder.
 
     Raises:
-        InvalidEvidence: The tar is invalid, or it has other content.
+        InvalidEvidence: The tar is invalid, or it contains other files than those of a bundle.
     """
     names: set[str] = set()
     for name, size in _members(content):
@@ -101,7 +102,7 @@ def extract(content: BinaryIO, folder: Path) -> None:
 
 
 def _members(content: BinaryIO) -> Iterator[tuple[str, int]]:
-    """Yield the name and the size of each file; the stream is at its content."""
+    """Yield the name and size of each file. Before the next file, the caller must read the content from the stream."""
     prefix: str | None = None
     while (block := content.read(_BLOCK)).strip(b"\0"):
         try:

@@ -1,7 +1,7 @@
 """Read the classes of a label space: CSV or JSON, and CSV files of overlaps, superclasses, and groups.
 
-CSV `index,id,name,synonyms,superclasses,groups,synset`; only `name` is required, and `;` separates several values.
-JSON `{"classes": [{"name": …}, …], "overlaps": [[class, also correct], …]}` with the same fields.
+CSV columns: `index,id,name,synonyms,superclasses,groups,synset`. Only `name` is required. `;` separates several values.
+JSON: `{"classes": [{"name": …}, …], "overlaps": [[class, also correct], …]}`. A class has the same fields as in CSV.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,14 +32,14 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "synset": (),
 }
 OVERLAP_COLUMNS: Mapping[str, Sequence[str]] = {"class": (), "also_correct": ()}
-MAX_COUNTED = 100_000  # classes beyond the limit, for the message
+MAX_COUNTED = 100_000  # classes that are counted for the message if there are too many
 MAX_OVERLAPS = 1_000_000
 MAX_CONTAINERS = 2_000_000  # objects and lists of a JSON file, which take 30 times the memory of their text
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two texts that name classes: the second is also correct for the first."""
+    """Two texts that name classes. A prediction of the second class is also correct for the first class."""
 
     line: int
     texts: tuple[str, str]
@@ -180,7 +180,7 @@ def _entry(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _order(entries: Sequence[tuple[int, dict[str, Any]]], problems: Problems) -> tuple[list[dict[str, Any]], list[int]]:
-    """Return the classes in the order of their indices, and the line of each; without indices, in the order of rows."""
+    """Return the classes and their lines, in the order of the indices, or of the rows if there are no indices."""
     if not any(entry["index"] != "" for _, entry in entries):
         return [entry for _, entry in entries], [line for line, _ in entries]
     line_of: dict[int, int] = {}

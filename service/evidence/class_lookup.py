@@ -5,11 +5,11 @@ from functools import cache
 from service.domain import IMAGENET_1K, LabelSpace
 
 MAX_SHOWN = 40  # characters of a text in a message
-MAX_HINTS = 20  # similar names take up to 0.2 s for each unknown text
+MAX_HINTS = 20  # unknown texts with a hint; finding similar names takes up to 0.2 s for each text
 
 
 class ClassLookup:
-    """The classes of texts. Each distinct text is matched once."""
+    """Finds the classes of texts. Each distinct text is matched only once."""
 
     def __init__(self, label_space: LabelSpace) -> None:
         self._label_space = label_space
@@ -18,10 +18,10 @@ class ClassLookup:
         self._hints: dict[str, str] = {}
 
     def _find_all(self, field: str) -> tuple[int, ...] | str:
-        """Return the distinct classes of a field with one or several texts, or the text that identifies no class.
+        """Return the distinct classes of a field with one or several texts, or the first text that identifies no class.
 
-        A field with `;` is split there. Another field is one text if it identifies a class or is ambiguous; otherwise,
-        it is split at spaces.
+        A field with `;` is split at each `;`. A field without `;` is one text if this text means at least one class.
+        Otherwise, the field is split at spaces.
         """
         if ";" in field:
             texts = [text for text in map(str.strip, field.split(";")) if text]
@@ -46,7 +46,7 @@ class ClassLookup:
 
         Args:
             text: The text.
-            field: The field with one or several texts that contains it.
+            field: The field that contains the text, perhaps among other texts.
         """
         if classes := self._label_space.match(text):
             candidates = self._label_space.describe(classes)
@@ -61,7 +61,7 @@ class ClassLookup:
         return f"unknown class {text!r:.{MAX_SHOWN}}{place}; {expected}{separator}{hint}"
 
     def _hint(self, text: str) -> str:
-        """Return the names that are similar to a text, for the first unknown texts; empty for further ones."""
+        """Return a hint with the names similar to a text; empty after the first MAX_HINTS unknown texts."""
         if text not in self._hints:
             if len(self._hints) == MAX_HINTS:
                 return ""

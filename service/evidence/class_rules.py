@@ -1,4 +1,4 @@
-"""Rules for the classes of a label space, which hold for the files that people write and for the files of bundles."""
+"""Validity rules for classes. They apply to files that users write and to the files of bundles."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ClassProblem:
-    """A problem of the classes: its row (None: of all rows), its field, and its description."""
+    """A problem of the classes: its row (None: it concerns all rows), its field, and its description."""
 
     row: int | None
     field: str

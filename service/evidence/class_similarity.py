@@ -1,4 +1,4 @@
-"""Similarities of classes: how often a model confuses them, and how similar their names are for a text encoder."""
+"""Similarities of pairs of classes, from the confusions of a model or from the embeddings of class names."""
 
 from collections.abc import Iterator
 
@@ -11,14 +11,14 @@ from service.evidence.inputs import LabelInputs
 from service.taxonomy.class_clusters import Similarities
 from service.taxonomy.proposals import prompt
 
-MIN_CONFUSION = 0.01  # share of the images of two classes that are predicted as the other one
+MIN_CONFUSION = 0.01  # share of the images of two classes that are predicted as the other of the two classes
 MIN_TEXT_SIMILARITY = 0.1  # cosine similarity, after the mean of all classes is subtracted
 MOST_SIMILAR = 64  # texts per class
 BLOCK = 1024  # classes per block of similarities
 
 
 def confusion_similarities(images: LabelInputs, predicted: Classes, num_classes: int) -> Similarities:
-    """Yield the share of the images of two classes that a model predicts as the other one.
+    """Yield, for pairs of classes, the share of their images that a model predicts as the other class of the pair.
 
     Args:
         images: A data set with A images.
@@ -41,8 +41,8 @@ def confusion_similarities(images: LabelInputs, predicted: Classes, num_classes:
 def text_similarities(encoder: Encoder, label_space: LabelSpace) -> Iterator[tuple[int, int, float]]:
     """Yield the positive cosine similarities of the names of classes, for the most similar names of each class.
 
-    All names of a label space have something in common, such as the prompt. The mean of their embeddings is subtracted,
-    so that 0 is the similarity of unrelated names for any encoder.
+    The texts of all names have parts in common, such as the prompt. The mean of their embeddings is therefore
+    subtracted, so that unrelated names have a similarity of about 0 for any encoder.
     """
     texts = [prompt(name) for name in label_space.names]
     embeddings = validate_embeddings(encoder.embed_texts(texts), len(texts), 0, "texts").astype(np.float64)

@@ -1,4 +1,4 @@
-"""The synsets of classes, and the part of WordNet around them: from the data of the package, else through NLTK."""
+"""The synsets of classes and the part of WordNet around them, from the data of the package or through NLTK."""
 
 import warnings
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from service.taxonomy.wordnet import Taxonomy, load_taxonomy, to_taxonomy
 def taxonomy_of(label_space: LabelSpace) -> Taxonomy:
     """Return the part of WordNet around the synsets of a label space.
 
-    The data of the package are enough for synsets among those of ImageNet-1k and their hypernyms. Others need WordNet.
+    The data of the package suffice for the synsets of ImageNet-1k and some hypernyms. Other synsets need WordNet.
     """
     package = load_taxonomy()
     if all(package.covers(int(synset[1:])) for synset in label_space.synsets if synset):
@@ -29,7 +29,7 @@ def find_senses(label_space: LabelSpace) -> tuple[Taxonomy, list[int | None], tu
     """Return the synset of each class by its ID or name, with the part of WordNet around them.
 
     Returns:
-        The taxonomy, (C,) synsets (None: unknown), and notes for the user.
+        The taxonomy, the (C,) synsets (None: unknown), and notes for the user.
     """
     with ExitStack() as stack:
         try:
@@ -63,7 +63,7 @@ def _compile(wordnet: Any, synsets: Iterable[int | None]) -> Taxonomy:
 
 @contextmanager
 def _open_wordnet() -> Iterator[Any]:
-    """Yield NLTK's reader of WordNet; raise InvalidEvidence if either is missing."""
+    """Yield NLTK's reader of WordNet; raise InvalidEvidence if NLTK or WordNet is missing."""
     try:
         from service.taxonomy.nltk_wordnet import find_wordnet  # NLTK is an optional dependency
     except ImportError as error:

@@ -1,8 +1,8 @@
 """CLIP encoder of open_clip (needs the `clip` extra). The default is ViT-L/14 at 336 px with OpenAI's weights.
 
 ERRATA_CLIP_MODEL and ERRATA_CLIP_WEIGHTS select another encoder: the name of an architecture in open_clip, and a tag or
-local file of pretrained weights. A local file also needs ERRATA_CLIP_ACTIVATION. clip_weights.py reads them when the
-model is loaded, because encoders are created without arguments.
+local file of pretrained weights. A local file also needs ERRATA_CLIP_ACTIVATION. Encoders are created without
+arguments, so clip_weights.py reads these variables when the model is loaded.
 """
 
 import os
@@ -25,7 +25,7 @@ from service.image_formats import FORMATS
 from service.prefetch import prefetch
 
 BATCH = 64  # images or texts
-MAX_ASPECT = 1000  # the transform scales the shorter side to 336 pixels; a longer image would need gigabytes
+MAX_ASPECT = 1000  # ratio of the sides; the shorter one is scaled to 336 pixels, so a longer image needs gigabytes
 
 
 class _Loaded(NamedTuple):
@@ -45,10 +45,10 @@ class OpenClip:
         self._batch = batch
 
     def embed_images(self, paths: Sequence[str]) -> NDArray[np.float32]:
-        """Return the normalized embeddings of image files, (n, d). Threads decode them while the model runs.
+        """Return the normalized embeddings of image files, (n, d). Threads decode images while the model runs.
 
         Raises:
-            InvalidEvidence: If an image cannot be read. The message names the first one.
+            InvalidEvidence: If an image cannot be read. The message names the first such image.
         """
         model, transform, _ = self._loaded
         embeddings = []
@@ -112,13 +112,13 @@ def _decoded(
     """Yield a function that returns the next transformed images. At most three batches are in memory."""
     threads = torch.get_num_threads()
     try:
-        # An image is too small for several threads, and each decoding thread would start as many as there are cores.
+        # Each decoding thread would start one thread per core, but an image is too small for several threads.
         with prefetch(
             paths, lambda path: transform(_open(path)), available_cores(), lambda: torch.set_num_threads(1)
         ) as take:
             yield take
     finally:
-        torch.set_num_threads(threads)  # the value of the decoding threads is the default of later threads
+        torch.set_num_threads(threads)  # later threads would inherit the value that the decoding threads set
 
 
 def _to_numpy(embeddings: Sequence[torch.Tensor]) -> NDArray[np.float32]:
@@ -127,9 +127,9 @@ def _to_numpy(embeddings: Sequence[torch.Tensor]) -> NDArray[np.float32]:
 
 def _open(path: str) -> Image.Image:
     try:
-        if not os.path.isfile(path):  # a pipe would block its thread, and with it the end of the build
+        if not os.path.isfile(path):  # a pipe would block its thread, so the build would not end
             raise ValueError("no regular file")
-        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:  # by path, Pillow maps bitmaps
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:  # Pillow maps files by path
             if max(image.size) > MAX_ASPECT * min(image.size):
                 raise ValueError(f"a side is more than {MAX_ASPECT} times as long as the other one")
             return image.convert("RGB")

@@ -1,7 +1,7 @@
 """The weights of a CLIP model, and the activation function that they were trained with.
 
-OpenAI trained its weights with QuickGELU, but open_clip builds these architectures with GELU and only warns about the
-difference. The embeddings then differ from those that the weights were trained for. ADR 0059 has the rules.
+OpenAI trained its weights with QuickGELU. By default, open_clip builds these architectures with GELU and only warns
+about the difference, so the embeddings would be wrong. ADR 0059 describes how Errata selects the activation function.
 """
 
 import os
@@ -32,7 +32,7 @@ class ClipWeights:
     activation: str  # a key of ACTIVATIONS
 
     def find_file(self) -> Path:
-        """Return the path of the weights. Download them if they have a tag and are not in open_clip's cache.
+        """Return the path of the weights. Download weights with a tag if they are not in open_clip's cache.
 
         Raises:
             InvalidEvidence: If the download fails.
@@ -49,7 +49,7 @@ class ClipWeights:
             ) from error
 
     def describe(self) -> EncoderInfo:
-        """Return the description for the manifest of a bundle. Reads the weights for their digest."""
+        """Return the description for the manifest of a bundle. This reads the weights to compute their digest."""
         return EncoderInfo(
             architecture=self.architecture,
             weights=self.weights if self.configuration else f"local file {Path(self.weights).name}",
@@ -60,7 +60,7 @@ class ClipWeights:
 
 
 def select_weights(architecture: str = "", weights: str = "", activation: str = "") -> ClipWeights:
-    """Select the weights, and find out their activation function.
+    """Select the weights, and determine their activation function.
 
     Empty arguments are read from ERRATA_CLIP_MODEL, ERRATA_CLIP_WEIGHTS, and ERRATA_CLIP_ACTIVATION.
 
@@ -102,9 +102,7 @@ def _find_activation(architecture: str, configuration: Mapping[str, Any], activa
     of_architecture = open_clip.get_model_config(architecture).get("quick_gelu")
     if of_architecture is not None:
         stated[architecture] = _NAMES[of_architecture]
-    if (
-        configuration
-    ):  # without the key, the weights have the activation function of their architecture: GELU by default
+    if configuration:  # if the tag does not state `quick_gelu`, that of the architecture applies, else GELU
         stated["the weights"] = _NAMES[configuration.get("quick_gelu", bool(of_architecture))]
     if activation:
         stated["ERRATA_CLIP_ACTIVATION"] = activation

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from service.domain import MAX_CLASSES, ClassPairs, Labels, Superclasses
 from service.evidence.inputs import CooccurrenceInputs
 
-MIN_COUNT = 2  # images, unless a bundle has its own minimum
+MIN_COUNT = 2  # images in which a pair must occur, unless a bundle has another minimum
 EXAMPLES = 3
-MAX_PAIRS = 1 << 25  # of labels of all images
+MAX_PAIRS = 1 << 25  # pairs of labels, over all images
 
 
 def count_pairs(labels: Labels, numbers: NDArray[np.int32]) -> CooccurrenceInputs:
@@ -17,7 +17,7 @@ def count_pairs(labels: Labels, numbers: NDArray[np.int32]) -> CooccurrenceInput
 
     Args:
         labels: Labels of the N images.
-        numbers: (N,) 1-based numbers of the images in the names of the examples.
+        numbers: (N,) 1-based numbers that identify the images in the examples.
 
     Raises:
         InvalidEvidence: If images have so many labels that counting takes more than about 1.5 GB of memory.
@@ -44,7 +44,7 @@ def count_pairs(labels: Labels, numbers: NDArray[np.int32]) -> CooccurrenceInput
 
 
 def _pairs(labels: Labels) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the code of each pair of labels of an image, first * MAX_CLASSES + second, and the row of the image."""
+    """Return, for each pair of labels of an image, its code first * MAX_CLASSES + second, and the image's row."""
     codes, images = [np.zeros(0, dtype=np.int32)], [np.zeros(0, dtype=np.int32)]
     for size in np.unique(labels.counts[labels.counts > 1]).tolist():
         rows = np.flatnonzero(labels.counts == size).astype(np.int32)
@@ -58,7 +58,7 @@ def _pairs(labels: Labels) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 def cooccurrence_relation(
     pairs: CooccurrenceInputs, superclasses: Superclasses, min_count: int = MIN_COUNT
 ) -> ClassPairs:
-    """Return the pairs that occur in at least `min_count` images and share no superclass; symmetric."""
+    """Return, as a symmetric relation, the pairs that share no superclass and occur in at least `min_count` images."""
     frequent = pairs.classes[pairs.counts >= min_count]
     distinct = frequent[~superclasses.share(frequent[:, 0], frequent[:, 1])]
     return ClassPairs.of(distinct, superclasses.num_classes, symmetric=True)

@@ -1,4 +1,4 @@
-"""Check a label space and the labels of a data set: what prevents a build, and what makes the breakdown less useful."""
+"""Check a label space and the labels of a data set for facts that make the error breakdown less useful."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -16,20 +16,20 @@ MAX_NAMED = 5  # names in a message; `items` has all of them
 
 @dataclass(frozen=True)
 class Advice:
-    """Something that a build accepts, but that makes the breakdown less useful."""
+    """A fact that does not prevent a build, but makes the error breakdown less useful."""
 
-    kind: str  # stable, such as "classes-without-superclass"
+    kind: str  # identifier that does not change between versions, such as "classes-without-superclass"
     message: str  # the fact, its effect, and the remedy
     items: tuple[str, ...] = ()  # names of the classes, superclasses, or groups
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The content of the files of a data set. None: there is no such file."""
+    """The content of the files of a data set. A field is None if there is no such file."""
 
     label_space: LabelSpace
     images: LabelInputs | None = None
-    pairs: CooccurrenceInputs | None = None  # None with images: no pair reaches the minimum
+    pairs: CooccurrenceInputs | None = None  # None although `images` is set: no pair reaches the minimum
     min_cooccurrence: int = MIN_COUNT
     predicted: Classes | None = None  # predicted classes of images; -1: no prediction
     has_overlaps: bool = False  # there is a file of overlaps, perhaps with errors
@@ -38,7 +38,7 @@ class Dataset:
 
     @property
     def class_sizes(self) -> NDArray[np.intp]:
-        """Return the number of images with each class among their labels or as the original label, (C,)."""
+        """Return, for each class, the number of images that have it as a label or as the original label, (C,)."""
         assert self.images is not None, "This is a bug: the labels have not been read."
         images, count = self.images, self.label_space.num_classes
         others = images.targets[~images.labels.contain(images.targets)]
@@ -221,7 +221,7 @@ def _check_predictions(dataset: Dataset) -> Iterable[Advice]:
 
 
 def _about(kind: str, items: Iterable[str], message: str) -> Advice:
-    """Return advice about items, the first of which replace `{}` in the message."""
+    """Return advice about items. The names of the first items replace `{}` in the message."""
     items = tuple(items)
     more = f", and {len(items) - MAX_NAMED:,} more" if len(items) > MAX_NAMED else ""
     shown = ", ".join(f"{item!r:.60}" for item in items[:MAX_NAMED])
@@ -229,7 +229,7 @@ def _about(kind: str, items: Iterable[str], message: str) -> Advice:
 
 
 def _names(space: LabelSpace, mask: Mask) -> list[str]:
-    """Return the classes of a mask by name, or by ID where a name repeats."""
+    """Return the names of the classes of a mask, or the IDs of classes whose name is not unique."""
     counts = Counter(space.names)
     indices = np.flatnonzero(mask).tolist()
     return [space.names[index] if counts[space.names[index]] == 1 else space.ids[index] for index in indices]

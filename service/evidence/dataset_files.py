@@ -33,20 +33,20 @@ class FileError:
     file: str  # its name
     message: str
     field: str = ""
-    unit: str = ""  # what `line` counts: "line", or in JSON files "class", "image", or "overlap"
+    unit: str = ""  # unit of `line`: "line", or in JSON files "class", "image", or "overlap"
     line: int | None = None  # 1-based
 
 
 @dataclass
 class DatasetFiles:
-    """The files of a data set as far as they are valid, and their errors."""
+    """The valid content of the files of a data set, and the errors of these files."""
 
     dataset: Dataset | None = None  # None: the classes have errors
     errors: list[FileError] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)  # names of files that need others, which have errors
+    unchecked: list[str] = field(default_factory=list)  # names of unread files, which need a file that has errors
 
     def read(self, path: Path, reader: Callable[[], _T]) -> _T | None:
-        """Return the content of a file; None if it has errors, which are added."""
+        """Return the content of a file. If it has errors, add them, and return None."""
         try:
             with list_more_violations(MAX_LISTED):
                 return reader()
@@ -61,7 +61,7 @@ def read_files(name: str, inputs: Inputs) -> DatasetFiles:
     Args:
         name: Name of the data set. Without --classes, its classes are those of the built-in data set of this name, or
             ImageNet-1k.
-        inputs: The files. Files that only an encoder needs are read, but not used.
+        inputs: The files. A vocabulary, which only an encoder needs, is read for its errors, but not used.
     """
     files = DatasetFiles()
     label_space = _read_label_space(name, inputs, files)
@@ -87,7 +87,7 @@ def read_files(name: str, inputs: Inputs) -> DatasetFiles:
 
 
 def _read_label_space(name: str, inputs: Inputs, files: DatasetFiles) -> LabelSpace | None:
-    """Return the classes with the superclasses and groups of other files, as far as these are valid."""
+    """Return the classes, with the superclasses and groups of those other files that are valid."""
     label_space = _read_classes(name, inputs.classes, files)
     if label_space is None:
         return None
@@ -139,7 +139,7 @@ def _read_pairs(
 
 
 def _errors_of(file: str, error: InvalidInput) -> list[FileError]:
-    """Return the errors of a file. The message of the exception names what the numbers of the violations count."""
+    """Return the errors of a file. The unit of the line numbers comes from the message of the exception."""
     match = re.match(rf"{re.escape(file)}(?:, (\w+) \d+)?: ", error.message)
     place, unit = ("", "line") if match is None else (match[0], match[1] or "line")
     errors = [

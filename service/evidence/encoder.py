@@ -1,8 +1,8 @@
 """Encoders embed images and texts into one vector space. This module loads them and caches their embeddings.
 
-Encoders are loaded by MODULE:CLASS. Image paths are files, or `wnid/file` if there are no image files. Texts are
-complete prompts. The cache stores chunks of embeddings, so an interrupted build continues. Its key includes the
-embeddings of a probe, so another encoder does not read them.
+The name of an encoder is MODULE:CLASS. Image paths are paths of files, or `wnid/file` if there are no image files.
+Texts are complete prompts. The cache stores chunks of embeddings, so an interrupted build can continue. The key of
+the cache includes the embeddings of probe inputs, so an encoder never reads the embeddings of another one.
 
 CACHE/KEY-images-NAMES/00000000.npy …   (n, d) float32, a chunk of images; NAMES is a digest of their names
 CACHE/KEY-texts-NAMES/00000000.npy …
@@ -24,11 +24,11 @@ from service.storage import write_array
 
 CHUNK = 512  # images or texts per file of the cache
 PROBE_TEXTS = ("A photo of a dog", "A photo of a paper towel", "A photo of a sea snake")
-FROM_CACHE = " (cached)"  # end of the name of a stage that reads embeddings, so that its speed is measured separately
+FROM_CACHE = " (cached)"  # suffix of a stage that reads the cache, so that its speed is measured separately
 NORM_TOLERANCE = 1e-5  # maximum deviation of the norm of a normalized vector from 1
 
 Embeddings = NDArray[np.float32]  # (n, d), L2-normalized
-Progress = Callable[[str, int, int], None]  # stage, number done, total; the first call of a stage is before its work
+Progress = Callable[[str, int, int], None]  # stage, number done, total; first called before the work of a stage starts
 
 
 class Encoder(Protocol):
@@ -114,7 +114,7 @@ class CachedEncoder:
         return np.concatenate(list(self.image_chunks(paths, "images")))
 
     def image_chunks(self, paths: Sequence[str], stage: str) -> Iterator[Embeddings]:
-        """Yield the embeddings of images in chunks, for more images than fit into memory."""
+        """Yield the embeddings of images in chunks, because all embeddings may not fit into memory."""
         yield from self._chunks("images", paths, self.encoder.embed_images, stage)
 
     def _chunks(
@@ -144,7 +144,7 @@ class CachedEncoder:
             yield chunk
 
     def _key(self, kind: str, first: Sequence[str]) -> str:
-        """Return a key of the encoder: a digest of its class and of its embeddings of a probe."""
+        """Return a key of the encoder: a digest of its class name and of its embeddings of the probe inputs."""
         probe = validate_embeddings(self.encoder.embed_texts(PROBE_TEXTS), len(PROBE_TEXTS), 0, "texts").tobytes()
         if kind == "images":
             probe += validate_embeddings(self.encoder.embed_images(first), len(first), 0, kind).tobytes()
@@ -153,7 +153,7 @@ class CachedEncoder:
 
 
 def validate_embeddings(raw: object, count: int, dimensions: int, kind: str) -> Embeddings:
-    """Validate and normalize the embeddings of an encoder. Normalized vectors do not change in any bit.
+    """Validate and normalize the embeddings of an encoder. Vectors that are already normalized do not change.
 
     Args:
         raw: Result of the encoder.
@@ -188,7 +188,7 @@ def validate_embeddings(raw: object, count: int, dimensions: int, kind: str) -> 
 
 
 def _identities(kind: str, names: Sequence[str]) -> list[str]:
-    """Return the names, with size and modification time for files, so that changed files are embedded again."""
+    """Return the names. Those of files include size and modification time, so that changed files are embedded again."""
     if kind == "texts":
         return list(names)
     identities = []
@@ -208,7 +208,7 @@ def _read(file: Path, count: int) -> Embeddings | None:
     try:
         with file.open("rb") as stream:
             chunk = np.load(stream, allow_pickle=False)
-            is_whole = not stream.read(1)  # a damaged header can describe fewer values than the file has
+            is_whole = not stream.read(1)  # if a damaged header describes fewer values, bytes remain
     except Exception:  # for a damaged header, numpy raises errors of ast and tokenize
         return None
     is_chunk = chunk.ndim == 2 and len(chunk) == count and chunk.dtype == np.float32

@@ -1,7 +1,7 @@
 """Expert judgments: the cause and the severity of the annotated mistakes of two models (imagenet-mistakes).
 
-`metadata/*.json`: file name → {"top_prediction": class, "failure category", "failure severity"}. A bundle stores them
-outside of its digest, because no rule reads them:
+`metadata/*.json`: file name → {"top_prediction": class, "failure category", "failure severity"}. A bundle stores the
+judgments in an array that its digest does not cover, because no rule reads it:
 
   expert_judgments.npy (J, 4) int32   row of the evaluated image, predicted class, ID of the cause, ExpertSeverity
 """
@@ -35,7 +35,7 @@ Judgments = Mapping[tuple[str, int], ExpertJudgment]  # by file name and predict
 
 
 def read_expert_judgments(folder: Path) -> Judgments:
-    """Read the distinct judgments of both files; the first one counts if a pair is in both.
+    """Read the judgments of both files. If both judge the same image and prediction, the first file counts.
 
     Raises:
         InvalidEvidence: If a file is missing or invalid.
@@ -43,7 +43,7 @@ def read_expert_judgments(folder: Path) -> Judgments:
     judgments: dict[tuple[str, int], ExpertJudgment] = {}
     for file in FILES:
         try:
-            if not (folder / file).is_file():  # a pipe would block
+            if not (folder / file).is_file():  # opening a pipe would block
                 raise FileNotFoundError("no regular file")
             raw = parse_json((folder / file).read_text(encoding="utf-8"))
             for name, mistake in raw.items():

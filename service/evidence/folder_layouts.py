@@ -14,7 +14,7 @@ from service.domain import LabelSpace
 from service.evidence.artefacts import SampleOrder
 from service.evidence.images import SUFFIXES
 
-_UNUSABLE = re.compile(  # tools do not show them, or show the text around them in another order; not UTF-8
+_UNUSABLE = re.compile(  # invisible characters, characters that reorder the text, and bytes that are not UTF-8
     "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _SEVERITY = re.compile(r"[1-5]")
@@ -27,7 +27,7 @@ class FolderLayout:
     pattern: str  # for people, such as "corruption/severity/wnid/file"
     parse_class: Callable[[LabelSpace, str], int | None]  # the class of a folder name; None: the name is no class
     max_parents: int = 0  # folders above a class folder
-    parents_are_parts: bool = False  # the folders above class folders have all classes, as in ImageNet-C
+    parents_are_parts: bool = False  # each folder above class folders has all classes, as in ImageNet-C
     check_parents: Callable[[LabelSpace, tuple[str, ...], int], str] = lambda *_: ""  # the problem; empty: none
 
 
@@ -37,8 +37,8 @@ def read_folders(folder: Path, layout: FolderLayout, label_space: LabelSpace) ->
     Files that are no images, and files and folders whose name starts with a dot, are ignored.
 
     Raises:
-        InvalidEvidence: If the folder does not exist, if a folder in it belongs to no class, has no images, or means
-            the same class as another one, or if an image is outside of the class folders.
+        InvalidEvidence: If the folder does not exist; if a folder in it belongs to no class, has no images, or belongs
+            to the same class as another folder; or if an image is outside of the class folders.
     """
     if not folder.is_dir():
         raise InvalidEvidence(
@@ -106,7 +106,7 @@ def _class_folders(
 
 
 def _remedy(path: Path, layout: FolderLayout, label_space: LabelSpace) -> str:
-    """Return how to correct a folder that is no class, which can be the folder that has the class folders."""
+    """Return how to correct a folder that is no class folder. The folder may contain the class folders."""
     folders = [child.name for child in path.iterdir() if child.is_dir()]
     if any(layout.parse_class(label_space, name) is not None for name in folders):
         return f"pass {str(path)!r} with --images instead"
@@ -114,7 +114,7 @@ def _remedy(path: Path, layout: FolderLayout, label_space: LabelSpace) -> str:
 
 
 def _images_in(root: Path, path: Path, name: str, layout: FolderLayout) -> list[str]:
-    """Return the names of the images of a class folder; raise InvalidEvidence if it has none, or has folders."""
+    """Return the names of the images of a class folder; raise InvalidEvidence if it has no images or has subfolders."""
     files = []
     with os.scandir(path) as entries:
         for entry in entries:
@@ -143,7 +143,7 @@ def _class_of_id(label_space: LabelSpace, name: str) -> int | None:
 
 
 def _class_of_number(label_space: LabelSpace, name: str) -> int | None:
-    """Return the class of a number without leading zeros: the folder "10" is class 10, in any order of folders."""
+    """Return the class of a number without leading zeros. The folder "10" is class 10, even if it is listed third."""
     if not (name.isascii() and name.isdigit()) or (len(name) > 1 and name.startswith("0")) or len(name) > 5:
         return None
     return int(name) if int(name) < label_space.num_classes else None

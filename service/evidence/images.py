@@ -1,4 +1,4 @@
-"""Find image files in a folder by the names of a data set or by `class/file`."""
+"""Find image files in a folder: by the names in a data set, or in one folder per class."""
 
 import os
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def find_images(folder: Path, names: Sequence[str]) -> list[str]:
     if not root.is_dir():
         raise InvalidEvidence(f"Folder of images not found: {folder}.", field="images")
     paths: dict[str, str] = {}
-    by_file_name: dict[str, str | None] = {}  # None: ambiguous
+    by_file_name: dict[str, str | None] = {}  # None: several files have this name
     for parent, _, files in os.walk(root):
         for file in files:
             path = os.path.join(parent, file)
@@ -52,7 +52,7 @@ def find_images(folder: Path, names: Sequence[str]) -> list[str]:
 def class_folders(folder: Path, label_space: LabelSpace) -> SampleOrder:
     """Return all images of a folder with one folder per class, sorted by path.
 
-    The ID, name, or index of a class names its folder.
+    The name of each folder is the ID, name, or index of a class.
 
     Raises:
         InvalidEvidence: If the folder does not exist, has no images, or has other subfolders.

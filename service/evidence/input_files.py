@@ -1,6 +1,6 @@
-"""Read the tables that people write for a build: text files of limited size, CSV with a header, and valid texts.
+"""Read the files that users write for a build: text files of limited size, CSV with a header, and valid texts.
 
-All problems of a file are collected with their lines before an error is raised.
+An error for a file is raised only after all problems of the file are collected with their lines.
 """
 
 import csv
@@ -25,15 +25,15 @@ ZIP = b"PK\x03\x04"
 MAX_VIOLATIONS = 10  # problems of one file that an error lists
 OTHER_DELIMITERS = ";\t|"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-INVISIBLE = re.compile(r"[\u00ad\u200b\u200e\u200f\u2060\ufeff]")  # two names that look the same are not the same
-Description = str | Callable[[], str]  # a function, if a description takes time: only those that are listed are created
+INVISIBLE = re.compile(r"[\u00ad\u200b\u200e\u200f\u2060\ufeff]")  # with these, names that look the same can differ
+Description = str | Callable[[], str]  # a function creates a slow description only if it is listed
 
 _max_violations: ContextVar[int] = ContextVar("max_violations", default=MAX_VIOLATIONS)
 
 
 @contextmanager
 def list_more_violations(count: int) -> Iterator[None]:
-    """List up to `count` problems of each file that is read inside the block."""
+    """Let errors list up to `count` problems of each file that is read inside the `with` block."""
     token = _max_violations.set(count)
     try:
         yield
@@ -42,14 +42,14 @@ def list_more_violations(count: int) -> Iterator[None]:
 
 
 class Problems:
-    """The problems of one file. The first ones are listed; all are counted."""
+    """The problems of one file. All problems are counted, but an error lists only the first ones."""
 
     def __init__(self, source: str, unit: str = "line") -> None:
         """Create an empty list.
 
         Args:
             source: Name of the file, for messages.
-            unit: What the numbers of the problems count: "line", "row" or "class".
+            unit: Unit of the numbers of the problems, such as "line", "row", or "class".
         """
         self._source = source
         self._unit = unit
@@ -123,9 +123,9 @@ def read_text(path: Path, field: str) -> str:
 def csv_rows(
     text: str, problems: Problems, source: str, columns: Mapping[str, Sequence[str]], required: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the rows of a CSV file: the line on which each starts, and its values by column.
+    """Yield, for each row of a CSV file, the line on which it starts and its values by column.
 
-    A row has the columns that the header has. Rows with too many values become problems.
+    The values of a row are those of the columns in the header. A row with too many values becomes a problem.
 
     Args:
         text: The file.
@@ -205,7 +205,7 @@ def find_columns(
 
 
 def similar_name(name: str, known: Sequence[str]) -> str:
-    """Return the known name that an unknown name is probably meant to be; empty if there is none."""
+    """Return the known name that an unknown name probably misspells; empty if there is none."""
     if name in known:
         return ""
     form = name[:MAX_SHOWN].strip().lower().replace(" ", "_")
@@ -230,7 +230,7 @@ def text_problem(field: str, text: str, limit: int) -> str:
 
 
 def to_unique_dict(pairs: list[tuple[str, Any]], kind: str = "field") -> dict[str, Any]:
-    """Return the object of its fields; raise ValueError if a field occurs twice. It is an `object_pairs_hook`."""
+    """Return an object from its fields; raise ValueError if a field occurs twice. For use as `object_pairs_hook`."""
     unique = dict(pairs)
     if len(unique) < len(pairs):
         duplicate = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)

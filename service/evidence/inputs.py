@@ -59,7 +59,7 @@ class CooccurrenceInputs:
     classes: NDArray[np.int16]  # (P, 2) ascending
     counts: NDArray[np.int32]  # (P,) number of images
     examples: NDArray[np.int32]  # (P, 3) 1-based numbers of images; 0: fewer than three
-    names: NDArray[np.bytes_] | None = None  # (E,) UTF-8, the numbered images; None: ImageNet's validation images
+    names: NDArray[np.bytes_] | None = None  # (E,) UTF-8, of the numbered images; None: those of the validation images
 
 
 @dataclass(frozen=True)
@@ -72,21 +72,21 @@ class ClipInputs:
     oov: Bytes  # (N, ceil(C / 8)) bits, see domain.Evidence
     label_preferred: Bytes  # (N, ceil(C / 8)) bits, see vocabulary.OovDecisions
     encoder: EncoderInfo | None = None  # None: the encoder does not describe its model
-    proposals: Proposals | None = None  # of the label space; a bundle of imagenet-1k does not store them
+    proposals: Proposals | None = None  # all proposals of the label space; bundles of imagenet-1k do not store them
 
 
 @dataclass(frozen=True)
 class ReviewsInfo:
-    """The reviews that changed the labels of a bundle. The manifest has it; the digest does not include it."""
+    """The reviews that changed the labels of a bundle. The manifest includes them; the digest does not."""
 
     sha256: str  # of the reviews in canonical form
-    count: int  # reviews that are not undone, of evaluated images
+    count: int  # reviews of evaluated images that are not undone
     min_reviews: int  # reviewers that must have voted on a class
 
 
 @dataclass(frozen=True)
 class BundleInputs:
-    """All evidence of a bundle. If a part is None, its rule abstains."""
+    """All evidence of a bundle. If the part that a rule needs is None, the rule abstains."""
 
     dataset: str
     labels: LabelInputs
@@ -96,7 +96,7 @@ class BundleInputs:
     clip: ClipInputs | None
     sources: tuple[Source, ...]
     imagenet_m: Mask | None = None  # (N,) samples of ImageNet-M; None: unknown
-    expert_judgments: NDArray[np.int32] | None = None  # (J, 4), outside of the digest; None: unknown
+    expert_judgments: NDArray[np.int32] | None = None  # (J, 4), not covered by the digest; None: unknown
     min_cooccurrence: int = 2  # images in which a pair must occur
-    base: str = ""  # digest of the bundle whose labels were changed; outside of the digest
+    base: str = ""  # digest of the bundle whose labels were changed; not covered by the digest
     reviews: ReviewsInfo | None = None

@@ -1,7 +1,7 @@
 """Read the labels of a data set: CSV `file_name,target,labels,problematic`, JSON, JSON lines, or Parquet.
 
 Labels are separated by spaces or `;`. Without `target`, the first label is the original label. A text in `problematic`
-sets the image aside.
+is the reason why the image is problematic; problematic images do not count in statistics.
 """
 
 from array import array
@@ -21,7 +21,7 @@ from service.evidence.label_rows import LabelRow, read_rows
 
 MAX_IMAGES = 2_000_000
 MAX_LABELS = 1_000  # of one image
-MAX_NAME_BYTES = 512 << 20  # of the array of names, in which all names have the length of the longest one
+MAX_NAME_BYTES = 512 << 20  # of the array of names, which uses the length of the longest name for each name
 
 
 def read_labels(path: Path, label_space: LabelSpace) -> LabelInputs:
@@ -76,7 +76,7 @@ class _Table:
     problematic: bytearray = field(default_factory=bytearray)
 
     def add(self, row: LabelRow) -> None:
-        """Add a row, or its problem."""
+        """Add a row, or the problem of the row."""
         if problem := text_problem("file_name", row.name, MAX_NAME):
             return self.problems.add("file_name", problem, row.line)
         if row.name in self.line_of:

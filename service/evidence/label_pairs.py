@@ -17,16 +17,16 @@ from service.evidence.inputs import CooccurrenceInputs, LabelInputs, Source
 from service.evidence.label_files import read_labels
 
 SOURCE = "co-occurrence"
-OWN_LABELS = "pairs of the labels of the data set"  # origin of pairs that depend on the labels of a bundle
+OWN_LABELS = "pairs of the labels of the data set"  # origin of pairs that change with the labels of a bundle
 
 
 def count_cooccurrence(
     dataset: str, inputs: Inputs, images: LabelInputs, label_space: LabelSpace, annotation: Annotation | None
 ) -> tuple[CooccurrenceInputs | None, Source]:
-    """Count the pairs of classes in the images that the co-occurrence of a data set comes from.
+    """Count the co-occurrence pairs for a data set. Its inputs and kind determine whose labels are counted.
 
     Returns:
-        The pairs, None if the rule abstains; and their source.
+        The pairs (None: the rule abstains), and their source.
     """
     if inputs.cooccurrence is not None:
         return read_pairs(inputs.cooccurrence, images, label_space, inputs.min_cooccurrence)
@@ -44,20 +44,20 @@ def _real_pairs() -> tuple[CooccurrenceInputs, Source]:
 
 
 def _uncounted_images(dataset: str, annotation: Annotation | None, images: LabelInputs) -> tuple[Mask | None, str]:
-    """Return the mask of the validation images that do not count for co-occurrence, and which ones count."""
+    """Return the mask of validation images that do not count for co-occurrence, and a text about those that count."""
     if annotation is None and dataset not in BUILT_IN:
         return None, "have any"
     if annotation is None and not has_validation_images(dataset):
         return labels.annotated_images(), "are not in the multi-label annotation"
     if annotation is not None:
         names, which = {name.encode() for name in annotation.images}, "are not in the multi-label annotation"
-    else:  # an image is no evidence for its own errors
+    else:  # an image must not be evidence for its own errors
         names, which = {name.rpartition(b"/")[2] for name in images.names.tolist()}, "are not in the data set"
     return np.array([name in names for name in labels.validation_names().tolist()]), which
 
 
 def _real_and_original_pairs(uncounted: Mask | None, which: str) -> tuple[CooccurrenceInputs, Source]:
-    """Count the pairs of ReaL and original labels in the other images."""
+    """Count the pairs of ReaL and original labels in all validation images except for the uncounted ones."""
     image_labels, has_real_labels = labels.real_and_original_labels()
     rows = np.flatnonzero(has_real_labels if uncounted is None else has_real_labels & ~uncounted)
     return count_pairs(image_labels.take(rows), (rows + 1).astype(np.int32)), _real_source(which)
@@ -71,7 +71,7 @@ def _real_source(which: str) -> Source:
 def pairs_of_labels(images: LabelInputs, min_count: int) -> tuple[CooccurrenceInputs | None, Source]:
     """Count the pairs of labels of a data set; None if no pair occurs in at least `min_count` images.
 
-    No image supports its own error: its pairs are pairs of its labels, for which an earlier rule decides.
+    No image is evidence for its own error: a prediction that is a label of the image is decided by an earlier rule.
     """
     rows = np.flatnonzero(~images.problematic)
     return _count(images, rows, min_count), Source(SOURCE, OWN_LABELS, OWN_LICENSE)
@@ -80,9 +80,9 @@ def pairs_of_labels(images: LabelInputs, min_count: int) -> tuple[CooccurrenceIn
 def read_pairs(
     path: Path, images: LabelInputs, label_space: LabelSpace, min_count: int
 ) -> tuple[CooccurrenceInputs | None, Source]:
-    """Count the pairs of a file of labels; None if no pair occurs in at least `min_count` images.
+    """Count the pairs of labels in a file; None if no pair occurs in at least `min_count` images.
 
-    Images of the data set are ignored, so that no image supports its own error.
+    Evaluated images of the data set are ignored, so that no image is evidence for its own error.
     """
     others = read_labels(path, label_space)
     is_judged = np.isin(others.names[others.rows], images.names[images.rows])
@@ -106,7 +106,7 @@ def _count(images: LabelInputs, rows: NDArray[np.intp], min_count: int) -> Coocc
     if not frequent.any():
         return None
     numbers, examples = np.unique(pairs.examples[frequent], return_inverse=True)
-    has_zero = int(numbers[0] == 0)  # 0 is no image
+    has_zero = int(numbers[0] == 0)  # the number 0 stands for no image
     return replace(
         pairs,
         classes=pairs.classes[frequent],

@@ -18,7 +18,7 @@ PARQUET_SIGNATURE = b"PAR1"
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One image: its name, original label, labels, and the reason why it is set aside."""
+    """One image: its name, original label, labels, and whether it is problematic."""
 
     line: int
     name: str
@@ -28,7 +28,7 @@ class LabelRow:
 
 
 def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
-    """Return the rows of a file of labels, and the problems that reading them finds.
+    """Return the rows of a file of labels, and the problems, to which iteration over the rows adds.
 
     Raises:
         InvalidEvidence: The file cannot be read or has another format.
@@ -56,7 +56,7 @@ def _from_csv(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
 
 
 def _is_json_lines(text: str) -> bool:
-    """Return whether the first line is an object with the name of one image."""
+    """Return whether the first line is a JSON object that describes one image."""
     try:
         first = parse_json(text.lstrip().partition("\n")[0])
     except ValueError:
@@ -80,7 +80,7 @@ def _from_json_lines(text: str, problems: Problems) -> Iterator[LabelRow]:
 
 
 def _row_of(raw: Mapping[str, Any], number: int, problems: Problems) -> Iterator[LabelRow]:
-    """Yield the row of an object or of a table with types, or add its problem."""
+    """Yield the row of a JSON object, which can come from a Parquet table, or add its problem."""
     name, target, reason = raw.get("file_name"), raw.get("target"), raw.get("problematic")
     labels = raw.get("labels", raw.get("label"))
     labels = [] if labels is None else labels

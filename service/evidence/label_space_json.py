@@ -14,7 +14,7 @@ from service.domain import MAX_CLASSES, MIN_CLASSES, LabelSpace, create_label_sp
 from service.evidence.class_rules import find_problems
 
 MAX_BYTES = 64 << 20
-MAX_OVERLAPS = 2_000_000  # twice that of a file: a JSON file of classes can have overlaps, with a second file
+MAX_OVERLAPS = 2_000_000  # twice the limit of one file: two files can have overlaps
 _Text = Annotated[str, Field(min_length=1)]
 _Index = Annotated[int, Field(ge=0, lt=MAX_CLASSES)]
 
@@ -43,7 +43,7 @@ _CONTENT = TypeAdapter(_Content)
 
 
 def to_json(label_space: LabelSpace) -> bytes:
-    """Return a label space in canonical form. It contains the superclasses and groups that classes belong to."""
+    """Return a label space in canonical form. Superclasses and groups without classes are not included."""
     columns = (label_space.ids, label_space.names, label_space.synonyms, label_space.synsets)
     classes = [
         {

@@ -23,7 +23,7 @@ VERSIONS: Mapping[str, int] = {"imagenet-real": 2}
 REAL_SHA256 = "d83e9bff374c631aae8439eb064c7019acc56e1b3bc3f56b8380c2a710b0220b"  # imagenet_real_labels.json
 ORIGINAL_SHA256 = "c1a45ab7981be669f490c1549acf29dbbf6a4cf794acb4d19a8b9be0cf950f8b"  # val_image_to_1k_label.json
 DEMO_PACKAGE = "foolbox"
-DEMO_FILE = "data/demo.json"  # photographs of the package: file name → SHA-256
+DEMO_FILE = "data/demo.json"  # the photographs of the foolbox package: file name → SHA-256
 
 
 def validation_name(number: int) -> str:
@@ -148,7 +148,7 @@ def imagenet(annotation: Annotation) -> LabelInputs:
 
 
 def folders(samples: SampleOrder) -> LabelInputs:
-    """Return samples in class folders, `wnid/file`, whose only label is the class of the folder, as in ImageNet-A."""
+    """Return samples with the name `wnid/file`. Their only label is the class of the folder, as in ImageNet-A."""
     order = sorted(range(len(samples.names)), key=lambda row: samples.names[row].encode())
     targets = samples.targets[order]
     return LabelInputs(
@@ -162,7 +162,7 @@ def folders(samples: SampleOrder) -> LabelInputs:
 
 
 def demo() -> LabelInputs:
-    """Return the 20 photographs of the foolbox package. Only models need the package; file names contain the class."""
+    """Return the 20 photographs of foolbox. Their file names contain the class, so foolbox need not be installed."""
     checksums: dict[str, str] = json.loads((files("service.evidence") / DEMO_FILE).read_text())
     names = sorted(checksums)
     targets = np.array([int(name.removesuffix(".jpg").rsplit("_", 1)[1]) for name in names], dtype=np.int16)

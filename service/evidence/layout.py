@@ -16,7 +16,7 @@ EXPERT_JUDGMENTS = "expert_judgments"
 LABEL_PREFERRED = "label_preferred"
 MAX_TABLE_CELLS = 256 << 20  # five times the table of imagenet-real
 PROPOSALS = "proposals"
-WITHOUT_DIGEST = frozenset({VERDICTS, LABEL_PREFERRED, EXPERT_JUDGMENTS})  # arrays that no digest of a bundle covers
+WITHOUT_DIGEST = frozenset({VERDICTS, LABEL_PREFERRED, EXPERT_JUDGMENTS})  # not covered by a bundle's digest
 _REQUIRED = [
     "names",
     "all_targets",
@@ -34,9 +34,9 @@ _TOGETHER = (
 
 
 def has_table(num_samples: int, num_classes: int) -> bool:
-    """Return whether a bundle has a verdict table. Without one, the rules are applied to the predictions of a model.
+    """Return whether a bundle has a verdict table. Without a table, the rules are applied to each model's predictions.
 
-    Above DENSE_CLASSES, it takes longer to fill a table than to judge many models.
+    With more than DENSE_CLASSES classes, it takes longer to compute a table than to evaluate many models.
     """
     return num_classes <= DENSE_CLASSES and num_samples * num_classes <= MAX_TABLE_CELLS
 

@@ -19,7 +19,7 @@ from service.rules import RULES_VERSION
 MANIFEST = "manifest.json"
 LABEL_SPACE = "label_space.json"
 SCHEMA = 1
-OWN_LABEL_SPACE_SCHEMA = 2  # versions that know only imagenet-1k refuse the bundle
+OWN_LABEL_SPACE_SCHEMA = 2  # versions of Errata that support only imagenet-1k refuse this schema
 REMEDY = "Restore the files of the bundle or build it again."
 MAX_COUNT = 1 << 31
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -37,7 +37,7 @@ class Manifest:
     counts: Mapping[str, int]
     sources: tuple[Source, ...]
     files: Mapping[str, Mapping[str, Any]]
-    encoder: EncoderInfo | None = None  # None: no encoder, one without a description, or an earlier version of Errata
+    encoder: EncoderInfo | None = None  # None: no encoder, no description, or a bundle of an earlier version
     label_space: str = IMAGENET_1K
     min_cooccurrence: int = MIN_COUNT
     base: str = ""  # digest of the bundle whose labels were changed; empty: there is none

@@ -1,8 +1,8 @@
 """Exact nearest neighbors: the classes of the training images that are most similar to each image.
 
-Float32 scores of all pairs exclude the training images that cannot be neighbors. The remaining candidates are compared
-by exact scores: float64 products rounded to float32. Every limit keeps a margin for the rounding errors of the float32
-scores, so the result is that of a full sort of the exact scores (ADR 0058).
+First, float32 scores of all pairs exclude the training images that cannot be neighbors. Then exact scores, which are
+float64 products rounded to float32, decide between the remaining candidates. Each limit of the first step includes a
+margin for the rounding errors of float32 scores, so the result equals a full sort by exact scores (ADR 0058).
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from service.evidence.encoder import Embeddings
 from service.evidence.score_blocks import ScoreBlocks, Scores, new_score_blocks, rounding_error
 
 PAIRS = 256  # pairs per block of exact scores, so that their embeddings stay in the processor's cache
-DENSE = 32  # if more than one pair of this many is a candidate, as among duplicates, a matrix product is faster
+DENSE = 32  # above 1 candidate in 32 pairs, as among duplicates, a matrix product is faster
 
 
 def nearest_classes(
@@ -33,7 +33,7 @@ def nearest_classes(
         images: (A, d) embeddings of the images.
         train: Embeddings of the M training images, in chunks.
         train_classes: (M,) classes of the training images.
-        new_blocks: Creates the computation of float32 scores.
+        new_blocks: Creates the object that computes float32 scores.
 
     Returns:
         (A, 10) classes, the most similar first.
@@ -49,7 +49,7 @@ def nearest_classes(
 
 
 class _Search:
-    """The nearest training images so far, of each image."""
+    """The nearest training images of each image, among the chunks that were added so far."""
 
     def __init__(self, images: Embeddings) -> None:
         self._images = images
@@ -74,12 +74,12 @@ class _Search:
             chunk: (m, d) embeddings of the training images.
             margin: (k,) maximum differences of float32 and exact scores.
         """
-        lowest = self._scores[block, -1] - margin  # a lower score is not among the neighbors
+        lowest = self._scores[block, -1] - margin  # a training image with a lower score cannot be a neighbor
         rows = scores.rows_at_least(_round_down(lowest))
         if not len(rows):
             return
         limits = lowest[rows]
-        if len(chunk) >= NEIGHBORS:  # ten exact scores are at least `largest - margin`
+        if len(chunk) >= NEIGHBORS:  # then ten exact scores of the chunk are at least `largest - margin`
             largest = scores.kth_largest(rows, NEIGHBORS)
             limits = np.maximum(limits, largest - 2 * margin[rows])
         positions, columns = scores.positions_at_least(rows, _round_down(limits))
@@ -93,7 +93,7 @@ class _Search:
         columns: NDArray[np.intp],
         scores: NDArray[np.float32],
     ) -> None:
-        """Merge candidates into the neighbors of some rows. `positions` is ascending, and `columns` within each row."""
+        """Merge candidates into the neighbors of some rows. `positions` is ascending; so is `columns` per row."""
         counts = np.bincount(positions, minlength=len(rows))
         places = NEIGHBORS + np.arange(len(positions)) - np.repeat(np.cumsum(counts) - counts, counts)
         shape = (len(rows), NEIGHBORS + counts.max())
@@ -109,7 +109,7 @@ class _Search:
 def exact_scores(
     left: Embeddings, right: Embeddings, rows: NDArray[np.intp], columns: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Return the similarities of some pairs of rows of `left` and `right`."""
+    """Return the exact scores of pairs: row `rows[i]` of `left` with row `columns[i]` of `right`."""
     if len(rows) * DENSE > len(left) * len(right):
         return similarities(left, right)[rows, columns]
     scores = np.empty(len(rows), dtype=np.float32)
@@ -125,5 +125,5 @@ def similarities(left: NDArray[np.floating], right: NDArray[np.floating]) -> NDA
 
 
 def _round_down(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the values as float32, rounded toward negative infinity or to the next lower value."""
+    """Return, for each value, a lower float32 value that is at most two steps of float32 away."""
     return np.nextafter(values.astype(np.float32), np.float32(-np.inf))

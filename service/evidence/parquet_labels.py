@@ -27,7 +27,7 @@ MAX_OUTPUT = 512 << 20  # bytes of JSON lines
 MAX_ADDRESS_SPACE = 4 << 30  # bytes
 CPU_SECONDS = 30
 TIMEOUT_SECONDS = 120.0
-INVALID = 3  # exit status: standard error has the problem
+INVALID = 3  # exit status of an invalid file; standard error then has the problem
 MAX_LOGGED = 300  # characters of standard error
 COLUMNS = ("file_name", "target", "labels", "problematic")
 _log = structlog.get_logger()
@@ -48,7 +48,7 @@ def to_json_lines(content: bytes, source: str) -> str:
         try:
             child = _run(content, output)
             if child.returncode < 0 and child.returncode != -signal.SIGXCPU:
-                # The file need not be the cause: the kernel also kills a process because of the memory of others.
+                # The file may not be the cause: the kernel can also kill a process because others use too much memory.
                 child = _run(content, output)
         except subprocess.TimeoutExpired as error:
             raise _invalid(source, f"reading takes more than {TIMEOUT_SECONDS:.0f} s") from error
@@ -109,7 +109,7 @@ def _limit_resources() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         _, maximum = resource.getrlimit(kind)
-        hard = limit + (kind == resource.RLIMIT_CPU)  # at the hard limit, SIGKILL; before, SIGXCPU
+        hard = limit + (kind == resource.RLIMIT_CPU)  # SIGXCPU at the soft limit, SIGKILL at the hard limit
         hard = hard if maximum == resource.RLIM_INFINITY else min(hard, maximum)
         resource.setrlimit(kind, (min(limit, hard), hard))
 
@@ -150,7 +150,7 @@ def _convert(content: bytes) -> None:
 
 
 def _check_type(name: str, kind: Any) -> None:
-    """Raise ValueError for a column of another type."""
+    """Raise ValueError if a column has an unexpected type."""
     from pyarrow import types
 
     value = kind.value_type if types.is_dictionary(kind) else kind

@@ -1,4 +1,4 @@
-"""The proposals of a label space, and the JSON with them in the array `proposals` of a bundle.
+"""The proposals of a label space, and their JSON form in the array `proposals` of a bundle.
 
 {"texts": [text, …],                    sorted, the rows of text_embeddings.npy
  "concepts": [[text, …], …],            texts of each concept
@@ -7,7 +7,7 @@
  "near_superclasses": {superclass: [concept, …]},
  "blocked": [[concept, …], …]}
 
-Bundles of imagenet-1k have no such array: their proposals follow from their superclasses and the data of the package.
+Bundles of imagenet-1k do not have this array: their superclasses and the data of the package determine the proposals.
 """
 
 import json
@@ -30,10 +30,10 @@ def proposals_of(label_space: LabelSpace, vocabulary: tuple[VocabularyText, ...]
     """Return the proposals of a label space: from WordNet if classes have synsets, else from a vocabulary.
 
     Returns:
-        The proposals; None without synsets and without a vocabulary: the rule of FINE_GRAINED_OOV abstains.
+        The proposals. With neither synsets nor a vocabulary, None: the rule of FINE_GRAINED_OOV then abstains.
 
     Raises:
-        InvalidEvidence: A synset does not exist, WordNet is needed but missing, or a vocabulary is not needed.
+        InvalidEvidence: A synset does not exist, WordNet is needed but missing, or there are synsets and a vocabulary.
     """
     if any(label_space.synsets):
         if vocabulary is not None:

@@ -1,4 +1,4 @@
-"""Non-prototypical images: the annotated mistakes of two models with this failure category (imagenet-mistakes)."""
+"""Non-prototypical images: those with this failure category in the annotated mistakes of imagenet-mistakes."""
 
 from pathlib import Path
 

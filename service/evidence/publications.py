@@ -1,8 +1,8 @@
-"""Published evidence: bundles that all processes of a service have, and the audit log that makes them visible.
+"""Published evidence: bundles that all processes of a service share, and the audit log that makes them visible.
 
-Each file of a bundle is stored under its SHA-256, in parts, so that versions share the files that are the same. The
-event, which has the SHA-256 of the manifest and is written last, makes a bundle visible. Each process fetches a bundle
-on its first use.
+Each file of a bundle is stored in parts under its SHA-256, so that versions of a bundle share identical files. An event
+in the audit log, which contains the SHA-256 of the manifest, is written last and makes the bundle visible. Each process
+fetches a bundle on its first use.
 """
 
 import hashlib
@@ -20,16 +20,16 @@ from service.evidence.manifest import MANIFEST, Manifest, is_bundle, is_digest, 
 from service.storage import atomic_folder, lock, sha256_of
 
 PART_BYTES = 32 << 20
-MANIFEST_KEY = "manifest"  # of the details of an event: SHA-256 of the manifest
+MANIFEST_KEY = "manifest"  # key in the details of an event; its value is the SHA-256 of the manifest
 REMEDY = "Publish it again, or make other evidence the default of the data set."
 _log = structlog.get_logger()
 
 
 class Publications(Protocol):
-    """Where published files and the audit log are stored. Thread-safe. Every method can raise Unavailable."""
+    """The storage of published files and of the audit log. Thread-safe. Every method can raise Unavailable."""
 
     def events(self) -> Sequence[AuditEvent]:
-        """Return the events of all processes, oldest first; those of other processes may be missing for a second."""
+        """Return the events of all processes, oldest first. Events of other processes may appear a second late."""
         ...
 
     def refresh(self) -> None:
@@ -88,8 +88,8 @@ class PublishedEvidence:
     """The published bundles of all data sets.
 
     Args:
-        publications: Where they are stored.
-        folder: Where this process stores the bundles that it has fetched.
+        publications: Storage of the published files and of the audit log.
+        folder: Folder for the bundles that this process fetches.
     """
 
     def __init__(self, publications: Publications, folder: Path) -> None:
@@ -97,7 +97,7 @@ class PublishedEvidence:
         self._folder = folder
         self._lock = threading.Lock()
         self._manifests: dict[str, Manifest] = {}  # by the SHA-256 of the manifest
-        self._damaged: set[str] = set()  # SHA-256 of manifests that cannot be read, which are logged once
+        self._damaged: set[str] = set()  # SHA-256 of manifests that cannot be read; each is logged once
 
     def events(self, dataset: str = "") -> Mapping[str, AuditEvent]:
         """Return the newest event that published each bundle, by digest, in the order of their first publication."""
@@ -108,13 +108,13 @@ class PublishedEvidence:
         return published
 
     def default(self, dataset: str) -> str:
-        """Return the digest that was made the default of a data set last; empty if none was."""
+        """Return the digest that was last made the default of a data set; empty if there is none."""
         events = reversed(self.publications.events())
         defaults = (e.digest for e in events if e.action is AuditAction.SET_DEFAULT and e.dataset == dataset)
         return next(defaults, "")
 
     def manifests(self, dataset: str = "") -> list[Manifest]:
-        """Return the manifests of the published bundles, newest first. Skip those that cannot be read."""
+        """Return the manifests of the published bundles, newest first. Skip manifests that cannot be read."""
         manifests = []
         for event in reversed([*self.events(dataset).values()]):
             try:
@@ -130,7 +130,7 @@ class PublishedEvidence:
 
         Args:
             bundle: The folder of the bundle.
-            force: Whether to write files again that already exist with the same size.
+            force: Whether to write also the files that already exist with the same size.
         """
         existing = {} if force else self.publications.sizes()
         manifest = read_manifest(bundle)

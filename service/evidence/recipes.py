@@ -1,4 +1,4 @@
-"""Recipes: collect the evidence of each data set. RECIPES has one function per data set."""
+"""Recipes: functions that collect the evidence of each data set. RECIPES has one function per data set."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -55,7 +55,7 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
     label_space, class_sources = _label_space(dataset, built_in, inputs, artefacts)
     images = (recipe or _custom)(_RecipeInputs(inputs, artefacts, annotation, label_space))
     if dataset in NEEDS_NO_INPUT:
-        annotation = None  # co-occurrence is counted over all images
+        annotation = None  # without the annotation, co-occurrence is counted over all images
     pairs, pair_source = count_cooccurrence(built_in or dataset, inputs, images, label_space, annotation)
     clip = compute_clip_inputs(inputs, artefacts, images, label_space)
     return BundleInputs(
@@ -124,7 +124,7 @@ RECIPES: Mapping[str, Callable[[_RecipeInputs], LabelInputs]] = {
     "imagenet-real": lambda _: labels.imagenet_real(),
 }
 NEEDS_NO_INPUT = frozenset({"demo", "imagenet-real"})
-ARTEFACT_FOLDERS = {"imagenet-real": "imagenet"}  # the validation images; other data sets: a folder with their name
+ARTEFACT_FOLDERS = {"imagenet-real": "imagenet"}  # other data sets have a folder with their own name
 
 
 def _artefacts(dataset: str, inputs: Inputs) -> Artefacts:

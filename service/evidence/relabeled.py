@@ -1,13 +1,13 @@
-"""The evidence of a bundle with other labels: what does not depend on labels is the same, the rest is computed again.
+"""The evidence of a bundle with other labels. Parts that do not depend on labels stay the same.
 
 | part | with other labels |
 | --- | --- |
 | images, original labels, classes, superclasses, overlaps | the same |
-| non-prototypical images, ImageNet-M, expert judgments | the same, of the images that are evaluated |
+| non-prototypical images, ImageNet-M, expert judgments | the same, for the images that are still evaluated |
 | co-occurrence over the data set's own labels | counted again |
 | co-occurrence over ReaL labels or over a second file | the same |
-| CLIP embeddings, neighbors, proposals | the same |
-| out-of-vocabulary decisions, preferred labels | decided again for images whose labels changed |
+| CLIP embeddings, neighbors, proposals | the same, for the images that are still evaluated |
+| out-of-vocabulary decisions, preferred labels | decided again for images whose labels or effective target changed |
 | groups, verdict table, counts | computed by `write_bundle` |
 """
 
@@ -25,7 +25,7 @@ from service.evidence.vocabulary import ClipImages, decide_oov
 
 
 def inputs_of(bundle: Bundle) -> BundleInputs:
-    """Return the inputs from which a bundle can be written again.
+    """Return the inputs from which `write_bundle` can write a bundle again.
 
     Raises:
         EvidenceDamaged: A file of the bundle changed.

@@ -1,6 +1,7 @@
-"""The bundles of a service: configured and published bundles, those in the data folder, and those built on first use.
+"""The bundles of a service: configured, published, stored in the data folder, or built on first use.
 
-The default bundle of a data set is the one that an administrator made the default last, else the first configured one.
+The default bundle of a data set is the bundle that an administrator last made the default. If there is none, it is the
+first configured bundle.
 """
 
 import hashlib
@@ -37,7 +38,7 @@ _log = structlog.get_logger()
 
 
 class EvidenceRepository:
-    """Finds, builds, and opens each bundle once. Thread-safe."""
+    """Finds, builds, and opens bundles, each only once. Thread-safe."""
 
     def __init__(
         self, configured: Mapping[str, Sequence[Path]], data_dir: Path, publications: Publications | None = None
@@ -47,7 +48,7 @@ class EvidenceRepository:
         Args:
             configured: Paths of bundles by data set; the first path of a data set is its default.
             data_dir: Data folder of the service.
-            publications: Published bundles; None: this process publishes bundles only for itself.
+            publications: Published bundles; None: this process shares no bundles with other processes.
         """
         self._configured = configured
         self._folder = data_dir / "evidence"
@@ -56,9 +57,8 @@ class EvidenceRepository:
         self._opened: dict[Path, Bundle] = {}
         self._manifests: dict[Path, Manifest] = {}
         self._damaged_states: dict[Path, object] = {}  # states of files that differed from their digests
-        self._resolved: dict[
-            tuple[str, str], Bundle
-        ] = {}  # a prefix means the same bundle as long as this process runs
+        # By data set and digest prefix. A prefix keeps its bundle as long as this process runs.
+        self._resolved: dict[tuple[str, str], Bundle] = {}
 
     def check(self) -> None:
         """Check the configured bundles and the data folder.
@@ -91,7 +91,7 @@ class EvidenceRepository:
         return sorted({*self._configured, *stored, *published, *NEEDS_NO_INPUT})
 
     def versions(self, dataset: str) -> list[Manifest]:
-        """Return the manifests of the bundles of a data set, the default first. Skip those that cannot be read.
+        """Return the manifests of the bundles of a data set, the default first. Skip unreadable manifests.
 
         Raises:
             DatasetNotFound: If there are none.
@@ -102,7 +102,7 @@ class EvidenceRepository:
         return [*({default.digest: default.manifest} | {m.digest: m for m in manifests}).values()]
 
     def manifests(self) -> list[Manifest]:
-        """Return the manifests of the existing bundles, without those that are built on first use."""
+        """Return the manifests of the existing bundles. Do not build the bundles that are built on first use."""
         manifests = {manifest.digest: manifest for manifest in self.published.manifests()}
         configured = (path for paths in self._configured.values() for path in paths)
         for path in dict.fromkeys((*configured, *self._stored_paths("*"))):
@@ -117,7 +117,8 @@ class EvidenceRepository:
     def bundles(self, dataset: str) -> list[Bundle]:
         """Return the bundles of a data set that this process has, the first configured one first.
 
-        Other bundles that cannot be opened are skipped. Published bundles are included after their first use.
+        Bundles that cannot be opened are skipped, except for the first configured one. Published bundles are included
+        after their first use.
 
         Raises:
             DatasetNotFound: If the data set has no evidence.
@@ -146,7 +147,7 @@ class EvidenceRepository:
         return list(bundles.values())
 
     def find(self, dataset: str, prefix: str) -> Bundle:
-        """Return the bundle with a digest prefix. Fetch it if it is published and this process does not have it.
+        """Return the bundle with a digest prefix. Fetch a published bundle that this process does not have.
 
         Args:
             dataset: Name of the data set.
@@ -167,7 +168,7 @@ class EvidenceRepository:
             try:
                 bundle = self._search(dataset, prefix)
             except (EvidenceNotFound, DatasetNotFound):
-                self.published.publications.refresh()  # another process may just have published it
+                self.published.publications.refresh()  # another process may have just published the bundle
                 bundle = self._search(dataset, prefix)
         else:
             with self._lock:
@@ -182,7 +183,7 @@ class EvidenceRepository:
 
     def _search(self, dataset: str, prefix: str) -> Bundle:
         published = self.published.events(dataset)
-        if (event := published.get(prefix)) is not None:  # even if the first configured bundle is damaged
+        if (event := published.get(prefix)) is not None:  # works even if the first configured bundle is damaged
             return self._open_published(event)
         bundles = {bundle.digest: bundle for bundle in self.bundles(dataset)}
         if not prefix:  # publishing a bundle does not make it the default
@@ -219,7 +220,7 @@ class EvidenceRepository:
         return path
 
     def _open(self, path: Path, dataset: str) -> Bundle:
-        """Return the bundle at a path; raise EvidenceDamaged, without the path, if it cannot be opened."""
+        """Return the bundle at a path; if it cannot be opened, raise EvidenceDamaged without the path."""
         opened = self._opened.get(path)
         if opened is not None and (problem := opened.arrays.damage()):
             return self._reopen(opened, problem)
@@ -238,7 +239,7 @@ class EvidenceRepository:
     def _reopen(self, opened: Bundle, problem: str) -> Bundle:
         """Reopen a bundle whose files changed in place, if the files match their digests.
 
-        The digests are compared once per state of the files.
+        The digests are compared only once for each state of the files.
 
         Raises:
             EvidenceDamaged: If the files do not match, or belong to another bundle.

@@ -1,4 +1,4 @@
-"""Read a file of reviews: JSON lines, as `errata review export` writes them."""
+"""Read a file of reviews: JSON lines in the format of `errata review export`."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ def read_reviews(path: Path, bundle: Bundle) -> list[Review]:
 
     Args:
         path: The file.
-        bundle: The bundle whose images were reviewed. Reviews of its data set may be of other images.
+        bundle: The bundle whose images were reviewed. Reviews may also concern images that the bundle does not have.
 
     Raises:
         InvalidEvidence: The file cannot be read, or has invalid lines; `violations` has the lines.
@@ -56,9 +56,9 @@ def read_reviews(path: Path, bundle: Bundle) -> list[Review]:
 
 
 def parse_review(line: str | bytes, bundle: Bundle) -> Review:
-    """Return the review of a line. Its classes are not checked.
+    """Return the review of a line. The classes of the review are not checked.
 
-    The data set and the evidence can be missing. A review without an ID gets one that follows from its content.
+    The data set and the evidence can be missing. The ID of a review without one is a digest of its content.
 
     Args:
         line: The line.

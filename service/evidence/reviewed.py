@@ -3,11 +3,13 @@
 For each evaluated image of the bundle:
 
 * A rejected class is no label. Other labels keep their order and their source.
-* Classes that reviewers add follow, in ascending order, with the source REVIEW.
-* An image without a label is problematic. Otherwise, the reviewers decide, or else it stays as it was.
+* Classes that reviewers add come after the other labels, in ascending order, with the source REVIEW.
+* An image without a label is problematic. For an image with labels, the reviewers decide whether it is problematic. If
+  they did not decide, the image stays as it was.
 
-An original label that is rejected is a rejected target. Reviews of images that the bundle does not evaluate have no
-effect, because the bundle has no evidence for these images. Classes that the label space does not have are ignored.
+If reviewers reject the original label of an image, its target is rejected. Reviews of images that the bundle does not
+evaluate have no effect, because the bundle has no evidence for these images. Classes that are not in the label space
+are ignored.
 """
 
 import hashlib
@@ -68,7 +70,7 @@ def apply_reviews(bundle: Bundle, reviews: Iterable[Review], min_reviews: int = 
 
 
 def apply_decisions(bundle: Bundle, decisions: Mapping[str, Decision]) -> LabelInputs:
-    """Return the images of a bundle with the labels that reviewers decided on, by image."""
+    """Return the images of a bundle with the labels that the decisions, by image, result in."""
     images = labels_of(bundle)
     index_of = {class_id: index for index, class_id in enumerate(bundle.label_space.ids)}
     problematic = images.problematic.copy()
@@ -94,14 +96,14 @@ def apply_decisions(bundle: Bundle, decisions: Mapping[str, Decision]) -> LabelI
 
 
 def digest_reviews(reviews: Iterable[Review]) -> str:
-    """Return the SHA-256 of reviews in canonical form, in hexadecimal: sorted lines of JSON."""
+    """Return the SHA-256, in hexadecimal, of reviews in canonical form: sorted lines of JSON."""
     in_utc = (replace(review, time=review.time.astimezone(UTC)) for review in reviews)
     lines = sorted(json.dumps(_REVIEW.dump_python(review, mode="json"), sort_keys=True) for review in in_utc)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _replace_labels(labels: Labels, decided: Mapping[int, Mapping[int, int]]) -> Labels:
-    """Return labels with those of some samples, class → source, replaced."""
+    """Return labels in which those of some samples are replaced. `decided` maps rows to class → source."""
     unchanged = ~np.isin(labels.samples, np.fromiter(decided, dtype=np.int64, count=len(decided)))
     samples = np.concatenate([labels.samples[unchanged], [row for row in decided for _ in decided[row]]]).astype(
         np.int64

@@ -1,6 +1,6 @@
 """Blocks of float32 scores, computed with numpy, or with torch on a GPU (torch_score_blocks.py).
 
-The scores have rounding errors of up to `rounding_error`. They serve to exclude pairs, not to order them.
+The scores have rounding errors of up to `rounding_error`. They are exact enough to exclude pairs, but not to sort them.
 """
 
 from collections.abc import Iterator
@@ -14,31 +14,29 @@ from service.evidence.encoder import Embeddings
 
 BLOCK = 8192  # images per block: 16 MB of scores for a chunk of 512 training images
 ROUNDING = 2.0**-24  # maximum relative error of one float32 operation
-SLACK = (
-    4  # rounding operations besides those of the sum: of the exact score to float32, and of the float64 computations
-)
+SLACK = 4  # further rounding operations: of the exact score to float32, and in float64 computations
 
 
 class Scores(Protocol):
     """Scores of k images and m training images. They are valid until the next block is computed."""
 
     def rows_at_least(self, limits: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Return the rows that have a score of at least their limit; `limits` is (k,)."""
+        """Return the rows in which any score reaches the limit of the row; `limits` is (k,)."""
         ...
 
     def kth_largest(self, rows: NDArray[np.intp], k: int) -> NDArray[np.float32]:
-        """Return the k-th largest score of each of some rows, (len(rows),)."""
+        """Return the k-th largest score of each row in `rows`, (len(rows),)."""
         ...
 
     def positions_at_least(
         self, rows: NDArray[np.intp], limits: NDArray[np.float32]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the positions in `rows` and the columns of scores of at least their limit, in row-major order."""
+        """Return positions in `rows` and columns of scores that reach the limit of their row, in row-major order."""
         ...
 
 
 class ScoreBlocks(Protocol):
-    """Multiplies the embeddings of all images with chunks of embeddings of training images."""
+    """Computes the scores of all images with chunks of training images, in blocks of images."""
 
     def multiply(self, chunk: Embeddings) -> Iterator[tuple[slice, Scores]]:
         """Yield the rows of each block of images and its scores."""
@@ -77,7 +75,7 @@ class _NumpyScores:
 
 
 def new_score_blocks(images: Embeddings) -> ScoreBlocks:
-    """Return the implementation for this machine: torch on a GPU if there is one, else numpy."""
+    """Return the implementation for this machine: torch if it can use a GPU, else numpy."""
     if find_spec("torch") is not None:
         from service.evidence.torch_score_blocks import TorchScoreBlocks, has_gpu
 

@@ -23,7 +23,8 @@ class TorchScoreBlocks:
 
     def multiply(self, chunk: Embeddings) -> Iterator[tuple[slice, Scores]]:
         """Yield the rows of each block of images and its scores."""
-        torch.set_float32_matmul_precision("highest")  # TensorFloat-32 rounds factors to 11 bits: beyond rounding_error
+        # TensorFloat-32 rounds factors to 11 bits. Its errors exceed `rounding_error`.
+        torch.set_float32_matmul_precision("highest")
         columns = torch.from_numpy(chunk).to(self._images.device).T
         for start in range(0, len(self._images), BLOCK):
             rows = slice(start, min(start + BLOCK, len(self._images)))

@@ -1,4 +1,4 @@
-"""Evidence from an uploaded file of labels: a bundle with other labels, on the same label space and images."""
+"""Evidence from an uploaded file of labels: a bundle with other labels, but the same label space and images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +21,12 @@ MAX_SHOWN = 120  # characters of a name in a message
 def relabel_from_file(bundle: Bundle, path: Path) -> BundleInputs:
     """Return the evidence of a bundle with the labels of a file.
 
-    Images that the file does not have are not evaluated. The original labels stay those of the bundle: a file can leave
-    them out, but cannot change them.
+    Images that are not in the file are not evaluated. The original labels of the bundle stay. A file can omit the
+    original labels, but cannot change them.
 
     Args:
         bundle: The bundle.
-        path: CSV, JSON, or JSON lines. Parquet is refused, because its parser is not made for untrusted files.
+        path: CSV, JSON, or JSON lines. Parquet is refused, because its parser is not safe for untrusted files.
 
     Raises:
         InvalidEvidence: The file is invalid; `violations` has the lines.

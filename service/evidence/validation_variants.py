@@ -1,4 +1,4 @@
-"""Changed versions of ImageNet's validation images, as in ImageNet-C: the ReaL labels of the originals are theirs."""
+"""Changed versions of ImageNet's validation images, as in ImageNet-C. They have the ReaL labels of the originals."""
 
 import re
 from dataclasses import replace
@@ -18,16 +18,16 @@ _NAME = re.compile(r"ILSVRC2012_val_\d{8}")
 def add_real_labels(images: LabelInputs, folder: Path) -> LabelInputs:
     """Return images with the ReaL labels of the validation images of the same name.
 
-    Images without ReaL labels are not judged, as in imagenet-real. If no image has the name of a validation image, the
-    class of its folder stays the only label of each image.
+    Images without ReaL labels are not evaluated, as in imagenet-real. If no image has the name of a validation image,
+    the images are returned unchanged: the only label of each image is the class of its folder.
 
     Args:
         images: Images in class folders.
-        folder: Their folder, for messages.
+        folder: Folder of the images, for messages.
 
     Raises:
-        InvalidEvidence: If only some names are those of validation images, or if an image is in the folder of another
-            class than its own.
+        InvalidEvidence: If only some images have the name of a validation image, or if an image is in the folder of a
+            class that is not its original label.
     """
     files = [name.rpartition(b"/")[2].partition(b".")[0].decode() for name in images.names.tolist()]
     if not any(_NAME.fullmatch(file) for file in files):

@@ -1,8 +1,9 @@
-"""Out-of-vocabulary (OOV) decisions for all images and all possible predictions (spec: rule 5).
+"""Out-of-vocabulary (OOV) decisions, which the rule of FINE_GRAINED_OOV needs, for all images and predictions.
 
-The gate holds if a class of the 10 nearest training images shares a superclass with the prediction. If it holds, CLIP's
-best proposal decides: the first proposal with the highest score (taxonomy/proposals.py). Outside of the verdict, the
-decisions also record where one of the image's own labels scores higher than that proposal.
+The gate is the condition that the class of one of the 10 nearest training images equals the prediction or shares a
+superclass with it. If the gate holds, CLIP's best proposal decides: the first proposal with the highest score
+(taxonomy/proposals.py). The decisions also record, for information only, whether a label of the image scores higher
+than the best proposal.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class ClipImages:
     """N images with their CLIP evidence and their labels."""
 
     embeddings: Embeddings  # (N, d)
-    targets: Classes  # (N,) effective targets, whose synsets and hypernyms are not proposed as near concepts
+    targets: Classes  # (N,) effective targets, which block some near concepts (taxonomy/proposals.py)
     labels: Labels
     neighbors: NDArray[np.int16]  # (N, 10) classes of the nearest training images
 
@@ -67,15 +68,15 @@ def gate_for_all_classes(neighbors: NDArray[np.int16], superclasses: Superclasse
 
 
 def decide_oov(images: ClipImages, texts: Embeddings, proposals: Proposals, progress: Progress) -> OovDecisions:
-    """Decide for every (image, class) whether the best proposal is no class, and whether a label scores higher.
+    """Decide, for every (image, class), whether the best proposal is no class and whether a label scores higher.
 
-    Scores are rounded, and the first maximum wins, so the size of a block does not affect decisions.
+    Scores are rounded, and the first of equal maxima counts, so the size of a block does not affect decisions.
 
     Args:
         images: The images.
         texts: (T, d) embeddings of `proposals.texts`.
         proposals: Proposals for all classes.
-        progress: Called first, and after each block.
+        progress: Called before the first block and after each block.
     """
     total, superclasses = len(images.targets), proposals.superclasses
     oov = np.zeros((total, -(-superclasses.num_classes // 8)), dtype=np.uint8)
@@ -111,7 +112,7 @@ def _decide_block(images: ClipImages, texts: NDArray[np.float64], proposals: Pro
 
 
 def _best_label_scores(scores: NDArray[np.float32], labels: Labels, proposals: Proposals) -> NDArray[np.float32]:
-    """Return the highest score of a text of any label of each image, (n,); -inf without labels; scores (n, T)."""
+    """Return the highest score among the texts of each image's labels, (n,); -inf without labels; scores: (n, T)."""
     best = np.full(len(scores), -np.inf, dtype=np.float32)
     for class_index in np.unique(labels.classes).tolist():
         rows = labels.samples[labels.classes == class_index]

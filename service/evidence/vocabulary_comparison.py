@@ -1,4 +1,4 @@
-"""The texts that CLIP compares with images, with one matrix product for each predicted class."""
+"""Compare images with the texts of their predictions. Each predicted class needs one matrix product per block."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from service.evidence.neighbors import similarities
 from service.evidence.vocabulary import NUM_BEST, TEMPERATURE, gate
 from service.taxonomy.proposals import Proposals
 
-BLOCK = 1024  # images of one predicted class compared at once, to bound memory
+BLOCK = 1024  # images of one predicted class that are compared at once, which limits memory
 
 
 def compare_all(
@@ -64,7 +64,7 @@ def _first_occurrences(texts: NDArray[np.int32], allowed: Mask) -> Mask:
     """Return the first allowed entry of each text as a mask, (k, n)."""
     order = np.argsort(texts, kind="stable")
     ordered = allowed[:, order]
-    before: NDArray[np.intp] = np.cumsum(ordered, axis=1) - ordered  # allowed entries before each, over all texts
+    before: NDArray[np.intp] = np.cumsum(ordered, axis=1) - ordered  # number of allowed entries before each one
     first_of_text = np.searchsorted(texts[order], texts[order])
     is_first = np.empty_like(allowed)
     is_first[:, order] = ordered & (before == before[:, first_of_text])

@@ -1,6 +1,6 @@
-"""Read a vocabulary: CSV `text,near` with texts that are no class, and the classes and superclasses that they are near.
+"""Read a vocabulary: CSV `text,near`, with texts that name no class, and the classes and superclasses near each text.
 
-`near` separates several names by semicolons. A name that means a class and a superclass means both.
+Semicolons separate several names in `near`. A name of both a class and a superclass stands for both.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ class _Names:
         }
 
     def class_problem(self, text: str) -> str:
-        """Return the problem of a text that is a name or synonym of a class; empty if it is none."""
+        """Return the problem of a text that is a name or synonym of a class; empty for other texts."""
         class_index = self._class_of.get(normalize(text))
         if class_index is None:
             return ""
@@ -88,5 +88,5 @@ class _Names:
         return (tuple(sorted(classes)), tuple(sorted(superclasses))), problems
 
     def _describe(self, name: str) -> str:
-        """Return the problem of a name that is no superclass and identifies no class."""
+        """Return the description of a name that identifies neither a superclass nor a class."""
         return f"no superclass {name!r:.60}, and {self._lookup.describe_problem(name)}"

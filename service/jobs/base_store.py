@@ -1,4 +1,4 @@
-"""What a job store has apart from jobs: atomic steps, caches, workers, and numbers for metrics."""
+"""The parts of a job store that do not concern jobs: atomic steps, caches, workers, and numbers for metrics."""
 
 import random
 import threading
@@ -20,10 +20,10 @@ from service.jobs.transitions import ShardResult, WorkerOffer
 
 HEARTBEAT_SECONDS = 30.0  # the default of ERRATA_HEARTBEAT_SECONDS
 PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
-WORKERS_TTL, DEAD_TTL = 86_400, 7 * 86_400  # seconds that a stopped worker and a dropped message are known
+WORKERS_TTL, DEAD_TTL = 86_400, 7 * 86_400  # seconds for which stopped workers and dropped messages are stored
 MINUTE = 60.0  # seconds
-ROUNDING = 1e-4  # seconds; stored times have microseconds
-MAX_CONFLICTS = 100  # attempts of a step while others change the same records
+ROUNDING = 1e-4  # seconds; stored times are rounded to microseconds
+MAX_CONFLICTS = 100  # attempts of a step while other processes change the same records
 LAST_CONFLICT_SECONDS = 0.05  # longest pause between two attempts
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
@@ -50,7 +50,7 @@ class Depth:
 def atomic(
     step: Callable[Concatenate["Store", Transaction, Arguments], Value],
 ) -> Callable[Concatenate["Store", Arguments], Value]:
-    """Make a method of a store one atomic step (BaseStore.run). Callers omit its transaction."""
+    """Make a method of a store one atomic step (BaseStore.run), which passes the transaction to the method."""
 
     def run(self: Store, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
         return self.run(lambda tx: step(self, tx, *args, **kwargs))
@@ -72,17 +72,17 @@ class BaseStore:
         self._clock = clock
         self.heartbeat_timeout = heartbeat
         self._reader = Reader(backend)
-        # Final records by id and end time. Reading 1,000 of them would dominate the time of a list.
+        # Final records by id and end time. Without this cache, reading 1,000 of them takes most of the time of a list.
         self._finished: dict[tuple[str, float], Snapshot] = {}
         self._last_workers: list[str] = []
         self._conflict_lock = threading.Lock()
 
     def run(self, step: Callable[[Transaction], Value]) -> Value:
-        """Run a function as one atomic step. The function is repeated if others change the same records meanwhile."""
+        """Run a function as one atomic step. It runs again if others change the same records meanwhile."""
         reply, is_done = self._attempt(step)
         if is_done:
             return reply
-        with self._conflict_lock:  # the threads of this process do not compete with each other again
+        with self._conflict_lock:  # after a conflict, the threads of this process run one after the other
             for attempt in range(MAX_CONFLICTS):
                 reply, is_done = self._attempt(step)
                 if is_done:
@@ -108,7 +108,7 @@ class BaseStore:
             return records.unpack_names(digest, content)
 
     def store_classes(self, digest: str, lines: Sequence[str]) -> None:
-        """Store the classes of a label space for workers, as `class_lines` returns them."""
+        """Store the classes of a label space for workers, as the lines that `class_lines` returns."""
         self._store_lines(f"classes:{digest}", lines)
 
     def label_space(self, digest: str) -> LabelSpace:
@@ -126,7 +126,7 @@ class BaseStore:
 
     @atomic
     def store_shard_result(self, tx: Transaction, key: str, result: ShardResult) -> None:
-        """Cache a shard's predictions for later requests of the same weights, for a limited time."""
+        """Cache a shard's predictions for a limited time, for later requests with the same weights."""
         content = records.pack_shard_result(result)
         tx.write("SET", f"{PREFIX}predictions:{key}", content, "EX", PREDICTIONS_TTL)
 
@@ -135,7 +135,7 @@ class BaseStore:
         content = self._get(f"predictions:{key}")
         with suppress(DamagedRecord), self._reader.log_damage():
             return None if content is None else records.unpack_shard_result(content)
-        return None  # damaged: the worker predicts again
+        return None  # if the entry is damaged, the worker predicts again
 
     @atomic
     def store_result(self, tx: Transaction, key: str, analysis_id: str) -> None:
@@ -172,7 +172,7 @@ class BaseStore:
 
     def offers(self) -> Sequence[WorkerOffer]:
         """Return the offers of the live workers; if there are none, the latest offer."""
-        expected = self._last_workers  # usually the same, so that one round trip is enough
+        expected = self._last_workers  # usually the stored workers are the live ones, so one round trip is enough
         workers, latest, now, *contents = self._reader.read(
             ("ZRANGE", f"{PREFIX}workers", 0, -1, "WITHSCORES"),
             ("GET", f"{PREFIX}offers"),
@@ -233,8 +233,8 @@ class BaseStore:
     def take_request(self, tx: Transaction, token: str, limit: int) -> float:
         """Count a request of a token with a limit per minute.
 
-        The key has the time at which all counted requests would have been made at an even rate (the generic cell rate
-        algorithm). A token can make a minute's requests at once, and then further ones at that rate.
+        The generic cell rate algorithm: the key has the time up to which the counted requests last at the even rate
+        of `limit` per minute. A token can make a minute's requests at once, and then further requests at that rate.
 
         Returns:
             Seconds until the next request; 0 if this one is within the limit.

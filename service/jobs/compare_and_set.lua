@@ -1,6 +1,9 @@
--- Runs commands if the replies of the checks are as expected. ARGV: the number of checks; for each its arguments and the
--- expected values ('$' and the value, or '' for none); the number of commands; for each its arguments. Each list of
--- arguments or values has its length before it.
+-- Runs commands if each check, which is a reading command, has the expected reply. ARGV contains, in this order:
+--   the number of checks
+--   for each check: its arguments, and the expected values ('$' and the value, or '' for a missing value)
+--   the number of commands
+--   for each command: its arguments
+-- The length of each list of arguments or values precedes the list. Returns 1 if the commands ran, otherwise 0.
 
 local position = 0
 local function take()

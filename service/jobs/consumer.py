@@ -9,16 +9,16 @@ import redis
 import structlog
 from dramatiq.broker import Consumer, MessageProxy
 
-MAX_WAIT_SECONDS = 1.0  # longest pause between two fetches of an idle consumer; a lost notification costs as much
+MAX_WAIT_SECONDS = 1.0  # longest pause between two fetches of an idle consumer, also after a lost notification
 STOPPING_SECONDS = 0.05  # pause between two fetches of a consumer that is being stopped
 _log = structlog.get_logger()
 
 
 class Notifier:
-    """Publishes that a queue has a new message, and wakes the consumers of the queue in all processes.
+    """Publishes that a queue has a new message, and wakes the consumers in all processes.
 
-    Two threads start when they are needed: one publishes, so that sending many messages costs few notifications, and
-    one subscribes.
+    Two threads start when they are needed. One publishes: it sends few notifications for many messages. The other
+    subscribes.
     """
 
     def __init__(self, client: redis.Redis, channel: str) -> None:
@@ -85,7 +85,7 @@ class Notifier:
 
 
 class WaitingConsumer(Consumer):  # type: ignore[misc]  # dramatiq's class has no types
-    """Wraps a consumer that returns at once: waits after an empty fetch until a notification or a delayed message."""
+    """Wraps a consumer that never waits. After an empty fetch, waits for a notification or for a delayed message."""
 
     def __init__(self, consumer: Consumer, prefetch: int, notifier: Notifier, max_wait: float) -> None:
         self._consumer = consumer

@@ -1,7 +1,8 @@
-"""The engine: Dramatiq delivers the ids of shards and jobs to worker threads; the job store has their state.
+"""The engine: Dramatiq delivers the ids of shards and jobs to worker threads; the job store holds their state.
 
-Two queues with one Dramatiq worker each: shards (GPU, minutes) and judging (NumPy, milliseconds). A process serves one
-queue or both and can send to either. A message can be delivered twice, late, or never.
+There are two queues, each with one Dramatiq worker: one for shards (GPU, minutes), and one for judging (NumPy,
+milliseconds). A process serves one queue or both, and can send messages to either. A message can be delivered twice,
+late, or never.
 """
 
 from collections.abc import Callable
@@ -26,9 +27,9 @@ from service.jobs.worker import Drain, RetryLater
 
 MESSAGES = "errata:mq"  # prefix of the engine's keys, which only the engine reads
 POLL_MS = 50  # interval between two checks of a thread for its end, and of the local broker for delayed messages
-MAINTENANCE_CHANCE = 1_000_000  # per million calls: with the default, messages of dead workers wait for minutes
+MAINTENANCE_CHANCE = 1_000_000  # per million: every call. The default delays messages of dead workers by minutes
 MAX_RETRIES = 1_000_000  # no limit, because the job store counts retries
-CHECK_SECONDS = 5.0  # longest interval between two heartbeats, and between two checks for lost messages
+CHECK_SECONDS = 5.0  # maximum interval between two heartbeats, and between two checks for lost messages
 _log = structlog.get_logger()
 
 
@@ -127,7 +128,7 @@ class Engine:
                 self.send_shard(job, shard)
 
     def _log_errors(self, call: Callable[[], None]) -> None:
-        """Make a periodic call, and log its errors, because an error must not end the thread."""
+        """Make a periodic call, and log its errors, so that an error does not end the thread."""
         try:
             call()
         except Unavailable as error:
@@ -149,7 +150,7 @@ class Engine:
             ) from error
 
     def _declare(self, function: Callable[..., None], name: str, queue: str) -> None:
-        """Serve a queue with a function, whose RetryLater is translated to Dramatiq's Retry."""
+        """Serve a queue with a function. Its RetryLater errors become Dramatiq's Retry."""
 
         def run(*arguments: object) -> None:
             try:
@@ -188,7 +189,7 @@ class _DeadMessages(Middleware):
 class NotifyingBroker(RedisBroker):
     """Dramatiq's Redis broker, whose consumers wait for notifications of new messages.
 
-    It converts each error of Redis to ConnectionClosed, which Dramatiq's threads handle.
+    The broker converts each error of Redis to ConnectionClosed, which Dramatiq's threads handle.
 
     Args:
         url: URL of Redis.
@@ -217,7 +218,7 @@ class NotifyingBroker(RedisBroker):
         return self._consumers[queue_name]
 
     def enqueue(self, message: dramatiq.Message[None], *, delay: int | None = None) -> dramatiq.Message[None]:
-        """Enqueue a message, and notify the consumers; those of other processes poll for delayed messages."""
+        """Enqueue a message, and notify its consumers; for a delayed message, only those of this process."""
         enqueued: dramatiq.Message[None] = super().enqueue(message, delay=delay)
         self.notifier.notify(other_processes=delay is None)
         return enqueued

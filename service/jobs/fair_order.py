@@ -1,7 +1,7 @@
-"""The order in which workers take shards: one owner after the other, so that nobody waits for all shards of another.
+"""The order in which workers take shards: one owner after the other, so that no owner waits for all shards of another.
 
-A message of the engine says that a shard is available, and the worker that receives it takes the shard whose turn it
-is. The message of that shard is then received later, for another shard.
+A message of the engine says only that some shard is available. The worker that receives the message takes the shard
+whose turn it is. The message of that shard, which arrives later, then leads a worker to another shard.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from service.jobs.transitions import JobSpec, JobStatus, available_at
 TURN_SECONDS = 86_400.0  # an owner that has waited longer for a shard counts as new
 _NEVER = float("-inf")
 _SETS = "open:models", "leases", "retries", "turns"
-Read = Callable[..., Sequence[Reply]]  # returns the replies of commands
+Read = Callable[..., Sequence[Reply]]  # returns the replies to reading commands
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class QueuedShard:
 def next_shard(
     read: Read, now: float, message: tuple[str, int], can_run: Callable[[JobSpec], bool]
 ) -> tuple[str, int] | None:
-    """Return the job and the index of the shard whose turn it is; None for the shard of the message.
+    """Return the job and the index of the shard whose turn it is; None if the worker should claim that of the message.
 
     Args:
         read: Returns the replies of reading commands.
@@ -45,7 +45,7 @@ def next_shard(
     """
     *replies, own = read(*(("ZRANGE", PREFIX + name, 0, -1, "WITHSCORES") for name in _SETS), shard_command(*message))
     opened, leases, retries, turns = map(records.pairs, replies)
-    if _has_expired(message, own, now):  # no other message runs it
+    if _has_expired(message, own, now):  # no other message leads to a claim of this shard
         return None
     unavailable = {member for member, _ in leases} | {member for member, due in retries if due > now}
     queued = list(_queued(opened, unavailable))
@@ -63,7 +63,7 @@ def next_shard(
 def order_shards(
     queued: Collection[QueuedShard], owners: Mapping[str, str], turns: Mapping[str, float], message: tuple[str, int]
 ) -> list[QueuedShard]:
-    """Return shards by turn: the owner first that has waited for its turn longest, and of each owner the oldest job.
+    """Return shards in the order of their turns: first by owner, longest wait first, then by job, oldest first.
 
     The shard of the message comes first among those of its job, so that workers do not compete for one shard.
 
@@ -98,13 +98,13 @@ def _queued(opened: Sequence[tuple[str, float]], unavailable: Collection[str]) -
 
 
 def _has_expired(message: tuple[str, int], reply: Reply, now: float) -> bool:
-    """Return whether the shard of a message has crashed its worker, and may run again."""
+    """Return whether the shard of a message has crashed its worker and may now run again."""
     shard = records.find_shard(message[0], reply)
     return shard is not None and shard.state is State.RUNNING and available_at(shard) <= now
 
 
 def _is_queued(read: Read, shard: QueuedShard) -> bool:
-    """Return whether a shard is queued; False for one that crashed its worker, which waits for its own message."""
+    """Return whether a shard is queued. One that crashed its worker is not: it waits for its own message."""
     stored = records.find_shard(shard.job, read(shard_command(shard.job, shard.index))[0])
     return stored is not None and stored.state is State.QUEUED
 

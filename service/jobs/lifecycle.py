@@ -25,7 +25,7 @@ Value = TypeVar("Value")
 
 
 def bind(tx: Transaction, request_id: str, digest: str, delivery: str, analysis_id: str, *, is_open: bool) -> None:
-    """Bind a request ID and a delivery, unless they are empty, to an analysis; with a TTL unless it is open."""
+    """Bind a request ID and a delivery, if not empty, to an analysis; the request ID of an ended one gets a TTL."""
     if request_id:
         tx.write("HSET", f"{PREFIX}request:{request_id}", "digest", digest, "analysis", analysis_id)
         if not is_open:
@@ -35,7 +35,7 @@ def bind(tx: Transaction, request_id: str, digest: str, delivery: str, analysis_
 
 
 def join_or_create(tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_id: str, *, fresh: bool) -> JobStatus:
-    """Add an open analysis, and return the job that it waits for: an open one with the same result, or a new one."""
+    """Add an open analysis, and return the job that it waits for: an open job with the same result, or a new job."""
     dedupe = f"dedupe:{spec.dedupe_key}"
     job = None if fresh else _find_job(tx, tx.get(dedupe))
     if job is None or not job.can_be_joined or records.is_newer(tx.spec(job.id)):
@@ -50,14 +50,14 @@ def join_or_create(tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_i
 
 
 def count_open(tx: Transaction, owner: str) -> int:
-    """Return the number of open analyses of an owner. The entry of an analysis never changes."""
+    """Return the number of open analyses of an owner. The field `entry` of an analysis never changes."""
     ids = records.texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1))
     tx.prefetch(*map(entry_command, ids))
     return sum(records.owner_of(tx.entry(analysis_id)) == owner for analysis_id in ids)
 
 
 def write_step(tx: Transaction, job: JobStatus, index: int, shard: Shard, step: Step[Value]) -> None:
-    """Store the differences that a transition of a shard returned; raise NewerRecord for a newer version's job."""
+    """Store the changes of a shard's transition; raise NewerRecord if a newer version of Errata wrote the job."""
     if isinstance(step.reply, Claim) and step.reply.kind in (ClaimOutcome.CLAIMED, ClaimOutcome.LOST):
         tx.prefetch(spec_command(job.id), *([] if step.job.state is job.state else [waiting_command(job.id)]))
         records.check_known(f"the job {job.id}", tx.spec(job.id))
@@ -73,14 +73,14 @@ def write_step(tx: Transaction, job: JobStatus, index: int, shard: Shard, step: 
 
 
 def write_job(tx: Transaction, before: JobStatus, job: JobStatus) -> None:
-    """Store the differences of a job, and update the analyses that wait for it."""
+    """Store the changes of a job, and update the analyses that wait for it."""
     tx.update_job(job)
     if job.state is before.state:
         return
     analyses = tx.waiting(job.id)
     tx.prefetch(*map(record_command, analyses), ("GET", f"{PREFIX}dedupe:{job.dedupe_key}"))
     for analysis_id in analyses:
-        # The end of the job also ends a damaged record, which would count as open otherwise.
+        # The end of the job also ends an analysis whose record is damaged. Otherwise, it would count as open forever.
         damaged = RecordStatus(analysis_id, before.state, job.id) if job.state.is_final else None
         if (record := _find(tx, analysis_id, damaged)) is not None:
             _set_state(tx, record, job.state, job.failure)
@@ -148,21 +148,21 @@ def _find_ended(tx: Transaction, analysis_id: str) -> RecordStatus | None:
 
 
 def _find(tx: Transaction, analysis_id: str, damaged: RecordStatus | None = None) -> RecordStatus | None:
-    """Return the status of an analysis; None if it has expired, `damaged` if it is damaged: others are not affected."""
+    """Return the status of an analysis, None if it has expired, or `damaged` if its record is damaged."""
     with suppress(DamagedRecord):
         return tx.record(analysis_id)
     return damaged
 
 
 def _find_job(tx: Transaction, job_id: str) -> JobStatus | None:
-    """Return the status of a job; None if it does not exist or is damaged, which must not affect analyses."""
+    """Return the status of a job; None if it does not exist, or if its record is damaged."""
     with suppress(DamagedRecord):
         return tx.job(job_id)
     return None
 
 
 def _set_state(tx: Transaction, record: RecordStatus, state: State, failure: Failure | None) -> None:
-    """Set the state of an analysis. The archive has a succeeded one, so that its record is deleted."""
+    """Set the state of an analysis. The record of a succeeded one is deleted, because the archive has the analysis."""
     tx.update_record(replace(record, state=state, failure=failure, ended=tx.now if state.is_final else None))
     if state is State.SUCCEEDED:
         tx.delete_record(record.id)

@@ -11,13 +11,13 @@ from service.jobs.transitions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Jo
 
 
 def mark_lost(job: JobStatus, shard: Shard, now: float, is_queue_empty: bool, heartbeat: float) -> Step[bool]:
-    """Note that the message of a shard is sent again now if it is lost; reply whether it is."""
+    """Reply whether the message of a shard is lost; if so, note that it is sent again now."""
     is_lost = not job.state.is_final and is_shard_lost(shard, now, is_queue_empty, heartbeat)
     return Step(is_lost, job, replace(shard, sent=now) if is_lost else shard)
 
 
 def judging_delay(attempts: int) -> float:
-    """Return the seconds until the judging of a job is repeated after a number of failed attempts."""
+    """Return the delay in seconds before a job is judged again after a number of failed attempts."""
     return min(FIRST_RETRY_SECONDS * attempts, LAST_RETRY_SECONDS)
 
 
@@ -25,8 +25,9 @@ def is_shard_lost(shard: Shard, now: float, is_queue_empty: bool, heartbeat: flo
     """Return whether the message of a shard is lost: never sent, sent to a worker that did not receive it, or deleted.
 
     The engine redelivers the messages of dead workers within a heartbeat. Therefore, the message of a queued shard is
-    lost only if a consumer finds the queue empty some time later: until then, any message makes a worker take it. A
-    shard that has crashed its worker repeatedly needs its own message, which other shards may have used.
+    lost only if a consumer finds the queue empty some time later: until then, any message can make a worker take the
+    shard. The message of a running shard is lost if no worker claims the shard for some time after its lease ends:
+    a shard that has crashed workers repeatedly needs its own message, which a worker may have used for another shard.
 
     Args:
         shard: The shard.
@@ -43,7 +44,7 @@ def is_shard_lost(shard: Shard, now: float, is_queue_empty: bool, heartbeat: flo
 
 
 def is_judging_lost(job: JobStatus, now: float, heartbeat: float) -> bool:
-    """Return whether the message for the judging of a job is lost, given that a consumer finds the queue empty.
+    """Return whether the message for the judging of a job is lost. The caller has checked that the queue is empty.
 
     A judge that waits for the archive sends its own message again, after a delay that grows with each attempt.
     """

@@ -14,7 +14,7 @@ MAX_CACHED_SHARDS = 64  # shards whose predictions are cached
 
 
 class MemoryBackend:
-    """A key-value store in a dictionary, under one lock. Each command has the semantics of that of Redis."""
+    """A key-value store in a dictionary, under one lock. Each command works as the Redis command of its name."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -28,7 +28,7 @@ class MemoryBackend:
             return [self._call(command) for command in commands]
 
     def commit(self, checks: Sequence[tuple[Command, Reply]], commands: Sequence[Command]) -> bool:
-        """Run commands if the replies of the checks are still the same."""
+        """Run commands if the replies to the checks are still the same; return whether the commands ran."""
         with self._lock:
             if any(self._call(command) != reply for command, reply in checks):
                 return False
@@ -37,7 +37,7 @@ class MemoryBackend:
             return True
 
     def memory_usage(self) -> MemoryUsage:
-        """Return zeros, because a metric of the process already reports its memory."""
+        """Return zeros, because the memory of this process is already a metric."""
         return MemoryUsage(0, 0)
 
     def ping(self) -> bool:
@@ -54,7 +54,7 @@ class MemoryBackend:
         return reply
 
     def _live_key(self, key: str) -> str:
-        """Return a key, whose value is deleted if it has expired."""
+        """Return the key; delete its value first if it has expired."""
         if self._expiry.get(key, float("inf")) <= self._clock():
             self._del(key)
         return key
@@ -95,7 +95,7 @@ class MemoryBackend:
         self._values.setdefault(key, {}).update(zip(pairs[::2], pairs[1::2], strict=True))
 
     def _remove(self, key: str, *members: bytes) -> None:
-        """Remove members of a hash or a sorted set, and an empty key."""
+        """Remove members of a hash or a sorted set, and the key if it is then empty."""
         for member in members:
             self._values.get(key, {}).pop(member, None)
         if not self._values.get(key, True):

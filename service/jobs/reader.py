@@ -17,8 +17,8 @@ from service.jobs.transaction import waiting_command as waiting
 from service.jobs.transitions import AnalysisRecord, Job
 
 BATCH = 200  # records per call, so that Redis can serve other clients between two calls
-MAX_LOGGED = 1000  # damaged records that are logged once
-ATTEMPTS = 3  # reads of a job that ends meanwhile
+MAX_LOGGED = 1000  # damaged records that the reader remembers, so that each is logged once
+ATTEMPTS = 3  # attempts to read a job that ends meanwhile
 _log = structlog.get_logger()
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
@@ -31,7 +31,7 @@ class Snapshot:
 
     record: AnalysisRecord
     job: Job | None
-    queue_position: int  # open jobs created before
+    queue_position: int  # number of open jobs that were created before this one
     live_workers: int
     now: float  # seconds of the store's clock
 

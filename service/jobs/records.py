@@ -1,6 +1,6 @@
 """Conversion of stored values: records, specs, and offers as JSON with a schema version, shard results as npz.
 
-The other fields are text. See domain/schema_version.py for the rules of schema versions.
+All other stored values are text. See domain/schema_version.py for the rules of schema versions.
 """
 
 import io
@@ -40,9 +40,9 @@ from service.jobs.transitions import (
 from service.storage import read_arrays
 
 FIRST_SCHEMA = 1  # schema number of records, and of specs of jobs on ImageNet-1k
-SCHEMA = 2  # of specs of all other jobs: versions that know only ImageNet-1k refuse them
-CONSTANT_FIELDS = "request_digest", "evidence", "created", "owner"  # of a record, apart from its id and request
-MAX_TIME = 253_000_000_000.0  # seconds: the year 9987
+SCHEMA = 2  # schema number of the specs of all other jobs: versions that know only ImageNet-1k refuse it
+CONSTANT_FIELDS = "request_digest", "evidence", "created", "owner"  # besides the id and the request of a record
+MAX_TIME = 253_000_000_000.0  # seconds since 1970: the year 9987
 MAX_SHARDS = 1_000_000  # a job with more shards is damaged
 MAX_NAMES_BYTES = 256 << 20  # size limit of the image names of a data set
 DAMAGE_ERRORS = (
@@ -68,7 +68,7 @@ def _parse_failure(text: str) -> Failure | None:
     return Failure(**known_fields(Failure, json.loads(text))) if text else None
 
 
-STORED_NAMES = {  # of the attributes whose field of a hash has another name
+STORED_NAMES = {  # stored names of the attributes that the hash stores under another name
     "num_shards": "shards",
     "num_shards_left": "left",
     "dedupe_key": "dedupe",
@@ -79,7 +79,7 @@ STORED_NAMES = {  # of the attributes whose field of a hash has another name
 }
 CODECS: dict[
     object, tuple[Callable[[str], Any], Callable[[Any], str]]
-] = {  # how the text of a type is read and written
+] = {  # for each type: how its text is read, and how it is written
     str: (str, str),
     int: (int, str),
     float: (lambda text: float(text or 0), format_time),  # the first versions did not write all times
@@ -90,7 +90,7 @@ CODECS: dict[
 
 
 def _stored_fields(kind: type[Any]) -> dict[str, Field[Any]]:
-    """Return the fields of a dataclass by their stored names, without the id, which is a part of the key."""
+    """Return the fields of a dataclass by their stored names. The id is left out: the key contains it."""
     return {STORED_NAMES.get(field.name, field.name): field for field in fields(kind) if field.name != "id"}
 
 
@@ -166,7 +166,7 @@ def read_head(job_id: str, reply: Reply) -> tuple[JobStatus, JobSpec] | None:
 
 
 def read_spec(job_id: str, content: bytes | None) -> JobSpec:
-    """Return the specification of a job from its JSON; raise errors as `read_head`."""
+    """Return the specification of a job from its JSON; raise the errors of `read_head`."""
     with translate_damage(f"the job {job_id}"):
         document = _parse_document(f"the job {job_id}", (content or b"").decode())
         if "asked" in document:
@@ -208,7 +208,7 @@ def read_shard(job_id: str, reply: Reply) -> Shard | None:
 
 
 def find_shard(job_id: str, reply: Reply) -> Shard | None:
-    """Return a shard as `read_shard`; None also if it is damaged, which the readers of its job report."""
+    """Return a shard as `read_shard` does, but None for a damaged one: the readers of its job report the damage."""
     with suppress(DamagedRecord):
         return read_shard(job_id, reply)
     return None
@@ -236,7 +236,7 @@ def values(reply: Reply) -> list[bytes | None]:
 
 
 def texts(reply: Reply) -> list[str]:
-    """Return the texts of a reply with several values."""
+    """Return the values of a reply as texts."""
     return [(value or b"").decode(errors="replace") for value in values(reply)]
 
 
@@ -262,21 +262,21 @@ def number(reply: Reply) -> float:
 
 
 def shard_of(member: str) -> tuple[str, int]:
-    """Return the job and the index of a shard in a sorted set; raise DamagedRecord if there are none."""
+    """Return the job and the index in a member JOB:INDEX of a sorted set; raise DamagedRecord for another text."""
     with translate_damage(f"the shard {member:.80}"):
         job_id, _, index = member.partition(":")
         return job_id, int(index)
 
 
 def shards_of(members: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Yield the job and the index of each shard, without damaged members, which other readers report."""
+    """Yield the job and the index of each shard. Skip damaged members: other readers report them."""
     for member in members:
         with suppress(DamagedRecord):
             yield shard_of(member)
 
 
 def time_of(reply: Reply) -> float:
-    """Return the seconds of a reply to TIME."""
+    """Return the time in a reply to TIME, in seconds since 1970."""
     seconds, microseconds = values(reply)
     return int(seconds or 0) + int(microseconds or 0) / 1e6
 
@@ -284,7 +284,7 @@ def time_of(reply: Reply) -> float:
 def _parse_document(what: str, text: str) -> dict[str, Any]:
     """Return a JSON document; raise NewerRecord if a newer version wrote it."""
     document: dict[str, Any] = json.loads(text)
-    if "\\ud" in text.lower():  # a lone surrogate, which JSON can escape but UTF-8 cannot encode
+    if "\\ud" in text.lower():  # raises for a lone surrogate, which JSON can escape but UTF-8 cannot encode
         json.dumps(document, ensure_ascii=False).encode()
     check_schema(what, document.get("schema", FIRST_SCHEMA), SCHEMA)  # the first versions did not write a schema
     return document

@@ -1,4 +1,4 @@
-"""The job store in Redis: each atomic step is a call of compare_and_set.lua. The clock is that of the server."""
+"""The job store in Redis: each atomic step is one call of compare_and_set.lua. Times are those of the Redis server."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,11 +18,11 @@ from service.jobs.store import JobStore
 from service.jobs.transaction import Argument, Command, MemoryUsage
 
 _log = structlog.get_logger()
-CONNECTIONS = 32  # connections of one process; further callers wait
+CONNECTIONS = 32  # maximum number of connections of one process; further callers wait
 CONNECT_TIMEOUT = 1.0  # seconds
-UNAVAILABLE_ERRORS = (redis.ConnectionError, redis.TimeoutError)  # the errors of a Redis that does not answer
+UNAVAILABLE_ERRORS = (redis.ConnectionError, redis.TimeoutError)  # the errors of redis-py while Redis does not answer
 RETRY_AFTER = 2.0  # seconds, in the error for callers while Redis is unavailable
-MESSAGES: dict[type[Exception], str] = {  # the first that matches
+MESSAGES: dict[type[Exception], str] = {  # the first type that matches an error counts
     CircuitOpen: "The job store (Redis) does not answer. Try again later.",
     redis.AuthenticationError: (
         "The job store (Redis) rejects the service's credentials. Correct the password in ERRATA_REDIS_URL."
@@ -34,7 +34,7 @@ MESSAGES: dict[type[Exception], str] = {  # the first that matches
 def connect(url: str, timeout: float) -> redis.Redis:
     """Return a client whose calls time out after `timeout` seconds.
 
-    It never repeats a call, because a call that timed out may have been executed.
+    The client never repeats a call, because Redis may have executed a call that timed out.
     """
     pool = redis.BlockingConnectionPool.from_url(
         url,
@@ -70,7 +70,7 @@ class RedisBackend:
             return [_flatten(reply) for reply in pipeline.execute()]
 
     def commit(self, checks: Sequence[tuple[Command, Reply]], commands: Sequence[Command]) -> bool:
-        """Run commands if the replies of the checks are still the same."""
+        """Run commands if the replies to the checks are still the same; return whether the commands ran."""
         arguments: list[Argument] = [len(checks)]
         for command, reply in checks:
             expected = reply if isinstance(reply, list) else [reply]
@@ -82,7 +82,7 @@ class RedisBackend:
             return bool(self._compare_and_set(args=arguments))
 
     def memory_usage(self) -> MemoryUsage:
-        """Return the memory that Redis uses, for all its clients."""
+        """Return the memory that Redis uses for the data of all its clients."""
         with self._translate_errors():
             info = self.client.info("memory")
         return MemoryUsage(int(info["used_memory"]), int(info.get("maxmemory", 0)))
@@ -94,7 +94,7 @@ class RedisBackend:
         return False
 
     def _is_answering(self) -> bool:
-        """Return whether Redis answers, even while the breaker is open."""
+        """Return whether Redis answers; call Redis even while the circuit breaker is open."""
         try:
             return bool(self.client.ping())
         except redis.RedisError:
@@ -102,12 +102,12 @@ class RedisBackend:
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Raise Unavailable for the errors of Redis, and while the breaker is open."""
+        """Raise Unavailable instead of the errors of Redis, and while the circuit breaker is open."""
         try:
             with self._breaker.call(*UNAVAILABLE_ERRORS):
                 yield
         except (CircuitOpen, redis.RedisError) as error:
-            if isinstance(error, redis.ResponseError):  # a full disk, a replica, or a bug
+            if isinstance(error, redis.ResponseError):  # causes: a full disk, a read-only replica, or a bug
                 _log.exception("Redis command failed")
             message = next(text for kind, text in MESSAGES.items() if isinstance(error, kind))
             raise Unavailable(message, retry_after=RETRY_AFTER, detail=f"{error!s:.120}") from error
@@ -130,7 +130,7 @@ class RedisJobStore(JobStore):
 
 
 def _flatten(reply: Any) -> Reply:
-    """Return a reply with the members of a set sorted, and with pairs of members and scores as a flat list."""
+    """Return a reply with a set as a sorted list, and with pairs of members and scores as one flat list."""
     if isinstance(reply, set):
         return sorted(reply)
     if isinstance(reply, list | tuple) and reply and isinstance(reply[0], list | tuple):
@@ -139,7 +139,7 @@ def _flatten(reply: Any) -> Reply:
 
 
 def _expected(value: object) -> bytes:
-    """Return a value as compare_and_set.lua expects it."""
+    """Return an expected value in the encoding of compare_and_set.lua."""
     if value is None:
         return b""
     return b"$" + (value if isinstance(value, bytes) else str(value).encode())

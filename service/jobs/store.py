@@ -1,7 +1,7 @@
-"""The job store. Its rules are here, in lifecycle.py, and in transitions.py; Redis or this process stores the records.
+"""The job store. Its rules are in this module, lifecycle.py, and transitions.py. Redis or this process has the records.
 
-Every method is one atomic step: it reads records, applies a pure function, and writes the differences if the records
-have not changed meanwhile. Otherwise it starts again.
+A method that changes records is one atomic step: it reads records, applies a pure function, and writes the changes if
+the records that it read are still the same. Otherwise, the step starts again.
 """
 
 import uuid
@@ -32,7 +32,7 @@ from service.jobs.transitions import (
     Step,
 )
 
-MODELS, JUDGING = "models", "errands"  # the queues of the engine; `errands` is the stored name
+MODELS, JUDGING = "models", "errands"  # the queues of the engine; `errands` is the stored name of the second
 MAX_EXPIRED = 10  # shards with an expired lease that a worker considers before each message
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
@@ -42,7 +42,7 @@ class Outcome(Enum):
     """The outcome of a submission."""
 
     NEW = "new"  # a new job: its shards must be sent
-    JOINED = "joined"  # the analysis waits for a job that was open already
+    JOINED = "joined"  # the analysis waits for an open job of an earlier analysis
     REPEATED = "repeated"  # the same request ID, with the same body, was accepted before
     REUSED = "reused"  # the same request ID, with another body, was accepted before
     FULL = "full"  # too many analyses are open
@@ -59,11 +59,11 @@ class Submission:
     outcome: Outcome
     analysis: str = ""  # id
     job: str = ""  # id
-    open: int = 0  # open analyses, or those of the owner for OWNER_FULL
+    open: int = 0  # number of open analyses; for OWNER_FULL, only those of the owner
 
 
 class JobStore(BaseStore):
-    """Stores open analyses, and for a limited time those that failed or were canceled. Thread-safe."""
+    """Stores open analyses, and for a limited time failed and canceled ones. Thread-safe."""
 
     @atomic
     def submit(
@@ -86,7 +86,8 @@ class JobStore(BaseStore):
             owner_limit: Maximum number of open analyses of the owner; 0: no limit.
 
         Returns:
-            REPEATED for a delivery that was submitted before, even if its request differs now.
+            The outcome, with the ids of the analysis and of its job. For a delivery that was submitted before, the
+            outcome is REPEATED even if the request differs now.
         """
         request_id, digest = record.request.request_id, record.request_digest
         tx.prefetch(
@@ -136,7 +137,8 @@ class JobStore(BaseStore):
             delivery: Key of a registry's delivery; empty if there is none.
 
         Returns:
-            NEW, REPEATED or REUSED; REPEATED for a delivery that was submitted before, even if its request differs now.
+            NEW, REPEATED, or REUSED. For a delivery that was submitted before, the outcome is REPEATED even if the
+            request differs now.
         """
         if before := _find_before(tx, request_id, request_digest, delivery):
             return before
@@ -147,7 +149,7 @@ class JobStore(BaseStore):
 
     @atomic
     def release_request_id(self, tx: Transaction, request_id: str) -> None:
-        """Release a reserved request ID, because its analysis was not archived or is deleted."""
+        """Release a reserved request ID, because its analysis was not archived or was deleted."""
         if request_id:
             tx.write("DEL", f"{PREFIX}request:{request_id}")
 
@@ -168,7 +170,7 @@ class JobStore(BaseStore):
         return True
 
     def next_shard(self, job_id: str, shard: int, can_run: Callable[[JobSpec], bool]) -> tuple[str, int] | None:
-        """Return the shard that a worker takes for the message of a shard; None for the shard of the message."""
+        """Return the shard that a worker takes when it receives a message; None for the shard of the message."""
         (time,) = self._reader.read(("TIME",))
         return fair_order.next_shard(self._reader.read, self._time(time), (job_id, shard), can_run)
 
@@ -205,7 +207,7 @@ class JobStore(BaseStore):
         return self._change_shard(job_id, shard, transitions.fail, fencing_token, failure)
 
     def postpone_shard(self, job_id: str, shard: int, delay: float) -> None:
-        """Note when the message of a shard is sent again, in seconds from now. Until then, it is not lost."""
+        """Note that the message of a shard is sent again in `delay` seconds. Until then, it does not count as lost."""
         self._change_shard(job_id, shard, transitions.postpone, delay)
 
     def _change_shard(
@@ -216,7 +218,7 @@ class JobStore(BaseStore):
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Value:
-        """Apply a transition to a shard and its job, and return its reply."""
+        """Apply a transition to a shard and its job, and return the reply of the transition."""
 
         def step(tx: Transaction) -> tuple[Value, bool]:
             tx.prefetch(job_command(job_id), shard_command(job_id, index))
@@ -267,8 +269,8 @@ class JobStore(BaseStore):
     def due_outbox_items(self, tx: Transaction, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
         """Lease due outbox items whose analyses have ended.
 
-        An analysis that a registry requested enters the outbox in the step that accepts it. An item that is not
-        deleted is due again when its lease ends.
+        An analysis that a registry requested enters the outbox in the step that accepts it. An item is due
+        again when its lease ends, unless it was deleted before.
 
         Args:
             lease: Seconds.
@@ -321,7 +323,7 @@ class JobStore(BaseStore):
         return lost
 
     def _find_lost(self, members: Sequence[str], now: float, is_empty: bool) -> Iterator[tuple[str, int]]:
-        """Yield the shards whose message is lost; without a step for each shard, as there can be thousands."""
+        """Yield the shards whose message is lost. Use few reads, because there can be thousands of shards."""
         shards = list(records.shards_of(members))
         replies = self._reader.read(*(shard_command(*at) for at in shards))
         for at, reply in zip(shards, replies, strict=True):
@@ -331,7 +333,7 @@ class JobStore(BaseStore):
 
     @atomic
     def _mark_judging_lost(self, tx: Transaction, job_id: str) -> bool:
-        """Note that the message for the judging of a job is sent again now if it is lost; return whether it is."""
+        """Return whether the message for the judging of a job is lost; if so, note that it is sent again now."""
         job = tx.job(job_id)
         if job is None or not lost_messages.is_judging_lost(job, tx.now, self.heartbeat_timeout):
             return False
@@ -366,7 +368,7 @@ class JobStore(BaseStore):
         return self._reader.job(job_id)
 
     def shard_results(self, job_id: str) -> Sequence[ShardResult]:
-        """Return the predictions of all finished shards, in order."""
+        """Return the predictions of all finished shards of an open job, in order."""
         job = self.job(job_id)
         if job is None or job.state.is_final:
             return []
@@ -375,9 +377,9 @@ class JobStore(BaseStore):
             return [records.unpack_shard_result(content) for content in contents if isinstance(content, bytes)]
 
     def expired_shards(self) -> Sequence[tuple[str, int]]:
-        """Return the shards whose first lease has expired, longest ago first, at most MAX_EXPIRED.
+        """Return at most MAX_EXPIRED shards whose first lease has expired; the lease that expired first comes first.
 
-        A shard that has crashed a worker before is not among them. It waits for its message, which is last in line.
+        A shard that has crashed a worker before is not included. It waits for its own message, at the end of the queue.
         """
         leases, now = self._reader.read(("ZRANGE", f"{PREFIX}leases", 0, MAX_EXPIRED - 1, "WITHSCORES"), ("TIME",))
         expired = []
@@ -390,7 +392,7 @@ class JobStore(BaseStore):
 
     @atomic
     def _is_expired(self, tx: Transaction, job_id: str, index: int) -> bool:
-        """Return whether a shard's first lease has expired; correct the index, which older versions do not update."""
+        """Return whether a shard's first lease has expired. Correct `leases`, which older versions do not update."""
         shard, member = tx.shard(job_id, index), f"{job_id}:{index}"
         if shard is None or shard.state is not State.RUNNING or (shard.crashes and shard.lease <= tx.now):
             tx.write("ZREM", f"{PREFIX}leases", member)

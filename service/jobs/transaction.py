@@ -13,7 +13,7 @@ errata:analyses           zset    all analyses in the store, by creation time
 errata:finished           zset    the last 1,000 failed and canceled analyses, by end time
 errata:open:analyses      zset    analyses that are not final, by creation time
 errata:open:jobs          zset    jobs that are not final, by creation time
-errata:open:models        zset    shards that are not done, by creation time; autoscaling counts them
+errata:open:models        zset    shards that are not done, by creation time of their job; autoscaling counts them
 errata:leases             zset    running shards, by the end of their lease
 errata:retries            zset    shards that wait for a retry, by its time
 errata:images:{digest}    string  image names, compressed
@@ -28,7 +28,7 @@ errata:offers             string  the latest offer (JSON)
 errata:owed               zset    outbox: analyses whose result must be written back to a registry, by due time
 errata:owed:tries         hash    outbox: failed attempts
 errata:turns              zset    owners, by the last time at which a worker took a shard of theirs
-errata:refused            string  number of refused writes of workers whose lease was lost
+errata:refused            string  number of refused writes by workers whose lease was lost
 errata:crashes            string  number of shards whose lease expired
 errata:dead               zset    messages that the engine dropped, by time
 
@@ -55,7 +55,7 @@ from service.jobs.transitions import (
     Shard,
 )
 
-FINISHED_TTL = 7 * 86_400  # seconds, of failed and canceled analyses and of their request IDs
+FINISHED_TTL = 7 * 86_400  # seconds; TTL of failed and canceled analyses, and of their request IDs
 DELIVERY_TTL = 2 * 86_400  # seconds
 PREFIX = "errata:"
 CHUNK = 1000  # members of one command
@@ -75,11 +75,11 @@ class Backend(Protocol):
     """A key-value store with the commands of Redis. Thread-safe."""
 
     def read(self, commands: Sequence[Command]) -> list[Reply]:
-        """Return the replies of reading commands, in one round trip. Others may write between two of them."""
+        """Return the replies of reading commands, in one round trip. Other clients may write between two commands."""
         ...
 
     def commit(self, checks: Sequence[tuple[Command, Reply]], commands: Sequence[Command]) -> bool:
-        """Run commands if the replies of the checks are still the same, in one atomic step; return whether they ran."""
+        """In one atomic step, run commands if the replies to the checks are still the same; return whether they ran."""
         ...
 
     def memory_usage(self) -> MemoryUsage:
@@ -117,14 +117,14 @@ def entry_command(analysis_id: str) -> Command:
 
 
 def waiting_command(job_id: str) -> Command:
-    """Return the command that reads the analyses that wait for a job. A backend sorts the members."""
+    """Return the command that reads the analyses that wait for a job. The backend sorts them."""
     return "SMEMBERS", f"{PREFIX}job:{job_id}:analyses"
 
 
 class Transaction:
     """Reads and changes records in one atomic step. Reads do not see the changes of the same step.
 
-    Changes are collected. They are written only if none of the replies has changed meanwhile.
+    A transaction collects changes. They are written at the end, and only if no reply has changed meanwhile.
     """
 
     def __init__(self, backend: Backend, clock: Callable[[], float] | None) -> None:
@@ -145,7 +145,7 @@ class Transaction:
         return self._clock() if self._clock else records.time_of(self.read("TIME"))
 
     def prefetch(self, *commands: Command) -> None:
-        """Read what the step needs in one round trip."""
+        """Read the replies that the step needs in one round trip; later calls of `read` return them."""
         missing = [command for command in commands if command not in self._replies]
         if self._clock is None and ("TIME",) not in self._replies:
             missing.append(("TIME",))
@@ -223,7 +223,7 @@ class Transaction:
         self.write("ZREM", f"{PREFIX}finished", record.id)
 
     def update_record(self, record: RecordStatus) -> None:
-        """Store the status of an analysis; one that has ended gets a TTL, with its request ID."""
+        """Store the status of an analysis. If it has ended, the analysis and its request ID get a TTL."""
         key = f"{PREFIX}analysis:{record.id}"
         self.write("HSET", key, *records.format_fields(records.RECORD_FIELDS, record))
         if record.ended is not None:
@@ -234,7 +234,7 @@ class Transaction:
                 self.write("EXPIRE", f"{PREFIX}request:{record.request_id}", FINISHED_TTL)
 
     def delete_record(self, analysis_id: str) -> None:
-        """Delete an analysis that has ended, without its request ID."""
+        """Delete an analysis that has ended, but not its request ID."""
         self.write("DEL", f"{PREFIX}analysis:{analysis_id}")
         self.write("ZREM", f"{PREFIX}analyses", analysis_id)
         self.write("ZREM", f"{PREFIX}finished", analysis_id)
@@ -256,7 +256,7 @@ class Transaction:
         self.write("HSET", f"{PREFIX}job:{job.id}", *records.format_fields(records.JOB_FIELDS, job))
 
     def close_job(self, job: JobStatus) -> None:
-        """Delete the data that only an open job needs, and a job that has succeeded."""
+        """Delete the data that only an open job needs. Delete a succeeded job; give any other job a TTL."""
         self.write("ZREM", f"{PREFIX}open:jobs", job.id)
         for members in _chunks([f"{job.id}:{index}" for index in range(job.num_shards)]):
             for name in ("open:models", "leases", "retries"):

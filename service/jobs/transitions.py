@@ -1,9 +1,9 @@
-"""Jobs, shards, and their state transitions. Pure functions: both stores apply the differences that they return.
+"""Jobs, shards, and their state transitions as pure functions. The job stores write the changes that they return.
 
 queued -claim-> running -finish-> succeeded | failed | cancelled     (final)
 running -> queued: transient error (retry_at, retries + 1) · release
 running -> running: claim after the lease has expired (crashes + 1)
-queued -> cancelled: immediately; the message is skipped when it is delivered
+queued | running -> cancelled: immediately; workers skip a message of the job that is delivered later
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from errata.errors import ErrataError
 from service.domain import REGISTRY_OWNER, AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.redact import public_message
 
-MAX_FINISHED = 1000  # failed and canceled analyses in a store: each list reads all of them
+MAX_FINISHED = 1000  # failed and canceled analyses that a store retains; listing analyses reads all of them
 CRASH_DELAYS = 0.0, 10.0  # seconds until a shard runs again after its first and second crash, as in Kubernetes
 MAX_CRASHES = len(CRASH_DELAYS) + 1
 MAX_RETRIES = 3
@@ -52,8 +52,8 @@ class JobSpec:
     images: str  # digest of the image names
     total: int  # images
     shard_size: int  # images
-    runtime: str = ""  # package versions of the workers: the weights of a name can differ between versions of timm
-    fresh: bool = False  # ignore cached and in-progress results
+    runtime: str = ""  # package versions of the workers: weights of a model name can differ between versions of timm
+    fresh: bool = False  # whether cached and in-progress results are ignored
     call_id: str = ""  # request ID of the first request, for logs
     classes: str = ""  # digest of the classes of the label space; empty: ImageNet-1k
     trace: str = ""  # trace context of the first request; empty: not traced
@@ -76,7 +76,7 @@ class JobSpec:
 
     @property
     def _own_classes(self) -> Sequence[str]:
-        """The part of a digest that identifies the classes; none for ImageNet-1k, which keeps earlier digests valid."""
+        """The digest of the classes; empty for ImageNet-1k, so that digests of earlier versions stay valid."""
         return [self.classes] if self.classes else []
 
     @property
@@ -106,12 +106,12 @@ class Shard:
     retries: int = 0
     retry_at: float = 0.0
     done: int = 0  # images
-    sent: float = 0.0  # time at which its message was sent, or is sent again
+    sent: float = 0.0  # time at which the message of the shard was sent, or will be sent again
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """The part of a job that transitions read and change: neither its specification nor its shards."""
+    """The part of a job that transitions read and change, without its specification and its shards."""
 
     id: str
     num_shards: int
@@ -120,14 +120,14 @@ class JobStatus:
     created: float
     state: State = State.QUEUED
     started: float | None = None
-    judging_token: int = 0  # the fencing token of its judging; 0: not judged yet
+    judging_token: int = 0  # the fencing token of its judging; 0: no judging has begun
     judging_sent: float = 0.0  # time at which the message for its judging was sent
     failure: Failure | None = None
-    owner: str = ""  # of the analysis that created it
+    owner: str = ""  # owner of the analysis that created the job
 
     @property
     def can_be_joined(self) -> bool:
-        """Whether another analysis can wait for it: one that joins after judging began would not be archived."""
+        """Whether another analysis can join the job. One that joins during judging would not be archived."""
         return not self.state.is_final and not self.judging_token
 
 
@@ -146,7 +146,7 @@ class Job(JobStatus):
 
     @property
     def trace_attributes(self) -> dict[str, str | int | float]:
-        """The attributes of its spans. Of several analyses, they name the first, in whose trace the job is."""
+        """The attributes of the spans of the job. Of the analyses that wait for it, they name only the earliest."""
         names = {"errata.analysis": min(self.analyses, default=""), "errata.job": self.id}
         return {**names, "errata.dataset": self.spec.dataset, "errata.model": self.spec.model}
 
@@ -159,7 +159,7 @@ class Job(JobStatus):
 
 @dataclass(frozen=True)
 class AnalysisRecord:
-    """One accepted request. The store has it until it is archived or deleted."""
+    """One accepted request. The store has the record until the analysis is archived or deleted."""
 
     id: str
     request: AnalysisRequest
@@ -176,7 +176,7 @@ class AnalysisRecord:
 
     @property
     def needs_write_back(self) -> bool:
-        """Whether its result is written back to a registry."""
+        """Whether the result is written back to a registry."""
         return self.owner.startswith(REGISTRY_OWNER)
 
 
@@ -209,7 +209,7 @@ class WorkerOffer:
     runtime: str = ""  # versions of the packages that determine the weights of a model name
 
     def has_model(self, model: str) -> bool:
-        """Return whether the worker offers a model; for a pattern such as timm:*, it checks the name later."""
+        """Return whether the worker offers a model. The worker checks a name that only matches a pattern later."""
         return bool({model, f"{model.partition(':')[0]}:*"} & {name for name, _ in self.models})
 
     def can_run(self, spec: JobSpec) -> bool:
@@ -255,7 +255,7 @@ class Step(Generic[Reply]):
 
 
 def claim(job: JobStatus, shard: Shard, now: float, index: int, worker: str, lease: float) -> Step[Claim]:
-    """Claim a shard, which has this index in the job, for a lease of `lease` seconds."""
+    """Claim the shard with this index for a lease of `lease` seconds."""
     if job.state.is_final or shard.state.is_final:
         return Step(Claim(ClaimOutcome.SKIP), job, shard)
     if (delay := available_at(shard) - now) > 0:
@@ -284,8 +284,8 @@ def claim(job: JobStatus, shard: Shard, now: float, index: int, worker: str, lea
 def available_at(shard: Shard) -> float:
     """Return the time from which an open shard can be claimed.
 
-    A shard that has crashed its worker before waits: otherwise workers that stop one after the other, as the nodes of a
-    cluster do during an upgrade, end the analysis.
+    A shard that has crashed a worker before waits for a while after its lease. Otherwise, the analysis would fail when
+    workers stop one after the other, as the nodes of a cluster do during an upgrade.
     """
     if shard.state is State.QUEUED:
         return shard.retry_at
@@ -293,7 +293,7 @@ def available_at(shard: Shard) -> float:
 
 
 def holds_lease(job: JobStatus, shard: Shard, fencing_token: int) -> bool:
-    """Return whether a fencing token is the shard's current one, so that its worker may write."""
+    """Return whether a fencing token is the current one of a running shard, so that its worker may write."""
     return not job.state.is_final and shard.state is State.RUNNING and shard.fencing_token == fencing_token
 
 
@@ -332,7 +332,7 @@ def release(job: JobStatus, shard: Shard, now: float, fencing_token: int) -> Ste
 
 
 def retry(job: JobStatus, shard: Shard, now: float, fencing_token: int, failure: Failure) -> Step[float | None]:
-    """Queue a shard again after a transient error, with a delay that doubles each time, or fail its job."""
+    """After a transient error, queue a shard again, with a delay that doubles; after too many errors, fail its job."""
     if not holds_lease(job, shard, fencing_token):
         return Step(None, job, shard)
     if shard.retries >= MAX_RETRIES:
@@ -374,12 +374,12 @@ def _fail(job: JobStatus, failure: Failure) -> JobStatus:
 
 
 def _refused(job: JobStatus) -> tuple[Effect, ...]:
-    """Return the effect of a refused write: it counts unless the job has failed or was canceled."""
+    """Return the effect of a refused write. The write is counted unless the job has failed or was canceled."""
     return () if job.state in (State.FAILED, State.CANCELLED) else (Effect.COUNT_REFUSED,)
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return the failure that users see for an error: errors of other libraries are hidden."""
+    """Return the failure that users see for an error. It hides the messages of other libraries' errors."""
     if isinstance(error, ErrataError):
         return Failure(error.reason, public_message(error))
     message = f"The worker failed with an internal error ({type(error).__name__}). See the worker's log."

@@ -25,11 +25,11 @@ from service.jobs.transitions import (
 )
 
 LEASE_SECONDS = HEARTBEAT_SECONDS * 2 / 3  # default duration of a lease
-RENEW_SECONDS = 1.0  # interval between two renewals of a lease, each of which can notice a cancellation
-INTERRUPT_SECONDS = 2.0  # time for a lost shard to stop at the end of a batch, so that the model stays loaded
+RENEW_SECONDS = 1.0  # interval between two renewals of a lease; each renewal can notice a cancellation
+INTERRUPT_SECONDS = 2.0  # time for a lost shard to stop after its batch; an interruption unloads the model
 STORE_WAIT_SECONDS = 3600.0  # maximum wait of a finished shard for an unavailable store
 INCAPABLE_SECONDS = 5.0  # delay before a shard that this worker cannot run is delivered again
-MAX_COMPETITORS = 16  # claims of a message that other workers may win
+MAX_COMPETITORS = 16  # attempts, for one message, to claim a shard that another worker may claim first
 RETRY_SECONDS = 1.0  # interval between two calls of an unavailable store
 _log = structlog.get_logger()
 Reply = TypeVar("Reply")
@@ -40,7 +40,7 @@ class Predictor(Protocol):
     """Runs models. Not thread-safe."""
 
     def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
-        """Load a model, unless it is the one loaded last, and describe it.
+        """Load a model, unless it was the last one loaded, and describe it.
 
         Args:
             model: Model ID.
@@ -100,10 +100,10 @@ class Worker:
     leases: "list[ShardLease]" = field(default_factory=list)  # lease of the running shard; empty if there is none
 
     def run(self, job_id: str, shard: int) -> None:
-        """Predict the shards of dead workers, and then the shard whose turn it is when a message is received.
+        """Handle a message: predict the shards of dead workers first, then the shard whose turn it is.
 
-        The engine redelivers the messages of dead workers too, but last in line, where a shard stays that has crashed
-        a worker before.
+        The engine also redelivers the messages of dead workers, but puts them at the end of the queue. A shard that
+        has crashed a worker before waits there for its message.
 
         Raises:
             RetryLater: The message must be delivered again.
@@ -193,7 +193,7 @@ class Worker:
             self.on_job_failed(lease.job.id)
 
     def release_shards(self) -> None:
-        """Release the running shard, at the end of a worker that cannot wait for its batch."""
+        """Release the running shard, because this worker must stop before the end of the batch."""
         for lease in list(self.leases):
             with suppress(Unavailable):
                 lease.release_shard()
@@ -215,7 +215,7 @@ class Worker:
         return job, claim
 
     def retry_while_unavailable(self, call: Callable[[], Reply]) -> Reply:
-        """Repeat a call while the store is unavailable, so that a restart of Redis does not discard predictions.
+        """Repeat a call while the store is unavailable, so that no predictions are lost during a restart of Redis.
 
         Raises:
             Unavailable: The error is permanent, or the worker cannot wait any longer.
@@ -273,7 +273,7 @@ class ShardLease:
         )
 
     def predict(self) -> ShardResult | None:
-        """Return the shard's predictions; None if it was canceled, lost or released meanwhile."""
+        """Return the shard's predictions; None if the shard was canceled, lost, or released meanwhile."""
         worker, spec = self._worker, self.job.spec
         start, stop = spec.bounds(self.shard)
         label_space = None
@@ -301,7 +301,7 @@ class ShardLease:
         if batches is None:
             return None
         result = ShardResult(Predictions.concatenate(batches), info)
-        if result.predictions.top1.min(initial=0) >= 0:  # images that are missing now may exist the next time
+        if result.predictions.top1.min(initial=0) >= 0:  # images unreadable now may be readable next time
             with suppress(Unavailable):
                 worker.store.store_shard_result(key, result)
         return result
@@ -325,7 +325,7 @@ class ShardLease:
         return batches
 
     def _report_progress(self, done: int) -> LeaseReply:
-        """Report the progress; OK if the store is unavailable, because the next batch reports again."""
+        """Report the progress; return OK if the store is unavailable, because the next batch reports again."""
         self._last_progress = time.monotonic()
         try:
             return self._worker.store.report_progress(self.job.id, self.shard, self.fencing_token, done)
@@ -339,7 +339,7 @@ class ShardLease:
             worker.retry_while_unavailable(lambda: worker.requeue(self.job.id, self.shard))
 
     def _renew(self) -> None:
-        """Renew the lease; if it is lost, interrupt a predictor that does not reach the end of its batch."""
+        """Renew the lease; if it is lost and the current batch or load takes too long, interrupt the predictor."""
         try:
             reply = self._worker.store.renew_lease(self.job.id, self.shard, self.fencing_token, self._worker.lease)
             self.lost = reply is not LeaseReply.OK
@@ -353,7 +353,7 @@ class ShardLease:
 
 
 def _waiting_since(job: Job, shard: int) -> float:
-    """Return the time of the store's clock at which an unclaimed shard was sent, or its dead worker's lease ended."""
+    """Return when a shard began to wait: when its message was sent, or when the lease of its dead worker ended."""
     waiting = job.shards[shard]
     return waiting.lease if waiting.state is State.RUNNING else waiting.sent or job.created
 

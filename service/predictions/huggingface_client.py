@@ -1,6 +1,7 @@
 """The Hugging Face Hub's API: commits, files, and pull requests of model repositories.
 
-The requests are those of huggingface_hub, which follows redirects and does not limit the size of a response.
+The requests are those of the library huggingface_hub. Errata does not use the library for them, because it follows
+redirects and does not limit the size of a response.
 """
 
 import base64
@@ -18,7 +19,7 @@ from service.predictions.registry_http import RegistryAddress, RegistryHttp
 MAIN = "main"
 MODEL_CARD = "README.md"
 MAX_CARD = 1 << 20  # bytes
-MAX_PAGES = 20  # of pull requests
+MAX_PAGES = 20  # maximum number of pages of pull requests
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class PullRequest:
 
     @property
     def revision(self) -> str:
-        """The branch with its commits."""
+        """The branch with the commits of the pull request."""
         return f"refs/pr/{self.number}"
 
 
@@ -108,7 +109,7 @@ class HuggingFaceClient:
     def _commit(
         self, repository: str, branch: str, parent: str, card: bytes, texts: tuple[str, str], parameters: dict[str, str]
     ) -> Mapping[str, Any]:
-        """Commit a model card; the Hub refuses that if `parent` is not the newest commit anymore."""
+        """Commit a model card; the Hub refuses the commit if `parent` is no longer the newest one."""
         header = {"summary": texts[0], "description": texts[1], "parentCommit": parent}
         file = {"content": base64.b64encode(card).decode(), "path": MODEL_CARD, "encoding": "base64"}
         lines = [{"key": "header", "value": header}, {"key": "file", "value": file}]
@@ -146,7 +147,7 @@ def _revision_path(repository: str, revision: str) -> str:
 
 
 def _quote_repository(repository: str) -> str:
-    """Return the name of a repository for a path; raise ModelNotFound if it can be no name."""
+    """Return the name of a repository for use in a path; raise ModelNotFound if the name is invalid."""
     parts = repository.split("/")
     if len(parts) > 2 or any(part in ("", ".", "..") for part in parts):
         raise ModelNotFound(f"Invalid repository {repository!r:.120}. Use the form OWNER/NAME.", field="model")

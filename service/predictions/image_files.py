@@ -1,4 +1,4 @@
-"""Locations of images: files in folders, parts of files, and objects in a store; every name that identifies one."""
+"""Locations of images (files, parts of files, and objects in a store), and the names that identify each image."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-MAX_PIXELS = 1 << 26  # more are treated as a decompression bomb
+MAX_PIXELS = 1 << 26  # pixels; an image with more is treated as a decompression bomb
 MAX_BYTES = 1 << 28  # size limit of a file
 
 
@@ -16,17 +16,17 @@ class ImageLocation(Protocol):
     """Where the bytes of one image are."""
 
     def version(self) -> str:
-        """Return a text that identifies the image and changes with it; raise OSError if it no longer exists."""
+        """Return a text that identifies the image and its current state; raise OSError if the image does not exist."""
         ...
 
     def read(self, limit: int) -> bytes:
-        """Return the bytes; raise OSError if they are more than `limit`, or cannot be read."""
+        """Return the bytes of the image; raise OSError if there are more than `limit`, or if they cannot be read."""
         ...
 
 
 @dataclass(frozen=True)
 class FileLocation:
-    """The file, and the bytes in it, of one image."""
+    """A file, or a range of bytes in a file, that contains one image."""
 
     file: Path
     offset: int = 0
@@ -54,7 +54,7 @@ class FileLocation:
 class ObjectLocation:
     """An object in an object store."""
 
-    file_system: Any  # of fsspec
+    file_system: Any  # file system of fsspec
     path: str
     state: str  # size and modification of the object when it was listed
 

@@ -18,7 +18,7 @@ from service.predictions.image_files import (
 )
 
 REMEDY = "Set ERRATA_IMAGES"
-STATE_KEYS = ("ETag", "etag", "size", "LastModified", "mtime", "created")  # in the description of an object by fsspec
+STATE_KEYS = ("ETag", "etag", "size", "LastModified", "mtime", "created")  # fields of fsspec's description
 
 
 def find_images(location: Path | str) -> Mapping[str, ImageLocation]:
@@ -51,7 +51,7 @@ def _list_files(path: Path) -> Mapping[str, ImageLocation]:
 
 
 def _list_objects(url: str) -> Mapping[str, ImageLocation]:
-    """Return the images below a URL. They are listed once; changes of the objects are not noticed."""
+    """Return the images below a URL. The objects are listed once, so later changes are not noticed."""
     file_system, root = open_file_system(url, "ERRATA_IMAGES")
     prefix = root.rstrip("/") + "/"
     try:
@@ -77,7 +77,7 @@ def _members(file: IO[bytes], nested: bool = False) -> Iterator[tuple[str, int, 
     with tarfile.open(fileobj=file, mode="r:") as archive:
         position = -1
         while (member := archive.next()) is not None:
-            if member.size < 0 or archive.offset <= position:  # a negative size would repeat members forever
+            if member.size < 0 or archive.offset <= position:  # tarfile would repeat members forever
                 raise tarfile.ReadError("a member has an invalid size")
             position = archive.offset
             archive.members.clear()  # type: ignore[attr-defined]  # a million members would take a gigabyte
@@ -90,5 +90,5 @@ def _members(file: IO[bytes], nested: bool = False) -> Iterator[tuple[str, int, 
                 for name, start, size in _members(part, nested=True):
                     yield f"{path.with_suffix('').as_posix()}/{name}", member.offset_data + start, size
         file.seek(archive.offset)
-        if any(file.read(tarfile.BLOCKSIZE)):  # tarfile ends at a damaged header as it does at the end
+        if any(file.read(tarfile.BLOCKSIZE)):  # tarfile treats a damaged header as the end of the file
             raise tarfile.ReadError(f"invalid header at byte {archive.offset}")

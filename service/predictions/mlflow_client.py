@@ -13,7 +13,7 @@ from service.predictions.registry_http import RegistryAddress, RegistryHttp
 
 PAGE_SIZE = 100  # versions or models in one request
 MAX_RESULTS = 10_000  # versions or models in one search
-MAX_URI_STEPS = 3  # runs: and models: URIs to follow
+MAX_URI_STEPS = 3  # maximum number of `runs:` and `models:` URIs that are followed
 NOT_FOUND = frozenset({"RESOURCE_DOES_NOT_EXIST"})  # error codes for a missing model or version
 ALIAS_NOT_FOUND = NOT_FOUND | {"INVALID_PARAMETER_VALUE"}  # for a missing alias or run
 _API = "api/2.0/mlflow"
@@ -36,7 +36,7 @@ class ModelVersion:
 class StoredFile:
     """A file or folder of a version or run."""
 
-    name: str  # without the folder
+    name: str  # name without the folder
     is_folder: bool
     size: int | None
 
@@ -105,7 +105,7 @@ class MlflowClient:
         return self._resolve(f"runs:/{run_id}")
 
     def folder_of_version(self, name: str, version: str) -> str:
-        """Return the path of a version's files in the registry's own storage; raise UnsupportedFormat likewise."""
+        """Return the path of a version's files in the registry's own storage. Raises the errors of `folder_of_run`."""
         parameters = {"name": name, "version": version}
         return self._resolve(str(self._get("model-versions/get-download-uri", "artifact_uri", parameters)))
 
@@ -134,7 +134,7 @@ class MlflowClient:
         Args:
             path: The stored file.
             target: The local path.
-            limit: Maximum size in bytes, whatever size the registry lists.
+            limit: Maximum size in bytes. It applies to the received bytes, not to the size that the registry lists.
 
         Returns:
             False if the file is larger than the limit; the local file is then incomplete.
@@ -212,6 +212,6 @@ def _to_aliases(fields: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _text(fields: Mapping[str, Any], key: str) -> str:
-    """Return a field as text; empty if it is missing, as MLflow's own client does."""
+    """Return a field as text; empty if it is missing, as in MLflow's own client."""
     value = fields.get(key)
     return "" if value is None else str(value)

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from errata.errors import InvalidModelId
 
 MAX_LENGTH = 512
-HUB_SOURCES = ("hf-hub", "transformers", "hf-onnx")  # what `hf` can mean: weights of timm or transformers, or a graph
-HUB_GRAPHS = ("model.onnx", "onnx/model.onnx")  # usual paths of a graph in a repository
+HUB_SOURCES = ("hf-hub", "transformers", "hf-onnx")  # what `hf` can mean: timm, transformers, or an ONNX graph
+HUB_GRAPHS = ("model.onnx", "onnx/model.onnx")  # usual paths of an ONNX graph in a repository
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 _MLFLOW = re.compile(
     r"models:/(?:/(?P<registry>[A-Za-z0-9][A-Za-z0-9_.\-]{0,63})/)?(?P<name>(?!\.{1,2}[/@])[^/:@?#%\\]{1,256})"
@@ -77,11 +77,11 @@ class WandbArtifact:
     project: str
     name: str
     version: str  # vN or an alias
-    digest: str  # of the manifest; empty: not pinned
+    digest: str  # digest of the manifest; empty: not pinned
 
     @property
     def path(self) -> str:
-        """Return the artifact without the version."""
+        """Return ENTITY/PROJECT/NAME, without the version."""
         return f"{self.entity}/{self.project}/{self.name}"
 
 
@@ -127,7 +127,7 @@ def parse_file_model(rest: str) -> FileModel:
 
 
 def parse_onnx_model(rest: str) -> PurePosixPath:
-    """Parse the path of a graph. It is relative and contains no `..`."""
+    """Parse the path of an ONNX graph. It is relative and contains no `..`."""
     return _path_inside(rest, "onnx:PATH")
 
 
@@ -165,7 +165,7 @@ def parse_hub_graph(rest: str) -> HubGraph:
 
 
 def parse_wandb_artifact(rest: str) -> WandbArtifact:
-    """Parse `ENTITY/PROJECT/NAME:VERSION[@DIGEST]`, also after `//REGISTRY/`."""
+    """Parse `ENTITY/PROJECT/NAME:VERSION[@DIGEST]`, perhaps with the prefix `//REGISTRY/`."""
     match = _WANDB.fullmatch(rest)
     if match is None:
         raise InvalidModelId(

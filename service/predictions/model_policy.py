@@ -1,4 +1,4 @@
-"""The operator's policy for models: allowed sources and names, the folder, and limits on size. It needs no torch."""
+"""The operator's policy for models: allowed sources and names, the folder, and size limits. Needs no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class ModelPolicy:
     registries: Sequence[RegistryAddress] = ()  # MLflow and W&B registries
 
     def check(self, model: ModelId) -> None:
-        """Check that a model is allowed. A pattern for a hub repository allows all of its revisions.
+        """Check that a model is allowed. A pattern for a hub repository allows all revisions of the repository.
 
         A pattern for `hf` allows all sources of the hub. A model of the source `hf` is allowed if its repository is
-        allowed for one of these sources; it is checked again when its source is known.
+        allowed for one of these sources. The model is checked again when its actual source is known.
 
         Raises:
             InvalidModelId: No pattern allows the model, or the source is `file` or `onnx` and there is no folder.
@@ -46,7 +46,7 @@ class ModelPolicy:
             )
 
     def registry(self, name: str, model: str, kind: str = "mlflow") -> RegistryAddress:
-        """Return a registry of a kind by its ID, or the only one for an empty ID.
+        """Return the registry of a kind with this ID; for an empty ID, the only registry of the kind.
 
         Raises:
             ModelNotFound: There is no such registry, or an empty ID can mean several.

@@ -1,4 +1,4 @@
-"""Pinning of model IDs: a branch or alias is replaced by its commit or version when an analysis is accepted."""
+"""Pinning of model IDs: when an analysis is accepted, its commit or version replaces a branch or alias."""
 
 import re
 from typing import Any
@@ -28,7 +28,7 @@ def pin_model(
 ) -> ModelId:
     """Return the model at a revision that never changes: a commit on the hub, a version for `mlflow` and `wandb`.
 
-    The source `hf` is replaced by the source that loads the repository.
+    For the source `hf`, the returned model has the source that loads the repository.
 
     Args:
         model: The model ID.
@@ -96,7 +96,7 @@ def _model_info(model: str, hub_model: HubModel, endpoint: str | None, seconds: 
 
 
 def _find_source(model: str, info: Any) -> str:
-    """Return the source that loads a repository, from its files and the architectures in its config.json."""
+    """Find the source that loads a repository, by its files and by the architectures in its config.json."""
     names = {str(file.rfilename) for file in info.siblings or ()}
     architectures = (info.config or {}).get("architectures") or []
     if names & SAFETENSORS:

@@ -32,10 +32,10 @@ class PublicFiles:
 
     @contextmanager
     def open(self, url: str) -> Iterator[urllib3.BaseHTTPResponse]:
-        """Yield a successful response, whose content is not yet read.
+        """Yield a successful response. The caller reads its content.
 
         Raises:
-            ModelRefused: The address has another scheme than https, a user name, or an internal host.
+            ModelRefused: The address has a scheme other than https, a user name, or an internal host.
             Unavailable: The host cannot be reached, or does not send the file.
         """
         try:
@@ -75,7 +75,7 @@ class PublicFiles:
         return pool
 
     def _checked_pools(self) -> Any:
-        """Return pools whose connections end, before anything is sent, if the address of the host is not allowed."""
+        """Return connection pools that refuse a host at an address that is not allowed, before anything is sent."""
         networks = self._networks
 
         class Plain(HTTPConnection):

@@ -1,6 +1,6 @@
 """HTTP requests to a model registry, with its token.
 
-Redirects are not followed, because the token would follow them. Responses are bounded in size and time.
+Redirects are not followed, because the token would be sent to their target. Responses are limited in size and time.
 """
 
 import base64
@@ -22,11 +22,11 @@ from errata.json_input import parse_json
 from service import tracing
 
 RETRY_AFTER = 15.0  # seconds
-CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0  # of one connection attempt, of one read
-TOTAL_SECONDS = 30.0  # of one response, except files
+CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0  # time limits of one connection attempt, and of one read
+TOTAL_SECONDS = 30.0  # time limit of one response, except for files
 MAX_RESPONSE = 16 << 20  # bytes
 CHUNK = 1 << 16  # bytes
-SLOW_SECONDS = 60.0  # of a file, after which MIN_RATE is required
+SLOW_SECONDS = 60.0  # duration of a download after which MIN_RATE is required
 MIN_RATE = 10_000.0  # bytes per second, on average
 
 
@@ -38,11 +38,11 @@ class RegistryAddress:
     url: str
     token: str = field(default="", repr=False)
     kind: str = "mlflow"
-    networks: Sequence[str] = ()  # private networks (CIDR) with files of the registry, for `wandb`
+    networks: Sequence[str] = ()  # for `wandb`: private networks (CIDR) that may have files of the registry
 
     @property
     def authorization(self) -> Mapping[str, str]:
-        """Return the headers that authenticate requests. W&B takes its API key as a password."""
+        """Return the headers that authenticate requests. W&B expects its API key as a password."""
         if not self.token:
             return {}
         if self.kind == "wandb":
@@ -64,8 +64,8 @@ def pool_options(scheme: str, connect_retries: int) -> dict[str, Any]:
 class RegistryHttp:
     """Connections to one registry. Thread-safe.
 
-    All methods raise ModelNotFound if the response has one of the error codes `missing`, and Unavailable for any other
-    error and if the registry cannot be reached.
+    All methods raise ModelNotFound if the response has one of the error codes `missing`. They raise Unavailable for any
+    other error, and if the registry cannot be reached.
     """
 
     def __init__(self, address: RegistryAddress, total_seconds: float = TOTAL_SECONDS) -> None:
@@ -90,7 +90,7 @@ class RegistryHttp:
         return fields
 
     def read(self, path: str, limit: int) -> bytes:
-        """Return the content of a file; it is too large, and so Unavailable, if it is longer than `limit` bytes."""
+        """Return the content of a file; raise Unavailable if it is longer than `limit` bytes."""
         with self.open("GET", path) as response:
             return self._read(response, limit)
 
@@ -115,7 +115,7 @@ class RegistryHttp:
         body: bytes | None = None,
         content_type: str = "application/json",
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """Yield a successful response, whose content is not yet read."""
+        """Yield a successful response. The caller reads its content."""
         url = f"{self._address.url.rstrip('/')}/{path}" + (f"?{urlencode(parameters)}" if parameters else "")
         headers = {**self._address.authorization, "Content-Type": content_type}
         try:
@@ -136,7 +136,7 @@ class RegistryHttp:
 
     def _read(self, response: urllib3.BaseHTTPResponse, limit: int = MAX_RESPONSE) -> bytes:
         content = bytearray()
-        timer = Timer(self._total_seconds, response.shutdown)  # the timeout of a read does not limit many short reads
+        timer = Timer(self._total_seconds, response.shutdown)  # a read timeout does not limit many short reads
         timer.start()
         try:
             for chunk in response.stream(CHUNK):
@@ -165,6 +165,6 @@ class RegistryHttp:
         return self.unavailable(f"answered {code}", message)
 
     def unavailable(self, problem: str, detail: str = "") -> Unavailable:
-        """Return the error for a registry that `problem`, a verb phrase, describes."""
+        """Return the error for a registry. `problem` is a verb phrase whose subject is the registry."""
         message = f"Registry {self._address.id} {problem}. Try again later."
         return Unavailable(message, retry_after=RETRY_AFTER, detail=f"{detail:.200}")

@@ -22,10 +22,10 @@ from service.predictions.pictures.process import Decoder, DecoderPool
 THUMBNAIL = PictureRequest(256, quality=80, is_thumbnail=True)
 PICTURE = PictureRequest(2048, quality=92, is_thumbnail=False)
 MAX_BYTES = 1 << 25  # size limit of a file
-MAX_FAILED = 10_000  # pictures that are known to be unreadable
-SLOW_SECONDS = 600.0  # after which an image is decoded again that took too long: each attempt occupies a process
+MAX_FAILED = 10_000  # maximum number of unreadable pictures that are remembered
+SLOW_SECONDS = 600.0  # delay before an image that took too long is decoded again
 LIST_SECONDS = 30.0  # interval between two attempts to list images
-FORMAT = "1"  # of the pictures; another value makes them again
+FORMAT = "1"  # format of the pictures; after a change, all pictures are made again
 _log = structlog.get_logger()
 
 
@@ -48,15 +48,15 @@ class Thumbnails:
         self._sources = {dataset: _Source(source) for dataset, source in sources.items()}
         self._cache = cache
         self._decoder = decoder or DecoderPool()
-        self._failed: dict[str, float] = {}  # until when a picture is not made again
+        self._failed: dict[str, float] = {}  # by picture: the time before which it is not made again
 
     def has(self, dataset: str) -> bool:
-        """Return whether the images of a data set are at a place that exists."""
+        """Return whether a data set has a configured location of images that exists."""
         source = self._sources.get(dataset)
         return source is not None and source.exists()
 
     def version(self, dataset: str, name: str) -> str:
-        """Return a digest that changes with the file of an image, for URLs; empty if the image is missing."""
+        """Return a digest for URLs that changes with the file of an image; empty if the image is missing."""
         located = self._locate(dataset, name)
         return "" if located is None else _digest(located[1])[:16]
 
@@ -77,7 +77,7 @@ class Thumbnails:
         """Return an image as a JPEG.
 
         Returns:
-            The JPEG; None if the image is missing, cannot be decoded, or exceeds a limit, also of time.
+            The JPEG; None if the image is missing, cannot be decoded, or exceeds a limit on size or time.
 
         Raises:
             TooBusy: Too many pictures are being made.

@@ -17,10 +17,10 @@ from service.predictions.public_files import PublicFiles
 from service.predictions.registry_http import MAX_RESPONSE, RegistryAddress
 from service.predictions.wandb_graphql import WandbGraphql
 
-PAGE_SIZE = 500  # addresses of files in one response
+PAGE_SIZE = 500  # number of file addresses in one response
 MAX_PAGES = 40
 MAX_ENTRIES = MAX_PAGES * PAGE_SIZE  # files of one artifact
-VERSION = re.compile(r"v[0-9]+")  # of an artifact; every other text is an alias
+VERSION = re.compile(r"v[0-9]+")  # version number of an artifact; every other text is an alias
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _VERSION_FIELDS = "artifact { id state digest }"
 _MANIFEST_QUERY = """
@@ -50,7 +50,7 @@ class ArtifactVersion:
     id: str
     version: str  # vN
     state: str
-    digest: str  # of the manifest
+    digest: str  # digest of the manifest
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class WandbClient:
         """Return the files of a version by path, without references to other stores.
 
         Raises:
-            ModelRefused: The files do not have the digest of the version.
+            ModelRefused: The files do not match the digest of the version, or are too many.
         """
         artifact = self._api.find(_MANIFEST_QUERY, {"id": version.id}, "artifact", "currentManifest", "file")
         content = bytearray()
@@ -114,13 +114,13 @@ class WandbClient:
             }
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise self._api.invalid("an invalid manifest", error) from error
-        if any(entry.size < 0 for entry in entries.values()):  # would lower the sum that is compared with the limit
+        if any(entry.size < 0 for entry in entries.values()):  # it would lower the sum that a limit applies to
             raise self._api.http.unavailable("answered with a file of negative size")
         _check_manifest(digests, entries, version.digest)
         return entries
 
     def addresses(self, artifact: WandbArtifact, paths: Collection[str]) -> Mapping[str, str]:
-        """Return the address of each file; the addresses expire after some minutes."""
+        """Return the download address of each file. The addresses expire after some minutes."""
         addresses: dict[str, str] = {}
         variables: dict[str, Any] = {
             "entity": artifact.entity,
@@ -162,7 +162,7 @@ class WandbClient:
 
 
 def pin_artifact(model: ModelId, policy: ModelPolicy) -> ModelId:
-    """Return the model at its version and digest; raise ModelNotFound if there is none, Unavailable if not ready."""
+    """Return the model ID with its version number and digest. Raises the errors of `ready_version`."""
     artifact = parse_wandb_artifact(model.rest)
     if artifact.digest and VERSION.fullmatch(artifact.version) and artifact.registry:
         return model
@@ -194,7 +194,7 @@ def ready_version(model: str, client: WandbClient, artifact: WandbArtifact) -> A
 
 
 def _check_manifest(digests: Mapping[str, str], entries: Mapping[str, ManifestEntry], expected: str) -> None:
-    """Raise ModelRefused unless the paths and digests of all files have the digest of the version."""
+    """Raise ModelRefused if the paths and digests of the files do not match the version, or for too many files."""
     algorithm = "XXH128" if any(entry.algorithm == "XXH128" for entry in entries.values()) else "MD5"
     digest = _hasher(algorithm)
     digest.update(b"wandb-artifact-manifest-v1\n")

@@ -1,7 +1,7 @@
 """Requests to the GraphQL API of W&B, with the operations of the client `wandb` 0.31.
 
-The operations are restricted to the fields that Errata reads. The client itself would start a background process, which
-follows redirects and has no limits on sizes.
+The operations are restricted to the fields that Errata reads. Errata does not use the client itself, because it starts
+a background process that follows redirects and has no size limits.
 """
 
 import json

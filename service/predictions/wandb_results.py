@@ -44,7 +44,7 @@ class ArtifactMembership:
     """A version of an artifact in a collection."""
 
     id: str  # of the artifact
-    version: str  # v0, v1, and so on; unlike an alias, it never refers to another artifact
+    version: str  # v0, v1, and so on; unlike an alias, a version always refers to the same artifact
     aliases: frozenset[str]  # in the collection
     metadata: Mapping[str, Any]
     run: str  # id of the run that created the artifact; empty: none
@@ -52,7 +52,7 @@ class ArtifactMembership:
 
 
 class WandbResults:
-    """A client of one server. Thread-safe. Raises errors as WandbGraphql does."""
+    """A client of one server. Thread-safe. Raises the errors of WandbGraphql."""
 
     def __init__(self, address: RegistryAddress) -> None:
         self._api = WandbGraphql(address)
@@ -84,7 +84,7 @@ class WandbResults:
         self._api.execute(_UPDATE_ARTIFACT, {"input": {"artifactID": artifact, "metadata": json.dumps(metadata)}})
 
     def add_alias(self, artifact: str, collection: str, alias: str) -> None:
-        """Let an alias of a collection refer to an artifact, and to no other artifact of the collection."""
+        """Let an alias of a collection refer to this artifact only."""
         self._api.execute(_ADD_ALIASES, _alias_input(artifact, collection, alias))
 
     def delete_alias(self, artifact: str, collection: str, alias: str) -> None:
@@ -99,7 +99,7 @@ def _alias_input(artifact: str, collection: str, alias: str) -> Mapping[str, Any
 
 
 def _to_mapping(text: str | None) -> Mapping[str, Any]:
-    """Parse a JSON object that is text; raise ValueError or TypeError if it is none."""
+    """Parse the text of a JSON object; raise ValueError or TypeError for any other value."""
     value = parse_json(text) if text else {}
     if not isinstance(value, dict):
         raise TypeError("not a JSON object")

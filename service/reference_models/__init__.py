@@ -1,1 +1,1 @@
-"""The 962 models that the authors published: quantiles over accuracy, and the CSV layout of their statistics."""
+"""The 962 models that the authors published: quantiles of metrics by accuracy, and the CSV layout of statistics."""

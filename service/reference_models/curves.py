@@ -2,7 +2,7 @@
 
 quantiles  (groups, metrics, K, 99)    float32; NaN: fewer than 20 models near the knot of the metric's axis
 fits       (groups, metrics, 4)        number of models, slope, intercept, and R² of the line through all models
-knots      (axes, K) float64           accuracies, 0.5 points apart; NaN at the end of the axis with fewer knots
+knots      (axes, K) float64           accuracies, 0.5 points apart; the axis with fewer knots is padded with NaN
 range      (axes, 2) float64           lowest and highest accuracy
 facts      JSON                        data set, number of models, SHA-256 of the authors' files
 """

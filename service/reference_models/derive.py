@@ -1,9 +1,10 @@
 """Derive data/curves-DATASET.npz from the authors' published statistics: python -m service.reference_models.derive DIR.
 
 DIR contains the folders `stats-imagenet` and `stats-imagenet-a` with the files `non_problematic_stats_GROUP.csv` of 962
-models. These files are not part of this project. On both axes, top-1 and multi-label accuracy over all samples, knots
-are 0.5 points apart. At each knot, the result has the 1 to 99 % quantiles of each metric of the axis over the 50 models
-that are nearest in accuracy and within 2.5 points, or NaN for fewer than 20 models.
+models. These files are not part of this project. There are two axes: top-1 accuracy and multi-label accuracy, both
+over all samples. Knots on an axis are 0.5 percentage points apart. At each knot, the result has the 1 to 99 % quantiles
+of each metric of the axis. The quantiles are over the models within 2.5 points of accuracy, at most the 50 nearest
+ones. With fewer than 20 such models, the quantiles are NaN.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from service.reference_models.layout import DATASETS, GROUPS, PUBLISHED_METRICS,
 from service.summary.trend import fit_line, metric_values
 
 STEP = 0.005  # distance in accuracy between two knots
-_DIGITS = 9  # accuracies with the same rounded value are equal
+_DIGITS = 9  # decimal places; values that are equal after rounding count as equal
 
 
 def derive(folder: Path, dataset: str) -> dict[str, NDArray[Any]]:
@@ -35,7 +36,7 @@ def derive(folder: Path, dataset: str) -> dict[str, NDArray[Any]]:
         content = file.read_bytes()
         models[group] = read_models(content)
         sources[f"stats-{dataset}/{file.name}"] = hashlib.sha256(content).hexdigest()
-    # Every file has the accuracies over all samples.
+    # The accuracies are over all samples in the file of every group, so those of ALL are sufficient.
     accuracies = {axis: np.array([model.accuracies[axis] for model in models[ALL]]) for axis in Axis}
     knots = {axis: _knots(accuracies[axis]) for axis in Axis}
     num_knots = max(map(len, knots.values()))
@@ -73,7 +74,7 @@ def values_by_metric(models: Sequence[PublishedModel]) -> NDArray[np.float64]:
 
 
 def nearest(accuracy: NDArray[np.float64], values: NDArray[np.float64], at: float) -> NDArray[np.float64] | None:
-    """Return the values of the models nearest to an accuracy; None if there are too few."""
+    """Return the values of the models nearest to an accuracy; None if fewer than MIN_NEIGHBORS are near it."""
     known = np.flatnonzero(~np.isnan(values))
     distance = np.round(np.abs(accuracy[known] - at), _DIGITS)
     order = known[np.argsort(distance, kind="stable")][:NEAREST_MODELS]

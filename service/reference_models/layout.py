@@ -1,6 +1,7 @@
 """The authors' CSV layout of model statistics (`non_problematic_stats_GROUP.csv`): one model per row.
 
-Top-1 accuracy is 1 - num_all_top1_errors / num_all_samples, not `top1_val_acc` over 50,000 images. Multi-label
+Top-1 accuracy is 1 - num_all_top1_errors / num_all_samples. The column `top1_val_acc`, which is over 50,000 images, is
+not used. Multi-label
 accuracies are percentages in the file, and fractions of 1 in this module.
 """
 
@@ -46,7 +47,7 @@ class PublishedModel:
     """One model of the file, in the group of the file."""
 
     name: str
-    accuracies: Mapping[Axis, float]  # over all samples that are not problematic
+    accuracies: Mapping[Axis, float]  # over all samples that are not problematic, not only those of the group
     numbers: GroupNumbers
     labels: Mapping[str, str]
     covers_all_samples: bool | None  # whether the group consists of all samples; None: unknown
@@ -110,7 +111,7 @@ def read_models(content: bytes) -> list[PublishedModel]:
 
 
 def size_label(parameters: int) -> str:
-    """Return the label of the size range that a number of parameters is in."""
+    """Return the label of the size range that contains a number of parameters."""
     return next((label for limit, label in _SIZES if parameters < limit), "100 M and more")
 
 

@@ -1,4 +1,4 @@
-"""How answers in words were mapped to classes, as records for the template of the report."""
+"""How free-text answers were mapped to classes, as records for the template of the report."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class AnswerRow:
     """An answer without a class."""
 
     answer: str
-    names: str  # what it names
+    names: str  # what the answer names
     count: str
 
 

@@ -57,7 +57,7 @@ class GroupRow:
     top1: str
     labels: str
     image_multi_label: str  # share of images
-    multi_label: str  # mean over classes, as the two columns that forgive errors
+    multi_label: str  # mean over classes, as in the two fields `forgiving_*`
     forgiving_minor: str
     forgiving_explainable: str
     errors: str

@@ -51,7 +51,7 @@ class GroupChangeTables:
     types: tuple[ChangeTableRow, ...]
     superclasses: tuple[ChangeTableRow, ...]
     classes: tuple[ChangeTableRow, ...]
-    num_superclasses: int  # also those that are not listed
+    num_superclasses: int  # including those that are not listed
     num_classes: int
 
 

@@ -13,7 +13,8 @@ MAX_ID = 40  # characters of an ID beside a name
 def display_names(label_space: LabelSpace) -> tuple[str, ...]:
     """Return the names of the C classes as pages show them, (C,).
 
-    A long name is shortened. Where two names differ at most in case, the ID follows; the index, if the ID is no help.
+    A long name is shortened. If two names differ at most in case, the ID of the class follows each name; the index of
+    the class follows instead if the ID equals the name or is too long.
     """
     names = [shorten(name) for name in label_space.names]
     counts = Counter(map(str.casefold, names))

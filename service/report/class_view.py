@@ -23,7 +23,7 @@ from service.report.messages.error_types import (
     counts_description,
 )
 
-# rows with the numbers of the groups of their classes, and with the conditions that their images meet
+# Each row with the numbers of the groups of its classes, and with the conditions that its images meet.
 ClassBreakdown = Sequence[tuple[BreakdownRow, Sequence[int], Mapping[str, Any]]]
 
 

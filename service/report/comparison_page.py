@@ -56,7 +56,7 @@ class ComparisonLinks:
 
 @dataclass(frozen=True)
 class PageSource:
-    """What a comparison needs to become a web page."""
+    """The data that the web page of a comparison needs in addition to the comparison."""
 
     links: ComparisonLinks
     changes: ImageChanges

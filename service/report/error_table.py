@@ -74,7 +74,7 @@ class ErrorTable:
     picture_base: str = ""  # URL prefix of the images; empty: not available
     page_base: str = ""  # URL prefix of the pages of images; empty: not available
     page_query: str = ""  # query of the pages of images
-    answers: Mapping[int, str] = field(default_factory=dict)  # by row, sentences about answers in words
+    answers: Mapping[int, str] = field(default_factory=dict)  # by row, sentences about free-text answers
     rejected: Mapping[int, int] = field(default_factory=dict)  # the original label by row, where the labels reject it
 
 

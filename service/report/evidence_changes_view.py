@@ -38,7 +38,7 @@ class RunView:
 
 @dataclass(frozen=True)
 class FormsView:
-    """What the caller can change, and what the last form and the current runs say."""
+    """The forms that the caller can use, the last refused form, the runs, and the audit events."""
 
     can_change: bool  # whether the caller has the scope `admin`
     versions_url: str
@@ -65,7 +65,7 @@ def run_view(
 
     Args:
         digest: Digest of the bundle.
-        counts: The numbers of analyses: so far, in total, new, and skipped.
+        counts: The numbers of analyses: judged so far, in total, new, and skipped.
         skipped: ID and reason of skipped analyses.
         problem: Why the run ended early; empty: it did not.
         is_running: Whether the run has not ended.

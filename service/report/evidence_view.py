@@ -22,7 +22,7 @@ class Version:
     num_reviews: int  # 0: it does not come from reviews
     counts: Mapping[str, int]
     is_default: bool
-    event: AuditEvent | None  # that published it
+    event: AuditEvent | None  # the event that published the version
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class VersionRow:
 
     digest: str
     short: str  # the start of the digest
-    url: str  # of its changes; empty: it has no base
-    default_url: str  # makes it the default; empty: it is
+    url: str  # URL of the changes against the base; empty: no base
+    default_url: str  # makes it the default; empty: it already is the default
     judge_url: str  # judges all analyses on it
     origin: str
     actor: str
@@ -80,12 +80,12 @@ class ChangesView:
     dataset: str
     versions_url: str
     digest: str
-    default_url: str  # makes it the default; empty: it is
+    default_url: str  # makes it the default; empty: it already is the default
     judge_url: str
     base: str
     base_url: str
     summary: tuple[str, ...]
-    command: str  # judges the other models again; empty: all are judged
+    command: str  # command that judges the other models again; empty: all models are judged
     num_waiting: int
     models: tuple[ModelRow, ...]
     images: tuple[ImageRow, ...]

@@ -44,7 +44,7 @@ class GridImage:
 class FacetItem:
     """A value of a facet."""
 
-    id: str  # of the link, which keeps the focus when the grid is replaced
+    id: str  # ID of the link; with it, the link keeps the focus when the grid is replaced
     name: str
     count: str
     url: str  # selects the value, or removes the selection
@@ -59,8 +59,8 @@ class FacetView:
     title: str
     parameter: str  # of the URL
     items: tuple[FacetItem, ...]
-    num_more: int  # values that are not listed, which a field finds
-    hidden: tuple[tuple[str, str], ...]  # parameters that the field keeps
+    num_more: int  # values that are not listed; an input field finds them
+    hidden: tuple[tuple[str, str], ...]  # parameters that the input field keeps
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class SelectView:
 
 @dataclass(frozen=True)
 class GridData:
-    """What the view of a grid is made of."""
+    """The data from which `grid_view` builds the view of a grid."""
 
     query: ImageQuery
     urls: ImageUrls
@@ -236,7 +236,7 @@ def _active_filters(data: GridData) -> tuple[ActiveFilter, ...]:
 
 
 def _options(data: GridData) -> tuple[SelectView, ...]:
-    """Return the selections of the form: a query with another value has that value as a further choice."""
+    """Return the selections of the form. A value of the query that is not a choice is added as a choice."""
     query, parameters = data.query, data.urls.parameters()
     sorts = {
         value: text

@@ -35,8 +35,8 @@ class ImageLinks:
 def link_attributes(url: str) -> Markup:
     """Return the attributes of a link.
 
-    A link to the error table leads to its heading. error_table.js adds the filters, without which the browser would
-    look for an element with the whole fragment as its ID.
+    A link to the error table leads to the heading of the table, and error_table.js adds the filters. If the URL had the
+    filters, a browser would look for an element whose ID is the whole fragment.
     """
     if url.startswith(ERRORS):
         return Markup('href="#errors" data-filters="{}"').format(url.removeprefix(ERRORS).removeprefix("?"))

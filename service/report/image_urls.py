@@ -72,7 +72,7 @@ class ImageUrls:
         return _without_defaults(self._parameters | _to_parameters(changes, self._class_ids))
 
     def grid(self, **changes: Any) -> str:
-        """Return the URL of the first page of the grid with changed fields of its query, or of `page`."""
+        """Return the URL of the grid with changed fields of its query: of its first page, unless `page` is set."""
         changed = _to_parameters({"page": 1, **changes}, self._class_ids)
         parts = self._encoded | {name: _encode(name, text) for name, text in changed.items()}
         query = "&".join(part for part in parts.values() if part)

@@ -76,7 +76,7 @@ class ImageView:
 
 @dataclass(frozen=True)
 class ImageData:
-    """What the view of an image is made of."""
+    """The data from which `image_view` builds the view of an image."""
 
     analysis: Analysis
     verdict: Verdict

@@ -185,7 +185,7 @@ def _row(analysis: Analysis, length: int, selection: Mapping[str, str]) -> Analy
 
 
 def _column(name: str, selection: Mapping[str, str]) -> Column:
-    """Return a column; its link sorts by it, in the opposite direction if it already sorts the list."""
+    """Return a column with its link, which sorts by the column or, if the list is so sorted, reverses the order."""
     current, _, direction = selection["order"].partition(" ")
     is_text = name == "display_name"  # text is first sorted from A to Z, numbers from the highest one
     is_descending = not direction if current == name else not is_text
@@ -196,7 +196,7 @@ def _column(name: str, selection: Mapping[str, str]) -> Column:
 
 
 def _short_id_length(ids: Sequence[str]) -> int:
-    """Return the length of the shortest prefixes, at least 8 characters, that distinguish ids, as `errata list`."""
+    """Return the length of the shortest prefixes, at least 8 characters, that distinguish ids, as in `errata list`."""
     length, ids = MIN_SHORT_ID, sorted(ids)
     for first, second in pairwise(ids):
         while first != second and first[:length] == second[:length]:

@@ -39,10 +39,10 @@ def add_evaluation(card: str, evaluation: Evaluation) -> str:
         evaluation: The evaluation.
 
     Returns:
-        The new card; the same if it has the evaluation, or one of a later analysis, already.
+        The new card; the unchanged card if it already has the evaluation, or one of a later analysis.
 
     Raises:
-        InvalidInput: The metadata is no valid YAML mapping, or too long.
+        InvalidInput: The metadata is not a valid YAML mapping, or it is too long.
     """
     block = _BLOCK.match(card)
     metadata = block["metadata"] if block else ""
@@ -61,7 +61,7 @@ def add_evaluation(card: str, evaluation: Evaluation) -> str:
             end = metadata.find("\n", end) + 1  # a flow collection ends within its line
     changed = metadata[:start] + text + metadata[end:]
     pair = _find(changed)
-    # The texts are compared, because aliases make a comparison of the values exponentially long, or endless.
+    # The texts are compared, because with YAML aliases, a comparison of the values can take exponentially long.
     if pair is None or _dump(_construct(pair[1])) != _dump(models):
         raise InvalidInput(f"Invalid model card: {KEY} can't be added to its metadata. Simplify README.md.", field=KEY)
     return card[: block.start("metadata")] + changed + card[block.end("metadata") :]

@@ -1,4 +1,4 @@
-"""Names and links of the marks of a chart, which vl_convert draws without either.
+"""Names and links of the marks of a chart. vl_convert draws marks without names and links.
 
 A row of the data has a field `mark`, the result of `name_mark`, and the encoding of the marks contains `NAMED`. The
 drawn mark then shows its name on hover and is a link, without a script: by mouse, keyboard, and screen reader.

@@ -124,7 +124,7 @@ class ReportView:
     table: ErrorTable
     provenance: tuple[Property, ...]
     sources: tuple[SourceRow, ...]
-    answers: AnswersView | None = None  # None: the predictions are no answers in words
+    answers: AnswersView | None = None  # None: the predictions are no free-text answers
     rejected_targets: str = ""  # effect of rejected targets; empty: there are none
     label_preference: str = ""  # out-of-vocabulary errors for which CLIP prefers a true label; empty: unknown, or none
     agreement: AgreementView | None = None  # with experts; None: they judged no image of the data set

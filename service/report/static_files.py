@@ -1,6 +1,6 @@
-"""Scripts of other projects that pages of the site load. They are in templates/vendor, and their digests in a table.
+"""Scripts of other projects that pages of the site load. They are in templates/vendor.
 
-The Content-Security-Policy lists the digests, so that browsers run no other content.
+The Content-Security-Policy lists their digests (STATIC_FILES), so that browsers run no other content.
 """
 
 import base64

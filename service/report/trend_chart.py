@@ -33,7 +33,7 @@ class MetricTitle:
 
 @dataclass(frozen=True)
 class TrendStyle:
-    """What the charts of a trend have in common."""
+    """The properties that all charts of a trend share."""
 
     colors: Mapping[str, str]  # by label
     selected: Sequence[str]  # IDs of the analyses with a diamond
@@ -58,7 +58,7 @@ def trend_multiples(metrics: Sequence[MetricTitle], trend: Trend, style: TrendSt
     Args:
         metrics: The metrics with their titles.
         trend: The models, and the curves of the reference models.
-        style: What the charts have in common.
+        style: The properties that the charts share.
 
     Returns:
         An SVG for each metric.

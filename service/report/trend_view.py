@@ -115,7 +115,7 @@ class TrendView:
     shifts: tuple[ShiftRow, ...]  # one for each label
     fits: tuple[FitRow, ...]
     evidence: str
-    datasets: tuple[tuple[str, str], ...] = ()  # that can be selected
+    datasets: tuple[tuple[str, str], ...] = ()  # data sets that can be selected
 
 
 def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:

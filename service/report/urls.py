@@ -62,12 +62,12 @@ def versions_url(dataset: str) -> str:
 
 
 def changes_url(dataset: str, digest: str) -> str:
-    """Return the URL of the page of what a version of the evidence changes."""
+    """Return the URL of the page with the changes of a version of the evidence."""
     return f"{versions_url(dataset)}/{digest}"
 
 
 def evidence_form_url(dataset: str, digest: str, change: str) -> str:
-    """Return the target of the form of a change of a version of evidence: `default` or `judge`."""
+    """Return the target of a form about a version of evidence; `change` is `default` or `judge`."""
     return f"{changes_url(dataset, digest)}/{change}"
 
 
@@ -78,8 +78,8 @@ def _dataset_url(dataset: str) -> str:
 def quote_image(name: str) -> str:
     """Return the name of an image as the end of a path.
 
-    Browsers resolve the segments "." and ".." of a path, even if they are percent-encoded. With encoded slashes, they
-    are part of one segment.
+    Browsers resolve the segments "." and ".." of a path, even if they are percent-encoded. The slashes of
+    a name with such segments are encoded, so that the whole name is one segment.
     """
     safe = "" if {"", ".", ".."} & {*name.split("/")} else "/"
     return quote(name, safe=safe, errors="replace")

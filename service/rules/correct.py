@@ -1,4 +1,4 @@
-"""Correct: the prediction is the original label, which the labels of the image contain."""
+"""Correct: the prediction is the original label, and the original label is one of the labels of the image."""
 
 import numpy as np
 

@@ -1,7 +1,8 @@
 """Apply the rules to predictions, and trace them for a single prediction.
 
-Problematic samples get a first tag and two additional rules, and the rule of CLASS_OVERLAP is restricted for them
-(spec: "For a problematic sample …"). table.py documents the byte of a verdict.
+Problematic samples differ in three ways (spec: "For a problematic sample …"): they get a tag that describes their
+labels (the first tag), two additional rules apply, and the rule of CLASS_OVERLAP holds only if the sample has labels.
+table.py documents the byte of a verdict.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from service.rules.table import STOPPED_AT_TARGET, add_first_tags
 
 @dataclass(frozen=True)
 class _RuleStep:
-    """A rule applied to predictions: the mask of its hits and the verdict that they get."""
+    """A rule that is applied to predictions: the mask of its hits, and the verdict of these hits."""
 
     rule: Rule
     holds: Mask  # (N, K)
@@ -25,7 +26,7 @@ class _RuleStep:
 
 
 def decide(evidence: Evidence) -> Bytes:
-    """Return the verdict of every possible prediction, shape (N, C). Needs about 10 times the memory of the result."""
+    """Return the verdict of every possible prediction, (N, C). This needs about 10 times the memory of the result."""
     return _decide(evidence, np.arange(evidence.num_classes, dtype=np.int16)[None])
 
 
@@ -44,7 +45,7 @@ def decide_each(evidence: Evidence, top1: Classes) -> Bytes:
         verdicts[rows[hits]] = rule.error_type.id
         undecided &= ~hits
         remaining = np.flatnonzero(undecided)
-        if len(remaining) < len(rows) / 2:  # most predictions are correct
+        if len(remaining) < len(rows) / 2:  # as most predictions are correct, this happens early
             rows, evidence, undecided = rows[remaining], evidence.take(remaining), undecided[remaining]
     return verdicts
 
@@ -113,7 +114,7 @@ def _steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
 
 
 def _problematic_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
-    """Return the steps for problematic samples: the rules, one of which is restricted, and two additional steps."""
+    """Return the steps for problematic samples: the rules, with CLASS_OVERLAP restricted, and two more steps."""
     has_labels = (evidence.labels.counts > 0)[:, None]
     steps: list[_RuleStep] = []
     for step in _steps(evidence, predicted):
@@ -128,7 +129,7 @@ def _problematic_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep
 
 
 def _target_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
-    """Return the two steps that compare the prediction with a target that is not a multi-label."""
+    """Return the two steps that compare the prediction with the target. They hold only if the target is no label."""
     compared = ~evidence.targets_are_labels[:, None] & (predicted >= 0)
     targets, classes = evidence.targets[:, None], np.maximum(predicted, 0)
     similar = compared & evidence.superclasses.share(targets, classes)

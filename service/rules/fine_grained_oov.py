@@ -1,6 +1,6 @@
-"""Fine-grained, out of vocabulary (OOV): the image shows an object of no class, similar to the prediction.
+"""Fine-grained, out of vocabulary (OOV): the image shows an object that is similar to the prediction, but of no class.
 
-The CLIP decisions for all (image, class) pairs are part of the evidence (service/evidence/vocabulary.py).
+CLIP decides this for every pair of an image and a class when a bundle is built (service/evidence/vocabulary.py).
 """
 
 import numpy as np

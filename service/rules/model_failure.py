@@ -1,4 +1,4 @@
-"""Model failure: no other rule explains the error. These are the severe errors."""
+"""Model failure: no other rule explains the error. Model failures are the severe errors."""
 
 import numpy as np
 

@@ -1,10 +1,10 @@
-"""The verdict table: one byte per (sample, class), so that one array lookup gives the verdicts of a model.
+"""The verdict table: one byte per (sample, class). One array lookup then returns the verdicts of a model.
 
 bits 0-3  ID of the error type
 bits 4-6  first tag of a problematic sample: 0 none, 1 EMPTY_CORRECT, 2 EMPTY_CORRECT_BY_OVERLAP, 3 EMPTY_WRONG,
           4 CORRECT_BUT_WRONG_LABEL
-bit 7     stopped at the target: OOV_SIMILAR_TO_TARGET for FINE_GRAINED_OOV, CO_OCCURRENCE_WITH_TARGET for
-          SPURIOUS_CORRELATION
+bit 7     decided by an additional rule of problematic samples, which compares the prediction with the target:
+          OOV_SIMILAR_TO_TARGET for FINE_GRAINED_OOV, CO_OCCURRENCE_WITH_TARGET for SPURIOUS_CORRELATION
 
 A separate mask marks problematic samples. The verdict of a sample without a prediction is 0.
 """
@@ -30,10 +30,10 @@ def judge(table: Bytes, top1: Classes) -> Bytes:
 
     Args:
         table: (N, C) verdict table.
-        top1: (N,) predicted classes; negative: no prediction.
+        top1: (N,) predicted classes; negative: no predicted class.
 
     Returns:
-        (N,) verdicts; 0 without a prediction.
+        (N,) verdicts; 0 without a predicted class.
     """
     positions = np.arange(0, table.size, table.shape[1])
     positions += top1
@@ -53,7 +53,7 @@ def error_type(verdict: int) -> ErrorType:
 
 
 def tags(verdict: int, problematic: bool) -> tuple[ProblematicTag, ...]:
-    """Return the tags of one verdict in the order of the rules; empty if the sample is not problematic."""
+    """Return the tags of one verdict, the first tag first; empty if the sample is not problematic."""
     if not problematic:
         return ()
     first = ProblematicTag((verdict & TAG_BITS) >> TAG_SHIFT)

@@ -26,7 +26,7 @@ def measure_agreement(
 
     Args:
         types: (J,) IDs of the error types of the judged predictions.
-        judgments: (J) the judgments.
+        judgments: (J,) the judgments of these predictions.
         abstained: The types whose rules had no evidence.
 
     Returns:
@@ -54,7 +54,7 @@ def measure_agreement(
 
 
 def cohens_kappa(first: NDArray[np.generic], second: NDArray[np.generic]) -> float | None:
-    """Return Cohen's kappa of two classifications of n items, (n,) each; None if chance alone gives full agreement."""
+    """Return Cohen's kappa of two classifications of n items, (n,) each; None if n = 0 or the chance agreement is 1."""
     if not len(first):
         return None
     values = np.union1d(first, second)

@@ -46,7 +46,7 @@ def by_class(table: NDArray[np.int64], names: Sequence[str], has_rejected_target
     Args:
         table: (C, NUM_IDS) result of `types_by_class`.
         names: (C,) class names.
-        has_rejected_targets: Whether labels reject targets, so that there are no gains in top-1 accuracy.
+        has_rejected_targets: Whether labels reject targets. If so, the rows have no gains in top-1 accuracy.
     """
     present = np.flatnonzero(table.sum(axis=1))
     sums = _Sums(table[present], _class_shares(table)[present], np.ones(len(present)))

@@ -83,8 +83,8 @@ def pair_verdicts(
         types_b: IDs of the types in B; 0: no prediction.
         targets: Effective targets.
         problematic: Problematic samples.
-        matches: Matches of A and B with the labels; None: their types say so, which is true for every verdict except
-            class overlap if no target is rejected.
+        matches: Matches of A and B with the labels. None: the matches are derived from the types, which is exact
+            except for class overlaps, provided that no target is rejected.
     """
     in_a, in_b = types_a != NO_TYPE, types_b != NO_TYPE
     left_out = int(((in_a ^ in_b) & ~problematic).sum())
@@ -98,7 +98,7 @@ def matches_of_types(types: Bytes) -> Matches:
 
 
 def split_groups(pair: Pair, groups: Mapping[str, Mask]) -> dict[str, Pair]:
-    """Return the pair, and the pair with the counted samples of each group; groups: (N,) members."""
+    """Return the pair for all samples, and one pair per group with only its members counted; groups: (N,) members."""
     parts = {group: replace(pair, counted=pair.counted & members) for group, members in groups.items()}
     return {ALL: pair} | parts
 
@@ -111,7 +111,7 @@ def compare_groups(pair: Pair, groups: Mapping[str, Mask]) -> dict[str, GroupCom
 def paired_test(
     metric: PairedMetric, transitions: NDArray[np.int64], top1: NDArray[np.int64] | None = None
 ) -> PairedTest:
-    """Return McNemar's test of one metric from the transitions (T, T), or from the top-1 table (2, 2) if it differs."""
+    """Return McNemar's test of one metric from the transitions (T, T); for top-1, from `top1` (2, 2) if set."""
     only_a, only_b = discordant_counts(METRIC_TYPES[metric], transitions)
     if metric is PairedMetric.TOP1 and top1 is not None:
         only_a, only_b = int(top1[1, 0]), int(top1[0, 1])
@@ -174,7 +174,7 @@ def count_transitions(pair: Pair, mask: Mask) -> NDArray[np.int64]:
 
 
 def _has_rejected_targets(pair: Pair, member: Mask) -> bool:
-    """Return whether types do not say which predictions are the original label."""
+    """Return whether, for any member, the type does not tell whether the prediction is the original label."""
     return any(
         (matches.is_target != is_among(types, TOP1_CORRECT_TYPES))[member].any()
         for matches, types in ((pair.matches_a, pair.types_a), (pair.matches_b, pair.types_b))
@@ -240,8 +240,8 @@ def _type_changes(transitions: NDArray[np.int64], intervals: Mapping[ErrorType, 
 def _adjusted_tests(only_a: NDArray[np.int64], only_b: NDArray[np.int64]) -> list[AdjustedTest]:
     """Return the tests of one table.
 
-    Rows without changes are not in a table. The test of a row depends on its number of changes, whose direction the
-    null hypothesis leaves open, so leaving these rows out does not change the false discovery rate of the others.
+    A table contains only rows with changes. This selection depends on the number of changes in a row, and the null
+    hypothesis concerns only their direction. The omitted rows therefore do not affect the false discovery rate.
     """
     return adjusted_tests(mcnemar(only_a, only_b))
 

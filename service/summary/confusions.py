@@ -32,10 +32,10 @@ def confusions(targets: Classes, predicted: Classes, types: Bytes, limit: int) -
 
 
 def group_confused_classes(pairs: Sequence[Confusion], limit: int) -> list[int]:
-    """Return the classes of the most frequent confusions, those that are confused with each other side by side.
+    """Return the classes of the most frequent confusions. Classes that are confused with each other are adjacent.
 
     Args:
-        pairs: Confusions by falling count.
+        pairs: Confusions, the most frequent first.
         limit: Maximum number of classes.
     """
     groups: list[list[int]] = []

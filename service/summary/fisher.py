@@ -12,7 +12,8 @@ _TIE = 1e-7  # relative difference of probabilities that rounding can cause; R's
 def fisher_exact(first: tuple[int, int], second: tuple[int, int]) -> float:
     """Return the two-sided p-value of Fisher's exact test of two shares.
 
-    It is the probability, given the totals, of all tables that are at most as probable as the observed one.
+    The p-value is the total probability of all tables with the same margins that are at most as probable as the
+    observed table.
 
     Args:
         first: Number of samples with a property, and number of samples, in the first set.

@@ -90,7 +90,7 @@ def evaluate(
         policy: The policy.
         summary: The summary of the analysis.
         baseline: The baseline, for bounds on changes.
-        slices: The results of the slices that the policy names and the data set has, by their names in the policy.
+        slices: The results of the slices in the policy, by name; without slices that the data set does not have.
         subset: The images that the analysis covers on purpose; None: all.
     """
     results = {"": SliceResult(summary, baseline)} | dict(slices or {})
@@ -155,7 +155,10 @@ def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baselin
 
 
 def _compare_with_limits(bound: Bound, value: float, exactness: Exactness) -> list[GateDecision]:
-    """Return the decision on `max`, then on `min`. A value that may be too high or too low decides on its safe side."""
+    """Return the decision on `max`, then on `min`.
+
+    A decision is UNDECIDED if the value is above the limit and may be too high, or below it and may be too low.
+    """
     may_be_high, may_be_low = exactness in _MAY_BE_HIGH, exactness in _MAY_BE_LOW
     decisions = []
     for limit, is_above_accepted in ((bound.max, False), (bound.min, True)):
@@ -283,7 +286,7 @@ def _with_statistics(reason: GateReason, bound: Bound, compared: GroupComparison
     if bound.measure not in TESTED or not compared.num_samples:
         return reason
     only_a, only_b = discordant_counts(counted_types(bound), compared.transitions)
-    if bound.measure in TOP1_MEASURES:  # error types do not count top-1 errors if labels reject targets
+    if bound.measure in TOP1_MEASURES:  # error types do not determine top-1 errors if labels reject targets
         lost, gained = compared.top1_broken, compared.top1_fixed
         only_a, only_b = (lost, gained) if bound.measure is Measure.TOP1_ACCURACY else (gained, lost)
     metric = PAIRED_METRICS.get(bound.measure)
@@ -305,7 +308,7 @@ def _with_statistics(reason: GateReason, bound: Bound, compared: GroupComparison
 
 
 def _is_within_interval(bound: Bound, compared: GroupComparison) -> bool:
-    """Return whether the policy requires the interval of the change to exclude the limits, and it does not."""
+    """Return whether a limit is inside the interval of the change, although the policy requires it to be outside."""
     interval = _interval(bound, compared) if bound.undecided_within_interval else None
     if interval is None:
         return False

@@ -7,22 +7,24 @@ from service.domain import Classes, PermutedClasses, Predictions, ReorderedRows
 
 PERMUTED_BELOW = 0.05  # top-1 accuracy
 PERMUTED_COVERAGE = 0.5  # share of samples
-MIN_CLASS_SAMPLES = 5  # samples of a class; the most frequent prediction of fewer covers many of them by chance
+MIN_CLASS_SAMPLES = 5  # samples of a class; with fewer, the most frequent prediction covers many by chance
 MIN_CLASSES = 10  # classes with that many samples
-FEW_CLASSES_COVERAGE = 0.9  # share of samples with fewer classes, which predictions at random cover more often
+FEW_CLASSES_COVERAGE = 0.9  # share of samples if fewer classes are large; random predictions cover half of them
 SHIFT_SHARE = 0.8  # share of the covered samples that a shift of all classes explains
 REORDERED_GAIN = 0.2  # gain in top-1 accuracy by the other row order
-REORDERED_SCORE = 4.0  # its standard score, which few images reach by chance if there are few classes
+REORDERED_SCORE = 4.0  # minimum standard score of this gain; few images of few classes can gain that much by chance
 
 
 def find_permuted_classes(targets: Classes, predicted: Classes, num_classes: int) -> PermutedClasses | None:
-    """Find predictions with another class numbering.
+    """Find predictions with another class numbering (spec/statistics: "implausible uploads").
 
-    This is the case if top-1 accuracy is below 5 %, and a one-to-one mapping from each target to its most frequent
-    prediction covers at least half of the samples, over the classes with at least five samples. At least ten such
-    classes are necessary, or all classes where there are fewer (spec/statistics: "implausible uploads"). The mapping
-    of fewer classes must cover 90 % of the samples and have two classes, because constant or random predictions of few
-    classes cover half of the samples by chance.
+    A class is large if it has at least five samples. The result is not None if all of these conditions hold:
+
+    1. Top-1 accuracy is below 5 %.
+    2. At least ten classes are large. If fewer than ten classes have samples, all of them are large.
+    3. A one-to-one mapping from large classes to their most frequent predictions covers at least half of the samples
+       of the large classes. If fewer than ten classes are large, the mapping has at least two classes and covers at
+       least 90 %, because constant or random predictions of few classes cover half of the samples by chance.
 
     Args:
         targets: (n,) target classes.
@@ -62,7 +64,7 @@ def _map_classes(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Map targets to their most frequent predictions, one to one.
 
-    A class that is the favorite of several targets is mapped to the target that has it most often.
+    If several targets have the same most frequent prediction, only the target with the most such samples is mapped.
 
     Returns:
         (m,) targets, (m,) their predictions, and (m,) the numbers of samples with both.
@@ -71,7 +73,7 @@ def _map_classes(
     pairs, counts = np.unique(keys.astype(np.int32), return_counts=True)  # sorting int32 takes a third of the time
     pair_targets, pair_predicted = np.divmod(pairs.astype(np.int64), num_classes)
     starts = np.flatnonzero(np.diff(pair_targets, prepend=-1))
-    # One number for a count and its class, so that one maximum finds the first of the most frequent predictions.
+    # Each number combines a count and its class, so that one maximum finds the first most frequent prediction.
     best = np.maximum.reduceat(counts * num_classes + (num_classes - 1 - pair_predicted), starts)
     frequencies, favorites = best // num_classes, num_classes - 1 - best % num_classes
     order = np.lexsort((-frequencies, favorites))

@@ -1,6 +1,6 @@
 """McNemar's exact test of paired counts: p-values, and the power of a test.
 
-`only_a` and `only_b` are the discordant counts: images with a property in A only, and in B only.
+`only_a` and `only_b` are the discordant counts: the number of images with a property in A only, and in B only.
 """
 
 import numpy as np
@@ -34,8 +34,8 @@ def mcnemar(only_a: ArrayLike, only_b: ArrayLike) -> NDArray[np.float64]:
 def detectable_change(num_samples: int, only_a: int, only_b: int, alpha: float = ALPHA) -> float | None:
     """Return the smallest change of a rate that McNemar's exact test finds with 80 % power.
 
-    The power is that of the test at the observed number of discordant images: these images favor one side with a
-    probability that is sought, and the net change is a share of all samples.
+    The number of discordant images is fixed at the observed one. A search finds the probability of favoring one side
+    at which the test has this power. The result is the expected net change as a share of all samples.
 
     Args:
         num_samples: Number of paired samples.
@@ -44,7 +44,8 @@ def detectable_change(num_samples: int, only_a: int, only_b: int, alpha: float =
         alpha: Significance level of the test.
 
     Returns:
-        The absolute change, a fraction of 1; None if no discordant counts of this sum are significant, as with 0.
+        The absolute change, a fraction of 1; None if no split of the discordant images is significant, as for 0
+            images.
     """
     discordant = only_a + only_b
     smaller = np.arange(discordant // 2 + 1)

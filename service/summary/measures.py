@@ -18,8 +18,9 @@ from service.domain import (
 from service.summary.summarize import EXPLAINABLE_TYPES, MINOR_TYPES
 
 OF_TYPES = (Measure.COUNT, Measure.RATE, Measure.PORTION_OF_TOP1_ERRORS, Measure.PORTION_OF_MULTI_LABEL_ERRORS)
-TOP1_MEASURES = (Measure.TOP1_ACCURACY, Measure.TOP1_ERROR_RATE)  # no error types count them if targets are rejected
-FROM_SUMMARY = (  # measures that do not depend on counts only
+# Counts of error types do not determine these measures if labels reject targets.
+TOP1_MEASURES = (Measure.TOP1_ACCURACY, Measure.TOP1_ERROR_RATE)
+FROM_SUMMARY = (  # measures that need more than the counts of error types
     *TOP1_MEASURES,
     Measure.ACCURACY_AGAINST_LABELS,
     Measure.MULTI_LABEL_ACCURACY,
@@ -38,7 +39,7 @@ _COUNTED: Mapping[Measure, tuple[ErrorType, ...]] = {  # types that a measure wi
     Measure.SEVERE_ERROR_RATE: SEVERE_TYPES,
     Measure.IMAGENET_M_ERRORS: MULTI_LABEL_ERROR_TYPES,
 }
-_WHOLES: Mapping[Measure, tuple[ErrorType, ...]] = {  # types whose samples a measure is a share of, if not all
+_WHOLES: Mapping[Measure, tuple[ErrorType, ...]] = {  # types of the denominator of a measure; default: all types
     Measure.PORTION_OF_TOP1_ERRORS: TOP1_ERROR_TYPES,
     Measure.PORTION_OF_MULTI_LABEL_ERRORS: MULTI_LABEL_ERROR_TYPES,
 }
@@ -74,7 +75,7 @@ def value_of(bound: Bound, summary: Summary) -> float | None:
 
 
 def value_of_counts(bound: Bound, counts: Mapping[ErrorType, int]) -> float | None:
-    """Return the value of a measure that depends on the type counts only; None for a share of nothing."""
+    """Return the value of a measure that depends on the type counts only; None if the denominator is 0."""
     assert bound.measure not in FROM_SUMMARY, f"This is a bug: {bound.measure} does not depend on counts only."
     whole = _WHOLES.get(bound.measure, ERROR_TYPES)
     part = sum(counts[error_type] for error_type in counted_types(bound) if error_type in whole)
@@ -85,10 +86,10 @@ def value_of_counts(bound: Bound, counts: Mapping[ErrorType, int]) -> float | No
 
 
 def inexactness(bound: Bound, abstained: tuple[ErrorType, ...]) -> tuple[Exactness, tuple[ErrorType, ...]]:
-    """Return whether the value of a measure may be too high or too low, and the abstained rules that are the reason.
+    """Return whether the value of a measure may be too high or too low, and the abstained rules that cause this.
 
-    The samples that an abstained rule would explain have a later type instead. A sum with the later type, but without
-    the abstained one, may be too high. A sum with the abstained type, but without a later one, may be too low.
+    If a rule abstains, the samples of its type have a later type instead. A sum that contains the later type, but not
+    the abstained one, may be too high. A sum that contains the abstained type, but not a later one, may be too low.
     """
     exactness, causes = _inexact_sum(counted_types(bound), abstained)
     whole, causes_of_whole = _inexact_sum(_WHOLES.get(bound.measure, ERROR_TYPES), abstained)

@@ -7,7 +7,7 @@ from service.domain import AdjustedTest
 
 
 def adjust_p_values(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the p-values of a table of tests, adjusted by Benjamini and Hochberg for the false discovery rate.
+    """Return the p-values of a table of tests, adjusted for the false discovery rate (Benjamini and Hochberg).
 
     Rejecting the tests with an adjusted p-value of at most q limits the expected share of false rejections to q.
 

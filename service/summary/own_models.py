@@ -1,4 +1,4 @@
-"""Own models as the reference of percentiles, for data sets without published models (docs/adr/0065).
+"""Own models: analyzed models as the reference of percentiles if no models are published (docs/adr/0065).
 
 The reference of a model is the latest version of each other model that was analyzed with the same evidence.
 """
@@ -29,13 +29,13 @@ _ROUNDING = 1e-9  # accuracies with a smaller difference are equal
 class OwnModels:
     """M models, each with the values of its newest analysis."""
 
-    keys: tuple[str, ...]  # (M,) what identifies a model
+    keys: tuple[str, ...]  # (M,) keys of the models
     accuracies: Mapping[Axis, NDArray[np.float64]]  # (M,)
     values: Mapping[Metric, NDArray[np.float64]]  # (M,); NaN: the model has no such errors
 
     @classmethod
     def of(cls, results: Iterable[StoredResult]) -> "OwnModels":
-        """Create the models from the results of one data set and evidence; of each model, the newest counts."""
+        """Create the models from results of one data set and evidence, with the newest result of each model."""
         newest: dict[str, StoredResult] = {}
         for result in sorted(results, key=lambda result: result.id, reverse=True):
             if accuracies_of(result) is not None:
@@ -52,7 +52,7 @@ class OwnModels:
         return len(self.keys)
 
     def without(self, result: StoredResult) -> "OwnModels":
-        """Return the models other than that of a result."""
+        """Return all models except the model of a result."""
         others = np.array([key != _key(result) for key in self.keys], dtype=bool)
         return OwnModels(
             tuple(key for key, is_other in zip(self.keys, others.tolist(), strict=True) if is_other),
@@ -74,8 +74,9 @@ class OwnModels:
     ) -> NDArray[np.float64]:
         """Return the share of the models nearest in accuracy that have a lower value; ties count half.
 
-        The nearest models are the 50 nearest ones, and all others at the same distance as the last of them, so that
-        the result does not depend on the order of models.
+        The nearest models are the 50 with the smallest difference in accuracy, and all others with the same difference
+        as the last of them, so that the result does not depend on the order of models. Models whose difference exceeds
+        MAX_DISTANCE are excluded.
 
         Args:
             metric: The metric.
@@ -102,7 +103,7 @@ class OwnModels:
 
 
 def _key(result: StoredResult) -> str:
-    """Return what identifies a model: its name; of an upload without one, the display name or the predictions."""
+    """Return the key of a model: its name, or else its display name, or else the digest of its predictions."""
     model, _ = result.version
     return model or (result.title if result.title != UNNAMED else result.predictions_digest)
 
@@ -110,8 +111,8 @@ def _key(result: StoredResult) -> str:
 def _distance_of_nearest(models: NDArray[np.float64], accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distance of the 50th nearest model from accuracies, (n,); infinity for at most 50 models.
 
-    The nearest models are adjacent in the sorted accuracies (M,). Their first one is the first model that is not
-    farther than the one 50 places behind it.
+    The 50 nearest models are adjacent in the sorted accuracies (M,). They begin at the first model that is at most as
+    far away as the model 50 positions after it.
     """
     if len(models) <= NEAREST_MODELS:
         return np.full(len(accuracies), np.inf)

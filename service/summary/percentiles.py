@@ -37,8 +37,8 @@ MAX_SPAN = 0.5  # share of the scale; a percentile with a wider interval is not 
 def shown_metrics(abstained: Sequence[ErrorType]) -> tuple[Metric, ...]:
     """Return the metrics of a trend with published models.
 
-    A type is shown if its rule and all earlier rules had evidence. If a rule abstained, the types from the first one
-    whose rule can abstain are pooled.
+    A type is shown if its rule and all earlier rules had evidence. If any rule abstained, the metric POOLED is shown
+    too. It combines the first type whose rule can abstain and all later types.
     """
     first = min((error_type.position for error_type in abstained), default=len(ERROR_TYPES))
     types = [error_type.key for error_type in TOP1_ERROR_TYPES if error_type.position < first]
@@ -48,14 +48,14 @@ def shown_metrics(abstained: Sequence[ErrorType]) -> tuple[Metric, ...]:
 def has_reference(metric: Metric, own_superclasses: bool) -> bool:
     """Return whether a metric is comparable with the published models.
 
-    Types after the correct ones depend on superclasses, which must be those of the authors.
+    Metrics over multi-label accuracy depend on superclasses. They are comparable only with the authors' superclasses.
     """
     return not own_superclasses or AXES[metric] is Axis.TOP1
 
 
 @dataclass(frozen=True)
 class _Values:
-    """Values of a metric and accuracies on its axis; the first ones are the model's, the others are resampled."""
+    """Values of a metric and accuracies on its axis; index 0 is the model, the others are bootstrap draws of it."""
 
     values: NDArray[np.float64]  # (1 + draws,); NaN: no errors
     accuracies: NDArray[np.float64]  # (1 + draws,)
@@ -84,7 +84,7 @@ class PublishedModels:
     group: str
 
     def has(self, metric: Metric) -> bool:
-        """Return whether the models have values of a metric; they lack newer types."""
+        """Return whether the models have values of a metric. They have no values of types that were added later."""
         return (self.group, metric) in self.curves.quantiles
 
     def range_of(self, metric: Metric) -> tuple[float, float]:
@@ -141,7 +141,7 @@ def _ranks_of(
     for metric in shown_metrics(result.abstained):
         if not reference.has(metric):
             continue
-        if metric == MULTI_LABEL_ACCURACY and group != ALL:  # its interval would need the classes of images
+        if metric == MULTI_LABEL_ACCURACY and group != ALL:  # its interval needs the classes of images
             continue
         value, axis = values.get(metric), AXES[metric]
         if value is None:
@@ -174,8 +174,8 @@ def _rank(reference: Reference, metric: Metric, points: _Values) -> PercentileRa
 def _resample(result: StoredResult) -> Mapping[Metric, _Values]:
     """Return bootstrap draws of the metrics: the images of a model are drawn with replacement.
 
-    Counting the drawn images is one draw from a multinomial over error types, inside and outside of the group. The
-    change of multi-label accuracy is that of the share of correct images.
+    Drawing images and counting them is one draw from a multinomial over error types, inside and outside of the group.
+    Multi-label accuracy changes in each draw by as much as the share of correct images.
     """
     num_types = len(ERROR_TYPES)
     inside, overall = (_counts(numbers) for numbers in (result.group, result.overall))
@@ -197,7 +197,7 @@ def _counts(numbers: GroupNumbers) -> NDArray[np.int64]:
 
 
 def _shares(counts: NDArray[np.generic], types: Sequence[ErrorType], among: Sequence[ErrorType]) -> NDArray[np.float64]:
-    """Return the share of some types among others from counts (…, T); NaN without samples of the others."""
+    """Return the share of `types` in the sum of `among`, from counts (…, T); NaN if this sum is 0."""
     part, total = (counts[..., [error_type.position for error_type in part]].sum(axis=-1) for part in (types, among))
     shares: NDArray[np.float64] = np.divide(part, total, out=np.full(np.shape(total), np.nan), where=total > 0)
     return shares

@@ -32,9 +32,9 @@ def proportion_interval(count: int, total: int) -> tuple[float, float]:
 def score_intervals(
     num_samples: ArrayLike, only_a: ArrayLike, only_b: ArrayLike, confidence: float = CONFIDENCE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return intervals of the change of a rate, B - A, by inversion of the score test.
+    """Return score intervals of the change of a rate, B - A: the differences that the score test does not reject.
 
-    Unlike the interval of a bootstrap, it never has the width 0, and it stays within -1 and 1.
+    Unlike a bootstrap interval, a score interval never has the width 0. Its limits are between -1 and 1.
 
     Args:
         num_samples: (R,) numbers of paired samples, at least 1.
@@ -74,7 +74,7 @@ def _variance(
     only_b: NDArray[np.float64],
     difference: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return the variance of only_b - only_a at a true difference, by the maximum likelihood under that difference."""
+    """Return the maximum-likelihood estimate of the variance of only_b - only_a, given the true difference."""
     linear = (2 * samples - only_b + only_a) * difference - only_a - only_b
     constant = -only_a * difference * (1 - difference)
     share_only_a = (np.sqrt(linear**2 - 8 * samples * constant) - linear) / (4 * samples)

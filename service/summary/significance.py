@@ -66,7 +66,7 @@ def resampled_class_means(
 
 
 def _pooled_variance(samples: NDArray[np.int64], only_a: NDArray[np.int64], only_b: NDArray[np.int64]) -> float:
-    """Return the variance of the difference of one image within its class, from classes with at least two images."""
+    """Return the within-class variance of one image's difference, pooled over classes with at least two images."""
     squares = only_a + only_b - (only_a - only_b) ** 2 / samples  # sum of squared deviations of each class
     return float(squares.sum() / (samples - 1).sum())
 
@@ -81,8 +81,8 @@ def difference_distribution(
 
     Args:
         size: Number of images of each class.
-        pairs: (K, 2) images of a class that are only in A, and only in B.
-        times: (K,) number of classes with these counts.
+        pairs: (K, 2) number of images of a class with the property in A only, and in B only.
+        times: (K,) number of classes with each pair of counts.
 
     Returns:
         The smallest difference, and the cumulative probabilities from that difference upward.

@@ -1,4 +1,4 @@
-"""Slices: error rates of images with one value of an attribute, compared with the rest and between two models."""
+"""Slices: error rates of images with one value of an attribute, compared with other images and between models."""
 
 from collections.abc import Sequence
 
@@ -57,9 +57,9 @@ def slice_table(attributes: Attributes, types: Bytes, problematic: Mask) -> Slic
 
 
 def slice_changes(attributes: Attributes, pair: Pair) -> tuple[SliceChange, ...]:
-    """Return the changes of the slices that have any, the smallest adjusted p-value first.
+    """Return the slices with changes, the smallest adjusted p-value first.
 
-    McNemar's exact tests of all slices with samples are one family.
+    McNemar's exact tests of all slices with samples are one family, with or without changes.
     """
     masks = (pair.counted, pair.counted & is_among(pair.types_a, MULTI_LABEL_ERROR_TYPES), pair.fixed, pair.broken)
     columns = [_count(attributes, mask) for mask in masks]
@@ -96,7 +96,7 @@ def _count_types(attributes: Attributes, types: Bytes, counted: Mask) -> NDArray
 
 
 def _population_types(attributes: Attributes, types: Bytes, counted: Mask) -> NDArray[np.int64]:
-    """Count the verdicts of each type among the samples that each slice is compared within, (S, NUM_IDS)."""
+    """Count the verdicts of each type in the population of each slice: the slice and the rest, (S, NUM_IDS)."""
     num_values = np.bincount(attributes.attribute_numbers, minlength=len(attributes.annotated))
     populations = [
         counted if num_values[number] == 1 else counted & annotated
@@ -109,7 +109,7 @@ def _population_types(attributes: Attributes, types: Bytes, counted: Mask) -> ND
 def _contrasts(
     inside: NDArray[np.int64], rest: NDArray[np.int64], types: Sequence[ErrorType]
 ) -> list[RateContrast | None]:
-    """Compare the rate of some types in each slice with the rest; None without samples on either side."""
+    """Compare the rate of some types in each slice with the rest; None if the slice or the rest has no samples."""
     ids = [error_type.id for error_type in types]
     hits, sizes = inside[:, ids].sum(axis=1).tolist(), inside.sum(axis=1).tolist()
     rest_hits, rest_sizes = rest[:, ids].sum(axis=1).tolist(), rest.sum(axis=1).tolist()

@@ -84,8 +84,8 @@ def summarize(
         abstained: Error types whose rules abstained.
         predictions: Predictions for the A images of the data set.
         all_targets: (A,) original labels.
-        imagenet_m: (N,) samples of ImageNet-M; None: unknown. Their errors are counted only if all of them have a
-            prediction.
+        imagenet_m: (N,) samples of ImageNet-M; None: unknown. The errors are counted only if all of these samples have
+            a prediction.
     """
     tally = tally_types(results.types, strata)
     num_rejected = int((results.rejected & ~strata.problematic[strata.sample_strata]).sum())
@@ -126,7 +126,10 @@ def _groups(tally: Tally, results: SampleResults, strata: Strata, num_rejected: 
 
 
 def check_totals(summary: GroupSummary, has_rejected_targets: bool = False) -> None:
-    """Assert that samples are the sum over all types, and correct + top-1 errors without rejected targets."""
+    """Assert that the counts of all types add up to the samples, as do correct samples and top-1 errors.
+
+    If targets are rejected, only the first condition is checked.
+    """
     correct, total = summary.counts[ErrorType.CORRECT], sum(summary.counts.values())
     assert summary.num_samples == total, f"This is a bug: {summary.num_samples} samples, {total} verdicts"
     assert has_rejected_targets or total == correct + summary.top1_errors, (
@@ -143,8 +146,8 @@ def _group(
         counts: (NUM_IDS,) row of the tally.
         class_shares: (NUM_IDS,) row of the tally.
         matches: Number of predictions that are the original label, and that are any label.
-        has_rejected_targets: Whether the labels of the data set reject targets. The sum of the gains would not be
-            the share of top-1 errors then.
+        has_rejected_targets: Whether the labels of the data set reject targets. If so, there are no gains in top-1
+            accuracy, because their sum would not be the share of top-1 errors.
     """
     by_type = {error_type: int(counts[error_type.id]) for error_type in ERROR_TYPES}
     num_samples = int(counts.sum())
@@ -171,7 +174,7 @@ def _group(
 
 
 def multi_label_gains(class_shares: NDArray[np.float64]) -> dict[ErrorType, float]:
-    """Return the gain in multi-label accuracy without each type, from its shares (NUM_IDS,); 0 for correct types."""
+    """Return the gain in multi-label accuracy if each type were fixed, from class shares (NUM_IDS,); 0 if correct."""
     return {
         error_type: 0.0 if error_type in CORRECT_TYPES else float(class_shares[error_type.id])
         for error_type in TOP1_ERROR_TYPES

@@ -39,12 +39,12 @@ def metric_intervals(numbers: GroupNumbers) -> dict[Metric, tuple[float, float]]
 
 
 def _portion_counts(numbers: GroupNumbers) -> dict[Metric, tuple[int, int]]:
-    """Return the number of errors of each portion and of the errors that it is a portion of, which is not 0."""
+    """Return the numerator and the denominator of each portion, in errors; without portions of 0 errors."""
     counts = numbers.counts
     portions = {}
     for metric, portion in PORTIONS.items():
         errors = sum(counts.get(error_type, 0) for error_type in portion.errors)
-        # Published models lack types that are newer.
+        # Published models have no counts of types that were added later.
         if errors and any(error_type in counts for error_type in portion.types):
             portions[metric] = (sum(counts.get(error_type, 0) for error_type in portion.types), errors)
     return portions
@@ -114,7 +114,7 @@ def fits_of(
 def _expected_values(
     accuracy: NDArray[np.float64], metric: Metric, overall: Fit | None, curves: Curves | None, group: str
 ) -> NDArray[np.float64]:
-    """Return the reference values of a metric at accuracies (n,); NaN without reference."""
+    """Return the reference values of a metric at accuracies (n,); NaN where there is no reference."""
     if curves is not None and (group, metric) in curves.quantiles:
         median = curves.quantiles[group, metric][:, len(QUANTILES) // 2].astype(np.float64)
         known = ~np.isnan(median)

@@ -1,1 +1,1 @@
-"""The classes: the required part of WordNet, superclasses, groups, and names."""
+"""The classes of ImageNet-1k: names, groups, superclasses, and the part of WordNet around them."""

@@ -21,7 +21,7 @@ class Sizes:
     median: float
     mean: float
     largest: int
-    alone: int  # classes that share a superclass with no other class
+    alone: int  # number of classes that share no superclass with another class
     pairs: int  # unordered pairs of classes that share a superclass
 
 
@@ -33,19 +33,19 @@ class Findings:
     """Findings about a grouping. None of them prevents a build."""
 
     sizes: Sizes
-    unknown_lemmas: Mapping[str, tuple[str, ...]]  # superclass → lemmas that no class has
+    unknown_lemmas: Mapping[str, tuple[str, ...]]  # superclass → lemmas of no class or hypernym
     empty: tuple[str, ...]  # superclasses without classes
     single: tuple[str, ...]  # superclasses with one class
-    alone: tuple[int, ...]  # classes that share a superclass with no other class
+    alone: tuple[int, ...]  # classes that share no superclass with another class
 
     @property
     def is_valid(self) -> bool:
-        """Return whether the grouping has no probable mistakes: no unknown lemmas and no empty superclasses."""
+        """Return whether there are neither unknown lemmas nor empty superclasses. Both are probably mistakes."""
         return not self.unknown_lemmas and not self.empty
 
 
 def check_grouping(grouping: Grouping, taxonomy: Taxonomy) -> Findings:
-    """Check a grouping."""
+    """Return the findings about a grouping."""
     known = frozenset().union(*taxonomy.class_lemmas)
     unknown = {
         name: tuple(dict.fromkeys(lemma for lemmas in predicate for lemma in lemmas if lemma not in known))

@@ -1,4 +1,4 @@
-"""Cluster classes by average linkage, for pairs of classes that are similar. The similarity of other pairs is 0."""
+"""Cluster classes by average linkage. Callers pass the similar pairs of classes; all other pairs have similarity 0."""
 
 import heapq
 from collections.abc import Iterable
@@ -9,8 +9,9 @@ Similarities = Iterable[tuple[int, int, float]]  # two classes a < b, each pair 
 def cluster_classes(similarities: Similarities, max_size: int, min_similarity: float) -> list[tuple[int, ...]]:
     """Return clusters of two or more classes, each with its most typical class first.
 
-    The two most similar clusters are merged until no pair reaches the minimum. The similarity of two clusters is the
-    mean over all pairs of their classes. The most typical class has the highest sum of similarities in its cluster.
+    The two most similar clusters are merged until no pair of clusters reaches `min_similarity`. A pair that would
+    exceed `max_size` is skipped. The similarity of two clusters is the mean over all pairs of a class of one and a
+    class of the other. The most typical class of a cluster has the highest sum of similarities to its other classes.
 
     Args:
         similarities: Pairs of similar classes.
@@ -29,7 +30,7 @@ class _Clusters:
 
     def __init__(self, similarities: Similarities) -> None:
         self._between: dict[tuple[int, int], float] = {(a, b): value for a, b, value in similarities}
-        self._sums: dict[int, dict[int, float]] = {}  # sums of the similarities of the classes of two clusters
+        self._sums: dict[int, dict[int, float]] = {}  # for two clusters: sum over pairs of their classes
         for (a, b), value in self._between.items():
             self._sums.setdefault(a, {})[b] = value
             self._sums.setdefault(b, {})[a] = value
@@ -39,7 +40,7 @@ class _Clusters:
         heapq.heapify(self._queue)
 
     def pop_most_similar(self, min_similarity: float) -> tuple[int, int] | None:
-        """Return the next pair of clusters; None if no other pair reaches the minimum. A pair is returned once."""
+        """Remove and return the most similar pair of clusters; None if no pair reaches the minimum."""
         while self._queue and -self._queue[0][0] >= min_similarity:
             _, a, b = heapq.heappop(self._queue)
             if a in self._members and b in self._members:
@@ -47,7 +48,7 @@ class _Clusters:
         return None
 
     def size_of(self, a: int, b: int) -> int:
-        """Return the number of classes of two clusters."""
+        """Return the total number of classes in two clusters."""
         return len(self._members[a]) + len(self._members[b])
 
     def merge(self, a: int, b: int) -> None:

@@ -1,7 +1,8 @@
-"""Propose superclasses from WordNet: the most general hypernyms of a limited number of classes.
+"""Propose superclasses from WordNet: the most general hypernyms that have at most a given number of classes.
 
-A class has the synset of its ID, else the first sense of its name or a synonym that can be seen: an animal, a plant, a
-person, an artifact, food, or another object. The first sense is the most frequent one, so some names get the wrong one.
+The synset of a class is that of its ID. A class without one gets the first visible sense of its name or of a synonym:
+an animal, a plant, a person, an artifact, food, a body part, or another object. WordNet lists the most frequent sense
+first, so some names get a wrong sense.
 """
 
 from collections import Counter
@@ -18,7 +19,7 @@ FindSense = Callable[[str], int | None]  # offset of the synset of a name, which
 
 
 def find_synsets(label_space: LabelSpace, find_sense: FindSense) -> list[int | None]:
-    """Return the synset of each class: that of its ID, else that of its name, of a synonym, or of its last word."""
+    """Return the synset of each class: from its ID, else its name, a synonym, or the last word of its name."""
     return [
         int(synset[1:]) if synset else _find_synset([name, *synonyms], find_sense)
         for name, synonyms, synset in zip(label_space.names, label_space.synonyms, label_space.synsets, strict=True)
@@ -26,13 +27,16 @@ def find_synsets(label_space: LabelSpace, find_sense: FindSense) -> list[int | N
 
 
 def find_visible_sense(wordnet: Any, name: str) -> int | None:
-    """Return the first visible sense of a name, according to NLTK's reader."""
+    """Return the first visible sense of a name, from NLTK's reader of WordNet; None if there is none."""
     offsets = (synset.offset() for synset in wordnet.synsets(name, pos="n") if synset.lexname() in VISIBLE)
     return next(offsets, None)
 
 
 def sense_of_package(taxonomy: Taxonomy) -> FindSense:
-    """Return a search among the classes of ImageNet-1k and their hypernyms; a name of several synsets has no sense."""
+    """Return a function that finds senses among the classes of ImageNet-1k and their hypernyms.
+
+    The function returns None for an unknown name and for a name of several synsets.
+    """
     synsets: dict[str, set[int]] = {}
     for synset, lemmas in taxonomy.lemmas.items():
         if taxonomy.hypernyms[synset]:
@@ -47,7 +51,8 @@ def common_hypernyms(
 ) -> list[tuple[str, tuple[int, ...]]]:
     """Return the name and the classes of each proposed superclass.
 
-    A hypernym is proposed if 2 to `max_size` classes are below it, and no hypernym of it is proposed.
+    A hypernym is suitable if it has 2 to `max_size` classes below it and is at least MIN_DEPTH deep. It is proposed if
+    none of its own hypernyms is suitable.
 
     Args:
         taxonomy: The part of WordNet around the synsets.

@@ -18,7 +18,7 @@ PHYSICAL_ENTITY = 1930
 
 
 def compile_taxonomy(wordnet: Any, wordnet_ids: Sequence[str]) -> dict[str, Any]:
-    """Return the content of data/wordnet.json for the classes, sorted by WordNet ID."""
+    """Return the content of data/wordnet.json. The classes are sorted by WordNet ID."""
     classes = [wordnet.synset_from_pos_and_offset("n", int(wordnet_id[1:])) for wordnet_id in sorted(wordnet_ids)]
     above = {synset for class_ in classes for path in class_.hypernym_paths() for synset in path}
     parents = {parent for class_ in classes for parent in _hypernyms(class_)}
@@ -63,7 +63,7 @@ def compile_nouns(wordnet: Any, taxonomy: dict[str, Any], plurals: str) -> list[
 
 
 def _hypernyms(synset: Any) -> list[Any]:
-    """Return the direct hypernyms; an instance, such as a mountain, has instance hypernyms only."""
+    """Return the direct hypernyms. An instance, such as Mount Everest, has instance hypernyms only."""
     return [*synset.hypernyms(), *synset.instance_hypernyms()]
 
 

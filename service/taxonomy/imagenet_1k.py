@@ -14,7 +14,7 @@ GROUPS = ("organism", "artifact", "other")
 
 @cache
 def imagenet_1k() -> LabelSpace:
-    """Return the label space with the default superclasses. A bundle can have other superclasses."""
+    """Return the label space with the default superclasses. A bundle can replace these superclasses."""
     taxonomy = load_taxonomy()
     lemmas = [tuple(lemma.replace("_", " ") for lemma in taxonomy.lemmas[synset]) for synset in taxonomy.classes]
     ids = tuple(taxonomy.wordnet_id(index) for index in range(len(lemmas)))

@@ -1,8 +1,8 @@
-"""WordNet 3.0 through NLTK (needs the `taxonomy` extra). Only builds use it: bundles contain what serving needs.
+"""WordNet 3.0 through NLTK (needs the `taxonomy` extra). Only builds of bundles need it, not the service.
 
 Debian's packages wordnet-base and wordnet-sense-index contain WordNet 3.0 without the `lexnames` file that NLTK needs.
-NLTK reads files in its data path only. `open_wordnet` therefore copies the folder to a temporary data path and adds the
-file.
+NLTK reads only files in its data path. `open_wordnet` therefore copies the WordNet folder to a temporary data path, and
+adds the `lexnames` file there.
 """
 
 import os
@@ -93,7 +93,8 @@ def open_wordnet(folder: Path) -> Iterator[Any]:
 def find_wordnet() -> Iterator[Any]:
     """Yield NLTK's reader for the WordNet of this machine.
 
-    The folder is that of the variable WNSEARCHDIR, else that of Debian's packages, else NLTK's own download.
+    WordNet is read from the folder in the variable WNSEARCHDIR, else from that of Debian's packages, else from the
+    download of NLTK.
 
     Raises:
         InvalidEvidence: There is no WordNet, or it has another version.

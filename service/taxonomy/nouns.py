@@ -1,8 +1,8 @@
 """Nouns of WordNet 3.0 for physical things, from compiled package data (see compile.py), and their plurals.
 
 data/nouns.txt.xz has one line for each synset, `OFFSET HYPERNYM …|LEMMA …`, then one line for each irregular plural,
-`!PLURAL SINGULAR …`. It has all synsets below `physical entity` that are no instances, such as a mountain by its name,
-and all that data/wordnet.json has. A lemma has underscores instead of spaces.
+`!PLURAL SINGULAR …`. It has the synsets below `physical entity`, except for instances such as Mount Everest; the
+synsets of data/wordnet.json; and all hypernyms of both. A lemma has underscores instead of spaces.
 """
 
 import lzma
@@ -13,7 +13,7 @@ from importlib.resources import files
 
 from service.domain import normalize_answer
 
-# Suffixes of plurals and of singulars, in WordNet's order (morphy(7WN)); `ves` is that of NLTK.
+# Plural suffixes and their singular suffixes, in WordNet's order (morphy(7WN)). `ves` comes from NLTK.
 SUFFIXES = (
     ("s", ""),
     ("ses", "s"),
@@ -47,7 +47,7 @@ class Nouns:
 
     @cached_property
     def phrases(self) -> Mapping[str, int]:
-        """Return the number of words of the longest lemma of several words that starts with each word."""
+        """Return, by first word, the number of words of the longest lemma that has several words."""
         return phrase_lengths(self.synsets)
 
     @cached_property
@@ -60,19 +60,19 @@ class Nouns:
         return lemmas
 
     def find(self, text: str) -> tuple[int, ...]:
-        """Return the synsets of a normalized text, or of the first form of which it is the plural; empty: no noun."""
+        """Return the synsets of a normalized text, else of its first known singular form; empty: no noun."""
         return next((synsets for form in self.forms(text) if (synsets := self.synsets.get(form))), ())
 
     def forms(self, text: str) -> tuple[str, ...]:
-        """Return a normalized text, and the forms of which it can be the plural."""
+        """Return a normalized text, followed by its possible singular forms."""
         if text[-1:] not in PLURAL_ENDINGS and text.rpartition(" ")[2] not in self.plurals:
             return (text,)
         return (text, *self.singulars(text))
 
     def singulars(self, text: str) -> Iterator[str]:
-        """Yield the forms of which a normalized text can be the plural, by WordNet's rules.
+        """Yield the possible singular forms of a normalized text, by WordNet's rules.
 
-        Only the last word changes. The forms need not be nouns.
+        Only the last word changes. A form is not necessarily a noun.
         """
         start, space, word = text.rpartition(" ")
         if word in self.plurals:
@@ -87,7 +87,7 @@ class Nouns:
 
 
 def phrase_lengths(texts: Iterable[str]) -> dict[str, int]:
-    """Return the number of words of the longest text of several words that starts with each word."""
+    """Return, by first word, the number of words of the longest text that has several words."""
     lengths: dict[str, int] = {}
     for text in texts:
         first, space, _ = text.partition(" ")
@@ -98,7 +98,7 @@ def phrase_lengths(texts: Iterable[str]) -> dict[str, int]:
 
 @cache
 def load_nouns() -> Nouns:
-    """Load the nouns of the package: about 0.3 s and 40 MB."""
+    """Load the nouns of the package. This takes about 0.3 s and 40 MB of memory."""
     with (files("service.taxonomy") / "data" / FILE).open("rb") as file, lzma.open(file) as lines:
         return parse_nouns(line.decode().rstrip("\n") for line in lines)
 

@@ -1,4 +1,4 @@
-"""Lists of different lengths in two arrays, for lookups in many of them at once."""
+"""Lists of different lengths, stored in two arrays, so that one operation can read many lists."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,9 +1,10 @@
-"""Proposals of rule 5: texts of concepts that an image may show instead of the prediction (spec: "Proposals").
+"""Proposals for the rule of FINE_GRAINED_OOV: texts of concepts that an image may show instead of the prediction.
 
 A concept is a class, a WordNet synset, or a text of a vocabulary file. The proposals for a prediction p are, in this
 order: p; the classes that share a superclass with p; and the concepts near p or near one of its superclasses. The
-effective target of an image blocks some of the near concepts. The first occurrence of a concept counts, and a text
-belongs to the first concept that has it.
+effective target of an image blocks some of the near concepts: they are not proposed for this image. If a concept occurs
+several times, the first occurrence counts. A text of several concepts belongs to the first of them. See "Proposals" in
+the specification.
 """
 
 from dataclasses import dataclass
@@ -16,15 +17,15 @@ from service.domain import Classes, Mask, Superclasses
 from service.taxonomy.number_lists import NumberLists
 
 PROMPT = "A photo of a {}"
-MAX_CACHED_TEXTS = 1000  # longer lists are created again for each use, so that 32,767 of them need at most 0.4 GB
+MAX_CACHED_TEXTS = 1000  # longer lists are not cached, so that the lists of 32,767 classes need at most 0.4 GB
 
 
 @dataclass(frozen=True, eq=False)
 class ProposalList:
-    """Proposals for one prediction and any target: k concepts with n texts, in the order of the proposals."""
+    """All proposals for one prediction, before a target blocks any: k concepts with n texts, in order."""
 
     concepts: NDArray[np.int32]  # (k,)
-    blockable: Mask  # (k,) whether a target can block the concept
+    blockable: Mask  # (k,) whether a target can block the concept: it is only near
     counts: NDArray[np.intp]  # (k,) number of texts of each concept
     texts: NDArray[np.int32]  # (n,) index into Proposals.texts; a text can belong to several concepts
     outside: Mask  # (n,) whether the concept of the text is no class
@@ -40,7 +41,7 @@ class Proposals:
     class_concepts: NDArray[np.int32]  # (C,) concept of each class
     near_classes: NumberLists  # (C,) further concepts for predictions of each class
     near_superclasses: NumberLists  # (S,) further concepts for predictions of the classes of each superclass
-    blocked: NumberLists  # (C,) further concepts that are not proposed for images of each effective target
+    blocked: NumberLists  # (C,) concepts that each effective target blocks
 
     def list_of(self, predicted: int) -> ProposalList:
         """Return the proposals for a predicted class."""
@@ -56,7 +57,7 @@ class Proposals:
         return self.concept_texts[int(self.class_concepts[class_index])]
 
     def allowed_texts(self, predicted: int, targets: Classes) -> Mask:
-        """Return the texts of a prediction's list whose concept no target blocks, for each of m targets, (m, n)."""
+        """Return, for each of m targets, which texts of a prediction's list it does not block, (m, n)."""
         proposed = self.list_of(predicted)
         allowed = np.ones((len(targets), len(proposed.concepts)), dtype=bool)
         rows, blocked = self.blocked.take(targets)
@@ -68,7 +69,7 @@ class Proposals:
 
     @cached_property
     def is_outside(self) -> Mask:
-        """Return whether each concept is no class, (K,)."""
+        """Return the concepts that are not classes as a mask, (K,)."""
         outside = np.ones(len(self.concept_texts), dtype=bool)
         outside[self.class_concepts] = False
         return outside
@@ -96,5 +97,5 @@ class Proposals:
 
 
 def prompt(name: str) -> str:
-    """Return the text of a name: a prompt in lower case and with spaces."""
+    """Return the prompt for a name. The name is in lower case, with spaces instead of underscores."""
     return PROMPT.format(name.lower().replace("_", " "))

@@ -1,4 +1,4 @@
-"""Superclasses: sets of classes that differ only in fine detail, as predicates over lemma names.
+"""Superclasses: sets of classes that differ only in fine detail. Predicates over lemma names define them.
 
 The file has the authors' format: one JSON object per line, {"id": [[lemma, …], …]}. A class belongs to the superclass
 if, for any inner list, all of its lemmas occur among the lemma names of the class's synset and of its hypernyms. The

@@ -12,7 +12,7 @@ from service.taxonomy.wordnet_proposals import class_prompts, index_texts
 
 @dataclass(frozen=True)
 class VocabularyText:
-    """A text that is no class, and the classes and superclasses that it is near."""
+    """A text that names no class, and the classes and superclasses to which it is similar (near)."""
 
     text: str
     classes: tuple[int, ...]
@@ -20,7 +20,7 @@ class VocabularyText:
 
 
 def propose_vocabulary(vocabulary: tuple[VocabularyText, ...], label_space: LabelSpace) -> Proposals:
-    """Return the proposals for a label space. Concepts are the classes and the texts of the vocabulary, in order."""
+    """Return the proposals for a label space. Concepts are the classes, then the texts of the vocabulary."""
     num_classes = label_space.num_classes
     near_classes: list[list[int]] = [[] for _ in range(num_classes)]
     near_superclasses: list[list[int]] = [[] for _ in label_space.superclasses.ids]

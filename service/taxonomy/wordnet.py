@@ -23,7 +23,7 @@ class Taxonomy:
     classes: tuple[int, ...]  # (C,) the synset of each class
     lemmas: Mapping[int, tuple[str, ...]]
     hypernyms: Mapping[int, tuple[int, ...]]
-    hyponyms: Mapping[int, tuple[int, ...]]  # hyponyms of the classes' direct hypernyms
+    hyponyms: Mapping[int, tuple[int, ...]]  # only of the direct hypernyms of classes
 
     def wordnet_id(self, class_index: int) -> str:
         """Return the WordNet ID of a class, such as n01440764."""
@@ -55,7 +55,7 @@ class Taxonomy:
         )
 
     def covers(self, synset: int) -> bool:
-        """Return whether the hypernyms and siblings of a synset are known: not if it is only the sibling of a class."""
+        """Return whether hypernyms and siblings are known. They are unknown for a synset that is only a sibling."""
         parents = self.hypernyms.get(synset, ())
         return bool(parents) and all(parent in self.hyponyms for parent in parents)
 

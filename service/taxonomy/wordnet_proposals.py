@@ -1,8 +1,9 @@
 """Proposals from WordNet, for label spaces whose classes have synsets.
 
-The concepts near a class are the direct siblings of its synset, and the synsets on each of its hypernym paths, from the
-first meta label downward. A target blocks its own synset and all of its hypernyms. A class without a synset has its
-name and synonyms as texts, and nothing is near it.
+Two kinds of concepts are near a class: the direct siblings of its synset; and, on each of its hypernym paths, the
+synsets from the first meta label downward. A meta label is one of the general terms in META_LABELS. A target blocks its
+own synset and all of its hypernyms. The texts of a class without a synset are its name and synonyms, and no concept is
+near such a class.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ def propose_synsets(taxonomy: Taxonomy, label_space: LabelSpace) -> Proposals:
 
     Args:
         taxonomy: The part of WordNet around the synsets of the classes.
-        label_space: Classes, of which at least one has a synset.
+        label_space: The classes. At least one of them has a synset.
     """
     synset_of_class = [int(synset[1:]) if synset else None for synset in label_space.synsets]
     near = [[] if synset is None else _near(taxonomy, synset) for synset in synset_of_class]
@@ -83,7 +84,7 @@ def index_texts(prompts: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], Numb
 
 
 def _near(taxonomy: Taxonomy, synset: int) -> list[int]:
-    """Return the distinct siblings and hypernyms that are proposed for a synset, in order."""
+    """Return the synsets near a synset without duplicates: siblings, then hypernyms."""
     siblings = {hyponym for parent in taxonomy.hypernyms[synset] for hyponym in taxonomy.hyponyms[parent]}
     return list(dict.fromkeys([*sorted(siblings), *_hypernyms_below_meta_labels(taxonomy, synset)]))
 

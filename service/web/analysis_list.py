@@ -1,4 +1,4 @@
-"""The page of the list: it begins after a position, or ends before it."""
+"""A page of the list of analyses, which begins after a position or ends before a position."""
 
 import re
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ class AnalysisList:
         return queries.list_analyses(self._stores, self._filter, self._order, cursor, PAGE_SIZE)
 
     def _find_start(self, before: Cursor) -> Cursor | None:
-        """Return the position after which the page that ends before `before` begins; None for the first page."""
+        """Return the position before the page that ends at `before`; None if that is the first page."""
         backwards = queries.list_analyses(self._stores, self._filter, self._order.reversed, before, PAGE_SIZE + 1)
         return self._order.cursor(backwards.analyses[PAGE_SIZE]) if len(backwards.analyses) > PAGE_SIZE else None
 

@@ -30,7 +30,7 @@ from service.web.status import status_of
 ROUTE = "errata.route"  # scope key: the path of the matching route
 UNTRACED = "/livez", "/readyz", "/metrics"  # called every few seconds
 METHODS = "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
-# A page has many of them, and browsers cache them.
+# Requests of these routes do not count toward the quota: a page causes many of them, and browsers cache the responses.
 UNCOUNTED = frozenset(
     {"/static/{name}", "/datasets/{dataset}/thumbnails/{image:path}", "/datasets/{dataset}/pictures/{image:path}"}
 )
@@ -56,11 +56,11 @@ def retry_header(error: ErrataError) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class SiteContent:
-    """What an application serves besides its health, and to whom."""
+    """The routes of an application besides its health checks, and the conditions for requests."""
 
     routes: Sequence[Route] = ()
     http_error: Callable[[int, str, str], Response] | None = None  # response for a status (404, 405), method, and path
-    allowed_hosts: Collection[str] | None = None  # besides addresses and names without a dot; None for any
+    allowed_hosts: Collection[str] | None = None  # host names with a dot; None for any
     access: Authorizer = ALLOW_ALL
     quota: RequestQuota = field(default_factory=RequestQuota)
     refusal: Refusal = _refusal  # response to a request of a route that is not authorized
@@ -177,7 +177,7 @@ class _RequestMetrics:
 
 @contextmanager
 def _traced(scope: Scope) -> Iterator[None]:
-    """Record a request as a span, which has its route instead of its path, since paths can have names of files."""
+    """Record a request as a span. The span has the route but not the path, which can contain names of files."""
     if scope["path"] in UNTRACED:
         yield
         return

@@ -130,7 +130,7 @@ class EvidencePages:
         dataset, token, error = request.path_params["dataset"], form_token(request), sent.error
         versions = list_versions(self._stores, dataset)
         is_admin = may(Scope.ADMIN)
-        events = list_audit_events(self._stores, dataset) if is_admin else ()  # as the API: only for `admin`
+        events = list_audit_events(self._stores, dataset) if is_admin else ()  # only for `admin`, as in the API
         forms = FormsView(
             can_change=is_admin,
             versions_url=versions_url(dataset),

@@ -1,7 +1,8 @@
 """Forms that change something, protected against cross-site request forgery (CSRF).
 
-Browsers send the password of Basic authentication, and the right to reach a local service, with each request, also with
-one that another site causes. A form is therefore accepted only if both conditions hold (docs/adr/0072-forms.md):
+Another site can make a browser send requests to this service. The browser adds the password of Basic authentication to
+these requests, and it can reach a service on the same computer. A form is therefore accepted only if both conditions
+hold (docs/adr/0072-forms.md):
 
 1. The browser says that a page of this service sent it: `Sec-Fetch-Site`, or `Origin` if that header is missing.
 2. Its hidden field FIELD equals the cookie COOKIE. Other sites can neither read nor set the cookie.

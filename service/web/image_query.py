@@ -22,7 +22,7 @@ MAX_DIGITS = 9  # of a page
 
 
 def check_parameters(request: Request, names: Collection[str]) -> None:
-    """Raise InvalidRequest if a request has other parameters."""
+    """Raise InvalidRequest if a request has a parameter that is not in `names`."""
     for name in request.query_params:
         if name not in names:
             raise InvalidRequest(

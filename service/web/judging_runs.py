@@ -19,7 +19,7 @@ from service.analyses.reanalyze_all import ReanalysisProgress, reanalyze_all
 from service.redact import log_fields, public_message
 
 MAX_CHANGES = 2  # runs and other changes of evidence at once
-MAX_RUNS = 100  # that are remembered
+MAX_RUNS = 100  # runs in memory
 MAX_SKIPPED = 20  # analyses that a run names
 RETRY_SECONDS = 10.0
 _log = structlog.get_logger()
@@ -59,7 +59,7 @@ class JudgingRuns:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Run a block as one of MAX_CHANGES changes of evidence; raise TooBusy if there are as many."""
+        """Run a block as one of MAX_CHANGES changes of evidence; raise TooBusy if all of them are in progress."""
         self._acquire()
         try:
             yield

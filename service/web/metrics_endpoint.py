@@ -1,7 +1,8 @@
 """`/metrics`: generated at most once a second, and sent to a bounded number of clients at a time.
 
-The endpoint needs no token. Its text has megabytes if there are many results. All responses share one text, and a
-connection gets one piece of it at a time: a client that does not read costs no more memory than a piece.
+The endpoint needs no token. Its text is several megabytes long if there are many results. All responses share one text,
+and a connection gets one piece of the text at a time: a client that does not read occupies the memory of only one
+piece.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ CACHE_SECONDS = 1.0  # time for which a text is reused
 SLOW_SECONDS = 0.25  # the cache time grows with the time to generate the text,
 MAX_CACHE_FACTOR = 4.0  # up to this multiple of CACHE_SECONDS
 MAX_CACHE_HITS = (
-    16  # responses with the same text; more wait for the next one, so that no client gains by more requests
+    16  # responses with the same text; further requests wait for the next text, so that repetition has no benefit
 )
 MAX_RESPONSES = 32  # concurrent responses; a further response evicts the oldest
 MIN_RESPONSE_SECONDS = 1.0  # time before a response can be evicted; until then, further requests are refused
@@ -33,7 +34,7 @@ _REFUSAL = PlainTextResponse("Too many requests for metrics. Try again later.\n"
 
 
 class MetricsEndpoint:
-    """Answers requests for a registry's metrics."""
+    """Answers requests for the metrics of a Prometheus registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry

@@ -1,7 +1,7 @@
 """Streaming parser of a form with a file: fields in memory, the file in a temporary file, both bounded.
 
 Call `feed` with the pieces of the body and then `finish`. The field of the form's token must precede the file, so that
-nothing is stored for another site.
+the service stores no file of a form from another site.
 """
 
 from collections.abc import Callable

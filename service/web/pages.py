@@ -162,7 +162,7 @@ class Pages:
         analysis = queries.get(self._ports.stores, analysis_id)
         if analysis.state is State.SUCCEEDED:
             key: tuple[str, ...] = ("report", analysis_id)
-            if curves_of(analysis.request.dataset) is None:  # the report compares the model with the other own models
+            if curves_of(analysis.request.dataset) is None:  # the report compares the model with other analyzed models
                 key = (*key, str(self._ports.stores.index.version))
             return self._respond_cached(request, key, lambda: report.report_page(self._ports, analysis_id))
         return html_page(render("analysis.html", site=True, view=pending_view(analysis)))
@@ -265,7 +265,7 @@ class Pages:
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
         """Return a page that never changes, or 304 if the browser has it."""
-        html = self._cache.get((visible_owner() or "", *key), render_page)  # each owner sees other analyses
+        html = self._cache.get((visible_owner() or "", *key), render_page)  # each owner sees different analyses
         tag = f'"{hashlib.sha256(html.encode()).hexdigest()[:32]}"'
         if request.headers.get("If-None-Match") == tag:
             return Response(status_code=304, headers=HEADERS | {"ETag": tag})

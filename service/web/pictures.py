@@ -3,8 +3,9 @@
 /datasets/{dataset}/thumbnails/{image}     a JPEG of at most 256 x 256 pixels
 /datasets/{dataset}/pictures/{image}       a JPEG of at most 2,048 x 2,048 pixels
 
-The parameter `v` is the version of the image's file. Browsers keep the picture at a URL with the current version, and
-ask at other URLs whether the picture has changed. A missing or unreadable image has a placeholder with the status 404.
+The parameter `v` is the version of the image's file. Browsers keep the picture at a URL with the current version. At
+other URLs, they ask whether the picture has changed. For a missing or unreadable image, the response is a placeholder
+with the status 404.
 """
 
 import asyncio

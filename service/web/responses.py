@@ -16,7 +16,7 @@ from service.web.status import STATUS_TITLES, status_of
 HEADERS = {
     "Content-Security-Policy": content_security_policy(site=True) + "; frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",  # no-referrer would remove the origin from forms, which they need
+    "Referrer-Policy": "same-origin",  # no-referrer would remove the Origin header, which forms need
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-cache, private",

@@ -1,4 +1,4 @@
-"""The form of a review: its fields, and what it says."""
+"""The form of a review: its fields, and the review that they describe."""
 
 import secrets
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class ReviewForm:
     evidence: str = ""  # digest of the bundle whose labels the page shows
     choices: Mapping[int, bool] = field(default_factory=dict)  # whether a class is in the image
     added: tuple[str, ...] = ()  # further classes: IDs or names
-    search: str = ""  # text that a class contains
+    search: str = ""  # text to search for in the classes
     problematic: bool | None = None
     reason: str = ""
     comment: str = ""
@@ -111,7 +111,7 @@ def parse_form(fields: "ImmutableMultiDict[str, str]") -> ReviewForm:
 
 
 def _identify(label_space: LabelSpace, index: int) -> str:
-    """Return a text that means only this class. A number that is an ID can also be the index of another class."""
+    """Return a text that identifies only this class. A number that is an ID can also be the index of another class."""
     texts = (label_space.ids[index], label_space.names[index], *label_space.synonyms[index], str(index))
     return next((text for text in texts if label_space.match(text) == (index,)), label_space.ids[index])
 

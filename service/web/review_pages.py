@@ -113,7 +113,7 @@ class ReviewPages:
 
 
 def _with_form(endpoint: Endpoint) -> Endpoint:
-    """Return an endpoint that finds the fields of the form, or the error, in `request.state.form`."""
+    """Return an endpoint that first puts the fields of the form, or the error, into `request.state.form`."""
 
     async def read_and_call(request: Request) -> Response:
         try:

@@ -19,8 +19,8 @@ from service.web.review_form import CLASS_FIELD, ReviewForm
 
 MAX_LABELS = 50  # labels, and other classes, of one image on a page
 MAX_NAMES = 20  # classes in one sentence, and conflicts
-MAX_FOUND = 20  # classes that contain a text
-MAX_OPTIONS = 2_500  # classes that a page lists; data sets with more have the search only
+MAX_FOUND = 20  # classes that a search finds
+MAX_OPTIONS = 2_500  # classes that a page lists; for data sets with more, the page has only the search
 PAGE_SIZE = 50  # images on a page of the queue
 MAX_REVIEWS = 50  # newest reviews of one image on a page
 
@@ -141,7 +141,7 @@ def form_url(form: ReviewForm) -> str:
 
 
 def queue_page_url(form: ReviewForm, page: int = 1) -> str:
-    """Return the URL of a page of the queue from which the image of a form comes."""
+    """Return the URL of a page of the queue that the form belongs to."""
     number = str(page) if page > 1 else ""
     return queue_url(dataset=form.dataset, analysis=form.analysis, reviewer=form.reviewer, page=number)
 
@@ -383,7 +383,7 @@ def _mentions(review: Review, class_id: str) -> bool:
 
 
 def _sides(votes: dict[tuple[str, bool], bool]) -> tuple[list[str], list[str]]:
-    """Return the names of those who say yes, and of those who say no."""
+    """Return the names of the reviewers who say yes, and of those who say no."""
     names = {voter: voter[0] if voter[1] else f"{voter[0]} (not authenticated)" for voter in votes}
     yes, no = ([names[voter] for voter, vote in votes.items() if vote is side] for side in (True, False))
     return yes, no

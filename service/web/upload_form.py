@@ -40,7 +40,7 @@ class UploadFields:
         return cls(**texts, accept_implausible="accept_implausible" in fields)
 
     def request(self, file_name: str) -> AnalysisRequest:
-        """Return the request; without a name, the analysis is named after the file.
+        """Return the request. If the form has no display name, the analysis is named after the file.
 
         Raises:
             InvalidRequest: A label, the row order, or the minimum coverage is invalid.

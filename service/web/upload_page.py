@@ -1,10 +1,10 @@
-"""Files from a browser, which waits while they are used.
+"""Uploads from a browser, which waits until the service has processed the file.
 
 POST /upload                                a predictions file, which is judged
 POST /datasets/{dataset}/evidence/labels    a labels file, from which evidence is built: base
 
 A file is received into a temporary file before it is used: browsers show no response before they have sent the
-whole request. Slow senders are refused as by the gRPC API, and both share the limit on concurrent uploads.
+whole request. Slow senders are refused as in the gRPC API, which shares the limit on concurrent uploads.
 """
 
 import asyncio
@@ -118,7 +118,7 @@ class UploadPage:
         return RedirectResponse(url, status_code=303, headers=HEADERS)
 
     async def _read_body(self, request: Request, form: FileForm) -> None:
-        """Parse the body; raise the first error after the rest of the body, unless that is too large."""
+        """Parse the body. After an error, read up to MAX_DRAINED further bytes, and then raise the error."""
         pieces, buffer = PacedStream(request.stream(), len), bytearray()
         error: ErrataError | None = None
         num_drained = 0
@@ -157,7 +157,7 @@ class UploadPage:
             watcher.cancel()
 
     async def _run(self, function: Callable[[], Result], is_cancelled: Event | None = None) -> Result:
-        """Call a function in a thread. A canceled request waits for its end, since the thread uses the file."""
+        """Call a function in a thread. After a cancellation, wait until it ends, since it uses the file."""
         run = partial(copy_context().run, function)
         future = asyncio.get_running_loop().run_in_executor(self._pool, run)
         try:

@@ -1,4 +1,4 @@
-"""Messages of answers in words."""
+"""Messages of free-text answers."""
 
 from dataclasses import fields
 
@@ -11,7 +11,7 @@ _PLAIN = [field.name for field in fields(AnswerSummary) if field.name != "exampl
 
 
 def to_answer_mapping(summary: AnswerSummary) -> pb.AnswerMapping:
-    """Convert how answers were mapped to classes."""
+    """Convert a summary of how answers were mapped to classes."""
     return pb.AnswerMapping(
         **{name: getattr(summary, name) for name in _PLAIN},
         examples=[
@@ -27,7 +27,7 @@ def to_answer_mapping(summary: AnswerSummary) -> pb.AnswerMapping:
 
 
 def from_answer_mapping(message: pb.AnswerMapping) -> AnswerSummary:
-    """Convert a message to how answers were mapped to classes; raise InvalidRequest for an unknown outcome."""
+    """Convert a message to a summary of mapped answers; raise InvalidRequest for an unknown outcome."""
     return AnswerSummary(
         **{name: getattr(message, name) for name in _PLAIN},
         examples=tuple(

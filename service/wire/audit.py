@@ -63,7 +63,7 @@ def to_audit_event(event: AuditEvent) -> pb.AuditEvent:
 
 
 def to_progress(progress: ReanalysisProgress) -> pb.ReanalyzeAnalysesResponse:
-    """Convert the outcome for one analysis."""
+    """Convert the outcome of judging one analysis again."""
     return pb.ReanalyzeAnalysesResponse(
         num_done=progress.done,
         num_total=progress.total,

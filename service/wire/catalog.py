@@ -14,8 +14,8 @@ def to_dataset(default: Manifest, has_images: bool) -> pb.Dataset:
     """Convert a data set.
 
     Args:
-        default: The manifest of its default bundle.
-        has_images: Whether a live worker has its images.
+        default: The manifest of the default bundle of the data set.
+        has_images: Whether a live worker has the images of the data set.
     """
     return pb.Dataset(
         name=dataset_name(default.dataset),
@@ -73,7 +73,7 @@ def to_classes(label_space: LabelSpace, indices: range, evidence: str) -> list[p
 
 
 def _num_classes(manifest: Manifest) -> int:
-    """Return the number of classes; a bundle without it has the classes of ImageNet-1k."""
+    """Return the number of classes of a bundle; that of ImageNet-1k if the manifest does not state it."""
     return manifest.counts.get("classes", imagenet_1k().num_classes)
 
 
@@ -83,7 +83,7 @@ def to_model(offer: ModelOffer) -> pb.Model:
 
 
 def to_error_type(error_type: ErrorType) -> pb.ErrorTypeInfo:
-    """Convert an error type, with the shipped agreement with experts."""
+    """Convert an error type, with the agreement with experts that ships with this package."""
     values = shipped_agreement().types.get(error_type)
     has_agreement = values is not None and values.num_judged > 0
     return pb.ErrorTypeInfo(

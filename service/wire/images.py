@@ -12,7 +12,7 @@ from service.wire.names import analysis_id, error_type_of, optional, optional_cl
 
 
 def image_query(request: pb.ListImagesRequest, label_space: LabelSpace) -> ImageQuery:
-    """Convert the request of ListImages; its classes are those of a label space."""
+    """Convert the request of ListImages, whose classes belong to a label space."""
     condition = request.filter
     return ImageQuery(
         analysis=analysis_id(request.parent, "parent"),

@@ -58,13 +58,13 @@ def analysis_id(name: str, field: str = "name") -> str:
 
 
 def verdict_ids(name: str) -> tuple[str, str]:
-    """Return the ID of the analysis, and the file name, of a verdict; raise InvalidRequest for another form."""
+    """Return the analysis ID and the file name in the name of a verdict; raise InvalidRequest for another form."""
     analysis, file_name = split_child(name, VERDICTS, "analyses/ID/verdicts/FILE_NAME")
     return analysis_id(analysis), file_name
 
 
 def evidence_ids(name: str, field: str = "name") -> tuple[str, str]:
-    """Return the data set, and the digest prefix, of an evidence bundle; raise InvalidRequest for another form."""
+    """Return the data set and the digest prefix in the name of a bundle; raise InvalidRequest for another form."""
     form = "datasets/DATASET/evidence/DIGEST, with `default` as the default"
     dataset, identifier = split_child(name, EVIDENCE, form, field)
     return dataset_id(dataset), evidence_id(identifier)
@@ -112,7 +112,7 @@ def optional_class(text: str, field: str, label_space: LabelSpace) -> int | None
 
 
 def check_enum(enum: Any, value: int, field: str) -> None:
-    """Raise InvalidRequest for a value that an enumeration of the protos does not have."""
+    """Raise InvalidRequest if a value is not in an enumeration of the protos."""
     if value not in enum.values():
         name = enum.DESCRIPTOR.name
         raise InvalidRequest(f"Unknown {name} {value}. Expected a value of the enum.", field=field)

@@ -56,7 +56,7 @@ def cursor_token(cursor: Cursor | None, key: str) -> str:
 
     Args:
         cursor: The position.
-        key: Identifies the query, for which alone the token is valid; see `query_key`.
+        key: Identifies the query; the token is valid only for this query. See `query_key`.
     """
     return "" if cursor is None else _encode([cursor.value, cursor.id, key])
 
@@ -83,7 +83,7 @@ def token_cursor(token: str, key: str, order: Order) -> Cursor | None:
 
 
 def query_key(query: Message) -> str:
-    """Return a digest of a query without its page; equal queries have the same digest."""
+    """Return a digest of a query without its paging fields; equal queries have the same digest."""
     fields = to_dict(query)
     fields.pop("page_token", None)
     fields.pop("page_size", None)
@@ -96,7 +96,7 @@ def fields_key(fields: Mapping[str, Any]) -> str:
 
 
 def page_of(items: Items, request: Any) -> tuple[Items, str]:
-    """Return the page of a list that a request selects, and the token of the next page, which is empty for the last.
+    """Return the requested page of a list, and the token of the next page; the last page has an empty token.
 
     Args:
         items: The whole list.
@@ -109,9 +109,9 @@ def page_of(items: Items, request: Any) -> tuple[Items, str]:
 
 
 def page_of_records(records: Sequence[Record], request: Any) -> tuple[Sequence[Record], str]:
-    """Return the page of records, newest first, that a request selects, and the token of the next page.
+    """Return the requested page of records, newest first, and the token of the next page.
 
-    Records that are added between two pages neither repeat nor hide others.
+    If records are added between two requests, the next page neither repeats nor skips other records.
 
     Args:
         records: All records, newest first.
@@ -131,10 +131,11 @@ def page_of_query(
     query: Callable[[tuple[datetime, str] | None, int], tuple[Sequence[Record], tuple[datetime, str] | None]],
     request: Any,
 ) -> tuple[Sequence[Record], str]:
-    """Return the page of records, newest first, that a query finds, and the token of the next page.
+    """Return the requested page of the records of a query, newest first, and the token of the next page.
 
     Args:
-        query: Returns at most a number of records after a position, and the position of the next page.
+        query: Gets a position and a limit. Returns at most `limit` records after the position, and the position of
+            the next page.
         request: The request, with `page_size` and `page_token`.
     """
     key = query_key(request)

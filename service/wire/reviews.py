@@ -39,7 +39,7 @@ def review_request(message: pb.CreateReviewRequest) -> ReviewRequest:
 
 
 def _undone_id(name: str, dataset: str, image: str) -> str:
-    """Return the ID of the review that another one of the same image undoes, from its name or ID."""
+    """Return the ID of the review that a new review of the same image undoes; `name` can also be its ID."""
     if not name.startswith(DATASETS):
         return name
     *actual, review_id = review_ids(name, "undoes")
@@ -70,7 +70,7 @@ def to_review(review: Review, is_undone: bool = False) -> pb.Review:
 
 
 def labels_export(message: pb.ExportReviewsRequest, dataset: str) -> LabelsExport | None:
-    """Convert the request of ExportReviews; None if it asks for reviews."""
+    """Convert the request of ExportReviews; None if the request is for reviews instead of labels."""
     check_enum(pb.ReviewFormat, message.format, "format")
     if message.format not in (pb.REVIEW_FORMAT_LABELS_CSV, pb.REVIEW_FORMAT_LABELS_JSONL):
         return None

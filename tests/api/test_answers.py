@@ -1,4 +1,4 @@
-"""Answers in words through the API, the command, and the pages."""
+"""Free-text answers through the API, the command, and the pages."""
 
 import csv
 import io

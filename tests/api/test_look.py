@@ -236,7 +236,7 @@ def test_the_three_exports_have_the_same_verdicts(client: Client, analysis: pb.A
         {**item, "problematic": " ".join(item["problematic"]), "groups": " ".join(item["groups"])} for item in as_json
     ]
     for item in flat:
-        for name in ("answer", "answer_outcome", "answer_relation"):  # only tables of answers in words have them
+        for name in ("answer", "answer_outcome", "answer_relation"):  # only tables of free-text answers have them
             del item[name]
     assert {group for item in listed for group in item.groups} >= {"organism", "artifact"}
     assert [_typed(row) for row in table] == flat

@@ -21,7 +21,7 @@ def open_channel(server: str, credentials: grpc.ChannelCredentials | None, optio
 
 
 async def open_file(path: str | Path) -> BinaryIO:
-    """Open a file for reading, in a thread. A buffer could not be closed while a thread waits for a pipe."""
+    """Open a file without a buffer in a thread. A buffer cannot be closed while a thread waits for a pipe."""
     return await asyncio.to_thread(Path(path).open, "rb", buffering=0)
 
 

@@ -44,7 +44,7 @@ class AsyncReviewMethods(AsyncCalls):
         Args:
             dataset: The data set.
             file_name: File name of the image.
-            reviewer: Name of the reviewer. With a token, the token's name is the reviewer.
+            reviewer: Name of the reviewer. Omit it if the client has a token, whose name is then the reviewer.
             **statements: See `ReviewStatements`.
 
         Raises:
@@ -93,8 +93,8 @@ class AsyncReviewMethods(AsyncCalls):
             format: `jsonl` for the reviews; `labels_csv` or `labels_jsonl` for the labels after the reviews.
             evidence: Name or digest prefix of the bundle whose labels the reviews correct. Default: the data set's
                 default bundle.
-            min_reviews: Number of reviewers that must have voted on a class.
-            only_reviewed: Whether the labels are only those of images with reviews.
+            min_reviews: Minimum number of reviewers who voted on a class; fewer votes do not count.
+            only_reviewed: Whether to export the labels of only those images that have reviews.
         """
         request = pb.ExportReviewsRequest(
             parent=dataset_name(dataset),
@@ -114,8 +114,8 @@ class AsyncReviewMethods(AsyncCalls):
         Args:
             reviews: Path of the file, or its content as a binary stream.
             dataset: The data set.
-            keep_authentication: Whether reviewers that the file marks as authenticated stay so, for a backup of the
-                same service.
+            keep_authentication: Whether reviewers that the file marks as authenticated stay authenticated. Use it to
+                restore a backup of the same service.
 
         Raises:
             InvalidRow: If a line is invalid; nothing is imported. `violations` has the lines.

@@ -45,7 +45,7 @@ class Calls:
     def _send_file(
         self, method: Callable[..., Any], message: type[Any], header: Any, file: str | Path | BinaryIO
     ) -> Any:
-        """Send a file, after a header unless it is None, and return the response."""
+        """Send the header unless it is None, then a file, and return the response."""
         if not isinstance(file, str | Path):
             return self._call(method, upload_messages(message, header, file), deadline=None, request="upload")
         opened = open_file(file)

@@ -199,12 +199,12 @@ class Client(ReviewMethods, EvidenceMethods):
     def analyze_all(
         self, models: Iterable[str], dataset: str = "imagenet-real", **options: Unpack[AnalysisOptions]
     ) -> builtins.list[Analysis]:
-        """Queue an analysis of each model. If one is refused, those that were queued before it are canceled.
+        """Queue an analysis of each model. If a model is refused, cancel the analyses that were queued before.
 
         Args:
             models: Model IDs.
             dataset: The data set.
-            **options: See `AnalysisOptions`. Each analysis has the request ID with its position appended.
+            **options: See `AnalysisOptions`. The position of each model is appended to the request ID.
 
         Returns:
             The queued analyses, in the order of the models.
@@ -238,14 +238,16 @@ class Client(ReviewMethods, EvidenceMethods):
 
         Args:
             predictions: Path of the file, or its content as a binary stream: CSV, JSON, JSONL, Parquet, npz, or npy.
-                Or path of a folder with a JSON file for each image. Text files can have answers in words.
+                A path can also be that of a folder with a JSON file for each image. Text files can contain free-text
+                answers instead of classes.
             dataset: The data set.
             row_order: The order of the rows of an npz or npy file: `path` or `file-name`.
             accept_implausible: Accept predictions whose row order or class numbering looks wrong. Their analysis is
                 marked as `implausible`, and no trend uses it.
             min_coverage: Minimum share of the evaluated images that have a prediction, from 0 to 1.
             subset: Names of the images that the file covers on purpose. Predictions of other images are ignored.
-            answers_mapping: The content of a CSV file `answer,class` for answers in words. It has priority over names.
+            answers_mapping: The content of a CSV file `answer,class` for free-text answers. It has priority over names
+                of classes.
             **options: See `AnalysisOptions`.
 
         Returns:
@@ -283,7 +285,7 @@ class Client(ReviewMethods, EvidenceMethods):
     ) -> Iterator[Analysis]:
         """Yield the analyses that meet the conditions, and fetch them page by page.
 
-        Analyses that are created meanwhile neither repeat nor hide others.
+        If analyses are created meanwhile, each of the others still occurs exactly once.
 
         Args:
             filter: The conditions as a message.
@@ -311,7 +313,7 @@ class Client(ReviewMethods, EvidenceMethods):
 
         Args:
             analysis: The analysis.
-            timeout: Seconds after which the iteration ends. Default: no limit.
+            timeout: Seconds after which the iteration ends, even if the analysis has not finished. Default: no limit.
 
         Raises:
             Unavailable: If the service has been unavailable for 60 seconds.
@@ -372,7 +374,7 @@ class Client(ReviewMethods, EvidenceMethods):
         Args:
             analysis: The analysis with the predictions.
             evidence: Name or digest prefix of the bundle. Default: the data set's default bundle.
-            request_id: Makes the call safe to repeat.
+            request_id: An ID that makes the call safe to repeat.
 
         Returns:
             The new analysis.
@@ -458,7 +460,7 @@ class Client(ReviewMethods, EvidenceMethods):
         filter: pb.ImageFilter | None = None,
         **conditions: Unpack[ImageConditions],
     ) -> pb.ListImagesResponse:
-        """Return images, their number (`total_size`), and the number of images of each value of a facet (`facets`).
+        """Return images, the number of matches (`total_size`), and the numbers of images by facet value (`facets`).
 
         Args:
             analysis: The analysis.

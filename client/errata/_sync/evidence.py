@@ -12,7 +12,7 @@ from errata.requests import AuditConditions, audit_request
 
 
 class EvidenceMethods(Calls):
-    """Build, upload, and publish evidence, and judge analyses again."""
+    """Build, upload, and publish evidence, and reanalyze stored predictions with it."""
 
     _evidence: Any
 
@@ -22,7 +22,7 @@ class EvidenceMethods(Calls):
         Args:
             dataset: The data set.
             base: Name or digest prefix of the bundle. Default: the data set's default bundle.
-            min_reviews: Number of reviewers that must have voted on a class.
+            min_reviews: Minimum number of reviewers who voted on a class; fewer votes do not count.
 
         Raises:
             InvalidEvidence: If no review changes the bundle.
@@ -76,7 +76,7 @@ class EvidenceMethods(Calls):
         return self._call(self._evidence.SetDefaultEvidence, request, deadline=None)
 
     def reanalyze_all(self, dataset: str, evidence: str = "") -> Iterator[pb.ReanalyzeAnalysesResponse]:
-        """Judge all archived analyses of a data set with a bundle, and yield the outcome for each.
+        """Reanalyze all archived analyses of a data set with a bundle, and yield the outcome for each.
 
         Args:
             dataset: The data set.

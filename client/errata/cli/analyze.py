@@ -76,7 +76,7 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
     "mapping",
     type=FilePath(),
     metavar="FILE",
-    help="For answers in words: a CSV file answer,class with the classes of answers.",
+    help="For free-text answers: a CSV file answer,class with the classes of answers.",
 )
 @min_coverage_option(
     "Minimum share of the evaluated images that need a prediction. Default: 0. With --gate, the gate requires it "
@@ -200,7 +200,7 @@ def _check_model(model: str) -> None:
 
 
 def _coverage_options(predictions: Path | None, min_coverage: float | None, subset: Path | None) -> dict[str, Any]:
-    """Return the options of an upload about its images; raise InvalidRequest if a model has some."""
+    """Return the options about the images of an upload; raise InvalidRequest for these options without an upload."""
     if predictions is None and (min_coverage is not None or subset is not None):
         option = "--subset" if subset is not None else "--min-coverage"
         raise InvalidRequest(
@@ -235,7 +235,7 @@ def _read_mapping(file: Path | None, predictions: Path | None) -> str:
         return ""
     if predictions is None:
         raise InvalidRequest(
-            "--answers-mapping needs --predictions with answers in words. Add it, or remove --answers-mapping.",
+            "--answers-mapping needs --predictions with free-text answers. Add it, or remove --answers-mapping.",
             field="answers_mapping",
         )
     return read_text(file, MAX_MAPPING, "answers_mapping")
@@ -276,7 +276,7 @@ def _run(ctx: click.Context, client: Client, submit: Callable[[], pb.Analysis]) 
         return follow(client, submit().name, stderr_console())
     except KeyboardInterrupt:
         try:
-            name = submit().name  # the request has an ID, so this is the same analysis
+            name = submit().name  # the request ID makes this call return the same analysis
             client.cancel(name)
             stderr_console().print(f"Canceled {safe(name)}")
         except ErrataError as error:

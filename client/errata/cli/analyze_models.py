@@ -98,7 +98,7 @@ def _show_table(analyses: Sequence[pb.Analysis], gates: Sequence[pb.GateResult])
 
 
 def _statistics(analysis: pb.Analysis) -> list[str]:
-    """Return the statistics of all images; dashes before the analysis has succeeded."""
+    """Return the statistics of all images; dashes unless the analysis has succeeded."""
     if not analysis.HasField("summary"):
         return [MISSING] * 3
     group = analysis.summary.groups[ALL]

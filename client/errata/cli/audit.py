@@ -91,5 +91,5 @@ def _print_table(events: Iterable[pb.AuditEvent]) -> None:
 
 
 def _shorten(name: str, value: str) -> str:
-    """Return a detail; of a digest, its start."""
+    """Return the value of a detail; only the start of a digest."""
     return value[:12] if name.endswith("sha256") else value

@@ -1,4 +1,4 @@
-"""Lookup of classes without a service: the same matching as that of requests to a service."""
+"""Lookup of classes without a service, by the same rules as in requests to a service."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from errata import v1 as pb
 
 
 def match_class(classes: Sequence[pb.Class], text: str) -> list[int]:
-    """Return the indices of the classes that a text can mean, ascending; one if it identifies a class.
+    """Return the indices of the classes that a text can mean, ascending: one index if the text is unambiguous.
 
-    The exact ID counts first, then an ID, name, or synonym in any case, then the index. A number that is the ID or name
-    of one class and the index of another means both.
+    A class matches by its exact ID. If no class does, classes match by ID, name, or synonym in any case. A number also
+    matches by index: if it is the ID or name of one class and the index of another, both match.
     """
     text = text.strip()
     key = normalize(text)
@@ -25,5 +25,5 @@ def match_class(classes: Sequence[pb.Class], text: str) -> list[int]:
 
 
 def normalize(name: str) -> str:
-    """Return a name in the form in which names are compared: lower case, with spaces, letters with their accents."""
+    """Return a name in the form for comparisons: in lower case, with spaces for underscores, in Unicode form NFC."""
     return unicodedata.normalize("NFC", name.strip().replace("_", " ").lower())

@@ -49,7 +49,7 @@ def command(name: str | None = None, *, examples: str) -> Callable[[Callable[...
 
 
 class FilePath(click.Path):
-    """The type of options that are paths. Empty text, such as an unset shell variable, is not the current folder."""
+    """The type of options that are paths. Empty text, as from an unset shell variable, is an error."""
 
     def __init__(self, path_type: type[Path | str] = Path) -> None:
         super().__init__(path_type=path_type)
@@ -66,7 +66,7 @@ class Entry:
     """The module that defines a command, and its line in the help of the group."""
 
     help: str
-    module: str = ""  # empty: the package errata-service provides the command
+    module: str = ""  # empty if the package errata-service provides the command
     attribute: str = ""
 
 

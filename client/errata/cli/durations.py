@@ -12,7 +12,7 @@ def parse_duration(text: str, option: str) -> float:
 
     Args:
         text: The duration.
-        option: The option that has it.
+        option: The option with this value, for the error.
 
     Raises:
         InvalidRequest: The text is not a duration.

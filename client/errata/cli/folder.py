@@ -23,7 +23,7 @@ MAX_SUMMARY = 1 << 20  # bytes
 MAX_VERDICTS = 1 << 28  # bytes
 MAX_REPORT = 1 << 28  # bytes
 MAX_CLASSES = 1 << 28  # bytes
-MAX_CANDIDATES = 5  # classes in an error about a name of several classes
+MAX_CANDIDATES = 5  # classes in the error for a name that several classes have
 
 Parsed = TypeVar("Parsed")
 
@@ -40,7 +40,7 @@ class VerdictSelection:
 
 
 def is_folder(text: str) -> bool:
-    """Return whether a text is the path of a folder that --output wrote. Empty text is not the current folder."""
+    """Return whether a text is the path of a folder that --output wrote. Empty text is not a path."""
     try:
         return bool(text) and (Path(text) / SUMMARY).is_file()
     except (OSError, ValueError):  # not a possible path
@@ -48,7 +48,7 @@ def is_folder(text: str) -> bool:
 
 
 def all_folders(texts: list[str]) -> bool:
-    """Return whether there are texts, and all of them are paths of folders that --output wrote."""
+    """Return whether there is at least one text and each text is the path of a folder that --output wrote."""
     return bool(texts) and all(map(is_folder, texts))
 
 
@@ -68,7 +68,7 @@ def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
     """Write the classes, the verdicts, the report, and finally the summary of an analysis into a folder."""
     try:
         classes = client.classes(analysis.dataset, analysis.evidence)
-    except UnknownMethod:  # an earlier version, whose classes are those of ImageNet-1k
+    except UnknownMethod:  # of a service that only has the classes of ImageNet-1k
         classes = []
     write_output(folder / CLASSES, "".join(f"{json.dumps(to_dict(item))}\n" for item in classes).encode())
     write_output(folder / VERDICTS, b"".join(client.export(analysis.name)))
@@ -204,7 +204,7 @@ def find_verdict(folder: Path, image: str) -> pb.Verdict:
     """Return the verdict on an image.
 
     Raises:
-        ImageNotFound: The folder has no verdict on it.
+        ImageNotFound: The folder has no verdict on the image.
     """
     for verdict in read_verdicts(folder):
         if verdict.file_name == image:
@@ -213,7 +213,7 @@ def find_verdict(folder: Path, image: str) -> pb.Verdict:
 
 
 def _classes_of(verdicts: Sequence[pb.Verdict]) -> list[pb.Class]:
-    """Return the classes of verdicts, without their IDs and synonyms."""
+    """Return the classes that occur in verdicts, without IDs and synonyms."""
     names = {verdict.target: verdict.target_name for verdict in verdicts}
     names |= {
         verdict.effective_target: verdict.effective_target_name for verdict in verdicts if verdict.rejected_target

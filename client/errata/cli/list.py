@@ -132,7 +132,7 @@ def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> l
     widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
     if not is_wide:
         widths[DATASET] = min(widths[DATASET], MAX_DATASET)
-        for column in (NAME, DATASET):  # a data set is shortened only if a short name is not enough
+        for column in (NAME, DATASET):  # the data set is shortened only if a shortened name is not enough
             excess = sum(widths) + len(gap) * (len(widths) - 1) - width
             widths[column] = max(min(widths[column], MIN_NAME), widths[column] - max(0, excess))
     return [gap.join(_cells(row, widths)).rstrip() for row in rows]
@@ -158,7 +158,7 @@ def _row(analysis: pb.Analysis, length: int, is_wide: bool) -> list[str]:
 
 
 def _state(analysis: pb.Analysis, is_wide: bool) -> str:
-    """Return the state of an analysis, with what sets its result apart; in a narrow table, a coverage instead of it."""
+    """Return the state of an analysis with notes on its result. In narrow tables, a partial coverage replaces both."""
     coverage = partial_coverage(analysis) if analysis.HasField("summary") else ""
     if coverage and not is_wide:
         return f"{'subset' if analysis.HasField('subset') else 'partial'} {coverage.removesuffix(' of a subset')}"

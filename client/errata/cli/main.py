@@ -50,7 +50,7 @@ errata list --dataset imagenet-real --limit 10
 errata report predictions.csv --output report.html
 errata COMMAND --help
 """
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of stdout; those of files are InvalidInput
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of writes to stdout; errors of files are InvalidInput
 COMPLETE_VARIABLE = "_ERRATA_COMPLETE"  # click reads it
 HINTS: dict[type[ErrataError], str] = {
     ConnectionFailed: "Set the address of the service with --server or ERRATA_SERVER. With --local, most commands "
@@ -130,7 +130,7 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except ErrataError as error:
-        if COMPLETE_VARIABLE not in os.environ:  # a shell shows messages of completions between its prompts
+        if COMPLETE_VARIABLE not in os.environ:  # during a completion, messages would appear at the shell's prompt
             print_error(error)
         return exit_code_of(error)
     except ClosedPipe:
@@ -177,7 +177,7 @@ def _check_encoding(arguments: Sequence[str]) -> None:
 
 
 def _open_missing_streams() -> None:
-    """Open /dev/null for standard streams that the caller has closed, so that no file or socket gets their number."""
+    """Open /dev/null for standard streams that the caller closed, so that no file or socket gets their descriptor."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
@@ -186,7 +186,7 @@ def _open_missing_streams() -> None:
 
 
 def _discard_stdout() -> None:
-    """Discard what stdout has not written. Python flushes it once more at exit."""
+    """Discard unwritten output, because Python flushes stdout once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

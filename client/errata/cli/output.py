@@ -1,6 +1,6 @@
 """Files that options name: input files, and results at the path of --output or on stdout.
 
-Without rich, whose import takes 40 ms.
+This module does not use rich, because importing rich takes 40 ms.
 """
 
 import os
@@ -17,7 +17,7 @@ from errata.errors import InvalidInput, InvalidRequest
 from errata.files import read_file, write_file
 
 STDOUT = Path("-")
-PIPE_WIDTH = 1 << 16  # columns of output that no terminal shows: nothing is wrapped
+PIPE_WIDTH = 1 << 16  # columns of output that is not shown in a terminal, so that no line is wrapped
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -55,7 +55,7 @@ def read_input(file: Path, limit: int, option: str) -> bytes:
 
 
 def read_text(file: Path, limit: int, option: str) -> str:
-    """Return the text of a file; raise InvalidInput as `read_input`, and if it is not UTF-8."""
+    """Return the text of a file; raise InvalidInput as `read_input` does, and if the file is not UTF-8."""
     content = read_input(file, limit, option)
     try:
         return content.decode("utf-8-sig")
@@ -65,7 +65,7 @@ def read_text(file: Path, limit: int, option: str) -> str:
 
 
 def report_path(output: str | None, default_name: str, as_json: bool) -> Path | None:
-    """Return the file for an HTML report, as `output_path` does.
+    """Return the path of the file for an HTML report; see `output_path`.
 
     Raises:
         InvalidRequest: The report and the JSON would both go to stdout.

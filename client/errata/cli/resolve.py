@@ -22,7 +22,7 @@ _ID_PREFIX = re.compile(r"[0-9a-z]{1,21}")
 
 
 def resolve(client: Client, analysis: str, unique: bool = False) -> str:
-    """Return the name of an analysis. Of several with the same display name, it is the newest, and a note says so.
+    """Return the name of an analysis. If several have the display name, return the newest one and print a note.
 
     Args:
         client: The service that has the analysis.
@@ -31,7 +31,8 @@ def resolve(client: Client, analysis: str, unique: bool = False) -> str:
 
     Raises:
         AnalysisNotFound: No analysis matches.
-        InvalidRequest: More than one analysis matches, and not only by a display name. The message lists them.
+        InvalidRequest: Several analyses match, and `unique` is true or one of them matches by its ID. The message lists
+            them.
     """
     if is_folder(analysis):
         return read_analysis(Path(analysis)).name
@@ -73,7 +74,7 @@ def _matches(client: Client, analysis: str, identifier: str) -> Iterator[pb.Anal
     """Yield the analyses whose ID starts with a text, then those with this display name."""
     if _ID_PREFIX.fullmatch(identifier):
         for match in client.list(id_prefix=identifier):
-            if match.name.startswith(PREFIX + identifier):  # an older service ignores the condition
+            if match.name.startswith(PREFIX + identifier):  # older services ignore `id_prefix`
                 yield match
     if analysis:
         for match in client.list(display_name=analysis):

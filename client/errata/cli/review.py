@@ -262,7 +262,7 @@ def import_reviews(dataset: str, file: Path, keep_authentication: bool, target: 
 
 @contextmanager
 def _reviewer_remedy(reviewer: str) -> Iterator[None]:
-    """Name the option --reviewer if the service needs the name of a reviewer."""
+    """Change the error for a missing reviewer to one that names the option --reviewer."""
     try:
         yield
     except InvalidRequest as error:

@@ -206,7 +206,7 @@ def _show_by(analysis: str, by: str, as_json: bool, target: Target) -> None:
 
 @contextmanager
 def _folder_remedy(analysis: str, missing: str) -> Iterator[None]:
-    """Name the options that select a service, if a folder does not have what a command shows and there is none."""
+    """Add the options that select a service to the error for a missing service, if ANALYSIS is a folder."""
     try:
         yield
     except ConnectionFailed as error:

@@ -52,7 +52,7 @@ def new_table(*titles: str, left: int = 1, title: str | None = None, unbroken: C
         titles: The titles of the columns.
         left: Number of columns that are aligned to the left, from the first one.
         title: The title of the table.
-        unbroken: Titles of columns whose cells have one line, such as times and IDs, so that they can be copied.
+        unbroken: Titles of columns whose cells stay on one line, such as times and IDs, so that users can copy them.
     """
     table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     for number, name in enumerate(titles):
@@ -62,19 +62,19 @@ def new_table(*titles: str, left: int = 1, title: str | None = None, unbroken: C
 
 
 def indented(text: str, columns: int, style: str = "none") -> Padding:
-    """Return text, with markup, whose lines all start after a number of columns."""
+    """Return text with markup, with each line indented by a number of columns."""
     return Padding(text, (0, 0, 0, columns), style=style, expand=False)
 
 
 def labeled(label: str, text: str, width: int | None = None) -> Table:
-    """Return a label and a text, both with markup, whose lines all start after the label.
+    """Return a label and a text, both with markup. All lines of the text start in the column after the label.
 
     Each text is a table of its own, so that no line ends with spaces in a pipe.
 
     Args:
         label: The label.
         text: The text.
-        width: Columns of labels that are aligned to the right; None: the label is not aligned.
+        width: Width in columns of labels that are aligned to the right. None: the label has its own width.
     """
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="left" if width is None else "right", width=width, no_wrap=True)
@@ -119,7 +119,7 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
 
 
 def _show_answers(answers: pb.AnswerMapping, console: Console) -> None:
-    """Show how answers in words were mapped to classes, and the most frequent answers without a class."""
+    """Show how free-text answers were mapped to classes, and the most frequent answers without a class."""
     for note in answers_notes(answers):
         console.print(safe(note))
     table = new_table("answer", "names", "images", left=2, title="Answers without a class")
@@ -154,7 +154,7 @@ def _summary_table(analysis: pb.Analysis, names: Sequence[str], narrow: bool) ->
 
 
 def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console) -> None:
-    """Show a breakdown by class or superclass; rows with the most model failures come first, empty rows are omitted."""
+    """Show a breakdown by class or superclass: most model failures first, without empty rows."""
     table = new_table("", "images", "multi-label", "noise", "minor", "explainable", "failures", "gain")
     num_rows = Counter(row.display_name for row in breakdown.rows)
     for row in sorted(breakdown.rows, key=lambda row: -severe_total(row.counts)):

@@ -1,4 +1,4 @@
-"""The comparison of an index with the names in its archive, which also builds the index."""
+"""The comparison of an index with the names in its archive. The first comparison builds the index."""
 
 import time
 from collections.abc import Callable, Sequence, Set
@@ -19,7 +19,7 @@ _log = structlog.get_logger()
 class Comparison:
     """Adds the analyses that an index lacks, and removes those that the archive no longer has.
 
-    Only names are compared, so that documents are read once. The newest analyses are added first.
+    Only names are compared, so that each document is read only once. The newest analyses are added first.
 
     Args:
         archive: The archive with the index.
@@ -34,9 +34,9 @@ class Comparison:
         self._index = index
         self._on_pending = on_pending
         self._unreadable: Set[str] = frozenset()  # ids whose documents could not be read; they are not read again
-        self._last_ids: Set[str] | None = None  # the ids in the archive at the last comparison that ended
+        self._last_ids: Set[str] | None = None  # the ids in the archive at the last complete comparison
         self._archive_id = ""
-        self._is_valid = True  # whether the index has lost nothing since the comparison began
+        self._is_valid = True  # False if the index lost its content since the comparison began
         self._stopped = Event()
         self.first_ended = Event()
 
@@ -62,7 +62,7 @@ class Comparison:
         self._is_valid = True
         self._archive_id = self._archive_id or self._archive.find_id()
         self._index.bind(self._archive_id)
-        indexed = self._index.ids()  # before the archive is listed: what is added meanwhile was not deleted
+        indexed = self._index.ids()  # before the archive is listed: an analysis added between is not deleted
         ids = self._archive.ids()
         if ids is self._last_ids:
             self._index.mark(is_complete=True)
@@ -77,7 +77,7 @@ class Comparison:
             self._index.mark(is_complete=True)
 
     def _check_identity(self) -> None:
-        """Raise Unavailable if the archive is gone, for example because its volume was unmounted."""
+        """Raise Unavailable if the archive is missing or another one, for example because its volume was unmounted."""
         if self._archive_id and self._archive.find_id() != self._archive_id:
             raise Unavailable(
                 "The archive is missing, or another one is in its place. Restore it, or restart the service to use "

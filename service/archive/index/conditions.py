@@ -8,9 +8,9 @@ from service.domain import NEWEST_FIRST, AnalysisFilter, Cursor, Order
 from service.domain.listing import microseconds
 
 Value = str | int | float
-COUNTED = 1000  # analyses of a condition that are counted; a condition with fewer ones is rare
-TRIGRAM = 3  # characters of the shortest word that the table `search` finds
-# Conditions on equality, which are also names of columns.
+COUNTED = 1000  # analyses that are counted for a condition; a condition that fewer analyses meet is rare
+TRIGRAM = 3  # length of the shortest word that the table `search` can find
+# Fields of a filter that are compared for equality. The columns have the same names.
 _EQUALITY = ("dataset", "model", "display_name", "evidence", "request_id", "owner", "computation")
 
 
@@ -20,10 +20,10 @@ class Start:
 
     condition: str
     values: tuple[Value, ...]
-    test: str  # the same condition for rows that another condition selects
+    test: str  # the same condition, as a test of the rows that another condition selects
     source: str = "analyses a"  # the table of the condition
     tables: str = "analyses a"  # the tables of a query that starts from it; CROSS JOIN keeps their order
-    time_table: str = ""  # the table whose index continues with the time; empty: the index is not ordered by time
+    time_table: str = ""  # the table whose index is ordered by time for this condition; empty: none
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Query:
     conditions: list[str] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     table: str = "a"  # the table with the columns of the order
-    is_sorted: bool = False  # whether few rows are sorted; otherwise they are read in the order of an index
+    is_sorted: bool = False  # whether SQLite sorts the rows, which are few; otherwise an index has their order
 
     def add(self, condition: str, *values: Value) -> None:
         """Add a condition that rows must meet."""
@@ -53,13 +53,13 @@ class Query:
         self.add(f"({self._column}, {self.table}.id) {operator} (?, ?)", cursor.value, cursor.id)
 
     def select(self, limit: int) -> str:
-        """Return the statement of the first ids in order."""
+        """Return the statement that selects the first ids in order."""
         direction = "DESC" if self.order.is_descending else "ASC"
         order = f"{self._column} {direction}, {self.table}.id {direction}"
         return f"SELECT a.id {self._rows} ORDER BY {order} LIMIT {int(limit)}"
 
     def count(self, limit: int | None) -> str:
-        """Return the statement of the number of rows, at most `limit`."""
+        """Return the statement that counts the rows, at most up to `limit`."""
         if limit is None:
             return f"SELECT count(*) {self._rows}"
         return f"SELECT count(*) FROM (SELECT 1 {self._rows} LIMIT {int(limit)})"  # noqa: S608 - values are parameters
@@ -107,7 +107,7 @@ def _choose_start(starts: Sequence[Start], is_by_time: bool, count: Callable[[St
 
 
 def _starts(analysis_filter: AnalysisFilter) -> Iterator[Start]:
-    """Yield the conditions with an index. A unary plus keeps SQLite from using the index of a column."""
+    """Yield the conditions with an index. In a test, a unary plus keeps SQLite from using the index of a column."""
     for label in analysis_filter.labels.items():
         yield Start(
             "l.key = ? AND l.value = ?",
@@ -122,7 +122,7 @@ def _starts(analysis_filter: AnalysisFilter) -> Iterator[Start]:
         if value := getattr(analysis_filter, name):
             time_table = "" if name == "request_id" else "a"
             yield Start(f"a.{name} = ?", (value,), f"+a.{name} = ?", time_table=time_table)
-    if len(analysis_filter.states) == 1:  # several states have no common order
+    if len(analysis_filter.states) == 1:  # an index has no common order of several states
         yield Start("a.state = ?", tuple(state_names(analysis_filter.states)), "+a.state = ?", time_table="a")
     if prefix := analysis_filter.id_prefix:
         yield Start("a.id >= ? AND a.id < ?", (prefix, prefix + "\x7f"), "+a.id >= ? AND +a.id < ?")  # ids are ASCII
@@ -132,7 +132,7 @@ def _starts(analysis_filter: AnalysisFilter) -> Iterator[Start]:
 
 
 def _phrase(word: str) -> str:
-    """Return a word as a phrase of FTS5."""
+    """Return a word as a quoted phrase of FTS5, the full-text search of SQLite."""
     quoted = word.replace('"', '""')
     return f'"{quoted}"'
 

@@ -17,18 +17,18 @@ DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 DAMAGE_MESSAGES = ("no such table", "no such column", "already exists", "Could not decode to UTF-8")
 BUSY_SECONDS = 10.0
 WRITER_CACHE = 32 << 10  # KiB
-CHECKPOINT_PAGES = 4000  # size of the log at which its pages are written to the file: a build changes pages repeatedly
-RETRY_AFTER = 5.0  # seconds, in the error for a file that cannot be read or written
+CHECKPOINT_PAGES = 4000  # size of the log at which its pages are written to the file; a build changes each page often
+RETRY_AFTER = 5.0  # seconds, in the error that the file cannot be read or written
 _log = structlog.get_logger()
 
 
 class Database:
-    """A file that only this process uses. One thread writes at a time; other threads read meanwhile.
+    """An SQLite file that only this process uses. One thread writes at a time, while other threads read.
 
     A damaged file, or one of another schema, is replaced with an empty one.
 
     Args:
-        path: The file; it and its folder need not exist.
+        path: The file. The file and its folder are created if they do not exist.
         on_replaced: Called after a damaged file was replaced.
 
     Raises:
@@ -52,12 +52,12 @@ class Database:
             self._writer = self._open()
 
     def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Return the result of a query.
+        """Run a query, and return its result.
 
         Raises:
             Unavailable: The file cannot be read.
         """
-        for _ in range(2):  # the second time, with the file that replaces a damaged one
+        for _ in range(2):  # the second attempt reads the file that replaces a damaged one
             generation, connection = self._generation, None
             try:
                 connection = self._take_reader()
@@ -76,7 +76,7 @@ class Database:
         raise _unavailable("The index of analyses is damaged.")
 
     def write(self, change: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Return the result of a change, which is one transaction.
+        """Make a change in one transaction, and return its result.
 
         Raises:
             Unavailable: The file cannot be written.
@@ -127,11 +127,11 @@ class Database:
         self._on_replaced()
 
     def _is_lost(self, error: Exception) -> bool:
-        """Return whether the file is damaged or was deleted, and not only unusable, such as without descriptors."""
+        """Return whether the file is damaged or deleted. Other errors, such as no free file descriptor, can pass."""
         return _is_damage(error) or (_code(error) == sqlite3.SQLITE_CANTOPEN and not self._path.exists())
 
     def _open(self) -> sqlite3.Connection:
-        """Return the connection that writes, to a file with the tables of this version."""
+        """Return the connection for writes, to a file with the tables of this version."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = self._connect("rwc")
         try:
@@ -142,7 +142,7 @@ class Database:
                 self._delete_files()
                 connection = self._connect("rwc")
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")  # a power failure can lose the last changes, not the file
+            connection.execute("PRAGMA synchronous = NORMAL")  # a power failure can lose the last changes only
             connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             if schema != VERSION:

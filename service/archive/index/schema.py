@@ -4,7 +4,7 @@ analyses   columns for filters, sort orders, trends, and metrics
 labels     the labels of each analysis, so that a query starts from the analyses of a label, newest first
 search     trigram index of the text that searches compare
 documents  the compressed document of each analysis, for listings
-totals     the number of analyses by data set and state; triggers of the database keep it up to date
+totals     the number of analyses by data set and state, which triggers of the database update
 meta       the id of the archive
 """
 
@@ -20,12 +20,12 @@ from service.domain import ALL, ERROR_TYPES, Analysis, ErrorType, GroupNumbers, 
 from service.domain.coverage import dataset_share
 from service.domain.listing import NO_VALUE, SORT_VALUES, end_of, microseconds, searchable_text, version_key
 
-SCHEMA = 1  # increment it with each change of the values in the tables: the index is then rebuilt
-RATES = ("top1_accuracy", "multi_label_accuracy", "model_failures", "severe_error_rate")  # columns and orders
+SCHEMA = 1  # increment it when the values in the tables change, so that indexes are rebuilt
+RATES = ("top1_accuracy", "multi_label_accuracy", "model_failures", "severe_error_rate")  # columns and sort orders
 COMPRESSION = 3  # level of zlib: 40 µs for a document of 8 kB, which becomes 1.6 kB
 
-# Each index begins with the column of a filter and continues with the order of a listing, so that a page reads only
-# its own rows. Absent values are NULL, and partial indexes skip them.
+# Most indexes begin with the column of a filter and continue with the order of a listing, so that a page reads only its
+# own rows. Absent values are NULL, and partial indexes skip them.
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE analyses (
@@ -78,10 +78,10 @@ CREATE TRIGGER count_removed AFTER DELETE ON analyses BEGIN
   UPDATE totals SET number = number - 1 WHERE dataset = old.dataset AND state = old.state;
 END;
 """
-# The names in documents, which a newer version can extend. A version reads neither all names of a newer one nor counts
-# of a new error type in the documents of an older one, so that each builds its own index.
+# The enum names in documents. Versions of Errata with different names build different indexes: an older version cannot
+# read all names of a newer one, and the documents of an older one have no counts of a new error type.
 _NAMES = [member.name for member in (*ERROR_TYPES, *State, *RowOrder)]
-VERSION = zlib.crc32(json.dumps([SCHEMA, documents.SCHEMA, TABLES, _NAMES]).encode()) >> 1  # 31 bits, as SQLite stores
+VERSION = zlib.crc32(json.dumps([SCHEMA, documents.SCHEMA, TABLES, _NAMES]).encode()) >> 1  # SQLite stores 31 bits
 
 
 def analysis_row(analysis: Analysis) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def unpack_document(packed: bytes) -> Analysis:
 
 
 def stored_result(row: tuple[Any, ...]) -> StoredResult:
-    """Return the result of a row of RESULT_COLUMNS."""
+    """Return the result in a row with the columns RESULT_COLUMNS."""
     analysis_id, title, labels, architecture, digest, model, version, abstained, top1_accuracy, *others = row
     owner, coverage, overall, group = others
     overall_numbers = _unpack_numbers(overall)
@@ -151,7 +151,7 @@ def stored_result(row: tuple[Any, ...]) -> StoredResult:
     )
 
 
-# The parameter is the JSON path of a group.
+# The parameter `group` is the JSON path of a group.
 RESULT_COLUMNS = f"""
   id, display_name, labels, architecture, predictions_digest, version_model, version, abstained, top1_accuracy,
   owner, coverage, json_extract(numbers, '$.{ALL}'), json_extract(numbers, :group)

@@ -1,8 +1,8 @@
-"""The file of an index: each process has its own, also if several processes share a data folder.
+"""The file of an index. Each process has its own file, even if several processes share a data folder.
 
 SQLite's write-ahead log needs memory that all its users share, so processes on several hosts cannot use one file on a
 network file system. Each process locks the first free number of the folder and uses the file of this number. The kernel
-releases the lock when the process ends in any way, and the next process continues with the file.
+releases the lock however the process ends, and the next process continues with the file.
 """
 
 import fcntl

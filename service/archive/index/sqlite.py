@@ -26,7 +26,7 @@ from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, Cursor, Model
 
 Result = TypeVar("Result")
 VARIABLES = 1000  # ids per statement
-MAX_REMOVED = 10_000  # removed ids that a comparison in progress must not add again
+MAX_REMOVED = 10_000  # maximum number of removed ids to remember, which a comparison in progress must not add again
 
 
 class SqliteIndex:
@@ -38,7 +38,7 @@ class SqliteIndex:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._archive_id: str | None = None  # None: not yet compared
+        self._archive_id: str | None = None  # None: not bound yet
         self._is_complete = False
         self._version = 0
         self._removed: OrderedDict[str, None] = OrderedDict()
@@ -61,7 +61,7 @@ class SqliteIndex:
         Queries find nothing before the first call.
 
         Args:
-            archive_id: The id; empty if the archive has none yet, so that any content is used.
+            archive_id: The id; empty if the archive has none yet. For an empty id, the index keeps any content.
         """
         if archive_id == self._archive_id:
             return
@@ -74,7 +74,7 @@ class SqliteIndex:
         stored = self._database.read(
             lambda connection: connection.execute("SELECT value FROM meta WHERE name = 'archive'").fetchone()
         )
-        was_compared = self._archive_id is not None  # before the archive had an id, so the content is its own
+        was_compared = self._archive_id is not None  # in this case, the content already comes from this archive
         if stored is not None and stored[0] != archive_id and not was_compared:
             self._database.replace()
         self._database.write(
@@ -112,9 +112,9 @@ class SqliteIndex:
         until: Cursor | None = None,
         limit: int | None = None,
     ) -> int:
-        """Return the number of analyses that match a filter; with `until`, of those up to a position of an order.
+        """Return the number of analyses that match a filter; with `until`, only up to this position in the order.
 
-        With `limit`, more analyses than that may be counted as `limit`.
+        With a `limit`, the result may be `limit` if there are more analyses.
         """
 
         def select(connection: sqlite3.Connection) -> int:
@@ -128,7 +128,7 @@ class SqliteIndex:
         return self._read(select, 0)
 
     def contained(self, analysis_ids: Collection[str]) -> Set[str]:
-        """Return those of some ids that the index has."""
+        """Return the given ids that are in the index."""
 
         def select(connection: sqlite3.Connection) -> set[str]:
             return {
@@ -149,7 +149,7 @@ class SqliteIndex:
         )
 
     def results(self, dataset: str, evidence: str, group: str) -> Sequence[StoredResult]:
-        """Return the plausible results of a data set that were judged with some evidence, newest first."""
+        """Return the plausible results of a data set that were judged with this evidence, newest first."""
         statement = (
             f"SELECT {RESULT_COLUMNS} FROM analyses INDEXED BY by_result "  # noqa: S608 - constant columns
             "WHERE dataset = :dataset AND evidence = :evidence AND state = 'SUCCEEDED' AND implausible = 0 "
@@ -159,7 +159,7 @@ class SqliteIndex:
         return self._read(lambda connection: [*map(stored_result, connection.execute(statement, values))], [])
 
     def newest_versions(self) -> Sequence[ModelVersion]:
-        """Return the newest successful analysis of each version of each named model on each data set, newest first."""
+        """Return the newest successful analysis for each named model, version, and data set; newest first."""
         statement = (
             "SELECT version_model, version, dataset, max(id) FROM analyses "
             "WHERE state = 'SUCCEEDED' AND version_model IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 4 DESC"
@@ -239,7 +239,7 @@ def _count(connection: sqlite3.Connection, start: Start) -> int:
 
 
 def _total(connection: sqlite3.Connection, analysis_filter: AnalysisFilter) -> int | None:
-    """Return the number of analyses of a filter that has only a data set and states; None for other filters."""
+    """Return the number of analyses that match, if the filter has at most a data set and states; otherwise None."""
     if analysis_filter != AnalysisFilter(states=analysis_filter.states, dataset=analysis_filter.dataset):
         return None
     names = state_names(analysis_filter.states)

@@ -1,1 +1,1 @@
-"""Answers in words, which vision-language models give, and the classes that they name."""
+"""Free-text answers, which vision-language models give, and the classes that they name."""

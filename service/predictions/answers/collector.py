@@ -9,11 +9,11 @@ from service.domain import NO_CLASS, AnswerOutcome, Answers
 from service.domain.answers import MAX_STORED, NO_ANSWER
 from service.predictions.answers.matcher import AnswerMatch, AnswerMatcher
 
-MAX_CANDIDATES = 5  # stored classes of an ambiguous answer
+MAX_CANDIDATES = 5  # maximum number of classes that are stored for an ambiguous answer
 
 
 class AnswerCollector:
-    """The distinct answers of an upload, which are at most as many as its rows, and the answers of A images."""
+    """The distinct answers of an upload, and the answer of each of A images."""
 
     def __init__(self, matcher: AnswerMatcher, num_images: int) -> None:
         self._matcher = matcher

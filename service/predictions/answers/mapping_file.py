@@ -1,4 +1,4 @@
-"""Read a mapping file, CSV `answer,class`, whose classes have priority over names. An empty class means none."""
+"""Read a mapping file: CSV `answer,class`. Its classes override those of names. An empty class means no class."""
 
 import csv
 import hashlib
@@ -16,11 +16,11 @@ HEADER = "answer,class"
 MAX_BYTES = 1_000_000
 MAX_ROWS = 20_000
 MAX_VIOLATIONS = 10
-MAX_FIELD = 1000  # characters of an answer
+MAX_FIELD = 1000  # maximum length of an answer in characters
 
 
 def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
-    """Return the content of a mapping file; an empty text is no file.
+    """Return the content of a mapping file; an empty text means that there is no file.
 
     Raises:
         InvalidUpload: The file is too large, or it is not CSV with the columns `answer` and `class`.
@@ -62,7 +62,7 @@ def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
 
 
 def digest_mapping(text: str) -> str:
-    """Return the SHA-256 of a mapping file; empty without one."""
+    """Return the SHA-256 of a mapping file; empty if there is no file."""
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
@@ -70,9 +70,10 @@ def _find_problem(row: Mapping[str | None, Any], key: str, class_index: int | No
     """Return the field and the problem of a row; None if it is valid.
 
     Args:
-        row: The values by column. The key None has the values without a column, and a column without a value has None.
+        row: The values by column, as csv.DictReader returns them: the key None has the surplus values, and a missing
+            value is None.
         key: The normalized answer.
-        class_index: The class; None for no class, and for an unknown one.
+        class_index: The class; None if the row has no class or an unknown one.
     """
     answer, class_text = row["answer"], row["class"]
     if None in row or answer is None or class_text is None:

@@ -1,4 +1,4 @@
-"""Find the class that an answer in words names."""
+"""Find the class that a free-text answer names."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class AnswerMatch:
     """The class of an answer, or why it has none."""
 
     outcome: AnswerOutcome
-    classes: Classes = ()  # exactly one if the outcome is MAPPED, several if it is AMBIGUOUS, otherwise none
+    classes: Classes = ()  # one class if the outcome is MAPPED, several if it is AMBIGUOUS, otherwise none
     overridden: bool = False  # whether the mapping file lists the answer
 
     @classmethod
@@ -33,10 +33,10 @@ UNKNOWN, OUTSIDE = AnswerMatch(AnswerOutcome.UNKNOWN), AnswerMatch(AnswerOutcome
 class AnswerMapping:
     """The content of a mapping file."""
 
-    classes: Mapping[str, int | None] = field(default_factory=dict)  # by normalized answer; None: no class
+    classes: Mapping[str, int | None] = field(default_factory=dict)  # class by normalized answer; None: no class
 
     def find(self, answer: str) -> AnswerMatch | None:
-        """Return the match of an answer that the file lists; None for another one."""
+        """Return the match of an answer; None if the file does not list the answer."""
         key = normalize_answer(answer)
         if key not in self.classes:
             return None
@@ -54,7 +54,7 @@ class AnswerMatcher:
     Args:
         label_space: The classes.
         mapping: The mapping file.
-        terms: Texts of a vocabulary, which are no class.
+        terms: Texts of a vocabulary that name no class.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class AnswerMatcher:
         return AnswerMatch.of(classes) if classes else UNKNOWN
 
     def _find_class(self, text: str) -> Classes:
-        """Return the classes of a normalized text, or of the first form of which it is the plural."""
+        """Return the classes of a normalized text, or of its first singular form that names a class."""
         return next((classes for form in self._nouns.forms(text) if (classes := self._classes.get(form))), ())
 
     def _find_contained(self, text: str) -> Iterator[int]:
         """Yield the classes whose names a text contains.
 
-        From left to right, the longest name or noun counts, so that `hot dog` does not contain `dog`.
+        At each word, from left to right, the longest name or noun is used, so that `hot dog` does not contain `dog`.
         """
         words, start = text.split(" "), 0
         while start < len(words):

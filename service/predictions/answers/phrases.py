@@ -20,11 +20,11 @@ _OPENINGS = (
 )
 _OPENING = re.compile(rf"^(?:{'|'.join(_OPENINGS)}) (?=.)")
 _ENDING = re.compile(rf"(?<=.) (?:in|on) (?:the|this) {_PICTURE}$")
-MAX_PHRASES = 4  # openings that are removed one after another
+MAX_PHRASES = 4  # maximum number of openings that are removed one after another
 
 
 def iterate_cores(answer: str) -> Iterator[str]:
-    """Yield the normalized answer, then the rest without each phrase at its start or end; no empty texts."""
+    """Yield the normalized answer, then the rest after each phrase that is removed. Skip empty texts."""
     text = normalize_answer(answer)
     if text:
         yield text

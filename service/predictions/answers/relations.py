@@ -1,4 +1,4 @@
-"""Whether a wrong answer is a more general or a more specific name of a label: by WordNet, and by superclasses."""
+"""Find whether a wrong answer is a more general or more specific name of a label, by WordNet and superclasses."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -20,8 +20,8 @@ class AnswerRelations:
 
         Args:
             answer: The answer.
-            predicted: Its class; negative: none.
-            labels: Classes.
+            predicted: The class of the answer; negative: none.
+            labels: The classes that are labels of the image.
         """
         cores = [] if predicted >= 0 else [*iterate_cores(answer)]
         synsets = self._synsets_of(predicted) if predicted >= 0 else self._senses(cores)
@@ -38,7 +38,7 @@ class AnswerRelations:
         return frozenset({int(synset[1:])} if synset else ())
 
     def _senses(self, cores: Sequence[str]) -> frozenset[int]:
-        """Return all synsets that have the first text that is a noun."""
+        """Return all synsets of the first text that is a noun."""
         return frozenset(next((synsets for core in cores if (synsets := self._nouns.find(core))), ()))
 
     @cached_property

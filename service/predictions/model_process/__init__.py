@@ -1,1 +1,1 @@
-"""A predictor that runs models in a child process. The worker survives if that process is killed."""
+"""A predictor that runs models in a child process. If that process is killed, the worker continues."""

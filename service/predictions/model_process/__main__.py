@@ -9,7 +9,7 @@ from typing import BinaryIO
 from service.child_process import exit_with_parent
 from service.predictions.process_tuning import tune_process
 
-OOM_SCORE = 1000  # the kernel kills this process before any other when memory runs out
+OOM_SCORE = 1000  # when memory runs out, the kernel kills this process before any other
 
 
 def main(parent: int) -> None:
@@ -18,7 +18,7 @@ def main(parent: int) -> None:
     exit_with_parent(parent)
     _raise_oom_score()
     requests, responses = _take_pipes()
-    tune_process()  # before numpy, Arrow, and torch are imported: later, it has half the effect
+    tune_process()  # before the imports of numpy, Arrow, and torch; later, it has half the effect
     from errata.errors import PermanentError
     from errata.imports import without_garbage_collection
 
@@ -48,7 +48,7 @@ def main(parent: int) -> None:
 def _ignore_stop_signals() -> None:
     """Ignore the signals that drain a worker.
 
-    A supervisor may send SIGTERM to the whole control group. The worker drains then, and ends this process itself.
+    A supervisor may send SIGTERM to all processes of the control group. The worker then drains, and ends this process.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -19,5 +19,5 @@ def model_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name.upper() in NAMES or name.startswith(PREFIXES)  # libraries read proxy variables in either case
+        if name.upper() in NAMES or name.startswith(PREFIXES)  # libraries read proxy variables in lower or upper case
     }

@@ -12,12 +12,12 @@ from errata.errors import ErrataError, InvalidInput, NotFound, PermanentError, U
 from service.domain import ModelInfo, Predictions
 from service.predictions.model_process.protocol import Message, ProtocolError
 
-BYTES_PER_IMAGE = 4  # int16 class, float16 probability
+BYTES_PER_IMAGE = 4  # per image: int16 class, float16 probability
 MAX_ERROR_TEXT = 2000  # characters of each text of an error
 MAX_INFO_TEXT = 20_000  # characters of each field of a ModelInfo
 MAX_VIOLATIONS = 10
 MAX_GPUS = 1024
-EXPECTED_ERRORS = (InvalidInput, NotFound, PermanentError, Unavailable)  # base classes of a predictor's errors
+EXPECTED_ERRORS = (InvalidInput, NotFound, PermanentError, Unavailable)  # base classes of predictor errors
 
 
 def model_info_message(info: ModelInfo) -> Message:

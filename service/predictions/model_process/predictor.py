@@ -1,4 +1,4 @@
-"""The predictor of workers: it runs the torch predictor in a child process, which can be killed at any time."""
+"""The predictor of workers. It runs the torch predictor in a child process, which can be killed at any time."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,7 +51,7 @@ class Interrupted(Exception):
 
 
 class ProcessPredictor:
-    """Runs models in one child process, which is started when it is needed.
+    """Runs models in one child process, which starts when a request needs it.
 
     The model that was loaded last stays in the memory of the child. Only one thread may call `load` and `predict`; any
     thread may call `interrupt` and `close`.
@@ -62,7 +62,7 @@ class ProcessPredictor:
         self._limits = limits
         self._lock = Lock()
         self._process: ModelProcess | None = None
-        self._models: set[str] = set()  # models that the process has loaded
+        self._models: set[str] = set()  # models that the current process has loaded
         self._is_busy = False  # whether a request is in progress
         self._is_closed = False
         self._gpu_memory: Mapping[str, tuple[int, int]] = {}
@@ -86,7 +86,7 @@ class ProcessPredictor:
             is_new = self._process is not previous
             if is_new or ended.kill_reason in (KillReason.DEADLINE, KillReason.INTERRUPTED):
                 raise self._load_error(model, ended) from ended
-        # Retry in a new process: other models may have used the memory of the old one, or damaged it.
+        # Retry in a new process: other models may have filled or damaged the memory of the old process.
         try:
             return self._load(model, label_space)
         except ProcessEnded as ended:
@@ -135,7 +135,7 @@ class ProcessPredictor:
             process.kill(KillReason.INTERRUPTED)
 
     def close(self) -> None:
-        """End the process for good. Current and later calls raise Interrupted."""
+        """End the process permanently. Current and later calls raise Interrupted."""
         self._is_closed = True
         self._end_process()
 
@@ -182,7 +182,7 @@ class ProcessPredictor:
         with self._lock:
             self._process, self._models, self._gpu_memory = process, set(), {}
             is_closed = self._is_closed
-        if is_closed:  # closed while the process started
+        if is_closed:  # `close` was called while the process started
             self._end_process()
             raise Interrupted
         try:
@@ -232,7 +232,7 @@ class ProcessPredictor:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Let `interrupt` abort the block."""
+        """Let `interrupt` and `close` abort the block."""
         assert not self._is_busy, "This is a bug: a predictor has one caller at a time."
         self._is_busy = True
         try:
@@ -265,7 +265,7 @@ class ProcessPredictor:
         match ended.kill_reason:
             case KillReason.INTERRUPTED:
                 return Interrupted()
-            case KillReason.MEMORY if self._models <= {model}:  # after other models, a new process may have enough
+            case KillReason.MEMORY if self._models <= {model}:  # if others used memory, retry in a new process
                 return self._memory_error(model)
             case KillReason.DEADLINE:
                 return WorkerLost(f"A batch of {model} took longer than {self._limits.batch_seconds:g} seconds.")

@@ -1,4 +1,4 @@
-"""One child process that runs models, with the thread that starts, monitors, and reaps it."""
+"""One child process that runs models, and the thread that starts, monitors, and reaps the process."""
 
 import os
 import signal
@@ -48,8 +48,8 @@ class ProcessEnded(Exception):
 class ModelProcess:
     """Runs `python -m service.predictions.model_process` until `kill`, or until this process ends.
 
-    With PR_SET_PDEATHSIG, the kernel kills a child when the *thread* that started it ends. Therefore the monitoring
-    thread also starts the child, and lives as long as the child.
+    With PR_SET_PDEATHSIG, the kernel kills a child when the *thread* that started it ends. Therefore, the monitoring
+    thread also starts the child, and ends only after the child.
     """
 
     def __init__(self, environment: Mapping[str, str], max_memory: int | None) -> None:
@@ -63,14 +63,14 @@ class ModelProcess:
         self._max_memory = max_memory
         self._deadline: float | None = None
         self._kill_reason: KillReason | None = None
-        self._lock = Lock()  # never signal a reaped process: its ID may belong to another process by then
+        self._lock = Lock()  # prevents signals to a reaped process, whose ID may belong to another process
         self._started, self._wake = Event(), Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._error: OSError | None = None
         self._thread = Thread(target=self._run, name="model-process", daemon=True)
 
     def start(self) -> None:
-        """Start the child; raise OSError if the system refuses."""
+        """Start the child; raise OSError if the operating system refuses."""
         self._thread.start()
         self._started.wait()
         if self._error is not None:
@@ -98,7 +98,7 @@ class ModelProcess:
 
     @contextmanager
     def time_limit(self, seconds: float) -> Iterator[None]:
-        """Kill the process if the block takes longer."""
+        """Kill the process if the block takes longer than a number of seconds."""
         self._deadline = time.monotonic() + seconds
         try:
             yield
@@ -152,7 +152,7 @@ class ModelProcess:
                 [sys.executable, "-m", "service.predictions.model_process", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                start_new_session=True,  # so that Ctrl-C reaches only the worker
+                start_new_session=True,  # own process group, so that Ctrl-C reaches only the worker
                 env=self._environment,
             )
         except OSError as error:

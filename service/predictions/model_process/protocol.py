@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-PREFIX = struct.Struct(">IQ")  # lengths of header and body in bytes
-MAX_RESPONSE = 1 << 20  # bytes of the header of a response
-MAX_REQUEST = 1 << 30  # bytes of the header of a request, which names up to a million images
+PREFIX = struct.Struct(">IQ")  # the prefix: lengths of header and body in bytes
+MAX_RESPONSE = 1 << 20  # maximum size of the header of a response in bytes
+MAX_REQUEST = 1 << 30  # maximum size of the header of a request, which names up to a million images
 
 
 class ProtocolError(Exception):

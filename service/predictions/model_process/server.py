@@ -27,7 +27,7 @@ class Server:
         self._responses = responses
         self._gpu_memory = gpu_memory
         self._batches: Iterator[Predictions] = iter(())
-        self._classes: object = None  # of the last request, with the name of the label space
+        self._classes: object = None  # name and classes of the label space in the last request
         self._label_space: LabelSpace | None = None
 
     def run(self) -> None:
@@ -35,8 +35,8 @@ class Server:
 
         Raises:
             EOFError: The worker closed the pipe.
-            SystemExit: The predictor raised an unexpected error. After an illegal memory access on a GPU, for example,
-                every later call of the process fails.
+            SystemExit: The predictor raised an unexpected error. The process ends, because every later
+                call can fail too, for example after an illegal memory access on a GPU.
         """
         while True:
             request = read_message(self._requests, MAX_REQUEST)

@@ -1,7 +1,11 @@
 """The files of a version in a registry: which of them are downloaded, and how they are loaded.
 
-The first of these that the version contains is used: a predictions file (predictions.csv, .jsonl, or .parquet);
-safetensors of an image classifier of transformers, or of an architecture of timm; an ONNX graph with its external data.
+Errata uses the first of these that the version contains:
+
+1. a predictions file (predictions.csv, .jsonl, or .parquet)
+2. safetensors of an image classifier of transformers, or of an architecture of timm
+3. an ONNX graph with its external data
+
 Nothing else is downloaded.
 """
 
@@ -55,7 +59,7 @@ def choose_files(model: str, files: Sequence[ArtifactFile], remedy: str) -> list
     Args:
         model: Model ID, for the message.
         files: The files of the version.
-        remedy: How to store a model that can be loaded, for the message.
+        remedy: Sentence for the message: how to store a model that can be loaded.
 
     Raises:
         UnsupportedFormat: There is no file that can be loaded without running code.
@@ -69,7 +73,7 @@ def choose_files(model: str, files: Sequence[ArtifactFile], remedy: str) -> list
     processors = [file for file in files if file.name == PREPROCESSOR and (file.size or 0) <= MAX_METADATA_BYTES]
     weights = [file for file in files if file.path.endswith(".safetensors")]
     if len(weights) == 1:
-        beside = _siblings(processors, weights[0]) or processors  # MLflow stores it in a folder of its own
+        beside = _siblings(processors, weights[0]) or processors  # MLflow stores this file in its own folder
         return [weights[0], *_siblings(metadata, weights[0]), *beside[:1]]
     graphs = [file for file in files if file.path.endswith(".onnx")]
     if len(graphs) == 1:
@@ -98,7 +102,7 @@ def load_files(model: str, name: str, architecture: str, policy: ModelPolicy, la
     assert folder is not None, "This is a bug: the files were downloaded to a folder."
     try:
         loaded = _load_file(model, name, architecture, policy, label_space)
-    except ModelNotFound as error:  # the version exists, but its architecture does not
+    except ModelNotFound as error:  # the version exists, but not its architecture
         raise ModelRefused(f"{model}: {error.message}") from error
     return replace(loaded, info=replace(loaded.info, model=model))
 

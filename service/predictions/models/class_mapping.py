@@ -1,8 +1,8 @@
 """Mappings of a model's outputs to the classes of a label space.
 
-`classes.json`, or `STEM.classes.json` for one weights file, is a JSON array with one entry per output: the index of a
-class, its ID, a name or synonym that only it has, or null for an output that is no class of the label space. The
-softmax ignores outputs without a class. Without a mapping, the outputs are the classes in order.
+`classes.json`, or `STEM.classes.json` for one weights file, is a JSON array with one entry per output. An entry is the
+index, the ID, or an unambiguous name or synonym of a class, or null for an output that is no class of the label space.
+The softmax ignores outputs without a class. Without a mapping, the outputs are the classes in order.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from errata.errors import ModelRefused
 from service.domain import IMAGENET_1K, LabelSpace
 from service.predictions.models.model_folder import read_json_beside
 
-MAX_SHOWN = 5  # labels in a message
+MAX_SHOWN = 5  # maximum number of labels in a message
 IMAGENET_REMEDY = (
     "Save its weights in the folder ERRATA_MODELS, put a classes.json beside them, and analyze the model ID "
     "file:NAME#ARCHITECTURE. Or upload predictions."
@@ -27,11 +27,11 @@ IMAGENET_REMEDY = (
 
 @dataclass(frozen=True)
 class OutputClasses:
-    """The classes of a label space that the outputs of a model stand for."""
+    """The class of a label space that each output of a model represents."""
 
     num_classes: int  # C
     mapping: Sequence[int | None] | None = None  # class of each output; None: the C classes in order
-    source: str = ""  # of the mapping, for messages
+    source: str = ""  # file or field of the mapping, for messages
 
     @property
     def num_outputs(self) -> int:
@@ -40,7 +40,7 @@ class OutputClasses:
 
     @property
     def description(self) -> str:
-        """Return a description of the mapping with its digest, for the transform; empty if there is no mapping."""
+        """Return the description of the mapping, with its digest, for ModelInfo.transform; empty without a mapping."""
         if self.mapping is None:
             return ""
         mapped = sum(index is not None for index in self.mapping)
@@ -49,7 +49,7 @@ class OutputClasses:
 
 
 class MappedOutputs(torch.nn.Module):
-    """Reorders a model's outputs to the classes of a label space. A class without an output is never predicted."""
+    """Reorders the outputs of a model into classes of a label space. A class without an output is never predicted."""
 
     outputs: torch.Tensor
     classes: torch.Tensor
@@ -85,7 +85,7 @@ def map_outputs(source: str, entries: object, label_space: LabelSpace) -> Output
         label_space: The label space.
 
     Raises:
-        ModelRefused: The entries are no array, an entry names no class or several, or two entries name one class.
+        ModelRefused: The entries are no array, an entry names no class or several, or two entries name the same class.
     """
     if not isinstance(entries, list):
         raise ModelRefused(f"{source}: Expected an array with one entry per output, got {entries!r:.60}.")
@@ -94,7 +94,7 @@ def map_outputs(source: str, entries: object, label_space: LabelSpace) -> Output
 
 
 def _distinct(source: str, mapping: Sequence[int | None], label_space: LabelSpace) -> OutputClasses:
-    """Return a mapping; raise ModelRefused if two outputs have one class, or fewer than two have a class."""
+    """Return a mapping; raise ModelRefused if two outputs have the same class, or fewer than two have a class."""
     indices = [index for index in mapping if index is not None]
     if len(indices) < 2:
         raise ModelRefused(f"{source}: Expected at least two outputs with a class, got {len(indices)}.")
@@ -111,7 +111,8 @@ def _distinct(source: str, mapping: Sequence[int | None], label_space: LabelSpac
 def named_outputs(model: str, config: Mapping[str, Any], label_space: LabelSpace) -> OutputClasses:
     """Return the classes of the outputs: ImageNet-1k's in order, or those in `label_names` of a config.json of timm.
 
-    A model with as many outputs as the label space has classes can still be one of other classes.
+    The number of outputs is not sufficient: a model of other classes can have as many outputs as the label space has
+    classes.
     """
     if label_space.name == IMAGENET_1K:
         return OutputClasses(label_space.num_classes)
@@ -127,8 +128,8 @@ def map_labels(source: str, id2label: object, label_space: LabelSpace) -> Output
     """Return the classes that the `id2label` of a config.json of transformers names.
 
     A label is an ID, name, or synonym of a class, or several of them with commas between, such as "tench, Tinca tinca".
-    If each label can mean the class with the index of its output, the outputs are the classes in order: two classes of
-    ImageNet-1k have the name "crane".
+    A label can be ambiguous: two classes of ImageNet-1k have the name "crane". Therefore, if each label can mean the
+    class with the index of its output, the outputs are the classes in order.
 
     Raises:
         ModelRefused: There is no label for each output, or a label names no class or several.
@@ -164,7 +165,7 @@ def _read_labels(source: str, id2label: object) -> list[str]:
 
 
 def _match_label(label: str, label_space: LabelSpace) -> Sequence[int]:
-    """Return the classes that a label can mean: those of the whole text, or else those that all known parts share."""
+    """Return the classes that the whole label can mean, or else those that all its known parts can mean."""
     if classes := label_space.match(label):
         return classes
     parts = [set(classes) for part in label.split(",") if (classes := label_space.match(part))]

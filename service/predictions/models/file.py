@@ -1,8 +1,9 @@
 """file:PATH#ARCHITECTURE: a weights file in the folder ERRATA_MODELS, on an architecture of timm.
 
-Without #ARCHITECTURE, the `architecture` of a config.json beside the weights is used. A `pretrained_cfg` in it
-describes the preprocessing. A classes.json maps outputs that are not the classes of the label space in order: see
-class_mapping.py. Safetensors beside a config.json of transformers are an image classifier of transformers.
+Without #ARCHITECTURE, the `architecture` of a config.json beside the weights is used. A `pretrained_cfg` in config.json
+describes the preprocessing. If the outputs are not the classes of the label space in order, a classes.json maps them:
+see class_mapping.py. Safetensors beside a config.json of transformers are loaded as an image classifier of that
+library.
 """
 
 from pathlib import Path, PurePosixPath

@@ -21,14 +21,15 @@ class HubFiles:
     repository: str
     revision: str | None  # None: the main branch
     policy: ModelPolicy
-    _sizes: list[int] = field(default_factory=list)  # of the fetched files, whose sum is limited
+    _sizes: list[int] = field(default_factory=list)  # sizes of the fetched files; their sum is limited
 
     def fetch(self, name: str, folder: Path) -> None:
-        """Put a file into a folder, under its name without its own folder.
+        """Put a file into a local folder, under its base name.
 
         Raises:
             ModelNotFound: The hub has no such repository or revision.
-            ModelRefused: The repository has no such file, the file is too large, or the folder has one of its name.
+            ModelRefused: The repository has no such file, the file is too large, or the folder already has a file of
+                this name.
             Unavailable: The hub cannot be reached.
         """
         if not self.fetch_if_present(name, folder):
@@ -38,7 +39,7 @@ class HubFiles:
             )
 
     def fetch_if_present(self, name: str, folder: Path) -> bool:
-        """Put a file into a folder, as `fetch` does; return False if the repository has no such file."""
+        """Put a file into a local folder, as `fetch` does; return False if the repository has no such file."""
         size = hub_file_size(self.model, self.repository, name, self.revision)
         self.policy.check_download(self.model, sum(self._sizes) + (size or 0))
         try:
@@ -49,7 +50,7 @@ class HubFiles:
                 return False
             raise
         target = folder / Path(name).name
-        if target.exists():  # a copy would change the first file in the cache, since it is a hard link
+        if target.exists():  # overwriting would change the cached file, because the existing file is a hard link
             raise ModelRefused(
                 f"{self.model}: {name} has the name of another file of the model. Save each file under its own name."
             )
@@ -60,7 +61,7 @@ class HubFiles:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Make a hard link, because checks refuse symbolic links out of a folder; copy between file systems."""
+    """Make a hard link, because later checks refuse symbolic links out of a folder. Copy between file systems."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,4 +1,4 @@
-"""hf-onnx:ORG/REPO[@REVISION][#PATH]: an ONNX graph on the Hugging Face Hub, with weights files in its folder.
+"""hf-onnx:ORG/REPO[@REVISION][#PATH]: an ONNX graph on the Hugging Face Hub, and its weights files.
 
 The transform is that of preprocessor_config.json, or of a config.json in the form of timm. `id2label` or `label_names`
 in config.json name the class of each output.

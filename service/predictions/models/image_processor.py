@@ -41,7 +41,8 @@ def read_image_processor(model: str, folder: Path, config: dict[str, Any]) -> Im
     Args:
         model: Model ID.
         folder: The folder.
-        config: The config.json of the model. Old files do not name the image processor; its type follows from this.
+        config: The config.json of the model. It determines the type of the image
+            processor if an old file does not name it.
 
     Raises:
         ModelRefused: The file is missing or invalid, or the transform does not make tensors of one shape.
@@ -78,7 +79,7 @@ def read_image_processor(model: str, folder: Path, config: dict[str, Any]) -> Im
 
 
 def _check_sizes(model: str, raw: dict[str, Any]) -> float:
-    """Return the largest shorter side to which images are resized, in pixels; raise ModelRefused above MAX_RESIZED."""
+    """Return the largest shorter side, in pixels, of a proportional resize; raise ModelRefused above MAX_RESIZED."""
     sides = [side for key in SIZE_KEYS for side in _numbers(raw.get(key))]
     crop = raw.get("crop_pct") or 1
     is_valid = isinstance(crop, int | float) and 0.01 <= crop <= 2 and all(1 <= side <= MAX_RESIZED for side in sides)

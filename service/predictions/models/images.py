@@ -11,7 +11,7 @@ from service.image_formats import FORMATS
 from service.predictions.image_files import MAX_BYTES, MAX_PIXELS, ImageLocation
 from service.predictions.image_sources import find_images
 
-MAX_ASPECT = 100  # longer side by shorter side: a transform that scales up the shorter side enlarges both
+MAX_ASPECT = 100  # longer side divided by shorter side: a transform that enlarges the shorter side enlarges both
 
 
 class UnreadableImage(Exception):

@@ -33,7 +33,7 @@ def build_model(
     classes: OutputClasses,
     digest: str = "",
 ) -> LoadedModel:
-    """Combine the parts of a model.
+    """Create a model from its parts.
 
     Args:
         model: Model ID.
@@ -84,12 +84,12 @@ def create_module(policy: ModelPolicy, model: str, make: Callable[[], torch.nn.M
 
 
 def check_parameter_count(policy: ModelPolicy, model: str, make: Callable[[], torch.nn.Module]) -> None:
-    """Raise ModelRefused if a module has too many parameters. It is created on the meta device if possible."""
+    """Raise ModelRefused if a module has too many parameters. If possible, count them without allocating memory."""
     try:
         with torch.device("meta"):
             module = make()
     except (NotImplementedError, RuntimeError):
-        module = make()  # some architectures compute with the values of their parameters
+        module = make()  # to create some architectures, values of parameters are needed
     policy.check_parameters(model, count_parameters(module))
 
 

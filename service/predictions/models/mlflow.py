@@ -15,7 +15,7 @@ from service.predictions.models.artifact_files import ArtifactFile, choose_files
 from service.predictions.models.loaded_model import LoadedModel
 from service.storage import temporary_folder
 
-MAX_DEPTH = 2  # folders below that of the version
+MAX_DEPTH = 2  # maximum depth of folders below that of the version
 MAX_FILES = 200
 REMEDY = (
     "Log model.safetensors with a config.json or the tag errata.architecture, or model.onnx, or predictions.csv, with "
@@ -41,7 +41,7 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
         root = client.folder_of_version(model_id.name, model_id.version)
         artifacts = choose_files(model, _list_artifacts(client, root), REMEDY)
         policy.check_download(model, sum(max(0, artifact.size or 0) for artifact in artifacts))
-        remaining = policy.max_download_bytes  # whatever sizes the registry lists
+        remaining = policy.max_download_bytes  # limits the received bytes, whatever sizes the registry lists
         for artifact in artifacts:
             if not client.download(f"{root}/{artifact.path}", folder / artifact.name, remaining):
                 policy.check_download(model, policy.max_download_bytes + 1)
@@ -51,7 +51,7 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
 
 
 def _list_artifacts(client: MlflowClient, root: str, folder: str = "", depth: int = MAX_DEPTH) -> list[ArtifactFile]:
-    """Return the files of a version down to a depth, without the folder `code`."""
+    """Return the files of a version, down to a maximum depth. Skip the folder `code`."""
     artifacts: list[ArtifactFile] = []
     for entry in client.list_files(f"{root}/{folder}" if folder else root):
         path = f"{folder}/{entry.name}" if folder else entry.name

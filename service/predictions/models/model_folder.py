@@ -26,7 +26,7 @@ def resolve_file(folder: Path, path: PurePosixPath | Path) -> Path:
 
 
 def read_json_beside(folder: Path, weights: PurePosixPath, name: str) -> Any:
-    """Return the content of the JSON file STEM.NAME or else NAME beside the weights; None if neither exists."""
+    """Return the content of STEM.NAME beside the weights, or else of NAME, both JSON; None if neither exists."""
     for path in (weights.with_name(f"{weights.stem}.{name}"), weights.with_name(name)):
         if (folder / path).exists():
             file = resolve_file(folder, path)

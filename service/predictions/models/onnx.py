@@ -1,7 +1,7 @@
 """onnx:PATH: an ONNX graph in the folder ERRATA_MODELS, run by onnxruntime.
 
-A config.json beside the graph (or STEM.config.json) describes the preprocessing in the form of timm's pretrained_cfg,
-because a graph does not contain it. A classes.json maps outputs that are not the classes of the label space in order:
+A graph does not contain the preprocessing. A config.json (or STEM.config.json) beside the graph describes it in the
+form of timm's pretrained_cfg. If the outputs are not the classes of the label space in order, a classes.json maps them:
 see class_mapping.py.
 """
 
@@ -34,7 +34,7 @@ class OnnxModule(torch.nn.Module):
         self._model = model
         self._session = session
         self._graph = graph
-        self._outputs: int | None = None  # per image; None before the first run
+        self._outputs: int | None = None  # number per image; None before the first run
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return (N, outputs) scores, float32, for (N, 3, H, W) normalized images.
@@ -56,10 +56,10 @@ class OnnxModule(torch.nn.Module):
         if scores.shape[1] != self._outputs:
             self._set_outputs(scores.shape[1])
         tensor = torch.from_numpy(scores).float()
-        return tensor.log() if self._graph.ends_with_softmax else tensor  # the runner's softmax inverts the logarithm
+        return tensor.log() if self._graph.ends_with_softmax else tensor  # the runner's softmax reverses the logarithm
 
     def _run_session(self, images: Any) -> list[Any]:
-        """Run the graph; raise ModelRefused if it fails on a CPU after a successful run. A GPU may fail temporarily."""
+        """Run the graph; raise ModelRefused if a CPU fails after a successful run. Errors of a GPU can be temporary."""
         try:
             outputs: list[Any] = self._session.run([self._graph.output_name], {self._graph.input_name: images})
         except Exception as error:  # the errors of onnxruntime have no common class
@@ -99,7 +99,7 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
 def load_graph(
     model: str, file: Path, policy: ModelPolicy, preprocessing: Preprocessing, classes: OutputClasses
 ) -> LoadedModel:
-    """Return the model of a graph, whose weights files are beside it; raise ModelRefused if it cannot be used."""
+    """Return the model of a graph with its weights files beside it; raise ModelRefused if it cannot be used."""
     graph = read_graph(file, model)
     policy.check_parameters(model, graph.parameters)
     if graph.batch not in (None, 1):
@@ -113,7 +113,7 @@ def load_graph(
 
 
 def _count_outputs(model: str, module: OnnxModule, preprocessing: Preprocessing) -> int:
-    """Run the graph on a black image and return its number of outputs. The shapes in the file may be wrong."""
+    """Run the graph on a black image and return its number of outputs. The shapes that the file states may be wrong."""
     image = preprocessing.batch(preprocessing.single(Image.new("RGB", (64, 64)))[None])
     try:
         return int(module(image).shape[1])
@@ -130,7 +130,7 @@ def _create_session(path: Path, model: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # the checked format; ignores the suffix
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # the checked format, for any suffix
     available = onnxruntime.get_available_providers()
     try:
         return onnxruntime.InferenceSession(

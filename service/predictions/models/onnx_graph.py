@@ -20,10 +20,10 @@ from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 from service.predictions.models.model_folder import resolve_file
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
-# Domains, with their subdomains, in which some build of onnxruntime implements operators.
+# Domains in which some build of onnxruntime implements operators. Their subdomains are included.
 RUNTIME_DOMAINS = ("ai.onnx", "com.microsoft", "com.ms", "org.pytorch")
-MAX_OUTPUTS = 100_000  # classes of a model; ImageNet-21k has 21,841
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}")  # of a weights file in a repository
+MAX_OUTPUTS = 100_000  # maximum number of classes of a model; ImageNet-21k has 21,841
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}")  # name of a weights file in a repository
 FLOAT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 
@@ -33,8 +33,8 @@ class OnnxGraph:
 
     input_name: str
     output_name: str
-    batch: int | None  # images per run; None: any number
-    is_half: bool  # the input is float16
+    batch: int | None  # number of images per run; None: any number
+    is_half: bool  # whether the input is float16
     ends_with_softmax: bool
     parameters: int
     sha256: str  # digest of the graph and its weights files
@@ -44,8 +44,8 @@ def read_graph(path: Path, model: str) -> OnnxGraph:
     """Return the properties of a graph.
 
     Raises:
-        ModelRefused: The file is not a graph, or has custom operators, weights in other folders, or other inputs and
-            outputs than an image classifier.
+        ModelRefused: The file is not a graph, has custom operators, has weights in other folders, or does not have the
+            input and output of an image classifier.
     """
     proto = _read_proto(path, model)
     _check_function_domains(model, proto)
@@ -108,7 +108,7 @@ def _describe_graph(model: str, proto: Any, tensors: list[Any], sha256: str) -> 
 
 def _read_proto(path: Path, model: str) -> Any:
     try:
-        return onnx.load(path, format="protobuf", load_external_data=False)  # ignore the suffix
+        return onnx.load(path, format="protobuf", load_external_data=False)  # protobuf for any suffix
     except Exception as error:  # the parser may raise any error for a damaged file
         raise ModelRefused(
             f"{model}: The file is not an ONNX graph, or is truncated. Export the model again."
@@ -124,12 +124,12 @@ def check_output_count(model: str, outputs: int) -> None:
 @cache
 def runtime_domains() -> frozenset[str]:
     """Return the domains in which the installed onnxruntime has operators."""
-    schemas = getattr(runtime, "get_all_operator_schema", list)  # undocumented; RUNTIME_DOMAINS apply without it
+    schemas = getattr(runtime, "get_all_operator_schema", list)  # undocumented; if missing, only RUNTIME_DOMAINS apply
     return frozenset(schema.domain for schema in schemas())
 
 
 def _check_function_domains(model: str, proto: Any) -> None:
-    """Raise ModelRefused for functions in the runtime's domains, because its own operators may replace them."""
+    """Raise ModelRefused for functions in domains of the runtime, whose own operators could replace them."""
     conflicts = sorted(
         {
             f"{function.domain}::{function.name}"
@@ -171,7 +171,7 @@ def _weights_files(model: str, path: Path, tensors: list[Any]) -> list[Path]:
 
 
 def _location(model: str, tensor: Any) -> str:
-    """Return the location of external data; raise ModelRefused for repeated entries, which parsers read differently."""
+    """Return the location of external data; raise ModelRefused for repeated keys, which parsers treat differently."""
     keys = [entry.key for entry in tensor.external_data]
     repeated = sorted({key for key in keys if keys.count(key) > 1})
     if repeated:
@@ -186,7 +186,7 @@ def _resolve_beside(model: str, folder: Path, location: str) -> Path:
     """Return the real path of a weights file in the folder of the graph; raise ModelRefused for any other location."""
     path = PurePosixPath(location)
     is_outside = _outside(model, location)
-    if not location or "\\" in location or "*" in location or path.is_absolute():  # "*/": an address in memory
+    if not location or "\\" in location or "*" in location or path.is_absolute():  # "*/" means an address in memory
         raise is_outside
     try:
         return resolve_file(folder, path)

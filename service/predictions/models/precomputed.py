@@ -1,4 +1,4 @@
-"""Predictions files that replace a model in a registry. They are parsed like uploads, and looked up by image."""
+"""Predictions files that a registry has instead of a model. Errata parses them like uploads."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ BATCH_IMAGES = 5000  # predictions in one batch
 
 
 def load_precomputed(model: str, path: Path, label_space: LabelSpace) -> LoadedModel:
-    """Return a predictions file as a model.
+    """Return a model that looks up the predictions of a file by image.
 
     Args:
         model: Model ID, for messages.

@@ -1,4 +1,4 @@
-"""Preprocessing of images: one by one on the CPU, in threads, then in batches on the device of the model."""
+"""Preprocessing of images. Threads process single images on the CPU; the device of the model processes batches."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from torchvision.transforms._presets import ImageClassification
 from service.predictions.image_files import MAX_PIXELS
 from service.predictions.models.images import UnreadableImage
 
-REQUIRED_KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct")  # a default would be a guess
+REQUIRED_KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct")  # any default would be a guess
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 CROP_MODES = ("center", "squash", "border")
 MAX_SIDE = 2048  # pixels
-MAX_NUMBER = 1e6  # limit of a mean or standard deviation; also excludes NaN, infinity, and integers beyond all floats
-MAX_RESIZED = 4096  # pixels of the shorter side before the crop
+MAX_NUMBER = 1e6  # limit of all numbers; excludes NaN, infinity, and integers too large for a float
+MAX_RESIZED = 4096  # maximum shorter side before the crop, in pixels
 
 
 @dataclass(frozen=True)

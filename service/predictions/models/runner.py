@@ -23,7 +23,7 @@ class TopPredictions:
 
 
 class Runner:
-    """Runs a module in batches of at most `limit` images. `limit` is halved when a batch exceeds the memory."""
+    """Runs a module in batches of at most `limit` images. `limit` is halved when a batch needs too much memory."""
 
     def __init__(self, model: str, module: torch.nn.Module, device: torch.device, limit: int) -> None:
         self._model = model
@@ -64,7 +64,7 @@ class Runner:
         return Predictions(top.classes.cpu().numpy().astype(np.int16), probabilities.astype(np.float16))
 
     def _forward(self, images: Sequence[torch.Tensor]) -> TopPredictions:
-        # Decoders write (H, W, 3): stacking that order makes the batch channels-last without a copy.
+        # Decoders write (H, W, 3). Stacking images in this order makes the batch channels-last without another copy.
         batch = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
         on_gpu = self._device.type == "cuda"
         if on_gpu:

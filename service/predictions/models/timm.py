@@ -39,7 +39,7 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
             f"{model}: The cached weights cannot be read, and may be truncated: {error!s:.200}. Delete them from the "
             "cache of the Hugging Face Hub."
         ) from error
-    except RuntimeError as error:  # timm raises it for a failed download
+    except RuntimeError as error:  # timm raises RuntimeError for a failed download
         raise download_failed(model, error) from error
     outputs: Any = module.num_classes
     return build_model(model, name, module, outputs, timm_preprocessing(model, pretrained_config(module)), classes)

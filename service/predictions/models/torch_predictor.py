@@ -24,7 +24,7 @@ from service.predictions.models.sources import SOURCES
 from service.prefetch import prefetch
 from service.taxonomy.imagenet_1k import imagenet_1k
 
-MAX_LOGGED = 10  # unreadable images that one call logs by name
+MAX_LOGGED = 10  # maximum number of unreadable images that one call logs by name
 _log = structlog.get_logger()
 
 
@@ -37,7 +37,7 @@ class _ActiveModel:
     fingerprint: tuple[object, ...]  # state of the model's files, which may change under the same model ID
     loaded: LoadedModel
     runner: Runner
-    adaptive_size: AdaptiveBatchSize | None  # None on a GPU, whose batches are as large as its memory allows
+    adaptive_size: AdaptiveBatchSize | None  # None on a GPU, where only memory limits the batches
 
     @property
     def batch_size(self) -> int:
@@ -61,7 +61,7 @@ class TorchPredictor:
         """Configure the predictor.
 
         Args:
-            images: Folder or .tar file of each data set's images.
+            images: Folder or .tar file with the images of each data set.
             policy: Which models are allowed.
             batch_size: Maximum number of images in one batch.
             threads: Number of CPU threads; 0: all available cores.
@@ -96,7 +96,7 @@ class TorchPredictor:
         if active.loaded.predictions is not None:
             yield from stored_predictions(active.loaded, names)
             return
-        torch.set_num_threads(self._threads)  # per thread: the thread that loaded the model may be another one
+        torch.set_num_threads(self._threads)  # a setting per thread; another thread may have loaded the model
         source = self._images.get(dataset)
         if source is None:
             raise ImagesMissing(f"This worker has no images of data set '{dataset}'. Set ERRATA_IMAGES on the worker.")
@@ -140,7 +140,7 @@ class TorchPredictor:
             torch.set_num_threads(self._threads)
             device = choose_device(self._device_name)
             self._policy.check(model_id)
-            self._active = None  # frees its memory before the next model is loaded
+            self._active = None  # frees the memory of the previous model before the next one is loaded
             loaded = SOURCES[model_id.source](model_id.rest, self._policy, label_space)
             loaded.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             runner = Runner(loaded.info.model, loaded.module, device, self._batch_size)
@@ -150,7 +150,7 @@ class TorchPredictor:
 
 
 def _fingerprint(model_id: ModelId, policy: ModelPolicy) -> tuple[object, ...]:
-    """Return name, size, and time of each file of a model in the operator's folder, including JSON files."""
+    """Return the state (such as size and time) of a model's files in the operator's folder, including JSON files."""
     if model_id.source not in FOLDER_SOURCES or policy.folder is None:
         return ()
     path = policy.folder / model_id.rest.partition("#")[0]
@@ -161,7 +161,7 @@ def _fingerprint(model_id: ModelId, policy: ModelPolicy) -> tuple[object, ...]:
                 stat = file.stat()
                 entries.append((file.name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
     except OSError:
-        return ()  # loading the model reports the error
+        return ()  # the load of the model reports the error
     return tuple(sorted(entries))
 
 

@@ -1,7 +1,7 @@
 """transformers:ORG/REPO[@REVISION]: an image classifier of transformers on the Hugging Face Hub.
 
-Only config.json, preprocessor_config.json, and safetensors are read. The image processor of the repository makes the
-transform, and `id2label` names the class of each output. Code of a repository is never run.
+Only config.json, preprocessor_config.json, and safetensors are read. The image processor that the repository describes
+is the transform, and `id2label` names the class of each output. Code of a repository is never run.
 """
 
 from collections.abc import Iterator
@@ -78,10 +78,10 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
 def load_folder(
     model: str, folder: Path, policy: ModelPolicy, label_space: LabelSpace, name: str = WEIGHTS
 ) -> LoadedModel:
-    """Return the model in a folder, whose weights have this name.
+    """Return the model in a folder. `name` is the name of its weights file.
 
     Raises:
-        ModelRefused: The files are no image classifier of transformers, or it has other classes.
+        ModelRefused: The files are no image classifier of transformers, or the classifier has other classes.
     """
     raw = remove_code(read_object(model, folder / CONFIG))
     config = _create_config(model, raw)
@@ -130,7 +130,7 @@ def _output_classes(model: str, folder: Path, name: str, raw: dict[str, Any], la
 def _load_classifier(
     model: str, folder: Path, name: str, config: PreTrainedConfig, raw: dict[str, Any]
 ) -> torch.nn.Module:
-    """Load the weights by name, from a folder without any other file; raise ModelRefused if some are missing."""
+    """Load a classifier from a folder without any other files; raise ModelRefused if some weights are missing."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with temporary_folder() as clean, _refusing(model, "The weights cannot be read, and may be truncated"):
@@ -145,7 +145,7 @@ def _load_classifier(
         classifier, report = AutoModelForImageClassification.from_pretrained(
             clean,
             config=config,
-            ignore_mismatched_sizes=True,  # reported, and refused below
+            ignore_mismatched_sizes=True,  # such weights are in the report, and refused below
             dtype=torch.float32,
             local_files_only=True,
             output_loading_info=True,

@@ -1,4 +1,4 @@
-"""Files of a model that transformers saved, without the parts that make transformers run code or read other files."""
+"""Files of a model of transformers, without the parts that make transformers run code or read other files."""
 
 import json
 import re
@@ -25,7 +25,7 @@ REMOVED_KEYS = frozenset({
 
 
 def read_object(model: str, path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; raise ModelRefused if the file is missing, too large, or no JSON object."""
+    """Return the JSON object in a file; raise ModelRefused if the file is missing, too large, or not a JSON object."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ModelRefused(
@@ -58,7 +58,7 @@ def remove_code(value: Any) -> Any:
 
 
 def check_num_labels(model: str, value: Any) -> None:
-    """Raise ModelRefused for a large `num_labels` at any depth, for each of which transformers would make a label."""
+    """Raise ModelRefused for a `num_labels` above MAX_LABELS at any depth: transformers would create all labels."""
     if isinstance(value, dict):
         number = value.get("num_labels")
         if isinstance(number, int | float) and not number <= MAX_LABELS:

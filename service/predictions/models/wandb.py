@@ -1,4 +1,4 @@
-"""wandb:ENTITY/PROJECT/NAME:VERSION: an artifact of W&B. Only safe files are read, by name; see artifact_files.py."""
+"""wandb:ENTITY/PROJECT/NAME:VERSION: an artifact of W&B. Only safe files are read; see artifact_files.py."""
 
 from dataclasses import replace
 

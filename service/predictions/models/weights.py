@@ -19,7 +19,7 @@ SAFE_FORMATS = (
 
 
 def read_weights(path: Path, model: str) -> dict[str, torch.Tensor]:
-    """Return a state dict; raise ModelRefused for programs, pickles of other objects, and damaged files."""
+    """Return the state dict in a file; raise ModelRefused for programs, pickles of other objects, and damaged files."""
     _check_archive(path, model)
     try:
         if path.suffix == ".safetensors":
@@ -37,7 +37,7 @@ def read_weights(path: Path, model: str) -> dict[str, torch.Tensor]:
 
 
 def count_outputs(state: dict[str, torch.Tensor], module: torch.nn.Module, default: int) -> int:
-    """Return the number of outputs of the weights of a classifier; `default` if the weights do not show it."""
+    """Return the number of outputs of a classifier according to its weights; `default` if they do not show it."""
     names = pretrained_config(module).get("classifier")
     name = names if isinstance(names, str) else (names or ("",))[0]
     weight = state.get(f"{name}.weight")
@@ -53,13 +53,13 @@ def _state_dict(raw: Any, model: str) -> dict[str, torch.Tensor]:
 
 
 def _check_archive(path: Path, model: str) -> None:
-    """Raise ModelRefused for an archive that contains code, or that is compressed. Nothing is unpacked."""
+    """Raise ModelRefused for an archive that contains code or is compressed. The archive is not unpacked."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [f"/{name}" for name in archive.namelist()]
             stored = is_uncompressed(archive)
     except (zipfile.BadZipFile, OSError, ValueError):
-        return  # not an archive, or a damaged one: the reader of the weights reports the error
+        return  # not an archive, or a damaged one; `read_weights` then reports the error
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
         raise ModelRefused(
             f"{model}: The file is a TorchScript program, which Errata does not run. Load it with torch.jit.load if "

@@ -1,8 +1,8 @@
-"""A cache of pictures in a folder that several processes share. It removes the files that were not used for longest.
+"""A cache of pictures in a folder that several processes share. It removes the least recently used files.
 
-A file has the SHA-256 of its content, and the content. The modification time is the time of the last use. All writes
-hold a lock, so that the size of the folder stays within its bound. A process that is killed leaves at most a temporary
-file, and a total that is too large by one file.
+A file contains the SHA-256 of its content, and then the content. Its modification time is the time of the last use. All
+writes hold a lock, so that the size of the folder stays within its bound. A process that is killed leaves at most a
+temporary file, and a recorded total size that is too large by one file.
 """
 
 import hashlib
@@ -17,18 +17,18 @@ import structlog
 
 from service.storage import lock, read_regular_file, replace_file
 
-BLOCK = 4096  # bytes; files occupy whole blocks
+BLOCK = 4096  # bytes; a file occupies whole blocks
 DIGEST = hashlib.sha256().digest_size
 MAX_FILE = 32 << 20  # bytes
-SAMPLE = 1000  # files of which a removal chooses
-REMOVED_SHARE = 0.1  # of the sample, at least
-USE_SECONDS = 60.0  # a use within this time of the previous one is not recorded
+SAMPLE = 1000  # number of files from which a removal chooses
+REMOVED_SHARE = 0.1  # minimum share of the sample that is removed
+USE_SECONDS = 60.0  # a use is not recorded if the previous record is more recent than this
 LOCK, TOTAL = "lock", "total"
 _log = structlog.get_logger()
 
 
 class PictureCache:
-    """Pictures by key, a hexadecimal digest. Failures of the disk are logged, and count as a missing picture."""
+    """Pictures by key, a hexadecimal digest. An unreadable file counts as missing; write errors are logged."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         """Prepare the cache.
@@ -42,7 +42,7 @@ class PictureCache:
         self._is_failing = False
 
     def read(self, key: str) -> bytes | None:
-        """Return a picture; None if it is not in the cache, or if a failure of power damaged its file."""
+        """Return a picture; None if it is not in the cache, or if its file is damaged, as after a power failure."""
         path = self._path(key)
         try:
             entry = read_regular_file(path, MAX_FILE)
@@ -78,15 +78,15 @@ class PictureCache:
         return self._folder / key[:2] / key[2:]
 
     def _reserve(self, size: int) -> None:
-        """Add a size to the total; remove files before, if the total would exceed the bound."""
+        """Add a size to the total. If the total would exceed the bound, remove files first."""
         total = self._read_total()
         total = self._measure() if total is None else total
         if total + size > self._max_bytes:
             total = self._remove(total, self._max_bytes - size)
-        (self._folder / TOTAL).write_bytes(str(total + size).encode())  # if it is torn, the files are measured
+        (self._folder / TOTAL).write_bytes(str(total + size).encode())  # after a torn write, the files are measured
 
     def _read_total(self) -> int | None:
-        """Return the total that the last write recorded; None if there is none."""
+        """Return the total that the last write recorded; None if there is no valid record."""
         try:
             return int(read_regular_file(self._folder / TOTAL, DIGEST) or b"")
         except (OSError, ValueError):
@@ -98,7 +98,7 @@ class PictureCache:
     def _remove(self, total: int, limit: int) -> int:
         """Remove the least recently used files of a sample until the total is below a limit; return the new total.
 
-        A sample limits the time for which the lock is held. In a cache of few files, it has all of them.
+        A sample limits the time for which the lock is held. If the cache has few files, the sample has all of them.
         """
         while total > limit:
             folders, sample = self._folders(), list[_File]()
@@ -122,7 +122,7 @@ class PictureCache:
 
 
 class _File(NamedTuple):
-    """A file in the cache. The least recently used file is the smallest."""
+    """A file in the cache. Sorting puts the least recently used file first."""
 
     last_use: float
     size: int  # bytes
@@ -130,7 +130,7 @@ class _File(NamedTuple):
 
 
 def _files(folder: str) -> list[_File]:
-    """Return the files of a subfolder. Temporary files are the oldest: who has the lock is the only one that writes."""
+    """Return the files of a subfolder. Temporary files, which killed processes left, count as the oldest."""
     files = []
     with os.scandir(folder) as entries:
         for entry in entries:

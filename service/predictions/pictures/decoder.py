@@ -1,7 +1,7 @@
 """A process that decodes untrusted images: python -m service.predictions.pictures.decoder DESCRIPTOR.
 
-It receives images on the socket DESCRIPTOR, and answers each with a JPEG or with the problem. Before it receives any,
-it limits its memory, and the kernel forbids it to read other files, to write, and to open connections.
+The process receives images on the socket DESCRIPTOR, and answers each with a JPEG or with the problem. Before the first
+image, it limits its memory, and makes the kernel forbid it to read other files, to write, and to open connections.
 """
 
 import io
@@ -27,7 +27,7 @@ from service.predictions.pictures.messages import (
     read_request,
 )
 
-MAX_PIXELS = 1 << 25  # RGB takes 4 bytes per pixel, a progressive JPEG 6 more
+MAX_PIXELS = 1 << 25  # RGB takes 4 bytes per pixel; a progressive JPEG takes 6 more
 MAX_ADDRESS_SPACE = 768 << 20  # bytes
 CPU_SECONDS = 10  # per image
 MAX_TEXT = 200  # bytes of a problem
@@ -35,7 +35,7 @@ DEEP_MODES = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits p
 
 
 def make_jpeg(content: bytes, request: PictureRequest) -> bytes:
-    """Return an image as a JPEG of at most `size` x `size` pixels. It has no metadata of the image.
+    """Return an image as a JPEG of at most `size` x `size` pixels. The JPEG has no metadata of the image.
 
     The EXIF orientation is ignored, as it is for models.
 
@@ -49,7 +49,7 @@ def make_jpeg(content: bytes, request: PictureRequest) -> bytes:
         image.draft("RGB", (request.size, request.size))
         small = _to_rgb(image)
         small.thumbnail((request.size, request.size))
-    small.info.clear()  # Pillow writes comments and other metadata again
+    small.info.clear()  # otherwise, Pillow copies comments and other metadata
     output = io.BytesIO()
     subsampling = "4:2:0" if request.is_thumbnail else "4:4:4"
     small.save(output, "JPEG", quality=request.quality, subsampling=subsampling)
@@ -57,7 +57,7 @@ def make_jpeg(content: bytes, request: PictureRequest) -> bytes:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return an image in RGB. Deep images are scaled from their own range, as Pillow would clip them."""
+    """Return an image in RGB. An image with more than 8 bits per channel is scaled; Pillow would clip its values."""
     if image.mode not in DEEP_MODES:
         return image.convert("RGB")
     values = image.convert("F")
@@ -83,10 +83,10 @@ class InProcessDecoder:
 
 
 def main() -> None:
-    """Answer requests until the other end of the socket is closed, or the memory is exhausted."""
+    """Answer requests until the other end of the socket is closed or the memory is exhausted."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     Image.init()
-    make_jpeg(_sample(), PictureRequest(8, 75, True))  # loads what Pillow loads on first use
+    make_jpeg(_sample(), PictureRequest(8, 75, True))  # loads the plugins that Pillow loads on first use
     silence = os.open(os.devnull, os.O_WRONLY)
     _isolate()
     os.dup2(silence, sys.stderr.fileno())  # damaged files make libraries print warnings
@@ -120,7 +120,7 @@ def _sample() -> bytes:
 
 
 def _isolate() -> None:
-    """Limit the memory, and forbid what decoding does not need."""
+    """Limit the memory, and forbid all system calls that decoding does not need."""
     for kind, limit in (
         (resource.RLIMIT_AS, MAX_ADDRESS_SPACE),
         (resource.RLIMIT_FSIZE, 0),

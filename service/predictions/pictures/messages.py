@@ -4,12 +4,12 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-OK, INVALID = 0, 1  # states of an answer
+OK, INVALID = 0, 1  # the states of an answer
 MAX_ANSWER = 16 << 20  # bytes
 REQUEST = struct.Struct(">IHB?")  # size of the image in bytes, then the fields of PictureRequest
 ANSWER = struct.Struct(">BI")  # state, size of the content
 BLOCK = 1 << 20  # bytes
-Read = Callable[[int], bytes]  # returns at least one and at most this number of bytes; empty at the end
+Read = Callable[[int], bytes]  # returns one byte or more, up to this number; empty at the end
 
 
 class SlowPicture(Exception):
@@ -22,11 +22,11 @@ class UnreadablePicture(Exception):
 
 @dataclass(frozen=True)
 class PictureRequest:
-    """What to make of an image."""
+    """The JPEG to make of an image."""
 
-    size: int  # pixels; the maximum of width and height
-    quality: int  # of the JPEG, 1 to 95
-    is_thumbnail: bool  # with colors at half the resolution
+    size: int  # maximum width and height in pixels
+    quality: int  # quality of the JPEG, from 1 to 95
+    is_thumbnail: bool  # whether colors have half the resolution
 
 
 def encode_request(request: PictureRequest, content: bytes) -> bytes:

@@ -23,9 +23,9 @@ from service.predictions.pictures.messages import (
 from service.predictions.sandbox.fair_queue import FairQueue
 
 PROCESSES = 2
-WALL_SECONDS = 30.0  # for one image, and the start of its process
+WALL_SECONDS = 30.0  # time limit for one image, including the start of its process
 WAIT_SECONDS = 20.0  # maximum wait for a free process
-RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 << 20)}  # of large images to the system, after each
+RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 << 20)}  # return large blocks to the system after each image
 DECODER = "service.predictions.pictures.decoder"
 EXIT_SECONDS = 0.5  # maximum wait for the exit status of a process that has closed its socket
 MIN_TIMEOUT = 0.001  # seconds
@@ -69,7 +69,7 @@ class DecoderProcess:
         raise UnreadablePicture(answer[:200].decode(errors="replace"))
 
     def stop(self) -> None:
-        """End the process for good."""
+        """End the process permanently."""
         self._is_stopped = True
         if (process := self._process) is not None:
             process.kill()
@@ -77,7 +77,7 @@ class DecoderProcess:
             self._end()
 
     def _exchange(self, message: bytes, deadline: float) -> tuple[int, bytes]:
-        """Return the state and content of the answer. If the process ends without one, try again once."""
+        """Return the state and content of the answer. If the process ends without an answer, try again once."""
         causes: list[str] = []
         while len(causes) < 2 and "SIGXCPU" not in causes:
             try:
@@ -95,7 +95,7 @@ class DecoderProcess:
         channel = self._start()
 
         def read(size: int) -> bytes:
-            channel.settimeout(max(MIN_TIMEOUT, deadline - time.monotonic()))  # 0 would mean not to block
+            channel.settimeout(max(MIN_TIMEOUT, deadline - time.monotonic()))  # 0 would make the socket non-blocking
             return channel.recv(size)
 
         channel.settimeout(WALL_SECONDS)
@@ -117,13 +117,13 @@ class DecoderProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=child_environment() | RETURN_MEMORY,
-                start_new_session=True,  # Ctrl+C in a terminal ends only the service, and the end of its socket this
+                start_new_session=True,  # Ctrl+C ends only the service; then the closed socket ends this process
             )
         self._channel = service_end
         return service_end
 
     def _end(self) -> str:
-        """End the process; return how it had ended before, or an empty text if it had not."""
+        """End the process. If it had already ended, return how; otherwise, return an empty text."""
         process, self._process = self._process, None
         channel, self._channel = self._channel, None
         if channel is not None:

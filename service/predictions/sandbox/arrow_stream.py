@@ -1,6 +1,6 @@
 """Checks of an untrusted Arrow stream before Arrow reads the data in it.
 
-Arrow decompresses buffers, which may become a thousand times as large, and has no option that forbids it.
+Arrow decompresses buffers, which can become a thousand times as large, and has no option to refuse compressed ones.
 """
 
 import struct
@@ -8,8 +8,8 @@ import struct
 import pyarrow as pa
 
 MAX_BATCHES = 1 << 14
-ALLOWED_TYPES = ("schema", "record batch")  # not dictionaries or tensors
-HEADER, COMPRESSION = 2, 3  # fields of the tables Message and RecordBatch in Arrow's format
+ALLOWED_TYPES = ("schema", "record batch")  # the allowed types; dictionaries and tensors are refused
+HEADER, COMPRESSION = 2, 3  # numbers of fields in the tables Message and RecordBatch of Arrow's format
 
 
 def check_messages(stream: pa.Buffer) -> None:
@@ -34,7 +34,7 @@ def _check(reader: pa.ipc.MessageReader) -> None:
 
 
 def _is_compressed(metadata: bytes) -> bool:
-    """Return whether a batch has a compression. Arrow has verified the FlatBuffers of the message."""
+    """Return whether a batch is compressed. Arrow must have verified the FlatBuffers of the message before."""
     (message,) = struct.unpack_from("<I", metadata)
     field = _field_position(metadata, message, HEADER)
     if not field:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from errata.errors import TooBusy, TruncatedUpload
 
-POLL_SECONDS = 0.1  # interval between two checks whether a waiting call was canceled
+POLL_SECONDS = 0.1  # interval between two checks of whether a waiting call was canceled
 RETRY_AFTER = 5.0  # seconds
 Resource = TypeVar("Resource")
 
@@ -23,7 +23,7 @@ class _Ticket:
 
 
 class FairQueue(Generic[Resource]):
-    """Lends resources. A free one goes to the waiting caller that uses the fewest; ties go to the oldest call."""
+    """Lends resources. A free resource goes to the waiting caller that uses the fewest; ties go to the oldest call."""
 
     def __init__(self, resources: Sequence[Resource], wait_seconds: float) -> None:
         """Create a queue for `resources`. A call waits at most `wait_seconds` for one."""

@@ -3,7 +3,7 @@
 import resource
 from dataclasses import dataclass
 
-ADDRESS_SPACE = 3 << 30  # bytes that may be mapped beyond the memory limit; stops a single huge allocation
+ADDRESS_SPACE = 3 << 30  # bytes that a process may map beyond the memory limit; a huge allocation then fails at once
 OPEN_FILES = 64
 
 
@@ -25,7 +25,7 @@ def apply_limits(limits: ParserLimits) -> None:
             resource.RLIMIT_CPU,
             limits.cpu_seconds,
             limits.cpu_seconds + 1,
-        ),  # the soft limit sends SIGXCPU, which names the reason
+        ),  # the soft limit sends SIGXCPU, which identifies the reason for the end
         (resource.RLIMIT_FSIZE, limits.output, limits.output),
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES),

@@ -10,7 +10,7 @@ from errata.errors import InvalidUpload
 from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.uploads.binary import ParseRequest
 
-MAX_REQUEST = 64 << 10  # bytes; the classes of the data set, one bit each, are the longest part
+MAX_REQUEST = 64 << 10  # bytes; the longest part is the classes of the data set, one bit each
 MAX_MESSAGE = 1 << 10  # bytes of any other message
 DONE = b"done"
 
@@ -61,7 +61,7 @@ def decode_event(content: bytes) -> tuple[str, int]:
 
 
 def out_of_memory(limits: ParserLimits) -> InvalidUpload:
-    """Return the error for a file that takes too much memory."""
+    """Return the error for a file whose parser takes too much memory."""
     return limit_exceeded(f"takes more than {limits.memory >> 20} MiB of memory")
 
 

@@ -22,14 +22,14 @@ _log = structlog.get_logger()
 
 
 class ParserPool:
-    """Parses binary files in sandboxed processes, or in the calling process if its size is 0. Thread-safe."""
+    """Parses binary files in sandboxed processes, or in the calling process if the pool has size 0. Thread-safe."""
 
     def __init__(self, size: int = PROCESSES, limits: ParserLimits = DEFAULT_LIMITS) -> None:
         self._processes = [ParserProcess(limits) for _ in range(size if IS_SUPPORTED else 0)]
         self._queue = FairQueue(self._processes, limits.wait_seconds)
 
     def start(self) -> None:
-        """Start the processes before the first file. Otherwise each starts with its first file."""
+        """Start all processes now. Without this call, each process starts when it receives its first file."""
         if not IS_SUPPORTED:
             _log.warning("no sandbox for parsers of uploads on this platform", platform=sys.platform)
         elif missing := missing_isolation():

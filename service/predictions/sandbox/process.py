@@ -27,7 +27,7 @@ from service.predictions.sandbox.messages import (
 )
 from service.predictions.uploads.binary import ParseRequest
 
-POLL_SECONDS = 0.02  # interval between two checks of the memory, which can grow by 50 MiB in this time
+POLL_SECONDS = 0.02  # interval between two checks of the memory; in it, the memory can grow by 50 MiB
 READY_SECONDS = 20.0  # maximum wait for a fork server, or for the end of the previous file's process
 SERVER = "service.predictions.sandbox.server"
 _log = structlog.get_logger()
@@ -43,7 +43,7 @@ class ParserProcess:
         self._is_stopped = False
 
     def start(self) -> None:
-        """Start the process if it does not run; raise OSError if it cannot start, or was stopped."""
+        """Start the process if it does not run; raise OSError if it cannot start, or after `stop`."""
         if self._is_stopped:
             raise ConnectionResetError("The fork server was stopped.")
         if self._process is not None and self._process.poll() is None:
@@ -62,7 +62,7 @@ class ParserProcess:
         self._control = service_end
 
     def stop(self) -> None:
-        """End the process for good, and any parsing. Any thread may call this."""
+        """End the process permanently, and any parsing. Any thread may call this."""
         self._is_stopped = True
         self._end()
 
@@ -82,7 +82,7 @@ class ParserProcess:
         Raises:
             InvalidUpload: The parser crashed or exceeded a limit.
             TruncatedUpload: The upload was canceled.
-            Unavailable: The fork server ended by itself.
+            Unavailable: The fork server ended unexpectedly.
         """
         try:
             return self._parse(request, file, is_cancelled)
@@ -111,7 +111,7 @@ class ParserProcess:
             os.close(output)
 
     def _ask(self, request: bytes, descriptors: list[int], is_cancelled: Callable[[], bool]) -> bytes:
-        """Send a request to the waiting process, and return its answer: empty if it ended while it parsed."""
+        """Send a request to the waiting process, and return its answer; empty if the process ended without one."""
         pid, channel = self._next_process()
         with channel:
             socket.send_fds(channel, [request], descriptors)
@@ -122,7 +122,7 @@ class ParserProcess:
         self.start()
         try:
             pid, descriptors = self._event("pid")
-        except OSError:  # the fork server was killed, or the process of the last file does not end
+        except OSError:  # the fork server was killed, or the process of the previous file has not ended
             self._restart()
             pid, descriptors = self._event("pid")
         return pid, socket.socket(fileno=descriptors[0])
@@ -144,7 +144,7 @@ class ParserProcess:
     def _receive_answer(self, channel: socket.socket, pid: int, is_cancelled: Callable[[], bool]) -> bytes:
         """Return the answer of a process, empty if it has ended; raise an error if it exceeds a limit."""
         deadline = time.monotonic() + self._limits.wall_seconds
-        channel.settimeout(POLL_SECONDS)  # no select(), which fails for descriptors from 1024 on
+        channel.settimeout(POLL_SECONDS)  # a timeout, because select() fails for descriptors from 1024 on
         while True:
             try:
                 return channel.recv(MAX_MESSAGE)
@@ -176,7 +176,7 @@ class ParserProcess:
         """Return the error for a file whose parser ended with a code. Negative codes are signals."""
         if code == -signal.SIGXCPU:
             return limit_exceeded(f"takes more than {self._limits.cpu_seconds} seconds of CPU time")
-        if code == -signal.SIGKILL:  # sent by the kernel when memory runs out
+        if code == -signal.SIGKILL:  # the kernel sends this signal when memory runs out
             return out_of_memory(self._limits)
         cause = describe_exit(code)
         _log.warning("parser of binary uploads crashed", code=cause)

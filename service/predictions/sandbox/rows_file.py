@@ -1,6 +1,6 @@
 """The output file of a sandboxed process: an Arrow stream, a JSON document, and the length of the document.
 
-A hostile upload may control the process that parses it, so the reader checks everything in the file.
+A hostile upload can take control of the process that parses it, so the reader checks everything in the file.
 """
 
 import json
@@ -70,7 +70,7 @@ def write_rows(file: BinaryIO, rows: Rows) -> None:
 
 
 def write_error(file: BinaryIO, error: ErrataError, detail: str = "") -> None:
-    """Write an error instead of rows, with a detail for the log of the service."""
+    """Write an error instead of rows, and a detail that the service logs."""
     file.seek(0)
     file.truncate()
     violations = [_violation_fields(violation) for violation in error.violations]

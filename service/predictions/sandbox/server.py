@@ -1,8 +1,9 @@
 """A fork server, and the sandboxed processes that it forks. Each process parses one file.
 
 `python -m service.predictions.sandbox.server DESCRIPTOR LIMITS` forks a process before each file arrives. Over the
-socket DESCRIPTOR, it sends the ID of the process with a socket to it, and later its exit code. The process receives one
-request with the descriptors of the file and of the output, writes the rows, answers `done`, and ends.
+socket DESCRIPTOR, the server sends the ID of the process with a socket to the process, and later its exit code. The
+process receives one request with the descriptors of the file and of the output, writes the rows, answers `done`, and
+ends.
 """
 
 import gc
@@ -40,7 +41,7 @@ from service.predictions.uploads.binary import READERS, ParseRequest, read_binar
 from service.predictions.uploads.rows import NamedRows
 
 PREMAPPED_BYTES = 12 << 20
-SETUP_FAILED = 70  # exit code of a process that failed before it received a file; the next one would fail too
+SETUP_FAILED = 70  # exit code of a process that failed before it received a file, as the next process would
 
 
 def main() -> None:
@@ -73,8 +74,8 @@ def _signal_pipe() -> int:
 
 
 def _wait(control: socket.socket, child: int, exit_pipe: int) -> bool:
-    """Wait until the child has ended, and send its exit code; return whether to fork another child."""
-    poll = select.poll()  # no select(), which fails for descriptors from 1024 on
+    """Wait until the child has ended, and send its exit code; return whether the server forks another child."""
+    poll = select.poll()  # poll(), because select() fails for descriptors from 1024 on
     poll.register(control, select.POLLIN)
     poll.register(exit_pipe, select.POLLIN)
     while True:
@@ -106,8 +107,8 @@ def _samples() -> Mapping[str, bytes]:
 
 
 def _warm_up(samples: Mapping[str, bytes]) -> None:
-    """Parse a small file of each format, so that threads are started and memory is mapped before the upload."""
-    b"x" * PREMAPPED_BYTES  # freed immediately, but stays mapped
+    """Parse a small file of each format, so that threads run and memory is mapped before the upload arrives."""
+    b"x" * PREMAPPED_BYTES  # the memory is freed immediately, but stays mapped
     for name, content in samples.items():
         write_rows(
             io.BytesIO(),

@@ -61,7 +61,7 @@ class Upload:
     format: str
     warnings: tuple[str, ...]
     assumptions: tuple[str, ...]  # what was assumed to read the file, one sentence each
-    reordered: Predictions | None = None  # rows without file names, in the other row order
+    reordered: Predictions | None = None  # for a file without file names: its predictions in the other row order
 
 
 def parse_upload(
@@ -77,7 +77,7 @@ def parse_upload(
         content: Stream of the file.
         layout: Images of the data set.
         order: Order of the rows in a file without file names. RowOrder.UNSPECIFIED means by path.
-        max_bytes: Maximum size of the file as sent. It may decompress to twice as much.
+        max_bytes: Maximum size of the file as sent. The decompressed text may have twice this size.
         parse_binary: Parser of the binary formats. A service passes a sandboxed parser.
 
     Raises:

@@ -16,11 +16,11 @@ from service.predictions.uploads.rows import Rows
 class ParseRequest:
     """The arguments of a reader besides the file."""
 
-    format: str  # a key of READERS
+    format: str  # name of a format, a key of READERS
     images: int  # number of images of the data set, A
     num_classes: int  # number of classes of its label space, C
     max_unpacked: int  # bytes
-    classes: tuple[int, ...] | None = None  # classes of the data set; None: all
+    classes: tuple[int, ...] | None = None  # classes that occur in the data set; None: all
 
     @property
     def score_shape(self) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from service.storage import CHUNK, Readable
 class BoundedStream:
     """A stream that raises TooLarge when it has more than a limit of bytes."""
 
-    closed = False  # part of the file interface that Arrow uses
+    closed = False  # Arrow reads this attribute of a file
 
     def __init__(self, content: Readable, limit: int, message: str) -> None:
         """Wrap `content`.
@@ -24,7 +24,7 @@ class BoundedStream:
         self._buffer = b""
 
     def limit(self, limit: int, message: str) -> None:
-        """Lower the limit of the bytes that were not consumed yet, if it is higher than `limit`."""
+        """Lower the limit of the bytes that are not yet consumed to `limit`, unless it is already lower."""
         remaining = limit - len(self._buffer)
         if remaining < self._remaining:
             self._remaining, self._message = remaining, message
@@ -35,7 +35,7 @@ class BoundedStream:
         return self._buffer[:size]
 
     def read_at_least(self, size: int) -> bytes:
-        """Return `size` bytes and what was received with them, or fewer bytes at the end."""
+        """Return at least `size` bytes, including all that are already received; fewer bytes at the end."""
         pieces, length = [self._buffer], len(self._buffer)
         self._buffer = b""
         while length < size and (piece := self._read_piece(CHUNK)):

@@ -13,10 +13,10 @@ from service.predictions.uploads.descriptions import class_forms
 from service.predictions.uploads.rows import MAX_INT64
 from service.predictions.uploads.terms import FormatTerms
 
-TEXTS_PER_CLASS = 20  # distinct class texts in one upload; each class has only a few names
-MIN_CLASS_TEXTS = 20_000  # limit for few classes, which can have more names
+TEXTS_PER_CLASS = 20  # limit of distinct class texts in one upload; a class has only a few names
+MIN_CLASS_TEXTS = 20_000  # lower bound of this limit: with few classes, each can have more names
 UNKNOWN_CLASS = -1
-NUMBERED_CLASS = re.compile(r"LABEL_(\d{1,5})")  # how transformers name the classes of a model without names
+NUMBERED_CLASS = re.compile(r"LABEL_(\d{1,5})")  # how transformers names classes that have no name
 
 
 class ClassColumnParser:
@@ -70,14 +70,14 @@ class ClassColumnParser:
 
 
 def _to_int64(column: pa.Array) -> NDArray[np.int64]:
-    """Return integers; those over the maximum of int64 become that maximum instead of a negative number."""
+    """Return integers as int64. Values above the maximum of int64 become this maximum, not a negative number."""
     if column.type == pa.uint64():
         column = pc.min_element_wise(column, pa.scalar(MAX_INT64, pa.uint64()))
     return np.asarray(column.cast(pa.int64(), safe=False))
 
 
 def _classes_of_numbers(values: NDArray[np.int64], label_space: LabelSpace) -> NDArray[np.int64]:
-    """Return the class of each number by the rule for texts: an index, unless it is an ID or name; -1 if unknown."""
+    """Return the class of each number, -1 if unknown. As for texts, a number that is no ID or name is an index."""
     classes = np.where((values < 0) | (values >= label_space.num_classes), -1, values)
     if label_space.numbers:
         numbers = np.array(sorted(label_space.numbers.items()), dtype=np.int64)
@@ -87,9 +87,10 @@ def _classes_of_numbers(values: NDArray[np.int64], label_space: LabelSpace) -> N
 
 
 def _plain_indices(column: pa.Array, label_space: LabelSpace) -> NDArray[np.int16] | None:
-    """Return the classes if every text is a plain decimal index and means nothing else; otherwise None.
+    """Return the classes if every text is a decimal index, and not also an ID or name; otherwise, return None.
 
-    Arrow also parses hexadecimal numbers and -0. Their texts are longer than their decimal form, which reveals them.
+    Arrow also parses hexadecimal numbers and -0. The comparison of lengths finds them: these texts are longer than the
+    decimal form of their number.
     """
     try:
         values = np.asarray(column.cast(pa.int16()))

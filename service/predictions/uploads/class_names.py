@@ -14,9 +14,9 @@ def read_class_names(reader: JsonReader, key: str) -> dict[str, str]:
     """Return the names by their positions or IDs.
 
     Args:
-        reader: Reader of the document, before the value.
-        key: Key of the value: a list of names, a list of objects with a name and perhaps an ID as in COCO, or a mapping
-            of positions or IDs to names.
+        reader: Reader of the document, positioned before the value.
+        key: Key of the value. The value is a list of names, a list of objects with a name and perhaps an ID (as in
+            COCO), or a mapping of positions or IDs to names.
 
     Raises:
         InvalidUpload: The value is something else, has a position or an ID twice, or has too many names.

@@ -9,15 +9,15 @@ from service.domain import Classes, LabelSpace
 
 
 class OneBased:
-    """Recognizes a class numbering from 1: all unknown classes are the number of classes, and none has the index 0."""
+    """Recognizes classes numbered from 1: every unknown class equals the number of classes, and no class is 0."""
 
     def __init__(self, label_space: LabelSpace) -> None:
         self._label_space = label_space
-        self._num_last = 0  # rows with the number of classes
+        self._num_last = 0  # rows whose class equals the number of classes
         self._num_wrong = 0  # rows with an unknown class
 
     def add(self, column: pa.Array, wrong: NDArray[np.intp]) -> None:
-        """Add the classes of a block, and the rows of the unknown ones."""
+        """Add the classes of a block; `wrong` has the rows with an unknown class."""
         if len(wrong):
             texts = pc.utf8_trim_whitespace(column.take(pa.array(wrong)).cast(pa.string()))
             last = pc.equal(texts, str(self._label_space.num_classes))
@@ -25,5 +25,5 @@ class OneBased:
             self._num_wrong += len(wrong)
 
     def is_likely(self, top1: Classes) -> bool:
-        """Return whether the numbering is likely from 1; top1: (A,) valid classes, -1 where there is none."""
+        """Return whether the numbering probably starts at 1. `top1`: (A,) valid classes, -1 for images without one."""
         return 0 < self._num_last == self._num_wrong and not self._label_space.numbers and not (top1 == 0).any()

@@ -1,7 +1,7 @@
-"""The names of the columns (CSV, Parquet) and keys (JSON) that uploads use, and those that they are read from.
+"""The names of columns (CSV, Parquet) and keys (JSON) in uploads, and the choice of the columns to read.
 
-A role has names in several ranks. The first rank that a file has decides, so that `filename,label,pred` reads `pred`:
-its `label` is the ground truth. Two names of one rank are an error.
+A role, such as the class, has names in several ranks. The first rank with a name in the file decides. For example, the
+class in `filename,label,pred` is `pred`, because `label` is the ground truth. Two names of one rank are an error.
 """
 
 from collections.abc import Sequence
@@ -42,9 +42,9 @@ PROBABILITY: Ranks = (
         *("pred_prob", "pred_score", "max_prob", "predicted_score", "predicted_prob"),
     ),
 )
-ROW_NUMBER = "index"  # in tables of pandas, which writes it first; timm writes the class after the file name
-CLEAR_RANKS = 3  # of CLASS, whose names can only mean a prediction
-ANSWER = "answer"  # answers in words, in files without a clear name of predictions
+ROW_NUMBER = "index"  # pandas writes row numbers first; timm writes the class after the file name
+CLEAR_RANKS = 3  # first ranks of CLASS, whose names can only mean a prediction
+ANSWER = "answer"  # free-text answers, unless another column is clearly the predictions
 CONTENTS = {FILE_NAME: "file names", CLASS: "predicted classes", PROBABILITY: "probabilities"}
 STANDARD = {ANSWER, *(name for ranks in (FILE_NAME, CLASS, PROBABILITY) for name in ranks[0])}
 EXPECTED_HEADER = "file_name,predicted_class[,predicted_probability]"
@@ -59,9 +59,9 @@ class Columns:
     file_name: str
     predicted: str
     probability: str | None
-    are_answers: bool = False  # whether `predicted` has answers in words
-    is_numbered: bool = False  # `file_name` has the numbers of the images instead of their names
-    is_certain: bool = True  # `probability` has a name that only probabilities have
+    are_answers: bool = False  # whether `predicted` has free-text answers
+    is_numbered: bool = False  # whether `file_name` has the numbers of the images, not their names
+    is_certain: bool = True  # whether the name of `probability` can only mean probabilities
     assumptions: tuple[str, ...] = ()
 
     @property
@@ -76,7 +76,7 @@ def normalize_column(name: str) -> str:
 
 
 def is_known_column(name: str, *roles: Ranks) -> bool:
-    """Return whether a name is one of some roles; without roles, of any role."""
+    """Return whether a name belongs to one of the given roles; without arguments, to any role."""
     known = roles or (FILE_NAME, NUMBER, CLASS, SCORES, PROBABILITY)
     return any(normalize_column(name) in rank for ranks in known for rank in ranks)
 
@@ -127,12 +127,12 @@ def find_columns(
 
 
 def _is_clear(predicted: str | None) -> bool:
-    """Return whether a column has predictions by its name: a `label` beside answers is the ground truth."""
+    """Return whether the name of a column can only mean predictions. A `label` beside answers is the ground truth."""
     return predicted is not None and any(normalize_column(predicted) in rank for rank in CLASS[:CLEAR_RANKS])
 
 
 def _check_row_number(names: Sequence[str], index: str, terms: FormatTerms, line: int | None) -> None:
-    """Raise InvalidUpload if `index`, which is before the file name, is not the only name that can mean a class."""
+    """Raise InvalidUpload if another name than `index`, which is before the file name, can also mean the class."""
     labels = [name for name in names if normalize_column(name) in CLASS[-1]]
     if labels:
         raise InvalidUpload(
@@ -175,7 +175,7 @@ def _missing_column(names: Sequence[str], ranks: Ranks, terms: FormatTerms, line
     if terms is CSV_TERMS:
         remedy = f"Start the file with the header {EXPECTED_HEADER}."
     if ranks is CLASS:
-        remedy = f"{remedy} Name a {terms.field} of answers in words '{ANSWER}'."
+        remedy = f"{remedy} Name a {terms.field} of free-text answers '{ANSWER}'."
     return InvalidUpload(
         f"Missing {terms.field} '{ranks[0][0]}' (aliases: {', '.join(also)}, and others). {terms.header} has "
         f"{_quote(names)}. {remedy}",

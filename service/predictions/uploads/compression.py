@@ -25,7 +25,7 @@ class DecompressedStream:
         self._stream = pa.CompressedInputStream(pa.PythonFile(content, mode="r"), codec)
 
     def read(self, size: int = -1) -> bytes:
-        """Return at most `size` of the next bytes; empty at the end."""
+        """Return the next bytes, at most `size`; empty at the end."""
         try:
             return bytes(self._stream.read(size if size > 0 else CHUNK))
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The first line of a CSV file: the separator, and the names of the columns, or a row of a file without them."""
+"""The first line of a CSV file: a header with the names of the columns, or the first row of a file without one."""
 
 import csv
 import re
@@ -15,7 +15,7 @@ from service.predictions.uploads.terms import CSV_TERMS
 MAX_HEADER = 64 << 10  # bytes
 SEPARATORS = {",": "", ";": "semicolons", "\t": "tabs"}
 POSITIONS = ("file_name", "predicted_class", "predicted_probability")  # columns of a file without a header
-IMAGE = re.compile(rf"{EXTENSION}|\d{{3}}")  # a file name of an image; a number of three digits is in many
+IMAGE = re.compile(rf"{EXTENSION}|\d{{3}}")  # many file names of images contain an extension, or three digits
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Header:
     delimiter: str
     names: Sequence[str]
     columns: Columns
-    is_missing: bool = False  # the first line is a row
+    is_missing: bool = False  # whether the file has no header, so that the first line is a row
 
 
 def parse_header(line: bytes) -> Header:
-    """Return the columns of a file by its first line; raise InvalidUpload if they are unknown."""
+    """Return the columns of a file, given its first line; raise InvalidUpload if they are unknown."""
     text = _decode(line)
     rows = _split(text)
     delimiter = max(rows, key=lambda key: sum(is_known_column(name) for name in rows[key]))
@@ -77,7 +77,7 @@ def _split(text: str) -> dict[str, list[str]]:
 
 
 def _is_row(values: Sequence[str]) -> bool:
-    """Return whether values are a file name and a class, and perhaps a probability."""
+    """Return whether the values look like a file name, a class, and perhaps a probability."""
     if (
         len(values) not in (2, 3)
         or not values[1]

@@ -24,7 +24,7 @@ def describe_number(number: object, images: int) -> str:
 
 
 def describe_repeat(name: object) -> str:
-    """Return the description of a second row of an image."""
+    """Return the description of a repeated row for the same image."""
     return f"Image {decode_name(name)!r:.80} has more than one row. Keep one row per image."
 
 
@@ -85,7 +85,7 @@ def decode_name(name: object) -> str:
 
 
 def parse_number(text: str) -> float:
-    """Return the number, or NaN. Unlike `float`, this refuses underscores and digits that are not ASCII."""
+    """Return the number, or NaN for other text. Unlike `float`, this refuses underscores and non-ASCII digits."""
     if "_" in text or not text.isascii():
         return float("nan")
     try:

@@ -1,4 +1,4 @@
-"""JSON documents: an array of objects, a mapping of file names to classes, or columns; as libraries write them.
+"""JSON documents in the layouts that libraries write.
 
 | layout | written by |
 | --- | --- |
@@ -26,10 +26,10 @@ from service.predictions.uploads.terms import JSON_TERMS
 
 BOM = "\ufeff"
 BLOCK_ROWS = 8_192
-VALUES_PER_IMAGE = 10  # that are visited one by one; an object counts once
+VALUES_PER_IMAGE = 10  # limit of the values that are visited one by one; an object counts once
 ROWS = ("samples", "predictions", "results", "data", "labels", "annotations", "rows", "items")
 OTHER = ("index", "info", "meta", "metadata", "licenses", "version", "model", "dataset", "dataset_name", "config")
-NAME, VALUE = "file_name", "predicted_class"  # keys of rows that have none
+NAME, VALUE = "file_name", "predicted_class"  # keys for the values of rows without keys
 COCO = (
     "The file contains COCO annotations, whose image IDs are numbers. Write results with the name of each image, such "
     'as {"file_name": "a.jpg", "predicted_class": 3}.'
@@ -59,7 +59,7 @@ def _is_row(line: bytes) -> bool:
         for key in reader.iterate_object():
             keys.append(key)
             if is_known_column(key, FILE_NAME) and reader.peek() in "[{":
-                return False  # a column
+                return False  # the key has a column, so the line is a document
             reader.skip_value()
         find_columns(keys, JSON_TERMS, has_scores=True)
     except InvalidUpload:
@@ -87,16 +87,16 @@ class _Document:
         self._num_classes = num_classes
         self._collector = RowCollector()
         self._parser: RecordParser | None = None
-        self._class_names: dict[str, str] = {}  # of the file, by their positions or IDs
-        self._known_names: frozenset[str] = frozenset()  # the same without the positions
-        self._has_indices = False  # a class so far is an index
-        self._keys: list[str] = []  # of rows that are lists
+        self._class_names: dict[str, str] = {}  # class names of the file by their positions or IDs
+        self._known_names: frozenset[str] = frozenset()  # the class names alone
+        self._has_indices = False  # whether a class so far is an index
+        self._keys: list[str] = []  # keys of the values in rows that are lists
         self._columns: dict[str, list[Any]] = {}
         self._count = 0
         self._is_numbered = False
 
     def read(self) -> Iterator[NamedRows]:
-        """Yield the blocks that are full."""
+        """Read the document, and yield each block when it is full."""
         if self._reader.peek() == "[":
             yield from self._read_array()
             return
@@ -119,7 +119,7 @@ class _Document:
         yield from self._add_columns()
 
     def check_complete(self) -> None:
-        """Raise InvalidUpload if values without file names are not one for each image."""
+        """Raise InvalidUpload unless a file without file names has one value for each image."""
         if self._is_numbered and self._count != self._images:
             raise InvalidUpload(
                 f"The JSON file has {self._count:,} values without file names. Expected {self._images:,}, one for each "
@@ -135,7 +135,7 @@ class _Document:
         return block.to_rows(self._parser.columns, tuple(self._parser.assumptions))
 
     def _has_columns(self) -> bool:
-        """Return whether the keys of the document are columns, one of them with file names or numbers of images."""
+        """Return whether the keys of the document are columns, including one with file names or numbers of images."""
         reader = JsonReader(self._reader.text, VALUES_PER_IMAGE * (self._images + MAX_WRONG))
         for key in reader.iterate_object():
             if is_known_column(key, FILE_NAME, NUMBER) and key.lower() not in OTHER:
@@ -203,7 +203,7 @@ class _Document:
             yield self.to_rows()
 
     def _to_record(self, key: str | None, value: Any, number: int) -> dict[str, Any]:
-        """Return the object of a row, which is a value of a mapping or of an array."""
+        """Return a row as an object. The row is a value of a mapping (with its key) or of an array."""
         if key is not None:
             if isinstance(value, dict) and any(is_known_column(name, CLASS) for name in value):
                 return {NAME: key} | {
@@ -225,7 +225,7 @@ class _Document:
         return parser
 
     def _class_name(self, class_text: str) -> str:
-        """Return the name of a class that is a position or an ID in the class names of the file."""
+        """Return the name of a class. If the file lists class names, replace a position or an ID in the list."""
         self._has_indices |= class_text.isdecimal()
         if not self._class_names or not class_text.isdecimal():
             return class_text

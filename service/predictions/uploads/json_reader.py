@@ -1,6 +1,6 @@
 """Reads a JSON document value by value.
 
-Only one value is in memory, because a small value takes a hundred times its size in the text.
+Only one parsed value is in memory at a time, because a small value takes a hundred times its size in the text.
 """
 
 import json
@@ -11,9 +11,9 @@ from typing import Any
 from errata.errors import InvalidUpload, TooLarge, TruncatedUpload
 
 MAX_VALUE = 16 << 10  # characters of one value
-FIRST_PIECE = 256  # characters; most values are shorter
+FIRST_PIECE = 256  # characters that are parsed first; most values are shorter
 MAX_VALUES = 100_000
-MAX_DEPTH = 32  # of values that are skipped
+MAX_DEPTH = 32  # maximum depth of values that are skipped
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
@@ -22,7 +22,7 @@ class JsonReader:
     """A position in the text of a JSON document."""
 
     def __init__(self, text: str, max_values: int = MAX_VALUES) -> None:
-        """Start at the beginning of a text, of which at most `max_values` values are visited one by one."""
+        """Start at the beginning of a text. At most `max_values` values can be visited one by one."""
         self.text = text
         self._position = 0
         self._remaining = max_values
@@ -46,7 +46,7 @@ class JsonReader:
             except (ValueError, RecursionError) as error:
                 problem = str(error)
             else:
-                if length < len(piece) or is_end:  # a number can go on after the piece
+                if length < len(piece) or is_end:  # a number can continue after the piece
                     self._position += length
                     return value
             if is_end:
@@ -56,7 +56,7 @@ class JsonReader:
         raise self._error(f"Invalid JSON ({problem:.80}).")
 
     def iterate_array(self) -> Iterator[None]:
-        """Yield at each value of an array. Read or skip the value before the next step."""
+        """Yield before each value of an array. The caller reads or skips the value before the next step."""
         self._expect("[")
         if self.peek() == "]":
             self._position += 1
@@ -68,7 +68,7 @@ class JsonReader:
                 return
 
     def iterate_object(self) -> Iterator[str]:
-        """Yield each key of an object. Read or skip its value before the next step."""
+        """Yield each key of an object. The caller reads or skips the value before the next step."""
         self._expect("{")
         if self.peek() == "}":
             self._position += 1
@@ -117,7 +117,7 @@ class JsonReader:
         self._position += 1
 
     def _is_last(self, end: str) -> bool:
-        """Consume the comma or the end after a value, and return whether it is the end."""
+        """Consume the comma or `end` after a value; return whether it was `end`."""
         character = self.peek()
         if character not in (",", end):
             raise self._error(f"Expected a comma or {end!r}.")

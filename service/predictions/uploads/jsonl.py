@@ -1,7 +1,7 @@
 """JSONL: one object per line, with the names of the CSV columns as keys.
 
-Arrow reads files in which all lines have the same form. A slower reader handles all others. Only keys of the first line
-are read, so that keys of later lines take no memory.
+Arrow reads files in which all lines have the same form. A slower reader handles all other files. Only the keys of the
+first line are read, so that additional keys of later lines take no memory.
 """
 
 import io
@@ -20,12 +20,12 @@ from service.predictions.uploads.rows import NamedRows, check_row_count
 from service.predictions.uploads.terms import JSONL_TERMS
 from service.storage import Readable
 
-MAX_LINE = 16 << 10  # bytes; parsing a longer line would delay other calls
+MAX_LINE = 16 << 10  # bytes; parsing a longer line would delay other requests
 BOM = b"\xef\xbb\xbf"
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file starts with a JSON object. Documents are recognized first."""
+    """Return whether a file starts with a JSON object. JSON documents must be recognized before this format."""
     return head.lstrip(BOM + b" \t\r\n").startswith(b"{")
 
 
@@ -54,7 +54,7 @@ def _read_uniform(text: bytes) -> NamedRows | None:
         )
         options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         table = arrow_json.read_json(pa.BufferReader(text), parse_options=options).combine_chunks()
-        table.validate(full=True)  # the reader accepts text that is not UTF-8
+        table.validate(full=True)  # Arrow's reader also accepts text that is not UTF-8
     except (ValueError, pa.ArrowInvalid, pa.ArrowNotImplementedError, InvalidUpload):
         return None
     present = [column for column in table.columns if column.null_count < len(column)]

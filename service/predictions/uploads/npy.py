@@ -17,8 +17,8 @@ from service.storage import Readable, parse_literal
 MAX_HEADER = 10_000  # bytes, as in numpy
 BLOCK_VALUES = 4_096_000  # 16 MB of float32 scores
 LABEL = "The array"
-BFLOAT16 = np.dtype("V2")  # how numpy stores the type bfloat16, which it does not have
-MAX_TOP = 100  # classes of one row
+BFLOAT16 = np.dtype("V2")  # numpy has no type bfloat16, and stores such values as this type
+MAX_TOP = 100  # maximum number of classes of one row
 
 
 Header = tuple[tuple[int, ...], np.dtype[Any], bool]
@@ -30,7 +30,7 @@ def recognizes(head: bytes) -> bool:
 
 
 def read(content: Readable, expected: tuple[int, int], classes: Sequence[int] | None) -> OrderedRows:
-    """Return the classes, the first class of each row of several, or the best class of each row of scores.
+    """Return the class of each row. Of several classes in a row, it is the first; of scores, the highest.
 
     Args:
         content: The file.
@@ -48,7 +48,7 @@ def read(content: Readable, expected: tuple[int, int], classes: Sequence[int] | 
 
 
 def has_classes(header: Header, expected: tuple[int, int]) -> bool:
-    """Return whether an array has classes instead of scores: one for each row, or the top K, of which C is none."""
+    """Return whether an array has classes instead of scores: one class, or the top K < C classes, for each row."""
     shape, dtype, _ = header
     return len(shape) == 1 or (len(shape) == 2 and dtype.kind in "iu" and 0 < shape[1] < min(expected[1], MAX_TOP))
 
@@ -75,7 +75,7 @@ def read_header(content: Readable, label: str) -> Header:
         shape, is_fortran, dtype = parse_literal(lambda: read_array_header(io.BytesIO(header)))
         if any(length.bit_length() > 63 for length in shape):  # Python refuses to print integers of many digits
             raise ValueError("a dimension over 2^63")
-    except Exception as error:  # numpy evaluates the header as a Python literal, which can raise any error
+    except Exception as error:  # numpy parses the header as a Python literal, which can raise any error
         raise InvalidUpload(
             f"{label} has a damaged npy header. Save it again with numpy.save.", field="chunk"
         ) from error
@@ -129,11 +129,11 @@ def read_score_blocks(
     for start in range(0, num_images, block_rows):
         rows = min(block_rows, num_images - start)
         block = _read_exactly(content, rows * num_classes, dtype, label).reshape(rows, num_classes)
-        if dtype == BFLOAT16:  # the upper half of a float32
+        if dtype == BFLOAT16:  # a bfloat16 is the upper half of a float32
             block = (block.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
         elif dtype.itemsize < np.dtype(np.float32).itemsize:
-            block = block.astype(np.float32)  # sums of float16 are too coarse
-        highest = block.max(axis=1)  # NaN if a score is
+            block = block.astype(np.float32)  # sums in float16 are too inaccurate
+        highest = block.max(axis=1)  # NaN if any score is NaN
         bad_rows = np.flatnonzero(np.isnan(highest) | np.isneginf(highest))
         if len(bad_rows):
             violations += [

@@ -1,4 +1,4 @@
-"""npz, in the form of the paper's preds.npz: top1 (N,), optionally probs (N, C); or scores alone.
+"""npz, in the form of preds.npz of the paper: top1 (N,), and optionally probs (N, C); or only scores.
 
 Other arrays are ignored.
 """
@@ -22,7 +22,7 @@ from service.predictions.uploads.score_probabilities import scores_of
 from service.predictions.uploads.terms import format_size
 
 MAX_ARRAYS = 16
-TOP1 = ("top1", "predictions", "preds", "pred", "y_pred", "arr_0")  # the first one counts, as for SCORES
+TOP1 = ("top1", "predictions", "preds", "pred", "y_pred", "arr_0")  # names in order of preference, as in SCORES
 UNREADABLE = (  # errors of zipfile for a damaged archive, besides BadZipFile
     *(zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError),
 )
@@ -136,7 +136,7 @@ def _read_arrays(
 
 
 def _roles(top1_name: str | None, scores_name: str | None) -> list[tuple[str, str]]:
-    """Return the arrays that are read by another name than the standard one, and their roles."""
+    """Return the arrays that have another name than the standard one, and their roles."""
     roles = [(top1_name, "the classes"), (scores_name, "the scores")]
     return [(name, role) for name, role in roles if name and (name not in ("top1", "probs") or top1_name is None)]
 

@@ -1,6 +1,6 @@
 """Files that users upload by mistake, recognized by their first bytes or by the files in a ZIP archive.
 
-Any file that no other format recognizes is read as CSV, whose errors do not help for these files.
+Without these checks, such files would be read as CSV, and the errors would not help.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from errata.errors import InvalidUpload, UnsupportedFormat
 
-MAX_NAMES = 1000  # names of a ZIP archive that are checked; a hostile one has hundreds of thousands
+MAX_NAMES = 1000  # names in a ZIP archive that are checked; a hostile archive can have hundreds of thousands
 HEAD_BYTES = 512  # the signature of a tar archive is at 257
 
 EXPORT = "Export the sheet as CSV, and upload the CSV file."
@@ -25,7 +25,7 @@ WEIGHTS = f"{MODEL_IN_FOLDER} file:NAME#ARCHITECTURE."
 
 @dataclass(frozen=True)
 class OtherFormat:
-    """One row of the tables: a kind of file that contains no predictions."""
+    """One row of FORMATS or ZIP_FORMATS: a format of files that contain no predictions."""
 
     pattern: re.Pattern[bytes]  # matches the first bytes of the file, or the name of a file in a ZIP archive
     kind: str  # what the file is
@@ -41,10 +41,10 @@ def _row(pattern: bytes, kind: str, remedy: str, error: type[InvalidUpload] = In
     return OtherFormat(re.compile(pattern, re.DOTALL | re.IGNORECASE), kind, remedy, error)
 
 
-# The first byte of binary protocols, or the start of a list, a dictionary, or an object in the text protocol.
+# The first byte of a pickle in a binary protocol, or the start of a list, dictionary, or object in the text protocol.
 _PICKLE = rb"\x80|\([dl]p[0-9]+\r?\n|c(?:__builtin__|builtins|collections|copy_reg|numpy|pandas|torch)[\w.]*\n"
 _SPACE = rb"(?:\xef\xbb\xbf)?\s*"
-_COMMENTS = rb"(?:(?><!--.*?-->)\s*)*+"  # without backtracking, which takes exponential time for many comments
+_COMMENTS = rb"(?:(?><!--.*?-->)\s*)*+"  # possessive, because backtracking takes exponential time for many comments
 FORMATS = (  # by the first bytes of a file
     _row(_PICKLE, "a pickle", f"Errata reads no pickles, because they run code. {SAVE_PREDICTIONS}", UnsupportedFormat),
     _row(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook or another Office document", EXPORT),
@@ -77,7 +77,7 @@ FORMATS = (  # by the first bytes of a file
     _row(rb"\x1f\x8b|\x28\xb5\x2f\xfd", "compressed twice", "Compress it once, with gzip or zstd."),
     _row(rb"\xff\xfe|\xfe\xff", "encoded in UTF-16 or UTF-32", "Save it as UTF-8."),
 )
-ZIP_FORMATS = (  # by the name of a file in a ZIP archive; any other archive without arrays is listed in the error
+ZIP_FORMATS = (  # by the name of a file in a ZIP archive
     _row(rb"\[Content_Types\]\.xml$|xl/", "an Excel workbook or another Office document", EXPORT),
     _row(rb"Index/.*\.iwa$", "a document of Apple Numbers, Pages, or Keynote", EXPORT),
     _row(rb"(?:.*/)?data\.pkl$", "a PyTorch pickle, for example of model weights", f"{SAVE_PREDICTIONS} {WEIGHTS}"),

@@ -1,6 +1,6 @@
 """Parquet with the columns of the CSV, or with lists of classes or of scores.
 
-Its index is at the end, so the file must be seekable.
+The index of a Parquet file is at its end, so the file must be seekable.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def recognizes(head: bytes) -> bool:
 def read(content: BinaryIO, limit: int, num_images: int, num_classes: int) -> Iterator[NamedRows]:
     """Yield the rows.
 
-    pyarrow can crash or exhaust the memory on a damaged file: call this only in a sandboxed process.
+    Call this only in a sandboxed process: for a damaged file, pyarrow can crash or exhaust the memory.
 
     Args:
         content: The file.
@@ -98,7 +98,7 @@ def _number_rows(
 
 
 def _check_footer(content: BinaryIO) -> None:
-    """Raise TooLarge for a footer that is much larger than a table of predictions needs: Arrow unpacks it whole."""
+    """Raise TooLarge if the footer, which Arrow reads completely, is too large for a table of predictions."""
     end = content.seek(0, 2)
     content.seek(max(0, end - FOOTER_END))
     length = int.from_bytes(content.read(4), "little")
@@ -124,10 +124,10 @@ def _check_counts(metadata: parquet.FileMetaData) -> None:
 
 
 def _check_types(schema: pa.Schema, columns: Columns) -> list[str]:
-    """Return the columns to read, of structs only the fields that are needed.
+    """Return the columns to read; for a struct, only the fields that are needed.
 
     Raises:
-        InvalidUpload: A column has another type. Arrow would materialize nested values for each row.
+        InvalidUpload: A column has an unsupported type. Arrow would create nested values for each row.
     """
     paths = []
     for field, name, expected in (
@@ -158,7 +158,7 @@ def _check_types(schema: pa.Schema, columns: Columns) -> list[str]:
 
 
 def _path_field(kind: pa.DataType) -> str:
-    """Return the field with the path of an image that is a struct, as in data sets of Hugging Face; empty if none."""
+    """Return the field with the path in a struct of an image, as in data sets of Hugging Face; empty if none."""
     return "path" if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0 else ""
 
 
@@ -212,7 +212,7 @@ def _named_rows(
 
 
 def _field_of(column: pa.Array) -> pa.Array:
-    """Return a column; of a struct, its only field."""
+    """Return a column; for a struct, the values of its only field."""
     return pa.compute.struct_field(column, [0]) if pa.types.is_struct(column.type) else column
 
 

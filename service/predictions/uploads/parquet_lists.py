@@ -26,10 +26,10 @@ from service.predictions.uploads.top_class import (
 class TopOfLists:
     """The prediction of each of n lists."""
 
-    classes: pa.Array  # (n,) integers or text; any value where `is_wrong`
+    classes: pa.Array  # (n,) integers or text; arbitrary where `is_wrong`
     probabilities: pa.Array | None  # (n,)
     is_wrong: NDArray[np.bool_]  # (n,)
-    problem: str  # description of a wrong list
+    problem: str  # description of the problem with a wrong list
     assumptions: tuple[str, ...]
 
 
@@ -39,7 +39,7 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def is_usable_list(kind: pa.DataType) -> bool:
-    """Return whether values of a type are lists of which a class can be read."""
+    """Return whether values of a type are lists from which a class can be read."""
     if not is_list(kind):
         return False
     value = kind.value_type
@@ -61,7 +61,7 @@ def top_of_lists(
 
     Args:
         column: (n,) lists.
-        num_classes: Number of classes of the label space, C, and of scores of each list.
+        num_classes: Number of classes of the label space, C. Each list of scores must have C scores.
         name: Name of the column.
         probabilities_of_scores: Collects the probabilities of lists of scores; None: they are not needed.
     """
@@ -91,7 +91,7 @@ def top_of_lists(
 
 
 def with_probabilities(blocks: list[NamedRows], scores: ScoreProbabilities) -> Iterator[NamedRows]:
-    """Yield all blocks of a file with the probabilities of their scores; without them if a row is wrong."""
+    """Yield all blocks of a file with the probabilities of their scores. If any row is wrong, add no probabilities."""
     probability, notes = (None, ()) if any(block.num_wrong for block in blocks) else scores.finish()
     start = 0
     for block in blocks:
@@ -108,7 +108,7 @@ def _best_of_scores(
     values = column.filter(pa.array(~is_wrong)).flatten()
     scores = np.asarray(values.cast(pa.float32()) if values.type == pa.float16() else values)
     scores = scores.reshape(-1, num_classes)
-    highest = scores.max(axis=1)  # NaN if a score is
+    highest = scores.max(axis=1)  # NaN if any score is NaN
     has_none = np.isnan(highest) | np.isneginf(highest)
     if has_none.any():
         if not is_wrong.any():

@@ -11,7 +11,7 @@ from service.predictions.uploads.rows import MAX_VIOLATIONS, MAX_WRONG, SOME_MIS
 from service.predictions.uploads.terms import FormatTerms
 from service.predictions.uploads.top_class import top_class
 
-PATH_KEYS = ("path", "file_name")  # of an image that is an object, as in data sets of Hugging Face
+PATH_KEYS = ("path", "file_name")  # keys of the path in an image that is an object, as in data sets of Hugging Face
 JSON_TYPES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
 Row = tuple[bytes, str, str | None]
@@ -44,7 +44,7 @@ class RecordParser:
         return file_name, class_text, probability
 
     def _parse_class(self, raw: dict[str, Any], key: str) -> tuple[str, str | None]:
-        """Return the class of an object, and its probability if its value has one."""
+        """Return the class of an object, and the probability if the value of the class includes one."""
         value = raw.get(key)
         if isinstance(value, list | dict | float):
             top = top_class(value, self._num_classes)
@@ -72,7 +72,7 @@ class RecordParser:
 
 
 class RowCollector:
-    """Collects rows and wrong rows."""
+    """Collects valid rows, and descriptions of wrong rows."""
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
@@ -97,7 +97,7 @@ class RowCollector:
         self._wrong.append(Violation("row", description, line))
 
     def to_rows(self, columns: Columns | None = None, assumptions: tuple[str, ...] = ()) -> NamedRows:
-        """Return the rows as a block. It has probabilities if all rows have one."""
+        """Return the rows as a block. The block has probabilities if every row has one."""
         names, classes, probabilities = zip(*self._rows, strict=True) if self._rows else ((), (), ())
         has_probabilities = None not in probabilities and bool(probabilities)
         if not has_probabilities and any(probability is not None for probability in probabilities):

@@ -12,7 +12,7 @@ from service.domain import Classes
 
 MAX_WRONG = 10_000  # unreadable rows after which a reader stops
 MAX_VIOLATIONS = 10  # violations that an error lists
-MAX_INT64 = np.iinfo(np.int64).max  # larger integers become this one instead of a negative number
+MAX_INT64 = np.iinfo(np.int64).max  # larger integers become this value, and not a negative number
 SOME_MISSING = "Some rows have no probability, so none is used."
 
 
@@ -23,12 +23,12 @@ class NamedRows:
     names: pa.Array  # (n,) binary
     classes: pa.Array  # (n,) strings or integers
     probabilities: pa.Array | None  # (n,) strings or floats
-    lines: NDArray[np.int64]  # (n,) 1-based lines of a text file, or rows of a table
+    lines: NDArray[np.int64]  # (n,) numbers of lines of a text file or of rows of a table, from 1
     wrong: tuple[Violation, ...] = ()  # the first ten unreadable rows
     num_wrong: int = 0  # number of all unreadable rows
-    are_answers: bool = False  # whether `classes` has answers in words
+    are_answers: bool = False  # whether `classes` has free-text answers
     is_numbered: bool = False  # `names` are the numbers of the images from 0, in the row order of the request
-    is_certain: bool = True  # `probabilities` are; otherwise they are left out if a value is not from 0 to 1
+    is_certain: bool = True  # whether invalid probabilities are errors; otherwise, all are left out
     assumptions: tuple[str, ...] = ()
 
 
@@ -47,7 +47,7 @@ Rows = Iterator[NamedRows] | OrderedRows
 
 
 def check_row_count(rows: int, images: int) -> None:
-    """Raise TooLarge if there are far more rows than images. A few more are reported row by row."""
+    """Raise TooLarge if there are far more rows than images. A few surplus rows are reported one by one."""
     if rows > images + MAX_WRONG:
         raise TooLarge(
             f"The file has at least {rows:,} rows, but the data set has {images:,} images. Keep one row per image, "

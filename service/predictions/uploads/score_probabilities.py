@@ -1,18 +1,19 @@
-"""The probabilities of predictions from their scores: the scores themselves, or the softmax of logits."""
+"""The probabilities of predictions, from scores: the scores themselves, or the softmax of logits."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 LOGITS = "The scores are logits, so the probabilities are their softmax."
 NO_PROBABILITIES = "The scores are neither probabilities nor logits, so they are only compared."
-TOLERANCE = 1e-2  # of the sum of the probabilities of an image
+TOLERANCE = 1e-2  # tolerance of the sum of the probabilities of an image
 
 
 class ScoreProbabilities:
     """Collects the probabilities of the predicted classes from blocks of scores.
 
-    All rows are probability distributions, or all are logits. Scores without a negative value that are not
-    distributions, such as those of a sigmoid, give no probabilities unless they are known to be logits.
+    There are probabilities only if all rows are probability distributions, or if all are logits. Scores count as logits
+    if they are known to be, or if some are negative and no row is a distribution. Other scores, such as those of a
+    sigmoid, give no probabilities.
     """
 
     def __init__(self, is_logits: bool) -> None:
@@ -32,11 +33,11 @@ class ScoreProbabilities:
         self._num_rows += len(block)
         self._num_distributions += int(is_distribution.sum())
         self._scores.append(scores)
-        if self._is_logits or not self._num_distributions:  # otherwise the softmax is not used
+        if self._is_logits or not self._num_distributions:  # otherwise, `finish` does not use the softmax
             self._softmax.append(_softmax(block, scores))
 
     def finish(self) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
-        """Return the probability of each prediction, (N,), or None; and what was assumed."""
+        """Return the probability of each prediction, (N,), or None, and the assumptions made."""
         if not self._num_rows:
             return None, ()
         if not self._is_logits and self._num_distributions == self._num_rows:
@@ -49,7 +50,7 @@ class ScoreProbabilities:
 
 
 def scores_of(block: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.floating]:
-    """Return the score of one class for each row of scores, (n,); of the nearest class if it is out of range."""
+    """Return the score of one class in each row, (n,). An index out of range means the nearest valid class."""
     return np.take_along_axis(block, np.clip(classes, 0, block.shape[1] - 1)[:, None], axis=1)[:, 0]
 
 

@@ -1,4 +1,4 @@
-"""Subset files: the names of the images that an upload covers on purpose, one per line."""
+"""Subset files: the names, one per line, of the images that an upload intentionally covers."""
 
 import hashlib
 
@@ -26,7 +26,7 @@ def parse_subset(text: str, names: pa.Array, dataset: str) -> Mask:
 
     Raises:
         InvalidUpload: The file has no names, or far more than the data set has images.
-        InvalidRow: A name is that of no image of the data set, or can mean several; `violations` has the lines.
+        InvalidRow: A name matches no image of the data set, or several images; `violations` has the lines.
     """
     lines = [line.strip() for line in text.removeprefix("\ufeff").split("\n")]
     numbers = np.array([number for number, line in enumerate(lines, 1) if line], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The first class of a value that has several: a list of classes, of scores, or of objects with a label and a score."""
+"""The predicted class in a value with several: a list of classes, of scores, or of objects with label and score."""
 
 import math
 import re
@@ -13,8 +13,8 @@ from service.predictions.uploads.columns import CLASS, normalize_column
 from service.predictions.uploads.score_probabilities import TOLERANCE
 
 SCORE_KEYS = ("score", "confidence", "probability", "prob")
-LABEL_RANKS = (*CLASS, ("name", "id"), ("classifications", "results"))  # keys of an object with its class
-MAX_DEPTH = 4  # of lists in lists
+LABEL_RANKS = (*CLASS, ("name", "id"), ("classifications", "results"))  # keys of the class in an object
+MAX_DEPTH = 4  # maximum depth of lists and objects around a class
 NO_SCORES = "All scores are minus infinity. Write the scores of the model, or leave the image out."
 FIRST_COUNTS = "Of several classes of an image, the first is the prediction."
 BEST_SCORE = "The predicted class is the one with the highest score."
@@ -43,7 +43,7 @@ def top_class(value: Any, num_classes: int, depth: int = 0) -> TopClass:
         value: A class, a list of classes, a list of scores of all classes, an object with a label and a score, a
             list of them, or a list of lists such as [ID, name, score].
         num_classes: Number of classes of the label space.
-        depth: Number of values around this one.
+        depth: Number of lists and objects around this value.
 
     Raises:
         ValueError: The value has no class; the message states the problem and the remedy.
@@ -92,13 +92,13 @@ def _top_of_list(values: list[Any], num_classes: int, depth: int) -> TopClass:
 
 
 def _are_scores(values: list[Any], num_classes: int) -> bool:
-    """Return whether values are scores, of which JavaScript writes 1.0 as 1. [3, 0.9] is a class with its score."""
+    """Return whether values are scores. JavaScript writes a score of 1.0 as 1. [3, 0.9] is a class with its score."""
     kinds = {type(value) for value in values}
     return kinds == {float} or (kinds == {int, float} and (len(values) == num_classes or len(values) > 3))
 
 
 def check_distinct(values: Sequence[Any]) -> None:
-    """Raise ValueError for integers that are no list of classes, because one of them is there twice."""
+    """Raise ValueError if values are integers with a repeated one, so that they are no list of classes."""
     if {type(value) for value in values} == {int} and len({*values}) < len(values):
         raise ValueError(
             "The list of classes has a class twice. Write the class itself instead of a vector of zeros and ones."
@@ -136,10 +136,11 @@ def first_of_texts(column: pa.Array) -> tuple[pa.Array, pa.Array | None] | None:
         column: (n,) texts.
 
     Returns:
-        (n,) classes, and (n,) scores as texts, or None; None if the first text is neither a list nor an object.
+        The (n,) classes, and the (n,) scores as texts (None if a score is missing). None instead of both if the first
+        text is neither a list nor an object.
 
     Raises:
-        ValueError: The first text is a list of integers that has one of them twice.
+        ValueError: The first text is a list of integers, and one of them is repeated.
     """
     first = column[0].as_py().strip() if len(column) else ""
     if not first.startswith(("[", "{", "(")):

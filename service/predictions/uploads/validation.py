@@ -1,4 +1,4 @@
-"""Validation of rows: at most one prediction for each image of the data set, or an error that lists the wrong lines."""
+"""Validation of rows. The result has at most one prediction per image; for wrong rows, an error lists their lines."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,15 +32,15 @@ from service.predictions.uploads.descriptions import (
 from service.predictions.uploads.rows import MAX_VIOLATIONS, SOME_MISSING, NamedRows, OrderedRows
 from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
 
-MAX_SAMPLE = 100  # unknown file names that are looked up in the other data sets
-UNKNOWN_SHARE = 0.5  # share of unknown names above which a file is probably one of another data set
+MAX_SAMPLE = 100  # maximum number of unknown file names that are looked up in the other data sets
+UNKNOWN_SHARE = 0.5  # if a data set has more than this share of the unknown names, the file is probably for it
 MAX_SHOWN_NAME = 60  # characters of a file name in an assumption
-MAX_CANDIDATES = 3  # images in the message about an ambiguous name
+MAX_CANDIDATES = 3  # number of images in the message about an ambiguous name
 NOT_PROBABILITIES = "The scores are not from 0 to 1, so they are not used as probabilities."
 
 
 FindDatasets: TypeAlias = Callable[[Sequence[bytes]], Sequence[tuple[str, int]]]
-"""Returns the other data sets with an image that has one of the names, and how many of the names; most first."""
+"""Returns the other data sets that have images with the names, and the number of such names; largest first."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ class Layout:
     names: pa.Array  # (A,) binary, distinct
     positions: Callable[[RowOrder], NDArray[np.intp]]  # (A,) image of each row of a file without file names
     label_space: LabelSpace
-    classes: Mask | None = None  # (C,) classes of the data set; None: all
+    classes: Mask | None = None  # (C,) classes that occur in the data set; None: all
     find_datasets: FindDatasets = lambda _: ()
-    create_matcher: Callable[[], AnswerMatcher] | None = None  # of answers in words; None: by the label space only
+    create_matcher: Callable[[], AnswerMatcher] | None = None  # for free-text answers; None: from the label space only
 
 
 def place_named(
     blocks: Iterator[NamedRows], layout: Layout, terms: FormatTerms, order: RowOrder = RowOrder.UNSPECIFIED
 ) -> tuple[Predictions, tuple[str, ...]]:
-    """Return the predictions of rows with file names, in the order of the data set, and what was assumed.
+    """Return the predictions of rows with file names, in the order of the data set, and the assumptions made.
 
     Args:
         blocks: Rows in any order.
@@ -114,22 +114,22 @@ class _Assembly:
         self._probability: NDArray[np.float16] | None = None
         self._count = 0
         self._num_unknown = 0  # rows whose file name is not in the data set
-        self._unknown_names: list[bytes] = []  # some of them
+        self._unknown_names: list[bytes] = []  # the first of these file names, at most MAX_SAMPLE
         self._one_based = OneBased(layout.label_space)
         self._violations: list[Violation] = []
         self._num_wrong = 0
         self._classes = ClassColumnParser(layout.label_space, terms)
         self._answers: AnswerCollector | None = None
-        self._is_aligned = True  # all names so far are those of the data set, in its order
+        self._is_aligned = True  # whether all names so far are the names of the data set, in its order
         self._assumptions: dict[str, None] = {}
         self._missing_probabilities = ""  # why the probabilities of the file are not used
         self._index: NameIndex | None = None
-        self._num_matched = 0  # names that are not exactly those of an image
-        self._matched = b"", b""  # one of them, and its image
+        self._num_matched = 0  # number of names that match an image inexactly
+        self._matched = b"", b""  # one such name, and the name of its image
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """Return what was assumed to read the rows, one sentence each."""
+        """Return the assumptions made to read the rows, one sentence each."""
         notes = dict(self._assumptions)
         if self._num_matched:
             notes[self._describe_matches()] = None
@@ -167,7 +167,7 @@ class _Assembly:
         self._count += len(block.names)
 
     def finish(self) -> Predictions:
-        """Return the predictions, -1 for images without a row; raise InvalidRow if rows are wrong."""
+        """Return the predictions, with class -1 for images without a row; raise InvalidRow if rows are wrong."""
         first = sorted(self._violations, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]
         violations = [replace(violation, unit=self._terms.row) for violation in first]
         if self._num_unknown > UNKNOWN_SHARE * self._count:
@@ -242,7 +242,7 @@ class _Assembly:
         return np.where(numbers < 0, -1, positions[numbers])
 
     def _note_matches(self, names: pa.Array, rows: NDArray[np.intp], images: NDArray[np.int64]) -> None:
-        """Remember names that were matched by the end of their path."""
+        """Count names that match only by the end of the path or without the extension, and store an example."""
         self._num_matched += len(rows)
         if len(rows) and not self._matched[0]:
             row = int(rows[0])
@@ -302,11 +302,11 @@ class _Assembly:
         return values
 
     def _leave_out_probabilities(self, reason: str) -> None:
-        """Use no probabilities of the file, neither of blocks before nor of later ones."""
+        """Ignore all probabilities of the file, in previous blocks and in later ones."""
         self._missing_probabilities, self._probability = reason, None
 
     def _drop_repeats(self, block: NamedRows, images: NDArray[np.int64], valid: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return the first row of each image among the valid rows, and note the other rows as violations."""
+        """Return the first valid row of each image, and add violations for its other valid rows."""
         if self._is_aligned:
             return valid
         valid_images = images[valid]
@@ -353,7 +353,7 @@ def _unused_row_order(terms: FormatTerms) -> InvalidRequest:
 
 
 def _image_number(text: bytes, images: int) -> int:
-    """Return the number of an image; -1 for any other text."""
+    """Return the number of an image; -1 for a text that is no number of an image."""
     number = int(text) if text.isdigit() and len(text) < 10 else -1
     return number if number < images else -1
 

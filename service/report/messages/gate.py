@@ -143,7 +143,7 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
 
 
 def _num_decimals(value: float | None, bound: Bound) -> int:
-    """Return the decimals with which a percentage differs from its bounds: 12.001 % instead of 12.00 % for 12.00 %."""
+    """Return the decimals that distinguish a percentage from its bounds: 12.001 % for a bound of 12.00 %."""
     limits = [limit for limit in (bound.min, bound.max) if limit is not None and limit != value]
     for decimals in range(MIN_DECIMALS, MAX_DECIMALS):
         if value is None or all(f"{100 * value:.{decimals}f}" != f"{100 * limit:.{decimals}f}" for limit in limits):
@@ -169,7 +169,7 @@ def _format_signed(value: float, is_count: bool) -> str:
 
 
 def _format_detectable(value: float, is_count: bool) -> str:
-    """Format a change, rounded up, because a smaller change has less power."""
+    """Format the smallest detectable change, rounded up: the test has less power for a smaller change."""
     if is_count:
         return format_count(math.ceil(value))
     return f"{math.ceil(10_000 * value - 1e-9) / 100:.2f} points"

@@ -89,7 +89,7 @@ def examples_title(label: str, predicted: str) -> str:
 
 
 def position_text(position: int, total: int) -> str:
-    """Return the position of an image, from 0, among the images that match a query."""
+    """Describe the position of an image among the images that match a query; `position` starts at 0."""
     return f"Image {format_count(position + 1)} of {format_count(total)}"
 
 

@@ -9,7 +9,7 @@ ACCEPTED_NOTE = "The predictions are implausible, and no trend uses them."
 
 
 def permuted_classes(permuted: PermutedClasses, label_space: str) -> str:
-    """Describe predictions with another class numbering than that of the label space with this name."""
+    """Describe predictions whose class numbering differs from that of the label space with this name."""
     return (
         f"Class numbering looks wrong: top-1 accuracy is {format_percentage(permuted.top1_accuracy)}, but "
         f"{format_percentage(permuted.coverage)} of the images would be correct with each class renumbered. "

@@ -81,7 +81,7 @@ def agreement_text(num_agreeing: int, num_models: int, confidence: float | None)
 
 
 def conflict_text(subject: str, yes: Sequence[str], no: Sequence[str]) -> str:
-    """Describe the statements of each reviewer about a class, or about the image."""
+    """Describe the conflicting statements of reviewers about a class or about the image."""
     return f"{subject}: yes by {list_names(yes)}, no by {list_names(no)}."
 
 
@@ -100,7 +100,7 @@ def decision_texts(present: Sequence[str], absent: Sequence[str], problematic: b
 def statement_texts(
     classes: tuple[Sequence[str], Sequence[str], Sequence[str]], problematic: bool | None, reason: str
 ) -> list[str]:
-    """Return what one review says; `classes`: those that it confirms, adds, and rejects."""
+    """Return what one review says; `classes` has the classes that it confirms, adds, and rejects."""
     parts = zip(("confirms", "adds", "rejects"), classes, strict=True)
     texts = [f"{verb} {list_names(names)}" for verb, names in parts if names]
     if problematic is not None:
@@ -113,7 +113,7 @@ def _usability(problematic: bool) -> str:
 
 
 def progress_text(position: int | None, total: int) -> str:
-    """Return the position of an image in the queue, from 0."""
+    """Describe the position of an image in the queue; `position` starts at 0."""
     if position is None:
         return f"Not in the queue of {pluralize(total, 'image')}"
     return f"Image {position + 1:,} of {total:,} in the queue"

@@ -154,7 +154,7 @@ def trend_notes(trend: Trend) -> list[str]:
 
 
 def own_models_note(num_others: int) -> str:
-    """Describe the reference of a model of a data set without published models, or why there is none.
+    """Describe the reference models for a data set without published models, or why there are none.
 
     Args:
         num_others: Number of other models that were analyzed with the same evidence.

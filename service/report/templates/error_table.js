@@ -1,7 +1,7 @@
 "use strict";
 // The error table: filters, search, sorting, paging, and the evidence of each error. The data is in #errors-data. All
-// values are inserted as text, never as HTML. The URL fragment, #errors?type=…, holds the selection: charts and tables link
-// to it, and it can be shared.
+// values are inserted as text, never as HTML. The URL fragment, such as #errors?type=…, contains the
+// selection, so that charts and tables can link to a selection, and readers can share it.
 (() => {
   const PAGE_SIZE = 50;
   const source = document.getElementById("errors-data");

@@ -1,5 +1,5 @@
 "use strict";
-// The grid of images: a response that htmx does not show is opened as a page.
+// The grid of images: if htmx does not show a response, such as an error, the browser opens its URL as a page.
 for (const name of ["htmx:responseError", "htmx:sendError"]) {
   document.addEventListener(name, (event) => location.assign(event.detail.pathInfo.finalRequestPath));
 }

@@ -1,6 +1,6 @@
 "use strict";
-// The name of a chart's mark beside it, at once on hover and also on keyboard focus. Without this script, the browser
-// shows the <title> of a mark on hover after a while.
+// Shows the name of a chart's mark beside the mark, at once on hover and on keyboard focus. Without this script, the
+// browser shows the <title> of a mark only on hover, and after a delay.
 (() => {
   const marks = document.querySelectorAll(".picture svg :is(path, line):has(> title)");
   if (!marks.length) return;

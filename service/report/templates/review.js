@@ -63,14 +63,14 @@
   };
   for (let key = 1; key <= 9; key++) actions[key] = () => rows()[key - 1] && cycle(rows()[key - 1]);
 
-  // Speech input and stray keys can trigger single keys, so that they can be turned off.
+  // Readers can turn single-key shortcuts off, because speech input and stray keys can trigger them.
   const shortcuts = document.querySelector("[data-shortcuts]");
   const storage = "errata-review-keys";
   try {
     shortcuts.checked = localStorage.getItem(storage) !== "off";
     shortcuts.addEventListener("change", () => localStorage.setItem(storage, shortcuts.checked ? "on" : "off"));
   } catch (error) {
-    // the browser stores nothing: the choice is valid for this page
+    // the browser refuses storage: the choice is valid only on this page
   }
   document.addEventListener("keydown", (event) => {
     const isText = event.target.matches("input:not([type=radio], [type=checkbox]), textarea, select");

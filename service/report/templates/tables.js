@@ -39,7 +39,7 @@
     });
   }
   // An element with data-live is fetched again until nothing in it changes anymore. In a table, only changed cells are
-  // replaced, except cells with a control, whose value is the reader's.
+  // replaced. Cells with an input are not replaced, because the reader sets the value of the input.
   const updateRow = (oldRow, newRow) => {
     for (const [index, newCell] of [...newRow.cells].entries()) {
       const oldCell = oldRow.cells[index];

@@ -56,7 +56,7 @@ class HookSource:
 
 
 class Hooks:
-    """Receives the webhooks of the configured registries, and queues analyses in threads of each registry."""
+    """Receives the webhooks of the configured registries, and queues analyses in separate threads for each registry."""
 
     def __init__(
         self, ports: Ports, sources: Mapping[str, HookSource], metrics: Metrics, clock: Callable[[], float] = time.time
@@ -194,7 +194,8 @@ def _parse_events(kind: ModuleType, headers: Mapping[str, str], body: bytes) -> 
 def _handle_events(ports: Ports, registry: Registry, events: Sequence[RegistryEvent]) -> EventResult:
     """Handle the events of a request, and return the first of their results in the order of EventResult.
 
-    An error ends it. In the repeated delivery, the events that were handled before have no effect.
+    The first error ends the call. When the registry sends the request again, the events that were already handled have
+    no effect.
     """
     results = {handle_event(ports, registry, event) for event in events}
     return next(result for result in EventResult if result in results)

@@ -43,7 +43,7 @@ def model_id(event: RegistryEvent) -> str:
 
 
 def _iterate_events(refs: Iterable[Mapping[str, Any]], model: str, delivery: str) -> Iterator[RegistryEvent]:
-    """Yield the event of each branch `main` and tag that is not deleted."""
+    """Yield an event for each pushed commit of the branch `main` or of a tag; deletions have none."""
     for ref in refs:
         name, commit = ref["ref"], ref["newSha"]
         if commit is None or not (name == "refs/heads/main" or name.startswith("refs/tags/")):

@@ -19,7 +19,7 @@ from service.web.hooks.result_fields import link_of, metrics_of
 
 TITLE = "Add evaluation results of Errata"  # of the pull request
 MAX_CLOSED = 20  # closed pull requests that are searched for an analysis
-MAX_READ_SECONDS = LEASE_SECONDS / 3  # before the first change, so that the changes are within the lease
+MAX_READ_SECONDS = LEASE_SECONDS / 3  # time for reads; the changes after them must be complete within the lease
 METRICS = {  # type and name in a model card
     "top1": ("accuracy", "Top-1 accuracy"),
     "multi_label": ("multi_label_accuracy", "Multi-label accuracy"),
@@ -63,7 +63,7 @@ class HuggingFaceRegistry:
         try:
             before = _model_files(self._client.files(event.model, event.previous))
             after = _model_files(self._client.files(event.model, event.version))
-        except (ModelNotFound, Unavailable) as error:  # the analysis of an equal model is better than none
+        except (ModelNotFound, Unavailable) as error:  # an unnecessary analysis is better than a missing one
             _log.warning("files of a commit not compared", model=event.model, error=error.message)
             return event
         return None if before == after else event
@@ -77,9 +77,10 @@ class HuggingFaceRegistry:
         return iter(())
 
     def write(self, result: WriteBack) -> None:
-        """Write a result: the model card in a pull request, and last a comment with the decision of the gate.
+        """Write a result: the model card in a pull request, and then a comment with the decision of the gate.
 
-        All results of a repository share one open pull request. A result that was closed is not proposed again.
+        All results of a repository share one open pull request. If the pull request
+        of a result was closed, the result is not proposed again.
 
         Raises:
             ModelNotFound: The repository does not exist anymore.

@@ -1,6 +1,6 @@
 """MLflow: webhooks, the registry API, and the results that are written to model versions.
 
-A request is signed over delivery ID, timestamp, and body. Retries have the original timestamp.
+The signature of a request covers the delivery ID, the timestamp, and the body. Retries have the original timestamp.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +80,7 @@ class MlflowRegistry:
         return f"mlflow:models://{self.id}/{event.model}/{event.version}"
 
     def resolve(self, event: RegistryEvent) -> RegistryEvent:
-        """Return the event: it names a version, and events that Errata caused are recognized by their names."""
+        """Return the event: it already names a version. Events that Errata caused are recognized by their names."""
         return event
 
     def version_of(self, model: str, alias: str) -> str | None:
@@ -115,7 +115,7 @@ class MlflowRegistry:
             tags = state_fields(result, self.public_url)
         is_newest_gate = result.decision is not None and existing.get("errata.gate_analysis", "") <= analysis_id
         for name, value in (tags | (gate_fields(result) if is_newest_gate else {})).items():
-            if existing.get(f"{PREFIX}{name}", "") != value:  # includes an empty value for a missing tag
+            if existing.get(f"{PREFIX}{name}", "") != value:  # a missing tag counts as an empty value
                 self._client.set_version_tag(result.model, result.version, f"{PREFIX}{name}", value)
         if is_newest_gate:
             self._write_alias(result)

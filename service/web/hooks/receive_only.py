@@ -21,7 +21,7 @@ class ReceiveOnlyRegistry:
         return self.identifier(event)
 
     def resolve(self, event: RegistryEvent) -> RegistryEvent:
-        """Return the event: the registry has no API to look its version up."""
+        """Return the event: the registry has no API to look up its version."""
         return event
 
     def version_of(self, model: str, alias: str) -> str | None:

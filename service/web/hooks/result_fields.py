@@ -29,7 +29,7 @@ def metrics_of(result: WriteBack) -> dict[str, float]:
 
 
 def state_fields(result: WriteBack, public_url: str) -> dict[str, str]:
-    """Return the state of the analysis, and last its id, which shows that the result is complete."""
+    """Return the state of the analysis. The last field is its ID, which shows that the result is complete."""
     analysis = result.analysis
     fields = {
         "state": analysis.state.name.lower(),

@@ -16,7 +16,7 @@ from service.predictions.wandb_results import ArtifactMembership, WandbResults
 from service.web.hooks.result_fields import PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
 
 METADATA = "errata"  # key of the metadata
-PREFIX = "errata/"  # of the keys of the run's summary, which W&B groups
+PREFIX = "errata/"  # prefix of the keys of the run's summary; W&B groups keys by prefix
 _log = structlog.get_logger()
 
 
@@ -59,7 +59,7 @@ class WandbRegistry:
         return iter(())
 
     def write(self, result: WriteBack) -> None:
-        """Write a result: the run's summary, the metadata, and finally the alias, which shows that it is complete.
+        """Write a result: the run's summary, the metadata, and finally the alias, which marks it as complete.
 
         A result that is older than the existing one changes nothing.
 

@@ -1,4 +1,4 @@
-"""Uploads of answers in words: every answer without a class is an error, and the shares are reported."""
+"""Uploads of free-text answers: every answer without a class is an error, and the shares are reported."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Answers in words as arrays: what is stored is read again, and damaged arrays are refused."""
+"""Free-text answers as arrays: what is stored is read again, and damaged arrays are refused."""
 
 from typing import Any
 

@@ -105,7 +105,7 @@ def test_phrases_around_a_name_do_not_matter(matcher: AnswerMatcher, answer: str
         ("police dog", AnswerOutcome.OUTSIDE),
         ("xyzzy", AnswerOutcome.UNKNOWN),
         ("I cannot help with that.", AnswerOutcome.UNKNOWN),
-        ("207", AnswerOutcome.UNKNOWN),  # an index is no answer in words
+        ("207", AnswerOutcome.UNKNOWN),  # an index is no free-text answer
         ("", AnswerOutcome.UNKNOWN),
         ("…", AnswerOutcome.UNKNOWN),
         ("goldfish " * (MAX_ANSWER // 9 + 1), AnswerOutcome.UNKNOWN),

@@ -194,7 +194,7 @@ def test_a_file_without_classes_has_the_name_of_the_column_of_answers(small, wri
     else:
         content = getattr(write, form)(rows, ("image", "response"))
 
-    assert "answers in words 'answer'" in small.rejection(content).message
+    assert "free-text answers 'answer'" in small.rejection(content).message
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
