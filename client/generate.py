@@ -1,8 +1,8 @@
 """Generate errata/v1 from errata/v1/*.proto (`make proto`, and every build of the client)."""
 
-import shutil
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from google import api
 from grpc_tools import protoc
@@ -14,18 +14,29 @@ GOOGLE_PROTOS = Path(next(iter(api.__path__))).parents[1]  # googleapis-common-p
 
 
 def generate() -> None:
-    """Compile the protos into client/errata/v1; raise SystemExit if protoc rejects them."""
+    """Compile the protos into client/errata/v1; raise SystemExit if protoc rejects them.
+
+    Each file is replaced atomically, so that processes can import the package meanwhile.
+    """
     protos = next(folder for folder in PROTO_FOLDERS if (folder / PACKAGE).is_dir())
     names = sorted(path.stem for path in (protos / PACKAGE).glob("*.proto"))
     folder = CLIENT / PACKAGE
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    _compile(protos, [f"--python_out={CLIENT}", f"--pyi_out={CLIENT}"], names)
-    _compile(protos, [f"--grpc_python_out={CLIENT}"], [name for name in names if name.endswith("_service")])
-    imports = [f"from errata.v1.{name}_pb2 import *" for name in names]
-    (folder / "__init__.py").write_text(
-        "\n".join([f'"""All messages and enums, generated from {PACKAGE}/*.proto: do not edit."""', "", *imports, ""])
-    )
+    folder.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=CLIENT, prefix=".generated-") as output:
+        _compile(protos, [f"--python_out={output}", f"--pyi_out={output}"], names)
+        _compile(protos, [f"--grpc_python_out={output}"], [name for name in names if name.endswith("_service")])
+        imports = [f"from errata.v1.{name}_pb2 import *" for name in names]
+        (Path(output) / PACKAGE / "__init__.py").write_text(
+            "\n".join(
+                [f'"""All messages and enums, generated from {PACKAGE}/*.proto: do not edit."""', "", *imports, ""]
+            )
+        )
+        generated = {file.name: file for file in (Path(output) / PACKAGE).iterdir()}
+        for name, file in generated.items():
+            file.replace(folder / name)
+    for file in folder.iterdir():
+        if file.is_file() and file.name not in generated:
+            file.unlink()
 
 
 def _compile(protos: Path, outputs: list[str], names: list[str]) -> None:

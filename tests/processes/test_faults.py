@@ -344,6 +344,13 @@ def test_a_frozen_redis_delays_only_calls_that_need_it(service_with_worker: Clus
 
         assert slowest < 0.5  # the event loop is not blocked while Redis is
         assert waited < 8
+
+        def is_accepted() -> bool:
+            with contextlib.suppress(errors.Unavailable):
+                return bool(client.analyze(MODEL, "demo", request_id="r1"))
+            return False
+
+        wait_for(is_accepted, "calls are accepted again")
         first = client.analyze(MODEL, "demo", request_id="r1").name
         assert client.analyze(MODEL, "demo", request_id="r1").name == first
         check_result(client, first)
