@@ -143,7 +143,7 @@ _SCOPES: ContextVar[Set[Scope]] = ContextVar("scopes", default=frozenset(Scope))
 
 
 def may(scope: Scope) -> bool:
-    """Return whether the current caller has a scope. Pages use it to offer only permitted actions."""
+    """Return whether the current caller has a scope. Pages use this to offer only permitted actions."""
     return scope in _SCOPES.get()
 
 
@@ -271,7 +271,7 @@ class Authorizer:
             certified: Whether the connection has a verified client certificate.
 
         Returns:
-            The caller; without a name if no token is required.
+            The caller, which has no name if no token is required.
 
         Raises:
             CertificateMissing: A client certificate is required.

@@ -20,13 +20,13 @@ CALLER: ContextVar[Caller] = ContextVar("caller", default=Caller())  # noqa: B03
 
 
 def visible_owner() -> str | None:
-    """Return the only owner whose analyses the current caller can see; None if it can see those of all owners."""
+    """Return the only owner whose analyses the current caller can see; None if all owners' are visible."""
     return CALLER.get().visible_owner
 
 
 @contextmanager
 def restricted_to(owner: str | None) -> Iterator[None]:
-    """Run a block in which only the analyses of an owner are visible; None for no change."""
+    """Run a block in which only the analyses of `owner` are visible; if it is None, change nothing."""
     if owner is None:
         yield
         return

@@ -58,7 +58,7 @@ class Certificates:
         )
 
     def reload(self) -> Pem | None:
-        """Return the content of changed files; None if they are unchanged or do not match each other yet."""
+        """Return the content of all files if one has changed; None if no file has changed or a file is invalid."""
         if not any(file.has_changed() for file in self._files.values()):
             return None
         try:

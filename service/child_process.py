@@ -1,4 +1,4 @@
-"""Child processes: their environment variables, their end with their parent, and their memory.
+"""Child processes: their environment variables, their exit when the parent exits, and their memory.
 
 This module imports only the standard library, because a child process runs it before anything else.
 """

@@ -39,7 +39,7 @@ class CircuitBreaker:
 
     @contextmanager
     def call(self, *failures: type[Exception]) -> Iterator[None]:
-        """Guard a call: a slow failure opens the breaker.
+        """Run a block that calls the server. If it fails slowly with one of `failures`, the breaker opens.
 
         Args:
             failures: The errors of a server that does not answer.

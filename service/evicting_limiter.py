@@ -16,7 +16,7 @@ class EvictingLimiter:
         Args:
             limit: Maximum number of concurrent blocks.
             timeout: Maximum duration of a block, in seconds; None: unlimited.
-            min_seconds: Time for which a block cannot be evicted, in seconds.
+            min_seconds: Time after its start in which a block cannot be evicted, in seconds.
         """
         self._limit = limit
         self._timeout = timeout

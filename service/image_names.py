@@ -1,4 +1,4 @@
-"""Finds the image that each file name means: the image that shares the longest end of the path with the file name."""
+"""Finds the image to which a file name refers: the image whose path has the longest common end with it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ EXTENSION = r"(?i)\.(?:jpe?g|png|bmp|gif|webp|tiff?|ppm|pgm|heic|avif)$"
 
 @dataclass(frozen=True)
 class _Ends:
-    """The last parts of the image names, for one number of parts."""
+    """The last path parts of each image name; each instance is for one number of parts."""
 
     ends: pa.Array  # (A,) the end of each image name
     distinct: pa.Array  # (K,) the distinct ends
@@ -24,7 +24,7 @@ class _Ends:
 
 
 class NameIndex:
-    """The A image names of a data set by their ends. Built when a file has names that are not image names."""
+    """Index of the A image names of a data set by their ends. Built if a file has names that are not image names."""
 
     def __init__(self, names: pa.Array) -> None:
         """Create an index of (A,) distinct names."""
@@ -32,7 +32,7 @@ class NameIndex:
         self._ends: dict[tuple[int, bool], _Ends] = {}
 
     def find(self, names: pa.Array) -> NDArray[np.int64]:
-        """Return the image of each name, (n,); UNKNOWN, or AMBIGUOUS for a name that can mean several images.
+        """Return the image of each name, (n,): UNKNOWN if there is none, AMBIGUOUS if a name can mean several images.
 
         A name means the image whose path shares the most last parts (folders and file name) with it. If no image shares
         the file name, the extensions are ignored.

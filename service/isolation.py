@@ -51,7 +51,7 @@ def restrict_files() -> None:
 
 
 def system_call_filter() -> Filter | None:
-    """Return the filter for a parsing process; None if the kernel has no seccomp. The caller loads it."""
+    """Return the filter for a parsing process; None if the kernel has no seccomp. The caller must load the filter."""
     if not seccompy.supported():
         return None
     rules = Filter(default=Action.ERRNO | errno.EPERM)

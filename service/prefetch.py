@@ -32,7 +32,7 @@ def prefetch(
         initialize_thread: Called first in each thread.
 
     Yields:
-        A function that returns the next `count` items in order: fewer at the end, then none.
+        A function that returns the next `count` items in order; at the end, it returns fewer items, then no items.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=initialize_thread)
     remaining = iter(names)

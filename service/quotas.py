@@ -17,7 +17,7 @@ class RequestQuota:
     """Counts the requests of callers with a limit. While Redis is unavailable, each process counts its own requests.
 
     Args:
-        store: Counts the requests of all processes; None: only those of this process.
+        store: Counts the requests of all processes; None: count only the requests of this process.
     """
 
     def __init__(self, store: JobStore | None = None) -> None:

@@ -418,7 +418,7 @@ def warn_about_missing_paths(settings: Settings) -> None:
 
 
 def _location_prefix(location: tuple[int | str, ...]) -> str:
-    """Return the position inside the JSON value of a variable."""
+    """Return the start of an error message: the position of the error inside the JSON value of a variable."""
     inside = ".".join(map(str, location[1:]))
     return f"at {inside}: " if inside else ""
 

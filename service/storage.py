@@ -351,7 +351,7 @@ class WatchedFile:
         return self._state() is not None
 
     def has_changed(self) -> bool:
-        """Return whether the file exists and differs from the file that `read` returned."""
+        """Return whether the file exists and has changed since `read`."""
         state = self._state()
         return state is not None and state != self._state_at_read
 

@@ -38,7 +38,7 @@ errata_result_errors                       gauge      model, version, dataset, g
 errata_result_top1_accuracy_ratio          gauge      model, version, dataset, group            top-1 accuracy
 errata_result_multi_label_accuracy_ratio   gauge      model, version, dataset, group            multi-label accuracy
 errata_result_severe_error_ratio           gauge      model, version, dataset                   model failures as a share of the samples
-errata_result_baseline_severe_error_ratio  gauge      model, version, dataset                   the same share of the baseline or, without one, of the previous version
+errata_result_baseline_severe_error_ratio  gauge      model, version, dataset                   model failures as a share of the samples, for the baseline or else the previous version
 errata_result_timestamp_seconds            gauge      model, version, dataset                   Unix time at which the analysis ended
 errata_index_pending                       gauge      –                                         archived analyses that this process's index lacks while it is built
 errata_results_dropped                     gauge      –                                         results without series because the limit of watched models was reached
@@ -183,7 +183,10 @@ class Metrics:
             "errata_result_severe_error_ratio", "model failures as a share of the samples", result_labels, registry
         )
         self.result_baseline = SnapshotGauge(
-            "errata_result_baseline_severe_error_ratio", "the same share of the baseline", result_labels, registry
+            "errata_result_baseline_severe_error_ratio",
+            "model failures of the baseline as a share",
+            result_labels,
+            registry,
         )
         self.result_time = SnapshotGauge(
             "errata_result_timestamp_seconds", "time at which the analysis ended", result_labels, registry
@@ -262,7 +265,7 @@ def configure_logging(level: str, form: str, stream: TextIO | None = None) -> No
 
 
 def _escape_control_characters(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Escape characters that control a terminal; the JSON renderer does so itself."""
+    """Escape characters that control a terminal; the JSON renderer escapes them itself."""
     return {
         key: _CONTROL_CHARACTERS.sub(_escape, value) if isinstance(value, str) else value
         for key, value in event.items()

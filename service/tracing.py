@@ -1,4 +1,4 @@
-"""Traces: spans of OpenTelemetry. They are exported if an OTLP endpoint is configured; otherwise nothing happens.
+"""Traces: spans of OpenTelemetry. They are recorded and exported only if an OTLP endpoint is configured.
 
 The SDK reads its standard `OTEL_` variables: endpoint, headers, protocol, sampler, batches, limits, and resource.
 Without an endpoint, neither the SDK nor its API is imported. An analysis, a job, and a message carry their trace as one
@@ -73,9 +73,9 @@ def span(
     """Return a context in which a span is the current one.
 
     Args:
-        name: Name of the span. It has no values, such as IDs.
+        name: Name of the span. It must not contain values such as IDs.
         kind: Kind of the span.
-        parent: A text of `current_context` or `read_context`, empty for a new trace; None: the current span.
+        parent: A result of `current_context` or `read_context`; empty: start a new trace; None: the current span.
         attributes: Attributes, whose texts are truncated to MAX_TEXT characters.
     """
     return nullcontext() if _active is None else _active.span(name, kind, parent, attributes or {})
@@ -84,7 +84,7 @@ def span(
 def child_span(
     name: str, kind: Kind = Kind.INTERNAL, attributes: Mapping[str, Value] | None = None
 ) -> AbstractContextManager[None]:
-    """Return a context in which a child of the current span is the current one; without a span, it does nothing."""
+    """Return a context in which a new child of the current span is current, if there is a current span."""
     return nullcontext() if not current_context() else span(name, kind, None, attributes)
 
 
@@ -95,7 +95,7 @@ def record_wait(name: str, parent: str, start: float, attributes: Mapping[str, V
 
 
 def set_attributes(attributes: Mapping[str, Value], name: str = "") -> None:
-    """Set attributes of the current span, and its name unless it is empty."""
+    """Set attributes of the current span, and its name unless `name` is empty."""
     if _active is not None:
         current = _active.trace.get_current_span()
         current.set_attributes(_bounded(attributes))
@@ -122,7 +122,7 @@ def current_headers() -> dict[str, str]:
 
 
 def read_context(headers: Iterable[Any]) -> str:
-    """Return the trace context in the pairs of headers or metadata of a call as text; empty if there is none."""
+    """Return, as text, the trace context in the headers or metadata of a call; empty if there is none."""
     return "" if _active is None else _join({name: value for name, value in headers if isinstance(value, str)})
 
 
@@ -200,7 +200,7 @@ def _is_requested() -> bool:
 
 
 def _exporters() -> Iterator[Any]:
-    """Yield the classes of the exporters that OTEL_TRACES_EXPORTER and the variables of the protocol name.
+    """Yield the classes of the exporters that OTEL_TRACES_EXPORTER and the protocol variables select.
 
     Raises:
         ImportError: An exporter is not installed.
@@ -235,7 +235,7 @@ def _version() -> str:
 
 
 def _join(headers: Mapping[str, str]) -> str:
-    """Return `traceparent` and `tracestate` as text. A state that is too long is dropped: it must not be truncated."""
+    """Return `traceparent` and `tracestate` as text. Drop a long `tracestate`: it must not be truncated."""
     parent, state = headers.get("traceparent", "")[:MAX_TEXT].strip(), headers.get("tracestate", "")
     return f"{parent} {state}".strip() if parent and len(state) <= MAX_STATE else parent
 

@@ -11,7 +11,10 @@ KINDS = ("error_type", "superclass", "class")
 
 @dataclass(frozen=True)
 class Change:
-    """The samples that have a property in only one of A and B: an error type, or an error in a class or superclass."""
+    """The samples that have a property in only one of the analyses A and B.
+
+    The property is an error type, or an error in a class or superclass.
+    """
 
     name: str
     num_samples: int

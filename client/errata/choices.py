@@ -32,14 +32,14 @@ def choice(enum: Any, value: str | int, field: str) -> Any:
 
 
 def choices(enum: Any, values: str | int | Iterable[str | int], field: str) -> list[Any]:
-    """Return values of an enumeration from one or several values or names; see `choice`."""
+    """Convert one or several names or values to values of an enumeration; see `choice`."""
     if isinstance(values, str | int):
         values = [values]
     return [choice(enum, value, field) for value in values]
 
 
 def enum_names(enum: Any) -> list[str]:
-    """Return the names of an enumeration, as `enum_name` does, without the unspecified value."""
+    """Return the names of all values of an enumeration except the unspecified one, in the form of `enum_name`."""
     return [enum_name(enum, value) for value in enum.values()[1:]]
 
 
@@ -52,5 +52,5 @@ def enum_name(enum: Any, value: int) -> str:
 
 
 def _prefix(enum: Any) -> str:
-    """Return the prefix of the names in the proto, such as `ROW_ORDER_`; value 0 is `ROW_ORDER_UNSPECIFIED`."""
+    """Return the prefix of the names in the proto, such as `ROW_ORDER_` if value 0 is `ROW_ORDER_UNSPECIFIED`."""
     return str(enum.Name(0).removesuffix("UNSPECIFIED"))

@@ -16,7 +16,7 @@ class ConnectionFailed(Unavailable):
 
 
 class UnknownMethod(ErrataError):
-    """Raised when a service does not have a method, because its version is older than that of the client."""
+    """Raised when a service does not have the called method, because the service is older than the client."""
 
     reason = "UNKNOWN_METHOD"
 

@@ -12,9 +12,9 @@ def coverage_counts(analysis: pb.Analysis) -> tuple[int, int, int | None] | None
 
     Returns:
         The number of images with a prediction, the number of images that the analysis should cover, and the number of
-        evaluated images of the data set. The last number is None unless the analysis covers a subset on purpose. The
-        result is None if the coverage is unknown: analyses of early versions do not count evaluated images, so their
-        coverage is known only if each image of the data set has a prediction.
+        evaluated images of the data set. The last number is None if the analysis should cover the whole data set. None
+        instead of the three numbers means that the coverage is unknown. Analyses of early versions do not count
+        evaluated images, so their coverage is known only if each image of the data set has a prediction.
     """
     summary = analysis.summary
     if not summary.HasField("num_judged"):
@@ -33,7 +33,7 @@ def describe_coverage(analysis: pb.Analysis) -> str:
 
 
 def partial_coverage(analysis: pb.Analysis) -> str:
-    """Return the coverage, such as "98.0 %", of an analysis that does not cover all evaluated images; else ""."""
+    """Return the coverage, such as "98.0 %"; empty if it is unknown, or if all evaluated images are covered."""
     counts = coverage_counts(analysis)
     if counts is None or (counts[2] is None and counts[0] == counts[1]):
         return ""
@@ -41,7 +41,7 @@ def partial_coverage(analysis: pb.Analysis) -> str:
 
 
 def compared_coverage_note(analyses: Sequence[pb.Analysis], num_samples: int) -> str:
-    """Describe the coverage of two compared analyses; empty if neither is known to be partial."""
+    """Describe the coverage of two compared analyses; empty unless at least one is known to be partial."""
     if not any(map(partial_coverage, analyses)):
         return ""
     return compared_coverage_text([*map(describe_coverage, analyses)], num_samples)

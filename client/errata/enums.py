@@ -12,7 +12,7 @@ class UnknownValue(ErrataError, ValueError):
 
 
 class _WireEnum(IntEnum):
-    """An enumeration whose values a service or a file of a newer version can extend."""
+    """An enumeration to which newer versions of Errata add values. Services and files can contain these values."""
 
     @classmethod
     def _missing_(cls, value: object) -> None:
@@ -42,7 +42,7 @@ class ExpertSeverity(_WireEnum):
 
 
 class ProblematicTag(_WireEnum):
-    """Tag of a problematic sample. Values 1 to 4 are the first tag in the verdict table."""
+    """Tag of a problematic sample. In the verdict table, the first tag of a sample has a value from 1 to 4."""
 
     UNSPECIFIED = 0
     EMPTY_CORRECT = 1

@@ -65,8 +65,8 @@ class ErrorType(Enum):
         title="missing multi-label",
         plural="missing multi-labels",
         description=(
-            "The prediction is a label of the image, but not the original label, which is not the only label or is "
-            "wrong. Counted as correct."
+            "The prediction is a label of the image, but not the original label: the image has several labels, or the "
+            "original label is wrong. Counted as correct."
         ),
         colors=Colors("#0b6e63", "#3fc4b0", "#26a596"),
         column="num_ambiguous",
@@ -147,7 +147,7 @@ class ErrorType(Enum):
 
     @property
     def position(self) -> int:
-        """Return the position in the order of the rules, from 0."""
+        """Return the position in the order of the rules, starting at 0."""
         return _POSITIONS[self]
 
     @property
@@ -172,7 +172,7 @@ class ErrorType(Enum):
 
     @property
     def plural(self) -> str:
-        """Return the name of several errors in texts."""
+        """Return the plural of the name in texts."""
         return self.row.plural
 
 
@@ -188,28 +188,28 @@ _BY_KEY = {error_type.key: error_type for error_type in ERROR_TYPES}
 
 
 def find_error_type(key: str) -> ErrorType | None:
-    """Return the error type with a name in the API; None if only a newer version knows the name."""
+    """Return the error type with this name in the API; None if this version does not know the name."""
     return _BY_KEY.get(key)
 
 
 def title_of(key: str) -> str:
-    """Return the title of the error type with a name in the API; the name itself if only a newer version knows it."""
+    """Return the title of the error type with this name in the API; the name if this version does not know it."""
     error_type = find_error_type(key)
     return error_type.title if error_type else key
 
 
 def error_keys(received: Iterable[str]) -> list[str]:
-    """Return the names of all top-1 errors in the order of the rules, then the received names of newer versions."""
+    """Return the names of all top-1 error types in the order of the rules, then the received names of newer types."""
     return [*(error_type.key for error_type in TOP1_ERROR_TYPES), *sorted({*received} - {*_BY_KEY})]
 
 
 def num_errors(counts: Mapping[str, int]) -> int:
-    """Return the number of verdicts that are not correct: the top-1 errors, unless labels reject targets."""
+    """Return the number of verdicts other than `correct`, which are the top-1 errors unless labels reject targets."""
     return sum(count for key, count in counts.items() if key != ErrorType.CORRECT.key)
 
 
 def severe_total(values: Mapping[str, Number]) -> Number:
-    """Return the sum of the values of severe errors."""
+    """Return the sum of the values of the severe error types."""
     return sum(values[error_type.key] for error_type in SEVERE_TYPES)
 
 

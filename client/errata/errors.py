@@ -12,7 +12,7 @@ ErrataError                      base class; `reason` is for programs, `message`
 │   │   ├── InvalidRow           rows of an uploaded file, with line numbers
 │   │   ├── UnsupportedFormat    a file in a format that Errata does not read, such as a pickle
 │   │   ├── TruncatedUpload      a file or stream that ends too early
-│   │   └── ImplausibleUpload    predictions with another row order or class numbering
+│   │   └── ImplausibleUpload    predictions whose row order or class numbering looks wrong
 │   └── InvalidEvidence          an evidence source, or a bundle that does not match its manifest
 ├── NotFound                     the named resource does not exist
 │   ├── AnalysisNotFound
@@ -104,7 +104,7 @@ class Violation:
 
     @property
     def place(self) -> str:
-        """The place in the input: `line 5`, or the field without a line."""
+        """The place in the input, such as `line 5`; the name of the field if the line is unknown."""
         return self.field if self.line is None else f"{self.unit} {self.line}"
 
 
@@ -132,7 +132,7 @@ class ErrataError(Exception):
             message: Text for the caller.
             field: Field of the request, setting, or file that is wrong.
             line: Line of the file, 1-based.
-            violations: All problems in the input; replaces `field` and `line`.
+            violations: All problems in the input. If there are any, `field` and `line` are ignored.
             retry_after: Seconds after which the same call may succeed.
             detail: Text for the log only: addresses, paths, messages of other software. `str(error)` ends with it.
         """
@@ -144,7 +144,10 @@ class ErrataError(Exception):
 
     @property
     def unstated_violations(self) -> tuple[Violation, ...]:
-        """Return the violations that the message does not state. The message states the first of equal descriptions."""
+        """Return the violations that the message does not state.
+
+        If several violations have the same description, the message states only the first of them.
+        """
         stated, unstated = set[str](), list[Violation]()
         for violation in self.violations:
             if violation.description in self.message and violation.description not in stated:
@@ -184,7 +187,7 @@ class InvalidPolicy(InvalidRequest):
 class NotComparable(InvalidRequest):
     """The analyses use different data sets or different evidence.
 
-    Compare analyses of one data set. Reanalyze the older one if its evidence differs.
+    Compare analyses of one data set. If their evidence differs, reanalyze the older analysis.
     """
 
     reason = "NOT_COMPARABLE"

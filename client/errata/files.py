@@ -19,7 +19,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Write files atomically and in order: a reader that finds one of them also finds those before it."""
+    """Write files atomically and in order: a reader that finds a file also finds all files before it."""
     with _temporary_files(contents) as temporaries:
         for path, temporary in zip(contents, temporaries, strict=True):
             os.replace(temporary, path)
@@ -34,7 +34,7 @@ def temporary_file_beside(path: Path, content: bytes) -> Iterator[Path]:
 
 @contextmanager
 def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[Path]]:
-    """Yield a temporary file on the disk for each content, in the folder of its path; remove them at the end.
+    """Write each content to a temporary file on the disk, in the folder of its path; remove the files at the end.
 
     The caller's thread waits for the first file, and one thread waits for each other file. A file system with a journal
     then commits the files together, so that two files take as long as one.

@@ -117,7 +117,7 @@ def analysis_rows(analysis: pb.Analysis) -> Iterator[dict[str, Any]]:
 
 
 def comparison_rows(comparison: pb.Comparison) -> Iterator[dict[str, Any]]:
-    """Yield a row for each group and pair of error types, in A and in B."""
+    """Yield a row for each group and pair of an error type in A and an error type in B."""
     for group in sort_groups(comparison.groups):
         rows = comparison.groups[group].transitions
         for transitions in rows:
@@ -131,7 +131,7 @@ def comparison_rows(comparison: pb.Comparison) -> Iterator[dict[str, Any]]:
 
 
 def change_rows(comparison: pb.Comparison, kind: str) -> Iterator[dict[str, Any]]:
-    """Yield a row for each group and changed error type, class, or superclass; InvalidRequest for other kinds."""
+    """Yield a row for each group and changed item of a kind in KINDS; raise InvalidRequest for other kinds."""
     for group in sort_groups(comparison.groups):
         for change in changes_of(comparison.groups[group], kind):
             yield {
@@ -184,6 +184,6 @@ def frame_of(rows: Iterator[dict[str, Any]], columns: Sequence[str] | None = Non
 
     Args:
         rows: The rows.
-        columns: The names of the columns, for the case that there are no rows.
+        columns: The names of the columns. The data frame has these columns even if there are no rows.
     """
     return import_pandas().DataFrame(list(rows), columns=columns)

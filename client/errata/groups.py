@@ -19,7 +19,7 @@ def group_title(group: str) -> str:
 
 
 def sort_groups(groups: Iterable[str]) -> list[str]:
-    """Return groups in the order of tables: `all`, then those of ImageNet, then the others by name.
+    """Return groups in the order in which tables show them: `all`, then those of ImageNet, then the others by name.
 
     Messages contain groups as a map, and maps have no order.
     """

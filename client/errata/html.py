@@ -35,7 +35,7 @@ _METRICS = {"top1": "top-1 accuracy", "multi_label": IMAGE_ACCURACY, "severe": "
 
 
 def analysis_html(analysis: pb.Analysis) -> str:
-    """Return an analysis: its state, and the counts and portions of its error types in each group."""
+    """Return an analysis as HTML: its state, and the counts and portions of its error types in each group."""
     title = f"{analysis.display_name} on {dataset_id(analysis.dataset)}: {STATE_NAMES[State(analysis.state)]}"
     notes = [*analysis.warnings]
     if analysis.assumptions:
@@ -75,7 +75,7 @@ def analysis_html(analysis: pb.Analysis) -> str:
 
 
 def comparison_html(comparison: pb.Comparison) -> str:
-    """Return a comparison: rates with their intervals, and the transitions between error types."""
+    """Return a comparison as HTML: rates with their intervals, and the transitions between error types."""
     title = f"A: {comparison.display_name_a}, B: {comparison.display_name_b}, on {dataset_id(comparison.dataset)}"
     notes = [comparison.headline] if comparison.headline else []
     if comparison.num_left_out:
@@ -147,7 +147,7 @@ def _change_tables(group: pb.GroupComparison) -> Iterator[str]:
 
 
 def trend_html(trend: pb.Trend) -> str:
-    """Return a trend: the requested models, or the most accurate ones, with their metrics and percentiles."""
+    """Return a trend as HTML: metrics and percentiles of the requested models, or else of the most accurate models."""
     models = [model for model in trend.models if model.requested]
     models = models or sorted(trend.models, key=lambda model: -model.top1_accuracy)
     notes = [*trend.notes]

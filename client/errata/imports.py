@@ -10,7 +10,7 @@ from contextlib import contextmanager
 def without_garbage_collection() -> Iterator[None]:
     """Import modules in a block without garbage collections.
 
-    If the block imports a module, collections never visit the objects that exist at the end of the block.
+    If the block imports a module, later collections also skip all objects that exist at the end of the block.
     """
     was_enabled, modules_before = gc.isenabled(), len(sys.modules)
     gc.disable()

@@ -1,4 +1,4 @@
-"""Parse untrusted JSON: every unusable text raises ValueError, at any nesting depth."""
+"""Parse untrusted JSON: text that cannot be parsed raises ValueError, however deep it is nested."""
 
 import json
 from collections.abc import Callable

@@ -99,7 +99,7 @@ NO_SIMILAR_NEIGHBORS = "The nearest training images include no classes similar t
 REJECTED_TARGET_NOTE = "The labels of the image reject its original label, “{target}”."
 PREFERS_LABEL = "CLIP prefers a true label: a label of the image scores higher than all of these texts."
 BEST_TEXTS = "Of {num_texts} texts, CLIP ranks these highest: {texts}."
-EXPERT_NOTE = "Experts judged this prediction: {cause}, {severity}. The verdict does not use this."
+EXPERT_NOTE = "Experts judged this prediction: {cause}, {severity}. The verdict does not use this judgment."
 RANKED_TEXT = "“{text}” ({probability})"
 
 
@@ -144,7 +144,7 @@ def format_percentage(value: float | None) -> str:
 
 
 def format_coverage(covered: int, expected: int) -> str:
-    """Format a coverage as a percentage, rounded down so that only a complete one is "100.0 %"."""
+    """Format a coverage as a percentage, rounded down so that only complete coverage is "100.0 %"."""
     return f"{1000 * covered // expected / 10:.1f} %" if expected else MISSING
 
 
@@ -180,7 +180,7 @@ def common_images_note(num_samples: int) -> str:
 
 
 def compared_coverage_text(coverages: Sequence[str], num_samples: int) -> str:
-    """Return the coverages of two compared analyses, and the number of images that both cover.
+    """Describe the coverages of two compared analyses, and how many images both cover.
 
     Args:
         coverages: A text of `coverage_text` for each analysis; empty if the coverage is unknown.
@@ -300,7 +300,7 @@ def answers_notes(answers: Any) -> list[str]:
     """Describe how free-text answers were mapped to classes.
 
     Args:
-        answers: A message `AnswerMapping`, or a record with its fields.
+        answers: A message `AnswerMapping`, or a record with the same fields.
 
     Returns:
         Sentences.
@@ -352,8 +352,8 @@ def rejected_targets_note(count: int) -> str:
     """Describe the effect of rejected targets on the statistics of an analysis."""
     return (
         f"The labels reject the original label of {pluralize(count, 'image')}. Top-1 accuracy compares predictions "
-        "with the original label. Statistics by class use the first label instead, and error types are portions of "
-        "all errors by the labels. The two kinds of errors differ, so there is no gain in top-1 accuracy."
+        "with the original label. For these images, statistics by class use the first label instead. Error types are "
+        "portions of all errors against the labels, not of the top-1 errors, so they have no gain in top-1 accuracy."
     )
 
 
@@ -388,7 +388,7 @@ def attribute_note(attribute: str, values: Sequence[str]) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """Return the title of a trend's metric; the name of the metric if only a newer version knows it."""
+    """Return the title of a trend's metric; the name of the metric if this version does not know it."""
     return METRIC_NAMES.get(metric, metric)
 
 

@@ -44,13 +44,13 @@ def evidence_name(dataset: str, identifier: str) -> str:
 
     Args:
         dataset: Name or ID of the data set.
-        identifier: Digest, or its first digits; or the name of the bundle. Empty: the default bundle.
+        identifier: The digest, its first digits, or the name of the bundle. Empty text means the default bundle.
     """
     return f"{dataset_name(dataset)}{EVIDENCE}{encode(evidence_id(identifier) or DEFAULT_EVIDENCE)}"
 
 
 def evidence_id(name: str) -> str:
-    """Return the digest of an evidence bundle, or its first digits, from its name or ID; empty for the default."""
+    """Return the ID of a bundle (its digest or the first digits) from its name or ID; empty for the default bundle."""
     identifier = unquote(name.rpartition(EVIDENCE)[2]) if name.startswith(DATASETS) else name
     return "" if identifier == DEFAULT_EVIDENCE else identifier
 
@@ -60,7 +60,7 @@ def class_name(evidence: str, identifier: int | str) -> str:
 
     Args:
         evidence: Name of the evidence bundle.
-        identifier: Index of the class; in requests also its ID, or a name that only one class has.
+        identifier: Index of the class. Requests also accept its ID, or a name that only one class has.
     """
     return f"{evidence}{CLASSES}{encode(str(identifier))}"
 

@@ -73,7 +73,7 @@ def comparison_chart(comparison: pb.Comparison) -> "altair.LayerChart":
 
 
 def trend_chart(trend: pb.Trend, metric: str) -> "altair.LayerChart":
-    """Return a point for each model, and the range (5 to 95 %) and median of the published models by accuracy.
+    """Return a chart with a point for each model, and the range (5 to 95 %) and median of published models by accuracy.
 
     The horizontal axis is the accuracy that belongs to the metric.
 
@@ -85,7 +85,7 @@ def trend_chart(trend: pb.Trend, metric: str) -> "altair.LayerChart":
     available = sorted({key for model in trend.models for key in model.values})
     if name not in available:
         raise InvalidRequest(
-            f"Unknown metric {metric!r:.80}. Expected one of: {', '.join(available) or 'none, without models'}.",
+            f"Unknown metric {metric!r:.80}. Expected one of: {', '.join(available) or 'none (no models)'}.",
             field="metric",
         )
     alt = _altair()

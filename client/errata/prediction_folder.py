@@ -24,7 +24,7 @@ CLASS_KEY = "prediction"
 
 @contextmanager
 def open_predictions(predictions: str | Path | BinaryIO) -> Iterator[str | Path | BinaryIO]:
-    """Yield a temporary JSONL file if `predictions` is a folder; otherwise yield it as it is.
+    """Yield a temporary JSONL file if `predictions` is a folder; otherwise yield `predictions` unchanged.
 
     All files are read before the upload starts, so that an error names a file.
 
@@ -81,7 +81,7 @@ def _rows_of(name: str, content: Any) -> Iterator[dict[str, Any]]:
 
 
 def _image_of(value: Any) -> str:
-    """Return the image that an object names; empty if it names none."""
+    """Return the name of the image in an object; empty if the object names no image."""
     if not isinstance(value, dict):
         return ""
     keys = {str(key).lower(): key for key in value}

@@ -21,7 +21,7 @@ PAGE_SIZE = 1000  # resources in one page of a list; the maximum of the service
 AnalysisRef: TypeAlias = str | pb.Analysis | Analysis
 """An analysis, or its name (`analyses/ID`), or its ID."""
 ClassRef: TypeAlias = int | str
-"""A class: its index, its ID, such as a WordNet ID, or a name that only one class has."""
+"""A class: its index, its ID (such as a WordNet ID), or a name that only one class has."""
 
 
 class AnalysisOptions(TypedDict, total=False):
@@ -40,19 +40,20 @@ class AnalysisOptions(TypedDict, total=False):
     gate_policy: str
     """Policy (YAML) that `gate` evaluates by default."""
     gate_baseline: AnalysisRef
-    """Analysis that the policy's bounds on changes refer to."""
+    """Baseline analysis, from which the policy measures changes."""
 
 
 class UploadChecks(TypedDict, total=False):
     """Keyword options of an upload: its images, and the checks of its content."""
 
     accept_implausible: bool
-    """Accept predictions whose row order or class numbering looks wrong. Their analysis is marked as `implausible`, and
-    no trend uses it."""
+    """Accept predictions whose row order or class numbering looks wrong. The analysis is then marked as
+    `implausible`, and no trend uses it."""
     min_coverage: float
     """Minimum share of the evaluated images that have a prediction, from 0 to 1. Default: 0."""
     subset: Iterable[str]
-    """Names of the images that the file covers on purpose. Predictions of other images are ignored."""
+    """Names of the images that the file should cover, if these are not all images of the data set. Predictions of other
+    images are ignored."""
     answers_mapping: str
     """The content of a CSV file `answer,class` for free-text answers."""
 
@@ -105,7 +106,7 @@ class VerdictConditions(TypedDict, total=False):
     problematic: bool
     """True: only problematic samples; False: only other samples."""
     slice: str
-    """A slice of the images, such as `time=night`, or `night` if no other attribute has this value."""
+    """A slice of the images, such as `time=night`. `night` is enough if only one attribute has this value."""
 
 
 class ImageConditions(TypedDict, total=False):
@@ -114,7 +115,7 @@ class ImageConditions(TypedDict, total=False):
     error_type: str
     """Error type, such as `model_failure`, or `correct`."""
     target: ClassRef
-    """Effective target: the first label of an image whose labels reject the original label."""
+    """Effective target: the original label, or the first label of the image if its labels reject the original label."""
     predicted: ClassRef
     """Predicted class."""
     superclass: str
@@ -132,7 +133,7 @@ class ImageConditions(TypedDict, total=False):
 
 
 class ReviewStatements(TypedDict, total=False):
-    """Keyword statements of a review. A review that undoes another one has no other statement."""
+    """Keyword statements of a review. A review that undoes an earlier review makes no other statements."""
 
     confirmed: Iterable[ClassRef]
     """Labels of the image that are correct."""
@@ -147,7 +148,7 @@ class ReviewStatements(TypedDict, total=False):
     comment: str
     """A comment, at most 2,000 characters."""
     undoes: str
-    """Name or ID of an earlier review of the same reviewer and image, which this one withdraws."""
+    """Name or ID of the earlier review that this review withdraws. Both need the same reviewer and image."""
     evidence: str
     """Name or digest prefix of the evidence bundle that the reviewer saw. Default: the data set's default bundle."""
     request_id: str
@@ -164,8 +165,8 @@ class TrendOptions(TypedDict, total=False):
     group: str
     """The group whose errors the trend shows: a group of the label space, such as `organism`, or `all`."""
     by: str
-    """The label that groups the models: a label of the analyses, or `architecture`, `architecture-family`,
-    `pre-training`, or `size`."""
+    """How to group the models: by a label of the analyses, or by `architecture`, `architecture-family`, `pre-training`,
+    or `size`."""
     reference: bytes
     """Published models (CSV)."""
 
@@ -232,7 +233,7 @@ def upload_header(
 
 
 def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisConditions) -> pb.AnalysisFilter | None:
-    """Return the filter of a list of analyses, which is either a message or keyword conditions."""
+    """Return `filter`, or a filter with the keyword conditions, for a list of analyses."""
     if not _exclusive(filter, conditions, AnalysisConditions):
         return filter
     fields: dict[str, Any] = {**conditions}
@@ -258,7 +259,7 @@ def audit_request(dataset: str, action: str | int, conditions: AuditConditions) 
 
 
 def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictConditions) -> pb.VerdictFilter | None:
-    """Return the filter of a list of verdicts, which is either a message or keyword conditions."""
+    """Return `filter`, or a filter with the keyword conditions, for a list of verdicts."""
     if not _exclusive(filter, conditions, VerdictConditions):
         return filter
     fields: dict[str, Any] = {**conditions}
@@ -271,7 +272,7 @@ def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictCondition
 
 
 def image_filter(filter: pb.ImageFilter | None, conditions: ImageConditions) -> pb.ImageFilter | None:
-    """Return the filter of a list of images, which is either a message or keyword conditions."""
+    """Return `filter`, or a filter with the keyword conditions, for a list of images."""
     if not _exclusive(filter, conditions, ImageConditions):
         return filter
     fields: dict[str, Any] = {**conditions}
@@ -303,7 +304,7 @@ def verdict_view(with_evidence: bool) -> pb.VerdictView:
 
 
 def trend_request(request: pb.ComputeTrendRequest | None, options: TrendOptions) -> pb.ComputeTrendRequest:
-    """Return the request for a trend, which is either a message or keyword options.
+    """Return `request`, or a request with the keyword options, for a trend.
 
     Raises:
         InvalidRequest: If `request` is not a message, or if there are both a message and keyword options.
@@ -326,7 +327,7 @@ def trend_request(request: pb.ComputeTrendRequest | None, options: TrendOptions)
 
 
 def _split_options(options: AnalysisOptions) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the options that are fields of the analysis, and those of the call that creates it."""
+    """Split the options into the fields of the analysis and the fields of the request that creates it."""
     _check_keywords(options, AnalysisOptions)
     fields: dict[str, Any] = {**options}
     if fields.get("gate_baseline"):

@@ -27,7 +27,7 @@ class Result(Generic[AnyMessage]):
     """A wrapper of a message. All attributes of the message are attributes of the result."""
 
     message: AnyMessage
-    """The message itself, for code that needs exactly this type."""
+    """The wrapped message, for code that does not accept the wrapper."""
 
     def __init__(self, message: AnyMessage) -> None:
         self.message = message
@@ -63,7 +63,7 @@ class Analysis(Result[pb.Analysis], AnalysisMessage):
 
         Returns:
             A row for each group and error type with the columns `group`, `error_type`, `severity`, `count`, `samples`
-            (of the group), `portion_of_top1_errors`, `portion_of_multi_label_errors`, `top1_gain_if_fixed`,
+            (number in the group), `portion_of_top1_errors`, `portion_of_multi_label_errors`, `top1_gain_if_fixed`,
             `multi_label_gain_if_fixed` (fractions of 1, missing where they are not defined), and `evaluated` (false if
             the rule has no evidence).
 
@@ -147,7 +147,7 @@ class Trend(Result[pb.Trend], TrendMessage):
 
         Returns:
             A row for each model and metric with the columns `model`, `analysis` (empty for a published model), `label`,
-            `requested`, `num_analyses` (of this version of the model), `top1_accuracy` and `multi_label_accuracy` over
+            `requested`, `num_analyses` (of the same model version), `top1_accuracy` and `multi_label_accuracy` over
             all samples, `metric`, `portion_of` (`top1_errors` or `multi_label_errors`), `value` (fractions of 1), and
             `percentile` among reference models of similar accuracy, with its 95 % interval `percentile_low` to
             `percentile_high`. The percentile is missing if the interval spans more than half of the scale.

@@ -27,8 +27,8 @@ def error_of(error: grpc.RpcError, server: str, request_id: str = "", request: s
         request: The noun for what the caller sent, for messages.
 
     Returns:
-        An error whose class is determined by the reason in the status. Without a reason: `ConnectionFailed` if no
-        service received the call, otherwise the class of the status code.
+        An error whose class is determined by the reason in the status. If the status has no reason, the error is
+        `ConnectionFailed` if no service received the call, otherwise the class is determined by the status code.
     """
     result = _convert(error, server, request)
     result.request_id = request_id

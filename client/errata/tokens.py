@@ -38,13 +38,13 @@ INCLUDED_SCOPES: Mapping[Scope, Set[Scope]] = {  # by the scope of a token
 
 @dataclass(frozen=True)
 class Quota:
-    """The limits of a token. None: the service's limit for all tokens; 0: no limit."""
+    """The limits of a token. None means the service's limit for all tokens; 0 means no limit."""
 
     requests: int | None = None  # per minute
     open: int | None = None  # model analyses that have not ended
 
     def __str__(self) -> str:
-        """Return the limits as words in the line of a token; empty without limits of its own."""
+        """Return the limits as words for the token's line in the file; empty if the token has no limits of its own."""
         words = [] if self.requests is None else [f"requests={self.requests}/min"]
         return " ".join(words if self.open is None else [*words, f"open={self.open}"])
 

@@ -11,7 +11,7 @@ PACKAGE = "errata.v1"
 
 
 def method_names(*stubs: Any) -> Mapping[Any, str]:
-    """Return the full names of the methods of stubs, such as `errata.v1.AnalysisService/GetAnalysis`, by method."""
+    """Map each method of the stubs to its full name, such as `errata.v1.AnalysisService/GetAnalysis`."""
     return {
         method: f"{PACKAGE}.{type(stub).__name__.removesuffix('Stub')}/{name}"
         for stub in stubs

@@ -7,10 +7,10 @@ from errata.messages import METRIC_NAMES, PORTION_NAMES, metric_name
 
 
 def metric_axes(trend: pb.Trend) -> Mapping[str, tuple[str, str]]:
-    """Return, by metric, the accuracy on its axis and the errors that it is a portion of, by their names in the API.
+    """Map each metric to the accuracy on its axis and the errors that it is a portion of, as names in the API.
 
-    Responses of earlier versions lack the field `metrics`. There, the axis of each metric is the top-1 accuracy, and
-    each portion is one of the top-1 errors.
+    Responses of earlier versions lack the field `metrics`. Their metrics all have top-1 accuracy on
+    the axis, and are portions of the top-1 errors.
     """
     axes = {
         metric: ("top1_accuracy", "" if metric == "multi_label_accuracy" else "top1_errors") for metric in METRIC_NAMES

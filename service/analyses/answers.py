@@ -1,4 +1,4 @@
-"""Free-text answers: map them to classes, relate them to labels, and summarize those of an upload."""
+"""Free-text answers: map them to classes, relate them to labels, and summarize the answers of an upload."""
 
 from collections.abc import Iterator
 
@@ -53,7 +53,7 @@ def check_mapping_applies(mapping: str, predictions: Predictions) -> None:
 
 
 def _vocabulary(bundle: Bundle) -> Iterator[str]:
-    """Yield the texts of a custom vocabulary that are not classes; none for ImageNet-1k, whose texts WordNet has."""
+    """Yield the texts of a custom vocabulary that are not classes. WordNet has the texts of ImageNet-1k: yield none."""
     if bundle.label_space.name == IMAGENET_1K or (proposals := bundle.proposals) is None:
         return
     for concept in np.flatnonzero(proposals.is_outside).tolist():

@@ -93,7 +93,7 @@ def record_creation(stores: Stores, analysis: Analysis, model: str = "") -> None
 
 
 def record_review(stores: Stores, dataset: str, evidence: str, image: str, review_id: str) -> None:
-    """Add an event about a review of the caller."""
+    """Add an event about a review that the caller wrote."""
     details = {"image": image, "review": review_id}
     _append(stores, AuditEvent("", stores.clock(), _actor(), AuditAction.REVIEW, dataset, evidence, details))
 

@@ -31,7 +31,7 @@ def class_named(text: str, field: str, label_space: LabelSpace) -> int:
 
 
 def find_class(text: str, field: str, label_space: LabelSpace) -> int:
-    """Return the class with an ID, or else the class that a text identifies as in `class_named`.
+    """Return the class whose ID is the text, or else the class that `class_named` returns for the text.
 
     URLs of pages contain IDs. IDs take precedence, because an ID can equal the index or the name of another class.
     """

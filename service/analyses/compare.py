@@ -161,7 +161,7 @@ def check_comparable(a: Analysis, b: Analysis) -> None:
         which = "first" if older is a else "second"
         raise NotComparable(
             f"Cannot compare analyses judged with different evidence ({a.evidence[:12]} and {b.evidence[:12]})."
-            f"{labels_difference([a, b])} Judge the {which} one again with "
+            f"{labels_difference([a, b])} Judge the {which} analysis again with "
             f"'errata reanalyze {older.id} --evidence {newer.evidence[:12]}'.",
             field="b",
         )

@@ -43,7 +43,7 @@ def describe_subset(bundle: Bundle, subset: Mask | None) -> Subset | None:
 
 
 def restrict_to_subset(predictions: Predictions, subset: Mask | None) -> Predictions:
-    """Remove the predictions for images outside of a subset, (A,), and store the subset in them; None: no change."""
+    """Keep only the predictions for a subset, (A,), and store the subset with them. The subset None changes nothing."""
     if subset is None:
         return predictions
     restricted, probability, answers = predictions.top1_restricted, predictions.probability, predictions.answers
@@ -61,7 +61,7 @@ def coverage_warnings(bundle: Bundle, predictions: Predictions, request: Analysi
     """Return a warning that names evaluated images without a prediction, if there are any.
 
     Raises:
-        InvalidUpload: No evaluated image has a prediction, or fewer images have one than the request requires.
+        InvalidUpload: No evaluated image has a prediction, or the coverage is below the minimum of the request.
     """
     rows = bundle.rows
     if predictions.subset is not None:
@@ -85,7 +85,7 @@ def coverage_warnings(bundle: Bundle, predictions: Predictions, request: Analysi
             "for each of them, reduce --min-coverage, or list the images that the file covers with --subset.",
             field="file_name",
         )
-    return (f"{coverage}. All statistics are those of these images. {names}",)
+    return (f"{coverage}. All statistics refer only to these images. {names}",)
 
 
 def _names(bundle: Bundle, images: NDArray[np.int32]) -> str:

@@ -11,7 +11,7 @@ MAX_TOTAL = 5_000_000  # bytes of all thumbnails in the file
 
 
 def embed_thumbnails(ports: Ports, dataset: str, names: Iterable[str]) -> dict[str, str]:
-    """Return the thumbnails of the first images as data URLs by name, without images that cannot be read.
+    """Return the thumbnails of the first images as data URLs, by image name. Unreadable images are omitted.
 
     Args:
         ports: The ports of the use cases.

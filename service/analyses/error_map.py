@@ -55,7 +55,7 @@ class ErrorMaps:
     def compute(self, analysis: str) -> ErrorMap:
         """Return the map of the errors of an analysis, without problematic images.
 
-        If there are more than MAX_DOTS errors, the map has evenly spaced ones in the order of the bundle.
+        If there are more than MAX_DOTS errors, the map has only MAX_DOTS, evenly spaced in the order of the bundle.
 
         Raises:
             InvalidRequest: The evidence has no embeddings of images.

@@ -131,7 +131,7 @@ def _attribute_notes(attributes: Attributes | None, rows: NDArray[np.intp]) -> d
 def _co_occurring_pairs(
     bundle: Bundle, labels: NDArray[np.int16], predicted: NDArray[np.int16]
 ) -> dict[tuple[int, int], ClassPair]:
-    """Return the number of images with both classes, and examples, by co-occurring pair of label and prediction.
+    """Return, for each co-occurring pair of label and prediction, the number of images with both, and examples.
 
     Args:
         bundle: The evidence.

@@ -102,14 +102,14 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
 
 
 def _common_rows(base: Bundle, bundle: Bundle) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the rows of the base, and the row of the same image in the bundle; -1: not evaluated there."""
+    """Return each row of the base, and the row of its image in the bundle; -1: the bundle does not evaluate it."""
     row_of_image = np.full(len(base.all_targets), -1, dtype=np.intp)
     row_of_image[bundle.rows] = np.arange(len(bundle.rows))
     return np.arange(len(base.rows)), row_of_image[base.rows]
 
 
 def _find_changed(base: Bundle, bundle: Bundle, before: NDArray[np.intp], after: NDArray[np.intp]) -> Mask:
-    """Return which evaluated images of the base have other labels, or are set aside or restored, (N,)."""
+    """Return which evaluated images of the base the bundle relabels, sets aside, or restores, (N,)."""
     changed = after < 0
     common = before[~changed]
     old, new = base.evidence, bundle.evidence
@@ -130,7 +130,7 @@ def _labels_of(base: Bundle, bundle: Bundle, row: int, new_row: int) -> ChangedL
 
 
 def _find_models(stores: Stores, base: Bundle, bundle: Bundle) -> tuple[list[tuple[Analysis, Analysis]], int]:
-    """Return the pairs of analyses of the same predictions, newest first, and the number judged on the base only."""
+    """Return the pairs of analyses of the same predictions, newest first, and the number judged only with the base."""
     by_predictions: list[dict[str, Analysis]] = []
     for digest in (base.digest, bundle.digest):
         matching = AnalysisFilter(dataset=bundle.dataset, evidence=digest, states=frozenset({State.SUCCEEDED}))
@@ -170,7 +170,7 @@ def _judge_twice(
 
 
 def _outcomes(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> tuple[Mask, Mask]:
-    """Return which predictions are correct, and which are errors; neither for set-aside images or no prediction."""
+    """Return masks of correct predictions and of errors. Both omit problematic images and missing predictions."""
     evidence = bundle.evidence.take(rows)
     types = error_types(decide_each(evidence, predicted))
     counts = ~evidence.problematic & (predicted != NO_PREDICTION)

@@ -61,8 +61,8 @@ def build_from_reviews(stores: Stores, dataset: str, base: str, min_reviews: int
     Args:
         stores: The stores.
         dataset: Name of the data set.
-        base: Digest, or its start, of the bundle to correct; empty: the default bundle, or, if that was itself built
-            from reviews, the bundle that those reviews corrected.
+        base: Digest, or its start, of the bundle to correct; empty: the default bundle. If the default bundle was
+            built from reviews, empty means the bundle that these reviews corrected.
         min_reviews: Number of reviewers that must have voted on a class.
         caller: Name of the caller's token; empty without a token.
 
@@ -97,7 +97,7 @@ def find_unreviewed(stores: Stores, dataset: str) -> Bundle:
 
 
 def upload_labels(stores: Stores, dataset: str, content: Readable, caller: str, base: str = "") -> Bundle:
-    """Build evidence from a file of labels on the label space of a bundle, and publish it.
+    """Build evidence from a file of labels that use the label space of a bundle, and publish the evidence.
 
     Args:
         stores: The stores.

@@ -25,12 +25,12 @@ def evaluate_gate(
         analysis_id: The analysis.
         policy: The policy as YAML; empty: the policy of the analysis's request.
         baseline: The analysis to compare with; empty: the baseline of the analysis's request.
-        min_coverage: The minimum coverage; None: that of the policy.
+        min_coverage: The minimum coverage; None: the minimum coverage of the policy.
 
     Raises:
         AnalysisNotFound: The analysis or the baseline does not exist.
         InvalidPolicy: The policy is invalid, or has a bound on a group that the data set does not have.
-        InvalidRequest: There is no policy, or no baseline for its bounds on changes.
+        InvalidRequest: There is no policy, or the policy has bounds on changes and there is no baseline.
     """
     analysis = queries.get(stores, analysis_id)
     result, text = _evaluate(stores, analysis, policy, baseline, min_coverage)

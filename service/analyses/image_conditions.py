@@ -29,13 +29,13 @@ class Sources:
     baseline: JudgedAnalysis | None = None
 
     def are(self, others: "Sources") -> bool:
-        """Return whether these are the same objects as `others`; they are not if anything changed meanwhile."""
+        """Return whether both have identical objects. A change of the archive or a bundle creates new objects."""
         return all(value is other for value, other in zip(vars(self).values(), vars(others).values(), strict=True))
 
 
 @dataclass(frozen=True)
 class Images:
-    """The facts of N judged images that a query can refer to."""
+    """The facts of N judged images. A query can have conditions on these facts."""
 
     sources: Sources
     types: Bytes  # (N,)

@@ -144,7 +144,7 @@ _MAX_CODE = (1 << 17) - 1
 
 
 def _confidence_codes(images: Images) -> NDArray[np.int64]:
-    """Return numbers in the order of the confidence, (N,): at least 1 and at most 2^16; 0 if it is unknown."""
+    """Return integers that sort like the confidence, (N,): from 1 to 2^16, or 0 if the confidence is unknown."""
     if images.probability is None:
         return np.zeros(len(images.types), dtype=np.int64)
     probability = images.probability.astype(np.float16, copy=False)
@@ -198,7 +198,7 @@ def _add_baseline(
 
 
 def count_facets(images: Images, query: ImageQuery) -> ImageFacets:
-    """Return the facets of a query. Each facet counts the images that meet all conditions but its own."""
+    """Return the facets of a query. Each facet ignores its own condition and applies all others."""
     base, masks = base_mask(images, query), facet_masks(images, query)
 
     def others(name: str) -> Mask:

@@ -124,7 +124,7 @@ def judge_job(ports: Ports, job_id: str) -> None:
     """Judge a job whose shards are all predicted, and archive the result of each analysis that waits for it.
 
     Raises:
-        RetryLater: The archive is unavailable, or only a newer version can judge the job.
+        RetryLater: The archive is unavailable, or only a newer version of Errata can judge the job.
     """
     try:
         fencing_token = ports.stores.jobs.claim_judging(job_id)
@@ -168,7 +168,7 @@ def _judge_claimed(ports: Ports, job: Job, fencing_token: int) -> None:
 
 
 def notify_job_failed(ports: Ports, job_id: str) -> None:
-    """Notify the observer of each failed analysis of a failed job."""
+    """Notify the observer about each failed analysis of a failed job."""
     job = ports.stores.jobs.job(job_id)
     for analysis_id in sorted(job.analyses) if job else ():
         snapshot = ports.stores.jobs.snapshot(analysis_id)
@@ -228,7 +228,8 @@ def _check_same_model(job: Job, results: Sequence[ShardResult]) -> ModelInfo:
     if len(models) > 1:
         names = ", ".join(f"{model.architecture} {model.weights_sha256[:12]}" for model in models)
         raise PermanentError(
-            f"The weights changed while the model ran, or workers have different weights: {names}. Submit it again."
+            f"The weights changed while the model ran, or workers have different weights: {names}. "
+            "Submit the analysis again."
         )
     num_images = sum(len(result.predictions.top1) for result in results)
     if len(results) != job.spec.num_shards or num_images != job.spec.total:

@@ -88,7 +88,7 @@ def delete(stores: Stores, analysis_id: str) -> None:
 
 
 def _find_archived(stores: Stores, analysis_id: str) -> Analysis | None:
-    """Return an archived analysis; None if it does not exist, or if the archive is unavailable (cancel still works)."""
+    """Return an archived analysis; None if it does not exist, or if the archive is unavailable."""
     try:
         return stores.archive.get(analysis_id)
     except NewerRecord:

@@ -27,7 +27,7 @@ MAX_VOTES = 1 << 24  # of all models, 64 MB
 
 
 def model_identity(analysis: Analysis) -> tuple[str, ...]:
-    """Return what identifies the model of an analysis, so that each model has one vote.
+    """Return the key that identifies the model of an analysis, so that each model has one vote.
 
     It is the first of these that is known: the digest of its weights, its labels `model` and `version`, its model ID,
     its display name, or its predictions.
@@ -65,7 +65,7 @@ class VoteCache:
         return self._votes.get(bundle.digest, index.version, load)
 
     def suggestions(self, votes: ModelVotes, bundle: Bundle) -> Suggestions:
-        """Return the suggestions of some votes on a bundle with the default agreement. The last result is cached."""
+        """Return the labels that the votes suggest at the default minimum agreement. The last result is cached."""
         known = self._suggestions
         if known is None or known[0] is not votes:
             known = self._suggestions = votes, suggest_labels(bundle.evidence, votes)

@@ -1,4 +1,4 @@
-"""Isolation of owners: stores in which only the analyses that the current caller may see exist.
+"""Isolation of owners: stores that contain only the analyses that the current caller may see.
 
 All use cases read analyses through these stores, so that no call finds an analysis of another owner.
 Tasks of the service itself, such as judging, have no caller and see all analyses. Evidence, reviews, and the data sets
@@ -128,7 +128,7 @@ class GuardedIndex:
         return 0 if visible is None else self._index.count(visible, order, until, limit)
 
     def contained(self, analysis_ids: Collection[str]) -> Set[str]:
-        """Return which ids the index has, hidden ones included; callers read the analyses through a guarded store."""
+        """Return which ids the index has, including those of hidden analyses, which guarded stores do not return."""
         return self._index.contained(analysis_ids)
 
     def num_by_dataset(self) -> Mapping[str, int]:

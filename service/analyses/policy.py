@@ -226,7 +226,7 @@ def parse_policy(text: str | bytes) -> GatePolicy:
 
 
 def with_min_coverage(policy: GatePolicy, min_coverage: float | None) -> GatePolicy:
-    """Return a policy with another minimum coverage; None: that of the policy.
+    """Return a policy with another minimum coverage; None: return the policy unchanged.
 
     Raises:
         InvalidRequest: The coverage is not a fraction from 0 to 1.

@@ -66,7 +66,7 @@ def _is_indexed(stores: Stores, analysis_id: str) -> bool:
 
 
 def _add_waiting_reason(stores: Stores, analysis: Analysis, snapshot: Snapshot) -> Analysis:
-    """Return a queued analysis with what is missing before it can run."""
+    """Return a queued analysis with the reason why it cannot run yet."""
     if analysis.state is not State.QUEUED or snapshot.job is None:
         return analysis
     reason = waiting_reason(stores.jobs.offers(), snapshot.live_workers, snapshot.job.spec)
@@ -134,7 +134,7 @@ def count_analyses(
     until: Cursor | None = None,
     limit: int | None = None,
 ) -> int:
-    """Return the number of analyses that match a filter; with `until`, of those up to a position of an order.
+    """Return the number of analyses that match a filter. With `until`, count only up to that position of the order.
 
     With `limit`, the index may stop counting archived analyses at this number.
     """
@@ -169,7 +169,7 @@ def find_by_request_id(stores: Stores, request_id: str) -> Analysis | None:
 
 
 def find_archived(stores: Stores, analysis_filter: AnalysisFilter) -> Analysis | None:
-    """Return the newest archived analysis that matches a filter, as the archive has it; None if there is none."""
+    """Find the newest archived analysis that matches a filter, and read it from the archive; None if none matches."""
     found = stores.index.find(analysis_filter, NEWEST_FIRST, None, 1)
     return stores.archive.get(found[0].id) if found else None
 

@@ -1,4 +1,4 @@
-"""Handle the events of model registries: queue once each analysis that the rules of a registry require."""
+"""Handle the events of model registries: queue the analyses that the rules of a registry require, each only once."""
 
 import hashlib
 import json
@@ -135,7 +135,7 @@ def poll(ports: Ports, registry: Registry) -> int:
         The number of queued events.
 
     Raises:
-        Unavailable: The last error, which can be TooBusy. It is raised after the other events.
+        Unavailable: An event failed; the error can be TooBusy. The last such error is raised when the poll ends.
     """
     queued, last_error, num_consecutive = 0, None, 0
     for event in registry.events():
@@ -286,5 +286,5 @@ def _version(analysis: Analysis) -> str:
 
 
 def _registry_filter(registry: str, **labels: str) -> AnalysisFilter:
-    """Return a filter of analyses that a registry requested; labels alone are no proof: any caller can set them."""
+    """Return a filter of analyses that a registry requested. It checks the owner, because any caller can set labels."""
     return AnalysisFilter(labels={"registry": registry, **labels}, owner=REGISTRY_OWNER + registry)

@@ -238,7 +238,12 @@ def _compare_with_reference(stores: Stores, judged: JudgedAnalysis) -> tuple[Seq
 def _label_preference(
     bundle: Bundle, types: NDArray[np.uint8], predicted: NDArray[np.int16], counted: NDArray[np.bool_]
 ) -> tuple[int, int] | None:
-    """Count the out-of-vocabulary errors for which CLIP prefers a label, and all of them; None: unknown preference."""
+    """Count the out-of-vocabulary errors for which CLIP prefers a label.
+
+    Returns:
+        The number of these errors, and the number of all out-of-vocabulary errors; None if the bundle does not store
+        which text CLIP prefers.
+    """
     rows = np.flatnonzero(counted & (types == ErrorType.FINE_GRAINED_OOV.id))
     preferred = bundle.labels_preferred(rows, predicted[rows])
     return None if preferred is None else (int(preferred.sum()), len(rows))

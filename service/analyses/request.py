@@ -50,7 +50,7 @@ def check(request: AnalysisRequest, owner: str = "") -> None:
     if request.gate_policy:
         check_baseline(parse_policy(request.gate_policy), request.gate_baseline)
     elif request.gate_baseline:
-        raise InvalidRequest("A gate baseline needs a gate policy. Pass both, or none.", field="gate_baseline")
+        raise InvalidRequest("A gate baseline needs a gate policy. Pass both or neither.", field="gate_baseline")
     size = sum(len(key.encode()) + len(value.encode()) for key, value in request.labels.items())
     if size > MAX_LABEL_BYTES:
         raise InvalidRequest(f"The labels have {size} bytes. Use at most {MAX_LABEL_BYTES} bytes.", field="labels")

@@ -107,7 +107,7 @@ def find_details(stores: Stores, dataset: str, analysis_id: str, image: str) -> 
 
 
 def find_last_review(stores: Stores, dataset: str, voter: tuple[str, bool]) -> Review | None:
-    """Return the newest review of a reviewer on a data set that is not undone; None if there is none."""
+    """Return the newest review of a data set by a reviewer, without undone reviews; None if there is no review."""
     own = [review for review in stores.reviews.find((dataset,)) if review.voter == voter]
     active = active_reviews(own)
     return active[-1] if active else None

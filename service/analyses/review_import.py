@@ -32,7 +32,7 @@ class ImportResult:
 def import_reviews(
     stores: Stores, dataset: str, content: Readable, caller: str = "", keep_authentication: bool = False
 ) -> ImportResult:
-    """Store the reviews of a file of reviews. Nothing is stored unless all lines are valid.
+    """Store the reviews of a file. If any line is invalid, nothing is stored.
 
     Reviews keep their IDs, so that a repeated import adds nothing. The content of a line without an ID determines its
     ID. If the bundle of a review is unknown, the image and the classes are checked against the default bundle, and the
@@ -119,7 +119,11 @@ class _Reader:
             return f"The image has no review {review.undoes!r:.60}. Import it too, or remove this line."
         if undone.voter != review.voter:
             return f"The review {undone.id} is by {undone.reviewer!r:.60}. Remove this line."
-        return "" if undone.time < review.time else f"The review {undone.id} is not older. Correct the time."
+        return (
+            ""
+            if undone.time < review.time
+            else f"The undone review {undone.id} is not older than this review. Correct the time."
+        )
 
     def _add_problem(self, number: int, field: str, description: str) -> None:
         self._num_problems += 1

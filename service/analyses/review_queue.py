@@ -203,7 +203,8 @@ def find_labels(stores: Stores, dataset: str, analysis_id: str) -> tuple[Bundle,
     judged = load_judged(stores, analysis_id)
     if judged.bundle.dataset != dataset:
         raise InvalidRequest(
-            f"Analysis {analysis_id} is of the data set {judged.bundle.dataset}. Expected one of {dataset!r:.80}.",
+            f"Analysis {analysis_id} is of the data set {judged.bundle.dataset}. "
+            f"Expected an analysis of {dataset!r:.80}.",
             field="analysis",
         )
     return judged.bundle, judged

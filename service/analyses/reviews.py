@@ -93,7 +93,7 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
 
 
 def list_reviews(stores: Stores, dataset: str, image: str = "", reviewer: str = "") -> Sequence[Review]:
-    """Return the reviews of a data set, oldest first, including those that are undone.
+    """Return the reviews of a data set, oldest first, including undone reviews.
 
     Args:
         stores: The stores.
@@ -119,7 +119,7 @@ def find_review(stores: Stores, dataset: str, image: str, review_id: str) -> Rev
 
 
 def find_undone(stores: Stores, reviews: Iterable[Review]) -> Set[str]:
-    """Return the IDs of all undone reviews of the images that some reviews are about."""
+    """Return the IDs of all undone reviews of the images of `reviews`."""
     keys = {(review.dataset, review.image) for review in reviews}
     return {undone for key in keys for undone in undone_ids(stores.reviews.find(key))}
 
@@ -142,7 +142,8 @@ def check_texts(request: ReviewRequest) -> None:
     states = bool(classes) or request.problematic is not None or bool(request.reason)
     if request.undoes and (states or request.comment):
         raise InvalidRequest(
-            "A review that undoes another one has no other content. Create a second review for it.", field="undoes"
+            "A review that undoes another one cannot have other content. Put the content in a second review.",
+            field="undoes",
         )
     if not (states or request.comment or request.undoes):
         raise InvalidRequest(
@@ -247,7 +248,7 @@ def _not_found(review_id: str, image: str) -> ReviewNotFound:
 
 
 def _new_id(now: datetime, request: ReviewRequest, voter: tuple[str, bool]) -> str:
-    """Return an ID: the same one for the same request ID, otherwise one that sorts by time."""
+    """Return an ID that is derived from the request ID; without a request ID, return a new ID that sorts by time."""
     if request.request_id:
         key = [request.dataset, request.image, *voter, request.request_id]
         return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]

@@ -35,7 +35,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
 
     Raises:
         InvalidModelId: The model ID is malformed.
-        ModelNotFound: Workers have registered, and none offers the model.
+        ModelNotFound: Workers have registered, but no worker offers the model.
         DatasetNotFound: The data set does not exist.
         AlreadyExists: The request ID was used with another body.
         TooBusy: Too many analyses are open, or the archive is full.

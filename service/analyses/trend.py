@@ -85,7 +85,7 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
     Raises:
         AnalysisNotFound: A selected analysis does not exist.
         NotReady: A selected analysis has no result.
-        NotComparable: The selected analyses differ in data set or evidence, or one is implausible.
+        NotComparable: The selected analyses differ in data set or evidence, or have implausible predictions.
         InvalidUpload: The file of published models is invalid.
         InvalidRequest: There are too many names, the label is too long, or the data set has no such group.
     """
@@ -201,7 +201,7 @@ def _comparable_curves(curves: Curves | None, own_superclasses: bool, axes: Mapp
 
 
 def _metrics(abstained: Sequence[ErrorType], has_published: bool) -> Sequence[Metric]:
-    """Return the metrics of stored analyses. With published models, POOLED replaces types from an abstained rule on."""
+    """Return the metrics: `shown_metrics` with published models, otherwise all except those of abstained rules."""
     if has_published:
         return shown_metrics(abstained)
     abstained_keys = {error_type.key for error_type in abstained}
@@ -255,7 +255,7 @@ def _published_point(model: PublishedModel, by: str, is_comparable: Callable[[Me
 
 
 def group_label(result: StoredResult, by: str) -> str:
-    """Return the label by which a result is grouped; its owner, model, or architecture if the label is missing."""
+    """Return the label `by` of a result; if it is missing, the owner, model, or architecture if `by` names this."""
     label = result.labels.get(by, "") if by else ""
     if not label and by in (OWNER, MODEL):
         return result.owner if by == OWNER else result.model[0]
@@ -308,7 +308,7 @@ def _frequent_labels(points: Sequence[TrendPoint]) -> list[str]:
 
 
 def _default_evidence(stores: Stores, archived: AnalysisFilter) -> str:
-    """Return the evidence of the newest archived analysis, or the default bundle if there are no analyses."""
+    """Return the digest of the evidence of the newest archived analysis; without analyses, of the default bundle."""
     newest = stores.index.find(archived, NEWEST_FIRST, None, 1)
     return newest[0].evidence if newest else stores.evidence.find(archived.dataset, "").digest
 
@@ -316,7 +316,7 @@ def _default_evidence(stores: Stores, archived: AnalysisFilter) -> str:
 def _find_others(results: Sequence[StoredResult], selected: Sequence[StoredResult], by: str) -> list[StoredResult]:
     """Return one result for each model version that is not selected, newest first.
 
-    It is the newest result of the version with a label, or else the newest result.
+    If any results of a version have the label `by`, the newest of these is returned; else the newest result.
     """
     selected_versions = {result.version for result in selected}
     others: dict[tuple[str, str], StoredResult] = {}

@@ -147,7 +147,7 @@ def _find_datasets(stores: Stores, dataset: str, file_names: Sequence[bytes]) ->
     """Return the other data sets that contain an image with one of the names, with or without its folders.
 
     Returns:
-        The data sets, and how many of the names they have; those with most names first.
+        The data sets, each with the number of `file_names` that it contains; the largest number first.
     """
     keys = [{name, name.rpartition(b"/")[2]} for name in file_names]
     wanted = set().union(*keys)
@@ -197,7 +197,7 @@ def _released_after_error(ports: Ports, request_id: str) -> Iterator[None]:
 
 
 def _find_implausible(bundle: Bundle, parsed: Upload, request: AnalysisRequest) -> str:
-    """Return the problem of implausible predictions; empty for plausible ones.
+    """Return the problem of implausible predictions; empty for plausible predictions.
 
     Raises:
         ImplausibleUpload: The request does not accept implausible predictions.

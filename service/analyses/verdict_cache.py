@@ -1,4 +1,4 @@
-"""Verdicts in memory: those of a bundle's archived analyses, and the analyses whose images were listed last."""
+"""Verdicts in memory: of the archived analyses of a bundle, and of the analyses whose images were listed last."""
 
 import threading
 from collections import OrderedDict

@@ -68,7 +68,9 @@ def load_judged(stores: Stores, analysis_id: str) -> JudgedAnalysis:
         raise Unavailable(f"The archive has no predictions of analysis {analysis_id}.")
     bundle = find_bundle(stores, analysis)
     if len(predictions.top1) != len(bundle.all_targets):
-        raise Unavailable(f"The archived predictions of analysis {analysis_id} are of another number of images.")
+        raise Unavailable(
+            f"The archived predictions of analysis {analysis_id} have another number of images than its bundle."
+        )
     verdicts = compute_verdicts(bundle, predictions)
     return JudgedAnalysis(analysis, bundle, predictions, verdicts, find_attributes(stores, bundle))
 

@@ -9,7 +9,7 @@ def waiting_reason(offers: Sequence[WorkerOffer], live_workers: int, spec: JobSp
     """Return what is missing before a job can run; empty if a live worker can run it.
 
     Args:
-        offers: The offers of the live workers, or the latest offer if there are none.
+        offers: The offers of the live workers, or the latest offer if no worker is live.
         live_workers: The number of live workers.
         spec: The job.
     """
@@ -26,7 +26,7 @@ def waiting_reason(offers: Sequence[WorkerOffer], live_workers: int, spec: JobSp
 
 
 def install_remedy(model: str) -> str:
-    """Return a sentence that says how to enable a worker to load models from the source of a model."""
+    """Return a sentence that says how to enable a worker to load models with the prefix of `model`, such as `onnx:`."""
     source = model.partition(":")[0]
     return _REMEDIES.get(source, "Install errata-service[worker] on a worker.")
 

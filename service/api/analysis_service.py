@@ -294,7 +294,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
             yield chunk
 
     def _explain(self, name: str, predicted_class: str, has_evidence: bool = True) -> pb.Verdict:
-        """Return the stored verdict or, if `predicted_class` is set, the verdict on that prediction, without a name."""
+        """Return the stored verdict or, if `predicted_class` is set, the verdict on it, which has no name."""
         analysis_id, file_name = wire.verdict_ids(name)
         judged = verdicts.load_judged(self._ports.stores, analysis_id)
         label_space = judged.bundle.label_space

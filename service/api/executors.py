@@ -17,7 +17,7 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class BoundedExecutor:
-    """Runs use cases in threads. Refuses calls above MAX_CALLS, or above a token's share of them."""
+    """Runs use cases in threads. Refuses calls above MAX_CALLS, or above a token's share of MAX_CALLS."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reader")

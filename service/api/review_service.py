@@ -78,7 +78,7 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
         return await self._executor.call(page)
 
     async def ExportReviews(self, request: pb.ExportReviewsRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
-        """Stream the reviews of a data set, or the labels after them, as a file."""
+        """Stream the reviews of a data set, or the labels that result from them, as a file."""
         dataset = _dataset(request.parent)
         labels = wire.labels_export(request, dataset)
         if labels is None:

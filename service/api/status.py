@@ -31,7 +31,7 @@ CODES: dict[type[ErrataError], grpc.StatusCode] = {
 
 
 def code_of(error: ErrataError) -> grpc.StatusCode:
-    """Return the gRPC code of an error, which the nearest base class in CODES determines."""
+    """Return the gRPC code of an error: the code of its nearest base class in CODES."""
     return next((CODES[base] for base in type(error).__mro__ if base in CODES), grpc.StatusCode.UNKNOWN)
 
 

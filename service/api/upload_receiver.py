@@ -44,7 +44,7 @@ class UploadReceiver:
         """Receive a file, and return the result of its use case.
 
         Args:
-            messages: Messages with a `header` or a `chunk` in `part`; without a header, messages with a `chunk`.
+            messages: Messages with a `header` or a `chunk` in `part`; without `has_header`, messages with a `chunk`.
             start: Returns the use case for a header; the argument is None if `has_header` is False.
             has_header: Whether the first message has a header.
 

@@ -1,7 +1,7 @@
 """An archive in a folder or an object store, with two files per analysis.
 
 ID.predictions.npz  written first: top1 (A,) int16; optional: probability (A,) float16, among (A,) int16,
-                    subset (A,) bool, and those of free-text answers (answer_arrays.py)
+                    subset (A,) bool, and the arrays of answers (answer_arrays.py)
 ID.json             written second, which makes the analysis visible; document.py has its schema
 archive-id          a random id of the archive, written once
 """
@@ -49,7 +49,7 @@ class FileArchive:
         self._last_listing: tuple[Set[str], Set[str]] = frozenset(), frozenset()  # file names, and the ids in them
 
     def put(self, analysis: Analysis, predictions: Predictions) -> Record:
-        """Store an analysis, and return its record: predictions first, then the document that makes it visible."""
+        """Store first the predictions, then the document, which makes the analysis visible; return the record."""
         content = io.BytesIO()
         optional = {
             "probability": predictions.probability,

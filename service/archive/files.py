@@ -28,11 +28,11 @@ class Files(Protocol):
         ...
 
     def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Yield each name with the content of its file; None if it does not exist."""
+        """Yield each name with the content of its file; None if the file does not exist."""
         ...
 
     def write(self, contents: Mapping[str, bytes]) -> None:
-        """Write files by name, in order and each atomically. A reader that finds one also finds the previous ones."""
+        """Write files by name, in order and each atomically. A reader that finds a file also finds those before it."""
         ...
 
     def create(self, name: str, content: bytes) -> None:

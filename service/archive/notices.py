@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 
 
 class RedisNotices:
-    """Sends and receives notices, each in a thread, so that no caller waits for Redis.
+    """Sends notices in one thread and receives them in another, so that no caller waits for Redis.
 
     Args:
         client: A client of Redis.
@@ -48,7 +48,7 @@ class RedisNotices:
 
         Args:
             on_change: Called with the id of an analysis that another process has archived or deleted.
-            on_connected: Called each time a connection is made. Notices sent before it are lost.
+            on_connected: Called each time a connection is made. Notices that were sent before are lost.
         """
         for name, run in (
             ("notices-out", self._run_sender),

@@ -87,7 +87,7 @@ class AnalysisIndex(Protocol):
     def find(
         self, analysis_filter: AnalysisFilter, order: Order, after: Cursor | None, limit: int
     ) -> Sequence[Analysis]:
-        """Return the first analyses after a position that match a filter."""
+        """Return the first analyses that match a filter, starting after a position."""
         ...
 
     def count(
@@ -97,7 +97,7 @@ class AnalysisIndex(Protocol):
         until: Cursor | None = None,
         limit: int | None = None,
     ) -> int:
-        """Return the number of analyses that match a filter; with `until`, only up to this position in the order.
+        """Return the number of analyses that match a filter; if `until` is set, only up to this position in the order.
 
         With a `limit`, the result may be `limit` if there are more analyses.
         """

@@ -43,8 +43,8 @@ T = TypeVar("T", bound=Dated)
 class RecordLog(Generic[T]):
     """The records of one dataclass in a folder or an object store. Thread-safe.
 
-    `append` returns after the records are stored. The next read finds the records of other processes. A read decodes
-    only new records.
+    `append` returns after the records are stored. Each read also finds records that other processes have stored. A
+    read decodes only new records.
 
     Args:
         files: The folder or object store. It contains no other files.
@@ -66,7 +66,7 @@ class RecordLog(Generic[T]):
         self._all: Sequence[T] = ()
 
     def append(self, *records: T) -> None:
-        """Store records in order: a process that finds one of them also finds the previous ones.
+        """Store records in order: a process that finds a record also finds the records before it.
 
         Args:
             *records: The records.
@@ -78,7 +78,7 @@ class RecordLog(Generic[T]):
         self._files.write({f"{record.id}.json": self._encode(record) for record in records})
 
     def create(self, record: T) -> T:
-        """Store a record unless there is one with its ID; return the stored record.
+        """Store a record unless a record with its ID exists; return the stored record.
 
         Raises:
             TooLarge: The record has more than MAX_RECORD bytes.

@@ -115,7 +115,7 @@ def expert_agreement(path: Path, mistakes: Path | None = None) -> Agreement:
     if not counted:
         remedy = "Pass the metadata folder of imagenet-mistakes with --mistakes"
         if mistakes is not None:
-            remedy = f"{mistakes} has no judgments of them. Use a bundle of the images of imagenet-mistakes"
+            remedy = f"{mistakes} has no judgments of its images. Use a bundle of the images of imagenet-mistakes"
         raise InvalidEvidence(f"{path}: no expert judged its images. {remedy}.", field="mistakes")
     rows, predicted = np.array(list(counted)).T
     types = error_types(decide_each(bundle.evidence.take(rows), predicted.astype(np.int16)))

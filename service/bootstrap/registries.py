@@ -182,7 +182,7 @@ def _make_rule(name: str, number: int, settings: RuleSettings) -> RegistryRule:
             raise invalid_setting(name, f"rules.{number}.policy", error.message) from error
         if needs_baseline and not settings.baseline:
             raise invalid_setting(
-                name, f"rules.{number}.baseline", "missing baseline. The policy bounds changes; set `baseline`."
+                name, f"rules.{number}.baseline", "missing baseline. The policy limits changes; set `baseline`."
             )
     return RegistryRule(settings.event, settings.model, settings.dataset, policy, settings.baseline)
 

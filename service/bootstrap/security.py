@@ -24,7 +24,7 @@ class Security:
     allow_insecure: bool
 
     def check(self, hosts: Mapping[str, str]) -> None:
-        """Check that callers from other machines need a token, unless the operator allows calls without one.
+        """Check that callers from other machines need a token, unless the operator allows calls without a token.
 
         Args:
             hosts: Variable of the setting -> host to bind to.
@@ -74,7 +74,8 @@ def make_security(settings: Settings) -> Security:
         tokens.load()
     elif settings.isolate_owners:
         raise InvalidSetting(
-            "ERRATA_ISOLATE_OWNERS needs tokens, which identify the owners. Set ERRATA_TOKENS, or remove it.",
+            "ERRATA_ISOLATE_OWNERS needs tokens, which identify the owners. Set ERRATA_TOKENS, or unset "
+            "ERRATA_ISOLATE_OWNERS.",
             field="ERRATA_ISOLATE_OWNERS",
         )
 

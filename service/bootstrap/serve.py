@@ -120,7 +120,7 @@ async def _check_at_start(store_task: PeriodicTask, identity: ArchiveIdentity) -
 
 
 def _judge(ports: Ports, identity: ArchiveIdentity, job_id: str) -> None:
-    """Judge a job, or requeue it for another process if this process has another archive."""
+    """Judge a job. If this process does not use the archive of the job store, requeue the job for another process."""
     if not identity.allows_judging():
         raise RetryLater(CHECK_SECONDS)
     judge_job(ports, job_id)

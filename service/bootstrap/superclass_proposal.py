@@ -29,7 +29,7 @@ Superclass = tuple[str, tuple[int, ...]]  # name and classes
 
 @dataclass(frozen=True)
 class ProposalInputs:
-    """Files and options. Superclasses come from the predictions or the encoder or, without both, from WordNet."""
+    """Files and options. Superclasses come from the predictions, the encoder, or else from WordNet."""
 
     classes: Path
     labels: Path | None = None
@@ -164,7 +164,6 @@ def _identify(space: LabelSpace, class_: int) -> str:
         if space.parse(text) == class_:
             return text
     raise InvalidEvidence(
-        f"Class {class_} ({space.names[class_]!r:.60}) has no ID, name, or index that means no other class. Change its "
-        "ID.",
+        f"Class {class_} ({space.names[class_]!r:.60}) has no unique ID, name, or index. Change its ID.",
         field="id",
     )

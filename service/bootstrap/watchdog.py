@@ -76,7 +76,7 @@ def list_running_threads() -> Iterator[str]:
 
 
 def _relevant_frame(innermost: FrameType | None) -> FrameType | None:
-    """Return the innermost frame in this package or, without one, the innermost frame; None for an idle thread."""
+    """Return the innermost frame in this package, or else the innermost frame of all; None for an idle thread."""
     frame = innermost
     while frame is not None and not _module_of(frame).startswith("service."):
         frame = frame.f_back

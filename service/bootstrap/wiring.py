@@ -112,7 +112,7 @@ def worker_offer(settings: Settings, images: Mapping[str, Path]) -> WorkerOffer:
 
 
 def image_locations(settings: Settings) -> Mapping[str, str]:
-    """Return the folder, .tar file, or URL of each data set's images; those of the demo are in an installed package."""
+    """Return the folder, .tar file, or URL of each data set's images; the demo's are in a package."""
     locations = dict(settings.images)
     if "demo" not in locations:
         with suppress(InvalidEvidence):  # the package is not installed

@@ -22,7 +22,7 @@ class Rate:
         self._samples: deque[tuple[float, int]] = deque()  # times, and the number of items done
 
     def update(self, done: int) -> float | None:
-        """Add a sample. Return the items per second; None if they are unknown. The first sample is the baseline."""
+        """Add a sample. Return the items per second; None if the rate is unknown. The first sample is the baseline."""
         now = self._clock()
         self._samples.append((now, done))
         while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_SECONDS:
@@ -72,7 +72,7 @@ class _Bar:
         self._stage = ""
 
     def update(self, stage: str, done: int, total: int) -> None:
-        """Move the bar, or begin another one."""
+        """Move the bar, or begin a bar for a new stage."""
         if stage != self._stage:
             self._stage, self._rate = stage, Rate(self._clock)
             self._bars.reset(self._task, description=stage, total=total, speed="")

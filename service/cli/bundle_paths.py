@@ -118,7 +118,7 @@ class BundlePaths:
             return []
 
     def _read(self) -> dict[str, dict[str, Any]]:
-        """Return the entries of the file by digest; none if it is missing or damaged."""
+        """Return the entries of the file by digest; empty if the file is missing or damaged."""
         try:
             entries = parse_json(read_file(self._file, MAX_FILE))
         except (OSError, ValueError):

@@ -47,7 +47,7 @@ dataset.add_command(propose)
 def check(dataset: str, predictions: Path | None, as_json: bool, **inputs: Any) -> None:
     """List the errors of all files of a data set, with their lines, and what would improve the error breakdown.
 
-    The files are those of 'errata evidence build'. Exit code: 1 if a file has errors; 0 if there is only advice.
+    'errata evidence build' accepts the same files. Exit code: 1 if a file has errors; 0 if there is only advice.
     """
     if not (inputs["classes"] or inputs["labels"]):
         raise InvalidInput("There is nothing to check. Add --classes FILE, --labels FILE, or both.", field="classes")

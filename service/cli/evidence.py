@@ -197,7 +197,7 @@ errata evidence agreement bundles/imagenet --mistakes imagenet-mistakes/metadata
 def agreement(bundle: str, mistakes: Path | None, as_json: bool) -> None:
     """Compare the verdicts of BUNDLE with the judgments of experts.
 
-    Without --mistakes, BUNDLE must contain the judgments: it was built with --mistakes.
+    Without --mistakes, BUNDLE must contain the judgments, so it must have been built with --mistakes.
     """
     result = expert_agreement(_find(bundle), mistakes)
     if as_json:

@@ -90,7 +90,7 @@ def trend_folders(
 
     Raises:
         InvalidInput: A file of a folder or the reference is damaged.
-        NotComparable: The analyses are of different data sets or evidence, or one is implausible.
+        NotComparable: The analyses are of different data sets or evidence, or an analysis is implausible.
         InvalidRequest: The analyses do not have the group of the request.
     """
     question = wire.trend_request(request)
@@ -121,8 +121,8 @@ def evaluate_folder(
     Args:
         policy: The policy (YAML).
         folder: Folder of the analysis.
-        baseline: Folder of the baseline, for bounds on changes.
-        min_coverage: The minimum coverage; None: that of the policy.
+        baseline: Folder of the baseline, for policies that limit changes.
+        min_coverage: The minimum coverage; None: the minimum coverage of the policy.
 
     Raises:
         InvalidPolicy: The policy is invalid.

@@ -27,7 +27,7 @@ class TypeAgreement:
 
     @property
     def precision(self) -> float | None:
-        """Return the share of pairs with this verdict for which experts name this cause; None without such pairs."""
+        """Return the share of pairs with this verdict for which experts name this cause; None if there are no pairs."""
         return self.num_agreed / self.num_judged if self.num_judged else None
 
     @property

@@ -39,7 +39,7 @@ class GroupSummary:
     def image_multi_label_accuracy(self) -> float | None:
         """Return the share of samples whose type counts as correct; None without samples.
 
-        `multi_label_accuracy` is the mean over target classes.
+        In contrast, `multi_label_accuracy` is the mean of the shares of the target classes.
         """
         correct = sum(self.counts[error_type] for error_type in CORRECT_TYPES)
         return correct / self.num_samples if self.num_samples else None
@@ -169,7 +169,7 @@ class Analysis:
 
     @property
     def title(self) -> str:
-        """Return the display name, or the model if there is none."""
+        """Return the display name, or the model if there is no display name."""
         return self.request.display_name or self.request.model or UNNAMED
 
 
@@ -185,7 +185,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class BreakdownRow:
-    """Verdicts by target: the samples of one class or of one superclass, without problematic samples.
+    """Verdicts of the samples whose target is one class, or is in one superclass, without problematic samples.
 
     A gain is the increase in the accuracy of the whole data set if these samples had no error of the type. The gains
     of superclasses do not add up, because superclasses overlap.

@@ -17,7 +17,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Bins, and expected calibration errors: mean distances of confidence and accuracy, weighted by samples per bin."""
+    """Bins and expected calibration errors: mean distances of confidence from accuracy, weighted by samples per bin."""
 
     bins: tuple[Bin, ...]
     top1_error: float | None  # None: no samples

@@ -86,7 +86,7 @@ class ClassPairs:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Superclasses:
-    """Superclasses of C classes. A class can belong to several. A class without any is similar only to itself."""
+    """Superclasses of C classes. A class can have several. A class without superclasses is similar only to itself."""
 
     ids: tuple[str, ...]  # (S,)
     offsets: NDArray[np.int32]  # (C + 1,) superclasses of class c: numbers[offsets[c]:offsets[c + 1]]

@@ -90,11 +90,11 @@ class GroupComparison:
     top1_table: NDArray[np.int64] | None = None  # see `top1`; None: `top1` follows from `transitions`
 
     def fixed(self, error_type: ErrorType | None = None) -> int:
-        """Count the images that are multi-label errors in A (all, or of one type) and correct in B."""
+        """Count the images that are correct in B, but multi-label errors in A, of one type or of all types."""
         return self._count((error_type,) if error_type else MULTI_LABEL_ERROR_TYPES, CORRECT_TYPES)
 
     def broken(self, error_type: ErrorType | None = None) -> int:
-        """Count the images that are correct in A and multi-label errors in B (all, or of one type)."""
+        """Count the images that are correct in A, but multi-label errors in B, of one type or of all types."""
         return self._count(CORRECT_TYPES, (error_type,) if error_type else MULTI_LABEL_ERROR_TYPES)
 
     @property
@@ -124,7 +124,7 @@ class GroupComparison:
 
 @dataclass(frozen=True)
 class ChangeRow:
-    """Changes by target: the samples of one class or of one superclass, without problematic samples.
+    """Changes of the samples whose target is one class, or is in one superclass, without problematic samples.
 
     `test` compares `broken` with `fixed`. Its p-value is adjusted for all rows of one table.
     """
@@ -185,7 +185,7 @@ class ChangeQuery:
 
 @dataclass(frozen=True)
 class SelectedImages:
-    """The images with one change."""
+    """The images that have the selected change."""
 
     change: str  # as in ChangeQuery
     count: int

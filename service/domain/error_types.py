@@ -19,7 +19,7 @@ POSITIONS[IDS] = np.arange(len(IDS))
 
 
 def is_among(types: NDArray[np.uint8], among: Iterable[ErrorType]) -> NDArray[np.bool_]:
-    """Return whether each ID belongs to one of the error types, any shape."""
+    """Return whether each ID belongs to one of the given error types. IDs can have any shape."""
     mask = np.zeros(MAX_ID + 1, dtype=bool)
     mask[[error_type.id for error_type in among]] = True
     result: NDArray[np.bool_] = mask[types]

@@ -41,7 +41,7 @@ class Labels:
         return np.repeat(np.arange(len(self.offsets) - 1), self.counts)
 
     def contain(self, classes: Classes) -> Mask:
-        """Return whether the class given for each sample is one of its labels, (N,); classes: (N,)."""
+        """Return whether the class given for each sample is a label of the sample, (N,); classes: (N,)."""
         result = np.zeros(len(classes), dtype=bool)
         result[self.samples[self.classes == classes[self.samples]]] = True
         return result
@@ -60,7 +60,7 @@ class Labels:
 
 
 def rejected_targets(targets: Classes, labels: Labels, problematic: Mask) -> Mask:
-    """Return the samples that are not problematic and have labels, but not the original label, (N,)."""
+    """Return the nonproblematic samples that have labels, but not the original label among them, (N,)."""
     return ~problematic & (labels.counts > 0) & ~labels.contain(targets)
 
 

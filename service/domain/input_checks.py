@@ -14,7 +14,7 @@ class PermutedClasses:
 
 @dataclass(frozen=True)
 class ReorderedRows:
-    """Rows without file names that fit the images far better in the other order."""
+    """Rows without file names whose predictions fit the images far better in the other row order."""
 
     top1_accuracy: float
     other_accuracy: float

@@ -30,7 +30,7 @@ class Review:
 
     @property
     def voter(self) -> tuple[str, bool]:
-        """Return the identity of the reviewer. A name with a token and the same name without one differ."""
+        """Return the identity of the reviewer. The same name with and without a token is two identities."""
         return self.reviewer, self.is_authenticated
 
     @property

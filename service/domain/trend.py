@@ -42,12 +42,12 @@ class Portion:
 
     @property
     def axis(self) -> Axis:
-        """Return the accuracy that counts the same errors."""
+        """Return the accuracy that counts the same errors as the portion."""
         return Axis.TOP1 if self.errors is TOP1_ERROR_TYPES else Axis.MULTI_LABEL
 
 
 def _portion(*types: ErrorType) -> Portion:
-    """Return the portion of types among the top-1 errors if they count as correct, else among multi-label errors."""
+    """Return the portion of types among multi-label errors, or among top-1 errors if these types count as correct."""
     return Portion(types, TOP1_ERROR_TYPES if types[0] in CORRECT_TYPES else MULTI_LABEL_ERROR_TYPES)
 
 

@@ -1,1 +1,1 @@
-"""Evidence about images and classes. A build writes it to a bundle, which its digest names and the service reads."""
+"""Evidence about images and classes. A build writes the evidence to a bundle, and the service reads the bundle."""

@@ -26,7 +26,7 @@ def shipped_agreement() -> Agreement:
 
 
 def agreement_for(dataset: str) -> Agreement | None:
-    """Return the shipped agreement for a data set; None if experts judged no image of it."""
+    """Return the shipped agreement for a data set; None if experts judged none of its images."""
     return shipped_agreement() if dataset in DATASETS else None
 
 
@@ -40,7 +40,7 @@ def agreement_to_plain(agreement: Agreement) -> dict[str, Any]:
 
 
 def agreement_from_plain(raw: Mapping[str, Any]) -> Agreement:
-    """Return the agreement that `agreement_to_plain` converted to JSON values."""
+    """Convert the JSON values from `agreement_to_plain` back to an agreement."""
     return Agreement(
         **{
             **raw,

@@ -45,7 +45,7 @@ def read_annotation(path: Path) -> Annotation:
     """Read an annotation file of either format.
 
     Raises:
-        InvalidEvidence: If the file cannot be read or is invalid; the message states where.
+        InvalidEvidence: If the file cannot be read or is invalid; the message names the invalid part.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -144,7 +144,7 @@ def _from_rows(reader: "csv.DictReader[str]", source: str) -> Annotation:
 
 
 def _labels(correct: Iterable[int], unclear: Iterable[int]) -> dict[int, LabelSource]:
-    """Return correct labels, then unclear labels, without duplicates. A label in both lists is correct."""
+    """Return correct labels, then unclear labels, without duplicates. A label in both lists counts as correct."""
     labels = dict.fromkeys(sorted(set(correct)), LabelSource.CORRECT)
     for label in sorted(set(unclear)):
         labels.setdefault(label, LabelSource.UNCLEAR)

@@ -77,7 +77,7 @@ class ArrayFile:
         """Return the whole array, read-only.
 
         Args:
-            sha256: Expected SHA-256 of the file, hexadecimal; empty: no check.
+            sha256: Expected SHA-256 of the file, hexadecimal. If it is empty, the digest is not checked.
 
         Raises:
             DamagedFile: If the file changed after it was opened, or if its digest differs.
@@ -91,7 +91,7 @@ class ArrayFile:
         return array.reshape(self.shape, order="F" if self._fortran else "C")
 
     def row(self, number: int) -> NDArray[Any]:
-        """Read one row. The result has the shape (1, …). Raises DamagedFile like `read`."""
+        """Read one row. The result has the shape (1, …). Raises DamagedFile if the file changed."""
         if self._fortran:
             return self.read()[number : number + 1]
         row = np.empty((1, *self.shape[1:]), dtype=self.dtype)

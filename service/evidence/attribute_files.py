@@ -122,7 +122,7 @@ class _Builder:
         image = self._images.setdefault(name, len(self._images))
         if image == len(self.table.names):
             if image >= MAX_IMAGES:
-                raise self._limit(f"more than {MAX_IMAGES:,} images. Remove the other ones", line)
+                raise self._limit(f"more than {MAX_IMAGES:,} images. Remove the images above this limit", line)
             self.table.names.append(name)
             self.table.places.append((self.source, line))
         number = self._attributes.setdefault(attribute, len(self._attributes))
@@ -147,7 +147,7 @@ class _Builder:
             raise InvalidEvidence(f"{self.source} has no rows. Write one row per image and attribute.", field="file")
 
     def _duplicates(self) -> list[int]:
-        """Return the rows that repeat an earlier one, ascending."""
+        """Return the rows that repeat an earlier row, ascending."""
         images = np.asarray(self.table.value_images, dtype=np.int64)
         keys = images * MAX_VALUES + np.asarray(self.table.value_numbers, dtype=np.int64)
         order = np.argsort(keys, kind="stable")
@@ -164,7 +164,7 @@ class _Builder:
 
 
 def _lines(content: bytes, source: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a file that are not empty, with their numbers.
+    """Yield the nonempty lines of a file, with their line numbers.
 
     Raises:
         InvalidEvidence: A line is too long or not UTF-8.
@@ -233,7 +233,7 @@ def _add_factors(builder: _Builder, lines: Iterator[tuple[int, str]], prototypes
 
 
 def _factor_problem(record: Any, names: Set[str]) -> str:
-    """Return the problem of a line of ImageNet-X; empty if there is none."""
+    """Return the problem of a line of ImageNet-X; empty if the line is valid."""
     if not isinstance(record, dict) or not isinstance(record.get("file_name"), str):
         return "no object with the text 'file_name'; use the annotation of ImageNet-X"
     name = record["file_name"]

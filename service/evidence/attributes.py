@@ -18,7 +18,7 @@ _log = structlog.get_logger()
 
 
 class AttributeRepository:
-    """Reads the files of each data set once, and maps their images to those of a bundle. Thread-safe."""
+    """Reads the files of each data set once, and maps the images in them to the images of a bundle. Thread-safe."""
 
     def __init__(self, configured: Mapping[str, Sequence[Path]]) -> None:
         """Create a repository.
@@ -37,7 +37,7 @@ class AttributeRepository:
             self._table(dataset)
 
     def find(self, bundle: Bundle) -> Attributes | None:
-        """Return the attributes of the evaluated images of a bundle; None if its data set has none.
+        """Return the attributes of the evaluated images of a bundle; None if its data set has no attributes.
 
         Raises:
             InvalidEvidence: A file is invalid, or names images that the data set does not have.

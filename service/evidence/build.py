@@ -115,7 +115,7 @@ def as_arrays(facts: BundleInputs) -> dict[str, NDArray[Any]]:
 
 
 def sample_groups(labels: Labels, label_space: LabelSpace) -> NDArray[np.bool_]:
-    """Return the samples that have a label in each group of the label space, shape (G, N)."""
+    """Return, for each group of the label space, which samples have a label in the group, shape (G, N)."""
     groups = np.zeros((len(label_space.groups), len(labels.counts)), dtype=bool)
     for group, members in zip(groups, label_space.group_members, strict=True):
         group[labels.samples[members[labels.classes]]] = True
@@ -154,7 +154,7 @@ def digest_of(
 
 
 def _write_table(evidence: Evidence, path: Path) -> None:
-    """Write the verdict table in blocks. With a memory map, a full disk would end the process."""
+    """Write the verdict table in blocks, without a memory map: writes to one end the process if the disk is full."""
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header | {"shape": (len(evidence), evidence.num_classes)})

@@ -54,7 +54,7 @@ def check_inputs(dataset: str, inputs: Inputs, is_custom: bool) -> None:
     Args:
         dataset: Name of the data set.
         inputs: The inputs.
-        is_custom: Whether the data set is custom: its labels are not built in.
+        is_custom: Whether the data set is custom, so that its labels are not built in.
 
     Raises:
         InvalidEvidence: The name is invalid, or an input has no effect on the data set.
@@ -78,7 +78,7 @@ def check_inputs(dataset: str, inputs: Inputs, is_custom: bool) -> None:
             )
     if not 1 <= inputs.min_cooccurrence <= MAX_MIN_COOCCURRENCE:
         raise InvalidEvidence(
-            f"--min-cooccurrence is {inputs.min_cooccurrence}. Expected a number of images from 1.",
+            f"--min-cooccurrence is {inputs.min_cooccurrence}. Expected at least 1 image.",
             field="min_cooccurrence",
         )
     _check_classes(dataset, inputs)

@@ -45,7 +45,7 @@ def cifar_100() -> LabelSpace:
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """What is known about a data set."""
+    """Facts about a built-in data set."""
 
     label_space: Callable[[], LabelSpace]
     layout: FolderLayout
@@ -88,7 +88,7 @@ def has_validation_images(name: str) -> bool:
 
 
 def read_images(name: str, folder: Path) -> LabelInputs:
-    """Return the images of a folder. Their classes are those of their folders.
+    """Return the images of a folder. The class of an image is that of the subfolder that contains it.
 
     Args:
         name: A data set of BUILT_IN.
@@ -110,7 +110,7 @@ def check_classes(name: str, images: LabelInputs) -> LabelInputs:
     """Return the labels of a labels file if they are classes of the data set.
 
     Raises:
-        InvalidEvidence: If a label is another class of the label space; the message names the image.
+        InvalidEvidence: If the data set does not have the class of a label; the message names the image.
     """
     others = {*images.labels.classes.tolist(), *images.all_targets.tolist()} - BUILT_IN[name].classes
     if others:

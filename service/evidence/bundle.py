@@ -102,7 +102,7 @@ class Bundle:
 
     @property
     def verdicts(self) -> Bytes:
-        """Return the verdict table, (N, C); raise EvidenceDamaged if its file changed before its first use.
+        """Return the verdict table, (N, C); raise EvidenceDamaged if the table's file changed before the first use.
 
         Raises:
             KeyError: The bundle has no table, because it would be too large.
@@ -129,7 +129,7 @@ class Bundle:
         return decide_each(self.evidence.rows(row, row + 1), np.array([predicted], dtype=np.int16))
 
     def example_names(self, numbers: NDArray[np.integer]) -> list[str]:
-        """Return the names of example images of co-occurrence pairs from their 1-based numbers."""
+        """Return the names of the example images of co-occurrence pairs that have the given 1-based numbers."""
         names = self.arrays.get("pair_names")
         return [name.decode() for name in (validation_names() if names is None else names)[numbers - 1].tolist()]
 
@@ -222,7 +222,7 @@ class Bundle:
             raise damage_error(self.manifest, f"{PROPOSALS}.npy: {error!r:.200}") from error
 
     def labels_preferred(self, rows: NDArray[np.intp], predicted: Classes) -> Mask | None:
-        """Return where CLIP prefers a label of the image to every proposal for the prediction.
+        """Return whether CLIP prefers a label of each image to every proposal for the prediction.
 
         Args:
             rows: (K,) evaluated images.
@@ -251,7 +251,7 @@ class Bundle:
 
     @cached_property
     def classes(self) -> Mask:
-        """Return the classes that are the target of any image, (C,)."""
+        """Return a mask of the classes that are the target of at least one image, (C,)."""
         return np.bincount(self.all_targets, minlength=self.label_space.num_classes) > 0
 
     @cached_property
@@ -275,7 +275,7 @@ class Bundle:
         return self.label_space.superclasses.mask(superclass)
 
     def positions(self, order: RowOrder) -> NDArray[np.intp]:
-        """Return the image index of each row of an upload without names, (A,)."""
+        """Return, for each row of an upload without file names, the index of the image in the data set, (A,)."""
         names = self.arrays["names"]
         if order is RowOrder.FILE_NAME:
             files = np.array([name.rsplit(b"/", 1)[-1] for name in names.tolist()])
@@ -325,7 +325,7 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def _check_counts(path: Path, manifest: Manifest, arrays: BundleArrays) -> None:
-    """Raise InvalidEvidence if the manifest has other counts than the arrays."""
+    """Raise InvalidEvidence if a count in the manifest differs from that of the arrays."""
     expected = {"images": len(arrays["names"]), "judged": len(arrays["rows"])}
     for name, count in expected.items():
         if manifest.counts[name] != count:

@@ -83,7 +83,7 @@ def read_classes(path: Path, name: str, overlaps: Path | None = None) -> LabelSp
 
 
 def read_overlaps(path: Path, label_space: LabelSpace) -> LabelSpace:
-    """Return a label space with the overlaps of a file `class,also_correct`, in addition to its own."""
+    """Add the overlaps of a file `class,also_correct` to those of a label space. Return the new label space."""
     problems = Problems(path.name)
     rows = csv_rows(read_text(path, "overlaps"), problems, path.name, OVERLAP_COLUMNS, (*OVERLAP_COLUMNS,))
     pairs = [_Pair(line, (row["class"], row["also_correct"])) for line, row in rows]
@@ -94,12 +94,12 @@ def read_overlaps(path: Path, label_space: LabelSpace) -> LabelSpace:
 
 
 def read_superclasses(path: Path, label_space: LabelSpace) -> LabelSpace:
-    """Return a label space with the superclasses of the classes that a file `class,superclasses` lists."""
+    """Return a label space whose classes have the superclasses that a file `class,superclasses` lists for them."""
     return _with_lists(path, label_space, "superclasses")
 
 
 def read_groups(path: Path, label_space: LabelSpace) -> LabelSpace:
-    """Return a label space with the groups of the classes that a file `class,groups` lists."""
+    """Return a label space whose classes have the groups that a file `class,groups` lists for them."""
     return _with_lists(path, label_space, "groups")
 
 

@@ -51,7 +51,7 @@ def find_problems(rows: Sequence[Row], places: Sequence[str]) -> Iterator[ClassP
         groups.update(dict.fromkeys(new))
         if new and len(groups) > MAX_GROUPS:
             yield ClassProblem(
-                number, "groups", f"group {new[-1]!r:.60} is number {len(groups)}; use up to {MAX_GROUPS}"
+                number, "groups", f"{new[-1]!r:.60} is group number {len(groups)}; use at most {MAX_GROUPS} groups"
             )
         superclasses.update(row["superclasses"])
     if len(superclasses) > MAX_SUPERCLASSES:

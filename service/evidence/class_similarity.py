@@ -39,7 +39,7 @@ def confusion_similarities(images: LabelInputs, predicted: Classes, num_classes:
 
 
 def text_similarities(encoder: Encoder, label_space: LabelSpace) -> Iterator[tuple[int, int, float]]:
-    """Yield the positive cosine similarities of the names of classes, for the most similar names of each class.
+    """Yield the cosine similarity of each class name to the names most similar to it, if the similarity is positive.
 
     The texts of all names have parts in common, such as the prompt. The mean of their embeddings is therefore
     subtracted, so that unrelated names have a similarity of about 0 for any encoder.

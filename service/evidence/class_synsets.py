@@ -26,7 +26,7 @@ def taxonomy_of(label_space: LabelSpace) -> Taxonomy:
 
 
 def find_senses(label_space: LabelSpace) -> tuple[Taxonomy, list[int | None], tuple[str, ...]]:
-    """Return the synset of each class by its ID or name, with the part of WordNet around them.
+    """Return the synset of each class by its ID or name, with the part of WordNet around these synsets.
 
     Returns:
         The taxonomy, the (C,) synsets (None: unknown), and notes for the user.
@@ -68,7 +68,7 @@ def _open_wordnet() -> Iterator[Any]:
         from service.taxonomy.nltk_wordnet import find_wordnet  # NLTK is an optional dependency
     except ImportError as error:
         raise InvalidEvidence(
-            "WordNet beyond the synsets around ImageNet-1k needs NLTK. Install errata-service[taxonomy].",
+            "Synsets far from the classes of ImageNet-1k need WordNet through NLTK. Install errata-service[taxonomy].",
             field="synset",
         ) from error
     with find_wordnet() as wordnet:

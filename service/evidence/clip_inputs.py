@@ -22,7 +22,7 @@ from service.taxonomy.wordnet import load_taxonomy
 def compute_clip_inputs(
     inputs: Inputs, artefacts: Artefacts, images: LabelInputs, label_space: LabelSpace
 ) -> ClipInputs | None:
-    """Return the CLIP evidence; None without an encoder, neighbors, or proposals: FINE_GRAINED_OOV then abstains."""
+    """Return the CLIP evidence; None if the encoder, neighbors, or proposals are missing. The rule then abstains."""
     vocabulary = None if inputs.vocabulary is None else read_vocabulary(inputs.vocabulary, label_space)
     if not inputs.encoder or (artefacts.neighbors is None and inputs.train_images is None):
         return None
@@ -66,7 +66,7 @@ def _nearest_in_folder(
 
 
 def _published_neighbors(artefacts: Artefacts, images: LabelInputs, paths: list[str]) -> NDArray[np.int16]:
-    """Return the classes of the nearest training images of each evaluated image from the artifacts, (N, 10)."""
+    """Return, from the artifacts, the classes of the training images nearest to each evaluated image, (N, 10)."""
     assert artefacts.neighbors is not None, "This is a bug: compute_clip_inputs checks for neighbors."
     rows = {name: row for row, name in enumerate(_row_names(artefacts, images))}
     if len(artefacts.neighbors) != len(rows):
@@ -90,7 +90,7 @@ def _row_names(artefacts: Artefacts, images: LabelInputs) -> list[str]:
 
 
 def _image_paths(images: LabelInputs, label_space: LabelSpace) -> list[str]:
-    """Return the path of each evaluated image: `wnid/file` for imagenet-1k, and its name for other classes."""
+    """Return the path of each evaluated image: `wnid/file` for imagenet-1k, else the name of the image."""
     names = images.names[images.rows].tolist()
     if label_space.name != IMAGENET_1K:
         return [name.decode() for name in names]

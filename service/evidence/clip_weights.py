@@ -32,7 +32,7 @@ class ClipWeights:
     activation: str  # a key of ACTIVATIONS
 
     def find_file(self) -> Path:
-        """Return the path of the weights. Download weights with a tag if they are not in open_clip's cache.
+        """Return the path of the weights. If a tag names weights that open_clip's cache does not have, download them.
 
         Raises:
             InvalidEvidence: If the download fails.
@@ -117,6 +117,6 @@ def _find_activation(architecture: str, configuration: Mapping[str, Any], activa
         return next(iter(stated.values()))
     raise InvalidEvidence(
         f"The activation function of the local CLIP weights for {architecture} is unknown. Set ERRATA_CLIP_ACTIVATION "
-        "to the one that they were trained with: quick_gelu for OpenAI's weights, else usually gelu.",
+        "to the function used in their training: quick_gelu for OpenAI's weights, else usually gelu.",
         field="encoder",
     )

@@ -26,7 +26,7 @@ def count_pairs(labels: Labels, numbers: NDArray[np.int32]) -> CooccurrenceInput
     if total > MAX_PAIRS:
         raise InvalidEvidence(
             f"The images have {total:,} pairs of labels. Expected at most {MAX_PAIRS:,}: an image with n labels has "
-            "n (n - 1) / 2. Write fewer labels per image.",
+            "n (n - 1) / 2 pairs. Write fewer labels per image.",
             field="labels",
         )
     codes, images = _pairs(labels)

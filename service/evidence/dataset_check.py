@@ -119,13 +119,14 @@ def _check_classes(dataset: Dataset) -> Iterable[Advice]:
         yield _about(
             "groups-of-all-classes",
             everywhere,
-            "Every class belongs to {}. Its statistics equal those of all images. Remove the group.",
+            "Every class belongs to the group {}. The statistics of the group equal those of all images. Remove the "
+            "group.",
         )
     if not dataset.has_overlaps and not len(space.overlaps):
         yield Advice(
             "no-overlaps",
-            "There are no overlaps. If two classes mean the same in some images, list them in a CSV file with the "
-            "columns class,also_correct, and pass it with --overlaps.",
+            "There are no overlaps. If two classes mean the same object in some images, list them in a CSV file with "
+            "the columns class,also_correct, and pass it with --overlaps.",
         )
     if not dataset.has_vocabulary and not any(space.synsets):
         yield Advice(
@@ -208,7 +209,7 @@ def _check_predictions(dataset: Dataset) -> Iterable[Advice]:
             "labels-never-predicted",
             _names(space, missed),
             f"{_count(missed, 'class is a label, but is', 'classes are labels, but are')} never predicted: {{}}. Check "
-            "that the model has the class, and that its classes have the order of the label space.",
+            "that the model has these classes, and that it orders all classes as the label space does.",
         )
     extra = is_predicted & ~is_label
     if extra.any() and dataset.has_own_classes:
@@ -229,7 +230,7 @@ def _about(kind: str, items: Iterable[str], message: str) -> Advice:
 
 
 def _names(space: LabelSpace, mask: Mask) -> list[str]:
-    """Return the names of the classes of a mask, or the IDs of classes whose name is not unique."""
+    """Return the name of each class in a mask, or its ID if the name is not unique."""
     counts = Counter(space.names)
     indices = np.flatnonzero(mask).tolist()
     return [space.names[index] if counts[space.names[index]] == 1 else space.ids[index] for index in indices]

@@ -1,4 +1,4 @@
-"""Read all files of a data set, and collect the errors of all of them."""
+"""Read all files of a data set, and collect all errors in these files."""
 
 import re
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def read_files(name: str, inputs: Inputs) -> DatasetFiles:
     Args:
         name: Name of the data set. Without --classes, its classes are those of the built-in data set of this name, or
             ImageNet-1k.
-        inputs: The files. A vocabulary, which only an encoder needs, is read for its errors, but not used.
+        inputs: The files. A vocabulary, which only an encoder needs, is only checked for errors.
     """
     files = DatasetFiles()
     label_space = _read_label_space(name, inputs, files)
@@ -87,7 +87,7 @@ def read_files(name: str, inputs: Inputs) -> DatasetFiles:
 
 
 def _read_label_space(name: str, inputs: Inputs, files: DatasetFiles) -> LabelSpace | None:
-    """Return the classes, with the superclasses and groups of those other files that are valid."""
+    """Return the classes, with the overlaps, superclasses, and groups from those files of the inputs that are valid."""
     label_space = _read_classes(name, inputs.classes, files)
     if label_space is None:
         return None

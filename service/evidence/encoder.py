@@ -114,7 +114,7 @@ class CachedEncoder:
         return np.concatenate(list(self.image_chunks(paths, "images")))
 
     def image_chunks(self, paths: Sequence[str], stage: str) -> Iterator[Embeddings]:
-        """Yield the embeddings of images in chunks, because all embeddings may not fit into memory."""
+        """Yield the embeddings of images in chunks, because the memory can be too small for all embeddings."""
         yield from self._chunks("images", paths, self.encoder.embed_images, stage)
 
     def _chunks(
@@ -188,7 +188,7 @@ def validate_embeddings(raw: object, count: int, dimensions: int, kind: str) -> 
 
 
 def _identities(kind: str, names: Sequence[str]) -> list[str]:
-    """Return the names. Those of files include size and modification time, so that changed files are embedded again."""
+    """Return the names. Add size and modification time to names of files, so that changed files are embedded again."""
     if kind == "texts":
         return list(names)
     identities = []

@@ -82,7 +82,7 @@ def _read_class_folders(folder: Path, layout: FolderLayout, label_space: LabelSp
 def _class_folders(
     folder: Path, parents: tuple[str, ...], layout: FolderLayout, label_space: LabelSpace
 ) -> Iterator[tuple[Path, tuple[str, ...], int]]:
-    """Yield each class folder, the names of the folders above it, and its class, by name."""
+    """Yield, sorted by name, each class folder, the names of the folders above the class folder, and its class."""
     root = folder.parents[len(parents) - 1] if parents else folder
     entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     for path in entries:

@@ -42,7 +42,7 @@ def read_labels(path: Path, label_space: LabelSpace) -> LabelInputs:
     for row in rows:
         table.add(row)
         if len(table.line_of) > MAX_IMAGES:
-            problems.add("file_name", f"more than {MAX_IMAGES:,} images; remove the other ones", row.line)
+            problems.add("file_name", f"more than {MAX_IMAGES:,} images; remove the images above this limit", row.line)
             break
     problems.check()
     if not table.line_of:

@@ -23,7 +23,7 @@ OWN_LABELS = "pairs of the labels of the data set"  # origin of pairs that chang
 def count_cooccurrence(
     dataset: str, inputs: Inputs, images: LabelInputs, label_space: LabelSpace, annotation: Annotation | None
 ) -> tuple[CooccurrenceInputs | None, Source]:
-    """Count the co-occurrence pairs for a data set. Its inputs and kind determine whose labels are counted.
+    """Count the co-occurrence pairs for a data set. The data set and its inputs determine which labels are counted.
 
     Returns:
         The pairs (None: the rule abstains), and their source.

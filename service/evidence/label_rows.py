@@ -28,7 +28,7 @@ class LabelRow:
 
 
 def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
-    """Return the rows of a file of labels, and the problems, to which iteration over the rows adds.
+    """Return the rows of a file of labels, and its problems. Iterating over the rows adds to the problems.
 
     Raises:
         InvalidEvidence: The file cannot be read or has another format.

@@ -51,7 +51,7 @@ def original_labels() -> Classes:
 
 @cache
 def real_labels() -> Labels:
-    """Return the ReaL labels of each validation image, in their order. Some images have none."""
+    """Return the ReaL labels of all validation images, in the order of the images. Some images have no labels."""
     arrays = _validation()
     sources = np.full(len(arrays["real_classes"]), LabelSource.REAL, dtype=np.uint8)
     offsets, classes = arrays["real_offsets"].astype(np.int32), arrays["real_classes"].astype(np.int16)

@@ -63,7 +63,8 @@ def check_layout(path: Path, arrays: Mapping[str, Any], label_space: LabelSpace)
         present = [name for name in part if name in arrays]
         if present and len(present) < len(part):
             raise InvalidEvidence(
-                f"{path}: {', '.join(present)} without all of {', '.join(part)}. Build the bundle again.", field="files"
+                f"{path}: expected all or none of {', '.join(part)}, got {', '.join(present)}. Build the bundle again.",
+                field="files",
             )
     if label_space.name != IMAGENET_1K and "oov" in arrays and PROPOSALS not in arrays:
         raise InvalidEvidence(f"{path}: the array {PROPOSALS} is missing. Build the bundle again.", field="files")

@@ -65,7 +65,7 @@ def is_bundle(folder: Path) -> bool:
 
 
 def folder_of(path: Path) -> Path:
-    """Return the folder of a bundle from its own path or the path of its manifest."""
+    """Return the folder of a bundle from the path of the folder or of the manifest."""
     return path.parent if path.name == MANIFEST else path
 
 

@@ -93,7 +93,7 @@ class _Search:
         columns: NDArray[np.intp],
         scores: NDArray[np.float32],
     ) -> None:
-        """Merge candidates into the neighbors of some rows. `positions` is ascending; so is `columns` per row."""
+        """Merge candidates into the neighbors of some rows. `positions` ascend, and `columns` ascend in each row."""
         counts = np.bincount(positions, minlength=len(rows))
         places = NEIGHBORS + np.arange(len(positions)) - np.repeat(np.cumsum(counts) - counts, counts)
         shape = (len(rows), NEIGHBORS + counts.max())

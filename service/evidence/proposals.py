@@ -30,7 +30,7 @@ def proposals_of(label_space: LabelSpace, vocabulary: tuple[VocabularyText, ...]
     """Return the proposals of a label space: from WordNet if classes have synsets, else from a vocabulary.
 
     Returns:
-        The proposals. With neither synsets nor a vocabulary, None: the rule of FINE_GRAINED_OOV then abstains.
+        The proposals; None if there are no synsets and no vocabulary. The rule of FINE_GRAINED_OOV then abstains.
 
     Raises:
         InvalidEvidence: A synset does not exist, WordNet is needed but missing, or there are synsets and a vocabulary.

@@ -1,4 +1,4 @@
-"""Non-prototypical images: those with this failure category in the annotated mistakes of imagenet-mistakes."""
+"""Read which images the annotated mistakes of imagenet-mistakes list as non-prototypical."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ CATEGORY = "Non-prototypical"
 
 
 def read_non_prototypical(folder: Path) -> frozenset[str]:
-    """Return the file names that are non-prototypical in either file.
+    """Return the names of the images that at least one of the files lists as non-prototypical.
 
     Raises:
         InvalidEvidence: If a file is missing or invalid.

@@ -100,7 +100,7 @@ class PublishedEvidence:
         self._damaged: set[str] = set()  # SHA-256 of manifests that cannot be read; each is logged once
 
     def events(self, dataset: str = "") -> Mapping[str, AuditEvent]:
-        """Return the newest event that published each bundle, by digest, in the order of their first publication."""
+        """Return, by digest, the newest event that published each bundle, ordered by first publication."""
         published: dict[str, AuditEvent] = {}
         for event in self.publications.events():
             if event.action in PUBLICATIONS and dataset in ("", event.dataset) and MANIFEST_KEY in event.details:

@@ -25,7 +25,7 @@ from service.evidence.vocabulary import ClipImages, decide_oov
 
 
 def inputs_of(bundle: Bundle) -> BundleInputs:
-    """Return the inputs from which `write_bundle` can write a bundle again.
+    """Return the inputs from which `write_bundle` can write the same bundle again.
 
     Raises:
         EvidenceDamaged: A file of the bundle changed.

@@ -94,7 +94,7 @@ class EvidenceRepository:
         """Return the manifests of the bundles of a data set, the default first. Skip unreadable manifests.
 
         Raises:
-            DatasetNotFound: If there are none.
+            DatasetNotFound: If the data set has no evidence.
             EvidenceDamaged: If the default bundle cannot be opened.
         """
         default = self.find(dataset, "")
@@ -115,7 +115,7 @@ class EvidenceRepository:
         return list(manifests.values())
 
     def bundles(self, dataset: str) -> list[Bundle]:
-        """Return the bundles of a data set that this process has, the first configured one first.
+        """Return the bundles that this process has for a data set, the first configured bundle first.
 
         Bundles that cannot be opened are skipped, except for the first configured one. Published bundles are included
         after their first use.
@@ -147,11 +147,11 @@ class EvidenceRepository:
         return list(bundles.values())
 
     def find(self, dataset: str, prefix: str) -> Bundle:
-        """Return the bundle with a digest prefix. Fetch a published bundle that this process does not have.
+        """Return the bundle whose digest has a prefix. If it is published and this process does not have it, fetch it.
 
         Args:
             dataset: Name of the data set.
-            prefix: Prefix of the digest; empty, or the name of the data set: the default bundle.
+            prefix: Prefix of the digest. If it is empty or the name of the data set, the default bundle is returned.
 
         Raises:
             DatasetNotFound: If the data set has no evidence.

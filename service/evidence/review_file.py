@@ -50,7 +50,7 @@ def read_reviews(path: Path, bundle: Bundle) -> list[Review]:
         if unknown:
             problems.add("row", f"{min(unknown)!r:.60} is no class ID of {bundle.label_space.name!r:.60}", number)
         elif reviews.setdefault(review.id, review) != review:
-            problems.add("id", f"another line has the ID {review.id!r:.60}; correct it", number)
+            problems.add("id", f"another line has the ID {review.id!r:.60}; correct the ID", number)
     problems.check()
     return list(reviews.values())
 
@@ -58,7 +58,7 @@ def read_reviews(path: Path, bundle: Bundle) -> list[Review]:
 def parse_review(line: str | bytes, bundle: Bundle) -> Review:
     """Return the review of a line. The classes of the review are not checked.
 
-    The data set and the evidence can be missing. The ID of a review without one is a digest of its content.
+    The data set and the evidence can be missing. If the ID is missing, it becomes a digest of the content.
 
     Args:
         line: The line.
@@ -99,7 +99,7 @@ def _checked_fields(raw: object) -> dict[str, Any]:
         if not isinstance(values[name], list) or not all(isinstance(text, str) for text in values[name]):
             raise InvalidRequest(f"The field {name} is {values[name]!r:.40}. Write a list of classes.", field=name)
     if not isinstance(values["problematic"], bool | None) or not isinstance(values["is_authenticated"], bool):
-        raise InvalidRequest("The fields problematic and is_authenticated are true or false.", field="problematic")
+        raise InvalidRequest("The fields problematic and is_authenticated must be true or false.", field="problematic")
     for name, length in (("id", 32), ("evidence", 64)):
         text = values[name]
         if text and (len(text) != length or not set(text) <= set("0123456789abcdef")):

@@ -52,14 +52,15 @@ def apply_reviews(bundle: Bundle, reviews: Iterable[Review], min_reviews: int = 
     changed = changed_labels(before.labels, images.labels) | (before.problematic != images.problematic)
     if not changed.any():
         raise InvalidEvidence(
-            f"The reviews change no label of the bundle {bundle.digest[:12]}: {len(used):,} reviews of its images, "
-            f"at least {min_reviews} for each class. Review images of {bundle.dataset} first, or lower the minimum.",
+            f"The reviews change no label of the bundle {bundle.digest[:12]}: its images have {len(used):,} "
+            f"reviews, and decisions need at least {min_reviews} for each class. "
+            f"Review images of {bundle.dataset} first, or lower the minimum.",
             field="reviews",
         )
     if images.problematic.all():
         raise InvalidEvidence(
-            f"With the reviews, all images of {bundle.dataset} are problematic, so none counts. Confirm or add a label "
-            "of at least one image, and state that it is not problematic.",
+            f"With the reviews, all images of {bundle.dataset} are problematic, so statistics count no image. Confirm "
+            "or add a label of at least one image, and state that it is not problematic.",
             field="reviews",
         )
     info = ReviewsInfo(digest_reviews(used), len(used), min_reviews)
@@ -70,7 +71,7 @@ def apply_reviews(bundle: Bundle, reviews: Iterable[Review], min_reviews: int = 
 
 
 def apply_decisions(bundle: Bundle, decisions: Mapping[str, Decision]) -> LabelInputs:
-    """Return the images of a bundle with the labels that the decisions, by image, result in."""
+    """Return the images of a bundle with the labels that result from the decisions, which are given by image."""
     images = labels_of(bundle)
     index_of = {class_id: index for index, class_id in enumerate(bundle.label_space.ids)}
     problematic = images.problematic.copy()
@@ -103,7 +104,7 @@ def digest_reviews(reviews: Iterable[Review]) -> str:
 
 
 def _replace_labels(labels: Labels, decided: Mapping[int, Mapping[int, int]]) -> Labels:
-    """Return labels in which those of some samples are replaced. `decided` maps rows to class → source."""
+    """Replace the labels of some samples. `decided` maps the row of a sample to its new labels (class → source)."""
     unchanged = ~np.isin(labels.samples, np.fromiter(decided, dtype=np.int64, count=len(decided)))
     samples = np.concatenate([labels.samples[unchanged], [row for row in decided for _ in decided[row]]]).astype(
         np.int64

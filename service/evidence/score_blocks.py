@@ -31,7 +31,7 @@ class Scores(Protocol):
     def positions_at_least(
         self, rows: NDArray[np.intp], limits: NDArray[np.float32]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return positions in `rows` and columns of scores that reach the limit of their row, in row-major order."""
+        """Return the scores that reach the limit of their row, as positions in `rows` and columns, row by row."""
         ...
 
 

@@ -51,8 +51,8 @@ def _validation_rows(files: list[str], images: LabelInputs, folder: Path) -> NDA
     unknown = [name.decode() for file, name in zip(files, images.names.tolist(), strict=True) if file not in row_of]
     if unknown:
         raise InvalidEvidence(
-            f"{folder}: {unknown[0]!r:.120} is not an image of ImageNet's validation set, unlike other images "
-            f"({len(unknown):,} such images). Delete it.",
+            f"{folder}: {unknown[0]!r:.120} is not an image of ImageNet's validation set, but other images are "
+            f"({len(unknown):,} are not). Delete it.",
             field="images",
         )
     return np.array([row_of[file] for file in files], dtype=np.intp)

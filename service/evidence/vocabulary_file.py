@@ -1,6 +1,6 @@
 """Read a vocabulary: CSV `text,near`, with texts that name no class, and the classes and superclasses near each text.
 
-Semicolons separate several names in `near`. A name of both a class and a superclass stands for both.
+Semicolons separate several names in `near`. If a class and a superclass have the same name, it stands for both.
 """
 
 from collections.abc import Mapping

@@ -78,7 +78,7 @@ class BaseStore:
         self._conflict_lock = threading.Lock()
 
     def run(self, step: Callable[[Transaction], Value]) -> Value:
-        """Run a function as one atomic step. It runs again if others change the same records meanwhile."""
+        """Run a function as one atomic step. Run it again if other clients change the records meanwhile."""
         reply, is_done = self._attempt(step)
         if is_done:
             return reply
@@ -96,7 +96,7 @@ class BaseStore:
         return reply, not tx.commands or self._backend.commit(tx.checks, tx.commands)
 
     def store_image_names(self, digest: str, names: Sequence[str]) -> None:
-        """Store the names of a data set's images for workers; without a TTL, so that the key is never evicted."""
+        """Store the names of a data set's images for workers. The key has no TTL, so Redis never evicts it."""
         self._store_lines(f"images:{digest}", names)
 
     def image_names(self, digest: str) -> Sequence[str]:
@@ -148,7 +148,7 @@ class BaseStore:
 
     @atomic
     def bind_archive(self, tx: Transaction, archive_id: str) -> str:
-        """Bind the store to an archive unless it is bound; return the id of the archive that it is bound to."""
+        """Bind the store to an archive if it has none yet; return the id of the archive of the store."""
         bound = tx.get("archive")
         if not bound:
             tx.write("SET", f"{PREFIX}archive", archive_id)
@@ -171,7 +171,7 @@ class BaseStore:
         tx.write("ZREM", f"{PREFIX}workers", worker)
 
     def offers(self) -> Sequence[WorkerOffer]:
-        """Return the offers of the live workers; if there are none, the latest offer."""
+        """Return the offers of the live workers. If no worker is live, return only the latest offer."""
         expected = self._last_workers  # usually the stored workers are the live ones, so one round trip is enough
         workers, latest, now, *contents = self._reader.read(
             ("ZRANGE", f"{PREFIX}workers", 0, -1, "WITHSCORES"),
@@ -233,8 +233,9 @@ class BaseStore:
     def take_request(self, tx: Transaction, token: str, limit: int) -> float:
         """Count a request of a token with a limit per minute.
 
-        The generic cell rate algorithm: the key has the time up to which the counted requests last at the even rate
-        of `limit` per minute. A token can make a minute's requests at once, and then further requests at that rate.
+        This is the generic cell rate algorithm. The key has a time, which each counted request moves forward by
+        1 / `limit` minutes. A token can make `limit` requests at once, and then further requests at the even
+        rate of `limit` per minute.
 
         Returns:
             Seconds until the next request; 0 if this one is within the limit.

@@ -39,7 +39,7 @@ class Notifier:
         self._wakeups = [other for other in self._wakeups if other is not wakeup]
 
     def notify(self, *, other_processes: bool) -> None:
-        """Wake the consumers in this process, and in all others if `other_processes`."""
+        """Wake the consumers in this process and, if `other_processes` is true, in all other processes."""
         for wakeup in self._wakeups:
             wakeup.set()
         if other_processes:

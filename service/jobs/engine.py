@@ -150,7 +150,7 @@ class Engine:
             ) from error
 
     def _declare(self, function: Callable[..., None], name: str, queue: str) -> None:
-        """Serve a queue with a function. Its RetryLater errors become Dramatiq's Retry."""
+        """Serve a queue with a function. A RetryLater error of the function becomes Dramatiq's Retry."""
 
         def run(*arguments: object) -> None:
             try:
@@ -218,7 +218,7 @@ class NotifyingBroker(RedisBroker):
         return self._consumers[queue_name]
 
     def enqueue(self, message: dramatiq.Message[None], *, delay: int | None = None) -> dramatiq.Message[None]:
-        """Enqueue a message, and notify its consumers; for a delayed message, only those of this process."""
+        """Enqueue a message, and notify its consumers; for a delayed message, notify only those of this process."""
         enqueued: dramatiq.Message[None] = super().enqueue(message, delay=delay)
         self.notifier.notify(other_processes=delay is None)
         return enqueued

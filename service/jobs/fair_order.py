@@ -25,7 +25,7 @@ Read = Callable[..., Sequence[Reply]]  # returns the replies to reading commands
 
 @dataclass(frozen=True)
 class QueuedShard:
-    """A shard that no worker has."""
+    """A shard that no worker has claimed."""
 
     created: float
     job: str
@@ -35,7 +35,7 @@ class QueuedShard:
 def next_shard(
     read: Read, now: float, message: tuple[str, int], can_run: Callable[[JobSpec], bool]
 ) -> tuple[str, int] | None:
-    """Return the job and the index of the shard whose turn it is; None if the worker should claim that of the message.
+    """Return the job and the index of the shard that a worker should claim; None: the shard of its message.
 
     Args:
         read: Returns the replies of reading commands.
@@ -63,7 +63,7 @@ def next_shard(
 def order_shards(
     queued: Collection[QueuedShard], owners: Mapping[str, str], turns: Mapping[str, float], message: tuple[str, int]
 ) -> list[QueuedShard]:
-    """Return shards in the order of their turns: first by owner, longest wait first, then by job, oldest first.
+    """Return shards in the order of their turns: the owner who waited longest first, then the oldest job first.
 
     The shard of the message comes first among those of its job, so that workers do not compete for one shard.
 
@@ -85,7 +85,7 @@ def order_shards(
 
 
 def note_turn(tx: Transaction, job: JobStatus) -> None:
-    """Note that a worker has taken a shard of the owner of a job."""
+    """Note the time at which a worker took a shard of a job, as the last turn of the job's owner."""
     tx.write("ZADD", f"{PREFIX}turns", records.format_time(tx.now), job.owner)
     tx.write("ZREMRANGEBYSCORE", f"{PREFIX}turns", "-inf", records.format_time(tx.now - TURN_SECONDS))
 
@@ -104,7 +104,7 @@ def _has_expired(message: tuple[str, int], reply: Reply, now: float) -> bool:
 
 
 def _is_queued(read: Read, shard: QueuedShard) -> bool:
-    """Return whether a shard is queued. One that crashed its worker is not: it waits for its own message."""
+    """Return whether a shard is queued. A shard that crashed its worker is not: it waits for its own message."""
     stored = records.find_shard(shard.job, read(shard_command(shard.job, shard.index))[0])
     return stored is not None and stored.state is State.QUEUED
 

@@ -25,7 +25,7 @@ Value = TypeVar("Value")
 
 
 def bind(tx: Transaction, request_id: str, digest: str, delivery: str, analysis_id: str, *, is_open: bool) -> None:
-    """Bind a request ID and a delivery, if not empty, to an analysis; the request ID of an ended one gets a TTL."""
+    """Bind a request ID and a delivery, if not empty, to an analysis. Unless `is_open`, give the request ID a TTL."""
     if request_id:
         tx.write("HSET", f"{PREFIX}request:{request_id}", "digest", digest, "analysis", analysis_id)
         if not is_open:
@@ -35,7 +35,7 @@ def bind(tx: Transaction, request_id: str, digest: str, delivery: str, analysis_
 
 
 def join_or_create(tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_id: str, *, fresh: bool) -> JobStatus:
-    """Add an open analysis, and return the job that it waits for: an open job with the same result, or a new job."""
+    """Add an open analysis, and return the job that it waits for: an open job with the same inputs, or a new job."""
     dedupe = f"dedupe:{spec.dedupe_key}"
     job = None if fresh else _find_job(tx, tx.get(dedupe))
     if job is None or not job.can_be_joined or records.is_newer(tx.spec(job.id)):
@@ -50,7 +50,7 @@ def join_or_create(tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_i
 
 
 def count_open(tx: Transaction, owner: str) -> int:
-    """Return the number of open analyses of an owner. The field `entry` of an analysis never changes."""
+    """Return the number of open analyses of an owner. The field `entry`, which has the owner, never changes."""
     ids = records.texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1))
     tx.prefetch(*map(entry_command, ids))
     return sum(records.owner_of(tx.entry(analysis_id)) == owner for analysis_id in ids)
@@ -89,7 +89,7 @@ def write_job(tx: Transaction, before: JobStatus, job: JobStatus) -> None:
 
 
 def cancel(tx: Transaction, analysis_id: str, reason: str) -> bool:
-    """Cancel an analysis, and its job if no other analysis waits for it; return whether it was open."""
+    """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open."""
     record = tx.record(analysis_id)
     if record is None or record.state.is_final:
         return False
@@ -130,14 +130,14 @@ def delete_excess(tx: Transaction) -> None:
 
 
 def delete_expired(tx: Transaction, ids: list[str]) -> None:
-    """Remove analyses that have expired, or are open, from the index of ended ones."""
+    """Remove expired and open analyses from the index of ended analyses."""
     tx.prefetch(*map(record_command, ids))
     for analysis_id in ids:
         _find_ended(tx, analysis_id)
 
 
 def _find_ended(tx: Transaction, analysis_id: str) -> RecordStatus | None:
-    """Return the status of an ended analysis; remove one that has expired, or is open, from the index of ended ones."""
+    """Return the status of an ended analysis. Remove an expired or open analysis from the index of ended analyses."""
     record = _find(tx, analysis_id)
     if record is None:
         tx.delete_record(analysis_id)
@@ -162,14 +162,14 @@ def _find_job(tx: Transaction, job_id: str) -> JobStatus | None:
 
 
 def _set_state(tx: Transaction, record: RecordStatus, state: State, failure: Failure | None) -> None:
-    """Set the state of an analysis. The record of a succeeded one is deleted, because the archive has the analysis."""
+    """Set the state of an analysis. If it has succeeded, delete its record, because the archive has the analysis."""
     tx.update_record(replace(record, state=state, failure=failure, ended=tx.now if state.is_final else None))
     if state is State.SUCCEEDED:
         tx.delete_record(record.id)
 
 
 def _close(tx: Transaction, job: JobStatus) -> None:
-    """Delete what only an open job needs."""
+    """Delete the data that only an open job needs."""
     if tx.get(f"dedupe:{job.dedupe_key}") == job.id:
         tx.write("DEL", f"{PREFIX}dedupe:{job.dedupe_key}")
     tx.close_job(job)

@@ -14,7 +14,7 @@ MAX_CACHED_SHARDS = 64  # shards whose predictions are cached
 
 
 class MemoryBackend:
-    """A key-value store in a dictionary, under one lock. Each command works as the Redis command of its name."""
+    """A key-value store in a dictionary, under one lock. Each command works like the Redis command with its name."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -154,7 +154,7 @@ class InMemoryJobStore(JobStore):
         self._cached_shards: list[str] = []
 
     def store_shard_result(self, key: str, result: ShardResult) -> None:
-        """Cache a shard's predictions; the oldest ones are dropped beyond MAX_CACHED_SHARDS."""
+        """Cache a shard's predictions; drop the oldest predictions of the cache beyond MAX_CACHED_SHARDS shards."""
         super().store_shard_result(key, result)
         self._cached_shards = [*(cached for cached in self._cached_shards if cached != key), key]
         dropped = [("DEL", f"{PREFIX}predictions:{old}") for old in self._cached_shards[:-MAX_CACHED_SHARDS]]

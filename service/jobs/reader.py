@@ -42,7 +42,7 @@ class Snapshot:
 
 
 def _try(read: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | Unreadable:
-    """Return what a function reads, or the error if it is unreadable."""
+    """Return the record that a function reads, or the error if the record is unreadable."""
     try:
         return read(*args, **kwargs)
     except (DamagedRecord, NewerRecord) as error:
@@ -77,7 +77,7 @@ class Reader:
             return result
 
     def snapshots(self, ids: Sequence[str], now: float, num_workers: int) -> dict[str, Snapshot]:
-        """Return analyses with their jobs, without those that do not exist. Unreadable ones are logged."""
+        """Return the analyses that exist, with their jobs. Log unreadable analyses."""
         snapshots = {}
         for start in range(0, len(ids), BATCH):
             for analysis_id, result in self._snapshots(ids[start : start + BATCH], now, num_workers).items():
@@ -92,7 +92,7 @@ class Reader:
     def _snapshots(
         self, ids: Sequence[str], now: float, num_workers: int, attempts: int = ATTEMPTS
     ) -> dict[str, Snapshot | Unreadable]:
-        """Return analyses by id, or the error for an unreadable one."""
+        """Return each analysis by its id, or the error if the analysis is unreadable."""
         commands = [(*record_command(analysis_id), "entry") for analysis_id in ids]
         *replies, open_jobs = self.read(*commands, ("ZRANGE", f"{PREFIX}open:jobs", 0, -1, "WITHSCORES"))
         entries = {id: _try(records.read_record, id, reply) for id, reply in zip(ids, replies, strict=True)}
@@ -116,7 +116,7 @@ class Reader:
         return results | (self._snapshots(ended, now, num_workers, attempts - 1) if ended else {})
 
     def _jobs(self, ids: Sequence[str], attempts: int = ATTEMPTS) -> dict[str, Job | Unreadable]:
-        """Return jobs by id, or the error for an unreadable one."""
+        """Return each job by its id, or the error if the job is unreadable."""
         replies = self.read(*(command for job in ids for command in ((*job_command(job), "spec"), waiting(job))))
         analyses = dict(zip(ids, map(records.texts, replies[1::2]), strict=True))
         heads = {id: _try(records.read_head, id, reply) for id, reply in zip(ids, replies[::2], strict=True)}

@@ -208,7 +208,7 @@ def read_shard(job_id: str, reply: Reply) -> Shard | None:
 
 
 def find_shard(job_id: str, reply: Reply) -> Shard | None:
-    """Return a shard as `read_shard` does, but None for a damaged one: the readers of its job report the damage."""
+    """Return a shard as `read_shard` does, but None if it is damaged: the readers of its job report the damage."""
     with suppress(DamagedRecord):
         return read_shard(job_id, reply)
     return None

@@ -130,7 +130,7 @@ class RedisJobStore(JobStore):
 
 
 def _flatten(reply: Any) -> Reply:
-    """Return a reply with a set as a sorted list, and with pairs of members and scores as one flat list."""
+    """Convert a reply: a set to a sorted list, and pairs of members and scores to one flat list."""
     if isinstance(reply, set):
         return sorted(reply)
     if isinstance(reply, list | tuple) and reply and isinstance(reply[0], list | tuple):

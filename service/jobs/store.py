@@ -1,4 +1,4 @@
-"""The job store. Its rules are in this module, lifecycle.py, and transitions.py. Redis or this process has the records.
+"""The job store. Its rules are in this module, lifecycle.py, and transitions.py. Redis or this process stores records.
 
 A method that changes records is one atomic step: it reads records, applies a pure function, and writes the changes if
 the records that it read are still the same. Otherwise, the step starts again.
@@ -63,7 +63,7 @@ class Submission:
 
 
 class JobStore(BaseStore):
-    """Stores open analyses, and for a limited time failed and canceled ones. Thread-safe."""
+    """Stores open analyses and, for a limited time, failed and canceled analyses. Thread-safe."""
 
     @atomic
     def submit(
@@ -81,7 +81,7 @@ class JobStore(BaseStore):
         Args:
             record: The analysis.
             spec: The computation that it needs.
-            fresh: Create a job even if an open one computes the same.
+            fresh: Whether to create a job even if an open job computes the same result.
             limit: Maximum number of open analyses.
             owner_limit: Maximum number of open analyses of the owner; 0: no limit.
 
@@ -130,10 +130,10 @@ class JobStore(BaseStore):
         """Bind a request ID to an analysis that needs no job.
 
         Args:
-            request_id: Empty: bind nothing.
+            request_id: The request ID; empty: bind nothing.
             request_digest: Digest of the request's body.
             analysis_id: The id of the analysis if the request is new.
-            needs_write_back: Add a new analysis to the outbox.
+            needs_write_back: Whether to add a new analysis to the outbox.
             delivery: Key of a registry's delivery; empty if there is none.
 
         Returns:
@@ -154,7 +154,7 @@ class JobStore(BaseStore):
             tx.write("DEL", f"{PREFIX}request:{request_id}")
 
     def cancel(self, analysis_id: str, reason: str) -> bool:
-        """Cancel an analysis, and its job if no other analysis waits for it; return whether it was open."""
+        """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open."""
         was_open = self.run(lambda tx: lifecycle.cancel(tx, analysis_id, reason))
         if was_open:
             self.run(lifecycle.delete_excess)
@@ -170,7 +170,7 @@ class JobStore(BaseStore):
         return True
 
     def next_shard(self, job_id: str, shard: int, can_run: Callable[[JobSpec], bool]) -> tuple[str, int] | None:
-        """Return the shard that a worker takes when it receives a message; None for the shard of the message."""
+        """Return the job and the index of the shard that a worker should claim; None: the shard of its message."""
         (time,) = self._reader.read(("TIME",))
         return fair_order.next_shard(self._reader.read, self._time(time), (job_id, shard), can_run)
 
@@ -207,7 +207,7 @@ class JobStore(BaseStore):
         return self._change_shard(job_id, shard, transitions.fail, fencing_token, failure)
 
     def postpone_shard(self, job_id: str, shard: int, delay: float) -> None:
-        """Note that the message of a shard is sent again in `delay` seconds. Until then, it does not count as lost."""
+        """Note that the message of a shard is sent again in `delay` seconds. Until then, the message is not lost."""
         self._change_shard(job_id, shard, transitions.postpone, delay)
 
     def _change_shard(
@@ -246,7 +246,7 @@ class JobStore(BaseStore):
         return job.judging_token
 
     def finish_job(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
-        """End a judged job, as failed if there is a failure; return whether the fencing token was current.
+        """End a judged job, as failed if `failure` is set; return whether the fencing token was current.
 
         The records of a job that succeeds are deleted, because the archive has its analyses.
         """
@@ -273,7 +273,7 @@ class JobStore(BaseStore):
         again when its lease ends, unless it was deleted before.
 
         Args:
-            lease: Seconds.
+            lease: Duration of the lease, in seconds.
             limit: Maximum number of items.
         """
         due = records.texts(tx.read("ZRANGEBYSCORE", f"{PREFIX}owed", "-inf", format_time(tx.now)))
@@ -300,13 +300,13 @@ class JobStore(BaseStore):
         tx.write("ZREM", f"{PREFIX}owed", analysis_id)
 
     def lost_messages(self, empty_queues: Collection[str]) -> Sequence[tuple[str, int | None]]:
-        """Return the jobs and shards whose message is lost, and mark them as sent now.
+        """Return the jobs and shards whose message is lost, and mark their messages as sent now.
 
         Args:
             empty_queues: The queues that a consumer found empty at its last fetch.
 
         Returns:
-            Job and shard; None instead of a shard for the judging of the job.
+            Pairs of a job and a shard. The shard is None if the message for the judging of the job is lost.
         """
         is_empty, heartbeat = MODELS in empty_queues, self.heartbeat_timeout
         lost: list[tuple[str, int | None]] = []

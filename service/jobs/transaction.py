@@ -21,7 +21,7 @@ errata:classes:{digest}   string  classes of a label space, compressed (domain/c
 errata:predictions:{key}  string  cached predictions of a shard by weights, transform and images, npz
 errata:result:{key}       string  the archived analysis that has the result of a computation and a bundle
 errata:archive            string  the id of the archive that belongs to this store
-errata:requests:{token}   string  the time up to which the requests of a token are counted; TTL a minute
+errata:requests:{token}   string  rate limit of a token, a time (see BaseStore.take_request); TTL a minute
 errata:workers            zset    workers, by last heartbeat
 errata:offers:{worker}    string  the offer of a worker (JSON)
 errata:offers             string  the latest offer (JSON)
@@ -117,7 +117,7 @@ def entry_command(analysis_id: str) -> Command:
 
 
 def waiting_command(job_id: str) -> Command:
-    """Return the command that reads the analyses that wait for a job. The backend sorts them."""
+    """Return the command that reads the analyses that wait for a job. The reply is sorted."""
     return "SMEMBERS", f"{PREFIX}job:{job_id}:analyses"
 
 
@@ -169,7 +169,7 @@ class Transaction:
         self.commands.append(command)
 
     def remove_waiting(self, job_id: str, analyses: Iterable[str]) -> None:
-        """Remove analyses from those that wait for a job."""
+        """Remove analyses from the set of analyses that wait for a job."""
         for members in _chunks(sorted(analyses)):
             self.write("SREM", f"{PREFIX}job:{job_id}:analyses", *members)
 

@@ -85,7 +85,7 @@ class JobSpec:
         return -(-self.total // self.shard_size)
 
     def bounds(self, shard: int) -> tuple[int, int]:
-        """Return the index of a shard's first image and the index after its last."""
+        """Return the index of a shard's first image, and the index of its last image plus 1."""
         return shard * self.shard_size, min((shard + 1) * self.shard_size, self.total)
 
 
@@ -127,7 +127,7 @@ class JobStatus:
 
     @property
     def can_be_joined(self) -> bool:
-        """Whether another analysis can join the job. One that joins during judging would not be archived."""
+        """Whether another analysis can join the job. An analysis that joins during judging would not be archived."""
         return not self.state.is_final and not self.judging_token
 
 
@@ -146,7 +146,7 @@ class Job(JobStatus):
 
     @property
     def trace_attributes(self) -> dict[str, str | int | float]:
-        """The attributes of the spans of the job. Of the analyses that wait for it, they name only the earliest."""
+        """The attributes of the job's spans. They name only the earliest of the analyses that wait for the job."""
         names = {"errata.analysis": min(self.analyses, default=""), "errata.job": self.id}
         return {**names, "errata.dataset": self.spec.dataset, "errata.model": self.spec.model}
 
@@ -209,7 +209,7 @@ class WorkerOffer:
     runtime: str = ""  # versions of the packages that determine the weights of a model name
 
     def has_model(self, model: str) -> bool:
-        """Return whether the worker offers a model. The worker checks a name that only matches a pattern later."""
+        """Return whether the worker offers a model. If it only matches a pattern, the worker checks it later."""
         return bool({model, f"{model.partition(':')[0]}:*"} & {name for name, _ in self.models})
 
     def can_run(self, spec: JobSpec) -> bool:
@@ -356,14 +356,14 @@ def postpone(job: JobStatus, shard: Shard, now: float, delay: float) -> Step[Non
 
 
 def claim_judging(job: JobStatus, now: float) -> JobStatus | None:
-    """Return a job with a new fencing token for its judging; None if it has ended or shards are left."""
+    """Return a job with a new fencing token for its judging; None if the job has ended or has shards left."""
     if job.state.is_final or job.num_shards_left:
         return None
     return replace(job, judging_token=job.judging_token + 1, judging_sent=now)
 
 
 def finish_judging(job: JobStatus, fencing_token: int, failure: Failure | None) -> JobStatus | None:
-    """Return a job that has ended, as failed if there is a failure; None if the fencing token is not current."""
+    """Return a job in its final state, failed if `failure` is set; None if the fencing token is not current."""
     if job.state.is_final or job.judging_token != fencing_token:
         return None
     return _fail(job, failure) if failure else replace(job, state=State.SUCCEEDED)

@@ -40,7 +40,7 @@ class Predictor(Protocol):
     """Runs models. Not thread-safe."""
 
     def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
-        """Load a model, unless it was the last one loaded, and describe it.
+        """Load a model unless it was the last model loaded; return its description.
 
         Args:
             model: Model ID.
@@ -48,7 +48,7 @@ class Predictor(Protocol):
 
         Raises:
             ModelNotFound: The model does not exist.
-            ModelRefused: The model cannot be used, or not for this label space.
+            ModelRefused: The model cannot be used, or does not support this label space.
         """
         ...
 
@@ -60,7 +60,7 @@ class Predictor(Protocol):
 
 
 class Drain(Event):
-    """An event that is set when a worker must stop, with the end of its grace period."""
+    """An event that is set when a worker must stop, and the time at which the grace period ends."""
 
     deadline = 0.0  # end of the grace period, in seconds of the monotonic clock
 
@@ -118,7 +118,7 @@ class Worker:
         self._run_claimed(*self._claim_turn(job_id, shard))
 
     def _claim_turn(self, job_id: str, shard: int) -> tuple[str, int, Job | None, Claim]:
-        """Claim the shard whose turn it is, or that of the message if no other is available."""
+        """Claim the shard whose turn it is, or the shard of the message if no other shard is available."""
         for _ in range(MAX_COMPETITORS):
             turn = None
             with suppress(Unavailable):

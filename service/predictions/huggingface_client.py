@@ -1,6 +1,6 @@
 """The Hugging Face Hub's API: commits, files, and pull requests of model repositories.
 
-The requests are those of the library huggingface_hub. Errata does not use the library for them, because it follows
+Errata sends the same requests as the library huggingface_hub, but does not use the library, because the library follows
 redirects and does not limit the size of a response.
 """
 
@@ -56,7 +56,7 @@ class HuggingFaceClient:
         return str(self._field(self._http.request("GET", _revision_path(repository, revision)), "sha", str))
 
     def files(self, repository: str, commit: str) -> Mapping[str, str]:
-        """Return the id of the content of each file of a commit."""
+        """Return the Git blob ID of each file of a commit."""
         path = _revision_path(repository, commit)
         files = self._field(self._http.request("GET", path, parameters={"blobs": "true"}), "siblings", list)
         return {self._field(file, "rfilename", str): self._field(file, "blobId", str) for file in files}
@@ -84,13 +84,13 @@ class HuggingFaceClient:
                 return
 
     def own_texts(self, repository: str, number: int) -> Sequence[str]:
-        """Return the description, the comments, and the subjects of the commits that the token's user wrote."""
+        """Return the texts that the token's user wrote in a pull request: description, comments, commit subjects."""
         path = f"api/models/{_quote_repository(repository)}/discussions/{number}"
         events = self._field(self._http.request("GET", path, parameters={"diff": "1"}), "events", list)
         return [_text_of(event) for event in events if isinstance(event, dict) and self._is_own(event)]
 
     def open_pull_request(self, repository: str, commit: str, card: bytes, title: str, description: str) -> int:
-        """Open a pull request that replaces the model card of a commit; return its number."""
+        """Open a pull request that replaces the model card of a commit; return the number of the pull request."""
         answer = self._commit(repository, MAIN, commit, card, (title, description), {"create_pr": "1"})
         number = self._field(answer, "pullRequestUrl", str).rpartition("/")[2]
         if not (number.isascii() and number.isdigit()):
@@ -98,7 +98,7 @@ class HuggingFaceClient:
         return int(number)
 
     def update_pull_request(self, repository: str, pull: PullRequest, commit: str, card: bytes, title: str) -> None:
-        """Add a commit to a pull request, which replaces the model card of its newest commit."""
+        """Replace the model card in a pull request by adding a commit."""
         self._commit(repository, pull.revision, commit, card, (title, ""), {})
 
     def comment(self, repository: str, number: int, text: str) -> None:
@@ -109,7 +109,7 @@ class HuggingFaceClient:
     def _commit(
         self, repository: str, branch: str, parent: str, card: bytes, texts: tuple[str, str], parameters: dict[str, str]
     ) -> Mapping[str, Any]:
-        """Commit a model card; the Hub refuses the commit if `parent` is no longer the newest one."""
+        """Commit a model card; the Hub refuses if `parent` is no longer the newest commit of the branch."""
         header = {"summary": texts[0], "description": texts[1], "parentCommit": parent}
         file = {"content": base64.b64encode(card).decode(), "path": MODEL_CARD, "encoding": "base64"}
         lines = [{"key": "header", "value": header}, {"key": "file", "value": file}]

@@ -22,7 +22,7 @@ STATE_KEYS = ("ETag", "etag", "size", "LastModified", "mtime", "created")  # fie
 
 
 def find_images(location: Path | str) -> Mapping[str, ImageLocation]:
-    """Return the images of a folder, .tar file, or URL by every name that identifies one.
+    """Return the images of a folder, .tar file, or URL. The keys are all names that identify an image.
 
     The names of an image are its path, its folder and file name (`wnid/file`), and its bare file name. Names that two
     images share are omitted.
@@ -70,7 +70,7 @@ def _state(entry: Mapping[str, Any]) -> str:
 
 
 def _members(file: IO[bytes], nested: bool = False) -> Iterator[tuple[str, int, int]]:
-    """Yield the name, first byte, and size of each image in a tar file, and in tar files in it.
+    """Yield the name, byte offset, and size of each image in a tar file and in nested tar files.
 
     Links and names with `..` have no effect: only the bytes of regular members are read, from the tar file.
     """

@@ -1,4 +1,4 @@
-"""MLflow's REST API: model versions, aliases, runs, and the files that the server itself stores."""
+"""MLflow's REST API: model versions, aliases, runs, and files in the server's own storage."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -80,7 +80,7 @@ class MlflowClient:
         self._change("model-versions/set-tag", {"name": name, "version": version, "key": key, "value": value})
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Let an alias refer to a version."""
+        """Make an alias refer to a version."""
         self._change("registered-models/alias", {"name": name, "alias": alias, "version": version})
 
     def delete_alias(self, name: str, alias: str) -> None:

@@ -26,7 +26,7 @@ _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\
 
 @dataclass(frozen=True)
 class ModelId:
-    """A source, and the name of the model in it."""
+    """A model source, and the name of the model in this source."""
 
     source: str
     rest: str
@@ -70,7 +70,7 @@ class HubGraph:
 
 @dataclass(frozen=True)
 class WandbArtifact:
-    """The parts of `wandb:ENTITY/PROJECT/NAME:VERSION@DIGEST`. An empty registry means the only one."""
+    """The parts of `wandb:ENTITY/PROJECT/NAME:VERSION@DIGEST`. An empty registry means the only configured one."""
 
     registry: str
     entity: str
@@ -87,7 +87,10 @@ class WandbArtifact:
 
 @dataclass(frozen=True)
 class MlflowModel:
-    """The parts of `mlflow:models://REGISTRY/NAME/VERSION` or `…/NAME@ALIAS`. An empty registry means the only one."""
+    """The parts of `mlflow:models://REGISTRY/NAME/VERSION` or `mlflow:models://REGISTRY/NAME@ALIAS`.
+
+    An empty registry means the only configured one.
+    """
 
     registry: str
     name: str

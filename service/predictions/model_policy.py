@@ -1,4 +1,7 @@
-"""The operator's policy for models: allowed sources and names, the folder, and size limits. Needs no torch."""
+"""The operator's policy for models: allowed sources and names, the folder of models, and size limits.
+
+This module needs no torch.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,17 +49,17 @@ class ModelPolicy:
             )
 
     def registry(self, name: str, model: str, kind: str = "mlflow") -> RegistryAddress:
-        """Return the registry of a kind with this ID; for an empty ID, the only registry of the kind.
+        """Return the registry with this kind and ID. An empty ID means the only registry of the kind.
 
         Raises:
-            ModelNotFound: There is no such registry, or an empty ID can mean several.
+            ModelNotFound: There is no such registry, or the ID is empty and there are several registries of the kind.
         """
         registries = [registry for registry in self.registries if registry.kind == kind]
         matches = [registry for registry in registries if name in ("", registry.id)]
         if len(matches) != 1:
             known = ", ".join(registry.id for registry in registries) or "none"
             raise ModelNotFound(
-                f"No registry for model {model!r:.120}. Known registries: {known}. Name one with "
+                f"No registry for model {model!r:.120}. Known registries: {known}. Specify one with "
                 f"{_REGISTRY_FORMS[kind]}.",
                 field="model",
             )
@@ -80,7 +83,7 @@ class ModelPolicy:
 
 
 def _names(model: ModelId) -> list[str]:
-    """Return the names of a model that patterns are compared with."""
+    """Return the names of a model that a pattern can match."""
     names = [str(model)]
     if model.source in (*HUB_SOURCES, "hf"):
         rest = model.rest.partition("#")[0]

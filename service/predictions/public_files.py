@@ -1,7 +1,7 @@
 """Downloads from addresses that a registry returns, such as signed addresses of an object store.
 
-No credentials are sent, and redirects are not followed. The host must be that of the registry, public, or in a network
-that the operator allows.
+No credentials are sent, and redirects are not followed. The host must be the registry's host, a public host, or a host
+in a network that the operator allows.
 """
 
 import ipaddress
@@ -75,7 +75,7 @@ class PublicFiles:
         return pool
 
     def _checked_pools(self) -> Any:
-        """Return connection pools that refuse a host at an address that is not allowed, before anything is sent."""
+        """Return connection pools that refuse a host with a forbidden address before they send anything."""
         networks = self._networks
 
         class Plain(HTTPConnection):

@@ -64,8 +64,8 @@ def pool_options(scheme: str, connect_retries: int) -> dict[str, Any]:
 class RegistryHttp:
     """Connections to one registry. Thread-safe.
 
-    All methods raise ModelNotFound if the response has one of the error codes `missing`. They raise Unavailable for any
-    other error, and if the registry cannot be reached.
+    All methods raise ModelNotFound if the response has one of the error codes in `missing`. They raise Unavailable for
+    any other error, and if the registry cannot be reached.
     """
 
     def __init__(self, address: RegistryAddress, total_seconds: float = TOTAL_SECONDS) -> None:

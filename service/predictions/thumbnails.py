@@ -69,7 +69,7 @@ class Thumbnails:
             return None
 
     def find_cached(self, dataset: str, name: str) -> bytes | None:
-        """Return the thumbnail of an image, if it is in the cache."""
+        """Return the thumbnail of an image; None if the thumbnail is not in the cache."""
         located = self._locate(dataset, name)
         return None if located is None or self._cache is None else self._cache.read(_cache_key(located[1], THUMBNAIL))
 
@@ -136,7 +136,7 @@ class _Source:
         return is_remote(str(self._location)) or Path(self._location).exists()
 
     def images(self) -> Mapping[str, ImageLocation]:
-        """Return the images by every name; none if they cannot be listed now."""
+        """Return the images, keyed by all of their names; empty if the images cannot be listed now."""
         with self._lock:
             if self._images is None and time.monotonic() - self._failed_at >= LIST_SECONDS:
                 try:

@@ -90,7 +90,7 @@ class WandbClient:
         """Return the files of a version by path, without references to other stores.
 
         Raises:
-            ModelRefused: The files do not match the digest of the version, or are too many.
+            ModelRefused: The files do not match the digest of the version, or there are too many files.
         """
         artifact = self._api.find(_MANIFEST_QUERY, {"id": version.id}, "artifact", "currentManifest", "file")
         content = bytearray()
@@ -194,7 +194,7 @@ def ready_version(model: str, client: WandbClient, artifact: WandbArtifact) -> A
 
 
 def _check_manifest(digests: Mapping[str, str], entries: Mapping[str, ManifestEntry], expected: str) -> None:
-    """Raise ModelRefused if the paths and digests of the files do not match the version, or for too many files."""
+    """Raise ModelRefused if the files do not match the digest of the version, or if there are too many files."""
     algorithm = "XXH128" if any(entry.algorithm == "XXH128" for entry in entries.values()) else "MD5"
     digest = _hasher(algorithm)
     digest.update(b"wandb-artifact-manifest-v1\n")

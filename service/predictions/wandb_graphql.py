@@ -40,7 +40,7 @@ class WandbGraphql:
         return data
 
     def find(self, query: str, variables: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
-        """Return the object below some keys of the data of a response."""
+        """Return the object at a path of keys in the data of a response."""
         value: Any = self.execute(query, variables)
         for key in keys:
             if value is None:
@@ -62,7 +62,7 @@ class WandbGraphql:
         return membership
 
     def invalid(self, content: str, error: Exception) -> Unavailable:
-        """Return the error for a response whose content has another form than expected."""
+        """Return the error for a response whose content does not have the expected form."""
         return self.http.unavailable(f"answered with {content}", repr(error))
 
     def _error(self, errors: Any) -> ErrataError:

@@ -84,7 +84,7 @@ class WandbResults:
         self._api.execute(_UPDATE_ARTIFACT, {"input": {"artifactID": artifact, "metadata": json.dumps(metadata)}})
 
     def add_alias(self, artifact: str, collection: str, alias: str) -> None:
-        """Let an alias of a collection refer to this artifact only."""
+        """Make an alias of a collection refer to this artifact only."""
         self._api.execute(_ADD_ALIASES, _alias_input(artifact, collection, alias))
 
     def delete_alias(self, artifact: str, collection: str, alias: str) -> None:

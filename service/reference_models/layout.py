@@ -1,8 +1,7 @@
 """The authors' CSV layout of model statistics (`non_problematic_stats_GROUP.csv`): one model per row.
 
 Top-1 accuracy is 1 - num_all_top1_errors / num_all_samples. The column `top1_val_acc`, which is over 50,000 images, is
-not used. Multi-label
-accuracies are percentages in the file, and fractions of 1 in this module.
+not used. Multi-label accuracies are percentages in the file, and fractions of 1 in this module.
 """
 
 import csv

@@ -211,7 +211,7 @@ def gain_rows(summary: Summary, links: ImageLinks) -> tuple[GainRow, ...]:
 
 
 def _gains(summary: Summary) -> list[tuple[ErrorType, str, float | None, float | None]]:
-    """Return type, title, top-1 gain, and multi-label gain; None: not defined, or the rule was not evaluated."""
+    """Return (type, title, top-1 gain, multi-label gain). None: the gain is undefined or the rule was not evaluated."""
     overall = summary.groups[ALL]
     top1, multi_label = overall.gain_if_fixed_top1, overall.gain_if_fixed_multi_label
     missing = None if summary.num_rejected_targets else 0.0  # with rejected targets, there is no gain in top-1 accuracy

@@ -157,7 +157,7 @@ def breakdown(
 
 
 def _facets(groups: Sequence[str]) -> Spec:
-    """Return the arrangement of groups: side by side, or in rows if there are more than fit."""
+    """Return the layout of the groups: side by side, wrapped into several rows if there are more than _MAX_COLUMNS."""
     if len(groups) <= _MAX_COLUMNS:
         return {"facet": {"column": {"field": "group", "sort": [*groups]}}}
     header = {"labelLimit": _GROUP_WIDTH}
@@ -174,12 +174,12 @@ def _bar_label(y: Spec, condition: str, field: str, align: str, offset: int) -> 
 
 
 def link_area(encoding: Spec) -> Spec:
-    """Return an invisible layer over other marks, which has their names and links."""
+    """Return an invisible layer that lies over other marks and has the names and links of these marks."""
     return {"mark": {"type": "bar", "color": "transparent"}, "encoding": {**encoding, **NAMED}}
 
 
 def literal_color(field: str) -> Spec:
-    """Return the encoding of a color that a field of the data contains."""
+    """Return the color encoding for a data field whose values are CSS colors."""
     return {"field": field, "type": "nominal", "scale": None, "legend": None}
 
 
@@ -192,7 +192,7 @@ def gains(
 
     Args:
         rows: (type, title, top-1 gain, multi-label gain), gains as fractions of 1. None means that the rule was not
-            evaluated, or that the accuracy has no gain.
+            evaluated, or that the gain in this accuracy is undefined.
         titles: Titles of the two columns. A column without any gain is not drawn if the other one has gains.
         links: URLs by type.
 

@@ -46,7 +46,7 @@ class ComparisonLinks:
         return grid_url(self.id_b, baseline=self.id_a, **_parameters(query))
 
     def image(self, name: str, query: ChangeQuery) -> str:
-        """Return the URL of the page about one image, from which the next image of a query can be reached."""
+        """Return the URL of the page of one image; the page links to the next image that the query selects."""
         return image_url(self.dataset, name, analysis=self.id_b, baseline=self.id_a, **_parameters(query))
 
     def thumbnail(self, name: str) -> str:
@@ -123,7 +123,7 @@ def _title(change: str) -> str:
 
 
 def transition(in_a: ErrorType, in_b: ErrorType) -> str:
-    """Return the change from one error type to another one, as in ChangeQuery."""
+    """Return the change from one error type to another, in the format of ChangeQuery."""
     return f"{in_a.key}:{in_b.key}"
 
 

@@ -161,14 +161,14 @@ def _thousandths(probability: NDArray[np.floating]) -> list[int | None]:
 
 
 def _encode_labels(labels: Labels) -> list[int | list[int]]:
-    """Return the labels of each sample with their sources; a number instead of a list for a single label."""
+    """Return the labels of each sample, encoded with their sources: a number for a single label, otherwise a list."""
     codes = (labels.classes.astype(np.int64) * _NUM_SOURCES + labels.sources).tolist()
     offsets = labels.offsets.tolist()
     return [codes[start] if stop - start == 1 else codes[start:stop] for start, stop in pairwise(offsets)]
 
 
 def _common_prefix(names: Sequence[str]) -> str:
-    """Return the common prefix of all names: that of the first and the last in sorted order."""
+    """Return the common prefix of all names, which is the common prefix of the first and the last sorted name."""
     if not names:
         return ""
     first, last = min(names), max(names)

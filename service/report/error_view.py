@@ -65,7 +65,7 @@ def error_row(verdict: Verdict, names: Sequence[str]) -> ErrorRow:
 
 
 def evidence_notes(verdict: Verdict, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the evidence of a verdict in sentences, in the order of the rules, then what experts judged."""
+    """Return sentences about the evidence of a verdict, in the order of the rules, and then the judgment of experts."""
     evidence = verdict.evidence
     if evidence is None:
         return ()

@@ -54,7 +54,7 @@ class FormsView:
 
     @property
     def is_running(self) -> bool:
-        """Return whether a run has not ended."""
+        """Return whether any run is still in progress."""
         return any(run.is_running for run in self.runs.values())
 
 
@@ -67,8 +67,8 @@ def run_view(
         digest: Digest of the bundle.
         counts: The numbers of analyses: judged so far, in total, new, and skipped.
         skipped: ID and reason of skipped analyses.
-        problem: Why the run ended early; empty: it did not.
-        is_running: Whether the run has not ended.
+        problem: Why the run ended early; empty if it did not end early.
+        is_running: Whether the run is still in progress.
     """
     return RunView(
         digest=digest[:SHORT_DIGEST],

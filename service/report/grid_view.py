@@ -65,7 +65,7 @@ class FacetView:
 
 @dataclass(frozen=True)
 class ActiveFilter:
-    """A condition of the query, and the URL of the grid without it."""
+    """A condition of the query, and the URL of the grid without this condition."""
 
     text: str
     url: str
@@ -152,7 +152,7 @@ def grid_view(data: GridData) -> GridView:
 
 
 def _hidden(data: GridData, *names: str) -> tuple[tuple[str, str], ...]:
-    """Return the parameters that a form keeps: all but those of its fields."""
+    """Return the parameters that a form keeps in hidden fields: all parameters except `names`, its visible fields."""
     return tuple((name, value) for name, value in data.urls.parameters(page=1).items() if name not in names)
 
 
@@ -236,7 +236,7 @@ def _active_filters(data: GridData) -> tuple[ActiveFilter, ...]:
 
 
 def _options(data: GridData) -> tuple[SelectView, ...]:
-    """Return the selections of the form. A value of the query that is not a choice is added as a choice."""
+    """Return the selections of the form. If the choices lack the confidence or the change of the query, it is added."""
     query, parameters = data.query, data.urls.parameters()
     sorts = {
         value: text

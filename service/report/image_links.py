@@ -1,7 +1,7 @@
-"""Links from a report to images with some properties.
+"""Links from a report to the images that meet conditions.
 
 A report on the site links to the grid of images, and a stand-alone report to its own error table. Both have the same
-parameters, so that nothing else depends on the kind of the report.
+parameters, so that no other code depends on the kind of the report.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class ImageLinks:
     class_ids: Sequence[str] = ()  # (C,)
 
     def images(self, **conditions: Any) -> str:
-        """Return the URL of the images that meet conditions: fields of `ImageQuery`."""
+        """Return the URL of the images that meet conditions; each condition is a field of `ImageQuery`."""
         query = ImageQuery(self.analysis, **conditions)
         if self.analysis:
             return grid_url(self.analysis, **grid_parameters(query, self.class_ids))

@@ -27,7 +27,7 @@ def grid_parameters(query: ImageQuery, class_ids: Sequence[str] | None) -> dict[
 
 
 def _to_parameters(fields: Mapping[str, Any], class_ids: Sequence[str] | None) -> dict[str, str]:
-    """Return the parameters of fields of a query; empty for a default."""
+    """Convert fields of a query to URL parameters; a default value becomes an empty text."""
     parameters = {}
     for name, value in fields.items():
         if value == _DEFAULTS[name]:
@@ -41,7 +41,7 @@ def _to_parameters(fields: Mapping[str, Any], class_ids: Sequence[str] | None) -
 
 
 def _encode(name: str, text: str) -> str:
-    """Return a parameter as a part of a query; empty without a value."""
+    """Return `name=text`, encoded for the query of a URL; empty if the text is empty."""
     return encode_query({name: text}).removeprefix("?")
 
 
@@ -72,7 +72,7 @@ class ImageUrls:
         return _without_defaults(self._parameters | _to_parameters(changes, self._class_ids))
 
     def grid(self, **changes: Any) -> str:
-        """Return the URL of the grid with changed fields of its query: of its first page, unless `page` is set."""
+        """Return the URL of the grid with changed fields of its query; the first page, unless `changes` has `page`."""
         changed = _to_parameters({"page": 1, **changes}, self._class_ids)
         parts = self._encoded | {name: _encode(name, text) for name, text in changed.items()}
         query = "&".join(part for part in parts.values() if part)
@@ -83,7 +83,7 @@ class ImageUrls:
         return grid_url(self._analysis, sort=self._parameters["sort"])
 
     def image(self, name: str) -> str:
-        """Return the URL of the page of an image, from which the next image of the grid can be reached."""
+        """Return the URL of the page of an image; the page links to the next image of the grid."""
         return image_url(self.dataset, name) + self._image_query
 
     def image_of(self, name: str, analysis: str) -> str:

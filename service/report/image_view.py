@@ -16,7 +16,7 @@ from service.report.messages.images import NO_PREDICTION, examples_title, others
 
 @dataclass(frozen=True)
 class Example:
-    """An example image of two classes that occur together."""
+    """An example image in which two classes occur together."""
 
     name: str
     thumbnail: str  # URL; empty: not available

@@ -51,7 +51,7 @@ class AnalysisRow:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the list that sorts it: a query, and the current direction."""
+    """A sortable column of the list, with the query that sorts the list by it, and the current direction."""
 
     name: str
     query: str
@@ -79,7 +79,7 @@ class ListView:
 
 @dataclass(frozen=True)
 class Position:
-    """The place of a page in a list. Numbers over MAX_COUNT can be too low."""
+    """The place of a page in a list. A number over MAX_COUNT means only that there are more than MAX_COUNT."""
 
     total: int
     first: int  # number of analyses before the page
@@ -185,7 +185,7 @@ def _row(analysis: Analysis, length: int, selection: Mapping[str, str]) -> Analy
 
 
 def _column(name: str, selection: Mapping[str, str]) -> Column:
-    """Return a column with its link, which sorts by the column or, if the list is so sorted, reverses the order."""
+    """Return a column. Its link sorts the list by the column, or reverses the order if the column already sorts it."""
     current, _, direction = selection["order"].partition(" ")
     is_text = name == "display_name"  # text is first sorted from A to Z, numbers from the highest one
     is_descending = not direction if current == name else not is_text

@@ -30,7 +30,7 @@ class Evaluation:
 
 
 def add_evaluation(card: str, evaluation: Evaluation) -> str:
-    """Add an evaluation to a model card, or replace the one of an earlier analysis on the same data set.
+    """Add an evaluation to a model card, or replace the evaluation of an earlier analysis on the same data set.
 
     Only `model-index` changes; the rest of the card stays as it is.
 
@@ -39,7 +39,7 @@ def add_evaluation(card: str, evaluation: Evaluation) -> str:
         evaluation: The evaluation.
 
     Returns:
-        The new card; the unchanged card if it already has the evaluation, or one of a later analysis.
+        The new card; the unchanged card if it already has this evaluation or the evaluation of a later analysis.
 
     Raises:
         InvalidInput: The metadata is not a valid YAML mapping, or it is too long.
@@ -68,7 +68,7 @@ def add_evaluation(card: str, evaluation: Evaluation) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Loads no merge keys, whose expansion can be exponentially large."""
+    """A YAML loader that does not expand merge keys, because the expansion can be exponentially large."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Leave merge keys as they are; they have no constructor."""
@@ -78,7 +78,7 @@ def _find(metadata: str) -> tuple[yaml.Node, yaml.Node] | None:
     """Return the syntax trees of the key and the value of `model-index`; None if there is none."""
     if len(metadata) > MAX_METADATA:
         raise InvalidInput(
-            f"Invalid model card: its metadata have more than {MAX_METADATA:,} characters. Shorten them.",
+            f"Invalid model card: its metadata has more than {MAX_METADATA:,} characters. Shorten it.",
             field=KEY,
         )
     try:
@@ -88,10 +88,10 @@ def _find(metadata: str) -> tuple[yaml.Node, yaml.Node] | None:
     if root is None:
         return None
     if not isinstance(root, yaml.MappingNode) or not _is_block(root) or root.start_mark.column:
-        raise InvalidInput("Invalid model card: its metadata are no block mapping. Correct README.md.", field=KEY)
+        raise InvalidInput("Invalid model card: its metadata is not a block mapping. Correct README.md.", field=KEY)
     pairs = [pair for pair in root.value if pair[0].value == KEY]
     if len(pairs) > 1:
-        raise InvalidInput(f"Invalid model card: {KEY} is there twice. Correct README.md.", field=KEY)
+        raise InvalidInput(f"Invalid model card: {KEY} occurs twice. Correct README.md.", field=KEY)
     return pairs[0] if pairs else None
 
 
@@ -119,7 +119,7 @@ def _dump(models: list[dict[str, Any]]) -> str:
 
 
 def _merge(models: list[dict[str, Any]], evaluation: Evaluation) -> bool:
-    """Add an evaluation to the models; return whether that changed them."""
+    """Add an evaluation to the models; return whether the models changed."""
     if not models:
         models.append({"name": evaluation.model.rpartition("/")[2], "results": []})
     results = models[0].setdefault("results", [])
@@ -156,7 +156,7 @@ _DATASETS: Mapping[str, str] = {"imagenet": "imagenet-1k", "imagenet-real": "ima
 
 
 def _analysis_of(result: Any, dataset: Mapping[str, str]) -> str:
-    """Return the analysis of a result on a data set; empty if the result is of another data set or author."""
+    """Return the ID of the analysis that a result is from; empty for another data set or a result not from Errata."""
     try:
         if any(result["dataset"].get(key) != dataset.get(key) for key in ("type", "config", "name")):
             return ""

@@ -1,4 +1,4 @@
-"""Scripts of other projects that pages of the site load. They are in templates/vendor.
+"""Third-party scripts that pages of the site load. The scripts are in templates/vendor.
 
 The Content-Security-Policy lists their digests (STATIC_FILES), so that browsers run no other content.
 """

@@ -1,4 +1,4 @@
-"""The chart of a trend: for each metric, a small scatter plot of the models by the accuracy that is its axis."""
+"""The chart of a trend: for each metric, a small scatter plot of the models against an accuracy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def trend_multiples(metrics: Sequence[MetricTitle], trend: Trend, style: TrendSt
 
 
 def _accuracy_domain(trend: Trend, axis: Axis) -> list[float]:
-    """Return the range of an accuracy in percent: of the models, or of the reference models if there are none."""
+    """Return the accuracy range of the models in percent, or that of the reference models if there are no models."""
     accuracies = [point.accuracies[axis] for point in trend.points]
     if not accuracies and trend.curves is not None:
         accuracies = [trend.curves.axes[axis].lowest, trend.curves.axes[axis].highest]
@@ -117,7 +117,7 @@ def _make_axes(title: MetricTitle, trend: Trend) -> _Axes:
 
 
 def _models(points: Sequence[TrendPoint], metric: Metric, style: TrendStyle, axes: _Axes) -> list[Spec]:
-    """Return the dots of the models: those of the analyses are above those of the reference models."""
+    """Return the dots of the models. The dots of analyses are drawn over the dots of reference models."""
     values: list[Spec] = [
         {
             "x": round(100 * point.accuracies[axes.accuracy], 2),

@@ -187,7 +187,7 @@ def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
 
 
 def _grouping_names(trend: Trend) -> tuple[tuple[str, str], ...]:
-    """Return the labels that models can be grouped by: general ones, those of the analyses, and the current one."""
+    """Return the labels that can group models: general labels, labels of the analyses, and the current label."""
     keys = (*trend.label_keys, *filter(None, [trend.by]))
     return (*GROUPING_NAMES.items(), *((key, key) for key in dict.fromkeys(keys) if key not in GROUPING_NAMES))
 

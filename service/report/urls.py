@@ -27,12 +27,12 @@ def picture_url(dataset: str, name: str, version: str = "") -> str:
 
 
 def data_url(jpeg: bytes) -> str:
-    """Return the URL of a picture that has the picture itself; templates need not escape it."""
+    """Return a data URL, which contains the picture itself; templates need not escape the URL."""
     return Markup("data:image/jpeg;base64," + base64.b64encode(jpeg).decode())  # noqa: S704 - contains no markup
 
 
 def image_url(dataset: str, name: str, /, **parameters: str) -> str:
-    """Return the URL of the page of an image; the name can be empty, for a prefix of such URLs."""
+    """Return the URL of the page of an image; with an empty name, the common prefix of these URLs."""
     return f"{_dataset_url(dataset)}/images/{quote_image(name)}{encode_query(parameters)}"
 
 
@@ -86,6 +86,6 @@ def quote_image(name: str) -> str:
 
 
 def encode_query(parameters: Mapping[str, str | Sequence[str]]) -> str:
-    """Return the query of a URL with its question mark; empty without values."""
+    """Return the query of a URL with its question mark; empty if no parameter has a value."""
     filled = {name: value for name, value in parameters.items() if value}
     return f"?{urlencode(filled, doseq=True, errors='replace')}" if filled else ""

@@ -9,7 +9,7 @@ from service.domain import Classes, Evidence, Mask
 
 
 def hits(evidence: Evidence, predicted: Classes) -> Mask:
-    """Return the predictions for which the rule holds, shape (N, K); none without CLIP decisions."""
+    """Return the predictions for which the rule holds, shape (N, K). Without CLIP decisions, it never holds."""
     if evidence.oov is None:
         return np.zeros((len(evidence), predicted.shape[1]), dtype=bool)
     bits = evidence.oov[np.arange(len(evidence))[:, None], predicted >> 3]

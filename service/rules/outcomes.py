@@ -21,7 +21,7 @@ def outcomes(verdicts: Bytes, problematic: Mask, evidence: Evidence) -> Mapping[
     Args:
         verdicts: (K,) bytes of the verdict table, each with an error type.
         problematic: (K,) whether the annotators found the sample problematic.
-        evidence: The evidence of the rules. Only which of its parts are None matters here.
+        evidence: The evidence of the rules. This function only checks which of its parts are None.
 
     Returns:
         (K,) values of `Outcome` by the name of the rule: an error type, or a name in AT_TARGET. A rule in

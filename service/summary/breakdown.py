@@ -41,7 +41,7 @@ def types_by_class(types: Bytes, targets: Classes, counted: Mask, num_classes: i
 
 
 def by_class(table: NDArray[np.int64], names: Sequence[str], has_rejected_targets: bool = False) -> list[BreakdownRow]:
-    """Return one row per class with samples, in ascending order.
+    """Return one row for each class that has samples, by ascending class index.
 
     Args:
         table: (C, NUM_IDS) result of `types_by_class`.
@@ -74,7 +74,7 @@ def by_superclass(
 
 @dataclass(frozen=True)
 class _Sums:
-    """Sums over the classes of each of R rows."""
+    """Sums for R rows. Each row is a class or a superclass, and is summed over its classes."""
 
     counts: NDArray[np.int64]  # (R, NUM_IDS) samples by type
     shares: NDArray[np.float64]  # (R, NUM_IDS) shares of the types among the samples of a class
@@ -92,7 +92,7 @@ def _rows(
     sums: _Sums,
     has_rejected_targets: bool,
 ) -> list[BreakdownRow]:
-    """Return R rows."""
+    """Return the R rows of a breakdown."""
     samples = table.sum(axis=1)
     total, num_classes = max(1, int(samples.sum())), max(1, int(np.count_nonzero(samples)))
     correct = sums.shares[:, _ids(CORRECT_TYPES)].sum(axis=1)

@@ -16,8 +16,8 @@ def calibrate(types: Bytes, probability: NDArray[np.floating], is_target: Mask |
     Args:
         types: (n,) ID of the error type of each sample.
         probability: (n,) probability of the predicted class.
-        is_target: (n,) whether the prediction is the original label. None: the types determine this, because no
-            target is rejected.
+        is_target: (n,) whether the prediction is the original label. None: no target is rejected, so that the
+            types determine this.
     """
     finite = np.isfinite(probability)
     confidence = probability[finite].astype(np.float64)

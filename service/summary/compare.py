@@ -98,20 +98,20 @@ def matches_of_types(types: Bytes) -> Matches:
 
 
 def split_groups(pair: Pair, groups: Mapping[str, Mask]) -> dict[str, Pair]:
-    """Return the pair for all samples, and one pair per group with only its members counted; groups: (N,) members."""
+    """Return a pair that counts all samples, and for each group (a mask, (N,)) a pair that counts only its members."""
     parts = {group: replace(pair, counted=pair.counted & members) for group, members in groups.items()}
     return {ALL: pair} | parts
 
 
 def compare_groups(pair: Pair, groups: Mapping[str, Mask]) -> dict[str, GroupComparison]:
-    """Return the changes among all samples, and in each group; groups: (N,) members."""
+    """Return the changes among all samples, and in each group. The members of a group are a mask, (N,)."""
     return {group: _compare(part) for group, part in split_groups(pair, groups).items()}
 
 
 def paired_test(
     metric: PairedMetric, transitions: NDArray[np.int64], top1: NDArray[np.int64] | None = None
 ) -> PairedTest:
-    """Return McNemar's test of one metric from the transitions (T, T); for top-1, from `top1` (2, 2) if set."""
+    """Return McNemar's test of a metric from the transitions (T, T). Top-1 accuracy uses `top1` (2, 2) if set."""
     only_a, only_b = discordant_counts(METRIC_TYPES[metric], transitions)
     if metric is PairedMetric.TOP1 and top1 is not None:
         only_a, only_b = int(top1[1, 0]), int(top1[0, 1])
@@ -120,7 +120,7 @@ def paired_test(
 
 
 def discordant_counts(types: Sequence[ErrorType], transitions: NDArray[np.int64]) -> tuple[int, int]:
-    """Count the samples with one of the types in A only, and in B only, from the transitions (T, T)."""
+    """Count the samples that have any of the types only in A, and only in B, from the transitions (T, T)."""
     inside = _type_mask(types)
     return int(transitions[inside][:, ~inside].sum()), int(transitions[~inside][:, inside].sum())
 
@@ -174,7 +174,7 @@ def count_transitions(pair: Pair, mask: Mask) -> NDArray[np.int64]:
 
 
 def _has_rejected_targets(pair: Pair, member: Mask) -> bool:
-    """Return whether, for any member, the type does not tell whether the prediction is the original label."""
+    """Return whether any member is top-1 correct by its type but not by its original label, or vice versa."""
     return any(
         (matches.is_target != is_among(types, TOP1_CORRECT_TYPES))[member].any()
         for matches, types in ((pair.matches_a, pair.types_a), (pair.matches_b, pair.types_b))
@@ -247,7 +247,7 @@ def _adjusted_tests(only_a: NDArray[np.int64], only_b: NDArray[np.int64]) -> lis
 
 
 def _accuracy_intervals(pair: Pair) -> tuple[Interval | None, Interval | None]:
-    """Return the 95 % interval of multi-label accuracy, and its one-sided 95 % limits.
+    """Return two intervals of the change of multi-label accuracy: two-sided 95 %, and the one-sided 95 % limits.
 
     Images are resampled within their target class. Both are None if no target class has two images.
     """

@@ -51,7 +51,7 @@ def group_confused_classes(pairs: Sequence[Confusion], limit: int) -> list[int]:
 
 
 def count_confusions(targets: Classes, predicted: Classes, types: Bytes, classes: Sequence[int]) -> NDArray[np.int64]:
-    """Count the multi-label errors among some classes by target and prediction.
+    """Count the multi-label errors whose target and prediction are in `classes`, by target and prediction.
 
     Args:
         targets: (n,) effective targets.

@@ -17,7 +17,7 @@ def fisher_exact(first: tuple[int, int], second: tuple[int, int]) -> float:
 
     Args:
         first: Number of samples with a property, and number of samples, in the first set.
-        second: The same in the second set.
+        second: Number of samples with the property, and number of samples, in the second set.
 
     Source:
         Fisher, "The logic of inductive inference", Journal of the Royal Statistical Society 98 (1935).

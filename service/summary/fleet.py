@@ -11,7 +11,7 @@ from service.rules.table import TYPE_BITS
 
 @dataclass(frozen=True)
 class FleetTally:
-    """Verdict counts of K models. Axis 1 is all samples and the groups, axis 2 is IDs of types."""
+    """Verdict counts of K models. Index 0 of axis 1 is all samples, the others are groups; axis 2 is type IDs."""
 
     counts: NDArray[np.int64]  # (K, G + 1, NUM_IDS) number of samples
     class_shares: NDArray[np.float64]  # (K, G + 1, NUM_IDS) mean over target classes of a type's share

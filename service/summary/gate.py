@@ -90,7 +90,7 @@ def evaluate(
         policy: The policy.
         summary: The summary of the analysis.
         baseline: The baseline, for bounds on changes.
-        slices: The results of the slices in the policy, by name; without slices that the data set does not have.
+        slices: The results of the slices in the policy, by name. Slices that the data set lacks are missing.
         subset: The images that the analysis covers on purpose; None: all.
     """
     results = {"": SliceResult(summary, baseline)} | dict(slices or {})
@@ -253,7 +253,7 @@ def _decide_change(bound: Bound, change: _Change, p_value: float | None) -> Gate
 
 
 def _contain_limit(bound: Bound, changes: Sequence[_Change]) -> bool:
-    """Return whether the one-sided limits of a test of non-inferiority are on both sides of the limit."""
+    """Return whether the bound's limit is between the one-sided confidence limits of a test of non-inferiority."""
     return bound.non_inferiority and any(
         change.low is not None and change.high is not None and change.low < change.limit <= change.high
         for change in changes

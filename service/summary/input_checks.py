@@ -82,7 +82,7 @@ def _map_classes(
 
 
 def find_reordered_rows(all_targets: Classes, predictions: Predictions, reordered: Predictions) -> ReorderedRows | None:
-    """Find rows without file names that are far more accurate in the other order, beyond chance."""
+    """Return both accuracies if the other row order is far more accurate, by more than chance explains; else None."""
     is_correct, is_correct_in_other = predictions.top1 == all_targets, reordered.top1 == all_targets
     accuracy, other = float(is_correct.mean()), float(is_correct_in_other.mean())
     num_changed = np.count_nonzero(is_correct != is_correct_in_other)

@@ -34,8 +34,9 @@ def mcnemar(only_a: ArrayLike, only_b: ArrayLike) -> NDArray[np.float64]:
 def detectable_change(num_samples: int, only_a: int, only_b: int, alpha: float = ALPHA) -> float | None:
     """Return the smallest change of a rate that McNemar's exact test finds with 80 % power.
 
-    The number of discordant images is fixed at the observed one. A search finds the probability of favoring one side
-    at which the test has this power. The result is the expected net change as a share of all samples.
+    The number of discordant images is the observed number. A search finds how probable it must be that a discordant
+    image favors one model, so that the test has this power. The result is the expected net change as a share of all
+    samples.
 
     Args:
         num_samples: Number of paired samples.
@@ -44,8 +45,8 @@ def detectable_change(num_samples: int, only_a: int, only_b: int, alpha: float =
         alpha: Significance level of the test.
 
     Returns:
-        The absolute change, a fraction of 1; None if no split of the discordant images is significant, as for 0
-            images.
+        The absolute change, a fraction of 1; None if no split of the discordant images is significant, for
+            example if there are no discordant images.
     """
     discordant = only_a + only_b
     smaller = np.arange(discordant // 2 + 1)

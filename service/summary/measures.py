@@ -1,4 +1,4 @@
-"""Measures of a gate policy: the error types that each one counts, and its value."""
+"""Measures of a gate policy: the error types that each measure counts, and the value of the measure."""
 
 from collections.abc import Iterable, Mapping
 
@@ -51,7 +51,7 @@ def counted_types(bound: Bound) -> tuple[ErrorType, ...]:
 
 
 def value_of(bound: Bound, summary: Summary) -> float | None:
-    """Return the value that a bound limits; None if it does not exist."""
+    """Return the value that a bound limits; None if the summary does not have the value."""
     group = summary.groups.get(bound.group)
     if group is None:  # the baseline was judged with other evidence, which has other groups
         return None

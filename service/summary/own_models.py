@@ -1,6 +1,7 @@
 """Own models: analyzed models as the reference of percentiles if no models are published (docs/adr/0065).
 
-The reference of a model is the latest version of each other model that was analyzed with the same evidence.
+A model is compared with all other models that were analyzed with the same evidence. Only the newest result of each
+other model counts.
 """
 
 from collections.abc import Iterable, Mapping
@@ -109,10 +110,10 @@ def _key(result: StoredResult) -> str:
 
 
 def _distance_of_nearest(models: NDArray[np.float64], accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the distance of the 50th nearest model from accuracies, (n,); infinity for at most 50 models.
+    """Return the distance from each accuracy to its 50th nearest model, (n,); infinity for at most 50 models.
 
-    The 50 nearest models are adjacent in the sorted accuracies (M,). They begin at the first model that is at most as
-    far away as the model 50 positions after it.
+    The 50 nearest models are adjacent in `models`, the sorted accuracies of the models (M,). The first of the 50 is
+    the first model whose distance is at most the distance of the model 50 positions after it.
     """
     if len(models) <= NEAREST_MODELS:
         return np.full(len(accuracies), np.inf)

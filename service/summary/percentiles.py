@@ -48,7 +48,8 @@ def shown_metrics(abstained: Sequence[ErrorType]) -> tuple[Metric, ...]:
 def has_reference(metric: Metric, own_superclasses: bool) -> bool:
     """Return whether a metric is comparable with the published models.
 
-    Metrics over multi-label accuracy depend on superclasses. They are comparable only with the authors' superclasses.
+    Metrics that are plotted over multi-label accuracy depend on superclasses, and are therefore comparable only if the
+    superclasses are those of the authors.
     """
     return not own_superclasses or AXES[metric] is Axis.TOP1
 
@@ -84,7 +85,7 @@ class PublishedModels:
     group: str
 
     def has(self, metric: Metric) -> bool:
-        """Return whether the models have values of a metric. They have no values of types that were added later."""
+        """Return whether the models have values of a metric. Error types added after their publication have none."""
         return (self.group, metric) in self.curves.quantiles
 
     def range_of(self, metric: Metric) -> tuple[float, float]:
@@ -125,7 +126,7 @@ def percentile_ranks_among(models: OwnModels, group: str, result: StoredResult) 
         result: The model, with the numbers of the group.
 
     Returns:
-        The percentiles; none if there are fewer than 20 other models.
+        The percentiles; empty if there are fewer than 20 other models.
     """
     return () if len(models) < MIN_NEIGHBORS else _ranks_of(models, group, result, own_superclasses=False)
 

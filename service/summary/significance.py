@@ -22,7 +22,7 @@ def resampled_cells(counts: NDArray[np.int64], draws: int = DRAWS) -> NDArray[np
 def percentiles(
     differences: NDArray[np.float64], confidence: float = CONFIDENCE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the bounds of the two-sided interval along the first axis of an array (draws, …)."""
+    """Return the lower and upper limits of the two-sided intervals of an array (draws, …), along its first axis."""
     tail = 50 * (1 - confidence)  # percent
     low, high = np.percentile(differences, (tail, 100 - tail), axis=0)
     return low, high
@@ -35,8 +35,8 @@ def resampled_class_means(
 
     Images are resampled within their class. All classes of one size have the same weights, so one number is drawn for
     all of them from the exact distribution of the sum of their differences. Resampling n images underestimates the
-    variance of their mean by (n - 1) / n, so deviations are scaled by sqrt(n / (n - 1)). Classes with one image get the
-    pooled variance of the others (docs/adr/0055).
+    variance of their mean by (n - 1) / n, so deviations are scaled by sqrt(n / (n - 1)). A class with one image gets
+    the pooled variance of the other classes (docs/adr/0055).
 
     Args:
         samples: (C,) samples of each class.

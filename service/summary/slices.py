@@ -59,7 +59,7 @@ def slice_table(attributes: Attributes, types: Bytes, problematic: Mask) -> Slic
 def slice_changes(attributes: Attributes, pair: Pair) -> tuple[SliceChange, ...]:
     """Return the slices with changes, the smallest adjusted p-value first.
 
-    McNemar's exact tests of all slices with samples are one family, with or without changes.
+    One family of tests contains McNemar's exact test of each slice that has samples, even of a slice without changes.
     """
     masks = (pair.counted, pair.counted & is_among(pair.types_a, MULTI_LABEL_ERROR_TYPES), pair.fixed, pair.broken)
     columns = [_count(attributes, mask) for mask in masks]
@@ -109,7 +109,7 @@ def _population_types(attributes: Attributes, types: Bytes, counted: Mask) -> ND
 def _contrasts(
     inside: NDArray[np.int64], rest: NDArray[np.int64], types: Sequence[ErrorType]
 ) -> list[RateContrast | None]:
-    """Compare the rate of some types in each slice with the rest; None if the slice or the rest has no samples."""
+    """Compare the rate of some types inside each slice with the rate in the rest; None if either has no samples."""
     ids = [error_type.id for error_type in types]
     hits, sizes = inside[:, ids].sum(axis=1).tolist(), inside.sum(axis=1).tolist()
     rest_hits, rest_sizes = rest[:, ids].sum(axis=1).tolist(), rest.sum(axis=1).tolist()

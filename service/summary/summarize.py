@@ -48,7 +48,7 @@ class SampleResults:
 
 @dataclass(frozen=True)
 class Tally:
-    """Verdict counts of one model. Rows are all samples and the groups, columns are IDs of types."""
+    """Verdict counts of one model. The first row counts all samples, each other row one group; columns are type IDs."""
 
     counts: NDArray[np.int64]  # (G + 1, NUM_IDS) number of samples
     class_shares: NDArray[np.float64]  # (G + 1, NUM_IDS) mean over target classes of the share of samples with the type
@@ -84,8 +84,8 @@ def summarize(
         abstained: Error types whose rules abstained.
         predictions: Predictions for the A images of the data set.
         all_targets: (A,) original labels.
-        imagenet_m: (N,) samples of ImageNet-M; None: unknown. The errors are counted only if all of these samples have
-            a prediction.
+        imagenet_m: (N,) samples of ImageNet-M; None: unknown. Errors on these samples are counted only if all of them
+            have a prediction.
     """
     tally = tally_types(results.types, strata)
     num_rejected = int((results.rejected & ~strata.problematic[strata.sample_strata]).sum())
@@ -126,7 +126,7 @@ def _groups(tally: Tally, results: SampleResults, strata: Strata, num_rejected: 
 
 
 def check_totals(summary: GroupSummary, has_rejected_targets: bool = False) -> None:
-    """Assert that the counts of all types add up to the samples, as do correct samples and top-1 errors.
+    """Assert that the type counts sum to the number of samples, and so do correct samples and top-1 errors.
 
     If targets are rejected, only the first condition is checked.
     """
@@ -174,7 +174,7 @@ def _group(
 
 
 def multi_label_gains(class_shares: NDArray[np.float64]) -> dict[ErrorType, float]:
-    """Return the gain in multi-label accuracy if each type were fixed, from class shares (NUM_IDS,); 0 if correct."""
+    """Return the gain in multi-label accuracy of fixing each type, from class shares (NUM_IDS,); 0 if correct."""
     return {
         error_type: 0.0 if error_type in CORRECT_TYPES else float(class_shares[error_type.id])
         for error_type in TOP1_ERROR_TYPES

@@ -39,7 +39,7 @@ def metric_intervals(numbers: GroupNumbers) -> dict[Metric, tuple[float, float]]
 
 
 def _portion_counts(numbers: GroupNumbers) -> dict[Metric, tuple[int, int]]:
-    """Return the numerator and the denominator of each portion, in errors; without portions of 0 errors."""
+    """Return the numerator and denominator of each portion, in errors. Portions with the denominator 0 are omitted."""
     counts = numbers.counts
     portions = {}
     for metric, portion in PORTIONS.items():

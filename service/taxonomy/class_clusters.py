@@ -10,8 +10,9 @@ def cluster_classes(similarities: Similarities, max_size: int, min_similarity: f
     """Return clusters of two or more classes, each with its most typical class first.
 
     The two most similar clusters are merged until no pair of clusters reaches `min_similarity`. A pair that would
-    exceed `max_size` is skipped. The similarity of two clusters is the mean over all pairs of a class of one and a
-    class of the other. The most typical class of a cluster has the highest sum of similarities to its other classes.
+    exceed `max_size` is skipped. The similarity of two clusters is the mean over all pairs of a class of one
+    cluster and a class of the other cluster. The most typical class of a cluster has the highest sum of similarities to
+    the other classes of the cluster.
 
     Args:
         similarities: Pairs of similar classes.
@@ -67,7 +68,7 @@ class _Clusters:
             heapq.heappush(self._queue, (-mean, other, new))
 
     def sorted_members(self) -> list[tuple[int, ...]]:
-        """Return the classes of each cluster of two or more, the most typical class first, then ascending."""
+        """Return the classes of each cluster of two or more: the most typical class, then the others, ascending."""
         result = []
         for members in self._members.values():
             if len(members) > 1:

@@ -1,8 +1,8 @@
 """Propose superclasses from WordNet: the most general hypernyms that have at most a given number of classes.
 
-The synset of a class is that of its ID. A class without one gets the first visible sense of its name or of a synonym:
-an animal, a plant, a person, an artifact, food, a body part, or another object. WordNet lists the most frequent sense
-first, so some names get a wrong sense.
+The synset of a class is that of its ID. If the ID has no synset, the class gets the first visible sense of its name or
+of a synonym: an animal, a plant, a person, an artifact, food, a body part, or another object. WordNet lists the most
+frequent sense first, so some names get a wrong sense.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ def find_visible_sense(wordnet: Any, name: str) -> int | None:
 def sense_of_package(taxonomy: Taxonomy) -> FindSense:
     """Return a function that finds senses among the classes of ImageNet-1k and their hypernyms.
 
-    The function returns None for an unknown name and for a name of several synsets.
+    The function returns None for an unknown name and for a name that several synsets have.
     """
     synsets: dict[str, set[int]] = {}
     for synset, lemmas in taxonomy.lemmas.items():

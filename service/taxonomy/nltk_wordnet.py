@@ -93,8 +93,8 @@ def open_wordnet(folder: Path) -> Iterator[Any]:
 def find_wordnet() -> Iterator[Any]:
     """Yield NLTK's reader for the WordNet of this machine.
 
-    WordNet is read from the folder in the variable WNSEARCHDIR, else from that of Debian's packages, else from the
-    download of NLTK.
+    WordNet is read from the folder that the variable WNSEARCHDIR names, else from the folder of Debian's packages, else
+    from NLTK's download.
 
     Raises:
         InvalidEvidence: There is no WordNet, or it has another version.

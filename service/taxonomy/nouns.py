@@ -47,7 +47,7 @@ class Nouns:
 
     @cached_property
     def phrases(self) -> Mapping[str, int]:
-        """Return, by first word, the number of words of the longest lemma that has several words."""
+        """Return, for each first word of a lemma of several words, the number of words of the longest such lemma."""
         return phrase_lengths(self.synsets)
 
     @cached_property
@@ -60,7 +60,7 @@ class Nouns:
         return lemmas
 
     def find(self, text: str) -> tuple[int, ...]:
-        """Return the synsets of a normalized text, else of its first known singular form; empty: no noun."""
+        """Return the synsets of a normalized text, else of its first known singular form; empty if there is no noun."""
         return next((synsets for form in self.forms(text) if (synsets := self.synsets.get(form))), ())
 
     def forms(self, text: str) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class Nouns:
 
 
 def phrase_lengths(texts: Iterable[str]) -> dict[str, int]:
-    """Return, by first word, the number of words of the longest text that has several words."""
+    """Return, for each first word of a text of several words, the number of words of the longest such text."""
     lengths: dict[str, int] = {}
     for text in texts:
         first, space, _ = text.partition(" ")

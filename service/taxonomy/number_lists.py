@@ -31,7 +31,7 @@ class NumberLists:
         return self.numbers[self.offsets[index] : self.offsets[index + 1]]
 
     def take(self, indices: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-        """Return the numbers of several lists, one list after the other, with their positions in `indices`."""
+        """Return, for each number of several lists, the position of its list in `indices`, and the number itself."""
         counts = self._counts[indices]
         positions = np.repeat(np.arange(len(indices)), counts)
         shifts = np.repeat(self.offsets[indices] - (np.cumsum(counts) - counts), counts)

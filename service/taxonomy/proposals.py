@@ -3,8 +3,8 @@
 A concept is a class, a WordNet synset, or a text of a vocabulary file. The proposals for a prediction p are, in this
 order: p; the classes that share a superclass with p; and the concepts near p or near one of its superclasses. The
 effective target of an image blocks some of the near concepts: they are not proposed for this image. If a concept occurs
-several times, the first occurrence counts. A text of several concepts belongs to the first of them. See "Proposals" in
-the specification.
+several times, the first occurrence counts. A text of several concepts belongs to the first of these concepts.
+See "Proposals" in the specification.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Proposals:
         return self.concept_texts[int(self.class_concepts[class_index])]
 
     def allowed_texts(self, predicted: int, targets: Classes) -> Mask:
-        """Return, for each of m targets, which texts of a prediction's list it does not block, (m, n)."""
+        """Return, for each of m targets, which texts of a prediction's list the target does not block, (m, n)."""
         proposed = self.list_of(predicted)
         allowed = np.ones((len(targets), len(proposed.concepts)), dtype=bool)
         rows, blocked = self.blocked.take(targets)
@@ -69,7 +69,7 @@ class Proposals:
 
     @cached_property
     def is_outside(self) -> Mask:
-        """Return the concepts that are not classes as a mask, (K,)."""
+        """Return a mask of the concepts that are not classes, (K,)."""
         outside = np.ones(len(self.concept_texts), dtype=bool)
         outside[self.class_concepts] = False
         return outside

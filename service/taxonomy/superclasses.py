@@ -1,8 +1,8 @@
 """Superclasses: sets of classes that differ only in fine detail. Predicates over lemma names define them.
 
 The file has the authors' format: one JSON object per line, {"id": [[lemma, …], …]}. A class belongs to the superclass
-if, for any inner list, all of its lemmas occur among the lemma names of the class's synset and of its hypernyms. The
-comparison is exact and case-sensitive.
+if, for at least one inner list, all lemmas in the list occur among the lemma names of the class's synset and of
+the synset's hypernyms. The comparison is exact and case-sensitive.
 """
 
 from collections.abc import Mapping, Sequence

@@ -55,7 +55,7 @@ class Taxonomy:
         )
 
     def covers(self, synset: int) -> bool:
-        """Return whether hypernyms and siblings are known. They are unknown for a synset that is only a sibling."""
+        """Return whether a synset's hypernyms and siblings are known. They are unknown for mere siblings of classes."""
         parents = self.hypernyms.get(synset, ())
         return bool(parents) and all(parent in self.hyponyms for parent in parents)
 

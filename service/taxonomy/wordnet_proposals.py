@@ -84,7 +84,7 @@ def index_texts(prompts: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], Numb
 
 
 def _near(taxonomy: Taxonomy, synset: int) -> list[int]:
-    """Return the synsets near a synset without duplicates: siblings, then hypernyms."""
+    """Return the distinct synsets near a synset: siblings, then hypernyms."""
     siblings = {hyponym for parent in taxonomy.hypernyms[synset] for hyponym in taxonomy.hyponyms[parent]}
     return list(dict.fromkeys([*sorted(siblings), *_hypernyms_below_meta_labels(taxonomy, synset)]))
 

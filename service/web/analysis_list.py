@@ -90,7 +90,7 @@ def parameter(request: Request, name: str, limit: int = MAX_PARAMETER_LENGTH) ->
 def _search(stores: Stores, text: str) -> dict[str, Any]:
     """Return the conditions of a search: the start of an id, or words.
 
-    Ids are searched by their index: the trigrams of ids occur in most ids, so that a search for them would be slow.
+    The index of ids finds the start of an id. The trigram index would be slow, because most ids share trigrams.
     """
     words = tuple(text.lower().split())
     if len(words) == 1 and _ID_START.fullmatch(words[0]):

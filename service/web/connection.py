@@ -77,7 +77,7 @@ class Connection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _is_receiving(self) -> bool:
-        """Return whether a request, or the rest of its body, is still incomplete."""
+        """Return whether the connection waits for a request or for the rest of its body."""
         return not self._is_responding() or self.conn.their_state is h11.SEND_BODY
 
     def _evict_oldest(self) -> None:

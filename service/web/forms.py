@@ -42,7 +42,7 @@ def form_token(request: Request) -> str:
 
 
 def add_form_cookie(request: Request, response: Response, token: str) -> Response:
-    """Return the response of a page with a form, with the cookie that belongs to the token."""
+    """Add the cookie with the form token to the response, unless the browser already has it."""
     if request.cookies.get(COOKIE) != token:
         is_secure = request.scope["scheme"] == "https"
         response.set_cookie(COOKIE, token, httponly=True, samesite="lax", secure=is_secure)

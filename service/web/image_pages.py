@@ -105,13 +105,13 @@ class ImagePages:
         return analysis, label_space, parse_query(request, analysis_id, label_space)
 
     def _url_builder(self, dataset: str, build_url: Callable[[str, str, str], str]) -> Callable[[str], str]:
-        """Return a function from image names to the URLs of pictures, which are empty if there are no images."""
+        """Return a function from image names to picture URLs; the URLs are empty if the data set has no pictures."""
         if not self._ports.thumbnails.has(dataset):
             return lambda _: ""
         return lambda name: build_url(dataset, name, self._ports.thumbnails.version(dataset, name))
 
     def _thumbnail_source(self, dataset: str) -> Callable[[str], str]:
-        """Return a function from image names to data URLs of cached thumbnails, and to URLs of all others."""
+        """Return a function from image names to thumbnail URLs; the URL of a cached thumbnail is a data URL."""
         build_url, thumbnails = self._url_builder(dataset, thumbnail_url), self._ports.thumbnails
 
         def source(name: str) -> str:

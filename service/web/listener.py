@@ -94,7 +94,7 @@ def make_listener(
         metrics: Metrics of requests, served at `/metrics`.
         ready: Returns whether the service accepts work, for `/readyz`.
         address: Host, an IPv6 address in brackets, and port to listen on; port 0 for a free one.
-        content: Further routes, and the conditions for requests; None for none.
+        content: Further routes, and the conditions for requests; None: no further routes or conditions.
         certificates: Certificates for TLS; None for plain HTTP.
 
     Returns:

@@ -31,7 +31,7 @@ class FileForm:
         check_token: Called with the token before the file is stored; raises PermissionDenied.
 
     Raises:
-        InvalidRequest: The content type is not that of a form with a file.
+        InvalidRequest: The content type is not multipart/form-data with a boundary.
     """
 
     def __init__(self, content_type: str, max_bytes: int, check_token: Callable[[str], None]) -> None:

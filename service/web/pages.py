@@ -250,7 +250,7 @@ class Pages:
         return html_page(report.trend_page(self._ports.stores, trend_request, parameter(request, "y")))
 
     def _marked(self, request: Request) -> tuple[str, list[str]]:
-        """Return the data set, and the IDs of the analyses to highlight; those of other data sets are ignored."""
+        """Return the data set, and the IDs of its analyses to highlight; analyses of other data sets are ignored."""
         dataset, names = parameter(request, "dataset"), [*dict.fromkeys(request.query_params.getlist("mark"))]
         names = [name for name in names if name]
         if len(names) > MAX_MARKS:

@@ -86,7 +86,7 @@ def parse_link(dataset: str, image: str, parameters: QueryParams) -> ReviewForm:
 
 
 def parse_form(fields: "ImmutableMultiDict[str, str]") -> ReviewForm:
-    """Return the form that a browser sent; `ReviewForm.to_request` and `create_review` check what it says.
+    """Return the form that a browser sent; `ReviewForm.to_request` and `create_review` check its statements.
 
     Raises:
         InvalidRequest: A field is too long or invalid.
@@ -153,7 +153,7 @@ def _text(fields: "ImmutableMultiDict[str, str]", name: str) -> str:
 
 
 def _exact_text(fields: "ImmutableMultiDict[str, str]", name: str) -> str:
-    """Return a field with its spaces: the name of an image can begin or end with some."""
+    """Return a field without stripping spaces: the name of an image can begin or end with a space."""
     text = fields.get(name, "")
     if len(text) > MAX_NAME:
         raise InvalidRequest(

@@ -1,6 +1,6 @@
 """The pages of reviews.
 
-/review                         the queue: dataset, analysis, reviewer, page; with image=…, a selection is reviewed
+/review                         the queue: dataset, analysis, reviewer, page; image=… (repeated) reviews these images
 /review/{dataset}/{image}       one image: analysis, reviewer, next=…, selection, search
 POST /reviews                   creates or undoes a review, and goes on to the next image
 """

@@ -151,7 +151,7 @@ def next_url(form: ReviewForm, following: str) -> str:
 
     Args:
         form: The form of the current image.
-        following: The image after it in the queue; empty: there is none.
+        following: The next image of the queue; empty if the current image is the last one.
     """
     image = form.next[0] if form.next else "" if form.is_selection else following
     return form_url(form.at(image)) if image else queue_page_url(form)
@@ -179,7 +179,7 @@ class ReviewPageBuilder:
 
         Args:
             last: The newest review of the reviewer that can be undone; None: there is none.
-            problem: Why the form was refused; empty: it was not.
+            problem: Why the form was refused; empty if the form was not refused.
         """
         details, form = self._details, self._form
         prediction, item = details.prediction, details.position.item
@@ -256,7 +256,7 @@ class ReviewPageBuilder:
         )
 
     def _others(self, matching: Sequence[int]) -> tuple[Choice, ...]:
-        """Return the classes of reviews, of the refused form, of a search, and a rejected original label."""
+        """Return further classes: those of reviews, the refused form, and the search, and a rejected original label."""
         details = self._details
         shown = {index for index, _ in details.labels} | {item.class_index for item in details.suggested}
         named = [class_id for review in details.active for class_id in (*review.added, *review.rejected)]

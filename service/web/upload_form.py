@@ -46,7 +46,9 @@ class UploadFields:
             InvalidRequest: A label, the row order, or the minimum coverage is invalid.
         """
         if self.row_order not in ROW_ORDERS:
-            raise InvalidRequest(f"Unknown row order {self.row_order!r:.40}.", field="row_order")
+            raise InvalidRequest(
+                f"Unknown row order {self.row_order!r:.40}. Use 'file-name', or leave it empty.", field="row_order"
+            )
         return AnalysisRequest(
             self.dataset,
             display_name=self.name or _base_name(file_name),
@@ -88,7 +90,7 @@ def upload_form(ports: Ports, request: Request, fields: UploadFields, error: Err
 
 
 def _details(error: ErrataError) -> tuple[str, ...]:
-    """Return the problems in the file with their lines, unless the message already has them."""
+    """Return the problems that the message does not contain, with their lines in the file."""
     details = []
     for violation in error.unstated_violations:
         place = violation.place.capitalize() if violation.line else violation.place

@@ -73,7 +73,7 @@ def to_classes(label_space: LabelSpace, indices: range, evidence: str) -> list[p
 
 
 def _num_classes(manifest: Manifest) -> int:
-    """Return the number of classes of a bundle; that of ImageNet-1k if the manifest does not state it."""
+    """Return the number of classes of a bundle; that of ImageNet-1k if the manifest does not state a number."""
     return manifest.counts.get("classes", imagenet_1k().num_classes)
 
 

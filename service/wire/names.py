@@ -65,7 +65,7 @@ def verdict_ids(name: str) -> tuple[str, str]:
 
 def evidence_ids(name: str, field: str = "name") -> tuple[str, str]:
     """Return the data set and the digest prefix in the name of a bundle; raise InvalidRequest for another form."""
-    form = "datasets/DATASET/evidence/DIGEST, with `default` as the default"
+    form = "datasets/DATASET/evidence/DIGEST, where `default` means the default bundle"
     dataset, identifier = split_child(name, EVIDENCE, form, field)
     return dataset_id(dataset), evidence_id(identifier)
 

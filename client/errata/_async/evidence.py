@@ -21,7 +21,8 @@ class AsyncEvidenceMethods(AsyncCalls):
         Args:
             dataset: The data set.
             base: Name or digest prefix of the bundle. Default: the data set's default bundle.
-            min_reviews: Minimum number of reviewers who voted on a class; fewer votes do not count.
+            min_reviews: Minimum number of reviewers per class. If fewer reviewers voted on a class, their votes are
+                ignored.
 
         Raises:
             InvalidEvidence: If no review changes the bundle.
@@ -35,7 +36,8 @@ class AsyncEvidenceMethods(AsyncCalls):
         Args:
             labels: Path of the file, or its content as a binary stream: CSV, JSON, JSON lines, or Parquet.
             dataset: The data set.
-            base: Name or digest prefix of the bundle with the classes. Default: the data set's default bundle.
+            base: Name or digest prefix of the bundle whose classes the labels use. Default: the data set's default
+                bundle.
 
         Raises:
             InvalidEvidence: If the file is invalid; `violations` has the lines.

@@ -44,7 +44,7 @@ class AsyncReviewMethods(AsyncCalls):
         Args:
             dataset: The data set.
             file_name: File name of the image.
-            reviewer: Name of the reviewer. Omit it if the client has a token, whose name is then the reviewer.
+            reviewer: Name of the reviewer. Omit it if the client has a token: the name of the token is then used.
             **statements: See `ReviewStatements`.
 
         Raises:
@@ -86,14 +86,15 @@ class AsyncReviewMethods(AsyncCalls):
         min_reviews: int = 1,
         only_reviewed: bool = False,
     ) -> AsyncIterator[bytes]:
-        """Yield a file of reviews, or of the labels after the reviews, in chunks.
+        """Yield a file of the reviews, or of the labels that the reviews have corrected, in chunks.
 
         Args:
             dataset: The data set.
-            format: `jsonl` for the reviews; `labels_csv` or `labels_jsonl` for the labels after the reviews.
+            format: `jsonl` for the reviews; `labels_csv` or `labels_jsonl` for the corrected labels.
             evidence: Name or digest prefix of the bundle whose labels the reviews correct. Default: the data set's
                 default bundle.
-            min_reviews: Minimum number of reviewers who voted on a class; fewer votes do not count.
+            min_reviews: Minimum number of reviewers per class. If fewer reviewers voted on a class, their votes are
+                ignored.
             only_reviewed: Whether to export the labels of only those images that have reviews.
         """
         request = pb.ExportReviewsRequest(

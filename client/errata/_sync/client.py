@@ -238,16 +238,17 @@ class Client(ReviewMethods, EvidenceMethods):
 
         Args:
             predictions: Path of the file, or its content as a binary stream: CSV, JSON, JSONL, Parquet, npz, or npy.
-                A path can also be that of a folder with a JSON file for each image. Text files can contain free-text
+                The path can also name a folder with a JSON file for each image. Text files can contain free-text
                 answers instead of classes.
             dataset: The data set.
             row_order: The order of the rows of an npz or npy file: `path` or `file-name`.
-            accept_implausible: Accept predictions whose row order or class numbering looks wrong. Their analysis is
-                marked as `implausible`, and no trend uses it.
+            accept_implausible: Accept predictions whose row order or class numbering looks wrong. The analysis is
+                then marked as `implausible`, and no trend uses it.
             min_coverage: Minimum share of the evaluated images that have a prediction, from 0 to 1.
-            subset: Names of the images that the file covers on purpose. Predictions of other images are ignored.
-            answers_mapping: The content of a CSV file `answer,class` for free-text answers. It has priority over names
-                of classes.
+            subset: Names of the images that the file should cover, if these are not all images of the data set.
+                Predictions of other images are ignored.
+            answers_mapping: The content of a CSV file `answer,class` for free-text answers. This mapping has priority
+                over names of classes.
             **options: See `AnalysisOptions`.
 
         Returns:
@@ -285,7 +286,7 @@ class Client(ReviewMethods, EvidenceMethods):
     ) -> Iterator[Analysis]:
         """Yield the analyses that meet the conditions, and fetch them page by page.
 
-        If analyses are created meanwhile, each of the others still occurs exactly once.
+        Even if analyses are created during the iteration, each analysis that existed before occurs exactly once.
 
         Args:
             filter: The conditions as a message.
@@ -387,13 +388,15 @@ class Client(ReviewMethods, EvidenceMethods):
 
         Args:
             analysis: The analysis.
-            by: `class` for a row for each original label, or `superclass`.
+            by: `class` or `superclass`. With `class`, each original label has a row.
         """
         request = pb.ComputeBreakdownRequest(name=name_of(analysis), by=choice(pb.BreakdownBy, by, "by"))
         return self._call(self._analyses.ComputeBreakdown, request)
 
     def slices(self, analysis: AnalysisRef) -> pb.Slices:
-        """Return the error rates of the slices of an analysis: the images with one value of an attribute.
+        """Return the error rates of the slices of an analysis.
+
+        A slice consists of the images that have the same value of an attribute, such as `time=night`.
 
         Raises:
             NotFound: If the data set has no attributes.
@@ -526,7 +529,7 @@ class Client(ReviewMethods, EvidenceMethods):
         Args:
             a: The analysis to compare from.
             b: The analysis to compare to.
-            max_images: The maximum number of fixed and of broken images. Default: 1000.
+            max_images: The maximum number of fixed images, and of broken images. Default: 1000.
 
         Raises:
             NotComparable: If the data sets or the evidence differ.
@@ -551,9 +554,9 @@ class Client(ReviewMethods, EvidenceMethods):
         Args:
             analysis: The analysis.
             policy: The policy (YAML). Default: the policy that the analysis was created with.
-            baseline: The analysis that the policy's bounds on changes refer to. Default: the baseline that the
-                analysis was created with.
-            min_coverage: The minimum coverage, from 0 to 1. Default: that of the policy, or 0.99.
+            baseline: The analysis from which the policy measures changes. Default: the baseline that the analysis was
+                created with.
+            min_coverage: The minimum coverage, from 0 to 1. Default: the minimum in the policy, or 0.99.
 
         Raises:
             InvalidPolicy: If the policy is invalid; `violations` has the fields and lines.
@@ -564,7 +567,7 @@ class Client(ReviewMethods, EvidenceMethods):
         return self._call(self._analyses.EvaluateGate, request)
 
     def trend(self, request: pb.ComputeTrendRequest | None = None, **options: Unpack[TrendOptions]) -> Trend:
-        """Compare the error types of analyses with stored and published models of the same accuracy.
+        """Compare the error types of analyses with those of stored and published models of the same accuracy.
 
         Args:
             request: The options as a message.
@@ -614,7 +617,7 @@ class Client(ReviewMethods, EvidenceMethods):
         return self._call(self._analyses.ExplainVerdict, request)
 
     def explain_prediction(self, dataset: str, file_name: str, predicted: ClassRef, evidence: str = "") -> pb.Verdict:
-        """Return the verdict on a prediction for an image without an analysis.
+        """Return the verdict on a prediction for an image. No analysis is needed.
 
         Args:
             dataset: The data set.

@@ -48,10 +48,10 @@ class Verdicts:
         Returns:
             A row for each verdict, in the order of the data set, with the columns `file_name`, `target`, `predicted`
             (indices of classes), `error_type`, `problematic` (tags, separated by spaces), `target_name`,
-            `predicted_name`, `groups` (separated by spaces), and `probability` if the predictions have it. Names are
-            lowercase and without prefix, such as `model_failure`, and categorical. With evidence, also `labels`,
-            `shared_superclasses`, `co_occurrences`, `vocabulary`, and `expert_judgment` (lists and structures, as Arrow
-            columns), `overlap` (text), and the outcome of each rule in a column `rule_…`.
+            `predicted_name`, `groups` (separated by spaces), and `probability` if the predictions have it. Names of
+            enumeration values are lowercase, without prefix, and categorical, such as `model_failure`. With evidence,
+            also `labels`, `shared_superclasses`, `co_occurrences`, `vocabulary`, and `expert_judgment` (lists and
+            structures, as Arrow columns), `overlap` (text), and the outcome of each rule in a column `rule_…`.
 
         Raises:
             MissingPackage: If `errata-client[pandas]` is not installed.

@@ -76,24 +76,27 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
     "mapping",
     type=FilePath(),
     metavar="FILE",
-    help="For free-text answers: a CSV file answer,class with the classes of answers.",
+    help="For free-text answers: a CSV file with the columns answer and class.",
 )
 @min_coverage_option(
-    "Minimum share of the evaluated images that need a prediction. Default: 0. With --gate, the gate requires it "
-    "instead of the minimum of the policy."
+    "Minimum share of the evaluated images that must have a prediction. Default: 0. With --gate, it replaces the "
+    "minimum of the policy."
 )
 @click.option(
     "--subset",
     type=FilePath(),
     metavar="FILE",
-    help="The images that the file covers on purpose, one name per line. Coverage refers to these images.",
+    help="A file with the names of the images that should have predictions, one per line. Default: all images.",
 )
 @click.option("--name", "display_name", default="", help="Display name. Default: the model, or the name of the file.")
 @label_option("A label of the analysis. Can be repeated.")
 @click.option("--wait/--no-wait", default=True, help="Wait for the result (default), or return when it is queued.")
 @click.option("--gate", "policy", type=FilePath(), metavar="POLICY", help="Evaluate against a gate policy.")
 @click.option(
-    "--baseline", default="", metavar="ANALYSIS", help="With --gate: the analysis that bounds on changes refer to."
+    "--baseline",
+    default="",
+    metavar="ANALYSIS",
+    help="With --gate: the analysis from which the policy measures changes.",
 )
 @click.option("--markdown", type=FilePath(), metavar="FILE", help="With --gate: write the result as Markdown.")
 @click.option("--fresh", is_flag=True, help="Ignore cached and in-progress results.")
@@ -124,9 +127,9 @@ def analyze(
 ) -> None:
     """Analyze each MODEL, such as timm:resnet50.a1_in1k, or a file of predictions.
 
-    Several models have one table of results. If a model ID is refused, no model is analyzed.
+    The results of several models are shown in one table. If a model ID is refused, no model is analyzed.
 
-    Exit code: 0, or that of the gate; 4 if an analysis failed or was canceled.
+    Exit code: 0, or with --gate the exit code of the gate; 4 if an analysis failed or was canceled.
     """
     _check_source(models, predictions, display_name)
     upload_options: dict[str, Any] = {"row_order": row_order or "", "accept_implausible": accept_implausible}
@@ -200,7 +203,7 @@ def _check_model(model: str) -> None:
 
 
 def _coverage_options(predictions: Path | None, min_coverage: float | None, subset: Path | None) -> dict[str, Any]:
-    """Return the options about the images of an upload; raise InvalidRequest for these options without an upload."""
+    """Return the options about the images of an upload; raise InvalidRequest if there is no upload."""
     if predictions is None and (min_coverage is not None or subset is not None):
         option = "--subset" if subset is not None else "--min-coverage"
         raise InvalidRequest(
@@ -230,7 +233,7 @@ def _check_options(
 
 
 def _read_mapping(file: Path | None, predictions: Path | None) -> str:
-    """Return the content of a mapping file; empty without one."""
+    """Return the content of a mapping file; empty if there is no file."""
     if file is None:
         return ""
     if predictions is None:

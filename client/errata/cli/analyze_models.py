@@ -36,7 +36,7 @@ class ModelRun:
     has_gate: bool
 
     def show(self, as_json: bool) -> int:
-        """Run the analyses, show their results, and return the exit code: the first of PRIORITY that one has."""
+        """Run the analyses, show their results, and return the first exit code in PRIORITY that an analysis has."""
         analyses: list[pb.Analysis] = [*self.client.analyze_all(self.models, **self.options)]
         if self.wait:
             try:

@@ -31,14 +31,16 @@ errata audit --json > audit.jsonl
 
 @command(examples=EXAMPLES)
 @click.option("--action", type=click.Choice(ACTIONS), help="Only this action.")
-@click.option("--actor", default="", help="Only events of this token, registry:ID, retention, or unauthenticated.")
+@click.option(
+    "--actor", default="", help="Only events of this actor: a token, registry:ID, retention, or unauthenticated."
+)
 @click.option("--analysis", default="", help="Only events of the analysis with this ID, which may be deleted.")
 @click.option("--dataset", default="", help="Only events of this data set.")
 @click.option(
     "--since", type=TIME, metavar="TIME", help="Only events at this time (UTC) or later: 2026-01-31[T23:59:59]."
 )
 @click.option("--until", type=TIME, metavar="TIME", help="Only events before this time (UTC).")
-@limit_option(50, "Maximum number of events; --json prints all unless you set it.")
+@limit_option(50, "Maximum number of events. With --json, there is no maximum by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines to stdout, one per event, and nothing else.")
 @server_options
 @click.pass_context
@@ -91,5 +93,5 @@ def _print_table(events: Iterable[pb.AuditEvent]) -> None:
 
 
 def _shorten(name: str, value: str) -> str:
-    """Return the value of a detail; only the start of a digest."""
+    """Return the value of a detail. Shorten a digest to its start."""
     return value[:12] if name.endswith("sha256") else value

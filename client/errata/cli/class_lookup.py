@@ -9,8 +9,8 @@ from errata import v1 as pb
 def match_class(classes: Sequence[pb.Class], text: str) -> list[int]:
     """Return the indices of the classes that a text can mean, ascending: one index if the text is unambiguous.
 
-    A class matches by its exact ID. If no class does, classes match by ID, name, or synonym in any case. A number also
-    matches by index: if it is the ID or name of one class and the index of another, both match.
+    A class matches by its exact ID. If no ID matches exactly, classes match by ID, name, or synonym in any case. A
+    number also matches by index: if it is the ID or name of one class and the index of another, both match.
     """
     text = text.strip()
     key = normalize(text)

@@ -54,7 +54,7 @@ errata compare results/before results/after --json
 def compare(a: str, b: str, output: str | None, limit: int, reanalyze: bool, as_json: bool, target: Target) -> None:
     """Compare analysis A with analysis B of the same images, for example before and after a change of a model.
 
-    Comparing two folders that 'errata analyze --output' wrote requires the package errata-service, but no service.
+    To compare folders that 'errata analyze --output' wrote, install errata-service. No running service is needed.
     """
     path = report_path(output, "comparison.html", as_json)
     if all_folders([a, b]) and not reanalyze and not target.is_explicit:
@@ -81,7 +81,7 @@ def compare(a: str, b: str, output: str | None, limit: int, reanalyze: bool, as_
 
 
 def _with_same_evidence(client: Client, name_a: str, name_b: str) -> str:
-    """Return the name of B, or of a new analysis of B's predictions if its evidence differs from that of A."""
+    """Return the name of B. If B's evidence differs from A's, analyze B's predictions again and return the new name."""
     first, second = client.get(name_a), client.get(name_b)
     if first.evidence == second.evidence or first.dataset != second.dataset:
         return name_b

@@ -41,15 +41,16 @@ def explain(
 ) -> None:
     """Explain the verdict on a prediction for IMAGE, a file name of the data set.
 
-    Needs --analysis or --predicted. If --analysis is a folder, no service is required, but the evidence is missing.
+    Needs --analysis or --predicted. If --analysis is a folder, no service is required, but no evidence is shown.
     """
     if analysis is not None and (dataset or evidence):
         raise InvalidRequest(
-            "--analysis cannot be used with --dataset or --evidence. Remove them: the analysis has both.",
+            "--analysis cannot be used with --dataset or --evidence. Remove --dataset and --evidence: "
+            "the analysis determines them.",
             field="analysis",
         )
     if analysis is None and not predicted:
-        raise InvalidRequest("Use --predicted CLASS, or --analysis for the prediction of its model.", field="predicted")
+        raise InvalidRequest("--predicted and --analysis are missing. Use one of them.", field="predicted")
     if analysis is not None and is_folder(analysis) and not predicted and not target.is_explicit:
         verdict = find_verdict(Path(analysis), image)
         if not as_json:

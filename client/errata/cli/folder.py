@@ -109,10 +109,10 @@ def parse_verdicts(folder: Path, parse: Callable[[Any], Parsed]) -> Iterator[Par
 
     Args:
         folder: The folder.
-        parse: Returns a verdict from the JSON value of its line, or raises an error.
+        parse: Converts the JSON value of a line to a verdict, or raises an error.
 
     Raises:
-        InvalidInput: A line is damaged; the error has its number.
+        InvalidInput: A line is damaged; the error has the line number.
     """
     content = read_part(folder, VERDICTS, MAX_VERDICTS)
     for number, line in enumerate(content.splitlines(), 1):
@@ -120,10 +120,10 @@ def parse_verdicts(folder: Path, parse: Callable[[Any], Parsed]) -> Iterator[Par
 
 
 def read_classes(folder: Path) -> list[pb.Class]:
-    """Return the classes of a folder, in the order of their indices; empty if an earlier version wrote it.
+    """Return the classes of a folder, in the order of their indices; empty if an earlier version wrote the folder.
 
     Raises:
-        InvalidInput: A line is damaged; the error has its number.
+        InvalidInput: A line is damaged; the error has the line number.
     """
     if not (folder / CLASSES).exists():
         return []
@@ -177,11 +177,11 @@ def _to_verdict(line: Any) -> pb.Verdict:
 
 
 def select_verdicts(folder: Path, selection: VerdictSelection) -> list[pb.Verdict]:
-    """Return the verdicts of a folder that meet conditions.
+    """Return those verdicts of a folder that meet the conditions.
 
     Raises:
         InvalidInput: A file of the folder is damaged.
-        InvalidRequest: A class or group does not exist, or several classes have the name.
+        InvalidRequest: A class or group does not exist, or several classes have this name.
     """
     if selection.group is not None:
         check_group(selection.group, read_analysis(folder).summary.groups, "--group")

@@ -49,8 +49,8 @@ errata gate --schema > policy.schema.json
 @command(examples=EXAMPLES)
 @click.argument("analysis", required=False)
 @click.option("--policy", type=FilePath(), metavar="FILE", help="The policy (YAML).")
-@click.option("--baseline", default="", metavar="ANALYSIS", help="The analysis that bounds on changes refer to.")
-@min_coverage_option("Minimum share of the evaluated images with a prediction. Default: that of the policy, or 0.99.")
+@click.option("--baseline", default="", metavar="ANALYSIS", help="The analysis from which the policy measures changes.")
+@min_coverage_option("Minimum share of the evaluated images with a prediction. Default: the policy's minimum, or 0.99.")
 @click.option(
     "--wait", "patience", metavar="DURATION", help="Maximum time to wait for the analysis, such as 90s, 30m, or 1h."
 )
@@ -77,7 +77,7 @@ def gate(
 
     Exit code: 0 pass, 1 fail, 4 the analysis failed, 5 undecided or not finished.
 
-    A folder that 'errata analyze --output' wrote requires the package errata-service, but no service.
+    To evaluate a folder that 'errata analyze --output' wrote, install errata-service. No running service is needed.
     """
     if schema:
         policy_schema = load_extension(EXTENSIONS_GROUP, "policy-schema", "'errata gate --schema'")

@@ -49,7 +49,7 @@ errata images 01kb4t9z --baseline 01k9zq3m --change broken --json
     "--change", default="", help="With --baseline: fixed, broken, or two error types, such as correct:model_failure."
 )
 @click.option("--sort", type=click.Choice(ORDERS), default="severity desc", show_default=True, help="The order.")
-@click.option("--facets", is_flag=True, help="Also show the number of images of each value.")
+@click.option("--facets", is_flag=True, help="Also show the number of images for each value of each facet.")
 @limit_option(50, "Maximum number of images.")
 @json_option
 @server_options
@@ -72,8 +72,8 @@ def images(
 ) -> None:
     """List the images of ANALYSIS, the most severe errors first.
 
-    A CLASS is an index, an ID, or a unique name. The class of an image is its original label;
-    where the labels reject it, their first one.
+    A CLASS is an index, an ID, or a unique name. The class of an image is its original label,
+    or its first label if the labels reject the original label.
     """
     condition = pb.ImageFilter(
         error_type=error_type or "",

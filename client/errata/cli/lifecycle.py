@@ -98,7 +98,7 @@ errata reanalyze --all --dataset street --evidence 3f2a90
 """
 )
 @click.argument("analysis", default="")
-@click.option("--all", "is_all", is_flag=True, help="All analyses of a data set, each at most once per evidence.")
+@click.option("--all", "is_all", is_flag=True, help="All analyses of a data set that lack a result with the evidence.")
 @click.option("--dataset", default="", help="The data set of --all.")
 @evidence_option
 @json_option
@@ -106,7 +106,8 @@ errata reanalyze --all --dataset street --evidence 3f2a90
 def reanalyze(analysis: str, is_all: bool, dataset: str, evidence: str, as_json: bool, target: Target) -> None:
     """Analyze the stored predictions of ANALYSIS with other evidence. The result is a new analysis.
 
-    With --all, analyze those of all analyses of a data set. Repeating the command creates only what is missing.
+    With --all, analyze the stored predictions of all analyses of a data set. A repeated command creates only the
+    analyses that are missing.
     """
     if is_all == bool(analysis) or is_all != bool(dataset):
         raise InvalidRequest("Pass either an analysis, or --all with --dataset.", field="analysis")
@@ -141,7 +142,7 @@ def _print_analysis(analysis: pb.Analysis, as_json: bool) -> None:
 
 
 def _print_outcomes(outcomes: Iterable[Any], as_json: bool) -> None:
-    """Print the outcome for each analysis, and their numbers."""
+    """Print the outcome for each analysis, and how many analyses have each outcome."""
     created = existing = skipped = 0
     for outcome in outcomes:
         created += outcome.created

@@ -48,13 +48,13 @@ errata list --owner pipeline
 @click.option("--dataset", default="", help="Only this data set.")
 @click.option("--model", default="", help="Only this model ID.")
 @label_option("Only analyses with this label. Can be repeated.")
-@click.option("--owner", default="", help="Only analyses of this token, or of this registry: registry:ID.")
+@click.option("--owner", default="", help="Only analyses of this owner: a token's name, or registry:ID.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1, max=MAX_LIMIT),
     default=DEFAULT_LIMIT,
     show_default=True,
-    help="Maximum number of analyses; --json prints all unless you set it.",
+    help="Maximum number of analyses. With --json, there is no maximum by default.",
 )
 @json_option
 @server_options
@@ -113,8 +113,8 @@ def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> l
     """Return a table of analyses: a header, and a line for each analysis.
 
     Args:
-        analyses: The analyses. Those beyond `limit` are not shown, but the shown IDs are long enough to differ from
-            theirs.
+        analyses: The analyses. Analyses beyond `limit` are not shown, but the shown IDs are long enough to differ
+            from the IDs of these analyses too.
         limit: Number of analyses in the table.
         width: Columns of the output. Names are shortened to fit, and narrow tables have shorter
             titles and times without the year.
@@ -158,7 +158,7 @@ def _row(analysis: pb.Analysis, length: int, is_wide: bool) -> list[str]:
 
 
 def _state(analysis: pb.Analysis, is_wide: bool) -> str:
-    """Return the state of an analysis with notes on its result. In narrow tables, a partial coverage replaces both."""
+    """Return the state of an analysis and notes on its result, or in narrow tables only a partial coverage."""
     coverage = partial_coverage(analysis) if analysis.HasField("summary") else ""
     if coverage and not is_wide:
         return f"{'subset' if analysis.HasField('subset') else 'partial'} {coverage.removesuffix(' of a subset')}"

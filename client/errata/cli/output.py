@@ -55,7 +55,7 @@ def read_input(file: Path, limit: int, option: str) -> bytes:
 
 
 def read_text(file: Path, limit: int, option: str) -> str:
-    """Return the text of a file; raise InvalidInput as `read_input` does, and if the file is not UTF-8."""
+    """Return the text of a file; raise InvalidInput if `read_input` does, or if the file is not UTF-8."""
     content = read_input(file, limit, option)
     try:
         return content.decode("utf-8-sig")
@@ -113,7 +113,7 @@ def output_path(output: str | None, default_name: str) -> Path | None:
 def write_output(path: Path, content: bytes) -> None:
     """Write a result to a file, or to stdout for `-`.
 
-    A device or pipe is written to and not replaced. A symbolic link remains; its target is replaced.
+    Replace a regular file, or the target of a symbolic link. Write to a device or pipe without replacing it.
 
     Raises:
         InvalidInput: The file cannot be written.

@@ -32,7 +32,7 @@ def follow(client: Client, name: str, console: Console, timeout: float | None = 
         timeout: Seconds after which the last known state is returned; None: no limit.
 
     Returns:
-        The analysis: finished, or as it is after `timeout`.
+        The finished analysis, or its last known state after `timeout`.
     """
     end = None if timeout is None else time.monotonic() + timeout
     latest = client.get(name)

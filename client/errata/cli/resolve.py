@@ -71,7 +71,7 @@ def short_id_length(names: list[str]) -> int:
 
 
 def _matches(client: Client, analysis: str, identifier: str) -> Iterator[pb.Analysis]:
-    """Yield the analyses whose ID starts with a text, then those with this display name."""
+    """Yield the analyses whose ID starts with a text, then the analyses whose display name is the text."""
     if _ID_PREFIX.fullmatch(identifier):
         for match in client.list(id_prefix=identifier):
             if match.name.startswith(PREFIX + identifier):  # older services ignore `id_prefix`

@@ -38,7 +38,7 @@ reviewer_option = click.option(
 def review() -> None:
     """Review the labels of images, and export the reviewed labels.
 
-    A review is never changed: 'undo' withdraws it with a further one. For each class, the newest
+    Reviews cannot be changed: 'undo' creates another review, which withdraws yours. For each class, the newest
     statement of each reviewer counts, and the majority decides.
     """
 
@@ -196,7 +196,7 @@ errata review export products --format labels-jsonl --min-reviews 2 --evidence 3
     type=click.Choice(FORMATS),
     default=FORMATS[0],
     show_default=True,
-    help="The reviews, or the labels after the reviews.",
+    help="The reviews, or the labels that the reviews have corrected.",
 )
 @click.option(
     "--min-reviews",
@@ -219,7 +219,7 @@ errata review export products --format labels-jsonl --min-reviews 2 --evidence 3
 def export(
     dataset: str, form: str, min_reviews: int, only_reviewed: bool, output: str, evidence: str, target: Target
 ) -> None:
-    """Export the reviews of DATASET, or the labels after the reviews, as a file."""
+    """Export the reviews of DATASET, or the labels that the reviews have corrected, as a file."""
     with connect(target, evidence) as connection:
         chunks = connection.client.export_reviews(dataset, form, connection.evidence, min_reviews, only_reviewed)
         content = b"".join(chunks)
@@ -242,7 +242,7 @@ errata review import products backup.jsonl --keep-authentication
 @click.option(
     "--keep-authentication",
     is_flag=True,
-    help="Keep reviewers authenticated as the file says, for a backup of the same service.",
+    help="Keep reviewers authenticated if the file marks them so. Use it to restore a backup of the same service.",
 )
 @server_options
 def import_reviews(dataset: str, file: Path, keep_authentication: bool, target: Target) -> None:

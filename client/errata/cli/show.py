@@ -118,13 +118,13 @@ class Conditions:
     "target_class",
     default="",
     metavar="CLASS",
-    help="Verdicts with this original label; where the labels reject it, with this first label.",
+    help="Verdicts with this original label, or this first label if the labels reject the original label.",
 )
 @click.option("--predicted", default="", metavar="CLASS", help="Verdicts with this prediction.")
 @click.option("--superclass", default="", help="Verdicts with a label or prediction in this superclass.")
 @click.option("--group", metavar="NAME", help="Verdicts of this group of the label space.")
 @click.option("--slice", default="", metavar="NAME", help="Verdicts of a slice, such as time=night.")
-@limit_option(50, "Maximum number of verdicts; --json prints all unless you set it.")
+@limit_option(50, "Maximum number of verdicts. With --json, there is no maximum by default.")
 @click.option("--by", type=click.Choice(BREAKDOWNS), help="The breakdown by class, superclass, or slice.")
 @click.option("--export", "form", type=click.Choice(FORMATS), help="All verdicts as a file.")
 @click.option(
@@ -206,7 +206,7 @@ def _show_by(analysis: str, by: str, as_json: bool, target: Target) -> None:
 
 @contextmanager
 def _folder_remedy(analysis: str, missing: str) -> Iterator[None]:
-    """Add the options that select a service to the error for a missing service, if ANALYSIS is a folder."""
+    """If ANALYSIS is a folder and no service is available, raise an error that names the options for a service."""
     try:
         yield
     except ConnectionFailed as error:

@@ -71,9 +71,9 @@ def trend(
     as_json: bool,
     target: Target,
 ) -> None:
-    """Compare the error types of analyses with models of the same accuracy. Default: all stored analyses.
+    """Compare the error types of analyses with those of models of the same accuracy. Default: all stored analyses.
 
-    Folders that 'errata analyze --output' wrote require the package errata-service, but no service.
+    To compare folders that 'errata analyze --output' wrote, install errata-service. No running service is needed.
     """
     path = report_path(output, "trend.html", as_json)
     request = pb.ComputeTrendRequest(
@@ -110,7 +110,9 @@ def _show_trend(result: pb.Trend, dataset: str) -> None:
         stderr_console().print(f"[dim]{safe(note)}[/]")
     if not models:
         stderr_console().print(
-            safe(f"No analyses of data set '{dataset}'. Choose another one with --dataset, or run 'errata analyze'.")
+            safe(
+                f"No analyses of data set '{dataset}'. Choose another data set with --dataset, or run 'errata analyze'."
+            )
         )
         return
     metrics = [metric for metric in METRIC_NAMES if any(metric in model.values for model in models)]

@@ -169,7 +169,7 @@ def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console)
         suffix = f" (class {row.class_index})" if num_rows[row.display_name] > 1 else ""
         table.add_row(safe(row.display_name) + suffix, format_count(row.num_samples), accuracy, *counts, gain)
     console.print(table)
-    console.print("[dim]gain: percentage points of multi-label accuracy if there were no model failures.[/]")
+    console.print("[dim]gain: rise of multi-label accuracy in percentage points if there were no model failures.[/]")
     if overlapping:
         console.print("[dim]If a class has several superclasses, the gains do not add up.[/]")
 

@@ -13,7 +13,7 @@ MAX_CANDIDATES = 5  # maximum number of classes that are stored for an ambiguous
 
 
 class AnswerCollector:
-    """The distinct answers of an upload, and the answer of each of A images."""
+    """Collects the distinct answers of an upload, and the number of each image's answer."""
 
     def __init__(self, matcher: AnswerMatcher, num_images: int) -> None:
         self._matcher = matcher
@@ -22,16 +22,16 @@ class AnswerCollector:
         self._index = np.full(num_images, NO_ANSWER, dtype=np.int32)
 
     def number(self, texts: Sequence[str]) -> NDArray[np.int32]:
-        """Return the number of each distinct answer, (n,)."""
+        """Return the number of the distinct answer of each text, (n,)."""
         return np.array([self._number(text) for text in texts], dtype=np.int32)
 
     def classes_of(self, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the classes of answers by their numbers, (n,); NO_CLASS for an answer without one."""
+        """Return the class of each numbered answer, (n,); NO_CLASS for an answer without exactly one class."""
         classes = [match.classes[0] if match.outcome is AnswerOutcome.MAPPED else NO_CLASS for match in self._matches]
         return np.array(classes, dtype=np.int64)[numbers]
 
     def place(self, images: NDArray[np.integer] | slice, numbers: NDArray[np.int32]) -> None:
-        """Set the answers of images by their numbers."""
+        """Assign the numbered answers to images."""
         self._index[images] = numbers
 
     def finish(self) -> Answers:

@@ -1,4 +1,4 @@
-"""Read a mapping file: CSV `answer,class`. Its classes override those of names. An empty class means no class."""
+"""Read a mapping file: CSV `answer,class`. The file has priority over class names. An empty class means no class."""
 
 import csv
 import hashlib
@@ -29,7 +29,10 @@ def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
     if not text:
         return AnswerMapping()
     if len(text.encode()) > MAX_BYTES:
-        raise _invalid(f"The mapping file is larger than {MAX_BYTES / 1e6:g} MB. Remove answers that names explain.")
+        raise _invalid(
+            f"The mapping file is larger than {MAX_BYTES / 1e6:g} MB. Remove answers that contain the name of their "
+            "class."
+        )
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
     classes: dict[str, int | None] = {}
     line_of: dict[str, int] = {}
@@ -41,14 +44,17 @@ def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
         reader.fieldnames = names
         for row in reader:
             if len(line_of) == MAX_ROWS:
-                raise _invalid(f"The mapping file has more than {MAX_ROWS:,} rows. Remove answers that names explain.")
+                raise _invalid(
+                    f"The mapping file has more than {MAX_ROWS:,} rows. Remove answers that contain the name of "
+                    "their class."
+                )
             answer, class_text = row["answer"] or "", (row["class"] or "").strip()
             key = normalize_answer(answer[:MAX_FIELD])
             class_index = label_space.parse(class_text) if class_text else None
             if invalid := _find_problem(row, key, class_index):
                 violations.append(Violation(*invalid, reader.line_num))
             elif line_of.setdefault(key, reader.line_num) != reader.line_num and classes[key] != class_index:
-                problem = f"Answer {answer!r:.80} has another class on line {line_of[key]}. Keep one of them."
+                problem = f"Answer {answer!r:.80} has another class on line {line_of[key]}. Keep one of the lines."
                 violations.append(Violation("answer", problem, reader.line_num))
             classes.setdefault(key, class_index)
     except csv.Error as error:
@@ -88,7 +94,7 @@ def _find_problem(row: Mapping[str | None, Any], key: str, class_index: int | No
     if not key:
         return "answer", f"Answer {answer!r:.80} has no letters or digits. Remove the row."
     if class_text.strip() and class_index is None:
-        problem = f"Class {class_text.strip()!r:.80} is no class, or can mean several."
+        problem = f"Class {class_text.strip()!r:.80} is not a class, or can mean several classes."
         return "class", f"{problem} Write an ID, an index, or a unique name."
     return None
 

@@ -90,7 +90,7 @@ class AnswerMatcher:
         return AnswerMatch.of(classes) if classes else UNKNOWN
 
     def _find_class(self, text: str) -> Classes:
-        """Return the classes of a normalized text, or of its first singular form that names a class."""
+        """Return the classes that a normalized text names, or that the first matching singular form of it names."""
         return next((classes for form in self._nouns.forms(text) if (classes := self._classes.get(form))), ())
 
     def _find_contained(self, text: str) -> Iterator[int]:
@@ -119,14 +119,14 @@ def _iterate_names(label_space: LabelSpace) -> Iterator[tuple[int, str]]:
 
 
 def _iterate_lemmas(label_space: LabelSpace, nouns: Nouns) -> Iterator[tuple[int, str]]:
-    """Yield the classes that have a synset, with the lemmas of the synset."""
+    """Yield (class, lemma) for each lemma of the synset of each class. Skip classes without a synset."""
     for index, synset in enumerate(label_space.synsets):
         for lemma in nouns.lemmas.get(int(synset[1:]), ()) if synset else ():
             yield index, lemma
 
 
 def _by_text(texts: Iterable[tuple[int, str]], normalized: Callable[[str], str]) -> dict[str, Classes]:
-    """Return the classes of each normalized text that is not empty."""
+    """Group the classes by normalized text. Skip empty texts."""
     collected: dict[str, dict[int, None]] = {}
     for index, text in texts:
         if key := normalized(text):

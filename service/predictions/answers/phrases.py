@@ -24,7 +24,7 @@ MAX_PHRASES = 4  # maximum number of openings that are removed one after another
 
 
 def iterate_cores(answer: str) -> Iterator[str]:
-    """Yield the normalized answer, then the rest after each phrase that is removed. Skip empty texts."""
+    """Yield the normalized answer, then the text that remains each time a phrase is removed. Skip empty texts."""
     text = normalize_answer(answer)
     if text:
         yield text

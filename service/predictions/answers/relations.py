@@ -20,7 +20,7 @@ class AnswerRelations:
 
         Args:
             answer: The answer.
-            predicted: The class of the answer; negative: none.
+            predicted: The class of the answer; negative if the answer has no class.
             labels: The classes that are labels of the image.
         """
         cores = [] if predicted >= 0 else [*iterate_cores(answer)]
@@ -43,7 +43,7 @@ class AnswerRelations:
 
     @cached_property
     def _superclasses(self) -> Mapping[str, frozenset[int]]:
-        """Return the classes of each superclass by its normalized name."""
+        """Return a mapping of normalized superclass names to the classes of the superclass."""
         superclasses = self._label_space.superclasses
         return {
             normalize_answer(name): frozenset(members.tolist())

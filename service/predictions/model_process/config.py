@@ -30,7 +30,7 @@ class PredictorConfig:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "PredictorConfig":
-        """Return the configuration for the output of `to_json`."""
+        """Create the configuration from the output of `to_json`."""
         policy = dict(raw["policy"])
         policy["folder"] = None if policy["folder"] is None else Path(policy["folder"])
         policy["registries"] = [

@@ -15,7 +15,7 @@ PREFIXES = (
 
 
 def model_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the process, from those of the worker."""
+    """Select the worker's environment variables that the process receives."""
     return {
         name: value
         for name, value in environment.items()

@@ -113,7 +113,7 @@ class ModelProcess:
             raise self._wait_for_end() from error
 
     def receive(self, max_header: int, max_body: int = 0) -> Message:
-        """Return the next response; raise ProcessEnded if there is none, or if it is invalid."""
+        """Return the next response; raise ProcessEnded if there is no response, or if it is invalid."""
         try:
             return read_message(cast("BinaryIO", self._running.stdout), max_header, max_body)
         except (EOFError, OSError) as error:

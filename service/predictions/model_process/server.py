@@ -73,7 +73,7 @@ class Server:
         raise AssertionError(f"This is a bug: unknown command {header.get('command')!r}.")
 
     def _label_space_of(self, classes: object) -> LabelSpace | None:
-        """Return the label space of a request: the same object for equal classes, so that the model stays loaded."""
+        """Return the label space of a request. Equal classes give the same object, so that the model stays loaded."""
         if classes != self._classes:
             self._classes = classes
             match classes:

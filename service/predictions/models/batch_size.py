@@ -13,6 +13,6 @@ class AdaptiveBatchSize:
         self.size = min(INITIAL_SIZE, limit)
 
     def update(self, images: int, seconds: float) -> None:
-        """Set the next size: the limit, or a power of two below it, because each new size costs torch time."""
+        """Set the next size to the limit or to a power of two below it. Few distinct sizes save time in torch."""
         fitting = min(int(images * TARGET_SECONDS / max(seconds, 1e-6)), self.size * MAX_GROWTH)
         self.size = self._limit if fitting >= self._limit else 1 << max(fitting, 1).bit_length() - 1

@@ -40,7 +40,7 @@ class OutputClasses:
 
     @property
     def description(self) -> str:
-        """Return the description of the mapping, with its digest, for ModelInfo.transform; empty without a mapping."""
+        """Return a text with the digest of the mapping, for ModelInfo.transform; empty if there is no mapping."""
         if self.mapping is None:
             return ""
         mapped = sum(index is not None for index in self.mapping)
@@ -85,7 +85,8 @@ def map_outputs(source: str, entries: object, label_space: LabelSpace) -> Output
         label_space: The label space.
 
     Raises:
-        ModelRefused: The entries are no array, an entry names no class or several, or two entries name the same class.
+        ModelRefused: The entries are not an array, an entry (other than null) does not name exactly one class, or two
+            entries name the same class.
     """
     if not isinstance(entries, list):
         raise ModelRefused(f"{source}: Expected an array with one entry per output, got {entries!r:.60}.")
@@ -94,7 +95,7 @@ def map_outputs(source: str, entries: object, label_space: LabelSpace) -> Output
 
 
 def _distinct(source: str, mapping: Sequence[int | None], label_space: LabelSpace) -> OutputClasses:
-    """Return a mapping; raise ModelRefused if two outputs have the same class, or fewer than two have a class."""
+    """Return the classes of a mapping; raise ModelRefused if outputs share a class, or fewer than two have a class."""
     indices = [index for index in mapping if index is not None]
     if len(indices) < 2:
         raise ModelRefused(f"{source}: Expected at least two outputs with a class, got {len(indices)}.")
@@ -132,7 +133,7 @@ def map_labels(source: str, id2label: object, label_space: LabelSpace) -> Output
     class with the index of its output, the outputs are the classes in order.
 
     Raises:
-        ModelRefused: There is no label for each output, or a label names no class or several.
+        ModelRefused: An output has no label, or a label does not name exactly one class.
     """
     labels = _read_labels(source, id2label)
     candidates = [_match_label(label, label_space) for label in labels]
@@ -165,7 +166,7 @@ def _read_labels(source: str, id2label: object) -> list[str]:
 
 
 def _match_label(label: str, label_space: LabelSpace) -> Sequence[int]:
-    """Return the classes that the whole label can mean, or else those that all its known parts can mean."""
+    """Return the classes that the whole label can mean; if there are none, those that every known part can mean."""
     if classes := label_space.match(label):
         return classes
     parts = [set(classes) for part in label.split(",") if (classes := label_space.match(part))]

@@ -7,7 +7,7 @@ from errata.errors import InvalidSetting
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of this name; for an empty name the first GPU, or the CPU.
+    """Return the device of this name. An empty name means the first GPU, or the CPU if there is no GPU.
 
     Raises:
         InvalidSetting: The name is invalid, or this machine has no such device.

@@ -1,4 +1,4 @@
-"""Downloads of weights: the size of a file before it is downloaded, and the errors of a failed download."""
+"""Helpers for downloads of weights: get the size of a file before its download, and map download errors."""
 
 import urllib.request
 from collections.abc import Iterator

@@ -35,7 +35,7 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
 
     Raises:
         ModelNotFound: The hub has no such repository or revision.
-        ModelRefused: The repository has no safetensors, no config.json in timm's form, or other outputs.
+        ModelRefused: The repository has no safetensors, no config.json in timm's form, or unsuitable outputs.
         Unavailable: The hub cannot be reached.
     """
     model, model_id = f"hf-hub:{rest}", parse_hub_model(rest)

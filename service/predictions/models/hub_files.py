@@ -61,7 +61,7 @@ class HubFiles:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Make a hard link, because later checks refuse symbolic links out of a folder. Copy between file systems."""
+    """Make a hard link, because later checks refuse symbolic links out of a folder. If that fails, copy the file."""
     try:
         os.link(source, target)
     except OSError:

@@ -79,7 +79,7 @@ def read_image_processor(model: str, folder: Path, config: dict[str, Any]) -> Im
 
 
 def _check_sizes(model: str, raw: dict[str, Any]) -> float:
-    """Return the largest shorter side, in pixels, of a proportional resize; raise ModelRefused above MAX_RESIZED."""
+    """Return the largest shorter side of a proportional resize in pixels; raise ModelRefused for invalid sizes."""
     sides = [side for key in SIZE_KEYS for side in _numbers(raw.get(key))]
     crop = raw.get("crop_pct") or 1
     is_valid = isinstance(crop, int | float) and 0.01 <= crop <= 2 and all(1 <= side <= MAX_RESIZED for side in sides)

@@ -26,7 +26,7 @@ def resolve_file(folder: Path, path: PurePosixPath | Path) -> Path:
 
 
 def read_json_beside(folder: Path, weights: PurePosixPath, name: str) -> Any:
-    """Return the content of STEM.NAME beside the weights, or else of NAME, both JSON; None if neither exists."""
+    """Return the JSON in STEM.NAME beside the weights, or else in NAME; None if both files are missing."""
     for path in (weights.with_name(f"{weights.stem}.{name}"), weights.with_name(name)):
         if (folder / path).exists():
             file = resolve_file(folder, path)
@@ -38,7 +38,7 @@ def read_json_beside(folder: Path, weights: PurePosixPath, name: str) -> Any:
 
 
 def read_config_beside(folder: Path, weights: PurePosixPath) -> dict[str, Any]:
-    """Return the config.json beside the weights, in the form of timm's hub files; empty if there is none."""
+    """Return the config.json beside the weights, in the form of timm's hub files; empty if the file is missing."""
     config = read_json_beside(folder, weights, "config.json")
     if config is None:
         return {}

@@ -59,7 +59,7 @@ class OnnxModule(torch.nn.Module):
         return tensor.log() if self._graph.ends_with_softmax else tensor  # the runner's softmax reverses the logarithm
 
     def _run_session(self, images: Any) -> list[Any]:
-        """Run the graph; raise ModelRefused if a CPU fails after a successful run. Errors of a GPU can be temporary."""
+        """Run the graph. An error on a CPU after a successful run raises ModelRefused; GPU errors can be temporary."""
         try:
             outputs: list[Any] = self._session.run([self._graph.output_name], {self._graph.input_name: images})
         except Exception as error:  # the errors of onnxruntime have no common class

@@ -129,7 +129,7 @@ def runtime_domains() -> frozenset[str]:
 
 
 def _check_function_domains(model: str, proto: Any) -> None:
-    """Raise ModelRefused for functions in domains of the runtime, whose own operators could replace them."""
+    """Raise ModelRefused for functions in domains of the runtime, because its own operators could replace them."""
     conflicts = sorted(
         {
             f"{function.domain}::{function.name}"
@@ -214,7 +214,7 @@ def _digest(paths: list[Path]) -> str:
 
 
 def _find_messages(message: Message, kind: type[Any]) -> Iterator[Any]:
-    """Yield every message of a type, at any depth: in attributes, their defaults, functions, and training info."""
+    """Yield every protobuf message of a type, at any depth (in attributes, functions, training info, and so on)."""
     for field, value in message.ListFields():
         if field.type == field.TYPE_MESSAGE:
             for inner in value if field.is_repeated else (value,):

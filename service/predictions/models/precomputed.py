@@ -130,7 +130,7 @@ def _parse_probability(probability: Any) -> float:
 
 
 def _find(predictions: Mapping[str, tuple[int, float]], name: str) -> tuple[int, float] | None:
-    """Return the prediction of an image by its name, or by its file name alone."""
+    """Return the prediction of an image, found by its name or else by its file name without folders."""
     return predictions.get(name) or predictions.get(name.rsplit("/", 1)[-1])
 
 

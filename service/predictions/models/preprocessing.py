@@ -104,7 +104,7 @@ def torchvision_preprocessing(model: str, transform: object) -> Preprocessing:
 
 
 def check_resized(image: Image.Image, shorter_side: float) -> None:
-    """Raise UnreadableImage if an image would be too large with a shorter side of this many pixels."""
+    """Raise UnreadableImage if an image would be too large after a resize of its shorter side to this many pixels."""
     pixels = shorter_side**2 * max(image.size) / min(image.size)
     if pixels > MAX_PIXELS:
         raise UnreadableImage(f"The resized image has {pixels:.0f} pixels. Expected at most {MAX_PIXELS:,} pixels.")

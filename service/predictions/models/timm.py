@@ -23,7 +23,7 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
 
     Raises:
         ModelNotFound: timm has no such model.
-        ModelRefused: The label space is not ImageNet-1k, or the model has other outputs.
+        ModelRefused: The label space is not ImageNet-1k, or the outputs of the model do not match it.
         Unavailable: The download failed.
     """
     name = full_name(rest)

@@ -128,7 +128,7 @@ class TorchPredictor:
         unreadable.log_rest()
 
     def _activate(self, model: str, label_space: LabelSpace | None) -> _ActiveModel:
-        """Return the model on its device, loaded if it is not the active one or its files have changed."""
+        """Return the model on its device. Load it if another model is active or if its files have changed."""
         model_id, label_space = parse_model_id(model), label_space or imagenet_1k()
         fingerprint = _fingerprint(model_id, self._policy)
         active = self._active
@@ -150,7 +150,7 @@ class TorchPredictor:
 
 
 def _fingerprint(model_id: ModelId, policy: ModelPolicy) -> tuple[object, ...]:
-    """Return the state (such as size and time) of a model's files in the operator's folder, including JSON files."""
+    """Return the names, sizes, times, and inodes of a model's weights and JSON files in the operator's folder."""
     if model_id.source not in FOLDER_SOURCES or policy.folder is None:
         return ()
     path = policy.folder / model_id.rest.partition("#")[0]

@@ -37,8 +37,8 @@ from service.predictions.models.transformers_files import (
 from service.storage import temporary_folder
 
 REFUSED_TYPES = {
-    "timm_wrapper": "It wraps a model of timm. Use the model ID hf-hub:ORG/REPO.",
-    "shieldgemma2": "It is no classifier of its own classes. Upload predictions.",
+    "timm_wrapper": "Such a model wraps a model of timm. Use the model ID hf-hub:ORG/REPO.",
+    "shieldgemma2": "Such a model does not predict a fixed set of classes. Upload predictions.",
 }
 
 
@@ -60,7 +60,7 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
 
     Raises:
         ModelNotFound: The hub has no such repository or revision.
-        ModelRefused: The repository is no image classifier with safetensors, or has other classes.
+        ModelRefused: The repository is not an image classifier with safetensors, or its classes do not match.
         Unavailable: The hub cannot be reached.
     """
     model, hub_model = f"transformers:{rest}", parse_hub_model(rest)
@@ -81,7 +81,7 @@ def load_folder(
     """Return the model in a folder. `name` is the name of its weights file.
 
     Raises:
-        ModelRefused: The files are no image classifier of transformers, or the classifier has other classes.
+        ModelRefused: The files are no image classifier of transformers, or the classes do not match the label space.
     """
     raw = remove_code(read_object(model, folder / CONFIG))
     config = _create_config(model, raw)

@@ -47,7 +47,7 @@ def is_transformers_config(config: object) -> bool:
 
 
 def remove_code(value: Any) -> Any:
-    """Return a JSON value without the keys REMOVED_KEYS and those that begin with an underscore, at any depth."""
+    """Return a JSON value without REMOVED_KEYS and without keys that begin with an underscore, at any depth."""
     if isinstance(value, dict):
         return {
             key: remove_code(entry)
@@ -68,7 +68,7 @@ def check_num_labels(model: str, value: Any) -> None:
 
 
 def read_shards(model: str, index: Path) -> list[str]:
-    """Return the names of the weights files that an index lists; raise ModelRefused for any other name."""
+    """Return the names of the weights files that an index lists; raise ModelRefused for a name of another form."""
     weight_map = read_object(model, index).get("weight_map")
     names = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
     invalid = [name for name in names if not _SHARD.fullmatch(name)]

@@ -37,7 +37,7 @@ def read_weights(path: Path, model: str) -> dict[str, torch.Tensor]:
 
 
 def count_outputs(state: dict[str, torch.Tensor], module: torch.nn.Module, default: int) -> int:
-    """Return the number of outputs of a classifier according to its weights; `default` if they do not show it."""
+    """Return the number of outputs that the weights of a classifier show; `default` if they do not show a number."""
     names = pretrained_config(module).get("classifier")
     name = names if isinstance(names, str) else (names or ("",))[0]
     weight = state.get(f"{name}.weight")

@@ -1,7 +1,7 @@
 """A cache of pictures in a folder that several processes share. It removes the least recently used files.
 
 A file contains the SHA-256 of its content, and then the content. Its modification time is the time of the last use. All
-writes hold a lock, so that the size of the folder stays within its bound. A process that is killed leaves at most a
+writes hold a lock, so that the folder does not exceed its maximum size. A process that is killed leaves at most a
 temporary file, and a recorded total size that is too large by one file.
 """
 
@@ -78,7 +78,7 @@ class PictureCache:
         return self._folder / key[:2] / key[2:]
 
     def _reserve(self, size: int) -> None:
-        """Add a size to the total. If the total would exceed the bound, remove files first."""
+        """Add a size to the total. If the total would exceed the maximum size, remove files first."""
         total = self._read_total()
         total = self._measure() if total is None else total
         if total + size > self._max_bytes:

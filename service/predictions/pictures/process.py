@@ -123,7 +123,7 @@ class DecoderProcess:
         return service_end
 
     def _end(self) -> str:
-        """End the process. If it had already ended, return how; otherwise, return an empty text."""
+        """End the process. If it had already ended, describe its exit; otherwise, return an empty text."""
         process, self._process = self._process, None
         channel, self._channel = self._channel, None
         if channel is not None:

@@ -1,6 +1,6 @@
 """Checks of an untrusted Arrow stream before Arrow reads the data in it.
 
-Arrow decompresses buffers, which can become a thousand times as large, and has no option to refuse compressed ones.
+Arrow decompresses buffers, which can then be a thousand times as large, and has no option to refuse compressed buffers.
 """
 
 import struct
@@ -34,7 +34,7 @@ def _check(reader: pa.ipc.MessageReader) -> None:
 
 
 def _is_compressed(metadata: bytes) -> bool:
-    """Return whether a batch is compressed. Arrow must have verified the FlatBuffers of the message before."""
+    """Return whether a batch is compressed. Arrow must already have verified the FlatBuffers of the message."""
     (message,) = struct.unpack_from("<I", metadata)
     field = _field_position(metadata, message, HEADER)
     if not field:

@@ -23,10 +23,13 @@ class _Ticket:
 
 
 class FairQueue(Generic[Resource]):
-    """Lends resources. A free resource goes to the waiting caller that uses the fewest; ties go to the oldest call."""
+    """Lends resources to callers.
+
+    A free resource goes to the waiting caller that uses the fewest resources. In a tie, it goes to the oldest call.
+    """
 
     def __init__(self, resources: Sequence[Resource], wait_seconds: float) -> None:
-        """Create a queue for `resources`. A call waits at most `wait_seconds` for one."""
+        """Create a queue for `resources`. A call waits at most `wait_seconds` for a resource."""
         self._idle = list(resources)
         self._wait_seconds = wait_seconds
         self._num_used: Counter[str] = Counter()  # number of used resources by caller

@@ -45,7 +45,7 @@ def decode_request(content: bytes) -> ParseRequest:
 
 
 def encode_child(pid: int) -> bytes:
-    """Encode the event that a process waits for a file."""
+    """Encode the event that a new process is waiting for a file."""
     return json.dumps({"pid": pid}).encode()
 
 

@@ -111,7 +111,7 @@ class ParserProcess:
             os.close(output)
 
     def _ask(self, request: bytes, descriptors: list[int], is_cancelled: Callable[[], bool]) -> bytes:
-        """Send a request to the waiting process, and return its answer; empty if the process ended without one."""
+        """Send a request to the waiting process; return its answer, or b"" if the process ended without an answer."""
         pid, channel = self._next_process()
         with channel:
             socket.send_fds(channel, [request], descriptors)
@@ -142,7 +142,7 @@ class ParserProcess:
                 return number, descriptors
 
     def _receive_answer(self, channel: socket.socket, pid: int, is_cancelled: Callable[[], bool]) -> bytes:
-        """Return the answer of a process, empty if it has ended; raise an error if it exceeds a limit."""
+        """Return the answer of a process, or b"" if the process ended; raise an error if it exceeds a limit."""
         deadline = time.monotonic() + self._limits.wall_seconds
         channel.settimeout(POLL_SECONDS)  # a timeout, because select() fails for descriptors from 1024 on
         while True:

@@ -24,7 +24,7 @@ class BoundedStream:
         self._buffer = b""
 
     def limit(self, limit: int, message: str) -> None:
-        """Lower the limit of the bytes that are not yet consumed to `limit`, unless it is already lower."""
+        """Allow at most `limit` more bytes to be consumed. A lower existing limit stays in effect."""
         remaining = limit - len(self._buffer)
         if remaining < self._remaining:
             self._remaining, self._message = remaining, message
@@ -35,7 +35,7 @@ class BoundedStream:
         return self._buffer[:size]
 
     def read_at_least(self, size: int) -> bytes:
-        """Return at least `size` bytes, including all that are already received; fewer bytes at the end."""
+        """Return all received bytes, and receive more until there are at least `size`; fewer at the end."""
         pieces, length = [self._buffer], len(self._buffer)
         self._buffer = b""
         while length < size and (piece := self._read_piece(CHUNK)):

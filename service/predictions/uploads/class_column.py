@@ -77,7 +77,7 @@ def _to_int64(column: pa.Array) -> NDArray[np.int64]:
 
 
 def _classes_of_numbers(values: NDArray[np.int64], label_space: LabelSpace) -> NDArray[np.int64]:
-    """Return the class of each number, -1 if unknown. As for texts, a number that is no ID or name is an index."""
+    """Return the class of each number, -1 if unknown. A number that is not an ID or a name is an index."""
     classes = np.where((values < 0) | (values >= label_space.num_classes), -1, values)
     if label_space.numbers:
         numbers = np.array(sorted(label_space.numbers.items()), dtype=np.int64)
@@ -87,7 +87,7 @@ def _classes_of_numbers(values: NDArray[np.int64], label_space: LabelSpace) -> N
 
 
 def _plain_indices(column: pa.Array, label_space: LabelSpace) -> NDArray[np.int16] | None:
-    """Return the classes if every text is a decimal index, and not also an ID or name; otherwise, return None.
+    """Return the classes if every text is a decimal index and no text is also an ID or name; otherwise, None.
 
     Arrow also parses hexadecimal numbers and -0. The comparison of lengths finds them: these texts are longer than the
     decimal form of their number.

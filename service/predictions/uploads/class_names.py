@@ -19,7 +19,7 @@ def read_class_names(reader: JsonReader, key: str) -> dict[str, str]:
             COCO), or a mapping of positions or IDs to names.
 
     Raises:
-        InvalidUpload: The value is something else, has a position or an ID twice, or has too many names.
+        InvalidUpload: The value has another form, has a position or an ID twice, or has too many names.
     """
     is_array = reader.peek() == "["
     names: dict[str, str] = {}
@@ -35,7 +35,7 @@ def read_class_names(reader: JsonReader, key: str) -> dict[str, str]:
             index, name = value.get("id", position), value.get("name")
         if not (_is_index(index) and isinstance(name, str | int) and not isinstance(name, bool)):
             shown = value if number is None else {number: value}
-            raise _invalid(key, f"has {shown!r:.60}, which is no name of a class")
+            raise _invalid(key, f"has {shown!r:.60}, which is not a class name")
         if str(index) in names:
             raise _invalid(key, f"has the class {index!s:.20} twice")
         names[str(index)] = str(name)

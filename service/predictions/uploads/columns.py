@@ -1,7 +1,7 @@
 """The names of columns (CSV, Parquet) and keys (JSON) in uploads, and the choice of the columns to read.
 
 A role, such as the class, has names in several ranks. The first rank with a name in the file decides. For example, the
-class in `filename,label,pred` is `pred`, because `label` is the ground truth. Two names of one rank are an error.
+class in `filename,label,pred` is `pred`, because `label` is the ground truth. Two names of that rank are an error.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ def normalize_column(name: str) -> str:
 
 
 def is_known_column(name: str, *roles: Ranks) -> bool:
-    """Return whether a name belongs to one of the given roles; without arguments, to any role."""
+    """Return whether a name belongs to one of the given roles, or to any role if no roles are given."""
     known = roles or (FILE_NAME, NUMBER, CLASS, SCORES, PROBABILITY)
     return any(normalize_column(name) in rank for ranks in known for rank in ranks)
 
@@ -132,7 +132,7 @@ def _is_clear(predicted: str | None) -> bool:
 
 
 def _check_row_number(names: Sequence[str], index: str, terms: FormatTerms, line: int | None) -> None:
-    """Raise InvalidUpload if another name than `index`, which is before the file name, can also mean the class."""
+    """Raise InvalidUpload if both `index`, the column before the file name, and another column can mean the class."""
     labels = [name for name in names if normalize_column(name) in CLASS[-1]]
     if labels:
         raise InvalidUpload(

@@ -30,7 +30,7 @@ def recognizes(head: bytes) -> bool:
 
 
 def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
-    """Yield the rows block by block; raise InvalidUpload, InvalidRow, or TooLarge for far more rows than images."""
+    """Yield blocks of rows; raise InvalidUpload or InvalidRow for invalid content, TooLarge for far too many rows."""
     line = _read_first_line(content)
     header = parse_header(line)
     columns = header.columns
@@ -52,7 +52,7 @@ def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
 
 
 class _RaggedLines:
-    """Numbers lines, and collects those that have more or fewer columns than the header."""
+    """Numbers lines, and collects the lines that have more or fewer columns than the header."""
 
     def __init__(self, columns: int, first_line: int) -> None:
         self.columns = columns
@@ -71,7 +71,7 @@ class _RaggedLines:
         return "skip"
 
     def number_lines(self, count: int) -> NDArray[np.int64]:
-        """Return the line numbers of the `count` valid rows of a block. The next call is for the next block."""
+        """Return the line numbers of the `count` valid rows of the current block, and advance to the next block."""
         skipped = self.lines[bisect_left(self.lines, self.next_line) :]
         lines = np.arange(self.next_line, self.next_line + count + len(skipped))
         self.next_line += len(lines)
@@ -85,7 +85,7 @@ class _RaggedLines:
 
 
 class _BlockParser:
-    """Parses blocks of complete lines: the columns that Errata reads, as text, and file names as bytes."""
+    """Parses blocks of complete lines. File names become bytes; the other columns that Errata reads become text."""
 
     def __init__(self, header: Header, ragged: _RaggedLines) -> None:
         columns = header.columns

@@ -68,7 +68,7 @@ def _is_row(line: bytes) -> bool:
 
 
 def read(content: BoundedStream, images: int, num_classes: int) -> Iterator[NamedRows]:
-    """Yield the rows; raise InvalidUpload, InvalidRow, or TooLarge for far more rows than images."""
+    """Yield the rows; raise InvalidUpload or InvalidRow for invalid content, or TooLarge for far too many rows."""
     text = content.read().decode(errors="replace").removeprefix(BOM)
     reader = JsonReader(text, VALUES_PER_IMAGE * (images + MAX_WRONG))
     document = _Document(reader, images, num_classes)
@@ -135,7 +135,7 @@ class _Document:
         return block.to_rows(self._parser.columns, tuple(self._parser.assumptions))
 
     def _has_columns(self) -> bool:
-        """Return whether the keys of the document are columns, including one with file names or numbers of images."""
+        """Return whether the keys of the document are columns, and one column has file names or image numbers."""
         reader = JsonReader(self._reader.text, VALUES_PER_IMAGE * (self._images + MAX_WRONG))
         for key in reader.iterate_object():
             if is_known_column(key, FILE_NAME, NUMBER) and key.lower() not in OTHER:
@@ -156,7 +156,8 @@ class _Document:
     def _read_class_names(self, key: str) -> None:
         if self._has_indices:
             raise InvalidUpload(
-                f"The list of class names {key!r} comes after classes that are indices. Write it before them.",
+                f"The list of class names {key!r} comes after classes that are indices. Write the list "
+                "before the classes.",
                 field="predicted_class",
             )
         self._class_names = read_class_names(self._reader, key)
@@ -203,7 +204,7 @@ class _Document:
             yield self.to_rows()
 
     def _to_record(self, key: str | None, value: Any, number: int) -> dict[str, Any]:
-        """Return a row as an object. The row is a value of a mapping (with its key) or of an array."""
+        """Return a row as an object. The row is a value from a mapping (with its key) or from an array."""
         if key is not None:
             if isinstance(value, dict) and any(is_known_column(name, CLASS) for name in value):
                 return {NAME: key} | {

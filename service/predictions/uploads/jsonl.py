@@ -30,7 +30,7 @@ def recognizes(head: bytes) -> bool:
 
 
 def read(content: Readable, images: int, num_classes: int) -> Iterator[NamedRows]:
-    """Yield the rows; raise InvalidUpload, InvalidRow, or TooLarge for far more lines than images.
+    """Yield the rows; raise InvalidUpload or InvalidRow for invalid content, or TooLarge for far too many lines.
 
     Lines are counted before parsing, because a small parsed object takes a hundred times its size in memory.
     """
@@ -40,7 +40,7 @@ def read(content: Readable, images: int, num_classes: int) -> Iterator[NamedRows
 
 
 def _read_uniform(text: bytes) -> NamedRows | None:
-    """Return the rows if each line is an object with the types of the first one; otherwise None."""
+    """Return the rows if each line is an object with the same value types as the first object; otherwise None."""
     lines = text.count(b"\n") + (not text.endswith(b"\n"))
     if not text.startswith(b"{") or text.count(b"\n{") + 1 != lines:
         return None

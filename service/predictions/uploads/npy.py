@@ -30,7 +30,7 @@ def recognizes(head: bytes) -> bool:
 
 
 def read(content: Readable, expected: tuple[int, int], classes: Sequence[int] | None) -> OrderedRows:
-    """Return the class of each row. Of several classes in a row, it is the first; of scores, the highest.
+    """Return the class of each row: the first of several classes, or the class with the highest score.
 
     Args:
         content: The file.
@@ -89,9 +89,9 @@ def read_header(content: Readable, label: str) -> Header:
 
 
 def read_class_rows(content: Readable, header: Header, expected: tuple[int, int], label: str) -> OrderedRows:
-    """Return an (N,) array of class indices, or the first of (N, K) indices.
+    """Return the (N,) class indices of an (N,) array, or the first column of an (N, K) array.
 
-    Unsigned values over the maximum of int64 become that maximum.
+    Unsigned values above the maximum of int64 become this maximum.
     """
     shape, dtype, is_fortran = header
     num_images, _ = expected

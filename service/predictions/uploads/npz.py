@@ -1,4 +1,4 @@
-"""npz, in the form of preds.npz of the paper: top1 (N,), and optionally probs (N, C); or only scores.
+"""npz in the form of the paper's preds.npz (top1 (N,), and optionally probs (N, C)), or with only scores.
 
 Other arrays are ignored.
 """
@@ -77,7 +77,7 @@ def read(content: BinaryIO, expected: tuple[int, int], classes: Sequence[int] | 
 
 
 def _find_arrays(names: Collection[str]) -> tuple[str | None, str | None]:
-    """Return the names of the arrays with classes and with scores, at least one of them; raise InvalidUpload."""
+    """Return the names of the arrays with classes and with scores; raise InvalidUpload if both are missing."""
     top1, scores = (next((name for name in known if f"{name}.npy" in names), None) for known in (TOP1, SCORES[0]))
     if top1 or scores:
         return top1, scores
@@ -132,11 +132,11 @@ def _read_arrays(
     if not num_different:
         return rows
     rest = f"the best class of {scores_name}: {num_different}. Errata uses {top1_name}."
-    return replace(rows, warnings=(f"Rows of {top1_name} that are not {rest}",))
+    return replace(rows, warnings=(f"Rows in which {top1_name} is not {rest}",))
 
 
 def _roles(top1_name: str | None, scores_name: str | None) -> list[tuple[str, str]]:
-    """Return the arrays that have another name than the standard one, and their roles."""
+    """Return the names of the arrays without a standard name, with their roles."""
     roles = [(top1_name, "the classes"), (scores_name, "the scores")]
     return [(name, role) for name, role in roles if name and (name not in ("top1", "probs") or top1_name is None)]
 

@@ -92,7 +92,7 @@ def check_other_formats(head: bytes) -> None:
 
 
 def check_zip_members(names: Sequence[str]) -> None:
-    """Raise InvalidUpload with a remedy if a ZIP archive contains no predictions by the names of its first files."""
+    """Raise InvalidUpload with a remedy if the first file names in a ZIP archive show that it has no predictions."""
     for name in names[:MAX_NAMES]:
         _check(ZIP_FORMATS, name.encode(errors="replace"))
 

@@ -51,7 +51,7 @@ def read(content: BinaryIO, limit: int, num_images: int, num_classes: int) -> It
 
     Raises:
         InvalidUpload: The file is damaged, or a column is missing or has the wrong type.
-        TooLarge: The rows unpack to more than `limit`, or are far more than the images.
+        TooLarge: The rows unpack to more than `limit`, or there are far more rows than images.
     """
     try:
         _check_footer(content)
@@ -158,7 +158,7 @@ def _check_types(schema: pa.Schema, columns: Columns) -> list[str]:
 
 
 def _path_field(kind: pa.DataType) -> str:
-    """Return the field with the path in a struct of an image, as in data sets of Hugging Face; empty if none."""
+    """Return the name of the path field in an image struct of a Hugging Face data set; empty for other types."""
     return "path" if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0 else ""
 
 

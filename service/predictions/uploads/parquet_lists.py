@@ -91,7 +91,7 @@ def top_of_lists(
 
 
 def with_probabilities(blocks: list[NamedRows], scores: ScoreProbabilities) -> Iterator[NamedRows]:
-    """Yield all blocks of a file with the probabilities of their scores. If any row is wrong, add no probabilities."""
+    """Yield all blocks of a file, with the probabilities from their scores unless any row of the file is wrong."""
     probability, notes = (None, ()) if any(block.num_wrong for block in blocks) else scores.finish()
     start = 0
     for block in blocks:
@@ -104,7 +104,9 @@ def with_probabilities(blocks: list[NamedRows], scores: ScoreProbabilities) -> I
 def _best_of_scores(
     column: pa.Array, is_wrong: Mask, num_classes: int, name: str, probabilities: ScoreProbabilities | None
 ) -> TopOfLists:
-    problem = f"A list of column {name!r:.80} does not have {num_classes:,} scores, one for each class. Write all."
+    problem = (
+        f"A list of column {name!r:.80} does not have {num_classes:,} scores, one for each class. Write all scores."
+    )
     values = column.filter(pa.array(~is_wrong)).flatten()
     scores = np.asarray(values.cast(pa.float32()) if values.type == pa.float16() else values)
     scores = scores.reshape(-1, num_classes)

@@ -13,7 +13,7 @@ from service.domain import Classes
 MAX_WRONG = 10_000  # unreadable rows after which a reader stops
 MAX_VIOLATIONS = 10  # violations that an error lists
 MAX_INT64 = np.iinfo(np.int64).max  # larger integers become this value, and not a negative number
-SOME_MISSING = "Some rows have no probability, so none is used."
+SOME_MISSING = "Some rows have no probability, so Errata uses no probabilities."
 
 
 @dataclass(frozen=True)

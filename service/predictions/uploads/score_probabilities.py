@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LOGITS = "The scores are logits, so the probabilities are their softmax."
-NO_PROBABILITIES = "The scores are neither probabilities nor logits, so they are only compared."
+NO_PROBABILITIES = "The scores are neither probabilities nor logits, so Errata derives no probabilities from them."
 TOLERANCE = 1e-2  # tolerance of the sum of the probabilities of an image
 
 
@@ -37,7 +37,7 @@ class ScoreProbabilities:
             self._softmax.append(_softmax(block, scores))
 
     def finish(self) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
-        """Return the probability of each prediction, (N,), or None, and the assumptions made."""
+        """Return the probability of each prediction, (N,) or None if unavailable, and the assumptions made."""
         if not self._num_rows:
             return None, ()
         if not self._is_logits and self._num_distributions == self._num_rows:
@@ -50,12 +50,12 @@ class ScoreProbabilities:
 
 
 def scores_of(block: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.floating]:
-    """Return the score of one class in each row, (n,). An index out of range means the nearest valid class."""
+    """Return the score of one class in each row, (n,). An index out of range stands for the nearest valid one."""
     return np.take_along_axis(block, np.clip(classes, 0, block.shape[1] - 1)[:, None], axis=1)[:, 0]
 
 
 def _softmax(block: NDArray[np.floating], scores: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the softmax of one score of each row of a block."""
+    """Return the softmax probability of one score in each row of a block."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         best = block.max(axis=1)
         return np.asarray(np.exp(scores - best) / np.exp(block - best[:, None]).sum(axis=1))

@@ -25,7 +25,7 @@ def parse_subset(text: str, names: pa.Array, dataset: str) -> Mask:
         dataset: Name of the data set.
 
     Raises:
-        InvalidUpload: The file has no names, or far more than the data set has images.
+        InvalidUpload: The file has no names, or has far more names than the data set has images.
         InvalidRow: A name matches no image of the data set, or several images; `violations` has the lines.
     """
     lines = [line.strip() for line in text.removeprefix("\ufeff").split("\n")]

@@ -1,4 +1,4 @@
-"""The predicted class in a value with several: a list of classes, of scores, or of objects with label and score."""
+"""The predicted class of a list of classes, of scores, or of objects with a label and a score."""
 
 import math
 import re
@@ -18,7 +18,7 @@ MAX_DEPTH = 4  # maximum depth of lists and objects around a class
 NO_SCORES = "All scores are minus infinity. Write the scores of the model, or leave the image out."
 FIRST_COUNTS = "Of several classes of an image, the first is the prediction."
 BEST_SCORE = "The predicted class is the one with the highest score."
-ONLY_COMPARED = "Lists of scores in JSON that are no probability distributions are only compared."
+ONLY_COMPARED = "Errata derives no probabilities from lists of scores in JSON that are not probability distributions."
 NAN = "The scores contain NaN. Replace NaN before you save them, for example with numpy.nan_to_num."
 _TEXT = r"""(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<plain>[^\s,\[\]{}()'"]+))"""
 _LIST = rf"^\s*[\[(]\s*{_TEXT}"
@@ -29,7 +29,7 @@ _INTEGERS, _NUMBER = re.compile(r"[\[(][0-9\s,]*[\])]"), re.compile(r"[0-9]{1,9}
 
 @dataclass(frozen=True)
 class TopClass:
-    """The prediction of a value."""
+    """The prediction that a value contains."""
 
     value: str | int
     probability: float | None = None
@@ -41,7 +41,7 @@ def top_class(value: Any, num_classes: int, depth: int = 0) -> TopClass:
 
     Args:
         value: A class, a list of classes, a list of scores of all classes, an object with a label and a score, a
-            list of them, or a list of lists such as [ID, name, score].
+            list of such objects, or a list of lists such as [ID, name, score].
         num_classes: Number of classes of the label space.
         depth: Number of lists and objects around this value.
 
@@ -98,7 +98,7 @@ def _are_scores(values: list[Any], num_classes: int) -> bool:
 
 
 def check_distinct(values: Sequence[Any]) -> None:
-    """Raise ValueError if values are integers with a repeated one, so that they are no list of classes."""
+    """Raise ValueError if values are integers and one is repeated, because they are then not a list of classes."""
     if {type(value) for value in values} == {int} and len({*values}) < len(values):
         raise ValueError(
             "The list of classes has a class twice. Write the class itself instead of a vector of zeros and ones."

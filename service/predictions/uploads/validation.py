@@ -185,7 +185,7 @@ class _Assembly:
         return Predictions(self._top1, self._probability, answers=answers)
 
     def _check_other_dataset(self, violations: list[Violation]) -> None:
-        """Raise InvalidRow if the unknown names are those of another data set, or if all names are unknown."""
+        """Raise InvalidRow if another data set has the unknown names, or if all names are unknown."""
         unknown, total = self._num_unknown, self._count
         names = "The only file name is not" if total == 1 else f"None of the {total:,} file names is"
         if unknown < total:
@@ -242,7 +242,7 @@ class _Assembly:
         return np.where(numbers < 0, -1, positions[numbers])
 
     def _note_matches(self, names: pa.Array, rows: NDArray[np.intp], images: NDArray[np.int64]) -> None:
-        """Count names that match only by the end of the path or without the extension, and store an example."""
+        """Count names that match only by the end of the path or without the extension, and store the first one."""
         self._num_matched += len(rows)
         if len(rows) and not self._matched[0]:
             row = int(rows[0])
@@ -264,7 +264,7 @@ class _Assembly:
         return classes
 
     def _number_answers(self, block: NamedRows) -> NDArray[np.int32]:
-        """Return the number of the answer of each row, (n,)."""
+        """Return the number of each row's answer, (n,)."""
         if self._answers is None:
             create = self._layout.create_matcher or partial(AnswerMatcher, self._layout.label_space)
             self._answers = AnswerCollector(create(), len(self._top1))
@@ -272,7 +272,7 @@ class _Assembly:
         return self._answers.number(encoded.dictionary.to_pylist()).take(np.asarray(encoded.indices))
 
     def _classes_of_answers(self, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the classes of answers by their numbers, (n,); NO_CLASS for an answer without one."""
+        """Return the class of each numbered answer, (n,); NO_CLASS for an answer without exactly one class."""
         assert self._answers is not None, "This is a bug: answers have numbers before classes"
         return self._answers.classes_of(numbers)
 

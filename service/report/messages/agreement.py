@@ -5,10 +5,12 @@ from errata.messages import format_count, format_percentage
 from service.domain import Agreement, ErrorType, Severity, TypeAgreement
 
 CAPTION = (
-    "How often experts agree with an error type, over the predictions of two models that experts judged "
-    "(imagenet-mistakes), with the default superclasses on imagenet. It does not depend on this model."
+    "How often experts agree with an error type. The experts judged the predictions of two models (imagenet-mistakes); "
+    "the error types use the default superclasses of imagenet. This model does not affect the table."
 )
-NOT_INDEPENDENT = "The rule for non-prototypical errors reads a list by the same experts, so it is not independent."
+NOT_INDEPENDENT = (
+    "The rule for non-prototypical errors reads a list by the same experts, so its agreement is not independent."
+)
 
 
 def type_note(error_type: ErrorType, values: TypeAgreement) -> str:

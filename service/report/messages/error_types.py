@@ -66,7 +66,7 @@ def summary_sentence(
 
 
 def error_noun(summary: Summary) -> str:
-    """Return the name of the verdicts that are not correct: without rejected targets, they are the top-1 errors."""
+    """Return the name of the errors: "error" if labels reject targets, otherwise "top-1 error"."""
     return "error" if summary.num_rejected_targets else "top-1 error"
 
 
@@ -79,9 +79,9 @@ def label_preference_note(num_preferred: int, total: int) -> str:
 
 
 def multi_label_accuracy_note(over_images: float | None) -> str:
-    """Describe multi-label accuracy, with its value over images, a fraction of 1."""
+    """Describe multi-label accuracy. `over_images` is its mean over images, a fraction of 1."""
     return (
-        "The prediction is any label of the image. Mean over target classes; over images: "
+        "The prediction is one of the image's labels. This is the mean over target classes; the mean over images is "
         f"{format_percentage(over_images)}."
     )
 

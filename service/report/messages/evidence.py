@@ -50,7 +50,7 @@ EVIDENCE_TEXTS = (
     "Versions of evidence",
     "Models judged with the base only: {count}. To judge them again, run:",
     "base",
-    "The default, or, if it comes from reviews, its base",
+    "The default evidence, or its base if the default was built from reviews",
     "reviewers that must have voted on a class, at least",
     "Build evidence from reviews",
     "Build",

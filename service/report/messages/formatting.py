@@ -1,4 +1,4 @@
-"""Formats of changes and gains, which only the report has; see `errata.messages` for the others."""
+"""Formats of changes and gains, which only the report uses; `errata.messages` has all other formats."""
 
 from errata.messages import MISSING, format_change, format_p_value, format_points, format_range
 

@@ -36,20 +36,20 @@ MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded
 COVERAGE = "share of evaluated images with a prediction"
 MINIMUM_COVERAGE = "minimum coverage"  # name of the bound of a policy on the coverage
 WHOLE_ANALYSIS = "the analysis"
-MISSING_BASELINE = "The policy bounds changes, but no earlier version exists to compare with."
+MISSING_BASELINE = "The policy has bounds on changes, but no earlier version exists to compare with."
 MISSING_POLICY = "The rule that started the analysis has no policy. Add 'policy' to the rule in ERRATA_REGISTRIES."
 ANALYSIS_PENDING = "The analysis is not finished."
 ANALYSIS_WITHOUT_RESULT = "The analysis failed or was canceled."
 _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.FEW_SAMPLES: "too few samples",
-    UndecidedReason.ABSTAINED: "the rule of a bounded error type has no evidence",
+    UndecidedReason.ABSTAINED: "the rule of an error type in the bound has no evidence",
     UndecidedReason.OTHER_EVIDENCE: "the baseline uses another data set or other evidence; run 'errata reanalyze'",
     UndecidedReason.WIDE_INTERVAL: "the confidence interval of the change contains the bound",
     UndecidedReason.INEXACT_VALUE: "without the missing evidence, the value can be on the other side of the bound",
     UndecidedReason.NO_VALUE: "the value is not available",
     UndecidedReason.UNKNOWN_SLICE: "the data set has no such slice, or the analysis is a folder, which has no slices",
     UndecidedReason.OTHER_IMAGES: "the analysis and its baseline cover different images, and the measure is not known "
-    "for the common ones",
+    "for the common images",
     UndecidedReason.NOT_FINISHED: "the analysis or its baseline is not finished",
     UndecidedReason.ENDED_WITHOUT_RESULT: "the analysis or its baseline failed or was canceled",
 }
@@ -143,7 +143,7 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
 
 
 def _num_decimals(value: float | None, bound: Bound) -> int:
-    """Return the decimals that distinguish a percentage from its bounds: 12.001 % for a bound of 12.00 %."""
+    """Return how many decimals distinguish a percentage from its bounds: 3 for 12.001 % and a bound of 12.00 %."""
     limits = [limit for limit in (bound.min, bound.max) if limit is not None and limit != value]
     for decimals in range(MIN_DECIMALS, MAX_DECIMALS):
         if value is None or all(f"{100 * value:.{decimals}f}" != f"{100 * limit:.{decimals}f}" for limit in limits):

@@ -79,7 +79,7 @@ def change_name(change: str) -> str:
 
 
 def baseline_note(name: str, error_type: ErrorType) -> str:
-    """Describe the prediction of the baseline, a class, and its error type."""
+    """Describe the prediction of the baseline: the name of the predicted class, and the error type."""
     return f"before: {name} ({error_type.title})"
 
 

@@ -68,8 +68,8 @@ COLUMN_NAMES: Mapping[str, str] = {  # columns of the list by the name of their 
     "severe_error_rate": "severe error rate",
 }
 _TEXTS = (
-    "95 % confidence intervals of the change from A to B: a paired bootstrap over images; for error types the "
-    "score test, not adjusted for multiple comparisons.",
+    "95 % confidence intervals of the change from A to B, from a paired bootstrap over images. The intervals of error "
+    "types come from the score test, and are not adjusted for multiple comparisons.",
     "95 % interval",
     "A",
     "Accuracies on the axes are measured on all evaluated images, even if you select a group.",
@@ -386,7 +386,7 @@ def list_caption(first: int, count: int, total: int, limit: int) -> str:
     """Describe a page of the list.
 
     Args:
-        first: Number of analyses before the page; any number over `limit` if there are more.
+        first: Number of analyses before the page; any number over `limit` means only that there are more than `limit`.
         count: Number of analyses on the page.
         total: Number of all analyses; `limit` + 1 if there are more than `limit`, and they were not counted.
         limit: Number up to which analyses are counted.

@@ -125,6 +125,6 @@ def queue_text(total: int, num_reviewed: int, num_models: int, min_agreement: in
     rule = (
         f"A class is suggested if {min_agreement} of them predict it."
         if num_models >= min_agreement
-        else (f"{min_agreement} are necessary to suggest classes.")
+        else (f"At least {min_agreement} models are necessary to suggest classes.")
     )
     return f"{pluralize(total, 'image')} to review, {num_reviewed:,} reviewed. {models}. {rule}"

@@ -32,8 +32,9 @@ from service.domain import (
 from service.report.messages.coverage import partial_models_note
 
 CUSTOM_SUPERCLASSES_NOTE = (
-    "The reference models were evaluated with the superclasses of the paper, and this evidence is not known to use the "
-    "same ones. Fine-grained errors and the types after it are therefore not compared with the reference models."
+    "The reference models were evaluated with the superclasses of the paper. It is not known whether this evidence "
+    "uses them. Fine-grained errors and the error types after them are therefore not compared with the "
+    "reference models."
 )
 PORTIONS_NOTE = (
     "As in the paper, class overlaps and missing multi-labels are portions of the top-1 errors, by top-1 accuracy. The "
@@ -86,7 +87,7 @@ def axis_name(axis: Axis) -> str:
 
 
 def portion_name(metric: Metric) -> str:
-    """Return what a metric is a portion of; empty for an accuracy."""
+    """Return the name of the errors of which a metric is a portion; empty for an accuracy."""
     return _PORTIONS_OF[AXES[metric]] if metric in PORTIONS else ""
 
 
@@ -117,7 +118,7 @@ def _is_higher(percentile: float) -> bool:
 
 
 def _percent(share: float) -> int:
-    """Return a share of the reference models in percent; their quantiles end at 1 and 99 %."""
+    """Return a share of the reference models in percent, at least 1 and at most 99, the range of known quantiles."""
     return min(99, max(1, round(100 * share)))
 
 

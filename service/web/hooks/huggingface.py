@@ -1,6 +1,7 @@
 """Hugging Face webhooks, which have a plain secret in a header.
 
-A commit on main or a tag is a new version, named by the commit. Pull requests, which anyone can open, are ignored.
+Each commit that is pushed to `main` or tagged is a new version, named by the commit hash. Pull requests are ignored,
+because anyone can open them.
 """
 
 import re
@@ -43,7 +44,7 @@ def model_id(event: RegistryEvent) -> str:
 
 
 def _iterate_events(refs: Iterable[Mapping[str, Any]], model: str, delivery: str) -> Iterator[RegistryEvent]:
-    """Yield an event for each pushed commit of the branch `main` or of a tag; deletions have none."""
+    """Yield an event for each new commit of the branch `main` or of a tag; a deleted tag or branch yields no event."""
     for ref in refs:
         name, commit = ref["ref"], ref["newSha"]
         if commit is None or not (name == "refs/heads/main" or name.startswith("refs/tags/")):

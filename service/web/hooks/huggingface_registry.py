@@ -57,7 +57,7 @@ class HuggingFaceRegistry:
         return huggingface.model_id(event)
 
     def resolve(self, event: RegistryEvent) -> RegistryEvent | None:
-        """Return the event; None if its commits change only the model card, as a merged result of Errata does."""
+        """Return the event; None if its commits change only the model card, as a merged pull request of Errata does."""
         if not event.previous:
             return event
         try:

@@ -209,7 +209,7 @@ def test_pages_and_the_next_image_follow_the_order(backend: Backend, demo: Bundl
 
 def test_invalid_requests_are_refused(backend: Backend, demo: Bundle) -> None:
     analysis = analyze(backend, demo, {})
-    with pytest.raises(InvalidRequest, match="Expected one of 'imagenet-real'"):
+    with pytest.raises(InvalidRequest, match="Expected an analysis of 'imagenet-real'"):
         review_queue(backend.ports.stores, "imagenet-real", analysis.id)
     with pytest.raises(InvalidRequest, match="Invalid page"):
         review_queue(backend.ports.stores, "demo", limit=0)

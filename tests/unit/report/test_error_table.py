@@ -247,7 +247,7 @@ def test_pairs_overlaps_and_texts_are_stored_once() -> None:
     )
 
     assert plain["experts"] == {
-        "1": "Experts judged this prediction: spurious correlation, borderline. The verdict does not use this."
+        "1": "Experts judged this prediction: spurious correlation, borderline. The verdict does not use this judgment."
     }
     assert [item["agreement"] for item in plain["types"]] == [*[""] * 7, "Experts called 65 of 125 errors major."]
 

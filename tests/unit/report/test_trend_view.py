@@ -199,7 +199,7 @@ def test_charts_without_models_need_reference_models() -> None:
 
 def test_notes_match_the_content() -> None:
     assert view().notes == ()
-    assert "not known to use the same ones" in view(own_superclasses=True).notes[0]
+    assert "It is not known whether this evidence uses them." in view(own_superclasses=True).notes[0]
     (alone,) = view(curves=None, own_superclasses=True, points=(own(),)).notes
     assert alone.startswith("No published models exist for this data set. Percentiles are not available")
     assert alone.endswith("There are no other models yet.")

@@ -23,7 +23,7 @@ def test_no_text_is_no_file() -> None:
     ("row", "field", "problem"),
     [
         ("doggo,dogge", "class", "Class 'dogge' is no class"),
-        ("doggo,crane", "class", "Class 'crane' is no class, or can mean several"),
+        ("doggo,crane", "class", "Class 'crane' is not a class, or can mean several"),
         ("?!,1", "answer", "Answer '?!' has no letters or digits"),
         ("Fish,2", "answer", "Answer 'Fish' has another class on line 2"),
         ("tench, goldfish,n01484850", "answer", "Row 'tench, goldfish,n01484850' has too many columns. Quote answers"),

@@ -245,7 +245,7 @@ def test_probabilities_that_some_images_do_not_have_are_not_used(small, monkeypa
 
     assert upload.predictions.top1.tolist() == TWELVE
     assert upload.predictions.probability is None
-    assert upload.assumptions.count("Some rows have no probability, so none is used.") == 1
+    assert upload.assumptions.count("Some rows have no probability, so Errata uses no probabilities.") == 1
 
 
 @pytest.mark.parametrize("block", [4, 100])
@@ -289,7 +289,7 @@ def test_a_list_of_class_names_after_indices_is_rejected(small) -> None:
 
     error = small.rejection(json.dumps(document).encode())
 
-    assert "'classes' comes after classes that are indices. Write it before them." in error.message
+    assert "'classes' comes after classes that are indices. Write the list before the classes." in error.message
 
 
 def test_a_list_of_class_names_after_names_is_not_needed(small) -> None:
@@ -358,5 +358,5 @@ def test_lists_of_scores_have_probabilities_if_they_are_distributions(small, tot
     upload = small.parse(json.dumps(scores).encode())
 
     assert upload.predictions.top1.tolist() == TWELVE
-    notes = "Lists of scores in JSON that are no probability distributions are only compared." in upload.assumptions
-    assert notes == (upload.predictions.probability is None) == (total == 3)
+    note = "Errata derives no probabilities from lists of scores in JSON that are not probability distributions."
+    assert (note in upload.assumptions) == (upload.predictions.probability is None) == (total == 3)

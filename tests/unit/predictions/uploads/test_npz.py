@@ -75,7 +75,7 @@ def test_top1_takes_precedence_over_probs_and_differing_rows_are_counted(small, 
 
     assert result.predictions.top1.tolist() == TWELVE.tolist()
     assert len(result.warnings) == 1
-    assert result.warnings[0] == "Rows of top1 that are not the best class of probs: 3. Errata uses top1."
+    assert result.warnings[0] == "Rows in which top1 is not the best class of probs: 3. Errata uses top1."
 
 
 def test_a_warning_has_the_names_of_the_arrays(small, write) -> None:
@@ -83,7 +83,7 @@ def test_a_warning_has_the_names_of_the_arrays(small, write) -> None:
 
     result = small.parse(write.npz(preds=TWELVE, logits=logits), RowOrder.FILE_NAME)
 
-    assert result.warnings == ("Rows of preds that are not the best class of logits: 3. Errata uses preds.",)
+    assert result.warnings == ("Rows in which preds is not the best class of logits: 3. Errata uses preds.",)
 
 
 def test_probs_that_are_no_distributions_give_no_probability(small, write) -> None:
