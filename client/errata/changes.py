@@ -1,4 +1,4 @@
-"""Changes of error types, classes, and superclasses in a comparison, in one form."""
+"""Changes of error types, classes, and superclasses in a comparison, converted to one class, `Change`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

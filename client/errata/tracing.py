@@ -21,7 +21,7 @@ def method_names(*stubs: Any) -> Mapping[Any, str]:
 
 @contextmanager
 def trace_call(method: str) -> Iterator[tuple[tuple[str, str], ...]]:
-    """Record a block as the span of a call, and provide the metadata with the context of the span.
+    """Record the `with` block as the span of a call, and yield gRPC metadata that contains the context of the span.
 
     If the program has not imported OpenTelemetry, no current span can exist. Nothing is imported or recorded then.
 

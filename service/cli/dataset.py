@@ -39,7 +39,7 @@ dataset.add_command(propose)
 
 @dataset.command(examples=EXAMPLES)
 @dataset_options
-@click.option("--predictions", type=FILE, metavar="FILE", help="Predictions of a model, with --labels.")
+@click.option("--predictions", type=FILE, metavar="FILE", help="Predictions of a model to check. Requires --labels.")
 @click.option(
     "--dataset", default="my-data-set", help="A built-in data set, such as cifar-100, whose classes the labels use."
 )

@@ -27,7 +27,9 @@ errata dataset propose --classes classes.csv --encoder service.evidence.clip:Ope
 )
 @click.option("--classes", type=FILE, required=True, metavar="FILE", help="The classes, CSV or JSON.")
 @click.option("--labels", type=FILE, metavar="FILE", help="Labels of images, with --predictions.")
-@click.option("--predictions", type=FILE, metavar="FILE", help="Predictions of a model: use the classes it confuses.")
+@click.option(
+    "--predictions", type=FILE, metavar="FILE", help="Predictions of a model, whose confused classes are grouped."
+)
 @click.option(
     "--encoder",
     default="",

@@ -107,7 +107,8 @@ def _with_lists(path: Path, label_space: LabelSpace, field: str) -> LabelSpace:
     problems, lookup, text = Problems(path.name), ClassLookup(label_space), read_text(path, field)
     if text.lstrip().startswith("{"):
         raise InvalidEvidence(
-            f"{path.name} is a JSON file. For classes of your own, write a CSV file class,{field}.", field=field
+            f"{path.name} is a JSON file. For your own classes, write a CSV file with the columns class and {field}.",
+            field=field,
         )
     rows = parse_json(to_json(label_space))["classes"]
     line_of: dict[int, int] = {}

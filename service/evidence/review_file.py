@@ -70,7 +70,9 @@ def parse_review(line: str | bytes, bundle: Bundle) -> Review:
     """
     raw = _checked_fields(parse_json(line, to_unique_dict))
     if raw["dataset"] not in ("", bundle.dataset):
-        raise InvalidRequest(f"The data set is {raw['dataset']!r:.60}. Remove this line.", field="dataset")
+        raise InvalidRequest(
+            f"The data set is {raw['dataset']!r:.60}, not {bundle.dataset}. Remove this line.", field="dataset"
+        )
     time = datetime.fromisoformat(raw["time"])
     if time.tzinfo is None:
         raise InvalidRequest(

@@ -82,7 +82,10 @@ def _map_classes(
 
 
 def find_reordered_rows(all_targets: Classes, predictions: Predictions, reordered: Predictions) -> ReorderedRows | None:
-    """Return both accuracies if the other row order is far more accurate, by more than chance explains; else None."""
+    """Return the accuracies in the given and in the other row order if the other one is much higher; else None.
+
+    The difference must also be statistically significant.
+    """
     is_correct, is_correct_in_other = predictions.top1 == all_targets, reordered.top1 == all_targets
     accuracy, other = float(is_correct.mean()), float(is_correct_in_other.mean())
     num_changed = np.count_nonzero(is_correct != is_correct_in_other)

@@ -38,7 +38,9 @@ class FileForm:
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary", b"")
         if kind != CONTENT_TYPE or not boundary:
-            raise InvalidRequest(f"Unexpected content type {content_type!r:.80}. Send the form of this service.")
+            raise InvalidRequest(
+                f"Unexpected content type {content_type!r:.80}. Submit the form from a page of this service."
+            )
         self.fields: dict[str, str] = {}
         self.file: BufferedRandom | None = None
         self.file_name = ""
@@ -146,8 +148,8 @@ def _decode(content: bytes, errors: str = "strict") -> str:
     try:
         return content.decode(errors=errors)
     except UnicodeDecodeError as error:
-        raise InvalidRequest("The form is not valid UTF-8. Send the form of this service.") from error
+        raise InvalidRequest("The form is not valid UTF-8. Submit the form from a page of this service.") from error
 
 
 def _invalid(error: FormParserError) -> InvalidRequest:
-    return InvalidRequest(f"Invalid form: {error!s:.120}. Send the form of this service.")
+    return InvalidRequest(f"Invalid form: {error!s:.120}. Submit the form from a page of this service.")

@@ -136,8 +136,8 @@ def first_of_texts(column: pa.Array) -> tuple[pa.Array, pa.Array | None] | None:
         column: (n,) texts.
 
     Returns:
-        The (n,) classes, and the (n,) scores as texts (None if a score is missing). None instead of both if the first
-        text is neither a list nor an object.
+        The (n,) classes, and the (n,) scores as texts; None instead of all scores if any score is missing. None instead
+        of classes and scores if the first text is neither a list nor an object.
 
     Raises:
         ValueError: The first text is a list of integers, and one of them is repeated.
