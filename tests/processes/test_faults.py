@@ -67,6 +67,12 @@ def check_result(client: Client, name: str) -> None:
     assert all(verdict.predicted == hashed_class(verdict.file_name) for verdict in verdicts)
 
 
+def check_finished(service: Cluster, count: int) -> None:
+    """Check how many analyses have finished, each once. The metric follows their states."""
+    wait_for(lambda: service.metric("errata_analyses_total") >= count, f"{count} analyses in the metric")
+    assert service.metric("errata_analyses_total") == count
+
+
 def status(url: str) -> int:
     """Return the status of an HTTP response."""
     try:
@@ -95,7 +101,7 @@ def test_a_killed_worker_loses_one_shard_and_is_counted(service_with_worker: Clu
 
         check_result(client, name)
         assert time.monotonic() - killed < HEARTBEAT + 2 + 6  # lease, start of the new worker, and remaining shards
-        assert service_with_worker.metric("errata_analyses_total") == 1
+        check_finished(service_with_worker, 1)
         wait_for(lambda: service_with_worker.metric("errata_open_shards") == 0, "nothing is open", 5)
 
 
@@ -224,7 +230,7 @@ def test_a_late_write_is_rejected_and_counted(service_with_worker: Cluster) -> N
         wait_for(lambda: service_with_worker.metric("errata_fenced_writes_total") > 0, "its write is rejected")
 
         assert client.get(name) == before
-        assert service_with_worker.metric("errata_analyses_total") == 1
+        check_finished(service_with_worker, 1)
         check_result(client, client.analyze(MODEL, "demo", fresh=True).name)  # the old worker continues
 
 
@@ -244,7 +250,7 @@ def test_twenty_random_kills_do_not_change_the_results(service_with_workers: Clu
             assert analysis.state == SUCCEEDED, analysis.failure
             check_result(client, name)
 
-    assert service_with_workers.metric("errata_analyses_total") == len(names)
+    check_finished(service_with_workers, len(names))
     wait_for(lambda: service_with_workers.metric("errata_open_analyses") == 0, "nothing is open", 5)
 
 
@@ -274,7 +280,7 @@ def test_a_redis_crash_loses_no_accepted_analysis(service_with_worker: Cluster) 
             check_result(client, name)
         assert service_with_worker.workers[0].poll() is None
         wait_for(service_with_worker.ready, "it is ready again")
-        assert service_with_worker.metric("errata_analyses_total") == 3
+        check_finished(service_with_worker, 3)
 
 
 def test_the_service_starts_without_redis_and_recovers(data_dir: Path, tmp_path: Path) -> None:
@@ -387,7 +393,7 @@ def test_a_message_whose_fetch_response_was_lost_runs(service_with_worker: Clust
 
             assert proxy.lost.is_set()
             assert service_with_worker.events("lost message resent")
-            assert service_with_worker.metric("errata_analyses_total") == 1
+            check_finished(service_with_worker, 1)
     finally:
         proxy.close()
 
@@ -404,7 +410,7 @@ def test_a_duplicate_message_runs_once(service_with_worker: Cluster) -> None:
         service_with_worker.start_worker()
 
         check_result(client, name)
-        assert service_with_worker.metric("errata_analyses_total") == 1
+        check_finished(service_with_worker, 1)
 
 
 # the API
@@ -554,4 +560,4 @@ def test_a_soak_of_kills_restarts_and_dropped_connections_ends_every_analysis_on
         assert len({item.name for item in client.list()}) == len(names)
         wait_for(lambda: service.metric("errata_open_analyses") == 0, "nothing is open", 5)
         assert service.metric("errata_open_shards") == 0
-        assert service.metric("errata_analyses_total") == len(names)  # one final write per analysis
+        check_finished(service, len(names))  # one final write per analysis
