@@ -104,8 +104,8 @@ def test_ids_of_classes_are_stored(stores: Stores, demo: Bundle, image: str, lab
         ({"comment": "x", "reviewer": "al\u200bice"}, "reviewer", "invisible character U\\+200B"),
         ({"comment": "x", "request_id": "x" * 257}, "request_id", "use at most 256"),
         ({"rejected": ("0",) * (MAX_CLASSES + 1)}, "added", "1,001 classes"),
-        ({"undoes": "0" * 32, "comment": "x"}, "undoes", "no other content"),
-        ({"undoes": "0" * 32, "problematic": False}, "undoes", "no other content"),
+        ({"undoes": "0" * 32, "comment": "x"}, "undoes", "cannot have other content"),
+        ({"undoes": "0" * 32, "problematic": False}, "undoes", "cannot have other content"),
     ],
 )
 def test_invalid_reviews(

@@ -374,7 +374,10 @@ def test_invalid_row_of_groups_is_refused_with_its_line(
 def test_superclasses_in_the_authors_format_are_refused_for_own_classes(tmp_path: Path) -> None:
     label_space, path = read(tmp_path, CSV), write(tmp_path / "s.json", '{"birds": [["bird"]]}\n')
 
-    assert "CSV file class,superclasses" in refused(lambda: read_superclasses(path, label_space)).message
+    assert (
+        "CSV file with the columns class and superclasses"
+        in refused(lambda: read_superclasses(path, label_space)).message
+    )
 
 
 # files of bundles

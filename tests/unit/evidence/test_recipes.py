@@ -566,7 +566,7 @@ INVALID: dict[str, tuple[str, dict[str, object], str]] = {
         {"labels": None, "classes": None, "min_cooccurrence": 3},
         "Remove --min-cooccurrence",
     ),
-    "minimum": ("products", {"min_cooccurrence": 0}, "from 1"),
+    "minimum": ("products", {"min_cooccurrence": 0}, "at least 1"),
 }
 
 

@@ -22,7 +22,7 @@ def test_no_text_is_no_file() -> None:
 @pytest.mark.parametrize(
     ("row", "field", "problem"),
     [
-        ("doggo,dogge", "class", "Class 'dogge' is no class"),
+        ("doggo,dogge", "class", "Class 'dogge' is not a class"),
         ("doggo,crane", "class", "Class 'crane' is not a class, or can mean several"),
         ("?!,1", "answer", "Answer '?!' has no letters or digits"),
         ("Fish,2", "answer", "Answer 'Fish' has another class on line 2"),
