@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 UNKNOWN, AMBIGUOUS = -1, -2
+MAX_CANDIDATES = 3  # images in the message about a name that can mean several
 MAX_PARTS = 16  # folders and file name that are compared
 EXTENSION = r"(?i)\.(?:jpe?g|png|bmp|gif|webp|tiff?|ppm|pgm|heic|avif)$"
 

@@ -70,14 +70,13 @@ from service.evidence.labels import validation_names
 from service.evidence.layout import EXPERT_JUDGMENTS, PROPOSALS, VERDICTS, check_layout
 from service.evidence.manifest import LABEL_SPACE, MANIFEST, REMEDY, Manifest, damage_error, read_manifest
 from service.evidence.proposals import proposals_from_json, proposals_of
-from service.image_names import NameIndex
+from service.image_names import MAX_CANDIDATES, NameIndex
 from service.rules.decide import decide_each
 from service.rules.table import judge
 from service.storage import sha256_of
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.proposals import Proposals
 
-MAX_SIMILAR = 3  # names in the error for an image that was not found
 _log = structlog.get_logger()
 
 
@@ -182,7 +181,7 @@ class Bundle:
         row = self.row_of_name.get(file_name)
         if row is None:
             problem = "has no labels" if file_name in self.image_names else "was not found"
-            candidates = self._name_index.candidates(file_name.encode(errors="replace"), MAX_SIMILAR)
+            candidates = self._name_index.candidates(file_name.encode(errors="replace"), MAX_CANDIDATES)
             similar = ", ".join(f"{name.decode()!r:.120}" for name in candidates)
             remedy = f"Similar names: {similar}." if similar else "Expected the name of an evaluated image."
             raise ImageNotFound(f"Image {file_name!r:.120} {problem} in {self.dataset}. {remedy}", field="file_name")

@@ -8,10 +8,10 @@ from errata.errors import InvalidRow, InvalidUpload, Violation
 from errata.messages import pluralize
 
 from service.domain import Mask
-from service.image_names import AMBIGUOUS, NameIndex
+from service.image_names import AMBIGUOUS, MAX_CANDIDATES, NameIndex
 from service.predictions.uploads.descriptions import describe_ambiguous_name, describe_unknown_name
 from service.predictions.uploads.rows import MAX_VIOLATIONS, MAX_WRONG
-from service.predictions.uploads.validation import MAX_CANDIDATES, index_in
+from service.predictions.uploads.validation import index_in
 
 FIELD = "subset"
 

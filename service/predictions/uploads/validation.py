@@ -12,7 +12,7 @@ from errata.errors import InvalidRequest, InvalidRow, InvalidUpload, Violation
 from numpy.typing import NDArray
 
 from service.domain import NO_PREDICTION, LabelSpace, Mask, Predictions, RowOrder
-from service.image_names import AMBIGUOUS, NameIndex
+from service.image_names import AMBIGUOUS, MAX_CANDIDATES, NameIndex
 from service.predictions.answers.collector import AnswerCollector
 from service.predictions.answers.matcher import AnswerMatcher
 from service.predictions.uploads.class_column import UNKNOWN_CLASS, ClassColumnParser
@@ -35,7 +35,6 @@ from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
 MAX_SAMPLE = 100  # maximum number of unknown file names that are looked up in the other data sets
 UNKNOWN_SHARE = 0.5  # if a data set has more than this share of the unknown names, the file is probably for it
 MAX_SHOWN_NAME = 60  # characters of a file name in an assumption
-MAX_CANDIDATES = 3  # number of images in the message about an ambiguous name
 NOT_PROBABILITIES = "The scores are not from 0 to 1, so they are not used as probabilities."
 
 
