@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from errata.errors import TruncatedUpload
 
@@ -32,33 +32,41 @@ class PacedStream(Generic[Message]):
         self._size_of = size_of
         self._wait_budget = MAX_WAIT_SECONDS  # seconds
         self._deadline = self._loop.time() + MAX_SECONDS
+        self._timeout: asyncio.Timeout | None = None  # of the wait in progress
+        self._is_stopped = False
 
-    async def next(self, until: "asyncio.Future[Any] | None" = None) -> Message | None:
-        """Return the next message, or None at the end of the stream or once `until` is done.
+    async def next(self) -> Message | None:
+        """Return the next message, or None at the end of the stream or after `stop`.
 
         Raises:
             TruncatedUpload: The sender is too slow.
         """
-        started_at = self._loop.time()
-        timeout = min(self._wait_budget, self._deadline - started_at)
-        if timeout <= 0:
-            raise _too_slow()
-        next_message = asyncio.ensure_future(anext(self._messages, None))
-        try:
-            futures = [next_message] if until is None else [next_message, until]
-            await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not next_message.done():
-                next_message.cancel()
-        if next_message.done():
-            message = next_message.result()
-            waited = self._loop.time() - started_at
-            refill = 0.0 if message is None else self._size_of(message) / MIN_RATE
-            self._wait_budget = min(MAX_WAIT_SECONDS, self._wait_budget - waited + refill)
-            return message
-        if until is not None and until.done():
+        if self._is_stopped:
             return None
-        raise _too_slow()
+        started_at = self._loop.time()
+        seconds = min(self._wait_budget, self._deadline - started_at)
+        if seconds <= 0:
+            raise _too_slow()
+        try:
+            async with asyncio.timeout(seconds) as self._timeout:
+                message = await anext(self._messages, None)
+        except TimeoutError:
+            if self._is_stopped:
+                return None
+            if self._timeout is not None and self._timeout.expired():
+                raise _too_slow() from None
+            raise
+        finally:
+            self._timeout = None
+        refill = 0.0 if message is None else self._size_of(message) / MIN_RATE
+        self._wait_budget = min(MAX_WAIT_SECONDS, self._wait_budget - (self._loop.time() - started_at) + refill)
+        return message
+
+    def stop(self) -> None:
+        """Let the current and all later calls of `next` return None."""
+        self._is_stopped = True
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(self._loop.time())
 
 
 def _too_slow() -> TruncatedUpload:

@@ -85,13 +85,14 @@ class UploadReceiver:
         def on_done(future: "asyncio.Future[Result]") -> None:
             release()
             stream.abort()  # otherwise `feed` could wait forever for a reader that has ended
+            parts.stop()
             future.exception()  # asyncio logs exceptions that nobody retrieves
 
         result.add_done_callback(on_done)
         try:
-            while part is not None and not result.done():
+            while part is not None:
                 await stream.feed(_chunk(part))
-                part = await parts.next(until=result)
+                part = await parts.next()
             stream.close()
             return await asyncio.shield(result)  # canceling the future does not end the thread
         except BaseException:

@@ -28,11 +28,11 @@ async def send(messages: Iterator[bytes], pause: float = 0.0, final_pause: float
     await asyncio.sleep(final_pause)
 
 
-async def read_all(stream: PacedStream[bytes], until: "asyncio.Future[None] | None" = None) -> list[bytes]:
+async def read_all(stream: PacedStream[bytes]) -> list[bytes]:
     """Read to the end of the stream; fail if it does not end."""
     result = []
     async with asyncio.timeout(SOON):
-        while (message := await stream.next(until)) is not None:
+        while (message := await stream.next()) is not None:
             result.append(message)
     return result
 
@@ -78,9 +78,24 @@ async def test_a_fast_sender_is_rejected_after_the_total_time_limit(monkeypatch:
         await read_all(PacedStream(send(repeat(bytes(1000)), pause=0.01), len))
 
 
-async def test_reading_ends_when_the_result_is_available() -> None:
-    done = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(0.02, done.set_result, None)
+async def test_stop_ends_the_read_in_progress() -> None:
+    stream = PacedStream(send(iter([b"a"]), final_pause=2 * SOON), len)
+    asyncio.get_running_loop().call_later(0.02, stream.stop)
 
-    assert await read_all(PacedStream(send(iter([b"a"]), final_pause=0.15), len), until=done) == [b"a"]
-    assert done.done()
+    assert await read_all(stream) == [b"a"]
+
+
+async def test_stop_ends_later_reads() -> None:
+    stream = PacedStream(send(iter([b"a"])), len)
+    stream.stop()
+
+    assert await read_all(stream) == []
+
+
+async def test_a_timeout_of_the_sender_is_not_a_slow_sender() -> None:
+    async def fail() -> AsyncIterator[bytes]:
+        raise TimeoutError("of the sender")
+        yield b""
+
+    with pytest.raises(TimeoutError, match="of the sender"):
+        await read_all(PacedStream(fail(), len))
