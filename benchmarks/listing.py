@@ -8,8 +8,9 @@ from errata import Client
 from benchmarks.harness import Case, Result, at_most, medians, timed
 from benchmarks.processes import redis_server, running
 from service.domain import AnalysisRequest, Failure
-from service.jobs.redis_store import RedisJobStore, connect
+from service.jobs.store import JobStore
 from service.jobs.transitions import AnalysisRecord, JobSpec
+from service.key_value.redis_backend import RedisBackend, connect
 
 FEW, MANY = 10, 4000
 SHARDS = 4  # per failed job
@@ -34,8 +35,8 @@ def measure() -> Iterator[Result]:
         Client(few_address) as few,
         Client(many_address) as many,
     ):
-        _fail(RedisJobStore(connect(few_url, 10.0)), FEW)
-        _fail(RedisJobStore(connect(many_url, 10.0)), MANY)
+        _fail(JobStore(RedisBackend(connect(few_url, 10.0))), FEW)
+        _fail(JobStore(RedisBackend(connect(many_url, 10.0))), MANY)
         yield CASE.measured(*medians(timed(lambda: _page(many)), timed(lambda: _page(few)), times=TIMES))
 
 
@@ -43,7 +44,7 @@ def _page(client: Client) -> None:
     list(islice(client.list(), 1))
 
 
-def _fail(store: RedisJobStore, count: int) -> None:
+def _fail(store: JobStore, count: int) -> None:
     """Create failed analyses, each with its own job."""
     for number in range(count):
         request = AnalysisRequest("demo", f"demo:model{number}", display_name=f"analysis {number}")

@@ -23,8 +23,9 @@ from service.bootstrap.security import make_api_security
 from service.bootstrap.servers import Addresses, Servers
 from service.bootstrap.wiring import make_ports
 from service.jobs.engine import Engine, NotifyingBroker
-from service.jobs.redis_store import RedisJobStore, connect
+from service.jobs.store import JobStore
 from service.jobs.worker import RetryLater
+from service.key_value.redis_backend import RedisBackend, connect
 from service.settings import Settings
 from service.telemetry import Metrics
 
@@ -54,7 +55,7 @@ async def _run_service(settings: Settings, stopped: asyncio.Event, on_ready: Cal
     hook_sources = make_hook_sources(settings)
     metrics = Metrics(CollectorRegistry())
     client = connect(url, REDIS_TIMEOUT)
-    store = RedisJobStore(client, heartbeat=settings.heartbeat_seconds)
+    store = JobStore(RedisBackend(client), heartbeat=settings.heartbeat_seconds)
     engine = Engine(partial(NotifyingBroker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     indexing = Indexing(settings, metrics, RedisNotices(client))
     ports = make_ports(settings, store, indexing.archive, engine, metrics)

@@ -20,8 +20,9 @@ from service.bootstrap.serve import redis_url
 from service.bootstrap.servers import cancel, log_when_ready, start_listener
 from service.bootstrap.wiring import image_folders, process_predictor, worker_offer
 from service.jobs.engine import Engine, NotifyingBroker
-from service.jobs.redis_store import RedisJobStore, connect
+from service.jobs.store import JobStore
 from service.jobs.worker import Predictor, Worker
+from service.key_value.redis_backend import RedisBackend, connect
 from service.settings import Settings, warn_about_missing_paths
 from service.storage import remove_temporary_folders
 from service.telemetry import Metrics, initialize_series
@@ -52,7 +53,7 @@ async def _run_worker(
     start_tracing("errata-worker")
     metrics = Metrics(CollectorRegistry())
     url, name = redis_url(settings), f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-    store = RedisJobStore(connect(url, REDIS_TIMEOUT), heartbeat=settings.heartbeat_seconds)
+    store = JobStore(RedisBackend(connect(url, REDIS_TIMEOUT)), heartbeat=settings.heartbeat_seconds)
     engine = Engine(partial(NotifyingBroker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     warn_about_missing_paths(settings)
     images = image_folders(settings)

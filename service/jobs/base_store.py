@@ -1,33 +1,22 @@
-"""The parts of a job store that do not concern jobs: atomic steps, caches, workers, and numbers for metrics."""
+"""The parts of a job store that do not concern single jobs: caches, workers, and numbers for metrics."""
 
-import random
-import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import update_wrapper
-from typing import Concatenate, ParamSpec, TypeVar
 
 from errata.errors import DamagedRecord, Unavailable
 
 from service.domain import LabelSpace
 from service.jobs import records
 from service.jobs.reader import Reader, Snapshot
-from service.jobs.records import Reply, format_time
-from service.jobs.transaction import PREFIX, Backend, MemoryUsage, Transaction
+from service.jobs.transaction import JobTransaction
 from service.jobs.transitions import ShardResult, WorkerOffer
+from service.key_value.commands import PREFIX, Backend, Reply, format_time, number, pairs, text_of, texts
+from service.key_value.store import KeyValueStore, atomic
 
 HEARTBEAT_SECONDS = 30.0  # the default of ERRATA_HEARTBEAT_SECONDS
 PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
 WORKERS_TTL, DEAD_TTL = 86_400, 7 * 86_400  # seconds for which stopped workers and dropped messages are stored
-MINUTE = 60.0  # seconds
-ROUNDING = 1e-4  # seconds; stored times are rounded to microseconds
-MAX_CONFLICTS = 100  # attempts of a step while other processes change the same records
-LAST_CONFLICT_SECONDS = 0.05  # longest pause between two attempts
-Value = TypeVar("Value")
-Arguments = ParamSpec("Arguments")
-Store = TypeVar("Store", bound="BaseStore")
 
 
 @dataclass(frozen=True)
@@ -47,19 +36,8 @@ class Depth:
     dead: int = 0  # messages that the engine dropped during the last week
 
 
-def atomic(
-    step: Callable[Concatenate["Store", Transaction, Arguments], Value],
-) -> Callable[Concatenate["Store", Arguments], Value]:
-    """Make a method of a store one atomic step (BaseStore.run), which passes the transaction to the method."""
-
-    def run(self: Store, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
-        return self.run(lambda tx: step(self, tx, *args, **kwargs))
-
-    return update_wrapper(run, step)
-
-
-class BaseStore:
-    """Runs atomic steps on a backend, and stores cached results and registered workers. Thread-safe.
+class BaseStore(KeyValueStore[JobTransaction]):
+    """Stores cached results and registered workers. Thread-safe.
 
     Args:
         backend: Stores the records.
@@ -67,33 +45,18 @@ class BaseStore:
         heartbeat: Seconds without a heartbeat after which a worker is considered dead.
     """
 
-    def __init__(self, backend: Backend, clock: Callable[[], float] | None, heartbeat: float) -> None:
-        self._backend = backend
-        self._clock = clock
+    def __init__(
+        self,
+        backend: Backend,
+        clock: Callable[[], float] | None = None,
+        heartbeat: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        super().__init__(backend, clock, JobTransaction)
         self.heartbeat_timeout = heartbeat
         self._reader = Reader(backend)
         # Final records by id and end time. Without this cache, reading 1,000 of them takes most of the time of a list.
         self._finished: dict[tuple[str, float], Snapshot] = {}
         self._last_workers: list[str] = []
-        self._conflict_lock = threading.Lock()
-
-    def run(self, step: Callable[[Transaction], Value]) -> Value:
-        """Run a function as one atomic step. Run it again if other clients change the records meanwhile."""
-        reply, is_done = self._attempt(step)
-        if is_done:
-            return reply
-        with self._conflict_lock:  # after a conflict, the threads of this process run one after the other
-            for attempt in range(MAX_CONFLICTS):
-                reply, is_done = self._attempt(step)
-                if is_done:
-                    return reply
-                time.sleep(random.uniform(0, min(0.001 * 2**attempt, LAST_CONFLICT_SECONDS)))  # noqa: S311 no secret
-        raise Unavailable("The job store is busy. Try again later.", retry_after=1.0)
-
-    def _attempt(self, step: Callable[[Transaction], Value]) -> tuple[Value, bool]:
-        tx = Transaction(self._backend, self._clock)
-        reply = step(tx)
-        return reply, not tx.commands or self._backend.commit(tx.checks, tx.commands)
 
     def store_image_names(self, digest: str, names: Sequence[str]) -> None:
         """Store the names of a data set's images for workers. The key has no TTL, so Redis never evicts it."""
@@ -120,12 +83,12 @@ class BaseStore:
             return records.unpack_classes(digest, content)
 
     def _store_lines(self, key: str, lines: Sequence[str]) -> None:
-        if not self._reader.read(("EXISTS", PREFIX + key))[0]:
+        if not self._read(("EXISTS", PREFIX + key))[0]:
             content = records.pack_names(lines)
             self.run(lambda tx: tx.write("SET", PREFIX + key, content))
 
     @atomic
-    def store_shard_result(self, tx: Transaction, key: str, result: ShardResult) -> None:
+    def store_shard_result(self, tx: JobTransaction, key: str, result: ShardResult) -> None:
         """Cache a shard's predictions for a limited time, for later requests with the same weights."""
         content = records.pack_shard_result(result)
         tx.write("SET", f"{PREFIX}predictions:{key}", content, "EX", PREDICTIONS_TTL)
@@ -138,16 +101,16 @@ class BaseStore:
         return None  # if the entry is damaged, the worker predicts again
 
     @atomic
-    def store_result(self, tx: Transaction, key: str, analysis_id: str) -> None:
+    def store_result(self, tx: JobTransaction, key: str, analysis_id: str) -> None:
         """Cache the id of the archived analysis that has the result of a computation, for a limited time."""
         tx.write("SET", f"{PREFIX}result:{key}", analysis_id, "EX", RESULT_TTL)
 
     def cached_result(self, key: str) -> str | None:
         """Return the id of the archived analysis that has the result of a computation; None if none is cached."""
-        return records.text_of(self._get(f"result:{key}")) or None
+        return text_of(self._get(f"result:{key}")) or None
 
     @atomic
-    def bind_archive(self, tx: Transaction, archive_id: str) -> str:
+    def bind_archive(self, tx: JobTransaction, archive_id: str) -> str:
         """Bind the store to an archive if it has none yet; return the id of the archive of the store."""
         bound = tx.get("archive")
         if not bound:
@@ -155,7 +118,7 @@ class BaseStore:
         return bound or archive_id
 
     @atomic
-    def heartbeat(self, tx: Transaction, worker: str, offer: WorkerOffer | None = None) -> None:
+    def heartbeat(self, tx: JobTransaction, worker: str, offer: WorkerOffer | None = None) -> None:
         """Store the heartbeat and the offer of a worker."""
         tx.write("ZADD", f"{PREFIX}workers", format_time(tx.now), worker)
         tx.write("ZREMRANGEBYSCORE", f"{PREFIX}workers", "-inf", format_time(tx.now - WORKERS_TTL))
@@ -165,7 +128,7 @@ class BaseStore:
             tx.write("SET", f"{PREFIX}offers", content)  # the latest offer, which is used while no worker is alive
 
     @atomic
-    def remove_worker(self, tx: Transaction, worker: str) -> None:
+    def remove_worker(self, tx: JobTransaction, worker: str) -> None:
         """Remove a worker that has stopped."""
         tx.write("DEL", f"{PREFIX}offers:{worker}")
         tx.write("ZREM", f"{PREFIX}workers", worker)
@@ -173,7 +136,7 @@ class BaseStore:
     def offers(self) -> Sequence[WorkerOffer]:
         """Return the offers of the live workers. If no worker is live, return only the latest offer."""
         expected = self._last_workers  # usually the stored workers are the live ones, so one round trip is enough
-        workers, latest, now, *contents = self._reader.read(
+        workers, latest, now, *contents = self._read(
             ("ZRANGE", f"{PREFIX}workers", 0, -1, "WITHSCORES"),
             ("GET", f"{PREFIX}offers"),
             ("TIME",),
@@ -181,7 +144,7 @@ class BaseStore:
         )
         self._last_workers = live = sorted(self._live(workers, now))
         if live != expected:
-            contents = self._reader.read(*(("GET", f"{PREFIX}offers:{worker}") for worker in live))
+            contents = self._read(*(("GET", f"{PREFIX}offers:{worker}") for worker in live))
         offers = []
         known = [content for content in contents if isinstance(content, bytes)]
         for content in known or ([latest] if isinstance(latest, bytes) else []):
@@ -190,14 +153,14 @@ class BaseStore:
         return offers
 
     @atomic
-    def count_dead_message(self, tx: Transaction, message_id: str) -> None:
+    def count_dead_message(self, tx: JobTransaction, message_id: str) -> None:
         """Count a message that the engine dropped."""
         tx.write("ZADD", f"{PREFIX}dead", format_time(tx.now), message_id)
         tx.write("ZREMRANGEBYSCORE", f"{PREFIX}dead", "-inf", format_time(tx.now - DEAD_TTL))
 
     def depth(self) -> Depth:
         """Return the depth of the queues and the counters of the store."""
-        *counters, analyses, leases, retries, dead, workers, time_reply = self._reader.read(
+        *counters, analyses, leases, retries, dead, workers, time_reply = self._read(
             ("ZCARD", f"{PREFIX}open:models"),
             ("GET", f"{PREFIX}refused"),
             ("GET", f"{PREFIX}crashes"),
@@ -208,13 +171,13 @@ class BaseStore:
             ("TIME",),
         )
         now = self._time(time_reply)
-        open_shards, refused, crashes = (int(records.number(counter)) for counter in counters)
+        open_shards, refused, crashes = (int(number(counter)) for counter in counters)
         ages: dict[str, list[float]] = {"QUEUED": [0.0], "RUNNING": [0.0]}
-        pairs = records.pairs(analyses)
-        states = self._reader.read(*(("HMGET", f"{PREFIX}analysis:{id}", "state") for id, _ in pairs))
-        for (_, created), state in zip(pairs, states, strict=True):
-            ages.get(records.texts(state)[0], []).append(now - created)
-        running = sum(lease > now for _, lease in records.pairs(leases))
+        created_times = pairs(analyses)
+        states = self._read(*(("HMGET", f"{PREFIX}analysis:{id}", "state") for id, _ in created_times))
+        for (_, created), state in zip(created_times, states, strict=True):
+            ages.get(texts(state)[0], []).append(now - created)
+        running = sum(lease > now for _, lease in pairs(leases))
         return Depth(
             queued_analyses=len(ages["QUEUED"]) - 1,
             running_analyses=len(ages["RUNNING"]) - 1,
@@ -225,48 +188,15 @@ class BaseStore:
             workers=len(self._live(workers, time_reply)),
             refused=refused,
             crashes=crashes,
-            delayed=sum(time > now for _, time in records.pairs(retries)),
-            dead=sum(time > now - DEAD_TTL for _, time in records.pairs(dead)),
+            delayed=sum(time > now for _, time in pairs(retries)),
+            dead=sum(time > now - DEAD_TTL for _, time in pairs(dead)),
         )
-
-    @atomic
-    def take_request(self, tx: Transaction, token: str, limit: int) -> float:
-        """Count a request of a token with a limit per minute.
-
-        This is the generic cell rate algorithm. The key has a time, which each counted request moves forward by
-        1 / `limit` minutes. A token can make `limit` requests at once, and then further requests at the even
-        rate of `limit` per minute.
-
-        Returns:
-            Seconds until the next request; 0 if this one is within the limit.
-        """
-        now = tx.now
-        counted_until = max(now, float(tx.get(f"requests:{token}") or 0)) + MINUTE / limit
-        if counted_until - now > MINUTE + ROUNDING:
-            return counted_until - now - MINUTE
-        tx.write("SET", f"{PREFIX}requests:{token}", format_time(counted_until), "EX", int(MINUTE))
-        return 0.0
-
-    def memory_usage(self) -> MemoryUsage:
-        """Return the memory that the store uses."""
-        return self._backend.memory_usage()
-
-    def ping(self) -> bool:
-        """Return whether the store answers."""
-        return self._backend.ping()
-
-    def _get(self, name: str) -> bytes | None:
-        (content,) = self._reader.read(("GET", PREFIX + name))
-        return content if isinstance(content, bytes) else None
-
-    def _time(self, reply: Reply) -> float:
-        return self._clock() if self._clock else records.time_of(reply)
 
     def _live(self, workers: Reply, now: Reply) -> list[str]:
         """Return the workers with a recent heartbeat."""
         oldest = self._time(now) - self.heartbeat_timeout
-        return [worker for worker, heartbeat in records.pairs(workers) if heartbeat > oldest]
+        return [worker for worker, heartbeat in pairs(workers) if heartbeat > oldest]
 
     def _now_and_workers(self) -> tuple[float, int]:
-        workers, now = self._reader.read(("ZRANGE", f"{PREFIX}workers", 0, -1, "WITHSCORES"), ("TIME",))
+        workers, now = self._read(("ZRANGE", f"{PREFIX}workers", 0, -1, "WITHSCORES"), ("TIME",))
         return self._time(now), len(self._live(workers, now))

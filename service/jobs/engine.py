@@ -20,10 +20,10 @@ from errata.errors import Unavailable
 
 from service.jobs.base_store import DEAD_TTL
 from service.jobs.consumer import MAX_WAIT_SECONDS, Notifier, WaitingConsumer
-from service.jobs.redis_store import connect
 from service.jobs.store import JUDGING, MODELS, JobStore
 from service.jobs.transitions import WorkerOffer
 from service.jobs.worker import Drain, RetryLater
+from service.key_value.redis_backend import connect
 
 MESSAGES = "errata:mq"  # prefix of the engine's keys, which only the engine reads
 POLL_MS = 50  # interval between two checks of a thread for its end, and of the local broker for delayed messages

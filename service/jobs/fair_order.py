@@ -13,9 +13,9 @@ from errata.errors import DamagedRecord, NewerRecord
 
 from service.domain import State
 from service.jobs import records
-from service.jobs.records import Reply
-from service.jobs.transaction import PREFIX, Transaction, shard_command
+from service.jobs.transaction import JobTransaction, shard_command
 from service.jobs.transitions import JobSpec, JobStatus, available_at
+from service.key_value.commands import PREFIX, Reply, format_time, pairs, text_of, values
 
 TURN_SECONDS = 86_400.0  # an owner that has waited longer for a shard counts as new
 _NEVER = float("-inf")
@@ -44,15 +44,15 @@ def next_shard(
         can_run: Returns whether the worker can run a job.
     """
     *replies, own = read(*(("ZRANGE", PREFIX + name, 0, -1, "WITHSCORES") for name in _SETS), shard_command(*message))
-    opened, leases, retries, turns = map(records.pairs, replies)
+    opened, leases, retries, turns = map(pairs, replies)
     if _has_expired(message, own, now):  # no other message leads to a claim of this shard
         return None
     unavailable = {member for member, _ in leases} | {member for member, due in retries if due > now}
     queued = list(_queued(opened, unavailable))
     jobs = [*{shard.job: None for shard in queued}]
     job_replies = read(*(("HMGET", f"{PREFIX}job:{job}", "owner", "spec") for job in jobs))
-    heads = {job: records.values(reply) for job, reply in zip(jobs, job_replies, strict=True)}
-    owners = {job: records.text_of(owner) for job, (owner, _) in heads.items()}
+    heads = {job: values(reply) for job, reply in zip(jobs, job_replies, strict=True)}
+    owners = {job: text_of(owner) for job, (owner, _) in heads.items()}
     is_runnable = cache(lambda job: _can_run(job, heads[job][1], can_run))
     for shard in order_shards(queued, owners, dict(turns), message):
         if is_runnable(shard.job) and _is_queued(read, shard):
@@ -84,10 +84,10 @@ def order_shards(
     return sorted(queued, key=turn)
 
 
-def note_turn(tx: Transaction, job: JobStatus) -> None:
+def note_turn(tx: JobTransaction, job: JobStatus) -> None:
     """Note the time at which a worker took a shard of a job, as the last turn of the job's owner."""
-    tx.write("ZADD", f"{PREFIX}turns", records.format_time(tx.now), job.owner)
-    tx.write("ZREMRANGEBYSCORE", f"{PREFIX}turns", "-inf", records.format_time(tx.now - TURN_SECONDS))
+    tx.write("ZADD", f"{PREFIX}turns", format_time(tx.now), job.owner)
+    tx.write("ZREMRANGEBYSCORE", f"{PREFIX}turns", "-inf", format_time(tx.now - TURN_SECONDS))
 
 
 def _queued(opened: Sequence[tuple[str, float]], unavailable: Collection[str]) -> Iterator[QueuedShard]:

@@ -11,8 +11,7 @@ from service.jobs import fair_order, records, transitions
 from service.jobs.transaction import (
     DELIVERY_TTL,
     FINISHED_TTL,
-    PREFIX,
-    Transaction,
+    JobTransaction,
     entry_command,
     job_command,
     record_command,
@@ -20,11 +19,12 @@ from service.jobs.transaction import (
     waiting_command,
 )
 from service.jobs.transitions import AnalysisRecord, Claim, ClaimOutcome, JobSpec, JobStatus, RecordStatus, Shard, Step
+from service.key_value.commands import PREFIX, number, texts
 
 Value = TypeVar("Value")
 
 
-def bind(tx: Transaction, request_id: str, digest: str, delivery: str, analysis_id: str, *, is_open: bool) -> None:
+def bind(tx: JobTransaction, request_id: str, digest: str, delivery: str, analysis_id: str, *, is_open: bool) -> None:
     """Bind a request ID and a delivery, if not empty, to an analysis. Unless `is_open`, give the request ID a TTL."""
     if request_id:
         tx.write("HSET", f"{PREFIX}request:{request_id}", "digest", digest, "analysis", analysis_id)
@@ -34,7 +34,7 @@ def bind(tx: Transaction, request_id: str, digest: str, delivery: str, analysis_
         tx.write("SET", f"{PREFIX}delivery:{delivery}", analysis_id, "EX", DELIVERY_TTL)
 
 
-def join_or_create(tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_id: str, *, fresh: bool) -> JobStatus:
+def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, new_id: str, *, fresh: bool) -> JobStatus:
     """Add an open analysis, and return the job that it waits for: an open job with the same inputs, or a new job."""
     dedupe = f"dedupe:{spec.dedupe_key}"
     job = None if fresh else _find_job(tx, tx.get(dedupe))
@@ -49,14 +49,14 @@ def join_or_create(tx: Transaction, record: AnalysisRecord, spec: JobSpec, new_i
     return job
 
 
-def count_open(tx: Transaction, owner: str) -> int:
+def count_open(tx: JobTransaction, owner: str) -> int:
     """Return the number of open analyses of an owner. The field `entry`, which has the owner, never changes."""
-    ids = records.texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1))
+    ids = texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1))
     tx.prefetch(*map(entry_command, ids))
     return sum(records.owner_of(tx.entry(analysis_id)) == owner for analysis_id in ids)
 
 
-def write_step(tx: Transaction, job: JobStatus, index: int, shard: Shard, step: Step[Value]) -> None:
+def write_step(tx: JobTransaction, job: JobStatus, index: int, shard: Shard, step: Step[Value]) -> None:
     """Store the changes of a shard's transition; raise NewerRecord if a newer version of Errata wrote the job."""
     if isinstance(step.reply, Claim) and step.reply.kind in (ClaimOutcome.CLAIMED, ClaimOutcome.LOST):
         tx.prefetch(spec_command(job.id), *([] if step.job.state is job.state else [waiting_command(job.id)]))
@@ -72,7 +72,7 @@ def write_step(tx: Transaction, job: JobStatus, index: int, shard: Shard, step: 
         write_job(tx, job, step.job)
 
 
-def write_job(tx: Transaction, before: JobStatus, job: JobStatus) -> None:
+def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
     """Store the changes of a job, and update the analyses that wait for it."""
     tx.update_job(job)
     if job.state is before.state:
@@ -88,7 +88,7 @@ def write_job(tx: Transaction, before: JobStatus, job: JobStatus) -> None:
         _close(tx, job)
 
 
-def cancel(tx: Transaction, analysis_id: str, reason: str) -> bool:
+def cancel(tx: JobTransaction, analysis_id: str, reason: str) -> bool:
     """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open."""
     record = tx.record(analysis_id)
     if record is None or record.state.is_final:
@@ -106,13 +106,13 @@ def cancel(tx: Transaction, analysis_id: str, reason: str) -> bool:
     return True
 
 
-def delete_excess(tx: Transaction) -> None:
+def delete_excess(tx: JobTransaction) -> None:
     """Delete the oldest ended analyses beyond MAX_FINISHED, except those with a pending write-back.
 
     An analysis is deleted with its request ID, and with its job if no other analysis refers to it.
     """
-    excess = int(records.number(tx.read("ZCARD", f"{PREFIX}finished"))) - transitions.MAX_FINISHED
-    ids = records.texts(tx.read("ZRANGE", f"{PREFIX}finished", 0, excess - 1)) if excess > 0 else []
+    excess = int(number(tx.read("ZCARD", f"{PREFIX}finished"))) - transitions.MAX_FINISHED
+    ids = texts(tx.read("ZRANGE", f"{PREFIX}finished", 0, excess - 1)) if excess > 0 else []
     tx.prefetch(*map(record_command, ids))
     deleted: dict[str, set[str]] = {}
     for analysis_id in ids:
@@ -129,14 +129,14 @@ def delete_excess(tx: Transaction) -> None:
             tx.delete_job(job)
 
 
-def delete_expired(tx: Transaction, ids: list[str]) -> None:
+def delete_expired(tx: JobTransaction, ids: list[str]) -> None:
     """Remove expired and open analyses from the index of ended analyses."""
     tx.prefetch(*map(record_command, ids))
     for analysis_id in ids:
         _find_ended(tx, analysis_id)
 
 
-def _find_ended(tx: Transaction, analysis_id: str) -> RecordStatus | None:
+def _find_ended(tx: JobTransaction, analysis_id: str) -> RecordStatus | None:
     """Return the status of an ended analysis. Remove an expired or open analysis from the index of ended analyses."""
     record = _find(tx, analysis_id)
     if record is None:
@@ -147,35 +147,35 @@ def _find_ended(tx: Transaction, analysis_id: str) -> RecordStatus | None:
     return record
 
 
-def _find(tx: Transaction, analysis_id: str, damaged: RecordStatus | None = None) -> RecordStatus | None:
+def _find(tx: JobTransaction, analysis_id: str, damaged: RecordStatus | None = None) -> RecordStatus | None:
     """Return the status of an analysis, None if it has expired, or `damaged` if its record is damaged."""
     with suppress(DamagedRecord):
         return tx.record(analysis_id)
     return damaged
 
 
-def _find_job(tx: Transaction, job_id: str) -> JobStatus | None:
+def _find_job(tx: JobTransaction, job_id: str) -> JobStatus | None:
     """Return the status of a job; None if it does not exist, or if its record is damaged."""
     with suppress(DamagedRecord):
         return tx.job(job_id)
     return None
 
 
-def _set_state(tx: Transaction, record: RecordStatus, state: State, failure: Failure | None) -> None:
+def _set_state(tx: JobTransaction, record: RecordStatus, state: State, failure: Failure | None) -> None:
     """Set the state of an analysis. If it has succeeded, delete its record, because the archive has the analysis."""
     tx.update_record(replace(record, state=state, failure=failure, ended=tx.now if state.is_final else None))
     if state is State.SUCCEEDED:
         tx.delete_record(record.id)
 
 
-def _close(tx: Transaction, job: JobStatus) -> None:
+def _close(tx: JobTransaction, job: JobStatus) -> None:
     """Delete the data that only an open job needs."""
     if tx.get(f"dedupe:{job.dedupe_key}") == job.id:
         tx.write("DEL", f"{PREFIX}dedupe:{job.dedupe_key}")
     tx.close_job(job)
 
 
-def _delete_with_request(tx: Transaction, record: RecordStatus) -> None:
+def _delete_with_request(tx: JobTransaction, record: RecordStatus) -> None:
     before = tx.request(record.request_id) if record.request_id else None
     if before is not None and before[1] == record.id:
         tx.write("DEL", f"{PREFIX}request:{record.request_id}")

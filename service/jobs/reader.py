@@ -11,10 +11,10 @@ import structlog
 from errata.errors import DamagedRecord, NewerRecord
 
 from service.jobs import records
-from service.jobs.records import Reply
-from service.jobs.transaction import PREFIX, Backend, Command, job_command, record_command, shard_command
+from service.jobs.transaction import job_command, record_command, shard_command
 from service.jobs.transaction import waiting_command as waiting
 from service.jobs.transitions import AnalysisRecord, Job
+from service.key_value.commands import PREFIX, Backend, pairs, texts
 
 BATCH = 200  # records per call, so that Redis can serve other clients between two calls
 MAX_LOGGED = 1000  # damaged records that the reader remembers, so that each is logged once
@@ -56,10 +56,6 @@ class Reader:
         self._backend = backend
         self._logged: set[tuple[str, str]] = set()  # damaged records
 
-    def read(self, *commands: Command) -> list[Reply]:
-        """Return the replies of reading commands."""
-        return self._backend.read(commands)
-
     def job(self, job_id: str) -> Job | None:
         """Return a job; None if it does not exist."""
         with self.log_damage():
@@ -94,10 +90,10 @@ class Reader:
     ) -> dict[str, Snapshot | Unreadable]:
         """Return each analysis by its id, or the error if the analysis is unreadable."""
         commands = [(*record_command(analysis_id), "entry") for analysis_id in ids]
-        *replies, open_jobs = self.read(*commands, ("ZRANGE", f"{PREFIX}open:jobs", 0, -1, "WITHSCORES"))
+        *replies, open_jobs = self._backend.read([*commands, ("ZRANGE", f"{PREFIX}open:jobs", 0, -1, "WITHSCORES")])
         entries = {id: _try(records.read_record, id, reply) for id, reply in zip(ids, replies, strict=True)}
         jobs = self._jobs(sorted({entry.job for entry in entries.values() if isinstance(entry, AnalysisRecord)}))
-        created = sorted(score for _, score in records.pairs(open_jobs))
+        created = sorted(score for _, score in pairs(open_jobs))
         results: dict[str, Snapshot | Unreadable] = {}
         ended = []
         for analysis_id, entry in entries.items():
@@ -117,12 +113,14 @@ class Reader:
 
     def _jobs(self, ids: Sequence[str], attempts: int = ATTEMPTS) -> dict[str, Job | Unreadable]:
         """Return each job by its id, or the error if the job is unreadable."""
-        replies = self.read(*(command for job in ids for command in ((*job_command(job), "spec"), waiting(job))))
-        analyses = dict(zip(ids, map(records.texts, replies[1::2]), strict=True))
+        replies = self._backend.read([command for id in ids for command in ((*job_command(id), "spec"), waiting(id))])
+        analyses = dict(zip(ids, map(texts, replies[1::2]), strict=True))
         heads = {id: _try(records.read_head, id, reply) for id, reply in zip(ids, replies[::2], strict=True)}
         known = {id: head for id, head in heads.items() if isinstance(head, tuple)}
         shards = iter(
-            self.read(*(shard_command(id, index) for id, (job, _) in known.items() for index in range(job.num_shards)))
+            self._backend.read(
+                [shard_command(id, index) for id, (job, _) in known.items() for index in range(job.num_shards)]
+            )
         )
         results: dict[str, Job | Unreadable] = {id: head for id, head in heads.items() if isinstance(head, Exception)}
         for job_id, (status, spec) in known.items():

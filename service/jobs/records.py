@@ -37,6 +37,7 @@ from service.jobs.transitions import (
     ShardResult,
     WorkerOffer,
 )
+from service.key_value.commands import Reply, format_time, values
 from service.storage import read_arrays
 
 FIRST_SCHEMA = 1  # schema number of records, and of specs of jobs on ImageNet-1k
@@ -55,13 +56,7 @@ DAMAGE_ERRORS = (
     RecursionError,
     MemoryError,
 )
-Reply = None | int | bytes | list[bytes | None]
 _ENTRIES, _SPECS, _OFFERS = TypeAdapter(AnalysisRecord), TypeAdapter(JobSpec), TypeAdapter(WorkerOffer)
-
-
-def format_time(seconds: float) -> str:
-    """Return a time as it is stored."""
-    return f"{seconds:.6f}"
 
 
 def _parse_failure(text: str) -> Failure | None:
@@ -229,38 +224,6 @@ def _parse(table: Mapping[str, Field[Any]], reply: Reply) -> dict[str, Any]:
     return {field.name: CODECS[field.type][0](text) for field, text in zip(table.values(), content, strict=True)}
 
 
-def values(reply: Reply) -> list[bytes | None]:
-    """Return the values of a reply with several values."""
-    assert isinstance(reply, list), f"this is a bug: {reply!r}"
-    return reply
-
-
-def texts(reply: Reply) -> list[str]:
-    """Return the values of a reply as texts."""
-    return [(value or b"").decode(errors="replace") for value in values(reply)]
-
-
-def pairs(reply: Reply) -> list[tuple[str, float]]:
-    """Return the members and scores of a reply to ZRANGE with scores."""
-    flat = values(reply)
-    return [
-        ((member or b"").decode(errors="replace"), float(score or 0))
-        for member, score in zip(flat[::2], flat[1::2], strict=True)
-    ]
-
-
-def text_of(reply: Reply) -> str:
-    """Return the text of a reply; empty if there is none."""
-    return reply.decode(errors="replace") if isinstance(reply, bytes) else ""
-
-
-def number(reply: Reply) -> float:
-    """Return the number in a reply; 0 if there is none."""
-    with suppress(ValueError):
-        return 0.0 if reply is None or isinstance(reply, list) else float(reply)
-    return 0.0
-
-
 def shard_of(member: str) -> tuple[str, int]:
     """Return the job and the index in a member JOB:INDEX of a sorted set; raise DamagedRecord for another text."""
     with translate_damage(f"the shard {member:.80}"):
@@ -273,12 +236,6 @@ def shards_of(members: Iterable[str]) -> Iterator[tuple[str, int]]:
     for member in members:
         with suppress(DamagedRecord):
             yield shard_of(member)
-
-
-def time_of(reply: Reply) -> float:
-    """Return the time in a reply to TIME, in seconds since 1970."""
-    seconds, microseconds = values(reply)
-    return int(seconds or 0) + int(microseconds or 0) / 1e6
 
 
 def _parse_document(what: str, text: str) -> dict[str, Any]:

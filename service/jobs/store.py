@@ -15,10 +15,9 @@ from errata.errors import DamagedRecord
 
 from service.domain import Failure, State
 from service.jobs import fair_order, lifecycle, lost_messages, records, transitions
-from service.jobs.base_store import BaseStore, atomic
+from service.jobs.base_store import BaseStore
 from service.jobs.reader import Snapshot
-from service.jobs.records import format_time
-from service.jobs.transaction import FINISHED_TTL, PREFIX, Transaction, job_command, shard_command, waiting_command
+from service.jobs.transaction import FINISHED_TTL, JobTransaction, job_command, shard_command, waiting_command
 from service.jobs.transitions import (
     AnalysisRecord,
     Claim,
@@ -31,6 +30,8 @@ from service.jobs.transitions import (
     ShardResult,
     Step,
 )
+from service.key_value.commands import PREFIX, format_time, number, pairs, texts
+from service.key_value.store import atomic
 
 MODELS, JUDGING = "models", "errands"  # the queues of the engine; `errands` is the stored name of the second
 MAX_EXPIRED = 10  # shards with an expired lease that a worker considers before each message
@@ -68,7 +69,7 @@ class JobStore(BaseStore):
     @atomic
     def submit(
         self,
-        tx: Transaction,
+        tx: JobTransaction,
         record: AnalysisRecord,
         spec: JobSpec,
         *,
@@ -105,7 +106,7 @@ class JobStore(BaseStore):
 
     @atomic
     def resubmit(
-        self, tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, limit: int, owner_limit: int = 0
+        self, tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, *, limit: int, owner_limit: int = 0
     ) -> Submission | None:
         """Queue a failed analysis again under the same id; return None unless it has failed."""
         before = tx.record(record.id)
@@ -119,7 +120,7 @@ class JobStore(BaseStore):
     @atomic
     def reserve(
         self,
-        tx: Transaction,
+        tx: JobTransaction,
         request_id: str,
         request_digest: str,
         analysis_id: str,
@@ -148,7 +149,7 @@ class JobStore(BaseStore):
         return Submission(Outcome.NEW, analysis_id)
 
     @atomic
-    def release_request_id(self, tx: Transaction, request_id: str) -> None:
+    def release_request_id(self, tx: JobTransaction, request_id: str) -> None:
         """Release a reserved request ID, because its analysis was not archived or was deleted."""
         if request_id:
             tx.write("DEL", f"{PREFIX}request:{request_id}")
@@ -161,7 +162,7 @@ class JobStore(BaseStore):
         return was_open
 
     @atomic
-    def delete(self, tx: Transaction, analysis_id: str) -> bool:
+    def delete(self, tx: JobTransaction, analysis_id: str) -> bool:
         """Delete a final record; return whether it existed."""
         record = tx.record(analysis_id)
         if record is None or not record.state.is_final:
@@ -171,8 +172,8 @@ class JobStore(BaseStore):
 
     def next_shard(self, job_id: str, shard: int, can_run: Callable[[JobSpec], bool]) -> tuple[str, int] | None:
         """Return the job and the index of the shard that a worker should claim; None: the shard of its message."""
-        (time,) = self._reader.read(("TIME",))
-        return fair_order.next_shard(self._reader.read, self._time(time), (job_id, shard), can_run)
+        (time,) = self._read(("TIME",))
+        return fair_order.next_shard(self._read, self._time(time), (job_id, shard), can_run)
 
     def claim_shard(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
         """Claim a shard for a lease of `lease` seconds."""
@@ -220,7 +221,7 @@ class JobStore(BaseStore):
     ) -> Value:
         """Apply a transition to a shard and its job, and return the reply of the transition."""
 
-        def step(tx: Transaction) -> tuple[Value, bool]:
+        def step(tx: JobTransaction) -> tuple[Value, bool]:
             tx.prefetch(job_command(job_id), shard_command(job_id, index))
             # The record of a job that has succeeded is deleted.
             job = tx.job(job_id) or JobStatus(job_id, 0, 0, "", 0.0, State.SUCCEEDED)
@@ -235,7 +236,7 @@ class JobStore(BaseStore):
         return reply
 
     @atomic
-    def claim_judging(self, tx: Transaction, job_id: str) -> int | None:
+    def claim_judging(self, tx: JobTransaction, job_id: str) -> int | None:
         """Claim the judging of a job whose shards are all done; return its fencing token, None if the job has ended."""
         before = tx.job(job_id)
         job = None if before is None else transitions.claim_judging(before, tx.now)
@@ -251,7 +252,7 @@ class JobStore(BaseStore):
         The records of a job that succeeds are deleted, because the archive has its analyses.
         """
 
-        def step(tx: Transaction) -> bool:
+        def step(tx: JobTransaction) -> bool:
             tx.prefetch(job_command(job_id), waiting_command(job_id))
             before = tx.job(job_id)
             job = None if before is None else transitions.finish_judging(before, fencing_token, failure)
@@ -266,7 +267,7 @@ class JobStore(BaseStore):
         return is_current
 
     @atomic
-    def due_outbox_items(self, tx: Transaction, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
+    def due_outbox_items(self, tx: JobTransaction, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
         """Lease due outbox items whose analyses have ended.
 
         An analysis that a registry requested enters the outbox in the step that accepts it. An item is due
@@ -276,10 +277,10 @@ class JobStore(BaseStore):
             lease: Duration of the lease, in seconds.
             limit: Maximum number of items.
         """
-        due = records.texts(tx.read("ZRANGEBYSCORE", f"{PREFIX}owed", "-inf", format_time(tx.now)))
+        due = texts(tx.read("ZRANGEBYSCORE", f"{PREFIX}owed", "-inf", format_time(tx.now)))
         if not due:
             return []
-        open_analyses = set(records.texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1, check=False)))
+        open_analyses = set(texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1, check=False)))
         ended = [analysis_id for analysis_id in due if analysis_id not in open_analyses]
         items = [item for analysis_id in ended[:limit] if (item := tx.outbox_item(analysis_id)) is not None]
         for item in items:
@@ -287,14 +288,14 @@ class JobStore(BaseStore):
         return items
 
     @atomic
-    def postpone_outbox_item(self, tx: Transaction, analysis_id: str, delay: float, *, failed: bool) -> None:
+    def postpone_outbox_item(self, tx: JobTransaction, analysis_id: str, delay: float, *, failed: bool) -> None:
         """Postpone an outbox item by `delay` seconds; count a failed attempt if `failed`."""
         item = tx.outbox_item(analysis_id)
         if item is not None:
             tx.update_outbox_item(replace(item, attempts=item.attempts + failed), tx.now + delay)
 
     @atomic
-    def delete_outbox_item(self, tx: Transaction, analysis_id: str) -> None:
+    def delete_outbox_item(self, tx: JobTransaction, analysis_id: str) -> None:
         """Delete an outbox item."""
         tx.write("HDEL", f"{PREFIX}owed:tries", analysis_id)
         tx.write("ZREM", f"{PREFIX}owed", analysis_id)
@@ -310,13 +311,13 @@ class JobStore(BaseStore):
         """
         is_empty, heartbeat = MODELS in empty_queues, self.heartbeat_timeout
         lost: list[tuple[str, int | None]] = []
-        members, jobs, time = self._reader.read(
+        members, jobs, time = self._read(
             ("ZRANGE", f"{PREFIX}open:models", 0, -1), ("ZRANGE", f"{PREFIX}open:jobs", 0, -1), ("TIME",)
         )
-        for at in self._find_lost(records.texts(members), self._time(time), is_empty):
+        for at in self._find_lost(texts(members), self._time(time), is_empty):
             if self._change_shard(*at, lost_messages.mark_lost, is_empty, heartbeat):
                 lost.append(at)
-        for job_id in records.texts(jobs) if JUDGING in empty_queues else ():
+        for job_id in texts(jobs) if JUDGING in empty_queues else ():
             with suppress(DamagedRecord):
                 if self._mark_judging_lost(job_id):
                     lost.append((job_id, None))
@@ -325,14 +326,14 @@ class JobStore(BaseStore):
     def _find_lost(self, members: Sequence[str], now: float, is_empty: bool) -> Iterator[tuple[str, int]]:
         """Yield the shards whose message is lost. Use few reads, because there can be thousands of shards."""
         shards = list(records.shards_of(members))
-        replies = self._reader.read(*(shard_command(*at) for at in shards))
+        replies = self._read(*(shard_command(*at) for at in shards))
         for at, reply in zip(shards, replies, strict=True):
             shard = records.find_shard(at[0], reply)
             if shard and lost_messages.is_shard_lost(shard, now, is_empty, self.heartbeat_timeout):
                 yield at
 
     @atomic
-    def _mark_judging_lost(self, tx: Transaction, job_id: str) -> bool:
+    def _mark_judging_lost(self, tx: JobTransaction, job_id: str) -> bool:
         """Return whether the message for the judging of a job is lost; if so, note that it is sent again now."""
         job = tx.job(job_id)
         if job is None or not lost_messages.is_judging_lost(job, tx.now, self.heartbeat_timeout):
@@ -346,18 +347,18 @@ class JobStore(BaseStore):
 
     def records(self) -> Sequence[Snapshot]:
         """Return all records with their jobs."""
-        analyses, finished, open_analyses = self._reader.read(
+        analyses, finished, open_analyses = self._read(
             ("ZRANGE", f"{PREFIX}analyses", 0, -1),
             ("ZRANGE", f"{PREFIX}finished", 0, -1, "WITHSCORES"),
             ("ZRANGE", f"{PREFIX}open:analyses", 0, -1),
         )
         now, num_workers = self._now_and_workers()
-        opened, ended = set(records.texts(open_analyses)), records.pairs(finished)
+        opened, ended = set(texts(open_analyses)), pairs(finished)
         stale = [id for id, end_time in ended if id in opened or end_time <= now - FINISHED_TTL]
         if stale:  # expired, or queued again by a version without the key `finished`
             self.run(lambda tx: lifecycle.delete_expired(tx, stale))
             ended = [(id, end_time) for id, end_time in ended if id not in opened]
-        cached, ids = self._finished, records.texts(analyses)
+        cached, ids = self._finished, texts(analyses)
         snapshots = {key[0]: cached[key] for key in ended if key in cached}
         snapshots |= self._reader.snapshots([id for id in ids if id not in snapshots], now, num_workers)
         self._finished = {key: snapshots[key[0]] for key in ended if key[0] in snapshots and snapshots[key[0]].is_final}
@@ -372,7 +373,7 @@ class JobStore(BaseStore):
         job = self.job(job_id)
         if job is None or job.state.is_final:
             return []
-        contents = self._reader.read(*(("GET", f"{PREFIX}part:{job_id}:{index}") for index in range(len(job.shards))))
+        contents = self._read(*(("GET", f"{PREFIX}part:{job_id}:{index}") for index in range(len(job.shards))))
         with self._reader.log_damage():
             return [records.unpack_shard_result(content) for content in contents if isinstance(content, bytes)]
 
@@ -381,9 +382,9 @@ class JobStore(BaseStore):
 
         A shard that has crashed a worker before is not included. It waits for its own message, at the end of the queue.
         """
-        leases, now = self._reader.read(("ZRANGE", f"{PREFIX}leases", 0, MAX_EXPIRED - 1, "WITHSCORES"), ("TIME",))
+        leases, now = self._read(("ZRANGE", f"{PREFIX}leases", 0, MAX_EXPIRED - 1, "WITHSCORES"), ("TIME",))
         expired = []
-        for member, lease in records.pairs(leases):
+        for member, lease in pairs(leases):
             with suppress(DamagedRecord):
                 job_id, index = records.shard_of(member)
                 if lease <= self._time(now) and self._is_expired(job_id, index):
@@ -391,7 +392,7 @@ class JobStore(BaseStore):
         return expired
 
     @atomic
-    def _is_expired(self, tx: Transaction, job_id: str, index: int) -> bool:
+    def _is_expired(self, tx: JobTransaction, job_id: str, index: int) -> bool:
         """Return whether a shard's first lease has expired. Correct `leases`, which older versions do not update."""
         shard, member = tx.shard(job_id, index), f"{job_id}:{index}"
         if shard is None or shard.state is not State.RUNNING or (shard.crashes and shard.lease <= tx.now):
@@ -402,7 +403,7 @@ class JobStore(BaseStore):
         return shard.lease <= tx.now
 
 
-def _find_before(tx: Transaction, request_id: str, digest: str, delivery: str) -> Submission | None:
+def _find_before(tx: JobTransaction, request_id: str, digest: str, delivery: str) -> Submission | None:
     """Return the submission of an earlier request or delivery; None if there is none."""
     if delivery and (analysis := tx.get(f"delivery:{delivery}")):
         return Submission(Outcome.REPEATED, analysis)
@@ -411,9 +412,9 @@ def _find_before(tx: Transaction, request_id: str, digest: str, delivery: str) -
 
 
 def _accept(
-    tx: Transaction, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int, owner_limit: int
+    tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int, owner_limit: int
 ) -> Submission:
-    num_open = int(records.number(tx.read("ZCARD", f"{PREFIX}open:analyses")))
+    num_open = int(number(tx.read("ZCARD", f"{PREFIX}open:analyses")))
     if num_open >= limit:
         return Submission(Outcome.FULL, open=num_open)
     if owner_limit and (num_own := lifecycle.count_open(tx, record.owner)) >= owner_limit:

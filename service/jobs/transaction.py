@@ -21,7 +21,7 @@ errata:classes:{digest}   string  classes of a label space, compressed (domain/c
 errata:predictions:{key}  string  cached predictions of a shard by weights, transform and images, npz
 errata:result:{key}       string  the archived analysis that has the result of a computation and a bundle
 errata:archive            string  the id of the archive that belongs to this store
-errata:requests:{token}   string  rate limit of a token, a time (see BaseStore.take_request); TTL a minute
+errata:requests:{token}   string  rate limit of a token, a time (service/quotas.py); TTL a minute
 errata:workers            zset    workers, by last heartbeat
 errata:offers:{worker}    string  the offer of a worker (JSON)
 errata:offers             string  the latest offer (JSON)
@@ -38,13 +38,10 @@ share a store. Versions without `leases` and `retries` ignore them. Final analys
 them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable
 
 from service.domain import State
 from service.jobs import records
-from service.jobs.records import Reply, format_time
 from service.jobs.transitions import (
     AnalysisRecord,
     Effect,
@@ -54,41 +51,12 @@ from service.jobs.transitions import (
     RecordStatus,
     Shard,
 )
+from service.key_value.commands import PREFIX, Command, format_time, number, texts, values
+from service.key_value.transaction import Transaction
 
 FINISHED_TTL = 7 * 86_400  # seconds; TTL of failed and canceled analyses, and of their request IDs
 DELIVERY_TTL = 2 * 86_400  # seconds
-PREFIX = "errata:"
 CHUNK = 1000  # members of one command
-Argument = str | bytes | int | float
-Command = tuple[Argument, ...]
-
-
-@dataclass(frozen=True)
-class MemoryUsage:
-    """The memory that the store uses."""
-
-    used: int  # bytes
-    limit: int  # bytes; 0: no limit
-
-
-class Backend(Protocol):
-    """A key-value store with the commands of Redis. Thread-safe."""
-
-    def read(self, commands: Sequence[Command]) -> list[Reply]:
-        """Return the replies of reading commands, in one round trip. Other clients may write between two commands."""
-        ...
-
-    def commit(self, checks: Sequence[tuple[Command, Reply]], commands: Sequence[Command]) -> bool:
-        """In one atomic step, run commands if the replies to the checks are still the same; return whether they ran."""
-        ...
-
-    def memory_usage(self) -> MemoryUsage:
-        """Return the memory that the store uses."""
-        ...
-
-    def ping(self) -> bool:
-        """Return whether the store answers."""
-        ...
 
 
 def job_command(job_id: str) -> Command:
@@ -121,52 +89,8 @@ def waiting_command(job_id: str) -> Command:
     return "SMEMBERS", f"{PREFIX}job:{job_id}:analyses"
 
 
-class Transaction:
-    """Reads and changes records in one atomic step. Reads do not see the changes of the same step.
-
-    A transaction collects changes. They are written at the end, and only if no reply has changed meanwhile.
-    """
-
-    def __init__(self, backend: Backend, clock: Callable[[], float] | None) -> None:
-        self._backend = backend
-        self._clock = clock
-        self._replies: dict[Command, Reply] = {}
-        self._unchecked: set[Command] = {("TIME",)}
-        self.commands: list[Command] = []
-
-    @property
-    def checks(self) -> list[tuple[Command, Reply]]:
-        """The replies that must still be the same when the changes are written."""
-        return [(command, reply) for command, reply in self._replies.items() if command not in self._unchecked]
-
-    @property
-    def now(self) -> float:
-        """The time of the store's clock, in seconds."""
-        return self._clock() if self._clock else records.time_of(self.read("TIME"))
-
-    def prefetch(self, *commands: Command) -> None:
-        """Read the replies that the step needs in one round trip; later calls of `read` return them."""
-        missing = [command for command in commands if command not in self._replies]
-        if self._clock is None and ("TIME",) not in self._replies:
-            missing.append(("TIME",))
-        if missing:
-            self._replies.update(zip(missing, self._backend.read(missing), strict=True))
-
-    def read(self, *command: Argument, check: bool = True) -> Reply:
-        """Return the reply of a reading command.
-
-        Args:
-            command: The command and its arguments.
-            check: Whether the step depends on the reply. False for values that never change.
-        """
-        self.prefetch(command)
-        if not check:
-            self._unchecked.add(command)
-        return self._replies[command]
-
-    def write(self, *command: Argument) -> None:
-        """Add a command to the changes."""
-        self.commands.append(command)
+class JobTransaction(Transaction):
+    """An atomic step that reads and changes the records of jobs and analyses."""
 
     def remove_waiting(self, job_id: str, analyses: Iterable[str]) -> None:
         """Remove analyses from the set of analyses that wait for a job."""
@@ -187,27 +111,23 @@ class Transaction:
 
     def waiting(self, job_id: str) -> list[str]:
         """Return the ids of the analyses that wait for a job, in order."""
-        return records.texts(self.read(*waiting_command(job_id)))
-
-    def get(self, name: str) -> str:
-        """Return a text; empty if there is none."""
-        return records.text_of(self.read("GET", PREFIX + name))
+        return texts(self.read(*waiting_command(job_id)))
 
     def request(self, request_id: str) -> tuple[str, str] | None:
         """Return the digest and the analysis of a request ID."""
-        digest, analysis = records.values(self.read("HMGET", f"{PREFIX}request:{request_id}", "digest", "analysis"))
+        digest, analysis = values(self.read("HMGET", f"{PREFIX}request:{request_id}", "digest", "analysis"))
         if digest is None or analysis is None:
             return None
         return digest.decode(errors="replace"), analysis.decode(errors="replace")
 
     def spec(self, job_id: str) -> bytes:
         """Return the specification of a job, as JSON."""
-        (spec,) = records.values(self.read(*spec_command(job_id), check=False))
+        (spec,) = values(self.read(*spec_command(job_id), check=False))
         return spec or b""
 
     def entry(self, analysis_id: str) -> bytes:
         """Return the constant fields of an analysis, as JSON."""
-        (entry,) = records.values(self.read(*entry_command(analysis_id), check=False))
+        (entry,) = values(self.read(*entry_command(analysis_id), check=False))
         return entry or b""
 
     def add_record(self, record: AnalysisRecord, job: JobStatus) -> None:
@@ -292,8 +212,8 @@ class Transaction:
         """Return the outbox item of an analysis."""
         if self.read("ZRANK", f"{PREFIX}owed", analysis_id, check=False) is None:
             return None
-        (attempts,) = records.values(self.read("HMGET", f"{PREFIX}owed:tries", analysis_id))
-        return OutboxItem(analysis_id, int(records.number(attempts)))
+        (attempts,) = values(self.read("HMGET", f"{PREFIX}owed:tries", analysis_id))
+        return OutboxItem(analysis_id, int(number(attempts)))
 
     def add_to_outbox(self, analysis_id: str) -> None:
         """Add an outbox item that is due now."""

@@ -6,11 +6,12 @@ import pytest
 import s3fs
 from manual_clock import Clock
 from moto.server import ThreadedMotoServer
+from redis_job_store import RedisJobStore
 from redis_server import RedisServer, free_port
 
 from service.jobs.memory import InMemoryJobStore
-from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.store import JobStore
+from service.key_value.redis_backend import connect
 
 
 @pytest.fixture(scope="package")

@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 from dramatiq.middleware import AgeLimit, TimeLimit
 from errata.errors import Unavailable
+from redis_job_store import RedisJobStore
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, LabelSpace, ModelInfo, Predictions, State
 from service.jobs.engine import Engine, NotifyingBroker, local_broker
 from service.jobs.memory import InMemoryJobStore
-from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.store import JobStore
 from service.jobs.transitions import AnalysisRecord, ClaimOutcome, JobSpec
 from service.jobs.worker import RetryLater, Worker
+from service.key_value.redis_backend import connect
 
 SOON = 10.0  # seconds: timeout for events that take milliseconds
 

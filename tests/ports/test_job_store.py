@@ -20,6 +20,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from manual_clock import Clock
+from redis_job_store import RedisJobStore
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State, class_lines
@@ -28,7 +29,6 @@ from service.jobs.base_store import Depth
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.reader import BATCH
 from service.jobs.records import SCHEMA
-from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.store import JobStore, Outcome, Submission
 from service.jobs.transitions import (
     CRASH_DELAYS,
@@ -42,6 +42,7 @@ from service.jobs.transitions import (
     ShardResult,
     WorkerOffer,
 )
+from service.key_value.redis_backend import connect
 
 RECORDED = Path(__file__).parent / "written"  # the keys that earlier versions wrote
 LEASE_SECONDS = 20.0
@@ -68,14 +69,14 @@ def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[JobStore]:
     new_store = make(request, request.param, clock)
     yield new_store
     if isinstance(new_store, RedisJobStore):
-        new_store._client.connection_pool.disconnect()  # pytest reports open sockets as errors
+        new_store.client.connection_pool.disconnect()  # pytest reports open sockets as errors
 
 
 def pass_time(store: JobStore, clock: Clock, seconds: float) -> None:
     """Advance the clock, and the TTLs of Redis."""
     clock.advance(seconds)
     if isinstance(store, RedisJobStore):
-        client = store._client
+        client = store.client
         for key in client.scan_iter():
             left = client.pttl(key)
             if left > 0:
@@ -850,7 +851,7 @@ def test_an_analysis_deleted_beyond_the_limit_leaves_no_keys(five: JobStore, clo
     assert record_ids(five) == {"m0", "m1", "m2", "m3", "m4"}
     assert five.job(job) is None
     if isinstance(five, RedisJobStore):
-        assert [key for key in five._client.scan_iter() if job.encode() in key or b"first" in key] == []
+        assert [key for key in five.client.scan_iter() if job.encode() in key or b"first" in key] == []
     assert submit(five, "resubmit", key="resubmit", request_id="r", body="another").outcome is Outcome.NEW
 
 

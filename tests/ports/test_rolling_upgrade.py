@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from manual_clock import Clock
+from redis_job_store import RedisJobStore
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.jobs import records
-from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.store import MODELS, Outcome
 from service.jobs.transitions import AnalysisRecord, ClaimOutcome, JobSpec, LeaseReply, ShardResult
+from service.key_value.redis_backend import connect
 
 LEASE_SECONDS = 20.0
 SPEC = JobSpec("demo:m", "demo", "e" * 64, "i" * 64, total=12, shard_size=4)
@@ -75,7 +76,7 @@ def store(server: RedisServer, clock: Clock) -> Iterator[RedisJobStore]:
 
 @pytest.fixture
 def previous(store: RedisJobStore, clock: Clock) -> PreviousRelease:
-    return PreviousRelease(store._client, clock)
+    return PreviousRelease(store.client, clock)
 
 
 def submit(store: RedisJobStore, id: str, spec: JobSpec = SPEC) -> str:
@@ -90,7 +91,7 @@ def finish(store: RedisJobStore, job: str, shard: int) -> int | None:
 
 def open_keys(store: RedisJobStore) -> set[str]:
     """Return the keys of open jobs, without counters and the times of workers."""
-    keys = {key.decode() for key in store._client.scan_iter()}
+    keys = {key.decode() for key in store.client.scan_iter()}
     return {key for key in keys if key.startswith(("errata:job:", "errata:shard:", "errata:part:", "errata:open:"))}
 
 

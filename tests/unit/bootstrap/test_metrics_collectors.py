@@ -23,7 +23,7 @@ from service.evidence.repository import EvidenceRepository
 from service.jobs.base_store import Depth
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.store import JobStore
-from service.jobs.transaction import MemoryUsage
+from service.key_value.commands import MemoryUsage
 from service.predictions.models.device import gpu_memory
 from service.telemetry import Metrics
 

@@ -1,6 +1,6 @@
-"""The job store in Redis: each atomic step is one call of compare_and_set.lua. Times are those of the Redis server."""
+"""A key-value store in Redis. An atomic step is one call of compare_and_set.lua."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from typing import Any
@@ -12,10 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from service.circuit_breaker import CircuitBreaker, CircuitOpen
-from service.jobs.base_store import HEARTBEAT_SECONDS
-from service.jobs.records import Reply
-from service.jobs.store import JobStore
-from service.jobs.transaction import Argument, Command, MemoryUsage
+from service.key_value.commands import Argument, Command, MemoryUsage, Reply
 
 _log = structlog.get_logger()
 CONNECTIONS = 32  # maximum number of connections of one process; further callers wait
@@ -56,7 +53,7 @@ class RedisBackend:
     def __init__(self, client: redis.Redis) -> None:
         self.client: Any = client  # redis-py's return types also cover pipelines and asyncio
         self._breaker = CircuitBreaker(self._is_answering)
-        script = (files("service.jobs") / "compare_and_set.lua").read_text(encoding="utf-8")
+        script = (files("service.key_value") / "compare_and_set.lua").read_text(encoding="utf-8")
         self._compare_and_set: Any = client.register_script(script)
 
     def read(self, commands: Sequence[Command]) -> list[Reply]:
@@ -111,22 +108,6 @@ class RedisBackend:
                 _log.exception("Redis command failed")
             message = next(text for kind, text in MESSAGES.items() if isinstance(error, kind))
             raise Unavailable(message, retry_after=RETRY_AFTER, detail=f"{error!s:.120}") from error
-
-
-class RedisJobStore(JobStore):
-    """A job store in Redis.
-
-    Args:
-        client: Client of Redis.
-        clock: Returns seconds since the epoch; None: the clock of the Redis server.
-        heartbeat: Seconds without a heartbeat after which a worker is considered dead.
-    """
-
-    def __init__(
-        self, client: redis.Redis, clock: Callable[[], float] | None = None, heartbeat: float = HEARTBEAT_SECONDS
-    ) -> None:
-        self._client = client
-        super().__init__(RedisBackend(client), clock, heartbeat)
 
 
 def _flatten(reply: Any) -> Reply:

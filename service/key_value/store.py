@@ -1,0 +1,90 @@
+"""A key-value store that runs functions as atomic steps."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from errata.errors import Unavailable
+
+from service.key_value.commands import PREFIX, Backend, Command, MemoryUsage, Reply, time_of
+from service.key_value.transaction import Transaction
+
+MAX_CONFLICTS = 100  # attempts of a step while other processes change the same values
+LAST_CONFLICT_SECONDS = 0.05  # longest pause between two attempts
+Value = TypeVar("Value")
+Arguments = ParamSpec("Arguments")
+Step = TypeVar("Step", bound=Transaction)
+Store = TypeVar("Store", bound="KeyValueStore[Any]")
+
+
+def atomic(
+    step: Callable[Concatenate[Store, Step, Arguments], Value],
+) -> Callable[Concatenate[Store, Arguments], Value]:
+    """Make a method of a store one atomic step (KeyValueStore.run), which passes the transaction to the method."""
+
+    def run(self: Store, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
+        return self.run(lambda tx: step(self, tx, *args, **kwargs))
+
+    return update_wrapper(run, step)
+
+
+class KeyValueStore(Generic[Step]):
+    """Runs atomic steps on a backend. Thread-safe.
+
+    Args:
+        backend: Stores the values.
+        clock: Returns seconds since the epoch; None: the clock of the backend.
+        transaction: Creates the transaction of a step.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        clock: Callable[[], float] | None,
+        transaction: Callable[[Backend, Callable[[], float] | None], Step],
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._transaction = transaction
+        self._conflict_lock = threading.Lock()
+
+    def run(self, step: Callable[[Step], Value]) -> Value:
+        """Run a function as one atomic step. Run it again if other clients change the values meanwhile."""
+        reply, is_done = self._attempt(step)
+        if is_done:
+            return reply
+        with self._conflict_lock:  # after a conflict, the threads of this process run one after the other
+            for attempt in range(MAX_CONFLICTS):
+                reply, is_done = self._attempt(step)
+                if is_done:
+                    return reply
+                time.sleep(random.uniform(0, min(0.001 * 2**attempt, LAST_CONFLICT_SECONDS)))  # noqa: S311 no secret
+        raise Unavailable("The job store is busy. Try again later.", retry_after=1.0)
+
+    def _attempt(self, step: Callable[[Step], Value]) -> tuple[Value, bool]:
+        tx = self._transaction(self._backend, self._clock)
+        reply = step(tx)
+        return reply, not tx.commands or self._backend.commit(tx.checks, tx.commands)
+
+    def memory_usage(self) -> MemoryUsage:
+        """Return the memory that the store uses."""
+        return self._backend.memory_usage()
+
+    def ping(self) -> bool:
+        """Return whether the store answers."""
+        return self._backend.ping()
+
+    def _read(self, *commands: Command) -> list[Reply]:
+        """Return the replies of reading commands, in one round trip."""
+        return self._backend.read(commands)
+
+    def _get(self, name: str) -> bytes | None:
+        (content,) = self._read(("GET", PREFIX + name))
+        return content if isinstance(content, bytes) else None
+
+    def _time(self, reply: Reply) -> float:
+        """Return the time of the store's clock; `reply` is its reply to TIME."""
+        return self._clock() if self._clock else time_of(reply)

@@ -1,0 +1,57 @@
+"""One atomic step on a key-value store: it reads values, and then changes them if they are still the same."""
+
+from collections.abc import Callable
+
+from service.key_value.commands import PREFIX, Argument, Backend, Command, Reply, text_of, time_of
+
+
+class Transaction:
+    """Reads and changes values in one atomic step. Reads do not see the changes of the same step.
+
+    A transaction collects changes. They are written at the end, and only if no reply has changed meanwhile.
+    """
+
+    def __init__(self, backend: Backend, clock: Callable[[], float] | None) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._replies: dict[Command, Reply] = {}
+        self._unchecked: set[Command] = {("TIME",)}
+        self.commands: list[Command] = []
+
+    @property
+    def checks(self) -> list[tuple[Command, Reply]]:
+        """The replies that must still be the same when the changes are written."""
+        return [(command, reply) for command, reply in self._replies.items() if command not in self._unchecked]
+
+    @property
+    def now(self) -> float:
+        """The time of the store's clock, in seconds."""
+        return self._clock() if self._clock else time_of(self.read("TIME"))
+
+    def prefetch(self, *commands: Command) -> None:
+        """Read the replies that the step needs in one round trip; later calls of `read` return them."""
+        missing = [command for command in commands if command not in self._replies]
+        if self._clock is None and ("TIME",) not in self._replies:
+            missing.append(("TIME",))
+        if missing:
+            self._replies.update(zip(missing, self._backend.read(missing), strict=True))
+
+    def read(self, *command: Argument, check: bool = True) -> Reply:
+        """Return the reply of a reading command.
+
+        Args:
+            command: The command and its arguments.
+            check: Whether the step depends on the reply. False for values that never change.
+        """
+        self.prefetch(command)
+        if not check:
+            self._unchecked.add(command)
+        return self._replies[command]
+
+    def get(self, name: str) -> str:
+        """Return a text; empty if there is none."""
+        return text_of(self.read("GET", PREFIX + name))
+
+    def write(self, *command: Argument) -> None:
+        """Add a command to the changes."""
+        self.commands.append(command)
