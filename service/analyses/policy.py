@@ -25,7 +25,7 @@ from service.domain import (
     GatePolicy,
     Measure,
 )
-from service.summary.gate import TESTED
+from service.summary.gate import TESTED, has_interval
 from service.summary.measures import OF_TYPES
 
 MAX_BYTES = 64 << 10
@@ -153,7 +153,7 @@ class BoundDocument(BaseModel):
             )
         if self.alpha is not None and self.measure not in TESTED:
             raise ValueError(f"{self.measure.value} has no paired test; remove alpha")
-        if self.undecided_within_interval and not self._has_interval():
+        if self.undecided_within_interval and not has_interval(self.measure, self.types):
             raise ValueError(f"{self.measure.value} with these types has no interval; remove undecided_within_interval")
         if self.test is not None and self.measure not in TESTED:
             raise ValueError(f"{self.measure.value} has no test of non-inferiority; remove test")
@@ -169,11 +169,6 @@ class BoundDocument(BaseModel):
                 raise ValueError(
                     f"{name} is {value:g}, but {self.measure.value} is a fraction; use a number from 0 to 1"
                 )
-
-    def _has_interval(self) -> bool:
-        accuracies = (Measure.TOP1_ACCURACY, Measure.MULTI_LABEL_ACCURACY)
-        rates = (Measure.TOP1_ERROR_RATE, Measure.MULTI_LABEL_ERROR_RATE, Measure.SEVERE_ERROR_RATE)
-        return self.measure in (*accuracies, *rates) or (self.measure is Measure.RATE and len(self.types) == 1)
 
 
 class Document(BaseModel):

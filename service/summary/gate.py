@@ -316,6 +316,12 @@ def _is_within_interval(bound: Bound, compared: GroupComparison) -> bool:
     return any(limit is not None and interval.low < limit < interval.high for limit in limits)
 
 
+def has_interval(measure: Measure, types: Sequence[object]) -> bool:
+    """Return whether a comparison has an interval of the change of a measure of these error types."""
+    is_rate_of_one_type = measure is Measure.RATE and len(types) == 1
+    return measure in PAIRED_METRICS or measure is Measure.ACCURACY_AGAINST_LABELS or is_rate_of_one_type
+
+
 def _interval(bound: Bound, compared: GroupComparison) -> Interval | None:
     """Return the 95 % interval of the change, analysis - baseline; None if the comparison has none."""
     if bound.measure is Measure.MULTI_LABEL_ACCURACY:

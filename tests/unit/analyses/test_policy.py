@@ -101,6 +101,13 @@ def test_a_policy_can_accept_any_coverage() -> None:
     assert parse_policy(f"min_coverage: 0\n{SHORTEST}").min_coverage == 0
 
 
+@pytest.mark.parametrize("measure", ["top1_accuracy", "severe_error_rate", "accuracy_against_labels"])
+def test_a_bound_on_a_change_may_be_undecided_within_its_interval(measure: str) -> None:
+    (bound,) = parse_policy(of(f"measure: {measure}, max_decrease: 0.1, undecided_within_interval: true")).bounds
+
+    assert bound.undecided_within_interval
+
+
 def test_missing_fields_have_defaults() -> None:
     policy = parse_policy(SHORTEST)
 

@@ -30,9 +30,9 @@ from service.domain import (
     build_strata,
     coverage_of,
 )
-from service.summary.gate import Baseline, decision_of, evaluate
+from service.summary.gate import Baseline, decision_of, evaluate, has_interval
 from service.summary.mcnemar import detectable_change
-from service.summary.measures import inexactness, value_of
+from service.summary.measures import OF_TYPES, inexactness, value_of
 from service.summary.score_interval import ONE_SIDED_95, score_intervals
 from service.summary.summarize import SampleResults, summarize
 from service.taxonomy.imagenet_1k import GROUPS
@@ -631,6 +631,27 @@ def test_interval_that_contains_the_limit_is_undecided_above_the_limit() -> None
     reason = judge(bound, baseline=against(rates={PairedMetric.TOP1: CONTAINS_LIMIT}))
 
     assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.WIDE_INTERVAL,))
+
+
+TYPES = {measure: [(FAILURE,), (FAILURE, FINE)] if measure in OF_TYPES else [()] for measure in Measure}
+
+
+@pytest.mark.parametrize(("measure", "types"), [(measure, types) for measure in Measure for types in TYPES[measure]])
+def test_has_interval_names_the_measures_that_a_wide_interval_affects(
+    measure: Measure, types: tuple[ErrorType, ...]
+) -> None:
+    wide = against(
+        dict.fromkeys(PairedMetric, 1.0), dict.fromkeys(PairedMetric, WIDE), WIDE, dict.fromkeys(types, WIDE)
+    )
+    changed = replace(wide.comparison[ALL], accuracy_against_labels=WIDE)
+    known = replace(group(COUNTS[ALL]), accuracy_against_labels=0.7)
+    baseline = Baseline(replace(BEFORE, groups={**BEFORE.groups, ALL: known}), {**wide.comparison, ALL: changed})
+
+    reason = judge(
+        make_bound(measure, *types, max_increase=0.2, undecided_within_interval=True), summary(known), baseline
+    )
+
+    assert (UndecidedReason.WIDE_INTERVAL in reason.causes) is has_interval(measure, types)
 
 
 def test_wide_interval_is_listed_once() -> None:
