@@ -183,7 +183,7 @@ def _traced(scope: Scope) -> Iterator[None]:
         return
     method = scope["method"] if scope["method"] in METHODS else "_OTHER"
     parent = tracing.read_context((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-    attributes = {"http.request.method": method, "url.scheme": scope["scheme"]}
+    attributes = {"http.request.method": method, "url.scheme": scope.get("scheme", "http")}
     with tracing.span(method, tracing.Kind.SERVER, parent, attributes):
         try:
             yield
