@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 import redis
@@ -28,15 +28,18 @@ class Notifier:
         self._has_news = Event()
         self._wakeups: list[Event] = []
         self._threads: dict[str, Thread] = {}
+        self._lock = Lock()
 
     def add_consumer(self, wakeup: Event) -> None:
         """Set an event at each notification."""
-        self._wakeups.append(wakeup)
+        with self._lock:
+            self._wakeups = [*self._wakeups, wakeup]
         self._start("queue-subscriber", self._subscribe)
 
     def remove_consumer(self, wakeup: Event) -> None:
         """Stop setting an event."""
-        self._wakeups = [other for other in self._wakeups if other is not wakeup]
+        with self._lock:
+            self._wakeups = [other for other in self._wakeups if other is not wakeup]
 
     def notify(self, *, other_processes: bool) -> None:
         """Wake the consumers in this process and, if `other_processes` is true, in all other processes."""
@@ -58,9 +61,10 @@ class Notifier:
         return self._stopped.is_set()
 
     def _start(self, name: str, run: Callable[[], None]) -> None:
-        if name not in self._threads and not self._stopped.is_set():
-            self._threads[name] = Thread(target=run, name=name, daemon=True)
-            self._threads[name].start()
+        with self._lock:
+            if name not in self._threads and not self._stopped.is_set():
+                self._threads[name] = Thread(target=run, name=name, daemon=True)
+                self._threads[name].start()
 
     def _publish(self) -> None:
         while self._has_news.wait() and not self._stopped.is_set():
