@@ -50,6 +50,6 @@ def _fail(store: JobStore, count: int) -> None:
         request = AnalysisRequest("demo", f"demo:model{number}", display_name=f"analysis {number}")
         record = AnalysisRecord(f"a{number:08}", request, "d" * 64, "e" * 64, CREATED + number)
         spec = JobSpec(request.model, "demo", "e" * 64, "i" * 64, 20 * SHARDS, 20)
-        job = store.submit(record, spec, fresh=False, limit=10).job
+        job = store.submit(record, spec, limit=10).job
         fencing_token = store.claim_shard(job, 0, "benchmark", 20.0).fencing_token
         store.fail_job(job, 0, fencing_token, Failure("MODEL_REFUSED", "the model has 10 outputs"))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import structlog
-from errata.errors import EvidenceDamaged, ImagesMissing, NewerRecord, PermanentError, Unavailable
+from errata.errors import DamagedRecord, EvidenceDamaged, ImagesMissing, NewerRecord, PermanentError, Unavailable
 
 from service import tracing
 from service.analyses import queries
@@ -129,9 +129,17 @@ def judge_job(ports: Ports, job_id: str) -> None:
     try:
         fencing_token = ports.stores.jobs.claim_judging(job_id)
     except NewerRecord as error:
-        raise RetryLater(judging_delay(1)) from error
-    job = ports.stores.jobs.job(job_id)
-    if fencing_token is None or job is None:
+        delay = judging_delay(1)
+        ports.stores.jobs.postpone_judging(job_id, delay)
+        raise RetryLater(delay) from error
+    if fencing_token is None:
+        return
+    job = None
+    try:
+        job = ports.stores.jobs.job(job_id)
+    except Unavailable as error:
+        _retry_later(ports, job_id, fencing_token, error)
+    if job is None:
         return
     with tracing.span("judging", tracing.Kind.CONSUMER, job.spec.trace, job.trace_attributes):
         _judge_claimed(ports, job, fencing_token)
@@ -143,10 +151,7 @@ def _judge_claimed(ports: Ports, job: Job, fencing_token: int) -> None:
         analyses = _archive_results(ports, job)
         finished = ports.stores.jobs.finish_job(job_id, fencing_token)
     except Unavailable as error:
-        _wait_for_store(ports.stores)  # without the store, the message cannot be queued again
-        if fencing_token < MAX_ATTEMPTS:
-            raise RetryLater(judging_delay(fencing_token)) from error
-        _fail(ports, job_id, fencing_token, error)
+        _retry_later(ports, job_id, fencing_token, error)
     except PermanentError as error:
         _log.warning("judging failed", job=job_id, request=job.spec.call_id, error=str(error))
         _fail(ports, job_id, fencing_token, error)
@@ -167,9 +172,19 @@ def _judge_claimed(ports: Ports, job: Job, fencing_token: int) -> None:
                 ports.stores.jobs.store_result(job.spec.dedupe_key, analysis.id)
 
 
+def _retry_later(ports: Ports, job_id: str, fencing_token: int, error: Unavailable) -> None:
+    """Raise RetryLater; after MAX_ATTEMPTS, end the job as failed."""
+    _wait_for_store(ports.stores)  # without the store, the message cannot be queued again
+    if fencing_token < MAX_ATTEMPTS:
+        raise RetryLater(judging_delay(fencing_token)) from error
+    _fail(ports, job_id, fencing_token, error)
+
+
 def notify_job_failed(ports: Ports, job_id: str) -> None:
-    """Notify the observer about each failed analysis of a failed job."""
-    job = ports.stores.jobs.job(job_id)
+    """Notify the observer about each failed analysis of a failed job, unless the record of the job is damaged."""
+    job = None
+    with suppress(DamagedRecord):
+        job = ports.stores.jobs.job(job_id)
     for analysis_id in sorted(job.analyses) if job else ():
         snapshot = ports.stores.jobs.snapshot(analysis_id)
         if snapshot is not None and snapshot.record.state is State.FAILED:

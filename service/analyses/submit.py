@@ -73,9 +73,7 @@ def _submit(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
         delivery=delivery,
         trace=spec.trace,
     )
-    submission = ports.stores.jobs.submit(
-        record, spec, fresh=request.fresh, limit=ports.limits.max_open, owner_limit=CALLER.get().max_open
-    )
+    submission = ports.stores.jobs.submit(record, spec, limit=ports.limits.max_open, owner_limit=CALLER.get().max_open)
     if submission.outcome is Outcome.REUSED:
         raise request_id_conflict(request.request_id)
     _log.info(

@@ -15,7 +15,7 @@ import structlog
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.errors import ConnectionClosed, Retry
-from dramatiq.middleware import CurrentMessage, Middleware, Retries
+from dramatiq.middleware import Middleware, Retries
 from errata.errors import Unavailable
 
 from service.jobs.base_store import DEAD_TTL
@@ -28,7 +28,7 @@ from service.key_value.redis_backend import connect
 MESSAGES = "errata:mq"  # prefix of the engine's keys, which only the engine reads
 POLL_MS = 50  # interval between two checks of a thread for its end, and of the local broker for delayed messages
 MAINTENANCE_CHANCE = 1_000_000  # per million: every call. The default delays messages of dead workers by minutes
-MAX_RETRIES = 1_000_000  # no limit, because the job store counts retries
+UNLIMITED_RETRIES = 1_000_000  # because the job store counts retries
 CHECK_SECONDS = 5.0  # maximum interval between two heartbeats, and between two checks for lost messages
 _log = structlog.get_logger()
 
@@ -165,13 +165,13 @@ class Engine:
             actor_name=name,
             queue_name=queue,
             priority=0,
-            options={"max_retries": MAX_RETRIES},
+            options={"max_retries": UNLIMITED_RETRIES},
         )
 
 
 def local_broker() -> dramatiq.Broker:
     """Return a broker in this process, without the default middleware."""
-    return StubBroker(middleware=[Retries(min_backoff=1000), CurrentMessage()])
+    return StubBroker(middleware=[Retries(min_backoff=1000)])
 
 
 class _DeadMessages(Middleware):
@@ -202,7 +202,7 @@ class NotifyingBroker(RedisBroker):
         super().__init__(  # type: ignore[no-untyped-call]
             client=client,
             namespace=MESSAGES,
-            middleware=[Retries(min_backoff=1000), CurrentMessage()],
+            middleware=[Retries(min_backoff=1000)],
             heartbeat_timeout=int(heartbeat_timeout * 1000),
             maintenance_chance=MAINTENANCE_CHANCE,
             dead_message_ttl=DEAD_TTL * 1000,

@@ -33,17 +33,19 @@ class QueuedShard:
 
 
 def next_shard(
-    read: Read, now: float, message: tuple[str, int], can_run: Callable[[JobSpec], bool]
+    read: Read, time_of: Callable[[Reply], float], message: tuple[str, int], can_run: Callable[[JobSpec], bool]
 ) -> tuple[str, int] | None:
     """Return the job and the index of the shard that a worker should claim; None: the shard of its message.
 
     Args:
         read: Returns the replies of reading commands.
-        now: Seconds of the store's clock.
+        time_of: Returns the seconds of the store's clock for its reply to TIME.
         message: The job and the index of the shard whose message the worker received.
         can_run: Returns whether the worker can run a job.
     """
-    *replies, own = read(*(("ZRANGE", PREFIX + name, 0, -1, "WITHSCORES") for name in _SETS), shard_command(*message))
+    commands = [("ZRANGE", PREFIX + name, 0, -1, "WITHSCORES") for name in _SETS]
+    *replies, own, time = read(*commands, shard_command(*message), ("TIME",))
+    now = time_of(time)
     opened, leases, retries, turns = map(pairs, replies)
     if _has_expired(message, own, now):  # no other message leads to a claim of this shard
         return None

@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
 
 from errata.errors import DamagedRecord
 
@@ -21,8 +20,6 @@ from service.jobs.transaction import (
 from service.jobs.transitions import AnalysisRecord, Claim, ClaimOutcome, JobSpec, JobStatus, RecordStatus, Shard, Step
 from service.key_value.commands import PREFIX, number, texts
 
-Value = TypeVar("Value")
-
 
 def bind(tx: JobTransaction, request_id: str, digest: str, delivery: str, analysis_id: str, *, is_open: bool) -> None:
     """Bind a request ID and a delivery, if not empty, to an analysis. Unless `is_open`, give the request ID a TTL."""
@@ -34,14 +31,14 @@ def bind(tx: JobTransaction, request_id: str, digest: str, delivery: str, analys
         tx.write("SET", f"{PREFIX}delivery:{delivery}", analysis_id, "EX", DELIVERY_TTL)
 
 
-def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, new_id: str, *, fresh: bool) -> JobStatus:
+def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, new_id: str) -> JobStatus:
     """Add an open analysis, and return the job that it waits for: an open job with the same inputs, or a new job."""
     dedupe = f"dedupe:{spec.dedupe_key}"
-    job = None if fresh else _find_job(tx, tx.get(dedupe))
+    job = None if spec.fresh else _find_job(tx, tx.get(dedupe))
     if job is None or not job.can_be_joined or records.is_newer(tx.spec(job.id)):
         job = JobStatus(new_id, spec.num_shards, spec.num_shards, spec.dedupe_key, created=tx.now, owner=record.owner)
         tx.add_job(job, spec)
-        if not fresh:
+        if not spec.fresh:
             tx.write("SET", PREFIX + dedupe, new_id)
     tx.add_record(record, job)
     if record.needs_write_back:
@@ -56,16 +53,16 @@ def count_open(tx: JobTransaction, owner: str) -> int:
     return sum(records.owner_of(tx.entry(analysis_id)) == owner for analysis_id in ids)
 
 
-def write_step(tx: JobTransaction, job: JobStatus, index: int, shard: Shard, step: Step[Value]) -> None:
+def write_step(tx: JobTransaction, job: JobStatus, index: int, shard: Shard, step: Step[object]) -> None:
     """Store the changes of a shard's transition; raise NewerRecord if a newer version of Errata wrote the job."""
-    if isinstance(step.reply, Claim) and step.reply.kind in (ClaimOutcome.CLAIMED, ClaimOutcome.LOST):
+    if isinstance(step.reply, Claim) and step.reply.kind in (ClaimOutcome.CLAIMED, ClaimOutcome.JOB_FAILED):
         tx.prefetch(spec_command(job.id), *([] if step.job.state is job.state else [waiting_command(job.id)]))
         records.check_known(f"the job {job.id}", tx.spec(job.id))
         fair_order.note_turn(tx, job)
     if step.result is not None:
         tx.write("SET", f"{PREFIX}part:{job.id}:{index}", records.pack_shard_result(step.result))
-    for effect in step.effects:
-        tx.apply(effect, step.shard)
+    if step.counter:
+        tx.write("INCR", PREFIX + step.counter)
     if step.shard != shard:
         tx.update_shard(job.id, index, step.shard)
     if step.job != job:

@@ -125,8 +125,7 @@ class Reader:
         results: dict[str, Job | Unreadable] = {id: head for id, head in heads.items() if isinstance(head, Exception)}
         for job_id, (status, spec) in known.items():
             shard_replies = list(islice(shards, status.num_shards))
-            if job := _try(records.read_job, status, spec, analyses[job_id], shard_replies):
-                results[job_id] = job
+            results[job_id] = _try(records.read_job, status, spec, analyses[job_id], shard_replies)
         damaged = [job_id for job_id, job in results.items() if isinstance(job, DamagedRecord)]
         if damaged and attempts > 1:  # the shards of a job that has succeeded meanwhile are deleted
             intact = {job_id: job for job_id, job in results.items() if job_id not in damaged}

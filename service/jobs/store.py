@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Concatenate, ParamSpec, TypeVar
 
-from errata.errors import DamagedRecord
+from errata.errors import DamagedRecord, Unavailable
 
 from service.domain import Failure, State
 from service.jobs import fair_order, lifecycle, lost_messages, records, transitions
@@ -73,7 +73,6 @@ class JobStore(BaseStore):
         record: AnalysisRecord,
         spec: JobSpec,
         *,
-        fresh: bool,
         limit: int,
         owner_limit: int = 0,
     ) -> Submission:
@@ -81,8 +80,7 @@ class JobStore(BaseStore):
 
         Args:
             record: The analysis.
-            spec: The computation that it needs.
-            fresh: Whether to create a job even if an open job computes the same result.
+            spec: The computation that it needs. If it is fresh, the analysis joins no open job.
             limit: Maximum number of open analyses.
             owner_limit: Maximum number of open analyses of the owner; 0: no limit.
 
@@ -99,7 +97,7 @@ class JobStore(BaseStore):
         )
         if before := _find_before(tx, request_id, digest, record.delivery):
             return before
-        submission = _accept(tx, record, spec, fresh=fresh, limit=limit, owner_limit=owner_limit)
+        submission = _accept(tx, record, spec, limit=limit, owner_limit=owner_limit)
         if submission.outcome not in FULL:
             lifecycle.bind(tx, request_id, digest, record.delivery, record.id, is_open=True)
         return submission
@@ -112,7 +110,7 @@ class JobStore(BaseStore):
         before = tx.record(record.id)
         if before is None or before.state is not State.FAILED:
             return None
-        submission = _accept(tx, record, spec, fresh=spec.fresh, limit=limit, owner_limit=owner_limit)
+        submission = _accept(tx, record, spec, limit=limit, owner_limit=owner_limit)
         if submission.outcome not in FULL and record.request.request_id:
             tx.write("PERSIST", f"{PREFIX}request:{record.request.request_id}")
         return submission
@@ -158,8 +156,13 @@ class JobStore(BaseStore):
         """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open."""
         was_open = self.run(lambda tx: lifecycle.cancel(tx, analysis_id, reason))
         if was_open:
-            self.run(lifecycle.delete_excess)
+            self._delete_excess()
         return was_open
+
+    def _delete_excess(self) -> None:
+        """Delete the oldest ended analyses. An error does not hide the change before; the next call deletes them."""
+        with suppress(Unavailable):
+            self.run(lifecycle.delete_excess)
 
     @atomic
     def delete(self, tx: JobTransaction, analysis_id: str) -> bool:
@@ -172,8 +175,7 @@ class JobStore(BaseStore):
 
     def next_shard(self, job_id: str, shard: int, can_run: Callable[[JobSpec], bool]) -> tuple[str, int] | None:
         """Return the job and the index of the shard that a worker should claim; None: the shard of its message."""
-        (time,) = self._read(("TIME",))
-        return fair_order.next_shard(self._read, self._time(time), (job_id, shard), can_run)
+        return fair_order.next_shard(self._read, self._time, (job_id, shard), can_run)
 
     def claim_shard(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
         """Claim a shard for a lease of `lease` seconds."""
@@ -199,7 +201,7 @@ class JobStore(BaseStore):
         """Queue a shard again after a transient error; fail its job after too many errors.
 
         Returns:
-            Seconds until the retry; None if the job has failed or the fencing token is not current.
+            Seconds until the retry; NO_RETRY if the job has failed now, None if the fencing token is not current.
         """
         return self._change_shard(job_id, shard, transitions.retry, fencing_token, failure)
 
@@ -232,7 +234,7 @@ class JobStore(BaseStore):
 
         reply, has_ended = self.run(step)
         if has_ended:
-            self.run(lifecycle.delete_excess)
+            self._delete_excess()
         return reply
 
     @atomic
@@ -245,6 +247,13 @@ class JobStore(BaseStore):
         records.check_known(f"the job {job_id}", tx.spec(job_id))
         tx.update_job(job)
         return job.judging_token
+
+    @atomic
+    def postpone_judging(self, tx: JobTransaction, job_id: str, delay: float) -> None:
+        """Note that the message for the judging of a job is sent again in `delay` seconds."""
+        job = tx.job(job_id)
+        if job is not None and not job.state.is_final:
+            tx.update_job(replace(job, judging_sent=tx.now + delay))
 
     def finish_job(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
         """End a judged job, as failed if `failure` is set; return whether the fencing token was current.
@@ -263,7 +272,7 @@ class JobStore(BaseStore):
 
         is_current = self.run(step)
         if is_current and failure is not None:
-            self.run(lifecycle.delete_excess)
+            self._delete_excess()
         return is_current
 
     @atomic
@@ -315,8 +324,9 @@ class JobStore(BaseStore):
             ("ZRANGE", f"{PREFIX}open:models", 0, -1), ("ZRANGE", f"{PREFIX}open:jobs", 0, -1), ("TIME",)
         )
         for at in self._find_lost(texts(members), self._time(time), is_empty):
-            if self._change_shard(*at, lost_messages.mark_lost, is_empty, heartbeat):
-                lost.append(at)
+            with suppress(DamagedRecord):
+                if self._change_shard(*at, lost_messages.mark_lost, is_empty, heartbeat):
+                    lost.append(at)
         for job_id in texts(jobs) if JUDGING in empty_queues else ():
             with suppress(DamagedRecord):
                 if self._mark_judging_lost(job_id):
@@ -411,14 +421,12 @@ def _find_before(tx: JobTransaction, request_id: str, digest: str, delivery: str
     return before and Submission(Outcome.REPEATED if before[0] == digest else Outcome.REUSED, before[1])
 
 
-def _accept(
-    tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int, owner_limit: int
-) -> Submission:
+def _accept(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, *, limit: int, owner_limit: int) -> Submission:
     num_open = int(number(tx.read("ZCARD", f"{PREFIX}open:analyses")))
     if num_open >= limit:
         return Submission(Outcome.FULL, open=num_open)
     if owner_limit and (num_own := lifecycle.count_open(tx, record.owner)) >= owner_limit:
         return Submission(Outcome.OWNER_FULL, open=num_own)
     new_id = uuid.uuid4().hex
-    job = lifecycle.join_or_create(tx, record, spec, new_id, fresh=fresh)
+    job = lifecycle.join_or_create(tx, record, spec, new_id)
     return Submission(Outcome.NEW if job.id == new_id else Outcome.JOINED, record.id, job.id, num_open + 1)

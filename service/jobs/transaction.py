@@ -44,7 +44,6 @@ from service.domain import State
 from service.jobs import records
 from service.jobs.transitions import (
     AnalysisRecord,
-    Effect,
     JobSpec,
     JobStatus,
     OutboxItem,
@@ -210,7 +209,7 @@ class JobTransaction(Transaction):
 
     def outbox_item(self, analysis_id: str) -> OutboxItem | None:
         """Return the outbox item of an analysis."""
-        if self.read("ZRANK", f"{PREFIX}owed", analysis_id, check=False) is None:
+        if self.read("ZRANK", f"{PREFIX}owed", analysis_id) is None:
             return None
         (attempts,) = values(self.read("HMGET", f"{PREFIX}owed:tries", analysis_id))
         return OutboxItem(analysis_id, int(number(attempts)))
@@ -224,16 +223,6 @@ class JobTransaction(Transaction):
         """Store an outbox item, unless it is deleted meanwhile."""
         self.write("ZADD", f"{PREFIX}owed", "XX", format_time(due_at), item.analysis)
         self.write("HSET", f"{PREFIX}owed:tries", item.analysis, item.attempts)
-
-    def apply(self, effect: Effect, shard: Shard) -> None:
-        """Apply an effect of a transition of a shard."""
-        match effect:
-            case Effect.COUNT_CRASH:
-                self.write("INCR", f"{PREFIX}crashes")
-            case Effect.COUNT_REFUSED:
-                self.write("INCR", f"{PREFIX}refused")
-            case Effect.WORKER_IS_ALIVE:
-                self.write("ZADD", f"{PREFIX}workers", format_time(self.now), shard.worker)
 
 
 def _chunks(names: list[str]) -> list[list[str]]:

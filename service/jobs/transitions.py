@@ -8,9 +8,10 @@ queued | running -> cancelled: immediately; workers skip a message of the job th
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum, auto
+from enum import Enum
 from typing import Generic, TypeVar
 
 from errata.errors import ErrataError
@@ -23,6 +24,8 @@ CRASH_DELAYS = 0.0, 10.0  # seconds until a shard runs again after its first and
 MAX_CRASHES = len(CRASH_DELAYS) + 1
 MAX_RETRIES = 3
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 60.0
+NO_RETRY = math.inf  # seconds
+CRASHES, REFUSED = "crashes", "refused"  # counters: expired leases, and writes of workers whose lease was lost
 Reply = TypeVar("Reply", covariant=True)
 
 
@@ -223,7 +226,7 @@ class ClaimOutcome(Enum):
     CLAIMED = "claimed"
     SKIP = "skip"  # the shard or its job has ended: acknowledge the message
     WAIT = "wait"  # another worker has a lease, or a retry is not due: deliver the message later
-    LOST = "lost"  # the shard crashed too many workers: the job has failed
+    JOB_FAILED = "job failed"  # the shard crashed too many workers
 
 
 @dataclass(frozen=True)
@@ -235,14 +238,6 @@ class Claim:
     delay: float = 0.0  # seconds, for WAIT
 
 
-class Effect(Enum):
-    """A change that a transition makes outside its job and its shard."""
-
-    COUNT_CRASH = auto()
-    COUNT_REFUSED = auto()  # a worker without a lease tried to write
-    WORKER_IS_ALIVE = auto()
-
-
 @dataclass(frozen=True)
 class Step(Generic[Reply]):
     """The result of a transition."""
@@ -250,7 +245,7 @@ class Step(Generic[Reply]):
     reply: Reply
     job: JobStatus
     shard: Shard
-    effects: tuple[Effect, ...] = ()
+    counter: str = ""  # counter of the store to increment; empty: none
     result: ShardResult | None = None  # the predictions to store
 
 
@@ -262,10 +257,10 @@ def claim(job: JobStatus, shard: Shard, now: float, index: int, worker: str, lea
         return Step(Claim(ClaimOutcome.WAIT, delay=delay), job, shard)
     has_crashed = shard.state is State.RUNNING
     crashes = shard.crashes + has_crashed
-    effects = (Effect.COUNT_CRASH,) if has_crashed else ()
+    counter = CRASHES if has_crashed else ""
     if crashes >= MAX_CRASHES:
         message = f"Shard {index} crashed its worker {crashes} times. The model may need more memory than a worker has."
-        return Step(Claim(ClaimOutcome.LOST), _fail(job, Failure("WORKER_LOST", message)), shard, effects)
+        return Step(Claim(ClaimOutcome.JOB_FAILED), _fail(job, Failure("WORKER_LOST", message)), shard, counter)
     claimed = replace(
         shard,
         state=State.RUNNING,
@@ -278,7 +273,7 @@ def claim(job: JobStatus, shard: Shard, now: float, index: int, worker: str, lea
     )
     job = replace(job, state=State.RUNNING, started=job.started or now)
     reply = Claim(ClaimOutcome.CLAIMED, claimed.fencing_token)
-    return Step(reply, job, claimed, effects)
+    return Step(reply, job, claimed, counter)
 
 
 def available_at(shard: Shard) -> float:
@@ -304,20 +299,24 @@ def renew(job: JobStatus, shard: Shard, now: float, fencing_token: int, lease: f
 
 def progress(job: JobStatus, shard: Shard, now: float, fencing_token: int, done: int) -> Step[LeaseReply]:
     """Set the number of predicted images of a shard."""
-    return _report(job, shard, fencing_token, replace(shard, done=done))
+    step = _report(job, shard, fencing_token, replace(shard, done=done))
+    return replace(step, counter=_refused(job)) if step.reply is LeaseReply.LOST else step
 
 
 def _report(job: JobStatus, shard: Shard, fencing_token: int, changed: Shard) -> Step[LeaseReply]:
     if job.state is State.CANCELLED:
         return Step(LeaseReply.CANCEL, job, shard)
     if not holds_lease(job, shard, fencing_token):
-        return Step(LeaseReply.LOST, job, shard, _refused(job))
-    return Step(LeaseReply.OK, job, changed, (Effect.WORKER_IS_ALIVE,))
+        return Step(LeaseReply.LOST, job, shard)
+    return Step(LeaseReply.OK, job, changed)
 
 
 def finish(job: JobStatus, shard: Shard, now: float, fencing_token: int, result: ShardResult) -> Step[int | None]:
     """Finish a shard; reply with the number of shards that are left."""
     if not holds_lease(job, shard, fencing_token):
+        is_repeated = shard.state is State.SUCCEEDED and shard.fencing_token == fencing_token  # after a lost reply
+        if is_repeated and not job.state.is_final:
+            return Step(job.num_shards_left, job, shard)
         return Step(None, job, shard, _refused(job))
     left = job.num_shards_left - 1
     job = replace(job, num_shards_left=left, judging_sent=job.judging_sent if left else now)
@@ -332,11 +331,14 @@ def release(job: JobStatus, shard: Shard, now: float, fencing_token: int) -> Ste
 
 
 def retry(job: JobStatus, shard: Shard, now: float, fencing_token: int, failure: Failure) -> Step[float | None]:
-    """After a transient error, queue a shard again, with a delay that doubles; after too many errors, fail its job."""
+    """After a transient error, queue a shard again, with a delay that doubles; after too many errors, fail its job.
+
+    The reply is the delay: NO_RETRY if the job has failed now, None if the fencing token is not current.
+    """
     if not holds_lease(job, shard, fencing_token):
         return Step(None, job, shard)
     if shard.retries >= MAX_RETRIES:
-        return Step(None, _fail(job, failure), shard)
+        return Step(NO_RETRY, _fail(job, failure), shard)
     delay = min(FIRST_RETRY_SECONDS * 2**shard.retries, LAST_RETRY_SECONDS)
     due = now + delay
     queued = replace(shard, state=State.QUEUED, retries=shard.retries + 1, retry_at=due, done=0, sent=due)
@@ -369,13 +371,13 @@ def finish_judging(job: JobStatus, fencing_token: int, failure: Failure | None) 
     return _fail(job, failure) if failure else replace(job, state=State.SUCCEEDED)
 
 
+def _refused(job: JobStatus) -> str:
+    """Return the counter of a refused write; empty if the job has failed or was canceled."""
+    return "" if job.state in (State.FAILED, State.CANCELLED) else REFUSED
+
+
 def _fail(job: JobStatus, failure: Failure) -> JobStatus:
     return replace(job, state=State.FAILED, failure=failure)
-
-
-def _refused(job: JobStatus) -> tuple[Effect, ...]:
-    """Return the effect of a refused write. The write is counted unless the job has failed or was canceled."""
-    return () if job.state in (State.FAILED, State.CANCELLED) else (Effect.COUNT_REFUSED,)
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -8,13 +8,14 @@ from threading import Event, Thread
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
-from errata.errors import InvalidInput, NotFound, PermanentError, Unavailable
+from errata.errors import DamagedRecord, InvalidInput, NewerRecord, NotFound, PermanentError, Unavailable
 
 from service import tracing
 from service.domain import LabelSpace, ModelInfo, Observer, Predictions, Stage, State
 from service.jobs.base_store import HEARTBEAT_SECONDS
 from service.jobs.store import JobStore
 from service.jobs.transitions import (
+    NO_RETRY,
     Claim,
     ClaimOutcome,
     Job,
@@ -132,7 +133,7 @@ class Worker:
         return job_id, shard, *self._claim(job_id, shard)
 
     def _run_claimed(self, job_id: str, shard: int, job: Job | None, claim: Claim) -> None:
-        if claim.kind is ClaimOutcome.LOST:
+        if claim.kind is ClaimOutcome.JOB_FAILED:
             self.on_job_failed(job_id)
         if claim.kind is not ClaimOutcome.CLAIMED or job is None:
             return
@@ -186,11 +187,11 @@ class Worker:
         tracing.set_error(error)
         delay = lease.report(self.store.retry_shard, failure)
         _log.exception("shard failed with a transient error", retry_in=delay)
-        if delay is not None:
+        if delay == NO_RETRY:
+            self.on_job_failed(lease.job.id)
+        elif delay is not None:
             self.observer.shard_retried(failure.reason)
             raise RetryLater(delay) from error
-        if _is_failed(self.store.job(lease.job.id)):
-            self.on_job_failed(lease.job.id)
 
     def release_shards(self) -> None:
         """Release the running shard, because this worker must stop before the end of the batch."""
@@ -204,15 +205,18 @@ class Worker:
             raise RetryLater(RETRY_SECONDS)
         try:
             job = self.store.job(job_id)
-            if job is not None and not job.state.is_final and not self.can_run(job.spec):
-                self.store.postpone_shard(job_id, shard, INCAPABLE_SECONDS)
-                raise RetryLater(INCAPABLE_SECONDS)
-            claim = self.store.claim_shard(job_id, shard, self.name, self.lease)
+            if job is None or job.state.is_final or self.can_run(job.spec):
+                claim = self.store.claim_shard(job_id, shard, self.name, self.lease)
+                if claim.kind is ClaimOutcome.WAIT:
+                    raise RetryLater(claim.delay)
+                return job, claim
+        except (NewerRecord, DamagedRecord):  # this version cannot run the job, like a job of other workers
+            pass
         except Unavailable as error:
             raise RetryLater(RETRY_SECONDS) from error
-        if claim.kind is ClaimOutcome.WAIT:
-            raise RetryLater(claim.delay)
-        return job, claim
+        with suppress(Unavailable):
+            self.store.postpone_shard(job_id, shard, INCAPABLE_SECONDS)
+        raise RetryLater(INCAPABLE_SECONDS)
 
     def retry_while_unavailable(self, call: Callable[[], Reply]) -> Reply:
         """Repeat a call while the store is unavailable, so that no predictions are lost during a restart of Redis.
@@ -355,8 +359,5 @@ class ShardLease:
 def _waiting_since(job: Job, shard: int) -> float:
     """Return when a shard began to wait: when its message was sent, or when the lease of its dead worker ended."""
     waiting = job.shards[shard]
-    return waiting.lease if waiting.state is State.RUNNING else waiting.sent or job.created
-
-
-def _is_failed(job: Job | None) -> bool:
-    return job is not None and job.state is State.FAILED
+    since = waiting.lease if waiting.state is State.RUNNING else waiting.sent or job.created
+    return min(since, time.time())  # the message of a postponed shard may be sent later

@@ -16,12 +16,12 @@ MAX_CONFLICTS = 100  # attempts of a step while other processes change the same 
 LAST_CONFLICT_SECONDS = 0.05  # longest pause between two attempts
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
-Step = TypeVar("Step", bound=Transaction)
+Tx = TypeVar("Tx", bound=Transaction)
 Store = TypeVar("Store", bound="KeyValueStore[Any]")
 
 
 def atomic(
-    step: Callable[Concatenate[Store, Step, Arguments], Value],
+    step: Callable[Concatenate[Store, Tx, Arguments], Value],
 ) -> Callable[Concatenate[Store, Arguments], Value]:
     """Make a method of a store one atomic step (KeyValueStore.run), which passes the transaction to the method."""
 
@@ -31,7 +31,7 @@ def atomic(
     return update_wrapper(run, step)
 
 
-class KeyValueStore(Generic[Step]):
+class KeyValueStore(Generic[Tx]):
     """Runs atomic steps on a backend. Thread-safe.
 
     Args:
@@ -44,14 +44,14 @@ class KeyValueStore(Generic[Step]):
         self,
         backend: Backend,
         clock: Callable[[], float] | None,
-        transaction: Callable[[Backend, Callable[[], float] | None], Step],
+        transaction: Callable[[Backend, Callable[[], float] | None], Tx],
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._transaction = transaction
         self._conflict_lock = threading.Lock()
 
-    def run(self, step: Callable[[Step], Value]) -> Value:
+    def run(self, step: Callable[[Tx], Value]) -> Value:
         """Run a function as one atomic step. Run it again if other clients change the values meanwhile."""
         reply, is_done = self._attempt(step)
         if is_done:
@@ -64,7 +64,7 @@ class KeyValueStore(Generic[Step]):
                 time.sleep(random.uniform(0, min(0.001 * 2**attempt, LAST_CONFLICT_SECONDS)))  # noqa: S311 no secret
         raise Unavailable("The job store is busy. Try again later.", retry_after=1.0)
 
-    def _attempt(self, step: Callable[[Step], Value]) -> tuple[Value, bool]:
+    def _attempt(self, step: Callable[[Tx], Value]) -> tuple[Value, bool]:
         tx = self._transaction(self._backend, self._clock)
         reply = step(tx)
         return reply, not tx.commands or self._backend.commit(tx.checks, tx.commands)

@@ -69,7 +69,7 @@ def submit(store: JobStore, id: str, total: int = 6, shard_size: int = 2) -> str
     store.store_image_names("i", [f"{number}.jpg" for number in range(total)])
     spec = JobSpec(f"demo:{id}", "demo", "e", "i", total, shard_size)
     record = AnalysisRecord(id, AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
-    return store.submit(record, spec, fresh=False, limit=10).job
+    return store.submit(record, spec, limit=10).job
 
 
 class SingleImagePredictor:

@@ -24,14 +24,16 @@ from redis_job_store import RedisJobStore
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State, class_lines
-from service.jobs import transitions
+from service.jobs import lifecycle, transitions
 from service.jobs.base_store import Depth
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.reader import BATCH
 from service.jobs.records import SCHEMA
-from service.jobs.store import JobStore, Outcome, Submission
+from service.jobs.store import JUDGING, JobStore, Outcome, Submission
+from service.jobs.transaction import JobTransaction
 from service.jobs.transitions import (
     CRASH_DELAYS,
+    NO_RETRY,
     AnalysisRecord,
     Claim,
     ClaimOutcome,
@@ -100,7 +102,7 @@ def submit(
     created: float = 0.0,
 ) -> Submission:
     record = AnalysisRecord(id, AnalysisRequest("demo", "demo:m", request_id=request_id), body, "e" * 64, created)
-    return store.submit(record, replace(of or spec(), model=f"demo:{key}"), fresh=fresh, limit=limit)
+    return store.submit(record, replace(of or spec(), model=f"demo:{key}", fresh=fresh), limit=limit)
 
 
 def shard_result(size: int, first: int = 0) -> ShardResult:
@@ -395,7 +397,7 @@ def test_a_shard_that_crashes_its_workers_fails_after_three_claims(store: JobSto
         starts += 1
         clock.advance(LEASE_SECONDS + max(CRASH_DELAYS))
 
-    assert (starts, claim.kind) == (3, ClaimOutcome.LOST)
+    assert (starts, claim.kind) == (3, ClaimOutcome.JOB_FAILED)
     assert get_job(store, job).state is State.FAILED
     for analysis in "ab":
         snapshot = store.snapshot(analysis)
@@ -526,7 +528,7 @@ def test_transient_errors_are_retried_with_backoff_and_the_fourth_fails_the_job(
         assert (waiting.kind, waiting.delay) == (ClaimOutcome.WAIT, pytest.approx(delay / 2))
         clock.advance(delay / 2)
 
-    assert store.retry_shard(job, 0, claim_token(store, job), OOPS) is None
+    assert store.retry_shard(job, 0, claim_token(store, job), OOPS) == NO_RETRY
     snapshot = store.snapshot("a")
     assert snapshot is not None
     assert (snapshot.record.state, snapshot.record.failure) == (State.FAILED, OOPS)
@@ -672,7 +674,19 @@ def test_the_last_shard_is_reported_once(store: JobStore) -> None:
 
     assert sorted(left) == list(range(24))
     assert get_job(store, job).done == 24
-    assert [store.finish_shard(job, shard, fences[shard], shard_result(1)) for shard in range(24)] == [None] * 24
+
+
+def test_a_repeated_result_has_the_reply_of_the_first(store: JobStore) -> None:
+    """A worker repeats a call whose reply was lost."""
+    job = submit(store, "a", of=spec(total=8, shard_size=4)).job
+    token = claim_token(store, job, 0)
+    assert [store.finish_shard(job, 0, token, shard_result(4)) for _ in range(2)] == [1, 1]
+    assert get_job(store, job).num_shards_left == 1
+    assert store.depth().refused == 0
+
+    assert store.finish_shard(job, 0, token - 1, shard_result(4)) is None
+    store.cancel("a", "")
+    assert store.finish_shard(job, 0, token, shard_result(4)) is None
 
 
 def test_shard_results_are_in_the_order_of_the_shards(store: JobStore) -> None:
@@ -1032,20 +1046,6 @@ def test_live_workers_are_those_with_a_recent_heartbeat(store: JobStore, clock: 
     assert alive() == 0
 
 
-def test_a_worker_that_renews_its_lease_is_alive(store: JobStore, clock: Clock) -> None:
-    """A shard takes minutes, during which its worker must count as alive."""
-    job = submit(store, "a").job
-    store.heartbeat("w1")
-    fencing_token = claim_token(store, job, worker="w1")
-    for _ in range(12):
-        clock.advance(5)
-        store.renew_lease(job, 0, fencing_token, LEASE_SECONDS)
-
-    snapshot = store.snapshot("a")
-    assert snapshot is not None
-    assert snapshot.live_workers == 1
-
-
 def test_a_store_stays_bound_to_the_first_archive(store: JobStore) -> None:
     assert store.bind_archive("first") == "first"
 
@@ -1075,6 +1075,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         self.jobs: dict[str, Job] = {}  # after the last call
         self.fences: list[tuple[str, int, int]] = []  # all fencing tokens so far
         self.current_tokens: dict[tuple[str, int], int] = {}  # the current fencing tokens
+        self.finished: set[tuple[str, int, int]] = set()  # job, shard, and fencing token of accepted results
         self.judges: list[tuple[str, int]] = []
         self.judge: dict[str, int] = {}
         self.states: dict[str, State] = {}  # of each analysis after the last call; deleted: succeeded
@@ -1130,16 +1131,19 @@ class JobStoreMachine(RuleBasedStateMachine):
                 )
             case "finish_shard":
                 left = self.store.finish_shard(id, shard, fencing_token, shard_result(stop - start))
+                if (id, shard, fencing_token) in self.finished and not self.jobs[id].state.is_final:
+                    assert before is not None
+                    assert (left, self.store.job(id)) == (before.num_shards_left, before)
+                    return
                 accepted = left is not None
                 if accepted:
                     assert before is not None
                     assert left == before.num_shards_left - 1
+                    self.finished.add((id, shard, fencing_token))
             case "release":
                 accepted = self.store.release_shard(id, shard, fencing_token)
             case "retry":
-                delay = self.store.retry_shard(id, shard, fencing_token, OOPS)
-                now = self.store.job(id)
-                accepted = delay is not None or (is_current and now is not None and now.state is State.FAILED)
+                accepted = self.store.retry_shard(id, shard, fencing_token, OOPS) is not None
             case _:
                 accepted = self.store.fail_job(id, shard, fencing_token, OOPS)
         assert accepted == is_current
@@ -1623,6 +1627,53 @@ def test_unknown_names_among_the_shards_do_not_keep_others_from_being_sent_again
     assert store.lost_messages(["models"]) == [(job, 0)]
 
 
+def test_a_damaged_job_does_not_keep_others_from_being_sent_again(server: RedisServer) -> None:
+    client = server.client()
+    client.flushall()
+    clock = Clock()
+    store = RedisJobStore(connect(server.url, 2.0), clock)
+    jobs = [submit(store, id, key=id, of=spec(total=4)).job for id in ("a", "b", "c")]
+    client.hset(f"errata:job:{jobs[1]}", "created", "soon")
+    clock.advance(DAY)
+
+    assert {*store.lost_messages(["models"])} == {(jobs[0], 0), (jobs[2], 0)}
+
+
+def test_a_postponed_judging_is_not_lost_until_its_message_is_due(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a", of=spec(total=4)).job
+    store.finish_shard(job, 0, claim_token(store, job), shard_result(4))
+    store.postpone_judging(job, DAY)
+    clock.advance(DAY)
+    assert store.lost_messages([JUDGING]) == []
+
+    clock.advance(store.heartbeat_timeout)
+    assert store.lost_messages([JUDGING]) == [(job, None)]
+
+
+@pytest.mark.parametrize("end", ["cancel", "fail", "finish"])
+def test_an_error_while_old_records_are_deleted_does_not_hide_the_end_of_a_job(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    job = submit(store, "a", of=spec(total=4)).job
+    token = claim_token(store, job)
+
+    def refuse(_: object) -> None:
+        raise Unavailable("The job store does not answer.")
+
+    monkeypatch.setattr(lifecycle, "delete_excess", refuse)
+
+    match end:
+        case "cancel":
+            assert store.cancel("a", "")
+        case "fail":
+            assert store.fail_job(job, 0, token, OOPS)
+        case _:
+            assert store.finish_shard(job, 0, token, shard_result(4)) == 0
+            judging = store.claim_judging(job)
+            assert judging is not None
+            assert store.finish_job(job, judging, OOPS)
+
+
 def test_thousands_of_analyses_of_one_job_are_deleted_in_one_step(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1790,7 +1841,7 @@ def submit_for(store: JobStore, id: str, owner: str, request_id: str = "", limit
     record = AnalysisRecord(
         id, AnalysisRequest("demo", "demo:m", request_id=request_id), "body", "e" * 64, 0.0, owner=owner
     )
-    return store.submit(record, replace(spec(), model=f"demo:{id}"), fresh=False, limit=limit)
+    return store.submit(record, replace(spec(), model=f"demo:{id}"), limit=limit)
 
 
 def submit_ended(store: JobStore, *ids: str, owner: str = "registry:x") -> None:
@@ -1830,7 +1881,7 @@ def test_rejected_and_repeated_requests_add_no_outbox_item(store: JobStore) -> N
 def test_an_analysis_that_joins_a_job_gets_an_outbox_item(store: JobStore) -> None:
     for id in ("a", "b"):
         record = AnalysisRecord(id, AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
-        store.submit(record, spec(), fresh=False, limit=10)
+        store.submit(record, spec(), limit=10)
     store.cancel("a", "")
     assert lease_due_items(store) == {"a": 0}
     store.cancel("b", "")
@@ -1931,6 +1982,20 @@ def test_an_ended_analysis_is_due_immediately(store: JobStore, clock: Clock, end
     assert lease_due_items(store) == {"a": 0}
 
 
+def test_an_outbox_item_that_is_deleted_meanwhile_leaves_nothing(store: JobStore) -> None:
+    submit_ended(store, "a")
+
+    def postpone(tx: JobTransaction) -> None:
+        item = tx.outbox_item("a")
+        store.delete_outbox_item("a")
+        if item is not None:
+            tx.update_outbox_item(item, tx.now)
+
+    store.run(postpone)
+
+    assert store._backend.read([("HMGET", "errata:owed:tries", "a")]) == [[None]]
+
+
 def test_outbox_items_do_not_expire_with_records(store: JobStore, clock: Clock) -> None:
     store.reserve("r", "body", "a", needs_write_back=True)
     store.postpone_outbox_item("a", 1, failed=True)
@@ -1968,8 +2033,8 @@ def test_the_trace_of_a_request_is_stored_with_its_analysis_and_its_job(store: J
     request = AnalysisRequest("demo", "demo:m")
     first = AnalysisRecord("a", request, "body", "e" * 64, 0.0, trace="00-1-2-01 vendor=1")
     second = AnalysisRecord("b", request, "body", "e" * 64, 0.0, trace="00-3-4-01")
-    job = store.submit(first, replace(spec(), trace=first.trace), fresh=False, limit=10).job
-    joined = store.submit(second, replace(spec(), trace=second.trace), fresh=False, limit=10)
+    job = store.submit(first, replace(spec(), trace=first.trace), limit=10).job
+    joined = store.submit(second, replace(spec(), trace=second.trace), limit=10)
 
     assert joined.outcome is Outcome.JOINED  # the trace does not change what is computed
     snapshots = [store.snapshot(id) for id in ("a", "b")]
@@ -1984,9 +2049,9 @@ def record_of_delivery(id: str, request_id: str, delivery: str) -> AnalysisRecor
 
 def test_a_repeated_delivery_returns_the_first_analysis_for_any_request(store: JobStore) -> None:
     first, other = record_of_delivery("a", "r1", "prod:d1"), record_of_delivery("b", "r2", "prod:d1")
-    assert store.submit(first, spec(), fresh=False, limit=10).outcome is Outcome.NEW
+    assert store.submit(first, spec(), limit=10).outcome is Outcome.NEW
 
-    repeated = store.submit(other, spec(), fresh=False, limit=10)
+    repeated = store.submit(other, spec(), limit=10)
     reserved = store.reserve("r3", "body", "c", delivery="prod:d1")
 
     assert [(submission.outcome, submission.analysis) for submission in (repeated, reserved)] == [
@@ -1994,12 +2059,12 @@ def test_a_repeated_delivery_returns_the_first_analysis_for_any_request(store: J
     ] * 2
     assert store.snapshot("b") is None
     assert store.reserve("r3", "body", "c", delivery="prod:d2").outcome is Outcome.NEW
-    assert store.submit(record_of_delivery("b", "r2", "prod:d2"), spec(), fresh=False, limit=10).analysis == "c"
+    assert store.submit(record_of_delivery("b", "r2", "prod:d2"), spec(), limit=10).analysis == "c"
 
 
 def test_a_delivery_rejected_at_the_limit_can_be_repeated(store: JobStore) -> None:
-    store.submit(record_of_delivery("a", "r1", ""), spec(), fresh=False, limit=1)
+    store.submit(record_of_delivery("a", "r1", ""), spec(), limit=1)
     refused = record_of_delivery("b", "r2", "prod:d1")
 
-    assert store.submit(refused, spec(), fresh=False, limit=1).outcome is Outcome.FULL
-    assert store.submit(refused, spec(), fresh=False, limit=2).outcome is Outcome.JOINED
+    assert store.submit(refused, spec(), limit=1).outcome is Outcome.FULL
+    assert store.submit(refused, spec(), limit=2).outcome is Outcome.JOINED

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from errata.errors import NewerRecord, PermanentError, Unavailable
+from errata.errors import DamagedRecord, NewerRecord, PermanentError, Unavailable
 
 from service.analyses import judge
 from service.analyses import submit as submitting
@@ -12,7 +12,7 @@ from service.analyses.judge import MAX_ATTEMPTS, digest_predictions, judge_job
 from service.analyses.queries import get
 from service.analyses.submit import submit
 from service.domain import Analysis, AnalysisRequest, ModelInfo, Predictions, State
-from service.jobs.transitions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, ShardResult
+from service.jobs.transitions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Job, ShardResult
 from service.jobs.worker import RetryLater
 
 from .conftest import MODEL, Backend
@@ -74,6 +74,7 @@ def test_judging_twice_changes_nothing(backend: Backend) -> None:
 
 def test_a_job_of_a_newer_version_is_retried_later(backend: Backend) -> None:
     job, _ = predict_job(backend)
+    before = backend.store.job(job)
 
     def refuse(job_id: str) -> int | None:
         raise NewerRecord(f"the job {job_id}: expected schema 1 at most, got 2")
@@ -84,6 +85,28 @@ def test_a_job_of_a_newer_version_is_retried_later(backend: Backend) -> None:
         judge_job(backend.ports, job)
     assert later.value.delay == FIRST_RETRY_SECONDS
     assert backend.archive.num_writes == 0
+    newer = backend.store.job(job)
+    assert before is not None
+    assert newer is not None
+    assert newer.judging_sent >= before.judging_sent + FIRST_RETRY_SECONDS
+
+
+def test_a_damaged_job_fails_after_the_last_attempt(backend: Backend) -> None:
+    job, (analysis,) = predict_job(backend)
+    read = backend.store.job
+
+    def refuse(job_id: str) -> Job | None:
+        raise DamagedRecord("the job is damaged")
+
+    backend.store.job = refuse
+    for _ in range(MAX_ATTEMPTS - 1):
+        with pytest.raises(RetryLater):
+            judge_job(backend.ports, job)
+    judge_job(backend.ports, job)
+    backend.store.job = read
+
+    result = get(backend.ports.stores, analysis.id)
+    assert (result.state, result.failure.message) == (State.FAILED, "the job is damaged")
 
 
 def test_an_unavailable_archive_is_retried_with_growing_delays(backend: Backend) -> None:

@@ -45,9 +45,7 @@ def submit(backend: Backend, analysis_id: str, minutes: int, title: str = "open"
     request = AnalysisRequest("demo", "timm:a", title)
     created = (START + timedelta(minutes=minutes)).timestamp()
     spec = JobSpec(f"timm:{analysis_id}", "demo", "e" * 64, "i" * 64, 20, 20)
-    backend.store.submit(
-        AnalysisRecord(analysis_id, request, "d", "e" * 64, created=created), spec, fresh=False, limit=100
-    )
+    backend.store.submit(AnalysisRecord(analysis_id, request, "d", "e" * 64, created=created), spec, limit=100)
 
 
 def read_page(backend: Backend, order: Order, after: Cursor | None, limit: int) -> tuple[list[str], Cursor | None]:

@@ -97,7 +97,7 @@ class RecordingPredictor:
 def submit(store: InMemoryJobStore, spec: JobSpec) -> str:
     store.store_image_names(spec.images, [f"{number}.jpg" for number in range(spec.total)])
     record = AnalysisRecord("a", AnalysisRequest(spec.dataset, spec.model), "d", spec.evidence, created=0.0)
-    return store.submit(record, spec, fresh=False, limit=10).job
+    return store.submit(record, spec, limit=10).job
 
 
 def run(store: InMemoryJobStore, job: str, predictor: RecordingPredictor) -> None:

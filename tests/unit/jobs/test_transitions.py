@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from service.domain import Failure, ModelInfo, Predictions, State
 from service.jobs import lost_messages, transitions
 from service.jobs.transitions import (
+    CRASHES,
+    REFUSED,
     Claim,
     ClaimOutcome,
-    Effect,
     Job,
     JobSpec,
     JobStatus,
@@ -71,7 +72,7 @@ def test_a_queued_shard_is_claimed() -> None:
         State.RUNNING, fencing_token=1, lease=NOW + LEASE_SECONDS, worker="w2", claimed_at=NOW, sent=NOW - 9
     )
     assert (step.job.state, step.job.started) == (State.RUNNING, NOW)
-    assert step.effects == ()
+    assert step.counter == ""
 
 
 def test_a_later_claim_keeps_the_start_of_the_job() -> None:
@@ -102,19 +103,19 @@ def test_an_expired_lease_counts_as_a_crash_and_gets_a_new_fencing_token() -> No
 
     assert step.reply == Claim(ClaimOutcome.CLAIMED, fencing_token=5)
     assert (step.shard.crashes, step.shard.done, step.shard.worker) == (1, 0, "w2")
-    assert Effect.COUNT_CRASH in step.effects
+    assert step.counter == CRASHES
 
 
 @pytest.mark.parametrize(
-    ("crashes", "kind"), [(0, ClaimOutcome.CLAIMED), (1, ClaimOutcome.CLAIMED), (2, ClaimOutcome.LOST)]
+    ("crashes", "kind"), [(0, ClaimOutcome.CLAIMED), (1, ClaimOutcome.CLAIMED), (2, ClaimOutcome.JOB_FAILED)]
 )
 def test_the_third_crash_fails_the_job(crashes: int, kind: ClaimOutcome) -> None:
     step = claim(status(), replace(RUNNING, crashes=crashes), NOW + 20)
 
     failure = step.job.failure
     assert step.reply.kind is kind
-    assert (failure is not None and failure.reason == "WORKER_LOST") == (kind is ClaimOutcome.LOST)
-    assert (step.job.state is State.FAILED) == (kind is ClaimOutcome.LOST)
+    assert (failure is not None and failure.reason == "WORKER_LOST") == (kind is ClaimOutcome.JOB_FAILED)
+    assert (step.job.state is State.FAILED) == (kind is ClaimOutcome.JOB_FAILED)
 
 
 def test_a_shard_runs_again_immediately_after_its_first_crash_and_10_seconds_after_its_second() -> None:
@@ -124,7 +125,7 @@ def test_a_shard_runs_again_immediately_after_its_first_crash_and_10_seconds_aft
     assert claim(status(), RUNNING, RUNNING.lease).reply.kind is ClaimOutcome.CLAIMED
     assert just_before == Step(Claim(ClaimOutcome.WAIT, delay=1.0), status(), second)  # and not counted as a crash yet
     assert claim(status(), second, RUNNING.lease + 10).reply.kind is ClaimOutcome.CLAIMED
-    assert claim(status(), replace(RUNNING, crashes=2), RUNNING.lease).reply.kind is ClaimOutcome.LOST
+    assert claim(status(), replace(RUNNING, crashes=2), RUNNING.lease).reply.kind is ClaimOutcome.JOB_FAILED
 
 
 def test_only_the_current_fencing_token_of_a_running_shard_is_valid() -> None:
@@ -142,7 +143,7 @@ def test_a_refused_write_counts_unless_its_job_failed_or_was_cancelled(state: St
     finished = transitions.finish(status(state), RUNNING, NOW, 3, RESULT)
 
     assert (finished.reply, finished.job, finished.shard) == (None, status(state), RUNNING)
-    assert (Effect.COUNT_REFUSED in finished.effects) == counts
+    assert (finished.counter == REFUSED) == counts
     if state is not State.CANCELLED:
         assert transitions.progress(status(state), RUNNING, NOW, 3, 4).reply is LeaseReply.LOST
 
@@ -168,7 +169,7 @@ def test_the_delay_after_a_transient_error_doubles(retries: int, delay: float) -
 def test_the_fourth_transient_error_fails_the_job() -> None:
     step = transitions.retry(status(), replace(RUNNING, retries=3), NOW, 4, OOPS)
 
-    assert step.reply is None
+    assert step.reply == transitions.NO_RETRY
     assert (step.job.state, step.job.failure) == (State.FAILED, OOPS)
 
 

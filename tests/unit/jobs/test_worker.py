@@ -8,11 +8,13 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from errata.errors import (
+    DamagedRecord,
     ErrataError,
     ImagesMissing,
     InvalidModelId,
     ModelNotFound,
     ModelRefused,
+    NewerRecord,
     PermanentError,
     Unavailable,
     WorkerLost,
@@ -21,16 +23,18 @@ from errata.errors import (
 from service.domain import AnalysisRequest, Failure, LabelSpace, ModelInfo, Observer, Predictions, State
 from service.jobs import worker
 from service.jobs.memory import InMemoryJobStore
+from service.jobs.store import MODELS
 from service.jobs.transitions import (
     CRASH_DELAYS,
     MAX_CRASHES,
     AnalysisRecord,
     ClaimOutcome,
+    Job,
     JobSpec,
     LeaseReply,
     ShardResult,
 )
-from service.jobs.worker import LEASE_SECONDS, Drain, RetryLater, Worker
+from service.jobs.worker import LEASE_SECONDS, Drain, RetryLater, Worker, _waiting_since
 
 NAMES = [f"{number}.jpg" for number in range(10)]
 INFO = ModelInfo("demo:m", "net", "0" * 64, "none")
@@ -94,7 +98,7 @@ class Backend:
         self.store.store_image_names("i", NAMES)
         spec = JobSpec("demo:m", "demo", "e", "i", 10, 4)
         record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
-        self.job = self.store.submit(record, spec, fresh=False, limit=1).job
+        self.job = self.store.submit(record, spec, limit=1).job
         self.drain = Drain()
         self.sent: list[tuple[str, int]] = []
         self.judged: list[str] = []
@@ -316,9 +320,9 @@ def test_a_shard_recovers_from_a_transient_error(backend: Backend) -> None:
 def test_missing_image_names_are_retried_later(backend: Backend) -> None:
     for shard in range(3):  # it is the turn of the older job before
         backend.run(shard, FakePredictor())
-    spec = JobSpec("demo:m", "demo", "e", "not-stored", 10, 4)
+    spec = JobSpec("demo:m", "demo", "e", "not-stored", 10, 4, fresh=True)
     backend.job = backend.store.submit(
-        AnalysisRecord("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0), spec, fresh=True, limit=9
+        AnalysisRecord("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0), spec, limit=9
     ).job
 
     with pytest.raises(RetryLater):
@@ -449,7 +453,7 @@ def test_a_fresh_job_ignores_cached_predictions(backend: Backend) -> None:
 def submit_again(backend: Backend, fresh: bool) -> str:
     spec = JobSpec("file:the_same_weights.pth#net", "demo", "e", "i", 10, 4, fresh=fresh)
     record = AnalysisRecord("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
-    return backend.store.submit(record, spec, fresh=fresh, limit=9).job
+    return backend.store.submit(record, spec, limit=9).job
 
 
 def test_a_worker_leaves_jobs_that_it_cannot_run_to_others(backend: Backend) -> None:
@@ -460,6 +464,48 @@ def test_a_worker_leaves_jobs_that_it_cannot_run_to_others(backend: Backend) -> 
 
     assert backend.shard_state(0) is State.QUEUED
     assert backend.finished == []
+
+
+class UnreadableStore(InMemoryJobStore):
+    """A store whose jobs this version cannot read."""
+
+    error: Unavailable = Unavailable("")
+
+    def job(self, job_id: str) -> Job | None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [DamagedRecord("the job is damaged"), NewerRecord("the job is newer")])
+def test_the_message_of_an_unreadable_job_is_not_lost_while_it_is_postponed(error: Unavailable) -> None:
+    """A message that counts as lost is sent again, so that the messages of the shard would multiply."""
+    backend = Backend(UnreadableStore)
+    backend.store.error = error
+    backend.clock.now += 60.0
+
+    with pytest.raises(RetryLater) as later:
+        backend.run(0, FakePredictor())
+
+    backend.clock.now += later.value.delay
+    assert {*backend.store.lost_messages([MODELS])} == {(backend.job, 1), (backend.job, 2)}
+
+
+def test_the_failure_of_a_job_is_reported_only_by_the_worker_that_caused_it(backend: Backend) -> None:
+    def fail_elsewhere(_: int) -> None:
+        claim = backend.store.claim_shard(backend.job, 1, "other", LEASE_SECONDS)
+        backend.store.fail_job(backend.job, 1, claim.fencing_token, Failure("OOPS", "failed"))
+        raise OSError("the connection was reset")
+
+    backend.run(0, FakePredictor(fail_elsewhere))
+
+    assert backend.finished == []
+
+
+def test_a_shard_that_was_postponed_did_not_wait_longer_than_until_now(backend: Backend) -> None:
+    backend.store.postpone_shard(backend.job, 0, 1e9)
+    job = backend.store.job(backend.job)
+    assert job is not None
+
+    assert _waiting_since(job, 0) <= time.time()
 
 
 def test_a_draining_worker_claims_no_shard_and_releases_the_one_it_loads(backend: Backend) -> None:
