@@ -63,6 +63,7 @@ class Comparison:
         self._archive_id = self._archive_id or self._archive.find_id()
         self._index.bind(self._archive_id)
         indexed = self._index.ids()  # before the archive is listed: an analysis added between is not deleted
+        self._index.forget_removed()
         ids = self._archive.ids()
         if ids is self._last_ids:
             self._index.mark(is_complete=True)

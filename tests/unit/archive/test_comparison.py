@@ -274,6 +274,35 @@ def test_an_analysis_that_is_deleted_while_it_is_read_does_not_come_back() -> No
     assert setup.listed() == {"a00000", "a00002"}
 
 
+def test_a_deleted_analysis_that_another_process_archives_again_is_listed() -> None:
+    setup = Setup(3)
+    setup.compare()
+    setup.indexed.delete("a00001")
+    setup.compare()
+    setup.add(1)
+
+    setup.compare()
+
+    assert setup.index.is_complete
+    assert setup.listed() == {"a00000", "a00001", "a00002"}
+
+
+def test_analyses_whose_files_are_missing_for_a_moment_are_listed_again() -> None:
+    setup = Setup(5)
+    setup.compare()
+    for number in range(4):
+        setup.archive.delete(f"a{number:05}")
+    setup.compare()
+    assert setup.listed() == {"a00004"}
+    for number in range(4):
+        setup.add(number)
+
+    setup.compare()
+
+    assert setup.index.is_complete
+    assert len(setup.listed()) == 5
+
+
 def test_an_index_that_lost_its_content_is_built_again() -> None:
     setup = Setup(5)
     setup.compare()
