@@ -34,7 +34,6 @@ class Comparison:
         self._index = index
         self._on_pending = on_pending
         self._unreadable: Set[str] = frozenset()  # ids whose documents could not be read; they are not read again
-        self._last_ids: Set[str] | None = None  # the ids in the archive at the last complete comparison
         self._archive_id = ""
         self._is_valid = True  # False if the index lost its content since the comparison began
         self._stopped = Event()
@@ -52,7 +51,7 @@ class Comparison:
 
     def restart(self) -> None:
         """Forget the last comparison, because the index lost its content."""
-        self._last_ids, self._is_valid = None, False
+        self._is_valid = False
 
     def stop(self) -> None:
         """End a comparison in progress after its current batch."""
@@ -65,16 +64,12 @@ class Comparison:
         indexed = self._index.ids()  # before the archive is listed: an analysis added between is not deleted
         self._index.forget_removed()
         ids = self._archive.ids()
-        if ids is self._last_ids:
-            self._index.mark(is_complete=True)
-            return
         if deleted := indexed - ids:
             self._check_identity()
             self._archive.forget(sorted(deleted))
         self._unreadable = self._unreadable & ids
         self._add(sorted(ids - indexed - self._unreadable, reverse=True), len(ids))
         if self._is_valid and not self._stopped.is_set():
-            self._last_ids = ids
             self._index.mark(is_complete=True)
 
     def _check_identity(self) -> None:

@@ -151,6 +151,22 @@ def test_a_deleted_analysis_leaves_the_cache() -> None:
     assert setup.indexed.get("a00001") is None
 
 
+def test_a_deleted_analysis_that_could_not_be_removed_is_removed_by_the_next_comparison() -> None:
+    setup = Setup(2)
+    setup.compare()
+    setup.archive.delete("a00001")
+    setup.index._database._writer.execute("PRAGMA query_only = 1")  # as if the disk were full
+    with structlog.testing.capture_logs() as log:
+        setup.compare()
+    assert [event["event"] for event in log] == ["analyses not removed from the index"]
+    assert setup.listed() == {"a00000", "a00001"}
+
+    setup.index._database._writer.execute("PRAGMA query_only = 0")
+    setup.compare()
+
+    assert setup.listed() == {"a00000"}
+
+
 def test_a_damaged_document_is_read_once_and_hides_nothing() -> None:
     setup = Setup(2 * BATCH)
     setup.archive.damaged = {"a00003", "a00150"}
