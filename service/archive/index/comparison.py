@@ -19,7 +19,8 @@ _log = structlog.get_logger()
 class Comparison:
     """Adds the analyses that an index lacks, and removes those that the archive no longer has.
 
-    Only names are compared, so that each document is read only once. The newest analyses are added first.
+    Only names are compared, so that each document is read only once, unless it cannot be read. The newest analyses are
+    added first.
 
     Args:
         archive: The archive with the index.
@@ -33,7 +34,8 @@ class Comparison:
         self._archive = archive
         self._index = index
         self._on_pending = on_pending
-        self._unreadable: Set[str] = frozenset()  # ids whose documents could not be read; they are not read again
+        self._unreadable: Set[str] = frozenset()  # ids whose documents could not be read
+        self._last_ids: Set[str] | None = None  # the ids in the archive at the last complete comparison
         self._archive_id = ""
         self._is_valid = True  # False if the index lost its content since the comparison began
         self._stopped = Event()
@@ -67,9 +69,13 @@ class Comparison:
         if deleted := indexed - ids:
             self._check_identity()
             self._archive.forget(sorted(deleted))
-        self._unreadable = self._unreadable & ids
-        self._add(sorted(ids - indexed - self._unreadable, reverse=True), len(ids))
+        unreadable = self._unreadable = (self._unreadable & ids) - indexed
+        self._add(sorted(ids - indexed - unreadable, reverse=True), len(ids))
+        if unreadable and ids is not self._last_ids:  # a file has changed, perhaps one of these
+            # After a rollback of Errata, many documents of the newer version can stay unreadable.
+            self._add(sorted(unreadable, reverse=True)[:BATCH], len(ids))
         if self._is_valid and not self._stopped.is_set():
+            self._last_ids = ids
             self._index.mark(is_complete=True)
 
     def _check_identity(self) -> None:
@@ -92,7 +98,7 @@ class Comparison:
             self._on_pending(num_left)
             records = [*self._archive.records(batch)]
             self._index.add_missing(records)
-            self._unreadable = self._unreadable | (set(batch) - {record.analysis.id for record in records})
+            self._unreadable = (self._unreadable | set(batch)) - {record.analysis.id for record in records}
             num_left -= len(batch)
             if time.monotonic() - reported >= PROGRESS_SECONDS:
                 reported = time.monotonic()

@@ -167,18 +167,52 @@ def test_a_deleted_analysis_that_could_not_be_removed_is_removed_by_the_next_com
     assert setup.listed() == {"a00000"}
 
 
-def test_a_damaged_document_is_read_once_and_hides_nothing() -> None:
+def test_a_damaged_document_is_read_again_only_after_a_change_and_hides_nothing() -> None:
     setup = Setup(2 * BATCH)
     setup.archive.damaged = {"a00003", "a00150"}
     setup.compare()
     assert setup.index.is_complete
     assert setup.listed() == setup.archive.ids() - setup.archive.damaged
     setup.archive.reads.clear()
+    setup.compare()
+    assert setup.archive.reads == []
     setup.add(5000)
 
     setup.compare()
 
-    assert setup.archive.reads == [["a05000"]]
+    assert setup.archive.reads == [["a05000"], ["a00150", "a00003"]]
+
+
+def test_a_repaired_document_is_listed(tmp_path: Path) -> None:
+    files = FolderFiles(tmp_path / "archive")
+    archive = FileArchive(files)
+    document = archive.put(make_analysis("a1"), PREDICTIONS).document
+    files.write({"a1.json": document[:100]})
+    index = SqliteIndex(tmp_path / "0.sqlite")
+    compare = Comparison(IndexedArchive(archive, index), index)
+    compare()
+    assert index.ids() == set()
+
+    files.write({"a1.json": document})
+    compare()
+
+    assert index.is_complete
+    assert index.ids() == {"a1"}
+
+
+def test_a_comparison_reads_a_limited_number_of_damaged_documents_again() -> None:
+    setup = Setup(2 * BATCH)
+    setup.archive.damaged = {*setup.archive.ids()}
+    setup.compare()
+    setup.archive.reads.clear()
+    setup.add(5000)
+    setup.archive.before_read = lambda _: completeness.append(setup.index.is_complete)
+    completeness: list[bool] = []
+
+    setup.compare()
+
+    assert [*map(len, setup.archive.reads)] == [1, BATCH]
+    assert completeness == [True, True]
 
 
 def test_an_unavailable_archive_leaves_the_index_usable_and_marked() -> None:
