@@ -67,7 +67,7 @@ class Comparison:
         self._index.forget_removed()
         ids = self._archive.ids()
         if deleted := indexed - ids:
-            self._check_identity()
+            self._check_archive(ids)
             self._archive.forget(sorted(deleted))
         unreadable = self._unreadable = (self._unreadable & ids) - indexed
         self._add(sorted(ids - indexed - unreadable, reverse=True), len(ids))
@@ -78,12 +78,16 @@ class Comparison:
             self._last_ids = ids
             self._index.mark(is_complete=True)
 
-    def _check_identity(self) -> None:
+    def _check_archive(self, ids: Set[str]) -> None:
         """Raise Unavailable if the archive is missing or another one, for example because its volume was unmounted."""
-        if self._archive_id and self._archive.find_id() != self._archive_id:
+        if self._archive_id:
+            is_missing = self._archive.find_id() != self._archive_id
+        else:  # archives of `errata serve --local`; the index no longer has the analyses that this process deleted
+            is_missing = bool(self._last_ids) and not ids
+        if is_missing:
             raise Unavailable(
-                "The archive is missing, or another one is in its place. Restore it, or restart the service to use "
-                "the other one. The index keeps its analyses until then."
+                "The archive is missing or empty, or another one is in its place. Restore it, or restart the service "
+                "to use it as it is. The index keeps its analyses until then."
             )
 
     def _add(self, missing: Sequence[str], total: int) -> None:

@@ -308,6 +308,69 @@ def test_an_archive_that_disappears_or_is_replaced_keeps_its_index_until_it_is_b
     assert index.ids() == {"a1"}
 
 
+@pytest.mark.parametrize("is_mount_point", [False, True])
+def test_an_archive_without_an_id_that_disappears_keeps_its_index_until_it_is_back(
+    tmp_path: Path, is_mount_point: bool
+) -> None:
+    folder = tmp_path / "archive"
+    archive = FileArchive(FolderFiles(folder))
+    archive.put(make_analysis("a1"), PREDICTIONS)
+    index = SqliteIndex(tmp_path / "0.sqlite")
+    compare = Comparison(IndexedArchive(archive, index), index)
+    compare()
+    folder.rename(tmp_path / "unmounted")
+    if is_mount_point:
+        folder.mkdir()
+
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="missing or empty"):
+            compare()
+    assert not index.is_complete
+    assert index.ids() == {"a1"}
+
+    (tmp_path / "unmounted").rename(folder)
+    compare()
+
+    assert index.is_complete
+    assert index.ids() == {"a1"}
+
+
+def test_all_analyses_of_an_archive_without_an_id_can_be_deleted(tmp_path: Path) -> None:
+    archive = FileArchive(FolderFiles(tmp_path / "archive"))
+    index = SqliteIndex(tmp_path / "0.sqlite")
+    indexed = IndexedArchive(archive, index)
+    indexed.put(make_analysis("a1"), PREDICTIONS)
+    compare = Comparison(indexed, index)
+    compare()
+
+    indexed.delete("a1")
+    compare()
+    assert index.is_complete
+
+    indexed.put(make_analysis("a2"), PREDICTIONS)
+    compare()
+    archive.delete("a2")  # by an operator, who then restarts the service
+    Comparison(indexed, index)()
+
+    assert index.is_complete
+    assert index.ids() == set()
+
+
+def test_all_analyses_of_an_archive_with_an_id_can_be_deleted_by_another_process(tmp_path: Path) -> None:
+    archive = FileArchive(FolderFiles(tmp_path / "archive"))
+    archive.id()
+    archive.put(make_analysis("a1"), PREDICTIONS)
+    index = SqliteIndex(tmp_path / "0.sqlite")
+    compare = Comparison(IndexedArchive(archive, index), index)
+    compare()
+
+    archive.delete("a1")
+    compare()
+
+    assert index.is_complete
+    assert index.ids() == set()
+
+
 def test_an_analysis_that_is_deleted_while_it_is_read_does_not_come_back() -> None:
     setup = Setup(3)
     setup.archive.before_read = lambda _: setup.indexed.delete("a00001")
