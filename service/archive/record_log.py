@@ -60,7 +60,6 @@ class RecordLog(Generic[T]):
         self._lock = threading.Lock()
         self._listed: frozenset[str] = frozenset()  # names of all files when the log was last read
         self._read: frozenset[str] = frozenset()  # names of the files that were read; unreadable ones are logged once
-        self._records: dict[str, T] = {}
         self._sorted: list[T] = []
         self._by_key: dict[Hashable, list[T]] = {}
         self._all: Sequence[T] = ()
@@ -146,16 +145,15 @@ class RecordLog(Generic[T]):
                 "available again, or restart the service if they were removed on purpose."
             )
         if self._read - names:
-            self._read, self._records, self._sorted, self._by_key, self._all = frozenset(), {}, [], {}, ()
+            self._read, self._sorted, self._by_key, self._all = frozenset(), [], {}, ()
         new = sorted(name for name in names - self._read if _NAME.fullmatch(name))
-        decoded = {
-            name: record
+        decoded = [
+            record
             for name, content in (self._files.read_many(new) if new else ())
             if content is not None and (record := self._decode(name, content)) is not None
-        }
+        ]
         self._read |= frozenset(new)
-        self._records |= decoded
-        for record in sorted(decoded.values(), key=_order):
+        for record in sorted(decoded, key=_order):
             insort(self._sorted, record, key=_order)
             for key in self._keys(record) if self._keys else ():
                 insort(self._by_key.setdefault(key, []), record, key=_order)

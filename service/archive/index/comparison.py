@@ -19,7 +19,8 @@ _log = structlog.get_logger()
 class Comparison:
     """Adds the analyses that an index lacks, and removes those that the archive no longer has.
 
-    Only names are compared, so that each document is read only once. The newest analyses are added first.
+    Only names are compared, so that each document is read only once, unless it cannot be read. The newest analyses are
+    added first.
 
     Args:
         archive: The archive with the index.
@@ -33,7 +34,7 @@ class Comparison:
         self._archive = archive
         self._index = index
         self._on_pending = on_pending
-        self._unreadable: Set[str] = frozenset()  # ids whose documents could not be read; they are not read again
+        self._unreadable: Set[str] = frozenset()  # ids whose documents could not be read
         self._last_ids: Set[str] | None = None  # the ids in the archive at the last complete comparison
         self._archive_id = ""
         self._is_valid = True  # False if the index lost its content since the comparison began
@@ -52,7 +53,7 @@ class Comparison:
 
     def restart(self) -> None:
         """Forget the last comparison, because the index lost its content."""
-        self._last_ids, self._is_valid = None, False
+        self._is_valid = False
 
     def stop(self) -> None:
         """End a comparison in progress after its current batch."""
@@ -63,25 +64,30 @@ class Comparison:
         self._archive_id = self._archive_id or self._archive.find_id()
         self._index.bind(self._archive_id)
         indexed = self._index.ids()  # before the archive is listed: an analysis added between is not deleted
+        self._index.forget_removed()
         ids = self._archive.ids()
-        if ids is self._last_ids:
-            self._index.mark(is_complete=True)
-            return
         if deleted := indexed - ids:
-            self._check_identity()
+            self._check_archive(ids)
             self._archive.forget(sorted(deleted))
-        self._unreadable = self._unreadable & ids
-        self._add(sorted(ids - indexed - self._unreadable, reverse=True), len(ids))
+        unreadable = self._unreadable = (self._unreadable & ids) - indexed
+        self._add(sorted(ids - indexed - unreadable, reverse=True), len(ids))
+        if unreadable and ids is not self._last_ids:  # a file has changed, perhaps one of these
+            # After a rollback of Errata, many documents of the newer version can stay unreadable.
+            self._add(sorted(unreadable, reverse=True)[:BATCH], len(ids))
         if self._is_valid and not self._stopped.is_set():
             self._last_ids = ids
             self._index.mark(is_complete=True)
 
-    def _check_identity(self) -> None:
+    def _check_archive(self, ids: Set[str]) -> None:
         """Raise Unavailable if the archive is missing or another one, for example because its volume was unmounted."""
-        if self._archive_id and self._archive.find_id() != self._archive_id:
+        if self._archive_id:
+            is_missing = self._archive.find_id() != self._archive_id
+        else:  # archives of `errata serve --local`; the index no longer has the analyses that this process deleted
+            is_missing = bool(self._last_ids) and not ids
+        if is_missing:
             raise Unavailable(
-                "The archive is missing, or another one is in its place. Restore it, or restart the service to use "
-                "the other one. The index keeps its analyses until then."
+                "The archive is missing or empty, or another one is in its place. Restore it, or restart the service "
+                "to use it as it is. The index keeps its analyses until then."
             )
 
     def _add(self, missing: Sequence[str], total: int) -> None:
@@ -96,7 +102,7 @@ class Comparison:
             self._on_pending(num_left)
             records = [*self._archive.records(batch)]
             self._index.add_missing(records)
-            self._unreadable = self._unreadable | (set(batch) - {record.analysis.id for record in records})
+            self._unreadable = (self._unreadable | set(batch)) - {record.analysis.id for record in records}
             num_left -= len(batch)
             if time.monotonic() - reported >= PROGRESS_SECONDS:
                 reported = time.monotonic()

@@ -189,6 +189,15 @@ class SqliteIndex:
             )
             self._insert([record for record in records if record.analysis.id not in present | self._removed.keys()])
 
+    def forget_removed(self) -> None:
+        """Forget which ids were removed, so that `add_missing` adds them if the archive has them again.
+
+        Call this before the archive is listed. An analysis is deleted from the archive before it is removed from the
+        index, so the list does not have the deleted analyses that are forgotten.
+        """
+        with self._lock:
+            self._removed.clear()
+
     def remove(self, analysis_ids: Collection[str]) -> None:
         """Remove analyses."""
         with self._lock:

@@ -151,18 +151,68 @@ def test_a_deleted_analysis_leaves_the_cache() -> None:
     assert setup.indexed.get("a00001") is None
 
 
-def test_a_damaged_document_is_read_once_and_hides_nothing() -> None:
+def test_a_deleted_analysis_that_could_not_be_removed_is_removed_by_the_next_comparison() -> None:
+    setup = Setup(2)
+    setup.compare()
+    setup.archive.delete("a00001")
+    setup.index._database._writer.execute("PRAGMA query_only = 1")  # as if the disk were full
+    with structlog.testing.capture_logs() as log:
+        setup.compare()
+    assert [event["event"] for event in log] == ["analyses not removed from the index"]
+    assert setup.listed() == {"a00000", "a00001"}
+
+    setup.index._database._writer.execute("PRAGMA query_only = 0")
+    setup.compare()
+
+    assert setup.listed() == {"a00000"}
+
+
+def test_a_damaged_document_is_read_again_only_after_a_change_and_hides_nothing() -> None:
     setup = Setup(2 * BATCH)
     setup.archive.damaged = {"a00003", "a00150"}
     setup.compare()
     assert setup.index.is_complete
     assert setup.listed() == setup.archive.ids() - setup.archive.damaged
     setup.archive.reads.clear()
+    setup.compare()
+    assert setup.archive.reads == []
     setup.add(5000)
 
     setup.compare()
 
-    assert setup.archive.reads == [["a05000"]]
+    assert setup.archive.reads == [["a05000"], ["a00150", "a00003"]]
+
+
+def test_a_repaired_document_is_listed(tmp_path: Path) -> None:
+    files = FolderFiles(tmp_path / "archive")
+    archive = FileArchive(files)
+    document = archive.put(make_analysis("a1"), PREDICTIONS).document
+    files.write({"a1.json": document[:100]})
+    index = SqliteIndex(tmp_path / "0.sqlite")
+    compare = Comparison(IndexedArchive(archive, index), index)
+    compare()
+    assert index.ids() == set()
+
+    files.write({"a1.json": document})
+    compare()
+
+    assert index.is_complete
+    assert index.ids() == {"a1"}
+
+
+def test_a_comparison_reads_a_limited_number_of_damaged_documents_again() -> None:
+    setup = Setup(2 * BATCH)
+    setup.archive.damaged = {*setup.archive.ids()}
+    setup.compare()
+    setup.archive.reads.clear()
+    setup.add(5000)
+    setup.archive.before_read = lambda _: completeness.append(setup.index.is_complete)
+    completeness: list[bool] = []
+
+    setup.compare()
+
+    assert [*map(len, setup.archive.reads)] == [1, BATCH]
+    assert completeness == [True, True]
 
 
 def test_an_unavailable_archive_leaves_the_index_usable_and_marked() -> None:
@@ -258,6 +308,69 @@ def test_an_archive_that_disappears_or_is_replaced_keeps_its_index_until_it_is_b
     assert index.ids() == {"a1"}
 
 
+@pytest.mark.parametrize("is_mount_point", [False, True])
+def test_an_archive_without_an_id_that_disappears_keeps_its_index_until_it_is_back(
+    tmp_path: Path, is_mount_point: bool
+) -> None:
+    folder = tmp_path / "archive"
+    archive = FileArchive(FolderFiles(folder))
+    archive.put(make_analysis("a1"), PREDICTIONS)
+    index = SqliteIndex(tmp_path / "0.sqlite")
+    compare = Comparison(IndexedArchive(archive, index), index)
+    compare()
+    folder.rename(tmp_path / "unmounted")
+    if is_mount_point:
+        folder.mkdir()
+
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="missing or empty"):
+            compare()
+    assert not index.is_complete
+    assert index.ids() == {"a1"}
+
+    (tmp_path / "unmounted").rename(folder)
+    compare()
+
+    assert index.is_complete
+    assert index.ids() == {"a1"}
+
+
+def test_all_analyses_of_an_archive_without_an_id_can_be_deleted(tmp_path: Path) -> None:
+    archive = FileArchive(FolderFiles(tmp_path / "archive"))
+    index = SqliteIndex(tmp_path / "0.sqlite")
+    indexed = IndexedArchive(archive, index)
+    indexed.put(make_analysis("a1"), PREDICTIONS)
+    compare = Comparison(indexed, index)
+    compare()
+
+    indexed.delete("a1")
+    compare()
+    assert index.is_complete
+
+    indexed.put(make_analysis("a2"), PREDICTIONS)
+    compare()
+    archive.delete("a2")  # by an operator, who then restarts the service
+    Comparison(indexed, index)()
+
+    assert index.is_complete
+    assert index.ids() == set()
+
+
+def test_all_analyses_of_an_archive_with_an_id_can_be_deleted_by_another_process(tmp_path: Path) -> None:
+    archive = FileArchive(FolderFiles(tmp_path / "archive"))
+    archive.id()
+    archive.put(make_analysis("a1"), PREDICTIONS)
+    index = SqliteIndex(tmp_path / "0.sqlite")
+    compare = Comparison(IndexedArchive(archive, index), index)
+    compare()
+
+    archive.delete("a1")
+    compare()
+
+    assert index.is_complete
+    assert index.ids() == set()
+
+
 def test_an_analysis_that_is_deleted_while_it_is_read_does_not_come_back() -> None:
     setup = Setup(3)
     setup.archive.before_read = lambda _: setup.indexed.delete("a00001")
@@ -272,6 +385,35 @@ def test_an_analysis_that_is_deleted_while_it_is_read_does_not_come_back() -> No
     setup.compare()
 
     assert setup.listed() == {"a00000", "a00002"}
+
+
+def test_a_deleted_analysis_that_another_process_archives_again_is_listed() -> None:
+    setup = Setup(3)
+    setup.compare()
+    setup.indexed.delete("a00001")
+    setup.compare()
+    setup.add(1)
+
+    setup.compare()
+
+    assert setup.index.is_complete
+    assert setup.listed() == {"a00000", "a00001", "a00002"}
+
+
+def test_analyses_whose_files_are_missing_for_a_moment_are_listed_again() -> None:
+    setup = Setup(5)
+    setup.compare()
+    for number in range(4):
+        setup.archive.delete(f"a{number:05}")
+    setup.compare()
+    assert setup.listed() == {"a00004"}
+    for number in range(4):
+        setup.add(number)
+
+    setup.compare()
+
+    assert setup.index.is_complete
+    assert len(setup.listed()) == 5
 
 
 def test_an_index_that_lost_its_content_is_built_again() -> None:
