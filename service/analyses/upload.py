@@ -251,7 +251,7 @@ def find_repeated(
     try:
         return queries.get(ports.stores, reserved.analysis)
     except AnalysisNotFound as error:
-        if is_hidden(ports.stores.archive, reserved.analysis):
+        if is_hidden(ports.stores.jobs, ports.stores.archive, reserved.analysis):
             raise request_id_conflict(request.request_id) from error
         if ports.stores.clock().timestamp() - requests.creation_time(reserved.analysis) < JUDGING_SECONDS:
             raise Unavailable("The same request is in progress. Try again later.", retry_after=1) from error
