@@ -83,7 +83,8 @@ def upload(
     parsed = replace(parsed, predictions=restrict_to_subset(parsed.predictions, subset))
     warnings = coverage_warnings(bundle, parsed.predictions, request)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
-    analysis_id = requests.new_id(start_time)
+    # The id has the time of its reservation, not of the start: an upload can take longer than JUDGING_SECONDS.
+    analysis_id = requests.new_id(ports.stores.clock())
     if before := find_repeated(ports, request, request_digest, analysis_id, owner):
         return before
     tracing.set_attributes({"errata.analysis": analysis_id, "errata.dataset": bundle.dataset})

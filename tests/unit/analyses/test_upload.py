@@ -13,7 +13,7 @@ from service.analyses.lifecycle import delete
 from service.analyses.request import new_id
 from service.analyses.retention import delete_expired
 from service.analyses.upload import JUDGING_SECONDS, find_repeated, upload
-from service.domain import Analysis, AnalysisRequest
+from service.domain import Analysis, AnalysisRequest, Summary
 from service.evidence.bundle import Bundle
 from service.jobs.transaction import FINISHED_TTL
 
@@ -144,6 +144,32 @@ def test_two_repeats_of_an_abandoned_request_are_judged_once(backend: Backend) -
 
     with pytest.raises(Unavailable, match="in progress"):
         repeat()
+
+
+def test_a_repeat_waits_for_a_slow_upload_that_is_being_judged(
+    backend: Backend, rows: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given an upload that arrives slowly, a repeat with the same id waits while it is judged."""
+    compute_summary = use_case.compute_summary
+
+    class SlowStream(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            backend.now += JUDGING_SECONDS
+            return super().read(size)
+
+    def repeat_meanwhile(*args: Any) -> Summary:
+        monkeypatch.setattr(use_case, "compute_summary", compute_summary)
+        with pytest.raises(Unavailable, match="in progress"):
+            send(backend, rows)
+        return compute_summary(*args)
+
+    monkeypatch.setattr(use_case, "compute_summary", repeat_meanwhile)
+
+    content = SlowStream(("file_name,top1\n" + "\n".join(rows) + "\n").encode())
+    first = upload(backend.ports, AnalysisRequest("demo", request_id="r"), content)
+
+    assert send(backend, rows) == first
+    assert backend.archive.list() == [first]
 
 
 @pytest.mark.parametrize("folder", ["", "n01440764/"])
