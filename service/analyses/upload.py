@@ -103,7 +103,7 @@ def upload(
         assumptions=parsed.assumptions,
         trace=tracing.current_context(),
     )
-    with _released_after_error(ports, unjudged):
+    with released_after_error(ports, unjudged):
         check_capacity(ports)
         analysis = _judge(ports, unjudged, bundle, parsed, digest_mapping(request.answers_mapping))
     archive_analysis(ports, analysis, parsed.predictions)
@@ -181,14 +181,14 @@ def check_capacity(ports: Ports) -> None:
 
 def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
     """Archive an analysis that needed no job; release its request ID if that fails."""
-    with _released_after_error(ports, analysis), ports.observer.stage(Stage.ARCHIVE):
+    with released_after_error(ports, analysis), ports.observer.stage(Stage.ARCHIVE):
         ports.stores.archive.put(analysis, predictions)
     record_creation(ports.stores, analysis)
     ports.observer.analysis_finished(analysis)
 
 
 @contextmanager
-def _released_after_error(ports: Ports, analysis: Analysis) -> Iterator[None]:
+def released_after_error(ports: Ports, analysis: Analysis) -> Iterator[None]:
     """Release the request ID of an analysis if the block fails, so that the caller can send the request again."""
     try:
         yield
