@@ -32,6 +32,7 @@ from service.domain import (
 )
 from service.evidence.bundle import Bundle
 from service.jobs.lost_messages import judging_delay
+from service.jobs.store import JobStore
 from service.jobs.transitions import (
     AnalysisRecord,
     Job,
@@ -229,12 +230,21 @@ def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
         analysis = _finished_analysis(ports, snapshot.record, job, predictions, summary, info, warnings)
         with ports.observer.stage(Stage.ARCHIVE):
             ports.stores.archive.put(analysis, predictions)
-        after = ports.stores.jobs.snapshot(analysis_id)
-        if after is not None and after.record.state.is_final:  # the user canceled the analysis meanwhile
+        if _has_ended(ports.stores.jobs, job.id, analysis_id):
             ports.stores.archive.delete(analysis_id)
         else:
             analyses.append(analysis)
     return analyses
+
+
+def _has_ended(jobs: JobStore, job_id: str, analysis_id: str) -> bool:
+    """Return whether an analysis of a job was canceled, deleted, or failed while its result was archived.
+
+    A job is deleted in the same step as the records of its successful analyses. Therefore, if the job exists, a missing
+    record was deleted by the user.
+    """
+    snapshot = jobs.snapshot(analysis_id)
+    return jobs.job(job_id) is not None if snapshot is None else snapshot.record.state.is_final
 
 
 def _check_same_model(job: Job, results: Sequence[ShardResult]) -> ModelInfo:

@@ -83,7 +83,7 @@ def delete(stores: Stores, analysis_id: str) -> None:
     stores.jobs.cancel(analysis_id, "Deleted by the user.")
     stores.jobs.delete(analysis_id)
     stores.archive.delete(analysis_id)
-    stores.jobs.release_request_id(analysis.request.request_id)
+    stores.jobs.release_request_id(analysis.request.request_id, analysis_id)
     _log.info("analysis deleted", analysis=analysis_id)
 
 

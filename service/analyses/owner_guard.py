@@ -35,9 +35,11 @@ def is_visible(owner: str) -> bool:
     return visible_owner() in (None, owner)
 
 
-def is_hidden(archive: Archive, analysis_id: str) -> bool:
-    """Return whether an archived analysis exists that the current caller may not see."""
-    return isinstance(archive, GuardedArchive) and archive.hides(analysis_id)
+def is_hidden(jobs: JobStore, archive: Archive, analysis_id: str) -> bool:
+    """Return whether an analysis exists that the current caller may not see."""
+    # The job store precedes the archive, because a judge archives an analysis before it deletes the record.
+    guarded = [store for store in (jobs, archive) if isinstance(store, GuardedJobStore | GuardedArchive)]
+    return any(store.hides(analysis_id) for store in guarded)
 
 
 class GuardedArchive:
@@ -182,6 +184,11 @@ class GuardedJobStore(JobStore):
     def delete(self, analysis_id: str) -> bool:
         """Delete a visible final record; return whether it existed."""
         return self._exists(analysis_id) and bool(super().delete(analysis_id))
+
+    def hides(self, analysis_id: str) -> bool:
+        """Return whether a record exists that the current caller may not see."""
+        snapshot = super().snapshot(analysis_id)
+        return snapshot is not None and not is_visible(snapshot.record.owner)
 
     def _exists(self, analysis_id: str) -> bool:
         return visible_owner() is None or self.snapshot(analysis_id) is not None

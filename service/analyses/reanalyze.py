@@ -13,7 +13,7 @@ from service.analyses.answers import summarize_answers
 from service.analyses.coverage import describe_subset
 from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
-from service.analyses.upload import archive_analysis, find_repeated
+from service.analyses.upload import archive_analysis, check_capacity, find_repeated, released_after_error
 from service.domain import Analysis, AnalysisRequest, Predictions
 from service.evidence.bundle import Bundle
 
@@ -35,6 +35,8 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
         NotReady: The analysis has no result.
         EvidenceNotFound: The bundle does not exist.
         InvalidRequest: The bundle covers other images, or has other classes.
+        AlreadyExists: The request ID was used with another body.
+        TooBusy: The archive is full.
     """
     before = queries.get_succeeded(ports.stores, analysis_id)
     request = replace(before.request, evidence=evidence, request_id=request_id)
@@ -46,6 +48,8 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
     analysis = replace(analysis, owner=owner, request_digest=request_digest)
     if repeated := find_repeated(ports, request, request_digest, analysis.id, owner=""):
         return repeated
+    with released_after_error(ports, analysis):
+        check_capacity(ports)
     archive_analysis(ports, analysis, predictions)
     _log.info("analysis reanalyzed", analysis=analysis.id, before=before.id, evidence=bundle.digest[:12])
     return analysis

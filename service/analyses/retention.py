@@ -24,7 +24,7 @@ def delete_expired(stores: Stores, retention: timedelta) -> int:
             record_change(stores, AuditAction.DELETE, analysis, {"create_time": created}, actor=RETENTION)
             stores.archive.delete(analysis.id)
             try:
-                stores.jobs.release_request_id(analysis.request.request_id)
+                stores.jobs.release_request_id(analysis.request.request_id, analysis.id)
             except Unavailable as error:
                 _log.warning("request ID not released: job store unavailable", error=str(error))
         count, after = count + len(analyses), oldest_first.cursor(analyses[-1])

@@ -83,7 +83,8 @@ def upload(
     parsed = replace(parsed, predictions=restrict_to_subset(parsed.predictions, subset))
     warnings = coverage_warnings(bundle, parsed.predictions, request)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
-    analysis_id = requests.new_id(start_time)
+    # The id has the time of its reservation, not of the start: an upload can take longer than JUDGING_SECONDS.
+    analysis_id = requests.new_id(ports.stores.clock())
     if before := find_repeated(ports, request, request_digest, analysis_id, owner):
         return before
     tracing.set_attributes({"errata.analysis": analysis_id, "errata.dataset": bundle.dataset})
@@ -102,7 +103,7 @@ def upload(
         assumptions=parsed.assumptions,
         trace=tracing.current_context(),
     )
-    with _released_after_error(ports, request.request_id):
+    with released_after_error(ports, unjudged):
         check_capacity(ports)
         analysis = _judge(ports, unjudged, bundle, parsed, digest_mapping(request.answers_mapping))
     archive_analysis(ports, analysis, parsed.predictions)
@@ -180,19 +181,19 @@ def check_capacity(ports: Ports) -> None:
 
 def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
     """Archive an analysis that needed no job; release its request ID if that fails."""
-    with _released_after_error(ports, analysis.request.request_id), ports.observer.stage(Stage.ARCHIVE):
+    with released_after_error(ports, analysis), ports.observer.stage(Stage.ARCHIVE):
         ports.stores.archive.put(analysis, predictions)
     record_creation(ports.stores, analysis)
     ports.observer.analysis_finished(analysis)
 
 
 @contextmanager
-def _released_after_error(ports: Ports, request_id: str) -> Iterator[None]:
-    """Release a reserved request ID if the block fails, so that the caller can send the request again."""
+def released_after_error(ports: Ports, analysis: Analysis) -> Iterator[None]:
+    """Release the request ID of an analysis if the block fails, so that the caller can send the request again."""
     try:
         yield
     except Exception:
-        ports.stores.jobs.release_request_id(request_id)
+        ports.stores.jobs.release_request_id(analysis.request.request_id, analysis.id)
         raise
 
 
@@ -251,13 +252,13 @@ def find_repeated(
     try:
         return queries.get(ports.stores, reserved.analysis)
     except AnalysisNotFound as error:
-        if is_hidden(ports.stores.archive, reserved.analysis):
+        if is_hidden(ports.stores.jobs, ports.stores.archive, reserved.analysis):
             raise request_id_conflict(request.request_id) from error
         if ports.stores.clock().timestamp() - requests.creation_time(reserved.analysis) < JUDGING_SECONDS:
             raise Unavailable("The same request is in progress. Try again later.", retry_after=1) from error
         # The process that reserved the id ended before it archived the analysis. The second call does not pass the
         # delivery, which remains bound to the missing analysis.
-        ports.stores.jobs.release_request_id(request.request_id)
+        ports.stores.jobs.release_request_id(request.request_id, reserved.analysis)
         return find_repeated(ports, request, request_digest, analysis_id, owner)
 
 

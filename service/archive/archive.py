@@ -65,10 +65,12 @@ class FileArchive:
         try:
             self._files.write({_predictions(analysis.id): content.getvalue(), _document(analysis.id): document})
         except Unavailable:
-            if self.get(analysis.id) is None:  # predictions without a document are never read
-                with suppress(Unavailable):
-                    self._files.delete(_predictions(analysis.id))
-            raise
+            stored = self._files.read(_document(analysis.id))
+            if stored != document:  # otherwise, an object store has written it, and only the reply was lost
+                if self._decode(analysis.id, stored) is None:  # predictions without a document are never read
+                    with suppress(Unavailable):
+                        self._files.delete(_predictions(analysis.id))
+                raise
         with self._lock:
             self._damaged.discard(analysis.id)
         return Record(analysis, document)

@@ -31,6 +31,13 @@ def bind(tx: JobTransaction, request_id: str, digest: str, delivery: str, analys
         tx.write("SET", f"{PREFIX}delivery:{delivery}", analysis_id, "EX", DELIVERY_TTL)
 
 
+def release_request_id(tx: JobTransaction, request_id: str, analysis_id: str) -> None:
+    """Release the request ID of an analysis, unless the ID is bound to another analysis."""
+    before = tx.request(request_id) if request_id else None
+    if before is not None and before[1] == analysis_id:
+        tx.write("DEL", f"{PREFIX}request:{request_id}")
+
+
 def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, new_id: str) -> JobStatus:
     """Add an open analysis, and return the job that it waits for: an open job with the same inputs, or a new job."""
     dedupe = f"dedupe:{spec.dedupe_key}"
@@ -115,7 +122,8 @@ def delete_excess(tx: JobTransaction) -> None:
     for analysis_id in ids:
         record = _find_ended(tx, analysis_id)
         if record is not None and tx.outbox_item(analysis_id) is None:
-            _delete_with_request(tx, record)
+            release_request_id(tx, record.request_id, record.id)
+            tx.delete_record(record.id)
             deleted.setdefault(record.job, set()).add(analysis_id)
     for job_id, analyses in deleted.items():
         job = _find_job(tx, job_id)
@@ -170,10 +178,3 @@ def _close(tx: JobTransaction, job: JobStatus) -> None:
     if tx.get(f"dedupe:{job.dedupe_key}") == job.id:
         tx.write("DEL", f"{PREFIX}dedupe:{job.dedupe_key}")
     tx.close_job(job)
-
-
-def _delete_with_request(tx: JobTransaction, record: RecordStatus) -> None:
-    before = tx.request(record.request_id) if record.request_id else None
-    if before is not None and before[1] == record.id:
-        tx.write("DEL", f"{PREFIX}request:{record.request_id}")
-    tx.delete_record(record.id)

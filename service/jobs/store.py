@@ -147,10 +147,9 @@ class JobStore(BaseStore):
         return Submission(Outcome.NEW, analysis_id)
 
     @atomic
-    def release_request_id(self, tx: JobTransaction, request_id: str) -> None:
-        """Release a reserved request ID, because its analysis was not archived or was deleted."""
-        if request_id:
-            tx.write("DEL", f"{PREFIX}request:{request_id}")
+    def release_request_id(self, tx: JobTransaction, request_id: str, analysis_id: str) -> None:
+        """Release the request ID of an analysis that was not archived or was deleted, if the ID is bound to it."""
+        lifecycle.release_request_id(tx, request_id, analysis_id)
 
     def cancel(self, analysis_id: str, reason: str) -> bool:
         """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open."""

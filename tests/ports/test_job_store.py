@@ -305,17 +305,19 @@ def test_a_released_request_id_can_be_used_with_another_body(store: JobStore) ->
     store.reserve("r", "body", "u1")
     store.reserve("s", "body", "u2")
 
-    store.release_request_id("r")
+    store.release_request_id("r", "u1")
 
     assert store.reserve("r", "another", "u3").outcome is Outcome.NEW
     assert store.reserve("s", "another", "u4").outcome is Outcome.REUSED
 
 
-@pytest.mark.parametrize("request_id", ["", "unknown"])
-def test_releasing_an_unreserved_request_id_changes_nothing(store: JobStore, request_id: str) -> None:
+@pytest.mark.parametrize(("request_id", "analysis_id"), [("", "u1"), ("unknown", "u1"), ("r", "u0"), ("r", "")])
+def test_releasing_an_unreserved_request_id_or_that_of_another_analysis_changes_nothing(
+    store: JobStore, request_id: str, analysis_id: str
+) -> None:
     store.reserve("r", "body", "u1")
 
-    store.release_request_id(request_id)
+    store.release_request_id(request_id, analysis_id)
 
     assert store.reserve("r", "body", "u2").analysis == "u1"
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from errata.errors import DamagedRecord, NewerRecord, PermanentError, Unavailable
+from errata.errors import AnalysisNotFound, DamagedRecord, NewerRecord, PermanentError, Unavailable
 
-from service.analyses import judge
+from service.analyses import judge, lifecycle
 from service.analyses import submit as submitting
 from service.analyses.judge import MAX_ATTEMPTS, digest_predictions, judge_job
 from service.analyses.queries import get
@@ -230,6 +230,42 @@ def test_an_analysis_cancelled_while_it_is_archived_stays_cancelled(backend: Bac
     assert get(backend.ports.stores, second.id).state is State.SUCCEEDED
     assert [analysis.id for analysis in backend.archive.list()] == [second.id]
     assert [analysis.id for analysis in backend.finished] == [second.id]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_analysis_cancelled_and_deleted_while_it_is_archived_stays_deleted(backend: Backend, count: int) -> None:
+    job, (first, *others) = predict_job(backend, count)
+    put = backend.archive.put
+
+    def delete_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
+        if analysis.id == first.id:
+            lifecycle.cancel(backend.ports, first.id)
+            lifecycle.delete(backend.ports.stores, first.id)
+        put(analysis, predictions)
+
+    backend.archive.put = delete_meanwhile  # type: ignore[method-assign]
+    judge_job(backend.ports, job)
+
+    with pytest.raises(AnalysisNotFound):
+        get(backend.ports.stores, first.id)
+    assert [analysis.id for analysis in backend.archive.list()] == [analysis.id for analysis in others]
+    assert [analysis.id for analysis in backend.finished] == [analysis.id for analysis in (first, *others)]
+
+
+def test_a_result_stays_archived_if_another_process_finishes_the_job_meanwhile(backend: Backend) -> None:
+    job, (analysis,) = predict_job(backend)
+    put = backend.archive.put
+
+    def judge_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
+        backend.archive.put = put  # type: ignore[method-assign]
+        judge_job(backend.ports, job)
+        put(analysis, predictions)
+
+    backend.archive.put = judge_meanwhile  # type: ignore[method-assign]
+    judge_job(backend.ports, job)
+
+    assert get(backend.ports.stores, analysis.id).state is State.SUCCEEDED
+    assert [analysis.id for analysis in backend.finished] == [analysis.id]
 
 
 def test_missing_images_are_named_and_too_many_fail_the_analysis(backend: Backend) -> None:

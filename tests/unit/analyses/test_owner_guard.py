@@ -1,14 +1,22 @@
 """Guarded stores: what exists for a restricted caller, and for tasks of the service."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from analyses_strategy import make_analysis
+from errata.errors import AlreadyExists
 
-from service.analyses.owner_guard import GuardedArchive, acting_for
+from service.analyses.owner_guard import GuardedArchive, GuardedIndex, GuardedJobStore, acting_for
+from service.analyses.ports import Ports
+from service.analyses.submit import build_job_spec, submit
+from service.analyses.upload import JUDGING_SECONDS
 from service.archive.memory import InMemoryArchive
 from service.caller import restricted_to, visible_owner
 from service.domain import Analysis, AnalysisRequest, Predictions, State
+
+from .conftest import MODEL, Backend
 
 OWNERS = ["alice", "bob", "registry:prod", ""]
 
@@ -54,3 +62,33 @@ def test_a_registry_sees_its_own_analyses_if_owners_are_isolated(archive: InMemo
     with acting_for(archive, "registry:prod"):
         assert visible_owner() is None
     assert visible_owner() is None
+
+
+@pytest.fixture
+def isolated(backend: Backend) -> Ports:
+    """Return ports whose owners are isolated."""
+    stores = backend.ports.stores
+    guarded = replace(
+        stores,
+        jobs=GuardedJobStore(stores.jobs),
+        archive=GuardedArchive(stores.archive),
+        index=GuardedIndex(stores.index),
+    )
+    return replace(backend.ports, stores=guarded)
+
+
+def test_a_request_id_of_an_open_analysis_of_another_owner_is_not_released(backend: Backend, isolated: Ports) -> None:
+    """Given a long analysis of alice, bob cannot use its request ID, although his archive has the predictions."""
+    request = AnalysisRequest("demo", MODEL, request_id="r")
+    spec = build_job_spec(isolated, request)
+    bobs = make_analysis("b1", owner="bob", computation=spec.computation)
+    backend.archive.put(bobs, Predictions(np.full(spec.total, 7, dtype=np.int16)))
+    with restricted_to("alice"):
+        opened = submit(isolated, request, "alice")
+    backend.now += JUDGING_SECONDS
+
+    with restricted_to("bob"), pytest.raises(AlreadyExists):
+        submit(isolated, request, "bob")
+
+    with restricted_to("alice"):
+        assert submit(isolated, request, "alice").id == opened.id

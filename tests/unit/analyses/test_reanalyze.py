@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from errata.errors import AlreadyExists, AnalysisNotFound, NotReady, Unavailable
+from errata.errors import AlreadyExists, AnalysisNotFound, NotReady, TooBusy, Unavailable
 
 from service.analyses.reanalyze import reanalyze
 from service.analyses.upload import upload
@@ -61,6 +61,18 @@ def test_a_request_can_be_repeated_after_the_archive_was_unavailable(backend: Ba
     assert [analysis.id for analysis in backend.archive.list()] == [before.id]
 
     assert reanalyze(backend.ports, before.id, "", "r").state is State.SUCCEEDED
+
+
+def test_a_full_archive_rejects_only_new_requests(backend: Backend, before: Analysis) -> None:
+    first = reanalyze(backend.ports, before.id, "", "r")
+    full = replace(backend.ports, limits=replace(backend.ports.limits, max_stored_bytes=1))
+
+    with pytest.raises(TooBusy, match="ERRATA_MAX_STORED_BYTES"):
+        reanalyze(full, before.id, "", "s")
+
+    assert reanalyze(full, before.id, "", "r") == first
+    assert reanalyze(backend.ports, before.id, "", "s").request.request_id == "s"
+    assert len(backend.archive.list()) == 3
 
 
 def failed(analysis: Analysis) -> Analysis:

@@ -1,6 +1,7 @@
 """Uploads and request ids: an id is released if its analysis is not archived or is deleted."""
 
 import io
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ from errata.errors import AlreadyExists, AnalysisNotFound, InvalidUpload, Unavai
 
 from service.analyses import upload as use_case
 from service.analyses.lifecycle import delete
-from service.analyses.upload import upload
-from service.domain import Analysis, AnalysisRequest
+from service.analyses.request import new_id
+from service.analyses.retention import delete_expired
+from service.analyses.upload import JUDGING_SECONDS, find_repeated, upload
+from service.domain import Analysis, AnalysisRequest, Summary
 from service.evidence.bundle import Bundle
+from service.jobs.transaction import FINISHED_TTL
 
 from .conftest import Backend
 
@@ -101,6 +105,71 @@ def test_deleting_an_analysis_releases_no_other_id(backend: Backend, rows: list[
     assert send(backend, rows) == first
     with pytest.raises(AlreadyExists):
         send(backend, rows[::-1])
+
+
+@pytest.mark.parametrize("is_expired", [False, True], ids=["deleted", "expired"])
+def test_a_deleted_or_expired_analysis_releases_no_id_of_a_newer_request(
+    backend: Backend, rows: list[str], is_expired: bool
+) -> None:
+    old = send(backend, rows)
+    backend.now += FINISHED_TTL
+    backend.store.reserve("r", "body", "newer")
+
+    if is_expired:
+        assert delete_expired(backend.ports.stores, timedelta(days=1)) == 1
+    else:
+        delete(backend.ports.stores, old.id)
+
+    assert backend.archive.get(old.id) is None
+    assert backend.store.reserve("r", "body", "newest").analysis == "newer"
+
+
+def test_two_repeats_of_an_abandoned_request_are_judged_once(backend: Backend) -> None:
+    """Given an id reserved by a killed process, the second of two concurrent repeats waits for the first."""
+
+    def repeat() -> Analysis | None:
+        request, analysis_id = AnalysisRequest("demo", request_id="r"), new_id(backend.ports.stores.clock())
+        return find_repeated(backend.ports, request, "digest", analysis_id, owner="")
+
+    assert repeat() is None
+    backend.now += JUDGING_SECONDS
+    release = backend.store.release_request_id
+
+    def release_late(request_id: str, analysis_id: str) -> None:
+        backend.store.release_request_id = release
+        assert repeat() is None  # the other repeat reserves the id
+        release(request_id, analysis_id)
+
+    backend.store.release_request_id = release_late
+
+    with pytest.raises(Unavailable, match="in progress"):
+        repeat()
+
+
+def test_a_repeat_waits_for_a_slow_upload_that_is_being_judged(
+    backend: Backend, rows: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given an upload that arrives slowly, a repeat with the same id waits while it is judged."""
+    compute_summary = use_case.compute_summary
+
+    class SlowStream(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            backend.now += JUDGING_SECONDS
+            return super().read(size)
+
+    def repeat_meanwhile(*args: Any) -> Summary:
+        monkeypatch.setattr(use_case, "compute_summary", compute_summary)
+        with pytest.raises(Unavailable, match="in progress"):
+            send(backend, rows)
+        return compute_summary(*args)
+
+    monkeypatch.setattr(use_case, "compute_summary", repeat_meanwhile)
+
+    content = SlowStream(("file_name,top1\n" + "\n".join(rows) + "\n").encode())
+    first = upload(backend.ports, AnalysisRequest("demo", request_id="r"), content)
+
+    assert send(backend, rows) == first
+    assert backend.archive.list() == [first]
 
 
 @pytest.mark.parametrize("folder", ["", "n01440764/"])

@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 from errata.errors import NewerRecord, Unavailable
 from example_counts import max_examples
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given
 from strategies import ANALYSES
 
 from service.archive.archive import FileArchive
 from service.archive.document import from_document, to_document
-from service.archive.files import FolderFiles
+from service.archive.files import FolderFiles, ObjectFiles
 from service.domain import (
     ALL,
     ERROR_TYPES,
@@ -373,6 +375,57 @@ def test_an_unwritable_folder_is_unavailable_and_a_write_can_be_retried(tmp_path
 
     assert error.value.retry_after is not None
     assert archive.get("one") is None
+
+
+class LostReplies(ObjectFiles):
+    """Files in an object store that writes the first `num_written` files of a call and then loses the connection."""
+
+    num_written = 0
+
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        super().write(dict([*contents.items()][: self.num_written]))
+        raise Unavailable("The connection was closed.")
+
+
+@pytest.fixture
+def lost_replies() -> LostReplies:
+    return LostReplies(MemoryFileSystem(), f"/{uuid.uuid4().hex}")
+
+
+def test_a_write_whose_reply_was_lost_succeeds_if_the_document_is_stored(lost_replies: LostReplies) -> None:
+    lost_replies.num_written = 2
+    archive = FileArchive(lost_replies)
+
+    record = archive.put(analysis(), predictions())
+
+    assert record.analysis == archive.get("one") == analysis()
+    assert [*archive.records(["one"])] == [record]
+    assert archive.predictions("one") is not None
+
+
+@pytest.mark.parametrize("num_written", [0, 1])
+def test_a_write_that_was_not_applied_fails_and_leaves_no_predictions(
+    lost_replies: LostReplies, num_written: int
+) -> None:
+    lost_replies.num_written = num_written
+
+    with pytest.raises(Unavailable):
+        FileArchive(lost_replies).put(analysis(), predictions())
+
+    assert lost_replies.names() == set()
+
+
+def test_a_failed_replacement_of_an_analysis_is_no_success(lost_replies: LostReplies) -> None:
+    lost_replies.num_written = 2
+    archive = FileArchive(lost_replies)
+    archive.put(analysis(), predictions())
+    lost_replies.num_written = 0
+
+    with pytest.raises(Unavailable):
+        archive.put(analysis(warnings=("new",)), predictions())
+
+    assert archive.get("one") == analysis()
+    assert archive.predictions("one") is not None
 
 
 def test_a_path_in_an_id_does_not_reach_files_outside(tmp_path: Path) -> None:
