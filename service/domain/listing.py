@@ -105,6 +105,7 @@ class StoredResult:
     group: GroupNumbers
     owner: str = ""
     coverage: float | None = None  # share of the evaluated images that have a prediction; None: unknown
+    create_time: int = 0  # microseconds since 1970
 
     @classmethod
     def of(cls, analysis: Analysis, group: str) -> "StoredResult":
@@ -124,12 +125,18 @@ class StoredResult:
             GroupNumbers.of(groups[group]),
             analysis.owner,
             dataset_share(analysis),
+            microseconds(analysis.create_time),
         )
 
     @property
     def version(self) -> tuple[str, str]:
         """Return the identity of the model version: from its labels or model ID, or else from its predictions."""
         return self.model if self.model[0] else ("", self.predictions_digest)
+
+    @property
+    def time_key(self) -> tuple[int, str]:
+        """Return the key that sorts results from the oldest to the newest."""
+        return self.create_time, self.id
 
 
 @dataclass(frozen=True)

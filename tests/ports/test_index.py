@@ -169,9 +169,9 @@ def test_results_have_the_numbers_of_the_summaries(analyses: list[Analysis], gro
 
 
 def test_a_version_has_its_newest_successful_analysis(index: AnalysisIndex) -> None:
-    def named(analysis_id: str, name: str, version: str, **changes: object) -> Analysis:
+    def named(analysis_id: str, name: str, version: str, minutes: int = 0, **changes: object) -> Analysis:
         labels = {"model": name, "version": version}
-        return make_analysis(analysis_id, request=AnalysisRequest("demo", "timm:x", labels=labels), **changes)
+        return make_analysis(analysis_id, minutes, request=AnalysisRequest("demo", "timm:x", labels=labels), **changes)
 
     index.add(
         [
@@ -184,11 +184,14 @@ def test_a_version_has_its_newest_successful_analysis(index: AnalysisIndex) -> N
                 named("a5", "", ""),
                 make_analysis("a6", request=AnalysisRequest("demo")),
                 named("a7", "net", "2", implausible=True),
+                named("a0", "net", "3", minutes=1),
+                named("a8", "net", "3"),
             )
         ]
     )
 
     assert index.newest_versions() == [
+        ModelVersion("net", "3", "demo", "a0"),  # its id is older than its creation time
         ModelVersion("timm:x", "", "demo", "a5"),
         ModelVersion("net", "2", "demo", "a4"),
         ModelVersion("net", "1", "demo", "a2"),
