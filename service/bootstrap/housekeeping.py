@@ -16,7 +16,7 @@ from service.settings import Settings
 from service.storage import remove_scratch, remove_temporary_folders
 
 HOUSEKEEPING_SECONDS = 3600.0
-ARCHIVE_FOLDERS = ("", "/evidence", "/audit", "/reviews")
+ARCHIVE_FOLDERS = ("", "/evidence", "/audit", "/audit-analyses", "/reviews")
 _log = structlog.get_logger()
 
 
