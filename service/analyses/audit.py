@@ -2,7 +2,7 @@
 
 Events about evidence are in `audit/` of the archive, because an event also publishes evidence
 (service.evidence.publications). All other events are in `audit-analyses/`. Their IDs begin with the time, so that a
-page reads only the files of its own events. `list_events` merges both.
+page reads no files of newer events or of events before its start time. `list_events` merges both.
 """
 
 import hashlib

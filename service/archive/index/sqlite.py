@@ -114,7 +114,7 @@ class SqliteIndex:
     ) -> int:
         """Return the number of analyses that match a filter; with `until`, only up to this position in the order.
 
-        With a `limit`, the result may be `limit` if there are more analyses.
+        Counting may stop at `limit`.
         """
 
         def select(connection: sqlite3.Connection) -> int:
