@@ -107,7 +107,7 @@ def read_pages(
     return analyses, cursors
 
 
-@pytest.mark.parametrize("counted", [0, 3, conditions.COUNTED])
+@pytest.mark.parametrize("counted", [0, 3, conditions.MAX_COUNTED])
 @SOME
 @given(unique_analyses(), filters(), st.sampled_from(ORDERS), st.integers(1, 5))
 def test_pages_and_counts_are_those_of_a_slow_search(
@@ -116,7 +116,7 @@ def test_pages_and_counts_are_those_of_a_slow_search(
     index, expected = filled(analyses), search(analyses, analysis_filter, order)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conditions, "COUNTED", counted)  # a condition with fewer analyses is rare
+        patch.setattr(conditions, "MAX_COUNTED", counted)  # a condition with fewer analyses is rare
         actual, cursors = read_pages(index, analysis_filter, order, size)
 
     assert actual == expected

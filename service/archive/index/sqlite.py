@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from service.archive.index.conditions import COUNTED, Start, make_query
+from service.archive.index.conditions import MAX_COUNTED, Start, make_query
 from service.archive.index.database import Database
 from service.archive.index.schema import (
     RESULT_COLUMNS,
@@ -235,8 +235,8 @@ class SqliteIndex:
 
 
 def _count(connection: sqlite3.Connection, start: Start) -> int:
-    """Return the number of analyses that meet a condition, at most COUNTED."""
-    statement = f"SELECT count(*) FROM (SELECT 1 FROM {start.source} WHERE {start.condition} LIMIT {COUNTED})"  # noqa: S608
+    """Return the number of analyses that meet a condition, at most MAX_COUNTED."""
+    statement = f"SELECT count(*) FROM (SELECT 1 FROM {start.source} WHERE {start.condition} LIMIT {MAX_COUNTED})"  # noqa: S608
     return int(connection.execute(statement, start.values).fetchone()[0])
 
 
