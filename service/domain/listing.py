@@ -31,8 +31,6 @@ class AnalysisFilter:
     owner: str = ""
     computation: str = ""
     words: tuple[str, ...] = ()  # lowercase; `searchable_text` contains each of them
-    created_from: datetime | None = None
-    created_before: datetime | None = None
     ended_before: datetime | None = None
 
     def matches(self, analysis: Analysis) -> bool:
@@ -53,8 +51,6 @@ class AnalysisFilter:
             and all(request.labels.get(key) == value for key, value in self.labels.items())
             and analysis.id.startswith(self.id_prefix)
             and _contains(analysis, self.words)
-            and (self.created_from is None or analysis.create_time >= self.created_from)
-            and (self.created_before is None or analysis.create_time < self.created_before)
             and (self.ended_before is None or end_of(analysis) < self.ended_before)
         )
 

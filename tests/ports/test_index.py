@@ -80,8 +80,6 @@ def filters(draw: st.DrawFn) -> AnalysisFilter:
             ),
             max_size=2,
         ).map(tuple),
-        "created_from": TIMES,
-        "created_before": TIMES,
         "ended_before": TIMES,
     }
     names = draw(st.lists(st.sampled_from(sorted(conditions)), max_size=3, unique=True))

@@ -144,9 +144,5 @@ def _add_tests(query: Query, analysis_filter: AnalysisFilter) -> None:
     if len(analysis_filter.states) > 1:
         names = state_names(analysis_filter.states)
         query.add(f"+a.state IN ({', '.join('?' * len(names))})", *names)
-    if analysis_filter.created_from is not None:
-        query.add("a.create_time >= ?", microseconds(analysis_filter.created_from))
-    if analysis_filter.created_before is not None:
-        query.add("a.create_time < ?", microseconds(analysis_filter.created_before))
     if analysis_filter.ended_before is not None:
         query.add("a.end_time < ?", microseconds(analysis_filter.ended_before))
