@@ -13,7 +13,7 @@ from service.analyses.answers import summarize_answers
 from service.analyses.coverage import describe_subset
 from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
-from service.analyses.upload import archive_analysis, find_repeated
+from service.analyses.upload import archive_analysis, find_repeated_or_reserve
 from service.domain import Analysis, AnalysisRequest, Predictions
 from service.evidence.bundle import Bundle
 
@@ -44,7 +44,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
     analysis_id = requests.new_id(ports.stores.clock())
     analysis, predictions = judge_again(ports, before, request, bundle, analysis_id)
     analysis = replace(analysis, owner=owner, request_digest=request_digest)
-    if repeated := find_repeated(ports, request, request_digest, analysis.id, owner=""):
+    if repeated := find_repeated_or_reserve(ports, request, request_digest, analysis.id, owner=""):
         return repeated
     archive_analysis(ports, analysis, predictions)
     _log.info("analysis reanalyzed", analysis=analysis.id, before=before.id, evidence=bundle.digest[:12])
