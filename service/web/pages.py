@@ -46,7 +46,7 @@ from service.report.listing_view import pending_view
 from service.report.render import render
 from service.report.urls import comparison_url, thumbnail_url
 from service.telemetry import Metrics
-from service.web.analysis_list import PARAMETERS, AnalysisList, parameter
+from service.web.analysis_list import AnalysisList, parameter, read_selection
 from service.web.evidence_pages import EvidencePages
 from service.web.forms import add_form_cookie, form_token, read_form
 from service.web.image_pages import ImagePages
@@ -152,7 +152,7 @@ class Pages:
         return endpoint
 
     def _list(self, request: Request) -> Response:
-        selection = {name: parameter(request, name) for name in PARAMETERS}
+        selection = read_selection(request)
         return html_page(
             render("analyses.html", site=True, view=AnalysisList(self._ports.stores, selection).view(request))
         )
