@@ -2,7 +2,7 @@
 
 Events about evidence are in `audit/` of the archive, because an event also publishes evidence
 (service.evidence.publications). All other events are in `audit-analyses/`. Their IDs begin with the time, so that a
-page reads only the files of its own events. `list_events` merges both.
+page reads no files of newer events or of events before its start time. `list_events` merges both.
 """
 
 import hashlib
@@ -121,26 +121,32 @@ def list_events(
     """
     page: list[AuditEvent] = []
     for number, event in enumerate(_newest_first(stores, conditions, before), 1):
-        position = event.time, event.id
-        if before is not None and position >= before:
-            continue
         if conditions.matches(event):
             if len(page) == limit:
-                return page, (page[-1].time, page[-1].id)
+                return page, _position(page[-1])
             page.append(event)
         if number >= MAX_SCANNED:
-            return page, position
+            return page, _position(event)
     return page, None
 
 
 def _newest_first(stores: Stores, conditions: AuditFilter, before: Position | None) -> Iterator[AuditEvent]:
+    """Yield the events after the position and in the time range of the conditions."""
     end = min((time for time in (before and before[0], conditions.end) if time), default=None)
     first = "" if conditions.start is None else _id_prefix(conditions.start)
     last = LAST_ID if end is None else f"{_id_prefix(end)}{LAST_ID}"
     logs: list[Iterator[AuditEvent]] = [reversed(stores.evidence.published.publications.events())]
     if stores.events is not None:
         logs.append(stores.events.newest_first(first, last))
-    return heapq.merge(*logs, key=lambda event: (event.time, event.id), reverse=True)
+    for event in heapq.merge(*logs, key=_position, reverse=True):
+        if conditions.start is not None and event.time < conditions.start:
+            return
+        if (before is None or _position(event) < before) and (conditions.end is None or event.time < conditions.end):
+            yield event
+
+
+def _position(event: AuditEvent) -> Position:
+    return event.time, event.id
 
 
 def _append(stores: Stores, event: AuditEvent, *, required: bool = False) -> None:

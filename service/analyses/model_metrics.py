@@ -112,7 +112,7 @@ def _find_baseline(
         analysis: The newest analysis of the version.
         versions: All versions of the model on the same data set, newest first.
     """
-    earlier = (other.id for other in versions if other.id < version.id)
+    earlier = (other.id for other in versions[versions.index(version) + 1 :])
     for analysis_id in chain([analysis.request.gate_baseline], earlier):
         before = None
         with suppress(Unavailable):  # an analysis that cannot be read is no baseline

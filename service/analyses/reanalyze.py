@@ -13,7 +13,7 @@ from service.analyses.answers import summarize_answers
 from service.analyses.coverage import describe_subset
 from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
-from service.analyses.upload import archive_analysis, check_capacity, find_repeated, released_after_error
+from service.analyses.upload import archive_analysis, check_capacity, find_repeated_or_reserve, released_after_error
 from service.domain import Analysis, AnalysisRequest, Predictions
 from service.evidence.bundle import Bundle
 
@@ -46,7 +46,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
     analysis_id = requests.new_id(ports.stores.clock())
     analysis, predictions = judge_again(ports, before, request, bundle, analysis_id)
     analysis = replace(analysis, owner=owner, request_digest=request_digest)
-    if repeated := find_repeated(ports, request, request_digest, analysis.id, owner=""):
+    if repeated := find_repeated_or_reserve(ports, request, request_digest, analysis.id, owner=""):
         return repeated
     with released_after_error(ports, analysis):
         check_capacity(ports)

@@ -38,7 +38,7 @@ class _Predicted:
 
     newest: str  # ID
     created: datetime  # of the oldest
-    after: str = ""  # ID of the analysis on the bundle
+    new_id: str = ""  # ID of the analysis on the bundle
 
 
 def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Iterator[ReanalysisProgress]:
@@ -68,8 +68,8 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
     check_capacity(ports)
     predicted = _find_predicted(ports.stores, dataset, bundle.digest)
     for number, (key, analyses) in enumerate(predicted.items(), start=1):
-        progress = ReanalysisProgress(number, len(predicted), analyses.newest, analyses.after)
-        yield progress if analyses.after else _reanalyze(ports, progress, bundle, caller, (analyses.created, key))
+        progress = ReanalysisProgress(number, len(predicted), analyses.newest, analyses.new_id)
+        yield progress if analyses.new_id else _reanalyze(ports, progress, bundle, caller, (analyses.created, key))
     _log.info("data set reanalyzed", dataset=dataset, evidence=bundle.digest[:12], analyses=len(predicted))
 
 
@@ -82,8 +82,8 @@ def _find_predicted(stores: Stores, dataset: str, evidence: str) -> Mapping[str,
         for analysis in analyses:
             key = predictions_key(analysis)
             known = predicted.get(key) or _Predicted(analysis.id, analysis.create_time)
-            is_after = analysis.evidence == evidence
-            predicted[key] = replace(known, newest=analysis.id, after=analysis.id if is_after else known.after)
+            new_id = analysis.id if analysis.evidence == evidence else known.new_id
+            predicted[key] = replace(known, newest=analysis.id, new_id=new_id)
         after = oldest_first.cursor(analyses[-1])
     return predicted
 

@@ -320,10 +320,10 @@ def _find_others(results: Sequence[StoredResult], selected: Sequence[StoredResul
     """
     selected_versions = {result.version for result in selected}
     others: dict[tuple[str, str], StoredResult] = {}
-    for result in sorted(results, key=lambda result: (bool(group_label(result, by)), result.id), reverse=True):
+    for result in sorted(results, key=lambda result: (bool(group_label(result, by)), result.time_key), reverse=True):
         if result.version not in selected_versions:
             others.setdefault(result.version, result)
-    return sorted(others.values(), key=lambda result: result.id, reverse=True)
+    return sorted(others.values(), key=lambda result: result.time_key, reverse=True)
 
 
 def _find_bundle(stores: Stores, dataset: str, evidence: str) -> Bundle | None:

@@ -85,7 +85,7 @@ def upload(
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     # The id has the time of its reservation, not of the start: an upload can take longer than JUDGING_SECONDS.
     analysis_id = requests.new_id(ports.stores.clock())
-    if before := find_repeated(ports, request, request_digest, analysis_id, owner):
+    if before := find_repeated_or_reserve(ports, request, request_digest, analysis_id, owner):
         return before
     tracing.set_attributes({"errata.analysis": analysis_id, "errata.dataset": bundle.dataset})
     unjudged = Analysis(
@@ -217,7 +217,7 @@ def _find_implausible(bundle: Bundle, parsed: Upload, request: AnalysisRequest) 
     return problem
 
 
-def find_repeated(
+def find_repeated_or_reserve(
     ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str, owner: str, delivery: str = ""
 ) -> Analysis | None:
     """Return the analysis of an earlier request with the same id, or reserve the id.
@@ -259,7 +259,7 @@ def find_repeated(
         # The process that reserved the id ended before it archived the analysis. The second call does not pass the
         # delivery, which remains bound to the missing analysis.
         ports.stores.jobs.release_request_id(request.request_id, reserved.analysis)
-        return find_repeated(ports, request, request_digest, analysis_id, owner)
+        return find_repeated_or_reserve(ports, request, request_digest, analysis_id, owner)
 
 
 def check_same_body(before: Analysis, request_digest: str) -> Analysis:

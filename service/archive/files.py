@@ -15,7 +15,7 @@ from service.object_store import is_remote, open_file_system
 from service.storage import create_file, read_regular_file
 
 MAX_FILE_BYTES = 256 << 20  # a hundred times the usual size of an analysis
-SETTLED_NS = 1_000_000_000  # seconds since the last change of a folder after which its listing is cached
+SETTLED_NS = 1_000_000_000  # nanoseconds since the last change of a folder after which its listing is cached
 READERS = 16  # concurrent reads of objects; the round trip makes each read slow
 RETRY_AFTER = 10.0  # seconds, in the error that the files are unavailable
 

@@ -99,7 +99,7 @@ class AnalysisIndex(Protocol):
     ) -> int:
         """Return the number of analyses that match a filter; if `until` is set, only up to this position in the order.
 
-        With a `limit`, the result may be `limit` if there are more analyses.
+        Counting may stop at `limit`.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Background threads of a process: periodic tasks, and the start of several threads that end together."""
+"""Background threads of a process: periodic tasks, threads that end together, and the wait for the index."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -8,6 +8,9 @@ from typing import Protocol
 import structlog
 from errata.errors import ErrataError
 
+from service.archive.port import AnalysisIndex
+
+INDEX_POLL_SECONDS = 0.5  # interval between two checks whether the index is complete
 _log = structlog.get_logger()
 
 
@@ -26,6 +29,14 @@ def start_each(background: ExitStack, *parts: Stoppable) -> None:
     for part in parts:
         background.callback(part.stop)
         part.start()
+
+
+def wait_for_index(index: AnalysisIndex, stopped: Event) -> bool:
+    """Wait until the index has all archived analyses; return False if the thread must stop earlier."""
+    while not index.is_complete:
+        if stopped.wait(INDEX_POLL_SECONDS):
+            return False
+    return True
 
 
 class PeriodicTask:

@@ -9,14 +9,14 @@ from service.analyses.ports import Stores
 from service.analyses.retention import delete_expired
 from service.archive.files import open_files
 from service.archive.orphaned_files import remove_orphaned_files
+from service.bootstrap.background import wait_for_index
 from service.bootstrap.build import embedding_cache
 from service.bootstrap.wiring import picture_cache
 from service.settings import Settings
 from service.storage import remove_scratch, remove_temporary_folders
 
 HOUSEKEEPING_SECONDS = 3600.0
-ARCHIVE_FOLDERS = ("", "/evidence", "/audit", "/reviews")
-INDEX_POLL_SECONDS = 0.5  # interval between two checks whether the index is complete
+ARCHIVE_FOLDERS = ("", "/evidence", "/audit", "/audit-analyses", "/reviews")
 _log = structlog.get_logger()
 
 
@@ -44,19 +44,12 @@ class Housekeeping:
             except Exception:
                 _log.exception("removal of orphaned files failed")
             try:
-                if self._retention and self._wait_for_index():
+                if self._retention and wait_for_index(self._stores.index, self._stopped):
                     delete_expired(self._stores, self._retention)
             except Exception:
                 _log.exception("deletion of expired analyses failed")
             if self._stopped.wait(HOUSEKEEPING_SECONDS):
                 return
-
-    def _wait_for_index(self) -> bool:
-        """Wait until the index has all archived analyses; return False if the thread must stop earlier."""
-        while not self._stores.index.is_complete:
-            if self._stopped.wait(INDEX_POLL_SECONDS):
-                return False
-        return True
 
 
 def remove_all_orphaned_files(settings: Settings) -> int:

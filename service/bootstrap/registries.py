@@ -14,6 +14,7 @@ from service.analyses.ports import Ports
 from service.analyses.registries import Registry, poll
 from service.analyses.write_back import WriteBackResult
 from service.analyses.write_back_queues import WriteBackQueues
+from service.bootstrap.background import wait_for_index
 from service.bootstrap.registry_addresses import invalid_setting, make_address
 from service.domain import RegistryRule
 from service.evidence.repository import EvidenceRepository
@@ -128,6 +129,8 @@ class RegistryThreads:
         return 0.0
 
     def _poll(self, registry: Registry) -> float:
+        if not wait_for_index(self._ports.stores.index, self._stopped):  # a poll must find all earlier analyses
+            return 0.0
         try:
             num_queued = poll(self._ports, registry)
         except ErrataError as error:

@@ -31,8 +31,6 @@ class AnalysisFilter:
     owner: str = ""
     computation: str = ""
     words: tuple[str, ...] = ()  # lowercase; `searchable_text` contains each of them
-    created_from: datetime | None = None
-    created_before: datetime | None = None
     ended_before: datetime | None = None
 
     def matches(self, analysis: Analysis) -> bool:
@@ -53,8 +51,6 @@ class AnalysisFilter:
             and all(request.labels.get(key) == value for key, value in self.labels.items())
             and analysis.id.startswith(self.id_prefix)
             and _contains(analysis, self.words)
-            and (self.created_from is None or analysis.create_time >= self.created_from)
-            and (self.created_before is None or analysis.create_time < self.created_before)
             and (self.ended_before is None or end_of(analysis) < self.ended_before)
         )
 
@@ -105,6 +101,7 @@ class StoredResult:
     group: GroupNumbers
     owner: str = ""
     coverage: float | None = None  # share of the evaluated images that have a prediction; None: unknown
+    create_time: int = 0  # microseconds since 1970
 
     @classmethod
     def of(cls, analysis: Analysis, group: str) -> "StoredResult":
@@ -124,12 +121,18 @@ class StoredResult:
             GroupNumbers.of(groups[group]),
             analysis.owner,
             dataset_share(analysis),
+            microseconds(analysis.create_time),
         )
 
     @property
     def version(self) -> tuple[str, str]:
         """Return the identity of the model version: from its labels or model ID, or else from its predictions."""
         return self.model if self.model[0] else ("", self.predictions_digest)
+
+    @property
+    def time_key(self) -> tuple[int, str]:
+        """Return the key that sorts results from the oldest to the newest."""
+        return self.create_time, self.id
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,13 @@ def list_query(selection: Mapping[str, str], **changes: str) -> str:
     return urlencode({name: value for name, value in {**selection, **changes}.items() if value})
 
 
+def label_filter(key: str, value: str) -> str:
+    """Return the parameter `label` of a label: `key=value`, or `=key=value` with `%` and `=` of the key escaped."""
+    if key and "=" not in key:
+        return f"{key}={value}"
+    return f"={key.replace('%', '%25').replace('=', '%3D')}={value}"
+
+
 def pending_view(analysis: Analysis) -> PendingView:
     """Convert an analysis without a result for display."""
     failure = analysis.failure
@@ -160,7 +167,6 @@ def pending_view(analysis: Analysis) -> PendingView:
 def _row(analysis: Analysis, length: int, selection: Mapping[str, str]) -> AnalysisRow:
     request = analysis.request
     overall = analysis.summary.groups[ALL] if analysis.summary else None
-    labels = [f"{key}={value}" for key, value in sorted(request.labels.items())]
     return AnalysisRow(
         id=analysis.id,
         short_id=analysis.id[:length],
@@ -180,7 +186,10 @@ def _row(analysis: Analysis, length: int, selection: Mapping[str, str]) -> Analy
         multi_label=format_percentage(overall.multi_label_accuracy) if overall else MISSING,
         severe=format_percentage(overall.severe_error_rate) if overall else MISSING,
         segments=bar_segments(overall.counts) if overall else (),
-        labels=tuple(FilterLink(label, list_query(selection, label=label)) for label in labels),
+        labels=tuple(
+            FilterLink(f"{key}={value}", list_query(selection, label=label_filter(key, value)))
+            for key, value in sorted(request.labels.items())
+        ),
     )
 
 

@@ -38,7 +38,7 @@ class OwnModels:
     def of(cls, results: Iterable[StoredResult]) -> "OwnModels":
         """Create the models from results of one data set and evidence, with the newest result of each model."""
         newest: dict[str, StoredResult] = {}
-        for result in sorted(results, key=lambda result: result.id, reverse=True):
+        for result in sorted(results, key=lambda result: result.time_key, reverse=True):
             if accuracies_of(result) is not None:
                 newest.setdefault(_key(result), result)
         accuracies = [accuracies_of(result) or {} for result in newest.values()]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from errata.errors import InvalidRequest
 from starlette.requests import Request
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from service import wire
 from service.analyses import queries
 from service.analyses.ports import Stores
+from service.analyses.request import MAX_TEXT
 from service.domain import NEWEST_FIRST, AnalysisFilter, AnalysisPage, Cursor, State
 from service.report.listing_view import MAX_COUNT, ListView, Position, list_query, list_view
 
@@ -17,6 +19,7 @@ PAGE_SIZE = 50  # analyses
 _ID_START = re.compile(r"[0-9a-z]{8,64}")  # of at least the length of a short id
 PARAMETERS = ("search", "dataset", "model", "label", "state", "owner", "order")
 MAX_PARAMETER_LENGTH = 256  # characters
+MAX_LABEL_LENGTH = 4 * MAX_TEXT + 2  # characters of a key that is escaped completely, its value, and two equals signs
 MAX_TOKEN_LENGTH = 8192  # characters of a position; up to 4,300 with a title of 256 characters
 
 
@@ -77,9 +80,16 @@ class AnalysisList:
         return list_query(self._selection, **{name: wire.cursor_token(cursor, self._key)})
 
 
-def parameter(request: Request, name: str, limit: int = MAX_PARAMETER_LENGTH) -> str:
+def read_selection(request: Request) -> Mapping[str, str]:
+    """Return the parameters of PARAMETERS; empty: not set. The spaces around a label belong to its key and value."""
+    label = parameter(request, "label", MAX_LABEL_LENGTH, strip=False)
+    return {name: label if name == "label" else parameter(request, name) for name in PARAMETERS}
+
+
+def parameter(request: Request, name: str, limit: int = MAX_PARAMETER_LENGTH, *, strip: bool = True) -> str:
     """Return a parameter of a request, empty by default; raise InvalidRequest if it has over `limit` characters."""
-    value = request.query_params.get(name, "").strip()
+    value = request.query_params.get(name, "")
+    value = value.strip() if strip else value
     if len(value) > limit:
         raise InvalidRequest(
             f"Parameter '{name}' has {len(value)} characters. At most {limit} are allowed.", field=name
@@ -101,10 +111,12 @@ def _search(stores: Stores, text: str) -> dict[str, Any]:
 
 
 def _labels(text: str) -> dict[str, str]:
-    key, separator, value = text.partition("=")
-    if text and not (key and separator):
+    """Return the label of a parameter that `label_filter` returns."""
+    is_escaped = text.startswith("=")
+    key, separator, value = text.removeprefix("=").partition("=")
+    if text and not separator:
         raise InvalidRequest(f"Invalid label {text!r:.80}. Expected key=value.", field="label")
-    return {key: value} if text else {}
+    return {unquote(key) if is_escaped else key: value} if text else {}
 
 
 def _states(text: str) -> frozenset[State]:

@@ -38,7 +38,7 @@ from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import find_bundle
 from service.caller import visible_owner
-from service.domain import ALL, Analysis, Axis, ChangeQuery, Observer, State
+from service.domain import ALL, NEWEST_FIRST, Analysis, Axis, ChangeQuery, Observer, State
 from service.reference_models.curves import curves_of
 from service.report.class_names import display_names
 from service.report.error_map_view import MapData, error_map_view
@@ -46,7 +46,7 @@ from service.report.listing_view import pending_view
 from service.report.render import render
 from service.report.urls import comparison_url, thumbnail_url
 from service.telemetry import Metrics
-from service.web.analysis_list import PARAMETERS, AnalysisList, parameter
+from service.web.analysis_list import AnalysisList, parameter, read_selection
 from service.web.evidence_pages import EvidencePages
 from service.web.forms import add_form_cookie, form_token, read_form
 from service.web.image_pages import ImagePages
@@ -152,7 +152,7 @@ class Pages:
         return endpoint
 
     def _list(self, request: Request) -> Response:
-        selection = {name: parameter(request, name) for name in PARAMETERS}
+        selection = read_selection(request)
         return html_page(
             render("analyses.html", site=True, view=AnalysisList(self._ports.stores, selection).view(request))
         )
@@ -219,8 +219,9 @@ class Pages:
 
     def _comparison(self, request: Request) -> Response:
         marks = request.query_params.getlist("mark")
-        if len(marks) == 2 and all(map(wire.is_id, marks)):  # IDs sort by time
-            return RedirectResponse(comparison_url(*sorted(marks)), status_code=303, headers=HEADERS)
+        if len(marks) == 2 and all(map(wire.is_id, marks)):
+            older, newer = sorted((queries.get(self._ports.stores, mark) for mark in marks), key=NEWEST_FIRST.key)
+            return RedirectResponse(comparison_url(older.id, newer.id), status_code=303, headers=HEADERS)
         a, b = parameter(request, "a"), parameter(request, "b")
         if not (wire.is_id(a) and wire.is_id(b)):
             raise InvalidRequest(f"Select exactly two analyses to compare them, not {len(marks)}.", field="mark")

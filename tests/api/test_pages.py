@@ -9,14 +9,19 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pytest
+from analyses_strategy import make_analysis
 from click.testing import CliRunner
 from errata import Client, pb
 from errata.cli.list import list_analyses
 from running_service import MODEL, Running, Start
 
+from service.archive.archive import FileArchive
+from service.archive.files import open_files
 from service.archive.index import SqliteIndex
 from service.authorization import Scope, line_of, new_token
+from service.domain import Predictions
 from service.evidence.bundle import Bundle
 
 
@@ -230,13 +235,18 @@ def _text(running: Running, path: str, token: str) -> str:
         connection.close()
 
 
-def test_two_selected_analyses_are_compared_the_older_one_first(running: Running, analysis: pb.Analysis) -> None:
-    older, newer = "1" * 21, "2" * 21
+def test_two_selected_analyses_are_compared_the_older_one_first(start: Start, tmp_path: Path) -> None:
+    """An analysis that was judged again has an earlier id than an analysis that was created before it."""
+    older, newer = "2" * 21, "1" * 21
+    archive = FileArchive(open_files(str(tmp_path / "archive")))
+    for minutes, analysis_id in enumerate((older, newer)):
+        archive.put(make_analysis(analysis_id, minutes), Predictions(np.zeros(3, dtype=np.int16)))
 
-    for first, second in ((older, newer), (newer, older)):
-        answer = request(running, f"/compare?mark={first}&mark={second}")
-        assert (answer.status, answer.headers["Location"]) == (303, f"/compare?a={older}&b={newer}")
-    assert request(running, f"/compare/{newer}/{older}").headers["Location"] == f"/compare?a={newer}&b={older}"
+    with start() as running:
+        for first, second in ((older, newer), (newer, older)):
+            answer = request(running, f"/compare?mark={first}&mark={second}")
+            assert (answer.status, answer.headers["Location"]) == (303, f"/compare?a={older}&b={newer}")
+        assert request(running, f"/compare/{newer}/{older}").headers["Location"] == f"/compare?a={newer}&b={older}"
 
 
 def test_a_report_has_thumbnails_only_on_request(running: Running, analysis: pb.Analysis) -> None:

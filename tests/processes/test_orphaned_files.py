@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,16 @@ os.fsync = kill_at_the_document
 analysis = Analysis(sys.argv[2], AnalysisRequest("demo"), State.FAILED, "e" * 64, datetime.now(UTC))
 FileArchive(open_files(sys.argv[1])).put(analysis, Predictions(np.zeros(5, dtype=np.int16)))
 """
+EVENT_WRITER = """
+import os, sys
+from datetime import UTC, datetime
+from service.archive.files import open_files
+from service.archive.record_log import RecordLog
+from service.domain import AuditAction, AuditEvent
+os.fsync = lambda _: os.kill(os.getpid(), 9)
+event = AuditEvent("0" * 32, datetime.now(UTC), "ann", AuditAction.CREATE, "demo")
+RecordLog(open_files(sys.argv[1]), AuditEvent).append(event)
+"""
 BUILDER = """
 import os, sys
 from pathlib import Path
@@ -49,16 +60,17 @@ def run_until_killed(program: str, *arguments: str) -> None:
 
 
 def names(folder: Path) -> set[str]:
-    """Return the names of all files and folders, without the audit log."""
+    """Return the names of all files and folders, without the audit log and its complete events."""
     paths = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-    return {path for path in paths if not path.startswith("audit-analyses")}
+    return {path for path in paths if not re.fullmatch(r"audit-analyses(/[0-9a-f]{32}\.json)?", path)}
 
 
 def test_a_service_removes_old_orphaned_files_at_its_start(tmp_path: Path, demo_csv: bytes) -> None:
     archive, data = tmp_path / "archive", tmp_path / "data"
     run_until_killed(WRITER, str(archive), "old")
+    run_until_killed(EVENT_WRITER, str(archive / "audit-analyses"))
     run_until_killed(BUILDER, str(data / "evidence" / "mine" / "first"))
-    assert len(names(archive)) == 2, "the predictions and an incomplete document"
+    assert len(names(archive)) == 3, "the predictions, an incomplete document, and an incomplete event"
     for path in (*archive.rglob("*"), *data.rglob("*")):
         os.utime(path, (time.time() - 2 * ORPHAN_SECONDS,) * 2)
     before = names(archive)

@@ -8,7 +8,7 @@ from service.domain import NEWEST_FIRST, AnalysisFilter, Cursor, Order
 from service.domain.listing import microseconds
 
 Value = str | int | float
-COUNTED = 1000  # analyses that are counted for a condition; a condition that fewer analyses meet is rare
+MAX_COUNTED = 1000  # analyses that are counted for a condition; a condition that fewer analyses meet is rare
 TRIGRAM = 3  # length of the shortest word that the table `search` can find
 # Fields of a filter that are compared for equality. The columns have the same names.
 _EQUALITY = ("dataset", "model", "display_name", "evidence", "request_id", "owner", "computation")
@@ -83,7 +83,7 @@ def make_query(analysis_filter: AnalysisFilter, order: Order, count: Callable[[S
     Args:
         analysis_filter: The filter.
         order: The order.
-        count: Returns the number of analyses that meet a condition, at most COUNTED.
+        count: Returns the number of analyses that meet a condition, at most MAX_COUNTED.
     """
     query, is_by_time = Query(order), order.name == NEWEST_FIRST.name
     starts = [*_starts(analysis_filter)]
@@ -102,7 +102,7 @@ def make_query(analysis_filter: AnalysisFilter, order: Order, count: Callable[[S
 
 def _choose_start(starts: Sequence[Start], is_by_time: bool, count: Callable[[Start], int]) -> Start | None:
     counts = {start: count(start) for start in starts}
-    usable = [start for start in starts if counts[start] < COUNTED or (is_by_time and start.time_table)]
+    usable = [start for start in starts if counts[start] < MAX_COUNTED or (is_by_time and start.time_table)]
     return min(usable, key=counts.__getitem__, default=None)
 
 
@@ -144,9 +144,5 @@ def _add_tests(query: Query, analysis_filter: AnalysisFilter) -> None:
     if len(analysis_filter.states) > 1:
         names = state_names(analysis_filter.states)
         query.add(f"+a.state IN ({', '.join('?' * len(names))})", *names)
-    if analysis_filter.created_from is not None:
-        query.add("a.create_time >= ?", microseconds(analysis_filter.created_from))
-    if analysis_filter.created_before is not None:
-        query.add("a.create_time < ?", microseconds(analysis_filter.created_before))
     if analysis_filter.ended_before is not None:
         query.add("a.end_time < ?", microseconds(analysis_filter.ended_before))

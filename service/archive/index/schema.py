@@ -54,7 +54,7 @@ CREATE INDEX by_result ON analyses (dataset, evidence, create_time, id)
 CREATE INDEX by_end ON analyses (end_time);
 CREATE INDEX by_request ON analyses (request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX by_computation ON analyses (computation, create_time, id) WHERE computation IS NOT NULL;
-CREATE INDEX by_version ON analyses (version_model, version, dataset, id)
+CREATE INDEX by_version ON analyses (version_model, version, dataset, create_time, id)
   WHERE state = 'SUCCEEDED' AND version_model IS NOT NULL;
 CREATE TABLE labels (
   key TEXT, value TEXT, create_time INTEGER, id TEXT, PRIMARY KEY (key, value, create_time, id)
@@ -133,7 +133,7 @@ def unpack_document(packed: bytes) -> Analysis:
 def stored_result(row: tuple[Any, ...]) -> StoredResult:
     """Return the result in a row with the columns RESULT_COLUMNS."""
     analysis_id, title, labels, architecture, digest, model, version, abstained, top1_accuracy, *others = row
-    owner, coverage, overall, group = others
+    owner, coverage, create_time, overall, group = others
     overall_numbers = _unpack_numbers(overall)
     return StoredResult(
         analysis_id,
@@ -148,13 +148,14 @@ def stored_result(row: tuple[Any, ...]) -> StoredResult:
         overall_numbers if group == overall else _unpack_numbers(group),
         owner,
         coverage,
+        create_time,
     )
 
 
 # The parameter `group` is the JSON path of a group.
 RESULT_COLUMNS = f"""
   id, display_name, labels, architecture, predictions_digest, version_model, version, abstained, top1_accuracy,
-  owner, coverage, json_extract(numbers, '$.{ALL}'), json_extract(numbers, :group)
+  owner, coverage, create_time, json_extract(numbers, '$.{ALL}'), json_extract(numbers, :group)
 """
 
 

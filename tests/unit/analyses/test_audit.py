@@ -116,13 +116,10 @@ def test_filters(stores: Stores) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
 def test_pages_have_all_events_once_while_others_are_added(stores: Stores, size: int) -> None:
-    clock = cast(Clock, stores.clock)
     for number in range(7):
         record_change(stores, AuditAction.CREATE, analysis(f"a{number}"))
         if number % 3 == 0:
-            stores.evidence.published.publications.append(
-                AuditEvent(f"{number:032x}", clock(), "root", AuditAction.PUBLISH, "demo")
-            )
+            publish(stores, number)
     expected, paged, position = events(stores), list[AuditEvent](), None
     while True:
         page, position = list_events(stores, AuditFilter(), position, size)
@@ -147,6 +144,37 @@ def test_a_page_reads_a_bounded_number_of_events(stores: Stores, monkeypatch: py
         pages += 1
     assert found == ["a1"]
     assert pages >= 3
+
+
+def publish(stores: Stores, number: int) -> None:
+    event = AuditEvent(f"{number:032x}", cast(Clock, stores.clock)(), "root", AuditAction.PUBLISH, "demo")
+    stores.evidence.published.publications.append(event)
+
+
+def test_a_page_is_full_after_many_events_of_evidence(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "MAX_SCANNED", 4)
+    for number in range(5):
+        record_change(stores, AuditAction.CREATE, analysis(f"a{number}"))
+    end = cast(Clock, stores.clock).now + timedelta(seconds=1)
+    for number in range(10):
+        publish(stores, number)
+
+    page, position = list_events(stores, AuditFilter(end=end), None, 2)
+    assert [event.analysis for event in page] == ["a4", "a3"]
+    page, _ = list_events(stores, AuditFilter(), position, 2)
+    assert [event.analysis for event in page] == ["a2", "a1"]
+
+
+def test_a_page_reads_no_events_of_evidence_before_its_start(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "MAX_SCANNED", 4)
+    for number in range(10):
+        publish(stores, number)
+    record_change(stores, AuditAction.CREATE, analysis("a1"))
+
+    page, position = list_events(stores, AuditFilter(start=stores.clock() - timedelta(seconds=1)), None, 5)
+
+    assert [event.analysis for event in page] == ["a1"]
+    assert position is None
 
 
 def test_a_page_reads_only_its_own_files(tmp_path: Path) -> None:

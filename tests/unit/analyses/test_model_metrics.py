@@ -55,12 +55,19 @@ def archive_analysis(
     baseline: str = "",
     samples: int = 100,
     evidence: str = "e",
+    id: str = "",
 ) -> str:
     """Archive an analysis that ended at minute `number`; return its id."""
     request = AnalysisRequest(dataset, model, labels=labels or {}, gate_baseline=baseline)
     time = START + timedelta(minutes=number)
     analysis = Analysis(
-        f"a{number:03}", request, State.SUCCEEDED, evidence, time, end_time=time, summary=summary(failures, samples)
+        id or f"a{number:03}",
+        request,
+        State.SUCCEEDED,
+        evidence,
+        time,
+        end_time=time,
+        summary=summary(failures, samples),
     )
     archive.put(analysis, Predictions(top1=cast(Any, None)))
     return analysis.id
@@ -84,6 +91,17 @@ def test_a_version_has_its_newest_result_and_the_version_before_it_is_its_baseli
         ("1", 0.1, None),
     ]
     assert results[0].ended == START + timedelta(minutes=3)
+
+
+def test_the_version_before_has_an_earlier_creation_time_not_an_earlier_id(
+    stores: Stores, archive: InMemoryIndexedArchive
+) -> None:
+    archive_analysis(archive, 1, 10, version("net", "1"), id="b")
+    archive_analysis(archive, 2, 20, version("net", "2"), id="a")
+
+    results = find_watched_models(stores, ["*"], 10).results
+
+    assert [(result.version, result.baseline) for result in results] == [("2", 0.1), ("1", None)]
 
 
 def test_the_baseline_of_a_gate_is_preferred_to_the_version_before(

@@ -14,6 +14,7 @@ from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
 from service.analyses.reanalyze import reanalyze
 from service.analyses.reanalyze_all import ReanalysisProgress, reanalyze_all
+from service.analyses.trend import TrendRequest, trend
 from service.analyses.upload import upload
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import Analysis, AnalysisRequest, Predictions, Review
@@ -40,10 +41,11 @@ def backend(street: Bundle, tmp_path: Path) -> Backend:
     return Backend(EvidenceRepository({"street": [street.path]}, tmp_path))
 
 
-def analyze(backend: Backend, predicted: str, name: str = "") -> Analysis:
+def analyze(backend: Backend, predicted: str, name: str = "", version: str = "") -> Analysis:
+    labels = {"model": "net", "version": version} if version else {}
     rows = "".join(f"{image},{label}\n" for image, label in zip("abcd", predicted.split(), strict=True))
     content = f"file_name,top1\n{rows}".encode()
-    return upload(backend.ports, AnalysisRequest("street", display_name=name), io.BytesIO(content))
+    return upload(backend.ports, AnalysisRequest("street", display_name=name, labels=labels), io.BytesIO(content))
 
 
 @pytest.fixture
@@ -123,6 +125,22 @@ def test_two_concurrent_runs_create_each_analysis_once(backend: Backend, correct
 
     assert all(first.after == second.after for first, second in pairs)
     assert len(on(backend, corrected)) == 3
+
+
+def test_an_analysis_that_is_judged_again_is_newer_than_those_created_before(
+    backend: Backend, corrected: Bundle
+) -> None:
+    """Its id has the time of the analysis whose predictions it judges."""
+    analyze(backend, "owl dog cat owl", version="1")
+    between = analyze(backend, "cat cat cat cat", version="1")
+    second = reanalyze(backend.ports, between.id, corrected.digest)
+
+    (again,) = (step.after for step in run(backend.ports, corrected.digest) if step.is_new)
+
+    assert again < second.id
+    stores = backend.ports.stores
+    assert [version.id for version in stores.index.newest_versions()] == [again]
+    assert [point.id for point in trend(stores, TrendRequest(dataset="street")).points] == [again]
 
 
 def test_predictions_that_were_judged_again_before_count_once(

@@ -85,6 +85,21 @@ def test_row_of_a_finished_analysis_shows_its_result() -> None:
     assert row.owner.text == "" and row.is_final
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "query"),
+    [
+        ("a%", "b=c", "a%25%3Db%3Dc"),
+        ("a=%b", "c", "%3Da%253D%2525b%3Dc"),
+        ("", "c", "%3D%3Dc"),
+        ("a ", " ", "a+%3D+"),
+    ],
+)
+def test_the_link_of_a_label_is_unambiguous(key: str, value: str, query: str) -> None:
+    (row,) = view_of(analysis(request=AnalysisRequest("demo", labels={key: value}))).rows
+
+    assert row.labels == (FilterLink(f"{key}={value}", f"label={query}&order=create_time+desc"),)
+
+
 def test_row_of_an_unfinished_analysis_shows_its_progress() -> None:
     (row,) = view_of(running()).rows
 

@@ -1,6 +1,7 @@
 """Percentiles among own models, compared with a slow implementation in fractions, and the choice of the models."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -118,9 +119,12 @@ def test_models_are_identified_by_name_then_display_name_then_predictions() -> N
 
 
 def test_latest_version_of_a_model_is_its_newest_analysis() -> None:
-    models = OwnModels.of([result(1, "net", "2", failures=10), result(3, "net", "1", failures=30), result(2, "net")])
-
+    results = [result(1, "net", "2", failures=10), result(3, "net", "1", failures=30), result(2, "net")]
+    models = OwnModels.of(results)
     assert models.values[METRIC].tolist() == [30 / 400]
+
+    models = OwnModels.of([replace(results[0], create_time=1), *results[1:]])
+    assert models.values[METRIC].tolist() == [10 / 400]
 
 
 def test_reference_of_a_model_has_none_of_its_versions() -> None:
