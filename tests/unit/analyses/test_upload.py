@@ -12,7 +12,7 @@ from service.analyses import upload as use_case
 from service.analyses.lifecycle import delete
 from service.analyses.request import new_id
 from service.analyses.retention import delete_expired
-from service.analyses.upload import JUDGING_SECONDS, find_repeated, upload
+from service.analyses.upload import JUDGING_SECONDS, find_repeated_or_reserve, upload
 from service.domain import Analysis, AnalysisRequest, Summary
 from service.evidence.bundle import Bundle
 from service.jobs.transaction import FINISHED_TTL
@@ -129,7 +129,7 @@ def test_two_repeats_of_an_abandoned_request_are_judged_once(backend: Backend) -
 
     def repeat() -> Analysis | None:
         request, analysis_id = AnalysisRequest("demo", request_id="r"), new_id(backend.ports.stores.clock())
-        return find_repeated(backend.ports, request, "digest", analysis_id, owner="")
+        return find_repeated_or_reserve(backend.ports, request, "digest", analysis_id, owner="")
 
     assert repeat() is None
     backend.now += JUDGING_SECONDS
