@@ -97,6 +97,7 @@ def test_a_killed_build_continues_and_a_deleted_index_is_built_again(tmp_path: P
     with serving(data_dir, tmp_path / "archive") as service, Client(service.grpc) as client:
         ready_seconds = time.monotonic() - started
         assert is_incomplete(client), "partial results are marked"
+        wait_for(lambda: next(client.list(), None) is not None, "the first analyses are indexed")
         newest = next(client.list())
         assert newest.name == max(expected), "the newest analyses are indexed first"
         assert client.get(min(expected)).name == min(expected), "an analysis with a known name is available"
