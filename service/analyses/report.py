@@ -16,7 +16,7 @@ from service.analyses.error_table import ReportKind, error_table, sort_by_severi
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports, Stores
 from service.analyses.slices import slices_of
-from service.analyses.trend import TrendRequest, has_own_superclasses, trend
+from service.analyses.trend import TrendRequest, has_own_superclasses, published_models_of, trend
 from service.analyses.verdicts import iterate_verdicts, load_judged
 from service.domain import (
     ALL,
@@ -225,14 +225,15 @@ def _compare_with_reference(stores: Stores, judged: JudgedAnalysis) -> tuple[Seq
     """Return the percentiles among the published models, or else among the own models, and notes about them."""
     if judged.analysis.implausible:
         return (), []
-    result, curves = StoredResult.of(judged.analysis, ALL), curves_of(judged.bundle.dataset)
+    result, curves = StoredResult.of(judged.analysis, ALL), published_models_of(judged.bundle.manifest)
     if curves is not None:
         own_superclasses = has_own_superclasses(judged.bundle.manifest)
         percentiles = percentile_ranks_of(curves, ALL, result, own_superclasses)
         return percentiles, [CUSTOM_SUPERCLASSES_NOTE] if percentiles and own_superclasses else []
     results = stores.index.results(judged.bundle.dataset, judged.bundle.digest, ALL)
     others = OwnModels.of(results).without(result)
-    return percentile_ranks_among(others, ALL, result), [own_models_note(len(others))]
+    changed_labels = curves_of(judged.bundle.dataset) is not None
+    return percentile_ranks_among(others, ALL, result), [own_models_note(len(others), changed_labels)]
 
 
 def _label_preference(

@@ -77,6 +77,7 @@ class TrendAnalyses:
     same_evidence: Sequence[StoredResult] = ()  # all analyses with this evidence, including other versions of models
     num_left_out: int = 0
     num_of_version: Mapping[tuple[str, str], int] = field(default_factory=dict)  # analyses by version of a model
+    changed_labels: bool = False  # the evidence does not have the labels of the authors
 
 
 def trend(stores: Stores, request: TrendRequest) -> Trend:
@@ -117,6 +118,7 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
         same_evidence=same_evidence,
         num_left_out=stores.index.count(archived) - len(same_evidence),
         num_of_version=Counter(result.version for result in same_evidence),
+        changed_labels=bundle is not None and bool(bundle.manifest.base),
     )
     return build_trend(analyses, request, published)
 
@@ -139,7 +141,7 @@ def read_published_models(request: TrendRequest) -> list[PublishedModel]:
 
 def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Sequence[PublishedModel]) -> Trend:
     """Return the trend of analyses and published models."""
-    published_curves = curves_of(analyses.dataset)
+    published_curves = None if analyses.changed_labels else curves_of(analyses.dataset)
     axes = _axes(request.x)
     curves = _comparable_curves(published_curves, analyses.own_superclasses, axes)
     members = (*analyses.selected, *analyses.others)
@@ -169,6 +171,7 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         groups=tuple(analyses.groups),
         num_other_models=0 if published_curves is not None else max(0, len(own_models) - 1),
         axes=axes,
+        changed_labels=analyses.changed_labels and curves_of(analyses.dataset) is not None,
         label_keys=tuple(sorted({key for result in members for key in result.labels})[:MAX_LABELS]),
     )
 
@@ -294,6 +297,14 @@ def check_plausible(analyses: Sequence[Analysis]) -> None:
                 "right row order and class numbering, or remove the analysis from the trend.",
                 field="analyses",
             )
+
+
+def published_models_of(manifest: Manifest) -> Curves | None:
+    """Return the curves of the published models of a data set; None if there are none, or if labels were changed.
+
+    The published models were evaluated with the labels of the authors.
+    """
+    return None if manifest.base else curves_of(manifest.dataset)
 
 
 def has_own_superclasses(manifest: Manifest) -> bool:

@@ -23,7 +23,7 @@ from service.analyses.trend import (
     check_same_evidence,
     read_published_models,
 )
-from service.domain import ALL, Analysis, ErrorType, LabelSpace, StoredResult, create_label_space
+from service.domain import ALL, NO_CLASS, Analysis, ErrorType, LabelSpace, StoredResult, create_label_space
 from service.report.class_names import display_names
 from service.report.comparison_view import comparison_view
 from service.report.render import render_comparison, render_trend
@@ -211,11 +211,13 @@ def read_label_space(folder: Path) -> LabelSpace | None:
 def _parse_line(num_classes: int, line: dict[str, Any]) -> _Line:
     target, predicted = int(line["target"]), int(line["predicted"])
     effective_target = int(line.get("effective_target", target))  # earlier versions do not write it
-    if not all(0 <= class_index < num_classes for class_index in (target, effective_target, predicted)):
+    are_targets = all(0 <= class_index < num_classes for class_index in (target, effective_target))
+    if not are_targets or not -1 <= predicted < num_classes:
         raise ValueError(f"classes {target}, {effective_target}, and {predicted}")
     error_type = ErrorType[line["error_type"].upper()]
     groups = frozenset(line["groups"])
     name = str(line["file_name"])
     name.encode()  # a lone surrogate cannot be sent or printed
     is_label = bool(line.get("matches_label", error_type in (ErrorType.CORRECT, ErrorType.MULTI_LABEL)))
+    predicted = NO_CLASS if predicted == -1 else predicted  # an answer without a class is written as -1
     return _Line(name, target, effective_target, predicted, is_label, error_type, bool(line["problematic"]), groups)

@@ -86,6 +86,7 @@ class GroupComparison:
     types: Mapping[ErrorType, Interval]  # share of samples with the type, by the score test; empty without samples
     type_changes: tuple[TypeChange, ...] = ()  # error types with changes, the smallest adjusted p-value first
     multi_label_accuracy_limits: Interval | None = None  # the same rates with one-sided 95 % limits of B - A
+    multi_label_accuracies: tuple[float, float] | None = None  # of A and B; None: no samples
     accuracy_against_labels: Interval | None = None  # share of samples, by a bootstrap; None: no samples
     top1_table: NDArray[np.int64] | None = None  # see `top1`; None: `top1` follows from `transitions`
 

@@ -49,8 +49,8 @@ class Suggestions:
 def suggest_labels(evidence: Evidence, votes: ModelVotes, min_agreement: int | None = None) -> Suggestions:
     """Return the suggestions of models, sorted by descending agreement, descending confidence, and image.
 
-    There are no suggestions for problematic images. A class that overlaps with the target of an image is not suggested
-    for it, because this prediction already counts as correct.
+    There are no suggestions for problematic images. A class that overlaps with the effective target of an image is not
+    suggested for it, because this prediction already counts as correct.
 
     Args:
         evidence: The labels of the N images.
@@ -97,7 +97,7 @@ def _wrong_votes(evidence: Evidence, predicted: Classes) -> Classes:
     wrong = predicted.copy()
     wrong[:, np.asarray(evidence.problematic)] = -1
     for votes in wrong:
-        overlaps: Mask = evidence.overlap.holds(evidence.targets, np.maximum(votes, 0))
+        overlaps: Mask = evidence.overlap.holds(evidence.effective_targets, np.maximum(votes, 0))
         votes[evidence.labels.contain(votes) | overlaps] = -1
     return wrong
 

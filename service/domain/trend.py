@@ -156,7 +156,7 @@ class Trend:
     by: str  # label key that models are grouped by; empty: none
     points: tuple[TrendPoint, ...]
     fits: tuple[LabelFit, ...]
-    curves: Curves | None  # None: no published models for the data set
+    curves: Curves | None  # None: no published models for the data set, or for the labels of the evidence
     abstained: tuple[ErrorType, ...]
     own_superclasses: bool  # the superclasses may differ from the authors': types that depend on them have no reference
     num_left_out: int  # stored analyses of the data set with other evidence or implausible predictions
@@ -164,6 +164,7 @@ class Trend:
     num_other_models: int = 0  # own models that a model is compared with, if there are no published models
     axes: Mapping[Metric, Axis] = field(default_factory=lambda: AXES)  # the accuracy that each metric is plotted over
     label_keys: tuple[str, ...] = ()  # of the analyses, sorted
+    changed_labels: bool = False  # published models exist, but were evaluated with other labels than the evidence has
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

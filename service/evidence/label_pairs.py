@@ -13,11 +13,11 @@ from service.evidence.annotation import Annotation
 from service.evidence.build_inputs import OWN_LICENSE, Inputs, file_source
 from service.evidence.built_in import BUILT_IN, has_validation_images
 from service.evidence.cooccurrence import count_pairs
-from service.evidence.inputs import CooccurrenceInputs, LabelInputs, Source
+from service.evidence.inputs import BundleInputs, CooccurrenceInputs, LabelInputs, Source
 from service.evidence.label_files import read_labels
 
 SOURCE = "co-occurrence"
-OWN_LABELS = "pairs of the labels of the data set"  # origin of pairs that change with the labels of a bundle
+OWN_LABELS = "pairs of the labels of the data set"
 
 
 def count_cooccurrence(
@@ -35,6 +35,20 @@ def count_cooccurrence(
     if dataset == "imagenet-real" or (has_validation_images(dataset) and inputs.labels is None):
         return _real_pairs()
     return _real_and_original_pairs(*_uncounted_images(dataset, annotation, images))
+
+
+def recount_pairs(before: BundleInputs, images: LabelInputs) -> CooccurrenceInputs | None:
+    """Return the pairs of a bundle with other labels.
+
+    Pairs that were counted over the labels of the images are counted again: with the old pairs, an image whose label
+    was removed would support the error of predicting it.
+    """
+    sources = [(source.name, source.origin) for source in before.sources]
+    if (SOURCE, OWN_LABELS) in sources:
+        return pairs_of_labels(images, before.min_cooccurrence)[0]
+    if before.dataset == "imagenet-real" and (SOURCE, _real_source("have any").origin) in sources:
+        return _count_rows(images, np.flatnonzero(~images.problematic))
+    return before.pairs
 
 
 def _real_pairs() -> tuple[CooccurrenceInputs, Source]:

@@ -4,8 +4,8 @@
 | --- | --- |
 | images, original labels, classes, superclasses, overlaps | the same |
 | non-prototypical images, ImageNet-M, expert judgments | the same, for the images that are still evaluated |
-| co-occurrence over the data set's own labels | counted again |
-| co-occurrence over ReaL labels or over a second file | the same |
+| co-occurrence over the data set's own labels, which are the ReaL labels of `imagenet-real` | counted again |
+| co-occurrence over the ReaL labels of other data sets, or over a second file | the same |
 | CLIP embeddings, neighbors, proposals | the same, for the images that are still evaluated |
 | out-of-vocabulary decisions, preferred labels | decided again for images whose labels or effective target changed |
 | groups, verdict table, counts | computed by `write_bundle` |
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from service.domain import IMAGENET_1K, Labels, Mask
 from service.evidence.bundle import Bundle
 from service.evidence.inputs import BundleInputs, ClipInputs, LabelInputs
-from service.evidence.label_pairs import OWN_LABELS, SOURCE, pairs_of_labels
+from service.evidence.label_pairs import recount_pairs
 from service.evidence.manifest import damage_error
 from service.evidence.vocabulary import ClipImages, decide_oov
 
@@ -71,11 +71,10 @@ def relabel(bundle: Bundle, images: LabelInputs) -> BundleInputs:
     """
     before = inputs_of(bundle)
     rows = np.searchsorted(bundle.rows, images.rows)
-    depends_on_labels = (SOURCE, OWN_LABELS) in {(source.name, source.origin) for source in before.sources}
     return replace(
         before,
         labels=images,
-        pairs=pairs_of_labels(images, before.min_cooccurrence)[0] if depends_on_labels else before.pairs,
+        pairs=recount_pairs(before, images),
         non_prototypical=None if before.non_prototypical is None else before.non_prototypical[rows],
         clip=None if before.clip is None else _relabel_clip(bundle, before.clip, images, rows),
         imagenet_m=None if before.imagenet_m is None else before.imagenet_m[rows],

@@ -145,7 +145,7 @@ def _compare(pair: Pair) -> GroupComparison:
     transitions = count_transitions(pair, member)
     num_samples = int(member.sum())
     types = _type_intervals(transitions)
-    accuracy, accuracy_limits = _accuracy_intervals(pair) if num_samples else (None, None)
+    accuracies, accuracy, accuracy_limits = _multi_label_accuracies(pair) if num_samples else (None, None, None)
     rates = _rate_intervals(transitions) if num_samples else {}
     labels = _cross_table(pair.matches_a.is_label[member], pair.matches_b.is_label[member])
     top1 = None
@@ -161,6 +161,7 @@ def _compare(pair: Pair) -> GroupComparison:
         types=types,
         type_changes=_type_changes(transitions, types),
         multi_label_accuracy_limits=accuracy_limits,
+        multi_label_accuracies=accuracies,
         top1_table=top1,
         accuracy_against_labels=_table_interval(labels) if num_samples else None,
     )
@@ -246,10 +247,11 @@ def _adjusted_tests(only_a: NDArray[np.int64], only_b: NDArray[np.int64]) -> lis
     return adjusted_tests(mcnemar(only_a, only_b))
 
 
-def _accuracy_intervals(pair: Pair) -> tuple[Interval | None, Interval | None]:
-    """Return two intervals of the change of multi-label accuracy: two-sided 95 %, and the one-sided 95 % limits.
+def _multi_label_accuracies(pair: Pair) -> tuple[tuple[float, float], Interval | None, Interval | None]:
+    """Return the multi-label accuracies of A and B, and two intervals of their change.
 
-    Images are resampled within their target class. Both are None if no target class has two images.
+    The intervals are the two-sided 95 % interval, and the one-sided 95 % limits. Images are resampled within their
+    target class. Both intervals are None if no target class has two images.
     """
     correct_a, correct_b = is_among(pair.types_a, CORRECT_TYPES), is_among(pair.types_b, CORRECT_TYPES)
     only_a, only_b = correct_a & ~correct_b, correct_b & ~correct_a
@@ -257,13 +259,13 @@ def _accuracy_intervals(pair: Pair) -> tuple[Interval | None, Interval | None]:
     size = int(pair.targets.max(initial=0)) + 1
     counts = np.stack([np.bincount(pair.targets[mask], minlength=size) for mask in masks])
     samples, num_a, num_b, num_only_a, num_only_b = counts[:, counts[0] > 0]
+    in_a, in_b = float((num_a / samples).mean()), float((num_b / samples).mean())
     draws = resampled_class_means(samples, num_only_a, num_only_b)
     if draws is None:
-        return None, None
-    in_a, in_b = float((num_a / samples).mean()), float((num_b / samples).mean())
+        return (in_a, in_b), None, None
     bounds = (percentiles(-draws), percentiles(-draws, ONE_SIDED_95))
     two_sided, one_sided = (Interval(in_a, in_b, *np.clip(limits, -1, 1).tolist()) for limits in bounds)
-    return two_sided, one_sided
+    return (in_a, in_b), two_sided, one_sided
 
 
 def _by_class(pair: Pair, num_classes: int) -> NDArray[np.int64]:

@@ -263,13 +263,13 @@ def _contain_limit(bound: Bound, changes: Sequence[_Change]) -> bool:
 def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[float | None, float | None]:
     """Return the values of the analysis and the baseline, over common samples if there is a comparison."""
     compared = None if baseline.comparison is None else baseline.comparison[bound.group]
-    if compared is not None and bound.measure in (Measure.MULTI_LABEL_ACCURACY, Measure.ACCURACY_AGAINST_LABELS):
-        interval = _interval(bound, compared)
-        if interval is not None:
-            return interval.b, interval.a
-        if not compared.num_samples:
-            return None, None
-    elif compared is not None and bound.measure in TOP1_MEASURES:
+    if compared is not None and bound.measure is Measure.MULTI_LABEL_ACCURACY:
+        before, value = compared.multi_label_accuracies or (None, None)
+        return value, before
+    if compared is not None and bound.measure is Measure.ACCURACY_AGAINST_LABELS:
+        interval = compared.accuracy_against_labels
+        return (None, None) if interval is None else (interval.b, interval.a)
+    if compared is not None and bound.measure in TOP1_MEASURES:
         correct, samples = int(bound.measure is Measure.TOP1_ACCURACY), compared.num_samples
         if not samples:
             return None, None

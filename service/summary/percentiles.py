@@ -137,7 +137,7 @@ def _ranks_of(
     accuracies = accuracies_of(result)
     if accuracies is None:
         return ()
-    values, resampled = metric_values(result.group), _resample(result)
+    values, resampled = metric_values(result.group), _resample(result, accuracies)
     ranks = []
     for metric in shown_metrics(result.abstained):
         if not reference.has(metric):
@@ -163,34 +163,33 @@ def _rank(reference: Reference, metric: Metric, points: _Values) -> PercentileRa
     if not lowest <= points.accuracies[0] <= highest:
         return PercentileRank(metric, value, None, NoReferenceReason.ACCURACY)
     of_points = reference.shares_of_lower(metric, points.accuracies.clip(lowest, highest), points.values)
-    if np.isnan(of_points[0]):
+    drawn = of_points[1:][~np.isnan(of_points[1:])]
+    if np.isnan(of_points[0]) or not len(drawn):
         return PercentileRank(metric, value, None, NoReferenceReason.FEW)
-    drawn = of_points[1:]
-    low, high = (float(bound) for bound in percentiles(drawn[~np.isnan(drawn)]))
+    low, high = (float(bound) for bound in percentiles(drawn))
     if high - low > MAX_SPAN:
         return PercentileRank(metric, value, None, NoReferenceReason.INDISTINCT, low, high)
     return PercentileRank(metric, value, float(of_points[0]), None, low, high)
 
 
-def _resample(result: StoredResult) -> Mapping[Metric, _Values]:
+def _resample(result: StoredResult, accuracies: Mapping[Axis, float]) -> Mapping[Metric, _Values]:
     """Return bootstrap draws of the metrics: the images of a model are drawn with replacement.
 
     Drawing images and counting them is one draw from a multinomial over error types, inside and outside of the group.
-    Multi-label accuracy changes in each draw by as much as the share of correct images.
+    An accuracy changes in each draw by as much as the share of correct images. It differs from this share, because
+    multi-label accuracy is a mean over classes, and a predicted target that the labels reject is top-1 correct.
     """
     num_types = len(ERROR_TYPES)
     inside, overall = (_counts(numbers) for numbers in (result.group, result.overall))
     cells = resampled_cells(np.concatenate([inside, overall - inside])).astype(np.float64)
     drawn_inside, drawn_overall = cells[:, :num_types], cells[:, :num_types] + cells[:, num_types:]
-    correct = _shares(drawn_overall, CORRECT_TYPES, ERROR_TYPES)
-    offset = (result.overall.multi_label_accuracy or 0.0) - _shares(overall, CORRECT_TYPES, ERROR_TYPES)
-    accuracies = {
-        Axis.TOP1: _shares(drawn_overall, TOP1_CORRECT_TYPES, ERROR_TYPES),
-        Axis.MULTI_LABEL: correct + offset,
+    drawn_accuracies = {
+        axis: _shares(drawn_overall, types, ERROR_TYPES) + (accuracies[axis] - _shares(overall, types, ERROR_TYPES))
+        for axis, types in ((Axis.TOP1, TOP1_CORRECT_TYPES), (Axis.MULTI_LABEL, CORRECT_TYPES))
     }
     values = {metric: _shares(drawn_inside, portion.types, portion.errors) for metric, portion in PORTIONS.items()}
-    values[MULTI_LABEL_ACCURACY] = correct + offset
-    return {metric: _Values(values[metric], accuracies[AXES[metric]]) for metric in values}
+    values[MULTI_LABEL_ACCURACY] = drawn_accuracies[Axis.MULTI_LABEL]
+    return {metric: _Values(values[metric], drawn_accuracies[AXES[metric]]) for metric in values}
 
 
 def _counts(numbers: GroupNumbers) -> NDArray[np.int64]:

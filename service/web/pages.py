@@ -35,11 +35,10 @@ from service import wire
 from service.analyses import lifecycle, queries, report
 from service.analyses.error_map import ErrorMaps
 from service.analyses.ports import Ports
-from service.analyses.trend import TrendRequest
+from service.analyses.trend import TrendRequest, published_models_of
 from service.analyses.verdicts import find_bundle
 from service.caller import visible_owner
 from service.domain import ALL, NEWEST_FIRST, Analysis, Axis, ChangeQuery, Observer, State
-from service.reference_models.curves import curves_of
 from service.report.class_names import display_names
 from service.report.error_map_view import MapData, error_map_view
 from service.report.listing_view import pending_view
@@ -162,7 +161,8 @@ class Pages:
         analysis = queries.get(self._ports.stores, analysis_id)
         if analysis.state is State.SUCCEEDED:
             key: tuple[str, ...] = ("report", analysis_id)
-            if curves_of(analysis.request.dataset) is None:  # the report compares the model with other analyzed models
+            manifest = find_bundle(self._ports.stores, analysis).manifest
+            if published_models_of(manifest) is None:  # the report compares the model with other analyzed models
                 key = (*key, str(self._ports.stores.index.version))
             return self._respond_cached(request, key, lambda: report.report_page(self._ports, analysis_id))
         return html_page(render("analysis.html", site=True, view=pending_view(analysis)))

@@ -55,6 +55,9 @@ OTHER_DATASET_NOTE = (
     "The added reference models were evaluated on another data set with a different mix of errors. Do not compare them "
     "with these analyses."
 )
+OTHER_LABELS_NOTE = (
+    "The added reference models were evaluated with other labels. Do not compare them with these analyses."
+)
 GROUPING_NAMES: Mapping[str, str] = {
     "": "none",
     "model": "model",
@@ -138,9 +141,9 @@ def trend_notes(trend: Trend) -> list[str]:
     """Return the notes that a reader of a trend needs."""
     notes = []
     if trend.curves is None:
-        notes.append(own_models_note(trend.num_other_models))
+        notes.append(own_models_note(trend.num_other_models, trend.changed_labels))
         if any(not point.id for point in trend.points):
-            notes.append(OTHER_DATASET_NOTE)
+            notes.append(OTHER_LABELS_NOTE if trend.changed_labels else OTHER_DATASET_NOTE)
     elif trend.own_superclasses:
         notes.append(CUSTOM_SUPERCLASSES_NOTE)
     if trend.by and not any(point.label for point in trend.points):
@@ -154,13 +157,16 @@ def trend_notes(trend: Trend) -> list[str]:
     return notes
 
 
-def own_models_note(num_others: int) -> str:
-    """Describe the reference models for a data set without published models, or why there are none.
+def own_models_note(num_others: int, changed_labels: bool = False) -> str:
+    """Describe the reference models where the published models are not the reference, or why there are none.
 
     Args:
         num_others: Number of other models that were analyzed with the same evidence.
+        changed_labels: Whether published models exist, but were evaluated with other labels than the evidence has.
     """
     start = "No published models exist for this data set."
+    if changed_labels:
+        start = "The labels of this evidence were changed, so models are not compared with the published models."
     if num_others < MIN_NEIGHBORS:
         return (
             f"{start} Percentiles are not available: they need at least {MIN_NEIGHBORS} other models that were "

@@ -1,14 +1,44 @@
 """The trend of stored results: comparable metrics, percentiles, and one point for each version of a model."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from service.analyses.judge import compute_summary
+from service.analyses.report import report
 from service.analyses.trend import MAX_RANKED, TrendAnalyses, TrendRequest, build_trend
-from service.domain import ALL, AXES, METRICS, Axis, ErrorType, GroupNumbers, NoReferenceReason, StoredResult, Trend
+from service.analyses.trend import trend as compute_trend
+from service.bootstrap.build import Inputs, build_evidence
+from service.domain import (
+    ALL,
+    AXES,
+    METRICS,
+    Analysis,
+    AnalysisRequest,
+    Axis,
+    Decision,
+    ErrorType,
+    GroupNumbers,
+    NoReferenceReason,
+    Predictions,
+    State,
+    StoredResult,
+    Trend,
+)
+from service.evidence.build import write_bundle
+from service.evidence.bundle import Bundle, open_bundle
+from service.evidence.labels import original_labels, validation_name
+from service.evidence.relabeled import relabel
+from service.evidence.repository import EvidenceRepository
+from service.evidence.reviewed import apply_decisions
 from service.reference_models.layout import PublishedModel
 from service.report.messages.trend import trend_notes
 from service.taxonomy.imagenet_1k import GROUPS
+
+from .conftest import Backend
 
 COUNTS = (14_900, 80, 900, 900, 200, 200, 12, 1500)
 NUMBERS = GroupNumbers(dict(zip(tuple(ErrorType), COUNTS, strict=True)), 0.85)
@@ -189,6 +219,52 @@ def test_published_models_stay_the_reference_where_they_exist() -> None:
     assert compared.num_other_models == 0
     assert compared.curves is not None
     assert compared_notes(compared) == []
+
+
+@pytest.fixture(scope="module")
+def authors(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Evidence of `imagenet` with an annotation of 40 images."""
+    folder = tmp_path_factory.mktemp("authors")
+    lines = ["id,original_label,proposed_labels,unclear_multi_labels,is_problematic"]
+    for number, label in enumerate(original_labels()[:40].tolist(), 1):
+        lines.append(f"{validation_name(number)},{label},{label},,False")
+    (folder / "annotations.csv").write_text("\n".join(lines) + "\n")
+    return build_evidence("imagenet", Inputs(annotations=folder / "annotations.csv"), folder / "bundle")
+
+
+def test_models_are_not_compared_with_published_models_on_corrected_labels(authors: Bundle, tmp_path: Path) -> None:
+    facts = apply_decisions(authors, {authors.judged_names[0]: Decision(problematic=True)})
+    write_bundle(relabel(authors, facts), tmp_path / "corrected")
+    corrected = open_bundle(tmp_path / "corrected")
+    backend = Backend(EvidenceRepository({"imagenet": [authors.path, corrected.path]}, tmp_path / "data"))
+    start = "The labels of this evidence were changed, so models are not compared with the published models."
+    percentiles = "Percentile among the reference models"
+
+    for bundle in (authors, corrected):
+        top1 = np.full(len(bundle.all_targets), -1, dtype=np.int16)
+        top1[bundle.rows] = bundle.evidence.targets
+        top1[bundle.rows[30:]] = 999  # toilet tissue
+        predictions, start_time = Predictions(top1), datetime(2026, 1, 1, tzinfo=UTC)
+        request = AnalysisRequest("imagenet")
+        analysis = Analysis(bundle.digest[:12], request, State.SUCCEEDED, bundle.digest, start_time)
+        backend.archive.put(replace(analysis, summary=compute_summary(bundle, predictions)), predictions)
+        compared = compute_trend(backend.ports.stores, TrendRequest(names=[analysis.id]))
+        html = report(backend.ports, analysis.id)
+
+        has_reference = bundle is authors
+        assert (compared.curves is not None) is has_reference
+        assert bool(compared.points[0].percentile_ranks) is has_reference
+        assert any(note.startswith(start) for note in trend_notes(compared)) is not has_reference
+        assert (percentiles in html, start in html) == (has_reference, not has_reference)
+
+
+def test_added_models_are_not_comparable_on_corrected_labels() -> None:
+    analyses = TrendAnalyses("imagenet", "e" * 64, (), [result()], False, (ALL, *GROUPS), changed_labels=True)
+
+    notes = trend_notes(build_trend(analyses, TrendRequest(), [published_model()]))
+
+    assert any("evaluated with other labels" in note for note in notes)
+    assert not any("another data set" in note for note in notes)
 
 
 # axes and groups of a page

@@ -67,8 +67,31 @@ def test_a_comparison_has_the_names_and_superclasses_of_the_classes(tmp_path: Pa
     assert HTML not in text
 
 
-def test_a_class_outside_of_the_label_space_is_rejected(tmp_path: Path) -> None:
-    a, b = write(tmp_path / "a", TARGETS), write(tmp_path / "b", [8, *TARGETS[1:]])
+def test_an_answer_without_a_class_is_an_error(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a", [-1, *TARGETS[1:]]), write(tmp_path / "b", [TARGETS[0], -1, *TARGETS[2:]])
+
+    comparison, html = compare_folders(a, b, with_report=True)
+
+    assert [(image.file_name, image.predicted_a, image.predicted_a_name) for image in comparison.fixed] == [
+        (NAMES[0], -1, "no class")
+    ]
+    assert [(image.file_name, image.predicted_b) for image in comparison.broken] == [(NAMES[1], -1)]
+    assert (comparison.groups["all"].top1_fixed, comparison.groups["all"].top1_broken) == (1, 1)
+    assert "no class" in html.decode()
+
+
+def test_a_target_must_be_a_class(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a", TARGETS), write(tmp_path / "b", TARGETS)
+    text = (b / VERDICTS).read_text()
+    (b / VERDICTS).write_text(text.replace(f'"target": {TARGETS[0]}', '"target": -1', 1))
+
+    with pytest.raises(InvalidInput, match="line 1, is not a line"):
+        compare_folders(a, b, with_report=False)
+
+
+@pytest.mark.parametrize("predicted", [8, -2])
+def test_a_class_outside_of_the_label_space_is_rejected(tmp_path: Path, predicted: int) -> None:
+    a, b = write(tmp_path / "a", TARGETS), write(tmp_path / "b", [predicted, *TARGETS[1:]])
 
     with pytest.raises(InvalidInput, match="line 1, is not a line"):
         compare_folders(a, b, with_report=False)

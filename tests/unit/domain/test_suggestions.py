@@ -1,6 +1,7 @@
 """Suggestions of missing labels, compared with a slow independent count of votes."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,13 @@ def test_suggestions_are_the_frequent_classes_that_are_not_labels(
     assert set(actual) == expected
     assert len(actual) == len(expected)
     assert [count for _, _, count in actual] == sorted((count for _, _, count in actual), reverse=True)
+
+
+def test_overlaps_are_those_of_the_first_label_if_labels_reject_the_target() -> None:
+    """Class 2 overlaps with the target 0, which is wrong, and class 3 with the label 1. Only class 3 is correct."""
+    evidence = replace(make_evidence([{1}, {1}], [False] * 2, [(0, 2), (1, 3)]), targets=np.zeros(2, dtype=np.int16))
+
+    assert to_tuples(suggest_labels(evidence, make_votes([[2, 3]] * 3))) == [(0, 2, 3)]
 
 
 def test_equal_agreement_is_ordered_by_the_mean_probability_of_the_models_that_agree() -> None:

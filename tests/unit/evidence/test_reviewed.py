@@ -3,9 +3,11 @@
 import json
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from oracle.verdicts import judge as judge_slowly
 from unit.evidence.test_proposals_of_own_classes import CLASSES, HASH, VOCABULARY, build, write_classes
 
 from service.bootstrap.build import Inputs, build_evidence, verify_evidence
-from service.domain import Decision, LabelSource, Review, decide_images
+from service.domain import Decision, ErrorType, LabelSource, Review, decide_images
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.relabeled import inputs_of
@@ -270,9 +272,7 @@ def test_the_human_review_of_cifar_100_gives_the_evidence_of_its_labels(referenc
 
 
 @pytest.mark.slow
-def test_corrected_real_labels_keep_the_pairs_and_change_only_their_images(
-    imagenet_real: Bundle, tmp_path: Path
-) -> None:
+def test_corrected_real_labels_change_their_images_and_the_pairs(imagenet_real: Bundle, tmp_path: Path) -> None:
     labels, ids = imagenet_real.evidence.labels, imagenet_real.label_space.ids
     first, second, third = imagenet_real.judged_names[:3]
     only = tuple(ids[label] for label in labels.of(1).tolist())
@@ -292,10 +292,39 @@ def test_corrected_real_labels_keep_the_pairs_and_change_only_their_images(
     assert after.evidence.problematic[:4].tolist() == [False, True, True, False]
     assert after.manifest.reviews is not None and after.manifest.reviews.count == 4
     assert after.images_digest == imagenet_real.images_digest
-    for name in ("pair_classes", "pair_counts", "pair_examples", "superclass_members", "rows", "all_targets"):
+    for name in ("superclass_members", "rows", "all_targets"):
         assert np.array_equal(after.arrays[name], imagenet_real.arrays[name])
-    assert np.array_equal(after.verdicts[3:], imagenet_real.verdicts[3:])
+    assert counts_of(after) == pairs_of(after) != counts_of(imagenet_real)
     assert (after.verdicts[1] != imagenet_real.verdicts[1]).any()
+
+
+def counts_of(bundle: Bundle) -> dict[tuple[int, ...], int]:
+    """Return the number of images of each co-occurrence pair of a bundle."""
+    assert bundle.pairs is not None
+    return dict(zip(map(tuple, bundle.pairs.classes.tolist()), bundle.pairs.counts.tolist(), strict=True))
+
+
+def pairs_of(bundle: Bundle) -> Counter[tuple[int, ...]]:
+    """Count the pairs of labels of the images that are not problematic."""
+    evidence = bundle.evidence
+    rows = np.flatnonzero(~evidence.problematic).tolist()
+    return Counter(pair for row in rows for pair in combinations(sorted(evidence.labels.of(row).tolist()), 2))
+
+
+@pytest.mark.slow
+def test_an_image_does_not_support_the_error_of_a_label_that_a_review_removed(
+    imagenet_real: Bundle, tmp_path: Path
+) -> None:
+    """Two images have the labels 28 and 32. A review removes 32 from one of them, so the pair occurs only once."""
+    name, ids = "ILSVRC2012_val_00024262.JPEG", imagenet_real.label_space.ids
+    row = imagenet_real.row(name)
+    assert sorted(imagenet_real.evidence.labels.of(row).tolist()) == [28, 32]
+    assert counts_of(imagenet_real)[28, 32] == 2
+
+    after = reviewed(imagenet_real, [review(1, imagenet_real, name, rejected=(ids[32],))], tmp_path / "after")
+
+    assert counts_of(after)[28, 32] == 1
+    assert after.verdicts[row, 32] == ErrorType.MODEL_FAILURE.id
 
 
 @pytest.fixture(scope="module")

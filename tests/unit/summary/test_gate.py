@@ -30,6 +30,7 @@ from service.domain import (
     build_strata,
     coverage_of,
 )
+from service.summary.compare import compare_groups, pair_verdicts
 from service.summary.gate import Baseline, decision_of, evaluate, has_interval
 from service.summary.mcnemar import detectable_change
 from service.summary.measures import OF_TYPES, inexactness, value_of
@@ -374,6 +375,7 @@ def against(
         tests={metric: PairedTest(metric, 0, 0, (p_values or {}).get(metric, 1.0), False) for metric in PairedMetric},
         rates={metric: (rates or {}).get(metric, NARROW) for metric in PairedMetric},
         multi_label_accuracy=multi_label_accuracy,
+        multi_label_accuracies=multi_label_accuracy and (multi_label_accuracy.a, multi_label_accuracy.b),
         types={error_type: (types or {}).get(error_type, NARROW) for error_type in list(ErrorType)},
     )
     artifacts = replace(compared, num_samples=100, transitions=np.diag(COUNTS["artifact"]))
@@ -402,18 +404,31 @@ def test_top1_changes_are_counted_by_target_if_labels_reject_targets(bound: Boun
     assert reason.detectable_change == detectable_change(200, only_a, only_b)
 
 
-@pytest.mark.parametrize(("most", "decision"), [(0.019, FAIL), (0.021, PASS)])
-def test_accuracy_without_an_interval_is_that_of_the_summaries(most: float, decision: GateDecision) -> None:
-    """There is no interval if no class has two images; the values exist."""
-    before = replace(BEFORE, groups={**BEFORE.groups, ALL: replace(BEFORE.groups[ALL], multi_label_accuracy=0.73)})
-    analysis = summary()
-    overall = replace(analysis.groups[ALL], multi_label_accuracy=0.71)
-    analysis = replace(analysis, groups={**analysis.groups, ALL: overall})
+@pytest.mark.parametrize(("most", "decision"), [(0.09, FAIL), (0.11, PASS)])
+def test_accuracy_without_an_interval_is_compared_over_common_images(most: float, decision: GateDecision) -> None:
+    """No class has two images. A misses 100 images that B does not cover, and B misses 30 of the other 300."""
+    targets, problematic = np.arange(400, dtype=np.int16), np.zeros(400, dtype=bool)
+    types_a = np.repeat([FAILURE.id, ErrorType.CORRECT.id], [100, 300]).astype(np.uint8)
+    types_b = np.repeat([0, FAILURE.id, ErrorType.CORRECT.id], [100, 30, 270]).astype(np.uint8)
+    compared = compare_groups(pair_verdicts(types_a, types_b, targets, problematic), {})
+    before = summary(group((300, *[0] * 6, 100), (None, 0.75, None, None)))
+    analysis = summary(group((270, *[0] * 6, 30), (None, 0.9, None, None)))
     bound = make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=most)
 
-    (reason,) = evaluate(policy(bound), analysis, against(multi_label_accuracy=None, before=before))
+    reason = judge(bound, analysis, Baseline(before, compared))
 
-    assert (reason.decision, reason.value, reason.baseline) == (decision, 0.71, 0.73)
+    assert compared[ALL].multi_label_accuracy is None
+    assert (reason.decision, reason.on_common_images, reason.num_samples) == (decision, True, 300)
+    assert (reason.value, reason.baseline) == (pytest.approx(0.9), 1)
+
+
+def test_accuracy_without_common_images_is_undecided() -> None:
+    nothing = replace(against(multi_label_accuracy=None).comparison[ALL], num_samples=0)
+
+    reason = judge(make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.1), None, Baseline(BEFORE, {ALL: nothing}))
+
+    assert (reason.decision, reason.value, reason.baseline) == (UNDECIDED, None, None)
+    assert UndecidedReason.NO_VALUE in reason.causes
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,45 @@ def test_intervals_resample_the_images_of_the_model() -> None:
     assert (ranks["fine_grained"].percentile, ranks["fine_grained"].high) == (0, 0)
 
 
+def test_draws_are_around_the_top1_accuracy_if_labels_reject_predicted_targets() -> None:
+    """Verdicts do not count 40 of 1,000 images whose prediction is their target, which the labels reject.
+
+    The portion of missing multi-labels among top-1 errors falls with accuracy, so a shift of the draws is visible.
+    """
+
+    def model(number: int, correct: int, multi_label: int) -> StoredResult:
+        counts = dict.fromkeys(ERROR_TYPES, 0) | {
+            ErrorType.CORRECT: correct * 100,
+            ErrorType.MULTI_LABEL: multi_label,
+            ErrorType.MODEL_FAILURE: 100 * (SAMPLES - correct) - multi_label,
+        }
+        numbers = GroupNumbers(counts, correct / SAMPLES)
+        accuracy = (correct + 40) / SAMPLES
+        return StoredResult(f"a{number}", f"net {number}", {}, "", "", ("", ""), (), accuracy, numbers, numbers)
+
+    others = OwnModels.of(
+        model(number, correct, 100 * (SAMPLES - correct) * (1360 - correct) // 2000)
+        for number, correct in enumerate(range(660, 780, 2))
+    )
+
+    ranks = {rank.metric: rank for rank in percentile_ranks_among(others, ALL, model(99, 720, 28 * 320))}
+
+    rank = ranks["multi_label"]
+    assert rank.percentile == pytest.approx(0.5, abs=0.02)
+    assert rank.low < rank.percentile < rank.high
+
+
+def test_percentile_needs_enough_neighbors_of_the_draws() -> None:
+    """All models are at the greatest distance of this accuracy, so other accuracies have only half of the models."""
+    others = OwnModels.of(result(number, f"net {number}", right=right) for number, right in enumerate([575, 625] * 10))
+    large = result(99, "mine")
+    numbers = GroupNumbers({kind: 10**6 * count for kind, count in large.overall.counts.items()}, 0.6)
+
+    ranks = percentile_ranks_among(others, ALL, replace(large, overall=numbers, group=numbers))
+
+    assert {rank.missing for rank in ranks if rank.value is not None} == {NoReferenceReason.FEW}
+
+
 @pytest.mark.parametrize(("count", "expected"), [(19, 0), (20, 1)])
 def test_percentiles_need_20_other_models(count: int, expected: int) -> None:
     ranks = percentile_ranks_among(reference(count), ALL, result(99, "mine"))
