@@ -254,6 +254,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             The finished analysis.
 
         Raises:
+            InvalidInput: If the content cannot be read, or is not bytes.
             InvalidUpload: If the file is invalid, or covers fewer images than required; `violations` has the lines.
             ImplausibleUpload: If the row order or the class numbering looks wrong.
         """

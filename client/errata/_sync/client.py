@@ -255,6 +255,7 @@ class Client(ReviewMethods, EvidenceMethods):
             The finished analysis.
 
         Raises:
+            InvalidInput: If the content cannot be read, or is not bytes.
             InvalidUpload: If the file is invalid, or covers fewer images than required; `violations` has the lines.
             ImplausibleUpload: If the row order or the class numbering looks wrong.
         """
