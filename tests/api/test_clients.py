@@ -415,6 +415,13 @@ def test_enumerations_are_accepted_as_text(client: Client, analysis: pb.Analysis
     assert analysis.name in [listed.name for listed in client.list(states=["succeeded"], dataset="demo")]
 
 
+@pytest.mark.parametrize("most", [0, 3])
+def test_a_limited_list_of_verdicts_has_the_number_of_all(client: Client, analysis: pb.Analysis, most: int) -> None:
+    response = client.some_verdicts(analysis, most=most)
+
+    assert (len(response.verdicts), response.total_size) == (most, 20)
+
+
 def test_unknown_text_is_rejected_before_a_call(client: Client, analysis: pb.Analysis) -> None:
     with pytest.raises(errors.InvalidRequest, match=r"Unknown row_order 'name'\. Expected one of: path, file_name"):
         client.upload(io.BytesIO(), "demo", row_order="name")
