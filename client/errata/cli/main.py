@@ -1,6 +1,7 @@
 """The entry point of the `errata` command: its commands, its exit codes, and how errors are printed."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -102,6 +103,7 @@ def main() -> NoReturn:
     """Run a command and exit with its code."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC writes its own log lines to stderr
     _open_missing_streams()
+    _replace_unencodable_characters()
     try:
         code = run(sys.argv[1:])
     except ClosedPipe:
@@ -195,6 +197,13 @@ def _open_missing_streams() -> None:
     os.close(descriptor)
     sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115
+
+
+def _replace_unencodable_characters() -> None:
+    """Print `?` for characters that the encoding of the terminal lacks, instead of ending with an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _discard_stdout() -> None:
