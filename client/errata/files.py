@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -14,7 +15,10 @@ MAX_THREADS = 8  # that wait until files are on the disk, besides the thread of 
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file atomically: a reader sees the old content or the new. Create missing parent folders."""
+    """Write a file atomically: a reader sees the old content or the new. Create missing parent folders.
+
+    An existing file keeps its permissions. A new file gets those that the umask permits.
+    """
     write_files({path: content})
 
 
@@ -52,15 +56,26 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[Path]]:
 
 @contextmanager
 def _temporary_file(path: Path, content: bytes) -> Iterator[IO[bytes]]:
+    """Write a file with the mode of the file that it replaces, otherwise with the mode that open() gives new files."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+    name, mode = tempfile.mktemp(dir=path.parent, prefix=f".{path.name}."), _mode_of(path)  # noqa: S306 - see "x"
+    with open(name, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)) as file:
         try:
+            if mode is not None:
+                os.chmod(name, mode)  # the umask can have removed permissions
             file.write(content)
             file.flush()
-            os.chmod(file.name, 0o644)
             yield file
         finally:
             Path(file.name).unlink(missing_ok=True)
+
+
+def _mode_of(path: Path) -> int | None:
+    """Return the permissions of a file; None if there is no file."""
+    try:
+        return path.stat().st_mode & 0o777
+    except OSError:
+        return None
 
 
 def read_file(path: Path, limit: int) -> bytes:

@@ -81,9 +81,11 @@ def verdicts_frame(content: bytes, limit: int | None) -> "pd.DataFrame":
 
 
 def _without_prefix(arrow: Any, values: Any, prefix: str) -> Any:
-    """Return a dictionary array of names, in lowercase and without their prefix."""
+    """Return a dictionary array of distinct names, in lowercase and without their prefix."""
     names = [name.replace(prefix, "").lower() for name in values.dictionary.to_pylist()]
-    return arrow.DictionaryArray.from_arrays(values.indices, arrow.array(names, arrow.string()))
+    distinct = arrow.array(names, arrow.string()).dictionary_encode()  # older services repeat names
+    indices = distinct.indices.cast(values.indices.type).take(values.indices)
+    return arrow.DictionaryArray.from_arrays(indices, distinct.dictionary)
 
 
 def analysis_rows(analysis: pb.Analysis) -> Iterator[dict[str, Any]]:

@@ -245,7 +245,9 @@ def _tag_texts(verdicts: Bytes, problematic: Mask) -> pa.Array:
     """Return the tags of each verdict as text, empty for a sample that is not problematic."""
     distinct, index = np.unique(np.where(problematic, verdicts, 0), return_inverse=True)
     texts = [" ".join(f"PROBLEMATIC_TAG_{tag.name}" for tag in tags(byte, byte != 0)) for byte in distinct.tolist()]
-    return dictionary_array(index.astype(np.uint8), pa.array(texts, pa.string()))
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}  # several bytes have the same tags
+    of_byte = np.array([numbers[text] for text in texts], dtype=np.uint8)
+    return dictionary_array(of_byte[index], pa.array([*numbers], pa.string()))
 
 
 def _group_texts(groups: Mapping[str, Mask], rows: NDArray[np.intp]) -> pa.Array:

@@ -1,6 +1,9 @@
 """Both clients over real sockets: results, errors, TLS, tokens, retries, and data frames."""
 
+import asyncio
+import errno
 import io
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -306,6 +309,70 @@ async def test_the_async_client_uploads(running: Running, demo_csv: bytes, tmp_p
         assert rejected.value.violations[0].line == 2
 
 
+class Unreadable(io.RawIOBase):
+    """A stream that fails after its first chunk."""
+
+    def __init__(self, content: bytes) -> None:
+        self.chunks = [content]
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self.chunks:
+            return self.chunks.pop()
+        raise OSError(errno.EIO, "x")
+
+
+UNREADABLE = r"Cannot read the content of the upload: Input/output error\."
+NOT_BYTES = (
+    r"Cannot read the content of the upload: its read\(\) returned str, expected bytes\. Open it in binary mode\."
+)
+
+
+def test_an_upload_that_cannot_be_read_is_bad_input(client: Client, demo_csv: bytes) -> None:
+    with pytest.raises(errors.InvalidInput, match=UNREADABLE) as raised:
+        client.upload(Unreadable(demo_csv), "demo")  # type: ignore[arg-type]
+    assert isinstance(raised.value.__cause__, OSError)
+    with pytest.raises(errors.InvalidInput, match=NOT_BYTES):
+        client.upload(io.StringIO(demo_csv.decode()), "demo")  # type: ignore[arg-type]
+    with pytest.raises(errors.InvalidInput, match=r"Cannot read /proc/self/mem: Input/output error\."):
+        client.upload("/proc/self/mem", "demo")
+
+
+async def test_an_upload_of_the_async_client_that_cannot_be_read_is_bad_input(
+    running: Running, demo_csv: bytes
+) -> None:
+    async with AsyncClient(running.addresses.grpc) as client:
+        with pytest.raises(errors.InvalidInput, match=UNREADABLE) as raised:
+            await client.upload(Unreadable(demo_csv), "demo")  # type: ignore[arg-type]
+        assert isinstance(raised.value.__cause__, OSError)
+        with pytest.raises(errors.InvalidInput, match=NOT_BYTES):
+            await client.upload_labels(io.StringIO("text"), "demo")  # type: ignore[arg-type]
+
+
+async def test_an_upload_that_the_caller_cancels_is_cancelled(running: Running) -> None:
+    reader, writer = os.pipe()
+    with open(reader, "rb", buffering=0) as content, open(writer, "wb", buffering=0) as source:
+        async with AsyncClient(running.addresses.grpc) as client:
+            upload = asyncio.create_task(client.upload(content, "demo"))
+            await asyncio.sleep(0.2)
+            upload.cancel()
+            source.close()  # the read ends
+            with pytest.raises(asyncio.CancelledError):
+                await upload
+
+
+async def test_a_cancellation_has_priority_over_an_error_of_reading(running: Running, demo_csv: bytes) -> None:
+    class CancelsAndFails(Unreadable):
+        def read(self, size: int = -1, /) -> bytes:
+            loop.call_soon_threadsafe(upload.cancel)
+            raise OSError(errno.EIO, "x")
+
+    loop = asyncio.get_running_loop()
+    async with AsyncClient(running.addresses.grpc) as client:
+        upload = asyncio.create_task(client.upload(CancelsAndFails(demo_csv), "demo"))  # type: ignore[arg-type]
+        with pytest.raises(asyncio.CancelledError):
+            await upload
+
+
 async def test_both_clients_return_the_same_results(running: Running, demo_csv: bytes, demo: Bundle) -> None:
     blocking = running.client
     analysis = blocking.upload(io.BytesIO(demo_csv), "demo")
@@ -346,6 +413,13 @@ def test_enumerations_are_accepted_as_text(client: Client, analysis: pb.Analysis
     assert client.some_verdicts(analysis, error_types=types).total_size == 2
     assert b"".join(client.export(analysis, error_types=types)).count(b"\n") == 2
     assert analysis.name in [listed.name for listed in client.list(states=["succeeded"], dataset="demo")]
+
+
+@pytest.mark.parametrize("most", [0, 3])
+def test_a_limited_list_of_verdicts_has_the_number_of_all(client: Client, analysis: pb.Analysis, most: int) -> None:
+    response = client.some_verdicts(analysis, most=most)
+
+    assert (len(response.verdicts), response.total_size) == (most, 20)
 
 
 def test_unknown_text_is_rejected_before_a_call(client: Client, analysis: pb.Analysis) -> None:

@@ -65,7 +65,29 @@ def test_file_is_written_and_its_parents_are_created(tmp_path: Path) -> None:
 
     assert file.read_bytes() == b"hello"
     assert everything_in(tmp_path) == {"a", "a/b", "a/b/file"}
-    assert file.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_new_file_has_the_mode_that_the_umask_permits(tmp_path: Path, umask: int, mode: int) -> None:
+    previous = os.umask(umask)
+    try:
+        write_file(tmp_path / "written", b"x")
+        create_file(tmp_path / "created", b"x")
+    finally:
+        os.umask(previous)
+
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o444, 0o666])
+def test_existing_file_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"old")
+    file.chmod(mode)
+
+    write_file(file, b"new")
+
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"new", mode)
 
 
 def test_existing_file_is_replaced(tmp_path: Path) -> None:
@@ -418,7 +440,7 @@ def kill(path: Path, function: str, number: int, what: str) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("function", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("function", ["fsync", "replace"])
 def test_scratch_file_of_a_killed_writer_is_removed(tmp_path: Path, function: str) -> None:
     kill(tmp_path / "a.json", function, 1, "file")
     (scratch,) = tmp_path.iterdir()

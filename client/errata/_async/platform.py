@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import grpc
 
 from errata.requests import CHUNK_BYTES
+from errata.uploads import check_chunk
 
 __all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
 
@@ -25,9 +26,18 @@ async def open_file(path: str | Path) -> BinaryIO:
     return await asyncio.to_thread(Path(path).open, "rb", buffering=0)
 
 
-async def upload_messages(message: type[Any], header: Any, content: BinaryIO) -> AsyncIterator[Any]:
-    """Yield the messages of an upload: the header unless it is None, then the content in chunks that a thread reads."""
+async def upload_messages(
+    message: type[Any], header: Any, content: BinaryIO, failures: list[Exception]
+) -> AsyncIterator[Any]:
+    """Yield the messages of an upload: the header unless it is None, then the content in chunks that a thread reads.
+
+    Append an error of reading to `failures`, and raise it.
+    """
     if header is not None:
         yield message(header=header)
-    while chunk := await asyncio.to_thread(content.read, CHUNK_BYTES):
-        yield message(chunk=chunk)
+    try:
+        while chunk := check_chunk(await asyncio.to_thread(content.read, CHUNK_BYTES)):
+            yield message(chunk=chunk)
+    except Exception as error:
+        failures.append(error)
+        raise

@@ -13,6 +13,7 @@ from errata._sync.platform import open_file, upload_messages
 from errata.channel import call_metadata, request_id_of
 from errata.status import error_of
 from errata.tracing import PACKAGE, trace_call
+from errata.uploads import converted_read_errors
 
 
 class Calls:
@@ -47,12 +48,17 @@ class Calls:
     ) -> Any:
         """Send the header unless it is None, then a file, and return the response."""
         if not isinstance(file, str | Path):
-            return self._call(method, upload_messages(message, header, file), deadline=None, request="upload")
+            return self._send_content(method, message, header, file)
         opened = open_file(file)
         try:
-            return self._call(method, upload_messages(message, header, opened), deadline=None, request="upload")
+            return self._send_content(method, message, header, opened)
         finally:
             opened.close()
+
+    def _send_content(self, method: Callable[..., Any], message: type[Any], header: Any, content: BinaryIO) -> Any:
+        with converted_read_errors(content) as failures:
+            messages = upload_messages(message, header, content, failures)
+            return self._call(method, messages, deadline=None, request="upload")
 
     def _call(
         self,

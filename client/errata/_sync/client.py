@@ -255,6 +255,7 @@ class Client(ReviewMethods, EvidenceMethods):
             The finished analysis.
 
         Raises:
+            InvalidInput: If the content cannot be read, or is not bytes.
             InvalidUpload: If the file is invalid, or covers fewer images than required; `violations` has the lines.
             ImplausibleUpload: If the row order or the class numbering looks wrong.
         """
@@ -445,14 +446,16 @@ class Client(ReviewMethods, EvidenceMethods):
             parent=name_of(analysis), filter=verdict_filter(filter, conditions), view=verdict_view(True)
         )
         response = pb.ListVerdictsResponse()
-        while most is None or len(response.verdicts) < most:
-            request.page_size = PAGE_SIZE if most is None else min(most - len(response.verdicts), PAGE_SIZE)
+        while True:
+            request.page_size = PAGE_SIZE if most is None else max(1, min(most - len(response.verdicts), PAGE_SIZE))
             page = self._list_verdicts(request)
             response.verdicts.extend(page.verdicts)
             response.total_size, response.next_page_token = page.total_size, page.next_page_token
             request.page_token = page.next_page_token
-            if not request.page_token:
+            if not request.page_token or (most is not None and len(response.verdicts) >= most):
                 break
+        if most is not None:
+            del response.verdicts[max(most, 0) :]
         return response
 
     def list_images(

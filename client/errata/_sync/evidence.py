@@ -41,6 +41,7 @@ class EvidenceMethods(Calls):
                 bundle.
 
         Raises:
+            InvalidInput: If the content cannot be read, or is not bytes.
             InvalidEvidence: If the file is invalid; `violations` has the lines.
         """
         header = pb.UploadLabelsHeader(parent=dataset_name(dataset), base=base)
@@ -53,6 +54,7 @@ class EvidenceMethods(Calls):
             bundle: Path of an uncompressed tar of the bundle's files, or its content as a binary stream.
 
         Raises:
+            InvalidInput: If the content cannot be read, or is not bytes.
             InvalidEvidence: If the file is not a valid bundle.
         """
         return self._send_file(self._evidence.UploadEvidence, pb.UploadEvidenceRequest, None, bundle)

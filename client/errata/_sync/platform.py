@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import grpc
 
 from errata.requests import CHUNK_BYTES
+from errata.uploads import check_chunk
 
 __all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
 
@@ -24,9 +25,16 @@ def open_file(path: str | Path) -> BinaryIO:
     return Path(path).open("rb", buffering=0)
 
 
-def upload_messages(message: type[Any], header: Any, content: BinaryIO) -> Iterator[Any]:
-    """Yield the messages of an upload: the header unless it is None, then the content in chunks."""
+def upload_messages(message: type[Any], header: Any, content: BinaryIO, failures: list[Exception]) -> Iterator[Any]:
+    """Yield the messages of an upload: the header unless it is None, then the content in chunks.
+
+    Append an error of reading to `failures`, and raise it.
+    """
     if header is not None:
         yield message(header=header)
-    while chunk := content.read(CHUNK_BYTES):
-        yield message(chunk=chunk)
+    try:
+        while chunk := check_chunk(content.read(CHUNK_BYTES)):
+            yield message(chunk=chunk)
+    except Exception as error:
+        failures.append(error)
+        raise

@@ -1,11 +1,13 @@
 """The entry point of the `errata` command: its commands, its exit codes, and how errors are printed."""
 
 import errno
+import io
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -51,6 +53,7 @@ errata report predictions.csv --output report.html
 errata COMMAND --help
 """
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of writes to stdout; errors of files are InvalidInput
+INACCESSIBLE = (errno.ENAMETOOLONG, errno.EACCES)  # of arguments that are not paths, such as a long model ID
 COMPLETE_VARIABLE = "_ERRATA_COMPLETE"  # click reads it
 HINTS: dict[type[ErrataError], str] = {
     ConnectionFailed: "Set the address of the service with --server or ERRATA_SERVER. With --local, most commands "
@@ -100,17 +103,16 @@ def main() -> NoReturn:
     """Run a command and exit with its code."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC writes its own log lines to stderr
     _open_missing_streams()
+    _replace_unencodable_characters()
     try:
         code = run(sys.argv[1:])
     except ClosedPipe:
         _exit_by_sigpipe()
-    except OSError:  # stderr is full: no message is possible
-        code = BUG
     sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command.
+    """Run a command. The exit code is the same if stderr is full or closed, so that no message is possible.
 
     Args:
         arguments: The command line without the name of the program.
@@ -127,25 +129,37 @@ def run(arguments: Sequence[str]) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return error.exit_code
     except ErrataError as error:
         if COMPLETE_VARIABLE not in os.environ:  # during a completion, messages would appear at the shell's prompt
-            print_error(error)
+            with suppress(OSError):
+                print_error(error)
         return exit_code_of(error)
     except ClosedPipe:
         raise
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        click.echo(f"errata: Cannot write to stdout: {os.strerror(error.errno)}.", err=True)
+    except Exception as error:
+        return _print_unexpected(error)
+    return code if isinstance(code, int) else SUCCESS
+
+
+def _print_unexpected(error: Exception) -> int:
+    """Write an error of Python or of the system to stderr, and return the exit code."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        with suppress(OSError):
+            click.echo(f"errata: Cannot write to stdout: {os.strerror(error.errno)}.", err=True)
         _discard_stdout()
         return BAD_INPUT
-    except Exception:
-        traceback.print_exc()
+    if isinstance(error, OSError) and error.errno in INACCESSIBLE and error.filename is not None:
+        text = f"errata: Cannot access {str(error.filename)!r:.200}: {os.strerror(error.errno)}. Check the arguments."
+        with suppress(OSError):
+            click.echo(text, err=True)
+        return BAD_INPUT
+    with suppress(OSError):
+        traceback.print_exception(error)
         click.echo("errata: This is a bug in Errata. Report it with the traceback above.", err=True)
-        return BUG
-    return code if isinstance(code, int) else SUCCESS
+    return BUG
 
 
 def print_error(error: ErrataError) -> None:
@@ -183,6 +197,13 @@ def _open_missing_streams() -> None:
     os.close(descriptor)
     sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115
+
+
+def _replace_unencodable_characters() -> None:
+    """Print `?` for characters that the encoding of the terminal lacks, instead of ending with an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _discard_stdout() -> None:

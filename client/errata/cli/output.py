@@ -3,6 +3,7 @@
 This module does not use rich, because importing rich takes 40 ms.
 """
 
+import errno
 import os
 import re
 import sys
@@ -123,7 +124,7 @@ def write_output(path: Path, content: bytes) -> None:
         sys.stdout.buffer.flush()
         return
     try:
-        target = path.resolve()
+        target = _resolve(path)
         if target.exists() and not target.is_file():
             with target.open("wb") as stream:
                 stream.write(content)
@@ -131,6 +132,13 @@ def write_output(path: Path, content: bytes) -> None:
             write_file(target, content)
     except OSError as error:
         raise InvalidInput(f"Cannot write {path}: {os.strerror(error.errno or 0)}.", field="output") from error
+
+
+def _resolve(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # Python before 3.13 raises it for a loop of symbolic links
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
 
 
 def one_line(text: str) -> str:

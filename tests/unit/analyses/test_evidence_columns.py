@@ -233,3 +233,19 @@ def test_a_filter_selects_the_rows_of_the_table(annotated: Bundle) -> None:
     nothing = verdict_table(analysis, VerdictFilter(target=1, predicted=2), with_evidence=True)
     assert len(nothing) == 0
     assert nothing.schema == rows.schema
+
+
+def test_each_dictionary_has_distinct_texts(annotated: Bundle) -> None:
+    """Data frames have categories, which are distinct. Problematic images of several error types have the same tag."""
+    predicted = random.Random(5).choices(CLASSES, k=len(annotated.all_targets))
+    table = verdict_table(judged(annotated, predicted), with_evidence=True)
+
+    dictionaries = {
+        name: column.chunk(0).dictionary.to_pylist()
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if pa.types.is_dictionary(column.type)
+    }
+    assert len(dictionaries["problematic"]) > 1
+    assert {name: len(texts) for name, texts in dictionaries.items()} == {
+        name: len({*texts}) for name, texts in dictionaries.items()
+    }

@@ -1,6 +1,9 @@
 """Folders that --output wrote: the classes of any label space, and folders of earlier versions."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +91,16 @@ def test_damaged_classes_are_rejected_with_their_line(folder: Path, line: str, p
 
     with pytest.raises(InvalidInput, match=problem):
         selected(folder, target="0")
+
+
+@pytest.mark.processes
+def test_an_analysis_is_shown_in_an_encoding_without_its_characters(folder: Path) -> None:
+    (folder / SUMMARY).write_text(to_json(pb.Analysis(name="analyses/a1", display_name="na\u00efve \u2713")))
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "errata.cli", "show", folder], env=environment, capture_output=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"na?ve ?" in done.stdout

@@ -1,11 +1,16 @@
 """Exit codes and error messages of the command, and commands without errata-service."""
 
+import errno
 import importlib.metadata
+import io
+import os
+import sys
 
+import click
 import pytest
 from errata import errors
 from errata.cli.exit_codes import exit_code_of
-from errata.cli.main import print_error, run
+from errata.cli.main import errata, print_error, run
 from errata.connection import ConnectionFailed
 from errata.errors import ErrataError, Violation
 
@@ -76,3 +81,41 @@ def test_an_unknown_command_and_a_surrogate_are_bad_input(capsys: pytest.Capture
     assert run(["no-such-command"]) == 2
     assert run(["show", "\udce4"]) == 2
     assert "not UTF-8" in capsys.readouterr().err
+
+
+class FullStream(io.StringIO):
+    """A stream on a full disk."""
+
+    def write(self, text: str, /) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("stderr", [io.StringIO, FullStream])
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OSError(errno.ENAMETOOLONG, "x", "a" * 300), 2, "errata: Cannot access 'aaa"),
+        (OSError(errno.ENODEV, "No such device"), 70, "No such device\nerrata: This is a bug in Errata."),
+        (OSError(errno.EACCES, "Permission denied"), 70, "errata: This is a bug in Errata."),
+        (ValueError("x"), 70, "ValueError: x\nerrata: This is a bug in Errata."),
+        (errors.InvalidInput("x"), 2, "errata: x"),
+        (click.UsageError("x"), 2, "Error: x"),
+    ],
+)
+def test_each_error_has_a_message_and_the_same_exit_code_without_stderr(
+    stderr: type[io.StringIO], error: Exception, code: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    stream = stderr()
+    monkeypatch.setattr(errata, "main", fail)
+    monkeypatch.setattr(sys, "stderr", stream)
+
+    assert run(["show", "x"]) == code
+    assert message in stream.getvalue() or stderr is FullStream
+
+
+def test_a_predictions_file_with_a_long_name_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["analyze", "--predictions", "a" * 300]) == 2
+    assert "aaa" in capsys.readouterr().err

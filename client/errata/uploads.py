@@ -1,0 +1,40 @@
+"""The content of uploads: checks of its chunks, and errors of reading it."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from errata.errors import ErrataError, InvalidInput
+
+
+def check_chunk(chunk: object) -> bytes:
+    """Return a chunk of an upload; raise TypeError if it is not bytes."""
+    if not isinstance(chunk, bytes):
+        raise TypeError(f"its read() returned {type(chunk).__name__}, expected bytes. Open it in binary mode")
+    return chunk
+
+
+@contextmanager
+def converted_read_errors(content: BinaryIO) -> Iterator[list[Exception]]:
+    """Provide a list for errors of reading. If the call in the block fails because of one, raise InvalidInput.
+
+    gRPC cancels a call whose iterator of requests raises an error, and does not report this error.
+    """
+    failures: list[Exception] = []
+    try:
+        yield failures
+    except (ErrataError, asyncio.CancelledError) as error:
+        if not failures or (isinstance(error, asyncio.CancelledError) and _task_is_cancelled()):
+            raise
+        failure, name = failures[0], getattr(content, "name", None)
+        text = str(name) if isinstance(name, str | Path) else "the content of the upload"
+        reason = os.strerror(failure.errno) if isinstance(failure, OSError) and failure.errno else failure
+        raise InvalidInput(f"Cannot read {text}: {reason}.", field="content") from failure
+
+
+def _task_is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
