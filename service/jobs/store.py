@@ -147,8 +147,16 @@ class JobStore(BaseStore):
         return Submission(Outcome.NEW, analysis_id)
 
     @atomic
+    def cancel_reservation(self, tx: JobTransaction, request_id: str, analysis_id: str, delivery: str = "") -> None:
+        """Undo `reserve` for an analysis that was not archived: release the IDs that are bound to it."""
+        lifecycle.release_request_id(tx, request_id, analysis_id)
+        if delivery and tx.get(f"delivery:{delivery}") == analysis_id:
+            tx.write("DEL", f"{PREFIX}delivery:{delivery}")
+        tx.delete_outbox_item(analysis_id)
+
+    @atomic
     def release_request_id(self, tx: JobTransaction, request_id: str, analysis_id: str) -> None:
-        """Release the request ID of an analysis that was not archived or was deleted, if the ID is bound to it."""
+        """Release the request ID of a deleted analysis, if the ID is bound to it."""
         lifecycle.release_request_id(tx, request_id, analysis_id)
 
     def cancel(self, analysis_id: str, reason: str) -> bool:

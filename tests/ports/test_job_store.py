@@ -322,6 +322,26 @@ def test_releasing_an_unreserved_request_id_or_that_of_another_analysis_changes_
     assert store.reserve("r", "body", "u2").analysis == "u1"
 
 
+def test_a_cancelled_reservation_binds_nothing_and_adds_no_outbox_item(store: JobStore) -> None:
+    store.reserve("r", "body", "a", needs_write_back=True, delivery="prod:d1")
+
+    store.cancel_reservation("r", "a", "prod:d1")
+
+    assert lease_due_items(store) == {}
+    assert store.reserve("r", "another", "b", needs_write_back=True, delivery="prod:d1").outcome is Outcome.NEW
+    assert lease_due_items(store) == {"b": 0}
+
+
+def test_cancelling_the_reservation_of_one_analysis_does_not_change_that_of_another(store: JobStore) -> None:
+    store.reserve("r", "body", "a", needs_write_back=True, delivery="prod:d1")
+
+    store.cancel_reservation("r", "b", "prod:d1")
+
+    assert store.reserve("r", "body", "c").analysis == "a"
+    assert store.reserve("s", "body", "c", delivery="prod:d1").analysis == "a"
+    assert lease_due_items(store) == {"a": 0}
+
+
 # claims, leases, and fencing tokens
 
 
