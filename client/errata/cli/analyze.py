@@ -24,7 +24,7 @@ from errata.cli.console import safe, stderr_console
 from errata.cli.coverage import min_coverage_option, read_subset
 from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED, UNDECIDED
 from errata.cli.folder import CLASSES, REPORT, SUMMARY, VERDICTS, make_folder, write_folder
-from errata.cli.gate import EXIT_CODES, read_policy, show_gate, write_gate
+from errata.cli.gate import EXIT_CODES, evaluate_finished, read_policy, show_gate, write_gate
 from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import STDOUT, print_json, read_text
 from errata.cli.progress import follow
@@ -155,7 +155,7 @@ def analyze(
             analysis = _run(ctx, client, submit) if wait else submit()
         if output is not None and analysis.state == pb.Analysis.STATE_SUCCEEDED:
             write_folder(client, analysis, output)
-        result = client.gate(analysis.name, min_coverage=min_coverage) if policy is not None and wait else None
+        result = evaluate_finished(client, analysis, min_coverage) if policy is not None else None
     if as_json:
         print_json(to_json(analysis))
     else:
