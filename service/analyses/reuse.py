@@ -67,7 +67,7 @@ def reuse_predictions(
     )
     if repeated := find_repeated_or_reserve(ports, request, request_digest, analysis.id, owner, delivery):
         return repeated
-    archive_analysis(ports, analysis, predictions)
+    archive_analysis(ports, analysis, predictions, delivery)
     return analysis
 
 

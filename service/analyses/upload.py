@@ -179,21 +179,21 @@ def check_capacity(ports: Ports) -> None:
         )
 
 
-def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
-    """Archive an analysis that needed no job; release its request ID if that fails."""
-    with released_after_error(ports, analysis), ports.observer.stage(Stage.ARCHIVE):
+def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions, delivery: str = "") -> None:
+    """Archive an analysis that needed no job; cancel its reservation if that fails."""
+    with released_after_error(ports, analysis, delivery), ports.observer.stage(Stage.ARCHIVE):
         ports.stores.archive.put(analysis, predictions)
     record_creation(ports.stores, analysis)
     ports.observer.analysis_finished(analysis)
 
 
 @contextmanager
-def released_after_error(ports: Ports, analysis: Analysis) -> Iterator[None]:
-    """Release the request ID of an analysis if the block fails, so that the caller can send the request again."""
+def released_after_error(ports: Ports, analysis: Analysis, delivery: str = "") -> Iterator[None]:
+    """Cancel the reservation of an analysis if the block fails, so that the caller can send the request again."""
     try:
         yield
     except Exception:
-        ports.stores.jobs.release_request_id(analysis.request.request_id, analysis.id)
+        ports.stores.jobs.cancel_reservation(analysis.request.request_id, analysis.id, delivery)
         raise
 
 
@@ -256,10 +256,9 @@ def find_repeated_or_reserve(
             raise request_id_conflict(request.request_id) from error
         if ports.stores.clock().timestamp() - requests.creation_time(reserved.analysis) < JUDGING_SECONDS:
             raise Unavailable("The same request is in progress. Try again later.", retry_after=1) from error
-        # The process that reserved the id ended before it archived the analysis. The second call does not pass the
-        # delivery, which remains bound to the missing analysis.
-        ports.stores.jobs.release_request_id(request.request_id, reserved.analysis)
-        return find_repeated_or_reserve(ports, request, request_digest, analysis_id, owner)
+        # The process that reserved the id ended before it archived the analysis.
+        ports.stores.jobs.cancel_reservation(request.request_id, reserved.analysis, delivery)
+        return find_repeated_or_reserve(ports, request, request_digest, analysis_id, owner, delivery)
 
 
 def check_same_body(before: Analysis, request_digest: str) -> Analysis:

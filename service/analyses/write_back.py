@@ -134,7 +134,7 @@ def write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) ->
         return _retry_later(
             ports.stores, item, min(FIRST_RETRY_SECONDS * 2.0 ** min(item.attempts, 10), LAST_RETRY_SECONDS)
         )
-    ports.stores.jobs.delete_outbox_item(item.analysis)
+    ports.stores.jobs.delete_outbox_item(item)
     log.info("result written back", registry=analysis.owner, model=result.model, version=result.version)
     return WriteBackResult.WRITTEN
 
@@ -160,21 +160,22 @@ def _drop_missing_version(stores: Stores, item: OutboxItem, analysis: Analysis) 
 
     If the version never existed, as in a test of a webhook, delete its analysis too.
     """
+    result = _drop(stores, item)  # before its analysis: afterwards, the item would look like that of a retry
     if _is_model_missing(analysis):
         stores.jobs.delete(analysis.id)
-    return _drop(stores, item)
+    return result
 
 
 def _wait(stores: Stores, item: OutboxItem) -> WriteBackResult:
-    stores.jobs.postpone_outbox_item(item.analysis, POLL_SECONDS, failed=False)
+    stores.jobs.postpone_outbox_item(item, POLL_SECONDS, failed=False)
     return WriteBackResult.WAITS
 
 
 def _retry_later(stores: Stores, item: OutboxItem, delay: float) -> WriteBackResult:
-    stores.jobs.postpone_outbox_item(item.analysis, delay, failed=True)
+    stores.jobs.postpone_outbox_item(item, delay, failed=True)
     return WriteBackResult.FAILED
 
 
 def _drop(stores: Stores, item: OutboxItem) -> WriteBackResult:
-    stores.jobs.delete_outbox_item(item.analysis)
+    stores.jobs.delete_outbox_item(item)
     return WriteBackResult.DROPPED

@@ -52,7 +52,7 @@ class WriteBackQueues:
             try:
                 queue.put_nowait((items[0], time.monotonic()))
             except Full:
-                jobs.postpone_outbox_item(items[0].analysis, POLL_SECONDS, failed=False)
+                jobs.postpone_outbox_item(items[0], POLL_SECONDS, failed=False)
         return outcomes
 
     def process(self, registry: str, timeout: float) -> WriteBackResult | None:
@@ -76,7 +76,7 @@ class WriteBackQueues:
             return None
         if time.monotonic() - queue_time > MAX_WAITING_SECONDS:
             return WriteBackResult.WAITS  # the item is due again when its lease ends
-        self._ports.stores.jobs.postpone_outbox_item(item.analysis, LEASE_SECONDS, failed=False)
+        self._ports.stores.jobs.postpone_outbox_item(item, LEASE_SECONDS, failed=False)
         return write_back(self._ports, self._writers, item)
 
     def _find_queue(self, item: OutboxItem) -> "Queue[tuple[OutboxItem, float]] | None":

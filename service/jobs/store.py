@@ -147,8 +147,16 @@ class JobStore(BaseStore):
         return Submission(Outcome.NEW, analysis_id)
 
     @atomic
+    def cancel_reservation(self, tx: JobTransaction, request_id: str, analysis_id: str, delivery: str = "") -> None:
+        """Undo `reserve` for an analysis that was not archived: release the IDs that are bound to it."""
+        lifecycle.release_request_id(tx, request_id, analysis_id)
+        if delivery and tx.get(f"delivery:{delivery}") == analysis_id:
+            tx.write("DEL", f"{PREFIX}delivery:{delivery}")
+        tx.delete_outbox_item(analysis_id)
+
+    @atomic
     def release_request_id(self, tx: JobTransaction, request_id: str, analysis_id: str) -> None:
-        """Release the request ID of an analysis that was not archived or was deleted, if the ID is bound to it."""
+        """Release the request ID of a deleted analysis, if the ID is bound to it."""
         lifecycle.release_request_id(tx, request_id, analysis_id)
 
     def cancel(self, analysis_id: str, reason: str) -> bool:
@@ -296,17 +304,20 @@ class JobStore(BaseStore):
         return items
 
     @atomic
-    def postpone_outbox_item(self, tx: JobTransaction, analysis_id: str, delay: float, *, failed: bool) -> None:
-        """Postpone an outbox item by `delay` seconds; count a failed attempt if `failed`."""
-        item = tx.outbox_item(analysis_id)
-        if item is not None:
-            tx.update_outbox_item(replace(item, attempts=item.attempts + failed), tx.now + delay)
+    def postpone_outbox_item(self, tx: JobTransaction, item: OutboxItem, delay: float, *, failed: bool) -> None:
+        """Postpone a leased outbox item by `delay` seconds; count a failed attempt if `failed`.
+
+        Like `delete_outbox_item`, this does nothing if the analysis was retried after the lease.
+        """
+        before = tx.outbox_item(item.analysis)
+        if before is not None and before.job == item.job:
+            tx.update_outbox_item(replace(before, attempts=before.attempts + failed), tx.now + delay)
 
     @atomic
-    def delete_outbox_item(self, tx: JobTransaction, analysis_id: str) -> None:
-        """Delete an outbox item."""
-        tx.write("HDEL", f"{PREFIX}owed:tries", analysis_id)
-        tx.write("ZREM", f"{PREFIX}owed", analysis_id)
+    def delete_outbox_item(self, tx: JobTransaction, item: OutboxItem) -> None:
+        """Delete a leased outbox item, unless the analysis was retried after the lease: its result must be written."""
+        if tx.job_id(item.analysis) == item.job:
+            tx.delete_outbox_item(item.analysis)
 
     def lost_messages(self, empty_queues: Collection[str]) -> Sequence[tuple[str, int | None]]:
         """Return the jobs and shards whose message is lost, and mark their messages as sent now.

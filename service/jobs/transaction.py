@@ -212,7 +212,12 @@ class JobTransaction(Transaction):
         if self.read("ZRANK", f"{PREFIX}owed", analysis_id) is None:
             return None
         (attempts,) = values(self.read("HMGET", f"{PREFIX}owed:tries", analysis_id))
-        return OutboxItem(analysis_id, int(number(attempts)))
+        return OutboxItem(analysis_id, int(number(attempts)), self.job_id(analysis_id))
+
+    def job_id(self, analysis_id: str) -> str:
+        """Return the id of the job of an analysis; empty if the store does not have the analysis."""
+        (job,) = texts(self.read("HMGET", f"{PREFIX}analysis:{analysis_id}", "job"))
+        return job
 
     def add_to_outbox(self, analysis_id: str) -> None:
         """Add an outbox item that is due now."""
@@ -223,6 +228,11 @@ class JobTransaction(Transaction):
         """Store an outbox item, unless it is deleted meanwhile."""
         self.write("ZADD", f"{PREFIX}owed", "XX", format_time(due_at), item.analysis)
         self.write("HSET", f"{PREFIX}owed:tries", item.analysis, item.attempts)
+
+    def delete_outbox_item(self, analysis_id: str) -> None:
+        """Delete the outbox item of an analysis."""
+        self.write("HDEL", f"{PREFIX}owed:tries", analysis_id)
+        self.write("ZREM", f"{PREFIX}owed", analysis_id)
 
 
 def _chunks(names: list[str]) -> list[list[str]]:

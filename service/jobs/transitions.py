@@ -201,6 +201,7 @@ class OutboxItem:
 
     analysis: str  # id
     attempts: int  # failed attempts
+    job: str = ""  # the job that the analysis had when the item was read; empty if it had none: a retry changes it
 
 
 @dataclass(frozen=True)

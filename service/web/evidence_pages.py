@@ -152,6 +152,9 @@ class EvidencePages:
         return add_form_cookie(request, response, token)
 
     def _run_views(self, dataset: str) -> Mapping[str, RunView]:
+        """Return the judging runs, only for `admin`: they name and count the analyses of all owners."""
+        if not may(Scope.ADMIN):
+            return {}
         return {digest: _to_run_view(digest, run) for digest, run in self._runs.of_dataset(dataset).items()}
 
 

@@ -43,6 +43,11 @@ class ReviewForm:
         following = self.next[1:] if self.next[:1] == (image,) else self.next
         return ReviewForm(self.dataset, image, self.analysis, self.is_selection, following, self.reviewer)
 
+    def back_to(self, image: str) -> "ReviewForm":
+        """Return an empty form for an image after which a selection continues with the current image."""
+        following = (self.image, *self.next) if self.is_selection and image != self.image else self.next
+        return replace(self.at(image), next=following[:MAX_NEXT])
+
     def to_request(self, bundle: Bundle, caller: str) -> ReviewRequest:
         """Return the review that the form describes.
 

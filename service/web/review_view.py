@@ -67,6 +67,7 @@ class LastReview:
     id: str
     image: str
     url: str
+    next: tuple[str, ...]  # the images of a selection that follow it
 
 
 @dataclass(frozen=True)
@@ -301,8 +302,8 @@ class ReviewPageBuilder:
             )
 
     def _last(self, last: Review) -> LastReview:
-        form = ReviewForm(self._form.dataset, last.image, self._form.analysis, reviewer=self._form.reviewer)
-        return LastReview(last.id, last.image, form_url(form))
+        form = self._form.back_to(last.image)
+        return LastReview(last.id, last.image, form_url(form), form.next)
 
 
 def class_options(bundle: Bundle) -> tuple[Option, ...]:

@@ -1,7 +1,8 @@
 """The form of an upload: its fields as a request, and its page."""
 
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from errata.errors import ErrataError, InvalidRequest
 from errata.requests import DEFAULT_DATASET
@@ -31,13 +32,16 @@ class UploadFields:
     row_order: str = ""  # a key of ROW_ORDERS
     min_coverage: str = ""  # a fraction; empty: 0
     accept_implausible: bool = False
+    request_id: str = field(default_factory=lambda: secrets.token_hex(16))  # a form that is sent twice: one analysis
 
     @classmethod
     def read(cls, fields: Mapping[str, str]) -> "UploadFields":
         """Return the fields of a form."""
         names = ("dataset", "name", "labels", "row_order", "min_coverage")
         texts = {name: fields.get(name, "").strip() for name in names}
-        return cls(**texts, accept_implausible="accept_implausible" in fields)
+        form = cls(**texts, accept_implausible="accept_implausible" in fields)
+        request_id = fields.get("request_id", "")
+        return replace(form, request_id=request_id) if request_id else form
 
     def request(self, file_name: str) -> AnalysisRequest:
         """Return the request. If the form has no display name, the analysis is named after the file.
@@ -52,6 +56,7 @@ class UploadFields:
         return AnalysisRequest(
             self.dataset,
             display_name=self.name or _base_name(file_name),
+            request_id=self.request_id,
             labels=_labels(self.labels),
             row_order=ROW_ORDERS[self.row_order],
             accept_implausible=self.accept_implausible,

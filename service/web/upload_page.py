@@ -11,13 +11,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
 from typing import TypeVar
 
 import structlog
-from errata.errors import ErrataError, TruncatedUpload
+from errata.errors import AlreadyExists, ErrataError, TruncatedUpload
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -27,6 +27,7 @@ from service.analyses.evidence_versions import MAX_LABELS_BYTES
 from service.analyses.ports import Ports
 from service.authorization import CALLER
 from service.concurrency import ConcurrencyLimit
+from service.domain import AnalysisRequest
 from service.paced_stream import PacedStream
 from service.redact import log_fields
 from service.report.urls import changes_url
@@ -72,9 +73,15 @@ class UploadPage:
 
     async def _receive_predictions(self, request: Request) -> Response:
         def judge(form: FileForm, is_closed: Callable[[], bool]) -> str:
+            def send(request: AnalysisRequest) -> str:
+                analysis = upload.upload(self._ports, request, form.finish(), CALLER.get().name, is_closed)
+                return f"/analyses/{analysis.id}"
+
             analysis_request = UploadFields.read(form.fields).request(form.file_name)
-            analysis = upload.upload(self._ports, analysis_request, form.finish(), CALLER.get().name, is_closed)
-            return f"/analyses/{analysis.id}"
+            try:
+                return send(analysis_request)
+            except AlreadyExists:  # the reader went back to a form that was sent, and changed its file or its fields
+                return send(replace(analysis_request, request_id=""))
 
         def refuse(request: Request, fields: Mapping[str, str], error: ErrataError) -> Response:
             return upload_form(self._ports, request, UploadFields.read(fields), error)

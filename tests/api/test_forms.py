@@ -109,6 +109,28 @@ def test_an_uploaded_file_becomes_an_analysis(browser: FormClient, client: Clien
     assert analysis.summary == same.summary
 
 
+def test_a_form_that_is_sent_twice_is_one_analysis_and_each_form_has_its_own(
+    browser: FormClient, client: Client, demo_csv: bytes
+) -> None:
+    ids = [re.findall(r'name="request_id" value="([^"]+)"', browser.get("/upload").text) for _ in range(2)]
+    ((first,), (second,)) = ids
+
+    name = browser.upload(demo_csv, request_id=first).analysis
+    assert browser.upload(demo_csv, request_id=first).analysis == name
+    assert browser.upload(demo_csv, request_id=second).analysis != name
+    # A reader who goes back to a form can send another file with it.
+    other = browser.upload(demo_csv, name="other", request_id=first)
+    assert client.get(other.analysis).display_name == "other"
+
+
+def test_a_refused_form_keeps_its_request_id(browser: FormClient) -> None:
+    answer = browser.upload(b"no predictions", request_id="<r>")
+
+    assert answer.status == 400
+    assert 'name="request_id" value="&lt;r&gt;"' in answer.text
+    assert browser.upload(b"x", request_id="hook:1").status == 400  # only registries use this prefix
+
+
 @pytest.mark.parametrize(
     ("file_name", "title"),
     [

@@ -27,6 +27,7 @@ from running_service import MODEL, Running, start_service
 
 from service.authorization import PERMISSIONS, Scope, line_of, new_token
 from service.evidence.bundle import Bundle
+from service.web.judging_runs import JudgingRun, JudgingRuns
 
 SECRET = "alices-secret-net"
 NAMES = {"alice": Scope.WRITE, "bob": Scope.WRITE, "root": Scope.ADMIN}
@@ -291,6 +292,18 @@ def test_no_page_finds_the_analysis_of_another_owner(case: Case, path: str) -> N
         assert status == seen
         assert not finds_alice(case, text)
         assert not isinstance(row, Omits) or finds_alice(case, admin_text)
+
+
+def test_only_administrators_see_judging_runs(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run names and counts the analyses of all owners."""
+    digest = case.evidence.rpartition("/")[2]
+    run = JudgingRun(num_done=7654, num_total=7654, skipped=((case.alice_id, f"{SECRET} has no predictions"),))
+    monkeypatch.setattr(JudgingRuns, "of_dataset", lambda runs, dataset: {digest: run})
+
+    texts = {name: page(case, "/datasets/demo/evidence", name)[1] for name in ("root", "bob")}
+
+    assert case.alice_id in texts["root"] and "7654" in texts["root"].replace(",", "")
+    assert not finds_alice(case, texts["bob"]) and "7654" not in texts["bob"].replace(",", "")
 
 
 def test_not_found_is_the_same_for_hidden_and_for_missing_analyses(case: Case) -> None:

@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from errata import Client, pb
@@ -25,6 +28,9 @@ from running_service import Running, Start, start_service
 from service.authorization import Scope, line_of, new_token
 from service.evidence.bundle import Bundle
 
+from .test_forms import SAME_ORIGIN, FormClient
+
+FORM = "application/x-www-form-urlencoded"
 TOKENS = {name: new_token() for name in ("alice", "bob", "reader", "ci", "root")}
 SCOPES = {"alice": Scope.REVIEW, "bob": Scope.REVIEW, "reader": Scope.READ, "ci": Scope.WRITE, "root": Scope.ADMIN}
 
@@ -78,6 +84,27 @@ def test_a_review_has_all_fields(client: Client, demo: Bundle) -> None:
     assert client.get_review(review.name) == review
     assert [*client.list_reviews("demo", image)] == [review]
     assert not client.create_review("demo", image, "ann", comment="x").HasField("problematic")
+
+
+def test_after_an_undo_a_selection_continues_with_the_current_image(
+    client: Client, running: Running, demo: Bundle
+) -> None:
+    first, second, third, fourth = demo.judged_names[:4]
+    browser = FormClient(running)
+    for image in (first, second):
+        client.create_review("demo", image, "ann", comment="x")
+
+    page = browser.get(f"/review/demo/{third}?{urlencode({'reviewer': 'ann', 'selection': '1', 'next': fourth})}")
+    last = page.text.partition("data-undo")[2].partition("</form>")[0]
+    fields = re.findall(r'name="([^"]+)" value="([^"]*)"', last)
+    answer = browser.send("POST", "/reviews", urlencode(fields).encode(), SAME_ORIGIN | {"Content-Type": FORM})
+
+    target = answer.headers["Location"]
+    assert target == f"/review/demo/{second}?reviewer=ann&selection=1&next={third}&next={fourth}"
+    assert f'<a href="{escape(target)}">{second}</a>' in last
+    # On that page, the review before it can be undone, too.
+    last = browser.get(target).text.partition("data-undo")[2].partition("</form>")[0]
+    assert re.findall(r'name="(?:image|next)" value="([^"]*)"', last) == [second, third, fourth, first]
 
 
 def test_undo(client: Client, demo: Bundle) -> None:

@@ -322,6 +322,26 @@ def test_releasing_an_unreserved_request_id_or_that_of_another_analysis_changes_
     assert store.reserve("r", "body", "u2").analysis == "u1"
 
 
+def test_a_cancelled_reservation_binds_nothing_and_adds_no_outbox_item(store: JobStore) -> None:
+    store.reserve("r", "body", "a", needs_write_back=True, delivery="prod:d1")
+
+    store.cancel_reservation("r", "a", "prod:d1")
+
+    assert lease_due_items(store) == {}
+    assert store.reserve("r", "another", "b", needs_write_back=True, delivery="prod:d1").outcome is Outcome.NEW
+    assert lease_due_items(store) == {"b": 0}
+
+
+def test_cancelling_the_reservation_of_one_analysis_does_not_change_that_of_another(store: JobStore) -> None:
+    store.reserve("r", "body", "a", needs_write_back=True, delivery="prod:d1")
+
+    store.cancel_reservation("r", "b", "prod:d1")
+
+    assert store.reserve("r", "body", "c").analysis == "a"
+    assert store.reserve("s", "body", "c", delivery="prod:d1").analysis == "a"
+    assert lease_due_items(store) == {"a": 0}
+
+
 # claims, leases, and fencing tokens
 
 
@@ -900,7 +920,7 @@ def test_an_analysis_with_a_pending_write_back_is_not_deleted(five: JobStore, cl
     finish_many(five, clock, 6)
     assert record_ids(five) == {"pending", "m1", "m2", "m3", "m4", "m5"}
 
-    five.delete_outbox_item("pending")
+    five.delete_outbox_item(outbox_item(five, "pending"))
     finish_many(five, clock, 1, first=6)
 
     assert record_ids(five) == {"m2", "m3", "m4", "m5", "m6"}
@@ -1860,6 +1880,11 @@ def lease_due_items(store: JobStore, lease: float = LEASE_SECONDS) -> dict[str, 
     return {item.analysis: item.attempts for item in items}
 
 
+def outbox_item(store: JobStore, id: str) -> OutboxItem:
+    """Return the outbox item of an analysis, as a lease would return it now."""
+    return store.run(lambda tx: tx.outbox_item(id)) or OutboxItem(id, 0)
+
+
 def test_only_ended_analyses_of_registries_are_due(store: JobStore) -> None:
     for id, owner in {"a": "registry:x", "b": "", "c": "registry", "d": "user@registry:x"}.items():
         submit_for(store, id, owner)
@@ -1902,7 +1927,7 @@ def test_a_reservation_adds_an_outbox_item_only_on_request(store: JobStore) -> N
 @pytest.mark.parametrize("body", ["body", "another"], ids=["repeated", "reused"])
 def test_a_repeated_reservation_adds_no_outbox_item(store: JobStore, clock: Clock, body: str) -> None:
     store.reserve("r", "body", "a", needs_write_back=True)
-    store.delete_outbox_item("a")
+    store.delete_outbox_item(outbox_item(store, "a"))
 
     assert store.reserve("r", body, "b", needs_write_back=True).analysis == "a"
 
@@ -1935,7 +1960,7 @@ def test_a_postponed_item_is_due_later_and_only_failures_are_counted(store: JobS
     submit_ended(store, "a")
     for failed, attempts in ((True, 1), (False, 1), (True, 2), (False, 2)):
         lease_due_items(store)
-        store.postpone_outbox_item("a", 5, failed=failed)
+        store.postpone_outbox_item(outbox_item(store, "a"), 5, failed=failed)
         clock.advance(4.5)
         assert lease_due_items(store) == {}
         clock.advance(0.5)
@@ -1944,7 +1969,7 @@ def test_a_postponed_item_is_due_later_and_only_failures_are_counted(store: JobS
 
 def test_a_postponed_item_does_not_delay_another(store: JobStore) -> None:
     submit_ended(store, "a", "b")
-    store.postpone_outbox_item("a", 100, failed=True)
+    store.postpone_outbox_item(outbox_item(store, "a"), 100, failed=True)
 
     assert lease_due_items(store) == {"b": 0}
 
@@ -1952,12 +1977,12 @@ def test_a_postponed_item_does_not_delay_another(store: JobStore) -> None:
 def test_a_deleted_item_is_never_due_even_if_it_is_postponed_later(store: JobStore, clock: Clock) -> None:
     submit_ended(store, "a")
     lease_due_items(store)
-    store.delete_outbox_item("a")
-    store.delete_outbox_item("a")
-    store.postpone_outbox_item("a", 1, failed=True)
-    store.postpone_outbox_item("a", 1, failed=False)
-    store.delete_outbox_item("unknown")
-    store.postpone_outbox_item("unknown", 1, failed=True)
+    store.delete_outbox_item(outbox_item(store, "a"))
+    store.delete_outbox_item(outbox_item(store, "a"))
+    store.postpone_outbox_item(outbox_item(store, "a"), 1, failed=True)
+    store.postpone_outbox_item(outbox_item(store, "a"), 1, failed=False)
+    store.delete_outbox_item(outbox_item(store, "unknown"))
+    store.postpone_outbox_item(outbox_item(store, "unknown"), 1, failed=True)
 
     clock.advance(DAY)
 
@@ -1989,7 +2014,7 @@ def test_an_outbox_item_that_is_deleted_meanwhile_leaves_nothing(store: JobStore
 
     def postpone(tx: JobTransaction) -> None:
         item = tx.outbox_item("a")
-        store.delete_outbox_item("a")
+        store.delete_outbox_item(outbox_item(store, "a"))
         if item is not None:
             tx.update_outbox_item(item, tx.now)
 
@@ -2000,7 +2025,7 @@ def test_an_outbox_item_that_is_deleted_meanwhile_leaves_nothing(store: JobStore
 
 def test_outbox_items_do_not_expire_with_records(store: JobStore, clock: Clock) -> None:
     store.reserve("r", "body", "a", needs_write_back=True)
-    store.postpone_outbox_item("a", 1, failed=True)
+    store.postpone_outbox_item(outbox_item(store, "a"), 1, failed=True)
 
     pass_time(store, clock, 8 * DAY)
     submit(store, "new", created=clock.now)
@@ -2010,8 +2035,8 @@ def test_outbox_items_do_not_expire_with_records(store: JobStore, clock: Clock) 
 
 def test_a_retried_analysis_gets_a_new_outbox_item_without_attempts(store: JobStore) -> None:
     job = submit_for(store, "a", "registry:x").job
-    store.postpone_outbox_item("a", 1, failed=True)
-    store.delete_outbox_item("a")
+    store.postpone_outbox_item(outbox_item(store, "a"), 1, failed=True)
+    store.delete_outbox_item(outbox_item(store, "a"))
     store.fail_job(job, 0, claim_token(store, job), OOPS)
     record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
 
@@ -2019,6 +2044,31 @@ def test_a_retried_analysis_gets_a_new_outbox_item_without_attempts(store: JobSt
     assert lease_due_items(store) == {}
     store.cancel("a", "")
 
+    assert lease_due_items(store) == {"a": 0}
+
+
+@pytest.mark.parametrize("end", ["open", "failed", "succeeded"])
+def test_an_item_of_a_retried_analysis_outlives_the_lease_before_the_retry(
+    store: JobStore, clock: Clock, end: str
+) -> None:
+    """Given a retry while the failed result is written, the end of that write changes no item."""
+    job = submit_for(store, "a", "registry:x").job
+    store.fail_job(job, 0, claim_token(store, job), OOPS)
+    (item,) = store.due_outbox_items(LEASE_SECONDS)
+    record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
+    submission = store.resubmit(record, replace(spec(), model="demo:a"), limit=10)
+    assert submission is not None
+    if end == "failed":
+        store.fail_job(submission.job, 0, claim_token(store, submission.job), OOPS)
+    elif end == "succeeded":
+        run_all(store, submission.job)
+        store.finish_job(submission.job, store.claim_judging(submission.job) or 0)
+
+    store.postpone_outbox_item(item, DAY, failed=True)
+    store.delete_outbox_item(item)
+
+    if end == "open":
+        store.cancel("a", "")
     assert lease_due_items(store) == {"a": 0}
 
 

@@ -23,8 +23,8 @@ from errata.cli.connect import (
 from errata.cli.console import safe, stderr_console
 from errata.cli.coverage import min_coverage_option, read_subset
 from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED, UNDECIDED
-from errata.cli.folder import CLASSES, REPORT, SUMMARY, VERDICTS, make_folder, write_folder
-from errata.cli.gate import EXIT_CODES, read_policy, show_gate, write_gate
+from errata.cli.folder import CLASSES, JUNIT, REPORT, SUMMARY, VERDICTS, make_folder, write_folder
+from errata.cli.gate import EXIT_CODES, evaluate_finished, read_policy, show_gate, write_gate
 from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import STDOUT, print_json, read_text
 from errata.cli.progress import follow
@@ -34,7 +34,6 @@ from errata.errors import ErrataError, InvalidInput, InvalidRequest
 from errata.proto_json import to_json
 from errata.requests import DEFAULT_DATASET
 
-JUNIT = "junit.xml"
 MAX_MAPPING = 1_000_000  # bytes; the limit of the service
 ROW_ORDERS = ["path", "file-name"]
 PREDICTIONS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".npz", ".npy", ".gz", ".zst")
@@ -98,7 +97,12 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
     metavar="ANALYSIS",
     help="With --gate: the analysis from which the policy measures changes.",
 )
-@click.option("--markdown", type=FilePath(), metavar="FILE", help="With --gate: write the result as Markdown.")
+@click.option(
+    "--markdown",
+    type=FilePath(),
+    metavar="FILE",
+    help="With --gate and one model or file: write the result as Markdown.",
+)
 @click.option("--fresh", is_flag=True, help="Ignore cached and in-progress results.")
 @json_option
 @server_options
@@ -131,7 +135,7 @@ def analyze(
 
     Exit code: 0, or with --gate the exit code of the gate; 4 if an analysis failed or was canceled.
     """
-    _check_source(models, predictions, display_name)
+    _check_source(models, predictions, display_name, markdown)
     upload_options: dict[str, Any] = {"row_order": row_order or "", "accept_implausible": accept_implausible}
     upload_options |= _coverage_options(predictions, min_coverage, subset)
     upload_options["answers_mapping"] = _read_mapping(mapping, predictions)
@@ -155,7 +159,7 @@ def analyze(
             analysis = _run(ctx, client, submit) if wait else submit()
         if output is not None and analysis.state == pb.Analysis.STATE_SUCCEEDED:
             write_folder(client, analysis, output)
-        result = client.gate(analysis.name, min_coverage=min_coverage) if policy is not None and wait else None
+        result = evaluate_finished(client, analysis, min_coverage) if policy is not None else None
     if as_json:
         print_json(to_json(analysis))
     else:
@@ -173,7 +177,7 @@ def analyze(
         ctx.exit(ANALYSIS_FAILED)
 
 
-def _check_source(models: Sequence[str], predictions: Path | None, display_name: str) -> None:
+def _check_source(models: Sequence[str], predictions: Path | None, display_name: str, markdown: Path | None) -> None:
     """Raise an error unless there are either model IDs or an existing predictions file."""
     if bool(models) == bool(predictions):
         problem = "Both MODEL and --predictions are present" if models else "MODEL and --predictions are missing"
@@ -181,6 +185,12 @@ def _check_source(models: Sequence[str], predictions: Path | None, display_name:
     if len(models) > 1 and display_name:
         raise InvalidRequest(
             f"--name cannot name {len(models)} models. Omit it, or analyze one model.", field="display_name"
+        )
+    if len(models) > 1 and markdown is not None:
+        raise InvalidRequest(
+            f"--markdown cannot describe {len(models)} models. Omit it, and run 'errata gate ANALYSIS --markdown FILE' "
+            "for each analysis.",
+            field="markdown",
         )
     if predictions is not None and not predictions.exists():
         raise InvalidInput(f"Predictions file {str(predictions)!r} not found. Check the path.", field="predictions")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from errata import Client, pb
 from errata.choices import enum_name
 from errata.cli.console import safe, stderr_console
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, INTERRUPTED, SUCCESS, UNDECIDED
-from errata.cli.folder import make_folder, write_folder
-from errata.cli.gate import EXIT_CODES
+from errata.cli.folder import JUNIT, make_folder, write_folder
+from errata.cli.gate import EXIT_CODES, evaluate_finished, write_gate
 from errata.cli.output import print_json
 from errata.cli.progress import follow
 from errata.cli.value_names import decision_name
@@ -44,15 +45,15 @@ class ModelRun:
             except KeyboardInterrupt:
                 self._cancel(analyses)
                 return INTERRUPTED
-        gates = [self.client.gate(analysis.name) for analysis in analyses] if self.wait and self.has_gate else []
+        gates = [evaluate_finished(self.client, analysis) for analysis in analyses] if self.has_gate else []
         if self.output is not None:
-            self._write(self.output, analyses)
+            self._write(self.output, analyses, gates)
         if as_json:
             print_json(json.dumps({"analyses": [to_dict(analysis) for analysis in analyses]}, indent=2))
         else:
             _show_table(analyses, gates)
         codes = {_exit_code(analysis) for analysis in analyses}
-        codes |= {EXIT_CODES.get(gate.decision, UNDECIDED) for gate in gates}
+        codes |= {EXIT_CODES.get(gate.decision, UNDECIDED) for gate in gates if gate is not None}
         return next((code for code in PRIORITY if code in codes), SUCCESS)
 
     def _follow(self, analysis: pb.Analysis) -> pb.Analysis:
@@ -67,14 +68,19 @@ class ModelRun:
                 stderr_console().print(f"{safe(analysis.name)} could not be canceled: {safe(error.message)}")
         stderr_console().print(f"Canceled {len(analyses)} analyses")
 
-    def _write(self, output: Path, analyses: Sequence[pb.Analysis]) -> None:
-        """Write each result to a folder with the ID of its analysis."""
-        for analysis in analyses:
-            if analysis.state == pb.Analysis.STATE_SUCCEEDED:
-                folder = output / analysis.name.rpartition("/")[2]
-                make_folder(folder)
+    def _write(self, output: Path, analyses: Sequence[pb.Analysis], gates: Sequence[pb.GateResult | None]) -> None:
+        """Write each result, and the result of its gate, to a folder with the ID of its analysis."""
+        for analysis, gate in zip_longest(analyses, gates):
+            has_succeeded = analysis.state == pb.Analysis.STATE_SUCCEEDED
+            if not has_succeeded and gate is None:
+                continue
+            folder = output / analysis.name.rpartition("/")[2]
+            make_folder(folder)
+            if has_succeeded:
                 write_folder(self.client, analysis, folder)
-                stderr_console().print(f"Written to {safe(str(folder))}", soft_wrap=True)
+            if gate is not None:
+                write_gate(gate, analysis, junit=folder / JUNIT, markdown=None)
+            stderr_console().print(f"Written to {safe(str(folder))}", soft_wrap=True)
 
 
 def _exit_code(analysis: pb.Analysis) -> int:
@@ -82,12 +88,12 @@ def _exit_code(analysis: pb.Analysis) -> int:
     return ANALYSIS_FAILED if has_failed else SUCCESS
 
 
-def _show_table(analyses: Sequence[pb.Analysis], gates: Sequence[pb.GateResult]) -> None:
+def _show_table(analyses: Sequence[pb.Analysis], gates: Sequence[pb.GateResult | None]) -> None:
     console = stderr_console()
     headers = ["state", "top-1 accuracy", IMAGE_ACCURACY, "top-1 errors", *(["gate"] if gates else [])]
     table = new_table("model", *headers, "analysis", unbroken=["analysis"])
     for number, analysis in enumerate(analyses):
-        decision = [decision_name(gates[number].decision)] if gates else []
+        decision = [_decision(gates[number])] if gates else []
         cells = [enum_name(pb.Analysis.State, analysis.state), *_statistics(analysis), *decision]
         table.add_row(safe(analysis.display_name), *cells, safe(analysis.name.rpartition("/")[2]))
     console.print(table)
@@ -95,6 +101,10 @@ def _show_table(analyses: Sequence[pb.Analysis], gates: Sequence[pb.GateResult])
         if analysis.HasField("failure"):
             name = f"{safe(analysis.display_name)}: [red]{safe(analysis.failure.reason)}[/]"
             console.print(f"{name}: {safe(analysis.failure.message)}")
+
+
+def _decision(gate: pb.GateResult | None) -> str:
+    return MISSING if gate is None else decision_name(gate.decision)
 
 
 def _statistics(analysis: pb.Analysis) -> list[str]:

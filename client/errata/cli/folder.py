@@ -19,6 +19,7 @@ from errata.names import verdict_name
 from errata.proto_json import to_dict, to_json
 
 SUMMARY, VERDICTS, REPORT, CLASSES = "summary.json", "verdicts.jsonl", "report.html", "classes.jsonl"
+JUNIT = "junit.xml"  # the result of the gate
 MAX_SUMMARY = 1 << 20  # bytes
 MAX_VERDICTS = 1 << 28  # bytes
 MAX_REPORT = 1 << 28  # bytes

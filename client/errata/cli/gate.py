@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from errata import pb
+from errata import Client, pb
 from errata.cli.commands import FilePath, command
 from errata.cli.connect import Target, connect, json_option, server_options
-from errata.cli.console import safe, stdout_console
+from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.coverage import min_coverage_option
 from errata.cli.durations import parse_duration
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, SUCCESS, UNDECIDED
@@ -25,6 +25,7 @@ from errata.cli.output import print_json, read_input, write_output
 from errata.cli.resolve import resolve
 from errata.cli.value_names import decision_name
 from errata.cli.views import labeled
+from errata.enums import State
 from errata.errors import InvalidPolicy, InvalidRequest, Unavailable
 from errata.proto_json import to_json
 
@@ -124,6 +125,18 @@ def evaluate(request: Callable[[], pb.GateResult], seconds: float) -> pb.GateRes
             if result.decision != pb.GATE_DECISION_PENDING or time.monotonic() + POLL_SECONDS > end:
                 return result
         time.sleep(POLL_SECONDS)
+
+
+def evaluate_finished(client: Client, analysis: pb.Analysis, min_coverage: float | None = None) -> pb.GateResult | None:
+    """Return the result of the gate of an analysis; None, with a message on stderr, if it has not finished."""
+    if State(analysis.state).is_final:
+        return client.gate(analysis.name, min_coverage=min_coverage)
+    name = analysis.name.rpartition("/")[2]
+    stderr_console().print(
+        f"The gate was not evaluated, because the analysis has not finished. Run 'errata gate {safe(name)} --wait 1h'.",
+        soft_wrap=True,
+    )
+    return None
 
 
 def read_policy(file: Path) -> str:

@@ -1,5 +1,6 @@
 """errata wait, cancel, retry, reanalyze, delete: the life of an analysis."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,7 +19,7 @@ from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis
 from errata.enums import State
 from errata.errors import InvalidRequest
-from errata.proto_json import to_json
+from errata.proto_json import to_dict, to_json
 
 
 @command(
@@ -101,7 +102,12 @@ errata reanalyze --all --dataset street --evidence 3f2a90
 @click.option("--all", "is_all", is_flag=True, help="All analyses of a data set that lack a result with the evidence.")
 @click.option("--dataset", default="", help="The data set of --all.")
 @evidence_option
-@json_option
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print proto3 JSON to stdout, and nothing else. With --all, print JSON lines, one per analysis.",
+)
 @server_options
 def reanalyze(analysis: str, is_all: bool, dataset: str, evidence: str, as_json: bool, target: Target) -> None:
     """Analyze the stored predictions of ANALYSIS with other evidence. The result is a new analysis.
@@ -149,7 +155,7 @@ def _print_outcomes(outcomes: Iterable[Any], as_json: bool) -> None:
         skipped += bool(outcome.skip_reason)
         existing += not (outcome.created or outcome.skip_reason)
         if as_json:
-            print_json(to_json(outcome))
+            print_json(json.dumps(to_dict(outcome)))
         elif outcome.skip_reason:
             stderr_console().print(f"Skipped {safe(outcome.before)}: {safe(outcome.skip_reason)}")
         else:

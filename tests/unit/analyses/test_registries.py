@@ -324,6 +324,23 @@ def test_a_version_predicted_before_is_finished_immediately_and_in_the_outbox(ba
     assert [item.analysis for item in backend.store.due_outbox_items(9)] == [second.id]
 
 
+def test_a_delivery_can_be_repeated_after_the_archive_was_unavailable(backend: Backend) -> None:
+    handle_event(backend.ports, FakeRegistry([CREATED], id="one"), created("1"))
+    finish(backend)
+    backend.store.due_outbox_items(1e9)
+    backend.archive.errors = [Unavailable("the disk is full")]
+    second = FakeRegistry([CREATED], id="two")
+    with pytest.raises(Unavailable, match="the disk is full"):
+        handle_event(backend.ports, second, created("1"))
+    assert backend.store.due_outbox_items(9) == []
+
+    assert handle_event(backend.ports, second, created("1")) is EventResult.QUEUED
+    assert handle_event(backend.ports, second, created("1")) is EventResult.REPEATED
+
+    _, analysis = list_created(backend)
+    assert [item.analysis for item in backend.store.due_outbox_items(9)] == [analysis.id]
+
+
 # baselines
 
 

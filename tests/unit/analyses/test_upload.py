@@ -133,14 +133,14 @@ def test_two_repeats_of_an_abandoned_request_are_judged_once(backend: Backend) -
 
     assert repeat() is None
     backend.now += JUDGING_SECONDS
-    release = backend.store.release_request_id
+    cancel = backend.store.cancel_reservation
 
-    def release_late(request_id: str, analysis_id: str) -> None:
-        backend.store.release_request_id = release
+    def cancel_late(request_id: str, analysis_id: str, delivery: str) -> None:
+        backend.store.cancel_reservation = cancel
         assert repeat() is None  # the other repeat reserves the id
-        release(request_id, analysis_id)
+        cancel(request_id, analysis_id, delivery)
 
-    backend.store.release_request_id = release_late
+    backend.store.cancel_reservation = cancel_late
 
     with pytest.raises(Unavailable, match="in progress"):
         repeat()

@@ -16,7 +16,7 @@ from service.analyses.submit import submit
 from service.analyses.write_back import LEASE_SECONDS, WriteBack, WriteBackResult
 from service.analyses.write_back_queues import MAX_QUEUED, WriteBackQueues
 from service.domain import AnalysisRequest, Failure, GateDecision, ModelInfo, Predictions, State
-from service.jobs.transitions import ShardResult
+from service.jobs.transitions import OutboxItem, ShardResult
 
 from .conftest import MODEL, Backend
 
@@ -323,7 +323,7 @@ def test_an_analysis_added_to_the_outbox_before_it_is_archived_is_written_later(
     analysis = request_analysis(backend)
     finish(backend, analysis)
     result, predictions = queries.get(backend.ports.stores, analysis), backend.archive.predictions(analysis)
-    backend.store.delete_outbox_item(analysis)
+    backend.store.delete_outbox_item(OutboxItem(analysis, 0))
     backend.store.reserve("r", "body", "later", needs_write_back=True)
     assert write_back(backend, writer) == {WriteBackResult.FAILED: 1}
 
@@ -366,7 +366,7 @@ def test_a_baseline_that_was_deleted_leaves_the_gate_undecided(backend: Backend,
     analysis = request_analysis(backend, COMPARED, baseline)
     for analysis_id in (baseline, analysis):
         finish(backend, analysis_id)
-    backend.store.delete_outbox_item(baseline)
+    backend.store.delete_outbox_item(OutboxItem(baseline, 0))
     delete(backend.ports.stores, baseline)
 
     assert write_back(backend, writer) == {WriteBackResult.WRITTEN: 1}
@@ -395,6 +395,26 @@ def test_a_retried_analysis_is_written_again(backend: Backend, writer: Recorder)
 
     assert write_back(backend, writer) == {WriteBackResult.WRITTEN: 1}
     assert [result.analysis.state for result in writer.results] == [State.FAILED, State.SUCCEEDED]
+
+
+@pytest.mark.parametrize("error", [None, Unavailable("not now"), ModelNotFound("gone")], ids=repr)
+def test_an_analysis_retried_while_it_is_written_is_written_again(backend: Backend, error: Exception | None) -> None:
+    class RetryingRecorder(Recorder):
+        def write(self, result: WriteBack) -> None:
+            if not self.num_calls:
+                retry(backend.ports, analysis)
+                self.errors = [error] if error else []
+            super().write(result)
+
+    analysis = request_analysis(backend)
+    fail(backend, analysis)
+    writer = RetryingRecorder()
+    write_back(backend, writer)
+    finish(backend, analysis)
+
+    assert write_back(backend, writer, 0) == {WriteBackResult.WRITTEN: 1}
+    assert writer.results[-1].analysis.state is State.SUCCEEDED
+    assert write_back(backend, writer, 1e6) == {}
 
 
 def test_a_process_killed_during_a_write_back_leaves_it_to_the_next(backend: Backend, writer: Recorder) -> None:

@@ -387,7 +387,7 @@ def opened() -> PendingView:
 
 
 def upload() -> UploadView:
-    fields = UploadFields("demo", "net 5 %", "size=5 %", "file-name", True)
+    fields = UploadFields("demo", "net 5 %", "size=5 %", "file-name", True, request_id="r")
     return UploadView(fields, ("demo", "other"), 2_000_000, "2 MB", "The file is bad.", ("Line 3: bad.",))
 
 

@@ -1,5 +1,8 @@
 """The fields of a review's form, and the review that they describe."""
 
+from dataclasses import replace
+from unittest.mock import ANY
+
 import pytest
 from errata.errors import InvalidRequest
 from starlette.datastructures import ImmutableMultiDict, QueryParams
@@ -89,6 +92,16 @@ def test_the_images_of_a_selection_follow_each_other() -> None:
     second = first.at("b.jpg")
     assert next_url(second, "queue.jpg") == "/review/street/c%20d.jpg?selection=1"
     assert next_url(second.at("c d.jpg"), "queue.jpg") == "/review?dataset=street"
+
+
+def test_a_selection_goes_back_to_an_earlier_image() -> None:
+    link = [("selection", "1"), ("reviewer", "ann"), *(("next", f"{number}.jpg") for number in range(MAX_NEXT))]
+    current = parse_link("street", "b.jpg", QueryParams(link))
+
+    assert current.back_to("a.jpg").at("b.jpg").next == current.next[: MAX_NEXT - 1]  # a link has at most MAX_NEXT
+    assert current.back_to("b.jpg") == replace(current, request_id=ANY)
+    queue = replace(current, is_selection=False, next=())
+    assert queue.back_to("a.jpg").next == ()
 
 
 def test_without_a_selection_the_queue_continues() -> None:

@@ -1,17 +1,15 @@
 """errata reanalyze --all: the outcome for each analysis, and the numbers."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
+from errata import pb
 from errata.cli import lifecycle
 from errata.errors import InvalidRequest
-
-
-def outcome(before: str, after: str = "", created: bool = False, skip_reason: str = "") -> SimpleNamespace:
-    return SimpleNamespace(before=before, after=after, created=created, skip_reason=skip_reason)
 
 
 @pytest.fixture
@@ -19,11 +17,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Replace the connection; return the recorded calls."""
     recorded: list[tuple[str, str]] = []
 
-    def reanalyze_all(dataset: str, evidence: str) -> Iterator[SimpleNamespace]:
+    def reanalyze_all(dataset: str, evidence: str) -> Iterator[pb.ReanalyzeAnalysesResponse]:
         recorded.append((dataset, evidence))
-        yield outcome("analyses/a", "analyses/x", created=True)
-        yield outcome("analyses/b", "analyses/y")
-        yield outcome("analyses/c", skip_reason="The [b]predictions[/] are missing.")
+        yield pb.ReanalyzeAnalysesResponse(before="analyses/a", after="analyses/x", created=True)
+        yield pb.ReanalyzeAnalysesResponse(before="analyses/b", after="analyses/y")
+        yield pb.ReanalyzeAnalysesResponse(before="analyses/c", skip_reason="The [b]predictions[/] are missing.")
 
     @contextmanager
     def connect(target: object, evidence: str) -> Iterator[SimpleNamespace]:
@@ -41,6 +39,17 @@ def test_the_outcome_of_each_analysis_is_shown(calls: list[tuple[str, str]]) -> 
     assert "analyses/a → analyses/x" in result.output
     assert "Skipped analyses/c: The [b]predictions[/] are missing." in result.output
     assert "1 analyses created, 1 existed, 1 skipped" in result.output
+
+
+def test_json_has_one_line_per_analysis(calls: list[tuple[str, str]]) -> None:
+    result = CliRunner().invoke(lifecycle.reanalyze, ["--all", "--dataset", "street", "--json"])
+
+    assert result.exit_code == 0
+    assert [json.loads(line)["before"] for line in result.stdout.splitlines()] == [
+        "analyses/a",
+        "analyses/b",
+        "analyses/c",
+    ]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--all"], ["a", "--all", "--dataset", "street"], ["a", "--dataset", "x"]])

@@ -1,0 +1,95 @@
+"""errata analyze with a gate: when the gate is evaluated, and the files of its result."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+from errata import Client, pb
+from errata.cli import analyze_models
+from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED
+from errata.cli.main import errata
+from errata.cli.progress import follow
+from errata.errors import InvalidRequest
+from rich.console import Console
+from running_service import MODEL, Running, Start
+
+POLICY = "version: 1\nname: p\nmin_samples: 1\nbounds: [{name: exact, measure: top1_accuracy, min: 1}]\n"
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A policy that no model of these tests meets."""
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY)
+    return file
+
+
+def analyze(running: Running, *arguments: str | Path) -> Result:
+    variables = {"ERRATA_SERVER": running.addresses.grpc, "COLUMNS": "200"}
+    return CliRunner().invoke(errata, ["analyze", "--dataset", "demo", *map(str, arguments)], env=variables)
+
+
+@pytest.mark.parametrize("wait", ["--wait", "--no-wait"])
+def test_the_gate_of_an_upload_is_evaluated_because_it_has_finished(
+    running: Running, policy: Path, demo_csv: bytes, tmp_path: Path, wait: str
+) -> None:
+    (tmp_path / "p.csv").write_bytes(demo_csv)
+
+    result = analyze(running, "--predictions", tmp_path / "p.csv", "--gate", policy, wait)
+
+    assert result.exit_code == GATE_FAILED
+    assert "FAIL" in result.stderr and "not evaluated" not in result.stderr
+
+
+@pytest.mark.parametrize("models", [[MODEL], [MODEL, "demo:efficientnet_lite1"]], ids=["one", "several"])
+def test_the_gate_of_an_analysis_that_has_not_finished_is_not_evaluated(
+    start: Start, policy: Path, models: list[str]
+) -> None:
+    with start() as running:
+        running.gate.clear()
+        try:
+            result = analyze(running, *models, "--gate", policy, "--no-wait")
+        finally:
+            running.gate.set()
+        names = [analysis.name.removeprefix("analyses/") for analysis in running.client.list()]
+
+    assert result.exit_code == 0
+    assert len(names) == len(models) == result.stderr.count("The gate was not evaluated")
+    assert all(f"errata gate {name} --wait" in result.stderr for name in names)
+
+
+def test_the_results_of_the_gates_of_several_models_are_written(
+    start: Start, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of a canceled analysis has only the result of its gate."""
+    other = "demo:efficientnet_lite1"
+
+    def cancel_other(client: Client, name: str, console: Console) -> pb.Analysis:
+        if client.get(name).display_name == other:
+            return client.cancel(name)
+        running.gate.set()
+        return follow(client, name, console)
+
+    monkeypatch.setattr(analyze_models, "follow", cancel_other)
+    with start(open_gate=False) as running:
+        result = analyze(running, other, MODEL, "--gate", policy, "--output", tmp_path / "results")
+        files = {
+            running.client.get(f"analyses/{folder.name}").display_name: sorted(file.name for file in folder.iterdir())
+            for folder in (tmp_path / "results").iterdir()
+        }
+
+    assert result.exit_code == ANALYSIS_FAILED
+    assert files == {
+        MODEL: ["classes.jsonl", "junit.xml", "report.html", "summary.json", "verdicts.jsonl"],
+        other: ["junit.xml"],
+    }
+    for file in tmp_path.glob("results/*/junit.xml"):
+        assert ElementTree.parse(file).getroot().get("name") == "errata"
+
+
+def test_markdown_of_several_models_is_refused(running: Running, policy: Path, tmp_path: Path) -> None:
+    result = analyze(running, MODEL, "demo:efficientnet_lite1", "--gate", policy, "--markdown", tmp_path / "gate.md")
+
+    assert isinstance(result.exception, InvalidRequest)
+    assert "--markdown cannot describe 2 models" in result.exception.message
