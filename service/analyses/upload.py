@@ -76,7 +76,7 @@ def upload(
     with ports.observer.stage(Stage.PARSE):
         parse_binary = partial(ports.parsers, is_cancelled=is_cancelled, caller=owner)
         limit = ports.limits.max_upload_bytes
-        layout = _layout(ports.stores, bundle, request.answers_mapping)
+        layout = replace(_layout(ports.stores, bundle, request.answers_mapping), is_cancelled=is_cancelled)
         parsed = parse_upload(source, layout, request.row_order, limit, parse_binary)
         check_mapping_applies(request.answers_mapping, parsed.predictions)
     problem = _find_implausible(bundle, parsed, request)

@@ -53,6 +53,7 @@ class Layout:
     classes: Mask | None = None  # (C,) classes that occur in the data set; None: all
     find_datasets: FindDatasets = lambda _: ()
     create_matcher: Callable[[], AnswerMatcher] | None = None  # for free-text answers; None: from the label space only
+    is_cancelled: Callable[[], bool] = lambda: False  # whether the upload was canceled
 
 
 def place_named(
@@ -266,7 +267,7 @@ class _Assembly:
         """Return the number of each row's answer, (n,)."""
         if self._answers is None:
             create = self._layout.create_matcher or partial(AnswerMatcher, self._layout.label_space)
-            self._answers = AnswerCollector(create(), len(self._top1))
+            self._answers = AnswerCollector(create(), len(self._top1), self._layout.is_cancelled)
         encoded = block.classes.cast(pa.string()).dictionary_encode()
         return self._answers.number(encoded.dictionary.to_pylist()).take(np.asarray(encoded.indices))
 
