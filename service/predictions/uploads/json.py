@@ -196,8 +196,7 @@ class _Document:
             raw = self._to_record(key, value, number)
             if self._parser is None:
                 self._parser = self._create_parser(raw)
-            name, class_text, probability = self._parser.parse(raw)
-            self._collector.add(number + 1, (name, self._class_name(class_text), probability))
+            self._collector.add(number + 1, self._parser.parse(raw))
         except ValueError as error:
             self._collector.add_wrong(number + 1, str(error))
         if len(self._collector) >= BLOCK_ROWS:
@@ -220,24 +219,23 @@ class _Document:
         return {"index": str(number), VALUE: value}
 
     def _create_parser(self, first: dict[str, Any]) -> RecordParser:
-        parser = RecordParser(find_columns([*first], JSON_TERMS, has_scores=True), JSON_TERMS, self._num_classes)
+        columns = find_columns([*first], JSON_TERMS, has_scores=True)
+        parser = RecordParser(columns, JSON_TERMS, self._num_classes, self._class_of_integer)
         if self._is_numbered:
             parser.assumptions = {"The JSON array has no file names; its values are in the order of the images.": None}
         return parser
 
-    def _class_name(self, class_text: str) -> str:
-        """Return the name of a class. If the file lists class names, replace a position or an ID in the list."""
-        self._has_indices |= class_text.isdecimal()
-        if not self._class_names or not class_text.isdecimal():
-            return class_text
-        name = self._class_names.get(class_text)
+    def _class_of_integer(self, index: int) -> str:
+        """Return the class of an integer. If the file lists class names, it is a position or an ID in the list."""
+        self._has_indices = True
+        name = self._class_names.get(str(index))
         if name is None:
-            if class_text in self._known_names:
-                return class_text
+            if not self._class_names or str(index) in self._known_names:
+                return str(index)
             raise ValueError(
-                f"Class {class_text:.20} is not in the file's own list of {len(self._class_names):,} class names. "
+                f"Class {index!s:.20} is not in the file's own list of {len(self._class_names):,} class names. "
                 "Write all names, or remove the list."
             )
-        assert self._parser is not None, "This is a bug: the row was parsed."
+        assert self._parser is not None, "This is a bug: the parser parses the class."
         self._parser.assumptions["The classes are indices of the file's own list of class names."] = None
         return name

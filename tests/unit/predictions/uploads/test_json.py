@@ -284,6 +284,18 @@ def test_ids_of_class_names_can_start_at_1(small) -> None:
     assert small.top1(json.dumps(document).encode()) == [1] * 12
 
 
+@pytest.mark.parametrize("key", ["predicted_class", "answer"])
+def test_strings_are_no_positions_in_the_class_names_of_the_file(small, key) -> None:
+    samples = [{"file_name": name, key: str(index)} for name, index in small.rows(TWELVE)]
+
+    upload = small.parse(json.dumps({"classes": ["tench", "goldfish"], "samples": samples}).encode())
+
+    if key == "answer":
+        assert upload.predictions.answers.texts == tuple(map(str, TWELVE))
+    else:
+        assert upload.predictions.top1.tolist() == TWELVE
+
+
 def test_a_list_of_class_names_after_indices_is_rejected(small) -> None:
     document = {"labels": dict(small.rows(TWELVE)), "classes": [f"{999 - number}" for number in range(1000)]}
 
