@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import pickle
 import tarfile
@@ -402,3 +403,12 @@ def test_each_format_of_tar_archives_is_recognized(small, format) -> None:
         archive.addfile(tarfile.TarInfo("predictions.csv"))
 
     assert "tar archive" in small.rejection(file.getvalue()).message
+
+
+def test_too_many_scores_in_text_have_a_remedy(small) -> None:
+    row = json.dumps({"file_name": small.names[0], "probs": [0.001] * 1000})
+
+    error = small.rejection(f"{row}\n".encode() * 200, max_bytes=1 << 24)
+
+    assert "The text of the file is larger than 1.1 MB" in error.message
+    assert "Write scores of all classes to a Parquet file." in error.message
