@@ -76,11 +76,11 @@ def upload(
     with ports.observer.stage(Stage.PARSE):
         parse_binary = partial(ports.parsers, is_cancelled=is_cancelled, caller=owner)
         limit = ports.limits.max_upload_bytes
-        layout = _layout(ports.stores, bundle, request.answers_mapping)
+        layout = replace(_layout(ports.stores, bundle, request.answers_mapping), is_cancelled=is_cancelled)
         parsed = parse_upload(source, layout, request.row_order, limit, parse_binary)
         check_mapping_applies(request.answers_mapping, parsed.predictions)
-    problem = _find_implausible(bundle, parsed, request)
     parsed = replace(parsed, predictions=restrict_to_subset(parsed.predictions, subset))
+    problem = _find_implausible(bundle, parsed, request)
     warnings = coverage_warnings(bundle, parsed.predictions, request)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     # The id has the time of its reservation, not of the start: an upload can take longer than JUDGING_SECONDS.

@@ -84,9 +84,12 @@ def _map_classes(
 def find_reordered_rows(all_targets: Classes, predictions: Predictions, reordered: Predictions) -> ReorderedRows | None:
     """Return the accuracies in the given and in the other row order if the other one is much higher; else None.
 
-    The difference must also be statistically significant.
+    The difference must also be statistically significant. If the predictions are restricted to a subset, only its
+    images count.
     """
-    is_correct, is_correct_in_other = predictions.top1 == all_targets, reordered.top1 == all_targets
+    subset = slice(None) if predictions.subset is None else predictions.subset
+    targets = all_targets[subset]
+    is_correct, is_correct_in_other = predictions.top1[subset] == targets, reordered.top1[subset] == targets
     accuracy, other = float(is_correct.mean()), float(is_correct_in_other.mean())
     num_changed = np.count_nonzero(is_correct != is_correct_in_other)
     gain = np.count_nonzero(is_correct_in_other) - np.count_nonzero(is_correct)

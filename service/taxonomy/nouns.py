@@ -46,9 +46,9 @@ class Nouns:
         return self._ancestors[synset]
 
     @cached_property
-    def phrases(self) -> Mapping[str, int]:
-        """Return, for each first word of a lemma of several words, the number of words of the longest such lemma."""
-        return phrase_lengths(self.synsets)
+    def starts(self) -> frozenset[str]:
+        """Return the starts of all lemmas of several words."""
+        return phrase_starts(self.synsets)
 
     @cached_property
     def lemmas(self) -> Mapping[int, tuple[str, ...]]:
@@ -86,14 +86,15 @@ class Nouns:
                 yield start + space + word[: -len(suffix)] + replacement
 
 
-def phrase_lengths(texts: Iterable[str]) -> dict[str, int]:
-    """Return, for each first word of a text of several words, the number of words of the longest such text."""
-    lengths: dict[str, int] = {}
+def phrase_starts(texts: Iterable[str]) -> frozenset[str]:
+    """Return the starts of texts of several words: one or more of their first words, without the last word."""
+    starts = set()
     for text in texts:
-        first, space, _ = text.partition(" ")
-        if space:
-            lengths[first] = max(lengths.get(first, 0), text.count(" ") + 1)
-    return lengths
+        start = text.rpartition(" ")[0]
+        while start and start not in starts:
+            starts.add(start)
+            start = start.rpartition(" ")[0]
+    return frozenset(starts)
 
 
 @cache

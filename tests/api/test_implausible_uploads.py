@@ -72,6 +72,16 @@ def test_a_shift_of_the_classes_is_refused_and_named(client: Client) -> None:
     assert [violation.field for violation in refused.value.violations] == ["predicted_class"]
 
 
+def test_predictions_outside_the_subset_do_not_hide_a_shift_of_the_classes(client: Client) -> None:
+    classes = make_classes()
+    classes[:20_000] = (classes[:20_000] + 1) % 1000
+    subset = [validation_name(image) for image in range(1, 20_001)]
+
+    assert not list(client.upload(csv(classes), "imagenet-real").warnings)
+    with pytest.raises(errors.ImplausibleUpload, match=r"1 too high\. Subtract 1"):
+        client.upload(csv(classes), "imagenet-real", subset=subset)
+
+
 def test_another_class_numbering_is_refused(client: Client) -> None:
     numbers = np.random.default_rng(1).permutation(1000)
 

@@ -1,8 +1,9 @@
 """Collects the answers of an upload, and maps each distinct one once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from errata.errors import TruncatedUpload
 from numpy.typing import NDArray
 
 from service.domain import NO_CLASS, AnswerOutcome, Answers
@@ -15,14 +16,17 @@ MAX_CANDIDATES = 5  # maximum number of classes that are stored for an ambiguous
 class AnswerCollector:
     """Collects the distinct answers of an upload, and the number of each image's answer."""
 
-    def __init__(self, matcher: AnswerMatcher, num_images: int) -> None:
+    def __init__(
+        self, matcher: AnswerMatcher, num_images: int, is_cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         self._matcher = matcher
+        self._is_cancelled = is_cancelled
         self._numbers: dict[str, int] = {}
         self._matches: list[AnswerMatch] = []
         self._index = np.full(num_images, NO_ANSWER, dtype=np.int32)
 
     def number(self, texts: Sequence[str]) -> NDArray[np.int32]:
-        """Return the number of the distinct answer of each text, (n,)."""
+        """Return the number of the distinct answer of each text, (n,); raise TruncatedUpload after a cancellation."""
         return np.array([self._number(text) for text in texts], dtype=np.int32)
 
     def classes_of(self, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -52,5 +56,7 @@ class AnswerCollector:
     def _number(self, text: str) -> int:
         number = self._numbers.setdefault(text, len(self._matches))
         if number == len(self._matches):
+            if self._is_cancelled():
+                raise TruncatedUpload("The upload was canceled while its answers were matched.", field="chunk")
             self._matches.append(self._matcher.match(text))
         return number

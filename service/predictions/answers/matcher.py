@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from service.domain import AnswerOutcome, LabelSpace, normalize, normalize_answer
 from service.predictions.answers.phrases import iterate_cores
-from service.taxonomy.nouns import Nouns, load_nouns, phrase_lengths
+from service.taxonomy.nouns import Nouns, load_nouns, phrase_starts
 
 MAX_ANSWER = 1000  # characters; a longer answer is not searched for names
+MAX_CACHED_PHRASES = 1 << 14
 Classes = tuple[int, ...]
 
 
@@ -68,7 +70,9 @@ class AnswerMatcher:
         self._by_id = _by_text(enumerate(label_space.ids), normalize_answer)
         self._outside = {normalize_answer(text) for text in (*label_space.superclasses.ids, *terms)}
         self._classes = _by_text(_iterate_lemmas(label_space, self._nouns), str) | by_name
-        self._phrases = phrase_lengths((*self._classes, *self._outside))
+        # A hostile file has the same few words in each answer, and a lookup of a plural takes 10 µs.
+        self._find_phrase = lru_cache(MAX_CACHED_PHRASES)(self._find_uncached_phrase)
+        self._starts = self._nouns.starts | phrase_starts((*self._classes, *self._outside))
 
     def match(self, answer: str) -> AnswerMatch:
         """Return the class that an answer names, or why it has none."""
@@ -100,16 +104,20 @@ class AnswerMatcher:
         """
         words, start = text.split(" "), 0
         while start < len(words):
-            first = words[start]
-            length = max(1, self._phrases.get(first, 1), self._nouns.phrases.get(first, 1))
-            for stop in range(min(len(words), start + length), start, -1):
-                phrase = " ".join(words[start:stop])
-                classes = self._find_class(phrase)
+            phrases = [words[start]]
+            while phrases[-1] in self._starts and start + len(phrases) < len(words):
+                phrases.append(f"{phrases[-1]} {words[start + len(phrases)]}")
+            for length in range(len(phrases), 0, -1):
+                classes, is_noun = self._find_phrase(phrases[length - 1])
                 yield from classes
-                if classes or (stop > start + 1 and (phrase in self._outside or self._nouns.find(phrase))):
-                    start = stop - 1
+                if classes or (length > 1 and is_noun):
+                    start += length - 1
                     break
             start += 1
+
+    def _find_uncached_phrase(self, phrase: str) -> tuple[Classes, bool]:
+        """Return the classes that a normalized text names, and whether it is outside or a noun."""
+        return self._find_class(phrase), phrase in self._outside or bool(self._nouns.find(phrase))
 
 
 def _iterate_names(label_space: LabelSpace) -> Iterator[tuple[int, str]]:

@@ -16,7 +16,12 @@ from service.predictions.uploads import csv, jsonl
 from service.predictions.uploads.binary import ParseRequest
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.compression import DecompressedStream, detect_codec
-from service.predictions.uploads.descriptions import describe_class, describe_probability, describe_repeat
+from service.predictions.uploads.descriptions import (
+    describe_ambiguous_name,
+    describe_class,
+    describe_probability,
+    describe_repeat,
+)
 from service.predictions.uploads.rows import MAX_VIOLATIONS, NamedRows, OrderedRows
 from service.predictions.uploads.terms import format_size
 from service.storage import sha256_of
@@ -41,6 +46,7 @@ def load_precomputed(model: str, path: Path, label_space: LabelSpace) -> LoadedM
     predictions: dict[str, tuple[int, float]] = {}
     violations: list[Violation] = []
     num_wrong = 0
+    has_probabilities = True
     with path.open("rb") as content:
         for block in _read_blocks(path, content, label_space):
             violations += block.wrong
@@ -49,13 +55,14 @@ def load_precomputed(model: str, path: Path, label_space: LabelSpace) -> LoadedM
                 try:
                     image = _parse_name(predictions, name)
                     class_index = _parse_class(class_text, label_space)
-                    value = _parse_probability(probability)
+                    value = _parse_probability(probability, block.is_certain)
                 except ValueError as error:
                     num_wrong += 1
                     field, _, description = str(error).partition(": ")
                     violations.append(Violation(field, description, line))
                 else:
-                    predictions[image] = (class_index, value)
+                    has_probabilities &= value is not None
+                    predictions[image] = (class_index, math.nan if value is None else value)
             if len(predictions) > MAX_IMAGES or num_wrong > MAX_IMAGES:
                 raise InvalidUpload(
                     f"{model}: {path.name} has more than {MAX_IMAGES:,} images. Remove the images that the data set "
@@ -72,15 +79,27 @@ def load_precomputed(model: str, path: Path, label_space: LabelSpace) -> LoadedM
         raise InvalidUpload(
             f"{model}: {path.name} has no rows. Register a file with one row per image.", field="predictions"
         )
+    if not has_probabilities:  # as in uploads: the scores are no probabilities
+        predictions = {image: (class_index, math.nan) for image, (class_index, _) in predictions.items()}
     info = ModelInfo(model, path.name, sha256_of(path), "predictions that were logged beside the model")
     return LoadedModel(torch.nn.Identity(), lambda _: torch.zeros(0), info, predictions)
 
 
 def stored_predictions(loaded: LoadedModel, names: Sequence[str]) -> Iterator[Predictions]:
-    """Yield the predictions of the named images, in that order; class -1 and NaN for an image without a row."""
+    """Yield the predictions of the named images, in that order; class -1 and NaN for an image without a row.
+
+    Raises:
+        InvalidUpload: No image has a row, or a row without folders can mean several images.
+    """
     predictions = loaded.predictions
     assert predictions is not None, "This is a bug: only a precomputed model has predictions."
-    if not any(_find(predictions, name) for name in names):
+    rows = [_find_row(predictions, name) for name in names]
+    images: dict[str, str] = {}
+    for row, name in zip(rows, names, strict=True):
+        if row is not None and (other := images.setdefault(row, name)) != name:
+            description = describe_ambiguous_name(row, [other.encode(), name.encode()])
+            raise InvalidUpload(f"The predictions file is ambiguous. {description}", field="file_name")
+    if not images:
         raise InvalidUpload(
             f"The predictions file has no row for any image of the data set: its names look like "
             f"{next(iter(predictions))!r:.120}, those of the data set like {names[0]!r:.120}. Choose the data set that "
@@ -88,8 +107,8 @@ def stored_predictions(loaded: LoadedModel, names: Sequence[str]) -> Iterator[Pr
             field="file_name",
         )
     for start in range(0, len(names), BATCH_IMAGES):
-        rows = [_find(predictions, name) or (-1, math.nan) for name in names[start : start + BATCH_IMAGES]]
-        classes, probability = zip(*rows, strict=True)
+        batch = [(-1, math.nan) if row is None else predictions[row] for row in rows[start : start + BATCH_IMAGES]]
+        classes, probability = zip(*batch, strict=True)
         yield Predictions(np.array(classes, dtype=np.int16), np.array(probability, dtype=np.float16))
 
 
@@ -118,20 +137,26 @@ def _parse_class(class_text: Any, label_space: LabelSpace) -> int:
     return class_index
 
 
-def _parse_probability(probability: Any) -> float:
-    """Return the probability of a row, NaN if missing; raise ValueError("FIELD: DESCRIPTION") if it is wrong."""
+def _parse_probability(probability: Any, is_certain: bool) -> float | None:
+    """Return the probability of a row, NaN if missing.
+
+    If it is wrong, return None, or raise ValueError("FIELD: DESCRIPTION") if the column is certain to have
+    probabilities.
+    """
     try:
         value = math.nan if probability is None else float(probability)
     except ValueError:
         value = math.inf
     if probability is not None and not 0 <= value <= 1:
+        if not is_certain:
+            return None
         raise ValueError(f"predicted_probability: {describe_probability(probability)}")
     return value
 
 
-def _find(predictions: Mapping[str, tuple[int, float]], name: str) -> tuple[int, float] | None:
-    """Return the prediction of an image, found by its name or else by its file name without folders."""
-    return predictions.get(name) or predictions.get(name.rsplit("/", 1)[-1])
+def _find_row(predictions: Mapping[str, tuple[int, float]], name: str) -> str | None:
+    """Return the name of the row of an image: the name of the image, or else its file name without folders."""
+    return next((row for row in (name, name.rsplit("/", 1)[-1]) if row in predictions), None)
 
 
 def _read_blocks(path: Path, content: BinaryIO, label_space: LabelSpace) -> Iterator[NamedRows]:

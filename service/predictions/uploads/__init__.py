@@ -95,7 +95,7 @@ def parse_upload(
     )
     text_too_large = (
         f"The text of the file is larger than {format_size(max_text)}, the limit for {images:,} images. Remove the "
-        "columns or keys that Errata does not read, and duplicate rows."
+        "columns or keys that Errata does not read, and duplicate rows. Write scores of all classes to a Parquet file."
     )
     head = stream.peek(HEAD_BYTES)
     codec = detect_codec(head)

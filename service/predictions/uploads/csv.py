@@ -1,6 +1,7 @@
 """CSV, read as a stream. Each physical line is one row, so that errors can name lines."""
 
 import codecs
+import csv
 from bisect import bisect_left
 from collections.abc import Iterator
 
@@ -45,7 +46,11 @@ def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
             raise InvalidUpload(
                 f"The file is not valid CSV: {error!s:.200}. Write lines such as {EXPECTED_HEADER}.", field="chunk"
             ) from error
+        first_line = ragged.next_line
         lines = ragged.number_lines(batch.num_rows)
+        if b'"' in block and ragged.next_line - first_line < block.count(b"\n") + (not block.endswith(b"\n")):
+            number = _find_open_quotation(block, header.delimiter, first_line)
+            raise _invalid_line(number, "A quotation continues on the next line. Close each quotation on its line.")
         check_row_count(int(lines[-1]) - 1 if len(lines) else 0, images)
         yield _named_rows(batch, columns, lines, header.delimiter)
     yield ragged.to_rows()
@@ -159,7 +164,22 @@ def _check_quotes(block: bytes, first_line: int) -> None:
     for number, line in enumerate(block.split(b"\n"), start=first_line):
         if line.count(b'"') % 2 == 1:
             description = "The line has an odd number of quotation marks. Close each quotation on its line."
-            raise InvalidRow(f"Line {number}: {description}", violations=[Violation("row", description, number)])
+            raise _invalid_line(number, description)
+
+
+def _find_open_quotation(block: bytes, delimiter: str, first_line: int) -> int:
+    """Return the first line of a block whose last quotation is not closed."""
+    for number, line in enumerate(block.decode(errors="replace").split("\n"), start=first_line):
+        try:
+            if '"' in line and len([*csv.reader([f"{line}\n", "next line"], delimiter=delimiter)]) == 1:
+                return number
+        except csv.Error:  # a value is longer than 128 KiB
+            continue
+    return first_line
+
+
+def _invalid_line(line: int, description: str) -> InvalidRow:
+    return InvalidRow(f"Line {line}: {description}", violations=[Violation("row", description, line)])
 
 
 def _read_first_line(content: BoundedStream) -> bytes:

@@ -14,7 +14,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from errata.errors import InvalidUpload
+from errata.errors import InvalidUpload, TooLarge
 
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.class_names import CLASS_NAMES, read_class_names
@@ -26,6 +26,7 @@ from service.predictions.uploads.terms import JSON_TERMS
 
 BOM = "\ufeff"
 BLOCK_ROWS = 8_192
+MAX_COLUMNS = 32  # first keys of a document that are searched for columns
 VALUES_PER_IMAGE = 10  # limit of the values that are visited one by one; an object counts once
 ROWS = ("samples", "predictions", "results", "data", "labels", "annotations", "rows", "items")
 OTHER = ("index", "info", "meta", "metadata", "licenses", "version", "model", "dataset", "dataset_name", "config")
@@ -112,7 +113,7 @@ class _Document:
                 yield from self._read_array() if self._reader.peek() == "[" else self._read_mapping()
             elif is_nested and has_columns and is_known_column(key, FILE_NAME, CLASS, NUMBER, PROBABILITY):
                 self._columns[key] = self._read_column()
-            elif name in OTHER:
+            elif has_columns or name in OTHER:
                 self._reader.skip_value()
             else:
                 yield from self._add(key, self._reader.read_value())
@@ -135,14 +136,26 @@ class _Document:
         return block.to_rows(self._parser.columns, tuple(self._parser.assumptions))
 
     def _has_columns(self) -> bool:
-        """Return whether the keys of the document are columns, and one column has file names or image numbers."""
+        """Return whether the keys of the document are columns, and one column has file names or image numbers.
+
+        If another key comes before this column, a column of classes is also necessary: an image can be called `image`.
+        """
         reader = JsonReader(self._reader.text, VALUES_PER_IMAGE * (self._images + MAX_WRONG))
-        for key in reader.iterate_object():
-            if is_known_column(key, FILE_NAME, NUMBER) and key.lower() not in OTHER:
-                return reader.peek() in "[{"
-            if not is_known_column(key, CLASS, PROBABILITY):
-                return False
-            reader.skip_value()
+        has_names = has_classes = has_others = False
+        try:
+            for _, key in zip(range(MAX_COLUMNS), reader.iterate_object(), strict=False):
+                is_nested = reader.peek() in "[{"
+                if is_known_column(key, FILE_NAME, NUMBER) and key.lower() not in OTHER:
+                    has_names |= is_nested
+                elif is_known_column(key, CLASS):
+                    has_classes |= is_nested
+                elif not is_known_column(key, PROBABILITY) and key.lower() not in OTHER:
+                    has_others = True
+                if has_names and (has_classes or not has_others):
+                    return True
+                reader.skip_value()
+        except TooLarge:  # a mapping of file names to long lists
+            pass
         return False
 
     def _read_array(self) -> Iterator[NamedRows]:
@@ -196,8 +209,7 @@ class _Document:
             raw = self._to_record(key, value, number)
             if self._parser is None:
                 self._parser = self._create_parser(raw)
-            name, class_text, probability = self._parser.parse(raw)
-            self._collector.add(number + 1, (name, self._class_name(class_text), probability))
+            self._collector.add(number + 1, self._parser.parse(raw))
         except ValueError as error:
             self._collector.add_wrong(number + 1, str(error))
         if len(self._collector) >= BLOCK_ROWS:
@@ -220,24 +232,23 @@ class _Document:
         return {"index": str(number), VALUE: value}
 
     def _create_parser(self, first: dict[str, Any]) -> RecordParser:
-        parser = RecordParser(find_columns([*first], JSON_TERMS, has_scores=True), JSON_TERMS, self._num_classes)
+        columns = find_columns([*first], JSON_TERMS, has_scores=True)
+        parser = RecordParser(columns, JSON_TERMS, self._num_classes, self._class_of_integer)
         if self._is_numbered:
             parser.assumptions = {"The JSON array has no file names; its values are in the order of the images.": None}
         return parser
 
-    def _class_name(self, class_text: str) -> str:
-        """Return the name of a class. If the file lists class names, replace a position or an ID in the list."""
-        self._has_indices |= class_text.isdecimal()
-        if not self._class_names or not class_text.isdecimal():
-            return class_text
-        name = self._class_names.get(class_text)
+    def _class_of_integer(self, index: int) -> str:
+        """Return the class of an integer. If the file lists class names, it is a position or an ID in the list."""
+        self._has_indices = True
+        name = self._class_names.get(str(index))
         if name is None:
-            if class_text in self._known_names:
-                return class_text
+            if not self._class_names or str(index) in self._known_names:
+                return str(index)
             raise ValueError(
-                f"Class {class_text:.20} is not in the file's own list of {len(self._class_names):,} class names. "
+                f"Class {index!s:.20} is not in the file's own list of {len(self._class_names):,} class names. "
                 "Write all names, or remove the list."
             )
-        assert self._parser is not None, "This is a bug: the row was parsed."
+        assert self._parser is not None, "This is a bug: the parser parses the class."
         self._parser.assumptions["The classes are indices of the file's own list of class names."] = None
         return name

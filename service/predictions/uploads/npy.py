@@ -59,10 +59,10 @@ def best_class(block: NDArray[np.float32], start: int) -> NDArray[np.int64]:
     return np.asarray(block.argmax(axis=1), dtype=np.int64)
 
 
-def read_header(content: Readable, label: str) -> Header:
+def read_header(content: Readable, label: str, allow_objects: bool = False) -> Header:
     """Return the shape, the type, and whether the array is in Fortran order; raise UnsupportedFormat for a pickle.
 
-    `label` names the array in messages.
+    `label` names the array in messages. With `allow_objects`, a pickle has a header like other arrays.
     """
     try:
         major, _ = npy_format.read_magic(content)
@@ -79,7 +79,7 @@ def read_header(content: Readable, label: str) -> Header:
         raise InvalidUpload(
             f"{label} has a damaged npy header. Save it again with numpy.save.", field="chunk"
         ) from error
-    if dtype.hasobject:
+    if dtype.hasobject and not allow_objects:
         raise UnsupportedFormat(
             f"{label} contains Python objects (a pickle), which Errata does not read because they can run code. Save "
             "integers or floats.",

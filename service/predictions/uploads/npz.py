@@ -15,7 +15,7 @@ from errata.errors import InvalidUpload, TooLarge, TruncatedUpload
 from numpy.typing import NDArray
 
 from service.predictions.uploads import npy
-from service.predictions.uploads.columns import SCORES
+from service.predictions.uploads.columns import FILE_NAME, SCORES, is_known_column
 from service.predictions.uploads.other_formats import check_zip_members
 from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.score_probabilities import scores_of
@@ -63,6 +63,7 @@ def read(content: BinaryIO, expected: tuple[int, int], classes: Sequence[int] | 
                     "top1 and probs, or ask the operator to raise ERRATA_MAX_UPLOAD_BYTES.",
                     field="chunk",
                 )
+            _check_no_file_names(archive, names, expected[0])
             return _read_arrays(archive, *_find_arrays(names), expected, classes)
     except zipfile.BadZipFile as error:
         raise TruncatedUpload(
@@ -94,6 +95,22 @@ def _find_arrays(names: Collection[str]) -> tuple[str | None, str | None]:
         "and JSONL files may be compressed with gzip or zstd.",
         field="chunk",
     )
+
+
+def _check_no_file_names(archive: zipfile.ZipFile, names: Collection[str], num_images: int) -> None:
+    """Raise InvalidUpload if an array has file names, because the rows are read in the row order of the request."""
+    for name in names:
+        array = name.removesuffix(".npy")
+        if array == name or not is_known_column(array, FILE_NAME):
+            continue
+        with archive.open(name) as member:
+            shape, dtype, _ = npy.read_header(member, f"Array {array!r:.40}", allow_objects=True)
+        if shape[:1] == (num_images,) and dtype.kind in "USO":
+            raise InvalidUpload(
+                f"Array {array!r:.40} has file names, which Errata does not read in npz files. Save the file names and "
+                "the predictions as CSV or Parquet. If the rows are in the order of --row-order, remove the array.",
+                field="chunk",
+            )
 
 
 def _read_arrays(

@@ -73,7 +73,7 @@ FORMATS = (  # by the first bytes of a file
     _row(rb'.{6}\0\0\{"', "a file of model weights", WEIGHTS),  # safetensors: length of a JSON header, then the header
     _row(rb"GGUF[\x01-\x0f]\0", "a model (GGUF)", SAVE_PREDICTIONS),
     _row(rb"BZh[1-9]1AY&SY|\xfd7zXZ\0|\x04\x22\x4d\x18", "compressed with bzip2, xz, or lz4", RECOMPRESS),
-    _row(rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|.{257}ustar", "a 7z, RAR, or tar archive", EXTRACT),
+    _row(rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|.{257}ustar(?:\0| )", "a 7z, RAR, or tar archive", EXTRACT),
     _row(rb"\x1f\x8b|\x28\xb5\x2f\xfd", "compressed twice", "Compress it once, with gzip or zstd."),
     _row(rb"\xff\xfe|\xfe\xff", "encoded in UTF-16 or UTF-32", "Save it as UTF-8."),
 )

@@ -1,5 +1,6 @@
 """Rows from JSON values: the file name, the class, and the probability of each, collected in blocks."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,16 @@ Row = tuple[bytes, str, str | None]
 
 
 class RecordParser:
-    """Parses objects with the same columns."""
+    """Parses objects with the same columns. `class_of_integer` returns the text of a class that is an integer."""
 
-    def __init__(self, columns: Columns, terms: FormatTerms, num_classes: int) -> None:
+    def __init__(
+        self, columns: Columns, terms: FormatTerms, num_classes: int, class_of_integer: Callable[[int], str] = str
+    ) -> None:
         self.columns = columns
         self._terms = terms
         self.assumptions = dict.fromkeys(columns.assumptions)
         self._num_classes = num_classes
+        self._class_of_integer = class_of_integer
 
     def parse(self, raw: dict[str, Any]) -> Row:
         """Return the name, class, and probability of an object; raise ValueError with the problem and the remedy."""
@@ -45,13 +49,14 @@ class RecordParser:
 
     def _parse_class(self, raw: dict[str, Any], key: str) -> tuple[str, str | None]:
         """Return the class of an object, and the probability if the value of the class includes one."""
-        value = raw.get(key)
+        value, probability = raw.get(key), None
         if isinstance(value, list | dict | float):
             top = top_class(value, self._num_classes)
             self.assumptions |= dict.fromkeys(top.assumptions)
-            raw, probability = {key: top.value}, top.probability
-            return self._text(raw, key), None if probability is None else str(probability)
-        return self._text(raw, key), None
+            value, probability = top.value, top.probability
+            raw = {key: value}
+        text = self._class_of_integer(value) if type(value) is int else self._text(raw, key)
+        return text, None if probability is None else str(probability)
 
     def _text(self, raw: dict[str, Any], key: str) -> str:
         if key not in raw:

@@ -19,6 +19,10 @@ NO_SCORES = "All scores are minus infinity. Write the scores of the model, or le
 FIRST_COUNTS = "Of several classes of an image, the first is the prediction."
 BEST_SCORE = "The predicted class is the one with the highest score."
 ONLY_COMPARED = "Errata derives no probabilities from lists of scores in JSON that are not probability distributions."
+AMBIGUOUS_PAIR = (
+    "With 2 classes, the list {values} can be scores, classes, or a class with its score. Write the class alone, or "
+    "write scores such as [0.0, 1.0]."
+)
 NAN = "The scores contain NaN. Replace NaN before you save them, for example with numpy.nan_to_num."
 _TEXT = r"""(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<plain>[^\s,\[\]{}()'"]+))"""
 _LIST = rf"^\s*[\[(]\s*{_TEXT}"
@@ -81,11 +85,16 @@ def _top_of_object(value: dict[str, Any], num_classes: int, depth: int) -> TopCl
 def _top_of_list(values: list[Any], num_classes: int, depth: int) -> TopClass:
     if not values:
         raise ValueError("The list of classes is empty. Write at least one class.")
+    if num_classes == 2 and _is_ambiguous_pair(values, depth):
+        raise ValueError(AMBIGUOUS_PAIR.format(values=values))
+    first = values[0]
+    has_score = depth > 0 and len(values) in (2, 3) and isinstance(values[-1], float)
+    if has_score and isinstance(first, int) and len(values) == 2:
+        return TopClass(first, _as_probability(values[-1]))
     if _are_scores(values, num_classes):
         return _best_of_scores(values, num_classes)
     check_distinct(values)
-    first = values[0]
-    if isinstance(first, str | int) and depth and len(values) in (2, 3) and isinstance(values[-1], float):
+    if isinstance(first, str | int) and has_score:
         return TopClass(first, _as_probability(values[-1]))  # [ID, name, score], as Keras decodes predictions
     top = top_class(first, num_classes, depth + 1)
     return TopClass(top.value, top.probability, top.assumptions or (FIRST_COUNTS,) * (len(values) > 1))
@@ -95,6 +104,16 @@ def _are_scores(values: list[Any], num_classes: int) -> bool:
     """Return whether values are scores. JavaScript writes a score of 1.0 as 1. [3, 0.9] is a class with its score."""
     kinds = {type(value) for value in values}
     return kinds == {float} or (kinds == {int, float} and (len(values) == num_classes or len(values) > 3))
+
+
+def _is_ambiguous_pair(values: list[Any], depth: int) -> bool:
+    """Return whether a list can be scores of 2 classes, but also classes or a class with its score.
+
+    JavaScript writes a score of 1.0 as 1. In another list, [1, 0.9] is a class with its score.
+    """
+    if len(values) != 2 or type(values[0]) is not int or type(values[1]) not in ((int,) if depth else (int, float)):
+        return False
+    return values[0] in (0, 1) and 0 <= values[1] <= 1
 
 
 def check_distinct(values: Sequence[Any]) -> None:

@@ -1,6 +1,6 @@
 """Validation of rows. The result has at most one prediction per image; for wrong rows, an error lists their lines."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
@@ -53,6 +53,7 @@ class Layout:
     classes: Mask | None = None  # (C,) classes that occur in the data set; None: all
     find_datasets: FindDatasets = lambda _: ()
     create_matcher: Callable[[], AnswerMatcher] | None = None  # for free-text answers; None: from the label space only
+    is_cancelled: Callable[[], bool] = lambda: False  # whether the upload was canceled
 
 
 def place_named(
@@ -115,7 +116,7 @@ class _Assembly:
         self._num_unknown = 0  # rows whose file name is not in the data set
         self._unknown_names: list[bytes] = []  # the first of these file names, at most MAX_SAMPLE
         self._one_based = OneBased(layout.label_space)
-        self._violations: list[Violation] = []
+        self._violations: list[Violation] = []  # the first by line, at most MAX_VIOLATIONS
         self._num_wrong = 0
         self._classes = ClassColumnParser(layout.label_space, terms)
         self._answers: AnswerCollector | None = None
@@ -140,7 +141,7 @@ class _Assembly:
 
     def add(self, block: NamedRows) -> None:
         """Add a block of rows."""
-        self._violations += block.wrong
+        self._add_violations(block.wrong)
         self._num_wrong += block.num_wrong
         self._assumptions |= dict.fromkeys(block.assumptions)
         if not len(block.names):
@@ -167,8 +168,7 @@ class _Assembly:
 
     def finish(self) -> Predictions:
         """Return the predictions, with class -1 for images without a row; raise InvalidRow if rows are wrong."""
-        first = sorted(self._violations, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]
-        violations = [replace(violation, unit=self._terms.row) for violation in first]
+        violations = [replace(violation, unit=self._terms.row) for violation in self._violations]
         if self._num_unknown > UNKNOWN_SHARE * self._count:
             self._check_other_dataset(violations)
         if self._num_wrong:
@@ -266,7 +266,7 @@ class _Assembly:
         """Return the number of each row's answer, (n,)."""
         if self._answers is None:
             create = self._layout.create_matcher or partial(AnswerMatcher, self._layout.label_space)
-            self._answers = AnswerCollector(create(), len(self._top1))
+            self._answers = AnswerCollector(create(), len(self._top1), self._layout.is_cancelled)
         encoded = block.classes.cast(pa.string()).dictionary_encode()
         return self._answers.number(encoded.dictionary.to_pylist()).take(np.asarray(encoded.indices))
 
@@ -324,10 +324,16 @@ class _Assembly:
         lines: NDArray[np.int64],
         rows: NDArray[np.intp],
     ) -> None:
-        """Add violations for the values of some rows."""
+        """Add violations for the values of some rows, in the order of their lines."""
         self._num_wrong += len(rows)
-        for row in rows[:MAX_VIOLATIONS]:
-            self._violations.append(Violation(field, describe(column[int(row)].as_py()), int(lines[row])))
+        rows = rows[:MAX_VIOLATIONS]
+        if len(self._violations) == MAX_VIOLATIONS:  # to describe an unknown class of many classes can take 0.5 s
+            rows = rows[lines[rows] < (self._violations[-1].line or 0)]
+        self._add_violations(Violation(field, describe(column[int(row)].as_py()), int(lines[row])) for row in rows)
+
+    def _add_violations(self, violations: Iterable[Violation]) -> None:
+        by_line = sorted([*self._violations, *violations], key=lambda violation: violation.line or 0)
+        self._violations = by_line[:MAX_VIOLATIONS]
 
     def _describe_class(self, value: object) -> str:
         return describe_class(value, self._layout.label_space)

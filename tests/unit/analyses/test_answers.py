@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from errata.errors import InvalidRequest, InvalidRow
+from errata.errors import InvalidRequest, InvalidRow, TruncatedUpload
 
 from service.analyses.error_table import ReportKind
 from service.analyses.images import ImageQuery, list_images
@@ -205,3 +205,11 @@ def test_long_answers_and_line_breaks_are_stored_as_one_short_line(
     assert answers is not None
     text = answers.text_of(0)
     assert text.startswith("well, this is hard") and len(text) <= 200
+
+
+@pytest.mark.parametrize("write", [write_csv, write_jsonl])
+def test_no_answers_are_matched_after_a_cancellation(
+    backend: Backend, rows: list[tuple[str, str]], write: Callable[[list[tuple[str, str]]], bytes]
+) -> None:
+    with pytest.raises(TruncatedUpload, match="canceled while its answers were matched"):
+        upload(backend.ports, AnalysisRequest("demo"), io.BytesIO(write(rows)), is_cancelled=lambda: True)

@@ -243,3 +243,14 @@ def test_reordered_rows_are_detected(original: float, other: float) -> None:
 @pytest.mark.parametrize(("original", "other"), [(0.8, 0.0), (0.8, 0.8), (0.0, 0.0), (0.001, 0.01), (0.75, 0.8)])
 def test_similar_accuracy_in_both_orders_passes_the_check(original: float, other: float) -> None:
     assert not reordered(original, other)
+
+
+@pytest.mark.parametrize("size", [1000, 90])
+def test_images_outside_a_subset_do_not_hide_reordered_rows(size: int) -> None:
+    subset = np.arange(1000) < size
+    targets = np.ones(1000, dtype=np.int16)
+    wrong, right = (Predictions(np.where(subset, value, -1).astype(np.int16), subset=subset) for value in (0, 1))
+
+    result = find_reordered_rows(targets, wrong, right)
+
+    assert result is not None and (result.top1_accuracy, result.other_accuracy) == (0.0, 1.0)

@@ -12,6 +12,7 @@ from unit.predictions.label_spaces import label_space_of
 from service.domain import AnswerOutcome, LabelSpace
 from service.predictions.answers.matcher import MAX_ANSWER, AnswerMapping, AnswerMatcher
 from service.taxonomy.imagenet_1k import imagenet_1k
+from service.taxonomy.nouns import Nouns
 
 GOLDEN_RETRIEVER, GOLDFISH, GREAT_WHITE = 207, 1, 2
 SPELLINGS: dict[str, Callable[[str], str]] = {
@@ -161,3 +162,20 @@ def test_the_mapping_file_has_priority() -> None:
 def test_no_class_is_found_in_a_hostile_answer_in_quadratic_time(matcher: AnswerMatcher, tmp_path: Path) -> None:
     for answer in ("a photo of " * 90, "the " * 250, "- " * 500, "s" * 1000, "i see " * 160):
         assert matcher.match(answer).outcome is AnswerOutcome.UNKNOWN
+
+
+@pytest.mark.parametrize("answer", ["hen " * 118, "".join(f"hen x{number} " for number in range(59))])
+def test_a_hostile_answer_needs_few_lookups_for_each_word(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    """The longest noun that begins with `hen` has 12 words."""
+    matcher, lookups, forms = AnswerMatcher(imagenet_1k()), 0, Nouns.forms
+
+    def count(nouns: Nouns, text: str) -> tuple[str, ...]:
+        nonlocal lookups
+        lookups += 1
+        return forms(nouns, text)
+
+    monkeypatch.setattr(Nouns, "forms", count)
+    for number in range(10):
+        matcher.match(f"x{number} {answer}")
+
+    assert lookups < 4 * 118

@@ -95,9 +95,25 @@ def test_an_image_without_a_row_has_no_class_and_no_probability(tmp_path: Path) 
 def test_a_name_with_a_folder_matches_the_full_path_or_the_file_name(tmp_path: Path) -> None:
     path = written(tmp_path, "file_name,predicted_class\na.jpg,1\nn01/b.jpg,2\nb.jpg,3\n")
 
-    assert top1_of(
-        load_precomputed(MODEL, path, imagenet_1k()), "n01/a.jpg", "x/y/a.jpg", "n01/b.jpg", "n02/b.jpg"
-    ) == [1, 1, 2, 3]
+    loaded = load_precomputed(MODEL, path, imagenet_1k())
+
+    assert top1_of(loaded, "x/y/a.jpg", "n01/b.jpg", "n02/b.jpg") == [1, 2, 3]
+
+
+def test_a_row_that_can_mean_several_images_is_rejected(tmp_path: Path) -> None:
+    loaded = load_precomputed(MODEL, written(tmp_path, "file_name,top1\n1.jpg,1\n2.jpg,2\n"), imagenet_1k())
+
+    with pytest.raises(InvalidUpload, match=r"'1\.jpg' can mean several images: 'cat/1\.jpg', 'dog/1\.jpg'\."):
+        top1_of(loaded, "cat/1.jpg", "cat/2.jpg", "dog/1.jpg")
+
+
+def test_scores_that_are_no_probabilities_are_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path, "file_name,top1,score\na,1,0.5\nb,2,12.5\n")
+
+    (piece,) = stored_predictions(load_precomputed(MODEL, path, imagenet_1k()), ["a", "b"])
+
+    assert piece.top1.tolist() == [1, 2]
+    assert piece.probability is not None and np.isnan(piece.probability).all()
 
 
 def test_a_class_may_be_an_index_an_id_or_a_name(tmp_path: Path) -> None:

@@ -451,3 +451,15 @@ def test_reading_stops_after_very_many_ragged_lines(small, write, monkeypatch) -
 
     with pytest.raises(InvalidRow, match=r"Line 2: Expected 2 columns, got 3: .* .and 4 more errors"):
         small.parse(write.lines("file_name,top1", *["a,b,c"] * 12))
+
+
+@pytest.mark.parametrize("end", ["\n", "\n\n", "\ne.jpg,4,n,n\n"])
+@pytest.mark.parametrize("line", ['a.jpg,1,ok "z,"y\nb.jpg,2,n,"q"', 'a.jpg,1,7","\nb.jpg,2,8","'])
+@pytest.mark.parametrize("before", ["", 'c.jpg,3,"a\rb","""x"""\n\nd.jpg,3,"x" y,y "z"\n'])
+def test_an_even_number_of_quotes_over_two_lines_is_rejected_with_its_line(
+    small, expected_error, before, line, end
+) -> None:
+    error = small.rejection(f"file_name,predicted_class,note,size\n{before}{line}{end}".encode())
+
+    assert expected_error.lines(error) == [2 + before.count("\n")]
+    assert "A quotation continues on the next line. Close each quotation on its line." in error.message

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import pickle
 import tarfile
@@ -386,3 +387,28 @@ def test_a_sample_of_the_unknown_names_is_looked_up(small, write) -> None:
         parse_upload(io.BytesIO(content), layout, RowOrder.UNSPECIFIED, 1 << 20)
 
     assert sizes == [100]
+
+
+def test_a_class_name_at_the_position_of_the_signature_of_tar_is_no_archive(small) -> None:
+    text = "file_name,predicted_class\n".ljust(251, "x") + ".jpg,custard apple\n"
+    assert text[257:262] == "ustar"
+
+    assert "tar archive" not in small.rejection(text.encode()).message
+
+
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_each_format_of_tar_archives_is_recognized(small, format) -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=format) as archive:
+        archive.addfile(tarfile.TarInfo("predictions.csv"))
+
+    assert "tar archive" in small.rejection(file.getvalue()).message
+
+
+def test_too_many_scores_in_text_have_a_remedy(small) -> None:
+    row = json.dumps({"file_name": small.names[0], "probs": [0.001] * 1000})
+
+    error = small.rejection(f"{row}\n".encode() * 200, max_bytes=1 << 24)
+
+    assert "The text of the file is larger than 1.1 MB" in error.message
+    assert "Write scores of all classes to a Parquet file." in error.message

@@ -1,8 +1,11 @@
 """JSON documents: the layouts of libraries are read, and errors name the right entries."""
 
+import io
 import json
 import math
+from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from errata.errors import ErrataError, InvalidRow, InvalidUpload, TooLarge, TruncatedUpload
 from hypothesis import given
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from service.domain import RowOrder
 from service.predictions.uploads import json as reader
+from service.predictions.uploads import parse_upload
 from service.predictions.uploads.json_reader import JsonReader
 
 TWELVE = list(range(100, 112))
@@ -36,6 +40,14 @@ LAYOUTS = {
     "columns of mappings": lambda small: {
         "filename": {str(row): name for row, name in enumerate(small.names)},
         "pred": {str(row): index for row, index in enumerate(TWELVE)},
+    },
+    "columns with others": lambda small: {
+        "target": dict.fromkeys(small.names, 3),
+        "filename": {str(row): name for row, name in enumerate(small.names)},
+        "size": [[1, 2]] * 12,
+        "pred": {str(row): index for row, index in enumerate(TWELVE)},
+        "model": "resnet50",
+        "accuracy": 0.5,
     },
     "samples": lambda small: {"info": {"a": [1, {"b": None}]}, "samples": records(small), "version": 3},
     "classes and labels": lambda small: {
@@ -141,6 +153,16 @@ def test_a_repeated_key_is_a_repeated_image(small, expected_error) -> None:
 )
 def test_damaged_documents_are_rejected(small, text, kind) -> None:
     assert isinstance(small.rejection(text.encode()), kind)
+
+
+def test_an_image_can_have_the_name_of_a_column(small) -> None:
+    names = [b"a.jpg", b"image", *(f"{number}.jpg".encode() for number in range(10))]
+    layout = replace(small.layout, names=pa.array(names, pa.binary()))
+    document = {name.decode(): [{"label": index, "score": 0.5}] for name, index in zip(names, TWELVE, strict=True)}
+
+    upload = parse_upload(io.BytesIO(json.dumps(document).encode()), layout, RowOrder.UNSPECIFIED, 1 << 20)
+
+    assert upload.predictions.top1.tolist() == TWELVE
 
 
 def test_far_more_values_than_images_are_rejected_before_they_are_all_read(small) -> None:
@@ -282,6 +304,18 @@ def test_ids_of_class_names_can_start_at_1(small) -> None:
     document = {"categories": categories, "labels": dict.fromkeys(small.names, 2)}
 
     assert small.top1(json.dumps(document).encode()) == [1] * 12
+
+
+@pytest.mark.parametrize("key", ["predicted_class", "answer"])
+def test_strings_are_no_positions_in_the_class_names_of_the_file(small, key) -> None:
+    samples = [{"file_name": name, key: str(index)} for name, index in small.rows(TWELVE)]
+
+    upload = small.parse(json.dumps({"classes": ["tench", "goldfish"], "samples": samples}).encode())
+
+    if key == "answer":
+        assert upload.predictions.answers.texts == tuple(map(str, TWELVE))
+    else:
+        assert upload.predictions.top1.tolist() == TWELVE
 
 
 def test_a_list_of_class_names_after_indices_is_rejected(small) -> None:

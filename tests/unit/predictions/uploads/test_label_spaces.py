@@ -1,6 +1,7 @@
 """Uploads for label spaces of 2 to 32,767 classes: matching of classes, and scores."""
 
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -229,3 +230,21 @@ def test_scores_of_another_number_of_classes_are_described_as_such(write, column
     message = message_of(write.npy(np.zeros((len(NAMES), columns), dtype=np.float32)), label_space(10))
 
     assert "one column for each class" in message and "one row for each image" not in message
+
+
+def test_pairs_of_a_class_and_its_score_are_no_scores_of_two_classes() -> None:
+    pairs = {name: [[number % 2, 0.875], [1 - number % 2, 0.125]] for number, name in enumerate(NAMES)}
+
+    predictions = parse(json.dumps(pairs).encode(), label_space(2)).predictions
+
+    assert predictions.top1.tolist() == [0, 1] * 20
+    assert predictions.probability is not None and set(predictions.probability.tolist()) == {0.875}
+
+
+@pytest.mark.parametrize("value", [[0, 1], [1, 0], [1, 0.9], [[0, 1], [1, 0]]])
+def test_a_list_that_can_be_scores_or_classes_of_two_classes_is_rejected(value) -> None:
+    rows = {name: [0.25, 0.75] for name in NAMES} | {NAMES[3]: value}
+
+    message = message_of(json.dumps(rows).encode(), label_space(2))
+
+    assert message.startswith("Entry 4: With 2 classes, the list [") and "such as [0.0, 1.0]" in message

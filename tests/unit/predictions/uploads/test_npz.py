@@ -282,3 +282,17 @@ def test_classes_of_other_names_are_read(small, write, name) -> None:
 
     assert upload.predictions.top1.tolist() == TWELVE.tolist()
     assert upload.assumptions == (f"The file's arrays: {name!r} as the classes.",)
+
+
+@pytest.mark.parametrize("key", ["filenames", "file_name", "Image", "paths"])
+@pytest.mark.parametrize("dtype", [str, bytes, object])
+def test_an_array_of_file_names_is_not_ignored(small, write, key, dtype) -> None:
+    error = small.rejection(write.npz(top1=TWELVE, **{key: np.array(small.names[::-1], dtype=dtype)}))
+
+    assert f"Array '{key}' has file names" in error.message and "CSV or Parquet" in error.message
+
+
+def test_an_array_with_the_key_of_file_names_but_without_file_names_is_ignored(small, write) -> None:
+    others = {"images": np.zeros((12, 2, 2, 3), dtype=np.uint8), "id": np.arange(12), "name": np.array("resnet50")}
+
+    assert sorted(small.top1(write.npz(top1=TWELVE, **others))) == TWELVE.tolist()

@@ -1,8 +1,9 @@
 """Validation: rows are matched to images in any order, and wrong and repeated rows are rejected."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from errata.errors import InvalidUpload
+from errata.errors import InvalidRow, InvalidUpload
 from example_counts import max_examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,10 @@ from hypothesis import strategies as st
 from service.domain import RowOrder
 from service.evidence.bundle import Bundle
 from service.evidence.manifest import Manifest
+from service.predictions.uploads import validation
+from service.predictions.uploads.rows import NamedRows
+from service.predictions.uploads.terms import CSV_TERMS
+from service.predictions.uploads.validation import place_named
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 TWELVE = list(range(100, 112))
@@ -236,3 +241,28 @@ def test_the_path_order_of_imagenet_is_that_of_sorted_paths(imagenet_real: Bundl
     assert [paths[image] for image in by_path] == sorted(paths)
     assert [names[image] for image in by_name] == sorted(names)
     assert len(names) == 50_000
+
+
+@pytest.mark.parametrize("size", [4, 100])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_only_wrong_rows_that_an_error_can_list_are_described(small, monkeypatch, size, reverse) -> None:
+    """The search of similar names takes up to 0.5 s for each description."""
+    described = []
+
+    def describe(value: object, _: object) -> str:
+        described.append(value)
+        return f"wrong {value}"
+
+    monkeypatch.setattr(validation, "describe_class", describe)
+    names = pa.array([small.names[0].encode()] * size, pa.binary())
+    blocks = [
+        NamedRows(names, pa.array([f"x{line}" for line in lines]), None, np.array(lines))
+        for lines in (range(start, start + size) for start in range(1, 10 * size, size))
+    ]
+
+    with pytest.raises(InvalidRow) as caught:
+        place_named(iter(blocks[::-1] if reverse else blocks), small.layout, CSV_TERMS)
+
+    assert [violation.line for violation in caught.value.violations] == [*range(1, 11)]
+    assert f"(and {10 * size - 1:,} more errors)" in caught.value.message
+    assert reverse or len(described) <= 12
