@@ -28,9 +28,9 @@ class Queue:
 
     def submit(self, id: str, owner: str, shards: int, model: str = "demo:m") -> str:
         self.clock.now += 1
-        spec = JobSpec(model, "demo", id.ljust(64, "0"), "i" * 64, shards, 1)
+        spec = JobSpec(model, "demo", id.ljust(64, "0"), "i" * 64, shards, 1, fresh=True)
         record = AnalysisRecord(id, AnalysisRequest("demo", model), "d", spec.evidence, self.clock.now, owner=owner)
-        job = self.store.submit(record, spec, fresh=True, limit=1000).job
+        job = self.store.submit(record, spec, limit=1000).job
         self.messages.extend((job, index) for index in range(shards))
         self.owners[job] = owner
         return job
@@ -141,7 +141,7 @@ def test_a_turn_that_is_a_day_old_is_forgotten(queue: Queue, clock: Clock) -> No
     clock.now += 86_401
     queue.deliver()
 
-    assert queue.store._reader.read(("ZRANGE", "errata:turns", 0, -1)) == [[b"B"]]
+    assert queue.store._backend.read([("ZRANGE", "errata:turns", 0, -1)]) == [[b"B"]]
 
 
 @pytest.mark.parametrize("seed", range(5))
