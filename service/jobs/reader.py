@@ -1,6 +1,5 @@
 """Reads jobs and analyses for queries. A read needs several round trips, so it is not atomic."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ from service.jobs import records
 from service.jobs.transaction import job_command, record_command, shard_command
 from service.jobs.transaction import waiting_command as waiting
 from service.jobs.transitions import AnalysisRecord, Job
-from service.key_value.commands import PREFIX, Backend, pairs, texts
+from service.key_value.commands import PREFIX, Backend, number, texts
 
 BATCH = 200  # records per call, so that Redis can serve other clients between two calls
 MAX_LOGGED = 1000  # damaged records that the reader remembers, so that each is logged once
+OPEN_JOBS = f"{PREFIX}open:jobs"
 ATTEMPTS = 3  # attempts to read a job that ends meanwhile
 _log = structlog.get_logger()
 Value = TypeVar("Value")
@@ -90,10 +90,11 @@ class Reader:
     ) -> dict[str, Snapshot | Unreadable]:
         """Return each analysis by its id, or the error if the analysis is unreadable."""
         commands = [(*record_command(analysis_id), "entry") for analysis_id in ids]
-        *replies, open_jobs = self._backend.read([*commands, ("ZRANGE", f"{PREFIX}open:jobs", 0, -1, "WITHSCORES")])
+        replies = self._backend.read(commands)
         entries = {id: _try(records.read_record, id, reply) for id, reply in zip(ids, replies, strict=True)}
-        jobs = self._jobs(sorted({entry.job for entry in entries.values() if isinstance(entry, AnalysisRecord)}))
-        created = sorted(score for _, score in pairs(open_jobs))
+        job_ids = sorted({entry.job for entry in entries.values() if isinstance(entry, AnalysisRecord)})
+        ranks = dict(zip(job_ids, self._backend.read([("ZRANK", OPEN_JOBS, id) for id in job_ids]), strict=True))
+        jobs = self._jobs(job_ids)
         results: dict[str, Snapshot | Unreadable] = {}
         ended = []
         for analysis_id, entry in entries.items():
@@ -107,8 +108,7 @@ class Reader:
             elif job is None and not entry.state.is_final and attempts > 1:
                 ended.append(analysis_id)  # it has ended since its record was read
             else:
-                position = 0 if job is None else bisect_left(created, job.created)
-                results[analysis_id] = Snapshot(entry, job, position, num_workers, now)
+                results[analysis_id] = Snapshot(entry, job, int(number(ranks[entry.job])), num_workers, now)
         return results | (self._snapshots(ended, now, num_workers, attempts - 1) if ended else {})
 
     def _jobs(self, ids: Sequence[str], attempts: int = ATTEMPTS) -> dict[str, Job | Unreadable]:
