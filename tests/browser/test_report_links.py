@@ -30,6 +30,11 @@ def row_of(page: Page, name: str, chart: str = "breakdown") -> str:
     )
 
 
+def shown(number: int) -> re.Pattern[str]:
+    """Return a pattern of the line above the table for a number of errors. A link changes the line some time later."""
+    return re.compile(rf" of {number:,}$")
+
+
 @pytest.fixture(scope="module")
 def types(site: Site, imagenet_real: Bundle) -> np.ndarray:
     """The error type of each judged image; 0 for problematic images, (N,)."""
@@ -90,8 +95,8 @@ def test_bar_in_a_file_sets_the_filters_and_scrolls_to_the_table(
         ("all images, class overlap", ErrorType.CLASS_OVERLAP, True),  # a bar of about a pixel
     ):
         page.click(row_of(page, name))
-        assert page.input_value("#errors-filters [name=type]") == kind.key
-        assert count(page.inner_text("#errors-count")) == ((types == kind.id) & mask).sum()
+        expect(page.locator("#errors-filters [name=type]")).to_have_value(kind.key)
+        expect(page.locator("#errors-count")).to_have_text(shown(((types == kind.id) & mask).sum()))
         assert 0 <= page.locator("#errors").bounding_box()["y"] < 200  # type: ignore[index]
     assert page.input_value("#errors-filters [name=group]") == ""
     page.go_back()
@@ -107,7 +112,7 @@ def test_bar_in_a_file_works_by_keyboard(report: OpenPage, types: np.ndarray) ->
     assert tip.inner_text().startswith("all images, spurious correlation: ")
     page.keyboard.press("Enter")
     expected = (types == ErrorType.SPURIOUS_CORRELATION.id).sum()
-    expect(page.locator("#errors-count")).to_have_text(re.compile(rf" of {expected:,}$"))
+    expect(page.locator("#errors-count")).to_have_text(shown(expected))
     expect(page.locator("#errors-count")).to_be_focused()
 
 
@@ -138,7 +143,7 @@ def test_links_of_tables_in_a_file_show_as_many_errors_as_they_say(report: OpenP
         expected = link.inner_text().split()[0].replace(",", "")
         filters = link.get_attribute("data-filters")
         link.click()
-        assert count(page.inner_text("#errors-count")) == int(expected), filters
+        expect(page.locator("#errors-count"), filters).to_have_text(shown(int(expected)))
 
 
 def test_link_without_javascript_leads_to_the_errors(chromium: Browser, site: Site) -> None:
@@ -175,7 +180,7 @@ def test_heat_map_agrees_with_its_table_and_with_the_errors(report: OpenPage) ->
     expected = dict(zip(("class", "predicted"), texts[0][:2], strict=True))
     for name, text in expected.items():
         selected = page.locator(f"#errors-filters [name={name}] option:checked")
-        assert selected.inner_text() == text
+        expect(selected).to_have_text(text)
     assert count(page.inner_text("#errors-count")) >= int(texts[0][2])
 
 
@@ -240,9 +245,10 @@ def test_contents_work_without_javascript(chromium: Browser, site: Site) -> None
         assert view.page.url.endswith("#errors")
 
 
-def test_contents_keep_the_filters(report: OpenPage) -> None:
+def test_contents_keep_the_filters(report: OpenPage, types: np.ndarray) -> None:
     page = report.page
     page.click(row_of(page, "all images, model failure"))
+    expect(page.locator("#errors-count")).to_have_text(shown((types == ErrorType.MODEL_FAILURE.id).sum()))
     before = page.inner_text("#errors-count")
     page.locator(f"{LIST} a[href='#breakdown']").click()
     page.locator(f"{LIST} a[href='#errors']").click()
