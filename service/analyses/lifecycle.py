@@ -8,7 +8,7 @@ from errata.errors import NewerRecord, NotReady, Unavailable
 from service.analyses import queries
 from service.analyses.audit import record_change
 from service.analyses.ports import Ports, Stores
-from service.analyses.submit import build_job_spec, finish_submission
+from service.analyses.submit import build_job_spec, start_job
 from service.caller import CALLER
 from service.domain import Analysis, AuditAction, State
 from service.jobs.transitions import AnalysisRecord
@@ -62,7 +62,8 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
     if submission is None:
         raise NotReady(f"Cannot retry analysis {before.id}: it was retried already.", field="name")
     _log.info("analysis retried", analysis=before.id, job=submission.job)
-    analysis = finish_submission(ports, submission, spec)
+    start_job(ports, submission, spec)
+    analysis = queries.get(ports.stores, before.id)
     record_change(ports.stores, AuditAction.RETRY, analysis)
     return analysis
 

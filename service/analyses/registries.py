@@ -16,7 +16,7 @@ from service.analyses.owner_guard import acting_for
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports, Stores
 from service.analyses.request import HOOK_PREFIX, MAX_TEXT
-from service.analyses.submit import submit
+from service.analyses.submit import accept
 from service.analyses.write_back import WriteBack
 from service.domain import (
     REGISTRY_OWNER,
@@ -190,7 +190,7 @@ def _apply_rule(ports: Ports, registry: Registry, rule: RegistryRule, event: Reg
     )
     before = ports.stores.clock()
     try:
-        analysis = submit(ports, request, REGISTRY_OWNER + registry.id, _delivery(registry, rule, event))
+        analysis = accept(ports, request, REGISTRY_OWNER + registry.id, _delivery(registry, rule, event))
     except (AlreadyExists, AnalysisNotFound):  # requested before, with another baseline, or deleted since
         return EventResult.REPEATED
     return EventResult.REPEATED if analysis.create_time < before else EventResult.QUEUED

@@ -15,6 +15,7 @@ from service.analyses.upload import check_capacity, check_same_body, request_id_
 from service.analyses.waiting import install_remedy
 from service.caller import CALLER, visible_owner
 from service.domain import Analysis, AnalysisRequest, class_lines
+from service.jobs.reader import Snapshot
 from service.jobs.store import Outcome, Submission
 from service.jobs.transitions import AnalysisRecord, JobSpec
 from service.predictions.model_id import HUB_SOURCES, ModelId, parse_model_id
@@ -42,13 +43,22 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         QuotaExceeded: Too many analyses of the caller are open.
         Unavailable: The hub of the model is unavailable.
     """
+    analysis = accept(ports, request, owner, delivery)
+    return analysis if analysis.state.is_final else queries.get(ports.stores, analysis.id)
+
+
+def accept(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: str = "") -> Analysis:
+    """Do the same as `submit`, but return a new analysis as it was queued, without reading the job store again.
+
+    Meanwhile, a worker may have ended it, and the end of a registry's analysis may have deleted it.
+    """
     with tracing.span("submit", attributes={"errata.dataset": request.dataset, "errata.model": request.model}):
-        analysis = _submit(ports, request, owner, delivery)
+        analysis = _accept(ports, request, owner, delivery)
         tracing.set_attributes({"errata.analysis": analysis.id})
     return analysis
 
 
-def _submit(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -> Analysis:
+def _accept(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -> Analysis:
     requests.check(request, owner)
     if request.gate_baseline:
         queries.get(ports.stores, request.gate_baseline)  # raises if the baseline does not exist
@@ -83,14 +93,16 @@ def _submit(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
         job=submission.job,
         model=spec.model,
     )
-    try:
-        analysis = finish_submission(ports, submission, spec)
-    except AnalysisNotFound as error:
-        if submission.outcome is Outcome.REPEATED and visible_owner() is not None:  # perhaps of another owner
-            raise request_id_conflict(request.request_id) from error
-        raise
-    if submission.outcome in (Outcome.NEW, Outcome.JOINED):
-        record_creation(ports.stores, analysis, spec.model)
+    start_job(ports, submission, spec)
+    if submission.outcome is Outcome.REPEATED:
+        try:
+            return queries.get(ports.stores, submission.analysis)
+        except AnalysisNotFound as error:
+            if visible_owner() is not None:  # perhaps of another owner
+                raise request_id_conflict(request.request_id) from error
+            raise
+    analysis = queries.to_analysis(Snapshot(record, None, 0, 0, record.created))
+    record_creation(ports.stores, analysis, spec.model)
     return analysis
 
 
@@ -131,8 +143,8 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
     )
 
 
-def finish_submission(ports: Ports, submission: Submission, spec: JobSpec) -> Analysis:
-    """Send the shards of a new job, and return the analysis; raise TooBusy if too many analyses are open."""
+def start_job(ports: Ports, submission: Submission, spec: JobSpec) -> None:
+    """Send the shards of a new job; raise an error if the submission was refused."""
     if submission.outcome is Outcome.FULL:
         raise TooBusy(
             f"Too many open analyses ({submission.open} of {ports.limits.max_open}). Try again later.",
@@ -147,7 +159,6 @@ def finish_submission(ports: Ports, submission: Submission, spec: JobSpec) -> An
         )
     if submission.outcome is Outcome.NEW:
         ports.models.send_shards(submission.job, spec.num_shards)
-    return queries.get(ports.stores, submission.analysis)
 
 
 def _check_offered(offers: Sequence[str], model: ModelId) -> None:

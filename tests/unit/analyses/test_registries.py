@@ -12,8 +12,18 @@ from service.analyses import queries
 from service.analyses.judge import judge_job
 from service.analyses.ports import Limits, Ports, Workers
 from service.analyses.registries import EventResult, find_newest, handle_event, poll
-from service.analyses.write_back import WriteBack
-from service.domain import Action, Analysis, AnalysisFilter, ModelInfo, Predictions, RegistryEvent, RegistryRule, State
+from service.analyses.write_back import WriteBack, write_back
+from service.domain import (
+    Action,
+    Analysis,
+    AnalysisFilter,
+    Failure,
+    ModelInfo,
+    Predictions,
+    RegistryEvent,
+    RegistryRule,
+    State,
+)
 from service.jobs.transitions import ShardResult, WorkerOffer
 
 from .conftest import MODEL, Backend
@@ -66,7 +76,7 @@ class FakeRegistry:
         return iter(self.all_events)
 
     def write(self, result: WriteBack) -> None:
-        raise AssertionError("no result is written in these tests")
+        raise ModelNotFound("the version was deleted")
 
     def set_alias(self, alias: str, version: str, model: str = "net", delivery: str = "") -> RegistryEvent:
         """Set an alias, and return its event."""
@@ -108,6 +118,22 @@ def finish(backend: Backend) -> None:
 
 
 # rules
+
+
+def test_an_event_is_queued_even_if_its_analysis_ends_and_is_deleted_at_once(backend: Backend) -> None:
+    ports = backend.ports
+
+    def fail_at_once(job_id: str, count: int) -> None:
+        token = backend.store.claim_shard(job_id, 0, "w", 20.0).fencing_token
+        assert backend.store.fail_job(job_id, 0, token, Failure("MODEL_NOT_FOUND", "the version was deleted"))
+        for item in backend.store.due_outbox_items(60.0):
+            write_back(ports, {"prod": registry}, item)
+
+    registry = FakeRegistry([CREATED])
+    replaced = replace(ports, models=replace(ports.models, send_shards=fail_at_once))
+    assert handle_event(replaced, registry, created("1")) is EventResult.QUEUED
+    assert handle_event(replaced, registry, created("1")) is EventResult.REPEATED
+    assert list_created(backend) == []
 
 
 def test_an_event_of_a_mutable_name_is_an_analysis_of_its_version(backend: Backend) -> None:
