@@ -164,11 +164,22 @@ def _space(rows: Sequence[Mapping[str, str]]) -> label_space.Space:
 
 
 def _unambiguous_texts(space: label_space.Space, index: int) -> list[str]:
-    """Return the texts that identify a class: all but those that mean several classes."""
+    """Return the texts that identify a class: all but those that mean several classes, also in another case."""
     texts = [space.ids[index], space.names[index], *space.synonyms[index], str(index)]
-    unambiguous = [text for text in texts if label_space.candidates(space, text) == {index}]
+    unambiguous = [
+        text
+        for text in texts
+        if label_space.candidates(space, text) == {index}
+        and (text == space.ids[index] or _fold(text) not in _folded_texts(space, except_for=index))
+    ]
     assume(unambiguous)
     return unambiguous
+
+
+def _folded_texts(space: label_space.Space, except_for: int) -> set[str]:
+    """Return the IDs, names, and synonyms of all classes but one, in lower case."""
+    others = [index for index in range(len(space.ids)) if index != except_for]
+    return {_fold(text) for i in others for text in (space.ids[i], space.names[i], *space.synonyms[i])}
 
 
 def _fold(text: str) -> str:
