@@ -43,7 +43,8 @@ class Labels:
     def contain(self, classes: Classes) -> Mask:
         """Return whether the class given for each sample is a label of the sample, (N,); classes: (N,)."""
         result = np.zeros(len(classes), dtype=bool)
-        result[self.samples[self.classes == classes[self.samples]]] = True
+        matches = np.flatnonzero(self.classes == classes.take(self.samples))  # half as long as selecting with a mask
+        result[self.samples.take(matches)] = True
         return result
 
     def rows(self, start: int, stop: int) -> "Labels":

@@ -37,7 +37,7 @@ def judge(table: Bytes, top1: Classes) -> Bytes:
     """
     positions = np.arange(0, table.size, table.shape[1])
     positions += top1
-    verdicts = table.reshape(-1)[positions]
+    verdicts = table.reshape(-1).take(positions, mode="wrap")  # without a check of each position
     verdicts[top1 < 0] = 0
     return verdicts
 
