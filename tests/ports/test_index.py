@@ -217,6 +217,22 @@ def test_an_index_is_built_from_an_archive(request: pytest.FixtureRequest, tmp_p
     index.close()
 
 
+def test_an_added_analysis_is_found_at_once_and_so_is_its_replacement(index: AnalysisIndex) -> None:
+    index.add([make_record(make_analysis("a1", owner="alice")), make_record(make_analysis("a2", owner="bob"))])
+    assert index.contained(["a1", "a3"]) == {"a1"}
+    assert index.find(AnalysisFilter(owner="carol"), NEWEST_FIRST, None, 9) == []
+    assert [found.id for found in index.find(AnalysisFilter(owner="alice"), NEWEST_FIRST, None, 9)] == ["a1"]
+
+    index.add([make_record(make_analysis("a1", owner="carol"))])
+    assert index.find(AnalysisFilter(owner="alice"), NEWEST_FIRST, None, 9) == []
+    assert [found.owner for found in index.find(AnalysisFilter(owner="carol"), NEWEST_FIRST, None, 9)] == ["carol"]
+    index.add([make_record(make_analysis("a1", owner="bob"))])
+    assert index.count(AnalysisFilter(owner="bob")) == 2
+    index.add([make_record(make_analysis("a3"))])
+    index.remove(["a3"])
+    assert index.ids() == {"a1", "a2"}
+
+
 def test_the_version_grows_with_each_change(index: AnalysisIndex) -> None:
     versions = [index.version]
     index.add([make_record(make_analysis("a1"))])

@@ -9,6 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+from errata.errors import Unavailable
+
 from service.archive.index.conditions import MAX_COUNTED, Start, make_query
 from service.archive.index.database import Database
 from service.archive.index.schema import (
@@ -26,11 +29,16 @@ from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, Cursor, Model
 
 Result = TypeVar("Result")
 VARIABLES = 1000  # ids per statement
+DELAY_SECONDS = 0.1  # maximum time until added analyses are written
 MAX_REMOVED = 10_000  # maximum number of removed ids to remember, which a comparison in progress must not add again
+_log = structlog.get_logger()
 
 
 class SqliteIndex:
     """An index in a file that only this process uses.
+
+    `add` collects analyses. They are written together: by the next call that depends on them, or after DELAY_SECONDS.
+    Therefore, the caller of `add` does not wait for the file, and each query still finds all added analyses.
 
     Args:
         path: The file.
@@ -38,6 +46,8 @@ class SqliteIndex:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self._added: list[Record] = []  # not yet in the file
+        self._timer: threading.Timer | None = None  # writes them
         self._archive_id: str | None = None  # None: not bound yet
         self._is_complete = False
         self._version = 0
@@ -89,6 +99,8 @@ class SqliteIndex:
         self, analysis_filter: AnalysisFilter, order: Order, after: Cursor | None, limit: int
     ) -> Sequence[Analysis]:
         """Return the first analyses after a position that match a filter."""
+        if any(analysis_filter.matches(record.analysis) for record in [*self._added]):
+            self.write_added()
 
         def select(connection: sqlite3.Connection) -> list[Analysis]:
             query = make_query(analysis_filter, order, partial(_count, connection))
@@ -103,7 +115,10 @@ class SqliteIndex:
                 )
             return [unpack_document(documents[analysis_id]) for analysis_id in ids if analysis_id in documents]
 
-        return self._read(select, [])
+        found: Sequence[Analysis] = self._read_file(select, [])
+        if self._added_ids() & {analysis.id for analysis in found}:  # an analysis was replaced
+            found = self._read(select, [])
+        return found
 
     def count(
         self,
@@ -137,7 +152,10 @@ class SqliteIndex:
                 for row in connection.execute(f"SELECT id FROM analyses WHERE id IN ({_marks(some)})", some)  # noqa: S608
             }
 
-        return self._read(select, set()) if analysis_ids else frozenset()
+        if not analysis_ids or self._archive_id is None:
+            return frozenset()
+        added = self._added_ids().intersection(analysis_ids)
+        return added | self._read_file(select, added)
 
     def num_by_dataset(self) -> Mapping[str, int]:
         """Return the number of analyses of each data set."""
@@ -170,6 +188,7 @@ class SqliteIndex:
 
     def ids(self) -> Set[str]:
         """Return the ids of all analyses."""
+        self.write_added()
         return self._database.read(lambda connection: {row[0] for row in connection.execute("SELECT id FROM analyses")})
 
     def add(self, records: Sequence[Record]) -> None:
@@ -177,11 +196,35 @@ class SqliteIndex:
         with self._lock:
             for record in records:
                 self._removed.pop(record.analysis.id, None)
-            self._insert(records)
+            self._added += records
+            if self._timer is None:
+                self._timer = threading.Timer(DELAY_SECONDS, self.write_added)
+                self._timer.daemon = True
+                self._timer.start()
+        self._changed()
+
+    def write_added(self) -> None:
+        """Write the added analyses."""
+        if self._added:  # until they are written, so that a query waits for another thread that writes them
+            with self._lock:
+                self._write_added()
+
+    def _write_added(self) -> None:
+        """Write the added analyses; the caller has the lock. After an error, the next comparison adds them."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            self._insert([*{record.analysis.id: record for record in self._added}.values()])
+        except Unavailable as error:
+            _log.warning("analyses not indexed", count=len(self._added), error=error.message)
+        finally:
+            self._added.clear()
 
     def add_missing(self, records: Sequence[Record]) -> None:
         """Add analyses that were read from the archive, unless they were added or removed meanwhile."""
         with self._lock:
+            self._write_added()
             present = self._database.read(
                 lambda connection: {
                     record.analysis.id
@@ -190,6 +233,7 @@ class SqliteIndex:
                 }
             )
             self._insert([record for record in records if record.analysis.id not in present | self._removed.keys()])
+        self._changed()
 
     def forget_removed(self) -> None:
         """Forget which ids were removed, so that `add_missing` adds them if the archive has them again.
@@ -207,11 +251,13 @@ class SqliteIndex:
                 self._removed[analysis_id] = None
             while len(self._removed) > MAX_REMOVED:
                 self._removed.popitem(last=False)
+            self._write_added()
             self._database.write(lambda connection: _delete(connection, analysis_ids))
         self._changed()
 
     def close(self) -> None:
-        """Close the file."""
+        """Write the added analyses, and close the file."""
+        self.write_added()
         self._database.close()
 
     def _insert(self, records: Sequence[Record]) -> None:
@@ -229,9 +275,17 @@ class SqliteIndex:
             connection.executemany("INSERT INTO documents VALUES (?, ?)", documents)
 
         self._database.write(insert)
-        self._changed()
+
+    def _added_ids(self) -> set[str]:
+        return {record.analysis.id for record in [*self._added]}
 
     def _read(self, select: Callable[[sqlite3.Connection], Result], empty: Result) -> Result:
+        """Return what a query finds, also among the added analyses."""
+        self.write_added()
+        return self._read_file(select, empty)
+
+    def _read_file(self, select: Callable[[sqlite3.Connection], Result], empty: Result) -> Result:
+        """Return what a query finds in the file; `empty` before the index is bound to an archive."""
         return empty if self._archive_id is None else self._database.read(select)
 
     def _changed(self) -> None:

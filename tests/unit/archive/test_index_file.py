@@ -6,9 +6,10 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def filled(path: Path, count: int = 50) -> SqliteIndex:
     index = SqliteIndex(path)
     index.bind(ARCHIVE)
     index.add([make_record(make_analysis(f"a{number:03}", number)) for number in range(count)])
+    index.write_added()
     index.mark(is_complete=True)
     return index
 
@@ -132,6 +134,7 @@ def no_free_descriptors() -> Iterator[None]:
 
 def test_a_file_that_cannot_be_opened_for_lack_of_descriptors_is_not_replaced(path: Path) -> None:
     index = filled(path)
+    assert index.count(ALL) == 50
     index._database._idle.pop().close()  # as if another thread read at the same time
 
     with no_free_descriptors(), pytest.raises(Unavailable, match="unable to open database file"):
@@ -170,14 +173,46 @@ def test_a_file_of_the_same_archive_is_used_again_and_one_of_another_archive_is_
     assert index.ids() == set()
 
 
-def test_an_index_that_cannot_be_written_is_unavailable_and_still_answers(path: Path) -> None:
+def test_an_index_that_cannot_be_written_reports_this_and_still_answers(path: Path) -> None:
     index = filled(path)
     index._database._writer.execute("PRAGMA max_page_count = 1")  # as if the disk were full
+    records = [make_record(make_analysis(f"b{number:03}")) for number in range(500)]
 
+    index.add(records)
+    with structlog.testing.capture_logs() as log:
+        assert len(index.find(ALL, NEWEST_FIRST, None, 100)) == 50
+
+    assert [(event["event"], event["count"]) for event in log] == [("analyses not indexed", 500)]
     with pytest.raises(Unavailable):
-        index.add([make_record(make_analysis(f"b{number:03}")) for number in range(500)])
+        index.add_missing(records)
 
-    assert len(index.find(ALL, NEWEST_FIRST, None, 100)) == 50
+
+def test_added_analyses_are_written_together_without_a_query(path: Path) -> None:
+    index = filled(path, 1)
+    writes = []
+    insert = index._insert
+    index._insert = lambda records: writes.append(len(records)) or insert(records)  # type: ignore[method-assign]
+
+    for number in range(1, 4):
+        index.add([make_record(make_analysis(f"a{number:03}"))])
+    index.add([make_record(make_analysis("a003", owner="newer"))])
+    until = time.monotonic() + 10
+    while index._added and time.monotonic() < until:
+        time.sleep(0.01)
+
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT id, owner FROM analyses ORDER BY id").fetchall()
+    assert rows == [("a000", ""), ("a001", ""), ("a002", ""), ("a003", "newer")]
+    assert len(writes) <= 2
+    assert sum(writes) <= 4  # 3 unless the last analysis came after the first write
+
+
+def test_closing_writes_the_added_analyses(path: Path) -> None:
+    index = filled(path, 1)
+    index.add([make_record(make_analysis("a001"))])
+    index.close()
+
+    assert SqliteIndex(path).ids() == {"a000", "a001"}
 
 
 @pytest.mark.slow
