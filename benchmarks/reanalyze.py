@@ -15,8 +15,7 @@ from service.analyses import request as requests
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.ports import Ports
 from service.analyses.reanalyze_all import reanalyze_all
-from service.archive.archive import FileArchive
-from service.archive.files import open_files
+from service.archive.archive import open_archive
 from service.archive.index import SqliteIndex
 from service.archive.indexed import IndexedArchive
 from service.bootstrap.wiring import make_ports
@@ -75,11 +74,12 @@ def _time(call: Callable[[], object]) -> float:
 def _make_ports(folder: Path) -> Ports:
     settings = read_settings({}, data_dir=folder / "data", archive=str(folder / "archive"))
     index = SqliteIndex(folder / "index.sqlite")
-    archive = IndexedArchive(FileArchive(open_files(settings.archive_location)), index)
+    archive = open_archive(settings.archive_location)
     index.bind(archive.id())
     index.mark(is_complete=True)
     store = InMemoryJobStore(time.time)
-    return make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))
+    indexed, engine = IndexedArchive(archive, index), Engine(local_broker, store)
+    return make_ports(settings, store, indexed, archive.events, engine, Metrics(CollectorRegistry()))
 
 
 def _make_uploads(bundle: Bundle) -> Iterator[Predictions]:

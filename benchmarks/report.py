@@ -21,8 +21,7 @@ from service.analyses.judge import JudgedAnalysis, compute_summary, compute_verd
 from service.analyses.ports import Ports
 from service.analyses.report import build_view
 from service.analyses.trend import TrendRequest, trend
-from service.archive.archive import FileArchive
-from service.archive.files import open_files
+from service.archive.archive import open_archive
 from service.archive.index import SqliteIndex
 from service.archive.indexed import IndexedArchive
 from service.bootstrap.wiring import make_ports
@@ -93,9 +92,10 @@ def _make_ports(folder: Path) -> Ports:
     settings = read_settings({"ERRATA_DATA_DIR": str(folder)})
     store = InMemoryJobStore(lambda: 0.0)
     index = SqliteIndex(folder / "index.sqlite")
-    archive = IndexedArchive(FileArchive(open_files(settings.archive_location)), index)
+    archive = open_archive(settings.archive_location)
     index.bind(archive.id())
-    return make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))
+    indexed, engine = IndexedArchive(archive, index), Engine(local_broker, store)
+    return make_ports(settings, store, indexed, archive.events, engine, Metrics(CollectorRegistry()))
 
 
 def _judge(bundle: Bundle, seed: int, title: str) -> JudgedAnalysis:

@@ -5,13 +5,10 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
-
-MAX_THREADS = 8  # that wait until files are on the disk, besides the thread of the caller
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -38,19 +35,14 @@ def temporary_file_beside(path: Path, content: bytes) -> Iterator[Path]:
 
 @contextmanager
 def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[Path]]:
-    """Write each content to a temporary file on the disk, in the folder of its path; remove the files at the end.
-
-    The caller's thread waits for the first file, and one thread waits for each other file. A file system with a journal
-    then commits the files together, so that two files take as long as one.
-    """
+    """Write each content to a temporary file on the disk, in the folder of its path; remove the files at the end."""
     with ExitStack() as stack:
         files = [stack.enter_context(_temporary_file(path, content)) for path, content in contents.items()]
-        descriptors = [file.fileno() for file in files]
-        with ThreadPoolExecutor(MAX_THREADS) as pool:  # starts no thread for a single file
-            others = pool.map(os.fsync, descriptors[1:])
-            for descriptor in descriptors[:1]:
-                os.fsync(descriptor)
-            list(others)  # raises the errors
+        if hasattr(os, "posix_fadvise"):
+            for file in files[1:]:  # starts to write it, so that a journal can commit several files together
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        for file in files:
+            os.fsync(file.fileno())
         yield [Path(file.name) for file in files]
 
 

@@ -9,7 +9,7 @@ import hashlib
 import heapq
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -72,30 +72,23 @@ def record_change(
         required: Whether to raise Unavailable if the archive cannot be written. By default, the event is then only in
             the log of the service, so that the service continues while the archive is unavailable.
     """
-    described = {"owner": analysis.owner, "title": analysis.title, **(details or {})}
-    event = AuditEvent(
-        "",
-        stores.clock(),
-        actor or _actor(),
-        action,
-        analysis.request.dataset,
-        analysis.evidence,
-        {name: value for name, value in described.items() if value},
-        analysis.id,
-    )
-    _append(stores, event, required=required)
+    _append(stores, _event_of(stores, action, analysis, details or {}, actor), required=required)
 
 
 def record_creation(stores: Stores, analysis: Analysis, model: str = "") -> None:
-    """Add an event about a new analysis, as `record_change` does. The actor is its registry, or else the caller."""
+    """Add an event about a new analysis, as `record_change` does."""
+    _append(stores, creation_of(stores, analysis, model))
+
+
+def creation_of(stores: Stores, analysis: Analysis, model: str = "") -> AuditEvent:
+    """Return the event about a new analysis. The actor is its registry, or else the caller."""
     actor = analysis.owner if analysis.owner.startswith(REGISTRY_OWNER) else ""
-    record_change(stores, AuditAction.CREATE, analysis, {"model": model}, actor=actor)
+    return _event_of(stores, AuditAction.CREATE, analysis, {"model": model}, actor)
 
 
 def record_review(stores: Stores, dataset: str, evidence: str, image: str, review_id: str) -> None:
     """Add an event about a review that the caller wrote."""
-    details = {"image": image, "review": review_id}
-    _append(stores, AuditEvent("", stores.clock(), _actor(), AuditAction.REVIEW, dataset, evidence, details))
+    _append(stores, _event(stores, AuditAction.REVIEW, dataset, evidence, {"image": image, "review": review_id}))
 
 
 def record_gate(stores: Stores, analysis: Analysis, policy: str, result: GateResult) -> None:
@@ -149,18 +142,50 @@ def _position(event: AuditEvent) -> Position:
     return event.time, event.id
 
 
+def _event_of(
+    stores: Stores, action: AuditAction, analysis: Analysis, details: Mapping[str, str], actor: str
+) -> AuditEvent:
+    """Return an event about an analysis."""
+    described = {"owner": analysis.owner, "title": analysis.title, **details}
+    details = {name: value for name, value in described.items() if value}
+    return _event(stores, action, analysis.request.dataset, analysis.evidence, details, analysis.id, actor)
+
+
+def _event(
+    stores: Stores,
+    action: AuditAction,
+    dataset: str,
+    evidence: str,
+    details: Mapping[str, str],
+    analysis: str = "",
+    actor: str = "",
+) -> AuditEvent:
+    """Return an event of this time with a new ID; an empty `actor` is the caller."""
+    now = stores.clock()
+    time = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as in the ID
+    event_id = _id_prefix(time) + secrets.token_hex(10)
+    return AuditEvent(event_id, time, actor or _actor(), action, dataset, evidence, details, analysis)
+
+
 def _append(stores: Stores, event: AuditEvent, *, required: bool = False) -> None:
-    time = event.time.replace(microsecond=event.time.microsecond // 1000 * 1000)  # as in the ID
-    stored = replace(event, id=_id_prefix(time) + secrets.token_hex(10), time=time)
-    fields = {"actor": stored.actor, "action": stored.action.value, "analysis": stored.analysis}
     try:
         if stores.events is not None:
-            stores.events.append(stored)
-        _log.info("audit", dataset=stored.dataset, **fields)
+            stores.events.append(event)
+        log_event(event)
     except Unavailable as error:
-        _log.error("audit event not stored", error=error.message, details=dict(stored.details), **fields)
+        _log.error("audit event not stored", error=error.message, details=dict(event.details), **_log_fields(event))
         if required:
             raise
+
+
+def log_event(event: AuditEvent) -> None:
+    """Log a stored event."""
+    _log.info("audit", **_log_fields(event))
+
+
+def _log_fields(event: AuditEvent) -> dict[str, str]:
+    fields = {"actor": event.actor, "action": event.action.value}
+    return fields | {"dataset": event.dataset, "analysis": event.analysis}
 
 
 def _actor() -> str:

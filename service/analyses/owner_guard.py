@@ -15,6 +15,7 @@ from service.domain import (
     NEWEST_FIRST,
     Analysis,
     AnalysisFilter,
+    AuditEvent,
     Cursor,
     ModelVersion,
     Order,
@@ -48,9 +49,9 @@ class GuardedArchive:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    def put(self, analysis: Analysis, predictions: Predictions) -> Record:
-        """Store an analysis."""
-        return self._archive.put(analysis, predictions)
+    def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
+        """Store an analysis with the event about it."""
+        return self._archive.put(analysis, predictions, creation)
 
     def get(self, analysis_id: str) -> Analysis | None:
         """Return a visible analysis."""

@@ -21,7 +21,7 @@ from service import tracing
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.answers import check_mapping_applies, create_matcher, summarize_answers
-from service.analyses.audit import record_creation
+from service.analyses.audit import creation_of, log_event
 from service.analyses.coverage import coverage_warnings, describe_subset, read_subset, restrict_to_subset
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.owner_guard import is_hidden
@@ -181,9 +181,10 @@ def check_capacity(ports: Ports) -> None:
 
 def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions, delivery: str = "") -> None:
     """Archive an analysis that needed no job; cancel its reservation if that fails."""
+    creation = creation_of(ports.stores, analysis)
     with released_after_error(ports, analysis, delivery), ports.observer.stage(Stage.ARCHIVE):
-        ports.stores.archive.put(analysis, predictions)
-    record_creation(ports.stores, analysis)
+        ports.stores.archive.put(analysis, predictions, creation)
+    log_event(creation)
     ports.observer.analysis_finished(analysis)
 
 

@@ -4,6 +4,7 @@ ID.predictions.npz  written first: top1 (A,) int16; optional: probability (A,) f
                     subset (A,) bool, and the arrays of answers (answer_arrays.py)
 ID.json             written second, which makes the analysis visible; document.py has its schema
 archive-id          a random id of the archive, written once
+audit-analyses/     events about analyses (record_log.py); the event of the creation is written with the analysis
 """
 
 import io
@@ -22,13 +23,15 @@ from numpy.typing import NDArray
 
 from service.archive.answer_arrays import from_arrays, to_arrays
 from service.archive.document import encode_document, from_document
-from service.archive.files import Files
+from service.archive.files import Files, open_files
 from service.archive.port import Record
-from service.domain import Analysis, Predictions
+from service.archive.record_log import RecordLog
+from service.domain import Analysis, AuditEvent, Predictions
 from service.domain.schema_version import checked_predictions
 from service.storage import read_arrays
 
 MAX_DOCUMENT = 8 << 20  # bytes
+EVENTS = "audit-analyses"  # folder
 ID_FILE = "archive-id"
 _ARCHIVE_ID = re.compile(r"[0-9a-f]{32}")
 _ID = re.compile(r"[0-9a-z]{1,64}")
@@ -40,16 +43,22 @@ class FileArchive:
 
     Args:
         files: A folder or an object store.
+        events: The events about analyses, in the folder EVENTS; None: they are not stored.
     """
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, events: RecordLog[AuditEvent] | None = None) -> None:
         self._files = files
+        self.events = events
         self._lock = threading.Lock()
         self._damaged: set[str] = set()  # ids of unreadable documents, so that each is logged once
         self._last_listing: tuple[Set[str], Set[str]] = frozenset(), frozenset()  # file names, and the ids in them
 
-    def put(self, analysis: Analysis, predictions: Predictions) -> Record:
-        """Store first the predictions, then the document, which makes the analysis visible; return the record."""
+    def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
+        """Store the predictions, then the document, which makes the analysis visible, then the event.
+
+        Returns:
+            The record.
+        """
         content = io.BytesIO()
         optional = {
             "probability": predictions.probability,
@@ -62,15 +71,24 @@ class FileArchive:
             arrays |= to_arrays(predictions.answers)
         np.savez(content, allow_pickle=False, **arrays)
         document = encode_document(analysis)
+        written = {_predictions(analysis.id): content.getvalue(), _document(analysis.id): document}
+        events = {}
+        if creation is not None and self.events is not None:
+            events = {f"{EVENTS}/{name}": event for name, event in self.events.encode(creation).items()}
         try:
-            self._files.write({_predictions(analysis.id): content.getvalue(), _document(analysis.id): document})
+            self._files.write(written | events)
         except Unavailable:
             stored = self._files.read(_document(analysis.id))
-            if stored != document:  # otherwise, an object store has written it, and only the reply was lost
+            if stored != document:
                 if self._decode(analysis.id, stored) is None:  # predictions without a document are never read
                     with suppress(Unavailable):
                         self._files.delete(_predictions(analysis.id))
                 raise
+            if events:  # an object store has written the document, but perhaps not the event
+                try:
+                    self._files.write(events)
+                except Unavailable as error:
+                    _log.error("audit event not stored", analysis=analysis.id, error=error.message)
         with self._lock:
             self._damaged.discard(analysis.id)
         return Record(analysis, document)
@@ -180,6 +198,12 @@ class FileArchive:
                 raise
             return None
         return Record(analysis, content)
+
+
+def open_archive(location: str) -> FileArchive:
+    """Return the archive at a folder or URL; raise InvalidSetting if the URL's scheme is not supported."""
+    events = RecordLog(open_files(f"{location.rstrip('/')}/{EVENTS}"), AuditEvent)
+    return FileArchive(open_files(location), events)
 
 
 def _document(analysis_id: str) -> str:

@@ -21,7 +21,10 @@ RETRY_AFTER = 10.0  # seconds, in the error that the files are unavailable
 
 
 class Files(Protocol):
-    """Files by name, without subfolders. Every method raises Unavailable if the files cannot be reached."""
+    """Files by name. Every method raises Unavailable if the files cannot be reached.
+
+    A name can begin with a folder, but `names` and `sizes` return only files without a folder.
+    """
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file; None if it does not exist."""

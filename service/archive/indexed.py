@@ -8,7 +8,7 @@ import structlog
 from errata.errors import Unavailable
 
 from service.archive.port import AnalysisIndex, Archive, Record
-from service.domain import Analysis, Predictions
+from service.domain import Analysis, AuditEvent, Predictions
 
 MAX_CACHED = 256  # number of cached analyses, of about 20 kB each
 _log = structlog.get_logger()
@@ -33,15 +33,12 @@ class IndexedArchive:
         self._cache: OrderedDict[str, Analysis] = OrderedDict()
         self._num_drops = 0  # number of removals from the cache; after each, a concurrent read can be outdated
 
-    def put(self, analysis: Analysis, predictions: Predictions) -> Record:
-        """Store an analysis, and return its record."""
-        record = self._archive.put(analysis, predictions)
+    def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
+        """Store an analysis with the event about it, and return its record."""
+        record = self._archive.put(analysis, predictions, creation)
         with self._lock:
             self._remember(analysis)
-        try:
-            self.index.add([record])
-        except Unavailable as error:  # the next comparison with the archive adds the analysis
-            _log.warning("analysis not indexed", analysis=analysis.id, error=error.message)
+        self.index.add([record])
         self._announce(analysis.id)
         return record
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Set
 
 from service.archive.document import encode_document
 from service.archive.port import Record
-from service.domain import Analysis, Predictions
+from service.domain import Analysis, AuditEvent, Predictions
 
 
 class InMemoryArchive:
@@ -18,8 +18,8 @@ class InMemoryArchive:
         self._analyses: dict[str, tuple[Analysis, Predictions]] = {}
         self._ids: frozenset[str] = frozenset()
 
-    def put(self, analysis: Analysis, predictions: Predictions) -> Record:
-        """Store an analysis, and return its record."""
+    def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
+        """Store an analysis, but not the event about it, and return its record."""
         with self._lock:
             self._analyses[analysis.id] = (analysis, predictions)
             self._ids = frozenset(self._analyses)

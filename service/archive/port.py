@@ -8,6 +8,7 @@ from service.domain import (
     NEWEST_FIRST,
     Analysis,
     AnalysisFilter,
+    AuditEvent,
     Cursor,
     ModelVersion,
     Order,
@@ -27,8 +28,13 @@ class Record:
 class Archive(Protocol):
     """Stores finished analyses with their predictions. Thread-safe."""
 
-    def put(self, analysis: Analysis, predictions: Predictions) -> Record:
+    def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
         """Store an analysis, or replace the one with the same id, and return its record.
+
+        Args:
+            analysis: The analysis.
+            predictions: Its predictions.
+            creation: The audit event about the analysis, which is stored with it; None if it is stored already.
 
         Raises:
             Unavailable: The archive cannot be written.

@@ -74,7 +74,11 @@ class RecordLog(Generic[T]):
             TooLarge: A record has more than MAX_RECORD bytes.
             Unavailable: The archive cannot be written.
         """
-        self._files.write({f"{record.id}.json": self._encode(record) for record in records})
+        self._files.write(self.encode(*records))
+
+    def encode(self, *records: T) -> Mapping[str, bytes]:
+        """Return the files of records by name; raise TooLarge if a record has more than MAX_RECORD bytes."""
+        return {f"{record.id}.json": self._encode(record) for record in records}
 
     def create(self, record: T) -> T:
         """Store a record unless a record with its ID exists; return the stored record.

@@ -7,6 +7,7 @@ import structlog
 
 from service.analyses.ports import Stores
 from service.analyses.retention import delete_expired
+from service.archive.archive import EVENTS
 from service.archive.files import open_files
 from service.archive.orphaned_files import remove_orphaned_files
 from service.bootstrap.background import wait_for_index
@@ -16,7 +17,7 @@ from service.settings import Settings
 from service.storage import remove_scratch, remove_temporary_folders
 
 HOUSEKEEPING_SECONDS = 3600.0
-ARCHIVE_FOLDERS = ("", "/evidence", "/audit", "/audit-analyses", "/reviews")
+ARCHIVE_FOLDERS = ("", "/evidence", "/audit", f"/{EVENTS}", "/reviews")
 _log = structlog.get_logger()
 
 

@@ -3,8 +3,7 @@
 import asyncio
 import time
 
-from service.archive.archive import FileArchive
-from service.archive.files import open_files
+from service.archive.archive import open_archive
 from service.archive.index.comparison import Comparison
 from service.archive.index.slots import open_index
 from service.archive.indexed import IndexedArchive
@@ -30,9 +29,10 @@ class Indexing:
     def __init__(self, settings: Settings, metrics: Metrics, notices: RedisNotices | None = None) -> None:
         self._file, self._index = open_index(settings.data_dir / "index")
         self._notices = notices
-        files = open_files(settings.archive_location)
+        archive = open_archive(settings.archive_location)
+        self.events = archive.events
         self.archive = IndexedArchive(
-            FileArchive(files), self._index, announce=notices.send if notices is not None else lambda _: None
+            archive, self._index, announce=notices.send if notices is not None else lambda _: None
         )
         self._comparison = Comparison(self.archive, self._index, metrics.index_pending.set)
         self._task = PeriodicTask("index", self._comparison, archive_interval(settings))

@@ -43,7 +43,14 @@ MODEL_REGISTRIES = ("mlflow", "wandb")  # kinds of registries that workers load 
 _log = structlog.get_logger()
 
 
-def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, engine: Engine, metrics: Metrics) -> Ports:
+def make_ports(
+    settings: Settings,
+    store: JobStore,
+    archive: IndexedArchive,
+    events: RecordLog[AuditEvent] | None,
+    engine: Engine,
+    metrics: Metrics,
+) -> Ports:
     """Return the ports of the use cases.
 
     Raises:
@@ -67,7 +74,7 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
             lambda: datetime.now(UTC),
             RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review, review_keys),
             attributes,
-            events=RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/audit-analyses"), AuditEvent),
+            events=events,
         ),
         models=Models(
             workers=partial(_read_workers, store, expected_models(settings)),

@@ -12,7 +12,7 @@ from service.analyses.ports import Limits, Models, Ports, Stores, Workers
 from service.archive.files import ObjectFiles
 from service.archive.port import Record
 from service.archive.record_log import RecordLog
-from service.domain import Analysis, Observer, Predictions, Review, review_keys
+from service.domain import Analysis, AuditEvent, Observer, Predictions, Review, review_keys
 from service.evidence.repository import EvidenceRepository
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.transitions import WorkerOffer
@@ -30,11 +30,11 @@ class FailingArchive(InMemoryIndexedArchive):
         self.errors: list[Exception | None] = []
         self.num_writes = 0
 
-    def put(self, analysis: Analysis, predictions: Predictions) -> Record:
+    def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
         self.num_writes += 1
         if self.errors and (error := self.errors.pop(0)):
             raise error
-        return super().put(analysis, predictions)
+        return super().put(analysis, predictions, creation)
 
 
 def make_review_log() -> RecordLog[Review]:

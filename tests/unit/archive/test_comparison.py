@@ -471,6 +471,7 @@ def test_an_analysis_is_archived_even_if_the_index_cannot_be_written() -> None:
 
     with structlog.testing.capture_logs() as log:
         setup.indexed.put(make_analysis("a1"), PREDICTIONS)
+        setup.index.write_added()
 
     assert setup.archive.ids() == {"a1"}
-    assert [event["event"] for event in log] == ["analysis not indexed"]
+    assert [event["event"] for event in log] == ["analyses not indexed"]

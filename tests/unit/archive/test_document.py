@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,14 +19,17 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given
 from strategies import ANALYSES
 
-from service.archive.archive import FileArchive
+from service.archive.archive import EVENTS, FileArchive, open_archive
 from service.archive.document import from_document, to_document
-from service.archive.files import FolderFiles, ObjectFiles
+from service.archive.files import Files, FolderFiles, ObjectFiles
+from service.archive.record_log import RecordLog
 from service.domain import (
     ALL,
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
+    AuditAction,
+    AuditEvent,
     ErrorType,
     Failure,
     GroupSummary,
@@ -401,6 +405,35 @@ def test_a_write_whose_reply_was_lost_succeeds_if_the_document_is_stored(lost_re
     assert record.analysis == archive.get("one") == analysis()
     assert [*archive.records(["one"])] == [record]
     assert archive.predictions("one") is not None
+
+
+CREATION = AuditEvent("0" * 32, datetime(2026, 5, 1, tzinfo=UTC), "ci", AuditAction.CREATE, "demo", analysis="one")
+
+
+def event_log(files: Files) -> RecordLog[AuditEvent]:
+    return RecordLog(files, AuditEvent)
+
+
+def test_an_analysis_is_stored_with_its_event_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    archive = open_archive(str(folder))
+    archive.put(analysis(), predictions(), CREATION)
+    assert event_log(FolderFiles(folder / EVENTS)).all() == (CREATION,)
+    assert archive.ids() == {"one"}
+
+    shutil.rmtree(folder / EVENTS)
+    (folder / EVENTS).write_text("no folder")
+    with pytest.raises(Unavailable):
+        archive.put(analysis("two"), predictions(), replace(CREATION, id="1" * 32))
+    assert archive.ids() == {"one"}
+    assert {file.name for file in folder.iterdir()} == {"one.json", "one.predictions.npz", EVENTS}
+
+
+def test_an_event_is_written_again_after_a_lost_reply(lost_replies: LostReplies) -> None:
+    lost_replies.num_written = 2
+    FileArchive(lost_replies, event_log(lost_replies)).put(analysis(), predictions(), CREATION)
+
+    assert lost_replies.read(f"{EVENTS}/{CREATION.id}.json") is not None
 
 
 @pytest.mark.parametrize("num_written", [0, 1])
