@@ -41,12 +41,13 @@ def decide_each(evidence: Evidence, top1: Classes) -> Bytes:
         verdicts[problematic] = _decide(evidence.take(problematic), top1[problematic, None])[:, 0]
     rows, undecided = np.arange(len(top1)), ~evidence.problematic & (top1 != NO_PREDICTION)
     for rule in ORDER:
-        hits = undecided & rule.holds(evidence, top1[rows, None])[:, 0]
-        verdicts[rows[hits]] = rule.error_type.id
+        hits = undecided & rule.holds(evidence, top1[:, None])[:, 0]
+        verdicts[rows.take(np.flatnonzero(hits))] = rule.error_type.id
         undecided &= ~hits
         remaining = np.flatnonzero(undecided)
         if len(remaining) < len(rows) / 2:  # as most predictions are correct, this happens early
-            rows, evidence, undecided = rows[remaining], evidence.take(remaining), undecided[remaining]
+            rows, top1, undecided = rows[remaining], top1[remaining], undecided[remaining]
+            evidence = evidence.take(remaining)
     return verdicts
 
 

@@ -60,7 +60,7 @@ def tally_types(types: Bytes, strata: Strata) -> Tally:
     num_strata = len(strata.problematic)
     keys = strata.sample_strata * NUM_IDS
     keys += types
-    table = np.bincount(keys, minlength=num_strata * NUM_IDS).reshape(num_strata, NUM_IDS)
+    table = np.bincount(keys, minlength=num_strata * NUM_IDS).reshape(num_strata, NUM_IDS).astype(np.float64)
     return Tally(
         counts=(strata.members @ table).astype(np.int64),
         class_shares=strata.class_weights @ table,
