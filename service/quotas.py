@@ -27,7 +27,7 @@ class RequestQuota:
     """
 
     def __init__(self, store: KeyValueStore[Any] | None = None) -> None:
-        self._own = KeyValueStore(MemoryBackend(time.time), time.time, Transaction)
+        self._own = KeyValueStore(MemoryBackend(time.time), Transaction)
         self._store = store or self._own
 
     async def count(self, caller: Caller) -> None:

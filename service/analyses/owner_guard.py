@@ -167,7 +167,7 @@ class GuardedJobStore(JobStore):
     """A view of a job store in which only visible analyses exist."""
 
     def __init__(self, store: JobStore) -> None:
-        super().__init__(store._backend, store._clock, store.heartbeat_timeout)
+        super().__init__(store._backend, store.heartbeat_timeout)
 
     def snapshot(self, analysis_id: str) -> Snapshot | None:
         """Return a visible record with its job."""

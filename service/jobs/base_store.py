@@ -1,6 +1,6 @@
 """The parts of a job store that do not concern single jobs: caches, workers, and numbers for metrics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -11,7 +11,7 @@ from service.jobs import records
 from service.jobs.reader import Reader, Snapshot
 from service.jobs.transaction import JobTransaction
 from service.jobs.transitions import ShardResult, WorkerOffer
-from service.key_value.commands import PREFIX, Backend, Reply, format_time, number, pairs, text_of, texts
+from service.key_value.commands import PREFIX, Backend, Reply, format_time, number, pairs, text_of, texts, time_of
 from service.key_value.store import KeyValueStore, atomic
 
 HEARTBEAT_SECONDS = 30.0  # the default of ERRATA_HEARTBEAT_SECONDS
@@ -41,17 +41,11 @@ class BaseStore(KeyValueStore[JobTransaction]):
 
     Args:
         backend: Stores the records.
-        clock: Returns seconds since the epoch; None: the clock of the backend.
         heartbeat: Seconds without a heartbeat after which a worker is considered dead.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        clock: Callable[[], float] | None = None,
-        heartbeat: float = HEARTBEAT_SECONDS,
-    ) -> None:
-        super().__init__(backend, clock, JobTransaction)
+    def __init__(self, backend: Backend, heartbeat: float = HEARTBEAT_SECONDS) -> None:
+        super().__init__(backend, JobTransaction)
         self.heartbeat_timeout = heartbeat
         self._reader = Reader(backend)
         # Final records by id and end time. Without this cache, reading 1,000 of them takes most of the time of a list.
@@ -170,7 +164,7 @@ class BaseStore(KeyValueStore[JobTransaction]):
             ),
             ("TIME",),
         )
-        now = self._time(time_reply)
+        now = time_of(time_reply)
         open_shards, refused, crashes = (int(number(counter)) for counter in counters)
         ages: dict[str, list[float]] = {"QUEUED": [0.0], "RUNNING": [0.0]}
         created_times = pairs(analyses)
@@ -194,9 +188,9 @@ class BaseStore(KeyValueStore[JobTransaction]):
 
     def _live(self, workers: Reply, now: Reply) -> list[str]:
         """Return the workers with a recent heartbeat."""
-        oldest = self._time(now) - self.heartbeat_timeout
+        oldest = time_of(now) - self.heartbeat_timeout
         return [worker for worker, heartbeat in pairs(workers) if heartbeat > oldest]
 
     def _now_and_workers(self) -> tuple[float, int]:
         workers, now = self._read(("ZRANGE", f"{PREFIX}workers", 0, -1, "WITHSCORES"), ("TIME",))
-        return self._time(now), len(self._live(workers, now))
+        return time_of(now), len(self._live(workers, now))

@@ -15,7 +15,7 @@ from service.domain import State
 from service.jobs import records
 from service.jobs.transaction import JobTransaction, shard_command
 from service.jobs.transitions import JobSpec, JobStatus, available_at
-from service.key_value.commands import PREFIX, Reply, format_time, pairs, text_of, values
+from service.key_value.commands import PREFIX, Reply, format_time, pairs, text_of, time_of, values
 
 TURN_SECONDS = 86_400.0  # an owner that has waited longer for a shard counts as new
 _NEVER = float("-inf")
@@ -32,14 +32,11 @@ class QueuedShard:
     index: int
 
 
-def next_shard(
-    read: Read, time_of: Callable[[Reply], float], message: tuple[str, int], can_run: Callable[[JobSpec], bool]
-) -> tuple[str, int] | None:
+def next_shard(read: Read, message: tuple[str, int], can_run: Callable[[JobSpec], bool]) -> tuple[str, int] | None:
     """Return the job and the index of the shard that a worker should claim; None: the shard of its message.
 
     Args:
         read: Returns the replies of reading commands.
-        time_of: Returns the seconds of the store's clock for its reply to TIME.
         message: The job and the index of the shard whose message the worker received.
         can_run: Returns whether the worker can run a job.
     """

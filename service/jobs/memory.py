@@ -20,7 +20,7 @@ class InMemoryJobStore(JobStore):
     """
 
     def __init__(self, clock: Callable[[], float], heartbeat: float = HEARTBEAT_SECONDS) -> None:
-        super().__init__(MemoryBackend(clock), clock, heartbeat)
+        super().__init__(MemoryBackend(clock), heartbeat)
         self._cached_shards: list[str] = []
 
     def store_shard_result(self, key: str, result: ShardResult) -> None:

@@ -30,7 +30,7 @@ from service.jobs.transitions import (
     ShardResult,
     Step,
 )
-from service.key_value.commands import PREFIX, format_time, number, pairs, texts
+from service.key_value.commands import PREFIX, format_time, number, pairs, texts, time_of
 from service.key_value.store import atomic
 
 MODELS, JUDGING = "models", "errands"  # the queues of the engine; `errands` is the stored name of the second
@@ -182,7 +182,7 @@ class JobStore(BaseStore):
 
     def next_shard(self, job_id: str, shard: int, can_run: Callable[[JobSpec], bool]) -> tuple[str, int] | None:
         """Return the job and the index of the shard that a worker should claim; None: the shard of its message."""
-        return fair_order.next_shard(self._read, self._time, (job_id, shard), can_run)
+        return fair_order.next_shard(self._read, (job_id, shard), can_run)
 
     def claim_shard(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
         """Claim a shard for a lease of `lease` seconds."""
@@ -333,7 +333,7 @@ class JobStore(BaseStore):
         members, jobs, time = self._read(
             ("ZRANGE", f"{PREFIX}open:models", 0, -1), ("ZRANGE", f"{PREFIX}open:jobs", 0, -1), ("TIME",)
         )
-        for at in self._find_lost(texts(members), self._time(time), is_empty):
+        for at in self._find_lost(texts(members), time_of(time), is_empty):
             with suppress(DamagedRecord):
                 if self._change_shard(*at, lost_messages.mark_lost, is_empty, heartbeat):
                     lost.append(at)
@@ -407,7 +407,7 @@ class JobStore(BaseStore):
         for member, lease in pairs(leases):
             with suppress(DamagedRecord):
                 job_id, index = records.shard_of(member)
-                if lease <= self._time(now) and self._is_expired(job_id, index):
+                if lease <= time_of(now) and self._is_expired(job_id, index):
                     expired.append((job_id, index))
         return expired
 

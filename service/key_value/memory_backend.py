@@ -41,8 +41,7 @@ class MemoryBackend:
     def _call(self, command: Command) -> Reply:
         name, *arguments = command
         if name == "TIME":
-            now = self._clock()
-            return [_encode(int(now)), _encode(int(now % 1 * 1e6))]
+            return [*map(_encode, divmod(round(self._clock() * 1e6), 1_000_000))]
         key, *rest = map(_encode, arguments)
         reply: Reply = getattr(self, f"_{str(name).lower()}")(self._live_key(key.decode()), *rest)
         return reply

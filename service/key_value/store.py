@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from errata.errors import Unavailable
 
-from service.key_value.commands import PREFIX, Backend, Command, MemoryUsage, Reply, time_of
+from service.key_value.commands import PREFIX, Backend, Command, MemoryUsage, Reply
 from service.key_value.transaction import Transaction
 
 MAX_CONFLICTS = 100  # attempts of a step while other processes change the same values
@@ -36,18 +36,11 @@ class KeyValueStore(Generic[Tx]):
 
     Args:
         backend: Stores the values.
-        clock: Returns seconds since the epoch; None: the clock of the backend.
         transaction: Creates the transaction of a step.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        clock: Callable[[], float] | None,
-        transaction: Callable[[Backend, Callable[[], float] | None], Tx],
-    ) -> None:
+    def __init__(self, backend: Backend, transaction: Callable[[Backend], Tx]) -> None:
         self._backend = backend
-        self._clock = clock
         self._transaction = transaction
         self._conflict_lock = threading.Lock()
 
@@ -65,7 +58,7 @@ class KeyValueStore(Generic[Tx]):
         raise Unavailable("The job store is busy. Try again later.", retry_after=1.0)
 
     def _attempt(self, step: Callable[[Tx], Value]) -> tuple[Value, bool]:
-        tx = self._transaction(self._backend, self._clock)
+        tx = self._transaction(self._backend)
         reply = step(tx)
         return reply, not tx.commands or self._backend.commit(tx.checks, tx.commands)
 
@@ -84,7 +77,3 @@ class KeyValueStore(Generic[Tx]):
     def _get(self, name: str) -> bytes | None:
         (content,) = self._read(("GET", PREFIX + name))
         return content if isinstance(content, bytes) else None
-
-    def _time(self, reply: Reply) -> float:
-        """Return the time of the store's clock; `reply` is its reply to TIME."""
-        return self._clock() if self._clock else time_of(reply)

@@ -1,7 +1,5 @@
 """One atomic step on a key-value store: it reads values, and then changes them if they are still the same."""
 
-from collections.abc import Callable
-
 from service.key_value.commands import PREFIX, Argument, Backend, Command, Reply, text_of, time_of
 
 
@@ -11,9 +9,8 @@ class Transaction:
     A transaction collects changes. They are written at the end, and only if no reply has changed meanwhile.
     """
 
-    def __init__(self, backend: Backend, clock: Callable[[], float] | None) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._clock = clock
         self._replies: dict[Command, Reply] = {}
         self._unchecked: set[Command] = {("TIME",)}
         self.commands: list[Command] = []
@@ -26,13 +23,11 @@ class Transaction:
     @property
     def now(self) -> float:
         """The time of the store's clock, in seconds."""
-        return self._clock() if self._clock else time_of(self.read("TIME"))
+        return time_of(self.read("TIME"))
 
     def prefetch(self, *commands: Command) -> None:
         """Read the replies that the step needs in one round trip; later calls of `read` return them."""
-        missing = [command for command in commands if command not in self._replies]
-        if self._clock is None and ("TIME",) not in self._replies:
-            missing.append(("TIME",))
+        missing = [command for command in (*commands, ("TIME",)) if command not in self._replies]
         if missing:
             self._replies.update(zip(missing, self._backend.read(missing), strict=True))
 
